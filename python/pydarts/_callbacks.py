@@ -1,0 +1,106 @@
+"""What a search tells its callbacks as it runs."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from ._genotype import Genotype
+from ._history import EpochRecord, record_from
+
+if TYPE_CHECKING:
+    from ._progress import Progress
+    from ._result import SearchResult
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """A step of the search: α, then the weights."""
+
+    epoch: int
+    """Number of the epoch, from 0."""
+    step: int
+    """Number of the step in the whole search, from 0."""
+    step_in_epoch: int
+    """Number of the step in this epoch, from 0."""
+    steps_per_epoch: int | None
+    """Steps of an epoch; None while a loader without a length makes its first pass."""
+    train_loss: float
+    """Loss of the training batch before the weight step, in nats."""
+    valid_loss: float | None
+    """Loss of the validation batch where α's gradient was taken, in nats; None while α rests."""
+    train_accuracy: float
+    """Part of the training batch classified correctly, 0 to 1."""
+    learning_rate: float
+    """Learning rate of the weights."""
+    alphas: dict[str, npt.NDArray[Any]] = field(repr=False, compare=False)
+    """Table name -> copy of α after the step, [edges, operations]."""
+
+
+@dataclass(frozen=True)
+class EpochInfo(EpochRecord):
+    """An epoch: its record, and what came of it."""
+
+    genotype: Genotype
+    """The genotype that α stands for now."""
+    alphas: dict[str, npt.NDArray[Any]] = field(repr=False, compare=False)
+    """Table name -> copy of α after the epoch, [edges, operations]."""
+
+
+class Callback:
+    """What a search talks to: override what you want to hear of.
+
+    An exception from a callback stops the search and comes out of `search` with the partial result as its
+    attribute `result`; KeyboardInterrupt stops it as Ctrl-C does.
+
+    >>> class Print(Callback):
+    ...     def on_epoch(self, info):
+    ...         print(info.epoch, info.valid_accuracy, info.genotype.skip_connections)
+    """
+
+    def on_step(self, info: StepInfo) -> None:
+        """Called after every step."""
+
+    def on_epoch(self, info: EpochInfo) -> None:
+        """Called after every epoch, evaluation included."""
+
+    def on_end(self, result: SearchResult) -> None:
+        """Called once when the search is over, whatever ended it: see `result.status`."""
+
+
+class Observers:
+    """Hands the engine's events to the progress bar and the callbacks."""
+
+    def __init__(self, callbacks: Sequence[Callback], progress: Progress | None) -> None:
+        self._callbacks, self._progress = callbacks, progress
+
+    def observe(self, kind: str, payload: str, alphas: Mapping[str, npt.NDArray[Any]] | None) -> None:
+        """Called by the engine; an exception stops the search."""
+        if kind == "step":
+            if self._callbacks or self._progress is not None:
+                self._step(StepInfo(**json.loads(payload), alphas=dict(alphas or {})))
+        elif kind == "epoch":
+            event = json.loads(payload)
+            record, genotype = record_from(event["record"]), Genotype.from_dict(event["genotype"])
+            self._epoch(EpochInfo(**vars(record), genotype=genotype, alphas=dict(alphas or {})))
+        elif kind == "start" and self._progress is not None:
+            self._progress.begin(**json.loads(payload))
+        elif kind == "warning":
+            warnings.warn(json.loads(payload)["message"], UserWarning, stacklevel=3)
+
+    def _step(self, info: StepInfo) -> None:
+        if self._progress is not None:
+            self._progress.step(info)
+        for callback in self._callbacks:
+            callback.on_step(info)
+
+    def _epoch(self, info: EpochInfo) -> None:
+        if self._progress is not None:
+            self._progress.epoch(info)
+        for callback in self._callbacks:
+            callback.on_epoch(info)

@@ -1,0 +1,120 @@
+"""The Rust engine: JSON text crosses for data, torch tensors for tensors, numpy arrays for α."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+__version__: str
+
+class Error(Exception):
+    """The base of all errors of pydarts."""
+
+class ConfigError(Error, ValueError):
+    """A bad option: an unknown name, a value out of range, an unknown space, method or precision."""
+
+class SpaceError(Error, ValueError):
+    """A space or network that cannot be built."""
+
+class GenotypeError(Error, ValueError):
+    """A malformed genotype, or one that does not fit its space."""
+
+class DataError(Error, ValueError):
+    """Data of a wrong rank, size, dtype or range, or none at all."""
+
+class NumericalError(Error, ArithmeticError):
+    """A loss or gradient became NaN or infinite."""
+
+class CheckpointError(Error, ValueError):
+    """A checkpoint that is truncated, of another space or configuration, or none at all."""
+
+class DeviceError(Error, RuntimeError):
+    """A device that is not there, or cannot do what is asked."""
+
+class OutOfMemoryError(Error, MemoryError):
+    """Out of memory; the message carries the plan's estimate and a batch size to try."""
+
+class EngineError(Error, RuntimeError):
+    """libtorch failed: a bug, or a broken installation."""
+
+# Data: JSON text in and out.
+def resolve_config(text: str) -> str: ...
+def default_config(space: str) -> str: ...
+def resolve_space(text: str) -> str: ...
+def space_edges(space: str) -> list[tuple[int, int]]: ...
+def space_tables(space: str) -> list[str]: ...
+def derive(space: str, alphas: dict[str, npt.NDArray[np.float64]], k: int | None) -> str: ...
+def entropy(alpha: npt.NDArray[np.float64]) -> float: ...
+def genotype_from_notation(text: str) -> str: ...
+def genotype_to_notation(text: str) -> str: ...
+def check_genotype(text: str, space: str | None) -> str: ...
+def published_genotypes() -> dict[str, str]: ...
+def cuda_is_available() -> bool: ...
+
+class Supernet:
+    """The search network of a complete configuration."""
+
+    def __init__(self, config: str, dtype: str, device: str) -> None: ...
+    def state_dict(self) -> dict[str, Tensor]: ...
+    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
+    def alphas(self) -> dict[str, Tensor]: ...
+    def set_alphas(self, alphas: dict[str, Tensor]) -> None: ...
+    def logits(self, x: Tensor) -> Tensor: ...
+    def loss(self, x: Tensor, y: Tensor) -> float: ...
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[float, int]: ...
+    def arch_gradient(
+        self,
+        train: tuple[Tensor, Tensor] | None,
+        valid: tuple[Tensor, Tensor],
+        method: str,
+        xi: float,
+        epsilon: float,
+        momentum: dict[str, Tensor] | None,
+    ) -> dict[str, Tensor]: ...
+    def step(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> tuple[float, float]: ...
+    def optimizer_state(self) -> dict[str, Any]: ...
+    def explain(self) -> str: ...
+    def cost(self) -> dict[str, int]: ...
+
+class Source(Protocol):
+    """What the engine asks of a Python loader."""
+
+    def batches(self) -> int | None:
+        """Number of batches of a pass, None when unknown."""
+    def start(self, index: int, skip: int) -> None:
+        """Begin pass number `index`, skipping its first `skip` batches."""
+    def next(self) -> tuple[Tensor, Tensor] | None:
+        """The next (x, y) on the CPU, None at the end of the pass."""
+    def close(self) -> None:
+        """Stop threads; called at the end, always."""
+
+class Arrays:
+    """A data set on the device; role: "train", "valid" (both shuffled), "eval" (in order)."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        indices: list[int] | None,
+        role: str,
+        batch_size: int,
+        mean: list[float] | None,
+        std: list[float] | None,
+    ) -> None: ...
+
+class Observer(Protocol):
+    """Told what happens; kinds: "start", "step", "epoch", "checkpoint", "warning", "end"."""
+
+    def observe(self, kind: str, payload: str, alphas: dict[str, npt.NDArray[Any]] | None) -> None: ...
+
+def search(
+    config: str,
+    train: Source | Arrays,
+    valid: Source | Arrays,
+    evaluation: Source | Arrays,
+    observer: Observer,
+    criterion: Callable[[Tensor, Tensor], Tensor] | None,
+) -> dict[str, Any]:
+    """Run a search; what happens while it runs is told in the answer, never raised."""

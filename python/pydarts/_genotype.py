@@ -1,0 +1,139 @@
+"""`Genotype`: a discrete cell as the search leaves it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from . import _core
+from ._record import Record, plain
+from ._space import Space, as_space
+
+Genes: TypeAlias = tuple[tuple[str, int], ...]
+
+
+class Genotype(Record):
+    """The operations kept: for every intermediate node its incoming edges as (operation, source node).
+
+    `normal` and `reduce` are flat: with k = 2 edges a node, entries 0 and 1 belong to node 2, entries 2 and 3
+    to node 3, and so on. Node 0 is c_{k-2}, node 1 is c_{k-1}. `normal_concat` and `reduce_concat` list the
+    nodes whose outputs are concatenated. A recurrent genotype has `recurrent` and `concat` instead; what a
+    genotype has not is empty. `str()` prints the paper's notation, which is also a Python expression.
+
+    Raises:
+        GenotypeError: an unknown operation, a node that is not below its target, a cell without edges.
+
+    >>> genotype = Genotype(
+    ...     normal=[("sep_conv_3x3", 1), ("skip_connect", 0)], normal_concat=range(2, 3),
+    ...     reduce=[("max_pool_3x3", 0), ("skip_connect", 1)], reduce_concat=range(2, 3),
+    ... )
+    >>> genotype.skip_connections
+    2
+    >>> Genotype.from_notation(str(genotype)) == genotype
+    True
+    """
+
+    __slots__ = ()
+    normal: Genes
+    normal_concat: tuple[int, ...]
+    reduce: Genes
+    reduce_concat: tuple[int, ...]
+    recurrent: Genes
+    concat: tuple[int, ...]
+
+    def __init__(
+        self,
+        *,
+        normal: Iterable[tuple[str, int]] | None = None,
+        normal_concat: Iterable[int] | None = None,
+        reduce: Iterable[tuple[str, int]] | None = None,
+        reduce_concat: Iterable[int] | None = None,
+        recurrent: Iterable[tuple[str, int]] | None = None,
+        concat: Iterable[int] | None = None,
+    ) -> None:
+        fields = {
+            "normal": normal,
+            "normal_concat": normal_concat,
+            "reduce": reduce,
+            "reduce_concat": reduce_concat,
+            "recurrent": recurrent,
+            "concat": concat,
+        }
+        self._fill({name: list(value) for name, value in fields.items() if value is not None})
+
+    def _fill(self, fields: Mapping[str, Any]) -> None:
+        text = json.dumps({name: plain(name, value, _core.GenotypeError) for name, value in fields.items()})
+        given = json.loads(_core.check_genotype(text, None))
+        object.__setattr__(
+            self, "_values", {name: given[name] for name in _ORDER if given.get(name) is not None}
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _ORDER:
+            return self._read(name, self._values.get(name, []))
+        raise AttributeError(f"a Genotype has no field {name!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Genotype:
+        """The genotype of a dictionary as `to_dict` gives it."""
+        genotype = cls.__new__(cls)
+        genotype._fill(values)
+        return genotype
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, fit for JSON: genes as [operation, node]."""
+        copy: dict[str, Any] = json.loads(json.dumps(self._values))
+        return copy
+
+    @classmethod
+    def from_json(cls, text: str) -> Genotype:
+        """The genotype of a JSON object as `to_json` gives it.
+
+        Raises:
+            GenotypeError: not JSON, or not a genotype.
+        """
+        genotype = cls.__new__(cls)
+        object.__setattr__(genotype, "_values", {})
+        given = json.loads(_core.check_genotype(text, None))
+        genotype._fill({name: value for name, value in given.items() if value is not None})
+        return genotype
+
+    def to_json(self, indent: int | None = None) -> str:
+        """As a JSON object: `{"normal": [[operation, node], ...], "normal_concat": [...], ...}`."""
+        return json.dumps(self._values, indent=indent)
+
+    @classmethod
+    def from_notation(cls, text: str) -> Genotype:
+        """The genotype of the paper's notation, `Genotype(normal=[('sep_conv_3x3', 1), ...], ...)`.
+
+        Raises:
+            GenotypeError: malformed text; the message gives the position.
+        """
+        return cls.from_json(_core.genotype_from_notation(text))
+
+    def validate(self, space: str | Space) -> None:
+        """Check that this genotype is one of `space`.
+
+        Raises:
+            GenotypeError: another number of edges, an operation that the space has not, two edges from one
+                node.
+
+        >>> from pydarts import genotypes
+        >>> genotypes.DARTS_V2.validate("darts")
+        """
+        _core.check_genotype(self.to_json(), json.dumps(as_space(space)._values))
+
+    @property
+    def skip_connections(self) -> int:
+        """How many edges are skip connections (`identity` in a recurrent cell), in all cells together."""
+        genes = (*self.normal, *self.reduce, *self.recurrent)
+        return sum(operation in ("skip_connect", "identity") for operation, _ in genes)
+
+    def __str__(self) -> str:
+        return _core.genotype_to_notation(self.to_json())
+
+    __repr__ = __str__
+
+
+_ORDER = ("normal", "normal_concat", "reduce", "reduce_concat", "recurrent", "concat")

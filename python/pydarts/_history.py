@@ -1,0 +1,106 @@
+"""The record of a search, an entry an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, overload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What an epoch of a search came to."""
+
+    epoch: int
+    """Number of the epoch, from 0."""
+    train_loss: float
+    """Mean loss of the training batches in nats, each before its weight step."""
+    valid_loss: float
+    """Mean loss over the validation part after the epoch, in nats, with running statistics."""
+    train_accuracy: float
+    """Part of the training images classified correctly, 0 to 1."""
+    valid_accuracy: float
+    """Part of the validation images classified correctly after the epoch, 0 to 1."""
+    learning_rate: float
+    """Learning rate of the weights in this epoch."""
+    entropy: dict[str, float] = field(hash=False)
+    """Table name -> mean over edges of the entropy of softmax(α), in nats."""
+    skip_connections: int
+    """Skip connections in the cells that would be derived now."""
+    seconds: float
+    """Duration of the epoch, evaluation included."""
+
+
+class History(Sequence[EpochRecord]):
+    """The records of a search's epochs, in order: index it, iterate it, or take it `to_pandas()`.
+
+    >>> History([]).to_dicts()
+    []
+    """
+
+    def __init__(self, records: Sequence[EpochRecord]) -> None:
+        self._records = tuple(records)
+
+    @overload
+    def __getitem__(self, index: int) -> EpochRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> History: ...
+    def __getitem__(self, index: int | slice) -> EpochRecord | History:
+        return History(self._records[index]) if isinstance(index, slice) else self._records[index]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __eq__(self, other: object) -> bool:
+        return self._records == other._records if isinstance(other, History) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        if not self._records:
+            return "<History: no epoch>"
+        last, epochs = self._records[-1], "epoch" if len(self) == 1 else "epochs"
+        return (
+            f"<History: {len(self)} {epochs}, train loss {last.train_loss:.4g}, valid loss "
+            f"{last.valid_loss:.4g}, "
+            f"valid accuracy {last.valid_accuracy:.4g}>"
+        )
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A dictionary an epoch, fit for JSON."""
+        return [asdict(record) for record in self._records]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A table with a row an epoch; the entropies become columns `entropy_normal`, `entropy_reduce`.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "history.to_pandas() needs pandas; install it with: pip install pandas"
+            ) from error
+        rows = []
+        for row in self.to_dicts():
+            entropy = row.pop("entropy")
+            rows.append(row | {f"entropy_{name}": value for name, value in entropy.items()})
+        return pd.DataFrame(rows)
+
+
+def record_from(values: Mapping[str, Any]) -> EpochRecord:
+    """A record from plain data; a missing number (JSON null) is NaN. Raises ValueError for anything else."""
+    names = [entry.name for entry in fields(EpochRecord)]
+    if not isinstance(values, Mapping) or sorted(values) != sorted(names):
+        raise ValueError(f"an epoch has the fields {', '.join(names)}, got {values!r}")
+    found: dict[str, Any] = {name: math.nan if values[name] is None else values[name] for name in names}
+    found["entropy"] = {str(name): float(value) for name, value in found["entropy"].items()}
+    for name in names:
+        if name != "entropy" and not isinstance(found[name], (int, float)):
+            raise ValueError(f"{name} must be a number, got {found[name]!r}")
+    return EpochRecord(**found)

@@ -1,0 +1,225 @@
+"""Turns what a user calls a loader into the three sources of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from . import _core
+from ._arrays import (
+    Array,
+    ArrayData,
+    check_range,
+    is_array,
+    name_of,
+    read_arrays,
+)
+from ._config import SearchConfig
+from ._passes import Passes, passes_of, split_indices, split_loader, too_few
+from ._sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
+from ._source import BatchChecker, PythonSource
+
+Batches: TypeAlias = Iterable[tuple[Array, Array]] | DataLoader[Any]
+Single: TypeAlias = tuple[Array, Array] | Batches
+Loader: TypeAlias = Single | tuple[Single, Single]
+Source: TypeAlias = _core.Arrays | PythonSource
+
+_FORMS = "a DataLoader, arrays (X, y), or a pair (train, valid) of these or of re-iterables of batches (x, y)"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a search runs on: three sources, and the configuration with the sizes of the data in it."""
+
+    train: Source
+    valid: Source
+    evaluation: Source
+    config: SearchConfig
+
+    def close(self) -> None:
+        """Stop the threads of the Python sources; may be called twice."""
+        for source in (self.train, self.valid, self.evaluation):
+            if isinstance(source, PythonSource):
+                source.close()
+
+
+def open_sources(loader: Loader, config: SearchConfig) -> Sources:
+    """The sources of `loader`: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid)."""
+    if isinstance(loader, tuple) and len(loader) == 2 and not _is_arrays(loader):
+        train, valid = (
+            _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
+        )
+        return _open_pair(train, valid, config)
+    single = _single(loader, "training")
+    if _is_arrays(single):
+        return _open_split_arrays(single, config)
+    _refuse_augmentation(config)
+    return _open_passes(single, single, split_loader(single, config.train_portion, config.seed), config)
+
+
+def _open_split_arrays(arrays: Any, config: SearchConfig) -> Sources:
+    data = _read(arrays, "training", config)
+    n, size = len(data.x), config.batch_size
+    train, valid = split_indices(n, config.train_portion, config.seed)
+    for name, part in (("train", train), ("valid", valid)):
+        if len(part) < size:
+            raise too_few(name, len(part), size, n, config.train_portion)
+    config = with_sizes(config, data.shape, data.classes)
+    config = with_statistics(config, data, torch.from_numpy(train))
+    _check_labels(data, config, "training")
+    return Sources(
+        _array_source(data, train.tolist(), "train", config),
+        _array_source(data, valid.tolist(), "valid", config),
+        _array_source(data, valid.tolist(), "eval", config),
+        config,
+    )
+
+
+def _open_pair(train: Any, valid: Any, config: SearchConfig) -> Sources:
+    if not _is_arrays(train):
+        _refuse_augmentation(config)
+    read = [
+        _read(part, name, config) if _is_arrays(part) else None
+        for part, name in ((train, "training"), (valid, "validation"))
+    ]
+    first, second = read
+    for data, name in zip(read, ("training", "validation"), strict=True):
+        if data is not None and len(data.x) < config.batch_size:
+            raise _core.DataError(
+                f"the {name} part has {len(data.x)} examples, too few for one batch of "
+                f"batch_size={config.batch_size}; give more examples or a smaller batch_size"
+            )
+    if first is not None and second is not None:
+        _check_alike(first, second, config)
+    classes = [
+        data.classes if data is not None else known_classes(part)
+        for data, part in zip(read, (train, valid), strict=True)
+    ]
+    passes = (
+        None if first is not None else passes_of(train, config.seed, "train", False),
+        None if second is not None else passes_of(valid, config.seed, "valid", False),
+        None if second is not None else passes_of(valid, config.seed, "eval", True),
+    )
+    shape = first.shape if first is not None else second.shape if second is not None else None
+    count: int | None = max((number for number in classes if number is not None), default=None)
+    if first is not None and second is not None:
+        assert shape is not None
+        config = with_sizes(config, shape, count)
+    else:
+        config = survey(passes[:2], shape, count, config)
+    if first is not None:
+        config = with_statistics(config, first, None)
+    for data, name in zip(read, ("training", "validation"), strict=True):
+        if data is not None:
+            _check_labels(data, config, name)
+    roles = ("train", "valid", "eval")
+    sources = [
+        _array_source(data, None, role, config) if data is not None else _python_source(run, role, config)
+        for data, run, role in zip((first, second, second), passes, roles, strict=True)
+    ]
+    return Sources(sources[0], sources[1], sources[2], config)
+
+
+def _open_passes(
+    train: Any, valid: Any, passes: tuple[Passes, Passes, Passes], config: SearchConfig
+) -> Sources:
+    config = survey(passes[:2], None, known_classes(train), config)
+    sources = [
+        _python_source(run, role, config)
+        for run, role in zip(passes, ("train", "valid", "eval"), strict=True)
+    ]
+    return Sources(sources[0], sources[1], sources[2], config)
+
+
+def _single(source: Any, name: str) -> Any:
+    """Refuse what cannot be a source, with the remedy."""
+    if _is_arrays(source):
+        return source
+    if is_array(source):
+        raise _core.DataError(f"the {name} source is a bare array: labels are missing; give (X, y)")
+    if isinstance(source, tuple) and len(source) != 2 and any(is_array(part) for part in source):
+        raise _core.DataError(
+            f"a tuple of {len(source)} arrays is no source; give (X, y), or ((X, y), (X, y)) for a pair"
+        )
+    if isinstance(source, Dataset):
+        raise _core.DataError(
+            f"a {type(source).__name__} yields single examples; wrap it: DataLoader(dataset, "
+            f"batch_size=64, shuffle=True)"
+        )
+    if isinstance(source, Iterator):
+        raise _core.DataError(
+            f"the {name} source is a {type(source).__name__}, which can be passed over only once; "
+            "give a list of batches, a DataLoader, or an object whose __iter__ starts anew"
+        )
+    if isinstance(source, (str, bytes, dict)) or not isinstance(source, Iterable):
+        raise _core.DataError(f"the {name} source cannot be a {type(source).__name__}; give {_FORMS}")
+    if isinstance(source, Sized) and not isinstance(source, DataLoader) and len(source) == 0:
+        raise _core.DataError(f"the {name} source is empty: it has no batch")
+    return source
+
+
+def _is_arrays(source: Any) -> bool:
+    return isinstance(source, tuple) and len(source) == 2 and all(is_array(part) for part in source)
+
+
+def _read(arrays: Any, name: str, config: SearchConfig) -> ArrayData:
+    x, y = arrays
+    return read_arrays(x, y, name, search_dtype(config), config.in_channels)
+
+
+def _check_alike(train: ArrayData, valid: ArrayData, config: SearchConfig) -> None:
+    if train.shape != valid.shape:
+        raise _core.DataError(
+            f"training images are {list(train.shape)} (channels, height, width), validation images "
+            f"{list(valid.shape)}"
+        )
+    kinds = [data.x.dtype for data in (train, valid)]
+    if (kinds[0] == torch.uint8) != (kinds[1] == torch.uint8) and (config.mean is None or config.std is None):
+        raise _core.DataError(
+            f"training images are {name_of(kinds[0])}, validation images {name_of(kinds[1])}: "
+            "give both in one dtype, or mean and std in the config"
+        )
+
+
+def _check_labels(data: ArrayData, config: SearchConfig, name: str) -> None:
+    assert config.num_classes is not None
+    check_range(data.y, config.num_classes, f"the {name} labels")
+
+
+def _refuse_augmentation(config: SearchConfig) -> None:
+    for field, off in (("augment", "none"), ("cutout", 0)):
+        if getattr(config, field) != off:
+            raise _core.ConfigError(
+                f"{field}={getattr(config, field)!r} works on arrays; a loader augments by its own "
+                f"transforms: "
+                f"set {field}={off!r}, or give arrays"
+            )
+
+
+def _array_source(
+    data: ArrayData, indices: list[int] | None, role: str, config: SearchConfig
+) -> _core.Arrays:
+    size = config.batch_size
+    if role == "eval":
+        size = config.eval_batch_size or size
+    mean, std = (None if values is None else list(values) for values in (config.mean, config.std))
+    return _core.Arrays(data.x, data.y, indices, role, size, mean, std)
+
+
+def _python_source(passes: Passes | None, role: str, config: SearchConfig) -> PythonSource:
+    assert passes is not None and config.image_size is not None and config.in_channels is not None
+    check = BatchChecker(
+        {"train": "training", "valid": "validation", "eval": "evaluation"}[role],
+        search_dtype(config),
+        (config.in_channels, *config.image_size),
+        config.num_classes,
+        config.in_channels,
+        config.mean,
+        config.std,
+    )
+    cuda = config.device.startswith("cuda") or (config.device == "auto" and _core.cuda_is_available())
+    return PythonSource(passes, check, cuda)

@@ -1,0 +1,207 @@
+"""Passes over a Python loader: who may be split, in which order, and how a pass begins."""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sampler, SequentialSampler
+
+from ._core import DataError
+
+_PAIR = "give a pair (train, valid) instead"
+
+
+class Passes(Protocol):
+    """Something that can be passed over again and again."""
+
+    def batches(self) -> int | None:
+        """Batches of a pass, None when unknown."""
+
+    def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
+        """Begin pass `index` without its first `skip` batches: its iterator, and how many remain to skip."""
+
+    def close(self) -> None:
+        """Let go of worker processes."""
+
+
+def permutation(seed: int, role: str, index: int, n: int) -> npt.NDArray[np.int64]:
+    """A shuffle of range(n), a function of (seed, role, index) on every machine and with every numpy.
+
+    >>> permutation(0, "train", 0, 5).tolist() == permutation(0, "train", 0, 5).tolist()
+    True
+    """
+    return np.argsort(_stream(seed, role, index).random_raw(n), kind="stable")
+
+
+def _stream(seed: int, role: str, index: int) -> np.random.PCG64:
+    return np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(role.encode()), index]))
+
+
+class PassSampler(Sampler[int]):
+    """Yields the indices of one pass, shuffled by (seed, role, pass number) or in order."""
+
+    def __init__(self, indices: npt.NDArray[np.int64], shuffle: bool, seed: int, role: str) -> None:
+        self.indices, self.shuffle, self.seed, self.role = indices, shuffle, seed, role
+        self.index, self.start = 0, 0
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.indices
+        if self.shuffle:
+            order = order[permutation(self.seed, self.role, self.index, len(order))]
+        return iter(order[self.start :].tolist())
+
+    def __len__(self) -> int:
+        return len(self.indices) - self.start
+
+
+class LoaderPasses:
+    """Passes over some examples of a map-style DataLoader, through a DataLoader of our own made like it.
+
+    Batch size, workers, collate function and all else are kept. The order is a function of (seed, role, pass
+    number), and so are the seeds of the worker processes.
+    """
+
+    def __init__(
+        self, loader: DataLoader[Any], indices: npt.NDArray[np.int64], shuffle: bool, seed: int, role: str
+    ) -> None:
+        self.sampler = PassSampler(indices, shuffle, seed, role)
+        self.generator = torch.Generator()
+        self.loader = DataLoader(
+            loader.dataset,
+            batch_size=loader.batch_size,
+            sampler=self.sampler,
+            num_workers=loader.num_workers,
+            collate_fn=loader.collate_fn,
+            pin_memory=loader.pin_memory,
+            drop_last=loader.drop_last,
+            timeout=loader.timeout,
+            worker_init_fn=loader.worker_init_fn,
+            multiprocessing_context=loader.multiprocessing_context,
+            generator=self.generator,
+            prefetch_factor=loader.prefetch_factor,
+            persistent_workers=loader.persistent_workers,
+            in_order=loader.in_order,
+        )
+
+    def batches(self) -> int | None:
+        examples, size = len(self.sampler.indices), self.loader.batch_size or 1
+        return examples // size if self.loader.drop_last else -(-examples // size)
+
+    def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
+        self.sampler.index, self.sampler.start = index, skip * (self.loader.batch_size or 1)
+        seed = _stream(self.sampler.seed, self.sampler.role + " workers", index).random_raw()
+        self.generator.manual_seed(int(seed) >> 1)
+        return iter(self.loader), 0
+
+    def close(self) -> None:
+        self.loader._iterator = None
+
+
+class IterablePasses:
+    """Passes over any re-iterable of batches, in the order in which it gives them."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.iterable = batches
+        if isinstance(batches, DataLoader):  # one of our own: persistent workers serve one iterator at a time
+            self.iterable = own = copy.copy(batches)
+            own._iterator = None
+
+    def batches(self) -> int | None:
+        if not isinstance(self.iterable, Sized):
+            return None
+        try:
+            return len(self.iterable)
+        except TypeError:  # a DataLoader over an IterableDataset without a length
+            return None
+
+    def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
+        return iter(self.iterable), skip
+
+    def close(self) -> None:
+        if isinstance(self.iterable, DataLoader):
+            self.iterable._iterator = None
+
+
+def is_plain(loader: object) -> bool:
+    """Whether `loader` is a map-style DataLoader whose order is sequential or a plain shuffle."""
+    return isinstance(loader, DataLoader) and _obstacle(loader) is None
+
+
+def passes_of(loader: Any, seed: int, role: str, in_order: bool) -> Passes:
+    """Passes over the whole of `loader`; `in_order` asks for no shuffling where that is ours to say."""
+    if is_plain(loader):
+        shuffle = isinstance(loader.sampler, RandomSampler) and not in_order
+        return LoaderPasses(loader, np.arange(_length(loader)), shuffle, seed, role)
+    return IterablePasses(loader)
+
+
+def split_loader(loader: Any, portion: float, seed: int) -> tuple[LoaderPasses, LoaderPasses, LoaderPasses]:
+    """The training, validation and evaluation passes of one loader."""
+    if not isinstance(loader, DataLoader):
+        raise DataError(
+            f"one source is split into a training and a validation part, and a {type(loader).__name__} "
+            f"cannot be; {_PAIR}"
+        )
+    obstacle = _obstacle(loader)
+    if obstacle is not None:
+        raise DataError(f"a DataLoader with {obstacle} cannot be split; {_PAIR}")
+    n = _length(loader)
+    train, valid = split_indices(n, portion, seed)
+    for name, part in (("train", train), ("valid", valid)):
+        least = (loader.batch_size or 1) if loader.drop_last else 1
+        if len(part) < least:
+            raise too_few(name, len(part), least, n, portion)
+    return (
+        LoaderPasses(loader, train, True, seed, "train"),
+        LoaderPasses(loader, valid, True, seed, "valid"),
+        LoaderPasses(loader, valid, False, seed, "eval"),
+    )
+
+
+def split_indices(n: int, portion: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Indices of the training and the validation part: a function of (n, portion, seed).
+
+    >>> train, valid = split_indices(5, 0.5, 0)
+    >>> sorted([*train.tolist(), *valid.tolist()]), len(train)
+    ([0, 1, 2, 3, 4], 2)
+    """
+    order = permutation(seed, "split", 0, n)
+    cut = int(n * portion)
+    return np.sort(order[:cut]), np.sort(order[cut:])
+
+
+def too_few(part: str, have: int, batch_size: int, n: int, portion: float) -> DataError:
+    """What to say when a part cannot fill a batch."""
+    share = portion if part == "train" else 1 - portion
+    return DataError(
+        f"the {part} part has {have} of {n} examples (train_portion={portion:g} leaves it {share:.0%}), "
+        f"too few for one "
+        f"batch of batch_size={batch_size}; give more examples, a smaller batch_size or another train_portion"
+    )
+
+
+def _length(loader: DataLoader[Any]) -> int:
+    dataset: Any = loader.dataset
+    return len(dataset)
+
+
+def _obstacle(loader: DataLoader[Any]) -> str | None:
+    """Why the examples of `loader` cannot be chosen by us."""
+    if isinstance(loader.dataset, IterableDataset):
+        return "an IterableDataset"
+    if type(loader).__iter__ is not DataLoader.__iter__:
+        return f"an iteration of its own ({type(loader).__name__})"
+    if loader.batch_size is None:
+        return "batch_size=None" if loader.batch_sampler is None else "a custom batch_sampler"
+    sampler = loader.sampler
+    if type(sampler) not in (RandomSampler, SequentialSampler):
+        return f"a custom sampler ({type(sampler).__name__})"
+    if isinstance(sampler, RandomSampler) and (sampler.replacement or len(sampler) != _length(loader)):
+        return "a sampler that draws with replacement or not everything"
+    return None

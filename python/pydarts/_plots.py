@@ -1,0 +1,238 @@
+"""Pictures of α and of cells; nothing here shows a window, and all of it works without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import networkx as nx  # type: ignore[import-untyped]
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from ._config import SearchConfig
+from ._genotype import Genes, Genotype
+from ._layout import depths, layout
+from ._palette import look_of
+
+_INK, _FAINT = "#333333", "#b8b8b8"
+_STEP, _BEFORE, _RADIUS, _LINE = (
+    2.4,
+    1.35,
+    0.2,
+    1.6,
+)  # layers' distance, boxes' start before a node, its radius
+
+
+def plot_alphas(
+    alphas: Mapping[str, npt.NDArray[Any]],
+    steps: Sequence[int],
+    config: SearchConfig,
+    epochs: int,
+    *,
+    ax: Axes | None = None,
+    cell: str | None = None,
+) -> npt.NDArray[Any]:
+    """Softmax weights over time: rows of panels by target node, columns by source node."""
+    if cell is not None and cell not in alphas:
+        raise ValueError(f"no table {cell!r}; there is {', '.join(alphas)}")
+    names = list(alphas) if cell is None else [cell]
+    space = config.resolved_space
+    first = min(j for _, j in space.edges)
+    columns, rows = max(i for i, _ in space.edges) + 1, space.nodes
+    time, label = _time(steps, epochs, len(next(iter(alphas.values()))))
+    weights = {name: softmax(np.asarray(alphas[name], dtype=np.float64)) for name in names}
+    top = max(float(values.max()) for values in weights.values()) * 1.08
+    if ax is None:
+        side = (1.45 * columns + 0.5, 1.25 * rows + 0.9)
+        _, ax = plt.subplots(figsize=(side[0] * len(names), side[1]))
+        ax.figure.subplots_adjust(0, 0, 1, 1)
+    ax.set_axis_off()
+    panels = []
+    for number, name in enumerate(names):
+        left, width = (number + 0.07) / len(names), 0.92 / len(names)
+        for row, (i, j) in enumerate(space.edges):
+            box = _box(left, width, 0.09, 0.84, i, j - first, columns, rows)
+            panel = ax.inset_axes(box)
+            for column, operation in enumerate(space.operations):
+                look = look_of(operation)
+                panel.plot(
+                    time, weights[name][:, row, column], color=look.color, linestyle=look.style, linewidth=1.3
+                )
+            panel.set_ylim(0, top)
+            panel.margins(x=0.02)
+            _quiet(panel, bottom=j - first == rows - 1, left=i == 0)
+            panel.set_title(f"{node_name(i, first)} → {node_name(j, first)}", fontsize=7.5, pad=2, color=_INK)
+            if i == 0 and j - first == (rows - 1) // 2:
+                panel.set_ylabel("softmax weight", fontsize=8, color=_INK)
+            panels.append(panel)
+        ax.text(
+            left, 0.985, name, fontsize=11, fontweight="bold", color=_INK, va="top", transform=ax.transAxes
+        )
+        ax.text(left + width / 2, 0.012, label, fontsize=8, color=_INK, ha="center", transform=ax.transAxes)
+    handles = [
+        Line2D([], [], color=look_of(name).color, linestyle=look_of(name).style, label=name)
+        for name in space.operations
+    ]
+    ax.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.995, 0.985), fontsize=7.5, frameon=False)
+    return np.array(panels, dtype=object)
+
+
+def plot_cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
+    """The cells of a genotype, one below the other."""
+    cells = [
+        (name, genes, concat, first)
+        for name, genes, concat, first in (
+            ("normal", genotype.normal, genotype.normal_concat, 2),
+            ("reduce", genotype.reduce, genotype.reduce_concat, 2),
+            ("recurrent", genotype.recurrent, genotype.concat, 1),
+        )
+        if genes
+    ]
+    if ax is None:
+        graphs = [cell_graph(genes, concat, first) for _, genes, concat, first in cells]
+        width = 1.5 + 2.1 * max(max(depths(graph).values()) for graph in graphs)
+        _, made = plt.subplots(
+            len(cells), 1, figsize=(width, 3.1 * len(cells)), squeeze=False, layout="tight"
+        )
+        axes = list(made[:, 0])
+    else:
+        ax.set_axis_off()
+        n = len(cells)
+        axes = [ax.inset_axes((0, 1 - (k + 1) / n, 1, 0.96 / n)) for k in range(n)]
+    for axis, (name, genes, concat, first) in zip(axes, cells, strict=True):
+        draw_cell(axis, cell_graph(genes, concat, first), first, name)
+    return np.array(axes, dtype=object)
+
+
+def cell_graph(genes: Genes, concat: Sequence[int], first: int) -> nx.MultiDiGraph:
+    """A cell as a graph: inputs, nodes, and "out"; an edge carries its `operation`, one to "out" None."""
+    graph = nx.MultiDiGraph()
+    graph.add_nodes_from(range(first))
+    kept = 2 if first == 2 else 1  # edges a node
+    for position, (operation, source) in enumerate(genes):
+        graph.add_edge(source, first + position // kept, operation=operation)
+    for node in sorted(concat):
+        graph.add_edge(node, "out", operation=None)
+    return graph
+
+
+def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, title: str) -> None:
+    """Draw a cell from left to right; every operation is a box before the node that it leads to."""
+    plan = layout(graph)
+    for edge, lanes in plan.lanes.items():
+        operation = graph.edges[edge]["operation"]
+        color = _FAINT if operation is None else look_of(operation).color
+        source, target, _ = edge
+        x, y = plan.layer[source] * _STEP, plan.height[source]
+        for number, lane in enumerate(lanes):
+            layer = plan.layer[source] + number + 1
+            last = number == len(lanes) - 1
+            stop = layer * _STEP - (_BEFORE if operation is not None or not last else _RADIUS)
+            _curve(ax, (x, y), (stop, lane), color)
+            x, y = stop, lane
+            if not last:
+                x = layer * _STEP + _RADIUS
+                ax.plot(
+                    [stop, x], [lane, lane], color=color, linewidth=_LINE, solid_capstyle="round", zorder=1
+                )
+        if operation is not None:
+            _curve(ax, (x, y), (plan.layer[target] * _STEP, plan.height[target]), color)
+            ax.text(
+                x + (_BEFORE - _RADIUS) * 0.48,
+                y,
+                operation,
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white",
+                fontweight="bold",
+                bbox={"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "none"},
+                zorder=3,
+            )
+    for node, height in plan.height.items():
+        inner = isinstance(node, int) and node >= first
+        text = node_name(node, first) if isinstance(node, int) else ("h_t" if first == 1 else "c_{k}")
+        ax.text(
+            plan.layer[node] * _STEP,
+            height,
+            f"${text}$" if not inner else text,
+            ha="center",
+            va="center",
+            fontsize=10,
+            color=_INK,
+            bbox={
+                "boxstyle": "circle,pad=0.4" if inner else "round,pad=0.45",
+                "facecolor": "#eef3f8" if inner else "#dfe7d8",
+                "edgecolor": _INK,
+                "linewidth": 0.8,
+            },
+            zorder=4,
+        )
+    ax.set_xlim(-0.5, max(plan.layer.values()) * _STEP + 0.5)
+    ax.set_ylim(-plan.extent / 2 - 0.3, plan.extent / 2 + 0.3)
+    ax.set_axis_off()
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=_INK)
+
+
+def _curve(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+    """A line that leaves and arrives level."""
+    middle = (start[0] + end[0]) / 2
+    path = Path(
+        [start, (middle, start[1]), (middle, end[1]), end],
+        [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
+    )
+    ax.add_patch(
+        PathPatch(path, facecolor="none", edgecolor=color, linewidth=_LINE, capstyle="round", zorder=1)
+    )
+
+
+def softmax(alpha: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Softmax over the last axis.
+
+    >>> softmax(np.zeros((1, 2))).tolist()
+    [[0.5, 0.5]]
+    """
+    shifted = np.exp(alpha - alpha.max(-1, keepdims=True))
+    result: npt.NDArray[np.float64] = shifted / shifted.sum(-1, keepdims=True)
+    return result
+
+
+def node_name(node: int, first: int) -> str:
+    """What a node is called in pictures: inputs by their cell, intermediate nodes from 0 (paper, figure 4).
+
+    >>> node_name(0, 2), node_name(2, 2), node_name(0, 1)
+    ('c_{k-2}', '0', 'x_t')
+    """
+    if node >= first:
+        return str(node - first)
+    return ("c_{k-2}", "c_{k-1}")[node] if first == 2 else "x_t"
+
+
+def _time(steps: Sequence[int], epochs: int, points: int) -> tuple[npt.NDArray[np.float64], str]:
+    """The horizontal axis: epochs where α was recorded by epoch, else steps."""
+    if points == epochs + 1:
+        return np.arange(points, dtype=np.float64), "epoch"
+    return np.asarray(steps, dtype=np.float64), "step"
+
+
+def _box(
+    left: float, width: float, bottom: float, height: float, column: int, row: int, columns: int, rows: int
+) -> tuple[float, float, float, float]:
+    """Place of a panel in its axes: left, bottom, width, height."""
+    cell = (width / columns, height / rows)
+    return left + column * cell[0], bottom + height - (row + 1) * cell[1], cell[0] * 0.86, cell[1] * 0.74
+
+
+def _quiet(panel: Axes, *, bottom: bool, left: bool) -> None:
+    """Thin frame, small ticks, numbers at the outer panels only."""
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.spines[["left", "bottom"]].set_color(_FAINT)
+    panel.grid(axis="y", color="#ececec", linewidth=0.6)
+    panel.tick_params(labelsize=6.5, length=2, color=_FAINT, labelbottom=bottom, labelleft=left)
+    panel.locator_params(axis="x", nbins=4, integer=True)
+    panel.locator_params(axis="y", nbins=3)

@@ -1,0 +1,83 @@
+"""The progress bar of a search."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm.auto import tqdm
+
+from . import _core
+from ._callbacks import EpochInfo, StepInfo
+from ._derive import derive
+from ._space import Space
+
+_EVERY = 0.25  # seconds between two readings of the numbers beside the bar
+
+
+class Progress:
+    """Shows epoch, losses, accuracy, entropy, skip connections and the time left; a unit is a step."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._bar: Any = None
+        self._epochs, self._first, self._steps = 0, 0, 0
+        self._read_at = 0.0
+        self._accuracy: float | None = None
+
+    def begin(self, epochs: int, first_epoch: int, steps_per_epoch: int | None, **_: Any) -> None:
+        """Open the bar; a resumed search begins where it left off."""
+        self._epochs, self._first = epochs, first_epoch
+        total = None if steps_per_epoch is None else epochs * steps_per_epoch
+        done = first_epoch * (steps_per_epoch or 0)
+        self._bar = tqdm(
+            total=total, initial=done, unit="step", dynamic_ncols=True, desc=self._title(first_epoch)
+        )
+
+    def step(self, info: StepInfo) -> None:
+        """Advance; read the numbers now and then."""
+        if self._bar is None:
+            return
+        self._steps += 1
+        now = time.monotonic()
+        if now - self._read_at >= _EVERY:
+            self._read_at = now
+            self._bar.set_description_str(self._title(info.epoch), refresh=False)
+            accuracy = info.train_accuracy if self._accuracy is None else self._accuracy
+            self._show(info.train_loss, info.valid_loss, accuracy, info.alphas)
+        self._bar.update(1)
+
+    def epoch(self, info: EpochInfo) -> None:
+        """Show the epoch's own numbers."""
+        if self._bar is None:
+            return
+        if self._bar.total is None:
+            self._bar.total = (self._epochs - self._first) * self._steps
+        self._accuracy = info.valid_accuracy
+        self._bar.set_description_str(self._title(info.epoch), refresh=False)
+        self._show(info.train_loss, info.valid_loss, info.valid_accuracy, info.alphas)
+        self._bar.refresh()
+        self._read_at = time.monotonic()
+
+    def close(self) -> None:
+        """Close the bar, leaving its last state; may be called twice."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _title(self, epoch: int) -> str:
+        return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
+
+    def _show(
+        self, train: float, valid: float | None, accuracy: float, alphas: dict[str, npt.NDArray[Any]]
+    ) -> None:
+        tables = {name: np.asarray(alpha, dtype=np.float64) for name, alpha in alphas.items()}
+        entropy = sum(_core.entropy(alpha) for alpha in tables.values()) / max(len(tables), 1)
+        skips = derive(tables, self._space).skip_connections
+        loss = "–" if valid is None else f"{valid:.3f}"
+        self._bar.set_postfix_str(
+            f"train {train:.3f}, valid {loss}, acc {accuracy:.1%}, entropy {entropy:.3f}, skips {skips}",
+            refresh=False,
+        )

@@ -1,0 +1,202 @@
+"""`SearchResult`: what a search found, and how it got there."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from . import _core, _plots
+from ._config import SearchConfig
+from ._genotype import Genotype
+from ._history import History, record_from
+
+Status: TypeAlias = Literal["complete", "interrupted", "failed"]
+T = TypeVar("T")
+
+_FORMAT = 1
+_STATUSES = ("complete", "interrupted", "failed")
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The outcome of `search`, complete or not."""
+
+    genotype: Genotype
+    """The genotype derived from the last α."""
+    alphas: dict[str, npt.NDArray[Any]] = field(repr=False)
+    """Table name -> trajectory of the logits α, [T, edges, operations]; the first is the initial one."""
+    steps: tuple[int, ...] = field(repr=False)
+    """For each of the T points the number of steps done by then."""
+    history: History
+    """One record an epoch."""
+    config: SearchConfig
+    """The configuration that ran, with the sizes of the data filled in."""
+    status: Status
+    """ "complete", "interrupted" (Ctrl-C) or "failed" (an exception stopped the search)."""
+    state_dict: dict[str, Tensor] = field(repr=False)
+    """Weights and running statistics of the search network by name; fits `Supernet(config=...)`."""
+    threads: int = field(default=1, repr=False)
+    """CPU threads that the search ran on."""
+    forms: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The forms of computation that were chosen for this device."""
+
+    @property
+    def best(self) -> int | None:
+        """The epoch of the highest validation accuracy, the first of equals; None without an epoch."""
+        if not self.history:
+            return None
+        return max(self.history, key=lambda record: record.valid_accuracy).epoch
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the result to a folder, made if need be: JSON, npz and safetensors; nothing is pickled.
+
+        The files are `config.json`, `genotype.json`, `history.json`, `alphas.npz`, `weights.safetensors` and,
+        last, `result.json`. Each is written beside its place and moved there, so that a reader never sees
+        half a file.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = io.BytesIO()
+        np.savez(arrays, allow_pickle=False, steps=np.asarray(self.steps, dtype=np.int64), **self.alphas)
+        tensors = {
+            name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.state_dict.items()
+        }
+        about = {
+            "format": _FORMAT,
+            "pydarts": _core.__version__,
+            "status": self.status,
+            "best": self.best,
+            "threads": self.threads,
+            "forms": self.forms,
+        }
+        _write(folder / "config.json", self.config.to_json(indent=1))
+        _write(folder / "genotype.json", self.genotype.to_json())
+        _write(folder / "history.json", json.dumps(self.history.to_dicts(), indent=1))
+        _write(folder / "alphas.npz", arrays.getvalue())
+        _write(folder / "weights.safetensors", safetensors.torch.save(tensors))
+        _write(folder / "result.json", json.dumps(about, indent=1))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> SearchResult:
+        """Read a result from a folder that `save` wrote.
+
+        Raises:
+            FileNotFoundError: no such folder, or a file of it is missing.
+            CheckpointError: a file is truncated, malformed, or does not fit the others; the message names it.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no result in {folder}: it is not a folder")
+        about = _read(folder / "result.json", _about)
+        config = _read(folder / "config.json", lambda data: SearchConfig.from_json(data.decode()))
+        genotype = _read(folder / "genotype.json", lambda data: _genotype(data, config))
+        history = _read(
+            folder / "history.json", lambda data: History([record_from(row) for row in json.loads(data)])
+        )
+        alphas = _read(folder / "alphas.npz", lambda data: _alphas(data, config))
+        steps = tuple(alphas.pop("steps").tolist())
+        return cls(
+            genotype=genotype,
+            alphas=alphas,
+            steps=steps,
+            history=history,
+            config=config,
+            status=about["status"],
+            state_dict=_read(folder / "weights.safetensors", safetensors.torch.load),
+            threads=about["threads"],
+            forms=about["forms"],
+        )
+
+    def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
+        """Draw the softmax weights over time, a small panel an edge, a line an operation.
+
+        Args:
+            ax: axes to draw into; None: a new figure.
+            cell: name of one table; None: all of them.
+
+        Returns:
+            The panels' axes as a flat array; their `figure` is the figure.
+        """
+        return _plots.plot_alphas(self.alphas, self.steps, self.config, len(self.history), ax=ax, cell=cell)
+
+    def plot_cells(self, ax: Axes | None = None) -> npt.NDArray[Any]:
+        """Draw the derived cells as graphs, an edge labelled with its operation.
+
+        Args:
+            ax: axes to draw into; None: a new figure.
+
+        Returns:
+            The axes as a flat array, one for each cell; their `figure` is the figure.
+        """
+        return _plots.plot_cells(self.genotype, ax=ax)
+
+
+def _write(path: Path, data: str | bytes) -> None:
+    """Write beside `path`, then move there."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_bytes(data.encode() if isinstance(data, str) else data)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _read(path: Path, parse: Callable[[bytes], T]) -> T:
+    """Parse a file; whatever does not parse is a CheckpointError that names it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: this is not a complete result of pydarts")
+    data = path.read_bytes()
+    try:
+        return parse(data)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _core.CheckpointError(f"{path} is truncated or malformed: {error}") from error
+
+
+def _about(data: bytes) -> dict[str, Any]:
+    about = json.loads(data)
+    if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+        raise ValueError("not a result of pydarts")
+    if about["format"] > _FORMAT:
+        raise ValueError(
+            f"written by pydarts {about.get('pydarts')} in format {about['format']}, newer than this one"
+        )
+    if about.get("status") not in _STATUSES:
+        raise ValueError(f"status must be one of {', '.join(_STATUSES)}, got {about.get('status')!r}")
+    return {
+        "status": about["status"],
+        "threads": int(about.get("threads", 1)),
+        "forms": about.get("forms") or {},
+    }
+
+
+def _genotype(data: bytes, config: SearchConfig) -> Genotype:
+    genotype = Genotype.from_json(data.decode())
+    genotype.validate(config.resolved_space)
+    return genotype
+
+
+def _alphas(data: bytes, config: SearchConfig) -> dict[str, npt.NDArray[Any]]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    space = config.resolved_space
+    if sorted(arrays) != sorted([*space.tables, "steps"]):
+        raise ValueError(f"holds {', '.join(sorted(arrays))}; the space has {', '.join(space.tables)}")
+    points = len(arrays["steps"])
+    shape = (points, len(space.edges), len(space.operations))
+    for name in space.tables:
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected {list(shape)}")
+    return arrays

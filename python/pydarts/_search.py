@@ -1,0 +1,149 @@
+"""`search`: run a search and bring home whatever comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from . import _core
+from ._callbacks import Callback, Observers
+from ._config import SearchConfig
+from ._genotype import Genotype
+from ._history import History, record_from
+from ._loaders import Loader, open_sources
+from ._progress import Progress
+from ._result import SearchResult
+
+
+def search(
+    loader: Loader,
+    cfg: SearchConfig | None = None,
+    callbacks: Callback | Sequence[Callback] = (),
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> SearchResult:
+    """Search for a cell: learn α on the validation loss while the weights learn on the training loss.
+
+    This is algorithm 1 of the paper. Every step takes a validation batch for α, then a training batch for the
+    weights.
+
+    Args:
+        loader: the data. One of
+
+            - `(X, y)`: images [N, C, H, W], uint8 (scaled to [0, 1], then by `mean` and `std`, computed if
+              not given) or floating (taken as they are), and integer labels [N], as numpy arrays or tensors;
+              split by `train_portion`, batches of `batch_size`;
+            - a map-style `DataLoader` with sequential or shuffled order: its examples are split by
+              `train_portion`;
+            - a pair `(train, valid)`, each `(X, y)`, a `DataLoader`, or any re-iterable of batches `(x, y)`.
+
+            A 2-tuple of arrays is `(X, y)`; any other 2-tuple is a pair. Sizes that `cfg` leaves open are
+            read from the data; where only the labels can tell the number of classes, one pass over the loader
+            is spent on it. Batches of a loader are fetched ahead on a thread; random transforms are
+            repeatable with worker processes only, whose seeds are a function of (seed, pass).
+        cfg: the choices of the search; None: the published ones.
+        callbacks: told of every step, every epoch and the end.
+        loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy.
+
+    Returns:
+        The result. After Ctrl-C that of the steps done so far, with status "interrupted".
+
+    Raises:
+        ConfigError, SpaceError: choices that cannot be.
+        DataError: what is wrong with the data, and what to do about it.
+        DeviceError: CUDA asked for where there is none.
+        CheckpointError: a checkpoint that is broken, or of another search.
+        NumericalError: a loss became NaN or infinite.
+        OutOfMemoryError: with the plan's estimate and a batch size to try.
+
+        An exception of the loader, a callback or `loss` comes out as it is. Whatever stops a search that has
+        begun carries what was reached as its attribute `result`, with status "failed".
+
+    >>> import numpy as np, pydarts
+    >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
+    >>> cfg = pydarts.SearchConfig(channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+    >>> result = pydarts.search((X, y), cfg)
+    >>> result.status, result.alphas["normal"].shape
+    ('complete', (2, 14, 8))
+    """
+    config = SearchConfig() if cfg is None else cfg
+    if not isinstance(config, SearchConfig):
+        raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
+    listeners = (callbacks,) if isinstance(callbacks, Callback) else tuple(callbacks)
+    for listener in listeners:
+        if not isinstance(listener, Callback):
+            raise TypeError(
+                f"a callback must be a pydarts.Callback, got a {type(listener).__name__}: {listener!r}"
+            )
+    if loss is not None and not callable(loss):
+        raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
+    sources = open_sources(loader, config)
+    progress = Progress(sources.config.resolved_space) if config.progress else None
+    try:
+        outcome = _core.search(
+            sources.config.to_json(),
+            sources.train,
+            sources.valid,
+            sources.evaluation,
+            Observers(listeners, progress),
+            loss,
+        )
+    finally:
+        if progress is not None:
+            progress.close()
+        sources.close()
+    result = _result(outcome)
+    error = outcome["error"]
+    if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
+        error = None
+    return _end(result, error, listeners)
+
+
+def _result(outcome: dict[str, Any]) -> SearchResult:
+    return SearchResult(
+        genotype=Genotype.from_json(outcome["genotype"]),
+        alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
+        steps=tuple(outcome["steps"]),
+        history=History([record_from(record) for record in json.loads(outcome["history"])]),
+        config=SearchConfig.from_json(outcome["config"]),
+        status=outcome["status"],
+        state_dict=outcome["state_dict"],
+        threads=outcome["threads"],
+        forms=outcome["forms"],
+    )
+
+
+def _end(result: SearchResult, error: BaseException | None, callbacks: Sequence[Callback]) -> SearchResult:
+    """Tell the callbacks; then return the result, or raise what stopped the search with the result on it."""
+    for callback in callbacks:
+        try:
+            callback.on_end(result)
+        except Exception as late:
+            if error is None:
+                error = late
+            else:
+                _note(error, f"afterwards on_end of {type(callback).__name__} raised {late!r}")
+    if error is None:
+        return result
+    try:
+        error.result = result  # type: ignore[attr-defined]
+    except AttributeError:
+        where = "it could not be hung on this exception"
+    else:
+        where = "it is this exception's attribute `result`"
+    folder = result.config.checkpoint_dir
+    kept = "" if folder is None else f"; the last checkpoint lies in {folder}"
+    _note(
+        error,
+        f"pydarts: the search stopped after {len(result.history)} epochs; what it reached: {where}{kept}",
+    )
+    raise error
+
+
+def _note(error: BaseException, text: str) -> None:
+    add = getattr(error, "add_note", None)  # Python 3.11 and later
+    if add is not None:
+        add(text)

@@ -1,0 +1,175 @@
+"""`PythonSource`: the batches of a Python loader, checked and fetched ahead on a thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ._arrays import as_tensor, check_images, check_labels, check_range, first_bad_image, is_array
+from ._core import DataError
+from ._passes import Passes
+
+Batch: TypeAlias = tuple[Tensor, Tensor]
+
+_AHEAD = 2  # batches fetched in advance
+_POLL = 0.1  # seconds between looks at a stop or an interrupt
+_PATIENCE = 5.0  # seconds granted to a loader to finish the batch it is at
+
+
+@dataclass(frozen=True)
+class BatchChecker:
+    """Turns what a loader yields into an (x, y) fit for the engine, or says what is wrong with it."""
+
+    role: str  # "training", "validation", "evaluation"
+    dtype: torch.dtype
+    shape: tuple[int, int, int] | None = None  # channels, height, width; None: any
+    num_classes: int | None = None  # None: any
+    in_channels: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __call__(self, number: int, batch: Any) -> Batch:
+        """Check batch `number` of a pass, counted from 0."""
+        what = f"batch {number} of the {self.role} loader"
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            size = f" of {len(batch)}" if isinstance(batch, (tuple, list, dict)) else ""
+            raise DataError(f"{what} must be a pair (x, y), got a {type(batch).__name__}{size}")
+        x, y = batch
+        if not is_array(x) or (not is_array(y) and not isinstance(y, (list, tuple))):
+            raise DataError(
+                f"{what} must hold arrays or tensors, got {type(x).__name__} and {type(y).__name__}"
+            )
+        images = as_tensor(x, f"the images of {what}")
+        check_images(images, f"the images of {what}", self.in_channels)
+        if len(images) == 0:
+            raise DataError(f"{what} is empty")
+        if self.shape is not None and tuple(images.shape[1:]) != self.shape:
+            raise DataError(
+                f"the images of {what} have shape {list(images.shape[1:])}, but {list(self.shape)} was "
+                f"expected: all "
+                "images of a search have the same channels and size"
+            )
+        if not bool(torch.isfinite(images).all()):
+            raise DataError(
+                f"{what} holds NaN or infinity (image {first_bad_image(images)} of the batch); "
+                "remove it or replace the values"
+            )
+        labels = check_labels(as_tensor(y, f"the labels of {what}"), len(images), f"the labels of {what}")
+        if self.num_classes is not None:
+            check_range(labels, self.num_classes, f"the labels of {what}")
+        return self._scaled(images).contiguous(), labels.contiguous()
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        """In the search's dtype; bytes become [0, 1]; then mean and deviation of the config."""
+        x = x.to(self.dtype).div(255) if x.dtype == torch.uint8 else x.to(self.dtype)
+        if self.mean is not None:
+            x = x - torch.tensor(self.mean, dtype=self.dtype).view(1, -1, 1, 1)
+        if self.std is not None:
+            x = x / torch.tensor(self.std, dtype=self.dtype).view(1, -1, 1, 1)
+        return x
+
+
+@dataclass(frozen=True)
+class _Failure:
+    error: BaseException
+
+
+_END = object()
+
+
+class PythonSource:
+    """What the engine asks of a loader; exceptions of the loader come out of `next` as they are."""
+
+    def __init__(self, passes: Passes, check: BatchChecker, pin: bool) -> None:
+        self._passes, self._check, self._pin = passes, check, pin
+        self._queue: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def batches(self) -> int | None:
+        """Number of batches of a pass, None when unknown."""
+        return self._passes.batches()
+
+    def start(self, index: int, skip: int) -> None:
+        """Begin pass number `index`, skipping its first `skip` batches."""
+        self._halt()
+        iterator, left = self._passes.begin(index, skip)
+        self._queue, self._stop = queue.Queue(_AHEAD), threading.Event()
+        self._thread = threading.Thread(
+            target=self._fetch,
+            args=(iterator, skip - left, left, self._queue, self._stop),
+            name=f"pydarts {self._check.role} loader",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def next(self) -> Batch | None:
+        """The next (x, y), or None at the end of the pass."""
+        if self._thread is None:
+            return None
+        while True:
+            try:
+                item = self._queue.get(timeout=_POLL)
+            except queue.Empty:  # an interrupt is raised between two looks
+                continue
+            break
+        if item is _END:
+            self._thread = None
+            return None
+        if isinstance(item, _Failure):
+            self._thread = None
+            raise item.error
+        x, y = item
+        return x, y
+
+    def close(self) -> None:
+        """Stop the thread and let go of worker processes; may be called twice."""
+        self._halt()
+        self._passes.close()
+
+    def _halt(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE)
+            self._thread = None
+
+    def _fetch(
+        self, iterator: Iterator[Any], first: int, skip: int, out: queue.Queue[Any], stop: threading.Event
+    ) -> None:
+        number = first
+        try:
+            for batch in iterator:
+                if stop.is_set():
+                    return
+                if number >= first + skip:
+                    x, y = self._check(number, batch)
+                    item = (x.pin_memory(), y.pin_memory()) if self._pin else (x, y)
+                    if not _put(out, item, stop):
+                        return
+                number += 1
+            if number == 0:
+                raise DataError(f"the {self._check.role} loader is empty: it yields no batch")
+            _put(out, _END, stop)
+        except BaseException as error:
+            _put(out, _Failure(error), stop)
+        finally:
+            close = getattr(iterator, "close", None)  # a generator runs its own clean-up now
+            if callable(close):
+                close()
+
+
+def _put(out: queue.Queue[Any], item: object, stop: threading.Event) -> bool:
+    """Put `item`, unless a stop comes first."""
+    while not stop.is_set():
+        try:
+            out.put(item, timeout=_POLL)
+        except queue.Full:
+            continue
+        return True
+    return False

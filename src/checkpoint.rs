@@ -1,0 +1,308 @@
+//! Checkpoints: one safetensors file that holds everything a run needs to go on, written atomically.
+//!
+//! A file is written under a temporary name, synchronised, then renamed: a process killed at any moment leaves
+//! the previous checkpoints whole. Tensors are stored by name (`weight/…`, `momentum/…`, `statistic/…`,
+//! `alpha/…`, `exp_avg/…`, `exp_avg_sq/…`, `trajectory`, `trajectory_steps`), never by their place in a vector.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::config::SearchConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::nn::Network;
+use crate::optim::Moments;
+use crate::params::Table;
+use crate::search::{Progress, State, Trajectory};
+
+const FORMAT: &str = "pydarts-checkpoint-1";
+const SUFFIX: &str = "safetensors";
+const PREFIX: &str = "checkpoint-";
+/// The newest two are kept: should the disk fail under one, the other is there.
+const KEPT: usize = 2;
+
+/// What is not a tensor.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: String,
+    config: serde_json::Value,
+    progress: Progress,
+    adam_step: u64,
+    threads: i32,
+}
+
+/// A checkpoint read back.
+#[derive(Debug)]
+pub struct Restored {
+    /// The configuration it was written under.
+    pub config: SearchConfig,
+    /// How far the run had come.
+    pub progress: Progress,
+    /// Weights, logits and optimisers.
+    pub state: State,
+    /// α until then.
+    pub trajectory: Trajectory,
+    /// CPU threads of the run that wrote it: another number gives other gradient bits.
+    pub threads: i32,
+    statistics: Vec<(String, Tensor)>,
+}
+
+impl Restored {
+    /// Puts the running statistics back into the network.
+    pub fn restore_statistics(&self, network: &dyn Network) -> Result<()> {
+        match network.statistics() {
+            Some(statistics) => statistics.load(&self.statistics).map_err(as_checkpoint_error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Bytes of one tensor, as safetensors wants them.
+struct Bytes {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+}
+
+impl View for Bytes {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.data)
+    }
+    fn data_len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+impl Bytes {
+    fn of(tensor: &Tensor) -> Result<Self> {
+        let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let (dtype, width) = match tensor.f_kind()? {
+            Kind::Float => (Dtype::F32, 4),
+            Kind::Double => (Dtype::F64, 8),
+            Kind::Int64 => (Dtype::I64, 8),
+            other => return Err(Error::engine(format!("a checkpoint does not hold tensors of dtype {other:?}"))),
+        };
+        let n = tensor.numel();
+        let mut data = vec![0; n * width];
+        tensor.f_copy_data_u8(&mut data, n)?;
+        Ok(Bytes { dtype, shape: tensor.size().iter().map(|&d| d as usize).collect(), data })
+    }
+}
+
+/// Where the checkpoint after `step` completed steps lies.
+fn path(folder: &Path, step: u64) -> PathBuf {
+    folder.join(format!("{PREFIX}{step:010}.{SUFFIX}"))
+}
+
+/// Checkpoints in a folder, oldest first; none if the folder does not exist.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| io_error(folder, e))? {
+        let path = entry.map_err(|e| io_error(folder, e))?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Writes a checkpoint and removes all but the newest two.
+pub fn save(
+    folder: &Path,
+    network: &dyn Network,
+    config: &SearchConfig,
+    state: &State,
+    progress: &Progress,
+    trajectory: &Trajectory,
+) -> Result<PathBuf> {
+    let mut tensors = Vec::new();
+    let mut add = |prefix: &str, table: &Table, flat: &Tensor| -> Result<()> {
+        for (name, tensor) in table.unpack(flat)? {
+            tensors.push((format!("{prefix}/{name}"), Bytes::of(&tensor)?));
+        }
+        Ok(())
+    };
+    add("weight", network.weights(), &state.w)?;
+    add("momentum", network.weights(), &state.momentum)?;
+    add("alpha", network.alphas(), &state.alpha)?;
+    add("exp_avg", network.alphas(), &state.moments.exp_avg)?;
+    add("exp_avg_sq", network.alphas(), &state.moments.exp_avg_sq)?;
+    for (name, tensor) in network.statistics().map(|s| s.named()).transpose()?.unwrap_or_default() {
+        tensors.push((format!("statistic/{name}"), Bytes::of(&tensor)?));
+    }
+    let steps: Vec<i64> = trajectory.steps.iter().map(|&s| s as i64).collect();
+    tensors.push(("trajectory_steps".into(), Bytes::of(&Tensor::f_from_slice(&steps)?)?));
+    let points = Tensor::f_from_slice(&trajectory.points.concat())?
+        .f_view([trajectory.points.len() as i64, network.alphas().total()])?;
+    tensors.push(("trajectory".into(), Bytes::of(&points)?));
+
+    let header = Header {
+        format: FORMAT.into(),
+        config: serde_json::from_str(&config.to_json()).map_err(|e| Error::engine(e.to_string()))?,
+        progress: progress.clone(),
+        adam_step: state.moments.step,
+        threads: tch::get_num_threads(),
+    };
+    let header = serde_json::to_string(&header).map_err(|e| Error::engine(e.to_string()))?;
+    let metadata = HashMap::from([("pydarts".to_owned(), header)]);
+    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| Error::engine(e.to_string()))?;
+
+    fs::create_dir_all(folder).map_err(|e| io_error(folder, e))?;
+    let target = path(folder, progress.step);
+    let temporary = target.with_extension("tmp");
+    write_synced(&temporary, &bytes).map_err(|e| io_error(&temporary, e))?;
+    fs::rename(&temporary, &target).map_err(|e| io_error(&target, e))?;
+    // The rename itself must reach the disk, or a power cut could bring the old directory back.
+    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io_error(folder, e))?;
+    let found = list(folder)?;
+    for old in &found[..found.len().saturating_sub(KEPT)] {
+        fs::remove_file(old).map_err(|e| io_error(old, e))?;
+    }
+    Ok(target)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Reads a checkpoint of this network's space and shape.
+pub fn load(path: &Path, network: &dyn Network) -> Result<Restored> {
+    let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
+    read(&bytes, network).map_err(|error| Error {
+        detail: format!("{}: {}", path.display(), error.detail),
+        ..as_checkpoint_error(error)
+    })
+}
+
+/// The configuration a checkpoint was written under.
+pub fn load_config(path: &Path) -> Result<SearchConfig> {
+    let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
+    let config = header(&bytes).and_then(|h| SearchConfig::from_json(&h.config.to_string()));
+    config.map_err(|error| Error {
+        detail: format!("{}: {}", path.display(), error.detail),
+        ..as_checkpoint_error(error)
+    })
+}
+
+fn header(bytes: &[u8]) -> Result<Header> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+    let foreign = || Error::checkpoint("a safetensors file, but not a pydarts checkpoint");
+    let text = metadata.metadata().as_ref().and_then(|m| m.get("pydarts")).ok_or_else(foreign)?;
+    let header: Header =
+        serde_json::from_str(text).map_err(|e| Error::checkpoint(format!("its header cannot be read: {e}")))?;
+    if header.format != FORMAT {
+        let format = &header.format;
+        return Err(Error::checkpoint(format!("its format is {format:?}; this version reads {FORMAT:?}")));
+    }
+    Ok(header)
+}
+
+fn damaged(error: safetensors::SafeTensorError) -> Error {
+    Error::checkpoint(
+        "not a whole checkpoint: truncated or damaged, or another kind of file. Remove it to go on from the \
+         checkpoint before it",
+    )
+    .with_source(error)
+}
+
+fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
+    let header = header(bytes)?;
+    let config = SearchConfig::from_json(&header.config.to_string())?;
+    let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+    let mut groups: HashMap<&str, Vec<(String, Tensor)>> = HashMap::new();
+    let mut trajectory = (None, None);
+    for (name, view) in file.iter() {
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::F64 => Kind::Double,
+            Dtype::I64 => Kind::Int64,
+            other => return Err(Error::checkpoint(format!("tensor {name} has the unexpected dtype {other:?}"))),
+        };
+        let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?;
+        match name.split_once('/') {
+            Some((group, name)) => groups.entry(group).or_default().push((name.to_owned(), tensor)),
+            None if name == "trajectory" => trajectory.0 = Some(tensor),
+            None if name == "trajectory_steps" => trajectory.1 = Some(tensor),
+            None => return Err(Error::checkpoint(format!("tensor {name} has no place in a checkpoint"))),
+        }
+    }
+    let mut flat = |group: &str, table: &Table| -> Result<Tensor> {
+        let tensors = groups.remove(group).unwrap_or_default();
+        if let Some((name, t)) = tensors.iter().find(|(_, t)| t.kind() != network.kind()) {
+            let (found, expected) = (t.kind(), network.kind());
+            return Err(Error::checkpoint(format!("{name} is {found:?}; this search computes in {expected:?}")));
+        }
+        table.pack(&tensors, network.kind(), network.device())
+    };
+    let (weights, alphas) = (network.weights(), network.alphas());
+    let state = State {
+        w: flat("weight", weights)?,
+        momentum: flat("momentum", weights)?,
+        alpha: flat("alpha", alphas)?,
+        moments: Moments {
+            exp_avg: flat("exp_avg", alphas)?,
+            exp_avg_sq: flat("exp_avg_sq", alphas)?,
+            step: header.adam_step,
+        },
+        step: header.progress.step,
+    };
+    let (Some(points), Some(steps)) = trajectory else {
+        return Err(Error::checkpoint("it holds no α trajectory"));
+    };
+    let trajectory = restore_trajectory(&points, &steps, alphas.total())?;
+    let statistics = groups.remove("statistic").unwrap_or_default();
+    Ok(Restored { config, progress: header.progress, state, trajectory, threads: header.threads, statistics })
+}
+
+fn restore_trajectory(points: &Tensor, steps: &Tensor, width: i64) -> Result<Trajectory> {
+    let n = steps.numel();
+    if points.size() != [n as i64, width] || points.kind() != Kind::Double || steps.kind() != Kind::Int64 {
+        return Err(Error::checkpoint("its α trajectory has another shape than this space's"));
+    }
+    let mut values = vec![0.0; points.numel()];
+    let mut counts = vec![0i64; n];
+    let total = values.len();
+    points.f_copy_data(&mut values, total)?;
+    steps.f_copy_data(&mut counts, n)?;
+    Ok(Trajectory {
+        steps: counts.into_iter().map(|s| s as u64).collect(),
+        points: values.chunks(width.max(1) as usize).map(<[f64]>::to_vec).collect(),
+    })
+}
+
+/// What is wrong with the content is a matter of the checkpoint, whoever noticed it.
+fn as_checkpoint_error(error: Error) -> Error {
+    match error.kind {
+        ErrorKind::NotFound | ErrorKind::Io | ErrorKind::OutOfMemory => error,
+        _ => Error { kind: ErrorKind::Checkpoint, ..error },
+    }
+}
+
+fn io_error(path: &Path, error: std::io::Error) -> Error {
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, format!("{}: {error}", path.display())).with_source(error)
+}

@@ -1,0 +1,77 @@
+//! What a batch must be: one place for every source.
+
+use tch::{Device, Kind, Tensor};
+
+use super::Batch;
+use crate::error::{Error, Result};
+
+/// Shape, classes and placement that a network expects of every batch.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Of one example: [C, H, W].
+    pub shape: Vec<i64>,
+    /// Labels lie in 0..classes.
+    pub classes: i64,
+    /// Element type the network computes in.
+    pub kind: Kind,
+    /// Where the network computes.
+    pub device: Device,
+}
+
+impl Expected {
+    /// Checks a batch and moves it to dtype and device. `what` names it in errors, as in "training batch 3".
+    pub fn admit(&self, inputs: &Tensor, targets: &Tensor, what: &str) -> Result<Batch> {
+        let size = inputs.size();
+        if size.len() != self.shape.len() + 1 || size[1..] != self.shape {
+            let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
+            return Err(Error::data(format!(
+                "{what} has inputs of shape {size:?}; expected [batch, {}], as in the first batch",
+                shape.join(", ")
+            )));
+        }
+        let kind = inputs.f_kind()?;
+        if !matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
+            return Err(Error::data(format!(
+                "{what} has inputs of dtype {kind:?}; they must be floating (uint8 images must be scaled)"
+            )));
+        }
+        if targets.size() != [size[0]] {
+            return Err(Error::data(format!(
+                "{what} has {} inputs and targets of shape {:?}; expected one label an example",
+                size[0],
+                targets.size()
+            )));
+        }
+        check_labels(targets, self.classes, what)?;
+        let finite = inputs.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0;
+        if !finite {
+            return Err(Error::data(format!("{what} holds NaN or infinity; clean the images before the search")));
+        }
+        let inputs = inputs.f_detach()?.f_to_device(self.device)?.f_to_kind(self.kind)?;
+        let targets = targets.f_detach()?.f_to_device(self.device)?.f_to_kind(Kind::Int64)?;
+        Ok(Batch { inputs, targets })
+    }
+}
+
+/// Labels are integers in 0..classes.
+pub fn check_labels(targets: &Tensor, classes: i64, what: &str) -> Result<()> {
+    let kind = targets.f_kind()?;
+    if !matches!(kind, Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8) {
+        return Err(Error::data(format!(
+            "{what} has labels of dtype {kind:?}; labels must be integers (y.long(), or y.astype('int64'))"
+        )));
+    }
+    if targets.numel() == 0 {
+        return Err(Error::data(format!("{what} is empty")));
+    }
+    let low = targets.f_min()?.f_int64_value(&[])?;
+    let high = targets.f_max()?.f_int64_value(&[])?;
+    if low < 0 || high >= classes {
+        let wrong = if low < 0 { low } else { high };
+        return Err(Error::data(format!(
+            "{what} has label {wrong}; with num_classes={classes} labels lie in 0..={}",
+            classes - 1
+        )));
+    }
+    Ok(())
+}

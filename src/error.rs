@@ -1,0 +1,167 @@
+//! One error for the whole engine: what kind it is, what happened and what to do, and what failed below.
+
+use std::error::Error as StdError;
+
+/// What the caller can do about an error. Each kind becomes one exception in Python.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// An option is unknown or out of range.
+    Config,
+    /// A search space, or a network of it, that cannot be built.
+    Space,
+    /// A genotype that is malformed or does not fit its space.
+    Genotype,
+    /// Data of the wrong shape, type or content.
+    Data,
+    /// A loss or a gradient is not finite.
+    Numerical,
+    /// A checkpoint that is damaged, or of another search.
+    Checkpoint,
+    /// A device that is not there or cannot do what is asked.
+    Device,
+    /// The device's memory does not hold the network.
+    OutOfMemory,
+    /// The user asked to stop.
+    Interrupted,
+    /// A file that does not exist.
+    NotFound,
+    /// A file that cannot be read or written.
+    Io,
+    /// The engine itself, or libtorch below it, failed.
+    Engine,
+    /// An error of the caller's own code, to be handed back unchanged.
+    Foreign,
+}
+
+impl ErrorKind {
+    /// Every kind, so that a test can ask that each of them is known elsewhere.
+    pub const ALL: &[ErrorKind] = &[
+        ErrorKind::Config,
+        ErrorKind::Space,
+        ErrorKind::Genotype,
+        ErrorKind::Data,
+        ErrorKind::Numerical,
+        ErrorKind::Checkpoint,
+        ErrorKind::Device,
+        ErrorKind::OutOfMemory,
+        ErrorKind::Interrupted,
+        ErrorKind::NotFound,
+        ErrorKind::Io,
+        ErrorKind::Engine,
+        ErrorKind::Foreign,
+    ];
+}
+
+/// The kind says what the caller can do about it, the detail names cause and remedy in a sentence or two, the
+/// source is what failed below.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct Error {
+    /// What the caller can do about it.
+    pub kind: ErrorKind,
+    /// Cause and remedy, for a person to read.
+    pub detail: String,
+    /// What failed below, if anything did.
+    #[source]
+    pub source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// A result whose error is ours unless said otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of any kind.
+    pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
+        Error { kind, detail: detail.into(), source: None }
+    }
+
+    /// The same error with what failed below it.
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// An option is unknown or out of range.
+    pub fn config(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config, detail)
+    }
+
+    /// A space or a network of it cannot be built.
+    pub fn space(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Space, detail)
+    }
+
+    /// A genotype is malformed or does not fit.
+    pub fn genotype(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Genotype, detail)
+    }
+
+    /// Data are of the wrong shape, type or content.
+    pub fn data(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Data, detail)
+    }
+
+    /// A loss or a gradient is not finite.
+    pub fn numerical(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Numerical, detail)
+    }
+
+    /// A checkpoint is damaged or belongs to another search.
+    pub fn checkpoint(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Checkpoint, detail)
+    }
+
+    /// A device is not there or cannot do what is asked.
+    pub fn device(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Device, detail)
+    }
+
+    /// The engine or libtorch failed.
+    pub fn engine(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Engine, detail)
+    }
+}
+
+/// Names longer than this are cut in messages and not compared: the comparison is quadratic.
+const LONGEST_NAME: usize = 64;
+
+/// Lists up to this long are printed even beside a suggestion.
+const SHORT_LIST: usize = 20;
+
+/// The sentence for a name nobody knows: the nearest known one if there is one, and the list where it helps.
+pub fn unknown(what: &str, given: &str, known: &[&str]) -> String {
+    let nearest = nearest(given, known);
+    let mut text = format!("unknown {what} `{}`", cut(given));
+    if let Some(name) = nearest {
+        text.push_str(&format!("; did you mean `{name}`?"));
+    }
+    if nearest.is_none() || known.len() <= SHORT_LIST {
+        let separator = if nearest.is_none() { "; " } else { " " };
+        text.push_str(&format!("{separator}known: {}", known.join(", ")));
+    }
+    text
+}
+
+/// The known name within a third of the given one's length in edits, if any.
+fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let length = given.chars().count();
+    if length > LONGEST_NAME {
+        return None;
+    }
+    let given = given.to_lowercase();
+    known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(&given, &name.to_lowercase()), *name))
+        .filter(|(edits, _)| *edits <= (length / 3).max(1))
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, name)| name)
+}
+
+/// The text, or its beginning when it is long.
+pub(crate) fn cut(text: &str) -> String {
+    if text.chars().count() <= LONGEST_NAME {
+        text.to_string()
+    } else {
+        text.chars().take(LONGEST_NAME).chain(['…']).collect()
+    }
+}

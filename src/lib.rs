@@ -1,0 +1,39 @@
+//! Differentiable architecture search: a space of cells is compiled into a plan, and the plan is run on libtorch.
+//!
+//! Data flows one way: space and configuration, plan, network, engine, events, result. A module may import only
+//! what stands above it in the list below; the modules here know neither libtorch nor Python.
+
+#![warn(missing_docs)]
+
+pub mod error;
+mod fields;
+pub mod random;
+
+pub mod space;
+
+pub mod derive;
+
+pub mod config;
+pub mod event;
+pub mod plan;
+
+#[cfg(feature = "torch")]
+pub mod params;
+
+#[cfg(feature = "torch")]
+pub mod nn;
+
+#[cfg(feature = "torch")]
+pub mod data;
+
+#[cfg(feature = "torch")]
+pub mod optim;
+
+#[cfg(feature = "torch")]
+pub mod search;
+
+#[cfg(feature = "torch")]
+pub mod checkpoint;
+
+#[cfg(feature = "python")]
+mod py;

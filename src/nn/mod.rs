@@ -1,0 +1,74 @@
+//! Networks: functions (w, α, batch) ↦ loss. Everything above this storey sees only the trait.
+
+mod mixed;
+mod statistics;
+mod supernet;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::data::Batch;
+use crate::error::Result;
+use crate::params::Table;
+
+pub use statistics::Statistics;
+pub use supernet::{Criterion, MatrixPrecision, Supernet, SupernetOptions};
+
+/// Which batch statistics a pass uses, and whether it moves the running ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics; the running ones stay. Every loss of an α step.
+    Search,
+    /// Batch statistics; the running ones move by one step. The weight step.
+    Weights,
+    /// Running statistics. Evaluation.
+    Evaluation,
+}
+
+/// What one pass gives.
+#[derive(Debug)]
+pub struct Loss {
+    /// The scalar to differentiate.
+    pub value: Tensor,
+    /// How many examples were predicted right: a scalar outside the graph, left on the device.
+    pub correct: Tensor,
+}
+
+/// A function (w, α, batch) ↦ loss over two flat vectors. The engine, the hypergradients, the optimisers and
+/// the checkpoints know nothing else of a network.
+pub trait Network {
+    /// Names and shapes inside w.
+    fn weights(&self) -> &Table;
+    /// Names and shapes inside α.
+    fn alphas(&self) -> &Table;
+    /// Running statistics by name, none if the network keeps none.
+    fn statistics(&self) -> Option<&Statistics>;
+    /// The loss of a batch, differentiable in `w` and `alpha` where they ask for gradients.
+    fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss>;
+    /// While on, every product is computed in float32 or better, whatever the precision of the rest: the
+    /// finite difference multiplies rounding by 1/ε.
+    fn set_exact(&self, on: bool) -> Result<()>;
+    /// Element type of w and α.
+    fn kind(&self) -> Kind;
+    /// Where w, α and the batches lie.
+    fn device(&self) -> Device;
+    /// The estimate of what one example keeps between forward and backward, in bytes.
+    fn activation_bytes(&self) -> u64;
+}
+
+/// Holds a network in its exact mode; leaves it when dropped.
+pub struct Exact<'a>(&'a dyn Network);
+
+impl<'a> Exact<'a> {
+    /// Enters the exact mode.
+    pub fn enter(network: &'a dyn Network) -> Result<Self> {
+        network.set_exact(true)?;
+        Ok(Exact(network))
+    }
+}
+
+impl Drop for Exact<'_> {
+    fn drop(&mut self) {
+        // Leaving cannot fail where entering did not; a failure here would only cost speed.
+        let _ = self.0.set_exact(false);
+    }
+}

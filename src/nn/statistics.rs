@@ -1,0 +1,64 @@
+//! Running mean and variance of every batch norm: two flat vectors and the views into them.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::error::Result;
+use crate::params::{Table, copy};
+
+/// Momentum and epsilon of every batch norm; the variance kept is the unbiased one.
+pub const MOMENTUM: f64 = 0.1;
+pub const EPSILON: f64 = 1e-5;
+
+/// The running statistics of a network.
+#[derive(Debug)]
+pub struct Statistics {
+    table: Table,
+    kind: Kind,
+    device: Device,
+    views: Vec<(Tensor, Tensor)>,
+}
+
+impl Statistics {
+    /// Mean 0 and variance 1 everywhere.
+    pub fn new(table: Table, kind: Kind, device: Device) -> Result<Self> {
+        let mean = Tensor::f_zeros([table.total()], (kind, device))?;
+        let variance = Tensor::f_ones([table.total()], (kind, device))?;
+        let views = table.views(&mean)?.into_iter().zip(table.views(&variance)?).collect();
+        Ok(Statistics { table, kind, device, views })
+    }
+
+    /// (running mean, running variance) of the batch norm at `index` in the plan.
+    pub fn of(&self, index: usize) -> (&Tensor, &Tensor) {
+        let (mean, variance) = &self.views[index];
+        (mean, variance)
+    }
+
+    /// `<batch norm>.running_mean` and `.running_var`, copies.
+    pub fn named(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut out = Vec::with_capacity(2 * self.views.len());
+        for (entry, (mean, variance)) in self.table.entries().iter().zip(&self.views) {
+            out.push((format!("{}.running_mean", entry.name), copy(mean)?));
+            out.push((format!("{}.running_var", entry.name), copy(variance)?));
+        }
+        Ok(out)
+    }
+
+    /// The names that [`Statistics::named`] gives, with their shapes.
+    pub fn table(&self) -> Table {
+        Table::new(self.table.entries().iter().flat_map(|e| {
+            let shape = vec![e.length as usize];
+            [(format!("{}.running_mean", e.name), shape.clone()), (format!("{}.running_var", e.name), shape)]
+        }))
+    }
+
+    /// Copies values in; `tensors` must hold exactly the names of [`Statistics::table`].
+    pub fn load(&self, tensors: &[(String, Tensor)]) -> Result<()> {
+        let flat = self.table().pack(tensors, self.kind, self.device)?;
+        let _guard = tch::no_grad_guard();
+        for (pair, (mean, variance)) in self.table().views(&flat)?.chunks(2).zip(&self.views) {
+            mean.shallow_clone().f_copy_(&pair[0])?;
+            variance.shallow_clone().f_copy_(&pair[1])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! Optimisers and schedules as functions of flat vectors: (state, gradient, settings) ↦ new state, in place.
+
+use tch::Tensor;
+
+use crate::error::Result;
+use crate::params::copy;
+
+/// Settings of stochastic gradient descent with momentum on w.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sgd {
+    /// μ.
+    pub momentum: f64,
+    /// λ.
+    pub weight_decay: f64,
+    /// Largest Euclidean norm of the gradient, over all weights.
+    pub clip: f64,
+}
+
+impl Sgd {
+    /// g ← clip(∇L); d ← g + λw; b ← μb + d; w ← w − lr·b. The buffer starts at zero, which makes the first
+    /// step b = d.
+    pub fn step(&self, w: &mut Tensor, buffer: &mut Tensor, gradient: &Tensor, lr: f64) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        let coefficient = clip_coefficient(gradient, self.clip)?;
+        let mut direction = gradient.f_mul(&coefficient)?;
+        let _ = direction.f_add_(&w.f_mul_scalar(self.weight_decay)?)?;
+        let _ = buffer.f_mul_scalar_(self.momentum)?.f_add_(&direction)?;
+        let _ = w.f_sub_(&buffer.f_mul_scalar(lr)?)?;
+        Ok(())
+    }
+}
+
+/// min(1, clip / (‖g‖ + 1e-6)), on the device.
+pub fn clip_coefficient(gradient: &Tensor, clip: f64) -> Result<Tensor> {
+    let norm = gradient.f_norm()?;
+    Ok(norm.f_add_scalar(1e-6)?.f_reciprocal()?.f_mul_scalar(clip)?.f_clamp_max(1.0)?)
+}
+
+/// Settings of Adam on α, with weight decay added to the gradient (coupled).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adam {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the two moments.
+    pub betas: (f64, f64),
+    /// Added to the gradient, times the parameter.
+    pub weight_decay: f64,
+}
+
+/// Adam's moments and its count of steps.
+#[derive(Debug)]
+pub struct Moments {
+    /// Running mean of the gradient.
+    pub exp_avg: Tensor,
+    /// Running mean of its square.
+    pub exp_avg_sq: Tensor,
+    /// Steps taken.
+    pub step: u64,
+}
+
+impl Moments {
+    /// Before the first step.
+    pub fn zeros_like(parameter: &Tensor) -> Result<Self> {
+        Ok(Moments { exp_avg: parameter.f_zeros_like()?, exp_avg_sq: parameter.f_zeros_like()?, step: 0 })
+    }
+
+    /// Moments that share nothing with these.
+    pub fn copy(&self) -> Result<Self> {
+        Ok(Moments { exp_avg: copy(&self.exp_avg)?, exp_avg_sq: copy(&self.exp_avg_sq)?, step: self.step })
+    }
+}
+
+impl Adam {
+    const EPS: f64 = 1e-8;
+
+    /// Kingma and Ba, algorithm 1, in the order of operations of PyTorch's implementation.
+    pub fn step(&self, parameter: &mut Tensor, moments: &mut Moments, gradient: &Tensor) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        let (b1, b2) = self.betas;
+        moments.step += 1;
+        let gradient = gradient.f_add(&parameter.f_mul_scalar(self.weight_decay)?)?;
+        let _ = moments.exp_avg.f_mul_scalar_(b1)?.f_add_(&gradient.f_mul_scalar(1.0 - b1)?)?;
+        let square = gradient.f_square()?.f_mul_scalar(1.0 - b2)?;
+        let _ = moments.exp_avg_sq.f_mul_scalar_(b2)?.f_add_(&square)?;
+        let n = moments.step as f64;
+        let (correction1, correction2) = (1.0 - b1.powf(n), 1.0 - b2.powf(n));
+        let denominator = moments.exp_avg_sq.f_sqrt()?.f_div_scalar(correction2.sqrt())?.f_add_scalar(Self::EPS)?;
+        let change = moments.exp_avg.f_div(&denominator)?.f_mul_scalar(self.lr / correction1)?;
+        let _ = parameter.f_sub_(&change)?;
+        Ok(())
+    }
+}
+
+/// Cosine from `high` at epoch 0 towards `low` at epoch `epochs`, constant within an epoch.
+pub fn cosine(high: f64, low: f64, epoch: usize, epochs: usize) -> f64 {
+    let turn = std::f64::consts::PI * epoch as f64 / epochs as f64;
+    low + (high - low) * (1.0 + turn.cos()) / 2.0
+}

@@ -1,0 +1,146 @@
+//! What a plan costs: weights, arithmetic, and the activations its two losses keep between forward and backward.
+//!
+//! Activations are counted as libtorch's autograd keeps them: convolution, batch norm, pooling and linear layers
+//! keep their input, ReLU its output, a mixture its inputs, and those only where α's gradient is asked for. A value
+//! kept by several is one value. Left out as small: weights, α, and the mean and variance of each batch norm.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use super::{Instruction, Op, Plan, Shape, ValueId};
+
+/// Bytes of one index kept by a max pooling.
+const INDEX_BYTES: u64 = 8;
+
+/// What a search network costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cost {
+    /// Numbers in the weights.
+    pub weights: usize,
+    /// Numbers in α.
+    pub alphas: usize,
+    /// Multiply-adds of convolutions and linear layers, per image, forward.
+    pub multiply_adds: u64,
+    /// Elements per image kept for the weights' gradient.
+    pub activation_elements_weight_loss: u64,
+    /// Elements per image kept for the gradient of α and, as the virtual step needs it, of the weights.
+    pub activation_elements_arch_loss: u64,
+    /// Indices per image kept by max poolings, for either gradient.
+    pub pooling_indices: u64,
+}
+
+impl Cost {
+    /// Bytes per image kept between forward and backward by the loss of α and by that of the weights, for elements
+    /// of `element_size` bytes.
+    pub fn bytes_per_image(&self, element_size: usize) -> (u64, u64) {
+        let indices = self.pooling_indices.saturating_mul(INDEX_BYTES);
+        let bytes = |elements: u64| elements.saturating_mul(element_size as u64).saturating_add(indices);
+        (bytes(self.activation_elements_arch_loss), bytes(self.activation_elements_weight_loss))
+    }
+}
+
+impl Plan {
+    /// What the plan costs, counted and not measured.
+    pub fn cost(&self) -> Cost {
+        let each = |count: &dyn Fn(&Instruction) -> u64| {
+            self.instructions.iter().fold(0u64, |sum, instruction| sum.saturating_add(count(instruction)))
+        };
+        Cost {
+            weights: self.weights.iter().fold(0, |sum, weight| sum.saturating_add(weight.elements())),
+            alphas: self.alphas.iter().map(|alpha| alpha.edges * alpha.operations).sum(),
+            multiply_adds: each(&|instruction| self.multiply_adds(instruction)),
+            activation_elements_weight_loss: self.kept(false),
+            activation_elements_arch_loss: self.kept(true),
+            pooling_indices: each(&|instruction| match instruction.op {
+                Op::MaxPool { .. } => instruction.shape.elements(),
+                _ => 0,
+            }),
+        }
+    }
+
+    /// Multiply-adds per image of one instruction; 0 for those that multiply no weights.
+    pub(super) fn multiply_adds(&self, instruction: &Instruction) -> u64 {
+        let (Op::Conv { weight, .. } | Op::Linear { weight, .. }) = &instruction.op else {
+            return 0;
+        };
+        // Every output element is a sum over one output channel's share of the weight.
+        let Some((_, share)) = self.weights.get(weight.0).and_then(|weight| weight.shape.split_first()) else {
+            return 0;
+        };
+        instruction.shape.elements().saturating_mul(Shape(share.to_vec()).elements())
+    }
+
+    /// Elements per image that autograd keeps, α's gradient asked for or not.
+    fn kept(&self, of_alpha: bool) -> u64 {
+        let mut shapes: HashMap<ValueId, &Shape> = HashMap::from([(self.input, &self.input_shape)]);
+        // A shifted image of even size is a view: keeping it keeps the image it looks at.
+        let mut views: HashMap<ValueId, ValueId> = HashMap::new();
+        let mut kept: HashSet<ValueId> = HashSet::new();
+        for instruction in &self.instructions {
+            let saved: &[ValueId] = match &instruction.op {
+                Op::Conv { .. }
+                | Op::BatchNorm { .. }
+                | Op::MaxPool { .. }
+                | Op::AvgPool { .. }
+                | Op::Linear { .. } => &instruction.inputs,
+                Op::Relu => std::slice::from_ref(&instruction.output),
+                Op::Mix { .. } if of_alpha => &instruction.inputs,
+                Op::Shift => {
+                    let input = instruction.inputs.first().copied();
+                    let is_even = |shape: &&Shape| shape.0.iter().skip(1).all(|extent| extent % 2 == 0);
+                    let even = input.filter(|input| shapes.get(input).is_some_and(is_even));
+                    views.extend(even.map(|input| (instruction.output, *views.get(&input).unwrap_or(&input))));
+                    &[]
+                }
+                Op::Mix { .. } | Op::Concat | Op::Zeros | Op::GlobalAvgPool => &[],
+            };
+            kept.extend(saved.iter().map(|value| views.get(value).unwrap_or(value)));
+            shapes.insert(instruction.output, &instruction.shape);
+        }
+        let elements = |value: &ValueId| shapes.get(value).map_or(0, |shape| shape.elements());
+        kept.iter().fold(0, |sum: u64, value| sum.saturating_add(elements(value)))
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let (arch, weight) = self.bytes_per_image(4);
+        writeln!(formatter, "weights          {}", grouped(self.weights as u64))?;
+        writeln!(formatter, "alphas           {}", grouped(self.alphas as u64))?;
+        writeln!(
+            formatter,
+            "multiply-adds    {} per image, forward",
+            scaled(self.multiply_adds, 1000, &["", " thousand", " million", " billion"])
+        )?;
+        writeln!(formatter, "kept activations per image in float32, between forward and backward")?;
+        writeln!(formatter, "  weight loss    {}", bytes(weight))?;
+        write!(formatter, "  alpha loss     {}", bytes(arch))
+    }
+}
+
+/// 1930618 as "1,930,618".
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the largest unit that leaves at least one.
+fn bytes(number: u64) -> String {
+    scaled(number, 1024, &[" B", " KiB", " MiB", " GiB", " TiB"])
+}
+
+fn scaled(number: u64, step: u64, units: &[&str]) -> String {
+    let (mut scaled, mut unit) = (number as f64, 0);
+    while scaled >= step as f64 && unit + 1 < units.len() {
+        scaled /= step as f64;
+        unit += 1;
+    }
+    if unit == 0 { format!("{number}{}", units[0]) } else { format!("{scaled:.1}{}", units[unit]) }
+}

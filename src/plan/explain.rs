@@ -1,0 +1,365 @@
+//! The plan as text: what each part of the network computes, from what, of which shape and with how many weights.
+//!
+//! A line is a chain of instructions in which each reads only the one before. Edges that look the same are written
+//! once, and so are cells; the values named are those of the first of them.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use super::cost::grouped;
+use super::{Instruction, Op, Plan, Shape, ValueId, WeightId};
+use crate::space::{CellKind, Operation};
+
+/// A mixture with more inputs than this has them abridged.
+const MOST_INPUTS: usize = 4;
+
+/// Width of the column in which lines say what they compute.
+const WIDTH: usize = 100;
+
+/// Width of the column that names the part of a cell.
+const NAME: usize = 15;
+
+/// A part of the network: the instructions of one scope, or of one edge with all its operations.
+struct Part<'a> {
+    /// The scope inside the cell, "pre0", "edges.0_2", "nodes.2", or nothing for the cell's own.
+    name: String,
+    instructions: Vec<&'a Instruction>,
+}
+
+impl Plan {
+    /// The plan as a text for people: the space, the parts, and what they cost.
+    pub fn explain(&self) -> String {
+        let mut text = String::new();
+        self.explain_head(&mut text);
+        let sections = self.sections();
+        // Cells of the same body differ only in what their inputs go through, and are written together.
+        let bodies: Vec<_> = sections.iter().map(|section| self.body_form(section)).collect();
+        for (index, (name, parts)) in sections.iter().enumerate() {
+            if !is_cell(name) {
+                let _ = writeln!(text, "\n{name}");
+                parts.iter().for_each(|part| self.explain_part(&mut text, &part.name, part));
+            } else if !bodies[..index].contains(&bodies[index]) {
+                let alike = sections.iter().zip(&bodies).filter(|(_, body)| **body == bodies[index]);
+                self.explain_cells(&mut text, &alike.map(|(section, _)| section).collect::<Vec<_>>());
+            }
+        }
+        let _ = writeln!(text, "\ncost\n{}", self.cost());
+        text
+    }
+
+    fn explain_head(&self, text: &mut String) {
+        let space = &self.space;
+        let operations: Vec<&str> = space.operations.iter().map(|operation| operation.name()).collect();
+        let (inputs, output) = match space.kind {
+            CellKind::Convolutional => ("2 inputs", "classes"),
+            CellKind::Recurrent => ("1 input", "words"),
+        };
+        let tables: Vec<String> =
+            self.alphas.iter().map(|alpha| format!("{} [{}, {}]", alpha.name, alpha.edges, alpha.operations)).collect();
+        let passes = if self.passes.is_empty() { "none".to_string() } else { self.passes.join(", ") };
+        let geometry = &self.geometry;
+        let _ = writeln!(
+            text,
+            "space    {}: {inputs}, {} nodes, {} edges a cell",
+            space.name,
+            space.nodes,
+            space.edges().len()
+        );
+        let _ = writeln!(text, "         operations {}", operations.join(", "));
+        let _ = writeln!(text, "alphas   {}", tables.join(", "));
+        let _ = writeln!(
+            text,
+            "network  {} channels, {} cells, images {} in {}, {} {output} out {}",
+            geometry.channels,
+            geometry.layers,
+            extents(&self.input_shape),
+            name(self.input),
+            geometry.num_classes,
+            name(self.output)
+        );
+        let _ = writeln!(text, "passes   {passes}");
+    }
+
+    /// The instructions by section ("stem", "cells.0", …) and part, in the order in which they first run.
+    fn sections(&self) -> Vec<(String, Vec<Part<'_>>)> {
+        let mut sections: Vec<(String, Vec<Part>)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for instruction in &self.instructions {
+            let (section, part) = split(&instruction.scope);
+            let place = *places.entry(section.to_string()).or_insert_with(|| {
+                sections.push((section.to_string(), Vec::new()));
+                sections.len() - 1
+            });
+            let parts = &mut sections[place].1;
+            match parts.iter_mut().find(|known| known.name == part) {
+                Some(known) => known.instructions.push(instruction),
+                None => parts.push(Part { name: part.to_string(), instructions: vec![instruction] }),
+            }
+        }
+        sections
+    }
+
+    /// What cells must have in common to be written once: all but what brings their inputs to size.
+    fn body_form(&self, (section, parts): &(String, Vec<Part>)) -> Vec<(String, Vec<String>)> {
+        let body = parts.iter().filter(|part| is_cell(section) && !is_preprocessing(&part.name));
+        body.map(|part| (part.name.clone(), self.form(part))).collect()
+    }
+
+    /// A part's lines without the names of values.
+    fn form(&self, part: &Part) -> Vec<String> {
+        let line = |chain: Vec<&Instruction>| {
+            let shape = chain.last().map(|last| extents(&last.shape)).unwrap_or_default();
+            format!("{} {} {shape}", operation(part, &chain), self.steps(&chain).join(" > "))
+        };
+        self.chains(part).into_iter().map(line).collect()
+    }
+
+    fn explain_cells(&self, text: &mut String, cells: &[&(String, Vec<Part>)]) {
+        let Some((_, parts)) = cells.first() else { return };
+        let numbers: Vec<&str> = cells.iter().map(|(name, _)| name.trim_start_matches("cells.")).collect();
+        let weights: Vec<String> = cells.iter().map(|(_, parts)| grouped(self.weights_of(parts.iter()))).collect();
+        let plural = if cells.len() == 1 { "cell" } else { "cells" };
+        let output = parts.last().and_then(|part| part.instructions.last()).map(|last| extents(&last.shape));
+        let _ = writeln!(
+            text,
+            "\n{plural} {}: {}, {} out; weights {}",
+            numbers.join(", "),
+            self.table_of(parts).unwrap_or("plain"),
+            output.unwrap_or_default(),
+            weights.join(" and ")
+        );
+        for (name, parts) in cells {
+            for part in parts.iter().filter(|part| is_preprocessing(&part.name)) {
+                let label = if cells.len() == 1 {
+                    part.name.clone()
+                } else {
+                    format!("{name}.{}", part.name).replace("cells.", "")
+                };
+                self.explain_part(text, &label, part);
+            }
+        }
+        let body: Vec<&Part> = parts.iter().filter(|part| !is_preprocessing(&part.name)).collect();
+        let (edges, rest): (Vec<&Part>, Vec<&Part>) =
+            body.into_iter().partition(|part| part.name.starts_with("edges."));
+        for alike in self.fold(&edges) {
+            let numbers: Vec<&str> = alike.iter().map(|part| part.name.trim_start_matches("edges.")).collect();
+            let _ = writeln!(
+                text,
+                "  edge {}, {} weights each",
+                numbers.join(" "),
+                grouped(self.weights_of(alike[..1].iter().copied()))
+            );
+            self.explain_part(text, "", alike[0]);
+            for operation in self.space.operations.iter().filter(|operation| **operation != Operation::None) {
+                let is_of = |instruction: &&Instruction| instruction.scope.rsplit('.').next() == Some(operation.name());
+                if !alike[0].instructions.iter().any(is_of) {
+                    let _ = writeln!(text, "    {:NAME$} the edge's input, as it is", operation.name());
+                }
+            }
+        }
+        for part in rest {
+            let label = if part.name.is_empty() { "output".to_string() } else { part.name.replace("nodes.", "node ") };
+            self.explain_part(text, &label, part);
+        }
+    }
+
+    /// Parts of equal form together, in the order of the first of each.
+    fn fold<'a>(&self, parts: &[&'a Part<'a>]) -> Vec<Vec<&'a Part<'a>>> {
+        let mut folded: Vec<(Vec<String>, Vec<&Part>)> = Vec::new();
+        for part in parts {
+            let form = self.form(part);
+            match folded.iter_mut().find(|(known, _)| *known == form) {
+                Some((_, alike)) => alike.push(part),
+                None => folded.push((form, vec![part])),
+            }
+        }
+        folded.into_iter().map(|(_, alike)| alike).collect()
+    }
+
+    /// One line a chain: its name, values and steps, output shape and weights.
+    fn explain_part(&self, text: &mut String, label: &str, part: &Part) {
+        for (index, chain) in self.chains(part).into_iter().enumerate() {
+            let (Some(first), Some(last)) = (chain.first(), chain.last()) else { continue };
+            let label = match operation(part, &chain) {
+                "" if index > 0 => "",
+                "" => label,
+                operation => operation,
+            };
+            let values =
+                if chain.len() == 1 { name(first.output) } else { format!("{}-{}", name(first.output), last.output.0) };
+            let steps = format!("{values} = {} > {}", inputs(first), self.steps(&chain).join(" > "));
+            let weights = self.weights_of_chain(&chain);
+            let weights = if weights == 0 { String::new() } else { format!("  {}", grouped(weights)) };
+            let _ = writeln!(text, "    {label:NAME$} {steps:WIDTH$} {:>12}{weights}", extents(&last.shape));
+        }
+    }
+
+    /// The part's instructions as runs in which each reads only the one before, and nobody else reads that.
+    fn chains<'a>(&self, part: &Part<'a>) -> Vec<Vec<&'a Instruction>> {
+        let mut chains: Vec<Vec<&Instruction>> = Vec::new();
+        for instruction in &part.instructions {
+            let follows = |chain: &&mut Vec<&Instruction>| {
+                chain.last().is_some_and(|last| {
+                    // A norm ends a chain, so that the halves of a separable convolution are two lines.
+                    instruction.inputs == [last.output]
+                        && instruction.output.0 == last.output.0 + 1
+                        && last.scope == instruction.scope
+                        && !matches!(last.op, Op::BatchNorm { .. })
+                        && part.instructions.iter().filter(|other| other.inputs.contains(&last.output)).count() == 1
+                })
+            };
+            match chains.last_mut().filter(follows) {
+                Some(chain) => chain.push(instruction),
+                None => chains.push(vec![instruction]),
+            }
+        }
+        chains
+    }
+
+    fn steps(&self, chain: &[&Instruction]) -> Vec<String> {
+        chain.iter().map(|instruction| self.step(&instruction.op)).collect()
+    }
+
+    /// One operation with its parameters; those that are as usual are left out.
+    fn step(&self, op: &Op) -> String {
+        let pool = |kind: &str, kernel: usize, stride: usize, padding: usize| {
+            format!(
+                "{kind} pool {kernel}x{kernel}{}{}",
+                both(" stride", [stride; 2], 1),
+                both(" padding", [padding; 2], 0)
+            )
+        };
+        match op {
+            Op::Conv { weight, stride, padding, dilation, groups } => {
+                let shape = self.weights.get(weight.0).map_or(&[][..], |weight| &weight.shape);
+                let [out, depth, tall, wide] = *shape else { return "convolution".to_string() };
+                let channels = match *groups {
+                    1 => format!(" {depth}->{out}"),
+                    _ if *groups == out && depth == 1 => " depthwise".to_string(),
+                    groups => format!(" {}->{out} in {groups} groups", depth * groups),
+                };
+                let dilation = if *dilation == 1 { String::new() } else { format!(" dilation {dilation}") };
+                format!(
+                    "conv {tall}x{wide}{channels}{}{}{dilation}",
+                    both(" stride", *stride, 1),
+                    both(" padding", *padding, 0)
+                )
+            }
+            Op::BatchNorm { affine: None, .. } => "norm".to_string(),
+            Op::BatchNorm { affine: Some(_), .. } => "affine norm".to_string(),
+            Op::Relu => "relu".to_string(),
+            Op::MaxPool { kernel, stride, padding } => pool("max", *kernel, *stride, *padding),
+            Op::AvgPool { kernel, stride, padding } => pool("mean", *kernel, *stride, *padding),
+            Op::Shift => "shift by one row and column".to_string(),
+            Op::Concat => "concat".to_string(),
+            Op::Mix { alpha, terms } => {
+                let table = self.alphas.get(alpha.0).map_or("?", |alpha| alpha.name.as_str());
+                let rows: Vec<usize> = terms.iter().map(|(row, _)| *row).collect();
+                let columns: Vec<usize> = terms.iter().map(|(_, column)| *column).collect();
+                format!("mix by softmax({table}), rows {}, columns {}", runs(&rows), runs(&columns))
+            }
+            Op::Zeros => "zeros".to_string(),
+            Op::GlobalAvgPool => "mean over height and width".to_string(),
+            Op::Linear { weight, .. } => match self.weights.get(weight.0).map_or(&[][..], |weight| &weight.shape) {
+                [out, features] => format!("linear {features}->{out}"),
+                _ => "linear".to_string(),
+            },
+        }
+    }
+
+    /// The table of the α a cell mixes with.
+    fn table_of(&self, parts: &[Part]) -> Option<&str> {
+        let mut instructions = parts.iter().flat_map(|part| &part.instructions);
+        instructions.find_map(|instruction| match &instruction.op {
+            Op::Mix { alpha, .. } => self.alphas.get(alpha.0).map(|alpha| alpha.name.as_str()),
+            _ => None,
+        })
+    }
+
+    fn weights_of<'a>(&self, parts: impl Iterator<Item = &'a Part<'a>>) -> u64 {
+        parts.map(|part| self.weights_of_chain(&part.instructions)).sum()
+    }
+
+    fn weights_of_chain(&self, chain: &[&Instruction]) -> u64 {
+        let elements = |weight: &WeightId| self.weights.get(weight.0).map_or(0, |weight| weight.elements() as u64);
+        let of = |instruction: &&Instruction| match &instruction.op {
+            Op::Conv { weight, .. } => elements(weight),
+            Op::BatchNorm { affine: Some((weight, bias)), .. } | Op::Linear { weight, bias } => {
+                elements(weight) + elements(bias)
+            }
+            _ => 0,
+        };
+        chain.iter().map(of).sum()
+    }
+}
+
+/// "cells.0.edges.0_2.sep_conv_3x3" as section "cells.0" and part "edges.0_2"; other scopes are their own section.
+fn split(scope: &str) -> (&str, &str) {
+    if !is_cell(scope) {
+        return (scope.split('.').next().unwrap_or(scope), "");
+    }
+    let ends: Vec<usize> = scope.match_indices('.').map(|(index, _)| index).chain([scope.len()]).collect();
+    match ends[..] {
+        [_, cell, _, part, ..] => (&scope[..cell], &scope[cell + 1..part]),
+        [_, cell, part] => (&scope[..cell], &scope[cell + 1..part]),
+        _ => (scope, ""),
+    }
+}
+
+fn is_cell(name: &str) -> bool {
+    name.starts_with("cells.")
+}
+
+fn is_preprocessing(part: &str) -> bool {
+    part.starts_with("pre")
+}
+
+/// The operation of an edge a chain belongs to, or nothing.
+fn operation<'a>(part: &Part, chain: &[&'a Instruction]) -> &'a str {
+    let scope = chain.first().map_or("", |first| first.scope.as_str());
+    if part.name.starts_with("edges.") { scope.rsplit('.').next().unwrap_or("") } else { "" }
+}
+
+fn name(value: ValueId) -> String {
+    format!("v{}", value.0)
+}
+
+/// The inputs of an instruction, abridged when they are many.
+fn inputs(instruction: &Instruction) -> String {
+    let names: Vec<String> = instruction.inputs.iter().map(|value| name(*value)).collect();
+    match &names[..] {
+        [first, .., last] if names.len() > MOST_INPUTS => format!("{first} .. {last} ({})", names.len()),
+        _ => names.join(" "),
+    }
+}
+
+/// [16, 32, 32] as "16x32x32".
+fn extents(shape: &Shape) -> String {
+    shape.0.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}
+
+/// A parameter with a value for each direction; nothing when it is as usual.
+fn both(what: &str, [down, across]: [usize; 2], usual: usize) -> String {
+    match (down, across) {
+        _ if down == usual && across == usual => String::new(),
+        _ if down == across => format!("{what} {down}"),
+        _ => format!("{what} {down}x{across}"),
+    }
+}
+
+/// Numbers without repetition, neighbours drawn together: "0-1, 4".
+fn runs(numbers: &[usize]) -> String {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for number in sorted {
+        match runs.last_mut() {
+            Some((_, end)) if *end + 1 == number => *end = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let written =
+        |(begin, end): &(usize, usize)| if begin == end { begin.to_string() } else { format!("{begin}-{end}") };
+    runs.iter().map(written).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,157 @@
+//! What a plan is made of: values with shapes, weights, statistics, α tables, and the instructions between them.
+
+/// A value: the network's input or an instruction's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub usize);
+
+/// A row of the plan's table of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WeightId(pub usize);
+
+/// A row of the plan's table of running statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StatisticId(pub usize);
+
+/// A row of the plan's table of α tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AlphaId(pub usize);
+
+/// A shape per example, the batch dimension left out: [channels, height, width] or [features].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Shape(pub Vec<usize>);
+
+impl Shape {
+    /// Numbers in a value of this shape.
+    pub fn elements(&self) -> u64 {
+        self.0.iter().fold(1, |product, extent| product.saturating_mul(*extent as u64))
+    }
+}
+
+/// How a weight is drawn at the start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// Uniform between ±1/√n for n inputs to each output, as PyTorch's convolution and linear layers are.
+    FanIn(usize),
+    /// One number everywhere.
+    Constant(f64),
+}
+
+/// A weight: its name, shape and start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightSpec {
+    /// The name under which it is saved.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// How it is drawn at the start.
+    pub init: Init,
+}
+
+impl WeightSpec {
+    /// Numbers in it.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().fold(1, |product, extent| product.saturating_mul(*extent))
+    }
+}
+
+/// The running mean and variance of one batch norm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatisticSpec {
+    /// The name of the batch norm, "stem.bn"; saved as its `.running_mean` and `.running_var`.
+    pub name: String,
+    /// Channels it normalises.
+    pub channels: usize,
+}
+
+/// A table of logits: one row an edge, one column an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlphaSpec {
+    /// "normal", "reduce" or "recurrent".
+    pub name: String,
+    /// Rows.
+    pub edges: usize,
+    /// Columns.
+    pub operations: usize,
+}
+
+/// What an instruction computes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// A convolution without bias; the weight is [out, in / groups, height, width].
+    Conv {
+        /// Its kernel.
+        weight: WeightId,
+        /// Vertical and horizontal step.
+        stride: [usize; 2],
+        /// Rows above and below, columns left and right, of zeros.
+        padding: [usize; 2],
+        /// Distance between the kernel's points, both ways.
+        dilation: usize,
+        /// Groups of channels convolved apart.
+        groups: usize,
+    },
+    /// Normalisation of each channel over the batch, with the batch's own or the running statistics.
+    BatchNorm {
+        /// The running statistics.
+        statistic: StatisticId,
+        /// Scale and offset, if it has them.
+        affine: Option<(WeightId, WeightId)>,
+    },
+    /// max(x, 0).
+    Relu,
+    /// The largest of each square.
+    MaxPool {
+        /// Side of the square.
+        kernel: usize,
+        /// Step both ways.
+        stride: usize,
+        /// Padding on each side.
+        padding: usize,
+    },
+    /// The mean of each square; padding is left out of it.
+    AvgPool {
+        /// Side of the square.
+        kernel: usize,
+        /// Step both ways.
+        stride: usize,
+        /// Padding on each side.
+        padding: usize,
+    },
+    /// x[:, :, 1:, 1:], then one row (column) of zeros at the bottom (right) if x has an odd number of them.
+    Shift,
+    /// The inputs one after the other along the channels.
+    Concat,
+    /// Σ_t softmax(α)[row_t, column_t] · input_t: all operations but `none` on all edges into a node.
+    Mix {
+        /// The table.
+        alpha: AlphaId,
+        /// Row and column of each input.
+        terms: Vec<(usize, usize)>,
+    },
+    /// Zeros of the instruction's shape.
+    Zeros,
+    /// The mean over height and width.
+    GlobalAvgPool,
+    /// weight · x + bias; the weight is [out, in].
+    Linear {
+        /// [out, in].
+        weight: WeightId,
+        /// [out].
+        bias: WeightId,
+    },
+}
+
+/// One step of the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Instruction {
+    /// What it computes.
+    pub op: Op,
+    /// From what.
+    pub inputs: Vec<ValueId>,
+    /// The value it defines.
+    pub output: ValueId,
+    /// The shape of the output.
+    pub shape: Shape,
+    /// Which part of the network it belongs to, "cells.0.edges.0_2.sep_conv_3x3".
+    pub scope: String,
+}

@@ -1,0 +1,87 @@
+//! The plan: a search network as a straight line of shaped instructions, before any tensor exists.
+
+mod check;
+mod cost;
+mod explain;
+mod instruction;
+mod lower;
+pub mod passes;
+mod shape;
+
+use std::collections::HashMap;
+
+pub use cost::Cost;
+pub use instruction::{
+    AlphaId, AlphaSpec, Init, Instruction, Op, Shape, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
+};
+
+use crate::space::Space;
+
+/// The size of the network and of what goes in and comes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    /// Channels of the first cells; they double at each reduction.
+    pub channels: usize,
+    /// Cells.
+    pub layers: usize,
+    /// Classes told apart.
+    pub num_classes: usize,
+    /// Channels of an image.
+    pub in_channels: usize,
+    /// Height and width of an image.
+    pub image_size: (usize, usize),
+}
+
+/// A search network, ready to be rewritten, explained, costed and run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The space it searches.
+    pub space: Space,
+    /// Its size.
+    pub geometry: Geometry,
+    /// The value of the images.
+    pub input: ValueId,
+    /// Their shape.
+    pub input_shape: Shape,
+    /// The weights, in the order of the flat vector.
+    pub weights: Vec<WeightSpec>,
+    /// The running statistics.
+    pub statistics: Vec<StatisticSpec>,
+    /// The α tables.
+    pub alphas: Vec<AlphaSpec>,
+    /// The steps, in an order in which they can run.
+    pub instructions: Vec<Instruction>,
+    /// The value of the logits.
+    pub output: ValueId,
+    /// The names of the passes that made it, in order.
+    pub passes: Vec<&'static str>,
+}
+
+impl Plan {
+    /// For each instruction the values nobody needs after it, so that a run can free them. The output is never
+    /// among them.
+    pub fn last_uses(&self) -> Vec<Vec<ValueId>> {
+        let mut last: HashMap<ValueId, usize> = HashMap::new();
+        for (index, instruction) in self.instructions.iter().enumerate() {
+            // An output that is never read dies where it is made.
+            for value in instruction.inputs.iter().chain([&instruction.output]) {
+                last.insert(*value, index);
+            }
+        }
+        last.remove(&self.output);
+        let mut dying = vec![Vec::new(); self.instructions.len()];
+        for (value, index) in last {
+            dying[index].push(value);
+        }
+        for values in &mut dying {
+            values.sort_unstable();
+        }
+        dying
+    }
+
+    /// One more than the highest value id: the length of a table of all values.
+    pub fn values(&self) -> usize {
+        let outputs = self.instructions.iter().map(|instruction| instruction.output.0);
+        outputs.chain([self.input.0]).max().map_or(0, |highest| highest + 1)
+    }
+}

@@ -1,0 +1,56 @@
+//! A device-resident data set as Python gives it.
+
+use pyo3::prelude::*;
+use tch::Kind;
+
+use super::errors::to_python;
+use super::tensor::PyTensor;
+use crate::data::{Arrays, Role};
+use crate::error::{Error, Result, unknown};
+use crate::params::copy;
+
+/// What a search needs to make batches of some examples of a data set.
+#[pyclass(name = "Arrays", frozen, module = "pydarts._core")]
+pub struct PyArrays {
+    pub arrays: std::sync::Mutex<Arrays>,
+    pub indices: Option<Vec<i64>>,
+    pub role: Role,
+    pub batch_size: usize,
+}
+
+#[pymethods]
+impl PyArrays {
+    #[new]
+    #[pyo3(signature = (x, y, indices, role, batch_size, mean, std))]
+    fn new(
+        x: PyTensor,
+        y: PyTensor,
+        indices: Option<Vec<i64>>,
+        role: &str,
+        batch_size: usize,
+        mean: Option<Vec<f64>>,
+        std: Option<Vec<f64>>,
+    ) -> PyResult<Self> {
+        let role = match role {
+            "train" => Role::Train,
+            "valid" => Role::Valid,
+            "eval" => Role::Evaluation,
+            other => return Err(to_python(Error::data(unknown("role", other, &["train", "valid", "eval"])))),
+        };
+        let arrays = checked(x, y, mean, std).map_err(to_python)?;
+        Ok(PyArrays { arrays: std::sync::Mutex::new(arrays), indices, role, batch_size: batch_size.max(1) })
+    }
+}
+
+fn checked(x: PyTensor, y: PyTensor, mean: Option<Vec<f64>>, std: Option<Vec<f64>>) -> Result<Arrays> {
+    let (x, y) = (x.0.f_detach()?, y.0.f_detach()?);
+    if x.dim() != 4 || y.size() != [x.size()[0]] || y.f_kind()? != Kind::Int64 {
+        return Err(Error::data(format!(
+            "arrays are images [N, C, H, W] and int64 labels [N]; got shapes {:?} and {:?}",
+            x.size(),
+            y.size()
+        )));
+    }
+    // The search reads them while Python code runs beside it, so it reads copies of what may change.
+    Ok(Arrays { x: x.f_contiguous()?, y: copy(&y)?, mean, std })
+}

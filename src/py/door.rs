@@ -1,0 +1,22 @@
+//! The one door for every call into the engine: the GIL is released, gradients are on, panics become errors.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::prelude::*;
+
+use super::errors::to_python;
+use crate::error::{Error, Result};
+
+/// Runs `f` in the engine. Autograd refuses to run while the GIL is held, and the caller may stand inside
+/// `torch.no_grad()`.
+pub fn engine<T: Send>(py: Python<'_>, f: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    py.detach(|| caught(|| tch::with_grad(|| caught(f)))).map_err(to_python)
+}
+
+fn caught<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(Error::engine(format!("internal error, please report it: {text}")))
+    })
+}

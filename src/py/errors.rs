@@ -1,0 +1,92 @@
+//! Exceptions on one page: which Python type each kind of error becomes, and the two ways across.
+
+use pyo3::exceptions::{PyFileNotFoundError, PyKeyboardInterrupt, PyOSError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::error::{Error, ErrorKind};
+
+/// Python name, builtin base, and what it means.
+fn row(kind: ErrorKind) -> Option<(&'static str, &'static str, &'static str)> {
+    Some(match kind {
+        ErrorKind::Config => {
+            ("ConfigError", "ValueError", "A bad option: unknown, of the wrong type, or out of range.")
+        }
+        ErrorKind::Space => ("SpaceError", "ValueError", "A space or network that cannot be built."),
+        ErrorKind::Genotype => {
+            ("GenotypeError", "ValueError", "A malformed genotype, or one that does not fit its space.")
+        }
+        ErrorKind::Data => ("DataError", "ValueError", "Data of the wrong shape, type or range."),
+        ErrorKind::Numerical => ("NumericalError", "ArithmeticError", "A loss or gradient became NaN or infinite."),
+        ErrorKind::Checkpoint => ("CheckpointError", "ValueError", "A checkpoint or saved result that cannot be used."),
+        ErrorKind::Device => ("DeviceError", "RuntimeError", "A device or precision that this machine does not have."),
+        ErrorKind::OutOfMemory => ("OutOfMemoryError", "MemoryError", "Memory ran out; the message holds an estimate."),
+        ErrorKind::Engine => ("EngineError", "RuntimeError", "libtorch failed: a bug, or a broken installation."),
+        // These are builtins, or come back as what they were.
+        ErrorKind::Interrupted | ErrorKind::NotFound | ErrorKind::Io | ErrorKind::Foreign => return None,
+    })
+}
+
+static TYPES: PyOnceLock<Vec<(ErrorKind, Py<PyType>)>> = PyOnceLock::new();
+
+/// Makes the exception types and adds them to the module.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let builtins = py.import("builtins")?;
+    let exception = builtins.getattr("Exception")?;
+    let base = make("Error", PyTuple::new(py, [exception])?, "The base of every exception of pydarts.")?;
+    module.add("Error", &base)?;
+    let mut types = Vec::new();
+    for &kind in ErrorKind::ALL {
+        let Some((name, builtin, doc)) = row(kind) else { continue };
+        let bases = PyTuple::new(py, [base.as_any(), &builtins.getattr(builtin)?])?;
+        let made = make(name, bases, doc)?;
+        module.add(name, &made)?;
+        types.push((kind, made.unbind()));
+    }
+    // A second import in the same process finds the types already there and keeps them.
+    let _ = TYPES.set(py, types);
+    Ok(())
+}
+
+fn make<'py>(name: &str, bases: Bound<'py, PyTuple>, doc: &str) -> PyResult<Bound<'py, PyType>> {
+    let py = bases.py();
+    let dict = PyDict::new(py);
+    dict.set_item("__doc__", doc)?;
+    dict.set_item("__module__", "pydarts")?;
+    Ok(py.import("builtins")?.getattr("type")?.call1((name, bases, dict))?.cast_into::<PyType>()?)
+}
+
+/// The exception that an error becomes. What came from Python goes back as it was, traceback and all.
+pub fn to_python(error: Error) -> PyErr {
+    Python::attach(|py| {
+        let Error { kind, detail, source } = error;
+        if let Some(original) = source.as_ref().and_then(|s| s.downcast_ref::<PyErr>()) {
+            return original.clone_ref(py);
+        }
+        match kind {
+            ErrorKind::NotFound => return PyFileNotFoundError::new_err(detail),
+            ErrorKind::Io => return PyOSError::new_err(detail),
+            ErrorKind::Interrupted => return PyKeyboardInterrupt::new_err(detail),
+            _ => {}
+        }
+        let found = TYPES.get(py).and_then(|types| types.iter().find(|(k, _)| *k == kind));
+        match found {
+            Some((_, made)) => PyErr::from_type(made.bind(py).clone(), (detail,)),
+            None => pyo3::exceptions::PyRuntimeError::new_err(detail),
+        }
+    })
+}
+
+/// An exception from Python code that the engine called: a loader, a callback, a loss, a signal.
+pub fn from_python(error: PyErr) -> Error {
+    Python::attach(|py| {
+        let kind = match error.is_instance_of::<PyKeyboardInterrupt>(py) {
+            true => ErrorKind::Interrupted,
+            false => ErrorKind::Foreign,
+        };
+        let detail = error.value(py).to_string();
+        Error::new(kind, detail).with_source(error)
+    })
+}

@@ -1,0 +1,26 @@
+//! The binding `pydarts._core`: translation between Python and the engine, nothing else.
+
+mod data;
+mod door;
+mod errors;
+mod observer;
+mod precision;
+mod search;
+mod sources;
+mod space;
+mod supernet;
+mod tensor;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    errors::register(module)?;
+    space::register(module)?;
+    module.add_class::<data::PyArrays>()?;
+    module.add_class::<supernet::PySupernet>()?;
+    module.add_function(wrap_pyfunction!(search::search, module)?)?;
+    module.add_function(wrap_pyfunction!(precision::cuda_is_available, module)?)?;
+    Ok(())
+}

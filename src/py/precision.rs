@@ -1,0 +1,95 @@
+//! Devices and the precision of products: what only torch's Python side can switch.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use tch::{Device, Kind};
+
+use super::errors::from_python;
+use crate::config::Precision;
+use crate::error::{Error, Result};
+use crate::nn::MatrixPrecision;
+
+/// The settings of cuBLAS and cuDNN for float32 products; put back as they were when dropped.
+struct TorchBackends {
+    before: Vec<String>,
+}
+
+const PLACES: [&str; 2] = ["cuda.matmul", "cudnn.conv"];
+const SETTING: &str = "fp32_precision";
+
+fn backend<'py>(py: Python<'py>, place: &str) -> PyResult<Bound<'py, PyAny>> {
+    let mut object = py.import("torch.backends")?.into_any();
+    for name in place.split('.') {
+        object = object.getattr(name)?;
+    }
+    Ok(object)
+}
+
+impl TorchBackends {
+    fn new() -> Result<Self> {
+        let read = |place: &&str| Python::attach(|py| backend(py, place)?.getattr(SETTING)?.extract::<String>());
+        let before = PLACES.iter().map(read).collect::<PyResult<_>>().map_err(from_python)?;
+        Ok(TorchBackends { before })
+    }
+
+    fn set(&self, values: [&str; 2]) -> Result<()> {
+        Python::attach(|py| {
+            PLACES.iter().zip(values).try_for_each(|(place, value)| backend(py, place)?.setattr(SETTING, value))
+        })
+        .map_err(from_python)
+    }
+}
+
+impl MatrixPrecision for TorchBackends {
+    fn allow_tf32(&self, on: bool) -> Result<()> {
+        self.set([if on { "tf32" } else { "ieee" }; 2])
+    }
+}
+
+impl Drop for TorchBackends {
+    fn drop(&mut self) {
+        if let [matmul, conv] = self.before.as_slice() {
+            // Nothing can be told from a destructor; the setting is the user's again or torch is gone.
+            let _ = self.set([matmul, conv]);
+        }
+    }
+}
+
+/// How a precision is run on a device.
+pub struct Numbers {
+    pub kind: Kind,
+    pub compute: Kind,
+    pub tf32: bool,
+    /// Where the device has TensorFloat-32 at all.
+    pub switch: Option<Arc<dyn MatrixPrecision>>,
+}
+
+impl Numbers {
+    pub fn resolve(precision: Precision, device: Device) -> Result<Self> {
+        let cuda = device.is_cuda();
+        let (kind, compute, tf32) = match precision {
+            Precision::Auto => (Kind::Float, Kind::Float, cuda),
+            Precision::Float64 => (Kind::Double, Kind::Double, false),
+            Precision::Float32 => (Kind::Float, Kind::Float, false),
+            Precision::Tf32 if cuda => (Kind::Float, Kind::Float, true),
+            Precision::Tf32 => {
+                return Err(Error::device(
+                    "precision \"tf32\" needs a CUDA device; use precision=\"float32\" or \"auto\" on the CPU",
+                ));
+            }
+            Precision::Bfloat16 => (Kind::Float, Kind::BFloat16, cuda),
+        };
+        let switch = match cuda {
+            true => Some(Arc::new(TorchBackends::new()?) as Arc<dyn MatrixPrecision>),
+            false => None,
+        };
+        Ok(Numbers { kind, compute, tf32, switch })
+    }
+}
+
+/// Whether libtorch finds a CUDA device.
+#[pyfunction]
+pub fn cuda_is_available() -> bool {
+    tch::Cuda::is_available()
+}

@@ -1,0 +1,118 @@
+//! `search`: a configuration, three sources and an observer in; everything a run leaves out.
+
+use std::sync::Arc;
+
+use numpy::IntoPyArray;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use tch::{Kind, Tensor};
+
+use super::door;
+use super::errors::{from_python, to_python};
+use super::observer::PyObserver;
+use super::precision::Numbers;
+use super::sources::source;
+use super::supernet::{geometry, named_state};
+use super::tensor::{PyTensor, device, to_dict};
+use crate::config::SearchConfig;
+use crate::data::{Expected, Source};
+use crate::error::Result;
+use crate::event::StopFlag;
+use crate::nn::{Criterion, Network, Supernet, SupernetOptions};
+use crate::params;
+use crate::plan::Plan;
+use crate::search::{Outcome, Sources, State, run};
+
+/// The user's loss, called with tensors of the graph.
+struct PyCriterion(Py<PyAny>);
+
+impl Criterion for PyCriterion {
+    fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let pair = (PyTensor(logits.shallow_clone()), PyTensor(targets.shallow_clone()));
+        let value = Python::attach(|py| self.0.call1(py, pair)?.extract::<PyTensor>(py)).map_err(from_python)?.0;
+        if value.numel() != 1 {
+            return Err(crate::error::Error::data(format!(
+                "the loss returned shape {:?}; it must return a scalar (take the mean)",
+                value.size()
+            )));
+        }
+        Ok(value.f_reshape([0i64; 0])?)
+    }
+}
+
+pub fn criterion(object: Option<Py<PyAny>>) -> Option<Arc<dyn Criterion>> {
+    object.map(|o| Arc::new(PyCriterion(o)) as Arc<dyn Criterion>)
+}
+
+#[pyfunction]
+#[pyo3(signature = (config, train, valid, evaluation, observer, criterion))]
+pub fn search<'py>(
+    py: Python<'py>,
+    config: &str,
+    train: &Bound<'py, PyAny>,
+    valid: &Bound<'py, PyAny>,
+    evaluation: &Bound<'py, PyAny>,
+    observer: Py<PyAny>,
+    criterion: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let config = SearchConfig::from_json(config).map_err(to_python)?;
+    let geometry = geometry(&config).map_err(to_python)?;
+    let device = device(&config.device).map_err(to_python)?;
+    let numbers = Numbers::resolve(config.precision, device).map_err(to_python)?;
+    let kind = numbers.kind;
+    let plan = Plan::lower(&config.space, &geometry).map_err(to_python)?;
+    let expected = Expected {
+        shape: plan.input_shape.0.iter().map(|&n| n as i64).collect(),
+        classes: geometry.num_classes as i64,
+        kind,
+        device,
+    };
+    let mut train = source(train, &config, &expected, kind, "training")?;
+    let mut valid = source(valid, &config, &expected, kind, "validation")?;
+    let mut evaluation = source(evaluation, &config, &expected, kind, "evaluation")?;
+    let mut observer = PyObserver { object: observer, kind };
+    let options = SupernetOptions {
+        kind,
+        compute: numbers.compute,
+        device,
+        criterion: self::criterion(criterion),
+        tf32: numbers.tf32,
+        switch: numbers.switch,
+    };
+    let (outcome, state, alphas) = door::engine(py, || {
+        let initial = State::new(
+            params::initial_weights(&plan, config.seed, kind, device)?,
+            params::initial_alphas(&plan, config.seed, kind, device)?,
+        )?;
+        let network = Supernet::new(plan, options)?;
+        let sources =
+            Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
+        let outcome = run(&network, &config, initial, sources, &mut observer, &StopFlag::default());
+        // Loader threads end here, whatever happened, before the result is looked at.
+        drop((train, valid, evaluation));
+        let outcome = outcome?;
+        let state = named_state(&network, &outcome.state.w)?;
+        let alphas = outcome.trajectory.tables(network.alphas())?;
+        Ok((outcome, state, alphas))
+    })?;
+    let Outcome { status, error, trajectory, history, genotype, .. } = outcome;
+    let result = PyDict::new(py);
+    result.set_item("status", serde_json::json!(status).as_str())?;
+    result.set_item("error", error.map(|e| to_python(e).into_value(py)))?;
+    let arrays = PyDict::new(py);
+    for (name, table) in alphas {
+        match kind {
+            Kind::Double => arrays.set_item(name, table.into_pyarray(py))?,
+            _ => arrays.set_item(name, table.mapv(|a| a as f32).into_pyarray(py))?,
+        }
+    }
+    result.set_item("alphas", arrays)?;
+    result.set_item("steps", trajectory.steps)?;
+    result.set_item("history", serde_json::json!(history).to_string())?;
+    result.set_item("genotype", genotype.to_json())?;
+    result.set_item("state_dict", to_dict(py, state)?)?;
+    result.set_item("config", config.to_json())?;
+    result.set_item("threads", tch::get_num_threads())?;
+    result.set_item("forms", PyDict::new(py))?;
+    Ok(result)
+}

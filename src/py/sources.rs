@@ -1,0 +1,89 @@
+//! Python loaders as the engine's sources, and the choice between them and device-resident arrays.
+
+use pyo3::prelude::*;
+use tch::{Kind, Tensor};
+
+use super::data::PyArrays;
+use super::errors::{from_python, to_python};
+use super::tensor::PyTensor;
+use crate::config::{Augment, SearchConfig};
+use crate::data::{ArraySource, Augmentation, Batch, Expected, Source, check_labels};
+use crate::error::{Error, Result};
+
+/// A Python object with `batches`, `start`, `next` and `close`.
+struct PySource {
+    object: Py<PyAny>,
+    expected: Expected,
+    what: &'static str,
+    batches: Option<usize>,
+    number: usize,
+}
+
+impl PySource {
+    fn new(object: &Bound<'_, PyAny>, expected: Expected, what: &'static str) -> PyResult<Self> {
+        let batches = object.call_method0("batches")?.extract()?;
+        Ok(PySource { object: object.clone().unbind(), expected, what, batches, number: 0 })
+    }
+}
+
+impl Source for PySource {
+    fn batches(&self) -> Option<usize> {
+        self.batches
+    }
+
+    fn start(&mut self, index: u64, skip: usize) -> Result<()> {
+        self.number = skip;
+        let started = Python::attach(|py| self.object.call_method1(py, "start", (index, skip)).map(drop));
+        started.map_err(from_python)
+    }
+
+    fn next(&mut self) -> Result<Option<Batch>> {
+        let pair = Python::attach(|py| -> PyResult<Option<(Tensor, Tensor)>> {
+            let pair: Option<(PyTensor, PyTensor)> = self.object.bind(py).call_method0("next")?.extract()?;
+            Ok(pair.map(|(x, y)| (x.0, y.0)))
+        });
+        let Some((x, y)) = pair.map_err(from_python)? else { return Ok(None) };
+        let what = format!("{} batch {}", self.what, self.number);
+        self.number += 1;
+        self.expected.admit(&x, &y, &what).map(Some)
+    }
+}
+
+impl Drop for PySource {
+    fn drop(&mut self) {
+        Python::attach(|py| {
+            if let Err(error) = self.object.call_method0(py, "close") {
+                error.write_unraisable(py, Some(self.object.bind(py)));
+            }
+        });
+    }
+}
+
+/// The source behind `object`: `Arrays`, or anything that speaks the protocol.
+pub fn source(
+    object: &Bound<'_, PyAny>,
+    config: &SearchConfig,
+    expected: &Expected,
+    kind: Kind,
+    what: &'static str,
+) -> PyResult<Box<dyn Source + Send>> {
+    let Ok(arrays) = object.cast::<PyArrays>() else {
+        return Ok(Box::new(PySource::new(object, expected.clone(), what)?));
+    };
+    let given = arrays.get();
+    let build = || -> Result<ArraySource> {
+        let arrays = given.arrays.lock().map_err(|_| Error::engine("the data set is in use elsewhere"))?;
+        let (shape, expected_shape) = (arrays.x.size(), &expected.shape);
+        if shape[1..] != *expected_shape {
+            return Err(Error::data(format!(
+                "{what} images are {shape:?}; expected [N, C, H, W] with {expected_shape:?}"
+            )));
+        }
+        check_labels(&arrays.y, expected.classes, &format!("{what} data"))?;
+        let augmentation = Augmentation { crop_and_flip: config.augment == Augment::Cifar, cutout: config.cutout };
+        let arrays = arrays.to_device(expected.device)?;
+        let indices = given.indices.clone();
+        ArraySource::new(arrays, indices, given.role, given.batch_size, augmentation, config.seed, kind)
+    };
+    Ok(Box::new(build().map_err(to_python)?))
+}

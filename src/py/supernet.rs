@@ -1,0 +1,295 @@
+//! The inspection surface: one search network, its weights, losses, gradients and steps.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use tch::{Device, Kind, Tensor};
+
+use super::door;
+use super::errors::to_python;
+use super::tensor::{PyTensor, device, dtypes, from_dict, to_dict};
+use crate::config::{Method, SearchConfig};
+use crate::data::{Batch, Expected};
+use crate::error::{Error, ErrorKind, Result, unknown};
+use crate::nn::{Mode, Network, Supernet, SupernetOptions};
+use crate::params;
+use crate::plan::{Geometry, Plan};
+use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
+use crate::search::{State, StepSettings, engine, with_estimate};
+
+/// The sizes of a configuration, all of which must be known by now.
+pub fn geometry(config: &SearchConfig) -> Result<Geometry> {
+    let missing = |field: &str| Error::config(format!("`{field}` is not known; give it, or data to read it from"));
+    Ok(Geometry {
+        channels: config.channels,
+        layers: config.layers,
+        num_classes: config.num_classes.ok_or_else(|| missing("num_classes"))?,
+        in_channels: config.in_channels.ok_or_else(|| missing("in_channels"))?,
+        image_size: config.image_size.ok_or_else(|| missing("image_size"))?,
+    })
+}
+
+/// Weights, then running statistics, by name: copies.
+pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Tensor)>> {
+    let mut named = network.weights().unpack(w)?;
+    named.extend(network.statistics().map(|s| s.named()).transpose()?.unwrap_or_default());
+    Ok(named)
+}
+
+struct Inner {
+    network: Supernet,
+    state: State,
+    config: SearchConfig,
+    expected: Expected,
+}
+
+impl Inner {
+    fn build(config: SearchConfig, dtype: &str, device_name: &str) -> Result<Self> {
+        let (kind, compute) = dtypes(dtype)?;
+        let device = device(device_name)?;
+        let geometry = geometry(&config)?;
+        let plan = Plan::lower(&config.space, &geometry)?;
+        let expected = Expected {
+            shape: plan.input_shape.0.iter().map(|&n| n as i64).collect(),
+            classes: geometry.num_classes as i64,
+            kind,
+            device,
+        };
+        let state = State::new(
+            params::initial_weights(&plan, config.seed, kind, device)?,
+            params::initial_alphas(&plan, config.seed, kind, device)?,
+        )?;
+        let options = SupernetOptions { kind, compute, device, criterion: None, tf32: false, switch: None };
+        Ok(Inner { network: Supernet::new(plan, options)?, state, config, expected })
+    }
+
+    fn batch(&self, (x, y): (Tensor, Tensor), what: &str) -> Result<Batch> {
+        self.expected.admit(&x, &y, what)
+    }
+
+    fn kind_and_device(&self) -> (Kind, Device) {
+        (self.network.kind(), self.network.device())
+    }
+
+    /// Runs `f`; memory that ran out is explained by the size of `batch`.
+    fn explained<T>(&self, batch: i64, f: impl FnOnce() -> Result<T>) -> Result<T> {
+        f().map_err(|error| with_estimate(error, &self.network, batch))
+    }
+}
+
+fn method(name: &str) -> Result<Method> {
+    let known = ["first_order", "unrolled", "unrolled_exact"];
+    let parsed = serde_json::from_value(serde_json::Value::from(name));
+    parsed.map_err(|_| Error::config(unknown("method", name, &known)))
+}
+
+type Pair = (PyTensor, PyTensor);
+
+fn tensors(pair: Pair) -> (Tensor, Tensor) {
+    (pair.0.0, pair.1.0)
+}
+
+fn examples(x: &Tensor) -> i64 {
+    x.size().first().copied().unwrap_or(1)
+}
+
+#[pyclass(name = "Supernet", frozen, module = "pydarts._core")]
+pub struct PySupernet(Mutex<Inner>);
+
+impl PySupernet {
+    /// A thread that panicked inside left tensors whole: updates are undone or done.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl PySupernet {
+    #[new]
+    fn new(py: Python<'_>, config: &str, dtype: &str, device: &str) -> PyResult<Self> {
+        let config = SearchConfig::from_json(config).map_err(to_python)?;
+        let inner = door::engine(py, || Inner::build(config, dtype, device))?;
+        Ok(PySupernet(Mutex::new(inner)))
+    }
+
+    fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let named = door::engine(py, || {
+            let inner = self.lock();
+            named_state(&inner.network, &inner.state.w)
+        })?;
+        to_dict(py, named)
+    }
+
+    fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
+        let named = from_dict(state)?;
+        door::engine(py, || {
+            let mut inner = self.lock();
+            let (kind, device) = inner.kind_and_device();
+            let is_statistic = |name: &str| name.ends_with(".running_mean") || name.ends_with(".running_var");
+            let (statistics, weights): (Vec<_>, Vec<_>) = named.into_iter().partition(|(n, _)| is_statistic(n));
+            let w = inner.network.weights().pack(&weights, kind, device)?;
+            if let Some(kept) = inner.network.statistics() {
+                kept.load(&statistics)?;
+            }
+            inner.state.w = w;
+            Ok(())
+        })
+    }
+
+    fn alphas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let named = door::engine(py, || {
+            let inner = self.lock();
+            inner.network.alphas().unpack(&inner.state.alpha)
+        })?;
+        to_dict(py, named)
+    }
+
+    fn set_alphas(&self, py: Python<'_>, alphas: &Bound<'_, PyDict>) -> PyResult<()> {
+        let named = from_dict(alphas)?;
+        door::engine(py, move || {
+            let mut inner = self.lock();
+            let (kind, device) = inner.kind_and_device();
+            inner.state.alpha = inner.network.alphas().pack(&named, kind, device)?;
+            Ok(())
+        })
+    }
+
+    fn logits(&self, py: Python<'_>, x: PyTensor) -> PyResult<PyTensor> {
+        let x = x.0;
+        door::engine(py, move || {
+            let _guard = tch::no_grad_guard();
+            let inner = self.lock();
+            let (kind, device) = inner.kind_and_device();
+            let batch = examples(&x);
+            inner.explained(batch, || {
+                let x = x.f_detach()?.f_to_device(device)?.f_to_kind(kind)?;
+                inner.network.logits(&inner.state.w, &inner.state.alpha, &x, Mode::Search)
+            })
+        })
+        .map(PyTensor)
+    }
+
+    fn loss(&self, py: Python<'_>, x: PyTensor, y: PyTensor) -> PyResult<f64> {
+        self.pass(py, (x, y), Mode::Search).map(|(loss, _)| loss)
+    }
+
+    fn evaluate(&self, py: Python<'_>, x: PyTensor, y: PyTensor) -> PyResult<(f64, i64)> {
+        self.pass(py, (x, y), Mode::Evaluation)
+    }
+
+    #[pyo3(signature = (train, valid, method, xi, epsilon, momentum))]
+    #[allow(clippy::too_many_arguments)] // the inspection surface is fixed: its arguments are the method's
+    fn arch_gradient<'py>(
+        &self,
+        py: Python<'py>,
+        train: Option<Pair>,
+        valid: Pair,
+        method: &str,
+        xi: f64,
+        epsilon: f64,
+        momentum: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let momentum = momentum.map(from_dict).transpose()?;
+        let method = self::method(method).map_err(to_python)?;
+        if !(epsilon.is_finite() && epsilon > 0.0 && xi.is_finite() && xi >= 0.0) {
+            let text = format!("epsilon is {epsilon} and xi is {xi}; epsilon must be above 0 and xi at least 0");
+            return Err(to_python(Error::new(ErrorKind::Config, text)));
+        }
+        let (train, valid) = (train.map(tensors), tensors(valid));
+        let named = door::engine(py, || {
+            let inner = self.lock();
+            let (kind, device) = inner.kind_and_device();
+            let examples = examples(&valid.0);
+            inner.explained(examples, || {
+                let train = train.map(|pair| inner.batch(pair, "the training batch")).transpose()?;
+                let valid = inner.batch(valid, "the validation batch")?;
+                let table = inner.network.weights();
+                let buffer = momentum.map(|named| table.pack(&named, kind, device)).transpose()?;
+                let losses = Losses { network: &inner.network, train: train.as_ref(), valid: &valid };
+                let step = VirtualStep {
+                    xi,
+                    momentum: inner.config.weight_momentum,
+                    buffer: buffer.as_ref(),
+                    weight_decay: inner.config.weight_decay,
+                    clip: None,
+                    epsilon,
+                };
+                let found = arch_gradient(method, &losses, &inner.state.w, &inner.state.alpha, &step)?;
+                inner.network.alphas().unpack(&found.gradient)
+            })
+        })?;
+        to_dict(py, named)
+    }
+
+    fn step(&self, py: Python<'_>, train: Pair, valid: Pair) -> PyResult<(f64, f64)> {
+        let (train, valid) = (tensors(train), tensors(valid));
+        door::engine(py, || {
+            let mut guard = self.lock();
+            let inner = &mut *guard;
+            let examples = examples(&train.0);
+            let train = inner.batch(train, "the training batch")?;
+            let valid = inner.batch(valid, "the validation batch")?;
+            let settings = StepSettings::new(&inner.config, inner.config.weight_lr);
+            let outcome = engine::step(&inner.network, &mut inner.state, &train, Some(&valid), &settings)
+                .map_err(|error| with_estimate(error, &inner.network, examples))?;
+            let valid_loss = outcome.valid_loss.ok_or_else(|| Error::engine("a step gave no validation loss"))?;
+            Ok((outcome.train_loss, valid_loss))
+        })
+    }
+
+    fn optimizer_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (momentum, exp_avg, exp_avg_sq, step) = door::engine(py, || {
+            let inner = self.lock();
+            let (weights, alphas, state) = (inner.network.weights(), inner.network.alphas(), &inner.state);
+            Ok((
+                weights.unpack(&state.momentum)?,
+                alphas.unpack(&state.moments.exp_avg)?,
+                alphas.unpack(&state.moments.exp_avg_sq)?,
+                state.moments.step,
+            ))
+        })?;
+        let dict = PyDict::new(py);
+        dict.set_item("momentum", to_dict(py, momentum)?)?;
+        dict.set_item("exp_avg", to_dict(py, exp_avg)?)?;
+        dict.set_item("exp_avg_sq", to_dict(py, exp_avg_sq)?)?;
+        dict.set_item("step", step)?;
+        Ok(dict)
+    }
+
+    fn explain(&self) -> String {
+        self.lock().network.plan().explain()
+    }
+
+    fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let inner = self.lock();
+        let cost = inner.network.plan().cost();
+        let element = inner.network.kind().elt_size_in_bytes();
+        let (arch, weight) = cost.bytes_per_image(element);
+        let dict = PyDict::new(py);
+        dict.set_item("weights", cost.weights)?;
+        dict.set_item("alphas", cost.alphas)?;
+        dict.set_item("multiply_adds", cost.multiply_adds)?;
+        dict.set_item("flops", 2 * cost.multiply_adds)?;
+        dict.set_item("bytes_per_image_arch", arch)?;
+        dict.set_item("bytes_per_image_weight", weight)?;
+        Ok(dict)
+    }
+}
+
+impl PySupernet {
+    /// Loss and number of right predictions of one batch, without a graph.
+    fn pass(&self, py: Python<'_>, pair: Pair, mode: Mode) -> PyResult<(f64, i64)> {
+        let pair = tensors(pair);
+        door::engine(py, || {
+            let _guard = tch::no_grad_guard();
+            let inner = self.lock();
+            let examples = examples(&pair.0);
+            inner.explained(examples, || {
+                let batch = inner.batch(pair, "the batch")?;
+                let pass = inner.network.loss(&inner.state.w, &inner.state.alpha, &batch, mode)?;
+                Ok((pass.value.f_double_value(&[])?, pass.correct.f_int64_value(&[])?))
+            })
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! Estimates of dL_val(w*(α), α)/dα. Each method is one file and one function of the same signature; none owns
+//! an optimiser, none writes to w or α.
+
+mod first_order;
+mod unrolled;
+mod unrolled_exact;
+
+use tch::Tensor;
+
+use crate::config::Method;
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::nn::{Exact, Loss, Mode, Network};
+use crate::optim::clip_coefficient;
+
+/// The two losses of one step, L_train and L_val, as functions of (w, α).
+pub struct Losses<'a> {
+    /// The function.
+    pub network: &'a dyn Network,
+    /// Absent where a method needs no training batch.
+    pub train: Option<&'a Batch>,
+    /// The validation batch.
+    pub valid: &'a Batch,
+}
+
+impl Losses<'_> {
+    /// L_train(w, α), with batch statistics.
+    pub fn train(&self, w: &Tensor, alpha: &Tensor) -> Result<Loss> {
+        let batch = self.train.ok_or_else(|| Error::data("this hypergradient needs a training batch"))?;
+        self.network.loss(w, alpha, batch, Mode::Search)
+    }
+
+    /// L_val(w, α), with batch statistics.
+    pub fn valid(&self, w: &Tensor, alpha: &Tensor) -> Result<Loss> {
+        self.network.loss(w, alpha, self.valid, Mode::Search)
+    }
+
+    /// Every product in float32 or better until the guard is dropped.
+    pub fn exact(&self) -> Result<Exact<'_>> {
+        Exact::enter(self.network)
+    }
+}
+
+/// The virtual step w′ = w − ξ(μ·buf + c·∇_w L_train(w, α) + λw), and ε of the finite difference.
+pub struct VirtualStep<'a> {
+    /// Length of the virtual step; the learning rate of w in a search.
+    pub xi: f64,
+    /// μ.
+    pub momentum: f64,
+    /// Momentum buffer; absent for zeros.
+    pub buffer: Option<&'a Tensor>,
+    /// λ.
+    pub weight_decay: f64,
+    /// c = min(1, clip / (‖∇L_train‖ + 1e-6)) where given, held constant; else c = 1.
+    pub clip: Option<f64>,
+    /// ε, before it is divided by ‖v‖.
+    pub epsilon: f64,
+}
+
+impl VirtualStep<'_> {
+    /// w′ and c, from the training gradient at w.
+    fn take(&self, w: &Tensor, gradient: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        let c = self.clip.map(|clip| clip_coefficient(gradient, clip)).transpose()?;
+        let clipped = c.as_ref().map(|c| gradient.f_mul(c)).transpose()?;
+        let decay = w.f_mul_scalar(self.weight_decay)?;
+        let mut direction = clipped.as_ref().unwrap_or(gradient).f_add(&decay)?;
+        if let Some(buffer) = self.buffer {
+            direction = direction.f_add(&buffer.f_mul_scalar(self.momentum)?)?;
+        }
+        Ok((w.f_sub(&direction.f_mul_scalar(self.xi)?)?, c))
+    }
+}
+
+/// ∂α and the validation loss where it was taken (at w, or at w′): both left on the device.
+#[derive(Debug)]
+pub struct ArchGradient {
+    /// ∂α, flat.
+    pub gradient: Tensor,
+    /// A scalar.
+    pub valid_loss: Tensor,
+}
+
+/// The estimate of `method`. `w` and `alpha` are flat vectors outside any graph; they are read only.
+pub fn arch_gradient(
+    method: Method,
+    losses: &Losses,
+    w: &Tensor,
+    alpha: &Tensor,
+    step: &VirtualStep,
+) -> Result<ArchGradient> {
+    match method {
+        Method::FirstOrder => first_order::arch_gradient(losses, w, alpha, step),
+        Method::Unrolled => unrolled::arch_gradient(losses, w, alpha, step),
+        Method::UnrolledExact => unrolled_exact::arch_gradient(losses, w, alpha, step),
+    }
+}
+
+/// A leaf of the graph with the values of `tensor`, sharing its storage.
+pub(crate) fn leaf(tensor: &Tensor) -> Result<Tensor> {
+    Ok(tensor.f_detach()?.f_set_requires_grad(true)?)
+}
+
+/// Gradients of a scalar; zero where it does not depend on an input. Nothing but what is asked for is computed.
+pub(crate) fn gradients(value: &Tensor, inputs: &[&Tensor], create_graph: bool) -> Result<Vec<Tensor>> {
+    if !value.requires_grad() {
+        return inputs.iter().map(|input| Ok(input.f_zeros_like()?)).collect();
+    }
+    let gradients = Tensor::f_run_backward(&[value], inputs, create_graph, create_graph)?;
+    let defined = |(g, input): (Tensor, &&Tensor)| if g.defined() { Ok(g) } else { Ok(input.f_zeros_like()?) };
+    gradients.into_iter().zip(inputs).map(defined).collect()
+}
+
+/// The gradient of a scalar with respect to one vector.
+pub(crate) fn gradient(value: &Tensor, input: &Tensor) -> Result<Tensor> {
+    gradients(value, &[input], false)?.pop().ok_or_else(|| Error::engine("autograd returned no gradient"))
+}

@@ -1,0 +1,68 @@
+//! The trajectory of α: its values each time it is recorded, the initial point first.
+
+use ndarray::{Array2, Array3};
+use tch::{Kind, Tensor};
+
+use crate::config::Record;
+use crate::error::{Error, Result};
+use crate::params::{Entry, Table};
+
+/// Values in double precision hold float32 and float64 logits without loss.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trajectory {
+    /// Completed steps at each record; 0 is the initial point.
+    pub steps: Vec<u64>,
+    /// One flat α a record.
+    pub points: Vec<Vec<f64>>,
+}
+
+impl Trajectory {
+    /// Records α after `step` completed steps.
+    pub fn push(&mut self, step: u64, alpha: &Tensor) -> Result<()> {
+        self.points.push(values(alpha)?);
+        self.steps.push(step);
+        Ok(())
+    }
+
+    /// Whether α after `step` completed steps is to be recorded; an epoch's end is a matter of its own.
+    pub fn wants_step(record: Record, step: u64) -> bool {
+        match record {
+            Record::Epoch => false,
+            Record::Step => true,
+            Record::Every(n) => step.is_multiple_of(n as u64),
+        }
+    }
+
+    /// name → [T, edges, operations].
+    pub fn tables(&self, table: &Table) -> Result<Vec<(String, Array3<f64>)>> {
+        let one = |entry: &Entry| -> Result<(String, Array3<f64>)> {
+            let span = entry.offset as usize..(entry.offset + entry.length) as usize;
+            let values = self.points.iter().flat_map(|p| p[span.clone()].iter().copied()).collect();
+            let shape = (self.points.len(), entry.shape[0] as usize, entry.shape[1] as usize);
+            let array = Array3::from_shape_vec(shape, values).map_err(|e| Error::engine(e.to_string()))?;
+            Ok((entry.name.clone(), array))
+        };
+        table.entries().iter().map(one).collect()
+    }
+}
+
+/// name → [edges, operations] of one flat α.
+pub fn current(table: &Table, alpha: &Tensor) -> Result<Vec<(String, Array2<f64>)>> {
+    let flat = values(alpha)?;
+    let one = |entry: &Entry| -> Result<(String, Array2<f64>)> {
+        let span = entry.offset as usize..(entry.offset + entry.length) as usize;
+        let shape = (entry.shape[0] as usize, entry.shape[1] as usize);
+        let array = Array2::from_shape_vec(shape, flat[span].to_vec()).map_err(|e| Error::engine(e.to_string()))?;
+        Ok((entry.name.clone(), array))
+    };
+    table.entries().iter().map(one).collect()
+}
+
+/// The values of a vector in double precision.
+pub fn values(tensor: &Tensor) -> Result<Vec<f64>> {
+    let flat = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Double)?.f_contiguous()?;
+    let mut out = vec![0.0; flat.numel()];
+    let n = out.len();
+    flat.f_copy_data(&mut out, n)?;
+    Ok(out)
+}

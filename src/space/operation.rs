@@ -1,0 +1,96 @@
+//! The candidate operations of an edge and their names.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result, unknown};
+
+/// What an edge may compute. `None` is the zero operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, non_camel_case_types)] // the names say it all; Conv7x1_1x7 is the field's own spelling
+pub enum Operation {
+    None,
+    SkipConnect,
+    MaxPool3x3,
+    AvgPool3x3,
+    SepConv3x3,
+    SepConv5x5,
+    SepConv7x7,
+    DilConv3x3,
+    DilConv5x5,
+    Conv1x1,
+    Conv3x3,
+    Conv7x1_1x7,
+    Tanh,
+    Relu,
+    Sigmoid,
+    Identity,
+}
+
+/// Every operation with its name; the name is what files, tables and messages say.
+const NAMES: &[(Operation, &str)] = &[
+    (Operation::None, "none"),
+    (Operation::SkipConnect, "skip_connect"),
+    (Operation::MaxPool3x3, "max_pool_3x3"),
+    (Operation::AvgPool3x3, "avg_pool_3x3"),
+    (Operation::SepConv3x3, "sep_conv_3x3"),
+    (Operation::SepConv5x5, "sep_conv_5x5"),
+    (Operation::SepConv7x7, "sep_conv_7x7"),
+    (Operation::DilConv3x3, "dil_conv_3x3"),
+    (Operation::DilConv5x5, "dil_conv_5x5"),
+    (Operation::Conv1x1, "conv_1x1"),
+    (Operation::Conv3x3, "conv_3x3"),
+    (Operation::Conv7x1_1x7, "conv_7x1_1x7"),
+    (Operation::Tanh, "tanh"),
+    (Operation::Relu, "relu"),
+    (Operation::Sigmoid, "sigmoid"),
+    (Operation::Identity, "identity"),
+];
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: &[Operation] = &{
+        let mut all = [Operation::None; NAMES.len()];
+        let mut index = 0;
+        while index < NAMES.len() {
+            all[index] = NAMES[index].0;
+            index += 1;
+        }
+        all
+    };
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        NAMES[self as usize].1
+    }
+
+    /// The operation of a name; an unknown one is refused with the nearest known.
+    pub fn parse(name: &str) -> Result<Operation> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(operation, _)| *operation).ok_or_else(|| {
+            let known: Vec<&str> = NAMES.iter().map(|(_, known)| *known).collect();
+            Error::space(unknown("operation", name, &known))
+        })
+    }
+
+    /// Whether it may stand in a convolutional cell.
+    pub fn is_convolutional(self) -> bool {
+        self == Operation::None || !self.is_recurrent()
+    }
+
+    /// Whether it may stand in a recurrent cell.
+    pub fn is_recurrent(self) -> bool {
+        matches!(self, Operation::None | Operation::Tanh | Operation::Relu | Operation::Sigmoid | Operation::Identity)
+    }
+}
+
+impl Serialize for Operation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Operation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Operation::parse(&name).map_err(serde::de::Error::custom)
+    }
+}

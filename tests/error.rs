@@ -1,0 +1,74 @@
+//! Errors: what they say, and what stands below them.
+
+use std::error::Error as _;
+
+use proptest::prelude::*;
+use pydarts::error::{Error, ErrorKind, unknown};
+
+#[test]
+fn an_error_shows_its_detail_and_keeps_what_failed_below() {
+    let below = std::io::Error::other("disk full");
+    let error = Error::new(ErrorKind::Io, "the checkpoint was not written; free some space").with_source(below);
+    assert_eq!(error.to_string(), "the checkpoint was not written; free some space");
+    assert_eq!(error.kind, ErrorKind::Io);
+    assert_eq!(error.source().map(ToString::to_string), Some("disk full".to_string()));
+}
+
+#[test]
+fn every_kind_stands_in_the_list_of_all_once() {
+    let mut seen = std::collections::HashSet::new();
+    assert!(ErrorKind::ALL.iter().all(|kind| seen.insert(*kind)));
+    // A new kind does not compile here until it has its place, and then the list must grow with it.
+    let place = |kind: &ErrorKind| match kind {
+        ErrorKind::Config => 0,
+        ErrorKind::Space => 1,
+        ErrorKind::Genotype => 2,
+        ErrorKind::Data => 3,
+        ErrorKind::Numerical => 4,
+        ErrorKind::Checkpoint => 5,
+        ErrorKind::Device => 6,
+        ErrorKind::OutOfMemory => 7,
+        ErrorKind::Interrupted => 8,
+        ErrorKind::NotFound => 9,
+        ErrorKind::Io => 10,
+        ErrorKind::Engine => 11,
+        ErrorKind::Foreign => 12,
+    };
+    assert_eq!(ErrorKind::ALL.iter().map(place).collect::<Vec<_>>(), (0..13).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_constructor_gives_the_kind_of_its_name() {
+    let made = [
+        (Error::config("x"), ErrorKind::Config),
+        (Error::space("x"), ErrorKind::Space),
+        (Error::genotype("x"), ErrorKind::Genotype),
+        (Error::data("x"), ErrorKind::Data),
+        (Error::numerical("x"), ErrorKind::Numerical),
+        (Error::checkpoint("x"), ErrorKind::Checkpoint),
+        (Error::device("x"), ErrorKind::Device),
+        (Error::engine("x"), ErrorKind::Engine),
+    ];
+    assert!(made.iter().all(|(error, kind)| error.kind == *kind));
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_the_nearest_known_one() {
+    let known = ["darts", "darts-rnn"];
+    assert_eq!(unknown("space", "dart", &known), "unknown space `dart`; did you mean `darts`? known: darts, darts-rnn");
+    assert_eq!(unknown("space", "DARTS", &known), unknown("space", "dart", &known).replace("`dart`", "`DARTS`"));
+    assert_eq!(unknown("space", "nasbench", &known), "unknown space `nasbench`; known: darts, darts-rnn");
+}
+
+#[test]
+fn a_long_unknown_name_is_cut() {
+    let text = unknown("space", &"x".repeat(100_000), &["darts"]);
+    assert!(text.chars().count() < 200, "{} characters", text.chars().count());
+}
+
+proptest! {
+    #[test]
+    fn any_name_can_be_unknown(given: String) {
+        prop_assert!(unknown("space", &given, &["darts", "darts-rnn"]).starts_with("unknown space `"));
+    }
+}

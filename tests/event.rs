@@ -1,0 +1,52 @@
+//! Events: their records keep every bit through JSON, and a stop reaches every holder of the flag.
+
+use std::collections::BTreeMap;
+
+use pydarts::event::{EpochRecord, Status, StepRecord, StopFlag};
+
+#[test]
+fn records_keep_every_bit_through_json() {
+    let epoch = EpochRecord {
+        epoch: 3,
+        train_loss: 0.1 + 0.2,
+        valid_loss: f64::MIN_POSITIVE,
+        train_accuracy: 1.0 / 3.0,
+        valid_accuracy: 0.0,
+        learning_rate: 0.025,
+        entropy: BTreeMap::from([("normal".to_string(), 8f64.ln())]),
+        skip_connections: 2,
+        seconds: 1e9,
+    };
+    let text = serde_json::to_string(&epoch).unwrap();
+    assert_eq!(serde_json::from_str::<EpochRecord>(&text).unwrap(), epoch);
+
+    let step = StepRecord {
+        epoch: 0,
+        step: u64::MAX,
+        step_in_epoch: 1,
+        steps_per_epoch: None,
+        train_loss: 2.302585092994046,
+        valid_loss: None,
+        train_accuracy: 0.1,
+        learning_rate: 0.025,
+    };
+    let text = serde_json::to_string(&step).unwrap();
+    assert_eq!(serde_json::from_str::<StepRecord>(&text).unwrap(), step);
+}
+
+#[test]
+fn a_status_is_written_in_lower_case() {
+    let written = |status: Status| serde_json::to_string(&status).unwrap();
+    assert_eq!(written(Status::Complete), "\"complete\"");
+    assert_eq!(written(Status::Interrupted), "\"interrupted\"");
+    assert_eq!(written(Status::Failed), "\"failed\"");
+}
+
+#[test]
+fn a_stop_reaches_every_holder_of_the_flag() {
+    let flag = StopFlag::default();
+    let held = flag.clone();
+    assert!(!held.is_set());
+    std::thread::spawn(move || flag.stop()).join().unwrap();
+    assert!(held.is_set());
+}

@@ -1,0 +1,209 @@
+//! Genotypes: the published ones, JSON and the paper's notation both ways, and what does not fit a space.
+
+use proptest::prelude::*;
+use pydarts::error::ErrorKind;
+use pydarts::space::{CellGenotype, Gene, Genotype, Operation, Space, published};
+
+fn named(name: &str) -> Genotype {
+    published().iter().find(|(known, _)| *known == name).map(|(_, genotype)| genotype.clone()).expect(name)
+}
+
+/// As DARTS_V2 stands in the paper's code, line breaks included.
+const DARTS_V2: &str = "DARTS_V2 = Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), \
+    ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], \n\
+    normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
+    ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], \
+    reduce_concat=[2, 3, 4, 5])\n";
+
+#[test]
+fn all_published_genotypes_fit_their_spaces() {
+    let names: Vec<_> = published().iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["DARTS_V1", "DARTS_V2", "PC_DARTS_CIFAR", "PC_DARTS_IMAGENET", "DARTS_RNN_V1", "DARTS_RNN_V2"]);
+    for (name, genotype) in published() {
+        let (fits, other) = if name.contains("RNN") { ("darts-rnn", "darts") } else { ("darts", "darts-rnn") };
+        genotype.validate(&Space::preset(fits).unwrap()).unwrap();
+        let error = genotype.validate(&Space::preset(other).unwrap()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Genotype);
+    }
+}
+
+#[test]
+fn the_published_notation_is_read() {
+    assert_eq!(Genotype::from_notation(DARTS_V2).unwrap(), named("DARTS_V2"));
+    let rnn = "Genotype(recurrent=[('sigmoid', 0), ('relu', 1), ('relu', 1), ('identity', 1), ('tanh', 2), \
+        ('sigmoid', 5), ('tanh', 3), ('relu', 5)], concat=range(1, 9))";
+    assert_eq!(Genotype::from_notation(rnn).unwrap(), named("DARTS_RNN_V2"));
+}
+
+#[test]
+fn the_notation_is_written_as_the_paper_prints_it() {
+    let text = named("DARTS_RNN_V1").to_string();
+    assert_eq!(
+        text,
+        "Genotype(recurrent=[('relu', 0), ('relu', 1), ('tanh', 2), ('relu', 3), ('relu', 4), ('identity', 1), \
+         ('relu', 5), ('relu', 1)], concat=[1, 2, 3, 4, 5, 6, 7, 8])"
+    );
+    let expected = DARTS_V2.trim_start_matches("DARTS_V2 = ").replace(", \n", ", ");
+    assert_eq!(named("DARTS_V2").to_string(), expected.trim());
+}
+
+#[test]
+fn tuples_either_quote_white_space_and_trailing_commas_are_read() {
+    let plain = "Genotype(recurrent=[('relu', 0)], concat=[1])";
+    for other in [
+        "Genotype(recurrent=[(\"relu\", 0)], concat=range(1, 2))",
+        "  Genotype ( recurrent = ( ['relu', 0], ) ,\n\tconcat = (1,) , ) ",
+        "best=Genotype(concat=[1],recurrent=[('relu',0,),])",
+    ] {
+        assert_eq!(Genotype::from_notation(other).unwrap(), Genotype::from_notation(plain).unwrap(), "{other}");
+    }
+}
+
+#[test]
+fn a_wrong_notation_is_refused_with_the_position() {
+    for (text, message) in [
+        ("", "at character 1: expected `Genotype`, found the end"),
+        ("Genotyp(normal=[])", "at character 1: expected `Genotype`, found `Genotyp`"),
+        ("Genotype", "at character 9: expected `(`, found the end"),
+        ("Genotype(norml=[])", "at character 10: unknown key of a genotype `norml`; did you mean `normal`?"),
+        ("Genotype([('relu', 0)])", "at character 10: expected a name such as `normal`, found `[`"),
+        (
+            "Genotype(recurrent=[('rely', 0)], concat=[1])",
+            "at character 23: unknown operation `rely`; did you mean `relu`?",
+        ),
+        ("Genotype(recurrent=[(relu, 0)], concat=[1])", "at character 22: expected an operation in quotes, found `r`"),
+        ("Genotype(recurrent=[('relu, 0)], concat=[1])", "at character 22: this quote is never closed"),
+        ("Genotype(recurrent=[('relu', -1)], concat=[1])", "at character 30: expected a node number, found `-`"),
+        ("Genotype(recurrent=[('relu', 0]], concat=[1])", "at character 31: expected `)`, found `]`"),
+        ("Genotype(recurrent=[('relu', 0) concat=[1])", "at character 33: expected `]`, found `c`"),
+        ("Genotype(recurrent=[('relu', 0)], recurrent=[], concat=[1])", "at character 35: `recurrent` stands twice"),
+        ("Genotype(recurrent=[('relu', 0)], concat=range(0, 9999999999999999999999))", "is larger than any cell's"),
+        (
+            "Genotype(recurrent=[('relu', 0)], concat=list(1))",
+            "at character 42: expected `range` or a list, found `list`",
+        ),
+        ("Genotype(recurrent=[('relu', 0)], concat=[1]) + 1", "at character 47: nothing may follow the genotype"),
+        ("Genotype(recurrent=[('relu', 0)])", "the genotype lacks `concat`"),
+        ("Genotype(normal=[('skip_connect', 0)], normal_concat=[2])", "the genotype lacks `reduce`"),
+        ("Genotype(recurrent=[('none', 0)], concat=[1])", "the operation `none`, which a discrete cell cannot have"),
+        ("Genotype(recurrent=[('conv_1x1', 0)], concat=[1])", "`conv_1x1` does not belong in a recurrent cell"),
+        ("Genotype(recurrent=[], concat=[1])", "cell `recurrent` has no edges"),
+        ("Genotype(recurrent=[('relu', 0)], concat=range(9, 1))", "cell `recurrent` has no output nodes"),
+        ("Genotype(recurrent=[('relu', 0)], concat=[1, 1])", "output node 1 stands twice"),
+    ] {
+        let error = Genotype::from_notation(text).expect_err(text);
+        assert_eq!(error.kind, ErrorKind::Genotype);
+        assert!(error.detail.contains(message), "{text}: {error}");
+    }
+}
+
+#[test]
+fn positions_count_characters_and_not_bytes() {
+    let error = Genotype::from_notation("αβγ = Genotype[").unwrap_err();
+    assert_eq!(error.detail, "at character 15: expected `(`, found `[`");
+}
+
+#[test]
+fn wrong_json_is_refused_with_the_reason() {
+    for (text, message) in [
+        ("", "not JSON"),
+        ("[]", "not an object"),
+        (r#"{"recurent": []}"#, "unknown key of a genotype `recurent`; did you mean `recurrent`?"),
+        (r#"{"recurrent": [["relu", 0]]}"#, "lacks `concat`"),
+        (r#"{"recurrent": [["relu", 0]], "concat": [1], "normal": []}"#, "unknown key of a genotype `normal`"),
+        (r#"{"recurrent": [["relu"]], "concat": [1]}"#, "`recurrent` is not a list of [operation, node] pairs"),
+        (r#"{"recurrent": [["rely", 0]], "concat": [1]}"#, "did you mean `relu`?"),
+        (r#"{"recurrent": [["relu", 0]], "concat": ["1"]}"#, "`concat` is not a list of node numbers"),
+    ] {
+        let error = Genotype::from_json(text).expect_err(text);
+        assert_eq!(error.kind, ErrorKind::Genotype);
+        assert!(error.detail.contains(message), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_genotype_that_does_not_fit_its_space_is_refused_with_the_reason() {
+    let space = Space::preset("darts").unwrap();
+    let change = |at: usize, operation: Operation, node: usize| {
+        let mut genotype = named("DARTS_V1");
+        if let Genotype::Convolutional { normal, .. } = &mut genotype {
+            normal.genes[at] = Gene { operation, node };
+        }
+        genotype
+    };
+    let with = |edit: &dyn Fn(&mut CellGenotype)| {
+        let mut genotype = named("DARTS_V1");
+        if let Genotype::Convolutional { reduce, .. } = &mut genotype {
+            edit(reduce);
+        }
+        genotype
+    };
+    for (genotype, reason) in [
+        (change(1, Operation::SepConv3x3, 2), "cell `normal`: an edge into node 2 leaves node 2"),
+        (change(7, Operation::SepConv3x3, 5), "an edge into node 5 leaves node 5"),
+        (change(1, Operation::SepConv3x3, 1), "two edges into node 2 leave the same node 1"),
+        (change(0, Operation::Conv3x3, 1), "operation `conv_3x3` is not one of space `darts`"),
+        (change(0, Operation::None, 1), "the operation `none`"),
+        (change(0, Operation::Tanh, 1), "`tanh` does not belong in a convolutional cell"),
+        (with(&|cell| drop(cell.genes.pop())), "cell `reduce`: 7 edges; space `darts` has 4 nodes that keep 2 each, 8"),
+        (with(&|cell| cell.concat.push(6)), "cell `reduce`: output node 6; the intermediate nodes are 2 to 5"),
+        (with(&|cell| cell.concat.clear()), "has no output nodes"),
+    ] {
+        let error = genotype.validate(&space).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Genotype);
+        assert!(error.detail.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn skip_connections_of_both_cells_are_counted() {
+    let counts: Vec<_> = published().iter().map(|(_, genotype)| genotype.skip_connections()).collect();
+    assert_eq!(counts, [6, 5, 1, 3, 1, 1]);
+}
+
+fn genotypes() -> impl Strategy<Value = Genotype> {
+    let cell = |recurrent: bool| {
+        let fits = move |operation: &&Operation| {
+            **operation != Operation::None
+                && if recurrent { operation.is_recurrent() } else { operation.is_convolutional() }
+        };
+        let operations: Vec<Operation> = Operation::ALL.iter().filter(fits).copied().collect();
+        let gene = (proptest::sample::select(operations), 0usize..20).prop_map(Gene::from);
+        let concat = proptest::sample::subsequence((0usize..20).collect::<Vec<_>>(), 1..20).prop_shuffle();
+        (proptest::collection::vec(gene, 1..20), concat).prop_map(|(genes, concat)| CellGenotype { genes, concat })
+    };
+    prop_oneof![
+        (cell(false), cell(false)).prop_map(|(normal, reduce)| Genotype::Convolutional { normal, reduce }),
+        cell(true).prop_map(|recurrent| Genotype::Recurrent { recurrent }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_genotype_comes_back_from_its_notation_and_its_json(genotype in genotypes()) {
+        prop_assert_eq!(&Genotype::from_notation(&genotype.to_string()).unwrap(), &genotype);
+        prop_assert_eq!(&Genotype::from_json(&genotype.to_json()).unwrap(), &genotype);
+        let text = serde_json::to_string(&genotype).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Genotype>(&text).unwrap(), &genotype);
+    }
+
+    #[test]
+    fn any_text_is_a_genotype_or_an_error(text: String) {
+        let _ = Genotype::from_notation(&text);
+        let _ = Genotype::from_json(&text);
+    }
+
+    #[test]
+    fn a_damaged_notation_is_a_genotype_or_an_error(genotype in genotypes(), at: prop::sample::Index, with: char, cut: bool) {
+        let mut text: Vec<char> = genotype.to_string().chars().collect();
+        let at = at.index(text.len());
+        if cut { text.truncate(at) } else { text[at] = with }
+        let _ = Genotype::from_notation(&text.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn validating_any_genotype_ends(genotype in genotypes(), nodes in 1usize..12) {
+        let text = format!(r#"{{"nodes": {nodes}}}"#);
+        let _ = genotype.validate(&Space::from_json(&text).unwrap());
+    }
+}

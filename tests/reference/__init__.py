@@ -1,0 +1,24 @@
+"""Plain PyTorch DARTS: the float64 oracle of the parity tests and the peer of the benchmarks."""
+
+from .derive import derive, softmax
+from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
+from .operations import DARTS_OPERATIONS, OPERATIONS
+from .search import Search
+from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
+from .toy import fixed_point, trajectory
+
+__all__ = [
+    "DARTS_OPERATIONS",
+    "DEFAULT_WEIGHT_COUNT",
+    "METHODS",
+    "OPERATIONS",
+    "Search",
+    "Supernet",
+    "derive",
+    "first_order",
+    "fixed_point",
+    "softmax",
+    "trajectory",
+    "unrolled",
+    "unrolled_exact",
+]

@@ -1,0 +1,137 @@
+"""The order of updates of the search: an α step on validation data, then a w step on training data."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .hypergradient import METHODS, Batch, gradients
+from .supernet import Criterion, Supernet
+
+
+class Search:
+    """Alternates α steps (Adam) and w steps (SGD) with the published settings.
+
+    With `published` every loss is differentiated by `loss.backward()`, which computes the gradients of
+    weights and α alike, needed or not; otherwise only those that are used. The numbers are the same.
+    """
+
+    published: bool = True
+
+    def __init__(
+        self,
+        net: Supernet,
+        *,
+        method: str = "first_order",
+        epsilon: float = 0.01,
+        weight_momentum: float = 0.9,
+        weight_decay: float = 3e-4,
+        grad_clip: float = 5.0,
+        arch_lr: float = 3e-4,
+        arch_betas: tuple[float, float] = (0.5, 0.999),
+        arch_weight_decay: float = 1e-3,
+        criterion: Criterion = F.cross_entropy,
+        published: bool = True,
+    ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+        self.net, self.method, self.epsilon = net, method, epsilon
+        self.weight_momentum, self.weight_decay, self.grad_clip = weight_momentum, weight_decay, grad_clip
+        self.criterion, self.published, self.steps = criterion, published, 0
+        self.weight_optimizer = torch.optim.SGD(
+            net.parameters(), lr=0.025, momentum=weight_momentum, weight_decay=weight_decay
+        )
+        self.arch_optimizer = torch.optim.Adam(
+            list(net.alphas.values()), lr=arch_lr, betas=arch_betas, eps=1e-8, weight_decay=arch_weight_decay
+        )
+
+    def step(self, train: Batch, valid: Batch, lr: float) -> tuple[float, float]:
+        """One α step, then one w step at rate `lr`, which is ξ too.
+
+        Returns the train loss before the w step and the validation loss where α's gradient was taken:
+        at w for first order, at w' for the unrolled methods.
+        """
+        self.net.train()
+        valid_loss = self._arch_step(train, valid, lr)
+        train_loss = self._weight_step(train, lr)
+        self.steps += 1
+        return train_loss, valid_loss
+
+    def optimizer_state(self) -> dict[str, dict[str, Tensor] | int]:
+        """`momentum` by weight name, `exp_avg` and `exp_avg_sq` by α's name, and `step`; copies."""
+        return {
+            "momentum": _read(self.weight_optimizer, self.net.weights(), "momentum_buffer"),
+            "exp_avg": _read(self.arch_optimizer, self.net.alphas, "exp_avg"),
+            "exp_avg_sq": _read(self.arch_optimizer, self.net.alphas, "exp_avg_sq"),
+            "step": self.steps,
+        }
+
+    def _arch_step(self, train: Batch, valid: Batch, lr: float) -> float:
+        net = self.net
+        alphas = list(net.alphas.values())
+        if self.method == "first_order" and self.published:
+            self._forget_gradients()
+            with net.moving_statistics(False):
+                loss = net.loss(*valid, self.criterion)
+            loss.backward()
+            _fill_gradients(alphas)
+            valid_loss = loss.item()
+        else:
+            grads, valid_loss = self._hypergradient(train, valid, lr)
+            for name, alpha in net.alphas.items():
+                alpha.grad = grads[name]
+        self.arch_optimizer.step()
+        return valid_loss
+
+    def _hypergradient(self, train: Batch, valid: Batch, lr: float) -> tuple[dict[str, Tensor], float]:
+        if self.method == "first_order":
+            return METHODS[self.method](self.net, train, valid, criterion=self.criterion)
+        self._forget_gradients()  # else the second network would copy them
+        momentum = self.optimizer_state()["momentum"] if self.steps else None
+        return METHODS[self.method](
+            self.net,
+            train,
+            valid,
+            xi=lr,
+            epsilon=self.epsilon,
+            momentum_buffers=momentum,
+            momentum=self.weight_momentum,
+            weight_decay=self.weight_decay,
+            criterion=self.criterion,
+        )
+
+    def _weight_step(self, train: Batch, lr: float) -> float:
+        net = self.net
+        weights = list(net.parameters())
+        self._forget_gradients()
+        with net.moving_statistics():
+            loss = net.loss(*train, self.criterion)
+        if self.published:
+            loss.backward()
+            _fill_gradients(weights)
+        else:
+            for weight, grad in zip(weights, gradients(loss, weights), strict=True):
+                weight.grad = grad
+        torch.nn.utils.clip_grad_norm_(weights, self.grad_clip)
+        for group in self.weight_optimizer.param_groups:
+            group["lr"] = lr
+        self.weight_optimizer.step()
+        return loss.item()
+
+    def _forget_gradients(self) -> None:
+        self.weight_optimizer.zero_grad()
+        self.arch_optimizer.zero_grad()
+
+
+def _fill_gradients(tensors: list[Tensor]) -> None:
+    """A tensor that the loss does not reach has gradient zero, so momentum and decay still act on it."""
+    for tensor in tensors:
+        if tensor.grad is None:
+            tensor.grad = torch.zeros_like(tensor)
+
+
+def _read(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], key: str) -> dict[str, Tensor]:
+    read = {}
+    for name, tensor in tensors.items():
+        value = optimizer.state.get(tensor, {}).get(key)
+        read[name] = torch.zeros_like(tensor).detach() if value is None else value.detach().clone()
+    return read

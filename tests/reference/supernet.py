@@ -1,0 +1,182 @@
+"""The search network: cells whose edges carry softmax-weighted sums of all candidate operations."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .operations import DARTS_OPERATIONS, OPERATIONS, BatchNorm, FactorizedReduction, ReluConvBn
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+DEFAULT_WEIGHT_COUNT = 1_930_618
+
+
+class MixedOp(nn.ModuleDict):
+    """One edge: the candidates' outputs, weighted by the softmax of the edge's logits, summed."""
+
+    def __init__(self, operations: Sequence[str], channels: int, stride: int) -> None:
+        super().__init__({name: OPERATIONS[name](channels, stride) for name in operations})
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        return sum(w * op(x) for w, op in zip(weights, self.values(), strict=True))
+
+
+class Stem(nn.Module):
+    """3x3 convolution and affine batch norm before the first cell."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.bn = BatchNorm(channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+
+class Cell(nn.Module):
+    """A DAG of `nodes` intermediate nodes over two inputs; every earlier node feeds every later one."""
+
+    def __init__(
+        self,
+        operations: Sequence[str],
+        nodes: int,
+        concat: Sequence[int],
+        in_channels: tuple[int, int],
+        channels: int,
+        reduction: bool,
+        after_reduction: bool,
+    ) -> None:
+        super().__init__()
+        self.nodes, self.concat, self.reduction = nodes, tuple(concat), reduction
+        if after_reduction:  # node 0 comes from before the reduction, at twice the size
+            self.pre0 = FactorizedReduction(in_channels[0], channels)
+        else:
+            self.pre0 = ReluConvBn(in_channels[0], channels, 1)
+        self.pre1 = ReluConvBn(in_channels[1], channels, 1)
+        self.edges = nn.ModuleDict()
+        for j in range(2, nodes + 2):
+            for i in range(j):
+                stride = 2 if reduction and i < 2 else 1
+                self.edges[f"{i}_{j}"] = MixedOp(operations, channels, stride)
+
+    def forward(self, before: Tensor, previous: Tensor, weights: Tensor) -> Tensor:
+        states = [self.pre0(before), self.pre1(previous)]
+        row = 0
+        for j in range(2, self.nodes + 2):
+            states.append(sum(self.edges[f"{i}_{j}"](states[i], weights[row + i]) for i in range(j)))
+            row += j
+        return torch.cat([states[j] for j in self.concat], dim=1)
+
+
+class Supernet(nn.Module):
+    """Stem, cells, global average pooling, linear classifier.
+
+    `alphas` maps "normal" and "reduce" to leaf tensors [edges, operations]; they are no part of the
+    state dict. In training mode batch statistics are used, and the running ones stay where they are
+    unless the forward pass runs inside `moving_statistics()`. In evaluation mode the running
+    statistics are used. Weights and alphas are drawn in float32 from `seed`, then cast to `dtype`.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 16,
+        layers: int = 8,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        nodes: int = 4,
+        operations: Sequence[str] = DARTS_OPERATIONS,
+        concat: Sequence[int] | None = None,
+        reductions: Sequence[int] | None = None,
+        stem_multiplier: int = 3,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        super().__init__()
+        self.operations, self.nodes = tuple(operations), nodes
+        self.concat = tuple(range(2, nodes + 2)) if concat is None else tuple(concat)
+        if len(set(self.operations)) != len(self.operations):
+            raise ValueError(f"an operation is listed twice: {self.operations}")
+        if not self.concat or not set(self.concat) <= set(range(2, nodes + 2)):
+            raise ValueError(f"concat must name nodes 2 to {nodes + 1}, got {self.concat}")
+        placed = {layers // 3, 2 * layers // 3} if reductions is None else set(reductions)
+        self.reductions = tuple(sorted(placed))
+        edges = sum(range(2, nodes + 2))
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            width = stem_multiplier * channels
+            self.stem = Stem(in_channels, width)
+            self.cells = nn.ModuleList()
+            before, previous, current, after_reduction = width, width, channels, False
+            for c in range(layers):
+                reduction = c in placed
+                current *= 2 if reduction else 1
+                self.cells.append(
+                    Cell(
+                        self.operations,
+                        nodes,
+                        self.concat,
+                        (before, previous),
+                        current,
+                        reduction,
+                        after_reduction,
+                    )
+                )
+                before, previous, after_reduction = previous, len(self.concat) * current, reduction
+            self.classifier = nn.Linear(previous, num_classes)
+            self.alphas: dict[str, Tensor] = {
+                name: (1e-3 * torch.randn(edges, len(self.operations))).requires_grad_()
+                for name in ("normal", "reduce")
+            }
+        self._norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
+        self.to(dtype)
+
+        chosen = (channels, layers, num_classes, in_channels, nodes, self.operations, stem_multiplier)
+        if chosen == (16, 8, 10, 3, 4, DARTS_OPERATIONS, 3) and concat is None and reductions is None:
+            assert self.weight_count() == DEFAULT_WEIGHT_COUNT
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Supernet":
+        """Lets `to`, `double`, `cuda` carry the alphas along with the weights."""
+        super()._apply(fn, recurse)
+        for alpha in self.alphas.values():
+            alpha.data = fn(alpha.data)
+        return self
+
+    def weights(self) -> dict[str, Tensor]:
+        """Name -> weight, in the order of the state dict."""
+        return dict(self.named_parameters())
+
+    def weight_count(self) -> int:
+        return sum(weight.numel() for weight in self.parameters())
+
+    def set_alphas(self, alphas: dict[str, Tensor]) -> None:
+        """Copies values into the leaf tensors, which stay the same objects."""
+        with torch.no_grad():
+            for name, value in alphas.items():
+                self.alphas[name].copy_(value)
+
+    @contextmanager
+    def moving_statistics(self, flag: bool = True) -> Iterator[None]:
+        """Within the block, training-mode forward passes move the running statistics, or do not."""
+        earlier = [norm.moves for norm in self._norms]
+        for norm in self._norms:
+            norm.moves = flag
+        try:
+            yield
+        finally:
+            for norm, moves in zip(self._norms, earlier, strict=True):
+                norm.moves = moves
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = previous = self.stem(x)
+        for cell in self.cells:
+            weights = F.softmax(self.alphas["reduce" if cell.reduction else "normal"], dim=-1)
+            before, previous = previous, cell(before, previous, weights)
+        return self.classifier(F.adaptive_avg_pool2d(previous, 1).flatten(1))
+
+    def loss(self, x: Tensor, y: Tensor, criterion: Criterion = F.cross_entropy) -> Tensor:
+        return criterion(self(x), y)
