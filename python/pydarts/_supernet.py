@@ -182,7 +182,7 @@ class Supernet:
         return self._net.step(_batch(train), _batch(valid))
 
     def optimizer_state(self) -> dict[str, Any]:
-        """SGD's `momentum` by weight name, Adam's `exp_avg` and `exp_avg_sq` by table name, `step`: steps done."""
+        """SGD's `momentum` by weight name, Adam's `exp_avg` and `exp_avg_sq` by table, and `step`."""
         return self._net.optimizer_state()
 
     def explain(self) -> str:
