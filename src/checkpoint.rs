@@ -22,7 +22,8 @@ use crate::params::Table;
 use crate::search::{Progress, State, Trajectory};
 
 const FORMAT: &str = "pydarts-checkpoint-1";
-const SUFFIX: &str = "safetensors";
+const SUFFIX: &str = ".safetensors";
+const TEMPORARY: &str = ".tmp";
 const PREFIX: &str = "checkpoint-";
 /// The newest two are kept: should the disk fail under one, the other is there.
 const KEPT: usize = 2;
@@ -104,11 +105,15 @@ impl Bytes {
 
 /// Where the checkpoint after `step` completed steps lies.
 fn path(folder: &Path, step: u64) -> PathBuf {
-    folder.join(format!("{PREFIX}{step:010}.{SUFFIX}"))
+    folder.join(format!("{PREFIX}{step:010}{SUFFIX}"))
 }
 
 /// Checkpoints in a folder, oldest first; none if the folder does not exist.
-pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn checkpoints(folder: &Path) -> Result<Vec<PathBuf>> {
+    list(folder, SUFFIX)
+}
+
+fn list(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
@@ -116,7 +121,7 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder).map_err(|e| io_error(folder, e))? {
         let path = entry.map_err(|e| io_error(folder, e))?.path();
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+        if name.starts_with(PREFIX) && name.ends_with(suffix) {
             found.push(path);
         }
     }
@@ -172,9 +177,11 @@ pub fn save(
     fs::rename(&temporary, &target).map_err(|e| io_error(&target, e))?;
     // The rename itself must reach the disk, or a power cut could bring the old directory back.
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io_error(folder, e))?;
-    let found = list(folder)?;
-    for old in &found[..found.len().saturating_sub(KEPT)] {
-        fs::remove_file(old).map_err(|e| io_error(old, e))?;
+    let found = list(folder, SUFFIX)?;
+    let old = &found[..found.len().saturating_sub(KEPT)];
+    // A temporary file that is still there is what a killed write left.
+    for path in old.iter().chain(&list(folder, TEMPORARY)?) {
+        fs::remove_file(path).map_err(|e| io_error(path, e))?;
     }
     Ok(target)
 }

@@ -145,7 +145,7 @@ fn a_genotype_that_does_not_fit_its_space_is_refused_with_the_reason() {
         (change(0, Operation::Conv3x3, 1), "operation `conv_3x3` is not one of space `darts`"),
         (change(0, Operation::None, 1), "the operation `none`"),
         (change(0, Operation::Tanh, 1), "`tanh` does not belong in a convolutional cell"),
-        (with(&|cell| drop(cell.genes.pop())), "cell `reduce`: 7 edges; space `darts` has 4 nodes that keep 2 each, 8"),
+        (with(&|cell| cell.genes.truncate(7)), "cell `reduce`: 7 edges; space `darts` has 4 nodes that keep 2 each, 8"),
         (with(&|cell| cell.concat.push(6)), "cell `reduce`: output node 6; the intermediate nodes are 2 to 5"),
         (with(&|cell| cell.concat.clear()), "has no output nodes"),
     ] {

@@ -35,7 +35,7 @@ class StepInfo:
     valid_loss: float | None
     """Loss of the validation batch where α's gradient was taken, in nats; None while α rests."""
     train_accuracy: float
-    """Part of the training batch classified correctly, 0 to 1."""
+    """Part of this epoch's training images so far that were classified correctly, 0 to 1."""
     learning_rate: float
     """Learning rate of the weights."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False, compare=False)

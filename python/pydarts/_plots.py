@@ -20,12 +20,8 @@ from ._layout import depths, layout
 from ._palette import look_of
 
 _INK, _FAINT = "#333333", "#b8b8b8"
-_STEP, _BEFORE, _RADIUS, _LINE = (
-    2.4,
-    1.35,
-    0.2,
-    1.6,
-)  # layers' distance, boxes' start before a node, its radius
+_STEP, _LINE = 2.6, 1.6  # from layer to layer; width of a line
+_BEFORE, _BOX, _AFTER = 1.65, 1.05, 0.2  # where boxes begin before their node, their room, level behind it
 
 
 def plot_alphas(
@@ -46,7 +42,7 @@ def plot_alphas(
     columns, rows = max(i for i, _ in space.edges) + 1, space.nodes
     time, label = _time(steps, epochs, len(next(iter(alphas.values()))))
     weights = {name: softmax(np.asarray(alphas[name], dtype=np.float64)) for name in names}
-    top = max(float(values.max()) for values in weights.values()) * 1.08
+    low, high = _limits(list(weights.values()))
     if ax is None:
         side = (1.45 * columns + 0.5, 1.25 * rows + 0.9)
         _, ax = plt.subplots(figsize=(side[0] * len(names), side[1]))
@@ -54,7 +50,7 @@ def plot_alphas(
     ax.set_axis_off()
     panels = []
     for number, name in enumerate(names):
-        left, width = (number + 0.07) / len(names), 0.92 / len(names)
+        left, width = (number + 0.08) / len(names), 0.91 / len(names)
         for row, (i, j) in enumerate(space.edges):
             box = _box(left, width, 0.09, 0.84, i, j - first, columns, rows)
             panel = ax.inset_axes(box)
@@ -63,10 +59,13 @@ def plot_alphas(
                 panel.plot(
                     time, weights[name][:, row, column], color=look.color, linestyle=look.style, linewidth=1.3
                 )
-            panel.set_ylim(0, top)
+            panel.axhline(1 / len(space.operations), color=_FAINT, linewidth=0.7, zorder=0)
+            panel.set_ylim(low, high)
             panel.margins(x=0.02)
             _quiet(panel, bottom=j - first == rows - 1, left=i == 0)
-            panel.set_title(f"{node_name(i, first)} → {node_name(j, first)}", fontsize=7.5, pad=2, color=_INK)
+            panel.set_title(
+                f"${node_name(i, first)}$ → {node_name(j, first)}", fontsize=7.5, pad=2, color=_INK
+            )
             if i == 0 and j - first == (rows - 1) // 2:
                 panel.set_ylabel("softmax weight", fontsize=8, color=_INK)
             panels.append(panel)
@@ -95,7 +94,7 @@ def plot_cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any
     ]
     if ax is None:
         graphs = [cell_graph(genes, concat, first) for _, genes, concat, first in cells]
-        width = 1.5 + 2.1 * max(max(depths(graph).values()) for graph in graphs)
+        width = 1.5 + 2.3 * max(max(depths(graph).values()) for graph in graphs)
         _, made = plt.subplots(
             len(cells), 1, figsize=(width, 3.1 * len(cells)), squeeze=False, layout="tight"
         )
@@ -124,31 +123,32 @@ def cell_graph(genes: Genes, concat: Sequence[int], first: int) -> nx.MultiDiGra
 def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, title: str) -> None:
     """Draw a cell from left to right; every operation is a box before the node that it leads to."""
     plan = layout(graph)
+    extent = ax.get_window_extent()
+    inches = extent.width / ax.figure.dpi, extent.height / ax.figure.dpi
+    scale = min(
+        1.0, inches[0] / (1.9 * max(plan.layer.values()) + 0.8), inches[1] / (0.36 * plan.extent + 0.3)
+    )
     for edge, lanes in plan.lanes.items():
         operation = graph.edges[edge]["operation"]
         color = _FAINT if operation is None else look_of(operation).color
         source, target, _ = edge
         x, y = plan.layer[source] * _STEP, plan.height[source]
-        for number, lane in enumerate(lanes):
-            layer = plan.layer[source] + number + 1
-            last = number == len(lanes) - 1
-            stop = layer * _STEP - (_BEFORE if operation is not None or not last else _RADIUS)
-            _curve(ax, (x, y), (stop, lane), color)
-            x, y = stop, lane
-            if not last:
-                x = layer * _STEP + _RADIUS
-                ax.plot(
-                    [stop, x], [lane, lane], color=color, linewidth=_LINE, solid_capstyle="round", zorder=1
-                )
+        for layer, lane in enumerate(lanes, plan.layer[source] + 1):
+            level = (layer * _STEP - _BEFORE, layer * _STEP + _AFTER)
+            if layer == plan.layer[target]:  # a box, or straight into the output
+                level = (level[0], level[0] + _BOX) if operation is not None else (layer * _STEP,) * 2
+            _curve(ax, (x, y), (level[0], lane), color)
+            ax.plot(level, [lane, lane], color=color, linewidth=_LINE, zorder=1)
+            x, y = level[1], lane
         if operation is not None:
             _curve(ax, (x, y), (plan.layer[target] * _STEP, plan.height[target]), color)
             ax.text(
-                x + (_BEFORE - _RADIUS) * 0.48,
+                x - _BOX / 2,
                 y,
                 operation,
                 ha="center",
                 va="center",
-                fontsize=8,
+                fontsize=8 * scale,
                 color="white",
                 fontweight="bold",
                 bbox={"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "none"},
@@ -163,7 +163,7 @@ def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, title: str) -> None:
             f"${text}$" if not inner else text,
             ha="center",
             va="center",
-            fontsize=10,
+            fontsize=10 * scale,
             color=_INK,
             bbox={
                 "boxstyle": "circle,pad=0.4" if inner else "round,pad=0.45",
@@ -176,7 +176,7 @@ def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, title: str) -> None:
     ax.set_xlim(-0.5, max(plan.layer.values()) * _STEP + 0.5)
     ax.set_ylim(-plan.extent / 2 - 0.3, plan.extent / 2 + 0.3)
     ax.set_axis_off()
-    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=_INK)
+    ax.set_title(title, loc="left", fontsize=4 + 7 * scale, pad=3, fontweight="bold", color=_INK)
 
 
 def _curve(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
@@ -203,14 +203,14 @@ def softmax(alpha: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def node_name(node: int, first: int) -> str:
-    """What a node is called in pictures: inputs by their cell, intermediate nodes from 0 (paper, figure 4).
+    """A node in pictures: convolutional cells count their intermediate nodes from 0 (paper, figure 4).
 
-    >>> node_name(0, 2), node_name(2, 2), node_name(0, 1)
-    ('c_{k-2}', '0', 'x_t')
+    >>> node_name(0, 2), node_name(2, 2), node_name(0, 1), node_name(1, 1)
+    ('c_{k-2}', '0', 's_0', '1')
     """
-    if node >= first:
-        return str(node - first)
-    return ("c_{k-2}", "c_{k-1}")[node] if first == 2 else "x_t"
+    if first == 1:  # the initial state, made from x_t and h_{t-1} (paper, figure 6)
+        return "s_0" if node == 0 else str(node)
+    return ("c_{k-2}", "c_{k-1}")[node] if node < first else str(node - first)
 
 
 def _time(steps: Sequence[int], epochs: int, points: int) -> tuple[npt.NDArray[np.float64], str]:
@@ -218,6 +218,13 @@ def _time(steps: Sequence[int], epochs: int, points: int) -> tuple[npt.NDArray[n
     if points == epochs + 1:
         return np.arange(points, dtype=np.float64), "epoch"
     return np.asarray(steps, dtype=np.float64), "step"
+
+
+def _limits(weights: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
+    """One vertical range for all panels, so that they compare; not so narrow that noise looks big."""
+    low, high = min(float(w.min()) for w in weights), max(float(w.max()) for w in weights)
+    margin = max(0.06 * (high - low), 0.0002)
+    return max(0.0, low - margin), min(1.0, high + margin)
 
 
 def _box(

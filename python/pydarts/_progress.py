@@ -45,8 +45,7 @@ class Progress:
         if now - self._read_at >= _EVERY:
             self._read_at = now
             self._bar.set_description_str(self._title(info.epoch), refresh=False)
-            accuracy = info.train_accuracy if self._accuracy is None else self._accuracy
-            self._show(info.train_loss, info.valid_loss, accuracy, info.alphas)
+            self._show(info.train_loss, info.valid_loss, info.train_accuracy, info.alphas)
         self._bar.update(1)
 
     def epoch(self, info: EpochInfo) -> None:
@@ -57,7 +56,7 @@ class Progress:
             self._bar.total = (self._epochs - self._first) * self._steps
         self._accuracy = info.valid_accuracy
         self._bar.set_description_str(self._title(info.epoch), refresh=False)
-        self._show(info.train_loss, info.valid_loss, info.valid_accuracy, info.alphas)
+        self._show(info.train_loss, info.valid_loss, info.train_accuracy, info.alphas)
         self._bar.refresh()
         self._read_at = time.monotonic()
 
@@ -77,7 +76,9 @@ class Progress:
         entropy = sum(_core.entropy(alpha) for alpha in tables.values()) / max(len(tables), 1)
         skips = derive(tables, self._space).skip_connections
         loss = "–" if valid is None else f"{valid:.3f}"
+        held_out = "" if self._accuracy is None else f"/{self._accuracy:.1%}"
         self._bar.set_postfix_str(
-            f"train {train:.3f}, valid {loss}, acc {accuracy:.1%}, entropy {entropy:.3f}, skips {skips}",
+            f"train {train:.3f}, valid {loss}, acc {accuracy:.1%}{held_out}, entropy {entropy:.3f}, skips "
+            f"{skips}",
             refresh=False,
         )

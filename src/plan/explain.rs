@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::cost::grouped;
 use super::{Instruction, Op, Plan, Shape, ValueId, WeightId};
-use crate::space::{CellKind, Operation};
+use crate::space::Operation;
 
 /// A mixture with more inputs than this has them abridged.
 const MOST_INPUTS: usize = 4;
@@ -47,21 +47,19 @@ impl Plan {
         text
     }
 
+    /// What the plan is of: space, tables, size, passes.
     fn explain_head(&self, text: &mut String) {
         let space = &self.space;
         let operations: Vec<&str> = space.operations.iter().map(|operation| operation.name()).collect();
-        let (inputs, output) = match space.kind {
-            CellKind::Convolutional => ("2 inputs", "classes"),
-            CellKind::Recurrent => ("1 input", "words"),
-        };
         let tables: Vec<String> =
             self.alphas.iter().map(|alpha| format!("{} [{}, {}]", alpha.name, alpha.edges, alpha.operations)).collect();
         let passes = if self.passes.is_empty() { "none".to_string() } else { self.passes.join(", ") };
         let geometry = &self.geometry;
         let _ = writeln!(
             text,
-            "space    {}: {inputs}, {} nodes, {} edges a cell",
+            "space    {}: {} input nodes, {} intermediate nodes and {} edges a cell",
             space.name,
+            space.inputs(),
             space.nodes,
             space.edges().len()
         );
@@ -69,7 +67,7 @@ impl Plan {
         let _ = writeln!(text, "alphas   {}", tables.join(", "));
         let _ = writeln!(
             text,
-            "network  {} channels, {} cells, images {} in {}, {} {output} out {}",
+            "network  {} channels, {} cells, images {} in {}, {} classes in {}",
             geometry.channels,
             geometry.layers,
             extents(&self.input_shape),
@@ -114,6 +112,7 @@ impl Plan {
         self.chains(part).into_iter().map(line).collect()
     }
 
+    /// Cells of one body: their heading, what each does with its inputs, and the body of the first.
     fn explain_cells(&self, text: &mut String, cells: &[&(String, Vec<Part>)]) {
         let Some((_, parts)) = cells.first() else { return };
         let numbers: Vec<&str> = cells.iter().map(|(name, _)| name.trim_start_matches("cells.")).collect();

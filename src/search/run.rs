@@ -92,7 +92,7 @@ impl Run<'_> {
     /// Takes up the newest checkpoint. Only a larger number of epochs may have changed since it was written.
     fn restore(&mut self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let found = checkpoint::list(folder)?;
+        let found = checkpoint::checkpoints(folder)?;
         let Some(newest) = found.last() else { return Ok(()) };
         if !self.config.resume {
             return Err(Error::checkpoint(format!(

@@ -1,4 +1,5 @@
 //! Networks small enough to be known in closed form, run through the same engine as the supernet.
+#![allow(dead_code)] // each test file uses its part
 
 use pydarts::data::Batch;
 use pydarts::error::Result;

@@ -1,0 +1,98 @@
+//! Checkpoints come back bit for bit, keep their number, and refuse what is not theirs.
+#![cfg(feature = "torch")]
+
+mod common;
+
+use std::path::Path;
+
+use common::Formula;
+use pydarts::checkpoint;
+use pydarts::config::SearchConfig;
+use pydarts::data::Batch;
+use pydarts::error::ErrorKind;
+use pydarts::search::{Progress, State, Trajectory};
+use tch::Tensor;
+
+fn network(weights: usize) -> Formula<impl Fn(&Tensor, &Tensor, &Batch) -> Tensor> {
+    Formula::new(weights, 2, |w: &Tensor, _: &Tensor, _: &Batch| w.sum(None))
+}
+
+/// Numbers whose decimal form is long, and a negative zero.
+fn state() -> State {
+    let mut state =
+        State::new(Tensor::from_slice(&[0.1, -0.0, 1.0 / 3.0]), Tensor::from_slice(&[1e-300, 2.0])).unwrap();
+    state.momentum = Tensor::from_slice(&[f64::MIN_POSITIVE, 1e300, -7.0]);
+    state.moments.exp_avg = Tensor::from_slice(&[0.7, 0.2]);
+    state.moments.step = 17;
+    state
+}
+
+fn save(folder: &Path, step: u64) -> std::path::PathBuf {
+    let trajectory = Trajectory { steps: vec![0, step], points: vec![vec![0.1, 0.2], vec![0.3, 1.0 / 3.0]] };
+    let progress = Progress { step, epoch: 2, valid_index: 5, ..Progress::default() };
+    let config = SearchConfig::from_json("{}").unwrap();
+    checkpoint::save(folder, &network(3), &config, &state(), &progress, &trajectory).unwrap()
+}
+
+fn bits(t: &Tensor) -> Vec<u64> {
+    Vec::<f64>::try_from(t).unwrap().into_iter().map(f64::to_bits).collect()
+}
+
+#[test]
+fn everything_comes_back_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = save(folder.path(), 17);
+    let restored = checkpoint::load(&path, &network(3)).unwrap();
+    let (found, expected) = (restored.state, state());
+    assert_eq!(bits(&found.w), bits(&expected.w));
+    assert_eq!(bits(&found.alpha), bits(&expected.alpha));
+    assert_eq!(bits(&found.momentum), bits(&expected.momentum));
+    assert_eq!(bits(&found.moments.exp_avg), bits(&expected.moments.exp_avg));
+    assert_eq!(bits(&found.moments.exp_avg_sq), bits(&expected.moments.exp_avg_sq));
+    assert_eq!((found.moments.step, found.step), (17, 17));
+    assert_eq!((restored.progress.epoch, restored.progress.valid_index), (2, 5));
+    assert_eq!(restored.trajectory.points[1], [0.3, 1.0 / 3.0]);
+    assert_eq!(restored.trajectory.steps, [0, 17]);
+}
+
+#[test]
+fn the_newest_two_are_kept_and_leftovers_of_killed_writes_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("checkpoint-0000000001.tmp"), b"half").unwrap();
+    std::fs::write(folder.path().join("notes.txt"), b"mine").unwrap();
+    for step in [3, 9, 10, 11] {
+        save(folder.path(), step);
+    }
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["checkpoint-0000000010.safetensors", "checkpoint-0000000011.safetensors", "notes.txt"]);
+}
+
+#[test]
+fn every_truncation_is_a_checkpoint_error_and_never_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = save(folder.path(), 1);
+    let bytes = std::fs::read(&path).unwrap();
+    for length in (0..bytes.len()).step_by(7) {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let error = checkpoint::load(&path, &network(3)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Checkpoint, "{length} bytes: {error}");
+        assert!(error.detail.contains("checkpoint-0000000001"), "{error}");
+    }
+}
+
+#[test]
+fn another_network_another_file_and_no_file_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = save(folder.path(), 1);
+    let other = checkpoint::load(&path, &network(4)).unwrap_err();
+    assert_eq!(other.kind, ErrorKind::Checkpoint);
+    assert!(other.detail.contains("w has shape [3, 1], expected [4, 1]"), "{other}");
+    let missing = checkpoint::load(&folder.path().join("none"), &network(3)).unwrap_err();
+    assert_eq!(missing.kind, ErrorKind::NotFound);
+    std::fs::write(&path, b"not a checkpoint at all, just some text that is long enough").unwrap();
+    assert_eq!(checkpoint::load(&path, &network(3)).unwrap_err().kind, ErrorKind::Checkpoint);
+    assert_eq!(checkpoint::load_config(&path).unwrap_err().kind, ErrorKind::Checkpoint);
+    assert!(checkpoint::checkpoints(&folder.path().join("absent")).unwrap().is_empty());
+}

@@ -1,0 +1,66 @@
+"""What the Python tests share: data and configurations so small that a search takes a second."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import pydarts
+
+matplotlib.use("Agg")
+
+Arrays = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
+
+
+def make_arrays(n: int = 48, channels: int = 1, size: int = 8, classes: int = 4, seed: int = 0) -> Arrays:
+    """Images whose brightest quarter tells the class, so that there is something to learn."""
+    generator = np.random.default_rng(seed)
+    y = np.arange(n) % classes
+    X = generator.integers(0, 80, size=(n, channels, size, size)).astype(np.uint8)
+    half = size // 2
+    for image, label in zip(X, y, strict=True):
+        row, column = divmod(int(label) % 4, 2)
+        image[:, row * half : (row + 1) * half, column * half : (column + 1) * half] += 150
+    return X, y.astype(np.int64)
+
+
+def make_config(**changes: Any) -> pydarts.SearchConfig:
+    """A network of three narrow cells with three candidates an edge."""
+    fields: dict[str, Any] = {
+        "channels": 2,
+        "layers": 3,
+        "nodes": 2,
+        "operations": ("none", "skip_connect", "sep_conv_3x3"),
+        "epochs": 2,
+        "batch_size": 8,
+        "device": "cpu",
+        "progress": False,
+    }
+    return pydarts.SearchConfig(**(fields | changes))
+
+
+@pytest.fixture
+def tiny_arrays() -> Arrays:
+    return make_arrays()
+
+
+@pytest.fixture
+def tiny_config() -> pydarts.SearchConfig:
+    return make_config()
+
+
+@pytest.fixture(scope="session")
+def tiny_result() -> pydarts.SearchResult:
+    """The result of one complete search, for tests that only read it."""
+    return pydarts.search(make_arrays(), make_config())
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")

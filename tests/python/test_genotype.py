@@ -1,0 +1,163 @@
+"""Genotype: JSON and the paper's notation both ways, validation, and the published ones."""
+
+import copy
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pydarts
+from pydarts import Genotype, Space, _core, derive, genotypes
+
+PUBLISHED = {name: getattr(genotypes, name) for name in genotypes.__all__}
+
+
+def test_every_published_genotype_is_an_attribute() -> None:
+    assert set(PUBLISHED) == set(_core.published_genotypes())
+
+
+@pytest.mark.parametrize("genotype", PUBLISHED.values(), ids=PUBLISHED)
+def test_json_notation_dict_repr_copy_and_pickle_give_the_same_genotype_back(genotype: Genotype) -> None:
+    back = [
+        Genotype.from_json(genotype.to_json()),
+        Genotype.from_notation(str(genotype)),
+        Genotype.from_dict(genotype.to_dict()),
+        eval(repr(genotype)),
+        copy.deepcopy(genotype),
+        pickle.loads(pickle.dumps(genotype)),
+    ]
+    for other in back:
+        assert other == genotype and hash(other) == hash(genotype)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_genotypes_belong_to_their_space(name: str) -> None:
+    PUBLISHED[name].validate("darts-rnn" if "RNN" in name else "darts")
+
+
+def test_the_second_order_genotype_is_that_of_the_paper() -> None:
+    genotype = genotypes.DARTS_V2
+    assert genotype.normal == (
+        ("sep_conv_3x3", 0), ("sep_conv_3x3", 1), ("sep_conv_3x3", 0), ("sep_conv_3x3", 1),
+        ("sep_conv_3x3", 1), ("skip_connect", 0), ("skip_connect", 0), ("dil_conv_3x3", 2),
+    )  # fmt: skip
+    assert genotype.normal_concat == genotype.reduce_concat == (2, 3, 4, 5)
+    assert genotype.recurrent == genotype.concat == ()
+    assert genotype.skip_connections == 2 + 3
+
+
+def test_a_recurrent_genotype_has_no_convolutional_cells() -> None:
+    genotype = genotypes.DARTS_RNN_V2
+    assert len(genotype.recurrent) == 8
+    assert genotype.normal == genotype.reduce == genotype.normal_concat == ()
+    assert genotype.skip_connections == sum(name == "identity" for name, _ in genotype.recurrent)
+
+
+def test_notation_of_the_published_code_is_understood() -> None:
+    text = (
+        "Genotype(normal=[('sep_conv_3x3', 1), ('skip_connect', 0)], normal_concat=range(2, 3), "
+        "reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1)], reduce_concat=[2])"
+    )
+    genotype = Genotype.from_notation(text)
+    assert genotype.normal == (("sep_conv_3x3", 1), ("skip_connect", 0))
+    assert genotype.normal_concat == (2,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Genotype(",
+        "Genotype(normal=[('sep_conv_3x3', 1)",
+        "Genotype(normal=[('bogus_conv', 1)], normal_concat=[2], reduce=[], reduce_concat=[])",
+        "__import__('os').system('true')",
+        "Genotype(normal=range(2), normal_concat=[2])",
+    ],
+)
+def test_malformed_notation_is_refused(text: str) -> None:
+    with pytest.raises(pydarts.GenotypeError):
+        Genotype.from_notation(text)
+
+
+@given(text=st.text(max_size=60))
+def test_any_text_is_a_genotype_or_a_genotype_error(text: str) -> None:
+    for read in (Genotype.from_notation, Genotype.from_json):
+        with pytest.raises(pydarts.GenotypeError):
+            read(text)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"normal": 3}', '{"normal": [["skip_connect"]]}', "null"])
+def test_json_that_is_no_genotype_is_refused(text: str) -> None:
+    with pytest.raises(pydarts.GenotypeError):
+        Genotype.from_json(text)
+
+
+def test_a_genotype_is_immutable() -> None:
+    with pytest.raises(AttributeError):
+        genotypes.DARTS_V2.normal = ()
+    with pytest.raises(AttributeError, match="no field"):
+        genotypes.DARTS_V2.normals  # noqa: B018
+
+
+def test_a_genotype_of_another_space_is_refused() -> None:
+    for space in ("darts-rnn", Space(nodes=3), Space(operations=["none", "skip_connect"])):
+        with pytest.raises(pydarts.GenotypeError):
+            genotypes.DARTS_V2.validate(space)
+    with pytest.raises(pydarts.ConfigError):
+        genotypes.DARTS_V2.validate("dart")
+
+
+def test_json_holds_operation_and_node() -> None:
+    data = json.loads(genotypes.DARTS_V1.to_json())
+    assert data["normal"][0] == ["sep_conv_3x3", 1]
+    assert list(data) == ["normal", "normal_concat", "reduce", "reduce_concat"]
+
+
+@pytest.mark.parametrize("kind", ["array", "float32", "bfloat16", "list", "grad"])
+def test_derive_takes_arrays_tensors_and_lists(kind: str) -> None:
+    values = np.zeros((14, 8))
+    values[0, 3] = values[1, 4] = 2.0
+    given = {
+        "array": values,
+        "float32": torch.tensor(values, dtype=torch.float32),
+        "bfloat16": torch.tensor(values, dtype=torch.bfloat16),
+        "list": values.tolist(),
+        "grad": torch.tensor(values, requires_grad=True),
+    }[kind]
+    genotype = derive({"normal": given, "reduce": given})
+    assert genotype.normal[:2] == (("skip_connect", 0), ("sep_conv_3x3", 1))
+
+
+def test_derive_keeps_k_edges_and_knows_recurrent_spaces() -> None:
+    alphas = {"normal": np.zeros((14, 8)), "reduce": np.zeros((14, 8))}
+    assert len(derive(alphas, k=1).normal) == 4
+    assert len(derive({"recurrent": np.zeros((36, 5))}, "darts-rnn").recurrent) == 8
+
+
+@pytest.mark.parametrize(
+    "alphas",
+    [
+        {},
+        {"normal": np.zeros((14, 8))},
+        {"normal": np.zeros((14, 8)), "reduce": np.zeros((13, 8))},
+        {"normal": np.zeros((14, 8)), "reduce": np.zeros((14, 7))},
+        {"normal": np.zeros((14, 8)), "reduce": np.full((14, 8), np.nan)},
+        {"normal": np.zeros((14, 8)), "reduced": np.zeros((14, 8))},
+        {"normal": np.zeros((14, 8)), "reduce": np.zeros(8)},
+        {"normal": np.zeros((14, 8)), "reduce": "zeros"},
+    ],
+)
+def test_derive_refuses_wrong_tables(alphas: dict[str, object]) -> None:
+    with pytest.raises(pydarts.DataError):
+        derive(alphas)  # type: ignore[arg-type]
+
+
+def test_derive_refuses_a_bare_array_and_a_trajectory_with_the_remedy() -> None:
+    with pytest.raises(pydarts.DataError, match="map table names"):
+        derive(np.zeros((14, 8)))  # type: ignore[arg-type]
+    with pytest.raises(pydarts.DataError, match=r"\[-1\]"):
+        derive({"normal": np.zeros((5, 14, 8)), "reduce": np.zeros((5, 14, 8))})
