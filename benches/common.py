@@ -72,7 +72,9 @@ def machine(device: str = "cpu") -> str:
 def versions() -> str:
     """Versions of what was measured and of what it runs on."""
     python = platform.python_version()
-    return f"pydarts {pydarts.__version__}, torch {torch.__version__}, numpy {np.__version__}, Python {python}"
+    return (
+        f"pydarts {pydarts.__version__}, torch {torch.__version__}, numpy {np.__version__}, Python {python}"
+    )
 
 
 def provenance(setting: str, device: str = "cpu") -> str:
@@ -114,7 +116,13 @@ def ratios(slow: Sequence[float], fast: Sequence[float]) -> tuple[float, float]:
 
 
 def random_batch(
-    batch: int, size: int, *, seed: int, channels: int = 3, dtype: torch.dtype = torch.float32, device: str = "cpu"
+    batch: int,
+    size: int,
+    *,
+    seed: int,
+    channels: int = 3,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
 ) -> Batch:
     """Normal images and uniform labels of ten classes."""
     generator = torch.Generator().manual_seed(seed)
@@ -123,7 +131,9 @@ def random_batch(
     return x.to(device), y.to(device)
 
 
-def cifar_images(path: Path, count: int, seed: int = 0) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def cifar_images(
+    path: Path, count: int, seed: int = 0
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """A random subset of the training images of an npz of JPEG bytes: uint8 [count, 3, 32, 32] and labels.
 
     Image i is `train_jpeg[train_offset[i]:train_offset[i + 1]]`, its class `train_label[i]`.
@@ -158,14 +168,18 @@ def reference() -> Any:
 def twin(net: pydarts.Supernet, dtype: torch.dtype, device: str = "cpu") -> Any:
     """A plain PyTorch network with the sizes, weights, statistics and α of `net`."""
     cfg = net.config
-    plain = reference().Supernet(
-        channels=cfg.channels,
-        layers=cfg.layers,
-        num_classes=cfg.num_classes,
-        in_channels=cfg.in_channels,
-        operations=cfg.resolved_space.operations,
-        dtype=dtype,
-    ).to(device)
+    plain = (
+        reference()
+        .Supernet(
+            channels=cfg.channels,
+            layers=cfg.layers,
+            num_classes=cfg.num_classes,
+            in_channels=cfg.in_channels,
+            operations=cfg.resolved_space.operations,
+            dtype=dtype,
+        )
+        .to(device)
+    )
     plain.load_state_dict(net.state_dict())
     plain.set_alphas(net.alphas)
     plain.train()

@@ -9,14 +9,28 @@ ratios of both: above 1, pydarts is faster.
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from statistics import median
 
 import torch
-from common import METHODS, alternate, network_options, parser, provenance, publish, random_batch, ratios, table
-from common import reference, twin
+from common import (
+    METHODS,
+    alternate,
+    network_options,
+    parser,
+    provenance,
+    publish,
+    random_batch,
+    ratios,
+    reference,
+    table,
+    twin,
+)
 from pydarts import SearchConfig, Supernet
 
-TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # relative, of the first step's losses
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # relative, for the losses of the first step
 
 
 def main() -> None:
@@ -24,37 +38,64 @@ def main() -> None:
     network_options(made, batch=16)
     made.add_argument("--methods", nargs="+", choices=METHODS, default=["first_order", "unrolled"])
     made.add_argument("--rounds", type=int, default=9, help="alternations that count (%(default)s)")
-    made.add_argument("--warm", type=int, default=2, help="alternations before that (%(default)s)")
-    made.add_argument("--dtype", choices=sorted(TOLERANCE), default="float32")
+    made.add_argument("--warm", type=int, default=2, help="alternations before those (%(default)s)")
+    made.add_argument("--dtype", choices=list(DTYPES), default="float32")
     made.add_argument("--device", default="cpu", help='"cpu", "cuda", "cuda:1" (%(default)s)')
-    made.add_argument("--tf32", action="store_true", help="let the GPU multiply float32 in TensorFloat-32")
     given = made.parse_args()
     torch.set_num_threads(given.threads)
-    if given.device.startswith("cuda"):
-        allowed = "tf32" if given.tf32 else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = allowed
-        torch.backends.cudnn.conv.fp32_precision = allowed
-    precision = "tf32" if given.tf32 else given.dtype
-    where = f"{given.threads} threads" if given.device == "cpu" else given.device
+    where = f"{given.threads} threads"
+    if given.device.startswith("cuda"):  # PyTorch's own default lets cuDNN use TensorFloat-32
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        where = given.device
     about = provenance(
-        f"{given.channels} channels, {given.layers} cells, {given.size}x{given.size}, batch {given.batch}, "
-        f"{precision}, {where}; n = {given.rounds} alternations after {given.warm} to warm up; milliseconds",
+        f"{given.channels} channels, {given.layers} cells, {given.size}×{given.size}, batch {given.batch}, "
+        f"{given.dtype}, {where}; n = {given.rounds} alternations after {given.warm} to warm up; "
+        "milliseconds",
         given.device,
     )
 
     rows = []
     for method in given.methods:
         ours, plain = measure(method, given)
-        of_medians, of_minima = ratios(plain, ours)
-        times = [f"{1e3 * value:.0f}" for value in (median(ours), min(ours), median(plain), min(plain))]
-        rows.append([method, *times, f"{of_medians:.2f}", f"{of_minima:.2f}"])
-        print(f"{method}: ratio of medians {of_medians:.2f}, of minima {of_minima:.2f}", flush=True)
-    header = ["step", "ours, median", "minimum", "plain, median", "minimum", "ratio of medians", "of minima"]
+        times = [f"{1e3 * value:.0f}" for value in (median(ours), median(plain), min(ours), min(plain))]
+        rows.append([method, *times, *(f"{ratio:.2f}" for ratio in ratios(plain, ours))])
+        print(f"{method}: {', '.join(rows[-1][1:])}", flush=True)
+    header = ["step", "ours, median", "plain, median", "ours, minimum", "plain, minimum"]
+    header += ["ratio of medians", "ratio of minima"]
     publish(given.section, f"{about}\n\n{table(header, rows)}", given.write)
 
 
-def measure(method, given):  # type: ignore[no-untyped-def]
-    ...
+def measure(method: str, given: argparse.Namespace) -> tuple[list[float], list[float]]:
+    """Seconds of every step, ours and plain."""
+    dtype, device = DTYPES[given.dtype], given.device
+    train, valid = (
+        random_batch(given.batch, given.size, seed=seed, dtype=dtype, device=device) for seed in (1, 2)
+    )
+    config = SearchConfig.from_dict({"hypergradient": method})
+    net = Supernet(
+        channels=given.channels,
+        layers=given.layers,
+        image_size=given.size,
+        dtype=given.dtype,
+        device=device,
+        config=config,
+    )
+    peer = reference().Search(twin(net, dtype, device), method=method, published=True)
+    sides: dict[str, Callable[[], tuple[float, float]]] = {
+        "ours": lambda: net.step(train, valid),
+        "plain": lambda: peer.step(train, valid, config.weight_lr),
+    }
+    agree(sides["ours"](), sides["plain"](), TOLERANCE[given.dtype])
+    times = alternate(sides, given.rounds, given.warm, device)
+    return times["ours"], times["plain"]
+
+
+def agree(ours: tuple[float, float], plain: tuple[float, float], tolerance: float) -> None:
+    """Stop unless training and validation loss are the same on both sides."""
+    for what, a, b in zip(("training", "validation"), ours, plain, strict=True):
+        if not abs(a - b) <= tolerance * abs(b):
+            raise SystemExit(f"the {what} losses of the first step differ: {a!r} ours, {b!r} plain")
 
 
 if __name__ == "__main__":

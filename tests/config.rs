@@ -133,9 +133,13 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
 
 #[test]
 fn a_space_that_cannot_be_is_an_error_of_the_space() {
-    for text in
-        [r#"{"space": {"nodes": 0}}"#, r#"{"operations": ["tanh"]}"#, r#"{"operations": ["conv"]}"#, r#"{"nodes": 99}"#]
-    {
+    for text in [
+        r#"{"space": {"nodes": 0}}"#,
+        r#"{"operations": ["tanh"]}"#,
+        r#"{"operations": ["conv"]}"#,
+        r#"{"nodes": 99}"#,
+        r#"{"nodes": 1000000000000000}"#,
+    ] {
         assert_eq!(SearchConfig::from_json(text).expect_err(text).kind, ErrorKind::Space, "{text}");
     }
 }
@@ -174,6 +178,7 @@ fn a_configuration_made_by_hand_is_checked_like_one_that_is_read() {
         SearchConfig { epsilon: f64::NAN, ..good.clone() },
         SearchConfig { grad_clip: f64::INFINITY, ..good.clone() },
         SearchConfig { nodes: 3, ..good.clone() },
+        SearchConfig { nodes: usize::MAX, ..good.clone() },
         SearchConfig { resume: true, ..good.clone() },
         SearchConfig { record: Record::Every(0), ..good.clone() },
         SearchConfig { space: Space { nodes: 0, ..good.space.clone() }, ..good.clone() },

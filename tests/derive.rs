@@ -77,7 +77,7 @@ fn cases() -> impl Strategy<Value = (Space, Array2<f64>, Array2<f64>, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn derivation_is_the_rule((space, normal, reduce, k) in cases()) {

@@ -25,7 +25,7 @@ fn records_keep_every_bit_through_json() {
         step: u64::MAX,
         step_in_epoch: 1,
         steps_per_epoch: None,
-        train_loss: 2.302585092994046,
+        train_loss: 10f64.ln(),
         valid_loss: None,
         train_accuracy: 0.1,
         learning_rate: 0.025,

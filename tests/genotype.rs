@@ -77,6 +77,7 @@ fn a_wrong_notation_is_refused_with_the_position() {
         ("Genotype(recurrent=[('relu', 0]], concat=[1])", "at character 31: expected `)`, found `]`"),
         ("Genotype(recurrent=[('relu', 0) concat=[1])", "at character 33: expected `]`, found `c`"),
         ("Genotype(recurrent=[('relu', 0)], recurrent=[], concat=[1])", "at character 35: `recurrent` stands twice"),
+        ("Genotype(recurrent=[('relu', 0)], concat=range(0, 100000000))", "number 100000000 is larger than any cell's"),
         ("Genotype(recurrent=[('relu', 0)], concat=range(0, 9999999999999999999999))", "is larger than any cell's"),
         (
             "Genotype(recurrent=[('relu', 0)], concat=list(1))",

@@ -341,6 +341,9 @@ fn a_pass_leaves_its_name_and_a_sound_plan() {
     assert_eq!(run(tiny(), &[&Doubling { breaks: true }]).unwrap_err().kind, ErrorKind::Engine);
 }
 
+/// Something done to a sound plan.
+type Damage = Box<dyn Fn(&mut Plan)>;
+
 #[test]
 fn check_finds_what_is_broken() {
     let sound = tiny();
@@ -352,12 +355,13 @@ fn check_finds_what_is_broken() {
     let mix = find(&|op| matches!(op, Op::Mix { .. }));
     let concat = find(&|op| matches!(op, Op::Concat));
     let linear = find(&|op| matches!(op, Op::Linear { .. }));
-    let breaks: Vec<(&str, Box<dyn Fn(&mut Plan)>)> = vec![
+    let breaks: Vec<(&str, Damage)> = vec![
         ("a shape", Box::new(move |plan| plan.instructions[conv].shape = Shape(vec![1, 1, 1]))),
         ("an early use", Box::new(move |plan| plan.instructions[conv].inputs = vec![ValueId(9)])),
         ("an unknown value", Box::new(move |plan| plan.instructions[conv].inputs = vec![ValueId(usize::MAX)])),
         ("no input", Box::new(move |plan| plan.instructions[conv].inputs.clear())),
         ("a second definition", Box::new(move |plan| plan.instructions[conv].output = plan.input)),
+        ("an instruction twice", Box::new(|plan| plan.instructions.push(plan.instructions[0].clone()))),
         ("another order", Box::new(move |plan| plan.instructions.swap(conv, affine))),
         ("a lost instruction", Box::new(move |plan| drop(plan.instructions.remove(norm)))),
         ("an unknown weight", Box::new(move |plan| plan.weights.clear())),

@@ -102,7 +102,7 @@ class SearchConfig(Record):
     device              "auto"         "auto": CUDA where there is one; "cpu", "cuda", "cuda:1" (ours)
     precision           "auto"         "auto": tf32 where the GPU has it, else float32; "float64", "float32",
                                        "tf32", "bfloat16" (ours)
-    record              "epoch"        how often α is kept: "epoch", "step", or every n steps (ours)
+    record              "epoch"        how often α is kept: "epoch", "step", or every n steps and epoch (ours)
     checkpoint_dir      None           folder for checkpoints, one an epoch, the last two kept (ours)
     resume              False          go on from the checkpoint in `checkpoint_dir`, if there is one (ours)
     progress            True           show a progress bar (ours)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import _core
 from ._record import Record, plain
@@ -69,10 +69,12 @@ class Genotype(Record):
             self, "_values", {name: given[name] for name in _ORDER if given.get(name) is not None}
         )
 
-    def __getattr__(self, name: str) -> Any:
-        if name in _ORDER:
-            return self._read(name, self._values.get(name, []))
-        raise AttributeError(f"a Genotype has no field {name!r}")
+    if not TYPE_CHECKING:  # checkers see the annotated fields only
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _ORDER:
+                return self._read(name, self._values.get(name, []))
+            raise AttributeError(f"a Genotype has no field {name!r}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Genotype:

@@ -16,7 +16,7 @@ pub struct StatisticId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlphaId(pub usize);
 
-/// A shape per example, the batch dimension left out: [channels, height, width] or [features].
+/// A shape per example, the batch dimension left out: `[channels, height, width]` or `[features]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape(pub Vec<usize>);
 
@@ -77,7 +77,7 @@ pub struct AlphaSpec {
 /// What an instruction computes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// A convolution without bias; the weight is [out, in / groups, height, width].
+    /// A convolution without bias; the weight is `[out, in / groups, height, width]`.
     Conv {
         /// Its kernel.
         weight: WeightId,
@@ -132,11 +132,11 @@ pub enum Op {
     Zeros,
     /// The mean over height and width.
     GlobalAvgPool,
-    /// weight · x + bias; the weight is [out, in].
+    /// weight · x + bias; the weight is `[out, in]`.
     Linear {
-        /// [out, in].
+        /// `[out, in]`.
         weight: WeightId,
-        /// [out].
+        /// `[out]`.
         bias: WeightId,
     },
 }

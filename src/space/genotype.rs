@@ -199,6 +199,7 @@ impl Genotype {
 
     /// Whether it is a genotype of this space, each node keeping the space's number of edges.
     pub fn validate(&self, space: &Space) -> Result<()> {
+        space.validate()?;
         let refuse = |name: &str, detail: String| Err(Error::genotype(format!("cell `{name}`: {detail}")));
         if self.kind() != space.kind {
             return Err(Error::genotype(

@@ -172,8 +172,10 @@ impl Space {
     /// This space with another number of nodes, all of them in the output, or other operations.
     pub(crate) fn with(mut self, nodes: Option<usize>, operations: Option<&[Operation]>) -> Space {
         if let Some(nodes) = nodes {
-            self.nodes = nodes;
+            // More than any cell has are left to `validate`, lest a list of them fill the memory.
+            self.nodes = nodes.min(MOST_NODES);
             self.concat = self.intermediate().collect();
+            self.nodes = nodes;
         }
         if let Some(operations) = operations {
             self.operations = operations.to_vec();

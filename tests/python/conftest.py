@@ -7,10 +7,12 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 import pydarts
 
 matplotlib.use("Agg")
+torch.set_num_threads(1)  # the networks are tiny: waiting for a second thread costs more than it brings
 
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 

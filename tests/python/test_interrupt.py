@@ -1,0 +1,238 @@
+"""Ctrl-C in a terminal and an interrupt of a Jupyter kernel end a search with its partial result.
+
+Run as a script with the name of a source, this file is the search that is interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import pydarts
+
+PATIENCE = 90.0  # seconds for a process to start and take some steps
+SLACK = 2.0  # seconds for a busy machine
+SOURCES = ("arrays", "loader")
+
+
+def report(source: str) -> None:
+    """Search until interrupted, then tell what came back."""
+    generator = np.random.default_rng(0)
+    X, y = generator.integers(0, 256, (256, 3, 16, 16)).astype(np.uint8), np.arange(256) % 4
+    data: Any = (X, y)
+    if source == "loader":
+        tensors = TensorDataset(torch.from_numpy(X).float() / 255, torch.from_numpy(y))
+        data = DataLoader(tensors, batch_size=32, shuffle=True, num_workers=2)
+    config = pydarts.SearchConfig(
+        channels=4, layers=3, nodes=2, epochs=10_000, batch_size=32, hypergradient="unrolled", device="cpu"
+    )
+    ends: list[float] = []
+
+    class Clock(pydarts.Callback):
+        def on_step(self, info: pydarts.StepInfo) -> None:
+            ends.append(time.monotonic())
+            print(f"\n<step {info.step}>", flush=True)
+
+    result = pydarts.search(data, config, Clock())
+    returned = time.monotonic()
+    told = {
+        "status": result.status,
+        "returned": returned,
+        "ends": ends,
+        "steps": result.steps[-1],
+        "epochs": len(result.history),
+        "finite": all(bool(np.isfinite(trajectory).all()) for trajectory in result.alphas.values()),
+        "genotype": str(result.genotype),
+        "threads": [thread.name for thread in threading.enumerate() if "loader" in thread.name],
+        "processes": len(multiprocessing.active_children()),
+        "handler": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+    }
+    print(f"\n<told {json.dumps(told)}>", flush=True)
+
+
+def steps_in(text: str) -> int:
+    return len(re.findall(r"<step \d+>", text))
+
+
+def told_in(text: str) -> dict[str, Any]:
+    found = re.search(r"<told (\{.*?\})>", text, re.DOTALL)
+    assert found, f"the search did not return; the output was:\n{text[-4000:]}"
+    told: dict[str, Any] = json.loads(found[1].replace("\r", "").replace("\n", ""))
+    return told
+
+
+def assert_interrupted(told: dict[str, Any], asked: float) -> None:
+    """The partial result, within the time of a step."""
+    assert told["status"] == "interrupted"
+    ends = told["ends"]
+    longest = max(later - earlier for earlier, later in zip(ends, ends[1:], strict=False))
+    assert told["returned"] - asked < longest + SLACK
+    late = sum(end > asked for end in ends)
+    assert late <= 2, f"{late} steps ended after the interrupt: one may be under way, one about to begin"
+    assert told["steps"] in (len(ends), len(ends) + 1)  # the interrupt may fall into a callback
+    assert told["epochs"] == told["steps"] // 4 or told["steps"] % 4 == 0
+    assert told["finite"]
+    assert told["genotype"].startswith("Genotype(")
+    assert told["threads"] == []
+    assert told["processes"] == 0
+
+
+# ---------------------------------------------------------------------------------------------- a terminal
+
+
+class Terminal:
+    """A process in a pseudo-terminal of its own, as if somebody sat before it."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.keyboard, screen = os.openpty()
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        self.process = subprocess.Popen(
+            command, stdin=screen, stdout=screen, stderr=screen, env=environment, start_new_session=True
+        )
+        os.close(screen)
+        self.text = ""
+
+    def read_until(self, there: Callable[[str], bool]) -> None:
+        """Read until `there` holds for the text, or to the end of the output."""
+        deadline = time.monotonic() + PATIENCE
+        while not there(self.text):
+            assert time.monotonic() < deadline, f"nothing more comes; the output was:\n{self.text[-4000:]}"
+            if select.select([self.keyboard], [], [], 0.1)[0]:
+                try:
+                    data = os.read(self.keyboard, 65536)
+                except OSError:  # how Linux tells that the other side is closed
+                    return
+                if not data:
+                    return
+                self.text += data.decode(errors="replace")
+
+    def type(self, keys: bytes) -> float:
+        os.write(self.keyboard, keys)
+        return time.monotonic()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.keyboard)
+
+
+# the new session takes its standard input as its terminal, then becomes this file
+LEADER = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are those of POSIX")
+@pytest.mark.parametrize("source", SOURCES)
+def test_ctrl_c_in_a_terminal_brings_the_partial_result(source: str) -> None:
+    terminal = Terminal([sys.executable, "-c", LEADER, __file__, source])
+    try:
+        terminal.read_until(lambda text: steps_in(text) >= 6)
+        time.sleep(random.Random(source).uniform(0.0, 0.3))
+        asked = terminal.type(b"\x03")
+        terminal.read_until(lambda text: False)
+        told = told_in(terminal.text)
+        status = terminal.process.wait(SLACK + 10.0)  # no thread holds it up
+        gone = time.monotonic()
+    finally:
+        terminal.close()
+    assert status == 0, terminal.text[-4000:]
+    assert_interrupted(told, asked)
+    assert told["handler"]
+    assert gone - told["returned"] < SLACK + 5.0
+    assert "Traceback" not in terminal.text
+    assert "Exception ignored" not in terminal.text
+
+
+# ------------------------------------------------------------------------------------------------ a notebook
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[tuple[Any, Any]]:
+    """A kernel and its client, shut down in good order at the end."""
+    pytest.importorskip("ipykernel")
+    manager_of = pytest.importorskip("jupyter_client.manager")
+    manager, client = manager_of.start_new_kernel(
+        kernel_name="python3",
+        startup_timeout=PATIENCE,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_PLATFORM_DIRS": "1"},
+    )
+    yield manager, client
+    client.stop_channels()
+    begun = time.monotonic()
+    manager.shutdown_kernel()
+    assert time.monotonic() - begun < SLACK + 5.0, "something holds up the end of the kernel"
+
+
+class Cell:
+    """A cell under way: what it prints, and how it ends."""
+
+    def __init__(self, client: Any, code: str) -> None:
+        self.client, self.text, self.idle = client, "", False
+        self.id = client.execute(code)
+
+    def read_until(self, there: Callable[[str], bool]) -> None:
+        """Read until `there` holds for the text, or the cell is done."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.idle and not there(self.text):
+            message = self.client.get_iopub_msg(timeout=max(0.1, deadline - time.monotonic()))
+            if message["parent_header"].get("msg_id") != self.id:
+                continue
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                self.text += content["text"]
+            elif message["msg_type"] == "error":
+                self.text += "\n".join(content["traceback"])
+            self.idle = message["msg_type"] == "status" and content["execution_state"] == "idle"
+
+    def status(self) -> str:
+        """ "ok" or "error"."""
+        self.read_until(lambda text: False)
+        while True:
+            reply = self.client.get_shell_msg(timeout=PATIENCE)
+            if reply["parent_header"].get("msg_id") == self.id:
+                return str(reply["content"]["status"])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_interrupt_of_a_notebook_brings_the_partial_result(kernel: tuple[Any, Any], source: str) -> None:
+    manager, client = kernel
+    here = Path(__file__)
+    cell = Cell(
+        client,
+        f"import sys; sys.path.insert(0, {str(here.parent)!r})\n"
+        f"from {here.stem} import report\nreport({source!r})\nprint('and on it goes')",
+    )
+    cell.read_until(lambda text: steps_in(text) >= 6)
+    time.sleep(random.Random(source).uniform(0.0, 0.3))
+    asked = time.monotonic()
+    manager.interrupt_kernel()
+    assert cell.status() == "ok", cell.text[-4000:]
+    assert "and on it goes" in cell.text
+    assert_interrupted(told_in(cell.text), asked)
+    again = Cell(client, "print(6 * 7)")
+    assert again.status() == "ok"
+    assert again.text == "42\n"
+
+
+if __name__ == "__main__":
+    report(sys.argv[1])

@@ -1,0 +1,99 @@
+"""The package as a whole: what it exports, what it needs, what it documents."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pydarts
+from pydarts import _torch, datasets, demo
+
+HOUSE = Path(pydarts.__file__).parent
+
+
+def test_the_public_surface_is_the_explicit_list() -> None:
+    shown = {name for name in vars(pydarts) if not name.startswith("_")}
+    assert shown - set(pydarts.__all__) <= {"demo"}, "demo: imported by this test"
+    assert set(pydarts.__all__) >= {
+        "search", "SearchConfig", "SearchResult", "Space", "Genotype", "Supernet", "derive", "genotypes", "datasets",
+        "Callback", "StepInfo", "EpochInfo", "__version__",
+    }  # fmt: skip
+    assert all(hasattr(pydarts, name) for name in pydarts.__all__)
+
+
+def test_everything_public_is_documented() -> None:
+    for name in pydarts.__all__:
+        thing = getattr(pydarts, name)
+        if name == "__version__":
+            continue
+        assert inspect.getdoc(thing), name
+        if inspect.isclass(thing) and not issubclass(thing, BaseException):
+            for member, value in vars(thing).items():
+                if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+                    assert inspect.getdoc(value), f"{name}.{member}"
+
+
+def test_the_package_is_typed() -> None:
+    assert (HOUSE / "py.typed").exists() and (HOUSE / "_core.pyi").exists()
+
+
+def test_the_stub_names_what_the_extension_has() -> None:
+    import ast
+
+    stub = ast.parse((HOUSE / "_core.pyi").read_text())
+    named = {node.name for node in stub.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+    real = {name for name in dir(pydarts._core) if not name.startswith("_")}
+    assert named - {"Source", "Observer"} == real
+
+
+def test_every_module_says_in_its_first_line_what_it_is() -> None:
+    for path in HOUSE.glob("*.py"):
+        assert path.read_text().startswith('"""'), path.name
+
+
+@pytest.mark.parametrize("version", ["2.10.1", "2.12.0", "1.11.0", "2.1.1+cpu"])
+def test_another_torch_is_refused_with_the_remedy(version: str) -> None:
+    with pytest.raises(ImportError, match="pip install 'torch>=2.11,<2.12'"):
+        _torch.require_version(version)
+
+
+def test_this_torch_is_accepted() -> None:
+    for version in ("2.11.0", "2.11.1+cu130", "2.11.0a0+git"):
+        _torch.require_version(version)
+
+
+def test_a_missing_torch_is_an_import_error_that_says_what_to_install() -> None:
+    code = "import sys; sys.modules['torch'] = None; import pydarts"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert "ImportError: pydarts runs on the libraries of PyTorch 2.11, which is missing" in done.stderr
+
+
+def test_digits_are_real_bytes_with_a_channel() -> None:
+    X, y = datasets.digits()
+    assert X.shape == (1797, 1, 8, 8) and X.dtype == "uint8" and (X.min(), X.max()) == (0, 255)
+    assert y.shape == (1797,) and sorted(set(y.tolist())) == list(range(10))
+    assert len(set(X.reshape(-1).tolist())) == 17, "sixteen steps of brightness and black"
+
+
+def test_digits_without_scikit_learn_name_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(ImportError, match="pip install scikit-learn"):
+        datasets.digits()
+
+
+def test_the_demo_leaves_folders_with_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = datasets.digits()
+    monkeypatch.setattr(datasets, "digits", lambda: (X[:256], y[:256]))
+    assert demo.main(["--out", str(tmp_path), "--epochs", "1", "--unrolled-epochs", "1"]) == 0
+    for name, method in (("first_order", "first_order"), ("unrolled", "unrolled")):
+        kept = {path.name for path in (tmp_path / name).iterdir()}
+        assert kept >= {"genotype.json", "alphas.npz", "history.json", "alphas.png", "cells.png"}
+        assert pydarts.SearchResult.load(tmp_path / name).config.hypergradient == method
+    captured = capsys.readouterr()
+    assert captured.out.count("Genotype(normal=") == 2 and "validation accuracy" in captured.out
+    assert "searched for" in captured.out and "epoch 1/1" in captured.err

@@ -1,0 +1,146 @@
+"""Pictures: they need no display, take and return axes, and are readable by anyone."""
+
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+import pydarts
+from pydarts import SearchConfig, SearchResult, Space, derive, genotypes
+from pydarts._layout import depths, layout
+from pydarts._palette import look_of
+from pydarts._plots import cell_graph, plot_alphas, plot_cells
+
+
+def drawn(axes: Any, tmp_path: Path) -> None:
+    """Draw for real, and see that something came out."""
+    figure = axes[0].figure
+    path = tmp_path / "picture.png"
+    figure.savefig(path, dpi=50)
+    assert path.stat().st_size > 2000
+
+
+def test_the_trajectories_have_a_panel_an_edge_and_a_line_an_operation(
+    tiny_result: SearchResult, tmp_path: Path
+) -> None:
+    panels = tiny_result.plot_alphas()
+    assert len(panels) == 2 * 5 and all(isinstance(panel, Axes) for panel in panels)
+    lines = [line for line in panels[0].lines if len(line.get_xdata()) == 3]
+    assert [line.get_color() for line in lines] == [
+        look_of(name).color for name in tiny_result.config.operations or ()
+    ]
+    total = sum(np.asarray(line.get_ydata()) for line in lines)
+    np.testing.assert_allclose(total, 1.0)
+    drawn(panels, tmp_path)
+
+
+def test_one_table_and_given_axes_are_enough(tiny_result: SearchResult, tmp_path: Path) -> None:
+    ax = Figure().subplots()
+    panels = tiny_result.plot_alphas(ax=ax, cell="reduce")
+    assert len(panels) == 5 and panels[0].figure is ax.figure
+    drawn(panels, tmp_path)
+    with pytest.raises(ValueError, match="no table 'reduced'"):
+        tiny_result.plot_alphas(cell="reduced")
+
+
+def test_trajectories_recorded_by_step_are_drawn_over_steps() -> None:
+    alphas = {"recurrent": np.random.default_rng(0).normal(size=(7, 36, 5))}
+    config = SearchConfig(space="darts-rnn")
+    panels = plot_alphas(alphas, range(0, 14, 2), config, 2)
+    assert len(panels) == 36
+    assert panels[0].lines[0].get_xdata().tolist() == list(range(0, 14, 2))
+
+
+def test_the_cells_are_drawn_one_below_the_other(tiny_result: SearchResult, tmp_path: Path) -> None:
+    axes = tiny_result.plot_cells()
+    assert [ax.get_title(loc="left") for ax in axes] == ["normal", "reduce"]
+    drawn(axes, tmp_path)
+    ax = Figure().subplots()
+    assert all(inner.figure is ax.figure for inner in tiny_result.plot_cells(ax=ax))
+
+
+@pytest.mark.parametrize("name", genotypes.__all__)
+def test_every_operation_of_a_published_cell_stands_in_its_picture(name: str, tmp_path: Path) -> None:
+    genotype = getattr(genotypes, name)
+    axes = plot_cells(genotype)
+    texts = [text.get_text() for ax in axes for text in ax.texts]
+    for cell in (genotype.normal, genotype.reduce, genotype.recurrent):
+        for operation, _ in cell:
+            texts.remove(operation)
+    drawn(axes, tmp_path)
+
+
+@given(seed=st.integers(0, 10**6), nodes=st.integers(1, 6))
+@settings(max_examples=30, deadline=None)
+def test_boxes_and_lines_of_any_cell_keep_apart(seed: int, nodes: int) -> None:
+    space = Space(nodes=nodes)
+    rng = np.random.default_rng(seed)
+    shape = (len(space.edges), len(space.operations))
+    genotype = derive({name: rng.normal(size=shape) for name in space.tables}, space)
+    graph = cell_graph(genotype.normal, genotype.normal_concat, 2)
+    assert graph.number_of_edges() == len(genotype.normal) + nodes
+    plan = layout(graph)
+    places: dict[int, list[float]] = {}
+    for edge, lanes in plan.lanes.items():
+        for layer, lane in enumerate(lanes, plan.layer[edge[0]] + 1):
+            if layer < plan.layer[edge[1]] or graph.edges[edge]["operation"] is not None:
+                places.setdefault(layer, []).append(lane)
+    for lanes in places.values():
+        ordered = sorted(lanes)
+        assert all(b - a >= 0.5 for a, b in zip(ordered, ordered[1:], strict=False))
+    for (i, j), (depth_i, depth_j) in zip(
+        graph.edges(), [(depths(graph)[i], depths(graph)[j]) for i, j in graph.edges()], strict=True
+    ):
+        assert depth_i < depth_j, (i, j)
+
+
+def test_every_operation_has_a_look_of_its_own_within_its_space() -> None:
+    convolutional = (
+        "none", "skip_connect", "max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
+        "dil_conv_3x3", "dil_conv_5x5", "conv_1x1", "conv_3x3", "conv_7x1_1x7",
+    )  # fmt: skip
+    for names in (convolutional, Space.preset("darts-rnn").operations):
+        for one, other in combinations(names, 2):
+            assert look_of(one) != look_of(other)
+
+
+def test_colours_differ_in_lightness_or_hue_for_every_kind_of_eye() -> None:
+    blind = np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]])  # protanopia
+    names = Space.preset("darts").operations
+    for one, other in combinations(names, 2):
+        if look_of(one).style != look_of(other).style:
+            continue
+        distance = np.linalg.norm(
+            blind @ (np.array(to_rgb(look_of(one).color)) - np.array(to_rgb(look_of(other).color)))
+        )
+        assert distance > 0.12, (one, other)
+
+
+def test_pictures_need_no_display() -> None:
+    code = (
+        "import pydarts\n"
+        "from pydarts._plots import plot_cells\n"
+        "plot_cells(pydarts.genotypes.DARTS_V2)[0].figure.canvas.draw()\n"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_plots_do_not_change_the_users_settings() -> None:
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    plot_cells(pydarts.genotypes.DARTS_V1)
+    assert dict(mpl.rcParams) == before
