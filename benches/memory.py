@@ -88,7 +88,11 @@ def child(given: argparse.Namespace) -> dict[str, int]:
     """Take the steps in this process."""
     available = status("MemAvailable", Path("/proc/meminfo"))
     if available is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (int(0.95 * available), resource.RLIM_INFINITY))
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        free = int(0.95 * available)
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (free if soft == resource.RLIM_INFINITY else min(soft, free), hard)
+        )
     torch.set_num_threads(given.threads)
     train, valid = (random_batch(given.batch, given.size, seed=seed) for seed in (1, 2))
     config = SearchConfig.from_dict({"hypergradient": given.child})

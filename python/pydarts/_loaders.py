@@ -213,7 +213,7 @@ def _array_source(
 def _python_source(passes: Passes | None, role: str, config: SearchConfig) -> PythonSource:
     assert passes is not None and config.image_size is not None and config.in_channels is not None
     check = BatchChecker(
-        {"train": "training", "valid": "validation", "eval": "evaluation"}[role],
+        "training" if role == "train" else "validation",
         search_dtype(config),
         (config.in_channels, *config.image_size),
         config.num_classes,

@@ -19,14 +19,14 @@ Batch: TypeAlias = tuple[Tensor, Tensor]
 
 _AHEAD = 2  # batches fetched in advance
 _POLL = 0.1  # seconds between looks at a stop or an interrupt
-_PATIENCE = 5.0  # seconds granted to a loader to finish the batch it is at
+_PATIENCE = 1.0  # seconds granted to a loader to finish the batch it is at
 
 
 @dataclass(frozen=True)
 class BatchChecker:
     """Turns what a loader yields into an (x, y) fit for the engine, or says what is wrong with it."""
 
-    role: str  # "training", "validation", "evaluation"
+    role: str  # "training" or "validation"
     dtype: torch.dtype
     shape: tuple[int, int, int] | None = None  # channels, height, width; None: any
     num_classes: int | None = None  # None: any
@@ -103,7 +103,7 @@ class PythonSource:
         self._queue, self._stop = queue.Queue(_AHEAD), threading.Event()
         self._thread = threading.Thread(
             target=self._fetch,
-            args=(iterator, skip - left, left, self._queue, self._stop),
+            args=(iterator, skip - left, left, self._queue, self._stop, torch.get_num_threads()),
             name=f"pydarts {self._check.role} loader",
             daemon=True,
         )
@@ -140,8 +140,17 @@ class PythonSource:
             self._thread = None
 
     def _fetch(
-        self, iterator: Iterator[Any], first: int, skip: int, out: queue.Queue[Any], stop: threading.Event
+        self,
+        iterator: Iterator[Any],
+        first: int,
+        skip: int,
+        out: queue.Queue[Any],
+        stop: threading.Event,
+        threads: int,
     ) -> None:
+        # A second team of OpenMP threads would fight the engine's for the cores. The count is this thread's own,
+        # but also what threads made later start with: hence put back at the end.
+        torch.set_num_threads(1)
         number = first
         try:
             for batch in iterator:
@@ -162,6 +171,7 @@ class PythonSource:
             close = getattr(iterator, "close", None)  # a generator runs its own clean-up now
             if callable(close):
                 close()
+            torch.set_num_threads(threads)
 
 
 def _put(out: queue.Queue[Any], item: object, stop: threading.Event) -> bool:

@@ -6,10 +6,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 import numpy.typing as npt
+import pydarts
 import pytest
 import torch
-
-import pydarts
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)  # the networks are tiny: waiting for a second thread costs more than it brings

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
+import pydarts
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pydarts
 from pydarts import SearchConfig, Space, _core
 from pydarts._config import ConfigFields
 
@@ -63,7 +62,7 @@ def test_the_docstring_has_a_row_for_every_field_with_its_default() -> None:
 
 def test_arguments_are_keyword_only() -> None:
     with pytest.raises(TypeError):
-        SearchConfig("darts")  # type: ignore[call-arg, misc]
+        SearchConfig("darts")  # type: ignore[arg-type, call-arg]
 
 
 def test_a_config_cannot_be_changed() -> None:

@@ -1,4 +1,4 @@
-"""Bad input: every row ends in an exception of the documented type that names cause and remedy, never in a hang."""
+"""Bad input ends in an exception of the documented type that names cause and remedy, never in a hang."""
 
 import inspect
 import json
@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
-
-import pydarts
 from pydarts import search
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -89,7 +88,7 @@ def images_of_a_wrong_dtype(_: Path) -> object:
     return search((X.astype(np.int32), y), make_config())
 
 
-@row(pydarts.DataError, r"\[3, 8, 8\].*\[batch, 1, 8, 8\]|channels")
+@row(pydarts.DataError, r"\[2, 3, 8, 8\].*\[batch, 1, 8, 8\]")
 def a_wrong_batch_for_the_supernet(_: Path) -> object:
     net = pydarts.Supernet(channels=2, layers=3, num_classes=4, in_channels=1, image_size=8)
     return net.logits(torch.zeros(2, 3, 8, 8))
@@ -239,7 +238,7 @@ def a_loss_that_becomes_nan(_: Path) -> object:
     return search(make_arrays(), make_config(), loss=Exploding(float("nan")))
 
 
-@row(pydarts.NumericalError, "infinite at step 2")
+@row(pydarts.NumericalError, "became inf(inite)? at step 2")
 def a_loss_that_becomes_infinite(_: Path) -> object:
     return search(make_arrays(), make_config(), loss=Exploding(float("inf")))
 
@@ -316,7 +315,9 @@ def a_malformed_genotype(_: Path) -> object:
 
 @row(pydarts.DataError, "missing stem.conv.weight")
 def weights_of_another_network(_: Path) -> object:
-    return pydarts.Supernet(channels=2, layers=3).load_state_dict({"conv.weight": torch.zeros(3)})
+    net = pydarts.Supernet(channels=2, layers=3)
+    net.load_state_dict({"conv.weight": torch.zeros(3)})
+    return net
 
 
 if not torch.cuda.is_available():
@@ -478,10 +479,16 @@ def test_every_public_exception_has_a_row() -> None:
 
 def test_every_public_exception_is_an_error_of_pydarts_and_a_builtin_one() -> None:
     builtin = {
-        pydarts.ConfigError: ValueError, pydarts.SpaceError: ValueError, pydarts.GenotypeError: ValueError,
-        pydarts.DataError: ValueError, pydarts.NumericalError: ArithmeticError, pydarts.CheckpointError: ValueError,
-        pydarts.DeviceError: RuntimeError, pydarts.OutOfMemoryError: MemoryError, pydarts.EngineError: RuntimeError,
-    }  # fmt: skip
+        pydarts.ConfigError: ValueError,
+        pydarts.SpaceError: ValueError,
+        pydarts.GenotypeError: ValueError,
+        pydarts.DataError: ValueError,
+        pydarts.NumericalError: ArithmeticError,
+        pydarts.CheckpointError: ValueError,
+        pydarts.DeviceError: RuntimeError,
+        pydarts.OutOfMemoryError: MemoryError,
+        pydarts.EngineError: RuntimeError,
+    }
     assert public_exceptions() == {pydarts.Error, *builtin}
     for kind, base in builtin.items():
         assert issubclass(kind, pydarts.Error) and issubclass(kind, base)

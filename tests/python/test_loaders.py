@@ -6,11 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydarts import DataError, SearchConfig, _core
+from pydarts._arrays import channel_statistics, read_arrays
+from pydarts._loaders import Sources, open_sources
+from pydarts._passes import IterablePasses, LoaderPasses, permutation, split_indices
+from pydarts._sizes import known_classes
+from pydarts._source import BatchChecker, PythonSource
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -22,14 +29,6 @@ from torch.utils.data import (
     TensorDataset,
     WeightedRandomSampler,
 )
-
-import pydarts
-from pydarts import DataError, SearchConfig, _core
-from pydarts._arrays import channel_statistics, read_arrays
-from pydarts._loaders import Sources, open_sources
-from pydarts._passes import IterablePasses, LoaderPasses, permutation, split_indices
-from pydarts._sizes import known_classes
-from pydarts._source import BatchChecker, PythonSource
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -80,7 +79,7 @@ def batches(n: int = 3, size: int = 4, classes: int = 4) -> Batches:
 def drain(source: Any, index: int = 0, skip: int = 0) -> Batches:
     assert isinstance(source, PythonSource)
     source.start(index, skip)
-    return list(iter(source.next, None))  # type: ignore[arg-type]
+    return list(iter(source.next, None))
 
 
 def seen(source: Any, index: int = 0, skip: int = 0) -> list[int]:
@@ -239,7 +238,7 @@ def test_too_few_images_for_a_batch_say_batch_size_and_portion() -> None:
 def test_labels_without_images_and_images_without_labels_are_refused() -> None:
     X, y = make_arrays()
     with pytest.raises(DataError, match="labels are missing"):
-        open_sources(X, make_config())  # type: ignore[arg-type]
+        open_sources(X, make_config())
     with pytest.raises(DataError, match="tuple of 3 arrays"):
         open_sources((X, y, y), make_config())  # type: ignore[arg-type]
 

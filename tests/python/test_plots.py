@@ -2,19 +2,18 @@
 
 import subprocess
 import sys
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydarts
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-
-import pydarts
 from pydarts import SearchConfig, SearchResult, Space, derive, genotypes
 from pydarts._layout import depths, layout
 from pydarts._palette import look_of
@@ -96,17 +95,15 @@ def test_boxes_and_lines_of_any_cell_keep_apart(seed: int, nodes: int) -> None:
                 places.setdefault(layer, []).append(lane)
     for lanes in places.values():
         ordered = sorted(lanes)
-        assert all(b - a >= 0.5 for a, b in zip(ordered, ordered[1:], strict=False))
-    for (i, j), (depth_i, depth_j) in zip(
-        graph.edges(), [(depths(graph)[i], depths(graph)[j]) for i, j in graph.edges()], strict=True
-    ):
-        assert depth_i < depth_j, (i, j)
+        assert all(b - a >= 0.5 for a, b in pairwise(ordered))
+    depth = depths(graph)
+    assert all(depth[i] < depth[j] for i, j in graph.edges())
 
 
 def test_every_operation_has_a_look_of_its_own_within_its_space() -> None:
     convolutional = (
-        "none", "skip_connect", "max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
-        "dil_conv_3x3", "dil_conv_5x5", "conv_1x1", "conv_3x3", "conv_7x1_1x7",
+        "none", "skip_connect", "max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5",
+        "sep_conv_7x7", "dil_conv_3x3", "dil_conv_5x5", "conv_1x1", "conv_3x3", "conv_7x1_1x7",
     )  # fmt: skip
     for names in (convolutional, Space.preset("darts-rnn").operations):
         for one, other in combinations(names, 2):

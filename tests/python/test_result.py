@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydarts
 import pytest
 import torch
-
-import pydarts
 from pydarts import EpochRecord, History, SearchResult
 from pydarts._history import record_from
 

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
-from torch.utils.data import DataLoader, TensorDataset
-
-import pydarts
 from pydarts import Callback, EpochInfo, SearchResult, StepInfo, search
 from pydarts._callbacks import Observers
+from torch.utils.data import DataLoader, TensorDataset
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 

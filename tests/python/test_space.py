@@ -3,11 +3,10 @@
 import copy
 import pickle
 
+import pydarts
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pydarts
 from pydarts import Space
 
 

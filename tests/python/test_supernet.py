@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
+import pydarts
 import pytest
 import torch
-
-import pydarts
 from pydarts import SearchConfig, Space, Supernet
 
 SMALL: dict[str, Any] = {

@@ -1,0 +1,31 @@
+"""The code of the README runs, in one interpreter, from a folder that is not the repository."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_examples_of_the_readme_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {"__name__": "readme"}
+    assert len(blocks()) >= 2
+    for block in blocks():
+        exec(compile(block, str(README), "exec"), scope)
+    printed = capsys.readouterr().out
+    assert "Genotype(normal=" in printed
+    assert "(3, 14, 8)" in printed, "the initial point and two epochs"
+    assert (tmp_path / "run" / "genotype.json").exists()
+
+
+def test_the_ten_line_example_has_ten_lines() -> None:
+    lines = [line for line in blocks()[0].splitlines() if line.strip() and not line.startswith("import")]
+    assert len(lines) <= 10
