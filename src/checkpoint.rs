@@ -279,6 +279,10 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
     };
     let trajectory = restore_trajectory(&points, &steps, alphas.total())?;
     let statistics = groups.remove("statistic").unwrap_or_default();
+    if let Some(kept) = network.statistics() {
+        // Checked while the file is at hand to be named; they are put into the network only once all is read.
+        let _ = kept.table().pack(&statistics, network.kind(), network.device())?;
+    }
     Ok(Restored { config, progress: header.progress, state, trajectory, threads: header.threads, statistics })
 }
 

@@ -9,10 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pydarts
 import pytest
 import torch
-
-import pydarts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import reference

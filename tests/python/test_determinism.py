@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pydarts
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-
-import pydarts
 
 
 def arrays(n: int = 48, classes: int = 3, size: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -22,15 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydarts
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-import pydarts
-
 PATIENCE = 90.0  # seconds for a process to start and take some steps
 SLACK = 2.0  # seconds for a busy machine
-SOURCES = ("arrays", "loader")
+STEPS = 4  # an epoch
 
 
 def report(source: str) -> None:
@@ -88,7 +87,7 @@ def assert_interrupted(told: dict[str, Any], asked: float) -> None:
     late = sum(end > asked for end in ends)
     assert late <= 2, f"{late} steps ended after the interrupt: one may be under way, one about to begin"
     assert told["steps"] in (len(ends), len(ends) + 1)  # the interrupt may fall into a callback
-    assert told["epochs"] == told["steps"] // 4 or told["steps"] % 4 == 0
+    assert told["epochs"] == told["steps"] // STEPS or told["steps"] % STEPS == 0
     assert told["finite"]
     assert told["genotype"].startswith("Genotype(")
     assert told["threads"] == []
@@ -143,12 +142,19 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are those of POSIX")
-@pytest.mark.parametrize("source", SOURCES)
-def test_ctrl_c_in_a_terminal_brings_the_partial_result(source: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "steps"),
+    [
+        pytest.param("arrays", 3, id="arrays"),
+        pytest.param("loader", 3, id="a loader within its pass"),
+        pytest.param("loader", STEPS, id="a loader whose workers begin a new pass"),
+    ],
+)
+def test_ctrl_c_in_a_terminal_brings_the_partial_result(source: str, steps: int) -> None:
     terminal = Terminal([sys.executable, "-c", LEADER, __file__, source])
     try:
-        terminal.read_until(lambda text: steps_in(text) >= 4)
-        time.sleep(random.Random(source).uniform(0.0, 0.3))
+        terminal.read_until(lambda text: steps_in(text) >= steps)
+        time.sleep(random.Random(source).uniform(0.0, 0.2))
         asked = terminal.type(b"\x03")
         terminal.read_until(lambda text: False)
         told = told_in(terminal.text)
@@ -214,8 +220,10 @@ class Cell:
                 return str(reply["content"]["status"])
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_an_interrupt_of_a_notebook_brings_the_partial_result(kernel: tuple[Any, Any], source: str) -> None:
+@pytest.mark.parametrize(("source", "steps"), [("arrays", 3), ("loader", STEPS)], ids=["arrays", "a loader"])
+def test_an_interrupt_of_a_notebook_brings_the_partial_result(
+    kernel: tuple[Any, Any], source: str, steps: int
+) -> None:
     manager, client = kernel
     here = Path(__file__)
     cell = Cell(
@@ -223,8 +231,8 @@ def test_an_interrupt_of_a_notebook_brings_the_partial_result(kernel: tuple[Any,
         f"import sys; sys.path.insert(0, {str(here.parent)!r})\n"
         f"from {here.stem} import report\nreport({source!r})\nprint('and on it goes')",
     )
-    cell.read_until(lambda text: steps_in(text) >= 4)
-    time.sleep(random.Random(source).uniform(0.0, 0.3))
+    cell.read_until(lambda text: steps_in(text) >= steps)
+    time.sleep(random.Random(source).uniform(0.0, 0.2))
     asked = time.monotonic()
     manager.interrupt_kernel()
     assert cell.status() == "ok", cell.text[-4000:]

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pydarts
 import pytest
 import torch
-
-import pydarts
 
 CHAINS, KILLS = 4, 5  # searches, and how often each is killed and goes on
 STEPS, EPOCHS = 8, 12

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydarts
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-
-import pydarts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import reference
@@ -129,7 +128,7 @@ SETUPS = {
     "published cells of four nodes": Setup(nodes=4, layers=2, channels=2, reductions=(1,)),
     "odd images of 7x5": Setup(size=(7, 5), layers=5, nodes=1),
     "odd images of 9x9 in grey": Setup(size=(9, 9), layers=4, in_channels=1, nodes=1),
-    "wide images of 5x12": Setup(size=(5, 12), operations=SMALL, in_channels=2),
+    "wide images of 5x12": Setup(size=(5, 12), operations=SMALL, nodes=1, in_channels=2),
     "all twelve operations": Setup(operations=ALL, size=(9, 8), nodes=1),
     "all twelve operations backwards": Setup(operations=ALL[::-1], size=(6, 7), nodes=1, layers=2),
     "none, skip and one convolution": Setup(operations=SMALL, nodes=4, layers=2),
@@ -541,7 +540,7 @@ def test_five_steps_of_the_search_follow_the_reference(setup: Setup, method: str
 
 
 @pytest.mark.parametrize("method", METHODS)
-@each("the published operations", "odd images of 7x5", "all twelve operations")
+@each("odd images of 7x5", "all twelve operations")
 def test_five_steps_of_larger_spaces_follow_the_reference(setup: Setup, method: str) -> None:
     assert_steps_agree(setup, 5, method)
 
@@ -630,7 +629,7 @@ def setups(draw: st.DrawFn) -> Setup:
     )
 
 
-few = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @few
@@ -663,7 +662,7 @@ def test_any_small_space_has_the_gradients_of_the_reference(
     assert_gradients_agree(ours.arch_gradient(train, valid, method, XI, momentum=buffers), expected, method)
 
 
-@few
+@settings(few, max_examples=10)
 @given(setups(), st.sampled_from(METHODS), st.sampled_from([0.0, 0.9]))
 def test_any_small_space_is_searched_as_by_the_reference(
     setup: Setup, method: str, weight_momentum: float

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydarts
 import pytest
 import safetensors.torch
 import torch
 from torch.utils.data import DataLoader, TensorDataset
-
-import pydarts
 
 STEPS = 4  # an epoch
 EPOCHS = 3
