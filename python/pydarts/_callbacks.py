@@ -14,7 +14,8 @@ from ._genotype import Genotype
 from ._history import EpochRecord, record_from
 
 if TYPE_CHECKING:
-    from ._progress import Progress
+    from ._interrupt import InterruptWatch
+from ._progress import Progress
     from ._result import SearchResult
 
 
@@ -76,11 +77,15 @@ class Callback:
 class Observers:
     """Hands the engine's events to the progress bar and the callbacks."""
 
-    def __init__(self, callbacks: Sequence[Callback], progress: Progress | None) -> None:
-        self._callbacks, self._progress = callbacks, progress
+    def __init__(
+        self, callbacks: Sequence[Callback], progress: Progress | None, watch: InterruptWatch
+    ) -> None:
+        self._callbacks, self._progress, self._watch = callbacks, progress, watch
 
     def observe(self, kind: str, payload: str, alphas: Mapping[str, npt.NDArray[Any]] | None) -> None:
         """Called by the engine; an exception stops the search."""
+        if self._watch.seen and kind in ("step", "epoch"):
+            raise KeyboardInterrupt
         if kind == "step":
             if self._callbacks or self._progress is not None:
                 self._step(StepInfo(**json.loads(payload), alphas=dict(alphas or {})))

@@ -14,6 +14,7 @@ from ._callbacks import Callback, Observers
 from ._config import SearchConfig
 from ._genotype import Genotype
 from ._history import History, record_from
+from ._interrupt import InterruptWatch
 from ._loaders import Loader, open_sources
 from ._progress import Progress
 from ._result import SearchResult
@@ -82,19 +83,23 @@ def search(
         raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
     sources = open_sources(loader, config)
     progress = Progress(sources.config.resolved_space) if config.progress else None
+    watch = InterruptWatch()
     try:
-        outcome = _core.search(
-            sources.config.to_json(),
-            sources.train,
-            sources.valid,
-            sources.evaluation,
-            Observers(listeners, progress),
-            loss,
-        )
+        with watch:
+            outcome = _core.search(
+                sources.config.to_json(),
+                sources.train,
+                sources.valid,
+                sources.evaluation,
+                Observers(listeners, progress, watch),
+                loss,
+            )
     finally:
         if progress is not None:
             progress.close()
         sources.close()
+    if watch.seen and outcome["status"] != "complete":  # whatever it was, it came of the interrupt
+        outcome["status"], outcome["error"] = "interrupted", None
     result = _result(outcome)
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
