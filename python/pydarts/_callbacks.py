@@ -15,7 +15,7 @@ from ._history import EpochRecord, record_from
 
 if TYPE_CHECKING:
     from ._interrupt import InterruptWatch
-from ._progress import Progress
+    from ._progress import Progress
     from ._result import SearchResult
 
 

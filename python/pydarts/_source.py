@@ -148,8 +148,8 @@ class PythonSource:
         stop: threading.Event,
         threads: int,
     ) -> None:
-        # A second team of OpenMP threads would fight the engine's for the cores. The count is this thread's own,
-        # but also what threads made later start with: hence put back at the end.
+        # A second team of OpenMP threads would fight the engine's for the cores. The count is this thread's
+        # own, but also what threads made later start with: hence put back at the end.
         torch.set_num_threads(1)
         number = first
         try:
