@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
@@ -32,3 +34,20 @@ class InterruptWatch:
     ) -> None:
         if callable(self._before):
             signal.signal(signal.SIGINT, self._before)
+
+
+@contextmanager
+def sheltered() -> Iterator[None]:
+    """Processes started inside never see Ctrl-C: they end when the loader that owns them says so.
+
+    A terminal sends SIGINT to the whole group, and a worker that dies of it takes seconds to be missed. The
+    signal mask is inherited; one that comes meanwhile is delivered to us at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sampler, SequentialSampler
 
 from ._core import DataError
+from ._interrupt import sheltered
 
 _PAIR = "give a pair (train, valid) instead"
 
@@ -97,7 +98,8 @@ class LoaderPasses:
         self.sampler.index, self.sampler.start = index, skip * (self.loader.batch_size or 1)
         seed = _stream(self.sampler.seed, self.sampler.role + " workers", index).random_raw()
         self.generator.manual_seed(int(seed) >> 1)
-        return iter(self.loader), 0
+        with sheltered():
+            return iter(self.loader), 0
 
     def close(self) -> None:
         self.loader._iterator = None
@@ -121,7 +123,8 @@ class IterablePasses:
             return None
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
-        return iter(self.iterable), skip
+        with sheltered():
+            return iter(self.iterable), skip
 
     def close(self) -> None:
         if isinstance(self.iterable, DataLoader):
