@@ -13,6 +13,7 @@ import torch
 from conftest import make_arrays, make_config
 from pydarts import Callback, EpochInfo, SearchResult, StepInfo, search
 from pydarts._callbacks import Observers
+from pydarts._interrupt import InterruptWatch
 from torch.utils.data import DataLoader, TensorDataset
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -290,7 +291,7 @@ def test_what_is_no_loss_or_no_config_is_refused() -> None:
 
 def test_warnings_of_the_engine_are_python_warnings() -> None:
     with pytest.warns(UserWarning, match="threads"):
-        Observers([], None).observe("warning", '{"message": "another number of threads"}', None)
+        Observers([], None, InterruptWatch()).observe("warning", '{"message": "another number of threads"}', None)
 
 
 # ---- loaders that fail
