@@ -82,10 +82,12 @@ class Observers:
     ) -> None:
         self._callbacks, self._progress, self._watch = callbacks, progress, watch
 
+    def poll(self) -> None:
+        """Called by the engine between batches; raises KeyboardInterrupt after Ctrl-C."""
+        self._watch.check()
+
     def observe(self, kind: str, payload: str, alphas: Mapping[str, npt.NDArray[Any]] | None) -> None:
         """Called by the engine; an exception stops the search."""
-        if self._watch.seen and kind in ("step", "epoch"):
-            raise KeyboardInterrupt
         if kind == "step":
             if self._callbacks or self._progress is not None:
                 self._step(StepInfo(**json.loads(payload), alphas=dict(alphas or {})))

@@ -107,6 +107,7 @@ class Arrays:
 class Observer(Protocol):
     """Told what happens; kinds: "start", "step", "epoch", "checkpoint", "warning", "end"."""
 
+    def poll(self) -> None: ...  # between batches; an exception stops the search
     def observe(self, kind: str, payload: str, alphas: dict[str, npt.NDArray[Any]] | None) -> None: ...
 
 def search(

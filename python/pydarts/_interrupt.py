@@ -1,4 +1,4 @@
-"""Remembers Ctrl-C: Python can lose a KeyboardInterrupt, and worker processes die of the same signal."""
+"""Ctrl-C during a search: noted, not raised in the middle of things, and kept from worker processes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,26 @@ from types import FrameType, TracebackType
 
 
 class InterruptWatch:
-    """While entered, notes that SIGINT came; what the handler before it does still happens."""
+    """While entered, the first SIGINT is only noted, and the search ends at its next look.
+
+    An exception raised wherever the interpreter happens to be can be lost in a destructor, or break a
+    DataLoader that is starting its workers. The second SIGINT does what it did before: whoever presses twice
+    wants out now.
+    """
 
     def __init__(self) -> None:
         self.seen = False
         self._before: object = None
 
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if SIGINT came."""
+        if self.seen:
+            raise KeyboardInterrupt
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.seen = True
-        if callable(self._before):
+        if self.seen and callable(self._before):
             self._before(number, frame)
+        self.seen = True
 
     def __enter__(self) -> InterruptWatch:
         here = threading.current_thread() is threading.main_thread()  # only there may handlers be set

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -39,6 +39,12 @@ class Sources:
     valid: Source
     evaluation: Source
     config: SearchConfig
+
+    def poll_with(self, poll: Callable[[], None]) -> None:
+        """Have `poll` called while a Python source is waited for."""
+        for source in (self.train, self.valid, self.evaluation):
+            if isinstance(source, PythonSource):
+                source.poll = poll
 
     def close(self) -> None:
         """Stop the threads of the Python sources; may be called twice."""

@@ -84,6 +84,7 @@ def search(
     sources = open_sources(loader, config)
     progress = Progress(sources.config.resolved_space) if config.progress else None
     watch = InterruptWatch()
+    sources.poll_with(watch.check)
     try:
         with watch:
             outcome = _core.search(

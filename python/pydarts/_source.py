@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -91,6 +91,7 @@ class PythonSource:
         self._queue: queue.Queue[Any] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self.poll: Callable[[], None] = lambda: None  # called while waiting; an exception ends the wait
 
     def batches(self) -> int | None:
         """Number of batches of a pass, None when unknown."""
@@ -116,7 +117,8 @@ class PythonSource:
         while True:
             try:
                 item = self._queue.get(timeout=_POLL)
-            except queue.Empty:  # an interrupt is raised between two looks
+            except queue.Empty:
+                self.poll()
                 continue
             break
         if item is _END:

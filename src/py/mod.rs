@@ -15,6 +15,8 @@ use pyo3::prelude::*;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // The numpy crate looks its C interface up at first use and panics if a signal comes then; use it now.
+    numpy::PyArray1::<f32>::zeros(module.py(), 1, false);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     errors::register(module)?;
     space::register(module)?;

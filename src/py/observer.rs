@@ -28,7 +28,11 @@ impl Observer for PyObserver {
     }
 
     fn poll(&mut self) -> Result<()> {
-        Python::attach(|py| py.check_signals()).map_err(from_python)
+        Python::attach(|py| {
+            py.check_signals()?;
+            self.object.call_method0(py, "poll").map(drop)
+        })
+        .map_err(from_python)
     }
 }
 
