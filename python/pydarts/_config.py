@@ -111,7 +111,7 @@ class SearchConfig(Record):
     std                 None           per channel, divided by after `mean`; None: as for `mean` (ours)
     cutout              0              side in pixels of the square set to zero; 0: none; arrays only (A.1.1)
     checkpoint_every    None           steps between further checkpoints within an epoch (ours)
-    eval_batch_size     None           images a batch of the evaluation; None: `batch_size` (ours)
+    eval_batch_size     None           images a batch of the evaluation; None: 4 × `batch_size` (ours)
     ==================  =============  ==================================================================
 
     Raises:

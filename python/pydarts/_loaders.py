@@ -211,7 +211,7 @@ def _array_source(
 ) -> _core.Arrays:
     size = config.batch_size
     if role == "eval":
-        size = config.eval_batch_size or size
+        size = config.eval_batch_size or 4 * size  # without a graph there is room for more
     mean, std = (None if values is None else list(values) for values in (config.mean, config.std))
     return _core.Arrays(data.x, data.y, indices, role, size, mean, std)
 
