@@ -85,7 +85,7 @@ impl Supernet {
         let run = Run { net: self, weights, mixing, mode, compute, batch: x.size()[0] };
         let mut values: Vec<Option<Tensor>> = Vec::new();
         values.resize_with(self.plan.values(), || None);
-        values[self.plan.input.0] = Some(x.f_to_kind(compute)?);
+        values[self.plan.input.0] = Some(laid_out(&x.f_to_kind(compute)?)?);
         for (instruction, dying) in self.plan.instructions.iter().zip(&self.last_uses) {
             let inputs = instruction
                 .inputs
@@ -130,6 +130,20 @@ impl Supernet {
         }
         Ok(())
     }
+}
+
+/// Images with channels innermost on the CPU; every operation hands the layout on. oneDNN's depthwise convolutions
+/// need no reordering then, and pooling runs along the channels: a step of the default network takes two thirds of
+/// the time. On a GPU the layout stays as it is.
+fn laid_out(x: &Tensor) -> Result<Tensor> {
+    if x.device() != Device::Cpu {
+        return Ok(x.shallow_clone());
+    }
+    let size = x.size();
+    let (channels, height, width) = (size[1], size[2], size[3]);
+    let inner = x.f_permute([0, 2, 3, 1])?.f_contiguous()?;
+    // Permuting back would leave the strides of a single channel ambiguous, and libtorch takes those for NCHW.
+    Ok(inner.f_as_strided(size, [height * width * channels, 1, width * channels, channels], None)?)
 }
 
 fn broken_plan(instruction: &Instruction) -> Error {
