@@ -143,7 +143,7 @@ fn each_operation_has_the_weights_statistics_and_windows_of_the_paper() {
                     let name = weight.name.strip_prefix(&format!("{scope}.")).unwrap();
                     format!("{name} {:?} s{stride:?} p{padding:?} d{dilation} g{groups}", weight.shape)
                 }
-                Op::BatchNorm { statistic, affine: None } => {
+                Op::BatchNorm { statistic, affine: None, .. } => {
                     plan.statistics[statistic.0].name.strip_prefix(&format!("{scope}.")).unwrap().to_string()
                 }
                 other => format!("{other:?}"),
@@ -372,14 +372,16 @@ fn check_finds_what_is_broken() {
         (
             "an unknown statistic",
             Box::new(move |plan| {
-                plan.instructions[norm].op = Op::BatchNorm { statistic: StatisticId(999), affine: None };
+                plan.instructions[norm].op =
+                    Op::BatchNorm { statistic: StatisticId(999), aliases: vec![], affine: None };
             }),
         ),
         (
             "an affine norm with another weight",
             Box::new(move |plan| {
                 let affine_weights = Some((WeightId(0), WeightId(0)));
-                plan.instructions[affine].op = Op::BatchNorm { statistic: StatisticId(0), affine: affine_weights };
+                plan.instructions[affine].op =
+                    Op::BatchNorm { statistic: StatisticId(0), aliases: vec![], affine: affine_weights };
             }),
         ),
         ("a table with too few rows", Box::new(|plan| plan.alphas.iter_mut().for_each(|alpha| alpha.edges = 1))),

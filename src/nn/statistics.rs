@@ -33,6 +33,26 @@ impl Statistics {
         (mean, variance)
     }
 
+    /// Running mean and variance as they are now, before a batch norm moves them.
+    pub fn remember(&self, index: usize) -> Result<(Tensor, Tensor)> {
+        let (mean, variance) = self.of(index);
+        Ok((copy(mean)?, copy(variance)?))
+    }
+
+    /// Moves the statistics at `alias` by the batch that moved those at `index` from `before` to what they are:
+    /// r ← (1 − m)·r + (moved − (1 − m)·before), the last term being m times the batch's own.
+    pub fn follow(&self, index: usize, before: &(Tensor, Tensor), alias: usize) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        let (moved, followers) = (self.of(index), self.of(alias));
+        for (moved, before, running) in [(moved.0, &before.0, followers.0), (moved.1, &before.1, followers.1)] {
+            let batch = moved.f_sub(&before.f_mul_scalar(1.0 - MOMENTUM)?)?;
+            // Like batch norm's own update, this one is no matter of autograd, which holds the running statistics
+            // until the backward pass and would take offence at a new version of them.
+            let _ = running.f_data()?.f_mul_scalar_(1.0 - MOMENTUM)?.f_add_(&batch)?;
+        }
+        Ok(())
+    }
+
     /// `<batch norm>.running_mean` and `.running_var`, copies.
     pub fn named(&self) -> Result<Vec<(String, Tensor)>> {
         let mut out = Vec::with_capacity(2 * self.views.len());

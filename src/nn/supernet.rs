@@ -11,7 +11,7 @@ use super::{Loss, Mode, Network, Statistics};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::Table;
-use crate::plan::{Instruction, Op, Plan, ValueId};
+use crate::plan::{Instruction, Op, Plan, StatisticId, ValueId, passes};
 
 /// A loss (logits, targets) ↦ scalar of the user's; cross-entropy without one.
 pub trait Criterion: Send + Sync {
@@ -42,14 +42,29 @@ pub struct SupernetOptions {
     pub switch: Option<Arc<dyn MatrixPrecision>>,
 }
 
+/// A plan and when its values die: a pass without a graph then holds only what is alive.
+struct Schedule {
+    plan: Plan,
+    last_uses: Vec<Vec<ValueId>>,
+}
+
+impl Schedule {
+    fn new(plan: Plan) -> Self {
+        let last_uses = plan.last_uses();
+        Schedule { plan, last_uses }
+    }
+}
+
 /// A plan, ready to run.
 pub struct Supernet {
-    plan: Plan,
+    /// The plan as rewritten for the search.
+    search: Schedule,
+    /// The plan as lowered. Evaluation runs this one: running statistics that a rewritten plan moves together are
+    /// still apart here, whatever values were loaded into them.
+    evaluation: Schedule,
     weights: Table,
     alphas: Table,
     statistics: Statistics,
-    /// Values that die after each instruction: a pass without a graph then holds only what is alive.
-    last_uses: Vec<Vec<ValueId>>,
     /// Positions a batch norm averages over in one image, the smallest of the plan.
     smallest_area: i64,
     options: SupernetOptions,
@@ -57,22 +72,23 @@ pub struct Supernet {
 }
 
 impl Supernet {
-    /// Tables and running statistics for a plan; the weights are the caller's.
+    /// Tables and running statistics for a lowered plan, which is rewritten here; the weights are the caller's.
     pub fn new(plan: Plan, options: SupernetOptions) -> Result<Self> {
         let weights = Table::of_weights(&plan);
         let alphas = Table::of_alphas(&plan);
         let statistics = Statistics::new(Table::of_statistics(&plan), options.kind, options.device)?;
-        let last_uses = plan.last_uses();
         let normalised = plan.instructions.iter().filter(|i| matches!(i.op, Op::BatchNorm { .. }));
         let area = |i: &Instruction| i.shape.0[1..].iter().product::<usize>() as i64;
         let smallest_area = normalised.map(area).min().unwrap_or(i64::MAX);
+        let search = Schedule::new(passes::run(plan.clone(), &passes::all())?);
+        let evaluation = Schedule::new(plan);
         let exact = Cell::new(false);
-        Ok(Supernet { plan, weights, alphas, statistics, last_uses, smallest_area, options, exact })
+        Ok(Supernet { search, evaluation, weights, alphas, statistics, smallest_area, options, exact })
     }
 
-    /// What is run.
+    /// What a search runs.
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        &self.search.plan
     }
 
     /// [N, C, H, W] ↦ [N, classes].
@@ -83,10 +99,11 @@ impl Supernet {
         let weights = self.weights.views(w)?;
         let mixing = self.alphas.views(alpha)?.iter().map(MixingWeights::new).collect::<Result<Vec<_>>>()?;
         let run = Run { net: self, weights, mixing, mode, compute, batch: x.size()[0] };
+        let Schedule { plan, last_uses } = if mode == Mode::Evaluation { &self.evaluation } else { &self.search };
         let mut values: Vec<Option<Tensor>> = Vec::new();
-        values.resize_with(self.plan.values(), || None);
-        values[self.plan.input.0] = Some(laid_out(&x.f_to_kind(compute)?)?);
-        for (instruction, dying) in self.plan.instructions.iter().zip(&self.last_uses) {
+        values.resize_with(plan.values(), || None);
+        values[plan.input.0] = Some(laid_out(&x.f_to_kind(compute)?)?);
+        for (instruction, dying) in plan.instructions.iter().zip(last_uses) {
             let inputs = instruction
                 .inputs
                 .iter()
@@ -98,7 +115,7 @@ impl Supernet {
                 values[id.0] = None;
             }
         }
-        values[self.plan.output.0].take().ok_or_else(|| Error::engine("the plan never computes its output"))
+        values[plan.output.0].take().ok_or_else(|| Error::engine("the plan never computes its output"))
     }
 
     /// The switch belongs to the whole process, so every pass sets it anew.
@@ -111,7 +128,7 @@ impl Supernet {
 
     fn check_batch(&self, x: &Tensor, mode: Mode) -> Result<()> {
         let size = x.size();
-        let expected: Vec<i64> = self.plan.input_shape.0.iter().map(|&n| n as i64).collect();
+        let expected: Vec<i64> = self.search.plan.input_shape.0.iter().map(|&n| n as i64).collect();
         if size.len() != expected.len() + 1 || size[1..] != expected {
             return Err(Error::data(format!(
                 "a batch has shape {size:?}; this network takes [batch, {}, {}, {}]",
@@ -171,10 +188,9 @@ impl Run<'_> {
                 let (stride, padding) = (pair(stride), pair(padding));
                 Ok(input()?.f_conv2d(&kernel, None::<Tensor>, stride, padding, dilation, *groups as i64)?)
             }
-            Op::BatchNorm { statistic, affine } => {
-                let (mean, variance) = self.net.statistics.of(statistic.0);
+            Op::BatchNorm { statistic, aliases, affine } => {
                 let affine = affine.as_ref().map(|(scale, shift)| (&self.weights[scale.0], &self.weights[shift.0]));
-                self.batch_norm(input()?, affine, mean, variance)
+                self.batch_norm(input()?, affine, *statistic, aliases)
             }
             Op::Relu => Ok(input()?.f_relu()?),
             Op::MaxPool { kernel, stride, padding } => {
@@ -207,14 +223,22 @@ impl Run<'_> {
         &self,
         x: &Tensor,
         affine: Option<(&Tensor, &Tensor)>,
-        mean: &Tensor,
-        variance: &Tensor,
+        statistic: StatisticId,
+        aliases: &[StatisticId],
     ) -> Result<Tensor> {
-        let (scale, shift) = affine.unzip();
-        let running = (self.mode != Mode::Search).then_some((mean, variance));
-        let (mean, variance) = running.unzip();
+        let statistics = &self.net.statistics;
+        let running = (self.mode != Mode::Search).then(|| statistics.of(statistic.0));
         let training = self.mode != Mode::Evaluation;
-        Ok(x.f_batch_norm(scale, shift, mean, variance, training, MOMENTUM, EPSILON, true)?)
+        let before = match (self.mode, aliases) {
+            (Mode::Weights, [_, ..]) => Some(statistics.remember(statistic.0)?),
+            _ => None,
+        };
+        let ((scale, shift), (mean, variance)) = (affine.unzip(), running.unzip());
+        let y = x.f_batch_norm(scale, shift, mean, variance, training, MOMENTUM, EPSILON, true)?;
+        if let Some(before) = before {
+            aliases.iter().try_for_each(|alias| statistics.follow(statistic.0, &before, alias.0))?;
+        }
+        Ok(y)
     }
 }
 
@@ -268,7 +292,7 @@ impl Network for Supernet {
     }
 
     fn activation_bytes(&self) -> u64 {
-        let (arch, weight) = self.plan.cost().bytes_per_image(self.options.compute.elt_size_in_bytes());
+        let (arch, weight) = self.search.plan.cost().bytes_per_image(self.options.compute.elt_size_in_bytes());
         arch.max(weight)
     }
 }

@@ -50,18 +50,18 @@ impl Plan {
     fn check_tables(&self, op: &Op, inputs: &[&Shape]) -> Result<(), String> {
         let channels = inputs.first().and_then(|shape| shape.0.first()).copied();
         match op {
-            Op::BatchNorm { statistic, affine } => {
-                let statistic = self.statistics.get(statistic.0).ok_or("a statistic that does not exist")?;
-                if Some(statistic.channels) != channels {
-                    return Err(format!(
-                        "`{}` has {} channels, its input {channels:?}",
-                        statistic.name, statistic.channels
-                    ));
+            Op::BatchNorm { statistic, aliases, affine } => {
+                for statistic in aliases.iter().chain([statistic]) {
+                    let statistic = self.statistics.get(statistic.0).ok_or("a statistic that does not exist")?;
+                    if Some(statistic.channels) != channels {
+                        return Err(format!(
+                            "`{}` has {} channels, its input {channels:?}",
+                            statistic.name, statistic.channels
+                        ));
+                    }
                 }
-                affine
-                    .iter()
-                    .flat_map(|(weight, bias)| [weight, bias])
-                    .try_for_each(|weight| self.check_vector(*weight, statistic.channels))
+                let vectors = affine.iter().flat_map(|(weight, bias)| [weight, bias]);
+                vectors.into_iter().try_for_each(|weight| self.check_vector(*weight, channels.unwrap_or(0)))
             }
             Op::Linear { weight, bias } => {
                 let weight = self.weights.get(weight.0).ok_or("a weight that does not exist")?;

@@ -152,7 +152,11 @@ impl Plan {
             for operation in self.space.operations.iter().filter(|operation| **operation != Operation::None) {
                 let is_of = |instruction: &&Instruction| instruction.scope.rsplit('.').next() == Some(operation.name());
                 if !alike[0].instructions.iter().any(is_of) {
-                    let _ = writeln!(text, "    {:NAME$} the edge's input, as it is", operation.name());
+                    let what = match operation {
+                        Operation::SkipConnect => "the edge's input, as it is",
+                        _ => "shared with another edge of the same source",
+                    };
+                    let _ = writeln!(text, "    {:NAME$} {what}", operation.name());
                 }
             }
         }

@@ -94,6 +94,8 @@ pub enum Op {
     BatchNorm {
         /// The running statistics.
         statistic: StatisticId,
+        /// Running statistics of other batch norms that this one stands for.
+        aliases: Vec<StatisticId>,
         /// Scale and offset, if it has them.
         affine: Option<(WeightId, WeightId)>,
     },

@@ -137,7 +137,7 @@ impl<'a> Lowering<'a> {
         let weight = self.weight("stem.bn.weight".to_string(), vec![channels], Init::Constant(1.0));
         let bias = self.weight("stem.bn.bias".to_string(), vec![channels], Init::Constant(0.0));
         let statistic = self.statistic("stem.bn".to_string(), channels);
-        self.push("stem", Op::BatchNorm { statistic, affine: Some((weight, bias)) }, vec![value])
+        self.push("stem", Op::BatchNorm { statistic, aliases: Vec::new(), affine: Some((weight, bias)) }, vec![value])
     }
 
     fn cell(&mut self, cell: Cell, before: ValueId, last: ValueId) -> Result<ValueId> {
@@ -299,7 +299,7 @@ impl<'a> Lowering<'a> {
 
     fn norm(&mut self, scope: &str, name: &str, input: ValueId) -> Result<ValueId> {
         let statistic = self.statistic(format!("{scope}.{name}"), self.channels(input));
-        self.push(scope, Op::BatchNorm { statistic, affine: None }, vec![input])
+        self.push(scope, Op::BatchNorm { statistic, aliases: Vec::new(), affine: None }, vec![input])
     }
 
     fn weight(&mut self, name: String, shape: Vec<usize>, init: Init) -> WeightId {

@@ -1,7 +1,11 @@
 //! Rewrites of a plan: each takes one and returns one that computes the same, and leaves its name on it.
 
+mod share;
+
 use super::Plan;
 use crate::error::Result;
+
+pub use share::Share;
 
 /// A rewrite of a plan that does not change what it computes.
 pub trait Pass {
@@ -10,6 +14,11 @@ pub trait Pass {
 
     /// The rewritten plan.
     fn apply(&self, plan: Plan) -> Result<Plan>;
+}
+
+/// Every pass, in the order in which they run.
+pub fn all() -> Vec<&'static dyn Pass> {
+    vec![&share::Share]
 }
 
 /// Applies the passes in order; each result is checked and stamped with the pass's name.
