@@ -184,9 +184,13 @@ impl Run<'_> {
         match &instruction.op {
             Op::Conv { weight, stride, padding, dilation, groups } => {
                 let kernel = self.weights[weight.0].f_to_kind(self.compute)?;
+                let (pointwise, strided) = (kernel.size()[2..] == [1, 1], *stride != [1, 1]);
+                let (x, stride) = match pointwise && strided {
+                    true => (subsampled(input()?, pair(stride))?, [1, 1]),
+                    false => (input()?.shallow_clone(), pair(stride)),
+                };
                 let dilation = [*dilation as i64; 2];
-                let (stride, padding) = (pair(stride), pair(padding));
-                Ok(input()?.f_conv2d(&kernel, None::<Tensor>, stride, padding, dilation, *groups as i64)?)
+                Ok(x.f_conv2d(&kernel, None::<Tensor>, stride, pair(padding), dilation, *groups as i64)?)
             }
             Op::BatchNorm { statistic, aliases, affine } => {
                 let affine = affine.as_ref().map(|(scale, shift)| (&self.weights[scale.0], &self.weights[shift.0]));
@@ -240,6 +244,13 @@ impl Run<'_> {
         }
         Ok(y)
     }
+}
+
+/// x[:, :, ::s, ::t], all that a 1×1 convolution of stride (s, t) reads. It is not left to the convolution itself:
+/// oneDNN's strided 1×1 kernels write past their buffers for few channels in the channels-last layout (seen with
+/// libtorch 2.11, weight gradient, one thread).
+fn subsampled(x: &Tensor, stride: [i64; 2]) -> Result<Tensor> {
+    Ok(x.f_slice(2, None, None, stride[0])?.f_slice(3, None, None, stride[1])?)
 }
 
 /// x[:, :, 1:, 1:], with one zero row/column at the bottom/right of each odd dimension: the second half of a
