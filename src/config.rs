@@ -45,6 +45,25 @@ pub enum Precision {
     Bfloat16,
 }
 
+/// A rewrite of the plan that the search runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rewrite {
+    /// Dilated convolutions as undilated ones on the phases of the image.
+    SpaceToBatch,
+    /// What several edges compute alike is computed once.
+    Share,
+    /// Mixing weights ride in the scales of batch norms.
+    Fold,
+    /// What the edges that leave a node do alike is one instruction.
+    Group,
+}
+
+impl Rewrite {
+    /// Every rewrite, in the order in which they are applied.
+    pub const ALL: &'static [Rewrite] = &[Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold, Rewrite::Group];
+}
+
 /// How often α is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Record {
@@ -107,6 +126,7 @@ pub struct SearchConfig {
     pub cutout: usize,
     pub checkpoint_every: Option<usize>,
     pub eval_batch_size: Option<usize>,
+    pub passes: Option<Vec<Rewrite>>,
 }
 
 /// The largest value of each size of a network. Wide, but such that no shape overflows.
@@ -166,6 +186,7 @@ impl SearchConfig {
             cutout: 0,
             checkpoint_every: None,
             eval_batch_size: None,
+            passes: None,
         };
         match config.space.kind {
             CellKind::Convolutional => config,
@@ -296,6 +317,7 @@ impl SearchConfig {
             "cutout" => self.cutout = field.whole(0)?,
             "checkpoint_every" => self.checkpoint_every = field.optional(|field| field.whole(1))?,
             "eval_batch_size" => self.eval_batch_size = field.optional(|field| field.whole(1))?,
+            "passes" => self.passes = field.optional(rewrites)?,
             name => {
                 let defaults = SearchConfig::default().to_object();
                 let known: Vec<&str> = defaults.keys().map(String::as_str).collect();
@@ -395,6 +417,13 @@ const PRECISIONS: &[(&str, Precision)] = &[
     ("bfloat16", Precision::Bfloat16),
 ];
 
+const REWRITES: &[(&str, Rewrite)] = &[
+    ("space_to_batch", Rewrite::SpaceToBatch),
+    ("share", Rewrite::Share),
+    ("fold", Rewrite::Fold),
+    ("group", Rewrite::Group),
+];
+
 impl Method {
     /// The method of a name; an unknown one is refused with the nearest known.
     pub fn parse(name: &str) -> Result<Method> {
@@ -406,12 +435,20 @@ impl Method {
 /// One of several names.
 fn choice<T: Copy>(field: &Field, choices: &[(&str, T)]) -> Result<T> {
     let known: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-    let given = field.text(&format!("one of {}", known.join(", ")))?;
-    choices
-        .iter()
-        .find(|(name, _)| *name == given)
-        .map(|(_, choice)| *choice)
-        .ok_or_else(|| Error::new(field.kind, unknown(&format!("`{}`", field.name), given, &known)))
+    named(field, field.text(&format!("one of {}", known.join(", ")))?, choices)
+}
+
+fn named<T: Copy>(field: &Field, given: &str, choices: &[(&str, T)]) -> Result<T> {
+    let known: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    let found = choices.iter().find(|(name, _)| *name == given).map(|(_, choice)| *choice);
+    found.ok_or_else(|| Error::new(field.kind, unknown(&format!("`{}`", field.name), given, &known)))
+}
+
+/// Passes in the order in which they are applied, each once.
+fn rewrites(field: &Field) -> Result<Vec<Rewrite>> {
+    let names = field.texts("a list of names of passes")?;
+    let given = names.into_iter().map(|name| named(field, name, REWRITES)).collect::<Result<Vec<_>>>()?;
+    Ok(Rewrite::ALL.iter().copied().filter(|rewrite| given.contains(rewrite)).collect())
 }
 
 fn operations(field: &Field) -> Result<Vec<Operation>> {

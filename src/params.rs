@@ -66,6 +66,11 @@ impl Table {
         &self.entries
     }
 
+    /// The place of a name in the table.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.name == name)
+    }
+
     /// Length of the flat vector.
     pub fn total(&self) -> i64 {
         self.lengths.iter().sum()

@@ -1,7 +1,7 @@
 //! The configuration: published defaults, ranges and their messages, JSON both ways, and what makes two runs differ.
 
 use proptest::prelude::*;
-use pydarts::config::{Augment, Method, Precision, Record, SearchConfig};
+use pydarts::config::{Augment, Method, Precision, Record, Rewrite, SearchConfig};
 use pydarts::error::ErrorKind;
 use pydarts::space::{Operation, Space};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size";
+    progress mean std cutout checkpoint_every eval_batch_size passes";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
@@ -31,7 +31,7 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "arch_weight_decay": 1e-3, "arch_start_epoch": 0, "train_portion": 0.5, "augment": "none", "seed": 0,
             "device": "auto", "precision": "auto", "record": "epoch", "checkpoint_dir": null, "resume": false,
             "progress": true, "mean": null, "std": null, "cutout": 0, "checkpoint_every": null,
-            "eval_batch_size": null
+            "eval_batch_size": null, "passes": null
         })
     );
     assert_eq!(SearchConfig::from_json("{}").unwrap(), SearchConfig::default());
@@ -53,7 +53,8 @@ fn every_option_is_read() {
         "channels": 8, "layers": 5, "num_classes": 10, "in_channels": 1, "image_size": [28, 30], "epochs": 2,
         "hypergradient": "unrolled_exact", "arch_betas": [0, 0.9], "augment": "cifar", "seed": u64::MAX,
         "device": "cuda:3", "precision": "bfloat16", "record": 10, "checkpoint_dir": "run", "resume": true,
-        "progress": false, "mean": [0.5], "std": [0.25], "cutout": 16, "checkpoint_every": 100, "eval_batch_size": 7
+        "progress": false, "mean": [0.5], "std": [0.25], "cutout": 16, "checkpoint_every": 100, "eval_batch_size": 7,
+        "passes": ["fold", "share"]
     }));
     assert_eq!((config.channels, config.layers, config.epochs), (8, 5, 2));
     assert_eq!((config.num_classes, config.in_channels, config.image_size), (Some(10), Some(1), Some((28, 30))));
@@ -62,6 +63,7 @@ fn every_option_is_read() {
     assert_eq!((config.arch_betas, config.seed, config.device.as_str()), ((0.0, 0.9), u64::MAX, "cuda:3"));
     assert_eq!((config.mean, config.std, config.cutout), (Some(vec![0.5]), Some(vec![0.25]), 16));
     assert_eq!((config.checkpoint_every, config.eval_batch_size), (Some(100), Some(7)));
+    assert_eq!(config.passes, Some(vec![Rewrite::Share, Rewrite::Fold]), "in the order in which they are applied");
     assert!(config.resume && !config.progress);
     assert_eq!(read(json!({"image_size": 32})).image_size, Some((32, 32)));
 }
@@ -117,6 +119,8 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
         (r#"{"mean": [0, 0], "std": [1, 1], "in_channels": 3}"#, "hold 2 numbers and `in_channels` is 3"),
         (r#"{"cutout": -1}"#, "`cutout` is -1"),
         (r#"{"eval_batch_size": 0}"#, "`eval_batch_size` is 0"),
+        (r#"{"passes": "share"}"#, "`passes` is \"share\"; it must be a list of names of passes"),
+        (r#"{"passes": ["shared"]}"#, "unknown `passes` `shared`; did you mean `share`? known: space_to_batch, share"),
         (r#"{"space": "dart"}"#, "unknown space `dart`; did you mean `darts`?"),
         (r#"{"nodes": 0}"#, "`nodes` is 0; it must be a whole number of at least 1"),
         (r#"{"operations": "all"}"#, "`operations` is \"all\"; it must be a list of operation names"),

@@ -1,8 +1,10 @@
-//! The pass `share`: what several edges compute alike is computed once, and nothing else changes.
+//! The passes as rewrites of plans: each does what it says, and nothing else changes. That they compute the same is
+//! tested in `equivalence.rs`.
 
 use proptest::prelude::*;
-use pydarts::plan::passes::{self, Share};
-use pydarts::plan::{Geometry, Op, Plan};
+use pydarts::config::Rewrite;
+use pydarts::plan::passes::{self, Fold, Share, SpaceToBatch};
+use pydarts::plan::{Geometry, Op, Plan, Scale};
 use pydarts::space::{Operation, Space};
 
 fn plan(space: &Space, layers: usize, size: usize) -> Plan {
@@ -35,14 +37,110 @@ fn sharing_twice_changes_nothing_more() {
     assert_eq!(once.instructions, twice.instructions);
 }
 
+#[test]
+fn no_convolution_stays_dilated_where_images_can_be_split() {
+    let space = Space::preset("darts").unwrap();
+    let lowered = plan(&space, 3, 8);
+    let split = passes::run(lowered.clone(), &[&SpaceToBatch]).unwrap();
+    let dilated = |p: &Plan| count(p, |op| matches!(op, Op::Conv { dilation: 2.., .. }));
+    assert_eq!((dilated(&lowered), dilated(&split)), (3 * 14 * 2, 0));
+    // Strided edges, eight in each of the two reduction cells, read one phase; 26 edges read all of them.
+    assert_eq!(count(&split, |op| matches!(op, Op::Subsample { .. })), 2 * 8 * 2);
+    assert_eq!(count(&split, |op| matches!(op, Op::SpaceToBatch { .. })), 2 * 26);
+    // What a node receives in phases is put together once; a node of the cells' last images can be split no more.
+    assert_eq!(split.cost().multiply_adds, lowered.cost().multiply_adds);
+    assert_eq!(split.cost().weights, lowered.cost().weights);
+}
+
+#[test]
+fn a_node_puts_its_phases_together_once() {
+    let space = Space::preset("darts").unwrap();
+    let split = passes::run(plan(&space, 1, 8), &[&SpaceToBatch]).unwrap();
+    assert_eq!(count(&split, |op| matches!(op, Op::BatchToSpace { .. })), 3, "one node reads strided edges only");
+}
+
+#[test]
+fn images_of_odd_size_keep_their_dilated_convolutions() {
+    let space = Space::from_json(r#"{"operations": ["dil_conv_3x3"], "reductions": []}"#).unwrap();
+    let lowered = plan(&space, 1, 9);
+    let split = passes::run(lowered.clone(), &[&SpaceToBatch]).unwrap();
+    assert_eq!(split.instructions, lowered.instructions);
+}
+
+#[test]
+fn edges_that_leave_one_node_are_convolved_together() {
+    let space = Space::preset("darts").unwrap();
+    let lowered = plan(&space, 3, 8);
+    let passes: Vec<_> = Rewrite::ALL.iter().map(|rewrite| passes::of(*rewrite)).collect();
+    let grouped = passes::run(lowered.clone(), &passes).unwrap();
+    // In a cell 14 edges of twelve convolutions leave five nodes; the strided skips stay apart.
+    let separable = |p: &Plan| {
+        let is = |scope: &str| scope.contains("sep_conv") || scope.contains("dil_conv");
+        p.instructions.iter().filter(|it| matches!(it.op, Op::Conv { .. }) && is(&it.scope)).count()
+    };
+    assert_eq!((separable(&lowered), separable(&grouped)), (3 * 14 * 12, 3 * 5 * 12));
+    let of = |name: &str| grouped.weights.iter().position(|weight| weight.name == name).unwrap();
+    let first = of("cells.0.edges.0_2.sep_conv_3x3.dw1.weight");
+    for (offset, edge) in ["0_3", "0_4", "0_5"].iter().enumerate() {
+        assert_eq!(of(&format!("cells.0.edges.{edge}.sep_conv_3x3.dw1.weight")), first + 1 + offset);
+    }
+}
+
+#[test]
+fn after_folding_only_what_is_shared_or_not_normalised_is_mixed() {
+    let space = Space::preset("darts").unwrap();
+    let lowered = plan(&space, 1, 8);
+    let folded = passes::run(lowered.clone(), &[&Fold]).unwrap();
+    let scaled = |p: &Plan| count(p, |op| matches!(op, Op::BatchNorm { scale: Scale::Mixing { .. }, .. }));
+    // On each of 14 edges two poolings and four convolutions end in a batch norm, on eight the strided skip too.
+    assert_eq!((scaled(&lowered), scaled(&folded)), (0, 14 * 6 + 8));
+    let mixed = |p: &Plan| -> usize {
+        let terms = p.instructions.iter().map(|it| if let Op::Mix { terms, .. } = &it.op { terms.len() } else { 0 });
+        terms.sum()
+    };
+    assert_eq!((mixed(&lowered), mixed(&folded)), (14 * 7, 6));
+    let kept = |p: &Plan| p.cost().activation_elements_arch_loss;
+    assert!(kept(&folded) < kept(&lowered));
+    let shared = passes::run(lowered, &[&Share, &Fold]).unwrap();
+    // The poolings of the first four nodes are read by several mixtures, those of the last by one.
+    assert_eq!(mixed(&shared), 6 + 2 * 13);
+}
+
 /// Every running statistic is moved by exactly one batch norm.
 fn moved(plan: &Plan) -> Vec<usize> {
     let mut all = Vec::new();
     for instruction in &plan.instructions {
-        if let Op::BatchNorm { statistic, aliases, .. } = &instruction.op {
-            all.push(statistic.0);
+        if let Op::BatchNorm { statistic, members, aliases, .. } = &instruction.op {
+            all.extend(statistic.0..statistic.0 + members);
             all.extend(aliases.iter().map(|a| a.0));
         }
+    }
+    all.sort_unstable();
+    all
+}
+
+/// The names of the weights in use by a convolution, each once.
+fn kernels(plan: &Plan) -> Vec<&str> {
+    let mut all = Vec::new();
+    for instruction in &plan.instructions {
+        if let Op::Conv { weight, members, .. } = &instruction.op {
+            all.extend(plan.weights[weight.0..weight.0 + members].iter().map(|weight| weight.name.as_str()));
+        }
+    }
+    all.sort_unstable();
+    all
+}
+
+/// Table, row and column of every mixing weight in use, by cell.
+fn terms(plan: &Plan) -> Vec<(String, usize, usize, usize)> {
+    let mut all = Vec::new();
+    for instruction in &plan.instructions {
+        let cell: Vec<&str> = instruction.scope.splitn(3, '.').take(2).collect();
+        let (Op::Mix { alpha, terms } | Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. }) = &instruction.op
+        else {
+            continue;
+        };
+        all.extend(terms.iter().map(|(row, column)| (cell.join("."), alpha.0, *row, *column)));
     }
     all.sort_unstable();
     all
@@ -55,22 +153,31 @@ proptest! {
     fn no_weight_no_statistic_and_no_mixture_is_lost(
         nodes in 1usize..5, layers in 1usize..5, size in 6usize..12, chosen in prop::sample::subsequence(
             Operation::ALL.iter().copied().filter(|o| o.is_convolutional()).collect::<Vec<_>>(), 2..=12),
+        which in prop::sample::subsequence(Rewrite::ALL.to_vec(), 0..=Rewrite::ALL.len()),
     ) {
         prop_assume!(chosen.iter().any(|o| *o != Operation::None));
         let names: Vec<String> = chosen.iter().map(|o| format!("\"{}\"", o.name())).collect();
         let text = format!("{{\"nodes\": {nodes}, \"operations\": [{}]}}", names.join(","));
         let space = Space::from_json(&text).unwrap();
         let lowered = plan(&space, layers, size);
-        let shared = passes::run(lowered.clone(), &[&Share]).unwrap();
-        prop_assert!(shared.check().is_ok());
-        prop_assert_eq!(moved(&shared), moved(&lowered));
-        prop_assert_eq!(&shared.weights, &lowered.weights);
-        for weighted in [|op: &Op| matches!(op, Op::Conv { .. }), |op: &Op| matches!(op, Op::Mix { .. })] {
-            prop_assert_eq!(count(&shared, weighted), count(&lowered, weighted));
-        }
+        let passes: Vec<_> = which.iter().map(|rewrite| passes::of(*rewrite)).collect();
+        let rewritten = passes::run(lowered.clone(), &passes).unwrap();
+        prop_assert!(rewritten.check().is_ok());
+        prop_assert_eq!(moved(&rewritten), moved(&lowered));
+        let names = |p: &Plan| {
+            let mut names: Vec<String> = p.weights.iter().map(|w| format!("{} {:?}", w.name, w.shape)).collect();
+            names.sort_unstable();
+            names
+        };
+        prop_assert_eq!(names(&rewritten), names(&lowered));
+        prop_assert_eq!(kernels(&rewritten), kernels(&lowered));
+        prop_assert_eq!(rewritten.cost().multiply_adds, lowered.cost().multiply_adds);
+        // No term is lost, whether it is mixed or scales a batch norm: a pooling that is shared scales none.
+        prop_assert_eq!(terms(&rewritten), terms(&lowered));
+        let once = which.contains(&Rewrite::Share);
         let alike = |op: &Op| matches!(op, Op::Relu | Op::Shift | Op::MaxPool { .. } | Op::AvgPool { .. });
-        for (index, one) in shared.instructions.iter().enumerate() {
-            for other in &shared.instructions[index + 1..] {
+        for (index, one) in rewritten.instructions.iter().enumerate().filter(|_| once) {
+            for other in &rewritten.instructions[index + 1..] {
                 prop_assert!(!(alike(&one.op) && one.op == other.op && one.inputs == other.inputs));
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use proptest::prelude::*;
 use pydarts::error::{ErrorKind, Result};
 use pydarts::plan::passes::{Pass, run};
-use pydarts::plan::{AlphaId, Geometry, Init, Op, Plan, Shape, StatisticId, ValueId, WeightId};
+use pydarts::plan::{AlphaId, Geometry, Init, Op, Plan, Scale, Shape, StatisticId, ValueId, WeightId};
 use pydarts::space::{CellKind, Operation, Space};
 
 fn darts() -> Space {
@@ -138,12 +138,12 @@ fn each_operation_has_the_weights_statistics_and_windows_of_the_paper() {
         let mut lines = Vec::new();
         for instruction in plan.instructions.iter().filter(|instruction| instruction.scope == scope) {
             lines.push(match &instruction.op {
-                Op::Conv { weight, stride, padding, dilation, groups } => {
+                Op::Conv { weight, stride, padding, dilation, groups, .. } => {
                     let weight = &plan.weights[weight.0];
                     let name = weight.name.strip_prefix(&format!("{scope}.")).unwrap();
                     format!("{name} {:?} s{stride:?} p{padding:?} d{dilation} g{groups}", weight.shape)
                 }
-                Op::BatchNorm { statistic, affine: None, .. } => {
+                Op::BatchNorm { statistic, scale: Scale::One, .. } => {
                     plan.statistics[statistic.0].name.strip_prefix(&format!("{scope}.")).unwrap().to_string()
                 }
                 other => format!("{other:?}"),
@@ -350,8 +350,8 @@ fn check_finds_what_is_broken() {
     sound.check().unwrap();
     let find = |test: &dyn Fn(&Op) -> bool| sound.instructions.iter().position(|it| test(&it.op)).unwrap();
     let conv = find(&|op| matches!(op, Op::Conv { .. }));
-    let norm = find(&|op| matches!(op, Op::BatchNorm { affine: None, .. }));
-    let affine = find(&|op| matches!(op, Op::BatchNorm { affine: Some(_), .. }));
+    let norm = find(&|op| matches!(op, Op::BatchNorm { scale: Scale::One, .. }));
+    let affine = find(&|op| matches!(op, Op::BatchNorm { scale: Scale::Affine { .. }, .. }));
     let mix = find(&|op| matches!(op, Op::Mix { .. }));
     let concat = find(&|op| matches!(op, Op::Concat));
     let linear = find(&|op| matches!(op, Op::Linear { .. }));
@@ -373,15 +373,15 @@ fn check_finds_what_is_broken() {
             "an unknown statistic",
             Box::new(move |plan| {
                 plan.instructions[norm].op =
-                    Op::BatchNorm { statistic: StatisticId(999), aliases: vec![], affine: None };
+                    Op::BatchNorm { statistic: StatisticId(999), members: 1, aliases: vec![], scale: Scale::One };
             }),
         ),
         (
             "an affine norm with another weight",
             Box::new(move |plan| {
-                let affine_weights = Some((WeightId(0), WeightId(0)));
+                let scale = Scale::Affine { weight: WeightId(0), bias: WeightId(0) };
                 plan.instructions[affine].op =
-                    Op::BatchNorm { statistic: StatisticId(0), aliases: vec![], affine: affine_weights };
+                    Op::BatchNorm { statistic: StatisticId(0), members: 1, aliases: vec![], scale };
             }),
         ),
         ("a table with too few rows", Box::new(|plan| plan.alphas.iter_mut().for_each(|alpha| alpha.edges = 1))),
@@ -517,7 +517,7 @@ proptest! {
         for instruction in &plan.instructions {
             match &instruction.op {
                 Op::Conv { weight, .. } => used.push(*weight),
-                Op::BatchNorm { affine: Some((weight, bias)), .. } | Op::Linear { weight, bias } => used.extend([*weight, *bias]),
+                Op::BatchNorm { scale: Scale::Affine { weight, bias }, .. } | Op::Linear { weight, bias } => used.extend([*weight, *bias]),
                 _ => {}
             }
         }

@@ -62,6 +62,7 @@ class ConfigFields(TypedDict, total=False):
     cutout: int
     checkpoint_every: int | None
     eval_batch_size: int | None
+    passes: Sequence[str] | None
 
 
 class SearchConfig(Record):
@@ -112,6 +113,8 @@ class SearchConfig(Record):
     cutout              0              side in pixels of the square set to zero; 0: none; arrays only (A.1.1)
     checkpoint_every    None           steps between further checkpoints within an epoch (ours)
     eval_batch_size     None           images a batch of the evaluation; None: 4 × `batch_size` (ours)
+    passes              None           rewrites of the plan that the search runs: some of "space_to_batch",
+                                       "share", "fold", "group"; None: those that suit the device (ours)
     ==================  =============  ==================================================================
 
     Raises:
@@ -162,6 +165,7 @@ class SearchConfig(Record):
     cutout: int
     checkpoint_every: int | None
     eval_batch_size: int | None
+    passes: tuple[str, ...] | None
 
     def __init__(self, **fields: Unpack[ConfigFields]) -> None:
         self._fill(fields)

@@ -1,8 +1,13 @@
 //! Networks: functions (w, α, batch) ↦ loss. Everything above this storey sees only the trait.
 
+mod kernels;
+mod layout;
 mod mixed;
+mod run;
+mod schedule;
 mod statistics;
 mod supernet;
+mod tangent;
 
 use tch::{Device, Kind, Tensor};
 
@@ -44,6 +49,13 @@ pub trait Network {
     fn statistics(&self) -> Option<&Statistics>;
     /// The loss of a batch, differentiable in `w` and `alpha` where they ask for gradients.
     fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss>;
+    /// ∇_w L(w, α)·direction, with batch statistics, differentiable in `alpha`.
+    fn slope(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let w = w.f_detach()?.f_set_requires_grad(true)?;
+        let loss = self.loss(&w, alpha, batch, Mode::Search)?.value;
+        let gradient = Tensor::f_run_backward(&[&loss], &[&w], true, true)?;
+        Ok(gradient[0].f_dot(direction)?)
+    }
     /// While on, every product is computed in float32 or better, whatever the precision of the rest: the
     /// finite difference multiplies rounding by 1/ε.
     fn set_exact(&self, on: bool) -> Result<()>;

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params::{Table, copy};
 
 /// Momentum and epsilon of every batch norm; the variance kept is the unbiased one.
@@ -15,6 +15,8 @@ pub struct Statistics {
     table: Table,
     kind: Kind,
     device: Device,
+    mean: Tensor,
+    variance: Tensor,
     views: Vec<(Tensor, Tensor)>,
 }
 
@@ -24,11 +26,23 @@ impl Statistics {
         let mean = Tensor::f_zeros([table.total()], (kind, device))?;
         let variance = Tensor::f_ones([table.total()], (kind, device))?;
         let views = table.views(&mean)?.into_iter().zip(table.views(&variance)?).collect();
-        Ok(Statistics { table, kind, device, views })
+        Ok(Statistics { table, kind, device, mean, variance, views })
     }
 
-    /// (running mean, running variance) of the batch norm at `index` in the plan.
-    pub fn of(&self, index: usize) -> (&Tensor, &Tensor) {
+    /// Running mean and variance of batch norms that lie one after the other, as one view each.
+    pub fn run<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(Tensor, Tensor)> {
+        let places = names.map(|name| self.table.index(name).map(|index| &self.table.entries()[index]));
+        let entries = places.collect::<Option<Vec<_>>>().filter(|entries| !entries.is_empty());
+        let entries = entries.ok_or_else(|| Error::engine("a running statistic has no place"))?;
+        if entries.windows(2).any(|pair| pair[0].offset + pair[0].length != pair[1].offset) {
+            return Err(Error::engine(format!("the group of {} is scattered", entries[0].name)));
+        }
+        let (offset, length) = (entries[0].offset, entries.iter().map(|entry| entry.length).sum());
+        Ok((self.mean.f_narrow(0, offset, length)?, self.variance.f_narrow(0, offset, length)?))
+    }
+
+    /// (running mean, running variance) of the batch norm at `index` in the plan that the search runs.
+    fn of(&self, index: usize) -> (&Tensor, &Tensor) {
         let (mean, variance) = &self.views[index];
         (mean, variance)
     }

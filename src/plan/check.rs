@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Op, Plan, Shape, ValueId, WeightId};
+use super::{AlphaId, Op, Plan, Scale, Shape, ValueId, WeightId};
 use crate::error::{Error, Result};
 use crate::space::Operation;
 
@@ -25,10 +25,7 @@ impl Plan {
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(broken)?;
             self.check_tables(&instruction.op, &inputs).map_err(broken)?;
-            let shape = match &instruction.op {
-                Op::Zeros if inputs.is_empty() => instruction.shape.clone(),
-                op => op.output_shape(&inputs, &self.weights).map_err(broken)?,
-            };
+            let shape = instruction.op.output_shape(&inputs, &self.weights).map_err(broken)?;
             if shape != instruction.shape {
                 return Err(broken(format!(
                     "shape {:?} is written where {:?} comes out",
@@ -39,6 +36,7 @@ impl Plan {
                 return Err(broken(format!("value {} is defined twice", instruction.output.0)));
             }
         }
+        self.check_accumulations().map_err(broken)?;
         match shapes.get(&self.output) {
             Some(shape) if shape.0 == [self.geometry.num_classes] => Ok(()),
             Some(shape) => Err(broken(format!("the output has shape {:?}", shape.0))),
@@ -48,41 +46,81 @@ impl Plan {
 
     /// Whether the rows of the tables an operation names exist and fit its inputs.
     fn check_tables(&self, op: &Op, inputs: &[&Shape]) -> Result<(), String> {
-        let channels = inputs.first().and_then(|shape| shape.0.first()).copied();
+        let channels = inputs.first().map(|shape| shape.channels());
         match op {
-            Op::BatchNorm { statistic, aliases, affine } => {
-                for statistic in aliases.iter().chain([statistic]) {
-                    let statistic = self.statistics.get(statistic.0).ok_or("a statistic that does not exist")?;
-                    if Some(statistic.channels) != channels {
+            Op::BatchNorm { statistic, members, aliases, scale } => {
+                if *members != 1 && !aliases.is_empty() {
+                    return Err("a group of batch norms stands for others".to_string());
+                }
+                let those = (statistic.0..statistic.0 + members).chain(aliases.iter().map(|alias| alias.0));
+                for statistic in those {
+                    let statistic = self.statistics.get(statistic).ok_or("a statistic that does not exist")?;
+                    if Some(statistic.channels * members) != channels {
                         return Err(format!(
                             "`{}` has {} channels, its input {channels:?}",
                             statistic.name, statistic.channels
                         ));
                     }
                 }
-                let vectors = affine.iter().flat_map(|(weight, bias)| [weight, bias]);
-                vectors.into_iter().try_for_each(|weight| self.check_vector(*weight, channels.unwrap_or(0)))
+                let channels = channels.unwrap_or(0);
+                match scale {
+                    Scale::One => Ok(()),
+                    Scale::Affine { weight, bias } => {
+                        [weight, bias].into_iter().try_for_each(|weight| self.check_vector(*weight, channels))
+                    }
+                    Scale::Mixing { terms, .. } if terms.is_empty() || !channels.is_multiple_of(terms.len()) => {
+                        Err(format!("{channels} channels cannot be divided among {} terms", terms.len()))
+                    }
+                    Scale::Mixing { alpha, terms } => self.check_terms(*alpha, terms),
+                }
+            }
+            Op::Conv { weight, members, .. } => {
+                let shapes = (weight.0..weight.0 + members).map(|id| self.weights.get(id).map(|weight| &weight.shape));
+                let first = self.weights.get(weight.0).map(|weight| &weight.shape);
+                if *members == 0 || shapes.into_iter().any(|shape| shape.is_none() || shape != first) {
+                    return Err(format!("{members} weights that do not make one kernel"));
+                }
+                Ok(())
             }
             Op::Linear { weight, bias } => {
                 let weight = self.weights.get(weight.0).ok_or("a weight that does not exist")?;
                 self.check_vector(*bias, weight.shape.first().copied().unwrap_or(0))
             }
-            Op::Mix { alpha, terms } => {
-                let alpha = self.alphas.get(alpha.0).ok_or("an α table that does not exist")?;
-                if let Some((row, column)) =
-                    terms.iter().find(|(row, column)| *row >= alpha.edges || *column >= alpha.operations)
-                {
-                    return Err(format!("`{}` has no row {row}, column {column}", alpha.name));
-                }
-                let is_none =
-                    |(_, column): &&(usize, usize)| self.space.operations.get(*column) == Some(&Operation::None);
-                match terms.iter().find(is_none) {
-                    Some(_) => Err("`none` is mixed".to_string()),
-                    None => Ok(()),
-                }
-            }
+            Op::Mix { alpha, terms } => self.check_terms(*alpha, terms),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the cells of the table exist and none of them is that of `none`.
+    fn check_terms(&self, alpha: AlphaId, terms: &[(usize, usize)]) -> Result<(), String> {
+        let alpha = self.alphas.get(alpha.0).ok_or("an α table that does not exist")?;
+        if let Some((row, column)) =
+            terms.iter().find(|(row, column)| *row >= alpha.edges || *column >= alpha.operations)
+        {
+            return Err(format!("`{}` has no row {row}, column {column}", alpha.name));
+        }
+        let is_none = |(_, column): &&(usize, usize)| self.space.operations.get(*column) == Some(&Operation::None);
+        match terms.iter().find(is_none) {
+            Some(_) => Err("`none` is mixed".to_string()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what an accumulation writes over is a value of its own that nobody reads afterwards.
+    fn check_accumulations(&self) -> Result<(), String> {
+        let producers: HashMap<ValueId, &Op> = self.instructions.iter().map(|it| (it.output, &it.op)).collect();
+        for (index, instruction) in self.instructions.iter().enumerate() {
+            let (Op::Accumulate, [into, value]) = (&instruction.op, &instruction.inputs[..]) else { continue };
+            let later = self.instructions[index + 1..].iter().flat_map(|later| &later.inputs);
+            if into == value || *into == self.output || later.into_iter().any(|read| read == into) {
+                return Err(format!("value {} is written over and read again", into.0));
+            }
+            match producers.get(into) {
+                Some(Op::BatchNorm { .. } | Op::Mix { .. } | Op::Add | Op::Accumulate | Op::BatchToSpace { .. }) => {}
+                _ => return Err(format!("value {} is written over, which another may hold", into.0)),
+            }
+        }
+        Ok(())
     }
 
     fn check_vector(&self, weight: WeightId, length: usize) -> Result<(), String> {

@@ -73,7 +73,7 @@ impl Plan {
     /// Elements per image that autograd keeps, α's gradient asked for or not.
     fn kept(&self, of_alpha: bool) -> u64 {
         let mut shapes: HashMap<ValueId, &Shape> = HashMap::from([(self.input, &self.input_shape)]);
-        // A shifted image of even size is a view: keeping it keeps the image it looks at.
+        // A slice, or a shifted image of even size, is a view: keeping it keeps the image it looks at.
         let mut views: HashMap<ValueId, ValueId> = HashMap::new();
         let mut kept: HashSet<ValueId> = HashSet::new();
         for instruction in &self.instructions {
@@ -92,7 +92,20 @@ impl Plan {
                     views.extend(even.map(|input| (instruction.output, *views.get(&input).unwrap_or(&input))));
                     &[]
                 }
-                Op::Mix { .. } | Op::Concat | Op::Zeros | Op::GlobalAvgPool => &[],
+                Op::Slice { .. } => {
+                    let whole = instruction.inputs.first().copied();
+                    views.extend(whole.map(|whole| (instruction.output, *views.get(&whole).unwrap_or(&whole))));
+                    &[]
+                }
+                Op::Mix { .. }
+                | Op::Concat
+                | Op::GlobalAvgPool
+                | Op::Subsample { .. }
+                | Op::SpaceToBatch { .. }
+                | Op::BatchToSpace { .. }
+                | Op::Repeat { .. }
+                | Op::Add
+                | Op::Accumulate => &[],
             };
             kept.extend(saved.iter().map(|value| views.get(value).unwrap_or(value)));
             shapes.insert(instruction.output, &instruction.shape);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::cost::grouped;
-use super::{Instruction, Op, Plan, Shape, ValueId, WeightId};
+use super::{AlphaId, Instruction, Op, Plan, Scale, Shape, ValueId, WeightId};
 use crate::space::Operation;
 
 /// A mixture with more inputs than this has them abridged.
@@ -233,9 +233,10 @@ impl Plan {
             )
         };
         match op {
-            Op::Conv { weight, stride, padding, dilation, groups } => {
+            Op::Conv { weight, members, stride, padding, dilation, groups } => {
                 let shape = self.weights.get(weight.0).map_or(&[][..], |weight| &weight.shape);
                 let [out, depth, tall, wide] = *shape else { return "convolution".to_string() };
+                let out = out * members;
                 let channels = match *groups {
                     1 => format!(" {depth}->{out}"),
                     _ if *groups == out && depth == 1 => " depthwise".to_string(),
@@ -248,20 +249,24 @@ impl Plan {
                     both(" padding", *padding, 0)
                 )
             }
-            Op::BatchNorm { affine: None, .. } => "norm".to_string(),
-            Op::BatchNorm { affine: Some(_), .. } => "affine norm".to_string(),
+            Op::BatchNorm { scale: Scale::One, .. } => "norm".to_string(),
+            Op::BatchNorm { scale: Scale::Affine { .. }, .. } => "affine norm".to_string(),
+            Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. } => {
+                format!("norm scaled by {}", self.mixing(*alpha, terms))
+            }
             Op::Relu => "relu".to_string(),
             Op::MaxPool { kernel, stride, padding } => pool("max", *kernel, *stride, *padding),
             Op::AvgPool { kernel, stride, padding } => pool("mean", *kernel, *stride, *padding),
             Op::Shift => "shift by one row and column".to_string(),
             Op::Concat => "concat".to_string(),
-            Op::Mix { alpha, terms } => {
-                let table = self.alphas.get(alpha.0).map_or("?", |alpha| alpha.name.as_str());
-                let rows: Vec<usize> = terms.iter().map(|(row, _)| *row).collect();
-                let columns: Vec<usize> = terms.iter().map(|(_, column)| *column).collect();
-                format!("mix by softmax({table}), rows {}, columns {}", runs(&rows), runs(&columns))
-            }
-            Op::Zeros => "zeros".to_string(),
+            Op::Mix { alpha, terms } => format!("mix by {}", self.mixing(*alpha, terms)),
+            Op::Subsample { factor } => format!("one row and column in {factor}"),
+            Op::SpaceToBatch { factor } => format!("space to batch by {factor}"),
+            Op::BatchToSpace { factor } => format!("batch to space by {factor}"),
+            Op::Repeat { times } => format!("repeat {times} times"),
+            Op::Slice { index, of } => format!("block {index} of {of}"),
+            Op::Add => "add".to_string(),
+            Op::Accumulate => "add in place".to_string(),
             Op::GlobalAvgPool => "mean over height and width".to_string(),
             Op::Linear { weight, .. } => match self.weights.get(weight.0).map_or(&[][..], |weight| &weight.shape) {
                 [out, features] => format!("linear {features}->{out}"),
@@ -270,11 +275,24 @@ impl Plan {
         }
     }
 
+    /// Cells of a table, as "softmax(normal), rows 0-1, columns 3-7".
+    fn mixing(&self, alpha: AlphaId, terms: &[(usize, usize)]) -> String {
+        let table = self.alphas.get(alpha.0).map_or("?", |alpha| alpha.name.as_str());
+        let rows: Vec<usize> = terms.iter().map(|(row, _)| *row).collect();
+        let columns: Vec<usize> = terms.iter().map(|(_, column)| *column).collect();
+        match terms {
+            [(row, column)] => format!("softmax({table})[{row}, {column}]"),
+            _ => format!("softmax({table}), rows {}, columns {}", runs(&rows), runs(&columns)),
+        }
+    }
+
     /// The table of the α a cell mixes with.
     fn table_of(&self, parts: &[Part]) -> Option<&str> {
         let mut instructions = parts.iter().flat_map(|part| &part.instructions);
         instructions.find_map(|instruction| match &instruction.op {
-            Op::Mix { alpha, .. } => self.alphas.get(alpha.0).map(|alpha| alpha.name.as_str()),
+            Op::Mix { alpha, .. } | Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. } => {
+                self.alphas.get(alpha.0).map(|alpha| alpha.name.as_str())
+            }
             _ => None,
         })
     }
@@ -286,8 +304,8 @@ impl Plan {
     fn weights_of_chain(&self, chain: &[&Instruction]) -> u64 {
         let elements = |weight: &WeightId| self.weights.get(weight.0).map_or(0, |weight| weight.elements() as u64);
         let of = |instruction: &&Instruction| match &instruction.op {
-            Op::Conv { weight, .. } => elements(weight),
-            Op::BatchNorm { affine: Some((weight, bias)), .. } | Op::Linear { weight, bias } => {
+            Op::Conv { weight, members, .. } => *members as u64 * elements(weight),
+            Op::BatchNorm { scale: Scale::Affine { weight, bias }, .. } | Op::Linear { weight, bias } => {
                 elements(weight) + elements(bias)
             }
             _ => 0,

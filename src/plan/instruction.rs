@@ -16,11 +16,20 @@ pub struct StatisticId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlphaId(pub usize);
 
-/// A shape per example, the batch dimension left out: `[channels, height, width]` or `[features]`.
+/// A shape per example, the batch dimension left out: `[channels, height, width]`, `[features]`, or, for images
+/// split into phases (see [`Op::SpaceToBatch`]), `[phases, channels, height, width]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape(pub Vec<usize>);
 
 impl Shape {
+    /// Channels, or features.
+    pub fn channels(&self) -> usize {
+        match self.0[..] {
+            [channels] | [channels, _, _] | [_, channels, _, _] => channels,
+            _ => 0,
+        }
+    }
+
     /// Numbers in a value of this shape.
     pub fn elements(&self) -> u64 {
         self.0.iter().fold(1, |product, extent| product.saturating_mul(*extent as u64))
@@ -74,13 +83,36 @@ pub struct AlphaSpec {
     pub operations: usize,
 }
 
+/// What a batch norm multiplies its channels by, once they are normalised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scale {
+    /// Nothing.
+    One,
+    /// A weight, to which a second one is added.
+    Affine {
+        /// `[channels]`.
+        weight: WeightId,
+        /// `[channels]`.
+        bias: WeightId,
+    },
+    /// softmax(α)[row, column], as a mixture would: the channels are divided equally among the terms.
+    Mixing {
+        /// The table.
+        alpha: AlphaId,
+        /// Row and column of each block of channels.
+        terms: Vec<(usize, usize)>,
+    },
+}
+
 /// What an instruction computes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// A convolution without bias; the weight is `[out, in / groups, height, width]`.
+    /// A convolution without bias; the kernel is `[out, in / groups, height, width]`.
     Conv {
-        /// Its kernel.
+        /// Its kernel, or the first of several that lie one after the other.
         weight: WeightId,
+        /// How many weights make the kernel, one below the other along `out`.
+        members: usize,
         /// Vertical and horizontal step.
         stride: [usize; 2],
         /// Rows above and below, columns left and right, of zeros.
@@ -92,12 +124,14 @@ pub enum Op {
     },
     /// Normalisation of each channel over the batch, with the batch's own or the running statistics.
     BatchNorm {
-        /// The running statistics.
+        /// The running statistics, or the first of several that lie one after the other.
         statistic: StatisticId,
+        /// How many statistics make those of all channels.
+        members: usize,
         /// Running statistics of other batch norms that this one stands for.
         aliases: Vec<StatisticId>,
-        /// Scale and offset, if it has them.
-        affine: Option<(WeightId, WeightId)>,
+        /// What the normalised channels are multiplied by.
+        scale: Scale,
     },
     /// max(x, 0).
     Relu,
@@ -123,15 +157,45 @@ pub enum Op {
     Shift,
     /// The inputs one after the other along the channels.
     Concat,
-    /// Σ_t softmax(α)[row_t, column_t] · input_t: all operations but `none` on all edges into a node.
+    /// Σ_t softmax(α)[row_t, column_t] · input_t. As lowered: all operations but `none` on all edges into a node.
     Mix {
         /// The table.
         alpha: AlphaId,
         /// Row and column of each input.
         terms: Vec<(usize, usize)>,
     },
-    /// Zeros of the instruction's shape.
-    Zeros,
+    /// Every `factor`th row and column.
+    Subsample {
+        /// Step both ways.
+        factor: usize,
+    },
+    /// The image as `factor`² smaller ones, one after the other along the batch: those of the rows and columns of
+    /// equal remainder. Height and width are multiples of `factor`.
+    SpaceToBatch {
+        /// Distance of two rows (columns) of a phase.
+        factor: usize,
+    },
+    /// The inverse of `SpaceToBatch`.
+    BatchToSpace {
+        /// Distance of two rows (columns) of a phase.
+        factor: usize,
+    },
+    /// The input as often as asked, one after the other along the channels.
+    Repeat {
+        /// How often.
+        times: usize,
+    },
+    /// One of several equal blocks of channels.
+    Slice {
+        /// Which.
+        index: usize,
+        /// Out of how many.
+        of: usize,
+    },
+    /// The sum of both inputs.
+    Add,
+    /// The sum of both inputs, written over the first, which nobody reads again.
+    Accumulate,
     /// The mean over height and width.
     GlobalAvgPool,
     /// weight · x + bias; the weight is `[out, in]`.

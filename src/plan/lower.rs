@@ -4,8 +4,8 @@
 //! paper. What can be shared is for the passes to find.
 
 use super::{
-    AlphaId, AlphaSpec, Geometry, Init, Instruction, Op, Plan, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
-    WeightSpec,
+    AlphaId, AlphaSpec, Geometry, Init, Instruction, Op, Plan, Scale, Shape, StatisticId, StatisticSpec, ValueId,
+    WeightId, WeightSpec,
 };
 use crate::config::largest;
 use crate::error::{Error, Result};
@@ -137,7 +137,11 @@ impl<'a> Lowering<'a> {
         let weight = self.weight("stem.bn.weight".to_string(), vec![channels], Init::Constant(1.0));
         let bias = self.weight("stem.bn.bias".to_string(), vec![channels], Init::Constant(0.0));
         let statistic = self.statistic("stem.bn".to_string(), channels);
-        self.push("stem", Op::BatchNorm { statistic, aliases: Vec::new(), affine: Some((weight, bias)) }, vec![value])
+        self.push(
+            "stem",
+            Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale: Scale::Affine { weight, bias } },
+            vec![value],
+        )
     }
 
     fn cell(&mut self, cell: Cell, before: ValueId, last: ValueId) -> Result<ValueId> {
@@ -294,12 +298,12 @@ impl<'a> Lowering<'a> {
         let shape = vec![out, depth, kernel[0], kernel[1]];
         let init = Init::FanIn(depth * kernel[0] * kernel[1]);
         let weight = self.weight(format!("{scope}.{name}.weight"), shape, init);
-        self.push(scope, Op::Conv { weight, stride, padding, dilation, groups }, vec![input])
+        self.push(scope, Op::Conv { weight, members: 1, stride, padding, dilation, groups }, vec![input])
     }
 
     fn norm(&mut self, scope: &str, name: &str, input: ValueId) -> Result<ValueId> {
         let statistic = self.statistic(format!("{scope}.{name}"), self.channels(input));
-        self.push(scope, Op::BatchNorm { statistic, aliases: Vec::new(), affine: None }, vec![input])
+        self.push(scope, Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale: Scale::One }, vec![input])
     }
 
     fn weight(&mut self, name: String, shape: Vec<usize>, init: Init) -> WeightId {
@@ -325,7 +329,7 @@ impl<'a> Lowering<'a> {
 
     /// Channels (or features) of a value.
     fn channels(&self, value: ValueId) -> usize {
-        self.shapes[value.0].0.first().copied().unwrap_or(0)
+        self.shapes[value.0].channels()
     }
 
     /// Height and width of a value.

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 pub use cost::Cost;
 pub use instruction::{
-    AlphaId, AlphaSpec, Init, Instruction, Op, Shape, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
+    AlphaId, AlphaSpec, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
 };
 
 use crate::space::Space;

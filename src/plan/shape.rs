@@ -8,7 +8,7 @@ impl Op {
         match self {
             Op::Concat => concat(inputs),
             Op::Mix { terms, .. } => mix(inputs, terms.len()),
-            Op::Zeros => Err("zeros carry their own shape".to_string()),
+            Op::Add | Op::Accumulate => sum(inputs),
             _ => {
                 let [input] = inputs else {
                     return Err(format!("{} inputs instead of one", inputs.len()));
@@ -20,35 +20,76 @@ impl Op {
 
     fn of_one(&self, input: &Shape, weights: &[WeightSpec]) -> Result<Shape, String> {
         match self {
-            Op::Conv { weight, stride, padding, dilation, groups } => {
-                let [channels, height, width] = image(input)?;
+            Op::Conv { weight, members, stride, padding, dilation, groups } => {
+                let image = Image::of(input)?;
+                let channels = image.channels;
                 let weight = weights.get(weight.0).ok_or("a weight that does not exist")?;
                 let [out, depth, tall, wide] = weight.shape[..] else {
                     return Err(format!("`{}` is not a convolution's weight", weight.name));
                 };
+                let out = out * members;
                 if *groups == 0 || channels % groups != 0 || out % groups != 0 || channels / groups != depth {
                     return Err(format!(
                         "{channels} channels in {groups} groups do not fit `{}` of shape {:?}",
                         weight.name, weight.shape
                     ));
                 }
-                let height = slid(height, tall, stride[0], padding[0], *dilation)?;
-                let width = slid(width, wide, stride[1], padding[1], *dilation)?;
-                Ok(Shape(vec![out, height, width]))
+                let height = slid(image.height, tall, stride[0], padding[0], *dilation)?;
+                let width = slid(image.width, wide, stride[1], padding[1], *dilation)?;
+                Ok(Image { channels: out, height, width, ..image }.shape())
             }
             Op::MaxPool { kernel, stride, padding } | Op::AvgPool { kernel, stride, padding } => {
-                let [channels, height, width] = image(input)?;
-                let height = slid(height, *kernel, *stride, *padding, 1)?;
-                let width = slid(width, *kernel, *stride, *padding, 1)?;
-                Ok(Shape(vec![channels, height, width]))
+                let image = Image::of(input)?;
+                let height = slid(image.height, *kernel, *stride, *padding, 1)?;
+                let width = slid(image.width, *kernel, *stride, *padding, 1)?;
+                Ok(Image { height, width, ..image }.shape())
             }
             Op::Shift => {
-                let [channels, height, width] = image(input)?;
+                let image = Image::of(input)?;
                 // An even extent loses its first row; an odd one gets a row of zeros for it.
                 let shifted = |extent: usize| extent.saturating_sub(1) + extent % 2;
-                Ok(Shape(vec![channels, shifted(height), shifted(width)]))
+                Ok(Image { height: shifted(image.height), width: shifted(image.width), ..image }.shape())
             }
-            Op::GlobalAvgPool => image(input).map(|[channels, ..]| Shape(vec![channels])),
+            Op::Subsample { factor } => {
+                let image = Image::of(input)?;
+                if *factor == 0 {
+                    return Err("a factor of 0".to_string());
+                }
+                let (height, width) = (image.height.div_ceil(*factor), image.width.div_ceil(*factor));
+                Ok(Image { height, width, ..image }.shape())
+            }
+            Op::SpaceToBatch { factor } => {
+                let image = Image::of(input)?;
+                let divides = |extent: usize| *factor > 0 && extent.is_multiple_of(*factor);
+                if image.phases.is_some() || !divides(image.height) || !divides(image.width) {
+                    return Err(format!("{:?} cannot be split into phases of {factor}", input.0));
+                }
+                let (height, width) = (image.height / factor, image.width / factor);
+                Ok(Image { phases: Some(factor * factor), height, width, ..image }.shape())
+            }
+            Op::BatchToSpace { factor } => {
+                let image = Image::of(input)?;
+                if image.phases != Some(factor * factor) {
+                    return Err(format!("{:?} is not split into phases of {factor}", input.0));
+                }
+                let (height, width) = (image.height * factor, image.width * factor);
+                Ok(Image { phases: None, height, width, ..image }.shape())
+            }
+            Op::Repeat { times } => {
+                let image = Image::of(input)?;
+                Ok(Image { channels: image.channels * times, ..image }.shape())
+            }
+            Op::Slice { index, of } => {
+                let image = Image::of(input)?;
+                if index >= of || image.channels % of != 0 {
+                    return Err(format!("{} channels have no block {index} of {of}", image.channels));
+                }
+                Ok(Image { channels: image.channels / of, ..image }.shape())
+            }
+            Op::GlobalAvgPool => match input.0[..] {
+                [channels, _, _] => Ok(Shape(vec![channels])),
+                _ => Err(format!("{:?} is not [channels, height, width]", input.0)),
+            },
             Op::Linear { weight, .. } => {
                 let weight = weights.get(weight.0).ok_or("a weight that does not exist")?;
                 match (&weight.shape[..], &input.0[..]) {
@@ -56,14 +97,35 @@ impl Op {
                     _ => Err(format!("{:?} does not fit `{}` of shape {:?}", input.0, weight.name, weight.shape)),
                 }
             }
-            Op::BatchNorm { .. } | Op::Relu | Op::Concat | Op::Mix { .. } | Op::Zeros => Ok(input.clone()),
+            Op::BatchNorm { .. } | Op::Relu | Op::Concat | Op::Mix { .. } | Op::Add | Op::Accumulate => {
+                Ok(input.clone())
+            }
         }
     }
 }
 
-/// The extents of an image; another shape is refused.
-fn image(shape: &Shape) -> Result<[usize; 3], String> {
-    shape.0[..].try_into().map_err(|_| format!("{:?} is not [channels, height, width]", shape.0))
+/// The extents of an image.
+#[derive(Clone, Copy, PartialEq)]
+struct Image {
+    phases: Option<usize>,
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Image {
+    /// Another shape is refused.
+    fn of(shape: &Shape) -> Result<Image, String> {
+        match shape.0[..] {
+            [channels, height, width] => Ok(Image { phases: None, channels, height, width }),
+            [phases, channels, height, width] => Ok(Image { phases: Some(phases), channels, height, width }),
+            _ => Err(format!("{:?} is not [channels, height, width]", shape.0)),
+        }
+    }
+
+    fn shape(self) -> Shape {
+        Shape(self.phases.into_iter().chain([self.channels, self.height, self.width]).collect())
+    }
 }
 
 /// The places a kernel of extent `kernel` takes in an extent.
@@ -77,14 +139,14 @@ fn slid(extent: usize, kernel: usize, stride: usize, padding: usize, dilation: u
 }
 
 fn concat(inputs: &[&Shape]) -> Result<Shape, String> {
-    let images = inputs.iter().map(|shape| image(shape)).collect::<Result<Vec<_>, _>>()?;
-    let Some([_, height, width]) = images.first().copied() else {
+    let images = inputs.iter().map(|shape| Image::of(shape)).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = images.first().copied() else {
         return Err("nothing to concatenate".to_string());
     };
-    if images.iter().any(|[_, other_height, other_width]| (*other_height, *other_width) != (height, width)) {
+    if images.iter().any(|other| Image { channels: first.channels, ..*other } != first) {
         return Err("images of different sizes cannot be concatenated".to_string());
     }
-    Ok(Shape(vec![images.iter().map(|[channels, ..]| channels).sum(), height, width]))
+    Ok(Image { channels: images.iter().map(|image| image.channels).sum(), ..first }.shape())
 }
 
 fn mix(inputs: &[&Shape], terms: usize) -> Result<Shape, String> {
@@ -98,4 +160,12 @@ fn mix(inputs: &[&Shape], terms: usize) -> Result<Shape, String> {
         return Err("values of different shapes cannot be mixed".to_string());
     }
     Ok((*first).clone())
+}
+
+fn sum(inputs: &[&Shape]) -> Result<Shape, String> {
+    match inputs {
+        [one, other] if one == other => Ok((*one).clone()),
+        [_, _] => Err("values of different shapes cannot be added".to_string()),
+        _ => Err(format!("{} inputs instead of two", inputs.len())),
+    }
 }

@@ -78,13 +78,14 @@ pub fn search<'py>(
         criterion: self::criterion(criterion),
         tf32: numbers.tf32,
         switch: numbers.switch,
+        passes: config.passes.clone(),
     };
     let (outcome, state, alphas) = door::engine(py, || {
-        let initial = State::new(
-            params::initial_weights(&plan, config.seed, kind, device)?,
-            params::initial_alphas(&plan, config.seed, kind, device)?,
-        )?;
         let network = Supernet::new(plan, options)?;
+        let initial = State::new(
+            params::initial_weights(network.plan(), config.seed, kind, device)?,
+            params::initial_alphas(network.plan(), config.seed, kind, device)?,
+        )?;
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
         let outcome = run(&network, &config, initial, sources, &mut observer, &StopFlag::default());

@@ -56,12 +56,14 @@ impl Inner {
             kind,
             device,
         };
+        let passes = config.passes.clone();
+        let options = SupernetOptions { kind, compute, device, criterion: None, tf32: false, switch: None, passes };
+        let network = Supernet::new(plan, options)?;
         let state = State::new(
-            params::initial_weights(&plan, config.seed, kind, device)?,
-            params::initial_alphas(&plan, config.seed, kind, device)?,
+            params::initial_weights(network.plan(), config.seed, kind, device)?,
+            params::initial_alphas(network.plan(), config.seed, kind, device)?,
         )?;
-        let options = SupernetOptions { kind, compute, device, criterion: None, tf32: false, switch: None };
-        Ok(Inner { network: Supernet::new(plan, options)?, state, config, expected })
+        Ok(Inner { network, state, config, expected })
     }
 
     fn batch(&self, (x, y): (Tensor, Tensor), what: &str) -> Result<Batch> {

@@ -1,11 +1,20 @@
 //! Rewrites of a plan: each takes one and returns one that computes the same, and leaves its name on it.
 
+mod editor;
+mod fold;
+mod group;
+mod order;
 mod share;
+mod space_to_batch;
 
 use super::Plan;
+use crate::config::Rewrite;
 use crate::error::Result;
 
+pub use fold::Fold;
+pub use group::Group;
 pub use share::Share;
+pub use space_to_batch::SpaceToBatch;
 
 /// A rewrite of a plan that does not change what it computes.
 pub trait Pass {
@@ -16,9 +25,14 @@ pub trait Pass {
     fn apply(&self, plan: Plan) -> Result<Plan>;
 }
 
-/// Every pass, in the order in which they run.
-pub fn all() -> Vec<&'static dyn Pass> {
-    vec![&share::Share]
+/// The pass behind a name.
+pub fn of(rewrite: Rewrite) -> &'static dyn Pass {
+    match rewrite {
+        Rewrite::SpaceToBatch => &SpaceToBatch,
+        Rewrite::Share => &Share,
+        Rewrite::Fold => &Fold,
+        Rewrite::Group => &Group,
+    }
 }
 
 /// Applies the passes in order; each result is checked and stamped with the pass's name.

@@ -1,4 +1,5 @@
-//! Computes once what several edges compute alike: the ReLU of a node, its poolings and their batch norms.
+//! Computes once what several edges compute alike: the ReLU of a node and its phases, its poolings and their batch
+//! norms.
 //!
 //! Two instructions are alike when they do the same to the same values and hold no weights. A batch norm keeps the
 //! running statistics of all it stands for, so that names, checkpoints and state dicts stay as they were.
@@ -7,7 +8,7 @@ use std::collections::HashMap;
 
 use super::Pass;
 use crate::error::Result;
-use crate::plan::{Instruction, Op, Plan, ValueId};
+use crate::plan::{Instruction, Op, Plan, Scale, ValueId};
 
 /// Common subexpressions of the plan.
 pub struct Share;
@@ -46,8 +47,16 @@ impl Pass for Share {
 /// Whether two operations, given the same inputs, have the same value.
 fn alike(one: &Op, other: &Op) -> bool {
     match (one, other) {
-        (Op::BatchNorm { affine: None, .. }, Op::BatchNorm { affine: None, .. }) => true,
-        (Op::Relu | Op::Shift | Op::MaxPool { .. } | Op::AvgPool { .. }, _) => one == other,
+        (Op::BatchNorm { scale: Scale::One, .. }, Op::BatchNorm { scale: Scale::One, .. }) => true,
+        (
+            Op::Relu
+            | Op::Shift
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::Subsample { .. }
+            | Op::SpaceToBatch { .. },
+            _,
+        ) => one == other,
         _ => false,
     }
 }

@@ -30,6 +30,12 @@ impl Losses<'_> {
         self.network.loss(w, alpha, batch, Mode::Search)
     }
 
+    /// ∇_w L_train(w, α)·direction, with batch statistics, differentiable in α.
+    pub fn slope(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor) -> Result<Tensor> {
+        let batch = self.train.ok_or_else(|| Error::data("this hypergradient needs a training batch"))?;
+        self.network.slope(w, alpha, direction, batch)
+    }
+
     /// L_val(w, α), with batch statistics.
     pub fn valid(&self, w: &Tensor, alpha: &Tensor) -> Result<Loss> {
         self.network.loss(w, alpha, self.valid, Mode::Search)
@@ -101,16 +107,16 @@ pub(crate) fn leaf(tensor: &Tensor) -> Result<Tensor> {
 }
 
 /// Gradients of a scalar; zero where it does not depend on an input. Nothing but what is asked for is computed.
-pub(crate) fn gradients(value: &Tensor, inputs: &[&Tensor], create_graph: bool) -> Result<Vec<Tensor>> {
+pub(crate) fn gradients(value: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     if !value.requires_grad() {
         return inputs.iter().map(|input| Ok(input.f_zeros_like()?)).collect();
     }
-    let gradients = Tensor::f_run_backward(&[value], inputs, create_graph, create_graph)?;
+    let gradients = Tensor::f_run_backward(&[value], inputs, false, false)?;
     let defined = |(g, input): (Tensor, &&Tensor)| if g.defined() { Ok(g) } else { Ok(input.f_zeros_like()?) };
     gradients.into_iter().zip(inputs).map(defined).collect()
 }
 
 /// The gradient of a scalar with respect to one vector.
 pub(crate) fn gradient(value: &Tensor, input: &Tensor) -> Result<Tensor> {
-    gradients(value, &[input], false)?.pop().ok_or_else(|| Error::engine("autograd returned no gradient"))
+    gradients(value, &[input])?.pop().ok_or_else(|| Error::engine("autograd returned no gradient"))
 }

@@ -42,7 +42,7 @@ pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, step: &Virtual
 pub(super) fn valid_gradients(losses: &Losses, w: &Tensor, alpha: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
     let (w, alpha) = (leaf(w)?, leaf(alpha)?);
     let valid = losses.valid(&w, &alpha)?.value;
-    let mut both = gradients(&valid, &[&alpha, &w], false)?.into_iter();
+    let mut both = gradients(&valid, &[&alpha, &w])?.into_iter();
     match (both.next(), both.next()) {
         (Some(of_alpha), Some(of_w)) => Ok((valid.f_detach()?, of_alpha, of_w)),
         _ => Err(crate::error::Error::engine("autograd returned too few gradients")),

@@ -1,0 +1,174 @@
+//! One pass over a plan: each instruction as the libtorch operations that compute it.
+
+use tch::{Kind, Tensor};
+
+use super::layout::{batch_to_space, channels_second, laid_out, repeat, shift, space_to_batch, subsampled};
+use super::mixed::MixingWeights;
+use super::schedule::{Schedule, Step};
+use super::statistics::{EPSILON, MOMENTUM};
+use super::{Mode, Statistics};
+use crate::error::{Error, Result};
+use crate::plan::{Instruction, Op, Scale, StatisticId, WeightId};
+
+/// One pass over the plan: what its instructions look up.
+pub struct Run<'a> {
+    pub schedule: &'a Schedule,
+    statistics: &'a Statistics,
+    kernels: Vec<Tensor>,
+    pub mixing: Vec<MixingWeights>,
+    mode: Mode,
+    /// Element type of the activations.
+    compute: Kind,
+    /// Element type of the logits.
+    kind: Kind,
+}
+
+impl<'a> Run<'a> {
+    /// With the weights `w`, flat, and the α tables.
+    pub fn new(
+        schedule: &'a Schedule,
+        statistics: &'a Statistics,
+        tables: Vec<Tensor>,
+        w: &Tensor,
+        mode: Mode,
+        compute: Kind,
+        kind: Kind,
+    ) -> Result<Self> {
+        let kernels = schedule.kernels.views(w)?;
+        let mixing = tables.iter().zip(&schedule.layouts).map(|(table, layout)| MixingWeights::new(table, layout));
+        let mixing = mixing.collect::<Result<Vec<_>>>()?;
+        Ok(Run { schedule, statistics, kernels, mixing, mode, compute, kind })
+    }
+
+    /// The plan's output for the images `x`.
+    pub fn output(&self, x: &Tensor) -> Result<Tensor> {
+        let plan = &self.schedule.plan;
+        let mut values: Vec<Option<Tensor>> = Vec::new();
+        values.resize_with(plan.values(), || None);
+        values[plan.input.0] = Some(self.images(x)?);
+        for (instruction, step) in plan.instructions.iter().zip(&self.schedule.steps) {
+            let inputs = instruction
+                .inputs
+                .iter()
+                .map(|id| values[id.0].as_ref().ok_or_else(|| broken_plan(instruction)))
+                .collect::<Result<Vec<_>>>()?;
+            let value = self.instruction(instruction, step, &inputs)?;
+            values[instruction.output.0] = Some(value);
+            for id in &step.dying {
+                values[id.0] = None;
+            }
+        }
+        values[plan.output.0].take().ok_or_else(|| Error::engine("the plan never computes its output"))
+    }
+
+    /// Images as the plan's input.
+    pub fn images(&self, x: &Tensor) -> Result<Tensor> {
+        laid_out(&x.f_to_kind(self.compute)?)
+    }
+
+    /// A weight, or the group that begins with it.
+    pub fn weight(&self, id: WeightId) -> &Tensor {
+        &self.kernels[self.schedule.kernels.place[id.0]]
+    }
+
+    /// The value of one instruction.
+    pub fn instruction(&self, instruction: &Instruction, step: &Step, inputs: &[&Tensor]) -> Result<Tensor> {
+        let input = || inputs.first().copied().ok_or_else(|| broken_plan(instruction));
+        match &instruction.op {
+            Op::Conv { weight, .. } => self.convolution(&instruction.op, input()?, self.weight(*weight)),
+            Op::BatchNorm { statistic, aliases, scale, .. } => {
+                let (scale, shift) = match scale {
+                    Scale::One => (None, None),
+                    Scale::Affine { weight, bias } => (Some(self.weight(*weight)), Some(self.weight(*bias))),
+                    Scale::Mixing { alpha, .. } => (Some(self.mixing[alpha.0].scale(step.scale)), None),
+                };
+                let running = step.running.as_ref().ok_or_else(|| broken_plan(instruction))?;
+                self.batch_norm(input()?, (scale, shift), running, *statistic, aliases)
+            }
+            Op::Relu => Ok(input()?.f_relu()?),
+            Op::MaxPool { kernel, stride, padding } => {
+                let (k, s, p) = (*kernel as i64, *stride as i64, *padding as i64);
+                Ok(input()?.f_max_pool2d([k, k], [s, s], [p, p], [1, 1], false)?)
+            }
+            Op::AvgPool { kernel, stride, padding } => {
+                let (k, s, p) = (*kernel as i64, *stride as i64, *padding as i64);
+                Ok(input()?.f_avg_pool2d([k, k], [s, s], [p, p], false, false, None)?)
+            }
+            Op::Shift => shift(input()?),
+            Op::Concat => Ok(Tensor::f_cat(inputs, 1)?),
+            Op::Mix { alpha, terms } => {
+                self.mixing[alpha.0].mix(inputs, terms)?.ok_or_else(|| broken_plan(instruction))
+            }
+            Op::Subsample { factor } => {
+                let x = subsampled(input()?, [*factor as i64; 2])?;
+                channels_second(&x.f_permute([0, 2, 3, 1])?.f_contiguous()?)
+            }
+            Op::SpaceToBatch { factor } => space_to_batch(input()?, *factor as i64),
+            Op::BatchToSpace { factor } => batch_to_space(input()?, *factor as i64),
+            Op::Repeat { times } => repeat(input()?, *times as i64),
+            Op::Slice { index, of } => {
+                let channels = input()?.size()[1] / *of as i64;
+                Ok(input()?.f_narrow(1, *index as i64 * channels, channels)?)
+            }
+            Op::Add => match inputs {
+                [one, other] => Ok(one.f_add(other)?),
+                _ => Err(broken_plan(instruction)),
+            },
+            Op::Accumulate => match inputs {
+                [into, value] => Ok(into.shallow_clone().f_add_(value)?),
+                _ => Err(broken_plan(instruction)),
+            },
+            Op::GlobalAvgPool => Ok(input()?.f_mean_dim([2i64, 3].as_slice(), false, None)?),
+            Op::Linear { weight, bias } => {
+                let x = input()?.f_to_kind(self.kind)?;
+                Ok(x.f_linear(self.weight(*weight), Some(self.weight(*bias)))?)
+            }
+        }
+    }
+
+    /// The convolution `op` of `x` with a kernel of its shape.
+    pub fn convolution(&self, op: &Op, x: &Tensor, kernel: &Tensor) -> Result<Tensor> {
+        let Op::Conv { stride, padding, dilation, groups, .. } = op else {
+            return Err(Error::engine("not a convolution"));
+        };
+        let kernel = kernel.f_to_kind(self.compute)?;
+        let (pointwise, strided) = (kernel.size()[2..] == [1, 1], *stride != [1, 1]);
+        let (x, stride) = match pointwise && strided {
+            true => (subsampled(x, pair(stride))?, [1, 1]),
+            false => (x.shallow_clone(), pair(stride)),
+        };
+        let dilation = [*dilation as i64; 2];
+        Ok(x.f_conv2d(&kernel, None::<Tensor>, stride, pair(padding), dilation, *groups as i64)?)
+    }
+
+    fn batch_norm(
+        &self,
+        x: &Tensor,
+        (scale, shift): (Option<&Tensor>, Option<&Tensor>),
+        running: &(Tensor, Tensor),
+        statistic: StatisticId,
+        aliases: &[StatisticId],
+    ) -> Result<Tensor> {
+        let statistics = self.statistics;
+        let running = (self.mode != Mode::Search).then_some((&running.0, &running.1));
+        let training = self.mode != Mode::Evaluation;
+        let before = match (self.mode, aliases) {
+            (Mode::Weights, [_, ..]) => Some(statistics.remember(statistic.0)?),
+            _ => None,
+        };
+        let (mean, variance) = running.unzip();
+        let y = x.f_batch_norm(scale, shift, mean, variance, training, MOMENTUM, EPSILON, true)?;
+        if let Some(before) = before {
+            aliases.iter().try_for_each(|alias| statistics.follow(statistic.0, &before, alias.0))?;
+        }
+        Ok(y)
+    }
+}
+
+fn pair(v: &[usize; 2]) -> [i64; 2] {
+    [v[0] as i64, v[1] as i64]
+}
+
+pub fn broken_plan(instruction: &Instruction) -> Error {
+    Error::engine(format!("the plan reads a value that is not alive, in {}", instruction.scope))
+}

@@ -1,0 +1,57 @@
+//! What a plan needs to run, prepared once for all passes.
+
+use tch::{Device, Kind, Tensor};
+
+use super::Statistics;
+use super::kernels::Kernels;
+use super::mixed::ScaleLayout;
+use crate::error::Result;
+use crate::params::Table;
+use crate::plan::{AlphaId, Op, Plan, Scale, ValueId};
+
+/// A plan and what each of its instructions needs to run, looked up once.
+pub struct Schedule {
+    /// What is run.
+    pub plan: Plan,
+    /// One an instruction.
+    pub steps: Vec<Step>,
+    /// The weights.
+    pub kernels: Kernels,
+    /// One an α table.
+    pub layouts: Vec<ScaleLayout>,
+}
+
+/// What one instruction needs.
+#[derive(Default)]
+pub struct Step {
+    /// Values that nobody reads afterwards: a pass without a graph then holds only what is alive.
+    pub dying: Vec<ValueId>,
+    /// Running mean and variance of a batch norm.
+    pub running: Option<(Tensor, Tensor)>,
+    /// The place of a batch norm's scale in the layout of its table.
+    pub scale: usize,
+}
+
+impl Schedule {
+    /// Of `plan`, whose weights and statistics lie as the tables say.
+    pub fn new(plan: Plan, weights: &Table, statistics: &Statistics, kind: Kind, device: Device) -> Result<Self> {
+        let layout = |index| ScaleLayout::new(&plan, AlphaId(index), kind, device);
+        let layouts = (0..plan.alphas.len()).map(layout).collect::<Result<Vec<_>>>()?;
+        let kernels = Kernels::new(&plan, weights)?;
+        let mut scales = vec![0; plan.alphas.len()];
+        let mut steps = Vec::with_capacity(plan.instructions.len());
+        for (instruction, dying) in plan.instructions.iter().zip(plan.last_uses()) {
+            let mut step = Step { dying, ..Step::default() };
+            if let Op::BatchNorm { statistic, members, scale, .. } = &instruction.op {
+                let names = plan.statistics[statistic.0..statistic.0 + members].iter().map(|s| s.name.as_str());
+                step.running = Some(statistics.run(names)?);
+                if let Scale::Mixing { alpha, .. } = scale {
+                    step.scale = scales[alpha.0];
+                    scales[alpha.0] += 1;
+                }
+            }
+            steps.push(step);
+        }
+        Ok(Schedule { plan, steps, kernels, layouts })
+    }
+}

@@ -1,0 +1,184 @@
+//! One pass over a plan with the derivative along a direction of the weights carried beside each value.
+//!
+//! ∇_w L(w, α)·v is the derivative of L along one line, so it takes a second value beside each value of the plan
+//! (forward-mode differentiation), not a second backward pass. Both are ordinary libtorch operations: the gradient of
+//! ∇_w L·v by α, the Hessian-vector product of eq. 7, is one backward pass over them. ReLUs and max poolings keep the
+//! choice they made, as double backward does.
+
+use tch::Tensor;
+
+use super::layout::channels_second;
+use super::run::{Run, broken_plan};
+use super::schedule::Step;
+use super::statistics::EPSILON;
+use crate::error::{Error, Result};
+use crate::plan::{Instruction, Op, Scale, WeightId};
+
+/// A value and its derivative along the direction; none stands for zero.
+struct Dual {
+    value: Tensor,
+    tangent: Option<Tensor>,
+}
+
+/// A pass along a direction.
+pub struct Along<'a> {
+    run: Run<'a>,
+    direction: Vec<Tensor>,
+}
+
+impl<'a> Along<'a> {
+    /// `direction`: flat, as the weights.
+    pub fn new(run: Run<'a>, direction: &Tensor) -> Result<Self> {
+        let direction = run.schedule.kernels.views(direction)?;
+        Ok(Along { run, direction })
+    }
+
+    /// The plan's output for the images `x`, and its derivative.
+    pub fn output(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let plan = &self.run.schedule.plan;
+        let mut values: Vec<Option<Dual>> = Vec::new();
+        values.resize_with(plan.values(), || None);
+        values[plan.input.0] = Some(Dual { value: self.run.images(x)?, tangent: None });
+        for (instruction, step) in plan.instructions.iter().zip(&self.run.schedule.steps) {
+            let inputs = instruction.inputs.iter().map(|id| values[id.0].as_ref());
+            let inputs = inputs.collect::<Option<Vec<_>>>().ok_or_else(|| broken_plan(instruction))?;
+            let dual = self.instruction(instruction, step, &inputs)?;
+            values[instruction.output.0] = Some(dual);
+            for id in &step.dying {
+                values[id.0] = None;
+            }
+        }
+        let output = values[plan.output.0].take();
+        let Dual { value, tangent } = output.ok_or_else(|| Error::engine("the plan never computes its output"))?;
+        let tangent = tangent.map_or_else(|| value.f_zeros_like(), Ok)?;
+        Ok((value, tangent))
+    }
+
+    fn weight(&self, id: WeightId) -> &Tensor {
+        &self.direction[self.run.schedule.kernels.place[id.0]]
+    }
+
+    fn instruction(&self, instruction: &Instruction, step: &Step, inputs: &[&Dual]) -> Result<Dual> {
+        let first = || inputs.first().copied().ok_or_else(|| broken_plan(instruction));
+        match &instruction.op {
+            Op::BatchNorm { scale, .. } => self.batch_norm(first()?, scale, step),
+            Op::Relu => {
+                let value = first()?.value.f_relu()?;
+                let chosen = value.f_detach()?;
+                let tangent = first()?.tangent.as_ref().map(|tangent| chosen.f_threshold_backward(tangent, 0.0));
+                Ok(Dual { value, tangent: tangent.transpose()? })
+            }
+            Op::MaxPool { kernel, stride, padding } => {
+                max_pool(first()?, *kernel as i64, *stride as i64, *padding as i64)
+            }
+            Op::Conv { weight, .. } => {
+                let value = self.run.instruction(instruction, step, &[&first()?.value])?;
+                let moved = self.run.convolution(&instruction.op, &first()?.value, self.weight(*weight))?;
+                Ok(Dual { value, tangent: self.plus_linear(moved, instruction, step, inputs)? })
+            }
+            Op::Linear { weight, bias } => {
+                let value = self.run.instruction(instruction, step, &[&first()?.value])?;
+                let moved = first()?.value.f_linear(self.weight(*weight), Some(self.weight(*bias)))?;
+                let tangent = match &first()?.tangent {
+                    Some(tangent) => moved.f_add(&tangent.f_linear(self.run.weight(*weight), None::<&Tensor>)?)?,
+                    None => moved,
+                };
+                Ok(Dual { value, tangent: Some(tangent) })
+            }
+            _ => {
+                let values: Vec<&Tensor> = inputs.iter().map(|input| &input.value).collect();
+                // The derivative first: accumulating writes over a value.
+                let tangent = self.linear(instruction, step, inputs)?;
+                Ok(Dual { value: self.run.instruction(instruction, step, &values)?, tangent })
+            }
+        }
+    }
+
+    /// The derivative of what is linear in its inputs: the same of their derivatives.
+    fn linear(&self, instruction: &Instruction, step: &Step, inputs: &[&Dual]) -> Result<Option<Tensor>> {
+        if inputs.iter().all(|input| input.tangent.is_none()) {
+            return Ok(None);
+        }
+        let filled = inputs.iter().map(|input| match &input.tangent {
+            Some(tangent) => Ok(tangent.shallow_clone()),
+            None => Ok(input.value.f_zeros_like()?),
+        });
+        let filled = filled.collect::<Result<Vec<_>>>()?;
+        self.run.instruction(instruction, step, &filled.iter().collect::<Vec<_>>()).map(Some)
+    }
+
+    fn plus_linear(
+        &self,
+        moved: Tensor,
+        instruction: &Instruction,
+        step: &Step,
+        inputs: &[&Dual],
+    ) -> Result<Option<Tensor>> {
+        match self.linear(instruction, step, inputs)? {
+            Some(mut tangent) => Ok(Some(tangent.f_add_(&moved)?)),
+            None => Ok(Some(moved)),
+        }
+    }
+
+    /// y = s·x̂ + b with x̂ = (x − mean)·r and r = (var + ε)^−½, so
+    /// y′ = s·r·(x′ − mean(x′) − x̂·mean(x̂·x′)) + s′·x̂ + b′.
+    fn batch_norm(&self, input: &Dual, scale: &Scale, step: &Step) -> Result<Dual> {
+        const POSITIONS: [i64; 3] = [0, 2, 3];
+        let none = None::<&Tensor>;
+        let normal = input.value.f_batch_norm(none, none, none, none, true, 0.0, EPSILON, true)?;
+        let per_channel = |vector: &Tensor| vector.f_view([1, -1, 1, 1]);
+        let mean = |x: &Tensor| x.f_mean_dim(POSITIONS.as_slice(), true, None);
+        let (factor, shift, of_factor, of_shift) = match scale {
+            Scale::One => (None, None, None, None),
+            Scale::Mixing { alpha, .. } => (Some(self.run.mixing[alpha.0].scale(step.scale)), None, None, None),
+            Scale::Affine { weight, bias } => (
+                Some(self.run.weight(*weight)),
+                Some(self.run.weight(*bias)),
+                Some(self.weight(*weight)),
+                Some(self.weight(*bias)),
+            ),
+        };
+        let factor = factor.map(per_channel).transpose()?;
+        let mut value = match &factor {
+            Some(factor) => normal.f_mul(factor)?,
+            None => normal.shallow_clone(),
+        };
+        if let Some(shift) = shift {
+            value = value.f_add(&per_channel(shift)?)?;
+        }
+        let mut tangent = match &input.tangent {
+            None => None,
+            Some(tangent) => {
+                let (variance, _) = input.value.f_var_mean_dim(POSITIONS.as_slice(), false, true)?;
+                let r = variance.f_add_scalar(EPSILON)?.f_rsqrt()?;
+                let outer = match &factor {
+                    Some(factor) => r.f_mul(factor)?,
+                    None => r,
+                };
+                let along = mean(&normal.f_mul(tangent)?)?.f_mul(&outer)?.f_neg()?;
+                let level = mean(tangent)?.f_mul(&outer)?.f_neg()?;
+                Some(level.f_addcmul(tangent, &outer)?.f_addcmul(&normal, &along)?)
+            }
+        };
+        if let (Some(of_factor), Some(of_shift)) = (of_factor, of_shift) {
+            let moved = per_channel(of_shift)?.f_addcmul(&normal, &per_channel(of_factor)?)?;
+            tangent = Some(match tangent {
+                Some(tangent) => tangent.f_add(&moved)?,
+                None => moved,
+            });
+        }
+        Ok(Dual { value, tangent })
+    }
+}
+
+/// The derivative of the largest is that of the place it was found at.
+fn max_pool(input: &Dual, kernel: i64, stride: i64, padding: i64) -> Result<Dual> {
+    let (value, places) =
+        input.value.f_max_pool2d_with_indices([kernel, kernel], [stride, stride], [padding, padding], [1, 1], false)?;
+    let Some(tangent) = &input.tangent else { return Ok(Dual { value, tangent: None }) };
+    let size = value.size();
+    let (n, c, h, w) = (size[0], size[1], size[2], size[3]);
+    let flat = |x: &Tensor| x.f_permute([0, 2, 3, 1])?.f_reshape([n, -1, c]);
+    let taken = flat(tangent)?.f_gather(1, &flat(&places)?, false)?;
+    Ok(Dual { value, tangent: Some(channels_second(&taken.f_view([n, h, w, c])?)?) })
+}

@@ -1,0 +1,230 @@
+//! Runs the edges that leave one node side by side: what E edges do alike becomes one instruction on E times as many
+//! channels.
+//!
+//! A group begins with the depthwise convolutions of one kernel that read one value; it goes on through ReLUs,
+//! convolutions and batch norms for as long as all its members do the same, and ends where they part ways to their
+//! nodes. Weights and running statistics of a group lie one after the other, so that the group's kernel is one view
+//! of the weight vector.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Pass;
+use super::editor::Editor;
+use super::order::reorder;
+use crate::error::Result;
+use crate::plan::{Instruction, Op, Plan, Scale, StatisticId, ValueId, WeightId};
+
+/// Rewrites the edges that leave one node.
+pub struct Group;
+
+impl Pass for Group {
+    fn name(&self) -> &'static str {
+        "group"
+    }
+
+    fn apply(&self, plan: Plan) -> Result<Plan> {
+        let output = plan.output;
+        let (editor, instructions) = Editor::new(plan);
+        let mut grouping = Grouping {
+            editor,
+            readers: readers(&instructions),
+            groups: Vec::new(),
+            place: HashMap::new(),
+            repeated: HashMap::new(),
+            done: HashSet::new(),
+            weights: Vec::new(),
+            statistics: Vec::new(),
+        };
+        for index in 0..instructions.len() {
+            grouping.instruction(&instructions, index)?;
+        }
+        let scope = instructions.last().map_or("", |last| &last.scope);
+        let output = grouping.alone(output, scope)?;
+        let Grouping { editor, weights, statistics, .. } = grouping;
+        reorder(editor.finish(output), &weights, &statistics)
+    }
+}
+
+/// For each value the places of the instructions that read it.
+fn readers(instructions: &[Instruction]) -> HashMap<ValueId, Vec<usize>> {
+    let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
+    for (index, instruction) in instructions.iter().enumerate() {
+        for input in &instruction.inputs {
+            readers.entry(*input).or_default().push(index);
+        }
+    }
+    readers
+}
+
+/// "cells.0.edges.0_2.skip_connect" and the same of edge 0_3 as "cells.0.edges.0_2,0_3.skip_connect".
+fn joined<'a>(mut scopes: impl Iterator<Item = &'a str>) -> String {
+    let mut parts: Vec<String> = scopes.next().unwrap_or_default().split('.').map(str::to_owned).collect();
+    for scope in scopes {
+        for (part, other) in parts.iter_mut().zip(scope.split('.')) {
+            if part != other && !part.split(',').any(|known| known == other) {
+                *part = format!("{part},{other}");
+            }
+        }
+    }
+    parts.join(".")
+}
+
+/// Values that lie side by side in one.
+struct Members {
+    together: ValueId,
+    members: Vec<ValueId>,
+    /// Those that somebody needed alone.
+    alone: HashMap<ValueId, ValueId>,
+}
+
+struct Grouping {
+    editor: Editor,
+    readers: HashMap<ValueId, Vec<usize>>,
+    groups: Vec<Members>,
+    /// The group each grouped value belongs to.
+    place: HashMap<ValueId, usize>,
+    repeated: HashMap<(ValueId, usize), ValueId>,
+    /// Instructions that were written with another one.
+    done: HashSet<usize>,
+    /// Runs of weights and of statistics that must lie one after the other.
+    weights: Vec<Vec<WeightId>>,
+    statistics: Vec<Vec<StatisticId>>,
+}
+
+impl Grouping {
+    fn instruction(&mut self, all: &[Instruction], index: usize) -> Result<()> {
+        if self.done.contains(&index) {
+            return Ok(());
+        }
+        let instruction = &all[index];
+        if let Some(team) = self.team(all, index) {
+            return self.together(all, &team);
+        }
+        let inputs = instruction.inputs.iter().map(|input| self.alone(*input, &instruction.scope));
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        let is_slice = |value: &ValueId| self.place.contains_key(value);
+        // A slice of a group shares its memory with its neighbours, so a sum that begins with one is a new value.
+        let op = match &instruction.op {
+            Op::Accumulate if instruction.inputs.first().is_some_and(is_slice) => Op::Add,
+            op => op.clone(),
+        };
+        self.editor.define(op, inputs, &instruction.scope, instruction.output)
+    }
+
+    /// The instructions that can be written with this one, itself among them: at least two.
+    fn team(&self, all: &[Instruction], index: usize) -> Option<Vec<usize>> {
+        let instruction = &all[index];
+        let [input] = instruction.inputs[..] else { return None };
+        let alike = |other: &&usize| !self.done.contains(other) && self.form(&all[**other]) == self.form(instruction);
+        let form = self.form(instruction)?;
+        let Some(group) = self.place.get(&input) else {
+            let Form::Conv { depthwise: true, .. } = form else { return None };
+            let team: Vec<usize> = self.readers[&input].iter().filter(alike).copied().collect();
+            return (team.len() > 1).then_some(team);
+        };
+        let follower = |member: &ValueId| -> Option<usize> {
+            let mut alike = self.readers.get(member)?.iter().filter(alike);
+            let first = alike.next()?;
+            alike.next().is_none().then_some(*first)
+        };
+        self.groups[*group].members.iter().map(follower).collect()
+    }
+
+    /// Writes the members of a team as one.
+    fn together(&mut self, all: &[Instruction], team: &[usize]) -> Result<()> {
+        let first = &all[team[0]];
+        let input = first.inputs[0];
+        let scope = joined(team.iter().map(|index| all[*index].scope.as_str()));
+        let edges = team.len();
+        let value = match self.place.get(&input) {
+            Some(group) => self.groups[*group].together,
+            None => self.repeat(input, edges, &scope)?,
+        };
+        let op = match &first.op {
+            Op::Conv { stride, padding, dilation, groups, .. } => {
+                let kernel = |index: &usize| match all[*index].op {
+                    Op::Conv { weight, .. } => Some(weight),
+                    _ => None,
+                };
+                let weights: Vec<WeightId> = team.iter().filter_map(kernel).collect();
+                let (weight, groups) = (weights[0], groups * edges);
+                self.weights.push(weights);
+                Op::Conv { weight, members: edges, stride: *stride, padding: *padding, dilation: *dilation, groups }
+            }
+            Op::BatchNorm { statistic, scale, .. } => {
+                let mut statistics = Vec::with_capacity(edges);
+                let mut all_terms = Vec::with_capacity(edges);
+                for index in team {
+                    if let Op::BatchNorm { statistic, scale, .. } = &all[*index].op {
+                        statistics.push(*statistic);
+                        if let Scale::Mixing { terms, .. } = scale {
+                            all_terms.extend_from_slice(terms);
+                        }
+                    }
+                }
+                self.statistics.push(statistics);
+                let scale = match scale {
+                    Scale::Mixing { alpha, .. } => Scale::Mixing { alpha: *alpha, terms: all_terms },
+                    _ => Scale::One,
+                };
+                Op::BatchNorm { statistic: *statistic, members: edges, aliases: Vec::new(), scale }
+            }
+            op => op.clone(),
+        };
+        let together = self.editor.push(op, vec![value], &scope)?;
+        let members: Vec<ValueId> = team.iter().map(|index| all[*index].output).collect();
+        self.place.extend(members.iter().map(|member| (*member, self.groups.len())));
+        self.groups.push(Members { together, members, alone: HashMap::new() });
+        self.done.extend(team);
+        Ok(())
+    }
+
+    /// A value as many times as edges leave it.
+    fn repeat(&mut self, value: ValueId, times: usize, scope: &str) -> Result<ValueId> {
+        if let Some(repeated) = self.repeated.get(&(value, times)) {
+            return Ok(*repeated);
+        }
+        let repeated = self.editor.push(Op::Repeat { times }, vec![value], scope)?;
+        self.repeated.insert((value, times), repeated);
+        Ok(repeated)
+    }
+
+    /// The value by itself: a slice of its group, if it is in one.
+    fn alone(&mut self, value: ValueId, scope: &str) -> Result<ValueId> {
+        let Some(group) = self.place.get(&value) else { return Ok(value) };
+        let group = &mut self.groups[*group];
+        if let Some(alone) = group.alone.get(&value) {
+            return Ok(*alone);
+        }
+        let index = group.members.iter().position(|member| *member == value).unwrap_or(0);
+        let slice = Op::Slice { index, of: group.members.len() };
+        let alone = self.editor.push(slice, vec![group.together], scope)?;
+        group.alone.insert(value, alone);
+        Ok(alone)
+    }
+
+    /// What must agree for instructions to be written as one; nothing for those that stay alone.
+    fn form(&self, instruction: &Instruction) -> Option<Form> {
+        match &instruction.op {
+            Op::Relu => Some(Form::Relu),
+            Op::Conv { weight, members: 1, stride, padding, dilation, groups } => {
+                let kernel = self.editor.weight_shape(*weight).to_vec();
+                let depthwise = kernel.first() == Some(groups) && kernel.get(1) == Some(&1);
+                Some(Form::Conv { kernel, stride: *stride, padding: *padding, dilation: *dilation, depthwise })
+            }
+            Op::BatchNorm { members: 1, aliases, scale, .. } if aliases.is_empty() => match scale {
+                Scale::One => Some(Form::Norm(None)),
+                Scale::Mixing { alpha, .. } => Some(Form::Norm(Some(alpha.0))),
+                Scale::Affine { .. } => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+#[derive(PartialEq)]
+enum Form {
+    Relu,
+    Conv { kernel: Vec<usize>, stride: [usize; 2], padding: [usize; 2], dilation: usize, depthwise: bool },
+    Norm(Option<usize>),
+}

@@ -1,0 +1,143 @@
+//! Every pass, alone and in every combination, against the plan as lowered, in float64 over random spaces.
+#![cfg(feature = "torch")]
+
+use proptest::prelude::*;
+use pydarts::config::Rewrite;
+use pydarts::data::Batch;
+use pydarts::nn::{Mode, Network, Supernet, SupernetOptions};
+use pydarts::params::{Table, initial_weights};
+use pydarts::plan::{Geometry, Plan};
+use pydarts::random;
+use pydarts::space::{Operation, Space};
+use tch::{Device, Kind, Tensor};
+
+/// What two networks must agree in.
+struct Seen {
+    logits: Tensor,
+    of_alpha: Tensor,
+    of_weights: Vec<(String, Tensor)>,
+    statistics: Vec<(String, Tensor)>,
+    /// ∇_α (∇_w L·v), by the network's slope and by double backward.
+    product: (Tensor, Tensor),
+}
+
+fn draw(purpose: &str, shape: &[i64]) -> Tensor {
+    let n = shape.iter().product::<i64>() as usize;
+    Tensor::from_slice(&random::normal(7, purpose, 0, n)).view(shape)
+}
+
+fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
+    let options = SupernetOptions {
+        kind: Kind::Double,
+        compute: Kind::Double,
+        device: Device::Cpu,
+        criterion: None,
+        tf32: false,
+        switch: None,
+        passes: Some(passes),
+    };
+    let network = Supernet::new(plan.clone(), options).unwrap();
+    // Weights by name, whatever order the passes gave them.
+    let drawn = initial_weights(plan, 3, Kind::Double, Device::Cpu).unwrap();
+    let named = Table::of_weights(plan).unpack(&drawn).unwrap();
+    let w = network.weights().pack(&named, Kind::Double, Device::Cpu).unwrap().set_requires_grad(true);
+    let alpha = draw("alpha", &[network.alphas().total()]).set_requires_grad(true);
+    let Geometry { image_size: (h, w_), in_channels, num_classes, .. } = plan.geometry;
+    let inputs = draw("images", &[3, in_channels as i64, h as i64, w_ as i64]);
+    let targets = Tensor::from_slice(&[0i64, 1, 1]).remainder(num_classes as i64);
+    let batch = Batch { inputs, targets };
+    let logits = network.logits(&w, &alpha, &batch.inputs, Mode::Search).unwrap();
+    let loss = network.loss(&w, &alpha, &batch, Mode::Weights).unwrap().value;
+    let gradients = Tensor::run_backward(&[loss], &[&alpha, &w], false, false);
+    let direction = Table::of_weights(plan).unpack(&draw("direction", &[w.size()[0]])).unwrap();
+    let direction = network.weights().pack(&direction, Kind::Double, Device::Cpu).unwrap();
+    let slope = network.slope(&w.detach(), &alpha, &direction, &batch).unwrap();
+    let by_slope = Tensor::run_backward(&[slope], &[&alpha], false, false).remove(0);
+    let loss = network.loss(&w, &alpha, &batch, Mode::Search).unwrap().value;
+    let of_w = Tensor::run_backward(&[loss], &[&w], true, true).remove(0);
+    let twice = Tensor::run_backward(&[of_w.dot(&direction)], &[&alpha], false, false).remove(0);
+    Seen {
+        product: (by_slope, twice),
+        logits: logits.detach(),
+        of_alpha: gradients[0].detach(),
+        of_weights: network.weights().unpack(&gradients[1]).unwrap(),
+        statistics: network.statistics().unwrap().named().unwrap(),
+    }
+}
+
+/// ‖a − b‖ / ‖b‖, or ‖a‖ where b is zero.
+fn apart(a: &Tensor, b: &Tensor) -> f64 {
+    let norm = b.norm().double_value(&[]);
+    (a - b).norm().double_value(&[]) / if norm == 0.0 { 1.0 } else { norm }
+}
+
+fn flat(named: &[(String, Tensor)]) -> Tensor {
+    Tensor::cat(&named.iter().map(|(_, t)| t.flatten(0, -1)).collect::<Vec<_>>(), 0)
+}
+
+fn by_name(mut named: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
+    named.sort_by(|a, b| a.0.cmp(&b.0));
+    named
+}
+
+fn compare(plan: &Plan, passes: &[Rewrite]) {
+    let (plain, rewritten) = (see(plan, vec![]), see(plan, passes.to_vec()));
+    let close = |what: &str, a: &Tensor, b: &Tensor, tolerance: f64| {
+        let error = apart(a, b);
+        assert!(error < tolerance, "{passes:?}: {what} differ by {error:e}");
+    };
+    close("logits", &rewritten.logits, &plain.logits, 1e-11);
+    close("the slope and double backward", &rewritten.product.0, &rewritten.product.1, 1e-9);
+    close("Hessian-vector products", &rewritten.product.0, &plain.product.1, 1e-9);
+    close("gradients of α", &rewritten.of_alpha, &plain.of_alpha, 1e-9);
+    let (ours, theirs) = (by_name(rewritten.of_weights), by_name(plain.of_weights));
+    // Relative to the whole gradient: that of a weight before a batch norm can be nothing but rounding.
+    close("gradients of the weights", &flat(&ours), &flat(&theirs), 1e-9);
+    assert!(ours.iter().zip(&theirs).all(|(one, other)| one.0 == other.0 && one.1.size() == other.1.size()));
+    let (ours, theirs) = (by_name(rewritten.statistics), by_name(plain.statistics));
+    for ((name, one), (other_name, other)) in ours.iter().zip(&theirs) {
+        assert_eq!(name, other_name);
+        // The mean of something centred is nothing but rounding, so here the difference itself counts.
+        let error = (one - other).norm().double_value(&[]);
+        assert!(error < 1e-10, "{passes:?}: {name} differ by {error:e}");
+    }
+}
+
+/// All subsets of the passes.
+fn subsets() -> Vec<Vec<Rewrite>> {
+    let all = Rewrite::ALL;
+    let chosen = |bits: usize| all.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, r)| *r).collect();
+    (0..1usize << all.len()).map(chosen).collect()
+}
+
+fn plan(space: &Space, channels: usize, layers: usize, size: (usize, usize)) -> Plan {
+    let geometry = Geometry { channels, layers, num_classes: 3, in_channels: 2, image_size: size };
+    Plan::lower(space, &geometry).unwrap()
+}
+
+#[test]
+fn every_combination_of_passes_computes_what_the_lowered_plan_computes() {
+    let plan = plan(&Space::preset("darts").unwrap(), 4, 3, (8, 8));
+    for passes in subsets() {
+        compare(&plan, &passes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn any_space_computes_the_same_with_any_passes(
+        nodes in 1usize..4, layers in 1usize..4, channels in 2usize..6,
+        height in 5usize..13, width in 5usize..13,
+        chosen in prop::sample::subsequence(
+            Operation::ALL.iter().copied().filter(|o| o.is_convolutional()).collect::<Vec<_>>(), 1..=12).prop_shuffle(),
+        which in prop::sample::subsequence(Rewrite::ALL.to_vec(), 1..=Rewrite::ALL.len()),
+    ) {
+        prop_assume!(chosen.iter().any(|o| *o != Operation::None));
+        let names: Vec<String> = chosen.iter().map(|o| format!("\"{}\"", o.name())).collect();
+        let text = format!("{{\"nodes\": {nodes}, \"operations\": [{}]}}", names.join(","));
+        let space = Space::from_json(&text).unwrap();
+        compare(&plan(&space, channels, layers, (height, width)), &which);
+    }
+}
