@@ -15,7 +15,7 @@ pub enum Method {
     FirstOrder,
     /// One virtual step, the second term by finite differences (equations 7 and 8).
     Unrolled,
-    /// One virtual step, the second term by double backward.
+    /// One virtual step, the second term exactly, by forward-mode differentiation.
     UnrolledExact,
 }
 

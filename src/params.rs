@@ -29,6 +29,7 @@ pub struct Entry {
 pub struct Table {
     entries: Vec<Entry>,
     lengths: Vec<i64>,
+    places: HashMap<String, usize>,
 }
 
 impl Table {
@@ -40,6 +41,7 @@ impl Table {
             let shape: Vec<i64> = shape.into_iter().map(|n| n as i64).collect();
             let length = shape.iter().product();
             table.lengths.push(length);
+            table.places.insert(name.clone(), table.entries.len());
             table.entries.push(Entry { name, shape, offset, length });
             offset += length;
         }
@@ -66,9 +68,19 @@ impl Table {
         &self.entries
     }
 
-    /// The place of a name in the table.
-    pub fn index(&self, name: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.name == name)
+    /// Offset and length of entries that lie one after the other, given by name.
+    pub fn run<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(i64, i64)> {
+        let mut run: Option<(i64, i64)> = None;
+        for name in names {
+            let entry = self.places.get(name).map(|place| &self.entries[*place]);
+            let entry = entry.ok_or_else(|| Error::engine(format!("{name} has no place in the vector")))?;
+            run = match run {
+                None => Some((entry.offset, entry.length)),
+                Some((offset, length)) if offset + length == entry.offset => Some((offset, length + entry.length)),
+                Some(_) => return Err(Error::engine(format!("{name} does not lie where its group does"))),
+            };
+        }
+        run.ok_or_else(|| Error::engine("a group without members"))
     }
 
     /// Length of the flat vector.

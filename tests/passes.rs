@@ -1,11 +1,15 @@
 //! The passes as rewrites of plans: each does what it says, and nothing else changes. That they compute the same is
 //! tested in `equivalence.rs`.
 
+#[path = "common/spaces.rs"]
+mod spaces;
+
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::plan::passes::{self, Fold, Share, SpaceToBatch};
 use pydarts::plan::{Geometry, Op, Plan, Scale};
-use pydarts::space::{Operation, Space};
+use pydarts::space::Space;
+use spaces::spaces;
 
 fn plan(space: &Space, layers: usize, size: usize) -> Plan {
     let geometry = Geometry { channels: 4, layers, num_classes: 3, in_channels: 2, image_size: (size, size) };
@@ -151,15 +155,10 @@ proptest! {
 
     #[test]
     fn no_weight_no_statistic_and_no_mixture_is_lost(
-        nodes in 1usize..5, layers in 1usize..5, size in 6usize..12, chosen in prop::sample::subsequence(
-            Operation::ALL.iter().copied().filter(|o| o.is_convolutional()).collect::<Vec<_>>(), 2..=12),
+        (space, geometry) in spaces(5, 4, 2..14),
         which in prop::sample::subsequence(Rewrite::ALL.to_vec(), 0..=Rewrite::ALL.len()),
     ) {
-        prop_assume!(chosen.iter().any(|o| *o != Operation::None));
-        let names: Vec<String> = chosen.iter().map(|o| format!("\"{}\"", o.name())).collect();
-        let text = format!("{{\"nodes\": {nodes}, \"operations\": [{}]}}", names.join(","));
-        let space = Space::from_json(&text).unwrap();
-        let lowered = plan(&space, layers, size);
+        let Ok(lowered) = Plan::lower(&space, &geometry) else { return Ok(()) };
         let passes: Vec<_> = which.iter().map(|rewrite| passes::of(*rewrite)).collect();
         let rewritten = passes::run(lowered.clone(), &passes).unwrap();
         prop_assert!(rewritten.check().is_ok());

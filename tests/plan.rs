@@ -1,12 +1,16 @@
 //! Plans: the lowered network against restatements of its names, counts and shapes, and what keeps a plan sound.
 
+#[path = "common/spaces.rs"]
+mod spaces;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use proptest::prelude::*;
 use pydarts::error::{ErrorKind, Result};
 use pydarts::plan::passes::{Pass, run};
 use pydarts::plan::{AlphaId, Geometry, Init, Op, Plan, Scale, Shape, StatisticId, ValueId, WeightId};
-use pydarts::space::{CellKind, Operation, Space};
+use pydarts::space::{Operation, Space};
+use spaces::spaces;
 
 fn darts() -> Space {
     Space::preset("darts").unwrap()
@@ -415,23 +419,6 @@ fn check_finds_what_is_broken() {
     }
 }
 
-fn spaces() -> impl Strategy<Value = (Space, Geometry)> {
-    let all: Vec<Operation> = Operation::ALL.iter().copied().filter(|operation| operation.is_convolutional()).collect();
-    let useful = |operations: &Vec<Operation>| *operations != [Operation::None];
-    let operations = proptest::sample::subsequence(all, 1..7).prop_shuffle().prop_filter("only none", useful);
-    (1usize..5, operations, 1usize..4, 1usize..7, 1usize..5, (2usize..40, 2usize..40)).prop_flat_map(
-        |(nodes, operations, stem_multiplier, layers, channels, size)| {
-            let concat = proptest::sample::subsequence((2..2 + nodes).collect::<Vec<_>>(), 1..=nodes).prop_shuffle();
-            let cells = proptest::sample::subsequence((0..layers).collect::<Vec<_>>(), 0..=layers.min(3));
-            (concat, proptest::option::of(cells)).prop_map(move |(concat, reductions)| {
-                let (kind, name, operations) = (CellKind::Convolutional, "random".to_string(), operations.clone());
-                let space = Space { name, kind, operations, nodes, concat, reductions, stem_multiplier };
-                (space, geometry(channels, layers, size))
-            })
-        },
-    )
-}
-
 /// Weights of an operation on one edge, from the paper's description and not from the plan.
 fn weights_of(operation: Operation, channels: usize, stride: usize) -> usize {
     let (one, square) = (channels, channels * channels);
@@ -451,7 +438,7 @@ fn weights_of(operation: Operation, channels: usize, stride: usize) -> usize {
 
 proptest! {
     #[test]
-    fn a_random_network_is_sound_and_halves_its_size_upward((space, geometry) in spaces()) {
+    fn a_random_network_is_sound_and_halves_its_size_upward((space, geometry) in spaces(6, 4, 2..40)) {
         let reductions = space.reductions.clone().unwrap_or(vec![geometry.layers / 3, 2 * geometry.layers / 3]);
         let (mut height, mut width) = geometry.image_size;
         let mut channels = geometry.channels;
@@ -497,7 +484,7 @@ proptest! {
     }
 
     #[test]
-    fn freeing_after_the_last_use_frees_all_but_the_output_and_nothing_early((space, geometry) in spaces()) {
+    fn freeing_after_the_last_use_frees_all_but_the_output_and_nothing_early((space, geometry) in spaces(6, 4, 2..40)) {
         let Ok(plan) = Plan::lower(&space, &geometry) else { return Ok(()) };
         let mut alive = HashSet::from([plan.input]);
         for (instruction, dying) in plan.instructions.iter().zip(plan.last_uses()) {
@@ -511,7 +498,7 @@ proptest! {
     }
 
     #[test]
-    fn weights_are_in_the_order_of_their_first_use((space, geometry) in spaces()) {
+    fn weights_are_in_the_order_of_their_first_use((space, geometry) in spaces(6, 4, 2..40)) {
         let Ok(plan) = Plan::lower(&space, &geometry) else { return Ok(()) };
         let mut used = Vec::new();
         for instruction in &plan.instructions {

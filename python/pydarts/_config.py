@@ -86,7 +86,7 @@ class SearchConfig(Record):
     epochs              50             passes over the training part (A.1.1)
     batch_size          64             images a batch, for arrays; a loader keeps its own (A.1.1)
     hypergradient       "first_order"  "first_order" (ξ = 0), "unrolled" (eq. 7-8), "unrolled_exact" (the
-                                       Hessian-vector product of eq. 7 by double backward)
+                                       Hessian-vector product of eq. 7 without a difference)
     epsilon             0.01           scale of the finite difference, ε = epsilon / ‖∇w′ L_val‖₂ (eq. 8)
     weight_lr           0.025          first learning rate of the weights, and ξ (A.1.1)
     weight_lr_min       0.001          last learning rate of the cosine schedule over epochs (code)

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params::Table;
 use crate::plan::{Op, Plan};
 
@@ -33,19 +33,12 @@ impl Kernels {
         let (mut place, mut views) = (Vec::with_capacity(plan.weights.len()), Vec::new());
         while place.len() < plan.weights.len() {
             let first = place.len();
-            let names = plan.weights[first..first + members[first]].iter().map(|weight| &weight.name);
-            let entries = names.map(|name| table.index(name).map(|index| &table.entries()[index]));
-            let entries = entries.collect::<Option<Vec<_>>>().ok_or_else(|| Error::engine("a weight has no place"))?;
-            let mut shape = entries[0].shape.clone();
-            if let Some(out) = shape.first_mut() {
-                *out *= entries.len() as i64;
-            }
-            let length = entries.iter().map(|entry| entry.length).sum();
-            if entries.windows(2).any(|pair| pair[0].offset + pair[0].length != pair[1].offset) {
-                return Err(Error::engine(format!("the group of {} is scattered", entries[0].name)));
-            }
-            place.extend(std::iter::repeat_n(views.len(), entries.len()));
-            views.push(View { offset: entries[0].offset, length, shape });
+            let group = &plan.weights[first..first + members[first]];
+            let (offset, length) = table.run(group.iter().map(|weight| weight.name.as_str()))?;
+            let mut shape: Vec<i64> = group[0].shape.iter().map(|&extent| extent as i64).collect();
+            shape[0] *= group.len() as i64;
+            place.extend(std::iter::repeat_n(views.len(), group.len()));
+            views.push(View { offset, length, shape });
         }
         let ends = views.iter().map(|view| view.offset + view.length);
         let begins = views.iter().skip(1).map(|view| view.offset).chain([table.total()]);

@@ -1,45 +1,10 @@
-//! The mixed operation: ō(x) = Σ_o softmax(α)_o · o(x), eq. 2 of the paper, summed over a node's edges.
+//! The mixed operation, plainly: ō(x) = Σ_o softmax(α)_o · o(x), eq. 2 of the paper, summed over a node's edges. The
+//! oracle for every rewriting pass.
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
+use super::scales::ScaleLayout;
 use crate::error::Result;
-use crate::plan::{AlphaId, Op, Plan, Scale};
-
-/// Which mixing weights of one α table scale batch norms, and how many channels each.
-#[derive(Debug)]
-pub struct ScaleLayout {
-    /// 0/1 of [scales, edges · operations]: which weight a scale is. A product with it has a backward pass that adds
-    /// in a fixed order, where gathering would not on a GPU.
-    selection: Tensor,
-    /// Runs of scales with the same number of channels: (scales, channels).
-    runs: Vec<(i64, i64)>,
-    /// Channels of each batch norm, in the plan's order.
-    lengths: Vec<i64>,
-}
-
-impl ScaleLayout {
-    /// Of the batch norms of `plan` that are scaled by `alpha`.
-    pub fn new(plan: &Plan, alpha: AlphaId, kind: Kind, device: Device) -> Result<Self> {
-        let (mut cells, mut runs, mut lengths) = (Vec::new(), Vec::<(i64, i64)>::new(), Vec::new());
-        let columns = plan.alphas[alpha.0].operations;
-        for instruction in &plan.instructions {
-            let Op::BatchNorm { scale: Scale::Mixing { alpha: table, terms }, .. } = &instruction.op else { continue };
-            if *table != alpha {
-                continue;
-            }
-            let channels = (instruction.shape.channels() / terms.len()) as i64;
-            lengths.push(channels * terms.len() as i64);
-            cells.extend(terms.iter().map(|(row, column)| (row * columns + column) as i64));
-            match runs.last_mut().filter(|run| run.1 == channels) {
-                Some(run) => run.0 += terms.len() as i64,
-                None => runs.push((terms.len() as i64, channels)),
-            }
-        }
-        let all = (plan.alphas[alpha.0].edges * columns) as i64;
-        let selection = Tensor::f_from_slice(&cells)?.f_one_hot(all)?.f_to_device(device)?.f_to_kind(kind)?;
-        Ok(ScaleLayout { selection, runs, lengths })
-    }
-}
 
 /// Mixing weights of one α table. One softmax and one `unbind` for the whole table, so that their backward is one
 /// kernel each.
@@ -56,7 +21,7 @@ impl MixingWeights {
     pub fn new(alpha: &Tensor, layout: &ScaleLayout) -> Result<Self> {
         let columns = alpha.size()[1] as usize;
         let table = alpha.f_softmax(-1, None)?.f_flatten(0, -1)?;
-        let scales = scales(&table, layout)?;
+        let scales = layout.scales(&table)?;
         Ok(MixingWeights { columns, weights: table.f_unbind(0)?, scales })
     }
 
@@ -81,20 +46,4 @@ impl MixingWeights {
         }
         Ok(Some(sum))
     }
-}
-
-/// Every scale, repeated over its channels.
-fn scales(table: &Tensor, layout: &ScaleLayout) -> Result<Vec<Tensor>> {
-    if layout.lengths.is_empty() {
-        return Ok(Vec::new());
-    }
-    // Not a matrix product, which a GPU might round.
-    let selected = layout.selection.f_mul(table)?.f_sum_dim_intlist([1i64].as_slice(), false, None)?;
-    let (mut parts, mut start) = (Vec::with_capacity(layout.runs.len()), 0);
-    for &(count, channels) in &layout.runs {
-        let run = selected.f_narrow(0, start, count)?.f_unsqueeze(1)?;
-        parts.push(run.f_expand([count, channels], false)?.f_reshape([-1])?);
-        start += count;
-    }
-    Ok(Tensor::f_cat(&parts, 0)?.f_split_with_sizes(layout.lengths.as_slice(), 0)?)
 }

@@ -4,6 +4,7 @@ mod kernels;
 mod layout;
 mod mixed;
 mod run;
+mod scales;
 mod schedule;
 mod statistics;
 mod supernet;

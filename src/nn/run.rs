@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::layout::{batch_to_space, channels_second, laid_out, repeat, shift, space_to_batch, subsampled};
 use super::mixed::MixingWeights;
-use super::schedule::{Schedule, Step};
+use super::schedule::{Schedule, Step, broken_plan};
 use super::statistics::{EPSILON, MOMENTUM};
 use super::{Mode, Statistics};
 use crate::error::{Error, Result};
@@ -42,23 +42,7 @@ impl<'a> Run<'a> {
 
     /// The plan's output for the images `x`.
     pub fn output(&self, x: &Tensor) -> Result<Tensor> {
-        let plan = &self.schedule.plan;
-        let mut values: Vec<Option<Tensor>> = Vec::new();
-        values.resize_with(plan.values(), || None);
-        values[plan.input.0] = Some(self.images(x)?);
-        for (instruction, step) in plan.instructions.iter().zip(&self.schedule.steps) {
-            let inputs = instruction
-                .inputs
-                .iter()
-                .map(|id| values[id.0].as_ref().ok_or_else(|| broken_plan(instruction)))
-                .collect::<Result<Vec<_>>>()?;
-            let value = self.instruction(instruction, step, &inputs)?;
-            values[instruction.output.0] = Some(value);
-            for id in &step.dying {
-                values[id.0] = None;
-            }
-        }
-        values[plan.output.0].take().ok_or_else(|| Error::engine("the plan never computes its output"))
+        self.schedule.walk(self.images(x)?, |instruction, step, inputs| self.instruction(instruction, step, inputs))
     }
 
     /// Images as the plan's input.
@@ -167,8 +151,4 @@ impl<'a> Run<'a> {
 
 fn pair(v: &[usize; 2]) -> [i64; 2] {
     [v[0] as i64, v[1] as i64]
-}
-
-pub fn broken_plan(instruction: &Instruction) -> Error {
-    Error::engine(format!("the plan reads a value that is not alive, in {}", instruction.scope))
 }

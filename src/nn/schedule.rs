@@ -4,10 +4,10 @@ use tch::{Device, Kind, Tensor};
 
 use super::Statistics;
 use super::kernels::Kernels;
-use super::mixed::ScaleLayout;
-use crate::error::Result;
+use super::scales::ScaleLayout;
+use crate::error::{Error, Result};
 use crate::params::Table;
-use crate::plan::{AlphaId, Op, Plan, Scale, ValueId};
+use crate::plan::{AlphaId, Instruction, Op, Plan, Scale, ValueId};
 
 /// A plan and what each of its instructions needs to run, looked up once.
 pub struct Schedule {
@@ -54,4 +54,26 @@ impl Schedule {
         }
         Ok(Schedule { plan, steps, kernels, layouts })
     }
+
+    /// Runs the instructions in order over values of any kind, and lets go of each value after its last reader.
+    pub fn walk<V>(&self, input: V, mut run: impl FnMut(&Instruction, &Step, &[&V]) -> Result<V>) -> Result<V> {
+        let mut values: Vec<Option<V>> = Vec::new();
+        values.resize_with(self.plan.values(), || None);
+        values[self.plan.input.0] = Some(input);
+        for (instruction, step) in self.plan.instructions.iter().zip(&self.steps) {
+            let inputs = instruction.inputs.iter().map(|id| values[id.0].as_ref());
+            let inputs = inputs.collect::<Option<Vec<_>>>().ok_or_else(|| broken_plan(instruction))?;
+            let value = run(instruction, step, &inputs)?;
+            values[instruction.output.0] = Some(value);
+            for id in &step.dying {
+                values[id.0] = None;
+            }
+        }
+        values[self.plan.output.0].take().ok_or_else(|| Error::engine("the plan never computes its output"))
+    }
+}
+
+/// The plan was checked, so this is never seen.
+pub fn broken_plan(instruction: &Instruction) -> Error {
+    Error::engine(format!("the plan reads a value that is not alive, in {}", instruction.scope))
 }

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params::{Table, copy};
 
 /// Momentum and epsilon of every batch norm; the variance kept is the unbiased one.
@@ -31,13 +31,7 @@ impl Statistics {
 
     /// Running mean and variance of batch norms that lie one after the other, as one view each.
     pub fn run<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(Tensor, Tensor)> {
-        let places = names.map(|name| self.table.index(name).map(|index| &self.table.entries()[index]));
-        let entries = places.collect::<Option<Vec<_>>>().filter(|entries| !entries.is_empty());
-        let entries = entries.ok_or_else(|| Error::engine("a running statistic has no place"))?;
-        if entries.windows(2).any(|pair| pair[0].offset + pair[0].length != pair[1].offset) {
-            return Err(Error::engine(format!("the group of {} is scattered", entries[0].name)));
-        }
-        let (offset, length) = (entries[0].offset, entries.iter().map(|entry| entry.length).sum());
+        let (offset, length) = self.table.run(names)?;
         Ok((self.mean.f_narrow(0, offset, length)?, self.variance.f_narrow(0, offset, length)?))
     }
 

@@ -8,10 +8,10 @@
 use tch::Tensor;
 
 use super::layout::channels_second;
-use super::run::{Run, broken_plan};
-use super::schedule::Step;
+use super::run::Run;
+use super::schedule::{Step, broken_plan};
 use super::statistics::EPSILON;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{Instruction, Op, Scale, WeightId};
 
 /// A value and its derivative along the direction; none stands for zero.
@@ -35,21 +35,10 @@ impl<'a> Along<'a> {
 
     /// The plan's output for the images `x`, and its derivative.
     pub fn output(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let plan = &self.run.schedule.plan;
-        let mut values: Vec<Option<Dual>> = Vec::new();
-        values.resize_with(plan.values(), || None);
-        values[plan.input.0] = Some(Dual { value: self.run.images(x)?, tangent: None });
-        for (instruction, step) in plan.instructions.iter().zip(&self.run.schedule.steps) {
-            let inputs = instruction.inputs.iter().map(|id| values[id.0].as_ref());
-            let inputs = inputs.collect::<Option<Vec<_>>>().ok_or_else(|| broken_plan(instruction))?;
-            let dual = self.instruction(instruction, step, &inputs)?;
-            values[instruction.output.0] = Some(dual);
-            for id in &step.dying {
-                values[id.0] = None;
-            }
-        }
-        let output = values[plan.output.0].take();
-        let Dual { value, tangent } = output.ok_or_else(|| Error::engine("the plan never computes its output"))?;
+        let images = Dual { value: self.run.images(x)?, tangent: None };
+        let schedule = self.run.schedule;
+        let output = schedule.walk(images, |instruction, step, inputs| self.instruction(instruction, step, inputs));
+        let Dual { value, tangent } = output?;
         let tangent = tangent.map_or_else(|| value.f_zeros_like(), Ok)?;
         Ok((value, tangent))
     }

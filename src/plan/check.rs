@@ -109,10 +109,9 @@ impl Plan {
     /// Whether what an accumulation writes over is a value of its own that nobody reads afterwards.
     fn check_accumulations(&self) -> Result<(), String> {
         let producers: HashMap<ValueId, &Op> = self.instructions.iter().map(|it| (it.output, &it.op)).collect();
-        for (index, instruction) in self.instructions.iter().enumerate() {
+        for (instruction, dying) in self.instructions.iter().zip(self.last_uses()) {
             let (Op::Accumulate, [into, value]) = (&instruction.op, &instruction.inputs[..]) else { continue };
-            let later = self.instructions[index + 1..].iter().flat_map(|later| &later.inputs);
-            if into == value || *into == self.output || later.into_iter().any(|read| read == into) {
+            if into == value || !dying.contains(into) {
                 return Err(format!("value {} is written over and read again", into.0));
             }
             match producers.get(into) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,20 @@ def test_how_often_alpha_is_recorded_does_not_change_the_search() -> None:
     assert step.steps == tuple(range(7))
     assert epoch.steps == (0, 3, 6)
     assert len(epoch.alphas["normal"]) == 3
+
+
+def test_every_epoch_has_an_order_of_its_own() -> None:
+    seen: list[list[int]] = []
+
+    def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if logits.requires_grad:  # not in evaluation; α rests, so these are the weight steps
+            seen.append(targets.tolist())
+        return torch.nn.functional.cross_entropy(logits, targets)
+
+    pydarts.search(arrays(), config(arch_start_epoch=2), loss=loss)
+    first, second = seen[:3], seen[3:]
+    assert len(seen) == 6 and first != second
+    assert sorted(chain(*first)) == sorted(chain(*second))
 
 
 def test_a_network_is_drawn_from_its_seed() -> None:

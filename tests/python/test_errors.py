@@ -222,15 +222,15 @@ def infinity_in_a_batch(_: Path) -> object:
 
 
 class Exploding:
-    """A loss that is NaN from its fifth call on."""
+    """A loss that is NaN from some call on: the fifth is that of α in the third step, the sixth that of w."""
 
-    def __init__(self, value: float) -> None:
-        self.calls, self.value = 0, value
+    def __init__(self, value: float, since: int = 5) -> None:
+        self.calls, self.value, self.since = 0, value, since
 
     def __call__(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         loss = torch.nn.functional.cross_entropy(logits, targets)
-        return loss * self.value if self.calls >= 5 else loss
+        return loss * self.value if self.calls >= self.since else loss
 
 
 @row(pydarts.NumericalError, "validation loss became NaN at step 2")
@@ -465,6 +465,16 @@ def test_a_search_that_fails_midway_keeps_the_last_good_state(name: str, tmp_pat
     assert result.status == "failed" and result.steps[-1] == 2
     assert all(np.isfinite(alpha).all() for alpha in result.alphas.values())
     assert all(torch.isfinite(value).all() for value in result.state_dict.values())
+
+
+def test_a_failed_weight_step_takes_the_step_of_alpha_back() -> None:
+    with pytest.raises(pydarts.NumericalError, match="training loss became NaN at step 2") as caught:
+        search(make_arrays(), make_config(record="step"), loss=Exploding(float("nan"), since=6))
+    failed = caught.value.result
+    whole = search(make_arrays(), make_config(record="step"))
+    assert failed is not None
+    for name, alpha in failed.alphas.items():
+        assert len(alpha) == 3 and np.array_equal(alpha, whole.alphas[name][:3])
 
 
 def public_exceptions() -> set[type[BaseException]]:

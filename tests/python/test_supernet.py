@@ -120,3 +120,14 @@ def test_the_plan_explains_itself() -> None:
     text = Supernet(**SMALL).explain()
     assert "cells.0" in text or "cell 0" in text
     assert "weights" in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_images_that_are_not_finite_are_refused(value: float) -> None:
+    x, y = batch()
+    x[2, 0, 3, 4] = value
+    net = Supernet(**SMALL)
+    with pytest.raises(pydarts.DataError, match="the batch holds NaN or infinity"):
+        net.loss(x, y)
+    with pytest.raises(pydarts.DataError, match="the training batch holds NaN or infinity"):
+        net.step(train=(x, y), valid=batch())

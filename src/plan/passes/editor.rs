@@ -61,3 +61,14 @@ impl Editor {
         self.plan.instructions.push(instruction);
     }
 }
+
+/// For each value the places of the instructions that read it.
+pub(super) fn readers(instructions: &[Instruction]) -> HashMap<ValueId, Vec<usize>> {
+    let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
+    for (index, instruction) in instructions.iter().enumerate() {
+        for input in &instruction.inputs {
+            readers.entry(*input).or_default().push(index);
+        }
+    }
+    readers
+}

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Pass;
-use super::editor::Editor;
+use super::editor::{Editor, readers};
 use crate::error::Result;
 use crate::plan::{AlphaId, Instruction, Op, Plan, Scale, ValueId};
 
@@ -71,17 +71,14 @@ struct Place {
 
 /// The plain batch norms whose output one mixture reads, once, and nobody else.
 fn foldable(plan: &Plan) -> HashMap<ValueId, Place> {
-    let mut reads: HashMap<ValueId, usize> = HashMap::from([(plan.output, 1)]);
-    for input in plan.instructions.iter().flat_map(|instruction| &instruction.inputs) {
-        *reads.entry(*input).or_default() += 1;
-    }
+    let readers = readers(&plan.instructions);
     let is_plain = |it: &&Instruction| matches!(it.op, Op::BatchNorm { scale: Scale::One, .. });
     let norms: HashSet<ValueId> = plan.instructions.iter().filter(is_plain).map(|it| it.output).collect();
     let mut places = HashMap::new();
     for instruction in &plan.instructions {
         let Op::Mix { alpha, terms } = &instruction.op else { continue };
         for (input, term) in instruction.inputs.iter().zip(terms) {
-            if norms.contains(input) && reads.get(input) == Some(&1) {
+            if norms.contains(input) && readers[input].len() == 1 {
                 places.insert(*input, Place { mixture: instruction.output, alpha: *alpha, term: *term });
             }
         }

@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Pass;
-use super::editor::Editor;
+use super::editor::{Editor, readers};
 use super::order::reorder;
 use crate::error::Result;
 use crate::plan::{Instruction, Op, Plan, Scale, StatisticId, ValueId, WeightId};
@@ -43,17 +43,6 @@ impl Pass for Group {
         let Grouping { editor, weights, statistics, .. } = grouping;
         reorder(editor.finish(output), &weights, &statistics)
     }
-}
-
-/// For each value the places of the instructions that read it.
-fn readers(instructions: &[Instruction]) -> HashMap<ValueId, Vec<usize>> {
-    let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
-    for (index, instruction) in instructions.iter().enumerate() {
-        for input in &instruction.inputs {
-            readers.entry(*input).or_default().push(index);
-        }
-    }
-    readers
 }
 
 /// "cells.0.edges.0_2.skip_connect" and the same of edge 0_3 as "cells.0.edges.0_2,0_3.skip_connect".
@@ -152,19 +141,10 @@ impl Grouping {
                 Op::Conv { weight, members: edges, stride: *stride, padding: *padding, dilation: *dilation, groups }
             }
             Op::BatchNorm { statistic, scale, .. } => {
-                let mut statistics = Vec::with_capacity(edges);
-                let mut all_terms = Vec::with_capacity(edges);
-                for index in team {
-                    if let Op::BatchNorm { statistic, scale, .. } = &all[*index].op {
-                        statistics.push(*statistic);
-                        if let Scale::Mixing { terms, .. } = scale {
-                            all_terms.extend_from_slice(terms);
-                        }
-                    }
-                }
+                let (statistics, terms) = norms(team.iter().map(|index| &all[*index].op));
                 self.statistics.push(statistics);
                 let scale = match scale {
-                    Scale::Mixing { alpha, .. } => Scale::Mixing { alpha: *alpha, terms: all_terms },
+                    Scale::Mixing { alpha, .. } => Scale::Mixing { alpha: *alpha, terms },
                     _ => Scale::One,
                 };
                 Op::BatchNorm { statistic: *statistic, members: edges, aliases: Vec::new(), scale }
@@ -220,6 +200,20 @@ impl Grouping {
             _ => None,
         }
     }
+}
+
+/// Statistics and mixing weights of several batch norms, in order.
+fn norms<'a>(ops: impl Iterator<Item = &'a Op>) -> (Vec<StatisticId>, Vec<(usize, usize)>) {
+    let (mut statistics, mut all_terms) = (Vec::new(), Vec::new());
+    for op in ops {
+        if let Op::BatchNorm { statistic, scale, .. } = op {
+            statistics.push(*statistic);
+            if let Scale::Mixing { terms, .. } = scale {
+                all_terms.extend_from_slice(terms);
+            }
+        }
+    }
+    (statistics, all_terms)
 }
 
 #[derive(PartialEq)]
