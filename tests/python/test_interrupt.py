@@ -124,7 +124,14 @@ class Terminal:
         self.keyboard, screen = os.openpty()
         environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         self.process = subprocess.Popen(
-            command, stdin=screen, stdout=screen, stderr=screen, env=environment, start_new_session=True
+            command,
+            stdin=screen,
+            stdout=screen,
+            stderr=screen,
+            env=environment,
+            start_new_session=True,
+            # Whoever runs the tests in the background of a shell hands on that SIGINT is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(screen)
         self.text = ""
