@@ -3,21 +3,27 @@
 torch.profiler hooks into libtorch's dispatcher, so it sees operations that Rust dispatches like those that
 Python does, backward included, which on the CPU runs on the calling thread. A range around each step splits
 its wall time into the self time of operations (`aten::`), of autograd (its nodes and its loop over them), and
-what lies outside of both: the engine. The profiler's own cost, a microsecond or two an event, falls into all
-three, so the shares are upper bounds; the time of a step without it stands beside. Plain PyTorch
-(tests/reference) is measured in the same way. `--top 15` also prints each side's costliest operations.
+what lies outside of both: the engine.
+
+The profiler itself costs a microsecond or two an event, which it spends before the event's clock starts and
+after it has stopped: in the self time of the event's parent. So the raw shares are upper bounds. Steps with
+and without it alternate here; the difference of their medians is what it cost, and each class of parents
+bears it in proportion to the events that it encloses. The last column is the host's share with that taken
+off, over the time of a step without profiler. Plain PyTorch (tests/reference) is measured in the same way.
+`--top 15` also prints each side's costliest operations.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from statistics import median
+from time import perf_counter
 
 import torch
 from common import (
     METHODS,
-    alternate,
     network_options,
     parser,
     provenance,
@@ -28,7 +34,7 @@ from common import (
     twin,
 )
 from pydarts import SearchConfig, Supernet
-from torch.autograd.profiler_util import EventList
+from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
 STEP = "search step"
@@ -48,7 +54,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     about = provenance(
         f"{given.channels} channels, {given.layers} cells, {given.size}×{given.size}, batch {given.batch}, "
-        f"float32, {given.threads} threads; n = {given.rounds} steps under the profiler"
+        f"float32, {given.threads} threads; "
+        f"n = {given.rounds} steps with and as many without profiler, in turn"
     )
 
     rows = []
@@ -64,52 +71,83 @@ def main() -> None:
         def plain(peer: object = peer, lr: float = config.weight_lr) -> object:
             return peer.step(train, valid, lr)  # type: ignore[attr-defined]
 
-        times = alternate({"ours": ours, "plain": plain}, given.rounds, given.warm)
         for side, step in (("ours", ours), ("plain", plain)):
-            events = profiled(step, given.rounds)
-            rows.append(
-                [f"{method}, {side}", f"{1e3 * median(times[side]):.0f}", *shares(events, given.rounds)]
-            )
+            bare, events = alternated(step, given.rounds, given.warm)
+            rows.append([f"{method}, {side}", *shares(bare, events)])
             if given.top:
-                print(f"\n{method}, {side}\n{costliest(events, given.top, given.rounds)}", flush=True)
-    header = ["step", "ms", "ms, profiled", "in operations", "in autograd", "outside", "autograd + outside"]
+                print(f"\n{method}, {side}\n{costliest(events, given.top)}", flush=True)
+    header = [
+        "step",
+        "ms",
+        "ms, profiled",
+        "in operations",
+        "in autograd",
+        "outside",
+        "both",
+        "both, corrected",
+    ]
     publish(given.section, f"{about}\n\n{table(header, rows)}", given.write)
 
 
-def profiled(step: Callable[[], object], rounds: int) -> EventList:
-    """What `rounds` steps were made of, summed by name."""
-    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as seen:
-        for _ in range(rounds):
-            with record_function(STEP):
-                step()
-    events: EventList = seen.key_averages()
-    return events
+def alternated(
+    step: Callable[[], object], rounds: int, warm: int
+) -> tuple[list[float], list[list[FunctionEvent]]]:
+    """Seconds of the steps without profiler, and the events of those with it."""
+    bare, seen = [], []
+    for turn in range(warm + rounds):
+        start = perf_counter()
+        step()
+        took = perf_counter() - start
+        with profile(activities=[ProfilerActivity.CPU], acc_events=True) as made, record_function(STEP):
+            step()
+        if turn >= warm:
+            bare.append(took)
+            seen.append(list(made.events()))
+    return bare, seen
 
 
-def shares(events: EventList, rounds: int) -> list[str]:
+def kind(event: FunctionEvent) -> str:
+    """Whose self time an event's is: an operation's, autograd's, or the engine's (Python's optimizers too)."""
+    if event.name.startswith("aten::"):
+        return "operation"
+    return "autograd" if AUTOGRAD.search(event.name) else "outside"
+
+
+def shares(bare: list[float], seen: list[list[FunctionEvent]]) -> list[str]:
     """Milliseconds of a step, and the shares of its wall time."""
-    wall = next(event.cpu_time_total for event in events if event.key == STEP)
-    operations = sum(event.self_cpu_time_total for event in events if event.key.startswith("aten::"))
-    autograd = sum(event.self_cpu_time_total for event in events if AUTOGRAD.search(event.key))
-    outside = (
-        wall - operations - autograd
-    )  # the self time of the step's own range, and of Python's optimizers
-    if outside < 0:
-        raise SystemExit("operations ran on another thread beside the step: their times do not add up")
-    parts = (operations, autograd, outside, autograd + outside)
-    return [f"{wall / rounds / 1e3:.0f}", *(f"{part / wall:.1%}" for part in parts)]
+    own: Counter[str] = Counter()
+    enclosed: Counter[str] = Counter()
+    walls = []
+    for events in seen:
+        step = next(event for event in events if event.name == STEP)
+        walls.append(1e-6 * step.cpu_time_total)
+        for event in events:
+            if event.thread != step.thread:
+                raise SystemExit(f"{event.name} ran on another thread: self times do not add up to the step")
+            own[kind(event)] += 1e-6 * event.self_cpu_time_total
+            if event.cpu_parent is not None:
+                enclosed[kind(event.cpu_parent)] += 1
+    raw = {part: own[part] / sum(walls) for part in ("operation", "autograd", "outside")}
+    cost = (median(walls) - median(bare)) * (1 - enclosed["operation"] / enclosed.total())
+    host = (raw["autograd"] + raw["outside"]) * median(walls) - cost
+    parts = (*raw.values(), raw["autograd"] + raw["outside"], host / median(bare))
+    return [f"{1e3 * median(bare):.0f}", f"{1e3 * median(walls):.0f}", *(f"{part:.1%}" for part in parts)]
 
 
-def costliest(events: EventList, count: int, rounds: int) -> str:
+def costliest(seen: list[list[FunctionEvent]], count: int) -> str:
     """The operations with the most self time, a step."""
-    wall = next(event.cpu_time_total for event in events if event.key == STEP)
-    ordered = sorted(events, key=lambda event: event.self_cpu_time_total, reverse=True)[:count]
+    own: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
+    for event in (event for events in seen for event in events):
+        own[event.name] += event.self_cpu_time_total / len(seen)
+        calls[event.name] += 1
+    wall = own.total()
     rows = []
-    for event in ordered:
-        own, calls = event.self_cpu_time_total / rounds, event.count / rounds
-        name = "(outside operations)" if event.key == STEP else event.key
+    for name, micros in own.most_common(count):
+        each = calls[name] / len(seen)
+        shown = "(outside operations)" if name == STEP else name
         rows.append(
-            [name, f"{own / 1e3:.1f}", f"{own * rounds / wall:.1%}", f"{calls:.0f}", f"{own / calls:.0f}"]
+            [shown, f"{micros / 1e3:.1f}", f"{micros / wall:.1%}", f"{each:.0f}", f"{micros / each:.0f}"]
         )
     return table(["operation", "self, ms a step", "share", "calls a step", "µs a call"], rows)
 

@@ -7,7 +7,7 @@ mod spaces;
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::data::Batch;
-use pydarts::nn::{Mode, Network, Supernet, SupernetOptions};
+use pydarts::nn::{By, Gradients, Mode, Network, Supernet, SupernetOptions};
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{Geometry, Plan};
 use pydarts::random;
@@ -21,7 +21,7 @@ struct Seen {
     of_alpha: Tensor,
     of_weights: Vec<(String, Tensor)>,
     statistics: Vec<(String, Tensor)>,
-    /// ∇_α (∇_w L·v), by the network's slope and by double backward.
+    /// ∇_α (∇_w L·v), by the network itself and by double backward.
     product: (Tensor, Tensor),
 }
 
@@ -39,6 +39,7 @@ fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
         tf32: false,
         switch: None,
         passes: Some(passes),
+        forms: Default::default(),
     };
     let network = Supernet::new(plan.clone(), options).unwrap();
     // Weights by name, whatever order the passes gave them.
@@ -51,20 +52,23 @@ fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
     let targets = Tensor::from_slice(&[0i64, 1, 1]).remainder(num_classes as i64);
     let batch = Batch { inputs, targets };
     let logits = network.logits(&w, &alpha, &batch.inputs, Mode::Search).unwrap();
-    let loss = network.loss(&w, &alpha, &batch, Mode::Weights).unwrap().value;
-    let gradients = Tensor::run_backward(&[loss], &[&alpha, &w], false, false);
+    let both = network.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
+    for by in [By::Alpha, By::Weights] {
+        let alone = network.gradients(&w, &alpha, &batch, Mode::Search, by).unwrap();
+        let of = |found: &Gradients| if by.alpha() { found.alpha() } else { found.w() }.unwrap().copy();
+        assert!(apart(&of(&alone), &of(&both)) < 1e-12, "{by:?} alone differs from both");
+    }
     let direction = Table::of_weights(plan).unpack(&draw("direction", &[w.size()[0]])).unwrap();
     let direction = network.weights().pack(&direction, Kind::Double, Device::Cpu).unwrap();
-    let slope = network.slope(&w.detach(), &alpha, &direction, &batch).unwrap();
-    let by_slope = Tensor::run_backward(&[slope], &[&alpha], false, false).remove(0);
+    let by_tangent = network.hessian_product(&w, &alpha, &direction, &batch).unwrap();
     let loss = network.loss(&w, &alpha, &batch, Mode::Search).unwrap().value;
     let of_w = Tensor::run_backward(&[loss], &[&w], true, true).remove(0);
     let twice = Tensor::run_backward(&[of_w.dot(&direction)], &[&alpha], false, false).remove(0);
     Seen {
-        product: (by_slope, twice),
+        product: (by_tangent, twice),
         logits: logits.detach(),
-        of_alpha: gradients[0].detach(),
-        of_weights: network.weights().unpack(&gradients[1]).unwrap(),
+        of_alpha: both.alpha().unwrap().copy(),
+        of_weights: network.weights().unpack(both.w().unwrap()).unwrap(),
         statistics: network.statistics().unwrap().named().unwrap(),
     }
 }
@@ -91,7 +95,7 @@ fn compare(plan: &Plan, passes: &[Rewrite]) {
         assert!(error < tolerance, "{passes:?}: {what} differ by {error:e}");
     };
     close("logits", &rewritten.logits, &plain.logits, 1e-11);
-    close("the slope and double backward", &rewritten.product.0, &rewritten.product.1, 1e-9);
+    close("forward and backward over backward", &rewritten.product.0, &rewritten.product.1, 1e-9);
     close("Hessian-vector products", &rewritten.product.0, &plain.product.1, 1e-9);
     close("gradients of α", &rewritten.of_alpha, &plain.of_alpha, 1e-9);
     let (ours, theirs) = (by_name(rewritten.of_weights), by_name(plain.of_weights));

@@ -7,6 +7,7 @@ mod common;
 use common::{Formula, batch};
 use pydarts::config::Method;
 use pydarts::data::Batch;
+use pydarts::nn::{Mode, Network};
 use pydarts::random;
 use pydarts::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use tch::Tensor;
@@ -73,12 +74,11 @@ fn the_exact_hypergradient_is_the_derivative_of_the_validation_loss_after_the_vi
     let case = case();
     let network = smooth();
     let value = |alpha: &Tensor| {
-        let losses = Losses { network: &network, train: Some(&case.train), valid: &case.valid };
         let w = case.w.copy().set_requires_grad(true);
-        let train = losses.train(&w, alpha).unwrap().value;
+        let train = network.loss(&w, alpha, &case.train, Mode::Search).unwrap().value;
         let g = &Tensor::run_backward(&[train], &[&w], false, false)[0];
         let stepped = (&case.w - (g + &case.buffer * 0.9 + &case.w * 3e-4) * 0.1).detach();
-        losses.valid(&stepped, alpha).unwrap().value.double_value(&[])
+        network.loss(&stepped, alpha, &case.valid, Mode::Search).unwrap().value.double_value(&[])
     };
     let exact = gradient(&case, Method::UnrolledExact, 1.0, None);
     for i in 0..ALPHAS as i64 {
@@ -102,7 +102,7 @@ fn first_order_is_the_gradient_at_the_weights_themselves_and_needs_no_training_b
     let step = VirtualStep { xi: 0.1, momentum: 0.9, buffer: None, weight_decay: 0.0, clip: None, epsilon: 0.01 };
     let found = arch_gradient(Method::FirstOrder, &losses, &case.w, &case.alpha, &step).unwrap().gradient;
     let alpha = case.alpha.copy().set_requires_grad(true);
-    let loss = losses.valid(&case.w, &alpha).unwrap().value;
+    let loss = network.loss(&case.w, &alpha, &case.valid, Mode::Search).unwrap().value;
     let expected = &Tensor::run_backward(&[loss], &[&alpha], false, false)[0];
     assert!(norm(&(found - expected)) < 1e-15);
     let refused = arch_gradient(Method::Unrolled, &losses, &case.w, &case.alpha, &step).unwrap_err();

@@ -7,7 +7,7 @@ mod spaces;
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::plan::passes::{self, Fold, Share, SpaceToBatch};
-use pydarts::plan::{Geometry, Op, Plan, Scale};
+use pydarts::plan::{Forms, Geometry, Op, Plan, Scale};
 use pydarts::space::Space;
 use spaces::spaces;
 
@@ -75,8 +75,7 @@ fn images_of_odd_size_keep_their_dilated_convolutions() {
 fn edges_that_leave_one_node_are_convolved_together() {
     let space = Space::preset("darts").unwrap();
     let lowered = plan(&space, 3, 8);
-    let passes: Vec<_> = Rewrite::ALL.iter().map(|rewrite| passes::of(*rewrite)).collect();
-    let grouped = passes::run(lowered.clone(), &passes).unwrap();
+    let grouped = passes::rewrite(lowered.clone(), Rewrite::ALL, &Forms::GROUPED).unwrap();
     // In a cell 14 edges of twelve convolutions leave five nodes; the strided skips stay apart.
     let separable = |p: &Plan| {
         let is = |scope: &str| scope.contains("sep_conv") || scope.contains("dil_conv");
@@ -159,8 +158,7 @@ proptest! {
         which in prop::sample::subsequence(Rewrite::ALL.to_vec(), 0..=Rewrite::ALL.len()),
     ) {
         let Ok(lowered) = Plan::lower(&space, &geometry) else { return Ok(()) };
-        let passes: Vec<_> = which.iter().map(|rewrite| passes::of(*rewrite)).collect();
-        let rewritten = passes::run(lowered.clone(), &passes).unwrap();
+        let rewritten = passes::rewrite(lowered.clone(), &which, &Forms::GROUPED).unwrap();
         prop_assert!(rewritten.check().is_ok());
         prop_assert_eq!(moved(&rewritten), moved(&lowered));
         let names = |p: &Plan| {

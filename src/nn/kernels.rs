@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params::Table;
 use crate::plan::{Op, Plan};
 
@@ -59,5 +59,14 @@ impl Kernels {
                 self.views.iter().map(|view| shaped((narrow(view)?, view))).collect()
             }
         }
+    }
+
+    /// The flat vector of which `parts` are the views, one each.
+    pub fn flat(&self, parts: &[Tensor]) -> Result<Tensor> {
+        if self.lengths.is_none() {
+            return Err(Error::engine("the weights of this plan do not lie in its order"));
+        }
+        let flat = parts.iter().map(|part| Ok(part.f_reshape([-1])?)).collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::f_cat(&flat, 0)?)
     }
 }

@@ -1,7 +1,7 @@
 //! The mixed operation, plainly: ō(x) = Σ_o softmax(α)_o · o(x), eq. 2 of the paper, summed over a node's edges. The
 //! oracle for every rewriting pass.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::scales::ScaleLayout;
 use crate::error::Result;
@@ -40,10 +40,15 @@ impl MixingWeights {
         let mut pairs = inputs.iter().zip(terms);
         let Some((first, &term)) = pairs.next() else { return Ok(None) };
         let kind = first.f_kind()?;
-        let mut sum = first.f_mul(&self.get(term).f_to_kind(kind)?)?;
+        let mut sum = first.f_mul(&in_kind(self.get(term), kind)?)?;
         for (input, &term) in pairs {
-            sum = sum.f_addcmul_(input, &self.get(term).f_to_kind(kind)?)?;
+            sum = sum.f_addcmul_(input, &in_kind(self.get(term), kind)?)?;
         }
         Ok(Some(sum))
     }
+}
+
+/// The tensor in another element type; one that has it already is not touched, for the call alone takes microseconds.
+pub fn in_kind(tensor: &Tensor, kind: Kind) -> Result<Tensor> {
+    if tensor.f_kind()? == kind { Ok(tensor.shallow_clone()) } else { Ok(tensor.f_to_kind(kind)?) }
 }

@@ -1,5 +1,6 @@
 //! Networks: functions (w, α, batch) ↦ loss. Everything above this storey sees only the trait.
 
+mod gradients;
 mod kernels;
 mod layout;
 mod mixed;
@@ -12,10 +13,13 @@ mod tangent;
 
 use tch::{Device, Kind, Tensor};
 
+use gradients::{gradient, leaf};
+
 use crate::data::Batch;
 use crate::error::Result;
 use crate::params::Table;
 
+pub use gradients::{By, Gradients};
 pub use statistics::Statistics;
 pub use supernet::{Criterion, MatrixPrecision, Supernet, SupernetOptions};
 
@@ -50,12 +54,16 @@ pub trait Network {
     fn statistics(&self) -> Option<&Statistics>;
     /// The loss of a batch, differentiable in `w` and `alpha` where they ask for gradients.
     fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss>;
-    /// ∇_w L(w, α)·direction, with batch statistics, differentiable in `alpha`.
-    fn slope(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let w = w.f_detach()?.f_set_requires_grad(true)?;
-        let loss = self.loss(&w, alpha, batch, Mode::Search)?.value;
-        let gradient = Tensor::f_run_backward(&[&loss], &[&w], true, true)?;
-        Ok(gradient[0].f_dot(direction)?)
+    /// The loss of a batch and its gradients.
+    fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
+        gradients::of_loss(self, w, alpha, batch, mode, by)
+    }
+    /// ∇²_{α,w} L(w, α)·direction = ∇_α (∇_w L·direction), with batch statistics, flat.
+    fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let (w, alpha) = (leaf(w)?, leaf(alpha)?);
+        let loss = self.loss(&w, &alpha, batch, Mode::Search)?.value;
+        let of_w = Tensor::f_run_backward(&[&loss], &[&w], true, true)?;
+        gradient(&of_w[0].f_dot(direction)?, &alpha)
     }
     /// While on, every product is computed in float32 or better, whatever the precision of the rest: the
     /// finite difference multiplies rounding by 1/ε.

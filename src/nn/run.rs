@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::layout::{batch_to_space, channels_second, laid_out, repeat, shift, space_to_batch, subsampled};
-use super::mixed::MixingWeights;
+use super::mixed::{MixingWeights, in_kind};
 use super::schedule::{Schedule, Step, broken_plan};
 use super::statistics::{EPSILON, MOMENTUM};
 use super::{Mode, Statistics};
@@ -24,17 +24,16 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// With the weights `w`, flat, and the α tables.
+    /// With the kernels of the schedule and the α tables.
     pub fn new(
         schedule: &'a Schedule,
         statistics: &'a Statistics,
         tables: Vec<Tensor>,
-        w: &Tensor,
+        kernels: Vec<Tensor>,
         mode: Mode,
         compute: Kind,
         kind: Kind,
     ) -> Result<Self> {
-        let kernels = schedule.kernels.views(w)?;
         let mixing = tables.iter().zip(&schedule.layouts).map(|(table, layout)| MixingWeights::new(table, layout));
         let mixing = mixing.collect::<Result<Vec<_>>>()?;
         Ok(Run { schedule, statistics, kernels, mixing, mode, compute, kind })
@@ -47,7 +46,7 @@ impl<'a> Run<'a> {
 
     /// Images as the plan's input.
     pub fn images(&self, x: &Tensor) -> Result<Tensor> {
-        laid_out(&x.f_to_kind(self.compute)?)
+        laid_out(&in_kind(x, self.compute)?)
     }
 
     /// A weight, or the group that begins with it.
@@ -104,7 +103,7 @@ impl<'a> Run<'a> {
             },
             Op::GlobalAvgPool => Ok(input()?.f_mean_dim([2i64, 3].as_slice(), false, None)?),
             Op::Linear { weight, bias } => {
-                let x = input()?.f_to_kind(self.kind)?;
+                let x = in_kind(input()?, self.kind)?;
                 Ok(x.f_linear(self.weight(*weight), Some(self.weight(*bias)))?)
             }
         }
@@ -115,7 +114,7 @@ impl<'a> Run<'a> {
         let Op::Conv { stride, padding, dilation, groups, .. } = op else {
             return Err(Error::engine("not a convolution"));
         };
-        let kernel = kernel.f_to_kind(self.compute)?;
+        let kernel = in_kind(kernel, self.compute)?;
         let (pointwise, strided) = (kernel.size()[2..] == [1, 1], *stride != [1, 1]);
         let (x, stride) = match pointwise && strided {
             true => (subsampled(x, pair(stride))?, [1, 1]),

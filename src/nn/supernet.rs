@@ -1,10 +1,12 @@
 //! Runs a plan on libtorch: the supernet as a [`Network`].
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
+use super::gradients::{By, Gradients, gradient, gradients, leaf};
 use super::run::Run;
 use super::schedule::Schedule;
 use super::tangent::Along;
@@ -13,8 +15,8 @@ use crate::config::Rewrite;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::Table;
-use crate::plan::passes::{self, Pass};
-use crate::plan::{Instruction, Op, Plan};
+use crate::plan::passes;
+use crate::plan::{Form, Forms, Instruction, Op, Plan};
 
 /// A loss (logits, targets) ↦ scalar of the user's; cross-entropy without one.
 pub trait Criterion: Send + Sync {
@@ -45,28 +47,29 @@ pub struct SupernetOptions {
     pub switch: Option<Arc<dyn MatrixPrecision>>,
     /// Rewrites of the plan that the search runs; by default those that suit device and images.
     pub passes: Option<Vec<Rewrite>>,
+    /// Forms that were measured, by site; a rule decides the others.
+    pub forms: BTreeMap<String, Form>,
 }
 
-/// The largest images, in pixels, of which a CPU takes the edges of a group together.
-const GROUPED_PIXELS: usize = 16 * 16;
+/// The largest images, in pixels, of which a CPU takes the edges of a group together unless told otherwise: the
+/// overhead of a call rules small images, the cache large ones. Measured with 2 threads and batches of 16, a group of
+/// four edges takes 0.7 of the time of its edges on 8×8 images, as long on 16×16, and 1.4 times as long on 32×32.
+const GROUPED_PIXELS: usize = 8 * 8;
 
 impl SupernetOptions {
-    fn passes(&self, plan: &Plan) -> Vec<&'static dyn Pass> {
-        let (height, width) = plan.geometry.image_size;
+    /// The plan as a search runs it.
+    fn rewrite(&self, plan: Plan) -> Result<Plan> {
         let on_cpu = self.device == Device::Cpu;
         let suits = |rewrite: &Rewrite| match rewrite {
             // Dilation costs nothing in libtorch's depthwise kernels for CUDA.
             Rewrite::SpaceToBatch => on_cpu,
-            // On a CPU the overhead of a call rules small images, the cache large ones. Measured, 2 threads: a step on
-            // 8×8 images takes 23 % less in groups, on 16×16 1 to 14 % less, on 32×32 14 % more.
-            Rewrite::Group => !on_cpu || height * width <= GROUPED_PIXELS,
-            Rewrite::Share | Rewrite::Fold => true,
+            Rewrite::Share | Rewrite::Fold | Rewrite::Group => true,
         };
-        let chosen = match &self.passes {
-            Some(given) => given.clone(),
-            None => Rewrite::ALL.iter().copied().filter(suits).collect(),
-        };
-        chosen.into_iter().map(passes::of).collect()
+        let suitable = || Rewrite::ALL.iter().copied().filter(suits).collect();
+        let chosen = self.passes.clone().unwrap_or_else(suitable);
+        let largest = if on_cpu { GROUPED_PIXELS } else { usize::MAX };
+        let forms = Forms { largest, chosen: self.forms.clone() };
+        passes::rewrite(plan, &chosen, &forms)
     }
 }
 
@@ -89,7 +92,7 @@ pub struct Supernet {
 impl Supernet {
     /// Tables and running statistics for a lowered plan, which is rewritten here; the weights are the caller's.
     pub fn new(plan: Plan, options: SupernetOptions) -> Result<Self> {
-        let rewritten = passes::run(plan.clone(), &options.passes(&plan))?;
+        let rewritten = options.rewrite(plan.clone())?;
         // The rewritten plan says in which order weights and statistics lie in their vectors.
         let weights = Table::of_weights(&rewritten);
         let alphas = Table::of_alphas(&rewritten);
@@ -115,11 +118,26 @@ impl Supernet {
 
     /// A pass for the images `x`.
     fn run(&self, w: &Tensor, alpha: &Tensor, x: &Tensor, mode: Mode) -> Result<Run<'_>> {
+        self.run_with(self.schedule(mode).kernels.views(w)?, alpha, x, mode)
+    }
+
+    fn run_with(&self, kernels: Vec<Tensor>, alpha: &Tensor, x: &Tensor, mode: Mode) -> Result<Run<'_>> {
         self.check_batch(x, mode)?;
         self.set_switch()?;
         let compute = if self.exact.get() { self.options.kind } else { self.options.compute };
-        let schedule = if mode == Mode::Evaluation { &self.evaluation } else { &self.search };
-        Run::new(schedule, &self.statistics, self.alphas.views(alpha)?, w, mode, compute, self.options.kind)
+        let tables = self.alphas.views(alpha)?;
+        Run::new(self.schedule(mode), &self.statistics, tables, kernels, mode, compute, self.options.kind)
+    }
+
+    fn schedule(&self, mode: Mode) -> &Schedule {
+        if mode == Mode::Evaluation { &self.evaluation } else { &self.search }
+    }
+
+    fn loss_of(&self, logits: &Tensor, batch: &Batch) -> Result<Loss> {
+        let value = self.criterion(logits, &batch.targets)?;
+        let _guard = tch::no_grad_guard();
+        let correct = logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&batch.targets)?.f_sum(Kind::Int64)?;
+        Ok(Loss { value, correct })
     }
 
     fn criterion(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
@@ -174,23 +192,38 @@ impl Network for Supernet {
     }
 
     fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
-        let logits = self.logits(w, alpha, &batch.inputs, mode)?;
-        let value = self.criterion(&logits, &batch.targets)?;
-        let _guard = tch::no_grad_guard();
-        let correct = logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&batch.targets)?.f_sum(Kind::Int64)?;
-        Ok(Loss { value, correct })
+        self.loss_of(&self.logits(w, alpha, &batch.inputs, mode)?, batch)
     }
 
-    fn slope(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let run = self.run(w, alpha, &batch.inputs, Mode::Search)?;
+    fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
+        let kernels = &self.schedule(mode).kernels;
+        let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
+        // Each kernel is a leaf: what autograd would do to put their gradients together is one concatenation.
+        let mut parts = kernels.views(&w.f_detach()?)?;
+        if by.weights() {
+            parts = parts.iter().map(leaf).collect::<Result<_>>()?;
+        }
+        let run = self.run_with(shallow(&parts), &alpha, &batch.inputs, mode)?;
+        let loss = self.loss_of(&run.output(&batch.inputs)?, batch)?;
+        drop(run);
+        let asked: Vec<&Tensor> = parts.iter().chain([&alpha]).filter(|input| input.requires_grad()).collect();
+        let mut found = gradients(&loss.value, &asked)?;
+        let of_alpha = if by.alpha() { found.pop() } else { None };
+        let of_w = if by.weights() { Some(kernels.flat(&found)?) } else { None };
+        Gradients::new(loss, of_alpha, of_w)
+    }
+
+    fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let alpha = leaf(alpha)?;
+        let run = self.run(&w.f_detach()?, &alpha, &batch.inputs, Mode::Search)?;
         let (logits, tangent) = Along::new(run, direction)?.output(&batch.inputs)?;
         if !logits.requires_grad() {
-            return Err(Error::engine("a slope is asked for where nothing is differentiated"));
+            return Ok(alpha.f_zeros_like()?);
         }
         let loss = self.criterion(&logits, &batch.targets)?;
         // The chain rule through the logits: a loss of the user's needs to know nothing of tangents.
         let of_logits = Tensor::f_run_backward(&[&loss], &[&logits], true, true)?;
-        Ok(of_logits[0].f_mul(&tangent)?.f_sum(None)?)
+        gradient(&of_logits[0].f_mul(&tangent)?.f_sum(None)?, &alpha)
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {
@@ -210,4 +243,9 @@ impl Network for Supernet {
         let (arch, weight) = self.search.plan.cost().bytes_per_image(self.options.compute.elt_size_in_bytes());
         arch.max(weight)
     }
+}
+
+/// The same tensors, held once more.
+fn shallow(tensors: &[Tensor]) -> Vec<Tensor> {
+    tensors.iter().map(Tensor::shallow_clone).collect()
 }

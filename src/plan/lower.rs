@@ -3,6 +3,8 @@
 //! Nothing is shared and nothing is fused here: every edge has its own ReLU, poolings and convolutions, as in the
 //! paper. What can be shared is for the passes to find.
 
+use std::collections::BTreeMap;
+
 use super::{
     AlphaId, AlphaSpec, Geometry, Init, Instruction, Op, Plan, Scale, Shape, StatisticId, StatisticSpec, ValueId,
     WeightId, WeightSpec,
@@ -125,6 +127,7 @@ impl<'a> Lowering<'a> {
                 instructions: Vec::new(),
                 output: ValueId(0),
                 passes: Vec::new(),
+                forms: BTreeMap::new(),
             },
         }
     }

@@ -3,14 +3,16 @@
 mod check;
 mod cost;
 mod explain;
+mod forms;
 mod instruction;
 mod lower;
 pub mod passes;
 mod shape;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub use cost::Cost;
+pub use forms::{Form, Forms, Site};
 pub use instruction::{
     AlphaId, AlphaSpec, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
 };
@@ -55,6 +57,8 @@ pub struct Plan {
     pub output: ValueId,
     /// The names of the passes that made it, in order.
     pub passes: Vec<&'static str>,
+    /// The forms its groups were given, by site.
+    pub forms: BTreeMap<String, Form>,
 }
 
 impl Plan {

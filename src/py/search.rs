@@ -1,5 +1,6 @@
 //! `search`: a configuration, three sources and an observer in; everything a run leaves out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use numpy::IntoPyArray;
@@ -79,6 +80,7 @@ pub fn search<'py>(
         tf32: numbers.tf32,
         switch: numbers.switch,
         passes: config.passes.clone(),
+        forms: BTreeMap::new(),
     };
     let (outcome, state, alphas) = door::engine(py, || {
         let network = Supernet::new(plan, options)?;

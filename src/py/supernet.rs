@@ -1,5 +1,6 @@
 //! The inspection surface: one search network, its weights, losses, gradients and steps.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
@@ -57,7 +58,16 @@ impl Inner {
             device,
         };
         let passes = config.passes.clone();
-        let options = SupernetOptions { kind, compute, device, criterion: None, tf32: false, switch: None, passes };
+        let options = SupernetOptions {
+            kind,
+            compute,
+            device,
+            criterion: None,
+            tf32: false,
+            switch: None,
+            passes,
+            forms: BTreeMap::new(),
+        };
         let network = Supernet::new(plan, options)?;
         let state = State::new(
             params::initial_weights(network.plan(), config.seed, kind, device)?,

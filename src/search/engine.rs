@@ -2,11 +2,11 @@
 
 use tch::Tensor;
 
-use super::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient, gradient, leaf};
+use super::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
 use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::nn::{Mode, Network};
+use crate::nn::{By, Mode, Network};
 use crate::optim::{Adam, Moments, Sgd};
 use crate::params::copy;
 
@@ -134,14 +134,11 @@ fn weight_step(
     settings: &StepSettings,
     valid_loss: Option<f64>,
 ) -> Result<StepOutcome> {
-    let w = leaf(&state.w)?;
-    let loss = network.loss(&w, &state.alpha, train, Mode::Weights)?;
-    let train_loss = finite(&loss.value, "training loss", state.step)?;
-    let gradient = gradient(&loss.value, &w)?;
-    finite(&gradient.f_norm()?, "gradient of w", state.step)?;
-    drop(w);
-    settings.sgd.step(&mut state.w, &mut state.momentum, &gradient, settings.lr)?;
-    let correct = loss.correct.f_int64_value(&[])?;
+    let found = network.gradients(&state.w, &state.alpha, train, Mode::Weights, By::Weights)?;
+    let train_loss = finite(&found.loss.value, "training loss", state.step)?;
+    finite(&found.w()?.f_norm()?, "gradient of w", state.step)?;
+    settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, settings.lr)?;
+    let correct = found.loss.correct.f_int64_value(&[])?;
     Ok(StepOutcome { train_loss, valid_loss, correct, examples: train.targets.size()[0] })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::plan::{Instruction, Op, Plan, Shape, ValueId};
+use crate::plan::{Form, Instruction, Op, Plan, Shape, Site, ValueId};
 
 /// The instructions written so far.
 pub(super) struct Editor {
@@ -19,6 +19,11 @@ impl Editor {
         let shapes = HashMap::from([(plan.input, plan.input_shape.clone())]);
         let instructions = std::mem::take(&mut plan.instructions);
         (Editor { plan, shapes, fresh }, instructions)
+    }
+
+    /// Notes the form that a site was given.
+    pub fn note(&mut self, site: &Site, form: Form) {
+        self.plan.forms.insert(site.to_string(), form);
     }
 
     /// The plan with what was written.

@@ -12,10 +12,13 @@ use super::Pass;
 use super::editor::{Editor, readers};
 use super::order::reorder;
 use crate::error::Result;
-use crate::plan::{Instruction, Op, Plan, Scale, StatisticId, ValueId, WeightId};
+use crate::plan::{Form, Forms, Instruction, Op, Plan, Scale, Site, StatisticId, ValueId, WeightId};
 
 /// Rewrites the edges that leave one node.
-pub struct Group;
+pub struct Group {
+    /// Which groups are written as one.
+    pub forms: Forms,
+}
 
 impl Pass for Group {
     fn name(&self) -> &'static str {
@@ -26,12 +29,14 @@ impl Pass for Group {
         let output = plan.output;
         let (editor, instructions) = Editor::new(plan);
         let mut grouping = Grouping {
+            forms: &self.forms,
             editor,
             readers: readers(&instructions),
             groups: Vec::new(),
             place: HashMap::new(),
             repeated: HashMap::new(),
             done: HashSet::new(),
+            apart: HashSet::new(),
             weights: Vec::new(),
             statistics: Vec::new(),
         };
@@ -66,7 +71,8 @@ struct Members {
     alone: HashMap<ValueId, ValueId>,
 }
 
-struct Grouping {
+struct Grouping<'a> {
+    forms: &'a Forms,
     editor: Editor,
     readers: HashMap<ValueId, Vec<usize>>,
     groups: Vec<Members>,
@@ -75,18 +81,20 @@ struct Grouping {
     repeated: HashMap<(ValueId, usize), ValueId>,
     /// Instructions that were written with another one.
     done: HashSet<usize>,
+    /// Instructions whose group is not written as one.
+    apart: HashSet<usize>,
     /// Runs of weights and of statistics that must lie one after the other.
     weights: Vec<Vec<WeightId>>,
     statistics: Vec<Vec<StatisticId>>,
 }
 
-impl Grouping {
+impl Grouping<'_> {
     fn instruction(&mut self, all: &[Instruction], index: usize) -> Result<()> {
         if self.done.contains(&index) {
             return Ok(());
         }
         let instruction = &all[index];
-        if let Some(team) = self.team(all, index) {
+        if let Some(team) = self.team(all, index)? {
             return self.together(all, &team);
         }
         let inputs = instruction.inputs.iter().map(|input| self.alone(*input, &instruction.scope));
@@ -101,22 +109,37 @@ impl Grouping {
     }
 
     /// The instructions that can be written with this one, itself among them: at least two.
-    fn team(&self, all: &[Instruction], index: usize) -> Option<Vec<usize>> {
+    fn team(&mut self, all: &[Instruction], index: usize) -> Result<Option<Vec<usize>>> {
         let instruction = &all[index];
-        let [input] = instruction.inputs[..] else { return None };
-        let alike = |other: &&usize| !self.done.contains(other) && self.form(&all[**other]) == self.form(instruction);
-        let form = self.form(instruction)?;
+        let [input] = instruction.inputs[..] else { return Ok(None) };
+        let free = |other: &usize| !self.done.contains(other) && !self.apart.contains(other);
+        let alike = |other: &&usize| free(other) && self.like(&all[**other]) == self.like(instruction);
+        let Some(like) = self.like(instruction) else { return Ok(None) };
         let Some(group) = self.place.get(&input) else {
-            let Form::Conv { depthwise: true, .. } = form else { return None };
+            let Like::Conv { depthwise: true, stride, .. } = like else { return Ok(None) };
             let team: Vec<usize> = self.readers[&input].iter().filter(alike).copied().collect();
-            return (team.len() > 1).then_some(team);
+            if team.len() < 2 || self.apart.contains(&index) {
+                return Ok(None);
+            }
+            let operation = instruction.scope.rsplit('.').next().unwrap_or_default();
+            let shape = self.editor.shape(input)?.clone();
+            let site = Site { operation, edges: team.len(), stride: stride[0], shape: &shape };
+            let form = self.forms.of(&site);
+            self.editor.note(&site, form);
+            return Ok(match form {
+                Form::Grouped => Some(team),
+                Form::Edges => {
+                    self.apart.extend(team);
+                    None
+                }
+            });
         };
         let follower = |member: &ValueId| -> Option<usize> {
             let mut alike = self.readers.get(member)?.iter().filter(alike);
             let first = alike.next()?;
             alike.next().is_none().then_some(*first)
         };
-        self.groups[*group].members.iter().map(follower).collect()
+        Ok(self.groups[*group].members.iter().map(follower).collect())
     }
 
     /// Writes the members of a team as one.
@@ -184,17 +207,17 @@ impl Grouping {
     }
 
     /// What must agree for instructions to be written as one; nothing for those that stay alone.
-    fn form(&self, instruction: &Instruction) -> Option<Form> {
+    fn like(&self, instruction: &Instruction) -> Option<Like> {
         match &instruction.op {
-            Op::Relu => Some(Form::Relu),
+            Op::Relu => Some(Like::Relu),
             Op::Conv { weight, members: 1, stride, padding, dilation, groups } => {
                 let kernel = self.editor.weight_shape(*weight).to_vec();
                 let depthwise = kernel.first() == Some(groups) && kernel.get(1) == Some(&1);
-                Some(Form::Conv { kernel, stride: *stride, padding: *padding, dilation: *dilation, depthwise })
+                Some(Like::Conv { kernel, stride: *stride, padding: *padding, dilation: *dilation, depthwise })
             }
             Op::BatchNorm { members: 1, aliases, scale, .. } if aliases.is_empty() => match scale {
-                Scale::One => Some(Form::Norm(None)),
-                Scale::Mixing { alpha, .. } => Some(Form::Norm(Some(alpha.0))),
+                Scale::One => Some(Like::Norm(None)),
+                Scale::Mixing { alpha, .. } => Some(Like::Norm(Some(alpha.0))),
                 Scale::Affine { .. } => None,
             },
             _ => None,
@@ -217,7 +240,7 @@ fn norms<'a>(ops: impl Iterator<Item = &'a Op>) -> (Vec<StatisticId>, Vec<(usize
 }
 
 #[derive(PartialEq)]
-enum Form {
+enum Like {
     Relu,
     Conv { kernel: Vec<usize>, stride: [usize; 2], padding: [usize; 2], dilation: usize, depthwise: bool },
     Norm(Option<usize>),

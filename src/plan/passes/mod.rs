@@ -7,7 +7,7 @@ mod order;
 mod share;
 mod space_to_batch;
 
-use super::Plan;
+use super::{Forms, Plan};
 use crate::config::Rewrite;
 use crate::error::Result;
 
@@ -25,13 +25,18 @@ pub trait Pass {
     fn apply(&self, plan: Plan) -> Result<Plan>;
 }
 
-/// The pass behind a name.
-pub fn of(rewrite: Rewrite) -> &'static dyn Pass {
+/// Applies the passes of these names in order; `forms` says which form each group takes.
+pub fn rewrite(plan: Plan, names: &[Rewrite], forms: &Forms) -> Result<Plan> {
+    let passes: Vec<_> = names.iter().map(|name| of(*name, forms)).collect();
+    run(plan, &passes.iter().map(Box::as_ref).collect::<Vec<_>>())
+}
+
+fn of(rewrite: Rewrite, forms: &Forms) -> Box<dyn Pass> {
     match rewrite {
-        Rewrite::SpaceToBatch => &SpaceToBatch,
-        Rewrite::Share => &Share,
-        Rewrite::Fold => &Fold,
-        Rewrite::Group => &Group,
+        Rewrite::SpaceToBatch => Box::new(SpaceToBatch),
+        Rewrite::Share => Box::new(Share),
+        Rewrite::Fold => Box::new(Fold),
+        Rewrite::Group => Box::new(Group { forms: forms.clone() }),
     }
 }
 

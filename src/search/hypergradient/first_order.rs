@@ -2,11 +2,11 @@
 
 use tch::Tensor;
 
-use super::{ArchGradient, Losses, VirtualStep, gradient, leaf};
+use super::{ArchGradient, Losses, VirtualStep};
 use crate::error::Result;
+use crate::nn::By;
 
 pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, _step: &VirtualStep) -> Result<ArchGradient> {
-    let alpha = leaf(alpha)?;
-    let valid = losses.valid(w, &alpha)?.value;
-    Ok(ArchGradient { gradient: gradient(&valid, &alpha)?, valid_loss: valid.f_detach()? })
+    let valid = losses.valid(w, alpha, By::Alpha)?;
+    Ok(ArchGradient { gradient: valid.alpha()?.shallow_clone(), valid_loss: valid.loss.value })
 }

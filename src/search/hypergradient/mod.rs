@@ -10,7 +10,7 @@ use tch::Tensor;
 use crate::config::Method;
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::nn::{Exact, Loss, Mode, Network};
+use crate::nn::{By, Exact, Gradients, Mode, Network};
 use crate::optim::clip_coefficient;
 
 /// The two losses of one step, L_train and L_val, as functions of (w, α).
@@ -24,21 +24,23 @@ pub struct Losses<'a> {
 }
 
 impl Losses<'_> {
-    /// L_train(w, α), with batch statistics.
-    pub fn train(&self, w: &Tensor, alpha: &Tensor) -> Result<Loss> {
-        let batch = self.train.ok_or_else(|| Error::data("this hypergradient needs a training batch"))?;
-        self.network.loss(w, alpha, batch, Mode::Search)
+    fn batch(&self) -> Result<&Batch> {
+        self.train.ok_or_else(|| Error::data("this hypergradient needs a training batch"))
     }
 
-    /// ∇_w L_train(w, α)·direction, with batch statistics, differentiable in α.
-    pub fn slope(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor) -> Result<Tensor> {
-        let batch = self.train.ok_or_else(|| Error::data("this hypergradient needs a training batch"))?;
-        self.network.slope(w, alpha, direction, batch)
+    /// L_train(w, α) and its gradients, with batch statistics.
+    pub fn train(&self, w: &Tensor, alpha: &Tensor, by: By) -> Result<Gradients> {
+        self.network.gradients(w, alpha, self.batch()?, Mode::Search, by)
     }
 
-    /// L_val(w, α), with batch statistics.
-    pub fn valid(&self, w: &Tensor, alpha: &Tensor) -> Result<Loss> {
-        self.network.loss(w, alpha, self.valid, Mode::Search)
+    /// ∇²_{α,w} L_train(w, α)·direction, with batch statistics.
+    pub fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor) -> Result<Tensor> {
+        self.network.hessian_product(w, alpha, direction, self.batch()?)
+    }
+
+    /// L_val(w, α) and its gradients, with batch statistics.
+    pub fn valid(&self, w: &Tensor, alpha: &Tensor, by: By) -> Result<Gradients> {
+        self.network.gradients(w, alpha, self.valid, Mode::Search, by)
     }
 
     /// Every product in float32 or better until the guard is dropped.
@@ -99,24 +101,4 @@ pub fn arch_gradient(
         Method::Unrolled => unrolled::arch_gradient(losses, w, alpha, step),
         Method::UnrolledExact => unrolled_exact::arch_gradient(losses, w, alpha, step),
     }
-}
-
-/// A leaf of the graph with the values of `tensor`, sharing its storage.
-pub(crate) fn leaf(tensor: &Tensor) -> Result<Tensor> {
-    Ok(tensor.f_detach()?.f_set_requires_grad(true)?)
-}
-
-/// Gradients of a scalar; zero where it does not depend on an input. Nothing but what is asked for is computed.
-pub(crate) fn gradients(value: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-    if !value.requires_grad() {
-        return inputs.iter().map(|input| Ok(input.f_zeros_like()?)).collect();
-    }
-    let gradients = Tensor::f_run_backward(&[value], inputs, false, false)?;
-    let defined = |(g, input): (Tensor, &&Tensor)| if g.defined() { Ok(g) } else { Ok(input.f_zeros_like()?) };
-    gradients.into_iter().zip(inputs).map(defined).collect()
-}
-
-/// The gradient of a scalar with respect to one vector.
-pub(crate) fn gradient(value: &Tensor, input: &Tensor) -> Result<Tensor> {
-    gradients(value, &[input])?.pop().ok_or_else(|| Error::engine("autograd returned no gradient"))
 }

@@ -6,45 +6,31 @@
 
 use tch::Tensor;
 
-use super::{ArchGradient, Losses, VirtualStep, gradient, gradients, leaf};
+use super::{ArchGradient, Losses, VirtualStep};
 use crate::error::Result;
+use crate::nn::By;
 
 pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, step: &VirtualStep) -> Result<ArchGradient> {
     let (virtual_w, c) = {
         let _exact = losses.exact()?;
-        let w_leaf = leaf(w)?;
-        let train = losses.train(&w_leaf, alpha)?.value;
-        step.take(w, &gradient(&train, &w_leaf)?)?
+        step.take(w, losses.train(w, alpha, By::Weights)?.w()?)?
     };
-    let (valid, first, v) = valid_gradients(losses, &virtual_w, alpha)?;
+    let valid = losses.valid(&virtual_w, alpha, By::Both)?;
+    let (first, v) = (valid.alpha()?, valid.w()?);
     let norm = v.f_norm()?;
     // ‖v‖ = 0: w′ is stationary for L_val, so the second term vanishes and R has no meaning.
     if norm.f_double_value(&[])? == 0.0 {
-        return Ok(ArchGradient { gradient: first, valid_loss: valid });
+        return Ok(ArchGradient { gradient: first.shallow_clone(), valid_loss: valid.loss.value });
     }
     let radius = norm.f_reciprocal()?.f_mul_scalar(step.epsilon)?;
     let offset = v.f_mul(&radius)?;
     let _exact = losses.exact()?;
-    let at = |w: Tensor| -> Result<Tensor> {
-        let alpha = leaf(alpha)?;
-        let train = losses.train(&w, &alpha)?.value;
-        gradient(&train, &alpha)
-    };
-    let difference = at(w.f_add(&offset)?)?.f_sub(&at(w.f_sub(&offset)?)?)?;
+    let above = losses.train(&w.f_add(&offset)?, alpha, By::Alpha)?;
+    let below = losses.train(&w.f_sub(&offset)?, alpha, By::Alpha)?;
+    let difference = above.alpha()?.f_sub(below.alpha()?)?;
     let mut second = difference.f_div(&radius.f_mul_scalar(2.0)?)?;
     if let Some(c) = c {
         second = second.f_mul(&c)?;
     }
-    Ok(ArchGradient { gradient: first.f_sub(&second.f_mul_scalar(step.xi)?)?, valid_loss: valid })
-}
-
-/// L_val, ∇_α L_val and ∇_w L_val at the virtual weights, from one backward pass.
-pub(super) fn valid_gradients(losses: &Losses, w: &Tensor, alpha: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-    let (w, alpha) = (leaf(w)?, leaf(alpha)?);
-    let valid = losses.valid(&w, &alpha)?.value;
-    let mut both = gradients(&valid, &[&alpha, &w])?.into_iter();
-    match (both.next(), both.next()) {
-        (Some(of_alpha), Some(of_w)) => Ok((valid.f_detach()?, of_alpha, of_w)),
-        _ => Err(crate::error::Error::engine("autograd returned too few gradients")),
-    }
+    Ok(ArchGradient { gradient: first.f_sub(&second.f_mul_scalar(step.xi)?)?, valid_loss: valid.loss.value })
 }

@@ -1,26 +1,20 @@
 //! Unrolled, second order exactly: the same one-step unrolling as `unrolled`, its Hessian-vector product
 //! ∇²_{α,w} L_train(w, α)·v without a finite difference (eq. 7 of the paper): v is fixed by then, so it is the gradient
-//! by α of one number, the slope ∇_w L_train(w, α)·v.
+//! by α of one number, ∇_w L_train(w, α)·v.
 
 use tch::Tensor;
 
-use super::unrolled::valid_gradients;
-use super::{ArchGradient, Losses, VirtualStep, gradient, leaf};
+use super::{ArchGradient, Losses, VirtualStep};
 use crate::error::Result;
+use crate::nn::By;
 
 pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, step: &VirtualStep) -> Result<ArchGradient> {
     let _exact = losses.exact()?;
-    let (virtual_w, c) = {
-        let w_leaf = leaf(w)?;
-        let train = losses.train(&w_leaf, alpha)?.value;
-        step.take(w, &gradient(&train, &w_leaf)?)?
-    };
-    let (valid, first, v) = valid_gradients(losses, &virtual_w, alpha)?;
-    let alpha = leaf(alpha)?;
-    let slope = losses.slope(w, &alpha, &v)?;
-    let mut second = gradient(&slope, &alpha)?.f_mul_scalar(step.xi)?;
+    let (virtual_w, c) = step.take(w, losses.train(w, alpha, By::Weights)?.w()?)?;
+    let valid = losses.valid(&virtual_w, alpha, By::Both)?;
+    let mut second = losses.hessian_product(w, alpha, valid.w()?)?.f_mul_scalar(step.xi)?;
     if let Some(c) = c {
         second = second.f_mul(&c)?;
     }
-    Ok(ArchGradient { gradient: first.f_sub(&second)?, valid_loss: valid })
+    Ok(ArchGradient { gradient: valid.alpha()?.f_sub(&second)?, valid_loss: valid.loss.value })
 }
