@@ -57,11 +57,14 @@ pub enum Rewrite {
     Fold,
     /// What the edges that leave a node do alike is one instruction.
     Group,
+    /// What leaves a node in groups is added before it parts.
+    Sum,
 }
 
 impl Rewrite {
     /// Every rewrite, in the order in which they are applied.
-    pub const ALL: &'static [Rewrite] = &[Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold, Rewrite::Group];
+    pub const ALL: &'static [Rewrite] =
+        &[Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold, Rewrite::Group, Rewrite::Sum];
 }
 
 /// How often α is recorded.
@@ -422,6 +425,7 @@ const REWRITES: &[(&str, Rewrite)] = &[
     ("share", Rewrite::Share),
     ("fold", Rewrite::Fold),
     ("group", Rewrite::Group),
+    ("sum", Rewrite::Sum),
 ];
 
 impl Method {

@@ -4,6 +4,7 @@ mod gradients;
 mod kernels;
 mod layout;
 mod mixed;
+mod parts;
 mod run;
 mod scales;
 mod schedule;

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::layout::{batch_to_space, channels_second, laid_out, repeat, shift, space_to_batch, subsampled};
 use super::mixed::{MixingWeights, in_kind};
+use super::parts::Parts;
 use super::schedule::{Schedule, Step, broken_plan};
 use super::statistics::{EPSILON, MOMENTUM};
 use super::{Mode, Statistics};
@@ -41,7 +42,11 @@ impl<'a> Run<'a> {
 
     /// The plan's output for the images `x`.
     pub fn output(&self, x: &Tensor) -> Result<Tensor> {
-        self.schedule.walk(self.images(x)?, |instruction, step, inputs| self.instruction(instruction, step, inputs))
+        let parts = Parts::default();
+        let run = |instruction: &Instruction, step: &Step, inputs: &[&Tensor]| {
+            self.instruction(instruction, step, inputs, &parts)
+        };
+        self.schedule.walk(self.images(x)?, run)
     }
 
     /// Images as the plan's input.
@@ -54,8 +59,14 @@ impl<'a> Run<'a> {
         &self.kernels[self.schedule.kernels.place[id.0]]
     }
 
-    /// The value of one instruction.
-    pub fn instruction(&self, instruction: &Instruction, step: &Step, inputs: &[&Tensor]) -> Result<Tensor> {
+    /// The value of one instruction; `parts` are those of the pass it belongs to.
+    pub fn instruction(
+        &self,
+        instruction: &Instruction,
+        step: &Step,
+        inputs: &[&Tensor],
+        parts: &Parts,
+    ) -> Result<Tensor> {
         let input = || inputs.first().copied().ok_or_else(|| broken_plan(instruction));
         match &instruction.op {
             Op::Conv { weight, .. } => self.convolution(&instruction.op, input()?, self.weight(*weight)),
@@ -90,8 +101,8 @@ impl<'a> Run<'a> {
             Op::BatchToSpace { factor } => batch_to_space(input()?, *factor as i64),
             Op::Repeat { times } => repeat(input()?, *times as i64),
             Op::Slice { index, of } => {
-                let channels = input()?.size()[1] / *of as i64;
-                Ok(input()?.f_narrow(1, *index as i64 * channels, channels)?)
+                let whole = instruction.inputs.first().ok_or_else(|| broken_plan(instruction))?;
+                parts.take(*whole, input()?, *index, *of)
             }
             Op::Add => match inputs {
                 [one, other] => Ok(one.f_add(other)?),

@@ -8,6 +8,7 @@
 use tch::Tensor;
 
 use super::layout::channels_second;
+use super::parts::Parts;
 use super::run::Run;
 use super::schedule::{Step, broken_plan};
 use super::statistics::EPSILON;
@@ -24,13 +25,16 @@ struct Dual {
 pub struct Along<'a> {
     run: Run<'a>,
     direction: Vec<Tensor>,
+    /// Blocks of values, and of their derivatives.
+    values: Parts,
+    tangents: Parts,
 }
 
 impl<'a> Along<'a> {
     /// `direction`: flat, as the weights.
     pub fn new(run: Run<'a>, direction: &Tensor) -> Result<Self> {
         let direction = run.schedule.kernels.views(direction)?;
-        Ok(Along { run, direction })
+        Ok(Along { run, direction, values: Parts::default(), tangents: Parts::default() })
     }
 
     /// The plan's output for the images `x`, and its derivative.
@@ -61,12 +65,12 @@ impl<'a> Along<'a> {
                 max_pool(first()?, *kernel as i64, *stride as i64, *padding as i64)
             }
             Op::Conv { weight, .. } => {
-                let value = self.run.instruction(instruction, step, &[&first()?.value])?;
+                let value = self.run.instruction(instruction, step, &[&first()?.value], &self.values)?;
                 let moved = self.run.convolution(&instruction.op, &first()?.value, self.weight(*weight))?;
                 Ok(Dual { value, tangent: self.plus_linear(moved, instruction, step, inputs)? })
             }
             Op::Linear { weight, bias } => {
-                let value = self.run.instruction(instruction, step, &[&first()?.value])?;
+                let value = self.run.instruction(instruction, step, &[&first()?.value], &self.values)?;
                 let moved = first()?.value.f_linear(self.weight(*weight), Some(self.weight(*bias)))?;
                 let tangent = match &first()?.tangent {
                     Some(tangent) => moved.f_add(&tangent.f_linear(self.run.weight(*weight), None::<&Tensor>)?)?,
@@ -78,7 +82,7 @@ impl<'a> Along<'a> {
                 let values: Vec<&Tensor> = inputs.iter().map(|input| &input.value).collect();
                 // The derivative first: accumulating writes over a value.
                 let tangent = self.linear(instruction, step, inputs)?;
-                Ok(Dual { value: self.run.instruction(instruction, step, &values)?, tangent })
+                Ok(Dual { value: self.run.instruction(instruction, step, &values, &self.values)?, tangent })
             }
         }
     }
@@ -93,7 +97,7 @@ impl<'a> Along<'a> {
             None => Ok(input.value.f_zeros_like()?),
         });
         let filled = filled.collect::<Result<Vec<_>>>()?;
-        self.run.instruction(instruction, step, &filled.iter().collect::<Vec<_>>()).map(Some)
+        self.run.instruction(instruction, step, &filled.iter().collect::<Vec<_>>(), &self.tangents).map(Some)
     }
 
     fn plus_linear(

@@ -6,6 +6,7 @@ mod group;
 mod order;
 mod share;
 mod space_to_batch;
+mod sum;
 
 use super::{Forms, Plan};
 use crate::config::Rewrite;
@@ -15,6 +16,7 @@ pub use fold::Fold;
 pub use group::Group;
 pub use share::Share;
 pub use space_to_batch::SpaceToBatch;
+pub use sum::Sum;
 
 /// A rewrite of a plan that does not change what it computes.
 pub trait Pass {
@@ -37,6 +39,7 @@ fn of(rewrite: Rewrite, forms: &Forms) -> Box<dyn Pass> {
         Rewrite::Share => Box::new(Share),
         Rewrite::Fold => Box::new(Fold),
         Rewrite::Group => Box::new(Group { forms: forms.clone() }),
+        Rewrite::Sum => Box::new(Sum),
     }
 }
 
