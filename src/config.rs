@@ -59,12 +59,14 @@ pub enum Rewrite {
     Group,
     /// What leaves a node in groups is added before it parts.
     Sum,
+    /// What several edges share is mixed for all of them in one product.
+    Mixtures,
 }
 
 impl Rewrite {
     /// Every rewrite, in the order in which they are applied.
     pub const ALL: &'static [Rewrite] =
-        &[Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold, Rewrite::Group, Rewrite::Sum];
+        &[Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold, Rewrite::Group, Rewrite::Sum, Rewrite::Mixtures];
 }
 
 /// How often α is recorded.
@@ -426,6 +428,7 @@ const REWRITES: &[(&str, Rewrite)] = &[
     ("fold", Rewrite::Fold),
     ("group", Rewrite::Group),
     ("sum", Rewrite::Sum),
+    ("mixtures", Rewrite::Mixtures),
 ];
 
 impl Method {

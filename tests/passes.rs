@@ -7,7 +7,7 @@ mod spaces;
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::plan::passes::{self, Fold, Share, SpaceToBatch};
-use pydarts::plan::{Forms, Geometry, Op, Plan, Scale};
+use pydarts::plan::{Forms, Geometry, Op, Plan, Scale, pairs};
 use pydarts::space::Space;
 use spaces::spaces;
 
@@ -139,9 +139,12 @@ fn terms(plan: &Plan) -> Vec<(String, usize, usize, usize)> {
     let mut all = Vec::new();
     for instruction in &plan.instructions {
         let cell: Vec<&str> = instruction.scope.splitn(3, '.').take(2).collect();
-        let (Op::Mix { alpha, terms } | Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. }) = &instruction.op
-        else {
-            continue;
+        let (alpha, terms) = match &instruction.op {
+            Op::Mix { alpha, terms } | Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. } => {
+                (alpha, terms.clone())
+            }
+            Op::Mixtures { alpha, rows, columns } => (alpha, pairs(rows, columns)),
+            _ => continue,
         };
         all.extend(terms.iter().map(|(row, column)| (cell.join("."), alpha.0, *row, *column)));
     }

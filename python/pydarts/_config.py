@@ -114,7 +114,8 @@ class SearchConfig(Record):
     checkpoint_every    None           steps between further checkpoints within an epoch (ours)
     eval_batch_size     None           images a batch of the evaluation; None: 4 × `batch_size` (ours)
     passes              None           rewrites of the plan that the search runs: some of "space_to_batch",
-                                       "share", "fold", "group", "sum"; None: what suits device and images (ours)
+                                       "share", "fold", "group", "sum", "mixtures"; None: what suits device
+                                       and images (ours)
     ==================  =============  ==================================================================
 
     Raises:

@@ -68,3 +68,19 @@ pub fn shift(x: &Tensor) -> Result<Tensor> {
     }
     Ok(shifted.f_constant_pad_nd([0, w % 2, 0, h % 2])?)
 }
+
+/// `count` values that lie one after the other along the batch, each as a row.
+pub fn rows(x: &Tensor, count: i64) -> Result<Tensor> {
+    let x = if x.device() == Device::Cpu { x.f_permute([0, 2, 3, 1])? } else { x.shallow_clone() };
+    Ok(x.f_reshape([count, -1])?)
+}
+
+/// Rows as values again, each of the size of one of the `count` that lie in `like`.
+pub fn unrows(rows: &Tensor, like: &Tensor, count: i64) -> Result<Tensor> {
+    let (size, batch) = (like.size(), rows.size()[0] * like.size()[0] / count);
+    let (channels, height, width) = (size[1], size[2], size[3]);
+    match like.device() {
+        Device::Cpu => channels_second(&rows.f_view([batch, height, width, channels])?),
+        _ => Ok(rows.f_view([batch, channels, height, width])?),
+    }
+}

@@ -3,6 +3,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::layout::{rows, unrows};
 use super::scales::ScaleLayout;
 use crate::error::Result;
 
@@ -51,4 +52,11 @@ impl MixingWeights {
 /// The tensor in another element type; one that has it already is not touched, for the call alone takes microseconds.
 pub fn in_kind(tensor: &Tensor, kind: Kind) -> Result<Tensor> {
     if tensor.f_kind()? == kind { Ok(tensor.shallow_clone()) } else { Ok(tensor.f_to_kind(kind)?) }
+}
+
+/// Several mixtures of values that are stacked in `x`, stacked in turn; `weights`: [mixtures, values].
+pub fn mixtures(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    let size = weights.size();
+    let mixed = in_kind(weights, x.f_kind()?)?.f_matmul(&rows(x, size[1])?)?;
+    unrows(&mixed, x, size[1])
 }

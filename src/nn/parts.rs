@@ -1,4 +1,4 @@
-//! Blocks of channels of values that part.
+//! Blocks of values that part.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,12 +14,12 @@ use crate::plan::ValueId;
 pub struct Parts(RefCell<HashMap<ValueId, Vec<Option<Tensor>>>>);
 
 impl Parts {
-    /// Block `index` of `of`; nobody takes it twice.
-    pub fn take(&self, id: ValueId, value: &Tensor, index: usize, of: usize) -> Result<Tensor> {
+    /// A block, (which, of how many) along a dimension; nobody takes it twice.
+    pub fn take(&self, id: ValueId, value: &Tensor, dim: i64, (index, of): (usize, usize)) -> Result<Tensor> {
         let mut cut = self.0.borrow_mut();
         let mut blocks = match cut.remove(&id) {
             Some(blocks) => blocks,
-            None => value.f_chunk(of as i64, 1)?.into_iter().map(Some).collect(),
+            None => value.f_chunk(of as i64, dim)?.into_iter().map(Some).collect(),
         };
         let block = blocks.get_mut(index).and_then(Option::take);
         if blocks.iter().any(Option::is_some) {

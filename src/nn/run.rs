@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::layout::{batch_to_space, channels_second, laid_out, repeat, shift, space_to_batch, subsampled};
-use super::mixed::{MixingWeights, in_kind};
+use super::mixed::{MixingWeights, in_kind, mixtures};
 use super::parts::Parts;
 use super::schedule::{Schedule, Step, broken_plan};
 use super::statistics::{EPSILON, MOMENTUM};
@@ -102,7 +102,16 @@ impl<'a> Run<'a> {
             Op::Repeat { times } => repeat(input()?, *times as i64),
             Op::Slice { index, of } => {
                 let whole = instruction.inputs.first().ok_or_else(|| broken_plan(instruction))?;
-                parts.take(*whole, input()?, *index, *of)
+                parts.take(*whole, input()?, 1, (*index, *of))
+            }
+            Op::Stack => Ok(Tensor::f_cat(inputs, 0)?),
+            Op::Mixtures { alpha, rows, columns } => {
+                let shape = [rows.len() as i64, columns.len() as i64];
+                mixtures(input()?, &self.mixing[alpha.0].scale(step.scale).f_view(shape)?)
+            }
+            Op::Unstack { index, of } => {
+                let whole = instruction.inputs.first().ok_or_else(|| broken_plan(instruction))?;
+                parts.take(*whole, input()?, 0, (*index, *of))
             }
             Op::Add => match inputs {
                 [one, other] => Ok(one.f_add(other)?),

@@ -1,11 +1,12 @@
-//! Mixing weights as the scales of batch norms.
+//! Mixing weights as vectors: the scales of batch norms, and the matrices of products.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
-use crate::plan::{AlphaId, Op, Plan, Scale};
+use crate::plan::{AlphaId, Op, Plan, Scale, pairs};
 
-/// Which mixing weights of one α table scale batch norms, and how many channels each.
+/// Which mixing weights of one α table scale batch norms, and how many channels each; those of a product are a scale
+/// of one channel each.
 #[derive(Debug)]
 pub struct ScaleLayout {
     /// 0/1 of [scales, edges · operations]: which weight a scale is. A product with it has a backward pass that adds
@@ -18,16 +19,22 @@ pub struct ScaleLayout {
 }
 
 impl ScaleLayout {
-    /// Of the batch norms of `plan` that are scaled by `alpha`.
+    /// Of the batch norms of `plan` that are scaled by `alpha`, and of its products.
     pub fn new(plan: &Plan, alpha: AlphaId, kind: Kind, device: Device) -> Result<Self> {
         let (mut cells, mut runs, mut lengths) = (Vec::new(), Vec::<(i64, i64)>::new(), Vec::new());
         let columns = plan.alphas[alpha.0].operations;
         for instruction in &plan.instructions {
-            let Op::BatchNorm { scale: Scale::Mixing { alpha: table, terms }, .. } = &instruction.op else { continue };
+            let (table, terms, channels) = match &instruction.op {
+                Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. } => {
+                    (alpha, terms.clone(), instruction.shape.channels() / terms.len())
+                }
+                Op::Mixtures { alpha, rows, columns } => (alpha, pairs(rows, columns), 1),
+                _ => continue,
+            };
             if *table != alpha {
                 continue;
             }
-            let channels = (instruction.shape.channels() / terms.len()) as i64;
+            let channels = channels as i64;
             lengths.push(channels * terms.len() as i64);
             cells.extend(terms.iter().map(|(row, column)| (row * columns + column) as i64));
             match runs.last_mut().filter(|run| run.1 == channels) {

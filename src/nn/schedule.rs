@@ -28,7 +28,7 @@ pub struct Step {
     pub dying: Vec<ValueId>,
     /// Running mean and variance of a batch norm.
     pub running: Option<(Tensor, Tensor)>,
-    /// The place of a batch norm's scale in the layout of its table.
+    /// The place of a batch norm's scale, or of a product's weights, in the layout of their table.
     pub scale: usize,
 }
 
@@ -42,13 +42,15 @@ impl Schedule {
         let mut steps = Vec::with_capacity(plan.instructions.len());
         for (instruction, dying) in plan.instructions.iter().zip(plan.last_uses()) {
             let mut step = Step { dying, ..Step::default() };
-            if let Op::BatchNorm { statistic, members, scale, .. } = &instruction.op {
+            if let Op::BatchNorm { statistic, members, .. } = &instruction.op {
                 let names = plan.statistics[statistic.0..statistic.0 + members].iter().map(|s| s.name.as_str());
                 step.running = Some(statistics.run(names)?);
-                if let Scale::Mixing { alpha, .. } = scale {
-                    step.scale = scales[alpha.0];
-                    scales[alpha.0] += 1;
-                }
+            }
+            if let Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. } | Op::Mixtures { alpha, .. } =
+                &instruction.op
+            {
+                step.scale = scales[alpha.0];
+                scales[alpha.0] += 1;
             }
             steps.push(step);
         }

@@ -63,7 +63,7 @@ impl SupernetOptions {
         let suits = |rewrite: &Rewrite| match rewrite {
             // Dilation costs nothing in libtorch's depthwise kernels for CUDA.
             Rewrite::SpaceToBatch => on_cpu,
-            Rewrite::Share | Rewrite::Fold | Rewrite::Group | Rewrite::Sum => true,
+            _ => true,
         };
         let suitable = || Rewrite::ALL.iter().copied().filter(suits).collect();
         let chosen = self.passes.clone().unwrap_or_else(suitable);

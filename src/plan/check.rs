@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::instruction::pairs;
 use super::{AlphaId, Op, Plan, Scale, Shape, ValueId, WeightId};
 use crate::error::{Error, Result};
 use crate::space::Operation;
@@ -87,6 +88,7 @@ impl Plan {
                 self.check_vector(*bias, weight.shape.first().copied().unwrap_or(0))
             }
             Op::Mix { alpha, terms } => self.check_terms(*alpha, terms),
+            Op::Mixtures { alpha, rows, columns } => self.check_terms(*alpha, &pairs(rows, columns)),
             _ => Ok(()),
         }
     }

@@ -84,7 +84,7 @@ impl Plan {
                 | Op::AvgPool { .. }
                 | Op::Linear { .. } => &instruction.inputs,
                 Op::Relu => std::slice::from_ref(&instruction.output),
-                Op::Mix { .. } if of_alpha => &instruction.inputs,
+                Op::Mix { .. } | Op::Mixtures { .. } if of_alpha => &instruction.inputs,
                 Op::Shift => {
                     let input = instruction.inputs.first().copied();
                     let is_even = |shape: &&Shape| shape.0.iter().skip(1).all(|extent| extent % 2 == 0);
@@ -92,12 +92,14 @@ impl Plan {
                     views.extend(even.map(|input| (instruction.output, *views.get(&input).unwrap_or(&input))));
                     &[]
                 }
-                Op::Slice { .. } => {
+                Op::Slice { .. } | Op::Unstack { .. } => {
                     let whole = instruction.inputs.first().copied();
                     views.extend(whole.map(|whole| (instruction.output, *views.get(&whole).unwrap_or(&whole))));
                     &[]
                 }
                 Op::Mix { .. }
+                | Op::Mixtures { .. }
+                | Op::Stack
                 | Op::Concat
                 | Op::GlobalAvgPool
                 | Op::Subsample { .. }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::cost::grouped;
-use super::{AlphaId, Instruction, Op, Plan, Scale, Shape, ValueId, WeightId};
+use super::{AlphaId, Instruction, Op, Plan, Scale, Shape, ValueId, WeightId, pairs};
 use crate::space::Operation;
 
 /// A mixture with more inputs than this has them abridged.
@@ -260,6 +260,11 @@ impl Plan {
             Op::Shift => "shift by one row and column".to_string(),
             Op::Concat => "concat".to_string(),
             Op::Mix { alpha, terms } => format!("mix by {}", self.mixing(*alpha, terms)),
+            Op::Stack => "stack".to_string(),
+            Op::Mixtures { alpha, rows, columns } => {
+                format!("{} mixtures by {}", rows.len(), self.mixing(*alpha, &pairs(rows, columns)))
+            }
+            Op::Unstack { index, of } => format!("value {index} of {of}"),
             Op::Subsample { factor } => format!("one row and column in {factor}"),
             Op::SpaceToBatch { factor } => format!("space to batch by {factor}"),
             Op::BatchToSpace { factor } => format!("batch to space by {factor}"),
@@ -290,7 +295,9 @@ impl Plan {
     fn table_of(&self, parts: &[Part]) -> Option<&str> {
         let mut instructions = parts.iter().flat_map(|part| &part.instructions);
         instructions.find_map(|instruction| match &instruction.op {
-            Op::Mix { alpha, .. } | Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. } => {
+            Op::Mix { alpha, .. }
+            | Op::Mixtures { alpha, .. }
+            | Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. } => {
                 self.alphas.get(alpha.0).map(|alpha| alpha.name.as_str())
             }
             _ => None,

@@ -192,6 +192,25 @@ pub enum Op {
         /// Out of how many.
         of: usize,
     },
+    /// The inputs one after the other along the batch, as phases are.
+    Stack,
+    /// Several mixtures of the same values, which are stacked: Σ_k softmax(α)[row_j, column_k] · value_k for each
+    /// row, stacked in turn.
+    Mixtures {
+        /// The table.
+        alpha: AlphaId,
+        /// One a mixture.
+        rows: Vec<usize>,
+        /// One a value.
+        columns: Vec<usize>,
+    },
+    /// One of several values that are stacked.
+    Unstack {
+        /// Which.
+        index: usize,
+        /// Out of how many.
+        of: usize,
+    },
     /// The sum of both inputs.
     Add,
     /// The sum of both inputs, written over the first, which nobody reads again.
@@ -220,4 +239,9 @@ pub struct Instruction {
     pub shape: Shape,
     /// Which part of the network it belongs to, "cells.0.edges.0_2.sep_conv_3x3".
     pub scope: String,
+}
+
+/// Every row with every column, row by row.
+pub fn pairs(rows: &[usize], columns: &[usize]) -> Vec<(usize, usize)> {
+    rows.iter().flat_map(|row| columns.iter().map(move |column| (*row, *column))).collect()
 }

@@ -15,6 +15,7 @@ pub use cost::Cost;
 pub use forms::{Form, Forms, Site};
 pub use instruction::{
     AlphaId, AlphaSpec, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
+    pairs,
 };
 
 use crate::space::Space;

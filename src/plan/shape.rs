@@ -8,6 +8,7 @@ impl Op {
         match self {
             Op::Concat => concat(inputs),
             Op::Mix { terms, .. } => mix(inputs, terms.len()),
+            Op::Stack => stack(inputs),
             Op::Add | Op::Accumulate => sum(inputs),
             _ => {
                 let [input] = inputs else {
@@ -86,6 +87,20 @@ impl Op {
                 }
                 Ok(Image { channels: image.channels / of, ..image }.shape())
             }
+            Op::Mixtures { rows, columns, .. } => {
+                let image = Image::of(input)?;
+                if rows.is_empty() || image.phases != Some(columns.len()) {
+                    return Err(format!("{:?} is not a stack of {}", input.0, columns.len()));
+                }
+                Ok(Image { phases: Some(rows.len()), ..image }.shape())
+            }
+            Op::Unstack { index, of } => {
+                let image = Image::of(input)?;
+                if index >= of || image.phases != Some(*of) {
+                    return Err(format!("{:?} has no value {index} of {of}", input.0));
+                }
+                Ok(Image { phases: None, ..image }.shape())
+            }
             Op::GlobalAvgPool => match input.0[..] {
                 [channels, _, _] => Ok(Shape(vec![channels])),
                 _ => Err(format!("{:?} is not [channels, height, width]", input.0)),
@@ -97,7 +112,7 @@ impl Op {
                     _ => Err(format!("{:?} does not fit `{}` of shape {:?}", input.0, weight.name, weight.shape)),
                 }
             }
-            Op::BatchNorm { .. } | Op::Relu | Op::Concat | Op::Mix { .. } | Op::Add | Op::Accumulate => {
+            Op::BatchNorm { .. } | Op::Relu | Op::Concat | Op::Stack | Op::Mix { .. } | Op::Add | Op::Accumulate => {
                 Ok(input.clone())
             }
         }
@@ -147,6 +162,14 @@ fn concat(inputs: &[&Shape]) -> Result<Shape, String> {
         return Err("images of different sizes cannot be concatenated".to_string());
     }
     Ok(Image { channels: images.iter().map(|image| image.channels).sum(), ..first }.shape())
+}
+
+fn stack(inputs: &[&Shape]) -> Result<Shape, String> {
+    let image = Image::of(&mix(inputs, inputs.len())?)?;
+    match image.phases {
+        None => Ok(Image { phases: Some(inputs.len()), ..image }.shape()),
+        Some(_) => Err("what is stacked or split is not stacked again".to_string()),
+    }
 }
 
 fn mix(inputs: &[&Shape], terms: usize) -> Result<Shape, String> {

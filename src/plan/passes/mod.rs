@@ -3,6 +3,7 @@
 mod editor;
 mod fold;
 mod group;
+mod mixtures;
 mod order;
 mod share;
 mod space_to_batch;
@@ -14,6 +15,7 @@ use crate::error::Result;
 
 pub use fold::Fold;
 pub use group::Group;
+pub use mixtures::Mixtures;
 pub use share::Share;
 pub use space_to_batch::SpaceToBatch;
 pub use sum::Sum;
@@ -40,6 +42,7 @@ fn of(rewrite: Rewrite, forms: &Forms) -> Box<dyn Pass> {
         Rewrite::Fold => Box::new(Fold),
         Rewrite::Group => Box::new(Group { forms: forms.clone() }),
         Rewrite::Sum => Box::new(Sum),
+        Rewrite::Mixtures => Box::new(Mixtures),
     }
 }
 
