@@ -9,7 +9,7 @@ use super::schedule::{Schedule, Step, broken_plan};
 use super::statistics::{EPSILON, MOMENTUM};
 use super::{Mode, Statistics};
 use crate::error::{Error, Result};
-use crate::plan::{Instruction, Op, Scale, StatisticId, WeightId};
+use crate::plan::{Instruction, Op, Scale, WeightId};
 
 /// One pass over the plan: what its instructions look up.
 pub struct Run<'a> {
@@ -46,7 +46,13 @@ impl<'a> Run<'a> {
         let run = |instruction: &Instruction, step: &Step, inputs: &[&Tensor]| {
             self.instruction(instruction, step, inputs, &parts)
         };
-        self.schedule.walk(self.images(x)?, run)
+        let following = self.schedule.followers.as_ref().filter(|_| self.mode == Mode::Weights);
+        let before = following.map(|_| self.statistics.remember()).transpose()?;
+        let output = self.schedule.walk(self.images(x)?, run)?;
+        if let (Some(following), Some(before)) = (following, before) {
+            self.statistics.follow(following, &before)?;
+        }
+        Ok(output)
     }
 
     /// Images as the plan's input.
@@ -70,14 +76,17 @@ impl<'a> Run<'a> {
         let input = || inputs.first().copied().ok_or_else(|| broken_plan(instruction));
         match &instruction.op {
             Op::Conv { weight, .. } => self.convolution(&instruction.op, input()?, self.weight(*weight)),
-            Op::BatchNorm { statistic, aliases, scale, .. } => {
+            Op::BatchNorm { scale, .. } => {
                 let (scale, shift) = match scale {
                     Scale::One => (None, None),
                     Scale::Affine { weight, bias } => (Some(self.weight(*weight)), Some(self.weight(*bias))),
                     Scale::Mixing { alpha, .. } => (Some(self.mixing[alpha.0].scale(step.scale)), None),
                 };
                 let running = step.running.as_ref().ok_or_else(|| broken_plan(instruction))?;
-                self.batch_norm(input()?, (scale, shift), running, *statistic, aliases)
+                let running = (self.mode != Mode::Search).then_some((&running.0, &running.1));
+                let (mean, variance) = running.unzip();
+                let training = self.mode != Mode::Evaluation;
+                Ok(input()?.f_batch_norm(scale, shift, mean, variance, training, MOMENTUM, EPSILON, true)?)
             }
             Op::Relu => Ok(input()?.f_relu()?),
             Op::MaxPool { kernel, stride, padding } => {
@@ -142,29 +151,6 @@ impl<'a> Run<'a> {
         };
         let dilation = [*dilation as i64; 2];
         Ok(x.f_conv2d(&kernel, None::<Tensor>, stride, pair(padding), dilation, *groups as i64)?)
-    }
-
-    fn batch_norm(
-        &self,
-        x: &Tensor,
-        (scale, shift): (Option<&Tensor>, Option<&Tensor>),
-        running: &(Tensor, Tensor),
-        statistic: StatisticId,
-        aliases: &[StatisticId],
-    ) -> Result<Tensor> {
-        let statistics = self.statistics;
-        let running = (self.mode != Mode::Search).then_some((&running.0, &running.1));
-        let training = self.mode != Mode::Evaluation;
-        let before = match (self.mode, aliases) {
-            (Mode::Weights, [_, ..]) => Some(statistics.remember(statistic.0)?),
-            _ => None,
-        };
-        let (mean, variance) = running.unzip();
-        let y = x.f_batch_norm(scale, shift, mean, variance, training, MOMENTUM, EPSILON, true)?;
-        if let Some(before) = before {
-            aliases.iter().try_for_each(|alias| statistics.follow(statistic.0, &before, alias.0))?;
-        }
-        Ok(y)
     }
 }
 

@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::Statistics;
 use super::kernels::Kernels;
 use super::scales::ScaleLayout;
+use super::statistics::Followers;
 use crate::error::{Error, Result};
 use crate::params::Table;
 use crate::plan::{AlphaId, Instruction, Op, Plan, Scale, ValueId};
@@ -19,6 +20,8 @@ pub struct Schedule {
     pub kernels: Kernels,
     /// One an α table.
     pub layouts: Vec<ScaleLayout>,
+    /// Running statistics that are moved through others.
+    pub followers: Option<Followers>,
 }
 
 /// What one instruction needs.
@@ -54,7 +57,8 @@ impl Schedule {
             }
             steps.push(step);
         }
-        Ok(Schedule { plan, steps, kernels, layouts })
+        let followers = statistics.followers(&plan)?;
+        Ok(Schedule { plan, steps, kernels, layouts, followers })
     }
 
     /// Runs the instructions in order over values of any kind, and lets go of each value after its last reader.

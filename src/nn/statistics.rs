@@ -2,12 +2,20 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params::{Table, copy};
+use crate::plan::{Op, Plan, StatisticId};
 
 /// Momentum and epsilon of every batch norm; the variance kept is the unbiased one.
 pub const MOMENTUM: f64 = 0.1;
 pub const EPSILON: f64 = 1e-5;
+
+/// Elements of running statistics, each with the one it follows.
+#[derive(Debug)]
+pub struct Followers {
+    leaders: Tensor,
+    followers: Tensor,
+}
 
 /// The running statistics of a network.
 #[derive(Debug)]
@@ -35,28 +43,43 @@ impl Statistics {
         Ok((self.mean.f_narrow(0, offset, length)?, self.variance.f_narrow(0, offset, length)?))
     }
 
-    /// (running mean, running variance) of the batch norm at `index` in the plan that the search runs.
-    fn of(&self, index: usize) -> (&Tensor, &Tensor) {
-        let (mean, variance) = &self.views[index];
-        (mean, variance)
+    /// Which elements follow which: those of each batch norm's statistics that a plan moves through another's.
+    pub fn followers(&self, plan: &Plan) -> Result<Option<Followers>> {
+        let elements = |id: StatisticId| {
+            let entry = &self.table.entries()[id.0];
+            entry.offset..entry.offset + entry.length
+        };
+        let (mut leaders, mut followers) = (Vec::<i64>::new(), Vec::<i64>::new());
+        for instruction in &plan.instructions {
+            let Op::BatchNorm { statistic, aliases, .. } = &instruction.op else { continue };
+            for alias in aliases {
+                leaders.extend(elements(*statistic));
+                followers.extend(elements(*alias));
+            }
+        }
+        if followers.is_empty() {
+            return Ok(None);
+        }
+        let indices = |of: &[i64]| Ok::<_, Error>(Tensor::f_from_slice(of)?.f_to_device(self.device)?);
+        Ok(Some(Followers { leaders: indices(&leaders)?, followers: indices(&followers)? }))
     }
 
-    /// Running mean and variance as they are now, before a batch norm moves them.
-    pub fn remember(&self, index: usize) -> Result<(Tensor, Tensor)> {
-        let (mean, variance) = self.of(index);
-        Ok((copy(mean)?, copy(variance)?))
+    /// Running means and variances as they are now, before a pass moves them.
+    pub fn remember(&self) -> Result<(Tensor, Tensor)> {
+        Ok((copy(&self.mean)?, copy(&self.variance)?))
     }
 
-    /// Moves the statistics at `alias` by the batch that moved those at `index` from `before` to what they are:
+    /// Moves followers by the batch that moved their leaders from `before` to what they are:
     /// r ← (1 − m)·r + (moved − (1 − m)·before), the last term being m times the batch's own.
-    pub fn follow(&self, index: usize, before: &(Tensor, Tensor), alias: usize) -> Result<()> {
+    pub fn follow(&self, who: &Followers, before: &(Tensor, Tensor)) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let (moved, followers) = (self.of(index), self.of(alias));
-        for (moved, before, running) in [(moved.0, &before.0, followers.0), (moved.1, &before.1, followers.1)] {
-            let batch = moved.f_sub(&before.f_mul_scalar(1.0 - MOMENTUM)?)?;
+        for (running, before) in [(&self.mean, &before.0), (&self.variance, &before.1)] {
+            let of = |vector: &Tensor, which: &Tensor| vector.f_index_select(0, which);
+            let batch = of(running, &who.leaders)?.f_sub(&of(before, &who.leaders)?.f_mul_scalar(1.0 - MOMENTUM)?)?;
+            let moved = of(before, &who.followers)?.f_mul_scalar(1.0 - MOMENTUM)?.f_add(&batch)?;
             // Like batch norm's own update, this one is no matter of autograd, which holds the running statistics
             // until the backward pass and would take offence at a new version of them.
-            let _ = running.f_data()?.f_mul_scalar_(1.0 - MOMENTUM)?.f_add_(&batch)?;
+            let _ = running.f_data()?.f_index_copy_(0, &who.followers, &moved)?;
         }
         Ok(())
     }
