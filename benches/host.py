@@ -107,7 +107,7 @@ def alternated(
 
 
 def kind(event: FunctionEvent) -> str:
-    """Whose self time an event's is: an operation's, autograd's, or the engine's (Python's optimizers too)."""
+    """Whose time an event is: an operation's, autograd's, or the engine's (and Python's optimizers')."""
     if event.name.startswith("aten::"):
         return "operation"
     return "autograd" if AUTOGRAD.search(event.name) else "outside"

@@ -5,7 +5,7 @@
 //! `alpha/…`, `exp_avg/…`, `exp_avg_sq/…`, `trajectory`, `trajectory_steps`), never by their place in a vector.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::nn::Network;
 use crate::optim::Moments;
 use crate::params::Table;
+use crate::plan::Form;
 use crate::search::{Progress, State, Trajectory};
 
 const FORMAT: &str = "pydarts-checkpoint-1";
@@ -37,6 +38,7 @@ struct Header {
     progress: Progress,
     adam_step: u64,
     threads: i32,
+    forms: BTreeMap<String, Form>,
 }
 
 /// A checkpoint read back.
@@ -165,6 +167,7 @@ pub fn save(
         progress: progress.clone(),
         adam_step: state.moments.step,
         threads: tch::get_num_threads(),
+        forms: network.forms(),
     };
     let header = serde_json::to_string(&header).map_err(|e| Error::engine(e.to_string()))?;
     let metadata = HashMap::from([("pydarts".to_owned(), header)]);
@@ -196,6 +199,15 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 pub fn load(path: &Path, network: &dyn Network) -> Result<Restored> {
     let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
     read(&bytes, network).map_err(|error| Error {
+        detail: format!("{}: {}", path.display(), error.detail),
+        ..as_checkpoint_error(error)
+    })
+}
+
+/// The forms a checkpoint was written under.
+pub fn load_forms(path: &Path) -> Result<BTreeMap<String, Form>> {
+    let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
+    header(&bytes).map(|header| header.forms).map_err(|error| Error {
         detail: format!("{}: {}", path.display(), error.detail),
         ..as_checkpoint_error(error)
     })

@@ -69,6 +69,18 @@ impl Rewrite {
         &[Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold, Rewrite::Group, Rewrite::Sum, Rewrite::Mixtures];
 }
 
+/// Whether forms are measured at the start of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tune {
+    /// Never: a fixed rule decides.
+    Off,
+    /// What earlier starts measured is used; the rule decides the rest.
+    Cached,
+    /// What is not known yet is measured.
+    Full,
+}
+
 /// How often α is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Record {
@@ -132,6 +144,7 @@ pub struct SearchConfig {
     pub checkpoint_every: Option<usize>,
     pub eval_batch_size: Option<usize>,
     pub passes: Option<Vec<Rewrite>>,
+    pub tune: Tune,
 }
 
 /// The largest value of each size of a network. Wide, but such that no shape overflows.
@@ -144,7 +157,7 @@ pub(crate) fn largest(name: &str) -> usize {
 }
 
 /// What two runs may differ in and still be the same search.
-const IRRELEVANT: &[&str] = &["device", "checkpoint_dir", "resume", "progress", "checkpoint_every"];
+const IRRELEVANT: &[&str] = &["device", "checkpoint_dir", "resume", "progress", "checkpoint_every", "tune"];
 
 impl Default for SearchConfig {
     fn default() -> Self {
@@ -192,6 +205,7 @@ impl SearchConfig {
             checkpoint_every: None,
             eval_batch_size: None,
             passes: None,
+            tune: Tune::Cached,
         };
         match config.space.kind {
             CellKind::Convolutional => config,
@@ -323,6 +337,7 @@ impl SearchConfig {
             "checkpoint_every" => self.checkpoint_every = field.optional(|field| field.whole(1))?,
             "eval_batch_size" => self.eval_batch_size = field.optional(|field| field.whole(1))?,
             "passes" => self.passes = field.optional(rewrites)?,
+            "tune" => self.tune = choice(&field, TUNES)?,
             name => {
                 let defaults = SearchConfig::default().to_object();
                 let known: Vec<&str> = defaults.keys().map(String::as_str).collect();
@@ -421,6 +436,8 @@ const PRECISIONS: &[(&str, Precision)] = &[
     ("tf32", Precision::Tf32),
     ("bfloat16", Precision::Bfloat16),
 ];
+
+const TUNES: &[(&str, Tune)] = &[("off", Tune::Off), ("cached", Tune::Cached), ("full", Tune::Full)];
 
 const REWRITES: &[(&str, Rewrite)] = &[
     ("space_to_batch", Rewrite::SpaceToBatch),

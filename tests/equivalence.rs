@@ -4,12 +4,15 @@
 #[path = "common/spaces.rs"]
 mod spaces;
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::data::Batch;
 use pydarts::nn::{By, Gradients, Mode, Network, Supernet, SupernetOptions};
 use pydarts::params::{Table, initial_weights};
-use pydarts::plan::{Geometry, Plan};
+use pydarts::plan::passes::{excerpts, rewrite};
+use pydarts::plan::{Form, Forms, Geometry, Plan};
 use pydarts::random;
 use pydarts::space::Space;
 use spaces::spaces;
@@ -31,6 +34,10 @@ fn draw(purpose: &str, shape: &[i64]) -> Tensor {
 }
 
 fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
+    see_in(plan, passes, BTreeMap::new())
+}
+
+fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>) -> Seen {
     let options = SupernetOptions {
         kind: Kind::Double,
         compute: Kind::Double,
@@ -39,7 +46,7 @@ fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
         tf32: false,
         switch: None,
         passes: Some(passes),
-        forms: Default::default(),
+        forms,
     };
     let network = Supernet::new(plan.clone(), options).unwrap();
     // Weights by name, whatever order the passes gave them.
@@ -90,7 +97,10 @@ fn by_name(named: &[(String, Tensor)]) -> Vec<(&str, &Tensor)> {
 }
 
 fn compare(plain: &Seen, plan: &Plan, passes: &[Rewrite]) {
-    let rewritten = see(plan, passes.to_vec());
+    agree(plain, see(plan, passes.to_vec()), passes);
+}
+
+fn agree(plain: &Seen, rewritten: Seen, passes: &[Rewrite]) {
     let close = |what: &str, a: &Tensor, b: &Tensor, tolerance: f64| {
         let error = apart(a, b);
         assert!(error < tolerance, "{passes:?}: {what} differ by {error:e}");
@@ -126,6 +136,21 @@ fn every_combination_of_passes_computes_what_the_lowered_plan_computes() {
     let plain = see(&plan, vec![]);
     for passes in subsets() {
         compare(&plain, &plan, &passes);
+    }
+}
+
+#[test]
+fn any_choice_of_forms_computes_the_same() {
+    let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 2, image_size: (8, 8) };
+    let plan = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
+    let plain = see(&plan, vec![]);
+    let before = [Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold];
+    let sites = excerpts(&rewrite(plan.clone(), &before, &Forms::GROUPED).unwrap()).unwrap();
+    assert!(sites.len() > 10);
+    for shift in 0..3 {
+        let form = |place: usize| if (place + shift).is_multiple_of(3) { Form::Grouped } else { Form::Edges };
+        let forms: BTreeMap<_, _> = sites.keys().cloned().enumerate().map(|(i, site)| (site, form(i))).collect();
+        agree(&plain, see_in(&plan, Rewrite::ALL.to_vec(), forms), Rewrite::ALL);
     }
 }
 

@@ -95,6 +95,8 @@ class Observers:
             event = json.loads(payload)
             record, genotype = record_from(event["record"]), Genotype.from_dict(event["genotype"])
             self._epoch(EpochInfo(**vars(record), genotype=genotype, alphas=dict(alphas or {})))
+        elif kind == "tuning" and self._progress is not None:
+            self._progress.tuning(**json.loads(payload))
         elif kind == "start" and self._progress is not None:
             self._progress.begin(**json.loads(payload))
         elif kind == "warning":

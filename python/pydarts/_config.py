@@ -63,6 +63,7 @@ class ConfigFields(TypedDict, total=False):
     checkpoint_every: int | None
     eval_batch_size: int | None
     passes: Sequence[str] | None
+    tune: str
 
 
 class SearchConfig(Record):
@@ -116,6 +117,10 @@ class SearchConfig(Record):
     passes              None           rewrites of the plan that the search runs: some of "space_to_batch",
                                        "share", "fold", "group", "sum", "mixtures"; None: what suits device
                                        and images (ours)
+    tune                "cached"       the forms in which groups of edges are computed: "off": a fixed rule,
+                                       "cached": what earlier starts measured on this device for this
+                                       `batch_size`, the rule elsewhere, "full": measure what is not known
+                                       yet, a few seconds, and keep it (ours)
     ==================  =============  ==================================================================
 
     Raises:
@@ -167,6 +172,7 @@ class SearchConfig(Record):
     checkpoint_every: int | None
     eval_batch_size: int | None
     passes: tuple[str, ...] | None
+    tune: str
 
     def __init__(self, **fields: Unpack[ConfigFields]) -> None:
         self._fill(fields)

@@ -30,11 +30,20 @@ class Progress:
     def begin(self, epochs: int, first_epoch: int, steps_per_epoch: int | None, **_: Any) -> None:
         """Open the bar; a resumed search begins where it left off."""
         self._epochs, self._first = epochs, first_epoch
+        self.close()  # that of a tuning
         total = None if steps_per_epoch is None else epochs * steps_per_epoch
         done = first_epoch * (steps_per_epoch or 0)
         self._bar = tqdm(
             total=total, initial=done, unit="step", dynamic_ncols=True, desc=self._title(first_epoch)
         )
+
+    def tuning(self, site: str, done: int, total: int) -> None:
+        """Show which group of edges is measured."""
+        if self._bar is None:
+            self._bar = tqdm(total=total, unit="group", dynamic_ncols=True, desc="tuning")
+        self._bar.n = done
+        self._bar.set_postfix_str(site, refresh=False)
+        self._bar.refresh()
 
     def step(self, info: StepInfo) -> None:
         """Advance; read the numbers now and then."""

@@ -11,6 +11,9 @@ mod schedule;
 mod statistics;
 mod supernet;
 mod tangent;
+mod tune;
+
+use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
@@ -19,10 +22,12 @@ use gradients::{gradient, leaf};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::params::Table;
+use crate::plan::Form;
 
 pub use gradients::{By, Gradients};
 pub use statistics::Statistics;
 pub use supernet::{Criterion, MatrixPrecision, Supernet, SupernetOptions};
+pub use tune::{Needs, Tuner};
 
 /// Which batch statistics a pass uses, and whether it moves the running ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,10 @@ pub trait Network {
     fn kind(&self) -> Kind;
     /// Where w, α and the batches lie.
     fn device(&self) -> Device;
+    /// The forms in which groups are computed, by site.
+    fn forms(&self) -> BTreeMap<String, Form> {
+        BTreeMap::new()
+    }
     /// The estimate of what one example keeps between forward and backward, in bytes.
     fn activation_bytes(&self) -> u64;
 }

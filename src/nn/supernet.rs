@@ -57,19 +57,22 @@ pub struct SupernetOptions {
 const GROUPED_PIXELS: usize = 16 * 16;
 
 impl SupernetOptions {
-    /// The plan as a search runs it.
-    fn rewrite(&self, plan: Plan) -> Result<Plan> {
-        let on_cpu = self.device == Device::Cpu;
+    /// The rewrites of a plan that a search runs: those that were asked for, or those that suit the device.
+    pub fn rewrites(&self) -> Vec<Rewrite> {
         let suits = |rewrite: &Rewrite| match rewrite {
             // Dilation costs nothing in libtorch's depthwise kernels for CUDA.
-            Rewrite::SpaceToBatch => on_cpu,
+            Rewrite::SpaceToBatch => self.device == Device::Cpu,
             _ => true,
         };
         let suitable = || Rewrite::ALL.iter().copied().filter(suits).collect();
-        let chosen = self.passes.clone().unwrap_or_else(suitable);
-        let largest = if on_cpu { GROUPED_PIXELS } else { usize::MAX };
+        self.passes.clone().unwrap_or_else(suitable)
+    }
+
+    /// The plan as a search runs it.
+    fn rewrite(&self, plan: Plan) -> Result<Plan> {
+        let largest = if self.device == Device::Cpu { GROUPED_PIXELS } else { usize::MAX };
         let forms = Forms { largest, chosen: self.forms.clone() };
-        passes::rewrite(plan, &chosen, &forms)
+        passes::rewrite(plan, &self.rewrites(), &forms)
     }
 }
 
@@ -237,6 +240,10 @@ impl Network for Supernet {
 
     fn device(&self) -> Device {
         self.options.device
+    }
+
+    fn forms(&self) -> BTreeMap<String, Form> {
+        self.search.plan.forms.clone()
     }
 
     fn activation_bytes(&self) -> u64 {

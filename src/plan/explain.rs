@@ -76,6 +76,9 @@ impl Plan {
             name(self.output)
         );
         let _ = writeln!(text, "passes   {passes}");
+        for (index, (site, form)) in self.forms.iter().enumerate() {
+            let _ = writeln!(text, "{:8} {:7}  {site}", if index == 0 { "forms" } else { "" }, form.to_string());
+        }
     }
 
     /// The instructions by section ("stem", "cells.0", …) and part, in the order in which they first run.

@@ -1,4 +1,4 @@
-//! Devices and the precision of products: what only torch's Python side can switch.
+//! Devices and the precision of products: what only torch's Python side can switch, or tell.
 
 use std::sync::Arc;
 
@@ -6,9 +6,10 @@ use pyo3::prelude::*;
 use tch::{Device, Kind};
 
 use super::errors::from_python;
-use crate::config::Precision;
+use crate::cache::FormCache;
+use crate::config::{Precision, SearchConfig};
 use crate::error::{Error, Result};
-use crate::nn::MatrixPrecision;
+use crate::nn::{MatrixPrecision, SupernetOptions};
 
 /// The settings of cuBLAS and cuDNN for float32 products; put back as they were when dropped.
 struct TorchBackends {
@@ -92,4 +93,28 @@ impl Numbers {
 #[pyfunction]
 pub fn cuda_is_available() -> bool {
     tch::Cuda::is_available()
+}
+
+/// The cache of forms for this device, these versions and this search.
+pub fn form_cache(py: Python, config: &SearchConfig, options: &SupernetOptions) -> PyResult<FormCache> {
+    let torch = py.import("torch")?;
+    let device = match options.device {
+        Device::Cuda(index) => torch.getattr("cuda")?.call_method1("get_device_name", (index,))?.extract()?,
+        _ => processor(),
+    };
+    let version: String = torch.getattr("__version__")?.str()?.extract()?;
+    let (kind, compute) = (options.kind, options.compute);
+    let (threads, batch) = (tch::get_num_threads(), config.batch_size);
+    let (ours, tf32) = (env!("CARGO_PKG_VERSION"), if options.tf32 { " tf32" } else { "" });
+    let method = serde_json::json!(config.hypergradient);
+    Ok(FormCache::of_user(format!(
+        "{device}, {threads} threads; torch {version}, pydarts {ours}; {kind:?} {compute:?}{tf32}; {method}, batch {batch}"
+    )))
+}
+
+/// The name of the processor where the system tells it, else its architecture.
+fn processor() -> String {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name));
+    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |name| name.trim().to_owned())
 }

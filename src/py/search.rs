@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 use super::door;
 use super::errors::{from_python, to_python};
 use super::observer::PyObserver;
-use super::precision::Numbers;
+use super::precision::{Numbers, form_cache};
 use super::sources::source;
 use super::supernet::{geometry, named_state};
 use super::tensor::{PyTensor, device, to_dict};
@@ -22,7 +22,7 @@ use crate::event::StopFlag;
 use crate::nn::{Criterion, Network, Supernet, SupernetOptions};
 use crate::params;
 use crate::plan::Plan;
-use crate::search::{Outcome, Sources, State, run};
+use crate::search::{Outcome, Sources, State, forms, run};
 
 /// The user's loss, called with tensors of the graph.
 struct PyCriterion(Py<PyAny>);
@@ -72,7 +72,7 @@ pub fn search<'py>(
     let mut valid = source(valid, &config, &expected, kind, "validation")?;
     let mut evaluation = source(evaluation, &config, &expected, kind, "evaluation")?;
     let mut observer = PyObserver { object: observer, kind };
-    let options = SupernetOptions {
+    let mut options = SupernetOptions {
         kind,
         compute: numbers.compute,
         device,
@@ -82,7 +82,9 @@ pub fn search<'py>(
         passes: config.passes.clone(),
         forms: BTreeMap::new(),
     };
-    let (outcome, state, alphas) = door::engine(py, || {
+    let cache = form_cache(py, &config, &options)?;
+    let (outcome, state, alphas, forms) = door::engine(py, || {
+        options.forms = forms(&plan, &options, &config, &cache, &mut observer)?;
         let network = Supernet::new(plan, options)?;
         let initial = State::new(
             params::initial_weights(network.plan(), config.seed, kind, device)?,
@@ -96,7 +98,7 @@ pub fn search<'py>(
         let outcome = outcome?;
         let state = named_state(&network, &outcome.state.w)?;
         let alphas = outcome.trajectory.tables(network.alphas())?;
-        Ok((outcome, state, alphas))
+        Ok((outcome, state, alphas, network.forms()))
     })?;
     let Outcome { status, error, trajectory, history, genotype, .. } = outcome;
     let result = PyDict::new(py);
@@ -116,6 +118,7 @@ pub fn search<'py>(
     result.set_item("state_dict", to_dict(py, state)?)?;
     result.set_item("config", config.to_json())?;
     result.set_item("threads", tch::get_num_threads())?;
-    result.set_item("forms", PyDict::new(py))?;
+    let forms: BTreeMap<String, String> = forms.into_iter().map(|(site, form)| (site, form.to_string())).collect();
+    result.set_item("forms", forms)?;
     Ok(result)
 }

@@ -9,15 +9,18 @@ use tch::{Device, Kind, Tensor};
 
 use super::door;
 use super::errors::to_python;
+use super::precision::form_cache;
 use super::tensor::{PyTensor, device, dtypes, from_dict, to_dict};
+use crate::cache::FormCache;
 use crate::config::{Method, SearchConfig};
 use crate::data::{Batch, Expected};
 use crate::error::{Error, ErrorKind, Result, unknown};
+use crate::event::{Event, Observer};
 use crate::nn::{Mode, Network, Supernet, SupernetOptions};
 use crate::params;
 use crate::plan::{Geometry, Plan};
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
-use crate::search::{State, StepSettings, engine, with_estimate};
+use crate::search::{State, StepSettings, engine, forms, with_estimate};
 
 /// The sizes of a configuration, all of which must be known by now.
 pub fn geometry(config: &SearchConfig) -> Result<Geometry> {
@@ -38,6 +41,15 @@ pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Ten
     Ok(named)
 }
 
+/// A network to look at reports nothing while it is made.
+struct Silent;
+
+impl Observer for Silent {
+    fn observe(&mut self, _event: &Event) -> Result<()> {
+        Ok(())
+    }
+}
+
 struct Inner {
     network: Supernet,
     state: State,
@@ -46,9 +58,8 @@ struct Inner {
 }
 
 impl Inner {
-    fn build(config: SearchConfig, dtype: &str, device_name: &str) -> Result<Self> {
-        let (kind, compute) = dtypes(dtype)?;
-        let device = device(device_name)?;
+    fn build(config: SearchConfig, mut options: SupernetOptions, cache: &FormCache) -> Result<Self> {
+        let (kind, device) = (options.kind, options.device);
         let geometry = geometry(&config)?;
         let plan = Plan::lower(&config.space, &geometry)?;
         let expected = Expected {
@@ -57,17 +68,7 @@ impl Inner {
             kind,
             device,
         };
-        let passes = config.passes.clone();
-        let options = SupernetOptions {
-            kind,
-            compute,
-            device,
-            criterion: None,
-            tf32: false,
-            switch: None,
-            passes,
-            forms: BTreeMap::new(),
-        };
+        options.forms = forms(&plan, &options, &config, cache, &mut Silent)?;
         let network = Supernet::new(plan, options)?;
         let state = State::new(
             params::initial_weights(network.plan(), config.seed, kind, device)?,
@@ -121,7 +122,19 @@ impl PySupernet {
     #[new]
     fn new(py: Python<'_>, config: &str, dtype: &str, device: &str) -> PyResult<Self> {
         let config = SearchConfig::from_json(config).map_err(to_python)?;
-        let inner = door::engine(py, || Inner::build(config, dtype, device))?;
+        let (kind, compute) = dtypes(dtype).map_err(to_python)?;
+        let options = SupernetOptions {
+            kind,
+            compute,
+            device: self::device(device).map_err(to_python)?,
+            criterion: None,
+            tf32: false,
+            switch: None,
+            passes: config.passes.clone(),
+            forms: BTreeMap::new(),
+        };
+        let cache = form_cache(py, &config, &options)?;
+        let inner = door::engine(py, || Inner::build(config, options, &cache))?;
         Ok(PySupernet(Mutex::new(inner)))
     }
 

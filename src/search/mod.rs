@@ -1,6 +1,7 @@
 //! The bilevel search: hypergradients, the order of updates, and a whole run.
 
 pub mod engine;
+mod forms;
 pub mod hypergradient;
 mod memory;
 mod progress;
@@ -8,6 +9,7 @@ mod run;
 mod trajectory;
 
 pub use engine::{State, StepOutcome, StepSettings};
+pub use forms::forms;
 pub use memory::with_estimate;
 pub use progress::Progress;
 pub use run::{Outcome, Sources, run};

@@ -1,5 +1,7 @@
 """What the Python tests share: data and configurations so small that a search takes a second."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,9 @@ import torch
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)  # the networks are tiny: waiting for a second thread costs more than it brings
+
+_cache = tempfile.TemporaryDirectory()
+os.environ["PYDARTS_CACHE_DIR"] = _cache.name  # the user's own is none of the tests' business
 
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 

@@ -27,27 +27,16 @@ impl Pass for Group {
 
     fn apply(&self, plan: Plan) -> Result<Plan> {
         let output = plan.output;
-        let (editor, instructions) = Editor::new(plan);
-        let mut grouping = Grouping {
-            forms: &self.forms,
-            editor,
-            readers: readers(&instructions),
-            groups: Vec::new(),
-            place: HashMap::new(),
-            repeated: HashMap::new(),
-            done: HashSet::new(),
-            apart: HashSet::new(),
-            weights: Vec::new(),
-            statistics: Vec::new(),
-        };
-        for index in 0..instructions.len() {
-            grouping.instruction(&instructions, index)?;
-        }
-        let scope = instructions.last().map_or("", |last| &last.scope);
-        let output = grouping.alone(output, scope)?;
+        let (mut grouping, scope) = Grouping::of(plan, &self.forms)?;
+        let output = grouping.alone(output, &scope)?;
         let Grouping { editor, weights, statistics, .. } = grouping;
         reorder(editor.finish(output), &weights, &statistics)
     }
+}
+
+/// Every group there could be: its site, and the places of its instructions.
+pub(super) fn sites(plan: &Plan) -> Result<Vec<(String, Vec<usize>)>> {
+    Ok(Grouping::of(plan.clone(), &Forms::GROUPED)?.0.sites)
 }
 
 /// "cells.0.edges.0_2.skip_connect" and the same of edge 0_3 as "cells.0.edges.0_2,0_3.skip_connect".
@@ -65,6 +54,8 @@ fn joined<'a>(mut scopes: impl Iterator<Item = &'a str>) -> String {
 
 /// Values that lie side by side in one.
 struct Members {
+    /// The place of its site among all.
+    site: usize,
     together: ValueId,
     members: Vec<ValueId>,
     /// Those that somebody needed alone.
@@ -83,12 +74,37 @@ struct Grouping<'a> {
     done: HashSet<usize>,
     /// Instructions whose group is not written as one.
     apart: HashSet<usize>,
+    /// The sites that are written as one, and the places of their instructions.
+    sites: Vec<(String, Vec<usize>)>,
     /// Runs of weights and of statistics that must lie one after the other.
     weights: Vec<Vec<WeightId>>,
     statistics: Vec<Vec<StatisticId>>,
 }
 
-impl Grouping<'_> {
+impl<'a> Grouping<'a> {
+    /// Writes a plan with its groups; also the scope of its end.
+    fn of(plan: Plan, forms: &'a Forms) -> Result<(Self, String)> {
+        let (editor, instructions) = Editor::new(plan);
+        let mut grouping = Grouping {
+            forms,
+            editor,
+            readers: readers(&instructions),
+            groups: Vec::new(),
+            place: HashMap::new(),
+            repeated: HashMap::new(),
+            done: HashSet::new(),
+            apart: HashSet::new(),
+            sites: Vec::new(),
+            weights: Vec::new(),
+            statistics: Vec::new(),
+        };
+        for index in 0..instructions.len() {
+            grouping.instruction(&instructions, index)?;
+        }
+        let scope = instructions.last().map_or_else(String::new, |last| last.scope.clone());
+        Ok((grouping, scope))
+    }
+
     fn instruction(&mut self, all: &[Instruction], index: usize) -> Result<()> {
         if self.done.contains(&index) {
             return Ok(());
@@ -127,7 +143,10 @@ impl Grouping<'_> {
             let form = self.forms.of(&site);
             self.editor.note(&site, form);
             return Ok(match form {
-                Form::Grouped => Some(team),
+                Form::Grouped => {
+                    self.sites.push((site.to_string(), Vec::new()));
+                    Some(team)
+                }
                 Form::Edges => {
                     self.apart.extend(team);
                     None
@@ -148,10 +167,11 @@ impl Grouping<'_> {
         let input = first.inputs[0];
         let scope = joined(team.iter().map(|index| all[*index].scope.as_str()));
         let edges = team.len();
-        let value = match self.place.get(&input) {
-            Some(group) => self.groups[*group].together,
-            None => self.repeat(input, edges, &scope)?,
+        let (value, site) = match self.place.get(&input) {
+            Some(group) => (self.groups[*group].together, self.groups[*group].site),
+            None => (self.repeat(input, edges, &scope)?, self.sites.len() - 1),
         };
+        self.sites[site].1.extend(team);
         let op = match &first.op {
             Op::Conv { stride, padding, dilation, groups, .. } => {
                 let kernel = |index: &usize| match all[*index].op {
@@ -177,7 +197,7 @@ impl Grouping<'_> {
         let together = self.editor.push(op, vec![value], &scope)?;
         let members: Vec<ValueId> = team.iter().map(|index| all[*index].output).collect();
         self.place.extend(members.iter().map(|member| (*member, self.groups.len())));
-        self.groups.push(Members { together, members, alone: HashMap::new() });
+        self.groups.push(Members { site, together, members, alone: HashMap::new() });
         self.done.extend(team);
         Ok(())
     }

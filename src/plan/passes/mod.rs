@@ -1,6 +1,7 @@
 //! Rewrites of a plan: each takes one and returns one that computes the same, and leaves its name on it.
 
 mod editor;
+mod excerpt;
 mod fold;
 mod group;
 mod mixtures;
@@ -13,6 +14,7 @@ use super::{Forms, Plan};
 use crate::config::Rewrite;
 use crate::error::Result;
 
+pub use excerpt::excerpts;
 pub use fold::Fold;
 pub use group::Group;
 pub use mixtures::Mixtures;

@@ -13,19 +13,28 @@ pub(super) fn reorder(mut plan: Plan, weights: &[Vec<WeightId>], statistics: &[V
     plan.statistics = statistics.iter().map(|old| plan.statistics[*old].clone()).collect();
     let (weights, statistics) = (inverse(&weights), inverse(&statistics));
     for instruction in &mut plan.instructions {
-        match &mut instruction.op {
-            Op::Conv { weight, .. } => weight.0 = weights[weight.0],
-            Op::Linear { weight, bias } => [weight, bias].into_iter().for_each(|id| id.0 = weights[id.0]),
-            Op::BatchNorm { statistic, aliases, scale, .. } => {
-                aliases.iter_mut().chain([statistic]).for_each(|id| id.0 = statistics[id.0]);
-                if let Scale::Affine { weight, bias } = scale {
-                    [weight, bias].into_iter().for_each(|id| id.0 = weights[id.0]);
-                }
-            }
-            _ => {}
-        }
+        renumber(&mut instruction.op, |id| weights[id], |id| statistics[id]);
     }
     Ok(plan)
+}
+
+/// Gives the rows of weights and of running statistics that an operation names their new numbers.
+pub(super) fn renumber(
+    op: &mut Op,
+    mut weights: impl FnMut(usize) -> usize,
+    mut statistics: impl FnMut(usize) -> usize,
+) {
+    match op {
+        Op::Conv { weight, .. } => weight.0 = weights(weight.0),
+        Op::Linear { weight, bias } => [weight, bias].into_iter().for_each(|id| id.0 = weights(id.0)),
+        Op::BatchNorm { statistic, aliases, scale, .. } => {
+            aliases.iter_mut().chain([statistic]).for_each(|id| id.0 = statistics(id.0));
+            if let Scale::Affine { weight, bias } = scale {
+                [weight, bias].into_iter().for_each(|id| id.0 = weights(id.0));
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The old places in their new order.

@@ -1,0 +1,157 @@
+//! Chooses the forms of groups by measuring them on the device, on the shapes and for the gradients that a search
+//! needs.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tch::{Kind, Tensor};
+
+use super::gradients::leaf;
+use super::run::Run;
+use super::schedule::Schedule;
+use super::supernet::SupernetOptions;
+use super::{Mode, Statistics};
+use crate::config::{Method, Rewrite};
+use crate::error::Result;
+use crate::params::{Table, initial_weights};
+use crate::plan::passes::{Group, Pass, excerpts, rewrite};
+use crate::plan::{Form, Forms, Plan};
+use crate::random;
+
+/// Measurements of each form, after one that warms up.
+const ROUNDS: usize = 3;
+
+/// A form that keeps more between forward and backward must be faster by this factor.
+const WORTH: f64 = 0.97;
+
+/// What a search needs of a plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs {
+    /// How α's gradient is estimated.
+    pub method: Method,
+    /// Images of a batch.
+    pub batch: usize,
+}
+
+impl Needs {
+    /// Passes of a search step that are differentiated by α, and by the weights.
+    fn passes(&self) -> (f64, f64) {
+        match self.method {
+            Method::FirstOrder => (1.0, 1.0),
+            // The virtual step, the validation loss by both, the training loss at w⁺ and w⁻, the weight step.
+            Method::Unrolled => (2.0, 3.0),
+            // The pass along a direction computes two values for each.
+            Method::UnrolledExact => (2.0, 3.0),
+        }
+    }
+}
+
+/// The groups that a plan could have under these options, ready to be measured.
+pub struct Tuner<'a> {
+    options: &'a SupernetOptions,
+    needs: Needs,
+    sites: BTreeMap<String, Plan>,
+}
+
+impl<'a> Tuner<'a> {
+    /// Of a lowered plan; there is nothing to measure where its edges are not grouped.
+    pub fn new(plan: &Plan, options: &'a SupernetOptions, needs: Needs) -> Result<Self> {
+        let passes = options.rewrites();
+        let before: Vec<Rewrite> = passes.iter().copied().take_while(|pass| *pass != Rewrite::Group).collect();
+        let sites = match before.len() < passes.len() {
+            true => excerpts(&rewrite(plan.clone(), &before, &Forms::GROUPED)?)?,
+            false => BTreeMap::new(),
+        };
+        Ok(Tuner { options, needs, sites })
+    }
+
+    /// The sites there are.
+    pub fn sites(&self) -> impl Iterator<Item = &str> {
+        self.sites.keys().map(String::as_str)
+    }
+
+    /// The better form of a site: the faster one, or the one that keeps less if they are about as fast.
+    pub fn choose(&self, site: &str) -> Result<Form> {
+        let Some(excerpt) = self.sites.get(site) else { return Ok(Form::Edges) };
+        let forms =
+            [(Form::Edges, excerpt.clone()), (Form::Grouped, Group { forms: Forms::GROUPED }.apply(excerpt.clone())?)];
+        let (by_alpha, by_weights) = self.needs.passes();
+        let mut candidates = Vec::new();
+        for (form, plan) in forms {
+            let bytes = plan.cost().bytes_per_image(1).0;
+            candidates.push((form, bytes, Candidate::new(plan, self.options, self.needs.batch)?, Vec::new()));
+        }
+        // In turn, so that what disturbs the machine disturbs both.
+        for round in 0..=ROUNDS {
+            for (_, _, candidate, times) in &mut candidates {
+                let time = by_alpha * candidate.time(false)? + by_weights * candidate.time(true)?;
+                if round > 0 {
+                    times.push(time);
+                }
+            }
+        }
+        let fastest = |times: &[f64]| times.iter().copied().fold(f64::INFINITY, f64::min);
+        let [(_, less, _, edges), (_, more, _, grouped)] = &candidates[..] else { return Ok(Form::Edges) };
+        let worth = if more > less { WORTH } else { 1.0 / WORTH };
+        Ok(if fastest(grouped) < worth * fastest(edges) { Form::Grouped } else { Form::Edges })
+    }
+}
+
+/// One form of a site, ready to run.
+struct Candidate {
+    schedule: Schedule,
+    statistics: Statistics,
+    kernels: Vec<Tensor>,
+    tables: Vec<Tensor>,
+    input: Tensor,
+    compute: Kind,
+    kind: Kind,
+}
+
+impl Candidate {
+    fn new(plan: Plan, options: &SupernetOptions, batch: usize) -> Result<Self> {
+        let (kind, device) = (options.kind, options.device);
+        let weights = Table::of_weights(&plan);
+        let statistics = Statistics::new(Table::of_statistics(&plan), kind, device)?;
+        let w = initial_weights(&plan, 0, kind, device)?;
+        let alphas = Table::of_alphas(&plan);
+        let tables = alphas.views(&Tensor::f_zeros([alphas.total()], (kind, device))?)?;
+        let (phases, image) = match plan.input_shape.0[..] {
+            [phases, channels, height, width] => (phases, [channels, height, width]),
+            [channels, height, width] => (1, [channels, height, width]),
+            _ => (1, [1; 3]),
+        };
+        let size = [(batch * phases) as i64, image[0] as i64, image[1] as i64, image[2] as i64];
+        let numbers = random::normal(0, "tuning", 0, size.iter().product::<i64>() as usize);
+        let input = Tensor::f_from_slice(&numbers)?.f_view(size)?.f_to_device(device)?.f_to_kind(kind)?;
+        let schedule = Schedule::new(plan, &weights, &statistics, kind, device)?;
+        let kernels = schedule.kernels.views(&w)?;
+        Ok(Candidate { schedule, statistics, kernels, tables, input, compute: options.compute, kind })
+    }
+
+    /// Seconds of forward and backward, by the weights or by α, and by the input.
+    fn time(&self, by_weights: bool) -> Result<f64> {
+        let leaves = |tensors: &[Tensor], are: bool| -> Result<Vec<Tensor>> {
+            tensors.iter().map(|tensor| if are { leaf(tensor) } else { Ok(tensor.f_detach()?) }).collect()
+        };
+        let (kernels, tables) = (leaves(&self.kernels, by_weights)?, leaves(&self.tables, !by_weights)?);
+        let inputs: Vec<Tensor> = kernels.iter().chain(&tables).map(Tensor::shallow_clone).collect();
+        let run = Run::new(&self.schedule, &self.statistics, tables, kernels, Mode::Search, self.compute, self.kind)?;
+        let input = leaf(&run.images(&self.input)?)?;
+        self.synchronize();
+        let start = Instant::now();
+        let output = run.output(&input)?;
+        let scalar = output.f_sum(None)?;
+        let mut asked: Vec<&Tensor> = inputs.iter().filter(|input| input.requires_grad()).collect();
+        asked.push(&input);
+        let _ = super::gradients::gradients(&scalar, &asked)?;
+        self.synchronize();
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    fn synchronize(&self) {
+        if let tch::Device::Cuda(index) = self.input.device() {
+            tch::Cuda::synchronize(index as i64);
+        }
+    }
+}
