@@ -81,6 +81,16 @@ pub enum Tune {
     Full,
 }
 
+/// What a backward pass keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Memory {
+    /// Everything it needs.
+    Keep,
+    /// What enters each cell; the rest is computed again.
+    Recompute,
+}
+
 /// How often α is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Record {
@@ -145,6 +155,7 @@ pub struct SearchConfig {
     pub eval_batch_size: Option<usize>,
     pub passes: Option<Vec<Rewrite>>,
     pub tune: Tune,
+    pub memory: Memory,
 }
 
 /// The largest value of each size of a network. Wide, but such that no shape overflows.
@@ -157,7 +168,7 @@ pub(crate) fn largest(name: &str) -> usize {
 }
 
 /// What two runs may differ in and still be the same search.
-const IRRELEVANT: &[&str] = &["device", "checkpoint_dir", "resume", "progress", "checkpoint_every", "tune"];
+const IRRELEVANT: &[&str] = &["device", "checkpoint_dir", "resume", "progress", "checkpoint_every", "tune", "memory"];
 
 impl Default for SearchConfig {
     fn default() -> Self {
@@ -206,6 +217,7 @@ impl SearchConfig {
             eval_batch_size: None,
             passes: None,
             tune: Tune::Cached,
+            memory: Memory::Keep,
         };
         match config.space.kind {
             CellKind::Convolutional => config,
@@ -338,6 +350,7 @@ impl SearchConfig {
             "eval_batch_size" => self.eval_batch_size = field.optional(|field| field.whole(1))?,
             "passes" => self.passes = field.optional(rewrites)?,
             "tune" => self.tune = choice(&field, TUNES)?,
+            "memory" => self.memory = choice(&field, MEMORIES)?,
             name => {
                 let defaults = SearchConfig::default().to_object();
                 let known: Vec<&str> = defaults.keys().map(String::as_str).collect();
@@ -438,6 +451,8 @@ const PRECISIONS: &[(&str, Precision)] = &[
 ];
 
 const TUNES: &[(&str, Tune)] = &[("off", Tune::Off), ("cached", Tune::Cached), ("full", Tune::Full)];
+
+const MEMORIES: &[(&str, Memory)] = &[("keep", Memory::Keep), ("recompute", Memory::Recompute)];
 
 const REWRITES: &[(&str, Rewrite)] = &[
     ("space_to_batch", Rewrite::SpaceToBatch),

@@ -7,7 +7,7 @@ mod spaces;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use pydarts::config::Rewrite;
+use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
 use pydarts::nn::{By, Gradients, Mode, Network, Supernet, SupernetOptions};
 use pydarts::params::{Table, initial_weights};
@@ -34,10 +34,12 @@ fn draw(purpose: &str, shape: &[i64]) -> Tensor {
 }
 
 fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
-    see_in(plan, passes, BTreeMap::new())
+    see_in(plan, passes, BTreeMap::new(), Memory::Keep)
 }
 
-fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>) -> Seen {
+fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>, memory: Memory) -> Seen {
+    // The tests run beside each other already, and teams of threads that spin for one core stand still.
+    tch::set_num_threads(1);
     let options = SupernetOptions {
         kind: Kind::Double,
         compute: Kind::Double,
@@ -47,6 +49,7 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>) -> S
         switch: None,
         passes: Some(passes),
         forms,
+        memory,
     };
     let network = Supernet::new(plan.clone(), options).unwrap();
     // Weights by name, whatever order the passes gave them.
@@ -150,7 +153,21 @@ fn any_choice_of_forms_computes_the_same() {
     for shift in 0..3 {
         let form = |place: usize| if (place + shift).is_multiple_of(3) { Form::Grouped } else { Form::Edges };
         let forms: BTreeMap<_, _> = sites.keys().cloned().enumerate().map(|(i, site)| (site, form(i))).collect();
-        agree(&plain, see_in(&plan, Rewrite::ALL.to_vec(), forms), Rewrite::ALL);
+        agree(&plain, see_in(&plan, Rewrite::ALL.to_vec(), forms, Memory::Keep), Rewrite::ALL);
+    }
+}
+
+#[test]
+fn cells_that_are_computed_again_give_the_same_gradients_and_move_statistics_once() {
+    let geometry = Geometry { channels: 2, layers: 5, num_classes: 3, in_channels: 2, image_size: (8, 8) };
+    let plan = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
+    for passes in [&[][..], Rewrite::ALL] {
+        let (kept, again) =
+            (see(&plan, passes.to_vec()), see_in(&plan, passes.to_vec(), BTreeMap::new(), Memory::Recompute));
+        for (one, other) in kept.statistics.iter().zip(&again.statistics) {
+            assert!(one.0 == other.0 && one.1.equal(&other.1), "{}", one.0);
+        }
+        agree(&kept, again, passes);
     }
 }
 
@@ -163,6 +180,8 @@ proptest! {
         which in prop::sample::subsequence(Rewrite::ALL.to_vec(), 1..=Rewrite::ALL.len()),
     ) {
         let Ok(plan) = Plan::lower(&space, &geometry) else { return Ok(()) };
-        compare(&see(&plan, vec![]), &plan, &which);
+        let plain = see(&plan, vec![]);
+        compare(&plain, &plan, &which);
+        agree(&plain, see_in(&plan, which.clone(), BTreeMap::new(), Memory::Recompute), &which);
     }
 }

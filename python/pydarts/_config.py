@@ -64,6 +64,7 @@ class ConfigFields(TypedDict, total=False):
     eval_batch_size: int | None
     passes: Sequence[str] | None
     tune: str
+    memory: str
 
 
 class SearchConfig(Record):
@@ -121,6 +122,8 @@ class SearchConfig(Record):
                                        "cached": what earlier starts measured on this device for this
                                        `batch_size`, the rule elsewhere, "full": measure what is not known
                                        yet, a few seconds, and keep it (ours)
+    memory              "keep"         "recompute": a backward pass keeps what enters each cell and computes
+                                       the cell again, for less memory and a third more time (ours)
     ==================  =============  ==================================================================
 
     Raises:
@@ -173,6 +176,7 @@ class SearchConfig(Record):
     eval_batch_size: int | None
     passes: tuple[str, ...] | None
     tune: str
+    memory: str
 
     def __init__(self, **fields: Unpack[ConfigFields]) -> None:
         self._fill(fields)

@@ -8,6 +8,7 @@ mod parts;
 mod run;
 mod scales;
 mod schedule;
+mod segments;
 mod statistics;
 mod supernet;
 mod tangent;

@@ -2,22 +2,22 @@
 
 use tch::{Kind, Tensor};
 
-use super::layout::{batch_to_space, channels_second, laid_out, repeat, shift, space_to_batch, subsampled};
+use super::Mode;
+use super::layout::{batch_to_space, channels_second, repeat, shift, space_to_batch, subsampled};
 use super::mixed::{MixingWeights, in_kind, mixtures};
 use super::parts::Parts;
-use super::schedule::{Schedule, Step, broken_plan};
+use super::schedule::{Rule, Schedule, Step, Value, broken_plan};
 use super::statistics::{EPSILON, MOMENTUM};
-use super::{Mode, Statistics};
 use crate::error::{Error, Result};
 use crate::plan::{Instruction, Op, Scale, WeightId};
 
 /// One pass over the plan: what its instructions look up.
 pub struct Run<'a> {
     pub schedule: &'a Schedule,
-    statistics: &'a Statistics,
     kernels: Vec<Tensor>,
     pub mixing: Vec<MixingWeights>,
     mode: Mode,
+    parts: Parts,
     /// Element type of the activations.
     compute: Kind,
     /// Element type of the logits.
@@ -28,7 +28,6 @@ impl<'a> Run<'a> {
     /// With the kernels of the schedule and the α tables.
     pub fn new(
         schedule: &'a Schedule,
-        statistics: &'a Statistics,
         tables: Vec<Tensor>,
         kernels: Vec<Tensor>,
         mode: Mode,
@@ -37,27 +36,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let mixing = tables.iter().zip(&schedule.layouts).map(|(table, layout)| MixingWeights::new(table, layout));
         let mixing = mixing.collect::<Result<Vec<_>>>()?;
-        Ok(Run { schedule, statistics, kernels, mixing, mode, compute, kind })
-    }
-
-    /// The plan's output for the images `x`.
-    pub fn output(&self, x: &Tensor) -> Result<Tensor> {
-        let parts = Parts::default();
-        let run = |instruction: &Instruction, step: &Step, inputs: &[&Tensor]| {
-            self.instruction(instruction, step, inputs, &parts)
-        };
-        let following = self.schedule.followers.as_ref().filter(|_| self.mode == Mode::Weights);
-        let before = following.map(|_| self.statistics.remember()).transpose()?;
-        let output = self.schedule.walk(self.images(x)?, run)?;
-        if let (Some(following), Some(before)) = (following, before) {
-            self.statistics.follow(following, &before)?;
-        }
-        Ok(output)
-    }
-
-    /// Images as the plan's input.
-    pub fn images(&self, x: &Tensor) -> Result<Tensor> {
-        laid_out(&in_kind(x, self.compute)?)
+        Ok(Run { schedule, kernels, mixing, mode, parts: Parts::default(), compute, kind })
     }
 
     /// A weight, or the group that begins with it.
@@ -65,7 +44,7 @@ impl<'a> Run<'a> {
         &self.kernels[self.schedule.kernels.place[id.0]]
     }
 
-    /// The value of one instruction; `parts` are those of the pass it belongs to.
+    /// The value of one instruction; `parts` are those of the values it belongs to.
     pub fn instruction(
         &self,
         instruction: &Instruction,
@@ -151,6 +130,24 @@ impl<'a> Run<'a> {
         };
         let dilation = [*dilation as i64; 2];
         Ok(x.f_conv2d(&kernel, None::<Tensor>, stride, pair(padding), dilation, *groups as i64)?)
+    }
+}
+
+impl Rule for Run<'_> {
+    type Value = Tensor;
+
+    fn value(&self, instruction: &Instruction, step: &Step, inputs: &[&Tensor]) -> Result<Tensor> {
+        self.instruction(instruction, step, inputs, &self.parts)
+    }
+}
+
+impl Value for Tensor {
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self]
+    }
+
+    fn like(&self, mut tensors: Vec<Tensor>) -> Tensor {
+        tensors.pop().unwrap_or_else(|| self.shallow_clone())
     }
 }
 

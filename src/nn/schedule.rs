@@ -1,5 +1,7 @@
 //! What a plan needs to run, prepared once for all passes.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 
 use super::Statistics;
@@ -61,22 +63,73 @@ impl Schedule {
         Ok(Schedule { plan, steps, kernels, layouts, followers })
     }
 
-    /// Runs the instructions in order over values of any kind, and lets go of each value after its last reader.
-    pub fn walk<V>(&self, input: V, mut run: impl FnMut(&Instruction, &Step, &[&V]) -> Result<V>) -> Result<V> {
-        let mut values: Vec<Option<V>> = Vec::new();
+    /// Places for all values, none of them known.
+    pub fn empty<V>(&self) -> Vec<Option<V>> {
+        let mut values = Vec::new();
         values.resize_with(self.plan.values(), || None);
+        values
+    }
+
+    /// Places for all values, the images known.
+    pub fn values<V>(&self, input: V) -> Vec<Option<V>> {
+        let mut values = self.empty();
         values[self.plan.input.0] = Some(input);
-        for (instruction, step) in self.plan.instructions.iter().zip(&self.steps) {
+        values
+    }
+
+    /// Runs the whole plan.
+    pub fn run<R: Rule>(&self, input: R::Value, rule: &R) -> Result<R::Value> {
+        let mut values = self.values(input);
+        self.walk(0..self.plan.instructions.len(), &mut values, rule)?;
+        self.output(&mut values)
+    }
+
+    /// Runs some instructions in order, and lets go of each value after its last reader.
+    pub fn walk<R: Rule>(&self, range: Range<usize>, values: &mut [Option<R::Value>], rule: &R) -> Result<()> {
+        self.walk_for(range, values, rule, &[]).map(drop)
+    }
+
+    /// The same; also the values asked for, which it makes.
+    pub fn walk_for<R: Rule>(
+        &self,
+        range: Range<usize>,
+        values: &mut [Option<R::Value>],
+        rule: &R,
+        wanted: &[ValueId],
+    ) -> Result<Vec<R::Value>> {
+        for (instruction, step) in self.plan.instructions[range.clone()].iter().zip(&self.steps[range]) {
             let inputs = instruction.inputs.iter().map(|id| values[id.0].as_ref());
             let inputs = inputs.collect::<Option<Vec<_>>>().ok_or_else(|| broken_plan(instruction))?;
-            let value = run(instruction, step, &inputs)?;
+            let value = rule.value(instruction, step, &inputs)?;
             values[instruction.output.0] = Some(value);
-            for id in &step.dying {
+            for id in step.dying.iter().filter(|id| !wanted.contains(id)) {
                 values[id.0] = None;
             }
         }
+        let taken = wanted.iter().map(|id| values[id.0].take());
+        taken.collect::<Option<Vec<_>>>().ok_or_else(|| Error::engine("a segment does not make what is read of it"))
+    }
+
+    /// The plan's output, once it is computed.
+    pub fn output<V>(&self, values: &mut [Option<V>]) -> Result<V> {
         values[self.plan.output.0].take().ok_or_else(|| Error::engine("the plan never computes its output"))
     }
+}
+
+/// What is computed of each instruction.
+pub trait Rule {
+    /// What stands for a value of the plan.
+    type Value: Value;
+    /// The value of one instruction.
+    fn value(&self, instruction: &Instruction, step: &Step, inputs: &[&Self::Value]) -> Result<Self::Value>;
+}
+
+/// One or several tensors that stand for a value of the plan.
+pub trait Value: Sized {
+    /// They.
+    fn tensors(&self) -> Vec<&Tensor>;
+    /// Others in their place.
+    fn like(&self, tensors: Vec<Tensor>) -> Self;
 }
 
 /// The plan was checked, so this is never seen.

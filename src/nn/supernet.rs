@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::gradients::{By, Gradients, gradient, gradients, leaf};
+use super::gradients::{By, Gradients, leaf};
+use super::layout::laid_out;
+use super::mixed::in_kind;
 use super::run::Run;
 use super::schedule::Schedule;
-use super::tangent::Along;
+use super::segments::{self, Parameters, Segment};
+use super::tangent::{Along, Dual};
 use super::{Loss, Mode, Network, Statistics};
-use crate::config::Rewrite;
+use crate::config::{Memory, Rewrite};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::Table;
@@ -49,6 +52,8 @@ pub struct SupernetOptions {
     pub passes: Option<Vec<Rewrite>>,
     /// Forms that were measured, by site; a rule decides the others.
     pub forms: BTreeMap<String, Form>,
+    /// Whether a backward pass keeps all it needs or computes cells again.
+    pub memory: Memory,
 }
 
 /// The largest images, in pixels, of which a CPU takes the edges of a group together unless told otherwise: the
@@ -83,6 +88,10 @@ pub struct Supernet {
     /// The plan as lowered. Evaluation runs this one: running statistics that a rewritten plan moves together are
     /// still apart here, whatever values were loaded into them.
     evaluation: Schedule,
+    /// What a backward pass computes at once.
+    segments: Vec<Segment>,
+    /// What a pass along a direction, which keeps twice as much, computes at once.
+    halves: Vec<Segment>,
     weights: Table,
     alphas: Table,
     statistics: Statistics,
@@ -106,7 +115,22 @@ impl Supernet {
         let search = Schedule::new(rewritten, &weights, &statistics, options.kind, options.device)?;
         let evaluation = Schedule::new(plan, &weights, &statistics, options.kind, options.device)?;
         let exact = Cell::new(false);
-        Ok(Supernet { search, evaluation, weights, alphas, statistics, smallest_area, options, exact })
+        let (segments, halves) = match options.memory {
+            Memory::Keep => (segments::whole(&search.plan), segments::halves(&search.plan)),
+            Memory::Recompute => (segments::cells(&search.plan), segments::cells(&search.plan)),
+        };
+        Ok(Supernet {
+            search,
+            evaluation,
+            segments,
+            halves,
+            weights,
+            alphas,
+            statistics,
+            smallest_area,
+            options,
+            exact,
+        })
     }
 
     /// What a search runs.
@@ -116,20 +140,42 @@ impl Supernet {
 
     /// [N, C, H, W] ↦ [N, classes].
     pub fn logits(&self, w: &Tensor, alpha: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.run(w, alpha, x, mode)?.output(x)
+        let schedule = self.schedule(mode);
+        let images = self.images(x, mode)?;
+        let before = self.remember(schedule, mode)?;
+        let logits = schedule.run(images, &self.run(&schedule.kernels.views(w)?, alpha, mode)?)?;
+        self.follow(schedule, before)?;
+        Ok(logits)
     }
 
-    /// A pass for the images `x`.
-    fn run(&self, w: &Tensor, alpha: &Tensor, x: &Tensor, mode: Mode) -> Result<Run<'_>> {
-        self.run_with(self.schedule(mode).kernels.views(w)?, alpha, x, mode)
-    }
-
-    fn run_with(&self, kernels: Vec<Tensor>, alpha: &Tensor, x: &Tensor, mode: Mode) -> Result<Run<'_>> {
+    /// Images as the plan's input.
+    fn images(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.check_batch(x, mode)?;
+        laid_out(&in_kind(x, self.compute())?)
+    }
+
+    fn compute(&self) -> Kind {
+        if self.exact.get() { self.options.kind } else { self.options.compute }
+    }
+
+    /// A pass with these kernels.
+    fn run(&self, kernels: &[Tensor], alpha: &Tensor, mode: Mode) -> Result<Run<'_>> {
         self.set_switch()?;
-        let compute = if self.exact.get() { self.options.kind } else { self.options.compute };
-        let tables = self.alphas.views(alpha)?;
-        Run::new(self.schedule(mode), &self.statistics, tables, kernels, mode, compute, self.options.kind)
+        let (tables, kernels) = (self.alphas.views(alpha)?, kernels.iter().map(Tensor::shallow_clone).collect());
+        Run::new(self.schedule(mode), tables, kernels, mode, self.compute(), self.options.kind)
+    }
+
+    /// The running statistics before a pass that moves some of them through others.
+    fn remember(&self, schedule: &Schedule, mode: Mode) -> Result<Option<(Tensor, Tensor)>> {
+        let moves = mode == Mode::Weights && schedule.followers.is_some();
+        moves.then(|| self.statistics.remember()).transpose()
+    }
+
+    fn follow(&self, schedule: &Schedule, before: Option<(Tensor, Tensor)>) -> Result<()> {
+        match (&schedule.followers, before) {
+            (Some(followers), Some(before)) => self.statistics.follow(followers, &before),
+            _ => Ok(()),
+        }
     }
 
     fn schedule(&self, mode: Mode) -> &Schedule {
@@ -199,34 +245,52 @@ impl Network for Supernet {
     }
 
     fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
-        let kernels = &self.schedule(mode).kernels;
+        let schedule = self.schedule(mode);
         let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
         // Each kernel is a leaf: what autograd would do to put their gradients together is one concatenation.
-        let mut parts = kernels.views(&w.f_detach()?)?;
+        let mut kernels = schedule.kernels.views(&w.f_detach()?)?;
         if by.weights() {
-            parts = parts.iter().map(leaf).collect::<Result<_>>()?;
+            kernels = kernels.iter().map(leaf).collect::<Result<_>>()?;
         }
-        let run = self.run_with(shallow(&parts), &alpha, &batch.inputs, mode)?;
-        let loss = self.loss_of(&run.output(&batch.inputs)?, batch)?;
-        drop(run);
-        let asked: Vec<&Tensor> = parts.iter().chain([&alpha]).filter(|input| input.requires_grad()).collect();
-        let mut found = gradients(&loss.value, &asked)?;
-        let of_alpha = if by.alpha() { found.pop() } else { None };
-        let of_w = if by.weights() { Some(kernels.flat(&found)?) } else { None };
+        let images = self.images(&batch.inputs, mode)?;
+        let before = self.remember(schedule, mode)?;
+        // Running statistics move once, however often a segment is computed.
+        let again = if mode == Mode::Weights { Mode::Search } else { mode };
+        let rule = |first| self.run(&kernels, &alpha, if first { mode } else { again });
+        let finish = |logits: Tensor| {
+            let loss = self.loss_of(&logits, batch)?;
+            Ok((loss.value.shallow_clone(), loss))
+        };
+        let of = Parameters { kernels: &kernels, alpha: &alpha };
+        let (loss, found) = segments::backward(schedule, &self.segments, images, rule, &of, finish)?;
+        self.follow(schedule, before)?;
+        let of_alpha = by.alpha().then(|| found.alpha.map_or_else(|| alpha.f_zeros_like(), Ok)).transpose()?;
+        let of_w = by.weights().then(|| schedule.kernels.flat(&or_zeros(found.kernels, &kernels)?)).transpose()?;
         Gradients::new(loss, of_alpha, of_w)
     }
 
     fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let schedule = self.schedule(Mode::Search);
         let alpha = leaf(alpha)?;
-        let run = self.run(&w.f_detach()?, &alpha, &batch.inputs, Mode::Search)?;
-        let (logits, tangent) = Along::new(run, direction)?.output(&batch.inputs)?;
-        if !logits.requires_grad() {
-            return Ok(alpha.f_zeros_like()?);
-        }
-        let loss = self.criterion(&logits, &batch.targets)?;
-        // The chain rule through the logits: a loss of the user's needs to know nothing of tangents.
-        let of_logits = Tensor::f_run_backward(&[&loss], &[&logits], true, true)?;
-        gradient(&of_logits[0].f_mul(&tangent)?.f_sum(None)?, &alpha)
+        let kernels = schedule.kernels.views(&w.f_detach()?)?;
+        let images = self.images(&batch.inputs, Mode::Search)?;
+        let rule = |_| Along::new(self.run(&kernels, &alpha, Mode::Search)?, direction);
+        let finish = |logits: Dual| {
+            let (value, Some(tangent)) = (logits.value, logits.tangent) else {
+                return Err(Error::engine("logits that do not depend on the weights"));
+            };
+            if !value.requires_grad() {
+                return Ok((tangent.f_sum(None)?, ()));
+            }
+            let loss = self.criterion(&value, &batch.targets)?;
+            // The chain rule through the logits: a loss of the user's needs to know nothing of tangents.
+            let of_logits = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
+            Ok((of_logits[0].f_mul(&tangent)?.f_sum(None)?, ()))
+        };
+        let of = Parameters { kernels: &kernels, alpha: &alpha };
+        let start = Dual { value: images, tangent: None };
+        let ((), found) = segments::backward(schedule, &self.halves, start, rule, &of, finish)?;
+        Ok(found.alpha.map_or_else(|| alpha.f_zeros_like(), Ok)?)
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {
@@ -252,7 +316,6 @@ impl Network for Supernet {
     }
 }
 
-/// The same tensors, held once more.
-fn shallow(tensors: &[Tensor]) -> Vec<Tensor> {
-    tensors.iter().map(Tensor::shallow_clone).collect()
+fn or_zeros(found: Vec<Option<Tensor>>, like: &[Tensor]) -> Result<Vec<Tensor>> {
+    found.into_iter().zip(like).map(|(one, like)| Ok(one.map_or_else(|| like.f_zeros_like(), Ok)?)).collect()
 }

@@ -10,15 +10,34 @@ use tch::Tensor;
 use super::layout::channels_second;
 use super::parts::Parts;
 use super::run::Run;
-use super::schedule::{Step, broken_plan};
+use super::schedule::{Rule, Step, Value, broken_plan};
 use super::statistics::EPSILON;
 use crate::error::Result;
 use crate::plan::{Instruction, Op, Scale, WeightId};
 
 /// A value and its derivative along the direction; none stands for zero.
-struct Dual {
-    value: Tensor,
-    tangent: Option<Tensor>,
+pub struct Dual {
+    pub value: Tensor,
+    pub tangent: Option<Tensor>,
+}
+
+impl Value for Dual {
+    fn tensors(&self) -> Vec<&Tensor> {
+        [&self.value].into_iter().chain(&self.tangent).collect()
+    }
+
+    fn like(&self, tensors: Vec<Tensor>) -> Dual {
+        let mut tensors = tensors.into_iter();
+        Dual { value: tensors.next().unwrap_or_else(|| self.value.shallow_clone()), tangent: tensors.next() }
+    }
+}
+
+impl Rule for Along<'_> {
+    type Value = Dual;
+
+    fn value(&self, instruction: &Instruction, step: &Step, inputs: &[&Dual]) -> Result<Dual> {
+        self.dual(instruction, step, inputs)
+    }
 }
 
 /// A pass along a direction.
@@ -37,21 +56,11 @@ impl<'a> Along<'a> {
         Ok(Along { run, direction, values: Parts::default(), tangents: Parts::default() })
     }
 
-    /// The plan's output for the images `x`, and its derivative.
-    pub fn output(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let images = Dual { value: self.run.images(x)?, tangent: None };
-        let schedule = self.run.schedule;
-        let output = schedule.walk(images, |instruction, step, inputs| self.instruction(instruction, step, inputs));
-        let Dual { value, tangent } = output?;
-        let tangent = tangent.map_or_else(|| value.f_zeros_like(), Ok)?;
-        Ok((value, tangent))
-    }
-
     fn weight(&self, id: WeightId) -> &Tensor {
         &self.direction[self.run.schedule.kernels.place[id.0]]
     }
 
-    fn instruction(&self, instruction: &Instruction, step: &Step, inputs: &[&Dual]) -> Result<Dual> {
+    fn dual(&self, instruction: &Instruction, step: &Step, inputs: &[&Dual]) -> Result<Dual> {
         let first = || inputs.first().copied().ok_or_else(|| broken_plan(instruction));
         match &instruction.op {
             Op::BatchNorm { scale, .. } => self.batch_norm(first()?, scale, step),

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use tch::{Kind, Tensor};
 
-use super::gradients::leaf;
+use super::gradients::{gradients, leaf};
+use super::layout::laid_out;
+use super::mixed::in_kind;
 use super::run::Run;
 use super::schedule::Schedule;
 use super::supernet::SupernetOptions;
@@ -100,7 +102,6 @@ impl<'a> Tuner<'a> {
 /// One form of a site, ready to run.
 struct Candidate {
     schedule: Schedule,
-    statistics: Statistics,
     kernels: Vec<Tensor>,
     tables: Vec<Tensor>,
     input: Tensor,
@@ -126,7 +127,7 @@ impl Candidate {
         let input = Tensor::f_from_slice(&numbers)?.f_view(size)?.f_to_device(device)?.f_to_kind(kind)?;
         let schedule = Schedule::new(plan, &weights, &statistics, kind, device)?;
         let kernels = schedule.kernels.views(&w)?;
-        Ok(Candidate { schedule, statistics, kernels, tables, input, compute: options.compute, kind })
+        Ok(Candidate { schedule, kernels, tables, input, compute: options.compute, kind })
     }
 
     /// Seconds of forward and backward, by the weights or by α, and by the input.
@@ -136,15 +137,15 @@ impl Candidate {
         };
         let (kernels, tables) = (leaves(&self.kernels, by_weights)?, leaves(&self.tables, !by_weights)?);
         let inputs: Vec<Tensor> = kernels.iter().chain(&tables).map(Tensor::shallow_clone).collect();
-        let run = Run::new(&self.schedule, &self.statistics, tables, kernels, Mode::Search, self.compute, self.kind)?;
-        let input = leaf(&run.images(&self.input)?)?;
+        let run = Run::new(&self.schedule, tables, kernels, Mode::Search, self.compute, self.kind)?;
+        let input = leaf(&laid_out(&in_kind(&self.input, self.compute)?)?)?;
         self.synchronize();
         let start = Instant::now();
-        let output = run.output(&input)?;
+        let output = self.schedule.run(input.shallow_clone(), &run)?;
         let scalar = output.f_sum(None)?;
         let mut asked: Vec<&Tensor> = inputs.iter().filter(|input| input.requires_grad()).collect();
         asked.push(&input);
-        let _ = super::gradients::gradients(&scalar, &asked)?;
+        let _ = gradients(&scalar, &asked)?;
         self.synchronize();
         Ok(start.elapsed().as_secs_f64())
     }

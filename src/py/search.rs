@@ -81,6 +81,7 @@ pub fn search<'py>(
         switch: numbers.switch,
         passes: config.passes.clone(),
         forms: BTreeMap::new(),
+        memory: config.memory,
     };
     let cache = form_cache(py, &config, &options)?;
     let (outcome, state, alphas, forms) = door::engine(py, || {

@@ -132,6 +132,7 @@ impl PySupernet {
             switch: None,
             passes: config.passes.clone(),
             forms: BTreeMap::new(),
+            memory: config.memory,
         };
         let cache = form_cache(py, &config, &options)?;
         let inner = door::engine(py, || Inner::build(config, options, &cache))?;
