@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::plan::Form;
@@ -37,19 +38,16 @@ impl FormCache {
         self.path.as_deref().map(read).and_then(|mut content| content.remove(&self.setting)).unwrap_or_default()
     }
 
-    /// Adds a choice. A cache that cannot be written only costs the time to measure again, so it is no error; a
-    /// process killed meanwhile leaves the file as it was.
-    pub fn keep(&self, site: &str, form: Form) {
-        let Some(path) = self.path.as_deref() else { return };
+    /// Adds a choice; a process killed meanwhile leaves the file as it was. Where this fails, all that is lost is the
+    /// time to measure again.
+    pub fn keep(&self, site: &str, form: Form) -> io::Result<()> {
+        let Some(path) = self.path.as_deref() else { return Ok(()) };
         let mut content = read(path);
         content.entry(self.setting.clone()).or_default().insert(site.to_owned(), form);
-        let write = || -> std::io::Result<()> {
-            fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-            let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-            fs::write(&temporary, serde_json::to_vec_pretty(&content)?)?;
-            fs::rename(&temporary, path)
-        };
-        let _ = write();
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+        fs::write(&temporary, serde_json::to_vec_pretty(&content)?)?;
+        fs::rename(&temporary, path)
     }
 }
 

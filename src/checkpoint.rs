@@ -22,7 +22,7 @@ use crate::params::Table;
 use crate::plan::Form;
 use crate::search::{Progress, State, Trajectory};
 
-const FORMAT: &str = "pydarts-checkpoint-1";
+const FORMAT: &str = "pydarts-checkpoint-2";
 const SUFFIX: &str = ".safetensors";
 const TEMPORARY: &str = ".tmp";
 const PREFIX: &str = "checkpoint-";
@@ -206,18 +206,17 @@ pub fn load(path: &Path, network: &dyn Network) -> Result<Restored> {
 
 /// The forms a checkpoint was written under.
 pub fn load_forms(path: &Path) -> Result<BTreeMap<String, Form>> {
-    let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
-    header(&bytes).map(|header| header.forms).map_err(|error| Error {
-        detail: format!("{}: {}", path.display(), error.detail),
-        ..as_checkpoint_error(error)
-    })
+    of_header(path, |header| Ok(header.forms))
 }
 
 /// The configuration a checkpoint was written under.
 pub fn load_config(path: &Path) -> Result<SearchConfig> {
+    of_header(path, |header| SearchConfig::from_json(&header.config.to_string()))
+}
+
+fn of_header<T>(path: &Path, what: impl FnOnce(Header) -> Result<T>) -> Result<T> {
     let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
-    let config = header(&bytes).and_then(|h| SearchConfig::from_json(&h.config.to_string()));
-    config.map_err(|error| Error {
+    header(&bytes).and_then(what).map_err(|error| Error {
         detail: format!("{}: {}", path.display(), error.detail),
         ..as_checkpoint_error(error)
     })

@@ -168,7 +168,7 @@ pub(crate) fn largest(name: &str) -> usize {
 }
 
 /// What two runs may differ in and still be the same search.
-const IRRELEVANT: &[&str] = &["device", "checkpoint_dir", "resume", "progress", "checkpoint_every", "tune", "memory"];
+const IRRELEVANT: &[&str] = &["device", "checkpoint_dir", "resume", "progress", "checkpoint_every", "tune"];
 
 impl Default for SearchConfig {
     fn default() -> Self {

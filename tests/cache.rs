@@ -12,9 +12,9 @@ fn what_is_kept_is_known_to_the_same_setting_alone() {
     let path = folder.path().join("new/forms.json");
     let cache = |setting: &str| FormCache::at(path.clone(), setting.to_owned());
     assert_eq!(cache("a").known(), BTreeMap::new());
-    cache("a").keep("one", Form::Grouped);
-    cache("a").keep("two", Form::Edges);
-    cache("b").keep("one", Form::Edges);
+    cache("a").keep("one", Form::Grouped).unwrap();
+    cache("a").keep("two", Form::Edges).unwrap();
+    cache("b").keep("one", Form::Edges).unwrap();
     let known = BTreeMap::from([("one".to_owned(), Form::Grouped), ("two".to_owned(), Form::Edges)]);
     assert_eq!(cache("a").known(), known);
     assert_eq!(cache("b").known(), BTreeMap::from([("one".to_owned(), Form::Edges)]));
@@ -29,16 +29,16 @@ fn a_damaged_cache_knows_nothing_and_is_written_anew() {
         fs::write(&path, damaged).unwrap();
         let cache = FormCache::at(path.clone(), "a".to_owned());
         assert_eq!(cache.known(), BTreeMap::new(), "{damaged}");
-        cache.keep("one", Form::Grouped);
+        cache.keep("one", Form::Grouped).unwrap();
         assert_eq!(cache.known(), BTreeMap::from([("one".to_owned(), Form::Grouped)]));
     }
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_is_no_error() {
+fn a_cache_that_cannot_be_written_says_so_and_knows_nothing() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     let cache = FormCache::at(folder.path().join("file/forms.json"), "a".to_owned());
-    cache.keep("one", Form::Grouped);
+    assert!(cache.keep("one", Form::Grouped).is_err());
     assert_eq!(cache.known(), BTreeMap::new());
 }

@@ -14,7 +14,7 @@ use crate::plan::{Instruction, Op, Scale, WeightId};
 /// One pass over the plan: what its instructions look up.
 pub struct Run<'a> {
     pub schedule: &'a Schedule,
-    kernels: Vec<Tensor>,
+    kernels: &'a [Tensor],
     pub mixing: Vec<MixingWeights>,
     mode: Mode,
     parts: Parts,
@@ -29,7 +29,7 @@ impl<'a> Run<'a> {
     pub fn new(
         schedule: &'a Schedule,
         tables: Vec<Tensor>,
-        kernels: Vec<Tensor>,
+        kernels: &'a [Tensor],
         mode: Mode,
         compute: Kind,
         kind: Kind,

@@ -143,7 +143,8 @@ impl Supernet {
         let schedule = self.schedule(mode);
         let images = self.images(x, mode)?;
         let before = self.remember(schedule, mode)?;
-        let logits = schedule.run(images, &self.run(&schedule.kernels.views(w)?, alpha, mode)?)?;
+        let kernels = schedule.kernels.views(w)?;
+        let logits = schedule.run(images, &self.run(&kernels, alpha, mode)?)?;
         self.follow(schedule, before)?;
         Ok(logits)
     }
@@ -159,10 +160,9 @@ impl Supernet {
     }
 
     /// A pass with these kernels.
-    fn run(&self, kernels: &[Tensor], alpha: &Tensor, mode: Mode) -> Result<Run<'_>> {
+    fn run<'a>(&'a self, kernels: &'a [Tensor], alpha: &Tensor, mode: Mode) -> Result<Run<'a>> {
         self.set_switch()?;
-        let (tables, kernels) = (self.alphas.views(alpha)?, kernels.iter().map(Tensor::shallow_clone).collect());
-        Run::new(self.schedule(mode), tables, kernels, mode, self.compute(), self.options.kind)
+        Run::new(self.schedule(mode), self.alphas.views(alpha)?, kernels, mode, self.compute(), self.options.kind)
     }
 
     /// The running statistics before a pass that moves some of them through others.
@@ -250,7 +250,7 @@ impl Network for Supernet {
         // Each kernel is a leaf: what autograd would do to put their gradients together is one concatenation.
         let mut kernels = schedule.kernels.views(&w.f_detach()?)?;
         if by.weights() {
-            kernels = kernels.iter().map(leaf).collect::<Result<_>>()?;
+            kernels = kernels.into_iter().map(|kernel| Ok(kernel.f_set_requires_grad(true)?)).collect::<Result<_>>()?;
         }
         let images = self.images(&batch.inputs, mode)?;
         let before = self.remember(schedule, mode)?;

@@ -14,7 +14,7 @@ use super::schedule::Schedule;
 use super::supernet::SupernetOptions;
 use super::{Mode, Statistics};
 use crate::config::{Method, Rewrite};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params::{Table, initial_weights};
 use crate::plan::passes::{Group, Pass, excerpts, rewrite};
 use crate::plan::{Form, Forms, Plan};
@@ -74,7 +74,7 @@ impl<'a> Tuner<'a> {
 
     /// The better form of a site: the faster one, or the one that keeps less if they are about as fast.
     pub fn choose(&self, site: &str) -> Result<Form> {
-        let Some(excerpt) = self.sites.get(site) else { return Ok(Form::Edges) };
+        let excerpt = self.sites.get(site).ok_or_else(|| Error::engine(format!("no group is called `{site}`")))?;
         let forms =
             [(Form::Edges, excerpt.clone()), (Form::Grouped, Group { forms: Forms::GROUPED }.apply(excerpt.clone())?)];
         let (by_alpha, by_weights) = self.needs.passes();
@@ -93,7 +93,9 @@ impl<'a> Tuner<'a> {
             }
         }
         let fastest = |times: &[f64]| times.iter().copied().fold(f64::INFINITY, f64::min);
-        let [(_, less, _, edges), (_, more, _, grouped)] = &candidates[..] else { return Ok(Form::Edges) };
+        let [(_, less, _, edges), (_, more, _, grouped)] = &candidates[..] else {
+            return Err(Error::engine("two forms were to be measured"));
+        };
         let worth = if more > less { WORTH } else { 1.0 / WORTH };
         Ok(if fastest(grouped) < worth * fastest(edges) { Form::Grouped } else { Form::Edges })
     }
@@ -137,7 +139,7 @@ impl Candidate {
         };
         let (kernels, tables) = (leaves(&self.kernels, by_weights)?, leaves(&self.tables, !by_weights)?);
         let inputs: Vec<Tensor> = kernels.iter().chain(&tables).map(Tensor::shallow_clone).collect();
-        let run = Run::new(&self.schedule, tables, kernels, Mode::Search, self.compute, self.kind)?;
+        let run = Run::new(&self.schedule, tables, &kernels, Mode::Search, self.compute, self.kind)?;
         let input = leaf(&laid_out(&in_kind(&self.input, self.compute)?)?)?;
         self.synchronize();
         let start = Instant::now();

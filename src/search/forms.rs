@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::cache::FormCache;
+use crate::cache::{FOLDER, FormCache};
 use crate::checkpoint;
 use crate::config::{SearchConfig, Tune};
 use crate::error::{ErrorKind, Result};
@@ -41,7 +41,12 @@ pub fn forms(
             }
             observer.observe(&Event::Tuning { site, done, total: missing.len() })?;
             let form = tuner.choose(site)?;
-            cache.keep(site, form);
+            if let Err(error) = cache.keep(site, form)
+                && done == 0
+            {
+                let message = format!("measured forms cannot be kept for later starts: {error}; set {FOLDER}");
+                observer.observe(&Event::Warning { message: &message })?;
+            }
             known.insert((*site).to_owned(), form);
         }
     }

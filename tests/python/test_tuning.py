@@ -99,3 +99,13 @@ def test_tune_off_neither_reads_nor_writes_the_cache(cache: Path) -> None:
 def test_an_unknown_way_to_tune_is_refused() -> None:
     with pytest.raises(pydarts.ConfigError, match="cached"):
         make_config(tune="cach")
+
+
+def test_a_cache_that_cannot_be_written_is_warned_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PYDARTS_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="PYDARTS_CACHE_DIR") as seen:
+        result = pydarts.search(make_arrays(), make_config(epochs=1, tune="full"))
+    assert len(seen) == 1 and result.status == "complete" and result.forms

@@ -1,6 +1,6 @@
 //! What passes write a plan with: instructions appended in order, their shapes computed, fresh values numbered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::plan::{Form, Instruction, Op, Plan, Shape, Site, ValueId};
@@ -9,7 +9,17 @@ use crate::plan::{Form, Instruction, Op, Plan, Shape, Site, ValueId};
 pub(super) struct Editor {
     plan: Plan,
     shapes: HashMap<ValueId, Shape>,
+    /// Blocks of other values, whose memory they share.
+    blocks: HashSet<ValueId>,
     fresh: usize,
+}
+
+/// A sum so far, or a term of one.
+#[derive(Clone, Copy)]
+pub(super) struct Partial {
+    pub value: ValueId,
+    /// Whether it may be written over.
+    pub owned: bool,
 }
 
 impl Editor {
@@ -18,7 +28,7 @@ impl Editor {
         let fresh = plan.values();
         let shapes = HashMap::from([(plan.input, plan.input_shape.clone())]);
         let instructions = std::mem::take(&mut plan.instructions);
-        (Editor { plan, shapes, fresh }, instructions)
+        (Editor { plan, shapes, blocks: HashSet::new(), fresh }, instructions)
     }
 
     /// Notes the form that a site was given.
@@ -55,15 +65,34 @@ impl Editor {
         let shape = op
             .output_shape(&shapes, &self.plan.weights)
             .map_err(|detail| Error::engine(format!("`{scope}` cannot be rewritten: {detail}")))?;
-        self.shapes.insert(output, shape.clone());
-        self.plan.instructions.push(Instruction { op, inputs, output, shape, scope: scope.to_owned() });
+        self.keep(Instruction { op, inputs, output, shape, scope: scope.to_owned() });
         Ok(())
     }
 
-    /// Writes an instruction as it is.
-    pub fn keep(&mut self, instruction: Instruction) {
+    /// Writes an instruction as it is, but for a sum that would be written over a block of another value.
+    pub fn keep(&mut self, mut instruction: Instruction) {
+        match instruction.op {
+            Op::Slice { .. } | Op::Unstack { .. } => {
+                self.blocks.insert(instruction.output);
+            }
+            Op::Accumulate if instruction.inputs.first().is_some_and(|into| self.blocks.contains(into)) => {
+                instruction.op = Op::Add;
+            }
+            _ => {}
+        }
         self.shapes.insert(instruction.output, instruction.shape.clone());
         self.plan.instructions.push(instruction);
+    }
+
+    /// Writes the addition of a term to what a sum has received, over one of them if it may be.
+    pub fn plus(&mut self, so_far: Option<Partial>, term: Partial, scope: &str) -> Result<Partial> {
+        let Some(so_far) = so_far else { return Ok(term) };
+        let (op, inputs) = match (so_far.owned, term.owned) {
+            (true, _) => (Op::Accumulate, vec![so_far.value, term.value]),
+            (false, true) => (Op::Accumulate, vec![term.value, so_far.value]),
+            (false, false) => (Op::Add, vec![so_far.value, term.value]),
+        };
+        Ok(Partial { value: self.push(op, inputs, scope)?, owned: true })
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Pass;
-use super::editor::{Editor, readers};
+use super::editor::{Editor, Partial, readers};
 use crate::error::Result;
 use crate::plan::{AlphaId, Instruction, Op, Plan, Scale, ValueId};
 
@@ -24,7 +24,7 @@ impl Pass for Fold {
         let output = plan.output;
         let (mut editor, instructions) = Editor::new(plan);
         // The sum of what a mixture has received so far, by the mixture's output.
-        let mut sums: HashMap<ValueId, ValueId> = HashMap::new();
+        let mut sums: HashMap<ValueId, Partial> = HashMap::new();
         for mut instruction in instructions {
             if let Op::Mix { terms, .. } = &mut instruction.op {
                 let stays: Vec<bool> = instruction.inputs.iter().map(|input| !foldable.contains_key(input)).collect();
@@ -32,7 +32,7 @@ impl Pass for Fold {
                 instruction.inputs.retain(with(&stays));
             }
             for input in &mut instruction.inputs {
-                *input = sums.get(input).copied().unwrap_or(*input);
+                *input = sums.get(input).map_or(*input, |sum| sum.value);
             }
             let scope = instruction.scope.clone();
             match instruction.op {
@@ -51,7 +51,7 @@ impl Pass for Fold {
                 op => editor.keep(Instruction { op, ..instruction }),
             }
         }
-        Ok(editor.finish(sums.get(&output).copied().unwrap_or(output)))
+        Ok(editor.finish(sums.get(&output).map_or(output, |sum| sum.value)))
     }
 }
 
@@ -89,15 +89,13 @@ fn foldable(plan: &Plan) -> HashMap<ValueId, Place> {
 /// Adds a term to the sum of a mixture.
 fn add(
     editor: &mut Editor,
-    sums: &mut HashMap<ValueId, ValueId>,
+    sums: &mut HashMap<ValueId, Partial>,
     mixture: ValueId,
     term: ValueId,
     scope: &str,
 ) -> Result<()> {
-    let sum = match sums.get(&mixture) {
-        Some(sum) => editor.push(Op::Accumulate, vec![*sum, term], scope)?,
-        None => term,
-    };
+    let term = Partial { value: term, owned: true };
+    let sum = editor.plus(sums.get(&mixture).copied(), term, scope)?;
     sums.insert(mixture, sum);
     Ok(())
 }

@@ -115,13 +115,7 @@ impl<'a> Grouping<'a> {
         }
         let inputs = instruction.inputs.iter().map(|input| self.alone(*input, &instruction.scope));
         let inputs = inputs.collect::<Result<Vec<_>>>()?;
-        let is_slice = |value: &ValueId| self.place.contains_key(value);
-        // A slice of a group shares its memory with its neighbours, so a sum that begins with one is a new value.
-        let op = match &instruction.op {
-            Op::Accumulate if instruction.inputs.first().is_some_and(is_slice) => Op::Add,
-            op => op.clone(),
-        };
-        self.editor.define(op, inputs, &instruction.scope, instruction.output)
+        self.editor.define(instruction.op.clone(), inputs, &instruction.scope, instruction.output)
     }
 
     /// The instructions that can be written with this one, itself among them: at least two.

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Pass;
-use super::editor::{Editor, readers};
+use super::editor::{Editor, Partial, readers};
 use crate::error::Result;
 use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId};
 
@@ -22,8 +22,7 @@ impl Pass for Mixtures {
     fn apply(&self, plan: Plan) -> Result<Plan> {
         let (output, products) = (plan.output, products(&plan));
         let (editor, instructions) = Editor::new(plan);
-        let mut writer =
-            Writer { editor, products, written: HashMap::new(), stands_for: HashMap::new(), views: HashSet::new() };
+        let mut writer = Writer { editor, products, written: HashMap::new(), stands_for: HashMap::new() };
         for instruction in instructions {
             writer.instruction(instruction)?;
         }
@@ -84,8 +83,6 @@ struct Writer {
     /// The value of each product, once written.
     written: HashMap<usize, ValueId>,
     stands_for: HashMap<ValueId, ValueId>,
-    /// Values that share their memory with others.
-    views: HashSet<ValueId>,
 }
 
 impl Writer {
@@ -96,16 +93,8 @@ impl Writer {
         for input in &mut instruction.inputs {
             *input = self.now(*input);
         }
-        match instruction.op {
-            // What shares its memory is not written over.
-            Op::Accumulate if self.views.contains(&instruction.inputs[0]) => {
-                self.editor.define(Op::Add, instruction.inputs, &instruction.scope, instruction.output)
-            }
-            _ => {
-                self.editor.keep(instruction);
-                Ok(())
-            }
-        }
+        self.editor.keep(instruction);
+        Ok(())
     }
 
     fn mix(&mut self, instruction: Instruction) -> Result<()> {
@@ -121,24 +110,15 @@ impl Writer {
         let (inputs, terms): (Vec<ValueId>, Vec<_>) = rest.map(|(input, term)| (self.now(*input), term)).unzip();
         let mut sum = match inputs.is_empty() {
             true => None,
-            false => Some(self.editor.push(Op::Mix { alpha, terms }, inputs, scope)?),
+            false => Some(Partial { value: self.editor.push(Op::Mix { alpha, terms }, inputs, scope)?, owned: true }),
         };
         for (id, index) in places {
             let of = self.products[id].mixtures.len();
             let product = self.product(id, scope)?;
-            let part = self.editor.push(Op::Unstack { index, of }, vec![product], scope)?;
-            sum = Some(match sum {
-                None => part,
-                Some(sum) => {
-                    let op = if self.views.contains(&sum) { Op::Add } else { Op::Accumulate };
-                    self.editor.push(op, vec![sum, part], scope)?
-                }
-            });
-            if sum == Some(part) {
-                self.views.insert(part);
-            }
+            let value = self.editor.push(Op::Unstack { index, of }, vec![product], scope)?;
+            sum = Some(self.editor.plus(sum, Partial { value, owned: false }, scope)?);
         }
-        self.stands_for.extend(sum.map(|sum| (mixture, sum)));
+        self.stands_for.extend(sum.map(|sum| (mixture, sum.value)));
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::Pass;
-use super::editor::{Editor, readers};
+use super::editor::{Editor, Partial, readers};
 use crate::error::Result;
 use crate::plan::{Instruction, Op, Plan, Shape, ValueId};
 
@@ -87,14 +87,6 @@ impl Bundles {
     }
 }
 
-/// A sum so far.
-#[derive(Clone, Copy)]
-struct Partial {
-    value: ValueId,
-    /// Whether it may be written over.
-    owned: bool,
-}
-
 struct Writer {
     editor: Editor,
     found: Bundles,
@@ -120,7 +112,7 @@ impl Writer {
         self.editor.keep(instruction);
         if let Some(bundle) = self.found.targets.get(&value).copied() {
             let so_far = self.bundles.get(&bundle).copied();
-            let added = self.plus(so_far, Partial { value, owned: true }, &scope)?;
+            let added = self.editor.plus(so_far, Partial { value, owned: true }, &scope)?;
             self.bundles.insert(bundle, added);
         }
         Ok(())
@@ -137,7 +129,7 @@ impl Writer {
             let value = self.sums.get(input).map_or(*input, |sum| sum.value);
             let owned = place == 0 && instruction.op == Op::Accumulate;
             let so_far = self.sums.get(&sum).copied();
-            let added = self.plus(so_far, Partial { value, owned }, &instruction.scope)?;
+            let added = self.editor.plus(so_far, Partial { value, owned }, &instruction.scope)?;
             self.sums.insert(sum, added);
         }
         if instruction.output != sum {
@@ -150,20 +142,10 @@ impl Writer {
                 let slice = Op::Slice { index, of: ends.len() };
                 let value = self.editor.push(slice, vec![together.value], &instruction.scope)?;
                 let so_far = self.sums.get(&sum).copied();
-                let added = self.plus(so_far, Partial { value, owned: false }, &instruction.scope)?;
+                let added = self.editor.plus(so_far, Partial { value, owned: false }, &instruction.scope)?;
                 self.sums.insert(sum, added);
             }
         }
         Ok(())
-    }
-
-    fn plus(&mut self, so_far: Option<Partial>, term: Partial, scope: &str) -> Result<Partial> {
-        let Some(so_far) = so_far else { return Ok(term) };
-        let (op, inputs) = match (so_far.owned, term.owned) {
-            (true, _) => (Op::Accumulate, vec![so_far.value, term.value]),
-            (false, true) => (Op::Accumulate, vec![term.value, so_far.value]),
-            (false, false) => (Op::Add, vec![so_far.value, term.value]),
-        };
-        Ok(Partial { value: self.editor.push(op, inputs, scope)?, owned: true })
     }
 }
