@@ -214,8 +214,8 @@ fn differences_name_what_makes_another_search() {
 
 #[test]
 fn a_method_is_known_by_its_name() {
-    assert_eq!(Method::parse("unrolled").unwrap(), Method::Unrolled);
-    assert_eq!(Method::parse("second_order").unwrap_err().kind, ErrorKind::Config);
+    assert_eq!(Method::parse("method", "unrolled").unwrap(), Method::Unrolled);
+    assert_eq!(Method::parse("method", "second_order").unwrap_err().kind, ErrorKind::Config);
 }
 
 /// A JSON object with some options, each in its range.

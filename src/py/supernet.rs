@@ -14,7 +14,7 @@ use super::tensor::{PyTensor, device, dtypes, from_dict, to_dict};
 use crate::cache::FormCache;
 use crate::config::{Method, SearchConfig};
 use crate::data::{Batch, Expected};
-use crate::error::{Error, ErrorKind, Result, unknown};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observer};
 use crate::nn::{Mode, Network, Supernet, SupernetOptions};
 use crate::params;
@@ -89,12 +89,6 @@ impl Inner {
     fn explained<T>(&self, batch: i64, f: impl FnOnce() -> Result<T>) -> Result<T> {
         f().map_err(|error| with_estimate(error, &self.network, batch))
     }
-}
-
-fn method(name: &str) -> Result<Method> {
-    let known = ["first_order", "unrolled", "unrolled_exact"];
-    let parsed = serde_json::from_value(serde_json::Value::from(name));
-    parsed.map_err(|_| Error::config(unknown("method", name, &known)))
 }
 
 type Pair = (PyTensor, PyTensor);
@@ -217,7 +211,7 @@ impl PySupernet {
         momentum: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let momentum = momentum.map(from_dict).transpose()?;
-        let method = self::method(method).map_err(to_python)?;
+        let method = Method::parse("method", method).map_err(to_python)?;
         if !(epsilon.is_finite() && epsilon > 0.0 && xi.is_finite() && xi >= 0.0) {
             let text = format!("epsilon is {epsilon} and xi is {xi}; epsilon must be above 0 and xi at least 0");
             return Err(to_python(Error::new(ErrorKind::Config, text)));

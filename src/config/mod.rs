@@ -1,95 +1,17 @@
 //! The options of a search: the published defaults, the range of each, and their JSON.
 
+mod choices;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
+
+use choices::{choice, named};
 
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::fields::Field;
 use crate::space::{CellKind, Operation, Space};
 
-/// How α's gradient accounts for the weights' dependence on α.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// Not at all: ξ = 0.
-    FirstOrder,
-    /// One virtual step, the second term by finite differences (equations 7 and 8).
-    Unrolled,
-    /// One virtual step, the second term exactly, by forward-mode differentiation.
-    UnrolledExact,
-}
-
-/// What is done to a training image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Augment {
-    /// Nothing.
-    None,
-    /// A random crop from 4 pixels of padding, and a random horizontal flip.
-    Cifar,
-}
-
-/// The arithmetic of the search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// tf32 where the device has it, else float32.
-    Auto,
-    /// Double precision.
-    Float64,
-    /// Single precision.
-    Float32,
-    /// Single precision, products rounded to 10 bits.
-    Tf32,
-    /// Half-width numbers with the range of single precision.
-    Bfloat16,
-}
-
-/// A rewrite of the plan that the search runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rewrite {
-    /// Dilated convolutions as undilated ones on the phases of the image.
-    SpaceToBatch,
-    /// What several edges compute alike is computed once.
-    Share,
-    /// Mixing weights ride in the scales of batch norms.
-    Fold,
-    /// What the edges that leave a node do alike is one instruction.
-    Group,
-    /// What leaves a node in groups is added before it parts.
-    Sum,
-    /// What several edges share is mixed for all of them in one product.
-    Mixtures,
-}
-
-impl Rewrite {
-    /// Every rewrite, in the order in which they are applied.
-    pub const ALL: &'static [Rewrite] =
-        &[Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold, Rewrite::Group, Rewrite::Sum, Rewrite::Mixtures];
-}
-
-/// Whether forms are measured at the start of a search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tune {
-    /// Never: a fixed rule decides.
-    Off,
-    /// What earlier starts measured is used; the rule decides the rest.
-    Cached,
-    /// What is not known yet is measured.
-    Full,
-}
-
-/// What a backward pass keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Memory {
-    /// Everything it needs.
-    Keep,
-    /// What enters each cell; the rest is computed again.
-    Recompute,
-}
+pub use choices::{Augment, Memory, Method, Precision, Rewrite, Tune};
 
 /// How often α is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -306,7 +228,7 @@ impl SearchConfig {
             "image_size" => self.image_size = field.optional(image_size)?,
             "epochs" => self.epochs = field.whole(1)?,
             "batch_size" => self.batch_size = field.whole(1)?,
-            "hypergradient" => self.hypergradient = choice(&field, METHODS)?,
+            "hypergradient" => self.hypergradient = choice(&field)?,
             "epsilon" => self.epsilon = field.number(POSITIVE, positive)?,
             "weight_lr" => self.weight_lr = field.number(NOT_NEGATIVE, not_negative)?,
             "weight_lr_min" => self.weight_lr_min = field.number(NOT_NEGATIVE, not_negative)?,
@@ -327,13 +249,13 @@ impl SearchConfig {
                 let between = |number: f64| number > 0.0 && number < 1.0;
                 self.train_portion = field.number("a number between 0 and 1, neither of them", between)?;
             }
-            "augment" => self.augment = choice(&field, AUGMENTS)?,
+            "augment" => self.augment = choice(&field)?,
             "seed" => {
                 let expected = || field.refuse("a whole number of at least 0, below 2 to the power of 64");
                 self.seed = field.value.as_u64().ok_or_else(expected)?;
             }
             "device" => self.device = device(&field)?,
-            "precision" => self.precision = choice(&field, PRECISIONS)?,
+            "precision" => self.precision = choice(&field)?,
             "record" => self.record = record(&field)?,
             "checkpoint_dir" => self.checkpoint_dir = field.optional(path)?,
             "resume" => self.resume = field.flag()?,
@@ -349,8 +271,8 @@ impl SearchConfig {
             "checkpoint_every" => self.checkpoint_every = field.optional(|field| field.whole(1))?,
             "eval_batch_size" => self.eval_batch_size = field.optional(|field| field.whole(1))?,
             "passes" => self.passes = field.optional(rewrites)?,
-            "tune" => self.tune = choice(&field, TUNES)?,
-            "memory" => self.memory = choice(&field, MEMORIES)?,
+            "tune" => self.tune = choice(&field)?,
+            "memory" => self.memory = choice(&field)?,
             name => {
                 let defaults = SearchConfig::default().to_object();
                 let known: Vec<&str> = defaults.keys().map(String::as_str).collect();
@@ -437,56 +359,10 @@ impl<'de> Deserialize<'de> for SearchConfig {
     }
 }
 
-const METHODS: &[(&str, Method)] =
-    &[("first_order", Method::FirstOrder), ("unrolled", Method::Unrolled), ("unrolled_exact", Method::UnrolledExact)];
-
-const AUGMENTS: &[(&str, Augment)] = &[("none", Augment::None), ("cifar", Augment::Cifar)];
-
-const PRECISIONS: &[(&str, Precision)] = &[
-    ("auto", Precision::Auto),
-    ("float64", Precision::Float64),
-    ("float32", Precision::Float32),
-    ("tf32", Precision::Tf32),
-    ("bfloat16", Precision::Bfloat16),
-];
-
-const TUNES: &[(&str, Tune)] = &[("off", Tune::Off), ("cached", Tune::Cached), ("full", Tune::Full)];
-
-const MEMORIES: &[(&str, Memory)] = &[("keep", Memory::Keep), ("recompute", Memory::Recompute)];
-
-const REWRITES: &[(&str, Rewrite)] = &[
-    ("space_to_batch", Rewrite::SpaceToBatch),
-    ("share", Rewrite::Share),
-    ("fold", Rewrite::Fold),
-    ("group", Rewrite::Group),
-    ("sum", Rewrite::Sum),
-    ("mixtures", Rewrite::Mixtures),
-];
-
-impl Method {
-    /// The method of a name; an unknown one is refused with the nearest known.
-    pub fn parse(name: &str) -> Result<Method> {
-        let value = json!(name);
-        choice(&Field { kind: ErrorKind::Config, name: "hypergradient", value: &value }, METHODS)
-    }
-}
-
-/// One of several names.
-fn choice<T: Copy>(field: &Field, choices: &[(&str, T)]) -> Result<T> {
-    let known: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-    named(field, field.text(&format!("one of {}", known.join(", ")))?, choices)
-}
-
-fn named<T: Copy>(field: &Field, given: &str, choices: &[(&str, T)]) -> Result<T> {
-    let known: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-    let found = choices.iter().find(|(name, _)| *name == given).map(|(_, choice)| *choice);
-    found.ok_or_else(|| Error::new(field.kind, unknown(&format!("`{}`", field.name), given, &known)))
-}
-
 /// Passes in the order in which they are applied, each once.
 fn rewrites(field: &Field) -> Result<Vec<Rewrite>> {
     let names = field.texts("a list of names of passes")?;
-    let given = names.into_iter().map(|name| named(field, name, REWRITES)).collect::<Result<Vec<_>>>()?;
+    let given = names.into_iter().map(|name| named::<Rewrite>(field, name)).collect::<Result<Vec<_>>>()?;
     Ok(Rewrite::ALL.iter().copied().filter(|rewrite| given.contains(rewrite)).collect())
 }
 
