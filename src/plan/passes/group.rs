@@ -39,6 +39,11 @@ pub(super) fn sites(plan: &Plan) -> Result<Vec<(String, Vec<usize>)>> {
     Ok(Grouping::of(plan.clone(), &Forms::GROUPED)?.0.sites)
 }
 
+/// "cells.0" of "cells.0.edges.0_2.skip_connect"; nothing of what belongs to no edge.
+fn cell_of_edge(scope: &str) -> Option<&str> {
+    scope.split_once(".edges.").map(|(cell, _)| cell)
+}
+
 /// "cells.0.edges.0_2.skip_connect" and the same of edge 0_3 as "cells.0.edges.0_2,0_3.skip_connect".
 fn joined<'a>(mut scopes: impl Iterator<Item = &'a str>) -> String {
     let mut parts: Vec<String> = scopes.next().unwrap_or_default().split('.').map(str::to_owned).collect();
@@ -127,7 +132,10 @@ impl<'a> Grouping<'a> {
         let Some(like) = self.like(instruction) else { return Ok(None) };
         let Some(group) = self.place.get(&input) else {
             let Like::Conv { depthwise: true, stride, .. } = like else { return Ok(None) };
-            let team: Vec<usize> = self.readers[&input].iter().filter(alike).copied().collect();
+            let here = cell_of_edge(&instruction.scope);
+            // A cell of one channel has preprocessings that look like depthwise convolutions.
+            let neighbour = |other: &&usize| here.is_some() && cell_of_edge(&all[**other].scope) == here;
+            let team: Vec<usize> = self.readers[&input].iter().filter(alike).filter(neighbour).copied().collect();
             if team.len() < 2 || self.apart.contains(&index) {
                 return Ok(None);
             }
