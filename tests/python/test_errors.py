@@ -271,7 +271,7 @@ def an_unknown_method(_: Path) -> object:
     return search(make_arrays(), make_config(hypergradient="second_order"))
 
 
-@row(pydarts.ConfigError, "unknown method")
+@row(pydarts.ConfigError, "unknown `method`")
 def an_unknown_method_of_the_supernet(_: Path) -> object:
     net = pydarts.Supernet(channels=2, layers=3, num_classes=4, in_channels=1, image_size=8)
     batch = batches(1)[0]
