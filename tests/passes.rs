@@ -183,3 +183,21 @@ proptest! {
         }
     }
 }
+
+/// Two nodes and every kind of operation that a pass knows, in a normal cell and a reduction.
+fn small() -> Plan {
+    let space = r#"{"name": "small", "nodes": 2, "operations":
+        ["none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3"]}"#;
+    let geometry = Geometry { channels: 4, layers: 2, num_classes: 10, in_channels: 3, image_size: (8, 8) };
+    Plan::lower(&Space::from_json(space).unwrap(), &geometry).unwrap()
+}
+
+#[test]
+fn explain_shows_the_plan_before_and_after_each_pass() {
+    let mut plan = small();
+    insta::assert_snapshot!("before_the_passes", plan.explain());
+    for pass in Rewrite::ALL {
+        plan = passes::rewrite(plan, &[*pass], &Forms::GROUPED).unwrap();
+        insta::assert_snapshot!(format!("after_{}", plan.passes.last().unwrap()), plan.explain());
+    }
+}

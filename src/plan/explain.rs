@@ -26,6 +26,13 @@ struct Part<'a> {
     instructions: Vec<&'a Instruction>,
 }
 
+impl Part<'_> {
+    /// Whether one of its instructions belongs to this operation.
+    fn computes(&self, operation: &str) -> bool {
+        self.instructions.iter().any(|instruction| instruction.scope.rsplit('.').next() == Some(operation))
+    }
+}
+
 impl Plan {
     /// The plan as a text for people: the space, the parts, and what they cost.
     pub fn explain(&self) -> String {
@@ -152,9 +159,14 @@ impl Plan {
                 grouped(self.weights_of(alike[..1].iter().copied()))
             );
             self.explain_part(text, "", alike[0]);
+            let edge = alike[0].name.trim_start_matches("edges.");
+            // What a group of edges computes is told where the group is.
+            let grouped = |operation: &str| {
+                let covers = |part: &&&Part| part.name.trim_start_matches("edges.").split(',').any(|one| one == edge);
+                edges.iter().filter(covers).any(|part| part.computes(operation))
+            };
             for operation in self.space.operations.iter().filter(|operation| **operation != Operation::None) {
-                let is_of = |instruction: &&Instruction| instruction.scope.rsplit('.').next() == Some(operation.name());
-                if !alike[0].instructions.iter().any(is_of) {
+                if !edge.contains(',') && !grouped(operation.name()) {
                     let what = match operation {
                         Operation::SkipConnect => "the edge's input, as it is",
                         _ => "shared with another edge of the same source",
