@@ -415,3 +415,20 @@ def test_without_progress_nothing_is_printed(capsys: pytest.CaptureFixture[str])
         search(make_arrays(), make_config())
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+# ---- the passes
+
+
+def test_five_epochs_on_digits_are_the_same_with_passes_on_and_off() -> None:
+    X, y = pydarts.datasets.digits()
+    config = make_config(
+        operations=None, epochs=5, batch_size=64, precision="float64", record="step", tune="off"
+    )
+    on, off = (search((X, y), config.replace(passes=passes)) for passes in (None, ()))
+    assert on.genotype == off.genotype
+    assert on.alphas.keys() == off.alphas.keys() == {"normal", "reduce"}
+    for name, alpha in on.alphas.items():
+        assert alpha.dtype == np.float64 and len(alpha) == 5 * (len(X) // 2 // 64) + 1
+        assert np.abs(alpha - off.alphas[name]).max() < 1e-8
+        assert np.abs(alpha[-1] - alpha[0]).max() > 1e-3, "α moved"
