@@ -1,9 +1,11 @@
 //! Networks: functions (w, α, batch) ↦ loss. Everything above this storey sees only the trait.
 
+mod depthwise;
 mod gradients;
 mod kernels;
 mod layout;
 mod mixed;
+mod outside;
 mod parts;
 mod run;
 mod scales;
@@ -25,6 +27,7 @@ use crate::error::Result;
 use crate::params::Table;
 use crate::plan::Form;
 
+pub use depthwise::{Depthwise, Number};
 pub use gradients::{By, Gradients};
 pub use statistics::Statistics;
 pub use supernet::{Criterion, MatrixPrecision, Supernet, SupernetOptions};

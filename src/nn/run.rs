@@ -1,10 +1,13 @@
 //! One pass over a plan: each instruction as the libtorch operations that compute it.
 
+use std::cell::RefCell;
+
 use tch::{Kind, Tensor};
 
 use super::Mode;
 use super::layout::{batch_to_space, channels_second, repeat, shift, space_to_batch, subsampled};
 use super::mixed::{MixingWeights, in_kind, mixtures};
+use super::outside::Outside;
 use super::parts::Parts;
 use super::schedule::{Rule, Schedule, Step, Value, broken_plan};
 use super::statistics::{EPSILON, MOMENTUM};
@@ -22,6 +25,8 @@ pub struct Run<'a> {
     compute: Kind,
     /// Element type of the logits.
     kind: Kind,
+    /// Convolutions whose kernels autograd does not see, as they come; absent where it is to see all.
+    outside: Option<RefCell<Vec<Outside>>>,
 }
 
 impl<'a> Run<'a> {
@@ -36,7 +41,12 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let mixing = tables.iter().zip(&schedule.layouts).map(|(table, layout)| MixingWeights::new(table, layout));
         let mixing = mixing.collect::<Result<Vec<_>>>()?;
-        Ok(Run { schedule, kernels, mixing, mode, parts: Parts::default(), compute, kind })
+        Ok(Run { schedule, kernels, mixing, mode, parts: Parts::default(), compute, kind, outside: None })
+    }
+
+    /// The same, with gradients by kernels taken outside autograd where that is faster.
+    pub fn with_kernels_outside(self) -> Self {
+        Run { outside: Some(RefCell::default()), ..self }
     }
 
     /// A weight, or the group that begins with it.
@@ -54,7 +64,15 @@ impl<'a> Run<'a> {
     ) -> Result<Tensor> {
         let input = || inputs.first().copied().ok_or_else(|| broken_plan(instruction));
         match &instruction.op {
-            Op::Conv { weight, .. } => self.convolution(&instruction.op, input()?, self.weight(*weight)),
+            Op::Conv { weight, .. } => {
+                let (x, kernel) = (input()?, self.weight(*weight));
+                let outside = self.outside.as_ref().filter(|_| Outside::suits(&instruction.op, x, kernel));
+                let Some(outside) = outside else { return self.convolution(&instruction.op, x, kernel) };
+                let y = self.convolution(&instruction.op, x, &kernel.f_detach()?)?;
+                let place = self.schedule.kernels.place[weight.0];
+                outside.borrow_mut().push(Outside::new(&instruction.op, place, kernel, x, &y)?);
+                Ok(y)
+            }
             Op::BatchNorm { scale, .. } => {
                 let (scale, shift) = match scale {
                     Scale::One => (None, None),
@@ -138,6 +156,10 @@ impl Rule for Run<'_> {
 
     fn value(&self, instruction: &Instruction, step: &Step, inputs: &[&Tensor]) -> Result<Tensor> {
         self.instruction(instruction, step, inputs, &self.parts)
+    }
+
+    fn outside(&self) -> Vec<Outside> {
+        self.outside.as_ref().map(RefCell::take).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::Statistics;
 use super::kernels::Kernels;
+use super::outside::Outside;
 use super::scales::ScaleLayout;
 use super::statistics::Followers;
 use crate::error::{Error, Result};
@@ -122,6 +123,10 @@ pub trait Rule {
     type Value: Value;
     /// The value of one instruction.
     fn value(&self, instruction: &Instruction, step: &Step, inputs: &[&Self::Value]) -> Result<Self::Value>;
+    /// The convolutions since it was last asked whose kernels autograd does not see.
+    fn outside(&self) -> Vec<Outside> {
+        Vec::new()
+    }
 }
 
 /// One or several tensors that stand for a value of the plan.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use tch::Tensor;
 
 use super::gradients::leaf;
+use super::outside::{Outside, kernel_gradients};
 use super::schedule::{Rule, Schedule, Value};
 use crate::error::{Error, Result};
 use crate::plan::{Instruction, Op, Plan, Scale, ValueId, WeightId};
@@ -121,12 +122,14 @@ impl Found {
         of: &Parameters,
         places: &[usize],
         inputs: &[(ValueId, Vec<Tensor>)],
+        outside: Vec<Outside>,
     ) -> Result<()> {
         let asks = |tensor: &Tensor| tensor.requires_grad();
         let kernels: Vec<usize> = places.iter().copied().filter(|place| asks(&of.kernels[*place])).collect();
         let mut asked: Vec<&Tensor> = kernels.iter().map(|place| &of.kernels[*place]).collect();
         asked.extend(Some(of.alpha).filter(|alpha| asks(alpha)));
         asked.extend(inputs.iter().flat_map(|(_, tensors)| tensors.iter().filter(|tensor| asks(tensor))));
+        asked.extend(outside.iter().map(|one| &one.y));
         if !asks(scalar) || asked.is_empty() {
             return Ok(());
         }
@@ -143,6 +146,11 @@ impl Found {
             for (sum, _) in sums.iter_mut().zip(tensors).filter(|(_, tensor)| asks(tensor)) {
                 add(sum, next())?;
             }
+        }
+        let (reached, of_results): (Vec<Outside>, Vec<Tensor>) =
+            outside.into_iter().filter_map(|one| next().map(|of_result| (one, of_result))).unzip();
+        for (one, gradient) in reached.iter().zip(kernel_gradients(&reached, &of_results)?) {
+            add(&mut self.kernels[one.place], Some(gradient))?;
         }
         Ok(())
     }
@@ -194,16 +202,18 @@ pub fn backward<R: Rule, T>(
         Ok(leaves)
     };
     let inputs = leaves(read(&last.inputs, &values)?, &mut values)?;
-    schedule.walk(last.range.clone(), &mut values, &rule(true)?)?;
+    let rule_of_last = rule(true)?;
+    schedule.walk(last.range.clone(), &mut values, &rule_of_last)?;
     let (scalar, seen) = finish(schedule.output(&mut values)?)?;
     drop(values);
-    found.take(&scalar, of, &places(last), &inputs)?;
+    found.take(&scalar, of, &places(last), &inputs, rule_of_last.outside())?;
     drop((scalar, inputs));
     for segment in earlier.iter().rev() {
         let mut values = schedule.empty();
         let inputs = leaves(kept.pop().unwrap_or_default(), &mut values)?;
         // What is read later is still wanted when the segment is over.
-        let outputs = schedule.walk_for(segment.range.clone(), &mut values, &rule(false)?, &segment.outputs)?;
+        let rule_again = rule(false)?;
+        let outputs = schedule.walk_for(segment.range.clone(), &mut values, &rule_again, &segment.outputs)?;
         drop(values);
         let mut scalar: Option<Tensor> = None;
         for (id, output) in segment.outputs.iter().zip(&outputs) {
@@ -215,7 +225,7 @@ pub fn backward<R: Rule, T>(
         }
         drop(outputs);
         if let Some(scalar) = scalar {
-            found.take(&scalar, of, &places(segment), &inputs)?;
+            found.take(&scalar, of, &places(segment), &inputs, rule_again.outside())?;
         }
     }
     Ok((seen, found))

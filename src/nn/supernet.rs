@@ -256,7 +256,7 @@ impl Network for Supernet {
         let before = self.remember(schedule, mode)?;
         // Running statistics move once, however often a segment is computed.
         let again = if mode == Mode::Weights { Mode::Search } else { mode };
-        let rule = |first| self.run(&kernels, &alpha, if first { mode } else { again });
+        let rule = |first| Ok(self.run(&kernels, &alpha, if first { mode } else { again })?.with_kernels_outside());
         let finish = |logits: Tensor| {
             let loss = self.loss_of(&logits, batch)?;
             Ok((loss.value.shallow_clone(), loss))
