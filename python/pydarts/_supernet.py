@@ -190,7 +190,19 @@ class Supernet:
         return self._net.explain()
 
     def cost(self) -> dict[str, int]:
-        """Weights, multiply-adds an image, and bytes of activations, from the plan alone."""
+        """What the network costs, from the plan alone.
+
+        Returns:
+            `weights` and `alphas`, numbers in them; `multiply_adds` and `flops` of an image, forward;
+            `bytes_per_image_arch` and `bytes_per_image_weight`, kept between forward and backward by the loss
+            of α and by that of the weights; `bytes_per_image`, each image's share of the peak of a search step
+            by the config's `hypergradient` and `memory`, and `bytes`, that peak with batches of the config's
+            `batch_size`: both beyond what network, data and libraries take between steps.
+
+        >>> cost = Supernet(channels=8, layers=5, config=SearchConfig(batch_size=2)).cost()
+        >>> cost["weights"], cost["bytes"] > 2 * cost["bytes_per_image"]
+        (282458, True)
+        """
         return self._net.cost()
 
     def __repr__(self) -> str:

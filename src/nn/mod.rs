@@ -22,10 +22,11 @@ use tch::{Device, Kind, Tensor};
 
 use gradients::{gradient, leaf};
 
+use crate::config::Method;
 use crate::data::Batch;
 use crate::error::Result;
 use crate::params::Table;
-use crate::plan::Form;
+use crate::plan::{Form, Peak};
 
 pub use depthwise::{Depthwise, Number};
 pub use gradients::{By, Gradients};
@@ -86,8 +87,8 @@ pub trait Network {
     fn forms(&self) -> BTreeMap<String, Form> {
         BTreeMap::new()
     }
-    /// The estimate of what one example keeps between forward and backward, in bytes.
-    fn activation_bytes(&self) -> u64;
+    /// The estimate of the memory that a search step by `method` takes at its peak.
+    fn peak(&self, method: Method) -> Peak;
 }
 
 /// Holds a network in its exact mode; leaves it when dropped.

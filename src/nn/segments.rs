@@ -1,7 +1,7 @@
-//! Backward passes in segments: a segment keeps only what it reads and is computed again when its turn comes.
+//! Backward passes in segments, each with a graph of its own: what one needs is let go of before the next one's turn,
+//! and where memory is short a segment keeps only what it reads and is computed again.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::Range;
+use std::collections::HashMap;
 
 use tch::Tensor;
 
@@ -9,93 +9,7 @@ use super::gradients::leaf;
 use super::outside::{Outside, kernel_gradients};
 use super::schedule::{Rule, Schedule, Value};
 use crate::error::{Error, Result};
-use crate::plan::{Instruction, Op, Plan, Scale, ValueId, WeightId};
-
-/// A run of instructions.
-#[derive(Debug, PartialEq)]
-pub struct Segment {
-    pub range: Range<usize>,
-    /// What it reads of earlier ones.
-    inputs: Vec<ValueId>,
-    /// What later ones read of it.
-    outputs: Vec<ValueId>,
-    /// The weights it uses.
-    weights: Vec<WeightId>,
-}
-
-/// The whole plan.
-pub fn whole(plan: &Plan) -> Vec<Segment> {
-    cut(plan, &[])
-}
-
-/// One segment a cell; the first has the stem, the last the classifier.
-pub fn cells(plan: &Plan) -> Vec<Segment> {
-    cut(plan, &starts(plan))
-}
-
-/// Two segments of cells that compute about as many numbers each.
-pub fn halves(plan: &Plan) -> Vec<Segment> {
-    let before = |index: usize| plan.instructions[..index].iter().map(|it| it.shape.elements()).sum::<u64>();
-    let total = before(plan.instructions.len());
-    let middle = starts(plan).into_iter().min_by_key(|start| (2 * before(*start)).abs_diff(total));
-    cut(plan, middle.as_slice())
-}
-
-/// Where each cell but the first begins.
-fn starts(plan: &Plan) -> Vec<usize> {
-    let mut starts = Vec::new();
-    let mut cell = None;
-    for (index, instruction) in plan.instructions.iter().enumerate() {
-        let here = cell_of(instruction);
-        if here.is_some() && cell.is_some() && here != cell && stands_still(plan, index) {
-            starts.push(index);
-        }
-        cell = here.or(cell);
-    }
-    starts
-}
-
-/// Whether nothing that is made before `index` is written over after it: a segment is computed again from what it read.
-fn stands_still(plan: &Plan, index: usize) -> bool {
-    let (before, after) = plan.instructions.split_at(index);
-    let written = after.iter().filter(|it| it.op == Op::Accumulate).filter_map(|it| it.inputs.first());
-    let made: HashSet<ValueId> = before.iter().map(|it| it.output).collect();
-    !written.into_iter().any(|value| made.contains(value))
-}
-
-fn cut(plan: &Plan, at: &[usize]) -> Vec<Segment> {
-    let ends: Vec<usize> = [0].iter().chain(at).copied().chain([plan.instructions.len()]).collect();
-    ends.windows(2).map(|pair| segment(plan, pair[0]..pair[1])).collect()
-}
-
-fn cell_of(instruction: &Instruction) -> Option<&str> {
-    instruction.scope.strip_prefix("cells.")?.split('.').next()
-}
-
-fn segment(plan: &Plan, range: Range<usize>) -> Segment {
-    let inside = &plan.instructions[range.clone()];
-    let made = |value: &ValueId| inside.iter().any(|it| it.output == *value);
-    let mut inputs: Vec<ValueId> = inside.iter().flat_map(|it| it.inputs.iter().copied()).collect();
-    inputs.retain(|value| !made(value));
-    let mut outputs: Vec<ValueId> =
-        plan.instructions[range.end..].iter().flat_map(|it| it.inputs.iter().copied()).collect();
-    outputs.retain(made);
-    let mut weights = Vec::new();
-    for instruction in inside {
-        match &instruction.op {
-            Op::Conv { weight, .. } => weights.push(*weight),
-            Op::Linear { weight, bias } | Op::BatchNorm { scale: Scale::Affine { weight, bias }, .. } => {
-                weights.extend([*weight, *bias]);
-            }
-            _ => {}
-        }
-    }
-    for values in [&mut inputs, &mut outputs] {
-        values.sort_unstable();
-        values.dedup();
-    }
-    Segment { range, inputs, outputs, weights }
-}
+use crate::plan::{Segment, ValueId};
 
 /// What a backward pass is over: leaves, where a gradient is asked for.
 pub struct Parameters<'a> {
@@ -165,56 +79,78 @@ fn add(sum: &mut Option<Tensor>, term: Option<Tensor>) -> Result<()> {
     Ok(())
 }
 
+/// A segment that was run with a graph of its own.
+struct Done<V> {
+    inputs: Vec<Leaves>,
+    outputs: Vec<V>,
+    outside: Vec<Outside>,
+}
+
+/// What stands for a value that a segment reads: leaves of its graph.
+type Leaves = (ValueId, Vec<Tensor>);
+
+/// What is left of a segment until its turn comes.
+enum Left<V> {
+    /// All that its backward pass needs.
+    Done(Done<V>),
+    /// What it reads.
+    Inputs(Vec<(ValueId, V)>),
+}
+
+/// How a backward pass is cut.
+#[derive(Clone, Copy)]
+pub struct Cut<'a> {
+    /// Into which segments.
+    pub segments: &'a [Segment],
+    /// Whether they are computed again when their turn comes; all but the last.
+    pub again: bool,
+}
+
 /// Runs a schedule from `start` in segments, and differentiates the scalar that `finish` makes of its output.
 /// `rule(true)` is the rule of the first run of a segment, `rule(false)` that of its second.
 pub fn backward<R: Rule, T>(
     schedule: &Schedule,
-    segments: &[Segment],
+    cut: Cut,
     start: R::Value,
     rule: impl Fn(bool) -> Result<R>,
     of: &Parameters,
     finish: impl FnOnce(R::Value) -> Result<(Tensor, T)>,
 ) -> Result<(T, Found)> {
-    let (last, earlier) = segments.split_last().ok_or_else(|| Error::engine("a plan without instructions"))?;
+    let (last, earlier) = cut.segments.split_last().ok_or_else(|| Error::engine("a plan without instructions"))?;
     let mut values = schedule.values(start);
-    let mut kept: Vec<Vec<(ValueId, R::Value)>> = Vec::with_capacity(earlier.len());
-    {
-        let _guard = tch::no_grad_guard();
-        for segment in earlier {
-            kept.push(read(&segment.inputs, &values)?);
-            schedule.walk(segment.range.clone(), &mut values, &rule(true)?)?;
+    let mut left = Vec::with_capacity(earlier.len());
+    for segment in earlier {
+        // Its graph is its own down to the softmax of the logits.
+        let first = rule(true)?;
+        let inputs = read(&segment.inputs, &values)?;
+        if cut.again {
+            let _guard = tch::no_grad_guard();
+            left.push(Left::Inputs(inputs));
+            schedule.walk(segment.range.clone(), &mut values, &first)?;
+        } else {
+            let done = run(schedule, segment, inputs, &mut values, &first)?;
+            for (id, output) in segment.outputs.iter().zip(&done.outputs) {
+                values[id.0] = Some(again(output));
+            }
+            left.push(Left::Done(done));
         }
     }
     let mut found = Found { kernels: of.kernels.iter().map(|_| None).collect(), alpha: None, values: HashMap::new() };
     let places = |segment: &Segment| -> Vec<usize> {
         segment.weights.iter().map(|weight| schedule.kernels.place[weight.0]).collect()
     };
-    // The images need no gradient; every other input of a segment is a leaf.
-    let leaves = |inputs: Vec<(ValueId, R::Value)>, values: &mut Vec<Option<R::Value>>| -> Result<Vec<_>> {
-        let mut leaves = Vec::with_capacity(inputs.len());
-        for (id, value) in inputs {
-            let is_input = id == schedule.plan.input;
-            let tensors = value.tensors().into_iter().map(|t| if is_input { Ok(t.f_detach()?) } else { leaf(t) });
-            let tensors = tensors.collect::<Result<Vec<_>>>()?;
-            values[id.0] = Some(value.like(tensors.iter().map(Tensor::shallow_clone).collect()));
-            leaves.push((id, tensors));
-        }
-        Ok(leaves)
-    };
-    let inputs = leaves(read(&last.inputs, &values)?, &mut values)?;
-    let rule_of_last = rule(true)?;
-    schedule.walk(last.range.clone(), &mut values, &rule_of_last)?;
+    let first = rule(true)?;
+    let inputs = leaves(schedule, read(&last.inputs, &values)?, &mut values)?;
+    schedule.walk(last.range.clone(), &mut values, &first)?;
     let (scalar, seen) = finish(schedule.output(&mut values)?)?;
     drop(values);
-    found.take(&scalar, of, &places(last), &inputs, rule_of_last.outside())?;
+    found.take(&scalar, of, &places(last), &inputs, first.outside())?;
     drop((scalar, inputs));
-    for segment in earlier.iter().rev() {
-        let mut values = schedule.empty();
-        let inputs = leaves(kept.pop().unwrap_or_default(), &mut values)?;
-        // What is read later is still wanted when the segment is over.
-        let rule_again = rule(false)?;
-        let outputs = schedule.walk_for(segment.range.clone(), &mut values, &rule_again, &segment.outputs)?;
-        drop(values);
+    for (segment, left) in earlier.iter().zip(left).rev() {
+        let Done { inputs, outputs, outside } = match left {
+            Left::Done(done) => done,
+            Left::Inputs(inputs) => run(schedule, segment, inputs, &mut schedule.empty(), &rule(false)?)?,
+        };
         let mut scalar: Option<Tensor> = None;
         for (id, output) in segment.outputs.iter().zip(&outputs) {
             let gradients = found.values.remove(id).unwrap_or_default();
@@ -225,16 +161,48 @@ pub fn backward<R: Rule, T>(
         }
         drop(outputs);
         if let Some(scalar) = scalar {
-            found.take(&scalar, of, &places(segment), &inputs, rule_again.outside())?;
+            found.take(&scalar, of, &places(segment), &inputs, outside)?;
         }
     }
     Ok((seen, found))
 }
 
+/// A segment with a graph that begins at what it reads.
+fn run<R: Rule>(
+    schedule: &Schedule,
+    segment: &Segment,
+    inputs: Vec<(ValueId, R::Value)>,
+    values: &mut [Option<R::Value>],
+    rule: &R,
+) -> Result<Done<R::Value>> {
+    let inputs = leaves(schedule, inputs, values)?;
+    // What is read later is still wanted when the segment is over.
+    let outputs = schedule.walk_for(segment.range.clone(), values, rule, &segment.outputs)?;
+    Ok(Done { inputs, outputs, outside: rule.outside() })
+}
+
+/// Puts leaves in the place of what a segment reads. The plan's own input says itself whether its gradient is wanted.
+fn leaves<V: Value>(schedule: &Schedule, inputs: Vec<(ValueId, V)>, values: &mut [Option<V>]) -> Result<Vec<Leaves>> {
+    let mut leaves = Vec::with_capacity(inputs.len());
+    for (id, value) in inputs {
+        let is_input = id == schedule.plan.input;
+        let tensors = value.tensors().into_iter().map(|t| if is_input { Ok(t.shallow_clone()) } else { leaf(t) });
+        let tensors = tensors.collect::<Result<Vec<_>>>()?;
+        values[id.0] = Some(value.like(tensors.iter().map(Tensor::shallow_clone).collect()));
+        leaves.push((id, tensors));
+    }
+    Ok(leaves)
+}
+
 fn read<V: Value>(ids: &[ValueId], values: &[Option<V>]) -> Result<Vec<(ValueId, V)>> {
     let one = |id: &ValueId| {
         let value = values[id.0].as_ref().ok_or_else(|| Error::engine("a segment reads a value that is gone"))?;
-        Ok((*id, value.like(value.tensors().into_iter().map(Tensor::shallow_clone).collect())))
+        Ok((*id, again(value)))
     };
     ids.iter().map(one).collect()
+}
+
+/// The same value once more.
+fn again<V: Value>(value: &V) -> V {
+    value.like(value.tensors().into_iter().map(Tensor::shallow_clone).collect())
 }

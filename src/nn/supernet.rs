@@ -11,15 +11,15 @@ use super::layout::laid_out;
 use super::mixed::in_kind;
 use super::run::Run;
 use super::schedule::Schedule;
-use super::segments::{self, Parameters, Segment};
+use super::segments::{self, Cut, Parameters};
 use super::tangent::{Along, Dual};
 use super::{Loss, Mode, Network, Statistics};
-use crate::config::{Memory, Rewrite};
+use crate::config::{Memory, Method, Rewrite};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::Table;
 use crate::plan::passes;
-use crate::plan::{Form, Forms, Instruction, Op, Plan};
+use crate::plan::{Demand, Form, Forms, Instruction, Op, Peak, Plan, Segment};
 
 /// A loss (logits, targets) ↦ scalar of the user's; cross-entropy without one.
 pub trait Criterion: Send + Sync {
@@ -88,10 +88,10 @@ pub struct Supernet {
     /// The plan as lowered. Evaluation runs this one: running statistics that a rewritten plan moves together are
     /// still apart here, whatever values were loaded into them.
     evaluation: Schedule,
-    /// What a backward pass computes at once.
-    segments: Vec<Segment>,
+    /// What a backward pass differentiates at once.
+    cells: Vec<Segment>,
     /// What a pass along a direction, which keeps twice as much, computes at once.
-    halves: Vec<Segment>,
+    along: Vec<Segment>,
     weights: Table,
     alphas: Table,
     statistics: Statistics,
@@ -115,22 +115,12 @@ impl Supernet {
         let search = Schedule::new(rewritten, &weights, &statistics, options.kind, options.device)?;
         let evaluation = Schedule::new(plan, &weights, &statistics, options.kind, options.device)?;
         let exact = Cell::new(false);
-        let (segments, halves) = match options.memory {
-            Memory::Keep => (segments::whole(&search.plan), segments::halves(&search.plan)),
-            Memory::Recompute => (segments::cells(&search.plan), segments::cells(&search.plan)),
+        let cells = search.plan.cells();
+        let along = match options.memory {
+            Memory::Keep => search.plan.halves(),
+            Memory::Recompute => search.plan.cells(),
         };
-        Ok(Supernet {
-            search,
-            evaluation,
-            segments,
-            halves,
-            weights,
-            alphas,
-            statistics,
-            smallest_area,
-            options,
-            exact,
-        })
+        Ok(Supernet { search, evaluation, cells, along, weights, alphas, statistics, smallest_area, options, exact })
     }
 
     /// What a search runs.
@@ -262,7 +252,8 @@ impl Network for Supernet {
             Ok((loss.value.shallow_clone(), loss))
         };
         let of = Parameters { kernels: &kernels, alpha: &alpha };
-        let (loss, found) = segments::backward(schedule, &self.segments, images, rule, &of, finish)?;
+        let cut = Cut { segments: &self.cells, again: self.options.memory == Memory::Recompute };
+        let (loss, found) = segments::backward(schedule, cut, images, rule, &of, finish)?;
         self.follow(schedule, before)?;
         let of_alpha = by.alpha().then(|| found.alpha.map_or_else(|| alpha.f_zeros_like(), Ok)).transpose()?;
         let of_w = by.weights().then(|| schedule.kernels.flat(&or_zeros(found.kernels, &kernels)?)).transpose()?;
@@ -289,7 +280,8 @@ impl Network for Supernet {
         };
         let of = Parameters { kernels: &kernels, alpha: &alpha };
         let start = Dual { value: images, tangent: None };
-        let ((), found) = segments::backward(schedule, &self.halves, start, rule, &of, finish)?;
+        let ((), found) =
+            segments::backward(schedule, Cut { segments: &self.along, again: true }, start, rule, &of, finish)?;
         Ok(found.alpha.map_or_else(|| alpha.f_zeros_like(), Ok)?)
     }
 
@@ -310,9 +302,14 @@ impl Network for Supernet {
         self.search.plan.forms.clone()
     }
 
-    fn activation_bytes(&self) -> u64 {
-        let (arch, weight) = self.search.plan.cost().bytes_per_image(self.options.compute.elt_size_in_bytes());
-        arch.max(weight)
+    fn peak(&self, method: Method) -> Peak {
+        self.search.plan.peak(&Demand {
+            method,
+            memory: self.options.memory,
+            element: self.options.compute.elt_size_in_bytes(),
+            weight: self.options.kind.elt_size_in_bytes(),
+            kernels_outside: self.device() == Device::Cpu,
+        })
     }
 }
 

@@ -6,18 +6,19 @@ use std::time::Instant;
 
 use tch::{Kind, Tensor};
 
-use super::gradients::{gradients, leaf};
+use super::gradients::leaf;
 use super::layout::laid_out;
 use super::mixed::in_kind;
 use super::run::Run;
 use super::schedule::Schedule;
+use super::segments::{Cut, Parameters, backward};
 use super::supernet::SupernetOptions;
 use super::{Mode, Statistics};
 use crate::config::{Method, Rewrite};
 use crate::error::{Error, Result};
 use crate::params::{Table, initial_weights};
 use crate::plan::passes::{Group, Pass, excerpts, rewrite};
-use crate::plan::{Form, Forms, Plan};
+use crate::plan::{Form, Forms, Plan, Segment};
 use crate::random;
 
 /// Measurements of each form, after one that warms up.
@@ -104,8 +105,10 @@ impl<'a> Tuner<'a> {
 /// One form of a site, ready to run.
 struct Candidate {
     schedule: Schedule,
+    whole: Vec<Segment>,
     kernels: Vec<Tensor>,
-    tables: Vec<Tensor>,
+    alphas: Table,
+    alpha: Tensor,
     input: Tensor,
     compute: Kind,
     kind: Kind,
@@ -118,7 +121,7 @@ impl Candidate {
         let statistics = Statistics::new(Table::of_statistics(&plan), kind, device)?;
         let w = initial_weights(&plan, 0, kind, device)?;
         let alphas = Table::of_alphas(&plan);
-        let tables = alphas.views(&Tensor::f_zeros([alphas.total()], (kind, device))?)?;
+        let alpha = Tensor::f_zeros([alphas.total()], (kind, device))?;
         let (phases, image) = match plan.input_shape.0[..] {
             [phases, channels, height, width] => (phases, [channels, height, width]),
             [channels, height, width] => (1, [channels, height, width]),
@@ -127,27 +130,29 @@ impl Candidate {
         let size = [(batch * phases) as i64, image[0] as i64, image[1] as i64, image[2] as i64];
         let numbers = random::normal(0, "tuning", 0, size.iter().product::<i64>() as usize);
         let input = Tensor::f_from_slice(&numbers)?.f_view(size)?.f_to_device(device)?.f_to_kind(kind)?;
+        let whole = plan.whole();
         let schedule = Schedule::new(plan, &weights, &statistics, kind, device)?;
         let kernels = schedule.kernels.views(&w)?;
-        Ok(Candidate { schedule, kernels, tables, input, compute: options.compute, kind })
+        Ok(Candidate { schedule, whole, kernels, alphas, alpha, input, compute: options.compute, kind })
     }
 
     /// Seconds of forward and backward, by the weights or by α, and by the input.
     fn time(&self, by_weights: bool) -> Result<f64> {
-        let leaves = |tensors: &[Tensor], are: bool| -> Result<Vec<Tensor>> {
-            tensors.iter().map(|tensor| if are { leaf(tensor) } else { Ok(tensor.f_detach()?) }).collect()
+        let leaf_if = |is: bool, tensor: &Tensor| if is { leaf(tensor) } else { Ok(tensor.f_detach()?) };
+        let alpha = leaf_if(!by_weights, &self.alpha)?;
+        let kernels = self.kernels.iter().map(|kernel| leaf_if(by_weights, kernel)).collect::<Result<Vec<_>>>()?;
+        let rule = |_| {
+            let tables = self.alphas.views(&alpha)?;
+            let run = Run::new(&self.schedule, tables, &kernels, Mode::Search, self.compute, self.kind)?;
+            Ok(run.with_kernels_outside())
         };
-        let (kernels, tables) = (leaves(&self.kernels, by_weights)?, leaves(&self.tables, !by_weights)?);
-        let inputs: Vec<Tensor> = kernels.iter().chain(&tables).map(Tensor::shallow_clone).collect();
-        let run = Run::new(&self.schedule, tables, &kernels, Mode::Search, self.compute, self.kind)?;
         let input = leaf(&laid_out(&in_kind(&self.input, self.compute)?)?)?;
+        let of = Parameters { kernels: &kernels, alpha: &alpha };
         self.synchronize();
         let start = Instant::now();
-        let output = self.schedule.run(input.shallow_clone(), &run)?;
-        let scalar = output.f_sum(None)?;
-        let mut asked: Vec<&Tensor> = inputs.iter().filter(|input| input.requires_grad()).collect();
-        asked.push(&input);
-        let _ = gradients(&scalar, &asked)?;
+        backward(&self.schedule, Cut { segments: &self.whole, again: false }, input, rule, &of, |output| {
+            Ok((output.f_sum(None)?, ()))
+        })?;
         self.synchronize();
         Ok(start.elapsed().as_secs_f64())
     }

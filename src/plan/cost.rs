@@ -1,16 +1,9 @@
 //! What a plan costs: weights, arithmetic, and the activations its two losses keep between forward and backward.
-//!
-//! Activations are counted as libtorch's autograd keeps them: convolution, batch norm, pooling and linear layers
-//! keep their input, ReLU its output, a mixture its inputs, and those only where α's gradient is asked for. A value
-//! kept by several is one value. Left out as small: weights, α, and the mean and variance of each batch norm.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::{Instruction, Op, Plan, Shape, ValueId};
-
-/// Bytes of one index kept by a max pooling.
-const INDEX_BYTES: u64 = 8;
+use super::memory::INDEX_BYTES;
+use super::{Instruction, Op, Plan, Shape};
 
 /// What a search network costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,12 +42,9 @@ impl Plan {
             weights: self.weights.iter().fold(0, |sum, weight| sum.saturating_add(weight.elements())),
             alphas: self.alphas.iter().map(|alpha| alpha.edges * alpha.operations).sum(),
             multiply_adds: each(&|instruction| self.multiply_adds(instruction)),
-            activation_elements_weight_loss: self.kept(false),
-            activation_elements_arch_loss: self.kept(true),
-            pooling_indices: each(&|instruction| match instruction.op {
-                Op::MaxPool { .. } => instruction.shape.elements(),
-                _ => 0,
-            }),
+            activation_elements_weight_loss: self.elements(&self.kept(false)),
+            activation_elements_arch_loss: self.elements(&self.kept(true)),
+            pooling_indices: self.pooling_indices(0..self.instructions.len()),
         }
     }
 
@@ -68,52 +58,6 @@ impl Plan {
             return 0;
         };
         instruction.shape.elements().saturating_mul(Shape(share.to_vec()).elements())
-    }
-
-    /// Elements per image that autograd keeps, α's gradient asked for or not.
-    fn kept(&self, of_alpha: bool) -> u64 {
-        let mut shapes: HashMap<ValueId, &Shape> = HashMap::from([(self.input, &self.input_shape)]);
-        // A slice, or a shifted image of even size, is a view: keeping it keeps the image it looks at.
-        let mut views: HashMap<ValueId, ValueId> = HashMap::new();
-        let mut kept: HashSet<ValueId> = HashSet::new();
-        for instruction in &self.instructions {
-            let saved: &[ValueId] = match &instruction.op {
-                Op::Conv { .. }
-                | Op::BatchNorm { .. }
-                | Op::MaxPool { .. }
-                | Op::AvgPool { .. }
-                | Op::Linear { .. } => &instruction.inputs,
-                Op::Relu => std::slice::from_ref(&instruction.output),
-                Op::Mix { .. } | Op::Mixtures { .. } if of_alpha => &instruction.inputs,
-                Op::Shift => {
-                    let input = instruction.inputs.first().copied();
-                    let is_even = |shape: &&Shape| shape.0.iter().skip(1).all(|extent| extent % 2 == 0);
-                    let even = input.filter(|input| shapes.get(input).is_some_and(is_even));
-                    views.extend(even.map(|input| (instruction.output, *views.get(&input).unwrap_or(&input))));
-                    &[]
-                }
-                Op::Slice { .. } | Op::Unstack { .. } => {
-                    let whole = instruction.inputs.first().copied();
-                    views.extend(whole.map(|whole| (instruction.output, *views.get(&whole).unwrap_or(&whole))));
-                    &[]
-                }
-                Op::Mix { .. }
-                | Op::Mixtures { .. }
-                | Op::Stack
-                | Op::Concat
-                | Op::GlobalAvgPool
-                | Op::Subsample { .. }
-                | Op::SpaceToBatch { .. }
-                | Op::BatchToSpace { .. }
-                | Op::Repeat { .. }
-                | Op::Add
-                | Op::Accumulate => &[],
-            };
-            kept.extend(saved.iter().map(|value| views.get(value).unwrap_or(value)));
-            shapes.insert(instruction.output, &instruction.shape);
-        }
-        let elements = |value: &ValueId| shapes.get(value).map_or(0, |shape| shape.elements());
-        kept.iter().fold(0, |sum: u64, value| sum.saturating_add(elements(value)))
     }
 }
 

@@ -6,7 +6,9 @@ mod explain;
 mod forms;
 mod instruction;
 mod lower;
+mod memory;
 pub mod passes;
+mod segments;
 mod shape;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +19,8 @@ pub use instruction::{
     AlphaId, AlphaSpec, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
     pairs,
 };
+pub use memory::{Demand, Peak};
+pub use segments::Segment;
 
 use crate::space::Space;
 

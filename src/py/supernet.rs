@@ -85,9 +85,14 @@ impl Inner {
         (self.network.kind(), self.network.device())
     }
 
+    /// An error of memory that ran out, explained by the size of `batch`.
+    fn explain(&self, error: Error, batch: i64) -> Error {
+        with_estimate(error, self.network.peak(self.config.hypergradient), batch)
+    }
+
     /// Runs `f`; memory that ran out is explained by the size of `batch`.
     fn explained<T>(&self, batch: i64, f: impl FnOnce() -> Result<T>) -> Result<T> {
-        f().map_err(|error| with_estimate(error, &self.network, batch))
+        f().map_err(|error| self.explain(error, batch))
     }
 }
 
@@ -252,7 +257,7 @@ impl PySupernet {
             let valid = inner.batch(valid, "the validation batch")?;
             let settings = StepSettings::new(&inner.config, inner.config.weight_lr);
             let outcome = engine::step(&inner.network, &mut inner.state, &train, Some(&valid), &settings)
-                .map_err(|error| with_estimate(error, &inner.network, examples))?;
+                .map_err(|error| inner.explain(error, examples))?;
             let valid_loss = outcome.valid_loss.ok_or_else(|| Error::engine("a step gave no validation loss"))?;
             Ok((outcome.train_loss, valid_loss))
         })
@@ -286,6 +291,7 @@ impl PySupernet {
         let cost = inner.network.plan().cost();
         let element = inner.network.kind().elt_size_in_bytes();
         let (arch, weight) = cost.bytes_per_image(element);
+        let peak = inner.network.peak(inner.config.hypergradient);
         let dict = PyDict::new(py);
         dict.set_item("weights", cost.weights)?;
         dict.set_item("alphas", cost.alphas)?;
@@ -293,6 +299,8 @@ impl PySupernet {
         dict.set_item("flops", 2 * cost.multiply_adds)?;
         dict.set_item("bytes_per_image_arch", arch)?;
         dict.set_item("bytes_per_image_weight", weight)?;
+        dict.set_item("bytes_per_image", peak.per_image)?;
+        dict.set_item("bytes", peak.of(inner.config.batch_size))?;
         Ok(dict)
     }
 }

@@ -299,7 +299,9 @@ impl Run<'_> {
         let (status, mut error) = match result {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
-            Err(error) => (Status::Failed, Some(with_estimate(error, self.network, self.batch))),
+            Err(error) => {
+                (Status::Failed, Some(with_estimate(error, self.network.peak(self.config.hypergradient), self.batch)))
+            }
         };
         if status != Status::Complete {
             if let Err(unsaved) = self.save()

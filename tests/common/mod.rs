@@ -1,10 +1,12 @@
 //! Networks small enough to be known in closed form, run through the same engine as the supernet.
 #![allow(dead_code)] // each test file uses its part
 
+use pydarts::config::Method;
 use pydarts::data::Batch;
 use pydarts::error::Result;
 use pydarts::nn::{Loss, Mode, Network, Statistics};
 use pydarts::params::Table;
+use pydarts::plan::Peak;
 use tch::{Device, Kind, Tensor};
 
 /// L(w, α, batch) given as a closure.
@@ -44,8 +46,8 @@ impl<F: Fn(&Tensor, &Tensor, &Batch) -> Tensor> Network for Formula<F> {
     fn device(&self) -> Device {
         Device::Cpu
     }
-    fn activation_bytes(&self) -> u64 {
-        0
+    fn peak(&self, _: Method) -> Peak {
+        Peak { per_image: 0, fixed: 0 }
     }
 }
 

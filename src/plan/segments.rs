@@ -1,0 +1,95 @@
+//! A plan cut into runs of instructions, each of which a backward pass can compute again from what it reads.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::{Instruction, Op, Plan, Scale, ValueId, WeightId};
+
+/// A run of instructions.
+#[derive(Debug, PartialEq)]
+pub struct Segment {
+    /// Which.
+    pub range: Range<usize>,
+    /// What it reads of earlier ones.
+    pub inputs: Vec<ValueId>,
+    /// What later ones read of it.
+    pub outputs: Vec<ValueId>,
+    /// The weights it uses.
+    pub weights: Vec<WeightId>,
+}
+
+impl Plan {
+    /// The whole plan as one segment.
+    pub fn whole(&self) -> Vec<Segment> {
+        cut(self, &[])
+    }
+
+    /// One segment a cell; the first has the stem, the last the classifier.
+    pub fn cells(&self) -> Vec<Segment> {
+        cut(self, &starts(self))
+    }
+
+    /// Two segments of cells that compute about as many numbers each.
+    pub fn halves(&self) -> Vec<Segment> {
+        let before = |index: usize| self.instructions[..index].iter().map(|it| it.shape.elements()).sum::<u64>();
+        let total = before(self.instructions.len());
+        let middle = starts(self).into_iter().min_by_key(|start| (2 * before(*start)).abs_diff(total));
+        cut(self, middle.as_slice())
+    }
+}
+
+/// Where each cell but the first begins.
+fn starts(plan: &Plan) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut cell = None;
+    for (index, instruction) in plan.instructions.iter().enumerate() {
+        let here = cell_of(instruction);
+        if here.is_some() && cell.is_some() && here != cell && stands_still(plan, index) {
+            starts.push(index);
+        }
+        cell = here.or(cell);
+    }
+    starts
+}
+
+/// Whether nothing that is made before `index` is written over after it: a segment is computed again from what it read.
+fn stands_still(plan: &Plan, index: usize) -> bool {
+    let (before, after) = plan.instructions.split_at(index);
+    let written = after.iter().filter(|it| it.op == Op::Accumulate).filter_map(|it| it.inputs.first());
+    let made: HashSet<ValueId> = before.iter().map(|it| it.output).collect();
+    !written.into_iter().any(|value| made.contains(value))
+}
+
+fn cut(plan: &Plan, at: &[usize]) -> Vec<Segment> {
+    let ends: Vec<usize> = [0].iter().chain(at).copied().chain([plan.instructions.len()]).collect();
+    ends.windows(2).map(|pair| segment(plan, pair[0]..pair[1])).collect()
+}
+
+fn cell_of(instruction: &Instruction) -> Option<&str> {
+    instruction.scope.strip_prefix("cells.")?.split('.').next()
+}
+
+fn segment(plan: &Plan, range: Range<usize>) -> Segment {
+    let inside = &plan.instructions[range.clone()];
+    let made = |value: &ValueId| inside.iter().any(|it| it.output == *value);
+    let mut inputs: Vec<ValueId> = inside.iter().flat_map(|it| it.inputs.iter().copied()).collect();
+    inputs.retain(|value| !made(value));
+    let mut outputs: Vec<ValueId> =
+        plan.instructions[range.end..].iter().flat_map(|it| it.inputs.iter().copied()).collect();
+    outputs.retain(made);
+    let mut weights = Vec::new();
+    for instruction in inside {
+        match &instruction.op {
+            Op::Conv { weight, .. } => weights.push(*weight),
+            Op::Linear { weight, bias } | Op::BatchNorm { scale: Scale::Affine { weight, bias }, .. } => {
+                weights.extend([*weight, *bias]);
+            }
+            _ => {}
+        }
+    }
+    for values in [&mut inputs, &mut outputs] {
+        values.sort_unstable();
+        values.dedup();
+    }
+    Segment { range, inputs, outputs, weights }
+}
