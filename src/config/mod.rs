@@ -24,6 +24,34 @@ pub enum Record {
     Every(usize),
 }
 
+/// Images a batch, where the search makes the batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchSize {
+    /// As many as fit into memory.
+    Auto,
+    /// So many.
+    Images(usize),
+}
+
+impl BatchSize {
+    /// How many; before it is known how many fit, the published 64.
+    pub fn images(self) -> usize {
+        match self {
+            BatchSize::Auto => 64,
+            BatchSize::Images(images) => images,
+        }
+    }
+}
+
+impl Serialize for BatchSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            BatchSize::Auto => serializer.serialize_str("auto"),
+            BatchSize::Images(images) => serializer.serialize_u64(*images as u64),
+        }
+    }
+}
+
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -49,7 +77,7 @@ pub struct SearchConfig {
     pub in_channels: Option<usize>,
     pub image_size: Option<(usize, usize)>,
     pub epochs: usize,
-    pub batch_size: usize,
+    pub batch_size: BatchSize,
     pub hypergradient: Method,
     pub epsilon: f64,
     pub weight_lr: f64,
@@ -111,7 +139,7 @@ impl SearchConfig {
             in_channels: None,
             image_size: None,
             epochs: 50,
-            batch_size: 64,
+            batch_size: BatchSize::Images(64),
             hypergradient: Method::FirstOrder,
             epsilon: 0.01,
             weight_lr: 0.025,
@@ -144,7 +172,7 @@ impl SearchConfig {
         match config.space.kind {
             CellKind::Convolutional => config,
             CellKind::Recurrent => SearchConfig {
-                batch_size: 256,
+                batch_size: BatchSize::Images(256),
                 // The published recurrent search keeps its learning rate.
                 weight_lr: 20.0,
                 weight_lr_min: 20.0,
@@ -227,7 +255,7 @@ impl SearchConfig {
             "in_channels" => self.in_channels = field.optional(count)?,
             "image_size" => self.image_size = field.optional(image_size)?,
             "epochs" => self.epochs = field.whole(1)?,
-            "batch_size" => self.batch_size = field.whole(1)?,
+            "batch_size" => self.batch_size = batch_size(&field)?,
             "hypergradient" => self.hypergradient = choice(&field)?,
             "epsilon" => self.epsilon = field.number(POSITIVE, positive)?,
             "weight_lr" => self.weight_lr = field.number(NOT_NEGATIVE, not_negative)?,
@@ -402,6 +430,14 @@ fn record(field: &Field) -> Result<Record> {
             steps.map_err(|_| field.refuse("\"epoch\", \"step\" or a whole number of steps of at least 1"))
         }
     }
+}
+
+fn batch_size(field: &Field) -> Result<BatchSize> {
+    if field.value.as_str() == Some("auto") {
+        return Ok(BatchSize::Auto);
+    }
+    let images = field.whole(1).map(BatchSize::Images);
+    images.map_err(|_| field.refuse("\"auto\" or a whole number of at least 1"))
 }
 
 fn path(field: &Field) -> Result<String> {

@@ -309,6 +309,7 @@ impl Network for Supernet {
             element: self.options.compute.elt_size_in_bytes(),
             weight: self.options.kind.elt_size_in_bytes(),
             kernels_outside: self.device() == Device::Cpu,
+            heap: self.device() == Device::Cpu,
         })
     }
 }

@@ -1,6 +1,6 @@
-//! Says, when memory runs out, what the plan expected and which batch size to try.
+//! Which batch fits into memory; when memory runs out, what the plan expected and which batch to try.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Peak;
 
 /// Adds the plan's estimate to an out-of-memory error; leaves every other error as it is.
@@ -20,4 +20,30 @@ pub fn with_estimate(error: Error, peak: Peak, batch: i64) -> Error {
         error.detail
     );
     Error { detail, ..error }
+}
+
+/// The largest batch tried where the search chooses it: beyond, the published learning rates no longer suit.
+const MOST: usize = 256;
+
+/// Of the memory that is free, the share that a step may plan to take.
+const SHARE: f64 = 0.8;
+
+/// The largest power of two, up to `most` and to 256, of which a step fits into `free` bytes.
+pub fn fitting_batch(peak: Peak, most: usize, free: u64) -> Result<usize> {
+    let room = (free as f64 * SHARE) as u64;
+    let sizes = std::iter::successors(Some(2usize), |size| Some(2 * size)).take_while(|size| *size <= MOST.min(most));
+    let fitting = sizes.filter(|size| peak.of(*size) <= room).last();
+    fitting.ok_or_else(|| {
+        const GIB: f64 = (1u64 << 30) as f64;
+        Error::new(
+            ErrorKind::OutOfMemory,
+            format!(
+                "no batch fits: a search step with 2 examples takes {:.2} GiB by the plan's estimate, {:.2} GiB of the \
+                 free memory may be used, and there are {most} examples; use fewer channels, cells or smaller images, \
+                 or memory=\"recompute\"",
+                peak.of(2) as f64 / GIB,
+                room as f64 / GIB
+            ),
+        )
+    })
 }

@@ -10,7 +10,7 @@ mod trajectory;
 
 pub use engine::{State, StepOutcome, StepSettings};
 pub use forms::forms;
-pub use memory::with_estimate;
+pub use memory::{fitting_batch, with_estimate};
 pub use progress::Progress;
 pub use run::{Outcome, Sources, run};
 pub use trajectory::Trajectory;
