@@ -93,7 +93,7 @@ pub fn search<'py>(
         )?;
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
-        let outcome = run(&network, &config, initial, sources, &mut observer, &StopFlag::default());
+        let outcome = run(&network, &config, initial, sources, &mut observer, &StopFlag::default(), None);
         // Loader threads end here, whatever happened, before the result is looked at.
         drop((train, valid, evaluation));
         let outcome = outcome?;
