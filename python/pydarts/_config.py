@@ -126,11 +126,10 @@ class SearchConfig(Record):
                                        yet, a few seconds, and keep it (ours)
     memory              "keep"         "recompute": a backward pass keeps what enters each cell and computes
                                        the cell again, for less memory and a third more time (ours)
-    log_every           1              steps after which the losses are read and the callbacks told of them, one
-                                       by one; on a GPU a larger number lets it run ahead. The search is the
-                                       same; a loss that is not finite stops it that many steps later at
-                                       most, with the state before that step (ours)
-    graph               "auto"         "auto": on CUDA a search step is captured as a graph and replayed, which
+    log_every           1              steps after which losses are read and callbacks told of each of these
+                                       steps; on a GPU a larger number lets it run ahead. The search is the
+                                       same: one that fails ends with the state before its failed step (ours)
+    graph               "auto"         "auto": on CUDA a step is captured as a graph and replayed, which
                                        spares the launches; "off": never (ours)
     ==================  =============  ==================================================================
 
