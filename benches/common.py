@@ -53,6 +53,12 @@ def network_options(made: argparse.ArgumentParser, *, batch: int | None, size: i
         made.add_argument("--batch", type=int, default=batch, help="images a batch (%(default)s)")
 
 
+def timing_options(made: argparse.ArgumentParser) -> None:
+    """Options for sides that alternate."""
+    made.add_argument("--rounds", type=int, default=9, help="alternations that count (%(default)s)")
+    made.add_argument("--warm", type=int, default=2, help="alternations before those (%(default)s)")
+
+
 # ---- what ran where
 
 
@@ -175,6 +181,7 @@ def twin(net: pydarts.Supernet, dtype: torch.dtype, device: str = "cpu") -> Any:
             layers=cfg.layers,
             num_classes=cfg.num_classes,
             in_channels=cfg.in_channels,
+            nodes=cfg.resolved_space.nodes,
             operations=cfg.resolved_space.operations,
             dtype=dtype,
         )
@@ -187,6 +194,20 @@ def twin(net: pydarts.Supernet, dtype: torch.dtype, device: str = "cpu") -> Any:
 
 
 # ---- results
+
+
+def milliseconds(seconds: float) -> str:
+    """With a decimal where it says something.
+
+    >>> milliseconds(0.01234), milliseconds(1.234)
+    ('12.3', '1234')
+    """
+    return f"{1e3 * seconds:.{1 if seconds < 0.1 else 0}f}"
+
+
+def gibibytes(size: int) -> str:
+    """Bytes in GiB."""
+    return f"{size / 2**30:.2f}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

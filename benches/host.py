@@ -21,19 +21,8 @@ from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
-import torch
-from common import (
-    METHODS,
-    network_options,
-    parser,
-    provenance,
-    publish,
-    random_batch,
-    reference,
-    table,
-    twin,
-)
-from pydarts import SearchConfig, Supernet
+from common import METHODS, network_options, parser, provenance, publish, table
+from sides import Setting, build, prepare
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -51,27 +40,15 @@ def main() -> None:
     made.add_argument("--warm", type=int, default=2, help="steps before those (%(default)s)")
     made.add_argument("--top", type=int, default=0, help="operations to print a side (%(default)s)")
     given = made.parse_args()
-    torch.set_num_threads(given.threads)
+    prepare(Setting.of(given))
     about = provenance(
-        f"{given.channels} channels, {given.layers} cells, {given.size}×{given.size}, batch {given.batch}, "
-        f"float32, {given.threads} threads; "
-        f"n = {given.rounds} steps with and as many without profiler, in turn"
+        f"{Setting.of(given).words}; n = {given.rounds} steps with and as many without profiler, in turn"
     )
 
     rows = []
-    train, valid = (random_batch(given.batch, given.size, seed=seed) for seed in (1, 2))
     for method in given.methods:
-        config = SearchConfig.from_dict({"hypergradient": method})
-        net = Supernet(channels=given.channels, layers=given.layers, image_size=given.size, config=config)
-        peer = reference().Search(twin(net, torch.float32), method=method, published=True)
-
-        def ours(net: Supernet = net) -> object:
-            return net.step(train, valid)
-
-        def plain(peer: object = peer, lr: float = config.weight_lr) -> object:
-            return peer.step(train, valid, lr)  # type: ignore[attr-defined]
-
-        for side, step in (("ours", ours), ("plain", plain)):
+        for side in ("ours", "plain"):
+            step = build(side, Setting.of(given, method=method))
             bare, events = alternated(step, given.rounds, given.warm)
             rows.append([f"{method}, {side}", *shares(bare, events)])
             if given.top:

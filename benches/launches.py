@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-import torch
-from common import METHODS, network_options, parser, provenance, publish, random_batch, reference, table, twin
-from pydarts import SearchConfig, Supernet
+from common import METHODS, network_options, parser, provenance, publish, table
+from sides import Setting, build, prepare
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
@@ -42,25 +41,15 @@ def main() -> None:
     made.add_argument("--methods", nargs="+", choices=METHODS, default=["first_order", "unrolled"])
     made.add_argument("--top", type=int, default=0, help="operations to print a side (%(default)s)")
     given = made.parse_args()
-    torch.set_num_threads(given.threads)
+    prepare(Setting.of(given))
     about = provenance(
         f"{given.channels} channels, {given.layers} cells, {given.size}×{given.size}, "
         f"passes {', '.join(PASSES)}; one step, counts that do not vary"
     )
     rows = []
-    train, valid = (random_batch(given.batch, given.size, seed=seed) for seed in (1, 2))
     for method in given.methods:
-        config = SearchConfig.from_dict({"hypergradient": method, "passes": PASSES, "tune": "off"})
-        net = Supernet(channels=given.channels, layers=given.layers, image_size=given.size, config=config)
-        peer = reference().Search(twin(net, torch.float32), method=method, published=True)
-
-        def ours(net: Supernet = net) -> object:
-            return net.step(train, valid)
-
-        def plain(peer: object = peer, lr: float = config.weight_lr) -> object:
-            return peer.step(train, valid, lr)  # type: ignore[attr-defined]
-
-        counts = {side: dispatched(step) for side, step in (("ours", ours), ("plain", plain))}
+        setting = Setting.of(given, method=method, passes=PASSES, tune="off")
+        counts = {side: dispatched(build(side, setting)) for side in ("ours", "plain")}
         for side, count in counts.items() if given.top else ():
             print(f"{method}, {side}:", ", ".join(f"{name} {n}" for name, n in count.most_common(given.top)))
         mine, theirs = counts["ours"].total(), counts["plain"].total()

@@ -3,7 +3,6 @@
 use tch::Tensor;
 
 use crate::error::Result;
-use crate::params::copy;
 
 /// Settings of stochastic gradient descent with momentum on w.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,14 +17,14 @@ pub struct Sgd {
 
 impl Sgd {
     /// g ← clip(∇L); d ← g + λw; b ← μb + d; w ← w − lr·b. The buffer starts at zero, which makes the first
-    /// step b = d.
-    pub fn step(&self, w: &mut Tensor, buffer: &mut Tensor, gradient: &Tensor, lr: f64) -> Result<()> {
+    /// step b = d. `lr` is a scalar on the device.
+    pub fn step(&self, w: &mut Tensor, buffer: &mut Tensor, gradient: &Tensor, lr: &Tensor) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let coefficient = clip_coefficient(gradient, self.clip)?;
         let mut direction = gradient.f_mul(&coefficient)?;
         let _ = direction.f_add_(&w.f_mul_scalar(self.weight_decay)?)?;
         let _ = buffer.f_mul_scalar_(self.momentum)?.f_add_(&direction)?;
-        let _ = w.f_sub_(&buffer.f_mul_scalar(lr)?)?;
+        let _ = w.f_sub_(&buffer.f_mul(lr)?)?;
         Ok(())
     }
 }
@@ -63,29 +62,35 @@ impl Moments {
     pub fn zeros_like(parameter: &Tensor) -> Result<Self> {
         Ok(Moments { exp_avg: parameter.f_zeros_like()?, exp_avg_sq: parameter.f_zeros_like()?, step: 0 })
     }
-
-    /// Moments that share nothing with these.
-    pub fn copy(&self) -> Result<Self> {
-        Ok(Moments { exp_avg: copy(&self.exp_avg)?, exp_avg_sq: copy(&self.exp_avg_sq)?, step: self.step })
-    }
 }
 
 impl Adam {
     const EPS: f64 = 1e-8;
 
-    /// Kingma and Ba, algorithm 1, in the order of operations of PyTorch's implementation.
-    pub fn step(&self, parameter: &mut Tensor, moments: &mut Moments, gradient: &Tensor) -> Result<()> {
+    /// What the bias corrections make of step `n`, counted from 1: lr / (1 − β₁ⁿ) and √(1 − β₂ⁿ).
+    pub fn corrections(&self, n: u64) -> (f64, f64) {
+        let (b1, b2) = self.betas;
+        (self.lr / (1.0 - b1.powf(n as f64)), (1.0 - b2.powf(n as f64)).sqrt())
+    }
+
+    /// Kingma and Ba, algorithm 1, in the order of operations of PyTorch's implementation. `rate` and `root`: the
+    /// [`Adam::corrections`] of this step, as scalars on the device; the moments' own count is the caller's.
+    pub fn step(
+        &self,
+        parameter: &mut Tensor,
+        moments: &mut Moments,
+        gradient: &Tensor,
+        rate: &Tensor,
+        root: &Tensor,
+    ) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let (b1, b2) = self.betas;
-        moments.step += 1;
         let gradient = gradient.f_add(&parameter.f_mul_scalar(self.weight_decay)?)?;
         let _ = moments.exp_avg.f_mul_scalar_(b1)?.f_add_(&gradient.f_mul_scalar(1.0 - b1)?)?;
         let square = gradient.f_square()?.f_mul_scalar(1.0 - b2)?;
         let _ = moments.exp_avg_sq.f_mul_scalar_(b2)?.f_add_(&square)?;
-        let n = moments.step as f64;
-        let (correction1, correction2) = (1.0 - b1.powf(n), 1.0 - b2.powf(n));
-        let denominator = moments.exp_avg_sq.f_sqrt()?.f_div_scalar(correction2.sqrt())?.f_add_scalar(Self::EPS)?;
-        let change = moments.exp_avg.f_div(&denominator)?.f_mul_scalar(self.lr / correction1)?;
+        let denominator = moments.exp_avg_sq.f_sqrt()?.f_div(root)?.f_add_scalar(Self::EPS)?;
+        let change = moments.exp_avg.f_div(&denominator)?.f_mul(rate)?;
         let _ = parameter.f_sub_(&change)?;
         Ok(())
     }

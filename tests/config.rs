@@ -1,7 +1,7 @@
 //! The configuration: published defaults, ranges and their messages, JSON both ways, and what makes two runs differ.
 
 use proptest::prelude::*;
-use pydarts::config::{Augment, Method, Precision, Record, Rewrite, SearchConfig};
+use pydarts::config::{Augment, Graph, Method, Precision, Record, Rewrite, SearchConfig};
 use pydarts::error::ErrorKind;
 use pydarts::space::{Operation, Space};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size passes tune memory";
+    progress mean std cutout checkpoint_every eval_batch_size passes tune memory log_every graph";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
@@ -31,7 +31,8 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "arch_weight_decay": 1e-3, "arch_start_epoch": 0, "train_portion": 0.5, "augment": "none", "seed": 0,
             "device": "auto", "precision": "auto", "record": "epoch", "checkpoint_dir": null, "resume": false,
             "progress": true, "mean": null, "std": null, "cutout": 0, "checkpoint_every": null,
-            "eval_batch_size": null, "passes": null, "tune": "cached", "memory": "keep"
+            "eval_batch_size": null, "passes": null, "tune": "cached", "memory": "keep",
+            "log_every": 1, "graph": "auto"
         })
     );
     assert_eq!(SearchConfig::from_json("{}").unwrap(), SearchConfig::default());
@@ -40,7 +41,10 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
 #[test]
 fn a_recurrent_space_has_its_own_published_defaults() {
     let config = read(json!({"space": "darts-rnn"}));
-    assert_eq!((config.nodes, config.batch_size.images(), config.weight_lr, config.weight_lr_min), (8, 256, 20.0, 20.0));
+    assert_eq!(
+        (config.nodes, config.batch_size.images(), config.weight_lr, config.weight_lr_min),
+        (8, 256, 20.0, 20.0)
+    );
     assert_eq!((config.weight_momentum, config.weight_decay, config.grad_clip), (0.0, 5e-7, 0.25));
     assert_eq!((config.arch_lr, config.arch_betas), (3e-3, (0.9, 0.999)));
     assert_eq!(config.to_json(), SearchConfig::defaults_json("darts-rnn").unwrap());
@@ -54,7 +58,7 @@ fn every_option_is_read() {
         "hypergradient": "unrolled_exact", "arch_betas": [0, 0.9], "augment": "cifar", "seed": u64::MAX,
         "device": "cuda:3", "precision": "bfloat16", "record": 10, "checkpoint_dir": "run", "resume": true,
         "progress": false, "mean": [0.5], "std": [0.25], "cutout": 16, "checkpoint_every": 100, "eval_batch_size": 7,
-        "passes": ["fold", "share"]
+        "passes": ["fold", "share"], "log_every": 20, "graph": "off"
     }));
     assert_eq!((config.channels, config.layers, config.epochs), (8, 5, 2));
     assert_eq!((config.num_classes, config.in_channels, config.image_size), (Some(10), Some(1), Some((28, 30))));
@@ -64,6 +68,7 @@ fn every_option_is_read() {
     assert_eq!((config.mean, config.std, config.cutout), (Some(vec![0.5]), Some(vec![0.25]), 16));
     assert_eq!((config.checkpoint_every, config.eval_batch_size), (Some(100), Some(7)));
     assert_eq!(config.passes, Some(vec![Rewrite::Share, Rewrite::Fold]), "in the order in which they are applied");
+    assert_eq!((config.log_every, config.graph), (20, Graph::Off));
     assert!(config.resume && !config.progress);
     assert_eq!(read(json!({"image_size": 32})).image_size, Some((32, 32)));
 }
@@ -121,6 +126,8 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
         (r#"{"eval_batch_size": 0}"#, "`eval_batch_size` is 0"),
         (r#"{"passes": "share"}"#, "`passes` is \"share\"; it must be a list of names of passes"),
         (r#"{"passes": ["shared"]}"#, "unknown `passes` `shared`; did you mean `share`? known: space_to_batch, share"),
+        (r#"{"log_every": 0}"#, "`log_every` is 0; it must be a whole number of at least 1"),
+        (r#"{"graph": "on"}"#, "unknown `graph` `on`; known: auto, off"),
         (r#"{"space": "dart"}"#, "unknown space `dart`; did you mean `darts`?"),
         (r#"{"nodes": 0}"#, "`nodes` is 0; it must be a whole number of at least 1"),
         (r#"{"operations": "all"}"#, "`operations` is \"all\"; it must be a list of operation names"),
@@ -201,6 +208,8 @@ fn differences_name_what_makes_another_search() {
         checkpoint_every: Some(5),
         resume: true,
         progress: false,
+        log_every: 7,
+        graph: Graph::Off,
         ..ours.clone()
     };
     assert!(ours.differences(&elsewhere).is_empty());
@@ -247,6 +256,8 @@ fn objects() -> impl Strategy<Value = Value> {
         option("checkpoint_dir", "[a-zα/\"\\\\]{1,9}".prop_map(|path| json!(path)).boxed()),
         option("progress", any::<bool>().prop_map(|flag| json!(flag)).boxed()),
         option("cutout", whole()),
+        option("log_every", whole()),
+        option("graph", name(&["auto", "off"])),
     ];
     options.prop_map(|given| given.into_iter().flatten().map(|(name, value)| (name.to_string(), value)).collect())
 }

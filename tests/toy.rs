@@ -7,7 +7,7 @@ use common::{Formula, batch};
 use pydarts::config::Method;
 use pydarts::data::Batch;
 use pydarts::optim::{Adam, Sgd};
-use pydarts::search::{State, StepSettings, engine};
+use pydarts::search::{State, StepSettings, step};
 use tch::{Kind, Tensor};
 
 /// L_val = αw − 2α + 1 on batch 0, L_train = w² − 2αw + α² on batch 1.
@@ -19,11 +19,10 @@ fn toy() -> Formula<impl Fn(&Tensor, &Tensor, &Batch) -> Tensor> {
     })
 }
 
-fn settings(method: Method, xi: f64, arch_lr: f64) -> StepSettings {
+fn settings(method: Method, arch_lr: f64) -> StepSettings {
     StepSettings {
         method,
         epsilon: 0.01,
-        lr: xi,
         sgd: Sgd { momentum: 0.0, weight_decay: 0.0, clip: 1e9 },
         adam: Adam { lr: arch_lr, betas: (0.0, 0.999), weight_decay: 0.0 },
         virtual_clip: None,
@@ -41,7 +40,7 @@ fn fixed_point(method: Method, xi: f64) -> f64 {
         let arch_lr = 0.02 * 0.1f64.powi(phase);
         let lr = if xi == 0.0 { 0.1 } else { xi };
         for _ in 0..400 {
-            engine::step(&network, &mut state, &train, Some(&valid), &settings(method, lr, arch_lr)).unwrap();
+            step(&network, &mut state, &train, Some(&valid), &settings(method, arch_lr), lr).unwrap();
         }
     }
     state.alpha.double_value(&[0])
@@ -69,7 +68,8 @@ fn the_hypergradient_of_the_toy_is_the_one_derived_by_hand() {
     let (alpha, w, xi) = (1.7, -0.4, 0.3);
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
     let losses = Losses { network: &network, train: Some(&train), valid: &valid };
-    let step = VirtualStep { xi, momentum: 0.0, buffer: None, weight_decay: 0.0, clip: None, epsilon: 0.01 };
+    let length = Tensor::from(xi);
+    let step = VirtualStep { xi: &length, momentum: 0.0, buffer: None, weight_decay: 0.0, clip: None, epsilon: 0.01 };
     // w′ = w − 2ξ(w − α); dL_val/dα = w′ − 2 + α·dw′/dα = w′ − 2 + 2ξα.
     let expected = w - 2.0 * xi * (w - alpha) - 2.0 + 2.0 * xi * alpha;
     for method in [Method::Unrolled, Method::UnrolledExact] {

@@ -65,6 +65,8 @@ class ConfigFields(TypedDict, total=False):
     passes: Sequence[str] | None
     tune: str
     memory: str
+    log_every: int
+    graph: str
 
 
 class SearchConfig(Record):
@@ -124,6 +126,11 @@ class SearchConfig(Record):
                                        yet, a few seconds, and keep it (ours)
     memory              "keep"         "recompute": a backward pass keeps what enters each cell and computes
                                        the cell again, for less memory and a third more time (ours)
+    log_every           1              steps after which losses are read and callbacks told of each of these
+                                       steps; on a GPU a larger number lets it run ahead. The search is the
+                                       same: one that fails ends with the state before its failed step (ours)
+    graph               "auto"         "auto": on CUDA a step is captured as a graph and replayed, which
+                                       spares the launches; "off": never (ours)
     ==================  =============  ==================================================================
 
     Raises:
@@ -177,6 +184,8 @@ class SearchConfig(Record):
     passes: tuple[str, ...] | None
     tune: str
     memory: str
+    log_every: int
+    graph: str
 
     def __init__(self, **fields: Unpack[ConfigFields]) -> None:
         self._fill(fields)

@@ -121,6 +121,16 @@ pub enum Memory {
     Recompute,
 }
 
+/// Whether a search step is captured as a graph and replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Graph {
+    /// Where the device has graphs.
+    Auto,
+    /// Never.
+    Off,
+}
+
 impl Choice for Method {
     const ALL: &'static [Self] = &[Method::FirstOrder, Method::Unrolled, Method::UnrolledExact];
 }
@@ -144,6 +154,10 @@ impl Choice for Tune {
 
 impl Choice for Memory {
     const ALL: &'static [Self] = &[Memory::Keep, Memory::Recompute];
+}
+
+impl Choice for Graph {
+    const ALL: &'static [Self] = &[Graph::Auto, Graph::Off];
 }
 
 impl Method {

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::fields::Field;
 use crate::space::{CellKind, Operation, Space};
 
-pub use choices::{Augment, Memory, Method, Precision, Rewrite, Tune};
+pub use choices::{Augment, Graph, Memory, Method, Precision, Rewrite, Tune};
 
 /// How often α is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,6 +106,8 @@ pub struct SearchConfig {
     pub passes: Option<Vec<Rewrite>>,
     pub tune: Tune,
     pub memory: Memory,
+    pub log_every: usize,
+    pub graph: Graph,
 }
 
 /// The largest value of each size of a network. Wide, but such that no shape overflows.
@@ -118,7 +120,8 @@ pub(crate) fn largest(name: &str) -> usize {
 }
 
 /// What two runs may differ in and still be the same search.
-const IRRELEVANT: &[&str] = &["device", "checkpoint_dir", "resume", "progress", "checkpoint_every", "tune"];
+const IRRELEVANT: &[&str] =
+    &["device", "checkpoint_dir", "resume", "progress", "checkpoint_every", "tune", "log_every", "graph"];
 
 impl Default for SearchConfig {
     fn default() -> Self {
@@ -168,6 +171,8 @@ impl SearchConfig {
             passes: None,
             tune: Tune::Cached,
             memory: Memory::Keep,
+            log_every: 1,
+            graph: Graph::Auto,
         };
         match config.space.kind {
             CellKind::Convolutional => config,
@@ -301,6 +306,8 @@ impl SearchConfig {
             "passes" => self.passes = field.optional(rewrites)?,
             "tune" => self.tune = choice(&field)?,
             "memory" => self.memory = choice(&field)?,
+            "log_every" => self.log_every = field.whole(1)?,
+            "graph" => self.graph = choice(&field)?,
             name => {
                 let defaults = SearchConfig::default().to_object();
                 let known: Vec<&str> = defaults.keys().map(String::as_str).collect();

@@ -66,7 +66,9 @@ pub struct ArraySource {
     kind: Kind,
     scale: Option<(Tensor, Tensor)>,
     pass: u64,
-    order: Vec<i64>,
+    /// The examples of the pass, where the data lie: taken there once a pass, for each time the host waits for the
+    /// device.
+    order: Tensor,
     position: usize,
 }
 
@@ -106,14 +108,13 @@ impl ArraySource {
             kind,
             scale,
             pass: 0,
-            order: Vec::new(),
+            order: Tensor::f_zeros([0], (Kind::Int64, Device::Cpu))?,
             position: 0,
         })
     }
 
-    fn gather(&self, chosen: &[i64]) -> Result<Batch> {
-        let index = Tensor::f_from_slice(chosen)?.f_to_device(self.arrays.x.device())?;
-        let raw = self.arrays.x.f_index_select(0, &index)?;
+    fn gather(&self, index: &Tensor) -> Result<Batch> {
+        let raw = self.arrays.x.f_index_select(0, index)?;
         let mut x = raw.f_to_kind(self.kind)?;
         if raw.f_kind()? == Kind::Uint8 {
             x = x.f_div_scalar(255.0)?;
@@ -121,7 +122,7 @@ impl ArraySource {
         let draw = || {
             let batch = (self.position / self.batch_size) as u64;
             let purpose = format!("augment.{}.{batch}", self.role.purpose());
-            Draw::new(self.seed, &purpose, self.pass, chosen.len())
+            Draw::new(self.seed, &purpose, self.pass, index.numel())
         };
         if self.augmentation.crop_and_flip {
             x = draw().crop_and_flip(&x)?;
@@ -132,7 +133,7 @@ impl ArraySource {
         if self.augmentation.cutout > 0 {
             x = draw().cutout(&x, self.augmentation.cutout)?;
         }
-        Ok(Batch { inputs: x, targets: self.arrays.y.f_index_select(0, &index)? })
+        Ok(Batch { inputs: x, targets: self.arrays.y.f_index_select(0, index)? })
     }
 }
 
@@ -164,7 +165,7 @@ impl Source for ArraySource {
 
     fn start(&mut self, index: u64, skip: usize) -> Result<()> {
         self.pass = index;
-        self.order = match self.role {
+        let order = match self.role {
             Role::Evaluation => self.indices.clone(),
             Role::Train | Role::Valid => {
                 let purpose = format!("order.{}", self.role.purpose());
@@ -173,16 +174,17 @@ impl Source for ArraySource {
                 order.into_iter().take(kept).map(|i| self.indices[i]).collect()
             }
         };
+        self.order = Tensor::f_from_slice(&order)?.f_to_device(self.arrays.x.device())?;
         self.position = skip * self.batch_size;
         Ok(())
     }
 
     fn next(&mut self) -> Result<Option<Batch>> {
-        if self.position >= self.order.len() {
+        if self.position >= self.order.numel() {
             return Ok(None);
         }
-        let end = (self.position + self.batch_size).min(self.order.len());
-        let batch = self.gather(&self.order[self.position..end])?;
+        let end = (self.position + self.batch_size).min(self.order.numel());
+        let batch = self.gather(&self.order.f_narrow(0, self.position as i64, (end - self.position) as i64)?)?;
         self.position = end;
         Ok(Some(batch))
     }

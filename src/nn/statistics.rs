@@ -64,6 +64,11 @@ impl Statistics {
         Ok(Some(Followers { leaders: indices(&leaders)?, followers: indices(&followers)? }))
     }
 
+    /// All running means, and all running variances: the tensors themselves.
+    pub fn vectors(&self) -> [&Tensor; 2] {
+        [&self.mean, &self.variance]
+    }
+
     /// Running means and variances as they are now, before a pass moves them.
     pub fn remember(&self) -> Result<(Tensor, Tensor)> {
         Ok((copy(&self.mean)?, copy(&self.variance)?))

@@ -3,6 +3,7 @@
 mod data;
 mod door;
 mod errors;
+mod graph;
 mod observer;
 mod precision;
 mod search;

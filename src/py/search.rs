@@ -10,6 +10,7 @@ use tch::{Kind, Tensor};
 
 use super::door;
 use super::errors::{from_python, to_python};
+use super::graph::recorder;
 use super::observer::PyObserver;
 use super::precision::{Numbers, form_cache};
 use super::sources::source;
@@ -22,7 +23,7 @@ use crate::event::StopFlag;
 use crate::nn::{Criterion, Network, Supernet, SupernetOptions};
 use crate::params;
 use crate::plan::Plan;
-use crate::search::{Outcome, Sources, State, forms, run};
+use crate::search::{Outcome, Recorder, Sources, State, forms, run};
 
 /// The user's loss, called with tensors of the graph.
 struct PyCriterion(Py<PyAny>);
@@ -72,6 +73,7 @@ pub fn search<'py>(
     let mut valid = source(valid, &config, &expected, kind, "validation")?;
     let mut evaluation = source(evaluation, &config, &expected, kind, "evaluation")?;
     let mut observer = PyObserver { object: observer, kind };
+    let recorder = recorder(py, &config, device, criterion.is_some())?;
     let mut options = SupernetOptions {
         kind,
         compute: numbers.compute,
@@ -93,7 +95,8 @@ pub fn search<'py>(
         )?;
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
-        let outcome = run(&network, &config, initial, sources, &mut observer, &StopFlag::default());
+        let recorder = recorder.as_ref().map(|recorder| recorder as &dyn Recorder);
+        let outcome = run(&network, &config, initial, sources, &mut observer, &StopFlag::default(), recorder);
         // Loader threads end here, whatever happened, before the result is looked at.
         drop((train, valid, evaluation));
         let outcome = outcome?;

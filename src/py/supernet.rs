@@ -20,7 +20,7 @@ use crate::nn::{Mode, Network, Supernet, SupernetOptions};
 use crate::params;
 use crate::plan::{Geometry, Plan};
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
-use crate::search::{State, StepSettings, engine, forms, with_estimate};
+use crate::search::{self, State, StepSettings, forms, with_estimate};
 
 /// The sizes of a configuration, all of which must be known by now.
 pub fn geometry(config: &SearchConfig) -> Result<Geometry> {
@@ -232,8 +232,9 @@ impl PySupernet {
                 let table = inner.network.weights();
                 let buffer = momentum.map(|named| table.pack(&named, kind, device)).transpose()?;
                 let losses = Losses { network: &inner.network, train: train.as_ref(), valid: &valid };
+                let xi = Tensor::f_full([0i64; 0], xi, (kind, device))?;
                 let step = VirtualStep {
-                    xi,
+                    xi: &xi,
                     momentum: inner.config.weight_momentum,
                     buffer: buffer.as_ref(),
                     weight_decay: inner.config.weight_decay,
@@ -255,8 +256,8 @@ impl PySupernet {
             let examples = examples(&train.0);
             let train = inner.batch(train, "the training batch")?;
             let valid = inner.batch(valid, "the validation batch")?;
-            let settings = StepSettings::new(&inner.config, inner.config.weight_lr);
-            let outcome = engine::step(&inner.network, &mut inner.state, &train, Some(&valid), &settings)
+            let (settings, lr) = (StepSettings::new(&inner.config), inner.config.weight_lr);
+            let outcome = search::step(&inner.network, &mut inner.state, &train, Some(&valid), &settings, lr)
                 .map_err(|error| inner.explain(error, examples))?;
             let valid_loss = outcome.valid_loss.ok_or_else(|| Error::engine("a step gave no validation loss"))?;
             Ok((outcome.train_loss, valid_loss))

@@ -1,16 +1,21 @@
 //! The order of updates, and nothing else: a step moves α on the validation loss, then w on the training loss.
+//!
+//! A step is a sequence of operations on tensors that stay where they are: it reads nothing on the host, so that it can
+//! be recorded once and replayed. What changes from step to step lies in the [`Panel`], and so does what it measured.
 
 use tch::Tensor;
 
 use super::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
+use super::panel::Panel;
+use super::undo::Undo;
 use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::nn::{By, Mode, Network};
 use crate::optim::{Adam, Moments, Sgd};
-use crate::params::copy;
 
-/// Everything a search moves, except running statistics, which live in the network.
+/// Everything a search moves, except running statistics, which live in the network. Steps write into the tensors, they
+/// never put others in their place.
 #[derive(Debug)]
 pub struct State {
     /// All weights, flat.
@@ -32,17 +37,33 @@ impl State {
         let moments = Moments::zeros_like(&alpha)?;
         Ok(State { w, alpha, momentum, moments, step: 0 })
     }
+
+    /// The same tensors.
+    pub(super) fn share(&self) -> State {
+        let same = Tensor::shallow_clone;
+        let Moments { exp_avg, exp_avg_sq, step } = &self.moments;
+        State {
+            w: same(&self.w),
+            alpha: same(&self.alpha),
+            momentum: same(&self.momentum),
+            moments: Moments { exp_avg: same(exp_avg), exp_avg_sq: same(exp_avg_sq), step: *step },
+            step: self.step,
+        }
+    }
+
+    /// All of them.
+    pub(super) fn tensors(&self) -> [&Tensor; 5] {
+        [&self.w, &self.alpha, &self.momentum, &self.moments.exp_avg, &self.moments.exp_avg_sq]
+    }
 }
 
-/// Settings of a step; `lr` changes with the epoch.
+/// Settings of a step that hold for a whole search.
 #[derive(Debug, Clone, Copy)]
 pub struct StepSettings {
     /// How α's gradient is estimated.
     pub method: Method,
     /// ε of the finite difference, before it is divided by ‖v‖.
     pub epsilon: f64,
-    /// Learning rate of w, and ξ of the virtual step.
-    pub lr: f64,
     /// Settings of the weight step.
     pub sgd: Sgd,
     /// Settings of the α step.
@@ -52,103 +73,78 @@ pub struct StepSettings {
 }
 
 impl StepSettings {
-    /// The settings of a configuration in an epoch of learning rate `lr`.
-    pub fn new(config: &SearchConfig, lr: f64) -> Self {
+    /// The settings of a configuration.
+    pub fn new(config: &SearchConfig) -> Self {
         StepSettings {
             method: config.hypergradient,
             epsilon: config.epsilon,
-            lr,
             sgd: Sgd { momentum: config.weight_momentum, weight_decay: config.weight_decay, clip: config.grad_clip },
             adam: Adam { lr: config.arch_lr, betas: config.arch_betas, weight_decay: config.arch_weight_decay },
             virtual_clip: None,
         }
     }
-
-    fn virtual_step<'a>(&self, state: &'a State) -> VirtualStep<'a> {
-        VirtualStep {
-            xi: self.lr,
-            momentum: self.sgd.momentum,
-            buffer: Some(&state.momentum),
-            weight_decay: self.sgd.weight_decay,
-            clip: self.virtual_clip,
-            epsilon: self.epsilon,
-        }
-    }
 }
 
-/// What a step saw: losses before its updates.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StepOutcome {
-    /// L_train before the weight step.
-    pub train_loss: f64,
-    /// L_val where α's gradient was taken; none while α is frozen.
-    pub valid_loss: Option<f64>,
-    /// Training examples predicted right.
-    pub correct: i64,
-    /// Training examples.
-    pub examples: i64,
-}
-
-/// One search step. Without a validation batch α stays (warm-up). When a loss or gradient is not finite the
-/// step is undone and the error names it: the state is the last good one.
-pub fn step(
+/// One search step. Without a validation batch α stays (warm-up). A step whose losses or gradients are not all finite
+/// leaves everything as it was, and so do the steps after it until the host has looked; an error does, too.
+pub(super) fn step(
     network: &dyn Network,
     state: &mut State,
-    train: &Batch,
-    valid: Option<&Batch>,
+    panel: &mut Panel,
+    (train, valid): (&Batch, Option<&Batch>),
     settings: &StepSettings,
-) -> Result<StepOutcome> {
-    let before = (copy(&state.alpha)?, state.moments.copy()?);
-    let result = (|| {
-        let valid_loss = valid.map(|valid| arch_step(network, state, train, valid, settings)).transpose()?;
-        weight_step(network, state, train, settings, valid_loss)
-    })();
-    match result {
-        Ok(_) => state.step += 1,
-        Err(_) => (state.alpha, state.moments) = before,
+) -> Result<()> {
+    let mut undo = Undo::default();
+    let done = updates(network, state, panel, (train, valid), settings, &mut undo);
+    if done.is_err() {
+        // The first error is the one to tell.
+        let _ = undo.all();
     }
-    result
+    done
 }
 
+fn updates(
+    network: &dyn Network,
+    state: &mut State,
+    panel: &mut Panel,
+    (train, valid): (&Batch, Option<&Batch>),
+    settings: &StepSettings,
+    undo: &mut Undo,
+) -> Result<()> {
+    if let Some(statistics) = network.statistics() {
+        undo.keep(statistics.vectors())?;
+    }
+    let of_alpha = valid.map(|valid| arch_step(network, state, panel, (train, valid), settings, undo)).transpose()?;
+    let found = network.gradients(&state.w, &state.alpha, train, Mode::Weights, By::Weights)?;
+    undo.keep([&state.w, &state.momentum])?;
+    settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &panel.lr()?)?;
+    let of_alpha = of_alpha.as_ref().map(|(loss, norm)| [loss, norm]);
+    let good = panel.conclude(of_alpha, [&found.loss.value, &found.w()?.f_norm()?], &found.loss.correct)?;
+    undo.unless(&good)
+}
+
+/// Returns the validation loss and the norm of α's gradient.
 fn arch_step(
     network: &dyn Network,
     state: &mut State,
-    train: &Batch,
-    valid: &Batch,
+    panel: &Panel,
+    (train, valid): (&Batch, &Batch),
     settings: &StepSettings,
-) -> Result<f64> {
+    undo: &mut Undo,
+) -> Result<(Tensor, Tensor)> {
     let losses = Losses { network, train: Some(train), valid };
-    let virtual_step = settings.virtual_step(state);
+    let virtual_step = VirtualStep {
+        xi: &panel.lr()?,
+        momentum: settings.sgd.momentum,
+        buffer: Some(&state.momentum),
+        weight_decay: settings.sgd.weight_decay,
+        clip: settings.virtual_clip,
+        epsilon: settings.epsilon,
+    };
     let ArchGradient { gradient, valid_loss } =
         arch_gradient(settings.method, &losses, &state.w, &state.alpha, &virtual_step)?;
-    let loss = finite(&valid_loss, "validation loss", state.step)?;
-    finite(&gradient.f_norm()?, "gradient of α", state.step)?;
-    settings.adam.step(&mut state.alpha, &mut state.moments, &gradient)?;
-    Ok(loss)
-}
-
-fn weight_step(
-    network: &dyn Network,
-    state: &mut State,
-    train: &Batch,
-    settings: &StepSettings,
-    valid_loss: Option<f64>,
-) -> Result<StepOutcome> {
-    let found = network.gradients(&state.w, &state.alpha, train, Mode::Weights, By::Weights)?;
-    let train_loss = finite(&found.loss.value, "training loss", state.step)?;
-    finite(&found.w()?.f_norm()?, "gradient of w", state.step)?;
-    settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, settings.lr)?;
-    let correct = found.loss.correct.f_int64_value(&[])?;
-    Ok(StepOutcome { train_loss, valid_loss, correct, examples: train.targets.size()[0] })
-}
-
-fn finite(scalar: &Tensor, what: &str, step: u64) -> Result<f64> {
-    let value = scalar.f_double_value(&[])?;
-    if value.is_finite() {
-        return Ok(value);
-    }
-    Err(Error::numerical(format!(
-        "the {what} became {value} at step {step}; the state before that step is kept. Lower weight_lr, arch_lr \
-         or grad_clip, or look for extreme values in the data"
-    )))
+    undo.keep([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
+    let (rate, root) = panel.adam()?;
+    settings.adam.step(&mut state.alpha, &mut state.moments, &gradient, &rate, &root)?;
+    Ok((valid_loss, gradient.f_norm()?))
 }

@@ -1,16 +1,22 @@
 //! The bilevel search: hypergradients, the order of updates, and a whole run.
 
-pub mod engine;
+mod capture;
+mod engine;
 mod forms;
 pub mod hypergradient;
 mod memory;
+mod panel;
 mod progress;
 mod run;
+mod stepper;
 mod trajectory;
+mod undo;
 
-pub use engine::{State, StepOutcome, StepSettings};
+pub use capture::{Body, Recorder, Replay};
+pub use engine::{State, StepSettings};
 pub use forms::forms;
 pub use memory::{fitting_batch, with_estimate};
 pub use progress::Progress;
 pub use run::{Outcome, Sources, run};
+pub use stepper::{StepOutcome, step};
 pub use trajectory::Trajectory;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::StepOutcome;
+use super::stepper::StepOutcome;
 use crate::event::EpochRecord;
 
 /// Where a run stands.

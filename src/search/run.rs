@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::engine::{self, State, StepSettings};
+use super::capture::Recorder;
+use super::engine::{State, StepSettings};
 use super::memory::with_estimate;
 use super::progress::Progress;
-use super::trajectory::{self, Trajectory};
+use super::stepper::{Issued, StepOutcome, Stepper};
+use super::trajectory::{self, Tables, Trajectory};
 use crate::checkpoint;
 use crate::config::SearchConfig;
 use crate::data::{Batch, Source};
@@ -45,7 +47,8 @@ pub struct Outcome {
 }
 
 /// Runs a search from `initial`, or from the newest checkpoint where `config.resume` asks for it. An `Err` is
-/// a refusal before the first step; what happens later is in the outcome.
+/// a refusal before the first step; what happens later is in the outcome. Where there is a recorder, steps are recorded
+/// and replayed.
 pub fn run<'a>(
     network: &'a dyn Network,
     config: &'a SearchConfig,
@@ -53,6 +56,7 @@ pub fn run<'a>(
     sources: Sources<'a>,
     observer: &'a mut dyn Observer,
     stop: &'a StopFlag,
+    recorder: Option<&'a dyn Recorder>,
 ) -> Result<Outcome> {
     let mut run = Run {
         network,
@@ -62,6 +66,8 @@ pub fn run<'a>(
         stop,
         folder: config.checkpoint_dir.as_ref().map(PathBuf::from),
         state: initial,
+        stepper: Stepper::new(network, StepSettings::new(config), recorder)?,
+        pending: Vec::new(),
         progress: Progress::default(),
         trajectory: Trajectory::default(),
         valid_started: false,
@@ -81,11 +87,23 @@ struct Run<'a> {
     stop: &'a StopFlag,
     folder: Option<PathBuf>,
     state: State,
+    stepper: Stepper<'a>,
+    /// Steps that were not looked at yet; state and validation stream are past them, progress and trajectory are not.
+    pending: Vec<Pending>,
     progress: Progress,
     trajectory: Trajectory,
     valid_started: bool,
     /// Examples in the latest batch, for the estimate when memory runs out.
     batch: i64,
+}
+
+/// A step that was not looked at yet.
+struct Pending {
+    issued: Issued,
+    lr: f64,
+    /// Where the validation stream stood before it: pass and batch.
+    place: (u64, usize),
+    seconds: f64,
 }
 
 impl Run<'_> {
@@ -163,50 +181,91 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let config = self.config;
         let lr = optim::cosine(config.weight_lr, config.weight_lr_min, epoch, config.epochs);
-        let settings = StepSettings::new(config, lr);
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();
             self.check_stop()?;
             let Some(train) = self.sources.train.next()? else { break };
             self.batch = train.targets.size()[0];
-            let (pass, index) = (self.progress.valid_pass, self.progress.valid_index);
+            let place = (self.progress.valid_pass, self.progress.valid_index);
             let valid = match epoch >= config.arch_start_epoch {
                 true => Some(self.next_valid()?),
                 false => None,
             };
-            let outcome = engine::step(self.network, &mut self.state, &train, valid.as_ref(), &settings);
-            if outcome.is_err() {
+            let issued = self.stepper.issue(&mut self.state, &train, valid.as_ref(), lr);
+            if issued.is_err() {
                 // The step is undone, so its validation batch counts as unused.
-                (self.progress.valid_pass, self.progress.valid_index) = (pass, index);
+                (self.progress.valid_pass, self.progress.valid_index) = place;
             }
-            let outcome = outcome?;
-            self.progress.step += 1;
-            self.progress.step_in_epoch += 1;
-            if Trajectory::wants_step(config.record, self.progress.step) {
-                self.trajectory.push(self.progress.step, &self.state.alpha)?;
+            self.pending.push(Pending { issued: issued?, lr, place, seconds: started.elapsed().as_secs_f64() });
+            if let Some(warning) = self.stepper.take_warning() {
+                self.warn(&warning)?;
             }
-            self.progress.sums.add(&outcome, started.elapsed().as_secs_f64());
-            if config.checkpoint_every.is_some_and(|n| self.progress.step.is_multiple_of(n as u64)) {
-                self.save()?;
+            let issued = self.progress.step + self.pending.len() as u64;
+            if self.pending.len() >= config.log_every || self.wants_checkpoint(issued) {
+                self.look()?;
             }
-            let record = StepRecord {
-                epoch,
-                step: self.progress.step - 1,
-                step_in_epoch: self.progress.step_in_epoch - 1,
-                steps_per_epoch: self.sources.train.batches(),
-                train_loss: outcome.train_loss,
-                valid_loss: outcome.valid_loss,
-                train_accuracy: self.progress.sums.accuracy(),
-                learning_rate: lr,
-            };
-            let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-            self.observer.observe(&Event::Step { record: &record, alphas: &alphas })?;
         }
+        self.look()?;
         if self.progress.step_in_epoch == 0 {
             return Err(Error::data("the training loader gave no batch; it is empty or smaller than one batch"));
         }
         self.end_epoch(lr)
+    }
+
+    fn wants_checkpoint(&self, step: u64) -> bool {
+        self.config.checkpoint_every.is_some_and(|n| step.is_multiple_of(n as u64))
+    }
+
+    /// Looks at the steps since the last look: takes up those that were good and tells of them. The first that was not
+    /// is the error; it and all after it have moved nothing.
+    fn look(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let mut told = Vec::with_capacity(self.pending.len());
+        let mut failure = None;
+        for pending in std::mem::take(&mut self.pending) {
+            match pending.issued.outcome() {
+                Ok(outcome) => told.push(self.take_up(&pending, &outcome)?),
+                Err(error) => {
+                    self.stepper.take_back(&mut self.state, &pending.issued)?;
+                    (self.progress.valid_pass, self.progress.valid_index) = pending.place;
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        self.progress.sums.seconds += started.elapsed().as_secs_f64();
+        // A listener may stop the search, so everything is taken up and kept before the first one hears of it.
+        if failure.is_none() && !told.is_empty() && self.wants_checkpoint(self.progress.step) {
+            self.save()?;
+        }
+        for (record, alphas) in &told {
+            self.observer.observe(&Event::Step { record, alphas })?;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Takes a good step into progress and trajectory.
+    fn take_up(&mut self, pending: &Pending, outcome: &StepOutcome) -> Result<(StepRecord, Tables)> {
+        let alpha = trajectory::values(&pending.issued.alpha)?;
+        let alphas = trajectory::by_name(self.network.alphas(), &alpha)?;
+        self.progress.step += 1;
+        self.progress.step_in_epoch += 1;
+        self.progress.sums.add(outcome, pending.seconds);
+        if Trajectory::wants_step(self.config.record, self.progress.step) {
+            self.trajectory.push_values(self.progress.step, alpha);
+        }
+        let record = StepRecord {
+            epoch: self.progress.epoch,
+            step: self.progress.step - 1,
+            step_in_epoch: self.progress.step_in_epoch - 1,
+            steps_per_epoch: self.sources.train.batches(),
+            train_loss: outcome.train_loss,
+            valid_loss: outcome.valid_loss,
+            train_accuracy: self.progress.sums.accuracy(),
+            learning_rate: pending.lr,
+        };
+        Ok((record, alphas))
     }
 
     /// The next batch of the validation stream, which runs on across steps and epochs.
@@ -296,6 +355,8 @@ impl Run<'_> {
 
     /// Keeps what there is: the last good state goes to a checkpoint, the last α into the trajectory.
     fn finish(mut self, result: Result<()>) -> Result<Outcome> {
+        // What went wrong in a step that was not looked at yet came first.
+        let result = self.look().and(result);
         let (status, mut error) = match result {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),

@@ -7,6 +7,9 @@ use crate::config::Record;
 use crate::error::{Error, Result};
 use crate::params::{Entry, Table};
 
+/// name → [edges, operations].
+pub type Tables = Vec<(String, Array2<f64>)>;
+
 /// Values in double precision hold float32 and float64 logits without loss.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trajectory {
@@ -19,9 +22,14 @@ pub struct Trajectory {
 impl Trajectory {
     /// Records α after `step` completed steps.
     pub fn push(&mut self, step: u64, alpha: &Tensor) -> Result<()> {
-        self.points.push(values(alpha)?);
-        self.steps.push(step);
+        self.push_values(step, values(alpha)?);
         Ok(())
+    }
+
+    /// Records values of α after `step` completed steps.
+    pub fn push_values(&mut self, step: u64, alpha: Vec<f64>) {
+        self.points.push(alpha);
+        self.steps.push(step);
     }
 
     /// Whether α after `step` completed steps is to be recorded; an epoch's end is a matter of its own.
@@ -47,8 +55,12 @@ impl Trajectory {
 }
 
 /// name → [edges, operations] of one flat α.
-pub fn current(table: &Table, alpha: &Tensor) -> Result<Vec<(String, Array2<f64>)>> {
-    let flat = values(alpha)?;
+pub fn current(table: &Table, alpha: &Tensor) -> Result<Tables> {
+    by_name(table, &values(alpha)?)
+}
+
+/// name → [edges, operations] of the values of one flat α.
+pub fn by_name(table: &Table, flat: &[f64]) -> Result<Tables> {
     let one = |entry: &Entry| -> Result<(String, Array2<f64>)> {
         let span = entry.offset as usize..(entry.offset + entry.length) as usize;
         let shape = (entry.shape[0] as usize, entry.shape[1] as usize);

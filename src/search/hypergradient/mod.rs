@@ -51,8 +51,8 @@ impl Losses<'_> {
 
 /// The virtual step w′ = w − ξ(μ·buf + c·∇_w L_train(w, α) + λw), and ε of the finite difference.
 pub struct VirtualStep<'a> {
-    /// Length of the virtual step; the learning rate of w in a search.
-    pub xi: f64,
+    /// Length of the virtual step, a scalar on the device; the learning rate of w in a search.
+    pub xi: &'a Tensor,
     /// μ.
     pub momentum: f64,
     /// Momentum buffer; absent for zeros.
@@ -75,7 +75,7 @@ impl VirtualStep<'_> {
         if let Some(buffer) = self.buffer {
             direction = direction.f_add(&buffer.f_mul_scalar(self.momentum)?)?;
         }
-        Ok((w.f_sub(&direction.f_mul_scalar(self.xi)?)?, c))
+        Ok((w.f_sub(&direction.f_mul(self.xi)?)?, c))
     }
 }
 

@@ -18,11 +18,9 @@ pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, step: &Virtual
     let valid = losses.valid(&virtual_w, alpha, By::Both)?;
     let (first, v) = (valid.alpha()?, valid.w()?);
     let norm = v.f_norm()?;
-    // ‖v‖ = 0: w′ is stationary for L_val, so the second term vanishes and R has no meaning.
-    if norm.f_double_value(&[])? == 0.0 {
-        return Ok(ArchGradient { gradient: first.shallow_clone(), valid_loss: valid.loss.value });
-    }
-    let radius = norm.f_reciprocal()?.f_mul_scalar(step.epsilon)?;
+    // ‖v‖ = 0: w′ is stationary for L_val and R has no meaning. With any other R, w⁺ = w⁻ = w: the second term vanishes
+    // without the host having to look.
+    let radius = norm.f_reciprocal()?.f_mul_scalar(step.epsilon)?.f_masked_fill(&norm.f_eq(0.0)?, 1.0)?;
     let offset = v.f_mul(&radius)?;
     let _exact = losses.exact()?;
     let above = losses.train(&w.f_add(&offset)?, alpha, By::Alpha)?;
@@ -32,5 +30,5 @@ pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, step: &Virtual
     if let Some(c) = c {
         second = second.f_mul(&c)?;
     }
-    Ok(ArchGradient { gradient: first.f_sub(&second.f_mul_scalar(step.xi)?)?, valid_loss: valid.loss.value })
+    Ok(ArchGradient { gradient: first.f_sub(&second.f_mul(step.xi)?)?, valid_loss: valid.loss.value })
 }

@@ -12,7 +12,7 @@ pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, step: &Virtual
     let _exact = losses.exact()?;
     let (virtual_w, c) = step.take(w, losses.train(w, alpha, By::Weights)?.w()?)?;
     let valid = losses.valid(&virtual_w, alpha, By::Both)?;
-    let mut second = losses.hessian_product(w, alpha, valid.w()?)?.f_mul_scalar(step.xi)?;
+    let mut second = losses.hessian_product(w, alpha, valid.w()?)?.f_mul(step.xi)?;
     if let Some(c) = c {
         second = second.f_mul(&c)?;
     }

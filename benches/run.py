@@ -1,0 +1,82 @@
+"""Measures every row and plot of RESULTS.md that a CPU can give, one script after the other.
+
+Each script runs in a process of its own with `--write`; the first that fails ends the run. Those that need
+CIFAR-10 run only with `--cifar FILE`. `--list` prints what would run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Job:
+    """A section of RESULTS.md: its script, the options, and about how long it takes on two cores."""
+
+    section: str
+    script: str
+    options: tuple[str, ...]
+    minutes: int
+
+
+SMALL = ("--size", "8", "--channels", "8", "--layers", "5", "--batch", "32")
+EAGER = ("--sides", "ours", "unfused", "plain", "needed")
+JOBS = (
+    Job("step", "compare", (), 25),  # up to ten of them for a compiler that does not finish
+    Job("small", "compare", (*SMALL, *EAGER), 3),
+    Job("exact", "exact", (), 7),
+    Job("sweep", "sweep", (), 9),
+    Job("memory", "memory", ("--sides", "ours", "plain"), 8),
+    Job("estimate", "estimate", (), 4),
+    Job("host", "host", (), 3),
+    Job("launches", "launches", (), 1),
+    Job("forms", "forms", (), 1),
+    Job("loader", "loader", ("--rounds", "5", "--steps", "8"), 4),
+)
+
+
+def with_data(cifar: str) -> tuple[Job, ...]:
+    """Those that need CIFAR-10."""
+    return (
+        Job("epsilon", "epsilon", ("--cifar", cifar), 5),
+        Job("cifar10", "cifar10", ("--data", cifar), 10),
+    )
+
+
+def main() -> None:
+    made = argparse.ArgumentParser(
+        prog="benches/run.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    made.add_argument("--cifar", metavar="FILE", help="CIFAR-10 as an npz of JPEG bytes, see README.md")
+    made.add_argument("--only", nargs="+", metavar="SECTION", help="only these sections")
+    made.add_argument("--list", action="store_true", help="print what would run, and run nothing")
+    given = made.parse_args()
+    jobs = [*JOBS, *(with_data(str(Path(given.cifar).resolve())) if given.cifar else ())]
+    if given.only:
+        unknown = sorted(set(given.only) - {job.section for job in jobs})
+        if unknown:
+            made.error(f"no section {', '.join(unknown)}; there is {', '.join(job.section for job in jobs)}")
+        jobs = [job for job in jobs if job.section in given.only]
+
+    print(f"{len(jobs)} sections, about {sum(job.minutes for job in jobs)} minutes on two cores")
+    for job in jobs:
+        command = [f"{job.script}.py", *job.options, "--section", job.section, "--write"]
+        print(f"\n=== {job.section}, about {job.minutes} min: benches/{' '.join(command)}", flush=True)
+        if given.list:
+            continue
+        begun = perf_counter()
+        done = subprocess.run([sys.executable, str(FOLDER / command[0]), *command[1:]])
+        if done.returncode != 0:
+            raise SystemExit(f"{job.section} failed with exit code {done.returncode}; the rest was not run")
+        print(f"=== {job.section}: {(perf_counter() - begun) / 60:.1f} min", flush=True)
+
+
+if __name__ == "__main__":
+    main()
