@@ -160,6 +160,7 @@ impl Search {
             passes: None,
             forms: BTreeMap::new(),
             memory: Memory::Keep,
+            micro_batch: None,
         };
         let network = Supernet::new(Plan::lower(&self.config.space, &geometry).unwrap(), options).unwrap();
         let initial = State::new(

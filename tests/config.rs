@@ -1,7 +1,7 @@
 //! The configuration: published defaults, ranges and their messages, JSON both ways, and what makes two runs differ.
 
 use proptest::prelude::*;
-use pydarts::config::{Augment, Graph, Method, Precision, Record, Rewrite, SearchConfig};
+use pydarts::config::{Augment, BatchSize, Graph, Method, Precision, Record, Rewrite, SearchConfig};
 use pydarts::error::ErrorKind;
 use pydarts::space::{Operation, Space};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size passes tune memory log_every graph";
+    progress mean std cutout checkpoint_every eval_batch_size passes tune memory micro_batch log_every graph";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
@@ -31,7 +31,7 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "arch_weight_decay": 1e-3, "arch_start_epoch": 0, "train_portion": 0.5, "augment": "none", "seed": 0,
             "device": "auto", "precision": "auto", "record": "epoch", "checkpoint_dir": null, "resume": false,
             "progress": true, "mean": null, "std": null, "cutout": 0, "checkpoint_every": null,
-            "eval_batch_size": null, "passes": null, "tune": "cached", "memory": "keep",
+            "eval_batch_size": null, "passes": null, "tune": "cached", "memory": "keep", "micro_batch": null,
             "log_every": 1, "graph": "auto"
         })
     );
@@ -58,7 +58,7 @@ fn every_option_is_read() {
         "hypergradient": "unrolled_exact", "arch_betas": [0, 0.9], "augment": "cifar", "seed": u64::MAX,
         "device": "cuda:3", "precision": "bfloat16", "record": 10, "checkpoint_dir": "run", "resume": true,
         "progress": false, "mean": [0.5], "std": [0.25], "cutout": 16, "checkpoint_every": 100, "eval_batch_size": 7,
-        "passes": ["fold", "share"], "log_every": 20, "graph": "off"
+        "passes": ["fold", "share"], "micro_batch": 16, "log_every": 20, "graph": "off"
     }));
     assert_eq!((config.channels, config.layers, config.epochs), (8, 5, 2));
     assert_eq!((config.num_classes, config.in_channels, config.image_size), (Some(10), Some(1), Some((28, 30))));
@@ -68,6 +68,8 @@ fn every_option_is_read() {
     assert_eq!((config.mean, config.std, config.cutout), (Some(vec![0.5]), Some(vec![0.25]), 16));
     assert_eq!((config.checkpoint_every, config.eval_batch_size), (Some(100), Some(7)));
     assert_eq!(config.passes, Some(vec![Rewrite::Share, Rewrite::Fold]), "in the order in which they are applied");
+    assert_eq!(config.micro_batch, Some(16));
+    assert_eq!(read(json!({"batch_size": "auto"})).batch_size, BatchSize::Auto);
     assert_eq!((config.log_every, config.graph), (20, Graph::Off));
     assert!(config.resume && !config.progress);
     assert_eq!(read(json!({"image_size": 32})).image_size, Some((32, 32)));
@@ -89,7 +91,9 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
         (r#"{"image_size": 0}"#, "`image_size` is 0; it must be a whole number, or two of them, height and width"),
         (r#"{"image_size": [32]}"#, "`image_size` is [32]; it must be a whole number, or two of them"),
         (r#"{"image_size": [32, -1]}"#, "`image_size` is [32,-1]; it must be a whole number, or two of them"),
-        (r#"{"batch_size": 0}"#, "`batch_size` is 0"),
+        (r#"{"batch_size": 0}"#, "`batch_size` is 0; it must be \"auto\" or a whole number of at least 1"),
+        (r#"{"batch_size": "all"}"#, "`batch_size` is \"all\"; it must be \"auto\" or a whole number"),
+        (r#"{"micro_batch": 0}"#, "`micro_batch` is 0; it must be a whole number of at least 1"),
         (r#"{"hypergradient": "unroled"}"#, "unknown `hypergradient` `unroled`; did you mean `unrolled`?"),
         (r#"{"hypergradient": 2}"#, "`hypergradient` is 2; it must be one of first_order, unrolled, unrolled_exact"),
         (r#"{"epsilon": 0}"#, "`epsilon` is 0; it must be a number greater than 0"),

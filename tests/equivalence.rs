@@ -50,6 +50,7 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>, memo
         passes: Some(passes),
         forms,
         memory,
+        micro_batch: None,
     };
     let network = Supernet::new(plan.clone(), options).unwrap();
     // Weights by name, whatever order the passes gave them.

@@ -63,6 +63,7 @@ fn a_bad_step_of_a_supernet_moves_nothing_running_statistics_included() {
         passes: None,
         forms: BTreeMap::new(),
         memory: Memory::Keep,
+        micro_batch: None,
     };
     let network = Supernet::new(Plan::lower(&config.space, &geometry).unwrap(), options).unwrap();
     let w = initial_weights(network.plan(), 1, kind, device).unwrap();

@@ -36,7 +36,7 @@ class ConfigFields(TypedDict, total=False):
     in_channels: int | None
     image_size: int | Sequence[int] | None
     epochs: int
-    batch_size: int
+    batch_size: int | Literal["auto"]
     hypergradient: Method
     epsilon: float
     weight_lr: float
@@ -65,6 +65,7 @@ class ConfigFields(TypedDict, total=False):
     passes: Sequence[str] | None
     tune: str
     memory: str
+    micro_batch: int | None
     log_every: int
     graph: str
 
@@ -88,7 +89,8 @@ class SearchConfig(Record):
     in_channels         None           channels of an image; None: read from the data (ours)
     image_size          None           side in pixels or (height, width); None: read from the data (ours)
     epochs              50             passes over the training part (A.1.1)
-    batch_size          64             images a batch, for arrays; a loader keeps its own (A.1.1)
+    batch_size          64             images a batch, for arrays; a loader keeps its own (A.1.1). "auto": the
+                                       largest power of two, up to 256, that fits into the free memory (ours)
     hypergradient       "first_order"  "first_order" (ξ = 0), "unrolled" (eq. 7-8), "unrolled_exact" (the
                                        Hessian-vector product of eq. 7 without a difference)
     epsilon             0.01           scale of the finite difference, ε = epsilon / ‖∇w′ L_val‖₂ (eq. 8)
@@ -126,6 +128,8 @@ class SearchConfig(Record):
                                        yet, a few seconds, and keep it (ours)
     memory              "keep"         "recompute": a backward pass keeps what enters each cell and computes
                                        the cell again, for less memory and a third more time (ours)
+    micro_batch         None           images computed at once, where a batch does not fit: gradients of its
+                                       parts are added; batch norm sees a part at a time (ours)
     log_every           1              steps after which losses are read and callbacks told of each of these
                                        steps; on a GPU a larger number lets it run ahead. The search is the
                                        same: one that fails ends with the state before its failed step (ours)
@@ -155,7 +159,7 @@ class SearchConfig(Record):
     in_channels: int | None
     image_size: tuple[int, int] | None
     epochs: int
-    batch_size: int
+    batch_size: int | Literal["auto"]
     hypergradient: Method
     epsilon: float
     weight_lr: float
@@ -184,6 +188,7 @@ class SearchConfig(Record):
     passes: tuple[str, ...] | None
     tune: str
     memory: str
+    micro_batch: int | None
     log_every: int
     graph: str
 

@@ -19,6 +19,7 @@ from ._arrays import (
     read_arrays,
 )
 from ._config import SearchConfig
+from ._memory import batch_size, with_batch_size
 from ._passes import Passes, passes_of, split_indices, split_loader, too_few
 from ._sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
 from ._source import BatchChecker, PythonSource
@@ -69,12 +70,14 @@ def open_sources(loader: Loader, config: SearchConfig) -> Sources:
 
 def _open_split_arrays(arrays: Any, config: SearchConfig) -> Sources:
     data = _read(arrays, "training", config)
-    n, size = len(data.x), config.batch_size
+    config = with_sizes(config, data.shape, data.classes)
+    n = len(data.x)
     train, valid = split_indices(n, config.train_portion, config.seed)
+    config = with_batch_size(config, min(len(train), len(valid)))
+    size = batch_size(config)
     for name, part in (("train", train), ("valid", valid)):
         if len(part) < size:
             raise too_few(name, len(part), size, n, config.train_portion)
-    config = with_sizes(config, data.shape, data.classes)
     config = with_statistics(config, data, torch.from_numpy(train))
     _check_labels(data, config, "training")
     return Sources(
@@ -94,7 +97,7 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig) -> Sources:
     ]
     first, second = read
     for data, name in zip(read, ("training", "validation"), strict=True):
-        if data is not None and len(data.x) < config.batch_size:
+        if data is not None and config.batch_size != "auto" and len(data.x) < config.batch_size:
             raise _core.DataError(
                 f"the {name} part has {len(data.x)} examples, too few for one batch of "
                 f"batch_size={config.batch_size}; give more examples or a smaller batch_size"
@@ -117,6 +120,9 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig) -> Sources:
         config = with_sizes(config, shape, count)
     else:
         config = survey(passes[:2], shape, count, config)
+    arrays = [len(data.x) for data in read if data is not None]
+    if arrays:
+        config = with_batch_size(config, min(arrays))
     if first is not None:
         config = with_statistics(config, first, None)
     for data, name in zip(read, ("training", "validation"), strict=True):
@@ -209,7 +215,7 @@ def _refuse_augmentation(config: SearchConfig) -> None:
 def _array_source(
     data: ArrayData, indices: list[int] | None, role: str, config: SearchConfig
 ) -> _core.Arrays:
-    size = config.batch_size
+    size = batch_size(config)
     if role == "eval":
         size = config.eval_batch_size or 4 * size  # without a graph there is room for more
     mean, std = (None if values is None else list(values) for values in (config.mean, config.std))

@@ -195,13 +195,13 @@ class Supernet:
         Returns:
             `weights` and `alphas`, numbers in them; `multiply_adds` and `flops` of an image, forward;
             `bytes_per_image_arch` and `bytes_per_image_weight`, kept between forward and backward by the loss
-            of α and by that of the weights; `bytes_per_image`, each image's share of the peak of a search step
+            of α and by that of the weights; `bytes_per_image`, each image's share of the peak of a step
             by the config's `hypergradient` and `memory`, and `bytes`, that peak with batches of the config's
             `batch_size`: both beyond what network, data and libraries take between steps.
 
         >>> cost = Supernet(channels=8, layers=5, config=SearchConfig(batch_size=2)).cost()
         >>> cost["weights"], cost["bytes"] > 2 * cost["bytes_per_image"]
-        (282458, True)
+        (394210, True)
         """
         return self._net.cost()
 

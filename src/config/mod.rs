@@ -106,6 +106,7 @@ pub struct SearchConfig {
     pub passes: Option<Vec<Rewrite>>,
     pub tune: Tune,
     pub memory: Memory,
+    pub micro_batch: Option<usize>,
     pub log_every: usize,
     pub graph: Graph,
 }
@@ -171,6 +172,7 @@ impl SearchConfig {
             passes: None,
             tune: Tune::Cached,
             memory: Memory::Keep,
+            micro_batch: None,
             log_every: 1,
             graph: Graph::Auto,
         };
@@ -306,6 +308,7 @@ impl SearchConfig {
             "passes" => self.passes = field.optional(rewrites)?,
             "tune" => self.tune = choice(&field)?,
             "memory" => self.memory = choice(&field)?,
+            "micro_batch" => self.micro_batch = field.optional(|field| field.whole(1))?,
             "log_every" => self.log_every = field.whole(1)?,
             "graph" => self.graph = choice(&field)?,
             name => {

@@ -34,8 +34,8 @@ impl By {
 pub struct Gradients {
     /// The loss itself.
     pub loss: Loss,
-    of_alpha: Option<Tensor>,
-    of_w: Option<Tensor>,
+    pub(super) of_alpha: Option<Tensor>,
+    pub(super) of_w: Option<Tensor>,
 }
 
 impl Gradients {

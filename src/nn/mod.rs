@@ -4,6 +4,7 @@ mod depthwise;
 mod gradients;
 mod kernels;
 mod layout;
+mod micro;
 mod mixed;
 mod outside;
 mod parts;

@@ -8,6 +8,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 
 use super::gradients::{By, Gradients, leaf};
 use super::layout::laid_out;
+use super::micro;
 use super::mixed::in_kind;
 use super::run::Run;
 use super::schedule::Schedule;
@@ -54,6 +55,8 @@ pub struct SupernetOptions {
     pub forms: BTreeMap<String, Form>,
     /// Whether a backward pass keeps all it needs or computes cells again.
     pub memory: Memory,
+    /// Examples computed at once, where not a whole batch.
+    pub micro_batch: Option<usize>,
 }
 
 /// The largest images, in pixels, of which a CPU takes the edges of a group together unless told otherwise: the
@@ -71,6 +74,24 @@ impl SupernetOptions {
         };
         let suitable = || Rewrite::ALL.iter().copied().filter(suits).collect();
         self.passes.clone().unwrap_or_else(suitable)
+    }
+
+    /// The estimate of the memory that a search step by `method` on this lowered plan takes at its peak.
+    pub fn peak(&self, lowered: Plan, method: Method) -> Result<Peak> {
+        Ok(self.rewrite(lowered)?.peak(&self.demand(method)))
+    }
+
+    fn demand(&self, method: Method) -> Demand {
+        let on_cpu = self.device == Device::Cpu;
+        Demand {
+            method,
+            memory: self.memory,
+            element: self.compute.elt_size_in_bytes(),
+            weight: self.kind.elt_size_in_bytes(),
+            kernels_outside: on_cpu,
+            heap: on_cpu,
+            at_most: self.micro_batch,
+        }
     }
 
     /// The plan as a search runs it.
@@ -215,6 +236,59 @@ impl Supernet {
         }
         Ok(())
     }
+
+    /// Loss and gradients of what is computed at once.
+    fn gradients_of(&self, w: &Tensor, alpha: &Tensor, part: &Batch, mode: Mode, by: By) -> Result<Gradients> {
+        let schedule = self.schedule(mode);
+        let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
+        // Each kernel is a leaf: what autograd would do to put their gradients together is one concatenation.
+        let mut kernels = schedule.kernels.views(&w.f_detach()?)?;
+        if by.weights() {
+            kernels = kernels.into_iter().map(|kernel| Ok(kernel.f_set_requires_grad(true)?)).collect::<Result<_>>()?;
+        }
+        let images = self.images(&part.inputs, mode)?;
+        let before = self.remember(schedule, mode)?;
+        // Running statistics move once, however often a segment is computed.
+        let again = if mode == Mode::Weights { Mode::Search } else { mode };
+        let rule = |first| Ok(self.run(&kernels, &alpha, if first { mode } else { again })?.with_kernels_outside());
+        let finish = |logits: Tensor| {
+            let loss = self.loss_of(&logits, part)?;
+            Ok((loss.value.shallow_clone(), loss))
+        };
+        let of = Parameters { kernels: &kernels, alpha: &alpha };
+        let cut = Cut { segments: &self.cells, again: self.options.memory == Memory::Recompute };
+        let (loss, found) = segments::backward(schedule, cut, images, rule, &of, finish)?;
+        self.follow(schedule, before)?;
+        let of_alpha = by.alpha().then(|| found.alpha.map_or_else(|| alpha.f_zeros_like(), Ok)).transpose()?;
+        let of_w = by.weights().then(|| schedule.kernels.flat(&or_zeros(found.kernels, &kernels)?)).transpose()?;
+        Gradients::new(loss, of_alpha, of_w)
+    }
+
+    /// ∇²_{α,w} L·direction of what is computed at once.
+    fn product_of(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, part: &Batch) -> Result<Tensor> {
+        let schedule = self.schedule(Mode::Search);
+        let alpha = leaf(alpha)?;
+        let kernels = schedule.kernels.views(&w.f_detach()?)?;
+        let images = self.images(&part.inputs, Mode::Search)?;
+        let rule = |_| Along::new(self.run(&kernels, &alpha, Mode::Search)?, direction);
+        let finish = |logits: Dual| {
+            let (value, Some(tangent)) = (logits.value, logits.tangent) else {
+                return Err(Error::engine("logits that do not depend on the weights"));
+            };
+            if !value.requires_grad() {
+                return Ok((tangent.f_sum(None)?, ()));
+            }
+            let loss = self.criterion(&value, &part.targets)?;
+            // The chain rule through the logits: a loss of the user's needs to know nothing of tangents.
+            let of_logits = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
+            Ok((of_logits[0].f_mul(&tangent)?.f_sum(None)?, ()))
+        };
+        let of = Parameters { kernels: &kernels, alpha: &alpha };
+        let start = Dual { value: images, tangent: None };
+        let ((), found) =
+            segments::backward(schedule, Cut { segments: &self.along, again: true }, start, rule, &of, finish)?;
+        Ok(found.alpha.map_or_else(|| alpha.f_zeros_like(), Ok)?)
+    }
 }
 
 impl Network for Supernet {
@@ -235,54 +309,13 @@ impl Network for Supernet {
     }
 
     fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
-        let schedule = self.schedule(mode);
-        let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
-        // Each kernel is a leaf: what autograd would do to put their gradients together is one concatenation.
-        let mut kernels = schedule.kernels.views(&w.f_detach()?)?;
-        if by.weights() {
-            kernels = kernels.into_iter().map(|kernel| Ok(kernel.f_set_requires_grad(true)?)).collect::<Result<_>>()?;
-        }
-        let images = self.images(&batch.inputs, mode)?;
-        let before = self.remember(schedule, mode)?;
-        // Running statistics move once, however often a segment is computed.
-        let again = if mode == Mode::Weights { Mode::Search } else { mode };
-        let rule = |first| Ok(self.run(&kernels, &alpha, if first { mode } else { again })?.with_kernels_outside());
-        let finish = |logits: Tensor| {
-            let loss = self.loss_of(&logits, batch)?;
-            Ok((loss.value.shallow_clone(), loss))
-        };
-        let of = Parameters { kernels: &kernels, alpha: &alpha };
-        let cut = Cut { segments: &self.cells, again: self.options.memory == Memory::Recompute };
-        let (loss, found) = segments::backward(schedule, cut, images, rule, &of, finish)?;
-        self.follow(schedule, before)?;
-        let of_alpha = by.alpha().then(|| found.alpha.map_or_else(|| alpha.f_zeros_like(), Ok)).transpose()?;
-        let of_w = by.weights().then(|| schedule.kernels.flat(&or_zeros(found.kernels, &kernels)?)).transpose()?;
-        Gradients::new(loss, of_alpha, of_w)
+        let of_part = |part: &Batch| self.gradients_of(w, alpha, part, mode, by);
+        micro::gradients(batch, self.options.micro_batch, mode, &self.statistics, of_part)
     }
 
     fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let schedule = self.schedule(Mode::Search);
-        let alpha = leaf(alpha)?;
-        let kernels = schedule.kernels.views(&w.f_detach()?)?;
-        let images = self.images(&batch.inputs, Mode::Search)?;
-        let rule = |_| Along::new(self.run(&kernels, &alpha, Mode::Search)?, direction);
-        let finish = |logits: Dual| {
-            let (value, Some(tangent)) = (logits.value, logits.tangent) else {
-                return Err(Error::engine("logits that do not depend on the weights"));
-            };
-            if !value.requires_grad() {
-                return Ok((tangent.f_sum(None)?, ()));
-            }
-            let loss = self.criterion(&value, &batch.targets)?;
-            // The chain rule through the logits: a loss of the user's needs to know nothing of tangents.
-            let of_logits = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
-            Ok((of_logits[0].f_mul(&tangent)?.f_sum(None)?, ()))
-        };
-        let of = Parameters { kernels: &kernels, alpha: &alpha };
-        let start = Dual { value: images, tangent: None };
-        let ((), found) =
-            segments::backward(schedule, Cut { segments: &self.along, again: true }, start, rule, &of, finish)?;
-        Ok(found.alpha.map_or_else(|| alpha.f_zeros_like(), Ok)?)
+        let of_part = |part: &Batch| self.product_of(w, alpha, direction, part);
+        micro::mean(batch, self.options.micro_batch, of_part)
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {
@@ -303,14 +336,7 @@ impl Network for Supernet {
     }
 
     fn peak(&self, method: Method) -> Peak {
-        self.search.plan.peak(&Demand {
-            method,
-            memory: self.options.memory,
-            element: self.options.compute.elt_size_in_bytes(),
-            weight: self.options.kind.elt_size_in_bytes(),
-            kernels_outside: self.device() == Device::Cpu,
-            heap: self.device() == Device::Cpu,
-        })
+        self.search.plan.peak(&self.options.demand(method))
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Demand {
     pub kernels_outside: bool,
     /// Activations lie in the heap of the C library, which leaves holes between them.
     pub heap: bool,
+    /// Examples that are computed at once, where not a whole batch.
+    pub at_most: Option<usize>,
 }
 
 /// What the heap takes for what lies in it. glibc's aligned allocations do not fit where an equal one was before:
@@ -47,12 +49,15 @@ pub struct Peak {
     pub per_image: u64,
     /// Whatever the batch.
     pub fixed: u64,
+    /// Examples that are computed at once, where not a whole batch.
+    pub at_most: Option<usize>,
 }
 
 impl Peak {
     /// With batches of so many examples.
     pub fn of(&self, batch: usize) -> u64 {
-        self.per_image.saturating_mul(batch as u64).saturating_add(self.fixed)
+        let at_once = batch.min(self.at_most.unwrap_or(batch));
+        self.per_image.saturating_mul(at_once as u64).saturating_add(self.fixed)
     }
 }
 
@@ -91,10 +96,10 @@ impl Plan {
         let weights = self.weights.iter().fold(0, |sum: u64, weight| sum.saturating_add(weight.elements() as u64));
         let fixed = weights.saturating_mul(vectors * demand.weight as u64);
         if !demand.heap {
-            return Peak { per_image, fixed };
+            return Peak { per_image, fixed, at_most: demand.at_most };
         }
         let taken = |bytes: u64| (bytes as f64 * HEAP[usize::from(again)]) as u64;
-        Peak { per_image: taken(per_image), fixed: taken(fixed).saturating_add(KERNELS) }
+        Peak { per_image: taken(per_image), fixed: taken(fixed).saturating_add(KERNELS), at_most: demand.at_most }
     }
 
     /// Bytes per image at the peak of a backward pass in these segments: the one at hand keeps what it needs, and so do

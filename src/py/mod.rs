@@ -4,6 +4,7 @@ mod data;
 mod door;
 mod errors;
 mod graph;
+mod memory;
 mod observer;
 mod precision;
 mod search;
@@ -24,6 +25,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<data::PyArrays>()?;
     module.add_class::<supernet::PySupernet>()?;
     module.add_function(wrap_pyfunction!(search::search, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::fitting_batch, module)?)?;
     module.add_function(wrap_pyfunction!(precision::cuda_is_available, module)?)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Devices and the precision of products: what only torch's Python side can switch, or tell.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -9,7 +10,7 @@ use super::errors::from_python;
 use crate::cache::FormCache;
 use crate::config::{Precision, SearchConfig};
 use crate::error::{Error, Result};
-use crate::nn::{MatrixPrecision, SupernetOptions};
+use crate::nn::{Criterion, MatrixPrecision, SupernetOptions};
 
 /// The settings of cuBLAS and cuDNN for float32 products; put back as they were when dropped.
 struct TorchBackends {
@@ -86,6 +87,27 @@ impl Numbers {
             false => None,
         };
         Ok(Numbers { kind, compute, tf32, switch })
+    }
+
+    /// How a network of this configuration is run; no forms are measured yet.
+    pub fn options(
+        self,
+        config: &SearchConfig,
+        device: Device,
+        criterion: Option<Arc<dyn Criterion>>,
+    ) -> SupernetOptions {
+        SupernetOptions {
+            kind: self.kind,
+            compute: self.compute,
+            device,
+            criterion,
+            tf32: self.tf32,
+            switch: self.switch,
+            passes: config.passes.clone(),
+            forms: BTreeMap::new(),
+            memory: config.memory,
+            micro_batch: config.micro_batch,
+        }
     }
 }
 

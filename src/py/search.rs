@@ -20,7 +20,7 @@ use crate::config::SearchConfig;
 use crate::data::{Expected, Source};
 use crate::error::Result;
 use crate::event::StopFlag;
-use crate::nn::{Criterion, Network, Supernet, SupernetOptions};
+use crate::nn::{Criterion, Network, Supernet};
 use crate::params;
 use crate::plan::Plan;
 use crate::search::{Outcome, Recorder, Sources, State, forms, run};
@@ -74,17 +74,7 @@ pub fn search<'py>(
     let mut evaluation = source(evaluation, &config, &expected, kind, "evaluation")?;
     let mut observer = PyObserver { object: observer, kind };
     let recorder = recorder(py, &config, device, criterion.is_some())?;
-    let mut options = SupernetOptions {
-        kind,
-        compute: numbers.compute,
-        device,
-        criterion: self::criterion(criterion),
-        tf32: numbers.tf32,
-        switch: numbers.switch,
-        passes: config.passes.clone(),
-        forms: BTreeMap::new(),
-        memory: config.memory,
-    };
+    let mut options = numbers.options(&config, device, self::criterion(criterion));
     let cache = form_cache(py, &config, &options)?;
     let (outcome, state, alphas, forms) = door::engine(py, || {
         options.forms = forms(&plan, &options, &config, &cache, &mut observer)?;

@@ -1,6 +1,5 @@
 //! The inspection surface: one search network, its weights, losses, gradients and steps.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
@@ -9,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::door;
 use super::errors::to_python;
-use super::precision::form_cache;
+use super::precision::{Numbers, form_cache};
 use super::tensor::{PyTensor, device, dtypes, from_dict, to_dict};
 use crate::cache::FormCache;
 use crate::config::{Method, SearchConfig};
@@ -122,17 +121,8 @@ impl PySupernet {
     fn new(py: Python<'_>, config: &str, dtype: &str, device: &str) -> PyResult<Self> {
         let config = SearchConfig::from_json(config).map_err(to_python)?;
         let (kind, compute) = dtypes(dtype).map_err(to_python)?;
-        let options = SupernetOptions {
-            kind,
-            compute,
-            device: self::device(device).map_err(to_python)?,
-            criterion: None,
-            tf32: false,
-            switch: None,
-            passes: config.passes.clone(),
-            forms: BTreeMap::new(),
-            memory: config.memory,
-        };
+        let device = self::device(device).map_err(to_python)?;
+        let options = Numbers { kind, compute, tf32: false, switch: None }.options(&config, device, None);
         let cache = form_cache(py, &config, &options)?;
         let inner = door::engine(py, || Inner::build(config, options, &cache))?;
         Ok(PySupernet(Mutex::new(inner)))

@@ -1,5 +1,8 @@
 //! Which batch fits into memory; when memory runs out, what the plan expected and which batch to try.
 
+use std::path::Path;
+
+use crate::checkpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Peak;
 
@@ -20,6 +23,12 @@ pub fn with_estimate(error: Error, peak: Peak, batch: i64) -> Error {
         error.detail
     );
     Error { detail, ..error }
+}
+
+/// The batch size of the search whose checkpoints lie in `folder`, if there are any.
+pub fn earlier_batch(folder: &Path) -> Result<Option<usize>> {
+    let newest = checkpoint::checkpoints(folder)?.pop();
+    newest.map(|path| Ok(checkpoint::load_config(&path)?.batch_size.images())).transpose()
 }
 
 /// The largest batch tried where the search chooses it: beyond, the published learning rates no longer suit.

@@ -15,7 +15,7 @@ mod undo;
 pub use capture::{Body, Recorder, Replay};
 pub use engine::{State, StepSettings};
 pub use forms::forms;
-pub use memory::{fitting_batch, with_estimate};
+pub use memory::{earlier_batch, fitting_batch, with_estimate};
 pub use progress::Progress;
 pub use run::{Outcome, Sources, run};
 pub use stepper::{StepOutcome, step};

@@ -1,0 +1,98 @@
+//! Batches taken in parts, where a whole one does not fit into memory: the gradient of a mean over a batch is the mean
+//! of its parts' gradients. Batch norm sees a part at a time: with it, the sum is that of a network whose statistics
+//! are per part.
+
+use tch::Tensor;
+
+use super::{Gradients, Loss, Mode, Statistics};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+
+/// A batch in equal parts of at most so many examples (one fewer in some where they do not divide), each with its
+/// share of the whole.
+fn parts(batch: &Batch, most: i64) -> Result<Vec<(Batch, f64)>> {
+    let examples = batch.targets.size()[0];
+    let count = (examples + most - 1) / most.max(1);
+    let part = |index: i64| {
+        let (start, end) = (index * examples / count, (index + 1) * examples / count);
+        let of = |tensor: &Tensor| tensor.f_narrow(0, start, end - start);
+        let part = Batch { inputs: of(&batch.inputs)?, targets: of(&batch.targets)? };
+        Ok((part, (end - start) as f64 / examples as f64))
+    };
+    (0..count).map(part).collect()
+}
+
+/// Loss and gradients of a batch from those of its parts. Running statistics move once, by the mean over the parts.
+pub fn gradients(
+    batch: &Batch,
+    most: Option<usize>,
+    mode: Mode,
+    statistics: &Statistics,
+    of_part: impl Fn(&Batch) -> Result<Gradients>,
+) -> Result<Gradients> {
+    let Some(parts) = most.map(|most| parts(batch, most as i64)).transpose()?.filter(|parts| parts.len() > 1) else {
+        return of_part(batch);
+    };
+    let moves = mode == Mode::Weights;
+    let before = moves.then(|| statistics.remember()).transpose()?;
+    let mut after: [Option<Tensor>; 2] = [None, None];
+    let mut sum: Option<Gradients> = None;
+    for (part, share) in &parts {
+        let found = of_part(part)?.times(*share)?;
+        sum = Some(match sum {
+            Some(sum) => sum.plus(&found)?,
+            None => found,
+        });
+        if let Some((mean, variance)) = &before {
+            for (sum, (running, before)) in after.iter_mut().zip(statistics.vectors().into_iter().zip([mean, variance]))
+            {
+                plus(sum, running.f_mul_scalar(*share)?)?;
+                running.f_data()?.f_copy_(before)?;
+            }
+        }
+    }
+    for (running, moved) in statistics.vectors().into_iter().zip(after) {
+        if let Some(moved) = moved {
+            running.f_data()?.f_copy_(&moved)?;
+        }
+    }
+    sum.ok_or_else(|| Error::engine("a batch without parts"))
+}
+
+/// A vector that is a mean over the examples of a batch, from those of its parts.
+pub fn mean(batch: &Batch, most: Option<usize>, of_part: impl Fn(&Batch) -> Result<Tensor>) -> Result<Tensor> {
+    let Some(parts) = most.map(|most| parts(batch, most as i64)).transpose()? else { return of_part(batch) };
+    let mut sum = None;
+    for (part, share) in &parts {
+        plus(&mut sum, of_part(part)?.f_mul_scalar(*share)?)?;
+    }
+    sum.ok_or_else(|| Error::engine("a batch without parts"))
+}
+
+fn plus(sum: &mut Option<Tensor>, term: Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        Some(sum) => sum.f_add(&term)?,
+        None => term,
+    });
+    Ok(())
+}
+
+impl Gradients {
+    fn times(self, factor: f64) -> Result<Self> {
+        let by = |tensor: Tensor| Ok::<_, Error>(tensor.f_mul_scalar(factor)?);
+        let loss = Loss { value: by(self.loss.value)?, correct: self.loss.correct };
+        Ok(Gradients { loss, of_alpha: self.of_alpha.map(by).transpose()?, of_w: self.of_w.map(by).transpose()? })
+    }
+
+    fn plus(self, other: &Gradients) -> Result<Self> {
+        let sum = |one: Option<Tensor>, other: &Option<Tensor>| match (one, other) {
+            (Some(one), Some(other)) => Ok::<_, Error>(Some(one.f_add(other)?)),
+            (one, _) => Ok(one),
+        };
+        let loss = Loss {
+            value: self.loss.value.f_add(&other.loss.value)?,
+            correct: self.loss.correct.f_add(&other.loss.correct)?,
+        };
+        Ok(Gradients { loss, of_alpha: sum(self.of_alpha, &other.of_alpha)?, of_w: sum(self.of_w, &other.of_w)? })
+    }
+}
