@@ -161,7 +161,7 @@ fn each_operation_has_the_weights_statistics_and_windows_of_the_paper() {
             "skip_connect",
             2,
             "Relu; conv_1.weight [4, 8, 1, 1] s[2, 2] p[0, 0] d1 g1; Shift; \
-             conv_2.weight [4, 8, 1, 1] s[2, 2] p[0, 0] d1 g1; Concat; bn",
+             conv_2.weight [4, 8, 1, 1] s[2, 2] p[0, 0] d1 g1; Concat { blocks: 1 }; bn",
         ),
         ("max_pool_3x3", 1, "MaxPool { kernel: 3, stride: 1, padding: 1 }; bn"),
         ("max_pool_3x3", 2, "MaxPool { kernel: 3, stride: 2, padding: 1 }; bn"),
@@ -357,7 +357,7 @@ fn check_finds_what_is_broken() {
     let norm = find(&|op| matches!(op, Op::BatchNorm { scale: Scale::One, .. }));
     let affine = find(&|op| matches!(op, Op::BatchNorm { scale: Scale::Affine { .. }, .. }));
     let mix = find(&|op| matches!(op, Op::Mix { .. }));
-    let concat = find(&|op| matches!(op, Op::Concat));
+    let concat = find(&|op| matches!(op, Op::Concat { .. }));
     let linear = find(&|op| matches!(op, Op::Linear { .. }));
     let breaks: Vec<(&str, Damage)> = vec![
         ("a shape", Box::new(move |plan| plan.instructions[conv].shape = Shape(vec![1, 1, 1]))),

@@ -51,6 +51,17 @@ pub fn repeat(x: &Tensor, times: i64) -> Result<Tensor> {
     channels_second(&repeated.f_reshape([n, h, w, times * c])?)
 }
 
+/// The first of `blocks` equal blocks of channels of each image, then the second of each, and so on.
+pub fn interleave(images: &[&Tensor], blocks: i64) -> Result<Tensor> {
+    let inner = |x: &&Tensor| -> Result<Tensor> {
+        let x = x.f_permute([0, 2, 3, 1])?;
+        let size = x.size();
+        Ok(x.f_reshape([size[0], size[1], size[2], blocks, size[3] / blocks])?)
+    };
+    let together = Tensor::f_cat(&images.iter().map(inner).collect::<Result<Vec<_>>>()?, 4)?;
+    channels_second(&together.f_flatten(3, 4)?)
+}
+
 /// [N, H, W, C] seen as [N, C, H, W]; the memory stays as it is on the CPU.
 pub fn channels_second(x: &Tensor) -> Result<Tensor> {
     let image = x.f_permute([0, 3, 1, 2])?;

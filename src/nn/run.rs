@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
 use super::Mode;
-use super::layout::{batch_to_space, channels_second, repeat, shift, space_to_batch, subsampled};
+use super::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
 use super::mixed::{MixingWeights, in_kind, mixtures};
 use super::outside::Outside;
 use super::parts::Parts;
@@ -95,7 +95,8 @@ impl<'a> Run<'a> {
                 Ok(input()?.f_avg_pool2d([k, k], [s, s], [p, p], false, false, None)?)
             }
             Op::Shift => shift(input()?),
-            Op::Concat => Ok(Tensor::f_cat(inputs, 1)?),
+            Op::Concat { blocks: 1 } => Ok(Tensor::f_cat(inputs, 1)?),
+            Op::Concat { blocks } => interleave(inputs, *blocks as i64),
             Op::Mix { alpha, terms } => {
                 self.mixing[alpha.0].mix(inputs, terms)?.ok_or_else(|| broken_plan(instruction))
             }

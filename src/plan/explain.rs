@@ -273,7 +273,8 @@ impl Plan {
             Op::MaxPool { kernel, stride, padding } => pool("max", *kernel, *stride, *padding),
             Op::AvgPool { kernel, stride, padding } => pool("mean", *kernel, *stride, *padding),
             Op::Shift => "shift by one row and column".to_string(),
-            Op::Concat => "concat".to_string(),
+            Op::Concat { blocks: 1 } => "concat".to_string(),
+            Op::Concat { blocks } => format!("concat in turn {blocks} blocks of each"),
             Op::Mix { alpha, terms } => format!("mix by {}", self.mixing(*alpha, terms)),
             Op::Stack => "stack".to_string(),
             Op::Mixtures { alpha, rows, columns } => {

@@ -155,8 +155,11 @@ pub enum Op {
     },
     /// x[:, :, 1:, 1:], then one row (column) of zeros at the bottom (right) if x has an odd number of them.
     Shift,
-    /// The inputs one after the other along the channels.
-    Concat,
+    /// The inputs one after the other along the channels: the first of equal blocks of all of them, then the second.
+    Concat {
+        /// Into how many blocks each input parts; 1 leaves it whole.
+        blocks: usize,
+    },
     /// Σ_t softmax(α)[row_t, column_t] · input_t. As lowered: all operations but `none` on all edges into a node.
     Mix {
         /// The table.

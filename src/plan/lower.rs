@@ -167,7 +167,7 @@ impl<'a> Lowering<'a> {
             states.push(self.push(&format!("{name}.nodes.{node}"), Op::Mix { alpha, terms }, inputs)?);
         }
         let concat = self.space.concat.iter().map(|node| states[*node]).collect();
-        self.push(&name, Op::Concat, concat)
+        self.push(&name, Op::Concat { blocks: 1 }, concat)
     }
 
     fn classifier(&mut self, last: ValueId) -> Result<()> {
@@ -219,7 +219,7 @@ impl<'a> Lowering<'a> {
         let even = self.conv(scope, "conv_1", rectified, half, window)?;
         let shifted = self.push(scope, Op::Shift, vec![rectified])?;
         let odd = self.conv(scope, "conv_2", shifted, cell.channels - half, window)?;
-        let value = self.push(scope, Op::Concat, vec![even, odd])?;
+        let value = self.push(scope, Op::Concat { blocks: 1 }, vec![even, odd])?;
         self.norm(scope, "bn", value)
     }
 

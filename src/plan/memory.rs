@@ -152,7 +152,9 @@ impl Plan {
             for input in &instruction.inputs {
                 // The gradient of a sum is that of its terms, that of a concatenation holds those of its parts.
                 match instruction.op {
-                    Op::Add | Op::Accumulate | Op::Concat | Op::Stack => gradients.share(*input, instruction.output),
+                    Op::Add | Op::Accumulate | Op::Concat { .. } | Op::Stack => {
+                        gradients.share(*input, instruction.output)
+                    }
                     _ => gradients.make(*input, size(input)),
                 }
             }
@@ -205,7 +207,7 @@ impl Plan {
                 Op::Mix { .. }
                 | Op::Mixtures { .. }
                 | Op::Stack
-                | Op::Concat
+                | Op::Concat { .. }
                 | Op::GlobalAvgPool
                 | Op::Subsample { .. }
                 | Op::SpaceToBatch { .. }

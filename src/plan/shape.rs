@@ -6,7 +6,7 @@ impl Op {
     /// The shape of the output, or why there is none.
     pub(super) fn output_shape(&self, inputs: &[&Shape], weights: &[WeightSpec]) -> Result<Shape, String> {
         match self {
-            Op::Concat => concat(inputs),
+            Op::Concat { blocks } => concat(inputs, *blocks),
             Op::Mix { terms, .. } => mix(inputs, terms.len()),
             Op::Stack => stack(inputs),
             Op::Add | Op::Accumulate => sum(inputs),
@@ -112,9 +112,13 @@ impl Op {
                     _ => Err(format!("{:?} does not fit `{}` of shape {:?}", input.0, weight.name, weight.shape)),
                 }
             }
-            Op::BatchNorm { .. } | Op::Relu | Op::Concat | Op::Stack | Op::Mix { .. } | Op::Add | Op::Accumulate => {
-                Ok(input.clone())
-            }
+            Op::BatchNorm { .. }
+            | Op::Relu
+            | Op::Concat { .. }
+            | Op::Stack
+            | Op::Mix { .. }
+            | Op::Add
+            | Op::Accumulate => Ok(input.clone()),
         }
     }
 }
@@ -153,13 +157,16 @@ fn slid(extent: usize, kernel: usize, stride: usize, padding: usize, dilation: u
     Ok((padded - reach) / stride + 1)
 }
 
-fn concat(inputs: &[&Shape]) -> Result<Shape, String> {
+fn concat(inputs: &[&Shape], blocks: usize) -> Result<Shape, String> {
     let images = inputs.iter().map(|shape| Image::of(shape)).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = images.first().copied() else {
         return Err("nothing to concatenate".to_string());
     };
     if images.iter().any(|other| Image { channels: first.channels, ..*other } != first) {
         return Err("images of different sizes cannot be concatenated".to_string());
+    }
+    if images.iter().any(|image| blocks == 0 || image.channels % blocks != 0) {
+        return Err(format!("channels that do not part into {blocks} blocks"));
     }
     Ok(Image { channels: images.iter().map(|image| image.channels).sum(), ..first }.shape())
 }

@@ -32,7 +32,7 @@ fn excerpt(plan: &Plan, mut members: Vec<usize>) -> Result<Plan> {
     shape.0[channels] = ends.iter().map(|end| end.shape.channels()).sum();
     let inputs: Vec<ValueId> = ends.iter().map(|end| end.output).collect();
     let (output, scope) = (ValueId(plan.values()), first.scope.clone());
-    instructions.push(Instruction { op: Op::Concat, inputs, output, shape, scope });
+    instructions.push(Instruction { op: Op::Concat { blocks: 1 }, inputs, output, shape, scope });
 
     let (mut weights, mut statistics) = (Vec::new(), Vec::new());
     let place = |kept: &mut Vec<usize>, id: usize| {

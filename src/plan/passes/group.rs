@@ -1,9 +1,10 @@
 //! Runs the edges that leave one node side by side: what E edges do alike becomes one instruction on E times as many
 //! channels.
 //!
-//! A group begins with the depthwise convolutions of one kernel that read one value; it goes on through ReLUs,
-//! convolutions and batch norms for as long as all its members do the same, and ends where they part ways to their
-//! nodes. Weights and running statistics of a group lie one after the other, so that the group's kernel is one view
+//! A group begins with convolutions of one kernel that read one value: depthwise ones on as many copies of it, where the
+//! site's form says so; ordinary ones, as those of the factorized reductions, as one with all their kernels. It goes on
+//! through ReLUs, convolutions, batch norms and concatenations with other groups of the same edges for as long as all
+//! its members do the same, and ends where they part ways to their nodes. Weights and running statistics of a group lie one after the other, so that the group's kernel is one view
 //! of the weight vector.
 
 use std::collections::{HashMap, HashSet};
@@ -59,8 +60,8 @@ fn joined<'a>(mut scopes: impl Iterator<Item = &'a str>) -> String {
 
 /// Values that lie side by side in one.
 struct Members {
-    /// The place of its site among all.
-    site: usize,
+    /// The place of its site among all, where it had a choice.
+    site: Option<usize>,
     together: ValueId,
     members: Vec<ValueId>,
     /// Those that somebody needed alone.
@@ -126,18 +127,25 @@ impl<'a> Grouping<'a> {
     /// The instructions that can be written with this one, itself among them: at least two.
     fn team(&mut self, all: &[Instruction], index: usize) -> Result<Option<Vec<usize>>> {
         let instruction = &all[index];
+        if let Op::Concat { blocks: 1 } = instruction.op {
+            return Ok(self.joint(all, instruction));
+        }
         let [input] = instruction.inputs[..] else { return Ok(None) };
         let free = |other: &usize| !self.done.contains(other) && !self.apart.contains(other);
         let alike = |other: &&usize| free(other) && self.like(&all[**other]) == self.like(instruction);
         let Some(like) = self.like(instruction) else { return Ok(None) };
         let Some(group) = self.place.get(&input) else {
-            let Like::Conv { depthwise: true, stride, .. } = like else { return Ok(None) };
+            let Like::Conv { depthwise, stride, .. } = like else { return Ok(None) };
             let here = cell_of_edge(&instruction.scope);
             // A cell of one channel has preprocessings that look like depthwise convolutions.
             let neighbour = |other: &&usize| here.is_some() && cell_of_edge(&all[**other].scope) == here;
             let team: Vec<usize> = self.readers[&input].iter().filter(alike).filter(neighbour).copied().collect();
             if team.len() < 2 || self.apart.contains(&index) {
                 return Ok(None);
+            }
+            if !depthwise {
+                // One convolution with more kernels is better everywhere.
+                return Ok(self.ordinary(instruction).then_some(team));
             }
             let operation = instruction.scope.rsplit('.').next().unwrap_or_default();
             let shape = self.editor.shape(input)?.clone();
@@ -163,17 +171,50 @@ impl<'a> Grouping<'a> {
         Ok(self.groups[*group].members.iter().map(follower).collect())
     }
 
+    /// Whether an instruction is a convolution of all channels at once.
+    fn ordinary(&self, instruction: &Instruction) -> bool {
+        matches!(instruction.op, Op::Conv { groups: 1, .. })
+            && matches!(self.like(instruction), Some(Like::Conv { depthwise: false, .. }))
+    }
+
+    /// The concatenations of what several groups of the same edges hold, edge by edge.
+    fn joint(&self, all: &[Instruction], instruction: &Instruction) -> Option<Vec<usize>> {
+        let groups = instruction.inputs.iter().map(|input| self.place.get(input).map(|group| &self.groups[*group]));
+        let groups = groups.collect::<Option<Vec<_>>>()?;
+        let edges = groups.first()?.members.len();
+        let of_edge = |edge: usize| -> Option<usize> {
+            let inputs: Vec<ValueId> = groups.iter().filter_map(|group| group.members.get(edge).copied()).collect();
+            let mut joins = self.readers.get(inputs.first()?)?.iter().filter(|reader| all[**reader].inputs == inputs);
+            let same = |reader: &&usize| all[**reader].op == instruction.op && !self.done.contains(reader);
+            joins.find(same).copied()
+        };
+        groups.iter().all(|group| group.members.len() == edges).then_some(())?;
+        (0..edges).map(of_edge).collect()
+    }
+
     /// Writes the members of a team as one.
     fn together(&mut self, all: &[Instruction], team: &[usize]) -> Result<()> {
         let first = &all[team[0]];
-        let input = first.inputs[0];
         let scope = joined(team.iter().map(|index| all[*index].scope.as_str()));
         let edges = team.len();
-        let (value, site) = match self.place.get(&input) {
-            Some(group) => (self.groups[*group].together, self.groups[*group].site),
-            None => (self.repeat(input, edges, &scope)?, self.sites.len() - 1),
+        let input = first.inputs[0];
+        let begins = !self.place.contains_key(&input);
+        let stacked = begins && self.ordinary(first);
+        let site = match self.place.get(&input) {
+            Some(group) => self.groups[*group].site,
+            None => (!stacked).then(|| self.sites.len() - 1),
         };
-        self.sites[site].1.extend(team);
+        if let Some(site) = site {
+            self.sites[site].1.extend(team);
+        }
+        let mut values = Vec::with_capacity(first.inputs.len());
+        for input in &first.inputs {
+            values.push(match self.place.get(input) {
+                Some(group) => self.groups[*group].together,
+                None if stacked => *input,
+                None => self.repeat(*input, edges, &scope)?,
+            });
+        }
         let op = match &first.op {
             Op::Conv { stride, padding, dilation, groups, .. } => {
                 let kernel = |index: &usize| match all[*index].op {
@@ -181,7 +222,7 @@ impl<'a> Grouping<'a> {
                     _ => None,
                 };
                 let weights: Vec<WeightId> = team.iter().filter_map(kernel).collect();
-                let (weight, groups) = (weights[0], groups * edges);
+                let (weight, groups) = (weights[0], if stacked { 1 } else { groups * edges });
                 self.weights.push(weights);
                 Op::Conv { weight, members: edges, stride: *stride, padding: *padding, dilation: *dilation, groups }
             }
@@ -194,9 +235,10 @@ impl<'a> Grouping<'a> {
                 };
                 Op::BatchNorm { statistic: *statistic, members: edges, aliases: Vec::new(), scale }
             }
+            Op::Concat { .. } => Op::Concat { blocks: edges },
             op => op.clone(),
         };
-        let together = self.editor.push(op, vec![value], &scope)?;
+        let together = self.editor.push(op, values, &scope)?;
         let members: Vec<ValueId> = team.iter().map(|index| all[*index].output).collect();
         self.place.extend(members.iter().map(|member| (*member, self.groups.len())));
         self.groups.push(Members { site, together, members, alone: HashMap::new() });
