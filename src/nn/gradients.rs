@@ -79,6 +79,16 @@ pub(super) fn leaf(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.f_detach()?.f_set_requires_grad(true)?)
 }
 
+/// Adds a term, if there is one, to a sum that begins with its first.
+pub(super) fn add(sum: &mut Option<Tensor>, term: Option<Tensor>) -> Result<()> {
+    let Some(term) = term else { return Ok(()) };
+    *sum = Some(match sum.take() {
+        Some(sum) => sum.f_add(&term)?,
+        None => term,
+    });
+    Ok(())
+}
+
 /// Gradients of a scalar; zero where it does not depend on an input.
 pub(super) fn gradients(value: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     if !value.requires_grad() {

@@ -4,6 +4,7 @@
 
 use tch::Tensor;
 
+use super::gradients::add;
 use super::{Gradients, Loss, Mode, Statistics};
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -40,13 +41,13 @@ pub fn gradients(
     for (part, share) in &parts {
         let found = of_part(part)?.times(*share)?;
         sum = Some(match sum {
-            Some(sum) => sum.plus(&found)?,
+            Some(sum) => sum.plus(found)?,
             None => found,
         });
         if let Some((mean, variance)) = &before {
             for (sum, (running, before)) in after.iter_mut().zip(statistics.vectors().into_iter().zip([mean, variance]))
             {
-                plus(sum, running.f_mul_scalar(*share)?)?;
+                add(sum, Some(running.f_mul_scalar(*share)?))?;
                 running.f_data()?.f_copy_(before)?;
             }
         }
@@ -64,17 +65,9 @@ pub fn mean(batch: &Batch, most: Option<usize>, of_part: impl Fn(&Batch) -> Resu
     let Some(parts) = most.map(|most| parts(batch, most as i64)).transpose()? else { return of_part(batch) };
     let mut sum = None;
     for (part, share) in &parts {
-        plus(&mut sum, of_part(part)?.f_mul_scalar(*share)?)?;
+        add(&mut sum, Some(of_part(part)?.f_mul_scalar(*share)?))?;
     }
     sum.ok_or_else(|| Error::engine("a batch without parts"))
-}
-
-fn plus(sum: &mut Option<Tensor>, term: Tensor) -> Result<()> {
-    *sum = Some(match sum.take() {
-        Some(sum) => sum.f_add(&term)?,
-        None => term,
-    });
-    Ok(())
 }
 
 impl Gradients {
@@ -84,15 +77,15 @@ impl Gradients {
         Ok(Gradients { loss, of_alpha: self.of_alpha.map(by).transpose()?, of_w: self.of_w.map(by).transpose()? })
     }
 
-    fn plus(self, other: &Gradients) -> Result<Self> {
-        let sum = |one: Option<Tensor>, other: &Option<Tensor>| match (one, other) {
-            (Some(one), Some(other)) => Ok::<_, Error>(Some(one.f_add(other)?)),
-            (one, _) => Ok(one),
+    fn plus(self, other: Gradients) -> Result<Self> {
+        let sum = |mut one: Option<Tensor>, other: Option<Tensor>| -> Result<_> {
+            add(&mut one, other)?;
+            Ok(one)
         };
         let loss = Loss {
             value: self.loss.value.f_add(&other.loss.value)?,
             correct: self.loss.correct.f_add(&other.loss.correct)?,
         };
-        Ok(Gradients { loss, of_alpha: sum(self.of_alpha, &other.of_alpha)?, of_w: sum(self.of_w, &other.of_w)? })
+        Ok(Gradients { loss, of_alpha: sum(self.of_alpha, other.of_alpha)?, of_w: sum(self.of_w, other.of_w)? })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use tch::Tensor;
 
-use super::gradients::leaf;
+use super::gradients::{add, leaf};
 use super::outside::{Outside, kernel_gradients};
 use super::schedule::{Rule, Schedule, Value};
 use crate::error::{Error, Result};
@@ -68,15 +68,6 @@ impl Found {
         }
         Ok(())
     }
-}
-
-fn add(sum: &mut Option<Tensor>, term: Option<Tensor>) -> Result<()> {
-    let Some(term) = term else { return Ok(()) };
-    *sum = Some(match sum.take() {
-        Some(sum) => sum.f_add(&term)?,
-        None => term,
-    });
-    Ok(())
 }
 
 /// A segment that was run with a graph of its own.
