@@ -10,17 +10,21 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 
 /// A batch in equal parts of at most so many examples (one fewer in some where they do not divide), each with its
-/// share of the whole.
-fn parts(batch: &Batch, most: i64) -> Result<Vec<(Batch, f64)>> {
+/// share of the whole; none where one part is enough.
+fn parts(batch: &Batch, most: Option<usize>) -> Result<Option<Vec<(Batch, f64)>>> {
     let examples = batch.targets.size()[0];
-    let count = (examples + most - 1) / most.max(1);
+    let most = most.map_or(examples, |most| most as i64).max(1);
+    let count = (examples + most - 1) / most;
+    if count < 2 {
+        return Ok(None);
+    }
     let part = |index: i64| {
         let (start, end) = (index * examples / count, (index + 1) * examples / count);
         let of = |tensor: &Tensor| tensor.f_narrow(0, start, end - start);
         let part = Batch { inputs: of(&batch.inputs)?, targets: of(&batch.targets)? };
         Ok((part, (end - start) as f64 / examples as f64))
     };
-    (0..count).map(part).collect()
+    (0..count).map(part).collect::<Result<_>>().map(Some)
 }
 
 /// Loss and gradients of a batch from those of its parts. Running statistics move once, by the mean over the parts.
@@ -31,9 +35,7 @@ pub fn gradients(
     statistics: &Statistics,
     of_part: impl Fn(&Batch) -> Result<Gradients>,
 ) -> Result<Gradients> {
-    let Some(parts) = most.map(|most| parts(batch, most as i64)).transpose()?.filter(|parts| parts.len() > 1) else {
-        return of_part(batch);
-    };
+    let Some(parts) = parts(batch, most)? else { return of_part(batch) };
     let moves = mode == Mode::Weights;
     let before = moves.then(|| statistics.remember()).transpose()?;
     let mut after: [Option<Tensor>; 2] = [None, None];
@@ -62,7 +64,7 @@ pub fn gradients(
 
 /// A vector that is a mean over the examples of a batch, from those of its parts.
 pub fn mean(batch: &Batch, most: Option<usize>, of_part: impl Fn(&Batch) -> Result<Tensor>) -> Result<Tensor> {
-    let Some(parts) = most.map(|most| parts(batch, most as i64)).transpose()? else { return of_part(batch) };
+    let Some(parts) = parts(batch, most)? else { return of_part(batch) };
     let mut sum = None;
     for (part, share) in &parts {
         add(&mut sum, Some(of_part(part)?.f_mul_scalar(*share)?))?;

@@ -60,17 +60,13 @@ fn extents(tensor: &Tensor) -> Result<[usize; 4]> {
 /// The gradients by the kernels, given those by the results, in the order of `all`. Each is one thread's work from
 /// beginning to end, so that its bits do not depend on how many there are.
 pub fn kernel_gradients(all: &[Outside], of_results: &[Tensor]) -> Result<Vec<Tensor>> {
-    let (mut single, mut double) = (Vec::new(), Vec::new());
-    for (index, (one, of_result)) in all.iter().zip(of_results).enumerate() {
-        match one.x.kind() {
-            Kind::Double => double.push((index, Work::new(one, of_result)?)),
-            _ => single.push((index, Work::new(one, of_result)?)),
-        }
+    let work = all.iter().zip(of_results).map(|(one, of_result)| Work::new(one, of_result));
+    let work = work.collect::<Result<Vec<_>>>()?;
+    match all.first().map(|one| one.x.kind()) {
+        None => Ok(Vec::new()),
+        Some(Kind::Double) => together::<f64>(&work),
+        Some(_) => together::<f32>(&work),
     }
-    let mut found = together::<f32>(single)?;
-    found.extend(together::<f64>(double)?);
-    found.sort_by_key(|(index, _)| *index);
-    Ok(found.into_iter().map(|(_, gradient)| gradient).collect())
 }
 
 /// Images and gradients with channels innermost.
@@ -87,22 +83,23 @@ impl Work {
     }
 }
 
-fn together<T: Number>(mut work: Vec<(usize, Work)>) -> Result<Vec<(usize, Tensor)>> {
-    // The longest first, or the last one keeps all others waiting.
-    work.sort_by_key(|(_, one)| std::cmp::Reverse(one.window.work()));
-    let views = work.iter().map(|(_, one)| Ok((one.window, numbers::<T>(&one.x)?, numbers::<T>(&one.g)?)));
+fn together<T: Number>(work: &[Work]) -> Result<Vec<Tensor>> {
+    let views = work.iter().map(|one| Ok((one.window, numbers::<T>(&one.x)?, numbers::<T>(&one.g)?)));
     let views = views.collect::<Result<Vec<_>>>()?;
+    // The longest first, or the last one keeps all others waiting.
+    let mut order: Vec<usize> = (0..work.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(work[*index].window.work()));
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut done = Vec::new();
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some((window, x, g)) = views.get(index) else { return done };
-            done.push((index, window.kernel_gradient(x, g)));
+            let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) else { return done };
+            let (window, x, g) = views[*index];
+            done.push((*index, window.kernel_gradient(x, g)));
         }
     };
     let helpers = (tch::get_num_threads().max(1) as usize).min(work.len()).saturating_sub(1);
-    let done = std::thread::scope(|scope| {
+    let mut done = std::thread::scope(|scope| {
         let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(worker)).collect();
         let mut done = worker();
         for helper in helpers {
@@ -110,10 +107,10 @@ fn together<T: Number>(mut work: Vec<(usize, Work)>) -> Result<Vec<(usize, Tenso
         }
         Ok::<_, Error>(done)
     })?;
+    done.sort_by_key(|(index, _)| *index);
     let shaped = |(index, sums): (usize, Vec<T>)| {
-        let (place, one) = &work[index];
-        let [rows, columns] = one.window.kernel.map(|extent| extent as i64);
-        Ok((*place, Tensor::f_from_slice(&sums)?.f_view([one.window.channels as i64, 1, rows, columns])?))
+        let Depthwise { channels, kernel: [rows, columns], .. } = work[index].window;
+        Ok(Tensor::f_from_slice(&sums)?.f_view([channels as i64, 1, rows as i64, columns as i64])?)
     };
     done.into_iter().map(shaped).collect()
 }
