@@ -47,6 +47,11 @@ impl Kernels {
         Ok(Kernels { place, views, lengths })
     }
 
+    /// How many views there are.
+    pub fn count(&self) -> usize {
+        self.views.len()
+    }
+
     /// Every view. In order, they are one node of the autograd graph, whose backward is a single concatenation.
     pub fn views(&self, flat: &Tensor) -> Result<Vec<Tensor>> {
         let shaped = |(part, view): (Tensor, &View)| Ok(part.f_view(view.shape.as_slice())?);

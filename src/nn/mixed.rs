@@ -3,18 +3,19 @@
 
 use tch::{Kind, Tensor};
 
+use super::gradients::add;
 use super::layout::{rows, unrows};
-use super::scales::ScaleLayout;
+use super::scales::{Parted, ScaleLayout};
 use crate::error::Result;
 
 /// Mixing weights of one α table. One softmax and one `unbind` for the whole table, so that their backward is one
 /// kernel each.
 pub struct MixingWeights {
     columns: usize,
-    /// `weights[edge · columns + operation]`, scalars.
-    weights: Vec<Tensor>,
+    /// `[edge · columns + operation]`, scalars.
+    weights: Parted,
     /// The scales of batch norms, [channels] each.
-    scales: Vec<Tensor>,
+    scales: Parted,
 }
 
 impl MixingWeights {
@@ -23,16 +24,45 @@ impl MixingWeights {
         let columns = alpha.size()[1] as usize;
         let table = alpha.f_softmax(-1, None)?.f_flatten(0, -1)?;
         let scales = layout.scales(&table)?;
-        Ok(MixingWeights { columns, weights: table.f_unbind(0)?, scales })
+        let weights = Parted { parts: table.f_unbind(0)?, whole: table };
+        Ok(MixingWeights { columns, weights, scales })
     }
 
-    fn get(&self, (row, column): (usize, usize)) -> &Tensor {
-        &self.weights[row * self.columns + column]
+    /// The same outside their graph, each a leaf of others if they are in one.
+    pub fn leaves(&self) -> Result<Self> {
+        Ok(MixingWeights { columns: self.columns, weights: self.weights.leaves()?, scales: self.scales.leaves()? })
+    }
+
+    /// The weights, then the scales.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.weights.parts.iter().chain(&self.scales.parts)
+    }
+
+    /// A scalar whose gradients by the weights and by the scales are these, where both are functions of α.
+    pub fn along(&self, found: &[Option<Tensor>]) -> Result<Option<Tensor>> {
+        let (of_weights, of_scales) = found.split_at(self.weights.parts.len());
+        let mut sum = self.weights.along(of_weights)?;
+        add(&mut sum, self.scales.along(of_scales)?)?;
+        Ok(sum)
+    }
+
+    /// The place among all of them of the weight of a row and a column.
+    pub fn place(&self, (row, column): (usize, usize)) -> usize {
+        row * self.columns + column
+    }
+
+    /// The place among all of them of the `index`th scale.
+    pub fn place_of_scale(&self, index: usize) -> usize {
+        self.weights.parts.len() + index
+    }
+
+    fn get(&self, term: (usize, usize)) -> &Tensor {
+        &self.weights.parts[self.place(term)]
     }
 
     /// The scale of the `index`th batch norm of the layout.
     pub fn scale(&self, index: usize) -> &Tensor {
-        &self.scales[index]
+        &self.scales.parts[index]
     }
 
     /// Σ_t weight(term_t) · input_t. The sum grows in place: one pass over memory a term, where a product and

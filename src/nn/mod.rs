@@ -7,6 +7,7 @@ mod layout;
 mod micro;
 mod mixed;
 mod outside;
+mod parameters;
 mod parts;
 mod run;
 mod scales;

@@ -18,7 +18,7 @@ use crate::plan::{Instruction, Op, Scale, WeightId};
 pub struct Run<'a> {
     pub schedule: &'a Schedule,
     kernels: &'a [Tensor],
-    pub mixing: Vec<MixingWeights>,
+    pub mixing: &'a [MixingWeights],
     mode: Mode,
     parts: Parts,
     /// Element type of the activations.
@@ -30,18 +30,16 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// With the kernels of the schedule and the α tables.
+    /// With the kernels of the schedule and the mixing weights.
     pub fn new(
         schedule: &'a Schedule,
-        tables: Vec<Tensor>,
         kernels: &'a [Tensor],
+        mixing: &'a [MixingWeights],
         mode: Mode,
         compute: Kind,
         kind: Kind,
-    ) -> Result<Self> {
-        let mixing = tables.iter().zip(&schedule.layouts).map(|(table, layout)| MixingWeights::new(table, layout));
-        let mixing = mixing.collect::<Result<Vec<_>>>()?;
-        Ok(Run { schedule, kernels, mixing, mode, parts: Parts::default(), compute, kind, outside: None })
+    ) -> Self {
+        Run { schedule, kernels, mixing, mode, parts: Parts::default(), compute, kind, outside: None }
     }
 
     /// The same, with gradients by kernels taken outside autograd where that is faster.

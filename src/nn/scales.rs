@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::gradients::leaf;
 use crate::error::Result;
 use crate::plan::{AlphaId, Op, Plan, Scale, pairs};
 
@@ -48,18 +49,51 @@ impl ScaleLayout {
     }
 
     /// Every scale, repeated over its channels: softmax(α), flat, as one vector a batch norm.
-    pub fn scales(&self, table: &Tensor) -> Result<Vec<Tensor>> {
+    pub fn scales(&self, table: &Tensor) -> Result<Parted> {
         if self.lengths.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Parted { whole: table.f_narrow(0, 0, 0)?, parts: Vec::new() });
         }
         // Not a matrix product, which a GPU might round.
         let selected = self.selection.f_mul(table)?.f_sum_dim_intlist([1i64].as_slice(), false, None)?;
-        let (mut parts, mut start) = (Vec::with_capacity(self.runs.len()), 0);
+        let (mut runs, mut start) = (Vec::with_capacity(self.runs.len()), 0);
         for &(count, channels) in &self.runs {
             let run = selected.f_narrow(0, start, count)?.f_unsqueeze(1)?;
-            parts.push(run.f_expand([count, channels], false)?.f_reshape([-1])?);
+            runs.push(run.f_expand([count, channels], false)?.f_reshape([-1])?);
             start += count;
         }
-        Ok(Tensor::f_cat(&parts, 0)?.f_split_with_sizes(self.lengths.as_slice(), 0)?)
+        let whole = Tensor::f_cat(&runs, 0)?;
+        Ok(Parted { parts: whole.f_split_with_sizes(self.lengths.as_slice(), 0)?, whole })
+    }
+}
+
+/// A vector and the parts that make it up.
+pub struct Parted {
+    pub whole: Tensor,
+    pub parts: Vec<Tensor>,
+}
+
+impl Parted {
+    /// The same outside their graph, each part a leaf of others if it is in one.
+    pub fn leaves(&self) -> Result<Self> {
+        let apart = |part: &Tensor| if part.requires_grad() { leaf(part) } else { Ok(part.shallow_clone()) };
+        Ok(Parted { whole: self.whole.f_detach()?, parts: self.parts.iter().map(apart).collect::<Result<_>>()? })
+    }
+
+    /// A scalar whose gradients by the parts are these; none of them, no scalar.
+    pub fn along(&self, found: &[Option<Tensor>]) -> Result<Option<Tensor>> {
+        if found.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let zero = self.whole.f_detach()?.f_zeros_like()?;
+        let (mut gradients, mut start) = (Vec::with_capacity(found.len()), 0);
+        for (part, found) in self.parts.iter().zip(found) {
+            let length = part.numel() as i64;
+            gradients.push(match found {
+                Some(found) => found.f_reshape([-1])?,
+                None => zero.f_narrow(0, start, length)?,
+            });
+            start += length;
+        }
+        Ok(Some(self.whole.f_mul(&Tensor::f_cat(&gradients, 0)?)?.f_sum(None)?))
     }
 }

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::Statistics;
 use super::kernels::Kernels;
+use super::mixed::MixingWeights;
 use super::outside::Outside;
 use super::scales::ScaleLayout;
 use super::statistics::Followers;
@@ -62,6 +63,39 @@ impl Schedule {
         }
         let followers = statistics.followers(&plan)?;
         Ok(Schedule { plan, steps, kernels, layouts, followers })
+    }
+
+    /// The mixing weights of α tables.
+    pub fn mixing(&self, tables: Vec<Tensor>) -> Result<Vec<MixingWeights>> {
+        tables.iter().zip(&self.layouts).map(|(table, layout)| MixingWeights::new(table, layout)).collect()
+    }
+
+    /// The places of what some instructions use: among the kernels, and after these among the mixing weights, table
+    /// by table.
+    pub fn parameters(&self, range: Range<usize>, mixing: &[MixingWeights]) -> Vec<usize> {
+        let mut starts = vec![self.kernels.count()];
+        for table in mixing {
+            starts.push(starts[starts.len() - 1] + table.tensors().count());
+        }
+        let mut places = Vec::new();
+        for (instruction, step) in self.plan.instructions[range.clone()].iter().zip(&self.steps[range]) {
+            match &instruction.op {
+                Op::Conv { weight, .. } => places.push(self.kernels.place[weight.0]),
+                Op::Linear { weight, bias } | Op::BatchNorm { scale: Scale::Affine { weight, bias }, .. } => {
+                    places.extend([self.kernels.place[weight.0], self.kernels.place[bias.0]]);
+                }
+                Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. } | Op::Mixtures { alpha, .. } => {
+                    places.push(starts[alpha.0] + mixing[alpha.0].place_of_scale(step.scale));
+                }
+                Op::Mix { alpha, terms } => {
+                    places.extend(terms.iter().map(|term| starts[alpha.0] + mixing[alpha.0].place(*term)));
+                }
+                _ => {}
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 
     /// Places for all values, none of them known.

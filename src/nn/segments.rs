@@ -7,41 +7,31 @@ use tch::Tensor;
 
 use super::gradients::{add, leaf};
 use super::outside::{Outside, kernel_gradients};
+use super::parameters::Parameters;
 use super::schedule::{Rule, Schedule, Value};
 use crate::error::{Error, Result};
 use crate::plan::{Segment, ValueId};
 
-/// What a backward pass is over: leaves, where a gradient is asked for.
-pub struct Parameters<'a> {
-    /// The kernels of the schedule.
-    pub kernels: &'a [Tensor],
-    /// The logits.
-    pub alpha: &'a Tensor,
-}
-
 /// Gradients as they add up; none where there is none yet.
-pub struct Found {
-    /// One a kernel.
-    pub kernels: Vec<Option<Tensor>>,
-    /// Of the logits.
-    pub alpha: Option<Tensor>,
+struct Found<'a> {
+    parameters: Vec<&'a Tensor>,
+    /// One a parameter.
+    gradients: Vec<Option<Tensor>>,
     values: HashMap<ValueId, Vec<Option<Tensor>>>,
 }
 
-impl Found {
-    /// Gradients of a scalar by the parameters and inputs of a segment.
+impl Found<'_> {
+    /// Gradients of a scalar by the parameters at `places` and by the inputs of a segment.
     fn take(
         &mut self,
         scalar: &Tensor,
-        of: &Parameters,
-        places: &[usize],
+        mut places: Vec<usize>,
         inputs: &[(ValueId, Vec<Tensor>)],
         outside: Vec<Outside>,
     ) -> Result<()> {
         let asks = |tensor: &Tensor| tensor.requires_grad();
-        let kernels: Vec<usize> = places.iter().copied().filter(|place| asks(&of.kernels[*place])).collect();
-        let mut asked: Vec<&Tensor> = kernels.iter().map(|place| &of.kernels[*place]).collect();
-        asked.extend(Some(of.alpha).filter(|alpha| asks(alpha)));
+        places.retain(|place| asks(self.parameters[*place]));
+        let mut asked: Vec<&Tensor> = places.iter().map(|place| self.parameters[*place]).collect();
         asked.extend(inputs.iter().flat_map(|(_, tensors)| tensors.iter().filter(|tensor| asks(tensor))));
         asked.extend(outside.iter().map(|one| &one.y));
         if !asks(scalar) || asked.is_empty() {
@@ -49,11 +39,8 @@ impl Found {
         }
         let mut found = Tensor::f_run_backward(&[scalar], &asked, false, false)?.into_iter();
         let mut next = || found.next().filter(Tensor::defined);
-        for place in kernels {
-            add(&mut self.kernels[place], next())?;
-        }
-        if asks(of.alpha) {
-            add(&mut self.alpha, next())?;
+        for place in places {
+            add(&mut self.gradients[place], next())?;
         }
         for (id, tensors) in inputs {
             let sums = self.values.entry(*id).or_insert_with(|| tensors.iter().map(|_| None).collect());
@@ -64,7 +51,7 @@ impl Found {
         let (reached, of_results): (Vec<Outside>, Vec<Tensor>) =
             outside.into_iter().filter_map(|one| next().map(|of_result| (one, of_result))).unzip();
         for (one, gradient) in reached.iter().zip(kernel_gradients(&reached, &of_results)?) {
-            add(&mut self.kernels[one.place], Some(gradient))?;
+            add(&mut self.gradients[one.place], Some(gradient))?;
         }
         Ok(())
     }
@@ -97,7 +84,8 @@ pub struct Cut<'a> {
     pub again: bool,
 }
 
-/// Runs a schedule from `start` in segments, and differentiates the scalar that `finish` makes of its output.
+/// Runs a schedule from `start` in segments, and differentiates the scalar that `finish` makes of its output: what
+/// `finish` gives besides, and the gradients by the parameters where there are any, in the order of their list.
 /// `rule(true)` is the rule of the first run of a segment, `rule(false)` that of its second.
 pub fn backward<R: Rule, T>(
     schedule: &Schedule,
@@ -106,12 +94,11 @@ pub fn backward<R: Rule, T>(
     rule: impl Fn(bool) -> Result<R>,
     of: &Parameters,
     finish: impl FnOnce(R::Value) -> Result<(Tensor, T)>,
-) -> Result<(T, Found)> {
+) -> Result<(T, Vec<Option<Tensor>>)> {
     let (last, earlier) = cut.segments.split_last().ok_or_else(|| Error::engine("a plan without instructions"))?;
     let mut values = schedule.values(start);
     let mut left = Vec::with_capacity(earlier.len());
     for segment in earlier {
-        // Its graph is its own down to the softmax of the logits.
         let first = rule(true)?;
         let inputs = read(&segment.inputs, &values)?;
         if cut.again {
@@ -126,16 +113,16 @@ pub fn backward<R: Rule, T>(
             left.push(Left::Done(done));
         }
     }
-    let mut found = Found { kernels: of.kernels.iter().map(|_| None).collect(), alpha: None, values: HashMap::new() };
-    let places = |segment: &Segment| -> Vec<usize> {
-        segment.weights.iter().map(|weight| schedule.kernels.place[weight.0]).collect()
-    };
+    let parameters = of.list();
+    let gradients = parameters.iter().map(|_| None).collect();
+    let mut found = Found { parameters, gradients, values: HashMap::new() };
+    let places = |segment: &Segment| schedule.parameters(segment.range.clone(), &of.mixing);
     let first = rule(true)?;
     let inputs = leaves(schedule, read(&last.inputs, &values)?, &mut values)?;
     schedule.walk(last.range.clone(), &mut values, &first)?;
     let (scalar, seen) = finish(schedule.output(&mut values)?)?;
     drop(values);
-    found.take(&scalar, of, &places(last), &inputs, first.outside())?;
+    found.take(&scalar, places(last), &inputs, first.outside())?;
     drop((scalar, inputs));
     for (segment, left) in earlier.iter().zip(left).rev() {
         let Done { inputs, outputs, outside } = match left {
@@ -152,10 +139,10 @@ pub fn backward<R: Rule, T>(
         }
         drop(outputs);
         if let Some(scalar) = scalar {
-            found.take(&scalar, of, &places(segment), &inputs, outside)?;
+            found.take(&scalar, places(segment), &inputs, outside)?;
         }
     }
-    Ok((seen, found))
+    Ok((seen, found.gradients))
 }
 
 /// A segment with a graph that begins at what it reads.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::gradients::{By, Gradients, leaf};
+use super::gradients::{By, Gradients};
 use super::layout::laid_out;
 use super::micro;
-use super::mixed::in_kind;
+use super::mixed::{MixingWeights, in_kind};
+use super::parameters::Parameters;
 use super::run::Run;
 use super::schedule::Schedule;
-use super::segments::{self, Cut, Parameters};
+use super::segments::{self, Cut};
 use super::tangent::{Along, Dual};
 use super::{Loss, Mode, Network, Statistics};
 use crate::config::{Memory, Method, Rewrite};
@@ -154,8 +155,8 @@ impl Supernet {
         let schedule = self.schedule(mode);
         let images = self.images(x, mode)?;
         let before = self.remember(schedule, mode)?;
-        let kernels = schedule.kernels.views(w)?;
-        let logits = schedule.run(images, &self.run(&kernels, alpha, mode)?)?;
+        let (kernels, mixing) = (schedule.kernels.views(w)?, schedule.mixing(self.alphas.views(alpha)?)?);
+        let logits = schedule.run(images, &self.run(&kernels, &mixing, mode)?)?;
         self.follow(schedule, before)?;
         Ok(logits)
     }
@@ -170,10 +171,10 @@ impl Supernet {
         if self.exact.get() { self.options.kind } else { self.options.compute }
     }
 
-    /// A pass with these kernels.
-    fn run<'a>(&'a self, kernels: &'a [Tensor], alpha: &Tensor, mode: Mode) -> Result<Run<'a>> {
+    /// A pass with these kernels and mixing weights.
+    fn run<'a>(&'a self, kernels: &'a [Tensor], mixing: &'a [MixingWeights], mode: Mode) -> Result<Run<'a>> {
         self.set_switch()?;
-        Run::new(self.schedule(mode), self.alphas.views(alpha)?, kernels, mode, self.compute(), self.options.kind)
+        Ok(Run::new(self.schedule(mode), kernels, mixing, mode, self.compute(), self.options.kind))
     }
 
     /// The running statistics before a pass that moves some of them through others.
@@ -240,37 +241,32 @@ impl Supernet {
     /// Loss and gradients of what is computed at once.
     fn gradients_of(&self, w: &Tensor, alpha: &Tensor, part: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         let schedule = self.schedule(mode);
-        let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
-        // Each kernel is a leaf: what autograd would do to put their gradients together is one concatenation.
-        let mut kernels = schedule.kernels.views(&w.f_detach()?)?;
-        if by.weights() {
-            kernels = kernels.into_iter().map(|kernel| Ok(kernel.f_set_requires_grad(true)?)).collect::<Result<_>>()?;
-        }
+        let of = Parameters::new(schedule, w, alpha, &self.alphas, by)?;
         let images = self.images(&part.inputs, mode)?;
         let before = self.remember(schedule, mode)?;
         // Running statistics move once, however often a segment is computed.
         let again = if mode == Mode::Weights { Mode::Search } else { mode };
-        let rule = |first| Ok(self.run(&kernels, &alpha, if first { mode } else { again })?.with_kernels_outside());
+        let rule = |first| {
+            let run = self.run(&of.kernels, &of.mixing, if first { mode } else { again })?;
+            Ok(run.with_kernels_outside())
+        };
         let finish = |logits: Tensor| {
             let loss = self.loss_of(&logits, part)?;
             Ok((loss.value.shallow_clone(), loss))
         };
-        let of = Parameters { kernels: &kernels, alpha: &alpha };
         let cut = Cut { segments: &self.cells, again: self.options.memory == Memory::Recompute };
         let (loss, found) = segments::backward(schedule, cut, images, rule, &of, finish)?;
         self.follow(schedule, before)?;
-        let of_alpha = by.alpha().then(|| found.alpha.map_or_else(|| alpha.f_zeros_like(), Ok)).transpose()?;
-        let of_w = by.weights().then(|| schedule.kernels.flat(&or_zeros(found.kernels, &kernels)?)).transpose()?;
+        let (of_alpha, of_w) = of.flat(schedule, found)?;
         Gradients::new(loss, of_alpha, of_w)
     }
 
     /// ∇²_{α,w} L·direction of what is computed at once.
     fn product_of(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, part: &Batch) -> Result<Tensor> {
         let schedule = self.schedule(Mode::Search);
-        let alpha = leaf(alpha)?;
-        let kernels = schedule.kernels.views(&w.f_detach()?)?;
+        let of = Parameters::new(schedule, w, alpha, &self.alphas, By::Alpha)?;
         let images = self.images(&part.inputs, Mode::Search)?;
-        let rule = |_| Along::new(self.run(&kernels, &alpha, Mode::Search)?, direction);
+        let rule = |_| Along::new(self.run(&of.kernels, &of.mixing, Mode::Search)?, direction);
         let finish = |logits: Dual| {
             let (value, Some(tangent)) = (logits.value, logits.tangent) else {
                 return Err(Error::engine("logits that do not depend on the weights"));
@@ -283,11 +279,11 @@ impl Supernet {
             let of_logits = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
             Ok((of_logits[0].f_mul(&tangent)?.f_sum(None)?, ()))
         };
-        let of = Parameters { kernels: &kernels, alpha: &alpha };
         let start = Dual { value: images, tangent: None };
-        let ((), found) =
-            segments::backward(schedule, Cut { segments: &self.along, again: true }, start, rule, &of, finish)?;
-        Ok(found.alpha.map_or_else(|| alpha.f_zeros_like(), Ok)?)
+        let cut = Cut { segments: &self.along, again: true };
+        let ((), found) = segments::backward(schedule, cut, start, rule, &of, finish)?;
+        let (of_alpha, _) = of.flat(schedule, found)?;
+        of_alpha.ok_or_else(|| Error::engine("the product was not asked for"))
     }
 }
 
@@ -338,8 +334,4 @@ impl Network for Supernet {
     fn peak(&self, method: Method) -> Peak {
         self.search.plan.peak(&self.options.demand(method))
     }
-}
-
-fn or_zeros(found: Vec<Option<Tensor>>, like: &[Tensor]) -> Result<Vec<Tensor>> {
-    found.into_iter().zip(like).map(|(one, like)| Ok(one.map_or_else(|| like.f_zeros_like(), Ok)?)).collect()
 }

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use tch::{Kind, Tensor};
 
-use super::gradients::leaf;
+use super::gradients::{By, leaf};
 use super::layout::laid_out;
 use super::mixed::in_kind;
+use super::parameters::Parameters;
 use super::run::Run;
 use super::schedule::Schedule;
-use super::segments::{Cut, Parameters, backward};
+use super::segments::{Cut, backward};
 use super::supernet::SupernetOptions;
 use super::{Mode, Statistics};
 use crate::config::{Method, Rewrite};
@@ -106,7 +107,7 @@ impl<'a> Tuner<'a> {
 struct Candidate {
     schedule: Schedule,
     whole: Vec<Segment>,
-    kernels: Vec<Tensor>,
+    w: Tensor,
     alphas: Table,
     alpha: Tensor,
     input: Tensor,
@@ -132,22 +133,18 @@ impl Candidate {
         let input = Tensor::f_from_slice(&numbers)?.f_view(size)?.f_to_device(device)?.f_to_kind(kind)?;
         let whole = plan.whole();
         let schedule = Schedule::new(plan, &weights, &statistics, kind, device)?;
-        let kernels = schedule.kernels.views(&w)?;
-        Ok(Candidate { schedule, whole, kernels, alphas, alpha, input, compute: options.compute, kind })
+        Ok(Candidate { schedule, whole, w, alphas, alpha, input, compute: options.compute, kind })
     }
 
     /// Seconds of forward and backward, by the weights or by α, and by the input.
     fn time(&self, by_weights: bool) -> Result<f64> {
-        let leaf_if = |is: bool, tensor: &Tensor| if is { leaf(tensor) } else { Ok(tensor.f_detach()?) };
-        let alpha = leaf_if(!by_weights, &self.alpha)?;
-        let kernels = self.kernels.iter().map(|kernel| leaf_if(by_weights, kernel)).collect::<Result<Vec<_>>>()?;
+        let by = if by_weights { By::Weights } else { By::Alpha };
+        let of = Parameters::new(&self.schedule, &self.w, &self.alpha, &self.alphas, by)?;
         let rule = |_| {
-            let tables = self.alphas.views(&alpha)?;
-            let run = Run::new(&self.schedule, tables, &kernels, Mode::Search, self.compute, self.kind)?;
+            let run = Run::new(&self.schedule, &of.kernels, &of.mixing, Mode::Search, self.compute, self.kind);
             Ok(run.with_kernels_outside())
         };
         let input = leaf(&laid_out(&in_kind(&self.input, self.compute)?)?)?;
-        let of = Parameters { kernels: &kernels, alpha: &alpha };
         self.synchronize();
         let start = Instant::now();
         backward(&self.schedule, Cut { segments: &self.whole, again: false }, input, rule, &of, |output| {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::{Instruction, Op, Plan, Scale, ValueId, WeightId};
+use super::{Instruction, Op, Plan, ValueId};
 
 /// A run of instructions.
 #[derive(Debug, PartialEq)]
@@ -14,8 +14,6 @@ pub struct Segment {
     pub inputs: Vec<ValueId>,
     /// What later ones read of it.
     pub outputs: Vec<ValueId>,
-    /// The weights it uses.
-    pub weights: Vec<WeightId>,
 }
 
 impl Plan {
@@ -77,19 +75,9 @@ fn segment(plan: &Plan, range: Range<usize>) -> Segment {
     let mut outputs: Vec<ValueId> =
         plan.instructions[range.end..].iter().flat_map(|it| it.inputs.iter().copied()).collect();
     outputs.retain(made);
-    let mut weights = Vec::new();
-    for instruction in inside {
-        match &instruction.op {
-            Op::Conv { weight, .. } => weights.push(*weight),
-            Op::Linear { weight, bias } | Op::BatchNorm { scale: Scale::Affine { weight, bias }, .. } => {
-                weights.extend([*weight, *bias]);
-            }
-            _ => {}
-        }
-    }
     for values in [&mut inputs, &mut outputs] {
         values.sort_unstable();
         values.dedup();
     }
-    Segment { range, inputs, outputs, weights }
+    Segment { range, inputs, outputs }
 }
