@@ -126,10 +126,11 @@ impl<'a> Along<'a> {
     /// y′ = s·r·(x′ − mean(x′) − x̂·mean(x̂·x′)) + s′·x̂ + b′.
     fn batch_norm(&self, input: &Dual, scale: &Scale, step: &Step) -> Result<Dual> {
         const POSITIONS: [i64; 3] = [0, 2, 3];
-        let none = None::<&Tensor>;
-        let normal = input.value.f_batch_norm(none, none, none, none, true, 0.0, EPSILON, true)?;
+        let (none, x) = (None::<&Tensor>, &input.value);
+        let (normal, _, r) = x.f_native_batch_norm(none, none, none, none, true, 0.0, EPSILON)?;
         let per_channel = |vector: &Tensor| vector.f_view([1, -1, 1, 1]);
-        let mean = |x: &Tensor| x.f_mean_dim(POSITIONS.as_slice(), true, None);
+        // Sums, divided when they are one number a channel: backwards, a mean fills a whole value.
+        let sum = |x: &Tensor| x.f_sum_dim_intlist(POSITIONS.as_slice(), true, None);
         let (factor, shift, of_factor, of_shift) = match scale {
             Scale::One => (None, None, None, None),
             Scale::Mixing { alpha, .. } => (Some(self.run.mixing[alpha.0].scale(step.scale)), None, None, None),
@@ -151,14 +152,19 @@ impl<'a> Along<'a> {
         let mut tangent = match &input.tangent {
             None => None,
             Some(tangent) => {
-                let (variance, _) = input.value.f_var_mean_dim(POSITIONS.as_slice(), false, true)?;
-                let r = variance.f_add_scalar(EPSILON)?.f_rsqrt()?;
+                let count = x.numel() as f64 / r.numel() as f64;
+                let r = per_channel(&r.f_detach()?)?;
+                // Batch norm gives r without its derivative by x, which is −r²·x̂ / count: that of a term which is zero.
+                let slope = sum(&normal.f_detach()?.f_mul(x)?)?;
+                let nothing = slope.f_sub(&slope.f_detach()?)?.f_mul_scalar(1.0 / count)?;
+                let r = r.f_sub(&r.f_square()?.f_mul(&nothing)?)?;
                 let outer = match &factor {
                     Some(factor) => r.f_mul(factor)?,
                     None => r,
                 };
-                let along = mean(&normal.f_mul(tangent)?)?.f_mul(&outer)?.f_neg()?;
-                let level = mean(tangent)?.f_mul(&outer)?.f_neg()?;
+                let minus = outer.f_mul_scalar(-1.0 / count)?;
+                let along = sum(&normal.f_mul(tangent)?)?.f_mul(&minus)?;
+                let level = sum(tangent)?.f_mul(&minus)?;
                 Some(level.f_addcmul(tangent, &outer)?.f_addcmul(&normal, &along)?)
             }
         };
