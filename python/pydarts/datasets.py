@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._corpus import Corpus, corpus
+
+__all__ = ["Corpus", "corpus", "digits"]
+
 
 def digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Scikit-learn's 1,797 handwritten digits of 8x8 pixels: what `search` takes as `(X, y)`.
