@@ -10,14 +10,19 @@ CARGO_FLAGS := --release
 TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))")
 PYTHON_LIB = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
 OUT ?= runs/demo
+OUT_RNN ?= runs/demo-rnn
 # CIFAR-10 for the benchmarks that need it; see benches/README.md.
 CIFAR ?=
 
-.PHONY: demo bench test lint test-rust test-python build
+.PHONY: demo demo-rnn bench test lint test-rust test-python build
 
 # Searches scikit-learn's digits: prints genotypes and accuracies, leaves run folders under $(OUT).
 demo: build
 	$(BIN)/python -m pydarts.demo --out $(OUT)
+
+# Searches for a recurrent cell on English that every Python has; leaves a run folder under $(OUT_RNN).
+demo-rnn: build
+	$(BIN)/python -m pydarts.demo_rnn --out $(OUT_RNN)
 
 # Every row and plot of benches/RESULTS.md that a CPU can give: an hour on two cores that do nothing else.
 bench: build

@@ -39,6 +39,7 @@ JOBS = (
     Job("launches", "launches", (), 1),
     Job("forms", "forms", (), 1),
     Job("loader", "loader", ("--rounds", "5", "--steps", "8"), 4),
+    Job("language", "language", (), 8),
 )
 
 

@@ -2,7 +2,7 @@
 //!
 //! A file is written under a temporary name, synchronised, then renamed: a process killed at any moment leaves
 //! the previous checkpoints whole. Tensors are stored by name (`weight/…`, `momentum/…`, `statistic/…`,
-//! `alpha/…`, `exp_avg/…`, `exp_avg_sq/…`, `trajectory`, `trajectory_steps`), never by their place in a vector.
+//! `alpha/…`, `exp_avg/…`, `exp_avg_sq/…`, `carried/…`, `trajectory`, `trajectory_steps`), never by their place in a vector.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +20,7 @@ use crate::nn::Network;
 use crate::optim::Moments;
 use crate::params::Table;
 use crate::plan::Form;
-use crate::search::{Progress, State, Trajectory};
+use crate::search::{Carried, Progress, State, Trajectory};
 
 const FORMAT: &str = "pydarts-checkpoint-2";
 const SUFFIX: &str = ".safetensors";
@@ -155,6 +155,11 @@ pub fn save(
     for (name, tensor) in network.statistics().map(|s| s.named()).transpose()?.unwrap_or_default() {
         tensors.push((format!("statistic/{name}"), Bytes::of(&tensor)?));
     }
+    for (name, tensor) in [("train", &state.carried.train), ("valid", &state.carried.valid)] {
+        if let Some(tensor) = tensor {
+            tensors.push((format!("carried/{name}"), Bytes::of(tensor)?));
+        }
+    }
     let steps: Vec<i64> = trajectory.steps.iter().map(|&s| s as i64).collect();
     tensors.push(("trajectory_steps".into(), Bytes::of(&Tensor::f_from_slice(&steps)?)?));
     let points = Tensor::f_from_slice(&trajectory.points.concat())?
@@ -274,7 +279,7 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         table.pack(&tensors, network.kind(), network.device())
     };
     let (weights, alphas) = (network.weights(), network.alphas());
-    let state = State {
+    let mut state = State {
         w: flat("weight", weights)?,
         momentum: flat("momentum", weights)?,
         alpha: flat("alpha", alphas)?,
@@ -283,8 +288,17 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
             exp_avg_sq: flat("exp_avg_sq", alphas)?,
             step: header.adam_step,
         },
+        carried: Carried::default(),
         step: header.progress.step,
     };
+    for (name, tensor) in groups.remove("carried").unwrap_or_default() {
+        let place = match name.as_str() {
+            "train" => &mut state.carried.train,
+            "valid" => &mut state.carried.valid,
+            _ => return Err(Error::checkpoint(format!("tensor carried/{name} has no place in a checkpoint"))),
+        };
+        *place = Some(tensor.f_to_device(network.device())?.f_to_kind(network.kind())?);
+    }
     let (Some(points), Some(steps)) = trajectory else {
         return Err(Error::checkpoint("it holds no α trajectory"));
     };

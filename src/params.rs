@@ -154,6 +154,7 @@ pub fn initial_weights(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Re
                 let bound = 1.0 / (fan_in as f64).sqrt();
                 values.extend(random::uniform(seed, &weight.name, 0, n, -bound, bound));
             }
+            Init::Within(bound) => values.extend(random::uniform(seed, &weight.name, 0, n, -bound, bound)),
         }
     }
     Ok(Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(kind)?)

@@ -83,7 +83,7 @@ impl Source for Batches {
         }
         let inputs = Tensor::from_slice(&x).view([n as i64, 1, 8, 8]).to_kind(Kind::Float);
         let targets = (0..n).map(|i| ((i + number) % 3) as i64).collect::<Vec<_>>();
-        Ok(Some(Batch { inputs, targets: Tensor::from_slice(&targets) }))
+        Ok(Some(Batch::new(inputs, Tensor::from_slice(&targets))))
     }
 }
 

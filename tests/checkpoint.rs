@@ -24,6 +24,7 @@ fn state() -> State {
     state.momentum = Tensor::from_slice(&[f64::MIN_POSITIVE, 1e300, -7.0]);
     state.moments.exp_avg = Tensor::from_slice(&[0.7, 0.2]);
     state.moments.step = 17;
+    state.carried.train = Some(Tensor::from_slice(&[1.0 / 7.0, -0.0]).view([1, 2]));
     state
 }
 

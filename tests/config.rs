@@ -1,5 +1,7 @@
 //! The configuration: published defaults, ranges and their messages, JSON both ways, and what makes two runs differ.
 
+#![recursion_limit = "256"]
+
 use proptest::prelude::*;
 use pydarts::config::{Augment, BatchSize, Graph, Method, Precision, Record, Rewrite, SearchConfig};
 use pydarts::error::ErrorKind;
@@ -14,7 +16,7 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size passes tune memory micro_batch log_every graph";
+    progress mean std cutout checkpoint_every eval_batch_size passes tune memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
@@ -32,7 +34,8 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "device": "auto", "precision": "auto", "record": "epoch", "checkpoint_dir": null, "resume": false,
             "progress": true, "mean": null, "std": null, "cutout": 0, "checkpoint_every": null,
             "eval_batch_size": null, "passes": null, "tune": "cached", "memory": "keep", "micro_batch": null,
-            "log_every": 1, "graph": "auto"
+            "log_every": 1, "graph": "auto", "units": 300, "bptt": 35, "dropout_rows": 0.0, "dropout_embedded": 0.2,
+            "dropout_input": 0.75, "dropout_hidden": 0.25, "dropout_output": 0.75, "slowness": 1e-3
         })
     );
     assert_eq!(SearchConfig::from_json("{}").unwrap(), SearchConfig::default());
@@ -72,12 +75,25 @@ fn every_option_is_read() {
     assert_eq!(read(json!({"batch_size": "auto"})).batch_size, BatchSize::Auto);
     assert_eq!((config.log_every, config.graph), (20, Graph::Off));
     assert!(config.resume && !config.progress);
+    let recurrent = read(json!({
+        "space": "darts-rnn", "units": 850, "bptt": 20, "dropout_rows": 0.1, "dropout_embedded": 0.3,
+        "dropout_input": 0.4, "dropout_hidden": 0.5, "dropout_output": 0.6, "slowness": 0, "passes": ["gates", "share"]
+    }));
+    assert_eq!((recurrent.units, recurrent.bptt, recurrent.slowness), (850, 20, 0.0));
+    let dropped = [recurrent.dropout_rows, recurrent.dropout_embedded, recurrent.dropout_input];
+    assert_eq!((dropped, recurrent.dropout_hidden, recurrent.dropout_output), ([0.1, 0.3, 0.4], 0.5, 0.6));
+    assert_eq!(recurrent.passes, Some(vec![Rewrite::Share, Rewrite::Gates]));
     assert_eq!(read(json!({"image_size": 32})).image_size, Some((32, 32)));
 }
 
 #[test]
 fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
     for (text, message) in [
+        (r#"{"units": 0}"#, "`units` is 0; it must be a whole number from 1 to 65536"),
+        (r#"{"bptt": 0}"#, "`bptt` is 0; it must be a whole number of at least 1"),
+        (r#"{"dropout_output": 1}"#, "`dropout_output` is 1; it must be a number from 0 up to, but not including, 1"),
+        (r#"{"slowness": -1}"#, "`slowness` is -1; it must be a number of at least 0"),
+        (r#"{"passes": ["gates"]}"#, "`passes` has \"gates\", which rewrites nothing of this space; there are"),
         (r#"{"epochs": -3}"#, "`epochs` is -3; it must be a whole number of at least 1"),
         (r#"{"epochs": 0}"#, "`epochs` is 0; it must be a whole number of at least 1"),
         (r#"{"epochs": 2.5}"#, "`epochs` is 2.5; it must be a whole number of at least 1"),

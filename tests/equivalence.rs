@@ -14,9 +14,14 @@ use pydarts::params::{Table, initial_weights};
 use pydarts::plan::passes::{excerpts, rewrite};
 use pydarts::plan::{Form, Forms, Geometry, Plan};
 use pydarts::random;
-use pydarts::space::Space;
+use pydarts::space::{CellKind, Space};
 use spaces::spaces;
 use tch::{Device, Kind, Tensor};
+
+/// The passes over convolutional plans.
+fn all() -> &'static [Rewrite] {
+    Rewrite::of(CellKind::Convolutional)
+}
 
 /// What two networks must agree in.
 struct Seen {
@@ -58,10 +63,10 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>, memo
     let named = Table::of_weights(plan).unpack(&drawn).unwrap();
     let w = network.weights().pack(&named, Kind::Double, Device::Cpu).unwrap().set_requires_grad(true);
     let alpha = draw("alpha", &[network.alphas().total()]).set_requires_grad(true);
-    let Geometry { image_size: (h, w_), in_channels, num_classes, .. } = plan.geometry;
+    let Geometry { image_size: (h, w_), in_channels, num_classes, .. } = *plan.sizes.images().unwrap();
     let inputs = draw("images", &[3, in_channels as i64, h as i64, w_ as i64]);
     let targets = Tensor::from_slice(&[0i64, 1, 1]).remainder(num_classes as i64);
-    let batch = Batch { inputs, targets };
+    let batch = Batch::new(inputs, targets);
     let logits = network.logits(&w, &alpha, &batch.inputs, Mode::Search).unwrap();
     let both = network.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
     for by in [By::Alpha, By::Weights] {
@@ -128,7 +133,7 @@ fn agree(plain: &Seen, rewritten: Seen, passes: &[Rewrite]) {
 
 /// All subsets of the passes.
 fn subsets() -> Vec<Vec<Rewrite>> {
-    let all = Rewrite::ALL;
+    let all = all();
     let chosen = |bits: usize| all.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, r)| *r).collect();
     (0..1usize << all.len()).map(chosen).collect()
 }
@@ -154,7 +159,7 @@ fn any_choice_of_forms_computes_the_same() {
     for shift in 0..3 {
         let form = |place: usize| if (place + shift).is_multiple_of(3) { Form::Grouped } else { Form::Edges };
         let forms: BTreeMap<_, _> = sites.keys().cloned().enumerate().map(|(i, site)| (site, form(i))).collect();
-        agree(&plain, see_in(&plan, Rewrite::ALL.to_vec(), forms, Memory::Keep), Rewrite::ALL);
+        agree(&plain, see_in(&plan, all().to_vec(), forms, Memory::Keep), all());
     }
 }
 
@@ -162,7 +167,7 @@ fn any_choice_of_forms_computes_the_same() {
 fn cells_that_are_computed_again_give_the_same_gradients_and_move_statistics_once() {
     let geometry = Geometry { channels: 2, layers: 5, num_classes: 3, in_channels: 2, image_size: (8, 8) };
     let plan = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
-    for passes in [&[][..], Rewrite::ALL] {
+    for passes in [&[][..], all()] {
         let (kept, again) =
             (see(&plan, passes.to_vec()), see_in(&plan, passes.to_vec(), BTreeMap::new(), Memory::Recompute));
         for (one, other) in kept.statistics.iter().zip(&again.statistics) {
@@ -178,7 +183,7 @@ proptest! {
     #[test]
     fn any_space_computes_the_same_with_any_passes(
         (space, geometry) in spaces(3, 5, 5..13),
-        which in prop::sample::subsequence(Rewrite::ALL.to_vec(), 1..=Rewrite::ALL.len()),
+        which in prop::sample::subsequence(all().to_vec(), 1..=all().len()),
     ) {
         let Ok(plan) = Plan::lower(&space, &geometry) else { return Ok(()) };
         let plain = see(&plan, vec![]);

@@ -39,7 +39,7 @@ fn network(micro_batch: Option<usize>) -> Supernet {
 fn images(count: i64) -> Batch {
     let numbers = random::normal(2, "images", 0, (count * 64) as usize);
     let targets = Tensor::arange(count, (Kind::Int64, Device::Cpu)).remainder(3);
-    Batch { inputs: Tensor::from_slice(&numbers).view([count, 1, 8, 8]), targets }
+    Batch::new(Tensor::from_slice(&numbers).view([count, 1, 8, 8]), targets)
 }
 
 fn apart(a: &Tensor, b: &Tensor) -> f64 {
@@ -56,7 +56,7 @@ fn a_batch_in_parts_has_the_mean_of_their_gradients_and_moves_statistics_once() 
     let parts: Vec<(Batch, f64)> = [(0, 2), (2, 2), (4, 3)]
         .map(|(start, length)| {
             let of = |tensor: &Tensor| tensor.narrow(0, start, length);
-            (Batch { inputs: of(&batch.inputs), targets: of(&batch.targets) }, length as f64 / 7.0)
+            (Batch::new(of(&batch.inputs), of(&batch.targets)), length as f64 / 7.0)
         })
         .into();
     let found = parted.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();

@@ -8,8 +8,13 @@ use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::plan::passes::{self, Fold, Share, SpaceToBatch};
 use pydarts::plan::{Forms, Geometry, Op, Plan, Scale, pairs};
-use pydarts::space::Space;
+use pydarts::space::{CellKind, Space};
 use spaces::spaces;
+
+/// The passes over convolutional plans.
+fn all() -> &'static [Rewrite] {
+    Rewrite::of(CellKind::Convolutional)
+}
 
 fn plan(space: &Space, layers: usize, size: usize) -> Plan {
     let geometry = Geometry { channels: 4, layers, num_classes: 3, in_channels: 2, image_size: (size, size) };
@@ -75,7 +80,7 @@ fn images_of_odd_size_keep_their_dilated_convolutions() {
 fn edges_that_leave_one_node_are_convolved_together() {
     let space = Space::preset("darts").unwrap();
     let lowered = plan(&space, 3, 8);
-    let grouped = passes::rewrite(lowered.clone(), Rewrite::ALL, &Forms::GROUPED).unwrap();
+    let grouped = passes::rewrite(lowered.clone(), all(), &Forms::GROUPED).unwrap();
     // In a cell 14 edges of twelve convolutions leave five nodes; the strided skips stay apart.
     let separable = |p: &Plan| {
         let is = |scope: &str| scope.contains("sep_conv") || scope.contains("dil_conv");
@@ -158,7 +163,7 @@ proptest! {
     #[test]
     fn no_weight_no_statistic_and_no_mixture_is_lost(
         (space, geometry) in spaces(5, 4, 2..14),
-        which in prop::sample::subsequence(Rewrite::ALL.to_vec(), 0..=Rewrite::ALL.len()),
+        which in prop::sample::subsequence(all().to_vec(), 0..=all().len()),
     ) {
         let Ok(lowered) = Plan::lower(&space, &geometry) else { return Ok(()) };
         let rewritten = passes::rewrite(lowered.clone(), &which, &Forms::GROUPED).unwrap();
@@ -196,7 +201,7 @@ fn small() -> Plan {
 fn explain_shows_the_plan_before_and_after_each_pass() {
     let mut plan = small();
     insta::assert_snapshot!("before_the_passes", plan.explain());
-    for pass in Rewrite::ALL {
+    for pass in all() {
         plan = passes::rewrite(plan, &[*pass], &Forms::GROUPED).unwrap();
         insta::assert_snapshot!(format!("after_{}", plan.passes.last().unwrap()), plan.explain());
     }

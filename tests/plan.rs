@@ -283,7 +283,7 @@ fn what_cannot_be_built_is_refused_with_the_cell_the_size_and_the_remedy() {
     let detail = refused(&space, &good);
     assert!(detail.contains("`reductions` names cell 8; a network of 8 layers has the cells 0 to 7"), "{detail}");
     let detail = refused(&Space::preset("darts-rnn").unwrap(), &good);
-    assert!(detail.contains("not available in this version"), "{detail}");
+    assert!(detail.contains("it reads words, not images"), "{detail}");
 }
 
 #[test]

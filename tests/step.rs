@@ -44,7 +44,7 @@ impl Criterion for Fussy {
 
 fn images(purpose: &str, label: i64) -> Batch {
     let x = Tensor::from_slice(&random::normal(5, purpose, 0, 4 * 64)).view([4, 1, 8, 8]);
-    Batch { inputs: x, targets: Tensor::from_slice(&[0i64, 1, 0, label]) }
+    Batch::new(x, Tensor::from_slice(&[0i64, 1, 0, label]))
 }
 
 #[test]

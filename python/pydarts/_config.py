@@ -68,6 +68,14 @@ class ConfigFields(TypedDict, total=False):
     micro_batch: int | None
     log_every: int
     graph: str
+    units: int
+    bptt: int
+    dropout_rows: float
+    dropout_embedded: float
+    dropout_input: float
+    dropout_hidden: float
+    dropout_output: float
+    slowness: float
 
 
 class SearchConfig(Record):
@@ -75,7 +83,10 @@ class SearchConfig(Record):
 
     The sections named are those of the DARTS paper (ICLR 2019); "code" means that the value is that of the
     published implementation, and "ours" that the choice is this library's. A recurrent space has its own
-    defaults.
+    defaults (code): `batch_size` 256 sequences side by side, `weight_lr` 20, constant and scaled by the
+    length of each segment, no momentum, `weight_decay` 5e-7, `grad_clip` 0.25, in the virtual step too,
+    `arch_lr` 3e-3, `arch_betas` (0.9, 0.999), `eval_batch_size` 10; what speaks of images it does not read,
+    and the fields from `units` on are its own.
 
     ==================  =============  ==================================================================
     field               default        meaning (source)
@@ -120,8 +131,9 @@ class SearchConfig(Record):
     checkpoint_every    None           steps between further checkpoints within an epoch (ours)
     eval_batch_size     None           images a batch of the evaluation; None: 4 × `batch_size` (ours)
     passes              None           rewrites of the plan that the search runs: some of "space_to_batch",
-                                       "share", "fold", "group", "sum", "mixtures"; None: what suits device
-                                       and images (ours)
+                                       "share", "fold", "group", "sum", "mixtures", of a recurrent space of
+                                       "share", "hoist", "stack", "gates"; None: what suits device and
+                                       images (ours)
     tune                "cached"       the forms in which groups of edges are computed: "off": a fixed rule,
                                        "cached": what earlier starts measured on this device for this
                                        `batch_size`, the rule elsewhere, "full": measure what is not known
@@ -135,6 +147,15 @@ class SearchConfig(Record):
                                        same: one that fails ends with the state before its failed step (ours)
     graph               "auto"         "auto": on CUDA a step is captured as a graph and replayed, which
                                        spares the launches; "off": never (ours)
+    units               300            numbers in an embedded word and in a state (A.1.2)
+    bptt                35             tokens of a segment; one training segment in twenty has half (code)
+    dropout_rows        0.0            share of words dropped from the embedding (code)
+    dropout_embedded    0.2            share of an embedded word that is dropped (A.1.2)
+    dropout_input       0.75           share of the cell's input that is dropped (A.1.2)
+    dropout_hidden      0.25           share of each state that is dropped before its product (A.1.2)
+    dropout_output      0.75           share of the output that is dropped (A.1.2)
+    slowness            1e-3           times the mean square by which a state differs from the one before it:
+                                       added to the loss of the weight step (code)
     ==================  =============  ==================================================================
 
     Raises:
@@ -191,6 +212,14 @@ class SearchConfig(Record):
     micro_batch: int | None
     log_every: int
     graph: str
+    units: int
+    bptt: int
+    dropout_rows: float
+    dropout_embedded: float
+    dropout_input: float
+    dropout_hidden: float
+    dropout_output: float
+    slowness: float
 
     def __init__(self, **fields: Unpack[ConfigFields]) -> None:
         self._fill(fields)

@@ -76,6 +76,7 @@ class Supernet:
     ) -> dict[str, Tensor]: ...
     def step(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> tuple[float, float]: ...
     def optimizer_state(self) -> dict[str, Any]: ...
+    def masks(self) -> dict[str, Tensor]: ...
     def explain(self) -> str: ...
     def cost(self) -> dict[str, int]: ...
 
@@ -105,6 +106,11 @@ class Arrays:
         std: list[float] | None,
     ) -> None: ...
 
+class Tokens:
+    """A text on the device; role: "train" (some segments halved), "valid", "eval" (all of one length)."""
+
+    def __init__(self, tokens: Tensor, role: str, batch_size: int) -> None: ...
+
 class Observer(Protocol):
     """Told what happens; kinds: "start", "step", "epoch", "checkpoint", "warning", "end"."""
 
@@ -113,9 +119,9 @@ class Observer(Protocol):
 
 def search(
     config: str,
-    train: Source | Arrays,
-    valid: Source | Arrays,
-    evaluation: Source | Arrays,
+    train: Source | Arrays | Tokens,
+    valid: Source | Arrays | Tokens,
+    evaluation: Source | Arrays | Tokens,
     observer: Observer,
     criterion: Callable[[Tensor, Tensor], Tensor] | None,
 ) -> dict[str, Any]:

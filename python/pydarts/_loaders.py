@@ -23,11 +23,12 @@ from ._memory import batch_size, with_batch_size
 from ._passes import Passes, passes_of, split_indices, split_loader, too_few
 from ._sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
 from ._source import BatchChecker, PythonSource
+from ._texts import open_texts
 
 Batches: TypeAlias = Iterable[tuple[Array, Array]] | DataLoader[Any]
 Single: TypeAlias = tuple[Array, Array] | Batches
 Loader: TypeAlias = Single | tuple[Single, Single]
-Source: TypeAlias = _core.Arrays | PythonSource
+Source: TypeAlias = _core.Arrays | _core.Tokens | PythonSource
 
 _FORMS = "a DataLoader, arrays (X, y), or a pair (train, valid) of these or of re-iterables of batches (x, y)"
 
@@ -55,7 +56,13 @@ class Sources:
 
 
 def open_sources(loader: Loader, config: SearchConfig) -> Sources:
-    """The sources of `loader`: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid)."""
+    """The sources of `loader`: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid).
+
+    A recurrent space reads a 2-tuple of token arrays, (train, valid).
+    """
+    if config.resolved_space.kind == "recurrent":
+        (train, valid, evaluation), config = open_texts(loader, config)
+        return Sources(train, valid, evaluation, config)
     if isinstance(loader, tuple) and len(loader) == 2 and not _is_arrays(loader):
         train, valid = (
             _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)

@@ -41,10 +41,11 @@ def search(
               `train_portion`;
             - a pair `(train, valid)`, each `(X, y)`, a `DataLoader`, or any re-iterable of batches `(x, y)`.
 
-            A 2-tuple of arrays is `(X, y)`; any other 2-tuple is a pair. Sizes that `cfg` leaves open are
-            read from the data; where only the labels can tell the number of classes, one pass over the loader
-            is spent on it. Batches of a loader are fetched ahead on a thread; random transforms are
-            repeatable with worker processes only, whose seeds are a function of (seed, pass).
+            A recurrent space reads `(train_tokens, valid_tokens)`, whole numbers [N] as `datasets.corpus`
+            gives them. Otherwise a 2-tuple of arrays is `(X, y)`; any other 2-tuple is a pair. Sizes that
+            `cfg` leaves open are read from the data; where only the labels can tell the number of classes,
+            one pass over the loader is spent on it. Batches of a loader are fetched ahead on a thread; random
+            transforms are repeatable with worker processes only, whose seeds are a function of (seed, pass).
         cfg: the choices of the search; None: the published ones.
         callbacks: told of every step, every epoch and the end.
         loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy.

@@ -25,8 +25,13 @@ class Supernet:
 
     What is given wins; what is None is taken from `config`, and failing that, is the value in brackets.
 
+    A recurrent space's network is a language model: x and y are tokens [T, N], N texts of T tokens side by
+    side, y one token further on. What follows is about images where it does not say otherwise.
+
     Args:
         space: a name or a `Space` ("darts").
+        vocabulary: number of words of a recurrent space's network (10,000). units: numbers in an embedded
+            word and in a state (300).
         channels: channels of the first cells (16).
         layers: number of cells (8).
         num_classes: number of classes (10).
@@ -62,6 +67,8 @@ class Supernet:
         image_size: int | Sequence[int] | None = None,
         operations: Sequence[str] | None = None,
         nodes: int | None = None,
+        vocabulary: int | None = None,
+        units: int | None = None,
         seed: int | None = None,
         dtype: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
@@ -77,13 +84,24 @@ class Supernet:
             "image_size": image_size,
             "operations": operations,
             "nodes": nodes,
+            "units": units,
             "seed": seed,
         }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if space is None and isinstance(base.space, Space):  # operations and nodes are the space's own
             inside = {name: changes.pop(name) for name in ("operations", "nodes") if name in changes}
             changes |= {"space": base.space.replace(**inside)} if inside else {}
-        for name, value in (("num_classes", 10), ("in_channels", 3), ("image_size", 32)):
+        recurrent = base.replace(**_fields(changes)).resolved_space.kind == "recurrent"
+        if vocabulary is not None:
+            if not recurrent or num_classes is not None:
+                raise _core.ConfigError(
+                    "vocabulary is what a recurrent space's network tells apart; others take num_classes"
+                )
+            changes["num_classes"] = vocabulary
+        sizes = (
+            {"num_classes": 10_000} if recurrent else {"num_classes": 10, "in_channels": 3, "image_size": 32}
+        )
+        for name, value in sizes.items():
             if getattr(base, name) is None:
                 changes.setdefault(name, value)
         self._config = base.replace(**_fields(changes))
@@ -127,7 +145,10 @@ class Supernet:
         self._net.load_state_dict({name: _tensor(value) for name, value in state.items()})
 
     def logits(self, x: Array) -> Tensor:
-        """Logits [N, classes] of images x [N, C, H, W], with the batch's own statistics, as in the search."""
+        """Logits [N, classes] of images x [N, C, H, W], with the batch's own statistics, as in the search.
+
+        Those of tokens x [T, N] are [T, N, words], from a state of zeros, with the `masks` of the next step.
+        """
         return self._net.logits(_tensor(x))
 
     def loss(self, x: Array, y: Array) -> float:
@@ -180,6 +201,20 @@ class Supernet:
             The training loss before the weight step, and the validation loss where α's gradient was taken.
         """
         return self._net.step(_batch(train), _batch(valid))
+
+    def masks(self) -> dict[str, Tensor]:
+        """The dropout masks of the next step of a recurrent space's network; one draw for all its losses.
+
+        Returns:
+            0 or 1/(1 - p): "rows" [words, 1], "embedded", "input", "hidden" and "output" [batch_size, units];
+            none where nothing is dropped.
+
+        >>> config = SearchConfig(space="darts-rnn", batch_size=2)
+        >>> net = Supernet(vocabulary=20, units=4, config=config)
+        >>> net.masks()["hidden"].shape
+        torch.Size([2, 4])
+        """
+        return self._net.masks()
 
     def optimizer_state(self) -> dict[str, Any]:
         """SGD's `momentum` by weight name, Adam's `exp_avg` and `exp_avg_sq` by table, and `step`."""

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result, unknown};
 use crate::fields::Field;
+use crate::space::CellKind;
 
 /// One of several names.
 pub(super) trait Choice: Copy + Serialize + 'static {
@@ -91,12 +92,37 @@ pub enum Rewrite {
     Sum,
     /// What several edges share is mixed for all of them in one product.
     Mixtures,
+    /// What a product does to the input of a recurrent cell is done for all tokens at once.
+    Hoist,
+    /// The products of all states that enter a node are one.
+    Stack,
+    /// The gates of a node are mixed in one expression.
+    Gates,
 }
 
 impl Rewrite {
-    /// Every rewrite, in the order in which they are applied.
-    pub const ALL: &'static [Rewrite] =
-        &[Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold, Rewrite::Group, Rewrite::Sum, Rewrite::Mixtures];
+    /// Every rewrite.
+    pub const ALL: &'static [Rewrite] = &[
+        Rewrite::SpaceToBatch,
+        Rewrite::Share,
+        Rewrite::Fold,
+        Rewrite::Group,
+        Rewrite::Sum,
+        Rewrite::Mixtures,
+        Rewrite::Hoist,
+        Rewrite::Stack,
+        Rewrite::Gates,
+    ];
+
+    /// Those that rewrite networks of a kind of cells, in the order in which they are applied.
+    pub fn of(kind: CellKind) -> &'static [Rewrite] {
+        match kind {
+            CellKind::Convolutional => {
+                &[Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold, Rewrite::Group, Rewrite::Sum, Rewrite::Mixtures]
+            }
+            CellKind::Recurrent => &[Rewrite::Share, Rewrite::Hoist, Rewrite::Stack, Rewrite::Gates],
+        }
+    }
 }
 
 /// Whether forms are measured at the start of a search.

@@ -109,11 +109,25 @@ pub struct SearchConfig {
     pub micro_batch: Option<usize>,
     pub log_every: usize,
     pub graph: Graph,
+    pub units: usize,
+    pub bptt: usize,
+    pub dropout_rows: f64,
+    pub dropout_embedded: f64,
+    pub dropout_input: f64,
+    pub dropout_hidden: f64,
+    pub dropout_output: f64,
+    pub slowness: f64,
 }
 
 /// The largest value of each size of a network. Wide, but such that no shape overflows.
-const LARGEST: &[(&str, usize)] =
-    &[("channels", 4096), ("layers", 1000), ("num_classes", 10_000_000), ("in_channels", 4096), ("image_size", 65_536)];
+const LARGEST: &[(&str, usize)] = &[
+    ("channels", 4096),
+    ("layers", 1000),
+    ("num_classes", 10_000_000),
+    ("in_channels", 4096),
+    ("image_size", 65_536),
+    ("units", 65_536),
+];
 
 /// The largest value of a size.
 pub(crate) fn largest(name: &str) -> usize {
@@ -175,6 +189,14 @@ impl SearchConfig {
             micro_batch: None,
             log_every: 1,
             graph: Graph::Auto,
+            units: 300,
+            bptt: 35,
+            dropout_rows: 0.0,
+            dropout_embedded: 0.2,
+            dropout_input: 0.75,
+            dropout_hidden: 0.25,
+            dropout_output: 0.75,
+            slowness: 1e-3,
         };
         match config.space.kind {
             CellKind::Convolutional => config,
@@ -188,6 +210,7 @@ impl SearchConfig {
                 grad_clip: 0.25,
                 arch_lr: 3e-3,
                 arch_betas: (0.9, 0.999),
+                eval_batch_size: Some(10),
                 ..config
             },
         }
@@ -311,6 +334,14 @@ impl SearchConfig {
             "micro_batch" => self.micro_batch = field.optional(|field| field.whole(1))?,
             "log_every" => self.log_every = field.whole(1)?,
             "graph" => self.graph = choice(&field)?,
+            "units" => self.units = count(&field)?,
+            "bptt" => self.bptt = field.whole(1)?,
+            "dropout_rows" => self.dropout_rows = field.number(SHARE, share)?,
+            "dropout_embedded" => self.dropout_embedded = field.number(SHARE, share)?,
+            "dropout_input" => self.dropout_input = field.number(SHARE, share)?,
+            "dropout_hidden" => self.dropout_hidden = field.number(SHARE, share)?,
+            "dropout_output" => self.dropout_output = field.number(SHARE, share)?,
+            "slowness" => self.slowness = field.number(NOT_NEGATIVE, not_negative)?,
             name => {
                 let defaults = SearchConfig::default().to_object();
                 let known: Vec<&str> = defaults.keys().map(String::as_str).collect();
@@ -327,6 +358,16 @@ impl SearchConfig {
                 "`weight_lr_min` is {} and `weight_lr` {}; the rate falls, so `weight_lr_min` must be at most \
                  `weight_lr`",
                 self.weight_lr_min, self.weight_lr
+            )));
+        }
+        let kind = self.space.kind;
+        let foreign = |pass: &&Rewrite| !Rewrite::of(kind).contains(pass);
+        if let Some(pass) = self.passes.iter().flatten().find(foreign) {
+            let own: Vec<String> = Rewrite::of(kind).iter().map(|pass| json!(pass).to_string()).collect();
+            return Err(Error::config(format!(
+                "`passes` has {}, which rewrites nothing of this space; there are {}",
+                json!(pass),
+                own.join(", ")
             )));
         }
         if self.checkpoint_dir.is_none() {

@@ -133,7 +133,7 @@ impl ArraySource {
         if self.augmentation.cutout > 0 {
             x = draw().cutout(&x, self.augmentation.cutout)?;
         }
-        Ok(Batch { inputs: x, targets: self.arrays.y.f_index_select(0, index)? })
+        Ok(Batch::new(x, self.arrays.y.f_index_select(0, index)?))
     }
 }
 

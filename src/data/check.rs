@@ -49,28 +49,51 @@ impl Expected {
         }
         let inputs = inputs.f_detach()?.f_to_device(self.device)?.f_to_kind(self.kind)?;
         let targets = targets.f_detach()?.f_to_device(self.device)?.f_to_kind(Kind::Int64)?;
-        Ok(Batch { inputs, targets })
+        Ok(Batch::new(inputs, targets))
     }
+}
+
+/// Checks tokens and the tokens after them, [tokens, batch] both, and moves them to the device.
+pub fn admit_tokens(inputs: &Tensor, targets: &Tensor, words: i64, device: Device, what: &str) -> Result<Batch> {
+    let (size, after) = (inputs.size(), targets.size());
+    if size.len() != 2 || after != size {
+        return Err(Error::data(format!(
+            "{what} has tokens of shape {size:?} and next tokens of shape {after:?}; both must be [tokens, batch]"
+        )));
+    }
+    check_tokens(inputs, words, what)?;
+    check_tokens(targets, words, what)?;
+    let moved = |tokens: &Tensor| tokens.f_to_device(device)?.f_to_kind(Kind::Int64);
+    Ok(Batch::new(moved(inputs)?, moved(targets)?))
+}
+
+/// Tokens are integers in 0..words.
+pub fn check_tokens(tokens: &Tensor, words: i64, what: &str) -> Result<()> {
+    check_whole(tokens, words, what, ["token", "words", "tokens must be integers"])
 }
 
 /// Labels are integers in 0..classes.
 pub fn check_labels(targets: &Tensor, classes: i64, what: &str) -> Result<()> {
-    let kind = targets.f_kind()?;
+    let advice = "labels must be integers (y.long(), or y.astype('int64'))";
+    check_whole(targets, classes, what, ["label", "num_classes", advice])
+}
+
+/// Whole numbers below `count`, called by a name; what `count` is called; what to do about other numbers.
+fn check_whole(numbers: &Tensor, count: i64, what: &str, [name, of, advice]: [&str; 3]) -> Result<()> {
+    let kind = numbers.f_kind()?;
     if !matches!(kind, Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8) {
-        return Err(Error::data(format!(
-            "{what} has labels of dtype {kind:?}; labels must be integers (y.long(), or y.astype('int64'))"
-        )));
+        return Err(Error::data(format!("{what} has {name}s of dtype {kind:?}; {advice}")));
     }
-    if targets.numel() == 0 {
+    if numbers.numel() == 0 {
         return Err(Error::data(format!("{what} is empty")));
     }
-    let low = targets.f_min()?.f_int64_value(&[])?;
-    let high = targets.f_max()?.f_int64_value(&[])?;
-    if low < 0 || high >= classes {
+    let low = numbers.f_min()?.f_int64_value(&[])?;
+    let high = numbers.f_max()?.f_int64_value(&[])?;
+    if low < 0 || high >= count {
         let wrong = if low < 0 { low } else { high };
         return Err(Error::data(format!(
-            "{what} has label {wrong}; with num_classes={classes} labels lie in 0..={}",
-            classes - 1
+            "{what} has {name} {wrong}; with {of}={count} {name}s lie in 0..={}",
+            count - 1
         )));
     }
     Ok(())

@@ -3,6 +3,7 @@
 mod arrays;
 mod augment;
 mod check;
+mod tokens;
 
 use tch::Tensor;
 
@@ -10,7 +11,8 @@ use crate::error::Result;
 
 pub use arrays::{ArraySource, Arrays, Role};
 pub use augment::Augmentation;
-pub use check::{Expected, check_labels};
+pub use check::{Expected, admit_tokens, check_labels, check_tokens};
+pub use tokens::{Reading, TokenSource};
 
 /// One batch: inputs [N, …] in the network's dtype, targets [N] int64, both on the network's device.
 #[derive(Debug)]
@@ -19,12 +21,34 @@ pub struct Batch {
     pub inputs: Tensor,
     /// [N] int64.
     pub targets: Tensor,
+    /// What the batch before it in its stream has left; none at a beginning, and where nothing is left.
+    pub carried: Option<Tensor>,
+    /// Whether its stream begins with it.
+    pub begins: bool,
+    /// Its learning rate over that of a full batch.
+    pub pace: f64,
 }
 
 impl Batch {
+    /// A full one that goes on from nothing.
+    pub fn new(inputs: Tensor, targets: Tensor) -> Batch {
+        Batch { inputs, targets, carried: None, begins: true, pace: 1.0 }
+    }
+
+    /// Targets in it.
+    pub fn examples(&self) -> i64 {
+        self.targets.numel() as i64
+    }
+
+    /// Examples, or sequences, side by side.
+    pub fn width(&self) -> i64 {
+        self.targets.size().last().copied().unwrap_or(1)
+    }
+
     /// The same tensors.
     pub fn share(&self) -> Batch {
-        Batch { inputs: self.inputs.shallow_clone(), targets: self.targets.shallow_clone() }
+        let carried = self.carried.as_ref().map(Tensor::shallow_clone);
+        Batch { inputs: self.inputs.shallow_clone(), targets: self.targets.shallow_clone(), carried, ..*self }
     }
 
     /// Whether another batch fits into the same memory.
@@ -35,7 +59,7 @@ impl Batch {
 
     /// Memory for batches like this one.
     pub fn buffer(&self) -> Result<Batch> {
-        Ok(Batch { inputs: self.inputs.f_empty_like()?, targets: self.targets.f_empty_like()? })
+        Ok(Batch::new(self.inputs.f_empty_like()?, self.targets.f_empty_like()?))
     }
 
     /// Copies a batch that is [alike](Batch::alike) into this one's memory.

@@ -41,7 +41,7 @@ pub struct Gradients {
 impl Gradients {
     /// Of a loss, those that were asked for.
     pub fn new(loss: Loss, of_alpha: Option<Tensor>, of_w: Option<Tensor>) -> Result<Self> {
-        let loss = Loss { value: loss.value.f_detach()?, correct: loss.correct };
+        let loss = Loss { value: loss.value.f_detach()?, ..loss };
         Ok(Gradients { loss, of_alpha, of_w })
     }
 

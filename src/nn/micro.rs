@@ -21,7 +21,7 @@ fn parts(batch: &Batch, most: Option<usize>) -> Result<Option<Vec<(Batch, f64)>>
     let part = |index: i64| {
         let (start, end) = (index * examples / count, (index + 1) * examples / count);
         let of = |tensor: &Tensor| tensor.f_narrow(0, start, end - start);
-        let part = Batch { inputs: of(&batch.inputs)?, targets: of(&batch.targets)? };
+        let part = Batch::new(of(&batch.inputs)?, of(&batch.targets)?);
         Ok((part, (end - start) as f64 / examples as f64))
     };
     (0..count).map(part).collect::<Result<_>>().map(Some)
@@ -75,7 +75,7 @@ pub fn mean(batch: &Batch, most: Option<usize>, of_part: impl Fn(&Batch) -> Resu
 impl Gradients {
     fn times(self, factor: f64) -> Result<Self> {
         let by = |tensor: Tensor| Ok::<_, Error>(tensor.f_mul_scalar(factor)?);
-        let loss = Loss { value: by(self.loss.value)?, correct: self.loss.correct };
+        let loss = Loss { value: by(self.loss.value)?, ..self.loss };
         Ok(Gradients { loss, of_alpha: self.of_alpha.map(by).transpose()?, of_w: self.of_w.map(by).transpose()? })
     }
 
@@ -87,6 +87,7 @@ impl Gradients {
         let loss = Loss {
             value: self.loss.value.f_add(&other.loss.value)?,
             correct: self.loss.correct.f_add(&other.loss.correct)?,
+            carried: None,
         };
         Ok(Gradients { loss, of_alpha: sum(self.of_alpha, other.of_alpha)?, of_w: sum(self.of_w, other.of_w)? })
     }

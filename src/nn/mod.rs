@@ -1,9 +1,12 @@
 //! Networks: functions (w, α, batch) ↦ loss. Everything above this storey sees only the trait.
 
 mod depthwise;
+mod gates;
 mod gradients;
 mod kernels;
+mod language;
 mod layout;
+mod masks;
 mod micro;
 mod mixed;
 mod outside;
@@ -32,6 +35,8 @@ use crate::plan::{Form, Peak};
 
 pub use depthwise::{Depthwise, Number};
 pub use gradients::{By, Gradients};
+pub use language::{LanguageModel, LanguageOptions};
+pub use masks::{Dropout, Masks};
 pub use statistics::Statistics;
 pub use supernet::{Criterion, MatrixPrecision, Supernet, SupernetOptions};
 pub use tune::{Needs, Tuner};
@@ -54,6 +59,9 @@ pub struct Loss {
     pub value: Tensor,
     /// How many examples were predicted right: a scalar outside the graph, left on the device.
     pub correct: Tensor,
+    /// What the batch leaves for the next one of its stream: a hidden state, outside the graph. None where batches
+    /// have nothing to do with each other.
+    pub carried: Option<Tensor>,
 }
 
 /// A function (w, α, batch) ↦ loss over two flat vectors. The engine, the hypergradients, the optimisers and
@@ -77,6 +85,15 @@ pub trait Network {
         let loss = self.loss(&w, &alpha, batch, Mode::Search)?.value;
         let of_w = Tensor::f_run_backward(&[&loss], &[&w], true, true)?;
         gradient(&of_w[0].f_dot(direction)?, &alpha)
+    }
+    /// What a stream carries to its first batch, which is one like this: zeros. None where batches have nothing to do
+    /// with each other.
+    fn beginning(&self, _batch: &Batch) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+    /// Draws what is random in a search step, for all its losses: a function of the step.
+    fn draw(&self, _step: u64) -> Result<()> {
+        Ok(())
     }
     /// While on, every product is computed in float32 or better, whatever the precision of the rest: the
     /// finite difference multiplies rounding by 1/ε.

@@ -5,14 +5,16 @@ use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
 use super::Mode;
+use super::gates::{gate, gates};
 use super::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
+use super::masks::Masks;
 use super::mixed::{MixingWeights, in_kind, mixtures};
 use super::outside::Outside;
 use super::parts::Parts;
 use super::schedule::{Rule, Schedule, Step, Value, broken_plan};
 use super::statistics::{EPSILON, MOMENTUM};
 use crate::error::{Error, Result};
-use crate::plan::{Instruction, Op, Scale, WeightId};
+use crate::plan::{Instruction, Op, Place, Scale, WeightId};
 
 /// One pass over the plan: what its instructions look up.
 pub struct Run<'a> {
@@ -25,6 +27,8 @@ pub struct Run<'a> {
     compute: Kind,
     /// Element type of the logits.
     kind: Kind,
+    /// What dropout drops; absent where it drops nothing.
+    masks: Option<&'a Masks>,
     /// Convolutions whose kernels autograd does not see, as they come; absent where it is to see all.
     outside: Option<RefCell<Vec<Outside>>>,
 }
@@ -39,12 +43,21 @@ impl<'a> Run<'a> {
         compute: Kind,
         kind: Kind,
     ) -> Self {
-        Run { schedule, kernels, mixing, mode, parts: Parts::default(), compute, kind, outside: None }
+        Run { schedule, kernels, mixing, mode, parts: Parts::default(), compute, kind, masks: None, outside: None }
     }
 
     /// The same, with gradients by kernels taken outside autograd where that is faster.
     pub fn with_kernels_outside(self) -> Self {
         Run { outside: Some(RefCell::default()), ..self }
+    }
+
+    /// The same with dropout.
+    pub fn with_masks(self, masks: &'a Masks) -> Self {
+        Run { masks: Some(masks), ..self }
+    }
+
+    fn mask(&self, place: Place) -> Option<&Tensor> {
+        self.masks.and_then(|masks| masks.at(place))
     }
 
     /// A weight, or the group that begins with it.
@@ -93,6 +106,8 @@ impl<'a> Run<'a> {
                 Ok(input()?.f_avg_pool2d([k, k], [s, s], [p, p], false, false, None)?)
             }
             Op::Shift => shift(input()?),
+            // Channels come second in an image, and features last, however many tokens there are at once.
+            Op::Concat { blocks: 1 } if instruction.shape.0.len() == 1 => Ok(Tensor::f_cat(inputs, -1)?),
             Op::Concat { blocks: 1 } => Ok(Tensor::f_cat(inputs, 1)?),
             Op::Concat { blocks } => interleave(inputs, *blocks as i64),
             Op::Mix { alpha, terms } => {
@@ -127,6 +142,38 @@ impl<'a> Run<'a> {
                 _ => Err(broken_plan(instruction)),
             },
             Op::GlobalAvgPool => Ok(input()?.f_mean_dim([2i64, 3].as_slice(), false, None)?),
+            Op::Lookup { weight } => {
+                let weight = self.weight(*weight);
+                let rows = match self.mask(Place::Rows) {
+                    Some(mask) => weight.f_mul(mask)?,
+                    None => weight.shallow_clone(),
+                };
+                in_kind(&Tensor::f_embedding(&rows, input()?, -1, false, false)?, self.compute)
+            }
+            Op::Mask { place } => match self.mask(*place) {
+                Some(mask) => Ok(input()?.f_mul(&in_kind(mask, self.compute)?)?),
+                None => Ok(input()?.shallow_clone()),
+            },
+            Op::Product { weight, rows: (first, count) } => {
+                let rows = self.weight(*weight).f_narrow(0, *first as i64, *count as i64)?;
+                Ok(input()?.f_matmul(&in_kind(&rows, self.compute)?)?)
+            }
+            Op::Gate { activation } => match inputs {
+                [state, gates] => gate(*activation, state, gates),
+                _ => Err(broken_plan(instruction)),
+            },
+            Op::Gates { alpha, rows, columns } => match inputs {
+                [states, stacked] => {
+                    let shape = [rows.len() as i64, columns.len() as i64];
+                    let weights = self.mixing[alpha.0].scale(step.scale).f_view(shape)?;
+                    gates(columns, states, stacked, &in_kind(&weights, self.compute)?)
+                }
+                _ => Err(broken_plan(instruction)),
+            },
+            Op::Mean => {
+                let sum = Tensor::f_stack(inputs, 0)?;
+                Ok(sum.f_mean_dim([0i64].as_slice(), false, None)?)
+            }
             Op::Linear { weight, bias } => {
                 let x = in_kind(input()?, self.kind)?;
                 Ok(x.f_linear(self.weight(*weight), Some(self.weight(*bias)))?)

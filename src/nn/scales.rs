@@ -30,6 +30,10 @@ impl ScaleLayout {
                     (alpha, terms.clone(), instruction.shape.channels() / terms.len())
                 }
                 Op::Mixtures { alpha, rows, columns } => (alpha, pairs(rows, columns), 1),
+                Op::Gates { alpha, rows, columns } => {
+                    let columns: Vec<usize> = columns.iter().map(|(column, _)| *column).collect();
+                    (alpha, pairs(rows, &columns), 1)
+                }
                 _ => continue,
             };
             if *table != alpha {

@@ -53,8 +53,9 @@ impl Schedule {
                 let names = plan.statistics[statistic.0..statistic.0 + members].iter().map(|s| s.name.as_str());
                 step.running = Some(statistics.run(names)?);
             }
-            if let Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. } | Op::Mixtures { alpha, .. } =
-                &instruction.op
+            if let Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. }
+            | Op::Mixtures { alpha, .. }
+            | Op::Gates { alpha, .. } = &instruction.op
             {
                 step.scale = scales[alpha.0];
                 scales[alpha.0] += 1;
@@ -79,12 +80,11 @@ impl Schedule {
         }
         let mut places = Vec::new();
         for (instruction, step) in self.plan.instructions[range.clone()].iter().zip(&self.steps[range]) {
+            places.extend(instruction.op.weights().into_iter().map(|weight| self.kernels.place[weight]));
             match &instruction.op {
-                Op::Conv { weight, .. } => places.push(self.kernels.place[weight.0]),
-                Op::Linear { weight, bias } | Op::BatchNorm { scale: Scale::Affine { weight, bias }, .. } => {
-                    places.extend([self.kernels.place[weight.0], self.kernels.place[bias.0]]);
-                }
-                Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. } | Op::Mixtures { alpha, .. } => {
+                Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. }
+                | Op::Mixtures { alpha, .. }
+                | Op::Gates { alpha, .. } => {
                     places.push(starts[alpha.0] + mixing[alpha.0].place_of_scale(step.scale));
                 }
                 Op::Mix { alpha, terms } => {

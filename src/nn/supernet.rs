@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::params::Table;
 use crate::plan::passes;
 use crate::plan::{Demand, Form, Forms, Instruction, Op, Peak, Plan, Segment};
+use crate::space::CellKind;
 
 /// A loss (logits, targets) ↦ scalar of the user's; cross-entropy without one.
 pub trait Criterion: Send + Sync {
@@ -73,7 +74,7 @@ impl SupernetOptions {
             Rewrite::SpaceToBatch => self.device == Device::Cpu,
             _ => true,
         };
-        let suitable = || Rewrite::ALL.iter().copied().filter(suits).collect();
+        let suitable = || Rewrite::of(CellKind::Convolutional).iter().copied().filter(suits).collect();
         self.passes.clone().unwrap_or_else(suitable)
     }
 
@@ -126,6 +127,9 @@ pub struct Supernet {
 impl Supernet {
     /// Tables and running statistics for a lowered plan, which is rewritten here; the weights are the caller's.
     pub fn new(plan: Plan, options: SupernetOptions) -> Result<Self> {
+        if plan.recurrence.is_some() {
+            return Err(Error::engine("a plan that reads words, where images are read"));
+        }
         let rewritten = options.rewrite(plan.clone())?;
         // The rewritten plan says in which order weights and statistics lie in their vectors.
         let weights = Table::of_weights(&rewritten);
@@ -198,7 +202,7 @@ impl Supernet {
         let value = self.criterion(logits, &batch.targets)?;
         let _guard = tch::no_grad_guard();
         let correct = logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&batch.targets)?.f_sum(Kind::Int64)?;
-        Ok(Loss { value, correct })
+        Ok(Loss { value, correct, carried: None })
     }
 
     fn criterion(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {

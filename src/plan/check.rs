@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::instruction::pairs;
-use super::{AlphaId, Op, Plan, Scale, Shape, ValueId, WeightId};
+use super::{AlphaId, Op, Plan, Scale, Shape, Sizes, ValueId, WeightId};
 use crate::error::{Error, Result};
 use crate::space::Operation;
 
@@ -14,7 +14,15 @@ impl Plan {
         distinct("weight", self.weights.iter().map(|weight| weight.name.as_str())).map_err(broken)?;
         distinct("statistic", self.statistics.iter().map(|statistic| statistic.name.as_str())).map_err(broken)?;
         distinct("α table", self.alphas.iter().map(|alpha| alpha.name.as_str())).map_err(broken)?;
+        let units = match (self.sizes, self.recurrence) {
+            (Sizes::Images(_), None) => None,
+            (Sizes::Words(language), Some(recurrence)) => Some((recurrence, Shape(vec![language.units]))),
+            _ => return Err(broken("words without a state, or images with one".to_string())),
+        };
         let mut shapes: HashMap<ValueId, &Shape> = HashMap::from([(self.input, &self.input_shape)]);
+        if let Some((recurrence, shape)) = &units {
+            shapes.insert(recurrence.state, shape);
+        }
         for (index, instruction) in self.instructions.iter().enumerate() {
             let broken = |detail: String| broken(format!("instruction {index} of `{}`: {detail}", instruction.scope));
             let inputs = instruction
@@ -38,8 +46,13 @@ impl Plan {
             }
         }
         self.check_accumulations().map_err(broken)?;
+        if let Some((recurrence, shape)) = &units
+            && shapes.get(&recurrence.next) != Some(&shape)
+        {
+            return Err(broken("the next state is never defined, or of another shape".to_string()));
+        }
         match shapes.get(&self.output) {
-            Some(shape) if shape.0 == [self.geometry.num_classes] => Ok(()),
+            Some(shape) if shape.0 == [self.sizes.outputs()] => Ok(()),
             Some(shape) => Err(broken(format!("the output has shape {:?}", shape.0))),
             None => Err(broken("the output is never defined".to_string())),
         }
@@ -89,6 +102,10 @@ impl Plan {
             }
             Op::Mix { alpha, terms } => self.check_terms(*alpha, terms),
             Op::Mixtures { alpha, rows, columns } => self.check_terms(*alpha, &pairs(rows, columns)),
+            Op::Gates { alpha, rows, columns } => {
+                let places: Vec<usize> = columns.iter().map(|(column, _)| *column).collect();
+                self.check_terms(*alpha, &pairs(rows, &places))
+            }
             _ => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ pub struct Cost {
     pub weights: usize,
     /// Numbers in α.
     pub alphas: usize,
-    /// Multiply-adds of convolutions and linear layers, per image, forward.
+    /// Multiply-adds of convolutions, products and linear layers, per image or token, forward.
     pub multiply_adds: u64,
     /// Elements per image kept for the weights' gradient.
     pub activation_elements_weight_loss: u64,
@@ -50,8 +50,12 @@ impl Plan {
 
     /// Multiply-adds per image of one instruction; 0 for those that multiply no weights.
     pub(super) fn multiply_adds(&self, instruction: &Instruction) -> u64 {
-        let (Op::Conv { weight, .. } | Op::Linear { weight, .. }) = &instruction.op else {
-            return 0;
+        let weight = match &instruction.op {
+            Op::Conv { weight, .. } | Op::Linear { weight, .. } => weight,
+            Op::Product { rows: (_, count), .. } => {
+                return instruction.shape.elements().saturating_mul(*count as u64);
+            }
+            _ => return 0,
         };
         // Every output element is a sum over one output channel's share of the weight.
         let Some((_, share)) = self.weights.get(weight.0).and_then(|weight| weight.shape.split_first()) else {

@@ -3,11 +3,11 @@
 //! A line is a chain of instructions in which each reads only the one before. Edges that look the same are written
 //! once, and so are cells; the values named are those of the first of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::cost::grouped;
-use super::{AlphaId, Instruction, Op, Plan, Scale, Shape, ValueId, WeightId, pairs};
+use super::{AlphaId, Instruction, Language, Op, Plan, Recurrence, Scale, Shape, Sizes, ValueId, pairs};
 use crate::space::Operation;
 
 /// A mixture with more inputs than this has them abridged.
@@ -15,6 +15,9 @@ const MOST_INPUTS: usize = 4;
 
 /// Width of the column in which lines say what they compute.
 const WIDTH: usize = 100;
+
+/// The only cell of a recurrent network.
+const CELL: &str = "cell";
 
 /// Width of the column that names the part of a cell.
 const NAME: usize = 15;
@@ -61,7 +64,25 @@ impl Plan {
         let tables: Vec<String> =
             self.alphas.iter().map(|alpha| format!("{} [{}, {}]", alpha.name, alpha.edges, alpha.operations)).collect();
         let passes = if self.passes.is_empty() { "none".to_string() } else { self.passes.join(", ") };
-        let geometry = &self.geometry;
+        let (read, told) = (name(self.input), name(self.output));
+        let network = match (&self.sizes, &self.recurrence) {
+            (Sizes::Words(Language { words, units }), Some(Recurrence { state, next })) => format!(
+                "{units} units, {words} words; a token in {read}, its state in {}, the next one in {}, the next word in \
+                 {told}",
+                name(*state),
+                name(*next)
+            ),
+            _ => {
+                let geometry = self.sizes.images();
+                format!(
+                    "{} channels, {} cells, images {} in {read}, {} classes in {told}",
+                    geometry.map_or(0, |geometry| geometry.channels),
+                    geometry.map_or(0, |geometry| geometry.layers),
+                    extents(&self.input_shape),
+                    self.sizes.outputs()
+                )
+            }
+        };
         let _ = writeln!(
             text,
             "space    {}: {} input nodes, {} intermediate nodes and {} edges a cell",
@@ -72,16 +93,7 @@ impl Plan {
         );
         let _ = writeln!(text, "         operations {}", operations.join(", "));
         let _ = writeln!(text, "alphas   {}", tables.join(", "));
-        let _ = writeln!(
-            text,
-            "network  {} channels, {} cells, images {} in {}, {} classes in {}",
-            geometry.channels,
-            geometry.layers,
-            extents(&self.input_shape),
-            name(self.input),
-            geometry.num_classes,
-            name(self.output)
-        );
+        let _ = writeln!(text, "network  {network}");
         let _ = writeln!(text, "passes   {passes}");
         for (index, (site, form)) in self.forms.iter().enumerate() {
             let _ = writeln!(text, "{:8} {:7}  {site}", if index == 0 { "forms" } else { "" }, form.to_string());
@@ -129,10 +141,10 @@ impl Plan {
         let weights: Vec<String> = cells.iter().map(|(_, parts)| grouped(self.weights_of(parts.iter()))).collect();
         let plural = if cells.len() == 1 { "cell" } else { "cells" };
         let output = parts.last().and_then(|part| part.instructions.last()).map(|last| extents(&last.shape));
+        let heading = if numbers == [CELL] { CELL.to_string() } else { format!("{plural} {}", numbers.join(", ")) };
         let _ = writeln!(
             text,
-            "\n{plural} {}: {}, {} out; weights {}",
-            numbers.join(", "),
+            "\n{heading}: {}, {} out; weights {}",
             self.table_of(parts).unwrap_or("plain"),
             output.unwrap_or_default(),
             weights.join(" and ")
@@ -166,7 +178,7 @@ impl Plan {
                 edges.iter().filter(covers).any(|part| part.computes(operation))
             };
             for operation in self.space.operations.iter().filter(|operation| **operation != Operation::None) {
-                if !edge.contains(',') && !grouped(operation.name()) {
+                if self.recurrence.is_none() && !edge.contains(',') && !grouped(operation.name()) {
                     let what = match operation {
                         Operation::SkipConnect => "the edge's input, as it is",
                         _ => "shared with another edge of the same source",
@@ -289,6 +301,22 @@ impl Plan {
             Op::Add => "add".to_string(),
             Op::Accumulate => "add in place".to_string(),
             Op::GlobalAvgPool => "mean over height and width".to_string(),
+            Op::Lookup { .. } => "its row".to_string(),
+            Op::Mask { place } => format!("drop {}", place.name()),
+            Op::Product { weight, rows: (first, count) } => {
+                let Some([depth, out]) = self.weights.get(weight.0).map(|weight| &weight.shape[..]) else {
+                    return "product".to_string();
+                };
+                let rows = if count == depth { String::new() } else { format!(", rows from {first}") };
+                format!("product {count}->{out}{rows}")
+            }
+            Op::Gate { activation } => format!("gate {}", activation.name()),
+            Op::Gates { alpha, rows, columns } => {
+                let names: Vec<&str> = columns.iter().map(|(_, activation)| activation.name()).collect();
+                let places: Vec<usize> = columns.iter().map(|(column, _)| *column).collect();
+                format!("gates {} by {}", names.join(", "), self.mixing(*alpha, &pairs(rows, &places)))
+            }
+            Op::Mean => "mean".to_string(),
             Op::Linear { weight, .. } => match self.weights.get(weight.0).map_or(&[][..], |weight| &weight.shape) {
                 [out, features] => format!("linear {features}->{out}"),
                 _ => "linear".to_string(),
@@ -313,6 +341,7 @@ impl Plan {
         instructions.find_map(|instruction| match &instruction.op {
             Op::Mix { alpha, .. }
             | Op::Mixtures { alpha, .. }
+            | Op::Gates { alpha, .. }
             | Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. } => {
                 self.alphas.get(alpha.0).map(|alpha| alpha.name.as_str())
             }
@@ -321,19 +350,13 @@ impl Plan {
     }
 
     fn weights_of<'a>(&self, parts: impl Iterator<Item = &'a Part<'a>>) -> u64 {
-        parts.map(|part| self.weights_of_chain(&part.instructions)).sum()
+        self.weights_of_chain(&parts.flat_map(|part| part.instructions.iter().copied()).collect::<Vec<_>>())
     }
 
+    /// Numbers in the weights that some instructions use, each weight counted once.
     fn weights_of_chain(&self, chain: &[&Instruction]) -> u64 {
-        let elements = |weight: &WeightId| self.weights.get(weight.0).map_or(0, |weight| weight.elements() as u64);
-        let of = |instruction: &&Instruction| match &instruction.op {
-            Op::Conv { weight, members, .. } => *members as u64 * elements(weight),
-            Op::BatchNorm { scale: Scale::Affine { weight, bias }, .. } | Op::Linear { weight, bias } => {
-                elements(weight) + elements(bias)
-            }
-            _ => 0,
-        };
-        chain.iter().map(of).sum()
+        let used: HashSet<usize> = chain.iter().flat_map(|instruction| instruction.op.weights()).collect();
+        used.into_iter().filter_map(|id| self.weights.get(id)).map(|weight| weight.elements() as u64).sum()
     }
 }
 
@@ -344,6 +367,7 @@ fn split(scope: &str) -> (&str, &str) {
     }
     let ends: Vec<usize> = scope.match_indices('.').map(|(index, _)| index).chain([scope.len()]).collect();
     match ends[..] {
+        [cell, _, part, ..] if &scope[..cell] == CELL => (CELL, &scope[cell + 1..part]),
         [_, cell, _, part, ..] => (&scope[..cell], &scope[cell + 1..part]),
         [_, cell, part] => (&scope[..cell], &scope[cell + 1..part]),
         _ => (scope, ""),
@@ -351,7 +375,7 @@ fn split(scope: &str) -> (&str, &str) {
 }
 
 fn is_cell(name: &str) -> bool {
-    name.starts_with("cells.")
+    name.starts_with("cells.") || name.split('.').next() == Some(CELL)
 }
 
 fn is_preprocessing(part: &str) -> bool {

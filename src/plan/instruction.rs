@@ -1,5 +1,7 @@
 //! What a plan is made of: values with shapes, weights, statistics, α tables, and the instructions between them.
 
+use crate::space::Operation;
+
 /// A value: the network's input or an instruction's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub usize);
@@ -16,8 +18,9 @@ pub struct StatisticId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlphaId(pub usize);
 
-/// A shape per example, the batch dimension left out: `[channels, height, width]`, `[features]`, or, for images
-/// split into phases (see [`Op::SpaceToBatch`]), `[phases, channels, height, width]`.
+/// A shape per example, the batch dimension left out: `[channels, height, width]`, `[features]`, `[]` for a token, or,
+/// for what lies one after the other along the batch (images split into phases, see [`Op::SpaceToBatch`], and what
+/// [`Op::Stack`] stacks), `[phases, channels, height, width]` and `[phases, features]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape(pub Vec<usize>);
 
@@ -25,7 +28,7 @@ impl Shape {
     /// Channels, or features.
     pub fn channels(&self) -> usize {
         match self.0[..] {
-            [channels] | [channels, _, _] | [_, channels, _, _] => channels,
+            [channels] | [_, channels] | [channels, _, _] | [_, channels, _, _] => channels,
             _ => 0,
         }
     }
@@ -41,6 +44,8 @@ impl Shape {
 pub enum Init {
     /// Uniform between ±1/√n for n inputs to each output, as PyTorch's convolution and linear layers are.
     FanIn(usize),
+    /// Uniform between ± a number.
+    Within(f64),
     /// One number everywhere.
     Constant(f64),
 }
@@ -102,6 +107,37 @@ pub enum Scale {
         /// Row and column of each block of channels.
         terms: Vec<(usize, usize)>,
     },
+}
+
+/// Where variational dropout drops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// Rows of the embedding: words.
+    Rows,
+    /// The embedded input.
+    Embedded,
+    /// The input of the cell.
+    Input,
+    /// The hidden state, and every state of the cell, before their products.
+    Hidden,
+    /// The output.
+    Output,
+}
+
+impl Place {
+    /// Every place, in the order of the pass.
+    pub const ALL: [Place; 5] = [Place::Rows, Place::Embedded, Place::Input, Place::Hidden, Place::Output];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Place::Rows => "rows",
+            Place::Embedded => "embedded",
+            Place::Input => "input",
+            Place::Hidden => "hidden",
+            Place::Output => "output",
+        }
+    }
 }
 
 /// What an instruction computes.
@@ -220,6 +256,40 @@ pub enum Op {
     Accumulate,
     /// The mean over height and width.
     GlobalAvgPool,
+    /// The row of a weight that a token names; dropped rows are zero.
+    Lookup {
+        /// `[words, units]`.
+        weight: WeightId,
+    },
+    /// Variational dropout: every token of a sequence times the same mask.
+    Mask {
+        /// Which mask.
+        place: Place,
+    },
+    /// Input · weight, or · some of the rows of the weight.
+    Product {
+        /// `[in, out]`.
+        weight: WeightId,
+        /// First row, and how many.
+        rows: (usize, usize),
+    },
+    /// s + σ(c)·(f(u) − s) of a state s and [c, u].
+    Gate {
+        /// f.
+        activation: Operation,
+    },
+    /// Σ_t softmax(α)[row_t, column_t] · gate_t of stacked states and their stacked [c, u], all gates of a node in one:
+    /// the columns are the same for each state.
+    Gates {
+        /// The table.
+        alpha: AlphaId,
+        /// One a state.
+        rows: Vec<usize>,
+        /// One an activation, with it.
+        columns: Vec<(usize, Operation)>,
+    },
+    /// The mean of the inputs.
+    Mean,
     /// weight · x + bias; the weight is `[out, in]`.
     Linear {
         /// `[out, in]`.
@@ -227,6 +297,20 @@ pub enum Op {
         /// `[out]`.
         bias: WeightId,
     },
+}
+
+impl Op {
+    /// The weights it uses, as rows of the plan's table.
+    pub fn weights(&self) -> Vec<usize> {
+        match self {
+            Op::Conv { weight, members, .. } => (weight.0..weight.0 + members).collect(),
+            Op::Linear { weight, bias } | Op::BatchNorm { scale: Scale::Affine { weight, bias }, .. } => {
+                vec![weight.0, bias.0]
+            }
+            Op::Lookup { weight } | Op::Product { weight, .. } => vec![weight.0],
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// One step of the plan.

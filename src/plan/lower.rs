@@ -3,12 +3,8 @@
 //! Nothing is shared and nothing is fused here: every edge has its own ReLU, poolings and convolutions, as in the
 //! paper. What can be shared is for the passes to find.
 
-use std::collections::BTreeMap;
-
-use super::{
-    AlphaId, AlphaSpec, Geometry, Init, Instruction, Op, Plan, Scale, Shape, StatisticId, StatisticSpec, ValueId,
-    WeightId, WeightSpec,
-};
+use super::writer::Writer;
+use super::{AlphaId, Geometry, Init, Op, Plan, Scale, Shape, Sizes, ValueId};
 use crate::config::largest;
 use crate::error::{Error, Result};
 use crate::space::{CellKind, Edge, Operation, Space};
@@ -41,16 +37,14 @@ impl Plan {
     pub fn lower(space: &Space, geometry: &Geometry) -> Result<Plan> {
         space.validate()?;
         if space.kind == CellKind::Recurrent {
-            return Err(Error::space(format!(
-                "space `{}` is recurrent, and the recurrent search network is not available in this version; its \
-                 genotypes and derivation are",
-                space.name
-            )));
+            return Err(Error::space(format!("space `{}` is recurrent: it reads words, not images", space.name)));
         }
         geometry.validate()?;
         let reductions = reductions(space, geometry.layers)?;
-        let mut network = Lowering::new(space, geometry);
-        let input = network.plan.input;
+        let (height, width) = geometry.image_size;
+        let images = Shape(vec![geometry.in_channels, height, width]);
+        let mut network = Lowering { sizes: *geometry, writer: Writer::new(space, Sizes::Images(*geometry), images) };
+        let input = network.writer.plan.input;
         let stem = network.stem(input)?;
         // The two cells before the current one.
         let (mut before, mut last) = (stem, stem);
@@ -65,7 +59,7 @@ impl Plan {
             (before, last, after_reduction) = (last, output, reduction);
         }
         network.classifier(last)?;
-        let plan = network.plan;
+        let plan = network.writer.plan;
         if cfg!(debug_assertions) {
             plan.check()?;
         }
@@ -97,50 +91,22 @@ struct Cell {
     after_reduction: bool,
 }
 
-/// The plan as far as it is written, and the shape of every value in it.
+/// A plan as it is written.
 struct Lowering<'a> {
-    space: &'a Space,
-    plan: Plan,
-    shapes: Vec<Shape>,
+    sizes: Geometry,
+    writer: Writer<'a>,
 }
 
-impl<'a> Lowering<'a> {
-    fn new(space: &'a Space, geometry: &Geometry) -> Self {
-        let (height, width) = geometry.image_size;
-        let input_shape = Shape(vec![geometry.in_channels, height, width]);
-        let table = |name: &&'static str| AlphaSpec {
-            name: name.to_string(),
-            edges: space.edges().len(),
-            operations: space.operations.len(),
-        };
-        Lowering {
-            space,
-            shapes: vec![input_shape.clone()],
-            plan: Plan {
-                space: space.clone(),
-                geometry: *geometry,
-                input: ValueId(0),
-                input_shape,
-                weights: Vec::new(),
-                statistics: Vec::new(),
-                alphas: space.cells().iter().map(table).collect(),
-                instructions: Vec::new(),
-                output: ValueId(0),
-                passes: Vec::new(),
-                forms: BTreeMap::new(),
-            },
-        }
-    }
-
+impl Lowering<'_> {
     // ---- the network
 
     fn stem(&mut self, images: ValueId) -> Result<ValueId> {
-        let channels = self.space.stem_multiplier * self.plan.geometry.channels;
+        let channels = self.writer.space.stem_multiplier * self.sizes.channels;
         let value = self.conv("stem", "conv", images, channels, Window::square(3, 1, 1))?;
-        let weight = self.weight("stem.bn.weight".to_string(), vec![channels], Init::Constant(1.0));
-        let bias = self.weight("stem.bn.bias".to_string(), vec![channels], Init::Constant(0.0));
-        let statistic = self.statistic("stem.bn".to_string(), channels);
-        self.push(
+        let weight = self.writer.weight("stem.bn.weight".to_string(), vec![channels], Init::Constant(1.0));
+        let bias = self.writer.weight("stem.bn.bias".to_string(), vec![channels], Init::Constant(0.0));
+        let statistic = self.writer.statistic("stem.bn".to_string(), channels);
+        self.writer.push(
             "stem",
             Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale: Scale::Affine { weight, bias } },
             vec![value],
@@ -152,11 +118,11 @@ impl<'a> Lowering<'a> {
         let first = self.preprocess(&format!("{name}.pre0"), cell, before, cell.after_reduction)?;
         let second = self.preprocess(&format!("{name}.pre1"), cell, last, false)?;
         let mut states = vec![first, second];
-        let edges = self.space.edges();
-        for node in self.space.intermediate() {
+        let edges = self.writer.space.edges();
+        for node in self.writer.space.intermediate() {
             let (mut inputs, mut terms) = (Vec::new(), Vec::new());
             for (row, edge) in edges.iter().enumerate().filter(|(_, edge)| edge.to == node) {
-                for (column, operation) in self.space.operations.iter().enumerate() {
+                for (column, operation) in self.writer.space.operations.iter().enumerate() {
                     if *operation != Operation::None {
                         inputs.push(self.edge(cell, *edge, *operation, states[edge.from])?);
                         terms.push((row, column));
@@ -164,29 +130,29 @@ impl<'a> Lowering<'a> {
                 }
             }
             let alpha = AlphaId(usize::from(cell.reduction));
-            states.push(self.push(&format!("{name}.nodes.{node}"), Op::Mix { alpha, terms }, inputs)?);
+            states.push(self.writer.push(&format!("{name}.nodes.{node}"), Op::Mix { alpha, terms }, inputs)?);
         }
-        let concat = self.space.concat.iter().map(|node| states[*node]).collect();
-        self.push(&name, Op::Concat { blocks: 1 }, concat)
+        let concat = self.writer.space.concat.iter().map(|node| states[*node]).collect();
+        self.writer.push(&name, Op::Concat { blocks: 1 }, concat)
     }
 
     fn classifier(&mut self, last: ValueId) -> Result<()> {
-        let features = self.push("classifier", Op::GlobalAvgPool, vec![last])?;
-        let (inputs, classes) = (self.channels(features), self.plan.geometry.num_classes);
+        let features = self.writer.push("classifier", Op::GlobalAvgPool, vec![last])?;
+        let (inputs, classes) = (self.writer.channels(features), self.sizes.num_classes);
         let init = Init::FanIn(inputs);
-        let weight = self.weight("classifier.weight".to_string(), vec![classes, inputs], init);
-        let bias = self.weight("classifier.bias".to_string(), vec![classes], init);
-        self.plan.output = self.push("classifier", Op::Linear { weight, bias }, vec![features])?;
+        let weight = self.writer.weight("classifier.weight".to_string(), vec![classes, inputs], init);
+        let bias = self.writer.weight("classifier.bias".to_string(), vec![classes], init);
+        self.writer.plan.output = self.writer.push("classifier", Op::Linear { weight, bias }, vec![features])?;
         Ok(())
     }
 
     /// Refuses a reduction of an image with less than two rows or columns.
     fn demand_reducible(&self, cell: usize, value: ValueId) -> Result<()> {
-        let (height, width) = self.size(value);
+        let (height, width) = self.writer.size(value);
         if height.min(width) >= 2 {
             return Ok(());
         }
-        let (tall, wide) = self.plan.geometry.image_size;
+        let (tall, wide) = self.sizes.image_size;
         Err(Error::space(format!(
             "cell {cell} is a reduction cell and its input is {height}x{width}; a reduction needs at least 2x2. Use \
              images larger than {tall}x{wide}, or a space whose `reductions` are fewer"
@@ -200,9 +166,9 @@ impl<'a> Lowering<'a> {
         if halve {
             return self.factorized_reduction(scope, cell, input);
         }
-        let value = self.push(scope, Op::Relu, vec![input])?;
+        let value = self.writer.push(scope, Op::Relu, vec![input])?;
         let value = self.conv(scope, "conv", value, cell.channels, Window::square(1, 1, 0))?;
-        self.norm(scope, "bn", value)
+        self.writer.norm(scope, "bn", value)
     }
 
     /// Halves the size with two 1x1 convolutions, one on the even pixels and one on the odd.
@@ -215,28 +181,28 @@ impl<'a> Lowering<'a> {
             )));
         }
         let window = Window::square(1, 2, 0);
-        let rectified = self.push(scope, Op::Relu, vec![input])?;
+        let rectified = self.writer.push(scope, Op::Relu, vec![input])?;
         let even = self.conv(scope, "conv_1", rectified, half, window)?;
-        let shifted = self.push(scope, Op::Shift, vec![rectified])?;
+        let shifted = self.writer.push(scope, Op::Shift, vec![rectified])?;
         let odd = self.conv(scope, "conv_2", shifted, cell.channels - half, window)?;
-        let value = self.push(scope, Op::Concat { blocks: 1 }, vec![even, odd])?;
-        self.norm(scope, "bn", value)
+        let value = self.writer.push(scope, Op::Concat { blocks: 1 }, vec![even, odd])?;
+        self.writer.norm(scope, "bn", value)
     }
 
     fn edge(&mut self, cell: Cell, edge: Edge, operation: Operation, input: ValueId) -> Result<ValueId> {
         let scope = format!("cells.{}.edges.{}_{}.{}", cell.index, edge.from, edge.to, operation.name());
-        let stride = if cell.reduction && edge.from < self.space.inputs() { 2 } else { 1 };
+        let stride = if cell.reduction && edge.from < self.writer.space.inputs() { 2 } else { 1 };
         let channels = cell.channels;
         match operation {
             Operation::SkipConnect if stride == 1 => Ok(input),
             Operation::SkipConnect => self.factorized_reduction(&scope, cell, input),
             Operation::MaxPool3x3 => {
-                let value = self.push(&scope, Op::MaxPool { kernel: 3, stride, padding: 1 }, vec![input])?;
-                self.norm(&scope, "bn", value)
+                let value = self.writer.push(&scope, Op::MaxPool { kernel: 3, stride, padding: 1 }, vec![input])?;
+                self.writer.norm(&scope, "bn", value)
             }
             Operation::AvgPool3x3 => {
-                let value = self.push(&scope, Op::AvgPool { kernel: 3, stride, padding: 1 }, vec![input])?;
-                self.norm(&scope, "bn", value)
+                let value = self.writer.push(&scope, Op::AvgPool { kernel: 3, stride, padding: 1 }, vec![input])?;
+                self.writer.norm(&scope, "bn", value)
             }
             Operation::SepConv3x3 => self.separable(&scope, input, 3, stride),
             Operation::SepConv5x5 => self.separable(&scope, input, 5, stride),
@@ -261,86 +227,47 @@ impl<'a> Lowering<'a> {
 
     /// Twice: ReLU, depthwise, pointwise, norm; the first one strided.
     fn separable(&mut self, scope: &str, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
-        let channels = self.channels(input);
+        let channels = self.writer.channels(input);
         let mut value = input;
         for (turn, stride) in [(1, stride), (2, 1)] {
             let depthwise = Window { groups: channels, ..Window::square(kernel, stride, kernel / 2) };
-            value = self.push(scope, Op::Relu, vec![value])?;
+            value = self.writer.push(scope, Op::Relu, vec![value])?;
             value = self.conv(scope, &format!("dw{turn}"), value, channels, depthwise)?;
             value = self.conv(scope, &format!("pw{turn}"), value, channels, Window::square(1, 1, 0))?;
-            value = self.norm(scope, &format!("bn{turn}"), value)?;
+            value = self.writer.norm(scope, &format!("bn{turn}"), value)?;
         }
         Ok(value)
     }
 
     /// ReLU, depthwise with dilation 2, pointwise, norm.
     fn dilated(&mut self, scope: &str, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
-        let channels = self.channels(input);
+        let channels = self.writer.channels(input);
         let depthwise = Window { dilation: 2, groups: channels, ..Window::square(kernel, stride, kernel - 1) };
-        let value = self.push(scope, Op::Relu, vec![input])?;
+        let value = self.writer.push(scope, Op::Relu, vec![input])?;
         let value = self.conv(scope, "dw", value, channels, depthwise)?;
         let value = self.conv(scope, "pw", value, channels, Window::square(1, 1, 0))?;
-        self.norm(scope, "bn", value)
+        self.writer.norm(scope, "bn", value)
     }
 
     /// ReLU, convolutions that keep the channels, norm.
     fn plain(&mut self, scope: &str, input: ValueId, convolutions: &[(&str, Window)]) -> Result<ValueId> {
-        let channels = self.channels(input);
-        let mut value = self.push(scope, Op::Relu, vec![input])?;
+        let channels = self.writer.channels(input);
+        let mut value = self.writer.push(scope, Op::Relu, vec![input])?;
         for (name, window) in convolutions {
             value = self.conv(scope, name, value, channels, *window)?;
         }
-        self.norm(scope, "bn", value)
+        self.writer.norm(scope, "bn", value)
     }
 
     // ---- single instructions
 
     fn conv(&mut self, scope: &str, name: &str, input: ValueId, out: usize, window: Window) -> Result<ValueId> {
         let Window { kernel, stride, padding, dilation, groups } = window;
-        let depth = self.channels(input) / groups;
+        let depth = self.writer.channels(input) / groups;
         let shape = vec![out, depth, kernel[0], kernel[1]];
         let init = Init::FanIn(depth * kernel[0] * kernel[1]);
-        let weight = self.weight(format!("{scope}.{name}.weight"), shape, init);
-        self.push(scope, Op::Conv { weight, members: 1, stride, padding, dilation, groups }, vec![input])
-    }
-
-    fn norm(&mut self, scope: &str, name: &str, input: ValueId) -> Result<ValueId> {
-        let statistic = self.statistic(format!("{scope}.{name}"), self.channels(input));
-        self.push(scope, Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale: Scale::One }, vec![input])
-    }
-
-    fn weight(&mut self, name: String, shape: Vec<usize>, init: Init) -> WeightId {
-        self.plan.weights.push(WeightSpec { name, shape, init });
-        WeightId(self.plan.weights.len() - 1)
-    }
-
-    fn statistic(&mut self, name: String, channels: usize) -> StatisticId {
-        self.plan.statistics.push(StatisticSpec { name, channels });
-        StatisticId(self.plan.statistics.len() - 1)
-    }
-
-    fn push(&mut self, scope: &str, op: Op, inputs: Vec<ValueId>) -> Result<ValueId> {
-        let shapes: Vec<&Shape> = inputs.iter().map(|value| &self.shapes[value.0]).collect();
-        let shape = op
-            .output_shape(&shapes, &self.plan.weights)
-            .map_err(|detail| Error::space(format!("`{scope}` cannot be built: {detail}")))?;
-        let output = ValueId(self.shapes.len());
-        self.shapes.push(shape.clone());
-        self.plan.instructions.push(Instruction { op, inputs, output, shape, scope: scope.to_string() });
-        Ok(output)
-    }
-
-    /// Channels (or features) of a value.
-    fn channels(&self, value: ValueId) -> usize {
-        self.shapes[value.0].channels()
-    }
-
-    /// Height and width of a value.
-    fn size(&self, value: ValueId) -> (usize, usize) {
-        match self.shapes[value.0].0[..] {
-            [_, height, width] => (height, width),
-            _ => (0, 0),
-        }
+        let weight = self.writer.weight(format!("{scope}.{name}.weight"), shape, init);
+        self.writer.push(scope, Op::Conv { weight, members: 1, stride, padding, dilation, groups }, vec![input])
     }
 }
 

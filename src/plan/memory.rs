@@ -59,6 +59,11 @@ impl Peak {
         let at_once = batch.min(self.at_most.unwrap_or(batch));
         self.per_image.saturating_mul(at_once as u64).saturating_add(self.fixed)
     }
+
+    /// The same where an example is a sequence of so many tokens.
+    pub fn of_sequences(self, tokens: usize) -> Peak {
+        Peak { per_image: self.per_image.saturating_mul(tokens as u64), ..self }
+    }
 }
 
 /// What a pass keeps.
@@ -189,6 +194,9 @@ impl Plan {
                 | Op::BatchNorm { .. }
                 | Op::MaxPool { .. }
                 | Op::AvgPool { .. }
+                | Op::Product { .. }
+                | Op::Gate { .. }
+                | Op::Gates { .. }
                 | Op::Linear { .. } => &instruction.inputs,
                 Op::Relu => std::slice::from_ref(&instruction.output),
                 Op::Mix { .. } | Op::Mixtures { .. } if of_alpha => &instruction.inputs,
@@ -206,6 +214,9 @@ impl Plan {
                 }
                 Op::Mix { .. }
                 | Op::Mixtures { .. }
+                | Op::Lookup { .. }
+                | Op::Mask { .. }
+                | Op::Mean
                 | Op::Stack
                 | Op::Concat { .. }
                 | Op::GlobalAvgPool

@@ -8,18 +8,21 @@ mod instruction;
 mod lower;
 mod memory;
 pub mod passes;
+mod recurrent;
 mod segments;
 mod shape;
+mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 
 pub use cost::Cost;
 pub use forms::{Form, Forms, Site};
 pub use instruction::{
-    AlphaId, AlphaSpec, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
-    pairs,
+    AlphaId, AlphaSpec, Init, Instruction, Op, Place, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
+    WeightSpec, pairs,
 };
 pub use memory::{Demand, Peak};
+pub use recurrent::Spans;
 pub use segments::Segment;
 
 use crate::space::Space;
@@ -39,17 +42,65 @@ pub struct Geometry {
     pub image_size: (usize, usize),
 }
 
+/// The size of a language model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Language {
+    /// Words told apart.
+    pub words: usize,
+    /// Numbers in an embedded word, and in a state.
+    pub units: usize,
+}
+
+/// The size of a network, by what it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sizes {
+    /// Images, one by one.
+    Images(Geometry),
+    /// Words, one after the other.
+    Words(Language),
+}
+
+impl Sizes {
+    /// Those of a network that reads images.
+    pub fn images(&self) -> Option<&Geometry> {
+        match self {
+            Sizes::Images(geometry) => Some(geometry),
+            Sizes::Words(_) => None,
+        }
+    }
+
+    /// Numbers in the output.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Sizes::Images(geometry) => geometry.num_classes,
+            Sizes::Words(language) => language.words,
+        }
+    }
+}
+
+/// What a plan hands on from one token to the next. What does not depend on the state is computed for all tokens of a
+/// sequence at once, and so is what the next state does not depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recurrence {
+    /// The state that a token finds: `[units]`.
+    pub state: ValueId,
+    /// The state that it leaves.
+    pub next: ValueId,
+}
+
 /// A search network, ready to be rewritten, explained, costed and run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The space it searches.
     pub space: Space,
     /// Its size.
-    pub geometry: Geometry,
-    /// The value of the images.
+    pub sizes: Sizes,
+    /// The value of the images, or of the tokens.
     pub input: ValueId,
-    /// Their shape.
+    /// The shape of one.
     pub input_shape: Shape,
+    /// What goes from token to token, if it reads any.
+    pub recurrence: Option<Recurrence>,
     /// The weights, in the order of the flat vector.
     pub weights: Vec<WeightSpec>,
     /// The running statistics.
@@ -78,6 +129,9 @@ impl Plan {
             }
         }
         last.remove(&self.output);
+        if let Some(recurrence) = &self.recurrence {
+            last.remove(&recurrence.next);
+        }
         let mut dying = vec![Vec::new(); self.instructions.len()];
         for (value, index) in last {
             dying[index].push(value);
@@ -91,6 +145,7 @@ impl Plan {
     /// One more than the highest value id: the length of a table of all values.
     pub fn values(&self) -> usize {
         let outputs = self.instructions.iter().map(|instruction| instruction.output.0);
-        outputs.chain([self.input.0]).max().map_or(0, |highest| highest + 1)
+        let state = self.recurrence.iter().map(|recurrence| recurrence.state.0);
+        outputs.chain([self.input.0]).chain(state).max().map_or(0, |highest| highest + 1)
     }
 }

@@ -7,6 +7,12 @@ impl Op {
     pub(super) fn output_shape(&self, inputs: &[&Shape], weights: &[WeightSpec]) -> Result<Shape, String> {
         match self {
             Op::Concat { blocks } => concat(inputs, *blocks),
+            Op::Gate { .. } => gate(inputs),
+            Op::Gates { rows, columns, .. } => match gate(inputs)?.0[..] {
+                [states, units] if states == rows.len() && !columns.is_empty() => Ok(Shape(vec![units])),
+                _ => Err(format!("{} rows for {:?}", rows.len(), inputs.first().map(|shape| &shape.0))),
+            },
+            Op::Mean => mix(inputs, inputs.len()),
             Op::Mix { terms, .. } => mix(inputs, terms.len()),
             Op::Stack => stack(inputs),
             Op::Add | Op::Accumulate => sum(inputs),
@@ -94,12 +100,39 @@ impl Op {
                 }
                 Ok(Image { phases: Some(rows.len()), ..image }.shape())
             }
+            Op::Unstack { index, of } if input.0.len() == 2 => match input.0[..] {
+                [phases, features] if phases == *of && index < of => Ok(Shape(vec![features])),
+                _ => Err(format!("{:?} has no value {index} of {of}", input.0)),
+            },
             Op::Unstack { index, of } => {
                 let image = Image::of(input)?;
                 if index >= of || image.phases != Some(*of) {
                     return Err(format!("{:?} has no value {index} of {of}", input.0));
                 }
                 Ok(Image { phases: None, ..image }.shape())
+            }
+            Op::Lookup { weight } => match (&input.0[..], weights.get(weight.0).map(|weight| &weight.shape[..])) {
+                ([], Some([_, units])) => Ok(Shape(vec![*units])),
+                _ => Err(format!("{:?} is not a token, or nothing to look it up in", input.0)),
+            },
+            Op::Product { weight, rows: (first, count) } => {
+                let weight = weights.get(weight.0).ok_or("a weight that does not exist")?;
+                let [depth, out] = weight.shape[..] else {
+                    return Err(format!("`{}` is not a matrix", weight.name));
+                };
+                let (phases, features) = match input.0[..] {
+                    [features] => (None, features),
+                    [phases, features] => (Some(phases), features),
+                    _ => return Err(format!("{:?} is not [features]", input.0)),
+                };
+                if first + count > depth || features != *count {
+                    return Err(format!(
+                        "{features} features do not fit rows {first} to {} of `{}`, which has {depth}",
+                        first + count,
+                        weight.name
+                    ));
+                }
+                Ok(Shape(phases.into_iter().chain([out]).collect()))
             }
             Op::GlobalAvgPool => match input.0[..] {
                 [channels, _, _] => Ok(Shape(vec![channels])),
@@ -114,6 +147,10 @@ impl Op {
             }
             Op::BatchNorm { .. }
             | Op::Relu
+            | Op::Mask { .. }
+            | Op::Gate { .. }
+            | Op::Gates { .. }
+            | Op::Mean
             | Op::Concat { .. }
             | Op::Stack
             | Op::Mix { .. }
@@ -157,7 +194,21 @@ fn slid(extent: usize, kernel: usize, stride: usize, padding: usize, dilation: u
     Ok((padded - reach) / stride + 1)
 }
 
+/// A state and [c, u] of twice as many features.
+fn gate(inputs: &[&Shape]) -> Result<Shape, String> {
+    match inputs.iter().map(|shape| &shape.0[..]).collect::<Vec<_>>()[..] {
+        [[units], [double]] if 2 * units == *double => Ok(Shape(vec![*units])),
+        [[states, units], [others, double]] if states == others && 2 * units == *double => {
+            Ok(Shape(vec![*states, *units]))
+        }
+        _ => Err(format!("{inputs:?} are not states and what gates them")),
+    }
+}
+
 fn concat(inputs: &[&Shape], blocks: usize) -> Result<Shape, String> {
+    if blocks == 1 && !inputs.is_empty() && inputs.iter().all(|shape| shape.0.len() == 1) {
+        return Ok(Shape(vec![inputs.iter().map(|shape| shape.channels()).sum()]));
+    }
     let images = inputs.iter().map(|shape| Image::of(shape)).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = images.first().copied() else {
         return Err("nothing to concatenate".to_string());
@@ -172,7 +223,11 @@ fn concat(inputs: &[&Shape], blocks: usize) -> Result<Shape, String> {
 }
 
 fn stack(inputs: &[&Shape]) -> Result<Shape, String> {
-    let image = Image::of(&mix(inputs, inputs.len())?)?;
+    let alike = mix(inputs, inputs.len())?;
+    if let [features] = alike.0[..] {
+        return Ok(Shape(vec![inputs.len(), features]));
+    }
+    let image = Image::of(&alike)?;
     match image.phases {
         None => Ok(Image { phases: Some(inputs.len()), ..image }.shape()),
         Some(_) => Err("what is stacked or split is not stacked again".to_string()),

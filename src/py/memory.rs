@@ -6,11 +6,10 @@ use pyo3::prelude::*;
 
 use super::door;
 use super::errors::to_python;
+use super::network::lower;
 use super::precision::Numbers;
-use super::supernet::geometry;
 use super::tensor::device;
 use crate::config::SearchConfig;
-use crate::plan::Plan;
 use crate::search;
 
 /// The batch size for a configuration that leaves it to the memory: that of the checkpoint that it goes on from, or the
@@ -26,7 +25,7 @@ pub fn fitting_batch(py: Python<'_>, config: &str, most: usize, free: u64) -> Py
         if let Some(size) = folder.map(|folder| search::earlier_batch(Path::new(folder))).transpose()?.flatten() {
             return Ok(size);
         }
-        let plan = Plan::lower(&config.space, &geometry(&config)?)?;
+        let plan = lower(&config)?;
         search::fitting_batch(options.peak(plan, config.hypergradient)?, most, free)
     })
 }

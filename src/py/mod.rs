@@ -5,6 +5,7 @@ mod door;
 mod errors;
 mod graph;
 mod memory;
+mod network;
 mod observer;
 mod precision;
 mod search;
@@ -23,6 +24,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(module)?;
     space::register(module)?;
     module.add_class::<data::PyArrays>()?;
+    module.add_class::<data::PyTokens>()?;
     module.add_class::<supernet::PySupernet>()?;
     module.add_function(wrap_pyfunction!(search::search, module)?)?;
     module.add_function(wrap_pyfunction!(memory::fitting_batch, module)?)?;

@@ -11,18 +11,18 @@ use tch::{Kind, Tensor};
 use super::door;
 use super::errors::{from_python, to_python};
 use super::graph::recorder;
+use super::network::{Admission, Built, lower};
 use super::observer::PyObserver;
 use super::precision::{Numbers, form_cache};
 use super::sources::source;
-use super::supernet::{geometry, named_state};
+use super::supernet::named_state;
 use super::tensor::{PyTensor, device, to_dict};
 use crate::config::SearchConfig;
-use crate::data::{Expected, Source};
+use crate::data::Source;
 use crate::error::Result;
 use crate::event::StopFlag;
-use crate::nn::{Criterion, Network, Supernet};
+use crate::nn::Criterion;
 use crate::params;
-use crate::plan::Plan;
 use crate::search::{Outcome, Recorder, Sources, State, forms, run};
 
 /// The user's loss, called with tensors of the graph.
@@ -58,27 +58,21 @@ pub fn search<'py>(
     criterion: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let config = SearchConfig::from_json(config).map_err(to_python)?;
-    let geometry = geometry(&config).map_err(to_python)?;
     let device = device(&config.device).map_err(to_python)?;
     let numbers = Numbers::resolve(config.precision, device).map_err(to_python)?;
     let kind = numbers.kind;
-    let plan = Plan::lower(&config.space, &geometry).map_err(to_python)?;
-    let expected = Expected {
-        shape: plan.input_shape.0.iter().map(|&n| n as i64).collect(),
-        classes: geometry.num_classes as i64,
-        kind,
-        device,
-    };
-    let mut train = source(train, &config, &expected, kind, "training")?;
-    let mut valid = source(valid, &config, &expected, kind, "validation")?;
-    let mut evaluation = source(evaluation, &config, &expected, kind, "evaluation")?;
+    let plan = lower(&config).map_err(to_python)?;
+    let admission = Admission::new(&plan, &config, kind, device);
+    let mut train = source(train, &config, &admission, kind, "training")?;
+    let mut valid = source(valid, &config, &admission, kind, "validation")?;
+    let mut evaluation = source(evaluation, &config, &admission, kind, "evaluation")?;
     let mut observer = PyObserver { object: observer, kind };
     let recorder = recorder(py, &config, device, criterion.is_some())?;
     let mut options = numbers.options(&config, device, self::criterion(criterion));
     let cache = form_cache(py, &config, &options)?;
     let (outcome, state, alphas, forms) = door::engine(py, || {
         options.forms = forms(&plan, &options, &config, &cache, &mut observer)?;
-        let network = Supernet::new(plan, options)?;
+        let network = Built::new(plan, &config, options)?;
         let initial = State::new(
             params::initial_weights(network.plan(), config.seed, kind, device)?,
             params::initial_alphas(network.plan(), config.seed, kind, device)?,
@@ -86,11 +80,11 @@ pub fn search<'py>(
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
         let recorder = recorder.as_ref().map(|recorder| recorder as &dyn Recorder);
-        let outcome = run(&network, &config, initial, sources, &mut observer, &StopFlag::default(), recorder);
+        let outcome = run(&*network, &config, initial, sources, &mut observer, &StopFlag::default(), recorder);
         // Loader threads end here, whatever happened, before the result is looked at.
         drop((train, valid, evaluation));
         let outcome = outcome?;
-        let state = named_state(&network, &outcome.state.w)?;
+        let state = named_state(&*network, &outcome.state.w)?;
         let alphas = outcome.trajectory.tables(network.alphas())?;
         Ok((outcome, state, alphas, network.forms()))
     })?;

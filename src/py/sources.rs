@@ -3,26 +3,27 @@
 use pyo3::prelude::*;
 use tch::{Kind, Tensor};
 
-use super::data::PyArrays;
+use super::data::{PyArrays, PyTokens};
 use super::errors::{from_python, to_python};
+use super::network::Admission;
 use super::tensor::PyTensor;
 use crate::config::{Augment, SearchConfig};
-use crate::data::{ArraySource, Augmentation, Batch, Expected, Source, check_labels};
+use crate::data::{ArraySource, Augmentation, Batch, Source, check_labels};
 use crate::error::{Error, Result};
 
 /// A Python object with `batches`, `start`, `next` and `close`.
 struct PySource {
     object: Py<PyAny>,
-    expected: Expected,
+    admission: Admission,
     what: &'static str,
     batches: Option<usize>,
     number: usize,
 }
 
 impl PySource {
-    fn new(object: &Bound<'_, PyAny>, expected: Expected, what: &'static str) -> PyResult<Self> {
+    fn new(object: &Bound<'_, PyAny>, admission: Admission, what: &'static str) -> PyResult<Self> {
         let batches = object.call_method0("batches")?.extract()?;
-        Ok(PySource { object: object.clone().unbind(), expected, what, batches, number: 0 })
+        Ok(PySource { object: object.clone().unbind(), admission, what, batches, number: 0 })
     }
 }
 
@@ -45,7 +46,7 @@ impl Source for PySource {
         let Some((x, y)) = pair.map_err(from_python)? else { return Ok(None) };
         let what = format!("{} batch {}", self.what, self.number);
         self.number += 1;
-        self.expected.admit(&x, &y, &what).map(Some)
+        self.admission.admit(&x, &y, &what).map(Some)
     }
 }
 
@@ -59,16 +60,24 @@ impl Drop for PySource {
     }
 }
 
-/// The source behind `object`: `Arrays`, or anything that speaks the protocol.
+/// The source behind `object`: `Tokens`, `Arrays`, or anything that speaks the protocol.
 pub fn source(
     object: &Bound<'_, PyAny>,
     config: &SearchConfig,
-    expected: &Expected,
+    admission: &Admission,
     kind: Kind,
     what: &'static str,
 ) -> PyResult<Box<dyn Source + Send>> {
+    let expected = match (admission, object.cast::<PyTokens>()) {
+        (Admission::Words { words, bptt, device }, Ok(tokens)) => {
+            let source = tokens.get().source(*words, *bptt, config.seed, *device, &format!("the {what} text"));
+            return Ok(Box::new(source.map_err(to_python)?));
+        }
+        (Admission::Images(expected), Err(_)) => expected,
+        _ => return Err(to_python(Error::data("a recurrent space reads texts, and a convolutional one images"))),
+    };
     let Ok(arrays) = object.cast::<PyArrays>() else {
-        return Ok(Box::new(PySource::new(object, expected.clone(), what)?));
+        return Ok(Box::new(PySource::new(object, Admission::Images(expected.clone()), what)?));
     };
     let given = arrays.get();
     let build = || -> Result<ArraySource> {

@@ -8,30 +8,18 @@ use tch::{Device, Kind, Tensor};
 
 use super::door;
 use super::errors::to_python;
+use super::network::{Admission, Built, lower};
 use super::precision::{Numbers, form_cache};
 use super::tensor::{PyTensor, device, dtypes, from_dict, to_dict};
 use crate::cache::FormCache;
 use crate::config::{Method, SearchConfig};
-use crate::data::{Batch, Expected};
+use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observer};
-use crate::nn::{Mode, Network, Supernet, SupernetOptions};
+use crate::nn::{Mode, Network, SupernetOptions};
 use crate::params;
-use crate::plan::{Geometry, Plan};
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use crate::search::{self, State, StepSettings, forms, with_estimate};
-
-/// The sizes of a configuration, all of which must be known by now.
-pub fn geometry(config: &SearchConfig) -> Result<Geometry> {
-    let missing = |field: &str| Error::config(format!("`{field}` is not known; give it, or data to read it from"));
-    Ok(Geometry {
-        channels: config.channels,
-        layers: config.layers,
-        num_classes: config.num_classes.ok_or_else(|| missing("num_classes"))?,
-        in_channels: config.in_channels.ok_or_else(|| missing("in_channels"))?,
-        image_size: config.image_size.ok_or_else(|| missing("image_size"))?,
-    })
-}
 
 /// Weights, then running statistics, by name: copies.
 pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Tensor)>> {
@@ -50,34 +38,28 @@ impl Observer for Silent {
 }
 
 struct Inner {
-    network: Supernet,
+    network: Built,
     state: State,
     config: SearchConfig,
-    expected: Expected,
+    admission: Admission,
 }
 
 impl Inner {
     fn build(config: SearchConfig, mut options: SupernetOptions, cache: &FormCache) -> Result<Self> {
         let (kind, device) = (options.kind, options.device);
-        let geometry = geometry(&config)?;
-        let plan = Plan::lower(&config.space, &geometry)?;
-        let expected = Expected {
-            shape: plan.input_shape.0.iter().map(|&n| n as i64).collect(),
-            classes: geometry.num_classes as i64,
-            kind,
-            device,
-        };
+        let plan = lower(&config)?;
+        let admission = Admission::new(&plan, &config, kind, device);
         options.forms = forms(&plan, &options, &config, cache, &mut Silent)?;
-        let network = Supernet::new(plan, options)?;
+        let network = Built::new(plan, &config, options)?;
         let state = State::new(
             params::initial_weights(network.plan(), config.seed, kind, device)?,
             params::initial_alphas(network.plan(), config.seed, kind, device)?,
         )?;
-        Ok(Inner { network, state, config, expected })
+        Ok(Inner { network, state, config, admission })
     }
 
     fn batch(&self, (x, y): (Tensor, Tensor), what: &str) -> Result<Batch> {
-        self.expected.admit(&x, &y, what)
+        self.admission.admit(&x, &y, what)
     }
 
     fn kind_and_device(&self) -> (Kind, Device) {
@@ -131,7 +113,7 @@ impl PySupernet {
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let named = door::engine(py, || {
             let inner = self.lock();
-            named_state(&inner.network, &inner.state.w)
+            named_state(&*inner.network, &inner.state.w)
         })?;
         to_dict(py, named)
     }
@@ -175,12 +157,8 @@ impl PySupernet {
         door::engine(py, move || {
             let _guard = tch::no_grad_guard();
             let inner = self.lock();
-            let (kind, device) = inner.kind_and_device();
             let batch = examples(&x);
-            inner.explained(batch, || {
-                let x = x.f_detach()?.f_to_device(device)?.f_to_kind(kind)?;
-                inner.network.logits(&inner.state.w, &inner.state.alpha, &x, Mode::Search)
-            })
+            inner.explained(batch, || inner.network.logits(&inner.state.w, &inner.state.alpha, &x, Mode::Search))
         })
         .map(PyTensor)
     }
@@ -217,18 +195,24 @@ impl PySupernet {
             let (kind, device) = inner.kind_and_device();
             let examples = examples(&valid.0);
             inner.explained(examples, || {
+                let carried = &inner.state.carried;
+                let going_on = |batch: Batch, carried: &Option<Tensor>| {
+                    let carried = carried.as_ref().map(Tensor::shallow_clone);
+                    Batch { carried, ..batch }
+                };
                 let train = train.map(|pair| inner.batch(pair, "the training batch")).transpose()?;
-                let valid = inner.batch(valid, "the validation batch")?;
+                let train = train.map(|batch| going_on(batch, &carried.train));
+                let valid = going_on(inner.batch(valid, "the validation batch")?, &carried.valid);
                 let table = inner.network.weights();
                 let buffer = momentum.map(|named| table.pack(&named, kind, device)).transpose()?;
-                let losses = Losses { network: &inner.network, train: train.as_ref(), valid: &valid };
+                let losses = Losses { network: &*inner.network, train: train.as_ref(), valid: &valid };
                 let xi = Tensor::f_full([0i64; 0], xi, (kind, device))?;
                 let step = VirtualStep {
                     xi: &xi,
                     momentum: inner.config.weight_momentum,
                     buffer: buffer.as_ref(),
                     weight_decay: inner.config.weight_decay,
-                    clip: None,
+                    clip: StepSettings::new(&inner.config).virtual_clip,
                     epsilon,
                 };
                 let found = arch_gradient(method, &losses, &inner.state.w, &inner.state.alpha, &step)?;
@@ -247,8 +231,10 @@ impl PySupernet {
             let train = inner.batch(train, "the training batch")?;
             let valid = inner.batch(valid, "the validation batch")?;
             let (settings, lr) = (StepSettings::new(&inner.config), inner.config.weight_lr);
-            let outcome = search::step(&inner.network, &mut inner.state, &train, Some(&valid), &settings, lr)
+            let outcome = search::step(&*inner.network, &mut inner.state, &train, Some(&valid), &settings, lr)
                 .map_err(|error| inner.explain(error, examples))?;
+            // What is looked at from here on is what the next step will see.
+            inner.network.draw(inner.state.step)?;
             let valid_loss = outcome.valid_loss.ok_or_else(|| Error::engine("a step gave no validation loss"))?;
             Ok((outcome.train_loss, valid_loss))
         })
@@ -271,6 +257,11 @@ impl PySupernet {
         dict.set_item("exp_avg_sq", to_dict(py, exp_avg_sq)?)?;
         dict.set_item("step", step)?;
         Ok(dict)
+    }
+
+    fn masks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let named = door::engine(py, || self.lock().network.masks())?;
+        to_dict(py, named)
     }
 
     fn explain(&self) -> String {

@@ -13,6 +13,7 @@ use crate::data::Batch;
 use crate::error::Result;
 use crate::nn::{By, Mode, Network};
 use crate::optim::{Adam, Moments, Sgd};
+use crate::space::CellKind;
 
 /// Everything a search moves, except running statistics, which live in the network. Steps write into the tensors, they
 /// never put others in their place.
@@ -26,8 +27,51 @@ pub struct State {
     pub momentum: Tensor,
     /// Adam's moments of α.
     pub moments: Moments,
+    /// What the streams of batches carry.
+    pub carried: Carried,
     /// Completed steps.
     pub step: u64,
+}
+
+/// What each stream carries from one batch to the next, where batches go on from each other: hidden states.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// Left by the latest weight step.
+    pub train: Option<Tensor>,
+    /// Left by the loss of the latest α step.
+    pub valid: Option<Tensor>,
+}
+
+impl Carried {
+    /// Begins a stream that has not begun yet.
+    pub(super) fn begin(&mut self, network: &dyn Network, train: &Batch, valid: Option<&Batch>) -> Result<()> {
+        if self.train.is_none() {
+            self.train = network.beginning(train)?;
+        }
+        if let (None, Some(valid)) = (&self.valid, valid) {
+            self.valid = network.beginning(valid)?;
+        }
+        Ok(())
+    }
+
+    fn share(&self) -> Carried {
+        let same = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::shallow_clone);
+        Carried { train: same(&self.train), valid: same(&self.valid) }
+    }
+}
+
+/// A batch that goes on from what its stream carries; `keep` is 0 where it begins anew, and 1 elsewhere.
+fn going_on(batch: &Batch, carried: Option<&Tensor>, keep: &Tensor) -> Result<Batch> {
+    let carried = carried.map(|carried| carried.f_mul(keep)).transpose()?;
+    Ok(Batch { carried, ..batch.share() })
+}
+
+/// Writes what a batch has left over what its stream carried.
+fn hand_on(carried: Option<&mut Tensor>, left: Option<&Tensor>, undo: &mut Undo) -> Result<()> {
+    let (Some(carried), Some(left)) = (carried, left) else { return Ok(()) };
+    undo.keep([&*carried])?;
+    let _guard = tch::no_grad_guard();
+    Ok(carried.f_copy_(left)?)
 }
 
 impl State {
@@ -35,7 +79,7 @@ impl State {
     pub fn new(w: Tensor, alpha: Tensor) -> Result<Self> {
         let momentum = w.f_zeros_like()?;
         let moments = Moments::zeros_like(&alpha)?;
-        Ok(State { w, alpha, momentum, moments, step: 0 })
+        Ok(State { w, alpha, momentum, moments, carried: Carried::default(), step: 0 })
     }
 
     /// The same tensors.
@@ -47,13 +91,15 @@ impl State {
             alpha: same(&self.alpha),
             momentum: same(&self.momentum),
             moments: Moments { exp_avg: same(exp_avg), exp_avg_sq: same(exp_avg_sq), step: *step },
+            carried: self.carried.share(),
             step: self.step,
         }
     }
 
     /// All of them.
-    pub(super) fn tensors(&self) -> [&Tensor; 5] {
-        [&self.w, &self.alpha, &self.momentum, &self.moments.exp_avg, &self.moments.exp_avg_sq]
+    pub(super) fn tensors(&self) -> Vec<&Tensor> {
+        let moved = [&self.w, &self.alpha, &self.momentum, &self.moments.exp_avg, &self.moments.exp_avg_sq];
+        moved.into_iter().chain(&self.carried.train).chain(&self.carried.valid).collect()
     }
 }
 
@@ -80,7 +126,7 @@ impl StepSettings {
             epsilon: config.epsilon,
             sgd: Sgd { momentum: config.weight_momentum, weight_decay: config.weight_decay, clip: config.grad_clip },
             adam: Adam { lr: config.arch_lr, betas: config.arch_betas, weight_decay: config.arch_weight_decay },
-            virtual_clip: None,
+            virtual_clip: (config.space.kind == CellKind::Recurrent).then_some(config.grad_clip),
         }
     }
 }
@@ -114,10 +160,15 @@ fn updates(
     if let Some(statistics) = network.statistics() {
         undo.keep(statistics.vectors())?;
     }
-    let of_alpha = valid.map(|valid| arch_step(network, state, panel, (train, valid), settings, undo)).transpose()?;
+    let [keep_train, keep_valid] = panel.keep()?;
+    let train = &going_on(train, state.carried.train.as_ref(), &keep_train)?;
+    let valid = valid.map(|valid| going_on(valid, state.carried.valid.as_ref(), &keep_valid)).transpose()?;
+    let of_alpha =
+        valid.as_ref().map(|valid| arch_step(network, state, panel, (train, valid), settings, undo)).transpose()?;
     let found = network.gradients(&state.w, &state.alpha, train, Mode::Weights, By::Weights)?;
     undo.keep([&state.w, &state.momentum])?;
     settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &panel.lr()?)?;
+    hand_on(state.carried.train.as_mut(), found.loss.carried.as_ref(), undo)?;
     let of_alpha = of_alpha.as_ref().map(|(loss, norm)| [loss, norm]);
     let good = panel.conclude(of_alpha, [&found.loss.value, &found.w()?.f_norm()?], &found.loss.correct)?;
     undo.unless(&good)
@@ -143,8 +194,9 @@ fn arch_step(
     };
     let ArchGradient { gradient, valid_loss } =
         arch_gradient(settings.method, &losses, &state.w, &state.alpha, &virtual_step)?;
+    hand_on(state.carried.valid.as_mut(), valid_loss.carried.as_ref(), undo)?;
     undo.keep([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
     let (rate, root) = panel.adam()?;
     settings.adam.step(&mut state.alpha, &mut state.moments, &gradient, &rate, &root)?;
-    Ok((valid_loss, gradient.f_norm()?))
+    Ok((valid_loss.value, gradient.f_norm()?))
 }

@@ -13,7 +13,7 @@ mod trajectory;
 mod undo;
 
 pub use capture::{Body, Recorder, Replay};
-pub use engine::{State, StepSettings};
+pub use engine::{Carried, State, StepSettings};
 pub use forms::forms;
 pub use memory::{earlier_batch, fitting_batch, with_estimate};
 pub use progress::Progress;

@@ -15,6 +15,8 @@ pub struct Pace {
     pub adam_rate: f64,
     /// The root of Adam's second bias correction.
     pub adam_root: f64,
+    /// Whether the streams of training and validation batches go on, or begin anew with this step's.
+    pub goes_on: [bool; 2],
 }
 
 /// The tensors through which host and step speak.
@@ -38,7 +40,7 @@ impl Panel {
     /// For a network of this element type and device.
     pub fn new(kind: Kind, device: Device) -> Result<Self> {
         Ok(Panel {
-            numbers: Tensor::f_zeros([3], (kind, device))?,
+            numbers: Tensor::f_zeros([5], (kind, device))?,
             healthy: Tensor::f_ones([0i64; 0], (Kind::Bool, device))?,
             report: Tensor::f_zeros([LENGTH], (Kind::Double, device))?,
         })
@@ -61,7 +63,8 @@ impl Panel {
     /// Sets the numbers of the next step. Filling takes the number along with the order to fill, where copying from
     /// the host's memory would wait for the device.
     pub fn set(&mut self, pace: Pace) -> Result<()> {
-        for (index, number) in [pace.lr, pace.adam_rate, pace.adam_root].into_iter().enumerate() {
+        let [train, valid] = pace.goes_on.map(|goes_on| f64::from(u8::from(goes_on)));
+        for (index, number) in [pace.lr, pace.adam_rate, pace.adam_root, train, valid].into_iter().enumerate() {
             let _ = self.numbers.f_select(0, index as i64)?.f_fill_(number)?;
         }
         Ok(())
@@ -75,6 +78,11 @@ impl Panel {
     /// Adam's learning rate over its first bias correction, and the root of the second: scalars.
     pub fn adam(&self) -> Result<(Tensor, Tensor)> {
         Ok((self.numbers.f_select(0, 1)?, self.numbers.f_select(0, 2)?))
+    }
+
+    /// What the streams of training and validation batches carry is multiplied by these scalars.
+    pub fn keep(&self) -> Result<[Tensor; 2]> {
+        Ok([self.numbers.f_select(0, 3)?, self.numbers.f_select(0, 4)?])
     }
 
     /// Writes the report of a step, in the order of [`CHECKED`]; those of α are absent while it rests. Returns whether

@@ -186,7 +186,7 @@ impl Run<'_> {
             let started = Instant::now();
             self.check_stop()?;
             let Some(train) = self.sources.train.next()? else { break };
-            self.batch = train.targets.size()[0];
+            self.batch = train.width();
             let place = (self.progress.valid_pass, self.progress.valid_index);
             let valid = match epoch >= config.arch_start_epoch {
                 true => Some(self.next_valid()?),
@@ -319,15 +319,17 @@ impl Run<'_> {
     /// Mean loss and accuracy over the validation examples, with the running statistics.
     fn evaluate(&mut self, epoch: usize) -> Result<(f64, f64)> {
         let _guard = tch::no_grad_guard();
-        let (mut loss, mut correct, mut examples) = (0.0, 0, 0);
+        let (mut loss, mut correct, mut examples, mut carried) = (0.0, 0, 0, None);
         self.sources.evaluation.start(epoch as u64, 0)?;
-        while let Some(batch) = self.sources.evaluation.next()? {
+        while let Some(mut batch) = self.sources.evaluation.next()? {
             self.check_stop()?;
-            let n = batch.targets.size()[0];
+            batch.carried = carried.filter(|_| !batch.begins);
+            let n = batch.examples();
             let pass = self.network.loss(&self.state.w, &self.state.alpha, &batch, Mode::Evaluation)?;
             loss += pass.value.f_double_value(&[])? * n as f64;
             correct += pass.correct.f_int64_value(&[])?;
             examples += n;
+            carried = pass.carried;
         }
         if examples == 0 {
             return Err(Error::data("the validation loader gave no batch for evaluation; it is empty"));

@@ -64,12 +64,16 @@ impl<'a> Stepper<'a> {
     pub fn issue(&mut self, state: &mut State, train: &Batch, valid: Option<&Batch>, lr: f64) -> Result<Issued> {
         let before = (state.step, state.moments.step);
         let (adam_rate, adam_root) = self.settings.adam.corrections(state.moments.step + 1);
-        self.panel.set(Pace { lr, adam_rate, adam_root })?;
+        let goes_on = [!train.begins, valid.is_some_and(|valid| !valid.begins)];
+        let lr = lr * train.pace;
+        self.panel.set(Pace { lr, adam_rate, adam_root, goes_on })?;
+        state.carried.begin(self.network, train, valid)?;
+        self.network.draw(state.step)?;
         self.run(state, train, valid)?;
         let (report, alpha) = (copy(self.panel.report())?, copy(&state.alpha)?);
         state.step += 1;
         state.moments.step += u64::from(valid.is_some());
-        Ok(Issued { alpha, report, examples: train.targets.size()[0], moved_alpha: valid.is_some(), before })
+        Ok(Issued { alpha, report, examples: train.examples(), moved_alpha: valid.is_some(), before })
     }
 
     /// After `failed` turned out not to be good: neither it nor the steps issued since have moved anything, and the

@@ -35,7 +35,7 @@ impl<F: Fn(&Tensor, &Tensor, &Batch) -> Tensor> Network for Formula<F> {
     }
     fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, _: Mode) -> Result<Loss> {
         let correct = Tensor::f_zeros([0i64; 0], (Kind::Int64, Device::Cpu))?;
-        Ok(Loss { value: (self.formula)(w, alpha, batch), correct })
+        Ok(Loss { value: (self.formula)(w, alpha, batch), correct, carried: None })
     }
     fn set_exact(&self, _: bool) -> Result<()> {
         Ok(())
@@ -53,5 +53,5 @@ impl<F: Fn(&Tensor, &Tensor, &Batch) -> Tensor> Network for Formula<F> {
 
 /// A batch that holds `inputs` and no labels.
 pub fn batch(inputs: Tensor) -> Batch {
-    Batch { inputs, targets: Tensor::zeros([1], (Kind::Int64, Device::Cpu)) }
+    Batch::new(inputs, Tensor::zeros([1], (Kind::Int64, Device::Cpu)))
 }

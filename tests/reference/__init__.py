@@ -2,6 +2,7 @@
 
 from .derive import derive, softmax
 from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
+from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .search import Search
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
@@ -9,12 +10,17 @@ from .toy import fixed_point, trajectory
 
 __all__ = [
     "DARTS_OPERATIONS",
+    "DARTS_RNN_OPERATIONS",
     "DEFAULT_WEIGHT_COUNT",
     "METHODS",
     "OPERATIONS",
+    "LanguageModel",
+    "Masks",
     "Search",
+    "Stream",
     "Supernet",
     "derive",
+    "draw_masks",
     "first_order",
     "fixed_point",
     "softmax",

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from .supernet import Criterion, Supernet
@@ -45,20 +44,22 @@ def unrolled(
     momentum_buffers: dict[str, Tensor] | None = None,
     momentum: float = 0.9,
     weight_decay: float = 3e-4,
+    clip: float | None = None,
     criterion: Criterion = F.cross_entropy,
 ) -> tuple[Gradients, float]:
     """Equations 7 and 8: the gradient at w' less ξ times a central difference at w ± εv.
 
+    With `clip` the virtual step's gradient is clipped to that norm, and the second term scaled alike.
     The loss returned is L_val(w', α).
     """
     _require_training(net)
     names, weights = list(net.weights()), list(net.parameters())
     with net.moving_statistics(False):
         grads = gradients(net.loss(*train, criterion), weights)
-    buffers = _buffers(net, momentum_buffers)
+    buffers, c = _buffers(net, momentum_buffers), _clip_coefficient(grads, clip)
     with torch.no_grad():
         virtual = [
-            w - xi * (momentum * buffers[name] + grad + weight_decay * w)
+            w - xi * (momentum * buffers[name] + c * grad + weight_decay * w)
             for name, w, grad in zip(names, weights, grads, strict=True)
         ]
 
@@ -82,7 +83,7 @@ def unrolled(
             sides.append(gradients(other.loss(*train, criterion), alphas))
 
     total = [
-        d - xi * (plus - minus) / (2.0 * step)
+        d - xi * c * (plus - minus) / (2.0 * step)
         for d, plus, minus in zip(direct, sides[0], sides[1], strict=True)
     ]
     return dict(zip(net.alphas, total, strict=True)), loss.item()
@@ -98,6 +99,7 @@ def unrolled_exact(
     momentum_buffers: dict[str, Tensor] | None = None,
     momentum: float = 0.9,
     weight_decay: float = 3e-4,
+    clip: float | None = None,
     criterion: Criterion = F.cross_entropy,
 ) -> tuple[Gradients, float]:
     """The derivative of L_val(w'(α), α) by differentiating through the virtual step; `epsilon` is unused."""
@@ -106,12 +108,12 @@ def unrolled_exact(
     buffers = _buffers(net, momentum_buffers)
     with net.moving_statistics(False):
         grads = gradients(net.loss(*train, criterion), list(weights.values()), create_graph=True)
+        c = _clip_coefficient(grads, clip)
         virtual = {
-            name: w - xi * (momentum * buffers[name] + grad + weight_decay * w)
+            name: w - xi * (momentum * buffers[name] + c * grad + weight_decay * w)
             for (name, w), grad in zip(weights.items(), grads, strict=True)
         }
-        x, y = valid
-        loss = criterion(functional_call(net, virtual, (x,)), y)
+        loss = net.loss_at(virtual, *valid, criterion)
     total = gradients(loss, alphas)
     return dict(zip(net.alphas, total, strict=True)), loss.item()
 
@@ -121,6 +123,14 @@ METHODS: dict[str, Callable[..., tuple[Gradients, float]]] = {
     "unrolled": unrolled,
     "unrolled_exact": unrolled_exact,
 }
+
+
+def _clip_coefficient(grads: Sequence[Tensor], clip: float | None) -> float:
+    """min(1, clip/(‖∇‖ + 1e-6)) where there is a clip, a constant of the virtual step; else 1."""
+    if clip is None:
+        return 1.0
+    norm = torch.cat([grad.detach().flatten() for grad in grads]).norm().item()
+    return min(1.0, clip / (norm + 1e-6))
 
 
 def _buffers(net: Supernet, given: dict[str, Tensor] | None) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ class Search:
         weight_momentum: float = 0.9,
         weight_decay: float = 3e-4,
         grad_clip: float = 5.0,
+        virtual_clip: float | None = None,
         arch_lr: float = 3e-4,
         arch_betas: tuple[float, float] = (0.5, 0.999),
         arch_weight_decay: float = 1e-3,
@@ -36,6 +37,7 @@ class Search:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         self.net, self.method, self.epsilon = net, method, epsilon
         self.weight_momentum, self.weight_decay, self.grad_clip = weight_momentum, weight_decay, grad_clip
+        self.virtual_clip = virtual_clip
         self.criterion, self.published, self.steps = criterion, published, 0
         self.weight_optimizer = torch.optim.SGD(
             net.parameters(), lr=0.025, momentum=weight_momentum, weight_decay=weight_decay
@@ -96,6 +98,7 @@ class Search:
             momentum_buffers=momentum,
             momentum=self.weight_momentum,
             weight_decay=self.weight_decay,
+            clip=self.virtual_clip,
             criterion=self.criterion,
         )
 
@@ -104,12 +107,12 @@ class Search:
         weights = list(net.parameters())
         self._forget_gradients()
         with net.moving_statistics():
-            loss = net.loss(*train, self.criterion)
+            objective, loss = net.training_loss(*train, self.criterion)
         if self.published:
-            loss.backward()
+            objective.backward()
             _fill_gradients(weights)
         else:
-            for weight, grad in zip(weights, gradients(loss, weights), strict=True):
+            for weight, grad in zip(weights, gradients(objective, weights), strict=True):
                 weight.grad = grad
         torch.nn.utils.clip_grad_norm_(weights, self.grad_clip)
         for group in self.weight_optimizer.param_groups:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from .operations import DARTS_OPERATIONS, OPERATIONS, BatchNorm, FactorizedReduction, ReluConvBn
@@ -180,3 +181,16 @@ class Supernet(nn.Module):
 
     def loss(self, x: Tensor, y: Tensor, criterion: Criterion = F.cross_entropy) -> Tensor:
         return criterion(self(x), y)
+
+    def loss_at(
+        self, weights: dict[str, Tensor], x: Tensor, y: Tensor, criterion: Criterion = F.cross_entropy
+    ) -> Tensor:
+        """The loss with other weights than its own."""
+        return criterion(functional_call(self, weights, (x,)), y)
+
+    def training_loss(
+        self, x: Tensor, y: Tensor, criterion: Criterion = F.cross_entropy
+    ) -> tuple[Tensor, Tensor]:
+        """What the weight step differentiates, and the loss that it reports: the same."""
+        loss = self.loss(x, y, criterion)
+        return loss, loss

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
-use crate::plan::{Form, Instruction, Op, Plan, Shape, Site, ValueId};
+use crate::plan::{Form, Instruction, Op, Plan, Shape, Site, Sizes, ValueId};
 
 /// The instructions written so far.
 pub(super) struct Editor {
@@ -26,7 +26,10 @@ impl Editor {
     /// Takes the instructions out of a plan; the caller writes them anew.
     pub fn new(mut plan: Plan) -> (Self, Vec<Instruction>) {
         let fresh = plan.values();
-        let shapes = HashMap::from([(plan.input, plan.input_shape.clone())]);
+        let mut shapes = HashMap::from([(plan.input, plan.input_shape.clone())]);
+        if let (Some(recurrence), Sizes::Words(language)) = (plan.recurrence, plan.sizes) {
+            shapes.insert(recurrence.state, Shape(vec![language.units]));
+        }
         let instructions = std::mem::take(&mut plan.instructions);
         (Editor { plan, shapes, blocks: HashSet::new(), fresh }, instructions)
     }
@@ -94,6 +97,22 @@ impl Editor {
         };
         Ok(Partial { value: self.push(op, inputs, scope)?, owned: true })
     }
+}
+
+/// The plan without instructions whose values nobody reads.
+pub(super) fn prune(mut plan: Plan) -> Plan {
+    let mut read: HashSet<ValueId> = plan.recurrence.iter().map(|recurrence| recurrence.next).collect();
+    read.insert(plan.output);
+    let mut kept: Vec<Instruction> = Vec::with_capacity(plan.instructions.len());
+    for instruction in plan.instructions.into_iter().rev() {
+        if read.contains(&instruction.output) {
+            read.extend(&instruction.inputs);
+            kept.push(instruction);
+        }
+    }
+    kept.reverse();
+    plan.instructions = kept;
+    plan
 }
 
 /// For each value the places of the instructions that read it.

@@ -47,9 +47,10 @@ fn excerpt(plan: &Plan, mut members: Vec<usize>) -> Result<Plan> {
     }
     Ok(Plan {
         space: plan.space.clone(),
-        geometry: plan.geometry,
+        sizes: plan.sizes,
         input,
         input_shape,
+        recurrence: None,
         weights: weights.iter().map(|id| plan.weights[*id].clone()).collect(),
         statistics: statistics.iter().map(|id| plan.statistics[*id].clone()).collect(),
         alphas: plan.alphas.clone(),

@@ -3,11 +3,14 @@
 mod editor;
 mod excerpt;
 mod fold;
+mod gates;
 mod group;
+mod hoist;
 mod mixtures;
 mod order;
 mod share;
 mod space_to_batch;
+mod stack;
 mod sum;
 
 use super::{Forms, Plan};
@@ -16,10 +19,13 @@ use crate::error::Result;
 
 pub use excerpt::excerpts;
 pub use fold::Fold;
+pub use gates::Gates;
 pub use group::Group;
+pub use hoist::Hoist;
 pub use mixtures::Mixtures;
 pub use share::Share;
 pub use space_to_batch::SpaceToBatch;
+pub use stack::Stack;
 pub use sum::Sum;
 
 /// A rewrite of a plan that does not change what it computes.
@@ -45,6 +51,9 @@ fn of(rewrite: Rewrite, forms: &Forms) -> Box<dyn Pass> {
         Rewrite::Group => Box::new(Group { forms: forms.clone() }),
         Rewrite::Sum => Box::new(Sum),
         Rewrite::Mixtures => Box::new(Mixtures),
+        Rewrite::Hoist => Box::new(Hoist),
+        Rewrite::Stack => Box::new(Stack),
+        Rewrite::Gates => Box::new(Gates),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Computes once what several edges compute alike: the ReLU of a node and its phases, its poolings and their batch
-//! norms.
+//! norms; in a recurrent cell the dropout of a state, and its product for all activations.
 //!
-//! Two instructions are alike when they do the same to the same values and hold no weights. A batch norm keeps the
+//! Two instructions are alike when they do the same to the same values, with the same weights if they have any. A batch norm keeps the
 //! running statistics of all it stands for, so that names, checkpoints and state dicts stay as they were.
 
 use std::collections::HashMap;
@@ -38,7 +38,11 @@ impl Pass for Share {
                 }
             }
         }
-        plan.output = stands_for.get(&plan.output).copied().unwrap_or(plan.output);
+        let now = |value: ValueId| stands_for.get(&value).copied().unwrap_or(value);
+        plan.output = now(plan.output);
+        if let Some(recurrence) = &mut plan.recurrence {
+            recurrence.next = now(recurrence.next);
+        }
         plan.instructions = kept;
         Ok(plan)
     }
@@ -54,7 +58,9 @@ fn alike(one: &Op, other: &Op) -> bool {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::Subsample { .. }
-            | Op::SpaceToBatch { .. },
+            | Op::SpaceToBatch { .. }
+            | Op::Mask { .. }
+            | Op::Product { .. },
             _,
         ) => one == other,
         _ => false,

@@ -8,5 +8,5 @@ use crate::nn::By;
 
 pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, _step: &VirtualStep) -> Result<ArchGradient> {
     let valid = losses.valid(w, alpha, By::Alpha)?;
-    Ok(ArchGradient { gradient: valid.alpha()?.shallow_clone(), valid_loss: valid.loss.value })
+    Ok(ArchGradient { gradient: valid.alpha()?.shallow_clone(), valid_loss: valid.loss })
 }

@@ -10,7 +10,7 @@ use tch::Tensor;
 use crate::config::Method;
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::nn::{By, Exact, Gradients, Mode, Network};
+use crate::nn::{By, Exact, Gradients, Loss, Mode, Network};
 use crate::optim::clip_coefficient;
 
 /// The two losses of one step, L_train and L_val, as functions of (w, α).
@@ -84,8 +84,8 @@ impl VirtualStep<'_> {
 pub struct ArchGradient {
     /// ∂α, flat.
     pub gradient: Tensor,
-    /// A scalar.
-    pub valid_loss: Tensor,
+    /// A scalar, and what the validation batch left.
+    pub valid_loss: Loss,
 }
 
 /// The estimate of `method`. `w` and `alpha` are flat vectors outside any graph; they are read only.

@@ -30,5 +30,5 @@ pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, step: &Virtual
     if let Some(c) = c {
         second = second.f_mul(&c)?;
     }
-    Ok(ArchGradient { gradient: first.f_sub(&second.f_mul(step.xi)?)?, valid_loss: valid.loss.value })
+    Ok(ArchGradient { gradient: first.f_sub(&second.f_mul(step.xi)?)?, valid_loss: valid.loss })
 }

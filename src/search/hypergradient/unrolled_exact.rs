@@ -16,5 +16,5 @@ pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, step: &Virtual
     if let Some(c) = c {
         second = second.f_mul(&c)?;
     }
-    Ok(ArchGradient { gradient: valid.alpha()?.f_sub(&second)?, valid_loss: valid.loss.value })
+    Ok(ArchGradient { gradient: valid.alpha()?.f_sub(&second)?, valid_loss: valid.loss })
 }

@@ -1,0 +1,52 @@
+"""Turns two rows of tokens into the three sources of a recurrent search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import _core
+from ._arrays import is_array
+from ._config import SearchConfig
+from ._memory import batch_size
+
+_FORM = "a recurrent space reads (train_tokens, valid_tokens), two rows of whole numbers"
+
+
+def open_texts(loader: Any, config: SearchConfig) -> tuple[list[_core.Tokens], SearchConfig]:
+    """Sources of training, validation and evaluation segments; the configuration with the number of words."""
+    if not isinstance(loader, tuple) or len(loader) != 2 or not all(is_array(part) for part in loader):
+        raise _core.DataError(f"{_FORM}; got a {type(loader).__name__}")
+    train, valid = (
+        _tokens(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
+    )
+    for field, off in (
+        ("augment", "none"),
+        ("cutout", 0),
+        ("mean", None),
+        ("std", None),
+        ("micro_batch", None),
+    ):
+        if getattr(config, field) != off:
+            raise _core.ConfigError(f"{field} is for images; leave it out with a recurrent space")
+    if config.batch_size == "auto":
+        raise _core.ConfigError('batch_size="auto" is for images; give a number of sequences')
+    if config.num_classes is None:
+        config = config.replace(num_classes=int(max(train.max(), valid.max())) + 1)
+    size = batch_size(config)
+    evaluated = config.eval_batch_size or size
+    sources = [_core.Tokens(train, "train", size), _core.Tokens(valid, "valid", size)]
+    return [*sources, _core.Tokens(valid, "eval", evaluated)], config
+
+
+def _tokens(part: Any, name: str) -> Tensor:
+    tokens = part.detach() if isinstance(part, Tensor) else torch.as_tensor(np.ascontiguousarray(part))
+    whole = not (tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool)
+    if tokens.ndim != 1 or not whole:
+        raise _core.DataError(f"the {name} tokens are {tokens.dtype} of shape {list(tokens.shape)}; {_FORM}")
+    if tokens.numel() == 0:
+        raise _core.DataError(f"the {name} tokens are empty; give more text")
+    return tokens.long()

@@ -1,0 +1,369 @@
+//! Runs the plan of a recurrent network over segments of text: the language model as a [`Network`].
+//!
+//! What does not wait for the state is computed for all tokens of a segment at once, before the first of them or after
+//! the last; the rest token by token.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tch::{Device, Kind, Reduction, Tensor};
+
+use super::gradients::{By, Gradients, gradients, leaf};
+use super::masks::{Dropout, Masks};
+use super::mixed::in_kind;
+use super::parts::Parts;
+use super::run::Run;
+use super::schedule::{Schedule, broken_plan};
+use super::statistics::{EPSILON, MOMENTUM};
+use super::supernet::{Criterion, MatrixPrecision};
+use super::{Loss, Mode, Network, Statistics};
+use crate::config::{Method, Rewrite};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::params::Table;
+use crate::plan::{Demand, Forms, Language, Op, Peak, Plan, Recurrence, Sizes, Spans, ValueId, passes};
+use crate::space::CellKind;
+
+/// How a language model is run; the plan says what.
+pub struct LanguageOptions {
+    /// Element type of w, α, statistics, and of the loss.
+    pub kind: Kind,
+    /// Element type of the activations: `kind`, or bfloat16 over float32 weights.
+    pub compute: Kind,
+    /// Where everything lies.
+    pub device: Device,
+    /// The loss of (logits [tokens, words], next words); cross-entropy by default.
+    pub criterion: Option<Arc<dyn Criterion>>,
+    /// Products in TensorFloat-32 outside the exact passes.
+    pub tf32: bool,
+    /// The switch for it; absent where the device has no TensorFloat-32.
+    pub switch: Option<Arc<dyn MatrixPrecision>>,
+    /// Rewrites of the plan; all that there are by default.
+    pub passes: Option<Vec<Rewrite>>,
+    /// Probabilities of dropout.
+    pub dropout: Dropout,
+    /// Of the mean square by which a state differs from the one before it, in the weight step alone.
+    pub slowness: f64,
+    /// Of the masks.
+    pub seed: u64,
+    /// Sequences side by side in a batch of the search.
+    pub batch: i64,
+    /// Tokens of a segment, at most: for the estimate of memory.
+    pub tokens: usize,
+}
+
+/// A language model, ready to run.
+pub struct LanguageModel {
+    schedule: Schedule,
+    spans: Spans,
+    recurrence: Recurrence,
+    language: Language,
+    weights: Table,
+    alphas: Table,
+    statistics: Statistics,
+    masks: RefCell<Masks>,
+    options: LanguageOptions,
+    exact: Cell<bool>,
+}
+
+/// What one pass gives.
+struct Pass {
+    /// [tokens, batch, words].
+    logits: Tensor,
+    /// [tokens, batch, units], before dropout.
+    states: Tensor,
+}
+
+impl LanguageModel {
+    /// Tables and running statistics for a lowered plan, which is rewritten here; the weights are the caller's.
+    pub fn new(plan: Plan, options: LanguageOptions) -> Result<Self> {
+        let rewrites = options.passes.as_deref().unwrap_or(Rewrite::of(CellKind::Recurrent));
+        let plan = passes::rewrite(plan, rewrites, &Forms::GROUPED)?;
+        let (Some(spans), Some(recurrence), Sizes::Words(language)) = (plan.spans(), plan.recurrence, plan.sizes)
+        else {
+            return Err(Error::engine("a plan that reads no words"));
+        };
+        let weights = Table::of_weights(&plan);
+        let alphas = Table::of_alphas(&plan);
+        let statistics = Statistics::new(Table::of_statistics(&plan), options.kind, options.device)?;
+        let schedule = Schedule::new(plan, &weights, &statistics, options.kind, options.device)?;
+        let place = (options.kind, options.device);
+        let masks = RefCell::new(Masks::new(&language, options.batch, options.dropout, options.seed, place)?);
+        let exact = Cell::new(false);
+        Ok(LanguageModel { schedule, spans, recurrence, language, weights, alphas, statistics, masks, options, exact })
+    }
+
+    /// What a search runs.
+    pub fn plan(&self) -> &Plan {
+        &self.schedule.plan
+    }
+
+    /// The dropout masks of the current step.
+    pub fn masks(&self) -> Ref<'_, Masks> {
+        self.masks.borrow()
+    }
+
+    /// Tokens [tokens, batch] ↦ the next words' logits [tokens, batch, words].
+    pub fn logits(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        Ok(self.pass(w, alpha, batch, mode)?.logits)
+    }
+
+    fn compute(&self) -> Kind {
+        if self.exact.get() { self.options.kind } else { self.options.compute }
+    }
+
+    fn pass(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Pass> {
+        let (tokens, sequences) = self.check_batch(batch, mode)?;
+        self.set_switch()?;
+        let schedule = &self.schedule;
+        let (kernels, mixing) = (schedule.kernels.views(w)?, schedule.mixing(self.alphas.views(alpha)?)?);
+        let masks = self.masks.borrow();
+        // Running statistics move once a pass, by the mean over its tokens.
+        let batch_norm = if mode == Mode::Weights { Mode::Search } else { mode };
+        let run = Run::new(schedule, &kernels, &mixing, batch_norm, self.compute(), self.options.kind);
+        let run = if mode == Mode::Evaluation { run } else { run.with_masks(&masks) };
+        let mut reading = Reading { run, parts: Parts::default(), seen: (mode == Mode::Weights).then(BTreeMap::new) };
+
+        let mut whole = schedule.values(batch.inputs.shallow_clone());
+        reading.all(&self.spans.before, &mut whole)?;
+        let within = self.read_within();
+        let later = self.read_later();
+        let mut state = match &batch.carried {
+            Some(state) => in_kind(state, self.compute())?,
+            None => Tensor::f_zeros([sequences, self.language.units as i64], (self.compute(), self.options.device))?,
+        };
+        let mut made: Vec<Vec<Tensor>> = later.iter().map(|_| Vec::with_capacity(tokens as usize)).collect();
+        let mut one = schedule.empty();
+        for token in 0..tokens {
+            for id in &within {
+                let all = whole[id.0].as_ref().ok_or_else(|| Error::engine("a token reads a value that is gone"))?;
+                one[id.0] = Some(all.f_select(0, token)?);
+            }
+            one[self.recurrence.state.0] = Some(state);
+            reading.all(&self.spans.within, &mut one)?;
+            for (id, values) in later.iter().zip(&mut made) {
+                let value = one[id.0].as_ref().map(Tensor::shallow_clone);
+                values.push(value.ok_or_else(|| Error::engine("a token does not make what is read of it"))?);
+            }
+            state = one[self.recurrence.next.0].take().ok_or_else(|| Error::engine("a token leaves no state"))?;
+        }
+        for (id, values) in later.iter().zip(&made) {
+            whole[id.0] = Some(Tensor::f_stack(values, 0)?);
+        }
+        let states = whole[self.recurrence.next.0].as_ref().map(Tensor::shallow_clone);
+        let states = states.ok_or_else(|| Error::engine("a segment leaves no states"))?;
+        reading.all(&self.spans.after, &mut whole)?;
+        reading.settle(schedule)?;
+        Ok(Pass { logits: schedule.output(&mut whole)?, states })
+    }
+
+    /// Values that are made for all tokens at once and read token by token.
+    fn read_within(&self) -> Vec<ValueId> {
+        let all = &self.schedule.plan.instructions;
+        let made = |index: &usize| all[*index].output;
+        let mut read: Vec<ValueId> = self.spans.within.iter().flat_map(|index| all[*index].inputs.clone()).collect();
+        let before: Vec<ValueId> = self.spans.before.iter().map(made).chain([self.schedule.plan.input]).collect();
+        read.retain(|value| before.contains(value));
+        read.sort_unstable();
+        read.dedup();
+        read
+    }
+
+    /// Values that are made token by token and read of all tokens at once, the next state always among them.
+    fn read_later(&self) -> Vec<ValueId> {
+        let all = &self.schedule.plan.instructions;
+        let made: Vec<ValueId> = self.spans.within.iter().map(|index| all[*index].output).collect();
+        let mut read: Vec<ValueId> = self.spans.after.iter().flat_map(|index| all[*index].inputs.clone()).collect();
+        read.retain(|value| made.contains(value));
+        read.push(self.recurrence.next);
+        read.sort_unstable();
+        read.dedup();
+        read
+    }
+
+    fn check_batch(&self, batch: &Batch, mode: Mode) -> Result<(i64, i64)> {
+        let (inputs, targets) = (batch.inputs.size(), batch.targets.size());
+        let [tokens, sequences] = inputs[..] else {
+            return Err(Error::data(format!("tokens have shape {inputs:?}; a language model takes [tokens, batch]")));
+        };
+        if targets != inputs {
+            return Err(Error::data(format!("tokens have shape {inputs:?} and next words {targets:?}; give one each")));
+        }
+        if tokens == 0 || sequences == 0 {
+            return Err(Error::data("a segment is empty"));
+        }
+        if mode != Mode::Evaluation && sequences < 2 {
+            return Err(Error::data("batch norm needs at least 2 sequences side by side; use a larger batch_size"));
+        }
+        if mode != Mode::Evaluation && self.masks().batch().is_some_and(|batch| batch != sequences) {
+            return Err(Error::data(format!(
+                "a batch has {sequences} sequences; the dropout masks of this search are for {}",
+                self.options.batch
+            )));
+        }
+        Ok((tokens, sequences))
+    }
+
+    fn criterion(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let (logits, targets) = (logits.f_flatten(0, 1)?, targets.f_flatten(0, 1)?);
+        match &self.options.criterion {
+            Some(criterion) => criterion.loss(&logits, &targets),
+            None => Ok(logits.f_cross_entropy_loss(&targets, None::<Tensor>, Reduction::Mean, -100, 0.0)?),
+        }
+    }
+
+    fn loss_of(&self, pass: &Pass, batch: &Batch) -> Result<Loss> {
+        let value = self.criterion(&pass.logits, &batch.targets)?;
+        let _guard = tch::no_grad_guard();
+        let correct = pass.logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&batch.targets)?.f_sum(Kind::Int64)?;
+        Ok(Loss {
+            value,
+            correct,
+            carried: Some(in_kind(&pass.states.f_select(0, -1)?.f_detach()?, self.options.kind)?),
+        })
+    }
+
+    /// What the weight step adds to its loss: states are to change slowly.
+    fn penalty(&self, states: &Tensor) -> Result<Option<Tensor>> {
+        let tokens = states.size()[0];
+        if tokens < 2 || self.options.slowness == 0.0 {
+            return Ok(None);
+        }
+        let change = states.f_narrow(0, 1, tokens - 1)?.f_sub(&states.f_narrow(0, 0, tokens - 1)?)?;
+        Ok(Some(change.f_square()?.f_mean(None)?.f_mul_scalar(self.options.slowness)?))
+    }
+
+    /// The switch belongs to the whole process, so every pass sets it anew.
+    fn set_switch(&self) -> Result<()> {
+        match &self.options.switch {
+            Some(switch) => switch.allow_tf32(self.options.tf32 && !self.exact.get()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One pass over a segment.
+struct Reading<'a> {
+    run: Run<'a>,
+    parts: Parts,
+    /// Mean and variance of every batch norm at every token, by instruction; absent where running ones stay.
+    seen: Option<BTreeMap<usize, Vec<(Tensor, Tensor)>>>,
+}
+
+impl Reading<'_> {
+    /// Runs some instructions in order.
+    fn all(&mut self, which: &[usize], values: &mut [Option<Tensor>]) -> Result<()> {
+        let schedule = self.run.schedule;
+        for index in which {
+            let (instruction, step) = (&schedule.plan.instructions[*index], &schedule.steps[*index]);
+            let inputs = instruction.inputs.iter().map(|id| values[id.0].as_ref());
+            let inputs = inputs.collect::<Option<Vec<_>>>().ok_or_else(|| broken_plan(instruction))?;
+            let value = match (&instruction.op, &mut self.seen) {
+                (Op::BatchNorm { .. }, Some(seen)) => {
+                    let (value, moments) = normalised(inputs[0])?;
+                    seen.entry(*index).or_default().push(moments);
+                    value
+                }
+                _ => self.run.instruction(instruction, step, &inputs, &self.parts)?,
+            };
+            values[instruction.output.0] = Some(value);
+        }
+        Ok(())
+    }
+
+    /// Moves the running statistics by the mean over all tokens.
+    fn settle(&mut self, schedule: &Schedule) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        for (index, moments) in self.seen.take().unwrap_or_default() {
+            let Some(running) = &schedule.steps[index].running else { continue };
+            let (means, variances): (Vec<Tensor>, Vec<Tensor>) = moments.into_iter().unzip();
+            for (running, over_time) in [(&running.0, means), (&running.1, variances)] {
+                let mean = Tensor::f_stack(&over_time, 0)?.f_mean_dim([0i64].as_slice(), false, None)?;
+                let moved = running.f_lerp(&mean, MOMENTUM)?;
+                running.f_data()?.f_copy_(&moved)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Normalised by the batch's own mean and variance; these, the variance unbiased.
+fn normalised(x: &Tensor) -> Result<(Tensor, (Tensor, Tensor))> {
+    let none = None::<&Tensor>;
+    let (value, mean, r) = x.f_native_batch_norm(none, none, none, none, true, 0.0, EPSILON)?;
+    let _guard = tch::no_grad_guard();
+    let count = x.size()[0] as f64;
+    let biased = r.f_detach()?.f_pow_tensor_scalar(-2.0)?.f_sub_scalar(EPSILON)?;
+    Ok((value, (mean.f_detach()?, biased.f_mul_scalar(count / (count - 1.0))?)))
+}
+
+impl Network for LanguageModel {
+    fn weights(&self) -> &Table {
+        &self.weights
+    }
+
+    fn alphas(&self) -> &Table {
+        &self.alphas
+    }
+
+    fn statistics(&self) -> Option<&Statistics> {
+        Some(&self.statistics)
+    }
+
+    fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
+        self.loss_of(&self.pass(w, alpha, batch, mode)?, batch)
+    }
+
+    fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
+        let w = if by.weights() { leaf(w)? } else { w.f_detach()? };
+        let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
+        let pass = self.pass(&w, &alpha, batch, mode)?;
+        let loss = self.loss_of(&pass, batch)?;
+        let penalty = if mode == Mode::Weights { self.penalty(&pass.states)? } else { None };
+        let objective = match penalty {
+            Some(penalty) => loss.value.f_add(&penalty)?,
+            None => loss.value.shallow_clone(),
+        };
+        let asked: Vec<&Tensor> = [&alpha, &w].into_iter().filter(|input| input.requires_grad()).collect();
+        let mut found = gradients(&objective, &asked)?.into_iter();
+        let of_alpha = if by.alpha() { found.next() } else { None };
+        Gradients::new(loss, of_alpha, found.next())
+    }
+
+    fn beginning(&self, batch: &Batch) -> Result<Option<Tensor>> {
+        let size = [batch.width(), self.language.units as i64];
+        Ok(Some(Tensor::f_zeros(size, (self.options.kind, self.options.device))?))
+    }
+
+    fn draw(&self, step: u64) -> Result<()> {
+        self.masks.borrow_mut().draw(step)
+    }
+
+    fn set_exact(&self, on: bool) -> Result<()> {
+        self.exact.set(on);
+        self.set_switch()
+    }
+
+    fn kind(&self) -> Kind {
+        self.options.kind
+    }
+
+    fn device(&self) -> Device {
+        self.options.device
+    }
+
+    fn peak(&self, method: Method) -> Peak {
+        let on_cpu = self.options.device == Device::Cpu;
+        let demand = Demand {
+            method,
+            memory: crate::config::Memory::Keep,
+            element: self.options.compute.elt_size_in_bytes(),
+            weight: self.options.kind.elt_size_in_bytes(),
+            kernels_outside: false,
+            heap: on_cpu,
+            at_most: None,
+        };
+        self.schedule.plan.peak(&demand).of_sequences(self.options.tokens)
+    }
+}

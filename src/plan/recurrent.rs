@@ -1,0 +1,142 @@
+//! Lowering of a recurrent space: the plain plan of a language model, one instruction for each thing it does to a token.
+//!
+//! As in the paper's section 3.2, nothing is shared: every edge masks its state and multiplies it anew for each
+//! activation.
+
+use std::collections::HashSet;
+
+use super::writer::Writer;
+use super::{AlphaId, Init, Language, Op, Place, Plan, Recurrence, Shape, Sizes, ValueId, WeightId};
+use crate::config::largest;
+use crate::error::{Error, Result};
+use crate::space::{CellKind, Operation, Space};
+
+/// The published bound of initial weights.
+const BOUND: f64 = 0.04;
+
+impl Language {
+    /// Whether every count is in range.
+    pub fn validate(&self) -> Result<()> {
+        for (name, number) in [("num_classes", self.words), ("units", self.units)] {
+            let most = largest(name);
+            if number == 0 || number > most {
+                return Err(Error::space(format!("`{name}` is {number}; it must be from 1 to {most}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// The plain plan of a recurrent space's search network, a language model.
+    pub fn lower_language(space: &Space, language: &Language) -> Result<Plan> {
+        space.validate()?;
+        if space.kind != CellKind::Recurrent {
+            return Err(Error::space(format!("space `{}` is convolutional: it reads images, not words", space.name)));
+        }
+        language.validate()?;
+        let Language { words, units } = *language;
+        let mut writer = Writer::new(space, Sizes::Words(*language), Shape(Vec::new()));
+        let token = writer.plan.input;
+        let state = writer.given(Shape(vec![units]));
+        let init = Init::Within(BOUND);
+        let embedding = writer.weight("encoder.weight".to_string(), vec![words, units], init);
+        let embedded = writer.push("encoder", Op::Lookup { weight: embedding }, vec![token])?;
+        let embedded = writer.push("encoder", Op::Mask { place: Place::Embedded }, vec![embedded])?;
+        let next = cell(&mut writer, units, embedded, state)?;
+        let kept = writer.push("decoder", Op::Mask { place: Place::Output }, vec![next])?;
+        let bias = writer.weight("decoder.bias".to_string(), vec![words], Init::Constant(0.0));
+        writer.plan.output = writer.push("decoder", Op::Linear { weight: embedding, bias }, vec![kept])?;
+        writer.plan.recurrence = Some(Recurrence { state, next });
+        let plan = writer.plan;
+        if cfg!(debug_assertions) {
+            plan.check()?;
+        }
+        Ok(plan)
+    }
+}
+
+/// The instructions of a plan by what they depend on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Spans {
+    /// Not on the state: run for all tokens at once, before the others.
+    pub before: Vec<usize>,
+    /// On the state, and the next state on them: run for one token after the other.
+    pub within: Vec<usize>,
+    /// On the state, and not the next state on them: run for all tokens at once, after the others.
+    pub after: Vec<usize>,
+}
+
+impl Plan {
+    /// How a plan that reads words can be run; none of one that reads images.
+    pub fn spans(&self) -> Option<Spans> {
+        let Recurrence { state, next } = self.recurrence?;
+        let mut depend: HashSet<ValueId> = HashSet::from([state]);
+        for instruction in &self.instructions {
+            if instruction.inputs.iter().any(|input| depend.contains(input)) {
+                depend.insert(instruction.output);
+            }
+        }
+        let mut wanted: HashSet<ValueId> = HashSet::from([next]);
+        for instruction in self.instructions.iter().rev() {
+            if wanted.contains(&instruction.output) {
+                wanted.extend(&instruction.inputs);
+            }
+        }
+        let mut spans = Spans { before: Vec::new(), within: Vec::new(), after: Vec::new() };
+        for (index, instruction) in self.instructions.iter().enumerate() {
+            let span = match (depend.contains(&instruction.output), wanted.contains(&instruction.output)) {
+                (false, _) => &mut spans.before,
+                (true, true) => &mut spans.within,
+                (true, false) => &mut spans.after,
+            };
+            span.push(index);
+        }
+        Some(spans)
+    }
+}
+
+/// What a token makes of the state before it.
+fn cell(writer: &mut Writer, units: usize, x: ValueId, h: ValueId) -> Result<ValueId> {
+    let init = Init::Within(BOUND);
+    let first = writer.weight("cell.w0".to_string(), vec![2 * units, 2 * units], init);
+    let scope = "cell.nodes.0";
+    let input = writer.push(scope, Op::Mask { place: Place::Input }, vec![x])?;
+    let hidden = writer.push(scope, Op::Mask { place: Place::Hidden }, vec![h])?;
+    let both = writer.push(scope, Op::Concat { blocks: 1 }, vec![input, hidden])?;
+    let product = writer.push(scope, Op::Product { weight: first, rows: (0, 2 * units) }, vec![both])?;
+    let gated = writer.push(scope, Op::Gate { activation: Operation::Tanh }, vec![h, product])?;
+    let mut states = vec![writer.norm("cell", "bn0", gated)?];
+    let edges = writer.space.edges();
+    for node in writer.space.intermediate() {
+        let weight = writer.weight(format!("cell.w{node}"), vec![units, 2 * units], init);
+        let (mut inputs, mut terms) = (Vec::new(), Vec::new());
+        for (row, edge) in edges.iter().enumerate().filter(|(_, edge)| edge.to == node) {
+            for (column, operation) in writer.space.operations.iter().enumerate() {
+                if *operation != Operation::None {
+                    let scope = format!("cell.edges.{}_{}.{}", edge.from, edge.to, operation.name());
+                    inputs.push(gate(writer, &scope, states[edge.from], weight, units, *operation)?);
+                    terms.push((row, column));
+                }
+            }
+        }
+        let mixed = writer.push(&format!("cell.nodes.{node}"), Op::Mix { alpha: AlphaId(0), terms }, inputs)?;
+        states.push(writer.norm("cell", &format!("bn{node}"), mixed)?);
+    }
+    let outputs = writer.space.concat.iter().map(|node| states[*node]).collect();
+    writer.push("cell", Op::Mean, outputs)
+}
+
+/// s + σ(c)·(f(u) − s) with [c, u] = masked(s)·weight.
+fn gate(
+    writer: &mut Writer,
+    scope: &str,
+    state: ValueId,
+    weight: WeightId,
+    units: usize,
+    activation: Operation,
+) -> Result<ValueId> {
+    let masked = writer.push(scope, Op::Mask { place: Place::Hidden }, vec![state])?;
+    let product = writer.push(scope, Op::Product { weight, rows: (0, units) }, vec![masked])?;
+    writer.push(scope, Op::Gate { activation }, vec![state, product])
+}

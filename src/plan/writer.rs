@@ -1,0 +1,95 @@
+//! What lowering writes a plan with: instructions one after the other, each with the shape of its value.
+
+use std::collections::BTreeMap;
+
+use super::{
+    AlphaSpec, Init, Instruction, Op, Plan, Scale, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
+    WeightSpec,
+};
+use crate::error::{Error, Result};
+use crate::space::Space;
+
+/// The plan as far as it is written, and the shape of every value in it.
+pub(super) struct Writer<'a> {
+    pub space: &'a Space,
+    pub plan: Plan,
+    shapes: Vec<Shape>,
+}
+
+impl<'a> Writer<'a> {
+    /// The empty plan of a network of these sizes; its input is value 0.
+    pub fn new(space: &'a Space, sizes: Sizes, input_shape: Shape) -> Self {
+        let table = |name: &&'static str| AlphaSpec {
+            name: name.to_string(),
+            edges: space.edges().len(),
+            operations: space.operations.len(),
+        };
+        Writer {
+            space,
+            shapes: vec![input_shape.clone()],
+            plan: Plan {
+                space: space.clone(),
+                sizes,
+                input: ValueId(0),
+                input_shape,
+                recurrence: None,
+                weights: Vec::new(),
+                statistics: Vec::new(),
+                alphas: space.cells().iter().map(table).collect(),
+                instructions: Vec::new(),
+                output: ValueId(0),
+                passes: Vec::new(),
+                forms: BTreeMap::new(),
+            },
+        }
+    }
+
+    /// A value that no instruction makes.
+    pub fn given(&mut self, shape: Shape) -> ValueId {
+        self.shapes.push(shape);
+        ValueId(self.shapes.len() - 1)
+    }
+
+    /// A batch norm without weights.
+    pub fn norm(&mut self, scope: &str, name: &str, input: ValueId) -> Result<ValueId> {
+        let statistic = self.statistic(format!("{scope}.{name}"), self.channels(input));
+        self.push(scope, Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale: Scale::One }, vec![input])
+    }
+
+    /// A weight.
+    pub fn weight(&mut self, name: String, shape: Vec<usize>, init: Init) -> WeightId {
+        self.plan.weights.push(WeightSpec { name, shape, init });
+        WeightId(self.plan.weights.len() - 1)
+    }
+
+    /// Running statistics.
+    pub fn statistic(&mut self, name: String, channels: usize) -> StatisticId {
+        self.plan.statistics.push(StatisticSpec { name, channels });
+        StatisticId(self.plan.statistics.len() - 1)
+    }
+
+    /// An instruction; its value.
+    pub fn push(&mut self, scope: &str, op: Op, inputs: Vec<ValueId>) -> Result<ValueId> {
+        let shapes: Vec<&Shape> = inputs.iter().map(|value| &self.shapes[value.0]).collect();
+        let shape = op
+            .output_shape(&shapes, &self.plan.weights)
+            .map_err(|detail| Error::space(format!("`{scope}` cannot be built: {detail}")))?;
+        let output = ValueId(self.shapes.len());
+        self.shapes.push(shape.clone());
+        self.plan.instructions.push(Instruction { op, inputs, output, shape, scope: scope.to_string() });
+        Ok(output)
+    }
+
+    /// Channels (or features) of a value.
+    pub fn channels(&self, value: ValueId) -> usize {
+        self.shapes[value.0].channels()
+    }
+
+    /// Height and width of a value.
+    pub fn size(&self, value: ValueId) -> (usize, usize) {
+        match self.shapes[value.0].0[..] {
+            [_, height, width] => (height, width),
+            _ => (0, 0),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The language model: every combination of passes against the plan as lowered, in float64; its gradient against
+//! differences of its loss; its masks and statistics.
+#![cfg(feature = "torch")]
+
+use proptest::prelude::*;
+use pydarts::config::Rewrite;
+use pydarts::data::Batch;
+use pydarts::nn::{By, Dropout, LanguageModel, LanguageOptions, Mode, Network};
+use pydarts::params::{Table, initial_weights};
+use pydarts::plan::{Language, Place, Plan};
+use pydarts::random;
+use pydarts::space::{CellKind, Operation, Space};
+use tch::{Device, Kind, Tensor};
+
+const BATCH: i64 = 3;
+const TOKENS: i64 = 4;
+const SOME: Dropout = Dropout { rows: 0.2, embedded: 0.2, input: 0.4, hidden: 0.3, output: 0.5 };
+
+fn draw(purpose: &str, shape: &[i64]) -> Tensor {
+    let n = shape.iter().product::<i64>() as usize;
+    Tensor::from_slice(&random::normal(7, purpose, 0, n)).view(shape)
+}
+
+fn plan(nodes: usize, operations: &[Operation], language: Language) -> Plan {
+    let names: Vec<&str> = operations.iter().map(|operation| operation.name()).collect();
+    let space = format!(r#"{{"kind": "recurrent", "nodes": {nodes}, "operations": {names:?}}}"#);
+    Plan::lower_language(&Space::from_json(&space).unwrap(), &language).unwrap()
+}
+
+fn model(plan: &Plan, passes: &[Rewrite], dropout: Dropout) -> LanguageModel {
+    tch::set_num_threads(1);
+    let options = LanguageOptions {
+        kind: Kind::Double,
+        compute: Kind::Double,
+        device: Device::Cpu,
+        criterion: None,
+        tf32: false,
+        switch: None,
+        passes: Some(passes.to_vec()),
+        dropout,
+        slowness: 0.3,
+        seed: 1,
+        batch: BATCH,
+        tokens: TOKENS as usize,
+    };
+    LanguageModel::new(plan.clone(), options).unwrap()
+}
+
+fn segment(language: Language) -> Batch {
+    let numbers = random::uniform(5, "tokens", 0, (2 * TOKENS * BATCH) as usize, 0.0, language.words as f64);
+    let tokens: Vec<i64> = numbers.into_iter().map(|number| number as i64).collect();
+    let tokens = Tensor::from_slice(&tokens).view([2, TOKENS, BATCH]);
+    Batch { carried: Some(draw("state", &[BATCH, language.units as i64])), ..Batch::new(tokens.get(0), tokens.get(1)) }
+}
+
+/// Weights as large as what they multiply, so that nothing is nearly linear.
+fn weights(plan: &Plan, model: &LanguageModel) -> Tensor {
+    let drawn = initial_weights(plan, 3, Kind::Double, Device::Cpu).unwrap() * 10.0;
+    let named = Table::of_weights(plan).unpack(&drawn).unwrap();
+    model.weights().pack(&named, Kind::Double, Device::Cpu).unwrap()
+}
+
+/// What two models must agree in.
+struct Seen {
+    logits: Tensor,
+    carried: Tensor,
+    of_alpha: Tensor,
+    of_weights: Vec<(String, Tensor)>,
+    statistics: Vec<(String, Tensor)>,
+    evaluated: f64,
+    product: Tensor,
+}
+
+fn see(plan: &Plan, passes: &[Rewrite], language: Language) -> Seen {
+    let model = model(plan, passes, SOME);
+    model.draw(3).unwrap();
+    let w = weights(plan, &model);
+    let alpha = draw("alpha", &[model.alphas().total()]);
+    let batch = segment(language);
+    let found = model.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
+    let direction = Table::of_weights(plan).unpack(&draw("direction", &[w.size()[0]])).unwrap();
+    let direction = model.weights().pack(&direction, Kind::Double, Device::Cpu).unwrap();
+    Seen {
+        logits: model.logits(&w, &alpha, &batch, Mode::Search).unwrap(),
+        carried: found.loss.carried.as_ref().unwrap().copy(),
+        of_alpha: found.alpha().unwrap().copy(),
+        of_weights: model.weights().unpack(found.w().unwrap()).unwrap(),
+        statistics: model.statistics().unwrap().named().unwrap(),
+        evaluated: model.loss(&w, &alpha, &batch, Mode::Evaluation).unwrap().value.double_value(&[]),
+        product: model.hessian_product(&w, &alpha, &direction, &batch).unwrap(),
+    }
+}
+
+/// ‖a − b‖ / ‖b‖, or ‖a‖ where b is zero.
+fn apart(a: &Tensor, b: &Tensor) -> f64 {
+    let norm = b.norm().double_value(&[]);
+    (a - b).norm().double_value(&[]) / if norm == 0.0 { 1.0 } else { norm }
+}
+
+fn agree(one: &Seen, other: &Seen, passes: &[Rewrite]) {
+    let close = |what: &str, a: &Tensor, b: &Tensor, tolerance: f64| {
+        let error = apart(a, b);
+        assert!(error < tolerance, "{passes:?}: {what} differ by {error:e}");
+    };
+    close("logits", &one.logits, &other.logits, 1e-11);
+    close("states", &one.carried, &other.carried, 1e-11);
+    close("gradients of α", &one.of_alpha, &other.of_alpha, 1e-9);
+    close("Hessian-vector products", &one.product, &other.product, 1e-9);
+    for (ours, theirs) in [(&one.of_weights, &other.of_weights), (&one.statistics, &other.statistics)] {
+        assert_eq!(ours.len(), theirs.len());
+        for ((name, value), (other_name, other)) in ours.iter().zip(theirs) {
+            assert_eq!(name, other_name);
+            close(name, value, other, 1e-9);
+        }
+    }
+    assert!((one.evaluated - other.evaluated).abs() < 1e-11, "{passes:?}: evaluations differ");
+}
+
+const ACTIVATIONS: [Operation; 5] =
+    [Operation::None, Operation::Tanh, Operation::Relu, Operation::Sigmoid, Operation::Identity];
+
+#[test]
+fn every_combination_of_passes_computes_what_the_lowered_plan_computes() {
+    let language = Language { words: 11, units: 5 };
+    let plan = plan(4, &ACTIVATIONS, language);
+    let all = Rewrite::of(CellKind::Recurrent);
+    let plain = see(&plan, &[], language);
+    for bits in 1..1usize << all.len() {
+        let passes: Vec<Rewrite> =
+            (0..all.len()).filter(|index| bits >> index & 1 == 1).map(|index| all[index]).collect();
+        agree(&see(&plan, &passes, language), &plain, &passes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    #[test]
+    fn any_cell_computes_the_same_with_any_passes(
+        nodes in 1usize..6,
+        operations in prop::sample::subsequence(ACTIVATIONS.to_vec(), 1..=5)
+            .prop_shuffle()
+            .prop_filter("only none", |operations| operations[..] != [Operation::None]),
+        words in 2usize..20,
+        units in 1usize..7,
+        which in prop::sample::subsequence(Rewrite::of(CellKind::Recurrent).to_vec(), 1..=4),
+    ) {
+        let language = Language { words, units };
+        let plan = plan(nodes, &operations, language);
+        agree(&see(&plan, &which, language), &see(&plan, &[], language), &which);
+    }
+}
+
+#[test]
+fn the_gradient_is_that_of_the_loss_and_the_penalty() {
+    let language = Language { words: 7, units: 4 };
+    let plan = plan(3, &[Operation::Tanh, Operation::Sigmoid, Operation::Identity], language);
+    let model = model(&plan, Rewrite::of(CellKind::Recurrent), SOME);
+    model.draw(0).unwrap();
+    let (w, alpha, batch) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
+    let objective = |w: &Tensor, alpha: &Tensor| {
+        let logits = model.logits(w, alpha, &batch, Mode::Search).unwrap();
+        let loss = model.loss(w, alpha, &batch, Mode::Search).unwrap().value.double_value(&[]);
+        assert_eq!(logits.size(), [TOKENS, BATCH, 7]);
+        loss
+    };
+    let found = model.gradients(&w, &alpha, &batch, Mode::Search, By::Both).unwrap();
+    for (of_w, vector, gradient) in [(true, &w, found.w().unwrap()), (false, &alpha, found.alpha().unwrap())] {
+        let direction = draw("difference", &vector.size());
+        let along = |step: f64| {
+            let moved = vector + &direction * step;
+            if of_w { objective(&moved, &alpha) } else { objective(&w, &moved) }
+        };
+        let difference = (along(1e-5) - along(-1e-5)) / 2e-5;
+        let expected = gradient.dot(&direction).double_value(&[]);
+        assert!((difference - expected).abs() < 1e-7 * expected.abs().max(1.0), "{difference} {expected}");
+    }
+    // In the weight step, and only there, states are to change slowly; what is reported is the loss alone.
+    let with_penalty = model.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
+    assert!(apart(with_penalty.w().unwrap(), found.w().unwrap()) > 1e-6);
+    assert!(apart(&with_penalty.loss.value, &found.loss.value) < 1e-12);
+}
+
+#[test]
+fn masks_are_a_function_of_the_step_and_drop_what_they_should() {
+    let language = Language { words: 400, units: 200 };
+    let plan = plan(1, &[Operation::Tanh], language);
+    let model = model(&plan, &[], Dropout { rows: 0.1, hidden: 0.25, ..Dropout::default() });
+    let seen = |step: u64| {
+        model.draw(step).unwrap();
+        Place::ALL.map(|place| model.masks().at(place).map(Tensor::copy))
+    };
+    let (one, other, again) = (seen(1), seen(2), seen(1));
+    for place in [Place::Rows, Place::Hidden] {
+        let of = |masks: &[Option<Tensor>; 5]| masks[place as usize].as_ref().unwrap().copy();
+        assert!(of(&one).equal(&of(&again)) && !of(&one).equal(&of(&other)));
+    }
+    for place in [Place::Embedded, Place::Input, Place::Output] {
+        assert!(one[place as usize].is_none(), "{}", place.name());
+    }
+    let hidden = one[Place::Hidden as usize].as_ref().unwrap();
+    let dropped = hidden.eq(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+    assert!((dropped - 0.25).abs() < 0.06, "{dropped}");
+    assert!((hidden.max().double_value(&[]) - 1.0 / 0.75).abs() < 1e-12);
+}
+
+#[test]
+fn running_statistics_move_once_by_the_mean_over_tokens() {
+    let language = Language { words: 9, units: 4 };
+    let plan = plan(2, &ACTIVATIONS, language);
+    let model = model(&plan, Rewrite::of(CellKind::Recurrent), Dropout::default());
+    let (w, alpha, batch) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
+    let before = model.statistics().unwrap().named().unwrap();
+    model.gradients(&w, &alpha, &batch, Mode::Search, By::Both).unwrap();
+    for ((_, one), (_, other)) in before.iter().zip(&model.statistics().unwrap().named().unwrap()) {
+        assert!(one.equal(other), "a loss of an α step moved them");
+    }
+    model.gradients(&w, &alpha, &batch, Mode::Weights, By::Weights).unwrap();
+    let after = model.statistics().unwrap().named().unwrap();
+    let names: Vec<&str> = after.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names[..2], ["cell.bn0.running_mean", "cell.bn0.running_var"]);
+    assert_eq!(names.len(), 6);
+    assert!(after.iter().zip(&before).all(|((_, one), (_, other))| !one.equal(other)));
+}
+
+#[test]
+fn a_segment_goes_on_where_the_last_one_ended() {
+    let language = Language { words: 9, units: 4 };
+    let plan = plan(3, &ACTIVATIONS, language);
+    let model = model(&plan, Rewrite::of(CellKind::Recurrent), SOME);
+    model.draw(0).unwrap();
+    let (w, alpha, whole) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
+    let part = |begin: i64, carried: Option<Tensor>| Batch {
+        carried,
+        ..Batch::new(whole.inputs.narrow(0, begin, TOKENS / 2), whole.targets.narrow(0, begin, TOKENS / 2))
+    };
+    let first = part(0, whole.carried.as_ref().map(Tensor::copy));
+    let left = model.loss(&w, &alpha, &first, Mode::Search).unwrap().carried;
+    let parts = [
+        model.logits(&w, &alpha, &first, Mode::Search).unwrap(),
+        model.logits(&w, &alpha, &part(TOKENS / 2, left), Mode::Search).unwrap(),
+    ];
+    let all = model.logits(&w, &alpha, &whole, Mode::Search).unwrap();
+    assert!(apart(&Tensor::cat(&parts, 0), &all) < 1e-12);
+}
+
+#[test]
+fn what_is_no_segment_is_refused_by_name() {
+    let language = Language { words: 9, units: 4 };
+    let plan = plan(1, &[Operation::Tanh], language);
+    let model = model(&plan, &[], SOME);
+    let (w, alpha) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]));
+    let refused = |inputs: Tensor, targets: Tensor| {
+        model.loss(&w, &alpha, &Batch::new(inputs, targets), Mode::Search).unwrap_err().to_string()
+    };
+    let tokens = |shape: &[i64]| Tensor::zeros(shape, (Kind::Int64, Device::Cpu));
+    assert!(refused(tokens(&[4]), tokens(&[4])).contains("[tokens, batch]"));
+    assert!(refused(tokens(&[4, 3]), tokens(&[4, 2])).contains("give one each"));
+    assert!(refused(tokens(&[0, 3]), tokens(&[0, 3])).contains("empty"));
+    assert!(refused(tokens(&[4, 1]), tokens(&[4, 1])).contains("at least 2 sequences"));
+    assert!(refused(tokens(&[4, 2]), tokens(&[4, 2])).contains("masks of this search are for 3"));
+}
