@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pydarts
 import pytest
-from pydarts import _torch, datasets, demo
+from pydarts import _torch, datasets, demo, demo_rnn
 
 HOUSE = Path(pydarts.__file__).parent
 
 
 def test_the_public_surface_is_the_explicit_list() -> None:
     shown = {name for name in vars(pydarts) if not name.startswith("_")}
-    assert shown - set(pydarts.__all__) <= {"demo"}, "demo: imported by this test"
+    assert shown - set(pydarts.__all__) <= {"demo", "demo_rnn"}, "imported by tests"
     assert set(pydarts.__all__) >= {
         "search", "SearchConfig", "SearchResult", "Space", "Genotype", "Supernet", "derive", "genotypes",
         "datasets", "Callback", "StepInfo", "EpochInfo", "__version__",
@@ -96,3 +96,15 @@ def test_the_demo_leaves_folders_with_pictures(
     captured = capsys.readouterr()
     assert captured.out.count("Genotype(normal=") == 2 and "validation accuracy" in captured.out
     assert "searched for" in captured.out and "epoch 1/1" in captured.err
+
+
+def test_the_recurrent_demo_leaves_a_folder_with_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = demo_rnn.english()
+    monkeypatch.setattr(demo_rnn, "english", lambda: "\n".join(whole.split("\n")[:500]))
+    assert demo_rnn.main(["--out", str(tmp_path), "--epochs", "1"]) == 0
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept >= {"genotype.json", "alphas.npz", "history.json", "alphas.png", "cells.png"}
+    shown = capsys.readouterr().out
+    assert "Genotype(recurrent=" in shown and "perplexity: validation" in shown
