@@ -35,9 +35,16 @@ pub struct Demand {
 }
 
 /// What the heap takes for what lies in it. glibc's aligned allocations do not fit where an equal one was before:
-/// measured over ten configurations (see benches/RESULTS.md), 1.05 to 1.2 where a backward pass keeps all it needs, and
-/// 1.7 to 1.8 where kept and passing values alternate.
-const HEAP: [f64; 2] = [1.1, 1.75];
+/// measured over ten configurations (see benches/RESULTS.md), 1.05 to 1.2 where a backward pass keeps all it needs,
+/// 1.25 where it does so in two halves, the first of them computed again, and 1.7 to 1.8 where kept and passing values
+/// alternate.
+fn heap(demand: &Demand) -> f64 {
+    match (demand.memory, demand.method) {
+        (Memory::Recompute, _) => 1.75,
+        (Memory::Keep, Method::UnrolledExact) => 1.25,
+        (Memory::Keep, _) => 1.1,
+    }
+}
 
 /// Kernels that oneDNN compiles for a search step, and what they need for themselves.
 const KERNELS: u64 = 40 << 20;
@@ -103,7 +110,7 @@ impl Plan {
         if !demand.heap {
             return Peak { per_image, fixed, at_most: demand.at_most };
         }
-        let taken = |bytes: u64| (bytes as f64 * HEAP[usize::from(again)]) as u64;
+        let taken = |bytes: u64| (bytes as f64 * heap(demand)) as u64;
         Peak { per_image: taken(per_image), fixed: taken(fixed).saturating_add(KERNELS), at_most: demand.at_most }
     }
 
