@@ -74,6 +74,7 @@ def build(side: str, method: str, given: Namespace) -> Callable[[], tuple[float,
             "batch_size": given.batch,
             "bptt": given.bptt,
             "weight_lr": 1.0,
+            "weight_lr_min": 1.0,
             **changes,
         }
     )
