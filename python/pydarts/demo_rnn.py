@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/english"), help="folder for the result (%(default)s)"
     )
-    parser.add_argument("--epochs", type=int, default=6, help="epochs of the search (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of the search (%(default)s)")
     given = parser.parse_args(arguments)
 
     text = datasets.corpus(english(), vocabulary=2000, split=lambda line: _WORD.findall(line.lower()))
