@@ -3,12 +3,13 @@
 //! What does not wait for the state is computed for all tokens of a segment at once, before the first of them or after
 //! the last; the rest token by token.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
+use super::arithmetic::{Arithmetic, MatrixPrecision};
 use super::gradients::{By, Gradients, gradients, leaf};
 use super::masks::{Dropout, Masks};
 use super::mixed::in_kind;
@@ -16,13 +17,13 @@ use super::parts::Parts;
 use super::run::Run;
 use super::schedule::{Schedule, broken_plan};
 use super::statistics::{EPSILON, MOMENTUM};
-use super::supernet::{Criterion, MatrixPrecision};
+use super::supernet::Criterion;
 use super::{Loss, Mode, Network, Statistics};
 use crate::config::{Method, Rewrite};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::Table;
-use crate::plan::{Demand, Forms, Language, Op, Peak, Plan, Recurrence, Sizes, Spans, ValueId, passes};
+use crate::plan::{Demand, Forms, Language, Op, Peak, Plan, Recurrence, Sizes, Spans, passes};
 use crate::space::CellKind;
 
 /// How a language model is run; the plan says what.
@@ -64,7 +65,7 @@ pub struct LanguageModel {
     statistics: Statistics,
     masks: RefCell<Masks>,
     options: LanguageOptions,
-    exact: Cell<bool>,
+    arithmetic: Arithmetic,
 }
 
 /// What one pass gives.
@@ -90,8 +91,19 @@ impl LanguageModel {
         let schedule = Schedule::new(plan, &weights, &statistics, options.kind, options.device)?;
         let place = (options.kind, options.device);
         let masks = RefCell::new(Masks::new(&language, options.batch, options.dropout, options.seed, place)?);
-        let exact = Cell::new(false);
-        Ok(LanguageModel { schedule, spans, recurrence, language, weights, alphas, statistics, masks, options, exact })
+        let arithmetic = Arithmetic::new(options.kind, options.compute, options.tf32, options.switch.clone());
+        Ok(LanguageModel {
+            schedule,
+            spans,
+            recurrence,
+            language,
+            weights,
+            alphas,
+            statistics,
+            masks,
+            options,
+            arithmetic,
+        })
     }
 
     /// What a search runs.
@@ -109,34 +121,32 @@ impl LanguageModel {
         Ok(self.pass(w, alpha, batch, mode)?.logits)
     }
 
-    fn compute(&self) -> Kind {
-        if self.exact.get() { self.options.kind } else { self.options.compute }
-    }
-
     fn pass(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Pass> {
         let (tokens, sequences) = self.check_batch(batch, mode)?;
-        self.set_switch()?;
+        self.arithmetic.set_switch()?;
         let schedule = &self.schedule;
         let (kernels, mixing) = (schedule.kernels.views(w)?, schedule.mixing(self.alphas.views(alpha)?)?);
         let masks = self.masks.borrow();
         // Running statistics move once a pass, by the mean over its tokens.
         let batch_norm = if mode == Mode::Weights { Mode::Search } else { mode };
-        let run = Run::new(schedule, &kernels, &mixing, batch_norm, self.compute(), self.options.kind);
+        let run = Run::new(schedule, &kernels, &mixing, batch_norm, self.arithmetic.compute(), self.options.kind);
         let run = if mode == Mode::Evaluation { run } else { run.with_masks(&masks) };
         let mut reading = Reading { run, parts: Parts::default(), seen: (mode == Mode::Weights).then(BTreeMap::new) };
 
         let mut whole = schedule.values(batch.inputs.shallow_clone());
         reading.all(&self.spans.before, &mut whole)?;
-        let within = self.read_within();
-        let later = self.read_later();
+        let (within, later) = (&self.spans.read_within, &self.spans.read_after);
         let mut state = match &batch.carried {
-            Some(state) => in_kind(state, self.compute())?,
-            None => Tensor::f_zeros([sequences, self.language.units as i64], (self.compute(), self.options.device))?,
+            Some(state) => in_kind(state, self.arithmetic.compute())?,
+            None => Tensor::f_zeros(
+                [sequences, self.language.units as i64],
+                (self.arithmetic.compute(), self.options.device),
+            )?,
         };
         let mut made: Vec<Vec<Tensor>> = later.iter().map(|_| Vec::with_capacity(tokens as usize)).collect();
         let mut one = schedule.empty();
         for token in 0..tokens {
-            for id in &within {
+            for id in within {
                 let all = whole[id.0].as_ref().ok_or_else(|| Error::engine("a token reads a value that is gone"))?;
                 one[id.0] = Some(all.f_select(0, token)?);
             }
@@ -156,30 +166,6 @@ impl LanguageModel {
         reading.all(&self.spans.after, &mut whole)?;
         reading.settle(schedule)?;
         Ok(Pass { logits: schedule.output(&mut whole)?, states })
-    }
-
-    /// Values that are made for all tokens at once and read token by token.
-    fn read_within(&self) -> Vec<ValueId> {
-        let all = &self.schedule.plan.instructions;
-        let made = |index: &usize| all[*index].output;
-        let mut read: Vec<ValueId> = self.spans.within.iter().flat_map(|index| all[*index].inputs.clone()).collect();
-        let before: Vec<ValueId> = self.spans.before.iter().map(made).chain([self.schedule.plan.input]).collect();
-        read.retain(|value| before.contains(value));
-        read.sort_unstable();
-        read.dedup();
-        read
-    }
-
-    /// Values that are made token by token and read of all tokens at once, the next state always among them.
-    fn read_later(&self) -> Vec<ValueId> {
-        let all = &self.schedule.plan.instructions;
-        let made: Vec<ValueId> = self.spans.within.iter().map(|index| all[*index].output).collect();
-        let mut read: Vec<ValueId> = self.spans.after.iter().flat_map(|index| all[*index].inputs.clone()).collect();
-        read.retain(|value| made.contains(value));
-        read.push(self.recurrence.next);
-        read.sort_unstable();
-        read.dedup();
-        read
     }
 
     fn check_batch(&self, batch: &Batch, mode: Mode) -> Result<(i64, i64)> {
@@ -232,14 +218,6 @@ impl LanguageModel {
         }
         let change = states.f_narrow(0, 1, tokens - 1)?.f_sub(&states.f_narrow(0, 0, tokens - 1)?)?;
         Ok(Some(change.f_square()?.f_mean(None)?.f_mul_scalar(self.options.slowness)?))
-    }
-
-    /// The switch belongs to the whole process, so every pass sets it anew.
-    fn set_switch(&self) -> Result<()> {
-        match &self.options.switch {
-            Some(switch) => switch.allow_tf32(self.options.tf32 && !self.exact.get()),
-            None => Ok(()),
-        }
     }
 }
 
@@ -341,8 +319,7 @@ impl Network for LanguageModel {
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {
-        self.exact.set(on);
-        self.set_switch()
+        self.arithmetic.set_exact(on)
     }
 
     fn kind(&self) -> Kind {

@@ -1,5 +1,6 @@
 //! Networks: functions (w, α, batch) ↦ loss. Everything above this storey sees only the trait.
 
+mod arithmetic;
 mod depthwise;
 mod gates;
 mod gradients;
@@ -33,12 +34,13 @@ use crate::error::Result;
 use crate::params::Table;
 use crate::plan::{Form, Peak};
 
+pub use arithmetic::MatrixPrecision;
 pub use depthwise::{Depthwise, Number};
 pub use gradients::{By, Gradients};
 pub use language::{LanguageModel, LanguageOptions};
 pub use masks::{Dropout, Masks};
 pub use statistics::Statistics;
-pub use supernet::{Criterion, MatrixPrecision, Supernet, SupernetOptions};
+pub use supernet::{Criterion, Supernet, SupernetOptions};
 pub use tune::{Needs, Tuner};
 
 /// Which batch statistics a pass uses, and whether it moves the running ones.

@@ -1,11 +1,11 @@
 //! Runs a plan on libtorch: the supernet as a [`Network`].
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
+use super::arithmetic::{Arithmetic, MatrixPrecision};
 use super::gradients::{By, Gradients};
 use super::layout::laid_out;
 use super::micro;
@@ -28,13 +28,6 @@ use crate::space::CellKind;
 pub trait Criterion: Send + Sync {
     /// The scalar to differentiate; `logits` [N, classes] are part of the graph.
     fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor>;
-}
-
-/// Turns TensorFloat-32 products on and off. libtorch keeps this switch out of tch's reach, so the binding
-/// brings it.
-pub trait MatrixPrecision: Send + Sync {
-    /// Allows or forbids TensorFloat-32 in products of float32 tensors.
-    fn allow_tf32(&self, on: bool) -> Result<()>;
 }
 
 /// How a plan is run; the plan says what.
@@ -121,7 +114,7 @@ pub struct Supernet {
     /// Positions a batch norm averages over in one image, the smallest of the plan.
     smallest_area: i64,
     options: SupernetOptions,
-    exact: Cell<bool>,
+    arithmetic: Arithmetic,
 }
 
 impl Supernet {
@@ -140,13 +133,24 @@ impl Supernet {
         let smallest_area = normalised.map(area).min().unwrap_or(i64::MAX);
         let search = Schedule::new(rewritten, &weights, &statistics, options.kind, options.device)?;
         let evaluation = Schedule::new(plan, &weights, &statistics, options.kind, options.device)?;
-        let exact = Cell::new(false);
+        let arithmetic = Arithmetic::new(options.kind, options.compute, options.tf32, options.switch.clone());
         let cells = search.plan.cells();
         let along = match options.memory {
             Memory::Keep => search.plan.halves(),
             Memory::Recompute => search.plan.cells(),
         };
-        Ok(Supernet { search, evaluation, cells, along, weights, alphas, statistics, smallest_area, options, exact })
+        Ok(Supernet {
+            search,
+            evaluation,
+            cells,
+            along,
+            weights,
+            alphas,
+            statistics,
+            smallest_area,
+            options,
+            arithmetic,
+        })
     }
 
     /// What a search runs.
@@ -168,17 +172,13 @@ impl Supernet {
     /// Images as the plan's input.
     fn images(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.check_batch(x, mode)?;
-        laid_out(&in_kind(x, self.compute())?)
-    }
-
-    fn compute(&self) -> Kind {
-        if self.exact.get() { self.options.kind } else { self.options.compute }
+        laid_out(&in_kind(x, self.arithmetic.compute())?)
     }
 
     /// A pass with these kernels and mixing weights.
     fn run<'a>(&'a self, kernels: &'a [Tensor], mixing: &'a [MixingWeights], mode: Mode) -> Result<Run<'a>> {
-        self.set_switch()?;
-        Ok(Run::new(self.schedule(mode), kernels, mixing, mode, self.compute(), self.options.kind))
+        self.arithmetic.set_switch()?;
+        Ok(Run::new(self.schedule(mode), kernels, mixing, mode, self.arithmetic.compute(), self.options.kind))
     }
 
     /// The running statistics before a pass that moves some of them through others.
@@ -209,14 +209,6 @@ impl Supernet {
         match &self.options.criterion {
             Some(criterion) => criterion.loss(logits, targets),
             None => Ok(logits.f_cross_entropy_loss(targets, None::<Tensor>, Reduction::Mean, -100, 0.0)?),
-        }
-    }
-
-    /// The switch belongs to the whole process, so every pass sets it anew.
-    fn set_switch(&self) -> Result<()> {
-        match &self.options.switch {
-            Some(switch) => switch.allow_tf32(self.options.tf32 && !self.exact.get()),
-            None => Ok(()),
         }
     }
 
@@ -319,8 +311,7 @@ impl Network for Supernet {
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {
-        self.exact.set(on);
-        self.set_switch()
+        self.arithmetic.set_exact(on)
     }
 
     fn kind(&self) -> Kind {

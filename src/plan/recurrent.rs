@@ -3,7 +3,7 @@
 //! As in the paper's section 3.2, nothing is shared: every edge masks its state and multiplies it anew for each
 //! activation.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::writer::Writer;
 use super::{AlphaId, Init, Language, Op, Place, Plan, Recurrence, Shape, Sizes, ValueId, WeightId};
@@ -65,6 +65,10 @@ pub struct Spans {
     pub within: Vec<usize>,
     /// On the state, and not the next state on them: run for all tokens at once, after the others.
     pub after: Vec<usize>,
+    /// Values that are made for all tokens at once, or given, and read token by token.
+    pub read_within: Vec<ValueId>,
+    /// Values that are made token by token and read of all tokens at once, and the next state.
+    pub read_after: Vec<ValueId>,
 }
 
 impl Plan {
@@ -83,16 +87,24 @@ impl Plan {
                 wanted.extend(&instruction.inputs);
             }
         }
-        let mut spans = Spans { before: Vec::new(), within: Vec::new(), after: Vec::new() };
+        let (mut before, mut within, mut after) = (Vec::new(), Vec::new(), Vec::new());
         for (index, instruction) in self.instructions.iter().enumerate() {
             let span = match (depend.contains(&instruction.output), wanted.contains(&instruction.output)) {
-                (false, _) => &mut spans.before,
-                (true, true) => &mut spans.within,
-                (true, false) => &mut spans.after,
+                (false, _) => &mut before,
+                (true, true) => &mut within,
+                (true, false) => &mut after,
             };
             span.push(index);
         }
-        Some(spans)
+        let read = |span: &[usize], wanted: &dyn Fn(&ValueId) -> bool| {
+            let read: BTreeSet<ValueId> =
+                span.iter().flat_map(|index| &self.instructions[*index].inputs).copied().filter(wanted).collect();
+            read
+        };
+        let read_within = read(&within, &|value| !depend.contains(value)).into_iter().collect();
+        let mut read_after = read(&after, &|value| depend.contains(value) && wanted.contains(value));
+        read_after.insert(next);
+        Some(Spans { before, within, after, read_within, read_after: read_after.into_iter().collect() })
     }
 }
 

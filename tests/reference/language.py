@@ -6,8 +6,7 @@ tied embedding and variational dropout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from .searched import Searched
 from .supernet import Criterion
 
 ACTIVATIONS = {
@@ -128,7 +128,7 @@ class RecurrentCell(nn.Module):
         return states[list(self.concat)].mean(0)
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Searched):
     """Embedding, recurrent cell, decoder with the embedding's weights.
 
     `alphas` maps "recurrent" to a leaf tensor [edges, operations]. Batches are (x, y, stream), x and y int64
@@ -162,38 +162,6 @@ class LanguageModel(nn.Module):
         self.masks: Masks = {}
         self._norms = [module for module in self.modules() if isinstance(module, TimeNorm)]
         self.to(dtype)
-
-    def _apply(self, fn: object, recurse: bool = True) -> LanguageModel:
-        """Lets `to`, `double`, `cuda` carry the alphas along with the weights."""
-        super()._apply(fn, recurse)  # type: ignore[arg-type]
-        for alpha in self.alphas.values():
-            alpha.data = fn(alpha.data)  # type: ignore[operator]
-        return self
-
-    def weights(self) -> dict[str, Tensor]:
-        """Name -> weight, in the order of the state dict."""
-        return dict(self.named_parameters())
-
-    def weight_count(self) -> int:
-        return sum(weight.numel() for weight in self.parameters())
-
-    def set_alphas(self, alphas: dict[str, Tensor]) -> None:
-        """Copies values into the leaf tensors, which stay the same objects."""
-        with torch.no_grad():
-            for name, value in alphas.items():
-                self.alphas[name].copy_(value)
-
-    @contextmanager
-    def moving_statistics(self, flag: bool = True) -> Iterator[None]:
-        """Within the block, training-mode forward passes move the running statistics, or do not."""
-        earlier = [norm.moves for norm in self._norms]
-        for norm in self._norms:
-            norm.moves = flag
-        try:
-            yield
-        finally:
-            for norm, moves in zip(self._norms, earlier, strict=True):
-                norm.moves = moves
 
     def forward(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [tokens, batch, words] and the states [tokens, batch, units] before their dropout."""

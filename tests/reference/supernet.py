@@ -1,7 +1,6 @@
 """The search network: cells whose edges carry softmax-weighted sums of all candidate operations."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from .operations import DARTS_OPERATIONS, OPERATIONS, BatchNorm, FactorizedReduction, ReluConvBn
+from .searched import Searched
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -72,7 +72,7 @@ class Cell(nn.Module):
         return torch.cat([states[j] for j in self.concat], dim=1)
 
 
-class Supernet(nn.Module):
+class Supernet(Searched):
     """Stem, cells, global average pooling, linear classifier.
 
     `alphas` maps "normal" and "reduce" to leaf tensors [edges, operations]; they are no part of the
@@ -139,38 +139,6 @@ class Supernet(nn.Module):
         chosen = (channels, layers, num_classes, in_channels, nodes, self.operations, stem_multiplier)
         if chosen == (16, 8, 10, 3, 4, DARTS_OPERATIONS, 3) and concat is None and reductions is None:
             assert self.weight_count() == DEFAULT_WEIGHT_COUNT
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Supernet":
-        """Lets `to`, `double`, `cuda` carry the alphas along with the weights."""
-        super()._apply(fn, recurse)
-        for alpha in self.alphas.values():
-            alpha.data = fn(alpha.data)
-        return self
-
-    def weights(self) -> dict[str, Tensor]:
-        """Name -> weight, in the order of the state dict."""
-        return dict(self.named_parameters())
-
-    def weight_count(self) -> int:
-        return sum(weight.numel() for weight in self.parameters())
-
-    def set_alphas(self, alphas: dict[str, Tensor]) -> None:
-        """Copies values into the leaf tensors, which stay the same objects."""
-        with torch.no_grad():
-            for name, value in alphas.items():
-                self.alphas[name].copy_(value)
-
-    @contextmanager
-    def moving_statistics(self, flag: bool = True) -> Iterator[None]:
-        """Within the block, training-mode forward passes move the running statistics, or do not."""
-        earlier = [norm.moves for norm in self._norms]
-        for norm in self._norms:
-            norm.moves = flag
-        try:
-            yield
-        finally:
-            for norm, moves in zip(self._norms, earlier, strict=True):
-                norm.moves = moves
 
     def forward(self, x: Tensor) -> Tensor:
         before = previous = self.stem(x)

@@ -1,0 +1,47 @@
+"""What every search network states alike: its α beside its weights, and statistics that move when told to."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Searched(nn.Module):
+    """A network with `alphas`, name -> leaf tensor, and `_norms`, modules with a flag `moves`."""
+
+    alphas: dict[str, Tensor]
+    _norms: list[Any]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Searched":
+        """Lets `to`, `double`, `cuda` carry the alphas along with the weights."""
+        super()._apply(fn, recurse)
+        for alpha in self.alphas.values():
+            alpha.data = fn(alpha.data)
+        return self
+
+    def weights(self) -> dict[str, Tensor]:
+        """Name -> weight, in the order of the state dict."""
+        return dict(self.named_parameters())
+
+    def weight_count(self) -> int:
+        return sum(weight.numel() for weight in self.parameters())
+
+    def set_alphas(self, alphas: dict[str, Tensor]) -> None:
+        """Copies values into the leaf tensors, which stay the same objects."""
+        with torch.no_grad():
+            for name, value in alphas.items():
+                self.alphas[name].copy_(value)
+
+    @contextmanager
+    def moving_statistics(self, flag: bool = True) -> Iterator[None]:
+        """Within the block, training-mode forward passes move the running statistics, or do not."""
+        earlier = [norm.moves for norm in self._norms]
+        for norm in self._norms:
+            norm.moves = flag
+        try:
+            yield
+        finally:
+            for norm, moves in zip(self._norms, earlier, strict=True):
+                norm.moves = moves
