@@ -11,8 +11,9 @@ TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.p
 PYTHON_LIB = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
 OUT ?= runs/demo
 OUT_RNN ?= runs/demo-rnn
-# CIFAR-10 for the benchmarks that need it; see benches/README.md.
+# CIFAR-10 and a text for the benchmarks that need them; see benches/README.md.
 CIFAR ?=
+TEXT ?=
 
 .PHONY: demo demo-rnn bench test lint test-rust test-python build
 
@@ -26,7 +27,7 @@ demo-rnn: build
 
 # Every row and plot of benches/RESULTS.md that a CPU can give: over an hour on two cores that do nothing else.
 bench: build
-	$(BIN)/python benches/run.py $(if $(CIFAR),--cifar $(CIFAR))
+	$(BIN)/python benches/run.py $(if $(CIFAR),--cifar $(CIFAR)) $(if $(TEXT),--text $(TEXT))
 
 # Every lint and every test.
 test: build lint test-rust test-python

@@ -1,7 +1,7 @@
 """Measures every row and plot of RESULTS.md that a CPU can give, one script after the other.
 
 Each script runs in a process of its own with `--write`; the first that fails ends the run. Those that need
-CIFAR-10 run only with `--cifar FILE`. `--list` prints what would run.
+CIFAR-10 or a text run only with `--cifar FILE` or `--text SOURCE`. `--list` prints what would run.
 """
 
 from __future__ import annotations
@@ -42,15 +42,21 @@ JOBS = (
     Job("forms", "forms", (), 1),
     Job("loader", "loader", ("--rounds", "5", "--steps", "8"), 4),
     Job("language", "language", (), 8),
+    Job("epsilon-rnn", "epsilon_rnn", (), 3),
 )
 
 
-def with_data(cifar: str) -> tuple[Job, ...]:
+def with_cifar(file: str) -> tuple[Job, ...]:
     """Those that need CIFAR-10."""
     return (
-        Job("epsilon", "epsilon", ("--cifar", cifar), 5),
-        Job("cifar10", "cifar10", ("--data", cifar), 10),
+        Job("epsilon", "epsilon", ("--cifar", file), 5),
+        Job("cifar10", "cifar10", ("--data", file), 10),
     )
+
+
+def with_text(source: str) -> tuple[Job, ...]:
+    """Those that need a text in parts."""
+    return (Job("text", "text", ("--data", source), 10),)
 
 
 def main() -> None:
@@ -58,10 +64,13 @@ def main() -> None:
         prog="benches/run.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     made.add_argument("--cifar", metavar="FILE", help="CIFAR-10 as an npz of JPEG bytes, see README.md")
+    made.add_argument("--text", metavar="FOLDER|ZIP", help="a text in parts, Penn Treebank for one")
     made.add_argument("--only", nargs="+", metavar="SECTION", help="only these sections")
     made.add_argument("--list", action="store_true", help="print what would run, and run nothing")
     given = made.parse_args()
-    jobs = [*JOBS, *(with_data(str(Path(given.cifar).resolve())) if given.cifar else ())]
+    jobs = [*JOBS]
+    for source, add in ((given.cifar, with_cifar), (given.text, with_text)):
+        jobs += add(str(Path(source).resolve())) if source else ()
     if given.only:
         unknown = sorted(set(given.only) - {job.section for job in jobs})
         if unknown:

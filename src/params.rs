@@ -58,9 +58,9 @@ impl Table {
         Table::new(plan.alphas.iter().map(|a| (a.name.clone(), vec![a.edges, a.operations])))
     }
 
-    /// The channels of every batch norm; running mean and running variance are a vector each.
+    /// The width of every batch norm: running mean and running variance are a vector each.
     pub fn of_statistics(plan: &Plan) -> Self {
-        Table::new(plan.statistics.iter().map(|s| (s.name.clone(), vec![s.channels])))
+        Table::new(plan.statistics.iter().map(|s| (s.name.clone(), vec![s.width])))
     }
 
     /// In the order of the vector.

@@ -45,7 +45,7 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
 fn a_recurrent_space_has_its_own_published_defaults() {
     let config = read(json!({"space": "darts-rnn"}));
     assert_eq!(
-        (config.nodes, config.batch_size.images(), config.weight_lr, config.weight_lr_min),
+        (config.nodes, config.batch_size.examples(), config.weight_lr, config.weight_lr_min),
         (8, 256, 20.0, 20.0)
     );
     assert_eq!((config.weight_momentum, config.weight_decay, config.grad_clip), (0.0, 5e-7, 0.25));

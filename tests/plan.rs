@@ -372,7 +372,7 @@ fn check_finds_what_is_broken() {
         ("a weight of another shape", Box::new(move |plan| plan.weights[0].shape[1] = 7)),
         ("a weight's name twice", Box::new(move |plan| plan.weights[1].name = plan.weights[0].name.clone())),
         ("a statistic's name twice", Box::new(move |plan| plan.statistics[1].name = plan.statistics[0].name.clone())),
-        ("a statistic's channels", Box::new(move |plan| plan.statistics[1].channels = 3)),
+        ("a statistic's channels", Box::new(move |plan| plan.statistics[1].width = 3)),
         (
             "an unknown statistic",
             Box::new(move |plan| {

@@ -3,7 +3,8 @@
 from . import _torch as _torch  # before everything that loads the extension
 
 # isort: split
-from . import datasets, genotypes
+from . import datasets, genotypes, nn
+from ._build import build
 from ._callbacks import Callback, EpochInfo, StepInfo
 from ._config import SearchConfig
 from ._core import (
@@ -21,11 +22,16 @@ from ._core import (
 )
 from ._derive import derive
 from ._genotype import Genotype
-from ._history import EpochRecord, History
+from ._history import EpochRecord, History, TrainRecord
+from ._network_file import load_network, save_network
 from ._result import SearchResult
 from ._search import search
 from ._space import Space
 from ._supernet import Supernet
+from ._train import train
+from ._training.callbacks import TrainCallback, TrainStep
+from ._training.config import TrainConfig
+from ._training.result import TrainResult
 
 __all__ = [
     "Callback",
@@ -48,9 +54,19 @@ __all__ = [
     "SpaceError",
     "StepInfo",
     "Supernet",
+    "TrainCallback",
+    "TrainConfig",
+    "TrainRecord",
+    "TrainResult",
+    "TrainStep",
     "__version__",
+    "build",
     "datasets",
     "derive",
     "genotypes",
+    "load_network",
+    "nn",
+    "save_network",
     "search",
+    "train",
 ]

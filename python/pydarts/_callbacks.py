@@ -93,7 +93,10 @@ class Observers:
                 self._step(StepInfo(**json.loads(payload), alphas=dict(alphas or {})))
         elif kind == "epoch":
             event = json.loads(payload)
-            record, genotype = record_from(event["record"]), Genotype.from_dict(event["genotype"])
+            record, genotype = (
+                record_from(event["record"], EpochRecord),
+                Genotype.from_dict(event["genotype"]),
+            )
             self._epoch(EpochInfo(**vars(record), genotype=genotype, alphas=dict(alphas or {})))
         elif kind == "tuning" and self._progress is not None:
             self._progress.tuning(**json.loads(payload))

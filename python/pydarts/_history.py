@@ -1,19 +1,19 @@
-"""The record of a search, an entry an epoch."""
+"""The record of a search or a training, an entry an epoch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """What an epoch of a search came to."""
+class Measures:
+    """What is measured of every epoch, of a search and of a training."""
 
     epoch: int
     """Number of the epoch, from 0."""
@@ -22,11 +22,36 @@ class EpochRecord:
     valid_loss: float
     """Mean loss over the validation part after the epoch, in nats, with running statistics."""
     train_accuracy: float
-    """Part of the training images classified correctly, 0 to 1."""
+    """Part of the training examples (images, or words to come) classified correctly, 0 to 1."""
     valid_accuracy: float
-    """Part of the validation images classified correctly after the epoch, 0 to 1."""
+    """Part of the validation examples classified correctly after the epoch, 0 to 1."""
     learning_rate: float
     """Learning rate of the weights in this epoch."""
+
+    @property
+    def train_perplexity(self) -> float:
+        """exp of the training loss: of a language model, the words it hesitates between."""
+        return perplexity(self.train_loss)
+
+    @property
+    def valid_perplexity(self) -> float:
+        """exp of the validation loss."""
+        return perplexity(self.valid_loss)
+
+
+def perplexity(loss: float) -> float:
+    """exp of a loss in nats.
+
+    >>> perplexity(0.0), perplexity(1000.0)
+    (1.0, inf)
+    """
+    return math.inf if loss > 700 else math.exp(loss)
+
+
+@dataclass(frozen=True)
+class EpochRecord(Measures):
+    """What an epoch of a search came to."""
+
     entropy: dict[str, float] = field(hash=False)
     """Table name -> mean over edges of the entropy of softmax(α), in nats."""
     skip_connections: int
@@ -35,21 +60,36 @@ class EpochRecord:
     """Duration of the epoch, evaluation included."""
 
 
-class History(Sequence[EpochRecord]):
-    """The records of a search's epochs, in order: index it, iterate it, or take it `to_pandas()`.
+@dataclass(frozen=True)
+class TrainRecord(Measures):
+    """What an epoch of a training came to."""
+
+    averaged: bool
+    """Whether the validation figures are those of averaged weights."""
+    seconds: float
+    """Duration of the epoch, evaluation included."""
+
+
+R = TypeVar("R", bound=Measures)
+
+
+class History(Sequence[R], Generic[R]):
+    """The records of the epochs of a search or a training, in order.
+
+    Index it, iterate it, or take it `to_pandas()`.
 
     >>> History([]).to_dicts()
     []
     """
 
-    def __init__(self, records: Sequence[EpochRecord]) -> None:
+    def __init__(self, records: Sequence[R]) -> None:
         self._records = tuple(records)
 
     @overload
-    def __getitem__(self, index: int) -> EpochRecord: ...
+    def __getitem__(self, index: int) -> R: ...
     @overload
-    def __getitem__(self, index: slice) -> History: ...
-    def __getitem__(self, index: int | slice) -> EpochRecord | History:
+    def __getitem__(self, index: slice) -> History[R]: ...
+    def __getitem__(self, index: int | slice) -> R | History[R]:
         return History(self._records[index]) if isinstance(index, slice) else self._records[index]
 
     def __len__(self) -> int:
@@ -88,19 +128,20 @@ class History(Sequence[EpochRecord]):
             ) from error
         rows = []
         for row in self.to_dicts():
-            entropy = row.pop("entropy")
+            entropy = row.pop("entropy", {})
             rows.append(row | {f"entropy_{name}": value for name, value in entropy.items()})
         return pd.DataFrame(rows)
 
 
-def record_from(values: Mapping[str, Any]) -> EpochRecord:
+def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
     """A record from plain data; a missing number (JSON null) is NaN. Raises ValueError for anything else."""
-    names = [entry.name for entry in fields(EpochRecord)]
+    names = [entry.name for entry in fields(kind)]
     if not isinstance(values, Mapping) or sorted(values) != sorted(names):
         raise ValueError(f"an epoch has the fields {', '.join(names)}, got {values!r}")
     found: dict[str, Any] = {name: math.nan if values[name] is None else values[name] for name in names}
-    found["entropy"] = {str(name): float(value) for name, value in found["entropy"].items()}
+    if "entropy" in found:
+        found["entropy"] = {str(name): float(value) for name, value in found["entropy"].items()}
     for name in names:
         if name != "entropy" and not isinstance(found[name], (int, float)):
             raise ValueError(f"{name} must be a number, got {found[name]!r}")
-    return EpochRecord(**found)
+    return kind(**found)

@@ -6,26 +6,29 @@ import time
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tqdm.auto import tqdm
 
 from . import _core
 from ._callbacks import EpochInfo, StepInfo
 from ._derive import derive
+from ._history import perplexity
 from ._space import Space
 
 _EVERY = 0.25  # seconds between two readings of the numbers beside the bar
 
 
 class Progress:
-    """Shows epoch, losses, accuracy, entropy, skip connections and the time left; a unit is a step."""
+    """Shows epoch, losses, accuracy (of words: perplexity), entropy, skip connections and the time left.
+
+    A unit is a step.
+    """
 
     def __init__(self, space: Space) -> None:
         self._space = space
         self._bar: Any = None
         self._epochs, self._first, self._steps = 0, 0, 0
         self._read_at = 0.0
-        self._accuracy: float | None = None
+        self._held_out = ""
 
     def begin(self, epochs: int, first_epoch: int, steps_per_epoch: int | None, **_: Any) -> None:
         """Open the bar; a resumed search begins where it left off."""
@@ -54,7 +57,7 @@ class Progress:
         if now - self._read_at >= _EVERY:
             self._read_at = now
             self._bar.set_description_str(self._title(info.epoch), refresh=False)
-            self._show(info.train_loss, info.valid_loss, info.train_accuracy, info.alphas)
+            self._show(info)
         self._bar.update(1)
 
     def epoch(self, info: EpochInfo) -> None:
@@ -63,9 +66,9 @@ class Progress:
             return
         if self._bar.total is None:
             self._bar.total = (self._epochs - self._first) * self._steps
-        self._accuracy = info.valid_accuracy
+        self._held_out = f"/{self._right(info.valid_loss, info.valid_accuracy)}"
         self._bar.set_description_str(self._title(info.epoch), refresh=False)
-        self._show(info.train_loss, info.valid_loss, info.train_accuracy, info.alphas)
+        self._show(info)
         self._bar.refresh()
         self._read_at = time.monotonic()
 
@@ -78,16 +81,18 @@ class Progress:
     def _title(self, epoch: int) -> str:
         return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
 
-    def _show(
-        self, train: float, valid: float | None, accuracy: float, alphas: dict[str, npt.NDArray[Any]]
-    ) -> None:
-        tables = {name: np.asarray(alpha, dtype=np.float64) for name, alpha in alphas.items()}
+    def _right(self, loss: float, accuracy: float) -> str:
+        return f"{perplexity(loss):.0f}" if self._space.kind == "recurrent" else f"{accuracy:.1%}"
+
+    def _show(self, info: StepInfo | EpochInfo) -> None:
+        tables = {name: np.asarray(alpha, dtype=np.float64) for name, alpha in info.alphas.items()}
         entropy = sum(_core.entropy(alpha) for alpha in tables.values()) / max(len(tables), 1)
         skips = derive(tables, self._space).skip_connections
-        loss = "–" if valid is None else f"{valid:.3f}"
-        held_out = "" if self._accuracy is None else f"/{self._accuracy:.1%}"
+        valid = "–" if info.valid_loss is None else f"{info.valid_loss:.3f}"
+        name = "perplexity" if self._space.kind == "recurrent" else "acc"
+        right = self._right(info.train_loss, info.train_accuracy)
         self._bar.set_postfix_str(
-            f"train {train:.3f}, valid {loss}, acc {accuracy:.1%}{held_out}, entropy {entropy:.3f}, skips "
-            f"{skips}",
+            f"train {info.train_loss:.3f}, valid {valid}, {name} {right}{self._held_out}, entropy "
+            f"{entropy:.3f}, skips {skips}",
             refresh=False,
         )

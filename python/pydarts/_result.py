@@ -18,8 +18,9 @@ from torch import Tensor
 
 from . import _core, _plots
 from ._config import SearchConfig
+from ._files import write_atomically
 from ._genotype import Genotype
-from ._history import History, record_from
+from ._history import EpochRecord, History, record_from
 
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 T = TypeVar("T")
@@ -38,7 +39,7 @@ class SearchResult:
     """Table name -> trajectory of the logits α, [T, edges, operations]; the first is the initial one."""
     steps: tuple[int, ...] = field(repr=False)
     """For each of the T points the number of steps done by then."""
-    history: History
+    history: History[EpochRecord]
     """One record an epoch."""
     config: SearchConfig
     """The configuration that ran, with the sizes of the data filled in."""
@@ -80,12 +81,12 @@ class SearchResult:
             "threads": self.threads,
             "forms": self.forms,
         }
-        _write(folder / "config.json", self.config.to_json(indent=1))
-        _write(folder / "genotype.json", self.genotype.to_json())
-        _write(folder / "history.json", json.dumps(self.history.to_dicts(), indent=1))
-        _write(folder / "alphas.npz", arrays.getvalue())
-        _write(folder / "weights.safetensors", safetensors.torch.save(tensors))
-        _write(folder / "result.json", json.dumps(about, indent=1))
+        write_atomically(folder / "config.json", self.config.to_json(indent=1))
+        write_atomically(folder / "genotype.json", self.genotype.to_json())
+        write_atomically(folder / "history.json", json.dumps(self.history.to_dicts(), indent=1))
+        write_atomically(folder / "alphas.npz", arrays.getvalue())
+        write_atomically(folder / "weights.safetensors", safetensors.torch.save(tensors))
+        write_atomically(folder / "result.json", json.dumps(about, indent=1))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> SearchResult:
@@ -102,7 +103,8 @@ class SearchResult:
         config = _read(folder / "config.json", lambda data: SearchConfig.from_json(data.decode()))
         genotype = _read(folder / "genotype.json", lambda data: _genotype(data, config))
         history = _read(
-            folder / "history.json", lambda data: History([record_from(row) for row in json.loads(data)])
+            folder / "history.json",
+            lambda data: History([record_from(row, EpochRecord) for row in json.loads(data)]),
         )
         alphas = _read(folder / "alphas.npz", lambda data: _alphas(data, config))
         steps = tuple(alphas.pop("steps").tolist())
@@ -140,16 +142,6 @@ class SearchResult:
             The axes as a flat array, one for each cell; their `figure` is the figure.
         """
         return _plots.plot_cells(self.genotype, ax=ax)
-
-
-def _write(path: Path, data: str | bytes) -> None:
-    """Write beside `path`, then move there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_bytes(data.encode() if isinstance(data, str) else data)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _read(path: Path, parse: Callable[[bytes], T]) -> T:

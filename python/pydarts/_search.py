@@ -12,8 +12,9 @@ from torch import Tensor
 from . import _core
 from ._callbacks import Callback, Observers
 from ._config import SearchConfig
+from ._ending import end
 from ._genotype import Genotype
-from ._history import History, record_from
+from ._history import EpochRecord, History, record_from
 from ._interrupt import InterruptWatch
 from ._loaders import Loader, open_sources
 from ._progress import Progress
@@ -106,7 +107,7 @@ def search(
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
-    return _end(result, error, listeners)
+    return end(result, error, listeners, "search")
 
 
 def _result(outcome: dict[str, Any]) -> SearchResult:
@@ -114,43 +115,10 @@ def _result(outcome: dict[str, Any]) -> SearchResult:
         genotype=Genotype.from_json(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
         steps=tuple(outcome["steps"]),
-        history=History([record_from(record) for record in json.loads(outcome["history"])]),
+        history=History([record_from(record, EpochRecord) for record in json.loads(outcome["history"])]),
         config=SearchConfig.from_json(outcome["config"]),
         status=outcome["status"],
         state_dict=outcome["state_dict"],
         threads=outcome["threads"],
         forms=outcome["forms"],
     )
-
-
-def _end(result: SearchResult, error: BaseException | None, callbacks: Sequence[Callback]) -> SearchResult:
-    """Tell the callbacks; then return the result, or raise what stopped the search with the result on it."""
-    for callback in callbacks:
-        try:
-            callback.on_end(result)
-        except Exception as late:
-            if error is None:
-                error = late
-            else:
-                _note(error, f"afterwards on_end of {type(callback).__name__} raised {late!r}")
-    if error is None:
-        return result
-    try:
-        error.result = result  # type: ignore[attr-defined]
-    except AttributeError:
-        where = "it could not be hung on this exception"
-    else:
-        where = "it is this exception's attribute `result`"
-    folder = result.config.checkpoint_dir
-    kept = "" if folder is None else f"; the last checkpoint lies in {folder}"
-    _note(
-        error,
-        f"pydarts: the search stopped after {len(result.history)} epochs; what it reached: {where}{kept}",
-    )
-    raise error
-
-
-def _note(error: BaseException, text: str) -> None:
-    add = getattr(error, "add_note", None)  # Python 3.11 and later
-    if add is not None:
-        add(text)

@@ -1,4 +1,4 @@
-"""Turns two rows of tokens into the three sources of a recurrent search."""
+"""Two rows of tokens: checked, and turned into the three sources of a recurrent search."""
 
 from __future__ import annotations
 
@@ -13,16 +13,12 @@ from ._arrays import is_array
 from ._config import SearchConfig
 from ._memory import batch_size
 
-_FORM = "a recurrent space reads (train_tokens, valid_tokens), two rows of whole numbers"
+_FORM = "text is (train_tokens, valid_tokens), two rows of whole numbers"
 
 
 def open_texts(loader: Any, config: SearchConfig) -> tuple[list[_core.Tokens], SearchConfig]:
     """Sources of training, validation and evaluation segments; the configuration with the number of words."""
-    if not isinstance(loader, tuple) or len(loader) != 2 or not all(is_array(part) for part in loader):
-        raise _core.DataError(f"{_FORM}; got a {type(loader).__name__}")
-    train, valid = (
-        _tokens(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
-    )
+    train, valid = tokens_of(loader)
     for field, off in (
         ("augment", "none"),
         ("cutout", 0),
@@ -40,6 +36,35 @@ def open_texts(loader: Any, config: SearchConfig) -> tuple[list[_core.Tokens], S
     evaluated = config.eval_batch_size or size
     sources = [_core.Tokens(train, "train", size), _core.Tokens(valid, "valid", size)]
     return [*sources, _core.Tokens(valid, "eval", evaluated)], config
+
+
+def tokens_of(texts: Any) -> tuple[Tensor, Tensor]:
+    """Training and validation tokens, int64 [N] each.
+
+    Raises:
+        DataError: not two rows of whole numbers, or an empty one.
+    """
+    if not isinstance(texts, tuple) or len(texts) != 2 or not all(is_array(part) for part in texts):
+        raise _core.DataError(f"{_FORM}; got a {type(texts).__name__}")
+    train, valid = texts
+    return _tokens(train, "training"), _tokens(valid, "validation")
+
+
+def columns(tokens: Tensor, batch: int, least: int, name: str) -> Tensor:
+    """A text divided among `batch` sequences that are read side by side, [length, batch].
+
+    The last few tokens that do not fill all of them are left out.
+
+    Raises:
+        DataError: fewer than `least` tokens for each.
+    """
+    length = len(tokens) // batch
+    if length < least:
+        raise _core.DataError(
+            f"the {name} text has {len(tokens)} tokens, {length} for each of {batch} sequences; {least} are "
+            "needed: give more text, or lower batch_size or bptt"
+        )
+    return tokens[: length * batch].view(batch, length).T.contiguous()
 
 
 def _tokens(part: Any, name: str) -> Tensor:

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=3, help="epochs of the search (%(default)s)")
     given = parser.parse_args(arguments)
 
-    text = datasets.corpus(english(), vocabulary=2000, split=lambda line: _WORD.findall(line.lower()))
+    text = datasets.corpus(english(), vocabulary=2000, split=words)
     print(f"{text}\n")
     config = SearchConfig(
         space="darts-rnn",
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if result.history:
         last = result.history[-1]
         print(
-            f"perplexity: validation {math.exp(last.valid_loss):.0f}, training "
-            f"{math.exp(last.train_loss):.0f}; of the words' frequencies alone {unigram(text):.0f}"
+            f"perplexity: validation {last.valid_perplexity:.0f}, training "
+            f"{last.train_perplexity:.0f}; of the words' frequencies alone {unigram(text):.0f}"
         )
     keep(result, given.out)
     if result.status != "complete":
@@ -61,6 +61,11 @@ def english() -> str:
     """Python's own help texts, a paragraph a line."""
     paragraphs = (part for name in sorted(topics.topics) for part in topics.topics[name].split("\n\n"))
     return "\n".join(" ".join(part.split()) for part in paragraphs if part.strip())
+
+
+def words(line: str) -> list[str]:
+    """Words in small letters, numbers, signs."""
+    return _WORD.findall(line.lower())
 
 
 def unigram(text: datasets.Corpus) -> float:

@@ -24,21 +24,21 @@ pub enum Record {
     Every(usize),
 }
 
-/// Images a batch, where the search makes the batches.
+/// Examples a batch, where the search makes the batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchSize {
     /// As many as fit into memory.
     Auto,
     /// So many.
-    Images(usize),
+    Given(usize),
 }
 
 impl BatchSize {
     /// How many; before it is known how many fit, the published 64.
-    pub fn images(self) -> usize {
+    pub fn examples(self) -> usize {
         match self {
             BatchSize::Auto => 64,
-            BatchSize::Images(images) => images,
+            BatchSize::Given(examples) => examples,
         }
     }
 }
@@ -47,7 +47,7 @@ impl Serialize for BatchSize {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             BatchSize::Auto => serializer.serialize_str("auto"),
-            BatchSize::Images(images) => serializer.serialize_u64(*images as u64),
+            BatchSize::Given(examples) => serializer.serialize_u64(*examples as u64),
         }
     }
 }
@@ -157,7 +157,7 @@ impl SearchConfig {
             in_channels: None,
             image_size: None,
             epochs: 50,
-            batch_size: BatchSize::Images(64),
+            batch_size: BatchSize::Given(64),
             hypergradient: Method::FirstOrder,
             epsilon: 0.01,
             weight_lr: 0.025,
@@ -201,7 +201,7 @@ impl SearchConfig {
         match config.space.kind {
             CellKind::Convolutional => config,
             CellKind::Recurrent => SearchConfig {
-                batch_size: BatchSize::Images(256),
+                batch_size: BatchSize::Given(256),
                 // The published recurrent search keeps its learning rate.
                 weight_lr: 20.0,
                 weight_lr_min: 20.0,
@@ -487,8 +487,8 @@ fn batch_size(field: &Field) -> Result<BatchSize> {
     if field.value.as_str() == Some("auto") {
         return Ok(BatchSize::Auto);
     }
-    let images = field.whole(1).map(BatchSize::Images);
-    images.map_err(|_| field.refuse("\"auto\" or a whole number of at least 1"))
+    let given = field.whole(1).map(BatchSize::Given);
+    given.map_err(|_| field.refuse("\"auto\" or a whole number of at least 1"))
 }
 
 fn path(field: &Field) -> Result<String> {

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::arithmetic::{Arithmetic, MatrixPrecision};
-use super::gradients::{By, Gradients, gradients, leaf};
+use super::gradients::{By, Gradients, add};
 use super::masks::{Dropout, Masks};
-use super::mixed::in_kind;
+use super::mixed::{MixingWeights, in_kind};
+use super::outside::Outside;
+use super::parameters::Parameters;
 use super::parts::Parts;
 use super::run::Run;
-use super::schedule::{Schedule, broken_plan};
+use super::schedule::{Rule, Schedule, broken_plan};
+use super::segments::Found;
 use super::statistics::{EPSILON, MOMENTUM};
 use super::supernet::Criterion;
 use super::{Loss, Mode, Network, Statistics};
@@ -68,13 +71,16 @@ pub struct LanguageModel {
     arithmetic: Arithmetic,
 }
 
-/// What one pass gives.
+/// What one pass leaves, beside the logits.
 struct Pass {
-    /// [tokens, batch, words].
-    logits: Tensor,
     /// [tokens, batch, units], before dropout.
     states: Tensor,
+    /// The products whose weights autograd does not see.
+    outside: Vec<Outside>,
 }
+
+/// Logits that are made at once on a CPU, at most: they are read four times, so they had better stay in its cache.
+const AT_ONCE: i64 = 1 << 22;
 
 impl LanguageModel {
     /// Tables and running statistics for a lowered plan, which is rewritten here; the weights are the caller's.
@@ -118,24 +124,47 @@ impl LanguageModel {
 
     /// Tokens [tokens, batch] ↦ the next words' logits [tokens, batch, words].
     pub fn logits(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        Ok(self.pass(w, alpha, batch, mode)?.logits)
+        let (kernels, mixing) = self.parameters(w, alpha)?;
+        let masks = self.masks.borrow();
+        let mut pieces = Vec::new();
+        self.pass(self.run(&kernels, &mixing, mode, &masks), batch, mode, |logits| {
+            pieces.push(logits);
+            Ok(())
+        })?;
+        Ok(Tensor::f_cat(&pieces, 0)?)
     }
 
-    fn pass(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Pass> {
-        let (tokens, sequences) = self.check_batch(batch, mode)?;
-        self.arithmetic.set_switch()?;
-        let schedule = &self.schedule;
-        let (kernels, mixing) = (schedule.kernels.views(w)?, schedule.mixing(self.alphas.views(alpha)?)?);
-        let masks = self.masks.borrow();
+    /// Kernels and mixing weights in the graph of w and α.
+    fn parameters(&self, w: &Tensor, alpha: &Tensor) -> Result<(Vec<Tensor>, Vec<MixingWeights>)> {
+        Ok((self.schedule.kernels.views(w)?, self.schedule.mixing(self.alphas.views(alpha)?)?))
+    }
+
+    /// The rule of a pass with these kernels and mixing weights.
+    fn run<'a>(&'a self, kernels: &'a [Tensor], mixing: &'a [MixingWeights], mode: Mode, masks: &'a Masks) -> Run<'a> {
         // Running statistics move once a pass, by the mean over its tokens.
         let batch_norm = if mode == Mode::Weights { Mode::Search } else { mode };
-        let run = Run::new(schedule, &kernels, &mixing, batch_norm, self.arithmetic.compute(), self.options.kind);
-        let run = if mode == Mode::Evaluation { run } else { run.with_masks(&masks) };
+        let compute = self.arithmetic.compute();
+        let run = Run::new(&self.schedule, kernels, mixing, batch_norm, compute, self.options.kind);
+        if mode == Mode::Evaluation { run } else { run.with_masks(masks) }
+    }
+
+    /// A pass over a segment; `take` takes the logits of some tokens after the other, [tokens, batch, words].
+    fn pass(&self, run: Run, batch: &Batch, mode: Mode, mut take: impl FnMut(Tensor) -> Result<()>) -> Result<Pass> {
+        let (tokens, sequences) = self.check_batch(batch, mode)?;
+        let at_once = self.tokens_at_once(tokens, sequences);
+        self.arithmetic.set_switch()?;
+        let schedule = &self.schedule;
         let mut reading = Reading { run, parts: Parts::default(), seen: (mode == Mode::Weights).then(BTreeMap::new) };
 
         let mut whole = schedule.values(batch.inputs.shallow_clone());
         reading.all(&self.spans.before, &mut whole)?;
         let (within, later) = (&self.spans.read_within, &self.spans.read_after);
+        // Cut at once: the backward pass of that is one stack, where each token alone would fill a segment with zeros.
+        let cut = within.iter().map(|id| match &whole[id.0] {
+            Some(value) => Ok(value.f_unbind(0)?),
+            None => Err(Error::engine("a token reads a value that is gone")),
+        });
+        let cut = cut.collect::<Result<Vec<_>>>()?;
         let mut state = match &batch.carried {
             Some(state) => in_kind(state, self.arithmetic.compute())?,
             None => Tensor::f_zeros(
@@ -145,10 +174,9 @@ impl LanguageModel {
         };
         let mut made: Vec<Vec<Tensor>> = later.iter().map(|_| Vec::with_capacity(tokens as usize)).collect();
         let mut one = schedule.empty();
-        for token in 0..tokens {
-            for id in within {
-                let all = whole[id.0].as_ref().ok_or_else(|| Error::engine("a token reads a value that is gone"))?;
-                one[id.0] = Some(all.f_select(0, token)?);
+        for token in 0..tokens as usize {
+            for (id, values) in within.iter().zip(&cut) {
+                one[id.0] = Some(values[token].shallow_clone());
             }
             one[self.recurrence.state.0] = Some(state);
             reading.all(&self.spans.within, &mut one)?;
@@ -163,9 +191,16 @@ impl LanguageModel {
         }
         let states = whole[self.recurrence.next.0].as_ref().map(Tensor::shallow_clone);
         let states = states.ok_or_else(|| Error::engine("a segment leaves no states"))?;
-        reading.all(&self.spans.after, &mut whole)?;
+        let split = |value: &Option<Tensor>| value.as_ref().map(|value| value.f_split(at_once, 0)).transpose();
+        let pieces = whole.iter().map(split).collect::<std::result::Result<Vec<_>, _>>()?;
+        for index in 0..((tokens + at_once - 1) / at_once) as usize {
+            let piece = |pieces: &Option<Vec<Tensor>>| pieces.as_ref().map(|pieces| pieces[index].shallow_clone());
+            let mut some: Vec<_> = pieces.iter().map(piece).collect();
+            reading.all(&self.spans.after, &mut some)?;
+            take(schedule.output(&mut some)?)?;
+        }
         reading.settle(schedule)?;
-        Ok(Pass { logits: schedule.output(&mut whole)?, states })
+        Ok(Pass { states, outside: reading.run.outside() })
     }
 
     fn check_batch(&self, batch: &Batch, mode: Mode) -> Result<(i64, i64)> {
@@ -191,23 +226,40 @@ impl LanguageModel {
         Ok((tokens, sequences))
     }
 
-    fn criterion(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let (logits, targets) = (logits.f_flatten(0, 1)?, targets.f_flatten(0, 1)?);
-        match &self.options.criterion {
-            Some(criterion) => criterion.loss(&logits, &targets),
-            None => Ok(logits.f_cross_entropy_loss(&targets, None::<Tensor>, Reduction::Mean, -100, 0.0)?),
-        }
+    /// Tokens whose logits are made at once.
+    fn tokens_at_once(&self, tokens: i64, sequences: i64) -> i64 {
+        let a_token = sequences * self.language.words as i64;
+        if self.options.device == Device::Cpu { (AT_ONCE / a_token).clamp(1, tokens) } else { tokens }
     }
 
-    fn loss_of(&self, pass: &Pass, batch: &Batch) -> Result<Loss> {
-        let value = self.criterion(&pass.logits, &batch.targets)?;
-        let _guard = tch::no_grad_guard();
-        let correct = pass.logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&batch.targets)?.f_sum(Kind::Int64)?;
-        Ok(Loss {
-            value,
-            correct,
-            carried: Some(in_kind(&pass.states.f_select(0, -1)?.f_detach()?, self.options.kind)?),
-        })
+    /// A pass and its loss.
+    fn scored(&self, run: Run, batch: &Batch, mode: Mode) -> Result<(Loss, Pass)> {
+        let (tokens, sequences) = self.check_batch(batch, mode)?;
+        let mut targets = batch.targets.f_split(self.tokens_at_once(tokens, sequences), 0)?.into_iter();
+        let (mut sum, mut correct, mut kept) = (None, None, Vec::new());
+        let pass = self.pass(run, batch, mode, |logits| {
+            let logits = logits.f_flatten(0, 1)?;
+            let targets =
+                targets.next().ok_or_else(|| Error::engine("more logits than next words"))?.f_flatten(0, 1)?;
+            match &self.options.criterion {
+                Some(_) => kept.push(logits.shallow_clone()),
+                None => {
+                    let loss = logits.f_cross_entropy_loss(&targets, None::<Tensor>, Reduction::Sum, -100, 0.0)?;
+                    add(&mut sum, Some(loss))?;
+                }
+            }
+            let _guard = tch::no_grad_guard();
+            add(&mut correct, Some(logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&targets)?.f_sum(Kind::Int64)?))
+        })?;
+        let value = match &self.options.criterion {
+            Some(criterion) => Some(criterion.loss(&Tensor::f_cat(&kept, 0)?, &batch.targets.f_flatten(0, 1)?)?),
+            None => sum.map(|sum| sum.f_div_scalar(batch.targets.numel() as f64)).transpose()?,
+        };
+        let (Some(value), Some(correct)) = (value, correct) else {
+            return Err(Error::engine("a segment without logits"));
+        };
+        let left = in_kind(&pass.states.f_select(0, -1)?.f_detach()?, self.options.kind)?;
+        Ok((Loss { value, correct, carried: Some(left) }, pass))
     }
 
     /// What the weight step adds to its loss: states are to change slowly.
@@ -290,23 +342,25 @@ impl Network for LanguageModel {
     }
 
     fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
-        self.loss_of(&self.pass(w, alpha, batch, mode)?, batch)
+        let (kernels, mixing) = self.parameters(w, alpha)?;
+        let masks = self.masks.borrow();
+        Ok(self.scored(self.run(&kernels, &mixing, mode, &masks), batch, mode)?.0)
     }
 
     fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
-        let w = if by.weights() { leaf(w)? } else { w.f_detach()? };
-        let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
-        let pass = self.pass(&w, &alpha, batch, mode)?;
-        let loss = self.loss_of(&pass, batch)?;
+        let of = Parameters::new(&self.schedule, w, alpha, &self.alphas, by)?;
+        let masks = self.masks.borrow();
+        let run = self.run(&of.kernels, &of.mixing, mode, &masks).with_weights_outside();
+        let (loss, pass) = self.scored(run, batch, mode)?;
         let penalty = if mode == Mode::Weights { self.penalty(&pass.states)? } else { None };
         let objective = match penalty {
             Some(penalty) => loss.value.f_add(&penalty)?,
             None => loss.value.shallow_clone(),
         };
-        let asked: Vec<&Tensor> = [&alpha, &w].into_iter().filter(|input| input.requires_grad()).collect();
-        let mut found = gradients(&objective, &asked)?.into_iter();
-        let of_alpha = if by.alpha() { found.next() } else { None };
-        Gradients::new(loss, of_alpha, found.next())
+        let mut found = Found::new(&of);
+        found.take(&objective, (0..found.gradients.len()).collect(), &[], pass.outside)?;
+        let (of_alpha, of_w) = of.flat(&self.schedule, found.gradients)?;
+        Gradients::new(loss, of_alpha, of_w)
     }
 
     fn beginning(&self, batch: &Batch) -> Result<Option<Tensor>> {

@@ -1,28 +1,40 @@
-//! Gradients by kernels that are not left to autograd: it differentiates by the result of the convolution, and the
-//! rest is done here, for all convolutions of a backward pass at once.
+//! Gradients by weights that are not left to autograd: it differentiates by the results of the operations, and the
+//! rest is done here, when a backward pass is over: all depthwise convolutions beside each other, and all products with
+//! a matrix, of however many tokens, as one.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tch::{Device, Kind, Tensor};
 
 use super::depthwise::{Depthwise, Number};
+use super::mixed::in_kind;
 use crate::error::{Error, Result};
 use crate::plan::Op;
 
-/// A convolution whose kernel autograd does not see.
+/// An operation whose weight autograd does not see.
 pub struct Outside {
-    /// The kernel's place.
+    /// The weight's place.
     pub place: usize,
     /// The result, by which autograd differentiates.
     pub y: Tensor,
     x: Tensor,
-    window: Depthwise,
+    how: How,
+}
+
+/// What is done to the input and the weight.
+enum How {
+    Depthwise(Depthwise),
+    /// A product with the rows of the weight from this one on, as many as the input has columns.
+    Product {
+        first: usize,
+    },
 }
 
 impl Outside {
-    /// Whether the kernel's gradient is better taken here: a depthwise one on the CPU is. Without a graph to `x` there
-    /// would be none to the result.
-    pub fn suits(op: &Op, x: &Tensor, kernel: &Tensor) -> bool {
+    /// Whether the gradient by a convolution's kernel is better taken here: by a depthwise one on the CPU it is. Without
+    /// a graph to `x` there would be none to the result.
+    pub fn suits_convolution(op: &Op, x: &Tensor, kernel: &Tensor) -> bool {
         let Op::Conv { groups, .. } = op else { return false };
         let channels = *groups as i64;
         let depthwise = channels > 1 && x.size()[1] == channels && kernel.size()[..2] == [channels, 1];
@@ -30,8 +42,13 @@ impl Outside {
         depthwise && known && kernel.kind() == x.kind() && x.requires_grad() && kernel.requires_grad()
     }
 
+    /// Whether the gradient by a matrix is better taken here: wherever `x` has a graph.
+    pub fn suits_product(x: &Tensor, weight: &Tensor) -> bool {
+        x.requires_grad() && weight.requires_grad()
+    }
+
     /// The convolution `op` that made `y` of `x` and a kernel of this place and size.
-    pub fn new(op: &Op, place: usize, kernel: &Tensor, x: &Tensor, y: &Tensor) -> Result<Self> {
+    pub fn convolution(op: &Op, place: usize, kernel: &Tensor, x: &Tensor, y: &Tensor) -> Result<Self> {
         let (Op::Conv { stride, padding, dilation, .. }, [batch, channels, high, broad], [_, _, tall, wide]) =
             (op, extents(x)?, extents(y)?)
         else {
@@ -48,7 +65,12 @@ impl Outside {
             padding: *padding,
             dilation: *dilation,
         };
-        Ok(Outside { place, y: y.shallow_clone(), x: x.f_detach()?, window })
+        Ok(Outside { place, y: y.shallow_clone(), x: x.f_detach()?, how: How::Depthwise(window) })
+    }
+
+    /// The product `y` of `x` and the rows from `first` on of the matrix of this place.
+    pub fn product(place: usize, first: usize, x: &Tensor, y: &Tensor) -> Result<Self> {
+        Ok(Outside { place, y: y.shallow_clone(), x: x.f_detach()?, how: How::Product { first } })
     }
 }
 
@@ -57,15 +79,53 @@ fn extents(tensor: &Tensor) -> Result<[usize; 4]> {
     extents.try_into().map_err(|_| Error::engine("a convolution of something else than images"))
 }
 
-/// The gradients by the kernels, given those by the results, in the order of `all`. Each is one thread's work from
-/// beginning to end, so that its bits do not depend on how many there are.
-pub fn kernel_gradients(all: &[Outside], of_results: &[Tensor]) -> Result<Vec<Tensor>> {
-    let work = all.iter().zip(of_results).map(|(one, of_result)| Work::new(one, of_result));
-    let work = work.collect::<Result<Vec<_>>>()?;
-    match all.first().map(|one| one.x.kind()) {
+/// The gradients by the weights, each with its place, given those by the results in the order of `all`; `parameters`:
+/// the weights by place.
+pub fn weight_gradients(
+    all: &[Outside],
+    of_results: &[Tensor],
+    parameters: &[&Tensor],
+) -> Result<Vec<(usize, Tensor)>> {
+    let (mut places, mut depthwise) = (Vec::new(), Vec::new());
+    let mut products: BTreeMap<(usize, usize), (Vec<Tensor>, Vec<Tensor>)> = BTreeMap::new();
+    for (one, of_result) in all.iter().zip(of_results) {
+        match one.how {
+            How::Depthwise(window) => {
+                places.push(one.place);
+                depthwise.push(Work::new(window, &one.x, of_result)?);
+            }
+            How::Product { first } => {
+                let (xs, gs) = products.entry((one.place, first)).or_default();
+                xs.push(one.x.f_flatten(0, -2)?);
+                gs.push(of_result.f_flatten(0, -2)?);
+            }
+        }
+    }
+    let mut found: Vec<_> = places.into_iter().zip(kernel_gradients(&depthwise)?).collect();
+    for ((place, first), (xs, gs)) in products {
+        found.push((place, matrix_gradient(parameters[place], first, &xs, &gs)?));
+    }
+    Ok(found)
+}
+
+/// The gradient by a matrix of the products of its rows from `first` on: one product for all of them.
+fn matrix_gradient(matrix: &Tensor, first: usize, xs: &[Tensor], gs: &[Tensor]) -> Result<Tensor> {
+    let gradient = Tensor::f_cat(xs, 0)?.f_transpose(0, 1)?.f_mm(&Tensor::f_cat(gs, 0)?)?;
+    let gradient = in_kind(&gradient, matrix.f_kind()?)?;
+    let (above, rows) = (first as i64, gradient.size()[0]);
+    match matrix.size()[0] - above - rows {
+        0 if above == 0 => Ok(gradient),
+        below => Ok(gradient.f_constant_pad_nd([0, 0, above, below])?),
+    }
+}
+
+/// The gradients by the kernels of depthwise convolutions. Each is one thread's work from beginning to end, so that its
+/// bits do not depend on how many there are.
+fn kernel_gradients(work: &[Work]) -> Result<Vec<Tensor>> {
+    match work.first().map(|one| one.x.kind()) {
         None => Ok(Vec::new()),
-        Some(Kind::Double) => together::<f64>(&work),
-        Some(_) => together::<f32>(&work),
+        Some(Kind::Double) => together::<f64>(work),
+        Some(_) => together::<f32>(work),
     }
 }
 
@@ -77,9 +137,9 @@ struct Work {
 }
 
 impl Work {
-    fn new(one: &Outside, of_result: &Tensor) -> Result<Self> {
+    fn new(window: Depthwise, x: &Tensor, of_result: &Tensor) -> Result<Self> {
         let inner = |image: &Tensor| image.f_permute([0, 2, 3, 1])?.f_contiguous();
-        Ok(Work { window: one.window, x: inner(&one.x)?, g: inner(of_result)? })
+        Ok(Work { window, x: inner(x)?, g: inner(of_result)? })
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Run<'a> {
     kind: Kind,
     /// What dropout drops; absent where it drops nothing.
     masks: Option<&'a Masks>,
-    /// Convolutions whose kernels autograd does not see, as they come; absent where it is to see all.
+    /// Operations whose weights autograd does not see, as they come; absent where it is to see all.
     outside: Option<RefCell<Vec<Outside>>>,
 }
 
@@ -46,8 +46,8 @@ impl<'a> Run<'a> {
         Run { schedule, kernels, mixing, mode, parts: Parts::default(), compute, kind, masks: None, outside: None }
     }
 
-    /// The same, with gradients by kernels taken outside autograd where that is faster.
-    pub fn with_kernels_outside(self) -> Self {
+    /// The same, with gradients by weights taken outside autograd where that is faster.
+    pub fn with_weights_outside(self) -> Self {
         Run { outside: Some(RefCell::default()), ..self }
     }
 
@@ -77,11 +77,11 @@ impl<'a> Run<'a> {
         match &instruction.op {
             Op::Conv { weight, .. } => {
                 let (x, kernel) = (input()?, self.weight(*weight));
-                let outside = self.outside.as_ref().filter(|_| Outside::suits(&instruction.op, x, kernel));
+                let outside = self.outside.as_ref().filter(|_| Outside::suits_convolution(&instruction.op, x, kernel));
                 let Some(outside) = outside else { return self.convolution(&instruction.op, x, kernel) };
                 let y = self.convolution(&instruction.op, x, &kernel.f_detach()?)?;
                 let place = self.schedule.kernels.place[weight.0];
-                outside.borrow_mut().push(Outside::new(&instruction.op, place, kernel, x, &y)?);
+                outside.borrow_mut().push(Outside::convolution(&instruction.op, place, kernel, x, &y)?);
                 Ok(y)
             }
             Op::BatchNorm { scale, .. } => {
@@ -155,8 +155,17 @@ impl<'a> Run<'a> {
                 None => Ok(input()?.shallow_clone()),
             },
             Op::Product { weight, rows: (first, count) } => {
-                let rows = self.weight(*weight).f_narrow(0, *first as i64, *count as i64)?;
-                Ok(input()?.f_matmul(&in_kind(&rows, self.compute)?)?)
+                let (x, whole) = (input()?, self.weight(*weight));
+                let by = |whole: &Tensor| {
+                    let rows = whole.f_narrow(0, *first as i64, *count as i64)?;
+                    Ok::<_, Error>(x.f_matmul(&in_kind(&rows, self.compute)?)?)
+                };
+                let outside = self.outside.as_ref().filter(|_| Outside::suits_product(x, whole));
+                let Some(outside) = outside else { return by(whole) };
+                let y = by(&whole.f_detach()?)?;
+                let place = self.schedule.kernels.place[weight.0];
+                outside.borrow_mut().push(Outside::product(place, *first, x, &y)?);
+                Ok(y)
             }
             Op::Gate { activation } => match inputs {
                 [state, gates] => gate(*activation, state, gates),

@@ -157,7 +157,7 @@ pub trait Rule {
     type Value: Value;
     /// The value of one instruction.
     fn value(&self, instruction: &Instruction, step: &Step, inputs: &[&Self::Value]) -> Result<Self::Value>;
-    /// The convolutions since it was last asked whose kernels autograd does not see.
+    /// The operations since it was last asked whose weights autograd does not see.
     fn outside(&self) -> Vec<Outside> {
         Vec::new()
     }

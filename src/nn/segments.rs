@@ -6,23 +6,30 @@ use std::collections::HashMap;
 use tch::Tensor;
 
 use super::gradients::{add, leaf};
-use super::outside::{Outside, kernel_gradients};
+use super::outside::{Outside, weight_gradients};
 use super::parameters::Parameters;
 use super::schedule::{Rule, Schedule, Value};
 use crate::error::{Error, Result};
 use crate::plan::{Segment, ValueId};
 
 /// Gradients as they add up; none where there is none yet.
-struct Found<'a> {
+pub struct Found<'a> {
     parameters: Vec<&'a Tensor>,
     /// One a parameter.
-    gradients: Vec<Option<Tensor>>,
+    pub gradients: Vec<Option<Tensor>>,
     values: HashMap<ValueId, Vec<Option<Tensor>>>,
 }
 
-impl Found<'_> {
+impl<'a> Found<'a> {
+    /// None yet.
+    pub fn new(of: &'a Parameters) -> Self {
+        let parameters = of.list();
+        let gradients = parameters.iter().map(|_| None).collect();
+        Found { parameters, gradients, values: HashMap::new() }
+    }
+
     /// Gradients of a scalar by the parameters at `places` and by the inputs of a segment.
-    fn take(
+    pub fn take(
         &mut self,
         scalar: &Tensor,
         mut places: Vec<usize>,
@@ -50,8 +57,8 @@ impl Found<'_> {
         }
         let (reached, of_results): (Vec<Outside>, Vec<Tensor>) =
             outside.into_iter().filter_map(|one| next().map(|of_result| (one, of_result))).unzip();
-        for (one, gradient) in reached.iter().zip(kernel_gradients(&reached, &of_results)?) {
-            add(&mut self.gradients[one.place], Some(gradient))?;
+        for (place, gradient) in weight_gradients(&reached, &of_results, &self.parameters)? {
+            add(&mut self.gradients[place], Some(gradient))?;
         }
         Ok(())
     }
@@ -113,9 +120,7 @@ pub fn backward<R: Rule, T>(
             left.push(Left::Done(done));
         }
     }
-    let parameters = of.list();
-    let gradients = parameters.iter().map(|_| None).collect();
-    let mut found = Found { parameters, gradients, values: HashMap::new() };
+    let mut found = Found::new(of);
     let places = |segment: &Segment| schedule.parameters(segment.range.clone(), &of.mixing);
     let first = rule(true)?;
     let inputs = leaves(schedule, read(&last.inputs, &values)?, &mut values)?;

@@ -244,7 +244,7 @@ impl Supernet {
         let again = if mode == Mode::Weights { Mode::Search } else { mode };
         let rule = |first| {
             let run = self.run(&of.kernels, &of.mixing, if first { mode } else { again })?;
-            Ok(run.with_kernels_outside())
+            Ok(run.with_weights_outside())
         };
         let finish = |logits: Tensor| {
             let loss = self.loss_of(&logits, part)?;

@@ -142,7 +142,7 @@ impl Candidate {
         let of = Parameters::new(&self.schedule, &self.w, &self.alpha, &self.alphas, by)?;
         let rule = |_| {
             let run = Run::new(&self.schedule, &of.kernels, &of.mixing, Mode::Search, self.compute, self.kind);
-            Ok(run.with_kernels_outside())
+            Ok(run.with_weights_outside())
         };
         let input = leaf(&laid_out(&in_kind(&self.input, self.compute)?)?)?;
         self.synchronize();

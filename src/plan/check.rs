@@ -69,10 +69,10 @@ impl Plan {
                 let those = (statistic.0..statistic.0 + members).chain(aliases.iter().map(|alias| alias.0));
                 for statistic in those {
                     let statistic = self.statistics.get(statistic).ok_or("a statistic that does not exist")?;
-                    if Some(statistic.channels * members) != channels {
+                    if Some(statistic.width * members) != channels {
                         return Err(format!(
                             "`{}` has {} channels, its input {channels:?}",
-                            statistic.name, statistic.channels
+                            statistic.name, statistic.width
                         ));
                     }
                 }

@@ -73,8 +73,8 @@ impl WeightSpec {
 pub struct StatisticSpec {
     /// The name of the batch norm, "stem.bn"; saved as its `.running_mean` and `.running_var`.
     pub name: String,
-    /// Channels it normalises.
-    pub channels: usize,
+    /// Channels, or units, that it normalises.
+    pub width: usize,
 }
 
 /// A table of logits: one row an edge, one column an operation.

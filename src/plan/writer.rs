@@ -63,8 +63,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Running statistics.
-    pub fn statistic(&mut self, name: String, channels: usize) -> StatisticId {
-        self.plan.statistics.push(StatisticSpec { name, channels });
+    pub fn statistic(&mut self, name: String, width: usize) -> StatisticId {
+        self.plan.statistics.push(StatisticSpec { name, width });
         StatisticId(self.plan.statistics.len() - 1)
     }
 

@@ -90,7 +90,7 @@ impl Built {
             dropout,
             slowness: config.slowness,
             seed: config.seed,
-            batch: config.batch_size.images() as i64,
+            batch: config.batch_size.examples() as i64,
             tokens: config.bptt,
         };
         let model = LanguageModel::new(plan, options)?;

@@ -126,7 +126,7 @@ pub fn form_cache(py: Python, config: &SearchConfig, options: &SupernetOptions) 
     };
     let version: String = torch.getattr("__version__")?.str()?.extract()?;
     let (kind, compute) = (options.kind, options.compute);
-    let (threads, batch) = (tch::get_num_threads(), config.batch_size.images());
+    let (threads, batch) = (tch::get_num_threads(), config.batch_size.examples());
     let (ours, tf32) = (env!("CARGO_PKG_VERSION"), if options.tf32 { " tf32" } else { "" });
     let method = serde_json::json!(config.hypergradient);
     Ok(FormCache::of_user(format!(

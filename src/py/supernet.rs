@@ -282,7 +282,7 @@ impl PySupernet {
         dict.set_item("bytes_per_image_arch", arch)?;
         dict.set_item("bytes_per_image_weight", weight)?;
         dict.set_item("bytes_per_image", peak.per_image)?;
-        dict.set_item("bytes", peak.of(inner.config.batch_size.images()))?;
+        dict.set_item("bytes", peak.of(inner.config.batch_size.examples()))?;
         Ok(dict)
     }
 }

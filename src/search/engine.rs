@@ -33,7 +33,7 @@ pub struct State {
     pub step: u64,
 }
 
-/// What each stream carries from one batch to the next, where batches go on from each other: hidden states.
+/// What each stream carries from one batch to the next, where batches go on from each other.
 #[derive(Debug, Default)]
 pub struct Carried {
     /// Left by the latest weight step.

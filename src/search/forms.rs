@@ -30,7 +30,7 @@ pub fn forms(
     }
     let mut known = cache.known();
     if config.tune == Tune::Full {
-        let needs = Needs { method: config.hypergradient, batch: config.batch_size.images() };
+        let needs = Needs { method: config.hypergradient, batch: config.batch_size.examples() };
         let tuner = Tuner::new(plan, options, needs)?;
         let missing: Vec<&str> = tuner.sites().filter(|site| !known.contains_key(*site)).collect();
         for (done, site) in missing.iter().enumerate() {

@@ -14,7 +14,7 @@ pub fn with_estimate(error: Error, peak: Peak, batch: i64) -> Error {
     const GIB: f64 = (1u64 << 30) as f64;
     let estimate = peak.of(batch.max(0) as usize) as f64 / GIB;
     let remedy = match batch {
-        0..2 => "use fewer channels, cells or smaller images".to_owned(),
+        0..2 => "use a smaller network or smaller inputs".to_owned(),
         _ => format!("try batch_size={}", batch / 2),
     };
     let detail = format!(
@@ -28,7 +28,7 @@ pub fn with_estimate(error: Error, peak: Peak, batch: i64) -> Error {
 /// The batch size of the search whose checkpoints lie in `folder`, if there are any.
 pub fn earlier_batch(folder: &Path) -> Result<Option<usize>> {
     let newest = checkpoint::checkpoints(folder)?.pop();
-    newest.map(|path| Ok(checkpoint::load_config(&path)?.batch_size.images())).transpose()
+    newest.map(|path| Ok(checkpoint::load_config(&path)?.batch_size.examples())).transpose()
 }
 
 /// The largest batch tried where the search chooses it: beyond, the published learning rates no longer suit.
@@ -48,7 +48,7 @@ pub fn fitting_batch(peak: Peak, most: usize, free: u64) -> Result<usize> {
             ErrorKind::OutOfMemory,
             format!(
                 "no batch fits: a search step with 2 examples takes {:.2} GiB by the plan's estimate, {:.2} GiB of the \
-                 free memory may be used, and there are {most} examples; use fewer channels, cells or smaller images, \
+                 free memory may be used, and there are {most} examples; use a smaller network or smaller inputs, \
                  or memory=\"recompute\"",
                 peak.of(2) as f64 / GIB,
                 room as f64 / GIB

@@ -165,12 +165,12 @@ def test_without_pandas_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_records_survive_plain_data_and_a_lost_number_is_nan() -> None:
     (plain,) = History([record(0, 0.1)]).to_dicts()
-    assert record_from(json.loads(json.dumps(plain))) == record(0, 0.1)
-    assert math.isnan(record_from(plain | {"valid_loss": None}).valid_loss)
+    assert record_from(json.loads(json.dumps(plain)), EpochRecord) == record(0, 0.1)
+    assert math.isnan(record_from(plain | {"valid_loss": None}, EpochRecord).valid_loss)
 
 
 @pytest.mark.parametrize("change", [{"epoch": "one"}, {"entropy": {"normal": "x"}}, {"more": 1}])
 def test_records_that_make_no_sense_are_refused(change: dict[str, Any]) -> None:
     (plain,) = History([record(0, 0.1)]).to_dicts()
     with pytest.raises(ValueError):
-        record_from(plain | change)
+        record_from(plain | change, EpochRecord)

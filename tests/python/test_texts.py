@@ -58,6 +58,11 @@ class StopAt(pydarts.Callback):
 def test_a_search_on_tokens_gives_a_whole_result(method: str, tmp_path: Path) -> None:
     result = pydarts.search(TEXTS, config(hypergradient=method, record="step"))
     assert result.status == "complete" and len(result.history) == 2
+    last = result.history[-1]
+    assert (last.train_perplexity, last.valid_perplexity) == (
+        math.exp(last.train_loss),
+        math.exp(last.valid_loss),
+    )
     steps = len(result.alphas["recurrent"]) - 1
     assert result.alphas["recurrent"].shape == (steps + 1, 3, 5) and steps > 40
     assert not np.array_equal(result.alphas["recurrent"][0], result.alphas["recurrent"][-1])
@@ -121,8 +126,8 @@ def test_tensors_and_a_corpus_will_do() -> None:
 @pytest.mark.parametrize(
     ("loader", "says"),
     [
-        (TEXTS[0], "reads .train_tokens, valid_tokens"),
-        ((TEXTS[0], TEXTS[1], TEXTS[1]), "reads .train_tokens, valid_tokens"),
+        (TEXTS[0], "text is .train_tokens, valid_tokens"),
+        ((TEXTS[0], TEXTS[1], TEXTS[1]), "text is .train_tokens, valid_tokens"),
         ((TEXTS[0].astype(float), TEXTS[1]), "the training tokens are torch.float64"),
         ((TEXTS[0], TEXTS[1].reshape(2, -1)), "the validation tokens are torch.int64 of shape"),
         ((TEXTS[0], TEXTS[1][:0]), "the validation tokens are empty"),

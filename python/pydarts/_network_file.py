@@ -1,0 +1,64 @@
+"""A network in a file of its own: its weights, and what to build for them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+
+from . import _core
+from ._build import build
+from ._files import write_atomically
+from ._genotype import Genotype
+from .nn import Network
+
+_FORMAT = "pydarts-network-1"
+
+
+def save_network(network: Network, path: str | os.PathLike[str]) -> None:
+    """Write a network of `build` as safetensors, with genotype and arguments in the metadata.
+
+    >>> import pydarts, tempfile, os
+    >>> net = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=20, units=4, dropout_input=0.5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.safetensors")
+    ...     pydarts.save_network(net, path)
+    ...     again = pydarts.load_network(path)
+    >>> again.genotype == net.genotype, again.arguments == net.arguments
+    (True, True)
+    """
+    about = {
+        "format": _FORMAT,
+        "genotype": network.genotype.to_dict(),
+        "arguments": network.arguments,
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    write_atomically(Path(path), safetensors.torch.save(tensors, {"pydarts": json.dumps(about)}))
+
+
+def load_network(path: str | os.PathLike[str]) -> Network:
+    """The network of a file that `save_network` wrote, on the CPU, in training mode as `build` gives it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: truncated, malformed, or of something else; the message names it.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {os.fspath(path)!r}")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["pydarts"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about["format"] != _FORMAT:
+            raise ValueError(f"its format is {about['format']!r}, expected {_FORMAT!r}")
+        network: Network = build(Genotype.from_dict(about["genotype"]), **about["arguments"])
+        network.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
+        network.load_state_dict(tensors)
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError, _core.Error) as error:
+        raise _core.CheckpointError(
+            f"{os.fspath(path)} is truncated, malformed or not a network of pydarts: {error}"
+        ) from error
+    return network

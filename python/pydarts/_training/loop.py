@@ -1,0 +1,152 @@
+"""Epoch after epoch: steps, evaluation, record, checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from .. import _core
+from .._history import History, TrainRecord, record_from
+from .._interrupt import InterruptWatch
+from . import checkpoint
+from .callbacks import TrainCallback, TrainStep
+from .config import Keep, TrainConfig
+from .progress import TrainProgress
+from .task import Evaluation, Step, Task
+
+# What may differ between a checkpoint and the training that goes on from it.
+_FREE = ("epochs", "device", "checkpoint_dir", "resume", "progress")
+
+
+class Loop:
+    """A training as it goes; what it has reached stands in its attributes, whatever ends it."""
+
+    def __init__(
+        self, task: Task, config: TrainConfig, epochs: int, keep: Keep, about: dict[str, Any]
+    ) -> None:
+        self._task, self._config, self._epochs, self._keep = task, config, epochs, keep
+        # What a checkpoint must agree with.
+        self._about = about | {
+            "config": {name: value for name, value in config.to_dict().items() if name not in _FREE}
+        }
+        self._records: list[TrainRecord] = []
+        self._best: dict[str, Tensor] = {}
+
+    @property
+    def history(self) -> History[TrainRecord]:
+        """The records so far."""
+        return History(self._records)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Those to keep, of the steps so far."""
+        if self._keep == "best" and self._best:
+            return self._best
+        return self._task.weights()
+
+    def run(
+        self, callbacks: Sequence[TrainCallback], progress: TrainProgress | None, watch: InterruptWatch
+    ) -> None:
+        """Train until the last epoch is over."""
+        self._resume()
+        for epoch in range(len(self._records), self._epochs):
+            begun = perf_counter()
+            if progress is not None:
+                progress.begin(epoch, self._task.step_count(epoch))
+            trained = self._train(epoch, callbacks, progress, watch)
+            found = self._task.evaluate()
+            record = TrainRecord(
+                epoch=epoch,
+                train_loss=trained.loss,
+                valid_loss=found.loss,
+                train_accuracy=trained.accuracy,
+                valid_accuracy=found.accuracy,
+                learning_rate=self._task.learning_rate,
+                averaged=self._task.averaged,
+                seconds=perf_counter() - begun,
+            )
+            self._note(record)
+            if progress is not None:
+                progress.epoch(record)
+            for callback in callbacks:
+                callback.on_epoch(record)
+            watch.check()
+
+    def _train(
+        self,
+        epoch: int,
+        callbacks: Sequence[TrainCallback],
+        progress: TrainProgress | None,
+        watch: InterruptWatch,
+    ) -> Evaluation:
+        steps: list[Step] = []
+        count, rate = self._task.step_count(epoch), self._task.learning_rate
+        for index, step in enumerate(self._task.steps(epoch)):
+            steps.append(step)
+            if progress is not None:
+                progress.step(step)
+            if callbacks:
+                info = TrainStep(epoch, index, count, float(step.loss), rate)
+                for callback in callbacks:
+                    callback.on_step(info)
+            watch.check()
+        trained = Evaluation.of(steps)
+        if not math.isfinite(trained.loss):
+            first = next(index for index, step in enumerate(steps) if not math.isfinite(float(step.loss)))
+            value = float(steps[first].loss)
+            raise _core.NumericalError(
+                f"the loss is {value} in step {first} of epoch {epoch}; lower learning_rate"
+            )
+        return trained
+
+    def _note(self, record: TrainRecord) -> None:
+        """Keep what an epoch came to, and write it down."""
+        losses = [earlier.valid_loss for earlier in self._records]
+        if self._keep == "best" and record.valid_loss < min(losses, default=math.inf):
+            self._best = self._task.weights()
+        self._records.append(record)
+        self._task.after([*losses, record.valid_loss])
+        if self._config.checkpoint_dir is not None:
+            about = self._about | {"history": [asdict(record) for record in self._records]}
+            tensors = self._task.state() | {f"best/{name}": value for name, value in self._best.items()}
+            checkpoint.write(Path(self._config.checkpoint_dir), len(self._records), about, tensors)
+
+    def _resume(self) -> None:
+        if not self._config.resume or self._config.checkpoint_dir is None:
+            return
+        folder = Path(self._config.checkpoint_dir)
+        found = checkpoint.newest(folder)
+        if found is None:
+            return
+        history = found.about.pop("history", [])
+        for what in differences(self._about, found.about):
+            raise _core.CheckpointError(f"the checkpoint in {folder} is of another training: {what}")
+        if len(history) > self._epochs:
+            raise _core.CheckpointError(
+                f"the checkpoint in {folder} has {len(history)} epochs, more than {self._epochs}"
+            )
+        self._records = [record_from(record, TrainRecord) for record in history]
+        tensors = found.tensors
+        best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best/")}
+        self._best = {name.removeprefix("best/"): value for name, value in best.items()}
+        try:
+            self._task.load_state(tensors)
+        except RuntimeError as error:
+            raise _core.CheckpointError(
+                f"the checkpoint in {folder} does not fit the network: {error}"
+            ) from error
+
+
+def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> Iterable[str]:
+    """Where two trees of plain data differ, in words."""
+    for name in sorted({*mine, *theirs}):
+        one, other = mine.get(name), theirs.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from differences(one, other)
+        elif one != other:
+            yield f"its {name} is {other!r}, here {one!r}"

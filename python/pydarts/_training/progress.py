@@ -1,0 +1,48 @@
+"""The progress bar of a training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from .._history import TrainRecord
+from .task import Step
+
+_EVERY = 20  # steps between two readings of the loss: on a GPU each waits for the steps before it
+
+
+class TrainProgress:
+    """A bar an epoch, with the loss beside it and the last epoch's validation."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._bar: Any = None
+        self._last = ""
+
+    def begin(self, epoch: int, steps: int) -> None:
+        """Open the bar of an epoch."""
+        self.close()
+        self._bar = tqdm(
+            total=steps,
+            unit="step",
+            dynamic_ncols=True,
+            leave=False,
+            desc=f"epoch {epoch + 1}/{self._epochs}",
+        )
+
+    def step(self, step: Step) -> None:
+        """Advance."""
+        if self._bar.n % _EVERY == 0:
+            self._bar.set_postfix_str(f"train {float(step.loss):.3f}{self._last}", refresh=False)
+        self._bar.update(1)
+
+    def epoch(self, record: TrainRecord) -> None:
+        """Keep the epoch's own numbers."""
+        self._last = f", valid {record.valid_loss:.3f}, acc {record.valid_accuracy:.1%}"
+
+    def close(self) -> None:
+        """Close the bar; may be called twice."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

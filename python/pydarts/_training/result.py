@@ -1,0 +1,79 @@
+"""`TrainResult`: a trained network, and how it got there."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from .. import _core
+from .._files import write_atomically
+from .._history import History, TrainRecord, record_from
+from .._network_file import load_network, save_network
+from ..nn import Network
+from .config import TrainConfig
+
+Status: TypeAlias = Literal["complete", "interrupted", "failed"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """The outcome of `train`, complete or not."""
+
+    network: Network = field(repr=False)
+    """The network that was given, with the weights that `TrainConfig.keep` says; in evaluation mode."""
+    history: History[TrainRecord]
+    """One record an epoch."""
+    config: TrainConfig
+    """The configuration that ran, with the published values filled in."""
+    status: Status
+    """ "complete", "interrupted" (Ctrl-C) or "failed" (an exception stopped the training)."""
+
+    @property
+    def best(self) -> int | None:
+        """The epoch of the lowest validation loss, the first of equals; None without an epoch."""
+        if not self.history:
+            return None
+        return min(self.history, key=lambda record: record.valid_loss).epoch
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the result to a folder, made if need be: `network.safetensors` and, last, `training.json`.
+
+        Each is written beside its place and moved there, so that a reader never sees half a file.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_network(self.network, folder / "network.safetensors")
+        about = {
+            "format": _FORMAT,
+            "pydarts": _core.__version__,
+            "status": self.status,
+            "config": self.config.to_dict(),
+            "history": self.history.to_dicts(),
+        }
+        write_atomically(folder / "training.json", json.dumps(about, indent=1))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> TrainResult:
+        """Read a result from a folder that `save` wrote.
+
+        Raises:
+            FileNotFoundError: no such folder, or a file of it is missing.
+            CheckpointError: a file is truncated or malformed; the message names it.
+        """
+        path = Path(folder) / "training.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: this is not a complete result of pydarts.train")
+        try:
+            about = json.loads(path.read_bytes())
+            if about["format"] > _FORMAT:
+                raise ValueError(f"written by pydarts {about['pydarts']}, newer than this one")
+            history = History([record_from(record, TrainRecord) for record in about["history"]])
+            config, status = TrainConfig(**about["config"]), about["status"]
+        except (ValueError, TypeError, KeyError, _core.ConfigError) as error:
+            raise _core.CheckpointError(f"{path} is truncated or malformed: {error!r}") from error
+        return cls(load_network(Path(folder) / "network.safetensors").eval(), history, config, status)

@@ -1,0 +1,268 @@
+"""The discrete convolutional network: stem, cells, classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import _core
+from .._genotype import Genes, Genotype
+from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn
+
+Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
+
+
+class ConvBn(nn.Module):
+    """A 3x3 convolution and batch norm."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, in_channels, H, W] -> [N, channels, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        out: Tensor = self.bn(self.conv(x))
+        return out
+
+
+class Cell(nn.Module):
+    """A cell read off the convolutional space: every node is the sum of its edges (section 2.1 of the paper).
+
+    Args:
+        genes: (operation, source) of each edge, an equal number for each node.
+        concat: nodes whose channels are the output.
+        in_channels: of the two inputs.
+        channels: of every node.
+        reduction: whether edges from the inputs halve height and width.
+        after_reduction: whether the first input comes from before a reduction, at twice the size.
+        pool_norm: whether batch norm follows pooling, as in the search.
+    """
+
+    def __init__(
+        self,
+        genes: Genes,
+        concat: Sequence[int],
+        in_channels: tuple[int, int],
+        channels: int,
+        *,
+        reduction: bool,
+        after_reduction: bool,
+        pool_norm: bool,
+    ) -> None:
+        super().__init__()
+        self.concat = tuple(concat)
+        self.pre0: nn.Module
+        if after_reduction:
+            self.pre0 = FactorizedReduction(in_channels[0], channels)
+        else:
+            self.pre0 = ReluConvBn(in_channels[0], channels, 1)
+        self.pre1 = ReluConvBn(in_channels[1], channels, 1)
+        self.edges = nn.ModuleDict()
+        # (target, source, names of the edge and its operation)
+        self._order: list[tuple[int, int, str, str]] = []
+        for position, (name, source) in enumerate(genes):
+            target = 2 + position // 2
+            stride = 2 if reduction and source < 2 else 1
+            edge = f"{source}_{target}"
+            if edge not in self.edges:
+                self.edges[edge] = nn.ModuleDict()
+            operations = self.edges[edge]
+            assert isinstance(operations, nn.ModuleDict)
+            own = name if name not in operations else f"{name}_again"
+            operations[own] = OPERATIONS[name](channels, stride, pool_norm)
+            self._order.append((target, source, edge, own))
+
+    def forward(self, before: Tensor, previous: Tensor, drop_path: float = 0.0) -> Tensor:
+        """Outputs of the two cells before -> output; a path is dropped with probability `drop_path`."""
+        states = [self.pre0(before), self.pre1(previous)]
+        terms: dict[int, list[Tensor]] = {}
+        for target, source, edge, name in self._order:
+            if target > len(states):
+                states.append(sum_of(terms.pop(target - 1)))
+            operation = self.edges[edge][name]  # type: ignore[index]
+            term = operation(states[source])
+            if drop_path > 0.0 and self.training and not isinstance(operation, nn.Identity):
+                term = dropped(term, drop_path)
+            terms.setdefault(target, []).append(term)
+        states.append(sum_of(terms.pop(self._order[-1][0])))
+        return torch.cat([states[node] for node in self.concat], dim=1)
+
+
+def sum_of(terms: Sequence[Tensor]) -> Tensor:
+    """Their sum, in order."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def dropped(x: Tensor, share: float) -> Tensor:
+    """Whole examples set to zero with this probability, the others scaled so that the mean stays."""
+    mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(1.0 - share)
+    return x * mask / (1.0 - share)
+
+
+class AuxiliaryHead(nn.Module):
+    """A classifier after the second reduction, whose loss helps the cells before it (as published).
+
+    For 32x32 images pooling has stride 3 and both convolutions a batch norm; for 224x224 stride 2 and the
+    first one alone.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, imagenet: bool) -> None:
+        super().__init__()
+        self.pool = nn.AvgPool2d(5, stride=2 if imagenet else 3, count_include_pad=False)
+        self.conv_1 = nn.Conv2d(in_channels, 128, 1, bias=False)
+        self.bn_1 = nn.BatchNorm2d(128)
+        self.conv_2 = nn.Conv2d(128, 768, 2, bias=False)
+        self.bn_2 = nn.Identity() if imagenet else nn.BatchNorm2d(768)
+        self.classifier = nn.Linear(768, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> logits [N, classes]; H and W at least those of the published images."""
+        x = F.relu(self.bn_1(self.conv_1(self.pool(F.relu(x)))))
+        x = F.relu(self.bn_2(self.conv_2(x)))
+        out: Tensor = self.classifier(x.mean((2, 3)))
+        return out
+
+
+class ConvolutionalNetwork(nn.Module):
+    """A stem, cells of a genotype, global average pooling and a linear classifier (A.2.1 of the paper).
+
+    Cells at layers//3 and 2·layers//3 are reduction cells, with twice the channels. Batch norm is affine;
+    there is none after pooling.
+
+    Args:
+        genotype: one with normal and reduction cells.
+        channels: of the first cells.
+        layers: number of cells.
+        num_classes: number of classes.
+        in_channels: channels of an image.
+        stem: "cifar", a convolution to 3·channels; "imagenet", three convolutions that make an eighth of
+            height and width; "small", a convolution to `channels`.
+        auxiliary: whether there is an auxiliary head, for training.
+        drop_path: share of paths that are dropped in training, those through an identity never; `train`
+            raises it from 0 to this over its epochs.
+        pool_norm: whether batch norm without affine follows pooling, as in the search network.
+
+    Raises:
+        GenotypeError: the genotype has no convolutional cells.
+        ConfigError: a count below 1, a share outside [0, 1), an unknown stem.
+
+    >>> from pydarts import genotypes
+    >>> net = ConvolutionalNetwork(genotypes.DARTS_V2, channels=4, layers=3, num_classes=10, auxiliary=True)
+    >>> logits, auxiliary = net(torch.zeros(2, 3, 32, 32))
+    >>> net.eval()(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        *,
+        channels: int = 36,
+        layers: int = 20,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        stem: Stem = "cifar",
+        auxiliary: bool = False,
+        drop_path: float = 0.0,
+        pool_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if not (genotype.normal and genotype.reduce):
+            raise _core.GenotypeError(
+                f"no normal and reduction cells in {genotype}; its network reads words, not images"
+            )
+        self.genotype = genotype
+        self.arguments: dict[str, int | float | str] = {
+            "channels": channels,
+            "layers": layers,
+            "num_classes": num_classes,
+            "in_channels": in_channels,
+            "stem": stem,
+            "auxiliary": auxiliary,
+            "drop_path": drop_path,
+            "pool_norm": pool_norm,
+        }
+        for name in ("channels", "layers", "num_classes", "in_channels"):
+            value = self.arguments[name]
+            if not isinstance(value, int) or value < 1:
+                raise _core.ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        if not 0 <= drop_path < 1:
+            raise _core.ConfigError(f"drop_path is {drop_path!r}; it must be at least 0 and below 1")
+        if stem not in get_args(Stem):
+            raise _core.ConfigError(f"stem is {stem!r}; it must be one of {', '.join(get_args(Stem))}")
+        self.drop_path = drop_path
+        width = self._make_stem(stem, in_channels, channels)
+        self.cells = nn.ModuleList()
+        self.auxiliary: AuxiliaryHead | None = None
+        sizes, after_reduction, current = (width, width), stem == "imagenet", channels
+        for index in range(layers):
+            reduction = index in (layers // 3, 2 * layers // 3)
+            current *= 2 if reduction else 1
+            genes, concat = (
+                (genotype.reduce, genotype.reduce_concat)
+                if reduction
+                else (genotype.normal, genotype.normal_concat)
+            )
+            self.cells.append(
+                Cell(
+                    genes,
+                    concat,
+                    sizes,
+                    current,
+                    reduction=reduction,
+                    after_reduction=after_reduction,
+                    pool_norm=pool_norm,
+                )
+            )
+            sizes, after_reduction = (sizes[1], len(concat) * current), reduction
+            if auxiliary and index == 2 * layers // 3:
+                self.auxiliary = AuxiliaryHead(sizes[1], num_classes, imagenet=stem == "imagenet")
+        self.classifier = nn.Linear(sizes[1], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Classify images.
+
+        Args:
+            x: [N, in_channels, H, W].
+
+        Returns:
+            Logits [N, classes]; in training mode with an auxiliary head the pair of the network's and the
+            head's.
+        """
+        before, previous = self._enter(x)
+        aside: Tensor | None = None
+        for index, cell in enumerate(self.cells):
+            before, previous = previous, cell(before, previous, self.drop_path)
+            if self.auxiliary is not None and self.training and index == 2 * len(self.cells) // 3:
+                aside = self.auxiliary(previous)
+        logits: Tensor = self.classifier(previous.mean((2, 3)))
+        return logits if aside is None else (logits, aside)
+
+    def _make_stem(self, stem: Stem, in_channels: int, channels: int) -> int:
+        """The channels that the first cell finds."""
+        if stem != "imagenet":
+            width = channels if stem == "small" else 3 * channels
+            self.stem = ConvBn(in_channels, width)
+            return width
+        self.stem0 = nn.Sequential(
+            ConvBn(in_channels, channels // 2, stride=2),
+            nn.ReLU(),
+            ConvBn(channels // 2, channels, stride=2),
+        )
+        self.stem1 = nn.Sequential(nn.ReLU(), ConvBn(channels, channels, stride=2))
+        return channels
+
+    def _enter(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.arguments["stem"] == "imagenet":
+            first = self.stem0(x)
+            return first, self.stem1(first)
+        entered = self.stem(x)
+        return entered, entered

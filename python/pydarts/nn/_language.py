@@ -1,0 +1,114 @@
+"""The language model around a discrete recurrent cell."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import _core
+from .._genotype import Genotype
+from ._recurrent import BOUND, RecurrentCell
+
+PLACES = ("rows", "embedded", "input", "hidden", "output")
+
+
+class LanguageModel(nn.Module):
+    """Embedding, recurrent cell, and a decoder with the embedding's weights.
+
+    Dropout is variational: in training mode every call draws one mask a sequence and place, from PyTorch's
+    generator, for all tokens of the segment. The defaults are those of the published training on Penn
+    Treebank (A.2.2 of the paper; shares of zeros from the published code), which makes 22,960,000 weights at
+    10,000 words.
+
+    Args:
+        genotype: one with a recurrent cell.
+        vocabulary: number of words.
+        units: numbers in an embedded word and in a state.
+        dropout_rows: share of words dropped from the embedding.
+        dropout_embedded: share of an embedded word that is dropped.
+        dropout_input: share of the cell's input that is dropped.
+        dropout_hidden: share of each state that is dropped before its product.
+        dropout_output: share of the output that is dropped.
+
+    Raises:
+        GenotypeError: the genotype has no recurrent cell.
+        ConfigError: a count below 1, or a share outside [0, 1).
+
+    >>> from pydarts import genotypes
+    >>> net = LanguageModel(genotypes.DARTS_RNN_V2, vocabulary=20, units=8).eval()
+    >>> text = torch.arange(12).view(6, 2)  # 6 tokens of 2 sequences
+    >>> logits, states = net(text)
+    >>> logits.shape, states.shape
+    (torch.Size([6, 2, 20]), torch.Size([6, 2, 8]))
+    >>> logits, states = net(text, states[-1])  # reads on
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        *,
+        vocabulary: int,
+        units: int = 850,
+        dropout_rows: float = 0.1,
+        dropout_embedded: float = 0.2,
+        dropout_input: float = 0.75,
+        dropout_hidden: float = 0.25,
+        dropout_output: float = 0.75,
+    ) -> None:
+        super().__init__()
+        self.genotype = genotype
+        self.arguments: dict[str, int | float] = {
+            "vocabulary": vocabulary,
+            "units": units,
+            "dropout_rows": dropout_rows,
+            "dropout_embedded": dropout_embedded,
+            "dropout_input": dropout_input,
+            "dropout_hidden": dropout_hidden,
+            "dropout_output": dropout_output,
+        }
+        for name in ("vocabulary", "units"):
+            value = self.arguments[name]
+            if not isinstance(value, int) or value < 1:
+                raise _core.ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        for place in PLACES:
+            share = self.arguments[f"dropout_{place}"]
+            if not 0 <= share < 1:
+                raise _core.ConfigError(f"dropout_{place} is {share!r}; it must be at least 0 and below 1")
+        self.encoder = nn.Embedding(vocabulary, units)
+        nn.init.uniform_(self.encoder.weight, -BOUND, BOUND)
+        self.cell = RecurrentCell(genotype, units=units)
+        self.decoder = nn.Module()  # its weight is the encoder's
+        bias = nn.Parameter(torch.zeros(vocabulary))
+        self.decoder.register_parameter("bias", bias)
+
+    def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Read a segment.
+
+        Args:
+            tokens: int64 [tokens, batch], each below `vocabulary`.
+            hidden: [batch, units], the state to begin with; None: zeros.
+
+        Returns:
+            The logits of the next words, [tokens, batch, vocabulary], and the states after each token,
+            [tokens, batch, units], before dropout: the last one is where the next segment begins.
+        """
+        batch, weight = tokens.shape[1], self.encoder.weight
+        if hidden is None:
+            hidden = weight.new_zeros(batch, weight.shape[1])
+        size = (batch, weight.shape[1])
+        embedded = F.embedding(tokens, _times(weight, self._mask("rows", (weight.shape[0], 1))))
+        embedded = _times(embedded, self._mask("embedded", size))
+        states: Tensor = self.cell(embedded, hidden, self._mask("input", size), self._mask("hidden", size))
+        outputs = _times(states, self._mask("output", size))
+        return F.linear(outputs, weight, self.decoder.get_parameter("bias")), states
+
+    def _mask(self, place: str, size: tuple[int, int]) -> Tensor | None:
+        share = float(self.arguments[f"dropout_{place}"])
+        if not self.training or share == 0.0:
+            return None
+        return F.dropout(self.encoder.weight.new_ones(size), share)
+
+
+def _times(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask

@@ -1,0 +1,136 @@
+"""The operations of a convolutional cell, as they stand in a discrete network: each keeps the channels.
+
+Names of submodules are those of the search network, so that what the search trained fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ReluConvBn(nn.Module):
+    """ReLU, one square convolution, batch norm; with a 1x1 kernel also the preprocessing of a cell."""
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, in_channels, H, W] -> [N, channels, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        out: Tensor = self.bn(self.conv(F.relu(x)))
+        return out
+
+
+class FactorizedReduction(nn.Module):
+    """Halves height and width by two strided 1x1 convolutions, the second shifted by one pixel.
+
+    An odd height or width is rounded up: the shifted image gets a row or a column of zeros.
+    """
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.conv_1 = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
+        self.conv_2 = nn.Conv2d(in_channels, channels - half, 1, stride=2, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, in_channels, H, W] -> [N, channels, ⌈H/2⌉, ⌈W/2⌉]."""
+        x = F.relu(x)
+        height, width = x.shape[2:]
+        shifted = x[:, :, 1:, 1:]
+        if height % 2 or width % 2:
+            shifted = F.pad(shifted, (0, width % 2, 0, height % 2))
+        out: Tensor = self.bn(torch.cat([self.conv_1(x), self.conv_2(shifted)], dim=1))
+        return out
+
+
+class Pool(nn.Module):
+    """3x3 pooling, the average over the pixels inside the image; `norm` adds the search's batch norm."""
+
+    def __init__(self, kind: str, channels: int, stride: int, norm: bool) -> None:
+        super().__init__()
+        self.pool: nn.Module
+        if kind == "max":
+            self.pool = nn.MaxPool2d(3, stride, padding=1)
+        else:
+            self.pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        self.bn = nn.BatchNorm2d(channels, affine=False) if norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        out: Tensor = self.bn(self.pool(x))
+        return out
+
+
+class SepConv(nn.Module):
+    """Twice ReLU, depthwise convolution, pointwise convolution, batch norm; the stride in the first."""
+
+    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        c, pad = channels, kernel // 2
+        self.dw1 = nn.Conv2d(c, c, kernel, stride, padding=pad, groups=c, bias=False)
+        self.pw1 = nn.Conv2d(c, c, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(c)
+        self.dw2 = nn.Conv2d(c, c, kernel, 1, padding=pad, groups=c, bias=False)
+        self.pw2 = nn.Conv2d(c, c, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(c)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        x = self.bn1(self.pw1(self.dw1(F.relu(x))))
+        out: Tensor = self.bn2(self.pw2(self.dw2(F.relu(x))))
+        return out
+
+
+class DilConv(nn.Module):
+    """ReLU, depthwise convolution of dilation 2, pointwise convolution, batch norm."""
+
+    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        c = channels
+        self.dw = nn.Conv2d(c, c, kernel, stride, padding=kernel - 1, dilation=2, groups=c, bias=False)
+        self.pw = nn.Conv2d(c, c, 1, bias=False)
+        self.bn = nn.BatchNorm2d(c)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        out: Tensor = self.bn(self.pw(self.dw(F.relu(x))))
+        return out
+
+
+class Conv7x1After1x7(nn.Module):
+    """ReLU, a 1x7 convolution along the width, a 7x1 along the height, batch norm."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        c, s = channels, stride
+        self.conv_1x7 = nn.Conv2d(c, c, (1, 7), stride=(1, s), padding=(0, 3), bias=False)
+        self.conv_7x1 = nn.Conv2d(c, c, (7, 1), stride=(s, 1), padding=(3, 0), bias=False)
+        self.bn = nn.BatchNorm2d(c)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        out: Tensor = self.bn(self.conv_7x1(self.conv_1x7(F.relu(x))))
+        return out
+
+
+# name -> module from (channels, stride, batch norm after pooling)
+OPERATIONS: dict[str, Callable[[int, int, bool], nn.Module]] = {
+    "max_pool_3x3": lambda c, s, norm: Pool("max", c, s, norm),
+    "avg_pool_3x3": lambda c, s, norm: Pool("avg", c, s, norm),
+    "skip_connect": lambda c, s, norm: nn.Identity() if s == 1 else FactorizedReduction(c, c),
+    "sep_conv_3x3": lambda c, s, norm: SepConv(c, 3, s),
+    "sep_conv_5x5": lambda c, s, norm: SepConv(c, 5, s),
+    "sep_conv_7x7": lambda c, s, norm: SepConv(c, 7, s),
+    "dil_conv_3x3": lambda c, s, norm: DilConv(c, 3, s),
+    "dil_conv_5x5": lambda c, s, norm: DilConv(c, 5, s),
+    "conv_1x1": lambda c, s, norm: ReluConvBn(c, c, 1, s),
+    "conv_3x3": lambda c, s, norm: ReluConvBn(c, c, 3, s),
+    "conv_7x1_1x7": lambda c, s, norm: Conv7x1After1x7(c, s),
+}

@@ -1,0 +1,93 @@
+"""The discrete recurrent cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .. import _core
+from .._genotype import Genotype
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "identity": lambda x: x,
+}
+BOUND = 0.04
+"""The published bound of initial weights."""
+
+
+class RecurrentCell(nn.Module):
+    """A cell read off the recurrent space: s_i = s_j + σ(c)·(f(u) − s_j), [c, u] = s_j·w_i, one edge a node.
+
+    The first state s_0 comes of [x, h]·w_0 in the same way, h in the place of s_j and f = tanh; the output is
+    the mean of the states in `concat` (paper, section 3.2 and figure 6). There is no batch norm: it belongs
+    to the search.
+
+    Args:
+        genotype: one with a recurrent cell.
+        units: numbers in an input, and in a state.
+
+    Raises:
+        GenotypeError: the genotype has no recurrent cell.
+
+    >>> from pydarts import genotypes
+    >>> cell = RecurrentCell(genotypes.DARTS_RNN_V2, units=4)
+    >>> cell(torch.zeros(7, 3, 4), torch.zeros(3, 4)).shape
+    torch.Size([7, 3, 4])
+    """
+
+    def __init__(self, genotype: Genotype, *, units: int) -> None:
+        super().__init__()
+        if not genotype.recurrent:
+            raise _core.GenotypeError(f"no recurrent cell in {genotype}; its network reads images, not words")
+        self.genes, self.concat, self.units = genotype.recurrent, tuple(genotype.concat), units
+        for node in range(len(self.genes) + 1):
+            rows = units if node else 2 * units
+            weight = torch.empty(rows, 2 * units).uniform_(-BOUND, BOUND)
+            self.register_parameter(f"w{node}", nn.Parameter(weight))
+
+    def forward(
+        self,
+        inputs: Tensor,
+        hidden: Tensor,
+        input_mask: Tensor | None = None,
+        hidden_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Read a segment.
+
+        Args:
+            inputs: [tokens, batch, units].
+            hidden: [batch, units], the state before the first token.
+            input_mask: [batch, units], times every input; None: ones.
+            hidden_mask: [batch, units], times every state before its product; None: ones.
+
+        Returns:
+            The states after each token, [tokens, batch, units].
+        """
+        weights: list[Tensor] = [getattr(self, f"w{node}") for node in range(len(self.genes) + 1)]
+        above, below = weights[0].chunk(2)
+        # The input's part of the first product does not wait for the state: it is one product for all tokens.
+        ready = _masked(inputs, input_mask) @ above
+        outputs = []
+        for part in ready.unbind(0):
+            c, u = (part + _masked(hidden, hidden_mask) @ below).chunk(2, -1)
+            states = [torch.lerp(hidden, u.tanh(), c.sigmoid())]
+            for (operation, source), weight in zip(self.genes, weights[1:], strict=True):
+                before = states[source]
+                c, u = (_masked(before, hidden_mask) @ weight).chunk(2, -1)
+                states.append(torch.lerp(before, ACTIVATIONS[operation](u), c.sigmoid()))
+            hidden = torch.stack([states[node] for node in self.concat]).mean(0)
+            outputs.append(hidden)
+        return torch.stack(outputs)
+
+    def extra_repr(self) -> str:
+        """Shown by `print(network)`."""
+        return f"{', '.join(f'{name} of {source}' for name, source in self.genes)}; units={self.units}"
+
+
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask

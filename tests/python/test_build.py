@@ -1,0 +1,151 @@
+"""The language model of a genotype, against the plain statement of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pydarts
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference.derived import derived_logits
+from torch import Tensor
+
+ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
+
+
+@st.composite
+def genotypes(draw: st.DrawFn) -> pydarts.Genotype:
+    nodes = draw(st.integers(1, 8))
+    genes = [(draw(st.sampled_from(ACTIVATIONS)), draw(st.integers(0, node))) for node in range(nodes)]
+    concat = draw(st.lists(st.integers(1, nodes), min_size=1, unique=True).map(sorted))
+    return pydarts.Genotype(recurrent=genes, concat=concat)
+
+
+def masks_of(net: pydarts.nn.LanguageModel, batch: int, seed: int) -> dict[str, Tensor]:
+    """The masks that a call draws after `torch.manual_seed(seed)`."""
+    torch.manual_seed(seed)
+    found = {}
+    for place in ("rows", "embedded", "input", "hidden", "output"):
+        size = (net.encoder.num_embeddings, 1) if place == "rows" else (batch, net.cell.units)
+        share = net.arguments[f"dropout_{place}"] if net.training else 0.0
+        ones = torch.ones(size, dtype=net.encoder.weight.dtype)
+        found[place] = torch.nn.functional.dropout(ones, share) if share else ones
+    return found
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    genotype=genotypes(),
+    units=st.integers(1, 9),
+    batch=st.integers(1, 4),
+    tokens=st.integers(1, 6),
+    seed=st.integers(0, 1000),
+    train=st.booleans(),
+)
+def test_logits_and_gradients_are_those_of_the_plain_statement(
+    genotype: pydarts.Genotype, units: int, batch: int, tokens: int, seed: int, train: bool
+) -> None:
+    torch.manual_seed(seed)
+    net = pydarts.build(genotype, vocabulary=11, units=units, dropout_input=0.3, dropout_output=0.4).double()
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.copy_(0.5 * torch.randn_like(weight))
+    net.train(train)
+    text, hidden = torch.randint(11, (tokens, batch)), torch.randn(batch, units, dtype=torch.float64)
+    masks = masks_of(net, batch, seed)
+    torch.manual_seed(seed)
+    logits, states = net(text, hidden)
+    weights = dict(net.named_parameters())
+    expected = derived_logits(weights, genotype.recurrent, genotype.concat, text, hidden, masks)
+    for mine, theirs in zip((logits, states), expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+    by = list(net.parameters())
+    found = torch.autograd.grad(logits.logsumexp(-1).sum() + states.square().sum(), by, allow_unused=True)
+    plain = expected[0].logsumexp(-1).sum() + expected[1].square().sum()
+    for mine, theirs in zip(found, torch.autograd.grad(plain, by, allow_unused=True), strict=True):
+        assert (mine is None) == (theirs is None)
+        if mine is not None and theirs is not None:
+            torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["DARTS_RNN_V1", "DARTS_RNN_V2"])
+def test_the_published_cells_have_the_published_number_of_weights(name: str) -> None:
+    net = pydarts.build(getattr(pydarts.genotypes, name), vocabulary=10_000)
+    assert sum(weight.numel() for weight in net.parameters()) == 22_960_000
+    assert all(weight.abs().max() <= 0.04 for weight in net.parameters())
+
+
+def test_a_segment_read_in_two_parts_is_the_whole() -> None:
+    net = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=9, units=5).double().eval()
+    text = torch.randint(9, (8, 3))
+    whole, _ = net(text)
+    first, states = net(text[:3])
+    second, _ = net(text[3:], states[-1])
+    torch.testing.assert_close(torch.cat([first, second]), whole, rtol=1e-12, atol=1e-12)
+
+
+def test_dropout_is_of_training_alone_and_one_mask_serves_all_tokens() -> None:
+    net = pydarts.build(
+        pydarts.Genotype(recurrent=[("identity", 0)], concat=[1]),
+        vocabulary=6,
+        units=40,
+        dropout_rows=0.0,
+        dropout_embedded=0.0,
+        dropout_input=0.0,
+        dropout_hidden=0.0,
+        dropout_output=0.5,
+    )
+    with torch.no_grad():  # the logits show the outputs: a word for each unit is not needed, one will do
+        net.encoder.weight.fill_(1.0)
+    text = torch.zeros(4, 2, dtype=torch.int64)
+    logits, states = net(text)
+    shares = logits[..., 0] / states.sum(-1)
+    assert not torch.allclose(shares, torch.ones_like(shares))
+    net.eval()
+    logits, states = net(text)
+    torch.testing.assert_close(logits[..., 0], states.sum(-1))
+
+
+def test_it_can_be_exported() -> None:
+    net = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=9, units=5).eval()
+    text, hidden = torch.randint(9, (4, 3)), torch.randn(3, 5)
+    exported = torch.export.export(net, (text, hidden)).module()
+    for mine, theirs in zip(exported(text, hidden), net(text, hidden), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"units": 0}, pydarts.ConfigError, "units is 0; it must be a whole number of at least 1"),
+        ({"vocabulary": 2.5}, pydarts.ConfigError, "vocabulary is 2.5"),
+        (
+            {"dropout_input": 1.0},
+            pydarts.ConfigError,
+            "dropout_input is 1.0; it must be at least 0 and below 1",
+        ),
+        (
+            {"genotype": pydarts.genotypes.DARTS_V2},
+            pydarts.ConfigError,
+            "a ConvolutionalNetwork has no units, vocabulary",
+        ),
+        ({"genotype": "DARTS_RNN_V2"}, pydarts.GenotypeError, "build takes a Genotype, got a str"),
+    ],
+)
+def test_what_cannot_be_built_is_named(changes: dict[str, Any], kind: type[Exception], words: str) -> None:
+    arguments: dict[str, Any] = {"genotype": pydarts.genotypes.DARTS_RNN_V2, "vocabulary": 5, "units": 4}
+    with pytest.raises(kind, match=words):
+        pydarts.build(**(arguments | changes))
+
+
+def test_a_network_file_that_is_no_such_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"net\.safetensors"):
+        pydarts.load_network(path)
+    pydarts.save_network(pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=5, units=4), path)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(pydarts.CheckpointError, match=r"net\.safetensors is truncated"):
+        pydarts.load_network(path)
