@@ -39,6 +39,7 @@ def main() -> None:
     made.add_argument("--batch", type=int, default=64, help="sequences side by side (%(default)s)")
     made.add_argument("--bptt", type=int, default=35, help="tokens of a segment (%(default)s)")
     made.add_argument("--methods", nargs="+", choices=METHODS, default=["first_order", "unrolled"])
+    made.add_argument("--sides", nargs="+", choices=SIDES, default=["ours", "plain"])
     timing_options(made)
     given = made.parse_args()
     torch.set_num_threads(given.threads)
@@ -49,14 +50,14 @@ def main() -> None:
     )
     rows = []
     for method in given.methods:
-        sides = {side: build(side, method, given) for side in SIDES}
+        sides = {side: build(side, method, given) for side in given.sides}
         first = {side: step() for side, step in sides.items()}
         for side, losses in first.items():
             for mine, theirs in zip(losses, first["plain"], strict=True):
                 if abs(mine - theirs) > TOLERANCE * abs(theirs):
                     raise SystemExit(f"{method}: {side} has losses {losses}, plain {first['plain']}")
         times = alternate(sides, given.rounds, given.warm)
-        for side in SIDES:
+        for side in given.sides:
             of_times = [f"{ratio:.2f}" for ratio in ratios(times["plain"], times[side])]
             row = [f"{method}, {side}", milliseconds(median(times[side])), milliseconds(min(times[side]))]
             rows.append([*row, *of_times])

@@ -3,6 +3,7 @@
 mod arithmetic;
 mod depthwise;
 mod gates;
+mod gating;
 mod gradients;
 mod kernels;
 mod language;
@@ -36,6 +37,7 @@ use crate::plan::{Form, Peak};
 
 pub use arithmetic::MatrixPrecision;
 pub use depthwise::{Depthwise, Number};
+pub use gating::{Mixture, Real};
 pub use gradients::{By, Gradients};
 pub use language::{LanguageModel, LanguageOptions};
 pub use masks::{Dropout, Masks};

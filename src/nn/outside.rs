@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tch::{Device, Kind, Tensor};
 
 use super::depthwise::{Depthwise, Number};
+use super::gating::{Mixture, Real};
 use super::mixed::in_kind;
 use crate::error::{Error, Result};
 use crate::plan::Op;
@@ -18,17 +19,17 @@ pub struct Outside {
     pub place: usize,
     /// The result, by which autograd differentiates.
     pub y: Tensor,
-    x: Tensor,
     how: How,
 }
 
-/// What is done to the input and the weight.
+/// What was done with the weight.
 enum How {
-    Depthwise(Depthwise),
-    /// A product with the rows of the weight from this one on, as many as the input has columns.
-    Product {
-        first: usize,
-    },
+    /// A depthwise convolution of `x`.
+    Depthwise { window: Depthwise, x: Tensor },
+    /// A product of `x` with the rows of the weight from this one on, as many as `x` has columns.
+    Product { first: usize, x: Tensor },
+    /// A mixture of gates, whose weights are a mixture's.
+    Gates(Mixture),
 }
 
 impl Outside {
@@ -65,13 +66,43 @@ impl Outside {
             padding: *padding,
             dilation: *dilation,
         };
-        Ok(Outside { place, y: y.shallow_clone(), x: x.f_detach()?, how: How::Depthwise(window) })
+        Ok(Outside { place, y: y.shallow_clone(), how: How::Depthwise { window, x: x.f_detach()? } })
+    }
+
+    /// Whether a mixture of gates is better computed here, in one pass over memory: on the CPU it is. Without a graph to
+    /// states and gates there would be none to it.
+    pub fn suits_gates(states: &Tensor, gates: &Tensor) -> bool {
+        let known = matches!(states.kind(), Kind::Float | Kind::Double) && states.kind() == gates.kind();
+        known && states.device() == Device::Cpu && states.requires_grad() && gates.requires_grad()
+    }
+
+    /// The mixture of gates whose weights have this place, and what takes their gradient.
+    pub fn gates(place: usize, mixture: Mixture, of: [&Tensor; 2]) -> Result<(Tensor, Self)> {
+        let y = match of[0].kind() {
+            Kind::Double => stand_in::<f64>(&mixture, of)?,
+            _ => stand_in::<f32>(&mixture, of)?,
+        };
+        let outside = Outside { place, y: y.shallow_clone(), how: How::Gates(mixture) };
+        Ok((y, outside))
     }
 
     /// The product `y` of `x` and the rows from `first` on of the matrix of this place.
     pub fn product(place: usize, first: usize, x: &Tensor, y: &Tensor) -> Result<Self> {
-        Ok(Outside { place, y: y.shallow_clone(), x: x.f_detach()?, how: How::Product { first } })
+        Ok(Outside { place, y: y.shallow_clone(), how: How::Product { first, x: x.f_detach()? } })
     }
+}
+
+/// A mixture of gates in the graph of its states and gates. What autograd differentiates is linear in both, with the
+/// derivatives as coefficients; the values are put in their place.
+fn stand_in<T: Real>(mixture: &Mixture, [states, gates]: [&Tensor; 2]) -> Result<Tensor> {
+    let [value, by_state, by_gate] = mixture.value::<T>()?;
+    let [batch, units] = value.size()[..] else { return Err(Error::engine("a mixture that is no matrix")) };
+    let of_states = states.f_mul(&by_state)?.f_view([-1, batch, units])?;
+    let of_gates = gates.f_mul(&by_gate)?.f_view([-1, batch, 2, units])?;
+    let sum = |x: &Tensor, over: &[i64]| x.f_sum_dim_intlist(over, false, None);
+    let made = sum(&of_states, &[0])?.f_add(&sum(&of_gates, &[0, 2])?)?;
+    made.f_data()?.f_copy_(&value)?;
+    Ok(made)
 }
 
 fn extents(tensor: &Tensor) -> Result<[usize; 4]> {
@@ -86,22 +117,29 @@ pub fn weight_gradients(
     of_results: &[Tensor],
     parameters: &[&Tensor],
 ) -> Result<Vec<(usize, Tensor)>> {
-    let (mut places, mut depthwise) = (Vec::new(), Vec::new());
+    let (mut places, mut depthwise, mut mixed) = (Vec::new(), Vec::new(), Vec::new());
     let mut products: BTreeMap<(usize, usize), (Vec<Tensor>, Vec<Tensor>)> = BTreeMap::new();
     for (one, of_result) in all.iter().zip(of_results) {
-        match one.how {
-            How::Depthwise(window) => {
+        match &one.how {
+            How::Depthwise { window, x } => {
                 places.push(one.place);
-                depthwise.push(Work::new(window, &one.x, of_result)?);
+                depthwise.push(Work::new(*window, x, of_result)?);
             }
-            How::Product { first } => {
-                let (xs, gs) = products.entry((one.place, first)).or_default();
-                xs.push(one.x.f_flatten(0, -2)?);
+            How::Gates(mixture) => {
+                let gradient = match of_result.kind() {
+                    Kind::Double => mixture.by_weights::<f64>(of_result)?,
+                    _ => mixture.by_weights::<f32>(of_result)?,
+                };
+                mixed.push((one.place, gradient.f_view_as(parameters[one.place])?));
+            }
+            How::Product { first, x } => {
+                let (xs, gs) = products.entry((one.place, *first)).or_default();
+                xs.push(x.f_flatten(0, -2)?);
                 gs.push(of_result.f_flatten(0, -2)?);
             }
         }
     }
-    let mut found: Vec<_> = places.into_iter().zip(kernel_gradients(&depthwise)?).collect();
+    let mut found: Vec<_> = places.into_iter().zip(kernel_gradients(&depthwise)?).chain(mixed).collect();
     for ((place, first), (xs, gs)) in products {
         found.push((place, matrix_gradient(parameters[place], first, &xs, &gs)?));
     }
@@ -176,10 +214,22 @@ fn together<T: Number>(work: &[Work]) -> Result<Vec<Tensor>> {
 }
 
 /// The numbers of a tensor, where they lie.
-fn numbers<T: Number>(tensor: &Tensor) -> Result<&[T]> {
-    if tensor.device() != Device::Cpu || tensor.kind() != T::AS || !tensor.is_contiguous() {
-        return Err(Error::engine("a gradient does not lie as it should"));
-    }
+pub(super) fn numbers<T: Number>(tensor: &Tensor) -> Result<&[T]> {
+    check::<T>(tensor)?;
     // SAFETY: a contiguous tensor of this kind in main memory holds so many numbers; it lives as long as the slice.
     Ok(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) })
+}
+
+/// The same, to be written over.
+pub(super) fn numbers_mut<T: Number>(tensor: &mut Tensor) -> Result<&mut [T]> {
+    check::<T>(tensor)?;
+    // SAFETY: as above; tensors that are written here are made here, so that nobody else looks at them.
+    Ok(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) })
+}
+
+fn check<T: Number>(tensor: &Tensor) -> Result<()> {
+    if tensor.device() != Device::Cpu || tensor.kind() != T::AS || !tensor.is_contiguous() {
+        return Err(Error::engine("a tensor does not lie as it should"));
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::Mode;
 use super::gates::{gate, gates};
+use super::gating::Mixture;
 use super::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
 use super::masks::Masks;
 use super::mixed::{MixingWeights, in_kind, mixtures};
@@ -174,8 +175,17 @@ impl<'a> Run<'a> {
             Op::Gates { alpha, rows, columns } => match inputs {
                 [states, stacked] => {
                     let shape = [rows.len() as i64, columns.len() as i64];
-                    let weights = self.mixing[alpha.0].scale(step.scale).f_view(shape)?;
-                    gates(columns, states, stacked, &in_kind(&weights, self.compute)?)
+                    let scale = self.mixing[alpha.0].scale(step.scale);
+                    let weights = in_kind(&scale.f_view(shape)?, self.compute)?;
+                    let outside = self.outside.as_ref().filter(|_| Outside::suits_gates(states, stacked));
+                    let Some(outside) = outside else { return gates(columns, states, stacked, &weights) };
+                    let mixture = Mixture::new(columns, states, stacked, &weights)?;
+                    let place = self.schedule.place_of_scale(self.mixing, *alpha, step.scale);
+                    let (y, one) = Outside::gates(place, mixture, [states, stacked])?;
+                    if scale.requires_grad() {
+                        outside.borrow_mut().push(one);
+                    }
+                    Ok(y)
                 }
                 _ => Err(broken_plan(instruction)),
             },

@@ -71,6 +71,12 @@ impl Schedule {
         tables.iter().zip(&self.layouts).map(|(table, layout)| MixingWeights::new(table, layout)).collect()
     }
 
+    /// The place of a scale of a table: after all kernels, and what tables before it have.
+    pub fn place_of_scale(&self, mixing: &[MixingWeights], alpha: AlphaId, index: usize) -> usize {
+        let before = mixing[..alpha.0].iter().map(|table| table.tensors().count()).sum::<usize>();
+        self.kernels.count() + before + mixing[alpha.0].place_of_scale(index)
+    }
+
     /// The places of what some instructions use: among the kernels, and after these among the mixing weights, table
     /// by table.
     pub fn parameters(&self, range: Range<usize>, mixing: &[MixingWeights]) -> Vec<usize> {

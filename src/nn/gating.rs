@@ -1,0 +1,316 @@
+//! Mixtures of gates in one pass over memory, with their derivatives beside them, on the CPU.
+//!
+//! Left to libtorch, a mixture reads and writes memory some thirty times, and its tanh alone takes as long as a product.
+
+use std::ops::{Div, Neg, Sub};
+
+use tch::Tensor;
+
+use super::depthwise::Number;
+use super::outside::{numbers, numbers_mut};
+use crate::error::{Error, Result};
+use crate::space::Operation;
+
+/// What can be gated.
+pub trait Real: Number + Sub<Output = Self> + Div<Output = Self> + Neg<Output = Self> + PartialOrd {
+    /// 1.
+    const ONE: Self;
+    /// exp(self) − 1, to the last few bits also where it is small.
+    fn expm1<const FUSED: bool>(self) -> Self;
+    /// For sums of many.
+    fn wide(self) -> f64;
+    /// From a sum of many.
+    fn narrow(wide: f64) -> Self;
+}
+
+macro_rules! real {
+    ($type:ident, $limit:expr, $magic:expr, $bias:expr, $mantissa:expr, $ln2:expr, $rest:expr, $terms:expr) => {
+        impl Real for $type {
+            const ONE: Self = 1.0;
+
+            /// With x = n·ln 2 + r: 2ⁿ·(exp(r) − 1) + (2ⁿ − 1), the first by its Taylor series on |r| ≤ ln 2 / 2.
+            #[inline(always)]
+            fn expm1<const FUSED: bool>(self) -> Self {
+                const MAGIC: $type = $magic;
+                let x = self.clamp(-$limit, $limit);
+                // Adding so large a number rounds to a whole one, and its last bits are that number.
+                let shifted = fused::<$type, FUSED>(x, std::$type::consts::LOG2_E, MAGIC);
+                let n = shifted - MAGIC;
+                let r = fused::<$type, FUSED>(n, -$rest, fused::<$type, FUSED>(n, -$ln2, x));
+                let whole = shifted.to_bits().wrapping_sub(MAGIC.to_bits());
+                let power = <$type>::from_bits(whole.wrapping_add($bias) << $mantissa);
+                let mut series: $type = 0.0;
+                for term in $terms {
+                    series = fused::<$type, FUSED>(series, r, term);
+                }
+                let small = fused::<$type, FUSED>(series * r, r, r);
+                fused::<$type, FUSED>(power, small, power - 1.0)
+            }
+
+            fn wide(self) -> f64 {
+                f64::from(self)
+            }
+
+            fn narrow(wide: f64) -> Self {
+                wide as $type
+            }
+        }
+    };
+}
+
+/// 1/k! from the last one to 1/2!.
+const SHORT: [f32; 6] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5];
+const LONG: [f64; 12] = [
+    1.0 / 6_227_020_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 39_916_800.0,
+    1.0 / 3_628_800.0,
+    1.0 / 362_880.0,
+    1.0 / 40_320.0,
+    1.0 / 5040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+];
+// ln 2 in two parts, the first with so few bits that its product with n is exact.
+real!(f32, 87.0, 12_582_912.0, 127, 23, 0.693_359_4, -2.121_944_4e-4, SHORT);
+real!(f64, 708.0, 6_755_399_441_055_744.0, 1023, 52, 0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10, LONG);
+
+#[inline(always)]
+fn fused<T: Number, const FUSED: bool>(a: T, b: T, c: T) -> T {
+    if FUSED { a.fused(b, c) } else { a * b + c }
+}
+
+/// σ(x) and 1 − σ(x), both to the last few bits; their product is how σ grows.
+#[inline(always)]
+fn sigmoid<T: Real, const FUSED: bool>(x: T) -> (T, T) {
+    let fallen = (-x).expm1::<FUSED>() + T::ONE;
+    let value = T::ONE / (fallen + T::ONE);
+    (value, fallen * value)
+}
+
+/// tanh(x), and how it grows.
+#[inline(always)]
+fn tanh<T: Real, const FUSED: bool>(x: T) -> (T, T) {
+    let grown = (x + x).expm1::<FUSED>();
+    let part = T::ONE / (grown + T::ONE + T::ONE);
+    let half = (grown + T::ONE) * part * part;
+    (grown * part, half + half + half + half)
+}
+
+#[inline(always)]
+fn relu<T: Real>(x: T) -> (T, T) {
+    // NaN stays what it is.
+    (if x < T::NONE { T::NONE } else { x }, if x > T::NONE { T::ONE } else { T::NONE })
+}
+
+/// Weights of tanh, relu, sigmoid and identity.
+type Weights<T> = [T; 4];
+
+/// The place of an activation among the weights.
+fn place(activation: Operation) -> Result<usize> {
+    match activation {
+        Operation::Tanh => Ok(0),
+        Operation::Relu => Ok(1),
+        Operation::Sigmoid => Ok(2),
+        Operation::Identity => Ok(3),
+        other => Err(Error::engine(format!("`{}` is no activation", other.name()))),
+    }
+}
+
+/// The sizes of a mixture: states, sequences, units.
+#[derive(Clone, Copy)]
+struct Sizes {
+    states: usize,
+    batch: usize,
+    units: usize,
+}
+
+/// What a mixture is of: states s [J · N, units], [c, u] [J · N, 2 · units], and weights p [J, activations].
+pub struct Mixture {
+    activations: Vec<usize>,
+    states: Tensor,
+    gates: Tensor,
+    weights: Tensor,
+}
+
+impl Mixture {
+    /// Outside any graph.
+    pub fn new(which: &[(usize, Operation)], states: &Tensor, gates: &Tensor, weights: &Tensor) -> Result<Self> {
+        let activations = which.iter().map(|(_, activation)| place(*activation)).collect::<Result<Vec<_>>>()?;
+        Ok(Mixture {
+            activations,
+            states: states.f_detach()?.f_contiguous()?,
+            gates: gates.f_detach()?.f_contiguous()?,
+            weights: weights.f_detach()?.f_contiguous()?,
+        })
+    }
+
+    fn sizes(&self) -> Result<Sizes> {
+        let (rows, units) = (self.states.size()[0] as usize, self.states.size()[1] as usize);
+        let states = self.weights.size()[0] as usize;
+        let batch = rows / states.max(1);
+        if batch * states != rows || units == 0 || self.gates.size() != [rows as i64, 2 * units as i64] {
+            return Err(Error::engine("a mixture of gates that do not belong together"));
+        }
+        Ok(Sizes { states, batch, units })
+    }
+
+    /// The weights of each state.
+    fn weights<T: Real>(&self) -> Result<Vec<Weights<T>>> {
+        let given = numbers::<T>(&self.weights)?;
+        let of_state = |given: &[T]| {
+            let mut weights = [T::NONE; 4];
+            for (activation, weight) in self.activations.iter().zip(given) {
+                weights[*activation] = *weight;
+            }
+            weights
+        };
+        Ok(given.chunks_exact(self.activations.len().max(1)).map(of_state).collect())
+    }
+
+    /// The mixture [N, units] and its derivatives by s and by [c, u].
+    pub fn value<T: Real>(&self) -> Result<[Tensor; 3]> {
+        let sizes = self.sizes()?;
+        let mut value = Tensor::f_zeros([sizes.batch as i64, sizes.units as i64], (T::AS, tch::Device::Cpu))?;
+        let (mut by_state, mut by_gate) = (self.states.f_empty_like()?, self.gates.f_empty_like()?);
+        let weights = self.weights::<T>()?;
+        let made = Made {
+            value: numbers_mut(&mut value)?,
+            by_state: numbers_mut(&mut by_state)?,
+            by_gate: numbers_mut(&mut by_gate)?,
+        };
+        let (states, gates) = (numbers(&self.states)?, numbers(&self.gates)?);
+        fill(sizes, &weights, states, gates, made);
+        Ok([value, by_state, by_gate])
+    }
+
+    /// The gradient by the weights, [J, activations], from that by the mixture.
+    pub fn by_weights<T: Real>(&self, of_value: &Tensor) -> Result<Tensor> {
+        let sizes = self.sizes()?;
+        let of_value = of_value.f_contiguous()?;
+        let sums = sums(sizes, numbers::<T>(&self.states)?, numbers(&self.gates)?, numbers(&of_value)?);
+        let chosen = |sums: &[f64; 4]| self.activations.iter().map(|place| T::narrow(sums[*place])).collect::<Vec<_>>();
+        let flat: Vec<T> = sums.iter().flat_map(chosen).collect();
+        Ok(Tensor::f_from_slice(&flat)?.f_view(self.weights.size().as_slice())?)
+    }
+}
+
+/// Where the numbers of a mixture go.
+struct Made<'a, T> {
+    value: &'a mut [T],
+    by_state: &'a mut [T],
+    by_gate: &'a mut [T],
+}
+
+fn fill<T: Real>(sizes: Sizes, weights: &[Weights<T>], states: &[T], gates: &[T], made: Made<T>) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { wide_fill(sizes, weights, states, gates, made) };
+    }
+    any_fill::<T, false>(sizes, weights, states, gates, made)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn wide_fill<T: Real>(sizes: Sizes, weights: &[Weights<T>], states: &[T], gates: &[T], made: Made<T>) {
+    any_fill::<T, true>(sizes, weights, states, gates, made)
+}
+
+#[inline(always)]
+fn any_fill<T: Real, const FUSED: bool>(
+    sizes: Sizes,
+    weights: &[Weights<T>],
+    states: &[T],
+    gates: &[T],
+    made: Made<T>,
+) {
+    let units = sizes.units;
+    let rows = states.chunks_exact(units).zip(gates.chunks_exact(2 * units));
+    let by = made.by_state.chunks_exact_mut(units).zip(made.by_gate.chunks_exact_mut(2 * units));
+    for (row, ((s, gates), (by_s, by_gate))) in rows.zip(by).enumerate() {
+        let value = &mut made.value[row % sizes.batch * units..][..units];
+        let ((c, u), (by_c, by_u)) = (gates.split_at(units), by_gate.split_at_mut(units));
+        fill_row::<T, FUSED>(&weights[row / sizes.batch], [s, c, u], value, [by_s, by_c, by_u]);
+    }
+}
+
+/// Adds what one state of one sequence gives.
+#[inline(always)]
+fn fill_row<T: Real, const FUSED: bool>(weights: &Weights<T>, of: [&[T]; 3], value: &mut [T], by: [&mut [T]; 3]) {
+    let [of_tanh, of_relu, of_sigmoid, of_identity] = *weights;
+    let all = of_tanh + of_relu + of_sigmoid + of_identity;
+    let units = value.len();
+    let [s, c, u] = of.map(|x| &x[..units]);
+    let [by_s, by_c, by_u] = by.map(|x| &mut x[..units]);
+    for unit in 0..units {
+        let (s, c, u) = (s[unit], c[unit], u[unit]);
+        let (open, closed) = sigmoid::<T, FUSED>(c);
+        let (t, ts) = tanh::<T, FUSED>(u);
+        let (r, rs) = relu(u);
+        let (g, rest) = sigmoid::<T, FUSED>(u);
+        let share = all * s;
+        let change = of_tanh * t + of_relu * r + of_sigmoid * g + of_identity * u - share;
+        value[unit] = value[unit] + share + open * change;
+        by_s[unit] = all * closed;
+        by_c[unit] = change * open * closed;
+        by_u[unit] = open * (of_tanh * ts + of_relu * rs + of_sigmoid * g * rest + of_identity);
+    }
+}
+
+/// For each state the sums of g·(s + σ(c)·(f(u) − s)), f the activations in the order of the weights.
+fn sums<T: Real>(sizes: Sizes, states: &[T], gates: &[T], g: &[T]) -> Vec<[f64; 4]> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { wide_sums(sizes, states, gates, g) };
+    }
+    any_sums::<T, false>(sizes, states, gates, g)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn wide_sums<T: Real>(sizes: Sizes, states: &[T], gates: &[T], g: &[T]) -> Vec<[f64; 4]> {
+    any_sums::<T, true>(sizes, states, gates, g)
+}
+
+/// Sums beside each other, so that a row is added up as wide as the processor is.
+const LANES: usize = 8;
+
+#[inline(always)]
+fn any_sums<T: Real, const FUSED: bool>(sizes: Sizes, states: &[T], gates: &[T], g: &[T]) -> Vec<[f64; 4]> {
+    let units = sizes.units;
+    let mut found = vec![[0.0; 4]; sizes.states];
+    let rows = states.chunks_exact(units).zip(gates.chunks_exact(2 * units));
+    for (row, (s, gates)) in rows.enumerate() {
+        let g = &g[row % sizes.batch * units..][..units];
+        let (c, u) = gates.split_at(units);
+        let mut sums = [[T::NONE; LANES]; 4];
+        let mut begin = 0;
+        while begin < units {
+            let end = (begin + LANES).min(units);
+            for (lane, unit) in (begin..end).enumerate() {
+                let terms = terms::<T, FUSED>(s[unit], c[unit], u[unit], g[unit]);
+                for (sum, term) in sums.iter_mut().zip(terms) {
+                    sum[lane] = sum[lane] + term;
+                }
+            }
+            begin = end;
+        }
+        for (found, sums) in found[row / sizes.batch].iter_mut().zip(sums) {
+            *found += sums.into_iter().map(T::wide).sum::<f64>();
+        }
+    }
+    found
+}
+
+#[inline(always)]
+fn terms<T: Real, const FUSED: bool>(s: T, c: T, u: T, g: T) -> [T; 4] {
+    let (open, closed) = sigmoid::<T, FUSED>(c);
+    let (through, kept) = (g * open, g * closed * s);
+    let activated = [tanh::<T, FUSED>(u).0, relu(u).0, sigmoid::<T, FUSED>(u).0, u];
+    activated.map(|value| through * value + kept)
+}
