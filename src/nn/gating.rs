@@ -238,26 +238,63 @@ fn any_fill<T: Real, const FUSED: bool>(
     }
 }
 
+/// Numbers that are computed beside each other: in arrays of their own, which the compiler knows not to overlap.
+const BLOCK: usize = 32;
+
+/// A block of a row, filled up with zeros.
+#[inline(always)]
+fn block<T: Real>(row: &[T], at: usize) -> [T; BLOCK] {
+    let rest = &row[at..];
+    match rest.first_chunk::<BLOCK>() {
+        Some(block) => *block,
+        None => {
+            let mut block = [T::NONE; BLOCK];
+            block[..rest.len()].copy_from_slice(rest);
+            block
+        }
+    }
+}
+
+/// Puts a block into a row, as far as it goes.
+#[inline(always)]
+fn put<T: Real>(row: &mut [T], at: usize, block: &[T; BLOCK]) {
+    let rest = &mut row[at..];
+    match rest.first_chunk_mut::<BLOCK>() {
+        Some(place) => *place = *block,
+        None => {
+            let length = rest.len();
+            rest.copy_from_slice(&block[..length]);
+        }
+    }
+}
+
 /// Adds what one state of one sequence gives.
 #[inline(always)]
 fn fill_row<T: Real, const FUSED: bool>(weights: &Weights<T>, of: [&[T]; 3], value: &mut [T], by: [&mut [T]; 3]) {
     let [of_tanh, of_relu, of_sigmoid, of_identity] = *weights;
     let all = of_tanh + of_relu + of_sigmoid + of_identity;
-    let units = value.len();
-    let [s, c, u] = of.map(|x| &x[..units]);
-    let [by_s, by_c, by_u] = by.map(|x| &mut x[..units]);
-    for unit in 0..units {
-        let (s, c, u) = (s[unit], c[unit], u[unit]);
-        let (open, closed) = sigmoid::<T, FUSED>(c);
-        let (t, ts) = tanh::<T, FUSED>(u);
-        let (r, rs) = relu(u);
-        let (g, rest) = sigmoid::<T, FUSED>(u);
-        let share = all * s;
-        let change = of_tanh * t + of_relu * r + of_sigmoid * g + of_identity * u - share;
-        value[unit] = value[unit] + share + open * change;
-        by_s[unit] = all * closed;
-        by_c[unit] = change * open * closed;
-        by_u[unit] = open * (of_tanh * ts + of_relu * rs + of_sigmoid * g * rest + of_identity);
+    let [by_s, by_c, by_u] = by;
+    for at in (0..value.len()).step_by(BLOCK) {
+        let [s, c, u] = of.map(|row| block(row, at));
+        let mut sum = block(value, at);
+        let (mut of_s, mut of_c, mut of_u) = ([T::NONE; BLOCK], [T::NONE; BLOCK], [T::NONE; BLOCK]);
+        for lane in 0..BLOCK {
+            let (s, c, u) = (s[lane], c[lane], u[lane]);
+            let (open, closed) = sigmoid::<T, FUSED>(c);
+            let (t, ts) = tanh::<T, FUSED>(u);
+            let (r, rs) = relu(u);
+            let (g, rest) = sigmoid::<T, FUSED>(u);
+            let share = all * s;
+            let change = of_tanh * t + of_relu * r + of_sigmoid * g + of_identity * u - share;
+            sum[lane] = sum[lane] + share + open * change;
+            of_s[lane] = all * closed;
+            of_c[lane] = change * open * closed;
+            of_u[lane] = open * (of_tanh * ts + of_relu * rs + of_sigmoid * g * rest + of_identity);
+        }
+        put(value, at, &sum);
+        put(by_s, at, &of_s);
+        put(by_c, at, &of_c);
+        put(by_u, at, &of_u);
     }
 }
 
@@ -277,9 +314,6 @@ fn wide_sums<T: Real>(sizes: Sizes, states: &[T], gates: &[T], g: &[T]) -> Vec<[
     any_sums::<T, true>(sizes, states, gates, g)
 }
 
-/// Sums beside each other, so that a row is added up as wide as the processor is.
-const LANES: usize = 8;
-
 #[inline(always)]
 fn any_sums<T: Real, const FUSED: bool>(sizes: Sizes, states: &[T], gates: &[T], g: &[T]) -> Vec<[f64; 4]> {
     let units = sizes.units;
@@ -288,29 +322,22 @@ fn any_sums<T: Real, const FUSED: bool>(sizes: Sizes, states: &[T], gates: &[T],
     for (row, (s, gates)) in rows.enumerate() {
         let g = &g[row % sizes.batch * units..][..units];
         let (c, u) = gates.split_at(units);
-        let mut sums = [[T::NONE; LANES]; 4];
-        let mut begin = 0;
-        while begin < units {
-            let end = (begin + LANES).min(units);
-            for (lane, unit) in (begin..end).enumerate() {
-                let terms = terms::<T, FUSED>(s[unit], c[unit], u[unit], g[unit]);
-                for (sum, term) in sums.iter_mut().zip(terms) {
-                    sum[lane] = sum[lane] + term;
-                }
+        let mut sums = [[T::NONE; BLOCK]; 4];
+        for at in (0..units).step_by(BLOCK) {
+            // Where a row ends within a block, g is zero.
+            let [s, c, u, g] = [s, c, u, g].map(|row| block(row, at));
+            for lane in 0..BLOCK {
+                let (open, closed) = sigmoid::<T, FUSED>(c[lane]);
+                let (through, kept) = (g[lane] * open, g[lane] * closed * s[lane]);
+                sums[0][lane] = sums[0][lane] + (through * tanh::<T, FUSED>(u[lane]).0 + kept);
+                sums[1][lane] = sums[1][lane] + (through * relu(u[lane]).0 + kept);
+                sums[2][lane] = sums[2][lane] + (through * sigmoid::<T, FUSED>(u[lane]).0 + kept);
+                sums[3][lane] = sums[3][lane] + (through * u[lane] + kept);
             }
-            begin = end;
         }
         for (found, sums) in found[row / sizes.batch].iter_mut().zip(sums) {
             *found += sums.into_iter().map(T::wide).sum::<f64>();
         }
     }
     found
-}
-
-#[inline(always)]
-fn terms<T: Real, const FUSED: bool>(s: T, c: T, u: T, g: T) -> [T; 4] {
-    let (open, closed) = sigmoid::<T, FUSED>(c);
-    let (through, kept) = (g * open, g * closed * s);
-    let activated = [tanh::<T, FUSED>(u).0, relu(u).0, sigmoid::<T, FUSED>(u).0, u];
-    activated.map(|value| through * value + kept)
 }

@@ -97,10 +97,15 @@ impl Outside {
 fn stand_in<T: Real>(mixture: &Mixture, [states, gates]: [&Tensor; 2]) -> Result<Tensor> {
     let [value, by_state, by_gate] = mixture.value::<T>()?;
     let [batch, units] = value.size()[..] else { return Err(Error::engine("a mixture that is no matrix")) };
-    let of_states = states.f_mul(&by_state)?.f_view([-1, batch, units])?;
-    let of_gates = gates.f_mul(&by_gate)?.f_view([-1, batch, 2, units])?;
-    let sum = |x: &Tensor, over: &[i64]| x.f_sum_dim_intlist(over, false, None);
-    let made = sum(&of_states, &[0])?.f_add(&sum(&of_gates, &[0, 2])?)?;
+    let over_states = |x: &Tensor, by: &Tensor, width: i64| {
+        let scaled = x.f_mul(by)?.f_view([-1, batch, width])?;
+        scaled.f_sum_dim_intlist([0i64].as_slice(), false, None)
+    };
+    let halves = over_states(gates, &by_gate, 2 * units)?.f_split(units, 1)?;
+    let mut made = over_states(states, &by_state, units)?;
+    for half in halves {
+        made = made.f_add(&half)?;
+    }
     made.f_data()?.f_copy_(&value)?;
     Ok(made)
 }
