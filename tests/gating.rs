@@ -2,7 +2,7 @@
 #![cfg(feature = "torch")]
 
 use proptest::prelude::*;
-use pydarts::nn::{Mixture, Real};
+use pydarts::nn::Mixture;
 use pydarts::random;
 use pydarts::space::Operation;
 use tch::{Kind, Tensor};
@@ -42,7 +42,7 @@ fn close(what: &str, found: &Tensor, expected: &Tensor, size: f64, tolerance: f6
     assert!(error < tolerance, "{what}: off by {error:e}");
 }
 
-fn check<T: Real>(which: &[(usize, Operation)], [states, batch, units]: [i64; 3], scale: f64, tolerance: f64) {
+fn check(kind: Kind, which: &[(usize, Operation)], [states, batch, units]: [i64; 3], scale: f64, tolerance: f64) {
     let leaf = |x: Tensor| x.set_requires_grad(true);
     let s = leaf(draw("s", &[states * batch, units], scale));
     let gates = leaf(draw("gates", &[states * batch, 2 * units], scale));
@@ -50,23 +50,17 @@ fn check<T: Real>(which: &[(usize, Operation)], [states, batch, units]: [i64; 3]
     let g = draw("g", &[batch, units], 1.0);
     let expected = plainly(which, &s, &gates, &p);
     let by = Tensor::run_backward(&[(&expected * &g).sum(Kind::Double)], &[&s, &gates, &p], false, false);
-    let given = |x: &Tensor| x.detach().to_kind(T::AS);
+    let given = |x: &Tensor| x.detach().to_kind(kind);
     let size = p.abs().sum(Kind::Double).double_value(&[]) * scale.max(1.0);
     let mixture = Mixture::new(which, &given(&s), &given(&gates), &given(&p)).unwrap();
-    let [value, by_state, by_gate] = mixture.value::<T>().unwrap();
+    let [value, by_state, by_gate] = mixture.value().unwrap();
     close("value", &value, &expected.detach(), size, tolerance);
     let through = |x: &Tensor, width: i64| {
-        (x.view([states, batch, -1, units]) * g.to_kind(T::AS).unsqueeze(1)).reshape([-1, width])
+        (x.view([states, batch, -1, units]) * g.to_kind(kind).unsqueeze(1)).reshape([-1, width])
     };
     close("by states", &through(&by_state, units), &by[0], size, tolerance);
     close("by gates", &through(&by_gate, 2 * units), &by[1], size, tolerance);
-    close(
-        "by weights",
-        &mixture.by_weights::<T>(&given(&g)).unwrap(),
-        &by[2],
-        scale.max(1.0) * g.numel() as f64,
-        tolerance,
-    );
+    close("by weights", &mixture.by_weights(&given(&g)).unwrap(), &by[2], scale.max(1.0) * g.numel() as f64, tolerance);
 }
 
 proptest! {
@@ -78,8 +72,8 @@ proptest! {
         scale in prop_oneof![Just(1e-4), Just(1.0), Just(30.0)],
     ) {
         let which: Vec<(usize, Operation)> = which.into_iter().enumerate().collect();
-        check::<f64>(&which, [states, batch, units], scale, 1e-13);
-        check::<f32>(&which, [states, batch, units], scale, 1e-6);
+        check(Kind::Double, &which, [states, batch, units], scale, 1e-13);
+        check(Kind::Float, &which, [states, batch, units], scale, 1e-6);
     }
 }
 
@@ -89,7 +83,7 @@ fn what_is_not_finite_stays_so_and_large_numbers_saturate() {
     let s = Tensor::from_slice(&[0.5f32, 0.5, 0.5]).view([1, 3]);
     let gates = Tensor::from_slice(&[1e4f32, -1e4, 0.0, -1e4, 1e4, f32::NAN]).view([1, 6]);
     let p = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 0.0]).view([1, 4]);
-    let [value, ..] = Mixture::new(&which, &s, &gates, &p).unwrap().value::<f32>().unwrap();
+    let [value, ..] = Mixture::new(&which, &s, &gates, &p).unwrap().value().unwrap();
     assert_eq!(value.double_value(&[0, 0]), -1.0);
     assert_eq!(value.double_value(&[0, 1]), 0.5);
     assert!(value.double_value(&[0, 2]).is_nan());
@@ -102,6 +96,6 @@ fn small_numbers_keep_their_bits() {
     let s = Tensor::from_slice(&[0.0f32]).view([1, 1]);
     let gates = Tensor::from_slice(&[0.0f32, 1e-9]).view([1, 2]);
     let p = Tensor::from_slice(&[1.0f32]).view([1, 1]);
-    let [value, ..] = Mixture::new(&which, &s, &gates, &p).unwrap().value::<f32>().unwrap();
+    let [value, ..] = Mixture::new(&which, &s, &gates, &p).unwrap().value().unwrap();
     assert!((value.double_value(&[0, 0]) / 0.5e-9 - 1.0).abs() < 1e-6);
 }

@@ -14,26 +14,26 @@ from .nn import ConvolutionalNetwork, LanguageModel, Network, Stem
 def build(
     genotype: Genotype,
     *,
-    channels: int = 36,
-    layers: int = 20,
-    num_classes: int = 10,
-    in_channels: int = 3,
-    stem: Stem = "cifar",
-    auxiliary: bool = False,
-    drop_path: float = 0.0,
-    pool_norm: bool = False,
+    channels: int = ...,
+    layers: int = ...,
+    num_classes: int = ...,
+    in_channels: int = ...,
+    stem: Stem = ...,
+    auxiliary: bool = ...,
+    drop_path: float = ...,
+    pool_norm: bool = ...,
 ) -> ConvolutionalNetwork: ...
 @overload
 def build(
     genotype: Genotype,
     *,
     vocabulary: int,
-    units: int = 850,
-    dropout_rows: float = 0.1,
-    dropout_embedded: float = 0.2,
-    dropout_input: float = 0.75,
-    dropout_hidden: float = 0.25,
-    dropout_output: float = 0.75,
+    units: int = ...,
+    dropout_rows: float = ...,
+    dropout_embedded: float = ...,
+    dropout_input: float = ...,
+    dropout_hidden: float = ...,
+    dropout_output: float = ...,
 ) -> LanguageModel: ...
 def build(genotype: Genotype, **arguments: Any) -> Network:
     """The network of a genotype, with fresh weights, a plain `torch.nn.Module`.

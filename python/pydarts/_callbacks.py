@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy.typing as npt
 
@@ -72,6 +72,24 @@ class Callback:
 
     def on_end(self, result: SearchResult) -> None:
         """Called once when the search is over, whatever ended it: see `result.status`."""
+
+
+C = TypeVar("C")
+
+
+def listeners(callbacks: C | Sequence[C], kind: type[C]) -> tuple[C, ...]:
+    """The callbacks of a search or a training, one or several.
+
+    Raises:
+        TypeError: one that is not of this kind.
+    """
+    several = (callbacks,) if isinstance(callbacks, kind) else tuple(cast("Sequence[C]", callbacks))
+    for listener in several:
+        if not isinstance(listener, kind):
+            raise TypeError(
+                f"a callback must be a pydarts.{kind.__name__}, got a {type(listener).__name__}: {listener!r}"
+            )
+    return several
 
 
 class Observers:

@@ -1,9 +1,20 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and errors that name the one that is broken."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from . import _core
+
+T = TypeVar("T")
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
@@ -14,3 +25,42 @@ def write_atomically(path: Path, data: str | bytes) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def read_checked(path: Path, parse: Callable[[bytes], T]) -> T:
+    """Parse a file; whatever does not parse is a CheckpointError that names it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: this is not a complete result of pydarts")
+    data = path.read_bytes()
+    try:
+        return parse(data)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _core.CheckpointError(f"{path} is truncated or malformed: {error}") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors by name as safetensors, with plain data in the metadata."""
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_atomically(path, safetensors.torch.save(plain, {"pydarts": json.dumps(about)}))
+
+
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write_tensors` wrote, on the CPU; `kind` is what the plain data have as their format.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: truncated, malformed, or of another format; the message names the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {os.fspath(path)!r}")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["pydarts"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about["format"] != kind:
+            raise ValueError(f"its format is {about['format']!r}, expected {kind!r}")
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise _core.CheckpointError(f"{path} is truncated, malformed or no file for this: {error}") from error
+    return tensors, about

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
-
 from . import _core
 from ._build import build
-from ._files import write_atomically
+from ._files import read_tensors, write_tensors
 from ._genotype import Genotype
 from .nn import Network
 
@@ -30,13 +26,8 @@ def save_network(network: Network, path: str | os.PathLike[str]) -> None:
     >>> again.genotype == net.genotype, again.arguments == net.arguments
     (True, True)
     """
-    about = {
-        "format": _FORMAT,
-        "genotype": network.genotype.to_dict(),
-        "arguments": network.arguments,
-    }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    write_atomically(Path(path), safetensors.torch.save(tensors, {"pydarts": json.dumps(about)}))
+    about = {"format": _FORMAT, "genotype": network.genotype.to_dict(), "arguments": network.arguments}
+    write_tensors(Path(path), network.state_dict(), about)
 
 
 def load_network(path: str | os.PathLike[str]) -> Network:
@@ -46,19 +37,11 @@ def load_network(path: str | os.PathLike[str]) -> Network:
         FileNotFoundError: no such file.
         CheckpointError: truncated, malformed, or of something else; the message names it.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {os.fspath(path)!r}")
+    tensors, about = read_tensors(Path(path), _FORMAT)
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["pydarts"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if about["format"] != _FORMAT:
-            raise ValueError(f"its format is {about['format']!r}, expected {_FORMAT!r}")
         network: Network = build(Genotype.from_dict(about["genotype"]), **about["arguments"])
         network.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
         network.load_state_dict(tensors)
-    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError, _core.Error) as error:
-        raise _core.CheckpointError(
-            f"{os.fspath(path)} is truncated, malformed or not a network of pydarts: {error}"
-        ) from error
+    except (KeyError, TypeError, RuntimeError, StopIteration, _core.Error) as error:
+        raise _core.CheckpointError(f"{os.fspath(path)} holds no network of pydarts: {error}") from error
     return network

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +17,11 @@ from torch import Tensor
 
 from . import _core, _plots
 from ._config import SearchConfig
-from ._files import write_atomically
+from ._files import read_checked, write_atomically
 from ._genotype import Genotype
 from ._history import EpochRecord, History, record_from
 
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
-T = TypeVar("T")
 
 _FORMAT = 1
 _STATUSES = ("complete", "interrupted", "failed")
@@ -99,14 +97,14 @@ class SearchResult:
         folder = Path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"no result in {folder}: it is not a folder")
-        about = _read(folder / "result.json", _about)
-        config = _read(folder / "config.json", lambda data: SearchConfig.from_json(data.decode()))
-        genotype = _read(folder / "genotype.json", lambda data: _genotype(data, config))
-        history = _read(
+        about = read_checked(folder / "result.json", _about)
+        config = read_checked(folder / "config.json", lambda data: SearchConfig.from_json(data.decode()))
+        genotype = read_checked(folder / "genotype.json", lambda data: _genotype(data, config))
+        history = read_checked(
             folder / "history.json",
             lambda data: History([record_from(row, EpochRecord) for row in json.loads(data)]),
         )
-        alphas = _read(folder / "alphas.npz", lambda data: _alphas(data, config))
+        alphas = read_checked(folder / "alphas.npz", lambda data: _alphas(data, config))
         steps = tuple(alphas.pop("steps").tolist())
         return cls(
             genotype=genotype,
@@ -115,7 +113,7 @@ class SearchResult:
             history=history,
             config=config,
             status=about["status"],
-            state_dict=_read(folder / "weights.safetensors", safetensors.torch.load),
+            state_dict=read_checked(folder / "weights.safetensors", safetensors.torch.load),
             threads=about["threads"],
             forms=about["forms"],
         )
@@ -142,19 +140,6 @@ class SearchResult:
             The axes as a flat array, one for each cell; their `figure` is the figure.
         """
         return _plots.plot_cells(self.genotype, ax=ax)
-
-
-def _read(path: Path, parse: Callable[[bytes], T]) -> T:
-    """Parse a file; whatever does not parse is a CheckpointError that names it."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: this is not a complete result of pydarts")
-    data = path.read_bytes()
-    try:
-        return parse(data)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise _core.CheckpointError(f"{path} is truncated or malformed: {error}") from error
 
 
 def _about(data: bytes) -> dict[str, Any]:

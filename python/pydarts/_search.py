@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from . import _core
-from ._callbacks import Callback, Observers
+from ._callbacks import Callback, Observers, listeners
 from ._config import SearchConfig
 from ._ending import end
 from ._genotype import Genotype
@@ -75,12 +75,7 @@ def search(
     config = SearchConfig() if cfg is None else cfg
     if not isinstance(config, SearchConfig):
         raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
-    listeners = (callbacks,) if isinstance(callbacks, Callback) else tuple(callbacks)
-    for listener in listeners:
-        if not isinstance(listener, Callback):
-            raise TypeError(
-                f"a callback must be a pydarts.Callback, got a {type(listener).__name__}: {listener!r}"
-            )
+    told = listeners(callbacks, Callback)
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
     sources = open_sources(loader, config)
@@ -94,7 +89,7 @@ def search(
                 sources.train,
                 sources.valid,
                 sources.evaluation,
-                Observers(listeners, progress, watch),
+                Observers(told, progress, watch),
                 loss,
             )
     finally:
@@ -107,7 +102,7 @@ def search(
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
-    return end(result, error, listeners, "search")
+    return end(result, error, told, "search")
 
 
 def _result(outcome: dict[str, Any]) -> SearchResult:

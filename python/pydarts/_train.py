@@ -9,15 +9,17 @@ from typing import Any
 import torch
 
 from . import _core
+from ._callbacks import listeners
 from ._ending import end
 from ._genotype import Genotype
 from ._interrupt import InterruptWatch
+from ._result import Status
 from ._texts import tokens_of
 from ._training.callbacks import TrainCallback
 from ._training.config import TextSettings, TrainConfig
 from ._training.loop import Loop
 from ._training.progress import TrainProgress
-from ._training.result import Status, TrainResult
+from ._training.result import TrainResult
 from ._training.text import TextTask
 from .nn import LanguageModel
 
@@ -63,10 +65,7 @@ def train(
     config = TrainConfig() if cfg is None else cfg
     if not isinstance(config, TrainConfig):
         raise _core.ConfigError(f"cfg must be a TrainConfig, got a {type(cfg).__name__}")
-    listeners = (callbacks,) if isinstance(callbacks, TrainCallback) else tuple(callbacks)
-    for listener in listeners:
-        if not isinstance(listener, TrainCallback):
-            raise TypeError(f"a callback must be a pydarts.TrainCallback, got a {type(listener).__name__}")
+    told = listeners(callbacks, TrainCallback)
     settings = TextSettings.of(config)
     config = config.replace(**asdict(settings))
     device = config.resolved_device
@@ -81,7 +80,7 @@ def train(
         error: BaseException | None = None
         try:
             with watch:
-                loop.run(listeners, progress, watch)
+                loop.run(told, progress, watch)
         except KeyboardInterrupt:
             status = "interrupted"
         except BaseException as stopped:
@@ -90,7 +89,7 @@ def train(
             if progress is not None:
                 progress.close()
     model.load_state_dict(loop.weights())
-    return end(TrainResult(model.eval(), loop.history, config, status), error, listeners, "training")
+    return end(TrainResult(model.eval(), loop.history, config, status), error, told, "training")
 
 
 def _network(network: LanguageModel | Genotype, texts: Any, seed: int) -> LanguageModel:

@@ -29,17 +29,13 @@ pub fn gates(which: &[(usize, Operation)], s: &Tensor, gates: &Tensor, weights: 
     let units = s.size()[1];
     let apart = |x: &Tensor| x.f_reshape([states, -1, units]);
     let (c, u) = halves(gates)?;
-    // In one piece: libtorch's tanh takes half as long again on the rows of a half.
-    let u = apart(&u)?;
-    let mut mixed: Option<Tensor> = None;
-    for ((_, activation), weight) in which.iter().zip(weights.f_view([states, 1, -1])?.f_split(1, 2)?) {
-        let value = self::activation(*activation, &u)?;
-        mixed = Some(match mixed {
-            Some(mut sum) => sum.f_addcmul_(&value, &weight)?,
-            None => value.f_mul(&weight)?,
-        });
+    let mut values = Vec::with_capacity(which.len());
+    for (_, activation) in which {
+        values.push(self::activation(*activation, &u)?.f_reshape([states, -1])?);
     }
-    let mixed = mixed.ok_or_else(|| Error::engine("a mixture of nothing"))?;
+    // One product mixes the activations of each state, and its backward pass gives all their weights at once.
+    let values = Tensor::f_stack(&values, 1)?;
+    let mixed = apart(&weights.f_unsqueeze(1)?.f_bmm(&values)?)?;
     let all = weights.f_sum_dim_intlist([1i64].as_slice(), false, None)?.f_view([states, 1, 1])?;
     let share = apart(s)?.f_mul(&all)?;
     Ok(share.f_lerp_tensor(&mixed, &apart(&c.f_sigmoid()?)?)?.f_sum_dim_intlist([0i64].as_slice(), false, None)?)

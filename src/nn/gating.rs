@@ -4,7 +4,7 @@
 
 use std::ops::{Div, Neg, Sub};
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use super::depthwise::Number;
 use super::outside::{numbers, numbers_mut};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::space::Operation;
 
 /// What can be gated.
-pub trait Real: Number + Sub<Output = Self> + Div<Output = Self> + Neg<Output = Self> + PartialOrd {
+trait Real: Number + Sub<Output = Self> + Div<Output = Self> + Neg<Output = Self> + PartialOrd {
     /// 1.
     const ONE: Self;
     /// exp(self) − 1, to the last few bits also where it is small.
@@ -109,16 +109,8 @@ fn relu<T: Real>(x: T) -> (T, T) {
 /// Weights of tanh, relu, sigmoid and identity.
 type Weights<T> = [T; 4];
 
-/// The place of an activation among the weights.
-fn place(activation: Operation) -> Result<usize> {
-    match activation {
-        Operation::Tanh => Ok(0),
-        Operation::Relu => Ok(1),
-        Operation::Sigmoid => Ok(2),
-        Operation::Identity => Ok(3),
-        other => Err(Error::engine(format!("`{}` is no activation", other.name()))),
-    }
-}
+/// In the order of the weights.
+const ACTIVATIONS: [Operation; 4] = [Operation::Tanh, Operation::Relu, Operation::Sigmoid, Operation::Identity];
 
 /// The sizes of a mixture: states, sequences, units.
 #[derive(Clone, Copy)]
@@ -139,7 +131,9 @@ pub struct Mixture {
 impl Mixture {
     /// Outside any graph.
     pub fn new(which: &[(usize, Operation)], states: &Tensor, gates: &Tensor, weights: &Tensor) -> Result<Self> {
-        let activations = which.iter().map(|(_, activation)| place(*activation)).collect::<Result<Vec<_>>>()?;
+        let place = |(_, activation): &(usize, Operation)| ACTIVATIONS.iter().position(|known| known == activation);
+        let activations = which.iter().map(place).collect::<Option<Vec<_>>>();
+        let activations = activations.ok_or_else(|| Error::engine("a mixture of what is no activation"))?;
         Ok(Mixture {
             activations,
             states: states.f_detach()?.f_contiguous()?,
@@ -172,9 +166,13 @@ impl Mixture {
     }
 
     /// The mixture [N, units] and its derivatives by s and by [c, u].
-    pub fn value<T: Real>(&self) -> Result<[Tensor; 3]> {
+    pub fn value(&self) -> Result<[Tensor; 3]> {
+        if self.states.f_kind()? == Kind::Double { self.value_in::<f64>() } else { self.value_in::<f32>() }
+    }
+
+    fn value_in<T: Real>(&self) -> Result<[Tensor; 3]> {
         let sizes = self.sizes()?;
-        let mut value = Tensor::f_zeros([sizes.batch as i64, sizes.units as i64], (T::AS, tch::Device::Cpu))?;
+        let mut value = Tensor::f_zeros([sizes.batch as i64, sizes.units as i64], (T::AS, Device::Cpu))?;
         let (mut by_state, mut by_gate) = (self.states.f_empty_like()?, self.gates.f_empty_like()?);
         let weights = self.weights::<T>()?;
         let made = Made {
@@ -188,7 +186,14 @@ impl Mixture {
     }
 
     /// The gradient by the weights, [J, activations], from that by the mixture.
-    pub fn by_weights<T: Real>(&self, of_value: &Tensor) -> Result<Tensor> {
+    pub fn by_weights(&self, of_value: &Tensor) -> Result<Tensor> {
+        match self.states.f_kind()? {
+            Kind::Double => self.by_weights_in::<f64>(of_value),
+            _ => self.by_weights_in::<f32>(of_value),
+        }
+    }
+
+    fn by_weights_in<T: Real>(&self, of_value: &Tensor) -> Result<Tensor> {
         let sizes = self.sizes()?;
         let of_value = of_value.f_contiguous()?;
         let sums = sums(sizes, numbers::<T>(&self.states)?, numbers(&self.gates)?, numbers(&of_value)?);

@@ -79,6 +79,15 @@ struct Pass {
     outside: Vec<Outside>,
 }
 
+/// A segment in numbers.
+#[derive(Clone, Copy)]
+struct Extent {
+    tokens: i64,
+    sequences: i64,
+    /// Tokens whose logits are made at once.
+    at_once: i64,
+}
+
 /// Logits that are made at once on a CPU, at most: they are read four times, so they had better stay in its cache.
 const AT_ONCE: i64 = 1 << 22;
 
@@ -127,10 +136,12 @@ impl LanguageModel {
         let (kernels, mixing) = self.parameters(w, alpha)?;
         let masks = self.masks.borrow();
         let mut pieces = Vec::new();
-        self.pass(self.run(&kernels, &mixing, mode, &masks), batch, mode, |logits| {
+        let take = |logits| {
             pieces.push(logits);
             Ok(())
-        })?;
+        };
+        let extent = self.check_batch(batch, mode)?;
+        self.pass(self.run(&kernels, &mixing, mode, &masks), batch, extent, mode, take)?;
         Ok(Tensor::f_cat(&pieces, 0)?)
     }
 
@@ -148,10 +159,16 @@ impl LanguageModel {
         if mode == Mode::Evaluation { run } else { run.with_masks(masks) }
     }
 
-    /// A pass over a segment; `take` takes the logits of some tokens after the other, [tokens, batch, words].
-    fn pass(&self, run: Run, batch: &Batch, mode: Mode, mut take: impl FnMut(Tensor) -> Result<()>) -> Result<Pass> {
-        let (tokens, sequences) = self.check_batch(batch, mode)?;
-        let at_once = self.tokens_at_once(tokens, sequences);
+    /// A pass over a checked segment; `take` takes the logits of some tokens after the other, [tokens, batch, words].
+    fn pass(
+        &self,
+        run: Run,
+        batch: &Batch,
+        extent: Extent,
+        mode: Mode,
+        mut take: impl FnMut(Tensor) -> Result<()>,
+    ) -> Result<Pass> {
+        let Extent { tokens, sequences, at_once } = extent;
         self.arithmetic.set_switch()?;
         let schedule = &self.schedule;
         let mut reading = Reading { run, parts: Parts::default(), seen: (mode == Mode::Weights).then(BTreeMap::new) };
@@ -203,7 +220,7 @@ impl LanguageModel {
         Ok(Pass { states, outside: reading.run.outside() })
     }
 
-    fn check_batch(&self, batch: &Batch, mode: Mode) -> Result<(i64, i64)> {
+    fn check_batch(&self, batch: &Batch, mode: Mode) -> Result<Extent> {
         let (inputs, targets) = (batch.inputs.size(), batch.targets.size());
         let [tokens, sequences] = inputs[..] else {
             return Err(Error::data(format!("tokens have shape {inputs:?}; a language model takes [tokens, batch]")));
@@ -223,21 +240,18 @@ impl LanguageModel {
                 self.options.batch
             )));
         }
-        Ok((tokens, sequences))
-    }
-
-    /// Tokens whose logits are made at once.
-    fn tokens_at_once(&self, tokens: i64, sequences: i64) -> i64 {
         let a_token = sequences * self.language.words as i64;
-        if self.options.device == Device::Cpu { (AT_ONCE / a_token).clamp(1, tokens) } else { tokens }
+        let on_cpu = self.options.device == Device::Cpu;
+        let at_once = if on_cpu { (AT_ONCE / a_token).clamp(1, tokens) } else { tokens };
+        Ok(Extent { tokens, sequences, at_once })
     }
 
     /// A pass and its loss.
     fn scored(&self, run: Run, batch: &Batch, mode: Mode) -> Result<(Loss, Pass)> {
-        let (tokens, sequences) = self.check_batch(batch, mode)?;
-        let mut targets = batch.targets.f_split(self.tokens_at_once(tokens, sequences), 0)?.into_iter();
+        let extent = self.check_batch(batch, mode)?;
+        let mut targets = batch.targets.f_split(extent.at_once, 0)?.into_iter();
         let (mut sum, mut correct, mut kept) = (None, None, Vec::new());
-        let pass = self.pass(run, batch, mode, |logits| {
+        let pass = self.pass(run, batch, extent, mode, |logits| {
             let logits = logits.f_flatten(0, 1)?;
             let targets =
                 targets.next().ok_or_else(|| Error::engine("more logits than next words"))?.f_flatten(0, 1)?;

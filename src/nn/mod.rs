@@ -37,7 +37,7 @@ use crate::plan::{Form, Peak};
 
 pub use arithmetic::MatrixPrecision;
 pub use depthwise::{Depthwise, Number};
-pub use gating::{Mixture, Real};
+pub use gating::Mixture;
 pub use gradients::{By, Gradients};
 pub use language::{LanguageModel, LanguageOptions};
 pub use masks::{Dropout, Masks};

@@ -1,6 +1,6 @@
 //! Gradients by weights that are not left to autograd: it differentiates by the results of the operations, and the
-//! rest is done here, when a backward pass is over: all depthwise convolutions beside each other, and all products with
-//! a matrix, of however many tokens, as one.
+//! rest is done here, when a backward pass is over: all depthwise convolutions beside each other, all products with a
+//! matrix, of however many tokens, as one, and mixtures of gates.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tch::{Device, Kind, Tensor};
 
 use super::depthwise::{Depthwise, Number};
-use super::gating::{Mixture, Real};
+use super::gating::Mixture;
 use super::mixed::in_kind;
 use crate::error::{Error, Result};
 use crate::plan::Op;
@@ -78,10 +78,7 @@ impl Outside {
 
     /// The mixture of gates whose weights have this place, and what takes their gradient.
     pub fn gates(place: usize, mixture: Mixture, of: [&Tensor; 2]) -> Result<(Tensor, Self)> {
-        let y = match of[0].kind() {
-            Kind::Double => stand_in::<f64>(&mixture, of)?,
-            _ => stand_in::<f32>(&mixture, of)?,
-        };
+        let y = stand_in(&mixture, of)?;
         let outside = Outside { place, y: y.shallow_clone(), how: How::Gates(mixture) };
         Ok((y, outside))
     }
@@ -94,8 +91,8 @@ impl Outside {
 
 /// A mixture of gates in the graph of its states and gates. What autograd differentiates is linear in both, with the
 /// derivatives as coefficients; the values are put in their place.
-fn stand_in<T: Real>(mixture: &Mixture, [states, gates]: [&Tensor; 2]) -> Result<Tensor> {
-    let [value, by_state, by_gate] = mixture.value::<T>()?;
+fn stand_in(mixture: &Mixture, [states, gates]: [&Tensor; 2]) -> Result<Tensor> {
+    let [value, by_state, by_gate] = mixture.value()?;
     let [batch, units] = value.size()[..] else { return Err(Error::engine("a mixture that is no matrix")) };
     let over_states = |x: &Tensor, by: &Tensor, width: i64| {
         let scaled = x.f_mul(by)?.f_view([-1, batch, width])?;
@@ -131,11 +128,7 @@ pub fn weight_gradients(
                 depthwise.push(Work::new(*window, x, of_result)?);
             }
             How::Gates(mixture) => {
-                let gradient = match of_result.kind() {
-                    Kind::Double => mixture.by_weights::<f64>(of_result)?,
-                    _ => mixture.by_weights::<f32>(of_result)?,
-                };
-                mixed.push((one.place, gradient.f_view_as(parameters[one.place])?));
+                mixed.push((one.place, mixture.by_weights(of_result)?.f_view_as(parameters[one.place])?));
             }
             How::Product { first, x } => {
                 let (xs, gs) = products.entry((one.place, *first)).or_default();

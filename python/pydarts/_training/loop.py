@@ -123,15 +123,15 @@ class Loop:
         found = checkpoint.newest(folder)
         if found is None:
             return
-        history = found.about.pop("history", [])
-        for what in differences(self._about, found.about):
+        tensors, about = found
+        history = about.pop("history", [])
+        for what in differences(self._about, about):
             raise _core.CheckpointError(f"the checkpoint in {folder} is of another training: {what}")
         if len(history) > self._epochs:
             raise _core.CheckpointError(
                 f"the checkpoint in {folder} has {len(history)} epochs, more than {self._epochs}"
             )
         self._records = [record_from(record, TrainRecord) for record in history]
-        tensors = found.tensors
         best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best/")}
         self._best = {name.removeprefix("best/"): value for name, value in best.items()}
         try:

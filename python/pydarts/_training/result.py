@@ -6,16 +6,14 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from .. import _core
-from .._files import write_atomically
+from .._files import read_checked, write_atomically
 from .._history import History, TrainRecord, record_from
 from .._network_file import load_network, save_network
+from .._result import Status
 from ..nn import Network
 from .config import TrainConfig
-
-Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 
 _FORMAT = 1
 
@@ -65,15 +63,13 @@ class TrainResult:
             FileNotFoundError: no such folder, or a file of it is missing.
             CheckpointError: a file is truncated or malformed; the message names it.
         """
-        path = Path(folder) / "training.json"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: this is not a complete result of pydarts.train")
-        try:
-            about = json.loads(path.read_bytes())
-            if about["format"] > _FORMAT:
-                raise ValueError(f"written by pydarts {about['pydarts']}, newer than this one")
-            history = History([record_from(record, TrainRecord) for record in about["history"]])
-            config, status = TrainConfig(**about["config"]), about["status"]
-        except (ValueError, TypeError, KeyError, _core.ConfigError) as error:
-            raise _core.CheckpointError(f"{path} is truncated or malformed: {error!r}") from error
+        config, history, status = read_checked(Path(folder) / "training.json", _about)
         return cls(load_network(Path(folder) / "network.safetensors").eval(), history, config, status)
+
+
+def _about(data: bytes) -> tuple[TrainConfig, History[TrainRecord], Status]:
+    about = json.loads(data)
+    if about["format"] > _FORMAT:
+        raise ValueError(f"written by pydarts {about['pydarts']}, newer than this one")
+    history = History([record_from(record, TrainRecord) for record in about["history"]])
+    return TrainConfig(**about["config"]), history, about["status"]

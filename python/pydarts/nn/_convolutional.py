@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -63,42 +65,32 @@ class Cell(nn.Module):
             self.pre0 = ReluConvBn(in_channels[0], channels, 1)
         self.pre1 = ReluConvBn(in_channels[1], channels, 1)
         self.edges = nn.ModuleDict()
-        # (target, source, names of the edge and its operation)
-        self._order: list[tuple[int, int, str, str]] = []
+        # For each node its edges: the source, and where the operation stands.
+        self._nodes: list[list[tuple[int, str, str]]] = []
         for position, (name, source) in enumerate(genes):
-            target = 2 + position // 2
-            stride = 2 if reduction and source < 2 else 1
-            edge = f"{source}_{target}"
-            if edge not in self.edges:
-                self.edges[edge] = nn.ModuleDict()
-            operations = self.edges[edge]
+            if position % 2 == 0:
+                self._nodes.append([])
+            edge = f"{source}_{len(self._nodes) + 1}"
+            operations = self.edges[edge] if edge in self.edges else nn.ModuleDict()
             assert isinstance(operations, nn.ModuleDict)
-            own = name if name not in operations else f"{name}_again"
-            operations[own] = OPERATIONS[name](channels, stride, pool_norm)
-            self._order.append((target, source, edge, own))
+            own = f"{name}_again" if name in operations else name
+            operations[own] = OPERATIONS[name](channels, 2 if reduction and source < 2 else 1, pool_norm)
+            self.edges[edge] = operations
+            self._nodes[-1].append((source, edge, own))
 
     def forward(self, before: Tensor, previous: Tensor, drop_path: float = 0.0) -> Tensor:
         """Outputs of the two cells before -> output; a path is dropped with probability `drop_path`."""
-        states = [self.pre0(before), self.pre1(previous)]
-        terms: dict[int, list[Tensor]] = {}
-        for target, source, edge, name in self._order:
-            if target > len(states):
-                states.append(sum_of(terms.pop(target - 1)))
-            operation = self.edges[edge][name]  # type: ignore[index]
-            term = operation(states[source])
-            if drop_path > 0.0 and self.training and not isinstance(operation, nn.Identity):
-                term = dropped(term, drop_path)
-            terms.setdefault(target, []).append(term)
-        states.append(sum_of(terms.pop(self._order[-1][0])))
+        states: list[Tensor] = [self.pre0(before), self.pre1(previous)]
+        for edges in self._nodes:
+            terms = []
+            for source, edge, name in edges:
+                operation = self.edges[edge][name]  # type: ignore[index]
+                term = operation(states[source])
+                if drop_path > 0.0 and self.training and not isinstance(operation, nn.Identity):
+                    term = dropped(term, drop_path)
+                terms.append(term)
+            states.append(reduce(add, terms))
         return torch.cat([states[node] for node in self.concat], dim=1)
-
-
-def sum_of(terms: Sequence[Tensor]) -> Tensor:
-    """Their sum, in order."""
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
 
 
 def dropped(x: Tensor, share: float) -> Tensor:
