@@ -1,4 +1,4 @@
-"""What a search tells its callbacks as it runs."""
+"""What a search tells its callbacks as it runs; who may listen, to a search or to a training."""
 
 from __future__ import annotations
 
