@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::Result;
 use crate::space::Genotype;
@@ -32,14 +32,21 @@ pub struct StepRecord {
     pub learning_rate: f64,
 }
 
+/// JSON knows no NaN: a number that is not finite is written as null, and read as NaN.
+pub(crate) fn nan_where_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
 /// What one epoch measured.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct EpochRecord {
     /// The epoch, from 0.
     pub epoch: usize,
     /// The mean training loss of its steps.
+    #[serde(deserialize_with = "nan_where_null")]
     pub train_loss: f64,
     /// The validation loss at its end.
+    #[serde(deserialize_with = "nan_where_null")]
     pub valid_loss: f64,
     /// The mean training accuracy of its steps.
     pub train_accuracy: f64,

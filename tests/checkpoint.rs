@@ -10,6 +10,7 @@ use pydarts::checkpoint;
 use pydarts::config::SearchConfig;
 use pydarts::data::Batch;
 use pydarts::error::ErrorKind;
+use pydarts::event::EpochRecord;
 use pydarts::search::{Progress, State, Trajectory};
 use tch::Tensor;
 
@@ -54,6 +55,30 @@ fn everything_comes_back_bit_for_bit() {
     assert_eq!((restored.progress.epoch, restored.progress.valid_index), (2, 5));
     assert_eq!(restored.trajectory.points[1], [0.3, 1.0 / 3.0]);
     assert_eq!(restored.trajectory.steps, [0, 17]);
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_is_remembered_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = EpochRecord {
+        epoch: 0,
+        train_loss: f64::INFINITY,
+        valid_loss: f64::NAN,
+        train_accuracy: 0.5,
+        valid_accuracy: 0.25,
+        learning_rate: 0.1,
+        entropy: [("normal".to_owned(), 1.0)].into(),
+        skip_connections: 1,
+        seconds: 2.0,
+    };
+    let mut progress = Progress { step: 1, epoch: 1, history: vec![record], ..Progress::default() };
+    progress.sums.loss = f64::NAN;
+    let trajectory = Trajectory { steps: vec![0], points: vec![vec![0.1, 0.2]] };
+    let config = SearchConfig::from_json("{}").unwrap();
+    let path = checkpoint::save(folder.path(), &network(3), &config, &state(), &progress, &trajectory).unwrap();
+    let found = checkpoint::load(&path, &network(3)).unwrap().progress;
+    assert!(found.history[0].valid_loss.is_nan() && found.sums.loss.is_nan());
+    assert_eq!((found.history[0].train_accuracy, found.history[0].entropy["normal"]), (0.5, 1.0));
 }
 
 #[test]

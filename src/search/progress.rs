@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::stepper::StepOutcome;
-use crate::event::EpochRecord;
+use crate::event::{EpochRecord, nan_where_null};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,7 @@ pub struct Progress {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochSums {
     /// Σ loss · examples.
+    #[serde(deserialize_with = "nan_where_null")]
     pub loss: f64,
     pub correct: i64,
     pub examples: i64,
