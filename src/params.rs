@@ -170,6 +170,14 @@ pub fn initial_alphas(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Res
     Ok(Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(kind)?)
 }
 
+/// A tensor of the host on a device. A GPU reads it by itself, from memory that stays where it is, and nobody waits.
+pub fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
+    match device.is_cuda() {
+        true => Ok(tensor.f_pin_memory(device)?.f_to_device_(device, tensor.f_kind()?, true, false)?),
+        false => Ok(tensor.f_to_device(device)?),
+    }
+}
+
 /// A copy with storage of its own, outside any graph.
 pub fn copy(tensor: &Tensor) -> Result<Tensor> {
     let _guard = tch::no_grad_guard();

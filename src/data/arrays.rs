@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::augment::{Augmentation, Draw};
 use super::{Batch, Source};
 use crate::error::{Error, Result};
-use crate::params::copy;
+use crate::params::{copy, upload};
 use crate::random;
 
 /// What a source of examples is for.
@@ -174,7 +174,7 @@ impl Source for ArraySource {
                 order.into_iter().take(kept).map(|i| self.indices[i]).collect()
             }
         };
-        self.order = Tensor::f_from_slice(&order)?.f_to_device(self.arrays.x.device())?;
+        self.order = upload(&Tensor::f_from_slice(&order)?, self.arrays.x.device())?;
         self.position = skip * self.batch_size;
         Ok(())
     }

@@ -6,6 +6,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
+use crate::params::upload;
 use crate::random;
 
 const PADDING: i64 = 4;
@@ -58,8 +59,8 @@ impl Draw {
         let device = x.device();
         let images = arange(n, device)?.f_view([n, 1, 1, 1])?;
         let channels = arange(size[1], device)?.f_view([1, size[1], 1, 1])?;
-        let rows = Tensor::f_from_slice(&rows)?.f_to_device(device)?.f_view([n, 1, height, 1])?;
-        let columns = Tensor::f_from_slice(&columns)?.f_to_device(device)?.f_view([n, 1, 1, width])?;
+        let rows = upload(&Tensor::f_from_slice(&rows)?, device)?.f_view([n, 1, height, 1])?;
+        let columns = upload(&Tensor::f_from_slice(&columns)?, device)?.f_view([n, 1, 1, width])?;
         Ok(padded.f_index(&[Some(images), Some(channels), Some(rows), Some(columns)])?)
     }
 
@@ -78,8 +79,8 @@ impl Draw {
             keep_columns.extend((0..width).map(|c| outside(x, c)));
         }
         let n = self.images() as i64;
-        let rows = Tensor::f_from_slice(&keep_rows)?.f_to_device(x.device())?.f_view([n, 1, height, 1])?;
-        let columns = Tensor::f_from_slice(&keep_columns)?.f_to_device(x.device())?.f_view([n, 1, 1, width])?;
+        let rows = upload(&Tensor::f_from_slice(&keep_rows)?, x.device())?.f_view([n, 1, height, 1])?;
+        let columns = upload(&Tensor::f_from_slice(&keep_columns)?, x.device())?.f_view([n, 1, 1, width])?;
         let keep = rows.f_maximum(&columns)?.f_to_kind(x.f_kind()?)?;
         Ok(x.f_mul(&keep)?)
     }

@@ -51,18 +51,12 @@ impl Batch {
         Batch { inputs: self.inputs.shallow_clone(), targets: self.targets.shallow_clone(), carried, ..*self }
     }
 
-    /// Whether another batch fits into the same memory.
-    pub fn alike(&self, other: &Batch) -> bool {
-        let same = |one: &Tensor, other: &Tensor| one.size() == other.size() && one.kind() == other.kind();
-        same(&self.inputs, &other.inputs) && same(&self.targets, &other.targets)
-    }
-
     /// Memory for batches like this one.
     pub fn buffer(&self) -> Result<Batch> {
         Ok(Batch::new(self.inputs.f_empty_like()?, self.targets.f_empty_like()?))
     }
 
-    /// Copies a batch that is [alike](Batch::alike) into this one's memory.
+    /// Copies a batch of the same shapes into this one's memory.
     pub fn fill(&mut self, from: &Batch) -> Result<()> {
         self.inputs.f_copy_(&from.inputs)?;
         self.targets.f_copy_(&from.targets)?;

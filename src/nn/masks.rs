@@ -6,6 +6,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
+use crate::params::upload;
 use crate::plan::{Language, Place};
 use crate::random;
 
@@ -73,7 +74,7 @@ impl Masks {
             let numbers = random::uniform(self.seed, &format!("mask.{}", place.name()), step, mask.numel(), 0.0, 1.0);
             let kept: Vec<f32> = numbers.iter().map(|number| if *number < p { 0.0 } else { 1.0 }).collect();
             let drawn = Tensor::f_from_slice(&kept)?.f_view(mask.size().as_slice())?;
-            mask.f_copy_(&drawn)?;
+            mask.f_copy_(&upload(&drawn, mask.device())?)?;
             let _ = mask.f_mul_scalar_(1.0 / (1.0 - p))?;
         }
         Ok(())

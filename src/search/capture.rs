@@ -4,6 +4,8 @@
 //! A recording is bound to addresses. So the batches are copied into buffers, one pair for each pair of shapes, and
 //! everything else that a step touches stays where it is.
 
+use std::collections::HashMap;
+
 use tch::Tensor;
 
 use crate::data::Batch;
@@ -29,7 +31,8 @@ pub trait Replay {
     fn replay(&mut self) -> Result<()>;
 }
 
-/// Steps of each shape that run as they are before one is recorded: libraries set themselves up and choose kernels.
+/// Steps of each shape that run as they are before one is recorded: libraries set themselves up and choose kernels, and
+/// shapes that come once or twice, such as the ends of texts, take nobody's place.
 const WARM_UP: usize = 2;
 
 /// Pairs of shapes that are recorded; each costs memory. More of them run as they are.
@@ -39,15 +42,23 @@ const MOST: usize = 4;
 pub(super) struct Captures<'a> {
     /// None once it has failed.
     recorder: Option<&'a dyn Recorder>,
+    /// Steps of each shape so far, up to the warm-up.
+    seen: HashMap<Shapes, usize>,
     made: Vec<Capture<'a>>,
     warning: Option<String>,
+}
+
+/// Inputs and targets of the training batch, and of the validation batch if there is one.
+type Shapes = Vec<Vec<i64>>;
+
+fn shapes(train: &Batch, valid: Option<&Batch>) -> Shapes {
+    [train].into_iter().chain(valid).flat_map(|batch| [batch.inputs.size(), batch.targets.size()]).collect()
 }
 
 /// Steps on batches of two shapes.
 struct Capture<'a> {
     train: Batch,
     valid: Option<Batch>,
-    warmed_up: usize,
     recorded: Option<Recorded<'a>>,
 }
 
@@ -58,7 +69,7 @@ struct Recorded<'a> {
 
 impl<'a> Captures<'a> {
     pub fn new(recorder: &'a dyn Recorder) -> Self {
-        Captures { recorder: Some(recorder), made: Vec::new(), warning: None }
+        Captures { recorder: Some(recorder), seen: HashMap::new(), made: Vec::new(), warning: None }
     }
 
     pub fn take_warning(&mut self) -> Option<String> {
@@ -89,13 +100,15 @@ impl<'a> Captures<'a> {
         valid: Option<&Batch>,
     ) -> Result<bool> {
         let Some(recorder) = self.recorder else { return Ok(false) };
-        let Some(capture) = self.capture(train, valid)? else { return Ok(false) };
-        let of_buffers = || body(&capture.train, capture.valid.as_ref());
-        if capture.warmed_up < WARM_UP {
-            capture.warmed_up += 1;
-            recorder.warm_up(&mut body(&capture.train, capture.valid.as_ref()))?;
+        let shapes = shapes(train, valid);
+        let seen = self.seen.entry(shapes.clone()).or_default();
+        if *seen < WARM_UP {
+            *seen += 1;
+            recorder.warm_up(&mut body(train, valid))?;
             return Ok(true);
         }
+        let Some(capture) = self.capture(&shapes, train, valid)? else { return Ok(false) };
+        let of_buffers = || body(&capture.train, capture.valid.as_ref());
         let addresses: Vec<usize> = fixed.iter().map(|tensor| tensor.data_ptr() as usize).collect();
         let recorded = match &mut capture.recorded {
             Some(recorded) if recorded.addresses == addresses => recorded,
@@ -122,21 +135,14 @@ impl<'a> Captures<'a> {
     }
 
     /// The buffers for batches of these shapes, filled with them; none where there are too many.
-    fn capture(&mut self, train: &Batch, valid: Option<&Batch>) -> Result<Option<&mut Capture<'a>>> {
-        let fits = |made: &Capture| {
-            made.train.alike(train)
-                && match (&made.valid, valid) {
-                    (Some(buffer), Some(valid)) => buffer.alike(valid),
-                    (None, None) => true,
-                    _ => false,
-                }
-        };
+    fn capture(&mut self, of: &Shapes, train: &Batch, valid: Option<&Batch>) -> Result<Option<&mut Capture<'a>>> {
+        let fits = |made: &Capture| shapes(&made.train, made.valid.as_ref()) == *of;
         let place = match self.made.iter().position(fits) {
             Some(place) => place,
             None if self.made.len() == MOST => return Ok(None),
             None => {
                 let valid = valid.map(Batch::buffer).transpose()?;
-                self.made.push(Capture { train: train.buffer()?, valid, warmed_up: 0, recorded: None });
+                self.made.push(Capture { train: train.buffer()?, valid, recorded: None });
                 self.made.len() - 1
             }
         };
