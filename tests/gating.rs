@@ -60,7 +60,8 @@ fn check(kind: Kind, which: &[(usize, Operation)], [states, batch, units]: [i64;
     };
     close("by states", &through(&by_state, units), &by[0], size, tolerance);
     close("by gates", &through(&by_gate, 2 * units), &by[1], size, tolerance);
-    close("by weights", &mixture.by_weights(&given(&g)).unwrap(), &by[2], scale.max(1.0) * g.numel() as f64, tolerance);
+    let by_weights = Mixture::by_weights(&[(&mixture, &given(&g))]).unwrap();
+    close("by weights", &by_weights[0], &by[2], scale.max(1.0) * g.numel() as f64, tolerance);
 }
 
 proptest! {

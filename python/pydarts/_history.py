@@ -20,7 +20,8 @@ class Measures:
     train_loss: float
     """Mean loss of the training batches in nats, each before its weight step."""
     valid_loss: float
-    """Mean loss over the validation part after the epoch, in nats, with running statistics."""
+    """Mean loss over the validation part after the epoch, in nats. Batch norm takes running statistics in a
+    search of convolutional cells; in one of recurrent cells, the sequences' own."""
     train_accuracy: float
     """Part of the training examples (images, or words to come) classified correctly, 0 to 1."""
     valid_accuracy: float

@@ -370,6 +370,18 @@ impl SearchConfig {
                 own.join(", ")
             )));
         }
+        if kind == CellKind::Recurrent {
+            let foreign = [("memory", self.memory != Memory::Keep), ("micro_batch", self.micro_batch.is_some())];
+            if let Some((name, _)) = foreign.iter().find(|(_, given)| *given) {
+                return Err(Error::config(format!("`{name}` is for images; leave it out with a recurrent space")));
+            }
+            let sizes = [("batch_size", Some(self.batch_size.examples())), ("eval_batch_size", self.eval_batch_size)];
+            if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == Some(1)) {
+                return Err(Error::config(format!(
+                    "`{name}` is 1; a recurrent cell is normalised over the sequences of a batch, so give at least 2"
+                )));
+            }
+        }
         if self.checkpoint_dir.is_none() {
             let asked = [("resume", self.resume), ("checkpoint_every", self.checkpoint_every.is_some())];
             if let Some((name, _)) = asked.iter().find(|(_, given)| *given) {

@@ -2,86 +2,12 @@
 //!
 //! Left to libtorch, a mixture reads and writes memory some thirty times, and its tanh alone takes as long as a product.
 
-use std::ops::{Div, Neg, Sub};
-
 use tch::{Device, Kind, Tensor};
 
-use super::depthwise::Number;
-use super::outside::{numbers, numbers_mut};
+use super::outside::{numbers, numbers_mut, together};
+use super::real::{Real, fused};
 use crate::error::{Error, Result};
 use crate::space::Operation;
-
-/// What can be gated.
-trait Real: Number + Sub<Output = Self> + Div<Output = Self> + Neg<Output = Self> + PartialOrd {
-    /// 1.
-    const ONE: Self;
-    /// exp(self) − 1, to the last few bits also where it is small.
-    fn expm1<const FUSED: bool>(self) -> Self;
-    /// For sums of many.
-    fn wide(self) -> f64;
-    /// From a sum of many.
-    fn narrow(wide: f64) -> Self;
-}
-
-macro_rules! real {
-    ($type:ident, $limit:expr, $magic:expr, $bias:expr, $mantissa:expr, $ln2:expr, $rest:expr, $terms:expr) => {
-        impl Real for $type {
-            const ONE: Self = 1.0;
-
-            /// With x = n·ln 2 + r: 2ⁿ·(exp(r) − 1) + (2ⁿ − 1), the first by its Taylor series on |r| ≤ ln 2 / 2.
-            #[inline(always)]
-            fn expm1<const FUSED: bool>(self) -> Self {
-                const MAGIC: $type = $magic;
-                let x = self.clamp(-$limit, $limit);
-                // Adding so large a number rounds to a whole one, and its last bits are that number.
-                let shifted = fused::<$type, FUSED>(x, std::$type::consts::LOG2_E, MAGIC);
-                let n = shifted - MAGIC;
-                let r = fused::<$type, FUSED>(n, -$rest, fused::<$type, FUSED>(n, -$ln2, x));
-                let whole = shifted.to_bits().wrapping_sub(MAGIC.to_bits());
-                let power = <$type>::from_bits(whole.wrapping_add($bias) << $mantissa);
-                let mut series: $type = 0.0;
-                for term in $terms {
-                    series = fused::<$type, FUSED>(series, r, term);
-                }
-                let small = fused::<$type, FUSED>(series * r, r, r);
-                fused::<$type, FUSED>(power, small, power - 1.0)
-            }
-
-            fn wide(self) -> f64 {
-                f64::from(self)
-            }
-
-            fn narrow(wide: f64) -> Self {
-                wide as $type
-            }
-        }
-    };
-}
-
-/// 1/k! from the last one to 1/2!.
-const SHORT: [f32; 6] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5];
-const LONG: [f64; 12] = [
-    1.0 / 6_227_020_800.0,
-    1.0 / 479_001_600.0,
-    1.0 / 39_916_800.0,
-    1.0 / 3_628_800.0,
-    1.0 / 362_880.0,
-    1.0 / 40_320.0,
-    1.0 / 5040.0,
-    1.0 / 720.0,
-    1.0 / 120.0,
-    1.0 / 24.0,
-    1.0 / 6.0,
-    0.5,
-];
-// ln 2 in two parts, the first with so few bits that its product with n is exact.
-real!(f32, 87.0, 12_582_912.0, 127, 23, 0.693_359_4, -2.121_944_4e-4, SHORT);
-real!(f64, 708.0, 6_755_399_441_055_744.0, 1023, 52, 0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10, LONG);
-
-#[inline(always)]
-fn fused<T: Number, const FUSED: bool>(a: T, b: T, c: T) -> T {
-    if FUSED { a.fused(b, c) } else { a * b + c }
-}
 
 /// σ(x) and 1 − σ(x), both to the last few bits; their product is how σ grows.
 #[inline(always)]
@@ -91,13 +17,20 @@ fn sigmoid<T: Real, const FUSED: bool>(x: T) -> (T, T) {
     (value, fallen * value)
 }
 
-/// tanh(x), and how it grows.
+/// tanh(x) and how it grows, σ(x) and 1 − σ(x): of one exponential, e = exp(−|x|), which neither overflows nor leaves
+/// nothing of a small x.
 #[inline(always)]
-fn tanh<T: Real, const FUSED: bool>(x: T) -> (T, T) {
-    let grown = (x + x).expm1::<FUSED>();
-    let part = T::ONE / (grown + T::ONE + T::ONE);
-    let half = (grown + T::ONE) * part * part;
-    (grown * part, half + half + half + half)
+fn tanh_and_sigmoid<T: Real, const FUSED: bool>(x: T) -> ([T; 2], [T; 2]) {
+    let negative = x < T::NONE;
+    let less = (if negative { x } else { -x }).expm1::<FUSED>();
+    let e = less + T::ONE;
+    let (once, twice) = (T::ONE / (e + T::ONE), T::ONE / fused::<T, FUSED>(e, e, T::ONE));
+    let size = less * (e + T::ONE) * twice;
+    let half = e * twice;
+    let (large, small) = (once, e * once);
+    let sigmoid = if negative { [small, large] } else { [large, small] };
+    let grows = half * half;
+    ([if negative { size } else { -size }, grows + grows + grows + grows], sigmoid)
 }
 
 #[inline(always)]
@@ -185,21 +118,33 @@ impl Mixture {
         Ok([value, by_state, by_gate])
     }
 
-    /// The gradient by the weights, [J, activations], from that by the mixture.
-    pub fn by_weights(&self, of_value: &Tensor) -> Result<Tensor> {
-        match self.states.f_kind()? {
-            Kind::Double => self.by_weights_in::<f64>(of_value),
-            _ => self.by_weights_in::<f32>(of_value),
+    /// The gradients by the weights, [J, activations], of several mixtures from those by their values.
+    pub fn by_weights(all: &[(&Mixture, &Tensor)]) -> Result<Vec<Tensor>> {
+        match all.first().map(|(mixture, _)| mixture.states.f_kind()).transpose()? {
+            Some(Kind::Double) => Self::by_weights_in::<f64>(all),
+            _ => Self::by_weights_in::<f32>(all),
         }
     }
 
-    fn by_weights_in<T: Real>(&self, of_value: &Tensor) -> Result<Tensor> {
-        let sizes = self.sizes()?;
-        let of_value = of_value.f_contiguous()?;
-        let sums = sums(sizes, numbers::<T>(&self.states)?, numbers(&self.gates)?, numbers(&of_value)?);
-        let chosen = |sums: &[f64; 4]| self.activations.iter().map(|place| T::narrow(sums[*place])).collect::<Vec<_>>();
-        let flat: Vec<T> = sums.iter().flat_map(chosen).collect();
-        Ok(Tensor::f_from_slice(&flat)?.f_view(self.weights.size().as_slice())?)
+    fn by_weights_in<T: Real>(all: &[(&Mixture, &Tensor)]) -> Result<Vec<Tensor>> {
+        let of_values = all.iter().map(|(_, of_value)| Ok(of_value.f_contiguous()?)).collect::<Result<Vec<_>>>()?;
+        let mut work = Vec::with_capacity(all.len());
+        for ((mixture, _), of_value) in all.iter().zip(&of_values) {
+            let (states, gates) = (numbers::<T>(&mixture.states)?, numbers::<T>(&mixture.gates)?);
+            work.push((mixture.sizes()?, states, gates, numbers::<T>(of_value)?));
+        }
+        let sizes = |index: usize| work[index].1.len();
+        let found = together(all.len(), sizes, |index| {
+            let (sizes, states, gates, g) = work[index];
+            sums(sizes, states, gates, g)
+        })?;
+        let shaped = |(sums, (mixture, _)): (Vec<[f64; 4]>, &(&Mixture, &Tensor))| {
+            let chosen =
+                |sums: &[f64; 4]| mixture.activations.iter().map(|place| T::narrow(sums[*place])).collect::<Vec<_>>();
+            let flat: Vec<T> = sums.iter().flat_map(chosen).collect();
+            Ok(Tensor::f_from_slice(&flat)?.f_view(mixture.weights.size().as_slice())?)
+        };
+        found.into_iter().zip(all).map(shaped).collect()
     }
 }
 
@@ -286,9 +231,8 @@ fn fill_row<T: Real, const FUSED: bool>(weights: &Weights<T>, of: [&[T]; 3], val
         for lane in 0..BLOCK {
             let (s, c, u) = (s[lane], c[lane], u[lane]);
             let (open, closed) = sigmoid::<T, FUSED>(c);
-            let (t, ts) = tanh::<T, FUSED>(u);
+            let ([t, ts], [g, rest]) = tanh_and_sigmoid::<T, FUSED>(u);
             let (r, rs) = relu(u);
-            let (g, rest) = sigmoid::<T, FUSED>(u);
             let share = all * s;
             let change = of_tanh * t + of_relu * r + of_sigmoid * g + of_identity * u - share;
             sum[lane] = sum[lane] + share + open * change;
@@ -333,10 +277,11 @@ fn any_sums<T: Real, const FUSED: bool>(sizes: Sizes, states: &[T], gates: &[T],
             let [s, c, u, g] = [s, c, u, g].map(|row| block(row, at));
             for lane in 0..BLOCK {
                 let (open, closed) = sigmoid::<T, FUSED>(c[lane]);
+                let ([t, _], [risen, _]) = tanh_and_sigmoid::<T, FUSED>(u[lane]);
                 let (through, kept) = (g[lane] * open, g[lane] * closed * s[lane]);
-                sums[0][lane] = sums[0][lane] + (through * tanh::<T, FUSED>(u[lane]).0 + kept);
+                sums[0][lane] = sums[0][lane] + (through * t + kept);
                 sums[1][lane] = sums[1][lane] + (through * relu(u[lane]).0 + kept);
-                sums[2][lane] = sums[2][lane] + (through * sigmoid::<T, FUSED>(u[lane]).0 + kept);
+                sums[2][lane] = sums[2][lane] + (through * risen + kept);
                 sums[3][lane] = sums[3][lane] + (through * u[lane] + kept);
             }
         }

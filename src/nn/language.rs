@@ -13,7 +13,6 @@ use super::arithmetic::{Arithmetic, MatrixPrecision};
 use super::gradients::{By, Gradients, add};
 use super::masks::{Dropout, Masks};
 use super::mixed::{MixingWeights, in_kind};
-use super::outside::Outside;
 use super::parameters::Parameters;
 use super::parts::Parts;
 use super::run::Run;
@@ -61,6 +60,8 @@ pub struct LanguageOptions {
 pub struct LanguageModel {
     schedule: Schedule,
     spans: Spans,
+    /// The instruction that makes logits, after all others.
+    decoder: usize,
     recurrence: Recurrence,
     language: Language,
     weights: Table,
@@ -71,12 +72,14 @@ pub struct LanguageModel {
     arithmetic: Arithmetic,
 }
 
-/// What one pass leaves, beside the logits.
-struct Pass {
+/// What one pass leaves.
+struct Pass<'a> {
     /// [tokens, batch, units], before dropout.
     states: Tensor,
-    /// The products whose weights autograd does not see.
-    outside: Vec<Outside>,
+    /// What the decoder reads, [tokens, batch, units].
+    output: Tensor,
+    /// What it was run with.
+    run: Run<'a>,
 }
 
 /// A segment in numbers.
@@ -96,10 +99,12 @@ impl LanguageModel {
     pub fn new(plan: Plan, options: LanguageOptions) -> Result<Self> {
         let rewrites = options.passes.as_deref().unwrap_or(Rewrite::of(CellKind::Recurrent));
         let plan = passes::rewrite(plan, rewrites, &Forms::GROUPED)?;
-        let (Some(spans), Some(recurrence), Sizes::Words(language)) = (plan.spans(), plan.recurrence, plan.sizes)
+        let (Some(mut spans), Some(recurrence), Sizes::Words(language)) = (plan.spans(), plan.recurrence, plan.sizes)
         else {
             return Err(Error::engine("a plan that reads no words"));
         };
+        let decoder = spans.after.pop().filter(|last| plan.instructions[*last].output == plan.output);
+        let decoder = decoder.ok_or_else(|| Error::engine("a plan that does not end with its logits"))?;
         let weights = Table::of_weights(&plan);
         let alphas = Table::of_alphas(&plan);
         let statistics = Statistics::new(Table::of_statistics(&plan), options.kind, options.device)?;
@@ -110,6 +115,7 @@ impl LanguageModel {
         Ok(LanguageModel {
             schedule,
             spans,
+            decoder,
             recurrence,
             language,
             weights,
@@ -135,14 +141,17 @@ impl LanguageModel {
     pub fn logits(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
         let (kernels, mixing) = self.parameters(w, alpha)?;
         let masks = self.masks.borrow();
-        let mut pieces = Vec::new();
-        let take = |logits| {
-            pieces.push(logits);
-            Ok(())
-        };
         let extent = self.check_batch(batch, mode)?;
-        self.pass(self.run(&kernels, &mixing, mode, &masks), batch, extent, mode, take)?;
+        let pass = self.pass(self.run(&kernels, &mixing, mode, &masks), batch, extent, mode)?;
+        let pieces = pass.output.f_split(extent.at_once, 0)?;
+        let pieces = pieces.iter().map(|some| self.decode(&pass.run, some)).collect::<Result<Vec<_>>>()?;
         Ok(Tensor::f_cat(&pieces, 0)?)
+    }
+
+    /// Logits of what the decoder reads.
+    fn decode(&self, run: &Run, output: &Tensor) -> Result<Tensor> {
+        let Schedule { plan, steps, .. } = &self.schedule;
+        run.instruction(&plan.instructions[self.decoder], &steps[self.decoder], &[output], &Parts::default())
     }
 
     /// Kernels and mixing weights in the graph of w and α.
@@ -152,23 +161,16 @@ impl LanguageModel {
 
     /// The rule of a pass with these kernels and mixing weights.
     fn run<'a>(&'a self, kernels: &'a [Tensor], mixing: &'a [MixingWeights], mode: Mode, masks: &'a Masks) -> Run<'a> {
-        // Running statistics move once a pass, by the mean over its tokens.
-        let batch_norm = if mode == Mode::Weights { Mode::Search } else { mode };
+        // Statistics of the batch at every token, in evaluation too: by running ones, nothing would hold what all
+        // sequences have in common. These move once a pass, by the mean over its tokens.
         let compute = self.arithmetic.compute();
-        let run = Run::new(&self.schedule, kernels, mixing, batch_norm, compute, self.options.kind);
+        let run = Run::new(&self.schedule, kernels, mixing, Mode::Search, compute, self.options.kind);
         if mode == Mode::Evaluation { run } else { run.with_masks(masks) }
     }
 
-    /// A pass over a checked segment; `take` takes the logits of some tokens after the other, [tokens, batch, words].
-    fn pass(
-        &self,
-        run: Run,
-        batch: &Batch,
-        extent: Extent,
-        mode: Mode,
-        mut take: impl FnMut(Tensor) -> Result<()>,
-    ) -> Result<Pass> {
-        let Extent { tokens, sequences, at_once } = extent;
+    /// A pass over a checked segment, up to what the decoder reads.
+    fn pass<'a>(&self, run: Run<'a>, batch: &Batch, extent: Extent, mode: Mode) -> Result<Pass<'a>> {
+        let Extent { tokens, sequences, .. } = extent;
         self.arithmetic.set_switch()?;
         let schedule = &self.schedule;
         let mut reading = Reading { run, parts: Parts::default(), seen: (mode == Mode::Weights).then(BTreeMap::new) };
@@ -208,16 +210,11 @@ impl LanguageModel {
         }
         let states = whole[self.recurrence.next.0].as_ref().map(Tensor::shallow_clone);
         let states = states.ok_or_else(|| Error::engine("a segment leaves no states"))?;
-        let split = |value: &Option<Tensor>| value.as_ref().map(|value| value.f_split(at_once, 0)).transpose();
-        let pieces = whole.iter().map(split).collect::<std::result::Result<Vec<_>, _>>()?;
-        for index in 0..((tokens + at_once - 1) / at_once) as usize {
-            let piece = |pieces: &Option<Vec<Tensor>>| pieces.as_ref().map(|pieces| pieces[index].shallow_clone());
-            let mut some: Vec<_> = pieces.iter().map(piece).collect();
-            reading.all(&self.spans.after, &mut some)?;
-            take(schedule.output(&mut some)?)?;
-        }
+        reading.all(&self.spans.after, &mut whole)?;
+        let output = schedule.plan.instructions[self.decoder].inputs.first().and_then(|read| whole[read.0].take());
+        let output = output.ok_or_else(|| Error::engine("a decoder that reads nothing"))?;
         reading.settle(schedule)?;
-        Ok(Pass { states, outside: reading.run.outside() })
+        Ok(Pass { states, output, run: reading.run })
     }
 
     fn check_batch(&self, batch: &Batch, mode: Mode) -> Result<Extent> {
@@ -231,8 +228,14 @@ impl LanguageModel {
         if tokens == 0 || sequences == 0 {
             return Err(Error::data("a segment is empty"));
         }
-        if mode != Mode::Evaluation && sequences < 2 {
+        if sequences < 2 {
             return Err(Error::data("batch norm needs at least 2 sequences side by side; use a larger batch_size"));
+        }
+        let carried = batch.carried.as_ref().map(|state| state.size()[0]);
+        if let Some(before) = carried.filter(|before| *before != sequences) {
+            return Err(Error::data(format!(
+                "a batch has {sequences} sequences, and the one that it goes on from had {before}"
+            )));
         }
         if mode != Mode::Evaluation && self.masks().batch().is_some_and(|batch| batch != sequences) {
             return Err(Error::data(format!(
@@ -247,14 +250,29 @@ impl LanguageModel {
     }
 
     /// A pass and its loss.
-    fn scored(&self, run: Run, batch: &Batch, mode: Mode) -> Result<(Loss, Pass)> {
+    fn scored<'a>(&self, run: Run<'a>, batch: &Batch, mode: Mode) -> Result<(Loss, Pass<'a>)> {
         let extent = self.check_batch(batch, mode)?;
-        let mut targets = batch.targets.f_split(extent.at_once, 0)?.into_iter();
+        let pass = self.pass(run, batch, extent, mode)?;
+        let decoder = &self.schedule.plan.instructions[self.decoder];
+        let at_once = match &self.options.criterion {
+            Some(_) => None,
+            None => pass.run.scored(decoder, &pass.output, &batch.targets)?,
+        };
+        let (value, correct) = match at_once {
+            Some(scored) => scored,
+            None => self.scored_in_pieces(&pass, batch, extent)?,
+        };
+        let left = in_kind(&pass.states.f_select(0, -1)?.f_detach()?, self.options.kind)?;
+        Ok((Loss { value, correct, carried: Some(left) }, pass))
+    }
+
+    /// The loss of a pass and how many next words were predicted right, by autograd.
+    fn scored_in_pieces(&self, pass: &Pass, batch: &Batch, extent: Extent) -> Result<(Tensor, Tensor)> {
+        let pieces = pass.output.f_split(extent.at_once, 0)?.into_iter().zip(batch.targets.f_split(extent.at_once, 0)?);
         let (mut sum, mut correct, mut kept) = (None, None, Vec::new());
-        let pass = self.pass(run, batch, extent, mode, |logits| {
-            let logits = logits.f_flatten(0, 1)?;
-            let targets =
-                targets.next().ok_or_else(|| Error::engine("more logits than next words"))?.f_flatten(0, 1)?;
+        for (output, targets) in pieces {
+            let logits = self.decode(&pass.run, &output)?.f_flatten(0, 1)?;
+            let targets = targets.f_flatten(0, 1)?;
             match &self.options.criterion {
                 Some(_) => kept.push(logits.shallow_clone()),
                 None => {
@@ -263,17 +281,19 @@ impl LanguageModel {
                 }
             }
             let _guard = tch::no_grad_guard();
-            add(&mut correct, Some(logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&targets)?.f_sum(Kind::Int64)?))
-        })?;
+            add(
+                &mut correct,
+                Some(logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&targets)?.f_sum(Kind::Int64)?),
+            )?;
+        }
         let value = match &self.options.criterion {
             Some(criterion) => Some(criterion.loss(&Tensor::f_cat(&kept, 0)?, &batch.targets.f_flatten(0, 1)?)?),
             None => sum.map(|sum| sum.f_div_scalar(batch.targets.numel() as f64)).transpose()?,
         };
-        let (Some(value), Some(correct)) = (value, correct) else {
-            return Err(Error::engine("a segment without logits"));
-        };
-        let left = in_kind(&pass.states.f_select(0, -1)?.f_detach()?, self.options.kind)?;
-        Ok((Loss { value, correct, carried: Some(left) }, pass))
+        match (value, correct) {
+            (Some(value), Some(correct)) => Ok((value, correct)),
+            _ => Err(Error::engine("a segment without logits")),
+        }
     }
 
     /// What the weight step adds to its loss: states are to change slowly.
@@ -305,7 +325,7 @@ impl Reading<'_> {
             let inputs = inputs.collect::<Option<Vec<_>>>().ok_or_else(|| broken_plan(instruction))?;
             let value = match (&instruction.op, &mut self.seen) {
                 (Op::BatchNorm { .. }, Some(seen)) => {
-                    let (value, moments) = normalised(inputs[0])?;
+                    let (value, moments) = normalised(inputs[0], self.run.unit_scale(inputs[0])?)?;
                     seen.entry(*index).or_default().push(moments);
                     value
                 }
@@ -332,10 +352,10 @@ impl Reading<'_> {
     }
 }
 
-/// Normalised by the batch's own mean and variance; these, the variance unbiased.
-fn normalised(x: &Tensor) -> Result<(Tensor, (Tensor, Tensor))> {
+/// Normalised by the batch's own mean and variance, and scaled; these, the variance unbiased.
+fn normalised(x: &Tensor, scale: Option<Tensor>) -> Result<(Tensor, (Tensor, Tensor))> {
     let none = None::<&Tensor>;
-    let (value, mean, r) = x.f_native_batch_norm(none, none, none, none, true, 0.0, EPSILON)?;
+    let (value, mean, r) = x.f_native_batch_norm(scale.as_ref(), none, none, none, true, 0.0, EPSILON)?;
     let _guard = tch::no_grad_guard();
     let count = x.size()[0] as f64;
     let biased = r.f_detach()?.f_pow_tensor_scalar(-2.0)?.f_sub_scalar(EPSILON)?;
@@ -372,7 +392,7 @@ impl Network for LanguageModel {
             None => loss.value.shallow_clone(),
         };
         let mut found = Found::new(&of);
-        found.take(&objective, (0..found.gradients.len()).collect(), &[], pass.outside)?;
+        found.take(&objective, (0..found.gradients.len()).collect(), &[], pass.run.outside())?;
         let (of_alpha, of_w) = of.flat(&self.schedule, found.gradients)?;
         Gradients::new(loss, of_alpha, of_w)
     }

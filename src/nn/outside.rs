@@ -1,6 +1,6 @@
 //! Gradients by weights that are not left to autograd: it differentiates by the results of the operations, and the
 //! rest is done here, when a backward pass is over: all depthwise convolutions beside each other, all products with a
-//! matrix, of however many tokens, as one, and mixtures of gates.
+//! matrix, of however many tokens, as one, mixtures of gates, and losses of a decoder.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 use super::depthwise::{Depthwise, Number};
 use super::gating::Mixture;
 use super::mixed::in_kind;
+use super::scoring::Scored;
 use crate::error::{Error, Result};
 use crate::plan::Op;
 
@@ -30,6 +31,8 @@ enum How {
     Product { first: usize, x: Tensor },
     /// A mixture of gates, whose weights are a mixture's.
     Gates(Mixture),
+    /// A loss, with its gradient by the weight.
+    Loss(Tensor),
 }
 
 impl Outside {
@@ -89,6 +92,17 @@ impl Outside {
     }
 }
 
+/// The loss of a decoder whose weight and bias have these places, in the graph of what it read, and what takes their
+/// gradients: what autograd differentiates is linear, and the value is put in its place.
+pub fn loss(scored: Scored, x: &Tensor, places: [usize; 2]) -> Result<(Tensor, Vec<Outside>)> {
+    let made = x.f_mul(&scored.of_x)?.f_sum(None)?;
+    made.f_data()?.f_copy_(&scored.loss)?;
+    let gradients = scored.of_decoder.into_iter().flatten();
+    let one = |(place, gradient)| Outside { place, y: made.shallow_clone(), how: How::Loss(gradient) };
+    let outside = places.into_iter().zip(gradients).map(one).collect();
+    Ok((made, outside))
+}
+
 /// A mixture of gates in the graph of its states and gates. What autograd differentiates is linear in both, with the
 /// derivatives as coefficients; the values are put in their place.
 fn stand_in(mixture: &Mixture, [states, gates]: [&Tensor; 2]) -> Result<Tensor> {
@@ -119,7 +133,8 @@ pub fn weight_gradients(
     of_results: &[Tensor],
     parameters: &[&Tensor],
 ) -> Result<Vec<(usize, Tensor)>> {
-    let (mut places, mut depthwise, mut mixed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut places, mut depthwise) = (Vec::new(), Vec::new());
+    let (mut mixed, mut mixtures, mut known) = (Vec::new(), Vec::new(), Vec::new());
     let mut products: BTreeMap<(usize, usize), (Vec<Tensor>, Vec<Tensor>)> = BTreeMap::new();
     for (one, of_result) in all.iter().zip(of_results) {
         match &one.how {
@@ -128,8 +143,10 @@ pub fn weight_gradients(
                 depthwise.push(Work::new(*window, x, of_result)?);
             }
             How::Gates(mixture) => {
-                mixed.push((one.place, mixture.by_weights(of_result)?.f_view_as(parameters[one.place])?));
+                mixed.push(one.place);
+                mixtures.push((mixture, of_result));
             }
+            How::Loss(gradient) => known.push((one.place, gradient.f_mul(of_result)?)),
             How::Product { first, x } => {
                 let (xs, gs) = products.entry((one.place, *first)).or_default();
                 xs.push(x.f_flatten(0, -2)?);
@@ -137,7 +154,10 @@ pub fn weight_gradients(
             }
         }
     }
-    let mut found: Vec<_> = places.into_iter().zip(kernel_gradients(&depthwise)?).chain(mixed).collect();
+    for (place, gradient) in mixed.into_iter().zip(Mixture::by_weights(&mixtures)?) {
+        known.push((place, gradient.f_view_as(parameters[place])?));
+    }
+    let mut found: Vec<_> = places.into_iter().zip(kernel_gradients(&depthwise)?).chain(known).collect();
     for ((place, first), (xs, gs)) in products {
         found.push((place, matrix_gradient(parameters[place], first, &xs, &gs)?));
     }
@@ -155,13 +175,12 @@ fn matrix_gradient(matrix: &Tensor, first: usize, xs: &[Tensor], gs: &[Tensor]) 
     }
 }
 
-/// The gradients by the kernels of depthwise convolutions. Each is one thread's work from beginning to end, so that its
-/// bits do not depend on how many there are.
+/// The gradients by the kernels of depthwise convolutions.
 fn kernel_gradients(work: &[Work]) -> Result<Vec<Tensor>> {
     match work.first().map(|one| one.x.kind()) {
         None => Ok(Vec::new()),
-        Some(Kind::Double) => together::<f64>(work),
-        Some(_) => together::<f32>(work),
+        Some(Kind::Double) => kernels_in::<f64>(work),
+        Some(_) => kernels_in::<f32>(work),
     }
 }
 
@@ -179,22 +198,43 @@ impl Work {
     }
 }
 
-fn together<T: Number>(work: &[Work]) -> Result<Vec<Tensor>> {
+fn kernels_in<T: Number>(work: &[Work]) -> Result<Vec<Tensor>> {
     let views = work.iter().map(|one| Ok((one.window, numbers::<T>(&one.x)?, numbers::<T>(&one.g)?)));
     let views = views.collect::<Result<Vec<_>>>()?;
-    // The longest first, or the last one keeps all others waiting.
-    let mut order: Vec<usize> = (0..work.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(work[*index].window.work()));
+    let found = together(
+        work.len(),
+        |index| work[index].window.work(),
+        |index| {
+            let (window, x, g) = views[index];
+            window.kernel_gradient(x, g)
+        },
+    )?;
+    let shaped = |(sums, one): (Vec<T>, &Work)| {
+        let Depthwise { channels, kernel: [rows, columns], .. } = one.window;
+        Ok(Tensor::f_from_slice(&sums)?.f_view([channels as i64, 1, rows as i64, columns as i64])?)
+    };
+    found.into_iter().zip(work).map(shaped).collect()
+}
+
+/// What `one` gives for each number below `count`, beside each other on as many threads as libtorch has; the one with
+/// the most work first, or the last one keeps all others waiting. Each is one thread's from beginning to end, so that
+/// its bits do not depend on how many there are.
+pub(super) fn together<R: Send>(
+    count: usize,
+    work: impl Fn(usize) -> usize,
+    one: impl Fn(usize) -> R + Sync,
+) -> Result<Vec<R>> {
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(work(*index)));
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut done = Vec::new();
         loop {
             let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) else { return done };
-            let (window, x, g) = views[*index];
-            done.push((*index, window.kernel_gradient(x, g)));
+            done.push((*index, one(*index)));
         }
     };
-    let helpers = (tch::get_num_threads().max(1) as usize).min(work.len()).saturating_sub(1);
+    let helpers = (tch::get_num_threads().max(1) as usize).min(count).saturating_sub(1);
     let mut done = std::thread::scope(|scope| {
         let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(worker)).collect();
         let mut done = worker();
@@ -204,11 +244,7 @@ fn together<T: Number>(work: &[Work]) -> Result<Vec<Tensor>> {
         Ok::<_, Error>(done)
     })?;
     done.sort_by_key(|(index, _)| *index);
-    let shaped = |(index, sums): (usize, Vec<T>)| {
-        let Depthwise { channels, kernel: [rows, columns], .. } = work[index].window;
-        Ok(Tensor::f_from_slice(&sums)?.f_view([channels as i64, 1, rows as i64, columns as i64])?)
-    };
-    done.into_iter().map(shaped).collect()
+    Ok(done.into_iter().map(|(_, found)| found).collect())
 }
 
 /// The numbers of a tensor, where they lie.

@@ -10,9 +10,10 @@ use super::gating::Mixture;
 use super::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
 use super::masks::Masks;
 use super::mixed::{MixingWeights, in_kind, mixtures};
-use super::outside::Outside;
+use super::outside::{self, Outside};
 use super::parts::Parts;
 use super::schedule::{Rule, Schedule, Step, Value, broken_plan};
+use super::scoring::Decoder;
 use super::statistics::{EPSILON, MOMENTUM};
 use crate::error::{Error, Result};
 use crate::plan::{Instruction, Op, Place, Scale, WeightId};
@@ -61,6 +62,13 @@ impl<'a> Run<'a> {
         self.masks.and_then(|masks| masks.at(place))
     }
 
+    /// Ones that scale a batch norm of half-width numbers: libtorch takes their statistics in the numbers of the scale,
+    /// and without one in their own. None where that is no matter.
+    pub fn unit_scale(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        let narrower = x.f_kind()? != self.kind;
+        Ok(narrower.then(|| Tensor::f_ones([x.size()[1]], (self.kind, x.device()))).transpose()?)
+    }
+
     /// A weight, or the group that begins with it.
     pub fn weight(&self, id: WeightId) -> &Tensor {
         &self.kernels[self.schedule.kernels.place[id.0]]
@@ -86,8 +94,9 @@ impl<'a> Run<'a> {
                 Ok(y)
             }
             Op::BatchNorm { scale, .. } => {
+                let unit = if matches!(scale, Scale::One) { self.unit_scale(input()?)? } else { None };
                 let (scale, shift) = match scale {
-                    Scale::One => (None, None),
+                    Scale::One => (unit.as_ref(), None),
                     Scale::Affine { weight, bias } => (Some(self.weight(*weight)), Some(self.weight(*bias))),
                     Scale::Mixing { alpha, .. } => (Some(self.mixing[alpha.0].scale(step.scale)), None),
                 };
@@ -198,6 +207,23 @@ impl<'a> Run<'a> {
                 Ok(x.f_linear(self.weight(*weight), Some(self.weight(*bias)))?)
             }
         }
+    }
+
+    /// The mean cross-entropy of what the decoder `instruction` makes of `x`, the output under its mask, and how many
+    /// `targets` have the largest logit; none where that is better left to autograd.
+    pub fn scored(&self, instruction: &Instruction, x: &Tensor, targets: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
+        let (Op::Linear { weight, bias }, Some(outside)) = (&instruction.op, &self.outside) else { return Ok(None) };
+        let decoder = Decoder { weight: self.weight(*weight), bias: self.weight(*bias) };
+        if !decoder.suits(x) {
+            return Ok(None);
+        }
+        let by_decoder = decoder.weight.requires_grad();
+        let scored = decoder.score(x, targets, self.mask(Place::Output), by_decoder)?;
+        let correct = scored.correct.shallow_clone();
+        let places = [weight, bias].map(|id| self.schedule.kernels.place[id.0]);
+        let (loss, gradients) = outside::loss(scored, x, places)?;
+        outside.borrow_mut().extend(gradients);
+        Ok(Some((loss, correct)))
     }
 
     /// The convolution `op` of `x` with a kernel of its shape.

@@ -58,8 +58,11 @@ pub struct Tuner<'a> {
 }
 
 impl<'a> Tuner<'a> {
-    /// Of a lowered plan; there is nothing to measure where its edges are not grouped.
+    /// Of a lowered plan; there is nothing to measure where its edges are not grouped, nor in a recurrent cell.
     pub fn new(plan: &Plan, options: &'a SupernetOptions, needs: Needs) -> Result<Self> {
+        if plan.recurrence.is_some() {
+            return Ok(Tuner { options, needs, sites: BTreeMap::new() });
+        }
         let passes = options.rewrites();
         let before: Vec<Rewrite> = passes.iter().copied().take_while(|pass| *pass != Rewrite::Group).collect();
         let sites = match before.len() < passes.len() {

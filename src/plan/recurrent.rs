@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::passes::prune;
 use super::writer::Writer;
 use super::{AlphaId, Init, Language, Op, Place, Plan, Recurrence, Shape, Sizes, ValueId, WeightId};
 use crate::config::largest;
@@ -48,7 +49,8 @@ impl Plan {
         let bias = writer.weight("decoder.bias".to_string(), vec![words], Init::Constant(0.0));
         writer.plan.output = writer.push("decoder", Op::Linear { weight: embedding, bias }, vec![kept])?;
         writer.plan.recurrence = Some(Recurrence { state, next });
-        let plan = writer.plan;
+        // States that neither the output nor another one reads have weights, and nothing that they do.
+        let plan = prune(writer.plan);
         if cfg!(debug_assertions) {
             plan.check()?;
         }

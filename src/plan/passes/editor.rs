@@ -100,7 +100,7 @@ impl Editor {
 }
 
 /// The plan without instructions whose values nobody reads.
-pub(super) fn prune(mut plan: Plan) -> Plan {
+pub(in crate::plan) fn prune(mut plan: Plan) -> Plan {
     let mut read: HashSet<ValueId> = plan.recurrence.iter().map(|recurrence| recurrence.next).collect();
     read.insert(plan.output);
     let mut kept: Vec<Instruction> = Vec::with_capacity(plan.instructions.len());

@@ -17,6 +17,7 @@ use super::{Forms, Plan};
 use crate::config::Rewrite;
 use crate::error::Result;
 
+pub(super) use editor::prune;
 pub use excerpt::excerpts;
 pub use fold::Fold;
 pub use gates::Gates;

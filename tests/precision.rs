@@ -1,0 +1,163 @@
+//! In which numbers steps are computed: what is divided by ε is exact, half-width numbers stay inside the network.
+#![cfg(feature = "torch")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use pydarts::config::{Memory, Method, SearchConfig};
+use pydarts::data::Batch;
+use pydarts::error::Result;
+use pydarts::nn::{
+    Dropout, LanguageModel, LanguageOptions, MatrixPrecision, Network, Statistics, Supernet, SupernetOptions,
+};
+use pydarts::params::{initial_alphas, initial_weights};
+use pydarts::plan::{Geometry, Language, Plan};
+use pydarts::random;
+use pydarts::search::{State, StepOutcome, StepSettings, step};
+use tch::{Device, Kind, Tensor};
+
+const METHODS: [Method; 3] = [Method::FirstOrder, Method::Unrolled, Method::UnrolledExact];
+
+/// Notes every change.
+#[derive(Default)]
+struct Switch(Mutex<Vec<bool>>);
+
+impl MatrixPrecision for Switch {
+    fn allow_tf32(&self, on: bool) -> Result<()> {
+        let mut changes = self.0.lock().unwrap();
+        if changes.last() != Some(&on) {
+            changes.push(on);
+        }
+        Ok(())
+    }
+}
+
+fn config(space: &str, method: Method) -> SearchConfig {
+    let text = format!(
+        r#"{{"space": "{space}", "nodes": 2, "hypergradient": {}, "weight_lr": 0.1, "weight_lr_min": 0.1}}"#,
+        serde_json::json!(method)
+    );
+    SearchConfig::from_json(&text).unwrap()
+}
+
+fn images(config: &SearchConfig, compute: Kind, switch: Option<Arc<Switch>>) -> (Box<dyn Network>, Plan) {
+    let geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
+    let plan = Plan::lower(&config.space, &geometry).unwrap();
+    let options = SupernetOptions {
+        kind: Kind::Float,
+        compute,
+        device: Device::Cpu,
+        criterion: None,
+        tf32: true,
+        switch: switch.map(|switch| switch as Arc<dyn MatrixPrecision>),
+        passes: None,
+        forms: BTreeMap::new(),
+        memory: Memory::Keep,
+        micro_batch: None,
+    };
+    let network = Supernet::new(plan, options).unwrap();
+    let plan = network.plan().clone();
+    (Box::new(network), plan)
+}
+
+fn words(config: &SearchConfig, compute: Kind, switch: Option<Arc<Switch>>) -> (Box<dyn Network>, Plan) {
+    let plan = Plan::lower_language(&config.space, &Language { words: 11, units: 8 }).unwrap();
+    let options = LanguageOptions {
+        kind: Kind::Float,
+        compute,
+        device: Device::Cpu,
+        criterion: None,
+        tf32: true,
+        switch: switch.map(|switch| switch as Arc<dyn MatrixPrecision>),
+        passes: None,
+        dropout: Dropout { output: 0.5, hidden: 0.2, ..Dropout::default() },
+        slowness: 1e-3,
+        seed: 0,
+        batch: 4,
+        tokens: 5,
+    };
+    let network = LanguageModel::new(plan, options).unwrap();
+    let plan = network.plan().clone();
+    (Box::new(network), plan)
+}
+
+fn batches(space: &str) -> [Batch; 2] {
+    ["train", "valid"].map(|purpose| match space {
+        "darts" => {
+            let x = Tensor::from_slice(&random::normal(5, purpose, 0, 6 * 64)).view([6, 1, 8, 8]).to_kind(Kind::Float);
+            Batch::new(x, Tensor::from_slice(&[0i64, 1, 2, 0, 1, 2]))
+        }
+        _ => {
+            let drawn = random::uniform(5, purpose, 0, 24, 0.0, 11.0);
+            let tokens: Vec<i64> = drawn.into_iter().map(|number| number as i64).collect();
+            let tokens = Tensor::from_slice(&tokens).view([6, 4]);
+            Batch::new(tokens.narrow(0, 0, 5), tokens.narrow(0, 1, 5))
+        }
+    })
+}
+
+/// Two steps of a search; the outcomes, the state, and the network that moved its statistics.
+fn steps(
+    space: &str,
+    method: Method,
+    compute: Kind,
+    switch: Option<Arc<Switch>>,
+) -> (Vec<StepOutcome>, State, Box<dyn Network>) {
+    tch::set_num_threads(1);
+    let config = config(space, method);
+    let (network, plan) =
+        if space == "darts" { images(&config, compute, switch) } else { words(&config, compute, switch) };
+    let (kind, device) = (Kind::Float, Device::Cpu);
+    let w = initial_weights(&plan, 1, kind, device).unwrap();
+    let mut state = State::new(w, initial_alphas(&plan, 1, kind, device).unwrap()).unwrap();
+    let [train, valid] = batches(space);
+    let settings = StepSettings::new(&config);
+    let one = |_| step(&*network, &mut state, &train, Some(&valid), &settings, 0.1).unwrap();
+    let outcomes = (0..2).map(one).collect();
+    (outcomes, state, network)
+}
+
+#[test]
+fn what_is_divided_by_epsilon_is_never_rounded_to_tf32() {
+    for space in ["darts", "darts-rnn"] {
+        for method in METHODS {
+            let switch = Arc::new(Switch::default());
+            steps(space, method, Kind::Float, Some(Arc::clone(&switch)));
+            // Two steps: the virtual step's gradient exactly, the validation loss not, the difference exactly, and the
+            // weight step not; all of the exact method exactly, but for the weight step.
+            let expected: &[bool] = match method {
+                Method::FirstOrder => &[true],
+                Method::Unrolled => &[false, true, false, true, false, true, false, true],
+                Method::UnrolledExact => &[false, true, false, true],
+            };
+            assert_eq!(*switch.0.lock().unwrap(), expected, "{space}, {method:?}");
+        }
+    }
+}
+
+#[test]
+fn half_width_numbers_stay_inside_the_network() {
+    for space in ["darts", "darts-rnn"] {
+        for method in METHODS {
+            let (half, state, network) = steps(space, method, Kind::BFloat16, None);
+            let (whole, exact, reference) = steps(space, method, Kind::Float, None);
+            for tensor in [&state.w, &state.alpha, &state.momentum, &state.moments.exp_avg, &state.moments.exp_avg_sq] {
+                assert_eq!(tensor.kind(), Kind::Float, "{space}, {method:?}");
+            }
+            assert!(!state.w.equal(&exact.w), "{space}, {method:?}: nothing was rounded");
+            for (half, whole) in half.iter().zip(&whole) {
+                for (half, whole) in
+                    [(half.train_loss, whole.train_loss), (half.valid_loss.unwrap(), whole.valid_loss.unwrap())]
+                {
+                    assert!((half / whole - 1.0).abs() < 0.05, "{space}, {method:?}: losses {half} and {whole}");
+                }
+            }
+            let named = |network: &dyn Network| network.statistics().map(Statistics::named).unwrap().unwrap();
+            for ((name, half), (_, whole)) in named(&*network).iter().zip(&named(&*reference)) {
+                assert_eq!(half.kind(), Kind::Float, "{name}");
+                let off = (half - whole).norm().double_value(&[]) / whole.norm().double_value(&[]).max(0.1);
+                assert!(off < 0.1, "{space}, {method:?}: {name} is off by {off}");
+            }
+        }
+    }
+}
