@@ -17,7 +17,8 @@ from ._space import Space
 Array: TypeAlias = npt.NDArray[Any] | Tensor
 Batch: TypeAlias = tuple[Array, Array]
 
-_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+_DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
+_NAMES = ("float32", "float64", "tf32", "bfloat16")
 
 
 class Supernet:
@@ -40,8 +41,9 @@ class Supernet:
         operations: candidates, in order (the space's).
         nodes: intermediate nodes of a cell (the space's).
         seed: of the initial weights and α (0).
-        dtype: "float32", "float64" or the torch dtype ("float32", or "float64" where the config's precision
-        is). device: "cpu", "cuda", "cuda:1" or a torch.device ("cpu").
+        dtype: "float32", "float64", "tf32" (float32 whose products a GPU rounds), "bfloat16" (of the
+            activations alone), or the torch dtype (the config's precision; "float32" where that is "auto").
+        device: "cpu", "cuda", "cuda:1" or a torch.device ("cpu").
         config: a `SearchConfig` for all else: learning rates, weight decays, momentum, clipping.
 
     Raises:
@@ -252,10 +254,10 @@ def _fields(changes: dict[str, Any]) -> ConfigFields:
 
 def _dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
     if dtype is None:
-        return "float64" if config.precision == "float64" else "float32"
+        return "float32" if config.precision == "auto" else config.precision
     name = _DTYPES.get(dtype, str(dtype)) if isinstance(dtype, torch.dtype) else dtype
-    if name not in _DTYPES.values():
-        raise _core.ConfigError(f"dtype must be one of {', '.join(_DTYPES.values())}, got {name!r}")
+    if name not in _NAMES:
+        raise _core.ConfigError(f"dtype must be one of {', '.join(_NAMES)}, got {name!r}")
     return name
 
 

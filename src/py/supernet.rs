@@ -10,7 +10,7 @@ use super::door;
 use super::errors::to_python;
 use super::network::{Admission, Built, lower};
 use super::precision::{Numbers, form_cache};
-use super::tensor::{PyTensor, device, dtypes, from_dict, to_dict};
+use super::tensor::{PyTensor, device, from_dict, precision_of, to_dict};
 use crate::cache::FormCache;
 use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
@@ -102,9 +102,9 @@ impl PySupernet {
     #[new]
     fn new(py: Python<'_>, config: &str, dtype: &str, device: &str) -> PyResult<Self> {
         let config = SearchConfig::from_json(config).map_err(to_python)?;
-        let (kind, compute) = dtypes(dtype).map_err(to_python)?;
         let device = self::device(device).map_err(to_python)?;
-        let options = Numbers { kind, compute, tf32: false, switch: None }.options(&config, device, None);
+        let precision = precision_of(dtype).map_err(to_python)?;
+        let options = Numbers::resolve(precision, device).map_err(to_python)?.options(&config, device, None);
         let cache = form_cache(py, &config, &options)?;
         let inner = door::engine(py, || Inner::build(config, options, &cache))?;
         Ok(PySupernet(Mutex::new(inner)))

@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::errors::to_python;
+use crate::config::Precision;
 use crate::error::{Error, Result};
 
 /// A `torch.Tensor` on its way in or out.
@@ -85,13 +86,17 @@ pub fn device(name: &str) -> Result<Device> {
     }
 }
 
-/// Element type of weights, and of activations.
-pub fn dtypes(name: &str) -> Result<(Kind, Kind)> {
-    match name {
-        "float32" => Ok((Kind::Float, Kind::Float)),
-        "float64" => Ok((Kind::Double, Kind::Double)),
-        "bfloat16" => Ok((Kind::Float, Kind::BFloat16)),
-        other => Err(Error::config(crate::error::unknown("dtype", other, &["float32", "float64", "bfloat16"]))),
+/// In which numbers a network of a dtype computes: float32 is never TensorFloat-32, and bfloat16 has float32 weights.
+pub fn precision_of(dtype: &str) -> Result<Precision> {
+    match dtype {
+        "float32" => Ok(Precision::Float32),
+        "float64" => Ok(Precision::Float64),
+        "tf32" => Ok(Precision::Tf32),
+        "bfloat16" => Ok(Precision::Bfloat16),
+        other => {
+            let known = ["float32", "float64", "tf32", "bfloat16"];
+            Err(Error::config(crate::error::unknown("dtype", other, &known)))
+        }
     }
 }
 
