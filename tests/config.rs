@@ -90,6 +90,10 @@ fn every_option_is_read() {
 fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
     for (text, message) in [
         (r#"{"units": 0}"#, "`units` is 0; it must be a whole number from 1 to 65536"),
+        (r#"{"space": "darts-rnn", "batch_size": 1}"#, "`batch_size` is 1; a recurrent cell is normalised over"),
+        (r#"{"space": "darts-rnn", "eval_batch_size": 1}"#, "`eval_batch_size` is 1; a recurrent cell is"),
+        (r#"{"space": "darts-rnn", "memory": "recompute"}"#, "`memory` is for images; leave it out"),
+        (r#"{"space": "darts-rnn", "micro_batch": 2}"#, "`micro_batch` is for images; leave it out"),
         (r#"{"bptt": 0}"#, "`bptt` is 0; it must be a whole number of at least 1"),
         (r#"{"dropout_output": 1}"#, "`dropout_output` is 1; it must be a number from 0 up to, but not including, 1"),
         (r#"{"slowness": -1}"#, "`slowness` is -1; it must be a number of at least 0"),

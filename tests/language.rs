@@ -22,8 +22,14 @@ fn draw(purpose: &str, shape: &[i64]) -> Tensor {
 }
 
 fn plan(nodes: usize, operations: &[Operation], language: Language) -> Plan {
+    let all: Vec<usize> = (1..=nodes).collect();
+    plan_of(nodes, &all, operations, language)
+}
+
+/// With an output of some nodes.
+fn plan_of(nodes: usize, concat: &[usize], operations: &[Operation], language: Language) -> Plan {
     let names: Vec<&str> = operations.iter().map(|operation| operation.name()).collect();
-    let space = format!(r#"{{"kind": "recurrent", "nodes": {nodes}, "operations": {names:?}}}"#);
+    let space = format!(r#"{{"kind": "recurrent", "nodes": {nodes}, "concat": {concat:?}, "operations": {names:?}}}"#);
     Plan::lower_language(&Space::from_json(&space).unwrap(), &language).unwrap()
 }
 
@@ -137,7 +143,9 @@ proptest! {
 
     #[test]
     fn any_cell_computes_the_same_with_any_passes(
-        nodes in 1usize..6,
+        (nodes, concat) in (1usize..6).prop_flat_map(|nodes| {
+            (Just(nodes), prop::sample::subsequence((1..=nodes).collect::<Vec<_>>(), 1..=nodes))
+        }),
         operations in prop::sample::subsequence(ACTIVATIONS.to_vec(), 1..=5)
             .prop_shuffle()
             .prop_filter("only none", |operations| operations[..] != [Operation::None]),
@@ -146,7 +154,7 @@ proptest! {
         which in prop::sample::subsequence(Rewrite::of(CellKind::Recurrent).to_vec(), 1..=4),
     ) {
         let language = Language { words, units };
-        let plan = plan(nodes, &operations, language);
+        let plan = plan_of(nodes, &concat, &operations, language);
         agree(&see(&plan, &which, language), &see(&plan, &[], language), &which);
     }
 }
@@ -259,4 +267,8 @@ fn what_is_no_segment_is_refused_by_name() {
     assert!(refused(tokens(&[0, 3]), tokens(&[0, 3])).contains("empty"));
     assert!(refused(tokens(&[4, 1]), tokens(&[4, 1])).contains("at least 2 sequences"));
     assert!(refused(tokens(&[4, 2]), tokens(&[4, 2])).contains("masks of this search are for 3"));
+    let state = Tensor::zeros([2, 4], (Kind::Double, Device::Cpu));
+    let other = Batch { carried: Some(state), ..Batch::new(tokens(&[4, 3]), tokens(&[4, 3])) };
+    let refused = model.loss(&w, &alpha, &other, Mode::Search).unwrap_err().to_string();
+    assert!(refused.contains("has 3 sequences, and the one that it goes on from had 2"), "{refused}");
 }

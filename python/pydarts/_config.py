@@ -85,8 +85,10 @@ class SearchConfig(Record):
     published implementation, and "ours" that the choice is this library's. A recurrent space has its own
     defaults (code): `batch_size` 256 sequences side by side, `weight_lr` 20, constant and scaled by the
     length of each segment, no momentum, `weight_decay` 5e-7, `grad_clip` 0.25, in the virtual step too,
-    `arch_lr` 3e-3, `arch_betas` (0.9, 0.999), `eval_batch_size` 10; what speaks of images it does not read,
-    and the fields from `units` on are its own.
+    `arch_lr` 3e-3, `arch_betas` (0.9, 0.999); what speaks of images it does not read, and the fields from
+    `units` on are its own. Its cells are normalised over the sequences of a batch, in the evaluation too:
+    `eval_batch_size` None is `batch_size` (published: 10, by running statistics, under which states grow
+    without bound).
 
     ==================  =============  ==================================================================
     field               default        meaning (source)

@@ -24,7 +24,6 @@ def open_texts(loader: Any, config: SearchConfig) -> tuple[list[_core.Tokens], S
         ("cutout", 0),
         ("mean", None),
         ("std", None),
-        ("micro_batch", None),
     ):
         if getattr(config, field) != off:
             raise _core.ConfigError(f"{field} is for images; leave it out with a recurrent space")

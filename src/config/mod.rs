@@ -210,7 +210,6 @@ impl SearchConfig {
                 grad_clip: 0.25,
                 arch_lr: 3e-3,
                 arch_betas: (0.9, 0.999),
-                eval_batch_size: Some(10),
                 ..config
             },
         }

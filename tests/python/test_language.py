@@ -36,12 +36,13 @@ class Setup:
     tokens: int = 5
     method: str = "first_order"
     passes: tuple[str, ...] | None = None
+    concat: tuple[int, ...] | None = None
 
     def ours(self) -> pydarts.Supernet:
         config = pydarts.SearchConfig(
-            space="darts-rnn",
-            nodes=self.nodes,
-            operations=self.operations,
+            space=pydarts.Space(
+                kind="recurrent", nodes=self.nodes, operations=self.operations, concat=self.concat
+            ),
             batch_size=self.batch,
             bptt=self.tokens,
             hypergradient=self.method,
@@ -65,7 +66,11 @@ class Setup:
     def twins(self) -> tuple[pydarts.Supernet, reference.LanguageModel]:
         ours = self.ours()
         theirs = reference.LanguageModel(
-            vocabulary=self.words, units=self.units, nodes=self.nodes, operations=self.operations
+            vocabulary=self.words,
+            units=self.units,
+            nodes=self.nodes,
+            operations=self.operations,
+            concat=self.concat,
         )
         theirs.load_state_dict(ours.state_dict())
         theirs.set_alphas(ours.alphas)
@@ -131,6 +136,22 @@ def test_losses_logits_and_evaluation_are_those_of_plain_pytorch() -> None:
     assert abs(evaluated - expected) > 1e-3, "dropout makes a difference"
 
 
+def test_the_state_does_not_grow_in_an_evaluation_after_steps_too_long() -> None:
+    # By running statistics, what all sequences have in common grew from token to token, past all numbers.
+    rate = 60.0
+    dropout = {f"dropout_{place}": 0.0 for place in ("output", "input", "hidden", "embedded")}
+    config = pydarts.SearchConfig(
+        space="darts-rnn", batch_size=8, weight_lr=rate, weight_lr_min=rate, **dropout
+    )
+    net = pydarts.Supernet(vocabulary=20, units=16, config=config)
+    steps = torch.randint(1, 3, (8, 400), generator=torch.Generator().manual_seed(0))
+    text = (steps.cumsum(1) % 20).T.contiguous()
+    for begin in range(0, 340, 20):
+        batch = (text[begin : begin + 20], text[begin + 1 : begin + 21])
+        loss, _ = net.step(batch, batch)
+    assert net.evaluate(text[:-1], text[1:])[0] < loss + 1.0
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_by_alpha_are_those_of_plain_pytorch(method: str) -> None:
     setup = Setup()
@@ -173,7 +194,11 @@ def test_five_steps_are_those_of_plain_pytorch(method: str) -> None:
     operations=st.lists(st.sampled_from(ACTIVATIONS), min_size=1, unique=True).map(
         lambda names: ("none", *names)
     ),
-    nodes=st.integers(1, 4),
+    output=st.integers(1, 4).flatmap(
+        lambda nodes: st.tuples(
+            st.just(nodes), st.sets(st.integers(1, nodes), min_size=1).map(sorted).map(tuple)
+        )
+    ),
     units=st.integers(1, 7),
     batch=st.integers(2, 5),
     tokens=st.integers(1, 5),
@@ -181,13 +206,14 @@ def test_five_steps_are_those_of_plain_pytorch(method: str) -> None:
 )
 def test_any_cell_has_the_gradients_of_plain_pytorch(
     operations: tuple[str, ...],
-    nodes: int,
+    output: tuple[int, tuple[int, ...]],
     units: int,
     batch: int,
     tokens: int,
     passes: tuple[str, ...] | None,
 ) -> None:
-    setup = Setup(operations, nodes, units=units, batch=batch, tokens=tokens, passes=passes)
+    nodes, concat = output
+    setup = Setup(operations, nodes, concat=concat, units=units, batch=batch, tokens=tokens, passes=passes)
     ours, theirs = setup.twins()
     train, valid = setup.segment(1), setup.segment(2)
     for method in ("first_order", "unrolled_exact"):

@@ -35,7 +35,7 @@ def config(**changes: Any) -> pydarts.SearchConfig:
         "batch_size": 4,
         "bptt": 7,
         "epochs": 2,
-        "eval_batch_size": 2,
+        "eval_batch_size": 4,
         "precision": "float64",
         "device": "cpu",
         "progress": False,
@@ -80,7 +80,7 @@ def test_a_search_on_tokens_gives_a_whole_result(method: str, tmp_path: Path) ->
 
 def test_the_weights_learn_what_follows_a_word() -> None:
     rates = {"weight_lr": 2.0, "weight_lr_min": 2.0, "dropout_output": 0.0, "dropout_input": 0.0}
-    result = pydarts.search((text(4000, 0), TEXTS[1]), config(epochs=6, **rates))
+    result = pydarts.search((text(4000, 0), TEXTS[1]), config(epochs=6, eval_batch_size=20, **rates))
     counts = np.bincount(TEXTS[1], minlength=WORDS) / len(TEXTS[1])
     unigram = -float(sum(share * math.log(share) for share in counts if share))
     assert result.history[-1].valid_loss < 0.8 * unigram
