@@ -61,9 +61,10 @@ def main() -> None:
         reading = readings[name]
         row = [name, milliseconds(median(times[name])), milliseconds(min(times[name])), *of_times]
         row += [gibibytes(reading.peak), gibibytes(reading.before)]
-        rows.append([*row, f"{reading.peak / readings[base].peak:.2f}"])
+        beyond = [(one.peak - one.before) for one in (reading, readings[base])]
+        rows.append([*row, f"{reading.peak / readings[base].peak:.2f}", f"{beyond[0] / beyond[1]:.2f}"])
     header = ["step, memory", "median", "minimum", "ratio of medians", "ratio of minima"]
-    header += ["peak", "before", "ratio of peaks"]
+    header += ["peak", "before", "ratio of peaks", "beyond before"]
     publish(given.section, f"{about}\n\n{table(header, rows)}", given.write)
 
 

@@ -35,7 +35,7 @@ def main() -> None:
                 base = reading.peak if method == "first_order" else base
                 ratio = f"{reading.peak / base:.3f}" if base else ""
                 row += [gibibytes(reading.peak), gibibytes(reading.before), ratio]
-                row += [gibibytes(reading.estimate)]
+                row += [gibibytes(reading.estimate) if side == "ours" else ""]
             rows.append(row)
             print(", ".join(row), flush=True)
     header = ["step", "peak", "before", "peak / first_order", "estimate"]

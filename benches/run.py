@@ -37,6 +37,7 @@ JOBS = (
     # What the exact method takes stands in the section exact.
     Job("memory", "memory", ("--sides", "ours", "plain", "--methods", "first_order", "unrolled"), 8),
     Job("estimate", "estimate", (), 4),
+    Job("tuning", "tuning", (), 2),
     Job("host", "host", (), 3),
     Job("launches", "launches", (), 1),
     Job("forms", "forms", (), 1),

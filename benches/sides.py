@@ -42,7 +42,7 @@ class Setting:
     threads: int = 2
     tf32: bool = False
     passes: tuple[str, ...] | None = None
-    tune: str | None = None
+    tune: str | None = "off"  # what earlier runs left in the user's cache is no part of a measurement
     memory: str | None = None
 
     @classmethod

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pydarts::config::{Memory, Method, SearchConfig};
-use pydarts::data::{Batch, Source};
+use pydarts::data::{Batch, Reading, Role, Source, TokenSource};
 use pydarts::error::{Error, ErrorKind, Result};
 use pydarts::event::{Event, Observer, Status, StepRecord, StopFlag};
-use pydarts::nn::{Network, Supernet, SupernetOptions};
+use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Supernet, SupernetOptions};
 use pydarts::params::{initial_alphas, initial_weights};
-use pydarts::plan::{Geometry, Plan};
+use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
 use pydarts::search::{Body, Outcome, Recorder, Replay, Sources, State, run};
 use serde_json::{Value, json};
@@ -239,6 +239,64 @@ fn batches_of_other_shapes_have_recordings_of_their_own_up_to_a_few() {
         let recorded = made(sizes).run(Some(&tape));
         assert_same(&made(sizes).run(None), &recorded, &format!("{sizes:?}"));
         assert_eq!((tape.recorded.get(), tape.replayed.get()), (recordings, replays), "{sizes:?}");
+    }
+}
+
+/// A search on a text, whose segments have two lengths, and each epoch another end.
+fn on_words(method: Method, tape: Option<&Tape>) -> Seen {
+    tch::set_num_threads(1);
+    let (kind, device) = (Kind::Float, Device::Cpu);
+    let config = json!({"space": "darts-rnn", "nodes": 2, "num_classes": 7, "units": 5, "bptt": 6, "epochs": 3,
+        "batch_size": 3, "hypergradient": method, "record": "step", "seed": 4, "weight_lr": 1.0, "weight_lr_min": 1.0});
+    let config = SearchConfig::from_json(&config.to_string()).unwrap();
+    let plan = Plan::lower_language(&config.space, &Language { words: 7, units: 5 }).unwrap();
+    let options = LanguageOptions {
+        kind,
+        compute: kind,
+        device,
+        criterion: None,
+        tf32: false,
+        switch: None,
+        passes: None,
+        dropout: Dropout { input: 0.3, hidden: 0.2, output: 0.5, ..Dropout::default() },
+        slowness: 1e-3,
+        seed: 4,
+        batch: 3,
+        tokens: 6,
+    };
+    let network = LanguageModel::new(plan, options).unwrap();
+    let text = |role: Role, count: usize| {
+        let drawn = random::uniform(5, &format!("{role:?}"), 0, count, 0.0, 7.0);
+        let tokens: Vec<i64> = drawn.into_iter().map(|number| number as i64).collect();
+        let reading = Reading { batch: 3, bptt: 6, seed: 4, role };
+        TokenSource::new(&Tensor::from_slice(&tokens), 7, reading, device, "the text").unwrap()
+    };
+    let [mut train, mut valid, mut evaluation] =
+        [(Role::Train, 3 * 102), (Role::Valid, 3 * 85), (Role::Evaluation, 3 * 40)].map(|(role, n)| text(role, n));
+    let initial = State::new(
+        initial_weights(network.plan(), 1, kind, device).unwrap(),
+        initial_alphas(network.plan(), 1, kind, device).unwrap(),
+    );
+    let mut listener = Listener::default();
+    let sources = Sources { train: &mut train, valid: &mut valid, evaluation: &mut evaluation };
+    let recorder = tape.map(|tape| tape as &dyn Recorder);
+    let outcome =
+        run(&network, &config, initial.unwrap(), sources, &mut listener, &StopFlag::default(), recorder).unwrap();
+    Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener }
+}
+
+#[test]
+fn a_recorded_search_on_words_is_the_eager_one() {
+    for method in METHODS {
+        let (tape, eager) = (Tape::default(), on_words(method, None));
+        let recorded = on_words(method, Some(&tape));
+        assert_eq!(eager.outcome.status, Status::Complete);
+        assert_same(&eager, &recorded, &format!("{method:?}"));
+        assert!(recorded.listener.warnings.is_empty(), "{:?}", recorded.listener.warnings);
+        let steps = eager.listener.steps.len();
+        assert!(tape.recorded.get() <= 2 && tape.replayed.get() > steps / 2, "{} of {steps}", tape.replayed.get());
+        let state = |seen: &Seen| seen.outcome.state.carried.train.as_ref().unwrap().copy();
+        assert!(state(&eager).equal(&state(&recorded)), "{method:?}: what the stream carries");
     }
 }
 

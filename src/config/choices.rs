@@ -46,7 +46,7 @@ pub enum Method {
     FirstOrder,
     /// One virtual step, the second term by finite differences (equations 7 and 8).
     Unrolled,
-    /// One virtual step, the second term exactly, by forward-mode differentiation.
+    /// One virtual step, the second term exactly: the derivative of a gradient along one direction.
     UnrolledExact,
 }
 
