@@ -20,10 +20,13 @@ from ._core import (
     SpaceError,
     __version__,
 )
+from ._cost import cost
 from ._derive import derive
+from ._export import export
 from ._genotype import Genotype
 from ._history import EpochRecord, History, TrainRecord
-from ._network_file import load_network, save_network
+from ._network_file import load_network
+from ._random import random_genotypes
 from ._result import SearchResult
 from ._search import search
 from ._space import Space
@@ -61,12 +64,14 @@ __all__ = [
     "TrainStep",
     "__version__",
     "build",
+    "cost",
     "datasets",
     "derive",
+    "export",
     "genotypes",
     "load_network",
     "nn",
-    "save_network",
+    "random_genotypes",
     "search",
     "train",
 ]

@@ -122,8 +122,8 @@ class Genotype(Record):
         NNI's network, are passed over: they are arguments of `build`.
 
         Raises:
-            GenotypeError: a key that is missing or says nothing, an operation that no network here has, a node
-                that is not below its target; the message names the key.
+            GenotypeError: a key that is missing or says nothing, an operation that no network here has, a
+                source that is not below its node; the message names the key.
 
         >>> from pydarts import genotypes
         >>> Genotype.from_nni(genotypes.DARTS_V1.to_nni()) == genotypes.DARTS_V1

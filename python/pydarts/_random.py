@@ -61,7 +61,7 @@ class _Choices:
         self.operations = [name for name in space.operations if name != "none"]
 
     def __len__(self) -> int:
-        return len(self.sources) * len(self.operations) ** len(self.sources[0])
+        return len(self.sources) * int(len(self.operations) ** len(self.sources[0]))
 
     def __getitem__(self, number: int) -> list[tuple[str, int]]:
         number, place = divmod(number, len(self.sources))

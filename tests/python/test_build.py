@@ -148,7 +148,7 @@ def test_a_network_file_that_is_no_such_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     with pytest.raises(FileNotFoundError, match=r"net\.safetensors"):
         pydarts.load_network(path)
-    pydarts.save_network(pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=5, units=4), path)
+    pydarts.export(pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=5, units=4), path)
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(pydarts.CheckpointError, match=r"net\.safetensors is truncated"):
         pydarts.load_network(path)
