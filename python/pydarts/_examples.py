@@ -42,8 +42,8 @@ def example(
         raise _core.ConfigError("tokens is for language models; leave it out with a ConvolutionalNetwork")
     if image_size is None:
         image_size = 224 if network.arguments["stem"] == "imagenet" else 32
-    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(sides) != 2:
+    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if not isinstance(sides, Sequence) or len(sides) != 2:
         raise _core.ConfigError(f"image_size is {image_size!r}; it must be a side or (height, width)")
     height, width = (_whole("image_size", side) for side in sides)
     return (weight.new_zeros(batch, int(network.arguments["in_channels"]), height, width),)
