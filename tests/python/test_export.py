@@ -173,7 +173,7 @@ def test_what_cannot_be_exported_is_named(
     assert not list(tmp_path.iterdir())
 
 
-# Inductor, the default, takes over half a minute for such a network on two cores, most of it in the C++
+# Inductor, the default, takes one to two minutes for such a network on two cores, most of them in the C++
 # compiler. aot_eager traces, decomposes and differentiates the same graph and leaves out that last step.
 BACKEND = "aot_eager"
 
