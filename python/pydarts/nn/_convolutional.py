@@ -86,7 +86,7 @@ class Cell(nn.Module):
             for source, edge, name in edges:
                 operation = self.edges[edge][name]  # type: ignore[index]
                 term = operation(states[source])
-                if drop_path > 0.0 and self.training and not isinstance(operation, nn.Identity):
+                if self.training and drop_path > 0.0 and not isinstance(operation, nn.Identity):
                     term = dropped(term, drop_path)
                 terms.append(term)
             states.append(reduce(add, terms))
@@ -95,8 +95,9 @@ class Cell(nn.Module):
 
 def dropped(x: Tensor, share: float) -> Tensor:
     """Whole examples set to zero with this probability, the others scaled so that the mean stays."""
-    mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(1.0 - share)
-    return x * mask / (1.0 - share)
+    # Compared, not drawn by `bernoulli_`: that would bind compiled code to a share, which rises every epoch.
+    kept = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= share
+    return x * kept.to(x.dtype) / (1.0 - share)
 
 
 class AuxiliaryHead(nn.Module):
