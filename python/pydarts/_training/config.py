@@ -49,8 +49,9 @@ class TrainConfig:
                                 (A.2.1: 16)
     mean, std         None      per channel, as in `SearchConfig`
     train_portion     0.9       part of a single source that trains, rest: validation (ours)
-    ema               0.0       decay of an exponential moving average of the weights, which is
-                                then what is evaluated and kept; 0: none (ours)
+    ema               0.0       decay a step of an exponential moving average of the weights, which
+                                is then what is evaluated and kept; 0: none (ours). After n steps at
+                                most (1 + n) / (10 + n)
     bfloat16          False     forward passes in bfloat16 over float32 weights (ours)
     channels_last     False     images with channels innermost in memory (ours)
     compile           False     the network through `torch.compile` (ours)

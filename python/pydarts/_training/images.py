@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .. import _core
 from .._genotype import Genotype
@@ -20,7 +19,7 @@ from ..nn import ConvolutionalNetwork
 from .arrays import ArrayBatches, OnDevice
 from .config import ImageSettings, TrainConfig
 from .task import Evaluation, Step, step_seed
-from .weights import Weights, under
+from .weights import Weights, moving_average, under
 
 NEAR = 5  # an answer is near where the class is among so many
 
@@ -38,7 +37,7 @@ class ImageTask:
         layout = torch.channels_last if settings.channels_last else torch.preserve_format
         self.network = network.to(device, memory_format=layout)  # type: ignore[call-overload]
         self.settings = settings
-        average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+        average = moving_average(settings.ema)
         self.weights = Weights(self.network, multi_avg_fn=average, use_buffers=True)
         if settings.ema:
             self.weights.begin_average()

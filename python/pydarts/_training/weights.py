@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -57,6 +58,28 @@ class Weights:
             assert self._average is not None
             self._average.module.load_state_dict(under("average/", state))
             self._average.n_averaged.copy_(state["averaged"])
+
+
+def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+    """For `AveragedModel`: an exponential moving average whose memory grows to what `decay` says.
+
+    After n steps the decay is min(decay, (1 + n) / (10 + n)): with the full one from the beginning a short
+    training would end with an average of what the network was before it had learnt anything.
+    """
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], weights: list[Tensor], steps: Tensor) -> None:
+        if not averages[0].is_floating_point():  # batch norm's count of batches
+            for average, weight in zip(averages, weights, strict=True):
+                average.copy_(weight)
+            return
+        n = steps.double()
+        share = 1 - ((1 + n) / (10 + n)).clamp(max=decay)  # stays on the device: no step waits for it
+        moves = torch._foreach_sub(weights, averages)
+        torch._foreach_mul_(moves, share.to(averages[0].dtype))
+        torch._foreach_add_(averages, moves)
+
+    return update
 
 
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
