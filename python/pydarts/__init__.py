@@ -23,6 +23,7 @@ from ._core import (
 from ._derive import derive
 from ._genotype import Genotype
 from ._history import EpochRecord, History, TrainRecord
+from ._inherit import Inheritance
 from ._network_file import load_network, save_network
 from ._result import SearchResult
 from ._search import search
@@ -46,6 +47,7 @@ __all__ = [
     "Genotype",
     "GenotypeError",
     "History",
+    "Inheritance",
     "NumericalError",
     "OutOfMemoryError",
     "SearchConfig",
