@@ -89,12 +89,6 @@ def with_sizes(config: SearchConfig, shape: tuple[int, ...], classes: int | None
         raise _core.DataError(f"in_channels is {config.in_channels}, but the images have {channels}")
     if config.image_size not in (None, (height, width)):
         raise _core.DataError(f"image_size is {config.image_size}, but the images are {(height, width)}")
-    for name in ("mean", "std"):
-        values = getattr(config, name)
-        if values is not None and len(values) != channels:
-            raise _core.DataError(
-                f"{name} has {len(values)} values in the config, but the images have {channels} channels"
-            )
     return config.replace(
         in_channels=channels,
         image_size=(height, width),

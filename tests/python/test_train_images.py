@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -404,6 +405,23 @@ def test_an_exception_of_the_loader_comes_out_as_it_is() -> None:
     assert len(caught.value.result.history) == 2  # type: ignore[attr-defined]
 
 
+def test_ctrl_c_ends_the_wait_for_a_loader() -> None:
+    class Stuck:
+        passes = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            self.passes += 1
+            yield from batches()
+            if self.passes == 3:
+                press()
+                time.sleep(20)
+
+    begun = time.monotonic()
+    result = pydarts.train(network(), (Stuck(), batches()), config(epochs=9))
+    assert result.status == "interrupted" and len(result.history) == 1
+    assert time.monotonic() - begun < 10
+
+
 def test_the_best_epoch_is_that_of_the_highest_accuracy() -> None:
     X, y = make_arrays(n=40)
     noisy = {"epochs": 6, "learning_rate": 0.5, "grad_clip": 100.0, "schedule": "exponential"}
@@ -535,7 +553,7 @@ X, y = make_arrays()
         ({}, TensorDataset(torch.from_numpy(X)), {}, pydarts.DataError, "wrap it: DataLoader"),
         ({}, batches(), {}, pydarts.DataError, r"a list cannot be; give a pair \(train, valid\)"),
         ({}, (X, y), {"batch_size": 96}, pydarts.DataError, "43 of 48 examples.*batch_size=96"),
-        ({}, (X, y), {"mean": [0.5] * 3, "std": [1] * 3}, pydarts.DataError, "mean has 3 values"),
+        ({}, (X, y), {"mean": [0.5] * 3, "std": [1] * 3}, pydarts.ConfigError, "hold 3 numbers"),
         ({}, (batches(), batches()), {"cutout": 4}, pydarts.ConfigError, "a loader augments by its own"),
         ({"num_classes": 3}, (X, y), {}, pydarts.DataError, "below num_classes=3"),
         ({"in_channels": 3}, (X, y), {}, pydarts.DataError, "in_channels is 3, but the images have 1"),
