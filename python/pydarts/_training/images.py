@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
+from .._arrays import name_of
 from .._genotype import Genotype
 from .._loaders import Loader, Sources, open_images
 from ..nn import ConvolutionalNetwork
@@ -34,14 +35,15 @@ class ImageTask:
         settings: ImageSettings,
         device: torch.device,
     ) -> None:
-        layout = torch.channels_last if settings.channels_last else torch.preserve_format
-        self.network = network.to(device, memory_format=layout)  # type: ignore[call-overload]
+        self.network = network.to(device)
+        if settings.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings = settings
         average = moving_average(settings.ema)
         self.weights = Weights(self.network, multi_avg_fn=average, use_buffers=True)
         if settings.ema:
             self.weights.begin_average()
-        self._sources, self._device, self._layout = sources, device, layout
+        self._sources, self._device = sources, device
         self._drop_path = network.drop_path
         self._optimizer = torch.optim.SGD(
             network.parameters(),
@@ -88,11 +90,7 @@ class ImageTask:
             network = ConvolutionalNetwork(
                 network, num_classes=found.num_classes, in_channels=found.in_channels
             )
-        if settings.bfloat16 and _dtype(network) != torch.float32:
-            raise _core.ConfigError(
-                f"bfloat16=True computes over float32 weights, and the network's are {_dtype(network)}; "
-                "use network.float()"
-            )
+        _check_dtype(network, settings.bfloat16)
         _check_auxiliary(network, found.image_size)
         return cls(network, sources, replace(settings, mean=found.mean, std=found.std), device)
 
@@ -166,7 +164,7 @@ class ImageTask:
         source.start(index, 0)
         while (batch := source.next()) is not None:
             x, y = (part.to(self._device, non_blocking=True) for part in batch)
-            yield x.contiguous(memory_format=self._layout), y
+            yield x.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else x, y
 
     def _losses(self, x: Tensor, y: Tensor) -> tuple[Step, Tensor]:
         """What a step saw, and what it minimises."""
@@ -204,6 +202,17 @@ def _cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
 
 def _dtype(network: nn.Module) -> torch.dtype:
     return next(network.parameters()).dtype
+
+
+def _check_dtype(network: nn.Module, bfloat16: bool) -> None:
+    """bfloat16 passes go over float32 weights; otherwise float64 ones are as good."""
+    fit = (torch.float32,) if bfloat16 else (torch.float32, torch.float64)
+    if _dtype(network) not in fit:
+        names = " or ".join(name_of(dtype) for dtype in fit)
+        raise _core.ConfigError(
+            f"the network's weights are {name_of(_dtype(network))}; a training with bfloat16={bfloat16} keeps "
+            f"them in {names}: use network.float()"
+        )
 
 
 def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
