@@ -53,6 +53,7 @@ def test_it_learns_what_follows_a_word() -> None:
     assert last.valid_perplexity < 0.7 * unigram, (last.valid_perplexity, unigram)
     assert last.valid_perplexity == math.exp(last.valid_loss) and last.valid_accuracy > 0.5
     assert not result.network.training and result.status == "complete"
+    assert last.valid_top5 is None is last.train_top5, "of words they are not counted"
 
 
 def test_a_step_is_the_plain_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import json
 import math
@@ -302,6 +303,18 @@ def test_a_single_source_holds_out_what_it_does_not_train_on() -> None:
     assert len(held) == 10 and held == sorted(held) and trained == set(range(50)) - set(held)
 
 
+def test_the_order_of_examples_is_a_function_of_seed_and_pass() -> None:
+    X = torch.arange(24.0).view(24, 1, 1, 1).expand(24, 1, 8, 8)
+
+    def order(seed: int, index: int) -> list[int]:
+        train = task(network(), ((X, torch.arange(24) % 4),) * 2, seed=seed)._sources.train
+        return [int(value) for x, _ in drained(train, index) for value in x[:, 0, 0, 0]]
+
+    first = order(0, 0)
+    assert first == order(0, 0) != sorted(first) == list(range(24))
+    assert first != order(0, 1) and first != order(1, 0)
+
+
 def test_a_genotype_is_built_for_the_data_from_the_seed() -> None:
     X, y = make_arrays(n=20, channels=2, classes=3)
     built = [
@@ -415,6 +428,7 @@ def test_ctrl_c_ends_the_wait_for_a_loader() -> None:
             self.passes += 1
             yield from batches()
             if self.passes == 3:
+                time.sleep(1)  # by then the steps are done, and the next batch is waited for
                 press()
                 time.sleep(20)
 
@@ -433,6 +447,10 @@ def test_the_best_epoch_is_that_of_the_highest_accuracy() -> None:
     assert best.best == accuracies.index(max(accuracies)) != 5, accuracies
     for result, expected in ((best, max(accuracies)), (last, accuracies[-1])):
         assert task(result.network, ((X, y), (X, y))).evaluate().accuracy == expected
+    one, other = best.history[0], best.history[1]
+    sure = dataclasses.replace(one, valid_accuracy=0.5, valid_loss=0.1)
+    right = dataclasses.replace(other, valid_accuracy=0.6, valid_loss=0.9)
+    assert dataclasses.replace(best, history=pydarts.History([sure, right])).best == 1
 
 
 def test_a_result_comes_back_from_its_folder(tmp_path: Path) -> None:
@@ -476,13 +494,14 @@ def test_channels_last_is_a_layout_and_nothing_else() -> None:
     data = ((torch.rand(16, 3, 9, 9, dtype=torch.float64), torch.arange(16) % 4),) * 2
     plain, laid = network(in_channels=3).double(), network(in_channels=3).double()
     seen = []
-    hook = laid.cells[2].register_forward_hook(
-        lambda module, given, out: seen.append(out.is_contiguous(memory_format=torch.channels_last))
+    hook = laid.register_forward_pre_hook(
+        lambda module, given: seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
     )
     pydarts.train(plain, data, config())
     pydarts.train(laid, data, config(channels_last=True))
     hook.remove()
     assert seen and all(seen)
+    assert laid.stem.conv.weight.is_contiguous(memory_format=torch.channels_last)
     for name, value in laid.state_dict().items():
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-9, atol=1e-9)
 

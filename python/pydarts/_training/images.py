@@ -210,8 +210,8 @@ def _check_dtype(network: nn.Module, bfloat16: bool) -> None:
     if _dtype(network) not in fit:
         names = " or ".join(name_of(dtype) for dtype in fit)
         raise _core.ConfigError(
-            f"the network's weights are {name_of(_dtype(network))}; a training with bfloat16={bfloat16} keeps "
-            f"them in {names}: use network.float()"
+            f"the network's weights are {name_of(_dtype(network))}; a training with bfloat16={bfloat16} "
+            f"keeps them in {names}: use network.float()"
         )
 
 
