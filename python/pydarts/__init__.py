@@ -25,6 +25,7 @@ from ._derive import derive
 from ._export import export
 from ._genotype import Genotype
 from ._history import EpochRecord, History, TrainRecord
+from ._inherit import Inheritance
 from ._network_file import load_network
 from ._random import random_genotypes
 from ._result import SearchResult
@@ -49,6 +50,7 @@ __all__ = [
     "Genotype",
     "GenotypeError",
     "History",
+    "Inheritance",
     "NumericalError",
     "OutOfMemoryError",
     "SearchConfig",
