@@ -30,6 +30,9 @@ from ._network_file import load_network
 from ._random import random_genotypes
 from ._result import SearchResult
 from ._search import search
+from ._search_many import compare, search_many
+from ._selection.row import SearchRow
+from ._selection.table import SearchTable
 from ._space import Space
 from ._supernet import Supernet
 from ._train import train
@@ -55,6 +58,8 @@ __all__ = [
     "OutOfMemoryError",
     "SearchConfig",
     "SearchResult",
+    "SearchRow",
+    "SearchTable",
     "Space",
     "SpaceError",
     "StepInfo",
@@ -66,6 +71,7 @@ __all__ = [
     "TrainStep",
     "__version__",
     "build",
+    "compare",
     "cost",
     "datasets",
     "derive",
@@ -75,5 +81,6 @@ __all__ = [
     "nn",
     "random_genotypes",
     "search",
+    "search_many",
     "train",
 ]

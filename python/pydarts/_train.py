@@ -82,7 +82,7 @@ def train(
     device = config.resolved_device
     watch = InterruptWatch()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        task = _open(network, loader, config, device, watch.check)
+        task = open_task(network, loader, config, device, watch.check)
         config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
         loop = Loop(task, config)
         progress = TrainProgress(task.settings.epochs) if config.progress else None
@@ -105,7 +105,7 @@ def train(
     return end(TrainResult(trained.eval(), loop.history, config, status), error, told, "training")
 
 
-def _open(
+def open_task(
     network: Network | Genotype,
     loader: Any,
     config: TrainConfig,
