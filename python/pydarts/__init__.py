@@ -20,12 +20,19 @@ from ._core import (
     SpaceError,
     __version__,
 )
+from ._cost import cost
 from ._derive import derive
+from ._export import export
 from ._genotype import Genotype
 from ._history import EpochRecord, History, TrainRecord
-from ._network_file import load_network, save_network
+from ._inherit import Inheritance
+from ._network_file import load_network
+from ._random import random_genotypes
 from ._result import SearchResult
 from ._search import search
+from ._search_many import compare, search_many
+from ._selection.row import SearchRow
+from ._selection.table import SearchTable
 from ._space import Space
 from ._supernet import Supernet
 from ._train import train
@@ -46,10 +53,13 @@ __all__ = [
     "Genotype",
     "GenotypeError",
     "History",
+    "Inheritance",
     "NumericalError",
     "OutOfMemoryError",
     "SearchConfig",
     "SearchResult",
+    "SearchRow",
+    "SearchTable",
     "Space",
     "SpaceError",
     "StepInfo",
@@ -61,12 +71,16 @@ __all__ = [
     "TrainStep",
     "__version__",
     "build",
+    "compare",
+    "cost",
     "datasets",
     "derive",
+    "export",
     "genotypes",
     "load_network",
     "nn",
-    "save_network",
+    "random_genotypes",
     "search",
+    "search_many",
     "train",
 ]

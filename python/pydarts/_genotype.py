@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from . import _core
+from . import _core, _notations
 from ._record import Record, plain
 from ._space import Space, as_space
 
@@ -113,6 +113,78 @@ class Genotype(Record):
             GenotypeError: malformed text; the message gives the position.
         """
         return cls.from_json(_core.genotype_from_notation(text))
+
+    @classmethod
+    def from_nni(cls, values: Mapping[str, Any]) -> Genotype:
+        """The genotype of a dictionary of NNI's hub, as `to_nni` gives it.
+
+        Sources may be numbers (NNI 2) or lists of one (NNI 3). Keys of neither cell, such as the width of
+        NNI's network, are passed over: they are arguments of `build`.
+
+        Raises:
+            GenotypeError: a key that is missing or says nothing, an operation that no network here has, a
+                source that is not below its node; the message names the key.
+
+        >>> from pydarts import genotypes
+        >>> Genotype.from_nni(genotypes.DARTS_V1.to_nni()) == genotypes.DARTS_V1
+        True
+        """
+        return cls.from_dict(_notations.from_nni(values))
+
+    def to_nni(self) -> dict[str, str | list[int]]:
+        """As the dictionary that NNI's hub takes (`nni.nas.hub.pytorch.DARTS.frozen_factory`, NNI 3).
+
+        For each edge k (0 or 1) into node j of a cell: `"normal/op_j_k"`, its operation, and
+        `"normal/input_j_k"`, a list of its source; `"reduce/..."` alike. Nodes and operations bear the
+        numbers and names that they have here. The output of NNI's cells is of all nodes.
+
+        Raises:
+            GenotypeError: recurrent, not two edges a node, or an output that is not of all nodes.
+
+        >>> from pydarts import genotypes
+        >>> values = genotypes.DARTS_V2.to_nni()
+        >>> values["normal/op_5_1"], values["normal/input_5_1"]
+        ('dil_conv_3x3', [2])
+        """
+        return _notations.to_nni(self)
+
+    @classmethod
+    def from_nasbench301(cls, values: Mapping[str, Any]) -> Genotype:
+        """The genotype of a NAS-Bench-301 dictionary, as `to_nasbench301` or ConfigSpace gives it.
+
+        Of the two edges into a node that from the lower one comes first. Keys of neither cell, such as those
+        of the optimiser, are passed over: they are about the training.
+
+        Raises:
+            GenotypeError: a key that is missing or says nothing, an operation or a choice of sources that the
+                space has not; the message names the key.
+
+        >>> from pydarts import genotypes
+        >>> values = genotypes.DARTS_V2.to_nasbench301()
+        >>> Genotype.from_nasbench301(values).to_nasbench301() == values
+        True
+        """
+        return cls.from_dict(_notations.from_nasbench301(values))
+
+    def to_nasbench301(self) -> dict[str, str]:
+        """As the ConfigSpace dictionary that NAS-Bench-301 takes (`representation="configspace"`).
+
+        `"NetworkSelectorDatasetInfo:darts:edge_normal_r"`: the operation on the edge of α's row r;
+        `"NetworkSelectorDatasetInfo:darts:inputs_node_normal_j"`: the two sources of node j > 2, as `"0_2"`;
+        `reduce` alike. This does not tell which of a node's two edges was the stronger, the first of the
+        two here: the network is the same.
+
+        Raises:
+            GenotypeError: not a genotype of the space `"darts"`, or an output that is not of all nodes.
+
+        >>> from pydarts import genotypes
+        >>> values = genotypes.DARTS_V2.to_nasbench301()
+        >>> values["NetworkSelectorDatasetInfo:darts:inputs_node_normal_5"]
+        '0_2'
+        >>> values["NetworkSelectorDatasetInfo:darts:edge_normal_11"]
+        'dil_conv_3x3'
+        """
+        return _notations.to_nasbench301(self)
 
     def validate(self, space: str | Space) -> None:
         """Check that this genotype is one of `space`.

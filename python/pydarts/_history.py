@@ -69,6 +69,11 @@ class TrainRecord(Measures):
     """Whether the validation figures are those of averaged weights."""
     seconds: float
     """Duration of the epoch, evaluation included."""
+    train_top5: float | None = None
+    """Part of the training images whose class was among the five likeliest, 0 to 1; None where there are no
+    more than five classes, and of words."""
+    valid_top5: float | None = None
+    """The same of the validation images after the epoch."""
 
 
 R = TypeVar("R", bound=Measures)
@@ -135,14 +140,20 @@ class History(Sequence[R], Generic[R]):
 
 
 def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
-    """A record from plain data; a missing number (JSON null) is NaN. Raises ValueError for anything else."""
+    """A record from plain data. Raises ValueError where they are not.
+
+    A number that is missing (JSON null) is NaN, but for one that need not be there: that is None.
+    """
+    optional = {entry.name for entry in fields(kind) if entry.default is None}
     names = [entry.name for entry in fields(kind)]
-    if not isinstance(values, Mapping) or sorted(values) != sorted(names):
+    if not isinstance(values, Mapping) or not set(names) - optional <= set(values) <= set(names):
         raise ValueError(f"an epoch has the fields {', '.join(names)}, got {values!r}")
-    found: dict[str, Any] = {name: math.nan if values[name] is None else values[name] for name in names}
+    found: dict[str, Any] = {
+        name: math.nan if value is None and name not in optional else value for name, value in values.items()
+    }
     if "entropy" in found:
         found["entropy"] = {str(name): float(value) for name, value in found["entropy"].items()}
-    for name in names:
-        if name != "entropy" and not isinstance(found[name], (int, float)):
-            raise ValueError(f"{name} must be a number, got {found[name]!r}")
+    for name, value in found.items():
+        if name != "entropy" and value is not None and not isinstance(value, (int, float)):
+            raise ValueError(f"{name} must be a number, got {value!r}")
     return kind(**found)

@@ -1,10 +1,10 @@
-"""Turns what a user calls a loader into the three sources of a search."""
+"""Turns what a user calls a loader into the three sources of a search, or of a training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -28,18 +28,20 @@ from ._texts import open_texts
 Batches: TypeAlias = Iterable[tuple[Array, Array]] | DataLoader[Any]
 Single: TypeAlias = tuple[Array, Array] | Batches
 Loader: TypeAlias = Single | tuple[Single, Single]
-Source: TypeAlias = _core.Arrays | _core.Tokens | PythonSource
+A = TypeVar("A")
+ArraySource: TypeAlias = Callable[[ArrayData, list[int] | None, str, SearchConfig], A]
+"""Makes batches of some examples of arrays, None: of all, for a role: "train", "valid", "eval"."""
 
 _FORMS = "a DataLoader, arrays (X, y), or a pair (train, valid) of these or of re-iterables of batches (x, y)"
 
 
 @dataclass(frozen=True)
-class Sources:
+class Sources(Generic[A]):
     """What a search runs on: three sources, and the configuration with the sizes of the data in it."""
 
-    train: Source
-    valid: Source
-    evaluation: Source
+    train: A | PythonSource
+    valid: A | PythonSource
+    evaluation: A | PythonSource
     config: SearchConfig
 
     def poll_with(self, poll: Callable[[], None]) -> None:
@@ -55,47 +57,58 @@ class Sources:
                 source.close()
 
 
-def open_sources(loader: Loader, config: SearchConfig) -> Sources:
-    """The sources of `loader`: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid).
-
-    A recurrent space reads a 2-tuple of token arrays, (train, valid).
-    """
+def open_sources(loader: Loader, config: SearchConfig) -> Sources[_core.Arrays | _core.Tokens]:
+    """The sources of a search; a recurrent space reads a 2-tuple of token arrays, (train, valid)."""
     if config.resolved_space.kind == "recurrent":
         (train, valid, evaluation), config = open_texts(loader, config)
         return Sources(train, valid, evaluation, config)
+    return open_images(loader, config, _engine_arrays)
+
+
+def open_images(
+    loader: Loader, config: SearchConfig, make: ArraySource[A], *, fewest_valid: int | None = None
+) -> Sources[A]:
+    """The sources of images: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid).
+
+    A validation part that is arrays has `fewest_valid` examples at least; None: a batch.
+    """
     if isinstance(loader, tuple) and len(loader) == 2 and not _is_arrays(loader):
         train, valid = (
             _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
         )
-        return _open_pair(train, valid, config)
+        return _open_pair(train, valid, config, make, fewest_valid)
     single = _single(loader, "training")
     if _is_arrays(single):
-        return _open_split_arrays(single, config)
+        return _open_split_arrays(single, config, make, fewest_valid)
     _refuse_augmentation(config)
-    return _open_passes(single, single, split_loader(single, config.train_portion, config.seed), config)
+    return _open_split_loader(single, config)
 
 
-def _open_split_arrays(arrays: Any, config: SearchConfig) -> Sources:
+def _open_split_arrays(
+    arrays: Any, config: SearchConfig, make: ArraySource[A], fewest_valid: int | None
+) -> Sources[A]:
     data = _read(arrays, "training", config)
     config = with_sizes(config, data.shape, data.classes)
     n = len(data.x)
     train, valid = split_indices(n, config.train_portion, config.seed)
     config = with_batch_size(config, min(len(train), len(valid)))
     size = batch_size(config)
-    for name, part in (("train", train), ("valid", valid)):
-        if len(part) < size:
-            raise too_few(name, len(part), size, n, config.train_portion)
+    for name, part, least in (("train", train, size), ("valid", valid, fewest_valid or size)):
+        if len(part) < least:
+            raise too_few(name, len(part), least, n, config.train_portion)
     config = with_statistics(config, data, torch.from_numpy(train))
     _check_labels(data, config, "training")
     return Sources(
-        _array_source(data, train.tolist(), "train", config),
-        _array_source(data, valid.tolist(), "valid", config),
-        _array_source(data, valid.tolist(), "eval", config),
+        make(data, train.tolist(), "train", config),
+        make(data, valid.tolist(), "valid", config),
+        make(data, valid.tolist(), "eval", config),
         config,
     )
 
 
-def _open_pair(train: Any, valid: Any, config: SearchConfig) -> Sources:
+def _open_pair(
+    train: Any, valid: Any, config: SearchConfig, make: ArraySource[A], fewest_valid: int | None
+) -> Sources[A]:
     if not _is_arrays(train):
         _refuse_augmentation(config)
     read = [
@@ -103,8 +116,8 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig) -> Sources:
         for part, name in ((train, "training"), (valid, "validation"))
     ]
     first, second = read
-    for data, name in zip(read, ("training", "validation"), strict=True):
-        if data is not None and config.batch_size != "auto" and len(data.x) < config.batch_size:
+    for data, name, least in zip(read, ("training", "validation"), (None, fewest_valid), strict=True):
+        if data is not None and config.batch_size != "auto" and len(data.x) < (least or config.batch_size):
             raise _core.DataError(
                 f"the {name} part has {len(data.x)} examples, too few for one batch of "
                 f"batch_size={config.batch_size}; give more examples or a smaller batch_size"
@@ -137,16 +150,15 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig) -> Sources:
             _check_labels(data, config, name)
     roles = ("train", "valid", "eval")
     sources = [
-        _array_source(data, None, role, config) if data is not None else _python_source(run, role, config)
+        make(data, None, role, config) if data is not None else _python_source(run, role, config)
         for data, run, role in zip((first, second, second), passes, roles, strict=True)
     ]
     return Sources(sources[0], sources[1], sources[2], config)
 
 
-def _open_passes(
-    train: Any, valid: Any, passes: tuple[Passes, Passes, Passes], config: SearchConfig
-) -> Sources:
-    config = survey(passes[:2], None, known_classes(train), config)
+def _open_split_loader(loader: Any, config: SearchConfig) -> Sources[A]:
+    passes = split_loader(loader, config.train_portion, config.seed)
+    config = survey(passes[:2], None, known_classes(loader), config)
     sources = [
         _python_source(run, role, config)
         for run, role in zip(passes, ("train", "valid", "eval"), strict=True)
@@ -219,12 +231,15 @@ def _refuse_augmentation(config: SearchConfig) -> None:
             )
 
 
-def _array_source(
+def evaluation_size(config: SearchConfig) -> int:
+    """Images of a batch of the evaluation."""
+    return config.eval_batch_size or 4 * batch_size(config)  # without a graph there is room for more
+
+
+def _engine_arrays(
     data: ArrayData, indices: list[int] | None, role: str, config: SearchConfig
 ) -> _core.Arrays:
-    size = batch_size(config)
-    if role == "eval":
-        size = config.eval_batch_size or 4 * size  # without a graph there is room for more
+    size = evaluation_size(config) if role == "eval" else batch_size(config)
     mean, std = (None if values is None else list(values) for values in (config.mean, config.std))
     return _core.Arrays(data.x, data.y, indices, role, size, mean, std)
 

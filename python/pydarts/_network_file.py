@@ -15,27 +15,27 @@ _FORMAT = "pydarts-network-1"
 
 
 def save_network(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write a network of `build` as safetensors, with genotype and arguments in the metadata.
-
-    >>> import pydarts, tempfile, os
-    >>> net = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=20, units=4, dropout_input=0.5)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "net.safetensors")
-    ...     pydarts.save_network(net, path)
-    ...     again = pydarts.load_network(path)
-    >>> again.genotype == net.genotype, again.arguments == net.arguments
-    (True, True)
-    """
+    """What `export` does for `.safetensors`: weights and statistics, genotype and arguments beside them."""
     about = {"format": _FORMAT, "genotype": network.genotype.to_dict(), "arguments": network.arguments}
     write_tensors(Path(path), network.state_dict(), about)
 
 
 def load_network(path: str | os.PathLike[str]) -> Network:
-    """The network of a file that `save_network` wrote, on the CPU, in training mode as `build` gives it.
+    """The network of a `.safetensors` file of `export`, on the CPU, in training mode as `build` gives it.
 
     Raises:
         FileNotFoundError: no such file.
         CheckpointError: truncated, malformed, or of something else; the message names it.
+
+    >>> import os, tempfile
+    >>> import pydarts
+    >>> net = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=20, units=4, dropout_input=0.5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.safetensors")
+    ...     pydarts.export(net, path)
+    ...     again = pydarts.load_network(path)
+    >>> again.genotype == net.genotype, again.arguments == net.arguments
+    (True, True)
     """
     tensors, about = read_tensors(Path(path), _FORMAT)
     try:

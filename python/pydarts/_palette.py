@@ -40,3 +40,16 @@ def look_of(operation: str) -> Look:
     '#d55e00'
     """
     return _LOOKS.get(operation, Look("#000000", "-"))
+
+
+# Where a cell comes from, in the same hues.
+_ORIGINS = {"searched": "#0072b2", "given": "#009e73", "random": "#9a9a9a"}
+
+
+def color_of(origin: str) -> str:
+    """Colour of the cells of one origin.
+
+    >>> color_of("searched")
+    '#0072b2'
+    """
+    return _ORIGINS[origin]

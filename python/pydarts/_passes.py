@@ -37,10 +37,11 @@ def permutation(seed: int, role: str, index: int, n: int) -> npt.NDArray[np.int6
     >>> permutation(0, "train", 0, 5).tolist() == permutation(0, "train", 0, 5).tolist()
     True
     """
-    return np.argsort(_stream(seed, role, index).random_raw(n), kind="stable")
+    return np.argsort(stream(seed, role, index).random_raw(n), kind="stable")
 
 
-def _stream(seed: int, role: str, index: int) -> np.random.PCG64:
+def stream(seed: int, role: str, index: int) -> np.random.PCG64:
+    """Random bits that are a function of (seed, role, index)."""
     return np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(role.encode()), index]))
 
 
@@ -96,7 +97,7 @@ class LoaderPasses:
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
         self.sampler.index, self.sampler.start = index, skip * (self.loader.batch_size or 1)
-        seed = _stream(self.sampler.seed, self.sampler.role + " workers", index).random_raw()
+        seed = stream(self.sampler.seed, self.sampler.role + " workers", index).random_raw()
         self.generator.manual_seed(int(seed) >> 1)
         with sheltered():
             return iter(self.loader), 0

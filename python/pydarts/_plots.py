@@ -17,7 +17,7 @@ from matplotlib.path import Path
 from ._config import SearchConfig
 from ._genotype import Genes, Genotype
 from ._layout import depths, layout
-from ._palette import look_of
+from ._palette import color_of, look_of
 
 _INK, _FAINT = "#333333", "#b8b8b8"
 _STEP, _LINE = 2.6, 1.6  # from layer to layer; width of a line
@@ -106,6 +106,37 @@ def plot_cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any
     for axis, (name, genes, concat, first) in zip(axes, cells, strict=True):
         draw_cell(axis, cell_graph(genes, concat, first), first, name)
     return np.array(axes, dtype=object)
+
+
+def plot_scores(
+    scores: Mapping[str, Sequence[float]],
+    means: Mapping[str, tuple[float, float]],
+    *,
+    percent: bool,
+    ax: Axes | None = None,
+) -> Axes:
+    """A column for each origin: a point a cell, beside them mean ± deviation."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(1.4 + 1.5 * max(len(scores), 1), 3.4), layout="tight")
+    scale = 100.0 if percent else 1.0
+    for place, (origin, values) in enumerate(scores.items()):
+        color, (mean, deviation) = color_of(origin), means[origin]
+        # Equal scores stand side by side.
+        across = [place + 0.07 * list(values[:index]).count(value) for index, value in enumerate(values)]
+        heights = [scale * value for value in values]
+        ax.plot(across, heights, "o", color=color, alpha=0.75, markeredgecolor="white", markersize=7)
+        if values:
+            error = None if np.isnan(deviation) else scale * deviation
+            ax.errorbar(place - 0.22, scale * mean, error, fmt="_", color=color, capsize=4, markersize=14)
+    ax.set_xticks(range(len(scores)), [f"{origin}\nn = {len(values)}" for origin, values in scores.items()])
+    ax.set_xlim(-0.6, len(scores) - 0.4)
+    ax.set_ylabel("validation accuracy, %" if percent else "validation perplexity", fontsize=8, color=_INK)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(_FAINT)
+    ax.grid(axis="y", color="#ececec", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=8, length=2, color=_FAINT)
+    return ax
 
 
 def cell_graph(genes: Genes, concat: Sequence[int], first: int) -> nx.MultiDiGraph:

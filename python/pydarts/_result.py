@@ -20,6 +20,8 @@ from ._config import SearchConfig
 from ._files import read_checked, write_atomically
 from ._genotype import Genotype
 from ._history import EpochRecord, History, record_from
+from ._inherit import Inheritance, inherit
+from .nn import ConvolutionalNetwork, LanguageModel, Network
 
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 
@@ -117,6 +119,36 @@ class SearchResult:
             threads=about["threads"],
             forms=about["forms"],
         )
+
+    def inherit(self, network: Network) -> Inheritance:
+        """Copy what the search has trained into a network of `build`, as a warm start.
+
+        Weights and running statistics go where name and shape are the same: those of operations that the
+        network's cells have, of the cells' preprocessing, of stem, classifier, embedding and decoder. All of
+        it fits a network that is as wide and has as many cells as the search's, of any genotype of its
+        space, but for what batch norm learns, which the search has not. The rest stays as it is.
+
+        Args:
+            network: changed in place, where it lies and in its dtype.
+
+        Returns:
+            What was copied and what was not; `print` it.
+
+        Raises:
+            TypeError: not a network of `build`.
+
+        >>> import numpy as np, pydarts
+        >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
+        >>> cfg = pydarts.SearchConfig(channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+        >>> result = pydarts.search((X, y), cfg)
+        >>> net = pydarts.build(result.genotype, channels=2, layers=3, num_classes=2, in_channels=1)
+        >>> report = result.inherit(net)
+        >>> "classifier.weight" in report.copied, report.left["cells.0.pre0.bn.weight"]
+        (True, 'the search has no such tensor')
+        """
+        if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+            raise TypeError(f"inherit takes a network of pydarts.build, got a {type(network).__name__}")
+        return inherit(network, self.state_dict, self.config)
 
     def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
         """Draw the softmax weights over time, a small panel an edge, a line an operation.

@@ -69,7 +69,7 @@ def survey(
                 raise _core.DataError(
                     f"the images of batch {number} of the {role} loader have shape {list(found)}, but "
                     f"{list(shape)} was "
-                    "expected: all images of a search have the same channels and size"
+                    "expected: all images have the same channels and size"
                 )
             shape, seen, empty = found, max(seen, int(y.max()) + 1), False
             if not count_labels:
@@ -86,13 +86,9 @@ def with_sizes(config: SearchConfig, shape: tuple[int, ...], classes: int | None
     """The configuration with the data's sizes, which must not contradict it."""
     channels, height, width = shape
     if config.in_channels not in (None, channels):
-        raise _core.DataError(
-            f"in_channels is {config.in_channels} in the config, but the images have {channels}"
-        )
+        raise _core.DataError(f"in_channels is {config.in_channels}, but the images have {channels}")
     if config.image_size not in (None, (height, width)):
-        raise _core.DataError(
-            f"image_size is {config.image_size} in the config, but the images are {(height, width)}"
-        )
+        raise _core.DataError(f"image_size is {config.image_size}, but the images are {(height, width)}")
     return config.replace(
         in_channels=channels,
         image_size=(height, width),

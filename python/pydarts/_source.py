@@ -53,7 +53,7 @@ class BatchChecker:
             raise DataError(
                 f"the images of {what} have shape {list(images.shape[1:])}, but {list(self.shape)} was "
                 f"expected: all "
-                "images of a search have the same channels and size"
+                "images have the same channels and size"
             )
         if not bool(torch.isfinite(images).all()):
             raise DataError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,29 +13,36 @@ from ._callbacks import listeners
 from ._ending import end
 from ._genotype import Genotype
 from ._interrupt import InterruptWatch
+from ._loaders import Loader
 from ._result import Status
-from ._texts import tokens_of
 from ._training.callbacks import TrainCallback
-from ._training.config import TextSettings, TrainConfig
+from ._training.config import TrainConfig
+from ._training.images import ImageTask
 from ._training.loop import Loop
 from ._training.progress import TrainProgress
 from ._training.result import TrainResult
+from ._training.task import Task
 from ._training.text import TextTask
-from .nn import LanguageModel
+from .nn import ConvolutionalNetwork, LanguageModel, Network
 
 
 def train(
-    network: LanguageModel | Genotype,
-    texts: Any,
+    network: Network | Genotype,
+    loader: Loader,
     cfg: TrainConfig | None = None,
     callbacks: TrainCallback | Sequence[TrainCallback] = (),
 ) -> TrainResult:
-    """Train a language model as the paper does (A.2.2): SGD, then averaged SGD.
+    """Train a network as the paper does: of images (A.2.1, A.2.3), or a language model (A.2.2).
 
     Args:
-        network: what `build` gives, trained in place; or a recurrent genotype: it is built with the words of
-            the texts, otherwise with the defaults, and initial weights drawn from `cfg.seed`.
-        texts: `(train_tokens, valid_tokens)`, whole numbers [N] as `datasets.corpus` gives them.
+        network: what `build` gives, trained in place; or a genotype: it is built for the channels and classes
+            of the images, or with the words of the texts, otherwise with the defaults of `build`, and initial
+            weights drawn from `cfg.seed`.
+        loader: the data. For images what `search` takes: `(X, y)`, a `DataLoader`, or a pair `(train, valid)`
+            of either or of any re-iterables of batches `(x, y)`. One source is split: a part drawn from
+            `cfg.seed`, `train_portion` of it, trains, and the rest is the validation part. Of arrays a
+            partial last batch is left out of each training epoch. For a language model
+            `(train_tokens, valid_tokens)`, whole numbers [N] as `datasets.corpus` gives them.
         cfg: the choices of the training; None: the published ones.
         callbacks: told of every step, every epoch and the end.
 
@@ -44,17 +51,23 @@ def train(
         "interrupted".
 
     Raises:
-        ConfigError: choices that cannot be.
-        DataError: what is wrong with the texts, and what to do about it.
-        GenotypeError: a genotype without a recurrent cell.
+        ConfigError: choices that cannot be, or that are not for this kind of network.
+        DataError: what is wrong with the data, and what to do about it.
         DeviceError: CUDA asked for where there is none.
-        CheckpointError: a checkpoint that is broken, or of another training.
+        CheckpointError: a checkpoint that is broken, or of another training; without `resume`, a folder that
+            holds some already.
         NumericalError: a loss became NaN or infinite.
 
-        An exception of a callback comes out as it is. Whatever stops a training that has begun carries what
-        was reached as its attribute `result`, with status "failed".
+        An exception of the loader or a callback comes out as it is. Whatever stops a training that has begun
+        carries what was reached as its attribute `result`, with status "failed".
 
     >>> import pydarts
+    >>> X, y = torch.zeros(40, 1, 8, 8), torch.arange(40) % 2
+    >>> net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=2, layers=3, num_classes=2, in_channels=1)
+    >>> cfg = pydarts.TrainConfig(epochs=1, batch_size=8, progress=False)
+    >>> result = pydarts.train(net, (X, y), cfg)
+    >>> result.status, len(result.history), result.network is net
+    ('complete', 1, True)
     >>> text = torch.arange(600) % 7
     >>> net = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=7, units=8)
     >>> cfg = pydarts.TrainConfig(epochs=2, batch_size=4, bptt=14, progress=False)
@@ -66,16 +79,13 @@ def train(
     if not isinstance(config, TrainConfig):
         raise _core.ConfigError(f"cfg must be a TrainConfig, got a {type(cfg).__name__}")
     told = listeners(callbacks, TrainCallback)
-    settings = TextSettings.of(config)
-    config = config.replace(**asdict(settings))
     device = config.resolved_device
+    watch = InterruptWatch()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        model = _network(network, texts, settings.seed)
-        task = TextTask(model, texts, settings, device)
-        about = {"genotype": model.genotype.to_dict(), "arguments": model.arguments}
-        loop = Loop(task, config, settings.epochs, settings.keep, about)
-        progress = TrainProgress(settings.epochs) if config.progress else None
-        watch = InterruptWatch()
+        task = open_task(network, loader, config, device, watch.check)
+        config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
+        loop = Loop(task, config)
+        progress = TrainProgress(task.settings.epochs) if config.progress else None
         status: Status = "complete"
         error: BaseException | None = None
         try:
@@ -84,20 +94,27 @@ def train(
         except KeyboardInterrupt:
             status = "interrupted"
         except BaseException as stopped:
-            status, error = "failed", stopped
+            # After Ctrl-C, whatever it was came of that.
+            status, error = ("interrupted", None) if watch.seen else ("failed", stopped)
         finally:
             if progress is not None:
                 progress.close()
-    model.load_state_dict(loop.weights())
-    return end(TrainResult(model.eval(), loop.history, config, status), error, told, "training")
+            task.close()
+    trained = task.network
+    trained.load_state_dict(loop.weights())
+    return end(TrainResult(trained.eval(), loop.history, config, status), error, told, "training")
 
 
-def _network(network: LanguageModel | Genotype, texts: Any, seed: int) -> LanguageModel:
-    if isinstance(network, LanguageModel):
-        return network
-    if not isinstance(network, Genotype):
-        raise TypeError(
-            f"train takes a network of pydarts.build or a Genotype, got a {type(network).__name__}"
-        )
-    torch.manual_seed(seed)
-    return LanguageModel(network, vocabulary=max(int(part.max()) for part in tokens_of(texts)) + 1)
+def open_task(
+    network: Network | Genotype,
+    loader: Any,
+    config: TrainConfig,
+    device: torch.device,
+    poll: Callable[[], None],
+) -> Task:
+    """What is to be trained, by the kind of the network."""
+    if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.recurrent):
+        return TextTask.open(network, loader, config, device)
+    if isinstance(network, (ConvolutionalNetwork, Genotype)):
+        return ImageTask.open(network, loader, config, device, poll)
+    raise TypeError(f"train takes a network of pydarts.build or a Genotype, got a {type(network).__name__}")

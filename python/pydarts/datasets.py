@@ -1,4 +1,7 @@
-"""Real data for trying things out, without a download."""
+"""Data sets in the form that `search` and `train` take.
+
+`digits` and `corpus` are real data for trying things out, without a download.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ._corpus import Corpus, corpus
+from ._image_data import ImageData, npz
+from ._torchvision import cifar10, cifar100, image_folder
 
-__all__ = ["Corpus", "corpus", "digits"]
+__all__ = ["Corpus", "ImageData", "cifar10", "cifar100", "corpus", "digits", "image_folder", "npz"]
 
 
 def digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

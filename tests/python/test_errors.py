@@ -61,7 +61,7 @@ def a_batch_of_a_wrong_rank(_: Path) -> object:
     return with_batch(lambda x, y: (x[:, 0], y))
 
 
-@row(pydarts.DataError, "in_channels is 3 in the config, but the images have 1")
+@row(pydarts.DataError, "in_channels is 3, but the images have 1")
 def arrays_with_wrong_channels(_: Path) -> object:
     return search(make_arrays(), make_config(in_channels=3))
 

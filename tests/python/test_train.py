@@ -53,6 +53,7 @@ def test_it_learns_what_follows_a_word() -> None:
     assert last.valid_perplexity < 0.7 * unigram, (last.valid_perplexity, unigram)
     assert last.valid_perplexity == math.exp(last.valid_loss) and last.valid_accuracy > 0.5
     assert not result.network.training and result.status == "complete"
+    assert last.valid_top5 is None is last.train_top5, "of words they are not counted"
 
 
 def test_a_step_is_the_plain_one() -> None:
@@ -92,13 +93,13 @@ def test_averaging_begins_by_the_non_monotone_trigger_and_is_the_mean_of_what_fo
     losses = [3.0, 2.0, 2.5, 2.4]
     for count in range(1, len(losses) + 1):  # 2.4 is above 2.0, of the last two; only those before count
         task.after(losses[:count])
-        assert not task.averaged, losses[:count]
+        assert not task.weights.averaged, losses[:count]
     task.after([*losses, 2.1])
-    assert task.averaged
+    assert task.weights.averaged
     seen = []
     for _ in task.steps(0):
         seen.append([weight.detach().clone() for weight in net.parameters()])
-    averaged = task.weights()
+    averaged = task.weights.copy()
     for (name, _), *values in zip(net.named_parameters(), *seen, strict=True):
         torch.testing.assert_close(averaged[name], torch.stack(values).mean(0), rtol=1e-10, atol=1e-12)
     assert not torch.equal(averaged["cell.w0"], net.cell.w0)

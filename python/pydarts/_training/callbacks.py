@@ -19,10 +19,10 @@ class TrainStep:
     """Number of the epoch, from 0."""
     step_in_epoch: int
     """Number of the step in this epoch, from 0."""
-    steps_per_epoch: int
-    """Steps of this epoch."""
+    steps_per_epoch: int | None
+    """Steps of this epoch; None while a loader without a length makes its first pass."""
     train_loss: float
-    """Loss of the batch before the step, in nats, without penalties."""
+    """Loss of the batch before the step, in nats, without penalties, smoothing or auxiliary loss."""
     learning_rate: float
     """Learning rate of the epoch."""
 

@@ -24,6 +24,11 @@ def write(folder: Path, epochs: int, about: Mapping[str, Any], tensors: Mapping[
         path.unlink(missing_ok=True)
 
 
+def any_in(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint."""
+    return bool(_paths(folder))
+
+
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Tensors and plain data of a folder's newest checkpoint; None where there is none yet.
 

@@ -4,22 +4,65 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import torch
 
 from .. import _core
+from .._config import Augment, SearchConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Keep: TypeAlias = Literal["best", "last"]
+Schedule: TypeAlias = Literal["cosine", "exponential"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """The choices of a training. Immutable; None stands for the published value.
 
-    That value depends on what is trained. A language model (A.2.2 of the paper and the published code; "ours"
-    where the choice is this library's):
+    That value depends on what is trained. Network of images (A.2.1 of the paper and the published code;
+    "ours" where the choice is this library's):
+
+    ================  ========  ================================================================
+    field             value     meaning (source)
+    ================  ========  ================================================================
+    epochs            600       passes over the training images (A.2.1)
+    batch_size        96        images a batch, for arrays; a loader keeps its own (A.2.1)
+    eval_batch_size   None      images a batch of the evaluation; None: 4 x `batch_size` (ours)
+    learning_rate     0.025     the first one, of SGD (A.2.1)
+    schedule          "cosine"  "cosine": down to 0 over the epochs (A.2.1); "exponential": times
+                                0.97 after every epoch (A.2.3)
+    warmup            0         first epochs, in which the learning rate rises in equal steps to
+                                `learning_rate` (PC-DARTS, on ImageNet: 5)
+    momentum          0.9       of SGD (code)
+    weight_decay      3e-4      added to the gradient (A.2.1)
+    grad_clip         5.0       largest 2-norm of the gradient (code)
+    label_smoothing   0.0       share of the target that is spread over all classes (code, on
+                                ImageNet: 0.1)
+    auxiliary_weight  0.4       of the auxiliary head's loss, where the network has one (A.2.1)
+    augment           "none"    "cifar": pad 4 and crop, flip; arrays only (A.2.1)
+    cutout            0         side in pixels of the square set to zero; 0: none; arrays only
+                                (A.2.1: 16)
+    mean, std         None      per channel, as in `SearchConfig`
+    train_portion     0.9       part of a single source that trains, rest: validation (ours)
+    ema               0.0       decay a step of an exponential moving average of the weights, which
+                                is then what is evaluated and kept; 0: none (ours). After n steps at
+                                most (1 + n) / (10 + n)
+    bfloat16          False     forward passes in bfloat16 over float32 weights (ours)
+    channels_last     False     images with channels innermost in memory (ours)
+    compile           False     the network through `torch.compile` (ours)
+    keep              "last"    which weights the network has at the end: of the epoch with the
+                                highest validation accuracy, "best", or of the last (code)
+    ================  ========  ================================================================
+
+    Drop path is the network's own: `build(..., drop_path=0.2)` (A.2.1); `train` raises it from 0 to that over
+    the epochs. `TrainConfig.cifar10()`, `.imagenet()` and `.quick()` are starting points.
+
+    A language model (A.2.2):
 
     ===============  ======  ==================================================================
     field            value   meaning (source)
@@ -55,13 +98,27 @@ class TrainConfig:
     epochs: int | None = None
     batch_size: int | None = None
     eval_batch_size: int | None = None
-    bptt: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
     grad_clip: float | None = None
+    keep: Keep | None = None
+    bptt: int | None = None
     slowness: float | None = None
     patience: int | None = None
-    keep: Keep | None = None
+    schedule: Schedule | None = None
+    warmup: int | None = None
+    momentum: float | None = None
+    label_smoothing: float | None = None
+    auxiliary_weight: float | None = None
+    augment: Augment | None = None
+    cutout: int | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    train_portion: float | None = None
+    ema: float | None = None
+    bfloat16: bool | None = None
+    channels_last: bool | None = None
+    compile: bool | None = None
     seed: int = 0
     device: str = "auto"
     checkpoint_dir: str | os.PathLike[str] | None = None
@@ -69,10 +126,16 @@ class TrainConfig:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        for name, (kind, least) in _RANGES.items():
-            _check(name, getattr(self, name), kind, least)
-        if self.keep is not None and self.keep not in get_args(Keep):
-            raise _core.ConfigError(f"keep is {self.keep!r}; it must be one of {', '.join(get_args(Keep))}")
+        for name, (kind, least, below) in _RANGES.items():
+            _check(name, getattr(self, name), kind, least, below)
+        for name, choices in (("keep", get_args(Keep)), ("schedule", get_args(Schedule))):
+            value = getattr(self, name)
+            if value is not None and value not in choices:
+                raise _core.ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+        data = self.reading()
+        for name in READING:
+            if getattr(self, name) is not None:  # as a search reads it: numbers in tuples
+                object.__setattr__(self, name, getattr(data, name))
         if self.resume and self.checkpoint_dir is None:
             raise _core.ConfigError("resume=True needs a checkpoint_dir to resume from")
         if self.checkpoint_dir is not None:
@@ -95,7 +158,56 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain data, fit for JSON."""
-        return asdict(self)
+        return {
+            name: list(value) if name in ("mean", "std") and value else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def cifar10(cls, **changes: Any) -> TrainConfig:
+        """The published training on CIFAR-10 arrays (A.2.1): what is published, with its augmentation.
+
+        The network of it is `build(genotype, auxiliary=True, drop_path=0.2)`.
+
+        >>> TrainConfig.cifar10(epochs=100)
+        TrainConfig(epochs=100, augment='cifar', cutout=16)
+        """
+        return cls(augment="cifar", cutout=16).replace(**changes)
+
+    @classmethod
+    def imagenet(cls, **changes: Any) -> TrainConfig:
+        """The published training on ImageNet (A.2.3), with label smoothing (code) and PC-DARTS' warm-up.
+
+        The network of it is `build(genotype, channels=48, layers=14, num_classes=1000, stem="imagenet",
+        auxiliary=True)`; the images are augmented by their loader, as `datasets.image_folder` does.
+
+        >>> TrainConfig.imagenet().batch_size, TrainConfig.imagenet().weight_decay
+        (128, 3e-05)
+        """
+        published = cls(
+            epochs=250,
+            batch_size=128,
+            learning_rate=0.1,
+            schedule="exponential",
+            warmup=5,
+            weight_decay=3e-5,
+            label_smoothing=0.1,
+        )
+        return published.replace(**changes)
+
+    @classmethod
+    def quick(cls, **changes: Any) -> TrainConfig:
+        """A short training of a network of images, to compare genotypes or to try things out (ours).
+
+        >>> TrainConfig.quick(seed=1)
+        TrainConfig(epochs=10, batch_size=64, learning_rate=0.1, warmup=1, seed=1)
+        """
+        return cls(epochs=10, batch_size=64, learning_rate=0.1, warmup=1).replace(**changes)
+
+    def reading(self, **changes: Any) -> SearchConfig:
+        """How a training reads its images: as a search with these choices does."""
+        given = {name: getattr(self, name) for name in READING}
+        return SearchConfig(**{name: value for name, value in (given | changes).items() if value is not None})
 
     @property
     def resolved_device(self) -> torch.device:
@@ -116,23 +228,35 @@ class TrainConfig:
         return device
 
 
-_RANGES: dict[str, tuple[type, float | None]] = {
-    "epochs": (int, 1),
-    "batch_size": (int, 1),
-    "eval_batch_size": (int, 1),
-    "bptt": (int, 1),
-    "learning_rate": (float, 0),
-    "weight_decay": (float, 0),
-    "grad_clip": (float, 0),
-    "slowness": (float, 0),
-    "patience": (int, 1),
-    "seed": (int, 0),
-    "resume": (bool, None),
-    "progress": (bool, None),
+# How images are read; checked as in a `SearchConfig`.
+READING = ("augment", "cutout", "mean", "std", "train_portion")
+
+# field -> type, least, and what it must be below
+_RANGES: dict[str, tuple[type, float | None, float | None]] = {
+    "epochs": (int, 1, None),
+    "batch_size": (int, 1, None),
+    "eval_batch_size": (int, 1, None),
+    "learning_rate": (float, 0, None),
+    "weight_decay": (float, 0, None),
+    "grad_clip": (float, 0, None),
+    "bptt": (int, 1, None),
+    "slowness": (float, 0, None),
+    "patience": (int, 1, None),
+    "warmup": (int, 0, None),
+    "momentum": (float, 0, 1),
+    "label_smoothing": (float, 0, 1),
+    "auxiliary_weight": (float, 0, None),
+    "ema": (float, 0, 1),
+    "bfloat16": (bool, None, None),
+    "channels_last": (bool, None, None),
+    "compile": (bool, None, None),
+    "seed": (int, 0, None),
+    "resume": (bool, None, None),
+    "progress": (bool, None, None),
 }
 
 
-def _check(name: str, value: Any, kind: type, least: float | None) -> None:
+def _check(name: str, value: Any, kind: type, least: float | None, below: float | None) -> None:
     if value is None:
         return
     number: Any = value
@@ -142,12 +266,43 @@ def _check(name: str, value: Any, kind: type, least: float | None) -> None:
         raise _core.ConfigError(f"{name} is {value!r}; it must be {article}")
     if least is not None and not (math.isfinite(number) and number >= least):
         raise _core.ConfigError(f"{name} is {value!r}; it must be finite and at least {least}")
+    if below is not None and number >= below:
+        raise _core.ConfigError(f"{name} is {value!r}; it must be below {below}")
+
+
+class Settings:
+    """What a training reads of a `TrainConfig`, with the published values for what that leaves open."""
+
+    trains: ClassVar[str]
+    epochs: int
+    keep: Keep
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> Self:
+        """Those of a configuration, and the published ones where it says nothing.
+
+        Raises:
+            ConfigError: the configuration says something that this kind of training does not read.
+        """
+        names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        given = {
+            f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default
+        }
+        foreign = [name for name in given if name not in names and name not in _OF_EVERY_RUN]
+        if foreign:
+            raise _core.ConfigError(f"{', '.join(foreign)}: not for {cls.trains}; leave it out")
+        return cls(**{name: value for name, value in given.items() if name in names})
+
+
+# Of how a training is run, not of what it comes to.
+_OF_EVERY_RUN = ("device", "checkpoint_dir", "resume", "progress")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextSettings:
+class TextSettings(Settings):
     """What the training of a language model reads; the defaults are the published ones."""
 
+    trains: ClassVar[str] = "a language model"
     epochs: int = 8000
     batch_size: int = 64
     eval_batch_size: int = 10
@@ -160,8 +315,44 @@ class TextSettings:
     keep: Keep = "best"
     seed: int = 0
 
-    @classmethod
-    def of(cls, config: TrainConfig) -> TextSettings:
-        """Those of a configuration, and the published ones where it says nothing."""
-        given = {f.name: getattr(config, f.name) for f in fields(cls)}
-        return cls(**{name: value for name, value in given.items() if value is not None})
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings(Settings):
+    """What the training of a network of images reads; the defaults are the published ones."""
+
+    trains: ClassVar[str] = "a network of images"
+    epochs: int = 600
+    batch_size: int = 96
+    eval_batch_size: int | None = None
+    learning_rate: float = 0.025
+    schedule: Schedule = "cosine"
+    warmup: int = 0
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    grad_clip: float = 5.0
+    label_smoothing: float = 0.0
+    auxiliary_weight: float = 0.4
+    augment: Augment = "none"
+    cutout: int = 0
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    train_portion: float = 0.9
+    ema: float = 0.0
+    bfloat16: bool = False
+    channels_last: bool = False
+    compile: bool = False
+    keep: Keep = "last"
+    seed: int = 0
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch.
+
+        >>> settings = ImageSettings(epochs=4, learning_rate=0.1)
+        >>> [round(settings.rate(epoch), 4) for epoch in range(4)]
+        [0.1, 0.0854, 0.05, 0.0146]
+        """
+        if epoch < self.warmup:
+            return self.learning_rate * (epoch + 1) / self.warmup
+        if self.schedule == "exponential":
+            return self.learning_rate * 0.97**epoch
+        return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,9 +17,9 @@ from .._history import History, TrainRecord, record_from
 from .._interrupt import InterruptWatch
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
-from .config import Keep, TrainConfig
+from .config import TrainConfig
 from .progress import TrainProgress
-from .task import Evaluation, Step, Task
+from .task import Evaluation, Step, Task, merit
 
 # What may differ between a checkpoint and the training that goes on from it.
 _FREE = ("epochs", "device", "checkpoint_dir", "resume", "progress")
@@ -27,13 +28,14 @@ _FREE = ("epochs", "device", "checkpoint_dir", "resume", "progress")
 class Loop:
     """A training as it goes; what it has reached stands in its attributes, whatever ends it."""
 
-    def __init__(
-        self, task: Task, config: TrainConfig, epochs: int, keep: Keep, about: dict[str, Any]
-    ) -> None:
-        self._task, self._config, self._epochs, self._keep = task, config, epochs, keep
+    def __init__(self, task: Task, config: TrainConfig) -> None:
+        self._task, self._config = task, config
+        self._epochs, self._keep = task.settings.epochs, task.settings.keep
         # What a checkpoint must agree with.
-        self._about = about | {
-            "config": {name: value for name, value in config.to_dict().items() if name not in _FREE}
+        self._about = {
+            "genotype": task.network.genotype.to_dict(),
+            "arguments": task.network.arguments,
+            "config": {name: value for name, value in config.to_dict().items() if name not in _FREE},
         }
         self._records: list[TrainRecord] = []
         self._best: dict[str, Tensor] = {}
@@ -47,7 +49,7 @@ class Loop:
         """Those to keep, of the steps so far."""
         if self._keep == "best" and self._best:
             return self._best
-        return self._task.weights()
+        return self._task.weights.copy()
 
     def run(
         self, callbacks: Sequence[TrainCallback], progress: TrainProgress | None, watch: InterruptWatch
@@ -66,9 +68,11 @@ class Loop:
                 valid_loss=found.loss,
                 train_accuracy=trained.accuracy,
                 valid_accuracy=found.accuracy,
-                learning_rate=self._task.learning_rate,
-                averaged=self._task.averaged,
+                learning_rate=self._task.learning_rate(epoch),
+                averaged=self._task.weights.averaged,
                 seconds=perf_counter() - begun,
+                train_top5=trained.top5,
+                valid_top5=found.top5,
             )
             self._note(record)
             if progress is not None:
@@ -85,7 +89,7 @@ class Loop:
         watch: InterruptWatch,
     ) -> Evaluation:
         steps: list[Step] = []
-        count, rate = self._task.step_count(epoch), self._task.learning_rate
+        count, rate = self._task.step_count(epoch), self._task.learning_rate(epoch)
         for index, step in enumerate(self._task.steps(epoch)):
             steps.append(step)
             if progress is not None:
@@ -106,30 +110,44 @@ class Loop:
 
     def _note(self, record: TrainRecord) -> None:
         """Keep what an epoch came to, and write it down."""
-        losses = [earlier.valid_loss for earlier in self._records]
-        if self._keep == "best" and record.valid_loss < min(losses, default=math.inf):
-            self._best = self._task.weights()
+        merits = [merit(earlier, self._task.network) for earlier in self._records]
+        if self._keep == "best" and merit(record, self._task.network) > max(merits, default=-math.inf):
+            self._best = self._task.weights.copy()
         self._records.append(record)
-        self._task.after([*losses, record.valid_loss])
+        self._task.after([record.valid_loss for record in self._records])
         if self._config.checkpoint_dir is not None:
-            about = self._about | {"history": [asdict(record) for record in self._records]}
+            about = self._about | {
+                "epochs": self._epochs,
+                "history": [asdict(record) for record in self._records],
+            }
             tensors = self._task.state() | {f"best/{name}": value for name, value in self._best.items()}
             checkpoint.write(Path(self._config.checkpoint_dir), len(self._records), about, tensors)
 
     def _resume(self) -> None:
-        if not self._config.resume or self._config.checkpoint_dir is None:
+        if self._config.checkpoint_dir is None:
             return
         folder = Path(self._config.checkpoint_dir)
+        if not self._config.resume and checkpoint.any_in(folder):
+            raise _core.CheckpointError(
+                f"{folder} already holds the checkpoints of a training; go on with it (resume=True) or name "
+                "another folder"
+            )
         found = checkpoint.newest(folder)
         if found is None:
             return
         tensors, about = found
-        history = about.pop("history", [])
+        history, before = about.pop("history", []), about.pop("epochs", self._epochs)
         for what in differences(self._about, about):
             raise _core.CheckpointError(f"the checkpoint in {folder} is of another training: {what}")
         if len(history) > self._epochs:
             raise _core.CheckpointError(
                 f"the checkpoint in {folder} has {len(history)} epochs, more than {self._epochs}"
+            )
+        if before != self._epochs and self._task.scheduled:
+            warnings.warn(
+                f"epochs goes from {before} to {self._epochs}: the schedules are recomputed",
+                UserWarning,
+                stacklevel=4,
             )
         self._records = [record_from(record, TrainRecord) for record in history]
         best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best/")}

@@ -20,7 +20,7 @@ class TrainProgress:
         self._bar: Any = None
         self._last = ""
 
-    def begin(self, epoch: int, steps: int) -> None:
+    def begin(self, epoch: int, steps: int | None) -> None:
         """Open the bar of an epoch."""
         self.close()
         self._bar = tqdm(

@@ -14,6 +14,7 @@ from .._network_file import load_network, save_network
 from .._result import Status
 from ..nn import Network
 from .config import TrainConfig
+from .task import merit
 
 _FORMAT = 1
 
@@ -33,10 +34,13 @@ class TrainResult:
 
     @property
     def best(self) -> int | None:
-        """The epoch of the lowest validation loss, the first of equals; None without an epoch."""
+        """The epoch of the highest validation accuracy, of words of the lowest validation loss.
+
+        The first of equals; None without an epoch.
+        """
         if not self.history:
             return None
-        return min(self.history, key=lambda record: record.valid_loss).epoch
+        return max(self.history, key=lambda record: merit(record, self.network)).epoch
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the result to a folder, made if need be: `network.safetensors` and, last, `training.json`.

@@ -6,17 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from .._history import TrainRecord
+from ..nn import LanguageModel, Network
+from .config import Settings
+from .weights import Weights
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step saw: mean loss (a scalar), correct answers (a scalar), and of how many examples."""
+    """What a step saw: mean loss, correct answers (scalars), and of how many examples."""
 
     loss: Tensor
     correct: Tensor
     count: int
+    top5: Tensor | None = None
+    """Examples whose class was among the five likeliest, a scalar; None where that is not counted."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Evaluation:
 
     loss: float
     accuracy: float
+    top5: float | None
 
     @classmethod
     def of(cls, steps: Sequence[Step]) -> Evaluation:
@@ -33,22 +42,35 @@ class Evaluation:
         counts = torch.tensor([step.count for step in steps], dtype=torch.float64)
         losses = torch.stack([step.loss for step in steps]).double().cpu()
         correct = int(torch.stack([step.correct for step in steps]).sum())
-        return cls(float(losses @ counts) / count, correct / count)
+        near = [step.top5 for step in steps if step.top5 is not None]
+        top5 = int(torch.stack(near).sum()) / count if near else None
+        return cls(float(losses @ counts) / count, correct / count, top5)
 
 
 class Task(Protocol):
     """A network with its data and its optimiser."""
 
     @property
-    def averaged(self) -> bool:
-        """Whether the weights are averaged by now."""
+    def network(self) -> Network:
+        """What is trained."""
 
     @property
-    def learning_rate(self) -> float:
-        """The learning rate now."""
+    def settings(self) -> Settings:
+        """The choices of the training, those in them that the data made."""
 
-    def step_count(self, epoch: int) -> int:
-        """How many steps an epoch has."""
+    @property
+    def weights(self) -> Weights:
+        """The network's weights."""
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether what an epoch does depends on how many there are to be."""
+
+    def learning_rate(self, epoch: int) -> float:
+        """The learning rate of an epoch."""
+
+    def step_count(self, epoch: int) -> int | None:
+        """How many steps an epoch has; None while that is unknown."""
 
     def steps(self, epoch: int) -> Iterator[Step]:
         """Each step of an epoch, as it is done."""
@@ -59,11 +81,25 @@ class Task(Protocol):
     def after(self, valid_losses: list[float]) -> None:
         """Called after every epoch with the validation losses so far."""
 
-    def weights(self) -> dict[str, Tensor]:
-        """A copy of the weights that are evaluated."""
-
     def state(self) -> dict[str, Tensor]:
         """All that the next epoch depends on, by name."""
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state` gave."""
+
+    def close(self) -> None:
+        """Let go of the data; called once, at the end."""
+
+
+def step_seed(*numbers: int) -> int:
+    """A seed for torch that is a function of seed, epoch and step.
+
+    >>> step_seed(0, 1, 2) == step_seed(0, 1, 2), step_seed(0, 1, 2) == step_seed(0, 2, 1)
+    (True, False)
+    """
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def merit(record: TrainRecord, network: Network) -> float:
+    """What the best epoch has most of: validation accuracy of images, of words minus the validation loss."""
+    return -record.valid_loss if isinstance(network, LanguageModel) else record.valid_accuracy

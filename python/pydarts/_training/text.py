@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import AveragedModel
 
 from .. import _core
+from .._genotype import Genotype
 from .._texts import columns, tokens_of
 from ..nn import LanguageModel
-from .config import TextSettings
-from .task import Evaluation, Step
+from .config import TextSettings, TrainConfig
+from .task import Evaluation, Step, step_seed
+from .weights import Weights
 
 HALVED = 0.05  # how often the length of a segment is drawn around half of `bptt`
 
@@ -33,7 +34,8 @@ class TextTask:
         self, network: LanguageModel, texts: Any, settings: TextSettings, device: torch.device
     ) -> None:
         self.network = network.to(device)
-        self._settings = settings
+        self.settings = settings
+        self.weights = Weights(self.network)
         vocabulary = int(network.arguments["vocabulary"])
         least = settings.bptt + 1
         train, valid = tokens_of(texts)
@@ -49,46 +51,55 @@ class TextTask:
         self._optimizer = torch.optim.SGD(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self._average: AveragedModel | None = None
+
+    @classmethod
+    def open(
+        cls, network: LanguageModel | Genotype, texts: Any, config: TrainConfig, device: torch.device
+    ) -> TextTask:
+        """The task of a configuration; a genotype's network is built with the words of the texts."""
+        settings = TextSettings.of(config)
+        if isinstance(network, Genotype):
+            torch.manual_seed(settings.seed)
+            words = max(int(part.max()) for part in tokens_of(texts)) + 1
+            network = LanguageModel(network, vocabulary=words)
+        return cls(network, texts, settings, device)
 
     @property
-    def averaged(self) -> bool:
-        """Whether the weights are averaged by now."""
-        return self._average is not None
+    def scheduled(self) -> bool:
+        """Whether what an epoch does depends on how many there are to be."""
+        return False
 
-    @property
-    def learning_rate(self) -> float:
+    def learning_rate(self, epoch: int) -> float:
         """That of a segment of `bptt` tokens."""
-        return self._settings.learning_rate
+        return self.settings.learning_rate
 
     def step_count(self, epoch: int) -> int:
         """How many steps an epoch has."""
-        return len(segments(len(self._train), self._settings, epoch))
+        return len(segments(len(self._train), self.settings, epoch))
 
     def steps(self, epoch: int) -> Iterator[Step]:
         """Each step of an epoch, as it is done."""
         self.network.train()
         hidden = None
-        for index, (begin, end) in enumerate(segments(len(self._train), self._settings, epoch)):
-            torch.manual_seed(_seed(self._settings.seed, epoch, index))
+        for index, (begin, end) in enumerate(segments(len(self._train), self.settings, epoch)):
+            torch.manual_seed(step_seed(self.settings.seed, epoch, index))
             logits, states = self.network(self._train[begin:end], hidden)
             step = _measured(logits, self._train[begin + 1 : end + 1])
             self._optimizer.param_groups[0]["lr"] = (
-                self._settings.learning_rate * (end - begin) / self._settings.bptt
+                self.settings.learning_rate * (end - begin) / self.settings.bptt
             )
             self._optimizer.zero_grad(set_to_none=True)
             (step.loss + self._penalty(states)).backward()  # type: ignore[no-untyped-call]
-            clip_grad_norm_(self.network.parameters(), self._settings.grad_clip)
+            clip_grad_norm_(self.network.parameters(), self.settings.grad_clip)
             self._optimizer.step()
-            if self._average is not None:
-                self._average.update_parameters(self.network)
+            self.weights.stepped()
             hidden = states[-1].detach()
             yield Step(step.loss.detach(), step.correct, step.count)
 
     def evaluate(self) -> Evaluation:
         """Loss and accuracy over the validation text, read once from its beginning."""
-        network = self._evaluated().eval()
-        hidden, steps, bptt = None, [], self._settings.bptt
+        network = self.weights.evaluated.eval()
+        hidden, steps, bptt = None, [], self.settings.bptt
         with torch.no_grad():
             for begin in range(0, len(self._valid) - 1, bptt):
                 end = min(begin + bptt, len(self._valid) - 1)
@@ -99,39 +110,26 @@ class TextTask:
 
     def after(self, valid_losses: list[float]) -> None:
         """Begin to average where the validation loss of the last epoch says so."""
-        earlier = valid_losses[: -1 - self._settings.patience]
-        if self._average is None and earlier and valid_losses[-1] > min(earlier):
-            self._average = AveragedModel(self.network)
-
-    def weights(self) -> dict[str, Tensor]:
-        """A copy of what is evaluated."""
-        return {name: value.detach().clone() for name, value in self._evaluated().state_dict().items()}
+        earlier = valid_losses[: -1 - self.settings.patience]
+        if not self.weights.averaged and earlier and valid_losses[-1] > min(earlier):
+            self.weights.begin_average()
 
     def state(self) -> dict[str, Tensor]:
         """All that the next epoch depends on, by name."""
-        state = {f"weight/{name}": value for name, value in self.network.state_dict().items()}
-        if self._average is not None:
-            averaged = self._average.module.state_dict()
-            state |= {f"average/{name}": value for name, value in averaged.items()}
-            state["averaged"] = self._average.n_averaged
-        return state
+        return self.weights.state()
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state` gave."""
-        self.network.load_state_dict(_under("weight/", state))
-        if "averaged" in state:
-            self._average = AveragedModel(self.network)
-            self._average.module.load_state_dict(_under("average/", state))
-            self._average.n_averaged.copy_(state["averaged"])
+        self.weights.load_state(state)
 
-    def _evaluated(self) -> torch.nn.Module:
-        return self.network if self._average is None else self._average.module
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _penalty(self, states: Tensor) -> Tensor:
         """States are to change slowly."""
         if len(states) < 2:
             return states.new_zeros(())
-        return self._settings.slowness * (states[1:] - states[:-1]).square().mean()
+        return self.settings.slowness * (states[1:] - states[:-1]).square().mean()
 
 
 def segments(length: int, settings: TextSettings, epoch: int) -> list[tuple[int, int]]:
@@ -159,11 +157,3 @@ def segments(length: int, settings: TextSettings, epoch: int) -> list[tuple[int,
 def _measured(logits: Tensor, targets: Tensor) -> Step:
     loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
     return Step(loss, (logits.detach().argmax(-1) == targets).sum(), targets.numel())
-
-
-def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -78,25 +78,25 @@ class Cell(nn.Module):
             self.edges[edge] = operations
             self._nodes[-1].append((source, edge, own))
 
-    def forward(self, before: Tensor, previous: Tensor, drop_path: float = 0.0) -> Tensor:
-        """Outputs of the two cells before -> output; a path is dropped with probability `drop_path`."""
+    def forward(self, before: Tensor, previous: Tensor, drop_path: Tensor | None = None) -> Tensor:
+        """Outputs of the two cells before -> output; in training a share `drop_path` of paths is dropped."""
         states: list[Tensor] = [self.pre0(before), self.pre1(previous)]
         for edges in self._nodes:
             terms = []
             for source, edge, name in edges:
                 operation = self.edges[edge][name]  # type: ignore[index]
                 term = operation(states[source])
-                if drop_path > 0.0 and self.training and not isinstance(operation, nn.Identity):
+                if drop_path is not None and self.training and not isinstance(operation, nn.Identity):
                     term = dropped(term, drop_path)
                 terms.append(term)
             states.append(reduce(add, terms))
         return torch.cat([states[node] for node in self.concat], dim=1)
 
 
-def dropped(x: Tensor, share: float) -> Tensor:
+def dropped(x: Tensor, share: Tensor) -> Tensor:
     """Whole examples set to zero with this probability, the others scaled so that the mean stays."""
-    mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(1.0 - share)
-    return x * mask / (1.0 - share)
+    kept = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= share
+    return x * (kept / (1.0 - share)).to(x.dtype)
 
 
 class AuxiliaryHead(nn.Module):
@@ -104,10 +104,14 @@ class AuxiliaryHead(nn.Module):
 
     For 32x32 images pooling has stride 3 and both convolutions a batch norm; for 224x224 stride 2 and the
     first one alone.
+
+    Raises:
+        DataError: in a call, on an input smaller than 8x8 (`imagenet`: 7x7), that of the published images.
     """
 
     def __init__(self, in_channels: int, num_classes: int, *, imagenet: bool) -> None:
         super().__init__()
+        self.least = 7 if imagenet else 8
         self.pool = nn.AvgPool2d(5, stride=2 if imagenet else 3, count_include_pad=False)
         self.conv_1 = nn.Conv2d(in_channels, 128, 1, bias=False)
         self.bn_1 = nn.BatchNorm2d(128)
@@ -116,7 +120,13 @@ class AuxiliaryHead(nn.Module):
         self.classifier = nn.Linear(768, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> logits [N, classes]; H and W at least those of the published images."""
+        """[N, C, H, W] -> logits [N, classes]."""
+        height, width = x.shape[2:]
+        if min(height, width) < self.least:
+            raise _core.DataError(
+                f"the auxiliary head finds {height}x{width} pixels and needs {self.least}x{self.least}: "
+                "give larger images, or build the network with auxiliary=False"
+            )
         x = F.relu(self.bn_1(self.conv_1(self.pool(F.relu(x)))))
         x = F.relu(self.bn_2(self.conv_2(x)))
         out: Tensor = self.classifier(x.mean((2, 3)))
@@ -153,6 +163,8 @@ class ConvolutionalNetwork(nn.Module):
     torch.Size([2, 10])
     """
 
+    _dropped: Tensor
+
     def __init__(
         self,
         genotype: Genotype,
@@ -186,10 +198,10 @@ class ConvolutionalNetwork(nn.Module):
             value = self.arguments[name]
             if not isinstance(value, int) or value < 1:
                 raise _core.ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1")
-        if not 0 <= drop_path < 1:
-            raise _core.ConfigError(f"drop_path is {drop_path!r}; it must be at least 0 and below 1")
         if stem not in get_args(Stem):
             raise _core.ConfigError(f"stem is {stem!r}; it must be one of {', '.join(get_args(Stem))}")
+        # As a number the compiler would take it for a constant, and compile anew at every epoch of `train`.
+        self.register_buffer("_dropped", torch.zeros(()), persistent=False)
         self.drop_path = drop_path
         width = self._make_stem(stem, in_channels, channels)
         self.cells = nn.ModuleList()
@@ -219,6 +231,18 @@ class ConvolutionalNetwork(nn.Module):
                 self.auxiliary = AuxiliaryHead(sizes[1], num_classes, imagenet=stem == "imagenet")
         self.classifier = nn.Linear(sizes[1], num_classes)
 
+    @property
+    def drop_path(self) -> float:
+        """The share of paths that are dropped in training; may be set at any time."""
+        return self._drop_path
+
+    @drop_path.setter
+    def drop_path(self, share: float) -> None:
+        if not 0 <= share < 1:
+            raise _core.ConfigError(f"drop_path is {share!r}; it must be at least 0 and below 1")
+        self._drop_path, self._drops = share, share > 0
+        self._dropped.fill_(share)
+
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Classify images.
 
@@ -231,8 +255,9 @@ class ConvolutionalNetwork(nn.Module):
         """
         before, previous = self._enter(x)
         aside: Tensor | None = None
+        share = self._dropped if self._drops else None
         for index, cell in enumerate(self.cells):
-            before, previous = previous, cell(before, previous, self.drop_path)
+            before, previous = previous, cell(before, previous, share)
             if self.auxiliary is not None and self.training and index == 2 * len(self.cells) // 3:
                 aside = self.auxiliary(previous)
         logits: Tensor = self.classifier(previous.mean((2, 3)))
