@@ -54,7 +54,7 @@ class TrainConfig:
                                 most (1 + n) / (10 + n)
     bfloat16          False     forward passes in bfloat16 over float32 weights (ours)
     channels_last     False     images with channels innermost in memory (ours)
-    compile           False     the network through `torch.compile` (ours)
+    compile           False     the network through `torch.compile`: minutes at the start (ours)
     keep              "last"    which weights the network has at the end: of the epoch with the
                                 highest validation accuracy, "best", or of the last (code)
     ================  ========  ================================================================
