@@ -93,11 +93,13 @@ def test_an_archive_that_makes_no_sense_is_named(arrays: dict[str, Any], words: 
     assert "images.npz" in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 90, b"PK\x03\x04" + b"\0" * 60, b"\x93NUMPY", b"half"])
+@pytest.mark.parametrize("data", [b"", b"x" * 90, b"PK\x03\x04" + b"\0" * 60, b"\x93NUMPY", b"half", b"bits"])
 def test_a_file_that_is_no_archive_is_named(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "images.npz"
-    np.savez(path, x_train=X, y_train=y)
-    path.write_bytes(path.read_bytes()[:2000] if data == b"half" else data)
+    np.savez_compressed(path, x_train=X, y_train=y)
+    whole = path.read_bytes()
+    changes = {b"half": whole[:2000], b"bits": whole[:200] + b"\xff" * 200 + whole[400:]}
+    path.write_bytes(changes.get(data, data))
     with pytest.raises(pydarts.DataError, match=r"images\.npz is no archive of arrays"):
         datasets.npz(path)
     np.save(tmp_path / "alone.npy", X)

@@ -54,7 +54,7 @@ class TrainConfig:
                                 most (1 + n) / (10 + n)
     bfloat16          False     forward passes in bfloat16 over float32 weights (ours)
     channels_last     False     images with channels innermost in memory (ours)
-    compile           False     the network through `torch.compile` (ours)
+    compile           False     the network through `torch.compile`: minutes at the start (ours)
     keep              "last"    which weights the network has at the end: of the epoch with the
                                 highest validation accuracy, "best", or of the last (code)
     ================  ========  ================================================================
@@ -200,9 +200,9 @@ class TrainConfig:
         """A short training of a network of images, to compare genotypes or to try things out (ours).
 
         >>> TrainConfig.quick(seed=1)
-        TrainConfig(epochs=10, batch_size=64, learning_rate=0.1, warmup=1, seed=1)
+        TrainConfig(epochs=10, batch_size=64, learning_rate=0.1, warmup=2, seed=1)
         """
-        return cls(epochs=10, batch_size=64, learning_rate=0.1, warmup=1).replace(**changes)
+        return cls(epochs=10, batch_size=64, learning_rate=0.1, warmup=2).replace(**changes)
 
     def reading(self, **changes: Any) -> SearchConfig:
         """How a training reads its images: as a search with these choices does."""
@@ -227,6 +227,9 @@ class TrainConfig:
             raise _core.DeviceError(f'device is {self.device!r}, and there is no CUDA here; use "cpu"')
         return device
 
+
+# Of how a training is run, not of what it comes to.
+OF_EVERY_RUN = ("device", "checkpoint_dir", "resume", "progress")
 
 # How images are read; checked as in a `SearchConfig`.
 READING = ("augment", "cutout", "mean", "std", "train_portion")
@@ -288,14 +291,10 @@ class Settings:
         given = {
             f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default
         }
-        foreign = [name for name in given if name not in names and name not in _OF_EVERY_RUN]
+        foreign = [name for name in given if name not in names and name not in OF_EVERY_RUN]
         if foreign:
             raise _core.ConfigError(f"{', '.join(foreign)}: not for {cls.trains}; leave it out")
         return cls(**{name: value for name, value in given.items() if name in names})
-
-
-# Of how a training is run, not of what it comes to.
-_OF_EVERY_RUN = ("device", "checkpoint_dir", "resume", "progress")
 
 
 @dataclass(frozen=True, kw_only=True)

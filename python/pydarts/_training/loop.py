@@ -17,12 +17,12 @@ from .._history import History, TrainRecord, record_from
 from .._interrupt import InterruptWatch
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
-from .config import TrainConfig
+from .config import OF_EVERY_RUN, TrainConfig
 from .progress import TrainProgress
 from .task import Evaluation, Step, Task, merit
 
 # What may differ between a checkpoint and the training that goes on from it.
-_FREE = ("epochs", "device", "checkpoint_dir", "resume", "progress")
+_FREE = ("epochs", *OF_EVERY_RUN)
 
 
 class Loop:
