@@ -23,9 +23,11 @@ def main() -> None:
     made.add_argument("--data", type=Path, required=True, metavar="FOLDER|ZIP", help="a text in parts")
     made.add_argument("--tokens", type=int, default=100_000, help="training tokens (%(default)s)")
     made.add_argument("--units", type=int, default=100, help="units (%(default)s)")
-    made.add_argument("--batch", type=int, default=16, help="sequences side by side (%(default)s)")
-    made.add_argument("--rate", type=float, default=5.0, help="learning rate of the weights (%(default)s)")
-    made.add_argument("--dropout", type=float, default=0.1, help="of every place but rows (%(default)s)")
+    made.add_argument("--batch", type=int, default=10, help="sequences side by side (%(default)s)")
+    made.add_argument("--bptt", type=int, default=20, help="tokens of a segment (%(default)s)")
+    made.add_argument("--rate", type=float, default=2.0, help="learning rate of the weights (%(default)s)")
+    made.add_argument("--momentum", type=float, default=0.9, help="of the weights (%(default)s)")
+    made.add_argument("--dropout", type=float, default=0.0, help="of every place but rows (%(default)s)")
     made.add_argument("--epochs", type=int, default=1, help="epochs of each search (%(default)s)")
     made.add_argument("--methods", nargs="+", choices=METHODS, default=["first_order", "unrolled"])
     made.add_argument("--device", default="cpu", help='"cpu", "cuda" (%(default)s)')
@@ -36,9 +38,9 @@ def main() -> None:
     train = text.train[: given.tokens]
     about = provenance(
         f"{given.data.name}: {len(train)} training and {len(text.valid)} validation tokens, "
-        f"{len(text.vocabulary)} words; {given.units} units, batch {given.batch}, learning rate "
-        f"{given.rate:g}, dropout {given.dropout:g}, {given.epochs} epochs, seed {given.seed}, "
-        f"{given.threads} threads; n = 1 search a method",
+        f"{len(text.vocabulary)} words; {given.units} units, batch {given.batch}, {given.bptt} tokens, "
+        f"learning rate {given.rate:g}, momentum {given.momentum:g}, dropout {given.dropout:g}, "
+        f"{given.epochs} epochs, seed {given.seed}, {given.threads} threads; n = 1 search a method",
         given.device,
     )
     share = np.bincount(text.valid) / len(text.valid)
@@ -52,6 +54,8 @@ def main() -> None:
                 "num_classes": len(text.vocabulary),
                 "units": given.units,
                 "batch_size": given.batch,
+                "bptt": given.bptt,
+                "weight_momentum": given.momentum,
                 "weight_lr": given.rate,
                 "weight_lr_min": given.rate,
                 "epochs": given.epochs,

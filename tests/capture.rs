@@ -272,7 +272,7 @@ fn on_words(method: Method, tape: Option<&Tape>) -> Seen {
         TokenSource::new(&Tensor::from_slice(&tokens), 7, reading, device, "the text").unwrap()
     };
     let [mut train, mut valid, mut evaluation] =
-        [(Role::Train, 3 * 102), (Role::Valid, 3 * 85), (Role::Evaluation, 3 * 40)].map(|(role, n)| text(role, n));
+        [(Role::Train, 3 * 62), (Role::Valid, 3 * 55), (Role::Evaluation, 3 * 20)].map(|(role, n)| text(role, n));
     let initial = State::new(
         initial_weights(network.plan(), 1, kind, device).unwrap(),
         initial_alphas(network.plan(), 1, kind, device).unwrap(),
@@ -294,7 +294,7 @@ fn a_recorded_search_on_words_is_the_eager_one() {
         assert_same(&eager, &recorded, &format!("{method:?}"));
         assert!(recorded.listener.warnings.is_empty(), "{:?}", recorded.listener.warnings);
         let steps = eager.listener.steps.len();
-        assert!(tape.recorded.get() <= 2 && tape.replayed.get() > steps / 2, "{} of {steps}", tape.replayed.get());
+        assert!(tape.recorded.get() <= 3 && tape.replayed.get() > steps / 2, "{} of {steps}", tape.replayed.get());
         let state = |seen: &Seen| seen.outcome.state.carried.train.as_ref().unwrap().copy();
         assert!(state(&eager).equal(&state(&recorded)), "{method:?}: what the stream carries");
     }
