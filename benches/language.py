@@ -38,6 +38,7 @@ def main() -> None:
     made.add_argument("--units", type=int, default=300, help="units (%(default)s)")
     made.add_argument("--batch", type=int, default=64, help="sequences side by side (%(default)s)")
     made.add_argument("--bptt", type=int, default=35, help="tokens of a segment (%(default)s)")
+    made.add_argument("--device", default="cpu", help='"cpu", "cuda" (%(default)s)')
     made.add_argument("--methods", nargs="+", choices=METHODS, default=["first_order", "unrolled"])
     made.add_argument("--sides", nargs="+", choices=SIDES, default=["ours", "plain"])
     timing_options(made)
@@ -46,7 +47,8 @@ def main() -> None:
     about = provenance(
         f"{given.units} units, {given.words} words, batch {given.batch}, {given.bptt} tokens, float32, "
         f"{given.threads} threads; n = {given.rounds} alternations after {given.warm} to warm up; "
-        "milliseconds"
+        "milliseconds",
+        given.device,
     )
     rows = []
     for method in given.methods:
@@ -56,7 +58,7 @@ def main() -> None:
             for mine, theirs in zip(losses, first["plain"], strict=True):
                 if abs(mine - theirs) > TOLERANCE * abs(theirs):
                     raise SystemExit(f"{method}: {side} has losses {losses}, plain {first['plain']}")
-        times = alternate(sides, given.rounds, given.warm)
+        times = alternate(sides, given.rounds, given.warm, given.device)
         for side in given.sides:
             of_times = [f"{ratio:.2f}" for ratio in ratios(times["plain"], times[side])]
             row = [f"{method}, {side}", milliseconds(median(times[side])), milliseconds(min(times[side]))]
@@ -79,7 +81,7 @@ def build(side: str, method: str, given: Namespace) -> Callable[[], tuple[float,
             **changes,
         }
     )
-    net = Supernet(vocabulary=given.words, units=given.units, config=config)
+    net = Supernet(vocabulary=given.words, units=given.units, device=given.device, config=config)
     train, valid = (segment(given, seed) for seed in (1, 2))
     if side != "plain":
         return lambda: net.step(train, valid)
@@ -87,8 +89,11 @@ def build(side: str, method: str, given: Namespace) -> Callable[[], tuple[float,
     model = plain.LanguageModel(vocabulary=given.words, units=given.units, dtype=torch.float32)
     model.load_state_dict(net.state_dict())
     model.set_alphas(net.alphas)
-    model.train()
-    model.masks = {"rows": torch.ones(1, 1)} | net.masks()
+    model.train().to(given.device)
+    model.alphas = {
+        name: value.detach().to(given.device).requires_grad_() for name, value in model.alphas.items()
+    }
+    model.masks = {"rows": torch.ones(1, 1, device=given.device)} | net.masks()
     search = plain.Search(
         model,
         method=method,
@@ -99,7 +104,7 @@ def build(side: str, method: str, given: Namespace) -> Callable[[], tuple[float,
         arch_lr=config.arch_lr,
         arch_betas=config.arch_betas,
     )
-    streams = [plain.Stream(torch.zeros(given.batch, given.units)) for _ in range(2)]
+    streams = [plain.Stream(torch.zeros(given.batch, given.units, device=given.device)) for _ in range(2)]
 
     def step() -> tuple[float, float]:
         losses: tuple[float, float] = search.step(
@@ -116,6 +121,7 @@ def segment(given: Namespace, seed: int) -> tuple[Tensor, Tensor]:
     """Random tokens, and those one further on."""
     generator = torch.Generator().manual_seed(seed)
     text = torch.randint(given.words, (given.bptt + 1, given.batch), generator=generator)
+    text = text.to(given.device)
     return text[:-1], text[1:]
 
 

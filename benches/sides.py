@@ -97,7 +97,7 @@ def network(setting: Setting) -> Supernet:
         image_size=setting.size,
         nodes=setting.nodes,
         operations=setting.operations,
-        dtype=setting.dtype,
+        dtype=setting.numbers,
         device=setting.device,
         config=config,
     )
