@@ -55,7 +55,7 @@ class Job:
 
 
 def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
-    """Search and train; whatever stops it stands in the row. What a folder holds already is not done again."""
+    """Search and train; what stops it stands in the row. What a folder holds already is not done again."""
     row = SearchRow(name=job.name, origin=job.origin, status="complete", genotype=job.genotype)
     try:
         if job.result is not None:
@@ -89,7 +89,8 @@ def fresh(genotype: Genotype, job: Job) -> Network:
     """The network to be trained, its weights drawn from the seed of the training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.training.seed)
-        return build(genotype, **job.network)
+        network: Network = build(genotype, **job.network)
+        return network
 
 
 def _search(job: Job, config: SearchConfig, loader: Any, tell: Tell) -> SearchResult:
