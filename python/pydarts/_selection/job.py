@@ -76,8 +76,6 @@ def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
         reached = getattr(error, "result", None)
         if isinstance(reached, SearchResult):
             row = _found(row, reached)
-            if job.folder is not None:
-                reached.save(job.folder)
         elif isinstance(reached, TrainResult):
             row = _trained(row, reached)
         return replace(row, status="failed", error=f"{type(error).__name__}: {error}")
@@ -101,7 +99,13 @@ def _search(job: Job, config: SearchConfig, loader: Any, tell: Tell) -> SearchRe
         if result.status == "complete":
             return result
     config = config.replace(checkpoint_dir=job.folder / "checkpoints", resume=True)
-    result = search(loader, config, _SearchTeller(job, tell))
+    try:
+        result = search(loader, config, _SearchTeller(job, tell))
+    except Exception as error:
+        reached = getattr(error, "result", None)
+        if isinstance(reached, SearchResult):
+            reached.save(job.folder)
+        raise
     result.save(job.folder)
     return result
 
