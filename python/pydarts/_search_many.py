@@ -93,7 +93,8 @@ def search_many(
     numbers = _seeds(seeds, config.seed)
     drawn = _drawn(config.resolved_space, random, config.seed)
     sizes = _Sizes.of(loader, config)
-    each = config.replace(checkpoint_dir=None, resume=False, progress=False, **sizes.fields)
+    alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
+    each = config.replace(**(alone | sizes.fields))
     template = Job(
         name="",
         origin="searched",
@@ -244,7 +245,7 @@ def _short(select: TrainConfig | None, space: Space) -> TrainConfig:
     if not isinstance(select, TrainConfig):
         raise _core.ConfigError(f"select must be a TrainConfig, got a {type(select).__name__}")
     settings = TextSettings.of(select) if words else ImageSettings.of(select)
-    return select.replace(**asdict(settings))  # type: ignore[call-overload]
+    return select.replace(**asdict(settings))
 
 
 def _seeds(seeds: int | Sequence[int], first: int) -> list[int]:
@@ -301,8 +302,8 @@ def _folder(
     if path.is_file():
         if not resume:
             raise _core.CheckpointError(
-                f"{folder} already holds searches or trainings; go on with them (resume=True) or name another "
-                "folder"
+                f"{folder} already holds searches or trainings; go on with them (resume=True) or name "
+                "another folder"
             )
         for what in differences(mine, read_checked(path, _about)):
             raise _core.CheckpointError(f"{folder} is of other choices: {what}")

@@ -88,7 +88,8 @@ def test_the_demo_leaves_folders_with_pictures(
 ) -> None:
     X, y = datasets.digits()
     monkeypatch.setattr(datasets, "digits", lambda: (X[:128], y[:128]))
-    assert demo.main(["--out", str(tmp_path), "--epochs", "1", "--unrolled-epochs", "1"]) == 0
+    few = ["--epochs", "1", "--unrolled-epochs", "1", "--train-epochs", "1", "--random", "2"]
+    assert demo.main(["--out", str(tmp_path), *few]) == 0
     for name, method in (("first_order", "first_order"), ("unrolled", "unrolled")):
         kept = {path.name for path in (tmp_path / name).iterdir()}
         assert kept >= {"genotype.json", "alphas.npz", "history.json", "alphas.png", "cells.png"}
@@ -96,6 +97,11 @@ def test_the_demo_leaves_folders_with_pictures(
     captured = capsys.readouterr()
     assert captured.out.count("Genotype(normal=") == 2 and "validation accuracy" in captured.out
     assert "searched for" in captured.out and "epoch 1/1" in captured.err
+    table = pydarts.SearchTable.load(tmp_path / "table.csv")
+    assert [row.name for row in table] == ["first_order", "unrolled", "random 0", "random 1"]
+    assert table.status == "complete" and str(table) in captured.out
+    assert table[0].genotype == pydarts.SearchResult.load(tmp_path / "first_order").genotype
+    assert "smaller than the deviation means nothing" in captured.out and (tmp_path / "table.png").exists()
 
 
 def test_the_recurrent_demo_leaves_a_folder_with_pictures(

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pydarts
 import pytest
 
 README = Path(__file__).parents[2] / "README.md"
@@ -24,8 +25,21 @@ def test_the_examples_of_the_readme_run_one_after_the_other(
     assert "Genotype(normal=" in printed
     assert "(3, 14, 8)" in printed, "the initial point and two epochs"
     assert (tmp_path / "run" / "genotype.json").exists()
+    assert pydarts.load_network(tmp_path / "digits.safetensors").arguments["layers"] == 3
+    assert (tmp_path / "digits.pt2").stat().st_size > 10_000
+    assert "n = 2" in printed and "random 1  complete" in printed
 
 
 def test_the_ten_line_example_has_ten_lines() -> None:
-    lines = [line for line in blocks()[0].splitlines() if line.strip() and not line.startswith("import")]
-    assert len(lines) <= 10
+    assert len(lines_of(blocks()[0])) <= 10
+
+
+def test_from_a_search_to_a_network_it_is_fifteen_lines() -> None:
+    way = blocks()[1]
+    assert len(lines_of(way)) <= 15
+    calls = [way.index(f"pydarts.{name}(") for name in ("search", "build", "train", "export")]
+    assert calls == sorted(calls)
+
+
+def lines_of(block: str) -> list[str]:
+    return [line for line in block.splitlines() if line.strip() and not line.startswith("import")]

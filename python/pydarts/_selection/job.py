@@ -55,7 +55,7 @@ class Job:
 
 
 def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
-    """Search and train; whatever stops it stands in the row. What a folder holds already is not done again."""
+    """Search and train; what stops it stands in the row. What a folder holds already is not done again."""
     row = SearchRow(name=job.name, origin=job.origin, status="complete", genotype=job.genotype)
     try:
         if job.result is not None:
@@ -76,8 +76,6 @@ def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
         reached = getattr(error, "result", None)
         if isinstance(reached, SearchResult):
             row = _found(row, reached)
-            if job.folder is not None:
-                reached.save(job.folder)
         elif isinstance(reached, TrainResult):
             row = _trained(row, reached)
         return replace(row, status="failed", error=f"{type(error).__name__}: {error}")
@@ -89,7 +87,8 @@ def fresh(genotype: Genotype, job: Job) -> Network:
     """The network to be trained, its weights drawn from the seed of the training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.training.seed)
-        return build(genotype, **job.network)
+        network: Network = build(genotype, **job.network)
+        return network
 
 
 def _search(job: Job, config: SearchConfig, loader: Any, tell: Tell) -> SearchResult:
@@ -100,7 +99,13 @@ def _search(job: Job, config: SearchConfig, loader: Any, tell: Tell) -> SearchRe
         if result.status == "complete":
             return result
     config = config.replace(checkpoint_dir=job.folder / "checkpoints", resume=True)
-    result = search(loader, config, _SearchTeller(job, tell))
+    try:
+        result = search(loader, config, _SearchTeller(job, tell))
+    except Exception as error:
+        reached = getattr(error, "result", None)
+        if isinstance(reached, SearchResult):
+            reached.save(job.folder)
+        raise
     result.save(job.folder)
     return result
 

@@ -72,7 +72,7 @@ class SearchTable(Sequence[SearchRow]):
 
     @property
     def best(self) -> SearchRow | None:
-        """The row of the best validation after the short training, random ones apart; None if none got so far.
+        """The row of the best validation after the short training, random ones apart; None without any.
 
         It is chosen by the figures of this table: a figure of what it is worth takes images that none has
         seen.
@@ -145,11 +145,11 @@ class SearchTable(Sequence[SearchRow]):
         Returns:
             The axes.
         """
-        scores = {
+        scores: dict[str, list[float]] = {
             origin: [row.score for row in self if row.origin == origin and row.score is not None]
             for origin in self._origins
         }
-        means = {origin: self.summary(origin)[:2] for origin in scores}
+        means: dict[str, tuple[float, float]] = {origin: self.summary(origin)[:2] for origin in self._origins}
         return _plots.plot_scores(scores, means, percent=not self._words, ax=ax)
 
     def __repr__(self) -> str:
@@ -173,7 +173,7 @@ class SearchTable(Sequence[SearchRow]):
             found = self.summary(origin)
             short = f" of {rows}" if found.n < rows else ""
             text.append(f"{origin.ljust(wide)}  {_figures(found, self._words)}{short}")
-        return "\n".join(text + [*self._verdicts()])
+        return "\n".join([*text, *self._verdicts()])
 
     @property
     def _words(self) -> bool:

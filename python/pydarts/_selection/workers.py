@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any
@@ -117,23 +117,19 @@ class _Worker:
     def give(self, task: Any) -> None:
         """Send a task, and before the first what all tasks read."""
         self.task = task
-        try:
+        with suppress(OSError):  # if it died, the next look at the link says so
             if not self._begun:
                 self._begun = True
                 self.link.send_bytes(pickle.dumps(self._work))
                 self.link.send_bytes(self._shared)
             self.link.send_bytes(pickle.dumps(task))
-        except OSError:  # it died; the next look at the link says so
-            pass
 
     def interrupt(self) -> None:
         """As Ctrl-C, once."""
         if self.task is not None and not self._interrupted:
             self._interrupted = True
-            try:
+            with suppress(OSError):
                 self._leash.send_bytes(b"interrupt")
-            except OSError:
-                pass
 
     def end(self) -> str:
         """End the process, if need be; how it ended, in words."""
