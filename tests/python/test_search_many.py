@@ -192,16 +192,24 @@ def test_a_process_that_is_killed_takes_its_own_row_along_only(tmp_path: Path) -
 # ---- stopped and started again
 
 
-def script(folder: Path, epochs: str, workers: str) -> None:
-    """The searches that are stopped."""
-    config = make_config(epochs=int(epochs), checkpoint_dir=folder)
-    table = pydarts.search_many((X, y), config, 3, short(epochs=3), random=1, workers=int(workers))
-    print(table)
+# Without `if __name__ == "__main__"`: arrays need none.
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_search_many import X, y, make_config, pydarts, short
+
+config = make_config(epochs={epochs}, checkpoint_dir={folder!r})
+print(pydarts.search_many((X, y), config, 3, short(epochs=3), random=1, workers={workers}))
+"""
 
 
 def started(folder: Path, epochs: int, workers: int) -> subprocess.Popen[str]:
+    """The searches that are stopped."""
+    script = folder.with_name("script.py")
+    tests = str(Path(__file__).parent)
+    script.write_text(SCRIPT.format(tests=tests, epochs=epochs, folder=str(folder), workers=workers))
     return subprocess.Popen(
-        [sys.executable, __file__, str(folder), str(epochs), str(workers)],
+        [sys.executable, str(script)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -322,6 +330,7 @@ def test_what_cannot_be_is_refused_before_anything_is_searched(monkeypatch: pyte
         ({"workers": -1}, "workers is -1"),
         ({"select": short(bptt=3)}, "bptt: not for a network of images"),
         ({"network": {"width": 3}}, "has no width"),
+        ({"select": short(checkpoint_dir="there")}, "give it to cfg"),
     ):
         given = {"seeds": 2, "select": short(), "workers": 0} | changes
         with pytest.raises(pydarts.ConfigError, match=message):
@@ -495,7 +504,3 @@ def test_the_plot_has_a_point_a_cell_and_needs_no_display(tmp_path: Path) -> Non
     for table in (MIXED, MIXED[1:3], MIXED[1:2], SearchTable([])):
         table.plot().figure.savefig(tmp_path / "picture.png")  # type: ignore[union-attr]
     assert (tmp_path / "picture.png").stat().st_size > 2000
-
-
-if __name__ == "__main__":
-    script(Path(sys.argv[1]), *sys.argv[2:])
