@@ -260,6 +260,7 @@ def test_killed_halfway_it_goes_on_and_repeats_nothing(
     while not all(gone(pid) for pid in workers):
         assert workers and time.monotonic() < deadline, "a search goes on that nobody waits for"
         time.sleep(0.01)
+    assert not (folder / "seed-1" / "result.json").exists(), "it wrote on when nobody waited for it"
     assert [row.status for row in SearchTable.load(folder / "table.csv")] == ["complete"] + 2 * ["waiting"]
     config = make_config(epochs=5, checkpoint_dir=folder)
     with pytest.raises(pydarts.CheckpointError, match=r"already holds searches .*resume=True"):
