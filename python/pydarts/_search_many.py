@@ -57,7 +57,7 @@ def search_many(
             cell that had failed is tried again. `seeds` and `random` may be others then, nothing else.
         seeds: of the searches; a number n stands for `cfg.seed`, `cfg.seed` + 1, and so on.
         select: the short training, the same for every cell, its seed too; None: `TrainConfig.quick()`, for
-            images.
+            images. Where it is kept and whether it shows progress is `cfg`'s to say.
         random: how many cells are drawn from the space and trained as well, by `random_genotypes(space,
             random, cfg.seed)`.
         network: arguments of `build` for the networks that are trained; sizes of the data that are not given
@@ -90,6 +90,8 @@ def search_many(
     if not isinstance(config, SearchConfig):
         raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
     training = _short(select, config.resolved_space)
+    if training.checkpoint_dir is not None:
+        raise _core.ConfigError("select has a checkpoint_dir; give it to cfg: all is kept in that one")
     numbers = _seeds(seeds, config.seed)
     drawn = _drawn(config.resolved_space, random, config.seed)
     sizes = _Sizes.of(loader, config)
@@ -197,7 +199,11 @@ def compare(
         )
     staff = _Staff.of(workers, loader, training.resolved_device, len(jobs))
     _rehearse(next(iter(genotypes.values())), template, loader)
-    about = {"seed": seed, "cells": {name: genotype.to_dict() for name, genotype in genotypes.items()}}
+    about = {
+        "space": chosen.to_dict(),
+        "seed": seed,
+        "cells": {name: genotype.to_dict() for name, genotype in genotypes.items()},
+    }
     folder = _folder(training.checkpoint_dir, training.resume, about, template)
     return _table(jobs, loader, folder, staff, training.progress)
 

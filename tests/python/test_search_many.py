@@ -192,16 +192,25 @@ def test_a_process_that_is_killed_takes_its_own_row_along_only(tmp_path: Path) -
 # ---- stopped and started again
 
 
-def script(folder: Path, epochs: str, workers: str) -> None:
+# Without `if __name__ == "__main__"`: arrays need none.
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_search_many import X, y, make_config, pydarts, short
+
+config = make_config(epochs={epochs}, checkpoint_dir={folder!r})
+print(pydarts.search_many((X, y), config, {seeds}, short(epochs=2), random=1, workers={workers}))
+"""
+
+
+def started(folder: Path, epochs: int, seeds: int, workers: int) -> subprocess.Popen[str]:
     """The searches that are stopped."""
-    config = make_config(epochs=int(epochs), checkpoint_dir=folder)
-    table = pydarts.search_many((X, y), config, 3, short(epochs=3), random=1, workers=int(workers))
-    print(table)
-
-
-def started(folder: Path, epochs: int, workers: int) -> subprocess.Popen[str]:
+    script = folder.with_name("script.py")
+    tests = str(Path(__file__).parent)
+    fields = {"tests": tests, "epochs": epochs, "folder": str(folder), "seeds": seeds, "workers": workers}
+    script.write_text(SCRIPT.format(**fields))
     return subprocess.Popen(
-        [sys.executable, __file__, str(folder), str(epochs), str(workers)],
+        [sys.executable, str(script)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -240,7 +249,7 @@ def test_killed_halfway_it_goes_on_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "many"
-    process = started(folder, 5, 1)
+    process = started(folder, 5, 2, 1)
     try:
         wait_for(lambda: any((folder / "seed-1" / "checkpoints").glob("*.safetensors")), process)
         workers = children(process.pid)
@@ -251,29 +260,30 @@ def test_killed_halfway_it_goes_on_and_repeats_nothing(
     while not all(gone(pid) for pid in workers):
         assert workers and time.monotonic() < deadline, "a search goes on that nobody waits for"
         time.sleep(0.01)
-    assert [row.status for row in SearchTable.load(folder / "table.csv")] == ["complete"] + 3 * ["waiting"]
+    assert not (folder / "seed-1" / "result.json").exists(), "it wrote on when nobody waited for it"
+    assert [row.status for row in SearchTable.load(folder / "table.csv")] == ["complete"] + 2 * ["waiting"]
     config = make_config(epochs=5, checkpoint_dir=folder)
     with pytest.raises(pydarts.CheckpointError, match=r"already holds searches .*resume=True"):
-        pydarts.search_many((X, y), config, 3, short(epochs=3), random=1, workers=0)
+        pydarts.search_many((X, y), config, 2, short(), random=1, workers=0)
     for changes in ({"config": config.replace(channels=4)}, {"select": short(epochs=4)}):
-        chosen = {"config": config, "select": short(epochs=3)} | changes
+        chosen = {"config": config, "select": short()} | changes
         with pytest.raises(pydarts.CheckpointError, match=r"of other choices: its (channels|epochs) is"):
             pydarts.search_many(
-                (X, y), chosen["config"].replace(resume=True), 3, chosen["select"], random=1, workers=0
+                (X, y), chosen["config"].replace(resume=True), 2, chosen["select"], random=1, workers=0
             )
     done = recorded(monkeypatch)
-    found = pydarts.search_many((X, y), config.replace(resume=True), 3, short(epochs=3), random=1, workers=0)
-    assert {name for name, _, _ in done} == {"seed 1", "seed 2", "random 0"}
-    assert ("seed 1", "search", 1) not in done and ("seed 2", "search", 1) in done
-    whole = pydarts.search_many((X, y), make_config(epochs=5), 3, short(epochs=3), random=1, workers=0)
-    assert plain(found) == plain(whole)
+    found = pydarts.search_many((X, y), config.replace(resume=True), 2, short(), random=1, workers=0)
+    assert {name for name, _, _ in done} == {"seed 1", "random 0"}
+    assert ("seed 1", "search", 1) not in done and ("seed 1", "training", 2) in done
+    whole = pydarts.search_many((X, y), make_config(epochs=5), [1], short(), random=1, workers=0)
+    assert plain(found)[1:] == plain(whole)
     assert SearchTable.load(folder / "table.csv") == found
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes as Linux shows them")
 def test_ctrl_c_leaves_what_is_done(tmp_path: Path) -> None:
     folder = tmp_path / "many"
-    process = started(folder, 100_000, 2)
+    process = started(folder, 100_000, 3, 2)
     try:
         for seed in (0, 1):
             path = folder / f"seed-{seed}" / "checkpoints"
@@ -322,6 +332,7 @@ def test_what_cannot_be_is_refused_before_anything_is_searched(monkeypatch: pyte
         ({"workers": -1}, "workers is -1"),
         ({"select": short(bptt=3)}, "bptt: not for a network of images"),
         ({"network": {"width": 3}}, "has no width"),
+        ({"select": short(checkpoint_dir="there")}, "give it to cfg"),
     ):
         given = {"seeds": 2, "select": short(), "workers": 0} | changes
         with pytest.raises(pydarts.ConfigError, match=message):
@@ -495,7 +506,3 @@ def test_the_plot_has_a_point_a_cell_and_needs_no_display(tmp_path: Path) -> Non
     for table in (MIXED, MIXED[1:3], MIXED[1:2], SearchTable([])):
         table.plot().figure.savefig(tmp_path / "picture.png")  # type: ignore[union-attr]
     assert (tmp_path / "picture.png").stat().st_size > 2000
-
-
-if __name__ == "__main__":
-    script(Path(sys.argv[1]), *sys.argv[2:])

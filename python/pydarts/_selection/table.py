@@ -44,8 +44,8 @@ class SearchTable(Sequence[SearchRow]):
     ... )
     >>> print(table)
     name    status    search  trained  weights  seconds  error
-    seed 0  complete  –       75.00%   –            0.0
-    seed 1  failed    –       –        –            0.0  NumericalError: NaN
+    seed 0  complete       –   75.00%        –      0.0
+    seed 1  failed         –        –        –      0.0  NumericalError: NaN
     <BLANKLINE>
     searched  75.00% ± –  n = 1 of 2
     >>> table.best is table[0], table.summary("searched").n
