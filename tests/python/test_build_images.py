@@ -236,6 +236,11 @@ GENES = [("skip_connect", 0), ("skip_connect", 1), ("conv_1x1", 0)]
     ("genes", "concat", "words"),
     [
         (GENES, [2, 3], r"cell `normal` has 3 edges and an output of nodes 2, 3, the first being 2: `build`"),
+        (
+            GENES,
+            [2],
+            r"cell `normal` has 3 edges and an output of nodes 2, the first being 2: `build` takes 2",
+        ),
         (GENES[:2], [2, 3], r"cell `normal` has 2 edges and an output of nodes 2, 3"),
         (GENES[:2], [1, 2], r"an output of nodes 1, 2, the first being 2"),
         (
