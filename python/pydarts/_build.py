@@ -42,12 +42,13 @@ def build(genotype: Genotype, **arguments: Any) -> Network:
     `pydarts.nn.LanguageModel`: what `arguments` mean is said there.
 
     Args:
-        genotype: of `search`, of `pydarts.genotypes`, or your own.
+        genotype: of `search`, of `pydarts.genotypes`, or your own: two edges into each node, in a recurrent
+            cell one, from nodes below it.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
             `pool_norm`; or `vocabulary` (needed), `units`, and the shares of dropout.
 
     Raises:
-        GenotypeError: not a genotype.
+        GenotypeError: not a genotype, or one with other edges than these.
         ConfigError: an argument that the network does not take, one that is missing, or out of range.
 
     >>> import pydarts

@@ -26,7 +26,8 @@ def derive(
     Args:
         alphas: table name -> logits [edges, operations]; `"normal"` and `"reduce"`, or `"recurrent"`.
         space: the space that α belongs to.
-        k: edges kept a node; None: 2 for a convolutional space, 1 for a recurrent one.
+        k: edges kept a node; None: 2 for a convolutional space, 1 for a recurrent one. `build` takes these
+            alone: a genotype lists the edges of all nodes in a row, and does not say where a node ends.
 
     Raises:
         DataError: a table is missing, has a wrong shape or holds NaN.

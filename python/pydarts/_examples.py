@@ -8,13 +8,25 @@ import torch
 from torch import Tensor
 
 from . import _core
+from ._checks import whole
 from .nn import ConvolutionalNetwork, LanguageModel, Network
 
 
-def check_network(network: object, what: str) -> None:
-    """Refuse what `build` did not make."""
+def check_network(network: object, what: str, *others: str) -> None:
+    """Refuse what `build` did not make: `what` is called for it, and takes `others` too.
+
+    Raises:
+        TypeError: it says what was given; of a network that `torch.compile` has wrapped, what to give.
+    """
+    # What torch.compile gives holds the network so; its class would have to be imported, at seconds.
+    if isinstance(getattr(network, "_orig_mod", None), (ConvolutionalNetwork, LanguageModel)):
+        raise TypeError(
+            f"{what} got a network that torch.compile has wrapped; give the network itself: "
+            "TrainConfig(compile=True) compiles it while it is trained"
+        )
     if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
-        raise TypeError(f"{what} takes a network of pydarts.build, got a {type(network).__name__}")
+        takes = " or ".join(("a network of pydarts.build", *others))
+        raise TypeError(f"{what} takes {takes}, got a {type(network).__name__}")
 
 
 def example(
@@ -35,7 +47,7 @@ def example(
     if isinstance(network, LanguageModel):
         if image_size is not None:
             raise _core.ConfigError("image_size is for networks of images; leave it out with a LanguageModel")
-        length = _whole("tokens", 1 if tokens is None else tokens)
+        length = whole("tokens", 1 if tokens is None else tokens)
         text = torch.zeros(length, batch, dtype=torch.int64, device=weight.device)
         return text, weight.new_zeros(batch, network.cell.units)
     if tokens is not None:
@@ -45,11 +57,5 @@ def example(
     sides = (image_size, image_size) if isinstance(image_size, int) else image_size
     if not isinstance(sides, Sequence) or len(sides) != 2:
         raise _core.ConfigError(f"image_size is {image_size!r}; it must be a side or (height, width)")
-    height, width = (_whole("image_size", side) for side in sides)
+    height, width = (whole("image_size", side) for side in sides)
     return (weight.new_zeros(batch, int(network.arguments["in_channels"]), height, width),)
-
-
-def _whole(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise _core.ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1")
-    return value

@@ -40,6 +40,9 @@ def export(
     `logits` [tokens, batch, vocabulary] and `states` [tokens, batch, units], whose last one is the next
     segment's `hidden`; zeros begin a text. The network itself is left as it is.
 
+    `x` is what the training gave the network: images from 0 to 1, less their mean, by their deviation. These
+    are in no file; they stand in the training's configuration, `result.config.mean` and `.std`, by channel.
+
     Args:
         network: what `build` gave, trained or not.
         path: ends in `.onnx`, `.pt2` or `.safetensors`.

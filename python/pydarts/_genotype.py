@@ -22,7 +22,9 @@ class Genotype(Record):
     genotype has not is empty. `str()` prints the paper's notation, which is also a Python expression.
 
     Raises:
-        GenotypeError: an unknown operation, a node that is not below its target, a cell without edges.
+        GenotypeError: an unknown operation, one of another kind of cell, a cell without edges or output.
+            Which nodes edges go to depends on their number a node: sources are checked by `build`, for two
+            (recurrent: one), and by `validate`, for a space.
 
     >>> genotype = Genotype(
     ...     normal=[("sep_conv_3x3", 1), ("skip_connect", 0)], normal_concat=range(2, 3),

@@ -95,8 +95,9 @@ def npz(path: str | os.PathLike[str]) -> ImageData:
 
     Args:
         path: the archive holds `x_train` and `y_train`, and, for a validation part, `x_test` and `y_test`;
-            perhaps `classes`, the names of the classes. Images are uint8 (0 to 255) or floating, [N, H, W],
-            [N, C, H, W] or, of 1, 3 or 4 channels, [N, H, W, C]; labels whole numbers from 0, [N] or [N, 1].
+            perhaps `classes`, the names of the classes, strings or bytes in UTF-8. Images are uint8 (0 to
+            255) or floating, [N, H, W], [N, C, H, W] or, of 1, 3 or 4 channels, [N, H, W, C]; labels whole
+            numbers from 0, [N] or [N, 1].
 
     Returns:
         The parts as `(X, y)`, images as [N, C, H, W]; bytes are normalised by the training images, which are
@@ -133,7 +134,7 @@ def npz(path: str | os.PathLike[str]) -> ImageData:
         for x, y in _PARTS[: 1 if missing else 2]
     ]
     names = arrays.get("classes")
-    classes = None if names is None else tuple(str(name) for name in names.reshape(-1))
+    classes = None if names is None else tuple(_text(name, path) for name in names.reshape(-1))
     try:
         return of_arrays(parts[0], parts[1] if len(parts) > 1 else None, classes)
     except DataError as error:
@@ -150,6 +151,15 @@ def _channels_first(images: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
     if images.shape[3] in (1, 3, 4) and images.shape[1] not in (1, 3, 4):
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return images
+
+
+def _text(name: Any, path: Path) -> str:
+    if not isinstance(name, bytes):
+        return str(name)
+    try:
+        return name.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"classes of {path} holds {bytes(name)!r}, which is no text in UTF-8") from error
 
 
 def _flat(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .nn import Network
+from .nn import LanguageModel, Network
+from .nn._convolutional import reductions
 
 if TYPE_CHECKING:
     from ._config import SearchConfig
@@ -71,9 +72,8 @@ def inherit(network: Network, found: Mapping[str, Tensor], config: SearchConfig)
 
 def _other_cells(network: Network, config: SearchConfig) -> tuple[str, ...]:
     """Prefixes of the cells that reduce in one of both networks alone."""
-    if "layers" not in network.arguments:
+    if isinstance(network, LanguageModel):
         return ()
-    here, there = (
-        {layers // 3, 2 * layers // 3} for layers in (int(network.arguments["layers"]), config.layers)
-    )
-    return tuple(f"cells.{index}." for index in here ^ there)
+    placed = config.resolved_space.reductions
+    there = reductions(config.layers) if placed is None else placed
+    return tuple(f"cells.{index}." for index in set(network.reductions) ^ set(there))

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from . import _core
+from ._checks import whole
 from ._genotype import Genotype
 from ._space import Space, as_space
 
@@ -34,9 +35,7 @@ def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) ->
     True
     """
     space = as_space(space)
-    for name, value, least in (("n", n, 1), ("seed", seed, 0)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise _core.ConfigError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    n, seed = whole("n", n), whole("seed", seed, least=0)
     nodes = _nodes(space)
     cells = prod(len(choices) for choices in nodes) ** len(space.tables)
     if n > cells:

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from . import _core, _plots
 from ._config import SearchConfig
+from ._examples import check_network
 from ._files import read_checked, write_atomically
 from ._genotype import Genotype
 from ._history import EpochRecord, History, record_from
 from ._inherit import Inheritance, inherit
-from .nn import ConvolutionalNetwork, LanguageModel, Network
+from .nn import Network
 
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 
@@ -146,8 +147,7 @@ class SearchResult:
         >>> "classifier.weight" in report.copied, report.left["cells.0.pre0.bn.weight"]
         (True, 'the search has no such tensor')
         """
-        if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
-            raise TypeError(f"inherit takes a network of pydarts.build, got a {type(network).__name__}")
+        check_network(network, "inherit")
         return inherit(network, self.state_dict, self.config)
 
     def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader
 
 from ._core import DataError
@@ -28,14 +29,15 @@ def cifar10(root: str | os.PathLike[str], *, download: bool = False) -> ImageDat
         augmentation. `TrainConfig.cifar10()` adds cutout.
 
     Raises:
-        ImportError: torchvision is not installed.
+        ImportError: torchvision is not installed, or is one for another PyTorch.
         FileNotFoundError: the images are not there.
 
     >>> data = cifar10("data")  # doctest: +SKIP
     >>> cfg = pydarts.SearchConfig(**data.settings)  # doctest: +SKIP
     >>> result = pydarts.search(data.train, cfg)  # doctest: +SKIP
+    >>> net = pydarts.build(result.genotype, auxiliary=True, drop_path=0.2)  # doctest: +SKIP
     >>> training = pydarts.TrainConfig.cifar10(**data.settings)  # doctest: +SKIP
-    >>> pydarts.train(result.genotype, (data.train, data.valid), training)  # doctest: +SKIP
+    >>> pydarts.train(net, (data.train, data.valid), training)  # doctest: +SKIP
     """
     return _cifar("CIFAR10", root, download, "cifar10")
 
@@ -73,11 +75,13 @@ def image_folder(
         DataLoaders; `settings` holds the mean and deviation of ImageNet.
 
     Raises:
-        ImportError: torchvision is not installed.
+        ImportError: torchvision is not installed, or is one for another PyTorch.
         FileNotFoundError: a folder is not there, or one of its classes has no image.
         DataError: the two folders do not have the same classes.
 
     >>> data = image_folder("imagenet/train", "imagenet/val")  # doctest: +SKIP
+    >>> published = {"channels": 48, "layers": 14, "num_classes": 1000, "stem": "imagenet"}  # doctest: +SKIP
+    >>> net = pydarts.build(genotype, **published, auxiliary=True)  # doctest: +SKIP
     >>> training = pydarts.TrainConfig.imagenet(**data.settings)  # doctest: +SKIP
     >>> pydarts.train(net, (data.train, data.valid), training)  # doctest: +SKIP
     """
@@ -138,7 +142,13 @@ def _cifar(kind: str, root: str | os.PathLike[str], download: bool, name: str) -
 def _torchvision(name: str, *modules: str) -> list[Any]:
     try:
         return [importlib.import_module(f"torchvision.{module}") for module in modules]
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ImportError(
             f"pydarts.datasets.{name}() needs torchvision; install it with: pip install torchvision"
+        ) from error
+    except (ImportError, RuntimeError) as error:  # RuntimeError: its operations were made for another PyTorch
+        raise ImportError(
+            f"pydarts.datasets.{name}() needs the torchvision that belongs to PyTorch {torch.__version__}; "
+            f"the one here cannot be imported ({error}); install it with: "
+            "pip install --upgrade 'torch>=2.11,<2.12' torchvision"
         ) from error

@@ -11,19 +11,20 @@ import torch
 from . import _core
 from ._callbacks import listeners
 from ._ending import end
+from ._examples import check_network
 from ._genotype import Genotype
 from ._interrupt import InterruptWatch
 from ._loaders import Loader
 from ._result import Status
 from ._training.callbacks import TrainCallback
-from ._training.config import TrainConfig
+from ._training.config import ImageSettings, TrainConfig
 from ._training.images import ImageTask
 from ._training.loop import Loop
 from ._training.progress import TrainProgress
 from ._training.result import TrainResult
 from ._training.task import Task
 from ._training.text import TextTask
-from .nn import ConvolutionalNetwork, LanguageModel, Network
+from .nn import LanguageModel, Network
 
 
 def train(
@@ -36,21 +37,28 @@ def train(
 
     Args:
         network: what `build` gives, trained in place; or a genotype: it is built for the channels and classes
-            of the images, or with the words of the texts, otherwise with the defaults of `build`, and initial
-            weights drawn from `cfg.seed`.
+            of the images, or with the words of the texts, otherwise with the defaults of `build` (so without
+            auxiliary head and drop path, which the published training has), and initial weights drawn from
+            `cfg.seed`.
         loader: the data. For images what `search` takes: `(X, y)`, a `DataLoader`, or a pair `(train, valid)`
             of either or of any re-iterables of batches `(x, y)`. One source is split: a part drawn from
-            `cfg.seed`, `train_portion` of it, trains, and the rest is the validation part. Of arrays a
-            partial last batch is left out of each training epoch. For a language model
+            `cfg.seed`, `train_portion` of it, trains, and the rest is the validation part; that of arrays is
+            not augmented, a split `DataLoader` applies its own transforms to both. `search` splits by the
+            same permutation: with the same seed this validation part lies in the half that a search has
+            taken for α, and to measure a cell on what its search has not seen takes a part of its own. Of
+            arrays a partial last batch is left out of each training epoch. For a language model
             `(train_tokens, valid_tokens)`, whole numbers [N] as `datasets.corpus` gives them.
         cfg: the choices of the training; None: the published ones.
         callbacks: told of every step, every epoch and the end.
 
     Returns:
-        The result, its network in evaluation mode. After Ctrl-C that of the epochs done so far, with status
-        "interrupted".
+        The result, its network in evaluation mode. After Ctrl-C the status is "interrupted", and `history`
+        has the epochs that were completed. With `keep="last"` the weights are those of the moment: the steps
+        of the epoch that was not completed are in them; with `"best"`, those of the best completed epoch (of
+        the moment while there is none).
 
     Raises:
+        TypeError: neither a network of `build` nor a genotype; a network that `torch.compile` has wrapped.
         ConfigError: choices that cannot be, or that are not for this kind of network.
         DataError: what is wrong with the data, and what to do about it.
         DeviceError: CUDA asked for where there is none.
@@ -113,8 +121,15 @@ def open_task(
     poll: Callable[[], None],
 ) -> Task:
     """What is to be trained, by the kind of the network."""
+    if not isinstance(network, Genotype):
+        check_network(network, "train", "a Genotype")
     if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.recurrent):
         return TextTask.open(network, loader, config, device)
-    if isinstance(network, (ConvolutionalNetwork, Genotype)):
-        return ImageTask.open(network, loader, config, device, poll)
-    raise TypeError(f"train takes a network of pydarts.build or a Genotype, got a {type(network).__name__}")
+    # The published weight is no wish: it stands in every configuration that was filled in.
+    wished = config.auxiliary_weight not in (None, 0, ImageSettings.auxiliary_weight)
+    if wished and getattr(network, "auxiliary", None) is None:
+        raise _core.ConfigError(
+            f"auxiliary_weight is {config.auxiliary_weight}, but the network has no auxiliary head: give "
+            "build(genotype, auxiliary=True, ...), or leave it out"
+        )
+    return ImageTask.open(network, loader, config, device, poll)

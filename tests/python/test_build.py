@@ -109,7 +109,24 @@ def test_dropout_is_of_training_alone_and_one_mask_serves_all_tokens() -> None:
         (
             {"dropout_input": 1.0},
             pydarts.ConfigError,
-            "dropout_input is 1.0; it must be at least 0 and below 1",
+            "dropout_input is 1.0; it must be a number, at least 0 and below 1",
+        ),
+        ({"dropout_rows": "0.1"}, pydarts.ConfigError, "dropout_rows is '0.1'; it must be a number"),
+        ({"vocabulary": True}, pydarts.ConfigError, "vocabulary is True; it must be a whole number"),
+        (
+            {"genotype": pydarts.Genotype(recurrent=[("tanh", 1)], concat=[1])},
+            pydarts.GenotypeError,
+            "cell `recurrent`: tanh would enter node 1 from node 1, which is not below it",
+        ),
+        (
+            {"genotype": pydarts.Genotype(recurrent=[("tanh", 0)], concat=[2])},
+            pydarts.GenotypeError,
+            "cell `recurrent` has 1 edges and an output of nodes 2",
+        ),
+        (
+            {"genotype": pydarts.Genotype(recurrent=[("tanh", 0)], concat=[0, 1])},
+            pydarts.GenotypeError,
+            "an output of nodes 0, 1, the first being 1",
         ),
         (
             {"genotype": pydarts.genotypes.DARTS_V2},
@@ -123,6 +140,16 @@ def test_what_cannot_be_built_is_named(changes: dict[str, Any], kind: type[Excep
     arguments: dict[str, Any] = {"genotype": pydarts.genotypes.DARTS_RNN_V2, "vocabulary": 5, "units": 4}
     with pytest.raises(kind, match=words):
         pydarts.build(**(arguments | changes))
+
+
+@pytest.mark.parametrize("k", [2, 3, 8])
+@pytest.mark.parametrize("nodes", [2, 3, 8])
+def test_a_cell_with_several_edges_a_node_is_not_taken_for_a_longer_one(nodes: int, k: int) -> None:
+    space = pydarts.Space(nodes=nodes, kind="recurrent", operations=("none", "tanh", "relu"))
+    alphas = {"recurrent": torch.randn(len(space.edges), 3, generator=torch.Generator().manual_seed(0))}
+    with pytest.raises(pydarts.GenotypeError, match=r"takes 1 into each node.*`derive` gives with k=1"):
+        pydarts.build(pydarts.derive(alphas, space, k=k), vocabulary=5, units=4)
+    assert len(pydarts.build(pydarts.derive(alphas, space), vocabulary=5, units=4).cell.genes) == nodes
 
 
 def test_a_network_file_that_is_no_such_file_is_named(tmp_path: Path) -> None:

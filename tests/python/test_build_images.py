@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 import pydarts
 import pytest
 import torch
@@ -105,7 +107,7 @@ def test_the_output_of_a_cell_is_of_the_nodes_of_its_concat_in_their_order() -> 
 
 
 def test_normal_and_reduction_cells_may_differ_in_what_they_give() -> None:
-    values = genotypes.DARTS_V2.to_dict() | {"normal_concat": [5], "reduce_concat": [2, 4, 3]}
+    values = genotypes.DARTS_V2.to_dict() | {"normal_concat": [5], "reduce_concat": [2, 5, 3]}
     net = pydarts.build(pydarts.Genotype.from_dict(values), channels=4, layers=3, num_classes=7)
     assert net(torch.randn(2, 3, 9, 9)).shape == (2, 7)
     assert net.classifier.in_features == 3 * 4 * 2 * 2
@@ -132,8 +134,20 @@ def test_a_path_is_dropped_in_training_alone_and_never_an_identity() -> None:
     assert 12 < int(gone.sum()) < 60, "both paths of nine in a hundred"
     whole = gone.logical_not() & torch.isclose(dropped, kept / 0.7, rtol=1e-4, atol=1e-5).flatten(1).all(1)
     assert 145 < int(whole.sum()) < 250, "neither path of 49 in a hundred, and these made larger"
-    net.eval()
-    torch.testing.assert_close(net(torch.ones(2, 3, 8, 8)), net(torch.ones(2, 3, 8, 8)))
+    plain = pydarts.build(genotype, channels=4, layers=3)
+    plain.load_state_dict(net.state_dict())
+    images = torch.randn(6, 3, 8, 8)
+    assert torch.equal(net.eval()(images), plain.eval()(images))
+    assert not torch.equal(net.train()(images), plain.train()(images))
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    net = pydarts.build(
+        genotypes.DARTS_V2, channels=np.int64(4), layers=2, num_classes=np.int32(7), drop_path=np.float32(0.5)
+    )
+    assert net.arguments["num_classes"] == 7 and net.drop_path == 0.5
+    assert json.loads(json.dumps(net.arguments)) == net.arguments
+    assert net(torch.randn(2, 3, 8, 8)).shape == (2, 7)
 
 
 @pytest.mark.parametrize("stem", ["cifar", "imagenet", "small"])
@@ -178,15 +192,81 @@ def test_a_share_of_dropped_paths_is_checked_whenever_it_is_set() -> None:
     net = pydarts.build(genotypes.DARTS_V2, channels=2, layers=1, drop_path=0.1)
     net.drop_path = 0.3
     assert net.drop_path == 0.3 and "_dropped" not in net.state_dict()
-    with pytest.raises(pydarts.ConfigError, match=r"drop_path is 1\.5; it must be at least 0 and below 1"):
+    with pytest.raises(
+        pydarts.ConfigError, match=r"drop_path is 1\.5; it must be a number, at least 0 and below 1"
+    ):
         net.drop_path = 1.5
     assert net.drop_path == 0.3
+
+
+def test_a_share_that_is_dropped_for_now_is_not_the_networks_own() -> None:
+    net = pydarts.build(genotypes.DARTS_V2, channels=2, layers=1, drop_path=0.1)
+    net.drop_now(0.7)
+    assert net.drop_path == net.arguments["drop_path"] == 0.1 and float(net._dropped) == pytest.approx(0.7)
+    net.drop_path = 0.3
+    assert net.drop_path == net.arguments["drop_path"] == 0.3 and float(net._dropped) == pytest.approx(0.3)
+    with pytest.raises(pydarts.ConfigError, match=r"share of paths to drop is -1; it must be"):
+        net.drop_now(-1)
+
+
+@pytest.mark.parametrize("layers", range(1, 8))
+def test_reduction_cells_stand_where_they_are_said_to(layers: int) -> None:
+    net = pydarts.build(genotypes.DARTS_V2, channels=2, layers=layers)
+    widths = [cell.pre1.conv.out_channels for cell in net.cells]
+    doubled = [index for index in range(layers) if widths[index] == 2 * ([2, *widths][index])]
+    assert sorted(set(net.reductions)) == doubled == sorted({layers // 3, 2 * layers // 3})
+
+
+@pytest.mark.parametrize("k", [1, 3, 4, 5])
+@pytest.mark.parametrize("nodes", [2, 3, 4, 5])
+def test_cells_with_another_number_of_edges_a_node_are_not_taken_for_others(nodes: int, k: int) -> None:
+    space = pydarts.Space(nodes=nodes)
+    generator = torch.Generator().manual_seed(nodes)
+    shape = (len(space.edges), len(space.operations))
+    alphas = {table: torch.randn(shape, generator=generator) for table in ("normal", "reduce")}
+    with pytest.raises(pydarts.GenotypeError, match=r"takes 2 into each node.*`derive` gives with k=2"):
+        pydarts.build(pydarts.derive(alphas, space, k=k), channels=2, layers=3)
+    assert len(pydarts.build(pydarts.derive(alphas, space), channels=2, layers=3).cells[0]._nodes) == nodes
+
+
+GENES = [("skip_connect", 0), ("skip_connect", 1), ("conv_1x1", 0)]
+
+
+@pytest.mark.parametrize(
+    ("genes", "concat", "words"),
+    [
+        (GENES, [2, 3], r"cell `normal` has 3 edges and an output of nodes 2, 3, the first being 2: `build`"),
+        (
+            GENES,
+            [2],
+            r"cell `normal` has 3 edges and an output of nodes 2, the first being 2: `build` takes 2",
+        ),
+        (GENES[:2], [2, 3], r"cell `normal` has 2 edges and an output of nodes 2, 3"),
+        (GENES[:2], [1, 2], r"an output of nodes 1, 2, the first being 2"),
+        (
+            [GENES[0], ("skip_connect", 3)],
+            [2],
+            r"cell `normal`: skip_connect would enter node 2 from node 3, which is not below it",
+        ),
+        ([*GENES, ("conv_1x1", 3)], [3], r"conv_1x1 would enter node 3 from node 3"),
+    ],
+)
+def test_edges_that_make_no_cell_are_named(genes: Any, concat: Any, words: str) -> None:
+    fine: dict[str, Any] = {"reduce": GENES[:2], "reduce_concat": [2]}
+    with pytest.raises(pydarts.GenotypeError, match=words):
+        pydarts.build(pydarts.Genotype(normal=genes, normal_concat=concat, **fine), channels=2, layers=3)
 
 
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
         ({"layers": 0}, pydarts.ConfigError, "layers is 0"),
+        ({"channels": True}, pydarts.ConfigError, "channels is True; it must be a whole number"),
+        ({"channels": 1, "stem": "imagenet"}, pydarts.ConfigError, "channels is 1; the stem .* 2 or more"),
+        ({"auxiliary": "no"}, pydarts.ConfigError, "auxiliary is 'no'; it must be True or False"),
+        ({"pool_norm": 1}, pydarts.ConfigError, "pool_norm is 1; it must be True or False"),
+        ({"drop_path": "0.2"}, pydarts.ConfigError, r"drop_path is '0\.2'; it must be a number, at least 0"),
+        ({"drop_path": True}, pydarts.ConfigError, "drop_path is True"),
         ({"drop_path": 1.0}, pydarts.ConfigError, r"drop_path is 1\.0"),
         ({"stem": "mnist"}, pydarts.ConfigError, "stem is 'mnist'; it must be one of cifar, imagenet, small"),
         ({"units": 3}, pydarts.ConfigError, "a ConvolutionalNetwork has no units; it takes channels, layers"),

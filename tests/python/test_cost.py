@@ -110,6 +110,7 @@ WORDS = pydarts.build(genotypes.DARTS_RNN_V2, vocabulary=3, units=2)
         (IMAGES, (8, 8, 8), pydarts.ConfigError, r"image_size is \(8, 8, 8\); it must be a side or"),
         (WORDS, 8, pydarts.ConfigError, "leave it out with a LanguageModel"),
         (torch.nn.Linear(2, 2), 8, TypeError, "cost takes a network of pydarts.build, got a Linear"),
+        (torch.compile(IMAGES), 8, TypeError, "cost got a network that torch.compile has wrapped; give the"),
     ],
 )
 def test_what_cannot_be_counted_is_named(network: Any, size: Any, kind: type[Exception], words: str) -> None:

@@ -12,7 +12,7 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
-from pydarts import datasets
+from pydarts import _torchvision, datasets
 
 X, y = make_arrays(n=48, channels=3, classes=4)
 
@@ -65,9 +65,20 @@ def test_an_archive_of_one_part_with_names_and_grey_images(tmp_path: Path) -> No
     assert data.classes == ("cat", "dog", "eel", "fly", "gnu") and data.settings == {"augment": "none"}
 
 
+def test_names_of_classes_may_be_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "images.npz"
+    names = np.array(["katze", "hündin", "aal", "鹿"])
+    np.savez(path, x_train=X, y_train=y, classes=np.char.encode(names, "utf-8"))
+    assert datasets.npz(path).classes == tuple(names)
+
+
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
+        (
+            {"x_train": X, "y_train": y, "classes": np.array([b"a", b"b", b"c", b"\xff"])},
+            r"classes of .*images\.npz holds b'\\xff', which is no text in UTF-8",
+        ),
         ({"x_train": X}, r"lacks y_train, x_test, y_test; it holds x_train"),
         ({"x_train": X, "y_train": y, "x_test": X}, r"lacks y_test; it holds x_test, x_train, y_train"),
         ({"images": X, "labels": y}, r"lacks x_train, .*; it holds images, labels"),
@@ -190,3 +201,19 @@ def test_without_torchvision_the_remedy_is_named(name: str, monkeypatch: pytest.
         ImportError, match=rf"datasets\.{name}\(\) needs torchvision.*pip install torchvision"
     ):
         getattr(datasets, name)(*arguments)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ImportError])
+def test_a_torchvision_for_another_torch_is_named(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(name: str) -> Any:
+        raise kind("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(_torchvision.importlib, "import_module", fails)
+    with pytest.raises(
+        ImportError,
+        match=r"datasets\.cifar10\(\) needs the torchvision that belongs to PyTorch 2\.11.*nms does not exist"
+        r".*pip install --upgrade 'torch>=2\.11,<2\.12' torchvision",
+    ):
+        datasets.cifar10("a")

@@ -123,6 +123,14 @@ def test_safetensors_brings_the_network_back(tmp_path: Path, dtype: torch.dtype)
             assert torch.equal(again.eval()(x), net.eval()(x))
 
 
+def test_a_drop_path_that_was_set_later_is_in_the_file(tmp_path: Path) -> None:
+    net = of_images(drop_path=0.1)
+    net.drop_path = 0.3
+    pydarts.export(net, tmp_path / "net.safetensors")
+    again = pydarts.load_network(tmp_path / "net.safetensors")
+    assert isinstance(again, pydarts.nn.ConvolutionalNetwork) and again.drop_path == 0.3
+
+
 def test_a_failed_export_leaves_the_file_that_stood_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +170,7 @@ def test_onnx_without_its_packages_names_the_remedy(tmp_path: Path, monkeypatch:
         ("net.pt2", {"network": of_words(), "tokens": 0}, pydarts.ConfigError, "tokens is 0; it must be"),
         ("net.pt2", {"network": of_words(), "image_size": 8}, pydarts.ConfigError, "leave it out with"),
         ("net.pt2", {"network": torch.nn.ReLU()}, TypeError, "takes a network of pydarts.build, got a ReLU"),
+        ("net.pt2", {"network": torch.compile(of_words())}, TypeError, "export got a network that torch"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_exported_is_named(

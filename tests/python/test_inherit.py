@@ -111,3 +111,18 @@ def test_a_language_model_inherits_too() -> None:
 def test_only_networks_inherit(found: pydarts.SearchResult) -> None:
     with pytest.raises(TypeError, match=r"a network of pydarts.build, got a Linear"):
         found.inherit(torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"inherit got a network that torch.compile has wrapped; give the n"):
+        found.inherit(torch.compile(built(found)))  # type: ignore[arg-type]
+
+
+def test_where_a_space_puts_its_reductions_says_which_cells_fit() -> None:
+    space = pydarts.Space(nodes=2, operations=("none", "skip_connect", "conv_1x1"), reductions=(2,))
+    cfg = make_config(space=space, operations=space.operations, channels=4, epochs=1)
+    result = pydarts.search(make_arrays(), cfg)
+    report = result.inherit(
+        pydarts.build(result.genotype, channels=4, layers=3, num_classes=4, in_channels=1)
+    )
+    other = {
+        name for name, why in report.left.items() if why == "the search's cell there is of the other kind"
+    }
+    assert {name.split(".")[1] for name in other} == {"1"}, "here cells 1 and 2 reduce, there cell 2 alone"

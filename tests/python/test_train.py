@@ -222,7 +222,7 @@ def test_a_genotype_is_built_from_the_seed() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epochs": 0}, "epochs is 0; it must be finite and at least 1"),
+        ({"epochs": 0}, "epochs is 0; it must be a whole number of at least 1"),
         ({"learning_rate": math.nan}, "learning_rate is nan"),
         ({"bptt": 2.5}, "bptt is 2.5; it must be a whole number"),
         ({"batch_size": True}, "batch_size is True; it must be a whole number"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import inspect
 import json
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -557,13 +559,52 @@ def test_the_presets_are_the_published_trainings() -> None:
     assert [imagenet.rate(epoch) for epoch in (0, 4, 5, 100)] == pytest.approx(
         [0.02, 0.1, 0.1 * 0.97**5, 0.1 * 0.97**100]
     )
-    assert pydarts.TrainConfig.quick(epochs=2).epochs == 2
+    warmups = [pydarts.TrainConfig.quick(epochs=epochs).warmup for epochs in (1, 2, 3, 4, None)]
+    assert warmups == [0, 1, 2, 2, 2] and pydarts.TrainConfig.quick(warmup=0).warmup == 0
+
+
+def test_a_configuration_comes_back_from_its_dictionary_and_copies() -> None:
+    cfg = pydarts.TrainConfig.cifar10(mean=[0.5], std=(0.25,), checkpoint_dir=Path("here"), seed=3)
+    plain = json.loads(json.dumps(cfg.to_dict()))
+    assert pydarts.TrainConfig.from_dict(plain) == cfg
+    assert copy.deepcopy(cfg) == pickle.loads(pickle.dumps(cfg)) == cfg
+    assert pydarts.TrainConfig.from_dict({"epochs": 3}) == pydarts.TrainConfig(epochs=3)
+    numbers = pydarts.TrainConfig(epochs=np.int64(3), learning_rate=np.float32(0.5))
+    assert json.loads(json.dumps(numbers.to_dict()))["learning_rate"] == 0.5
+    assert "learning_rate" in inspect.signature(pydarts.TrainConfig).parameters
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **fields: pydarts.TrainConfig(**fields),
+        lambda **fields: pydarts.TrainConfig().replace(**fields),
+        lambda **fields: pydarts.TrainConfig.cifar10(**fields),
+        lambda **fields: pydarts.TrainConfig.quick(**fields),
+        lambda **fields: pydarts.TrainConfig.from_dict(fields),
+    ],
+    ids=["call", "replace", "cifar10", "quick", "from_dict"],
+)
+def test_an_unknown_field_is_named_with_those_that_there_are(make: Any) -> None:
+    with pytest.raises(pydarts.ConfigError, match=r"unknown option `lr`; known: epochs, batch_size, .*seed"):
+        make(lr=1)
+    with pytest.raises(
+        pydarts.ConfigError, match=r"unknown option `lerning_rate`; did you mean `learning_rate`\?"
+    ):
+        make(lerning_rate=1)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"momentum": 1.0}, r"momentum is 1.0; it must be below 1"),
+        ({"momentum": 1.0}, r"momentum is 1.0; it must be a number, at least 0 and below 1"),
+        ({"grad_clip": 0}, "grad_clip is 0; it must be a finite number, greater than 0"),
+        ({"grad_clip": math.inf}, "grad_clip is inf; it must be a finite number"),
+        ({"weight_decay": "1e-4"}, "weight_decay is '1e-4'; it must be a finite number, at least 0"),
+        ({"warmup": 3}, "warmup is 3, and there are 3 epochs; it must be below that"),
+        ({"warmup": 600, "epochs": None}, "warmup is 600, and there are 600 epochs"),
+        ({"warmup": -1}, "warmup is -1; it must be a whole number of at least 0"),
+        ({"seed": None}, "seed is None; it must be a whole number of at least 0"),
         ({"schedule": "linear"}, "schedule is 'linear'; it must be one of cosine, exponential"),
         ({"compile": 1}, "compile is 1; it must be True or False"),
         ({"augment": "imagenet"}, "augment"),
@@ -627,3 +668,53 @@ def test_the_least_image_for_the_auxiliary_head_passes_it(stem: Any, least: int,
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(TypeError, match=r"a network of pydarts.build or a Genotype, got a Linear"):
         pydarts.train(torch.nn.Linear(2, 2), make_arrays(), config())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"give the network itself: TrainConfig\(compile=True\) compiles it"):
+        pydarts.train(torch.compile(network()), make_arrays(), config())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [CELL, network()], ids=["genotype", "network"])
+def test_the_weight_of_a_loss_that_there_is_not_is_refused(given: Any) -> None:
+    with pytest.raises(pydarts.ConfigError, match=r"auxiliary_weight is 0.3, but .* has no auxiliary head"):
+        pydarts.train(given, make_arrays(), config(auxiliary_weight=0.3))
+
+
+def test_the_configuration_of_a_result_serves_again() -> None:
+    first = pydarts.train(network(), make_arrays(), config(epochs=1))
+    again = pydarts.train(network(), make_arrays(), first.config)
+    assert same(first.network, again.network) and again.config == first.config
+    for weight in (0, 0.4):  # no such loss either way
+        pydarts.train(network(), make_arrays(), config(epochs=1, auxiliary_weight=weight))
+
+
+def test_a_drop_path_that_was_set_later_is_that_of_result_and_checkpoint(tmp_path: Path) -> None:
+    net = network()
+    net.drop_path = 0.3
+    found = pydarts.train(net, make_arrays(), config(checkpoint_dir=tmp_path / "checkpoints"))
+    assert net.drop_path == 0.3
+    found.save(tmp_path / "result")
+    again = pydarts.TrainResult.load(tmp_path / "result").network
+    assert isinstance(again, pydarts.nn.ConvolutionalNetwork) and again.drop_path == 0.3
+    with pytest.raises(pydarts.CheckpointError, match=r"its drop_path is 0.3, here 0.0"):
+        pydarts.train(network(), make_arrays(), config(checkpoint_dir=tmp_path / "checkpoints", resume=True))
+
+
+def test_the_share_that_is_dropped_rises_while_the_networks_own_stays() -> None:
+    net = network(drop_path=0.3)
+    seen = []
+
+    class Shares(pydarts.TrainCallback):
+        def on_epoch(self, record: pydarts.TrainRecord) -> None:
+            seen.append((float(net._dropped), net.drop_path, net.arguments["drop_path"]))
+
+    pydarts.train(net, make_arrays(), config(), Shares())
+    assert seen == [(pytest.approx(0.1 * epoch), 0.3, 0.3) for epoch in range(3)]
+    assert float(net._dropped) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_after_ctrl_c_the_last_weights_are_those_of_the_moment_and_the_best_of_an_epoch(keep: Any) -> None:
+    data, changes = make_arrays(), {"epochs": 3, "schedule": "exponential", "keep": keep}
+    part = pydarts.train(network(), data, config(**changes), StopAt(1, 1, press))
+    whole = pydarts.train(network(), data, config(**(changes | {"epochs": 1})))
+    assert part.status == "interrupted" and len(part.history) == 1
+    assert same(part.network, whole.network) is (keep == "best")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import torch
 
 from .. import _core
+from .._checks import flag, known_fields, number, one_of, share, whole
 from .._config import Augment, SearchConfig
 
 if TYPE_CHECKING:
@@ -36,14 +39,15 @@ class TrainConfig:
     learning_rate     0.025     the first one, of SGD (A.2.1)
     schedule          "cosine"  "cosine": down to 0 over the epochs (A.2.1); "exponential": times
                                 0.97 after every epoch (A.2.3)
-    warmup            0         first epochs, in which the learning rate rises in equal steps to
-                                `learning_rate` (PC-DARTS, on ImageNet: 5)
+    warmup            0         first epochs, fewer than all, in which the learning rate rises in
+                                equal steps to `learning_rate` (PC-DARTS, on ImageNet: 5)
     momentum          0.9       of SGD (code)
     weight_decay      3e-4      added to the gradient (A.2.1)
     grad_clip         5.0       largest 2-norm of the gradient (code)
     label_smoothing   0.0       share of the target that is spread over all classes (code, on
                                 ImageNet: 0.1)
-    auxiliary_weight  0.4       of the auxiliary head's loss, where the network has one (A.2.1)
+    auxiliary_weight  0.4       of the auxiliary head's loss, where the network has one; another one
+                                than this is refused where it has none (A.2.1)
     augment           "none"    "cifar": pad 4 and crop, flip; arrays only (A.2.1)
     cutout            0         side in pixels of the square set to zero; 0: none; arrays only
                                 (A.2.1: 16)
@@ -89,12 +93,14 @@ class TrainConfig:
     True.
 
     Raises:
-        ConfigError: a value out of range, or of a wrong type; the message names field, value and range.
+        ConfigError: an unknown field (the message names the nearest known one), or a value out of range or of
+            a wrong type (the message names field, value and range).
 
     >>> TrainConfig(epochs=3, learning_rate=5.0)
     TrainConfig(epochs=3, learning_rate=5.0)
     """
 
+    __signature__: ClassVar[inspect.Signature]
     epochs: int | None = None
     batch_size: int | None = None
     eval_batch_size: int | None = None
@@ -125,13 +131,21 @@ class TrainConfig:
     resume: bool = False
     progress: bool = True
 
+    def __new__(cls, **given: Any) -> Self:
+        """A configuration; before its fields are filled, so that an unknown one is named as such."""
+        known_fields(given, [f.name for f in fields(cls)])
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
-        for name, (kind, least, below) in _RANGES.items():
-            _check(name, getattr(self, name), kind, least, below)
-        for name, choices in (("keep", get_args(Keep)), ("schedule", get_args(Schedule))):
+        for name, check in _CHECKS.items():
             value = getattr(self, name)
-            if value is not None and value not in choices:
-                raise _core.ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+            if value is not self.__dataclass_fields__[name].default:
+                object.__setattr__(self, name, check(name, value))
+        epochs = ImageSettings.epochs if self.epochs is None else self.epochs
+        if self.warmup is not None and self.warmup >= epochs:
+            raise _core.ConfigError(
+                f"warmup is {self.warmup}, and there are {epochs} epochs; it must be below that"
+            )
         data = self.reading()
         for name in READING:
             if getattr(self, name) is not None:  # as a search reads it: numbers in tuples
@@ -151,10 +165,16 @@ class TrainConfig:
         >>> TrainConfig(epochs=3).replace(seed=1)
         TrainConfig(epochs=3, seed=1)
         """
-        unknown = sorted(set(changes) - {f.name for f in fields(self)})
-        if unknown:
-            raise _core.ConfigError(f"a TrainConfig has no field {', '.join(unknown)}")
         return replace(self, **changes)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """The configuration of a dictionary as `to_dict` gives it; left-out fields take their defaults.
+
+        >>> TrainConfig.from_dict(TrainConfig(epochs=3).to_dict())
+        TrainConfig(epochs=3)
+        """
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain data, fit for JSON."""
@@ -199,10 +219,14 @@ class TrainConfig:
     def quick(cls, **changes: Any) -> TrainConfig:
         """A short training of a network of images, to compare genotypes or to try things out (ours).
 
+        Of one or two epochs all but the last warm up.
+
         >>> TrainConfig.quick(seed=1)
         TrainConfig(epochs=10, batch_size=64, learning_rate=0.1, warmup=2, seed=1)
         """
-        return cls(epochs=10, batch_size=64, learning_rate=0.1, warmup=2).replace(**changes)
+        config = cls(**({"epochs": 10, "batch_size": 64, "learning_rate": 0.1} | changes))
+        warmup = 2 if config.epochs is None else min(2, config.epochs - 1)
+        return config.replace(**({"warmup": warmup} | changes))
 
     def reading(self, **changes: Any) -> SearchConfig:
         """How a training reads its images: as a search with these choices does."""
@@ -228,49 +252,27 @@ class TrainConfig:
         return device
 
 
+# As `help()` and completion show the call: `__new__` would hide the fields.
+TrainConfig.__signature__ = inspect.signature(TrainConfig.__init__)
+
+
 # Of how a training is run, not of what it comes to.
 OF_EVERY_RUN = ("device", "checkpoint_dir", "resume", "progress")
 
 # How images are read; checked as in a `SearchConfig`.
 READING = ("augment", "cutout", "mean", "std", "train_portion")
 
-# field -> type, least, and what it must be below
-_RANGES: dict[str, tuple[type, float | None, float | None]] = {
-    "epochs": (int, 1, None),
-    "batch_size": (int, 1, None),
-    "eval_batch_size": (int, 1, None),
-    "learning_rate": (float, 0, None),
-    "weight_decay": (float, 0, None),
-    "grad_clip": (float, 0, None),
-    "bptt": (int, 1, None),
-    "slowness": (float, 0, None),
-    "patience": (int, 1, None),
-    "warmup": (int, 0, None),
-    "momentum": (float, 0, 1),
-    "label_smoothing": (float, 0, 1),
-    "auxiliary_weight": (float, 0, None),
-    "ema": (float, 0, 1),
-    "bfloat16": (bool, None, None),
-    "channels_last": (bool, None, None),
-    "compile": (bool, None, None),
-    "seed": (int, 0, None),
-    "resume": (bool, None, None),
-    "progress": (bool, None, None),
+# field -> what it must be, unless it is None
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(("epochs", "batch_size", "eval_batch_size", "bptt", "patience"), whole),
+    **dict.fromkeys(("warmup", "seed"), partial(whole, least=0)),
+    **dict.fromkeys(("learning_rate", "weight_decay", "slowness", "auxiliary_weight"), number),
+    "grad_clip": partial(number, above=0),
+    **dict.fromkeys(("momentum", "label_smoothing", "ema"), share),
+    **dict.fromkeys(("bfloat16", "channels_last", "compile", "resume", "progress"), flag),
+    "keep": partial(one_of, known=get_args(Keep)),
+    "schedule": partial(one_of, known=get_args(Schedule)),
 }
-
-
-def _check(name: str, value: Any, kind: type, least: float | None, below: float | None) -> None:
-    if value is None:
-        return
-    number: Any = value
-    takes = (int, float) if kind is float else kind
-    if not isinstance(value, takes) or (isinstance(value, bool) and kind is not bool):
-        article = {int: "a whole number", float: "a number", bool: "True or False"}[kind]
-        raise _core.ConfigError(f"{name} is {value!r}; it must be {article}")
-    if least is not None and not (math.isfinite(number) and number >= least):
-        raise _core.ConfigError(f"{name} is {value!r}; it must be finite and at least {least}")
-    if below is not None and number >= below:
-        raise _core.ConfigError(f"{name} is {value!r}; it must be below {below}")
 
 
 class Settings:

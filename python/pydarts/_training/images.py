@@ -111,7 +111,7 @@ class ImageTask:
         """Each step of an epoch, as it is done."""
         settings = self.settings
         self.network.train()
-        self.network.drop_path = self._drop_path * epoch / settings.epochs
+        self.network.drop_now(self._drop_path * epoch / settings.epochs)
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(epoch)
         done = 0

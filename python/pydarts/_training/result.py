@@ -76,4 +76,4 @@ def _about(data: bytes) -> tuple[TrainConfig, History[TrainRecord], Status]:
     if about["format"] > _FORMAT:
         raise ValueError(f"written by pydarts {about['pydarts']}, newer than this one")
     history = History([record_from(record, TrainRecord) for record in about["history"]])
-    return TrainConfig(**about["config"]), history, about["status"]
+    return TrainConfig.from_dict(about["config"]), history, about["status"]

@@ -12,10 +12,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import _core
+from .._checks import flag, one_of, share, whole
 from .._genotype import Genes, Genotype
+from ._genes import check_genes
 from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
+
+
+def reductions(layers: int) -> tuple[int, int]:
+    """Positions of the reduction cells among so many: at a third and at two thirds (A.1.1 of the paper).
+
+    >>> reductions(20), reductions(1)
+    ((6, 13), (0, 0))
+    """
+    return layers // 3, 2 * layers // 3
 
 
 class ConvBn(nn.Module):
@@ -36,13 +47,16 @@ class Cell(nn.Module):
     """A cell read off the convolutional space: every node is the sum of its edges (section 2.1 of the paper).
 
     Args:
-        genes: (operation, source) of each edge, an equal number for each node.
+        genes: (operation, source) of each edge, two for each node, node after node.
         concat: nodes whose channels are the output.
         in_channels: of the two inputs.
         channels: of every node.
         reduction: whether edges from the inputs halve height and width.
         after_reduction: whether the first input comes from before a reduction, at twice the size.
         pool_norm: whether batch norm follows pooling, as in the search.
+
+    Raises:
+        GenotypeError: not two edges for each node, or one from a node that is not below its target.
     """
 
     def __init__(
@@ -57,6 +71,7 @@ class Cell(nn.Module):
         pool_norm: bool,
     ) -> None:
         super().__init__()
+        check_genes("reduce" if reduction else "normal", genes, concat, first=2, edges=2)
         self.concat = tuple(concat)
         self.pre0: nn.Module
         if after_reduction:
@@ -146,15 +161,16 @@ class ConvolutionalNetwork(nn.Module):
         num_classes: number of classes.
         in_channels: channels of an image.
         stem: "cifar", a convolution to 3·channels; "imagenet", three convolutions that make an eighth of
-            height and width; "small", a convolution to `channels`.
+            height and width, the first to half of `channels`; "small", a convolution to `channels`.
         auxiliary: whether there is an auxiliary head, for training.
         drop_path: share of paths that are dropped in training, those through an identity never; `train`
             raises it from 0 to this over its epochs.
         pool_norm: whether batch norm without affine follows pooling, as in the search network.
 
     Raises:
-        GenotypeError: the genotype has no convolutional cells.
-        ConfigError: a count below 1, a share outside [0, 1), an unknown stem.
+        GenotypeError: the genotype has no convolutional cells, or one that has not two edges for each node.
+        ConfigError: a count below 1 (`channels` with the stem "imagenet": 2), a share outside [0, 1), an
+            unknown stem, a flag that is neither True nor False.
 
     >>> from pydarts import genotypes
     >>> net = ConvolutionalNetwork(genotypes.DARTS_V2, channels=4, layers=3, num_classes=10, auxiliary=True)
@@ -184,22 +200,21 @@ class ConvolutionalNetwork(nn.Module):
                 f"no normal and reduction cells in {genotype}; its network reads words, not images"
             )
         self.genotype = genotype
+        one_of("stem", stem, get_args(Stem))
+        channels, layers = whole("channels", channels), whole("layers", layers)
+        num_classes, in_channels = whole("num_classes", num_classes), whole("in_channels", in_channels)
+        if stem == "imagenet" and channels == 1:
+            raise _core.ConfigError('channels is 1; the stem "imagenet" begins with half of them: 2 or more')
         self.arguments: dict[str, int | float | str] = {
             "channels": channels,
             "layers": layers,
             "num_classes": num_classes,
             "in_channels": in_channels,
             "stem": stem,
-            "auxiliary": auxiliary,
-            "drop_path": drop_path,
-            "pool_norm": pool_norm,
+            "auxiliary": flag("auxiliary", auxiliary),
+            "drop_path": 0.0,
+            "pool_norm": flag("pool_norm", pool_norm),
         }
-        for name in ("channels", "layers", "num_classes", "in_channels"):
-            value = self.arguments[name]
-            if not isinstance(value, int) or value < 1:
-                raise _core.ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1")
-        if stem not in get_args(Stem):
-            raise _core.ConfigError(f"stem is {stem!r}; it must be one of {', '.join(get_args(Stem))}")
         # As a number the compiler would take it for a constant, and compile anew at every epoch of `train`.
         self.register_buffer("_dropped", torch.zeros(()), persistent=False)
         self.drop_path = drop_path
@@ -208,7 +223,7 @@ class ConvolutionalNetwork(nn.Module):
         self.auxiliary: AuxiliaryHead | None = None
         sizes, after_reduction, current = (width, width), stem == "imagenet", channels
         for index in range(layers):
-            reduction = index in (layers // 3, 2 * layers // 3)
+            reduction = index in self.reductions
             current *= 2 if reduction else 1
             genes, concat = (
                 (genotype.reduce, genotype.reduce_concat)
@@ -227,21 +242,42 @@ class ConvolutionalNetwork(nn.Module):
                 )
             )
             sizes, after_reduction = (sizes[1], len(concat) * current), reduction
-            if auxiliary and index == 2 * layers // 3:
+            if auxiliary and index == self.reductions[-1]:
                 self.auxiliary = AuxiliaryHead(sizes[1], num_classes, imagenet=stem == "imagenet")
         self.classifier = nn.Linear(sizes[1], num_classes)
 
     @property
+    def reductions(self) -> tuple[int, int]:
+        """The positions of the reduction cells: two, which are the same where there is one layer."""
+        return reductions(int(self.arguments["layers"]))
+
+    @property
     def drop_path(self) -> float:
-        """The share of paths that are dropped in training; may be set at any time."""
-        return self._drop_path
+        """The share of paths that are dropped in training; may be set at any time, and is kept in files."""
+        return float(self.arguments["drop_path"])
 
     @drop_path.setter
-    def drop_path(self, share: float) -> None:
-        if not 0 <= share < 1:
-            raise _core.ConfigError(f"drop_path is {share!r}; it must be at least 0 and below 1")
-        self._drop_path, self._drops = share, share > 0
-        self._dropped.fill_(share)
+    def drop_path(self, dropped: float) -> None:
+        self.arguments["drop_path"] = share("drop_path", dropped)
+        self.drop_now(dropped)
+
+    def drop_now(self, dropped: float) -> None:
+        """Drop this share of paths from now on, until `drop_path` is set: a schedule's, as that of `train`.
+
+        `drop_path` and what files keep stay as they are.
+
+        Raises:
+            ConfigError: a share outside [0, 1).
+
+        >>> from pydarts import genotypes
+        >>> net = ConvolutionalNetwork(genotypes.DARTS_V2, channels=4, layers=1, drop_path=0.2)
+        >>> net.drop_now(0.1)
+        >>> net.drop_path
+        0.2
+        """
+        dropped = share("the share of paths to drop", dropped)
+        self._drops = dropped > 0
+        self._dropped.fill_(dropped)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Classify images.
@@ -255,10 +291,11 @@ class ConvolutionalNetwork(nn.Module):
         """
         before, previous = self._enter(x)
         aside: Tensor | None = None
-        share = self._dropped if self._drops else None
+        # In this order the compiler makes one graph of the evaluation, whatever training drops.
+        dropped = self._dropped if self.training and self._drops else None
         for index, cell in enumerate(self.cells):
-            before, previous = previous, cell(before, previous, share)
-            if self.auxiliary is not None and self.training and index == 2 * len(self.cells) // 3:
+            before, previous = previous, cell(before, previous, dropped)
+            if self.auxiliary is not None and self.training and index == self.reductions[-1]:
                 aside = self.auxiliary(previous)
         logits: Tensor = self.classifier(previous.mean((2, 3)))
         return logits if aside is None else (logits, aside)

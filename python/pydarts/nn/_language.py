@@ -6,11 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import _core
+from .._checks import share, whole
 from .._genotype import Genotype
 from ._recurrent import BOUND, RecurrentCell
-
-PLACES = ("rows", "embedded", "input", "hidden", "output")
 
 
 class LanguageModel(nn.Module):
@@ -32,7 +30,7 @@ class LanguageModel(nn.Module):
         dropout_output: share of the output that is dropped.
 
     Raises:
-        GenotypeError: the genotype has no recurrent cell.
+        GenotypeError: the genotype has no recurrent cell, or one that has not one edge for each node.
         ConfigError: a count below 1, or a share outside [0, 1).
 
     >>> from pydarts import genotypes
@@ -58,23 +56,16 @@ class LanguageModel(nn.Module):
     ) -> None:
         super().__init__()
         self.genotype = genotype
+        vocabulary, units = whole("vocabulary", vocabulary), whole("units", units)
         self.arguments: dict[str, int | float] = {
             "vocabulary": vocabulary,
             "units": units,
-            "dropout_rows": dropout_rows,
-            "dropout_embedded": dropout_embedded,
-            "dropout_input": dropout_input,
-            "dropout_hidden": dropout_hidden,
-            "dropout_output": dropout_output,
+            "dropout_rows": share("dropout_rows", dropout_rows),
+            "dropout_embedded": share("dropout_embedded", dropout_embedded),
+            "dropout_input": share("dropout_input", dropout_input),
+            "dropout_hidden": share("dropout_hidden", dropout_hidden),
+            "dropout_output": share("dropout_output", dropout_output),
         }
-        for name in ("vocabulary", "units"):
-            value = self.arguments[name]
-            if not isinstance(value, int) or value < 1:
-                raise _core.ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1")
-        for place in PLACES:
-            share = self.arguments[f"dropout_{place}"]
-            if not 0 <= share < 1:
-                raise _core.ConfigError(f"dropout_{place} is {share!r}; it must be at least 0 and below 1")
         self.encoder = nn.Embedding(vocabulary, units)
         nn.init.uniform_(self.encoder.weight, -BOUND, BOUND)
         self.cell = RecurrentCell(genotype, units=units)
@@ -104,10 +95,10 @@ class LanguageModel(nn.Module):
         return F.linear(outputs, weight, self.decoder.get_parameter("bias")), states
 
     def _mask(self, place: str, size: tuple[int, int]) -> Tensor | None:
-        share = float(self.arguments[f"dropout_{place}"])
-        if not self.training or share == 0.0:
+        dropped = float(self.arguments[f"dropout_{place}"])
+        if not self.training or dropped == 0.0:
             return None
-        return F.dropout(self.encoder.weight.new_ones(size), share)
+        return F.dropout(self.encoder.weight.new_ones(size), dropped)
 
 
 def _times(x: Tensor, mask: Tensor | None) -> Tensor:
