@@ -160,6 +160,23 @@ def test_the_steps_of_a_training_are_the_plain_ones(schedule: Any) -> None:
     assert not torch.equal(ours.weights.copy()["classifier.weight"], net.classifier.weight)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_the_average_is_of_what_a_network_keeps_and_is_made_once(again: bool) -> None:
+    """The share of drop path rises by epochs and is no weight; a resumed average is not a second one."""
+    net = network(drop_path=0.4)
+    ours = task(net, make_arrays(), ema=0.9)
+    averaged = ours.weights.evaluated
+    if again:
+        ours.load_state({name: value.clone() for name, value in ours.state().items()})
+    net.drop_path = 0.1
+    list(ours.steps(2))
+    assert ours.weights.evaluated is averaged and averaged is not net
+    assert float(averaged._dropped) == pytest.approx(0.4), "as it was"
+    kept = ours.weights.copy()
+    assert {int(value) for name, value in kept.items() if name.endswith("num_batches_tracked")} == {5}
+    assert int(ours.state()["averaged"]) == 5
+
+
 def test_the_evaluation_is_the_plain_one_and_counts_the_five_likeliest() -> None:
     X, y = make_arrays(n=90, classes=9)
     net = network(num_classes=9)

@@ -20,7 +20,7 @@ from ..nn import ConvolutionalNetwork
 from .arrays import ArrayBatches, OnDevice
 from .config import ImageSettings, TrainConfig
 from .task import Evaluation, Step, step_seed
-from .weights import Weights, moving_average, under
+from .weights import Weights, moving_share, under
 
 NEAR = 5  # an answer is near where the class is among so many
 
@@ -39,8 +39,7 @@ class ImageTask:
         if settings.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings = settings
-        average = moving_average(settings.ema)
-        self.weights = Weights(self.network, multi_avg_fn=average, use_buffers=True)
+        self.weights = Weights(self.network, moving_share(settings.ema))
         if settings.ema:
             self.weights.begin_average()
         self._sources, self._device = sources, device
