@@ -265,6 +265,43 @@ def test_training_images_are_augmented_before_and_cut_after_they_are_normalised(
     assert torch.equal(all_labels, torch.from_numpy(y))
 
 
+@pytest.mark.parametrize(("changes", "drawn"), [({}, 0), ({"augment": "cifar", "cutout": 2}, 2)])
+def test_numbers_are_drawn_where_images_are_augmented_and_once_a_batch(
+    changes: Any, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    noted = functools.wraps(draws)(lambda *given: seen.append(given) or draws(*given))
+    monkeypatch.setattr("pydarts._training.arrays.draws", noted)
+    sources = task(network(), (make_arrays(n=16),) * 2, **changes)._sources
+    drained(sources.train, 0), drained(sources.evaluation, 0)
+    assert len(seen) == drawn
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("form", ["arrays", "loader"])
+def test_an_epoch_on_a_gpu_with_all_that_there_is(form: str) -> None:
+    X, y = make_arrays(n=64, channels=3, size=32)
+    changes = {"ema": 0.9, "bfloat16": True, "channels_last": True, "device": "cuda", "epochs": 2}
+    data: Any = ((X, y), (X, y))
+    if form == "arrays":
+        changes |= {"augment": "cifar", "cutout": 8}
+    else:
+        data = (DataLoader(TensorDataset(torch.from_numpy(X).float() / 255, torch.from_numpy(y)), 8),) * 2
+    before = torch.cuda.get_rng_state_all()
+    runs = [
+        pydarts.train(network(in_channels=3, auxiliary=True, drop_path=0.2), data, config(**changes))
+        for _ in range(2)
+    ]
+    for run in runs:
+        assert run.status == "complete" and math.isfinite(run.history[-1].valid_loss)
+        assert next(run.network.parameters()).is_cuda
+    assert all(map(torch.equal, before, torch.cuda.get_rng_state_all()))
+    numbers = draws(0, 0, 0, 8)
+    x = torch.rand(8, 3, 9, 9)
+    for act in (crop_and_flip, lambda x, numbers: cutout(x, 4, numbers)):
+        torch.testing.assert_close(act(x.cuda(), numbers.cuda()).cpu(), act(x, numbers), rtol=0, atol=0)
+
+
 # ---- where images come from
 
 

@@ -71,9 +71,11 @@ class Weights:
         """Called after every step."""
         if self._average is None:
             return
-        torch._foreach_lerp_(*self._real, self._share(self._steps))
-        if self._counts[0]:  # batch norm's, of batches
-            torch._foreach_copy_(*self._counts)
+        averages, weights = self._real
+        torch._foreach_lerp_(averages, weights, self._share(self._steps))
+        averages, counts = self._counts
+        if counts:  # batch norm's, of batches
+            torch._foreach_copy_(averages, counts)
         self._steps += 1
 
     def copy(self) -> dict[str, Tensor]:
