@@ -56,7 +56,9 @@ def train(
         DeviceError: CUDA asked for where there is none.
         CheckpointError: a checkpoint that is broken, or of another training; without `resume`, a folder that
             holds some already.
-        NumericalError: a loss became NaN or infinite.
+        NumericalError: a loss became NaN or infinite, in training or in the evaluation. It is looked at after
+            every step, on a GPU after every 20; the network then has the weights of the last epoch before,
+            in the first epoch the initial ones.
 
         An exception of the loader or a callback comes out as it is. Whatever stops a training that has begun
         carries what was reached as its attribute `result`, with status "failed".

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -447,6 +448,16 @@ def test_a_folder_with_checkpoints_is_not_begun_anew(tmp_path: Path) -> None:
         pydarts.train(network(), make_arrays(), changed)
 
 
+def test_how_it_is_run_may_change_when_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda net, **how: net)
+    whole = pydarts.train(network(), make_arrays(), config())
+    with pytest.raises(RuntimeError, match="mine"):
+        pydarts.train(network(), make_arrays(), config(checkpoint_dir=tmp_path), StopAt(1, 0, fail))
+    other = {"eval_batch_size": 3, "compile": True}
+    again = pydarts.train(network(7), make_arrays(), config(checkpoint_dir=tmp_path, resume=True, **other))
+    assert same(again.network, whole.network) and again.config.eval_batch_size == 3
+
+
 def test_what_stops_a_training_carries_what_was_reached() -> None:
     stop = StopAt(1, 0, fail)
     net = network(drop_path=0.3)
@@ -457,6 +468,59 @@ def test_what_stops_a_training_carries_what_was_reached() -> None:
     assert net.drop_path == 0.3 and not net.training
     with pytest.raises(pydarts.NumericalError, match=r"in step \d+ of epoch 0; lower learning_rate"):
         pydarts.train(network(), make_arrays(), config(learning_rate=1e30, grad_clip=1e30))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_loss_that_is_not_finite_ends_a_training_at_once_with_the_weights_before(ema: float) -> None:
+    steps, net = Steps(), network()
+    with pytest.raises(pydarts.NumericalError, match=r"step 1 of epoch 0; lower learning_rate") as caught:
+        pydarts.train(net, make_arrays(), config(learning_rate=1e30, grad_clip=1e30, ema=ema), steps)
+    assert len(steps.counts) == 1, "the first step broke the weights, the second found that out"
+    result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
+    assert result.network is net and result.status == "failed" and not result.history
+    assert same(net, network())
+
+
+class BreakAt(StopAt):
+    """Makes the weights NaN after a step, as one too long does; keeps those of the epoch before."""
+
+    def __init__(self, epoch: int, step: int, net: torch.nn.Module, act: Any = lambda: None) -> None:
+        super().__init__(epoch, step, self.breaks)
+        self.net, self.then, self.before = net, act, copy.deepcopy(net)
+
+    @torch.no_grad()
+    def breaks(self) -> None:
+        self.net.classifier.weight.fill_(math.nan)
+        self.then()
+
+    def on_epoch(self, record: pydarts.TrainRecord) -> None:
+        self.before = copy.deepcopy(self.net)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_the_last_step_of_an_epoch_may_break_the_weights_and_the_evaluation_finds_out(
+    epoch: int, tmp_path: Path
+) -> None:
+    net = network()
+    breaks = BreakAt(epoch, 4, net)
+    with pytest.raises(
+        pydarts.NumericalError, match=rf"the validation loss is nan after epoch {epoch}; lower"
+    ) as caught:
+        pydarts.train(net, make_arrays(), config(checkpoint_dir=tmp_path), breaks)
+    assert len(caught.value.result.history) == epoch  # type: ignore[attr-defined]
+    assert same(net, breaks.before) and breaks.ended == "failed"
+    assert len(list(tmp_path.iterdir())) == min(epoch, 2), "what broke is not written down"
+    again = pydarts.train(network(7), make_arrays(), config(checkpoint_dir=tmp_path, resume=True))
+    assert same(again.network, pydarts.train(network(7 if not epoch else 0), make_arrays(), config()).network)
+
+
+@pytest.mark.parametrize("act", [press, fail])
+def test_broken_weights_are_not_brought_home_whatever_ends_the_training(act: Any) -> None:
+    net = network()
+    breaks = BreakAt(1, 2, net, act)
+    with contextlib.suppress(RuntimeError):
+        pydarts.train(net, make_arrays(), config(), breaks)
+    assert breaks.ended in ("interrupted", "failed") and same(net, breaks.before)
 
 
 def test_an_exception_of_the_loader_comes_out_as_it_is() -> None:
