@@ -21,6 +21,10 @@ _PAIR = "give a pair (train, valid) instead"
 class Passes(Protocol):
     """Something that can be passed over again and again."""
 
+    @property
+    def draws_here(self) -> bool:
+        """Whether making a batch may draw random numbers in this process."""
+
     def batches(self) -> int | None:
         """Batches of a pass, None when unknown."""
 
@@ -66,7 +70,8 @@ class LoaderPasses:
     """Passes over some examples of a map-style DataLoader, through a DataLoader of our own made like it.
 
     Batch size, workers, collate function and all else are kept. The order is a function of (seed, role, pass
-    number), and so are the seeds of the worker processes.
+    number), and so are the seeds of the worker processes: hence these live for one pass, for persistent ones
+    go on with the random numbers of the pass before.
     """
 
     def __init__(
@@ -87,9 +92,12 @@ class LoaderPasses:
             multiprocessing_context=loader.multiprocessing_context,
             generator=self.generator,
             prefetch_factor=loader.prefetch_factor,
-            persistent_workers=loader.persistent_workers,
             in_order=loader.in_order,
         )
+
+    @property
+    def draws_here(self) -> bool:
+        return self.loader.num_workers == 0
 
     def batches(self) -> int | None:
         examples, size = len(self.sampler.indices), self.loader.batch_size or 1
@@ -103,7 +111,7 @@ class LoaderPasses:
             return iter(self.loader), 0
 
     def close(self) -> None:
-        self.loader._iterator = None
+        """Worker processes end with the iterator of their pass."""
 
 
 class IterablePasses:
@@ -112,8 +120,12 @@ class IterablePasses:
     def __init__(self, batches: Iterable[Any]) -> None:
         self.iterable = batches
         if isinstance(batches, DataLoader):  # one of our own: persistent workers serve one iterator at a time
-            self.iterable = own = copy.copy(batches)
-            own._iterator = None
+            self.iterable = copy.copy(batches)
+            self.close()
+
+    @property
+    def draws_here(self) -> bool:
+        return True  # its order, at least, may be drawn
 
     def batches(self) -> int | None:
         if not isinstance(self.iterable, Sized):
@@ -124,6 +136,7 @@ class IterablePasses:
             return None
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
+        self.close()  # persistent workers would go on with the random numbers of the pass before
         with sheltered():
             return iter(self.iterable), skip
 

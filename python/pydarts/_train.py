@@ -21,7 +21,7 @@ from ._training.images import ImageTask
 from ._training.loop import Loop
 from ._training.progress import TrainProgress
 from ._training.result import TrainResult
-from ._training.task import Task
+from ._training.task import Task, own_random_numbers
 from ._training.text import TextTask
 from .nn import ConvolutionalNetwork, LanguageModel, Network
 
@@ -83,7 +83,7 @@ def train(
     told = listeners(callbacks, TrainCallback)
     device = config.resolved_device
     watch = InterruptWatch()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with own_random_numbers(device):
         task = open_task(network, loader, config, device, watch.check)
         config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
         loop = Loop(task, config)

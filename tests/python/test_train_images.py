@@ -9,6 +9,7 @@ import functools
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from pydarts._training.augment import crop_and_flip, cutout, draws
 from pydarts._training.config import ImageSettings
 from pydarts._training.images import ImageTask
 from pydarts._training.task import step_seed
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 CELL = pydarts.Genotype(
     normal=[("sep_conv_3x3", 0), ("skip_connect", 1)],
@@ -313,6 +314,33 @@ class Stream:
         return iter(batches())
 
 
+class Noisy(Dataset[tuple[torch.Tensor, int]]):
+    """Images with noise from all the generators that transforms draw from."""
+
+    def __init__(self, n: int) -> None:
+        X, y = make_arrays(n=n)
+        self.x, self.y = torch.from_numpy(X).float() / 255, y.tolist()
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        noise = random.random() + np.random.rand() + torch.rand(1, 8, 8)
+        return self.x[index] + noise, self.y[index]
+
+
+def noisy(form: str) -> Any:
+    """Loaders of noise: alone, with workers that stay, with an order that is not ours to say."""
+    data = Noisy(60)
+    if form == "transforms":
+        return DataLoader(data, batch_size=8, shuffle=True)
+    if form == "workers":
+        return DataLoader(data, batch_size=8, shuffle=True, num_workers=2, persistent_workers=True)
+    weighted = WeightedRandomSampler([1.0] * 30 + [2.0] * 30, 24)
+    staying = {"num_workers": 1, "persistent_workers": True} if form == "sampler and workers" else {}
+    return (DataLoader(data, batch_size=8, sampler=weighted, **staying), DataLoader(data, batch_size=8))
+
+
 class Steps(pydarts.TrainCallback):
     def __init__(self) -> None:
         self.counts: list[int | None] = []
@@ -382,11 +410,31 @@ def test_a_genotype_is_built_for_the_data_from_the_seed() -> None:
 
 
 def test_random_numbers_of_the_caller_stay_as_they_were() -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    pydarts.train(network(drop_path=0.5), make_arrays(), config(epochs=1, augment="cifar"))
-    assert torch.equal(torch.rand(3), expected)
+    def drawn() -> list[float]:
+        return [*torch.rand(3).tolist(), *np.random.rand(3).tolist(), random.random()]
+
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    expected = drawn()
+    for data in (make_arrays(), noisy("transforms")):
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
+        pydarts.train(network(drop_path=0.5), data, config(epochs=1))
+        assert drawn() == expected
+
+
+def test_a_seed_seeds_the_noise_of_a_loader_and_other_seeds_make_other_noise() -> None:
+    """The masks of drop path are drawn between the batches."""
+    runs = [
+        pydarts.train(network(drop_path=0.5), noisy("transforms"), config(seed=seed)) for seed in (3, 3, 4)
+    ]
+    assert same(runs[0].network, runs[1].network) and not same(runs[0].network, runs[2].network)
+    batches = drained_batches(task(network(), noisy("transforms"), seed=3))
+    assert len({float(x[0, 0, 0, 0]) for x in batches}) == len(batches), "each batch has its own"
+
+
+def drained_batches(opened: ImageTask) -> list[torch.Tensor]:
+    return [x for index in range(2) for x, _ in opened._batches("train", index)]
 
 
 # ---- how it ends
@@ -414,9 +462,9 @@ def fail() -> None:
     raise RuntimeError("mine")
 
 
-@pytest.mark.parametrize("form", ["arrays", "loader"])
+@pytest.mark.parametrize("form", ["arrays", "transforms", "workers", "sampler", "sampler and workers"])
 def test_resumed_after_ctrl_c_it_is_bit_for_bit_the_same(form: str, tmp_path: Path) -> None:
-    data = sources()[form][0]
+    data = sources()["arrays"][0] if form == "arrays" else noisy(form)
     changes: dict[str, Any] = {"epochs": 4, "ema": 0.8, "warmup": 1, "keep": "best"}
     if form == "arrays":
         changes |= {"augment": "cifar", "cutout": 3}

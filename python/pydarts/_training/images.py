@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from itertools import count
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,12 @@ from .. import _core
 from .._arrays import name_of
 from .._genotype import Genotype
 from .._loaders import Loader, Sources, open_images
+from .._passes import stream
+from .._source import PythonSource
 from ..nn import ConvolutionalNetwork
 from .arrays import ArrayBatches, OnDevice
 from .config import ImageSettings, TrainConfig
-from .task import Evaluation, Step, step_seed
+from .task import Evaluation, Step, seed_all, step_seed
 from .weights import Weights, moving_share, under
 
 NEAR = 5  # an answer is near where the class is among so many
@@ -80,6 +83,7 @@ class ImageTask:
         )
         sources = open_images(loader, reading, OnDevice(device), fewest_valid=1)
         sources.poll_with(poll)
+        sources.fetch_when_asked()
         found = sources.config
         assert (
             found.num_classes is not None and found.in_channels is not None and found.image_size is not None
@@ -114,7 +118,7 @@ class ImageTask:
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(epoch)
         done = 0
-        for x, y in self._batches(self._sources.train, epoch):
+        for x, y in self._batches("train", epoch):
             torch.manual_seed(step_seed(settings.seed, epoch, done))
             step, objective = self._losses(x, y)
             self._optimizer.zero_grad(set_to_none=True)
@@ -130,7 +134,7 @@ class ImageTask:
         """Loss and accuracy over the validation images, by running statistics."""
         network = self.weights.evaluated.eval()
         with torch.no_grad():
-            batches = self._batches(self._sources.evaluation, 0)
+            batches = self._batches("evaluation", 0)
             return Evaluation.of([_measured(self._forward(network, x), y) for x, y in batches])
 
     def after(self, valid_losses: list[float]) -> None:
@@ -159,9 +163,17 @@ class ImageTask:
         self._sources.close()
         self.network.drop_path = self._drop_path
 
-    def _batches(self, source: Any, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, role: Literal["train", "evaluation"], index: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of a pass; what a loader draws for one in this process is a function of its number."""
+        source: ArrayBatches | PythonSource = getattr(self._sources, role)
+        seed = self.settings.seed
+        seed_all(stream(seed, f"{role} order", index))
         source.start(index, 0)
-        while (batch := source.next()) is not None:
+        for number in count():
+            seed_all(stream(seed, f"{role} batch {number}", index))
+            batch = source.next()
+            if batch is None:
+                return
             x, y = (part.to(self._device, non_blocking=True) for part in batch)
             yield x.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else x, y
 
