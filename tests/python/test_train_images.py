@@ -429,12 +429,21 @@ def test_a_seed_seeds_the_noise_of_a_loader_and_other_seeds_make_other_noise() -
         pydarts.train(network(drop_path=0.5), noisy("transforms"), config(seed=seed)) for seed in (3, 3, 4)
     ]
     assert same(runs[0].network, runs[1].network) and not same(runs[0].network, runs[2].network)
-    batches = drained_batches(task(network(), noisy("transforms"), seed=3))
-    assert len({float(x[0, 0, 0, 0]) for x in batches}) == len(batches), "each batch has its own"
 
 
-def drained_batches(opened: ImageTask) -> list[torch.Tensor]:
-    return [x for index in range(2) for x, _ in opened._batches("train", index)]
+def test_what_is_drawn_between_two_batches_does_not_matter_to_the_next_one() -> None:
+    def batches(drawn: int) -> list[torch.Tensor]:
+        kept = []
+        opened = task(network(), noisy("transforms"))
+        for index in range(2):
+            for x, _ in opened._batches("train", index):
+                kept.append(x)
+                torch.rand(drawn), np.random.rand(drawn)
+        return kept
+
+    some, none = batches(5), batches(0)
+    assert len(some) == 14 and all(map(torch.equal, some, none))
+    assert len({float(x[0, 0, 0, 0]) for x in some}) == len(some), "each batch has its own noise"
 
 
 # ---- how it ends
