@@ -104,6 +104,11 @@ class PythonSource:
         """Whether fetching a batch may draw random numbers in this process."""
         return self._passes.draws_here
 
+    @property
+    def smallest(self) -> int | None:
+        """Examples of the smallest batch of a pass, None when unknown."""
+        return self._passes.smallest
+
     def start(self, index: int, skip: int) -> None:
         """Begin pass number `index`, skipping its first `skip` batches."""
         self._halt()

@@ -325,7 +325,36 @@ def test_partial_last_batches_are_kept_where_the_loader_keeps_them(opened: Any) 
     for drop, sizes in ((False, [8, 8, 4]), (True, [8, 8])):
         sources = opened(DataLoader(Digits(40), batch_size=8, drop_last=drop))
         assert [len(x) for x, _ in drain(sources.train)] == sizes
-        assert sources.train.batches() == len(sizes)
+        assert sources.train.batches() == len(sizes) and sources.train.smallest == sizes[-1]
+
+
+def test_the_evaluation_leaves_no_example_out(opened: Any) -> None:
+    loader = DataLoader(Digits(44), batch_size=8, drop_last=True)
+    for source, n in ((loader, 22), ((loader, loader), 44)):
+        sources = opened(source)
+        assert len(seen(sources.evaluation)) == n and len(seen(sources.valid)) == n // 8 * 8
+        assert sources.evaluation.batches() == -(-n // 8)
+
+
+@pytest.mark.parametrize(
+    ("loader", "smallest"),
+    [
+        (DataLoader(Digits(9), batch_size=4), 1),
+        (DataLoader(Digits(9), batch_size=4, drop_last=True), 4),
+        (DataLoader(Digits(8), batch_size=4), 4),
+        (DataLoader(Digits(9), batch_size=4, sampler=WeightedRandomSampler([1.0] * 9, 7)), 3),
+        (DataLoader(Stream(), batch_size=3), None),
+        (DataLoader(Digits(9), batch_sampler=BatchSampler(SequentialSampler(range(9)), 2, False)), 1),
+        (batches(), None),
+    ],
+)
+def test_the_smallest_batch_is_known_where_the_number_of_examples_is(
+    loader: Any, smallest: int | None, opened: Any
+) -> None:
+    sources = opened((loader, loader))
+    assert sources.train.smallest == smallest
+    if smallest is not None:
+        assert min(len(x) for x, _ in drain(sources.train)) == smallest
 
 
 def test_a_split_loader_keeps_the_settings_of_the_given_one() -> None:

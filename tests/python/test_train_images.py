@@ -698,11 +698,13 @@ def test_channels_last_stays_within_its_memory() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_compiled_it_is_the_same_and_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("partial", [False, True])
+def test_compiled_it_is_the_same_and_is_compiled_once(partial: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drop path rises every epoch: that must not compile anew, nor fall back after eight times."""
     graphs = []
 
     def backend(graph: Any, example: Any) -> Any:
+        assert not any(isinstance(given, torch.SymInt) for given in example), "a graph for any size"
         graphs.append(graph)
         return graph.forward
 
@@ -710,9 +712,10 @@ def test_compiled_it_is_the_same_and_is_compiled_once(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     data = ((torch.rand(8, 1, 8, 8, dtype=torch.float64), torch.arange(8) % 4),) * 2
     plain, compiled = network(drop_path=0.3).double(), network(drop_path=0.3).double()
-    pydarts.train(plain, data, config(epochs=10))
-    pydarts.train(compiled, data, config(epochs=10, compile=True))
-    assert len(graphs) == 3, "evaluation, training without drop path, training with it"
+    size = {"eval_batch_size": 5} if partial else {}
+    pydarts.train(plain, data, config(epochs=10, **size))
+    pydarts.train(compiled, data, config(epochs=10, compile=True, **size))
+    assert len(graphs) == 3 + partial, "evaluation, training without drop path, training with it"
     for name, value in compiled.state_dict().items():
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-9, atol=1e-9)
 
@@ -786,6 +789,25 @@ X, y = make_arrays()
 def test_data_that_cannot_be_are_named(given: Any, data: Any, changes: Any, kind: Any, words: str) -> None:
     with pytest.raises(kind, match=words):
         pydarts.train(network(**given), data, config(**changes))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_batch_of_one_image_is_refused_where_batch_norm_would_have_a_single_value(known: bool) -> None:
+    X = torch.rand(9, 1, 32, 32)
+    tensors = TensorDataset(X, torch.arange(9) % 4)
+    loader: Any = DataLoader(tensors, batch_size=4)
+    if not known:
+        loader = [(X[:4], torch.arange(4)), (X[:1], torch.arange(1))]
+    seen = Steps()
+    with pytest.raises(pydarts.DataError, match=r"one image of 32x32 pixels .*drop_last=True") as caught:
+        pydarts.train(network(auxiliary=True), (loader, loader), config(), seen)
+    assert hasattr(caught.value, "result") is not known and len(seen.counts) == (0 if known else 1)
+    with pytest.raises(pydarts.DataError, match=r"one image of 4x4 pixels .*choose another batch_size"):
+        pydarts.train(network(), (torch.rand(9, 1, 4, 4), torch.arange(9) % 4), config(batch_size=1))
+    for fine in (DataLoader(tensors, batch_size=4, drop_last=True), loader):
+        auxiliary = fine is not loader
+        result = pydarts.train(network(auxiliary=auxiliary), (fine, loader), config(epochs=1))
+        assert result.status == "complete", "one image of more pixels is enough for the cells"
 
 
 @pytest.mark.parametrize(("stem", "least"), [("small", 29), ("imagenet", 193)])

@@ -42,6 +42,13 @@ class ArrayBatches:
         whole, rest = divmod(len(self._indices), self._size)
         return whole if self._training or not rest else whole + 1
 
+    @property
+    def smallest(self) -> int:
+        """Images of the smallest batch of a pass."""
+        return (
+            self._size if self._training else min(self._size, len(self._indices) % self._size or self._size)
+        )
+
     def start(self, index: int, skip: int) -> None:
         """Begin pass number `index`, skipping its first `skip` batches."""
         order = self._indices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
 from .._arrays import name_of
+from .._examples import example
 from .._genotype import Genotype
 from .._loaders import Loader, Sources, open_images
 from .._passes import stream
@@ -95,6 +97,8 @@ class ImageTask:
             )
         _check_dtype(network, settings.bfloat16)
         _check_auxiliary(network, found.image_size)
+        if sources.train.smallest == 1:
+            _check_alone(network, found.image_size)
         return cls(network, sources, replace(settings, mean=found.mean, std=found.std), device)
 
     @property
@@ -119,6 +123,8 @@ class ImageTask:
             group["lr"] = self.learning_rate(epoch)
         done = 0
         for x, y in self._batches("train", epoch):
+            if len(x) == 1:
+                _check_alone(self.network, (x.shape[2], x.shape[3]))
             torch.manual_seed(step_seed(settings.seed, epoch, done))
             step, objective = self._losses(x, y)
             self._optimizer.zero_grad(set_to_none=True)
@@ -190,7 +196,8 @@ class ImageTask:
 
     def _forward(self, network: nn.Module, x: Tensor) -> Any:
         if self.settings.compile and id(network) not in self._compiled:
-            self._compiled[id(network)] = torch.compile(network)
+            # A partial last batch would otherwise make the graph one for any size, and slower ever after.
+            self._compiled[id(network)] = torch.compile(network, dynamic=False)
         with self._precision():
             return self._compiled.get(id(network), network)(x)
 
@@ -227,14 +234,27 @@ def _check_dtype(network: nn.Module, bfloat16: bool) -> None:
 
 
 def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
-    """The head pools 5x5 and convolves 2x2: what reaches it must be large enough."""
+    """What reaches the head must be large enough."""
     if network.auxiliary is None:
         return
     layers, imagenet = int(network.arguments["layers"]), network.arguments["stem"] == "imagenet"
     factor = 2 ** (len({layers // 3, 2 * layers // 3}) + (3 if imagenet else 0))
-    least = 7 if imagenet else 8
+    least = network.auxiliary.least
     if min(-(-side // factor) for side in size) < least:
         raise _core.DataError(
             f"images of {size[0]}x{size[1]} pixels are too small for the auxiliary head, which takes "
             f"{factor * (least - 1) + 1} or more; build the network without it"
         )
+
+
+def _check_alone(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
+    """A batch of one image may leave batch norm a single value, which has no variance; by shapes alone."""
+    shapes = copy.deepcopy(network).to("meta").train()
+    try:
+        shapes(*example(shapes, size, None, batch=1))
+    except ValueError as error:
+        raise _core.DataError(
+            f"a training batch of one image of {size[0]}x{size[1]} pixels leaves batch norm one value a "
+            "channel; leave a partial last batch out (DataLoader(..., drop_last=True)), or choose another "
+            "batch_size"
+        ) from error

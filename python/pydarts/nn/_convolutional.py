@@ -255,7 +255,7 @@ class ConvolutionalNetwork(nn.Module):
         """
         before, previous = self._enter(x)
         aside: Tensor | None = None
-        share = self._dropped if self._drops else None
+        share = self._dropped if self.training and self._drops else None
         for index, cell in enumerate(self.cells):
             before, previous = previous, cell(before, previous, share)
             if self.auxiliary is not None and self.training and index == 2 * len(self.cells) // 3:
