@@ -27,6 +27,7 @@ class Job:
 
 
 SMALL = ("--size", "8", "--channels", "8", "--layers", "5", "--batch", "32")
+TRAINED = ("--channels", "8", "--layers", "5", "--batch", "16")
 EAGER = ("--sides", "ours", "unfused", "plain", "needed")
 JOBS = (
     # Without `compiled`: torch.compile was not through with this network after ten minutes on two cores.
@@ -42,6 +43,7 @@ JOBS = (
     Job("launches", "launches", (), 1),
     Job("forms", "forms", (), 1),
     Job("loader", "loader", ("--rounds", "5", "--steps", "8"), 4),
+    Job("training", "training", (*TRAINED, "--rounds", "5", "--steps", "6"), 4),
     Job("language", "language", (), 8),
     Job("epsilon-rnn", "epsilon_rnn", (), 3),
 )

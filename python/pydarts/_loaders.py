@@ -50,6 +50,15 @@ class Sources(Generic[A]):
             if isinstance(source, PythonSource):
                 source.poll = poll
 
+    def fetch_when_asked(self) -> None:
+        """Have Python sources that may draw random numbers in this process do so only when asked for a batch.
+
+        Whoever seeds the generators between two batches then says what is drawn.
+        """
+        for source in (self.train, self.valid, self.evaluation):
+            if isinstance(source, PythonSource):
+                source.ahead = not source.draws_here
+
     def close(self) -> None:
         """Stop the threads of the Python sources; may be called twice."""
         for source in (self.train, self.valid, self.evaluation):

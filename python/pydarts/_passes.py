@@ -10,7 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sampler, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+)
 
 from ._core import DataError
 from ._interrupt import sheltered
@@ -20,6 +27,14 @@ _PAIR = "give a pair (train, valid) instead"
 
 class Passes(Protocol):
     """Something that can be passed over again and again."""
+
+    @property
+    def draws_here(self) -> bool:
+        """Whether making a batch may draw random numbers in this process."""
+
+    @property
+    def smallest(self) -> int | None:
+        """Examples of the smallest batch of a pass, None when unknown."""
 
     def batches(self) -> int | None:
         """Batches of a pass, None when unknown."""
@@ -65,8 +80,9 @@ class PassSampler(Sampler[int]):
 class LoaderPasses:
     """Passes over some examples of a map-style DataLoader, through a DataLoader of our own made like it.
 
-    Batch size, workers, collate function and all else are kept. The order is a function of (seed, role, pass
-    number), and so are the seeds of the worker processes.
+    Batch size, workers, collate function and all else are kept, but the role "eval" leaves no example out.
+    The order is a function of (seed, role, pass number), and so are the seeds of the worker processes: hence
+    these live for one pass, for persistent ones go on with the random numbers of the pass before.
     """
 
     def __init__(
@@ -81,15 +97,22 @@ class LoaderPasses:
             num_workers=loader.num_workers,
             collate_fn=loader.collate_fn,
             pin_memory=loader.pin_memory,
-            drop_last=loader.drop_last,
+            drop_last=loader.drop_last and role != "eval",
             timeout=loader.timeout,
             worker_init_fn=loader.worker_init_fn,
             multiprocessing_context=loader.multiprocessing_context,
             generator=self.generator,
             prefetch_factor=loader.prefetch_factor,
-            persistent_workers=loader.persistent_workers,
             in_order=loader.in_order,
         )
+
+    @property
+    def draws_here(self) -> bool:
+        return self.loader.num_workers == 0
+
+    @property
+    def smallest(self) -> int | None:
+        return _smallest(self.loader)
 
     def batches(self) -> int | None:
         examples, size = len(self.sampler.indices), self.loader.batch_size or 1
@@ -103,7 +126,7 @@ class LoaderPasses:
             return iter(self.loader), 0
 
     def close(self) -> None:
-        self.loader._iterator = None
+        """Worker processes end with the iterator of their pass."""
 
 
 class IterablePasses:
@@ -112,8 +135,16 @@ class IterablePasses:
     def __init__(self, batches: Iterable[Any]) -> None:
         self.iterable = batches
         if isinstance(batches, DataLoader):  # one of our own: persistent workers serve one iterator at a time
-            self.iterable = own = copy.copy(batches)
-            own._iterator = None
+            self.iterable = copy.copy(batches)
+            self.close()
+
+    @property
+    def draws_here(self) -> bool:
+        return True  # its order, at least, may be drawn
+
+    @property
+    def smallest(self) -> int | None:
+        return _smallest(self.iterable)
 
     def batches(self) -> int | None:
         if not isinstance(self.iterable, Sized):
@@ -124,6 +155,7 @@ class IterablePasses:
             return None
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
+        self.close()  # persistent workers would go on with the random numbers of the pass before
         with sheltered():
             return iter(self.iterable), skip
 
@@ -188,6 +220,16 @@ def too_few(part: str, have: int, batch_size: int, n: int, portion: float) -> Da
         f"too few for one "
         f"batch of batch_size={batch_size}; give more examples, a smaller batch_size or another train_portion"
     )
+
+
+def _smallest(loader: Any) -> int | None:
+    """Examples of the smallest batch of a loader that cuts its batches from a sampler of known length."""
+    if not isinstance(loader, DataLoader) or type(loader.batch_sampler) is not BatchSampler:
+        return None
+    size, sampler = loader.batch_sampler.batch_size, loader.sampler
+    if isinstance(loader.dataset, IterableDataset) or not isinstance(sampler, Sized):
+        return None
+    return size if loader.drop_last else min(size, len(sampler) % size or size)
 
 
 def _length(loader: DataLoader[Any]) -> int:

@@ -91,20 +91,33 @@ class PythonSource:
         self._queue: queue.Queue[Any] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._asked: threading.Semaphore | None = None
         self.poll: Callable[[], None] = lambda: None  # called while waiting; an exception ends the wait
+        self.ahead = True  # of the next pass: whether batches are fetched before they are asked for
 
     def batches(self) -> int | None:
         """Number of batches of a pass, None when unknown."""
         return self._passes.batches()
+
+    @property
+    def draws_here(self) -> bool:
+        """Whether fetching a batch may draw random numbers in this process."""
+        return self._passes.draws_here
+
+    @property
+    def smallest(self) -> int | None:
+        """Examples of the smallest batch of a pass, None when unknown."""
+        return self._passes.smallest
 
     def start(self, index: int, skip: int) -> None:
         """Begin pass number `index`, skipping its first `skip` batches."""
         self._halt()
         iterator, left = self._passes.begin(index, skip)
         self._queue, self._stop = queue.Queue(_AHEAD), threading.Event()
+        self._asked = None if self.ahead else threading.Semaphore(0)
         self._thread = threading.Thread(
             target=self._fetch,
-            args=(iterator, skip - left, left, self._queue, self._stop, torch.get_num_threads()),
+            args=(iterator, skip - left, left, self._queue, self._stop, self._asked, torch.get_num_threads()),
             name=f"pydarts {self._check.role} loader",
             daemon=True,
         )
@@ -114,6 +127,8 @@ class PythonSource:
         """The next (x, y), or None at the end of the pass."""
         if self._thread is None:
             return None
+        if self._asked is not None:
+            self._asked.release()
         while True:
             try:
                 item = self._queue.get(timeout=_POLL)
@@ -148,6 +163,7 @@ class PythonSource:
         skip: int,
         out: queue.Queue[Any],
         stop: threading.Event,
+        asked: threading.Semaphore | None,
         threads: int,
     ) -> None:
         # A second team of OpenMP threads would fight the engine's for the cores. The count is this thread's
@@ -155,7 +171,12 @@ class PythonSource:
         torch.set_num_threads(1)
         number = first
         try:
-            for batch in iterator:
+            while True:
+                if number >= first + skip and not _await(asked, stop):
+                    return
+                batch = next(iterator, _END)
+                if batch is _END:
+                    break
                 if stop.is_set():
                     return
                 if number >= first + skip:
@@ -174,6 +195,14 @@ class PythonSource:
             if callable(close):
                 close()
             torch.set_num_threads(threads)
+
+
+def _await(asked: threading.Semaphore | None, stop: threading.Event) -> bool:
+    """Wait until a batch is asked for, where that is needed, unless a stop comes first."""
+    while not stop.is_set():
+        if asked is None or asked.acquire(timeout=_POLL):
+            return True
+    return False
 
 
 def _put(out: queue.Queue[Any], item: object, stop: threading.Event) -> bool:

@@ -69,7 +69,8 @@ def image_folder(
         valid: the same for the validation part.
         size: side of the images in pixels.
         batch_size: images a batch.
-        workers: processes that read images; 0: none, and then augmentation is not repeatable by seed.
+        workers: processes that read images; 0: none, and then the augmentation of a search, unlike that of a
+            training, is not repeatable by seed.
 
     Returns:
         DataLoaders; `settings` holds the mean and deviation of ImageNet.
@@ -114,7 +115,6 @@ def image_folder(
             shuffle=trains,
             num_workers=workers,
             drop_last=trains,
-            persistent_workers=workers > 0,
         )
         for part, trains in zip(parts, (True, False), strict=True)
     ]

@@ -22,7 +22,7 @@ from ._training.images import ImageTask
 from ._training.loop import Loop
 from ._training.progress import TrainProgress
 from ._training.result import TrainResult
-from ._training.task import Task
+from ._training.task import Task, own_random_numbers
 from ._training.text import TextTask
 from .nn import LanguageModel, Network
 
@@ -64,7 +64,9 @@ def train(
         DeviceError: CUDA asked for where there is none.
         CheckpointError: a checkpoint that is broken, or of another training; without `resume`, a folder that
             holds some already.
-        NumericalError: a loss became NaN or infinite.
+        NumericalError: a loss became NaN or infinite, in training or in the evaluation. It is looked at after
+            every step, on a GPU after every 20; the network then has the weights of the last epoch before,
+            in the first epoch the initial ones.
 
         An exception of the loader or a callback comes out as it is. Whatever stops a training that has begun
         carries what was reached as its attribute `result`, with status "failed".
@@ -89,7 +91,7 @@ def train(
     told = listeners(callbacks, TrainCallback)
     device = config.resolved_device
     watch = InterruptWatch()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with own_random_numbers(device):
         task = open_task(network, loader, config, device, watch.check)
         config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
         loop = Loop(task, config)

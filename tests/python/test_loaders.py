@@ -325,7 +325,36 @@ def test_partial_last_batches_are_kept_where_the_loader_keeps_them(opened: Any) 
     for drop, sizes in ((False, [8, 8, 4]), (True, [8, 8])):
         sources = opened(DataLoader(Digits(40), batch_size=8, drop_last=drop))
         assert [len(x) for x, _ in drain(sources.train)] == sizes
-        assert sources.train.batches() == len(sizes)
+        assert sources.train.batches() == len(sizes) and sources.train.smallest == sizes[-1]
+
+
+def test_the_evaluation_leaves_no_example_out(opened: Any) -> None:
+    loader = DataLoader(Digits(44), batch_size=8, drop_last=True)
+    for source, n in ((loader, 22), ((loader, loader), 44)):
+        sources = opened(source)
+        assert len(seen(sources.evaluation)) == n and len(seen(sources.valid)) == n // 8 * 8
+        assert sources.evaluation.batches() == -(-n // 8)
+
+
+@pytest.mark.parametrize(
+    ("loader", "smallest"),
+    [
+        (DataLoader(Digits(9), batch_size=4), 1),
+        (DataLoader(Digits(9), batch_size=4, drop_last=True), 4),
+        (DataLoader(Digits(8), batch_size=4), 4),
+        (DataLoader(Digits(9), batch_size=4, sampler=WeightedRandomSampler([1.0] * 9, 7)), 3),
+        (DataLoader(Stream(), batch_size=3), None),
+        (DataLoader(Digits(9), batch_sampler=BatchSampler(SequentialSampler(range(9)), 2, False)), 1),
+        (batches(), None),
+    ],
+)
+def test_the_smallest_batch_is_known_where_the_number_of_examples_is(
+    loader: Any, smallest: int | None, opened: Any
+) -> None:
+    sources = opened((loader, loader))
+    assert sources.train.smallest == smallest
+    if smallest is not None:
+        assert min(len(x) for x, _ in drain(sources.train)) == smallest
 
 
 def test_a_split_loader_keeps_the_settings_of_the_given_one() -> None:
@@ -336,7 +365,7 @@ def test_a_split_loader_keeps_the_settings_of_the_given_one() -> None:
     made = LoaderPasses(given, np.arange(20), True, 0, "train").loader
     for name in (
         "dataset", "batch_size", "num_workers", "collate_fn", "pin_memory", "drop_last", "timeout",
-        "worker_init_fn", "prefetch_factor", "persistent_workers", "multiprocessing_context",
+        "worker_init_fn", "prefetch_factor", "multiprocessing_context", "in_order",
     ):  # fmt: skip
         assert getattr(made, name) == getattr(given, name), name
 
@@ -359,6 +388,20 @@ class Noisy(Digits):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         x, y = super().__getitem__(index)
         return x + torch.rand(1), y
+
+
+@pytest.mark.parametrize("sampler", [None, SequentialSampler(range(40)), RandomSampler(range(20))])
+def test_the_noise_of_persistent_workers_does_not_depend_on_the_passes_before(sampler: Any) -> None:
+    loader = DataLoader(Noisy(40), batch_size=8, num_workers=1, persistent_workers=True, sampler=sampler)
+    sources = open_sources((loader, loader), make_config(num_classes=4))
+    second = []
+    for passes in ((0, 1), (1,)):
+        for index in passes:
+            torch.manual_seed(index)  # whose order is not ours to say draws from here
+            found = torch.cat([x for x, _ in drain(sources.train, index)])
+        second.append(found)
+    sources.close()
+    assert torch.equal(*second)
 
 
 @pytest.mark.parametrize("persistent", [False, True])
@@ -584,6 +627,33 @@ def test_closing_does_not_wait_for_batches_that_nobody_wants() -> None:
     made.close()
     assert time.perf_counter() - begun < 2
     assert cleaned.wait(2), "the generator's clean-up ran"
+
+
+def test_a_source_that_may_draw_fetches_when_asked_if_told_so(opened: Any) -> None:
+    fetched = []
+
+    class Noted(Digits):
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            fetched.append(index)
+            return super().__getitem__(index)
+
+    sources = opened(DataLoader(Noted(40), batch_size=4), num_classes=4)
+    for told, most in ((False, 20), (True, 0)):
+        if told:
+            sources.fetch_when_asked()
+        fetched.clear()
+        sources.train.start(0, 0)
+        time.sleep(0.3)
+        assert (len(fetched) > 0) is not told and len(fetched) <= most
+    for count in range(1, 6):
+        assert sources.train.next() is not None
+        time.sleep(0.05)
+        assert len(fetched) == 4 * count
+    assert sources.train.next() is None
+    assert seen(sources.train, 0, 2) == seen(sources.train, 0)[8:]
+    workers = opened(DataLoader(Noted(40), batch_size=4, num_workers=1), num_classes=4)
+    workers.fetch_when_asked()
+    assert workers.train.ahead, "its random numbers are the workers'"
 
 
 def test_a_new_pass_drops_the_rest_of_the_old_one() -> None:

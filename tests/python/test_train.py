@@ -184,6 +184,21 @@ def test_what_stops_a_training_carries_what_was_reached(tmp_path: Path) -> None:
         pydarts.train(network(), TEXTS, config(learning_rate=1e300))
 
 
+def test_a_language_model_that_breaks_in_the_last_step_is_that_of_the_epoch_before() -> None:
+    net = network()
+    last = len(segments(225, TextSettings(bptt=10), 1)) - 1
+
+    class Break(StopAt):
+        def on_step(self, info: pydarts.TrainStep) -> None:
+            if (info.epoch, info.step_in_epoch) == self.at:
+                net.cell.w0.data.fill_(math.nan)
+
+    first = pydarts.train(network(), TEXTS, config(epochs=1, keep="last"))
+    with pytest.raises(pydarts.NumericalError, match="the validation loss is nan after epoch 1"):
+        pydarts.train(net, TEXTS, config(keep="last"), Break(1, last, RuntimeError()))
+    assert same(net, first.network)
+
+
 def test_a_result_comes_back_from_its_folder(tmp_path: Path) -> None:
     result = pydarts.train(network(), TEXTS, config(epochs=2))
     result.save(tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from pydarts._training.augment import crop_and_flip, cutout, draws
 from pydarts._training.config import ImageSettings
 from pydarts._training.images import ImageTask
 from pydarts._training.task import step_seed
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 CELL = pydarts.Genotype(
     normal=[("sep_conv_3x3", 0), ("skip_connect", 1)],
@@ -162,6 +164,23 @@ def test_the_steps_of_a_training_are_the_plain_ones(schedule: Any) -> None:
     assert not torch.equal(ours.weights.copy()["classifier.weight"], net.classifier.weight)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_the_average_is_of_what_a_network_keeps_and_is_made_once(again: bool) -> None:
+    """The share of drop path rises by epochs and is no weight; a resumed average is not a second one."""
+    net = network(drop_path=0.4)
+    ours = task(net, make_arrays(), ema=0.9)
+    averaged = ours.weights.evaluated
+    if again:
+        ours.load_state({name: value.clone() for name, value in ours.state().items()})
+    net.drop_path = 0.1
+    list(ours.steps(2))
+    assert ours.weights.evaluated is averaged and averaged is not net
+    assert float(averaged._dropped) == pytest.approx(0.4), "as it was"
+    kept = ours.weights.copy()
+    assert {int(value) for name, value in kept.items() if name.endswith("num_batches_tracked")} == {5}
+    assert int(ours.state()["averaged"]) == 5
+
+
 def test_the_evaluation_is_the_plain_one_and_counts_the_five_likeliest() -> None:
     X, y = make_arrays(n=90, classes=9)
     net = network(num_classes=9)
@@ -250,6 +269,43 @@ def test_training_images_are_augmented_before_and_cut_after_they_are_normalised(
     assert torch.equal(all_labels, torch.from_numpy(y))
 
 
+@pytest.mark.parametrize(("changes", "drawn"), [({}, 0), ({"augment": "cifar", "cutout": 2}, 2)])
+def test_numbers_are_drawn_where_images_are_augmented_and_once_a_batch(
+    changes: Any, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    noted = functools.wraps(draws)(lambda *given: seen.append(given) or draws(*given))
+    monkeypatch.setattr("pydarts._training.arrays.draws", noted)
+    sources = task(network(), (make_arrays(n=16),) * 2, **changes)._sources
+    drained(sources.train, 0), drained(sources.evaluation, 0)
+    assert len(seen) == drawn
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("form", ["arrays", "loader"])
+def test_an_epoch_on_a_gpu_with_all_that_there_is(form: str) -> None:
+    X, y = make_arrays(n=64, channels=3, size=32)
+    changes = {"ema": 0.9, "bfloat16": True, "channels_last": True, "device": "cuda", "epochs": 2}
+    data: Any = ((X, y), (X, y))
+    if form == "arrays":
+        changes |= {"augment": "cifar", "cutout": 8}
+    else:
+        data = (DataLoader(TensorDataset(torch.from_numpy(X).float() / 255, torch.from_numpy(y)), 8),) * 2
+    before = torch.cuda.get_rng_state_all()
+    runs = [
+        pydarts.train(network(in_channels=3, auxiliary=True, drop_path=0.2), data, config(**changes))
+        for _ in range(2)
+    ]
+    for run in runs:
+        assert run.status == "complete" and math.isfinite(run.history[-1].valid_loss)
+        assert next(run.network.parameters()).is_cuda
+    assert all(map(torch.equal, before, torch.cuda.get_rng_state_all()))
+    numbers = draws(0, 0, 0, 8)
+    x = torch.rand(8, 3, 9, 9)
+    for act in (crop_and_flip, lambda x, numbers: cutout(x, 4, numbers)):
+        torch.testing.assert_close(act(x.cuda(), numbers.cuda()).cpu(), act(x, numbers), rtol=0, atol=0)
+
+
 # ---- where images come from
 
 
@@ -258,6 +314,33 @@ class Stream:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(batches())
+
+
+class Noisy(Dataset[tuple[torch.Tensor, int]]):
+    """Images with noise from all the generators that transforms draw from."""
+
+    def __init__(self, n: int) -> None:
+        X, y = make_arrays(n=n)
+        self.x, self.y = torch.from_numpy(X).float() / 255, y.tolist()
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        noise = random.random() + np.random.rand() + torch.rand(1, 8, 8)
+        return self.x[index] + noise, self.y[index]
+
+
+def noisy(form: str) -> Any:
+    """Loaders of noise: alone, with workers that stay, with an order that is not ours to say."""
+    data = Noisy(60)
+    if form == "transforms":
+        return DataLoader(data, batch_size=8, shuffle=True)
+    if form == "workers":
+        return DataLoader(data, batch_size=8, shuffle=True, num_workers=2, persistent_workers=True)
+    weighted = WeightedRandomSampler([1.0] * 30 + [2.0] * 30, 24)
+    staying = {"num_workers": 1, "persistent_workers": True} if form == "sampler and workers" else {}
+    return (DataLoader(data, batch_size=8, sampler=weighted, **staying), DataLoader(data, batch_size=8))
 
 
 class Steps(pydarts.TrainCallback):
@@ -329,11 +412,40 @@ def test_a_genotype_is_built_for_the_data_from_the_seed() -> None:
 
 
 def test_random_numbers_of_the_caller_stay_as_they_were() -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    pydarts.train(network(drop_path=0.5), make_arrays(), config(epochs=1, augment="cifar"))
-    assert torch.equal(torch.rand(3), expected)
+    def drawn() -> list[float]:
+        return [*torch.rand(3).tolist(), *np.random.rand(3).tolist(), random.random()]
+
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    expected = drawn()
+    for data in (make_arrays(), noisy("transforms")):
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
+        pydarts.train(network(drop_path=0.5), data, config(epochs=1))
+        assert drawn() == expected
+
+
+def test_a_seed_seeds_the_noise_of_a_loader_and_other_seeds_make_other_noise() -> None:
+    """The masks of drop path are drawn between the batches."""
+    runs = [
+        pydarts.train(network(drop_path=0.5), noisy("transforms"), config(seed=seed)) for seed in (3, 3, 4)
+    ]
+    assert same(runs[0].network, runs[1].network) and not same(runs[0].network, runs[2].network)
+
+
+def test_what_is_drawn_between_two_batches_does_not_matter_to_the_next_one() -> None:
+    def batches(drawn: int) -> list[torch.Tensor]:
+        kept = []
+        opened = task(network(), noisy("transforms"))
+        for index in range(2):
+            for x, _ in opened._batches("train", index):
+                kept.append(x)
+                torch.rand(drawn), np.random.rand(drawn)
+        return kept
+
+    some, none = batches(5), batches(0)
+    assert len(some) == 14 and all(map(torch.equal, some, none))
+    assert len({float(x[0, 0, 0, 0]) for x in some}) == len(some), "each batch has its own noise"
 
 
 # ---- how it ends
@@ -361,9 +473,9 @@ def fail() -> None:
     raise RuntimeError("mine")
 
 
-@pytest.mark.parametrize("form", ["arrays", "loader"])
+@pytest.mark.parametrize("form", ["arrays", "transforms", "workers", "sampler", "sampler and workers"])
 def test_resumed_after_ctrl_c_it_is_bit_for_bit_the_same(form: str, tmp_path: Path) -> None:
-    data = sources()[form][0]
+    data = sources()["arrays"][0] if form == "arrays" else noisy(form)
     changes: dict[str, Any] = {"epochs": 4, "ema": 0.8, "warmup": 1, "keep": "best"}
     if form == "arrays":
         changes |= {"augment": "cifar", "cutout": 3}
@@ -395,6 +507,16 @@ def test_a_folder_with_checkpoints_is_not_begun_anew(tmp_path: Path) -> None:
         pydarts.train(network(), make_arrays(), changed)
 
 
+def test_how_it_is_run_may_change_when_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda net, **how: net)
+    whole = pydarts.train(network(), make_arrays(), config())
+    with pytest.raises(RuntimeError, match="mine"):
+        pydarts.train(network(), make_arrays(), config(checkpoint_dir=tmp_path), StopAt(1, 0, fail))
+    other = {"eval_batch_size": 3, "compile": True}
+    again = pydarts.train(network(7), make_arrays(), config(checkpoint_dir=tmp_path, resume=True, **other))
+    assert same(again.network, whole.network) and again.config.eval_batch_size == 3
+
+
 def test_what_stops_a_training_carries_what_was_reached() -> None:
     stop = StopAt(1, 0, fail)
     net = network(drop_path=0.3)
@@ -405,6 +527,59 @@ def test_what_stops_a_training_carries_what_was_reached() -> None:
     assert net.drop_path == 0.3 and not net.training
     with pytest.raises(pydarts.NumericalError, match=r"in step \d+ of epoch 0; lower learning_rate"):
         pydarts.train(network(), make_arrays(), config(learning_rate=1e30, grad_clip=1e30))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_loss_that_is_not_finite_ends_a_training_at_once_with_the_weights_before(ema: float) -> None:
+    steps, net = Steps(), network()
+    with pytest.raises(pydarts.NumericalError, match=r"step 1 of epoch 0; lower learning_rate") as caught:
+        pydarts.train(net, make_arrays(), config(learning_rate=1e30, grad_clip=1e30, ema=ema), steps)
+    assert len(steps.counts) == 1, "the first step broke the weights, the second found that out"
+    result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
+    assert result.network is net and result.status == "failed" and not result.history
+    assert same(net, network())
+
+
+class BreakAt(StopAt):
+    """Makes the weights NaN after a step, as one too long does; keeps those of the epoch before."""
+
+    def __init__(self, epoch: int, step: int, net: torch.nn.Module, act: Any = lambda: None) -> None:
+        super().__init__(epoch, step, self.breaks)
+        self.net, self.then, self.before = net, act, copy.deepcopy(net)
+
+    @torch.no_grad()
+    def breaks(self) -> None:
+        self.net.classifier.weight.fill_(math.nan)
+        self.then()
+
+    def on_epoch(self, record: pydarts.TrainRecord) -> None:
+        self.before = copy.deepcopy(self.net)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_the_last_step_of_an_epoch_may_break_the_weights_and_the_evaluation_finds_out(
+    epoch: int, tmp_path: Path
+) -> None:
+    net = network()
+    breaks = BreakAt(epoch, 4, net)
+    with pytest.raises(
+        pydarts.NumericalError, match=rf"the validation loss is nan after epoch {epoch}; lower"
+    ) as caught:
+        pydarts.train(net, make_arrays(), config(checkpoint_dir=tmp_path), breaks)
+    assert len(caught.value.result.history) == epoch  # type: ignore[attr-defined]
+    assert same(net, breaks.before) and breaks.ended == "failed"
+    assert len(list(tmp_path.iterdir())) == min(epoch, 2), "what broke is not written down"
+    again = pydarts.train(network(7), make_arrays(), config(checkpoint_dir=tmp_path, resume=True))
+    assert same(again.network, pydarts.train(network(7 if not epoch else 0), make_arrays(), config()).network)
+
+
+@pytest.mark.parametrize("act", [press, fail])
+def test_broken_weights_are_not_brought_home_whatever_ends_the_training(act: Any) -> None:
+    net = network()
+    breaks = BreakAt(1, 2, net, act)
+    with contextlib.suppress(RuntimeError):
+        pydarts.train(net, make_arrays(), config(), breaks)
+    assert breaks.ended in ("interrupted", "failed") and same(net, breaks.before)
 
 
 def test_an_exception_of_the_loader_comes_out_as_it_is() -> None:
@@ -525,11 +700,13 @@ def test_channels_last_stays_within_its_memory() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_compiled_it_is_the_same_and_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("partial", [False, True])
+def test_compiled_it_is_the_same_and_is_compiled_once(partial: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drop path rises every epoch: that must not compile anew, nor fall back after eight times."""
     graphs = []
 
     def backend(graph: Any, example: Any) -> Any:
+        assert not any(isinstance(given, torch.SymInt) for given in example), "a graph for any size"
         graphs.append(graph)
         return graph.forward
 
@@ -537,9 +714,10 @@ def test_compiled_it_is_the_same_and_is_compiled_once(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     data = ((torch.rand(8, 1, 8, 8, dtype=torch.float64), torch.arange(8) % 4),) * 2
     plain, compiled = network(drop_path=0.3).double(), network(drop_path=0.3).double()
-    pydarts.train(plain, data, config(epochs=10))
-    pydarts.train(compiled, data, config(epochs=10, compile=True))
-    assert len(graphs) == 3, "evaluation, training without drop path, training with it"
+    size = {"eval_batch_size": 5} if partial else {}
+    pydarts.train(plain, data, config(epochs=10, **size))
+    pydarts.train(compiled, data, config(epochs=10, compile=True, **size))
+    assert len(graphs) == 3 + partial, "evaluation, training without drop path, training with it"
     for name, value in compiled.state_dict().items():
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-9, atol=1e-9)
 
@@ -652,6 +830,25 @@ X, y = make_arrays()
 def test_data_that_cannot_be_are_named(given: Any, data: Any, changes: Any, kind: Any, words: str) -> None:
     with pytest.raises(kind, match=words):
         pydarts.train(network(**given), data, config(**changes))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_batch_of_one_image_is_refused_where_batch_norm_would_have_a_single_value(known: bool) -> None:
+    X = torch.rand(9, 1, 32, 32)
+    tensors = TensorDataset(X, torch.arange(9) % 4)
+    loader: Any = DataLoader(tensors, batch_size=4)
+    if not known:
+        loader = [(X[:4], torch.arange(4)), (X[:1], torch.arange(1))]
+    seen = Steps()
+    with pytest.raises(pydarts.DataError, match=r"one image of 32x32 pixels .*drop_last=True") as caught:
+        pydarts.train(network(auxiliary=True), (loader, loader), config(), seen)
+    assert hasattr(caught.value, "result") is not known and len(seen.counts) == (0 if known else 1)
+    with pytest.raises(pydarts.DataError, match=r"one image of 4x4 pixels .*choose another batch_size"):
+        pydarts.train(network(), (torch.rand(9, 1, 4, 4), torch.arange(9) % 4), config(batch_size=1))
+    for fine in (DataLoader(tensors, batch_size=4, drop_last=True), loader):
+        auxiliary = fine is not loader
+        result = pydarts.train(network(auxiliary=auxiliary), (fine, loader), config(epochs=1))
+        assert result.status == "complete", "one image of more pixels is enough for the cells"
 
 
 @pytest.mark.parametrize(("stem", "least"), [("small", 29), ("imagenet", 193)])

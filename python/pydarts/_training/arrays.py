@@ -33,6 +33,7 @@ class ArrayBatches:
             None if values is None else torch.tensor(values, dtype=search_dtype(config)).to(x.device)
             for values in (config.mean, config.std)
         ]
+        self._augmentation = (config.augment == "cifar", config.cutout) if self._training else (False, 0)
         self._order = torch.empty(0, dtype=torch.int64)
         self._pass = self._batch = 0
 
@@ -40,6 +41,13 @@ class ArrayBatches:
         """Number of batches of a pass."""
         whole, rest = divmod(len(self._indices), self._size)
         return whole if self._training or not rest else whole + 1
+
+    @property
+    def smallest(self) -> int:
+        """Images of the smallest batch of a pass."""
+        return (
+            self._size if self._training else min(self._size, len(self._indices) % self._size or self._size)
+        )
 
     def start(self, index: int, skip: int) -> None:
         """Begin pass number `index`, skipping its first `skip` batches."""
@@ -65,16 +73,20 @@ class ArrayBatches:
         x = images.to(search_dtype(self._config))
         if images.dtype == torch.uint8:
             x = x.div(255)
-        config = self._config
-        numbers = draws(config.seed, self._pass, self._batch, len(x))
-        if self._training and config.augment == "cifar":
+        augment, hole = self._augmentation
+        if augment or hole:
+            numbers = draws(self._config.seed, self._pass, self._batch, len(x))
+            if x.is_cuda:  # from pageable memory the upload would wait for the steps before it
+                numbers = numbers.pin_memory()
+            numbers = numbers.to(x.device, non_blocking=True)
+        if augment:
             x = crop_and_flip(x, numbers)
         mean, std = self._scale
         if mean is not None:
             x = x - mean.view(1, -1, 1, 1)
         if std is not None:
             x = x / std.view(1, -1, 1, 1)
-        return cutout(x, config.cutout, numbers) if self._training and config.cutout else x
+        return cutout(x, hole, numbers) if hole else x
 
 
 class OnDevice:

@@ -27,23 +27,24 @@ def draws(seed: int, index: int, batch: int, images: int) -> Tensor:
 def crop_and_flip(x: Tensor, numbers: Tensor) -> Tensor:
     """Images [N, C, H, W] padded by 4 with zeros, cropped anywhere in that, and half of them mirrored.
 
+    Images and numbers lie on one device.
+
     >>> crop_and_flip(torch.ones(2, 3, 6, 5), draws(0, 0, 0, 2)).shape
     torch.Size([2, 3, 6, 5])
     """
     n, channels, height, width = x.shape
     top, left = (numbers[:, :2] * (2 * PADDING + 1)).long().unbind(1)
-    across = torch.arange(width)
+    down, across, images, planes = (torch.arange(k, device=x.device) for k in (height, width, n, channels))
     across = torch.where(numbers[:, 2:3] < 0.5, width - 1 - across, across)
-    rows = (top[:, None] + torch.arange(height)).view(n, 1, height, 1)
+    rows = (top[:, None] + down).view(n, 1, height, 1)
     columns = (left[:, None] + across).view(n, 1, 1, width)
-    images, planes = (torch.arange(count, device=x.device) for count in (n, channels))
-    return F.pad(x, [PADDING] * 4)[
-        images.view(n, 1, 1, 1), planes.view(1, channels, 1, 1), rows.to(x.device), columns.to(x.device)
-    ]
+    return F.pad(x, [PADDING] * 4)[images.view(n, 1, 1, 1), planes.view(1, channels, 1, 1), rows, columns]
 
 
 def cutout(x: Tensor, side: int, numbers: Tensor) -> Tensor:
     """Images [N, C, H, W] with a square of `side` pixels around any pixel set to 0 (DeVries and Taylor 2017).
+
+    Images and numbers lie on one device.
 
     >>> int((cutout(torch.ones(1, 1, 8, 8), 2, torch.full((1, 5), 0.5)) == 0).sum())
     4
@@ -52,9 +53,9 @@ def cutout(x: Tensor, side: int, numbers: Tensor) -> Tensor:
 
     def outside(centres: Tensor, length: int) -> Tensor:
         first = (centres * length).long()[:, None] - side // 2
-        place = torch.arange(length)
+        place = torch.arange(length, device=x.device)
         return (place < first) | (place >= first + side)
 
     rows, columns = outside(numbers[:, 3], height), outside(numbers[:, 4], width)
     kept = rows[:, None, :, None] | columns[:, None, None, :]
-    return x * kept.to(x.device, x.dtype)
+    return x * kept.to(x.dtype)

@@ -279,6 +279,8 @@ class Settings:
     """What a training reads of a `TrainConfig`, with the published values for what that leaves open."""
 
     trains: ClassVar[str]
+    of_the_run: ClassVar[tuple[str, ...]] = ()
+    """Those that are of how it is run: a training that goes on may have others."""
     epochs: int
     keep: Keep
 
@@ -322,6 +324,7 @@ class ImageSettings(Settings):
     """What the training of a network of images reads; the defaults are the published ones."""
 
     trains: ClassVar[str] = "a network of images"
+    of_the_run: ClassVar[tuple[str, ...]] = ("eval_batch_size", "compile")
     epochs: int = 600
     batch_size: int = 96
     eval_batch_size: int | None = None

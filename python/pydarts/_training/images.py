@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from itertools import count
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +16,16 @@ from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
 from .._arrays import name_of
+from .._examples import example
 from .._genotype import Genotype
 from .._loaders import Loader, Sources, open_images
+from .._passes import stream
+from .._source import PythonSource
 from ..nn import ConvolutionalNetwork
 from .arrays import ArrayBatches, OnDevice
 from .config import ImageSettings, TrainConfig
-from .task import Evaluation, Step, step_seed
-from .weights import Weights, moving_average, under
+from .task import Evaluation, Step, seed_all, step_seed
+from .weights import Weights, moving_share, under
 
 NEAR = 5  # an answer is near where the class is among so many
 
@@ -39,8 +44,7 @@ class ImageTask:
         if settings.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings = settings
-        average = moving_average(settings.ema)
-        self.weights = Weights(self.network, multi_avg_fn=average, use_buffers=True)
+        self.weights = Weights(self.network, moving_share(settings.ema))
         if settings.ema:
             self.weights.begin_average()
         self._sources, self._device = sources, device
@@ -81,6 +85,7 @@ class ImageTask:
         )
         sources = open_images(loader, reading, OnDevice(device), fewest_valid=1)
         sources.poll_with(poll)
+        sources.fetch_when_asked()
         found = sources.config
         assert (
             found.num_classes is not None and found.in_channels is not None and found.image_size is not None
@@ -92,6 +97,8 @@ class ImageTask:
             )
         _check_dtype(network, settings.bfloat16)
         _check_auxiliary(network, found.image_size)
+        if sources.train.smallest == 1:
+            _check_alone(network, found.image_size)
         return cls(network, sources, replace(settings, mean=found.mean, std=found.std), device)
 
     @property
@@ -115,7 +122,9 @@ class ImageTask:
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(epoch)
         done = 0
-        for x, y in self._batches(self._sources.train, epoch):
+        for x, y in self._batches("train", epoch):
+            if len(x) == 1:
+                _check_alone(self.network, (x.shape[2], x.shape[3]))
             torch.manual_seed(step_seed(settings.seed, epoch, done))
             step, objective = self._losses(x, y)
             self._optimizer.zero_grad(set_to_none=True)
@@ -131,7 +140,7 @@ class ImageTask:
         """Loss and accuracy over the validation images, by running statistics."""
         network = self.weights.evaluated.eval()
         with torch.no_grad():
-            batches = self._batches(self._sources.evaluation, 0)
+            batches = self._batches("evaluation", 0)
             return Evaluation.of([_measured(self._forward(network, x), y) for x, y in batches])
 
     def after(self, valid_losses: list[float]) -> None:
@@ -160,9 +169,17 @@ class ImageTask:
         self._sources.close()
         self.network.drop_path = self._drop_path
 
-    def _batches(self, source: Any, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, role: Literal["train", "evaluation"], index: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of a pass; what a loader draws for one in this process is a function of its number."""
+        source: ArrayBatches | PythonSource = getattr(self._sources, role)
+        seed = self.settings.seed
+        seed_all(stream(seed, f"{role} order", index))
         source.start(index, 0)
-        while (batch := source.next()) is not None:
+        for number in count():
+            seed_all(stream(seed, f"{role} batch {number}", index))
+            batch = source.next()
+            if batch is None:
+                return
             x, y = (part.to(self._device, non_blocking=True) for part in batch)
             yield x.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else x, y
 
@@ -179,7 +196,8 @@ class ImageTask:
 
     def _forward(self, network: nn.Module, x: Tensor) -> Any:
         if self.settings.compile and id(network) not in self._compiled:
-            self._compiled[id(network)] = torch.compile(network)
+            # A partial last batch would otherwise make the graph one for any size, and slower ever after.
+            self._compiled[id(network)] = torch.compile(network, dynamic=False)
         with self._precision():
             return self._compiled.get(id(network), network)(x)
 
@@ -216,14 +234,27 @@ def _check_dtype(network: nn.Module, bfloat16: bool) -> None:
 
 
 def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
-    """The head pools 5x5 and convolves 2x2: what reaches it must be large enough."""
+    """What reaches the head must be large enough."""
     if network.auxiliary is None:
         return
     layers, imagenet = int(network.arguments["layers"]), network.arguments["stem"] == "imagenet"
     factor = 2 ** (len({layers // 3, 2 * layers // 3}) + (3 if imagenet else 0))
-    least = 7 if imagenet else 8
+    least = network.auxiliary.least
     if min(-(-side // factor) for side in size) < least:
         raise _core.DataError(
             f"images of {size[0]}x{size[1]} pixels are too small for the auxiliary head, which takes "
             f"{factor * (least - 1) + 1} or more; build the network without it"
         )
+
+
+def _check_alone(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
+    """A batch of one image may leave batch norm a single value, which has no variance; by shapes alone."""
+    shapes = copy.deepcopy(network).to("meta").train()
+    try:
+        shapes(*example(shapes, size, None, batch=1))
+    except ValueError as error:
+        raise _core.DataError(
+            f"a training batch of one image of {size[0]}x{size[1]} pixels leaves batch norm one value a "
+            "channel; leave a partial last batch out (DataLoader(..., drop_last=True)), or choose another "
+            "batch_size"
+        ) from error

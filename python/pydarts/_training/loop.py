@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .. import _core
@@ -18,11 +19,8 @@ from .._interrupt import InterruptWatch
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
 from .config import OF_EVERY_RUN, TrainConfig
-from .progress import TrainProgress
+from .progress import READ_EVERY, TrainProgress
 from .task import Evaluation, Step, Task, merit
-
-# What may differ between a checkpoint and the training that goes on from it.
-_FREE = ("epochs", *OF_EVERY_RUN)
 
 
 class Loop:
@@ -32,13 +30,16 @@ class Loop:
         self._task, self._config = task, config
         self._epochs, self._keep = task.settings.epochs, task.settings.keep
         # What a checkpoint must agree with.
+        free = ("epochs", *OF_EVERY_RUN, *task.settings.of_the_run)
         self._about = {
             "genotype": task.network.genotype.to_dict(),
             "arguments": task.network.arguments,
-            "config": {name: value for name, value in config.to_dict().items() if name not in _FREE},
+            "config": {name: value for name, value in config.to_dict().items() if name not in free},
         }
         self._records: list[TrainRecord] = []
         self._best: dict[str, Tensor] = {}
+        self._good = task.weights.copy()  # of the last epoch, before the first one the initial ones
+        self._diverged = False
 
     @property
     def history(self) -> History[TrainRecord]:
@@ -46,10 +47,13 @@ class Loop:
         return History(self._records)
 
     def weights(self) -> dict[str, Tensor]:
-        """Those to keep, of the steps so far."""
+        """Those to keep, of the steps so far; where these broke them, of the last epoch that had not."""
         if self._keep == "best" and self._best:
             return self._best
-        return self._task.weights.copy()
+        reached = self._task.weights.copy()
+        if self._diverged or not all(bool(value.isfinite().all()) for value in reached.values()):
+            return self._good
+        return reached
 
     def run(
         self, callbacks: Sequence[TrainCallback], progress: TrainProgress | None, watch: InterruptWatch
@@ -62,6 +66,8 @@ class Loop:
                 progress.begin(epoch, self._task.step_count(epoch))
             trained = self._train(epoch, callbacks, progress, watch)
             found = self._task.evaluate()
+            if not math.isfinite(found.loss):
+                self._diverge(f"the validation loss is {found.loss} after epoch {epoch}")
             record = TrainRecord(
                 epoch=epoch,
                 train_loss=trained.loss,
@@ -89,9 +95,13 @@ class Loop:
         watch: InterruptWatch,
     ) -> Evaluation:
         steps: list[Step] = []
+        unread = 0
         count, rate = self._task.step_count(epoch), self._task.learning_rate(epoch)
         for index, step in enumerate(self._task.steps(epoch)):
             steps.append(step)
+            if step.loss.is_cpu or index % READ_EVERY == 0:
+                self._read(steps, unread, epoch)
+                unread = len(steps)
             if progress is not None:
                 progress.step(step)
             if callbacks:
@@ -99,20 +109,28 @@ class Loop:
                 for callback in callbacks:
                     callback.on_step(info)
             watch.check()
-        trained = Evaluation.of(steps)
-        if not math.isfinite(trained.loss):
-            first = next(index for index, step in enumerate(steps) if not math.isfinite(float(step.loss)))
-            value = float(steps[first].loss)
-            raise _core.NumericalError(
-                f"the loss is {value} in step {first} of epoch {epoch}; lower learning_rate"
-            )
-        return trained
+        self._read(steps, unread, epoch)
+        return Evaluation.of(steps)
+
+    def _read(self, steps: Sequence[Step], first: int, epoch: int) -> None:
+        """Look at the losses of an epoch's steps from the `first` on."""
+        if first == len(steps):
+            return
+        losses = torch.stack([step.loss for step in steps[first:]]).tolist()
+        for index, loss in enumerate(losses, first):
+            if not math.isfinite(loss):
+                self._diverge(f"the loss is {loss} in step {index} of epoch {epoch}")
+
+    def _diverge(self, what: str) -> None:
+        self._diverged = True
+        raise _core.NumericalError(f"{what}; lower learning_rate")
 
     def _note(self, record: TrainRecord) -> None:
         """Keep what an epoch came to, and write it down."""
         merits = [merit(earlier, self._task.network) for earlier in self._records]
+        self._good = self._task.weights.copy()
         if self._keep == "best" and merit(record, self._task.network) > max(merits, default=-math.inf):
-            self._best = self._task.weights.copy()
+            self._best = self._good
         self._records.append(record)
         self._task.after([record.valid_loss for record in self._records])
         if self._config.checkpoint_dir is not None:
@@ -158,6 +176,7 @@ class Loop:
             raise _core.CheckpointError(
                 f"the checkpoint in {folder} does not fit the network: {error}"
             ) from error
+        self._good = self._task.weights.copy()
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> Iterable[str]:

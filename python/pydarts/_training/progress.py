@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 from .._history import TrainRecord
 from .task import Step
 
-_EVERY = 20  # steps between two readings of the loss: on a GPU each waits for the steps before it
+READ_EVERY = 20  # steps between two readings of the loss: on a GPU each waits for the steps before it
 
 
 class TrainProgress:
@@ -33,7 +33,7 @@ class TrainProgress:
 
     def step(self, step: Step) -> None:
         """Advance."""
-        if self._bar.n % _EVERY == 0:
+        if self._bar.n % READ_EVERY == 0:
             self._bar.set_postfix_str(f"train {float(step.loss):.3f}{self._last}", refresh=False)
         self._bar.update(1)
 
