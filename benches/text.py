@@ -24,8 +24,11 @@ def main() -> None:
     made.add_argument("--tokens", type=int, default=100_000, help="training tokens (%(default)s)")
     made.add_argument("--units", type=int, default=100, help="units (%(default)s)")
     made.add_argument("--batch", type=int, default=10, help="sequences side by side (%(default)s)")
-    made.add_argument("--bptt", type=int, default=20, help="tokens of a segment (%(default)s)")
-    made.add_argument("--rate", type=float, default=2.0, help="learning rate of the weights (%(default)s)")
+    made.add_argument(
+        "--eval-batch", type=int, default=64, help="sequences side by side in the evaluation (%(default)s)"
+    )
+    made.add_argument("--bptt", type=int, default=5, help="tokens of a segment (%(default)s)")
+    made.add_argument("--rate", type=float, default=1.5, help="learning rate of the weights (%(default)s)")
     made.add_argument("--momentum", type=float, default=0.9, help="of the weights (%(default)s)")
     made.add_argument("--dropout", type=float, default=0.0, help="of every place but rows (%(default)s)")
     made.add_argument("--epochs", type=int, default=1, help="epochs of each search (%(default)s)")
@@ -54,6 +57,7 @@ def main() -> None:
                 "num_classes": len(text.vocabulary),
                 "units": given.units,
                 "batch_size": given.batch,
+                "eval_batch_size": given.eval_batch,
                 "bptt": given.bptt,
                 "weight_momentum": given.momentum,
                 "weight_lr": given.rate,
