@@ -25,6 +25,7 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
+from pydarts._passes import split_indices
 from pydarts._training.arrays import ArrayBatches
 from pydarts._training.augment import crop_and_flip, cutout, draws
 from pydarts._training.config import ImageSettings
@@ -386,6 +387,15 @@ def test_a_single_source_holds_out_what_it_does_not_train_on() -> None:
     trained = {int(v) for index in range(4) for x, _ in drained(opened.train, index) for v in x[:, 0, 0, 0]}
     held = [int(v) for x, _ in drained(opened.evaluation, 0) for v in x[:, 0, 0, 0]]
     assert len(held) == 10 and held == sorted(held) and trained == set(range(50)) - set(held)
+
+
+def test_what_a_training_holds_out_lies_in_the_half_that_a_search_takes_for_alpha() -> None:
+    """As the documentation of `train` says: one seed, one permutation."""
+    for_alpha, held = (set(split_indices(50, portion, 3)[1].tolist()) for portion in (0.5, 0.9))
+    assert len(for_alpha) == 25 and len(held) == 5 and held < for_alpha
+    X = torch.arange(50.0).view(50, 1, 1, 1).expand(50, 1, 8, 8)
+    opened = task(network(), (X, torch.arange(50) % 4), seed=3)._sources
+    assert {int(v) for x, _ in drained(opened.evaluation, 0) for v in x[:, 0, 0, 0]} == held
 
 
 def test_the_order_of_examples_is_a_function_of_seed_and_pass() -> None:
