@@ -244,6 +244,13 @@ def gone(pid: int) -> bool:
         return True
 
 
+def wait_for_the_end_of(workers: list[int]) -> None:
+    deadline = time.monotonic() + 20.0
+    while not all(gone(pid) for pid in workers):
+        assert workers and time.monotonic() < deadline, "a search goes on that nobody waits for"
+        time.sleep(0.01)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes as Linux shows them")
 def test_killed_halfway_it_goes_on_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -256,10 +263,7 @@ def test_killed_halfway_it_goes_on_and_repeats_nothing(
     finally:
         process.kill()
         process.communicate()
-    deadline = time.monotonic() + 20.0
-    while not all(gone(pid) for pid in workers):
-        assert workers and time.monotonic() < deadline, "a search goes on that nobody waits for"
-        time.sleep(0.01)
+    wait_for_the_end_of(workers)
     assert not (folder / "seed-1" / "result.json").exists(), "it wrote on when nobody waited for it"
     assert [row.status for row in SearchTable.load(folder / "table.csv")] == ["complete"] + 2 * ["waiting"]
     config = make_config(epochs=5, checkpoint_dir=folder)
@@ -294,7 +298,7 @@ def test_ctrl_c_leaves_what_is_done(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 0 and "Traceback" not in errors, errors
-    assert workers and all(gone(pid) for pid in workers)
+    wait_for_the_end_of(workers)
     assert len(re.findall(r"^seed [01] +interrupted", shown, re.MULTILINE)) == 2
     assert len(re.findall(r"^(seed 2|random 0) +waiting", shown, re.MULTILINE)) == 2
     assert SearchTable.load(folder / "table.csv").status == "interrupted"
