@@ -1,6 +1,7 @@
 """What the Python tests share: data and configurations so small that a search takes a second."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 matplotlib.use("Agg")
+# Whoever runs the tests in the background of a shell hands on that Ctrl-C is ignored, to their processes too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # the networks are tiny: waiting for a second thread costs more than it brings
 
 _cache = tempfile.TemporaryDirectory()

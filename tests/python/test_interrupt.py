@@ -147,8 +147,6 @@ class Terminal:
             stderr=screen,
             env=environment,
             start_new_session=True,
-            # Whoever runs the tests in the background of a shell hands on that SIGINT is ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(screen)
         self.text = ""
