@@ -126,17 +126,20 @@ class History(Sequence[R], Generic[R]):
         Raises:
             ImportError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "history.to_pandas() needs pandas; install it with: pip install pandas"
-            ) from error
         rows = []
         for row in self.to_dicts():
             entropy = row.pop("entropy", {})
             rows.append(row | {f"entropy_{name}": value for name, value in entropy.items()})
-        return pd.DataFrame(rows)
+        return frame(rows, "history")
+
+
+def frame(rows: Sequence[dict[str, Any]], what: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table of pandas, which is there or is asked for by name; `what` has the `to_pandas`."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError(f"{what}.to_pandas() needs pandas; install it with: pip install pandas") from error
+    return pd.DataFrame(rows, columns=None if columns is None else list(columns))
 
 
 def record_from(values: Mapping[str, Any], kind: type[R]) -> R:

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from .. import _plots
 from .._files import read_checked, write_atomically
 from .._genotype import Genotype
+from .._history import frame
 from .row import Origin, RowStatus, SearchRow
 
 if TYPE_CHECKING:
@@ -125,16 +126,10 @@ class SearchTable(Sequence[SearchRow]):
         Raises:
             ImportError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "table.to_pandas() needs pandas; install it with: pip install pandas"
-            ) from error
         rows = [{name: getattr(row, name) for name in _COLUMNS} for row in self]
         for row in rows:
             row["genotype"] = None if row["genotype"] is None else str(row["genotype"])
-        return pd.DataFrame(rows, columns=_COLUMNS)
+        return frame(rows, "table", _COLUMNS)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the scores, a point a cell, with mean ± deviation of each origin.
