@@ -39,6 +39,7 @@ from ._train import train
 from ._training.callbacks import TrainCallback, TrainStep
 from ._training.config import TrainConfig
 from ._training.result import TrainResult
+from ._trajectory import Margin, Trajectory
 
 __all__ = [
     "Callback",
@@ -54,6 +55,7 @@ __all__ = [
     "GenotypeError",
     "History",
     "Inheritance",
+    "Margin",
     "NumericalError",
     "OutOfMemoryError",
     "SearchConfig",
@@ -69,6 +71,7 @@ __all__ = [
     "TrainRecord",
     "TrainResult",
     "TrainStep",
+    "Trajectory",
     "__version__",
     "build",
     "compare",

@@ -14,34 +14,24 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from ._config import SearchConfig
 from ._genotype import Genes, Genotype
 from ._layout import depths, layout
 from ._palette import color_of, look_of
+from ._trajectory import Trajectory
 
 _INK, _FAINT = "#333333", "#b8b8b8"
 _STEP, _LINE = 2.6, 1.6  # from layer to layer; width of a line
 _BEFORE, _BOX, _AFTER = 1.65, 1.05, 0.2  # where boxes begin before their node, their room, level behind it
 
 
-def plot_alphas(
-    alphas: Mapping[str, npt.NDArray[Any]],
-    steps: Sequence[int],
-    config: SearchConfig,
-    epochs: int,
-    *,
-    ax: Axes | None = None,
-    cell: str | None = None,
-) -> npt.NDArray[Any]:
+def plot_alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) -> npt.NDArray[Any]:
     """Softmax weights over time: rows of panels by target node, columns by source node."""
-    if cell is not None and cell not in alphas:
-        raise ValueError(f"no table {cell!r}; there is {', '.join(alphas)}")
-    names = list(alphas) if cell is None else [cell]
-    space = config.resolved_space
+    space = path.space
+    names = list(path.alphas) if cell is None else [cell]
+    weights = {name: path.weights(name) for name in names}
     first = min(j for _, j in space.edges)
     columns, rows = max(i for i, _ in space.edges) + 1, space.nodes
-    time, label = _time(steps, epochs, len(next(iter(alphas.values()))))
-    weights = {name: softmax(np.asarray(alphas[name], dtype=np.float64)) for name in names}
+    time, label = path.time
     low, high = _limits(list(weights.values()))
     if ax is None:
         side = (1.45 * columns + 0.5, 1.25 * rows + 0.9)
@@ -222,17 +212,6 @@ def _curve(ax: Axes, start: tuple[float, float], end: tuple[float, float], color
     )
 
 
-def softmax(alpha: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Softmax over the last axis.
-
-    >>> softmax(np.zeros((1, 2))).tolist()
-    [[0.5, 0.5]]
-    """
-    shifted = np.exp(alpha - alpha.max(-1, keepdims=True))
-    result: npt.NDArray[np.float64] = shifted / shifted.sum(-1, keepdims=True)
-    return result
-
-
 def node_name(node: int, first: int) -> str:
     """A node in pictures: convolutional cells count their intermediate nodes from 0 (paper, figure 4).
 
@@ -242,13 +221,6 @@ def node_name(node: int, first: int) -> str:
     if first == 1:  # the initial state, made from x_t and h_{t-1} (paper, figure 6)
         return "s_0" if node == 0 else str(node)
     return ("c_{k-2}", "c_{k-1}")[node] if node < first else str(node - first)
-
-
-def _time(steps: Sequence[int], epochs: int, points: int) -> tuple[npt.NDArray[np.float64], str]:
-    """The horizontal axis: epochs where α was recorded by epoch, else steps."""
-    if points == epochs + 1:
-        return np.arange(points, dtype=np.float64), "epoch"
-    return np.asarray(steps, dtype=np.float64), "step"
 
 
 def _limits(weights: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from ._files import read_checked, write_atomically
 from ._genotype import Genotype
 from ._history import EpochRecord, History, record_from
 from ._inherit import Inheritance, inherit
+from ._trajectory import Trajectory
 from .nn import Network
 
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
@@ -59,6 +60,11 @@ class SearchResult:
         if not self.history:
             return None
         return max(self.history, key=lambda record: record.valid_accuracy).epoch
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """α over time: mixing weights, entropies, the genotype at every point, margins."""
+        return Trajectory(self.alphas, self.steps, self.config.resolved_space, len(self.history))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the result to a folder, made if need be: JSON, npz and safetensors; nothing is pickled.
@@ -160,7 +166,7 @@ class SearchResult:
         Returns:
             The panels' axes as a flat array; their `figure` is the figure.
         """
-        return _plots.plot_alphas(self.alphas, self.steps, self.config, len(self.history), ax=ax, cell=cell)
+        return _plots.plot_alphas(self.trajectory, ax=ax, cell=cell)
 
     def plot_cells(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the derived cells as graphs, an edge labelled with its operation.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from pydarts import SearchConfig, SearchResult, Space, derive, genotypes
+from pydarts import SearchConfig, SearchResult, Space, Trajectory, derive, genotypes
 from pydarts._layout import depths, layout
 from pydarts._palette import look_of
 from pydarts._plots import cell_graph, plot_alphas, plot_cells
@@ -54,7 +54,7 @@ def test_one_table_and_given_axes_are_enough(tiny_result: SearchResult, tmp_path
 def test_trajectories_recorded_by_step_are_drawn_over_steps() -> None:
     alphas = {"recurrent": np.random.default_rng(0).normal(size=(7, 36, 5))}
     config = SearchConfig(space="darts-rnn")
-    panels = plot_alphas(alphas, range(0, 14, 2), config, 2)
+    panels = plot_alphas(Trajectory(alphas, range(0, 14, 2), config.resolved_space, 2))
     assert len(panels) == 36
     assert panels[0].lines[0].get_xdata().tolist() == list(range(0, 14, 2))
 
