@@ -42,7 +42,8 @@ def held(folder: str | os.PathLike[str] | None) -> Iterator[None]:
         lock.acquire(timeout=_PATIENCE)
     except Timeout:
         raise _core.CheckpointError(
-            f"another search or training is writing to {os.fspath(folder)}; wait for its end, or name another folder"
+            f"another search or training is writing to {os.fspath(folder)}; wait for its end, or name "
+            "another folder"
         ) from None
     try:
         yield
