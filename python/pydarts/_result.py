@@ -244,7 +244,7 @@ class SearchResult:
         return plots.accuracies(self.history, ax=ax)
 
     def animate(
-        self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 60
+        self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40
     ) -> Path:
         """Write α moving as a GIF: `plots.animate` of the trajectory."""
         return plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
