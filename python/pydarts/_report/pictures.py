@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -19,6 +20,15 @@ _SVG = "http://www.w3.org/2000/svg"
 # Names of operations have 8 points; so they have twelve pixels on the screen, where a point has 4/3.
 _ENLARGED = 12 / (8 * 4 / 3)
 # Colours that the page says, so that a dark page has them light.
+# What most parts have, said once.
+_COMMON = {
+    "fill": "none",
+    "stroke-width": "1.6",
+    "stroke-linecap": "round",
+    "stroke-linejoin": "round",
+    "font-family": "'DejaVu Sans',Verdana,sans-serif",
+    "text-anchor": "middle",
+}
 _COLORS = {INK: "var(--ink)", FAINT: "var(--faint)", INNER: "var(--inner)", OUTER: "var(--outer)"}
 
 
@@ -45,8 +55,9 @@ def cell_picture(table: str, genes: Genes, concat: tuple[int, ...], space: Space
         "height": f"{height * 4 / 3 * _ENLARGED:.0f}",
         "role": "img",
         "aria-label": words(table, genes, concat, space),
-        "style": "stroke-linejoin:round;stroke-linecap:butt",
+        "style": ";".join(f"{name}:{value}" for name, value in _COMMON.items()),
     }
+    svg[:] = list(_leaves(svg))
     ET.register_namespace("", _SVG)
     return Markup(ET.tostring(svg, encoding="unicode"))  # what matplotlib wrote, escaped by ElementTree
 
@@ -75,7 +86,9 @@ def _strip(parent: ET.Element) -> None:
         for name, value in child.attrib.items():
             child.attrib[name] = _short(value)
         if "style" in child.attrib:
-            child.attrib["style"] = _recolored(child.attrib["style"])
+            child.attrib["style"] = _own(child.attrib["style"])
+        if child.attrib.get("transform", "").startswith("rotate(-0 "):
+            del child.attrib["transform"]
         _strip(child)
         child.tail = None
         if child.text is not None and not child.text.strip():
@@ -87,10 +100,23 @@ def _short(value: str) -> str:
     return re.sub(r"\s*([;:,])\s*|\s+", lambda gap: gap[1] or " ", value).strip()
 
 
-def _recolored(style: str) -> str:
-    for color, name in _COLORS.items():
-        style = style.replace(color, name)
-    return style
+def _own(style: str) -> str:
+    """A style in the page's colours, without what the whole picture has."""
+    kept = []
+    for part in style.split(";"):
+        name, _, value = part.partition(":")
+        if name not in ("font-family", "stroke-linecap", "stroke-linejoin") and _COMMON.get(name) != value:
+            kept.append(f"{name}:{_COLORS.get(value, value)}")
+    return ";".join(kept)
+
+
+def _leaves(parent: ET.Element) -> Iterator[ET.Element]:
+    """What is drawn, out of groups that do nothing."""
+    for child in parent:
+        if child.tag == f"{{{_SVG}}}g" and not child.attrib:
+            yield from _leaves(child)
+        else:
+            yield child
 
 
 def _plain(name: str) -> str:

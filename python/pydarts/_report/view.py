@@ -19,11 +19,13 @@ from .pictures import cell_picture
 Kept: TypeAlias = tuple[tuple[int, int], ...]
 """The operations of a derived cell as (row, column) of the α table, in the order of rows."""
 
-# Each point may bring cells of its own, some 10 kB of drawing each, so that 101 points stay within 2 MB; a
-# slider cannot be put more finely on most screens.
+# A slider cannot be put more finely on most screens.
 POINTS = 101
-# Softmax weights on the page, of some 8 bytes each; a space with many edges is shown at fewer points.
-WEIGHTS = 200_000
+# Softmax weights on the page, of some 9 bytes each; a space with many edges is shown at fewer points.
+WEIGHTS = 50_000
+# Pictures of distinct cells, of 0.2 seconds and 8 kB each; where the cell changes at every point, points are
+# left out.
+CELLS = 120
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,16 @@ def view(path: Trajectory) -> View:
     space, (time, unit) = path.space, path.time
     numbers = len(path.alphas) * len(space.edges) * len(space.operations)
     change = path.last_change
-    points = thin(len(path), max(2, min(POINTS, WEIGHTS // numbers)), keep={max(change - 1, 0), change})
+    most = max(2, min(POINTS, WEIGHTS // numbers))
+    while True:
+        points = thin(len(path), most, keep={max(change - 1, 0), change})
+        if most <= 2 or sum(len(set(cells(path, table, points))) for table in path.alphas) <= CELLS:
+            break
+        most = 2 * most // 3
     tables, pictures = [], []
     for table in path.alphas:
         weights = path.weights(table)[points]
-        kept = [kept_of(path.genotypes[point], table, space) for point in points]
+        kept = cells(path, table, points)
         numbered = {cell: f"cell-{table}-{number}" for number, cell in enumerate(dict.fromkeys(kept))}
         pictures += [
             (name, cell_picture(table, *genes_of(cell, space), space)) for cell, name in numbered.items()
@@ -83,6 +90,11 @@ def view(path: Trajectory) -> View:
         "tables": tables,
     }
     return View(data, tuple(pictures))
+
+
+def cells(path: Trajectory, table: str, points: Iterable[int]) -> list[Kept]:
+    """The derived cells at some points."""
+    return [kept_of(path.genotypes[point], table, path.space) for point in points]
 
 
 def kept_of(genotype: Genotype, table: str, space: Space) -> Kept:
