@@ -15,7 +15,7 @@ import pytest
 import torch
 from browser import chromium, opened
 from conftest import make_arrays, make_config
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from pydarts import Callback, Genotype, History, SearchResult, SearchRow, SearchTable, Space, StepInfo
 from pydarts._report import facts
 from pydarts._report import page as page_module
@@ -445,7 +445,7 @@ def test_the_page_renders_without_an_error_fits_its_window_and_can_be_read(
 
 
 def bars(page: Page) -> list[str]:
-    return page.locator("#alpha-bars .bartext").all_inner_texts()
+    return page.locator("#alpha-bars .bartext").all_text_contents()
 
 
 def settled(page: Page) -> None:
@@ -463,7 +463,7 @@ def test_the_slider_moves_bars_cell_and_heat_map(
         slider = page.locator("#alpha-time")
         assert slider.get_attribute("aria-valuetext") == "step 15 of 15"
         end_bars, end_cell = bars(page), page.locator("#alpha-picture").inner_html()
-        end_heat = page.locator("#alpha-heat .hm image").get_attribute("xlink:href")
+        end_heat = page.locator("#alpha-heat .hm").inner_html()
         assert [float(text.strip()) for text in end_bars] == pytest.approx(weights[-1, 0].tolist(), abs=1e-4)
         assert page.locator("#alpha-same").inner_text() == "at the end"
         slider.focus()
@@ -471,7 +471,7 @@ def test_the_slider_moves_bars_cell_and_heat_map(
         settled(page)
         assert [float(text.strip()) for text in bars(page)] == pytest.approx(weights[0, 0].tolist(), abs=1e-4)
         assert page.locator("#alpha-picture").inner_html() != end_cell
-        assert page.locator("#alpha-heat .hm image").get_attribute("xlink:href") != end_heat
+        assert page.locator("#alpha-heat .hm").inner_html() != end_heat
         assert page.locator("#alpha-same").inner_text() == "1 of 4 operations differ from the end"
         assert page.locator("#alpha-now").inner_text() == "step 0"
         assert slider.get_attribute("aria-valuetext") == "step 0 of 15"
@@ -508,17 +508,29 @@ def test_cell_and_edge_can_be_chosen(
         assert page.locator("#alpha-said").inner_text().startswith("reduce cₖ₋₁ → 0 at")
 
 
-def test_play_runs_to_the_end_and_stops_there(browser: Browser, reports: dict[str, Path]) -> None:
+def test_play_runs_from_the_first_point_to_the_last_and_stops_there(
+    browser: Browser, reports: dict[str, Path]
+) -> None:
     with opened(browser, reports["moving"]) as page:
-        play = page.get_by_role("button", name="Play")
+        page.evaluate(
+            """() => {
+              window.seen = [];
+              const now = document.getElementById("alpha-now");
+              new MutationObserver(() => window.seen.push(now.value)).observe(now, { childList: true });
+            }"""
+        )
+        play = page.locator("#alpha-play")
         play.click()
-        assert page.locator("#alpha-play").inner_text() == "Pause"
-        page.wait_for_function("document.getElementById('alpha-time').value === '2'", timeout=20_000)
-        page.wait_for_function("document.getElementById('alpha-play').textContent === 'Play'", timeout=20_000)
+        expect(play).to_have_text("Pause")
+        expect(play).to_have_text("Play", timeout=30_000)
+        settled(page)
+        seen = page.evaluate("window.seen")
+        assert seen[0] == "step 0" and seen[-1] == "step 15" and len(seen) > 2
         assert page.locator("#alpha-time").input_value() == "5"
         play.click()
-        page.get_by_role("button", name="Pause").click()
-        assert page.locator("#alpha-play").inner_text() == "Play"
+        expect(play).to_have_text("Pause")
+        play.click()
+        expect(play).to_have_text("Play")
 
 
 def brightness(page: Page, script: str) -> float:
@@ -532,7 +544,10 @@ def test_the_page_is_dark_where_it_is_wanted_and_light_on_paper(
 ) -> None:
     back = "getComputedStyle(document.body).backgroundColor"
     ink = "getComputedStyle(document.querySelector('#alpha-lines .xtick text')).fill"
-    node = "getComputedStyle(document.querySelector('#alpha-picture text')).fill"
+    node = (
+        "getComputedStyle([...document.querySelectorAll('#alpha-picture text')]"
+        ".find(text => text.textContent === '0')).fill"
+    )
     with opened(browser, reports["moving"], scheme="dark") as page:
         assert brightness(page, back) < 0.2 and brightness(page, ink) > 0.7
         page.emulate_media(color_scheme="light")

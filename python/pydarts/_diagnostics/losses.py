@@ -56,7 +56,7 @@ def learning(result: SearchResult) -> Iterator[Finding]:
             values=values,
         )
     elif words:
-        best = min(result.history, key=lambda record: _worst_if_nan(record.valid_loss))
+        best = min(result.history, key=lambda record: worst_if_nan(record.valid_loss))
         yield Finding(
             "note",
             "learning",
@@ -81,7 +81,7 @@ def gap(result: SearchResult) -> Iterator[Finding]:
     if not result.history:
         return
     last = result.history[-1]
-    best = min(result.history, key=lambda record: _worst_if_nan(record.valid_loss))
+    best = min(result.history, key=lambda record: worst_if_nan(record.valid_loss))
     gap = last.valid_loss - last.train_loss
     text = (
         f"Losses of the last epoch: {last.train_loss:.3f} in training, {last.valid_loss:.3f} in validation, "
@@ -109,5 +109,6 @@ def gap(result: SearchResult) -> Iterator[Finding]:
         yield Finding("note", "gap", text, values=values)
 
 
-def _worst_if_nan(loss: float) -> float:
+def worst_if_nan(loss: float) -> float:
+    """A loss to look for the lowest by."""
     return math.inf if math.isnan(loss) else loss

@@ -126,7 +126,7 @@ def _curve(
         xaxis={"title": {"text": unit}},
         yaxis={
             "title": {"text": label},
-            **({"type": "log", "dtick": "D2"} if log else {}),  # at 1, 2, 5, 10, ...
+            **(_logarithmic([value for trace in figure.data for value in trace.y if value]) if log else {}),
             "rangemode": "tozero" if zero else "normal",
         },
         showlegend=len(figure.data) > 1,
@@ -134,3 +134,17 @@ def _curve(
     )
     plain: dict[str, Any] = json.loads(figure.to_json())
     return Curve(name, title, f"{title} over {unit}s: {'; '.join(notes)}.", figure.data[0].x[-1], plain)
+
+
+def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis; over a few powers of ten with its ticks at 1, 2, 5, 10, ..., all written alike.
+
+    >>> _logarithmic([80.0, 420.0])["tickvals"]
+    [50.0, 100.0, 200.0, 500.0]
+    """
+    low, high = min(values, default=1.0), max(values, default=1.0)
+    if high > 1e4 * low:
+        return {"type": "log"}
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return {"type": "log", "tickvals": [tick for tick in ticks if low / 2 <= tick <= 2 * high]}

@@ -19,6 +19,7 @@ except ImportError as error:
 
 from .._diagnostics import diagnose
 from .._diagnostics.alphas import edge_name
+from .._diagnostics.losses import worst_if_nan
 from .._files import write_atomically
 from .._selection.table import SearchTable
 from .._space import Space
@@ -99,7 +100,7 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
     if result.history:
         last = result.history[-1]
         if path.space.kind == "recurrent":
-            lowest = min(result.history, key=lambda record: record.valid_loss)
+            lowest = min(result.history, key=lambda record: worst_if_nan(record.valid_loss))
             found.append(
                 Figure(
                     "validation perplexity",
