@@ -3,7 +3,7 @@
 from . import _torch as _torch  # before everything that loads the extension
 
 # isort: split
-from . import datasets, genotypes, nn, plots
+from . import datasets, genotypes, loggers, nn, plots
 from ._build import build
 from ._callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from ._config import SearchConfig
@@ -84,6 +84,7 @@ __all__ = [
     "export",
     "genotypes",
     "load_network",
+    "loggers",
     "nn",
     "plots",
     "random_genotypes",

@@ -95,9 +95,10 @@ def numbers(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> str
     skips = derive(tables, space).skip_connections
     valid = "–" if info.valid_loss is None else f"{info.valid_loss:.3f}"
     name = "perplexity" if space.kind == "recurrent" else "acc"
+    value = right(space, info.train_loss, info.train_accuracy)
     return (
-        f"train {info.train_loss:.3f}, valid {valid}, {name} "
-        f"{right(space, info.train_loss, info.train_accuracy)}{held_out}, entropy {entropy:.3f}, skips {skips}"
+        f"train {info.train_loss:.3f}, valid {valid}, {name} {value}{held_out}, entropy {entropy:.3f}, "
+        f"skips {skips}"
     )
 
 

@@ -10,23 +10,22 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .. import plots
-from .._genotype import Genotype
 from .._palette import look_of, series_look
-from .._plots.cells import size_of
-from .._plots.style import INK, limits, tidy
+from .._plots.cells import figure_of
+from .._plots.points import limits
+from .._plots.style import INK, tidy
 from .._progress import numbers
-from .._trajectory import Trajectory
+from .._trajectory import Trajectory, kept
 from .pace import Pace
 from .scene import Scene
 from .tiles import tiles
 
 _GUESS = 0.2  # seconds that a picture takes, before one was drawn
-_DPI = 90
+_WIDTH, _DPI = 11.0, 90  # inches, pixels an inch
 
 
 class Display(Protocol):
@@ -43,7 +42,7 @@ class NotebookView:
         self._line = _Place(display, Pace(0.1 * share))
         self._moving = _Place(display, Pace(0.6 * share, guess=_GUESS))
         self._cells = _Place(display, Pace(0.3 * share, guess=_GUESS))
-        self._genotype: Genotype | None = None
+        self._cell: dict[str, Any] | None = None
 
     def draw(self, scene: Scene, *, last: bool = False) -> None:
         """Draw what it is time for; at the end everything."""
@@ -54,9 +53,10 @@ class NotebookView:
             return
         if last or self._moving.due():
             self._moving.show(lambda: _png(moving(scene), "α over time, losses, accuracies, entropy"))
-        if genotype != self._genotype and (last or self._cells.due()):
-            self._cells.show(lambda: _png(cell_figure(genotype), str(genotype)))
-            self._genotype = genotype
+        cell = kept(genotype)
+        if cell != self._cell and (last or self._cells.due()):
+            self._cells.show(lambda: _png(figure_of(genotype), str(genotype)))
+            self._cell = cell
 
     def close(self) -> None:
         """Nothing is open: the pictures stay."""
@@ -83,27 +83,28 @@ def moving(scene: Scene) -> Figure:
     path = scene.trajectory
     assert path is not None
     tables = list(path.alphas)
-    figure = Figure(figsize=(11.0, 1.1 + 0.62 * path.space.nodes + 2.2))
-    body = figure.add_gridspec(1, len(tables), left=0.02, right=0.99, bottom=0.42, top=0.9, wspace=0.04)
-    foot = figure.add_gridspec(1, 3, left=0.05, right=0.99, bottom=0.09, top=0.36, wspace=0.22)
+    body, foot = 0.62 * path.space.nodes, 1.6  # inches
+    height = 0.75 + body + 0.75 + foot
+    figure = Figure(figsize=(_WIDTH, height))
+    top, bottom = 1 - 0.65 / height, 0.4 / height
+    middle = (0.4 + foot) / height
+    upper = figure.add_gridspec(
+        1, len(tables), left=0.02, right=0.99, bottom=top - body / height, top=top, wspace=0.04
+    )
+    lower = figure.add_gridspec(1, 3, left=0.05, right=0.99, bottom=bottom, top=middle, wspace=0.22)
     bounds = limits([path.weights(table) for table in tables])
     for at, table in enumerate(tables):
-        tiles(figure.add_subplot(body[at]), path, table, bounds)
+        tiles(figure.add_subplot(upper[at]), path, table, bounds)
+    said = f"softmax weights, every panel from {bounds[0]:.3f} to {bounds[1]:.3f}"
+    figure.text(0.022, 1 - 0.22 / height, said, fontsize=8, color=INK)
     _legend(figure, path)
-    losses, rights, entropy = (figure.add_subplot(foot[at]) for at in range(3))
+    losses, rights, entropy = (figure.add_subplot(lower[at]) for at in range(3))
     if scene.records:
         plots.losses(scene.history, ax=losses)
     else:
         _by_step(losses, scene)
     plots.accuracies(scene.history, ax=rights)
-    plots.entropy(path, ax=entropy)
-    return figure
-
-
-def cell_figure(genotype: Genotype) -> Figure:
-    """The cells of a genotype, without pyplot."""
-    figure = Figure(figsize=size_of(genotype))
-    plots.cells(genotype, ax=figure.add_axes((0, 0, 1, 1)))
+    plots.entropy(path, ax=entropy).set_ylabel("mean entropy, nats")
     return figure
 
 
@@ -130,7 +131,7 @@ def _by_step(ax: Axes, scene: Scene) -> None:
 def _png(figure: Figure, alt: str) -> dict[str, Any]:
     """A picture, and what stands for it where there are no pictures."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, pil_kwargs={"compress_level": 1})
+    figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
     return {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
 
 

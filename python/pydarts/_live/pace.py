@@ -10,7 +10,7 @@ from contextlib import contextmanager
 class Pace:
     """Grants a picture a share of the time, by how long it took so far, with one more for the end kept back.
 
-    >>> now = iter([0.0, 1.0, 1.0, 1.5, 99.0, 101.0])
+    >>> now = iter([0.0, 1.0, 1.0, 1.5, 149.0, 151.0])
     >>> pace = Pace(0.01, clock=lambda: next(now))
     >>> pace.due()
     True

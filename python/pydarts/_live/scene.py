@@ -99,8 +99,7 @@ class Scene:
         if not self._points:
             return None
         alphas = {
-            name: np.stack([point.alphas[name] for point in self._points])
-            for name in self._points[0].alphas
+            name: np.stack([point.alphas[name] for point in self._points]) for name in self._points[0].alphas
         }
         # No point is an epoch's: the axis is that of steps.
         return Trajectory(alphas, [point.steps for point in self._points], self.space, epochs=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from rich.text import Text
 
 from .._genotype import Genotype
 from .._palette import look_of
-from .._plots.style import first_node, limits, node_name
+from .._plots.points import first_node, limits
+from .._plots.style import node_name
 from .._trajectory import Trajectory
 from .blocks import columns, sparkline
 from .pace import Pace
@@ -110,7 +112,7 @@ def _curves(scene: Scene, path: Trajectory, genotype: Genotype, width: int) -> T
         ("entropy", entropy.tolist(), f"{entropy[-1]:.3f}"),
         ("skips", skips, f"{skips[-1]:.0f}"),
     ]
-    across = 2 if width >= 72 else 1
+    across = 2 if width >= 60 else 1
     room = width // across - 22
     made = Table.grid(padding=(0, 1, 0, 0))
     for _ in range(across):
@@ -127,7 +129,7 @@ def _rights(scene: Scene) -> list[tuple[str, list[float], str]]:
     """Accuracies by epoch; of words, perplexities."""
     if scene.space.kind == "recurrent":
         name, said = "perplexity", "{:.1f}"
-        label = "perpl."
+        label = "ppl"
     else:
         name, said = "accuracy", "{:.1%}"
         label = "acc."
@@ -169,15 +171,14 @@ def _weights(
     operations = path.space.operations
     wide = max(len(name) for name in operations)
     label = max(len(row.edge) for part in rows.values() for row in part)
-    for chosen in (rows, {name: [row for row in part if row.kept] for name, part in rows.items()}):
-        for bar in (2, 1):
-            block = label + 1 + bar * len(operations) + 1 + wide + 1 + 4
-            for blocks in range(1, _BLOCKS + 1):
-                lines = 1 + max(math.ceil(len(part) / blocks) for part in chosen.values())
-                fits = len(rows) * blocks * (block + _GAP) - _GAP <= width
-                if fits and lines <= height:
-                    text = _Writer(operations, label, wide, bar, *bounds)
-                    return _grid(chosen, blocks, text.line), lines
+    some = {name: [row for row in part if row.kept] for name, part in rows.items()}
+    for chosen, name_width, bar in product((rows, some), (wide, 0), (2, 1)):
+        writer = _Writer(operations, label, name_width, bar, *bounds)
+        for blocks in range(1, _BLOCKS + 1):
+            lines = 1 + max(math.ceil(len(part) / blocks) for part in chosen.values())
+            fits = len(rows) * blocks * (writer.width + _GAP) - _GAP <= width
+            if fits and lines <= height:
+                return _grid(chosen, blocks, writer.line), lines
     return None
 
 
@@ -202,11 +203,16 @@ class _Writer(NamedTuple):
     """Writes a row as a line."""
 
     operations: Sequence[str]
-    label: int
-    wide: int
-    bar: int
+    label: int  # width of the edge's name
+    name: int  # width of the operation's name; 0: without
+    bar: int  # width of a bar
     low: float
     high: float
+
+    @property
+    def width(self) -> int:
+        """Of a line."""
+        return self.label + 1 + self.bar * len(self.operations) + (self.name and self.name + 1) + 5
 
     def line(self, row: _Row) -> Text:
         """`edge• bars operation weight`: a point behind the edge says that the genotype has it."""
@@ -216,8 +222,9 @@ class _Writer(NamedTuple):
         for name, level in zip(self.operations, columns(row.weights, self.low, self.high), strict=True):
             text.append(self.bar * level, style=look_of(name).color)
         name = self.operations[row.operation]
+        if self.name:
+            text.append(f" {name:<{self.name}}", style=look_of(name).color if row.kept else _DIM)
         weight = f"{row.weights[row.operation]:.3f}".removeprefix("0")[:4]
-        text.append(f" {name:<{self.wide}}", style=look_of(name).color if row.kept else _DIM)
         text.append(f" {weight}", style="" if row.kept else _DIM)
         return text
 
@@ -233,5 +240,3 @@ def _grid(rows: dict[str, list[_Row]], blocks: int, line: Callable[[_Row], Text]
     made.add_row(*titles)
     made.add_row(*texts)
     return made
-
-

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from .._palette import look_of
-from .._plots.style import FAINT, INK, edge_name, first_node, title
+from .._plots.points import first_node
+from .._plots.style import FAINT, INK, edge_name, title
 from .._trajectory import Trajectory
 
 _WIDE, _HIGH = 0.88, 0.7  # of a tile, what the lines take

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from rich.console import Console
 
-from .. import _core
+from .. import _checks, _core
 from .._callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from .lines import LineView
 from .notebook import NotebookView
@@ -52,7 +52,8 @@ class LiveView(Callback):
     A picture that cannot be drawn is a warning, and ends the view; the search goes on.
 
     Args:
-        share: part of the time of the search that pictures may take, above 0 and below 1.
+        share: part of the time of the search that pictures may take, below 1; 0: next to nothing before the
+            end.
         where: "notebook", "terminal" or "lines"; "auto": what this process runs in.
         console: where rich prints, in a terminal and in lines; None: standard error.
 
@@ -70,15 +71,12 @@ class LiveView(Callback):
 
     shows_progress = True
 
-    def __init__(
-        self, *, share: float = 0.01, where: Place = "auto", console: Console | None = None
-    ) -> None:
-        if not isinstance(share, (int, float)) or not 0 < share < 1:
-            raise _core.ConfigError(f"share is {share!r}; it must be a number above 0 and below 1")
+    def __init__(self, *, share: float = 0.01, where: Place = "auto", console: Console | None = None) -> None:
+        share = _checks.share("share", share)
         if where not in _PLACES:
             raise _core.ConfigError(f"where is {where!r}; it must be one of {', '.join(_PLACES)}")
         self._console = Console(stderr=True) if console is None else console
-        self._open = _opener(where, float(share), self._console)
+        self._open = _opener(where, share, self._console)
         self._scene: Scene | None = None
         self._view: View | None = None
         self.seconds = 0.0
