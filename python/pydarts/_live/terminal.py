@@ -25,7 +25,7 @@ from .scene import Scene
 
 _GAP = 2  # columns between blocks
 _BLOCKS = 4  # beside each other, of one table
-_SPAN = 0.02  # between the lowest weight of a bar and the highest, at least
+_SPAN = 0.004  # between the lowest weight of a bar and the highest, at least
 _WHOLE = 1000  # lines, more than any picture has
 _DIM = "dim"
 
@@ -212,7 +212,7 @@ class _Writer(NamedTuple):
     @property
     def width(self) -> int:
         """Of a line."""
-        return self.label + 1 + self.bar * len(self.operations) + (self.name and self.name + 1) + 5
+        return self.label + 1 + self.bar * len(self.operations) + (self.name and self.name + 1) + 6
 
     def line(self, row: _Row) -> Text:
         """`edge• bars operation weight`: a point behind the edge says that the genotype has it."""
@@ -224,7 +224,7 @@ class _Writer(NamedTuple):
         name = self.operations[row.operation]
         if self.name:
             text.append(f" {name:<{self.name}}", style=look_of(name).color if row.kept else _DIM)
-        weight = f"{row.weights[row.operation]:.3f}".removeprefix("0")[:4]
+        weight = f"{row.weights[row.operation]:.4f}".removeprefix("0")[:5]
         text.append(f" {weight}", style="" if row.kept else _DIM)
         return text
 

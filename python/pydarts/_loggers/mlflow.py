@@ -62,7 +62,7 @@ class MLflow(Logger):
         client, config = self._client, info.config
         found = client.get_experiment_by_name(self._experiment)
         experiment = client.create_experiment(self._experiment) if found is None else found.experiment_id
-        folder = "" if config.checkpoint_dir is None else str(Path(config.checkpoint_dir).resolve())
+        folder = "" if config.checkpoint_dir is None else Path(config.checkpoint_dir).resolve().as_uri()
         run = self._before(experiment, folder) if config.resume and folder else None
         if run is None:
             tags = {_FOLDER: folder} if folder else None
@@ -81,8 +81,8 @@ class MLflow(Logger):
 
     def _before(self, experiment: str, folder: str) -> Run | None:
         """The latest run with this folder of checkpoints."""
-        quoted = folder.replace("'", "\\'")
-        found = self._client.search_runs([experiment], f"tags.`{_FOLDER}` = '{quoted}'", max_results=1)
+        # As an address the folder has no quotes in it.
+        found = self._client.search_runs([experiment], f"tags.`{_FOLDER}` = '{folder}'", max_results=1)
         return found[0] if found else None
 
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
