@@ -299,12 +299,11 @@ def test_mlflow_has_parameters_metrics_and_artifacts(tracked: tuple[Any, str]) -
 
 def test_mlflow_goes_on_in_the_same_run(tracked: tuple[Any, str], tmp_path: Path) -> None:
     client, address = tracked
-    config = make_config(epochs=2, checkpoint_dir=str(tmp_path / "it's a run"))
-    search(make_arrays(), config, loggers.MLflow(tracking_uri=address))
-    max(Path(str(config.checkpoint_dir)).iterdir()).unlink()
-    result = search(
-        make_arrays(), config.replace(epochs=3, resume=True), loggers.MLflow(tracking_uri=address)
-    )
+    config = make_config(epochs=3, checkpoint_dir=str(tmp_path / "it's a run"))
+    with pytest.raises(LookupError):
+        search(make_arrays(), config, [loggers.MLflow(tracking_uri=address), Stop(LookupError(), step=7)])
+    max(Path(str(config.checkpoint_dir)).iterdir()).unlink()  # so that an epoch is done again
+    result = search(make_arrays(), config.replace(resume=True), loggers.MLflow(tracking_uri=address))
     (run,) = runs_of(client)
     history = client.get_metric_history(run.info.run_id, "train_loss")
     assert [(m.step, m.value) for m in history] == [(r.epoch, r.train_loss) for r in result.history]
