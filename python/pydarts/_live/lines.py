@@ -5,7 +5,6 @@ from __future__ import annotations
 from rich.console import Console
 
 from .._callbacks import EpochInfo
-from .._progress import numbers, right
 from .scene import Scene
 
 
@@ -21,8 +20,7 @@ class LineView:
         info = scene.last
         if isinstance(info, EpochInfo) and info.epoch > self._told:
             self._told = info.epoch
-            held_out = f"/{right(scene.space, info.valid_loss, info.valid_accuracy)}"
-            self._print(f"{scene.title}: {numbers(scene.space, info, held_out)}")
+            self._print(f"{scene.title}: {scene.numbers}")
         if last and scene.result is not None:
             self._print(f"{scene.title}: {scene.result.genotype}")
 

@@ -12,13 +12,13 @@ from uuid import uuid4
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from .. import plots
 from .._palette import look_of, series_look
 from .._plots.cells import figure_of
 from .._plots.points import limits
 from .._plots.style import INK, tidy
-from .._progress import numbers
 from .._trajectory import Trajectory, kept
 from .pace import Pace
 from .scene import Scene
@@ -96,7 +96,7 @@ def moving(scene: Scene) -> Figure:
     for at, table in enumerate(tables):
         tiles(figure.add_subplot(upper[at]), path, table, bounds)
     said = f"softmax weights, every panel from {bounds[0]:.3f} to {bounds[1]:.3f}"
-    figure.text(0.022, 1 - 0.22 / height, said, fontsize=8, color=INK)
+    figure.text(0.99, 1 - 0.55 / height, said, fontsize=8, color=INK, ha="right")
     _legend(figure, path)
     losses, rights, entropy = (figure.add_subplot(lower[at]) for at in range(3))
     if scene.records:
@@ -125,6 +125,7 @@ def _by_step(ax: Axes, scene: Scene) -> None:
         ax.plot(steps, values, color=look.color, linestyle=look.style, linewidth=1.6, label=label)
     tidy(ax, "loss, nats")
     ax.set_xlabel("step", fontsize=8, color=INK)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.legend(fontsize=8, frameon=False)
 
 
@@ -136,9 +137,7 @@ def _png(figure: Figure, alt: str) -> dict[str, Any]:
 
 
 def _words(scene: Scene) -> dict[str, Any]:
-    text = scene.title
-    if scene.last is not None:
-        text += f": {numbers(scene.space, scene.last)}"
+    text = f"{scene.title}: {scene.numbers}" if scene.numbers else scene.title
     bar = ""
     if scene.result is None and scene.total is not None:
         bar = f'<progress value="{scene.done}" max="{scene.total}"></progress> '

@@ -15,6 +15,7 @@ from .._callbacks import EpochInfo, StartInfo, StepInfo
 from .._derive import derive
 from .._genotype import Genotype
 from .._history import EpochRecord, History
+from .._progress import numbers, right
 from .._result import SearchResult
 from .._trajectory import Trajectory
 
@@ -150,6 +151,15 @@ class Scene:
         if self._done and self.total is not None:
             words.append(f"{clock(elapsed / self._done * max(self.total - self.done, 0))} left")
         return ", ".join(words)
+
+    @property
+    def numbers(self) -> str:
+        """The latest losses, accuracies, entropy and skips in words; empty before the first step."""
+        if self.last is None:
+            return ""
+        known = self.records[-1] if self.records else None
+        held_out = f"/{right(self.space, known.valid_loss, known.valid_accuracy)}" if known else ""
+        return numbers(self.space, self.last, held_out)
 
     def _thin(self) -> None:
         """Make one point of two; an odd one waits for its second."""

@@ -62,10 +62,10 @@ def picture(scene: Scene, width: int, height: int) -> RenderableType:
         return Group(*parts)
     curves = _curves(scene, path, genotype, width)
     low, high = _bounds(path)
-    legend = Text(f"bars from {low:.3f} to {high:.3f}:", style=_DIM)
+    legend = Text.assemble((f"bars from {low:.3f} to {high:.3f}:", _DIM))
     for operation in scene.space.operations:
         legend.append(f" {operation}", style=look_of(operation).color)
-    notation = Text(str(genotype), style=_DIM)
+    notation = Text(str(genotype))
     below = [_wrapped(legend, width), _wrapped(notation, width)]
     if left >= curves.row_count:
         parts.append(curves)
