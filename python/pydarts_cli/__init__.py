@@ -1,8 +1,8 @@
 """The command `pydarts`.
 
-A package of its own, beside `pydarts`: to import that one loads PyTorch, which takes seconds. Nothing here does so
-before a command runs, so help, usage errors and a shell's completion answer at once, and `pydarts doctor` can say
-what is wrong where PyTorch cannot be loaded at all.
+A package of its own, beside `pydarts`: to import that one loads PyTorch, which takes seconds. Nothing here
+does so before a command runs, so help, usage errors and a shell's completion answer at once, and `pydarts
+doctor` can say what is wrong where PyTorch cannot be loaded at all.
 """
 
 

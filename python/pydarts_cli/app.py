@@ -21,7 +21,7 @@ from .train import train
 app = typer.Typer(
     name="pydarts",
     help="Differentiable architecture search: search for cells, look at them, train and export them.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Every command takes --json and --help.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Every command takes --json.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

@@ -55,8 +55,6 @@ def _guarded(name: str, look: Callable[[], str], remedy: str) -> Check:
 
 def _python() -> Check:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}"
-    if sys.version_info < (3, 10):
-        return Check("Python", "broken", found, "use Python 3.10 or later")
     return Check("Python", "ok", found)
 
 
@@ -98,7 +96,6 @@ def _libtorch() -> str:
 
 def _devices() -> str:
     import torch
-
     from pydarts import _core
 
     found = [f"CPU, {torch.get_num_threads()} of {os.cpu_count()} threads"]
@@ -158,13 +155,14 @@ def _extra(extra: str, names: list[str]) -> Check:
         return Check(extra, "missing", f"without {', '.join(absent)}", f"pip install 'pydarts[{extra}]'")
     if "torchvision" in names:  # its operations are made for one PyTorch
         upgrade = "pip install --upgrade 'torch>=2.11,<2.12' torchvision"
-        return _guarded(extra, lambda: str(importlib.import_module("torchvision").__name__) and ", ".join(found), upgrade)
+        return _guarded(
+            extra, lambda: str(importlib.import_module("torchvision").__name__) and ", ".join(found), upgrade
+        )
     return Check(extra, "ok", ", ".join(found))
 
 
 def _search() -> str:
     import numpy as np
-
     import pydarts
 
     generator = np.random.default_rng(0)

@@ -17,7 +17,8 @@ SEARCH = Group(
             "hypergradient", "epsilon", "arch_lr", "arch_betas", "arch_weight_decay", "arch_start_epoch",
         ),
         "Learning of the weights": (
-            "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay", "grad_clip",
+            "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay",
+            "grad_clip",
         ),
         "Reading of the data": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: (
@@ -25,8 +26,8 @@ SEARCH = Group(
             "dropout_output", "slowness",
         ),
         "Run": (
-            "seed", "device", "precision", "record", "resume", "checkpoint_dir", "checkpoint_every", "progress",
-            "log_every",
+            "seed", "device", "precision", "record", "resume", "checkpoint_dir", "checkpoint_every",
+            "progress", "log_every",
         ),
         "Engine": ("passes", "tune", "graph", "memory", "micro_batch"),
     },
@@ -36,8 +37,8 @@ TRAINING = Group(
     train_fields(),
     {
         "Training": (
-            "epochs", "batch_size", "learning_rate", "schedule", "warmup", "momentum", "weight_decay", "grad_clip",
-            "label_smoothing", "auxiliary_weight", "ema", "keep",
+            "epochs", "batch_size", "learning_rate", "schedule", "warmup", "momentum", "weight_decay",
+            "grad_clip", "label_smoothing", "auxiliary_weight", "ema", "keep",
         ),
         "Reading of the data": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: ("bptt", "slowness", "patience"),

@@ -41,8 +41,8 @@ _CONFIG = Annotated[
 def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
     """A command for typer of a function that answers.
 
-    For each group the function gets, under the group's name, a dictionary of the fields that were given: on the
-    command line or in the file of `--config`. The others it leaves to the defaults of pydarts.
+    For each group the function gets, under the group's name, a dictionary of the fields that were given: on
+    the command line or in the file of `--config`. The others it leaves to the defaults of pydarts.
     """
 
     def of(function: Function) -> Callable[..., None]:
@@ -53,9 +53,7 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
             values.pop("config", None)
             for key, group in groups.items():
                 fields = {field.name: values.pop(field.name) for field in group.fields}
-                values[key] = {
-                    name: value for name, value in fields.items() if _is_given(context, name)
-                }
+                values[key] = {name: value for name, value in fields.items() if _is_given(context, name)}
             wished = debug or os.environ.get("PYDARTS_DEBUG", "0") not in ("", "0")
             raise typer.Exit(perform(lambda: function(**values), as_json=as_json, debug=wished))
 
@@ -72,11 +70,22 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
             inspect.Parameter("as_json", keyword, default=False, annotation=_JSON),
             inspect.Parameter("debug", keyword, default=False, annotation=_DEBUG),
         ]
+        run.__doc__ = _flowing(function.__doc__ or "")
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
     return of
+
+
+def _flowing(doc: str) -> str:
+    """A docstring whose paragraphs are a line each, for help to wrap; examples, after a "$", stay lines.
+
+    >>> _flowing("One\\n    two.\\n\\n    $ a\\n    $ b\\n")
+    'One two.\\n\\n$ a\\n$ b'
+    """
+    paragraphs = inspect.cleandoc(doc).split("\n\n")
+    return "\n\n".join(text if text.startswith("$") else " ".join(text.split()) for text in paragraphs)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -18,8 +18,8 @@ else:
 def load(context: typer.Context, path: Path | None) -> Path | None:
     """Take the file's values as the defaults of the command's options, before these are read.
 
-    Keys are options without their dashes in front (`weight_lr` or `weight-lr`), at the top of the file or in a
-    table of the command's name (`[search]`, `[train]`); with such tables one file serves several commands.
+    Keys are options without their dashes in front (`weight_lr` or `weight-lr`), at the top of the file or in
+    a table of the command's name (`[search]`, `[train]`): with such tables one file serves several commands.
 
     Raises:
         typer.BadParameter: no such file, not TOML, or a key that is no option.
@@ -55,7 +55,7 @@ def _section(document: dict[str, Any], context: typer.Context) -> dict[str, Any]
     stray = [key for key in document if key not in commands]
     if stray:
         raise typer.BadParameter(
-            f"{', '.join(stray)}: stands beside the tables of commands; put it into one, as [{context.info_name}]"
+            f"{', '.join(stray)}: beside the tables of commands; put it into one, as [{context.info_name}]"
         )
     section: dict[str, Any] = document.get(str(context.info_name), {})
     return section

@@ -26,9 +26,9 @@ def cost(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="[GENOTYPE|NETWORK]",
-            help="a genotype (name, file, folder of a search) or a trained network (file, folder of a training); "
-            "without it the search network",
+            metavar="GENOTYPE|NETWORK",
+            help="a genotype (name, file, folder of a search) or a trained network (file, folder of a "
+            "training); without it the search network",
         ),
     ] = None,
     *,
@@ -37,14 +37,13 @@ def cost(
 ) -> Answer:
     """Count weights, multiply-adds and memory, without computing anything.
 
-    Of a genotype those of its network: 36 channels and 20 layers unless told otherwise; of none those of a search
-    network, with the peak of memory of a step.
+    Of a genotype those of its network: 36 channels and 20 layers unless told otherwise; without one those of
+    a search network, with the peak of memory of a step.
 
     Examples:
 
-      pydarts cost DARTS_V2 --channels 36 --layers 20
-
-      pydarts cost --batch-size 16 --hypergradient unrolled
+    $ pydarts cost DARTS_V2 --channels 36 --layers 20
+    $ pydarts cost --batch-size 16 --hypergradient unrolled
     """
     import pydarts
 

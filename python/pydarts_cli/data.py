@@ -82,16 +82,16 @@ def _forms(incomplete: str) -> list[str]:
 
 _PANEL = "Data"
 DATA_HELP = (
-    "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with train/ and val/, a folder "
-    "of images a class in each; npz:FILE, with x_train, y_train and perhaps x_test, y_test; corpus:DIR or FILE, "
-    f"text; corpus:{ENGLISH}, English that Python has"
+    "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with train/ and val/, a "
+    "folder of images a class in each; npz:FILE, with x_train, y_train and perhaps x_test, y_test; "
+    f"corpus:DIR or FILE, text; corpus:{ENGLISH}, English that Python has"
 )
 
 DataOption = Annotated[
     Any,
     typer.Option(
         "--data",
-        metavar="KIND[:WHERE]".replace("[", "\\["),
+        metavar="KIND:WHERE",
         parser=spec,
         help=DATA_HELP,
         autocompletion=_forms,
@@ -103,13 +103,20 @@ DownloadOption = Annotated[
 ]
 WorkersOption = Annotated[
     int,
-    typer.Option("--loader-workers", min=0, help="processes that read images of folder:", rich_help_panel=_PANEL),
+    typer.Option(
+        "--loader-workers",
+        min=0,
+        metavar="INT",
+        help="processes that read images of folder:",
+        rich_help_panel=_PANEL,
+    ),
 ]
 WordsOption = Annotated[
     int | None,
     typer.Option(
         "--words",
         min=3,
+        metavar="INT",
         help=f"words to keep of a corpus, the most frequent; without it all (corpus:{ENGLISH}: {_WORDS})",
         rich_help_panel=_PANEL,
     ),
@@ -156,10 +163,10 @@ def read(
         found = datasets.image_folder(train, valid, workers=workers, **sizes)
     else:
         found = getattr(datasets, given.kind)(given.where, download=download)
-    train = found.train if found.valid is None else (found.train, found.valid)
+    both = found.train if found.valid is None else (found.train, found.valid)
     channels = found.train[0].shape[1] if isinstance(found.train, tuple) else 3
     sizes = {"num_classes": len(found.classes), "in_channels": int(channels)}
-    return Data(found.train, train, sizes, found.settings)
+    return Data(found.train, both, sizes, found.settings)
 
 
 def _text(given: Spec, words: int | None) -> Data:

@@ -33,8 +33,8 @@ def derive(
         str,
         typer.Argument(
             metavar="RUN|FILE",
-            help="folder of a search; .npz of α, a table an array, [edges, operations] or, over time, [T, edges, "
-            "operations]; or any genotype (name or file), to write it otherwise",
+            help="folder of a search; .npz of α, an array a table, \\[edges, operations] or, over time, "
+            "\\[T, edges, operations]; or any genotype (name or file), to write it otherwise",
             show_default=False,
         ),
     ],
@@ -48,7 +48,9 @@ def derive(
     ] = None,
     k: Annotated[
         int | None,
-        typer.Option("-k", min=1, help="edges kept a node", show_default="2, of recurrent cells 1"),
+        typer.Option(
+            "-k", min=1, metavar="INT", help="edges kept a node", show_default="2, of recurrent cells 1"
+        ),
     ] = None,
     space: Annotated[
         str | None,
@@ -59,11 +61,9 @@ def derive(
 
     Examples:
 
-      pydarts derive run --notation json > genotype.json
-
-      pydarts derive run --at 10
-
-      pydarts derive DARTS_V2 --notation nni
+    $ pydarts derive run --notation json > genotype.json
+    $ pydarts derive run --at 10
+    $ pydarts derive DARTS_V2 --notation nni
     """
     genotype = _genotype(source, at, k, space)
     return Answer(about(genotype), [_WRITE[notation](genotype)])

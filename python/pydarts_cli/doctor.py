@@ -16,7 +16,7 @@ def doctor() -> Answer:
 
     Example:
 
-      pydarts doctor --json
+    $ pydarts doctor --json
     """
     from rich.table import Table
     from rich.text import Text

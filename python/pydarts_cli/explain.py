@@ -19,7 +19,8 @@ PLANNED = SEARCH.without("resume", "checkpoint_dir", "checkpoint_every", "progre
 @command(choices=PLANNED)
 def explain(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="folder of a search, whose choices hold where none are given")
+        Path | None,
+        typer.Argument(metavar="RUN", help="folder of a search, whose choices hold where none are given"),
     ] = None,
     *,
     choices: dict[str, Any],
@@ -30,9 +31,8 @@ def explain(
 
     Examples:
 
-      pydarts explain --layers 3 --nodes 2
-
-      pydarts explain run --hypergradient unrolled
+    $ pydarts explain --layers 3 --nodes 2
+    $ pydarts explain run --hypergradient unrolled
     """
     import pydarts
 

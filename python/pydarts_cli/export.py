@@ -20,13 +20,17 @@ def export(
     network: Annotated[
         Path,
         typer.Argument(
-            metavar="NETWORK", help="folder of a training, or a .safetensors file of a network", show_default=False
+            metavar="NETWORK",
+            help="folder of a training, or a .safetensors file of a network",
+            show_default=False,
         ),
     ],
     to: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="its ending says what is written: .onnx, .pt2 or .safetensors", show_default=False
+            metavar="FILE",
+            help="its ending says what is written: .onnx, .pt2 or .safetensors",
+            show_default=False,
         ),
     ],
     image_size: Annotated[
@@ -41,7 +45,11 @@ def export(
     tokens: Annotated[
         int | None,
         typer.Option(
-            "--tokens", min=1, help="length of the segments of a language model's .onnx and .pt2", show_default="1"
+            "--tokens",
+            metavar="INT",
+            min=1,
+            help="length of the segments of a language model's .onnx and .pt2",
+            show_default="1",
         ),
     ] = None,
 ) -> Answer:
@@ -49,15 +57,16 @@ def export(
 
     Examples:
 
-      pydarts export trained digits.onnx --image-size 8
-
-      pydarts export trained network.pt2
+    $ pydarts export trained digits.onnx --image-size 8
+    $ pydarts export trained network.pt2
     """
     import pydarts
 
     found = network_of(network)
     if found is None:
-        raise Problem(f"{str(network)!r} is neither the folder of a training nor a .safetensors file of a network")
+        raise Problem(
+            f"{str(network)!r} is neither the folder of a training nor a .safetensors file of a network"
+        )
     size = None if image_size is None else _SIZE.read(image_size)
     pydarts.export(found, to, image_size=size, tokens=tokens)
     size_of = to.stat().st_size

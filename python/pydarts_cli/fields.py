@@ -1,7 +1,7 @@
 """What can be chosen, read from the source of pydarts: names, types, defaults and meanings stand there alone.
 
-Read, not imported: an import loads PyTorch. `tests/python/test_cli_fields.py` holds what is read here to what an
-import gives.
+Read, not imported: an import loads PyTorch. `tests/python/test_cli_fields.py` holds what is read here to what
+an import gives.
 """
 
 from __future__ import annotations
@@ -99,15 +99,18 @@ class _Source:
     def annotations(self, name: str, aliases: dict[str, ast.expr]) -> Iterator[tuple[str, Kind]]:
         """The annotated attributes of a class, those of the class itself apart."""
         for node in self._class(name).body:
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                if not ast.unparse(node.annotation).startswith("ClassVar"):
-                    yield node.target.id, kind_of(node.annotation, aliases)
+            if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+                continue
+            if not ast.unparse(node.annotation).startswith("ClassVar"):
+                yield node.target.id, kind_of(node.annotation, aliases)
 
     def arguments(self, name: str) -> Iterator[Field]:
         """The keyword-only arguments of a class, told of in the section "Args" of its docstring."""
         meanings = dict(_arguments(self.doc(name)))
         (init,) = (
-            node for node in self._class(name).body if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+            node
+            for node in self._class(name).body
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__"
         )
         for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True):
             assert argument.annotation is not None

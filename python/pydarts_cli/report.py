@@ -17,7 +17,9 @@ def report(
     run: RunArgument,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE.html", help="where to write it", show_default="report.html in RUN"),
+        typer.Option(
+            "--out", metavar="FILE.html", help="where to write it", show_default="report.html in RUN"
+        ),
     ] = None,
     table: Annotated[
         Path | None,
@@ -29,7 +31,7 @@ def report(
 
     Example:
 
-      pydarts report run --open
+    $ pydarts report run --open
     """
     import pydarts
 

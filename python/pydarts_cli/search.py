@@ -40,17 +40,16 @@ def search(
 ) -> Answer:
     """Search for a cell, and leave it in a folder with all that led to it.
 
-    Ctrl-C ends the search at the next step, and keeps what it reached; the same command with --resume goes on from
-    the last epoch. The defaults are the published ones of images; text (corpus:) has the space darts-rnn and others:
-    see pydarts.SearchConfig.
+    Ctrl-C ends the search at the next step, and keeps what it reached; the same command with --resume goes on
+    from the last epoch. The defaults are the published ones of images; text (corpus:) has the space darts-rnn
+    and others: see pydarts.SearchConfig. In brackets where a choice comes from: the section of the paper, the
+    published code, or ours.
 
     Examples:
 
-      pydarts search --data digits --channels 8 --layers 5 --epochs 10 --out run
-
-      pydarts search --data cifar10:data --hypergradient unrolled --out cifar
-
-      pydarts search --data corpus:bundled --units 64 --batch-size 16 --bptt 20 --epochs 2 --out english
+    $ pydarts search --data digits --channels 8 --layers 5 --epochs 10 --out run
+    $ pydarts search --data cifar10:data --hypergradient unrolled --out cifar
+    $ pydarts search --data corpus:bundled --units 64 --batch-size 16 --bptt 20 --epochs 2 --out english
     """
     import pydarts
 

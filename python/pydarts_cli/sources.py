@@ -18,15 +18,13 @@ if TYPE_CHECKING:
 # As `pydarts.genotypes` has them; for completion alone.
 _PUBLISHED = ("DARTS_V1", "DARTS_V2", "PC_DARTS_CIFAR", "PC_DARTS_IMAGENET", "DARTS_RNN_V1", "DARTS_RNN_V2")
 
-RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="folder of a search", show_default=False)
-]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a search", show_default=False)]
 GenotypeArgument = Annotated[
     str,
     typer.Argument(
         metavar="GENOTYPE",
-        help="a published one by name (DARTS_V2), a file (JSON, the paper's notation, NNI's or NAS-Bench-301's "
-        "dictionary), or the folder of a search",
+        help="a published one by name (DARTS_V2), a file (JSON, the paper's notation, NNI's or "
+        "NAS-Bench-301's dictionary), or the folder of a search",
         autocompletion=lambda: list(_PUBLISHED),
         show_default=False,
     ),
@@ -47,8 +45,8 @@ def run_of(folder: Path) -> SearchResult:
     if not (folder / "result.json").is_file():
         if (folder / "checkpoints").is_dir():
             raise Problem(
-                f"{folder} holds the checkpoints of a search that did not come to its end; give the command of "
-                "that search again, with --resume"
+                f"{folder} holds the checkpoints of a search that did not come to its end; give the command "
+                "of that search again, with --resume"
             )
         raise Problem(f"{folder} holds no result of a search")
     return pydarts.SearchResult.load(folder)

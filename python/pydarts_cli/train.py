@@ -47,7 +47,9 @@ def train(
     preset: PresetOption = None,
     inherit: Annotated[
         bool,
-        typer.Option("--inherit", help="begin with the weights of the search, where they fit; GENOTYPE is its folder"),
+        typer.Option(
+            "--inherit", help="begin with the weights of the search, where they fit; GENOTYPE is its folder"
+        ),
     ] = False,
     download: DownloadOption = False,
     loader_workers: WorkersOption = 4,
@@ -58,18 +60,16 @@ def train(
 ) -> Answer:
     """Train the network that a genotype stands for.
 
-    Ctrl-C keeps what was reached; the same command with --resume goes on from the last epoch. Defaults are the
-    published ones, of images or, for a recurrent genotype, of words.
+    Ctrl-C keeps what was reached; the same command with --resume goes on from the last epoch. Defaults are
+    the published ones, of images or, for a recurrent genotype, of words.
 
     Examples:
 
-      pydarts train run --data digits --preset quick --channels 8 --layers 5 --out trained
-
-      pydarts train DARTS_V2 --data cifar10:data --preset cifar10 --out cifar
+    $ pydarts train run --data digits --preset quick --channels 8 --layers 5 --out trained
+    $ pydarts train DARTS_V2 --data cifar10:data --preset cifar10 --out cifar
     """
-    import torch
-
     import pydarts
+    import torch
 
     refuse_results(out, ("training.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
     fields: dict[str, Any] = {
@@ -80,7 +80,9 @@ def train(
     config = preset_of(preset)(**fields)
     cell = genotype_of(genotype)
     if inherit and not (Path(genotype) / "result.json").is_file():
-        raise Problem(f"--inherit takes the weights of a search: {genotype!r} is not the folder of one", USAGE)
+        raise Problem(
+            f"--inherit takes the weights of a search: {genotype!r} is not the folder of one", USAGE
+        )
     found = read(
         data,
         image_size=None,
@@ -140,7 +142,9 @@ def _summary(result: TrainResult) -> str:
         return text
     last, best = result.history[-1], next(r for r in result.history if r.epoch == result.best)
     if result.network.genotype.recurrent:
-        score = f"validation perplexity {last.valid_perplexity:.1f} (best {best.valid_perplexity:.1f} in epoch"
+        score = (
+            f"validation perplexity {last.valid_perplexity:.1f} (best {best.valid_perplexity:.1f} in epoch"
+        )
     else:
         score = f"validation accuracy {last.valid_accuracy:.1%} (best {best.valid_accuracy:.1%} in epoch"
     seconds = sum(record.seconds for record in result.history)
