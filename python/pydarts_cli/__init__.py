@@ -10,4 +10,4 @@ def main() -> None:
     """Run the command line; ends the process with its exit code."""
     from .app import app
 
-    app()
+    app(prog_name="pydarts")

@@ -51,9 +51,9 @@ def search(
     $ pydarts search --data cifar10:data --hypergradient unrolled --out cifar
     $ pydarts search --data corpus:bundled --units 64 --batch-size 16 --bptt 20 --epochs 2 --out english
     """
+    refuse_results(out, ("result.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
     import pydarts
 
-    refuse_results(out, ("result.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
     fields: dict[str, Any] = {
         "checkpoint_dir": str(out / "checkpoints"),
         "progress": sys.stderr.isatty(),

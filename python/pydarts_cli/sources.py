@@ -38,8 +38,6 @@ def run_of(folder: Path) -> SearchResult:
         Problem: it is no folder, or holds none.
         pydarts.CheckpointError: a file of it is broken.
     """
-    import pydarts
-
     if not folder.is_dir():
         raise Problem(f"no folder {str(folder)!r}; `pydarts search --out {folder}` makes one")
     if not (folder / "result.json").is_file():
@@ -49,6 +47,8 @@ def run_of(folder: Path) -> SearchResult:
                 "of that search again, with --resume"
             )
         raise Problem(f"{folder} holds no result of a search")
+    import pydarts
+
     return pydarts.SearchResult.load(folder)
 
 

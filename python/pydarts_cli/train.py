@@ -68,10 +68,10 @@ def train(
     $ pydarts train run --data digits --preset quick --channels 8 --layers 5 --out trained
     $ pydarts train DARTS_V2 --data cifar10:data --preset cifar10 --out cifar
     """
+    refuse_results(out, ("training.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
     import pydarts
     import torch
 
-    refuse_results(out, ("training.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
     fields: dict[str, Any] = {
         "checkpoint_dir": str(out / "checkpoints"),
         "progress": sys.stderr.isatty(),

@@ -38,10 +38,10 @@ class Kind:
         if not isinstance(value, str):
             return value
         text = value.strip()
-        if self.none and text.lower() == "none":
-            return None
         if text in self.names:
             return text
+        if self.none and text.lower() == "none":
+            return None
         for allowed, kind in ((self.whole, int), (self.real, float)):
             if allowed:
                 try:
