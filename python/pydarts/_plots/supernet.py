@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from .._palette import look_of, text_on
 from .._trajectory import Trajectory
 from .points import first_node, moment, point, tables
-from .style import FAINT, INK, inches, node_name, output_name, panels, title
+from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 
 _FAN = 0.32  # how far from the middle of a node lines end on it; a step is 1
 _WIDTH = 9.0  # points of a line whose operation has all the weight
@@ -113,7 +113,7 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int) -> None:
             color=INK,
             bbox={
                 "boxstyle": "circle,pad=0.45" if inner else "round,pad=0.5",
-                "facecolor": "#eef3f8" if inner else "#dfe7d8",
+                "facecolor": INNER if inner else OUTER,
                 "edgecolor": INK,
                 "linewidth": 0.8,
             },
