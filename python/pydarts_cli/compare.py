@@ -71,7 +71,7 @@ def compare(
             rich_help_panel=_TRAINED,
         ),
     ] = None,
-    preset: PresetOption = "quick",
+    preset: PresetOption = None,
     download: DownloadOption = False,
     loader_workers: WorkersOption = 4,
     words: WordsOption = None,
@@ -80,6 +80,8 @@ def compare(
     network: dict[str, Any],
 ) -> Answer:
     """Compare searches: a row each. With --data their cells are trained alike, and cells drawn by chance too.
+
+    Images are trained on as --preset quick says, unless told otherwise.
 
     Examples:
 
@@ -92,6 +94,10 @@ def compare(
             options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise Problem(f"{options}: of the training of the cells; say on what with --data", USAGE)
         return _side_by_side({name: run_of(Path(run)) for name, run in _names(runs).items()}, plot)
+    if preset is None and not data.words:
+        preset = "quick"
+    elif data.words and "epochs" not in choices:
+        raise Problem("say how long to train on text, with --epochs: published are 8000", USAGE)
     import pydarts
 
     fields: dict[str, Any] = {"checkpoint_dir": str(out), "progress": sys.stderr.isatty(), **choices}

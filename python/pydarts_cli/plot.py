@@ -74,11 +74,11 @@ def plot(
     $ pydarts plot run cells weights --at 10 --format svg --out pictures
     $ pydarts plot run animation
     """
+    folder = run if out is None else out
+    drawn = _drawn(run, what or [], at, cell)
     import matplotlib
 
     matplotlib.use("Agg")  # nobody looks at a window
-    folder = run if out is None else out
-    drawn = _drawn(run, what or [], at, cell)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, draw in drawn.items():
@@ -91,9 +91,9 @@ def plot(
 
 def _drawn(run: Path, what: list[str], at: int, cell: str | None) -> dict[str, Callable[..., Any]]:
     """What is to be drawn: name -> draws it."""
-    import pydarts
-
     if (run / "training.json").is_file():
+        import pydarts
+
         training = pydarts.TrainResult.load(run)
         every: dict[str, Callable[..., Any]] = {
             name: (lambda draw=draw: draw(training)) for name, draw in _TRAINING.items()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .answer import Answer, Problem
+from .answer import Answer
 from .command import command
 from .sources import RunArgument, run_of
 
@@ -33,12 +33,10 @@ def report(
 
     $ pydarts report run --open
     """
-    import pydarts
-
     result = run_of(run)
     to = run / "report.html" if out is None else out
-    if not to.parent.is_dir():
-        raise Problem(f"no folder {str(to.parent)!r} to write the report to")
+    import pydarts
+
     result.report(to, table=None if table is None else pydarts.SearchTable.load(table))
     if show:
         typer.launch(str(to))

@@ -13,7 +13,7 @@ from .answer import FAILED, INTERRUPTED, Answer, say
 from .choices import SEARCH
 from .command import command
 from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
-from .sources import about, refuse_results
+from .sources import about, keep, refuse_results
 
 if TYPE_CHECKING:
     from pydarts import SearchResult
@@ -73,21 +73,18 @@ def search(
     try:
         result = pydarts.search(found.search, config)
     except BaseException as error:
-        partial = getattr(error, "result", None)
-        if isinstance(partial, pydarts.SearchResult):
-            partial.save(out)
-            say(f"what was reached before is kept in {out}")
+        keep(getattr(error, "result", None), out)
         raise
-    result.save(out)
+    keep(result, out)
     return _answer(result, out)
 
 
 def _answer(result: SearchResult, out: Path) -> Answer:
     last = result.history[-1] if result.history else None
     if result.status == "complete":
-        say(f"kept in {out}; look at it: pydarts report {out}, pydarts plot {out}")
+        say(f"look at it: pydarts report {out}, pydarts plot {out}")
     else:
-        say(f"interrupted; kept in {out}; the same command with --resume goes on from the last checkpoint")
+        say("interrupted; the same command with --resume goes on from the last checkpoint")
     data = {
         "status": result.status,
         "out": str(out),

@@ -14,7 +14,7 @@ from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say
 from .choices import NETWORK, TRAINING
 from .command import command
 from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
-from .sources import GenotypeArgument, about, genotype_of, refuse_results, run_of
+from .sources import GenotypeArgument, about, genotype_of, keep, refuse_results, run_of
 
 if TYPE_CHECKING:
     from pydarts import TrainConfig, TrainResult
@@ -100,12 +100,9 @@ def train(
     try:
         result = pydarts.train(net, found.train, config)
     except BaseException as error:
-        partial = getattr(error, "result", None)
-        if isinstance(partial, pydarts.TrainResult):
-            partial.save(out)
-            say(f"what was reached before is kept in {out}")
+        keep(getattr(error, "result", None), out)
         raise
-    result.save(out)
+    keep(result, out)
     return _answer(result, out)
 
 
@@ -119,9 +116,9 @@ def preset_of(name: str | None) -> Callable[..., TrainConfig]:
 def _answer(result: TrainResult, out: Path) -> Answer:
     last = result.history[-1] if result.history else None
     if result.status == "complete":
-        say(f"kept in {out}; for other tools: pydarts export {out} network.onnx")
+        say(f"for other tools: pydarts export {out} network.onnx")
     else:
-        say(f"interrupted; kept in {out}; the same command with --resume goes on from the last epoch")
+        say("interrupted; the same command with --resume goes on from the last epoch")
     data = {
         "status": result.status,
         "out": str(out),
