@@ -117,5 +117,7 @@ def _warnings_in_a_line() -> Iterator[None]:
         say(f"warning: {message}")
 
     with warnings.catch_warnings():
+        for category in (DeprecationWarning, FutureWarning):  # for those who write libraries
+            warnings.simplefilter("ignore", category)
         warnings.showwarning = show
         yield

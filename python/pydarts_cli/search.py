@@ -83,8 +83,10 @@ def _answer(result: SearchResult, out: Path) -> Answer:
     last = result.history[-1] if result.history else None
     if result.status == "complete":
         say(f"look at it: pydarts report {out}, pydarts plot {out}")
+    elif any(Path(result.config.checkpoint_dir or out).glob("*.safetensors")):
+        say("the same command with --resume goes on from the last checkpoint")
     else:
-        say("interrupted; the same command with --resume goes on from the last checkpoint")
+        say("before the first checkpoint: the same command with --resume begins anew")
     data = {
         "status": result.status,
         "out": str(out),

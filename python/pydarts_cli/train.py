@@ -117,8 +117,10 @@ def _answer(result: TrainResult, out: Path) -> Answer:
     last = result.history[-1] if result.history else None
     if result.status == "complete":
         say(f"for other tools: pydarts export {out} network.onnx")
+    elif result.history:
+        say("the same command with --resume goes on from the last epoch")
     else:
-        say("interrupted; the same command with --resume goes on from the last epoch")
+        say("before the end of the first epoch: the same command with --resume begins anew")
     data = {
         "status": result.status,
         "out": str(out),
