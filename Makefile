@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # torch-sys and build.rs ask the active Python for libtorch.
 export VIRTUAL_ENV := $(VENV)
 export PATH := $(BIN):$(PATH)
+# The installer lists what is there already; what goes wrong it says all the same.
+export PIP_QUIET := 1
 # One profile and one feature set for everything that compiles torch-sys: it takes minutes each time.
 CARGO_FLAGS := --release
 TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))")

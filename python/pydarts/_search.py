@@ -13,6 +13,7 @@ from . import _core
 from ._callbacks import Callback, Observers, listeners
 from ._config import SearchConfig
 from ._ending import end
+from ._files import held
 from ._genotype import Genotype
 from ._history import EpochRecord, History, record_from
 from ._interrupt import InterruptWatch
@@ -83,7 +84,7 @@ def search(
     watch = InterruptWatch()
     sources.poll_with(watch.check)
     try:
-        with watch:
+        with watch, held(sources.config.checkpoint_dir):
             outcome = _core.search(
                 sources.config.to_json(),
                 sources.train,

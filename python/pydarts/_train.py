@@ -12,6 +12,7 @@ from . import _core
 from ._callbacks import listeners
 from ._ending import end
 from ._examples import check_network
+from ._files import held
 from ._genotype import Genotype
 from ._interrupt import InterruptWatch
 from ._loaders import Loader
@@ -91,7 +92,7 @@ def train(
     told = listeners(callbacks, TrainCallback)
     device = config.resolved_device
     watch = InterruptWatch()
-    with own_random_numbers(device):
+    with own_random_numbers(device), held(config.checkpoint_dir):
         task = open_task(network, loader, config, device, watch.check)
         config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
         loop = Loop(task, config)
