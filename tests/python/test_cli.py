@@ -359,6 +359,16 @@ def test_explain_shows_the_plan_of_choices_and_of_runs(places: Path) -> None:
     assert told["config"]["nodes"] == 2 and told["cost"]["weights"] > 0
 
 
+def test_what_a_library_prints_keeps_out_of_the_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chatter(*_: Any, **__: Any) -> dict[str, int]:
+        print("by the way")
+        return {"weights": 1}
+
+    monkeypatch.setattr(pydarts, "cost", chatter)
+    outcome = answered("cost", "DARTS_V2", *NARROW, "--json")
+    assert outcome.json["weights"] == 1 and outcome.err == "by the way\n"
+
+
 # ---------------------------------------------------------------------------------------------- derive, looks
 
 
@@ -500,7 +510,7 @@ def test_the_doctor_names_a_cache_that_cannot_be_written_to(monkeypatch: pytest.
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT to another process is POSIX's")
 def test_ctrl_c_keeps_the_partial_result_and_the_same_command_goes_on(places: Path) -> None:
-    options = ("--epochs", "24", "--data", f"npz:{places / 'data.npz'}", "--out", "run", "--json")
+    options = ("--epochs", "16", "--data", f"npz:{places / 'data.npz'}", "--out", "run", "--json")
     command = [sys.executable, "-m", "pydarts", "search", *TINY, *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -514,11 +524,11 @@ def test_ctrl_c_keeps_the_partial_result_and_the_same_command_goes_on(places: Pa
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     told = json.loads(out)
-    assert told["status"] == "interrupted" and told["epochs"] < 24
+    assert told["status"] == "interrupted" and told["epochs"] < 16
     assert "--resume goes on" in err and "Traceback" not in err
     assert pydarts.SearchResult.load("run").status == "interrupted"
     outcome = answered("search", *TINY, *options, "--resume")
-    assert outcome.json["status"] == "complete" and outcome.json["epochs"] == 24
+    assert outcome.json["status"] == "complete" and outcome.json["epochs"] == 16
     whole = answered("search", *TINY, *options, "--out", "whole").json
     assert whole["last"] | {"seconds": 0} == outcome.json["last"] | {"seconds": 0}
 
