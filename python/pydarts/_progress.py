@@ -54,6 +54,8 @@ class Progress:
         """Advance; read the numbers now and then."""
         if self._bar is None:
             return
+        if self._steps == 0 and self._bar.total is not None:
+            self._bar.n = self._bar.initial = info.step  # resumed within an epoch
         self._steps += 1
         now = time.monotonic()
         if now - self._read_at >= _EVERY:
