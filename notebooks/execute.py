@@ -47,6 +47,7 @@ def execute(path: Path, folder: Path) -> NotebookNode:
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # else it warns that it is reached over TCP
     )
     own = {
         "OMP_NUM_THREADS": "1",
