@@ -15,7 +15,7 @@ import safetensors.torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from . import _core, plots
+from . import _core, _html, plots
 from ._config import SearchConfig
 from ._examples import check_network
 from ._files import read_checked, write_atomically
@@ -193,10 +193,13 @@ class SearchResult:
         return plots.accuracies(self.history, ax=ax)
 
     def animate(
-        self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 60
+        self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40
     ) -> Path:
         """Write α moving as a GIF: `plots.animate` of the trajectory."""
         return plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
+
+    def _repr_html_(self) -> str:
+        return _html.of_result(self)
 
 
 def _about(data: bytes) -> dict[str, Any]:

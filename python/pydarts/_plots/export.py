@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 import matplotlib.style
@@ -40,14 +41,26 @@ def to_dot(genotype: Genotype) -> str:
 
 def to_svg(genotype: Genotype) -> str:
     """The cells as an SVG document, the same bytes for the same genotype; text stays text."""
-    settings = {"svg.hashsalt": "pydarts", "svg.fonttype": "none"}
+    settings = {"svg.hashsalt": "pydarts", "svg.fonttype": "none", "font.sans-serif": _FONTS}
     # What the user has set is not part of a genotype.
     with matplotlib.style.context(["default", settings]), io.StringIO() as text:
         figure = Figure(size_of(genotype))
         FigureCanvasSVG(figure)
         cells(genotype, ax=figure.add_axes((0.0, 0.0, 1.0, 1.0)))
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "pydarts"})
-        return text.getvalue()
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        return _STYLE.sub(_inherited, text.getvalue(), count=1)
+
+
+# A style sheet in a picture that stands inside a page would hold for the whole page.
+_STYLE = re.compile(
+    r'(<svg )(.*?)\s*<defs>\s*<style type="text/css">\*\{([^}]*)\}</style>\s*</defs>', re.DOTALL
+)
+_FONTS = ["DejaVu Sans", "Verdana", "Arial"]
+
+
+def _inherited(found: re.Match[str]) -> str:
+    """What the style sheet says of all elements, as a style of the outermost, which they inherit."""
+    return f'{found[1]}style="{found[3]}" {found[2]}'
 
 
 def _quoted(text: str) -> str:

@@ -63,6 +63,14 @@ def tidy(ax: Axes, label: str = "", *, size: float = 8) -> None:
         ax.set_ylabel(label, fontsize=size, color=INK)
 
 
+def plain_numbers(ax: Axes, least: float) -> None:
+    """Numbers without a common offset, and an upright range that is not so narrow that noise looks big."""
+    ax.ticklabel_format(axis="y", useOffset=False)
+    low, high = ax.get_ylim()
+    if high - low < least:
+        ax.set_ylim((low + high - least) / 2, (low + high + least) / 2)
+
+
 def title(ax: Axes, text: str, size: float = 11) -> None:
     """A title at the left, above the axes."""
     ax.set_title(text, loc="left", fontsize=size, pad=3, fontweight="bold", color=INK)
