@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from ._plots.cells import size_of
 from ._plots.export import to_svg
 from ._templates import render
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ._supernet import Supernet
 
 _EPOCHS = 5  # of a history, the last ones
+_LEAST = 0.75  # scale at which a picture's text can still be read
 
 
 def of_genotype(genotype: Genotype) -> str:
@@ -137,8 +139,10 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
 def _cells(genotype: Genotype) -> dict[str, Any]:
     """The picture of the cells, to stand inside a page, and their notation."""
     text = to_svg(genotype)
+    narrowest = round(_LEAST * 72 * size_of(genotype)[0])  # narrower, it is scrolled
     opening = '<svg role="img" aria-label="cells of the genotype" '
-    return {"picture": Markup(opening + text[text.index("<svg") + 5 :]), "notation": str(genotype)}
+    drawn = f'<div style="min-width: {narrowest}pt">{opening}{text[text.index("<svg") + 5 :]}</div>'
+    return {"picture": Markup(drawn), "notation": str(genotype)}
 
 
 def _changed(config: SearchConfig) -> list[tuple[str, str, str]]:
