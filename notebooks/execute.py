@@ -21,7 +21,7 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 HERE = Path(__file__).resolve().parent
-SECONDS = 300  # that a cell may take
+SECONDS = 600  # that a cell may take
 LARGEST = 600_000  # bytes of a notebook with its outputs
 
 
