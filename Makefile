@@ -17,7 +17,7 @@ OUT_RNN ?= runs/demo-rnn
 CIFAR ?=
 TEXT ?=
 
-.PHONY: demo demo-rnn bench test lint test-rust test-python browser build
+.PHONY: demo demo-rnn bench notebooks test lint test-rust test-python browser build
 
 # Searches scikit-learn's digits: prints genotypes and accuracies, leaves run folders under $(OUT).
 demo: build
@@ -30,6 +30,10 @@ demo-rnn: build
 # Every row and plot of benches/RESULTS.md that a CPU can give: an hour and a half on two cores that do nothing else.
 bench: build
 	$(BIN)/python benches/run.py $(if $(CIFAR),--cifar $(CIFAR)) $(if $(TEXT),--text $(TEXT))
+
+# Executes every notebook from a clean kernel, in place, with its outputs.
+notebooks: build
+	$(BIN)/python notebooks/execute.py
 
 # Every lint and every test.
 test: build lint test-rust test-python
