@@ -15,7 +15,7 @@ OUT_RNN ?= runs/demo-rnn
 CIFAR ?=
 TEXT ?=
 
-.PHONY: demo demo-rnn bench test lint test-rust test-python build
+.PHONY: demo demo-rnn bench docs test lint test-rust test-python build
 
 # Searches scikit-learn's digits: prints genotypes and accuracies, leaves run folders under $(OUT).
 demo: build
@@ -29,6 +29,10 @@ demo-rnn: build
 bench: build
 	$(BIN)/python benches/run.py $(if $(CIFAR),--cifar $(CIFAR)) $(if $(TEXT),--text $(TEXT))
 
+# The documentation, into site/: open site/index.html. Needs no network; a warning, a broken link or anchor among them, fails.
+docs: build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # Every lint and every test.
 test: build lint test-rust test-python
 
@@ -41,7 +45,7 @@ $(VENV)/.ready: $(BIN)/python
 	touch $@
 
 build: $(VENV)/.ready
-	$(BIN)/maturin develop $(CARGO_FLAGS) --extras=demo,test --quiet
+	$(BIN)/maturin develop $(CARGO_FLAGS) --extras=demo,test,docs --quiet
 
 lint: build
 	cargo fmt --check
