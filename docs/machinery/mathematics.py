@@ -20,7 +20,10 @@ def on_page_content(content: str, **_: Any) -> str:
 
 def _mathml(match: re.Match[str]) -> str:
     latex = html.unescape(match[3]).strip()
-    written: str = convert(latex, display="inline" if match[2] == "(" else "block")
+    block = match[2] == "["
+    written: str = convert(latex, display="block" if block else "inline")
+    # A prime is raised by its own shape; without a font for mathematics it would be too small to see.
+    written = written.replace("<mi>&#x02032;</mi>", '<mi mathsize="150%">&#x02032;</mi>')
     if "\\" in written:  # what the converter does not know, it hands on
         raise PluginError(f"this equation has a command that cannot be written in MathML: {latex}")
-    return written
+    return f'<div class="equation">{written}</div>' if block else written
