@@ -3,7 +3,7 @@
 from . import _torch as _torch  # before everything that loads the extension
 
 # isort: split
-from . import datasets, genotypes, nn
+from . import datasets, genotypes, nn, plots
 from ._build import build
 from ._callbacks import Callback, EpochInfo, StepInfo
 from ._config import SearchConfig
@@ -82,6 +82,7 @@ __all__ = [
     "genotypes",
     "load_network",
     "nn",
+    "plots",
     "random_genotypes",
     "search",
     "search_many",

@@ -6,7 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
 from . import _core, _notations
+from ._plots import export
+from ._plots.cells import cells as draw_cells
 from ._record import Record, plain
 from ._space import Space, as_space
 
@@ -199,6 +204,30 @@ class Genotype(Record):
         >>> genotypes.DARTS_V2.validate("darts")
         """
         _core.check_genotype(self.to_json(), json.dumps(as_space(space)._values))
+
+    def plot(self, ax: Axes | None = None) -> npt.NDArray[Any]:
+        """Draw the cells as graphs: `plots.cells`."""
+        return draw_cells(self, ax=ax)
+
+    def to_dot(self) -> str:
+        """The cells in the DOT language of Graphviz, which lays them out: a cluster a cell.
+
+        >>> from pydarts import genotypes
+        >>> 'recurrent_0 -> recurrent_1 [label="sigmoid"' in genotypes.DARTS_RNN_V2.to_dot()
+        True
+        """
+        return export.to_dot(self)
+
+    def to_svg(self) -> str:
+        """The picture of `plot` as an SVG document, with its text as text.
+
+        The same genotype gives the same bytes, whatever matplotlib is set to.
+
+        >>> from pydarts import genotypes
+        >>> genotypes.DARTS_V2.to_svg().count("sep_conv_3x3")
+        5
+        """
+        return export.to_svg(self)
 
     @property
     def skip_connections(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from matplotlib.colors import to_rgb
+
 
 class Look(NamedTuple):
     """Line colour and style of an operation."""
@@ -53,3 +55,49 @@ def color_of(origin: str) -> str:
     '#0072b2'
     """
     return _ORIGINS[origin]
+
+
+# What is drawn over time, in the same hues; dashes tell them apart without colour.
+_SERIES = {
+    "normal": Look("#0072b2", "-"),
+    "reduce": Look("#d55e00", (0, (5, 1.5))),
+    "recurrent": Look("#0072b2", "-"),
+    "train": Look("#e69f00", (0, (5, 1.5))),
+    "valid": Look("#0072b2", "-"),
+    "skip_connect": _LOOKS["skip_connect"],
+}
+
+
+def series_look(name: str) -> Look:
+    """Colour and line style of a curve: of a table, or of a part of the data.
+
+    >>> series_look("valid").color
+    '#0072b2'
+    """
+    return _SERIES[name]
+
+
+_RUNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333")
+_STYLES: tuple[Literal["-"] | tuple[float, tuple[float, ...]], ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
+
+
+def run_look(number: int) -> Look:
+    """Colour and line style of one of several runs.
+
+    >>> run_look(0).color, run_look(7).style
+    ('#0072b2', (0, (5, 1.5)))
+    """
+    return Look(_RUNS[number % len(_RUNS)], _STYLES[number // len(_RUNS) % len(_STYLES)])
+
+
+def text_on(background: str | tuple[float, float, float, float]) -> Literal["white", "#222222"]:
+    """The colour of text that is read best on a background, by the contrast of WCAG 2.
+
+    >>> text_on("#0072b2"), text_on("#e69f00")
+    ('white', '#222222')
+    """
+    channels = to_rgb(background)
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    dark = 0.0160  # of #222222
+    return "white" if 1.05 / (light + 0.05) >= (light + 0.05) / (dark + 0.05) else "#222222"

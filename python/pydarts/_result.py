@@ -15,7 +15,7 @@ import safetensors.torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from . import _core, _plots
+from . import _core, plots
 from ._config import SearchConfig
 from ._examples import check_network
 from ._files import read_checked, write_atomically
@@ -157,27 +157,46 @@ class SearchResult:
         return inherit(network, self.state_dict, self.config)
 
     def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
-        """Draw the softmax weights over time, a small panel an edge, a line an operation.
+        """Draw the softmax weights over time: `plots.alphas` of the trajectory."""
+        return plots.alphas(self.trajectory, ax=ax, cell=cell)
 
-        Args:
-            ax: axes to draw into; None: a new figure.
-            cell: name of one table; None: all of them.
+    def plot_weights(
+        self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
+    ) -> npt.NDArray[Any]:
+        """Draw the softmax weights at one point as a heat map: `plots.weights` of the trajectory."""
+        return plots.weights(self.trajectory, at=at, cell=cell, ax=ax)
 
-        Returns:
-            The panels' axes as a flat array; their `figure` is the figure.
-        """
-        return _plots.plot_alphas(self.trajectory, ax=ax, cell=cell)
+    def plot_supernet(
+        self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
+    ) -> npt.NDArray[Any]:
+        """Draw every edge of the search network's cells at one point: `plots.supernet_cell`."""
+        return plots.supernet_cell(self.trajectory, at=at, cell=cell, ax=ax)
 
     def plot_cells(self, ax: Axes | None = None) -> npt.NDArray[Any]:
-        """Draw the derived cells as graphs, an edge labelled with its operation.
+        """Draw the derived cells as graphs: `plots.cells` of the genotype."""
+        return plots.cells(self.genotype, ax=ax)
 
-        Args:
-            ax: axes to draw into; None: a new figure.
+    def plot_entropy(self, ax: Axes | None = None) -> Axes:
+        """Draw the mean entropy of the softmax weights over time: `plots.entropy`."""
+        return plots.entropy(self.trajectory, ax=ax)
 
-        Returns:
-            The axes as a flat array, one for each cell; their `figure` is the figure.
-        """
-        return _plots.plot_cells(self.genotype, ax=ax)
+    def plot_skips(self, ax: Axes | None = None) -> Axes:
+        """Draw how many skip connections the genotype has over time: `plots.skips`."""
+        return plots.skips(self.trajectory, ax=ax)
+
+    def plot_losses(self, ax: Axes | None = None) -> Axes:
+        """Draw training and validation losses, of words their perplexities: `plots.losses`."""
+        return plots.losses(self.history, words=self.config.resolved_space.kind == "recurrent", ax=ax)
+
+    def plot_accuracies(self, ax: Axes | None = None) -> Axes:
+        """Draw training and validation accuracies: `plots.accuracies`."""
+        return plots.accuracies(self.history, ax=ax)
+
+    def animate(
+        self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40
+    ) -> Path:
+        """Write α moving as a GIF: `plots.animate` of the trajectory."""
+        return plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
 
 
 def _about(data: bytes) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from pydarts import SearchConfig, SearchResult, Space, Trajectory, derive, genotypes
+from pydarts import SearchConfig, SearchResult, Space, Trajectory, derive, genotypes, plots
 from pydarts._layout import depths, layout
 from pydarts._palette import look_of
-from pydarts._plots import cell_graph, plot_alphas, plot_cells
+from pydarts._plots.cells import cell_graph
 
 
 def drawn(axes: Any, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_one_table_and_given_axes_are_enough(tiny_result: SearchResult, tmp_path
 def test_trajectories_recorded_by_step_are_drawn_over_steps() -> None:
     alphas = {"recurrent": np.random.default_rng(0).normal(size=(7, 36, 5))}
     config = SearchConfig(space="darts-rnn")
-    panels = plot_alphas(Trajectory(alphas, range(0, 14, 2), config.resolved_space, 2))
+    panels = plots.alphas(Trajectory(alphas, range(0, 14, 2), config.resolved_space, 2))
     assert len(panels) == 36
     assert panels[0].lines[0].get_xdata().tolist() == list(range(0, 14, 2))
 
@@ -70,7 +70,7 @@ def test_the_cells_are_drawn_one_below_the_other(tiny_result: SearchResult, tmp_
 @pytest.mark.parametrize("name", genotypes.__all__)
 def test_every_operation_of_a_published_cell_stands_in_its_picture(name: str, tmp_path: Path) -> None:
     genotype = getattr(genotypes, name)
-    axes = plot_cells(genotype)
+    axes = plots.cells(genotype)
     texts = [text.get_text() for ax in axes for text in ax.texts]
     for cell in (genotype.normal, genotype.reduce, genotype.recurrent):
         for operation, _ in cell:
@@ -123,12 +123,9 @@ def test_colours_differ_in_lightness_or_hue_for_every_kind_of_eye() -> None:
 
 
 def test_pictures_need_no_display() -> None:
-    code = (
-        "import pydarts\n"
-        "from pydarts._plots import plot_cells\n"
-        "plot_cells(pydarts.genotypes.DARTS_V2)[0].figure.canvas.draw()\n"
-    )
-    environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp"}
+    code = "import pydarts\npydarts.plots.cells(pydarts.genotypes.DARTS_V2)[0].figure.canvas.draw()\n"
+    house = str(Path(pydarts.__file__).parents[1])
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "PYTHONPATH": house}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=100
     )
@@ -139,5 +136,5 @@ def test_plots_do_not_change_the_users_settings() -> None:
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    plot_cells(pydarts.genotypes.DARTS_V1)
+    plots.cells(pydarts.genotypes.DARTS_V1)
     assert dict(mpl.rcParams) == before

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 from matplotlib.axes import Axes
 
-from .. import _plots
 from .._files import read_checked, write_atomically
 from .._genotype import Genotype
 from .._history import frame
+from .._plots.scores import scores as plot_scores
 from .row import Origin, RowStatus, SearchRow
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class SearchTable(Sequence[SearchRow]):
             for origin in self._origins
         }
         means: dict[str, tuple[float, float]] = {origin: self.summary(origin)[:2] for origin in self._origins}
-        return _plots.plot_scores(scores, means, percent=not self._words, ax=ax)
+        return plot_scores(scores, means, percent=not self._words, ax=ax)
 
     def __repr__(self) -> str:
         found = [f"{_figures(self.summary(origin), self._words)} {origin}" for origin in self._origins]

@@ -7,12 +7,14 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import _core
+from matplotlib.axes import Axes
+
+from .. import _core, plots
 from .._files import read_checked, write_atomically
 from .._history import History, TrainRecord, record_from
 from .._network_file import load_network, save_network
 from .._result import Status
-from ..nn import Network
+from ..nn import LanguageModel, Network
 from .config import TrainConfig
 from .task import merit
 
@@ -69,6 +71,14 @@ class TrainResult:
         """
         config, history, status = read_checked(Path(folder) / "training.json", _about)
         return cls(load_network(Path(folder) / "network.safetensors").eval(), history, config, status)
+
+    def plot_losses(self, ax: Axes | None = None) -> Axes:
+        """Draw training and validation losses, of words their perplexities: `plots.losses`."""
+        return plots.losses(self.history, words=isinstance(self.network, LanguageModel), ax=ax)
+
+    def plot_accuracies(self, ax: Axes | None = None) -> Axes:
+        """Draw training and validation accuracies: `plots.accuracies`."""
+        return plots.accuracies(self.history, ax=ax)
 
 
 def _about(data: bytes) -> tuple[TrainConfig, History[TrainRecord], Status]:

@@ -1,0 +1,42 @@
+"""What pictures of a trajectory share: which tables, which point, which range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .._trajectory import Trajectory
+
+
+def tables(path: Trajectory, cell: str | None) -> list[str]:
+    """Names of the tables to draw. Raises ValueError where there is none of this name."""
+    if cell is not None and cell not in path.alphas:
+        raise ValueError(f"no table {cell!r}; there is {', '.join(path.alphas)}")
+    return list(path.alphas) if cell is None else [cell]
+
+
+def point(path: Trajectory, at: int) -> int:
+    """A point of the trajectory, counted from the first. Raises IndexError where there is none."""
+    if not -len(path) <= at < len(path):
+        raise IndexError(f"at is {at}; the trajectory has {len(path)} points, 0 to {len(path) - 1}")
+    return at % len(path)
+
+
+def moment(path: Trajectory, at: int) -> str:
+    """A point of the trajectory in words, as "epoch 12"."""
+    times, unit = path.time
+    return f"{unit} {times[at]:g}"
+
+
+def first_node(path: Trajectory) -> int:
+    """The number of a cell's inputs, which is that of its first intermediate node."""
+    return min(j for _, j in path.space.edges)
+
+
+def limits(weights: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
+    """One range for all panels, so that they compare; not so narrow that noise looks big."""
+    low, high = min(float(w.min()) for w in weights), max(float(w.max()) for w in weights)
+    margin = max(0.06 * (high - low), 0.0002)
+    return max(0.0, low - margin), min(1.0, high + margin)

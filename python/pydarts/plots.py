@@ -1,0 +1,29 @@
+"""Pictures of searches, trainings and cells, with matplotlib.
+
+Every function draws into the axes that it is given, or makes a new figure of a sensible size, and returns the
+axes; nothing shows a window. An operation has the same colour in all of them, told apart with any colour
+vision. `result.plot_alphas()` and the like call these.
+"""
+
+from __future__ import annotations
+
+from ._plots.alphas import alphas
+from ._plots.animation import animate
+from ._plots.cells import cells
+from ._plots.compare import compare
+from ._plots.curves import accuracies, entropy, losses, skips
+from ._plots.supernet import supernet_cell
+from ._plots.weights import weights
+
+__all__ = [
+    "accuracies",
+    "alphas",
+    "animate",
+    "cells",
+    "compare",
+    "entropy",
+    "losses",
+    "skips",
+    "supernet_cell",
+    "weights",
+]
