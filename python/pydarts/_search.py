@@ -48,7 +48,7 @@ def search(
             one pass over the loader is spent on it. Batches of a loader are fetched ahead on a thread; random
             transforms are repeatable with worker processes only, whose seeds are a function of (seed, pass).
         cfg: the choices of the search; None: the published ones.
-        callbacks: told of every step, every epoch and the end.
+        callbacks: told of the start, every step, every epoch and the end.
         loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy.
 
     Returns:
@@ -79,7 +79,8 @@ def search(
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
     sources = open_sources(loader, config)
-    progress = Progress(sources.config.resolved_space) if config.progress else None
+    shown = any(callback.shows_progress for callback in told)
+    progress = Progress(sources.config.resolved_space, steps=not shown) if config.progress else None
     watch = InterruptWatch()
     sources.poll_with(watch.check)
     try:
@@ -89,7 +90,7 @@ def search(
                 sources.train,
                 sources.valid,
                 sources.evaluation,
-                Observers(told, progress, watch),
+                Observers(told, progress, watch, sources.config),
                 loss,
             )
     finally:

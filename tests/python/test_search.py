@@ -291,7 +291,7 @@ def test_what_is_no_loss_or_no_config_is_refused() -> None:
 
 def test_warnings_of_the_engine_are_python_warnings() -> None:
     with pytest.warns(UserWarning, match="threads"):
-        Observers([], None, InterruptWatch()).observe(
+        Observers([], None, InterruptWatch(), make_config()).observe(
             "warning", '{"message": "another number of threads"}', None
         )
 
