@@ -22,6 +22,7 @@ from ._core import (
 )
 from ._cost import cost
 from ._derive import derive
+from ._diagnostics import Diagnostics, Finding
 from ._export import export
 from ._genotype import Genotype
 from ._history import EpochRecord, History, TrainRecord
@@ -48,10 +49,12 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "Diagnostics",
     "EngineError",
     "EpochInfo",
     "EpochRecord",
     "Error",
+    "Finding",
     "Genotype",
     "GenotypeError",
     "History",

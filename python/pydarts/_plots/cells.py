@@ -15,7 +15,7 @@ from matplotlib.path import Path
 
 from .._layout import depths, layout
 from .._palette import look_of, text_on
-from .style import FAINT, INK, inches, node_name, output_name, panels, title
+from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 
 if TYPE_CHECKING:
     from .._genotype import Genes, Genotype
@@ -139,7 +139,7 @@ def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
             color=INK,
             bbox={
                 "boxstyle": "circle,pad=0.4" if inner else "round,pad=0.45",
-                "facecolor": "#eef3f8" if inner else "#dfe7d8",
+                "facecolor": INNER if inner else OUTER,
                 "edgecolor": INK,
                 "linewidth": 0.8,
             },

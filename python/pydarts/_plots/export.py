@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -40,12 +42,17 @@ def to_dot(genotype: Genotype) -> str:
 
 def to_svg(genotype: Genotype) -> str:
     """The cells as an SVG document, the same bytes for the same genotype; text stays text."""
+    return as_svg(size_of(genotype), lambda ax: cells(genotype, ax=ax))
+
+
+def as_svg(size: tuple[float, float], draw: Callable[[Axes], object]) -> str:
+    """What `draw` draws into axes that fill `size` inches, as an SVG document."""
     settings = {"svg.hashsalt": "pydarts", "svg.fonttype": "none"}
-    # What the user has set is not part of a genotype.
+    # What the user has set is not part of a picture in a file.
     with matplotlib.style.context(["default", settings]), io.StringIO() as text:
-        figure = Figure(size_of(genotype))
+        figure = Figure(size)
         FigureCanvasSVG(figure)
-        cells(genotype, ax=figure.add_axes((0.0, 0.0, 1.0, 1.0)))
+        draw(figure.add_axes((0.0, 0.0, 1.0, 1.0)))
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "pydarts"})
         return text.getvalue()
 

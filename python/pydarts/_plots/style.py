@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 INK, FAINT, GRID = "#333333", "#b8b8b8", "#ececec"
+INNER, OUTER = "#eef3f8", "#dfe7d8"  # a cell's nodes, and what goes in and out
 
 Room = tuple[float, float, float, float]
 """Inches left of, right of, below and above a panel, for what is written there."""
