@@ -15,7 +15,7 @@ OUT_RNN ?= runs/demo-rnn
 CIFAR ?=
 TEXT ?=
 
-.PHONY: demo demo-rnn bench docs test lint test-rust test-python build
+.PHONY: demo demo-rnn bench docs notebooks test lint test-rust test-python build
 
 # Searches scikit-learn's digits: prints genotypes and accuracies, leaves run folders under $(OUT).
 demo: build
@@ -32,6 +32,10 @@ bench: build
 # The documentation, into site/: open site/index.html. Needs no network; a warning, a broken link or anchor among them, fails.
 docs: build
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Executes every notebook from a clean kernel, in place, with its outputs.
+notebooks: build
+	$(BIN)/python notebooks/execute.py
 
 # Every lint and every test.
 test: build lint test-rust test-python
