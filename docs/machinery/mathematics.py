@@ -12,6 +12,9 @@ from mkdocs.exceptions import PluginError
 # What pymdownx.arithmatex leaves of $...$ and $$...$$.
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
+# The one common command that the converter lacks.
+_ARG = re.compile(r"\\arg(?![a-zA-Z])")
+
 
 def on_page_content(content: str, **_: Any) -> str:
     """The page with its equations as MathML."""
@@ -19,7 +22,7 @@ def on_page_content(content: str, **_: Any) -> str:
 
 
 def _mathml(match: re.Match[str]) -> str:
-    latex = html.unescape(match[3]).strip()
+    latex = _ARG.sub(r"\\operatorname{arg}", html.unescape(match[3]).strip())
     block = match[2] == "["
     written: str = convert(latex, display="block" if block else "inline")
     # A prime is raised by its own shape; without a font for mathematics it would be too small to see.
