@@ -15,7 +15,7 @@ OUT_RNN ?= runs/demo-rnn
 CIFAR ?=
 TEXT ?=
 
-.PHONY: demo demo-rnn bench docs notebooks test lint test-rust test-python build
+.PHONY: demo demo-rnn bench docs notebooks test lint test-rust test-python browser build
 
 # Searches scikit-learn's digits: prints genotypes and accuracies, leaves run folders under $(OUT).
 demo: build
@@ -62,5 +62,14 @@ test-rust: build
 	LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)
 	cargo test --no-default-features
 
-test-python: build
+# Chromium, in which pages are tested. Where it is missing and cannot be installed, those tests are skipped.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; \
+	then exit 0; fi; \
+	echo "No Chromium: tests of pages will be skipped. Install it with 'apt-get install chromium', or with"; \
+	echo "'.venv/bin/playwright install --with-deps chromium'."
+
+test-python: build browser
 	$(BIN)/python -m pytest

@@ -78,8 +78,8 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
         edges = len(weights)
         values = {"now": now, "first": first, "of": len(genes), "strongest": strongest, "edges": edges}
         text = (
-            f"{now} of the {len(genes)} operations of the {table} cell are {name} ({first} at the start); "
-            f"it is the strongest on {strongest} of {edges} edges."
+            f"{name} in the {table} cell: {now} of {len(genes)} operations ({first} at the start); it is the "
+            f"strongest on {strongest} of {edges} edges."
         )
         if now >= COLLAPSED * len(genes):
             yield Finding(

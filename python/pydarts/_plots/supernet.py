@@ -109,7 +109,7 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int) -> None:
                 2 * _NODE,
                 0.44,
                 boxstyle="round,pad=0,rounding_size=0.16",
-                facecolor="#eef3f8" if inner else "#dfe7d8",
+                facecolor=INNER if inner else OUTER,
                 edgecolor=INK,
                 linewidth=0.8,
                 zorder=7,

@@ -30,6 +30,8 @@ class Curve:
     title: str
     note: str
     """What is drawn, for those who do not see it, with first and last values."""
+    end: float
+    """The last point of the level axis."""
     figure: dict[str, Any]
     """Data and layout, fit for JSON."""
 
@@ -124,11 +126,11 @@ def _curve(
         xaxis={"title": {"text": unit}},
         yaxis={
             "title": {"text": label},
-            "type": "log" if log else "linear",
+            **({"type": "log", "dtick": "D2"} if log else {}),  # at 1, 2, 5, 10, ...
             "rangemode": "tozero" if zero else "normal",
         },
         showlegend=len(figure.data) > 1,
         hovermode="x unified",
     )
     plain: dict[str, Any] = json.loads(figure.to_json())
-    return Curve(name, title, f"{title} over {unit}s: {'; '.join(notes)}.", plain)
+    return Curve(name, title, f"{title} over {unit}s: {'; '.join(notes)}.", figure.data[0].x[-1], plain)

@@ -10,7 +10,9 @@
   /** A layout in the page's colours and letters. */
   function dressed(layout) {
     const rule = style("--rule");
-    const axis = (own) => ({ gridcolor: rule, linecolor: rule, zerolinecolor: rule, automargin: true, ...own });
+    const axis = (own) => ({
+      gridcolor: rule, linecolor: rule, zerolinecolor: rule, automargin: true, nticks: 7, ...own,
+    });
     return {
       dragmode: drag,
       margin: { l: 8, r: 12, t: 8, b: 8 },
@@ -25,6 +27,9 @@
     };
   }
 
+  /** Ticks of an axis up to `end` that stand at whole numbers. */
+  const whole = (end) => (end <= 7 ? { dtick: 1 } : {});
+
   function draw(element, traces, layout) {
     return Plotly.react(element, traces, dressed(layout), { responsive: true, displayModeBar: false });
   }
@@ -32,7 +37,8 @@
   function drawCurves() {
     for (const element of document.querySelectorAll("[data-figure]")) {
       const figure = data.figures[element.dataset.figure];
-      draw(element, figure.data, figure.layout);
+      const ticks = "end" in element.dataset ? whole(Number(element.dataset.end)) : {};
+      draw(element, figure.data, { ...figure.layout, xaxis: { ...figure.layout.xaxis, ...ticks } });
     }
   }
 
@@ -49,13 +55,13 @@
     draw(byId("alpha-bars"), [{
       type: "bar", orientation: "h", x: weights, y: names, cliponaxis: false,
       marker: { color: operations.map((operation) => operation.color) },
-      text: weights.map((weight) => weight.toFixed(4)), textposition: "outside",
+      text: weights.map((weight) => `\u2002${weight.toFixed(4)}`), textposition: "outside",
       hovertemplate: "%{y}: %{x:.6f}<extra></extra>",
     }], {
-      xaxis: { range: [0, 1.25 * table.high], title: { text: "softmax weight; the dotted line: all alike" } },
-      yaxis: { autorange: "reversed" },
+      xaxis: { range: [0, 1.25 * table.high], title: { text: "softmax weight" } },
+      yaxis: { type: "category", autorange: "reversed", dtick: 1, showgrid: false },
       shapes: [{
-        type: "line", x0: even, x1: even, y0: 0, y1: 1, yref: "paper",
+        type: "line", x0: even, x1: even, y0: 0, y1: 1, yref: "paper", layer: "below",
         line: { color: style("--quiet"), width: 1, dash: "dot" },
       }],
     });
@@ -68,7 +74,7 @@
       line: { color: operation.color, dash: operation.dash, width: 2 }, marker: { size: 4 },
       hovertemplate: "%{y:.5f}",
     })), {
-      xaxis: { title: { text: unit } }, yaxis: {}, hovermode: "x",
+      xaxis: { title: { text: unit }, ...whole(times[last]) }, yaxis: {}, hovermode: "x",
       shapes: [{
         type: "line", x0: times[point], x1: times[point], y0: 0, y1: 1, yref: "paper",
         line: { color: style("--ink"), width: 1.5 },
@@ -78,7 +84,7 @@
 
   function drawHeat({ table, row, point }) {
     const element = byId("alpha-heat");
-    element.style.height = `${170 + 24 * edges.length}px`;
+    element.style.height = `${150 + 24 * edges.length}px`;
     const kept = table.kept[point];
     draw(element, [{
       type: "heatmap", z: table.weights[point], x: names, y: edges, zmin: table.low, zmax: table.high,
@@ -89,8 +95,8 @@
       marker: { size: 9, color: "#ffffff", line: { color: "#000000", width: 1.5 } }, hoverinfo: "skip",
       showlegend: false,
     }], {
-      xaxis: { type: "category", tickangle: -60, showgrid: false },
-      yaxis: { type: "category", autorange: "reversed", dtick: 1, showgrid: false },
+      xaxis: { type: "category", tickangle: -60, showgrid: false, dtick: 1, range: [-0.5, names.length - 0.5] },
+      yaxis: { type: "category", showgrid: false, dtick: 1, range: [edges.length - 0.5, -0.5] },
       hovermode: "closest", dragmode: false,
       shapes: [{
         type: "rect", xref: "paper", x0: 0, x1: 1, y0: row - 0.5, y1: row + 0.5,
