@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from .._palette import look_of, text_on
 from .._trajectory import Trajectory
 from .points import first_node, moment, point, tables
-from .style import FAINT, INK, inches, node_name, output_name, panels, title
+from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 
 _FAN, _NODE = 0.34, 0.37  # how far from a node's middle lines end on it, and it reaches; a step is 1
 _WIDTH = 9.0  # points of a line whose operation has all the weight
