@@ -9,6 +9,7 @@ import networkx as nx  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
@@ -54,6 +55,13 @@ def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
     for axes, cell in zip(made, found, strict=True):
         draw_cell(axes, cell.graph, cell.first, cell.name)
     return np.array(made, dtype=object)
+
+
+def figure_of(genotype: Genotype) -> Figure:
+    """The cells as a figure of its own, which pyplot knows nothing of."""
+    figure = Figure(size_of(genotype))
+    cells(genotype, ax=figure.add_axes((0.0, 0.0, 1.0, 1.0)))
+    return figure
 
 
 def size_of(genotype: Genotype) -> tuple[float, float]:
