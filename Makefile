@@ -17,7 +17,7 @@ OUT_RNN ?= runs/demo-rnn
 CIFAR ?=
 TEXT ?=
 
-.PHONY: demo demo-rnn bench notebooks test lint test-rust test-python browser build
+.PHONY: demo demo-rnn bench docs notebooks test lint test-rust test-python browser build
 
 # Searches scikit-learn's digits: prints genotypes and accuracies, leaves run folders under $(OUT).
 demo: build
@@ -30,6 +30,10 @@ demo-rnn: build
 # Every row and plot of benches/RESULTS.md that a CPU can give: an hour and a half on two cores that do nothing else.
 bench: build
 	$(BIN)/python benches/run.py $(if $(CIFAR),--cifar $(CIFAR)) $(if $(TEXT),--text $(TEXT))
+
+# The documentation, into site/: open site/index.html. Needs no network; a warning, a broken link or anchor among them, fails.
+docs: build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Executes every notebook from a clean kernel, in place, with its outputs.
 notebooks: build
@@ -47,7 +51,7 @@ $(VENV)/.ready: $(BIN)/python
 	touch $@
 
 build: $(VENV)/.ready
-	$(BIN)/maturin develop $(CARGO_FLAGS) --extras=demo,test --quiet
+	$(BIN)/maturin develop $(CARGO_FLAGS) --extras=demo,test,docs --quiet
 
 lint: build
 	cargo fmt --check
@@ -70,4 +74,4 @@ browser:
 	echo "'.venv/bin/playwright install --with-deps chromium'."
 
 test-python: build browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal

@@ -63,8 +63,8 @@ def search(
         NumericalError: a loss became NaN or infinite.
         OutOfMemoryError: with the plan's estimate and a batch size to try.
 
-        An exception of the loader, a callback or `loss` comes out as it is. Whatever stops a search that has
-        begun carries what was reached as its attribute `result`, with status "failed".
+    An exception of the loader, a callback or `loss` comes out as it is. Whatever stops a search that has
+    begun carries what was reached as its attribute `result`, with status "failed".
 
     >>> import numpy as np, pydarts
     >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2

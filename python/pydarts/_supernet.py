@@ -31,8 +31,8 @@ class Supernet:
 
     Args:
         space: a name or a `Space` ("darts").
-        vocabulary: number of words of a recurrent space's network (10,000). units: numbers in an embedded
-            word and in a state (300).
+        vocabulary: number of words of a recurrent space's network (10,000).
+        units: numbers in an embedded word and in a state of such a network (300).
         channels: channels of the first cells (16).
         layers: number of cells (8).
         num_classes: number of classes (10).

@@ -69,8 +69,8 @@ def train(
             every step, on a GPU after every 20; the network then has the weights of the last epoch before,
             in the first epoch the initial ones.
 
-        An exception of the loader or a callback comes out as it is. Whatever stops a training that has begun
-        carries what was reached as its attribute `result`, with status "failed".
+    An exception of the loader or a callback comes out as it is. Whatever stops a training that has begun
+    carries what was reached as its attribute `result`, with status "failed".
 
     >>> import pydarts
     >>> X, y = torch.zeros(40, 1, 8, 8), torch.arange(40) % 2
