@@ -472,7 +472,7 @@ def test_the_slider_moves_bars_cell_and_heat_map(
         assert [float(text.strip()) for text in bars(page)] == pytest.approx(weights[0, 0].tolist(), abs=1e-4)
         assert page.locator("#alpha-picture").inner_html() != end_cell
         assert page.locator("#alpha-heat .hm").inner_html() != end_heat
-        assert page.locator("#alpha-same").inner_text() == "1 of 4 operations differ from the end"
+        assert page.locator("#alpha-same").inner_text() == "1 of 4 operations differs from the end"
         assert page.locator("#alpha-now").inner_text() == "step 0"
         assert slider.get_attribute("aria-valuetext") == "step 0 of 15"
         for _ in range(3):

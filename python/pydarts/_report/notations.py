@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -26,12 +27,18 @@ def notations(genotype: Genotype) -> list[Notation]:
     ]
     # NNI has no word for an output that is not of all nodes, NAS-Bench-301 none for another space.
     with suppress(_core.GenotypeError):
-        found.append(Notation("NNI", "Genotype.from_nni", json.dumps(genotype.to_nni(), indent=1)))
+        found.append(Notation("NNI", "Genotype.from_nni", _entries(genotype.to_nni())))
     with suppress(_core.GenotypeError):
-        text = json.dumps(genotype.to_nasbench301(), indent=1)
+        text = _entries(genotype.to_nasbench301())
         found.append(Notation("NAS-Bench-301", "Genotype.from_nasbench301", text))
     found.append(Notation("DOT", "for Graphviz: dot -Tsvg", genotype.to_dot()))
     return found
+
+
+def _entries(values: Mapping[str, object]) -> str:
+    """A JSON object with a line an entry."""
+    entries = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
+    return f"{{\n{entries}\n}}"
 
 
 def _lines(text: str) -> str:

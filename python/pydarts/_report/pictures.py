@@ -27,7 +27,6 @@ _COMMON = {
     "stroke-linecap": "round",
     "stroke-linejoin": "round",
     "font-family": "'DejaVu Sans',Verdana,sans-serif",
-    "text-anchor": "middle",
 }
 _COLORS = {INK: "var(--ink)", FAINT: "var(--faint)", INNER: "var(--inner)", OUTER: "var(--outer)"}
 

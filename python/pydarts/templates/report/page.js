@@ -111,7 +111,7 @@
     const others = table.kept[point].filter((kept) => !final.has(String(kept))).length;
     byId("alpha-same").textContent = point === last ? "at the end"
       : others === 0 ? "the same as at the end"
-      : `${others} of ${table.kept[point].length} operations differ from the end`;
+      : `${others} of ${table.kept[point].length} operations ${others === 1 ? "differs" : "differ"} from the end`;
   }
 
   function say({ table, row, point }) {
