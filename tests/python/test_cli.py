@@ -16,7 +16,9 @@ import numpy as np
 import pydarts
 import pytest
 from conftest import make_arrays, make_config
+from pydarts_cli.answer import Problem
 from pydarts_cli.app import app
+from pydarts_cli.data import Data, read, spec
 from pydarts_cli.sources import read_genotype
 from typer.testing import CliRunner
 
@@ -243,6 +245,42 @@ def test_text_is_searched_with_the_recurrent_space() -> None:
     told = answered("search", "--data", "corpus:text.txt", *sizes, "--json").json
     assert "recurrent" in told["genotype"]
     assert pydarts.SearchResult.load("run").config.space == "darts-rnn"
+
+
+def opened(text: str, **choices: Any) -> Data:
+    fields: dict[str, Any] = {
+        "image_size": None,
+        "batch_size": 2,
+        "download": False,
+        "workers": 0,
+        "words": None,
+    }
+    return read(spec(text), **(fields | choices))
+
+
+def test_the_bundled_english_has_the_words_asked_for() -> None:
+    data = opened("corpus:bundled", words=50)
+    train, valid = data.search
+    assert data.sizes == {"vocabulary": 50} and len(train) > 5 * len(valid) > 1000
+
+
+def test_a_folder_of_images_is_read_in_the_size_asked_for() -> None:
+    pytest.importorskip("torchvision")
+    from PIL import Image
+
+    for part in ("train", "valid"):
+        for kind in ("cat", "dog"):
+            Path(f"images/{part}/{kind}").mkdir(parents=True)
+            Image.new("RGB", (20, 20)).save(f"images/{part}/{kind}/one.png")
+    data = opened("folder:images", image_size=(8, 8))
+    images, _ = next(iter(data.search))
+    assert images.shape == (2, 3, 8, 8) and data.sizes == {"num_classes": 2, "in_channels": 3}
+    with pytest.raises(Problem, match="cropped to squares"):
+        opened("folder:images", image_size=(8, 9))
+    with pytest.raises(Problem, match="need a number"):
+        opened("folder:images", batch_size="auto")
+    with pytest.raises(Problem, match="train and val"):
+        opened("folder:images/train")
 
 
 # -------------------------------------------------------------------------------------------------- file.toml
