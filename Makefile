@@ -33,7 +33,7 @@ bench: build
 
 # The documentation, into site/: open site/index.html. Needs no network; a warning, a broken link or anchor among them, fails.
 docs: build
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Executes every notebook from a clean kernel, in place, with its outputs.
 notebooks: build
