@@ -15,7 +15,7 @@ import safetensors.torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from . import _core, plots
+from . import _core, _html, plots
 from ._config import SearchConfig
 from ._diagnostics import Diagnostics, diagnose
 from ._examples import check_network
@@ -248,6 +248,9 @@ class SearchResult:
     ) -> Path:
         """Write α moving as a GIF: `plots.animate` of the trajectory."""
         return plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
+
+    def _repr_html_(self) -> str:
+        return _html.of_result(self)
 
 
 def _about(data: bytes) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from . import _core
+from . import _core, _html
 from ._config import ConfigFields, Method, SearchConfig
 from ._space import Space
 
@@ -246,6 +246,9 @@ class Supernet:
         weights = self.cost().get("weights")
         size = f", {weights:,} weights" if weights is not None else ""
         return f"<Supernet {self.space.name}, {self._dtype} on {self._device}{size}>"
+
+    def _repr_html_(self) -> str:
+        return _html.of_supernet(self, self._dtype, self._device)
 
 
 def _fields(changes: dict[str, Any]) -> ConfigFields:

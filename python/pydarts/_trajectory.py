@@ -147,7 +147,8 @@ def softmax(alpha: Weights) -> Weights:
     [[0.5, 0.5]]
     """
     shifted = np.exp(alpha - alpha.max(-1, keepdims=True))
-    result: Weights = shifted / shifted.sum(-1, keepdims=True)
+    # Added in the order of columns, as `derive` does: equal weights are equal bits in the same cases.
+    result: Weights = shifted / np.cumsum(shifted, -1)[..., -1:]
     return result
 
 

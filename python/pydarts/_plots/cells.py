@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from .._layout import depths, layout
+from .._layout import layout
 from .._palette import look_of, text_on
 from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 
@@ -58,8 +58,9 @@ def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
 
 def size_of(genotype: Genotype) -> tuple[float, float]:
     """A sensible size of the picture of all cells, in inches."""
-    found = cells_of(genotype)
-    return 1.5 + 2.3 * max(max(depths(cell.graph).values()) for cell in found), 3.1 * len(found)
+    plans = [layout(cell.graph) for cell in cells_of(genotype)]
+    width = 1.5 + 2.3 * max(max(plan.layer.values()) for plan in plans)
+    return width, len(plans) * max(1.6, 0.36 * max(plan.extent for plan in plans) + 0.75)
 
 
 def cells_of(genotype: Genotype) -> list[Cell]:

@@ -52,7 +52,7 @@ def compare(
     runs = _named(results)
     columns = max(1, min(len(runs), int(_WIDTH / (0.5 + 0.075 * max(map(len, runs))))))
     foot = 0.2 + 0.2 * -(-len(runs) // columns)
-    host, made = panels(ax, 1, 3, (_WIDTH, 3.0 + foot), (0.62, 0.15, 0.45, 0.3), foot)
+    host, made = panels(ax, 1, 3, (_WIDTH, 3.0 + foot), (0.75, 0.12, 0.45, 0.3), foot)
     words = all(of_words(result.history) for result in runs.values())
     by_epoch = all(result.trajectory.time[1] == "epoch" for result in runs.values())
     handles = []

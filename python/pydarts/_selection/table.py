@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 from matplotlib.axes import Axes
 
+from .. import _html
 from .._files import read_checked, write_atomically
 from .._genotype import Genotype
 from .._history import frame
@@ -186,14 +187,25 @@ class SearchTable(Sequence[SearchRow]):
                 for place, (cell, width) in enumerate(zip(line, widths, strict=True))
             ]
             text.append("  ".join(padded).rstrip())
+        return "\n".join([*text, "", *self._foot()])
+
+    def _repr_html_(self) -> str:
+        best = self.best
+        found = None
+        if best is not None and best.genotype is not None:
+            found = next(place for place, row in enumerate(self) if row is best), best.name, best.genotype
+        rows = [_cells(row, self._words) for row in self]
+        return _html.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found)
+
+    def _foot(self) -> Iterable[str]:
+        """A line for each origin, and what a difference from chance means."""
         wide = max((len(origin) for origin in self._origins), default=0)
-        text.append("")
         for origin in self._origins:
             rows = sum(row.origin == origin for row in self)
             found = self.summary(origin)
             short = f" of {rows}" if found.n < rows else ""
-            text.append(f"{origin.ljust(wide)}  {_figures(found, self._words)}{short}")
-        return "\n".join([*text, *self.verdicts])
+            yield f"{origin.ljust(wide)}  {_figures(found, self._words)}{short}"
+        yield from self.verdicts
 
     @property
     def _words(self) -> bool:
