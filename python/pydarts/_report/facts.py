@@ -53,10 +53,10 @@ class Plan:
 
 
 def configuration(config: SearchConfig) -> list[Choice]:
-    """Every field, those that are not at their default first."""
+    """Every field, with its default."""
     recurrent = config.resolved_space.kind == "recurrent"
     defaults = SearchConfig(space="darts-rnn" if recurrent else "darts")
-    fields = [
+    return [
         Choice(
             name,
             repr(getattr(config, name)),
@@ -65,7 +65,6 @@ def configuration(config: SearchConfig) -> list[Choice]:
         )
         for name in config.to_dict()
     ]
-    return sorted(fields, key=lambda field: not field.changed)
 
 
 def kept_environment(result: SearchResult) -> list[Fact]:
