@@ -10,7 +10,7 @@ import numpy as np
 from .._genotype import Genotype
 from .._space import Space
 from .._trajectory import Trajectory
-from .finding import Finding, count
+from .finding import Finding, count, weight
 
 # α counts as unmoved above this part of the largest entropy. Entropy falls short of log n by half the
 # variance of the logits, so 1 % of log 8 is a deviation of 0.2: the best of eight has some 0.16, not 0.125.
@@ -169,13 +169,13 @@ def margins(path: Trajectory) -> Iterator[Finding]:
     narrow = min(operations, key=lambda margin: margin.operation)
     text = (
         f"Narrowest choice of an operation: {narrow.table} {edge_name(narrow.edge, path.space)} keeps "
-        f"{narrow.chosen} over {narrow.next} by {narrow.operation:.5f} of softmax weight."
+        f"{narrow.chosen} over {narrow.next} by {weight(narrow.operation)} of softmax weight."
     )
     values = {"operation": narrow.operation, "kept": len(operations)}
     if edges:
         edge = min(edges, key=lambda margin: margin.edges)
         name = edge_name(edge.edge, path.space)
-        text += f" Narrowest choice of an edge: {edge.table} {name} by {edge.edges:.5f}."
+        text += f" Narrowest choice of an edge: {edge.table} {name} by {weight(edge.edges)}."
         values["edge"] = edge.edges
     if len(path) < 2:
         yield Finding("note", "margins", text, values=values)
@@ -186,7 +186,7 @@ def margins(path: Trajectory) -> Iterator[Finding]:
     values |= {"drift": drift, "undecided": undecided}
     text += (
         f" {undecided} of {len(operations)} operations are ahead by less than a weight moved from "
-        f"{unit} {time[begun]:g} to the end ({drift:.5f})."
+        f"{unit} {time[begun]:g} to the end ({weight(drift)})."
     )
     if 2 * undecided > len(operations):
         yield Finding(

@@ -81,3 +81,12 @@ class Diagnostics(Sequence[Finding]):
 
 def count(number: float, unit: str) -> str:
     return f"{number:,.0f} {unit}" + ("" if number == 1 else "s")
+
+
+def weight(difference: float) -> str:
+    """A difference of softmax weights, with digits that tell it from nothing.
+
+    >>> weight(0.0123456), weight(4.2e-07), weight(0.0)
+    ('0.01235', '4.2e-07', '0')
+    """
+    return f"{difference:.5f}" if abs(difference) >= 5e-5 else f"{difference:.1e}" if difference else "0"

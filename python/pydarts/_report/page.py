@@ -19,6 +19,7 @@ except ImportError as error:
 
 from .._diagnostics import diagnose
 from .._diagnostics.alphas import edge_name
+from .._diagnostics.finding import weight
 from .._diagnostics.losses import worst_if_nan
 from .._files import write_atomically
 from .._selection.table import SearchTable
@@ -152,7 +153,7 @@ def _final(seen: View) -> list[tuple[str, Markup]]:
 
 
 def _weight(value: float) -> str:
-    return "–" if value != value else f"{value:.5f}"
+    return "–" if value != value else weight(value)
 
 
 def _duration(seconds: float) -> str:
