@@ -1,6 +1,6 @@
 """The weights of all edges over time in one pair of axes.
 
-`plots.alphas` gives every edge axes of its own; drawing those of two cells takes most of a second.
+`plots.alphas` gives every edge axes of its own, which take four times as long to draw.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ class LiveView(Callback):
     A picture is drawn when there is time for it: all of them together take no more than `share` of the
     search, one for its end kept back. So how often it moves depends on how long a picture takes, and a
     search of less than a minute may show in a notebook nothing but the line before its end. The last picture
-    is always drawn, also of a search that was interrupted or failed; it stays. In a search that goes on from
-    a checkpoint, what came before is in the last picture.
+    is always drawn, also of a search that was interrupted or failed, and stays; of a search of some seconds
+    it takes more than the share. In a search that goes on from a checkpoint, it has what came before.
 
     A picture that cannot be drawn is a warning, and ends the view; the search goes on.
 
