@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # torch-sys and build.rs ask the active Python for libtorch.
 export VIRTUAL_ENV := $(VENV)
 export PATH := $(BIN):$(PATH)
+# The installer lists what is there already; what goes wrong it says all the same.
+export PIP_QUIET := 1
 # One profile and one feature set for everything that compiles torch-sys: it takes minutes each time.
 CARGO_FLAGS := --release
 TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))")
@@ -15,7 +17,7 @@ OUT_RNN ?= runs/demo-rnn
 CIFAR ?=
 TEXT ?=
 
-.PHONY: demo demo-rnn bench notebooks test lint test-rust test-python build
+.PHONY: demo demo-rnn bench docs notebooks test lint test-rust test-python browser build
 
 # Searches scikit-learn's digits: prints genotypes and accuracies, leaves run folders under $(OUT).
 demo: build
@@ -25,9 +27,13 @@ demo: build
 demo-rnn: build
 	$(BIN)/python -m pydarts.demo_rnn --out $(OUT_RNN)
 
-# Every row and plot of benches/RESULTS.md that a CPU can give: over an hour on two cores that do nothing else.
+# Every row and plot of benches/RESULTS.md that a CPU can give: an hour and a half on two cores that do nothing else.
 bench: build
 	$(BIN)/python benches/run.py $(if $(CIFAR),--cifar $(CIFAR)) $(if $(TEXT),--text $(TEXT))
+
+# The documentation, into site/: open site/index.html. Needs no network; a warning, a broken link or anchor among them, fails.
+docs: build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Executes every notebook from a clean kernel, in place, with its outputs.
 notebooks: build
@@ -45,7 +51,7 @@ $(VENV)/.ready: $(BIN)/python
 	touch $@
 
 build: $(VENV)/.ready
-	$(BIN)/maturin develop $(CARGO_FLAGS) --extras=demo,test --quiet
+	$(BIN)/maturin develop $(CARGO_FLAGS) --extras=demo,test,docs --quiet
 
 lint: build
 	cargo fmt --check
@@ -58,5 +64,14 @@ test-rust: build
 	LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)
 	cargo test --no-default-features
 
-test-python: build
-	$(BIN)/python -m pytest
+# Chromium, in which pages are tested. Where it is missing and cannot be installed, those tests are skipped.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; \
+	then exit 0; fi; \
+	echo "No Chromium: tests of pages will be skipped. Install it with 'apt-get install chromium', or with"; \
+	echo "'.venv/bin/playwright install --with-deps chromium'."
+
+test-python: build browser
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal

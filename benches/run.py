@@ -43,6 +43,7 @@ JOBS = (
     Job("launches", "launches", (), 1),
     Job("forms", "forms", (), 1),
     Job("loader", "loader", ("--rounds", "5", "--steps", "8"), 4),
+    Job("liveview", "liveview", (), 16),
     Job("training", "training", (*TRAINED, "--rounds", "5", "--steps", "6"), 4),
     Job("language", "language", (), 8),
     Job("epsilon-rnn", "epsilon_rnn", (), 3),

@@ -21,7 +21,7 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 HERE = Path(__file__).resolve().parent
-SECONDS = 300  # that a cell may take
+SECONDS = 600  # that a cell may take
 LARGEST = 600_000  # bytes of a notebook with its outputs
 
 
@@ -47,6 +47,7 @@ def execute(path: Path, folder: Path) -> NotebookNode:
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # else it warns that it is reached over TCP
     )
     own = {
         "OMP_NUM_THREADS": "1",

@@ -84,13 +84,33 @@ fn a_wrong_notation_is_refused_with_the_position() {
             "at character 42: expected `range` or a list, found `list`",
         ),
         ("Genotype(recurrent=[('relu', 0)], concat=[1]) + 1", "at character 47: nothing may follow the genotype"),
-        ("Genotype(recurrent=[('relu', 0)])", "the genotype lacks `concat`"),
-        ("Genotype(normal=[('skip_connect', 0)], normal_concat=[2])", "the genotype lacks `reduce`"),
-        ("Genotype(recurrent=[('none', 0)], concat=[1])", "the operation `none`, which a discrete cell cannot have"),
-        ("Genotype(recurrent=[('conv_1x1', 0)], concat=[1])", "`conv_1x1` does not belong in a recurrent cell"),
-        ("Genotype(recurrent=[], concat=[1])", "cell `recurrent` has no edges"),
-        ("Genotype(recurrent=[('relu', 0)], concat=range(9, 1))", "cell `recurrent` has no output nodes"),
-        ("Genotype(recurrent=[('relu', 0)], concat=[1, 1])", "output node 1 stands twice"),
+        ("Genotype(recurrent=[('relu', 0)])", "at character 33: the genotype lacks `concat`"),
+        ("Genotype(normal=[('skip_connect', 0)], normal_concat=[2])", "at character 57: the genotype lacks `reduce`"),
+        (
+            "Genotype(recurrent=[('none', 0)], concat=[1])",
+            "at character 21: cell `recurrent` holds the operation `none`, which a discrete cell cannot have",
+        ),
+        (
+            "Genotype(recurrent=[('conv_1x1', 0)], concat=[1])",
+            "at character 21: cell `recurrent`: operation `conv_1x1` does not belong in a recurrent cell",
+        ),
+        ("Genotype(recurrent=[], concat=[1])", "at character 10: cell `recurrent` has no edges"),
+        (
+            "Genotype(recurrent=[('relu', 0)], concat=range(9, 1))",
+            "at character 35: cell `recurrent` has no output nodes",
+        ),
+        (
+            "Genotype(recurrent=[('relu', 0)], concat=[1, 1])",
+            "at character 46: cell `recurrent`: output node 1 stands twice",
+        ),
+        (
+            "Genotype(recurrent=[('relu', 0),  ('conv_3x3', 1), ('tanh', 0)], concat=[1])",
+            "at character 35: cell `recurrent`: operation `conv_3x3` does not belong in a recurrent cell",
+        ),
+        (
+            "Genotype(recurrent=[('relu', 0)], concat=[1], normal_concat=[2])",
+            "at character 47: unknown key of a genotype `normal_concat`",
+        ),
     ] {
         let error = Genotype::from_notation(text).expect_err(text);
         assert_eq!(error.kind, ErrorKind::Genotype);

@@ -3,9 +3,9 @@
 from . import _torch as _torch  # before everything that loads the extension
 
 # isort: split
-from . import datasets, genotypes, nn, plots
+from . import datasets, genotypes, loggers, nn, plots
 from ._build import build
-from ._callbacks import Callback, EpochInfo, StepInfo
+from ._callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from ._config import SearchConfig
 from ._core import (
     CheckpointError,
@@ -22,10 +22,12 @@ from ._core import (
 )
 from ._cost import cost
 from ._derive import derive
+from ._diagnostics import Diagnostics, Finding
 from ._export import export
 from ._genotype import Genotype
 from ._history import EpochRecord, History, TrainRecord
 from ._inherit import Inheritance
+from ._live.view import LiveView
 from ._network_file import load_network
 from ._random import random_genotypes
 from ._result import SearchResult
@@ -47,14 +49,17 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "Diagnostics",
     "EngineError",
     "EpochInfo",
     "EpochRecord",
     "Error",
+    "Finding",
     "Genotype",
     "GenotypeError",
     "History",
     "Inheritance",
+    "LiveView",
     "Margin",
     "NumericalError",
     "OutOfMemoryError",
@@ -64,6 +69,7 @@ __all__ = [
     "SearchTable",
     "Space",
     "SpaceError",
+    "StartInfo",
     "StepInfo",
     "Supernet",
     "TrainCallback",
@@ -81,6 +87,7 @@ __all__ = [
     "export",
     "genotypes",
     "load_network",
+    "loggers",
     "nn",
     "plots",
     "random_genotypes",

@@ -14,9 +14,22 @@ from ._genotype import Genotype
 from ._history import EpochRecord, record_from
 
 if TYPE_CHECKING:
+    from ._config import SearchConfig
     from ._interrupt import InterruptWatch
     from ._progress import Progress
     from ._result import SearchResult
+
+
+@dataclass(frozen=True)
+class StartInfo:
+    """A search that begins, or goes on from a checkpoint."""
+
+    config: SearchConfig
+    """The configuration that runs, with the sizes of the data filled in."""
+    first_epoch: int
+    """Number of the epoch that it begins with, from 0: in a search that goes on, how many are over."""
+    steps_per_epoch: int | None
+    """Steps of an epoch; None before a loader without a length has made its first pass."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,12 @@ class Callback:
     ...         print(info.epoch, info.valid_accuracy, info.genotype.skip_connections)
     """
 
+    shows_progress = False
+    """Whether it shows how far the search is: the search's own bar then stays away."""
+
+    def on_start(self, info: StartInfo) -> None:
+        """Called once before the first step, also where `resume` goes on or finds nothing left to do."""
+
     def on_step(self, info: StepInfo) -> None:
         """Called after every step."""
 
@@ -96,9 +115,14 @@ class Observers:
     """Hands the engine's events to the progress bar and the callbacks."""
 
     def __init__(
-        self, callbacks: Sequence[Callback], progress: Progress | None, watch: InterruptWatch
+        self,
+        callbacks: Sequence[Callback],
+        progress: Progress | None,
+        watch: InterruptWatch,
+        config: SearchConfig,
     ) -> None:
         self._callbacks, self._progress, self._watch = callbacks, progress, watch
+        self._config = config
 
     def poll(self) -> None:
         """Called by the engine between batches; raises KeyboardInterrupt after Ctrl-C."""
@@ -118,10 +142,16 @@ class Observers:
             self._epoch(EpochInfo(**vars(record), genotype=genotype, alphas=dict(alphas or {})))
         elif kind == "tuning" and self._progress is not None:
             self._progress.tuning(**json.loads(payload))
-        elif kind == "start" and self._progress is not None:
-            self._progress.begin(**json.loads(payload))
+        elif kind == "start":
+            self._start(**json.loads(payload))
         elif kind == "warning":
             warnings.warn(json.loads(payload)["message"], UserWarning, stacklevel=3)
+
+    def _start(self, epochs: int, first_epoch: int, steps_per_epoch: int | None) -> None:
+        if self._progress is not None:
+            self._progress.begin(epochs, first_epoch, steps_per_epoch)
+        for callback in self._callbacks:
+            callback.on_start(StartInfo(self._config, first_epoch, steps_per_epoch))
 
     def _step(self, info: StepInfo) -> None:
         if self._progress is not None:

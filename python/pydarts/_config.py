@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
 import torch
 
-from . import _core
+from . import _core, _html
 from ._record import Record, differences, freeze, plain
 from ._space import Space
 
@@ -290,6 +290,14 @@ class SearchConfig(Record):
         if isinstance(space, dict):  # the space itself says these
             shown = {name: value for name, value in shown.items() if name not in ("nodes", "operations")}
         return shown if space == "darts" else {"space": space} | shown
+
+    def _changed(self) -> dict[str, Any]:
+        """The defaults of the fields that are not at them."""
+        defaults = _defaults(_preset(self._values["space"]))
+        return {name: self._read(name, defaults[name]) for name in self._not_default()}
+
+    def _repr_html_(self) -> str:
+        return _html.of_config(self)
 
     def __repr__(self) -> str:
         fields = ", ".join(

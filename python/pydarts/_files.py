@@ -4,17 +4,51 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from . import _core
 
 T = TypeVar("T")
+
+_PATIENCE = 10.0  # seconds: worker processes of a loader hold the lock of a run that was killed for some more
+
+
+@contextmanager
+def held(folder: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Keep a folder, made if need be, to one run at a time; None is no folder.
+
+    The lock goes with the process, however it ends. A folder that may only be read needs none.
+
+    Raises:
+        CheckpointError: another search or training writes there.
+    """
+    if folder is None:
+        yield
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        yield
+        return
+    lock = FileLock(Path(folder) / ".lock")
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        raise _core.CheckpointError(
+            f"another search or training is writing to {os.fspath(folder)}; wait for its end, or name "
+            "another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from . import _core, _notations
+from . import _core, _html, _notations
 from ._plots import export
 from ._plots.cells import cells as draw_cells
 from ._record import Record, plain
@@ -239,6 +239,9 @@ class Genotype(Record):
         return _core.genotype_to_notation(self.to_json())
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return _html.of_genotype(self)
 
 
 _ORDER = ("normal", "normal_concat", "reduce", "reduce_concat", "recurrent", "concat")

@@ -126,11 +126,18 @@ class History(Sequence[R], Generic[R]):
         Raises:
             ImportError: pandas is not installed.
         """
-        rows = []
-        for row in self.to_dicts():
-            entropy = row.pop("entropy", {})
-            rows.append(row | {f"entropy_{name}": value for name, value in entropy.items()})
-        return frame(rows, "history")
+        return frame([flat(row) for row in self.to_dicts()], "history")
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A record with a number a name: `entropy` becomes `entropy_normal`, `entropy_reduce`.
+
+    >>> flat({"epoch": 0, "entropy": {"normal": 2.0}})
+    {'epoch': 0, 'entropy_normal': 2.0}
+    """
+    entropy = row.get("entropy", {})
+    rest = {name: value for name, value in row.items() if name != "entropy"}
+    return rest | {f"entropy_{name}": value for name, value in entropy.items()}
 
 
 def frame(rows: Sequence[dict[str, Any]], what: str, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -20,20 +20,22 @@ _EVERY = 0.25  # seconds between two readings of the numbers beside the bar
 class Progress:
     """Shows epoch, losses, accuracy (of words: perplexity), entropy, skip connections and the time left.
 
-    A unit is a step.
+    A unit is a step. Without `steps` there is a bar while forms are measured, and none after.
     """
 
-    def __init__(self, space: Space) -> None:
-        self._space = space
+    def __init__(self, space: Space, *, steps: bool = True) -> None:
+        self._space, self._shows_steps = space, steps
         self._bar: Any = None
         self._epochs, self._first, self._steps = 0, 0, 0
         self._read_at = 0.0
         self._held_out = ""
 
-    def begin(self, epochs: int, first_epoch: int, steps_per_epoch: int | None, **_: Any) -> None:
+    def begin(self, epochs: int, first_epoch: int, steps_per_epoch: int | None) -> None:
         """Open the bar; a resumed search begins where it left off."""
         self._epochs, self._first = epochs, first_epoch
         self.close()  # that of a tuning
+        if not self._shows_steps:
+            return
         total = None if steps_per_epoch is None else epochs * steps_per_epoch
         done = first_epoch * (steps_per_epoch or 0)
         self._bar = tqdm(
@@ -52,6 +54,8 @@ class Progress:
         """Advance; read the numbers now and then."""
         if self._bar is None:
             return
+        if self._steps == 0 and self._bar.total is not None:
+            self._bar.n = self._bar.initial = info.step  # resumed within an epoch
         self._steps += 1
         now = time.monotonic()
         if now - self._read_at >= _EVERY:
@@ -66,7 +70,7 @@ class Progress:
             return
         if self._bar.total is None:
             self._bar.total = (self._epochs - self._first) * self._steps
-        self._held_out = f"/{self._right(info.valid_loss, info.valid_accuracy)}"
+        self._held_out = f"/{right(self._space, info.valid_loss, info.valid_accuracy)}"
         self._bar.set_description_str(self._title(info.epoch), refresh=False)
         self._show(info)
         self._bar.refresh()
@@ -81,18 +85,29 @@ class Progress:
     def _title(self, epoch: int) -> str:
         return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
 
-    def _right(self, loss: float, accuracy: float) -> str:
-        return f"{perplexity(loss):.0f}" if self._space.kind == "recurrent" else f"{accuracy:.1%}"
-
     def _show(self, info: StepInfo | EpochInfo) -> None:
-        tables = {name: np.asarray(alpha, dtype=np.float64) for name, alpha in info.alphas.items()}
-        entropy = sum(_core.entropy(alpha) for alpha in tables.values()) / max(len(tables), 1)
-        skips = derive(tables, self._space).skip_connections
-        valid = "–" if info.valid_loss is None else f"{info.valid_loss:.3f}"
-        name = "perplexity" if self._space.kind == "recurrent" else "acc"
-        right = self._right(info.train_loss, info.train_accuracy)
-        self._bar.set_postfix_str(
-            f"train {info.train_loss:.3f}, valid {valid}, {name} {right}{self._held_out}, entropy "
-            f"{entropy:.3f}, skips {skips}",
-            refresh=False,
-        )
+        self._bar.set_postfix_str(numbers(self._space, info, self._held_out), refresh=False)
+
+
+def numbers(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> str:
+    """Losses, accuracy (of words: perplexity), entropy and skip connections in a line; `held_out` is put
+    behind the training's accuracy."""
+    tables = {name: np.asarray(alpha, dtype=np.float64) for name, alpha in info.alphas.items()}
+    entropy = sum(_core.entropy(alpha) for alpha in tables.values()) / max(len(tables), 1)
+    skips = derive(tables, space).skip_connections
+    valid = "–" if info.valid_loss is None else f"{info.valid_loss:.3f}"
+    name = "perplexity" if space.kind == "recurrent" else "acc"
+    value = right(space, info.train_loss, info.train_accuracy)
+    return (
+        f"train {info.train_loss:.3f}, valid {valid}, {name} {value}{held_out}, entropy {entropy:.3f}, "
+        f"skips {skips}"
+    )
+
+
+def right(space: Space, loss: float, accuracy: float) -> str:
+    """How much is right, as it is said of this kind of space.
+
+    >>> right(Space(), 1.0, 0.25), right(Space(kind="recurrent"), 1.0, 0.25)
+    ('25.0%', '3')
+    """
+    return f"{perplexity(loss):.0f}" if space.kind == "recurrent" else f"{accuracy:.1%}"

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,9 @@ import safetensors.torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from . import _core, plots
+from . import _core, _html, plots
 from ._config import SearchConfig
+from ._diagnostics import Diagnostics, diagnose
 from ._examples import check_network
 from ._files import read_checked, write_atomically
 from ._genotype import Genotype
@@ -24,6 +25,9 @@ from ._history import EpochRecord, History, record_from
 from ._inherit import Inheritance, inherit
 from ._trajectory import Trajectory
 from .nn import Network
+
+if TYPE_CHECKING:
+    from ._selection.table import SearchTable
 
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 
@@ -65,6 +69,53 @@ class SearchResult:
     def trajectory(self) -> Trajectory:
         """α over time: mixing weights, entropies, the genotype at every point, margins."""
         return Trajectory(self.alphas, self.steps, self.config.resolved_space, len(self.history))
+
+    def diagnostics(self) -> Diagnostics:
+        """What the figures of this search say, in plain words: findings with numbers, warnings first.
+
+        They are about how the search ended, whether its network learned, training against validation, the
+        entropy of the mixing weights, skip connections, when the genotype last changed, and how narrow its
+        choices are. `print` shows them; each is a `Finding`.
+
+        >>> import numpy as np, pydarts
+        >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
+        >>> cfg = pydarts.SearchConfig(channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+        >>> found = pydarts.search((X, y), cfg).diagnostics()
+        >>> next(finding.text for finding in found if finding.topic == "ending")
+        'The search is complete: 1 epoch, 1 step.'
+        """
+        return diagnose(self)
+
+    def report(self, path: str | os.PathLike[str], table: SearchTable | None = None) -> Path:
+        """Write all there is to say about this search as one HTML file, which needs no network.
+
+        It holds the diagnostics, α to be looked at edge by edge and point by point with the cell that would
+        be derived there, the curves, the genotype in every notation, the configuration, the plan and its
+        cost, and where it ran. Of a trajectory with very many points an even choice is shown. The file has
+        some 5 MB, most of it the library that draws.
+
+        Args:
+            path: the file, replaced if it is there; its folder is made if need be.
+            table: of `search_many` or `compare`; its random cells are the baseline.
+
+        Returns:
+            The path.
+
+        Raises:
+            ImportError: plotly is not installed.
+            TypeError: a `table` that is none.
+
+        >>> import numpy as np, pydarts, tempfile
+        >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
+        >>> cfg = pydarts.SearchConfig(channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+        >>> result = pydarts.search((X, y), cfg)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result.report(f"{folder}/report.html").read_text(encoding="utf-8")[:15]
+        '<!doctype html>'
+        """
+        from ._report.page import write  # plotly takes its time, and is optional
+
+        return write(self, Path(path), table)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the result to a folder, made if need be: JSON, npz and safetensors; nothing is pickled.
@@ -193,10 +244,13 @@ class SearchResult:
         return plots.accuracies(self.history, ax=ax)
 
     def animate(
-        self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 60
+        self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40
     ) -> Path:
         """Write α moving as a GIF: `plots.animate` of the trajectory."""
         return plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
+
+    def _repr_html_(self) -> str:
+        return _html.of_result(self)
 
 
 def _about(data: bytes) -> dict[str, Any]:

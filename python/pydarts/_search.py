@@ -13,6 +13,7 @@ from . import _core
 from ._callbacks import Callback, Observers, listeners
 from ._config import SearchConfig
 from ._ending import end
+from ._files import held
 from ._genotype import Genotype
 from ._history import EpochRecord, History, record_from
 from ._interrupt import InterruptWatch
@@ -48,7 +49,7 @@ def search(
             one pass over the loader is spent on it. Batches of a loader are fetched ahead on a thread; random
             transforms are repeatable with worker processes only, whose seeds are a function of (seed, pass).
         cfg: the choices of the search; None: the published ones.
-        callbacks: told of every step, every epoch and the end.
+        callbacks: told of the start, every step, every epoch and the end.
         loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy.
 
     Returns:
@@ -62,8 +63,8 @@ def search(
         NumericalError: a loss became NaN or infinite.
         OutOfMemoryError: with the plan's estimate and a batch size to try.
 
-        An exception of the loader, a callback or `loss` comes out as it is. Whatever stops a search that has
-        begun carries what was reached as its attribute `result`, with status "failed".
+    An exception of the loader, a callback or `loss` comes out as it is. Whatever stops a search that has
+    begun carries what was reached as its attribute `result`, with status "failed".
 
     >>> import numpy as np, pydarts
     >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -79,17 +80,18 @@ def search(
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
     sources = open_sources(loader, config)
-    progress = Progress(sources.config.resolved_space) if config.progress else None
+    shown = any(callback.shows_progress for callback in told)
+    progress = Progress(sources.config.resolved_space, steps=not shown) if config.progress else None
     watch = InterruptWatch()
     sources.poll_with(watch.check)
     try:
-        with watch:
+        with watch, held(sources.config.checkpoint_dir):
             outcome = _core.search(
                 sources.config.to_json(),
                 sources.train,
                 sources.valid,
                 sources.evaluation,
-                Observers(told, progress, watch),
+                Observers(told, progress, watch, sources.config),
                 loss,
             )
     finally:

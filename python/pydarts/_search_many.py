@@ -15,7 +15,7 @@ import torch
 
 from . import _core
 from ._config import ConfigFields, SearchConfig
-from ._files import read_checked, write_atomically
+from ._files import held, read_checked, write_atomically
 from ._genotype import Genotype
 from ._loaders import Loader, open_sources
 from ._random import random_genotypes
@@ -109,8 +109,9 @@ def search_many(
     staff = _Staff.of(workers, loader, training.resolved_device, len(jobs))
     _rehearse(random_genotypes(config.resolved_space)[0], template, loader)
     about = {name: value for name, value in each.to_dict().items() if name != "device"}
-    folder = _folder(config.checkpoint_dir, config.resume, {"config": about}, template)
-    return _table(jobs, loader, folder, staff, config.progress)
+    with held(config.checkpoint_dir):
+        folder = _folder(config.checkpoint_dir, config.resume, {"config": about}, template)
+        return _table(jobs, loader, folder, staff, config.progress)
 
 
 def compare(
@@ -204,8 +205,9 @@ def compare(
         "seed": seed,
         "cells": {name: genotype.to_dict() for name, genotype in genotypes.items()},
     }
-    folder = _folder(training.checkpoint_dir, training.resume, about, template)
-    return _table(jobs, loader, folder, staff, training.progress)
+    with held(training.checkpoint_dir):
+        folder = _folder(training.checkpoint_dir, training.resume, about, template)
+        return _table(jobs, loader, folder, staff, training.progress)
 
 
 _OF_THE_WHOLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False, "progress": False}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from . import _core
+from . import _core, _html
 from ._config import ConfigFields, Method, SearchConfig
 from ._space import Space
 
@@ -31,8 +31,8 @@ class Supernet:
 
     Args:
         space: a name or a `Space` ("darts").
-        vocabulary: number of words of a recurrent space's network (10,000). units: numbers in an embedded
-            word and in a state (300).
+        vocabulary: number of words of a recurrent space's network (10,000).
+        units: numbers in an embedded word and in a state of such a network (300).
         channels: channels of the first cells (16).
         layers: number of cells (8).
         num_classes: number of classes (10).
@@ -246,6 +246,9 @@ class Supernet:
         weights = self.cost().get("weights")
         size = f", {weights:,} weights" if weights is not None else ""
         return f"<Supernet {self.space.name}, {self._dtype} on {self._device}{size}>"
+
+    def _repr_html_(self) -> str:
+        return _html.of_supernet(self, self._dtype, self._device)
 
 
 def _fields(changes: dict[str, Any]) -> ConfigFields:

@@ -12,6 +12,7 @@ from . import _core
 from ._callbacks import listeners
 from ._ending import end
 from ._examples import check_network
+from ._files import held
 from ._genotype import Genotype
 from ._interrupt import InterruptWatch
 from ._loaders import Loader
@@ -68,8 +69,8 @@ def train(
             every step, on a GPU after every 20; the network then has the weights of the last epoch before,
             in the first epoch the initial ones.
 
-        An exception of the loader or a callback comes out as it is. Whatever stops a training that has begun
-        carries what was reached as its attribute `result`, with status "failed".
+    An exception of the loader or a callback comes out as it is. Whatever stops a training that has begun
+    carries what was reached as its attribute `result`, with status "failed".
 
     >>> import pydarts
     >>> X, y = torch.zeros(40, 1, 8, 8), torch.arange(40) % 2
@@ -91,7 +92,7 @@ def train(
     told = listeners(callbacks, TrainCallback)
     device = config.resolved_device
     watch = InterruptWatch()
-    with own_random_numbers(device):
+    with own_random_numbers(device), held(config.checkpoint_dir):
         task = open_task(network, loader, config, device, watch.check)
         config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
         loop = Loop(task, config)

@@ -95,8 +95,8 @@ class Trajectory:
 
         Genotypes that keep the same operations on the same edges are the same, however they rank them.
         """
-        kept = [_kept(genotype) for genotype in self.genotypes]
-        return next((point for point in range(len(kept) - 1, 0, -1) if kept[point] != kept[point - 1]), 0)
+        cells = [kept(genotype) for genotype in self.genotypes]
+        return next((point for point in range(len(cells) - 1, 0, -1) if cells[point] != cells[point - 1]), 0)
 
     def entropy(self, table: str) -> Weights:
         """Mean over the edges of the entropy of softmax(α), in nats: [T]. At most log(operations)."""
@@ -147,11 +147,12 @@ def softmax(alpha: Weights) -> Weights:
     [[0.5, 0.5]]
     """
     shifted = np.exp(alpha - alpha.max(-1, keepdims=True))
-    result: Weights = shifted / shifted.sum(-1, keepdims=True)
+    # Added in the order of columns, as `derive` does: equal weights are equal bits in the same cases.
+    result: Weights = shifted / np.cumsum(shifted, -1)[..., -1:]
     return result
 
 
-def _kept(genotype: Genotype) -> dict[str, Any]:
+def kept(genotype: Genotype) -> dict[str, Any]:
     """A genotype without the order in which a node's edges are listed."""
     values = genotype.to_dict()
     for name, k in (("normal", 2), ("reduce", 2), ("recurrent", 1)):

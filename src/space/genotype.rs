@@ -81,6 +81,25 @@ pub(super) enum Part {
     Nodes(Vec<usize>),
 }
 
+/// What is wrong with the content of a genotype: under which key and, where it is one entry, at which.
+pub(super) struct Flaw {
+    pub(super) key: String,
+    pub(super) entry: Option<usize>,
+    pub(super) detail: String,
+}
+
+impl Flaw {
+    fn new(key: &str, entry: Option<usize>, detail: impl Into<String>) -> Flaw {
+        Flaw { key: key.to_string(), entry, detail: detail.into() }
+    }
+}
+
+impl From<Flaw> for Error {
+    fn from(flaw: Flaw) -> Error {
+        Error::genotype(flaw.detail)
+    }
+}
+
 impl Genotype {
     /// A genotype from its JSON object.
     pub fn from_json(text: &str) -> Result<Genotype> {
@@ -98,20 +117,20 @@ impl Genotype {
         };
         let parts =
             given.iter().map(|(key, value)| Ok((key.as_str(), read(key, value)?))).collect::<Result<Vec<_>>>()?;
-        Genotype::from_parts(parts)
+        Ok(Genotype::from_parts(parts)?)
     }
 
     /// Puts the keys together; each of one kind's must stand there, and no other.
-    pub(super) fn from_parts(parts: Vec<(&str, Part)>) -> Result<Genotype> {
+    pub(super) fn from_parts(parts: Vec<(&str, Part)>) -> Result<Genotype, Flaw> {
         let given: Vec<&str> = parts.iter().map(|(key, _)| *key).collect();
         let recurrent = RECURRENT.iter().any(|(key, _)| given.contains(key));
         let keys = if recurrent { RECURRENT } else { CONVOLUTIONAL };
         if let Some(key) = given.iter().find(|key| !keys.iter().any(|(known, _)| known == *key)) {
             let known: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
-            return Err(Error::genotype(unknown("key of a genotype", key, &known)));
+            return Err(Flaw::new(key, None, unknown("key of a genotype", key, &known)));
         }
         if let Some((key, _)) = keys.iter().find(|(key, _)| !given.contains(key)) {
-            return Err(Error::genotype(format!("the genotype lacks `{key}`")));
+            return Err(Flaw::new(key, None, format!("the genotype lacks `{key}`")));
         }
         let genes = |name: &str| {
             parts.iter().find_map(|(key, part)| match part {
@@ -165,33 +184,31 @@ impl Genotype {
     }
 
     /// What holds in any space: the operations fit the kind, none of them is `none`, no output node stands twice.
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<(), Flaw> {
         for (name, cell) in self.cells() {
-            for gene in &cell.genes {
+            for (entry, gene) in cell.genes.iter().enumerate() {
                 let (fits, kind) = match self.kind() {
                     CellKind::Convolutional => (gene.operation.is_convolutional(), "convolutional"),
                     CellKind::Recurrent => (gene.operation.is_recurrent(), "recurrent"),
                 };
+                let refuse = |detail: String| Err(Flaw::new(name, Some(entry), format!("cell `{name}`{detail}")));
                 if gene.operation == Operation::None {
-                    return Err(Error::genotype(format!(
-                        "cell `{name}` holds the operation `none`, which a discrete cell cannot have"
-                    )));
+                    return refuse(" holds the operation `none`, which a discrete cell cannot have".to_string());
                 }
                 if !fits {
-                    return Err(Error::genotype(format!(
-                        "cell `{name}`: operation `{}` does not belong in a {kind} cell",
-                        gene.operation.name()
-                    )));
+                    return refuse(format!(": operation `{}` does not belong in a {kind} cell", gene.operation.name()));
                 }
             }
+            let output = concat_key(name);
             if cell.genes.is_empty() {
-                return Err(Error::genotype(format!("cell `{name}` has no edges")));
+                return Err(Flaw::new(name, None, format!("cell `{name}` has no edges")));
             }
             if cell.concat.is_empty() {
-                return Err(Error::genotype(format!("cell `{name}` has no output nodes")));
+                return Err(Flaw::new(&output, None, format!("cell `{name}` has no output nodes")));
             }
             if let Some(node) = repeated(&cell.concat) {
-                return Err(Error::genotype(format!("cell `{name}`: output node {node} stands twice")));
+                let entry = cell.concat.iter().rposition(|other| *other == node);
+                return Err(Flaw::new(&output, entry, format!("cell `{name}`: output node {node} stands twice")));
             }
         }
         Ok(())

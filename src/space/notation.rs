@@ -23,23 +23,39 @@ pub(super) fn parse(text: &str) -> Result<Genotype> {
         return Err(parser.wrong(name.at, &format!("expected `Genotype`, found `{}`", cut(&name.text))));
     }
     parser.expect('(')?;
-    let mut parts: Vec<(Word, Part)> = Vec::new();
+    let mut given: Vec<Argument> = Vec::new();
     while !parser.accept(')') {
-        let (key, part) = parser.argument()?;
-        if parts.iter().any(|(given, _)| given.text == key.text) {
-            return Err(parser.wrong(key.at, &format!("`{}` stands twice", key.text)));
+        let argument = parser.argument()?;
+        let Word { at, text } = &argument.key;
+        if given.iter().any(|other| other.key.text == *text) {
+            return Err(parser.wrong(*at, &format!("`{text}` stands twice")));
         }
-        parts.push((key, part));
+        given.push(argument);
         if !parser.accept(',') {
             parser.expect(')')?;
             break;
         }
     }
+    let closed = parser.at - 1;
     parser.skip_space();
     if let Some(character) = parser.text.get(parser.at) {
         return Err(parser.wrong(parser.at, &format!("nothing may follow the genotype, found `{character}`")));
     }
-    Genotype::from_parts(parts.iter().map(|(key, part)| (key.text.as_str(), part.clone())).collect())
+    let parts = given.iter().map(|argument| (argument.key.text.as_str(), argument.part.clone()));
+    Genotype::from_parts(parts.collect()).map_err(|flaw| {
+        let argument = given.iter().find(|argument| argument.key.text == flaw.key);
+        let entry = argument.zip(flaw.entry).and_then(|(argument, entry)| argument.entries.get(entry));
+        // A key that is missing was missed at the closing bracket.
+        let at = entry.copied().or(argument.map(|argument| argument.key.at)).unwrap_or(closed);
+        parser.wrong(at, &flaw.detail)
+    })
+}
+
+/// A key, what stands behind it, and where each of its entries begins.
+struct Argument {
+    key: Word,
+    part: Part,
+    entries: Vec<usize>,
 }
 
 /// A name and where it begins.
@@ -56,7 +72,7 @@ struct Parser {
 
 impl Parser {
     /// key=value
-    fn argument(&mut self) -> Result<(Word, Part)> {
+    fn argument(&mut self) -> Result<Argument> {
         let key = self.name("a name such as `normal`")?;
         let mut keys = CONVOLUTIONAL.iter().chain(RECURRENT);
         let Some((_, holds)) = keys.find(|(known, _)| *known == key.text) else {
@@ -64,11 +80,17 @@ impl Parser {
             return Err(self.wrong(key.at, &unknown("key of a genotype", &key.text, &known)));
         };
         self.expect('=')?;
-        let part = match holds {
-            Holds::Genes => Part::Genes(self.list(Parser::gene)?),
-            Holds::Nodes => Part::Nodes(self.nodes()?),
+        let (entries, part) = match holds {
+            Holds::Genes => {
+                let (entries, genes) = self.list(Parser::gene)?.into_iter().unzip();
+                (entries, Part::Genes(genes))
+            }
+            Holds::Nodes => {
+                let (entries, nodes) = self.nodes()?.into_iter().unzip();
+                (entries, Part::Nodes(nodes))
+            }
         };
-        Ok((key, part))
+        Ok(Argument { key, part, entries })
     }
 
     /// ('operation', node)
@@ -83,7 +105,7 @@ impl Parser {
     }
 
     /// range(low, high) or a list of numbers
-    fn nodes(&mut self) -> Result<Vec<usize>> {
+    fn nodes(&mut self) -> Result<Vec<(usize, usize)>> {
         self.skip_space();
         if !self.text.get(self.at).is_some_and(|character| character.is_alphabetic()) {
             return self.list(Parser::node);
@@ -96,15 +118,16 @@ impl Parser {
         let first = self.node()?;
         let range: Range<usize> = if self.accept(',') { first..self.node()? } else { 0..first };
         self.expect(')')?;
-        Ok(range.collect())
+        Ok(range.map(|node| (word.at, node)).collect())
     }
 
-    /// Items between brackets, separated by commas.
-    fn list<T>(&mut self, item: impl Fn(&mut Parser) -> Result<T>) -> Result<Vec<T>> {
+    /// Items between brackets, separated by commas, each with where it begins.
+    fn list<T>(&mut self, item: impl Fn(&mut Parser) -> Result<T>) -> Result<Vec<(usize, T)>> {
         let close = self.open()?;
         let mut items = Vec::new();
         while !self.accept(close) {
-            items.push(item(self)?);
+            let begin = self.at; // `accept` has passed over the space before it
+            items.push((begin, item(self)?));
             if !self.accept(',') {
                 self.expect(close)?;
                 break;

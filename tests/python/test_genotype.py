@@ -79,7 +79,7 @@ def test_notation_of_the_published_code_is_understood() -> None:
     ],
 )
 def test_malformed_notation_is_refused(text: str) -> None:
-    with pytest.raises(pydarts.GenotypeError):
+    with pytest.raises(pydarts.GenotypeError, match=r"at character \d+: "):
         Genotype.from_notation(text)
 
 

@@ -67,8 +67,8 @@ def newest(folder: Path) -> int:
 
 
 def unfinished(folder: Path) -> bool:
-    """Whether something in `folder` is no checkpoint: one that is being written."""
-    return any(not entry.name.endswith(".safetensors") for entry in os.scandir(folder))
+    """Whether something in `folder` is neither checkpoint nor lock: one that is being written."""
+    return any(not entry.name.endswith((".safetensors", ".lock")) for entry in os.scandir(folder))
 
 
 def wait_for(process: subprocess.Popen[bytes], folder: Path, steps: int) -> None:

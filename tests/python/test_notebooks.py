@@ -68,7 +68,8 @@ def test_a_run_starts_clean_in_its_own_folder_and_leaves_no_trace_of_the_machine
         "print(os.environ['OMP_NUM_THREADS'], sys.flags.interactive)\n"
         "print('to be joined')"
     )
-    path = write(tmp_path / "00_x.ipynb", new_markdown_cell("# Title\n\n**Why?**"), new_code_cell(code))
+    made = new_code_cell(code, metadata={"execution": {"shell.execute_reply": "2020-01-01T00:00:00Z"}})
+    path = write(tmp_path / "00_x.ipynb", new_markdown_cell("# Title\n\n**Why?**"), made)
     path.parent.joinpath("elsewhere").mkdir()
     notebook = execute.execute(path, tmp_path / "elsewhere")
     assert (tmp_path / "elsewhere" / "left.txt").read_text() == "here"

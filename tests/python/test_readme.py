@@ -1,26 +1,24 @@
 """The code of the README runs, in one interpreter, from a folder that is not the repository."""
 
-import re
 from pathlib import Path
 
+import pages
 import pydarts
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+README = pages.ROOT / "README.md"
 
 
-def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+def examples() -> list[str]:
+    return [block.code for block in pages.blocks(README) if block.runs]
 
 
 def test_the_examples_of_the_readme_run_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {"__name__": "readme"}
-    assert len(blocks()) >= 2
-    for block in blocks():
-        exec(compile(block, str(README), "exec"), scope)
+    assert len(examples()) >= 2
+    pages.run(README)
     printed = capsys.readouterr().out
     assert "Genotype(normal=" in printed
     assert "(3, 14, 8)" in printed, "the initial point and two epochs"
@@ -31,11 +29,11 @@ def test_the_examples_of_the_readme_run_one_after_the_other(
 
 
 def test_the_ten_line_example_has_ten_lines() -> None:
-    assert len(lines_of(blocks()[0])) <= 10
+    assert len(lines_of(examples()[0])) <= 10
 
 
 def test_from_a_search_to_a_network_it_is_fifteen_lines() -> None:
-    way = blocks()[1]
+    way = examples()[1]
     assert len(lines_of(way)) <= 15
     calls = [way.index(f"pydarts.{name}(") for name in ("search", "build", "train", "export")]
     assert calls == sorted(calls)

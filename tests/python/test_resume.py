@@ -121,7 +121,7 @@ def assert_same(one: pydarts.SearchResult, other: pydarts.SearchResult) -> None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())
+    return sorted(folder.glob("*.safetensors"))
 
 
 def stopped(

@@ -4,6 +4,7 @@ import math
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
-from pydarts import Callback, EpochInfo, SearchResult, StepInfo, search
+from pydarts import Callback, EpochInfo, SearchResult, StartInfo, StepInfo, search
 from pydarts._callbacks import Observers
 from pydarts._interrupt import InterruptWatch
 from torch.utils.data import DataLoader, TensorDataset
@@ -23,9 +24,13 @@ class Listener(Callback):
     """Keeps all that it hears."""
 
     def __init__(self) -> None:
+        self.starts: list[StartInfo] = []
         self.steps: list[StepInfo] = []
         self.epochs: list[EpochInfo] = []
         self.ends: list[SearchResult] = []
+
+    def on_start(self, info: StartInfo) -> None:
+        self.starts.append(info)
 
     def on_step(self, info: StepInfo) -> None:
         self.steps.append(info)
@@ -226,6 +231,31 @@ def test_callbacks_hear_every_step_every_epoch_and_the_end() -> None:
     ] == list(result.history)
     assert listener.epochs[-1].genotype == result.genotype
     assert listener.ends == [result]
+    assert listener.starts == [StartInfo(result.config, first_epoch=0, steps_per_epoch=3)]
+
+
+def test_a_search_that_goes_on_starts_where_it_stopped(tmp_path: Path) -> None:
+    config = make_config(checkpoint_dir=str(tmp_path))
+    search(make_arrays(), config)
+    listener = Listener()
+    with pytest.warns(UserWarning, match="epochs rises"):
+        search(make_arrays(), config.replace(epochs=3, resume=True), callbacks=listener)
+    search(make_arrays(), config.replace(epochs=3, resume=True), callbacks=listener)
+    assert [info.first_epoch for info in listener.starts] == [2, 3]
+    assert [info.epoch for info in listener.epochs] == [2]
+
+
+def test_an_exception_at_the_start_comes_back_before_the_first_step() -> None:
+    class Refuses(Callback):
+        def on_start(self, info: StartInfo) -> None:
+            raise LookupError("not here")
+
+    listener = Listener()
+    with pytest.raises(LookupError, match="not here") as caught:
+        search(make_arrays(), make_config(), callbacks=[Refuses(), listener])
+    result = caught.value.result  # type: ignore[attr-defined]
+    assert result.status == "failed" and result.steps == (0,)
+    assert not listener.steps and listener.ends == [result]
 
 
 def test_the_alphas_of_a_callback_are_copies() -> None:
@@ -291,7 +321,7 @@ def test_what_is_no_loss_or_no_config_is_refused() -> None:
 
 def test_warnings_of_the_engine_are_python_warnings() -> None:
     with pytest.warns(UserWarning, match="threads"):
-        Observers([], None, InterruptWatch()).observe(
+        Observers([], None, InterruptWatch(), make_config()).observe(
             "warning", '{"message": "another number of threads"}', None
         )
 

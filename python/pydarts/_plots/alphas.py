@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from .._palette import look_of
 from .._trajectory import Trajectory
 from .points import first_node, limits, tables
-from .style import FAINT, GRID, INK, edge_name
+from .style import FAINT, GRID, INK, edge_name, inches
 
 
 def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) -> npt.NDArray[Any]:
@@ -51,11 +51,13 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
         side = (1.45 * columns + 0.5, 1.25 * rows + 0.9)
         ax = plt.figure(figsize=(side[0] * len(names), side[1])).add_axes((0.0, 0.0, 1.0, 1.0))
     ax.set_axis_off()
+    tall = inches(ax)[1]
+    below, above = min(0.45 / tall, 0.15), min(0.5 / tall, 0.15)  # for the name of the axis and the title
     panels = []
     for number, name in enumerate(names):
         left, width = (number + 0.08) / len(names), 0.91 / len(names)
         for row, (i, j) in enumerate(space.edges):
-            box = _box(left, width, 0.09, 0.84, i, j - first, columns, rows)
+            box = _box(left, width, below, 1 - below - above, i, j - first, columns, rows)
             panel = ax.inset_axes(box)
             for column, operation in enumerate(space.operations):
                 look = look_of(operation)

@@ -7,8 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from matplotlib.animation import FuncAnimation, PillowWriter
-from matplotlib.artist import Artist
+from matplotlib.animation import PillowWriter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -28,7 +27,7 @@ def animate(
     *,
     cell: str | None = None,
     fps: int = 8,
-    frames: int = 60,
+    frames: int = 40,
 ) -> Path:
     """Write α moving as a GIF: the heat map of softmax weights, the cell of the search network, the entropy.
 
@@ -42,7 +41,7 @@ def animate(
         cell: name of one table; None: all of them.
         fps: frames a second.
         frames: so many at most; of more points, as many as this are shown, evenly spread, the first and the
-            last among them. A frame takes some tenths of a second to draw.
+            last among them. A frame takes about half a second to draw.
 
     Returns:
         The path of the file.
@@ -66,10 +65,13 @@ def animate(
         raise ValueError(f"fps and frames must be positive, got fps={fps} and frames={frames}")
     points = np.unique(np.linspace(len(path) - 1, 0, min(frames, len(path))).round().astype(int)).tolist()
     movie = _Movie(path, names)
-    animation = FuncAnimation(movie.figure, movie.draw, frames=points, init_func=lambda: [])
+    writer = PillowWriter(fps=fps)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "movie.gif"
-        animation.save(made, PillowWriter(fps=fps), dpi=_DPI)
+        with writer.saving(movie.figure, made, dpi=_DPI):
+            for at in points:
+                movie.draw(at)
+                writer.grab_frame()
         write_atomically(file, made.read_bytes())
     return file
 
@@ -88,11 +90,11 @@ class _Movie:
         self.cell = width, min(height, self.row - 0.3)
         self.foot = 1.3
         size = self.left + width, self.row * len(names) + self.foot + 0.35
-        self.figure = Figure(size)
+        self.figure = Figure(size, dpi=_DPI)
         FigureCanvasAgg(self.figure)
         self.shown = limits([path.weights(name) for name in names])
 
-    def draw(self, at: int) -> list[Artist]:
+    def draw(self, at: int) -> None:
         figure, path = self.figure, self.path
         width, height = figure.get_size_inches()
         figure.clear()
@@ -112,4 +114,3 @@ class _Movie:
         curves.entropy(path, ax=ax)
         ax.set_ylabel("entropy, nats", fontsize=8, color=INK)
         ax.axvline(float(path.time[0][at]), color=INK, linewidth=1)
-        return []

@@ -9,12 +9,13 @@ import networkx as nx  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from .._layout import depths, layout
+from .._layout import layout
 from .._palette import look_of, text_on
-from .style import FAINT, INK, inches, node_name, output_name, panels, title
+from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 
 if TYPE_CHECKING:
     from .._genotype import Genes, Genotype
@@ -56,10 +57,18 @@ def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
     return np.array(made, dtype=object)
 
 
+def figure_of(genotype: Genotype) -> Figure:
+    """The cells as a figure of its own, which pyplot knows nothing of."""
+    figure = Figure(size_of(genotype))
+    cells(genotype, ax=figure.add_axes((0.0, 0.0, 1.0, 1.0)))
+    return figure
+
+
 def size_of(genotype: Genotype) -> tuple[float, float]:
     """A sensible size of the picture of all cells, in inches."""
-    found = cells_of(genotype)
-    return 1.5 + 2.3 * max(max(depths(cell.graph).values()) for cell in found), 3.1 * len(found)
+    plans = [layout(cell.graph) for cell in cells_of(genotype)]
+    width = 1.5 + 2.3 * max(max(plan.layer.values()) for plan in plans)
+    return width, len(plans) * max(1.6, 0.36 * max(plan.extent for plan in plans) + 0.75)
 
 
 def cells_of(genotype: Genotype) -> list[Cell]:
@@ -131,7 +140,7 @@ def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
             color=INK,
             bbox={
                 "boxstyle": "circle,pad=0.4" if inner else "round,pad=0.45",
-                "facecolor": "#eef3f8" if inner else "#dfe7d8",
+                "facecolor": INNER if inner else OUTER,
                 "edgecolor": INK,
                 "linewidth": 0.8,
             },

@@ -12,11 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from .._palette import run_look
-from .curves import MARKED, of_words
-from .style import INK, panels, tidy
+from .curves import LEAST, MARKED, of_words
+from .style import INK, panels, plain_numbers, tidy
 
 if TYPE_CHECKING:
     from .._result import SearchResult
+
+_WIDTH = 11.5  # inches of a new figure
 
 
 def compare(
@@ -25,7 +27,8 @@ def compare(
     """Draw several searches side by side: validation accuracy, entropy and skip connections over time.
 
     Where all of them are of recurrent cells, the first panel is of validation perplexity. The entropy is the
-    mean over all edges of all tables, in nats.
+    mean over all edges of all tables, in nats. Numbers of skip connections are drawn a little apart, so that
+    runs which agree are all seen.
 
     Args:
         results: name -> result, or results, which are called "run 0", "run 1" and so on.
@@ -47,9 +50,9 @@ def compare(
     3
     """
     runs = _named(results)
-    rows = -(-len(runs) // 6)
-    foot = 0.2 + 0.2 * rows
-    host, made = panels(ax, 1, 3, (11.5, 3.0 + foot), (0.62, 0.15, 0.45, 0.3), foot)
+    columns = max(1, min(len(runs), int(_WIDTH / (0.5 + 0.075 * max(map(len, runs))))))
+    foot = 0.2 + 0.2 * -(-len(runs) // columns)
+    host, made = panels(ax, 1, 3, (_WIDTH, 3.0 + foot), (0.75, 0.12, 0.45, 0.3), foot)
     words = all(of_words(result.history) for result in runs.values())
     by_epoch = all(result.trajectory.time[1] == "epoch" for result in runs.values())
     handles = []
@@ -61,7 +64,8 @@ def compare(
         scores = [r.valid_perplexity if words else 100 * r.valid_accuracy for r in result.history]
         made[0].plot([record.epoch for record in result.history], scores, **style, **few)
         made[1].plot(time, np.mean([path.entropy(table) for table in path.alphas], 0), **style, **few)
-        made[2].plot(time, path.skips, drawstyle="steps-post", **style)
+        apart = min(0.05, 0.4 / len(runs)) * (number - (len(runs) - 1) / 2)
+        made[2].plot(time, path.skips + apart, drawstyle="steps-post", **style)
         handles.append(Line2D([], [], label=name, **style))
     unit = "epoch" if by_epoch else "step"
     for panel, label, across in zip(
@@ -77,12 +81,13 @@ def compare(
         tidy(panel, label)
         panel.set_xlabel(across, fontsize=8, color=INK)
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    plain_numbers(made[1], LEAST)
     made[2].yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    made[2].set_ylim(bottom=-0.15)
+    made[2].set_ylim(bottom=-0.3)
     host.legend(
         handles=handles,
         loc="lower center",
-        ncols=min(len(runs), 6),
+        ncols=columns,
         fontsize=8,
         frameon=False,
         bbox_to_anchor=(0.5, 0.0),

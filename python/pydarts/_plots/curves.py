@@ -12,10 +12,11 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from .._history import History, Measures
 from .._palette import series_look
 from .._trajectory import Trajectory
-from .style import FAINT, INK, one, tidy
+from .style import FAINT, INK, one, plain_numbers, tidy
 
 _SIZE = (5.2, 3.2)
 _DASHED = (0, (4, 2))
+LEAST = 0.02  # nats that a picture of entropies reaches over
 MARKED = 40  # so many points are shown as points, not as a line alone
 
 
@@ -45,6 +46,7 @@ def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     most = math.log(len(path.space.operations))
     ax.axhline(most, color=FAINT, linewidth=1, linestyle=_DASHED, zorder=0, label="all alike")
     tidy(ax, "mean entropy of softmax(α), nats")
+    plain_numbers(ax, LEAST)
     _across(ax, label)
     ax.legend(fontsize=8, frameon=False)
     return ax
@@ -101,7 +103,7 @@ def losses(history: History[Any], *, words: bool | None = None, ax: Axes | None 
     unit = "perplexity" if words else "loss"
     for part in ("train", "valid"):
         _line(ax, _epochs(history), [getattr(r, f"{part}_{unit}") for r in history], part, _PARTS[part])
-    _best(ax, history, f"valid_{unit}", -1, 1.0)
+    _best(ax, history, f"valid_{unit}", -1, 1.0, ".4g")
     tidy(ax, unit if words else "loss, nats")
     _logarithmic(ax, [getattr(r, f"{part}_{unit}") for r in history for part in _PARTS])
     _finish(ax, history)
@@ -132,7 +134,7 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
         if any(value is not None for value in top):
             shown = [math.nan if value is None else 100 * value for value in top]
             _line(ax, _epochs(history), shown, part, f"{said}, top 5", linewidth=0.9, marker="")
-    _best(ax, history, "valid_accuracy", 1, 100.0)
+    _best(ax, history, "valid_accuracy", 1, 100.0, ".2f")
     tidy(ax, "accuracy, %")
     _finish(ax, history)
     return ax
@@ -162,37 +164,36 @@ def _line(ax: Axes, x: Any, y: Any, name: str, label: str | None = None, **more:
     ax.plot(x, y, **(style | marker | more))
 
 
-def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: float) -> None:
-    """A ring around the best epoch, the first of equals, and its value beside it."""
+def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: float, form: str) -> None:
+    """A ring around the best epoch, the first of equals; the legend says its value."""
     known = [record for record in history if math.isfinite(getattr(record, name))]
-    if not known:
-        return
-    best = max(known, key=lambda record: sign * getattr(record, name))
-    value = scale * getattr(best, name)
-    color = series_look("valid").color
-    ax.plot([best.epoch], [value], "o", markersize=8, fillstyle="none", color=color, markeredgewidth=1.2)
-    late = best.epoch > (known[0].epoch + known[-1].epoch) / 2
-    ax.annotate(
-        f"{value:.4g}",
-        (best.epoch, value),
-        xytext=(-7 if late else 7, 7 * sign),
-        textcoords="offset points",
-        ha="right" if late else "left",
-        va="bottom" if sign > 0 else "top",
-        fontsize=8,
-        color=color,
-    )
+    if known:
+        best = max(known, key=lambda record: sign * getattr(record, name))
+        value = scale * getattr(best, name)
+        ax.plot(
+            [best.epoch],
+            [value],
+            "o",
+            markersize=8,
+            fillstyle="none",
+            color=series_look("valid").color,
+            markeredgewidth=1.2,
+            label=f"{value:{form}} in epoch {best.epoch}",
+        )
 
 
 def _finish(ax: Axes, history: Sequence[Measures]) -> None:
     _across(ax, "epoch")
-    ax.margins(x=0.05, y=0.14)
     if not history:
         ax.text(0.5, 0.5, "no epoch", transform=ax.transAxes, ha="center", fontsize=9, color=INK)
+        ax.set_xticks([])
+        ax.set_yticks([])
         return
     averaged = [record.epoch for record in history if getattr(record, "averaged", False)]
     if averaged:
         ax.axvline(averaged[0] - 0.5, color=FAINT, linewidth=1, linestyle=_DASHED, label="averaged from here")
+    if len(history) == 1:
+        ax.set_xticks([history[0].epoch])
     ax.legend(fontsize=8, frameon=False)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -40,14 +43,31 @@ def to_dot(genotype: Genotype) -> str:
 
 def to_svg(genotype: Genotype) -> str:
     """The cells as an SVG document, the same bytes for the same genotype; text stays text."""
-    settings = {"svg.hashsalt": "pydarts", "svg.fonttype": "none"}
-    # What the user has set is not part of a genotype.
+    return as_svg(size_of(genotype), lambda ax: cells(genotype, ax=ax))
+
+
+def as_svg(size: tuple[float, float], draw: Callable[[Axes], object]) -> str:
+    """What `draw` draws into axes that fill `size` inches, as an SVG document."""
+    settings = {"svg.hashsalt": "pydarts", "svg.fonttype": "none", "font.sans-serif": _FONTS}
+    # What the user has set is not part of a picture in a file.
     with matplotlib.style.context(["default", settings]), io.StringIO() as text:
-        figure = Figure(size_of(genotype))
+        figure = Figure(size)
         FigureCanvasSVG(figure)
-        cells(genotype, ax=figure.add_axes((0.0, 0.0, 1.0, 1.0)))
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "pydarts"})
-        return text.getvalue()
+        draw(figure.add_axes((0.0, 0.0, 1.0, 1.0)))
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        return _STYLE.sub(_inherited, text.getvalue(), count=1)
+
+
+# A style sheet in a picture that stands inside a page would hold for the whole page.
+_STYLE = re.compile(
+    r'(<svg )(.*?)\s*<defs>\s*<style type="text/css">\*\{([^}]*)\}</style>\s*</defs>', re.DOTALL
+)
+_FONTS = ["DejaVu Sans", "Verdana", "Arial"]
+
+
+def _inherited(found: re.Match[str]) -> str:
+    """What the style sheet says of all elements, as a style of the outermost, which they inherit."""
+    return f'{found[1]}style="{found[3]}" {found[2]}'
 
 
 def _quoted(text: str) -> str:

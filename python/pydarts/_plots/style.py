@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 INK, FAINT, GRID = "#333333", "#b8b8b8", "#ececec"
+INNER, OUTER = "#eef3f8", "#dfe7d8"  # a cell's nodes, and what goes in and out
 
 Room = tuple[float, float, float, float]
 """Inches left of, right of, below and above a panel, for what is written there."""
@@ -61,6 +62,14 @@ def tidy(ax: Axes, label: str = "", *, size: float = 8) -> None:
     ax.tick_params(labelsize=size, length=2, color=FAINT, labelcolor=INK)
     if label:
         ax.set_ylabel(label, fontsize=size, color=INK)
+
+
+def plain_numbers(ax: Axes, least: float) -> None:
+    """Numbers without a common offset, and an upright range that is not so narrow that noise looks big."""
+    ax.ticklabel_format(axis="y", useOffset=False)
+    low, high = ax.get_ylim()
+    if high - low < least:
+        ax.set_ylim((low + high - least) / 2, (low + high + least) / 2)
 
 
 def title(ax: Axes, text: str, size: float = 11) -> None:

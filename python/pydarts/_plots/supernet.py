@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.patches import PathPatch
+from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
 from .._palette import look_of, text_on
 from .._trajectory import Trajectory
 from .points import first_node, moment, point, tables
-from .style import FAINT, INK, inches, node_name, output_name, panels, title
+from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 
-_FAN = 0.32  # how far from the middle of a node lines end on it; a step is 1
+_FAN, _NODE = 0.34, 0.37  # how far from a node's middle lines end on it, and it reaches; a step is 1
 _WIDTH = 9.0  # points of a line whose operation has all the weight
 _ROOM = (0.1, 0.1, 0.1, 0.35)
 
@@ -61,19 +61,19 @@ def supernet_cell(
 
 def size_of(path: Trajectory) -> tuple[float, float]:
     """A sensible size of the picture of one table, in inches."""
-    last, longest = _spans(path)
-    return 1.2 * (last + 1) + 0.4, 0.5 * (longest + 1.6) + 0.5
+    last, low, high = _spans(path)
+    return 1.2 * (last + 1) + 0.4, 0.5 * (high - low) + 0.45
 
 
 def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int) -> None:
     """Draw one table: nodes in a row, an arc an edge, its label at the top of the arc."""
     space, first = path.space, first_node(path)
-    last, longest = _spans(path)
+    last, low, high = _spans(path)
     weights = path.weights(table, at)
     real = [column for column, name in enumerate(space.operations) if name != "none"]
     kept = {margin.edge for margin in path.margins(at) if margin.table == table}
     width, height = inches(ax)
-    scale = min(1.0, width / (1.15 * (last + 1)), height / (0.48 * (longest + 1.6)))
+    scale = min(1.0, width / (1.15 * (last + 1)), height / (0.48 * (high - low)))
     for row, edge in enumerate(space.edges):
         column = max(real, key=lambda column: (weights[row, column], -column))
         operation, weight = space.operations[column], weights[row, column]
@@ -88,7 +88,7 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int) -> None:
             ha="center",
             va="center",
             fontsize=7 * scale,
-            linespacing=1.0,
+            linespacing=1.15,
             fontweight="bold" if chosen else "normal",
             color=text_on(color) if chosen else INK,
             bbox={
@@ -100,9 +100,22 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int) -> None:
             zorder=6 if chosen else 5,
         )
     for node in space.concat:
-        _arc(ax, node, last, -0.22 * (last - node) - 0.25, FAINT, 1.2 * scale, 1.0, 0)
-    for node in (*range(last), last):
-        inner, text = first <= node < last, output_name(first) if node == last else node_name(node, first)
+        _arc(ax, node, last, _depth(last - node), FAINT, 1.2 * scale, 1.0, 0)
+    for node in range(last + 1):
+        inner = first <= node < last
+        ax.add_patch(
+            FancyBboxPatch(
+                (node - _NODE, -0.22),
+                2 * _NODE,
+                0.44,
+                boxstyle="round,pad=0,rounding_size=0.16",
+                facecolor=INNER if inner else OUTER,
+                edgecolor=INK,
+                linewidth=0.8,
+                zorder=7,
+            )
+        )
+        text = output_name(first) if node == last else node_name(node, first)
         ax.text(
             node,
             0,
@@ -111,23 +124,24 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int) -> None:
             va="center",
             fontsize=10 * scale,
             color=INK,
-            bbox={
-                "boxstyle": "circle,pad=0.45" if inner else "round,pad=0.5",
-                "facecolor": "#eef3f8" if inner else "#dfe7d8",
-                "edgecolor": INK,
-                "linewidth": 0.8,
-            },
-            zorder=7,
+            zorder=8,
         )
     ax.set_xlim(-0.5, last + 0.5)
-    ax.set_ylim(-0.22 * last * 0.75 - 0.5, longest + 0.5)
+    ax.set_ylim(low, high)
     ax.set_axis_off()
 
 
-def _spans(path: Trajectory) -> tuple[int, int]:
-    """The place of the output, behind all nodes, and the nodes that the longest edge passes."""
+def _spans(path: Trajectory) -> tuple[int, float, float]:
+    """The place of the output, behind all nodes, and from where to where the picture reaches upright."""
     edges = path.space.edges
-    return max(j for _, j in edges) + 1, max(j - i for i, j in edges)
+    last = max(j for _, j in edges) + 1
+    deepest = _depth(last - min(path.space.concat))
+    return last, deepest - 0.2, max(j - i for i, j in edges) + 0.45
+
+
+def _depth(distance: int) -> float:
+    """The lowest point of a line to the output."""
+    return -0.22 * distance - 0.25
 
 
 def _ends(edges: tuple[tuple[int, int], ...], edge: tuple[int, int]) -> tuple[float, float]:

@@ -8,15 +8,18 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import ScaledTranslation
 
 from .._palette import look_of, text_on
 from .._trajectory import Trajectory
 from .points import first_node, limits, moment, point, tables
 from .style import INK, edge_name, inches, panels, title
 
-_MAP = "Blues"
-ROOM = (0.8, 0.1, 0.1, 1.15)
+# Grey, so that the frames have the only colours; numbers can be read on its darkest.
+_SHADES = LinearSegmentedColormap.from_list("weights", mpl.colormaps["Greys"](np.linspace(0, 0.8, 64)))
+ROOM = (0.8, 0.5, 0.1, 1.15)
 
 
 def weights(
@@ -65,11 +68,11 @@ def heat_map(
     space, first = path.space, first_node(path)
     values = path.weights(table, at)
     rows, columns = values.shape
-    ax.imshow(values, cmap=_MAP, vmin=shown[0], vmax=shown[1], aspect="auto", interpolation="none")
+    ax.imshow(values, cmap=_SHADES, vmin=shown[0], vmax=shown[1], aspect="auto", interpolation="none")
     width, height = inches(ax)
     size = min(7.5, 72 * 0.62 * height / rows, 72 * 0.27 * width / columns)
     kept = {(margin.edge, margin.chosen) for margin in path.margins(at) if margin.table == table}
-    shade, scale = mpl.colormaps[_MAP], mpl.colors.Normalize(*shown)
+    scale = Normalize(*shown)
     for row, edge in enumerate(space.edges):
         for column, operation in enumerate(space.operations):
             chosen = (edge, operation) in kept
@@ -86,7 +89,7 @@ def heat_map(
                     va="center",
                     fontsize=size,
                     fontweight="bold" if chosen else "normal",
-                    color=text_on(shade(scale(values[row, column]))),
+                    color=text_on(_SHADES(scale(values[row, column]))),
                 )
     for row in range(1, rows):
         if space.edges[row][1] != space.edges[row - 1][1]:
@@ -95,15 +98,16 @@ def heat_map(
     ax.set_xticks(range(columns), space.operations, rotation=40, ha="left", rotation_mode="anchor")
     ax.tick_params(length=0, labelcolor=INK, top=False, labeltop=True, bottom=False, labelbottom=False)
     ax.tick_params(axis="y", labelsize=min(8.0, 72 * 0.75 * height / rows))
-    ax.tick_params(axis="x", labelsize=min(8.0, 72 * 0.4 * width / columns), pad=7)
+    ax.tick_params(axis="x", labelsize=min(8.0, 72 * 0.4 * width / columns), pad=8)
+    above = ax.get_xaxis_transform() + ScaledTranslation(0, 4 / 72, ax.figure.dpi_scale_trans)
     for column, operation in enumerate(space.operations):  # the colour that the operation has everywhere
         ax.plot(
             [column - 0.4, column + 0.4],
-            [1.025, 1.025],
+            [1, 1],
             color=look_of(operation).color,
             linewidth=3,
             solid_capstyle="butt",
-            transform=ax.get_xaxis_transform(),
+            transform=above,
             clip_on=False,
         )
     ax.spines[:].set_visible(False)

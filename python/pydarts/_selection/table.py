@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 from matplotlib.axes import Axes
 
+from .. import _html
 from .._files import read_checked, write_atomically
 from .._genotype import Genotype
 from .._history import frame
@@ -98,6 +99,31 @@ class SearchTable(Sequence[SearchRow]):
             len(scores),
         )
 
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Of each origin in a sentence whether it differs from chance by more than its cells differ.
+
+        Empty without cells drawn by chance, or with so few that there is no deviation.
+        """
+        chance = self.summary("random")
+        said = []
+        for origin in self._origins:
+            found = self.summary(origin)
+            deviations = [part.deviation for part in (found, chance) if not math.isnan(part.deviation)]
+            if origin == "random" or not found.n or not chance.n or not deviations:
+                continue
+            difference, deviation = found.mean - chance.mean, max(deviations)
+            scale, unit = (1.0, "") if self._words else (100.0, " points")
+            text = f"{origin} - random = {difference * scale:+.2f}{unit}"
+            if abs(difference) <= deviation:
+                text += (
+                    f": smaller than the deviation ({deviation * scale:.2f}); such a difference means nothing"
+                )
+            else:
+                text += f": larger than the deviation ({deviation * scale:.2f})"
+            said.append(text)
+        return tuple(said)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the rows as CSV, the genotypes as JSON; the folder must be there.
 
@@ -161,14 +187,25 @@ class SearchTable(Sequence[SearchRow]):
                 for place, (cell, width) in enumerate(zip(line, widths, strict=True))
             ]
             text.append("  ".join(padded).rstrip())
+        return "\n".join([*text, "", *self._foot()])
+
+    def _repr_html_(self) -> str:
+        best = self.best
+        found = None
+        if best is not None and best.genotype is not None:
+            found = next(place for place, row in enumerate(self) if row is best), best.name, best.genotype
+        rows = [_cells(row, self._words) for row in self]
+        return _html.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found)
+
+    def _foot(self) -> Iterable[str]:
+        """A line for each origin, and what a difference from chance means."""
         wide = max((len(origin) for origin in self._origins), default=0)
-        text.append("")
         for origin in self._origins:
             rows = sum(row.origin == origin for row in self)
             found = self.summary(origin)
             short = f" of {rows}" if found.n < rows else ""
-            text.append(f"{origin.ljust(wide)}  {_figures(found, self._words)}{short}")
-        return "\n".join([*text, *self._verdicts()])
+            yield f"{origin.ljust(wide)}  {_figures(found, self._words)}{short}"
+        yield from self.verdicts
 
     @property
     def _words(self) -> bool:
@@ -177,25 +214,6 @@ class SearchTable(Sequence[SearchRow]):
     @property
     def _origins(self) -> list[Origin]:
         return [origin for origin in get_args(Origin) if any(row.origin == origin for row in self)]
-
-    def _verdicts(self) -> Iterable[str]:
-        """Whether a difference from chance is larger than what cells of one origin differ by."""
-        chance = self.summary("random")
-        for origin in self._origins:
-            found = self.summary(origin)
-            deviations = [part.deviation for part in (found, chance) if not math.isnan(part.deviation)]
-            if origin == "random" or not found.n or not chance.n or not deviations:
-                continue
-            difference, deviation = found.mean - chance.mean, max(deviations)
-            scale, unit = (1.0, "") if self._words else (100.0, " points")
-            said = f"{origin} - random = {difference * scale:+.2f}{unit}"
-            if abs(difference) <= deviation:
-                yield (
-                    f"{said}: smaller than the deviation ({deviation * scale:.2f}); such a difference means "
-                    "nothing"
-                )
-            else:
-                yield f"{said}: larger than the deviation ({deviation * scale:.2f})"
 
 
 _COLUMNS = tuple(entry.name for entry in fields(SearchRow) if entry.name not in ("result", "training"))

@@ -87,10 +87,17 @@ class TrainConfig:
                              lowest validation loss, or of the last epoch (code)
     ===============  ======  ==================================================================
 
-    For all networks alike, all ours: `seed` 0 (all randomness is a function of seed, epoch and step),
-    `device` "auto" (CUDA where there is one), `checkpoint_dir` None (a folder for checkpoints, one an epoch,
-    the last two kept), `resume` False (go on from the newest checkpoint there, if there is one), `progress`
-    True.
+    For all networks alike (all ours):
+
+    ==============  ======  ===================================================================
+    field           value   meaning
+    ==============  ======  ===================================================================
+    seed            0       all randomness is a function of seed, epoch and step
+    device          "auto"  "auto": CUDA where there is one; "cpu", "cuda", "cuda:1"
+    checkpoint_dir  None    folder for checkpoints, one an epoch, the last two kept
+    resume          False   go on from the newest checkpoint in `checkpoint_dir`, if there is one
+    progress        True    show a progress bar
+    ==============  ======  ===================================================================
 
     Raises:
         ConfigError: an unknown field (the message names the nearest known one), or a value out of range or of

@@ -1,0 +1,54 @@
+"""Pages of the site that stand elsewhere in the repository: benchmarks with their plots, and notebooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from nbconvert import MarkdownExporter
+
+ROOT = Path(__file__).parents[2]
+BENCHES = ("README.md", "RESULTS.md", "plots/*.svg")
+NOTEBOOKS = "notebooks"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Every notebook is in the navigation, under its own title."""
+    assert config.nav is not None
+    pages = [_page(path) for path in _notebooks()]
+    config.nav = [
+        {"Notebooks": pages} if "Notebooks" in entry else entry
+        for entry in config.nav
+        if pages or "Notebooks" not in entry
+    ]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """The pages and pictures, under the paths that they have in the repository, so that their links hold."""
+    for pattern in BENCHES:
+        for path in sorted((ROOT / "benches").glob(pattern)):
+            place = path.relative_to(ROOT).as_posix()
+            files.append(File.generated(config, place, abs_src_path=str(path)))
+    for path in _notebooks():
+        text, pictures = _markdown(path)
+        files.append(File.generated(config, _page(path), content=text))
+        for place, content in pictures.items():
+            files.append(File.generated(config, f"{NOTEBOOKS}/{place}", content=content))
+    return files
+
+
+def _notebooks() -> list[Path]:
+    return sorted((ROOT / NOTEBOOKS).glob("*.ipynb"))
+
+
+def _page(notebook: Path) -> str:
+    return f"{NOTEBOOKS}/{notebook.stem}.md"
+
+
+def _markdown(notebook: Path) -> tuple[str, dict[str, bytes]]:
+    """A notebook with the outputs that it was committed with; nothing is run."""
+    resources = {"output_files_dir": f"{notebook.stem}_files", "unique_key": notebook.stem}
+    text, found = MarkdownExporter().from_filename(str(notebook), resources)
+    return text, found["outputs"]

@@ -1,0 +1,114 @@
+"""What the losses and the ending of a search say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .finding import Finding, count
+
+if TYPE_CHECKING:
+    from .._result import SearchResult
+
+# The validation loss has turned when it is this part above its lowest: more than epochs differ by anyway.
+TURNED = 0.1
+
+
+def ending(result: SearchResult) -> Iterator[Finding]:
+    done, planned, steps = len(result.history), result.config.epochs, result.steps[-1]
+    values = {"epochs": done, "planned": planned, "steps": steps}
+    if result.status == "complete":
+        yield Finding(
+            "note", "ending", f"The search is complete: {count(done, 'epoch')}, {count(steps, 'step')}.",
+            values=values,
+        )  # fmt: skip
+        return
+    what = (
+        "The search was interrupted" if result.status == "interrupted" else "An exception stopped the search"
+    )
+    yield Finding(
+        "warning",
+        "ending",
+        f"{what} after {done} of {count(planned, 'epoch')} ({count(steps, 'step')}).",
+        "All else is about what had been reached by then. A search with a checkpoint_dir goes on with "
+        "resume=True.",
+        values=values,
+    )
+
+
+def learning(result: SearchResult) -> Iterator[Finding]:
+    """Whether the network that α was learned on has learned."""
+    classes = result.config.num_classes
+    if not result.history or classes is None:
+        return
+    last, words = result.history[-1], result.config.resolved_space.kind == "recurrent"
+    guess = math.log(classes)
+    values = {"valid_loss": last.valid_loss, "guessing": guess, "valid_accuracy": last.valid_accuracy}
+    if not last.valid_loss < guess:
+        yield Finding(
+            "warning",
+            "learning",
+            f"The validation loss after the last epoch, {last.valid_loss:.3f}, is not below log {classes:,} "
+            f"= {guess:.3f}, the cross-entropy of guessing.",
+            "α was learned on a network that has not learned yet: search longer, or look at learning rate "
+            "and data.",
+            values=values,
+        )
+    elif words:
+        best = min(result.history, key=lambda record: worst_if_nan(record.valid_loss))
+        yield Finding(
+            "note",
+            "learning",
+            f"Validation perplexity {last.valid_perplexity:.4g} after the last epoch, lowest "
+            f"{best.valid_perplexity:.4g} in epoch {best.epoch + 1}; guessing among all words: {classes:,}.",
+            values=values,
+        )
+    else:
+        best = max(result.history, key=lambda record: record.valid_accuracy)
+        yield Finding(
+            "note",
+            "learning",
+            f"Validation accuracy {last.valid_accuracy:.1%} after the last epoch, best "
+            f"{best.valid_accuracy:.1%} in epoch {best.epoch + 1}; guessing among {classes:,} classes: "
+            f"{1 / classes:.1%}.",
+            values=values,
+        )
+
+
+def gap(result: SearchResult) -> Iterator[Finding]:
+    """Training against validation, after the last epoch."""
+    if not result.history:
+        return
+    last = result.history[-1]
+    best = min(result.history, key=lambda record: worst_if_nan(record.valid_loss))
+    gap = last.valid_loss - last.train_loss
+    text = (
+        f"Losses of the last epoch: {last.train_loss:.3f} in training, {last.valid_loss:.3f} in validation, "
+        f"a gap of {gap:+.3f}; accuracies {last.train_accuracy:.1%} and {last.valid_accuracy:.1%}."
+    )
+    values = {
+        "train_loss": last.train_loss,
+        "valid_loss": last.valid_loss,
+        "gap": gap,
+        "lowest_valid_loss": best.valid_loss,
+        "lowest_epoch": best.epoch,
+    }
+    rise = last.valid_loss / best.valid_loss - 1 if best.valid_loss > 0 else 0.0
+    if rise > TURNED and last.train_loss < best.train_loss:
+        yield Finding(
+            "warning",
+            "gap",
+            f"{text} The validation loss has risen by {rise:.0%} since its lowest, {best.valid_loss:.3f} in "
+            f"epoch {best.epoch + 1}, while the training loss went on falling.",
+            "The weights overfit, and α follows their losses: fewer epochs, more data, augmentation, or a "
+            "larger weight_decay.",
+            values=values,
+        )
+    else:
+        yield Finding("note", "gap", text, values=values)
+
+
+def worst_if_nan(loss: float) -> float:
+    """A loss to look for the lowest by."""
+    return math.inf if math.isnan(loss) else loss

@@ -1,0 +1,172 @@
+"""What notebooks show of configurations, genotypes, results, tables and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from ._plots.cells import size_of
+from ._plots.export import to_svg
+from ._templates import render
+
+if TYPE_CHECKING:
+    from ._config import SearchConfig
+    from ._genotype import Genotype
+    from ._result import SearchResult
+    from ._supernet import Supernet
+
+_EPOCHS = 5  # of a history, the last ones
+_LEAST = 0.75  # scale at which a picture's text can still be read
+
+
+def of_genotype(genotype: Genotype) -> str:
+    """The cells as a picture, and in the paper's notation."""
+    names = [name for name in ("normal", "reduce", "recurrent") if getattr(genotype, name)]
+    skips = genotype.skip_connections
+    about = f"{' and '.join(names)}, {skips} skip connection{'' if skips == 1 else 's'}"
+    return render("notebook/genotype.html", kind="Genotype", about=about, **_cells(genotype))
+
+
+def of_config(config: SearchConfig) -> str:
+    """What is not at its default, and, folded up, the rest."""
+    changed = _changed(config)
+    named = {"space", *(name for name, _, _ in changed)}
+    rest = [(name, repr(getattr(config, name))) for name in config.to_dict() if name not in named]
+    about = f"space {_space(config)}"
+    return render("notebook/config.html", kind="SearchConfig", about=about, changed=changed, rest=rest)
+
+
+def of_result(result: SearchResult) -> str:
+    """How a search ended, its cells, its last epochs and what was asked for."""
+    config, history = result.config, result.history
+    words = config.resolved_space.kind == "recurrent"
+    facts = [("space", _space(config)), ("α's gradient", config.hypergradient)]
+    if history:
+        best = max(history, key=lambda record: record.valid_accuracy)
+        last = history[-1]
+        accuracies = f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%} in epoch {best.epoch}"
+        facts.append(("validation accuracy", accuracies))
+        if words:
+            facts.append(("validation perplexity", f"{last.valid_perplexity:.2f}"))
+        entropies = ", ".join(f"{name} {value:.3f}" for name, value in last.entropy.items())
+        facts.append(("mean entropy of softmax(α), nats", entropies))
+        facts.append(("duration", _duration(sum(record.seconds for record in history))))
+    facts.append(("skip connections", str(result.genotype.skip_connections)))
+    head = ["epoch", "train loss", "valid loss", "train accuracy", "valid accuracy", "skips", "seconds"]
+    epochs = [
+        (
+            record.epoch,
+            f"{record.train_loss:.4f}",
+            f"{record.valid_loss:.4f}",
+            f"{record.train_accuracy:.2%}",
+            f"{record.valid_accuracy:.2%}",
+            record.skip_connections,
+            f"{record.seconds:.1f}",
+        )
+        for record in history[-_EPOCHS:]
+    ]
+    about = f"{result.status}, {len(history)} of {config.epochs} epochs"
+    return render(
+        "notebook/result.html",
+        kind="SearchResult",
+        about=about,
+        facts=facts,
+        head=head,
+        epochs=epochs,
+        of=len(history),
+        changed=_changed(config),
+        **_cells(result.genotype),
+    )
+
+
+def of_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Sequence[int],
+    foot: Sequence[str],
+    best: tuple[int, str, Genotype] | None,
+) -> str:
+    """Rows of cells side by side, what they come to, and, folded up, the best cell.
+
+    `numbers` are the columns of numbers, `best` the place, the name and the genotype of the best row.
+    """
+    place, name, genotype = best or (None, "", None)
+    cells = {"picture": None, "notation": ""} if genotype is None else _cells(genotype)
+    about = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
+    return render(
+        "notebook/table.html",
+        kind="SearchTable",
+        about=about,
+        head=head,
+        rows=rows,
+        columns=numbers,
+        foot=foot,
+        best=place,
+        name=name,
+        **cells,
+    )
+
+
+def of_supernet(net: Supernet, dtype: str, device: str) -> str:
+    """The sizes of a search network and what it costs."""
+    config, space, cost = net.config, net.space, net.cost()
+    recurrent = space.kind == "recurrent"
+    if recurrent:
+        size = f"{config.units} units, {config.num_classes:,} words"
+    else:
+        height, width = config.image_size or (0, 0)
+        size = (
+            f"{config.layers} cells, {config.channels} channels at first, {config.num_classes} classes, "
+            f"images {config.in_channels}×{height}×{width}"
+        )
+    tables = ", ".join(space.tables)
+    facts = [
+        ("network", size),
+        ("operations", ", ".join(space.operations)),
+        ("edges", f"{len(space.edges)} a cell, {space.nodes} intermediate nodes"),
+        ("weights", f"{cost['weights']:,}"),
+        ("α", f"{cost['alphas']:,} numbers: {tables}, [{len(space.edges)}, {len(space.operations)}] each"),
+        ("forward", f"{cost['multiply_adds']:,} multiply-adds a{' token' if recurrent else 'n image'}"),
+        ("peak of a step", f"{cost['bytes'] / 2**20:,.0f} MiB at batch {config.batch_size}"),
+        ("α's gradient", config.hypergradient),
+    ]
+    about = f"{space.name}, {dtype} on {device}"
+    return render("notebook/supernet.html", kind="Supernet", about=about, facts=facts)
+
+
+def _cells(genotype: Genotype) -> dict[str, Any]:
+    """The picture of the cells, to stand inside a page, and their notation."""
+    text = to_svg(genotype)
+    narrowest = round(_LEAST * 72 * size_of(genotype)[0])  # narrower, it is scrolled
+    opening = '<svg role="img" aria-label="cells of the genotype" '
+    drawn = f'<div style="min-width: {narrowest}pt">{opening}{text[text.index("<svg") + 5 :]}</div>'
+    return {"picture": Markup(drawn), "notation": str(genotype)}
+
+
+def _changed(config: SearchConfig) -> list[tuple[str, str, str]]:
+    """Name, value and default of the fields that are not at their default, `space` apart."""
+    return [
+        (name, repr(getattr(config, name)), repr(default))
+        for name, default in config._changed().items()
+        if name != "space"
+    ]
+
+
+def _space(config: SearchConfig) -> str:
+    return config.space if isinstance(config.space, str) else repr(config.space)
+
+
+def _duration(seconds: float) -> str:
+    """A duration in words.
+
+    >>> _duration(59.94), _duration(61), _duration(7325)
+    ('59.9 s', '1 min 1 s', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

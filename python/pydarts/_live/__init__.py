@@ -1,0 +1,1 @@
+"""What `LiveView` shows while a search runs: in a terminal, in a notebook, in a log."""

@@ -1,0 +1,1 @@
+"""Callbacks that write a search down, a file a place."""

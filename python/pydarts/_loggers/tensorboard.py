@@ -1,0 +1,94 @@
+"""TensorBoard: scalars, a chart an edge, the cells as pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._callbacks import EpochInfo, StartInfo
+from .._plots.cells import figure_of
+from .base import Logger, choices, missing, names, tag, weights
+
+if TYPE_CHECKING:
+    from .._genotype import Genotype
+    from .._result import SearchResult
+
+
+class TensorBoard(Logger):
+    """Writes what TensorBoard shows: `tensorboard --logdir FOLDER`.
+
+    By epoch: losses, accuracies, learning rate, entropies, skip connections and seconds as scalars under
+    `search/`, the softmax weights under `alpha/table/source_target/operation`; the page "custom scalars" has
+    a chart an edge. The cells are a picture, and the genotype a text, whenever they have changed. The
+    configuration is a text, and with the best validation accuracy the hyperparameters.
+
+    A search that goes on (`resume=True`) goes on in the folder that is there, and what was written of epochs
+    that it does again is not shown. Any other search wants a new folder.
+
+    Args:
+        folder: of the event files; made if need be.
+
+    Raises:
+        ImportError: tensorboard is not installed.
+        FileExistsError: when the search starts: a folder with event files, without `resume`.
+
+    >>> import tempfile, numpy as np, pydarts
+    >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
+    >>> cfg = pydarts.SearchConfig(channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = pydarts.search((X, y), cfg, pydarts.loggers.TensorBoard(folder))
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise missing("TensorBoard", "tensorboard", "tensorboard") from error
+        self._folder, self._make = Path(folder), SummaryWriter
+
+    def _begin(self, info: StartInfo) -> None:
+        resume = info.config.resume
+        if not resume and any(self._folder.glob("events.out.tfevents.*")):
+            raise FileExistsError(
+                f"{self._folder} holds the events of a run already; name another folder, or go on with its "
+                "search (resume=True)"
+            )
+        self._config = info.config
+        self._writer = self._make(str(self._folder), purge_step=info.first_epoch if resume else None)
+        self._writer.add_text("config", f"```json\n{info.config.to_json(indent=1)}\n```", info.first_epoch)
+        self._writer.add_custom_scalars(self._layout())
+
+    def _layout(self) -> dict[str, dict[str, list[Any]]]:
+        """Charts of several curves."""
+        space, known = self._space, names(self._space)
+        curves: dict[str, list[Any]] = {
+            name: ["Multiline", [f"search/{part}_{name}" for part in ("train", "valid")]]
+            for name in ("loss", "accuracy", "perplexity")
+            if f"train_{name}" in known
+        }
+        return {"search": curves} | {
+            table: {
+                f"{i} to {j}": ["Multiline", [tag(table, i, j, name) for name in space.operations]]
+                for i, j in space.edges
+            }
+            for table in space.tables
+        }
+
+    def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
+        for name, value in row.items():
+            self._writer.add_scalar(f"search/{name}", value, epoch)
+        for entry, weight in weights(info, self._space).items():
+            self._writer.add_scalar(tag(*entry), weight, epoch)
+        self._writer.flush()
+
+    def _show(self, epoch: int, genotype: Genotype) -> None:
+        self._writer.add_figure("cells", figure_of(genotype), epoch)
+        self._writer.add_text("genotype", f"    {genotype}", epoch)
+        self._writer.flush()
+
+    def _finish(self, result: SearchResult) -> None:
+        if result.history:
+            best = max(record.valid_accuracy for record in result.history)
+            self._writer.add_hparams(choices(self._config), {"best/valid_accuracy": best}, run_name=".")
+        self._writer.close()

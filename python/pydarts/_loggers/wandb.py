@@ -1,0 +1,56 @@
+"""Weights & Biases: a run with its configuration, metrics and pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._callbacks import EpochInfo, StartInfo
+from .._plots.cells import figure_of
+from .base import Logger, missing, tag, weights
+
+if TYPE_CHECKING:
+    from .._genotype import Genotype
+    from .._result import SearchResult
+
+
+class WeightsAndBiases(Logger):
+    """Writes a search as a run of Weights & Biases.
+
+    The configuration becomes the run's, an epoch's numbers metrics of step `epoch`; the cells are a picture,
+    and the genotype a value of the summary, whenever they have changed. Without a network,
+    `mode="offline"` keeps the run in a folder, for `wandb sync` to upload later.
+
+    A search that goes on (`resume=True`) goes on in the run that is named by `id`, where one is.
+
+    Args:
+        project: name of the project.
+        alphas: whether the softmax weights are metrics too, `alpha/table/source_target/operation`.
+        init: what `wandb.init` takes otherwise: `name`, `mode`, `dir`, `id`, `tags`, ….
+
+    Raises:
+        ImportError: wandb is not installed.
+    """
+
+    def __init__(self, project: str = "pydarts", *, alphas: bool = False, **init: Any) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise missing("WeightsAndBiases", "wandb", "wandb") from error
+        self._wandb, self._alphas = wandb, alphas
+        self._init: dict[str, Any] = {"project": project} | init
+
+    def _begin(self, info: StartInfo) -> None:
+        goes_on: dict[str, Any] = {"resume": "allow"} if info.config.resume and "id" in self._init else {}
+        self._run = self._wandb.init(config=info.config.to_dict(), **(goes_on | self._init))
+
+    def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
+        if self._alphas:
+            row = row | {tag(*entry): weight for entry, weight in weights(info, self._space).items()}
+        self._run.log(row, step=epoch)
+
+    def _show(self, epoch: int, genotype: Genotype) -> None:
+        self._run.log({"cells": self._wandb.Image(figure_of(genotype))}, step=epoch)
+        self._run.summary["genotype"] = str(genotype)
+
+    def _finish(self, result: SearchResult) -> None:
+        self._run.finish(exit_code=0 if result.status == "complete" else 1)

@@ -1,0 +1,179 @@
+"""What `pydarts doctor` looks at. Nothing here takes for granted that PyTorch or pydarts can be loaded."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+State = Literal["ok", "missing", "broken"]
+
+_TORCH = "pip install 'torch>=2.11,<2.12'"
+_OWN = "pip install --force-reinstall --no-deps pydarts"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding."""
+
+    name: str
+    state: State
+    """ "missing": optional, and not there."""
+    found: str
+    remedy: str = ""
+    """What to do about it; empty where nothing need be done."""
+
+
+def examine() -> list[Check]:
+    """All checks, in an order in which each rests on those before it."""
+    checks = [_python(), _package("numpy"), _torch()]
+    if checks[-1].state == "ok":
+        checks.append(_guarded("pydarts", _extension, _OWN))
+    if checks[-1].name == "pydarts" and checks[-1].state == "ok":
+        checks.append(_guarded("libtorch", _libtorch, f"{_TORCH}, then {_OWN}"))
+        checks.append(_guarded("devices", _devices, "look at the driver: nvidia-smi"))
+        checks.append(_guarded("cache", _cache, "set PYDARTS_CACHE_DIR to a folder that can be written to"))
+        checks += _extras()
+        checks.append(_guarded("search", _search, f"report it, with `pydarts doctor --debug`; or {_OWN}"))
+    return checks
+
+
+def _guarded(name: str, look: Callable[[], str], remedy: str) -> Check:
+    try:
+        return Check(name, "ok", look())
+    except Exception as error:
+        return Check(name, "broken", f"{type(error).__name__}: {error}", remedy)
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}"
+    return Check("Python", "ok", found)
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Check(name, "broken", "not installed", f"pip install {name}")
+
+
+def _torch() -> Check:
+    found = _package("torch")
+    if found.state != "ok":
+        return Check("PyTorch", "broken", found.found, _TORCH)
+    if found.found.split("+")[0].split(".")[:2] != ["2", "11"]:
+        return Check("PyTorch", "broken", f"{found.found}; pydarts is built for 2.11", _TORCH)
+    return _guarded("PyTorch", lambda: str(importlib.import_module("torch").__version__), _TORCH)
+
+
+def _extension() -> str:
+    pydarts = importlib.import_module("pydarts")
+    return f"{pydarts.__version__}, {Path(str(pydarts.__file__)).parent}"
+
+
+def _libtorch() -> str:
+    """The extension must run on the libraries of the torch that Python imports, and on no other copy."""
+    import torch
+
+    here = Path(torch.__file__).parent / "lib"
+    maps = Path("/proc/self/maps")
+    if not maps.is_file():
+        return f"of PyTorch {torch.__version__}"
+    loaded = set(re.findall(r"(/\S+)/libtorch_cpu\S*\.so", maps.read_text()))
+    strangers = [folder for folder in loaded if Path(folder).resolve() != here.resolve()]
+    if strangers:
+        raise RuntimeError(f"also loaded from {', '.join(strangers)}, beside {here}")
+    return f"one copy, of PyTorch {torch.__version__}, {here}"
+
+
+def _devices() -> str:
+    import torch
+    from pydarts import _core
+
+    found = [f"CPU, {torch.get_num_threads()} of {os.cpu_count()} threads"]
+    if torch.cuda.is_available() != _core.cuda_is_available():
+        raise RuntimeError("PyTorch and the extension do not agree whether there is CUDA")
+    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        about = torch.cuda.get_device_properties(number)
+        found.append(f"cuda:{number} {about.name}, {about.total_memory / 2**30:.0f} GiB")
+    if len(found) == 1:
+        found.append("no CUDA")
+    return "; ".join(found)
+
+
+def _cache() -> str:
+    folder = _cache_folder()
+    if folder is None:
+        return "none: neither PYDARTS_CACHE_DIR nor a home folder is set; forms are measured at each start"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder):
+        pass
+    known = "forms.json is there" if (folder / "forms.json").is_file() else "nothing measured yet"
+    return f"{folder}, {known}"
+
+
+def _cache_folder() -> Path | None:
+    """As the engine looks for it (src/cache.rs)."""
+    given = os.environ.get("PYDARTS_CACHE_DIR")
+    if given:
+        return Path(given)
+    user = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("HOME") and f"{os.environ['HOME']}/.cache")
+    return Path(user) / "pydarts" if user else None
+
+
+def _extras() -> Iterator[Check]:
+    """The optional packages, by the extras that install them."""
+    try:
+        declared = requires("pydarts") or []
+    except PackageNotFoundError:
+        return
+    extras: dict[str, list[str]] = {}
+    for requirement in declared:
+        found = re.match(r"([\w.-]+).*extra *== *['\"]([\w-]+)['\"]", requirement)
+        if found and found[2] not in ("test", "demo", "docs"):
+            extras.setdefault(found[2], []).append(found[1])
+    for extra, names in extras.items():
+        yield _extra(extra, names)
+
+
+def _extra(extra: str, names: list[str]) -> Check:
+    found, absent = [], []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            absent.append(name)
+    if absent:
+        return Check(extra, "missing", f"without {', '.join(absent)}", f"pip install 'pydarts[{extra}]'")
+    if "torchvision" in names:  # its operations are made for one PyTorch
+        upgrade = "pip install --upgrade 'torch>=2.11,<2.12' torchvision"
+        return _guarded(
+            extra, lambda: str(importlib.import_module("torchvision").__name__) and ", ".join(found), upgrade
+        )
+    return Check(extra, "ok", ", ".join(found))
+
+
+def _search() -> str:
+    import numpy as np
+    import pydarts
+
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (32, 1, 8, 8)).astype(np.uint8)
+    config = pydarts.SearchConfig(
+        channels=2, layers=3, epochs=1, batch_size=8, hypergradient="unrolled", progress=False
+    )
+    result = pydarts.search((images, np.arange(32) % 2), config)
+    if not all(np.isfinite(values).all() for values in result.alphas.values()):
+        raise RuntimeError("α is not finite")
+    moved = max(float(abs(values[-1] - values[0]).max()) for values in result.alphas.values())
+    if not moved:
+        raise RuntimeError("α did not move")
+    return f"2 steps of {config.hypergradient} on {config.device}, {result.history[0].seconds:.2f} s"

@@ -1,0 +1,93 @@
+"""Makes a command of a function: options for its fields, `--json`, `--debug`, exit codes."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import config_file
+from .answer import Answer, perform
+from .options import Group
+
+Function = Callable[..., Answer]
+
+_OUTPUT = "Output"
+_JSON = Annotated[
+    bool,
+    typer.Option("--json", help="the answer as JSON, alone on standard output", rich_help_panel=_OUTPUT),
+]
+_DEBUG = Annotated[
+    bool,
+    typer.Option("--debug", help="tracebacks of errors; also PYDARTS_DEBUG=1", rich_help_panel=_OUTPUT),
+]
+_CONFIG = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        help="options from a file, weight_lr = 0.1 for --weight-lr 0.1; what is given here wins",
+        is_eager=True,
+        callback=config_file.load,
+    ),
+]
+
+
+def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
+    """A command for typer of a function that answers.
+
+    For each group the function gets, under the group's name, a dictionary of the fields that were given: on
+    the command line or in the file of `--config`. The others it leaves to the defaults of pydarts.
+    """
+
+    def of(function: Function) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())
+
+        @wraps(function)
+        def run(context: typer.Context, as_json: bool, debug: bool, **values: Any) -> None:
+            values.pop("config", None)
+            for key, group in groups.items():
+                fields = {field.name: values.pop(field.name) for field in group.fields}
+                values[key] = {name: value for name, value in fields.items() if _is_given(context, name)}
+            wished = debug or os.environ.get("PYDARTS_DEBUG", "0") not in ("", "0")
+            raise typer.Exit(perform(lambda: function(**values), as_json=as_json, debug=wished))
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter("context", keyword, annotation=typer.Context),
+            *(parameter.replace(kind=keyword) for parameter in own if parameter.name not in groups),
+        ]
+        if groups:
+            parameters.append(inspect.Parameter("config", keyword, default=None, annotation=_CONFIG))
+        for group in groups.values():
+            parameters += group.parameters()
+        parameters += [
+            inspect.Parameter("as_json", keyword, default=False, annotation=_JSON),
+            inspect.Parameter("debug", keyword, default=False, annotation=_DEBUG),
+        ]
+        run.__doc__ = _flowing(function.__doc__ or "")
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return of
+
+
+def _flowing(doc: str) -> str:
+    """A docstring whose paragraphs are a line each, for help to wrap; examples, after a "$", stay lines.
+
+    >>> _flowing("One\\n    two.\\n\\n    $ a\\n    $ b\\n")
+    'One two.\\n\\n$ a\\n$ b'
+    """
+    paragraphs = inspect.cleandoc(doc).split("\n\n")
+    return "\n\n".join(text if text.startswith("$") else " ".join(text.split()) for text in paragraphs)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"

@@ -1,0 +1,262 @@
+"""`pydarts compare`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say
+from .choices import NETWORK, TRAINING
+from .command import command
+from .data import DATA_HELP, DownloadOption, WordsOption, WorkersOption, read, spec
+from .sources import genotype_of, run_of
+from .train import NETWORKS, PresetOption, preset_of
+
+if TYPE_CHECKING:
+    from pydarts import Genotype, SearchResult, SearchTable
+
+_TRAINED = "Training of the cells (with --data)"
+
+
+@command(choices=TRAINING, network=NETWORK)
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="folders of searches; with --data genotypes too (name or file)",
+            show_default=False,
+        ),
+    ],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="a picture of it: .png, .svg or .pdf")
+    ] = None,
+    data: Annotated[
+        Any,
+        typer.Option(
+            "--data",
+            metavar="KIND\\[:WHERE]",
+            parser=spec,
+            help=f"train every cell on it, briefly and alike: {DATA_HELP}",
+            rich_help_panel=_TRAINED,
+        ),
+    ] = None,
+    random: Annotated[
+        int,
+        typer.Option(
+            "--random",
+            min=0,
+            metavar="INT",
+            help="cells drawn by chance beside them",
+            rich_help_panel=_TRAINED,
+        ),
+    ] = 0,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="folder for the trainings and table.csv", rich_help_panel=_TRAINED
+        ),
+    ] = Path("compared"),
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=0,
+            metavar="INT",
+            help="processes that train at once; 0: in this one",
+            show_default="one for every two threads",
+            rich_help_panel=_TRAINED,
+        ),
+    ] = None,
+    preset: PresetOption = None,
+    download: DownloadOption = False,
+    loader_workers: WorkersOption = 4,
+    words: WordsOption = None,
+    *,
+    choices: dict[str, Any],
+    network: dict[str, Any],
+) -> Answer:
+    """Compare searches: a row each. With --data their cells are trained alike, and cells drawn by chance too.
+
+    Images are trained on as --preset quick says, unless told otherwise.
+
+    Examples:
+
+    $ pydarts compare run-0 run-1 run-2 --plot compared.png
+    $ pydarts compare run DARTS_V2 --data digits --random 6 --channels 8 --layers 5 --epochs 10
+    """
+    if data is None:
+        given = [*choices, *network, *(["random"] if random else [])]
+        if given:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise Problem(f"{options}: of the training of the cells; say on what with --data", USAGE)
+        return _side_by_side({name: run_of(Path(run)) for name, run in _names(runs).items()}, plot)
+    if preset is None and not data.words:
+        preset = "quick"
+    elif data.words and "epochs" not in choices:
+        raise Problem("say how long to train on text, with --epochs: published are 8000", USAGE)
+    import pydarts
+
+    fields: dict[str, Any] = {"checkpoint_dir": str(out), "progress": sys.stderr.isatty(), **choices}
+    config = preset_of(preset)(**fields)
+    cells = {name: _cell(source) for name, source in _names(runs).items()}
+    found = read(
+        data,
+        image_size=None,
+        batch_size=config.batch_size or 96,
+        download=download,
+        workers=loader_workers,
+        words=words,
+    )
+    table = pydarts.compare(
+        cells,
+        found.train,
+        preset_of(preset)(**{**found.settings, **fields}),
+        random=random,
+        network={**NETWORKS.get(preset or "", {}), **found.sizes, **network},
+        workers=workers,
+    )
+    return _trained(table, out, plot)
+
+
+def _names(runs: list[str]) -> dict[str, str]:
+    """A name for each: the last part of its path, or all of it where that would not tell them apart."""
+    short = [Path(run).resolve().name for run in runs]
+    names = [
+        run.strip("/").replace("/", " ") if short.count(name) > 1 else name
+        for name, run in zip(short, runs, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        raise Problem("a run is named twice", USAGE)
+    return dict(zip(names, runs, strict=True))
+
+
+def _cell(source: str) -> Genotype | SearchResult:
+    return run_of(Path(source)) if (Path(source) / "result.json").is_file() else genotype_of(source)
+
+
+def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer:
+    from rich.table import Table
+
+    rows = [_row(name, result) for name, result in results.items()]
+    columns = (
+        "run",
+        "status",
+        "space",
+        "method",
+        "seed",
+        "epochs",
+        "validation",
+        "best",
+        "entropy",
+        "skips",
+        "settled",
+        "seconds",
+    )
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*(_text(name, row) for name in columns))
+    cells = {_edges(result.genotype) for result in results.values()}
+    notes = [f"{len(cells)} different cells; settled: the point in time since which a cell is what it is"]
+    if plot is not None:
+        _draw(plot, lambda: _plotted(results))
+        notes.append(str(plot))
+    genotypes = {name: result.genotype.to_dict() for name, result in results.items()}
+    file = None if plot is None else str(plot)
+    data = {"runs": rows, "cells": len(cells), "genotypes": genotypes, "plot": file}
+    return Answer(data, [table, *notes])
+
+
+def _row(name: str, result: SearchResult) -> dict[str, Any]:
+    path, config = result.trajectory, result.config
+    words = config.resolved_space.kind == "recurrent"
+
+    def score(number: int) -> float | None:
+        if not result.history:
+            return None
+        record = result.history[number]
+        return record.valid_perplexity if words else record.valid_accuracy
+
+    best = None if result.best is None else [record.epoch for record in result.history].index(result.best)
+    entropies = [float(path.entropy(table)[-1]) for table in result.alphas]
+    return {
+        "run": name,
+        "status": result.status,
+        "space": config.resolved_space.name,
+        "method": config.hypergradient,
+        "seed": config.seed,
+        "epochs": len(result.history),
+        "measure": "perplexity" if words else "accuracy",
+        "validation": score(-1),
+        "best": None if best is None else score(best),
+        "entropy": sum(entropies) / len(entropies),
+        "skips": result.genotype.skip_connections,
+        "settled": path.last_change,
+        "seconds": sum(record.seconds for record in result.history),
+    }
+
+
+def _edges(genotype: Genotype) -> frozenset[tuple[str, int, str, int]]:
+    """Table, node, operation and source of all edges, however they are ranked."""
+    kinds = (
+        ("normal", genotype.normal, 2),
+        ("reduce", genotype.reduce, 2),
+        ("recurrent", genotype.recurrent, 1),
+    )
+    return frozenset(
+        (table, place // kept, operation, source)
+        for table, genes, kept in kinds
+        for place, (operation, source) in enumerate(genes)
+    )
+
+
+def _text(column: str, row: dict[str, Any]) -> str:
+    value = row[column]
+    if value is None:
+        return "–"
+    if column in ("validation", "best"):
+        return f"{value:.1f}" if row["measure"] == "perplexity" else f"{value:.1%}"
+    return {"entropy": "{:.3f}", "seconds": "{:.1f}"}.get(column, "{}").format(value)
+
+
+def _plotted(results: dict[str, SearchResult]) -> Any:
+    from pydarts import plots
+
+    return plots.compare(results)[0]
+
+
+def _draw(file: Path, draw: Any) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    if file.suffix not in (".png", ".svg", ".pdf"):
+        raise Problem(f"--plot {file}: the name must end in .png, .svg or .pdf", USAGE)
+    if not file.parent.is_dir():
+        raise Problem(f"no folder {str(file.parent)!r} for the picture")
+    draw().figure.figure.savefig(file, dpi=110, bbox_inches="tight")
+
+
+def _trained(table: SearchTable, out: Path, plot: Path | None) -> Answer:
+    table.save(out / "table.csv")
+    if plot is not None:
+        _draw(plot, table.plot)
+    say(f"kept in {out}: table.csv; beside a search: pydarts report RUN --table {out / 'table.csv'}")
+    rows = [
+        {
+            "name": row.name,
+            "origin": row.origin,
+            "status": row.status,
+            "score": row.score,
+            "weights": row.weights,
+            "seconds": row.seconds,
+            "error": row.error,
+            "genotype": None if row.genotype is None else row.genotype.to_dict(),
+        }
+        for row in table
+    ]
+    code = {"complete": 0, "interrupted": INTERRUPTED}.get(table.status, FAILED)
+    best = None if table.best is None else table.best.name
+    return Answer({"status": table.status, "best": best, "rows": rows}, [str(table)], code)

@@ -1,0 +1,196 @@
+"""`--data KIND:WHERE`: what is searched and trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .answer import USAGE, Problem
+
+ENGLISH = "bundled"
+_WORDS = 2000  # of the bundled English, unless told otherwise
+
+_KINDS = {
+    "digits": "",
+    "cifar10": "DIR",
+    "cifar100": "DIR",
+    "folder": "DIR",
+    "npz": "FILE",
+    "corpus": "DIR|FILE",
+}
+_FORMS = ", ".join(kind + (f":{where}" if where else "") for kind, where in _KINDS.items())
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What `--data` names."""
+
+    kind: str
+    where: str
+
+    @property
+    def words(self) -> bool:
+        """Whether it is text, for recurrent cells."""
+        return self.kind == "corpus"
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.where}" if self.where else self.kind
+
+
+def spec(text: str) -> Spec:
+    """Read `--data`.
+
+    Raises:
+        typer.BadParameter: an unknown kind, a place that is missing or not there.
+
+    >>> spec("npz:images.npz")
+    Traceback (most recent call last):
+    ...
+    typer...BadParameter: no file 'images.npz'
+    >>> spec("digits")
+    Spec(kind='digits', where='')
+    """
+    if isinstance(text, Spec):
+        return text
+    kind, _, where = str(text).partition(":")
+    if kind not in _KINDS:
+        nearest = get_close_matches(kind, _KINDS, n=1)
+        remedy = f"; did you mean {nearest[0]}?" if nearest else ""
+        raise typer.BadParameter(f"{kind!r} is no data; known: {_FORMS}{remedy}")
+    if not _KINDS[kind] and where:
+        raise typer.BadParameter(f"{kind} stands alone, without {':' + where!r}")
+    if _KINDS[kind] and not where:
+        raise typer.BadParameter(f"{kind} needs its place: {kind}:{_KINDS[kind]}")
+    place = Path(where).expanduser()
+    if kind == "npz" and not place.is_file():
+        raise typer.BadParameter(f"no file {where!r}")
+    if kind == "folder" and not place.is_dir():
+        raise typer.BadParameter(f"no folder {where!r}")
+    if kind == "corpus" and where != ENGLISH and not place.exists():
+        raise typer.BadParameter(f"no file or folder {where!r}; corpus:{ENGLISH} is English that Python has")
+    return Spec(kind, where if where == ENGLISH else str(place) if where else "")
+
+
+def _forms(incomplete: str) -> list[str]:
+    return [kind + (":" if where else "") for kind, where in _KINDS.items()] + [f"corpus:{ENGLISH}"]
+
+
+_PANEL = "Data"
+DATA_HELP = (
+    "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with train/ and val/, a "
+    "folder of images a class in each; npz:FILE, with x_train, y_train and perhaps x_test, y_test; "
+    f"corpus:DIR or FILE, text; corpus:{ENGLISH}, English that Python has"
+)
+
+DataOption = Annotated[
+    Any,
+    typer.Option(
+        "--data",
+        metavar="KIND:WHERE",
+        parser=spec,
+        help=DATA_HELP,
+        autocompletion=_forms,
+        rich_help_panel=_PANEL,
+    ),
+]
+DownloadOption = Annotated[
+    bool, typer.Option("--download", help="fetch what is not there (CIFAR, 170 MB)", rich_help_panel=_PANEL)
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        "--loader-workers",
+        min=0,
+        metavar="INT",
+        help="processes that read images of folder:",
+        rich_help_panel=_PANEL,
+    ),
+]
+WordsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--words",
+        min=3,
+        metavar="INT",
+        help=f"words to keep of a corpus, the most frequent; without it all (corpus:{ENGLISH}: {_WORDS})",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data in the forms that calls take."""
+
+    search: Any
+    """What `search` splits, or a pair of texts."""
+    train: Any
+    """What `train` takes: with a validation part of its own, where there is one."""
+    sizes: Mapping[str, int]
+    """What `build` must know: classes and channels, or the number of words."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How the images are read: fields of both configurations."""
+
+
+def read(
+    given: Spec, *, image_size: Any, batch_size: Any, download: bool, workers: int, words: int | None
+) -> Data:
+    """Open the data; sizes matter to `folder` alone, which makes batches of its own.
+
+    Raises:
+        Problem: choices that do not belong to these data, a folder without its parts.
+        OSError, pydarts.Error: as `pydarts.datasets` raises them.
+    """
+    from pydarts import datasets
+
+    if given.kind == "digits":
+        X, y = datasets.digits()
+        return Data((X, y), (X, y), {"num_classes": 10, "in_channels": 1})
+    if given.words:
+        return _text(given, words)
+    if given.kind == "npz":
+        found = datasets.npz(given.where)
+    elif given.kind == "folder":
+        train, valid = _parts(Path(given.where))
+        sizes = {"batch_size": batch_size} | ({"size": _side(image_size)} if image_size is not None else {})
+        if not isinstance(batch_size, int):
+            raise Problem(f"--batch-size {batch_size} is for arrays; images of a folder need a number", USAGE)
+        found = datasets.image_folder(train, valid, workers=workers, **sizes)
+    else:
+        found = getattr(datasets, given.kind)(given.where, download=download)
+    both = found.train if found.valid is None else (found.train, found.valid)
+    channels = found.train[0].shape[1] if isinstance(found.train, tuple) else 3
+    sizes = {"num_classes": len(found.classes), "in_channels": int(channels)}
+    return Data(found.train, both, sizes, found.settings)
+
+
+def _text(given: Spec, words: int | None) -> Data:
+    from pydarts import datasets
+
+    if given.where == ENGLISH:
+        from pydarts import demo_rnn
+
+        text = datasets.corpus(demo_rnn.english(), vocabulary=words or _WORDS, split=demo_rnn.words)
+    else:
+        text = datasets.corpus(Path(given.where), vocabulary=words)
+    pair = (text.train, text.valid)
+    return Data(pair, pair, {"vocabulary": len(text.vocabulary)})
+
+
+def _parts(folder: Path) -> tuple[Path, Path]:
+    for name in ("val", "valid", "validation", "test"):
+        if (folder / "train").is_dir() and (folder / name).is_dir():
+            return folder / "train", folder / name
+    raise Problem(f"{folder} needs the folders train and val (or valid, validation, test)")
+
+
+def _side(image_size: Any) -> int:
+    sides = set(image_size) if isinstance(image_size, (tuple, list)) else {image_size}
+    if len(sides) > 1:
+        raise Problem(f"--image-size {image_size}: images of a folder are cropped to squares", USAGE)
+    return int(sides.pop())

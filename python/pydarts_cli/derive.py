@@ -1,0 +1,110 @@
+"""`pydarts derive`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from .answer import USAGE, Answer, Problem
+from .command import command
+from .sources import about, genotype_of, run_of
+
+if TYPE_CHECKING:
+    from pydarts import Genotype
+
+Notation = Literal["paper", "json", "nni", "nasbench301", "dot"]
+
+_WRITE: dict[str, Callable[[Genotype], str]] = {
+    "paper": str,
+    "json": lambda genotype: genotype.to_json(),
+    "nni": lambda genotype: json.dumps(genotype.to_nni(), indent=1),
+    "nasbench301": lambda genotype: json.dumps(genotype.to_nasbench301(), indent=1),
+    "dot": lambda genotype: genotype.to_dot(),
+}
+
+
+@command()
+def derive(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|FILE",
+            help="folder of a search; .npz of α, an array a table, \\[edges, operations] or, over time, "
+            "\\[T, edges, operations]; or any genotype (name or file), to write it otherwise",
+            show_default=False,
+        ),
+    ],
+    notation: Annotated[
+        Notation,
+        typer.Option("--notation", help="paper: as the paper's code prints it; dot: for Graphviz"),
+    ] = "paper",
+    at: Annotated[
+        int | None,
+        typer.Option("--at", help="point in time, 0 the initial α, -1 the last one", show_default="-1"),
+    ] = None,
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "-k", min=1, metavar="INT", help="edges kept a node", show_default="2, of recurrent cells 1"
+        ),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option("--space", help="space of an .npz's α", show_default="by its tables"),
+    ] = None,
+) -> Answer:
+    """Read the genotype off α, in the notation of your choice.
+
+    Examples:
+
+    $ pydarts derive run --notation json > genotype.json
+    $ pydarts derive run --at 10
+    $ pydarts derive DARTS_V2 --notation nni
+    """
+    genotype = _genotype(source, at, k, space)
+    return Answer(about(genotype), [_WRITE[notation](genotype)])
+
+
+def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> Genotype:
+    import pydarts
+
+    path = Path(source)
+    if path.is_dir() and not (path / "network.safetensors").is_file():
+        if space is not None:
+            raise Problem("--space is for an .npz: a run knows its space", USAGE)
+        result = run_of(path)
+        if at is None and k is None:
+            return result.genotype
+        return pydarts.derive(_tables(result.alphas, at, source), result.config.resolved_space, k)
+    if path.suffix == ".npz":
+        import numpy as np
+
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files if name != "steps"}
+        except ValueError as error:
+            raise Problem(f"{path} is no archive of arrays, as numpy.savez writes them: {error}") from error
+        known = "darts-rnn" if "recurrent" in arrays else "darts"
+        return pydarts.derive(_tables(arrays, at, source), space or known, k)
+    if at is not None or k is not None or space is not None:
+        raise Problem(f"--at, -k and --space are for α: {source!r} holds none", USAGE)
+    return genotype_of(source)
+
+
+def _tables(arrays: Any, at: int | None, source: str) -> dict[str, Any]:
+    """The tables of α at a point in time."""
+    found = {}
+    for name, values in arrays.items():
+        if values.ndim == 2 and at not in (None, 0, -1):
+            raise Problem(f"--at {at}: {name} of {source} is α at one time", USAGE)
+        if values.ndim == 3:
+            point = -1 if at is None else at
+            if not -len(values) <= point < len(values):
+                raise Problem(f"--at {at}: {source} has {len(values)} points, 0 to {len(values) - 1}", USAGE)
+            values = values[point]
+        found[name] = values
+    return found

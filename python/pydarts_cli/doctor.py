@@ -1,0 +1,35 @@
+"""`pydarts doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from .answer import FAILED, Answer
+from .command import command
+
+
+@command()
+def doctor() -> Answer:
+    """Look at this installation: versions, devices, optional packages, a search that takes a second.
+
+    Exit code 1 when something is broken; what is missing and optional is not.
+
+    Example:
+
+    $ pydarts doctor --json
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from .checks import examine
+
+    checks = examine()
+    table = Table(box=None, show_header=False)
+    colors = {"ok": "green", "missing": "yellow", "broken": "red bold"}
+    for check in checks:
+        found = check.found if not check.remedy else f"{check.found}\n→ {check.remedy}"
+        table.add_row(Text(check.state, style=colors[check.state]), check.name, Text(found))
+    broken = [check.name for check in checks if check.state == "broken"]
+    verdict = f"broken: {', '.join(broken)}" if broken else "all is well"
+    data = {"healthy": not broken, "checks": [asdict(check) for check in checks]}
+    return Answer(data, [table, verdict], FAILED if broken else 0)

@@ -1,0 +1,76 @@
+"""`pydarts export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .answer import Answer, Problem, say
+from .command import command
+from .sources import network_of
+from .values import Kind
+
+_SIZE = Kind(whole=True, items=Kind(whole=True))
+
+
+@command()
+def export(
+    network: Annotated[
+        Path,
+        typer.Argument(
+            metavar="NETWORK",
+            help="folder of a training, or a .safetensors file of a network",
+            show_default=False,
+        ),
+    ],
+    to: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="its ending says what is written: .onnx, .pt2 or .safetensors",
+            show_default=False,
+        ),
+    ],
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            "--image-size",
+            metavar=_SIZE.metavar,
+            help="side in pixels or height,width of the images of .onnx and .pt2",
+            show_default="32; with the stem imagenet 224",
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--tokens",
+            metavar="INT",
+            min=1,
+            help="length of the segments of a language model's .onnx and .pt2",
+            show_default="1",
+        ),
+    ] = None,
+) -> Answer:
+    """Write a trained network as a file for other tools.
+
+    Examples:
+
+    $ pydarts export trained digits.onnx --image-size 8
+    $ pydarts export trained network.pt2
+    """
+    import pydarts
+
+    found = network_of(network)
+    if found is None:
+        raise Problem(
+            f"{str(network)!r} is neither the folder of a training nor a .safetensors file of a network"
+        )
+    size = None if image_size is None else _SIZE.read(image_size)
+    pydarts.export(found, to, image_size=size, tokens=tokens)
+    size_of = to.stat().st_size
+    if to.suffix != ".safetensors" and not found.genotype.recurrent:
+        say("images go in as in the training: less the mean, by the deviation (training.json, config)")
+    data = {"file": str(to), "bytes": size_of, "network": found.arguments}
+    return Answer(data, [f"{to}: {size_of:,} bytes"])

@@ -1,0 +1,127 @@
+"""`pydarts plot`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from .answer import USAGE, Answer, Problem
+from .command import command
+from .sources import run_of
+
+if TYPE_CHECKING:
+    from pydarts import SearchResult, TrainResult
+
+Ending = Literal["png", "svg", "pdf"]
+
+# name -> draws it; `at` is a point in time
+_SEARCH: dict[str, Callable[[SearchResult, int, str | None], Any]] = {
+    "alphas": lambda result, at, cell: result.plot_alphas(cell=cell),
+    "weights": lambda result, at, cell: result.plot_weights(at=at, cell=cell),
+    "cells": lambda result, at, cell: result.trajectory.genotypes[at].plot(),
+    "supernet": lambda result, at, cell: result.plot_supernet(at=at, cell=cell),
+    "entropy": lambda result, at, cell: result.plot_entropy(),
+    "skips": lambda result, at, cell: result.plot_skips(),
+    "losses": lambda result, at, cell: result.plot_losses(),
+    "accuracies": lambda result, at, cell: result.plot_accuracies(),
+}
+_TRAINING: dict[str, Callable[[TrainResult], Any]] = {
+    "losses": lambda result: result.plot_losses(),
+    "accuracies": lambda result: result.plot_accuracies(),
+    "cells": lambda result: result.network.genotype.plot(),
+}
+_MOVIE = "animation"
+_OF_EPOCHS = ("losses", "accuracies")  # without an epoch there is nothing to draw
+
+
+@command()
+def plot(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="folder of a search or of a training", show_default=False)
+    ],
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="WHAT",
+            help=f"which: {', '.join(_SEARCH)}, {_MOVIE} (a GIF); without it all but that one",
+            autocompletion=lambda: [*_SEARCH, _MOVIE],
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="folder for the pictures", show_default="RUN")
+    ] = None,
+    ending: Annotated[Ending, typer.Option("--format", help="of the pictures that stand still")] = "png",
+    at: Annotated[
+        int,
+        typer.Option(
+            "--at", help="point in time of weights, cells and supernet: 0 the initial α, -1 the last"
+        ),
+    ] = -1,
+    cell: Annotated[
+        str | None,
+        typer.Option("--cell", help="one α table (normal, reduce), for alphas, weights, supernet, animation"),
+    ] = None,
+    dpi: Annotated[int, typer.Option("--dpi", min=20, metavar="INT", help="pixels an inch of a PNG")] = 110,
+) -> Answer:
+    """Draw a search or a training, a file a picture.
+
+    Examples:
+
+    $ pydarts plot run
+    $ pydarts plot run cells weights --at 10 --format svg --out pictures
+    $ pydarts plot run animation
+    """
+    folder = run if out is None else out
+    drawn = _drawn(run, what or [], at, cell)
+    import matplotlib
+
+    matplotlib.use("Agg")  # nobody looks at a window
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, draw in drawn.items():
+        try:
+            files.append(draw(folder) if name == _MOVIE else _keep(draw(), folder / f"{name}.{ending}", dpi))
+        except (ValueError, IndexError) as error:  # a table or a point that is not there
+            raise Problem(f"{name}: {error}", USAGE) from error
+    return Answer({"files": [str(file) for file in files]}, [str(file) for file in files])
+
+
+def _drawn(run: Path, what: list[str], at: int, cell: str | None) -> dict[str, Callable[..., Any]]:
+    """What is to be drawn: name -> draws it."""
+    if (run / "training.json").is_file():
+        import pydarts
+
+        training = pydarts.TrainResult.load(run)
+        every: dict[str, Callable[..., Any]] = {
+            name: (lambda draw=draw: draw(training)) for name, draw in _TRAINING.items()
+        }
+        epochs = len(training.history)
+    else:
+        result = run_of(run)
+        points = len(result.trajectory)
+        if not -points <= at < points:
+            raise Problem(f"--at {at}: {run} has {points} points, 0 to {points - 1}", USAGE)
+        every = {name: (lambda draw=draw: draw(result, at, cell)) for name, draw in _SEARCH.items()}
+        every[_MOVIE] = lambda folder: result.animate(folder / f"{_MOVIE}.gif", cell=cell)
+        epochs = len(result.history)
+    strange = [name for name in what if name not in every]
+    if strange:
+        raise Problem(f"{', '.join(strange)}: not to be drawn of {run}; there is {', '.join(every)}", USAGE)
+    if not what:
+        what = [name for name in every if name != _MOVIE and (epochs or name not in _OF_EPOCHS)]
+    elif not epochs and set(what) & set(_OF_EPOCHS):
+        raise Problem(f"{run} has no epoch to draw {', '.join(set(what) & set(_OF_EPOCHS))} of")
+    return {name: every[name] for name in what}
+
+
+def _keep(axes: Any, file: Path, dpi: int) -> Path:
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure = np.ravel(axes)[0].figure.figure  # of panels in axes the figure itself
+    figure.savefig(file, dpi=dpi, bbox_inches="tight")
+    plt.close(figure)
+    return file

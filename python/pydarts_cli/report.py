@@ -1,0 +1,43 @@
+"""`pydarts report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .answer import Answer
+from .command import command
+from .sources import RunArgument, run_of
+
+
+@command()
+def report(
+    run: RunArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE.html", help="where to write it", show_default="report.html in RUN"
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", metavar="FILE.csv", help="table of `pydarts compare`: how chance compares"),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+) -> Answer:
+    """Write a search as one HTML page, which needs no network to be read.
+
+    Example:
+
+    $ pydarts report run --open
+    """
+    result = run_of(run)
+    to = run / "report.html" if out is None else out
+    import pydarts
+
+    result.report(to, table=None if table is None else pydarts.SearchTable.load(table))
+    if show:
+        typer.launch(str(to))
+    return Answer({"file": str(to), "bytes": to.stat().st_size}, [str(to)])

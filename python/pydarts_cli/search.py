@@ -1,0 +1,117 @@
+"""`pydarts search`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .answer import FAILED, INTERRUPTED, Answer, say
+from .choices import SEARCH
+from .command import command
+from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
+from .sources import about, keep, refuse_results
+
+if TYPE_CHECKING:
+    from pydarts import SearchResult
+
+_OUT = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="RUN",
+        help="folder for the result and, in checkpoints/, for what --resume goes on from",
+    ),
+]
+
+
+@command(choices=SEARCH)
+def search(
+    data: DataOption,
+    out: _OUT = Path("run"),
+    download: DownloadOption = False,
+    loader_workers: WorkersOption = 4,
+    words: WordsOption = None,
+    *,
+    choices: dict[str, Any],
+) -> Answer:
+    """Search for a cell, and leave it in a folder with all that led to it.
+
+    Ctrl-C ends the search at the next step, and keeps what it reached; the same command with --resume goes on
+    from the last epoch. The defaults are the published ones of images; text (corpus:) has the space darts-rnn
+    and others: see pydarts.SearchConfig. In brackets where a choice comes from: the section of the paper, the
+    published code, or ours.
+
+    Examples:
+
+    $ pydarts search --data digits --channels 8 --layers 5 --epochs 10 --out run
+    $ pydarts search --data cifar10:data --hypergradient unrolled --out cifar
+    $ pydarts search --data corpus:bundled --units 64 --batch-size 16 --bptt 20 --epochs 2 --out english
+    """
+    refuse_results(out, ("result.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
+    import pydarts
+
+    fields: dict[str, Any] = {
+        "checkpoint_dir": str(out / "checkpoints"),
+        "progress": sys.stderr.isatty(),
+        **({"space": "darts-rnn"} if data.words else {}),
+        **choices,
+    }
+    config = pydarts.SearchConfig.from_dict(fields)  # says what is wrong before the data are read
+    found = read(
+        data,
+        image_size=config.image_size,
+        batch_size=config.batch_size,
+        download=download,
+        workers=loader_workers,
+        words=words,
+    )
+    config = pydarts.SearchConfig.from_dict({**found.settings, **fields})
+    try:
+        result = pydarts.search(found.search, config)
+    except BaseException as error:
+        keep(getattr(error, "result", None), out)
+        raise
+    keep(result, out)
+    return _answer(result, out)
+
+
+def _answer(result: SearchResult, out: Path) -> Answer:
+    last = result.history[-1] if result.history else None
+    if result.status == "complete":
+        say(f"look at it: pydarts report {out}, pydarts plot {out}")
+    elif any(Path(result.config.checkpoint_dir or out).glob("*.safetensors")):
+        say("the same command with --resume goes on from the last checkpoint")
+    else:
+        say("before the first checkpoint: the same command with --resume begins anew")
+    data = {
+        "status": result.status,
+        "out": str(out),
+        "epochs": len(result.history),
+        "best_epoch": result.best,
+        "last": None if last is None else asdict(last),
+        **about(result.genotype),
+    }
+    code = {"complete": 0, "interrupted": INTERRUPTED}.get(result.status, FAILED)
+    return Answer(data, [summary(result), str(result.genotype)], code)
+
+
+def summary(result: SearchResult) -> str:
+    """A search in a line or two."""
+    epochs = len(result.history)
+    text = f"{result.status} after {epochs} {'epoch' if epochs == 1 else 'epochs'}"
+    if not result.history or result.best is None:
+        return text
+    last, best = result.history[-1], next(r for r in result.history if r.epoch == result.best)
+    if result.config.resolved_space.kind == "recurrent":
+        score = f"validation perplexity {last.valid_perplexity:.1f}, training {last.train_perplexity:.1f}"
+    else:
+        score = (
+            f"validation accuracy {last.valid_accuracy:.1%} (best {best.valid_accuracy:.1%} in epoch "
+            f"{best.epoch + 1}), training {last.train_accuracy:.1%}"
+        )
+    seconds = sum(record.seconds for record in result.history)
+    return f"{text}, {seconds:.1f} s: {score}, {last.skip_connections} skip connections"

@@ -1,0 +1,160 @@
+"""What a command reads: genotypes by name or file, folders of runs, networks."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .answer import USAGE, Problem, say
+
+if TYPE_CHECKING:
+    from pydarts import Genotype, SearchResult, TrainResult
+    from pydarts.nn import Network
+
+# As `pydarts.genotypes` has them; for completion alone.
+_PUBLISHED = ("DARTS_V1", "DARTS_V2", "PC_DARTS_CIFAR", "PC_DARTS_IMAGENET", "DARTS_RNN_V1", "DARTS_RNN_V2")
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a search", show_default=False)]
+GenotypeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="GENOTYPE",
+        help="a published one by name (DARTS_V2), a file (JSON, the paper's notation, NNI's or "
+        "NAS-Bench-301's dictionary), or the folder of a search",
+        autocompletion=lambda: list(_PUBLISHED),
+        show_default=False,
+    ),
+]
+
+
+def run_of(folder: Path) -> SearchResult:
+    """The result of a search, from its folder.
+
+    Raises:
+        Problem: it is no folder, or holds none.
+        pydarts.CheckpointError: a file of it is broken.
+    """
+    if not folder.is_dir():
+        raise Problem(f"no folder {str(folder)!r}; `pydarts search --out {folder}` makes one")
+    if not (folder / "result.json").is_file():
+        if (folder / "checkpoints").is_dir():
+            raise Problem(
+                f"{folder} holds the checkpoints of a search that did not come to its end; give the command "
+                "of that search again, with --resume"
+            )
+        raise Problem(f"{folder} holds no result of a search")
+    import pydarts
+
+    return pydarts.SearchResult.load(folder)
+
+
+def genotype_of(source: str) -> Genotype:
+    """The genotype that a name, a file or a folder stands for.
+
+    Raises:
+        Problem: none of these.
+        pydarts.Error: a file that is broken.
+    """
+    import pydarts
+
+    if source in pydarts.genotypes.__all__:
+        found: Genotype = getattr(pydarts.genotypes, source)
+        return found
+    path = Path(source)
+    if path.is_dir():
+        if (path / "network.safetensors").is_file() and not (path / "genotype.json").is_file():
+            return pydarts.load_network(path / "network.safetensors").genotype
+        return run_of(path).genotype
+    if path.suffix == ".safetensors" and path.is_file():
+        return pydarts.load_network(path).genotype
+    if path.is_file():
+        try:
+            return read_genotype(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise Problem(f"{path} is no text, so no genotype") from error
+        except pydarts.GenotypeError as error:
+            raise Problem(f"{path}: {error}") from error
+    nearest = get_close_matches(source.upper(), pydarts.genotypes.__all__, n=1)
+    remedy = f"did you mean {nearest[0]}?" if nearest else f"published: {', '.join(_PUBLISHED)}"
+    raise Problem(f"{source!r} is neither a published genotype nor a file or folder; {remedy}", USAGE)
+
+
+def read_genotype(text: str) -> Genotype:
+    """A genotype in any of its notations.
+
+    >>> import pydarts
+    >>> read_genotype(str(pydarts.genotypes.DARTS_V2)) == pydarts.genotypes.DARTS_V2
+    True
+    """
+    from pydarts import Genotype
+
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return Genotype.from_notation(text.strip())
+    if isinstance(values, dict) and any(key.startswith("normal/") for key in values):
+        return Genotype.from_nni(values)
+    if isinstance(values, dict) and any(key.startswith("NetworkSelectorDatasetInfo:") for key in values):
+        return Genotype.from_nasbench301(values)
+    return Genotype.from_json(text)
+
+
+def network_of(source: Path) -> Network | None:
+    """The network of a file of `export` or of the folder of a training; None: it is neither.
+
+    Raises:
+        pydarts.CheckpointError: a file that is broken.
+    """
+    import pydarts
+
+    file = source / "network.safetensors" if source.is_dir() else source
+    if file.suffix == ".safetensors" and file.is_file():
+        return pydarts.load_network(file)
+    return None
+
+
+def refuse_results(folder: Path, marks: tuple[str, ...], resume: bool) -> None:
+    """Keep a command from writing over what an earlier one left.
+
+    Raises:
+        Problem: the folder holds one of the marks, and nobody asked to go on.
+    """
+    if resume:
+        return
+    for mark in marks:
+        if any(folder.glob(mark)):
+            raise Problem(f"{folder} already holds a run; go on with it (--resume) or name another (--out)")
+
+
+def keep(result: SearchResult | TrainResult | None, folder: Path) -> None:
+    """Save what a run came to; one that got less far than what the folder holds leaves that in its place.
+
+    That is what a run comes to which is to go on and stops before it has read its checkpoint.
+    """
+    if result is None:
+        return
+    if result.status != "complete" and len(result.history) < _epochs_in(folder):
+        say(f"{folder} keeps what it holds: more epochs")
+        return
+    result.save(folder)
+    say(f"kept in {folder}")
+
+
+def _epochs_in(folder: Path) -> int:
+    """Epochs of the result in a folder; 0 where there is none, or none that can be read."""
+    for name in ("history.json", "training.json"):
+        try:
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            return len(found["history"] if isinstance(found, dict) else found)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return 0
+
+
+def about(genotype: Genotype) -> dict[str, Any]:
+    """A genotype as plain data."""
+    return {"genotype": genotype.to_dict(), "notation": str(genotype)}

@@ -1,0 +1,150 @@
+"""`pydarts train`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say
+from .choices import NETWORK, TRAINING
+from .command import command
+from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
+from .sources import GenotypeArgument, about, genotype_of, keep, refuse_results, run_of
+
+if TYPE_CHECKING:
+    from pydarts import TrainConfig, TrainResult
+
+Preset = Literal["quick", "cifar10", "imagenet"]
+
+PresetOption = Annotated[
+    Preset | None,
+    typer.Option(
+        "--preset",
+        help="quick: ten epochs, to compare or try out; cifar10, imagenet: as published, network and all; "
+        "other options win over it",
+    ),
+]
+
+# What is published of the networks beside their trainings (A.2.1, A.2.3).
+NETWORKS: dict[str, dict[str, Any]] = {
+    "cifar10": {"auxiliary": True, "drop_path": 0.2},
+    "imagenet": {"channels": 48, "layers": 14, "stem": "imagenet", "auxiliary": True},
+}
+
+
+@command(choices=TRAINING, network=NETWORK)
+def train(
+    genotype: GenotypeArgument,
+    data: DataOption,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="folder for the trained network and its history")
+    ] = Path("trained"),
+    preset: PresetOption = None,
+    inherit: Annotated[
+        bool,
+        typer.Option(
+            "--inherit", help="begin with the weights of the search, where they fit; GENOTYPE is its folder"
+        ),
+    ] = False,
+    download: DownloadOption = False,
+    loader_workers: WorkersOption = 4,
+    words: WordsOption = None,
+    *,
+    choices: dict[str, Any],
+    network: dict[str, Any],
+) -> Answer:
+    """Train the network that a genotype stands for.
+
+    Ctrl-C keeps what was reached; the same command with --resume goes on from the last epoch. Defaults are
+    the published ones, of images or, for a recurrent genotype, of words.
+
+    Examples:
+
+    $ pydarts train run --data digits --preset quick --channels 8 --layers 5 --out trained
+    $ pydarts train DARTS_V2 --data cifar10:data --preset cifar10 --out cifar
+    """
+    refuse_results(out, ("training.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
+    import pydarts
+    import torch
+
+    fields: dict[str, Any] = {
+        "checkpoint_dir": str(out / "checkpoints"),
+        "progress": sys.stderr.isatty(),
+        **choices,
+    }
+    config = preset_of(preset)(**fields)
+    cell = genotype_of(genotype)
+    if inherit and not (Path(genotype) / "result.json").is_file():
+        raise Problem(
+            f"--inherit takes the weights of a search: {genotype!r} is not the folder of one", USAGE
+        )
+    found = read(
+        data,
+        image_size=None,
+        batch_size=config.batch_size or 96,
+        download=download,
+        workers=loader_workers,
+        words=words,
+    )
+    config = preset_of(preset)(**{**found.settings, **fields})
+    torch.manual_seed(config.seed)
+    net = pydarts.build(cell, **{**NETWORKS.get(preset or "", {}), **found.sizes, **network})
+    if inherit:
+        say(str(run_of(Path(genotype)).inherit(net)))
+    say(f"{sum(weight.numel() for weight in net.parameters()):,} weights")
+    try:
+        result = pydarts.train(net, found.train, config)
+    except BaseException as error:
+        keep(getattr(error, "result", None), out)
+        raise
+    keep(result, out)
+    return _answer(result, out)
+
+
+def preset_of(name: str | None) -> Callable[..., TrainConfig]:
+    """What makes the configuration."""
+    from pydarts import TrainConfig
+
+    return TrainConfig if name is None else getattr(TrainConfig, name)
+
+
+def _answer(result: TrainResult, out: Path) -> Answer:
+    last = result.history[-1] if result.history else None
+    if result.status == "complete":
+        say(f"for other tools: pydarts export {out} network.onnx")
+    elif result.history:
+        say("the same command with --resume goes on from the last epoch")
+    else:
+        say("before the end of the first epoch: the same command with --resume begins anew")
+    data = {
+        "status": result.status,
+        "out": str(out),
+        "epochs": len(result.history),
+        "best_epoch": result.best,
+        "last": None if last is None else asdict(last),
+        "network": result.network.arguments,
+        **about(result.network.genotype),
+    }
+    code = {"complete": 0, "interrupted": INTERRUPTED}.get(result.status, FAILED)
+    return Answer(data, [_summary(result)], code)
+
+
+def _summary(result: TrainResult) -> str:
+    epochs = len(result.history)
+    text = f"{result.status} after {epochs} {'epoch' if epochs == 1 else 'epochs'}"
+    if not result.history or result.best is None:
+        return text
+    last, best = result.history[-1], next(r for r in result.history if r.epoch == result.best)
+    if result.network.genotype.recurrent:
+        score = (
+            f"validation perplexity {last.valid_perplexity:.1f} (best {best.valid_perplexity:.1f} in epoch"
+        )
+    else:
+        score = f"validation accuracy {last.valid_accuracy:.1%} (best {best.valid_accuracy:.1%} in epoch"
+    seconds = sum(record.seconds for record in result.history)
+    return f"{text}, {seconds:.1f} s: {score} {best.epoch + 1})"

@@ -1,0 +1,122 @@
+"""What the command line reads from the source is what an import gives."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from typing import Any
+
+import pydarts
+import pytest
+import typer
+from pydarts import _core
+from pydarts._training.config import ImageSettings, TextSettings
+from pydarts_cli.choices import NETWORK, SEARCH, TRAINING
+from pydarts_cli.fields import Field, network_fields, search_fields, train_fields
+from pydarts_cli.options import Group
+from pydarts_cli.values import Kind
+
+GROUPS = pytest.mark.parametrize("group", [SEARCH, TRAINING, NETWORK], ids=["search", "train", "network"])
+
+
+def default_of(field: Field) -> Any:
+    if field.kind.flag:
+        return field.default == "True"
+    return None if field.default is None else field.kind.read(field.default)
+
+
+def test_every_field_of_a_search_is_read_with_the_default_of_the_core() -> None:
+    core = json.loads(_core.default_config("darts"))
+    assert [field.name for field in search_fields()] == list(core)
+    for field in search_fields():
+        assert default_of(field) == getattr(pydarts.SearchConfig(), field.name), field.name
+
+
+def test_every_field_of_a_training_is_read_with_the_published_value() -> None:
+    declared = {field.name: field.default for field in dataclasses.fields(pydarts.TrainConfig)}
+    assert [field.name for field in train_fields()] == list(declared)
+    for field in train_fields():
+        kind = ImageSettings if hasattr(ImageSettings, field.name) else TextSettings
+        assert default_of(field) == getattr(kind, field.name, declared[field.name]), field.name
+
+
+def test_every_argument_of_a_network_is_read_with_its_default() -> None:
+    found = {field.name: field for field in network_fields()}
+    for kind in (pydarts.nn.ConvolutionalNetwork, pydarts.nn.LanguageModel):
+        for name, parameter in inspect.signature(kind).parameters.items():
+            if name != "genotype":
+                empty = parameter.default is parameter.empty
+                assert default_of(found.pop(name)) == (None if empty else parameter.default), name
+    assert not found
+
+
+@GROUPS
+def test_every_field_has_a_meaning_a_type_and_a_panel(group: Group) -> None:
+    placed = {name for names in group.panels.values() for name in names}
+    for field in group.fields:
+        assert len(field.meaning) > 5, field.name
+        assert field.kind.flag or field.kind.metavar, field.name
+        assert field.name in placed, field.name
+    assert placed == {field.name for field in group.fields}
+
+
+@GROUPS
+def test_every_field_becomes_an_option(group: Group) -> None:
+    assert {parameter.name for parameter in group.parameters()} == {field.name for field in group.fields}
+
+
+def test_a_field_without_a_panel_still_becomes_an_option() -> None:
+    new = Field("new_field", Kind(whole=True), "3", "a field that was added")
+    group = Group((*SEARCH.fields, new), SEARCH.panels)
+    (parameter,) = (found for found in group.parameters() if found.name == "new_field")
+    assert parameter.default == "3"
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("epochs", "7", 7),
+        ("weight_lr", "3e-4", 3e-4),
+        ("arch_betas", "0.9, 0.99", (0.9, 0.99)),
+        ("batch_size", "auto", "auto"),
+        ("batch_size", "16", 16),
+        ("image_size", "32", 32),
+        ("image_size", "32,48", (32, 48)),
+        ("image_size", "none", None),
+        ("operations", "none,skip_connect", ("none", "skip_connect")),
+        ("operations", "none", None),
+        ("record", "step", "step"),
+        ("record", "5", 5),
+        ("augment", "none", "none"),
+        ("hypergradient", "unrolled", "unrolled"),
+        ("device", "cuda:1", "cuda:1"),
+        ("space", "darts-rnn", "darts-rnn"),
+        ("checkpoint_every", "none", None),
+    ],
+)
+def test_a_text_is_read_as_the_field_takes_it(field: str, text: str, value: Any) -> None:
+    kind = next(found.kind for found in search_fields() if found.name == field)
+    assert kind.read(text) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "says"),
+    [
+        ("epochs", "ten", "'ten' is not a whole number"),
+        ("epochs", "1.5", "not a whole number"),
+        ("weight_lr", "fast", "not a number"),
+        ("batch_size", "big", "auto or a whole number"),
+        ("hypergradient", "first", "first_order or unrolled or unrolled_exact"),
+        ("arch_betas", "0.9;0.99", "not a number"),
+        ("mean", "", "parted by commas"),
+    ],
+)
+def test_a_text_that_is_no_value_is_refused_with_what_would_be(field: str, text: str, says: str) -> None:
+    kind = next(found.kind for found in search_fields() if found.name == field)
+    with pytest.raises(typer.BadParameter, match=says):
+        kind.read(text)
+
+
+def test_values_that_are_no_text_are_the_configurations_to_check() -> None:
+    assert Kind(whole=True).read([1, 2]) == [1, 2]

@@ -1,0 +1,68 @@
+"""Folders that one run at a time writes to."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pydarts
+import pytest
+from conftest import make_arrays, make_config
+from pydarts import _files
+
+HOLD = """
+import sys
+from pydarts._files import held
+with held(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(folder: Path) -> "subprocess.Popen[str]":
+    """Another process, which keeps the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    return process
+
+
+def run(call: str, folder: Path) -> Any:
+    cfg = make_config(epochs=1, checkpoint_dir=folder, resume=True)
+    select = pydarts.TrainConfig(epochs=1, batch_size=8, progress=False)
+    net = {"channels": 2, "layers": 3}
+    if call == "search":
+        return pydarts.search(make_arrays(), cfg)
+    if call == "search_many":
+        return pydarts.search_many(make_arrays(), cfg, seeds=1, select=select, random=0, workers=0)
+    select = select.replace(checkpoint_dir=folder, resume=True)
+    cell = pydarts.random_genotypes(cfg.resolved_space)[0]
+    if call == "compare":
+        return pydarts.compare({"one": cell}, make_arrays(), select, network=net, workers=0)
+    return pydarts.train(pydarts.build(cell, **net, num_classes=4, in_channels=1), make_arrays(), select)
+
+
+@pytest.mark.parametrize("call", ["search", "train", "search_many", "compare"])
+def test_a_folder_that_another_run_writes_to_is_refused_until_that_one_is_gone(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_files, "_PATIENCE", 0.1)
+    other = holder(tmp_path)
+    with pytest.raises(pydarts.CheckpointError, match="another search or training is writing to"):
+        run(call, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} <= {".lock"}, "nothing was written"
+    os.kill(other.pid, signal.SIGKILL)  # whatever way it ends
+    other.wait()
+    assert run(call, tmp_path).status == "complete"
+    assert run(call, tmp_path).status == "complete", "the lock was given back"
+
+
+def test_a_folder_that_may_only_be_read_needs_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with _files.held(tmp_path):
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,195 @@
+"""Training of networks of images: how it ends, and how it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydarts
+import pytest
+import torch
+from conftest import make_arrays
+from trained import Steps, StopAt, batches, config, network, noisy, press, same, sources, task
+
+
+def fail() -> None:
+    raise RuntimeError("mine")
+
+
+@pytest.mark.parametrize("form", ["arrays", "transforms", "workers", "sampler", "sampler and workers"])
+def test_resumed_after_ctrl_c_it_is_bit_for_bit_the_same(form: str, tmp_path: Path) -> None:
+    data = sources()["arrays"][0] if form == "arrays" else noisy(form)
+    changes: dict[str, Any] = {"epochs": 4, "ema": 0.8, "warmup": 1, "keep": "best"}
+    if form == "arrays":
+        changes |= {"augment": "cifar", "cutout": 3}
+    whole = pydarts.train(network(drop_path=0.3), data, config(**changes))
+    kept = {"checkpoint_dir": tmp_path, "resume": True}
+    stop = StopAt(2, 1, press)
+    part = pydarts.train(network(drop_path=0.3), data, config(**changes, **kept), stop)
+    assert part.status == "interrupted" == stop.ended and len(part.history) == 2
+    again = pydarts.train(network(9, drop_path=0.3), data, config(**changes, **kept))
+    assert same(again.network, whole.network)
+    timeless = [[{**row, "seconds": 0} for row in run.history.to_dicts()] for run in (again, whole)]
+    assert timeless[0] == timeless[1] and len(timeless[0]) == 4
+
+
+def test_another_number_of_epochs_is_another_schedule_and_a_warning_says_so(tmp_path: Path) -> None:
+    kept = {"checkpoint_dir": tmp_path}
+    pydarts.train(network(), make_arrays(), config(epochs=1, **kept))
+    with pytest.warns(UserWarning, match="epochs goes from 1 to 2: the schedules are recomputed"):
+        more = pydarts.train(network(), make_arrays(), config(epochs=2, resume=True, **kept))
+    assert len(more.history) == 2 and more.history[1].learning_rate == pytest.approx(0.025)
+
+
+def test_a_folder_with_checkpoints_is_not_begun_anew(tmp_path: Path) -> None:
+    pydarts.train(network(), make_arrays(), config(epochs=1, checkpoint_dir=tmp_path))
+    with pytest.raises(pydarts.CheckpointError, match=r"already holds the checkpoints.*resume=True"):
+        pydarts.train(network(), make_arrays(), config(epochs=1, checkpoint_dir=tmp_path))
+    with pytest.raises(pydarts.CheckpointError, match=r"its label_smoothing is 0.0, here 0.1"):
+        changed = config(epochs=1, checkpoint_dir=tmp_path, resume=True, label_smoothing=0.1)
+        pydarts.train(network(), make_arrays(), changed)
+
+
+def test_how_it_is_run_may_change_when_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda net, **how: net)
+    whole = pydarts.train(network(), make_arrays(), config())
+    with pytest.raises(RuntimeError, match="mine"):
+        pydarts.train(network(), make_arrays(), config(checkpoint_dir=tmp_path), StopAt(1, 0, fail))
+    other = {"eval_batch_size": 3, "compile": True}
+    again = pydarts.train(network(7), make_arrays(), config(checkpoint_dir=tmp_path, resume=True, **other))
+    assert same(again.network, whole.network) and again.config.eval_batch_size == 3
+
+
+def test_what_stops_a_training_carries_what_was_reached() -> None:
+    stop = StopAt(1, 0, fail)
+    net = network(drop_path=0.3)
+    with pytest.raises(RuntimeError, match="mine") as caught:
+        pydarts.train(net, make_arrays(), config(), stop)
+    result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
+    assert result.status == "failed" == stop.ended and len(result.history) == 1
+    assert net.drop_path == 0.3 and not net.training
+    with pytest.raises(pydarts.NumericalError, match=r"in step \d+ of epoch 0; lower learning_rate"):
+        pydarts.train(network(), make_arrays(), config(learning_rate=1e30, grad_clip=1e30))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_loss_that_is_not_finite_ends_a_training_at_once_with_the_weights_before(ema: float) -> None:
+    steps, net = Steps(), network()
+    with pytest.raises(pydarts.NumericalError, match=r"step 1 of epoch 0; lower learning_rate") as caught:
+        pydarts.train(net, make_arrays(), config(learning_rate=1e30, grad_clip=1e30, ema=ema), steps)
+    assert len(steps.counts) == 1, "the first step broke the weights, the second found that out"
+    result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
+    assert result.network is net and result.status == "failed" and not result.history
+    assert same(net, network())
+
+
+class BreakAt(StopAt):
+    """Makes the weights NaN after a step, as one too long does; keeps those of the epoch before."""
+
+    def __init__(self, epoch: int, step: int, net: torch.nn.Module, act: Any = lambda: None) -> None:
+        super().__init__(epoch, step, self.breaks)
+        self.net, self.then, self.before = net, act, copy.deepcopy(net)
+
+    @torch.no_grad()
+    def breaks(self) -> None:
+        self.net.classifier.weight.fill_(math.nan)
+        self.then()
+
+    def on_epoch(self, record: pydarts.TrainRecord) -> None:
+        self.before = copy.deepcopy(self.net)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_the_last_step_of_an_epoch_may_break_the_weights_and_the_evaluation_finds_out(
+    epoch: int, tmp_path: Path
+) -> None:
+    net = network()
+    breaks = BreakAt(epoch, 4, net)
+    with pytest.raises(
+        pydarts.NumericalError, match=rf"the validation loss is nan after epoch {epoch}; lower"
+    ) as caught:
+        pydarts.train(net, make_arrays(), config(checkpoint_dir=tmp_path), breaks)
+    assert len(caught.value.result.history) == epoch  # type: ignore[attr-defined]
+    assert same(net, breaks.before) and breaks.ended == "failed"
+    assert len(list(tmp_path.glob("*.safetensors"))) == min(epoch, 2), "what broke is not written down"
+    again = pydarts.train(network(7), make_arrays(), config(checkpoint_dir=tmp_path, resume=True))
+    assert same(again.network, pydarts.train(network(7 if not epoch else 0), make_arrays(), config()).network)
+
+
+@pytest.mark.parametrize("act", [press, fail])
+def test_broken_weights_are_not_brought_home_whatever_ends_the_training(act: Any) -> None:
+    net = network()
+    breaks = BreakAt(1, 2, net, act)
+    with contextlib.suppress(RuntimeError):
+        pydarts.train(net, make_arrays(), config(), breaks)
+    assert breaks.ended in ("interrupted", "failed") and same(net, breaks.before)
+
+
+def test_an_exception_of_the_loader_comes_out_as_it_is() -> None:
+    class Breaks:
+        passes = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            self.passes += 1
+            yield from batches()
+            if self.passes == 4:  # the first looks for sizes
+                raise KeyError("gone")
+
+    with pytest.raises(KeyError, match="gone") as caught:
+        pydarts.train(network(), (Breaks(), batches()), config(epochs=9))
+    assert len(caught.value.result.history) == 2  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_ends_the_wait_for_a_loader() -> None:
+    class Stuck:
+        passes = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            self.passes += 1
+            yield from batches()
+            if self.passes == 3:
+                time.sleep(1)  # by then the steps are done, and the next batch is waited for
+                press()
+                time.sleep(20)
+
+    begun = time.monotonic()
+    result = pydarts.train(network(), (Stuck(), batches()), config(epochs=9))
+    assert result.status == "interrupted" and len(result.history) == 1
+    assert time.monotonic() - begun < 10
+
+
+def test_the_best_epoch_is_that_of_the_highest_accuracy() -> None:
+    X, y = make_arrays(n=40)
+    noisy = {"epochs": 6, "learning_rate": 0.5, "grad_clip": 100.0, "schedule": "exponential"}
+    best = pydarts.train(network(), ((X, y), (X, y)), config(**noisy, keep="best"))
+    last = pydarts.train(network(), ((X, y), (X, y)), config(**noisy))
+    accuracies = [record.valid_accuracy for record in best.history]
+    assert best.best == accuracies.index(max(accuracies)) != 5, accuracies
+    for result, expected in ((best, max(accuracies)), (last, accuracies[-1])):
+        assert task(result.network, ((X, y), (X, y))).evaluate().accuracy == expected
+    one, other = best.history[0], best.history[1]
+    sure = dataclasses.replace(one, valid_accuracy=0.5, valid_loss=0.1)
+    right = dataclasses.replace(other, valid_accuracy=0.6, valid_loss=0.9)
+    assert dataclasses.replace(best, history=pydarts.History([sure, right])).best == 1
+
+
+def test_a_result_comes_back_from_its_folder(tmp_path: Path) -> None:
+    found = pydarts.train(network(num_classes=6), make_arrays(n=60, classes=6), config(epochs=2))
+    found.save(tmp_path)
+    again = pydarts.TrainResult.load(tmp_path)
+    assert again.history == found.history and again.config == found.config and again.best == found.best
+    assert same(again.network, found.network) and again.config.mean == found.config.mean
+    assert found.config.mean is not None
+    path = tmp_path / "training.json"
+    about = json.loads(path.read_text())
+    for row in about["history"]:  # as before there were these
+        del row["train_top5"], row["valid_top5"]
+    path.write_text(json.dumps(about))
+    assert pydarts.TrainResult.load(tmp_path).history[0].valid_top5 is None
