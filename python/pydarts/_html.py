@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ._supernet import Supernet
 
 _EPOCHS = 5  # of a history, the last ones
-_LEAST = 0.75  # scale at which a picture's text can still be read
+_LEAST = 0.75  # scale at which a picture's text can be read with ease
+_WHOLE = 740  # pixels, of a card in a window of 900: in it every picture is seen whole
 
 
 def of_genotype(genotype: Genotype) -> str:
@@ -139,9 +140,9 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
 def _cells(genotype: Genotype) -> dict[str, Any]:
     """The picture of the cells, to stand inside a page, and their notation."""
     text = to_svg(genotype)
-    narrowest = round(_LEAST * 72 * size_of(genotype)[0])  # narrower, it is scrolled
+    narrowest = min(_WHOLE, round(_LEAST * 96 * size_of(genotype)[0]))  # narrower, it is scrolled
     opening = '<svg role="img" aria-label="cells of the genotype" '
-    drawn = f'<div style="min-width: {narrowest}pt">{opening}{text[text.index("<svg") + 5 :]}</div>'
+    drawn = f'<div style="min-width: {narrowest}px">{opening}{text[text.index("<svg") + 5 :]}</div>'
     return {"picture": Markup(drawn), "notation": str(genotype)}
 
 

@@ -1,12 +1,16 @@
 """What notebooks show: well-formed, escaped, without scripts or addresses, and of the right contents."""
 
 import dataclasses
+import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import chromium, opened
+from PIL import Image
 from pydarts import (
     Genotype,
     History,
@@ -209,3 +213,30 @@ def test_pictures_of_two_cells_on_one_page_share_no_name_that_differs() -> None:
         for key, body in re.findall(r'<clipPath id="(\w+)">(.*?)</clipPath>', text, re.DOTALL):
             assert clips.setdefault(key, body) == body
     assert clips
+
+
+def test_cells_are_seen_whole_but_on_narrow_screens_and_scroll_there(tmp_path: Path) -> None:
+    pages = []
+    for name in ("DARTS_RNN_V1", "PC_DARTS_CIFAR"):  # the widest of either kind
+        pages.append(tmp_path / f"{name}.html")
+        card = getattr(genotypes, name)._repr_html_()
+        # As a notebook has it: what is beside the output takes its place.
+        page = f"<!doctype html><link rel=icon href='data:,'><body style='margin: 0 80px'>{card}"
+        pages[-1].write_text(page, encoding="utf-8")
+    with chromium() as browser:
+        for file in pages:
+            for width, whole in ((900, True), (400, False)):
+                with opened(browser, file, width) as page:
+                    sizes = "e => [e.scrollWidth - e.clientWidth, e.querySelector('svg').clientWidth]"
+                    hidden, drawn = page.locator(".pydarts-picture").evaluate(sizes)
+                    assert (hidden == 0) == whole and drawn >= 600, (file.stem, width)
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width
+            with opened(browser, file, 400) as page:
+                edges = []
+                for at in (0, 10_000):
+                    page.locator(".pydarts-picture").evaluate(f"e => e.scrollLeft = {at}")
+                    shot = page.locator(".pydarts-picture").screenshot()
+                    grey = np.asarray(Image.open(io.BytesIO(shot)).convert("L"))
+                    edges.append(grey[4, [1, -2]].tolist())
+                assert edges[0][0] == 255 > 230 > edges[0][1], "a shade where there is more"
+                assert edges[1][1] == 255 > 230 > edges[1][0]
