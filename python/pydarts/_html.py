@@ -47,7 +47,7 @@ def of_result(result: SearchResult) -> str:
     if history:
         best = max(history, key=lambda record: record.valid_accuracy)
         last = history[-1]
-        accuracies = f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%} in epoch {best.epoch}"
+        accuracies = f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%} in epoch {best.epoch + 1}"
         facts.append(("validation accuracy", accuracies))
         if words:
             facts.append(("validation perplexity", f"{last.valid_perplexity:.2f}"))
@@ -58,7 +58,7 @@ def of_result(result: SearchResult) -> str:
     head = ["epoch", "train loss", "valid loss", "train accuracy", "valid accuracy", "skips", "seconds"]
     epochs = [
         (
-            record.epoch,
+            record.epoch + 1,
             f"{record.train_loss:.4f}",
             f"{record.valid_loss:.4f}",
             f"{record.train_accuracy:.2%}",

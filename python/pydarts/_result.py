@@ -60,7 +60,10 @@ class SearchResult:
 
     @property
     def best(self) -> int | None:
-        """The epoch of the highest validation accuracy, the first of equals; None without an epoch."""
+        """The epoch of the highest validation accuracy, counted from 0 as records are.
+
+        The first of equals; None without an epoch.
+        """
         if not self.history:
             return None
         return max(self.history, key=lambda record: record.valid_accuracy).epoch

@@ -213,6 +213,11 @@ def test_runs_are_compared_in_three_panels_by_name(tiny_result: SearchResult) ->
     assert accuracy.get_ylabel() == "validation accuracy, %"
     told = [100 * record.valid_accuracy for record in tiny_result.history]
     assert accuracy.lines[0].get_ydata().tolist() == told
+    assert accuracy.lines[0].get_xdata().tolist() == [1, 2] and entropy.lines[0].get_xdata().tolist() == [
+        0,
+        1,
+        2,
+    ]
     for line, result in zip(entropy.lines, (tiny_result, other), strict=True):
         path = result.trajectory
         np.testing.assert_allclose(line.get_ydata(), (path.entropy("normal") + path.entropy("reduce")) / 2)

@@ -38,7 +38,7 @@ class TrainResult:
     def best(self) -> int | None:
         """The epoch of the highest validation accuracy, of words of the lowest validation loss.
 
-        The first of equals; None without an epoch.
+        Counted from 0, as records are; the first of equals; None without an epoch.
         """
         if not self.history:
             return None
