@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from browser import chromium, opened
 from PIL import Image
 from pydarts import (
+    Diagnostics,
+    Finding,
     Genotype,
     History,
     SearchConfig,
@@ -20,7 +23,12 @@ from pydarts import (
     SearchTable,
     Space,
     Supernet,
+    TrainConfig,
+    TrainRecord,
+    TrainResult,
+    build,
     genotypes,
+    nn,
 )
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -157,6 +165,51 @@ def test_a_result_of_words_has_a_perplexity(tiny_result: SearchResult) -> None:
     )
     page = shown(result)
     assert page.has("validation perplexity", "20.00") and "recurrent 1.500" in page.said
+
+
+def training(network: nn.Network, records: Sequence[TrainRecord], **choices: Any) -> TrainResult:
+    return TrainResult(network, History(records), TrainConfig(epochs=9, **choices), "interrupted")
+
+
+def test_a_training_shows_its_end_its_best_and_last_epochs() -> None:
+    net = build(genotypes.DARTS_V2, channels=2, layers=3, num_classes=10, in_channels=1)
+    records = [
+        TrainRecord(epoch, 1.5, 1.25, 0.5, accuracy, 0.025, averaged=epoch > 4, seconds=30, valid_top5=0.75)
+        for epoch, accuracy in enumerate([0.1, 0.2, 0.3, 0.6, 0.5, 0.4])
+    ]
+    page = shown(training(net, records, keep="best", learning_rate=0.025))
+    assert page.has("TrainResult", "interrupted, 6 of 9 epochs", "network")
+    assert f"ConvolutionalNetwork, {sum(p.numel() for p in net.parameters()):,} weights" in page.said
+    assert page.has("validation accuracy", "40.00%, best 60.00% in epoch 4")
+    assert page.has("validation accuracy, top 5", "75.00%", "weights averaged", "from epoch 6 on")
+    assert page.has("duration", "3 min 0 s", "weights kept", "of the best epoch", "the last 5 of 6 epochs")
+    assert page.has("6", "1.5000", "1.2500", "50.00%", "40.00%", "0.025", "30.0")
+    assert page.has("published", "epochs", "9", "600", "keep", "'best'", "'last'"), "the rate is as published"
+
+
+def test_trainings_of_words_and_without_an_epoch_are_shown() -> None:
+    net = build(genotypes.DARTS_RNN_V2, vocabulary=7, units=8)
+    assert shown(training(net, [])).has("TrainResult", "interrupted, 0 of 9 epochs")
+    records = [
+        TrainRecord(epoch, 2.0, loss, 0.5, 0.1, 20.0, averaged=False, seconds=1)
+        for epoch, loss in enumerate([np.log(20.0), np.log(10.0), np.log(40.0), np.nan])
+    ]
+    page = shown(training(net, records[:3]))
+    assert page.has("validation perplexity", "40.00, lowest 10.00 in epoch 2")
+    shown(training(net, records))
+
+
+def test_findings_are_shown_warnings_first_with_their_advice() -> None:
+    found = Diagnostics(
+        [Finding("note", "ending", "It is <b>complete</b>."), Finding("warning", "gap", "It rose.", "Stop.")]
+    )
+    page = shown(found)
+    assert page.has("Diagnostics", "1 warning, 1 note")
+    assert page.has("warning", "It rose.", "Stop.", "note", "It is <b>complete</b>.")
+    assert [value for _, value in page.attributes if value in ("pydarts-warning", "pydarts-note")] == [
+        "pydarts-warning",
+        "pydarts-note",
+    ]
 
 
 def test_a_table_shows_its_rows_what_they_come_to_and_the_best_cell() -> None:
