@@ -78,7 +78,9 @@ class SearchResult:
 
         They are about how the search ended, whether its network learned, training against validation, the
         entropy of the mixing weights, skip connections, when the genotype last changed, and how narrow its
-        choices are. `print` shows them; each is a `Finding`.
+        choices are. `print` shows them; each is a `Finding`. Nodes have the names of the pictures (paper,
+        figure 4): in a convolutional cell, 0 … n - 1 are the nodes 2 … n + 1 of `space.edges`; the narrowest
+        edges are named in both ways.
 
         >>> import numpy as np, pydarts
         >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
