@@ -1,8 +1,8 @@
-"""What notebooks show of configurations, genotypes, results, tables and networks."""
+"""What notebooks show of configurations, genotypes, results, findings, tables and networks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -13,12 +13,16 @@ from ._templates import render
 
 if TYPE_CHECKING:
     from ._config import SearchConfig
+    from ._diagnostics import Diagnostics
     from ._genotype import Genotype
+    from ._history import History
     from ._result import SearchResult
     from ._supernet import Supernet
+    from ._training.result import TrainResult
 
 _EPOCHS = 5  # of a history, the last ones
-_LEAST = 0.75  # scale at which a picture's text can still be read
+_LEAST = 0.75  # scale at which a picture's text can be read with ease
+_WHOLE = 740  # pixels, of a card in a window of 900: in it every picture is seen whole
 
 
 def of_genotype(genotype: Genotype) -> str:
@@ -46,7 +50,7 @@ def of_result(result: SearchResult) -> str:
     if history:
         best = max(history, key=lambda record: record.valid_accuracy)
         last = history[-1]
-        accuracies = f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%} in epoch {best.epoch}"
+        accuracies = f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%} in epoch {best.epoch + 1}"
         facts.append(("validation accuracy", accuracies))
         if words:
             facts.append(("validation perplexity", f"{last.valid_perplexity:.2f}"))
@@ -54,31 +58,58 @@ def of_result(result: SearchResult) -> str:
         facts.append(("mean entropy of softmax(α), nats", entropies))
         facts.append(("duration", _duration(sum(record.seconds for record in history))))
     facts.append(("skip connections", str(result.genotype.skip_connections)))
-    head = ["epoch", "train loss", "valid loss", "train accuracy", "valid accuracy", "skips", "seconds"]
-    epochs = [
-        (
-            record.epoch,
-            f"{record.train_loss:.4f}",
-            f"{record.valid_loss:.4f}",
-            f"{record.train_accuracy:.2%}",
-            f"{record.valid_accuracy:.2%}",
-            record.skip_connections,
-            f"{record.seconds:.1f}",
-        )
-        for record in history[-_EPOCHS:]
-    ]
     about = f"{result.status}, {len(history)} of {config.epochs} epochs"
     return render(
         "notebook/result.html",
         kind="SearchResult",
         about=about,
         facts=facts,
-        head=head,
-        epochs=epochs,
-        of=len(history),
+        **_last(history, "skips", lambda record: str(record.skip_connections)),
         changed=_changed(config),
         **_cells(result.genotype),
     )
+
+
+def of_training(result: TrainResult, changed: Sequence[tuple[str, Any, Any]]) -> str:
+    """How a training ended, its last epochs and what was asked for.
+
+    `changed` are name, value and published value of the fields that are not as published.
+    """
+    config, history, network = result.config, result.history, result.network
+    weights = sum(weight.numel() for weight in network.parameters())
+    facts = [("network", f"{type(network).__name__}, {weights:,} weights")]
+    if history:
+        last = history[-1]
+        best = next(record for record in history if record.epoch == result.best)
+        if network.genotype.recurrent:
+            name, said = "perplexity", f"{last.valid_perplexity:.2f}, lowest {best.valid_perplexity:.2f}"
+        else:
+            name, said = "accuracy", f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%}"
+        facts.append((f"validation {name}", f"{said} in epoch {best.epoch + 1}"))
+        if last.valid_top5 is not None:
+            facts.append(("validation accuracy, top 5", f"{last.valid_top5:.2%}"))
+        averaged = next((record.epoch + 1 for record in history if record.averaged), None)
+        if averaged is not None:
+            facts.append(("weights averaged", f"from epoch {averaged} on"))
+        facts.append(("duration", _duration(sum(record.seconds for record in history))))
+    if config.keep is not None:
+        facts.append(("weights kept", f"of the {config.keep} epoch"))
+    planned = f" of {config.epochs}" if config.epochs is not None else ""
+    return render(
+        "notebook/training.html",
+        kind="TrainResult",
+        about=f"{result.status}, {len(history)}{planned} epochs",
+        facts=facts,
+        **_last(history, "learning rate", lambda record: f"{record.learning_rate:.4g}"),
+        changed=[(name, repr(value), repr(default)) for name, value, default in changed],
+    )
+
+
+def of_diagnostics(found: Diagnostics) -> str:
+    """The findings, warnings first."""
+    count, notes = len(found.warnings), len(found) - len(found.warnings)
+    about = f"{count} warning{'' if count == 1 else 's'}, {notes} note{'' if notes == 1 else 's'}"
+    return render("notebook/diagnostics.html", kind="Diagnostics", about=about, findings=found)
 
 
 def of_table(
@@ -136,12 +167,30 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
     return render("notebook/supernet.html", kind="Supernet", about=about, facts=facts)
 
 
+def _last(history: History[Any], extra: str, of: Callable[[Any], str]) -> dict[str, Any]:
+    """The last epochs, with a column of the kind's own."""
+    head = ["epoch", "train loss", "valid loss", "train accuracy", "valid accuracy", extra, "seconds"]
+    epochs = [
+        (
+            record.epoch + 1,
+            f"{record.train_loss:.4f}",
+            f"{record.valid_loss:.4f}",
+            f"{record.train_accuracy:.2%}",
+            f"{record.valid_accuracy:.2%}",
+            of(record),
+            f"{record.seconds:.1f}",
+        )
+        for record in history[-_EPOCHS:]
+    ]
+    return {"head": head, "epochs": epochs, "of": len(history)}
+
+
 def _cells(genotype: Genotype) -> dict[str, Any]:
     """The picture of the cells, to stand inside a page, and their notation."""
     text = to_svg(genotype)
-    narrowest = round(_LEAST * 72 * size_of(genotype)[0])  # narrower, it is scrolled
+    narrowest = min(_WHOLE, round(_LEAST * 96 * size_of(genotype)[0]))  # narrower, it is scrolled
     opening = '<svg role="img" aria-label="cells of the genotype" '
-    drawn = f'<div style="min-width: {narrowest}pt">{opening}{text[text.index("<svg") + 5 :]}</div>'
+    drawn = f'<div style="min-width: {narrowest}px">{opening}{text[text.index("<svg") + 5 :]}</div>'
     return {"picture": Markup(drawn), "notation": str(genotype)}
 
 

@@ -60,7 +60,10 @@ class SearchResult:
 
     @property
     def best(self) -> int | None:
-        """The epoch of the highest validation accuracy, the first of equals; None without an epoch."""
+        """The epoch of the highest validation accuracy, counted from 0 as records are.
+
+        The first of equals; None without an epoch.
+        """
         if not self.history:
             return None
         return max(self.history, key=lambda record: record.valid_accuracy).epoch
@@ -75,7 +78,9 @@ class SearchResult:
 
         They are about how the search ended, whether its network learned, training against validation, the
         entropy of the mixing weights, skip connections, when the genotype last changed, and how narrow its
-        choices are. `print` shows them; each is a `Finding`.
+        choices are. `print` shows them; each is a `Finding`. Nodes have the names of the pictures (paper,
+        figure 4): in a convolutional cell, 0 … n - 1 are the nodes 2 … n + 1 of `space.edges`; the narrowest
+        edges are named in both ways.
 
         >>> import numpy as np, pydarts
         >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2

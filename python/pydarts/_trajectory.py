@@ -18,7 +18,11 @@ Weights = npt.NDArray[np.float64]
 
 
 class Margin(NamedTuple):
-    """How clearly an operation or an edge was chosen: by the softmax weight that it is ahead."""
+    """How clearly an operation or an edge was chosen: by the softmax weight that it is ahead.
+
+    Nodes are numbered as in `space.edges` and in genotypes: of a convolutional cell 0 and 1 are the inputs,
+    2 … n + 1 the intermediate nodes, which pictures, report and diagnostics name 0 … n - 1 (paper, figure 4).
+    """
 
     table: str
     """Name of the α table."""
@@ -111,7 +115,10 @@ class Trajectory:
         return np.array([genotype.skip_connections for genotype in self.genotypes], dtype=np.int64)
 
     def margins(self, at: int = -1) -> tuple[Margin, ...]:
-        """How far ahead what is kept at a point was of what came next, in the order of edges."""
+        """How far ahead what is kept at a point was of what came next, in the order of edges.
+
+        Nodes are numbered as in `space.edges`: node 5 of a convolutional cell is the 3 of its pictures.
+        """
         k = 1 if self.space.kind == "recurrent" else 2
         names = self.space.operations
         real = [column for column, name in enumerate(names) if name != "none"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -159,6 +160,10 @@ def test_margins_are_held_against_the_last_movements(tiny_result: SearchResult) 
     assert margins.level == "note" and margins.values["undecided"] == 0 and margins.values["kept"] == 8
     expected = min(margin.operation for margin in still.trajectory.margins())
     assert margins.values["operation"] == pytest.approx(expected)
+    narrow = min(still.trajectory.margins(), key=lambda margin: margin.operation)
+    assert (narrow.table, narrow.edge) == ("normal", (1, 3))
+    assert "normal cₖ₋₁ → 1 (edge (1, 3)) keeps" in margins.text, "as in pictures, and as in space.edges"
+    assert re.search(r"of an edge: \w+ \S+ → 1 \(edge \(\d, 3\)\) by", margins.text)
     restless = favour(21, "sep_conv_3x3", 0.01)
     restless[18, 0, 1] = 3.0  # where the last tenth begins
     assert found(made(tiny_result, restless, restless), "margins").level == "warning"

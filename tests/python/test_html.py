@@ -1,13 +1,20 @@
 """What notebooks show: well-formed, escaped, without scripts or addresses, and of the right contents."""
 
 import dataclasses
+import io
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import chromium, opened
+from PIL import Image
 from pydarts import (
+    Diagnostics,
+    Finding,
     Genotype,
     History,
     SearchConfig,
@@ -16,7 +23,12 @@ from pydarts import (
     SearchTable,
     Space,
     Supernet,
+    TrainConfig,
+    TrainRecord,
+    TrainResult,
+    build,
     genotypes,
+    nn,
 )
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -123,9 +135,10 @@ def test_a_result_shows_its_end_its_cells_and_its_last_epochs(tiny_result: Searc
     page = shown(tiny_result)
     last, config = tiny_result.history[-1], tiny_result.config
     assert page.has("SearchResult", "complete, 2 of 2 epochs") and page.tags.count("svg") == 1
+    assert f"in epoch {(tiny_result.best or 0) + 1}" in page.said[page.said.index("validation accuracy") + 1]
     assert page.has("skip connections", str(tiny_result.genotype.skip_connections))
     assert any(text.startswith(f"{last.valid_accuracy:.2%}, best ") for text in page.said)
-    assert page.has(str(last.epoch), f"{last.train_loss:.4f}", f"{last.valid_loss:.4f}")
+    assert page.has(str(last.epoch + 1), f"{last.train_loss:.4f}", f"{last.valid_loss:.4f}")
     assert page.has("channels", str(config.channels), "16") and str(tiny_result.genotype) in page.said
     assert "validation perplexity" not in page.said
 
@@ -152,6 +165,51 @@ def test_a_result_of_words_has_a_perplexity(tiny_result: SearchResult) -> None:
     )
     page = shown(result)
     assert page.has("validation perplexity", "20.00") and "recurrent 1.500" in page.said
+
+
+def training(network: nn.Network, records: Sequence[TrainRecord], **choices: Any) -> TrainResult:
+    return TrainResult(network, History(records), TrainConfig(epochs=9, **choices), "interrupted")
+
+
+def test_a_training_shows_its_end_its_best_and_last_epochs() -> None:
+    net = build(genotypes.DARTS_V2, channels=2, layers=3, num_classes=10, in_channels=1)
+    records = [
+        TrainRecord(epoch, 1.5, 1.25, 0.5, accuracy, 0.025, averaged=epoch > 4, seconds=30, valid_top5=0.75)
+        for epoch, accuracy in enumerate([0.1, 0.2, 0.3, 0.6, 0.5, 0.4])
+    ]
+    page = shown(training(net, records, keep="best", learning_rate=0.025))
+    assert page.has("TrainResult", "interrupted, 6 of 9 epochs", "network")
+    assert f"ConvolutionalNetwork, {sum(p.numel() for p in net.parameters()):,} weights" in page.said
+    assert page.has("validation accuracy", "40.00%, best 60.00% in epoch 4")
+    assert page.has("validation accuracy, top 5", "75.00%", "weights averaged", "from epoch 6 on")
+    assert page.has("duration", "3 min 0 s", "weights kept", "of the best epoch", "the last 5 of 6 epochs")
+    assert page.has("6", "1.5000", "1.2500", "50.00%", "40.00%", "0.025", "30.0")
+    assert page.has("published", "epochs", "9", "600", "keep", "'best'", "'last'"), "the rate is as published"
+
+
+def test_trainings_of_words_and_without_an_epoch_are_shown() -> None:
+    net = build(genotypes.DARTS_RNN_V2, vocabulary=7, units=8)
+    assert shown(training(net, [])).has("TrainResult", "interrupted, 0 of 9 epochs")
+    records = [
+        TrainRecord(epoch, 2.0, loss, 0.5, 0.1, 20.0, averaged=False, seconds=1)
+        for epoch, loss in enumerate([np.log(20.0), np.log(10.0), np.log(40.0), np.nan])
+    ]
+    page = shown(training(net, records[:3]))
+    assert page.has("validation perplexity", "40.00, lowest 10.00 in epoch 2")
+    shown(training(net, records))
+
+
+def test_findings_are_shown_warnings_first_with_their_advice() -> None:
+    found = Diagnostics(
+        [Finding("note", "ending", "It is <b>complete</b>."), Finding("warning", "gap", "It rose.", "Stop.")]
+    )
+    page = shown(found)
+    assert page.has("Diagnostics", "1 warning, 1 note")
+    assert page.has("warning", "It rose.", "Stop.", "note", "It is <b>complete</b>.")
+    assert [value for _, value in page.attributes if value in ("pydarts-warning", "pydarts-note")] == [
+        "pydarts-warning",
+        "pydarts-note",
+    ]
 
 
 def test_a_table_shows_its_rows_what_they_come_to_and_the_best_cell() -> None:
@@ -209,3 +267,30 @@ def test_pictures_of_two_cells_on_one_page_share_no_name_that_differs() -> None:
         for key, body in re.findall(r'<clipPath id="(\w+)">(.*?)</clipPath>', text, re.DOTALL):
             assert clips.setdefault(key, body) == body
     assert clips
+
+
+def test_cells_are_seen_whole_but_on_narrow_screens_and_scroll_there(tmp_path: Path) -> None:
+    pages = []
+    for name in ("DARTS_RNN_V1", "PC_DARTS_CIFAR"):  # the widest of either kind
+        pages.append(tmp_path / f"{name}.html")
+        card = getattr(genotypes, name)._repr_html_()
+        # As a notebook has it: what is beside the output takes its place.
+        page = f"<!doctype html><link rel=icon href='data:,'><body style='margin: 0 80px'>{card}"
+        pages[-1].write_text(page, encoding="utf-8")
+    with chromium() as browser:
+        for file in pages:
+            for width, whole in ((900, True), (400, False)):
+                with opened(browser, file, width) as page:
+                    sizes = "e => [e.scrollWidth - e.clientWidth, e.querySelector('svg').clientWidth]"
+                    hidden, drawn = page.locator(".pydarts-picture").evaluate(sizes)
+                    assert (hidden == 0) == whole and drawn >= 600, (file.stem, width)
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width
+            with opened(browser, file, 400) as page:
+                edges = []
+                for at in (0, 10_000):
+                    page.locator(".pydarts-picture").evaluate(f"e => e.scrollLeft = {at}")
+                    shot = page.locator(".pydarts-picture").screenshot()
+                    grey = np.asarray(Image.open(io.BytesIO(shot)).convert("L"))
+                    edges.append(grey[4, [1, -2]].tolist())
+                assert edges[0][0] == 255 > 230 > edges[0][1], "a shade where there is more"
+                assert edges[1][1] == 255 > 230 > edges[1][0]

@@ -30,16 +30,16 @@ def test_losses_of_both_parts_are_drawn_over_epochs_and_the_lowest_is_ringed() -
     ax = plots.losses(SEARCH)
     train, valid, ring = ax.lines
     assert train.get_ydata().tolist() == [record.train_loss for record in SEARCH]
-    assert valid.get_ydata().tolist() == [2.0, 1.2, 1.5] and valid.get_xdata().tolist() == [0, 1, 2]
-    assert (ring.get_xdata().tolist(), ring.get_ydata().tolist()) == ([1], [1.2])
-    assert labels(ax) == ["training", "validation", "1.2 in epoch 1"]
+    assert valid.get_ydata().tolist() == [2.0, 1.2, 1.5] and valid.get_xdata().tolist() == [1, 2, 3]
+    assert (ring.get_xdata().tolist(), ring.get_ydata().tolist()) == ([2], [1.2])
+    assert labels(ax) == ["training", "validation", "1.2 in epoch 2"]
     assert train.get_linestyle() != valid.get_linestyle() and train.get_color() != valid.get_color()
 
 
 def test_accuracies_are_in_per_cent_and_the_highest_is_ringed() -> None:
     ax = plots.accuracies(SEARCH)
     assert ax.lines[0].get_ydata().tolist() == pytest.approx([30, 60, 50])
-    assert labels(ax)[-1] == "55.00 in epoch 1" and ax.get_ylabel() == "accuracy, %"
+    assert labels(ax)[-1] == "55.00 in epoch 2" and ax.get_ylabel() == "accuracy, %"
 
 
 def test_words_have_perplexities() -> None:
@@ -66,6 +66,7 @@ def test_averaged_epochs_and_top_five_are_shown_where_a_training_has_them() -> N
     ax = plots.accuracies(history)
     said = labels(ax)
     assert "training, top 5" in said and "validation, top 5" in said and said[-1] == "averaged from here"
+    assert list(ax.lines[-1].get_xdata()) == [1.5, 1.5], "before the second epoch"
     top = ax.lines[said.index("validation, top 5")]
     assert top.get_ydata().tolist() == pytest.approx([60, 70])
     assert "averaged from here" not in labels(plots.accuracies(SEARCH))
@@ -74,9 +75,9 @@ def test_averaged_epochs_and_top_five_are_shown_where_a_training_has_them() -> N
 @pytest.mark.parametrize("draw", [plots.losses, plots.accuracies])
 def test_no_epoch_one_epoch_and_a_lost_number_are_drawn(draw: Any) -> None:
     assert [text.get_text() for text in draw(History([])).texts] == ["no epoch"]
-    assert draw(History([searched(3, 1.0, 0.5)])).get_xticks().tolist() == [3]
+    assert draw(History([searched(3, 1.0, 0.5)])).get_xticks().tolist() == [4]
     ax = draw(History([searched(0, 1.0, 0.5), searched(1, math.nan, math.nan)]))
-    assert labels(ax)[-1].endswith("in epoch 0")
+    assert labels(ax)[-1].endswith("in epoch 1")
     ax.figure.canvas.draw()
 
 

@@ -86,6 +86,27 @@ def test_all_heat_maps_of_a_picture_have_one_scale() -> None:
     assert one.images[0].get_clim() == other.images[0].get_clim()
 
 
+@pytest.mark.parametrize("space", [Space(), RECURRENT, Space.preset("darts-rnn")])
+@pytest.mark.parametrize("scale, digits", [(1.0, 3), (5e-3, 4), (5e-4, 5)])
+def test_weights_are_written_with_digits_that_tell_them_apart(
+    space: Space, scale: float, digits: int
+) -> None:
+    whole = make_path(space)
+    path = dataclasses.replace(whole, alphas={name: scale * alpha for name, alpha in whole.alphas.items()})
+    for ax in plots.weights(path):
+        said = [text.get_text() for text in ax.texts]
+        assert {len(text) for text in said} == {2 + digits}
+        assert len(set(said)) > 10
+        cell = ax.bbox.width / len(space.operations)
+        assert all(box.width < 0.98 * cell for box in boxes(ax, list(ax.texts)))
+    for ax in plots.supernet_cell(path):
+        labels = [text.get_text().split("\n") for text in ax.texts if "\n" in text.get_text()]
+        assert {len(weight) for _, weight in labels} <= {2 + digits, min(3 + digits, 7)}
+        assert len({weight for _, weight in labels}) > len(labels) // 2
+        for one, other in combinations(boxes(ax, list(ax.texts)), 2):
+            assert not one.overlaps(other)
+
+
 # ---- whole cell
 
 
@@ -213,6 +234,11 @@ def test_runs_are_compared_in_three_panels_by_name(tiny_result: SearchResult) ->
     assert accuracy.get_ylabel() == "validation accuracy, %"
     told = [100 * record.valid_accuracy for record in tiny_result.history]
     assert accuracy.lines[0].get_ydata().tolist() == told
+    assert accuracy.lines[0].get_xdata().tolist() == [1, 2] and entropy.lines[0].get_xdata().tolist() == [
+        0,
+        1,
+        2,
+    ]
     for line, result in zip(entropy.lines, (tiny_result, other), strict=True):
         path = result.trajectory
         np.testing.assert_allclose(line.get_ydata(), (path.entropy("normal") + path.entropy("reduce")) / 2)

@@ -180,7 +180,7 @@ def test_what_stops_a_training_carries_what_was_reached(tmp_path: Path) -> None:
         pydarts.train(network(), TEXTS, config(), stop)
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.status == "failed" == stop.ended and len(result.history) == 1
-    with pytest.raises(pydarts.NumericalError, match=r"in step \d+ of epoch 0; lower learning_rate"):
+    with pytest.raises(pydarts.NumericalError, match=r"in step \d+ of epoch 1; lower learning_rate"):
         pydarts.train(network(), TEXTS, config(learning_rate=1e300))
 
 
@@ -194,7 +194,7 @@ def test_a_language_model_that_breaks_in_the_last_step_is_that_of_the_epoch_befo
                 net.cell.w0.data.fill_(math.nan)
 
     first = pydarts.train(network(), TEXTS, config(epochs=1, keep="last"))
-    with pytest.raises(pydarts.NumericalError, match="the validation loss is nan after epoch 1"):
+    with pytest.raises(pydarts.NumericalError, match="the validation loss is nan after epoch 2"):
         pydarts.train(net, TEXTS, config(keep="last"), Break(1, last, RuntimeError()))
     assert same(net, first.network)
 

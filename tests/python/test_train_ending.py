@@ -75,14 +75,14 @@ def test_what_stops_a_training_carries_what_was_reached() -> None:
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.status == "failed" == stop.ended and len(result.history) == 1
     assert net.drop_path == 0.3 and not net.training
-    with pytest.raises(pydarts.NumericalError, match=r"in step \d+ of epoch 0; lower learning_rate"):
+    with pytest.raises(pydarts.NumericalError, match=r"in step \d+ of epoch 1; lower learning_rate"):
         pydarts.train(network(), make_arrays(), config(learning_rate=1e30, grad_clip=1e30))
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_a_loss_that_is_not_finite_ends_a_training_at_once_with_the_weights_before(ema: float) -> None:
     steps, net = Steps(), network()
-    with pytest.raises(pydarts.NumericalError, match=r"step 1 of epoch 0; lower learning_rate") as caught:
+    with pytest.raises(pydarts.NumericalError, match=r"step 2 of epoch 1; lower learning_rate") as caught:
         pydarts.train(net, make_arrays(), config(learning_rate=1e30, grad_clip=1e30, ema=ema), steps)
     assert len(steps.counts) == 1, "the first step broke the weights, the second found that out"
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
@@ -113,7 +113,7 @@ def test_the_last_step_of_an_epoch_may_break_the_weights_and_the_evaluation_find
     net = network()
     breaks = BreakAt(epoch, 4, net)
     with pytest.raises(
-        pydarts.NumericalError, match=rf"the validation loss is nan after epoch {epoch}; lower"
+        pydarts.NumericalError, match=rf"the validation loss is nan after epoch {epoch + 1}; lower"
     ) as caught:
         pydarts.train(net, make_arrays(), config(checkpoint_dir=tmp_path), breaks)
     assert len(caught.value.result.history) == epoch  # type: ignore[attr-defined]

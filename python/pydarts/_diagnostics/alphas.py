@@ -36,6 +36,16 @@ def edge_name(edge: tuple[int, int], space: Space) -> str:
     return " → ".join(("cₖ₋₂", "cₖ₋₁")[node] if node < 2 else str(node - 2) for node in edge)
 
 
+def _both_names(edge: tuple[int, int], space: Space) -> str:
+    """An edge named as in pictures and, where that is not the same, as in `space.edges`.
+
+    >>> _both_names((3, 5), Space())
+    '1 → 3 (edge (3, 5))'
+    """
+    name = edge_name(edge, space)
+    return name if space.kind == "recurrent" else f"{name} (edge {edge})"
+
+
 def entropies(path: Trajectory) -> Iterator[Finding]:
     most = math.log(len(path.space.operations))
     if len(path) < 2 or most == 0:
@@ -168,13 +178,13 @@ def margins(path: Trajectory) -> Iterator[Finding]:
         return
     narrow = min(operations, key=lambda margin: margin.operation)
     text = (
-        f"Narrowest choice of an operation: {narrow.table} {edge_name(narrow.edge, path.space)} keeps "
+        f"Narrowest choice of an operation: {narrow.table} {_both_names(narrow.edge, path.space)} keeps "
         f"{narrow.chosen} over {narrow.next} by {weight(narrow.operation)} of softmax weight."
     )
     values = {"operation": narrow.operation, "kept": len(operations)}
     if edges:
         edge = min(edges, key=lambda margin: margin.edges)
-        name = edge_name(edge.edge, path.space)
+        name = _both_names(edge.edge, path.space)
         text += f" Narrowest choice of an edge: {edge.table} {name} by {weight(edge.edges)}."
         values["edge"] = edge.edges
     if len(path) < 2:

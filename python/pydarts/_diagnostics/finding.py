@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, overload
 
+from .. import _html
+
 Level: TypeAlias = Literal["warning", "note"]
 Topic: TypeAlias = Literal[
     "ending", "learning", "gap", "entropy", "skips", "weightless", "zero", "change", "margins"
@@ -74,6 +76,9 @@ class Diagnostics(Sequence[Finding]):
         return "\n".join(
             f"{finding.level:<8} {' '.join(filter(None, (finding.text, finding.advice)))}" for finding in self
         )
+
+    def _repr_html_(self) -> str:
+        return _html.of_diagnostics(self)
 
     def __repr__(self) -> str:
         return f"<Diagnostics: {len(self.warnings)} warnings, {len(self) - len(self.warnings)} notes>"

@@ -15,7 +15,7 @@ from .._files import write_atomically
 from .._trajectory import Trajectory
 from . import curves, supernet
 from . import weights as heat
-from .points import limits, moment, tables
+from .points import decimals, limits, moment, tables
 from .style import INK, title
 
 _DPI = 80
@@ -93,6 +93,7 @@ class _Movie:
         self.figure = Figure(size, dpi=_DPI)
         FigureCanvasAgg(self.figure)
         self.shown = limits([path.weights(name) for name in names])
+        self.digits = decimals([supernet.strongest(path, name) for name in names])
 
     def draw(self, at: int) -> None:
         figure, path = self.figure, self.path
@@ -106,9 +107,9 @@ class _Movie:
         for number, name in enumerate(self.names):
             bottom = self.foot + (len(self.names) - 1 - number) * self.row
             ax = figure.add_axes(place(heat.ROOM[0], bottom + heat.ROOM[2], *self.map))
-            heat.heat_map(ax, path, name, at, self.shown, numbers=False)
+            heat.heat_map(ax, path, name, at, self.shown)
             ax = figure.add_axes(place(self.left, bottom + (self.row - 0.3 - self.cell[1]) / 2, *self.cell))
-            supernet.draw_supernet(ax, path, name, at)
+            supernet.draw_supernet(ax, path, name, at, self.digits)
             title(ax, name)
         ax = figure.add_axes(place(heat.ROOM[0], 0.45, width - heat.ROOM[0] - 0.2, self.foot - 0.6))
         curves.entropy(path, ax=ax)

@@ -35,8 +35,8 @@ def compare(
         ax: axes to draw into; None: a new figure.
 
     Returns:
-        The three panels' axes as a flat array. Time is in epochs where all α were recorded by epoch, else
-        in steps.
+        The three panels' axes as a flat array. Time is in epochs, counted from 1, where all α were
+        recorded by epoch, else in steps; 0 is before the first.
 
     Raises:
         TypeError: what was given are not results of searches.
@@ -62,7 +62,7 @@ def compare(
         few: dict[str, Any] = {"marker": "o", "markersize": 3} if len(path) <= MARKED else {}
         time = path.time[0] if by_epoch else np.asarray(path.steps)
         scores = [r.valid_perplexity if words else 100 * r.valid_accuracy for r in result.history]
-        made[0].plot([record.epoch for record in result.history], scores, **style, **few)
+        made[0].plot([record.epoch + 1 for record in result.history], scores, **style, **few)
         made[1].plot(time, np.mean([path.entropy(table) for table in path.alphas], 0), **style, **few)
         apart = min(0.05, 0.4 / len(runs)) * (number - (len(runs) - 1) / 2)
         made[2].plot(time, path.skips + apart, drawstyle="steps-post", **style)

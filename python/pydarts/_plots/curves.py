@@ -90,7 +90,8 @@ def losses(history: History[Any], *, words: bool | None = None, ax: Axes | None 
         ax: axes to draw into; None: a new figure.
 
     Returns:
-        The axes. Losses are in nats; epochs bear the numbers of their records. A ring marks the lowest
+        The axes. Losses are in nats; epochs are counted from 1, so the record of
+        epoch 0 stands at 1. A ring marks the lowest
         validation loss. What spans more than a factor of ten has a logarithmic axis.
 
     >>> from pydarts import TrainRecord, History, plots
@@ -118,7 +119,8 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
         ax: axes to draw into; None: a new figure.
 
     Returns:
-        The axes. Accuracies are in per cent; epochs bear the numbers of their records. A ring marks the
+        The axes. Accuracies are in per cent; epochs are counted from 1, so the record of
+        epoch 0 stands at 1. A ring marks the
         highest validation accuracy. Top-5 accuracies are drawn where a training has them.
 
     >>> from pydarts import TrainRecord, History, plots
@@ -149,7 +151,8 @@ def of_words(history: Sequence[Measures]) -> bool:
 
 
 def _epochs(history: Sequence[Measures]) -> list[int]:
-    return [record.epoch for record in history]
+    """Where they stand: α is as an epoch left it, and 0 is before the first."""
+    return [record.epoch + 1 for record in history]
 
 
 def _line(ax: Axes, x: Any, y: Any, name: str, label: str | None = None, **more: Any) -> None:
@@ -171,14 +174,14 @@ def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: fl
         best = max(known, key=lambda record: sign * getattr(record, name))
         value = scale * getattr(best, name)
         ax.plot(
-            [best.epoch],
+            [best.epoch + 1],
             [value],
             "o",
             markersize=8,
             fillstyle="none",
             color=series_look("valid").color,
             markeredgewidth=1.2,
-            label=f"{value:{form}} in epoch {best.epoch}",
+            label=f"{value:{form}} in epoch {best.epoch + 1}",
         )
 
 
@@ -189,11 +192,11 @@ def _finish(ax: Axes, history: Sequence[Measures]) -> None:
         ax.set_xticks([])
         ax.set_yticks([])
         return
-    averaged = [record.epoch for record in history if getattr(record, "averaged", False)]
+    averaged = [record.epoch + 1 for record in history if getattr(record, "averaged", False)]
     if averaged:
         ax.axvline(averaged[0] - 0.5, color=FAINT, linewidth=1, linestyle=_DASHED, label="averaged from here")
     if len(history) == 1:
-        ax.set_xticks([history[0].epoch])
+        ax.set_xticks(_epochs(history))
     ax.legend(fontsize=8, frameon=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,3 +41,13 @@ def limits(weights: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
     low, high = min(float(w.min()) for w in weights), max(float(w.max()) for w in weights)
     margin = max(0.06 * (high - low), 0.0002)
     return max(0.0, low - margin), min(1.0, high + margin)
+
+
+def decimals(weights: Sequence[npt.NDArray[np.float64]]) -> int:
+    """The decimals, 3 to 5, that tell apart weights a twentieth of their spread from each other.
+
+    >>> [decimals([np.array([0.125, 0.125 + spread])]) for spread in (0.3, 0.01, 0.001, 0.0)]
+    [3, 4, 5, 3]
+    """
+    spread = max(float(w.max()) for w in weights) - min(float(w.min()) for w in weights)
+    return min(5, max(3, math.ceil(-math.log10(spread / 20)))) if spread > 1e-9 else 3

@@ -12,7 +12,7 @@ from matplotlib.path import Path
 
 from .._palette import look_of, text_on
 from .._trajectory import Trajectory
-from .points import first_node, moment, point, tables
+from .points import decimals, first_node, moment, point, tables
 from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 
 _FAN, _NODE = 0.34, 0.37  # how far from a node's middle lines end on it, and it reaches; a step is 1
@@ -26,8 +26,9 @@ def supernet_cell(
     """Draw the whole cell of the search network, every edge of it, at one point.
 
     An edge has the colour of its strongest operation, `none` apart, and a width that goes with that
-    operation's softmax weight, which stands below the name. Labels are filled where the genotype of that
-    point keeps the edge, and the other lines are faint. Below, the nodes that make the output.
+    operation's softmax weight. It stands below the name, with as many decimals, 3 to 5, as it takes to tell
+    weights apart. Labels are filled where the genotype of that point keeps the edge, and the other lines are
+    faint. Below, the nodes that make the output.
 
     Args:
         path: α over time, `result.trajectory`.
@@ -52,9 +53,10 @@ def supernet_cell(
     """
     names, at = tables(path, cell), point(path, at)
     width, height = size_of(path)
+    digits = decimals([strongest(path, name, at) for name in names])
     _, made = panels(ax, len(names), 1, (width, height * len(names)), _ROOM)
     for axes, name in zip(made, names, strict=True):
-        draw_supernet(axes, path, name, at)
+        draw_supernet(axes, path, name, at, digits)
         title(axes, f"{name}, {moment(path, at)}")
     return np.array(made, dtype=object)
 
@@ -65,7 +67,14 @@ def size_of(path: Trajectory) -> tuple[float, float]:
     return 1.2 * (last + 1) + 0.4, 0.5 * (high - low) + 0.45
 
 
-def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int) -> None:
+def strongest(path: Trajectory, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.float64]:
+    """The largest weight on every edge, `none` apart: [edges], or of several points [T, edges]."""
+    real = [column for column, name in enumerate(path.space.operations) if name != "none"]
+    found: npt.NDArray[np.float64] = path.weights(table, at)[..., real].max(-1)
+    return found
+
+
+def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) -> None:
     """Draw one table: nodes in a row, an arc an edge, its label at the top of the arc."""
     space, first = path.space, first_node(path)
     last, low, high = _spans(path)
@@ -84,7 +93,7 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int) -> None:
         ax.text(
             (edge[0] + edge[1]) / 2,
             edge[1] - edge[0],
-            f"{operation}\n{weight:.3f}",
+            f"{operation}\n{weight:.{digits}f}",
             ha="center",
             va="center",
             fontsize=7 * scale,

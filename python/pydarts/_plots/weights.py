@@ -14,7 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from .._palette import look_of, text_on
 from .._trajectory import Trajectory
-from .points import first_node, limits, moment, point, tables
+from .points import decimals, first_node, limits, moment, point, tables
 from .style import INK, edge_name, inches, panels, title
 
 # Grey, so that the frames have the only colours; numbers can be read on its darkest.
@@ -28,7 +28,8 @@ def weights(
     """Draw the softmax weights at one point as a heat map, a row an edge, a column an operation.
 
     A frame marks what the genotype of that point keeps: for each node its strongest edges, on each the
-    strongest operation (paper, section 2.4). Lines part the edges of one node from those of the next.
+    strongest operation (paper, section 2.4). Lines part the edges of one node from those of the next. Weights
+    are written with as many decimals, 3 to 5, as it takes to tell them apart.
 
     Args:
         path: α over time, `result.trajectory`.
@@ -54,23 +55,28 @@ def weights(
     names, at, space = tables(path, cell), point(path, at), path.space
     sides = 0.52 * len(space.operations) + ROOM[0] + ROOM[1], 0.25 * len(space.edges) + ROOM[2] + ROOM[3]
     _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), ROOM)
-    shown = limits([path.weights(name, at) for name in names])
+    values = [path.weights(name, at) for name in names]
+    shown, digits = limits(values), decimals(values)
     for axes, name in zip(made, names, strict=True):
-        heat_map(axes, path, name, at, shown)
+        heat_map(axes, path, name, at, shown, digits)
         title(axes, f"{name}, {moment(path, at)}")
     return np.array(made, dtype=object)
 
 
 def heat_map(
-    ax: Axes, path: Trajectory, table: str, at: int, shown: tuple[float, float], *, numbers: bool = True
+    ax: Axes, path: Trajectory, table: str, at: int, shown: tuple[float, float], digits: int | None = None
 ) -> None:
-    """Draw one table; `shown` are the weights of the lightest and the darkest colour."""
+    """Draw one table; `shown` are the weights of the lightest and the darkest colour.
+
+    `digits` are the decimals that weights are written with; None: they are not written.
+    """
     space, first = path.space, first_node(path)
     values = path.weights(table, at)
     rows, columns = values.shape
     ax.imshow(values, cmap=_SHADES, vmin=shown[0], vmax=shown[1], aspect="auto", interpolation="none")
     width, height = inches(ax)
-    size = min(7.5, 72 * 0.62 * height / rows, 72 * 0.27 * width / columns)
+    # A digit is as wide as 0.7 of its height where it is bold.
+    size = min(7.5, 72 * 0.62 * height / rows, 72 * 1.35 * width / columns / (2 + (digits or 0)))
     kept = {(margin.edge, margin.chosen) for margin in path.margins(at) if margin.table == table}
     scale = Normalize(*shown)
     for row, edge in enumerate(space.edges):
@@ -80,11 +86,11 @@ def heat_map(
                 frame = (column - 0.5 + 0.04, row - 0.5 + 0.06), 0.92, 0.88
                 color = look_of(operation).color
                 ax.add_patch(Rectangle(*frame, fill=False, edgecolor=color, linewidth=2, zorder=3))
-            if numbers:
+            if digits is not None:
                 ax.text(
                     column,
                     row,
-                    f"{values[row, column]:.3f}",
+                    f"{values[row, column]:.{digits}f}",
                     ha="center",
                     va="center",
                     fontsize=size,

@@ -367,3 +367,15 @@ class ImageSettings(Settings):
         if self.schedule == "exponential":
             return self.learning_rate * 0.97**epoch
         return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+
+
+def not_published(config: TrainConfig, kind: type[Settings]) -> list[tuple[str, Any, Any]]:
+    """Name, value and published value of what a configuration says otherwise, of a kind of training."""
+    published = {f.name: f.default for f in fields(TrainConfig)}
+    published |= {f.name: f.default for f in fields(kind)}  # type: ignore[arg-type]
+    given = {name: getattr(config, name) for name in published}
+    return [
+        (name, value, published[name])
+        for name, value in given.items()
+        if value is not None and value != published[name]
+    ]

@@ -67,7 +67,7 @@ class Loop:
             trained = self._train(epoch, callbacks, progress, watch)
             found = self._task.evaluate()
             if not math.isfinite(found.loss):
-                self._diverge(f"the validation loss is {found.loss} after epoch {epoch}")
+                self._diverge(f"the validation loss is {found.loss} after epoch {epoch + 1}")
             record = TrainRecord(
                 epoch=epoch,
                 train_loss=trained.loss,
@@ -119,7 +119,7 @@ class Loop:
         losses = torch.stack([step.loss for step in steps[first:]]).tolist()
         for index, loss in enumerate(losses, first):
             if not math.isfinite(loss):
-                self._diverge(f"the loss is {loss} in step {index} of epoch {epoch}")
+                self._diverge(f"the loss is {loss} in step {index + 1} of epoch {epoch + 1}")
 
     def _diverge(self, what: str) -> None:
         self._diverged = True

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from .. import _core, plots
+from .. import _core, _html, plots
 from .._files import read_checked, write_atomically
 from .._history import History, TrainRecord, record_from
 from .._network_file import load_network, save_network
 from .._result import Status
 from ..nn import LanguageModel, Network
-from .config import TrainConfig
+from .config import ImageSettings, TextSettings, TrainConfig, not_published
 from .task import merit
 
 _FORMAT = 1
@@ -38,7 +38,7 @@ class TrainResult:
     def best(self) -> int | None:
         """The epoch of the highest validation accuracy, of words of the lowest validation loss.
 
-        The first of equals; None without an epoch.
+        Counted from 0, as records are; the first of equals; None without an epoch.
         """
         if not self.history:
             return None
@@ -79,6 +79,10 @@ class TrainResult:
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation accuracies: `plots.accuracies`."""
         return plots.accuracies(self.history, ax=ax)
+
+    def _repr_html_(self) -> str:
+        kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings
+        return _html.of_training(self, not_published(self.config, kind))
 
 
 def _about(data: bytes) -> tuple[TrainConfig, History[TrainRecord], Status]:
