@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -437,17 +438,34 @@ def test_derive_reads_runs_and_archives_at_any_point(places: Path, tiny_result: 
 
 
 def test_what_is_no_run_is_refused_with_what_would_make_one(places: Path) -> None:
-    assert "`pydarts search --out nowhere` makes one" in refused(1, "plot", "nowhere")
+    said = refused(1, "plot", "nowhere")
+    assert "`pydarts search --data digits --out nowhere` makes one" in said
+    remedy = re.search(r"`pydarts (.*)`", said)
+    assert remedy
+    answered(*words(remedy[1]), *TINY, "--epochs", "1")
+    assert "complete" in answered("compare", "nowhere").out, "the remedy works as it is said"
     Path("begun/checkpoints").mkdir(parents=True)
-    assert "with --resume" in refused(1, "report", "begun")
+    assert "of that search again, with --resume" in refused(1, "report", "begun")
+    Path("begun/checkpoints/training-000001.safetensors").touch()
+    assert "of that training again, with --resume" in refused(1, "report", "begun")
     assert "holds no result of a search" in refused(1, "compare", places)
     Path("broken.json").write_text('{"normal": 3}')
     assert "broken.json: " in refused(1, "derive", "broken.json")
 
 
-def test_a_broken_run_is_refused_by_the_name_of_the_file(places: Path) -> None:
-    import shutil
+@pytest.mark.parametrize("command", ["report", "compare", "explain"])
+def test_a_training_is_not_taken_for_a_search(places: Path, command: str) -> None:
+    shutil.copytree(places / "trained", "trained")
+    Path("trained/checkpoints").mkdir()
+    said = refused(1, command, "trained")
+    assert said == "error: trained holds a training, and no search; `pydarts plot trained` draws it"
 
+
+def test_the_cell_of_a_training_is_read_where_a_genotype_is_taken(places: Path) -> None:
+    assert answered("derive", places / "trained").out == answered("derive", places / "run").out
+
+
+def test_a_broken_run_is_refused_by_the_name_of_the_file(places: Path) -> None:
     shutil.copytree(places / "run", "run")
     Path("run/history.json").write_text("[")
     assert re.search(r"error: \S*history.json is truncated or malformed", refused(1, "plot", "run"))
