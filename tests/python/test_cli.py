@@ -384,11 +384,41 @@ def test_cost_is_that_of_python(places: Path) -> None:
     assert told["network"]["channels"] == 2
     told = answered("cost", *NARROW, "--batch-size", "2", "--json").json
     config = pydarts.SearchConfig(channels=2, layers=3, batch_size=2)
-    assert told == pydarts.Supernet(config=config).cost()
+    assert told == pydarts.Supernet(config=config).cost() | {"image_size": [32, 32]}
     assert (
         f"{pydarts.cost(built)['weights']:,}"
         in answered("cost", "DARTS_V2", *words("--channels 4 --layers 3")).out
     )
+
+
+def test_cost_of_a_run_is_that_of_a_network_for_its_data(
+    places: Path, tiny_result: pydarts.SearchResult
+) -> None:
+    sizes = tiny_result.config
+    built = pydarts.build(
+        tiny_result.genotype, channels=4, layers=3, num_classes=sizes.num_classes, in_channels=1
+    )
+    command = ("cost", places / "run", *words("--channels 4 --layers 3"))
+    told = answered(*command, "--json").json
+    assert sizes.image_size == (8, 8) and told["image_size"] == [8, 8]
+    assert told["network"] == built.arguments
+    assert told["multiply_adds"] == pydarts.cost(built, image_size=8)["multiply_adds"]
+    assert re.search(r"image size +8x8", answered(*command).out)
+    other = answered(*command, *words("--num-classes 7 --in-channels 2 --image-size 12,16"), "--json").json
+    assert (other["network"]["num_classes"], other["network"]["in_channels"]) == (7, 2)
+    assert other["image_size"] == [12, 16]
+    large = answered("cost", "DARTS_V2", *NARROW, "--stem", "imagenet", "--json").json
+    assert large["image_size"] == [224, 224]
+
+
+def test_cost_of_a_run_on_text_counts_its_words() -> None:
+    config = pydarts.SearchConfig(
+        space="darts-rnn", units=4, nodes=2, batch_size=2, bptt=5, epochs=1, device="cpu", progress=False
+    )
+    text = np.arange(80) % 30
+    pydarts.search((text, text), config).save("run")
+    told = answered("cost", "run", "--units", "8", "--json").json
+    assert told["network"]["vocabulary"] == 30 and "image_size" not in told
 
 
 def test_explain_shows_the_plan_of_choices_and_of_runs(places: Path) -> None:
