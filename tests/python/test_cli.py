@@ -139,6 +139,7 @@ def test_help_of_train_lists_every_field_and_argument() -> None:
         (["search", "--data", "digits", "--hypergradient", "third"], "'third' is not first_order or"),
         (["train", "DARTS_V9", "--data", "digits"], "did you mean DARTS_V2?"),
         (["train", "DARTS_V2", "--data", "digits", "--inherit"], "--inherit takes the weights of a search"),
+        (["derive", "DARTS_V2", "--notation", "yaml"], "'--notation': 'yaml' is not one of 'paper', 'json'"),
         (["nonsense"], "No such command 'nonsense'"),
         (["cost", "DARTS_V2", "--hypergradient", "unrolled"], "--hypergradient: of a search network"),
         (["cost", "--stem", "imagenet"], "--stem: of the network of a genotype"),
