@@ -207,6 +207,34 @@ def test_a_search_shows_its_genotype_and_what_to_do_next(places: Path) -> None:
     assert "pydarts report run" in outcome.err
 
 
+class Stop(pydarts.Callback):
+    """Raises after the second step."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def on_step(self, info: pydarts.StepInfo) -> None:
+        if info.step == 1:
+            raise self.error
+
+
+def test_a_search_that_stops_in_its_first_epoch_says_its_steps(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = pydarts.search
+    monkeypatch.setattr(
+        pydarts, "search", lambda data, config: search(data, config, Stop(KeyboardInterrupt()))
+    )
+    outcome = Outcome("search", "--data", f"npz:{places / 'data.npz'}", *TINY)
+    assert outcome.code == 130 and outcome.out.startswith("interrupted after 2 steps\n")
+    assert pydarts.SearchResult.load("run").steps[-1] == 2
+    error = LookupError()
+    with pytest.raises(LookupError):
+        search(make_arrays(), make_config(), Stop(error))
+    for note in getattr(error, "__notes__", []):
+        assert "the search stopped after 2 steps; what it reached" in note
+
+
 def test_a_folder_with_a_run_is_kept_unless_it_goes_on(places: Path) -> None:
     command = ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--epochs", "1")
     answered(*command)
