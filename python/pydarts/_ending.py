@@ -43,9 +43,18 @@ def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: 
     kept = "" if folder is None else f"; the last checkpoint lies in {folder}"
     _note(
         error,
-        f"pydarts: the {what} stopped after {len(result.history)} epochs; what it reached: {where}{kept}",
+        f"pydarts: the {what} stopped after {reached(result)}; what it reached: {where}{kept}",
     )
     raise error
+
+
+def reached(result: Ended) -> str:
+    """How far a run got: in epochs; a search that has none yet, in steps."""
+    count, unit = len(result.history), "epoch"
+    steps: Sequence[int] = getattr(result, "steps", ())
+    if not count and steps and steps[-1]:
+        count, unit = steps[-1], "step"
+    return f"{count} {unit}" + ("" if count == 1 else "s")
 
 
 def _note(error: BaseException, text: str) -> None:

@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from . import _core
+from ._bar import Bar, in_a_line
 from ._callbacks import EpochInfo, StepInfo
 from ._derive import derive
 from ._history import perplexity
@@ -38,14 +38,12 @@ class Progress:
             return
         total = None if steps_per_epoch is None else epochs * steps_per_epoch
         done = first_epoch * (steps_per_epoch or 0)
-        self._bar = tqdm(
-            total=total, initial=done, unit="step", dynamic_ncols=True, desc=self._title(first_epoch)
-        )
+        self._bar = Bar(total=total, initial=done, unit="step", desc=self._title(first_epoch))
 
     def tuning(self, site: str, done: int, total: int) -> None:
         """Show which group of edges is measured."""
         if self._bar is None:
-            self._bar = tqdm(total=total, unit="group", dynamic_ncols=True, desc="tuning")
+            self._bar = Bar(total=total, unit="group", desc="tuning")
         self._bar.n = done
         self._bar.set_postfix_str(site, refresh=False)
         self._bar.refresh()
@@ -86,22 +84,27 @@ class Progress:
         return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
 
     def _show(self, info: StepInfo | EpochInfo) -> None:
-        self._bar.set_postfix_str(numbers(self._space, info, self._held_out), refresh=False)
+        self._bar.readings = readings(self._space, info, self._held_out)
 
 
 def numbers(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> str:
     """Losses, accuracy (of words: perplexity), entropy and skip connections in a line; `held_out` is put
     behind the training's accuracy."""
+    return in_a_line(readings(space, info, held_out))
+
+
+def readings(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> dict[str, str]:
+    """Those of `numbers`, by name."""
     tables = {name: np.asarray(alpha, dtype=np.float64) for name, alpha in info.alphas.items()}
     entropy = sum(_core.entropy(alpha) for alpha in tables.values()) / max(len(tables), 1)
-    skips = derive(tables, space).skip_connections
-    valid = "–" if info.valid_loss is None else f"{info.valid_loss:.3f}"
     name = "perplexity" if space.kind == "recurrent" else "acc"
-    value = right(space, info.train_loss, info.train_accuracy)
-    return (
-        f"train {info.train_loss:.3f}, valid {valid}, {name} {value}{held_out}, entropy {entropy:.3f}, "
-        f"skips {skips}"
-    )
+    return {
+        "train": f"{info.train_loss:.3f}",
+        "valid": "–" if info.valid_loss is None else f"{info.valid_loss:.3f}",
+        name: f"{right(space, info.train_loss, info.train_accuracy)}{held_out}",
+        "entropy": f"{entropy:.3f}",
+        "skips": f"{derive(tables, space).skip_connections}",
+    }
 
 
 def right(space: Space, loss: float, accuracy: float) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from .compare import compare
 from .cost import cost
@@ -18,8 +19,20 @@ from .report import report
 from .search import search
 from .train import train
 
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that is named; what refuses a value says so without the name of its own error."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
     name="pydarts",
+    cls=_Commands,
     help="Differentiable architecture search: search for cells, look at them, train and export them.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Every command takes --json.",
     no_args_is_help=True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +13,10 @@ from .choices import NETWORK, SEARCH
 from .command import command
 from .explain import PLANNED
 from .options import Group
-from .sources import genotype_of, network_of
+from .sources import genotype_of, network_of, run_of
+
+if TYPE_CHECKING:
+    from pydarts import SearchConfig
 
 _BOTH = {field.name for field in NETWORK.fields} | {"image_size"}
 _ALONE = Group(
@@ -37,12 +41,14 @@ def cost(
 ) -> Answer:
     """Count weights, multiply-adds and memory, without computing anything.
 
-    Of a genotype those of its network: 36 channels and 20 layers unless told otherwise; without one those of
-    a search network, with the peak of memory of a step.
+    Of a genotype those of its network: 36 channels and 20 layers unless told otherwise, and the sizes of the
+    data (classes, channels and pixels of images, or words) of its search where its folder is given; without a
+    genotype those of a search network, with the peak of memory of a step.
 
     Examples:
 
     $ pydarts cost DARTS_V2 --channels 36 --layers 20
+    $ pydarts cost run --channels 8 --layers 5
     $ pydarts cost --batch-size 16 --hypergradient unrolled
     """
     import pydarts
@@ -52,29 +58,51 @@ def cost(
         if network:
             raise Problem(f"{_options(network)}: of the network of a genotype; name one", USAGE)
         net = pydarts.Supernet(config=pydarts.SearchConfig().replace(**choices))
-        found = net.cost()
+        found = _sized(net.cost(), net.config.image_size)
         return Answer(found, [_lines(found, f"search network, batches of {net.config.batch_size}")])
     strange = {name: value for name, value in given.items() if name not in _BOTH}
     if strange:
         raise Problem(f"{_options(strange)}: of a search network; leave out {source!r} to ask for one", USAGE)
     image_size = given.pop("image_size", None)
-    trained = network_of(Path(source))
-    if trained is not None and given:
+    built = network_of(Path(source))
+    if built is not None and given:
         raise Problem(f"{_options(given)}: {source!r} is a network already", USAGE)
-    built = pydarts.build(genotype_of(source), **given) if trained is None else trained
+    if built is None and Path(source).is_dir():
+        result = run_of(Path(source))
+        built = pydarts.build(result.genotype, **{**_sizes(result.config), **given})
+        image_size = result.config.image_size if image_size is None else image_size
+    elif built is None:
+        built = pydarts.build(genotype_of(source), **given)
     found = pydarts.cost(built, image_size=image_size)
+    if not built.genotype.recurrent:
+        from pydarts._examples import example
+
+        found = _sized(found, example(built, image_size, None, batch=1)[0].shape[2:])
     title = ", ".join(f"{name} {value}" for name, value in built.arguments.items())
     return Answer(found | {"network": built.arguments}, [_lines(found, title)])
+
+
+def _sizes(config: SearchConfig) -> dict[str, Any]:
+    """What a network must know of the data of a search."""
+    if config.resolved_space.kind == "recurrent":
+        return {"vocabulary": config.num_classes}
+    return {"num_classes": config.num_classes, "in_channels": config.in_channels}
+
+
+def _sized(found: dict[str, int], image_size: Sequence[int] | None) -> dict[str, Any]:
+    """What was counted, and for images of which height and width; text has none."""
+    return found if image_size is None else found | {"image_size": list(image_size)}
 
 
 def _options(fields: dict[str, Any]) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in fields)
 
 
-def _lines(found: dict[str, int], title: str) -> Any:
+def _lines(found: dict[str, Any], title: str) -> Any:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, show_header=False)
     for name, value in found.items():
-        table.add_row(name.replace("_", " "), f"{value:,}")
+        shown = "x".join(map(str, value)) if isinstance(value, list) else f"{value:,}"
+        table.add_row(name.replace("_", " "), shown)
     return table

@@ -101,8 +101,9 @@ def _answer(result: SearchResult, out: Path) -> Answer:
 
 def summary(result: SearchResult) -> str:
     """A search in a line or two."""
-    epochs = len(result.history)
-    text = f"{result.status} after {epochs} {'epoch' if epochs == 1 else 'epochs'}"
+    from pydarts._ending import reached
+
+    text = f"{result.status} after {reached(result)}"
     if not result.history or result.best is None:
         return text
     last, best = result.history[-1], next(r for r in result.history if r.epoch == result.best)

@@ -39,12 +39,15 @@ def run_of(folder: Path) -> SearchResult:
         pydarts.CheckpointError: a file of it is broken.
     """
     if not folder.is_dir():
-        raise Problem(f"no folder {str(folder)!r}; `pydarts search --out {folder}` makes one")
+        raise Problem(f"no folder {str(folder)!r}; `pydarts search --data digits --out {folder}` makes one")
     if not (folder / "result.json").is_file():
+        if (folder / "training.json").is_file():
+            raise Problem(f"{folder} holds a training, and no search; `pydarts plot {folder}` draws it")
         if (folder / "checkpoints").is_dir():
+            what = "training" if any(folder.glob("checkpoints/training-*")) else "search"
             raise Problem(
-                f"{folder} holds the checkpoints of a search that did not come to its end; give the command "
-                "of that search again, with --resume"
+                f"{folder} holds the checkpoints of a {what} that did not come to its end; give the command "
+                f"of that {what} again, with --resume"
             )
         raise Problem(f"{folder} holds no result of a search")
     import pydarts

@@ -135,8 +135,9 @@ def _answer(result: TrainResult, out: Path) -> Answer:
 
 
 def _summary(result: TrainResult) -> str:
-    epochs = len(result.history)
-    text = f"{result.status} after {epochs} {'epoch' if epochs == 1 else 'epochs'}"
+    from pydarts._ending import reached
+
+    text = f"{result.status} after {reached(result)}"
     if not result.history or result.best is None:
         return text
     last, best = result.history[-1], next(r for r in result.history if r.epoch == result.best)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,7 @@ def test_help_of_train_lists_every_field_and_argument() -> None:
         (["search", "--data", "digits", "--hypergradient", "third"], "'third' is not first_order or"),
         (["train", "DARTS_V9", "--data", "digits"], "did you mean DARTS_V2?"),
         (["train", "DARTS_V2", "--data", "digits", "--inherit"], "--inherit takes the weights of a search"),
+        (["derive", "DARTS_V2", "--notation", "yaml"], "'--notation': 'yaml' is not one of 'paper', 'json'"),
         (["nonsense"], "No such command 'nonsense'"),
         (["cost", "DARTS_V2", "--hypergradient", "unrolled"], "--hypergradient: of a search network"),
         (["cost", "--stem", "imagenet"], "--stem: of the network of a genotype"),
@@ -203,6 +205,34 @@ def test_a_search_shows_its_genotype_and_what_to_do_next(places: Path) -> None:
     assert "complete after 1 epoch" in outcome.out and "validation accuracy" in outcome.out
     assert str(pydarts.SearchResult.load("run").genotype) in outcome.out
     assert "pydarts report run" in outcome.err
+
+
+class Stop(pydarts.Callback):
+    """Raises after the second step."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def on_step(self, info: pydarts.StepInfo) -> None:
+        if info.step == 1:
+            raise self.error
+
+
+def test_a_search_that_stops_in_its_first_epoch_says_its_steps(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = pydarts.search
+    monkeypatch.setattr(
+        pydarts, "search", lambda data, config: search(data, config, Stop(KeyboardInterrupt()))
+    )
+    outcome = Outcome("search", "--data", f"npz:{places / 'data.npz'}", *TINY)
+    assert outcome.code == 130 and outcome.out.startswith("interrupted after 2 steps\n")
+    assert pydarts.SearchResult.load("run").steps[-1] == 2
+    error = LookupError()
+    with pytest.raises(LookupError):
+        search(make_arrays(), make_config(), Stop(error))
+    for note in getattr(error, "__notes__", []):
+        assert "the search stopped after 2 steps; what it reached" in note
 
 
 def test_a_folder_with_a_run_is_kept_unless_it_goes_on(places: Path) -> None:
@@ -383,11 +413,41 @@ def test_cost_is_that_of_python(places: Path) -> None:
     assert told["network"]["channels"] == 2
     told = answered("cost", *NARROW, "--batch-size", "2", "--json").json
     config = pydarts.SearchConfig(channels=2, layers=3, batch_size=2)
-    assert told == pydarts.Supernet(config=config).cost()
+    assert told == pydarts.Supernet(config=config).cost() | {"image_size": [32, 32]}
     assert (
         f"{pydarts.cost(built)['weights']:,}"
         in answered("cost", "DARTS_V2", *words("--channels 4 --layers 3")).out
     )
+
+
+def test_cost_of_a_run_is_that_of_a_network_for_its_data(
+    places: Path, tiny_result: pydarts.SearchResult
+) -> None:
+    sizes = tiny_result.config
+    built = pydarts.build(
+        tiny_result.genotype, channels=4, layers=3, num_classes=sizes.num_classes, in_channels=1
+    )
+    command = ("cost", places / "run", *words("--channels 4 --layers 3"))
+    told = answered(*command, "--json").json
+    assert sizes.image_size == (8, 8) and told["image_size"] == [8, 8]
+    assert told["network"] == built.arguments
+    assert told["multiply_adds"] == pydarts.cost(built, image_size=8)["multiply_adds"]
+    assert re.search(r"image size +8x8", answered(*command).out)
+    other = answered(*command, *words("--num-classes 7 --in-channels 2 --image-size 12,16"), "--json").json
+    assert (other["network"]["num_classes"], other["network"]["in_channels"]) == (7, 2)
+    assert other["image_size"] == [12, 16]
+    large = answered("cost", "DARTS_V2", *NARROW, "--stem", "imagenet", "--json").json
+    assert large["image_size"] == [224, 224]
+
+
+def test_cost_of_a_run_on_text_counts_its_words() -> None:
+    config = pydarts.SearchConfig(
+        space="darts-rnn", units=4, nodes=2, batch_size=2, bptt=5, epochs=1, device="cpu", progress=False
+    )
+    text = np.arange(80) % 30
+    pydarts.search((text, text), config).save("run")
+    told = answered("cost", "run", "--units", "8", "--json").json
+    assert told["network"]["vocabulary"] == 30 and "image_size" not in told
 
 
 def test_explain_shows_the_plan_of_choices_and_of_runs(places: Path) -> None:
@@ -437,17 +497,34 @@ def test_derive_reads_runs_and_archives_at_any_point(places: Path, tiny_result: 
 
 
 def test_what_is_no_run_is_refused_with_what_would_make_one(places: Path) -> None:
-    assert "`pydarts search --out nowhere` makes one" in refused(1, "plot", "nowhere")
+    said = refused(1, "plot", "nowhere")
+    assert "`pydarts search --data digits --out nowhere` makes one" in said
+    remedy = re.search(r"`pydarts (.*)`", said)
+    assert remedy
+    answered(*words(remedy[1]), *TINY, "--epochs", "1")
+    assert "complete" in answered("compare", "nowhere").out, "the remedy works as it is said"
     Path("begun/checkpoints").mkdir(parents=True)
-    assert "with --resume" in refused(1, "report", "begun")
+    assert "of that search again, with --resume" in refused(1, "report", "begun")
+    Path("begun/checkpoints/training-000001.safetensors").touch()
+    assert "of that training again, with --resume" in refused(1, "report", "begun")
     assert "holds no result of a search" in refused(1, "compare", places)
     Path("broken.json").write_text('{"normal": 3}')
     assert "broken.json: " in refused(1, "derive", "broken.json")
 
 
-def test_a_broken_run_is_refused_by_the_name_of_the_file(places: Path) -> None:
-    import shutil
+@pytest.mark.parametrize("command", ["report", "compare", "explain"])
+def test_a_training_is_not_taken_for_a_search(places: Path, command: str) -> None:
+    shutil.copytree(places / "trained", "trained")
+    Path("trained/checkpoints").mkdir()
+    said = refused(1, command, "trained")
+    assert said == "error: trained holds a training, and no search; `pydarts plot trained` draws it"
 
+
+def test_the_cell_of_a_training_is_read_where_a_genotype_is_taken(places: Path) -> None:
+    assert answered("derive", places / "trained").out == answered("derive", places / "run").out
+
+
+def test_a_broken_run_is_refused_by_the_name_of_the_file(places: Path) -> None:
     shutil.copytree(places / "run", "run")
     Path("run/history.json").write_text("[")
     assert re.search(r"error: \S*history.json is truncated or malformed", refused(1, "plot", "run"))

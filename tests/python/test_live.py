@@ -262,6 +262,16 @@ def test_a_failed_search_leaves_a_last_picture() -> None:
     assert "\x1b[?25h" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_the_end_within_the_first_epoch_is_told_by_its_step() -> None:
+    console = on_screen()
+    search(
+        make_arrays(),
+        make_config(),
+        [LiveView(console=console, where="terminal"), Stop(KeyboardInterrupt(), 0)],
+    )
+    assert "interrupted after 1 step," in text_of(console)
+
+
 def test_a_picture_that_cannot_be_drawn_is_a_warning_and_the_search_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

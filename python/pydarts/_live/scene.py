@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .._callbacks import EpochInfo, StartInfo, StepInfo
 from .._derive import derive
+from .._ending import reached
 from .._genotype import Genotype
 from .._history import EpochRecord, History
 from .._progress import numbers, right
@@ -139,9 +140,7 @@ class Scene:
         epochs = self.config.epochs
         if self.result is not None:
             elapsed = self._ended - self._begun
-            count = len(self.records)
-            after = "1 epoch" if count == 1 else f"{count} epochs"
-            return f"{self.result.status} after {after}, {clock(elapsed)}"
+            return f"{self.result.status} after {reached(self.result)}, {clock(elapsed)}"
         elapsed = time.perf_counter() - self._begun
         epoch = min(self.first_epoch if self.last is None else self.last.epoch, epochs - 1) + 1
         words = [f"epoch {epoch}/{epochs}"]

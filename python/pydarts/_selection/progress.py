@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tqdm.auto import tqdm
-
+from .._bar import Bar
 from .job import Job
 from .row import SearchRow
 
@@ -19,7 +18,7 @@ class ManyProgress:
         self._searched = {job.name: 0 if job.search is None else job.search.epochs for job in jobs}
         self._done = dict.fromkeys(self._epochs, 0)
         self._rows = 0
-        self._bar: Any = tqdm(total=sum(self._epochs.values()), unit="epoch", dynamic_ncols=True)
+        self._bar: Any = Bar(total=sum(self._epochs.values()), unit="epoch")
         self._show("")
 
     def tell(self, name: str, phase: str, epochs: int, how: str) -> None:

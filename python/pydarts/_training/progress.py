@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tqdm.auto import tqdm
-
+from .._bar import Bar
 from .._history import TrainRecord
 from .task import Step
 
@@ -18,28 +17,22 @@ class TrainProgress:
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
         self._bar: Any = None
-        self._last = ""
+        self._last: dict[str, str] = {}
 
     def begin(self, epoch: int, steps: int | None) -> None:
         """Open the bar of an epoch."""
         self.close()
-        self._bar = tqdm(
-            total=steps,
-            unit="step",
-            dynamic_ncols=True,
-            leave=False,
-            desc=f"epoch {epoch + 1}/{self._epochs}",
-        )
+        self._bar = Bar(total=steps, unit="step", leave=False, desc=f"epoch {epoch + 1}/{self._epochs}")
 
     def step(self, step: Step) -> None:
         """Advance."""
         if self._bar.n % READ_EVERY == 0:
-            self._bar.set_postfix_str(f"train {float(step.loss):.3f}{self._last}", refresh=False)
+            self._bar.readings = {"train": f"{float(step.loss):.3f}", **self._last}
         self._bar.update(1)
 
     def epoch(self, record: TrainRecord) -> None:
         """Keep the epoch's own numbers."""
-        self._last = f", valid {record.valid_loss:.3f}, acc {record.valid_accuracy:.1%}"
+        self._last = {"valid": f"{record.valid_loss:.3f}", "acc": f"{record.valid_accuracy:.1%}"}
 
     def close(self) -> None:
         """Close the bar; may be called twice."""
