@@ -68,6 +68,19 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Say on standard error what takes a while, as long as it does: at a terminal, and not beside JSON."""
+    if sys.stdout is sys.stderr or not sys.stderr.isatty():  # `perform` leads all to standard error for JSON
+        yield
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(escape(text)):
+        yield
+
+
 def perform(work: Callable[[], Answer], *, as_json: bool, debug: bool) -> int:
     """Do the work of a command, show what it answers or why it failed; returns the exit code."""
     out = sys.stdout

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say
+from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
 from .data import DATA_HELP, DownloadOption, WordsOption, WorkersOption, read, spec
@@ -98,7 +98,8 @@ def compare(
         preset = "quick"
     elif data.words and "epochs" not in choices:
         raise Problem("say how long to train on text, with --epochs: published are 8000", USAGE)
-    import pydarts
+    with waiting("loading PyTorch …"):
+        import pydarts
 
     fields: dict[str, Any] = {"checkpoint_dir": str(out), "progress": sys.stderr.isatty(), **choices}
     config = preset_of(preset)(**fields)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import FAILED, INTERRUPTED, Answer, say
+from .answer import FAILED, INTERRUPTED, Answer, say, waiting
 from .choices import SEARCH
 from .command import command
 from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
@@ -52,7 +52,8 @@ def search(
     $ pydarts search --data corpus:bundled --units 64 --batch-size 16 --bptt 20 --epochs 2 --out english
     """
     refuse_results(out, ("result.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
-    import pydarts
+    with waiting("loading PyTorch …"):
+        import pydarts
 
     fields: dict[str, Any] = {
         "checkpoint_dir": str(out / "checkpoints"),
@@ -61,14 +62,15 @@ def search(
         **choices,
     }
     config = pydarts.SearchConfig.from_dict(fields)  # says what is wrong before the data are read
-    found = read(
-        data,
-        image_size=config.image_size,
-        batch_size=config.batch_size,
-        download=download,
-        workers=loader_workers,
-        words=words,
-    )
+    with waiting(f"reading {data} …"):
+        found = read(
+            data,
+            image_size=config.image_size,
+            batch_size=config.batch_size,
+            download=download,
+            workers=loader_workers,
+            words=words,
+        )
     config = pydarts.SearchConfig.from_dict({**found.settings, **fields})
     try:
         result = pydarts.search(found.search, config)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say
+from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
 from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
@@ -69,8 +69,9 @@ def train(
     $ pydarts train DARTS_V2 --data cifar10:data --preset cifar10 --out cifar
     """
     refuse_results(out, ("training.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
-    import pydarts
-    import torch
+    with waiting("loading PyTorch …"):
+        import pydarts
+        import torch
 
     fields: dict[str, Any] = {
         "checkpoint_dir": str(out / "checkpoints"),
@@ -83,14 +84,15 @@ def train(
         raise Problem(
             f"--inherit takes the weights of a search: {genotype!r} is not the folder of one", USAGE
         )
-    found = read(
-        data,
-        image_size=None,
-        batch_size=config.batch_size or 96,
-        download=download,
-        workers=loader_workers,
-        words=words,
-    )
+    with waiting(f"reading {data} …"):
+        found = read(
+            data,
+            image_size=None,
+            batch_size=config.batch_size or 96,
+            download=download,
+            workers=loader_workers,
+            words=words,
+        )
     config = preset_of(preset)(**{**found.settings, **fields})
     torch.manual_seed(config.seed)
     net = pydarts.build(cell, **{**NETWORKS.get(preset or "", {}), **found.sizes, **network})

@@ -110,6 +110,7 @@ def test_a_notebook_without_widgets_is_not_warned_of_them() -> None:
         "shell = types.SimpleNamespace(config={'IPKernelApp': {}})\n"
         "sys.modules['IPython'] = types.ModuleType('IPython')\n"
         "sys.modules['IPython'].get_ipython = lambda: shell\n"
+        "sys.modules['ipykernel.zmqshell'] = types.ModuleType('ipykernel.zmqshell')\n"
         "sys.modules['ipywidgets'] = None\n"
         "import pydarts\n"
         "from tqdm.auto import tqdm\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import numpy as np
 import pydarts
 import pytest
 from conftest import make_arrays, make_config
-from pydarts_cli.answer import Problem
+from pydarts_cli.answer import Answer, Problem, perform, waiting
 from pydarts_cli.app import app
 from pydarts_cli.data import Data, read, spec
 from pydarts_cli.sources import read_genotype
@@ -233,6 +234,28 @@ def test_a_search_that_stops_in_its_first_epoch_says_its_steps(
         search(make_arrays(), make_config(), Stop(error))
     for note in getattr(error, "__notes__", []):
         assert "the search stopped after 2 steps; what it reached" in note
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("json_alone", [True, False])
+def test_a_terminal_is_told_at_once_what_takes_a_while(
+    terminal: bool, json_alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    screen, out = Screen(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(sys, "stdout", out)
+
+    def work() -> Answer:
+        with waiting("loading PyTorch …"):
+            return Answer({}, [])
+
+    assert perform(work, as_json=json_alone, debug=False) == 0
+    assert ("loading PyTorch …" in screen.getvalue()) == (terminal and not json_alone)
+    assert "loading" not in out.getvalue()
 
 
 def test_a_folder_with_a_run_is_kept_unless_it_goes_on(places: Path) -> None:
