@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import FAILED, INTERRUPTED, Answer, say, waiting
+from .answer import Answer, say, waiting
 from .choices import SEARCH
 from .command import command
 from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
-from .sources import about, keep, refuse_results
+from .outcome import ended, keep, refuse_results
+from .sources import about
 
 if TYPE_CHECKING:
     from pydarts import SearchResult
@@ -82,23 +82,13 @@ def search(
 
 
 def _answer(result: SearchResult, out: Path) -> Answer:
-    last = result.history[-1] if result.history else None
     if result.status == "complete":
         say(f"look at it: pydarts report {out}, pydarts plot {out}")
     elif any(Path(result.config.checkpoint_dir or out).glob("*.safetensors")):
         say("the same command with --resume goes on from the last checkpoint")
     else:
         say("before the first checkpoint: the same command with --resume begins anew")
-    data = {
-        "status": result.status,
-        "out": str(out),
-        "epochs": len(result.history),
-        "best_epoch": result.best,
-        "last": None if last is None else asdict(last),
-        **about(result.genotype),
-    }
-    code = {"complete": 0, "interrupted": INTERRUPTED}.get(result.status, FAILED)
-    return Answer(data, [summary(result), str(result.genotype)], code)
+    return ended(result, out, about(result.genotype), [summary(result), str(result.genotype)])
 
 
 def summary(result: SearchResult) -> str:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import USAGE, Problem, say
+from .answer import USAGE, Problem
 
 if TYPE_CHECKING:
-    from pydarts import Genotype, SearchResult, TrainResult
+    from pydarts import Genotype, SearchResult
     from pydarts.nn import Network
 
 # As `pydarts.genotypes` has them; for completion alone.
@@ -118,44 +118,6 @@ def network_of(source: Path) -> Network | None:
     if file.suffix == ".safetensors" and file.is_file():
         return pydarts.load_network(file)
     return None
-
-
-def refuse_results(folder: Path, marks: tuple[str, ...], resume: bool) -> None:
-    """Keep a command from writing over what an earlier one left.
-
-    Raises:
-        Problem: the folder holds one of the marks, and nobody asked to go on.
-    """
-    if resume:
-        return
-    for mark in marks:
-        if any(folder.glob(mark)):
-            raise Problem(f"{folder} already holds a run; go on with it (--resume) or name another (--out)")
-
-
-def keep(result: SearchResult | TrainResult | None, folder: Path) -> None:
-    """Save what a run came to; one that got less far than what the folder holds leaves that in its place.
-
-    That is what a run comes to which is to go on and stops before it has read its checkpoint.
-    """
-    if result is None:
-        return
-    if result.status != "complete" and len(result.history) < _epochs_in(folder):
-        say(f"{folder} keeps what it holds: more epochs")
-        return
-    result.save(folder)
-    say(f"kept in {folder}")
-
-
-def _epochs_in(folder: Path) -> int:
-    """Epochs of the result in a folder; 0 where there is none, or none that can be read."""
-    for name in ("history.json", "training.json"):
-        try:
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
-            return len(found["history"] if isinstance(found, dict) else found)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return 0
 
 
 def about(genotype: Genotype) -> dict[str, Any]:

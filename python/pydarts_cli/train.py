@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say, waiting
+from .answer import USAGE, Answer, Problem, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
 from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
-from .sources import GenotypeArgument, about, genotype_of, keep, refuse_results, run_of
+from .outcome import ended, keep, refuse_results
+from .sources import GenotypeArgument, about, genotype_of, run_of
 
 if TYPE_CHECKING:
     from pydarts import TrainConfig, TrainResult
@@ -116,24 +116,14 @@ def preset_of(name: str | None) -> Callable[..., TrainConfig]:
 
 
 def _answer(result: TrainResult, out: Path) -> Answer:
-    last = result.history[-1] if result.history else None
     if result.status == "complete":
         say(f"for other tools: pydarts export {out} network.onnx")
     elif result.history:
         say("the same command with --resume goes on from the last epoch")
     else:
         say("before the end of the first epoch: the same command with --resume begins anew")
-    data = {
-        "status": result.status,
-        "out": str(out),
-        "epochs": len(result.history),
-        "best_epoch": result.best,
-        "last": None if last is None else asdict(last),
-        "network": result.network.arguments,
-        **about(result.network.genotype),
-    }
-    code = {"complete": 0, "interrupted": INTERRUPTED}.get(result.status, FAILED)
-    return Answer(data, [_summary(result)], code)
+    network = result.network
+    return ended(result, out, {"network": network.arguments, **about(network.genotype)}, [_summary(result)])
 
 
 def _summary(result: TrainResult) -> str:

@@ -73,3 +73,14 @@ def close_figures() -> Iterator[None]:
     import matplotlib.pyplot as plt
 
     plt.close("all")
+
+
+class Stop(pydarts.Callback):
+    """Raises after a step."""
+
+    def __init__(self, error: BaseException, step: int = 4) -> None:
+        self.error, self.step = error, step
+
+    def on_step(self, info: pydarts.StepInfo) -> None:
+        if info.step == self.step:
+            raise self.error

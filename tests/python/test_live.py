@@ -14,7 +14,7 @@ import numpy as np
 import pydarts
 import pytest
 import torch
-from conftest import make_arrays, make_config
+from conftest import Stop, make_arrays, make_config
 from matplotlib import image
 from pydarts import Callback, EpochInfo, LiveView, StartInfo, StepInfo, search
 from pydarts._live import terminal
@@ -60,17 +60,6 @@ def scene_of(space: str = "darts", steps: int = 30, per_epoch: int = 10, **sizes
             entropy = dict.fromkeys(cells.tables, 1.0)
             scene.epoch(EpochInfo(epoch, loss, loss, 0.5, 0.4, 0.025, entropy, 1, 1.0, genotype, alphas))
     return scene
-
-
-class Stop(Callback):
-    """Raises after a step."""
-
-    def __init__(self, error: BaseException, step: int = 4) -> None:
-        self.error, self.step = error, step
-
-    def on_step(self, info: StepInfo) -> None:
-        if info.step == self.step:
-            raise self.error
 
 
 # ---- in a terminal
@@ -401,7 +390,7 @@ def test_a_notebook_without_time_for_pictures_has_the_last_ones() -> None:
 CELLS = """
 import sys; sys.path.insert(0, {here!r})
 import pydarts
-from conftest import make_arrays, make_config
+from conftest import Stop, make_arrays, make_config
 from test_live import Stop
 result = pydarts.search(make_arrays(), make_config(progress=True), pydarts.LiveView(share=0.5))
 """, """

@@ -10,23 +10,12 @@ from typing import Any
 import numpy as np
 import pydarts
 import pytest
-from conftest import make_arrays, make_config
-from pydarts import Callback, SearchResult, StepInfo, loggers, search
+from conftest import Stop, make_arrays, make_config
+from pydarts import Callback, SearchResult, loggers, search
 from pydarts._loggers.base import Logger, names, numbers
 from pydarts._trajectory import kept
 
 pytestmark = pytest.mark.filterwarnings("ignore:epochs rises")
-
-
-class Stop(Callback):
-    """Raises after a step."""
-
-    def __init__(self, error: BaseException, step: int = 4) -> None:
-        self.error, self.step = error, step
-
-    def on_step(self, info: StepInfo) -> None:
-        if info.step == self.step:
-            raise self.error
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
