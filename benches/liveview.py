@@ -55,7 +55,7 @@ def main() -> None:
     made.add_argument("--channels", type=int, default=8, help="channels of the first cells (%(default)s)")
     made.add_argument("--layers", type=int, default=5, help="number of cells (%(default)s)")
     made.add_argument("--epochs", type=int, default=8, help="epochs of a search (%(default)s)")
-    made.add_argument("--share", type=float, default=0.01, help="what the view may take (%(default)s)")
+    made.add_argument("--share", type=float, default=0.015, help="what the view may take (%(default)s)")
     timing_options(made)
     made.set_defaults(rounds=3, warm=1)
     given = made.parse_args()

@@ -115,7 +115,7 @@ fn computing_again_and_along_a_direction_cost_what_they_should() {
     let peak = |method, memory| plan.peak(&demand(method, memory));
     let keep = peak(Method::FirstOrder, Memory::Keep);
     // The bulk of the peak is what autograd was seen to keep, see `plan.rs`.
-    let kept = plan.cost().bytes_per_image(4).0;
+    let kept = plan.cost().bytes_per_example(4).0;
     assert!((kept..kept + kept / 20).contains(&keep.per_image), "{keep:?} {kept}");
     assert!(2 * peak(Method::FirstOrder, Memory::Recompute).per_image < keep.per_image);
     assert!(peak(Method::UnrolledExact, Memory::Keep).per_image > keep.per_image);

@@ -51,7 +51,7 @@ fn the_default_plan_costs_what_autograd_was_seen_to_keep() {
     assert_eq!(cost.activation_elements_arch_loss, 28_458_240);
     assert_eq!(cost.pooling_indices, 974_848);
     let indices = 8 * 974_848;
-    assert_eq!(cost.bytes_per_image(4), (4 * 28_458_240 + indices, 4 * 22_510_848 + indices));
+    assert_eq!(cost.bytes_per_example(4), (4 * 28_458_240 + indices, 4 * 22_510_848 + indices));
     let text = cost.to_string();
     assert!(text.contains("1,930,618") && text.contains("93.3 MiB") && text.contains("116.0 MiB"), "{text}");
 }

@@ -85,7 +85,7 @@ impl<'a> Tuner<'a> {
         let (by_alpha, by_weights) = self.needs.passes();
         let mut candidates = Vec::new();
         for (form, plan) in forms {
-            let bytes = plan.cost().bytes_per_image(1).0;
+            let bytes = plan.cost().bytes_per_example(1).0;
             candidates.push((form, bytes, Candidate::new(plan, self.options, self.needs.batch)?, Vec::new()));
         }
         // In turn, so that what disturbs the machine disturbs both.

@@ -3,29 +3,31 @@
 use std::fmt;
 
 use super::memory::INDEX_BYTES;
-use super::{Instruction, Op, Plan, Shape};
+use super::{Instruction, Op, Plan, Shape, Sizes};
 
 /// What a search network costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cost {
+    /// What one example is, in a word: all numbers below that grow with the batch are of one.
+    pub example: &'static str,
     /// Numbers in the weights.
     pub weights: usize,
     /// Numbers in α.
     pub alphas: usize,
-    /// Multiply-adds of convolutions, products and linear layers, per image or token, forward.
+    /// Multiply-adds of convolutions, products and linear layers, forward.
     pub multiply_adds: u64,
-    /// Elements per image kept for the weights' gradient.
+    /// Elements kept for the weights' gradient.
     pub activation_elements_weight_loss: u64,
-    /// Elements per image kept for the gradient of α and, as the virtual step needs it, of the weights.
+    /// Elements kept for the gradient of α and, as the virtual step needs it, of the weights.
     pub activation_elements_arch_loss: u64,
-    /// Indices per image kept by max poolings, for either gradient.
+    /// Indices kept by max poolings, for either gradient.
     pub pooling_indices: u64,
 }
 
 impl Cost {
-    /// Bytes per image kept between forward and backward by the loss of α and by that of the weights, for elements
-    /// of `element_size` bytes.
-    pub fn bytes_per_image(&self, element_size: usize) -> (u64, u64) {
+    /// Bytes kept between forward and backward by the loss of α and by that of the weights, for elements of
+    /// `element_size` bytes.
+    pub fn bytes_per_example(&self, element_size: usize) -> (u64, u64) {
         let indices = self.pooling_indices.saturating_mul(INDEX_BYTES);
         let bytes = |elements: u64| elements.saturating_mul(element_size as u64).saturating_add(indices);
         (bytes(self.activation_elements_arch_loss), bytes(self.activation_elements_weight_loss))
@@ -39,6 +41,10 @@ impl Plan {
             self.instructions.iter().fold(0u64, |sum, instruction| sum.saturating_add(count(instruction)))
         };
         Cost {
+            example: match self.sizes {
+                Sizes::Images(_) => "image",
+                Sizes::Words(_) => "token",
+            },
             weights: self.weights.iter().fold(0, |sum, weight| sum.saturating_add(weight.elements())),
             alphas: self.alphas.iter().map(|alpha| alpha.edges * alpha.operations).sum(),
             multiply_adds: each(&|instruction| self.multiply_adds(instruction)),
@@ -48,7 +54,7 @@ impl Plan {
         }
     }
 
-    /// Multiply-adds per image of one instruction; 0 for those that multiply no weights.
+    /// Multiply-adds of one instruction; 0 for those that multiply no weights.
     pub(super) fn multiply_adds(&self, instruction: &Instruction) -> u64 {
         let weight = match &instruction.op {
             Op::Conv { weight, .. } | Op::Linear { weight, .. } => weight,
@@ -67,15 +73,16 @@ impl Plan {
 
 impl fmt::Display for Cost {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let (arch, weight) = self.bytes_per_image(4);
+        let (arch, weight) = self.bytes_per_example(4);
         writeln!(formatter, "weights          {}", grouped(self.weights as u64))?;
         writeln!(formatter, "alphas           {}", grouped(self.alphas as u64))?;
         writeln!(
             formatter,
-            "multiply-adds    {} per image, forward",
-            scaled(self.multiply_adds, 1000, &["", " thousand", " million", " billion"])
+            "multiply-adds    {} per {}, forward",
+            scaled(self.multiply_adds, 1000, &["", " thousand", " million", " billion"]),
+            self.example
         )?;
-        writeln!(formatter, "kept activations per image in float32, between forward and backward")?;
+        writeln!(formatter, "kept activations per {} in float32, between forward and backward", self.example)?;
         writeln!(formatter, "  weight loss    {}", bytes(weight))?;
         write!(formatter, "  alpha loss     {}", bytes(arch))
     }

@@ -272,7 +272,7 @@ impl PySupernet {
         let inner = self.lock();
         let cost = inner.network.plan().cost();
         let element = inner.network.kind().elt_size_in_bytes();
-        let (arch, weight) = cost.bytes_per_image(element);
+        let (arch, weight) = cost.bytes_per_example(element);
         let peak = inner.network.peak(inner.config.hypergradient);
         let dict = PyDict::new(py);
         dict.set_item("weights", cost.weights)?;

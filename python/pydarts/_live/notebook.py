@@ -24,7 +24,7 @@ from .pace import Pace
 from .scene import Scene
 from .tiles import tiles
 
-_GUESS = 0.2  # seconds that a picture takes, before one was drawn
+_GUESS = 0.5  # seconds that a first picture takes, on a machine that is not fast
 _WIDTH, _DPI = 11.0, 90  # inches, pixels an inch
 
 

@@ -71,7 +71,9 @@ class LiveView(Callback):
 
     shows_progress = True
 
-    def __init__(self, *, share: float = 0.01, where: Place = "auto", console: Console | None = None) -> None:
+    def __init__(
+        self, *, share: float = 0.015, where: Place = "auto", console: Console | None = None
+    ) -> None:
         share = _checks.share("share", share)
         if where not in _PLACES:
             raise _core.ConfigError(f"where is {where!r}; it must be one of {', '.join(_PLACES)}")
