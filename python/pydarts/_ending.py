@@ -54,6 +54,8 @@ def reached(result: Ended) -> str:
     steps: Sequence[int] = getattr(result, "steps", ())
     if not count and steps and steps[-1]:
         count, unit = steps[-1], "step"
+    if not count:
+        return "less than an epoch"
     return f"{count} {unit}" + ("" if count == 1 else "s")
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -65,6 +66,34 @@ def tiny_config() -> pydarts.SearchConfig:
 def tiny_result() -> pydarts.SearchResult:
     """The result of one complete search, for tests that only read it."""
     return pydarts.search(make_arrays(), make_config())
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory: pytest.TempPathFactory, tiny_result: pydarts.SearchResult) -> Path:
+    """A folder with data, a run and a training, for commands that only read them."""
+    folder = tmp_path_factory.mktemp("cli")
+    X, y = make_arrays()
+    np.savez(folder / "data.npz", x_train=X, y_train=y, x_test=X[:16], y_test=y[:16])
+    tiny_result.save(folder / "run")
+    net = pydarts.build(tiny_result.genotype, channels=2, layers=3, num_classes=4, in_channels=1)
+    training = pydarts.TrainConfig.quick(epochs=1, batch_size=8, progress=False)
+    pydarts.train(net, (X, y), training).save(folder / "trained")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reports(tmp_path_factory: pytest.TempPathFactory, tiny_result: pydarts.SearchResult) -> dict[str, Path]:
+    """A report of every kind of search, by the names in `reports.KINDS`."""
+    from reports import written
+
+    return written(tiny_result, tmp_path_factory.mktemp("reports"))
+
+
+@pytest.fixture
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to be in, for commands that write where they are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYDARTS_DEBUG", raising=False)
 
 
 @pytest.fixture(autouse=True)

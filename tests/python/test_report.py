@@ -1,9 +1,8 @@
-"""The report: one file that needs nothing else, says everything, and moves."""
+"""The report: one file that needs nothing else and says everything."""
 
 import json
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,10 +12,7 @@ import numpy as np
 import pydarts
 import pytest
 import torch
-from browser import chromium, opened
-from conftest import make_arrays, make_config
-from playwright.sync_api import Browser, Page, expect
-from pydarts import Callback, Genotype, History, SearchResult, SearchRow, SearchTable, Space, StepInfo
+from pydarts import Genotype, SearchResult, SearchTable, Space
 from pydarts._report import facts
 from pydarts._report import page as page_module
 from pydarts._report import view as view_module
@@ -24,8 +20,7 @@ from pydarts._report.baseline import baseline
 from pydarts._report.notations import notations
 from pydarts._report.pictures import cell_picture
 from pydarts._report.view import CELLS, POINTS, WEIGHTS, genes_of, kept_of, thin, view
-
-ATTACK = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
+from reports import KINDS, moving, restless, table_of
 
 
 class Parsed(HTMLParser):
@@ -62,117 +57,6 @@ class Parsed(HTMLParser):
 
     def of(self, tag: str) -> list[tuple[str, dict[str, str | None]]]:
         return [element for element in self.elements if element[0] == tag]
-
-
-def moving(base: SearchResult, points: int = 6, **changes: Any) -> SearchResult:
-    """A search whose first node turns to a skip connection halfway, and whose weights move all along."""
-    alpha = np.zeros((points, 5, 3))
-    alpha[:, :, 2] = np.linspace(0.5, 1.5, points)[:, None]
-    alpha[points // 2 :, 0, 1] = 3.0
-    reduce = np.zeros((points, 5, 3))
-    reduce[:, :, 1] = np.linspace(0.1, 2.0, points)[:, None]
-    alphas = {"normal": alpha, "reduce": reduce}
-    genotype = pydarts.derive(
-        {name: values[-1] for name, values in alphas.items()}, base.config.resolved_space
-    )
-    fields = {"alphas": alphas, "steps": tuple(range(0, 3 * points, 3)), "genotype": genotype}
-    return replace(base, **(fields | changes))
-
-
-def restless(base: SearchResult, points: int, rows: int = 1) -> SearchResult:
-    """α at every step; the first rows of the tables move about by chance."""
-    walk = np.zeros((points, 5, 3))
-    walk[:, :, 2] = 0.5
-    walk[:, :rows] = np.random.default_rng(0).normal(size=(points, rows, 3))
-    alphas = {"normal": walk, "reduce": walk[::-1].copy()}
-    genotype = pydarts.derive(
-        {name: values[-1] for name, values in alphas.items()}, base.config.resolved_space
-    )
-    return replace(base, alphas=alphas, steps=tuple(range(points)), genotype=genotype)
-
-
-def table_of(result: SearchResult, name: str = "mine") -> SearchTable:
-    drawn = pydarts.random_genotypes(result.config.resolved_space, 3, seed=1)
-    rows = [
-        SearchRow(
-            name=name, origin="searched", status="complete", genotype=result.genotype, accuracy=0.9, loss=0.3,
-            weights=1234, search_accuracy=0.7, search_loss=0.9,
-        )
-    ]  # fmt: skip
-    rows += [
-        SearchRow(
-            name=f"random {number}", origin="random", status="complete", genotype=genotype,
-            accuracy=accuracy, loss=0.4,
-        )
-        for number, (genotype, accuracy) in enumerate(zip(drawn, (0.8, 0.85, 0.95), strict=True))
-    ]  # fmt: skip
-    return SearchTable(rows)
-
-
-@pytest.fixture(scope="module")
-def recurrent_result() -> SearchResult:
-    generator = np.random.default_rng(0)
-    config = pydarts.SearchConfig(
-        space="darts-rnn", nodes=3, units=8, batch_size=4, bptt=7, epochs=2, device="cpu", progress=False
-    )
-    return pydarts.search((generator.integers(0, 12, 400), generator.integers(0, 12, 200)), config)
-
-
-class Stop(Callback):
-    """Ctrl-C at the first step."""
-
-    def on_step(self, info: StepInfo) -> None:
-        raise KeyboardInterrupt
-
-
-@pytest.fixture(scope="module")
-def interrupted_result() -> SearchResult:
-    result = pydarts.search(make_arrays(), make_config(record="step"), Stop())
-    assert result.status == "interrupted" and not result.history
-    return result
-
-
-@pytest.fixture(scope="module")
-def reports(
-    tiny_result: SearchResult,
-    recurrent_result: SearchResult,
-    interrupted_result: SearchResult,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Path]:
-    """A report of every kind of search."""
-    folder = tmp_path_factory.mktemp("reports")
-    evil = Space(
-        name=ATTACK, nodes=2, operations=("none", "skip_connect", "sep_conv_3x3"), kind="convolutional"
-    )
-    found = {
-        "moving": (moving(tiny_result), table_of(moving(tiny_result))),
-        "recurrent": (recurrent_result, None),
-        "interrupted": (interrupted_result, None),
-        "failed": (
-            replace(
-                tiny_result, status="failed", history=History([]), steps=(0,),
-                alphas={name: values[:1] for name, values in tiny_result.alphas.items()},
-            ),
-            None,
-        ),
-        "long": (restless(tiny_result, 1500), None),
-        "attack": (
-            replace(tiny_result, config=tiny_result.config.replace(space=evil)),
-            table_of(tiny_result, name=ATTACK),
-        ),
-    }  # fmt: skip
-    return {
-        name: result.report(folder / f"{name}.html", table=table) for name, (result, table) in found.items()
-    }
-
-
-KINDS = ("moving", "recurrent", "interrupted", "failed", "long", "attack")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 def parsed(path: Path) -> Parsed:
@@ -390,175 +274,3 @@ def test_the_plan_of_a_device_that_is_not_here_is_that_of_the_cpu(tiny_result: S
     elsewhere = replace(tiny_result, config=tiny_result.config.replace(device="cuda:7"))
     assert facts.plan(elsewhere).device == "this machine's CPU"
     assert facts.kept_environment(elsewhere)[0] == ("device", "cuda:7")
-
-
-# In the browser. `opened` fails at any word on the console and any request.
-
-
-SMALL = """() => {
-  const found = [];
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walk.nextNode(); node; node = walk.nextNode()) {
-    const part = node.parentElement;
-    if (!node.data.trim() || ["SCRIPT", "STYLE", "NOSCRIPT"].includes(part.tagName)) continue;
-    if (!part.getClientRects().length) continue;
-    const matrix = part.getScreenCTM ? part.getScreenCTM() : { a: 1, b: 0 };
-    const size = parseFloat(getComputedStyle(part).fontSize) * Math.hypot(matrix.a, matrix.b);
-    // c_{k-2}: what stands below the line is smaller.
-    if (size < (part.tagName === "tspan" ? 9 : 10.9)) found.push([node.data, size]);
-  }
-  return found;
-}"""
-
-CUT = """[...document.querySelectorAll(".plot")].filter(plot => {
-  const outer = plot.getBoundingClientRect();
-  return [...plot.querySelectorAll("text")].some(text => {
-    const inner = text.getBoundingClientRect();
-    return inner.width && (inner.left < outer.left - 1 || inner.right > outer.right + 1
-      || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1);
-  });
-}).map(plot => plot.id || plot.dataset.figure)"""
-
-
-@pytest.mark.parametrize(
-    "kind, width",
-    [("moving", 1280), ("recurrent", 1280), *((kind, 400) for kind in KINDS)],
-)
-def test_the_page_renders_without_an_error_fits_its_window_and_can_be_read(
-    browser: Browser, reports: dict[str, Path], kind: str, width: int
-) -> None:
-    with opened(browser, reports[kind], width) as page:
-        drawn = page.evaluate(
-            "[...document.querySelectorAll('.plot')].map(p => !!p.querySelector('.main-svg'))"
-        )
-        assert drawn and all(drawn)
-        assert page.locator("#alpha-picture svg").count() == 1
-        assert page.evaluate("window.hacked") is None
-        page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate(SMALL) == [], "letters of at least 11 pixels"
-        assert page.evaluate(CUT) == [], "no text of a plot is cut at its edge"
-        if kind == "failed":
-            assert page.locator("#alpha-time").is_disabled() and page.locator("#alpha-play").is_disabled()
-            assert page.get_by_text("No epoch was completed").is_visible()
-            assert page.locator(".status").inner_text() == "failed"
-
-
-def bars(page: Page) -> list[str]:
-    return page.locator("#alpha-bars .bartext").all_text_contents()
-
-
-def settled(page: Page) -> None:
-    """Wait until what was chosen has been drawn."""
-    page.evaluate(
-        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 50))))"
-    )
-
-
-def test_the_slider_moves_bars_cell_and_heat_map(
-    browser: Browser, tiny_result: SearchResult, reports: dict[str, Path]
-) -> None:
-    weights = moving(tiny_result).trajectory.weights("normal")
-    with opened(browser, reports["moving"]) as page:
-        slider = page.locator("#alpha-time")
-        assert slider.get_attribute("aria-valuetext") == "step 15 of 15"
-        end_bars, end_cell = bars(page), page.locator("#alpha-picture").inner_html()
-        end_heat = page.locator("#alpha-heat .hm").inner_html()
-        assert [float(text.strip()) for text in end_bars] == pytest.approx(weights[-1, 0].tolist(), abs=1e-4)
-        assert page.locator("#alpha-same").inner_text() == "at the end"
-        slider.focus()
-        page.keyboard.press("Home")
-        settled(page)
-        assert [float(text.strip()) for text in bars(page)] == pytest.approx(weights[0, 0].tolist(), abs=1e-4)
-        assert page.locator("#alpha-picture").inner_html() != end_cell
-        assert page.locator("#alpha-heat .hm").inner_html() != end_heat
-        assert page.locator("#alpha-same").inner_text() == "1 of 4 operations differs from the end"
-        assert page.locator("#alpha-now").inner_text() == "step 0"
-        assert slider.get_attribute("aria-valuetext") == "step 0 of 15"
-        for _ in range(3):
-            page.keyboard.press("ArrowRight")
-        settled(page)
-        assert page.locator("#alpha-same").inner_text() == "the same as at the end"
-        assert page.locator("#alpha-picture").inner_html() == end_cell
-
-
-def test_cell_and_edge_can_be_chosen(
-    browser: Browser, tiny_result: SearchResult, reports: dict[str, Path]
-) -> None:
-    path = moving(tiny_result).trajectory
-    with opened(browser, reports["moving"]) as page:
-        page.get_by_label("Cell", exact=True).select_option("reduce")
-        page.get_by_label("Edge", exact=True).select_option("0 → 1")
-        settled(page)
-        expected = path.weights("reduce", -1)[path.space.edges.index((2, 3))]
-        assert [float(text.strip()) for text in bars(page)] == pytest.approx(expected.tolist(), abs=1e-4)
-        said = page.locator("#alpha-said").inner_text()
-        assert said.startswith("reduce 0 → 1 at step 15: skip_connect") and "leaves this edge out" in said
-        label = page.locator("#alpha-picture svg").get_attribute("aria-label") or ""
-        assert label.startswith("The reduce cell. node 0: skip_connect from c_k-2, skip_connect from c_k-1")
-        # A click on the second row of the heat map chooses its edge.
-        box = page.locator("#alpha-heat .nsewdrag").first.bounding_box()
-        assert box is not None
-        page.locator("#alpha-heat").scroll_into_view_if_needed()
-        box = page.locator("#alpha-heat .nsewdrag").first.bounding_box()
-        assert box is not None
-        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] * 1.5 / 5)
-        settled(page)
-        assert page.locator("#alpha-edge").input_value() == "1"
-        assert page.locator("#alpha-said").inner_text().startswith("reduce cₖ₋₁ → 0 at")
-
-
-def test_play_runs_from_the_first_point_to_the_last_and_stops_there(
-    browser: Browser, reports: dict[str, Path]
-) -> None:
-    with opened(browser, reports["moving"]) as page:
-        page.evaluate(
-            """() => {
-              window.seen = [];
-              const now = document.getElementById("alpha-now");
-              new MutationObserver(() => window.seen.push(now.value)).observe(now, { childList: true });
-            }"""
-        )
-        play = page.locator("#alpha-play")
-        play.click()
-        expect(play).to_have_text("Pause")
-        expect(play).to_have_text("Play", timeout=30_000)
-        settled(page)
-        seen = page.evaluate("window.seen")
-        assert seen[0] == "step 0" and seen[-1] == "step 15" and len(seen) > 2
-        assert page.locator("#alpha-time").input_value() == "5"
-        play.click()
-        expect(play).to_have_text("Pause")
-        play.click()
-        expect(play).to_have_text("Play")
-
-
-def brightness(page: Page, script: str) -> float:
-    """Of a colour, 0 to 1."""
-    channels = [float(value) for value in re.findall(r"[\d.]+", page.evaluate(script))[:3]]
-    return sum(channels) / 765
-
-
-def test_the_page_is_dark_where_it_is_wanted_and_light_on_paper(
-    browser: Browser, reports: dict[str, Path]
-) -> None:
-    back = "getComputedStyle(document.body).backgroundColor"
-    ink = "getComputedStyle(document.querySelector('#alpha-lines .xtick text')).fill"
-    node = (
-        "getComputedStyle([...document.querySelectorAll('#alpha-picture text')]"
-        ".find(text => text.textContent === '0')).fill"
-    )
-    with opened(browser, reports["moving"], scheme="dark") as page:
-        assert brightness(page, back) < 0.2 and brightness(page, ink) > 0.7
-        page.emulate_media(color_scheme="light")
-        settled(page)
-        assert brightness(page, back) > 0.8 and brightness(page, ink) < 0.3
-        page.emulate_media(color_scheme="dark")
-        settled(page)
-        assert brightness(page, node) > 0.7
-        page.evaluate("dispatchEvent(new Event('beforeprint'))")
-        assert brightness(page, back) > 0.8 and brightness(page, ink) < 0.3
-        assert page.evaluate("document.querySelectorAll('details:not([open])').length") == 1, "the whole plan"
-        page.evaluate("dispatchEvent(new Event('afterprint'))")
-        assert brightness(page, back) < 0.2 and brightness(page, ink) > 0.7
-        assert page.evaluate("document.querySelectorAll('details[open]').length") == 1

@@ -88,6 +88,8 @@ def test_a_loss_that_is_not_finite_ends_a_training_at_once_with_the_weights_befo
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.network is net and result.status == "failed" and not result.history
     assert same(net, network())
+    for note in getattr(caught.value, "__notes__", []):
+        assert "the training stopped after less than an epoch; what it reached" in note
 
 
 class BreakAt(StopAt):

@@ -1,0 +1,118 @@
+"""The commands about networks: `train`, `export`, `cost`, `explain`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydarts
+import pytest
+from commands import NARROW, V2, answered, refused, words
+
+pytestmark = pytest.mark.usefixtures("somewhere")
+
+
+def test_a_run_is_trained_and_exported(places: Path) -> None:
+    command = ("train", places / "run", "--data", f"npz:{places / 'data.npz'}", "--preset", "quick", *NARROW)
+    options = (
+        "--epochs",
+        "1",
+        "--warmup",
+        "0",
+        "--batch-size",
+        "8",
+        "--inherit",
+        "--drop-path",
+        "0.1",
+        "--out",
+        "net",
+    )
+    told = answered(*command, *options, "--json").json
+    found = pydarts.TrainResult.load("net")
+    assert (told["status"], told["epochs"]) == ("complete", 1)
+    assert found.config.learning_rate == 0.1, "of the preset"
+    assert found.network.arguments["drop_path"] == 0.1 and found.network.arguments["num_classes"] == 4
+    assert told["network"] == found.network.arguments
+    assert "already holds a run" in refused(1, *command, "--out", "net")
+    answered(*command, *options, "--resume", "--epochs", "2")
+    assert len(pydarts.TrainResult.load("net").history) == 2
+    before = Path("net/network.safetensors").read_bytes()
+    assert "of another training" in refused(1, *command, *options, "--resume", "--momentum", "0.5")
+    assert Path("net/network.safetensors").read_bytes() == before, "a refusal writes over nothing"
+    told = answered("export", "net", "net.pt2", "--image-size", "8", "--json").json
+    assert told["bytes"] == Path("net.pt2").stat().st_size > 10_000
+    answered("export", "net", "net.safetensors")
+    assert pydarts.load_network("net.safetensors").genotype == found.network.genotype
+
+
+def test_an_export_of_something_else_is_refused(places: Path) -> None:
+    assert "neither the folder of a training" in refused(1, "export", places / "run", "x.pt2")
+    assert "the name must end in" in refused(2, "export", places / "trained", "x.zip")
+
+
+def test_cost_is_that_of_python(places: Path) -> None:
+    told = answered("cost", "DARTS_V2", "--json").json
+    assert (told["weights"], told["multiply_adds"]) == (3349342, 528359040)
+    told = answered(
+        "cost", "DARTS_V2", "--channels", "4", "--layers", "3", "--image-size", "16", "--json"
+    ).json
+    built = pydarts.build(V2, channels=4, layers=3)
+    assert told["multiply_adds"] == pydarts.cost(built, image_size=16)["multiply_adds"]
+    told = answered("cost", places / "trained", "--image-size", "8", "--json").json
+    assert told["network"]["channels"] == 2
+    told = answered("cost", *NARROW, "--batch-size", "2", "--json").json
+    config = pydarts.SearchConfig(channels=2, layers=3, batch_size=2)
+    assert told == pydarts.Supernet(config=config).cost() | {"image_size": [32, 32]}
+    assert (
+        f"{pydarts.cost(built)['weights']:,}"
+        in answered("cost", "DARTS_V2", *words("--channels 4 --layers 3")).out
+    )
+
+
+def test_cost_of_a_run_is_that_of_a_network_for_its_data(
+    places: Path, tiny_result: pydarts.SearchResult
+) -> None:
+    sizes = tiny_result.config
+    built = pydarts.build(
+        tiny_result.genotype, channels=4, layers=3, num_classes=sizes.num_classes, in_channels=1
+    )
+    command = ("cost", places / "run", *words("--channels 4 --layers 3"))
+    told = answered(*command, "--json").json
+    assert sizes.image_size == (8, 8) and told["image_size"] == [8, 8]
+    assert told["network"] == built.arguments
+    assert told["multiply_adds"] == pydarts.cost(built, image_size=8)["multiply_adds"]
+    assert re.search(r"image size +8x8", answered(*command).out)
+    other = answered(*command, *words("--num-classes 7 --in-channels 2 --image-size 12,16"), "--json").json
+    assert (other["network"]["num_classes"], other["network"]["in_channels"]) == (7, 2)
+    assert other["image_size"] == [12, 16]
+    large = answered("cost", "DARTS_V2", *NARROW, "--stem", "imagenet", "--json").json
+    assert large["image_size"] == [224, 224]
+
+
+def test_cost_of_a_run_on_text_counts_its_words() -> None:
+    config = pydarts.SearchConfig(
+        space="darts-rnn", units=4, nodes=2, batch_size=2, bptt=5, epochs=1, device="cpu", progress=False
+    )
+    text = np.arange(80) % 30
+    pydarts.search((text, text), config).save("run")
+    told = answered("cost", "run", "--units", "8", "--json").json
+    assert told["network"]["vocabulary"] == 30 and "image_size" not in told
+
+
+def test_explain_shows_the_plan_of_choices_and_of_runs(places: Path) -> None:
+    shown = answered("explain", *NARROW).out
+    assert shown == pydarts.Supernet(channels=2, layers=3).explain() + "\n"
+    told = answered("explain", places / "run", "--json").json
+    assert told["config"]["nodes"] == 2 and told["cost"]["weights"] > 0
+
+
+def test_what_a_library_prints_keeps_out_of_the_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chatter(*_: Any, **__: Any) -> dict[str, int]:
+        print("by the way")
+        return {"weights": 1}
+
+    monkeypatch.setattr(pydarts, "cost", chatter)
+    outcome = answered("cost", "DARTS_V2", *NARROW, "--json")
+    assert outcome.json["weights"] == 1 and outcome.err == "by the way\n"

@@ -1,0 +1,128 @@
+"""The commands that look at runs: `derive`, `plot`, `report`, `compare`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydarts
+import pytest
+from commands import NARROW, TINY, V2, answered, refused, words
+from pydarts_cli.sources import read_genotype
+
+pytestmark = pytest.mark.usefixtures("somewhere")
+
+
+@pytest.mark.parametrize("notation", ["paper", "json", "nni", "nasbench301"])
+def test_a_genotype_goes_out_and_comes_back_in_every_notation(notation: str) -> None:
+    Path("cell.txt").write_text(answered("derive", "DARTS_V2", "--notation", notation).out)
+    back = answered("derive", "cell.txt", "--json").json
+    again = read_genotype(Path("cell.txt").read_text())
+    assert back["notation"] == str(again)
+    assert again == V2 or again.to_nasbench301() == V2.to_nasbench301()
+
+
+def test_a_cell_goes_out_as_dot() -> None:
+    assert answered("derive", "DARTS_V2", "--notation", "dot").out.startswith("digraph")
+
+
+def test_derive_reads_runs_and_archives_at_any_point(places: Path, tiny_result: pydarts.SearchResult) -> None:
+    assert answered("derive", places / "run").out == f"{tiny_result.genotype}\n"
+    first = answered("derive", places / "run", "--at", "0").out
+    assert first == f"{tiny_result.trajectory.genotypes[0]}\n"
+    rng = np.random.default_rng(0)
+    alphas = {"normal": rng.normal(size=(3, 14, 8)), "reduce": rng.normal(size=(3, 14, 8))}
+    np.savez("alphas.npz", **alphas)
+    for at in (0, -1):
+        wanted = pydarts.derive({name: values[at] for name, values in alphas.items()})
+        assert answered("derive", "alphas.npz", "--at", at).out == f"{wanted}\n"
+    assert "has 3 points, 0 to 2" in refused(2, "derive", "alphas.npz", "--at", "3")
+
+
+def test_what_is_no_run_is_refused_with_what_would_make_one(places: Path) -> None:
+    said = refused(1, "plot", "nowhere")
+    assert "`pydarts search --data digits --out nowhere` makes one" in said
+    remedy = re.search(r"`pydarts (.*)`", said)
+    assert remedy
+    answered(*words(remedy[1]), *TINY, "--epochs", "1")
+    assert "complete" in answered("compare", "nowhere").out, "the remedy works as it is said"
+    Path("begun/checkpoints").mkdir(parents=True)
+    assert "of that search again, with --resume" in refused(1, "report", "begun")
+    Path("begun/checkpoints/training-000001.safetensors").touch()
+    assert "of that training again, with --resume" in refused(1, "report", "begun")
+    assert "holds no result of a search" in refused(1, "compare", places)
+    Path("broken.json").write_text('{"normal": 3}')
+    assert "broken.json: " in refused(1, "derive", "broken.json")
+
+
+@pytest.mark.parametrize("command", ["report", "compare", "explain"])
+def test_a_training_is_not_taken_for_a_search(places: Path, command: str) -> None:
+    shutil.copytree(places / "trained", "trained")
+    Path("trained/checkpoints").mkdir()
+    said = refused(1, command, "trained")
+    assert said == "error: trained holds a training, and no search; `pydarts plot trained` draws it"
+
+
+def test_the_cell_of_a_training_is_read_where_a_genotype_is_taken(places: Path) -> None:
+    assert answered("derive", places / "trained").out == answered("derive", places / "run").out
+
+
+def test_a_broken_run_is_refused_by_the_name_of_the_file(places: Path) -> None:
+    shutil.copytree(places / "run", "run")
+    Path("run/history.json").write_text("[")
+    assert re.search(r"error: \S*history.json is truncated or malformed", refused(1, "plot", "run"))
+
+
+def test_a_search_is_drawn_a_file_a_picture(places: Path) -> None:
+    told = answered("plot", places / "run", "--out", "pictures", "--dpi", "40", "--json").json
+    names = [Path(file).name for file in told["files"]]
+    kinds = ("alphas", "weights", "cells", "supernet", "entropy", "skips", "losses", "accuracies")
+    assert names == [f"{kind}.png" for kind in kinds]
+    assert all(Path(file).read_bytes().startswith(b"\x89PNG") for file in told["files"])
+
+
+def test_chosen_pictures_are_drawn_in_the_format_and_at_the_point_asked_for(places: Path) -> None:
+    answered(
+        "plot", places / "run", "weights", "animation", "--at", "0", "--format", "svg", "--out", "pictures"
+    )
+    assert sorted(path.name for path in Path("pictures").iterdir()) == ["animation.gif", "weights.svg"]
+    assert Path("pictures/animation.gif").read_bytes().startswith(b"GIF")
+    assert "there is alphas" in refused(2, "plot", places / "run", "nonsense")
+    assert "no table" in refused(2, "plot", places / "run", "alphas", "--cell", "recurrent")
+    assert "has 3 points" in refused(2, "plot", places / "run", "--at", "3")
+
+
+def test_a_training_is_drawn_too(places: Path) -> None:
+    told = answered("plot", places / "trained", "--out", "pictures", "--dpi", "40", "--json").json
+    assert [Path(file).name for file in told["files"]] == ["losses.png", "accuracies.png", "cells.png"]
+
+
+def test_a_report_is_a_page(places: Path) -> None:
+    told = answered("report", places / "run", "--out", "page.html", "--json").json
+    assert told["file"] == "page.html" and "<html" in Path("page.html").read_text()
+    assert "no.csv" in refused(1, "report", places / "run", "--table", "no.csv")
+
+
+def test_runs_are_compared_side_by_side(places: Path, tiny_result: pydarts.SearchResult) -> None:
+    tiny_result.save("other")
+    outcome = answered("compare", places / "run", "other", "--plot", "both.png")
+    assert re.search(r"^\s*run\s+complete\s+darts\s+first_order\s+0\s+2\s", outcome.out, re.MULTILINE)
+    assert "1 different cell" in outcome.out and Path("both.png").stat().st_size > 5_000
+    told = answered("compare", places / "run", "other", "--json").json
+    first, second = told["runs"]
+    assert first | {"run": ""} == second | {"run": ""}
+    assert first["validation"] == tiny_result.history[-1].valid_accuracy
+    assert "named twice" in refused(2, "compare", "other", "other")
+
+
+def test_cells_are_trained_alike_beside_chance(places: Path) -> None:
+    short = ("--epochs", "1", "--batch-size", "8", "--workers", "0", "--random", "1", *NARROW)
+    data = f"npz:{places / 'data.npz'}"
+    told = answered("compare", places / "run", "DARTS_V2", "--data", data, *short, "--json").json
+    assert [(row["name"], row["origin"]) for row in told["rows"]] == [
+        ("run", "searched"), ("DARTS_V2", "given"), ("random 0", "random"),
+    ]  # fmt: skip
+    assert told["status"] == "complete" and told["best"] in ("run", "DARTS_V2")
+    assert len(pydarts.SearchTable.load("compared/table.csv")) == 3

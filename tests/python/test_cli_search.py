@@ -1,0 +1,184 @@
+"""The command `search`: the search of Python, its folder, its answers, Ctrl-C."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydarts
+import pytest
+from commands import PATIENCE, TINY, Outcome, answered, refused, words
+from conftest import Stop, make_arrays, make_config
+from pydarts_cli.answer import Answer, Problem, perform, waiting
+from pydarts_cli.data import Data, read, spec
+
+pytestmark = pytest.mark.usefixtures("somewhere")
+
+
+def test_a_search_is_the_one_of_python_and_leaves_its_folder(places: Path) -> None:
+    outcome = answered("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--json", "--out", "run")
+    told, found = outcome.json, pydarts.SearchResult.load("run")
+    assert (told["status"], told["epochs"], told["out"]) == ("complete", 2, "run")
+    assert pydarts.Genotype.from_dict(told["genotype"]) == found.genotype
+    assert told["last"]["valid_accuracy"] == found.history[-1].valid_accuracy
+    assert list(Path("run/checkpoints").glob("*.safetensors"))
+    data = pydarts.datasets.npz(places / "data.npz")
+    same = pydarts.search(data.train, make_config(**data.settings))
+    assert all(np.array_equal(found.alphas[name], same.alphas[name]) for name in same.alphas)
+
+
+def test_a_search_shows_its_genotype_and_what_to_do_next(places: Path) -> None:
+    outcome = answered("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--epochs", "1")
+    assert "complete after 1 epoch" in outcome.out and "validation accuracy" in outcome.out
+    assert str(pydarts.SearchResult.load("run").genotype) in outcome.out
+    assert "pydarts report run" in outcome.err
+
+
+def test_a_search_that_stops_in_its_first_epoch_says_its_steps(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = pydarts.search
+    monkeypatch.setattr(
+        pydarts, "search", lambda data, config: search(data, config, Stop(KeyboardInterrupt(), 1))
+    )
+    outcome = Outcome("search", "--data", f"npz:{places / 'data.npz'}", *TINY)
+    assert outcome.code == 130 and outcome.out.startswith("interrupted after 2 steps\n")
+    assert pydarts.SearchResult.load("run").steps[-1] == 2
+    error = LookupError()
+    with pytest.raises(LookupError):
+        search(make_arrays(), make_config(), Stop(error, 1))
+    for note in getattr(error, "__notes__", []):
+        assert "the search stopped after 2 steps; what it reached" in note
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("json_alone", [True, False])
+def test_a_terminal_is_told_at_once_what_takes_a_while(
+    terminal: bool, json_alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    screen, out = Screen(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(sys, "stdout", out)
+
+    def work() -> Answer:
+        with waiting("loading PyTorch …"):
+            return Answer({}, [])
+
+    assert perform(work, as_json=json_alone, debug=False) == 0
+    assert ("loading PyTorch …" in screen.getvalue()) == (terminal and not json_alone)
+    assert "loading" not in out.getvalue()
+
+
+def test_a_folder_with_a_run_is_kept_unless_it_goes_on(places: Path) -> None:
+    command = ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--epochs", "1")
+    answered(*command)
+    before = Path("run/alphas.npz").read_bytes()
+    assert "run already holds a run; go on with it (--resume)" in refused(1, *command)
+    assert Path("run/alphas.npz").read_bytes() == before
+    outcome = answered(*command, "--resume", "--epochs", "2")
+    assert "warning: epochs rises from 1 to 2" in outcome.err
+    assert len(pydarts.SearchResult.load("run").history) == 2
+    assert "belongs to another search" in refused(1, *command, "--resume", "--seed", "5")
+    assert len(pydarts.SearchResult.load("run").history) == 2, "a refusal writes over nothing"
+
+
+def test_a_search_that_fails_says_why_in_a_line_and_keeps_what_it_reached(places: Path) -> None:
+    command = ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--weight-lr", "1e30")
+    said = refused(1, *command, "--grad-clip", "1e30")
+    assert "kept in run error: " in said
+    assert pydarts.SearchResult.load("run").status == "failed"
+
+
+def test_data_that_do_not_fit_are_exit_code_one(places: Path) -> None:
+    said = refused(1, "search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--batch-size", "40")
+    assert said.startswith("error: ") and "batch_size" in said
+
+
+def test_debug_brings_the_traceback(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--batch-size", "40")
+    with pytest.raises(pydarts.DataError):
+        Outcome(*command, "--debug")
+    monkeypatch.setenv("PYDARTS_DEBUG", "1")
+    with pytest.raises(pydarts.DataError):
+        Outcome(*command)
+
+
+def test_text_is_searched_with_the_recurrent_space() -> None:
+    Path("text.txt").write_text("to be or not to be that is the question\n" * 40)
+    sizes = words("--units 4 --nodes 2 --batch-size 2 --bptt 10 --epochs 1 --device cpu")
+    told = answered("search", "--data", "corpus:text.txt", *sizes, "--json").json
+    assert "recurrent" in told["genotype"]
+    assert pydarts.SearchResult.load("run").config.space == "darts-rnn"
+
+
+def opened(text: str, **choices: Any) -> Data:
+    fields: dict[str, Any] = {
+        "image_size": None,
+        "batch_size": 2,
+        "download": False,
+        "workers": 0,
+        "words": None,
+    }
+    return read(spec(text), **(fields | choices))
+
+
+def test_the_bundled_english_has_the_words_asked_for() -> None:
+    data = opened("corpus:bundled", words=50)
+    train, valid = data.search
+    assert data.sizes == {"vocabulary": 50} and len(train) > 5 * len(valid) > 1000
+
+
+def test_a_folder_of_images_is_read_in_the_size_asked_for() -> None:
+    pytest.importorskip("torchvision")
+    from PIL import Image
+
+    for part in ("train", "valid"):
+        for kind in ("cat", "dog"):
+            Path(f"images/{part}/{kind}").mkdir(parents=True)
+            Image.new("RGB", (20, 20)).save(f"images/{part}/{kind}/one.png")
+    data = opened("folder:images", image_size=(8, 8))
+    images, _ = next(iter(data.search))
+    assert images.shape == (2, 3, 8, 8) and data.sizes == {"num_classes": 2, "in_channels": 3}
+    with pytest.raises(Problem, match="cropped to squares"):
+        opened("folder:images", image_size=(8, 9))
+    with pytest.raises(Problem, match="need a number"):
+        opened("folder:images", batch_size="auto")
+    with pytest.raises(Problem, match="train and val"):
+        opened("folder:images/train")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT to another process is POSIX's")
+def test_ctrl_c_keeps_the_partial_result_and_the_same_command_goes_on(places: Path) -> None:
+    options = ("--epochs", "16", "--data", f"npz:{places / 'data.npz'}", "--out", "run", "--json")
+    command = [sys.executable, "-m", "pydarts", "search", *TINY, *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not list(Path("run").glob("checkpoints/*.safetensors")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    told = json.loads(out)
+    assert told["status"] == "interrupted" and told["epochs"] < 16
+    assert "--resume goes on" in err and "Traceback" not in err
+    assert pydarts.SearchResult.load("run").status == "interrupted"
+    outcome = answered("search", *TINY, *options, "--resume")
+    assert outcome.json["status"] == "complete" and outcome.json["epochs"] == 16
+    whole = answered("search", *TINY, *options, "--out", "whole").json
+    assert whole["last"] | {"seconds": 0} == outcome.json["last"] | {"seconds": 0}
