@@ -57,6 +57,8 @@ def of_result(result: SearchResult) -> str:
         entropies = ", ".join(f"{name} {value:.3f}" for name, value in last.entropy.items())
         facts.append(("mean entropy of softmax(α), nats", entropies))
         facts.append(("duration", _duration(sum(record.seconds for record in history))))
+    if "processor" in result.environment:
+        facts.append(("ran on", f"{result.environment['processor']}, {result.environment['precision']}"))
     facts.append(("skip connections", str(result.genotype.skip_connections)))
     about = f"{result.status}, {len(history)} of {config.epochs} epochs"
     return render(

@@ -18,6 +18,7 @@ from torch import Tensor
 from . import _core, _html, plots
 from ._config import SearchConfig
 from ._diagnostics import Diagnostics, diagnose
+from ._environment import environment_from
 from ._examples import check_network
 from ._files import read_checked, write_atomically
 from ._genotype import Genotype
@@ -57,6 +58,10 @@ class SearchResult:
     """CPU threads that the search ran on."""
     forms: dict[str, Any] = field(default_factory=dict, repr=False)
     """The forms of computation that were chosen for this device."""
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """Where the search ran, of one that was resumed its last part: `device` ("cpu", "cuda:0"), its `processor`
+    by name, `precision` ("float32", never "auto"), the versions of `pydarts`, `torch`, `numpy` and `python`,
+    `system`."""
 
     @property
     def best(self) -> int | None:
@@ -143,6 +148,7 @@ class SearchResult:
             "best": self.best,
             "threads": self.threads,
             "forms": self.forms,
+            "environment": self.environment,
         }
         write_atomically(folder / "config.json", self.config.to_json(indent=1))
         write_atomically(folder / "genotype.json", self.genotype.to_json())
@@ -181,6 +187,7 @@ class SearchResult:
             state_dict=read_checked(folder / "weights.safetensors", safetensors.torch.load),
             threads=about["threads"],
             forms=about["forms"],
+            environment=about["environment"],
         )
 
     def inherit(self, network: Network) -> Inheritance:
@@ -272,6 +279,7 @@ def _about(data: bytes) -> dict[str, Any]:
         "status": about["status"],
         "threads": int(about.get("threads", 1)),
         "forms": about.get("forms") or {},
+        "environment": environment_from(about.get("environment")),
     }
 
 

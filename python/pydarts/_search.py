@@ -13,6 +13,7 @@ from . import _core
 from ._callbacks import Callback, Observers, listeners
 from ._config import SearchConfig
 from ._ending import end
+from ._environment import environment
 from ._files import held
 from ._genotype import Genotype
 from ._history import EpochRecord, History, record_from
@@ -118,4 +119,5 @@ def _result(outcome: dict[str, Any]) -> SearchResult:
         state_dict=outcome["state_dict"],
         threads=outcome["threads"],
         forms=outcome["forms"],
+        environment=environment(outcome["device"], precision=outcome["precision"]),
     )

@@ -11,6 +11,7 @@ import torch
 from . import _core
 from ._callbacks import listeners
 from ._ending import end
+from ._environment import environment
 from ._examples import check_network
 from ._files import held
 from ._genotype import Genotype
@@ -113,7 +114,9 @@ def train(
             task.close()
     trained = task.network
     trained.load_state_dict(loop.weights())
-    return end(TrainResult(trained.eval(), loop.history, config, status), error, told, "training")
+    where = environment(str(device))
+    result = TrainResult(trained.eval(), loop.history, config, status, where)
+    return end(result, error, told, "training")
 
 
 def open_task(

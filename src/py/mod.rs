@@ -29,5 +29,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(search::search, module)?)?;
     module.add_function(wrap_pyfunction!(memory::fitting_batch, module)?)?;
     module.add_function(wrap_pyfunction!(precision::cuda_is_available, module)?)?;
+    module.add_function(wrap_pyfunction!(precision::processor, module)?)?;
     Ok(())
 }

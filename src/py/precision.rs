@@ -89,6 +89,16 @@ impl Numbers {
         Ok(Numbers { kind, compute, tf32, switch })
     }
 
+    /// The precision that this is, never `Auto`.
+    pub fn precision(&self) -> Precision {
+        match (self.kind, self.compute) {
+            (Kind::Double, _) => Precision::Float64,
+            (_, Kind::BFloat16) => Precision::Bfloat16,
+            _ if self.tf32 => Precision::Tf32,
+            _ => Precision::Float32,
+        }
+    }
+
     /// How a network of this configuration is run; no forms are measured yet.
     pub fn options(
         self,
@@ -134,8 +144,9 @@ pub fn form_cache(py: Python, config: &SearchConfig, options: &SupernetOptions) 
     )))
 }
 
-/// The name of the processor where the system tells it, else its architecture.
-fn processor() -> String {
+/// The name of this machine's processor where the system tells it, else its architecture.
+#[pyfunction]
+pub fn processor() -> String {
     let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name));
     name.map_or_else(|| std::env::consts::ARCH.to_owned(), |name| name.trim().to_owned())

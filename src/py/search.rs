@@ -16,7 +16,7 @@ use super::observer::PyObserver;
 use super::precision::{Numbers, form_cache};
 use super::sources::source;
 use super::supernet::named_state;
-use super::tensor::{PyTensor, device, to_dict};
+use super::tensor::{PyTensor, device, device_name, to_dict};
 use crate::config::SearchConfig;
 use crate::data::Source;
 use crate::error::Result;
@@ -60,7 +60,7 @@ pub fn search<'py>(
     let config = SearchConfig::from_json(config).map_err(to_python)?;
     let device = device(&config.device).map_err(to_python)?;
     let numbers = Numbers::resolve(config.precision, device).map_err(to_python)?;
-    let kind = numbers.kind;
+    let (kind, precision) = (numbers.kind, numbers.precision());
     let plan = lower(&config).map_err(to_python)?;
     let admission = Admission::new(&plan, &config, kind, device);
     let mut train = source(train, &config, &admission, kind, "training")?;
@@ -108,5 +108,7 @@ pub fn search<'py>(
     result.set_item("threads", tch::get_num_threads())?;
     let forms: BTreeMap<String, String> = forms.into_iter().map(|(site, form)| (site, form.to_string())).collect();
     result.set_item("forms", forms)?;
+    result.set_item("device", device_name(device))?;
+    result.set_item("precision", serde_json::json!(precision).as_str())?;
     Ok(result)
 }

@@ -86,6 +86,14 @@ pub fn device(name: &str) -> Result<Device> {
     }
 }
 
+/// As `device` reads it.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    }
+}
+
 /// In which numbers a network of a dtype computes: float32 is never TensorFloat-32, and bfloat16 has float32 weights.
 pub fn precision_of(dtype: &str) -> Result<Precision> {
     match dtype {

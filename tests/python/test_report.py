@@ -273,4 +273,12 @@ def test_the_plan_of_a_device_that_is_not_here_is_that_of_the_cpu(tiny_result: S
         pytest.skip("this machine has the device")
     elsewhere = replace(tiny_result, config=tiny_result.config.replace(device="cuda:7"))
     assert facts.plan(elsewhere).device == "this machine's CPU"
-    assert facts.kept_environment(elsewhere)[0] == ("device", "cuda:7")
+    assert facts.kept_environment(replace(elsewhere, environment={}))[0] == ("device", "cuda:7")
+
+
+def test_the_page_says_where_the_search_ran_whatever_machine_writes_it(tiny_result: SearchResult) -> None:
+    there = tiny_result.environment | {"device": "cuda:3", "processor": "A card", "torch": "2.11.9"}
+    kept = dict(facts.kept_environment(replace(tiny_result, environment=there)))
+    assert (kept["device"], kept["processor"], kept["PyTorch"]) == ("cuda:3", "A card", "2.11.9")
+    assert kept["precision"] == "float32", "what was asked for is auto"
+    assert dict(facts.environment())["PyTorch"] == torch.__version__

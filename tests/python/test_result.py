@@ -11,6 +11,7 @@ import numpy as np
 import pydarts
 import pytest
 import torch
+from conftest import make_arrays, make_config
 from pydarts import EpochRecord, History, SearchResult
 from pydarts._history import record_from
 
@@ -33,6 +34,7 @@ def test_a_saved_result_comes_back_whole(tiny_result: SearchResult, saved: Path)
     assert (back.genotype, back.config, back.status) == (tiny_result.genotype, tiny_result.config, "complete")
     assert (back.history, back.steps, back.best) == (tiny_result.history, tiny_result.steps, tiny_result.best)
     assert (back.threads, back.forms) == (tiny_result.threads, tiny_result.forms)
+    assert back.environment == tiny_result.environment
     for name, alpha in tiny_result.alphas.items():
         assert np.array_equal(back.alphas[name], alpha) and back.alphas[name].dtype == alpha.dtype
     assert (
@@ -40,6 +42,27 @@ def test_a_saved_result_comes_back_whole(tiny_result: SearchResult, saved: Path)
         or back.state_dict.keys() == tiny_result.state_dict.keys()
     )
     assert all(torch.equal(back.state_dict[name], value) for name, value in tiny_result.state_dict.items())
+
+
+def test_a_result_says_where_it_ran_and_one_without_that_is_read_too(
+    tiny_result: SearchResult, saved: Path
+) -> None:
+    where = tiny_result.environment
+    assert (where["device"], where["precision"], where["torch"]) == ("cpu", "float32", torch.__version__)
+    assert where["processor"] and all(where.values())
+    about = json.loads((saved / "result.json").read_text())
+    del about["environment"]
+    (saved / "result.json").write_text(json.dumps(about))
+    assert SearchResult.load(saved).environment == {}
+    (saved / "result.json").write_text(json.dumps(about | {"environment": {"device": 3}}))
+    with pytest.raises(pydarts.CheckpointError, match="environment must be an object of texts"):
+        SearchResult.load(saved)
+
+
+def test_the_precision_that_ran_is_named_and_not_the_one_asked_for() -> None:
+    for asked, ran in (("auto", "float32"), ("float64", "float64"), ("bfloat16", "bfloat16")):
+        config = make_config(precision=asked, epochs=1)
+        assert pydarts.search(make_arrays(16), config).environment["precision"] == ran
 
 
 def test_the_folder_holds_json_npz_and_safetensors_and_nothing_else(saved: Path) -> None:

@@ -205,6 +205,7 @@ def test_a_result_comes_back_from_its_folder(tmp_path: Path) -> None:
     again = pydarts.TrainResult.load(tmp_path / "run")
     assert again.history == result.history and again.config == result.config
     assert again.status == "complete" and again.best == result.best
+    assert again.environment == result.environment and result.environment["device"] == "cpu"
     assert same(again.network, result.network) and again.network.genotype == CELL
     (tmp_path / "run" / "training.json").write_text("{")
     with pytest.raises(pydarts.CheckpointError, match=r"training\.json is truncated"):

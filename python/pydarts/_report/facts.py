@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 import matplotlib as mpl
-import numpy as np
 import plotly  # type: ignore[import-untyped]
 import torch
 
@@ -17,10 +16,14 @@ from .. import _core
 from .._build import build
 from .._config import SearchConfig
 from .._cost import cost
+from .._environment import versions
 from .._supernet import Supernet
 
 if TYPE_CHECKING:
     from .._result import SearchResult
+
+
+_NAMES = {"torch": "PyTorch", "python": "Python"}  # as their makers write them
 
 
 class Choice(NamedTuple):
@@ -68,18 +71,14 @@ def configuration(config: SearchConfig) -> list[Choice]:
 
 
 def kept_environment(result: SearchResult) -> list[Fact]:
-    """What the result keeps of where it ran."""
+    """Where the search ran, as the result keeps it; one that was kept without has what it was asked for."""
     config = result.config
-    device = {"auto": "auto (CUDA where there was one, else the CPU)"}.get(config.device, config.device)
-    precision = {"auto": "auto (tf32 on a GPU that has it, else float32)"}.get(
-        config.precision, config.precision
-    )
+    where = result.environment or {"device": config.device, "precision": config.precision}
     forms = Counter(str(form) for form in result.forms.values())
     chosen = ", ".join(f"{count} × {form}" for form, count in sorted(forms.items()))
     passes = "those that suit device and images" if config.passes is None else ", ".join(config.passes)
     return [
-        Fact("device", device),
-        Fact("precision", precision),
+        *_named(where),
         Fact("CPU threads", str(result.threads)),
         Fact("passes", passes or "none"),
         Fact("forms of groups", chosen or "none to choose"),
@@ -89,16 +88,16 @@ def kept_environment(result: SearchResult) -> list[Fact]:
 def environment() -> list[Fact]:
     """What wrote the page."""
     return [
-        Fact("pydarts", _core.__version__),
-        Fact("Python", f"{platform.python_version()} ({platform.python_implementation()})"),
-        Fact("PyTorch", torch.__version__),
-        Fact("numpy", np.__version__),
+        *_named(versions()),
         Fact("matplotlib", mpl.__version__),
         Fact("plotly", plotly.__version__),
         Fact("jinja2", jinja2.__version__),
-        Fact("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
         Fact("CUDA device", torch.cuda.get_device_name() if torch.cuda.is_available() else "none"),
     ]
+
+
+def _named(found: Mapping[str, str]) -> list[Fact]:
+    return [Fact(_NAMES.get(name, name), text) for name, text in found.items()]
 
 
 def plan(result: SearchResult) -> Plan:

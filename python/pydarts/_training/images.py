@@ -237,8 +237,8 @@ def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> No
     """What reaches the head must be large enough."""
     if network.auxiliary is None:
         return
-    layers, imagenet = int(network.arguments["layers"]), network.arguments["stem"] == "imagenet"
-    factor = 2 ** (len({layers // 3, 2 * layers // 3}) + (3 if imagenet else 0))
+    imagenet = network.arguments["stem"] == "imagenet"
+    factor = 2 ** (len(set(network.reductions)) + (3 if imagenet else 0))
     least = network.auxiliary.least
     if min(-(-side // factor) for side in size) < least:
         raise _core.DataError(

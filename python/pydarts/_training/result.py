@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from .. import _core, _html, plots
+from .._environment import environment_from
 from .._files import read_checked, write_atomically
 from .._history import History, TrainRecord, record_from
 from .._network_file import load_network, save_network
@@ -33,6 +34,9 @@ class TrainResult:
     """The configuration that ran, with the published values filled in."""
     status: Status
     """ "complete", "interrupted" (Ctrl-C) or "failed" (an exception stopped the training)."""
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """Where the training ran, of one that was resumed its last part: `device`, its `processor` by name, the
+    versions of `pydarts`, `torch`, `numpy` and `python`, `system`."""
 
     @property
     def best(self) -> int | None:
@@ -58,6 +62,7 @@ class TrainResult:
             "status": self.status,
             "config": self.config.to_dict(),
             "history": self.history.to_dicts(),
+            "environment": self.environment,
         }
         write_atomically(folder / "training.json", json.dumps(about, indent=1))
 
@@ -69,8 +74,9 @@ class TrainResult:
             FileNotFoundError: no such folder, or a file of it is missing.
             CheckpointError: a file is truncated or malformed; the message names it.
         """
-        config, history, status = read_checked(Path(folder) / "training.json", _about)
-        return cls(load_network(Path(folder) / "network.safetensors").eval(), history, config, status)
+        network = Path(folder) / "network.safetensors"
+        about = read_checked(Path(folder) / "training.json", _about)
+        return cls(load_network(network).eval(), *about)
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, of words their perplexities: `plots.losses`."""
@@ -85,9 +91,10 @@ class TrainResult:
         return _html.of_training(self, not_published(self.config, kind))
 
 
-def _about(data: bytes) -> tuple[TrainConfig, History[TrainRecord], Status]:
+def _about(data: bytes) -> tuple[History[TrainRecord], TrainConfig, Status, dict[str, str]]:
     about = json.loads(data)
     if about["format"] > _FORMAT:
         raise ValueError(f"written by pydarts {about['pydarts']}, newer than this one")
     history = History([record_from(record, TrainRecord) for record in about["history"]])
-    return TrainConfig.from_dict(about["config"]), history, about["status"]
+    config, where = TrainConfig.from_dict(about["config"]), environment_from(about.get("environment"))
+    return history, config, about["status"], where
