@@ -26,6 +26,8 @@ const FORMAT: &str = "pydarts-checkpoint-2";
 const SUFFIX: &str = ".safetensors";
 const TEMPORARY: &str = ".tmp";
 const PREFIX: &str = "checkpoint-";
+/// Of the number of a step, at least.
+const DIGITS: usize = 10;
 /// The newest two are kept: should the disk fail under one, the other is there.
 const KEPT: usize = 2;
 
@@ -107,7 +109,7 @@ impl Bytes {
 
 /// Where the checkpoint after `step` completed steps lies.
 fn path(folder: &Path, step: u64) -> PathBuf {
-    folder.join(format!("{PREFIX}{step:010}{SUFFIX}"))
+    folder.join(format!("{PREFIX}{step:0DIGITS$}{SUFFIX}"))
 }
 
 /// Checkpoints in a folder, oldest first; none if the folder does not exist.
@@ -123,12 +125,14 @@ fn list(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder).map_err(|e| io_error(folder, e))? {
         let path = entry.map_err(|e| io_error(folder, e))?.path();
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if name.starts_with(PREFIX) && name.ends_with(suffix) {
-            found.push(path);
+        // "checkpoint-best.safetensors" is somebody's copy, and none of ours to read or remove.
+        let number = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(suffix));
+        if let Some(step) = number.filter(|text| text.len() >= DIGITS).and_then(|text| text.parse::<u64>().ok()) {
+            found.push((step, path));
         }
     }
     found.sort();
-    Ok(found)
+    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
 /// Writes a checkpoint and removes all but the newest two.

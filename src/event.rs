@@ -26,7 +26,7 @@ pub struct StepRecord {
     pub train_loss: f64,
     /// The validation loss where α's gradient was taken; none while α is frozen.
     pub valid_loss: Option<f64>,
-    /// The share of the training batch classified correctly.
+    /// The share of the epoch's training examples so far that were classified correctly.
     pub train_accuracy: f64,
     /// The learning rate of the weights.
     pub learning_rate: f64,

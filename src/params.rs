@@ -145,19 +145,22 @@ fn list_faults(what: &str, faults: &[String]) -> String {
 /// Initial weights as PyTorch's default layers draw them. Each is a function of (seed, name), so that the
 /// order a plan gives to the vector changes nothing.
 pub fn initial_weights(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Result<Tensor> {
-    let mut values = Vec::with_capacity(Table::of_weights(plan).total() as usize);
+    // libtorch says so where there is no memory for all of them; a vector of ours would end the process.
+    let all = Tensor::f_empty([Table::of_weights(plan).total()], (kind, Device::Cpu))?;
+    let mut offset = 0;
     for weight in &plan.weights {
-        let n = weight.shape.iter().product();
-        match weight.init {
-            Init::Constant(value) => values.extend(std::iter::repeat_n(value, n)),
-            Init::FanIn(fan_in) => {
-                let bound = 1.0 / (fan_in as f64).sqrt();
-                values.extend(random::uniform(seed, &weight.name, 0, n, -bound, bound));
-            }
-            Init::Within(bound) => values.extend(random::uniform(seed, &weight.name, 0, n, -bound, bound)),
-        }
+        let n = weight.shape.iter().product::<usize>();
+        let within = |bound: f64| random::uniform(seed, &weight.name, 0, n, -bound, bound);
+        let mut part = all.f_narrow(0, offset, n as i64)?;
+        let values = match weight.init {
+            Init::Constant(value) => Tensor::f_full([n as i64], value, (Kind::Double, Device::Cpu))?,
+            Init::FanIn(fan_in) => Tensor::f_from_slice(&within(1.0 / (fan_in as f64).sqrt()))?,
+            Init::Within(bound) => Tensor::f_from_slice(&within(bound))?,
+        };
+        part.f_copy_(&values)?;
+        offset += n as i64;
     }
-    Ok(Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(kind)?)
+    Ok(all.f_to_device(device)?)
 }
 
 /// Initial logits, 1e-3·N(0, 1): nearly uniform mixtures (section 3 of the paper's published search).
@@ -173,7 +176,8 @@ pub fn initial_alphas(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Res
 /// A tensor of the host on a device. A GPU reads it by itself, from memory that stays where it is, and nobody waits.
 pub fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
     match device.is_cuda() {
-        true => Ok(tensor.f_pin_memory(device)?.f_to_device_(device, tensor.f_kind()?, true, false)?),
+        // What `pin_memory` calls: with a device it warns at every call that it needs none.
+        true => Ok(tensor.f_internal_pin_memory(device)?.f_to_device_(device, tensor.f_kind()?, true, false)?),
         false => Ok(tensor.f_to_device(device)?),
     }
 }

@@ -401,6 +401,12 @@ impl SearchConfig {
         }
     }
 
+    /// Examples that are computed at once: a batch, or a part of it.
+    pub fn examples_at_once(&self) -> usize {
+        let batch = self.batch_size.examples();
+        self.micro_batch.map_or(batch, |part| part.min(batch))
+    }
+
     /// Whether every option is in range and they agree. `from_json` has asked this already.
     pub fn validate(&self) -> Result<()> {
         // Written and read again, so that each range stands in one place.

@@ -47,9 +47,8 @@ impl Expected {
         if !finite {
             return Err(Error::data(format!("{what} holds NaN or infinity; clean the images before the search")));
         }
-        let inputs = inputs.f_detach()?.f_to_device(self.device)?.f_to_kind(self.kind)?;
-        let targets = targets.f_detach()?.f_to_device(self.device)?.f_to_kind(Kind::Int64)?;
-        Ok(Batch::new(inputs, targets))
+        let inputs = moved(inputs, self.device, self.kind)?;
+        Ok(Batch::new(inputs, moved(targets, self.device, Kind::Int64)?))
     }
 }
 
@@ -63,8 +62,12 @@ pub fn admit_tokens(inputs: &Tensor, targets: &Tensor, words: i64, device: Devic
     }
     check_tokens(inputs, words, what)?;
     check_tokens(targets, words, what)?;
-    let moved = |tokens: &Tensor| tokens.f_to_device(device)?.f_to_kind(Kind::Int64);
-    Ok(Batch::new(moved(inputs)?, moved(targets)?))
+    Ok(Batch::new(moved(inputs, device, Kind::Int64)?, moved(targets, device, Kind::Int64)?))
+}
+
+/// On a device and in a dtype, outside any graph. For a GPU nobody waits: what is read from is kept until it was.
+fn moved(tensor: &Tensor, device: Device, kind: Kind) -> Result<Tensor> {
+    Ok(tensor.f_detach()?.f_to_device_(device, kind, device.is_cuda(), false)?)
 }
 
 /// Tokens are integers in 0..words.

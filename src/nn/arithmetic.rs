@@ -12,6 +12,9 @@ use crate::error::Result;
 pub trait MatrixPrecision: Send + Sync {
     /// Allows or forbids TensorFloat-32 in products of float32 tensors.
     fn allow_tf32(&self, on: bool) -> Result<()>;
+
+    /// Puts the switch back where it was before the first of the calls since the last time.
+    fn restore(&self);
 }
 
 /// The arithmetic of a network, now.

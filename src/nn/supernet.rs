@@ -227,7 +227,7 @@ impl Supernet {
         if mode != Mode::Evaluation && size[0].saturating_mul(self.smallest_area) < 2 {
             return Err(Error::data(format!(
                 "a batch of {} leaves batch norm a single value per channel in the deepest cells, which has no \
-                 variance; use batches of at least 2 (drop_last=True), fewer reduction cells or larger images",
+                 variance; use batches and micro-batches of at least 2 (drop_last=True), fewer reduction cells or larger images",
                 size[0]
             )));
         }

@@ -80,6 +80,9 @@ impl<'a> Tuner<'a> {
     /// The better form of a site: the faster one, or the one that keeps less if they are about as fast.
     pub fn choose(&self, site: &str) -> Result<Form> {
         let excerpt = self.sites.get(site).ok_or_else(|| Error::engine(format!("no group is called `{site}`")))?;
+        if let Some(switch) = &self.options.switch {
+            switch.allow_tf32(self.options.tf32)?;
+        }
         let forms =
             [(Form::Edges, excerpt.clone()), (Form::Grouped, Group { forms: Forms::GROUPED }.apply(excerpt.clone())?)];
         let (by_alpha, by_weights) = self.needs.passes();

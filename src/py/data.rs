@@ -82,6 +82,7 @@ fn checked(x: PyTensor, y: PyTensor, mean: Option<Vec<f64>>, std: Option<Vec<f64
             y.size()
         )));
     }
-    // The search reads them while Python code runs beside it, so it reads copies of what may change.
+    // The search reads them while Python code runs beside it. Images stay where they are: a copy would double what
+    // they take; whoever writes into them changes the search.
     Ok(Arrays { x: x.f_contiguous()?, y: copy(&y)?, mean, std })
 }

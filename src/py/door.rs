@@ -8,8 +8,14 @@ use super::errors::to_python;
 use crate::error::{Error, Result};
 
 /// Runs `f` in the engine. Autograd refuses to run while the GIL is held, and the caller may stand inside
-/// `torch.no_grad()`.
+/// `torch.no_grad()`. Out of `torch.inference_mode()` there is no way: tensors made there never get a graph.
 pub fn engine<T: Send>(py: Python<'_>, f: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    if py.import("torch")?.call_method0("is_inference_mode_enabled")?.extract::<bool>()? {
+        return Err(to_python(Error::config(
+            "pydarts cannot work inside torch.inference_mode(), where nothing has gradients; call it outside, or use \
+             torch.no_grad() instead",
+        )));
+    }
     py.detach(|| caught(|| tch::with_grad(|| caught(f)))).map_err(to_python)
 }
 

@@ -61,6 +61,18 @@ impl TorchGraphs {
         Python::attach(|py| f(self.cuda.bind(py))).map_err(from_python)
     }
 
+    /// What a `capture_end` that fails leaves open (PyTorch 2.11): the allocator believes that the capture goes on, and
+    /// gives nothing back any more.
+    fn close_pool(&self) {
+        for name in ["_cuda_endAllocateToPool", "_cuda_releasePool"] {
+            // Where the capture had got less far there is nothing to close, which is an exception.
+            let _ = self.python(|cuda| {
+                let home = cuda.py().import("torch")?.getattr("_C")?;
+                home.call_method1(name, (self.device, &self.pool)).map(drop)
+            });
+        }
+    }
+
     /// Makes the side stream this thread's until the guard is dropped.
     fn aside(&self) -> Result<Aside<'_>> {
         self.python(|cuda| {
@@ -117,8 +129,16 @@ impl Recorder for TorchGraphs {
         })?;
         let recorded = body();
         let ended = self.python(|cuda| graph.bind(cuda.py()).call_method0("capture_end").map(drop));
+        if ended.is_err() {
+            self.close_pool();
+        }
         recorded.and(ended)?;
         Ok(Box::new(Captured { graph, _body: body }))
+    }
+
+    fn release(&self) {
+        // Where this fails there is less memory, and the next step says so.
+        let _ = self.python(|cuda| cuda.call_method0("empty_cache").map(drop));
     }
 }
 

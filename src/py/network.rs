@@ -5,7 +5,7 @@ use std::ops::Deref;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::SearchConfig;
-use crate::data::{Batch, Expected, admit_tokens};
+use crate::data::{Batch, Expected, admit_tokens, check_tokens};
 use crate::error::{Error, Result};
 use crate::nn::{Dropout, LanguageModel, LanguageOptions, Mode, Network, Supernet, SupernetOptions};
 use crate::params::copy;
@@ -113,10 +113,21 @@ impl Built {
                 network.logits(w, alpha, &x, mode)
             }
             Built::Words(network) => {
+                check_tokens(x, network.plan().sizes.outputs() as i64, "the batch")?;
                 let x = x.f_to_device(network.device())?.f_to_kind(Kind::Int64)?;
                 network.logits(w, alpha, &Batch::new(x.shallow_clone(), x), mode)
             }
         }
+    }
+
+    /// Of a batch: images, or texts side by side.
+    pub fn examples(&self, x: &Tensor) -> i64 {
+        let size = x.size();
+        let extent = match self {
+            Built::Images(_) => size.first(),
+            Built::Words(_) => size.last(),
+        };
+        extent.copied().unwrap_or(1)
     }
 
     /// Dropout masks of the current step by place: copies.

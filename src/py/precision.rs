@@ -1,7 +1,7 @@
 //! Devices and the precision of products: what only torch's Python side can switch, or tell.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use tch::{Device, Kind};
@@ -12,9 +12,11 @@ use crate::config::{Precision, SearchConfig};
 use crate::error::{Error, Result};
 use crate::nn::{Criterion, MatrixPrecision, SupernetOptions};
 
-/// The settings of cuBLAS and cuDNN for float32 products; put back as they were when dropped.
+/// The settings of cuBLAS and cuDNN for float32 products; put back as they were after every call, and when dropped.
+#[derive(Default)]
 struct TorchBackends {
-    before: Vec<String>,
+    /// The user's, while ours are set.
+    before: Mutex<Option<Vec<String>>>,
 }
 
 const PLACES: [&str; 2] = ["cuda.matmul", "cudnn.conv"];
@@ -29,13 +31,12 @@ fn backend<'py>(py: Python<'py>, place: &str) -> PyResult<Bound<'py, PyAny>> {
 }
 
 impl TorchBackends {
-    fn new() -> Result<Self> {
+    fn read() -> Result<Vec<String>> {
         let read = |place: &&str| Python::attach(|py| backend(py, place)?.getattr(SETTING)?.extract::<String>());
-        let before = PLACES.iter().map(read).collect::<PyResult<_>>().map_err(from_python)?;
-        Ok(TorchBackends { before })
+        PLACES.iter().map(read).collect::<PyResult<_>>().map_err(from_python)
     }
 
-    fn set(&self, values: [&str; 2]) -> Result<()> {
+    fn set(values: [&str; 2]) -> Result<()> {
         Python::attach(|py| {
             PLACES.iter().zip(values).try_for_each(|(place, value)| backend(py, place)?.setattr(SETTING, value))
         })
@@ -45,17 +46,35 @@ impl TorchBackends {
 
 impl MatrixPrecision for TorchBackends {
     fn allow_tf32(&self, on: bool) -> Result<()> {
-        self.set([if on { "tf32" } else { "ieee" }; 2])
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        if before.is_none() {
+            *before = Some(Self::read()?);
+        }
+        Self::set([if on { "tf32" } else { "ieee" }; 2])
+    }
+
+    fn restore(&self) {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some([matmul, conv]) = before.as_deref() {
+            // Nobody can be told at the end of a call; the setting is the user's again or torch is gone.
+            let _ = Self::set([matmul, conv]);
+        }
     }
 }
 
 impl Drop for TorchBackends {
     fn drop(&mut self) {
-        if let [matmul, conv] = self.before.as_slice() {
-            // Nothing can be told from a destructor; the setting is the user's again or torch is gone.
-            let _ = self.set([matmul, conv]);
-        }
+        self.restore();
     }
+}
+
+/// Whether a device has TensorFloat-32: GPUs from Ampere on have.
+fn has_tf32(device: Device) -> Result<bool> {
+    let Device::Cuda(index) = device else { return Ok(false) };
+    let capability = |py: Python| -> PyResult<(i64, i64)> {
+        py.import("torch.cuda")?.call_method1("get_device_capability", (index,))?.extract()
+    };
+    Ok(Python::attach(capability).map_err(from_python)?.0 >= 8)
 }
 
 /// How a precision is run on a device.
@@ -69,21 +88,21 @@ pub struct Numbers {
 
 impl Numbers {
     pub fn resolve(precision: Precision, device: Device) -> Result<Self> {
-        let cuda = device.is_cuda();
+        let tf32 = has_tf32(device)?;
         let (kind, compute, tf32) = match precision {
-            Precision::Auto => (Kind::Float, Kind::Float, cuda),
+            Precision::Auto => (Kind::Float, Kind::Float, tf32),
             Precision::Float64 => (Kind::Double, Kind::Double, false),
             Precision::Float32 => (Kind::Float, Kind::Float, false),
-            Precision::Tf32 if cuda => (Kind::Float, Kind::Float, true),
+            Precision::Tf32 if tf32 => (Kind::Float, Kind::Float, true),
             Precision::Tf32 => {
                 return Err(Error::device(
-                    "precision \"tf32\" needs a CUDA device; use precision=\"float32\" or \"auto\" on the CPU",
+                    "precision \"tf32\" needs a CUDA device of Ampere or later; use precision=\"float32\" or \"auto\"",
                 ));
             }
-            Precision::Bfloat16 => (Kind::Float, Kind::BFloat16, cuda),
+            Precision::Bfloat16 => (Kind::Float, Kind::BFloat16, tf32),
         };
-        let switch = match cuda {
-            true => Some(Arc::new(TorchBackends::new()?) as Arc<dyn MatrixPrecision>),
+        let switch = match device.is_cuda() {
+            true => Some(Arc::new(TorchBackends::default()) as Arc<dyn MatrixPrecision>),
             false => None,
         };
         Ok(Numbers { kind, compute, tf32, switch })
@@ -136,7 +155,7 @@ pub fn form_cache(py: Python, config: &SearchConfig, options: &SupernetOptions) 
     };
     let version: String = torch.getattr("__version__")?.str()?.extract()?;
     let (kind, compute) = (options.kind, options.compute);
-    let (threads, batch) = (tch::get_num_threads(), config.batch_size.examples());
+    let (threads, batch) = (tch::get_num_threads(), config.examples_at_once());
     let (ours, tf32) = (env!("CARGO_PKG_VERSION"), if options.tf32 { " tf32" } else { "" });
     let method = serde_json::json!(config.hypergradient);
     Ok(FormCache::of_user(format!(

@@ -38,6 +38,12 @@ impl Criterion for PyCriterion {
                 value.size()
             )));
         }
+        if logits.requires_grad() && !value.requires_grad() {
+            return Err(crate::error::Error::data(
+                "the loss has no graph to the logits, so nothing could be learned from it; compute it from them with \
+                 torch's operations, without .item(), .detach() or no_grad",
+            ));
+        }
         Ok(value.f_reshape([0i64; 0])?)
     }
 }

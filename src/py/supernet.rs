@@ -1,6 +1,7 @@
 //! The inspection surface: one search network, its weights, losses, gradients and steps.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -16,7 +17,7 @@ use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observer};
-use crate::nn::{Mode, Network, SupernetOptions};
+use crate::nn::{MatrixPrecision, Mode, Network, SupernetOptions};
 use crate::params;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use crate::search::{self, State, StepSettings, forms, with_estimate};
@@ -42,6 +43,7 @@ struct Inner {
     state: State,
     config: SearchConfig,
     admission: Admission,
+    switch: Option<Arc<dyn MatrixPrecision>>,
 }
 
 impl Inner {
@@ -50,12 +52,17 @@ impl Inner {
         let plan = lower(&config)?;
         let admission = Admission::new(&plan, &config, kind, device);
         options.forms = forms(&plan, &options, &config, cache, &mut Silent)?;
+        let switch = options.switch.clone();
         let network = Built::new(plan, &config, options)?;
         let state = State::new(
             params::initial_weights(network.plan(), config.seed, kind, device)?,
             params::initial_alphas(network.plan(), config.seed, kind, device)?,
         )?;
-        Ok(Inner { network, state, config, admission })
+        // Forms may have been measured.
+        if let Some(switch) = &switch {
+            switch.restore();
+        }
+        Ok(Inner { network, state, config, admission, switch })
     }
 
     fn batch(&self, (x, y): (Tensor, Tensor), what: &str) -> Result<Batch> {
@@ -83,17 +90,38 @@ fn tensors(pair: Pair) -> (Tensor, Tensor) {
     (pair.0.0, pair.1.0)
 }
 
-fn examples(x: &Tensor) -> i64 {
-    x.size().first().copied().unwrap_or(1)
+/// The network for one call; then the precision of products is the user's again.
+struct Held<'a>(MutexGuard<'a, Inner>);
+
+impl Deref for Held<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.0
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(switch) = &self.0.switch {
+            switch.restore();
+        }
+    }
 }
 
 #[pyclass(name = "Supernet", frozen, module = "pydarts._core")]
 pub struct PySupernet(Mutex<Inner>);
 
 impl PySupernet {
-    /// A thread that panicked inside left tensors whole: updates are undone or done.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A thread that panicked inside left every tensor whole, though of a step perhaps not all of them updated.
+    fn lock(&self) -> Held<'_> {
+        Held(self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -157,7 +185,7 @@ impl PySupernet {
         door::engine(py, move || {
             let _guard = tch::no_grad_guard();
             let inner = self.lock();
-            let batch = examples(&x);
+            let batch = inner.network.examples(&x);
             inner.explained(batch, || inner.network.logits(&inner.state.w, &inner.state.alpha, &x, Mode::Search))
         })
         .map(PyTensor)
@@ -193,7 +221,7 @@ impl PySupernet {
         let named = door::engine(py, || {
             let inner = self.lock();
             let (kind, device) = inner.kind_and_device();
-            let examples = examples(&valid.0);
+            let examples = inner.network.examples(&valid.0);
             inner.explained(examples, || {
                 let carried = &inner.state.carried;
                 let going_on = |batch: Batch, carried: &Option<Tensor>| {
@@ -227,7 +255,7 @@ impl PySupernet {
         door::engine(py, || {
             let mut guard = self.lock();
             let inner = &mut *guard;
-            let examples = examples(&train.0);
+            let examples = inner.network.examples(&train.0);
             let train = inner.batch(train, "the training batch")?;
             let valid = inner.batch(valid, "the validation batch")?;
             let (settings, lr) = (StepSettings::new(&inner.config), inner.config.weight_lr);
@@ -264,16 +292,18 @@ impl PySupernet {
         to_dict(py, named)
     }
 
-    fn explain(&self) -> String {
-        self.lock().network.plan().explain()
+    fn explain(&self, py: Python<'_>) -> PyResult<String> {
+        door::engine(py, || Ok(self.lock().network.plan().explain()))
     }
 
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let inner = self.lock();
-        let cost = inner.network.plan().cost();
-        let element = inner.network.kind().elt_size_in_bytes();
+        let (cost, element, peak, batch) = door::engine(py, || {
+            let inner = self.lock();
+            let (element, peak) =
+                (inner.network.kind().elt_size_in_bytes(), inner.network.peak(inner.config.hypergradient));
+            Ok((inner.network.plan().cost(), element, peak, inner.config.batch_size.examples()))
+        })?;
         let (arch, weight) = cost.bytes_per_example(element);
-        let peak = inner.network.peak(inner.config.hypergradient);
         let dict = PyDict::new(py);
         dict.set_item("weights", cost.weights)?;
         dict.set_item("alphas", cost.alphas)?;
@@ -282,7 +312,7 @@ impl PySupernet {
         dict.set_item("bytes_per_image_arch", arch)?;
         dict.set_item("bytes_per_image_weight", weight)?;
         dict.set_item("bytes_per_image", peak.per_image)?;
-        dict.set_item("bytes", peak.of(inner.config.batch_size.examples()))?;
+        dict.set_item("bytes", peak.of(batch))?;
         Ok(dict)
     }
 }
@@ -294,7 +324,7 @@ impl PySupernet {
         door::engine(py, || {
             let _guard = tch::no_grad_guard();
             let inner = self.lock();
-            let examples = examples(&pair.0);
+            let examples = inner.network.examples(&pair.0);
             inner.explained(examples, || {
                 let batch = inner.batch(pair, "the batch")?;
                 let pass = inner.network.loss(&inner.state.w, &inner.state.alpha, &batch, mode)?;

@@ -23,6 +23,9 @@ pub trait Recorder {
 
     /// Records a step without running it.
     fn record<'a>(&self, body: Body<'a>) -> Result<Box<dyn Replay + 'a>>;
+
+    /// Gives back the memory of recordings that are gone.
+    fn release(&self) {}
 }
 
 /// A recorded step.
@@ -87,6 +90,11 @@ impl<'a> Captures<'a> {
         match self.try_run(body, fixed, train, valid) {
             Ok(true) => Ok(()),
             Ok(false) => body(train, valid)(),
+            // A step that failed has undone itself.
+            Err(error) if error.kind == ErrorKind::OutOfMemory && self.holds_memory() => {
+                self.give_up("the memory of what was captured is needed");
+                body(train, valid)()
+            }
             Err(error) => Err(error),
         }
     }
@@ -123,14 +131,21 @@ impl<'a> Captures<'a> {
         Ok(true)
     }
 
+    /// Whether a recording keeps the memory of a step, which steps that run as they are cannot use.
+    fn holds_memory(&self) -> bool {
+        self.made.iter().any(|capture| capture.recorded.is_some())
+    }
+
     /// From now on every step runs as it is.
     fn give_up(&mut self, why: &str) -> bool {
         self.warning = Some(format!(
             "the search step was not captured as a graph and runs operation by operation, which is slower; the result \
              is the same ({why}). graph=\"off\" silences this"
         ));
-        self.recorder = None;
         self.made.clear();
+        if let Some(recorder) = self.recorder.take() {
+            recorder.release();
+        }
         false
     }
 

@@ -30,7 +30,7 @@ pub fn forms(
     }
     let mut known = cache.known();
     if config.tune == Tune::Full {
-        let needs = Needs { method: config.hypergradient, batch: config.batch_size.examples() };
+        let needs = Needs { method: config.hypergradient, batch: config.examples_at_once() };
         let tuner = Tuner::new(plan, options, needs)?;
         let missing: Vec<&str> = tuner.sites().filter(|site| !known.contains_key(*site)).collect();
         for (done, site) in missing.iter().enumerate() {
@@ -40,7 +40,14 @@ pub fn forms(
                 other => other?,
             }
             observer.observe(&Event::Tuning { site, done, total: missing.len() })?;
-            let form = tuner.choose(site)?;
+            let form = match tuner.choose(site) {
+                Err(error) if error.kind == ErrorKind::OutOfMemory => {
+                    let message = format!("no memory to measure the forms of {site}, which follows the rule: {error}");
+                    observer.observe(&Event::Warning { message: &message })?;
+                    continue;
+                }
+                other => other?,
+            };
             if let Err(error) = cache.keep(site, form)
                 && done == 0
             {

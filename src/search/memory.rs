@@ -25,6 +25,19 @@ pub fn with_estimate(error: Error, peak: Peak, batch: i64) -> Error {
     Error { detail, ..error }
 }
 
+/// Says of an out-of-memory error that it came in the evaluation; leaves every other error as it is.
+pub fn in_evaluation(error: Error, batch: i64) -> Error {
+    if error.kind != ErrorKind::OutOfMemory {
+        return error;
+    }
+    let detail = format!(
+        "out of memory in the evaluation, with a batch of {batch}; set a smaller eval_batch_size, or of a loader its own \
+         batch size. ({})",
+        error.detail
+    );
+    Error { detail, ..error }
+}
+
 /// The batch size of the search whose checkpoints lie in `folder`, if there are any.
 pub fn earlier_batch(folder: &Path) -> Result<Option<usize>> {
     let newest = checkpoint::checkpoints(folder)?.pop();

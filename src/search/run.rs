@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::capture::Recorder;
 use super::engine::{State, StepSettings};
-use super::memory::with_estimate;
+use super::memory::{in_evaluation, with_estimate};
 use super::progress::Progress;
 use super::stepper::{Issued, StepOutcome, Stepper};
 use super::trajectory::{self, Tables, Trajectory};
@@ -72,6 +72,7 @@ pub fn run<'a>(
         trajectory: Trajectory::default(),
         valid_started: false,
         batch: 0,
+        evaluates: None,
     };
     run.trajectory.push(0, &run.state.alpha)?;
     run.restore()?;
@@ -95,6 +96,8 @@ struct Run<'a> {
     valid_started: bool,
     /// Examples in the latest batch, for the estimate when memory runs out.
     batch: i64,
+    /// Examples in the batch that is evaluated.
+    evaluates: Option<i64>,
 }
 
 /// A step that was not looked at yet.
@@ -325,12 +328,14 @@ impl Run<'_> {
             self.check_stop()?;
             batch.carried = carried.filter(|_| !batch.begins);
             let n = batch.examples();
+            self.evaluates = Some(batch.width());
             let pass = self.network.loss(&self.state.w, &self.state.alpha, &batch, Mode::Evaluation)?;
             loss += pass.value.f_double_value(&[])? * n as f64;
             correct += pass.correct.f_int64_value(&[])?;
             examples += n;
             carried = pass.carried;
         }
+        self.evaluates = None;
         if examples == 0 {
             return Err(Error::data("the validation loader gave no batch for evaluation; it is empty"));
         }
@@ -363,7 +368,12 @@ impl Run<'_> {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
             Err(error) => {
-                (Status::Failed, Some(with_estimate(error, self.network.peak(self.config.hypergradient), self.batch)))
+                let peak = self.network.peak(self.config.hypergradient);
+                let told = match self.evaluates {
+                    Some(batch) => in_evaluation(error, batch),
+                    None => with_estimate(error, peak, self.batch),
+                };
+                (Status::Failed, Some(told))
             }
         };
         if status != Status::Complete {

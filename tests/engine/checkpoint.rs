@@ -1,11 +1,9 @@
 //! Checkpoints come back bit for bit, keep their number, and refuse what is not theirs.
 #![cfg(feature = "torch")]
 
-mod common;
-
 use std::path::Path;
 
-use common::Formula;
+use crate::common::Formula;
 use pydarts::checkpoint;
 use pydarts::config::SearchConfig;
 use pydarts::data::Batch;
@@ -86,13 +84,17 @@ fn the_newest_two_are_kept_and_leftovers_of_killed_writes_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("checkpoint-0000000001.tmp"), b"half").unwrap();
     std::fs::write(folder.path().join("notes.txt"), b"mine").unwrap();
+    std::fs::write(folder.path().join("checkpoint-best.safetensors"), b"mine too").unwrap();
     for step in [3, 9, 10, 11] {
         save(folder.path(), step);
     }
     let mut names: Vec<String> =
         std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["checkpoint-0000000010.safetensors", "checkpoint-0000000011.safetensors", "notes.txt"]);
+    let kept = ["checkpoint-0000000010.safetensors", "checkpoint-0000000011.safetensors"];
+    assert_eq!(names, [&kept[..], &["checkpoint-best.safetensors", "notes.txt"]].concat());
+    let found = checkpoint::checkpoints(folder.path()).unwrap();
+    assert_eq!(found, kept.map(|name| folder.path().join(name)), "somebody's copy is none of ours");
 }
 
 #[test]

@@ -2,9 +2,7 @@
 //! writes to what it is given.
 #![cfg(feature = "torch")]
 
-mod common;
-
-use common::{Formula, batch};
+use crate::common::{Formula, batch};
 use pydarts::config::Method;
 use pydarts::data::Batch;
 use pydarts::nn::{Mode, Network};

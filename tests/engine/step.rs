@@ -1,12 +1,10 @@
 //! One search step: a step that is not good names what was not finite and leaves everything as it was.
 #![cfg(feature = "torch")]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{Formula, batch};
+use crate::common::{Formula, batch};
 use pydarts::config::{Memory, Method, SearchConfig};
 use pydarts::data::Batch;
 use pydarts::error::{Error, ErrorKind, Result};

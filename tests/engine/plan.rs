@@ -1,16 +1,13 @@
 //! Plans: the lowered network against restatements of its names, counts and shapes, and what keeps a plan sound.
 
-#[path = "common/spaces.rs"]
-mod spaces;
-
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::spaces::spaces;
 use proptest::prelude::*;
 use pydarts::error::{ErrorKind, Result};
 use pydarts::plan::passes::{Pass, run};
 use pydarts::plan::{AlphaId, Geometry, Init, Op, Plan, Scale, Shape, StatisticId, ValueId, WeightId};
 use pydarts::space::{Operation, Space};
-use spaces::spaces;
 
 fn darts() -> Space {
     Space::preset("darts").unwrap()

@@ -1,9 +1,7 @@
 //! The bilevel toy of the paper's figure 2, through the engine and the hypergradients of a real search.
 #![cfg(feature = "torch")]
 
-mod common;
-
-use common::{Formula, batch};
+use crate::common::{Formula, batch};
 use pydarts::config::Method;
 use pydarts::data::Batch;
 use pydarts::optim::{Adam, Sgd};

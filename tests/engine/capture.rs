@@ -26,6 +26,9 @@ struct Tape {
     recorded: Cell<usize>,
     replayed: Rc<Cell<usize>>,
     broken: bool,
+    /// Where so many are recorded, there is no memory for steps that run as they are.
+    full_at: Option<usize>,
+    released: Cell<usize>,
 }
 
 struct Track<'a> {
@@ -34,6 +37,17 @@ struct Track<'a> {
 }
 
 impl Recorder for Tape {
+    fn warm_up(&self, body: &mut Body) -> Result<()> {
+        match self.full_at == Some(self.recorded.get()) {
+            true => Err(Error::new(ErrorKind::OutOfMemory, "out of memory")),
+            false => body(),
+        }
+    }
+
+    fn release(&self) {
+        self.released.set(self.released.get() + 1);
+    }
+
     fn record<'a>(&self, body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
         if self.broken {
             return Err(Error::engine("the tape is torn"));
@@ -307,6 +321,23 @@ fn a_step_that_cannot_be_recorded_runs_as_it_is_and_one_warning_says_so() {
     assert_same(&search(json!({})).run(None), &seen, "broken");
     assert_eq!(seen.listener.warnings.len(), 1);
     assert!(seen.listener.warnings[0].contains("the tape is torn"), "{}", seen.listener.warnings[0]);
+}
+
+#[test]
+fn recordings_make_room_for_a_step_that_runs_out_of_memory() {
+    let made = || Search { train: batches("train", &[4, 4, 4, 3]), ..search(json!({})) };
+    let tape = Tape { full_at: Some(1), ..Tape::default() };
+    let seen = made().run(Some(&tape));
+    assert_same(&made().run(None), &seen, "full");
+    assert_eq!((tape.recorded.get(), tape.replayed.get(), tape.released.get()), (1, 1, 1));
+    assert!(
+        seen.listener.warnings[0].contains("the memory of what was captured is needed"),
+        "{:?}",
+        seen.listener.warnings
+    );
+    // With nothing to give back, that is the end.
+    let nothing = Tape { full_at: Some(0), ..Tape::default() };
+    assert_eq!(made().run(Some(&nothing)).outcome.error.unwrap().kind, ErrorKind::OutOfMemory);
 }
 
 #[test]

@@ -1,5 +1,4 @@
 //! Networks small enough to be known in closed form, run through the same engine as the supernet.
-#![allow(dead_code)] // each test file uses its part
 
 use pydarts::config::Method;
 use pydarts::data::Batch;

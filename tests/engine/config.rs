@@ -1,7 +1,5 @@
 //! The configuration: published defaults, ranges and their messages, JSON both ways, and what makes two runs differ.
 
-#![recursion_limit = "256"]
-
 use proptest::prelude::*;
 use pydarts::config::{Augment, BatchSize, Graph, Method, Precision, Record, Rewrite, SearchConfig};
 use pydarts::error::ErrorKind;

@@ -30,6 +30,8 @@ impl MatrixPrecision for Switch {
         }
         Ok(())
     }
+
+    fn restore(&self) {}
 }
 
 fn config(space: &str, method: Method) -> SearchConfig {

@@ -1,15 +1,12 @@
 //! The passes as rewrites of plans: each does what it says, and nothing else changes. That they compute the same is
 //! tested in `equivalence.rs`.
 
-#[path = "common/spaces.rs"]
-mod spaces;
-
+use crate::spaces::spaces;
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::plan::passes::{self, Fold, Share, SpaceToBatch};
 use pydarts::plan::{Forms, Geometry, Op, Plan, Scale, pairs};
 use pydarts::space::{CellKind, Space};
-use spaces::spaces;
 
 /// The passes over convolutional plans.
 fn all() -> &'static [Rewrite] {

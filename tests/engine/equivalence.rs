@@ -1,11 +1,9 @@
 //! Every pass, alone and in every combination, against the plan as lowered, in float64 over random spaces.
 #![cfg(feature = "torch")]
 
-#[path = "common/spaces.rs"]
-mod spaces;
-
 use std::collections::BTreeMap;
 
+use crate::spaces::spaces;
 use proptest::prelude::*;
 use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
@@ -15,7 +13,6 @@ use pydarts::plan::passes::{excerpts, rewrite};
 use pydarts::plan::{Form, Forms, Geometry, Plan};
 use pydarts::random;
 use pydarts::space::{CellKind, Space};
-use spaces::spaces;
 use tch::{Device, Kind, Tensor};
 
 /// The passes over convolutional plans.
