@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -102,11 +102,14 @@ def listeners(callbacks: C | Sequence[C], kind: type[C]) -> tuple[C, ...]:
     Raises:
         TypeError: one that is not of this kind.
     """
-    several = (callbacks,) if isinstance(callbacks, kind) else tuple(cast("Sequence[C]", callbacks))
+    one = isinstance(callbacks, kind) or not isinstance(callbacks, Iterable)
+    several = (cast("C", callbacks),) if one else tuple(cast("Sequence[C]", callbacks))
     for listener in several:
         if not isinstance(listener, kind):
+            called = "; call it: it is a class" if isinstance(listener, type) else ""
             raise TypeError(
-                f"a callback must be a pydarts.{kind.__name__}, got a {type(listener).__name__}: {listener!r}"
+                f"a callback must be a pydarts.{kind.__name__}, got a {type(listener).__name__}: "
+                f"{listener!r}{called}"
             )
     return several
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Any
+
+import torch
 
 from ._core import ConfigError
 
@@ -62,6 +65,18 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} is {value!r}; it must be True or False")
     return value
+
+
+def device(name: str, value: Any) -> str:
+    """A device by name, "auto" among them; torch's own are as good.
+
+    >>> device("device", "cuda:1")
+    'cuda:1'
+    """
+    text = str(value) if isinstance(value, torch.device) else value
+    if not isinstance(text, str) or not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text):
+        raise ConfigError(f'{name} is {value!r}; it must be "auto", "cpu", "cuda" or "cuda:" and a number')
+    return text
 
 
 def one_of(name: str, value: Any, known: Collection[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -142,11 +143,14 @@ def _parts(source: str | PathLike[str]) -> dict[str, list[str]]:
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {str(path)!r}; a text itself has more than one line")
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            files = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
-            # What macOS adds of its own has the names of the files that it belongs to.
-            own = [file for file in files if "__MACOSX" not in file.parts]
-            return _named((file.name, partial(archive.read, str(file))) for file in own)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                files = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
+                # What macOS adds of its own has the names of the files that it belongs to.
+                own = [file for file in files if "__MACOSX" not in file.parts]
+                return _named((file.name, partial(archive.read, str(file))) for file in own)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise DataError(f"{path} is a broken archive ({error}); fetch it again") from error
     return _divided(_decoded(path.read_bytes(), path.name))
 
 

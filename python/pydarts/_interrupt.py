@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 
 
@@ -47,8 +48,8 @@ class InterruptWatch:
 
 
 @contextmanager
-def sheltered() -> Iterator[None]:
-    """Processes started inside never see Ctrl-C: they end when the loader that owns them says so.
+def sheltered(start_method: str = "fork") -> Iterator[None]:
+    """Processes started inside, by this method, never see Ctrl-C: they end when their owner says so.
 
     A terminal sends SIGINT to the whole group, and a worker that dies of it takes seconds to be missed. The
     signal mask is inherited; one that comes meanwhile is delivered to us at the end.
@@ -56,6 +57,8 @@ def sheltered() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    if start_method != "fork":
+        resource_tracker.ensure_running()  # the first process would start it, which takes SIGINT off the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -20,7 +20,7 @@ from ._arrays import (
 )
 from ._config import SearchConfig
 from ._memory import batch_size, with_batch_size
-from ._passes import Passes, passes_of, split_indices, split_loader, too_few
+from ._passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
 from ._sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
 from ._source import BatchChecker, PythonSource
 from ._texts import open_texts
@@ -137,10 +137,11 @@ def _open_pair(
         data.classes if data is not None else known_classes(part)
         for data, part in zip(read, (train, valid), strict=True)
     ]
+    turns = Turns()
     passes = (
-        None if first is not None else passes_of(train, config.seed, "train", False),
-        None if second is not None else passes_of(valid, config.seed, "valid", False),
-        None if second is not None else passes_of(valid, config.seed, "eval", True),
+        None if first is not None else passes_of(train, config.seed, "train", False, turns),
+        None if second is not None else passes_of(valid, config.seed, "valid", False, turns),
+        None if second is not None else passes_of(valid, config.seed, "eval", True, turns),
     )
     shape = first.shape if first is not None else second.shape if second is not None else None
     count: int | None = max((number for number in classes if number is not None), default=None)
@@ -148,7 +149,8 @@ def _open_pair(
         assert shape is not None
         config = with_sizes(config, shape, count)
     else:
-        config = survey(passes[:2], shape, count, config)
+        beside = next((data.x.dtype for data in read if data is not None), None)
+        config = survey(passes[:2], shape, count, config, beside)
     arrays = [len(data.x) for data in read if data is not None]
     if arrays:
         config = with_batch_size(config, min(arrays))

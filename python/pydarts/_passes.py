@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
+import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +20,7 @@ from torch.utils.data import (
     RandomSampler,
     Sampler,
     SequentialSampler,
+    Subset,
 )
 
 from ._core import DataError
@@ -27,6 +31,10 @@ _PAIR = "give a pair (train, valid) instead"
 
 class Passes(Protocol):
     """Something that can be passed over again and again."""
+
+    @property
+    def turn(self) -> AbstractContextManager[Any]:
+        """To be entered while a batch is made."""
 
     @property
     def draws_here(self) -> bool:
@@ -60,6 +68,25 @@ def stream(seed: int, role: str, index: int) -> np.random.PCG64:
     return np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(role.encode()), index]))
 
 
+class Turns:
+    """One pass after the other makes a batch of a data set that is read in this process.
+
+    Passes run at once, on threads; a data set may hold an open file with one place in it, or a connection.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[int, AbstractContextManager[Any]] = {}
+
+    def of(self, loader: Any) -> AbstractContextManager[Any]:
+        """The turn of what `loader` reads; worker processes have data sets of their own."""
+        if isinstance(loader, DataLoader) and loader.num_workers:
+            return nullcontext()
+        found = getattr(loader, "dataset", loader)
+        while isinstance(found, Subset):
+            found = found.dataset
+        return self._locks.setdefault(id(found), threading.Lock())
+
+
 class PassSampler(Sampler[int]):
     """Yields the indices of one pass, shuffled by (seed, role, pass number) or in order."""
 
@@ -86,8 +113,15 @@ class LoaderPasses:
     """
 
     def __init__(
-        self, loader: DataLoader[Any], indices: npt.NDArray[np.int64], shuffle: bool, seed: int, role: str
+        self,
+        loader: DataLoader[Any],
+        indices: npt.NDArray[np.int64],
+        shuffle: bool,
+        seed: int,
+        role: str,
+        turns: Turns,
     ) -> None:
+        self.turn = turns.of(loader)
         self.sampler = PassSampler(indices, shuffle, seed, role)
         self.generator = torch.Generator()
         self.loader = DataLoader(
@@ -122,7 +156,7 @@ class LoaderPasses:
         self.sampler.index, self.sampler.start = index, skip * (self.loader.batch_size or 1)
         seed = stream(self.sampler.seed, self.sampler.role + " workers", index).random_raw()
         self.generator.manual_seed(int(seed) >> 1)
-        with sheltered():
+        with sheltered(_start_method(self.loader)):
             return iter(self.loader), 0
 
     def close(self) -> None:
@@ -132,7 +166,8 @@ class LoaderPasses:
 class IterablePasses:
     """Passes over any re-iterable of batches, in the order in which it gives them."""
 
-    def __init__(self, batches: Iterable[Any]) -> None:
+    def __init__(self, batches: Iterable[Any], turns: Turns) -> None:
+        self.turn = turns.of(batches)
         self.iterable = batches
         if isinstance(batches, DataLoader):  # one of our own: persistent workers serve one iterator at a time
             self.iterable = copy.copy(batches)
@@ -156,7 +191,7 @@ class IterablePasses:
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
         self.close()  # persistent workers would go on with the random numbers of the pass before
-        with sheltered():
+        with sheltered(_start_method(self.iterable)):
             return iter(self.iterable), skip
 
     def close(self) -> None:
@@ -169,12 +204,12 @@ def is_plain(loader: object) -> bool:
     return isinstance(loader, DataLoader) and _obstacle(loader) is None
 
 
-def passes_of(loader: Any, seed: int, role: str, in_order: bool) -> Passes:
+def passes_of(loader: Any, seed: int, role: str, in_order: bool, turns: Turns) -> Passes:
     """Passes over the whole of `loader`; `in_order` asks for no shuffling where that is ours to say."""
     if is_plain(loader):
         shuffle = isinstance(loader.sampler, RandomSampler) and not in_order
-        return LoaderPasses(loader, np.arange(_length(loader)), shuffle, seed, role)
-    return IterablePasses(loader)
+        return LoaderPasses(loader, np.arange(_length(loader)), shuffle, seed, role, turns)
+    return IterablePasses(loader, turns)
 
 
 def split_loader(loader: Any, portion: float, seed: int) -> tuple[LoaderPasses, LoaderPasses, LoaderPasses]:
@@ -193,10 +228,11 @@ def split_loader(loader: Any, portion: float, seed: int) -> tuple[LoaderPasses, 
         least = (loader.batch_size or 1) if loader.drop_last else 1
         if len(part) < least:
             raise too_few(name, len(part), least, n, portion)
+    turns = Turns()
     return (
-        LoaderPasses(loader, train, True, seed, "train"),
-        LoaderPasses(loader, valid, True, seed, "valid"),
-        LoaderPasses(loader, valid, False, seed, "eval"),
+        LoaderPasses(loader, train, True, seed, "train", turns),
+        LoaderPasses(loader, valid, True, seed, "valid", turns),
+        LoaderPasses(loader, valid, False, seed, "eval", turns),
     )
 
 
@@ -230,6 +266,14 @@ def _smallest(loader: Any) -> int | None:
     if isinstance(loader.dataset, IterableDataset) or not isinstance(sampler, Sized):
         return None
     return size if loader.drop_last else min(size, len(sampler) % size or size)
+
+
+def _start_method(loader: Any) -> str:
+    """How the worker processes of a loader are started; "fork" where there are none."""
+    if not isinstance(loader, DataLoader) or not loader.num_workers:
+        return "fork"
+    context: Any = loader.multiprocessing_context or multiprocessing
+    return str(context.get_start_method())
 
 
 def _length(loader: DataLoader[Any]) -> int:

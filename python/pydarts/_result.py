@@ -59,9 +59,10 @@ class SearchResult:
     forms: dict[str, Any] = field(default_factory=dict, repr=False)
     """The forms of computation that were chosen for this device."""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
-    """Where the search ran, of one that was resumed its last part: `device` ("cpu", "cuda:0"), its `processor`
-    by name, `precision` ("float32", never "auto"), the versions of `pydarts`, `torch`, `numpy` and `python`,
-    `system`."""
+    """Where the search ran, of one that was resumed its last part.
+
+    `device` ("cpu", "cuda:0"), its `processor` by name, `precision` ("float32", never "auto"), the versions
+    of `pydarts`, `torch`, `numpy` and `python`, `system`."""
 
     @property
     def best(self) -> int | None:
@@ -137,7 +138,8 @@ class SearchResult:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         arrays = io.BytesIO()
-        np.savez(arrays, allow_pickle=False, steps=np.asarray(self.steps, dtype=np.int64), **self.alphas)
+        tables: dict[str, Any] = {"steps": np.asarray(self.steps, dtype=np.int64), **self.alphas}
+        np.savez(arrays, **tables)
         tensors = {
             name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.state_dict.items()
         }
@@ -150,6 +152,8 @@ class SearchResult:
             "forms": self.forms,
             "environment": self.environment,
         }
+        # The mark of a whole result: without it, a save that is cut short leaves no mixture of old and new.
+        (folder / "result.json").unlink(missing_ok=True)
         write_atomically(folder / "config.json", self.config.to_json(indent=1))
         write_atomically(folder / "genotype.json", self.genotype.to_json())
         write_atomically(folder / "history.json", json.dumps(self.history.to_dicts(), indent=1))

@@ -6,7 +6,8 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from . import _core
 from ._config import ConfigFields, SearchConfig
 from ._files import held, read_checked, write_atomically
 from ._genotype import Genotype
+from ._interrupt import InterruptWatch
 from ._loaders import Loader, open_sources
+from ._memory import batch_size, with_batch_size
 from ._random import random_genotypes
 from ._result import SearchResult
 from ._selection.job import Job, Tell, fresh, run
@@ -31,6 +34,7 @@ from ._training.config import ImageSettings, TextSettings, TrainConfig
 from ._training.loop import differences
 
 _FORMAT = 1
+_MARK, _TABLE = "many.json", "table.csv"  # in the folder of all
 
 
 def search_many(
@@ -97,6 +101,8 @@ def search_many(
     sizes = _Sizes.of(loader, config)
     alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
     each = config.replace(**(alone | sizes.fields))
+    staff = _Staff.of(workers, loader, training.resolved_device, len(numbers) + len(drawn))
+    fitted = _fitted(each, config, sizes, staff)
     template = Job(
         name="",
         origin="searched",
@@ -104,13 +110,14 @@ def search_many(
         network=sizes.arguments | _width(config) | dict(network or {}),
         image_size=sizes.image_size,
     )
-    jobs = [replace(template, name=f"seed {seed}", search=each.replace(seed=seed)) for seed in numbers]
+    jobs = [replace(template, name=f"seed {seed}", search=fitted.replace(seed=seed)) for seed in numbers]
     jobs += _random_jobs(template, drawn)
-    staff = _Staff.of(workers, loader, training.resolved_device, len(jobs))
     _rehearse(random_genotypes(config.resolved_space)[0], template, loader)
     about = {name: value for name, value in each.to_dict().items() if name != "device"}
     with held(config.checkpoint_dir):
-        folder = _folder(config.checkpoint_dir, config.resume, {"config": about}, template)
+        folder = _folder(
+            config.checkpoint_dir, config.resume, {"config": about}, template, batch_size(fitted)
+        )
         return _table(jobs, loader, folder, staff, config.progress)
 
 
@@ -162,9 +169,10 @@ def compare(
             raise TypeError(
                 f"{name!r} of cells is a {type(cell).__name__}; give names with a Genotype or a SearchResult"
             )
-        if not re.fullmatch(r"\w[\w .+-]*", name):
+        if not re.fullmatch(r"\w[\w .+-]*", name) or name.casefold() in (_MARK, _TABLE):
             raise _core.ConfigError(
-                f"{name!r} names a cell and a folder: letters, digits, spaces, . _ + - only"
+                f"{name!r} names a cell and a folder: letters, digits, spaces, . _ + - only, a letter or "
+                f"digit first; {_MARK} and {_TABLE} are the table's own"
             )
     genotypes = {
         name: cell.genotype if isinstance(cell, SearchResult) else cell for name, cell in cells.items()
@@ -194,9 +202,10 @@ def compare(
         for name, cell in cells.items()
     ]
     jobs += _random_jobs(template, drawn)
-    if len({job.name.replace(" ", "-") for job in jobs}) < len(jobs):
+    if len({job.name.replace(" ", "-").casefold() for job in jobs}) < len(jobs):  # as some disks see it
         raise _core.ConfigError(
-            "two cells have one name (random ones are called 'random 0', ...); rename one"
+            "two cells have one name, or one but for capitals and hyphens (random ones are called "
+            "'random 0', ...); rename one"
         )
     staff = _Staff.of(workers, loader, training.resolved_device, len(jobs))
     _rehearse(next(iter(genotypes.values())), template, loader)
@@ -223,6 +232,8 @@ class _Sizes:
     """Of `build`."""
     image_size: tuple[int, int] | None
     """None: words."""
+    batch_size: int
+    """Of a search that has the memory for itself."""
 
     @classmethod
     def of(cls, loader: Loader, config: SearchConfig) -> _Sizes:
@@ -230,10 +241,22 @@ class _Sizes:
         sources.close()
         found = sources.config
         if config.resolved_space.kind == "recurrent":
-            return cls({"num_classes": found.num_classes}, {"vocabulary": found.num_classes}, None)
+            count = found.num_classes
+            return cls({"num_classes": count}, {"vocabulary": count}, None, batch_size(found))
         counts = {"num_classes": found.num_classes, "in_channels": found.in_channels}
         fields: Any = counts | {"image_size": found.image_size}
-        return cls(fields, counts, found.image_size)
+        return cls(fields, counts, found.image_size, batch_size(found))
+
+
+def _fitted(each: SearchConfig, config: SearchConfig, sizes: _Sizes, staff: _Staff) -> SearchConfig:
+    """With one batch size for all: those that run at once share the memory. Resumed, the size it had."""
+    kept = None
+    if config.resume and config.checkpoint_dir is not None:
+        path = Path(config.checkpoint_dir) / _MARK
+        kept = read_checked(path, lambda data: json.loads(data).get("batch_size")) if path.is_file() else None
+    if config.batch_size == "auto" and kept is not None:
+        return each.replace(batch_size=kept)
+    return with_batch_size(each, sizes.batch_size, searches=max(1, staff.workers))
 
 
 def _width(config: SearchConfig) -> dict[str, Any]:
@@ -285,11 +308,16 @@ def _rehearse(genotype: Genotype, template: Job, loader: Loader) -> None:
     config = template.training
     with torch.random.fork_rng(devices=[]):
         network = fresh(genotype, template)
-        open_task(network, loader, config, config.resolved_device, lambda: None).close()
+        # On the CPU: what the images take on a GPU is the processes' that are to come.
+        open_task(network, loader, config, torch.device("cpu"), lambda: None).close()
 
 
 def _folder(
-    folder: str | os.PathLike[str] | None, resume: bool, about: Mapping[str, Any], template: Job
+    folder: str | os.PathLike[str] | None,
+    resume: bool,
+    about: Mapping[str, Any],
+    template: Job,
+    batch_size: int | None = None,
 ) -> Path | None:
     """Where all is kept, marked with what it is of; None: nowhere.
 
@@ -306,7 +334,7 @@ def _folder(
     }
     # As the file gives it back.
     mine = json.loads(json.dumps({**about, "training": training, "network": dict(template.network)}))
-    path = folder / "many.json"
+    path = folder / _MARK
     if path.is_file():
         if not resume:
             raise _core.CheckpointError(
@@ -316,9 +344,8 @@ def _folder(
         for what in differences(mine, read_checked(path, _about)):
             raise _core.CheckpointError(f"{folder} is of other choices: {what}")
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(
-        path, json.dumps({"format": _FORMAT, "pydarts": _core.__version__, "choices": mine}, indent=1)
-    )
+    mark = {"format": _FORMAT, "pydarts": _core.__version__, "batch_size": batch_size, "choices": mine}
+    write_atomically(path, json.dumps(mark, indent=1))
     return folder
 
 
@@ -343,28 +370,31 @@ def _table(
     bar = ManyProgress(jobs) if progress else None
     tell: Tell = (lambda *_: None) if bar is None else bar.tell
     try:
-        for row in _here(jobs, loader, tell) if staff.shared is None else _elsewhere(jobs, staff, tell):
-            rows[row.name] = row
-            if bar is not None:
-                bar.row(row)
-            if folder is not None:
-                SearchTable(rows.values()).save(folder / "table.csv")
+        done = _here(jobs, loader, tell) if staff.shared is None else _elsewhere(jobs, staff, tell)
+        with closing(done):
+            for row in done:
+                rows[row.name] = row
+                if bar is not None:
+                    bar.row(row)
+                if folder is not None:
+                    SearchTable(rows.values()).save(folder / _TABLE)
     finally:
         if bar is not None:
             bar.close()
     return SearchTable(rows.values())
 
 
-def _here(jobs: Sequence[Job], loader: Loader, tell: Tell) -> Iterator[SearchRow]:
+def _here(jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
     """One row after the other, up to one that was interrupted."""
     for job in jobs:
         row = run(job, loader, tell)
-        yield row
-        if row.status == "interrupted":
+        with InterruptWatch() as watch:  # while the row is written down
+            yield row
+        if watch.seen or row.status == "interrupted":
             return
 
 
-def _elsewhere(jobs: Sequence[Job], staff: _Staff, tell: Tell) -> Iterator[SearchRow]:
+def _elsewhere(jobs: Sequence[Job], staff: _Staff, tell: Tell) -> Generator[SearchRow, None, None]:
     """Rows as they come from processes; after Ctrl-C those under way, and no more."""
     assert staff.shared is not None
     for job, row in run_in_processes(run, staff.shared, jobs, staff.workers, staff.threads, tell):

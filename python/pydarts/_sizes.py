@@ -52,14 +52,20 @@ def survey(
     shape: tuple[int, ...] | None,
     classes: int | None,
     config: SearchConfig,
+    beside: torch.dtype | None = None,
 ) -> SearchConfig:
-    """Fill in the sizes by looking at the first batches, or, to count classes, at every label once."""
+    """Fill in the sizes by looking at the first batches, or, to count classes, at every label once.
+
+    `beside`: the dtype of arrays whose mean and deviation the batches share, where they are not given.
+    """
+    if config.mean is not None and config.std is not None:
+        beside = None
     count_labels = config.num_classes is None and classes is None
     seen = 0
     for run, role in zip(passes, ("training", "validation"), strict=True):
         if run is None:
             continue
-        check = BatchChecker(role, search_dtype(config), in_channels=config.in_channels)
+        check = BatchChecker(role, search_dtype(config), in_channels=config.in_channels, beside=beside)
         iterator, _ = run.begin(0, 0)
         empty = True
         for number, batch in enumerate(iterator):

@@ -8,10 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ._arrays import as_tensor, check_images, check_labels, check_range, first_bad_image, is_array
+from ._arrays import (
+    as_tensor,
+    check_images,
+    check_labels,
+    check_range,
+    first_bad_image,
+    is_array,
+    name_of,
+)
 from ._core import DataError
 from ._passes import Passes
 
@@ -33,6 +42,7 @@ class BatchChecker:
     in_channels: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    beside: torch.dtype | None = None  # of arrays that are read with it and normalised alike; None: any
 
     def __call__(self, number: int, batch: Any) -> Batch:
         """Check batch `number` of a pass, counted from 0."""
@@ -47,6 +57,11 @@ class BatchChecker:
             )
         images = as_tensor(x, f"the images of {what}")
         check_images(images, f"the images of {what}", self.in_channels)
+        if self.beside is not None and (images.dtype == torch.uint8) != (self.beside == torch.uint8):
+            raise DataError(
+                f"the images of {what} are {name_of(images.dtype)}, the arrays beside it "
+                f"{name_of(self.beside)}: give both in one dtype, or mean and std in the config"
+            )
         if len(images) == 0:
             raise DataError(f"{what} is empty")
         if self.shape is not None and tuple(images.shape[1:]) != self.shape:
@@ -63,7 +78,7 @@ class BatchChecker:
         labels = check_labels(as_tensor(y, f"the labels of {what}"), len(images), f"the labels of {what}")
         if self.num_classes is not None:
             check_range(labels, self.num_classes, f"the labels of {what}")
-        return self._scaled(images).contiguous(), labels.contiguous()
+        return _own(self._scaled(images).contiguous(), x), _own(labels.contiguous(), y)
 
     def _scaled(self, x: Tensor) -> Tensor:
         """In the search's dtype; bytes become [0, 1]; then mean and deviation of the config."""
@@ -73,6 +88,13 @@ class BatchChecker:
         if self.std is not None:
             x = x / torch.tensor(self.std, dtype=self.dtype).view(1, -1, 1, 1)
         return x
+
+
+def _own(made: Tensor, given: Any) -> Tensor:
+    """A tensor that the loader does not write into: it is ahead, and may use its memory again."""
+    before = given if isinstance(given, Tensor) else np.asarray(given)
+    place = before.data_ptr() if isinstance(before, Tensor) else before.ctypes.data
+    return made.clone() if made.data_ptr() == place else made
 
 
 @dataclass(frozen=True)
@@ -174,7 +196,8 @@ class PythonSource:
             while True:
                 if number >= first + skip and not _await(asked, stop):
                     return
-                batch = next(iterator, _END)
+                with self._passes.turn:
+                    batch = next(iterator, _END)
                 if batch is _END:
                     break
                 if stop.is_set():

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from . import _core
-from ._arrays import is_array
+from ._arrays import as_tensor, is_array
 from ._config import SearchConfig
 from ._memory import batch_size
 
@@ -67,7 +66,7 @@ def columns(tokens: Tensor, batch: int, least: int, name: str) -> Tensor:
 
 
 def _tokens(part: Any, name: str) -> Tensor:
-    tokens = part.detach() if isinstance(part, Tensor) else torch.as_tensor(np.ascontiguousarray(part))
+    tokens = as_tensor(part, f"the {name} tokens")
     whole = not (tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool)
     if tokens.ndim != 1 or not whole:
         raise _core.DataError(f"the {name} tokens are {tokens.dtype} of shape {list(tokens.shape)}; {_FORM}")

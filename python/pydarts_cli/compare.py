@@ -93,11 +93,13 @@ def compare(
         if given:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise Problem(f"{options}: of the training of the cells; say on what with --data", USAGE)
+        _check_picture(plot)
         return _side_by_side({name: run_of(Path(run)) for name, run in _names(runs).items()}, plot)
     if preset is None and not data.words:
         preset = "quick"
     elif data.words and "epochs" not in choices:
         raise Problem("say how long to train on text, with --epochs: published are 8000", USAGE)
+    _check_picture(plot)
     with waiting("loading PyTorch …"):
         import pydarts
 
@@ -112,6 +114,7 @@ def compare(
         workers=loader_workers,
         words=words,
     )
+    out.mkdir(parents=True, exist_ok=True)
     table = pydarts.compare(
         cells,
         found.train,
@@ -127,7 +130,7 @@ def _names(runs: list[str]) -> dict[str, str]:
     """A name for each: the last part of its path, or all of it where that would not tell them apart."""
     short = [Path(run).resolve().name for run in runs]
     names = [
-        run.strip("/").replace("/", " ") if short.count(name) > 1 else name
+        " ".join(part for part in Path(run).parts if part.strip("./")) if short.count(name) > 1 else name
         for name, run in zip(short, runs, strict=True)
     ]
     if len(set(names)) < len(names):
@@ -229,14 +232,20 @@ def _plotted(results: dict[str, SearchResult]) -> Any:
     return plots.compare(results)[0]
 
 
-def _draw(file: Path, draw: Any) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
+def _check_picture(file: Path | None) -> None:
+    """Refuse a picture that cannot be, before hours of work."""
+    if file is None:
+        return
     if file.suffix not in (".png", ".svg", ".pdf"):
         raise Problem(f"--plot {file}: the name must end in .png, .svg or .pdf", USAGE)
     if not file.parent.is_dir():
         raise Problem(f"no folder {str(file.parent)!r} for the picture")
+
+
+def _draw(file: Path, draw: Any) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
     draw().figure.figure.savefig(file, dpi=110, bbox_inches="tight")
 
 

@@ -146,6 +146,10 @@ def read(
         Problem: choices that do not belong to these data, a folder without its parts.
         OSError, pydarts.Error: as `pydarts.datasets` raises them.
     """
+    if words is not None and not given.words:
+        raise Problem(f"--words: of text; {given} is images", USAGE)
+    if download and given.kind not in ("cifar10", "cifar100"):
+        raise Problem(f"--download: of cifar10 and cifar100; {given} is not fetched", USAGE)
     from pydarts import datasets
 
     if given.kind == "digits":

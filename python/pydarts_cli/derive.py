@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -86,7 +88,7 @@ def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> 
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files if name != "steps"}
-        except ValueError as error:
+        except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise Problem(f"{path} is no archive of arrays, as numpy.savez writes them: {error}") from error
         known = "darts-rnn" if "recurrent" in arrays else "darts"
         return pydarts.derive(_tables(arrays, at, source), space or known, k)

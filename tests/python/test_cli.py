@@ -11,6 +11,8 @@ from pathlib import Path
 import pydarts
 import pytest
 from commands import COMMANDS, PATIENCE, V2, answered, refused
+from pydarts_cli.answer import Problem
+from pydarts_cli.compare import _names
 
 pytestmark = pytest.mark.usefixtures("somewhere")
 
@@ -100,6 +102,12 @@ def test_a_shell_completes_options_and_values() -> None:
             timeout=PATIENCE,
         )
         assert wanted in done.stdout.split(), done.stderr
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths() -> None:
+    assert list(_names(["../a/run", "../b/run", "c"])) == ["a run", "b run", "c"]
+    with pytest.raises(Problem, match="named twice"):
+        _names(["run", "./run"])
 
 
 def test_version() -> None:

@@ -53,6 +53,8 @@ def test_what_is_no_run_is_refused_with_what_would_make_one(places: Path) -> Non
     Path("begun/checkpoints/training-000001.safetensors").touch()
     assert "of that training again, with --resume" in refused(1, "report", "begun")
     assert "holds no result of a search" in refused(1, "compare", places)
+    Path("broken.npz").write_bytes(b"PK\x03\x04, and no more")
+    assert "broken.npz is no archive of arrays" in refused(1, "derive", "broken.npz")
     Path("broken.json").write_text('{"normal": 3}')
     assert "broken.json: " in refused(1, "derive", "broken.json")
 
@@ -125,4 +127,10 @@ def test_cells_are_trained_alike_beside_chance(places: Path) -> None:
         ("run", "searched"), ("DARTS_V2", "given"), ("random 0", "random"),
     ]  # fmt: skip
     assert told["status"] == "complete" and told["best"] in ("run", "DARTS_V2")
+    again = ("compare", "DARTS_V2", "--data", data, *short)
+    answered(*again, "--checkpoint-dir", "none", "--out", "deep/down")
+    assert len(pydarts.SearchTable.load("deep/down/table.csv")) == 2
+    for plot in ("x.jpg", "nowhere/x.png"):
+        refused(2 if plot == "x.jpg" else 1, *again, "--out", "undone", "--plot", plot)
+    assert not Path("undone").exists(), "refused before anything was trained"
     assert len(pydarts.SearchTable.load("compared/table.csv")) == 3

@@ -140,6 +140,13 @@ def test_the_bundled_english_has_the_words_asked_for() -> None:
     assert data.sizes == {"vocabulary": 50} and len(train) > 5 * len(valid) > 1000
 
 
+def test_choices_for_other_data_are_refused() -> None:
+    with pytest.raises(Problem, match="--words: of text; digits is images"):
+        opened("digits", words=50)
+    with pytest.raises(Problem, match="--download: of cifar10 and cifar100"):
+        opened("corpus:bundled", download=True)
+
+
 def test_a_folder_of_images_is_read_in_the_size_asked_for() -> None:
     pytest.importorskip("torchvision")
     from PIL import Image

@@ -109,6 +109,17 @@ def test_a_part_that_stands_there_twice_is_named(tmp_path: Path) -> None:
         corpus(tmp_path)
 
 
+def test_a_broken_archive_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "text.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in ("train", "valid"):
+            archive.writestr(f"{part}.txt", "to be or not to be\n" * 200)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:45] + bytes(8) + whole[53:])
+    with pytest.raises(DataError, match=r"text\.zip is a broken archive"):
+        corpus(path)
+
+
 def test_what_is_not_utf8_is_named(tmp_path: Path) -> None:
     written(tmp_path, **PARTS)
     (tmp_path / "ptb.valid.txt").write_bytes(b"caf\xe9\n")

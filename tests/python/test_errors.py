@@ -435,12 +435,26 @@ def out_of_memory(folder: Path) -> object:
 
 @row(pydarts.EngineError, "libtorch")
 def a_failure_inside_libtorch(_: Path) -> object:
-    return search(make_arrays(), make_config(), loss=lambda logits, targets: torch.zeros((), device="meta"))
+    return search(make_arrays(), make_config(), loss=lambda logits, targets: logits.sum().to("meta"))
 
 
 @row(pydarts.DataError, "scalar")
 def a_loss_that_is_no_scalar(_: Path) -> object:
     return search(make_arrays(), make_config(), loss=lambda logits, targets: logits)
+
+
+@row(pydarts.DataError, "no graph to the logits")
+def a_loss_that_has_left_the_graph(_: Path) -> object:
+    def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(torch.nn.functional.cross_entropy(logits, targets).item())
+
+    return search(make_arrays(), make_config(), loss=loss)
+
+
+@row(pydarts.ConfigError, "inference_mode")
+def a_search_where_nothing_has_gradients(_: Path) -> object:
+    with torch.inference_mode():
+        return search(make_arrays(), make_config())
 
 
 # ---- the tests

@@ -236,6 +236,34 @@ def kernel() -> Iterator[tuple[Any, Any]]:
     assert time.monotonic() - begun < SLACK + 5.0, "something holds up the end of the kernel"
 
 
+SHELTERED = """
+import multiprocessing, signal, sys
+from pydarts._interrupt import sheltered
+def blocked():
+    sys.exit(signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    processes = [context.Process(target=blocked) for _ in range(2)]
+    for process in processes:
+        with sheltered(sys.argv[1]):
+            process.start()
+    for process in processes:
+        process.join()
+    print([process.exitcode for process in processes])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signal masks are POSIX's")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_no_process_that_is_started_sheltered_sees_ctrl_c(method: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SHELTERED)
+    done = subprocess.run(
+        [sys.executable, str(script), method], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.stdout == "[0, 0]\n", done.stderr
+
+
 class Cell:
     """A cell under way: what it prints, and how it ends."""
 

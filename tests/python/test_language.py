@@ -324,6 +324,10 @@ def test_what_is_no_segment_is_named() -> None:
     x, y = Setup().segment(0)
     with pytest.raises(pydarts.DataError, match=r"token 13; with words=13"):
         net.loss(x + 13 - x.max(), y)
+    with pytest.raises(pydarts.DataError, match=r"token 13; with words=13"):
+        net.logits(x + 13 - x.max())
+    with pytest.raises(pydarts.DataError, match="tokens must be integers"):
+        net.logits(x.float())
     with pytest.raises(pydarts.DataError, match=r"must be \[tokens, batch\]"):
         net.loss(x[0], y[0])
     with pytest.raises(pydarts.DataError, match="masks of this search are for 4"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydarts import DataError, SearchConfig, _core
 from pydarts._arrays import channel_statistics, read_arrays
 from pydarts._loaders import Sources, open_sources
-from pydarts._passes import IterablePasses, LoaderPasses, permutation, split_indices
+from pydarts._passes import IterablePasses, LoaderPasses, Turns, permutation, split_indices
 from pydarts._sizes import known_classes
 from pydarts._source import BatchChecker, PythonSource
 from torch.utils.data import (
@@ -102,7 +102,14 @@ def opened() -> Iterator[Any]:
 
 
 def source_of(made: Any, **fields: Any) -> PythonSource:
-    return PythonSource(IterablePasses(made), BatchChecker("training", torch.float32, **fields), False)
+    return PythonSource(
+        IterablePasses(made, Turns()), BatchChecker("training", torch.float32, **fields), False
+    )
+
+
+def floats() -> tuple[torch.Tensor, torch.Tensor]:
+    X, y = make_arrays()
+    return torch.from_numpy(X).float() / 255, torch.from_numpy(y)
 
 
 # ---- arrays
@@ -269,13 +276,70 @@ def test_a_pair_of_bytes_and_floats_needs_given_statistics(opened: Any) -> None:
     opened(pair, mean=[0.5], std=[0.2], in_channels=1)
 
 
+@pytest.mark.parametrize("arrays_train", [True, False])
+@pytest.mark.parametrize("kinds", [(np.uint8, np.float32), (np.float32, np.uint8)])
+def test_arrays_beside_a_loader_of_the_other_kind_need_given_statistics(
+    opened: Any, arrays_train: bool, kinds: tuple[type, type]
+) -> None:
+    X, y = make_arrays()
+    arrays, images = ((X.astype(kind), y) for kind in kinds)
+    loader = DataLoader(TensorDataset(*(torch.from_numpy(part) for part in images)), batch_size=8)
+    pair = (arrays, loader) if arrays_train else (loader, arrays)
+    with pytest.raises(DataError, match=r"the arrays beside it .*: give both in one dtype"):
+        opened(pair)
+    opened(pair, mean=[0.5], std=[0.2], in_channels=1)
+
+
+class OneReader(Dataset[tuple[torch.Tensor, int]]):
+    """A file with one place in it: it must not be read by two at once."""
+
+    def __init__(self) -> None:
+        self.X, self.y = make_arrays()
+        self.readers = 0
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        self.readers += 1
+        time.sleep(0.002)
+        assert self.readers == 1, "two at once"
+        self.readers -= 1
+        return torch.from_numpy(self.X[index]).float(), int(self.y[index])
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["split", "subsets"])
+def test_one_data_set_is_read_by_one_thread_at_a_time(whole: bool) -> None:
+    data = OneReader()
+    parts = [DataLoader(Subset(data, range(at, at + 24)), batch_size=8) for at in (0, 24)]
+    loader = DataLoader(data, batch_size=8) if whole else (parts[0], parts[1])
+    assert pydarts.search(loader, make_config(epochs=1)).status == "complete"
+
+
+def test_a_loader_may_use_its_memory_again() -> None:
+    images, labels = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
+
+    class Frugal:
+        def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            for number in range(6):
+                yield images.fill_(number), labels.fill_(number)
+
+    source = source_of(Frugal())
+    source.start(0, 0)
+    time.sleep(0.3)  # it is ahead
+    found = []
+    while (batch := source.next()) is not None:
+        found.append((float(batch[0].mean()), int(batch[1][0])))
+    assert found == [(number, number) for number in range(6)]
+
+
 def test_validation_labels_are_checked_too() -> None:
     with pytest.raises(DataError, match="validation labels must be below num_classes=3"):
         open_sources((make_arrays(classes=3), make_arrays(classes=4)), make_config(num_classes=3))
 
 
 def test_arrays_and_a_loader_make_a_pair(opened: Any) -> None:
-    sources = opened((make_arrays(), DataLoader(Digits(), batch_size=8)))
+    sources = opened((floats(), DataLoader(Digits(), batch_size=8)))
     assert isinstance(sources.train, _core.Arrays)
     assert len(drain(sources.valid)) == 5
 
@@ -362,7 +426,7 @@ def test_a_split_loader_keeps_the_settings_of_the_given_one() -> None:
         Digits(40), batch_size=8, shuffle=True, num_workers=2, collate_fn=_collate, timeout=17,
         worker_init_fn=_init, prefetch_factor=3, persistent_workers=True, multiprocessing_context="fork",
     )  # fmt: skip
-    made = LoaderPasses(given, np.arange(20), True, 0, "train").loader
+    made = LoaderPasses(given, np.arange(20), True, 0, "train", Turns()).loader
     for name in (
         "dataset", "batch_size", "num_workers", "collate_fn", "pin_memory", "drop_last", "timeout",
         "worker_init_fn", "prefetch_factor", "multiprocessing_context", "in_order",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydarts
 import pytest
 from conftest import make_arrays, make_config
-from pydarts import _memory, search
+from pydarts import _core, _memory, search
 
 
 @pytest.fixture
@@ -41,6 +42,42 @@ def test_a_search_goes_on_with_the_batch_size_it_began_with(free: dict[str, int]
     free["bytes"] = 1
     result = search(make_arrays(100), config.replace(epochs=2, resume=True))
     assert result.config.batch_size == 32 and len(result.history) == 2
+
+
+def test_searches_that_run_at_once_share_the_memory_and_a_resumed_one_keeps_its_batch(
+    free: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_core, "fitting_batch", lambda config, most, memory: min(most, memory // 1000))
+    arrays = make_arrays()
+    free["bytes"] = 16_000
+
+    def batches(workers: int, **changes: Any) -> set[Any]:
+        config = make_config(batch_size="auto", epochs=1, **changes)
+        select = pydarts.TrainConfig(epochs=1, batch_size=8, device="cpu", progress=False)
+        table = pydarts.search_many(arrays, config, 2, select, workers=workers)
+        assert table.status == "complete", [row.error for row in table]
+        return {row.result.config.batch_size for row in table if row.result is not None}
+
+    assert batches(0) == {16}
+    assert batches(2, checkpoint_dir=str(tmp_path)) == {8}
+    free["bytes"] = 1 << 40
+    (tmp_path / "seed-1" / "result.json").unlink()
+    assert batches(0, checkpoint_dir=str(tmp_path), resume=True) == {8}
+
+
+def test_files_that_a_container_has_read_count_as_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(_memory, "_available", lambda: 1000)
+    assert _memory.free_memory("cpu") == 1000
+    (tmp_path / "memory.max").write_text("500\n")
+    (tmp_path / "memory.current").write_text("450\n")
+    assert _memory.free_memory("cpu") == 50
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 300\nactive_file 20\n")
+    assert _memory.free_memory("cpu") == 350
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _memory.free_memory("cpu") == 1000
 
 
 def test_the_free_memory_of_this_machine_is_a_plausible_number() -> None:

@@ -274,6 +274,8 @@ def test_the_plan_of_a_device_that_is_not_here_is_that_of_the_cpu(tiny_result: S
     elsewhere = replace(tiny_result, config=tiny_result.config.replace(device="cuda:7"))
     assert facts.plan(elsewhere).device == "this machine's CPU"
     assert facts.kept_environment(replace(elsewhere, environment={}))[0] == ("device", "cuda:7")
+    exact = replace(elsewhere, config=elsewhere.config.replace(precision="tf32"))
+    assert facts.plan(exact).device == "this machine's CPU"
 
 
 def test_the_page_says_where_the_search_ran_whatever_machine_writes_it(tiny_result: SearchResult) -> None:

@@ -53,6 +53,12 @@ def dataset(n: int = 48) -> TensorDataset:
     return TensorDataset(torch.from_numpy(X).float() / 255, torch.from_numpy(y))
 
 
+def floats() -> tuple[torch.Tensor, torch.Tensor]:
+    """Arrays as `dataset` has them."""
+    images, labels = dataset().tensors
+    return images, labels
+
+
 # ---- the result
 
 
@@ -151,12 +157,12 @@ def test_augmentation_of_arrays_runs() -> None:
     "loader",
     [
         make_arrays(),
-        (torch.from_numpy(make_arrays()[0]).float() / 255, torch.from_numpy(make_arrays()[1])),
+        floats(),
         DataLoader(dataset(), batch_size=8, shuffle=True),
         (make_arrays(), make_arrays(seed=1)),
         (DataLoader(dataset(), batch_size=8), DataLoader(dataset(24), batch_size=8)),
-        (make_arrays(), DataLoader(dataset(24), batch_size=12)),
-        (DataLoader(dataset(), batch_size=8), make_arrays()),
+        (floats(), DataLoader(dataset(24), batch_size=12)),
+        (DataLoader(dataset(), batch_size=8), floats()),
         (batches(3), batches(2)),
         ([(x.numpy(), y.tolist()) for x, y in batches()], tuple(batches(3))),
     ],
@@ -308,8 +314,13 @@ def test_ctrl_c_in_a_callback_returns_the_partial_result() -> None:
 
 
 def test_what_is_no_callback_is_refused() -> None:
-    with pytest.raises(TypeError, match="Callback"):
-        search(make_arrays(), make_config(), callbacks=[print])  # type: ignore[list-item]
+    for wrong, says in (
+        ([print], "must be a pydarts.Callback, got a builtin_function"),
+        (None, "got a NoneType"),
+        (pydarts.LiveView, "call it: it is a class"),
+    ):
+        with pytest.raises(TypeError, match=says):
+            search(make_arrays(), make_config(), callbacks=wrong)  # type: ignore[arg-type]
 
 
 def test_what_is_no_loss_or_no_config_is_refused() -> None:
@@ -397,7 +408,7 @@ def test_an_exception_of_the_loss_comes_back_as_it_is() -> None:
 def test_a_worker_process_that_dies_is_an_exception_and_no_hang() -> None:
     loader = DataLoader(_Dying(), batch_size=8, num_workers=1)
     with pytest.raises(RuntimeError):
-        search((loader, make_arrays()), make_config(num_classes=4))
+        search((loader, floats()), make_config(num_classes=4))
 
 
 class _Dying(torch.utils.data.Dataset[Any]):

@@ -398,6 +398,8 @@ def test_cells_at_hand_are_compared(
         ({"a": 3}, TypeError, "'a' of cells is a int"),
         ({"../a": table[0].genotype}, pydarts.ConfigError, "names a cell and a folder"),
         ({"random 0": table[0].genotype}, pydarts.ConfigError, "two cells have one name"),
+        (dict.fromkeys(("A b", "a-b"), table[0].genotype), pydarts.ConfigError, "two cells have one name"),
+        ({"Table.csv": table[0].genotype}, pydarts.ConfigError, "are the table's own"),
         (
             {"a": table[0].genotype, "b": pydarts.genotypes.DARTS_RNN_V1},
             pydarts.ConfigError,

@@ -129,6 +129,7 @@ def test_tensors_and_a_corpus_will_do() -> None:
         (TEXTS[0], "text is .train_tokens, valid_tokens"),
         ((TEXTS[0], TEXTS[1], TEXTS[1]), "text is .train_tokens, valid_tokens"),
         ((TEXTS[0].astype(float), TEXTS[1]), "the training tokens are torch.float64"),
+        ((np.array(["to", "be"] * 50), TEXTS[1]), "the training tokens must be numbers, got .* dtype <U2"),
         ((TEXTS[0], TEXTS[1].reshape(2, -1)), "the validation tokens are torch.int64 of shape"),
         ((TEXTS[0], TEXTS[1][:0]), "the validation tokens are empty"),
         ((TEXTS[0] - 1, TEXTS[1]), "the training text has token -1"),

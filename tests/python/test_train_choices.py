@@ -80,6 +80,9 @@ def test_an_unknown_field_is_named_with_those_that_there_are(make: Any) -> None:
         ({"seed": None}, "seed is None; it must be a whole number of at least 0"),
         ({"schedule": "linear"}, "schedule is 'linear'; it must be one of cosine, exponential"),
         ({"compile": 1}, "compile is 1; it must be True or False"),
+        ({"device": 5}, 'device is 5; it must be "auto", "cpu", "cuda" or "cuda:" and a number'),
+        ({"device": None}, "device is None"),
+        ({"device": "mps"}, "device is 'mps'"),
         ({"augment": "imagenet"}, "augment"),
         ({"std": [0.0]}, "std"),
         ({"train_portion": 1.0}, "train_portion"),
@@ -88,6 +91,11 @@ def test_an_unknown_field_is_named_with_those_that_there_are(make: Any) -> None:
 def test_a_choice_that_cannot_be_is_named(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(pydarts.ConfigError, match=words):
         config(**changes)
+
+
+def test_a_device_of_torch_is_kept_by_its_name() -> None:
+    kept = config(device=torch.device("cuda", 1)).to_dict()
+    assert json.loads(json.dumps(kept))["device"] == "cuda:1"
 
 
 def test_choices_for_the_other_kind_of_network_are_refused() -> None:

@@ -106,7 +106,8 @@ def plan(result: SearchResult) -> Plan:
     try:
         net, where = Supernet(config=result.config, device=device), device or result.config.device
     except _core.DeviceError:
-        net, where = Supernet(config=result.config, device="cpu"), "cpu"
+        # "tf32" is of GPUs alone.
+        net, where = Supernet(config=result.config.replace(precision="auto"), device="cpu"), "cpu"
     where = "CPU" if where in ("auto", "cpu") else where
     text = net.explain()
     return Plan(f"this machine's {where}", _summary(text), text, _supernet(net), _derived(result))

@@ -86,7 +86,7 @@ def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
 def fresh(genotype: Genotype, job: Job) -> Network:
     """The network to be trained, its weights drawn from the seed of the training."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(job.training.seed)
+        torch.default_generator.manual_seed(job.training.seed)  # `torch.manual_seed` seeds every GPU too
         network: Network = build(genotype, **job.network)
         return network
 

@@ -69,6 +69,9 @@ def run_in_processes(
                         kind, *values = worker.read()
                     except (EOFError, OSError):
                         team.remove(worker)
+                        if worker.task is None and watch.seen:
+                            worker.end()
+                            continue
                         if worker.task is None:
                             raise RuntimeError(_STILLBORN.format(worker.end())) from None
                         yield worker.task, Lost(worker.end(), watch.seen)
@@ -106,7 +109,7 @@ class _Worker:
         self._interrupted = self._begun = False
         self._work, self._shared = work, shared
         self._process = context.Process(target=_serve, args=(link, leash, threads))
-        with sheltered(), _main_only_if_named_in(shared):
+        with sheltered("spawn"), _main_only_if_named_in(shared):
             self._process.start()
         link.close()
         leash.close()

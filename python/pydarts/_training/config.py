@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 import torch
 
 from .. import _core
-from .._checks import flag, known_fields, number, one_of, share, whole
+from .._checks import device, flag, known_fields, number, one_of, share, whole
 from .._config import Augment, SearchConfig
 
 if TYPE_CHECKING:
@@ -248,15 +248,15 @@ class TrainConfig:
             DeviceError: CUDA asked for where there is none.
         """
         here = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            device = torch.device(here if self.device == "auto" else self.device)
-        except RuntimeError as error:
-            raise _core.ConfigError(
-                f'device is {self.device!r}; it must be "auto" or a device, as "cuda"'
-            ) from error
-        if device.type == "cuda" and not torch.cuda.is_available():
+        found = torch.device(here if self.device == "auto" else self.device)
+        count = torch.cuda.device_count() if found.type == "cuda" else 1
+        if not count:
             raise _core.DeviceError(f'device is {self.device!r}, and there is no CUDA here; use "cpu"')
-        return device
+        if (found.index or 0) >= count:
+            raise _core.DeviceError(
+                f"device is {self.device!r}, and there are {count} CUDA devices: cuda:0 to cuda:{count - 1}"
+            )
+        return found
 
 
 # As `help()` and completion show the call: `__new__` would hide the fields.
@@ -277,6 +277,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "grad_clip": partial(number, above=0),
     **dict.fromkeys(("momentum", "label_smoothing", "ema"), share),
     **dict.fromkeys(("bfloat16", "channels_last", "compile", "resume", "progress"), flag),
+    "device": device,
     "keep": partial(one_of, known=get_args(Keep)),
     "schedule": partial(one_of, known=get_args(Schedule)),
 }

@@ -55,6 +55,7 @@ class TrainResult:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "training.json").unlink(missing_ok=True)  # as `SearchResult.save` does
         save_network(self.network, folder / "network.safetensors")
         about = {
             "format": _FORMAT,

@@ -112,7 +112,9 @@ def seed_all(bits: np.random.PCG64) -> None:
     True
     """
     one, two, three = (int(number) for number in bits.random_raw(3))
-    torch.manual_seed(one)
+    torch.default_generator.manual_seed(one)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(one)
     np.random.seed(two >> 32)
     random.seed(three)
 
@@ -127,7 +129,7 @@ def own_random_numbers(device: torch.device) -> Iterator[None]:
     >>> random.getstate() == before
     True
     """
-    # `torch.manual_seed` seeds every GPU. Where CUDA has not begun none has drawn, and asking would begin it.
+    # Where CUDA has not begun no GPU has drawn, and asking would begin it.
     begun = device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     python, legacy = random.getstate(), np.random.get_state()
     try:
