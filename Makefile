@@ -27,7 +27,7 @@ demo: build
 demo-rnn: build
 	$(BIN)/python -m pydarts.demo_rnn --out $(OUT_RNN)
 
-# Every row and plot of benches/RESULTS.md that a CPU can give: an hour and a half on two cores that do nothing else.
+# Every row and plot of benches/RESULTS.md that a CPU can give: two hours on two cores that do nothing else.
 bench: build
 	$(BIN)/python benches/run.py $(if $(CIFAR),--cifar $(CIFAR)) $(if $(TEXT),--text $(TEXT))
 

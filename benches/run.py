@@ -31,16 +31,16 @@ TRAINED = ("--channels", "8", "--layers", "5", "--batch", "16")
 EAGER = ("--sides", "ours", "unfused", "plain", "needed")
 JOBS = (
     # Without `compiled`: torch.compile was not through with this network after ten minutes on two cores.
-    Job("step", "compare", EAGER, 15),
-    Job("small", "compare", (*SMALL, *EAGER), 5),
+    Job("step", "compare", EAGER, 26),
+    Job("small", "compare", (*SMALL, *EAGER), 6),
     Job("exact", "exact", (), 9),
-    Job("sweep", "sweep", (), 13),
+    Job("sweep", "sweep", (), 15),
     # What the exact method takes stands in the section exact.
     Job("memory", "memory", ("--sides", "ours", "plain", "--methods", "first_order", "unrolled"), 8),
     Job("estimate", "estimate", (), 4),
     Job("tuning", "tuning", (), 2),
-    Job("host", "host", (), 3),
-    Job("launches", "launches", (), 1),
+    Job("host", "host", (), 7),
+    Job("launches", "launches", (), 2),
     Job("forms", "forms", (), 1),
     Job("loader", "loader", ("--rounds", "5", "--steps", "8"), 4),
     Job("liveview", "liveview", (), 16),
