@@ -103,7 +103,7 @@ def test_an_interrupt_keeps_the_steps_that_were_not_looked_at_yet() -> None:
 
     steps = Steps()
     train: Any = Stopping()
-    result = search((train, (X, y)), make_config(log_every=50, batch_size=8), callbacks=steps)
+    result = search((train, (x, y)), make_config(log_every=50, batch_size=8), callbacks=steps)
     assert result.status == "interrupted" and result.steps[-1] == 2
     assert [info.step for info in steps.heard] == [0, 1]
 

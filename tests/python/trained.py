@@ -107,7 +107,7 @@ def sources() -> dict[str, Any]:
         "loader": (loader, 7),
         "pair of arrays": (((X, y), (X[:5], y[:5])), 7),
         "pair of loaders": ((loader, loader), 8),
-        "arrays and batches": (((X, y), batches(1)), 7),
+        "arrays and batches": (((tensors.tensors[0], y), batches(1)), 7),
         "lists of batches": ((batches(), batches(1)), 3),
     }
 
