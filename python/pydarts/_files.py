@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import safetensors
 import safetensors.torch
 from filelock import FileLock, Timeout
@@ -72,6 +76,21 @@ def read_checked(path: Path, parse: Callable[[bytes], T]) -> T:
         raise
     except Exception as error:
         raise _core.CheckpointError(f"{path} is truncated or malformed: {error}") from error
+
+
+def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an .npz by name; nothing is unpickled.
+
+    Raises:
+        DataError: the file is no such archive.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise _core.DataError(
+            f"{path} is no archive of arrays, as numpy.savez writes them: {error}"
+        ) from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:

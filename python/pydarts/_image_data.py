@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -16,6 +14,7 @@ import torch
 from ._arrays import channel_statistics, check_range, read_arrays
 from ._config import Augment
 from ._core import DataError
+from ._files import read_npz
 from ._loaders import Single
 
 _PARTS = (("x_train", "y_train"), ("x_test", "y_test"))
@@ -119,11 +118,7 @@ def npz(path: str | os.PathLike[str]) -> ImageData:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file {os.fspath(path)!r}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is no archive of arrays, as numpy.savez writes them: {error}") from error
+    arrays = read_npz(path)
     known = [name for part in _PARTS for name in part]
     missing = [name for name in known if name not in arrays]
     if missing and missing != ["x_test", "y_test"]:

@@ -38,33 +38,27 @@ def free_memory(device: str) -> int:
     if device.startswith("cuda") or (device == "auto" and _core.cuda_is_available()):
         return int(torch.cuda.mem_get_info("cuda" if device == "auto" else device)[0])
     free = _available()
-    limit, used = (_number(_CGROUP / name) for name in ("memory.max", "memory.current"))
-    return free if limit is None or used is None else min(free, max(limit - used + _cache(), 0))
-
-
-def _cache() -> int:
-    """Bytes that a container is charged for files it has read, and that are given back when asked for."""
-    try:
-        found = re.search(r"^inactive_file (\d+)$", (_CGROUP / "memory.stat").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return int(found.group(1)) if found else 0
+    limit, used = _number("memory.max"), _number("memory.current")
+    if limit is None or used is None:
+        return free
+    # Of what a container is charged for, files that it has read are given back when asked for.
+    cache = _number("memory.stat", "inactive_file ") or 0
+    return min(free, max(limit - used + cache, 0))
 
 
 def _available() -> int:
-    try:
-        found = re.search(r"^MemAvailable:\s*(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    if found:
-        return 1024 * int(found.group(1))
+    free = _number("/proc/meminfo", r"MemAvailable:\s*")
+    if free is not None:
+        return 1024 * free
     # Elsewhere half of what is built in.
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _number(file: Path) -> int | None:
+def _number(file: str, before: str = "") -> int | None:
+    """The number that ends a line which begins so, in a file of the container's group or any other."""
     try:
-        text = file.read_text().strip()
+        text = (_CGROUP / file).read_text()
     except OSError:
         return None
-    return int(text) if text.isdigit() else None
+    found = re.search(rf"^{before}(\d+)( kB)?$", text, re.MULTILINE)
+    return int(found.group(1)) if found else None

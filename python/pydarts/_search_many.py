@@ -250,12 +250,10 @@ class _Sizes:
 
 def _fitted(each: SearchConfig, config: SearchConfig, sizes: _Sizes, staff: _Staff) -> SearchConfig:
     """With one batch size for all: those that run at once share the memory. Resumed, the size it had."""
-    kept = None
-    if config.resume and config.checkpoint_dir is not None:
+    if config.batch_size == "auto" and config.resume and config.checkpoint_dir is not None:
         path = Path(config.checkpoint_dir) / _MARK
-        kept = read_checked(path, lambda data: json.loads(data).get("batch_size")) if path.is_file() else None
-    if config.batch_size == "auto" and kept is not None:
-        return each.replace(batch_size=kept)
+        if path.is_file():
+            return each.replace(batch_size=read_checked(path, lambda data: json.loads(data)["batch_size"]))
     return with_batch_size(each, sizes.batch_size, searches=max(1, staff.workers))
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,10 +74,11 @@ class BatchChecker:
                 f"{what} holds NaN or infinity (image {first_bad_image(images)} of the batch); "
                 "remove it or replace the values"
             )
-        labels = check_labels(as_tensor(y, f"the labels of {what}"), len(images), f"the labels of {what}")
+        given = as_tensor(y, f"the labels of {what}")
+        labels = check_labels(given, len(images), f"the labels of {what}")
         if self.num_classes is not None:
             check_range(labels, self.num_classes, f"the labels of {what}")
-        return _own(self._scaled(images).contiguous(), x), _own(labels.contiguous(), y)
+        return _own(self._scaled(images).contiguous(), images), _own(labels.contiguous(), given)
 
     def _scaled(self, x: Tensor) -> Tensor:
         """In the search's dtype; bytes become [0, 1]; then mean and deviation of the config."""
@@ -90,11 +90,9 @@ class BatchChecker:
         return x
 
 
-def _own(made: Tensor, given: Any) -> Tensor:
+def _own(made: Tensor, given: Tensor) -> Tensor:
     """A tensor that the loader does not write into: it is ahead, and may use its memory again."""
-    before = given if isinstance(given, Tensor) else np.asarray(given)
-    place = before.data_ptr() if isinstance(before, Tensor) else before.ctypes.data
-    return made.clone() if made.data_ptr() == place else made
+    return made.clone() if made.data_ptr() == given.data_ptr() else made
 
 
 @dataclass(frozen=True)

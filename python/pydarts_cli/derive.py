@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -83,13 +81,9 @@ def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> 
             return result.genotype
         return pydarts.derive(_tables(result.alphas, at, source), result.config.resolved_space, k)
     if path.suffix == ".npz":
-        import numpy as np
+        from pydarts._files import read_npz
 
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files if name != "steps"}
-        except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            raise Problem(f"{path} is no archive of arrays, as numpy.savez writes them: {error}") from error
+        arrays = {name: values for name, values in read_npz(path).items() if name != "steps"}
         known = "darts-rnn" if "recurrent" in arrays else "darts"
         return pydarts.derive(_tables(arrays, at, source), space or known, k)
     if at is not None or k is not None or space is not None:

@@ -5,14 +5,14 @@
 #![cfg(feature = "torch")]
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use pydarts::config::{Memory, Method, SearchConfig};
+use crate::options;
+use pydarts::config::{Method, SearchConfig};
 use pydarts::data::{Batch, Reading, Role, Source, TokenSource};
 use pydarts::error::{Error, ErrorKind, Result};
 use pydarts::event::{Event, Observer, Status, StepRecord, StopFlag};
-use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Supernet, SupernetOptions};
+use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Supernet};
 use pydarts::params::{initial_alphas, initial_weights};
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
@@ -164,19 +164,8 @@ impl Search {
         tch::set_num_threads(1);
         let (kind, device) = (Kind::Float, Device::Cpu);
         let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
-        let options = SupernetOptions {
-            kind,
-            compute: kind,
-            device,
-            criterion: None,
-            tf32: false,
-            switch: None,
-            passes: None,
-            forms: BTreeMap::new(),
-            memory: Memory::Keep,
-            micro_batch: None,
-        };
-        let network = Supernet::new(Plan::lower(&self.config.space, &geometry).unwrap(), options).unwrap();
+        let plan = Plan::lower(&self.config.space, &geometry).unwrap();
+        let network = Supernet::new(plan, options::supernet(kind)).unwrap();
         let initial = State::new(
             initial_weights(network.plan(), 1, kind, device).unwrap(),
             initial_alphas(network.plan(), 1, kind, device).unwrap(),
@@ -264,20 +253,8 @@ fn on_words(method: Method, tape: Option<&Tape>) -> Seen {
         "batch_size": 3, "hypergradient": method, "record": "step", "seed": 4, "weight_lr": 1.0, "weight_lr_min": 1.0});
     let config = SearchConfig::from_json(&config.to_string()).unwrap();
     let plan = Plan::lower_language(&config.space, &Language { words: 7, units: 5 }).unwrap();
-    let options = LanguageOptions {
-        kind,
-        compute: kind,
-        device,
-        criterion: None,
-        tf32: false,
-        switch: None,
-        passes: None,
-        dropout: Dropout { input: 0.3, hidden: 0.2, output: 0.5, ..Dropout::default() },
-        slowness: 1e-3,
-        seed: 4,
-        batch: 3,
-        tokens: 6,
-    };
+    let dropout = Dropout { input: 0.3, hidden: 0.2, output: 0.5, ..Dropout::default() };
+    let options = LanguageOptions { dropout, seed: 4, ..options::language(kind, 3, 6) };
     let network = LanguageModel::new(plan, options).unwrap();
     let text = |role: Role, count: usize| {
         let drawn = random::uniform(5, &format!("{role:?}"), 0, count, 0.0, 7.0);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::options;
 use crate::spaces::spaces;
 use proptest::prelude::*;
 use pydarts::config::{Memory, Rewrite};
@@ -42,18 +43,7 @@ fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
 fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>, memory: Memory) -> Seen {
     // The tests run beside each other already, and teams of threads that spin for one core stand still.
     tch::set_num_threads(1);
-    let options = SupernetOptions {
-        kind: Kind::Double,
-        compute: Kind::Double,
-        device: Device::Cpu,
-        criterion: None,
-        tf32: false,
-        switch: None,
-        passes: Some(passes),
-        forms,
-        memory,
-        micro_batch: None,
-    };
+    let options = SupernetOptions { passes: Some(passes), forms, memory, ..options::supernet(Kind::Double) };
     let network = Supernet::new(plan.clone(), options).unwrap();
     // Weights by name, whatever order the passes gave them.
     let drawn = initial_weights(plan, 3, Kind::Double, Device::Cpu).unwrap();

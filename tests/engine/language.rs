@@ -2,6 +2,7 @@
 //! differences of its loss; its masks and statistics.
 #![cfg(feature = "torch")]
 
+use crate::options;
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::data::Batch;
@@ -35,20 +36,8 @@ fn plan_of(nodes: usize, concat: &[usize], operations: &[Operation], language: L
 
 fn model(plan: &Plan, passes: &[Rewrite], dropout: Dropout) -> LanguageModel {
     tch::set_num_threads(1);
-    let options = LanguageOptions {
-        kind: Kind::Double,
-        compute: Kind::Double,
-        device: Device::Cpu,
-        criterion: None,
-        tf32: false,
-        switch: None,
-        passes: Some(passes.to_vec()),
-        dropout,
-        slowness: 0.3,
-        seed: 1,
-        batch: BATCH,
-        tokens: TOKENS as usize,
-    };
+    let usual = options::language(Kind::Double, BATCH, TOKENS as usize);
+    let options = LanguageOptions { passes: Some(passes.to_vec()), dropout, slowness: 0.3, seed: 1, ..usual };
     LanguageModel::new(plan.clone(), options).unwrap()
 }
 

@@ -19,6 +19,7 @@ mod genotype;
 mod hypergradient;
 mod language;
 mod memory;
+mod options;
 mod passes;
 mod plan;
 mod precision;

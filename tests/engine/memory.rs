@@ -1,8 +1,7 @@
 //! Batches in parts, batches that fit, and estimates of memory: what they are against plain restatements.
 #![cfg(feature = "torch")]
 
-use std::collections::BTreeMap;
-
+use crate::options;
 use proptest::prelude::*;
 use pydarts::config::{Memory, Method};
 use pydarts::data::Batch;
@@ -21,19 +20,7 @@ fn plan() -> Plan {
 }
 
 fn network(micro_batch: Option<usize>) -> Supernet {
-    let options = SupernetOptions {
-        kind: Kind::Double,
-        compute: Kind::Double,
-        device: Device::Cpu,
-        criterion: None,
-        tf32: false,
-        switch: None,
-        passes: None,
-        forms: BTreeMap::new(),
-        memory: Memory::Keep,
-        micro_batch,
-    };
-    Supernet::new(plan(), options).unwrap()
+    Supernet::new(plan(), SupernetOptions { micro_batch, ..options::supernet(Kind::Double) }).unwrap()
 }
 
 fn images(count: i64) -> Batch {

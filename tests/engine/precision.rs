@@ -1,10 +1,10 @@
 //! In which numbers steps are computed: what is divided by ε is exact, half-width numbers stay inside the network.
 #![cfg(feature = "torch")]
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use pydarts::config::{Memory, Method, SearchConfig};
+use crate::options;
+use pydarts::config::{Method, SearchConfig};
 use pydarts::data::Batch;
 use pydarts::error::Result;
 use pydarts::nn::{
@@ -45,18 +45,8 @@ fn config(space: &str, method: Method) -> SearchConfig {
 fn images(config: &SearchConfig, compute: Kind, switch: Option<Arc<Switch>>) -> (Box<dyn Network>, Plan) {
     let geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
     let plan = Plan::lower(&config.space, &geometry).unwrap();
-    let options = SupernetOptions {
-        kind: Kind::Float,
-        compute,
-        device: Device::Cpu,
-        criterion: None,
-        tf32: true,
-        switch: switch.map(|switch| switch as Arc<dyn MatrixPrecision>),
-        passes: None,
-        forms: BTreeMap::new(),
-        memory: Memory::Keep,
-        micro_batch: None,
-    };
+    let switch = switch.map(|switch| switch as Arc<dyn MatrixPrecision>);
+    let options = SupernetOptions { compute, tf32: true, switch, ..options::supernet(Kind::Float) };
     let network = Supernet::new(plan, options).unwrap();
     let plan = network.plan().clone();
     (Box::new(network), plan)
@@ -64,20 +54,9 @@ fn images(config: &SearchConfig, compute: Kind, switch: Option<Arc<Switch>>) -> 
 
 fn words(config: &SearchConfig, compute: Kind, switch: Option<Arc<Switch>>) -> (Box<dyn Network>, Plan) {
     let plan = Plan::lower_language(&config.space, &Language { words: 11, units: 8 }).unwrap();
-    let options = LanguageOptions {
-        kind: Kind::Float,
-        compute,
-        device: Device::Cpu,
-        criterion: None,
-        tf32: true,
-        switch: switch.map(|switch| switch as Arc<dyn MatrixPrecision>),
-        passes: None,
-        dropout: Dropout { output: 0.5, hidden: 0.2, ..Dropout::default() },
-        slowness: 1e-3,
-        seed: 0,
-        batch: 4,
-        tokens: 5,
-    };
+    let switch = switch.map(|switch| switch as Arc<dyn MatrixPrecision>);
+    let dropout = Dropout { output: 0.5, hidden: 0.2, ..Dropout::default() };
+    let options = LanguageOptions { compute, tf32: true, switch, dropout, ..options::language(Kind::Float, 4, 5) };
     let network = LanguageModel::new(plan, options).unwrap();
     let plan = network.plan().clone();
     (Box::new(network), plan)

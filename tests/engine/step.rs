@@ -1,11 +1,11 @@
 //! One search step: a step that is not good names what was not finite and leaves everything as it was.
 #![cfg(feature = "torch")]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::common::{Formula, batch};
-use pydarts::config::{Memory, Method, SearchConfig};
+use crate::options;
+use pydarts::config::{Method, SearchConfig};
 use pydarts::data::Batch;
 use pydarts::error::{Error, ErrorKind, Result};
 use pydarts::nn::{Criterion, Network, Supernet, SupernetOptions};
@@ -51,18 +51,7 @@ fn a_bad_step_of_a_supernet_moves_nothing_running_statistics_included() {
     let (kind, device) = (Kind::Double, Device::Cpu);
     let config = SearchConfig::from_json(r#"{"nodes": 2, "operations": ["skip_connect", "max_pool_3x3"]}"#).unwrap();
     let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
-    let options = SupernetOptions {
-        kind,
-        compute: kind,
-        device,
-        criterion: Some(Arc::new(Fussy)),
-        tf32: false,
-        switch: None,
-        passes: None,
-        forms: BTreeMap::new(),
-        memory: Memory::Keep,
-        micro_batch: None,
-    };
+    let options = SupernetOptions { criterion: Some(Arc::new(Fussy)), ..options::supernet(kind) };
     let network = Supernet::new(Plan::lower(&config.space, &geometry).unwrap(), options).unwrap();
     let w = initial_weights(network.plan(), 1, kind, device).unwrap();
     let alpha = initial_alphas(network.plan(), 1, kind, device).unwrap();
