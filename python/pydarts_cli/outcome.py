@@ -30,9 +30,12 @@ def refuse_results(folder: Path, marks: tuple[str, ...], resume: bool) -> None:
 def keep(result: SearchResult | TrainResult | None, folder: Path) -> None:
     """Save what a run came to; one that got less far than what the folder holds leaves that in its place.
 
-    That is what a run comes to which is to go on and stops before it has read its checkpoint.
+    That is what a run comes to which is to go on and stops before it has read its checkpoint. Of a search
+    without a step nothing is kept: the folder stays free for another try.
     """
-    if result is None:
+    from pydarts import SearchResult
+
+    if result is None or (isinstance(result, SearchResult) and not any(result.steps)):
         return
     if result.status != "complete" and len(result.history) < _epochs_in(folder):
         say(f"{folder} keeps what it holds: more epochs")

@@ -87,7 +87,7 @@ def _answer(result: SearchResult, out: Path) -> Answer:
     elif any(Path(result.config.checkpoint_dir or out).glob("*.safetensors")):
         say("the same command with --resume goes on from the last checkpoint")
     else:
-        say("before the first checkpoint: the same command with --resume begins anew")
+        say("before its first step: the same command begins anew")
     return ended(result, out, about(result.genotype), [summary(result), str(result.genotype)])
 
 

@@ -61,8 +61,8 @@ impl TorchGraphs {
         Python::attach(|py| f(self.cuda.bind(py))).map_err(from_python)
     }
 
-    /// What a `capture_end` that fails leaves open (PyTorch 2.11): the allocator believes that the capture goes on, and
-    /// gives nothing back any more.
+    /// What a `capture_begin` or `capture_end` that fails leaves open (PyTorch 2.11): the allocator believes that the
+    /// capture goes on, and gives nothing back any more.
     fn close_pool(&self) {
         for name in ["_cuda_endAllocateToPool", "_cuda_releasePool"] {
             // Where the capture had got less far there is nothing to close, which is an exception.
@@ -121,14 +121,15 @@ impl Recorder for TorchGraphs {
             Ok(cuda.call_method0("CUDAGraph")?.unbind())
         })?;
         let _aside = self.aside()?;
-        self.python(|cuda| {
+        let begun = self.python(|cuda| {
             // Other threads, such as those of a loader, may go on with what they do.
             let options = [("capture_error_mode", "thread_local")].into_py_dict(cuda.py())?;
             options.set_item("pool", &self.pool)?;
             graph.bind(cuda.py()).call_method("capture_begin", (), Some(&options)).map(drop)
-        })?;
-        let recorded = body();
-        let ended = self.python(|cuda| graph.bind(cuda.py()).call_method0("capture_end").map(drop));
+        });
+        let recorded = if begun.is_ok() { body() } else { Ok(()) };
+        let ended =
+            begun.and_then(|()| self.python(|cuda| graph.bind(cuda.py()).call_method0("capture_end").map(drop)));
         if ended.is_err() {
             self.close_pool();
         }
@@ -169,10 +170,12 @@ class Stream:
     def wait_stream(self, other): log.append(f"{self.name} waits for {other.name}")
 
 class Graph:
-    def capture_begin(self, pool, capture_error_mode): log.append(f"begin in {pool}, {capture_error_mode}")
+    def capture_begin(self, pool, capture_error_mode):
+        log.append(f"begin in {pool}, {capture_error_mode}")
+        if fails == "begin": raise RuntimeError("out of memory")
     def capture_end(self):
         log.append("end")
-        if broken: raise RuntimeError("operation not permitted when stream is capturing")
+        if fails == "end": raise RuntimeError("operation not permitted when stream is capturing")
     def replay(self): log.append("replay")
 
 class cuda:
@@ -186,15 +189,15 @@ class cuda:
     synchronize = staticmethod(lambda device: log.append(f"synchronize {device}"))
     empty_cache = staticmethod(lambda: log.append("empty cache"))
 
-log, broken = [], False
+log, fails = [], ""
 "#;
 
-    fn fake<T>(broken: bool, f: impl FnOnce(&TorchGraphs, &dyn Fn() -> Vec<String>) -> T) -> T {
+    fn fake<T>(fails: &str, f: impl FnOnce(&TorchGraphs, &dyn Fn() -> Vec<String>) -> T) -> T {
         Python::initialize();
         let (graphs, log) = Python::attach(|py| {
             let names = PyDict::new(py);
             py.run(FAKE, Some(&names), None).unwrap();
-            names.set_item("broken", broken).unwrap();
+            names.set_item("fails", fails).unwrap();
             let named = |name: &str| names.get_item(name).unwrap().unwrap();
             (TorchGraphs::new(&named("cuda"), 1, false).unwrap(), named("log").unbind())
         });
@@ -213,7 +216,7 @@ log, broken = [], False
 
     #[test]
     fn a_step_is_captured_on_the_side_stream_without_python_and_then_replayed() {
-        fake(false, |graphs, log| {
+        fake("", |graphs, log| {
             let runs = Cell::new(0);
             let body = || {
                 runs.set(runs.get() + 1);
@@ -233,7 +236,7 @@ log, broken = [], False
 
     #[test]
     fn a_warm_up_runs_on_the_side_stream() {
-        fake(false, |graphs, log| {
+        fake("", |graphs, log| {
             let runs = Cell::new(0);
             graphs
                 .warm_up(
@@ -250,7 +253,7 @@ log, broken = [], False
 
     #[test]
     fn a_capture_that_fails_is_ended_and_the_stream_put_back() {
-        fake(true, |graphs, log| {
+        fake("end", |graphs, log| {
             let error = graphs.record(Box::new(|| Ok(()))).err().unwrap();
             assert!(error.detail.contains("not permitted"), "{error}");
             assert_eq!(log()[log().len() - 4..], AFTER);
@@ -262,8 +265,17 @@ log, broken = [], False
     }
 
     #[test]
+    fn a_capture_that_does_not_begin_runs_nothing_and_puts_the_stream_back() {
+        fake("begin", |graphs, log| {
+            let error = graphs.record(Box::new(|| panic!("nothing would record it"))).err().unwrap();
+            assert!(error.detail.contains("out of memory"), "{error}");
+            assert_eq!(log()[log().len() - 3..], AFTER[1..]);
+        });
+    }
+
+    #[test]
     fn a_loss_in_python_is_not_captured() {
-        fake(false, |graphs, log| {
+        fake("", |graphs, log| {
             let graphs = TorchGraphs { loss_in_python: true, ..Python::attach(|py| clone(py, graphs)) };
             assert!(graphs.record(Box::new(|| Ok(()))).is_err());
             assert!(log().is_empty());

@@ -377,7 +377,9 @@ impl Run<'_> {
             }
         };
         if status != Status::Complete {
-            if let Err(unsaved) = self.save()
+            // Before its first step there is nothing to go on with, and the folder stays free for another try.
+            if self.progress.step > 0
+                && let Err(unsaved) = self.save()
                 && error.is_none()
             {
                 error = Some(unsaved);

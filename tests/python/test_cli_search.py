@@ -61,6 +61,29 @@ def test_a_search_that_stops_in_its_first_epoch_says_its_steps(
 
 @pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize("json_alone", [True, False])
+class Refuse(pydarts.Callback):
+    """Does not let a search begin."""
+
+    def on_start(self, info: pydarts.StartInfo) -> None:
+        raise FileExistsError("log.csv is there already")
+
+
+def test_a_search_that_does_not_get_to_a_step_leaves_its_folder_free(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, command = pydarts.search, ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--json")
+    with monkeypatch.context() as patch:
+        patch.setattr(pydarts, "search", lambda data, config: search(data, config, Refuse()))
+        outcome = Outcome(*command)
+    assert outcome.code == 1 and "log.csv is there already" in outcome.err
+    assert not list(Path("run").rglob("*.json")) and not list(Path("run").rglob("*.safetensors"))
+    assert answered(*command).json["status"] == "complete"
+    with pytest.raises(FileExistsError) as caught:
+        search(make_arrays(), make_config(checkpoint_dir="other"), Refuse())
+    for note in getattr(caught.value, "__notes__", []):
+        assert "less than an epoch" in note and "checkpoint" not in note
+
+
 def test_a_terminal_is_told_at_once_what_takes_a_while(
     terminal: bool, json_alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
