@@ -96,7 +96,7 @@ class SearchConfig(Record):
     space               "darts"        search space: a name or a `Space` (section 2.1)
     channels            16             channels of the first cells; doubled by each reduction (A.1.1)
     layers              8              number of cells (A.1.1)
-    nodes               4              intermediate nodes of a cell (A.1.1)
+    nodes               4              intermediate nodes of a cell (3.1.1)
     operations          None           candidate operations in order; None: the space's (3.1.1)
     num_classes         None           number of classes; None: read from the data (ours)
     in_channels         None           channels of an image; None: read from the data (ours)
@@ -116,8 +116,8 @@ class SearchConfig(Record):
     arch_betas          (0.5, 0.999)   decay rates of Adam's moments (A.1.1)
     arch_weight_decay   1e-3           weight decay of α, added to its gradient (A.1.1)
     arch_start_epoch    0              epochs in which only the weights learn (ours)
-    train_portion       0.5            part of a single source that trains the weights, rest: α (3.1)
-    augment             "none"         "cifar": pad 4 and crop, flip; arrays only (A.1.1)
+    train_portion       0.5            part of a single source that trains the weights, rest: α (A.1.1)
+    augment             "none"         "cifar": pad 4 and crop, flip; arrays only (code)
     seed                0              all randomness is a function of (seed, step) (ours)
     device              "auto"         "auto": CUDA where there is one; "cpu", "cuda", "cuda:1" (ours)
     precision           "auto"         "auto": tf32 where the GPU has it, else float32; "float64", "float32",
@@ -129,7 +129,7 @@ class SearchConfig(Record):
     mean                None           per channel, subtracted from images scaled to [0, 1]; None: computed
                                        over the training images for uint8 arrays, else 0 (ours)
     std                 None           per channel, divided by after `mean`; None: as for `mean` (ours)
-    cutout              0              side in pixels of the square set to zero; 0: none; arrays only (A.1.1)
+    cutout              0              side in pixels of the square set to zero; 0: none; arrays only (code)
     checkpoint_every    None           steps between further checkpoints within an epoch (ours)
     eval_batch_size     None           images a batch of the evaluation; None: 4 × `batch_size` (ours)
     passes              None           rewrites of the plan that the search runs: some of "space_to_batch",
@@ -139,9 +139,9 @@ class SearchConfig(Record):
     tune                "cached"       the forms in which groups of edges are computed: "off": a fixed rule,
                                        "cached": what earlier starts measured on this device for this
                                        `batch_size`, the rule elsewhere, "full": measure what is not known
-                                       yet, a few seconds, and keep it (ours)
+                                       yet, half a minute or so, and keep it (ours)
     memory              "keep"         "recompute": a backward pass keeps what enters each cell and computes
-                                       the cell again, for less memory and a third more time (ours)
+                                       the cell again, for less memory and up to a third more time (ours)
     micro_batch         None           images computed at once, where a batch does not fit: gradients of its
                                        parts are added; batch norm sees a part at a time (ours)
     log_every           1              steps after which losses are read and callbacks told of each of these

@@ -49,7 +49,7 @@ def search_many(
 ) -> SearchTable:
     """Search several times, train each cell briefly, and say which is best and what chance would give.
 
-    This is the paper's protocol (section 3.1): the cells of several searches differ, so they are trained from
+    This is the paper's protocol (section 3.2): the cells of several searches differ, so they are trained from
     scratch for a short time, all alike, and the one of the best validation is kept. Cells drawn by chance and
     trained in the same way tell what the search has brought (section 3.3).
 

@@ -175,8 +175,8 @@ class Supernet:
         Args:
             train: training batch (x, y) of the virtual step; None will do for "first_order".
             valid: validation batch (x, y); required.
-            method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7 by double
-                backward); None: the config's.
+            method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, its
+                product as a directional derivative); None: the config's.
             xi: learning rate ξ of the virtual step; None: the config's `weight_lr`.
             epsilon: scale of the finite difference of eq. 8; None: the config's.
             momentum: momentum buffer of the virtual step by weight name; None: zeros.

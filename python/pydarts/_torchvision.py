@@ -25,7 +25,7 @@ def cifar10(root: str | os.PathLike[str], *, download: bool = False) -> ImageDat
         download: whether to download what is not there (170 MB).
 
     Returns:
-        Arrays, the test images as the validation part; crops and flips (A.1.1 and A.2.1 of the paper) as
+        Arrays, the test images as the validation part; crops and flips (of the published code) as
         augmentation. `TrainConfig.cifar10()` adds cutout.
 
     Raises:

@@ -1,6 +1,6 @@
 //! Lowering of a recurrent space: the plain plan of a language model, one instruction for each thing it does to a token.
 //!
-//! As in the paper's section 3.2, nothing is shared: every edge masks its state and multiplies it anew for each
+//! Nothing is shared here: every edge masks its state and multiplies it anew for each
 //! activation.
 
 use std::collections::{BTreeSet, HashSet};

@@ -48,9 +48,9 @@ class TrainConfig:
                                 ImageNet: 0.1)
     auxiliary_weight  0.4       of the auxiliary head's loss, where the network has one; another one
                                 than this is refused where it has none (A.2.1)
-    augment           "none"    "cifar": pad 4 and crop, flip; arrays only (A.2.1)
+    augment           "none"    "cifar": pad 4 and crop, flip; arrays only (code)
     cutout            0         side in pixels of the square set to zero; 0: none; arrays only
-                                (A.2.1: 16)
+                                (A.2.1; code: 16)
     mean, std         None      per channel, as in `SearchConfig`
     train_portion     0.9       part of a single source that trains, rest: validation (ours)
     ema               0.0       decay a step of an exponential moving average of the weights, which
@@ -78,9 +78,9 @@ class TrainConfig:
                              around it, around half of it once in twenty (code)
     learning_rate    20.0    of SGD, times length / bptt of each segment (A.2.2)
     weight_decay     8e-7    added to the gradient (A.2.2)
-    grad_clip        0.25    largest 2-norm of the gradient (A.2.2)
+    grad_clip        0.25    largest 2-norm of the gradient (code)
     slowness         1e-3    times the mean square by which a state differs from the one before
-                             it: added to the loss (A.2.2)
+                             it: added to the loss (code)
     patience         5       epochs: averaging of the weights begins when the validation loss is
                              above the lowest of those before the last so many (code)
     keep             "best"  which weights the network has at the end: of the epoch with the

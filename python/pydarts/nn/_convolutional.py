@@ -21,7 +21,7 @@ Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
 
 
 def reductions(layers: int) -> tuple[int, int]:
-    """Positions of the reduction cells among so many: at a third and at two thirds (A.1.1 of the paper).
+    """Positions of the reduction cells among so many: at a third and at two thirds (3.1.1 of the paper).
 
     >>> reductions(20), reductions(1)
     ((6, 13), (0, 0))

@@ -25,7 +25,7 @@ class RecurrentCell(nn.Module):
     """A cell read off the recurrent space: s_i = s_j + σ(c)·(f(u) − s_j), [c, u] = s_j·w_i, one edge a node.
 
     The first state s_0 comes of [x, h]·w_0 in the same way, h in the place of s_j and f = tanh; the output is
-    the mean of the states in `concat` (paper, section 3.2 and figure 6). There is no batch norm: it belongs
+    the mean of the states in `concat` (paper, section 3.1.2 and figure 6). There is no batch norm: it belongs
     to the search.
 
     Args:
