@@ -3,7 +3,10 @@
 from . import _torch as _torch  # before everything that loads the extension
 
 # isort: split
-from . import datasets, genotypes, loggers, nn, plots
+import importlib as _importlib
+import typing as _typing
+
+from . import datasets, genotypes, loggers, nn
 from ._build import build
 from ._callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from ._config import SearchConfig
@@ -42,6 +45,9 @@ from ._training.callbacks import TrainCallback, TrainStep
 from ._training.config import TrainConfig
 from ._training.result import TrainResult
 from ._trajectory import Margin, Trajectory
+
+if _typing.TYPE_CHECKING:
+    from . import plots
 
 __all__ = [
     "Callback",
@@ -95,3 +101,14 @@ __all__ = [
     "search_many",
     "train",
 ]
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """`plots`, when it is first used: matplotlib and networkx take a second of CPU, and not all draw."""
+    if name == "plots":
+        return _importlib.import_module(".plots", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ._examples import check_network, example
 from .nn import Network
@@ -36,6 +35,8 @@ def cost(network: Network, image_size: int | Sequence[int] | None = None) -> dic
     >>> found["weights"], found["auxiliary_weights"], found["multiply_adds"]
     (3349342, 476426, 528359040)
     """
+    from torch.utils.flop_counter import FlopCounterMode
+
     check_network(network, "cost")
     shapes = copy.deepcopy(network).to("meta").eval()
     with FlopCounterMode(display=False) as counter:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
-from matplotlib.axes import Axes
 
 from . import _core, _html, _notations
-from ._plots import export
-from ._plots.cells import cells as draw_cells
 from ._record import Record, plain
 from ._space import Space, as_space
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Genes: TypeAlias = tuple[tuple[str, int], ...]
 
@@ -207,7 +207,9 @@ class Genotype(Record):
 
     def plot(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the cells as graphs: `plots.cells`."""
-        return draw_cells(self, ax=ax)
+        from ._plots.cells import cells
+
+        return cells(self, ax=ax)
 
     def to_dot(self) -> str:
         """The cells in the DOT language of Graphviz, which lays them out: a cluster a cell.
@@ -216,7 +218,9 @@ class Genotype(Record):
         >>> 'recurrent_0 -> recurrent_1 [label="sigmoid"' in genotypes.DARTS_RNN_V2.to_dot()
         True
         """
-        return export.to_dot(self)
+        from ._plots.export import to_dot
+
+        return to_dot(self)
 
     def to_svg(self) -> str:
         """The picture of `plot` as an SVG document, with its text as text.
@@ -227,7 +231,9 @@ class Genotype(Record):
         >>> genotypes.DARTS_V2.to_svg().count("sep_conv_3x3")
         5
         """
-        return export.to_svg(self)
+        from ._plots.export import to_svg
+
+        return to_svg(self)
 
     @property
     def skip_connections(self) -> int:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from ._plots.cells import size_of
-from ._plots.export import to_svg
 from ._templates import render
 
 if TYPE_CHECKING:
@@ -189,6 +187,9 @@ def _last(history: History[Any], extra: str, of: Callable[[Any], str]) -> dict[s
 
 def _cells(genotype: Genotype) -> dict[str, Any]:
     """The picture of the cells, to stand inside a page, and their notation."""
+    from ._plots.cells import size_of
+    from ._plots.export import to_svg
+
     text = to_svg(genotype)
     narrowest = min(_WHOLE, round(_LEAST * 96 * size_of(genotype)[0]))  # narrower, it is scrolled
     opening = '<svg role="img" aria-label="cells of the genotype" '

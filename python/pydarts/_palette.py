@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from matplotlib.colors import to_rgb
-
 
 class Look(NamedTuple):
     """Line colour and style of an operation."""
@@ -96,6 +94,8 @@ def text_on(background: str | tuple[float, float, float, float]) -> Literal["whi
     >>> text_on("#0072b2"), text_on("#e69f00")
     ('white', '#222222')
     """
+    from matplotlib.colors import to_rgb
+
     channels = to_rgb(background)
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
     light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

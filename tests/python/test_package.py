@@ -70,6 +70,16 @@ def test_a_missing_torch_is_an_import_error_that_says_what_to_install() -> None:
     assert "ImportError: pydarts runs on the libraries of PyTorch 2.11, which is missing" in done.stderr
 
 
+def test_importing_waits_for_nothing_that_only_pictures_need() -> None:
+    code = (
+        "import sys, pydarts; assert 'plots' in dir(pydarts); told = sys.modules.keys() & "
+        "{'matplotlib', 'networkx', 'jinja2', 'pandas', 'plotly', 'IPython'}; "
+        "assert not told, told; pydarts.plots.cells; assert 'matplotlib' in sys.modules; pydarts.xyzzy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.stderr.splitlines()[-1] == "AttributeError: module 'pydarts' has no attribute 'xyzzy'"
+
+
 def test_digits_are_real_bytes_with_a_channel() -> None:
     X, y = datasets.digits()
     assert X.shape == (1797, 1, 8, 8) and X.dtype == "uint8" and (X.min(), X.max()) == (0, 255)

@@ -13,7 +13,6 @@ from rich.console import Console
 from .. import _checks, _core
 from .._callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from .lines import LineView
-from .notebook import NotebookView
 from .scene import Scene
 from .terminal import TerminalView
 
@@ -152,4 +151,6 @@ def _opener(where: Place, share: float, console: Console) -> Callable[[], View]:
         raise ImportError(
             'LiveView(where="notebook") needs IPython; install it with: pip install ipykernel'
         ) from error
+    from .notebook import NotebookView
+
     return lambda: NotebookView(display, share)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._callbacks import EpochInfo, StartInfo
-from .._plots.cells import figure_of
 from .base import Logger, choices, missing, names, tag, weights
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ class TensorBoard(Logger):
         self._writer.flush()
 
     def _show(self, epoch: int, genotype: Genotype) -> None:
+        from .._plots.cells import figure_of
+
         self._writer.add_figure("cells", figure_of(genotype), epoch)
         self._writer.add_text("genotype", f"    {genotype}", epoch)
         self._writer.flush()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._callbacks import EpochInfo, StartInfo
-from .._plots.cells import figure_of
 from .base import Logger, missing, tag, weights
 
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ class WeightsAndBiases(Logger):
         self._run.log(row, step=epoch)
 
     def _show(self, epoch: int, genotype: Genotype) -> None:
+        from .._plots.cells import figure_of
+
         self._run.log({"cells": self._wandb.Image(figure_of(genotype))}, step=epoch)
         self._run.summary["genotype"] = str(genotype)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 INK, FAINT, GRID = "#333333", "#b8b8b8", "#ececec"
 INNER, OUTER = "#eef3f8", "#dfe7d8"  # a cell's nodes, and what goes in and out
@@ -15,6 +17,8 @@ Room = tuple[float, float, float, float]
 def one(ax: Axes | None, size: tuple[float, float]) -> Axes:
     """The axes that were given, or those of a new figure of `size` inches."""
     if ax is None:
+        import matplotlib.pyplot as plt
+
         _, ax = plt.subplots(figsize=size, layout="tight")
     return ax
 
@@ -28,6 +32,8 @@ def panels(
     panels do.
     """
     if ax is None:
+        import matplotlib.pyplot as plt
+
         ax = plt.figure(figsize=size).add_axes((0.0, 0.0, 1.0, 1.0))
     ax.set_axis_off()
     width, height = inches(ax)

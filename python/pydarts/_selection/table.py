@@ -12,17 +12,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
-from matplotlib.axes import Axes
-
 from .. import _html
 from .._files import read_checked, write_atomically
 from .._genotype import Genotype
 from .._history import frame
-from .._plots.scores import scores as plot_scores
 from .row import Origin, RowStatus, SearchRow
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 class Summary(NamedTuple):
@@ -171,6 +169,8 @@ class SearchTable(Sequence[SearchRow]):
             for origin in self._origins
         }
         means: dict[str, tuple[float, float]] = {origin: self.summary(origin)[:2] for origin in self._origins}
+        from .._plots.scores import scores as plot_scores
+
         return plot_scores(scores, means, percent=not self._words, ax=ax)
 
     def __repr__(self) -> str:

@@ -6,10 +6,9 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-
-from .. import _core, _html, plots
+from .. import _core, _html
 from .._environment import environment_from
 from .._files import read_checked, write_atomically
 from .._history import History, TrainRecord, record_from
@@ -18,6 +17,9 @@ from .._result import Status
 from ..nn import LanguageModel, Network
 from .config import ImageSettings, TextSettings, TrainConfig, not_published
 from .task import merit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _FORMAT = 1
 
@@ -81,10 +83,14 @@ class TrainResult:
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, of words their perplexities: `plots.losses`."""
+        from .. import plots
+
         return plots.losses(self.history, words=isinstance(self.network, LanguageModel), ax=ax)
 
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation accuracies: `plots.accuracies`."""
+        from .. import plots
+
         return plots.accuracies(self.history, ax=ax)
 
     def _repr_html_(self) -> str:
