@@ -22,11 +22,14 @@ R = TypeVar("R", bound=Ended)
 
 
 def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: str) -> R:
-    """Tell the callbacks; then return the result, or raise what stopped the run with the result on it."""
+    """Tell the callbacks; then return the result, or raise what stopped the run with the result on it.
+
+    What a callback raises keeps the others from nothing, a Ctrl-C while it uploads neither.
+    """
     for callback in callbacks:
         try:
             callback.on_end(result)
-        except Exception as late:
+        except BaseException as late:
             if error is None:
                 error = late
             else:

@@ -65,6 +65,9 @@ class SearchResult:
     `device` ("cpu", "cuda:0"), its `processor` by name, `precision` ("float32", never "auto"), the versions
     of `pydarts`, `torch`, `numpy` and `python`, `system`."""
 
+    loss: str | None = None
+    """Name of the function that the search was given as its loss; None: cross-entropy."""
+
     @property
     def best(self) -> int | None:
         """The epoch of the highest validation accuracy, counted from 0 as records are.
@@ -149,6 +152,7 @@ class SearchResult:
             "pydarts": _core.__version__,
             "status": self.status,
             "best": self.best,
+            "loss": self.loss,
             "threads": self.threads,
             "forms": self.forms,
             "environment": self.environment,
@@ -193,6 +197,7 @@ class SearchResult:
             threads=about["threads"],
             forms=about["forms"],
             environment=about["environment"],
+            loss=about["loss"],
         )
 
     def inherit(self, network: Network) -> Inheritance:
@@ -300,6 +305,7 @@ def _about(data: bytes) -> dict[str, Any]:
         raise ValueError(f"status must be one of {', '.join(_STATUSES)}, got {about.get('status')!r}")
     return {
         "status": about["status"],
+        "loss": about.get("loss"),
         "threads": int(about.get("threads", 1)),
         "forms": about.get("forms") or {},
         "environment": environment_from(about.get("environment")),

@@ -101,14 +101,14 @@ def search(
         sources.close()
     if watch.seen and outcome["status"] != "complete":  # whatever it was, it came of the interrupt
         outcome["status"], outcome["error"] = "interrupted", None
-    result = _result(outcome)
+    result = _result(outcome, loss)
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
     return end(result, error, told, "search")
 
 
-def _result(outcome: dict[str, Any]) -> SearchResult:
+def _result(outcome: dict[str, Any], loss: Callable[..., Tensor] | None) -> SearchResult:
     return SearchResult(
         genotype=Genotype.from_json(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
@@ -120,4 +120,5 @@ def _result(outcome: dict[str, Any]) -> SearchResult:
         threads=outcome["threads"],
         forms=outcome["forms"],
         environment=environment(outcome["device"], precision=outcome["precision"]),
+        loss=None if loss is None else getattr(loss, "__name__", type(loss).__name__),
     )

@@ -97,7 +97,8 @@ def train(
         task = open_task(network, loader, config, device, watch.check)
         config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
         loop = Loop(task, config)
-        progress = TrainProgress(task.settings.epochs) if config.progress else None
+        words = isinstance(task.network, LanguageModel)
+        progress = TrainProgress(task.settings.epochs, words=words) if config.progress else None
         status: Status = "complete"
         error: BaseException | None = None
         try:

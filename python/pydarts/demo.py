@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figure.savefig(given.out / "table.png", dpi=110)
     print(f"kept in {given.out}: table.csv, table.png")
     print(f"compared for {time.perf_counter() - begun:.1f} s")
-    return 130 if table.status == "interrupted" else 0
+    return {"interrupted": 130, "failed": 1}.get(table.status, 0)
 
 
 def report(result: SearchResult, seconds: float) -> None:

@@ -11,9 +11,9 @@ import typer
 from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
-from .data import DATA_HELP, DownloadOption, WordsOption, WorkersOption, read, spec
+from .data import DATA_HELP, DownloadOption, SideOption, WordsOption, WorkersOption, read, spec
 from .sources import genotype_of, run_of
-from .train import NETWORKS, PresetOption, preset_of
+from .train import NETWORKS, PresetOption, check_choices, preset_of
 
 if TYPE_CHECKING:
     from pydarts import Genotype, SearchResult, SearchTable
@@ -55,11 +55,15 @@ def compare(
         ),
     ] = 0,
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="folder for the trainings and table.csv", rich_help_panel=_TRAINED
+            "--out",
+            metavar="DIR",
+            help="folder for the trainings and table.csv",
+            show_default="compared",
+            rich_help_panel=_TRAINED,
         ),
-    ] = Path("compared"),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -73,7 +77,8 @@ def compare(
     ] = None,
     preset: PresetOption = None,
     download: DownloadOption = False,
-    loader_workers: WorkersOption = 4,
+    loader_workers: WorkersOption = None,
+    image_size: SideOption = None,
     words: WordsOption = None,
     *,
     choices: dict[str, Any],
@@ -89,12 +94,24 @@ def compare(
     $ pydarts compare run DARTS_V2 --data digits --random 6 --channels 8 --layers 5 --epochs 10
     """
     if data is None:
-        given = [*choices, *network, *(["random"] if random else [])]
+        beside = {
+            "random": random or None,
+            "out": out,
+            "workers": workers,
+            "preset": preset,
+            "download": download or None,
+            "loader_workers": loader_workers,
+            "image_size": image_size,
+            "words": words,
+        }
+        given = [*choices, *network, *(name for name, value in beside.items() if value is not None)]
         if given:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise Problem(f"{options}: of the training of the cells; say on what with --data", USAGE)
         _check_picture(plot)
         return _side_by_side({name: run_of(Path(run)) for name, run in _names(runs).items()}, plot)
+    check_choices(data, preset, image_size)
+    out = Path("compared") if out is None else out
     if preset is None and not data.words:
         preset = "quick"
     elif data.words and "epochs" not in choices:
@@ -108,7 +125,7 @@ def compare(
     cells = {name: _cell(source) for name, source in _names(runs).items()}
     found = read(
         data,
-        image_size=None,
+        image_size=image_size,
         batch_size=config.batch_size or 96,
         download=download,
         workers=loader_workers,
@@ -127,15 +144,17 @@ def compare(
 
 
 def _names(runs: list[str]) -> dict[str, str]:
-    """A name for each: the last part of its path, or all of it where that would not tell them apart."""
-    short = [Path(run).resolve().name for run in runs]
-    names = [
-        " ".join(part for part in Path(run).parts if part.strip("./")) if short.count(name) > 1 else name
-        for name, run in zip(short, runs, strict=True)
-    ]
-    if len(set(names)) < len(names):
+    """A name for each: the last part of its path, more of it where that would not tell them apart."""
+    places = [Path(run).resolve() for run in runs]
+    if len(set(places)) < len(places):
         raise Problem("a run is named twice", USAGE)
-    return dict(zip(names, runs, strict=True))
+    depths = [1] * len(runs)
+    for _ in range(max(len(place.parts) for place in places)):
+        names = [" ".join(place.parts[-depth:]) for place, depth in zip(places, depths, strict=True)]
+        if len(set(names)) == len(names):
+            return dict(zip(names, runs, strict=True))
+        depths = [depth + (names.count(name) > 1) for name, depth in zip(names, depths, strict=True)]
+    raise Problem("two runs cannot be told apart by name; copy one of them to another folder", USAGE)
 
 
 def _cell(source: str) -> Genotype | SearchResult:
@@ -144,6 +163,7 @@ def _cell(source: str) -> Genotype | SearchResult:
 
 def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer:
     from rich.table import Table
+    from rich.text import Text
 
     rows = [_row(name, result) for name, result in results.items()]
     columns = (
@@ -162,7 +182,7 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
     )
     table = Table(*columns, box=None)
     for row in rows:
-        table.add_row(*(_text(name, row) for name in columns))
+        table.add_row(*(Text(_text(name, row)) for name in columns))
     cells = {_edges(result.genotype) for result in results.values()}
     notes = [f"{len(cells)} different cells; settled: the point in time since which a cell is what it is"]
     if plot is not None:
@@ -178,13 +198,7 @@ def _row(name: str, result: SearchResult) -> dict[str, Any]:
     path, config = result.trajectory, result.config
     words = config.resolved_space.kind == "recurrent"
 
-    def score(number: int) -> float | None:
-        if not result.history:
-            return None
-        record = result.history[number]
-        return record.valid_perplexity if words else record.valid_accuracy
-
-    best = None if result.best is None else [record.epoch for record in result.history].index(result.best)
+    scores = [record.valid_perplexity if words else record.valid_accuracy for record in result.history]
     entropies = [float(path.entropy(table)[-1]) for table in result.alphas]
     return {
         "run": name,
@@ -194,8 +208,8 @@ def _row(name: str, result: SearchResult) -> dict[str, Any]:
         "seed": config.seed,
         "epochs": len(result.history),
         "measure": "perplexity" if words else "accuracy",
-        "validation": score(-1),
-        "best": None if best is None else score(best),
+        "validation": scores[-1] if scores else None,
+        "best": (min if words else max)(scores, default=None),
         "entropy": sum(entropies) / len(entropies),
         "skips": result.genotype.skip_connections,
         "settled": path.last_change,

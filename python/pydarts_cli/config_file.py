@@ -33,17 +33,21 @@ def load(context: typer.Context, path: Path | None) -> Path | None:
         raise typer.BadParameter(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{path} is not TOML: {error}") from error
-    known = [
-        parameter.name
+    known = {
+        option.removeprefix("--").replace("-", "_"): parameter.name
         for parameter in context.command.params
         if parameter.param_type_name == "option" and parameter.name not in ("config", "help")
-    ]
-    found = {key.replace("-", "_"): value for key, value in values.items()}
-    for key in found:
-        if key not in known:
-            nearest = get_close_matches(key, [name for name in known if name], n=1)
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    found = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
             remedy = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            raise typer.BadParameter(f"{path}: {context.info_name} has no option {key!r}{remedy}")
+            raise typer.BadParameter(f"{path}: {context.info_name} has no option {name!r}{remedy}")
+        found[known[name]] = value
     context.default_map = {**(context.default_map or {}), **found}
     return path
 

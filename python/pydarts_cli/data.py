@@ -81,6 +81,7 @@ def _forms(incomplete: str) -> list[str]:
 
 
 _PANEL = "Data"
+_WORKERS = 4
 DATA_HELP = (
     "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with train/ and val/, a "
     "folder of images a class in each; npz:FILE, with x_train, y_train and perhaps x_test, y_test; "
@@ -102,12 +103,24 @@ DownloadOption = Annotated[
     bool, typer.Option("--download", help="fetch what is not there (CIFAR, 170 MB)", rich_help_panel=_PANEL)
 ]
 WorkersOption = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--loader-workers",
         min=0,
         metavar="INT",
         help="processes that read images of folder:",
+        show_default=str(_WORKERS),
+        rich_help_panel=_PANEL,
+    ),
+]
+SideOption = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size",
+        min=1,
+        metavar="INT",
+        help="side in pixels to which images of folder: are cropped; as in their search",
+        show_default="224",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -138,7 +151,7 @@ class Data:
 
 
 def read(
-    given: Spec, *, image_size: Any, batch_size: Any, download: bool, workers: int, words: int | None
+    given: Spec, *, image_size: Any, batch_size: Any, download: bool, workers: int | None, words: int | None
 ) -> Data:
     """Open the data; sizes matter to `folder` alone, which makes batches of its own.
 
@@ -164,6 +177,7 @@ def read(
         sizes = {"batch_size": batch_size} | ({"size": _side(image_size)} if image_size is not None else {})
         if not isinstance(batch_size, int):
             raise Problem(f"--batch-size {batch_size} is for arrays; images of a folder need a number", USAGE)
+        workers = _WORKERS if workers is None else workers
         found = datasets.image_folder(train, valid, workers=workers, **sizes)
     else:
         found = getattr(datasets, given.kind)(given.where, download=download)

@@ -66,7 +66,8 @@ def derive(
     $ pydarts derive DARTS_V2 --notation nni
     """
     genotype = _genotype(source, at, k, space)
-    return Answer(about(genotype), [_WRITE[notation](genotype)])
+    written = _WRITE[notation](genotype)
+    return Answer(about(genotype) | {"notation": written}, [written])
 
 
 def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> Genotype:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .answer import Answer
+from .answer import Answer, say
 from .choices import SEARCH
 from .command import command
 from .sources import run_of
@@ -37,6 +37,15 @@ def explain(
     import pydarts
 
     config = pydarts.SearchConfig() if run is None else run_of(run).config
+    if run is not None and "device" not in choices and not _is_here(config.device):
+        say(f"{run} was searched on {config.device}, which is not here: this is its plan on the CPU")
+        choices = {"precision": "auto", **choices, "device": "cpu"}  # "tf32" is of GPUs alone
     net = pydarts.Supernet(config=config.replace(**choices))
     plan = net.explain()
     return Answer({"config": net.config.to_dict(), "cost": net.cost(), "plan": plan}, [plan])
+
+
+def _is_here(device: str) -> bool:
+    import torch
+
+    return not device.startswith("cuda") or torch.cuda.is_available()

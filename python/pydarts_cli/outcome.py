@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pydarts import SearchResult, TrainResult
 
 
+NO_CHECKPOINTS = "it left no checkpoints (--checkpoint-dir none), so it cannot go on"
+
+
 def refuse_results(folder: Path, marks: tuple[str, ...], resume: bool) -> None:
     """Keep a command from writing over what an earlier one left.
 

@@ -35,6 +35,8 @@ _TRAINING: dict[str, Callable[[TrainResult], Any]] = {
 }
 _MOVIE = "animation"
 _OF_EPOCHS = ("losses", "accuracies")  # without an epoch there is nothing to draw
+_AT_A_TIME = ("weights", "cells", "supernet")
+_OF_A_TABLE = ("alphas", "weights", "supernet", _MOVIE)
 
 
 @command()
@@ -55,11 +57,14 @@ def plot(
     ] = None,
     ending: Annotated[Ending, typer.Option("--format", help="of the pictures that stand still")] = "png",
     at: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--at", help="point in time of weights, cells and supernet: 0 the initial α, -1 the last"
+            "--at",
+            metavar="INT",
+            help="point in time of weights, cells and supernet: 0 the initial α, -1 the last",
+            show_default="-1",
         ),
-    ] = -1,
+    ] = None,
     cell: Annotated[
         str | None,
         typer.Option("--cell", help="one α table (normal, reduce), for alphas, weights, supernet, animation"),
@@ -89,9 +94,13 @@ def plot(
     return Answer({"files": [str(file) for file in files]}, [str(file) for file in files])
 
 
-def _drawn(run: Path, what: list[str], at: int, cell: str | None) -> dict[str, Callable[..., Any]]:
+def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict[str, Callable[..., Any]]:
     """What is to be drawn: name -> draws it."""
-    if (run / "training.json").is_file():
+    trained = (run / "training.json").is_file()
+    for option, value, takers in (("--at", at, _AT_A_TIME), ("--cell", cell, _OF_A_TABLE)):
+        if value is not None and (trained or (what and not set(what) & set(takers))):
+            raise Problem(f"{option}: of {', '.join(takers)} of a search, and none of it is drawn", USAGE)
+    if trained:
         import pydarts
 
         training = pydarts.TrainResult.load(run)
@@ -101,7 +110,7 @@ def _drawn(run: Path, what: list[str], at: int, cell: str | None) -> dict[str, C
         epochs = len(training.history)
     else:
         result = run_of(run)
-        points = len(result.trajectory)
+        points, at = len(result.trajectory), -1 if at is None else at
         if not -points <= at < points:
             raise Problem(f"--at {at}: {run} has {points} points, 0 to {points - 1}", USAGE)
         every = {name: (lambda draw=draw: draw(result, at, cell)) for name, draw in _SEARCH.items()}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .answer import Answer
+from .answer import Answer, Problem
 from .command import command
 from .sources import RunArgument, run_of
 
@@ -23,7 +23,11 @@ def report(
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option("--table", metavar="FILE.csv", help="table of `pydarts compare`: how chance compares"),
+        typer.Option(
+            "--table",
+            metavar="DIR",
+            help="folder of `pydarts compare`: how chance compares",
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
 ) -> Answer:
@@ -35,6 +39,10 @@ def report(
     """
     result = run_of(run)
     to = run / "report.html" if out is None else out
+    if table is not None and table.is_dir():
+        table = table / "table.csv"
+    if table is not None and not table.is_file():
+        raise Problem(f"no table {str(table)!r}; `pydarts compare {run} --data digits --random 6` makes one")
     import pydarts
 
     result.report(to, table=None if table is None else pydarts.SearchTable.load(table))

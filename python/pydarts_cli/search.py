@@ -12,7 +12,7 @@ from .answer import Answer, say, waiting
 from .choices import SEARCH
 from .command import command
 from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
-from .outcome import ended, keep, refuse_results
+from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
 from .sources import about
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def search(
     data: DataOption,
     out: _OUT = Path("run"),
     download: DownloadOption = False,
-    loader_workers: WorkersOption = 4,
+    loader_workers: WorkersOption = None,
     words: WordsOption = None,
     *,
     choices: dict[str, Any],
@@ -84,7 +84,9 @@ def search(
 def _answer(result: SearchResult, out: Path) -> Answer:
     if result.status == "complete":
         say(f"look at it: pydarts report {out}, pydarts plot {out}")
-    elif any(Path(result.config.checkpoint_dir or out).glob("*.safetensors")):
+    elif result.config.checkpoint_dir is None:
+        say(NO_CHECKPOINTS)
+    elif any(Path(result.config.checkpoint_dir).glob("*.safetensors")):
         say("the same command with --resume goes on from the last checkpoint")
     else:
         say("before its first step: the same command begins anew")

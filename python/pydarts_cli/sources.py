@@ -38,6 +38,8 @@ def run_of(folder: Path) -> SearchResult:
         Problem: it is no folder, or holds none.
         pydarts.CheckpointError: a file of it is broken.
     """
+    if folder.is_file():
+        raise Problem(f"{folder} is a file; give the folder of a search")
     if not folder.is_dir():
         raise Problem(f"no folder {str(folder)!r}; `pydarts search --data digits --out {folder}` makes one")
     if not (folder / "result.json").is_file():

@@ -12,8 +12,8 @@ import typer
 from .answer import USAGE, Answer, Problem, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
-from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
-from .outcome import ended, keep, refuse_results
+from .data import DataOption, DownloadOption, SideOption, Spec, WordsOption, WorkersOption, read
+from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
 from .sources import GenotypeArgument, about, genotype_of, run_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def train(
         ),
     ] = False,
     download: DownloadOption = False,
-    loader_workers: WorkersOption = 4,
+    loader_workers: WorkersOption = None,
+    image_size: SideOption = None,
     words: WordsOption = None,
     *,
     choices: dict[str, Any],
@@ -68,6 +69,7 @@ def train(
     $ pydarts train run --data digits --preset quick --channels 8 --layers 5 --out trained
     $ pydarts train DARTS_V2 --data cifar10:data --preset cifar10 --out cifar
     """
+    check_choices(data, preset, image_size)
     refuse_results(out, ("training.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
     with waiting("loading PyTorch …"):
         import pydarts
@@ -87,7 +89,7 @@ def train(
     with waiting(f"reading {data} …"):
         found = read(
             data,
-            image_size=None,
+            image_size=image_size,
             batch_size=config.batch_size or 96,
             download=download,
             workers=loader_workers,
@@ -108,6 +110,18 @@ def train(
     return _answer(result, out)
 
 
+def check_choices(data: Spec, preset: str | None, image_size: int | None) -> None:
+    """Refuse what is not for these data, before they are read.
+
+    Raises:
+        Problem: a preset of images with text, a size with images that have theirs.
+    """
+    if data.words and preset is not None:
+        raise Problem(f"--preset {preset}: of images; without it text is trained as published", USAGE)
+    if image_size is not None and data.kind != "folder":
+        raise Problem(f"--image-size: of images in folders; those of {data} have theirs", USAGE)
+
+
 def preset_of(name: str | None) -> Callable[..., TrainConfig]:
     """What makes the configuration."""
     from pydarts import TrainConfig
@@ -118,6 +132,8 @@ def preset_of(name: str | None) -> Callable[..., TrainConfig]:
 def _answer(result: TrainResult, out: Path) -> Answer:
     if result.status == "complete":
         say(f"for other tools: pydarts export {out} network.onnx")
+    elif result.config.checkpoint_dir is None:
+        say(NO_CHECKPOINTS)
     elif result.history:
         say("the same command with --resume goes on from the last epoch")
     else:

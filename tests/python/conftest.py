@@ -17,9 +17,8 @@ import torch
 matplotlib.use("Agg")
 # Whoever runs the tests in the background of a shell hands on that Ctrl-C is ignored, to their processes too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# The networks are tiny: waiting for a second thread costs more than it brings, here and in processes of the tests.
-torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)  # the networks are tiny: waiting for a second thread costs more than it brings
+os.environ["OMP_NUM_THREADS"] = "1"  # in processes of the tests too
 
 _cache = tempfile.TemporaryDirectory()
 os.environ["PYDARTS_CACHE_DIR"] = _cache.name  # the user's own is none of the tests' business

@@ -135,6 +135,12 @@ def test_a_file_with_tables_serves_several_commands() -> None:
     assert answered("explain", "--config", file, "--json").json["config"]["layers"] == 3
 
 
+def test_a_file_may_ask_for_json_as_the_command_line_does() -> None:
+    told = answered("explain", "--config", toml("layers = 3\njson = true\n")).json
+    assert told["config"]["layers"] == 3
+    assert "no option 'as_json'" in refused(2, "explain", "--config", toml("as_json = true\n"))
+
+
 def test_a_file_may_describe_a_space_of_its_own() -> None:
     file = toml("layers = 3\n[space]\noperations = ['none', 'conv_1x1']\nnodes = 1\n")
     told = answered("explain", "--config", file, "--json").json

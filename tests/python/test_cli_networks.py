@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,26 @@ def test_explain_shows_the_plan_of_choices_and_of_runs(places: Path) -> None:
     assert shown == pydarts.Supernet(channels=2, layers=3).explain() + "\n"
     told = answered("explain", places / "run", "--json").json
     assert told["config"]["nodes"] == 2 and told["cost"]["weights"] > 0
+
+
+def test_a_plan_for_a_device_that_is_not_here_is_shown_for_the_cpu(places: Path) -> None:
+    if pydarts._core.cuda_is_available():
+        pytest.skip("CUDA is here")
+    shutil.copytree(places / "run", "run")
+    config = Path("run/config.json")
+    config.write_text(config.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    outcome = answered("explain", "run")
+    assert "run was searched on cuda, which is not here" in outcome.err and outcome.out.startswith("space")
+    assert "CUDA" in refused(1, "explain", "run", "--device", "cuda")
+
+
+def test_choices_of_other_data_are_refused_before_these_are_read(places: Path) -> None:
+    data, text = f"npz:{places / 'data.npz'}", ("--data", "corpus:bundled", "--preset", "quick")
+    for command in ("train", "compare"):
+        assert "--preset quick: of images" in refused(2, command, "DARTS_RNN_V1", *text)
+        assert "--image-size: of images in folders" in refused(
+            2, command, "DARTS_V1", "--data", data, "--image-size", 8
+        )
 
 
 def test_what_a_library_prints_keeps_out_of_the_json(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,10 @@ def test_a_genotype_goes_out_and_comes_back_in_every_notation(notation: str) -> 
 
 
 def test_a_cell_goes_out_as_dot() -> None:
-    assert answered("derive", "DARTS_V2", "--notation", "dot").out.startswith("digraph")
+    written = answered("derive", "DARTS_V2", "--notation", "dot").out
+    assert written.startswith("digraph")
+    told = answered("derive", "DARTS_V2", "--notation", "dot", "--json").json
+    assert told["notation"] == written.removesuffix("\n") and told["genotype"] == V2.to_dict()
 
 
 def test_derive_reads_runs_and_archives_at_any_point(places: Path, tiny_result: pydarts.SearchResult) -> None:
@@ -94,6 +98,9 @@ def test_chosen_pictures_are_drawn_in_the_format_and_at_the_point_asked_for(plac
     assert "there is alphas" in refused(2, "plot", places / "run", "nonsense")
     assert "no table" in refused(2, "plot", places / "run", "alphas", "--cell", "recurrent")
     assert "has 3 points" in refused(2, "plot", places / "run", "--at", "3")
+    assert "--cell: of alphas" in refused(2, "plot", places / "run", "entropy", "--cell", "normal")
+    assert "--at: of weights" in refused(2, "plot", places / "run", "alphas", "--at", "0")
+    assert "--at: of weights" in refused(2, "plot", places / "trained", "--at", "0")
 
 
 def test_a_training_is_drawn_too(places: Path) -> None:
@@ -104,7 +111,13 @@ def test_a_training_is_drawn_too(places: Path) -> None:
 def test_a_report_is_a_page(places: Path) -> None:
     told = answered("report", places / "run", "--out", "page.html", "--json").json
     assert told["file"] == "page.html" and "<html" in Path("page.html").read_text()
-    assert "no.csv" in refused(1, "report", places / "run", "--table", "no.csv")
+    assert "no table 'no.csv'" in refused(1, "report", places / "run", "--table", "no.csv")
+    assert "is a file; give the folder" in refused(1, "report", places / "run" / "result.json")
+    Path("compared").mkdir()
+    row = pydarts.SearchRow(name="a", origin="random", status="complete", accuracy=0.1, loss=5.0, genotype=V2)
+    pydarts.SearchTable([row]).save("compared/table.csv")
+    answered("report", places / "run", "--table", "compared", "--out", "page.html")
+    assert "10.00%" in Path("page.html").read_text()
 
 
 def test_runs_are_compared_side_by_side(places: Path, tiny_result: pydarts.SearchResult) -> None:
@@ -117,6 +130,28 @@ def test_runs_are_compared_side_by_side(places: Path, tiny_result: pydarts.Searc
     assert first | {"run": ""} == second | {"run": ""}
     assert first["validation"] == tiny_result.history[-1].valid_accuracy
     assert "named twice" in refused(2, "compare", "other", "other")
+    tiny_result.save("deep/other[1]/run")
+    tiny_result.save("deep/other/run")
+    shown = answered("compare", "deep/other[1]/run", "deep/other/run", "../" + Path.cwd().name + "/other").out
+    assert [line.split(" complete")[0].strip() for line in shown.splitlines()[1:4]] == [
+        "other[1] run", "other run", "other",
+    ]  # fmt: skip
+    said = refused(2, "compare", "other", "--preset", "quick", "--words", "5", "--workers", "2", "--download")
+    assert "--workers, --preset, --download, --words: of the training" in said
+
+
+def test_the_best_perplexity_is_the_lowest(tiny_result: pydarts.SearchResult) -> None:
+    words = pydarts.datasets.corpus("to be or not to be\n" * 60)
+    config = pydarts.SearchConfig(
+        space="darts-rnn", units=4, nodes=2, batch_size=4, bptt=5, epochs=1, progress=False
+    )
+    result = pydarts.search((words.train, words.valid), config)
+    (first,) = result.history
+    losses = [(4.0, 0.3), (9.0, 0.4)]
+    history = [replace(first, epoch=i, valid_loss=a, valid_accuracy=b) for i, (a, b) in enumerate(losses)]
+    replace(result, history=pydarts.History(history)).save("words")
+    (row,) = answered("compare", "words", "--json").json["runs"]
+    assert row["best"] == pytest.approx(np.exp(4.0)) and row["validation"] == pytest.approx(np.exp(9.0))
 
 
 def test_cells_are_trained_alike_beside_chance(places: Path) -> None:

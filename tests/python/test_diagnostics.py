@@ -4,12 +4,14 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydarts
 import pytest
-from conftest import make_config
+import torch
+from conftest import make_arrays, make_config
 from pydarts import EpochRecord, Finding, History, SearchResult
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
@@ -83,6 +85,30 @@ def test_a_loss_of_guessing_is_a_warning(tiny_result: SearchResult) -> None:
         learning = found(result, "learning")
         assert learning.level == kind, loss
         assert learning.values["guessing"] == pytest.approx(level)
+
+
+def test_a_loss_of_ones_own_is_judged_by_the_accuracy(tiny_result: SearchResult) -> None:
+    for accuracy, loss, kind in ((0.25, 0.1, "warning"), (0.26, 50.0, "note")):
+        history = History([record(0, valid=loss, train=loss, accuracy=accuracy)])
+        result = made(
+            tiny_result,
+            favour(2, "sep_conv_3x3"),
+            history=history,
+            config=make_config(num_classes=4),
+            loss="mine",
+        )
+        assert found(result, "learning").level == kind, accuracy
+
+
+def test_a_result_knows_whose_loss_it_was(tmp_path: Path) -> None:
+    def doubled(logits: Any, targets: Any) -> Any:
+        return 2 * torch.nn.functional.cross_entropy(logits, targets)
+
+    config = make_config(epochs=1)
+    result = pydarts.search(make_arrays(), config, loss=doubled)
+    result.save(tmp_path)
+    assert result.loss == SearchResult.load(tmp_path).loss == "doubled"
+    assert pydarts.search(make_arrays(), config).loss is None
 
 
 def test_the_best_epoch_is_counted_from_one(tiny_result: SearchResult) -> None:

@@ -149,11 +149,24 @@ def test_what_is_printed_meanwhile_stands_above_the_picture(monkeypatch: pytest.
         def on_epoch(self, info: EpochInfo) -> None:
             print(f"epoch {info.epoch} said")
 
-    console = on_screen()
-    search(make_arrays(), make_config(), [LiveView(console=console, where="terminal"), Print()])
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stdout, "isatty", lambda: True)
+        console = on_screen()
+        search(make_arrays(), make_config(), [LiveView(console=console, where="terminal"), Print()])
     shown = text_of(console)
     assert shown.index("epoch 1 said") < shown.rindex("complete after 2 epochs")
     assert sys.stdout is not None and "rich" not in type(sys.stdout).__module__
+
+
+def test_what_is_printed_into_a_file_goes_there(capsys: pytest.CaptureFixture[str]) -> None:
+    class Print(Callback):
+        def on_epoch(self, info: EpochInfo) -> None:
+            print(f"epoch {info.epoch} said")
+
+    console = on_screen()
+    search(make_arrays(), make_config(), [LiveView(console=console, where="terminal"), Print()])
+    assert capsys.readouterr().out == "epoch 0 said\nepoch 1 said\n"
+    assert "said" not in text_of(console)
 
 
 # ---- in a log

@@ -159,6 +159,17 @@ def test_a_table_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     assert path.read_text() == "dear,diary\n"
 
 
+def test_of_two_files_none_is_begun_where_one_is_refused(tmp_path: Path) -> None:
+    table, alphas = tmp_path / "log.csv", tmp_path / "alphas.csv"
+    alphas.write_text("dear,diary\n")
+    with pytest.raises(FileExistsError, match=r"alphas\.csv is there already"):
+        search(make_arrays(), make_config(), loggers.CSV(table, alphas))
+    assert not table.exists() and alphas.read_text() == "dear,diary\n"
+    alphas.unlink()
+    search(make_arrays(), make_config(epochs=1), loggers.CSV(table, alphas))
+    assert len(rows_of(table)) == 1
+
+
 def test_a_failed_search_leaves_the_rows_of_its_epochs(tmp_path: Path) -> None:
     log = loggers.CSV(tmp_path / "log.csv")
     with pytest.raises(LookupError):

@@ -259,6 +259,15 @@ def test_a_wrong_table_or_a_folder_is_an_error_that_says_what_to_give(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_table_of_other_cells_is_refused(tiny_result: SearchResult, tmp_path: Path) -> None:
+    cell = pydarts.genotypes.DARTS_RNN_V2
+    row = pydarts.SearchRow(
+        name="a", origin="given", status="complete", accuracy=0.1, loss=5.0, genotype=cell
+    )
+    with pytest.raises(ValueError, match="the search is of convolutional cells, the table of recurrent ones"):
+        tiny_result.report(tmp_path / "r.html", table=pydarts.SearchTable([row]))
+
+
 def test_without_plotly_the_error_names_the_extra(
     tiny_result: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 # The validation loss has turned when it is this part above its lowest: more than epochs differ by anyway.
 TURNED = 0.1
+_UNLEARNED = (
+    "α was learned on a network that has not learned yet: search longer, or look at learning rate and data."
+)
 
 
 def ending(result: SearchResult) -> Iterator[Finding]:
@@ -45,14 +48,24 @@ def learning(result: SearchResult) -> Iterator[Finding]:
     last, words = result.history[-1], result.config.resolved_space.kind == "recurrent"
     guess = math.log(classes)
     values = {"valid_loss": last.valid_loss, "guessing": guess, "valid_accuracy": last.valid_accuracy}
-    if not last.valid_loss < guess:
+    # A loss of somebody's own has another scale: then accuracy says whether something was learned.
+    own = result.loss is not None
+    if own and not last.valid_accuracy > 1 / classes:
+        yield Finding(
+            "warning",
+            "learning",
+            f"The validation accuracy after the last epoch, {last.valid_accuracy:.1%}, is not above "
+            f"{1 / classes:.1%}, that of guessing among {classes:,} classes.",
+            _UNLEARNED,
+            values=values,
+        )
+    elif not own and not last.valid_loss < guess:
         yield Finding(
             "warning",
             "learning",
             f"The validation loss after the last epoch, {last.valid_loss:.3f}, is not below log {classes:,} "
             f"= {guess:.3f}, the cross-entropy of guessing.",
-            "α was learned on a network that has not learned yet: search longer, or look at learning rate "
-            "and data.",
+            _UNLEARNED,
             values=values,
         )
     elif words:

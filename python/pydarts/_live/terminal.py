@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import NamedTuple
@@ -35,7 +36,9 @@ class TerminalView:
 
     def __init__(self, console: Console, share: float) -> None:
         self._console, self._pace = console, Pace(share)
-        self._live = Live(console=console, auto_refresh=False)
+        # What a callback prints goes above the picture; where it goes into a file, it stays there.
+        prints_here = sys.stdout is not None and sys.stdout.isatty()
+        self._live = Live(console=console, auto_refresh=False, redirect_stdout=prints_here)
 
     def draw(self, scene: Scene, *, last: bool = False) -> None:
         """Draw if it is time; the last picture always, and whole."""

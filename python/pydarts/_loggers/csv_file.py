@@ -49,9 +49,13 @@ class CSV(Logger):
         self._alphas = None if alphas is None else _Table(Path(alphas))
 
     def _begin(self, info: StartInfo) -> None:
-        self._table.begin(info, ["epoch", *names(self._space), "genotype"])
+        headers = {self._table: ["epoch", *names(self._space), "genotype"]}
         if self._alphas is not None:
-            self._alphas.begin(info, ["epoch", "table", "source", "target", "operation", "weight"])
+            headers[self._alphas] = ["epoch", "table", "source", "target", "operation", "weight"]
+        # Both are looked at before one is written: where one is refused, the other stays as it was.
+        kept = {table: table.kept(info, columns) for table, columns in headers.items()}
+        for table, lines in kept.items():
+            table.begin(lines)
 
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
         self._table.write([[epoch, *row.values(), info.genotype]])
@@ -72,14 +76,17 @@ class _Table:
         self._path = path
         self._file: TextIO | None = None
 
-    def begin(self, info: StartInfo, columns: list[str]) -> None:
-        """Open the file; of what is there the epochs before the first one stay."""
-        self.close()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+    def kept(self, info: StartInfo, columns: list[str]) -> list[str]:
+        """The lines to begin with: the header, and of what is there the epochs before the first one."""
         header = ",".join(columns) + "\n"
         rows = self._rows(header, info.config.resume)
-        kept = [row for row in rows if int(row.split(",", 1)[0]) < info.first_epoch]
-        write_atomically(self._path, "".join([header, *kept]))
+        return [header, *(row for row in rows if int(row.split(",", 1)[0]) < info.first_epoch)]
+
+    def begin(self, lines: list[str]) -> None:
+        """Open the file with these lines in it."""
+        self.close()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._path, "".join(lines))
         self._file = self._path.open("a", newline="", encoding="utf-8")
 
     def _rows(self, header: str, resume: bool) -> list[str]:

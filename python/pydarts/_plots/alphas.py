@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from .._palette import look_of
 from .._trajectory import Trajectory
-from .points import first_node, limits, tables
+from .points import checked, first_node, limits, tables
 from .style import FAINT, GRID, INK, edge_name, inches
 
 
@@ -40,7 +40,7 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     >>> len(plots.alphas(path))
     3
     """
-    space = path.space
+    space = checked(path).space
     names = tables(path, cell)
     weights = {name: path.weights(name) for name in names}
     first = first_node(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import networkx as nx  # type: ignore[import-untyped]
 import numpy as np
@@ -13,12 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
+from .._genotype import Genes, Genotype
 from .._layout import layout
 from .._palette import look_of, text_on
 from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
-
-if TYPE_CHECKING:
-    from .._genotype import Genes, Genotype
 
 _STEP, _LINE = 2.6, 1.6  # from layer to layer; width of a line
 _BEFORE, _BOX, _AFTER = 1.65, 1.05, 0.2  # where boxes begin before their node, their room, level behind it
@@ -50,6 +48,8 @@ def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
     >>> [ax.get_title(loc="left") for ax in plots.cells(genotypes.DARTS_V2)]
     ['normal', 'reduce']
     """
+    if not isinstance(genotype, Genotype):
+        raise TypeError(f"give a genotype, as result.genotype, not a {type(genotype).__name__}")
     found = cells_of(genotype)
     _, made = panels(ax, len(found), 1, size_of(genotype), (0.1, 0.1, 0.1, 0.3))
     for axes, cell in zip(made, found, strict=True):

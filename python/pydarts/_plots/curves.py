@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from .._history import History, Measures
 from .._palette import series_look
 from .._trajectory import Trajectory
+from .points import checked
 from .style import FAINT, INK, one, plain_numbers, tidy
 
 _SIZE = (5.2, 3.2)
@@ -40,7 +41,7 @@ def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     'mean entropy of softmax(α), nats'
     """
     ax = one(ax, _SIZE)
-    time, label = path.time
+    time, label = checked(path).time
     for name in path.alphas:
         _line(ax, time, path.entropy(name), name)
     most = math.log(len(path.space.operations))
@@ -72,7 +73,7 @@ def skips(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     [0, 0, 0]
     """
     ax = one(ax, _SIZE)
-    time, label = path.time
+    time, label = checked(path).time
     _line(ax, time, path.skips, "skip_connect", drawstyle="steps-post")
     ax.set_ylim(-0.15, max(4, int(path.skips.max())) + 0.4)
     tidy(ax, "skip connections in the genotype")
@@ -99,6 +100,7 @@ def losses(history: History[Any], *, words: bool | None = None, ax: Axes | None 
     >>> plots.losses(History([record])).get_ylabel()
     'loss, nats'
     """
+    _check(history)
     ax = one(ax, _SIZE)
     words = of_words(history) if words is None else words
     unit = "perplexity" if words else "loss"
@@ -128,6 +130,7 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
     >>> plots.accuracies(History([record])).lines[1].get_ydata().tolist()
     [55.00000000000001]
     """
+    _check(history)
     ax = one(ax, _SIZE)
     for part, said in _PARTS.items():
         _line(ax, _epochs(history), [100 * getattr(r, f"{part}_accuracy") for r in history], part, said)
@@ -148,6 +151,12 @@ _PARTS = {"train": "training", "valid": "validation"}
 def of_words(history: Sequence[Measures]) -> bool:
     """Whether a history is that of a search for recurrent cells."""
     return any("recurrent" in getattr(record, "entropy", ()) for record in history)
+
+
+def _check(history: Sequence[Measures]) -> None:
+    """Refuse what is no record of epochs."""
+    if not isinstance(history, Sequence):
+        raise TypeError(f"give the record of the epochs, result.history, not a {type(history).__name__}")
 
 
 def _epochs(history: Sequence[Measures]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,15 +12,27 @@ import numpy.typing as npt
 from .._trajectory import Trajectory
 
 
+def checked(path: Trajectory) -> Trajectory:
+    """What pictures of α over time are drawn of. Raises TypeError where it is something else."""
+    if not isinstance(path, Trajectory):
+        raise TypeError(f"give α over time, result.trajectory, not a {type(path).__name__}")
+    return path
+
+
 def tables(path: Trajectory, cell: str | None) -> list[str]:
     """Names of the tables to draw. Raises ValueError where there is none of this name."""
+    checked(path)
     if cell is not None and cell not in path.alphas:
         raise ValueError(f"no table {cell!r}; there is {', '.join(path.alphas)}")
     return list(path.alphas) if cell is None else [cell]
 
 
 def point(path: Trajectory, at: int) -> int:
-    """A point of the trajectory, counted from the first. Raises IndexError where there is none."""
+    """A point of the trajectory, counted from the first.
+
+    Raises IndexError where there is none, TypeError where it is no whole number.
+    """
+    at = operator.index(at)
     if not -len(path) <= at < len(path):
         raise IndexError(f"at is {at}; the trajectory has {len(path)} points, 0 to {len(path) - 1}")
     return at % len(path)

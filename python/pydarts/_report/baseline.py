@@ -46,6 +46,9 @@ class Baseline:
 def baseline(result: SearchResult, table: SearchTable) -> Baseline:
     """The table with this search's cell marked in it."""
     words = result.config.resolved_space.kind == "recurrent"
+    if any(row.genotype is not None and row.words != words for row in table):
+        mine, theirs = ("recurrent", "convolutional") if words else ("convolutional", "recurrent")
+        raise ValueError(f"the search is of {mine} cells, the table of {theirs} ones: give its own")
     origins: list[Origin] = [
         origin for origin in ("searched", "given", "random") if any(row.origin == origin for row in table)
     ]

@@ -89,11 +89,14 @@ class SearchTable(Sequence[SearchRow]):
         return "failed" if "failed" in found else "complete"
 
     def summary(self, origin: Origin) -> Summary:
-        """Mean and deviation of the scores of one origin: accuracies, 0 to 1; of words perplexities."""
+        """Mean and deviation of the scores of one origin: accuracies, 0 to 1; of words perplexities.
+
+        These may be infinite: then there is no deviation.
+        """
         scores = [row.score for row in self if row.origin == origin and row.score is not None]
         return Summary(
             statistics.fmean(scores) if scores else math.nan,
-            statistics.stdev(scores) if len(scores) > 1 else math.nan,
+            statistics.stdev(scores) if len(scores) > 1 and all(map(math.isfinite, scores)) else math.nan,
             len(scores),
         )
 
