@@ -13,7 +13,9 @@ import numpy.typing as npt
 import pydarts
 import pytest
 import torch
+from pydarts._loaders import Sources, open_sources
 
+pytest.register_assert_rewrite("loaders")  # their assertions say as much as those of the tests
 matplotlib.use("Agg")
 # Whoever runs the tests in the background of a shell hands on that Ctrl-C is ignored, to their processes too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -61,6 +63,20 @@ def tiny_arrays() -> Arrays:
 @pytest.fixture
 def tiny_config() -> pydarts.SearchConfig:
     return make_config()
+
+
+@pytest.fixture
+def opened() -> Iterator[Any]:
+    """Opens sources and closes them afterwards."""
+    kept: list[Sources] = []
+
+    def open_(loader: Any, **changes: Any) -> Sources:
+        kept.append(open_sources(loader, make_config(**changes)))
+        return kept[-1]
+
+    yield open_
+    for sources in kept:
+        sources.close()
 
 
 @pytest.fixture(scope="session")
