@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ import pytest
 import torch
 from pydarts._loaders import Sources, open_sources
 
-pytest.register_assert_rewrite("loaders")  # their assertions say as much as those of the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `reference` is
+pytest.register_assert_rewrite("loaders", "parity")  # their assertions say as much as those of the tests
 matplotlib.use("Agg")
 # Whoever runs the tests in the background of a shell hands on that Ctrl-C is ignored, to their processes too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -63,6 +65,14 @@ def tiny_arrays() -> Arrays:
 @pytest.fixture
 def tiny_config() -> pydarts.SearchConfig:
     return make_config()
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pydarts
 import pytest
-import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import reference
+import torch
 
 Table: TypeAlias = npt.NDArray[np.float64]
 Draw: TypeAlias = Callable[[np.random.Generator, int, int], Table]

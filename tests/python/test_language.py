@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pydarts
 import pytest
+import reference
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import reference
 from reference.language import PLACES
+from torch import Tensor
 
 LOSS = 1e-12
 GRADIENT = {"first_order": 1e-9, "unrolled": 1e-6, "unrolled_exact": 1e-9}
