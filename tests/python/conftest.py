@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import torch
 from pydarts._loaders import Sources, open_sources
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `reference` is
-pytest.register_assert_rewrite("loaders", "parity")  # their assertions say as much as those of the tests
+# What they assert fails as legibly as what tests do.
+pytest.register_assert_rewrite("loaders", "parity", "resuming")
 matplotlib.use("Agg")
 # Whoever runs the tests in the background of a shell hands on that Ctrl-C is ignored, to their processes too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -93,6 +94,14 @@ def opened() -> Iterator[Any]:
 def tiny_result() -> pydarts.SearchResult:
     """The result of one complete search, for tests that only read it."""
     return pydarts.search(make_arrays(), make_config())
+
+
+@pytest.fixture(scope="session")
+def whole() -> Callable[..., pydarts.SearchResult]:
+    """The uninterrupted search that a resumed one must be, run once for each configuration."""
+    from resuming import uninterrupted
+
+    return uninterrupted()
 
 
 @pytest.fixture(scope="session")
