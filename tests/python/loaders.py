@@ -1,4 +1,4 @@
-"""What the tests of loaders share: data whose examples tell their number, and how a source is read."""
+"""What the tests of loaders share: data that are told apart, and how a source is read."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -46,6 +46,7 @@ def batches(n: int = 3, size: int = 4, classes: int = 4) -> Batches:
 
 
 def floats() -> tuple[torch.Tensor, torch.Tensor]:
+    """The images and labels of `make_arrays` as tensors."""
     X, y = make_arrays()
     return torch.from_numpy(X).float() / 255, torch.from_numpy(y)
 
