@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
@@ -12,6 +12,8 @@ import pydarts
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def arrays(n: int = 48, classes: int = 3, size: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -79,14 +81,6 @@ SOURCES: dict[str, Callable[[], Any]] = {
     "a pair of arrays": pair_of_arrays,
 }
 sources = pytest.mark.parametrize("source", [pytest.param(f, id=name) for name, f in SOURCES.items()])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def assert_same(one: pydarts.SearchResult, other: pydarts.SearchResult) -> None:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,10 @@ CHAINS, KILLS = 4, 5  # searches, and how often each is killed and goes on
 STEPS, EPOCHS = 8, 12
 STARTUP = 60.0  # seconds a process may take to its first checkpoint
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGSTOP are those of POSIX")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGSTOP are those of POSIX"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 
 def run(folder: Path | None) -> pydarts.SearchResult:
@@ -123,14 +125,6 @@ def kill_again_and_again(root: Path, chain: int) -> list[Kill]:
         shutil.copytree(folder, snapshot)
         found.append(Kill(snapshot, seen, seen >= 0, unfinished(folder)))
     return found
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
