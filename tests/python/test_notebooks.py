@@ -102,7 +102,11 @@ def finished(*outputs: Any, title: str = "# Title\n\n**Why?**", count: int = 1) 
         (lambda: finished(new_output("stream", name="stderr", text="UserWarning: no")), "wrote to stderr"),
         (lambda: finished(new_output("error", ename="KeyError", evalue="'x'")), "ended with KeyError"),
         (lambda: finished(new_output("stream", name="stdout", text="in /home/me/x")), "'/home/me/x'"),
-        (lambda: finished(new_output("display_data", data={"text/html": f"<p>{FOLDER}</p>"})), str(FOLDER)),
+        pytest.param(
+            lambda: finished(new_output("display_data", data={"text/html": f"<p>{FOLDER}</p>"})),
+            str(FOLDER),
+            id="the folder of the notebooks",
+        ),
         (lambda: finished(new_output("display_data", data={"image/png": "A" * 700_000})), "bytes; at most"),
     ],
 )
