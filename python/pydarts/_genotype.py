@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from . import _core, _html, _notations
 from ._record import Record, plain
-from ._space import Space, as_space
+from ._space import INPUTS, KEPT, Space, as_space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Genes: TypeAlias = tuple[tuple[str, int], ...]
+Edges: TypeAlias = tuple[tuple[str, int, int], ...]
 
 
 class Genotype(Record):
@@ -235,6 +236,52 @@ class Genotype(Record):
 
         return to_svg(self)
 
+    def edges(self, table: str) -> Edges:
+        """The edges of a cell as (operation, source node, target node), in the order of its genes.
+
+        Genes do not say where a node ends. Two of them belong to each node, in a recurrent cell one, as
+        `build` takes them (`Space.edges_kept`), the first to the first intermediate node.
+
+        Args:
+            table: "normal", "reduce" or "recurrent"; a cell that the genotype has not has no edges.
+
+        Raises:
+            ValueError: another name.
+
+        >>> from pydarts import genotypes
+        >>> genotypes.DARTS_V2.edges("normal")[-2:]
+        (('skip_connect', 0, 5), ('dil_conv_3x3', 2, 5))
+        >>> genotypes.DARTS_RNN_V2.edges("recurrent")[:2]
+        (('sigmoid', 0, 1), ('relu', 1, 2))
+        """
+        if table not in _CELLS:
+            raise ValueError(f"no cell {table!r}; there is {', '.join(_CELLS)}")
+        kind = "recurrent" if table == "recurrent" else "convolutional"
+        first, kept = INPUTS[kind], KEPT[kind]
+        return tuple(
+            (operation, source, first + place // kept)
+            for place, (operation, source) in enumerate(getattr(self, table))
+        )
+
+    @property
+    def edge_set(self) -> frozenset[tuple[str, str, int, int]]:
+        """All edges as (table, operation, source node, target node), without an order.
+
+        Two genotypes of a space that have the same stand for the same network, however each ranks the edges
+        into a node.
+
+        >>> from pydarts import Genotype
+        >>> one = Genotype(recurrent=[("tanh", 0)], concat=[1])
+        >>> one.edge_set
+        frozenset({('recurrent', 'tanh', 0, 1)})
+        >>> genes = [("sep_conv_3x3", 0), ("skip_connect", 1)]
+        >>> one = Genotype(normal=genes, normal_concat=[2], reduce=genes, reduce_concat=[2])
+        >>> other = Genotype(normal=genes[::-1], normal_concat=[2], reduce=genes, reduce_concat=[2])
+        >>> one == other, one.edge_set == other.edge_set
+        (False, True)
+        """
+        return frozenset((table, *edge) for table in _CELLS for edge in self.edges(table))
+
     @property
     def skip_connections(self) -> int:
         """How many edges are skip connections (`identity` in a recurrent cell), in all cells together."""
@@ -250,4 +297,5 @@ class Genotype(Record):
         return _html.of_genotype(self)
 
 
+_CELLS = ("normal", "reduce", "recurrent")
 _ORDER = ("normal", "normal_concat", "reduce", "reduce_concat", "recurrent", "concat")

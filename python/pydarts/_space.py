@@ -10,6 +10,10 @@ from typing import Any, Literal
 from . import _core
 from ._record import Record, differences, plain
 
+# By kind: what cells are built of (`build`), what genotypes list (`Genotype.edges`) and spaces derive.
+INPUTS = {"convolutional": 2, "recurrent": 1}
+KEPT = {"convolutional": 2, "recurrent": 1}
+
 
 class Space(Record):
     """A search space: the cell's graph and the operations on its edges (paper, section 2.1).
@@ -116,6 +120,24 @@ class Space(Record):
     def edges(self) -> tuple[tuple[int, int], ...]:
         """Edges (i, j) from node i to node j, in the order of α's rows: by j, then i."""
         return _edges(json.dumps(self._values))
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs a cell has: 2, in recurrent cells 1. They are the first nodes; `nodes` more follow.
+
+        >>> Space().inputs, Space.preset("darts-rnn").inputs
+        (2, 1)
+        """
+        return INPUTS[self.kind]
+
+    @property
+    def edges_kept(self) -> int:
+        """How many edges a genotype keeps into each node: 2, in recurrent cells 1 (paper, section 2.4).
+
+        >>> Space().edges_kept, Space.preset("darts-rnn").edges_kept
+        (2, 1)
+        """
+        return KEPT[self.kind]
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -163,7 +163,7 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
     table = Table(*columns, box=None)
     for row in rows:
         table.add_row(*(_text(name, row) for name in columns))
-    cells = {_edges(result.genotype) for result in results.values()}
+    cells = {result.genotype.edge_set for result in results.values()}
     notes = [f"{len(cells)} different cells; settled: the point in time since which a cell is what it is"]
     if plot is not None:
         _draw(plot, lambda: _plotted(results))
@@ -201,20 +201,6 @@ def _row(name: str, result: SearchResult) -> dict[str, Any]:
         "settled": path.last_change,
         "seconds": sum(record.seconds for record in result.history),
     }
-
-
-def _edges(genotype: Genotype) -> frozenset[tuple[str, int, str, int]]:
-    """Table, node, operation and source of all edges, however they are ranked."""
-    kinds = (
-        ("normal", genotype.normal, 2),
-        ("reduce", genotype.reduce, 2),
-        ("recurrent", genotype.recurrent, 1),
-    )
-    return frozenset(
-        (table, place // kept, operation, source)
-        for table, genes, kept in kinds
-        for place, (operation, source) in enumerate(genes)
-    )
 
 
 def _text(column: str, row: dict[str, Any]) -> str:
