@@ -184,7 +184,6 @@ def _row(name: str, result: SearchResult) -> dict[str, Any]:
         record = result.history[number]
         return record.valid_perplexity if words else record.valid_accuracy
 
-    best = None if result.best is None else [record.epoch for record in result.history].index(result.best)
     entropies = [float(path.entropy(table)[-1]) for table in result.alphas]
     return {
         "run": name,
@@ -195,7 +194,7 @@ def _row(name: str, result: SearchResult) -> dict[str, Any]:
         "epochs": len(result.history),
         "measure": "perplexity" if words else "accuracy",
         "validation": score(-1),
-        "best": None if best is None else score(best),
+        "best": None if result.best is None else score(result.best),
         "entropy": sum(entropies) / len(entropies),
         "skips": result.genotype.skip_connections,
         "settled": path.last_change,

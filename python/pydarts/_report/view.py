@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from markupsafe import Markup
 
-from .._diagnostics.alphas import edge_name
 from .._genotype import Edges, Genotype
 from .._palette import look_of
+from .._plots.style import edge_in_words
 from .._space import Space
 from .._trajectory import Trajectory
 from .pictures import cell_picture
@@ -82,7 +82,7 @@ def view(path: Trajectory) -> View:
     data = {
         "unit": unit,
         "times": time[points].tolist(),
-        "edges": [edge_name(edge, space) for edge in space.edges],
+        "edges": [edge_in_words(edge, space.inputs) for edge in space.edges],
         "operations": [
             {"name": name, "color": look_of(name).color, "dash": dash(look_of(name).style)}
             for name in space.operations

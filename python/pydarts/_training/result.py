@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import _core, _html
+from .._cost import number_of_weights
 from .._environment import environment_from
 from .._files import read_checked, write_atomically
 from .._history import History, TrainRecord, record_from
@@ -95,7 +96,7 @@ class TrainResult:
 
     def _repr_html_(self) -> str:
         kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings
-        return _html.of_training(self, not_published(self.config, kind))
+        return _html.of_training(self, number_of_weights(self.network), not_published(self.config, kind))
 
 
 def _about(data: bytes) -> tuple[History[TrainRecord], TrainConfig, Status, dict[str, str]]:
