@@ -16,7 +16,7 @@ import torch
 
 from . import _core
 from ._config import ConfigFields, SearchConfig
-from ._files import held, read_checked, write_atomically
+from ._files import about_in, held, read_checked, write_about
 from ._genotype import Genotype
 from ._interrupt import InterruptWatch
 from ._loaders import Loader, open_sources
@@ -253,7 +253,7 @@ def _fitted(each: SearchConfig, config: SearchConfig, sizes: _Sizes, staff: _Sta
     if config.batch_size == "auto" and config.resume and config.checkpoint_dir is not None:
         path = Path(config.checkpoint_dir) / _MARK
         if path.is_file():
-            return each.replace(batch_size=read_checked(path, lambda data: json.loads(data)["batch_size"]))
+            return each.replace(batch_size=_marked(path, "batch_size"))
     return with_batch_size(each, sizes.batch_size, searches=max(1, staff.workers))
 
 
@@ -339,20 +339,16 @@ def _folder(
                 f"{folder} already holds searches or trainings; go on with them (resume=True) or name "
                 "another folder"
             )
-        for what in differences(mine, read_checked(path, _about)):
+        for what in differences(mine, _marked(path, "choices")):
             raise _core.CheckpointError(f"{folder} is of other choices: {what}")
     folder.mkdir(parents=True, exist_ok=True)
-    mark = {"format": _FORMAT, "pydarts": _core.__version__, "batch_size": batch_size, "choices": mine}
-    write_atomically(path, json.dumps(mark, indent=1))
+    write_about(path, _FORMAT, {"batch_size": batch_size, "choices": mine})
     return folder
 
 
-def _about(data: bytes) -> dict[str, Any]:
-    about = json.loads(data)
-    if about["format"] > _FORMAT:
-        raise ValueError(f"written by pydarts {about['pydarts']}, newer than this one")
-    choices: dict[str, Any] = about["choices"]
-    return choices
+def _marked(path: Path, name: str) -> Any:
+    """What the mark of a folder says."""
+    return read_checked(path, lambda data: about_in(data, _FORMAT)[name])
 
 
 def _table(
