@@ -59,8 +59,6 @@ def test_a_search_that_stops_in_its_first_epoch_says_its_steps(
         assert "the search stopped after 2 steps; what it reached" in note
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-@pytest.mark.parametrize("json_alone", [True, False])
 class Refuse(pydarts.Callback):
     """Does not let a search begin."""
 
@@ -84,6 +82,8 @@ def test_a_search_that_does_not_get_to_a_step_leaves_its_folder_free(
         assert "less than an epoch" in note and "checkpoint" not in note
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("json_alone", [True, False])
 def test_a_terminal_is_told_at_once_what_takes_a_while(
     terminal: bool, json_alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
