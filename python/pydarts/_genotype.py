@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from . import _core, _html, _notations
-from ._record import Record, plain
+from ._record import Record
 from ._space import INPUTS, KEPT, Space, as_space
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Genotype(Record):
     """
 
     __slots__ = ()
+    _error = _core.GenotypeError
     normal: Genes
     normal_concat: tuple[int, ...]
     reduce: Genes
@@ -70,12 +71,9 @@ class Genotype(Record):
         }
         self._fill({name: list(value) for name, value in fields.items() if value is not None})
 
-    def _fill(self, fields: Mapping[str, Any]) -> None:
-        text = json.dumps({name: plain(name, value, _core.GenotypeError) for name, value in fields.items()})
-        given = json.loads(_core.check_genotype(text, None))
-        object.__setattr__(
-            self, "_values", {name: given[name] for name in _ORDER if given.get(name) is not None}
-        )
+    @staticmethod
+    def _resolve(text: str) -> str:
+        return _core.check_genotype(text, None)
 
     if not TYPE_CHECKING:  # checkers see the annotated fields only
 
@@ -86,15 +84,8 @@ class Genotype(Record):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Genotype:
-        """The genotype of a dictionary as `to_dict` gives it."""
-        genotype = cls.__new__(cls)
-        genotype._fill(values)
-        return genotype
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data, fit for JSON: genes as [operation, node]."""
-        copy: dict[str, Any] = json.loads(json.dumps(self._values))
-        return copy
+        """The genotype of a dictionary as `to_dict` gives it: genes as [operation, node]."""
+        return cls._of(values)
 
     @classmethod
     def from_json(cls, text: str) -> Genotype:
@@ -103,11 +94,7 @@ class Genotype(Record):
         Raises:
             GenotypeError: not JSON, or not a genotype.
         """
-        genotype = cls.__new__(cls)
-        object.__setattr__(genotype, "_values", {})
-        given = json.loads(_core.check_genotype(text, None))
-        genotype._fill({name: value for name, value in given.items() if value is not None})
-        return genotype
+        return cls._of_json(text)
 
     def to_json(self, indent: int | None = None) -> str:
         """As a JSON object: `{"normal": [[operation, node], ...], "normal_concat": [...], ...}`."""

@@ -45,6 +45,7 @@ class Space(Record):
     """
 
     __slots__ = ()
+    _error = _core.SpaceError
     name: str
     operations: tuple[str, ...]
     nodes: int
@@ -75,9 +76,9 @@ class Space(Record):
         }
         self._fill({field: value for field, value in fields.items() if value is not None})
 
-    def _fill(self, fields: Mapping[str, Any]) -> None:
-        text = json.dumps({field: plain(field, value, _core.SpaceError) for field, value in fields.items()})
-        object.__setattr__(self, "_values", json.loads(_core.resolve_space(text)))
+    @staticmethod
+    def _resolve(text: str) -> str:
+        return _core.resolve_space(text)
 
     @classmethod
     def preset(cls, name: str) -> Space:
@@ -89,9 +90,7 @@ class Space(Record):
         >>> Space.preset("darts").operations[:3]
         ('none', 'max_pool_3x3', 'avg_pool_3x3')
         """
-        return cls.from_dict(
-            json.loads(_core.resolve_space(json.dumps(plain("space", name, _core.ConfigError))))
-        )
+        return cls._of_json(json.dumps(plain("space", name, _core.ConfigError)))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Space:
@@ -100,14 +99,7 @@ class Space(Record):
         >>> Space.from_dict(Space.preset("darts").to_dict()) == Space.preset("darts")
         True
         """
-        space = cls.__new__(cls)
-        space._fill(values)
-        return space
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain data, fit for JSON."""
-        copy: dict[str, Any] = json.loads(json.dumps(self._values))
-        return copy
+        return cls._of(values)
 
     def replace(self, **changes: Any) -> Space:
         """A space like this one but for `changes`; a `concat` of all nodes stays one of all."""
