@@ -6,9 +6,10 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, TextIO
 
 from typer import Exit
@@ -61,6 +62,16 @@ def strict(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [strict(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The name that was probably meant; None where none is near.
+
+    >>> nearest("digit", ["corpus", "digits"]), nearest("mnist", ["corpus", "digits"])
+    ('digits', None)
+    """
+    found = get_close_matches(name, list(known), n=1)
+    return found[0] if found else None
 
 
 def say(text: str) -> None:

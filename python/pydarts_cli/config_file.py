@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import typer
+
+from .answer import nearest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -41,8 +42,8 @@ def load(context: typer.Context, path: Path | None) -> Path | None:
     found = {key.replace("-", "_"): value for key, value in values.items()}
     for key in found:
         if key not in known:
-            nearest = get_close_matches(key, [name for name in known if name], n=1)
-            remedy = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            meant = nearest(key, filter(None, known))
+            remedy = f"; did you mean {meant!r}?" if meant else ""
             raise typer.BadParameter(f"{path}: {context.info_name} has no option {key!r}{remedy}")
     context.default_map = {**(context.default_map or {}), **found}
     return path

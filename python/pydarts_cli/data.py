@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .answer import USAGE, Problem
+from .answer import USAGE, Problem, nearest
 
 ENGLISH = "bundled"
 _WORDS = 2000  # of the bundled English, unless told otherwise
@@ -59,8 +58,8 @@ def spec(text: str) -> Spec:
         return text
     kind, _, where = str(text).partition(":")
     if kind not in _KINDS:
-        nearest = get_close_matches(kind, _KINDS, n=1)
-        remedy = f"; did you mean {nearest[0]}?" if nearest else ""
+        meant = nearest(kind, _KINDS)
+        remedy = f"; did you mean {meant}?" if meant else ""
         raise typer.BadParameter(f"{kind!r} is no data; known: {_FORMS}{remedy}")
     if not _KINDS[kind] and where:
         raise typer.BadParameter(f"{kind} stands alone, without {':' + where!r}")
