@@ -17,6 +17,15 @@ from typer import Exit
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
+def code_of(status: str) -> int:
+    """The exit code of what came to an end, by its status.
+
+    >>> code_of("complete"), code_of("interrupted"), code_of("failed")
+    (0, 130, 1)
+    """
+    return {"complete": 0, "interrupted": INTERRUPTED}.get(status, FAILED)
+
+
 class Problem(Exception):
     """Something that the user can mend: told in a line."""
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say, waiting
+from .answer import USAGE, Answer, Problem, code_of, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
 from .data import DATA_HELP, DownloadOption, WordsOption, WorkersOption, read, spec
+from .options import named
+from .plot import draw
 from .sources import genotype_of, run_of
 from .train import NETWORKS, PresetOption, preset_of
 
@@ -91,8 +93,7 @@ def compare(
     if data is None:
         given = [*choices, *network, *(["random"] if random else [])]
         if given:
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise Problem(f"{options}: of the training of the cells; say on what with --data", USAGE)
+            raise Problem(f"{named(given)}: of the training of the cells; say on what with --data", USAGE)
         _check_picture(plot)
         return _side_by_side({name: run_of(Path(run)) for name, run in _names(runs).items()}, plot)
     if preset is None and not data.words:
@@ -109,7 +110,7 @@ def compare(
     found = read(
         data,
         image_size=None,
-        batch_size=config.batch_size or 96,
+        batch_size=config.batch_size,
         download=download,
         workers=loader_workers,
         words=words,
@@ -166,7 +167,9 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
     cells = {result.genotype.edge_set for result in results.values()}
     notes = [f"{len(cells)} different cells; settled: the point in time since which a cell is what it is"]
     if plot is not None:
-        _draw(plot, lambda: _plotted(results))
+        import pydarts
+
+        draw(lambda: pydarts.plots.compare(results), plot)
         notes.append(str(plot))
     genotypes = {name: result.genotype.to_dict() for name, result in results.items()}
     file = None if plot is None else str(plot)
@@ -211,12 +214,6 @@ def _text(column: str, row: dict[str, Any]) -> str:
     return {"entropy": "{:.3f}", "seconds": "{:.1f}"}.get(column, "{}").format(value)
 
 
-def _plotted(results: dict[str, SearchResult]) -> Any:
-    from pydarts import plots
-
-    return plots.compare(results)[0]
-
-
 def _check_picture(file: Path | None) -> None:
     """Refuse a picture that cannot be, before hours of work."""
     if file is None:
@@ -227,17 +224,10 @@ def _check_picture(file: Path | None) -> None:
         raise Problem(f"no folder {str(file.parent)!r} for the picture")
 
 
-def _draw(file: Path, draw: Any) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    draw().figure.figure.savefig(file, dpi=110, bbox_inches="tight")
-
-
 def _trained(table: SearchTable, out: Path, plot: Path | None) -> Answer:
     table.save(out / "table.csv")
     if plot is not None:
-        _draw(plot, table.plot)
+        draw(table.plot, plot)
     say(f"kept in {out}: table.csv; beside a search: pydarts report RUN --table {out / 'table.csv'}")
     rows = [
         {
@@ -252,6 +242,5 @@ def _trained(table: SearchTable, out: Path, plot: Path | None) -> Answer:
         }
         for row in table
     ]
-    code = {"complete": 0, "interrupted": INTERRUPTED}.get(table.status, FAILED)
     best = None if table.best is None else table.best.name
-    return Answer({"status": table.status, "best": best, "rows": rows}, [str(table)], code)
+    return Answer({"status": table.status, "best": best, "rows": rows}, [str(table)], code_of(table.status))

@@ -139,7 +139,7 @@ class Data:
 def read(
     given: Spec, *, image_size: Any, batch_size: Any, download: bool, workers: int, words: int | None
 ) -> Data:
-    """Open the data; sizes matter to `folder` alone, which makes batches of its own.
+    """Open the data; sizes matter to `folder` alone, which makes batches of its own (None: of 96 images).
 
     Raises:
         Problem: choices that do not belong to these data, a folder without its parts.
@@ -160,6 +160,7 @@ def read(
         found = datasets.npz(given.where)
     elif given.kind == "folder":
         train, valid = _parts(Path(given.where))
+        batch_size = 96 if batch_size is None else batch_size  # as published (A.2.1)
         sizes = {"batch_size": batch_size} | ({"size": _side(image_size)} if image_size is not None else {})
         if not isinstance(batch_size, int):
             raise Problem(f"--batch-size {batch_size} is for arrays; images of a folder need a number", USAGE)

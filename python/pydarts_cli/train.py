@@ -88,7 +88,7 @@ def train(
         found = read(
             data,
             image_size=None,
-            batch_size=config.batch_size or 96,
+            batch_size=config.batch_size,
             download=download,
             workers=loader_workers,
             words=words,
