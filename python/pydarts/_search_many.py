@@ -30,8 +30,9 @@ from ._selection.table import SearchTable
 from ._selection.workers import Lost, run_in_processes
 from ._space import Space, as_space
 from ._train import open_task
-from ._training.config import ImageSettings, TextSettings, TrainConfig
+from ._training.config import TrainConfig
 from ._training.loop import differences
+from ._training.settings import ImageSettings, TextSettings
 
 _FORMAT = 1
 _MARK, _TABLE = "many.json", "table.csv"  # in the folder of all

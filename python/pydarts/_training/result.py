@@ -15,7 +15,8 @@ from .._history import History, TrainRecord, record_from
 from .._network_file import load_network, save_network
 from .._result import Status
 from ..nn import LanguageModel, Network
-from .config import ImageSettings, TextSettings, TrainConfig, not_published
+from .config import TrainConfig
+from .settings import ImageSettings, TextSettings, not_published
 from .task import merit
 
 if TYPE_CHECKING:
