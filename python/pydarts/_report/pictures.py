@@ -19,7 +19,6 @@ from .._space import Space
 _SVG = "http://www.w3.org/2000/svg"
 # Names of operations have 8 points; so they have twelve pixels on the screen, where a point has 4/3.
 _ENLARGED = 12 / (8 * 4 / 3)
-# Colours that the page says, so that a dark page has them light.
 # What most parts have, said once.
 _COMMON = {
     "fill": "none",
@@ -28,6 +27,7 @@ _COMMON = {
     "stroke-linejoin": "round",
     "font-family": "'DejaVu Sans',Verdana,sans-serif",
 }
+# Colours that the page says, so that a dark page has them light.
 _COLORS = {INK: "var(--ink)", FAINT: "var(--faint)", INNER: "var(--inner)", OUTER: "var(--outer)"}
 
 
