@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 import torch
 
 from . import _core, _html
-from ._record import Record, differences, freeze, plain
+from ._record import Record, differences, freeze
 from ._space import Space
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ class SearchConfig(Record):
     """
 
     __slots__ = ()
+    _error = _core.ConfigError
     __signature__: ClassVar[inspect.Signature]
     space: str | Space
     channels: int
@@ -226,9 +227,9 @@ class SearchConfig(Record):
     def __init__(self, **fields: Unpack[ConfigFields]) -> None:
         self._fill(fields)
 
-    def _fill(self, fields: Mapping[str, Any]) -> None:
-        text = json.dumps({name: plain(name, value, _core.ConfigError) for name, value in fields.items()})
-        object.__setattr__(self, "_values", json.loads(_core.resolve_config(text)))
+    @staticmethod
+    def _resolve(text: str) -> str:
+        return _core.resolve_config(text)
 
     @staticmethod
     def _read(name: str, value: Any) -> Any:
@@ -249,14 +250,7 @@ class SearchConfig(Record):
         >>> SearchConfig.from_dict({"epochs": 3}).epochs
         3
         """
-        config = cls.__new__(cls)
-        config._fill(values)
-        return config
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain data, fit for JSON."""
-        copy: dict[str, Any] = json.loads(json.dumps(self._values))
-        return copy
+        return cls._of(values)
 
     @classmethod
     def from_json(cls, text: str) -> SearchConfig:
@@ -265,9 +259,7 @@ class SearchConfig(Record):
         >>> SearchConfig.from_json('{"seed": 5}').seed
         5
         """
-        config = cls.__new__(cls)
-        object.__setattr__(config, "_values", json.loads(_core.resolve_config(text)))
-        return config
+        return cls._of_json(text)
 
     def to_json(self, indent: int | None = None) -> str:
         """All fields as a JSON object."""

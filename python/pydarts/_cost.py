@@ -41,15 +41,16 @@ def cost(network: Network, image_size: int | Sequence[int] | None = None) -> dic
     shapes = copy.deepcopy(network).to("meta").eval()
     with FlopCounterMode(display=False) as counter:
         shapes(*example(shapes, image_size, None, batch=1))
-    auxiliary = _weights(getattr(network, "auxiliary", None))
+    auxiliary = number_of_weights(getattr(network, "auxiliary", None))
     flops = int(counter.get_total_flops())
     return {
-        "weights": _weights(network) - auxiliary,
+        "weights": number_of_weights(network) - auxiliary,
         "auxiliary_weights": auxiliary,
         "multiply_adds": flops // 2,
         "flops": flops,
     }
 
 
-def _weights(module: nn.Module | None) -> int:
+def number_of_weights(module: nn.Module | None) -> int:
+    """Numbers in the weights of a module, its auxiliary head among them; 0 of None."""
     return 0 if module is None else sum(weight.numel() for weight in module.parameters())

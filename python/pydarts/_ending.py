@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
+from ._words import count
+
 
 class Ended(Protocol):
     """What a run leaves."""
@@ -53,13 +55,13 @@ def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: 
 
 def reached(result: Ended) -> str:
     """How far a run got: in epochs; a search that has none yet, in steps."""
-    count, unit = len(result.history), "epoch"
+    number, unit = len(result.history), "epoch"
     steps: Sequence[int] = getattr(result, "steps", ())
-    if not count and steps and steps[-1]:
-        count, unit = steps[-1], "step"
-    if not count:
+    if not number and steps and steps[-1]:
+        number, unit = steps[-1], "step"
+    if not number:
         return "less than an epoch"
-    return f"{count} {unit}" + ("" if count == 1 else "s")
+    return count(number, unit)
 
 
 def wrote(result: Ended) -> bool:

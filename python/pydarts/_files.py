@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
@@ -9,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -78,25 +79,60 @@ def read_checked(path: Path, parse: Callable[[bytes], T]) -> T:
         raise _core.CheckpointError(f"{path} is truncated or malformed: {error}") from error
 
 
+def write_about(path: Path, form: int, values: Mapping[str, Any]) -> None:
+    """Write plain data as JSON, with who wrote it, in which version of the file's form."""
+    about = {"format": form, "pydarts": _core.__version__, **values}
+    write_atomically(path, json.dumps(about, indent=1))
+
+
+def about_in(data: bytes, newest: int) -> dict[str, Any]:
+    """What `write_about` wrote, in a form up to `newest`.
+
+    Raises:
+        ValueError: something else, or of a later pydarts.
+    """
+    about = json.loads(data)
+    if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+        raise ValueError("not a result of pydarts")
+    if about["format"] > newest:
+        raise ValueError(
+            f"written by pydarts {about.get('pydarts')} in format {about['format']}, newer than this one"
+        )
+    return about
+
+
+def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays by name."""
+    data, named = io.BytesIO(), dict[str, Any](arrays)
+    np.savez(data, **named)
+    write_atomically(path, data.getvalue())
+
+
+def arrays_in(file: Path | BinaryIO) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an .npz by name; nothing is unpickled."""
+    with np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
 def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an .npz by name; nothing is unpickled.
+    """The arrays of an .npz of a user's by name.
 
     Raises:
         DataError: the file is no such archive.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return arrays_in(path)
     except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise _core.DataError(
             f"{path} is no archive of arrays, as numpy.savez writes them: {error}"
         ) from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors by name as safetensors, with plain data in the metadata."""
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> None:
+    """Write tensors by name as safetensors, plain data in the metadata."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomically(path, safetensors.torch.save(plain, {"pydarts": json.dumps(about)}))
+    metadata = None if about is None else {"pydarts": json.dumps(about)}
+    write_atomically(path, safetensors.torch.save(plain, metadata))
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from . import _core, _html, _notations
-from ._record import Record, plain
-from ._space import Space, as_space
+from ._record import Record
+from ._space import INPUTS, KEPT, Space, as_space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Genes: TypeAlias = tuple[tuple[str, int], ...]
+Edges: TypeAlias = tuple[tuple[str, int, int], ...]
 
 
 class Genotype(Record):
@@ -42,6 +43,7 @@ class Genotype(Record):
     """
 
     __slots__ = ()
+    _error = _core.GenotypeError
     normal: Genes
     normal_concat: tuple[int, ...]
     reduce: Genes
@@ -69,12 +71,9 @@ class Genotype(Record):
         }
         self._fill({name: list(value) for name, value in fields.items() if value is not None})
 
-    def _fill(self, fields: Mapping[str, Any]) -> None:
-        text = json.dumps({name: plain(name, value, _core.GenotypeError) for name, value in fields.items()})
-        given = json.loads(_core.check_genotype(text, None))
-        object.__setattr__(
-            self, "_values", {name: given[name] for name in _ORDER if given.get(name) is not None}
-        )
+    @staticmethod
+    def _resolve(text: str) -> str:
+        return _core.check_genotype(text, None)
 
     if not TYPE_CHECKING:  # checkers see the annotated fields only
 
@@ -85,15 +84,8 @@ class Genotype(Record):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Genotype:
-        """The genotype of a dictionary as `to_dict` gives it."""
-        genotype = cls.__new__(cls)
-        genotype._fill(values)
-        return genotype
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data, fit for JSON: genes as [operation, node]."""
-        copy: dict[str, Any] = json.loads(json.dumps(self._values))
-        return copy
+        """The genotype of a dictionary as `to_dict` gives it: genes as [operation, node]."""
+        return cls._of(values)
 
     @classmethod
     def from_json(cls, text: str) -> Genotype:
@@ -102,11 +94,7 @@ class Genotype(Record):
         Raises:
             GenotypeError: not JSON, or not a genotype.
         """
-        genotype = cls.__new__(cls)
-        object.__setattr__(genotype, "_values", {})
-        given = json.loads(_core.check_genotype(text, None))
-        genotype._fill({name: value for name, value in given.items() if value is not None})
-        return genotype
+        return cls._of_json(text)
 
     def to_json(self, indent: int | None = None) -> str:
         """As a JSON object: `{"normal": [[operation, node], ...], "normal_concat": [...], ...}`."""
@@ -235,6 +223,52 @@ class Genotype(Record):
 
         return to_svg(self)
 
+    def edges(self, table: str) -> Edges:
+        """The edges of a cell as (operation, source node, target node), in the order of its genes.
+
+        Genes do not say where a node ends. Two of them belong to each node, in a recurrent cell one, as
+        `build` takes them (`Space.edges_kept`), the first to the first intermediate node.
+
+        Args:
+            table: "normal", "reduce" or "recurrent"; a cell that the genotype has not has no edges.
+
+        Raises:
+            ValueError: another name.
+
+        >>> from pydarts import genotypes
+        >>> genotypes.DARTS_V2.edges("normal")[-2:]
+        (('skip_connect', 0, 5), ('dil_conv_3x3', 2, 5))
+        >>> genotypes.DARTS_RNN_V2.edges("recurrent")[:2]
+        (('sigmoid', 0, 1), ('relu', 1, 2))
+        """
+        if table not in _CELLS:
+            raise ValueError(f"no cell {table!r}; there is {', '.join(_CELLS)}")
+        kind = "recurrent" if table == "recurrent" else "convolutional"
+        first, kept = INPUTS[kind], KEPT[kind]
+        return tuple(
+            (operation, source, first + place // kept)
+            for place, (operation, source) in enumerate(getattr(self, table))
+        )
+
+    @property
+    def edge_set(self) -> frozenset[tuple[str, str, int, int]]:
+        """All edges as (table, operation, source node, target node), without an order.
+
+        Two genotypes of a space that have the same stand for the same network, however each ranks the edges
+        into a node.
+
+        >>> from pydarts import Genotype
+        >>> one = Genotype(recurrent=[("tanh", 0)], concat=[1])
+        >>> one.edge_set
+        frozenset({('recurrent', 'tanh', 0, 1)})
+        >>> genes = [("sep_conv_3x3", 0), ("skip_connect", 1)]
+        >>> one = Genotype(normal=genes, normal_concat=[2], reduce=genes, reduce_concat=[2])
+        >>> other = Genotype(normal=genes[::-1], normal_concat=[2], reduce=genes, reduce_concat=[2])
+        >>> one == other, one.edge_set == other.edge_set
+        (False, True)
+        """
+        return frozenset((table, *edge) for table in _CELLS for edge in self.edges(table))
+
     @property
     def skip_connections(self) -> int:
         """How many edges are skip connections (`identity` in a recurrent cell), in all cells together."""
@@ -250,4 +284,5 @@ class Genotype(Record):
         return _html.of_genotype(self)
 
 
+_CELLS = ("normal", "reduce", "recurrent")
 _ORDER = ("normal", "normal_concat", "reduce", "reduce_concat", "recurrent", "concat")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from ._templates import render
+from ._words import count, duration
 
 if TYPE_CHECKING:
     from ._config import SearchConfig
@@ -26,8 +27,7 @@ _WHOLE = 740  # pixels, of a card in a window of 900: in it every picture is see
 def of_genotype(genotype: Genotype) -> str:
     """The cells as a picture, and in the paper's notation."""
     names = [name for name in ("normal", "reduce", "recurrent") if getattr(genotype, name)]
-    skips = genotype.skip_connections
-    about = f"{' and '.join(names)}, {skips} skip connection{'' if skips == 1 else 's'}"
+    about = f"{' and '.join(names)}, {count(genotype.skip_connections, 'skip connection')}"
     return render("notebook/genotype.html", kind="Genotype", about=about, **_cells(genotype))
 
 
@@ -54,7 +54,7 @@ def of_result(result: SearchResult) -> str:
             facts.append(("validation perplexity", f"{last.valid_perplexity:.2f}"))
         entropies = ", ".join(f"{name} {value:.3f}" for name, value in last.entropy.items())
         facts.append(("mean entropy of softmax(α), nats", entropies))
-        facts.append(("duration", _duration(sum(record.seconds for record in history))))
+        facts.append(("duration", duration(sum(record.seconds for record in history))))
     if "processor" in result.environment:
         facts.append(("ran on", f"{result.environment['processor']}, {result.environment['precision']}"))
     facts.append(("skip connections", str(result.genotype.skip_connections)))
@@ -70,17 +70,16 @@ def of_result(result: SearchResult) -> str:
     )
 
 
-def of_training(result: TrainResult, changed: Sequence[tuple[str, Any, Any]]) -> str:
+def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, Any, Any]]) -> str:
     """How a training ended, its last epochs and what was asked for.
 
-    `changed` are name, value and published value of the fields that are not as published.
+    `weights` is how many the network has, `changed` name, value and published value of the fields that are
+    not as published.
     """
     config, history, network = result.config, result.history, result.network
-    weights = sum(weight.numel() for weight in network.parameters())
     facts = [("network", f"{type(network).__name__}, {weights:,} weights")]
     if history:
-        last = history[-1]
-        best = next(record for record in history if record.epoch == result.best)
+        last, best = history[-1], history[result.best or 0]
         if network.genotype.recurrent:
             name, said = "perplexity", f"{last.valid_perplexity:.2f}, lowest {best.valid_perplexity:.2f}"
         else:
@@ -91,7 +90,7 @@ def of_training(result: TrainResult, changed: Sequence[tuple[str, Any, Any]]) ->
         averaged = next((record.epoch + 1 for record in history if record.averaged), None)
         if averaged is not None:
             facts.append(("weights averaged", f"from epoch {averaged} on"))
-        facts.append(("duration", _duration(sum(record.seconds for record in history))))
+        facts.append(("duration", duration(sum(record.seconds for record in history))))
     if config.keep is not None:
         facts.append(("weights kept", f"of the {config.keep} epoch"))
     planned = f" of {config.epochs}" if config.epochs is not None else ""
@@ -107,8 +106,8 @@ def of_training(result: TrainResult, changed: Sequence[tuple[str, Any, Any]]) ->
 
 def of_diagnostics(found: Diagnostics) -> str:
     """The findings, warnings first."""
-    count, notes = len(found.warnings), len(found) - len(found.warnings)
-    about = f"{count} warning{'' if count == 1 else 's'}, {notes} note{'' if notes == 1 else 's'}"
+    warnings = len(found.warnings)
+    about = f"{count(warnings, 'warning')}, {count(len(found) - warnings, 'note')}"
     return render("notebook/diagnostics.html", kind="Diagnostics", about=about, findings=found)
 
 
@@ -125,7 +124,7 @@ def of_table(
     """
     place, name, genotype = best or (None, "", None)
     cells = {"picture": None, "notation": ""} if genotype is None else _cells(genotype)
-    about = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
+    about = count(len(rows), "row")
     return render(
         "notebook/table.html",
         kind="SearchTable",
@@ -208,17 +207,3 @@ def _changed(config: SearchConfig) -> list[tuple[str, str, str]]:
 
 def _space(config: SearchConfig) -> str:
     return config.space if isinstance(config.space, str) else repr(config.space)
-
-
-def _duration(seconds: float) -> str:
-    """A duration in words.
-
-    >>> _duration(59.94), _duration(61), _duration(7325)
-    ('59.9 s', '1 min 1 s', '2 h 2 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -49,8 +49,8 @@ def to_nni(genotype: Genotype) -> dict[str, str | list[int]]:
                 f"cell {cell}: the output is of nodes {list(concat)}; that of NNI's cells is of all nodes in "
                 f"their order, {list(nodes)}"
             )
-        for position, (operation, source) in enumerate(genes):
-            node, edge = 2 + position // 2, position % 2
+        for position, (operation, source, node) in enumerate(genotype.edges(cell)):
+            edge = position % 2
             if source >= node:
                 raise _core.GenotypeError(f"cell {cell}: an edge into node {node} leaves node {source}")
             values[f"{cell}/op_{node}_{edge}"] = operation

@@ -54,9 +54,8 @@ class _Choices:
     """The edges that may enter a node, numbered: sources together, then an operation for each."""
 
     def __init__(self, space: Space, node: int) -> None:
-        kept = 1 if space.kind == "recurrent" else 2
         before = [source for source, target in space.edges if target == node]
-        self.sources = list(combinations(before, kept))
+        self.sources = list(combinations(before, space.edges_kept))
         self.operations = [name for name in space.operations if name != "none"]
 
     def __len__(self) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from ._core import Error
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Record:
@@ -17,6 +20,36 @@ class Record:
 
     __slots__ = ("_values",)
     _values: dict[str, Any]  # plain JSON data: str, numbers, bool, None, lists, dicts
+    _error: ClassVar[type[Error]]
+    """What a value that is no plain data is refused with."""
+
+    @staticmethod
+    def _resolve(text: str) -> str:
+        """The core's check: JSON text of some fields as that of all."""
+        raise NotImplementedError
+
+    def _fill(self, fields: Mapping[str, Any]) -> None:
+        self._fill_from(json.dumps({name: plain(name, value, self._error) for name, value in fields.items()}))
+
+    def _fill_from(self, text: str) -> None:
+        object.__setattr__(self, "_values", json.loads(self._resolve(text)))
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any]) -> Self:
+        record = cls.__new__(cls)
+        record._fill(fields)
+        return record
+
+    @classmethod
+    def _of_json(cls, text: str) -> Self:
+        record = cls.__new__(cls)
+        record._fill_from(text)
+        return record
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain data, fit for JSON."""
+        copy: dict[str, Any] = json.loads(json.dumps(self._values))
+        return copy
 
     @staticmethod
     def _read(name: str, value: Any) -> Any:
@@ -54,12 +87,7 @@ class Record:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_dict, (self._values,)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Any:
-        """Build from plain data."""
-        raise NotImplementedError
+        return type(self)._of, (self._values,)
 
 
 def freeze(value: Any) -> Any:

@@ -14,12 +14,20 @@ import numpy.typing as npt
 import safetensors.torch
 from torch import Tensor
 
-from . import _core, _html
+from . import _html
 from ._config import SearchConfig
 from ._diagnostics import Diagnostics, diagnose
 from ._environment import environment_from
 from ._examples import check_network
-from ._files import read_checked, write_atomically
+from ._files import (
+    about_in,
+    arrays_in,
+    read_checked,
+    write_about,
+    write_atomically,
+    write_npz,
+    write_tensors,
+)
 from ._genotype import Genotype
 from ._history import EpochRecord, History, record_from
 from ._inherit import Inheritance, inherit
@@ -141,15 +149,8 @@ class SearchResult:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = io.BytesIO()
-        tables: dict[str, Any] = {"steps": np.asarray(self.steps, dtype=np.int64), **self.alphas}
-        np.savez(arrays, **tables)
-        tensors = {
-            name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.state_dict.items()
-        }
+        arrays = {"steps": np.asarray(self.steps, dtype=np.int64), **self.alphas}
         about = {
-            "format": _FORMAT,
-            "pydarts": _core.__version__,
             "status": self.status,
             "best": self.best,
             "loss": self.loss,
@@ -162,9 +163,9 @@ class SearchResult:
         write_atomically(folder / "config.json", self.config.to_json(indent=1))
         write_atomically(folder / "genotype.json", self.genotype.to_json())
         write_atomically(folder / "history.json", json.dumps(self.history.to_dicts(), indent=1))
-        write_atomically(folder / "alphas.npz", arrays.getvalue())
-        write_atomically(folder / "weights.safetensors", safetensors.torch.save(tensors))
-        write_atomically(folder / "result.json", json.dumps(about, indent=1))
+        write_npz(folder / "alphas.npz", arrays)
+        write_tensors(folder / "weights.safetensors", self.state_dict)
+        write_about(folder / "result.json", _FORMAT, about)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> SearchResult:
@@ -294,13 +295,7 @@ class SearchResult:
 
 
 def _about(data: bytes) -> dict[str, Any]:
-    about = json.loads(data)
-    if not isinstance(about, dict) or not isinstance(about.get("format"), int):
-        raise ValueError("not a result of pydarts")
-    if about["format"] > _FORMAT:
-        raise ValueError(
-            f"written by pydarts {about.get('pydarts')} in format {about['format']}, newer than this one"
-        )
+    about = about_in(data, _FORMAT)
     if about.get("status") not in _STATUSES:
         raise ValueError(f"status must be one of {', '.join(_STATUSES)}, got {about.get('status')!r}")
     return {
@@ -319,8 +314,7 @@ def _genotype(data: bytes, config: SearchConfig) -> Genotype:
 
 
 def _alphas(data: bytes, config: SearchConfig) -> dict[str, npt.NDArray[Any]]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = arrays_in(io.BytesIO(data))
     space = config.resolved_space
     if sorted(arrays) != sorted([*space.tables, "steps"]):
         raise ValueError(f"holds {', '.join(sorted(arrays))}; the space has {', '.join(space.tables)}")

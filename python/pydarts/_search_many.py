@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pickle
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +13,23 @@ import torch
 
 from . import _core
 from ._config import ConfigFields, SearchConfig
-from ._files import held, read_checked, write_atomically
+from ._files import held
 from ._genotype import Genotype
-from ._interrupt import InterruptWatch
-from ._loaders import Loader, open_sources
+from ._loaders import Loader
 from ._memory import batch_size, with_batch_size
 from ._random import random_genotypes
 from ._result import SearchResult
-from ._selection.job import Job, Tell, fresh, run
+from ._selection.folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
+from ._selection.job import Job, Tell, fresh
 from ._selection.progress import ManyProgress
 from ._selection.row import SearchRow
+from ._selection.sizes import Sizes
+from ._selection.staff import Staff
 from ._selection.table import SearchTable
-from ._selection.workers import Lost, run_in_processes
 from ._space import Space, as_space
 from ._train import open_task
-from ._training.config import ImageSettings, TextSettings, TrainConfig
-from ._training.loop import differences
-
-_FORMAT = 1
-_MARK, _TABLE = "many.json", "table.csv"  # in the folder of all
+from ._training.config import TrainConfig
+from ._training.settings import ImageSettings, TextSettings
 
 
 def search_many(
@@ -98,15 +93,15 @@ def search_many(
         raise _core.ConfigError("select has a checkpoint_dir; give it to cfg: all is kept in that one")
     numbers = _seeds(seeds, config.seed)
     drawn = _drawn(config.resolved_space, random, config.seed)
-    sizes = _Sizes.of(loader, config)
+    sizes = Sizes.of(loader, config)
     alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
     each = config.replace(**(alone | sizes.fields))
-    staff = _Staff.of(workers, loader, training.resolved_device, len(numbers) + len(drawn))
+    staff = Staff.of(workers, loader, training.resolved_device, len(numbers) + len(drawn))
     fitted = _fitted(each, config, sizes, staff)
     template = Job(
         name="",
         origin="searched",
-        training=training.replace(**_OF_THE_WHOLE),
+        training=training.replace(**OF_THE_WHOLE),
         network=sizes.arguments | _width(config) | dict(network or {}),
         image_size=sizes.image_size,
     )
@@ -115,9 +110,7 @@ def search_many(
     _rehearse(random_genotypes(config.resolved_space)[0], template, loader)
     about = {name: value for name, value in each.to_dict().items() if name != "device"}
     with held(config.checkpoint_dir):
-        folder = _folder(
-            config.checkpoint_dir, config.resume, {"config": about}, template, batch_size(fitted)
-        )
+        folder = marked(config.checkpoint_dir, config.resume, {"config": about}, template, batch_size(fitted))
         return _table(jobs, loader, folder, staff, config.progress)
 
 
@@ -169,10 +162,10 @@ def compare(
             raise TypeError(
                 f"{name!r} of cells is a {type(cell).__name__}; give names with a Genotype or a SearchResult"
             )
-        if not re.fullmatch(r"\w[\w .+-]*", name) or name.casefold() in (_MARK, _TABLE):
+        if not re.fullmatch(r"\w[\w .+-]*", name) or name.casefold() in (MARK, TABLE):
             raise _core.ConfigError(
                 f"{name!r} names a cell and a folder: letters, digits, spaces, . _ + - only, a letter or "
-                f"digit first; {_MARK} and {_TABLE} are the table's own"
+                f"digit first; {MARK} and {TABLE} are the table's own"
             )
     genotypes = {
         name: cell.genotype if isinstance(cell, SearchResult) else cell for name, cell in cells.items()
@@ -187,11 +180,11 @@ def compare(
         raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, and the cells are not")
     training = _short(select, chosen)
     drawn = _drawn(chosen, random, seed)
-    sizes = _Sizes.of(loader, SearchConfig(space=published, batch_size=1))
+    sizes = Sizes.of(loader, SearchConfig(space=published, batch_size=1))
     template = Job(
         name="",
         origin="given",
-        training=training.replace(**_OF_THE_WHOLE),
+        training=training.replace(**OF_THE_WHOLE),
         network=sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {}),
         image_size=sizes.image_size,
     )
@@ -207,7 +200,7 @@ def compare(
             "two cells have one name, or one but for capitals and hyphens (random ones are called "
             "'random 0', ...); rename one"
         )
-    staff = _Staff.of(workers, loader, training.resolved_device, len(jobs))
+    staff = Staff.of(workers, loader, training.resolved_device, len(jobs))
     _rehearse(next(iter(genotypes.values())), template, loader)
     about = {
         "space": chosen.to_dict(),
@@ -215,45 +208,16 @@ def compare(
         "cells": {name: genotype.to_dict() for name, genotype in genotypes.items()},
     }
     with held(training.checkpoint_dir):
-        folder = _folder(training.checkpoint_dir, training.resume, about, template)
+        folder = marked(training.checkpoint_dir, training.resume, about, template)
         return _table(jobs, loader, folder, staff, training.progress)
 
 
-_OF_THE_WHOLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False, "progress": False}
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """What the data say of themselves."""
-
-    fields: ConfigFields
-    """Of a `SearchConfig`."""
-    arguments: dict[str, Any]
-    """Of `build`."""
-    image_size: tuple[int, int] | None
-    """None: words."""
-    batch_size: int
-    """Of a search that has the memory for itself."""
-
-    @classmethod
-    def of(cls, loader: Loader, config: SearchConfig) -> _Sizes:
-        sources = open_sources(loader, config)
-        sources.close()
-        found = sources.config
-        if config.resolved_space.kind == "recurrent":
-            count = found.num_classes
-            return cls({"num_classes": count}, {"vocabulary": count}, None, batch_size(found))
-        counts = {"num_classes": found.num_classes, "in_channels": found.in_channels}
-        fields: Any = counts | {"image_size": found.image_size}
-        return cls(fields, counts, found.image_size, batch_size(found))
-
-
-def _fitted(each: SearchConfig, config: SearchConfig, sizes: _Sizes, staff: _Staff) -> SearchConfig:
+def _fitted(each: SearchConfig, config: SearchConfig, sizes: Sizes, staff: Staff) -> SearchConfig:
     """With one batch size for all: those that run at once share the memory. Resumed, the size it had."""
     if config.batch_size == "auto" and config.resume and config.checkpoint_dir is not None:
-        path = Path(config.checkpoint_dir) / _MARK
+        path = Path(config.checkpoint_dir) / MARK
         if path.is_file():
-            return each.replace(batch_size=read_checked(path, lambda data: json.loads(data)["batch_size"]))
+            return each.replace(batch_size=said_by(path, "batch_size"))
     return with_batch_size(each, sizes.batch_size, searches=max(1, staff.workers))
 
 
@@ -310,53 +274,8 @@ def _rehearse(genotype: Genotype, template: Job, loader: Loader) -> None:
         open_task(network, loader, config, torch.device("cpu"), lambda: None).close()
 
 
-def _folder(
-    folder: str | os.PathLike[str] | None,
-    resume: bool,
-    about: Mapping[str, Any],
-    template: Job,
-    batch_size: int | None = None,
-) -> Path | None:
-    """Where all is kept, marked with what it is of; None: nowhere.
-
-    Raises:
-        CheckpointError: it holds something else, or something at all without `resume`.
-    """
-    if folder is None:
-        return None
-    folder = Path(folder)
-    training = {
-        name: value
-        for name, value in template.training.to_dict().items()
-        if name not in ("device", *_OF_THE_WHOLE)
-    }
-    # As the file gives it back.
-    mine = json.loads(json.dumps({**about, "training": training, "network": dict(template.network)}))
-    path = folder / _MARK
-    if path.is_file():
-        if not resume:
-            raise _core.CheckpointError(
-                f"{folder} already holds searches or trainings; go on with them (resume=True) or name "
-                "another folder"
-            )
-        for what in differences(mine, read_checked(path, _about)):
-            raise _core.CheckpointError(f"{folder} is of other choices: {what}")
-    folder.mkdir(parents=True, exist_ok=True)
-    mark = {"format": _FORMAT, "pydarts": _core.__version__, "batch_size": batch_size, "choices": mine}
-    write_atomically(path, json.dumps(mark, indent=1))
-    return folder
-
-
-def _about(data: bytes) -> dict[str, Any]:
-    about = json.loads(data)
-    if about["format"] > _FORMAT:
-        raise ValueError(f"written by pydarts {about['pydarts']}, newer than this one")
-    choices: dict[str, Any] = about["choices"]
-    return choices
-
-
 def _table(
-    jobs: Sequence[Job], loader: Loader, folder: Path | None, staff: _Staff, progress: bool
+    jobs: Sequence[Job], loader: Loader, folder: Path | None, staff: Staff, progress: bool
 ) -> SearchTable:
     """Do all jobs; the table is written anew with every row."""
     if folder is not None:
@@ -368,67 +287,14 @@ def _table(
     bar = ManyProgress(jobs) if progress else None
     tell: Tell = (lambda *_: None) if bar is None else bar.tell
     try:
-        done = _here(jobs, loader, tell) if staff.shared is None else _elsewhere(jobs, staff, tell)
-        with closing(done):
+        with closing(staff.rows(jobs, loader, tell)) as done:
             for row in done:
                 rows[row.name] = row
                 if bar is not None:
                     bar.row(row)
                 if folder is not None:
-                    SearchTable(rows.values()).save(folder / _TABLE)
+                    SearchTable(rows.values()).save(folder / TABLE)
     finally:
         if bar is not None:
             bar.close()
     return SearchTable(rows.values())
-
-
-def _here(jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
-    """One row after the other, up to one that was interrupted."""
-    for job in jobs:
-        row = run(job, loader, tell)
-        with InterruptWatch() as watch:  # while the row is written down
-            yield row
-        if watch.seen or row.status == "interrupted":
-            return
-
-
-def _elsewhere(jobs: Sequence[Job], staff: _Staff, tell: Tell) -> Generator[SearchRow, None, None]:
-    """Rows as they come from processes; after Ctrl-C those under way, and no more."""
-    assert staff.shared is not None
-    for job, row in run_in_processes(run, staff.shared, jobs, staff.workers, staff.threads, tell):
-        if not isinstance(row, Lost):
-            yield row
-            continue
-        lost = SearchRow(name=job.name, origin=job.origin, status="interrupted", genotype=job.genotype)
-        if not row.interrupted:
-            lost = replace(lost, status="failed", error=f"its process ended with {row.how}")
-        yield lost
-
-
-@dataclass(frozen=True)
-class _Staff:
-    """Who does the work: processes with so many threads each, which read the pickled loader; or none."""
-
-    workers: int
-    threads: int
-    shared: bytes | None
-
-    @classmethod
-    def of(cls, workers: int | None, loader: Loader, device: torch.device, jobs: int) -> _Staff:
-        threads = torch.get_num_threads()
-        given = workers
-        if workers is None:
-            workers = 1 if device.type == "cuda" else max(1, threads // 2)
-        if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
-            raise _core.ConfigError(f"workers is {workers!r}; it must be a number of processes, 0 for none")
-        workers = min(workers, jobs)
-        if workers:
-            try:
-                return cls(workers, max(1, threads // workers), pickle.dumps(loader))
-            except Exception as error:  # whatever an object's own way of being pickled raises
-                if given is not None:
-                    raise _core.DataError(
-                        f"the loader cannot be given to another process ({type(error).__name__}: {error}); "
-                        "have all done in this one with workers=0"
-                    ) from error
-        return cls(0, threads, None)

@@ -10,6 +10,10 @@ from typing import Any, Literal
 from . import _core
 from ._record import Record, differences, plain
 
+# By kind: what cells are built of (`build`), what genotypes list (`Genotype.edges`) and spaces derive.
+INPUTS = {"convolutional": 2, "recurrent": 1}
+KEPT = {"convolutional": 2, "recurrent": 1}
+
 
 class Space(Record):
     """A search space: the cell's graph and the operations on its edges (paper, section 2.1).
@@ -41,6 +45,7 @@ class Space(Record):
     """
 
     __slots__ = ()
+    _error = _core.SpaceError
     name: str
     operations: tuple[str, ...]
     nodes: int
@@ -71,9 +76,9 @@ class Space(Record):
         }
         self._fill({field: value for field, value in fields.items() if value is not None})
 
-    def _fill(self, fields: Mapping[str, Any]) -> None:
-        text = json.dumps({field: plain(field, value, _core.SpaceError) for field, value in fields.items()})
-        object.__setattr__(self, "_values", json.loads(_core.resolve_space(text)))
+    @staticmethod
+    def _resolve(text: str) -> str:
+        return _core.resolve_space(text)
 
     @classmethod
     def preset(cls, name: str) -> Space:
@@ -85,9 +90,7 @@ class Space(Record):
         >>> Space.preset("darts").operations[:3]
         ('none', 'max_pool_3x3', 'avg_pool_3x3')
         """
-        return cls.from_dict(
-            json.loads(_core.resolve_space(json.dumps(plain("space", name, _core.ConfigError))))
-        )
+        return cls._of_json(json.dumps(plain("space", name, _core.ConfigError)))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Space:
@@ -96,14 +99,7 @@ class Space(Record):
         >>> Space.from_dict(Space.preset("darts").to_dict()) == Space.preset("darts")
         True
         """
-        space = cls.__new__(cls)
-        space._fill(values)
-        return space
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain data, fit for JSON."""
-        copy: dict[str, Any] = json.loads(json.dumps(self._values))
-        return copy
+        return cls._of(values)
 
     def replace(self, **changes: Any) -> Space:
         """A space like this one but for `changes`; a `concat` of all nodes stays one of all."""
@@ -116,6 +112,24 @@ class Space(Record):
     def edges(self) -> tuple[tuple[int, int], ...]:
         """Edges (i, j) from node i to node j, in the order of α's rows: by j, then i."""
         return _edges(json.dumps(self._values))
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs a cell has: 2, in recurrent cells 1. They are the first nodes; `nodes` more follow.
+
+        >>> Space().inputs, Space.preset("darts-rnn").inputs
+        (2, 1)
+        """
+        return INPUTS[self.kind]
+
+    @property
+    def edges_kept(self) -> int:
+        """How many edges a genotype keeps into each node: 2, in recurrent cells 1 (paper, section 2.4).
+
+        >>> Space().edges_kept, Space.preset("darts-rnn").edges_kept
+        (2, 1)
+        """
+        return KEPT[self.kind]
 
     @property
     def tables(self) -> tuple[str, ...]:

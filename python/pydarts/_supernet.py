@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from . import _core, _html
+from ._arrays import Array, name_of
 from ._config import ConfigFields, Method, SearchConfig
 from ._space import Space
 
-Array: TypeAlias = npt.NDArray[Any] | Tensor
 Batch: TypeAlias = tuple[Array, Array]
 
-_DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 _NAMES = ("float32", "float64", "tf32", "bfloat16")
 
 
@@ -258,7 +256,7 @@ def _fields(changes: dict[str, Any]) -> ConfigFields:
 def _dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
     if dtype is None:
         return "float32" if config.precision == "auto" else config.precision
-    name = _DTYPES.get(dtype, str(dtype)) if isinstance(dtype, torch.dtype) else dtype
+    name = name_of(dtype) if isinstance(dtype, torch.dtype) else dtype
     if name not in _NAMES:
         raise _core.ConfigError(f"dtype must be one of {', '.join(_NAMES)}, got {name!r}")
     return name

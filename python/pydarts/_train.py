@@ -19,11 +19,12 @@ from ._interrupt import InterruptWatch
 from ._loaders import Loader
 from ._result import Status
 from ._training.callbacks import TrainCallback
-from ._training.config import ImageSettings, TrainConfig
+from ._training.config import TrainConfig
 from ._training.images import ImageTask
 from ._training.loop import Loop
 from ._training.progress import TrainProgress
 from ._training.result import TrainResult
+from ._training.settings import ImageSettings
 from ._training.task import Task, own_random_numbers
 from ._training.text import TextTask
 from .nn import LanguageModel, Network

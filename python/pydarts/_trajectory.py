@@ -99,7 +99,7 @@ class Trajectory:
 
         Genotypes that keep the same operations on the same edges are the same, however they rank them.
         """
-        cells = [kept(genotype) for genotype in self.genotypes]
+        cells = [genotype.edge_set for genotype in self.genotypes]
         return next((point for point in range(len(cells) - 1, 0, -1) if cells[point] != cells[point - 1]), 0)
 
     def entropy(self, table: str) -> Weights:
@@ -119,7 +119,7 @@ class Trajectory:
 
         Nodes are numbered as in `space.edges`: node 5 of a convolutional cell is the 3 of its pictures.
         """
-        k = 1 if self.space.kind == "recurrent" else 2
+        k = self.space.edges_kept
         names = self.space.operations
         real = [column for column, name in enumerate(names) if name != "none"]
         found = []
@@ -157,12 +157,3 @@ def softmax(alpha: Weights) -> Weights:
     # Added in the order of columns, as `derive` does: equal weights are equal bits in the same cases.
     result: Weights = shifted / np.cumsum(shifted, -1)[..., -1:]
     return result
-
-
-def kept(genotype: Genotype) -> dict[str, Any]:
-    """A genotype without the order in which a node's edges are listed."""
-    values = genotype.to_dict()
-    for name, k in (("normal", 2), ("reduce", 2), ("recurrent", 1)):
-        genes = [tuple(gene) for gene in values.get(name, [])]
-        values[name] = [sorted(genes[i : i + k]) for i in range(0, len(genes), k)]
-    return values

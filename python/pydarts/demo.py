@@ -77,7 +77,7 @@ def report(result: SearchResult, seconds: float) -> None:
     """Print what came out."""
     print(result.genotype)
     if result.best is not None:
-        last, best = result.history[-1], next(r for r in result.history if r.epoch == result.best)
+        last, best = result.history[-1], result.history[result.best]
         print(
             f"validation accuracy {last.valid_accuracy:.1%} (best {best.valid_accuracy:.1%} in epoch "
             f"{best.epoch + 1}), "

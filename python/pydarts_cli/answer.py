@@ -6,14 +6,24 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, TextIO
 
 from typer import Exit
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def code_of(status: str) -> int:
+    """The exit code of what came to an end, by its status.
+
+    >>> code_of("complete"), code_of("interrupted"), code_of("failed")
+    (0, 130, 1)
+    """
+    return {"complete": 0, "interrupted": INTERRUPTED}.get(status, FAILED)
 
 
 class Problem(Exception):
@@ -61,6 +71,16 @@ def strict(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [strict(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The name that was probably meant; None where none is near.
+
+    >>> nearest("digit", ["corpus", "digits"]), nearest("mnist", ["corpus", "digits"])
+    ('digits', None)
+    """
+    found = get_close_matches(name, list(known), n=1)
+    return found[0] if found else None
 
 
 def say(text: str) -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import FAILED, INTERRUPTED, USAGE, Answer, Problem, say, waiting
+from .answer import USAGE, Answer, Problem, code_of, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
 from .data import DATA_HELP, DownloadOption, SideOption, WordsOption, WorkersOption, read, spec
+from .options import named
+from .plot import draw
 from .sources import genotype_of, run_of
 from .train import NETWORKS, PresetOption, check_choices, preset_of
 
@@ -106,8 +108,7 @@ def compare(
         }
         given = [*choices, *network, *(name for name, value in beside.items() if value is not None)]
         if given:
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise Problem(f"{options}: of the training of the cells; say on what with --data", USAGE)
+            raise Problem(f"{named(given)}: of the training of the cells; say on what with --data", USAGE)
         _check_picture(plot)
         return _side_by_side({name: run_of(Path(run)) for name, run in _names(runs).items()}, plot)
     check_choices(data, preset, image_size)
@@ -126,7 +127,7 @@ def compare(
     found = read(
         data,
         image_size=image_size,
-        batch_size=config.batch_size or 96,
+        batch_size=config.batch_size,
         download=download,
         workers=loader_workers,
         words=words,
@@ -183,10 +184,12 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
     table = Table(*columns, box=None)
     for row in rows:
         table.add_row(*(Text(_text(name, row)) for name in columns))
-    cells = {_edges(result.genotype) for result in results.values()}
+    cells = {result.genotype.edge_set for result in results.values()}
     notes = [f"{len(cells)} different cells; settled: the point in time since which a cell is what it is"]
     if plot is not None:
-        _draw(plot, lambda: _plotted(results))
+        import pydarts
+
+        draw(lambda: pydarts.plots.compare(results), plot)
         notes.append(str(plot))
     genotypes = {name: result.genotype.to_dict() for name, result in results.items()}
     file = None if plot is None else str(plot)
@@ -217,20 +220,6 @@ def _row(name: str, result: SearchResult) -> dict[str, Any]:
     }
 
 
-def _edges(genotype: Genotype) -> frozenset[tuple[str, int, str, int]]:
-    """Table, node, operation and source of all edges, however they are ranked."""
-    kinds = (
-        ("normal", genotype.normal, 2),
-        ("reduce", genotype.reduce, 2),
-        ("recurrent", genotype.recurrent, 1),
-    )
-    return frozenset(
-        (table, place // kept, operation, source)
-        for table, genes, kept in kinds
-        for place, (operation, source) in enumerate(genes)
-    )
-
-
 def _text(column: str, row: dict[str, Any]) -> str:
     value = row[column]
     if value is None:
@@ -238,12 +227,6 @@ def _text(column: str, row: dict[str, Any]) -> str:
     if column in ("validation", "best"):
         return f"{value:.1f}" if row["measure"] == "perplexity" else f"{value:.1%}"
     return {"entropy": "{:.3f}", "seconds": "{:.1f}"}.get(column, "{}").format(value)
-
-
-def _plotted(results: dict[str, SearchResult]) -> Any:
-    from pydarts import plots
-
-    return plots.compare(results)[0]
 
 
 def _check_picture(file: Path | None) -> None:
@@ -256,17 +239,10 @@ def _check_picture(file: Path | None) -> None:
         raise Problem(f"no folder {str(file.parent)!r} for the picture")
 
 
-def _draw(file: Path, draw: Any) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    draw().figure.figure.savefig(file, dpi=110, bbox_inches="tight")
-
-
 def _trained(table: SearchTable, out: Path, plot: Path | None) -> Answer:
     table.save(out / "table.csv")
     if plot is not None:
-        _draw(plot, table.plot)
+        draw(table.plot, plot)
     say(f"kept in {out}: table.csv; beside a search: pydarts report RUN --table {out / 'table.csv'}")
     rows = [
         {
@@ -281,6 +257,5 @@ def _trained(table: SearchTable, out: Path, plot: Path | None) -> Answer:
         }
         for row in table
     ]
-    code = {"complete": 0, "interrupted": INTERRUPTED}.get(table.status, FAILED)
     best = None if table.best is None else table.best.name
-    return Answer({"status": table.status, "best": best, "rows": rows}, [str(table)], code)
+    return Answer({"status": table.status, "best": best, "rows": rows}, [str(table)], code_of(table.status))

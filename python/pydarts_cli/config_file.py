@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import typer
+
+from .answer import nearest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,8 +45,8 @@ def load(context: typer.Context, path: Path | None) -> Path | None:
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in known:
-            nearest = get_close_matches(name, known, n=1)
-            remedy = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            meant = nearest(name, known)
+            remedy = f"; did you mean {meant!r}?" if meant else ""
             raise typer.BadParameter(f"{path}: {context.info_name} has no option {name!r}{remedy}")
         found[known[name]] = value
     context.default_map = {**(context.default_map or {}), **found}

@@ -12,7 +12,7 @@ from .answer import USAGE, Answer, Problem
 from .choices import NETWORK, SEARCH
 from .command import command
 from .explain import PLANNED
-from .options import Group
+from .options import Group, named
 from .sources import genotype_of, network_of, run_of
 
 if TYPE_CHECKING:
@@ -56,17 +56,17 @@ def cost(
     given = {**choices, **network}
     if source is None:
         if network:
-            raise Problem(f"{_options(network)}: of the network of a genotype; name one", USAGE)
+            raise Problem(f"{named(network)}: of the network of a genotype; name one", USAGE)
         net = pydarts.Supernet(config=pydarts.SearchConfig().replace(**choices))
         found = _sized(net.cost(), net.config.image_size)
         return Answer(found, [_lines(found, f"search network, batches of {net.config.batch_size}")])
     strange = {name: value for name, value in given.items() if name not in _BOTH}
     if strange:
-        raise Problem(f"{_options(strange)}: of a search network; leave out {source!r} to ask for one", USAGE)
+        raise Problem(f"{named(strange)}: of a search network; leave out {source!r} to ask for one", USAGE)
     image_size = given.pop("image_size", None)
     built = network_of(Path(source))
     if built is not None and given:
-        raise Problem(f"{_options(given)}: {source!r} is a network already", USAGE)
+        raise Problem(f"{named(given)}: {source!r} is a network already", USAGE)
     if built is None and Path(source).is_dir():
         result = run_of(Path(source))
         built = pydarts.build(result.genotype, **{**_sizes(result.config), **given})
@@ -92,10 +92,6 @@ def _sizes(config: SearchConfig) -> dict[str, Any]:
 def _sized(found: dict[str, int], image_size: Sequence[int] | None) -> dict[str, Any]:
     """What was counted, and for images of which height and width; text has none."""
     return found if image_size is None else found | {"image_size": list(image_size)}
-
-
-def _options(fields: dict[str, Any]) -> str:
-    return ", ".join(f"--{name.replace('_', '-')}" for name in fields)
 
 
 def _lines(found: dict[str, Any], title: str) -> Any:

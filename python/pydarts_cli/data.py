@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .answer import USAGE, Problem
+from .answer import USAGE, Problem, nearest
 
 ENGLISH = "bundled"
 _WORDS = 2000  # of the bundled English, unless told otherwise
@@ -59,8 +58,8 @@ def spec(text: str) -> Spec:
         return text
     kind, _, where = str(text).partition(":")
     if kind not in _KINDS:
-        nearest = get_close_matches(kind, _KINDS, n=1)
-        remedy = f"; did you mean {nearest[0]}?" if nearest else ""
+        meant = nearest(kind, _KINDS)
+        remedy = f"; did you mean {meant}?" if meant else ""
         raise typer.BadParameter(f"{kind!r} is no data; known: {_FORMS}{remedy}")
     if not _KINDS[kind] and where:
         raise typer.BadParameter(f"{kind} stands alone, without {':' + where!r}")
@@ -153,7 +152,7 @@ class Data:
 def read(
     given: Spec, *, image_size: Any, batch_size: Any, download: bool, workers: int | None, words: int | None
 ) -> Data:
-    """Open the data; sizes matter to `folder` alone, which makes batches of its own.
+    """Open the data; sizes matter to `folder` alone, which makes batches of its own (None: of 96 images).
 
     Raises:
         Problem: choices that do not belong to these data, a folder without its parts.
@@ -174,6 +173,7 @@ def read(
         found = datasets.npz(given.where)
     elif given.kind == "folder":
         train, valid = _parts(Path(given.where))
+        batch_size = 96 if batch_size is None else batch_size  # as published (A.2.1)
         sizes = {"batch_size": batch_size} | ({"size": _side(image_size)} if image_size is not None else {})
         if not isinstance(batch_size, int):
             raise Problem(f"--batch-size {batch_size} is for arrays; images of a folder need a number", USAGE)

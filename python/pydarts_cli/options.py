@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -32,6 +32,15 @@ class Group:
         order = [*self.panels, _OTHERS]
         places = sorted(self.fields, key=lambda field: order.index(titles.get(field.name, _OTHERS)))
         return [_parameter(field, titles.get(field.name, _OTHERS)) for field in places]
+
+
+def named(fields: Iterable[str]) -> str:
+    """Fields as one writes them on the command line.
+
+    >>> named(["batch_size", "k"])
+    '--batch-size, --k'
+    """
+    return ", ".join(f"--{name.replace('_', '-')}" for name in fields)
 
 
 def _parameter(field: Field, panel: str) -> inspect.Parameter:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .answer import FAILED, INTERRUPTED, Answer, Problem, say
+from .answer import Answer, Problem, code_of, say
 
 if TYPE_CHECKING:
     from pydarts import SearchResult, TrainResult
@@ -71,5 +71,4 @@ def ended(
         "last": None if last is None else asdict(last),
         **more,
     }
-    code = {"complete": 0, "interrupted": INTERRUPTED}.get(result.status, FAILED)
-    return Answer(data, list(lines), code)
+    return Answer(data, list(lines), code_of(result.status))

@@ -81,14 +81,11 @@ def plot(
     """
     folder = run if out is None else out
     drawn = _drawn(run, what or [], at, cell)
-    import matplotlib
-
-    matplotlib.use("Agg")  # nobody looks at a window
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, draw in drawn.items():
+    for name, make in drawn.items():
         try:
-            files.append(draw(folder) if name == _MOVIE else _keep(draw(), folder / f"{name}.{ending}", dpi))
+            files.append(make(folder) if name == _MOVIE else draw(make, folder / f"{name}.{ending}", dpi))
         except (ValueError, IndexError) as error:  # a table or a point that is not there
             raise Problem(f"{name}: {error}", USAGE) from error
     return Answer({"files": [str(file) for file in files]}, [str(file) for file in files])
@@ -126,11 +123,15 @@ def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict
     return {name: every[name] for name in what}
 
 
-def _keep(axes: Any, file: Path, dpi: int) -> Path:
+def draw(make: Callable[[], Any], file: Path, dpi: int = 110) -> Path:
+    """Keep the picture that `make` draws, by the axes that it gives."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # nobody looks at a window
     import matplotlib.pyplot as plt
     import numpy as np
 
-    figure = np.ravel(axes)[0].figure.figure  # of panels in axes the figure itself
+    figure = np.ravel(make())[0].figure.figure  # of panels in axes the figure itself
     figure.savefig(file, dpi=dpi, bbox_inches="tight")
     plt.close(figure)
     return file

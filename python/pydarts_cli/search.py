@@ -100,7 +100,7 @@ def summary(result: SearchResult) -> str:
     text = f"{result.status} after {reached(result)}"
     if not result.history or result.best is None:
         return text
-    last, best = result.history[-1], next(r for r in result.history if r.epoch == result.best)
+    last, best = result.history[-1], result.history[result.best]
     if result.config.resolved_space.kind == "recurrent":
         score = f"validation perplexity {last.valid_perplexity:.1f}, training {last.train_perplexity:.1f}"
     else:

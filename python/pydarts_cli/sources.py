@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import USAGE, Problem
+from .answer import USAGE, Problem, nearest
 
 if TYPE_CHECKING:
     from pydarts import Genotype, SearchResult
@@ -83,8 +82,8 @@ def genotype_of(source: str) -> Genotype:
             raise Problem(f"{path} is no text, so no genotype") from error
         except pydarts.GenotypeError as error:
             raise Problem(f"{path}: {error}") from error
-    nearest = get_close_matches(source.upper(), pydarts.genotypes.__all__, n=1)
-    remedy = f"did you mean {nearest[0]}?" if nearest else f"published: {', '.join(_PUBLISHED)}"
+    meant = nearest(source.upper(), pydarts.genotypes.__all__)
+    remedy = f"did you mean {meant}?" if meant else f"published: {', '.join(_PUBLISHED)}"
     raise Problem(f"{source!r} is neither a published genotype nor a file or folder; {remedy}", USAGE)
 
 

@@ -90,7 +90,7 @@ def train(
         found = read(
             data,
             image_size=image_size,
-            batch_size=config.batch_size or 96,
+            batch_size=config.batch_size,
             download=download,
             workers=loader_workers,
             words=words,
@@ -148,7 +148,7 @@ def _summary(result: TrainResult) -> str:
     text = f"{result.status} after {reached(result)}"
     if not result.history or result.best is None:
         return text
-    last, best = result.history[-1], next(r for r in result.history if r.epoch == result.best)
+    last, best = result.history[-1], result.history[result.best]
     if result.network.genotype.recurrent:
         score = (
             f"validation perplexity {last.valid_perplexity:.1f} (best {best.valid_perplexity:.1f} in epoch"

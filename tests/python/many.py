@@ -35,5 +35,5 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
 
         return run(job, loader, heard)
 
-    monkeypatch.setattr("pydarts._search_many.run", telling)
+    monkeypatch.setattr("pydarts._selection.staff.run", telling)
     return found

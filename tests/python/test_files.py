@@ -1,4 +1,4 @@
-"""Folders that one run at a time writes to."""
+"""Files that come back as they were written, and folders that one run at a time writes to."""
 
 import os
 import signal
@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydarts
 import pytest
+import torch
 from conftest import make_arrays, make_config
 from pydarts import _files
 
@@ -66,3 +68,34 @@ def test_a_folder_that_may_only_be_read_needs_no_lock(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with _files.held(tmp_path):
         assert list(tmp_path.iterdir()) == []
+
+
+def test_arrays_tensors_and_plain_data_come_back_as_they_were_written(tmp_path: Path) -> None:
+    arrays = {"steps": np.arange(3), "normal": np.ones((3, 2), np.float32)}
+    _files.write_npz(tmp_path / "arrays.npz", arrays)
+    back = _files.read_npz(tmp_path / "arrays.npz")
+    assert list(back) == list(arrays) and back["normal"].dtype == np.float32
+    assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
+    tensors = {"weight": torch.arange(6.0).reshape(2, 3).T}  # not contiguous, as safetensors would have it
+    _files.write_tensors(tmp_path / "tensors.safetensors", tensors, {"format": "mine", "units": 3})
+    found, about = _files.read_tensors(tmp_path / "tensors.safetensors", "mine")
+    assert torch.equal(found["weight"], tensors["weight"]) and about["units"] == 3
+    with pytest.raises(pydarts.CheckpointError, match="expected 'other'"):
+        _files.read_tensors(tmp_path / "tensors.safetensors", "other")
+    _files.write_about(tmp_path / "about.json", 2, {"status": "complete"})
+    text = (tmp_path / "about.json").read_bytes()
+    assert _files.about_in(text, 2) == {"format": 2, "pydarts": pydarts.__version__, "status": "complete"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".npz", ".safetensors", ".json"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format": 3, "pydarts": "9.9"}', "written by pydarts 9.9 in format 3, newer than this one"),
+        ('{"format": "1"}', "not a result"),
+        ("[1]", "not a result"),
+    ],
+)
+def test_plain_data_of_a_later_pydarts_or_of_something_else_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _files.about_in(text.encode(), 2)

@@ -117,6 +117,33 @@ def test_json_holds_operation_and_node() -> None:
     assert list(data) == ["normal", "normal_concat", "reduce", "reduce_concat"]
 
 
+def test_edges_go_to_the_nodes_that_the_cells_of_a_space_have() -> None:
+    genotype = genotypes.DARTS_V2
+    assert [target for *_, target in genotype.edges("reduce")] == [2, 2, 3, 3, 4, 4, 5, 5]
+    assert tuple(edge[:2] for edge in genotype.edges("reduce")) == genotype.reduce
+    assert genotype.edges("recurrent") == ()
+    recurrent = genotypes.DARTS_RNN_V2.edges("recurrent")
+    assert [target for *_, target in recurrent] == list(range(1, 9))
+    for found in PUBLISHED.values():
+        space = Space.preset("darts-rnn" if found.recurrent else "darts")
+        for table in space.tables:
+            assert {(source, target) for _, source, target in found.edges(table)} <= set(space.edges)
+    with pytest.raises(ValueError, match="normal, reduce, recurrent"):
+        genotype.edges("normal_concat")
+
+
+def test_a_set_of_edges_forgets_their_order_in_a_node_and_nothing_else() -> None:
+    values = genotypes.DARTS_V2.to_dict()
+    edges = genotypes.DARTS_V2.edge_set
+    assert len(edges) == 16 and ("normal", "dil_conv_3x3", 2, 5) in edges
+    genes = values["normal"]
+    for order, same in (([0, 1, 3, 2, 5, 4, 7, 6], True), ([0, 1, 2, 5, 4, 3, 6, 7], False)):
+        other = Genotype.from_dict(values | {"normal": [genes[place] for place in order]})
+        assert other != genotypes.DARTS_V2 and (other.edge_set == edges) == same
+    exchanged = Genotype.from_dict(values | {"normal": values["reduce"], "reduce": genes})
+    assert exchanged.edge_set != edges
+
+
 @pytest.mark.parametrize("kind", ["array", "float32", "bfloat16", "list", "grad"])
 def test_derive_takes_arrays_tensors_and_lists(kind: str) -> None:
     values = np.zeros((14, 8))

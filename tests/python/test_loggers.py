@@ -13,7 +13,6 @@ import pytest
 from conftest import Stop, make_arrays, make_config
 from pydarts import Callback, SearchResult, loggers, search
 from pydarts._loggers.base import Logger, names, numbers
-from pydarts._trajectory import kept
 
 pytestmark = pytest.mark.filterwarnings("ignore:epochs rises")
 
@@ -25,7 +24,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def changes(result: SearchResult) -> list[int]:
     """The epochs after which the cell was another than before, the first among them."""
-    cells = [kept(genotype) for genotype in result.trajectory.genotypes[1:]]
+    cells = [genotype.edge_set for genotype in result.trajectory.genotypes[1:]]
     return [epoch for epoch, cell in enumerate(cells) if epoch == 0 or cell != cells[epoch - 1]]
 
 

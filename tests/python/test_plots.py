@@ -85,7 +85,7 @@ def test_boxes_and_lines_of_any_cell_keep_apart(seed: int, nodes: int) -> None:
     rng = np.random.default_rng(seed)
     shape = (len(space.edges), len(space.operations))
     genotype = derive({name: rng.normal(size=shape) for name in space.tables}, space)
-    graph = cell_graph(genotype.normal, genotype.normal_concat, 2)
+    graph = cell_graph(genotype.edges("normal"), genotype.normal_concat, 2)
     assert graph.number_of_edges() == len(genotype.normal) + nodes
     plan = layout(graph)
     places: dict[int, list[float]] = {}

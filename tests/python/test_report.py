@@ -19,7 +19,7 @@ from pydarts._report import view as view_module
 from pydarts._report.baseline import baseline
 from pydarts._report.notations import notations
 from pydarts._report.pictures import cell_picture
-from pydarts._report.view import CELLS, POINTS, WEIGHTS, genes_of, kept_of, thin, view
+from pydarts._report.view import CELLS, POINTS, WEIGHTS, edges_of, kept_of, thin, view
 from reports import KINDS, moving, restless, table_of
 
 
@@ -173,9 +173,9 @@ def test_weights_and_cells_of_the_view_are_those_of_the_trajectory(tiny_result: 
     for table in seen.data["tables"]:
         np.testing.assert_allclose(table["weights"], path.weights(table["name"]), atol=1e-6)
         for point, kept in enumerate(table["kept"]):
-            genes, _ = genes_of(kept, path.space)
-            expected = getattr(path.genotypes[point], table["name"])
-            assert sorted(genes) == sorted(expected)
+            edges, _ = edges_of(kept, path.space)
+            expected = path.genotypes[point].edges(table["name"])
+            assert sorted(edges) == sorted(expected)
             assert kept == kept_of(path.genotypes[point], table["name"], path.space)
     normal = seen.data["tables"][0]["cells"]
     assert normal == ["cell-normal-0"] * 3 + ["cell-normal-1"] * 3
@@ -211,7 +211,7 @@ def test_a_cell_that_always_changes_is_shown_at_fewer_points(
 def test_with_as_many_pictures_and_weights_as_may_be_the_file_stays_below_8_mb() -> None:
     genotype, space = pydarts.genotypes.DARTS_V2, Space()
     largest = max(
-        len(cell_picture(table, *genes_of(kept_of(genotype, table, space), space), space).encode())
+        len(cell_picture(table, *edges_of(kept_of(genotype, table, space), space), space).encode())
         for table in space.tables
     )
     plotly = len(page_module.get_plotlyjs().encode())
@@ -221,7 +221,7 @@ def test_with_as_many_pictures_and_weights_as_may_be_the_file_stays_below_8_mb()
 def test_a_picture_is_told_in_words_and_takes_the_colours_of_the_page() -> None:
     genotype, space = pydarts.genotypes.DARTS_V2, Space()
     picture = cell_picture(
-        "normal", *genes_of(kept_of(genotype, "normal", space), space), space
+        "normal", *edges_of(kept_of(genotype, "normal", space), space), space
     )  # fmt: skip
     assert "node 3: skip_connect from c_k-2, dil_conv_3x3 from 0" in picture
     colors = set(re.findall(r"#[0-9a-f]{6}", picture))

@@ -2,7 +2,10 @@
 
 import copy
 import pickle
+from collections import Counter
+from typing import Any
 
+import numpy as np
 import pydarts
 import pytest
 from hypothesis import given
@@ -36,6 +39,17 @@ def test_the_recurrent_preset_is_the_published_space() -> None:
 @given(nodes=st.integers(1, 7))
 def test_edges_are_ordered_by_target_then_source(nodes: int) -> None:
     assert Space(nodes=nodes).edges == tuple((i, j) for j in range(2, nodes + 2) for i in range(j))
+
+
+@given(nodes=st.integers(1, 5), kind=st.sampled_from(["convolutional", "recurrent"]))
+def test_inputs_and_edges_kept_are_those_of_the_cells_that_are_derived(nodes: int, kind: Any) -> None:
+    space = Space(nodes=nodes, kind=kind)
+    assert space.inputs == min(target for _, target in space.edges)
+    zeros = np.zeros((len(space.edges), len(space.operations)))
+    genotype = pydarts.derive({table: zeros for table in space.tables}, space)
+    for table in space.tables:
+        targets = Counter(target for *_, target in genotype.edges(table))
+        assert targets == {target: space.edges_kept for _, target in space.edges}
 
 
 @given(

@@ -11,7 +11,7 @@ import numpy as np
 import pydarts
 import pytest
 import torch
-from pydarts._training.config import TextSettings
+from pydarts._training.settings import TextSettings
 from pydarts._training.text import TextTask, segments
 from test_texts import text
 

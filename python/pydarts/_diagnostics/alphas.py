@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .._genotype import Genotype
+from .._plots.style import edge_in_words
 from .._space import Space
 from .._trajectory import Trajectory
 from .finding import Finding, count, weight
@@ -25,24 +26,13 @@ UNSETTLED = 0.1
 _WEIGHTLESS = ("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3")
 
 
-def edge_name(edge: tuple[int, int], space: Space) -> str:
-    """An edge in words, its nodes named as in pictures.
-
-    >>> edge_name((0, 2), Space()), edge_name((0, 1), Space.preset("darts-rnn"))
-    ('cₖ₋₂ → 0', 's₀ → 1')
-    """
-    if space.kind == "recurrent":
-        return " → ".join("s₀" if node == 0 else str(node) for node in edge)
-    return " → ".join(("cₖ₋₂", "cₖ₋₁")[node] if node < 2 else str(node - 2) for node in edge)
-
-
 def _both_names(edge: tuple[int, int], space: Space) -> str:
     """An edge named as in pictures and, where that is not the same, as in `space.edges`.
 
     >>> _both_names((3, 5), Space())
     '1 → 3 (edge (3, 5))'
     """
-    name = edge_name(edge, space)
+    name = edge_in_words(edge, space.inputs)
     return name if space.kind == "recurrent" else f"{name} (edge {edge})"
 
 

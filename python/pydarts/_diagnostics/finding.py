@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, overload
 
-from .. import _html
+from .. import _html, _words
 
 Level: TypeAlias = Literal["warning", "note"]
 Topic: TypeAlias = Literal[
@@ -85,7 +85,7 @@ class Diagnostics(Sequence[Finding]):
 
 
 def count(number: float, unit: str) -> str:
-    return f"{number:,.0f} {unit}" + ("" if number == 1 else "s")
+    return _words.count(number, unit, ",.0f")
 
 
 def weight(difference: float) -> str:

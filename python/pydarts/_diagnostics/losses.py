@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .finding import Finding, count
 
 if TYPE_CHECKING:
+    from .._history import EpochRecord
     from .._result import SearchResult
 
 # The validation loss has turned when it is this part above its lowest: more than epochs differ by anyway.
@@ -69,7 +70,7 @@ def learning(result: SearchResult) -> Iterator[Finding]:
             values=values,
         )
     elif words:
-        best = min(result.history, key=lambda record: worst_if_nan(record.valid_loss))
+        best = lowest_loss(result.history)
         yield Finding(
             "note",
             "learning",
@@ -94,7 +95,7 @@ def gap(result: SearchResult) -> Iterator[Finding]:
     if not result.history:
         return
     last = result.history[-1]
-    best = min(result.history, key=lambda record: worst_if_nan(record.valid_loss))
+    best = lowest_loss(result.history)
     gap = last.valid_loss - last.train_loss
     text = (
         f"Losses of the last epoch: {last.train_loss:.3f} in training, {last.valid_loss:.3f} in validation, "
@@ -122,6 +123,6 @@ def gap(result: SearchResult) -> Iterator[Finding]:
         yield Finding("note", "gap", text, values=values)
 
 
-def worst_if_nan(loss: float) -> float:
-    """A loss to look for the lowest by."""
-    return math.inf if math.isnan(loss) else loss
+def lowest_loss(history: Sequence[EpochRecord]) -> EpochRecord:
+    """The record of the lowest validation loss, the first of equals; NaN is as bad as infinity."""
+    return min(history, key=lambda record: math.inf if math.isnan(record.valid_loss) else record.valid_loss)

@@ -19,7 +19,7 @@ from .._palette import look_of, series_look
 from .._plots.cells import figure_of
 from .._plots.points import limits
 from .._plots.style import INK, tidy
-from .._trajectory import Trajectory, kept
+from .._trajectory import Trajectory
 from .pace import Pace
 from .scene import Scene
 from .tiles import tiles
@@ -42,7 +42,7 @@ class NotebookView:
         self._line = _Place(display, Pace(0.1 * share))
         self._moving = _Place(display, Pace(0.6 * share, guess=_GUESS))
         self._cells = _Place(display, Pace(0.3 * share, guess=_GUESS))
-        self._cell: dict[str, Any] | None = None
+        self._cell: frozenset[Any] | None = None
 
     def draw(self, scene: Scene, *, last: bool = False) -> None:
         """Draw what it is time for; at the end everything."""
@@ -53,7 +53,7 @@ class NotebookView:
             return
         if last or self._moving.due():
             self._moving.show(lambda: _png(moving(scene), "α over time, losses, accuracies, entropy"))
-        cell = kept(genotype)
+        cell = genotype.edge_set
         if cell != self._cell and (last or self._cells.due()):
             self._cells.show(lambda: _png(figure_of(genotype), str(genotype)))
             self._cell = cell

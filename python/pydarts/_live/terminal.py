@@ -17,7 +17,7 @@ from rich.text import Text
 
 from .._genotype import Genotype
 from .._palette import look_of
-from .._plots.points import first_node, limits
+from .._plots.points import limits
 from .._plots.style import node_name
 from .._trajectory import Trajectory
 from .blocks import columns, sparkline
@@ -187,10 +187,8 @@ def _weights(
 
 def _rows(path: Trajectory, genotype: Genotype, table: str) -> list[_Row]:
     weights = path.weights(table, -1)
-    first, operations = first_node(path), path.space.operations
-    genes = getattr(genotype, table)
-    k = 1 if path.space.kind == "recurrent" else 2
-    kept = {(source, first + at // k): name for at, (name, source) in enumerate(genes)}
+    first, operations = path.space.inputs, path.space.operations
+    kept = {(source, target): name for name, source, target in genotype.edges(table)}
     return [
         _Row(
             f"{node_name(i, first)}→{node_name(j, first)}",

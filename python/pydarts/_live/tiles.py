@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from .._palette import look_of
-from .._plots.points import first_node
 from .._plots.style import FAINT, INK, edge_name, title
 from .._trajectory import Trajectory
 
@@ -20,7 +19,7 @@ _WIDE, _HIGH = 0.88, 0.7  # of a tile, what the lines take
 def tiles(ax: Axes, path: Trajectory, table: str, limits: tuple[float, float]) -> None:
     """Draw a tile an edge: rows by the node that it leads to, columns by the one it comes from."""
     space, weights = path.space, path.weights(table)
-    first, (low, high) = first_node(path), limits
+    first, (low, high) = path.space.inputs, limits
     time, _ = path.time
     across = (time - time[0]) / max(time[-1] - time[0], 1.0) * _WIDE
     lines, colors, styles, frames = [], [], [], []

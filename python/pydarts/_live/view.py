@@ -6,11 +6,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from rich.console import Console
 
-from .. import _checks, _core
+from .. import _checks
 from .._callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from .lines import LineView
 from .scene import Scene
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .._result import SearchResult
 
 Place: TypeAlias = Literal["auto", "notebook", "terminal", "lines"]
-_PLACES = ("auto", "notebook", "terminal", "lines")
 
 
 class View(Protocol):
@@ -74,8 +73,7 @@ class LiveView(Callback):
         self, *, share: float = 0.015, where: Place = "auto", console: Console | None = None
     ) -> None:
         share = _checks.share("share", share)
-        if where not in _PLACES:
-            raise _core.ConfigError(f"where is {where!r}; it must be one of {', '.join(_PLACES)}")
+        _checks.one_of("where", where, get_args(Place))
         self._console = Console(stderr=True) if console is None else console
         self._open = _opener(where, share, self._console)
         self._scene: Scene | None = None

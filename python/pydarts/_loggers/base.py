@@ -12,7 +12,7 @@ import numpy as np
 from .._callbacks import Callback, EpochInfo, StartInfo
 from .._history import EpochRecord, flat
 from .._space import Space
-from .._trajectory import kept, softmax
+from .._trajectory import softmax
 
 if TYPE_CHECKING:
     from .._config import SearchConfig
@@ -24,7 +24,7 @@ class Logger(Callback):
     """Opened by the start of a search, closed by its end, whatever ended it; good for one after the other."""
 
     _open = False
-    _cell: dict[str, Any] | None = None
+    _cell: frozenset[Any] | None = None
 
     def on_start(self, info: StartInfo) -> None:
         """Open the log."""
@@ -35,7 +35,7 @@ class Logger(Callback):
     def on_epoch(self, info: EpochInfo) -> None:
         """Write the epoch down; its cell where it has changed."""
         self._write(info.epoch, info, numbers(info, self._space))
-        cell = kept(info.genotype)
+        cell = info.genotype.edge_set
         if cell != self._cell:
             self._cell = cell
             self._show(info.epoch, info.genotype)

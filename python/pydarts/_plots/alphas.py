@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from .._palette import look_of
 from .._trajectory import Trajectory
-from .points import checked, first_node, limits, tables
+from .points import checked, limits, tables
 from .style import FAINT, GRID, INK, edge_name, inches
 
 
@@ -43,7 +43,7 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     space = checked(path).space
     names = tables(path, cell)
     weights = {name: path.weights(name) for name in names}
-    first = first_node(path)
+    first = path.space.inputs
     columns, rows = max(i for i, _ in space.edges) + 1, space.nodes
     time, label = path.time
     low, high = limits(list(weights.values()))

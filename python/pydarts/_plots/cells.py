@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from .._genotype import Genes, Genotype
+from .._genotype import Edges, Genotype
 from .._layout import layout
 from .._palette import look_of, text_on
 from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
@@ -74,23 +74,22 @@ def size_of(genotype: Genotype) -> tuple[float, float]:
 def cells_of(genotype: Genotype) -> list[Cell]:
     """The cells that a genotype has."""
     return [
-        Cell(name, cell_graph(genes, concat, first), first)
-        for name, genes, concat, first in (
-            ("normal", genotype.normal, genotype.normal_concat, 2),
-            ("reduce", genotype.reduce, genotype.reduce_concat, 2),
-            ("recurrent", genotype.recurrent, genotype.concat, 1),
+        Cell(name, cell_graph(edges, concat, first), first)
+        for name, concat, first in (
+            ("normal", genotype.normal_concat, 2),
+            ("reduce", genotype.reduce_concat, 2),
+            ("recurrent", genotype.concat, 1),
         )
-        if genes
+        if (edges := genotype.edges(name))
     ]
 
 
-def cell_graph(genes: Genes, concat: Sequence[int], first: int) -> nx.MultiDiGraph:
+def cell_graph(edges: Edges, concat: Sequence[int], first: int) -> nx.MultiDiGraph:
     """A cell as a graph: inputs, nodes, and "out"; an edge carries its `operation`, one to "out" None."""
     graph = nx.MultiDiGraph()
     graph.add_nodes_from(range(first))
-    kept = 2 if first == 2 else 1  # edges a node
-    for position, (operation, source) in enumerate(genes):
-        graph.add_edge(source, first + position // kept, operation=operation)
+    for operation, source, target in edges:
+        graph.add_edge(source, target, operation=operation)
     for node in sorted(concat):
         graph.add_edge(node, "out", operation=None)
     return graph

@@ -44,11 +44,6 @@ def moment(path: Trajectory, at: int) -> str:
     return f"{unit} {times[at]:g}"
 
 
-def first_node(path: Trajectory) -> int:
-    """The number of a cell's inputs, which is that of its first intermediate node."""
-    return min(j for _, j in path.space.edges)
-
-
 def limits(weights: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
     """One range for all panels, so that they compare; not so narrow that noise looks big."""
     low, high = min(float(w.min()) for w in weights), max(float(w.max()) for w in weights)

@@ -12,7 +12,7 @@ from matplotlib.path import Path
 
 from .._palette import look_of, text_on
 from .._trajectory import Trajectory
-from .points import decimals, first_node, moment, point, tables
+from .points import decimals, moment, point, tables
 from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 
 _FAN, _NODE = 0.34, 0.37  # how far from a node's middle lines end on it, and it reaches; a step is 1
@@ -76,7 +76,7 @@ def strongest(path: Trajectory, table: str, at: int | slice = slice(None)) -> np
 
 def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) -> None:
     """Draw one table: nodes in a row, an arc an edge, its label at the top of the arc."""
-    space, first = path.space, first_node(path)
+    space, first = path.space, path.space.inputs
     last, low, high = _spans(path)
     weights = path.weights(table, at)
     real = [column for column, name in enumerate(space.operations) if name != "none"]

@@ -14,7 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from .._palette import look_of, text_on
 from .._trajectory import Trajectory
-from .points import decimals, first_node, limits, moment, point, tables
+from .points import decimals, limits, moment, point, tables
 from .style import INK, edge_name, inches, panels, title
 
 # Grey, so that the frames have the only colours; numbers can be read on its darkest.
@@ -70,7 +70,7 @@ def heat_map(
 
     `digits` are the decimals that weights are written with; None: they are not written.
     """
-    space, first = path.space, first_node(path)
+    space, first = path.space, path.space.inputs
     values = path.weights(table, at)
     rows, columns = values.shape
     ax.imshow(values, cmap=_SHADES, vmin=shown[0], vmax=shown[1], aspect="auto", interpolation="none")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from .._palette import color_of
+from .._words import score
 
 if TYPE_CHECKING:
     from .._result import SearchResult
@@ -55,16 +56,14 @@ def baseline(result: SearchResult, table: SearchTable) -> Baseline:
     sums = []
     for origin in origins:
         found = table.summary(origin)
-        sums.append(
-            f"{origin}: {_score(found.mean, words)} ± {_score(found.deviation, words)}, n = {found.n}"
-        )
+        sums.append(f"{origin}: {score(found.mean, words)} ± {score(found.deviation, words)}, n = {found.n}")
     rows = tuple(
         Row(
             row.name,
             row.origin,
             row.status,
-            _score(row.search_score, words),
-            _score(row.score, words),
+            score(row.search_score, words),
+            score(row.score, words),
             "–" if row.weights is None else f"{row.weights:,}",
             row.genotype == result.genotype,
         )
@@ -83,13 +82,13 @@ def _mine(result: SearchResult, table: SearchTable, words: bool) -> list[str]:
     mine = next((row for row in table if row.genotype == result.genotype), None)
     if mine is None:
         return ["The cell of this report is not among those of the table."]
-    score = mine.score
-    if score is None:
+    own = mine.score
+    if own is None:
         return [f"The cell of this report ({mine.name}) has no complete training in the table."]
     others = [row.score for row in table if row.origin == "random" and row.score is not None]
-    worse = sum(other > score if words else other < score for other in others)
+    worse = sum(other > own if words else other < own for other in others)
     return [
-        f"The cell of this report ({mine.name}) came to {_score(score, words)}: better than {worse} of "
+        f"The cell of this report ({mine.name}) came to {score(own, words)}: better than {worse} of "
         f"{len(others)} drawn by chance."
     ]
 
@@ -136,9 +135,3 @@ def _figure(table: SearchTable, origins: list[Origin], words: bool, measure: str
     )
     plain: dict[str, Any] = json.loads(figure.to_json())
     return plain
-
-
-def _score(value: float | None, words: bool) -> str:
-    if value is None or math.isnan(value):
-        return "–"
-    return f"{value:.2f}" if words else f"{value:.2%}"

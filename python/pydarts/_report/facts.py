@@ -15,7 +15,7 @@ import torch
 from .. import _core
 from .._build import build
 from .._config import SearchConfig
-from .._cost import cost
+from .._cost import cost, number_of_weights
 from .._environment import versions
 from .._supernet import Supernet
 
@@ -152,7 +152,7 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
     return (
         Fact(f"weights, {much} (the search's)", f"{found['weights']:,}"),
         Fact(f"multiply-adds of {each}", f"{found['multiply_adds']:,}"),
-        Fact(f"weights, {full} (the paper's)", f"{_weights(published):,}"),
+        Fact(f"weights, {full} (the paper's)", f"{number_of_weights(published):,}"),
     )
 
 
@@ -166,10 +166,6 @@ def _shapes(result: SearchResult, **width: int) -> Any:
     )
     with torch.device("meta"):
         return build(result.genotype, **sizes, **width)
-
-
-def _weights(network: torch.nn.Module) -> int:
-    return sum(weight.numel() for weight in network.parameters())
 
 
 def size(count: int) -> str:

@@ -18,14 +18,15 @@ except ImportError as error:
     ) from error
 
 from .._diagnostics import diagnose
-from .._diagnostics.alphas import edge_name
 from .._diagnostics.finding import weight
-from .._diagnostics.losses import worst_if_nan
+from .._diagnostics.losses import lowest_loss
 from .._files import write_atomically
+from .._plots.style import edge_in_words
 from .._selection.table import SearchTable
 from .._space import Space
 from .._templates import render
 from .._trajectory import Margin, Trajectory
+from .._words import duration
 from . import facts
 from .baseline import baseline
 from .curves import curves
@@ -101,7 +102,7 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
     if result.history:
         last = result.history[-1]
         if path.space.kind == "recurrent":
-            lowest = min(result.history, key=lambda record: worst_if_nan(record.valid_loss))
+            lowest = lowest_loss(result.history)
             found.append(
                 Figure(
                     "validation perplexity",
@@ -118,9 +119,7 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
                     f"best {best.valid_accuracy:.1%} in epoch {best.epoch + 1}",
                 )
             )
-        found.append(
-            Figure("time of all epochs", _duration(sum(record.seconds for record in result.history)))
-        )
+        found.append(Figure("time of all epochs", duration(sum(record.seconds for record in result.history))))
     genes = sum(len(getattr(result.genotype, table)) for table in path.alphas)
     found.append(Figure("skip connections", str(result.genotype.skip_connections), f"of {genes} operations"))
     time, unit = path.time
@@ -136,7 +135,7 @@ def _margins(margins: Sequence[Margin], space: Space) -> list[dict[str, Any]]:
     return [
         {
             "cell": margin.table,
-            "edge": edge_name(margin.edge, space),
+            "edge": edge_in_words(margin.edge, space.inputs),
             "chosen": margin.chosen,
             "next": margin.next or "–",
             "operation": _weight(margin.operation),
@@ -154,15 +153,3 @@ def _final(seen: View) -> list[tuple[str, Markup]]:
 
 def _weight(value: float) -> str:
     return "–" if value != value else weight(value)
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as one reads them.
-
-    >>> _duration(7.25), _duration(75), _duration(3700)
-    ('7.2 s', '1 min 15 s', '1 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from .._genotype import Genes
+from .._genotype import Edges
 from .._layout import layout
 from .._plots.cells import cell_graph, draw_cell
 from .._plots.export import as_svg
@@ -19,7 +19,6 @@ from .._space import Space
 _SVG = "http://www.w3.org/2000/svg"
 # Names of operations have 8 points; so they have twelve pixels on the screen, where a point has 4/3.
 _ENLARGED = 12 / (8 * 4 / 3)
-# Colours that the page says, so that a dark page has them light.
 # What most parts have, said once.
 _COMMON = {
     "fill": "none",
@@ -28,13 +27,14 @@ _COMMON = {
     "stroke-linejoin": "round",
     "font-family": "'DejaVu Sans',Verdana,sans-serif",
 }
+# Colours that the page says, so that a dark page has them light.
 _COLORS = {INK: "var(--ink)", FAINT: "var(--faint)", INNER: "var(--inner)", OUTER: "var(--outer)"}
 
 
-def cell_picture(table: str, genes: Genes, concat: tuple[int, ...], space: Space) -> Markup:
+def cell_picture(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> Markup:
     """The graph of a cell as an SVG element at its natural size, labelled with its edges in words."""
-    first = 1 if space.kind == "recurrent" else 2
-    graph = cell_graph(genes, concat, first)
+    first = space.inputs
+    graph = cell_graph(edges, concat, first)
     plan = layout(graph)
 
     def draw(ax: Axes) -> None:
@@ -53,7 +53,7 @@ def cell_picture(table: str, genes: Genes, concat: tuple[int, ...], space: Space
         "width": f"{width * 4 / 3 * _ENLARGED:.0f}",
         "height": f"{height * 4 / 3 * _ENLARGED:.0f}",
         "role": "img",
-        "aria-label": words(table, genes, concat, space),
+        "aria-label": words(table, edges, concat, space),
         "style": ";".join(f"{name}:{value}" for name, value in _COMMON.items()),
     }
     svg[:] = list(_leaves(svg))
@@ -61,14 +61,12 @@ def cell_picture(table: str, genes: Genes, concat: tuple[int, ...], space: Space
     return Markup(ET.tostring(svg, encoding="unicode"))  # what matplotlib wrote, escaped by ElementTree
 
 
-def words(table: str, genes: Genes, concat: tuple[int, ...], space: Space) -> str:
+def words(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> str:
     """A cell in words."""
-    first, k = (1, 1) if space.kind == "recurrent" else (2, 2)
+    first = space.inputs
     said: dict[int, list[str]] = {}
-    for position, (operation, source) in enumerate(genes):
-        said.setdefault(first + position // k, []).append(
-            f"{operation} from {_plain(node_name(source, first))}"
-        )
+    for operation, source, target in edges:
+        said.setdefault(target, []).append(f"{operation} from {_plain(node_name(source, first))}")
     nodes = "; ".join(f"node {node_name(node, first)}: {', '.join(parts)}" for node, parts in said.items())
     output = ", ".join(node_name(node, first) for node in concat)
     return f"The {table} cell. {nodes}; output {_plain(output_name(first))}: nodes {output}."

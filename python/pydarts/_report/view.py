@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from markupsafe import Markup
 
-from .._diagnostics.alphas import edge_name
-from .._genotype import Genes, Genotype
+from .._genotype import Edges, Genotype
 from .._palette import look_of
+from .._plots.style import edge_in_words
 from .._space import Space
 from .._trajectory import Trajectory
 from .pictures import cell_picture
@@ -67,7 +67,7 @@ def view(path: Trajectory) -> View:
         kept = cells(path, table, points)
         numbered = {cell: f"cell-{table}-{number}" for number, cell in enumerate(dict.fromkeys(kept))}
         pictures += [
-            (name, cell_picture(table, *genes_of(cell, space), space)) for cell, name in numbered.items()
+            (name, cell_picture(table, *edges_of(cell, space), space)) for cell, name in numbered.items()
         ]
         tables.append(
             {
@@ -82,7 +82,7 @@ def view(path: Trajectory) -> View:
     data = {
         "unit": unit,
         "times": time[points].tolist(),
-        "edges": [edge_name(edge, space) for edge in space.edges],
+        "edges": [edge_in_words(edge, space.inputs) for edge in space.edges],
         "operations": [
             {"name": name, "color": look_of(name).color, "dash": dash(look_of(name).style)}
             for name in space.operations
@@ -99,19 +99,17 @@ def cells(path: Trajectory, table: str, points: Iterable[int]) -> list[Kept]:
 
 def kept_of(genotype: Genotype, table: str, space: Space) -> Kept:
     """What a genotype keeps, however it ranks the edges of a node."""
-    first, k = _nodes(space)
-    genes: Genes = getattr(genotype, table)
     return tuple(
         sorted(
-            (space.edges.index((source, first + position // k)), space.operations.index(operation))
-            for position, (operation, source) in enumerate(genes)
+            (space.edges.index((source, target)), space.operations.index(operation))
+            for operation, source, target in genotype.edges(table)
         )
     )
 
 
-def genes_of(kept: Kept, space: Space) -> tuple[Genes, tuple[int, ...]]:
-    """The genes of a cell, and the nodes that make its output."""
-    return tuple((space.operations[column], space.edges[row][0]) for row, column in kept), space.concat
+def edges_of(kept: Kept, space: Space) -> tuple[Edges, tuple[int, ...]]:
+    """The edges of a cell, and the nodes that make its output."""
+    return tuple((space.operations[column], *space.edges[row]) for row, column in kept), space.concat
 
 
 def dash(style: str | tuple[float, tuple[float, ...]]) -> str:
@@ -121,8 +119,3 @@ def dash(style: str | tuple[float, tuple[float, ...]]) -> str:
     ('solid', '8px,2px')
     """
     return "solid" if isinstance(style, str) else ",".join(f"{2 * length:g}px" for length in style[1])
-
-
-def _nodes(space: Space) -> tuple[int, int]:
-    """The first intermediate node, and how many edges are kept into each."""
-    return (1, 1) if space.kind == "recurrent" else (2, 2)

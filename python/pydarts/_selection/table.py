@@ -16,6 +16,7 @@ from .. import _html
 from .._files import read_checked, write_atomically
 from .._genotype import Genotype
 from .._history import frame
+from .._words import score
 from .row import Origin, RowStatus, SearchRow
 
 if TYPE_CHECKING:
@@ -228,22 +229,16 @@ def _cells(row: SearchRow, words: bool) -> tuple[str, ...]:
     return (
         row.name,
         row.status,
-        _score(row.search_score, words),
-        _score(row.score, words),
+        score(row.search_score, words),
+        score(row.score, words),
         "–" if row.weights is None else f"{row.weights:,}",
         f"{row.seconds:.1f}",
         "" if row.error is None else row.error.partition("\n")[0],
     )
 
 
-def _score(value: float | None, words: bool) -> str:
-    if value is None or math.isnan(value):
-        return "–"
-    return f"{value:.2f}" if words else f"{value:.2%}"
-
-
 def _figures(found: Summary, words: bool) -> str:
-    return f"{_score(found.mean, words)} ± {_score(found.deviation, words)}  n = {found.n}"
+    return f"{score(found.mean, words)} ± {score(found.deviation, words)}  n = {found.n}"
 
 
 def _as_text(value: Any) -> str:

@@ -23,7 +23,8 @@ from .._passes import stream
 from .._source import PythonSource
 from ..nn import ConvolutionalNetwork
 from .arrays import ArrayBatches, OnDevice
-from .config import ImageSettings, TrainConfig
+from .config import TrainConfig
+from .settings import ImageSettings
 from .task import Evaluation, Step, seed_all, step_seed
 from .weights import Weights, moving_share, under
 

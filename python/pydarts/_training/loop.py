@@ -18,8 +18,9 @@ from .._history import History, TrainRecord, record_from
 from .._interrupt import InterruptWatch
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
-from .config import OF_EVERY_RUN, TrainConfig
+from .config import TrainConfig
 from .progress import READ_EVERY, TrainProgress
+from .settings import OF_EVERY_RUN
 from .task import Evaluation, Step, Task, merit
 
 

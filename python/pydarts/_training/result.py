@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import _core, _html
+from .. import _html
+from .._cost import number_of_weights
 from .._environment import environment_from
-from .._files import read_checked, write_atomically
+from .._files import about_in, read_checked, write_about
 from .._history import History, TrainRecord, record_from
 from .._network_file import load_network, save_network
 from .._result import Status
 from ..nn import LanguageModel, Network
-from .config import ImageSettings, TextSettings, TrainConfig, not_published
+from .config import TrainConfig
+from .settings import ImageSettings, TextSettings, not_published
 from .task import merit
 
 if TYPE_CHECKING:
@@ -60,14 +61,12 @@ class TrainResult:
         (folder / "training.json").unlink(missing_ok=True)  # as `SearchResult.save` does
         save_network(self.network, folder / "network.safetensors")
         about = {
-            "format": _FORMAT,
-            "pydarts": _core.__version__,
             "status": self.status,
             "config": self.config.to_dict(),
             "history": self.history.to_dicts(),
             "environment": self.environment,
         }
-        write_atomically(folder / "training.json", json.dumps(about, indent=1))
+        write_about(folder / "training.json", _FORMAT, about)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> TrainResult:
@@ -95,13 +94,11 @@ class TrainResult:
 
     def _repr_html_(self) -> str:
         kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings
-        return _html.of_training(self, not_published(self.config, kind))
+        return _html.of_training(self, number_of_weights(self.network), not_published(self.config, kind))
 
 
 def _about(data: bytes) -> tuple[History[TrainRecord], TrainConfig, Status, dict[str, str]]:
-    about = json.loads(data)
-    if about["format"] > _FORMAT:
-        raise ValueError(f"written by pydarts {about['pydarts']}, newer than this one")
+    about = about_in(data, _FORMAT)
     history = History([record_from(record, TrainRecord) for record in about["history"]])
     config, where = TrainConfig.from_dict(about["config"]), environment_from(about.get("environment"))
     return history, config, about["status"], where

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .._history import TrainRecord
 from ..nn import LanguageModel, Network
-from .config import Settings
+from .settings import Settings
 from .weights import Weights
 
 

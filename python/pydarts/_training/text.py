@@ -15,7 +15,8 @@ from .. import _core
 from .._genotype import Genotype
 from .._texts import columns, tokens_of
 from ..nn import LanguageModel
-from .config import TextSettings, TrainConfig
+from .config import TrainConfig
+from .settings import TextSettings
 from .task import Evaluation, Step, step_seed
 from .weights import Weights
 
