@@ -227,13 +227,16 @@ class Genotype(Record):
         """The edges of a cell as (operation, source node, target node), in the order of its genes.
 
         Genes do not say where a node ends. Two of them belong to each node, in a recurrent cell one, as
-        `build` takes them (`Space.edges_kept`), the first to the first intermediate node.
+        `build` takes them (`Space.edges_kept`), the first to the first intermediate node. Where that leaves a
+        node of the output without edges, or an edge would come from above, another number of edges into each
+        node is looked for: `derive` can be asked for it.
 
         Args:
             table: "normal", "reduce" or "recurrent"; a cell that the genotype has not has no edges.
 
         Raises:
             ValueError: another name.
+            GenotypeError: genes that are no cell with so many edges into each node.
 
         >>> from pydarts import genotypes
         >>> genotypes.DARTS_V2.edges("normal")[-2:]
@@ -244,10 +247,21 @@ class Genotype(Record):
         if table not in _CELLS:
             raise ValueError(f"no cell {table!r}; there is {', '.join(_CELLS)}")
         kind = "recurrent" if table == "recurrent" else "convolutional"
-        first, kept = INPUTS[kind], KEPT[kind]
-        return tuple(
-            (operation, source, first + place // kept)
-            for place, (operation, source) in enumerate(getattr(self, table))
+        genes = getattr(self, table)
+        if not genes:
+            return ()
+        concat = self.concat if table == "recurrent" else getattr(self, f"{table}_concat")
+        last = max(concat)
+        for kept in (KEPT[kind], *range(1, last + 1)):
+            ends = targets(len(genes), INPUTS[kind], kept)
+            # Nodes after the output's last may be there, but are not what another number is looked for by.
+            reaches = ends[-1] >= last if kept == KEPT[kind] else ends[-1] == last
+            edges = tuple((name, source, end) for (name, source), end in zip(genes, ends, strict=False))
+            if reaches and len(ends) == len(genes) and all(source < end for _, source, end in edges):
+                return edges
+        raise _core.GenotypeError(
+            f"cell `{table}`: its {len(genes)} edges are not equally many into each node, from nodes "
+            f"below it, up to node {last} of the output"
         )
 
     @property
@@ -282,6 +296,22 @@ class Genotype(Record):
 
     def _repr_html_(self) -> str:
         return _html.of_genotype(self)
+
+
+def targets(count: int, first: int, kept: int) -> list[int]:
+    """The nodes that so many edges enter, `kept` into each or as many as there are nodes below it.
+
+    Where the last node has fewer, the list goes on to its end.
+
+    >>> targets(4, 2, 2), targets(5, 2, 3), targets(4, 2, 3)
+    ([2, 2, 3, 3], [2, 2, 3, 3, 3], [2, 2, 3, 3, 3])
+    """
+    found: list[int] = []
+    node = first
+    while len(found) < count:
+        found += [node] * min(kept, node)
+        node += 1
+    return found
 
 
 _CELLS = ("normal", "reduce", "recurrent")

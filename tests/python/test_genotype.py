@@ -188,3 +188,28 @@ def test_derive_refuses_a_bare_array_and_a_trajectory_with_the_remedy() -> None:
         derive(np.zeros((14, 8)))  # type: ignore[arg-type]
     with pytest.raises(pydarts.DataError, match=r"\[-1\]"):
         derive({"normal": np.zeros((5, 14, 8)), "reduce": np.zeros((5, 14, 8))})
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_edges_are_those_that_were_derived_however_many_a_node_keeps(k: int) -> None:
+    rng = np.random.default_rng(k)
+    for _ in range(20):
+        alphas = {name: rng.normal(size=(14, 8)) for name in ("normal", "reduce")}
+        genotype = pydarts.derive(alphas, k=k)
+        edges = genotype.edges("normal")
+        assert [(name, source) for name, source, _ in edges] == list(genotype.normal)
+        ends = [end for _, _, end in edges]
+        assert ends == [node for node in range(2, 6) for _ in range(min(k, node))]
+    assert genotype.to_svg().count("<svg") == 1 and "<svg" in genotype._repr_html_()
+    assert genotype.to_dot().count(" -> ") == len(genotype.normal) + len(genotype.reduce) + 8
+
+
+def test_edges_that_make_no_cell_are_refused_and_the_card_shows_the_notation() -> None:
+    genes = [("skip_connect", 0), ("sep_conv_3x3", 7)]
+    genotype = pydarts.Genotype(normal=genes, normal_concat=[2], reduce=genes, reduce_concat=[2])
+    with pytest.raises(pydarts.GenotypeError, match=r"cell `normal`: its 2 edges are not equally many"):
+        genotype.edges("normal")
+    with pytest.raises(pydarts.GenotypeError):
+        genotype.to_svg()
+    card = genotype._repr_html_()
+    assert "no picture: cell `normal`" in card and "sep_conv_3x3" in card

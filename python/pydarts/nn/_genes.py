@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._core import GenotypeError
-from .._genotype import Genes
+from .._genotype import Genes, targets
 
 
 def check_genes(cell: str, genes: Genes, concat: Sequence[int], *, first: int, edges: int) -> None:
@@ -60,9 +60,7 @@ def other_reading(count: int, last: int, *, first: int, edges: int) -> int | Non
     >>> other_reading(8, 4, first=2, edges=2), other_reading(8, 5, first=2, edges=2)
     (3, None)
     """
-    nodes = range(first, last + 1)
-    if count == edges * len(nodes):
+    if count == edges * (last + 1 - first):
         return None
-    return next(
-        (k for k in range(1, last + 1) if k != edges and sum(min(k, node) for node in nodes) == count), None
-    )
+    readings = {k: targets(count, first, k) for k in range(1, last + 1) if k != edges}
+    return next((k for k, ends in readings.items() if len(ends) == count and ends[-1] == last), None)
