@@ -103,11 +103,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> _typing.Any:
-    """`plots`, when it is first used: matplotlib and networkx take a second of CPU, and not all draw."""
-    if name == "plots":
-        return _importlib.import_module(".plots", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not _typing.TYPE_CHECKING:  # for a checker every name would be there
+
+    def __getattr__(name: str) -> _typing.Any:
+        """`plots`, when it is first used: matplotlib and networkx take a second of CPU, and not all draw."""
+        if name == "plots":
+            return _importlib.import_module(".plots", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

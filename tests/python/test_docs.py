@@ -36,10 +36,15 @@ def name_of(page: Path) -> str:
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
 def test_the_code_of_a_page_runs_from_top_to_bottom(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     pages.run(page)
+    printed = " ".join(capsys.readouterr().out.split())
+    for block in pages.blocks(page):
+        if block.language == "text":  # what its code printed, in part
+            for part in re.split("…|\n", block.code):
+                assert " ".join(part.split()) in printed, f"{page.name}: {part}"
 
 
 def test_code_that_does_not_run_here_says_what_it_needs_and_fits_the_signatures(tmp_path: Path) -> None:
@@ -97,7 +102,7 @@ def test_the_commands_of_a_page_are_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for block in pages.blocks(page):
-        assert block.language in ("python", "sh", "toml"), f"{page}: {block.language}"
+        assert block.language in ("python", "sh", "toml", "text"), f"{page}: {block.language}"
         if block.language == "toml":  # its title is its name
             Path(block.title).write_text(block.code, encoding="utf-8")
         if block.language == "sh":
