@@ -100,10 +100,8 @@ def check_images(x: Tensor, what: str, in_channels: int | None) -> None:
 def check_labels(y: Tensor, length: int, what: str) -> Tensor:
     """The labels as int64 [N]; raises DataError unless they are `length` class numbers from 0."""
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        raise DataError(
-            f"{what} must be integers (class numbers from 0), got {name_of(y.dtype)}; convert with "
-            f"y.astype('int64')"
-        )
+        remedy = "use y.argmax(1)" if y.ndim == 2 and y.shape[1] > 1 else "convert with y.astype('int64')"
+        raise DataError(f"{what} must be integers (class numbers from 0), got {name_of(y.dtype)}; {remedy}")
     if y.ndim != 1:
         remedy = "y.reshape(-1)" if y.numel() == length else "y.argmax(1)"
         raise DataError(f"{what} must be one class number an image, [N], got {list(y.shape)}; use {remedy}")

@@ -106,10 +106,20 @@ def listeners(callbacks: C | Sequence[C], kind: type[C]) -> tuple[C, ...]:
     several = (cast("C", callbacks),) if one else tuple(cast("Sequence[C]", callbacks))
     for listener in several:
         if not isinstance(listener, kind):
-            called = "; call it: it is a class" if isinstance(listener, type) else ""
+            remedy = "; call it: it is a class" if isinstance(listener, type) else ""
+            if isinstance(listener, Callback):
+                remedy = "; that one listens to searches"
             raise TypeError(
                 f"a callback must be a pydarts.{kind.__name__}, got a {type(listener).__name__}: "
-                f"{listener!r}{called}"
+                f"{listener!r}{remedy}"
+            )
+        strange = [name for name in dir(listener) if name.startswith("on_") and not hasattr(kind, name)]
+        if strange:
+            warnings.warn(
+                f"nobody calls {', '.join(strange)} of {type(listener).__name__}; a pydarts.{kind.__name__} "
+                f"has {', '.join(name for name in dir(kind) if name.startswith('on_'))}",
+                UserWarning,
+                stacklevel=3,
             )
     return several
 

@@ -54,14 +54,12 @@ def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: 
 
 
 def reached(result: Ended) -> str:
-    """How far a run got: in epochs; a search that has none yet, in steps."""
-    number, unit = len(result.history), "epoch"
+    """How far a run got: in epochs; a search that stopped before its end, in steps too."""
+    epochs = count(len(result.history), "epoch")
     steps: Sequence[int] = getattr(result, "steps", ())
-    if not number and steps and steps[-1]:
-        number, unit = steps[-1], "step"
-    if not number:
-        return "less than an epoch"
-    return count(number, unit)
+    if getattr(result, "status", "complete") == "complete" or not any(steps):
+        return epochs if result.history else "less than an epoch"
+    return count(steps[-1], "step") + (f" ({epochs})" if result.history else "")
 
 
 def wrote(result: Ended) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,9 @@ from ._arrays import channel_statistics, check_range, read_arrays
 from ._config import Augment
 from ._core import DataError
 from ._files import read_npz
-from ._loaders import Single
+
+if TYPE_CHECKING:
+    from ._loaders import Single
 
 _PARTS = (("x_train", "y_train"), ("x_test", "y_test"))
 

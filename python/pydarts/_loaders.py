@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -19,6 +20,7 @@ from ._arrays import (
     read_arrays,
 )
 from ._config import SearchConfig
+from ._image_data import ImageData
 from ._memory import batch_size, with_batch_size
 from ._passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
 from ._sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
@@ -81,6 +83,8 @@ def open_images(
 
     A validation part that is arrays has `fewest_valid` examples at least; None: a batch.
     """
+    if isinstance(loader, ImageData):
+        raise _core.DataError("give the images of an ImageData: its train, or the pair (train, valid)")
     if isinstance(loader, tuple) and len(loader) == 2 and not _is_arrays(loader):
         train, valid = (
             _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
@@ -210,7 +214,16 @@ def _is_arrays(source: Any) -> bool:
 
 def _read(arrays: Any, name: str, config: SearchConfig) -> ArrayData:
     x, y = arrays
-    return read_arrays(x, y, name, search_dtype(config), config.in_channels)
+    data = read_arrays(x, y, name, search_dtype(config), config.in_channels)
+    least = int(data.y.min())
+    if config.num_classes is None and least > 0:
+        warnings.warn(
+            f"no {name} label is 0: those from {least} to {data.classes - 1} make {data.classes} classes; "
+            f"subtract {least}, or say num_classes={data.classes} if so it is",
+            UserWarning,
+            stacklevel=2,
+        )
+    return data
 
 
 def _check_alike(train: ArrayData, valid: ArrayData, config: SearchConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,6 +82,7 @@ def search(
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
     sources = open_sources(loader, config)
+    _warn_of_absent_cells(sources.config)
     shown = any(callback.shows_progress for callback in told)
     progress = Progress(sources.config.resolved_space, steps=not shown) if config.progress else None
     watch = InterruptWatch()
@@ -106,6 +108,24 @@ def search(
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
     return end(result, error, told, "search")
+
+
+def _warn_of_absent_cells(config: SearchConfig) -> None:
+    """Tell where a network is so shallow that one α is not in it."""
+    space, layers = config.resolved_space, config.layers
+    if space.kind == "recurrent":
+        return
+    # Without positions of its own a space has the published ones.
+    positions = (layers // 3, 2 * layers // 3) if space.reductions is None else space.reductions
+    reduced = {position for position in positions if position < layers}
+    for name, count in (("normal", layers - len(reduced)), ("reduce", len(reduced))):
+        if not count:
+            warnings.warn(
+                f"no {name} cell stands in a network of {layers} cells: its α learns nothing, and what is "
+                "derived from it means nothing",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 def _result(outcome: dict[str, Any], loss: Callable[..., Tensor] | None) -> SearchResult:

@@ -8,6 +8,9 @@ doctor` can say what is wrong where PyTorch cannot be loaded at all.
 
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
-    from .app import app
+    try:
+        from .app import app
 
-    app(prog_name="pydarts")
+        app(prog_name="pydarts")
+    except KeyboardInterrupt:  # while it loads
+        raise SystemExit(130) from None

@@ -15,7 +15,7 @@ from .data import DATA_HELP, DownloadOption, SideOption, WordsOption, WorkersOpt
 from .options import named
 from .plot import draw
 from .sources import genotype_of, run_of
-from .train import NETWORKS, PresetOption, check_choices, preset_of
+from .train import NETWORKS, PresetOption, check_cell, check_choices, preset_of
 
 if TYPE_CHECKING:
     from pydarts import Genotype, SearchResult, SearchTable
@@ -40,7 +40,7 @@ def compare(
         Any,
         typer.Option(
             "--data",
-            metavar="KIND\\[:WHERE]",
+            metavar="KIND:WHERE",
             parser=spec,
             help=f"train every cell on it, briefly and alike: {DATA_HELP}",
             rich_help_panel=_TRAINED,
@@ -124,6 +124,8 @@ def compare(
     fields: dict[str, Any] = {"checkpoint_dir": str(out), "progress": sys.stderr.isatty(), **choices}
     config = preset_of(preset)(**fields)
     cells = {name: _cell(source) for name, source in _names(runs).items()}
+    for name, cell in cells.items():
+        check_cell(name, cell if isinstance(cell, pydarts.Genotype) else cell.genotype, data)
     found = read(
         data,
         image_size=image_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .answer import USAGE, Problem, nearest
+from .answer import USAGE, Problem, nearest, say
 
 ENGLISH = "bundled"
 _WORDS = 2000  # of the bundled English, unless told otherwise
@@ -80,7 +81,7 @@ def _forms(incomplete: str) -> list[str]:
 
 
 _PANEL = "Data"
-_WORKERS = 4
+_WORKERS = min(4, os.cpu_count() or 1)
 DATA_HELP = (
     "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with train/ and val/, a "
     "folder of images a class in each; npz:FILE, with x_train, y_train and perhaps x_test, y_test; "
@@ -108,7 +109,7 @@ WorkersOption = Annotated[
         min=0,
         metavar="INT",
         help="processes that read images of folder:",
-        show_default=str(_WORKERS),
+        show_default="4, or as many as there are CPUs",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -118,8 +119,8 @@ SideOption = Annotated[
         "--image-size",
         min=1,
         metavar="INT",
-        help="side in pixels to which images of folder: are cropped; as in their search",
-        show_default="224",
+        help="side in pixels to which images of folder: are cropped",
+        show_default="that of the search that is trained, else 224",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -178,6 +179,8 @@ def read(
         if not isinstance(batch_size, int):
             raise Problem(f"--batch-size {batch_size} is for arrays; images of a folder need a number", USAGE)
         workers = _WORKERS if workers is None else workers
+        if image_size is None:
+            say(f"images of {given} are cropped to 224x224; --image-size says otherwise")
         found = datasets.image_folder(train, valid, workers=workers, **sizes)
     else:
         found = getattr(datasets, given.kind)(given.where, download=download)

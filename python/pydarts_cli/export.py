@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -71,6 +71,11 @@ def export(
     pydarts.export(found, to, image_size=size, tokens=tokens)
     size_of = to.stat().st_size
     if to.suffix != ".safetensors" and not found.genotype.recurrent:
-        say("images go in as in the training: less the mean, by the deviation (training.json, config)")
+        side: Any = size or (224 if found.arguments["stem"] == "imagenet" else 32)
+        height, width = side if isinstance(side, (tuple, list)) else (side, side)
+        say(
+            f"it takes images of {height}x{width}, as in the training: less the mean, by the deviation "
+            "(training.json, config)"
+        )
     data = {"file": str(to), "bytes": size_of, "network": found.arguments}
     return Answer(data, [f"{to}: {size_of:,} bytes"])

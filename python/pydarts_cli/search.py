@@ -41,7 +41,7 @@ def search(
     """Search for a cell, and leave it in a folder with all that led to it.
 
     Ctrl-C ends the search at the next step, and keeps what it reached; the same command with --resume goes on
-    from the last epoch. The defaults are the published ones of images; text (corpus:) has the space darts-rnn
+    from there. The defaults are the published ones of images; text (corpus:) has the space darts-rnn
     and others: see pydarts.SearchConfig. In brackets where a choice comes from: the section of the paper, the
     published code, or ours.
 
@@ -72,6 +72,8 @@ def search(
             words=words,
         )
     config = pydarts.SearchConfig.from_dict({**found.settings, **fields})
+    if config.resume and not any(Path(config.checkpoint_dir or out).glob("*.safetensors")):
+        say(f"no checkpoint in {config.checkpoint_dir}: it begins")
     try:
         result = pydarts.search(found.search, config)
     except BaseException as error:

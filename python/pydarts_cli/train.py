@@ -17,7 +17,7 @@ from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
 from .sources import GenotypeArgument, about, genotype_of, run_of
 
 if TYPE_CHECKING:
-    from pydarts import TrainConfig, TrainResult
+    from pydarts import Genotype, TrainConfig, TrainResult
 
 Preset = Literal["quick", "cifar10", "imagenet"]
 
@@ -82,7 +82,12 @@ def train(
     }
     config = preset_of(preset)(**fields)
     cell = genotype_of(genotype)
-    if inherit and not (Path(genotype) / "result.json").is_file():
+    check_cell(genotype, cell, data)
+    searched = (Path(genotype) / "result.json").is_file()
+    if searched and data.kind == "folder" and image_size is None:
+        side = run_of(Path(genotype)).config.image_size
+        image_size = side[0] if isinstance(side, tuple) and len(set(side)) == 1 else None
+    if inherit and not searched:
         raise Problem(
             f"--inherit takes the weights of a search: {genotype!r} is not the folder of one", USAGE
         )
@@ -120,6 +125,17 @@ def check_choices(data: Spec, preset: str | None, image_size: int | None) -> Non
         raise Problem(f"--preset {preset}: of images; without it text is trained as published", USAGE)
     if image_size is not None and data.kind != "folder":
         raise Problem(f"--image-size: of images in folders; those of {data} have theirs", USAGE)
+
+
+def check_cell(source: str, cell: Genotype, data: Spec) -> None:
+    """Refuse a cell for other data.
+
+    Raises:
+        Problem: a recurrent cell and images, or a convolutional one and text.
+    """
+    if bool(cell.recurrent) != data.words:
+        kind, other = ("recurrent", "text (corpus:…)") if cell.recurrent else ("convolutional", "images")
+        raise Problem(f"{source} is a {kind} cell, which is of {other}; {data} is not", USAGE)
 
 
 def preset_of(name: str | None) -> Callable[..., TrainConfig]:

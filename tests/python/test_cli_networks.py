@@ -129,6 +129,21 @@ def test_choices_of_other_data_are_refused_before_these_are_read(places: Path) -
         )
 
 
+def test_a_cell_is_not_trained_on_other_data(places: Path) -> None:
+    for command in ("train", "compare"):
+        more = () if command == "train" else ("--epochs", 1)
+        images = ("--data", f"npz:{places / 'data.npz'}")
+        said = refused(2, command, "DARTS_RNN_V1", *images, *more)
+        assert "is a recurrent cell, which is of text (corpus:…)" in said
+        said = refused(2, command, "DARTS_V1", "--data", "corpus:bundled", *more)
+        assert "is a convolutional cell, which is of images" in said
+
+
+def test_an_export_says_for_which_images_it_is(places: Path) -> None:
+    assert "images of 32x32" in answered("export", places / "trained", "a.pt2").err
+    assert "images of 8x6" in answered("export", places / "trained", "b.pt2", "--image-size", "8,6").err
+
+
 def test_what_a_library_prints_keeps_out_of_the_json(monkeypatch: pytest.MonkeyPatch) -> None:
     def chatter(*_: Any, **__: Any) -> dict[str, int]:
         print("by the way")

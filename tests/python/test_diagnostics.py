@@ -37,7 +37,7 @@ def made(
     epochs = len(normal) - 1
     fields: dict[str, Any] = {
         "alphas": alphas,
-        "steps": tuple(range(0, 10 * len(normal), 10)),
+        "steps": tuple(range(0, 100 * len(normal), 100)),
         "history": History([record(epoch) for epoch in range(epochs)]),
         "genotype": pydarts.derive(
             {name: values[-1] for name, values in alphas.items()}, base.config.resolved_space
@@ -127,6 +127,26 @@ def test_a_validation_loss_that_turned_is_a_warning(tiny_result: SearchResult) -
     assert gap(record(0, 0.9, 0.50), record(1, 0.3, 0.54)).level == "note", "within what epochs differ by"
     assert gap(record(0, 0.3, 0.50), record(1, 0.9, 0.56)).level == "note", "the weights do not overfit"
     assert gap(record(0, 0.4, 0.55)).values["gap"] == pytest.approx(0.15)
+
+
+def test_before_running_statistics_have_caught_up_little_is_concluded(tiny_result: SearchResult) -> None:
+    def said(steps: int, topic: str) -> Finding:
+        history = History([record(0, 0.9, 0.5), record(1, 0.3, 2.0, 0.1)])
+        config = make_config(num_classes=4)
+        result = made(
+            tiny_result, favour(3, "sep_conv_3x3"), history=history, steps=(0, 1, steps), config=config
+        )
+        return found(result, topic)
+
+    assert said(100, "gap").level == "warning" and "overfit" in said(100, "gap").advice
+    assert said(99, "gap").level == "note" and "running statistics" in said(99, "gap").advice
+    assert "network that has not learned" in said(100, "learning").advice
+    assert "running statistics" in said(99, "learning").advice and said(99, "learning").level == "warning"
+
+
+def test_skips_that_were_drawn_are_no_collapse(tiny_result: SearchResult) -> None:
+    for by, level in ((1e-3, "note"), (2.0, "warning")):
+        assert found(made(tiny_result, favour(2, "skip_connect", by)), "skips", "normal").level == level
 
 
 def test_entropy_is_held_against_its_maximum(tiny_result: SearchResult) -> None:

@@ -2,6 +2,8 @@
 
 import math
 import threading
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,3 +166,25 @@ def test_what_is_no_loss_or_no_config_is_refused() -> None:
         search(make_arrays(), make_config(), loss=3)  # type: ignore[arg-type]
     with pytest.raises(pydarts.ConfigError, match="SearchConfig"):
         search(make_arrays(), {"epochs": 3})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("layers", "absent"), [(1, "normal"), (2, "normal"), (3, None)])
+def test_a_network_without_a_kind_of_cell_is_told(layers: int, absent: str | None) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        pydarts.search(make_arrays(), make_config(epochs=1, layers=layers))
+    said = [str(one.message) for one in told if "cell stands in a network" in str(one.message)]
+    assert [text.split()[1] for text in said] == ([] if absent is None else [absent])
+
+
+def test_labels_that_do_not_begin_at_zero_are_told() -> None:
+    X, y = make_arrays()
+    with pytest.warns(UserWarning, match=r"no training label is 0: those from 1 to 4 make 5 classes"):
+        pydarts.search((X, y + 1), make_config(epochs=1))
+
+
+def test_data_with_their_settings_are_not_the_images(tmp_path: Path) -> None:
+    X, y = make_arrays()
+    np.savez(tmp_path / "x.npz", x_train=X, y_train=y)
+    with pytest.raises(pydarts.DataError, match="give the images of an ImageData: its train"):
+        pydarts.search(pydarts.datasets.npz(tmp_path / "x.npz"), make_config())  # type: ignore[arg-type]

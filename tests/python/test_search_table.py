@@ -70,7 +70,9 @@ def test_the_printed_table_is_aligned_and_says_what_a_difference_means() -> None
         "nothing",
     ]
     far = SearchTable([row("seed 0", 0.9), row("seed 1", 0.91), row("random 0", 0.5)])
-    assert str(far).endswith("searched - random = +40.50 points: larger than the deviation (0.71)")
+    assert str(far).endswith("searched - random = +40.50 points: n = 1 says nothing")
+    enough = SearchTable([*far, row("random 1", 0.5)])
+    assert str(enough).endswith("searched - random = +40.50 points: larger than the deviation (0.71)")
     assert "random -" not in str(MIXED[:3])
     assert repr(MIXED) == "<SearchTable: 98.00% ± 1.41%  n = 2 searched; 96.67% ± 2.08%  n = 3 random>"
 

@@ -81,7 +81,11 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
             f"{name} in the {table} cell: {now} of {len(genes)} operations ({first} at the start); it is the "
             f"strongest on {strongest} of {edges} edges."
         )
-        if now >= COLLAPSED * len(genes):
+        most = math.log(len(path.space.operations))
+        if now >= COLLAPSED * len(genes) and float(path.entropy(table)[-1]) > FLAT * most:
+            text += " α has hardly moved, so that is mostly how it was drawn."
+            yield Finding("note", "skips", text, table=table, values=values)
+        elif now >= COLLAPSED * len(genes):
             yield Finding(
                 "warning",
                 "skips",

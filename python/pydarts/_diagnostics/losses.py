@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 # The validation loss has turned when it is this part above its lowest: more than epochs differ by anyway.
 TURNED = 0.1
+# Steps that running statistics need: they move by a tenth a step, so a beginning counts 1 % after 44 of them,
+# and weights move on meanwhile.
+CAUGHT_UP = 100
 _UNLEARNED = (
     "α was learned on a network that has not learned yet: search longer, or look at learning rate and data."
 )
@@ -41,6 +44,18 @@ def ending(result: SearchResult) -> Iterator[Finding]:
     )
 
 
+def _not_caught_up(result: SearchResult) -> str:
+    """What to know of a validation that may tell more of batch norm than of the network; "" of another."""
+    steps = result.steps[-1]
+    if steps >= CAUGHT_UP or result.config.resolved_space.kind == "recurrent":  # evaluated by the batch's own
+        return ""
+    return (
+        f"After {count(steps, 'step')} that says little: an evaluation goes by running statistics of batch "
+        f"norm, which follow the weights over some {CAUGHT_UP} steps. Look at the losses of the steps, or "
+        "search longer."
+    )
+
+
 def learning(result: SearchResult) -> Iterator[Finding]:
     """Whether the network that α was learned on has learned."""
     classes = result.config.num_classes
@@ -49,6 +64,7 @@ def learning(result: SearchResult) -> Iterator[Finding]:
     last, words = result.history[-1], result.config.resolved_space.kind == "recurrent"
     guess = math.log(classes)
     values = {"valid_loss": last.valid_loss, "guessing": guess, "valid_accuracy": last.valid_accuracy}
+    advice = _not_caught_up(result) or _UNLEARNED
     # A loss of somebody's own has another scale: then accuracy says whether something was learned.
     own = result.loss is not None
     if own and not last.valid_accuracy > 1 / classes:
@@ -57,7 +73,7 @@ def learning(result: SearchResult) -> Iterator[Finding]:
             "learning",
             f"The validation accuracy after the last epoch, {last.valid_accuracy:.1%}, is not above "
             f"{1 / classes:.1%}, that of guessing among {classes:,} classes.",
-            _UNLEARNED,
+            advice,
             values=values,
         )
     elif not own and not last.valid_loss < guess:
@@ -66,7 +82,7 @@ def learning(result: SearchResult) -> Iterator[Finding]:
             "learning",
             f"The validation loss after the last epoch, {last.valid_loss:.3f}, is not below log {classes:,} "
             f"= {guess:.3f}, the cross-entropy of guessing.",
-            _UNLEARNED,
+            advice,
             values=values,
         )
     elif words:
@@ -109,7 +125,9 @@ def gap(result: SearchResult) -> Iterator[Finding]:
         "lowest_epoch": best.epoch,
     }
     rise = last.valid_loss / best.valid_loss - 1 if best.valid_loss > 0 else 0.0
-    if rise > TURNED and last.train_loss < best.train_loss:
+    if young := _not_caught_up(result):
+        yield Finding("note", "gap", text, young if gap > 0 else "", values=values)
+    elif rise > TURNED and last.train_loss < best.train_loss:
         yield Finding(
             "warning",
             "gap",

@@ -18,7 +18,7 @@ from rich.text import Text
 from .._genotype import Genotype
 from .._palette import look_of
 from .._plots.points import limits
-from .._plots.style import node_name
+from .._plots.style import edge_in_words
 from .._trajectory import Trajectory
 from .blocks import columns, sparkline
 from .pace import Pace
@@ -191,7 +191,7 @@ def _rows(path: Trajectory, genotype: Genotype, table: str) -> list[_Row]:
     kept = {(source, target): name for name, source, target in genotype.edges(table)}
     return [
         _Row(
-            f"{node_name(i, first)}→{node_name(j, first)}",
+            edge_in_words((i, j), first).replace(" ", ""),
             (i, j) in kept,
             row.tolist(),
             operations.index(kept[i, j]) if (i, j) in kept else int(row.argmax()),

@@ -190,7 +190,7 @@ def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: fl
             fillstyle="none",
             color=series_look("valid").color,
             markeredgewidth=1.2,
-            label=f"{value:{form}} in epoch {best.epoch + 1}",
+            label=f"best {value:{form}} in epoch {best.epoch + 1}",
         )
 
 

@@ -117,7 +117,9 @@ class SearchTable(Sequence[SearchRow]):
             difference, deviation = found.mean - chance.mean, max(deviations)
             scale, unit = (1.0, "") if self._words else (100.0, " points")
             text = f"{origin} - random = {difference * scale:+.2f}{unit}"
-            if abs(difference) <= deviation:
+            if min(found.n, chance.n) < 2:
+                text += f": n = {min(found.n, chance.n)} says nothing"
+            elif abs(difference) <= deviation:
                 text += (
                     f": smaller than the deviation ({deviation * scale:.2f}); such a difference means nothing"
                 )
