@@ -83,7 +83,7 @@ def test_whatever_is_shown_is_whole(columns: int, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("columns", [80])
 def test_the_bar_of_a_training_fits_too(columns: int, capsys: pytest.CaptureFixture[str]) -> None:
-    progress = TrainProgress(600)
+    progress = TrainProgress(600, words=False)
     progress._last = {"valid": "1.234", "acc": "98.6%"}
     progress.begin(99, 1000)
     narrow(progress._bar, columns)
