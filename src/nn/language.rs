@@ -19,9 +19,9 @@ use super::run::Run;
 use super::schedule::{Rule, Schedule, broken_plan};
 use super::segments::Found;
 use super::statistics::{EPSILON, MOMENTUM};
-use super::supernet::Criterion;
+use super::supernet::{Criterion, SupernetOptions};
 use super::{Loss, Mode, Network, Statistics};
-use crate::config::{Method, Rewrite};
+use crate::config::{Method, Rewrite, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::Table;
@@ -54,6 +54,26 @@ pub struct LanguageOptions {
     pub batch: i64,
     /// Tokens of a segment, at most: for the estimate of memory.
     pub tokens: usize,
+}
+
+impl LanguageOptions {
+    /// As a configuration says, and otherwise as a network of images is run.
+    pub fn of_config(config: &SearchConfig, options: SupernetOptions) -> Self {
+        LanguageOptions {
+            kind: options.kind,
+            compute: options.compute,
+            device: options.device,
+            criterion: options.criterion,
+            tf32: options.tf32,
+            switch: options.switch,
+            passes: options.passes,
+            dropout: Dropout::of_config(config),
+            slowness: config.slowness,
+            seed: config.seed,
+            batch: config.batch_size.examples() as i64,
+            tokens: config.bptt,
+        }
+    }
 }
 
 /// A language model, ready to run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::arithmetic::{Arithmetic, MatrixPrecision};
+use super::arithmetic::{Arithmetic, MatrixPrecision, Numbers};
 use super::gradients::{By, Gradients};
 use super::layout::laid_out;
 use super::micro;
@@ -16,7 +16,7 @@ use super::schedule::Schedule;
 use super::segments::{self, Cut};
 use super::tangent::{Along, Dual};
 use super::{Loss, Mode, Network, Statistics};
-use crate::config::{Memory, Method, Rewrite};
+use crate::config::{Memory, Method, Rewrite, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::Table;
@@ -60,6 +60,27 @@ pub struct SupernetOptions {
 const GROUPED_PIXELS: usize = 16 * 16;
 
 impl SupernetOptions {
+    /// As a configuration says; no forms are measured yet.
+    pub fn of_config(
+        config: &SearchConfig,
+        numbers: Numbers,
+        device: Device,
+        criterion: Option<Arc<dyn Criterion>>,
+    ) -> Self {
+        SupernetOptions {
+            kind: numbers.kind,
+            compute: numbers.compute,
+            device,
+            criterion,
+            tf32: numbers.tf32,
+            switch: numbers.switch,
+            passes: config.passes.clone(),
+            forms: BTreeMap::new(),
+            memory: config.memory,
+            micro_batch: config.micro_batch,
+        }
+    }
+
     /// The rewrites of a plan that a search runs: those that were asked for, or those that suit the device.
     pub fn rewrites(&self) -> Vec<Rewrite> {
         let suits = |rewrite: &Rewrite| match rewrite {

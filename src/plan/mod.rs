@@ -7,6 +7,7 @@ mod forms;
 mod instruction;
 mod lower;
 mod memory;
+mod of_config;
 pub mod passes;
 mod recurrent;
 mod segments;

@@ -4,13 +4,12 @@
 use std::sync::{Arc, Mutex};
 
 use crate::options;
-use pydarts::config::{Method, SearchConfig};
+use pydarts::config::{Method, Precision, SearchConfig};
 use pydarts::data::Batch;
-use pydarts::error::Result;
+use pydarts::error::{ErrorKind, Result};
 use pydarts::nn::{
-    Dropout, LanguageModel, LanguageOptions, MatrixPrecision, Network, Statistics, Supernet, SupernetOptions,
+    Dropout, LanguageModel, LanguageOptions, MatrixPrecision, Network, Numbers, Statistics, Supernet, SupernetOptions,
 };
-use pydarts::params::{initial_alphas, initial_weights};
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
 use pydarts::search::{State, StepOutcome, StepSettings, step};
@@ -89,13 +88,26 @@ fn steps(
     let (network, plan) =
         if space == "darts" { images(&config, compute, switch) } else { words(&config, compute, switch) };
     let (kind, device) = (Kind::Float, Device::Cpu);
-    let w = initial_weights(&plan, 1, kind, device).unwrap();
-    let mut state = State::new(w, initial_alphas(&plan, 1, kind, device).unwrap()).unwrap();
+    let mut state = State::initial(&plan, 1, kind, device).unwrap();
     let [train, valid] = batches(space);
     let settings = StepSettings::new(&config);
     let one = |_| step(&*network, &mut state, &train, Some(&valid), &settings, 0.1).unwrap();
     let outcomes = (0..2).map(one).collect();
     (outcomes, state, network)
+}
+
+#[test]
+fn a_precision_is_what_the_device_makes_of_it() {
+    let of = |precision, has_tf32| Numbers::new(precision, has_tf32, None).map(|numbers| numbers.precision());
+    for has_tf32 in [false, true] {
+        for precision in [Precision::Float64, Precision::Float32, Precision::Bfloat16] {
+            assert_eq!(of(precision, has_tf32).unwrap(), precision);
+        }
+    }
+    assert_eq!(of(Precision::Auto, false).unwrap(), Precision::Float32);
+    assert_eq!(of(Precision::Auto, true).unwrap(), Precision::Tf32);
+    assert_eq!(of(Precision::Tf32, true).unwrap(), Precision::Tf32);
+    assert_eq!(of(Precision::Tf32, false).unwrap_err().kind, ErrorKind::Device);
 }
 
 #[test]
