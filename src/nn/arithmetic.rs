@@ -19,6 +19,7 @@ pub trait MatrixPrecision: Send + Sync {
 }
 
 /// How a precision is computed.
+#[derive(Clone)]
 pub struct Numbers {
     /// Element type of w, α, statistics, and of the loss.
     pub kind: Kind,
@@ -61,23 +62,19 @@ impl Numbers {
 
 /// The arithmetic of a network, now.
 pub(super) struct Arithmetic {
-    kind: Kind,
-    compute: Kind,
-    tf32: bool,
-    switch: Option<Arc<dyn MatrixPrecision>>,
+    numbers: Numbers,
     exact: Cell<bool>,
 }
 
 impl Arithmetic {
-    /// Weights in `kind`, activations in `compute`; products in TensorFloat-32 where `tf32` says so and there is a
-    /// switch for it.
-    pub fn new(kind: Kind, compute: Kind, tf32: bool, switch: Option<Arc<dyn MatrixPrecision>>) -> Self {
-        Arithmetic { kind, compute, tf32, switch, exact: Cell::new(false) }
+    /// In these numbers.
+    pub fn new(numbers: Numbers) -> Self {
+        Arithmetic { numbers, exact: Cell::new(false) }
     }
 
     /// Element type of activations.
     pub fn compute(&self) -> Kind {
-        if self.exact.get() { self.kind } else { self.compute }
+        if self.exact.get() { self.numbers.kind } else { self.numbers.compute }
     }
 
     /// Every product in float32 or better, or as it was.
@@ -88,8 +85,8 @@ impl Arithmetic {
 
     /// The switch belongs to the whole process, so every pass sets it anew.
     pub fn set_switch(&self) -> Result<()> {
-        match &self.switch {
-            Some(switch) => switch.allow_tf32(self.tf32 && !self.exact.get()),
+        match &self.numbers.switch {
+            Some(switch) => switch.allow_tf32(self.numbers.tf32 && !self.exact.get()),
             None => Ok(()),
         }
     }

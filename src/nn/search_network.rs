@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use tch::{Kind, Tensor};
 
-use super::{LanguageModel, LanguageOptions, Mode, Network, Supernet, SupernetOptions};
+use super::{LanguageModel, LanguageOptions, Mode, Network, NetworkOptions, Supernet};
 use crate::config::SearchConfig;
 use crate::data::{Batch, check_tokens};
 use crate::error::Result;
@@ -21,11 +21,11 @@ pub enum SearchNetwork {
 
 impl SearchNetwork {
     /// Of a lowered plan, of the kind that it is for.
-    pub fn new(plan: Plan, config: &SearchConfig, options: SupernetOptions) -> Result<Self> {
+    pub fn new(plan: Plan, config: &SearchConfig, options: NetworkOptions) -> Result<Self> {
         if plan.recurrence.is_none() {
             return Ok(SearchNetwork::Images(Box::new(Supernet::new(plan, options)?)));
         }
-        let model = LanguageModel::new(plan, LanguageOptions::of_config(config, options))?;
+        let model = LanguageModel::new(plan, options, LanguageOptions::of_config(config))?;
         model.draw(0)?;
         Ok(SearchNetwork::Words(Box::new(model)))
     }

@@ -7,7 +7,7 @@ use super::errors::to_python;
 use super::precision::numbers;
 use super::tensor::device;
 use crate::config::SearchConfig;
-use crate::nn::SupernetOptions;
+use crate::nn::NetworkOptions;
 use crate::search;
 
 /// The batch size for a configuration that leaves it to the memory: that of the checkpoint that it goes on from, or the
@@ -17,6 +17,6 @@ pub fn fitting_batch(py: Python<'_>, config: &str, most: usize, free: u64) -> Py
     let config = SearchConfig::from_json(config).map_err(to_python)?;
     let device = device(&config.device).map_err(to_python)?;
     let numbers = numbers(config.precision, device).map_err(to_python)?;
-    let options = SupernetOptions::of_config(&config, numbers, device, None);
+    let options = NetworkOptions::of_config(&config, numbers, device, None);
     door::engine(py, || search::batch_size(&config, &options, most, free))
 }

@@ -20,7 +20,7 @@ use crate::config::SearchConfig;
 use crate::data::{Expected, Source};
 use crate::error::Result;
 use crate::event::StopFlag;
-use crate::nn::{Criterion, SupernetOptions};
+use crate::nn::{Criterion, NetworkOptions};
 use crate::plan::Plan;
 use crate::search::{Outcome, Recorder, Sources, run, start};
 
@@ -73,7 +73,7 @@ pub fn search<'py>(
     let mut evaluation = source(evaluation, &config, &expected, "evaluation")?;
     let mut observer = PyObserver { object: observer, kind };
     let recorder = recorder(py, &config, device, criterion.is_some())?;
-    let options = SupernetOptions::of_config(&config, numbers, device, self::criterion(criterion));
+    let options = NetworkOptions::of_config(&config, numbers, device, self::criterion(criterion));
     let cache = form_cache(py, &config, &options)?;
     let (outcome, state, alphas, forms) = door::engine(py, || {
         let (network, initial) = start(plan, &config, options, &cache, &mut observer)?;

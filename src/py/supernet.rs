@@ -16,7 +16,7 @@ use crate::config::{Method, SearchConfig};
 use crate::data::{Batch, Expected};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observer};
-use crate::nn::{MatrixPrecision, Mode, Network, SearchNetwork, SupernetOptions};
+use crate::nn::{MatrixPrecision, Mode, Network, NetworkOptions, SearchNetwork};
 use crate::plan::Plan;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use crate::search::{self, State, StepSettings, with_estimate};
@@ -46,10 +46,10 @@ struct Inner {
 }
 
 impl Inner {
-    fn build(config: SearchConfig, options: SupernetOptions, cache: &FormCache) -> Result<Self> {
+    fn build(config: SearchConfig, options: NetworkOptions, cache: &FormCache) -> Result<Self> {
         let plan = Plan::of_config(&config)?;
-        let expected = Expected::of_plan(&plan, config.bptt, options.kind, options.device);
-        let switch = options.switch.clone();
+        let expected = Expected::of_plan(&plan, config.bptt, options.numbers.kind, options.device);
+        let switch = options.numbers.switch.clone();
         let (network, state) = search::start(plan, &config, options, cache, &mut Silent)?;
         // Forms may have been measured.
         if let Some(switch) = &switch {
@@ -126,7 +126,7 @@ impl PySupernet {
         let device = self::device(device).map_err(to_python)?;
         let precision = precision_of(dtype).map_err(to_python)?;
         let numbers = numbers(precision, device).map_err(to_python)?;
-        let options = SupernetOptions::of_config(&config, numbers, device, None);
+        let options = NetworkOptions::of_config(&config, numbers, device, None);
         let cache = form_cache(py, &config, &options)?;
         let inner = door::engine(py, || Inner::build(config, options, &cache))?;
         Ok(PySupernet(Mutex::new(inner)))

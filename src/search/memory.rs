@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::checkpoint;
 use crate::config::SearchConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::nn::SupernetOptions;
+use crate::nn::NetworkOptions;
 use crate::plan::{Peak, Plan};
 
 /// Adds the plan's estimate to an out-of-memory error; leaves every other error as it is.
@@ -42,13 +42,14 @@ pub fn in_evaluation(error: Error, batch: i64) -> Error {
 
 /// The batch size for a configuration that leaves it to the memory: that of the checkpoint that it goes on from, or the
 /// largest of at most `most` examples that fits into `free` bytes.
-pub fn batch_size(config: &SearchConfig, options: &SupernetOptions, most: usize, free: u64) -> Result<usize> {
+pub fn batch_size(config: &SearchConfig, options: &NetworkOptions, most: usize, free: u64) -> Result<usize> {
     if let Some(folder) = config.checkpoint_dir.as_deref().filter(|_| config.resume)
         && let Some(newest) = checkpoint::checkpoints(Path::new(folder))?.last()
     {
         return Ok(checkpoint::load_config(newest)?.batch_size.examples());
     }
-    fitting_batch(options.peak(Plan::of_config(config)?, config.hypergradient)?, most, free)
+    let plan = options.rewrite(Plan::of_config(config)?)?;
+    fitting_batch(options.peak(&plan, config.hypergradient), most, free)
 }
 
 /// The largest batch tried where the search chooses it: beyond, the published learning rates no longer suit.

@@ -8,7 +8,7 @@ use crate::cache::FormCache;
 use crate::config::SearchConfig;
 use crate::error::Result;
 use crate::event::Observer;
-use crate::nn::{SearchNetwork, SupernetOptions};
+use crate::nn::{NetworkOptions, SearchNetwork};
 use crate::params::{initial_alphas, initial_weights};
 use crate::plan::Plan;
 
@@ -23,7 +23,7 @@ impl State {
 pub fn start(
     plan: Plan,
     config: &SearchConfig,
-    mut options: SupernetOptions,
+    mut options: NetworkOptions,
     cache: &FormCache,
     observer: &mut dyn Observer,
 ) -> Result<(SearchNetwork, State)> {

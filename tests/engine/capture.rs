@@ -164,7 +164,7 @@ impl Search {
         let (kind, device) = (Kind::Float, Device::Cpu);
         let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
         let plan = Plan::lower(&self.config.space, &geometry).unwrap();
-        let network = Supernet::new(plan, options::supernet(kind)).unwrap();
+        let network = Supernet::new(plan, options::plain(kind)).unwrap();
         let initial = State::initial(network.plan(), 1, kind, device);
         let mut evaluation = batches("evaluation", &[4, 3]);
         let sources = Sources { train: &mut self.train, valid: &mut self.valid, evaluation: &mut evaluation };
@@ -250,8 +250,8 @@ fn on_words(method: Method, tape: Option<&Tape>) -> Seen {
     let config = SearchConfig::from_json(&config.to_string()).unwrap();
     let plan = Plan::lower_language(&config.space, &Language { words: 7, units: 5 }).unwrap();
     let dropout = Dropout { input: 0.3, hidden: 0.2, output: 0.5, ..Dropout::default() };
-    let options = LanguageOptions { dropout, seed: 4, ..options::language(kind, 3, 6) };
-    let network = LanguageModel::new(plan, options).unwrap();
+    let of_words = LanguageOptions { dropout, seed: 4, ..options::of_words(3, 6) };
+    let network = LanguageModel::new(plan, options::plain(kind), of_words).unwrap();
     let text = |role: Role, count: usize| {
         let drawn = random::uniform(5, &format!("{role:?}"), 0, count, 0.0, 7.0);
         let tokens: Vec<i64> = drawn.into_iter().map(|number| number as i64).collect();

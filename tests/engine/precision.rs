@@ -8,7 +8,7 @@ use pydarts::config::{Method, Precision, SearchConfig};
 use pydarts::data::Batch;
 use pydarts::error::{ErrorKind, Result};
 use pydarts::nn::{
-    Dropout, LanguageModel, LanguageOptions, MatrixPrecision, Network, Numbers, Statistics, Supernet, SupernetOptions,
+    Dropout, LanguageModel, LanguageOptions, MatrixPrecision, Network, NetworkOptions, Numbers, Statistics, Supernet,
 };
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
@@ -41,22 +41,26 @@ fn config(space: &str, method: Method) -> SearchConfig {
     SearchConfig::from_json(&text).unwrap()
 }
 
+/// Activations in `compute`, products in TensorFloat-32 where that is allowed.
+fn options(compute: Kind, switch: Option<Arc<Switch>>) -> NetworkOptions {
+    let switch = switch.map(|switch| switch as Arc<dyn MatrixPrecision>);
+    let numbers = Numbers { kind: Kind::Float, compute, tf32: true, switch };
+    NetworkOptions { numbers, ..options::plain(Kind::Float) }
+}
+
 fn images(config: &SearchConfig, compute: Kind, switch: Option<Arc<Switch>>) -> (Box<dyn Network>, Plan) {
     let geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
     let plan = Plan::lower(&config.space, &geometry).unwrap();
-    let switch = switch.map(|switch| switch as Arc<dyn MatrixPrecision>);
-    let options = SupernetOptions { compute, tf32: true, switch, ..options::supernet(Kind::Float) };
-    let network = Supernet::new(plan, options).unwrap();
+    let network = Supernet::new(plan, options(compute, switch)).unwrap();
     let plan = network.plan().clone();
     (Box::new(network), plan)
 }
 
 fn words(config: &SearchConfig, compute: Kind, switch: Option<Arc<Switch>>) -> (Box<dyn Network>, Plan) {
     let plan = Plan::lower_language(&config.space, &Language { words: 11, units: 8 }).unwrap();
-    let switch = switch.map(|switch| switch as Arc<dyn MatrixPrecision>);
     let dropout = Dropout { output: 0.5, hidden: 0.2, ..Dropout::default() };
-    let options = LanguageOptions { compute, tf32: true, switch, dropout, ..options::language(Kind::Float, 4, 5) };
-    let network = LanguageModel::new(plan, options).unwrap();
+    let of_words = LanguageOptions { dropout, ..options::of_words(4, 5) };
+    let network = LanguageModel::new(plan, options(compute, switch), of_words).unwrap();
     let plan = network.plan().clone();
     (Box::new(network), plan)
 }
