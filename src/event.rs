@@ -121,11 +121,6 @@ pub enum Event<'a> {
         /// What it is and what to do.
         message: &'a str,
     },
-    /// The search ended.
-    End {
-        /// How.
-        status: Status,
-    },
 }
 
 /// Listens to a search.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::cost::grouped;
-use super::{AlphaId, Instruction, Language, Op, Plan, Recurrence, Scale, Shape, Sizes, ValueId, pairs};
+use super::{AlphaId, Instruction, Language, Op, Plan, Recurrence, Scale, Sizes, ValueId, pairs};
 use crate::space::Operation;
 
 /// A mixture with more inputs than this has them abridged.
@@ -78,7 +78,7 @@ impl Plan {
                     "{} channels, {} cells, images {} in {read}, {} classes in {told}",
                     geometry.map_or(0, |geometry| geometry.channels),
                     geometry.map_or(0, |geometry| geometry.layers),
-                    extents(&self.input_shape),
+                    self.input_shape,
                     self.sizes.outputs()
                 )
             }
@@ -128,7 +128,7 @@ impl Plan {
     /// A part's lines without the names of values.
     fn form(&self, part: &Part) -> Vec<String> {
         let line = |chain: Vec<&Instruction>| {
-            let shape = chain.last().map(|last| extents(&last.shape)).unwrap_or_default();
+            let shape = chain.last().map(|last| last.shape.to_string()).unwrap_or_default();
             format!("{} {} {shape}", operation(part, &chain), self.steps(&chain).join(" > "))
         };
         self.chains(part).into_iter().map(line).collect()
@@ -140,7 +140,7 @@ impl Plan {
         let numbers: Vec<&str> = cells.iter().map(|(name, _)| name.trim_start_matches("cells.")).collect();
         let weights: Vec<String> = cells.iter().map(|(_, parts)| grouped(self.weights_of(parts.iter()))).collect();
         let plural = if cells.len() == 1 { "cell" } else { "cells" };
-        let output = parts.last().and_then(|part| part.instructions.last()).map(|last| extents(&last.shape));
+        let output = parts.last().and_then(|part| part.instructions.last()).map(|last| last.shape.to_string());
         let heading = if numbers == [CELL] { CELL.to_string() } else { format!("{plural} {}", numbers.join(", ")) };
         let _ = writeln!(
             text,
@@ -220,7 +220,7 @@ impl Plan {
             let steps = format!("{values} = {} > {}", inputs(first), self.steps(&chain).join(" > "));
             let weights = self.weights_of_chain(&chain);
             let weights = if weights == 0 { String::new() } else { format!("  {}", grouped(weights)) };
-            let _ = writeln!(text, "    {label:NAME$} {steps:WIDTH$} {:>12}{weights}", extents(&last.shape));
+            let _ = writeln!(text, "    {label:NAME$} {steps:WIDTH$} {:>12}{weights}", last.shape);
         }
     }
 
@@ -399,11 +399,6 @@ fn inputs(instruction: &Instruction) -> String {
         [first, .., last] if names.len() > MOST_INPUTS => format!("{first} .. {last} ({})", names.len()),
         _ => names.join(" "),
     }
-}
-
-/// [16, 32, 32] as "16x32x32".
-fn extents(shape: &Shape) -> String {
-    shape.0.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
 }
 
 /// A parameter with a value for each direction; nothing when it is as usual.

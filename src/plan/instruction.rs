@@ -1,5 +1,7 @@
 //! What a plan is made of: values with shapes, weights, statistics, α tables, and the instructions between them.
 
+use std::fmt;
+
 use crate::space::Operation;
 
 /// A value: the network's input or an instruction's output.
@@ -36,6 +38,14 @@ impl Shape {
     /// Numbers in a value of this shape.
     pub fn elements(&self) -> u64 {
         self.0.iter().fold(1, |product, extent| product.saturating_mul(*extent as u64))
+    }
+}
+
+/// "16x32x32".
+impl fmt::Display for Shape {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let extents: Vec<String> = self.0.iter().map(usize::to_string).collect();
+        formatter.pad(&extents.join("x"))
     }
 }
 

@@ -52,7 +52,6 @@ fn translate<'a>(event: &Event<'a>) -> (&'static str, Value, Option<&'a Tables>)
         }
         Event::Checkpoint { path } => ("checkpoint", json!({"path": path}), None),
         Event::Warning { message } => ("warning", json!({"message": message}), None),
-        Event::End { status } => ("end", json!({"status": status}), None),
     }
 }
 

@@ -8,12 +8,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::nn::NetworkOptions;
 use crate::plan::{Peak, Plan};
 
+const GIB: f64 = (1u64 << 30) as f64;
+
 /// Adds the plan's estimate to an out-of-memory error; leaves every other error as it is.
 pub fn with_estimate(error: Error, peak: Peak, batch: i64) -> Error {
     if error.kind != ErrorKind::OutOfMemory {
         return error;
     }
-    const GIB: f64 = (1u64 << 30) as f64;
     let estimate = peak.of(batch.max(0) as usize) as f64 / GIB;
     let remedy = match batch {
         0..2 => "use a smaller network or smaller inputs".to_owned(),
@@ -64,7 +65,6 @@ pub fn fitting_batch(peak: Peak, most: usize, free: u64) -> Result<usize> {
     let sizes = std::iter::successors(Some(2usize), |size| Some(2 * size)).take_while(|size| *size <= MOST.min(most));
     let fitting = sizes.filter(|size| peak.of(*size) <= room).last();
     fitting.ok_or_else(|| {
-        const GIB: f64 = (1u64 << 30) as f64;
         Error::new(
             ErrorKind::OutOfMemory,
             format!(

@@ -187,16 +187,13 @@ impl Genotype {
     fn check(&self) -> Result<(), Flaw> {
         for (name, cell) in self.cells() {
             for (entry, gene) in cell.genes.iter().enumerate() {
-                let (fits, kind) = match self.kind() {
-                    CellKind::Convolutional => (gene.operation.is_convolutional(), "convolutional"),
-                    CellKind::Recurrent => (gene.operation.is_recurrent(), "recurrent"),
-                };
                 let refuse = |detail: String| Err(Flaw::new(name, Some(entry), format!("cell `{name}`{detail}")));
                 if gene.operation == Operation::None {
                     return refuse(" holds the operation `none`, which a discrete cell cannot have".to_string());
                 }
-                if !fits {
-                    return refuse(format!(": operation `{}` does not belong in a {kind} cell", gene.operation.name()));
+                if !self.kind().allows(gene.operation) {
+                    let (operation, kind) = (gene.operation.name(), self.kind().name());
+                    return refuse(format!(": operation `{operation}` does not belong in a {kind} cell"));
                 }
             }
             let output = concat_key(name);
@@ -219,15 +216,12 @@ impl Genotype {
         space.validate()?;
         let refuse = |name: &str, detail: String| Err(Error::genotype(format!("cell `{name}`: {detail}")));
         if self.kind() != space.kind {
-            return Err(Error::genotype(
-                format!(
-                    "the genotype's cells are {:?} and those of space `{}` are {:?}",
-                    self.kind(),
-                    space.name,
-                    space.kind
-                )
-                .to_lowercase(),
-            ));
+            return Err(Error::genotype(format!(
+                "the genotype's cells are {} and those of space `{}` are {}",
+                self.kind().name(),
+                space.name,
+                space.kind.name()
+            )));
         }
         self.check()?;
         let (kept, nodes) = (space.kept_edges(), space.intermediate());

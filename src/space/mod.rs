@@ -29,6 +29,24 @@ pub enum CellKind {
     Recurrent,
 }
 
+impl CellKind {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            CellKind::Convolutional => "convolutional",
+            CellKind::Recurrent => "recurrent",
+        }
+    }
+
+    /// Whether an operation may stand in its cells.
+    pub fn allows(self, operation: Operation) -> bool {
+        match self {
+            CellKind::Convolutional => operation.is_convolutional(),
+            CellKind::Recurrent => operation.is_recurrent(),
+        }
+    }
+}
+
 /// An edge of the cell's graph, between node numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Edge {
@@ -204,14 +222,9 @@ impl Space {
         if self.operations == [Operation::None] {
             return refuse("`operations` holds nothing but `none`; give at least one more".to_string());
         }
-        for operation in &self.operations {
-            let (fits, kind) = match self.kind {
-                CellKind::Convolutional => (operation.is_convolutional(), "convolutional"),
-                CellKind::Recurrent => (operation.is_recurrent(), "recurrent"),
-            };
-            if !fits {
-                return refuse(format!("operation `{}` does not belong in a {kind} cell", operation.name()));
-            }
+        if let Some(operation) = self.operations.iter().find(|operation| !self.kind.allows(**operation)) {
+            let (operation, kind) = (operation.name(), self.kind.name());
+            return refuse(format!("operation `{operation}` does not belong in a {kind} cell"));
         }
         if self.concat.is_empty() {
             return refuse("`concat` is empty; the cell would have no output".to_string());
