@@ -321,6 +321,22 @@ impl Op {
             _ => Vec::new(),
         }
     }
+
+    /// The α table that it mixes with, and the cells of it, row and column, in the order of its terms; none where it
+    /// mixes nothing.
+    pub fn mixing(&self) -> Option<(AlphaId, Vec<(usize, usize)>)> {
+        match self {
+            Op::Mix { alpha, terms } | Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. } => {
+                Some((*alpha, terms.clone()))
+            }
+            Op::Mixtures { alpha, rows, columns } => Some((*alpha, pairs(rows, columns))),
+            Op::Gates { alpha, rows, columns } => {
+                let columns: Vec<usize> = columns.iter().map(|(column, _)| *column).collect();
+                Some((*alpha, pairs(rows, &columns)))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// One step of the plan.
@@ -339,6 +355,6 @@ pub struct Instruction {
 }
 
 /// Every row with every column, row by row.
-pub fn pairs(rows: &[usize], columns: &[usize]) -> Vec<(usize, usize)> {
+pub(super) fn pairs(rows: &[usize], columns: &[usize]) -> Vec<(usize, usize)> {
     rows.iter().flat_map(|row| columns.iter().map(move |column| (*row, *column))).collect()
 }
