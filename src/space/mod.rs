@@ -4,7 +4,7 @@ mod genotype;
 mod notation;
 mod operation;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result, unknown};
@@ -20,7 +20,7 @@ const MOST_NODES: usize = 32;
 const LARGEST_STEM: usize = 64;
 
 /// Whether a cell maps two images to one, or a state and an input to a state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CellKind {
     /// Two input nodes, tables `normal` and `reduce`.
@@ -57,8 +57,7 @@ pub struct Edge {
 }
 
 /// A space of cells and the network they form.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Value")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Space {
     /// The preset's name, or one of the user's.
     pub name: String,
@@ -281,14 +280,6 @@ impl Space {
             CellKind::Convolutional => 2,
             CellKind::Recurrent => 1,
         }
-    }
-}
-
-impl TryFrom<Value> for Space {
-    type Error = Error;
-
-    fn try_from(value: Value) -> Result<Space> {
-        Space::from_value(&value)
     }
 }
 
