@@ -36,7 +36,7 @@ const KEPT: usize = 2;
 #[serde(deny_unknown_fields)]
 struct Header {
     format: String,
-    config: serde_json::Value,
+    config: SearchConfig,
     progress: Progress,
     adam_step: u64,
     threads: i32,
@@ -172,7 +172,7 @@ pub fn save(
 
     let header = Header {
         format: FORMAT.into(),
-        config: serde_json::from_str(&config.to_json()).map_err(|e| Error::engine(e.to_string()))?,
+        config: config.clone(),
         progress: progress.clone(),
         adam_step: state.moments.step,
         threads: tch::get_num_threads(),
@@ -207,28 +207,22 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// Reads a checkpoint of this network's space and shape.
 pub fn load(path: &Path, network: &dyn Network) -> Result<Restored> {
     let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
-    read(&bytes, network).map_err(|error| Error {
-        detail: format!("{}: {}", path.display(), error.detail),
-        ..as_checkpoint_error(error)
-    })
+    read(&bytes, network).map_err(|error| in_file(path, error))
 }
 
 /// The forms a checkpoint was written under.
 pub fn load_forms(path: &Path) -> Result<BTreeMap<String, Form>> {
-    of_header(path, |header| Ok(header.forms))
+    Ok(read_header(path)?.forms)
 }
 
 /// The configuration a checkpoint was written under.
 pub fn load_config(path: &Path) -> Result<SearchConfig> {
-    of_header(path, |header| SearchConfig::from_json(&header.config.to_string()))
+    Ok(read_header(path)?.config)
 }
 
-fn of_header<T>(path: &Path, what: impl FnOnce(Header) -> Result<T>) -> Result<T> {
+fn read_header(path: &Path) -> Result<Header> {
     let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
-    header(&bytes).and_then(what).map_err(|error| Error {
-        detail: format!("{}: {}", path.display(), error.detail),
-        ..as_checkpoint_error(error)
-    })
+    header(&bytes).map_err(|error| in_file(path, error))
 }
 
 fn header(bytes: &[u8]) -> Result<Header> {
@@ -254,7 +248,6 @@ fn damaged(error: safetensors::SafeTensorError) -> Error {
 
 fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
     let header = header(bytes)?;
-    let config = SearchConfig::from_json(&header.config.to_string())?;
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let mut groups: HashMap<&str, Vec<(String, Tensor)>> = HashMap::new();
     let mut trajectory = (None, None);
@@ -312,7 +305,8 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         // Checked while the file is at hand to be named; they are put into the network only once all is read.
         let _ = kept.table().pack(&statistics, network.kind(), network.device())?;
     }
-    Ok(Restored { config, progress: header.progress, state, trajectory, threads: header.threads, statistics })
+    let Header { config, progress, threads, .. } = header;
+    Ok(Restored { config, progress, state, trajectory, threads, statistics })
 }
 
 fn restore_trajectory(points: &Tensor, steps: &Tensor, width: i64) -> Result<Trajectory> {
@@ -329,6 +323,11 @@ fn restore_trajectory(points: &Tensor, steps: &Tensor, width: i64) -> Result<Tra
         steps: counts.into_iter().map(|s| s as u64).collect(),
         points: values.chunks(width.max(1) as usize).map(<[f64]>::to_vec).collect(),
     })
+}
+
+/// An error of the content of a file, which it names.
+fn in_file(path: &Path, error: Error) -> Error {
+    Error { detail: format!("{}: {}", path.display(), error.detail), ..as_checkpoint_error(error) }
 }
 
 /// What is wrong with the content is a matter of the checkpoint, whoever noticed it.

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::space::Genotype;
 
 /// What one search step measured.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug, PartialEq)]
 pub struct StepRecord {
     /// The epoch, from 0.
     pub epoch: usize,
@@ -63,7 +63,7 @@ pub struct EpochRecord {
 }
 
 /// How a search ended.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// All epochs ran.
@@ -120,11 +120,6 @@ pub enum Event<'a> {
     Warning {
         /// What it is and what to do.
         message: &'a str,
-    },
-    /// The search ended.
-    End {
-        /// How.
-        status: Status,
     },
 }
 

@@ -23,10 +23,10 @@ pub mod cache;
 pub mod params;
 
 #[cfg(feature = "torch")]
-pub mod nn;
+pub mod data;
 
 #[cfg(feature = "torch")]
-pub mod data;
+pub mod nn;
 
 #[cfg(feature = "torch")]
 pub mod optim;

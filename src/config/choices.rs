@@ -1,6 +1,6 @@
 //! Options that are one of several names. The names are those that serde writes.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result, unknown};
@@ -39,7 +39,7 @@ fn names<T: Choice>() -> Vec<String> {
 }
 
 /// How α's gradient accounts for the weights' dependence on α.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Not at all: ξ = 0.
@@ -51,7 +51,7 @@ pub enum Method {
 }
 
 /// What is done to a training image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Augment {
     /// Nothing.
@@ -61,7 +61,7 @@ pub enum Augment {
 }
 
 /// The arithmetic of the search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// tf32 where the device has it, else float32.
@@ -77,7 +77,7 @@ pub enum Precision {
 }
 
 /// A rewrite of the plan that the search runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rewrite {
     /// Dilated convolutions as undilated ones on the phases of the image.
@@ -126,7 +126,7 @@ impl Rewrite {
 }
 
 /// Whether forms are measured at the start of a search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tune {
     /// Never: a fixed rule decides.
@@ -138,7 +138,7 @@ pub enum Tune {
 }
 
 /// What a backward pass keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Memory {
     /// Everything it needs.
@@ -148,7 +148,7 @@ pub enum Memory {
 }
 
 /// Whether a search step is captured as a graph and replayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Graph {
     /// Where the device has graphs.

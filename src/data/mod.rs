@@ -11,7 +11,7 @@ use crate::error::Result;
 
 pub use arrays::{ArraySource, Arrays, Role};
 pub use augment::Augmentation;
-pub use check::{Expected, admit_tokens, check_labels, check_tokens};
+pub use check::{Expected, check_labels, check_tokens};
 pub use tokens::{Reading, TokenSource};
 
 /// One batch: inputs [N, …] in the network's dtype, targets [N] int64, both on the network's device.

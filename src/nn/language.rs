@@ -5,11 +5,10 @@
 
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::arithmetic::{Arithmetic, MatrixPrecision};
+use super::arithmetic::Arithmetic;
 use super::gradients::{By, Gradients, add};
 use super::masks::{Dropout, Masks};
 use super::mixed::{MixingWeights, in_kind};
@@ -19,31 +18,15 @@ use super::run::Run;
 use super::schedule::{Rule, Schedule, broken_plan};
 use super::segments::Found;
 use super::statistics::{EPSILON, MOMENTUM};
-use super::supernet::Criterion;
-use super::{Loss, Mode, Network, Statistics};
-use crate::config::{Method, Rewrite};
+use super::{Loss, Mode, Network, NetworkOptions, Statistics};
+use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::Table;
-use crate::plan::{Demand, Forms, Language, Op, Peak, Plan, Recurrence, Sizes, Spans, passes};
-use crate::space::CellKind;
+use crate::plan::{Language, Op, Peak, Plan, Recurrence, Sizes, Spans};
 
-/// How a language model is run; the plan says what.
+/// What the model is run with because it reads words.
 pub struct LanguageOptions {
-    /// Element type of w, α, statistics, and of the loss.
-    pub kind: Kind,
-    /// Element type of the activations: `kind`, or bfloat16 over float32 weights.
-    pub compute: Kind,
-    /// Where everything lies.
-    pub device: Device,
-    /// The loss of (logits [tokens, words], next words); cross-entropy by default.
-    pub criterion: Option<Arc<dyn Criterion>>,
-    /// Products in TensorFloat-32 outside the exact passes.
-    pub tf32: bool,
-    /// The switch for it; absent where the device has no TensorFloat-32.
-    pub switch: Option<Arc<dyn MatrixPrecision>>,
-    /// Rewrites of the plan; all that there are by default.
-    pub passes: Option<Vec<Rewrite>>,
     /// Probabilities of dropout.
     pub dropout: Dropout,
     /// Of the mean square by which a state differs from the one before it, in the weight step alone.
@@ -54,6 +37,19 @@ pub struct LanguageOptions {
     pub batch: i64,
     /// Tokens of a segment, at most: for the estimate of memory.
     pub tokens: usize,
+}
+
+impl LanguageOptions {
+    /// As a configuration says.
+    pub fn of_config(config: &SearchConfig) -> Self {
+        LanguageOptions {
+            dropout: Dropout::of_config(config),
+            slowness: config.slowness,
+            seed: config.seed,
+            batch: config.batch_size.examples() as i64,
+            tokens: config.bptt,
+        }
+    }
 }
 
 /// A language model, ready to run.
@@ -68,7 +64,8 @@ pub struct LanguageModel {
     alphas: Table,
     statistics: Statistics,
     masks: RefCell<Masks>,
-    options: LanguageOptions,
+    options: NetworkOptions,
+    text: LanguageOptions,
     arithmetic: Arithmetic,
 }
 
@@ -96,9 +93,8 @@ const AT_ONCE: i64 = 1 << 22;
 
 impl LanguageModel {
     /// Tables and running statistics for a lowered plan, which is rewritten here; the weights are the caller's.
-    pub fn new(plan: Plan, options: LanguageOptions) -> Result<Self> {
-        let rewrites = options.passes.as_deref().unwrap_or(Rewrite::of(CellKind::Recurrent));
-        let plan = passes::rewrite(plan, rewrites, &Forms::GROUPED)?;
+    pub fn new(plan: Plan, options: NetworkOptions, text: LanguageOptions) -> Result<Self> {
+        let plan = options.rewrite(plan)?;
         let (Some(mut spans), Some(recurrence), Sizes::Words(language)) = (plan.spans(), plan.recurrence, plan.sizes)
         else {
             return Err(Error::engine("a plan that reads no words"));
@@ -107,11 +103,11 @@ impl LanguageModel {
         let decoder = decoder.ok_or_else(|| Error::engine("a plan that does not end with its logits"))?;
         let weights = Table::of_weights(&plan);
         let alphas = Table::of_alphas(&plan);
-        let statistics = Statistics::new(Table::of_statistics(&plan), options.kind, options.device)?;
-        let schedule = Schedule::new(plan, &weights, &statistics, options.kind, options.device)?;
-        let place = (options.kind, options.device);
-        let masks = RefCell::new(Masks::new(&language, options.batch, options.dropout, options.seed, place)?);
-        let arithmetic = Arithmetic::new(options.kind, options.compute, options.tf32, options.switch.clone());
+        let (kind, device) = (options.numbers.kind, options.device);
+        let statistics = Statistics::new(Table::of_statistics(&plan), kind, device)?;
+        let schedule = Schedule::new(plan, &weights, &statistics, kind, device)?;
+        let masks = Masks::new(&language, text.batch, text.dropout, text.seed, (kind, device))?;
+        let arithmetic = Arithmetic::new(options.numbers.clone());
         Ok(LanguageModel {
             schedule,
             spans,
@@ -121,8 +117,9 @@ impl LanguageModel {
             weights,
             alphas,
             statistics,
-            masks,
+            masks: RefCell::new(masks),
             options,
+            text,
             arithmetic,
         })
     }
@@ -164,7 +161,7 @@ impl LanguageModel {
         // Statistics of the batch at every token, in evaluation too: by running ones, nothing would hold what all
         // sequences have in common. These move once a pass, by the mean over its tokens.
         let compute = self.arithmetic.compute();
-        let run = Run::new(&self.schedule, kernels, mixing, Mode::Search, compute, self.options.kind);
+        let run = Run::new(&self.schedule, kernels, mixing, Mode::Search, compute, self.options.numbers.kind);
         if mode == Mode::Evaluation { run } else { run.with_masks(masks) }
     }
 
@@ -240,7 +237,7 @@ impl LanguageModel {
         if mode != Mode::Evaluation && self.masks().batch().is_some_and(|batch| batch != sequences) {
             return Err(Error::data(format!(
                 "a batch has {sequences} sequences; the dropout masks of this search are for {}",
-                self.options.batch
+                self.text.batch
             )));
         }
         let a_token = sequences * self.language.words as i64;
@@ -262,7 +259,7 @@ impl LanguageModel {
             Some(scored) => scored,
             None => self.scored_in_pieces(&pass, batch, extent)?,
         };
-        let left = in_kind(&pass.states.f_select(0, -1)?.f_detach()?, self.options.kind)?;
+        let left = in_kind(&pass.states.f_select(0, -1)?.f_detach()?, self.options.numbers.kind)?;
         Ok((Loss { value, correct, carried: Some(left) }, pass))
     }
 
@@ -299,11 +296,11 @@ impl LanguageModel {
     /// What the weight step adds to its loss: states are to change slowly.
     fn penalty(&self, states: &Tensor) -> Result<Option<Tensor>> {
         let tokens = states.size()[0];
-        if tokens < 2 || self.options.slowness == 0.0 {
+        if tokens < 2 || self.text.slowness == 0.0 {
             return Ok(None);
         }
         let change = states.f_narrow(0, 1, tokens - 1)?.f_sub(&states.f_narrow(0, 0, tokens - 1)?)?;
-        Ok(Some(change.f_square()?.f_mean(None)?.f_mul_scalar(self.options.slowness)?))
+        Ok(Some(change.f_square()?.f_mean(None)?.f_mul_scalar(self.text.slowness)?))
     }
 }
 
@@ -399,7 +396,7 @@ impl Network for LanguageModel {
 
     fn beginning(&self, batch: &Batch) -> Result<Option<Tensor>> {
         let size = [batch.width(), self.language.units as i64];
-        Ok(Some(Tensor::f_zeros(size, (self.options.kind, self.options.device))?))
+        Ok(Some(Tensor::f_zeros(size, (self.options.numbers.kind, self.options.device))?))
     }
 
     fn draw(&self, step: u64) -> Result<()> {
@@ -411,7 +408,7 @@ impl Network for LanguageModel {
     }
 
     fn kind(&self) -> Kind {
-        self.options.kind
+        self.options.numbers.kind
     }
 
     fn device(&self) -> Device {
@@ -419,16 +416,6 @@ impl Network for LanguageModel {
     }
 
     fn peak(&self, method: Method) -> Peak {
-        let on_cpu = self.options.device == Device::Cpu;
-        let demand = Demand {
-            method,
-            memory: crate::config::Memory::Keep,
-            element: self.options.compute.elt_size_in_bytes(),
-            weight: self.options.kind.elt_size_in_bytes(),
-            kernels_outside: false,
-            heap: on_cpu,
-            at_most: None,
-        };
-        self.schedule.plan.peak(&demand).of_sequences(self.options.tokens)
+        self.options.peak(&self.schedule.plan, method).of_sequences(self.text.tokens)
     }
 }

@@ -5,6 +5,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::config::SearchConfig;
 use crate::error::Result;
 use crate::params::upload;
 use crate::plan::{Language, Place};
@@ -26,6 +27,17 @@ pub struct Dropout {
 }
 
 impl Dropout {
+    /// As a configuration says.
+    pub fn of_config(config: &SearchConfig) -> Self {
+        Dropout {
+            rows: config.dropout_rows,
+            embedded: config.dropout_embedded,
+            input: config.dropout_input,
+            hidden: config.dropout_hidden,
+            output: config.dropout_output,
+        }
+    }
+
     fn at(&self, place: Place) -> f64 {
         match place {
             Place::Rows => self.rows,

@@ -11,6 +11,7 @@ mod layout;
 mod masks;
 mod micro;
 mod mixed;
+mod options;
 mod outside;
 mod parameters;
 mod parts;
@@ -19,6 +20,7 @@ mod run;
 mod scales;
 mod schedule;
 mod scoring;
+mod search_network;
 mod segments;
 mod statistics;
 mod supernet;
@@ -37,15 +39,17 @@ use crate::error::Result;
 use crate::params::Table;
 use crate::plan::{Form, Peak};
 
-pub use arithmetic::MatrixPrecision;
+pub use arithmetic::{MatrixPrecision, Numbers};
 pub use depthwise::{Depthwise, Number};
 pub use gating::Mixture;
 pub use gradients::{By, Gradients};
 pub use language::{LanguageModel, LanguageOptions};
 pub use masks::{Dropout, Masks};
+pub use options::{Criterion, NetworkOptions};
 pub use scoring::{Decoder, Scored};
+pub use search_network::SearchNetwork;
 pub use statistics::Statistics;
-pub use supernet::{Criterion, Supernet, SupernetOptions};
+pub use supernet::Supernet;
 pub use tune::{Needs, Tuner};
 
 /// Which batch statistics a pass uses, and whether it moves the running ones.

@@ -4,7 +4,12 @@ use tch::{Device, Kind, Tensor};
 
 use super::gradients::leaf;
 use crate::error::Result;
-use crate::plan::{AlphaId, Op, Plan, Scale, pairs};
+use crate::plan::{AlphaId, Op, Plan};
+
+/// What an operation mixes with, where it takes all its weights as one vector: a mixture takes each by itself.
+pub fn scaled(op: &Op) -> Option<(AlphaId, Vec<(usize, usize)>)> {
+    op.mixing().filter(|_| !matches!(op, Op::Mix { .. }))
+}
 
 /// Which mixing weights of one α table scale batch norms, and how many channels each; those of a product are a scale
 /// of one channel each.
@@ -25,21 +30,11 @@ impl ScaleLayout {
         let (mut cells, mut runs, mut lengths) = (Vec::new(), Vec::<(i64, i64)>::new(), Vec::new());
         let columns = plan.alphas[alpha.0].operations;
         for instruction in &plan.instructions {
-            let (table, terms, channels) = match &instruction.op {
-                Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. } => {
-                    (alpha, terms.clone(), instruction.shape.channels() / terms.len())
-                }
-                Op::Mixtures { alpha, rows, columns } => (alpha, pairs(rows, columns), 1),
-                Op::Gates { alpha, rows, columns } => {
-                    let columns: Vec<usize> = columns.iter().map(|(column, _)| *column).collect();
-                    (alpha, pairs(rows, &columns), 1)
-                }
-                _ => continue,
+            let Some((_, terms)) = scaled(&instruction.op).filter(|(table, _)| *table == alpha) else { continue };
+            let channels = match instruction.op {
+                Op::BatchNorm { .. } => (instruction.shape.channels() / terms.len()) as i64,
+                _ => 1,
             };
-            if *table != alpha {
-                continue;
-            }
-            let channels = channels as i64;
             lengths.push(channels * terms.len() as i64);
             cells.extend(terms.iter().map(|(row, column)| (row * columns + column) as i64));
             match runs.last_mut().filter(|run| run.1 == channels) {

@@ -8,11 +8,11 @@ use super::Statistics;
 use super::kernels::Kernels;
 use super::mixed::MixingWeights;
 use super::outside::Outside;
-use super::scales::ScaleLayout;
+use super::scales::{ScaleLayout, scaled};
 use super::statistics::Followers;
 use crate::error::{Error, Result};
 use crate::params::Table;
-use crate::plan::{AlphaId, Instruction, Op, Plan, Scale, ValueId};
+use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId};
 
 /// A plan and what each of its instructions needs to run, looked up once.
 pub struct Schedule {
@@ -53,10 +53,7 @@ impl Schedule {
                 let names = plan.statistics[statistic.0..statistic.0 + members].iter().map(|s| s.name.as_str());
                 step.running = Some(statistics.run(names)?);
             }
-            if let Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. }
-            | Op::Mixtures { alpha, .. }
-            | Op::Gates { alpha, .. } = &instruction.op
-            {
+            if let Some((alpha, _)) = scaled(&instruction.op) {
                 step.scale = scales[alpha.0];
                 scales[alpha.0] += 1;
             }
@@ -87,16 +84,10 @@ impl Schedule {
         let mut places = Vec::new();
         for (instruction, step) in self.plan.instructions[range.clone()].iter().zip(&self.steps[range]) {
             places.extend(instruction.op.weights().into_iter().map(|weight| self.kernels.place[weight]));
-            match &instruction.op {
-                Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. }
-                | Op::Mixtures { alpha, .. }
-                | Op::Gates { alpha, .. } => {
-                    places.push(starts[alpha.0] + mixing[alpha.0].place_of_scale(step.scale));
-                }
-                Op::Mix { alpha, terms } => {
-                    places.extend(terms.iter().map(|term| starts[alpha.0] + mixing[alpha.0].place(*term)));
-                }
-                _ => {}
+            if let Some((alpha, _)) = scaled(&instruction.op) {
+                places.push(starts[alpha.0] + mixing[alpha.0].place_of_scale(step.scale));
+            } else if let Some((alpha, cells)) = instruction.op.mixing() {
+                places.extend(cells.iter().map(|cell| starts[alpha.0] + mixing[alpha.0].place(*cell)));
             }
         }
         places.sort_unstable();

@@ -1,11 +1,10 @@
 //! Runs a plan on libtorch: the supernet as a [`Network`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::arithmetic::{Arithmetic, MatrixPrecision};
+use super::arithmetic::Arithmetic;
 use super::gradients::{By, Gradients};
 use super::layout::laid_out;
 use super::micro;
@@ -15,87 +14,12 @@ use super::run::Run;
 use super::schedule::Schedule;
 use super::segments::{self, Cut};
 use super::tangent::{Along, Dual};
-use super::{Loss, Mode, Network, Statistics};
-use crate::config::{Memory, Method, Rewrite};
+use super::{Loss, Mode, Network, NetworkOptions, Statistics};
+use crate::config::{Memory, Method};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::Table;
-use crate::plan::passes;
-use crate::plan::{Demand, Form, Forms, Instruction, Op, Peak, Plan, Segment};
-use crate::space::CellKind;
-
-/// A loss (logits, targets) ↦ scalar of the user's; cross-entropy without one.
-pub trait Criterion: Send + Sync {
-    /// The scalar to differentiate; `logits` [N, classes] are part of the graph.
-    fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor>;
-}
-
-/// How a plan is run; the plan says what.
-pub struct SupernetOptions {
-    /// Element type of w, α, statistics, and of the loss.
-    pub kind: Kind,
-    /// Element type of the activations: `kind`, or bfloat16 over float32 weights.
-    pub compute: Kind,
-    /// Where everything lies.
-    pub device: Device,
-    /// The loss; cross-entropy by default.
-    pub criterion: Option<Arc<dyn Criterion>>,
-    /// Products in TensorFloat-32 outside the exact passes.
-    pub tf32: bool,
-    /// The switch for it; absent where the device has no TensorFloat-32.
-    pub switch: Option<Arc<dyn MatrixPrecision>>,
-    /// Rewrites of the plan that the search runs; by default those that suit device and images.
-    pub passes: Option<Vec<Rewrite>>,
-    /// Forms that were measured, by site; a rule decides the others.
-    pub forms: BTreeMap<String, Form>,
-    /// Whether a backward pass keeps all it needs or computes cells again.
-    pub memory: Memory,
-    /// Examples computed at once, where not a whole batch.
-    pub micro_batch: Option<usize>,
-}
-
-/// The largest images, in pixels, of which a CPU takes the edges of a group together unless told otherwise: the
-/// overhead of a call rules small images, the cache large ones. Measured with 2 threads, a step takes 35 % less with
-/// groups on 8×8 images and 30 % less on 16×16; on 32×32, 15 % less if its first cells stay apart, as long if not.
-const GROUPED_PIXELS: usize = 16 * 16;
-
-impl SupernetOptions {
-    /// The rewrites of a plan that a search runs: those that were asked for, or those that suit the device.
-    pub fn rewrites(&self) -> Vec<Rewrite> {
-        let suits = |rewrite: &Rewrite| match rewrite {
-            // Dilation costs nothing in libtorch's depthwise kernels for CUDA.
-            Rewrite::SpaceToBatch => self.device == Device::Cpu,
-            _ => true,
-        };
-        let suitable = || Rewrite::of(CellKind::Convolutional).iter().copied().filter(suits).collect();
-        self.passes.clone().unwrap_or_else(suitable)
-    }
-
-    /// The estimate of the memory that a search step by `method` on this lowered plan takes at its peak.
-    pub fn peak(&self, lowered: Plan, method: Method) -> Result<Peak> {
-        Ok(self.rewrite(lowered)?.peak(&self.demand(method)))
-    }
-
-    fn demand(&self, method: Method) -> Demand {
-        let on_cpu = self.device == Device::Cpu;
-        Demand {
-            method,
-            memory: self.memory,
-            element: self.compute.elt_size_in_bytes(),
-            weight: self.kind.elt_size_in_bytes(),
-            kernels_outside: on_cpu,
-            heap: on_cpu,
-            at_most: self.micro_batch,
-        }
-    }
-
-    /// The plan as a search runs it.
-    fn rewrite(&self, plan: Plan) -> Result<Plan> {
-        let largest = if self.device == Device::Cpu { GROUPED_PIXELS } else { usize::MAX };
-        let forms = Forms { largest, chosen: self.forms.clone() };
-        passes::rewrite(plan, &self.rewrites(), &forms)
-    }
-}
+use crate::plan::{Form, Instruction, Op, Peak, Plan, Segment};
 
 /// A plan, ready to run.
 pub struct Supernet {
@@ -113,27 +37,27 @@ pub struct Supernet {
     statistics: Statistics,
     /// Positions a batch norm averages over in one image, the smallest of the plan.
     smallest_area: i64,
-    options: SupernetOptions,
+    options: NetworkOptions,
     arithmetic: Arithmetic,
 }
 
 impl Supernet {
     /// Tables and running statistics for a lowered plan, which is rewritten here; the weights are the caller's.
-    pub fn new(plan: Plan, options: SupernetOptions) -> Result<Self> {
+    pub fn new(plan: Plan, options: NetworkOptions) -> Result<Self> {
         if plan.recurrence.is_some() {
             return Err(Error::engine("a plan that reads words, where images are read"));
         }
-        let rewritten = options.rewrite(plan.clone())?;
+        let (numbers, rewritten) = (&options.numbers, options.rewrite(plan.clone())?);
         // The rewritten plan says in which order weights and statistics lie in their vectors.
         let weights = Table::of_weights(&rewritten);
         let alphas = Table::of_alphas(&rewritten);
-        let statistics = Statistics::new(Table::of_statistics(&rewritten), options.kind, options.device)?;
+        let statistics = Statistics::new(Table::of_statistics(&rewritten), numbers.kind, options.device)?;
         let normalised = plan.instructions.iter().filter(|i| matches!(i.op, Op::BatchNorm { .. }));
         let area = |i: &Instruction| i.shape.elements() as i64 / i.shape.channels() as i64;
         let smallest_area = normalised.map(area).min().unwrap_or(i64::MAX);
-        let search = Schedule::new(rewritten, &weights, &statistics, options.kind, options.device)?;
-        let evaluation = Schedule::new(plan, &weights, &statistics, options.kind, options.device)?;
-        let arithmetic = Arithmetic::new(options.kind, options.compute, options.tf32, options.switch.clone());
+        let search = Schedule::new(rewritten, &weights, &statistics, numbers.kind, options.device)?;
+        let evaluation = Schedule::new(plan, &weights, &statistics, numbers.kind, options.device)?;
+        let arithmetic = Arithmetic::new(numbers.clone());
         let cells = search.plan.cells();
         let along = match options.memory {
             Memory::Keep => search.plan.halves(),
@@ -178,7 +102,7 @@ impl Supernet {
     /// A pass with these kernels and mixing weights.
     fn run<'a>(&'a self, kernels: &'a [Tensor], mixing: &'a [MixingWeights], mode: Mode) -> Result<Run<'a>> {
         self.arithmetic.set_switch()?;
-        Ok(Run::new(self.schedule(mode), kernels, mixing, mode, self.arithmetic.compute(), self.options.kind))
+        Ok(Run::new(self.schedule(mode), kernels, mixing, mode, self.arithmetic.compute(), self.options.numbers.kind))
     }
 
     /// The running statistics before a pass that moves some of them through others.
@@ -315,7 +239,7 @@ impl Network for Supernet {
     }
 
     fn kind(&self) -> Kind {
-        self.options.kind
+        self.options.numbers.kind
     }
 
     fn device(&self) -> Device {
@@ -327,6 +251,6 @@ impl Network for Supernet {
     }
 
     fn peak(&self, method: Method) -> Peak {
-        self.search.plan.peak(&self.options.demand(method))
+        self.options.peak(&self.search.plan, method)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tch::{Kind, Tensor};
 
+use super::arithmetic::Arithmetic;
 use super::gradients::{By, leaf};
 use super::layout::laid_out;
 use super::mixed::in_kind;
@@ -13,8 +14,7 @@ use super::parameters::Parameters;
 use super::run::Run;
 use super::schedule::Schedule;
 use super::segments::{Cut, backward};
-use super::supernet::SupernetOptions;
-use super::{Mode, Statistics};
+use super::{Mode, NetworkOptions, Statistics};
 use crate::config::{Method, Rewrite};
 use crate::error::{Error, Result};
 use crate::params::{Table, initial_weights};
@@ -52,18 +52,18 @@ impl Needs {
 
 /// The groups that a plan could have under these options, ready to be measured.
 pub struct Tuner<'a> {
-    options: &'a SupernetOptions,
+    options: &'a NetworkOptions,
     needs: Needs,
     sites: BTreeMap<String, Plan>,
 }
 
 impl<'a> Tuner<'a> {
     /// Of a lowered plan; there is nothing to measure where its edges are not grouped, nor in a recurrent cell.
-    pub fn new(plan: &Plan, options: &'a SupernetOptions, needs: Needs) -> Result<Self> {
+    pub fn new(plan: &Plan, options: &'a NetworkOptions, needs: Needs) -> Result<Self> {
         if plan.recurrence.is_some() {
             return Ok(Tuner { options, needs, sites: BTreeMap::new() });
         }
-        let passes = options.rewrites();
+        let passes = options.rewrites(plan.space.kind);
         let before: Vec<Rewrite> = passes.iter().copied().take_while(|pass| *pass != Rewrite::Group).collect();
         let sites = match before.len() < passes.len() {
             true => excerpts(&rewrite(plan.clone(), &before, &Forms::GROUPED)?)?,
@@ -80,9 +80,7 @@ impl<'a> Tuner<'a> {
     /// The better form of a site: the faster one, or the one that keeps less if they are about as fast.
     pub fn choose(&self, site: &str) -> Result<Form> {
         let excerpt = self.sites.get(site).ok_or_else(|| Error::engine(format!("no group is called `{site}`")))?;
-        if let Some(switch) = &self.options.switch {
-            switch.allow_tf32(self.options.tf32)?;
-        }
+        Arithmetic::new(self.options.numbers.clone()).set_switch()?;
         let forms =
             [(Form::Edges, excerpt.clone()), (Form::Grouped, Group { forms: Forms::GROUPED }.apply(excerpt.clone())?)];
         let (by_alpha, by_weights) = self.needs.passes();
@@ -122,8 +120,8 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn new(plan: Plan, options: &SupernetOptions, batch: usize) -> Result<Self> {
-        let (kind, device) = (options.kind, options.device);
+    fn new(plan: Plan, options: &NetworkOptions, batch: usize) -> Result<Self> {
+        let (kind, device) = (options.numbers.kind, options.device);
         let weights = Table::of_weights(&plan);
         let statistics = Statistics::new(Table::of_statistics(&plan), kind, device)?;
         let w = initial_weights(&plan, 0, kind, device)?;
@@ -139,7 +137,7 @@ impl Candidate {
         let input = Tensor::f_from_slice(&numbers)?.f_view(size)?.f_to_device(device)?.f_to_kind(kind)?;
         let whole = plan.whole();
         let schedule = Schedule::new(plan, &weights, &statistics, kind, device)?;
-        Ok(Candidate { schedule, whole, w, alphas, alpha, input, compute: options.compute, kind })
+        Ok(Candidate { schedule, whole, w, alphas, alpha, input, compute: options.numbers.compute, kind })
     }
 
     /// Seconds of forward and backward, by the weights or by α, and by the input.

@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::instruction::pairs;
-use super::{AlphaId, Op, Plan, Scale, Shape, Sizes, ValueId, WeightId};
+use super::{Op, Plan, Scale, Shape, Sizes, ValueId, WeightId};
 use crate::error::{Error, Result};
 use crate::space::Operation;
 
@@ -34,6 +33,7 @@ impl Plan {
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(broken)?;
             self.check_tables(&instruction.op, &inputs).map_err(broken)?;
+            self.check_mixing(&instruction.op).map_err(broken)?;
             let shape = instruction.op.output_shape(&inputs, &self.weights).map_err(broken)?;
             if shape != instruction.shape {
                 return Err(broken(format!(
@@ -78,14 +78,13 @@ impl Plan {
                 }
                 let channels = channels.unwrap_or(0);
                 match scale {
-                    Scale::One => Ok(()),
                     Scale::Affine { weight, bias } => {
                         [weight, bias].into_iter().try_for_each(|weight| self.check_vector(*weight, channels))
                     }
                     Scale::Mixing { terms, .. } if terms.is_empty() || !channels.is_multiple_of(terms.len()) => {
                         Err(format!("{channels} channels cannot be divided among {} terms", terms.len()))
                     }
-                    Scale::Mixing { alpha, terms } => self.check_terms(*alpha, terms),
+                    Scale::One | Scale::Mixing { .. } => Ok(()),
                 }
             }
             Op::Conv { weight, members, .. } => {
@@ -100,26 +99,20 @@ impl Plan {
                 let weight = self.weights.get(weight.0).ok_or("a weight that does not exist")?;
                 self.check_vector(*bias, weight.shape.first().copied().unwrap_or(0))
             }
-            Op::Mix { alpha, terms } => self.check_terms(*alpha, terms),
-            Op::Mixtures { alpha, rows, columns } => self.check_terms(*alpha, &pairs(rows, columns)),
-            Op::Gates { alpha, rows, columns } => {
-                let places: Vec<usize> = columns.iter().map(|(column, _)| *column).collect();
-                self.check_terms(*alpha, &pairs(rows, &places))
-            }
             _ => Ok(()),
         }
     }
 
-    /// Whether the cells of the table exist and none of them is that of `none`.
-    fn check_terms(&self, alpha: AlphaId, terms: &[(usize, usize)]) -> Result<(), String> {
+    /// Whether the cells of a table that an operation mixes with exist and none of them is that of `none`.
+    fn check_mixing(&self, op: &Op) -> Result<(), String> {
+        let Some((alpha, cells)) = op.mixing() else { return Ok(()) };
         let alpha = self.alphas.get(alpha.0).ok_or("an α table that does not exist")?;
-        if let Some((row, column)) =
-            terms.iter().find(|(row, column)| *row >= alpha.edges || *column >= alpha.operations)
-        {
+        let beyond = |(row, column): &&(usize, usize)| *row >= alpha.edges || *column >= alpha.operations;
+        if let Some((row, column)) = cells.iter().find(beyond) {
             return Err(format!("`{}` has no row {row}, column {column}", alpha.name));
         }
         let is_none = |(_, column): &&(usize, usize)| self.space.operations.get(*column) == Some(&Operation::None);
-        match terms.iter().find(is_none) {
+        match cells.iter().find(is_none) {
             Some(_) => Err("`none` is mixed".to_string()),
             None => Ok(()),
         }

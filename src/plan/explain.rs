@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::cost::grouped;
-use super::{AlphaId, Instruction, Language, Op, Plan, Recurrence, Scale, Shape, Sizes, ValueId, pairs};
+use super::{Instruction, Language, Op, Plan, Recurrence, Scale, Sizes, ValueId};
 use crate::space::Operation;
 
 /// A mixture with more inputs than this has them abridged.
@@ -78,7 +78,7 @@ impl Plan {
                     "{} channels, {} cells, images {} in {read}, {} classes in {told}",
                     geometry.map_or(0, |geometry| geometry.channels),
                     geometry.map_or(0, |geometry| geometry.layers),
-                    extents(&self.input_shape),
+                    self.input_shape,
                     self.sizes.outputs()
                 )
             }
@@ -128,7 +128,7 @@ impl Plan {
     /// A part's lines without the names of values.
     fn form(&self, part: &Part) -> Vec<String> {
         let line = |chain: Vec<&Instruction>| {
-            let shape = chain.last().map(|last| extents(&last.shape)).unwrap_or_default();
+            let shape = chain.last().map(|last| last.shape.to_string()).unwrap_or_default();
             format!("{} {} {shape}", operation(part, &chain), self.steps(&chain).join(" > "))
         };
         self.chains(part).into_iter().map(line).collect()
@@ -140,7 +140,7 @@ impl Plan {
         let numbers: Vec<&str> = cells.iter().map(|(name, _)| name.trim_start_matches("cells.")).collect();
         let weights: Vec<String> = cells.iter().map(|(_, parts)| grouped(self.weights_of(parts.iter()))).collect();
         let plural = if cells.len() == 1 { "cell" } else { "cells" };
-        let output = parts.last().and_then(|part| part.instructions.last()).map(|last| extents(&last.shape));
+        let output = parts.last().and_then(|part| part.instructions.last()).map(|last| last.shape.to_string());
         let heading = if numbers == [CELL] { CELL.to_string() } else { format!("{plural} {}", numbers.join(", ")) };
         let _ = writeln!(
             text,
@@ -220,7 +220,7 @@ impl Plan {
             let steps = format!("{values} = {} > {}", inputs(first), self.steps(&chain).join(" > "));
             let weights = self.weights_of_chain(&chain);
             let weights = if weights == 0 { String::new() } else { format!("  {}", grouped(weights)) };
-            let _ = writeln!(text, "    {label:NAME$} {steps:WIDTH$} {:>12}{weights}", extents(&last.shape));
+            let _ = writeln!(text, "    {label:NAME$} {steps:WIDTH$} {:>12}{weights}", last.shape);
         }
     }
 
@@ -278,20 +278,16 @@ impl Plan {
             }
             Op::BatchNorm { scale: Scale::One, .. } => "norm".to_string(),
             Op::BatchNorm { scale: Scale::Affine { .. }, .. } => "affine norm".to_string(),
-            Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. } => {
-                format!("norm scaled by {}", self.mixing(*alpha, terms))
-            }
+            Op::BatchNorm { scale: Scale::Mixing { .. }, .. } => format!("norm scaled by {}", self.mixing(op)),
             Op::Relu => "relu".to_string(),
             Op::MaxPool { kernel, stride, padding } => pool("max", *kernel, *stride, *padding),
             Op::AvgPool { kernel, stride, padding } => pool("mean", *kernel, *stride, *padding),
             Op::Shift => "shift by one row and column".to_string(),
             Op::Concat { blocks: 1 } => "concat".to_string(),
             Op::Concat { blocks } => format!("concat in turn {blocks} blocks of each"),
-            Op::Mix { alpha, terms } => format!("mix by {}", self.mixing(*alpha, terms)),
+            Op::Mix { .. } => format!("mix by {}", self.mixing(op)),
             Op::Stack => "stack".to_string(),
-            Op::Mixtures { alpha, rows, columns } => {
-                format!("{} mixtures by {}", rows.len(), self.mixing(*alpha, &pairs(rows, columns)))
-            }
+            Op::Mixtures { rows, .. } => format!("{} mixtures by {}", rows.len(), self.mixing(op)),
             Op::Unstack { index, of } => format!("value {index} of {of}"),
             Op::Subsample { factor } => format!("one row and column in {factor}"),
             Op::SpaceToBatch { factor } => format!("space to batch by {factor}"),
@@ -311,10 +307,9 @@ impl Plan {
                 format!("product {count}->{out}{rows}")
             }
             Op::Gate { activation } => format!("gate {}", activation.name()),
-            Op::Gates { alpha, rows, columns } => {
+            Op::Gates { columns, .. } => {
                 let names: Vec<&str> = columns.iter().map(|(_, activation)| activation.name()).collect();
-                let places: Vec<usize> = columns.iter().map(|(column, _)| *column).collect();
-                format!("gates {} by {}", names.join(", "), self.mixing(*alpha, &pairs(rows, &places)))
+                format!("gates {} by {}", names.join(", "), self.mixing(op))
             }
             Op::Mean => "mean".to_string(),
             Op::Linear { weight, .. } => match self.weights.get(weight.0).map_or(&[][..], |weight| &weight.shape) {
@@ -324,12 +319,13 @@ impl Plan {
         }
     }
 
-    /// Cells of a table, as "softmax(normal), rows 0-1, columns 3-7".
-    fn mixing(&self, alpha: AlphaId, terms: &[(usize, usize)]) -> String {
+    /// The cells that an operation mixes with, as "softmax(normal), rows 0-1, columns 3-7".
+    fn mixing(&self, op: &Op) -> String {
+        let Some((alpha, cells)) = op.mixing() else { return String::new() };
         let table = self.alphas.get(alpha.0).map_or("?", |alpha| alpha.name.as_str());
-        let rows: Vec<usize> = terms.iter().map(|(row, _)| *row).collect();
-        let columns: Vec<usize> = terms.iter().map(|(_, column)| *column).collect();
-        match terms {
+        let rows: Vec<usize> = cells.iter().map(|(row, _)| *row).collect();
+        let columns: Vec<usize> = cells.iter().map(|(_, column)| *column).collect();
+        match cells[..] {
             [(row, column)] => format!("softmax({table})[{row}, {column}]"),
             _ => format!("softmax({table}), rows {}, columns {}", runs(&rows), runs(&columns)),
         }
@@ -338,15 +334,8 @@ impl Plan {
     /// The table of the α a cell mixes with.
     fn table_of(&self, parts: &[Part]) -> Option<&str> {
         let mut instructions = parts.iter().flat_map(|part| &part.instructions);
-        instructions.find_map(|instruction| match &instruction.op {
-            Op::Mix { alpha, .. }
-            | Op::Mixtures { alpha, .. }
-            | Op::Gates { alpha, .. }
-            | Op::BatchNorm { scale: Scale::Mixing { alpha, .. }, .. } => {
-                self.alphas.get(alpha.0).map(|alpha| alpha.name.as_str())
-            }
-            _ => None,
-        })
+        let (alpha, _) = instructions.find_map(|instruction| instruction.op.mixing())?;
+        self.alphas.get(alpha.0).map(|alpha| alpha.name.as_str())
     }
 
     fn weights_of<'a>(&self, parts: impl Iterator<Item = &'a Part<'a>>) -> u64 {
@@ -399,11 +388,6 @@ fn inputs(instruction: &Instruction) -> String {
         [first, .., last] if names.len() > MOST_INPUTS => format!("{first} .. {last} ({})", names.len()),
         _ => names.join(" "),
     }
-}
-
-/// [16, 32, 32] as "16x32x32".
-fn extents(shape: &Shape) -> String {
-    shape.0.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
 }
 
 /// A parameter with a value for each direction; nothing when it is as usual.

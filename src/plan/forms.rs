@@ -41,8 +41,7 @@ pub struct Site<'a> {
 
 impl fmt::Display for Site<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let extents: Vec<String> = self.shape.0.iter().map(usize::to_string).collect();
-        write!(formatter, "{} x {} stride {} of {}", self.edges, self.operation, self.stride, extents.join("x"))
+        write!(formatter, "{} x {} stride {} of {}", self.edges, self.operation, self.stride, self.shape)
     }
 }
 

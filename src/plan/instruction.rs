@@ -1,5 +1,7 @@
 //! What a plan is made of: values with shapes, weights, statistics, α tables, and the instructions between them.
 
+use std::fmt;
+
 use crate::space::Operation;
 
 /// A value: the network's input or an instruction's output.
@@ -36,6 +38,14 @@ impl Shape {
     /// Numbers in a value of this shape.
     pub fn elements(&self) -> u64 {
         self.0.iter().fold(1, |product, extent| product.saturating_mul(*extent as u64))
+    }
+}
+
+/// "16x32x32".
+impl fmt::Display for Shape {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let extents: Vec<String> = self.0.iter().map(usize::to_string).collect();
+        formatter.pad(&extents.join("x"))
     }
 }
 
@@ -311,6 +321,22 @@ impl Op {
             _ => Vec::new(),
         }
     }
+
+    /// The α table that it mixes with, and the cells of it, row and column, in the order of its terms; none where it
+    /// mixes nothing.
+    pub fn mixing(&self) -> Option<(AlphaId, Vec<(usize, usize)>)> {
+        match self {
+            Op::Mix { alpha, terms } | Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. } => {
+                Some((*alpha, terms.clone()))
+            }
+            Op::Mixtures { alpha, rows, columns } => Some((*alpha, pairs(rows, columns))),
+            Op::Gates { alpha, rows, columns } => {
+                let columns: Vec<usize> = columns.iter().map(|(column, _)| *column).collect();
+                Some((*alpha, pairs(rows, &columns)))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// One step of the plan.
@@ -329,6 +355,6 @@ pub struct Instruction {
 }
 
 /// Every row with every column, row by row.
-pub fn pairs(rows: &[usize], columns: &[usize]) -> Vec<(usize, usize)> {
+pub(super) fn pairs(rows: &[usize], columns: &[usize]) -> Vec<(usize, usize)> {
     rows.iter().flat_map(|row| columns.iter().map(move |column| (*row, *column))).collect()
 }

@@ -7,6 +7,7 @@ mod forms;
 mod instruction;
 mod lower;
 mod memory;
+mod of_config;
 pub mod passes;
 mod recurrent;
 mod segments;
@@ -19,7 +20,7 @@ pub use cost::Cost;
 pub use forms::{Form, Forms, Site};
 pub use instruction::{
     AlphaId, AlphaSpec, Init, Instruction, Op, Place, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
-    WeightSpec, pairs,
+    WeightSpec,
 };
 pub use memory::{Demand, Peak};
 pub use recurrent::Spans;

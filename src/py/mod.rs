@@ -5,7 +5,6 @@ mod door;
 mod errors;
 mod graph;
 mod memory;
-mod network;
 mod observer;
 mod precision;
 mod search;

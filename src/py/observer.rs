@@ -47,12 +47,10 @@ fn translate<'a>(event: &Event<'a>) -> (&'static str, Value, Option<&'a Tables>)
         Event::Tuning { site, done, total } => ("tuning", json!({"site": site, "done": done, "total": total}), None),
         Event::Step { record, alphas } => ("step", json!(record), Some(alphas)),
         Event::Epoch { record, genotype, alphas } => {
-            let genotype: Value = serde_json::from_str(&genotype.to_json()).unwrap_or(Value::Null);
             ("epoch", json!({"record": record, "genotype": genotype}), Some(alphas))
         }
         Event::Checkpoint { path } => ("checkpoint", json!({"path": path}), None),
         Event::Warning { message } => ("warning", json!({"message": message}), None),
-        Event::End { status } => ("end", json!({"status": status}), None),
     }
 }
 

@@ -1,16 +1,15 @@
 //! Devices and the precision of products: what only torch's Python side can switch, or tell.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use tch::{Device, Kind};
+use tch::Device;
 
 use super::errors::from_python;
 use crate::cache::FormCache;
 use crate::config::{Precision, SearchConfig};
-use crate::error::{Error, Result};
-use crate::nn::{Criterion, MatrixPrecision, SupernetOptions};
+use crate::error::Result;
+use crate::nn::{MatrixPrecision, NetworkOptions, Numbers};
 
 /// The settings of cuBLAS and cuDNN for float32 products; put back as they were after every call, and when dropped.
 #[derive(Default)]
@@ -77,67 +76,10 @@ fn has_tf32(device: Device) -> Result<bool> {
     Ok(Python::attach(capability).map_err(from_python)?.0 >= 8)
 }
 
-/// How a precision is run on a device.
-pub struct Numbers {
-    pub kind: Kind,
-    pub compute: Kind,
-    pub tf32: bool,
-    /// Where the device has TensorFloat-32 at all.
-    pub switch: Option<Arc<dyn MatrixPrecision>>,
-}
-
-impl Numbers {
-    pub fn resolve(precision: Precision, device: Device) -> Result<Self> {
-        let tf32 = has_tf32(device)?;
-        let (kind, compute, tf32) = match precision {
-            Precision::Auto => (Kind::Float, Kind::Float, tf32),
-            Precision::Float64 => (Kind::Double, Kind::Double, false),
-            Precision::Float32 => (Kind::Float, Kind::Float, false),
-            Precision::Tf32 if tf32 => (Kind::Float, Kind::Float, true),
-            Precision::Tf32 => {
-                return Err(Error::device(
-                    "precision \"tf32\" needs a CUDA device of Ampere or later; use precision=\"float32\" or \"auto\"",
-                ));
-            }
-            Precision::Bfloat16 => (Kind::Float, Kind::BFloat16, tf32),
-        };
-        let switch = match device.is_cuda() {
-            true => Some(Arc::new(TorchBackends::default()) as Arc<dyn MatrixPrecision>),
-            false => None,
-        };
-        Ok(Numbers { kind, compute, tf32, switch })
-    }
-
-    /// The precision that this is, never `Auto`.
-    pub fn precision(&self) -> Precision {
-        match (self.kind, self.compute) {
-            (Kind::Double, _) => Precision::Float64,
-            (_, Kind::BFloat16) => Precision::Bfloat16,
-            _ if self.tf32 => Precision::Tf32,
-            _ => Precision::Float32,
-        }
-    }
-
-    /// How a network of this configuration is run; no forms are measured yet.
-    pub fn options(
-        self,
-        config: &SearchConfig,
-        device: Device,
-        criterion: Option<Arc<dyn Criterion>>,
-    ) -> SupernetOptions {
-        SupernetOptions {
-            kind: self.kind,
-            compute: self.compute,
-            device,
-            criterion,
-            tf32: self.tf32,
-            switch: self.switch,
-            passes: config.passes.clone(),
-            forms: BTreeMap::new(),
-            memory: config.memory,
-            micro_batch: config.micro_batch,
-        }
-    }
+/// The numbers of a precision on a device.
+pub fn numbers(precision: Precision, device: Device) -> Result<Numbers> {
+    let switch = device.is_cuda().then(|| Arc::new(TorchBackends::default()) as Arc<dyn MatrixPrecision>);
+    Numbers::new(precision, has_tf32(device)?, switch)
 }
 
 /// Whether libtorch finds a CUDA device.
@@ -147,16 +89,16 @@ pub fn cuda_is_available() -> bool {
 }
 
 /// The cache of forms for this device, these versions and this search.
-pub fn form_cache(py: Python, config: &SearchConfig, options: &SupernetOptions) -> PyResult<FormCache> {
+pub fn form_cache(py: Python, config: &SearchConfig, options: &NetworkOptions) -> PyResult<FormCache> {
     let torch = py.import("torch")?;
     let device = match options.device {
         Device::Cuda(index) => torch.getattr("cuda")?.call_method1("get_device_name", (index,))?.extract()?,
         _ => processor(),
     };
     let version: String = torch.getattr("__version__")?.str()?.extract()?;
-    let (kind, compute) = (options.kind, options.compute);
+    let Numbers { kind, compute, tf32, .. } = options.numbers;
     let (threads, batch) = (tch::get_num_threads(), config.examples_at_once());
-    let (ours, tf32) = (env!("CARGO_PKG_VERSION"), if options.tf32 { " tf32" } else { "" });
+    let (ours, tf32) = (env!("CARGO_PKG_VERSION"), if tf32 { " tf32" } else { "" });
     let method = serde_json::json!(config.hypergradient);
     Ok(FormCache::of_user(format!(
         "{device}, {threads} threads; torch {version}, pydarts {ours}; {kind:?} {compute:?}{tf32}; {method}, batch {batch}"

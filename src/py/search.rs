@@ -11,19 +11,18 @@ use tch::{Kind, Tensor};
 use super::door;
 use super::errors::{from_python, to_python};
 use super::graph::recorder;
-use super::network::{Admission, Built, lower};
 use super::observer::PyObserver;
-use super::precision::{Numbers, form_cache};
+use super::precision::{form_cache, numbers};
 use super::sources::source;
 use super::supernet::named_state;
 use super::tensor::{PyTensor, device, device_name, to_dict};
 use crate::config::SearchConfig;
-use crate::data::Source;
+use crate::data::{Expected, Source};
 use crate::error::Result;
 use crate::event::StopFlag;
-use crate::nn::Criterion;
-use crate::params;
-use crate::search::{Outcome, Recorder, Sources, State, forms, run};
+use crate::nn::{Criterion, NetworkOptions};
+use crate::plan::Plan;
+use crate::search::{Outcome, Recorder, Sources, run, start};
 
 /// The user's loss, called with tensors of the graph.
 struct PyCriterion(Py<PyAny>);
@@ -65,24 +64,19 @@ pub fn search<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let config = SearchConfig::from_json(config).map_err(to_python)?;
     let device = device(&config.device).map_err(to_python)?;
-    let numbers = Numbers::resolve(config.precision, device).map_err(to_python)?;
+    let numbers = numbers(config.precision, device).map_err(to_python)?;
     let (kind, precision) = (numbers.kind, numbers.precision());
-    let plan = lower(&config).map_err(to_python)?;
-    let admission = Admission::new(&plan, &config, kind, device);
-    let mut train = source(train, &config, &admission, kind, "training")?;
-    let mut valid = source(valid, &config, &admission, kind, "validation")?;
-    let mut evaluation = source(evaluation, &config, &admission, kind, "evaluation")?;
+    let plan = Plan::of_config(&config).map_err(to_python)?;
+    let expected = Expected::of_plan(&plan, config.bptt, kind, device);
+    let mut train = source(train, &config, &expected, "training")?;
+    let mut valid = source(valid, &config, &expected, "validation")?;
+    let mut evaluation = source(evaluation, &config, &expected, "evaluation")?;
     let mut observer = PyObserver { object: observer, kind };
     let recorder = recorder(py, &config, device, criterion.is_some())?;
-    let mut options = numbers.options(&config, device, self::criterion(criterion));
+    let options = NetworkOptions::of_config(&config, numbers, device, self::criterion(criterion));
     let cache = form_cache(py, &config, &options)?;
     let (outcome, state, alphas, forms) = door::engine(py, || {
-        options.forms = forms(&plan, &options, &config, &cache, &mut observer)?;
-        let network = Built::new(plan, &config, options)?;
-        let initial = State::new(
-            params::initial_weights(network.plan(), config.seed, kind, device)?,
-            params::initial_alphas(network.plan(), config.seed, kind, device)?,
-        )?;
+        let (network, initial) = start(plan, &config, options, &cache, &mut observer)?;
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
         let recorder = recorder.as_ref().map(|recorder| recorder as &dyn Recorder);

@@ -1,29 +1,28 @@
 //! Python loaders as the engine's sources, and the choice between them and device-resident arrays.
 
 use pyo3::prelude::*;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::data::{PyArrays, PyTokens};
 use super::errors::{from_python, to_python};
-use super::network::Admission;
 use super::tensor::PyTensor;
 use crate::config::{Augment, SearchConfig};
-use crate::data::{ArraySource, Augmentation, Batch, Source, check_labels};
+use crate::data::{ArraySource, Augmentation, Batch, Expected, Source, check_labels};
 use crate::error::{Error, Result};
 
 /// A Python object with `batches`, `start`, `next` and `close`.
 struct PySource {
     object: Py<PyAny>,
-    admission: Admission,
+    expected: Expected,
     what: &'static str,
     batches: Option<usize>,
     number: usize,
 }
 
 impl PySource {
-    fn new(object: &Bound<'_, PyAny>, admission: Admission, what: &'static str) -> PyResult<Self> {
+    fn new(object: &Bound<'_, PyAny>, expected: Expected, what: &'static str) -> PyResult<Self> {
         let batches = object.call_method0("batches")?.extract()?;
-        Ok(PySource { object: object.clone().unbind(), admission, what, batches, number: 0 })
+        Ok(PySource { object: object.clone().unbind(), expected, what, batches, number: 0 })
     }
 }
 
@@ -46,7 +45,7 @@ impl Source for PySource {
         let Some((x, y)) = pair.map_err(from_python)? else { return Ok(None) };
         let what = format!("{} batch {}", self.what, self.number);
         self.number += 1;
-        self.admission.admit(&x, &y, &what).map(Some)
+        self.expected.admit(&x, &y, &what).map(Some)
     }
 }
 
@@ -64,33 +63,30 @@ impl Drop for PySource {
 pub fn source(
     object: &Bound<'_, PyAny>,
     config: &SearchConfig,
-    admission: &Admission,
-    kind: Kind,
+    expected: &Expected,
     what: &'static str,
 ) -> PyResult<Box<dyn Source + Send>> {
-    let expected = match (admission, object.cast::<PyTokens>()) {
-        (Admission::Words { words, bptt, device }, Ok(tokens)) => {
+    let (shape, classes, kind, device) = match (expected, object.cast::<PyTokens>()) {
+        (Expected::Words { words, bptt, device }, Ok(tokens)) => {
             let source = tokens.get().source(*words, *bptt, config.seed, *device, &format!("the {what} text"));
             return Ok(Box::new(source.map_err(to_python)?));
         }
-        (Admission::Images(expected), Err(_)) => expected,
+        (Expected::Images { shape, classes, kind, device }, Err(_)) => (shape, *classes, *kind, *device),
         _ => return Err(to_python(Error::data("a recurrent space reads texts, and a convolutional one images"))),
     };
     let Ok(arrays) = object.cast::<PyArrays>() else {
-        return Ok(Box::new(PySource::new(object, Admission::Images(expected.clone()), what)?));
+        return Ok(Box::new(PySource::new(object, expected.clone(), what)?));
     };
     let given = arrays.get();
     let build = || -> Result<ArraySource> {
         let arrays = given.arrays.lock().map_err(|_| Error::engine("the data set is in use elsewhere"))?;
-        let (shape, expected_shape) = (arrays.x.size(), &expected.shape);
-        if shape[1..] != *expected_shape {
-            return Err(Error::data(format!(
-                "{what} images are {shape:?}; expected [N, C, H, W] with {expected_shape:?}"
-            )));
+        let size = arrays.x.size();
+        if size[1..] != *shape {
+            return Err(Error::data(format!("{what} images are {size:?}; expected [N, C, H, W] with {shape:?}")));
         }
-        check_labels(&arrays.y, expected.classes, &format!("{what} data"))?;
+        check_labels(&arrays.y, classes, &format!("{what} data"))?;
         let augmentation = Augmentation { crop_and_flip: config.augment == Augment::Cifar, cutout: config.cutout };
-        let arrays = arrays.to_device(expected.device)?;
+        let arrays = arrays.to_device(device)?;
         let indices = given.indices.clone();
         ArraySource::new(arrays, indices, given.role, given.batch_size, augmentation, config.seed, kind)
     };

@@ -9,18 +9,17 @@ use tch::{Device, Kind, Tensor};
 
 use super::door;
 use super::errors::to_python;
-use super::network::{Admission, Built, lower};
-use super::precision::{Numbers, form_cache};
+use super::precision::{form_cache, numbers};
 use super::tensor::{PyTensor, device, from_dict, precision_of, to_dict};
 use crate::cache::FormCache;
 use crate::config::{Method, SearchConfig};
-use crate::data::Batch;
+use crate::data::{Batch, Expected};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observer};
-use crate::nn::{MatrixPrecision, Mode, Network, SupernetOptions};
-use crate::params;
+use crate::nn::{MatrixPrecision, Mode, Network, NetworkOptions, SearchNetwork};
+use crate::plan::Plan;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
-use crate::search::{self, State, StepSettings, forms, with_estimate};
+use crate::search::{self, State, StepSettings, with_estimate};
 
 /// Weights, then running statistics, by name: copies.
 pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Tensor)>> {
@@ -39,34 +38,28 @@ impl Observer for Silent {
 }
 
 struct Inner {
-    network: Built,
+    network: SearchNetwork,
     state: State,
     config: SearchConfig,
-    admission: Admission,
+    expected: Expected,
     switch: Option<Arc<dyn MatrixPrecision>>,
 }
 
 impl Inner {
-    fn build(config: SearchConfig, mut options: SupernetOptions, cache: &FormCache) -> Result<Self> {
-        let (kind, device) = (options.kind, options.device);
-        let plan = lower(&config)?;
-        let admission = Admission::new(&plan, &config, kind, device);
-        options.forms = forms(&plan, &options, &config, cache, &mut Silent)?;
-        let switch = options.switch.clone();
-        let network = Built::new(plan, &config, options)?;
-        let state = State::new(
-            params::initial_weights(network.plan(), config.seed, kind, device)?,
-            params::initial_alphas(network.plan(), config.seed, kind, device)?,
-        )?;
+    fn build(config: SearchConfig, options: NetworkOptions, cache: &FormCache) -> Result<Self> {
+        let plan = Plan::of_config(&config)?;
+        let expected = Expected::of_plan(&plan, config.bptt, options.numbers.kind, options.device);
+        let switch = options.numbers.switch.clone();
+        let (network, state) = search::start(plan, &config, options, cache, &mut Silent)?;
         // Forms may have been measured.
         if let Some(switch) = &switch {
             switch.restore();
         }
-        Ok(Inner { network, state, config, admission, switch })
+        Ok(Inner { network, state, config, expected, switch })
     }
 
     fn batch(&self, (x, y): (Tensor, Tensor), what: &str) -> Result<Batch> {
-        self.admission.admit(&x, &y, what)
+        self.expected.admit(&x, &y, what)
     }
 
     fn kind_and_device(&self) -> (Kind, Device) {
@@ -132,7 +125,8 @@ impl PySupernet {
         let config = SearchConfig::from_json(config).map_err(to_python)?;
         let device = self::device(device).map_err(to_python)?;
         let precision = precision_of(dtype).map_err(to_python)?;
-        let options = Numbers::resolve(precision, device).map_err(to_python)?.options(&config, device, None);
+        let numbers = numbers(precision, device).map_err(to_python)?;
+        let options = NetworkOptions::of_config(&config, numbers, device, None);
         let cache = form_cache(py, &config, &options)?;
         let inner = door::engine(py, || Inner::build(config, options, &cache))?;
         Ok(PySupernet(Mutex::new(inner)))

@@ -8,14 +8,14 @@ use crate::checkpoint;
 use crate::config::{SearchConfig, Tune};
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, Observer};
-use crate::nn::{Needs, SupernetOptions, Tuner};
+use crate::nn::{Needs, NetworkOptions, Tuner};
 use crate::plan::{Form, Plan};
 
 /// The forms for a lowered plan, by site; those of other sites are left to the rule. Each measurement is kept in
 /// `cache` as soon as it is made.
 pub fn forms(
     plan: &Plan,
-    options: &SupernetOptions,
+    options: &NetworkOptions,
     config: &SearchConfig,
     cache: &FormCache,
     observer: &mut dyn Observer,

@@ -3,15 +3,18 @@
 use std::path::Path;
 
 use crate::checkpoint;
+use crate::config::SearchConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::Peak;
+use crate::nn::NetworkOptions;
+use crate::plan::{Peak, Plan};
+
+const GIB: f64 = (1u64 << 30) as f64;
 
 /// Adds the plan's estimate to an out-of-memory error; leaves every other error as it is.
 pub fn with_estimate(error: Error, peak: Peak, batch: i64) -> Error {
     if error.kind != ErrorKind::OutOfMemory {
         return error;
     }
-    const GIB: f64 = (1u64 << 30) as f64;
     let estimate = peak.of(batch.max(0) as usize) as f64 / GIB;
     let remedy = match batch {
         0..2 => "use a smaller network or smaller inputs".to_owned(),
@@ -38,10 +41,16 @@ pub fn in_evaluation(error: Error, batch: i64) -> Error {
     Error { detail, ..error }
 }
 
-/// The batch size of the search whose checkpoints lie in `folder`, if there are any.
-pub fn earlier_batch(folder: &Path) -> Result<Option<usize>> {
-    let newest = checkpoint::checkpoints(folder)?.pop();
-    newest.map(|path| Ok(checkpoint::load_config(&path)?.batch_size.examples())).transpose()
+/// The batch size for a configuration that leaves it to the memory: that of the checkpoint that it goes on from, or the
+/// largest of at most `most` examples that fits into `free` bytes.
+pub fn batch_size(config: &SearchConfig, options: &NetworkOptions, most: usize, free: u64) -> Result<usize> {
+    if let Some(folder) = config.checkpoint_dir.as_deref().filter(|_| config.resume)
+        && let Some(newest) = checkpoint::checkpoints(Path::new(folder))?.last()
+    {
+        return Ok(checkpoint::load_config(newest)?.batch_size.examples());
+    }
+    let plan = options.rewrite(Plan::of_config(config)?)?;
+    fitting_batch(options.peak(&plan, config.hypergradient), most, free)
 }
 
 /// The largest batch tried where the search chooses it: beyond, the published learning rates no longer suit.
@@ -56,7 +65,6 @@ pub fn fitting_batch(peak: Peak, most: usize, free: u64) -> Result<usize> {
     let sizes = std::iter::successors(Some(2usize), |size| Some(2 * size)).take_while(|size| *size <= MOST.min(most));
     let fitting = sizes.filter(|size| peak.of(*size) <= room).last();
     fitting.ok_or_else(|| {
-        const GIB: f64 = (1u64 << 30) as f64;
         Error::new(
             ErrorKind::OutOfMemory,
             format!(

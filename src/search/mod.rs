@@ -8,15 +8,16 @@ mod memory;
 mod panel;
 mod progress;
 mod run;
+mod start;
 mod stepper;
 mod trajectory;
 mod undo;
 
 pub use capture::{Body, Recorder, Replay};
 pub use engine::{Carried, State, StepSettings};
-pub use forms::forms;
-pub use memory::{earlier_batch, fitting_batch, with_estimate};
+pub use memory::{batch_size, fitting_batch, with_estimate};
 pub use progress::Progress;
 pub use run::{Outcome, Sources, run};
+pub use start::start;
 pub use stepper::{StepOutcome, step};
 pub use trajectory::Trajectory;

@@ -390,11 +390,6 @@ impl Run<'_> {
         }
         let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
         let genotype = derive::derive(&self.config.space, &alphas, None)?;
-        if let Err(at_end) = self.observer.observe(&Event::End { status })
-            && error.is_none()
-        {
-            error = Some(at_end);
-        }
         let status = if error.is_some() { Status::Failed } else { status };
         Ok(Outcome {
             status,

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{CellKind, Operation, Space, notation, repeated};
 use crate::error::{Error, Result, unknown};
 
 /// One edge of a discrete cell: an operation on the output of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "(Operation, usize)", into = "(Operation, usize)")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "(Operation, usize)")]
 pub struct Gene {
     /// What the edge computes.
     pub operation: Operation,
@@ -25,12 +25,6 @@ impl From<(Operation, usize)> for Gene {
     }
 }
 
-impl From<Gene> for (Operation, usize) {
-    fn from(gene: Gene) -> Self {
-        (gene.operation, gene.node)
-    }
-}
-
 /// A discrete cell: the edges of its nodes, node after node, and the nodes that form its output.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CellGenotype {
@@ -41,8 +35,7 @@ pub struct CellGenotype {
 }
 
 /// The discrete cells of a network.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Value", into = "Value")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Genotype {
     /// A normal and a reduction cell.
     Convolutional {
@@ -159,7 +152,17 @@ impl Genotype {
 
     /// Its JSON object, on one line.
     pub fn to_json(&self) -> String {
-        Value::from(self.clone()).to_string()
+        self.to_value().to_string()
+    }
+
+    fn to_value(&self) -> Value {
+        let mut object = serde_json::Map::new();
+        for (name, cell) in self.cells() {
+            let genes = cell.genes.iter().map(|gene| serde_json::json!([gene.operation.name(), gene.node]));
+            object.insert(name.to_string(), Value::Array(genes.collect()));
+            object.insert(concat_key(name), serde_json::json!(cell.concat));
+        }
+        Value::Object(object)
     }
 
     /// A genotype from the paper's notation, `Genotype(normal=[('sep_conv_3x3', 1), …], normal_concat=range(2, 6), …)`.
@@ -187,16 +190,13 @@ impl Genotype {
     fn check(&self) -> Result<(), Flaw> {
         for (name, cell) in self.cells() {
             for (entry, gene) in cell.genes.iter().enumerate() {
-                let (fits, kind) = match self.kind() {
-                    CellKind::Convolutional => (gene.operation.is_convolutional(), "convolutional"),
-                    CellKind::Recurrent => (gene.operation.is_recurrent(), "recurrent"),
-                };
                 let refuse = |detail: String| Err(Flaw::new(name, Some(entry), format!("cell `{name}`{detail}")));
                 if gene.operation == Operation::None {
                     return refuse(" holds the operation `none`, which a discrete cell cannot have".to_string());
                 }
-                if !fits {
-                    return refuse(format!(": operation `{}` does not belong in a {kind} cell", gene.operation.name()));
+                if !self.kind().allows(gene.operation) {
+                    let (operation, kind) = (gene.operation.name(), self.kind().name());
+                    return refuse(format!(": operation `{operation}` does not belong in a {kind} cell"));
                 }
             }
             let output = concat_key(name);
@@ -219,15 +219,12 @@ impl Genotype {
         space.validate()?;
         let refuse = |name: &str, detail: String| Err(Error::genotype(format!("cell `{name}`: {detail}")));
         if self.kind() != space.kind {
-            return Err(Error::genotype(
-                format!(
-                    "the genotype's cells are {:?} and those of space `{}` are {:?}",
-                    self.kind(),
-                    space.name,
-                    space.kind
-                )
-                .to_lowercase(),
-            ));
+            return Err(Error::genotype(format!(
+                "the genotype's cells are {} and those of space `{}` are {}",
+                self.kind().name(),
+                space.name,
+                space.kind.name()
+            )));
         }
         self.check()?;
         let (kept, nodes) = (space.kept_edges(), space.intermediate());
@@ -306,23 +303,9 @@ fn read(key: &str, value: &Value) -> Result<Part> {
         .map_err(|error| Error::genotype(format!("`{key}` is not a list of node numbers: {error}")).with_source(error))
 }
 
-impl From<Genotype> for Value {
-    fn from(genotype: Genotype) -> Value {
-        let mut object = serde_json::Map::new();
-        for (name, cell) in genotype.cells() {
-            let genes = cell.genes.iter().map(|gene| serde_json::json!([gene.operation.name(), gene.node]));
-            object.insert(name.to_string(), Value::Array(genes.collect()));
-            object.insert(concat_key(name), serde_json::json!(cell.concat));
-        }
-        Value::Object(object)
-    }
-}
-
-impl TryFrom<Value> for Genotype {
-    type Error = Error;
-
-    fn try_from(value: Value) -> Result<Genotype> {
-        Genotype::from_value(&value)
+impl Serialize for Genotype {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_value().serialize(serializer)
     }
 }
 

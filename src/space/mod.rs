@@ -4,7 +4,7 @@ mod genotype;
 mod notation;
 mod operation;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result, unknown};
@@ -20,13 +20,31 @@ const MOST_NODES: usize = 32;
 const LARGEST_STEM: usize = 64;
 
 /// Whether a cell maps two images to one, or a state and an input to a state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CellKind {
     /// Two input nodes, tables `normal` and `reduce`.
     Convolutional,
     /// One input node, table `recurrent`.
     Recurrent,
+}
+
+impl CellKind {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            CellKind::Convolutional => "convolutional",
+            CellKind::Recurrent => "recurrent",
+        }
+    }
+
+    /// Whether an operation may stand in its cells.
+    pub fn allows(self, operation: Operation) -> bool {
+        match self {
+            CellKind::Convolutional => operation.is_convolutional(),
+            CellKind::Recurrent => operation.is_recurrent(),
+        }
+    }
 }
 
 /// An edge of the cell's graph, between node numbers.
@@ -39,8 +57,7 @@ pub struct Edge {
 }
 
 /// A space of cells and the network they form.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Value")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Space {
     /// The preset's name, or one of the user's.
     pub name: String,
@@ -204,14 +221,9 @@ impl Space {
         if self.operations == [Operation::None] {
             return refuse("`operations` holds nothing but `none`; give at least one more".to_string());
         }
-        for operation in &self.operations {
-            let (fits, kind) = match self.kind {
-                CellKind::Convolutional => (operation.is_convolutional(), "convolutional"),
-                CellKind::Recurrent => (operation.is_recurrent(), "recurrent"),
-            };
-            if !fits {
-                return refuse(format!("operation `{}` does not belong in a {kind} cell", operation.name()));
-            }
+        if let Some(operation) = self.operations.iter().find(|operation| !self.kind.allows(**operation)) {
+            let (operation, kind) = (operation.name(), self.kind.name());
+            return refuse(format!("operation `{operation}` does not belong in a {kind} cell"));
         }
         if self.concat.is_empty() {
             return refuse("`concat` is empty; the cell would have no output".to_string());
@@ -268,14 +280,6 @@ impl Space {
             CellKind::Convolutional => 2,
             CellKind::Recurrent => 1,
         }
-    }
-}
-
-impl TryFrom<Value> for Space {
-    type Error = Error;
-
-    fn try_from(value: Value) -> Result<Space> {
-        Space::from_value(&value)
     }
 }
 

@@ -13,7 +13,6 @@ use pydarts::data::{Batch, Reading, Role, Source, TokenSource};
 use pydarts::error::{Error, ErrorKind, Result};
 use pydarts::event::{Event, Observer, Status, StepRecord, StopFlag};
 use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Supernet};
-use pydarts::params::{initial_alphas, initial_weights};
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
 use pydarts::search::{Body, Outcome, Recorder, Replay, Sources, State, run};
@@ -165,11 +164,8 @@ impl Search {
         let (kind, device) = (Kind::Float, Device::Cpu);
         let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
         let plan = Plan::lower(&self.config.space, &geometry).unwrap();
-        let network = Supernet::new(plan, options::supernet(kind)).unwrap();
-        let initial = State::new(
-            initial_weights(network.plan(), 1, kind, device).unwrap(),
-            initial_alphas(network.plan(), 1, kind, device).unwrap(),
-        );
+        let network = Supernet::new(plan, options::plain(kind)).unwrap();
+        let initial = State::initial(network.plan(), 1, kind, device);
         let mut evaluation = batches("evaluation", &[4, 3]);
         let sources = Sources { train: &mut self.train, valid: &mut self.valid, evaluation: &mut evaluation };
         let recorder = tape.map(|tape| tape as &dyn Recorder);
@@ -254,8 +250,8 @@ fn on_words(method: Method, tape: Option<&Tape>) -> Seen {
     let config = SearchConfig::from_json(&config.to_string()).unwrap();
     let plan = Plan::lower_language(&config.space, &Language { words: 7, units: 5 }).unwrap();
     let dropout = Dropout { input: 0.3, hidden: 0.2, output: 0.5, ..Dropout::default() };
-    let options = LanguageOptions { dropout, seed: 4, ..options::language(kind, 3, 6) };
-    let network = LanguageModel::new(plan, options).unwrap();
+    let of_words = LanguageOptions { dropout, seed: 4, ..options::of_words(3, 6) };
+    let network = LanguageModel::new(plan, options::plain(kind), of_words).unwrap();
     let text = |role: Role, count: usize| {
         let drawn = random::uniform(5, &format!("{role:?}"), 0, count, 0.0, 7.0);
         let tokens: Vec<i64> = drawn.into_iter().map(|number| number as i64).collect();
@@ -264,10 +260,7 @@ fn on_words(method: Method, tape: Option<&Tape>) -> Seen {
     };
     let [mut train, mut valid, mut evaluation] =
         [(Role::Train, 3 * 62), (Role::Valid, 3 * 55), (Role::Evaluation, 3 * 20)].map(|(role, n)| text(role, n));
-    let initial = State::new(
-        initial_weights(network.plan(), 1, kind, device).unwrap(),
-        initial_alphas(network.plan(), 1, kind, device).unwrap(),
-    );
+    let initial = State::initial(network.plan(), 1, kind, device);
     let mut listener = Listener::default();
     let sources = Sources { train: &mut train, valid: &mut valid, evaluation: &mut evaluation };
     let recorder = tape.map(|tape| tape as &dyn Recorder);

@@ -53,6 +53,8 @@ fn everything_comes_back_bit_for_bit() {
     assert_eq!((restored.progress.epoch, restored.progress.valid_index), (2, 5));
     assert_eq!(restored.trajectory.points[1], [0.3, 1.0 / 3.0]);
     assert_eq!(restored.trajectory.steps, [0, 17]);
+    assert_eq!(restored.config, SearchConfig::default());
+    assert_eq!(checkpoint::load_config(&path).unwrap(), restored.config);
 }
 
 #[test]

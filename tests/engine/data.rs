@@ -161,8 +161,9 @@ proptest! {
 
 #[test]
 fn every_fault_of_a_batch_is_named() {
-    let expected = Expected { shape: vec![3, 4, 4], classes: 5, kind: Kind::Float, device: Device::Cpu };
-    let float = (Kind::Float, Device::Cpu);
+    let (kind, device) = (Kind::Float, Device::Cpu);
+    let expected = Expected::Images { shape: vec![3, 4, 4], classes: 5, kind, device };
+    let float = (kind, device);
     let x = Tensor::ones([2, 3, 4, 4], float);
     let y = Tensor::from_slice(&[0i64, 4]);
     assert!(expected.admit(&x, &y, "batch 0").is_ok());

@@ -8,7 +8,7 @@ use crate::spaces::spaces;
 use proptest::prelude::*;
 use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
-use pydarts::nn::{By, Gradients, Mode, Network, Supernet, SupernetOptions};
+use pydarts::nn::{By, Gradients, Mode, Network, NetworkOptions, Supernet};
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::passes::{excerpts, rewrite};
 use pydarts::plan::{Form, Forms, Geometry, Plan};
@@ -43,7 +43,7 @@ fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
 fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>, memory: Memory) -> Seen {
     // The tests run beside each other already, and teams of threads that spin for one core stand still.
     tch::set_num_threads(1);
-    let options = SupernetOptions { passes: Some(passes), forms, memory, ..options::supernet(Kind::Double) };
+    let options = NetworkOptions { passes: Some(passes), forms, memory, ..options::plain(Kind::Double) };
     let network = Supernet::new(plan.clone(), options).unwrap();
     // Weights by name, whatever order the passes gave them.
     let drawn = initial_weights(plan, 3, Kind::Double, Device::Cpu).unwrap();

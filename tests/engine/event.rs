@@ -1,11 +1,11 @@
-//! Events: their records keep every bit through JSON, and a stop reaches every holder of the flag.
+//! Events: the record of an epoch keeps every bit through JSON, and a stop reaches every holder of the flag.
 
 use std::collections::BTreeMap;
 
-use pydarts::event::{EpochRecord, Status, StepRecord, StopFlag};
+use pydarts::event::{EpochRecord, Status, StopFlag};
 
 #[test]
-fn records_keep_every_bit_through_json() {
+fn the_record_of_an_epoch_keeps_every_bit_through_json() {
     let epoch = EpochRecord {
         epoch: 3,
         train_loss: 0.1 + 0.2,
@@ -19,19 +19,6 @@ fn records_keep_every_bit_through_json() {
     };
     let text = serde_json::to_string(&epoch).unwrap();
     assert_eq!(serde_json::from_str::<EpochRecord>(&text).unwrap(), epoch);
-
-    let step = StepRecord {
-        epoch: 0,
-        step: u64::MAX,
-        step_in_epoch: 1,
-        steps_per_epoch: None,
-        train_loss: 10f64.ln(),
-        valid_loss: None,
-        train_accuracy: 0.1,
-        learning_rate: 0.025,
-    };
-    let text = serde_json::to_string(&step).unwrap();
-    assert_eq!(serde_json::from_str::<StepRecord>(&text).unwrap(), step);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::options;
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::data::Batch;
-use pydarts::nn::{By, Dropout, LanguageModel, LanguageOptions, Mode, Network};
+use pydarts::nn::{By, Dropout, LanguageModel, LanguageOptions, Mode, Network, NetworkOptions};
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{Language, Place, Plan};
 use pydarts::random;
@@ -36,9 +36,9 @@ fn plan_of(nodes: usize, concat: &[usize], operations: &[Operation], language: L
 
 fn model(plan: &Plan, passes: &[Rewrite], dropout: Dropout) -> LanguageModel {
     tch::set_num_threads(1);
-    let usual = options::language(Kind::Double, BATCH, TOKENS as usize);
-    let options = LanguageOptions { passes: Some(passes.to_vec()), dropout, slowness: 0.3, seed: 1, ..usual };
-    LanguageModel::new(plan.clone(), options).unwrap()
+    let options = NetworkOptions { passes: Some(passes.to_vec()), ..options::plain(Kind::Double) };
+    let of_words = LanguageOptions { dropout, slowness: 0.3, seed: 1, ..options::of_words(BATCH, TOKENS as usize) };
+    LanguageModel::new(plan.clone(), options, of_words).unwrap()
 }
 
 fn segment(language: Language) -> Batch {

@@ -5,7 +5,7 @@ use crate::options;
 use proptest::prelude::*;
 use pydarts::config::{Memory, Method};
 use pydarts::data::Batch;
-use pydarts::nn::{By, Mode, Network, Supernet, SupernetOptions};
+use pydarts::nn::{By, Mode, Network, NetworkOptions, Supernet};
 use pydarts::params::{initial_alphas, initial_weights};
 use pydarts::plan::{Demand, Geometry, Peak, Plan};
 use pydarts::random;
@@ -20,7 +20,7 @@ fn plan() -> Plan {
 }
 
 fn network(micro_batch: Option<usize>) -> Supernet {
-    Supernet::new(plan(), SupernetOptions { micro_batch, ..options::supernet(Kind::Double) }).unwrap()
+    Supernet::new(plan(), NetworkOptions { micro_batch, ..options::plain(Kind::Double) }).unwrap()
 }
 
 fn images(count: i64) -> Batch {

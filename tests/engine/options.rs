@@ -4,18 +4,15 @@
 use std::collections::BTreeMap;
 
 use pydarts::config::Memory;
-use pydarts::nn::{Dropout, LanguageOptions, SupernetOptions};
+use pydarts::nn::{Dropout, LanguageOptions, NetworkOptions, Numbers};
 use tch::{Device, Kind};
 
-/// Of a network of images.
-pub fn supernet(kind: Kind) -> SupernetOptions {
-    SupernetOptions {
-        kind,
-        compute: kind,
+/// Of a network of either kind.
+pub fn plain(kind: Kind) -> NetworkOptions {
+    NetworkOptions {
+        numbers: Numbers { kind, compute: kind, tf32: false, switch: None },
         device: Device::Cpu,
         criterion: None,
-        tf32: false,
-        switch: None,
         passes: None,
         forms: BTreeMap::new(),
         memory: Memory::Keep,
@@ -23,20 +20,7 @@ pub fn supernet(kind: Kind) -> SupernetOptions {
     }
 }
 
-/// Of a network of words: so many texts side by side, in segments of so many tokens.
-pub fn language(kind: Kind, batch: i64, tokens: usize) -> LanguageOptions {
-    LanguageOptions {
-        kind,
-        compute: kind,
-        device: Device::Cpu,
-        criterion: None,
-        tf32: false,
-        switch: None,
-        passes: None,
-        dropout: Dropout::default(),
-        slowness: 1e-3,
-        seed: 0,
-        batch,
-        tokens,
-    }
+/// Of words besides: so many texts side by side, in segments of so many tokens.
+pub fn of_words(batch: i64, tokens: usize) -> LanguageOptions {
+    LanguageOptions { dropout: Dropout::default(), slowness: 1e-3, seed: 0, batch, tokens }
 }

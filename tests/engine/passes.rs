@@ -5,7 +5,7 @@ use crate::spaces::spaces;
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::plan::passes::{self, Fold, Share, SpaceToBatch};
-use pydarts::plan::{Forms, Geometry, Op, Plan, Scale, pairs};
+use pydarts::plan::{Forms, Geometry, Op, Plan, Scale};
 use pydarts::space::{CellKind, Space};
 
 /// The passes over convolutional plans.
@@ -141,14 +141,8 @@ fn terms(plan: &Plan) -> Vec<(String, usize, usize, usize)> {
     let mut all = Vec::new();
     for instruction in &plan.instructions {
         let cell: Vec<&str> = instruction.scope.splitn(3, '.').take(2).collect();
-        let (alpha, terms) = match &instruction.op {
-            Op::Mix { alpha, terms } | Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. } => {
-                (alpha, terms.clone())
-            }
-            Op::Mixtures { alpha, rows, columns } => (alpha, pairs(rows, columns)),
-            _ => continue,
-        };
-        all.extend(terms.iter().map(|(row, column)| (cell.join("."), alpha.0, *row, *column)));
+        let Some((alpha, cells)) = instruction.op.mixing() else { continue };
+        all.extend(cells.into_iter().map(|(row, column)| (cell.join("."), alpha.0, row, column)));
     }
     all.sort_unstable();
     all

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::spaces::spaces;
 use proptest::prelude::*;
+use pydarts::config::SearchConfig;
 use pydarts::error::{ErrorKind, Result};
 use pydarts::plan::passes::{Pass, run};
-use pydarts::plan::{AlphaId, Geometry, Init, Op, Plan, Scale, Shape, StatisticId, ValueId, WeightId};
+use pydarts::plan::{AlphaId, Geometry, Init, Language, Op, Plan, Scale, Shape, Sizes, StatisticId, ValueId, WeightId};
 use pydarts::space::{Operation, Space};
 
 fn darts() -> Space {
@@ -37,6 +38,24 @@ fn the_default_network_has_the_published_number_of_weights() {
     let plan = default_plan();
     assert_eq!(plan.cost().weights, 1_930_618);
     assert_eq!(plan.cost().alphas, 2 * 14 * 8);
+}
+
+#[test]
+fn a_configuration_has_the_plan_of_its_space_or_says_which_size_is_missing() {
+    let of = |text: &str| Plan::of_config(&SearchConfig::from_json(text).unwrap());
+    let images = r#"{"num_classes": 10, "in_channels": 3, "image_size": 32}"#;
+    assert_eq!(of(images).unwrap(), default_plan());
+    let words = of(r#"{"space": "darts-rnn", "num_classes": 10000}"#).unwrap();
+    assert_eq!(words.sizes, Sizes::Words(Language { words: 10_000, units: 300 }));
+    for (text, missing) in [
+        ("{}", "num_classes"),
+        (r#"{"num_classes": 10}"#, "in_channels"),
+        (r#"{"num_classes": 10, "in_channels": 3}"#, "image_size"),
+    ] {
+        let error = of(text).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.detail.starts_with(&format!("`{missing}` is not known")), "{error}");
+    }
 }
 
 #[test]

@@ -4,13 +4,12 @@
 use std::sync::{Arc, Mutex};
 
 use crate::options;
-use pydarts::config::{Method, SearchConfig};
+use pydarts::config::{Method, Precision, SearchConfig};
 use pydarts::data::Batch;
-use pydarts::error::Result;
+use pydarts::error::{ErrorKind, Result};
 use pydarts::nn::{
-    Dropout, LanguageModel, LanguageOptions, MatrixPrecision, Network, Statistics, Supernet, SupernetOptions,
+    Dropout, LanguageModel, LanguageOptions, MatrixPrecision, Network, NetworkOptions, Numbers, Statistics, Supernet,
 };
-use pydarts::params::{initial_alphas, initial_weights};
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
 use pydarts::search::{State, StepOutcome, StepSettings, step};
@@ -42,22 +41,26 @@ fn config(space: &str, method: Method) -> SearchConfig {
     SearchConfig::from_json(&text).unwrap()
 }
 
+/// Activations in `compute`, products in TensorFloat-32 where that is allowed.
+fn options(compute: Kind, switch: Option<Arc<Switch>>) -> NetworkOptions {
+    let switch = switch.map(|switch| switch as Arc<dyn MatrixPrecision>);
+    let numbers = Numbers { kind: Kind::Float, compute, tf32: true, switch };
+    NetworkOptions { numbers, ..options::plain(Kind::Float) }
+}
+
 fn images(config: &SearchConfig, compute: Kind, switch: Option<Arc<Switch>>) -> (Box<dyn Network>, Plan) {
     let geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
     let plan = Plan::lower(&config.space, &geometry).unwrap();
-    let switch = switch.map(|switch| switch as Arc<dyn MatrixPrecision>);
-    let options = SupernetOptions { compute, tf32: true, switch, ..options::supernet(Kind::Float) };
-    let network = Supernet::new(plan, options).unwrap();
+    let network = Supernet::new(plan, options(compute, switch)).unwrap();
     let plan = network.plan().clone();
     (Box::new(network), plan)
 }
 
 fn words(config: &SearchConfig, compute: Kind, switch: Option<Arc<Switch>>) -> (Box<dyn Network>, Plan) {
     let plan = Plan::lower_language(&config.space, &Language { words: 11, units: 8 }).unwrap();
-    let switch = switch.map(|switch| switch as Arc<dyn MatrixPrecision>);
     let dropout = Dropout { output: 0.5, hidden: 0.2, ..Dropout::default() };
-    let options = LanguageOptions { compute, tf32: true, switch, dropout, ..options::language(Kind::Float, 4, 5) };
-    let network = LanguageModel::new(plan, options).unwrap();
+    let of_words = LanguageOptions { dropout, ..options::of_words(4, 5) };
+    let network = LanguageModel::new(plan, options(compute, switch), of_words).unwrap();
     let plan = network.plan().clone();
     (Box::new(network), plan)
 }
@@ -89,13 +92,26 @@ fn steps(
     let (network, plan) =
         if space == "darts" { images(&config, compute, switch) } else { words(&config, compute, switch) };
     let (kind, device) = (Kind::Float, Device::Cpu);
-    let w = initial_weights(&plan, 1, kind, device).unwrap();
-    let mut state = State::new(w, initial_alphas(&plan, 1, kind, device).unwrap()).unwrap();
+    let mut state = State::initial(&plan, 1, kind, device).unwrap();
     let [train, valid] = batches(space);
     let settings = StepSettings::new(&config);
     let one = |_| step(&*network, &mut state, &train, Some(&valid), &settings, 0.1).unwrap();
     let outcomes = (0..2).map(one).collect();
     (outcomes, state, network)
+}
+
+#[test]
+fn a_precision_is_what_the_device_makes_of_it() {
+    let of = |precision, has_tf32| Numbers::new(precision, has_tf32, None).map(|numbers| numbers.precision());
+    for has_tf32 in [false, true] {
+        for precision in [Precision::Float64, Precision::Float32, Precision::Bfloat16] {
+            assert_eq!(of(precision, has_tf32).unwrap(), precision);
+        }
+    }
+    assert_eq!(of(Precision::Auto, false).unwrap(), Precision::Float32);
+    assert_eq!(of(Precision::Auto, true).unwrap(), Precision::Tf32);
+    assert_eq!(of(Precision::Tf32, true).unwrap(), Precision::Tf32);
+    assert_eq!(of(Precision::Tf32, false).unwrap_err().kind, ErrorKind::Device);
 }
 
 #[test]

@@ -8,8 +8,7 @@ use crate::options;
 use pydarts::config::{Method, SearchConfig};
 use pydarts::data::Batch;
 use pydarts::error::{Error, ErrorKind, Result};
-use pydarts::nn::{Criterion, Network, Supernet, SupernetOptions};
-use pydarts::params::{initial_alphas, initial_weights};
+use pydarts::nn::{Criterion, Network, NetworkOptions, Supernet};
 use pydarts::plan::{Geometry, Plan};
 use pydarts::random;
 use pydarts::search::{State, StepSettings, step};
@@ -51,11 +50,9 @@ fn a_bad_step_of_a_supernet_moves_nothing_running_statistics_included() {
     let (kind, device) = (Kind::Double, Device::Cpu);
     let config = SearchConfig::from_json(r#"{"nodes": 2, "operations": ["skip_connect", "max_pool_3x3"]}"#).unwrap();
     let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
-    let options = SupernetOptions { criterion: Some(Arc::new(Fussy)), ..options::supernet(kind) };
+    let options = NetworkOptions { criterion: Some(Arc::new(Fussy)), ..options::plain(kind) };
     let network = Supernet::new(Plan::lower(&config.space, &geometry).unwrap(), options).unwrap();
-    let w = initial_weights(network.plan(), 1, kind, device).unwrap();
-    let alpha = initial_alphas(network.plan(), 1, kind, device).unwrap();
-    let mut state = State::new(w, alpha).unwrap();
+    let mut state = State::initial(network.plan(), 1, kind, device).unwrap();
     let infinite = |mut batch: Batch| {
         let _ = batch.inputs.get(0).fill_(f64::INFINITY);
         batch.inputs = batch.inputs.copy();

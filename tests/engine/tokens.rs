@@ -2,7 +2,7 @@
 #![cfg(feature = "torch")]
 
 use proptest::prelude::*;
-use pydarts::data::{Batch, Reading, Role, Source, TokenSource};
+use pydarts::data::{Batch, Expected, Reading, Role, Source, TokenSource};
 use pydarts::error::ErrorKind;
 use tch::{Device, Kind, Tensor};
 
@@ -96,4 +96,23 @@ fn what_is_no_text_is_refused_by_name() {
     assert!(refused(tokens(&[0; 11]), 7, 4, 3).contains("11 tokens, 2 for each of 4 sequences"));
     assert!(refused(Tensor::from_slice(&[0.5, 1.0]), 7, 1, 1).contains("must be integers"));
     assert!(refused(tokens(&[0; 4]).view([2, 2]), 7, 1, 1).contains("one row of tokens"));
+}
+
+#[test]
+fn a_batch_of_tokens_goes_on_at_the_pace_of_its_length_or_its_fault_is_named() {
+    let expected = Expected::Words { words: 9, bptt: 4, device: Device::Cpu };
+    let tokens = |shape: &[i64], token: i64| Tensor::full(shape, token, (Kind::Int64, Device::Cpu));
+    let batch = expected.admit(&tokens(&[2, 3], 8), &tokens(&[2, 3], 0), "batch 0").unwrap();
+    assert_eq!((batch.begins, batch.pace), (false, 0.5));
+    let whole = || tokens(&[2, 3], 1);
+    for (inputs, targets, text) in [
+        (tokens(&[6], 1), tokens(&[6], 1), "[tokens, batch]"),
+        (whole(), tokens(&[2, 2], 1), "next tokens of shape [2, 2]"),
+        (whole(), tokens(&[2, 3], 9), "token 9"),
+        (whole().to_kind(Kind::Float), whole(), "integers"),
+    ] {
+        let error = expected.admit(&inputs, &targets, "training batch 7").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Data);
+        assert!(error.detail.contains("training batch 7") && error.detail.contains(text), "{error}");
+    }
 }

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use super::Pass;
 use super::editor::{Editor, prune, readers};
 use crate::error::Result;
-use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId, pairs};
+use crate::plan::instruction::pairs;
+use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId};
 use crate::space::Operation;
 
 /// Rewrites mixtures of gates.
