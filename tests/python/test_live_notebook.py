@@ -89,7 +89,7 @@ def test_a_notebook_keeps_the_last_pictures_in_place() -> None:
     notebook.cells = [nbformat.v4.new_code_cell(code.replace("{here!r}", repr(here))) for code in CELLS]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_PLATFORM_DIRS": "1"}
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute(env=environment)
-    for cell, status in zip(notebook.cells, ("complete after 2", "interrupted after 1"), strict=True):
+    for cell, status in zip(notebook.cells, ("complete after 2", "interrupted after"), strict=True):
         kinds = [sorted(output.get("data", {output.output_type: ""})) for output in cell.outputs]
         assert kinds == [["text/html", "text/plain"], *[["image/png", "text/plain"]] * 2], kinds
         assert status in cell.outputs[0].data["text/html"]

@@ -32,14 +32,14 @@ def test_losses_of_both_parts_are_drawn_over_epochs_and_the_lowest_is_ringed() -
     assert train.get_ydata().tolist() == [record.train_loss for record in SEARCH]
     assert valid.get_ydata().tolist() == [2.0, 1.2, 1.5] and valid.get_xdata().tolist() == [1, 2, 3]
     assert (ring.get_xdata().tolist(), ring.get_ydata().tolist()) == ([2], [1.2])
-    assert labels(ax) == ["training", "validation", "1.2 in epoch 2"]
+    assert labels(ax) == ["training", "validation", "best 1.2 in epoch 2"]
     assert train.get_linestyle() != valid.get_linestyle() and train.get_color() != valid.get_color()
 
 
 def test_accuracies_are_in_per_cent_and_the_highest_is_ringed() -> None:
     ax = plots.accuracies(SEARCH)
     assert ax.lines[0].get_ydata().tolist() == pytest.approx([30, 60, 50])
-    assert labels(ax)[-1] == "55.00 in epoch 2" and ax.get_ylabel() == "accuracy, %"
+    assert labels(ax)[-1] == "best 55.00 in epoch 2" and ax.get_ylabel() == "accuracy, %"
 
 
 def test_words_have_perplexities() -> None:
