@@ -149,3 +149,8 @@ class Stop(pydarts.Callback):
     def on_step(self, info: pydarts.StepInfo) -> None:
         if info.step == self.step:
             raise self.error
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: one that is begun last keeps its worker busy when the others have nothing left."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
