@@ -213,7 +213,7 @@ ALL = r"\[2, 3, 4, 5\]"
         ),
         (change(normal_concat=[5, 4, 3, 2]), f"cell normal: .*; .*{ALL}", f"cell normal: .*; .*{ALL}"),
         (change(normal=[("skip_connect", 0)]), "cell normal: 1 edges", "cell `normal`: 1 edges"),
-        (change(normal=[("skip_connect", 3)] * 8), "from nodes below it", "from nodes below it"),
+        (change(normal=[("skip_connect", 3)] * 8), "from nodes below it", "into node 2 leaves node 3"),
     ],
 )
 def test_a_genotype_that_a_form_cannot_hold_is_refused(genotype: Genotype, nni: str, bench: str) -> None:
