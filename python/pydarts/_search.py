@@ -22,6 +22,7 @@ from ._interrupt import InterruptWatch
 from ._loaders import Loader, open_sources
 from ._progress import Progress
 from ._result import SearchResult
+from .nn._convolutional import reductions
 
 
 def search(
@@ -116,7 +117,7 @@ def _warn_of_absent_cells(config: SearchConfig) -> None:
     if space.kind == "recurrent":
         return
     # Without positions of its own a space has the published ones.
-    positions = (layers // 3, 2 * layers // 3) if space.reductions is None else space.reductions
+    positions = reductions(layers) if space.reductions is None else space.reductions
     reduced = {position for position in positions if position < layers}
     for name, count in (("normal", layers - len(reduced)), ("reduce", len(reduced))):
         if not count:

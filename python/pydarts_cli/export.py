@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -61,6 +61,7 @@ def export(
     $ pydarts export trained network.pt2
     """
     import pydarts
+    from pydarts._examples import example
 
     found = network_of(network)
     if found is None:
@@ -71,8 +72,7 @@ def export(
     pydarts.export(found, to, image_size=size, tokens=tokens)
     size_of = to.stat().st_size
     if to.suffix != ".safetensors" and not found.genotype.recurrent:
-        side: Any = size or (224 if found.arguments["stem"] == "imagenet" else 32)
-        height, width = side if isinstance(side, (tuple, list)) else (side, side)
+        *_, height, width = example(found, size, None, batch=1)[0].shape
         say(
             f"it takes images of {height}x{width}, as in the training: less the mean, by the deviation "
             "(training.json, config)"

@@ -72,7 +72,7 @@ def search(
             words=words,
         )
     config = pydarts.SearchConfig.from_dict({**found.settings, **fields})
-    if config.resume and not any(Path(config.checkpoint_dir or out).glob("*.safetensors")):
+    if config.resume and not any(Path(config.checkpoint_dir or "").glob("*.safetensors")):
         say(f"no checkpoint in {config.checkpoint_dir}: it begins")
     try:
         result = pydarts.search(found.search, config)

@@ -81,13 +81,13 @@ def train(
         **choices,
     }
     config = preset_of(preset)(**fields)
-    cell = genotype_of(genotype)
+    searched = run_of(Path(genotype)) if (Path(genotype) / "result.json").is_file() else None
+    cell = genotype_of(genotype) if searched is None else searched.genotype
     check_cell(genotype, cell, data)
-    searched = (Path(genotype) / "result.json").is_file()
-    if searched and data.kind == "folder" and image_size is None:
-        side = run_of(Path(genotype)).config.image_size
+    if searched is not None and data.kind == "folder" and image_size is None:
+        side = searched.config.image_size
         image_size = side[0] if isinstance(side, tuple) and len(set(side)) == 1 else None
-    if inherit and not searched:
+    if inherit and searched is None:
         raise Problem(
             f"--inherit takes the weights of a search: {genotype!r} is not the folder of one", USAGE
         )
@@ -103,8 +103,8 @@ def train(
     config = preset_of(preset)(**{**found.settings, **fields})
     torch.manual_seed(config.seed)
     net = pydarts.build(cell, **{**NETWORKS.get(preset or "", {}), **found.sizes, **network})
-    if inherit:
-        say(str(run_of(Path(genotype)).inherit(net)))
+    if inherit and searched is not None:
+        say(str(searched.inherit(net)))
     say(f"{sum(weight.numel() for weight in net.parameters()):,} weights")
     try:
         result = pydarts.train(net, found.train, config)

@@ -36,6 +36,11 @@ def _both_names(edge: tuple[int, int], space: Space) -> str:
     return name if space.kind == "recurrent" else f"{name} (edge {edge})"
 
 
+def _unmoved(path: Trajectory, table: str) -> bool:
+    """Whether α counts as unmoved at the end."""
+    return float(path.entropy(table)[-1]) > FLAT * math.log(len(path.space.operations))
+
+
 def entropies(path: Trajectory) -> Iterator[Finding]:
     most = math.log(len(path.space.operations))
     if len(path) < 2 or most == 0:
@@ -48,7 +53,7 @@ def entropies(path: Trajectory) -> Iterator[Finding]:
             f"Entropy of the {table} weights: {last:.4f} nats, {last / most:.2%} of its maximum, log "
             f"{len(path.space.operations)} = {most:.4f}; it was {first:.4f} at the start."
         )
-        if last > FLAT * most:
+        if _unmoved(path, table):
             yield Finding(
                 "warning",
                 "entropy",
@@ -81,8 +86,7 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
             f"{name} in the {table} cell: {now} of {len(genes)} operations ({first} at the start); it is the "
             f"strongest on {strongest} of {edges} edges."
         )
-        most = math.log(len(path.space.operations))
-        if now >= COLLAPSED * len(genes) and float(path.entropy(table)[-1]) > FLAT * most:
+        if now >= COLLAPSED * len(genes) and _unmoved(path, table):
             text += " α has hardly moved, so that is mostly how it was drawn."
             yield Finding("note", "skips", text, table=table, values=values)
         elif now >= COLLAPSED * len(genes):

@@ -15,6 +15,8 @@ from .._space import Space
 from .._trajectory import softmax
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from .._config import SearchConfig
     from .._genotype import Genotype
     from .._result import SearchResult
@@ -99,6 +101,13 @@ def choices(config: SearchConfig) -> dict[str, str | float]:
         name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
         for name, value in config.to_dict().items()
     }
+
+
+def picture(genotype: Genotype) -> Figure:
+    """The cells as a figure; what draws them is loaded when the first is wanted."""
+    from .._plots.cells import figure_of
+
+    return figure_of(genotype)
 
 
 def missing(logger: str, package: str, extra: str) -> ImportError:

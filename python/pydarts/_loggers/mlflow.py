@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._callbacks import EpochInfo, StartInfo
-from .base import Logger, choices, missing, tag, weights
+from .base import Logger, choices, missing, picture, tag, weights
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -97,9 +97,7 @@ class MLflow(Logger):
     def _show(self, epoch: int, genotype: Genotype) -> None:
         self._client.log_text(self._run, genotype.to_json(), "genotype.json")
         self._client.log_text(self._run, str(genotype), "genotype.txt")
-        from .._plots.cells import figure_of
-
-        self._client.log_figure(self._run, figure_of(genotype), f"cells/epoch_{epoch}.png")
+        self._client.log_figure(self._run, picture(genotype), f"cells/epoch_{epoch}.png")
 
     def _finish(self, result: SearchResult) -> None:
         self._client.set_terminated(self._run, _ENDS[result.status])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._callbacks import EpochInfo, StartInfo
-from .base import Logger, choices, missing, names, tag, weights
+from .base import Logger, choices, missing, names, picture, tag, weights
 
 if TYPE_CHECKING:
     from .._genotype import Genotype
@@ -82,9 +82,7 @@ class TensorBoard(Logger):
         self._writer.flush()
 
     def _show(self, epoch: int, genotype: Genotype) -> None:
-        from .._plots.cells import figure_of
-
-        self._writer.add_figure("cells", figure_of(genotype), epoch)
+        self._writer.add_figure("cells", picture(genotype), epoch)
         self._writer.add_text("genotype", f"    {genotype}", epoch)
         self._writer.flush()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._callbacks import EpochInfo, StartInfo
-from .base import Logger, missing, tag, weights
+from .base import Logger, missing, picture, tag, weights
 
 if TYPE_CHECKING:
     from .._genotype import Genotype
@@ -48,9 +48,7 @@ class WeightsAndBiases(Logger):
         self._run.log(row, step=epoch)
 
     def _show(self, epoch: int, genotype: Genotype) -> None:
-        from .._plots.cells import figure_of
-
-        self._run.log({"cells": self._wandb.Image(figure_of(genotype))}, step=epoch)
+        self._run.log({"cells": self._wandb.Image(picture(genotype))}, step=epoch)
         self._run.summary["genotype"] = str(genotype)
 
     def _finish(self, result: SearchResult) -> None:
