@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy.typing as npt
 
-from ._genotype import Genotype
 from ._history import EpochRecord, record_from
+from ._values.genotype import Genotype
 
 if TYPE_CHECKING:
-    from ._config import SearchConfig
     from ._interrupt import InterruptWatch
     from ._progress import Progress
     from ._result import SearchResult
+    from ._values.config import SearchConfig
 
 
 @dataclass(frozen=True)

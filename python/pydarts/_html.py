@@ -9,16 +9,16 @@ from markupsafe import Markup
 
 from . import _core
 from ._templates import render
-from ._words import count, duration
+from ._values.words import count, duration
 
 if TYPE_CHECKING:
-    from ._config import SearchConfig
     from ._diagnostics import Diagnostics
-    from ._genotype import Genotype
     from ._history import History
     from ._result import SearchResult
     from ._supernet import Supernet
     from ._training.result import TrainResult
+    from ._values.config import SearchConfig
+    from ._values.genotype import Genotype
 
 _EPOCHS = 5  # of a history, the last ones
 _LEAST = 0.75  # scale at which a picture's text can be read with ease

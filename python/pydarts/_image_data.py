@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 
 from ._arrays import channel_statistics, check_range, read_arrays
-from ._config import Augment
 from ._core import DataError
-from ._files import read_npz
+from ._values.config import Augment
+from ._values.files import read_npz
 
 if TYPE_CHECKING:
     from ._loaders import Single

@@ -19,13 +19,13 @@ from ._arrays import (
     name_of,
     read_arrays,
 )
-from ._config import SearchConfig
 from ._image_data import ImageData
 from ._memory import batch_size, with_batch_size
 from ._passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
 from ._sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
 from ._source import BatchChecker, PythonSource
 from ._texts import open_texts
+from ._values.config import SearchConfig
 
 Batches: TypeAlias = Iterable[tuple[Array, Array]] | DataLoader[Any]
 Single: TypeAlias = tuple[Array, Array] | Batches

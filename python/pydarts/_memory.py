@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from . import _core
-from ._config import SearchConfig
+from ._values.config import SearchConfig
 
 _CGROUP = Path("/sys/fs/cgroup")
 

@@ -10,9 +10,9 @@ import numpy as np
 from . import _core
 from ._bar import Bar, in_a_line
 from ._callbacks import EpochInfo, StepInfo
-from ._derive import derive
 from ._history import perplexity
-from ._space import Space
+from ._values.derive import derive
+from ._values.space import Space
 
 _EVERY = 0.25  # seconds between two readings of the numbers beside the bar
 

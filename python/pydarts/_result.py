@@ -15,11 +15,12 @@ import safetensors.torch
 from torch import Tensor
 
 from . import _html
-from ._config import SearchConfig
 from ._diagnostics import Diagnostics, diagnose
 from ._environment import environment_from
-from ._examples import check_network
-from ._files import (
+from ._history import EpochRecord, History, record_from
+from ._trajectory import Trajectory
+from ._values.config import SearchConfig
+from ._values.files import (
     about_in,
     arrays_in,
     read_checked,
@@ -28,11 +29,10 @@ from ._files import (
     write_npz,
     write_tensors,
 )
-from ._genotype import Genotype
-from ._history import EpochRecord, History, record_from
-from ._inherit import Inheritance, inherit
-from ._trajectory import Trajectory
+from ._values.genotype import Genotype
 from .nn import Network
+from .nn._examples import check_network
+from .nn._inherit import Inheritance, inherit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

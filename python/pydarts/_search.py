@@ -12,16 +12,16 @@ from torch import Tensor
 
 from . import _core
 from ._callbacks import Callback, Observers, listeners
-from ._config import SearchConfig
 from ._ending import end
 from ._environment import environment
-from ._files import held
-from ._genotype import Genotype
 from ._history import EpochRecord, History, record_from
 from ._interrupt import InterruptWatch
 from ._loaders import Loader, open_sources
 from ._progress import Progress
 from ._result import SearchResult
+from ._values.config import SearchConfig
+from ._values.files import held
+from ._values.genotype import Genotype
 from .nn._convolutional import reductions
 
 

@@ -12,12 +12,8 @@ from typing import Any
 import torch
 
 from . import _core
-from ._config import ConfigFields, SearchConfig
-from ._files import held
-from ._genotype import Genotype
 from ._loaders import Loader
 from ._memory import batch_size, with_batch_size
-from ._random import random_genotypes
 from ._result import SearchResult
 from ._selection.folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
 from ._selection.job import Job, Tell, fresh
@@ -26,10 +22,14 @@ from ._selection.row import SearchRow
 from ._selection.sizes import Sizes
 from ._selection.staff import Staff
 from ._selection.table import SearchTable
-from ._space import Space, as_space
 from ._train import open_task
 from ._training.config import TrainConfig
 from ._training.settings import ImageSettings, TextSettings
+from ._values.config import ConfigFields, SearchConfig
+from ._values.files import held
+from ._values.genotype import Genotype
+from ._values.random import random_genotypes
+from ._values.space import Space, as_space
 
 
 def search_many(

@@ -10,9 +10,9 @@ from torch.utils.data import Subset, TensorDataset
 
 from . import _core
 from ._arrays import ArrayData, as_tensor, channel_statistics
-from ._config import SearchConfig
 from ._passes import Passes, is_plain
 from ._source import BatchChecker
+from ._values.config import SearchConfig
 
 
 def search_dtype(config: SearchConfig) -> torch.dtype:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from . import _core, _html
 from ._arrays import Array, name_of
-from ._config import ConfigFields, Method, SearchConfig
-from ._space import Space
+from ._values.config import ConfigFields, Method, SearchConfig
+from ._values.space import Space
 
 Batch: TypeAlias = tuple[Array, Array]
 

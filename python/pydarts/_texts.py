@@ -9,8 +9,8 @@ from torch import Tensor
 
 from . import _core
 from ._arrays import as_tensor, is_array
-from ._config import SearchConfig
 from ._memory import batch_size
+from ._values.config import SearchConfig
 
 _FORM = "text is (train_tokens, valid_tokens), two rows of whole numbers"
 

@@ -12,9 +12,6 @@ from . import _core
 from ._callbacks import listeners
 from ._ending import end
 from ._environment import environment
-from ._examples import check_network
-from ._files import held
-from ._genotype import Genotype
 from ._interrupt import InterruptWatch
 from ._loaders import Loader
 from ._result import Status
@@ -27,7 +24,10 @@ from ._training.result import TrainResult
 from ._training.settings import ImageSettings
 from ._training.task import Task, own_random_numbers
 from ._training.text import TextTask
+from ._values.files import held
+from ._values.genotype import Genotype
 from .nn import LanguageModel, Network
+from .nn._examples import check_network
 
 
 def train(

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, overload
 
-from .. import _html, _words
+from .. import _html
+from .._values import words
 
 Level: TypeAlias = Literal["warning", "note"]
 Topic: TypeAlias = Literal[
@@ -85,7 +86,7 @@ class Diagnostics(Sequence[Finding]):
 
 
 def count(number: float, unit: str) -> str:
-    return _words.count(number, unit, ",.0f")
+    return words.count(number, unit, ",.0f")
 
 
 def weight(difference: float) -> str:

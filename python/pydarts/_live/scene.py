@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .._callbacks import EpochInfo, StartInfo, StepInfo
-from .._derive import derive
 from .._ending import reached
-from .._genotype import Genotype
 from .._history import EpochRecord, History
 from .._progress import numbers, right
 from .._result import SearchResult
 from .._trajectory import Trajectory
+from .._values.derive import derive
+from .._values.genotype import Genotype
 
 _MOST = 96  # points that are kept: more would not be seen
 

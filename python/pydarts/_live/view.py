@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from rich.console import Console
 
-from .. import _checks
 from .._callbacks import Callback, EpochInfo, StartInfo, StepInfo
+from .._values import checks
 from .lines import LineView
 from .scene import Scene
 from .terminal import TerminalView
@@ -72,8 +72,8 @@ class LiveView(Callback):
     def __init__(
         self, *, share: float = 0.015, where: Place = "auto", console: Console | None = None
     ) -> None:
-        share = _checks.share("share", share)
-        _checks.one_of("where", where, get_args(Place))
+        share = checks.share("share", share)
+        checks.one_of("where", where, get_args(Place))
         self._console = Console(stderr=True) if console is None else console
         self._open = _opener(where, share, self._console)
         self._scene: Scene | None = None

@@ -11,15 +11,15 @@ import numpy as np
 
 from .._callbacks import Callback, EpochInfo, StartInfo
 from .._history import EpochRecord, flat
-from .._space import Space
 from .._trajectory import softmax
+from .._values.space import Space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .._config import SearchConfig
-    from .._genotype import Genotype
     from .._result import SearchResult
+    from .._values.config import SearchConfig
+    from .._values.genotype import Genotype
 
 
 class Logger(Callback):

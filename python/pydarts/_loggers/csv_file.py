@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from .._callbacks import EpochInfo, StartInfo
-from .._files import write_atomically
+from .._values.files import write_atomically
 from .base import Logger, names, weights
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from .._callbacks import EpochInfo, StartInfo
 from .base import Logger, choices, missing, names, picture, tag, weights
 
 if TYPE_CHECKING:
-    from .._genotype import Genotype
     from .._result import SearchResult
+    from .._values.genotype import Genotype
 
 
 class TensorBoard(Logger):

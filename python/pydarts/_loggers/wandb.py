@@ -8,8 +8,8 @@ from .._callbacks import EpochInfo, StartInfo
 from .base import Logger, missing, picture, tag, weights
 
 if TYPE_CHECKING:
-    from .._genotype import Genotype
     from .._result import SearchResult
+    from .._values.genotype import Genotype
 
 
 class WeightsAndBiases(Logger):

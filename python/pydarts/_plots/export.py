@@ -17,7 +17,7 @@ from .cells import cells, cells_of, size_of
 from .style import node_name, output_name
 
 if TYPE_CHECKING:
-    from .._genotype import Genotype
+    from .._values.genotype import Genotype
 
 
 def to_dot(genotype: Genotype) -> str:

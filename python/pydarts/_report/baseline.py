@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from .._palette import color_of
-from .._words import score
+from .._values.words import score
 
 if TYPE_CHECKING:
     from .._result import SearchResult

@@ -13,11 +13,11 @@ import plotly  # type: ignore[import-untyped]
 import torch
 
 from .. import _core
-from .._build import build
-from .._config import SearchConfig
-from .._cost import cost, number_of_weights
 from .._environment import versions
 from .._supernet import Supernet
+from .._values.config import SearchConfig
+from ..nn._build import build
+from ..nn._cost import cost, number_of_weights
 
 if TYPE_CHECKING:
     from .._result import SearchResult

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from .. import _core
-from .._genotype import Genotype
+from .._values.genotype import Genotype
 
 
 class Notation(NamedTuple):

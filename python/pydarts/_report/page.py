@@ -20,13 +20,13 @@ except ImportError as error:
 from .._diagnostics import diagnose
 from .._diagnostics.finding import weight
 from .._diagnostics.losses import lowest_loss
-from .._files import write_atomically
 from .._plots.style import edge_in_words
 from .._selection.table import SearchTable
-from .._space import Space
 from .._templates import render
 from .._trajectory import Margin, Trajectory
-from .._words import duration
+from .._values.files import write_atomically
+from .._values.space import Space
+from .._values.words import duration
 from . import facts
 from .baseline import baseline
 from .curves import curves

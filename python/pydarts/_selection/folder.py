@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import _core
-from .._files import about_in, read_checked, write_about
 from .._training.loop import differences
+from .._values.files import about_in, read_checked, write_about
 from .job import Job
 
 _FORMAT = 1

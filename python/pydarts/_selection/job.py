@@ -10,11 +10,7 @@ from typing import Any, TypeAlias
 import torch
 
 from .. import _core
-from .._build import build
 from .._callbacks import Callback, EpochInfo
-from .._config import SearchConfig
-from .._cost import cost
-from .._genotype import Genotype
 from .._history import TrainRecord
 from .._result import SearchResult
 from .._search import search
@@ -22,7 +18,11 @@ from .._train import train
 from .._training.callbacks import TrainCallback
 from .._training.config import TrainConfig
 from .._training.result import TrainResult
+from .._values.config import SearchConfig
+from .._values.genotype import Genotype
 from ..nn import Network
+from ..nn._build import build
+from ..nn._cost import cost
 from .row import Origin, SearchRow
 
 Tell: TypeAlias = Callable[[str, str, int, str], None]

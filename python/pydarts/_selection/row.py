@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from .._genotype import Genotype
 from .._history import perplexity
 from .._result import SearchResult
 from .._training.result import TrainResult
+from .._values.genotype import Genotype
 
 Origin: TypeAlias = Literal["searched", "given", "random"]
 RowStatus: TypeAlias = Literal["complete", "interrupted", "failed", "waiting"]

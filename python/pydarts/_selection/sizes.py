@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._config import ConfigFields, SearchConfig
 from .._loaders import Loader, open_sources
 from .._memory import batch_size
+from .._values.config import ConfigFields, SearchConfig
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 from .. import _html
-from .._files import read_checked, write_atomically
-from .._genotype import Genotype
 from .._history import frame
-from .._words import score
+from .._values.files import read_checked, write_atomically
+from .._values.genotype import Genotype
+from .._values.words import score
 from .row import Origin, RowStatus, SearchRow
 
 if TYPE_CHECKING:

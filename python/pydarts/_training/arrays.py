@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from .._arrays import ArrayData
-from .._config import SearchConfig
 from .._loaders import evaluation_size
 from .._memory import batch_size
 from .._passes import permutation
 from .._sizes import search_dtype
+from .._values.config import SearchConfig
 from .augment import crop_and_flip, cutout, draws
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .._files import read_tensors, write_tensors
+from .._values.files import read_tensors, write_tensors
 
 FORMAT = "pydarts-training-1"
 KEPT = 2  # should the disk fail under one, the other is there

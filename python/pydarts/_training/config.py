@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 import torch
 
 from .. import _core
-from .._checks import device, flag, known_fields, number, one_of, share, whole
-from .._config import Augment, SearchConfig
+from .._values.checks import device, flag, known_fields, number, one_of, share, whole
+from .._values.config import Augment, SearchConfig
 from .settings import ImageSettings
 
 if TYPE_CHECKING:

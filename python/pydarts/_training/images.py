@@ -16,12 +16,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
 from .._arrays import name_of
-from .._examples import example
-from .._genotype import Genotype
 from .._loaders import Loader, Sources, open_images
 from .._passes import stream
 from .._source import PythonSource
+from .._values.genotype import Genotype
 from ..nn import ConvolutionalNetwork
+from ..nn._examples import example
 from .arrays import ArrayBatches, OnDevice
 from .config import TrainConfig
 from .settings import ImageSettings

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import _html
-from .._cost import number_of_weights
 from .._environment import environment_from
-from .._files import about_in, read_checked, write_about
 from .._history import History, TrainRecord, record_from
-from .._network_file import load_network, save_network
 from .._result import Status
+from .._values.files import about_in, read_checked, write_about
 from ..nn import LanguageModel, Network
+from ..nn._cost import number_of_weights
+from ..nn._files import load_network, save_network
 from .config import TrainConfig
 from .settings import ImageSettings, TextSettings, not_published
 from .task import merit

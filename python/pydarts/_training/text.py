@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
-from .._genotype import Genotype
 from .._texts import columns, tokens_of
+from .._values.genotype import Genotype
 from ..nn import LanguageModel
 from .config import TrainConfig
 from .settings import TextSettings

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from . import Network
 from ._examples import check_network, example
-from .nn import Network
 
 
 def cost(network: Network, image_size: int | Sequence[int] | None = None) -> dict[str, int]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
 import torch
 
-from . import _core, _html
-from ._record import Record, differences, freeze
-from ._space import Space
+from .. import _core, _html
+from .record import Record, differences, freeze
+from .space import Space
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

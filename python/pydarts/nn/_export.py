@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import _core
+from .. import _core
+from .._values.files import write_atomically
+from . import LanguageModel, Network
 from ._examples import check_network, example
-from ._files import write_atomically
-from ._network_file import save_network
-from .nn import LanguageModel, Network
+from ._files import save_network
 
 ENDINGS = {
     ".onnx": "for ONNX runtimes",

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ._core import ConfigError
+from .._core import ConfigError
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:

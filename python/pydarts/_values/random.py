@@ -7,10 +7,10 @@ from math import prod
 from random import Random
 from typing import Any
 
-from . import _core
-from ._checks import whole
-from ._genotype import Genotype
-from ._space import Space, as_space
+from .. import _core
+from .checks import whole
+from .genotype import Genotype
+from .space import Space, as_space
 
 
 def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) -> list[Genotype]:

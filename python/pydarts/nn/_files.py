@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import _core
+from .. import _core
+from .._values.files import read_tensors, write_tensors
+from .._values.genotype import Genotype
+from . import Network
 from ._build import build
-from ._files import read_tensors, write_tensors
-from ._genotype import Genotype
-from .nn import Network
 
 _FORMAT = "pydarts-network-1"
 

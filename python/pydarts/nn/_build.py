@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any, overload
 
-from . import _core
-from ._genotype import Genotype
-from .nn import ConvolutionalNetwork, LanguageModel, Network, Stem
+from .. import _core
+from .._values.genotype import Genotype
+from . import ConvolutionalNetwork, LanguageModel, Network, Stem
 
 
 @overload

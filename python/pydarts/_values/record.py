@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from ._core import Error
+from .._core import Error
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import _core
-from ._space import Space
+from .. import _core
+from .space import Space
 
 if TYPE_CHECKING:
-    from ._genotype import Genes, Genotype
+    from .genotype import Genes, Genotype
 
 CELLS = ("normal", "reduce")
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-from . import _core
-from ._record import Record, differences, plain
+from .. import _core
+from .record import Record, differences, plain
 
 # By kind: what cells are built of (`build`), what genotypes list (`Genotype.edges`) and spaces derive.
 INPUTS = {"convolutional": 2, "recurrent": 1}

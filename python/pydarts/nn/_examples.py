@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import _core
-from ._checks import whole
-from .nn import ConvolutionalNetwork, LanguageModel, Network
+from .. import _core
+from .._values.checks import whole
+from . import ConvolutionalNetwork, LanguageModel, Network
 
 
 def check_network(network: object, what: str, *others: str) -> None:

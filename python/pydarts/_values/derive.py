@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from . import _core
-from ._genotype import Genotype
-from ._space import Space, as_space
+from .. import _core
+from .genotype import Genotype
+from .space import Space, as_space
 
 
 def derive(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
 
-from . import _core, _html, _notations
-from ._record import Record
-from ._space import INPUTS, KEPT, Space, as_space
+from .. import _core, _html
+from . import notations
+from .record import Record
+from .space import INPUTS, KEPT, Space, as_space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,7 +125,7 @@ class Genotype(Record):
         >>> Genotype.from_nni(genotypes.DARTS_V1.to_nni()) == genotypes.DARTS_V1
         True
         """
-        return cls.from_dict(_notations.from_nni(values))
+        return cls.from_dict(notations.from_nni(values))
 
     def to_nni(self) -> dict[str, str | list[int]]:
         """As the dictionary that NNI's hub takes (`nni.nas.hub.pytorch.DARTS.frozen_factory`, NNI 3).
@@ -141,7 +142,7 @@ class Genotype(Record):
         >>> values["normal/op_5_1"], values["normal/input_5_1"]
         ('dil_conv_3x3', [2])
         """
-        return _notations.to_nni(self)
+        return notations.to_nni(self)
 
     @classmethod
     def from_nasbench301(cls, values: Mapping[str, Any]) -> Genotype:
@@ -159,7 +160,7 @@ class Genotype(Record):
         >>> Genotype.from_nasbench301(values).to_nasbench301() == values
         True
         """
-        return cls.from_dict(_notations.from_nasbench301(values))
+        return cls.from_dict(notations.from_nasbench301(values))
 
     def to_nasbench301(self) -> dict[str, str]:
         """As the ConfigSpace dictionary that NAS-Bench-301 takes (`representation="configspace"`).
@@ -179,7 +180,7 @@ class Genotype(Record):
         >>> values["NetworkSelectorDatasetInfo:darts:edge_normal_11"]
         'dil_conv_3x3'
         """
-        return _notations.to_nasbench301(self)
+        return notations.to_nasbench301(self)
 
     def validate(self, space: str | Space) -> None:
         """Check that this genotype is one of `space`.
@@ -195,7 +196,7 @@ class Genotype(Record):
 
     def plot(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the cells as graphs: `plots.cells`."""
-        from ._plots.cells import cells
+        from .._plots.cells import cells
 
         return cells(self, ax=ax)
 
@@ -206,7 +207,7 @@ class Genotype(Record):
         >>> 'recurrent_0 -> recurrent_1 [label="sigmoid"' in genotypes.DARTS_RNN_V2.to_dot()
         True
         """
-        from ._plots.export import to_dot
+        from .._plots.export import to_dot
 
         return to_dot(self)
 
@@ -219,7 +220,7 @@ class Genotype(Record):
         >>> genotypes.DARTS_V2.to_svg().count("sep_conv_3x3")
         5
         """
-        from ._plots.export import to_svg
+        from .._plots.export import to_svg
 
         return to_svg(self)
 

@@ -19,7 +19,7 @@ import safetensors.torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from . import _core
+from .. import _core
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .nn import LanguageModel, Network
-from .nn._convolutional import reductions
+from . import LanguageModel, Network
+from ._convolutional import reductions
 
 if TYPE_CHECKING:
-    from ._config import SearchConfig
+    from .._values.config import SearchConfig
 
 
 @dataclass(frozen=True)
