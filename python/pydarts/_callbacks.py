@@ -14,7 +14,7 @@ from ._history import EpochRecord, record_from
 from ._values.genotype import Genotype
 
 if TYPE_CHECKING:
-    from ._interrupt import InterruptWatch
+    from ._data.interrupt import InterruptWatch
     from ._progress import Progress
     from ._result import SearchResult
     from ._values.config import SearchConfig

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from . import _core
 from ._callbacks import Callback, Observers, listeners
+from ._data.interrupt import InterruptWatch
+from ._data.loaders import Loader, open_sources
 from ._ending import end
 from ._environment import environment
 from ._history import EpochRecord, History, record_from
-from ._interrupt import InterruptWatch
-from ._loaders import Loader, open_sources
 from ._progress import Progress
 from ._result import SearchResult
 from ._values.config import SearchConfig

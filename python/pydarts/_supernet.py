@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import _core, _html
-from ._arrays import Array, name_of
+from ._data.arrays import Array, name_of
 from ._values.config import ConfigFields, Method, SearchConfig
 from ._values.space import Space
 

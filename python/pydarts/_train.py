@@ -10,10 +10,10 @@ import torch
 
 from . import _core
 from ._callbacks import listeners
+from ._data.interrupt import InterruptWatch
+from ._data.loaders import Loader
 from ._ending import end
 from ._environment import environment
-from ._interrupt import InterruptWatch
-from ._loaders import Loader
 from ._result import Status
 from ._training.callbacks import TrainCallback
 from ._training.config import TrainConfig

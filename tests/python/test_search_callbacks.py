@@ -11,7 +11,7 @@ import pytest
 from conftest import make_arrays, make_config
 from pydarts import Callback, EpochInfo, SearchResult, StartInfo, StepInfo, search
 from pydarts._callbacks import Observers
-from pydarts._interrupt import InterruptWatch
+from pydarts._data.interrupt import InterruptWatch
 from searches import Listener, batches
 
 

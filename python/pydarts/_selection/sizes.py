@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._loaders import Loader, open_sources
-from .._memory import batch_size
+from .._data.loaders import Loader, open_sources
+from .._data.memory import batch_size
 from .._values.config import ConfigFields, SearchConfig
 
 

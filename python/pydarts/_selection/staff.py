@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from .. import _core
-from .._interrupt import InterruptWatch
-from .._loaders import Loader
+from .._data.interrupt import InterruptWatch
+from .._data.loaders import Loader
 from .job import Job, Tell, run
 from .row import SearchRow
 from .workers import Lost, run_in_processes

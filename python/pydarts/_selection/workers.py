@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from .. import _core
-from .._interrupt import InterruptWatch, sheltered
+from .._data.interrupt import InterruptWatch, sheltered
 
 _POLL = 0.1  # seconds between looks at an interrupt
 _PATIENCE = 5.0  # seconds granted to a process to end

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._arrays import ArrayData
-from .._loaders import evaluation_size
-from .._memory import batch_size
-from .._passes import permutation
-from .._sizes import search_dtype
+from .._data.arrays import ArrayData
+from .._data.loaders import evaluation_size
+from .._data.memory import batch_size
+from .._data.passes import permutation
+from .._data.sizes import search_dtype
 from .._values.config import SearchConfig
 from .augment import crop_and_flip, cutout, draws
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .._passes import stream
+from .._data.passes import stream
 
 PADDING = 4
 NUMBERS = 5  # an image: offsets down and across, flip, and the two coordinates of the cutout's centre

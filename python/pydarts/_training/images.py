@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
-from .._arrays import name_of
-from .._loaders import Loader, Sources, open_images
-from .._passes import stream
-from .._source import PythonSource
+from .._data.arrays import name_of
+from .._data.loaders import Loader, Sources, open_images
+from .._data.passes import stream
+from .._data.source import PythonSource
 from .._values.genotype import Genotype
 from ..nn import ConvolutionalNetwork
 from ..nn._examples import example

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from .. import _core
+from .._data.interrupt import InterruptWatch
 from .._history import History, TrainRecord, record_from
-from .._interrupt import InterruptWatch
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
 from .config import TrainConfig

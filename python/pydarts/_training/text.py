@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
-from .._texts import columns, tokens_of
+from .._data.texts import columns, tokens_of
 from .._values.genotype import Genotype
 from ..nn import LanguageModel
 from .config import TrainConfig

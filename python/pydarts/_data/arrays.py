@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ._core import DataError
+from .._core import DataError
 
 Array: TypeAlias = npt.NDArray[Any] | Tensor
 

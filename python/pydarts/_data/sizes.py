@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch.utils.data import Subset, TensorDataset
 
-from . import _core
-from ._arrays import ArrayData, as_tensor, channel_statistics
-from ._passes import Passes, is_plain
-from ._source import BatchChecker
-from ._values.config import SearchConfig
+from .. import _core
+from .._values.config import SearchConfig
+from .arrays import ArrayData, as_tensor, channel_statistics
+from .passes import Passes, is_plain
+from .source import BatchChecker
 
 
 def search_dtype(config: SearchConfig) -> torch.dtype:

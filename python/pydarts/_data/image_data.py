@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ._arrays import channel_statistics, check_range, read_arrays
-from ._core import DataError
-from ._values.config import Augment
-from ._values.files import read_npz
+from .._core import DataError
+from .._values.config import Augment
+from .._values.files import read_npz
+from .arrays import channel_statistics, check_range, read_arrays
 
 if TYPE_CHECKING:
-    from ._loaders import Single
+    from .loaders import Single
 
 _PARTS = (("x_train", "y_train"), ("x_test", "y_test"))
 

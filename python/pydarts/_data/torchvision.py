@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from ._core import DataError
-from ._image_data import ImageData, of_arrays
+from .._core import DataError
+from .image_data import ImageData, of_arrays
 
 # Of ImageNet, by custom.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

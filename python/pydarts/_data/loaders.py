@@ -10,22 +10,15 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from . import _core
-from ._arrays import (
-    Array,
-    ArrayData,
-    check_range,
-    is_array,
-    name_of,
-    read_arrays,
-)
-from ._image_data import ImageData
-from ._memory import batch_size, with_batch_size
-from ._passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
-from ._sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
-from ._source import BatchChecker, PythonSource
-from ._texts import open_texts
-from ._values.config import SearchConfig
+from .. import _core
+from .._values.config import SearchConfig
+from .arrays import Array, ArrayData, check_range, is_array, name_of, read_arrays
+from .image_data import ImageData
+from .memory import batch_size, with_batch_size
+from .passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
+from .sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
+from .source import BatchChecker, PythonSource
+from .texts import open_texts
 
 Batches: TypeAlias = Iterable[tuple[Array, Array]] | DataLoader[Any]
 Single: TypeAlias = tuple[Array, Array] | Batches

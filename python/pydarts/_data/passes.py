@@ -23,8 +23,8 @@ from torch.utils.data import (
     Subset,
 )
 
-from ._core import DataError
-from ._interrupt import sheltered
+from .._core import DataError
+from .interrupt import sheltered
 
 _PAIR = "give a pair (train, valid) instead"
 

@@ -11,17 +11,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from ._arrays import (
-    as_tensor,
-    check_images,
-    check_labels,
-    check_range,
-    first_bad_image,
-    is_array,
-    name_of,
-)
-from ._core import DataError
-from ._passes import Passes
+from .._core import DataError
+from .arrays import as_tensor, check_images, check_labels, check_range, first_bad_image, is_array, name_of
+from .passes import Passes
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from . import _core
-from ._values.config import SearchConfig
+from .. import _core
+from .._values.config import SearchConfig
 
 _CGROUP = Path("/sys/fs/cgroup")
 

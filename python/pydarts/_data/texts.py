@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _core
-from ._arrays import as_tensor, is_array
-from ._memory import batch_size
-from ._values.config import SearchConfig
+from .. import _core
+from .._values.config import SearchConfig
+from .arrays import as_tensor, is_array
+from .memory import batch_size
 
 _FORM = "text is (train_tokens, valid_tokens), two rows of whole numbers"
 
