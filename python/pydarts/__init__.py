@@ -21,10 +21,11 @@ from ._core import (
     SpaceError,
     __version__,
 )
-from ._diagnostics import Diagnostics, Finding
-from ._history import EpochRecord, History, TrainRecord
 from ._live.view import LiveView
-from ._result import SearchResult
+from ._results.diagnostics import Diagnostics, Finding
+from ._results.history import EpochRecord, History, TrainRecord
+from ._results.result import SearchResult
+from ._results.trajectory import Margin, Trajectory
 from ._search import search
 from ._search_many import compare, search_many
 from ._selection.row import SearchRow
@@ -34,7 +35,6 @@ from ._train import train
 from ._training.callbacks import TrainCallback, TrainStep
 from ._training.config import TrainConfig
 from ._training.result import TrainResult
-from ._trajectory import Margin, Trajectory
 from ._values.config import SearchConfig
 from ._values.derive import derive
 from ._values.genotype import Genotype

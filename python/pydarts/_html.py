@@ -12,9 +12,9 @@ from ._templates import render
 from ._values.words import count, duration
 
 if TYPE_CHECKING:
-    from ._diagnostics import Diagnostics
-    from ._history import History
-    from ._result import SearchResult
+    from ._results.diagnostics import Diagnostics
+    from ._results.history import History
+    from ._results.result import SearchResult
     from ._supernet import Supernet
     from ._training.result import TrainResult
     from ._values.config import SearchConfig

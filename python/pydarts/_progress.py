@@ -10,7 +10,7 @@ import numpy as np
 from . import _core
 from ._bar import Bar, in_a_line
 from ._callbacks import EpochInfo, StepInfo
-from ._history import perplexity
+from ._results.history import perplexity
 from ._values.derive import derive
 from ._values.space import Space
 

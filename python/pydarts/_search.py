@@ -14,11 +14,11 @@ from . import _core
 from ._callbacks import Callback, Observers, listeners
 from ._data.interrupt import InterruptWatch
 from ._data.loaders import Loader, open_sources
-from ._ending import end
-from ._environment import environment
-from ._history import EpochRecord, History, record_from
 from ._progress import Progress
-from ._result import SearchResult
+from ._results.ending import end
+from ._results.environment import environment
+from ._results.history import EpochRecord, History, record_from
+from ._results.result import SearchResult
 from ._values.config import SearchConfig
 from ._values.files import held
 from ._values.genotype import Genotype

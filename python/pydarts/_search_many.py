@@ -14,7 +14,7 @@ import torch
 from . import _core
 from ._data.loaders import Loader
 from ._data.memory import batch_size, with_batch_size
-from ._result import SearchResult
+from ._results.result import SearchResult
 from ._selection.folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
 from ._selection.job import Job, Tell, fresh
 from ._selection.progress import ManyProgress

@@ -12,9 +12,9 @@ from . import _core
 from ._callbacks import listeners
 from ._data.interrupt import InterruptWatch
 from ._data.loaders import Loader
-from ._ending import end
-from ._environment import environment
-from ._result import Status
+from ._results.ending import end
+from ._results.environment import environment
+from ._results.result import Status
 from ._training.callbacks import TrainCallback
 from ._training.config import TrainConfig
 from ._training.images import ImageTask

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import make_arrays, make_config
 from pydarts import EpochRecord, History, SearchResult
-from pydarts._history import record_from
+from pydarts._results.history import record_from
 from pydarts._values import files
 
 FILES = ["alphas.npz", "config.json", "genotype.json", "history.json", "result.json", "weights.safetensors"]

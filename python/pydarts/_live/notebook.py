@@ -19,7 +19,7 @@ from .._palette import look_of, series_look
 from .._plots.cells import figure_of
 from .._plots.points import limits
 from .._plots.style import INK, tidy
-from .._trajectory import Trajectory
+from .._results.trajectory import Trajectory
 from .pace import Pace
 from .scene import Scene
 from .tiles import tiles

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .._callbacks import EpochInfo, StartInfo, StepInfo
-from .._ending import reached
-from .._history import EpochRecord, History
 from .._progress import numbers, right
-from .._result import SearchResult
-from .._trajectory import Trajectory
+from .._results.ending import reached
+from .._results.history import EpochRecord, History
+from .._results.result import SearchResult
+from .._results.trajectory import Trajectory
 from .._values.derive import derive
 from .._values.genotype import Genotype
 

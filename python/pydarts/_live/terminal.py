@@ -18,7 +18,7 @@ from rich.text import Text
 from .._palette import look_of
 from .._plots.points import limits
 from .._plots.style import edge_in_words
-from .._trajectory import Trajectory
+from .._results.trajectory import Trajectory
 from .._values.genotype import Genotype
 from .blocks import columns, sparkline
 from .pace import Pace

@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 
 from .._palette import look_of
 from .._plots.style import FAINT, INK, edge_name, title
-from .._trajectory import Trajectory
+from .._results.trajectory import Trajectory
 
 _WIDE, _HIGH = 0.88, 0.7  # of a tile, what the lines take
 

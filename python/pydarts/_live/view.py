@@ -17,7 +17,7 @@ from .scene import Scene
 from .terminal import TerminalView
 
 if TYPE_CHECKING:
-    from .._result import SearchResult
+    from .._results.result import SearchResult
 
 Place: TypeAlias = Literal["auto", "notebook", "terminal", "lines"]
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._callbacks import Callback, EpochInfo, StartInfo
-from .._history import EpochRecord, flat
-from .._trajectory import softmax
+from .._results.history import EpochRecord, flat
+from .._results.trajectory import softmax
 from .._values.space import Space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .._result import SearchResult
+    from .._results.result import SearchResult
     from .._values.config import SearchConfig
     from .._values.genotype import Genotype
 

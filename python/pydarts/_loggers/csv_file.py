@@ -14,7 +14,7 @@ from .._values.files import write_atomically
 from .base import Logger, names, weights
 
 if TYPE_CHECKING:
-    from .._result import SearchResult
+    from .._results.result import SearchResult
 
 
 class CSV(Logger):

@@ -12,7 +12,7 @@ from .base import Logger, choices, missing, picture, tag, weights
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from .._result import SearchResult
+    from .._results.result import SearchResult
     from .._values.genotype import Genotype
 
 _ENDS = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}

@@ -10,7 +10,7 @@ from .._callbacks import EpochInfo, StartInfo
 from .base import Logger, choices, missing, names, picture, tag, weights
 
 if TYPE_CHECKING:
-    from .._result import SearchResult
+    from .._results.result import SearchResult
     from .._values.genotype import Genotype
 
 

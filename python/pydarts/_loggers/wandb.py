@@ -8,7 +8,7 @@ from .._callbacks import EpochInfo, StartInfo
 from .base import Logger, missing, picture, tag, weights
 
 if TYPE_CHECKING:
-    from .._result import SearchResult
+    from .._results.result import SearchResult
     from .._values.genotype import Genotype
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from .._palette import look_of
-from .._trajectory import Trajectory
+from .._results.trajectory import Trajectory
 from .points import checked, limits, tables
 from .style import FAINT, GRID, INK, edge_name, inches
 

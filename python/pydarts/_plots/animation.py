@@ -11,7 +11,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .._trajectory import Trajectory
+from .._results.trajectory import Trajectory
 from .._values.files import write_atomically
 from . import curves, supernet
 from . import weights as heat

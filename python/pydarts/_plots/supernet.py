@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
 from .._palette import look_of, text_on
-from .._trajectory import Trajectory
+from .._results.trajectory import Trajectory
 from .points import decimals, moment, point, tables
 from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 

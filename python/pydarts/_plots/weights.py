@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import ScaledTranslation
 
 from .._palette import look_of, text_on
-from .._trajectory import Trajectory
+from .._results.trajectory import Trajectory
 from .points import decimals, limits, moment, point, tables
 from .style import INK, edge_name, inches, panels, title
 

@@ -13,7 +13,7 @@ from .._palette import color_of
 from .._values.words import score
 
 if TYPE_CHECKING:
-    from .._result import SearchResult
+    from .._results.result import SearchResult
     from .._selection.row import Origin, SearchRow
     from .._selection.table import SearchTable
 

@@ -13,14 +13,14 @@ import plotly  # type: ignore[import-untyped]
 import torch
 
 from .. import _core
-from .._environment import versions
+from .._results.environment import versions
 from .._supernet import Supernet
 from .._values.config import SearchConfig
 from ..nn._build import build
 from ..nn._cost import cost, number_of_weights
 
 if TYPE_CHECKING:
-    from .._result import SearchResult
+    from .._results.result import SearchResult
 
 
 _NAMES = {"torch": "PyTorch", "python": "Python"}  # as their makers write them

@@ -17,13 +17,13 @@ except ImportError as error:
         "SearchResult.report needs plotly; install it with: pip install 'pydarts[report]'"
     ) from error
 
-from .._diagnostics import diagnose
-from .._diagnostics.finding import weight
-from .._diagnostics.losses import lowest_loss
 from .._plots.style import edge_in_words
+from .._results.diagnostics import diagnose
+from .._results.diagnostics.finding import weight
+from .._results.diagnostics.losses import lowest_loss
+from .._results.trajectory import Margin, Trajectory
 from .._selection.table import SearchTable
 from .._templates import render
-from .._trajectory import Margin, Trajectory
 from .._values.files import write_atomically
 from .._values.space import Space
 from .._values.words import duration
@@ -34,7 +34,7 @@ from .notations import notations
 from .view import View, view
 
 if TYPE_CHECKING:
-    from .._result import SearchResult
+    from .._results.result import SearchResult
 
 
 @dataclass(frozen=True)

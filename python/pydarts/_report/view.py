@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from .._palette import look_of
 from .._plots.style import edge_in_words
-from .._trajectory import Trajectory
+from .._results.trajectory import Trajectory
 from .._values.genotype import Edges, Genotype
 from .._values.space import Space
 from .pictures import cell_picture

@@ -11,8 +11,8 @@ import torch
 
 from .. import _core
 from .._callbacks import Callback, EpochInfo
-from .._history import TrainRecord
-from .._result import SearchResult
+from .._results.history import TrainRecord
+from .._results.result import SearchResult
 from .._search import search
 from .._train import train
 from .._training.callbacks import TrainCallback

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from .._history import perplexity
-from .._result import SearchResult
+from .._results.history import perplexity
+from .._results.result import SearchResult
 from .._training.result import TrainResult
 from .._values.genotype import Genotype
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 from .. import _html
-from .._history import frame
+from .._results.history import frame
 from .._values.files import read_checked, write_atomically
 from .._values.genotype import Genotype
 from .._values.words import score

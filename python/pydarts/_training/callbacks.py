@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .._history import TrainRecord
+from .._results.history import TrainRecord
 
 if TYPE_CHECKING:
     from .result import TrainResult

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .. import _core
 from .._data.interrupt import InterruptWatch
-from .._history import History, TrainRecord, record_from
+from .._results.history import History, TrainRecord, record_from
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
 from .config import TrainConfig

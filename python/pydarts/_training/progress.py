@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._bar import Bar
-from .._history import TrainRecord
+from .._results.history import TrainRecord
 from .task import Step
 
 READ_EVERY = 20  # steps between two readings of the loss: on a GPU each waits for the steps before it

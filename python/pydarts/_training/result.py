@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import _html
-from .._environment import environment_from
-from .._history import History, TrainRecord, record_from
-from .._result import Status
+from .._results.environment import environment_from
+from .._results.history import History, TrainRecord, record_from
+from .._results.result import Status
 from .._values.files import about_in, read_checked, write_about
 from ..nn import LanguageModel, Network
 from ..nn._cost import number_of_weights

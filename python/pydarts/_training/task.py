@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._history import TrainRecord
+from .._results.history import TrainRecord
 from ..nn import LanguageModel, Network
 from .settings import Settings
 from .weights import Weights

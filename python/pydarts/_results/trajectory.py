@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ._values.derive import derive
-from ._values.genotype import Genotype
-from ._values.space import Space
+from .._values.derive import derive
+from .._values.genotype import Genotype
+from .._values.space import Space
 
 Weights = npt.NDArray[np.float64]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .._plots.style import edge_in_words
-from .._trajectory import Trajectory
-from .._values.genotype import Genotype
-from .._values.space import Space
+from ..._plots.style import edge_in_words
+from ..._values.genotype import Genotype
+from ..._values.space import Space
+from ..trajectory import Trajectory
 from .finding import Finding, count, weight
 
 # α counts as unmoved above this part of the largest entropy. Entropy falls short of log n by half the

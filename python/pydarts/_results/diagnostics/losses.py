@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from .finding import Finding, count
 
 if TYPE_CHECKING:
-    from .._history import EpochRecord
-    from .._result import SearchResult
+    from ..history import EpochRecord
+    from ..result import SearchResult
 
 # The validation loss has turned when it is this part above its lowest: more than epochs differ by anyway.
 TURNED = 0.1

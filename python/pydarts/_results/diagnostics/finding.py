@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, overload
 
-from .. import _html
-from .._values import words
+from ... import _html
+from ..._values import words
 
 Level: TypeAlias = Literal["warning", "note"]
 Topic: TypeAlias = Literal[

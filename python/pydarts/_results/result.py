@@ -14,13 +14,9 @@ import numpy.typing as npt
 import safetensors.torch
 from torch import Tensor
 
-from . import _html
-from ._diagnostics import Diagnostics, diagnose
-from ._environment import environment_from
-from ._history import EpochRecord, History, record_from
-from ._trajectory import Trajectory
-from ._values.config import SearchConfig
-from ._values.files import (
+from .. import _html
+from .._values.config import SearchConfig
+from .._values.files import (
     about_in,
     arrays_in,
     read_checked,
@@ -29,15 +25,19 @@ from ._values.files import (
     write_npz,
     write_tensors,
 )
-from ._values.genotype import Genotype
-from .nn import Network
-from .nn._examples import check_network
-from .nn._inherit import Inheritance, inherit
+from .._values.genotype import Genotype
+from ..nn import Network
+from ..nn._examples import check_network
+from ..nn._inherit import Inheritance, inherit
+from .diagnostics import Diagnostics, diagnose
+from .environment import environment_from
+from .history import EpochRecord, History, record_from
+from .trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ._selection.table import SearchTable
+    from .._selection.table import SearchTable
 
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 
@@ -136,7 +136,7 @@ class SearchResult:
         ...     result.report(f"{folder}/report.html").read_text(encoding="utf-8")[:15]
         '<!doctype html>'
         """
-        from ._report.page import write  # plotly takes its time, and is optional
+        from .._report.page import write  # plotly takes its time, and is optional
 
         return write(self, Path(path), table)
 
@@ -232,7 +232,7 @@ class SearchResult:
 
     def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
         """Draw the softmax weights over time: `plots.alphas` of the trajectory."""
-        from . import plots
+        from .. import plots
 
         return plots.alphas(self.trajectory, ax=ax, cell=cell)
 
@@ -240,7 +240,7 @@ class SearchResult:
         self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
     ) -> npt.NDArray[Any]:
         """Draw the softmax weights at one point as a heat map: `plots.weights` of the trajectory."""
-        from . import plots
+        from .. import plots
 
         return plots.weights(self.trajectory, at=at, cell=cell, ax=ax)
 
@@ -248,37 +248,37 @@ class SearchResult:
         self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
     ) -> npt.NDArray[Any]:
         """Draw every edge of the search network's cells at one point: `plots.supernet_cell`."""
-        from . import plots
+        from .. import plots
 
         return plots.supernet_cell(self.trajectory, at=at, cell=cell, ax=ax)
 
     def plot_cells(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the derived cells as graphs: `plots.cells` of the genotype."""
-        from . import plots
+        from .. import plots
 
         return plots.cells(self.genotype, ax=ax)
 
     def plot_entropy(self, ax: Axes | None = None) -> Axes:
         """Draw the mean entropy of the softmax weights over time: `plots.entropy`."""
-        from . import plots
+        from .. import plots
 
         return plots.entropy(self.trajectory, ax=ax)
 
     def plot_skips(self, ax: Axes | None = None) -> Axes:
         """Draw how many skip connections the genotype has over time: `plots.skips`."""
-        from . import plots
+        from .. import plots
 
         return plots.skips(self.trajectory, ax=ax)
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, of words their perplexities: `plots.losses`."""
-        from . import plots
+        from .. import plots
 
         return plots.losses(self.history, words=self.config.resolved_space.kind == "recurrent", ax=ax)
 
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation accuracies: `plots.accuracies`."""
-        from . import plots
+        from .. import plots
 
         return plots.accuracies(self.history, ax=ax)
 
@@ -286,7 +286,7 @@ class SearchResult:
         self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40
     ) -> Path:
         """Write α moving as a GIF: `plots.animate` of the trajectory."""
-        from . import plots
+        from .. import plots
 
         return plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
 

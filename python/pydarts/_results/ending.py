@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-from ._values.words import count
+from .._values.words import count
 
 
 class Ended(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import _core
+from .. import _core
 
 
 def environment(device: str, **more: str) -> dict[str, str]:

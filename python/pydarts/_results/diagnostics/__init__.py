@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._trajectory import Trajectory
+from ..trajectory import Trajectory
 from . import alphas, losses
 from .finding import Diagnostics, Finding
 
 if TYPE_CHECKING:
-    from .._result import SearchResult
+    from ..result import SearchResult
 
 __all__ = ["Diagnostics", "Finding", "diagnose"]
 
