@@ -7,7 +7,6 @@ import importlib as _importlib
 import typing as _typing
 
 from . import datasets, genotypes, loggers, nn
-from ._callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from ._core import (
     CheckpointError,
     ConfigError,
@@ -26,11 +25,12 @@ from ._results.diagnostics import Diagnostics, Finding
 from ._results.history import EpochRecord, History, TrainRecord
 from ._results.result import SearchResult
 from ._results.trajectory import Margin, Trajectory
-from ._search import search
+from ._search.callbacks import Callback, EpochInfo, StartInfo, StepInfo
+from ._search.search import search
+from ._search.supernet import Supernet
 from ._search_many import compare, search_many
 from ._selection.row import SearchRow
 from ._selection.table import SearchTable
-from ._supernet import Supernet
 from ._train import train
 from ._training.callbacks import TrainCallback, TrainStep
 from ._training.config import TrainConfig

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from . import _core
-from ._callbacks import listeners
 from ._data.interrupt import InterruptWatch
 from ._data.loaders import Loader
 from ._results.ending import end
 from ._results.environment import environment
 from ._results.result import Status
+from ._search.callbacks import listeners
 from ._training.callbacks import TrainCallback
 from ._training.config import TrainConfig
 from ._training.images import ImageTask

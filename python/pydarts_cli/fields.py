@@ -43,7 +43,7 @@ def search_fields() -> tuple[Field, ...]:
 @lru_cache(maxsize=1)
 def train_fields() -> tuple[Field, ...]:
     """The fields of a `TrainConfig`; where images and words differ, both are told."""
-    source = _Source("_training/config.py")
+    source = _Source("_train/config.py")
     aliases = _Source("_values/config.py").aliases | source.aliases
     rows: dict[str, tuple[str | None, str]] = {}
     for name, (default, meaning) in _rows(source.doc("TrainConfig")):

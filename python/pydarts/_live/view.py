@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from rich.console import Console
 
-from .._callbacks import Callback, EpochInfo, StartInfo, StepInfo
+from .._search.callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from .._values import checks
 from .lines import LineView
 from .scene import Scene

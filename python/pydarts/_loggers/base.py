@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._callbacks import Callback, EpochInfo, StartInfo
 from .._results.history import EpochRecord, flat
 from .._results.trajectory import softmax
+from .._search.callbacks import Callback, EpochInfo, StartInfo
 from .._values.space import Space
 
 if TYPE_CHECKING:

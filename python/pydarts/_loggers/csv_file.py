@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from .._callbacks import EpochInfo, StartInfo
+from .._search.callbacks import EpochInfo, StartInfo
 from .._values.files import write_atomically
 from .base import Logger, names, weights
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._callbacks import EpochInfo, StartInfo
+from .._search.callbacks import EpochInfo, StartInfo
 from .base import Logger, choices, missing, picture, tag, weights
 
 if TYPE_CHECKING:

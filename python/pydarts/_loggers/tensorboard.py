@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._callbacks import EpochInfo, StartInfo
+from .._search.callbacks import EpochInfo, StartInfo
 from .base import Logger, choices, missing, names, picture, tag, weights
 
 if TYPE_CHECKING:

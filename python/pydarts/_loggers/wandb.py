@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._callbacks import EpochInfo, StartInfo
+from .._search.callbacks import EpochInfo, StartInfo
 from .base import Logger, missing, picture, tag, weights
 
 if TYPE_CHECKING:

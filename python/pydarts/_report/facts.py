@@ -14,7 +14,7 @@ import torch
 
 from .. import _core
 from .._results.environment import versions
-from .._supernet import Supernet
+from .._search.supernet import Supernet
 from .._values.config import SearchConfig
 from ..nn._build import build
 from ..nn._cost import cost, number_of_weights

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import torch
 
 from .. import _core
-from .._callbacks import Callback, EpochInfo
 from .._results.history import TrainRecord
 from .._results.result import SearchResult
-from .._search import search
+from .._search.callbacks import Callback, EpochInfo
+from .._search.search import search
 from .._train import train
 from .._training.callbacks import TrainCallback
 from .._training.config import TrainConfig

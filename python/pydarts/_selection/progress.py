@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._bar import Bar
+from .._search.bar import Bar
 from .job import Job
 from .row import SearchRow
 

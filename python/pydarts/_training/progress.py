@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._bar import Bar
 from .._results.history import TrainRecord
+from .._search.bar import Bar
 from .task import Step
 
 READ_EVERY = 20  # steps between two readings of the loss: on a GPU each waits for the steps before it

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import _core, _html
-from ._data.arrays import Array, name_of
-from ._values.config import ConfigFields, Method, SearchConfig
-from ._values.space import Space
+from .. import _core, _html
+from .._data.arrays import Array, name_of
+from .._values.config import ConfigFields, Method, SearchConfig
+from .._values.space import Space
 
 Batch: TypeAlias = tuple[Array, Array]
 

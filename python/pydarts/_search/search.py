@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from . import _core
-from ._callbacks import Callback, Observers, listeners
-from ._data.interrupt import InterruptWatch
-from ._data.loaders import Loader, open_sources
-from ._progress import Progress
-from ._results.ending import end
-from ._results.environment import environment
-from ._results.history import EpochRecord, History, record_from
-from ._results.result import SearchResult
-from ._values.config import SearchConfig
-from ._values.files import held
-from ._values.genotype import Genotype
-from .nn._convolutional import reductions
+from .. import _core
+from .._data.interrupt import InterruptWatch
+from .._data.loaders import Loader, open_sources
+from .._results.ending import end
+from .._results.environment import environment
+from .._results.history import EpochRecord, History, record_from
+from .._results.result import SearchResult
+from .._values.config import SearchConfig
+from .._values.files import held
+from .._values.genotype import Genotype
+from ..nn._convolutional import reductions
+from .callbacks import Callback, Observers, listeners
+from .progress import Progress
 
 
 def search(

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
-from ._bar import Bar, in_a_line
-from ._callbacks import EpochInfo, StepInfo
-from ._results.history import perplexity
-from ._values.derive import derive
-from ._values.space import Space
+from .. import _core
+from .._results.history import perplexity
+from .._values.derive import derive
+from .._values.space import Space
+from .bar import Bar, in_a_line
+from .callbacks import EpochInfo, StepInfo
 
 _EVERY = 0.25  # seconds between two readings of the numbers beside the bar
 

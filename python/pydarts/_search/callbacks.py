@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy.typing as npt
 
-from ._results.history import EpochRecord, record_from
-from ._values.genotype import Genotype
+from .._results.history import EpochRecord, record_from
+from .._values.genotype import Genotype
 
 if TYPE_CHECKING:
-    from ._data.interrupt import InterruptWatch
-    from ._progress import Progress
-    from ._results.result import SearchResult
-    from ._values.config import SearchConfig
+    from .._data.interrupt import InterruptWatch
+    from .._results.result import SearchResult
+    from .._values.config import SearchConfig
+    from .progress import Progress
 
 
 @dataclass(frozen=True)
