@@ -31,10 +31,10 @@ from ._search.supernet import Supernet
 from ._search_many import compare, search_many
 from ._selection.row import SearchRow
 from ._selection.table import SearchTable
-from ._train import train
-from ._training.callbacks import TrainCallback, TrainStep
-from ._training.config import TrainConfig
-from ._training.result import TrainResult
+from ._train.callbacks import TrainCallback, TrainStep
+from ._train.config import TrainConfig
+from ._train.result import TrainResult
+from ._train.train import train
 from ._values.config import SearchConfig
 from ._values.derive import derive
 from ._values.genotype import Genotype

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._results.history import History
     from ._results.result import SearchResult
     from ._search.supernet import Supernet
-    from ._training.result import TrainResult
+    from ._train.result import TrainResult
     from ._values.config import SearchConfig
     from ._values.genotype import Genotype
 

@@ -22,9 +22,9 @@ from ._selection.row import SearchRow
 from ._selection.sizes import Sizes
 from ._selection.staff import Staff
 from ._selection.table import SearchTable
-from ._train import open_task
-from ._training.config import TrainConfig
-from ._training.settings import ImageSettings, TextSettings
+from ._train.config import TrainConfig
+from ._train.settings import ImageSettings, TextSettings
+from ._train.train import open_task
 from ._values.config import ConfigFields, SearchConfig
 from ._values.files import held
 from ._values.genotype import Genotype

@@ -13,7 +13,7 @@ import pytest
 from pydarts import EpochInfo, StepInfo
 from pydarts._search.bar import Bar
 from pydarts._search.progress import Progress
-from pydarts._training.progress import TrainProgress
+from pydarts._train.progress import TrainProgress
 
 
 def narrow(bar: Any, columns: int) -> None:

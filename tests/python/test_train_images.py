@@ -14,7 +14,7 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
-from pydarts._training.task import step_seed
+from pydarts._train.task import step_seed
 from trained import batches, config, network, same, task
 
 

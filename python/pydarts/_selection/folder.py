@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _core
-from .._training.loop import differences
+from .._train.loop import differences
 from .._values.files import about_in, read_checked, write_about
 from .job import Job
 

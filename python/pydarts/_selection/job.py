@@ -14,10 +14,10 @@ from .._results.history import TrainRecord
 from .._results.result import SearchResult
 from .._search.callbacks import Callback, EpochInfo
 from .._search.search import search
-from .._train import train
-from .._training.callbacks import TrainCallback
-from .._training.config import TrainConfig
-from .._training.result import TrainResult
+from .._train.callbacks import TrainCallback
+from .._train.config import TrainConfig
+from .._train.result import TrainResult
+from .._train.train import train
 from .._values.config import SearchConfig
 from .._values.genotype import Genotype
 from ..nn import Network

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from .._results.history import perplexity
 from .._results.result import SearchResult
-from .._training.result import TrainResult
+from .._train.result import TrainResult
 from .._values.genotype import Genotype
 
 Origin: TypeAlias = Literal["searched", "given", "random"]

@@ -8,26 +8,26 @@ from typing import Any
 
 import torch
 
-from . import _core
-from ._data.interrupt import InterruptWatch
-from ._data.loaders import Loader
-from ._results.ending import end
-from ._results.environment import environment
-from ._results.result import Status
-from ._search.callbacks import listeners
-from ._training.callbacks import TrainCallback
-from ._training.config import TrainConfig
-from ._training.images import ImageTask
-from ._training.loop import Loop
-from ._training.progress import TrainProgress
-from ._training.result import TrainResult
-from ._training.settings import ImageSettings
-from ._training.task import Task, own_random_numbers
-from ._training.text import TextTask
-from ._values.files import held
-from ._values.genotype import Genotype
-from .nn import LanguageModel, Network
-from .nn._examples import check_network
+from .. import _core
+from .._data.interrupt import InterruptWatch
+from .._data.loaders import Loader
+from .._results.ending import end
+from .._results.environment import environment
+from .._results.result import Status
+from .._search.callbacks import listeners
+from .._values.files import held
+from .._values.genotype import Genotype
+from ..nn import LanguageModel, Network
+from ..nn._examples import check_network
+from .callbacks import TrainCallback
+from .config import TrainConfig
+from .images import ImageTask
+from .loop import Loop
+from .progress import TrainProgress
+from .result import TrainResult
+from .settings import ImageSettings
+from .task import Task, own_random_numbers
+from .text import TextTask
 
 
 def train(
