@@ -21,6 +21,9 @@ from ._core import (
     __version__,
 )
 from ._live.view import LiveView
+from ._protocol.row import SearchRow
+from ._protocol.search_many import compare, search_many
+from ._protocol.table import SearchTable
 from ._results.diagnostics import Diagnostics, Finding
 from ._results.history import EpochRecord, History, TrainRecord
 from ._results.result import SearchResult
@@ -28,9 +31,6 @@ from ._results.trajectory import Margin, Trajectory
 from ._search.callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from ._search.search import search
 from ._search.supernet import Supernet
-from ._search_many import compare, search_many
-from ._selection.row import SearchRow
-from ._selection.table import SearchTable
 from ._train.callbacks import TrainCallback, TrainStep
 from ._train.config import TrainConfig
 from ._train.result import TrainResult

@@ -13,9 +13,9 @@ from .._palette import color_of
 from .._values.words import score
 
 if TYPE_CHECKING:
+    from .._protocol.row import Origin, SearchRow
+    from .._protocol.table import SearchTable
     from .._results.result import SearchResult
-    from .._selection.row import Origin, SearchRow
-    from .._selection.table import SearchTable
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ except ImportError as error:
     ) from error
 
 from .._plots.style import edge_in_words
+from .._protocol.table import SearchTable
 from .._results.diagnostics import diagnose
 from .._results.diagnostics.finding import weight
 from .._results.diagnostics.losses import lowest_loss
 from .._results.trajectory import Margin, Trajectory
-from .._selection.table import SearchTable
 from .._templates import render
 from .._values.files import write_atomically
 from .._values.space import Space

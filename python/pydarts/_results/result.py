@@ -37,7 +37,7 @@ from .trajectory import Trajectory
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .._selection.table import SearchTable
+    from .._protocol.table import SearchTable
 
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 

@@ -11,25 +11,25 @@ from typing import Any
 
 import torch
 
-from . import _core
-from ._data.loaders import Loader
-from ._data.memory import batch_size, with_batch_size
-from ._results.result import SearchResult
-from ._selection.folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
-from ._selection.job import Job, Tell, fresh
-from ._selection.progress import ManyProgress
-from ._selection.row import SearchRow
-from ._selection.sizes import Sizes
-from ._selection.staff import Staff
-from ._selection.table import SearchTable
-from ._train.config import TrainConfig
-from ._train.settings import ImageSettings, TextSettings
-from ._train.train import open_task
-from ._values.config import ConfigFields, SearchConfig
-from ._values.files import held
-from ._values.genotype import Genotype
-from ._values.random import random_genotypes
-from ._values.space import Space, as_space
+from .. import _core
+from .._data.loaders import Loader
+from .._data.memory import batch_size, with_batch_size
+from .._results.result import SearchResult
+from .._train.config import TrainConfig
+from .._train.settings import ImageSettings, TextSettings
+from .._train.train import open_task
+from .._values.config import ConfigFields, SearchConfig
+from .._values.files import held
+from .._values.genotype import Genotype
+from .._values.random import random_genotypes
+from .._values.space import Space, as_space
+from .folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
+from .job import Job, Tell, fresh
+from .progress import ManyProgress
+from .row import SearchRow
+from .sizes import Sizes
+from .staff import Staff
+from .table import SearchTable
 
 
 def search_many(
