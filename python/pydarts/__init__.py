@@ -20,7 +20,6 @@ from ._core import (
     SpaceError,
     __version__,
 )
-from ._live.view import LiveView
 from ._protocol.row import SearchRow
 from ._protocol.search_many import compare, search_many
 from ._protocol.table import SearchTable
@@ -31,6 +30,7 @@ from ._results.trajectory import Margin, Trajectory
 from ._search.callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from ._search.search import search
 from ._search.supernet import Supernet
+from ._show.live.view import LiveView
 from ._train.callbacks import TrainCallback, TrainStep
 from ._train.config import TrainConfig
 from ._train.result import TrainResult

@@ -105,7 +105,7 @@ def choices(config: SearchConfig) -> dict[str, str | float]:
 
 def picture(genotype: Genotype) -> Figure:
     """The cells as a figure; what draws them is loaded when the first is wanted."""
-    from .._plots.cells import figure_of
+    from .._show.plots.cells import figure_of
 
     return figure_of(genotype)
 

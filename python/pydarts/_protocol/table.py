@@ -12,8 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
-from .. import _html
 from .._results.history import frame
+from .._show import cards
 from .._values.files import read_checked, write_atomically
 from .._values.genotype import Genotype
 from .._values.words import score
@@ -175,7 +175,7 @@ class SearchTable(Sequence[SearchRow]):
             for origin in self._origins
         }
         means: dict[str, tuple[float, float]] = {origin: self.summary(origin)[:2] for origin in self._origins}
-        from .._plots.scores import scores as plot_scores
+        from .._show.plots.scores import scores as plot_scores
 
         return plot_scores(scores, means, percent=not self._words, ax=ax)
 
@@ -201,7 +201,7 @@ class SearchTable(Sequence[SearchRow]):
         if best is not None and best.genotype is not None:
             found = next(place for place, row in enumerate(self) if row is best), best.name, best.genotype
         rows = [_cells(row, self._words) for row in self]
-        return _html.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found)
+        return cards.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found)
 
     def _foot(self) -> Iterable[str]:
         """A line for each origin, and what a difference from chance means."""

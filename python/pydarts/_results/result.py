@@ -14,7 +14,7 @@ import numpy.typing as npt
 import safetensors.torch
 from torch import Tensor
 
-from .. import _html
+from .._show import cards
 from .._values.config import SearchConfig
 from .._values.files import (
     about_in,
@@ -136,7 +136,7 @@ class SearchResult:
         ...     result.report(f"{folder}/report.html").read_text(encoding="utf-8")[:15]
         '<!doctype html>'
         """
-        from .._report.page import write  # plotly takes its time, and is optional
+        from .._show.report.page import write  # plotly takes its time, and is optional
 
         return write(self, Path(path), table)
 
@@ -291,7 +291,7 @@ class SearchResult:
         return plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
 
     def _repr_html_(self) -> str:
-        return _html.of_result(self)
+        return cards.of_result(self)
 
 
 def _about(data: bytes) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import _html
 from .._results.environment import environment_from
 from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
+from .._show import cards
 from .._values.files import about_in, read_checked, write_about
 from ..nn import LanguageModel, Network
 from ..nn._cost import number_of_weights
@@ -94,7 +94,7 @@ class TrainResult:
 
     def _repr_html_(self) -> str:
         kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings
-        return _html.of_training(self, number_of_weights(self.network), not_published(self.config, kind))
+        return cards.of_training(self, number_of_weights(self.network), not_published(self.config, kind))
 
 
 def _about(data: bytes) -> tuple[History[TrainRecord], TrainConfig, Status, dict[str, str]]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
 import torch
 
-from .. import _core, _html
+from .. import _core
+from .._show import cards
 from .record import Record, differences, freeze
 from .space import Space
 
@@ -289,7 +290,7 @@ class SearchConfig(Record):
         return {name: self._read(name, defaults[name]) for name in self._not_default()}
 
     def _repr_html_(self) -> str:
-        return _html.of_config(self)
+        return cards.of_config(self)
 
     def __repr__(self) -> str:
         fields = ", ".join(

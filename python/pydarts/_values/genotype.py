@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
 
-from .. import _core, _html
+from .. import _core
+from .._show import cards
 from . import notations
 from .record import Record
 from .space import INPUTS, KEPT, Space, as_space
@@ -196,7 +197,7 @@ class Genotype(Record):
 
     def plot(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the cells as graphs: `plots.cells`."""
-        from .._plots.cells import cells
+        from .._show.plots.cells import cells
 
         return cells(self, ax=ax)
 
@@ -207,7 +208,7 @@ class Genotype(Record):
         >>> 'recurrent_0 -> recurrent_1 [label="sigmoid"' in genotypes.DARTS_RNN_V2.to_dot()
         True
         """
-        from .._plots.export import to_dot
+        from .._show.plots.export import to_dot
 
         return to_dot(self)
 
@@ -220,7 +221,7 @@ class Genotype(Record):
         >>> genotypes.DARTS_V2.to_svg().count("sep_conv_3x3")
         5
         """
-        from .._plots.export import to_svg
+        from .._show.plots.export import to_svg
 
         return to_svg(self)
 
@@ -296,7 +297,7 @@ class Genotype(Record):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return _html.of_genotype(self)
+        return cards.of_genotype(self)
 
 
 def targets(count: int, first: int, kept: int) -> list[int]:

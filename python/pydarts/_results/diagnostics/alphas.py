@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..._plots.style import edge_in_words
+from ..._show.plots.style import edge_in_words
 from ..._values.genotype import Genotype
 from ..._values.space import Space
 from ..trajectory import Trajectory

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, overload
 
-from ... import _html
+from ..._show import cards
 from ..._values import words
 
 Level: TypeAlias = Literal["warning", "note"]
@@ -79,7 +79,7 @@ class Diagnostics(Sequence[Finding]):
         )
 
     def _repr_html_(self) -> str:
-        return _html.of_diagnostics(self)
+        return cards.of_diagnostics(self)
 
     def __repr__(self) -> str:
         return f"<Diagnostics: {len(self.warnings)} warnings, {len(self) - len(self.warnings)} notes>"

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from .._palette import look_of
-from .._plots.style import FAINT, INK, edge_name, title
-from .._results.trajectory import Trajectory
+from ..._results.trajectory import Trajectory
+from ..palette import look_of
+from ..plots.style import FAINT, INK, edge_name, title
 
 _WIDE, _HIGH = 0.88, 0.7  # of a tile, what the lines take
 

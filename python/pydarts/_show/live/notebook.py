@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .. import plots
-from .._palette import look_of, series_look
-from .._plots.cells import figure_of
-from .._plots.points import limits
-from .._plots.style import INK, tidy
-from .._results.trajectory import Trajectory
+from ... import plots
+from ..._results.trajectory import Trajectory
+from ..palette import look_of, series_look
+from ..plots.cells import figure_of
+from ..plots.points import limits
+from ..plots.style import INK, tidy
 from .pace import Pace
 from .scene import Scene
 from .tiles import tiles

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from .. import _core
-from .._values.genotype import Genotype
+from ... import _core
+from ..._values.genotype import Genotype
 
 
 class Notation(NamedTuple):

@@ -15,11 +15,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .._palette import look_of
-from .._plots.points import limits
-from .._plots.style import edge_in_words
-from .._results.trajectory import Trajectory
-from .._values.genotype import Genotype
+from ..._results.trajectory import Trajectory
+from ..._values.genotype import Genotype
+from ..palette import look_of
+from ..plots.points import limits
+from ..plots.style import edge_in_words
 from .blocks import columns, sparkline
 from .pace import Pace
 from .scene import Scene

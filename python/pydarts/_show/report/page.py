@@ -17,16 +17,16 @@ except ImportError as error:
         "SearchResult.report needs plotly; install it with: pip install 'pydarts[report]'"
     ) from error
 
-from .._plots.style import edge_in_words
-from .._protocol.table import SearchTable
-from .._results.diagnostics import diagnose
-from .._results.diagnostics.finding import weight
-from .._results.diagnostics.losses import lowest_loss
-from .._results.trajectory import Margin, Trajectory
-from .._templates import render
-from .._values.files import write_atomically
-from .._values.space import Space
-from .._values.words import duration
+from ..._protocol.table import SearchTable
+from ..._results.diagnostics import diagnose
+from ..._results.diagnostics.finding import weight
+from ..._results.diagnostics.losses import lowest_loss
+from ..._results.trajectory import Margin, Trajectory
+from ..._values.files import write_atomically
+from ..._values.space import Space
+from ..._values.words import duration
+from ..plots.style import edge_in_words
+from ..render import render
 from . import facts
 from .baseline import baseline
 from .curves import curves
@@ -34,7 +34,7 @@ from .notations import notations
 from .view import View, view
 
 if TYPE_CHECKING:
-    from .._results.result import SearchResult
+    from ..._results.result import SearchResult
 
 
 @dataclass(frozen=True)

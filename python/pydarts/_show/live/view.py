@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from rich.console import Console
 
-from .._search.callbacks import Callback, EpochInfo, StartInfo, StepInfo
-from .._values import checks
+from ..._search.callbacks import Callback, EpochInfo, StartInfo, StepInfo
+from ..._values import checks
 from .lines import LineView
 from .scene import Scene
 from .terminal import TerminalView
 
 if TYPE_CHECKING:
-    from .._results.result import SearchResult
+    from ..._results.result import SearchResult
 
 Place: TypeAlias = Literal["auto", "notebook", "terminal", "lines"]
 

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .._palette import run_look
+from ..palette import run_look
 from .curves import LEAST, MARKED
 from .style import INK, panels, plain_numbers, tidy
 
 if TYPE_CHECKING:
-    from .._results.result import SearchResult
+    from ..._results.result import SearchResult
 
 _WIDTH = 11.5  # inches of a new figure
 
@@ -96,7 +96,7 @@ def compare(
 
 
 def _named(results: Any) -> dict[str, SearchResult]:
-    from .._results.result import SearchResult
+    from ..._results.result import SearchResult
 
     if isinstance(results, Mapping):
         found = {str(name): result for name, result in results.items()}

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._results.ending import reached
-from .._results.history import EpochRecord, History
-from .._results.result import SearchResult
-from .._results.trajectory import Trajectory
-from .._search.callbacks import EpochInfo, StartInfo, StepInfo
-from .._search.progress import numbers, right
-from .._values.derive import derive
-from .._values.genotype import Genotype
+from ..._results.ending import reached
+from ..._results.history import EpochRecord, History
+from ..._results.result import SearchResult
+from ..._results.trajectory import Trajectory
+from ..._search.callbacks import EpochInfo, StartInfo, StepInfo
+from ..._search.progress import numbers, right
+from ..._values.derive import derive
+from ..._values.genotype import Genotype
 
 _MOST = 96  # points that are kept: more would not be seen
 

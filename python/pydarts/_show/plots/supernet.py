@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
-from .._palette import look_of, text_on
-from .._results.trajectory import Trajectory
+from ..._results.trajectory import Trajectory
+from ..palette import look_of, text_on
 from .points import decimals, moment, point, tables
 from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 

@@ -14,7 +14,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader("pydarts"),
+        loader=PackageLoader("pydarts._show"),
         autoescape=True,  # names of spaces, texts of errors: all of it is somebody's
         undefined=StrictUndefined,
         trim_blocks=True,

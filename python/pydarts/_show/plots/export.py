@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from .._palette import look_of
+from ..palette import look_of
 from .cells import cells, cells_of, size_of
 from .style import node_name, output_name
 
 if TYPE_CHECKING:
-    from .._values.genotype import Genotype
+    from ..._values.genotype import Genotype
 
 
 def to_dot(genotype: Genotype) -> str:

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from markupsafe import Markup
 
-from .._palette import look_of
-from .._plots.style import edge_in_words
-from .._results.trajectory import Trajectory
-from .._values.genotype import Edges, Genotype
-from .._values.space import Space
+from ..._results.trajectory import Trajectory
+from ..._values.genotype import Edges, Genotype
+from ..._values.space import Space
+from ..palette import look_of
+from ..plots.style import edge_in_words
 from .pictures import cell_picture
 
 Kept: TypeAlias = tuple[tuple[int, int], ...]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
-from .._palette import color_of
-from .._values.words import score
+from ..._values.words import score
+from ..palette import color_of
 
 if TYPE_CHECKING:
-    from .._protocol.row import Origin, SearchRow
-    from .._protocol.table import SearchTable
-    from .._results.result import SearchResult
+    from ..._protocol.row import Origin, SearchRow
+    from ..._protocol.table import SearchTable
+    from ..._results.result import SearchResult
 
 
 @dataclass(frozen=True)

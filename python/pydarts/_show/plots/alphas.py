@@ -10,8 +10,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from .._palette import look_of
-from .._results.trajectory import Trajectory
+from ..._results.trajectory import Trajectory
+from ..palette import look_of
 from .points import checked, limits, tables
 from .style import FAINT, GRID, INK, edge_name, inches
 

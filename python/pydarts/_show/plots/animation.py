@@ -11,8 +11,8 @@ from matplotlib.animation import PillowWriter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .._results.trajectory import Trajectory
-from .._values.files import write_atomically
+from ..._results.trajectory import Trajectory
+from ..._values.files import write_atomically
 from . import curves, supernet
 from . import weights as heat
 from .points import decimals, limits, moment, tables

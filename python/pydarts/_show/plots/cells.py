@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from .._layout import layout
-from .._palette import look_of, text_on
-from .._values.genotype import Edges, Genotype
+from ..._values.genotype import Edges, Genotype
+from ..layout import layout
+from ..palette import look_of, text_on
 from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
 
 _STEP, _LINE = 2.6, 1.6  # from layer to layer; width of a line

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
-from .._palette import series_look
-from .._results.trajectory import Trajectory
+from ..._results.trajectory import Trajectory
+from ..palette import series_look
 from .view import dash, thin
 
 if TYPE_CHECKING:
-    from .._results.result import SearchResult
+    from ..._results.result import SearchResult
 
 # Of a curve: more than a plot has pixels across, and some 15 kB.
 POINTS = 600

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from . import _core
-from ._templates import render
-from ._values.words import count, duration
+from .. import _core
+from .._values.words import count, duration
+from .render import render
 
 if TYPE_CHECKING:
-    from ._results.diagnostics import Diagnostics
-    from ._results.history import History
-    from ._results.result import SearchResult
-    from ._search.supernet import Supernet
-    from ._train.result import TrainResult
-    from ._values.config import SearchConfig
-    from ._values.genotype import Genotype
+    from .._results.diagnostics import Diagnostics
+    from .._results.history import History
+    from .._results.result import SearchResult
+    from .._search.supernet import Supernet
+    from .._train.result import TrainResult
+    from .._values.config import SearchConfig
+    from .._values.genotype import Genotype
 
 _EPOCHS = 5  # of a history, the last ones
 _LEAST = 0.75  # scale at which a picture's text can be read with ease
@@ -187,8 +187,8 @@ def _last(history: History[Any], extra: str, of: Callable[[Any], str]) -> dict[s
 
 def _cells(genotype: Genotype) -> dict[str, Any]:
     """The picture of the cells, to stand inside a page, and their notation."""
-    from ._plots.cells import size_of
-    from ._plots.export import to_svg
+    from .plots.cells import size_of
+    from .plots.export import to_svg
 
     try:
         text = to_svg(genotype)

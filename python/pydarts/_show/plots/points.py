@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .._results.trajectory import Trajectory
+from ..._results.trajectory import Trajectory
 
 
 def checked(path: Trajectory) -> Trajectory:

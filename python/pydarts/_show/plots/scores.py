@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._palette import color_of
+from ..palette import color_of
 from .style import one, tidy
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from .._search.callbacks import EpochInfo
+from ..._search.callbacks import EpochInfo
 from .scene import Scene
 
 

@@ -12,8 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import ScaledTranslation
 
-from .._palette import look_of, text_on
-from .._results.trajectory import Trajectory
+from ..._results.trajectory import Trajectory
+from ..palette import look_of, text_on
 from .points import decimals, limits, moment, point, tables
 from .style import INK, edge_name, inches, panels, title
 

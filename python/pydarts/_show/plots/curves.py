@@ -9,9 +9,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from .._palette import series_look
-from .._results.history import History, Measures
-from .._results.trajectory import Trajectory
+from ..._results.history import History, Measures
+from ..._results.trajectory import Trajectory
+from ..palette import series_look
 from .points import checked
 from .style import FAINT, INK, one, plain_numbers, tidy
 

@@ -12,15 +12,15 @@ import matplotlib as mpl
 import plotly  # type: ignore[import-untyped]
 import torch
 
-from .. import _core
-from .._results.environment import versions
-from .._search.supernet import Supernet
-from .._values.config import SearchConfig
-from ..nn._build import build
-from ..nn._cost import cost, number_of_weights
+from ... import _core
+from ..._results.environment import versions
+from ..._search.supernet import Supernet
+from ..._values.config import SearchConfig
+from ...nn._build import build
+from ...nn._cost import cost, number_of_weights
 
 if TYPE_CHECKING:
-    from .._results.result import SearchResult
+    from ..._results.result import SearchResult
 
 
 _NAMES = {"torch": "PyTorch", "python": "Python"}  # as their makers write them
