@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ._core import DataError
+from ._core import DataError, Dataset
 
 Array: TypeAlias = npt.NDArray[Any] | Tensor
 
@@ -24,6 +25,11 @@ class ArrayData:
 
     x: Tensor
     y: Tensor
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The engine's data set, which uploads the images once for all sources that read them."""
+        return Dataset(self.x, self.y)
 
     @property
     def shape(self) -> tuple[int, int, int]:
