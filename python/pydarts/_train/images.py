@@ -176,7 +176,7 @@ class ImageTask:
         self.network.drop_path = self._drop_path
 
     def _batches(self, source: Batches, role: str, index: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of a pass. What a loader draws in this process for a batch depends on its number only."""
+        """The batches of a pass. What a loader draws in this process depends on the batch's number only."""
         seed = self.settings.seed
         seed_all(stream(seed, f"{role} order", index))
         source.start(index, 0)
