@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy.typing as npt
@@ -112,9 +113,11 @@ def listeners(callbacks: C | Sequence[C], kind: type[C]) -> tuple[C, ...]:
             )
         strange = [name for name in dir(listener) if name.startswith("on_") and not hasattr(kind, name)]
         if strange:
+            hooks = [name for name in dir(kind) if name.startswith("on_")]
+            nearest = get_close_matches(strange[0], hooks, n=1, cutoff=0)[0]
             warnings.warn(
-                f"nobody calls {', '.join(strange)} of {type(listener).__name__}; a pydarts.{kind.__name__} "
-                f"has {', '.join(name for name in dir(kind) if name.startswith('on_'))}",
+                f"{type(listener).__name__}.{strange[0]} is never called; did you mean {nearest}? A "
+                f"pydarts.{kind.__name__} has {', '.join(hooks)}",
                 UserWarning,
                 stacklevel=3,
             )
