@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import _core
 from .._values.config import SearchConfig
-from .arrays import Array, ArrayData, check_range, is_array, name_of, read_arrays
+from .arrays import ArrayData, Single, check_range, is_array, name_of, read_arrays
 from .image_data import ImageData
 from .memory import batch_size, with_batch_size
 from .passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
@@ -20,8 +20,6 @@ from .sizes import known_classes, search_dtype, survey, with_sizes, with_statist
 from .source import BatchChecker, PythonSource
 from .texts import open_texts
 
-Batches: TypeAlias = Iterable[tuple[Array, Array]] | DataLoader[Any]
-Single: TypeAlias = tuple[Array, Array] | Batches
 Loader: TypeAlias = Single | tuple[Single, Single]
 Source: TypeAlias = _core.Arrays | _core.Tokens | PythonSource
 

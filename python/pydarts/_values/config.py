@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 import torch
 
 from .. import _core
-from .._show import cards
+from . import views
 from .record import Record, differences, freeze
 from .space import Space
 
@@ -290,7 +290,7 @@ class SearchConfig(Record):
         return {name: self._read(name, defaults[name]) for name in self._not_default()}
 
     def _repr_html_(self) -> str:
-        return cards.of_config(self)
+        return views.cards.of_config(self)
 
     def __repr__(self) -> str:
         fields = ", ".join(

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from .. import _core
-from .._show import cards
-from . import notations
+from . import notations, views
+from .notations import Genes
 from .record import Record
 from .space import INPUTS, KEPT, Space, as_space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Genes: TypeAlias = tuple[tuple[str, int], ...]
 Edges: TypeAlias = tuple[tuple[str, int, int], ...]
 
 
@@ -197,9 +196,7 @@ class Genotype(Record):
 
     def plot(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the cells as graphs: `plots.cells`."""
-        from .._show.plots.cells import cells
-
-        return cells(self, ax=ax)
+        return views.cells.cells(self, ax=ax)
 
     def to_dot(self) -> str:
         """The cells in the DOT language of Graphviz, which lays them out: a cluster a cell.
@@ -208,9 +205,7 @@ class Genotype(Record):
         >>> 'recurrent_0 -> recurrent_1 [label="sigmoid"' in genotypes.DARTS_RNN_V2.to_dot()
         True
         """
-        from .._show.plots.export import to_dot
-
-        return to_dot(self)
+        return views.export.to_dot(self)
 
     def to_svg(self) -> str:
         """The picture of `plot` as an SVG document, with its text as text.
@@ -221,9 +216,7 @@ class Genotype(Record):
         >>> genotypes.DARTS_V2.to_svg().count("sep_conv_3x3")
         5
         """
-        from .._show.plots.export import to_svg
-
-        return to_svg(self)
+        return views.export.to_svg(self)
 
     def edges(self, table: str) -> Edges:
         """The edges of a cell as (operation, source node, target node), in the order of its genes.
@@ -297,7 +290,7 @@ class Genotype(Record):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return cards.of_genotype(self)
+        return views.cards.of_genotype(self)
 
 
 def targets(count: int, first: int, kept: int) -> list[int]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeAlias
 
 from .. import _core
 from .space import Space
 
-if TYPE_CHECKING:
-    from .genotype import Genes, Genotype
+Genes: TypeAlias = tuple[tuple[str, int], ...]
 
 CELLS = ("normal", "reduce")
 
@@ -35,7 +34,24 @@ NASBENCH301_OPERATIONS = tuple(name for name in NASBENCH301.operations if name !
 NASBENCH301_PREFIX = "NetworkSelectorDatasetInfo:darts:"
 
 
-def to_nni(genotype: Genotype) -> dict[str, str | list[int]]:
+class Cells(Protocol):
+    """The part of a `Genotype` that these functions use; `Genotype` itself imports this module."""
+
+    @property
+    def normal(self) -> Genes: ...
+    @property
+    def normal_concat(self) -> tuple[int, ...]: ...
+    @property
+    def reduce(self) -> Genes: ...
+    @property
+    def reduce_concat(self) -> tuple[int, ...]: ...
+    @property
+    def recurrent(self) -> Genes: ...
+    def edges(self, table: str) -> tuple[tuple[str, int, int], ...]: ...
+    def validate(self, space: str | Space) -> None: ...
+
+
+def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
     """See `Genotype.to_nni`."""
     if genotype.recurrent:
         raise _core.GenotypeError("NNI's hub has convolutional cells alone; this genotype is recurrent")
@@ -75,7 +91,7 @@ def from_nni(values: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def to_nasbench301(genotype: Genotype) -> dict[str, str]:
+def to_nasbench301(genotype: Cells) -> dict[str, str]:
     """See `Genotype.to_nasbench301`."""
     try:
         genotype.validate(NASBENCH301)
@@ -122,7 +138,7 @@ def from_nasbench301(values: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _cells(genotype: Genotype) -> Iterator[tuple[str, Genes, tuple[int, ...]]]:
+def _cells(genotype: Cells) -> Iterator[tuple[str, Genes, tuple[int, ...]]]:
     yield "normal", genotype.normal, genotype.normal_concat
     yield "reduce", genotype.reduce, genotype.reduce_concat
 
