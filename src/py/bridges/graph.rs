@@ -8,9 +8,9 @@ use pyo3::prelude::*;
 use pyo3::types::IntoPyDict;
 use tch::Device;
 
-use super::errors::{from_python, to_python};
 use crate::config::{Graph, SearchConfig};
 use crate::error::{Error, Result};
+use crate::py::errors::{from_python, to_python};
 use crate::search::{Body, Recorder, Replay};
 
 /// The recorder for a search, where its device has graphs and it may use them.
@@ -161,7 +161,7 @@ mod tests {
 
     use pyo3::types::PyDict;
 
-    use super::*;
+    use crate::py::*;
 
     /// A `torch.cuda` that writes down what it is asked to do.
     const FAKE: &std::ffi::CStr = cr#"
