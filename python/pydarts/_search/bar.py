@@ -37,15 +37,15 @@ class Bar(tqdm):  # type: ignore[type-arg]
     def format_dict(self) -> Any:
         """The values for one drawing, computed for each because times and counts vary in width."""
         about = dict(super().format_dict)
-        told = dict(self.values)
-        if not told:
+        shown = dict(self.values)
+        if not shown:
             return about
-        about["postfix"] = in_a_line(told)
+        about["postfix"] = in_a_line(shown)
         for name in ("rate", *_DISPENSABLE):
             if self._fits(about):
                 break
-            told.pop(name, None)
-            about |= {"postfix": in_a_line(told), "bar_format": _FORMAT.replace(_RATE, "")}
+            shown.pop(name, None)
+            about |= {"postfix": in_a_line(shown), "bar_format": _FORMAT.replace(_RATE, "")}
         return about
 
     def _fits(self, about: Mapping[str, Any]) -> bool:

@@ -80,12 +80,12 @@ def search(
     config = SearchConfig() if cfg is None else cfg
     if not isinstance(config, SearchConfig):
         raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
-    told = listeners(callbacks, Callback)
+    hooks = listeners(callbacks, Callback)
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
     sources = open_sources(loader, config)
     _warn_of_absent_cells(sources.config)
-    shown = any(callback.shows_progress for callback in told)
+    shown = any(callback.shows_progress for callback in hooks)
     progress = Progress(sources.config.resolved_space, steps=not shown) if config.progress else None
     watch = InterruptWatch()
     sources.poll_with(watch.check)
@@ -96,7 +96,7 @@ def search(
                 sources.train,
                 sources.valid,
                 sources.evaluation,
-                Observers(told, progress, watch, sources.config),
+                Observers(hooks, progress, watch, sources.config),
                 loss,
             )
     finally:
@@ -109,7 +109,7 @@ def search(
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
-    return end(result, error, told, "search")
+    return end(result, error, hooks, "search")
 
 
 def _warn_of_absent_cells(config: SearchConfig) -> None:

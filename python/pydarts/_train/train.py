@@ -91,7 +91,7 @@ def train(
     config = TrainConfig() if cfg is None else cfg
     if not isinstance(config, TrainConfig):
         raise _core.ConfigError(f"cfg must be a TrainConfig, got a {type(cfg).__name__}")
-    told = listeners(callbacks, TrainCallback)
+    hooks = listeners(callbacks, TrainCallback)
     device = config.resolved_device
     watch = InterruptWatch()
     with own_random_numbers(device), held(config.checkpoint_dir):
@@ -104,7 +104,7 @@ def train(
         error: BaseException | None = None
         try:
             with watch:
-                loop.run(told, progress, watch)
+                loop.run(hooks, progress, watch)
         except KeyboardInterrupt:
             status = "interrupted"
         except BaseException as stopped:
@@ -118,7 +118,7 @@ def train(
     trained.load_state_dict(loop.weights())
     where = environment(str(device))
     result = TrainResult(trained.eval(), loop.history, config, status, where)
-    return end(result, error, told, "training")
+    return end(result, error, hooks, "training")
 
 
 def open_task(

@@ -58,12 +58,12 @@ def held(folder: str | os.PathLike[str] | None) -> Iterator[None]:
 
 def write_atomically(path: Path, data: str | bytes) -> None:
     """Write a temporary file and rename it to `path`, so that a reader never sees a partial file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(data.encode() if isinstance(data, str) else data)
-        os.replace(beside, path)
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def read_checked(path: Path, parse: Callable[[bytes], T]) -> T:

@@ -91,12 +91,12 @@ def _wrapped(text: Text, width: int) -> list[Text]:
 
 def _progress(scene: Scene, width: int) -> RenderableType:
     title = scene.title
-    room = width - len(title) - 1
-    if room < 8 or scene.result is not None:
+    free = width - len(title) - 1
+    if free < 8 or scene.result is not None:
         return Text(title, style="bold", no_wrap=True, overflow="ellipsis")
     line = Table.grid(padding=(0, 1, 0, 0))
     line.add_row(
-        Text(title, style="bold", no_wrap=True), ProgressBar(scene.total or 1, scene.done, width=room)
+        Text(title, style="bold", no_wrap=True), ProgressBar(scene.total or 1, scene.done, width=free)
     )
     return line
 
@@ -116,13 +116,13 @@ def _curves(scene: Scene, path: Trajectory, genotype: Genotype, width: int) -> T
         ("skips", skips, f"{skips[-1]:.0f}"),
     ]
     across = 2 if width >= 60 else 1
-    room = width // across - 22
+    free = width // across - 22
     made = Table.grid(padding=(0, 1, 0, 0))
     for _ in range(across):
         made.add_column(width=10, style=_DIM, no_wrap=True)
-        made.add_column(width=max(room, 4), style="cyan", no_wrap=True)
+        made.add_column(width=max(free, 4), style="cyan", no_wrap=True)
         made.add_column(width=8, no_wrap=True)
-    cells = [(label, sparkline(values, max(room, 4)), value) for label, values, value in said]
+    cells = [(label, sparkline(values, max(free, 4)), value) for label, values, value in said]
     for at in range(0, len(cells), across):
         made.add_row(*(text for cell in cells[at : at + across] for text in cell))
     return made

@@ -82,7 +82,7 @@ class _Movie:
         self.path, self.names = path, names
         space = path.space
         width, height = supernet.size_of(path)
-        left, right, below, above = heat.ROOM
+        left, right, below, above = heat.MARGINS
         self.row = max(height + 0.3, 0.16 * len(space.edges) + below + above)
         self.map = 0.3 * len(space.operations), self.row - below - above
         self.left = left + right + self.map[0]
@@ -105,12 +105,12 @@ class _Movie:
         figure.text(0.1 / width, 1 - 0.08 / height, moment(path, at), va="top", fontsize=12, color=INK)
         for number, name in enumerate(self.names):
             bottom = self.foot + (len(self.names) - 1 - number) * self.row
-            ax = figure.add_axes(box(heat.ROOM[0], bottom + heat.ROOM[2], *self.map))
+            ax = figure.add_axes(box(heat.MARGINS[0], bottom + heat.MARGINS[2], *self.map))
             heat.heat_map(ax, path, name, at, self.shown)
             ax = figure.add_axes(box(self.left, bottom + (self.row - 0.3 - self.cell[1]) / 2, *self.cell))
             supernet.draw_supernet(ax, path, name, at, self.digits)
             title(ax, name)
-        ax = figure.add_axes(box(heat.ROOM[0], 0.45, width - heat.ROOM[0] - 0.2, self.foot - 0.6))
+        ax = figure.add_axes(box(heat.MARGINS[0], 0.45, width - heat.MARGINS[0] - 0.2, self.foot - 0.6))
         curves.entropy(path, ax=ax)
         ax.set_ylabel("entropy, nats", fontsize=8, color=INK)
         ax.axvline(float(path.time[0][at]), color=INK, linewidth=1)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 INK, FAINT, GRID = "#333333", "#b8b8b8", "#ececec"
 INNER, OUTER = "#eef3f8", "#dfe7d8"  # intermediate nodes; inputs and outputs
 
-Room = tuple[float, float, float, float]
+Margins = tuple[float, float, float, float]
 """Inches left of, right of, below and above a panel, for what is written there."""
 
 
@@ -26,7 +26,7 @@ def one(ax: Axes | None, size: tuple[float, float]) -> Axes:
 
 
 def panels(
-    ax: Axes | None, rows: int, columns: int, size: tuple[float, float], room: Room, foot: float = 0.0
+    ax: Axes | None, rows: int, columns: int, size: tuple[float, float], margins: Margins, foot: float = 0.0
 ) -> tuple[Axes, list[Axes]]:
     """Create axes in rows and columns inside the given axes, or inside a new figure.
 
@@ -40,7 +40,7 @@ def panels(
     width, height = inches(ax)
     foot = min(foot, 0.3 * height)
     cell = width / columns, (height - foot) / rows
-    left, right, below, above = room
+    left, right, below, above = margins
     across, upright = min(1.0, 0.6 * cell[0] / (left + right)), min(1.0, 0.6 * cell[1] / (below + above))
     left, right, below, above = left * across, right * across, below * upright, above * upright
     made = []

@@ -19,7 +19,7 @@ from .style import INK, edge_name, inches, panels, title
 
 # Grey, so that only the frames are coloured; numbers are legible on the darkest shade.
 _SHADES = LinearSegmentedColormap.from_list("weights", mpl.colormaps["Greys"](np.linspace(0, 0.8, 64)))
-ROOM = (0.8, 0.5, 0.1, 1.15)
+MARGINS = (0.8, 0.5, 0.1, 1.15)
 
 
 def weights(
@@ -53,8 +53,11 @@ def weights(
     'recurrent, epoch 0'
     """
     names, at, space = tables(path, cell), point(path, at), path.space
-    sides = 0.52 * len(space.operations) + ROOM[0] + ROOM[1], 0.25 * len(space.edges) + ROOM[2] + ROOM[3]
-    _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), ROOM)
+    sides = (
+        0.52 * len(space.operations) + MARGINS[0] + MARGINS[1],
+        0.25 * len(space.edges) + MARGINS[2] + MARGINS[3],
+    )
+    _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), MARGINS)
     values = [path.weights(name, at) for name in names]
     shown, digits = limits(values), decimals(values)
     for axes, name in zip(made, names, strict=True):
