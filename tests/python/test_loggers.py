@@ -251,7 +251,7 @@ def test_tensorboard_mixes_no_two_searches(tmp_path: Path) -> None:
     config = make_config(epochs=1)
     with pytest.raises(LookupError):
         search(make_arrays(), config, [loggers.TensorBoard(tmp_path), Stop(LookupError(), step=2)])
-    with pytest.raises(FileExistsError, match="name another folder"):
+    with pytest.raises(FileExistsError, match="resume=True"):
         search(make_arrays(), config, loggers.TensorBoard(tmp_path))
 
 

@@ -275,7 +275,7 @@ def test_runs_of_other_recordings_are_compared_in_steps(tiny_result: SearchResul
 
 
 def test_what_cannot_be_compared_is_named(tiny_result: SearchResult) -> None:
-    with pytest.raises(TypeError, match="not a SearchResult"):
+    with pytest.raises(TypeError, match="SearchResult"):
         plots.compare(tiny_result)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="'b' is a int"):
         plots.compare({"a": tiny_result, "b": 3})  # type: ignore[dict-item]

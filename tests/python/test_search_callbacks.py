@@ -109,7 +109,7 @@ def test_what_is_no_callback_is_refused() -> None:
     for wrong, says in (
         ([print], "must be a pydarts.Callback, got a builtin_function"),
         (None, "got a NoneType"),
-        (pydarts.LiveView, "call it: it is a class"),
+        (pydarts.LiveView, "class: pass an instance"),
     ):
         with pytest.raises(TypeError, match=says):
             search(make_arrays(), make_config(), callbacks=wrong)  # type: ignore[arg-type]

