@@ -169,7 +169,7 @@ def test_onnx_without_its_packages_names_the_remedy(tmp_path: Path, monkeypatch:
         ("net.onnx", {"tokens": 4}, pydarts.ConfigError, "tokens .*ConvolutionalNetwork"),
         ("net.pt2", {"image_size": -1}, pydarts.ConfigError, "image_size is -1; it must be a whole number"),
         ("net.pt2", {"network": of_words(), "tokens": 0}, pydarts.ConfigError, "tokens is 0; it must be"),
-        ("net.pt2", {"network": of_words(), "image_size": 8}, pydarts.ConfigError, "image_size .*LanguageModel"),
+        ("net.pt2", {"network": of_words(), "image_size": 8}, pydarts.ConfigError, "image_size .*Language"),
         ("net.pt2", {"network": torch.nn.ReLU()}, TypeError, "takes a network of pydarts.build, got a ReLU"),
         ("net.pt2", {"network": torch.compile(of_words())}, TypeError, "export got a network that torch"),
     ],

@@ -277,9 +277,9 @@ def test_runs_of_other_recordings_are_compared_in_steps(tiny_result: SearchResul
 def test_what_cannot_be_compared_is_named(tiny_result: SearchResult) -> None:
     with pytest.raises(TypeError, match="SearchResult"):
         plots.compare(tiny_result)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="'b' is a int"):
+    with pytest.raises(TypeError, match=r"'b'.* got a int"):
         plots.compare({"a": tiny_result, "b": 3})  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match="no result"):
+    with pytest.raises(ValueError, match="one result"):
         plots.compare([])
 
 

@@ -121,15 +121,15 @@ def test_cells_at_hand_are_compared(
         pydarts.compare({"mine": table[1].genotype}, (X, y), select.replace(resume=True), workers=0)
     for wrong, error, message in (
         ({}, TypeError, "cells must be a dictionary"),
-        ({"a": 3}, TypeError, "'a' of cells is a int"),
-        ({"../a": table[0].genotype}, pydarts.ConfigError, "names a cell and a folder"),
-        ({"random 0": table[0].genotype}, pydarts.ConfigError, "two cells have one name"),
-        (dict.fromkeys(("A b", "a-b"), table[0].genotype), pydarts.ConfigError, "two cells have one name"),
-        ({"Table.csv": table[0].genotype}, pydarts.ConfigError, "are the table's own"),
+        ({"a": 3}, TypeError, "'a'.* is a int"),
+        ({"../a": table[0].genotype}, pydarts.ConfigError, "must also be a folder name"),
+        ({"random 0": table[0].genotype}, pydarts.ConfigError, "two cells have the same name"),
+        (dict.fromkeys(("A b", "a-b"), table[0].genotype), pydarts.ConfigError, "two cells have the same name"),
+        ({"Table.csv": table[0].genotype}, pydarts.ConfigError, "not .*table"),
         (
             {"a": table[0].genotype, "b": pydarts.genotypes.DARTS_RNN_V1},
             pydarts.ConfigError,
-            "each kind apart",
+            "each kind separately",
         ),
     ):
         with pytest.raises(error, match=message):
