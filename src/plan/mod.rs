@@ -7,12 +7,9 @@ mod forms;
 mod instruction;
 mod lower;
 mod memory;
-mod of_config;
 pub mod passes;
-mod recurrent;
 mod segments;
 mod shape;
-mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,7 +20,7 @@ pub use instruction::{
     WeightSpec,
 };
 pub use memory::{Demand, Peak};
-pub use recurrent::Spans;
+pub use lower::Spans;
 pub use segments::Segment;
 
 use crate::space::Space;

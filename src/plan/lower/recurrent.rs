@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::passes::prune;
 use super::writer::Writer;
-use super::{AlphaId, Init, Language, Op, Place, Plan, Recurrence, Shape, Sizes, ValueId, WeightId};
 use crate::config::largest;
 use crate::error::{Error, Result};
+use crate::plan::passes::prune;
+use crate::plan::{AlphaId, Init, Language, Op, Place, Plan, Recurrence, Shape, Sizes, ValueId, WeightId};
 use crate::space::{CellKind, Operation, Space};
 
 /// The published bound of initial weights.

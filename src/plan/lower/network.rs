@@ -4,9 +4,9 @@
 //! paper. What can be shared is for the passes to find.
 
 use super::writer::Writer;
-use super::{AlphaId, Geometry, Init, Op, Plan, Scale, Shape, Sizes, ValueId};
 use crate::config::largest;
 use crate::error::{Error, Result};
+use crate::plan::{AlphaId, Geometry, Init, Op, Plan, Scale, Shape, Sizes, ValueId};
 use crate::space::{CellKind, Edge, Operation, Space};
 
 impl Geometry {

@@ -1,8 +1,14 @@
-//! The plan of a configuration, whichever kind of cell its space has.
+//! Lowering: from a space and the sizes of a network to the plain plan, one instruction per layer.
 
-use super::{Geometry, Language, Plan};
+mod network;
+mod recurrent;
+mod writer;
+
+pub use recurrent::Spans;
+
 use crate::config::SearchConfig;
 use crate::error::{Error, Result};
+use crate::plan::{Geometry, Language, Plan};
 use crate::space::CellKind;
 
 impl Plan {

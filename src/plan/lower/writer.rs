@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{
+use crate::error::{Error, Result};
+use crate::plan::{
     AlphaSpec, Init, Instruction, Op, Plan, Scale, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
     WeightSpec,
 };
-use crate::error::{Error, Result};
 use crate::space::Space;
 
 /// The plan as far as it is written, and the shape of every value in it.
