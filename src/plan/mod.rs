@@ -1,27 +1,21 @@
 //! The plan: a search network as a straight line of shaped instructions, before any tensor exists.
 
+mod analysis;
 mod check;
-mod cost;
-mod explain;
 mod forms;
 mod instruction;
 mod lower;
-mod memory;
 pub mod passes;
-mod segments;
 mod shape;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use cost::Cost;
+pub use analysis::{Cost, Demand, Peak, Segment, Spans};
 pub use forms::{Form, Forms, Site};
 pub use instruction::{
     AlphaId, AlphaSpec, Init, Instruction, Op, Place, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
     WeightSpec,
 };
-pub use memory::{Demand, Peak};
-pub use lower::Spans;
-pub use segments::Segment;
 
 use crate::space::Space;
 

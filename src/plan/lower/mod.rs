@@ -4,8 +4,6 @@ mod network;
 mod recurrent;
 mod writer;
 
-pub use recurrent::Spans;
-
 use crate::config::SearchConfig;
 use crate::error::{Error, Result};
 use crate::plan::{Geometry, Language, Plan};

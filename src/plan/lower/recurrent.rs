@@ -3,8 +3,6 @@
 //! Nothing is shared here: every edge masks its state and multiplies it anew for each
 //! activation.
 
-use std::collections::{BTreeSet, HashSet};
-
 use super::writer::Writer;
 use crate::config::largest;
 use crate::error::{Error, Result};
@@ -55,58 +53,6 @@ impl Plan {
             plan.check()?;
         }
         Ok(plan)
-    }
-}
-
-/// The instructions of a plan by what they depend on.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Spans {
-    /// Not on the state: run for all tokens at once, before the others.
-    pub before: Vec<usize>,
-    /// On the state, and the next state on them: run for one token after the other.
-    pub within: Vec<usize>,
-    /// On the state, and not the next state on them: run for all tokens at once, after the others.
-    pub after: Vec<usize>,
-    /// Values that are made for all tokens at once, or given, and read token by token.
-    pub read_within: Vec<ValueId>,
-    /// Values that are made token by token and read of all tokens at once, and the next state.
-    pub read_after: Vec<ValueId>,
-}
-
-impl Plan {
-    /// How a plan that reads words can be run; none of one that reads images.
-    pub fn spans(&self) -> Option<Spans> {
-        let Recurrence { state, next } = self.recurrence?;
-        let mut depend: HashSet<ValueId> = HashSet::from([state]);
-        for instruction in &self.instructions {
-            if instruction.inputs.iter().any(|input| depend.contains(input)) {
-                depend.insert(instruction.output);
-            }
-        }
-        let mut wanted: HashSet<ValueId> = HashSet::from([next]);
-        for instruction in self.instructions.iter().rev() {
-            if wanted.contains(&instruction.output) {
-                wanted.extend(&instruction.inputs);
-            }
-        }
-        let (mut before, mut within, mut after) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, instruction) in self.instructions.iter().enumerate() {
-            let span = match (depend.contains(&instruction.output), wanted.contains(&instruction.output)) {
-                (false, _) => &mut before,
-                (true, true) => &mut within,
-                (true, false) => &mut after,
-            };
-            span.push(index);
-        }
-        let read = |span: &[usize], wanted: &dyn Fn(&ValueId) -> bool| {
-            let read: BTreeSet<ValueId> =
-                span.iter().flat_map(|index| &self.instructions[*index].inputs).copied().filter(wanted).collect();
-            read
-        };
-        let read_within = read(&within, &|value| !depend.contains(value)).into_iter().collect();
-        let mut read_after = read(&after, &|value| depend.contains(value) && wanted.contains(value));
-        read_after.insert(next);
-        Some(Spans { before, within, after, read_within, read_after: read_after.into_iter().collect() })
     }
 }
 

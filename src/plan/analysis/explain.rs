@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::cost::grouped;
-use super::{Instruction, Language, Op, Plan, Recurrence, Scale, Sizes, ValueId};
+use crate::plan::{Instruction, Language, Op, Plan, Recurrence, Scale, Sizes, ValueId};
 use crate::space::Operation;
 
 /// A mixture with more inputs than this has them abridged.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::{Instruction, Op, Plan, ValueId};
+use crate::plan::{Instruction, Op, Plan, ValueId};
 
 /// A run of instructions.
 #[derive(Debug, PartialEq)]

@@ -9,8 +9,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::{Instruction, Op, Plan, Segment, Shape, ValueId};
 use crate::config::{Memory, Method};
+use crate::plan::{Instruction, Op, Plan, Segment, Shape, ValueId};
 
 /// Bytes of one index kept by a max pooling.
 pub(super) const INDEX_BYTES: u64 = 8;

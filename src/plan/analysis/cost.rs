@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::memory::INDEX_BYTES;
-use super::{Instruction, Op, Plan, Shape, Sizes};
+use crate::plan::{Instruction, Op, Plan, Shape, Sizes};
 
 /// What a search network costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,7 +55,7 @@ impl Plan {
     }
 
     /// Multiply-adds of one instruction; 0 for those that multiply no weights.
-    pub(super) fn multiply_adds(&self, instruction: &Instruction) -> u64 {
+    fn multiply_adds(&self, instruction: &Instruction) -> u64 {
         let weight = match &instruction.op {
             Op::Conv { weight, .. } | Op::Linear { weight, .. } => weight,
             Op::Product { rows: (_, count), .. } => {
