@@ -18,7 +18,7 @@ use super::{Mode, NetworkOptions, Statistics};
 use crate::config::{Method, Rewrite};
 use crate::error::{Error, Result};
 use crate::params::{Table, initial_weights};
-use crate::plan::passes::{Group, Pass, excerpts, rewrite};
+use crate::plan::passes::{excerpts, rewrite};
 use crate::plan::{Form, Forms, Plan, Segment};
 use crate::random;
 
@@ -81,8 +81,8 @@ impl<'a> Tuner<'a> {
     pub fn choose(&self, site: &str) -> Result<Form> {
         let excerpt = self.sites.get(site).ok_or_else(|| Error::engine(format!("no group is called `{site}`")))?;
         Arithmetic::new(self.options.numbers.clone()).set_switch()?;
-        let forms =
-            [(Form::Edges, excerpt.clone()), (Form::Grouped, Group { forms: Forms::GROUPED }.apply(excerpt.clone())?)];
+        let grouped = rewrite(excerpt.clone(), &[Rewrite::Group], &Forms::GROUPED)?;
+        let forms = [(Form::Edges, excerpt.clone()), (Form::Grouped, grouped)];
         let (by_alpha, by_weights) = self.needs.passes();
         let mut candidates = Vec::new();
         for (form, plan) in forms {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Scope;
 use crate::space::Operation;
 
 /// A value: the network's input or an instruction's output.
@@ -350,8 +351,8 @@ pub struct Instruction {
     pub output: ValueId,
     /// The shape of the output.
     pub shape: Shape,
-    /// Which part of the network it belongs to, "cells.0.edges.0_2.sep_conv_3x3".
-    pub scope: String,
+    /// The part of the network that it belongs to.
+    pub scope: Scope,
 }
 
 /// Every row with every column, row by row.

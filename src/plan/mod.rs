@@ -6,6 +6,7 @@ mod forms;
 mod instruction;
 mod lower;
 pub mod passes;
+mod scope;
 mod shape;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +17,7 @@ pub use instruction::{
     AlphaId, AlphaSpec, Init, Instruction, Op, Place, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
     WeightSpec,
 };
+pub use scope::{Module, Part, Scope};
 
 use crate::space::Space;
 
@@ -132,6 +134,11 @@ impl Plan {
             values.sort_unstable();
         }
         dying
+    }
+
+    /// The shape of a weight; empty for a weight that does not exist.
+    fn weight_shape(&self, weight: WeightId) -> &[usize] {
+        self.weights.get(weight.0).map_or(&[], |weight| &weight.shape)
     }
 
     /// One more than the highest value id: the length of a table of all values.

@@ -1,18 +1,18 @@
-//! A plan cut into runs of instructions, each of which a backward pass can compute again from what it reads.
+//! Cuts a plan into runs of instructions that a backward pass can compute again from their inputs.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::plan::{Instruction, Op, Plan, ValueId};
+use crate::plan::{Module, Op, Plan, ValueId};
 
 /// A run of instructions.
 #[derive(Debug, PartialEq)]
 pub struct Segment {
-    /// Which.
+    /// The positions of its instructions in the plan.
     pub range: Range<usize>,
-    /// What it reads of earlier ones.
+    /// Values of earlier segments that it reads.
     pub inputs: Vec<ValueId>,
-    /// What later ones read of it.
+    /// Values that later segments read.
     pub outputs: Vec<ValueId>,
 }
 
@@ -22,12 +22,12 @@ impl Plan {
         cut(self, &[])
     }
 
-    /// One segment a cell; the first has the stem, the last the classifier.
+    /// One segment per cell; the first includes the stem, the last the classifier.
     pub fn cells(&self) -> Vec<Segment> {
         cut(self, &starts(self))
     }
 
-    /// Two segments of cells that compute about as many numbers each.
+    /// Two segments of whole cells that compute about the same number of elements.
     pub fn halves(&self) -> Vec<Segment> {
         let before = |index: usize| self.instructions[..index].iter().map(|it| it.shape.elements()).sum::<u64>();
         let total = before(self.instructions.len());
@@ -36,13 +36,16 @@ impl Plan {
     }
 }
 
-/// Where each cell but the first begins.
+/// The first instruction of each cell but the first.
 fn starts(plan: &Plan) -> Vec<usize> {
     let mut starts = Vec::new();
     let mut cell = None;
     for (index, instruction) in plan.instructions.iter().enumerate() {
-        let here = cell_of(instruction);
-        if here.is_some() && cell.is_some() && here != cell && stands_still(plan, index) {
+        let here = match instruction.scope.module {
+            Module::Cell(cell) => Some(cell),
+            _ => None,
+        };
+        if here.is_some() && cell.is_some() && here != cell && is_unmodified(plan, index) {
             starts.push(index);
         }
         cell = here.or(cell);
@@ -50,8 +53,8 @@ fn starts(plan: &Plan) -> Vec<usize> {
     starts
 }
 
-/// Whether nothing that is made before `index` is written over after it: a segment is computed again from what it read.
-fn stands_still(plan: &Plan, index: usize) -> bool {
+/// Whether no instruction from `index` on overwrites an earlier value: a segment is computed again from its inputs.
+fn is_unmodified(plan: &Plan, index: usize) -> bool {
     let (before, after) = plan.instructions.split_at(index);
     let written = after.iter().filter(|it| it.op == Op::Accumulate).filter_map(|it| it.inputs.first());
     let made: HashSet<ValueId> = before.iter().map(|it| it.output).collect();
@@ -61,10 +64,6 @@ fn stands_still(plan: &Plan, index: usize) -> bool {
 fn cut(plan: &Plan, at: &[usize]) -> Vec<Segment> {
     let ends: Vec<usize> = [0].iter().chain(at).copied().chain([plan.instructions.len()]).collect();
     ends.windows(2).map(|pair| segment(plan, pair[0]..pair[1])).collect()
-}
-
-fn cell_of(instruction: &Instruction) -> Option<&str> {
-    instruction.scope.strip_prefix("cells.")?.split('.').next()
 }
 
 fn segment(plan: &Plan, range: Range<usize>) -> Segment {

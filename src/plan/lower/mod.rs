@@ -1,6 +1,8 @@
 //! Lowering: from a space and the sizes of a network to the plain plan, one instruction per layer.
 
+mod cell;
 mod network;
+mod operations;
 mod recurrent;
 mod writer;
 
@@ -10,9 +12,9 @@ use crate::plan::{Geometry, Language, Plan};
 use crate::space::CellKind;
 
 impl Plan {
-    /// The plain plan of a configuration, all of whose sizes must be known by now.
+    /// The plain plan of a configuration whose sizes are all set.
     pub fn of_config(config: &SearchConfig) -> Result<Plan> {
-        let missing = |field: &str| Error::config(format!("`{field}` is not known; give it, or data to read it from"));
+        let missing = |field: &str| Error::config(format!("`{field}` is not known; pass it, or data to read it from"));
         let num_classes = config.num_classes.ok_or_else(|| missing("num_classes"))?;
         if config.space.kind == CellKind::Recurrent {
             return Plan::lower_language(&config.space, &Language { words: num_classes, units: config.units });

@@ -1,15 +1,15 @@
-//! What lowering writes a plan with: instructions one after the other, each with the shape of its value.
+//! The writer that lowering uses: it appends instructions and infers the shape of each value.
 
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::plan::{
-    AlphaSpec, Init, Instruction, Op, Plan, Scale, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
+    AlphaSpec, Init, Instruction, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
     WeightSpec,
 };
 use crate::space::Space;
 
-/// The plan as far as it is written, and the shape of every value in it.
+/// A plan under construction, and the shape of every value in it.
 pub(super) struct Writer<'a> {
     pub space: &'a Space,
     pub plan: Plan,
@@ -44,39 +44,39 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A value that no instruction makes.
+    /// Adds a value that no instruction defines.
     pub fn given(&mut self, shape: Shape) -> ValueId {
         self.shapes.push(shape);
         ValueId(self.shapes.len() - 1)
     }
 
-    /// A batch norm without weights.
-    pub fn norm(&mut self, scope: &str, name: &str, input: ValueId) -> Result<ValueId> {
+    /// Adds a batch norm without weights.
+    pub fn norm(&mut self, scope: &Scope, name: &str, input: ValueId) -> Result<ValueId> {
         let statistic = self.statistic(format!("{scope}.{name}"), self.channels(input));
         self.push(scope, Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale: Scale::One }, vec![input])
     }
 
-    /// A weight.
+    /// Adds a weight.
     pub fn weight(&mut self, name: String, shape: Vec<usize>, init: Init) -> WeightId {
         self.plan.weights.push(WeightSpec { name, shape, init });
         WeightId(self.plan.weights.len() - 1)
     }
 
-    /// Running statistics.
+    /// Adds the running statistics of a batch norm.
     pub fn statistic(&mut self, name: String, width: usize) -> StatisticId {
         self.plan.statistics.push(StatisticSpec { name, width });
         StatisticId(self.plan.statistics.len() - 1)
     }
 
-    /// An instruction; its value.
-    pub fn push(&mut self, scope: &str, op: Op, inputs: Vec<ValueId>) -> Result<ValueId> {
+    /// Adds an instruction and returns its value.
+    pub fn push(&mut self, scope: &Scope, op: Op, inputs: Vec<ValueId>) -> Result<ValueId> {
         let shapes: Vec<&Shape> = inputs.iter().map(|value| &self.shapes[value.0]).collect();
         let shape = op
             .output_shape(&shapes, &self.plan.weights)
             .map_err(|detail| Error::space(format!("`{scope}` cannot be built: {detail}")))?;
         let output = ValueId(self.shapes.len());
         self.shapes.push(shape.clone());
-        self.plan.instructions.push(Instruction { op, inputs, output, shape, scope: scope.to_string() });
+        self.plan.instructions.push(Instruction { op, inputs, output, shape, scope: scope.clone() });
         Ok(output)
     }
 

@@ -10,13 +10,13 @@ use crate::plan::{Instruction, Op, Plan, Shape, ValueId};
 /// The sites of a plan that is ready to be grouped, each once: its name, and the instructions of its edges. Its input
 /// is the value that the edges leave, its output all of their ends, one after the other along the channels.
 pub fn excerpts(plan: &Plan) -> Result<BTreeMap<String, Plan>> {
-    let first: BTreeMap<String, Vec<usize>> = sites(plan)?.into_iter().rev().collect();
+    let first: BTreeMap<String, Vec<ValueId>> = sites(plan)?.into_iter().rev().collect();
     first.into_iter().map(|(site, members)| Ok((site, excerpt(plan, members)?))).collect()
 }
 
-fn excerpt(plan: &Plan, mut members: Vec<usize>) -> Result<Plan> {
-    members.sort_unstable();
-    let mut instructions: Vec<Instruction> = members.iter().map(|index| plan.instructions[*index].clone()).collect();
+fn excerpt(plan: &Plan, members: Vec<ValueId>) -> Result<Plan> {
+    let mut instructions: Vec<Instruction> =
+        plan.instructions.iter().filter(|it| members.contains(&it.output)).cloned().collect();
     let made: HashSet<ValueId> = instructions.iter().map(|it| it.output).collect();
     let read: HashSet<ValueId> = instructions.iter().flat_map(|it| it.inputs.iter().copied()).collect();
     let mut inputs = read.difference(&made).copied();
