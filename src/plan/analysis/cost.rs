@@ -1,32 +1,31 @@
-//! What a plan costs: weights, arithmetic, and the activations its two losses keep between forward and backward.
+//! The cost of a plan: weights, arithmetic, and the activations that its two losses keep for the backward pass.
 
 use std::fmt;
 
 use super::memory::INDEX_BYTES;
 use crate::plan::{Instruction, Op, Plan, Shape, Sizes};
 
-/// What a search network costs.
+/// The cost of a search network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cost {
-    /// What one example is, in a word: all numbers below that grow with the batch are of one.
+    /// "image" or "token": the example that counts per example refer to.
     pub example: &'static str,
     /// Numbers in the weights.
     pub weights: usize,
     /// Numbers in α.
     pub alphas: usize,
-    /// Multiply-adds of convolutions, products and linear layers, forward.
+    /// Multiply-adds per example of convolutions, products and linear layers in a forward pass.
     pub multiply_adds: u64,
-    /// Elements kept for the weights' gradient.
+    /// Elements per example that are kept for the gradient of the weights.
     pub activation_elements_weight_loss: u64,
-    /// Elements kept for the gradient of α and, as the virtual step needs it, of the weights.
+    /// Elements per example that are kept for the gradient of α and, as the virtual step needs, of the weights.
     pub activation_elements_arch_loss: u64,
-    /// Indices kept by max poolings, for either gradient.
+    /// Indices per example that max pooling keeps for either gradient.
     pub pooling_indices: u64,
 }
 
 impl Cost {
-    /// Bytes kept between forward and backward by the loss of α and by that of the weights, for elements of
-    /// `element_size` bytes.
+    /// Bytes per example kept by the loss of α and by that of the weights, for elements of `element_size` bytes.
     pub fn bytes_per_example(&self, element_size: usize) -> (u64, u64) {
         let indices = self.pooling_indices.saturating_mul(INDEX_BYTES);
         let bytes = |elements: u64| elements.saturating_mul(element_size as u64).saturating_add(indices);
@@ -35,7 +34,7 @@ impl Cost {
 }
 
 impl Plan {
-    /// What the plan costs, counted and not measured.
+    /// The cost of the plan, counted from its shapes.
     pub fn cost(&self) -> Cost {
         let each = |count: &dyn Fn(&Instruction) -> u64| {
             self.instructions.iter().fold(0u64, |sum, instruction| sum.saturating_add(count(instruction)))
@@ -63,11 +62,9 @@ impl Plan {
             }
             _ => return 0,
         };
-        // Every output element is a sum over one output channel's share of the weight.
-        let Some((_, share)) = self.weights.get(weight.0).and_then(|weight| weight.shape.split_first()) else {
-            return 0;
-        };
-        instruction.shape.elements().saturating_mul(Shape(share.to_vec()).elements())
+        // Every output element is a sum over the weights of its output channel.
+        let Some((_, per_channel)) = self.weight_shape(*weight).split_first() else { return 0 };
+        instruction.shape.elements().saturating_mul(Shape(per_channel.to_vec()).elements())
     }
 }
 
