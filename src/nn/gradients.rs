@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Loss, Mode, Network};
+use crate::nn::{Loss, Mode, Network};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 

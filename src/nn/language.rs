@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::arithmetic::Arithmetic;
-use super::gradients::{By, Gradients, add};
-use super::masks::{Dropout, Masks};
-use super::mixed::{MixingWeights, in_kind};
-use super::parameters::Parameters;
-use super::parts::Parts;
-use super::run::Run;
-use super::schedule::{Rule, Schedule, broken_plan};
-use super::segments::Found;
-use super::statistics::{EPSILON, MOMENTUM};
-use super::{Loss, Mode, Network, NetworkOptions, Statistics};
+use crate::nn::arithmetic::Arithmetic;
+use crate::nn::gradients::{By, Gradients, add};
+use crate::nn::masks::{Dropout, Masks};
+use crate::nn::mixed::{MixingWeights, in_kind};
+use crate::nn::parameters::Parameters;
+use crate::nn::parts::Parts;
+use crate::nn::run::Run;
+use crate::nn::schedule::{Rule, Schedule, broken_plan};
+use crate::nn::segments::Found;
+use crate::nn::statistics::{EPSILON, MOMENTUM};
+use crate::nn::{Loss, Mode, Network, NetworkOptions, Statistics};
 use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, Result};

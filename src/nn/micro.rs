@@ -4,8 +4,8 @@
 
 use tch::Tensor;
 
-use super::gradients::add;
-use super::{Gradients, Loss, Mode, Statistics};
+use crate::nn::gradients::add;
+use crate::nn::{Gradients, Loss, Mode, Statistics};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 

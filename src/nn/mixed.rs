@@ -3,9 +3,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::gradients::add;
-use super::layout::{rows, unrows};
-use super::scales::{Parted, ScaleLayout};
+use crate::nn::gradients::add;
+use crate::nn::layout::{rows, unrows};
+use crate::nn::scales::{Parted, ScaleLayout};
 use crate::error::Result;
 
 /// Mixing weights of one α table. One softmax and one `unbind` for the whole table, so that their backward is one

@@ -1,10 +1,9 @@
 //! Networks: functions (w, α, batch) ↦ loss. Everything above this storey sees only the trait.
 
 mod arithmetic;
-mod depthwise;
 mod gates;
-mod gating;
 mod gradients;
+mod interpreter;
 mod kernels;
 mod language;
 mod layout;
@@ -15,11 +14,9 @@ mod options;
 mod outside;
 mod parameters;
 mod parts;
-mod real;
 mod run;
 mod scales;
 mod schedule;
-mod scoring;
 mod search_network;
 mod segments;
 mod statistics;
@@ -40,13 +37,13 @@ use crate::params::Table;
 use crate::plan::{Form, Peak};
 
 pub use arithmetic::{MatrixPrecision, Numbers};
-pub use depthwise::{Depthwise, Number};
-pub use gating::Mixture;
+pub use kernels::depthwise::{Depthwise, Number};
+pub use kernels::gates::Mixture;
 pub use gradients::{By, Gradients};
 pub use language::{LanguageModel, LanguageOptions};
 pub use masks::{Dropout, Masks};
 pub use options::{Criterion, NetworkOptions};
-pub use scoring::{Decoder, Scored};
+pub use kernels::cross_entropy::{Decoder, Scored};
 pub use search_network::SearchNetwork;
 pub use statistics::Statistics;
 pub use supernet::Supernet;

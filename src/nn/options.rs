@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tch::{Device, Tensor};
 
-use super::Numbers;
+use crate::nn::Numbers;
 use crate::config::{Memory, Method, Rewrite, SearchConfig};
 use crate::error::Result;
 use crate::plan::passes;

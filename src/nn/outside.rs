@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tch::{Device, Kind, Tensor};
 
-use super::depthwise::{Depthwise, Number};
-use super::gating::Mixture;
-use super::mixed::in_kind;
-use super::scoring::Scored;
+use crate::nn::kernels::depthwise::{Depthwise, Number};
+use crate::nn::kernels::gates::Mixture;
+use crate::nn::mixed::in_kind;
+use crate::nn::kernels::cross_entropy::Scored;
 use crate::error::{Error, Result};
 use crate::plan::Op;
 

@@ -4,9 +4,9 @@
 
 use tch::Tensor;
 
-use super::gradients::{By, add, gradient, leaf};
-use super::mixed::MixingWeights;
-use super::schedule::Schedule;
+use crate::nn::gradients::{By, add, gradient, leaf};
+use crate::nn::mixed::MixingWeights;
+use crate::nn::schedule::Schedule;
 use crate::error::Result;
 use crate::params::Table;
 

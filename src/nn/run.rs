@@ -4,17 +4,17 @@ use std::cell::RefCell;
 
 use tch::{Kind, Tensor};
 
-use super::Mode;
-use super::gates::{gate, gates};
-use super::gating::Mixture;
-use super::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
-use super::masks::Masks;
-use super::mixed::{MixingWeights, in_kind, mixtures};
-use super::outside::{self, Outside};
-use super::parts::Parts;
-use super::schedule::{Rule, Schedule, Step, Value, broken_plan};
-use super::scoring::Decoder;
-use super::statistics::{EPSILON, MOMENTUM};
+use crate::nn::Mode;
+use crate::nn::gates::{gate, gates};
+use crate::nn::kernels::gates::Mixture;
+use crate::nn::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
+use crate::nn::masks::Masks;
+use crate::nn::mixed::{MixingWeights, in_kind, mixtures};
+use crate::nn::outside::{self, Outside};
+use crate::nn::parts::Parts;
+use crate::nn::schedule::{Rule, Schedule, Step, Value, broken_plan};
+use crate::nn::kernels::cross_entropy::Decoder;
+use crate::nn::statistics::{EPSILON, MOMENTUM};
 use crate::error::{Error, Result};
 use crate::plan::{Instruction, Op, Place, Scale, WeightId};
 

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::gradients::leaf;
+use crate::nn::gradients::leaf;
 use crate::error::Result;
 use crate::plan::{AlphaId, Op, Plan};
 

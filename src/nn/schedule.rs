@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
-use super::Statistics;
-use super::kernels::Kernels;
-use super::mixed::MixingWeights;
-use super::outside::Outside;
-use super::scales::{ScaleLayout, scaled};
-use super::statistics::Followers;
+use crate::nn::Statistics;
+use crate::nn::interpreter::weights::Kernels;
+use crate::nn::mixed::MixingWeights;
+use crate::nn::outside::Outside;
+use crate::nn::scales::{ScaleLayout, scaled};
+use crate::nn::statistics::Followers;
 use crate::error::{Error, Result};
 use crate::params::Table;
 use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId};

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use tch::Tensor;
 
-use super::gradients::{add, leaf};
-use super::outside::{Outside, weight_gradients};
-use super::parameters::Parameters;
-use super::schedule::{Rule, Schedule, Value};
+use crate::nn::gradients::{add, leaf};
+use crate::nn::outside::{Outside, weight_gradients};
+use crate::nn::parameters::Parameters;
+use crate::nn::schedule::{Rule, Schedule, Value};
 use crate::error::{Error, Result};
 use crate::plan::{Segment, ValueId};
 

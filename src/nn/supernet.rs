@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::arithmetic::Arithmetic;
-use super::gradients::{By, Gradients};
-use super::layout::laid_out;
-use super::micro;
-use super::mixed::{MixingWeights, in_kind};
-use super::parameters::Parameters;
-use super::run::Run;
-use super::schedule::Schedule;
-use super::segments::{self, Cut};
-use super::tangent::{Along, Dual};
-use super::{Loss, Mode, Network, NetworkOptions, Statistics};
+use crate::nn::arithmetic::Arithmetic;
+use crate::nn::gradients::{By, Gradients};
+use crate::nn::layout::laid_out;
+use crate::nn::micro;
+use crate::nn::mixed::{MixingWeights, in_kind};
+use crate::nn::parameters::Parameters;
+use crate::nn::run::Run;
+use crate::nn::schedule::Schedule;
+use crate::nn::segments::{self, Cut};
+use crate::nn::tangent::{Along, Dual};
+use crate::nn::{Loss, Mode, Network, NetworkOptions, Statistics};
 use crate::config::{Memory, Method};
 use crate::data::Batch;
 use crate::error::{Error, Result};

@@ -7,11 +7,11 @@
 
 use tch::Tensor;
 
-use super::layout::channels_second;
-use super::parts::Parts;
-use super::run::Run;
-use super::schedule::{Rule, Step, Value, broken_plan};
-use super::statistics::EPSILON;
+use crate::nn::layout::channels_second;
+use crate::nn::parts::Parts;
+use crate::nn::run::Run;
+use crate::nn::schedule::{Rule, Step, Value, broken_plan};
+use crate::nn::statistics::EPSILON;
 use crate::error::Result;
 use crate::plan::{Instruction, Op, Scale, WeightId};
 

@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use tch::{Kind, Tensor};
 
-use super::arithmetic::Arithmetic;
-use super::gradients::{By, leaf};
-use super::layout::laid_out;
-use super::mixed::in_kind;
-use super::parameters::Parameters;
-use super::run::Run;
-use super::schedule::Schedule;
-use super::segments::{Cut, backward};
-use super::{Mode, NetworkOptions, Statistics};
+use crate::nn::arithmetic::Arithmetic;
+use crate::nn::gradients::{By, leaf};
+use crate::nn::layout::laid_out;
+use crate::nn::mixed::in_kind;
+use crate::nn::parameters::Parameters;
+use crate::nn::run::Run;
+use crate::nn::schedule::Schedule;
+use crate::nn::segments::{Cut, backward};
+use crate::nn::{Mode, NetworkOptions, Statistics};
 use crate::config::{Method, Rewrite};
 use crate::error::{Error, Result};
 use crate::params::{Table, initial_weights};

@@ -2,7 +2,7 @@
 
 use std::ops::{Div, Neg, Sub};
 
-use super::depthwise::Number;
+use crate::nn::kernels::depthwise::Number;
 
 /// A number whose exponential is taken here.
 pub trait Real: Number + Sub<Output = Self> + Div<Output = Self> + Neg<Output = Self> + PartialOrd {

@@ -4,8 +4,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::outside::{numbers, numbers_mut, together};
-use super::real::{Real, fused};
+use crate::nn::outside::{numbers, numbers_mut, together};
+use crate::nn::kernels::exp::{Real, fused};
 use crate::error::{Error, Result};
 use crate::space::Operation;
 
