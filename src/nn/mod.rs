@@ -1,27 +1,16 @@
 //! Networks: functions (w, α, batch) ↦ loss. Everything above this storey sees only the trait.
 
 mod arithmetic;
-mod gates;
 mod gradients;
 mod interpreter;
 mod kernels;
 mod language;
-mod layout;
 mod masks;
 mod micro;
-mod mixed;
 mod options;
-mod outside;
-mod parameters;
-mod parts;
-mod run;
-mod scales;
-mod schedule;
 mod search_network;
-mod segments;
 mod statistics;
 mod supernet;
-mod tangent;
 mod tune;
 
 use std::collections::BTreeMap;

@@ -6,14 +6,14 @@ use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::nn::arithmetic::Arithmetic;
 use crate::nn::gradients::{By, Gradients};
-use crate::nn::layout::laid_out;
+use crate::nn::interpreter::layout::laid_out;
 use crate::nn::micro;
-use crate::nn::mixed::{MixingWeights, in_kind};
-use crate::nn::parameters::Parameters;
-use crate::nn::run::Run;
-use crate::nn::schedule::Schedule;
-use crate::nn::segments::{self, Cut};
-use crate::nn::tangent::{Along, Dual};
+use crate::nn::interpreter::mixing::{MixingWeights, in_kind};
+use crate::nn::interpreter::leaves::Parameters;
+use crate::nn::interpreter::execute::Run;
+use crate::nn::interpreter::executable::Schedule;
+use crate::nn::interpreter::backward::{self, Cut};
+use crate::nn::interpreter::jvp::{Along, Dual};
 use crate::nn::{Loss, Mode, Network, NetworkOptions, Statistics};
 use crate::config::{Memory, Method};
 use crate::data::Batch;
@@ -175,7 +175,7 @@ impl Supernet {
             Ok((loss.value.shallow_clone(), loss))
         };
         let cut = Cut { segments: &self.cells, again: self.options.memory == Memory::Recompute };
-        let (loss, found) = segments::backward(schedule, cut, images, rule, &of, finish)?;
+        let (loss, found) = backward::backward(schedule, cut, images, rule, &of, finish)?;
         self.follow(schedule, before)?;
         let (of_alpha, of_w) = of.flat(schedule, found)?;
         Gradients::new(loss, of_alpha, of_w)
@@ -201,7 +201,7 @@ impl Supernet {
         };
         let start = Dual { value: images, tangent: None };
         let cut = Cut { segments: &self.along, again: true };
-        let ((), found) = segments::backward(schedule, cut, start, rule, &of, finish)?;
+        let ((), found) = backward::backward(schedule, cut, start, rule, &of, finish)?;
         let (of_alpha, _) = of.flat(schedule, found)?;
         of_alpha.ok_or_else(|| Error::engine("the product was not asked for"))
     }

@@ -8,12 +8,12 @@ use tch::{Kind, Tensor};
 
 use crate::nn::arithmetic::Arithmetic;
 use crate::nn::gradients::{By, leaf};
-use crate::nn::layout::laid_out;
-use crate::nn::mixed::in_kind;
-use crate::nn::parameters::Parameters;
-use crate::nn::run::Run;
-use crate::nn::schedule::Schedule;
-use crate::nn::segments::{Cut, backward};
+use crate::nn::interpreter::layout::laid_out;
+use crate::nn::interpreter::mixing::in_kind;
+use crate::nn::interpreter::leaves::Parameters;
+use crate::nn::interpreter::execute::Run;
+use crate::nn::interpreter::executable::Schedule;
+use crate::nn::interpreter::backward::{Cut, backward};
 use crate::nn::{Mode, NetworkOptions, Statistics};
 use crate::config::{Method, Rewrite};
 use crate::error::{Error, Result};

@@ -6,8 +6,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::nn::outside::numbers_mut;
-use crate::nn::kernels::exp::Real;
+use crate::nn::interpreter::weight_gradients::numbers_mut;
+use super::exp::Real;
 use crate::error::{Error, Result};
 
 /// A loss and its gradients, outside any graph.

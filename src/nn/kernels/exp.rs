@@ -2,7 +2,7 @@
 
 use std::ops::{Div, Neg, Sub};
 
-use crate::nn::kernels::depthwise::Number;
+use super::depthwise::Number;
 
 /// A number whose exponential is taken here.
 pub trait Real: Number + Sub<Output = Self> + Div<Output = Self> + Neg<Output = Self> + PartialOrd {

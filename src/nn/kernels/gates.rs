@@ -4,8 +4,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::nn::outside::{numbers, numbers_mut, together};
-use crate::nn::kernels::exp::{Real, fused};
+use crate::nn::interpreter::weight_gradients::{numbers, numbers_mut, together};
+use super::exp::{Real, fused};
 use crate::error::{Error, Result};
 use crate::space::Operation;
 

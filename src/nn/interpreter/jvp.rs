@@ -7,10 +7,10 @@
 
 use tch::Tensor;
 
-use crate::nn::layout::channels_second;
-use crate::nn::parts::Parts;
-use crate::nn::run::Run;
-use crate::nn::schedule::{Rule, Step, Value, broken_plan};
+use super::layout::channels_second;
+use super::blocks::Parts;
+use super::execute::Run;
+use super::executable::{Rule, Step, Value, broken_plan};
 use crate::nn::statistics::EPSILON;
 use crate::error::Result;
 use crate::plan::{Instruction, Op, Scale, WeightId};

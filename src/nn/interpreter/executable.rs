@@ -5,10 +5,10 @@ use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 use crate::nn::Statistics;
-use crate::nn::interpreter::weights::Kernels;
-use crate::nn::mixed::MixingWeights;
-use crate::nn::outside::Outside;
-use crate::nn::scales::{ScaleLayout, scaled};
+use super::weights::Kernels;
+use super::mixing::MixingWeights;
+use super::weight_gradients::Outside;
+use super::scales::{ScaleLayout, scaled};
 use crate::nn::statistics::Followers;
 use crate::error::{Error, Result};
 use crate::params::Table;

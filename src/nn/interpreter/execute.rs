@@ -5,14 +5,14 @@ use std::cell::RefCell;
 use tch::{Kind, Tensor};
 
 use crate::nn::Mode;
-use crate::nn::gates::{gate, gates};
+use super::activations::{gate, gates};
 use crate::nn::kernels::gates::Mixture;
-use crate::nn::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
+use super::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
 use crate::nn::masks::Masks;
-use crate::nn::mixed::{MixingWeights, in_kind, mixtures};
-use crate::nn::outside::{self, Outside};
-use crate::nn::parts::Parts;
-use crate::nn::schedule::{Rule, Schedule, Step, Value, broken_plan};
+use super::mixing::{MixingWeights, in_kind, mixtures};
+use super::weight_gradients::{self, Outside};
+use super::blocks::Parts;
+use super::executable::{Rule, Schedule, Step, Value, broken_plan};
 use crate::nn::kernels::cross_entropy::Decoder;
 use crate::nn::statistics::{EPSILON, MOMENTUM};
 use crate::error::{Error, Result};
@@ -221,7 +221,7 @@ impl<'a> Run<'a> {
         let scored = decoder.score(x, targets, self.mask(Place::Output), by_decoder)?;
         let correct = scored.correct.shallow_clone();
         let places = [weight, bias].map(|id| self.schedule.kernels.place[id.0]);
-        let (loss, gradients) = outside::loss(scored, x, places)?;
+        let (loss, gradients) = weight_gradients::loss(scored, x, places)?;
         outside.borrow_mut().extend(gradients);
         Ok(Some((loss, correct)))
     }

@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::nn::kernels::depthwise::{Depthwise, Number};
 use crate::nn::kernels::gates::Mixture;
-use crate::nn::mixed::in_kind;
+use super::mixing::in_kind;
 use crate::nn::kernels::cross_entropy::Scored;
 use crate::error::{Error, Result};
 use crate::plan::Op;

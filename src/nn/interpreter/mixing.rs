@@ -4,8 +4,8 @@
 use tch::{Kind, Tensor};
 
 use crate::nn::gradients::add;
-use crate::nn::layout::{rows, unrows};
-use crate::nn::scales::{Parted, ScaleLayout};
+use super::layout::{rows, unrows};
+use super::scales::{Parted, ScaleLayout};
 use crate::error::Result;
 
 /// Mixing weights of one α table. One softmax and one `unbind` for the whole table, so that their backward is one

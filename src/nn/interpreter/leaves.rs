@@ -5,8 +5,8 @@
 use tch::Tensor;
 
 use crate::nn::gradients::{By, add, gradient, leaf};
-use crate::nn::mixed::MixingWeights;
-use crate::nn::schedule::Schedule;
+use super::mixing::MixingWeights;
+use super::executable::Schedule;
 use crate::error::Result;
 use crate::params::Table;
 

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use tch::Tensor;
 
 use crate::nn::gradients::{add, leaf};
-use crate::nn::outside::{Outside, weight_gradients};
-use crate::nn::parameters::Parameters;
-use crate::nn::schedule::{Rule, Schedule, Value};
+use super::weight_gradients::{Outside, weight_gradients};
+use super::leaves::Parameters;
+use super::executable::{Rule, Schedule, Value};
 use crate::error::{Error, Result};
 use crate::plan::{Segment, ValueId};
 
