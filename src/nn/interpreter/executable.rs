@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::nn::Statistics;
-use super::weights::Kernels;
 use super::mixing::MixingWeights;
-use super::weight_gradients::Outside;
 use super::scales::{ScaleLayout, scaled};
-use crate::nn::statistics::Followers;
+use super::weight_gradients::Outside;
+use super::weights::Kernels;
 use crate::error::{Error, Result};
+use crate::nn::Statistics;
+use crate::nn::buffers::Followers;
 use crate::params::Table;
 use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId};
 

@@ -4,18 +4,18 @@ use std::cell::RefCell;
 
 use tch::{Kind, Tensor};
 
-use crate::nn::Mode;
 use super::activations::{gate, gates};
-use crate::nn::kernels::gates::Mixture;
-use super::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
-use crate::nn::masks::Masks;
-use super::mixing::{MixingWeights, in_kind, mixtures};
-use super::weight_gradients::{self, Outside};
 use super::blocks::Parts;
 use super::executable::{Rule, Schedule, Step, Value, broken_plan};
-use crate::nn::kernels::cross_entropy::Decoder;
-use crate::nn::statistics::{EPSILON, MOMENTUM};
+use super::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
+use super::mixing::{MixingWeights, in_kind, mixtures};
+use super::weight_gradients::{self, Outside};
 use crate::error::{Error, Result};
+use crate::nn::Mode;
+use crate::nn::buffers::{EPSILON, MOMENTUM};
+use crate::nn::kernels::cross_entropy::Decoder;
+use crate::nn::kernels::gates::Mixture;
+use crate::nn::networks::dropout::Masks;
 use crate::plan::{Instruction, Op, Place, Scale, WeightId};
 
 /// One pass over the plan: what its instructions look up.

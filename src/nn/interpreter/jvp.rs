@@ -7,12 +7,12 @@
 
 use tch::Tensor;
 
-use super::layout::channels_second;
 use super::blocks::Parts;
-use super::execute::Run;
 use super::executable::{Rule, Step, Value, broken_plan};
-use crate::nn::statistics::EPSILON;
+use super::execute::Run;
+use super::layout::channels_second;
 use crate::error::Result;
+use crate::nn::buffers::EPSILON;
 use crate::plan::{Instruction, Op, Scale, WeightId};
 
 /// A value and its derivative along the direction; none stands for zero.

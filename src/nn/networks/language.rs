@@ -8,20 +8,20 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::nn::arithmetic::Arithmetic;
-use crate::nn::gradients::{By, Gradients, add};
-use crate::nn::masks::{Dropout, Masks};
-use crate::nn::interpreter::mixing::{MixingWeights, in_kind};
-use crate::nn::interpreter::leaves::Parameters;
-use crate::nn::interpreter::blocks::Parts;
-use crate::nn::interpreter::execute::Run;
-use crate::nn::interpreter::executable::{Rule, Schedule, broken_plan};
-use crate::nn::interpreter::backward::Found;
-use crate::nn::statistics::{EPSILON, MOMENTUM};
-use crate::nn::{Loss, Mode, Network, NetworkOptions, Statistics};
+use super::dropout::{Dropout, Masks};
 use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::nn::buffers::{EPSILON, MOMENTUM};
+use crate::nn::gradients::{By, Gradients, add};
+use crate::nn::interpreter::backward::Found;
+use crate::nn::interpreter::blocks::Parts;
+use crate::nn::interpreter::executable::{Rule, Schedule, broken_plan};
+use crate::nn::interpreter::execute::Run;
+use crate::nn::interpreter::leaves::Parameters;
+use crate::nn::interpreter::mixing::{MixingWeights, in_kind};
+use crate::nn::precision::Arithmetic;
+use crate::nn::{Loss, Mode, Network, NetworkOptions, Statistics};
 use crate::params::Table;
 use crate::plan::{Language, Op, Peak, Plan, Recurrence, Sizes, Spans};
 
