@@ -2,9 +2,9 @@
 
 use tch::Tensor;
 
-use super::{Loss, Mode, Network};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::nn::{Loss, Mode, Network};
 
 /// What a loss is differentiated by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,30 +1,11 @@
 //! Networks: functions (w, α, batch) ↦ loss. Everything above this storey sees only the trait.
 
-mod arithmetic;
-mod depthwise;
-mod gates;
-mod gating;
+mod buffers;
 mod gradients;
+mod interpreter;
 mod kernels;
-mod language;
-mod layout;
-mod masks;
-mod micro;
-mod mixed;
-mod options;
-mod outside;
-mod parameters;
-mod parts;
-mod real;
-mod run;
-mod scales;
-mod schedule;
-mod scoring;
-mod search_network;
-mod segments;
-mod statistics;
-mod supernet;
-mod tangent;
+mod networks;
+mod precision;
 mod tune;
 
 use std::collections::BTreeMap;
@@ -39,17 +20,17 @@ use crate::error::Result;
 use crate::params::Table;
 use crate::plan::{Form, Peak};
 
-pub use arithmetic::{MatrixPrecision, Numbers};
-pub use depthwise::{Depthwise, Number};
-pub use gating::Mixture;
+pub use buffers::Statistics;
 pub use gradients::{By, Gradients};
-pub use language::{LanguageModel, LanguageOptions};
-pub use masks::{Dropout, Masks};
-pub use options::{Criterion, NetworkOptions};
-pub use scoring::{Decoder, Scored};
-pub use search_network::SearchNetwork;
-pub use statistics::Statistics;
-pub use supernet::Supernet;
+pub use kernels::cross_entropy::{Decoder, Scored};
+pub use kernels::depthwise::{Depthwise, Number};
+pub use kernels::gates::Mixture;
+pub use networks::dropout::{Dropout, Masks};
+pub use networks::language::{LanguageModel, LanguageOptions};
+pub use networks::options::{Criterion, NetworkOptions};
+pub use networks::search_network::SearchNetwork;
+pub use networks::supernet::Supernet;
+pub use precision::{MatrixPrecision, Numbers};
 pub use tune::{Needs, Tuner};
 
 /// Which batch statistics a pass uses, and whether it moves the running ones.

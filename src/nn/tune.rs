@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use tch::{Kind, Tensor};
 
-use super::arithmetic::Arithmetic;
-use super::gradients::{By, leaf};
-use super::layout::laid_out;
-use super::mixed::in_kind;
-use super::parameters::Parameters;
-use super::run::Run;
-use super::schedule::Schedule;
-use super::segments::{Cut, backward};
-use super::{Mode, NetworkOptions, Statistics};
 use crate::config::{Method, Rewrite};
 use crate::error::{Error, Result};
+use crate::nn::gradients::{By, leaf};
+use crate::nn::interpreter::backward::{Cut, backward};
+use crate::nn::interpreter::executable::Schedule;
+use crate::nn::interpreter::execute::Run;
+use crate::nn::interpreter::layout::laid_out;
+use crate::nn::interpreter::leaves::Parameters;
+use crate::nn::interpreter::mixing::in_kind;
+use crate::nn::precision::Arithmetic;
+use crate::nn::{Mode, NetworkOptions, Statistics};
 use crate::params::{Table, initial_weights};
 use crate::plan::passes::{excerpts, rewrite};
 use crate::plan::{Form, Forms, Plan, Segment};

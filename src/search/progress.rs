@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stepper::StepOutcome;
+use super::step::stepper::StepOutcome;
 use crate::event::{EpochRecord, nan_where_null};
 
 /// Where a run stands.

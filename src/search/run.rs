@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::capture::Recorder;
-use super::engine::{State, StepSettings};
 use super::memory::{in_evaluation, with_estimate};
 use super::progress::Progress;
-use super::stepper::{Issued, StepOutcome, Stepper};
+use super::step::capture::Recorder;
+use super::step::engine::{State, StepSettings};
+use super::step::stepper::{Issued, StepOutcome, Stepper};
 use super::trajectory::{self, Tables, Trajectory};
 use crate::checkpoint;
 use crate::config::SearchConfig;

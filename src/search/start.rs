@@ -2,8 +2,8 @@
 
 use tch::{Device, Kind};
 
-use super::engine::State;
 use super::forms::forms;
+use super::step::engine::State;
 use crate::cache::FormCache;
 use crate::config::SearchConfig;
 use crate::error::Result;

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use tch::Tensor;
 
-use super::gradients::{add, leaf};
-use super::outside::{Outside, weight_gradients};
-use super::parameters::Parameters;
-use super::schedule::{Rule, Schedule, Value};
+use super::executable::{Rule, Schedule, Value};
+use super::leaves::Parameters;
+use super::weight_gradients::{Outside, weight_gradients};
 use crate::error::{Error, Result};
+use crate::nn::gradients::{add, leaf};
 use crate::plan::{Segment, ValueId};
 
 /// Gradients as they add up; none where there is none yet.

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
-use super::Statistics;
-use super::kernels::Kernels;
-use super::mixed::MixingWeights;
-use super::outside::Outside;
+use super::mixing::MixingWeights;
 use super::scales::{ScaleLayout, scaled};
-use super::statistics::Followers;
+use super::weight_gradients::Outside;
+use super::weights::Kernels;
 use crate::error::{Error, Result};
+use crate::nn::Statistics;
+use crate::nn::buffers::Followers;
 use crate::params::Table;
 use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId};
 

@@ -3,10 +3,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::gradients::add;
 use super::layout::{rows, unrows};
 use super::scales::{Parted, ScaleLayout};
 use crate::error::Result;
+use crate::nn::gradients::add;
 
 /// Mixing weights of one α table. One softmax and one `unbind` for the whole table, so that their backward is one
 /// kernel each.

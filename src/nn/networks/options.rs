@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tch::{Device, Tensor};
 
-use super::Numbers;
 use crate::config::{Memory, Method, Rewrite, SearchConfig};
 use crate::error::Result;
+use crate::nn::Numbers;
 use crate::plan::passes;
 use crate::plan::{Demand, Form, Forms, Peak, Plan};
 use crate::space::CellKind;

@@ -8,20 +8,20 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::arithmetic::Arithmetic;
-use super::gradients::{By, Gradients, add};
-use super::masks::{Dropout, Masks};
-use super::mixed::{MixingWeights, in_kind};
-use super::parameters::Parameters;
-use super::parts::Parts;
-use super::run::Run;
-use super::schedule::{Rule, Schedule, broken_plan};
-use super::segments::Found;
-use super::statistics::{EPSILON, MOMENTUM};
-use super::{Loss, Mode, Network, NetworkOptions, Statistics};
+use super::dropout::{Dropout, Masks};
 use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::nn::buffers::{EPSILON, MOMENTUM};
+use crate::nn::gradients::{By, Gradients, add};
+use crate::nn::interpreter::backward::Found;
+use crate::nn::interpreter::blocks::Parts;
+use crate::nn::interpreter::executable::{Rule, Schedule, broken_plan};
+use crate::nn::interpreter::execute::Run;
+use crate::nn::interpreter::leaves::Parameters;
+use crate::nn::interpreter::mixing::{MixingWeights, in_kind};
+use crate::nn::precision::Arithmetic;
+use crate::nn::{Loss, Mode, Network, NetworkOptions, Statistics};
 use crate::params::Table;
 use crate::plan::{Language, Op, Peak, Plan, Recurrence, Sizes, Spans};
 

@@ -42,7 +42,7 @@ const WARM_UP: usize = 2;
 const MOST: usize = 4;
 
 /// The steps that were recorded, by shapes.
-pub(super) struct Captures<'a> {
+pub struct Captures<'a> {
     /// None once it has failed.
     recorder: Option<&'a dyn Recorder>,
     /// Steps of each shape so far, up to the warm-up.

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tch::{Device, Kind, Tensor};
 
-use super::depthwise::{Depthwise, Number};
-use super::gating::Mixture;
-use super::mixed::in_kind;
-use super::scoring::Scored;
+use super::mixing::in_kind;
 use crate::error::{Error, Result};
+use crate::nn::kernels::cross_entropy::Scored;
+use crate::nn::kernels::depthwise::{Depthwise, Number};
+use crate::nn::kernels::gates::Mixture;
 use crate::plan::Op;
 
 /// An operation whose weight autograd does not see.
@@ -219,7 +219,7 @@ fn kernels_in<T: Number>(work: &[Work]) -> Result<Vec<Tensor>> {
 /// What `one` gives for each number below `count`, beside each other on as many threads as libtorch has; the one with
 /// the most work first, or the last one keeps all others waiting. Each is one thread's from beginning to end, so that
 /// its bits do not depend on how many there are.
-pub(super) fn together<R: Send>(
+pub fn together<R: Send>(
     count: usize,
     work: impl Fn(usize) -> usize,
     one: impl Fn(usize) -> R + Sync,
@@ -248,14 +248,14 @@ pub(super) fn together<R: Send>(
 }
 
 /// The numbers of a tensor, where they lie.
-pub(super) fn numbers<T: Number>(tensor: &Tensor) -> Result<&[T]> {
+pub fn numbers<T: Number>(tensor: &Tensor) -> Result<&[T]> {
     check::<T>(tensor)?;
     // SAFETY: a contiguous tensor of this kind in main memory holds so many numbers; it lives as long as the slice.
     Ok(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) })
 }
 
 /// The same, to be written over.
-pub(super) fn numbers_mut<T: Number>(tensor: &mut Tensor) -> Result<&mut [T]> {
+pub fn numbers_mut<T: Number>(tensor: &mut Tensor) -> Result<&mut [T]> {
     check::<T>(tensor)?;
     // SAFETY: as above; tensors that are written here are made here, so that nobody else looks at them.
     Ok(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) })

@@ -4,10 +4,10 @@
 
 use tch::Tensor;
 
-use super::gradients::{By, add, gradient, leaf};
-use super::mixed::MixingWeights;
-use super::schedule::Schedule;
+use super::executable::Schedule;
+use super::mixing::MixingWeights;
 use crate::error::Result;
+use crate::nn::gradients::{By, add, gradient, leaf};
 use crate::params::Table;
 
 /// The leaves of a backward pass.

@@ -3,8 +3,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::trajectory::values;
 use crate::error::{Error, Result};
+use crate::search::trajectory::values;
 
 /// The numbers that change from step to step.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::arithmetic::Arithmetic;
-use super::gradients::{By, Gradients};
-use super::layout::laid_out;
-use super::micro;
-use super::mixed::{MixingWeights, in_kind};
-use super::parameters::Parameters;
-use super::run::Run;
-use super::schedule::Schedule;
-use super::segments::{self, Cut};
-use super::tangent::{Along, Dual};
-use super::{Loss, Mode, Network, NetworkOptions, Statistics};
+use super::micro_batch;
 use crate::config::{Memory, Method};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::nn::gradients::{By, Gradients};
+use crate::nn::interpreter::backward::{self, Cut};
+use crate::nn::interpreter::executable::Schedule;
+use crate::nn::interpreter::execute::Run;
+use crate::nn::interpreter::jvp::{Along, Dual};
+use crate::nn::interpreter::layout::laid_out;
+use crate::nn::interpreter::leaves::Parameters;
+use crate::nn::interpreter::mixing::{MixingWeights, in_kind};
+use crate::nn::precision::Arithmetic;
+use crate::nn::{Loss, Mode, Network, NetworkOptions, Statistics};
 use crate::params::Table;
 use crate::plan::{Form, Instruction, Op, Peak, Plan, Segment};
 
@@ -175,7 +175,7 @@ impl Supernet {
             Ok((loss.value.shallow_clone(), loss))
         };
         let cut = Cut { segments: &self.cells, again: self.options.memory == Memory::Recompute };
-        let (loss, found) = segments::backward(schedule, cut, images, rule, &of, finish)?;
+        let (loss, found) = backward::backward(schedule, cut, images, rule, &of, finish)?;
         self.follow(schedule, before)?;
         let (of_alpha, of_w) = of.flat(schedule, found)?;
         Gradients::new(loss, of_alpha, of_w)
@@ -201,7 +201,7 @@ impl Supernet {
         };
         let start = Dual { value: images, tangent: None };
         let cut = Cut { segments: &self.along, again: true };
-        let ((), found) = segments::backward(schedule, cut, start, rule, &of, finish)?;
+        let ((), found) = backward::backward(schedule, cut, start, rule, &of, finish)?;
         let (of_alpha, _) = of.flat(schedule, found)?;
         of_alpha.ok_or_else(|| Error::engine("the product was not asked for"))
     }
@@ -226,12 +226,12 @@ impl Network for Supernet {
 
     fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         let of_part = |part: &Batch| self.gradients_of(w, alpha, part, mode, by);
-        micro::gradients(batch, self.options.micro_batch, mode, &self.statistics, of_part)
+        micro_batch::gradients(batch, self.options.micro_batch, mode, &self.statistics, of_part)
     }
 
     fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
         let of_part = |part: &Batch| self.product_of(w, alpha, direction, part);
-        micro::mean(batch, self.options.micro_batch, of_part)
+        micro_batch::mean(batch, self.options.micro_batch, of_part)
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {

@@ -2,8 +2,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::gradients::leaf;
 use crate::error::Result;
+use crate::nn::gradients::leaf;
 use crate::plan::{AlphaId, Op, Plan};
 
 /// What an operation mixes with, where it takes all its weights as one vector: a mixture takes each by itself.

@@ -4,10 +4,10 @@
 
 use tch::Tensor;
 
-use super::gradients::add;
-use super::{Gradients, Loss, Mode, Statistics};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::nn::gradients::add;
+use crate::nn::{Gradients, Loss, Mode, Statistics};
 
 /// A batch in equal parts of at most so many examples (one fewer in some where they do not divide), each with its
 /// share of the whole; none where one part is enough.

@@ -4,18 +4,18 @@ use std::cell::RefCell;
 
 use tch::{Kind, Tensor};
 
-use super::Mode;
-use super::gates::{gate, gates};
-use super::gating::Mixture;
+use super::activations::{gate, gates};
+use super::blocks::Parts;
+use super::executable::{Rule, Schedule, Step, Value, broken_plan};
 use super::layout::{batch_to_space, channels_second, interleave, repeat, shift, space_to_batch, subsampled};
-use super::masks::Masks;
-use super::mixed::{MixingWeights, in_kind, mixtures};
-use super::outside::{self, Outside};
-use super::parts::Parts;
-use super::schedule::{Rule, Schedule, Step, Value, broken_plan};
-use super::scoring::Decoder;
-use super::statistics::{EPSILON, MOMENTUM};
+use super::mixing::{MixingWeights, in_kind, mixtures};
+use super::weight_gradients::{self, Outside};
 use crate::error::{Error, Result};
+use crate::nn::Mode;
+use crate::nn::buffers::{EPSILON, MOMENTUM};
+use crate::nn::kernels::cross_entropy::Decoder;
+use crate::nn::kernels::gates::Mixture;
+use crate::nn::networks::dropout::Masks;
 use crate::plan::{Instruction, Op, Place, Scale, WeightId};
 
 /// One pass over the plan: what its instructions look up.
@@ -221,7 +221,7 @@ impl<'a> Run<'a> {
         let scored = decoder.score(x, targets, self.mask(Place::Output), by_decoder)?;
         let correct = scored.correct.shallow_clone();
         let places = [weight, bias].map(|id| self.schedule.kernels.place[id.0]);
-        let (loss, gradients) = outside::loss(scored, x, places)?;
+        let (loss, gradients) = weight_gradients::loss(scored, x, places)?;
         outside.borrow_mut().extend(gradients);
         Ok(Some((loss, correct)))
     }

@@ -4,10 +4,10 @@ use std::ops::Deref;
 
 use tch::{Kind, Tensor};
 
-use super::{LanguageModel, LanguageOptions, Mode, Network, NetworkOptions, Supernet};
 use crate::config::SearchConfig;
 use crate::data::{Batch, check_tokens};
 use crate::error::Result;
+use crate::nn::{LanguageModel, LanguageOptions, Mode, Network, NetworkOptions, Supernet};
 use crate::params::copy;
 use crate::plan::{Place, Plan};
 

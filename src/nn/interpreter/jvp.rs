@@ -7,12 +7,12 @@
 
 use tch::Tensor;
 
+use super::blocks::Parts;
+use super::executable::{Rule, Step, Value, broken_plan};
+use super::execute::Run;
 use super::layout::channels_second;
-use super::parts::Parts;
-use super::run::Run;
-use super::schedule::{Rule, Step, Value, broken_plan};
-use super::statistics::EPSILON;
 use crate::error::Result;
+use crate::nn::buffers::EPSILON;
 use crate::plan::{Instruction, Op, Scale, WeightId};
 
 /// A value and its derivative along the direction; none stands for zero.

@@ -6,9 +6,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::outside::numbers_mut;
-use super::real::Real;
+use super::exp::Real;
 use crate::error::{Error, Result};
+use crate::nn::interpreter::weight_gradients::numbers_mut;
 
 /// A loss and its gradients, outside any graph.
 pub struct Scored {

@@ -5,14 +5,14 @@
 
 use tch::Tensor;
 
-use super::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
-use super::panel::Panel;
-use super::undo::Undo;
+use super::rollback::Undo;
+use super::scalars::Panel;
 use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::nn::{By, Mode, Network};
 use crate::optim::{Adam, Moments, Sgd};
+use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
 use crate::space::CellKind;
 
 /// Everything a search moves, except running statistics, which live in the network. Steps write into the tensors, they
@@ -44,7 +44,7 @@ pub struct Carried {
 
 impl Carried {
     /// Begins a stream that has not begun yet.
-    pub(super) fn begin(&mut self, network: &dyn Network, train: &Batch, valid: Option<&Batch>) -> Result<()> {
+    pub fn begin(&mut self, network: &dyn Network, train: &Batch, valid: Option<&Batch>) -> Result<()> {
         if self.train.is_none() {
             self.train = network.beginning(train)?;
         }
@@ -83,7 +83,7 @@ impl State {
     }
 
     /// The same tensors.
-    pub(super) fn share(&self) -> State {
+    pub fn share(&self) -> State {
         let same = Tensor::shallow_clone;
         let Moments { exp_avg, exp_avg_sq, step } = &self.moments;
         State {
@@ -97,7 +97,7 @@ impl State {
     }
 
     /// All of them.
-    pub(super) fn tensors(&self) -> Vec<&Tensor> {
+    pub fn tensors(&self) -> Vec<&Tensor> {
         let moved = [&self.w, &self.alpha, &self.momentum, &self.moments.exp_avg, &self.moments.exp_avg_sq];
         moved.into_iter().chain(&self.carried.train).chain(&self.carried.valid).collect()
     }
@@ -133,7 +133,7 @@ impl StepSettings {
 
 /// One search step. Without a validation batch α stays (warm-up). A step whose losses or gradients are not all finite
 /// leaves everything as it was, and so do the steps after it until the host has looked; an error does, too.
-pub(super) fn step(
+pub fn step(
     network: &dyn Network,
     state: &mut State,
     panel: &mut Panel,

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use super::capture::{Body, Captures, Recorder};
 use super::engine::{self, State, StepSettings};
-use super::panel::{Pace, Panel, Report};
+use super::scalars::{Pace, Panel, Report};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::nn::Network;

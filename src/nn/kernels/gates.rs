@@ -4,9 +4,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::outside::{numbers, numbers_mut, together};
-use super::real::{Real, fused};
+use super::exp::{Real, fused};
 use crate::error::{Error, Result};
+use crate::nn::interpreter::weight_gradients::{numbers, numbers_mut, together};
 use crate::space::Operation;
 
 /// σ(x) and 1 − σ(x), both to the last few bits; their product is how σ grows.
