@@ -63,6 +63,7 @@ lint: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 test-rust: build
 	LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)
