@@ -6,7 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod error;
-mod fields;
+mod json;
 pub mod random;
 
 pub mod space;

@@ -24,7 +24,7 @@ fn resolve_config(text: &str) -> PyResult<String> {
 
 #[pyfunction]
 fn default_config(space: &str) -> PyResult<String> {
-    SearchConfig::defaults_json(space).map_err(to_python)
+    Ok(SearchConfig::defaults(space).map_err(to_python)?.to_json())
 }
 
 #[pyfunction]

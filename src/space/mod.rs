@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result, unknown};
-use crate::fields::Field;
+use crate::json::Field;
 
 pub use genotype::{CellGenotype, Gene, Genotype, published};
 pub use operation::Operation;
@@ -145,12 +145,7 @@ impl Space {
             Some(Field { kind: ErrorKind::Space, name, value })
         };
         let name = field("name").map(|field| field.text("a text")).transpose()?;
-        let operations = field("operations")
-            .map(|field| -> Result<Vec<Operation>> {
-                let names = field.texts("a list of operation names")?;
-                names.into_iter().map(Operation::parse).collect()
-            })
-            .transpose()?;
+        let operations = field("operations").map(|field| Operation::list(&field)).transpose()?;
         let kind = field("kind")
             .map(|field| match field.value.as_str() {
                 Some("convolutional") => Ok(CellKind::Convolutional),
