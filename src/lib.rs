@@ -11,7 +11,7 @@ pub mod random;
 
 pub mod space;
 
-pub mod derive;
+pub mod arch;
 
 pub mod config;
 pub mod event;

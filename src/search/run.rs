@@ -9,15 +9,14 @@ use super::memory::{in_evaluation, with_estimate};
 use super::progress::Progress;
 use super::stepper::{Issued, StepOutcome, Stepper};
 use super::trajectory::{self, Tables, Trajectory};
+use crate::arch::{self, Genotype};
 use crate::checkpoint;
 use crate::config::SearchConfig;
 use crate::data::{Batch, Source};
-use crate::derive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EpochRecord, Event, Observer, Status, StepRecord, StopFlag};
 use crate::nn::{Mode, Network};
 use crate::optim;
-use crate::space::Genotype;
 
 /// Where the batches come from. Evaluation sees the validation examples in order.
 pub struct Sources<'a> {
@@ -301,7 +300,7 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let (valid_loss, valid_accuracy) = self.evaluate(epoch)?;
         let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = derive::derive(&self.config.space, &alphas, None)?;
+        let genotype = arch::derive(&self.config.space, &alphas, None)?;
         let sums = self.progress.sums;
         let record = EpochRecord {
             epoch,
@@ -310,7 +309,7 @@ impl Run<'_> {
             train_accuracy: sums.accuracy(),
             valid_accuracy,
             learning_rate: lr,
-            entropy: alphas.iter().map(|(name, table)| (name.clone(), derive::entropy(table.view()))).collect(),
+            entropy: alphas.iter().map(|(name, table)| (name.clone(), arch::entropy(table.view()))).collect(),
             skip_connections: genotype.skip_connections(),
             seconds: sums.seconds + started.elapsed().as_secs_f64(),
         };
@@ -394,7 +393,7 @@ impl Run<'_> {
             }
         }
         let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = derive::derive(&self.config.space, &alphas, None)?;
+        let genotype = arch::derive(&self.config.space, &alphas, None)?;
         let status = if error.is_some() { Status::Failed } else { status };
         Ok(Outcome {
             status,
