@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._corpus import Corpus, corpus
-from ._image_data import ImageData, npz
-from ._torchvision import cifar10, cifar100, image_folder
+from ._data.corpus import Corpus, corpus
+from ._data.image_data import ImageData, npz
+from ._data.torchvision import cifar10, cifar100, image_folder
 
 __all__ = ["Corpus", "ImageData", "cifar10", "cifar100", "corpus", "digits", "image_folder", "npz"]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pydarts
 import pytest
-from pydarts import _torch, datasets, demo, demo_rnn
+from pydarts import datasets, demo, demo_rnn
+from pydarts._values import libtorch
 
 HOUSE = Path(pydarts.__file__).parent
 
@@ -55,12 +56,12 @@ def test_every_module_says_in_its_first_line_what_it_is() -> None:
 @pytest.mark.parametrize("version", ["2.10.1", "2.12.0", "1.11.0", "2.1.1+cpu"])
 def test_another_torch_is_refused_with_the_remedy(version: str) -> None:
     with pytest.raises(ImportError, match=r"pip install 'torch>=2\.11,<2\.12'"):
-        _torch.require_version(version)
+        libtorch.require_version(version)
 
 
 def test_this_torch_is_accepted() -> None:
     for version in ("2.11.0", "2.11.1+cu130", "2.11.0a0+git"):
-        _torch.require_version(version)
+        libtorch.require_version(version)
 
 
 def test_a_missing_torch_is_an_import_error_that_says_what_to_install() -> None:

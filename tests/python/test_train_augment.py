@@ -11,8 +11,8 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
-from pydarts._training.arrays import ArrayBatches
-from pydarts._training.augment import crop_and_flip, cutout, draws
+from pydarts._train.arrays import ArrayBatches
+from pydarts._train.augment import crop_and_flip, cutout, draws
 from torch.utils.data import DataLoader, TensorDataset
 from trained import config, drained, network, task
 
@@ -68,7 +68,7 @@ def test_numbers_are_drawn_where_images_are_augmented_and_once_a_batch(
 ) -> None:
     seen = []
     noted = functools.wraps(draws)(lambda *given: seen.append(given) or draws(*given))
-    monkeypatch.setattr("pydarts._training.arrays.draws", noted)
+    monkeypatch.setattr("pydarts._train.arrays.draws", noted)
     sources = task(network(), (make_arrays(n=16),) * 2, **changes)._sources
     drained(sources.train, 0), drained(sources.evaluation, 0)
     assert len(seen) == drawn

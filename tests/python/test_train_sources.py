@@ -11,8 +11,8 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
-from pydarts._passes import split_indices
-from pydarts._training.images import ImageTask
+from pydarts._data.passes import split_indices
+from pydarts._train.images import ImageTask
 from trained import CELL, Steps, batches, config, drained, network, noisy, same, sources, task
 
 
