@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ndarray::Array2;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::arch::Genotype;
 use crate::error::Result;
-use crate::space::Genotype;
 
 /// What one search step measured.
 #[derive(Serialize, Clone, Debug, PartialEq)]

@@ -6,12 +6,12 @@
 #![warn(missing_docs)]
 
 pub mod error;
-mod fields;
+mod json;
 pub mod random;
 
 pub mod space;
 
-pub mod derive;
+pub mod arch;
 
 pub mod config;
 pub mod event;

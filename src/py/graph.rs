@@ -20,7 +20,7 @@ pub fn recorder(
     device: Device,
     loss_in_python: bool,
 ) -> PyResult<Option<TorchGraphs>> {
-    match (config.graph, device) {
+    match (config.execution.graph, device) {
         (Graph::Auto, Device::Cuda(index)) => {
             let cuda = py.import("torch.cuda")?;
             TorchGraphs::new(cuda.as_any(), index, loss_in_python).map_err(to_python).map(Some)

@@ -15,8 +15,8 @@ use crate::search;
 #[pyfunction]
 pub fn fitting_batch(py: Python<'_>, config: &str, most: usize, free: u64) -> PyResult<usize> {
     let config = SearchConfig::from_json(config).map_err(to_python)?;
-    let device = device(&config.device).map_err(to_python)?;
-    let numbers = numbers(config.precision, device).map_err(to_python)?;
+    let device = device(&config.execution.device).map_err(to_python)?;
+    let numbers = numbers(config.execution.precision, device).map_err(to_python)?;
     let options = NetworkOptions::of_config(&config, numbers, device, None);
     door::engine(py, || search::batch_size(&config, &options, most, free))
 }

@@ -99,7 +99,7 @@ pub fn form_cache(py: Python, config: &SearchConfig, options: &NetworkOptions) -
     let Numbers { kind, compute, tf32, .. } = options.numbers;
     let (threads, batch) = (tch::get_num_threads(), config.examples_at_once());
     let (ours, tf32) = (env!("CARGO_PKG_VERSION"), if tf32 { " tf32" } else { "" });
-    let method = serde_json::json!(config.hypergradient);
+    let method = serde_json::json!(config.optimisation.hypergradient);
     Ok(FormCache::of_user(format!(
         "{device}, {threads} threads; torch {version}, pydarts {ours}; {kind:?} {compute:?}{tf32}; {method}, batch {batch}"
     )))

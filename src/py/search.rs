@@ -63,11 +63,11 @@ pub fn search<'py>(
     criterion: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let config = SearchConfig::from_json(config).map_err(to_python)?;
-    let device = device(&config.device).map_err(to_python)?;
-    let numbers = numbers(config.precision, device).map_err(to_python)?;
+    let device = device(&config.execution.device).map_err(to_python)?;
+    let numbers = numbers(config.execution.precision, device).map_err(to_python)?;
     let (kind, precision) = (numbers.kind, numbers.precision());
     let plan = Plan::of_config(&config).map_err(to_python)?;
-    let expected = Expected::of_plan(&plan, config.bptt, kind, device);
+    let expected = Expected::of_plan(&plan, config.data.bptt, kind, device);
     let mut train = source(train, &config, &expected, "training")?;
     let mut valid = source(valid, &config, &expected, "validation")?;
     let mut evaluation = source(evaluation, &config, &expected, "evaluation")?;

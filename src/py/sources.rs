@@ -68,7 +68,8 @@ pub fn source(
 ) -> PyResult<Box<dyn Source + Send>> {
     let (shape, classes, kind, device) = match (expected, object.cast::<PyTokens>()) {
         (Expected::Words { words, bptt, device }, Ok(tokens)) => {
-            let source = tokens.get().source(*words, *bptt, config.seed, *device, &format!("the {what} text"));
+            let source =
+                tokens.get().source(*words, *bptt, config.optimisation.seed, *device, &format!("the {what} text"));
             return Ok(Box::new(source.map_err(to_python)?));
         }
         (Expected::Images { shape, classes, kind, device }, Err(_)) => (shape, *classes, *kind, *device),
@@ -85,10 +86,11 @@ pub fn source(
             return Err(Error::data(format!("{what} images are {size:?}; expected [N, C, H, W] with {shape:?}")));
         }
         check_labels(&arrays.y, classes, &format!("{what} data"))?;
-        let augmentation = Augmentation { crop_and_flip: config.augment == Augment::Cifar, cutout: config.cutout };
+        let augmentation =
+            Augmentation { crop_and_flip: config.data.augment == Augment::Cifar, cutout: config.data.cutout };
         let arrays = arrays.to_device(device)?;
         let indices = given.indices.clone();
-        ArraySource::new(arrays, indices, given.role, given.batch_size, augmentation, config.seed, kind)
+        ArraySource::new(arrays, indices, given.role, given.batch_size, augmentation, config.optimisation.seed, kind)
     };
     Ok(Box::new(build().map_err(to_python)?))
 }

@@ -5,9 +5,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::errors::to_python;
+use crate::arch::{Genotype, genotype};
 use crate::config::SearchConfig;
 use crate::error::{Error, Result};
-use crate::space::{self, Genotype, Space};
+use crate::space::Space;
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|e| Error::engine(e.to_string()))
@@ -24,7 +25,7 @@ fn resolve_config(text: &str) -> PyResult<String> {
 
 #[pyfunction]
 fn default_config(space: &str) -> PyResult<String> {
-    SearchConfig::defaults_json(space).map_err(to_python)
+    Ok(SearchConfig::defaults(space).map_err(to_python)?.to_json())
 }
 
 #[pyfunction]
@@ -39,7 +40,7 @@ fn space_edges(space: &str) -> PyResult<Vec<(usize, usize)>> {
 
 #[pyfunction]
 fn space_tables(space: &str) -> PyResult<Vec<&'static str>> {
-    Ok(space_from(space)?.cells().to_vec())
+    Ok(space_from(space)?.tables().to_vec())
 }
 
 #[pyfunction]
@@ -50,12 +51,12 @@ fn derive(space: &str, alphas: &Bound<'_, PyDict>, k: Option<usize>) -> PyResult
         Ok((name.extract()?, value.extract::<PyReadonlyArray2<'_, f64>>()?.as_array().to_owned()))
     };
     let alphas = alphas.iter().map(table).collect::<PyResult<Vec<_>>>()?;
-    Ok(crate::derive::derive(&space, &alphas, k).map_err(to_python)?.to_json())
+    Ok(crate::arch::derive(&space, &alphas, k).map_err(to_python)?.to_json())
 }
 
 #[pyfunction]
 fn entropy(alpha: PyReadonlyArray2<'_, f64>) -> f64 {
-    crate::derive::entropy(alpha.as_array())
+    crate::arch::entropy(alpha.as_array())
 }
 
 #[pyfunction]
@@ -81,7 +82,7 @@ fn check_genotype(text: &str, space: Option<&str>) -> PyResult<String> {
 #[pyfunction]
 fn published_genotypes<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    for (name, genotype) in space::published() {
+    for (name, genotype) in genotype::published() {
         dict.set_item(name, genotype.to_json())?;
     }
     Ok(dict)

@@ -48,7 +48,7 @@ struct Inner {
 impl Inner {
     fn build(config: SearchConfig, options: NetworkOptions, cache: &FormCache) -> Result<Self> {
         let plan = Plan::of_config(&config)?;
-        let expected = Expected::of_plan(&plan, config.bptt, options.numbers.kind, options.device);
+        let expected = Expected::of_plan(&plan, config.data.bptt, options.numbers.kind, options.device);
         let switch = options.numbers.switch.clone();
         let (network, state) = search::start(plan, &config, options, cache, &mut Silent)?;
         // Forms may have been measured.
@@ -68,7 +68,7 @@ impl Inner {
 
     /// An error of memory that ran out, explained by the size of `batch`.
     fn explain(&self, error: Error, batch: i64) -> Error {
-        with_estimate(error, self.network.peak(self.config.hypergradient), batch)
+        with_estimate(error, self.network.peak(self.config.optimisation.hypergradient), batch)
     }
 
     /// Runs `f`; memory that ran out is explained by the size of `batch`.
@@ -231,9 +231,9 @@ impl PySupernet {
                 let xi = Tensor::f_full([0i64; 0], xi, (kind, device))?;
                 let step = VirtualStep {
                     xi: &xi,
-                    momentum: inner.config.weight_momentum,
+                    momentum: inner.config.optimisation.weight_momentum,
                     buffer: buffer.as_ref(),
-                    weight_decay: inner.config.weight_decay,
+                    weight_decay: inner.config.optimisation.weight_decay,
                     clip: StepSettings::new(&inner.config).virtual_clip,
                     epsilon,
                 };
@@ -252,7 +252,7 @@ impl PySupernet {
             let examples = inner.network.examples(&train.0);
             let train = inner.batch(train, "the training batch")?;
             let valid = inner.batch(valid, "the validation batch")?;
-            let (settings, lr) = (StepSettings::new(&inner.config), inner.config.weight_lr);
+            let (settings, lr) = (StepSettings::new(&inner.config), inner.config.optimisation.weight_lr);
             let outcome = search::step(&*inner.network, &mut inner.state, &train, Some(&valid), &settings, lr)
                 .map_err(|error| inner.explain(error, examples))?;
             // What is looked at from here on is what the next step will see.
@@ -294,8 +294,8 @@ impl PySupernet {
         let (cost, element, peak, batch) = door::engine(py, || {
             let inner = self.lock();
             let (element, peak) =
-                (inner.network.kind().elt_size_in_bytes(), inner.network.peak(inner.config.hypergradient));
-            Ok((inner.network.plan().cost(), element, peak, inner.config.batch_size.examples()))
+                (inner.network.kind().elt_size_in_bytes(), inner.network.peak(inner.config.optimisation.hypergradient));
+            Ok((inner.network.plan().cost(), element, peak, inner.config.data.batch_size.examples()))
         })?;
         let (arch, weight) = cost.bytes_per_example(element);
         let dict = PyDict::new(py);

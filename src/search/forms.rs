@@ -20,17 +20,17 @@ pub fn forms(
     cache: &FormCache,
     observer: &mut dyn Observer,
 ) -> Result<BTreeMap<String, Form>> {
-    if let Some(folder) = config.checkpoint_dir.as_deref().filter(|_| config.resume)
+    if let Some(folder) = config.execution.checkpoint_dir.as_deref().filter(|_| config.execution.resume)
         && let Some(newest) = checkpoint::checkpoints(Path::new(folder))?.last()
     {
         return checkpoint::load_forms(newest);
     }
-    if config.tune == Tune::Off {
+    if config.execution.tune == Tune::Off {
         return Ok(BTreeMap::new());
     }
     let mut known = cache.known();
-    if config.tune == Tune::Full {
-        let needs = Needs { method: config.hypergradient, batch: config.examples_at_once() };
+    if config.execution.tune == Tune::Full {
+        let needs = Needs { method: config.optimisation.hypergradient, batch: config.examples_at_once() };
         let tuner = Tuner::new(plan, options, needs)?;
         let missing: Vec<&str> = tuner.sites().filter(|site| !known.contains_key(*site)).collect();
         for (done, site) in missing.iter().enumerate() {

@@ -9,15 +9,14 @@ use super::step::capture::Recorder;
 use super::step::engine::{State, StepSettings};
 use super::step::stepper::{Issued, StepOutcome, Stepper};
 use super::trajectory::{self, Tables, Trajectory};
+use crate::arch::{self, Genotype};
 use crate::checkpoint;
 use crate::config::SearchConfig;
 use crate::data::{Batch, Source};
-use crate::derive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EpochRecord, Event, Observer, Status, StepRecord, StopFlag};
 use crate::nn::{Mode, Network};
 use crate::optim;
-use crate::space::Genotype;
 
 /// Where the batches come from. Evaluation sees the validation examples in order.
 pub struct Sources<'a> {
@@ -46,7 +45,7 @@ pub struct Outcome {
     pub genotype: Genotype,
 }
 
-/// Runs a search from `initial`, or from the newest checkpoint where `config.resume` asks for it. An `Err` is
+/// Runs a search from `initial`, or from the newest checkpoint where `config.execution.resume` asks for it. An `Err` is
 /// a refusal before the first step; what happens later is in the outcome. Where there is a recorder, steps are recorded
 /// and replayed.
 pub fn run<'a>(
@@ -64,7 +63,7 @@ pub fn run<'a>(
         sources,
         observer,
         stop,
-        folder: config.checkpoint_dir.as_ref().map(PathBuf::from),
+        folder: config.execution.checkpoint_dir.as_ref().map(PathBuf::from),
         state: initial,
         stepper: Stepper::new(network, StepSettings::new(config), recorder)?,
         pending: Vec::new(),
@@ -115,7 +114,7 @@ impl Run<'_> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let found = checkpoint::checkpoints(folder)?;
         let Some(newest) = found.last() else { return Ok(()) };
-        if !self.config.resume {
+        if !self.config.execution.resume {
             return Err(Error::checkpoint(format!(
                 "{} already holds the checkpoints of a search; go on with it (resume=True) or name another folder",
                 folder.display()
@@ -132,11 +131,11 @@ impl Run<'_> {
                 restored.threads
             ))?;
         }
-        let before = restored.config.epochs;
-        if before != self.config.epochs {
+        let before = restored.config.optimisation.epochs;
+        if before != self.config.optimisation.epochs {
             self.warn(&format!(
                 "epochs rises from {before} to {}: the learning rate schedule is recomputed",
-                self.config.epochs
+                self.config.optimisation.epochs
             ))?;
         }
         self.state = restored.state;
@@ -154,7 +153,7 @@ impl Run<'_> {
             .config
             .differences(&theirs)
             .into_iter()
-            .filter(|(field, ..)| field != "epochs" || self.config.epochs < theirs.epochs)
+            .filter(|(field, ..)| field != "epochs" || self.config.optimisation.epochs < theirs.optimisation.epochs)
             .map(differs)
             .collect();
         if changes.is_empty() {
@@ -169,12 +168,12 @@ impl Run<'_> {
 
     fn epochs(&mut self) -> Result<()> {
         let start = Event::Start {
-            epochs: self.config.epochs,
+            epochs: self.config.optimisation.epochs,
             first_epoch: self.progress.epoch,
             steps_per_epoch: self.sources.train.batches(),
         };
         self.observer.observe(&start)?;
-        while self.progress.epoch < self.config.epochs {
+        while self.progress.epoch < self.config.optimisation.epochs {
             self.epoch()?;
         }
         Ok(())
@@ -183,7 +182,12 @@ impl Run<'_> {
     fn epoch(&mut self) -> Result<()> {
         let epoch = self.progress.epoch;
         let config = self.config;
-        let lr = optim::cosine(config.weight_lr, config.weight_lr_min, epoch, config.epochs);
+        let lr = optim::cosine(
+            config.optimisation.weight_lr,
+            config.optimisation.weight_lr_min,
+            epoch,
+            config.optimisation.epochs,
+        );
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();
@@ -191,7 +195,7 @@ impl Run<'_> {
             let Some(train) = self.sources.train.next()? else { break };
             self.batch = train.width();
             let place = (self.progress.valid_pass, self.progress.valid_index);
-            let valid = match epoch >= config.arch_start_epoch {
+            let valid = match epoch >= config.optimisation.arch_start_epoch {
                 true => Some(self.next_valid()?),
                 false => None,
             };
@@ -205,7 +209,7 @@ impl Run<'_> {
                 self.warn(&warning)?;
             }
             let issued = self.progress.step + self.pending.len() as u64;
-            if self.pending.len() >= config.log_every || self.wants_checkpoint(issued) {
+            if self.pending.len() >= config.execution.log_every || self.wants_checkpoint(issued) {
                 self.look()?;
             }
         }
@@ -217,7 +221,7 @@ impl Run<'_> {
     }
 
     fn wants_checkpoint(&self, step: u64) -> bool {
-        self.config.checkpoint_every.is_some_and(|n| step.is_multiple_of(n as u64))
+        self.config.execution.checkpoint_every.is_some_and(|n| step.is_multiple_of(n as u64))
     }
 
     /// Looks at the steps since the last look: takes up those that were good and tells of them. The first that was not
@@ -255,7 +259,7 @@ impl Run<'_> {
         self.progress.step += 1;
         self.progress.step_in_epoch += 1;
         self.progress.sums.add(outcome, pending.seconds);
-        if Trajectory::wants_step(self.config.record, self.progress.step) {
+        if Trajectory::wants_step(self.config.execution.record, self.progress.step) {
             self.trajectory.push_values(self.progress.step, alpha);
         }
         let record = StepRecord {
@@ -296,7 +300,7 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let (valid_loss, valid_accuracy) = self.evaluate(epoch)?;
         let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = derive::derive(&self.config.space, &alphas, None)?;
+        let genotype = arch::derive(&self.config.space, &alphas, None)?;
         let sums = self.progress.sums;
         let record = EpochRecord {
             epoch,
@@ -305,7 +309,7 @@ impl Run<'_> {
             train_accuracy: sums.accuracy(),
             valid_accuracy,
             learning_rate: lr,
-            entropy: alphas.iter().map(|(name, table)| (name.clone(), derive::entropy(table.view()))).collect(),
+            entropy: alphas.iter().map(|(name, table)| (name.clone(), arch::entropy(table.view()))).collect(),
             skip_connections: genotype.skip_connections(),
             seconds: sums.seconds + started.elapsed().as_secs_f64(),
         };
@@ -368,7 +372,7 @@ impl Run<'_> {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
             Err(error) => {
-                let peak = self.network.peak(self.config.hypergradient);
+                let peak = self.network.peak(self.config.optimisation.hypergradient);
                 let told = match self.evaluates {
                     Some(batch) => in_evaluation(error, batch),
                     None => with_estimate(error, peak, self.batch),
@@ -389,7 +393,7 @@ impl Run<'_> {
             }
         }
         let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = derive::derive(&self.config.space, &alphas, None)?;
+        let genotype = arch::derive(&self.config.space, &alphas, None)?;
         let status = if error.is_some() { Status::Failed } else { status };
         Ok(Outcome {
             status,

@@ -29,6 +29,6 @@ pub fn start(
 ) -> Result<(SearchNetwork, State)> {
     options.forms = forms(&plan, &options, config, cache, observer)?;
     let network = SearchNetwork::new(plan, config, options)?;
-    let state = State::initial(network.plan(), config.seed, network.kind(), network.device())?;
+    let state = State::initial(network.plan(), config.optimisation.seed, network.kind(), network.device())?;
     Ok((network, state))
 }

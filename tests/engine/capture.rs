@@ -350,7 +350,7 @@ fn a_failed_step_is_named_and_moves_nothing_nor_do_those_after_it() {
                 // The checkpoint goes on from there, with another number of steps between looks.
                 let mut rest = made(folder.path().to_str().unwrap());
                 (rest.train.broken, rest.valid.broken) = (Vec::new(), Vec::new());
-                (rest.config.resume, rest.config.log_every) = (true, 3);
+                (rest.config.execution.resume, rest.config.execution.log_every) = (true, 3);
                 let resumed = rest.run(None);
                 assert_eq!(resumed.outcome.trajectory, whole.outcome.trajectory, "{what}");
                 assert_same_state(&whole, &resumed, &what);

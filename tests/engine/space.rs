@@ -21,13 +21,13 @@ fn the_presets_are_the_published_spaces() {
     );
     assert_eq!((darts.nodes, darts.inputs(), darts.edges().len(), darts.kept_edges()), (4, 2, 14, 2));
     assert_eq!((darts.concat.as_slice(), darts.stem_multiplier), ([2, 3, 4, 5].as_slice(), 3));
-    assert_eq!(darts.cells(), ["normal", "reduce"]);
+    assert_eq!(darts.tables(), ["normal", "reduce"]);
 
     let rnn = Space::preset("darts-rnn").unwrap();
     assert_eq!(names(&rnn), "none tanh relu sigmoid identity");
     assert_eq!((rnn.nodes, rnn.inputs(), rnn.edges().len(), rnn.kept_edges()), (8, 1, 36, 1));
     assert_eq!(rnn.concat, (1..=8).collect::<Vec<_>>());
-    assert_eq!(rnn.cells(), ["recurrent"]);
+    assert_eq!(rnn.tables(), ["recurrent"]);
 }
 
 #[test]

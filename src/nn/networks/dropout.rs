@@ -30,11 +30,11 @@ impl Dropout {
     /// As a configuration says.
     pub fn of_config(config: &SearchConfig) -> Self {
         Dropout {
-            rows: config.dropout_rows,
-            embedded: config.dropout_embedded,
-            input: config.dropout_input,
-            hidden: config.dropout_hidden,
-            output: config.dropout_output,
+            rows: config.network.dropout_rows,
+            embedded: config.network.dropout_embedded,
+            input: config.network.dropout_input,
+            hidden: config.network.dropout_hidden,
+            output: config.network.dropout_output,
         }
     }
 

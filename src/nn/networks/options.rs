@@ -53,10 +53,10 @@ impl NetworkOptions {
             numbers,
             device,
             criterion,
-            passes: config.passes.clone(),
+            passes: config.execution.passes.clone(),
             forms: BTreeMap::new(),
-            memory: config.memory,
-            micro_batch: config.micro_batch,
+            memory: config.execution.memory,
+            micro_batch: config.execution.micro_batch,
         }
     }
 

@@ -15,16 +15,16 @@ impl Plan {
     /// The plain plan of a configuration whose sizes are all set.
     pub fn of_config(config: &SearchConfig) -> Result<Plan> {
         let missing = |field: &str| Error::config(format!("`{field}` is not known; pass it, or data to read it from"));
-        let num_classes = config.num_classes.ok_or_else(|| missing("num_classes"))?;
+        let num_classes = config.network.num_classes.ok_or_else(|| missing("num_classes"))?;
         if config.space.kind == CellKind::Recurrent {
-            return Plan::lower_language(&config.space, &Language { words: num_classes, units: config.units });
+            return Plan::lower_language(&config.space, &Language { words: num_classes, units: config.network.units });
         }
         let geometry = Geometry {
-            channels: config.channels,
-            layers: config.layers,
+            channels: config.network.channels,
+            layers: config.network.layers,
             num_classes,
-            in_channels: config.in_channels.ok_or_else(|| missing("in_channels"))?,
-            image_size: config.image_size.ok_or_else(|| missing("image_size"))?,
+            in_channels: config.network.in_channels.ok_or_else(|| missing("in_channels"))?,
+            image_size: config.network.image_size.ok_or_else(|| missing("image_size"))?,
         };
         Plan::lower(&config.space, &geometry)
     }

@@ -35,7 +35,7 @@ impl<'a> Writer<'a> {
                 recurrence: None,
                 weights: Vec::new(),
                 statistics: Vec::new(),
-                alphas: space.cells().iter().map(table).collect(),
+                alphas: space.tables().iter().map(table).collect(),
                 instructions: Vec::new(),
                 output: ValueId(0),
                 passes: Vec::new(),

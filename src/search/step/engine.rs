@@ -122,11 +122,19 @@ impl StepSettings {
     /// The settings of a configuration.
     pub fn new(config: &SearchConfig) -> Self {
         StepSettings {
-            method: config.hypergradient,
-            epsilon: config.epsilon,
-            sgd: Sgd { momentum: config.weight_momentum, weight_decay: config.weight_decay, clip: config.grad_clip },
-            adam: Adam { lr: config.arch_lr, betas: config.arch_betas, weight_decay: config.arch_weight_decay },
-            virtual_clip: (config.space.kind == CellKind::Recurrent).then_some(config.grad_clip),
+            method: config.optimisation.hypergradient,
+            epsilon: config.optimisation.epsilon,
+            sgd: Sgd {
+                momentum: config.optimisation.weight_momentum,
+                weight_decay: config.optimisation.weight_decay,
+                clip: config.optimisation.grad_clip,
+            },
+            adam: Adam {
+                lr: config.optimisation.arch_lr,
+                betas: config.optimisation.arch_betas,
+                weight_decay: config.optimisation.arch_weight_decay,
+            },
+            virtual_clip: (config.space.kind == CellKind::Recurrent).then_some(config.optimisation.grad_clip),
         }
     }
 }

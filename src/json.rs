@@ -1,11 +1,11 @@
-//! Reads one named field of a JSON object as a given type; a wrong one is refused with its name, its value and
-//! what is expected.
+//! Reads one named field of a JSON object as a given type. The error for a wrong value names the field, the value
+//! and the expected values.
 
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result, cut};
 
-/// One field as it was given, and the kind of error a wrong value is.
+/// One field of an object, and the kind of error to raise for a wrong value.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<'a> {
     pub kind: ErrorKind,
@@ -32,7 +32,7 @@ impl<'a> Field<'a> {
             .ok_or_else(|| self.refuse(&format!("a whole number from {low} to {high}")))
     }
 
-    /// A number that passes `accept`; `expected` says in words which do.
+    /// A number that passes `accept`; `expected` describes such numbers in the error.
     pub fn number(&self, expected: &str, accept: impl Fn(f64) -> bool) -> Result<f64> {
         self.value.as_f64().filter(|number| number.is_finite() && accept(*number)).ok_or_else(|| self.refuse(expected))
     }
@@ -54,17 +54,17 @@ impl<'a> Field<'a> {
             .ok_or_else(|| self.refuse("a list of whole numbers"))
     }
 
-    /// true or false.
+    /// A boolean.
     pub fn flag(&self) -> Result<bool> {
         self.value.as_bool().ok_or_else(|| self.refuse("true or false"))
     }
 
-    /// A text.
+    /// A string.
     pub fn text(&self, expected: &str) -> Result<&'a str> {
         self.value.as_str().ok_or_else(|| self.refuse(expected))
     }
 
-    /// A list of texts.
+    /// A list of strings.
     pub fn texts(&self, expected: &str) -> Result<Vec<&'a str>> {
         self.value
             .as_array()
@@ -72,7 +72,7 @@ impl<'a> Field<'a> {
             .ok_or_else(|| self.refuse(expected))
     }
 
-    /// None for null, else what `read` makes of it.
+    /// None for null, else the value that `read` returns.
     pub fn optional<T>(&self, read: impl Fn(&Self) -> Result<T>) -> Result<Option<T>> {
         if self.value.is_null() { Ok(None) } else { read(self).map(Some) }
     }

@@ -1,19 +1,42 @@
-//! Reads the paper's notation of a genotype, `Genotype(normal=[('sep_conv_3x3', 1), …], normal_concat=range(2, 6), …)`.
+//! The published notation of a genotype, `Genotype(normal=[('sep_conv_3x3', 1), …], normal_concat=range(2, 6), …)`.
 //!
-//! The text is parsed, never evaluated. Lists and tuples, either quote, any white space, trailing commas, and a name
-//! with an equals sign in front are accepted; an error says at which character the text goes wrong.
+//! It lists the edges of all nodes in one list. The text is parsed, never evaluated. Lists and tuples, either quote, any
+//! white space, trailing commas, and a name with an equals sign in front are accepted; an error gives the position of
+//! the wrong character.
 
+use std::fmt;
 use std::ops::Range;
 
-use super::genotype::{CONVOLUTIONAL, Holds, Part, RECURRENT};
-use super::{Gene, Genotype, Operation};
-use crate::error::{Error, Result, cut, unknown};
+use super::parts::{Holds, Part, assemble, concat_key, holds};
+use super::{Edge, Genotype};
+use crate::error::{Error, Result, cut};
+use crate::space::Operation;
 
-/// Node numbers above this are refused as they are read: no cell has them, and a range of them would fill the memory.
+/// The largest node number that is read: no cell has a larger one, and a range of them would fill the memory.
 const HIGHEST_NODE: usize = 999;
 
-/// The genotype of a text.
-pub(super) fn parse(text: &str) -> Result<Genotype> {
+impl Genotype {
+    /// A genotype from the published notation. A cell whose nodes do not have the published number of edges, two or in
+    /// a recurrent cell one, cannot be read from it.
+    pub fn from_notation(text: &str) -> Result<Genotype> {
+        parse(text)
+    }
+}
+
+impl fmt::Display for Genotype {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let mut arguments = Vec::new();
+        for (name, cell) in self.cells() {
+            let edges: Vec<String> =
+                cell.edges().map(|edge| format!("('{}', {})", edge.operation.name(), edge.source)).collect();
+            arguments.push(format!("{name}=[{}]", edges.join(", ")));
+            arguments.push(format!("{}={:?}", concat_key(name), cell.concat));
+        }
+        write!(formatter, "Genotype({})", arguments.join(", "))
+    }
+}
+
+fn parse(text: &str) -> Result<Genotype> {
     let mut parser = Parser { text: text.chars().collect(), at: 0 };
     let mut name = parser.name("`Genotype`")?;
     if parser.accept('=') {
@@ -28,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<Genotype> {
         let argument = parser.argument()?;
         let Word { at, text } = &argument.key;
         if given.iter().any(|other| other.key.text == *text) {
-            return Err(parser.wrong(*at, &format!("`{text}` stands twice")));
+            return Err(parser.wrong(*at, &format!("`{text}` occurs twice")));
         }
         given.push(argument);
         if !parser.accept(',') {
@@ -42,23 +65,23 @@ pub(super) fn parse(text: &str) -> Result<Genotype> {
         return Err(parser.wrong(parser.at, &format!("nothing may follow the genotype, found `{character}`")));
     }
     let parts = given.iter().map(|argument| (argument.key.text.as_str(), argument.part.clone()));
-    Genotype::from_parts(parts.collect()).map_err(|flaw| {
+    assemble(parts.collect()).map_err(|flaw| {
         let argument = given.iter().find(|argument| argument.key.text == flaw.key);
         let entry = argument.zip(flaw.entry).and_then(|(argument, entry)| argument.entries.get(entry));
-        // A key that is missing was missed at the closing bracket.
+        // The position of a missing key is that of the closing bracket.
         let at = entry.copied().or(argument.map(|argument| argument.key.at)).unwrap_or(closed);
         parser.wrong(at, &flaw.detail)
     })
 }
 
-/// A key, what stands behind it, and where each of its entries begins.
+/// A key, its value, and the position of each entry of the value.
 struct Argument {
     key: Word,
     part: Part,
     entries: Vec<usize>,
 }
 
-/// A name and where it begins.
+/// A name and its position.
 struct Word {
     at: usize,
     text: String,
@@ -74,34 +97,30 @@ impl Parser {
     /// key=value
     fn argument(&mut self) -> Result<Argument> {
         let key = self.name("a name such as `normal`")?;
-        let mut keys = CONVOLUTIONAL.iter().chain(RECURRENT);
-        let Some((_, holds)) = keys.find(|(known, _)| *known == key.text) else {
-            let known: Vec<&str> = CONVOLUTIONAL.iter().chain(RECURRENT).map(|(known, _)| *known).collect();
-            return Err(self.wrong(key.at, &unknown("key of a genotype", &key.text, &known)));
-        };
+        let holds = holds(&key.text).map_err(|detail| self.wrong(key.at, &detail))?;
         self.expect('=')?;
         let (entries, part) = match holds {
-            Holds::Genes => {
-                let (entries, genes) = self.list(Parser::gene)?.into_iter().unzip();
-                (entries, Part::Genes(genes))
+            Holds::Edges => {
+                let (entries, edges) = self.list(Parser::edge)?.into_iter().unzip();
+                (entries, Part::Flat(edges))
             }
-            Holds::Nodes => {
+            Holds::Concat => {
                 let (entries, nodes) = self.nodes()?.into_iter().unzip();
-                (entries, Part::Nodes(nodes))
+                (entries, Part::Concat(nodes))
             }
         };
         Ok(Argument { key, part, entries })
     }
 
     /// ('operation', node)
-    fn gene(&mut self) -> Result<Gene> {
+    fn edge(&mut self) -> Result<Edge> {
         let close = self.open()?;
         let operation = self.operation()?;
         self.expect(',')?;
-        let node = self.node()?;
+        let source = self.node()?;
         self.accept(',');
         self.expect(close)?;
-        Ok(Gene { operation, node })
+        Ok(Edge { operation, source })
     }
 
     /// range(low, high) or a list of numbers
@@ -121,7 +140,7 @@ impl Parser {
         Ok(range.map(|node| (word.at, node)).collect())
     }
 
-    /// Items between brackets, separated by commas, each with where it begins.
+    /// Items between brackets, separated by commas, each with its position.
     fn list<T>(&mut self, item: impl Fn(&mut Parser) -> Result<T>) -> Result<Vec<(usize, T)>> {
         let close = self.open()?;
         let mut items = Vec::new();
@@ -204,7 +223,7 @@ impl Parser {
         self.take(char::is_whitespace);
     }
 
-    /// Something else stands here, or the text ends.
+    /// The error for a character other than the expected one, or for the end of the text.
     fn missing(&self, expected: &str) -> Error {
         let found = match self.text.get(self.at) {
             Some(character) => format!("`{character}`"),
