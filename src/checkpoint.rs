@@ -5,7 +5,7 @@
 //! `alpha/…`, `exp_avg/…`, `exp_avg_sq/…`, `carried/…`, `trajectory`, `trajectory_steps`), never by their place in a vector.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::nn::Network;
 use crate::optim::Moments;
 use crate::params::Table;
-use crate::plan::Form;
 use crate::search::{Carried, Progress, State, Trajectory};
 
 const FORMAT: &str = "pydarts-checkpoint-2";
@@ -31,16 +30,14 @@ const DIGITS: usize = 10;
 /// The newest two are kept: should the disk fail under one, the other is there.
 const KEPT: usize = 2;
 
-/// What is not a tensor.
+/// The parts of a checkpoint that are not tensors. Unknown fields are ignored: earlier versions wrote `forms`.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Header {
     format: String,
     config: SearchConfig,
     progress: Progress,
     adam_step: u64,
     threads: i32,
-    forms: BTreeMap<String, Form>,
 }
 
 /// A checkpoint read back.
@@ -176,7 +173,6 @@ pub fn save(
         progress: progress.clone(),
         adam_step: state.moments.step,
         threads: tch::get_num_threads(),
-        forms: network.forms(),
     };
     let header = serde_json::to_string(&header).map_err(|e| Error::engine(e.to_string()))?;
     let metadata = HashMap::from([("pydarts".to_owned(), header)]);
@@ -208,11 +204,6 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 pub fn load(path: &Path, network: &dyn Network) -> Result<Restored> {
     let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
     read(&bytes, network).map_err(|error| in_file(path, error))
-}
-
-/// The forms a checkpoint was written under.
-pub fn load_forms(path: &Path) -> Result<BTreeMap<String, Form>> {
-    Ok(read_header(path)?.forms)
 }
 
 /// The configuration a checkpoint was written under.

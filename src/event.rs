@@ -86,15 +86,6 @@ pub enum Event<'a> {
         /// Steps of an epoch, where the data tell it beforehand.
         steps_per_epoch: Option<usize>,
     },
-    /// The forms of a group are about to be measured.
-    Tuning {
-        /// The group.
-        site: &'a str,
-        /// Groups measured before it.
-        done: usize,
-        /// Groups to measure.
-        total: usize,
-    },
     /// A search step ended.
     Step {
         /// What it measured.

@@ -17,8 +17,6 @@ pub mod config;
 pub mod event;
 pub mod plan;
 
-pub mod cache;
-
 #[cfg(feature = "torch")]
 pub mod params;
 

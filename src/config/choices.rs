@@ -200,18 +200,6 @@ impl Rewrite {
     }
 }
 
-/// Whether forms are measured at the start of a search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tune {
-    /// Never: a fixed rule chooses the forms.
-    Off,
-    /// Measurements of earlier starts are used; the rule chooses the other forms.
-    Cached,
-    /// Forms without a measurement are measured.
-    Full,
-}
-
 /// Which values a backward pass keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -247,10 +235,6 @@ impl Choice for Precision {
 
 impl Choice for Rewrite {
     const ALL: &'static [Self] = Rewrite::ALL;
-}
-
-impl Choice for Tune {
-    const ALL: &'static [Self] = &[Tune::Off, Tune::Cached, Tune::Full];
 }
 
 impl Choice for Memory {

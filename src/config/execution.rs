@@ -1,6 +1,6 @@
 //! Options of the execution: device, precision, memory, recording and checkpoints.
 
-use super::choices::{Graph, Memory, Precision, Record, Rewrite, Tune, choice, record, rewrites};
+use super::choices::{Graph, Memory, Precision, Record, Rewrite, choice, record, rewrites};
 use super::readers::{device, flag, optional, path, whole};
 use super::table::options;
 
@@ -15,7 +15,6 @@ options! {
         [29] progress: bool = true => flag, may_differ;
         [33] checkpoint_every: Option<usize> = None => optional(whole(1)), may_differ;
         [35] passes: Option<Vec<Rewrite>> = None => optional(rewrites);
-        [36] tune: Tune = Tune::Cached => choice, may_differ;
         [37] memory: Memory = Memory::Keep => choice;
         [38] micro_batch: Option<usize> = None => optional(whole(1));
         [39] log_every: usize = 1 => whole(1), may_differ;

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 use crate::space::{CellKind, Operation, Space};
 
-pub use choices::{Augment, BatchSize, Graph, Memory, Method, Precision, Record, Rewrite, Tune};
+pub use choices::{Augment, BatchSize, Graph, Memory, Method, Precision, Record, Rewrite};
 pub use data::DataConfig;
 pub use execution::ExecutionConfig;
 pub use network::NetworkConfig;
@@ -41,6 +41,9 @@ pub struct SearchConfig {
 
 /// The options that determine the space, in this order; they are read before all others.
 const SPACE: [&str; 3] = ["space", "nodes", "operations"];
+
+/// An option of earlier versions, ignored so that their configurations and checkpoints can still be read.
+const RETIRED: &str = "tune";
 
 /// Every option except those of the space.
 fn entries() -> impl Iterator<Item = &'static Entry> {
@@ -92,7 +95,8 @@ impl SearchConfig {
             return Err(Error::config(format!("the configuration is {given}; it must be an object")));
         };
         let mut config = SearchConfig::for_space(given)?;
-        for (name, value) in given.iter().filter(|(name, _)| !SPACE.contains(&name.as_str())) {
+        let is_own = |name: &str| !SPACE.contains(&name) && name != RETIRED;
+        for (name, value) in given.iter().filter(|(name, _)| is_own(name)) {
             config.set(&Field { kind: ErrorKind::Config, name, value })?;
         }
         config.check_together()?;
@@ -198,12 +202,6 @@ impl SearchConfig {
             )));
         }
         Ok(())
-    }
-
-    /// Examples that are computed at once: a batch, or a micro-batch.
-    pub fn examples_at_once(&self) -> usize {
-        let batch = self.data.batch_size.examples();
-        self.execution.micro_batch.map_or(batch, |part| part.min(batch))
     }
 
     /// Checks every range and rule, for a configuration that was not made by `from_json`.

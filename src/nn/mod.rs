@@ -6,9 +6,6 @@ mod interpreter;
 mod kernels;
 mod networks;
 mod precision;
-mod tune;
-
-use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
@@ -18,7 +15,7 @@ use crate::config::Method;
 use crate::data::Batch;
 use crate::error::Result;
 use crate::params::Table;
-use crate::plan::{Form, Peak};
+use crate::plan::Peak;
 
 pub use buffers::Statistics;
 pub use gradients::{By, Gradients};
@@ -31,7 +28,6 @@ pub use networks::options::{Criterion, NetworkOptions};
 pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
 pub use precision::{MatrixPrecision, Numbers};
-pub use tune::{Needs, Tuner};
 
 /// Which batch statistics a pass uses, and whether it moves the running ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,10 +90,6 @@ pub trait Network {
     fn kind(&self) -> Kind;
     /// Where w, α and the batches lie.
     fn device(&self) -> Device;
-    /// The forms in which groups are computed, by site.
-    fn forms(&self) -> BTreeMap<String, Form> {
-        BTreeMap::new()
-    }
     /// The estimate of the memory that a search step by `method` takes at its peak.
     fn peak(&self, method: Method) -> Peak;
 }

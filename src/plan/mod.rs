@@ -2,17 +2,15 @@
 
 mod analysis;
 mod check;
-mod forms;
 mod instruction;
 mod lower;
 pub mod passes;
 mod scope;
 mod shape;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 pub use analysis::{Cost, Demand, Peak, Segment, Spans};
-pub use forms::{Form, Forms, Site};
 pub use instruction::{
     AlphaId, AlphaSpec, Init, Instruction, Op, Place, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
     WeightSpec,
@@ -107,8 +105,6 @@ pub struct Plan {
     pub output: ValueId,
     /// The names of the passes that have been applied, in order.
     pub passes: Vec<&'static str>,
-    /// The forms its groups were given, by site.
-    pub forms: BTreeMap<String, Form>,
 }
 
 impl Plan {

@@ -44,7 +44,6 @@ fn translate<'a>(event: &Event<'a>) -> (&'static str, Value, Option<&'a Tables>)
             let payload = json!({"epochs": epochs, "first_epoch": first_epoch, "steps_per_epoch": steps_per_epoch});
             ("start", payload, None)
         }
-        Event::Tuning { site, done, total } => ("tuning", json!({"site": site, "done": done, "total": total}), None),
         Event::Step { record, alphas } => ("step", json!(record), Some(alphas)),
         Event::Epoch { record, genotype, alphas } => {
             ("epoch", json!({"record": record, "genotype": genotype}), Some(alphas))

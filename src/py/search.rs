@@ -1,6 +1,5 @@
 //! `search`: a configuration, three sources and an observer in; everything a run leaves out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use numpy::IntoPyArray;
@@ -12,7 +11,7 @@ use super::door;
 use super::errors::{from_python, to_python};
 use super::graph::recorder;
 use super::observer::PyObserver;
-use super::precision::{form_cache, numbers};
+use super::precision::numbers;
 use super::sources::source;
 use super::supernet::named_state;
 use super::tensor::{PyTensor, device, device_name, to_dict};
@@ -74,9 +73,8 @@ pub fn search<'py>(
     let mut observer = PyObserver { object: observer, kind };
     let recorder = recorder(py, &config, device, criterion.is_some())?;
     let options = NetworkOptions::of_config(&config, numbers, device, self::criterion(criterion));
-    let cache = form_cache(py, &config, &options)?;
-    let (outcome, state, alphas, forms) = door::engine(py, || {
-        let (network, initial) = start(plan, &config, options, &cache, &mut observer)?;
+    let (outcome, state, alphas) = door::engine(py, || {
+        let (network, initial) = start(plan, &config, options)?;
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
         let recorder = recorder.as_ref().map(|recorder| recorder as &dyn Recorder);
@@ -86,7 +84,7 @@ pub fn search<'py>(
         let outcome = outcome?;
         let state = named_state(&*network, &outcome.state.w)?;
         let alphas = outcome.trajectory.tables(network.alphas())?;
-        Ok((outcome, state, alphas, network.forms()))
+        Ok((outcome, state, alphas))
     })?;
     let Outcome { status, error, trajectory, history, genotype, .. } = outcome;
     let result = PyDict::new(py);
@@ -106,8 +104,6 @@ pub fn search<'py>(
     result.set_item("state_dict", to_dict(py, state)?)?;
     result.set_item("config", config.to_json())?;
     result.set_item("threads", tch::get_num_threads())?;
-    let forms: BTreeMap<String, String> = forms.into_iter().map(|(site, form)| (site, form.to_string())).collect();
-    result.set_item("forms", forms)?;
     result.set_item("device", device_name(device))?;
     result.set_item("precision", serde_json::json!(precision).as_str())?;
     Ok(result)

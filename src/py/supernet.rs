@@ -9,13 +9,11 @@ use tch::{Device, Kind, Tensor};
 
 use super::door;
 use super::errors::to_python;
-use super::precision::{form_cache, numbers};
+use super::precision::numbers;
 use super::tensor::{PyTensor, device, from_dict, precision_of, to_dict};
-use crate::cache::FormCache;
 use crate::config::{Method, SearchConfig};
 use crate::data::{Batch, Expected};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Event, Observer};
 use crate::nn::{MatrixPrecision, Mode, Network, NetworkOptions, SearchNetwork};
 use crate::plan::Plan;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
@@ -28,15 +26,6 @@ pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Ten
     Ok(named)
 }
 
-/// A network to look at reports nothing while it is made.
-struct Silent;
-
-impl Observer for Silent {
-    fn observe(&mut self, _event: &Event) -> Result<()> {
-        Ok(())
-    }
-}
-
 struct Inner {
     network: SearchNetwork,
     state: State,
@@ -46,15 +35,11 @@ struct Inner {
 }
 
 impl Inner {
-    fn build(config: SearchConfig, options: NetworkOptions, cache: &FormCache) -> Result<Self> {
+    fn build(config: SearchConfig, options: NetworkOptions) -> Result<Self> {
         let plan = Plan::of_config(&config)?;
         let expected = Expected::of_plan(&plan, config.data.bptt, options.numbers.kind, options.device);
         let switch = options.numbers.switch.clone();
-        let (network, state) = search::start(plan, &config, options, cache, &mut Silent)?;
-        // Forms may have been measured.
-        if let Some(switch) = &switch {
-            switch.restore();
-        }
+        let (network, state) = search::start(plan, &config, options)?;
         Ok(Inner { network, state, config, expected, switch })
     }
 
@@ -127,8 +112,7 @@ impl PySupernet {
         let precision = precision_of(dtype).map_err(to_python)?;
         let numbers = numbers(precision, device).map_err(to_python)?;
         let options = NetworkOptions::of_config(&config, numbers, device, None);
-        let cache = form_cache(py, &config, &options)?;
-        let inner = door::engine(py, || Inner::build(config, options, &cache))?;
+        let inner = door::engine(py, || Inner::build(config, options))?;
         Ok(PySupernet(Mutex::new(inner)))
     }
 

@@ -1,6 +1,5 @@
 //! The bilevel search: hypergradients, the order of updates, and a whole run.
 
-mod forms;
 pub mod hypergradient;
 mod memory;
 mod progress;

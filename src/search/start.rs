@@ -2,12 +2,9 @@
 
 use tch::{Device, Kind};
 
-use super::forms::forms;
 use super::step::engine::State;
-use crate::cache::FormCache;
 use crate::config::SearchConfig;
 use crate::error::Result;
-use crate::event::Observer;
 use crate::nn::{NetworkOptions, SearchNetwork};
 use crate::params::{initial_alphas, initial_weights};
 use crate::plan::Plan;
@@ -19,15 +16,8 @@ impl State {
     }
 }
 
-/// The network of a lowered plan, its forms measured where the configuration asks for it, and its first state.
-pub fn start(
-    plan: Plan,
-    config: &SearchConfig,
-    mut options: NetworkOptions,
-    cache: &FormCache,
-    observer: &mut dyn Observer,
-) -> Result<(SearchNetwork, State)> {
-    options.forms = forms(&plan, &options, config, cache, observer)?;
+/// The network of a lowered plan, and its state before the first step.
+pub fn start(plan: Plan, config: &SearchConfig, options: NetworkOptions) -> Result<(SearchNetwork, State)> {
     let network = SearchNetwork::new(plan, config, options)?;
     let state = State::initial(network.plan(), config.optimisation.seed, network.kind(), network.device())?;
     Ok((network, state))

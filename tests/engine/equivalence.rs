@@ -1,8 +1,6 @@
 //! Every pass, alone and in every combination, against the plan as lowered, in float64 over random spaces.
 #![cfg(feature = "torch")]
 
-use std::collections::BTreeMap;
-
 use crate::options;
 use crate::spaces::spaces;
 use proptest::prelude::*;
@@ -10,8 +8,7 @@ use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
 use pydarts::nn::{By, Gradients, Mode, Network, NetworkOptions, Supernet};
 use pydarts::params::{Table, initial_weights};
-use pydarts::plan::passes::{excerpts, rewrite};
-use pydarts::plan::{Form, Forms, Geometry, Plan};
+use pydarts::plan::{Geometry, Module, Op, Plan};
 use pydarts::random;
 use pydarts::space::{CellKind, Space};
 use tch::{Device, Kind, Tensor};
@@ -37,13 +34,13 @@ fn draw(purpose: &str, shape: &[i64]) -> Tensor {
 }
 
 fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
-    see_in(plan, passes, BTreeMap::new(), Memory::Keep)
+    see_in(plan, passes, Memory::Keep)
 }
 
-fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>, memory: Memory) -> Seen {
+fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     // The tests run beside each other already, and teams of threads that spin for one core stand still.
     tch::set_num_threads(1);
-    let options = NetworkOptions { passes: Some(passes), forms, memory, ..options::plain(Kind::Double) };
+    let options = NetworkOptions { passes: Some(passes), memory, ..options::plain(Kind::Double) };
     let network = Supernet::new(plan.clone(), options).unwrap();
     // Weights by name, whatever order the passes gave them.
     let drawn = initial_weights(plan, 3, Kind::Double, Device::Cpu).unwrap();
@@ -146,18 +143,16 @@ fn combinations(chosen: impl Fn(&[Rewrite]) -> bool) {
 }
 
 #[test]
-fn any_choice_of_forms_computes_the_same() {
-    let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 2, image_size: (8, 8) };
+fn large_images_whose_edges_are_grouped_after_a_reduction_compute_the_same() {
+    let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 2, image_size: (20, 20) };
     let plan = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
-    let plain = see(&plan, vec![]);
-    let before = [Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold];
-    let sites = excerpts(&rewrite(plan.clone(), &before, &Forms::GROUPED).unwrap()).unwrap();
-    assert!(sites.len() > 10);
-    for shift in 0..3 {
-        let form = |place: usize| if (place + shift).is_multiple_of(3) { Form::Grouped } else { Form::Edges };
-        let forms: BTreeMap<_, _> = sites.keys().cloned().enumerate().map(|(i, site)| (site, form(i))).collect();
-        agree(&plain, see_in(&plan, all().to_vec(), forms, Memory::Keep), all());
-    }
+    let rewritten = options::plain(Kind::Double).rewrite(plan.clone()).unwrap();
+    let grouped = |cell: usize| {
+        let here = rewritten.instructions.iter().filter(|it| it.scope.module == Module::Cell(cell));
+        here.filter(|it| matches!(it.op, Op::Repeat { .. })).count()
+    };
+    assert!(grouped(0) == 0 && grouped(2) > 0);
+    compare(&see(&plan, vec![]), &plan, all());
 }
 
 #[test]
@@ -165,8 +160,7 @@ fn cells_that_are_computed_again_give_the_same_gradients_and_move_statistics_onc
     let geometry = Geometry { channels: 2, layers: 5, num_classes: 3, in_channels: 2, image_size: (8, 8) };
     let plan = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
     for passes in [&[][..], all()] {
-        let (kept, again) =
-            (see(&plan, passes.to_vec()), see_in(&plan, passes.to_vec(), BTreeMap::new(), Memory::Recompute));
+        let (kept, again) = (see(&plan, passes.to_vec()), see_in(&plan, passes.to_vec(), Memory::Recompute));
         for (one, other) in kept.statistics.iter().zip(&again.statistics) {
             assert!(one.0 == other.0 && one.1.equal(&other.1), "{}", one.0);
         }

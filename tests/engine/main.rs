@@ -2,7 +2,6 @@
 
 #![recursion_limit = "256"] // the options of a search as JSON, in config.rs
 
-mod cache;
 mod capture;
 mod checkpoint;
 #[cfg(feature = "torch")]

@@ -1,8 +1,6 @@
 //! Options of networks as most tests want them: on the CPU, in one element type, nothing left out or added.
 #![cfg(feature = "torch")]
 
-use std::collections::BTreeMap;
-
 use pydarts::config::Memory;
 use pydarts::nn::{Dropout, LanguageOptions, NetworkOptions, Numbers};
 use tch::{Device, Kind};
@@ -14,7 +12,6 @@ pub fn plain(kind: Kind) -> NetworkOptions {
         device: Device::Cpu,
         criterion: None,
         passes: None,
-        forms: BTreeMap::new(),
         memory: Memory::Keep,
         micro_batch: None,
     }

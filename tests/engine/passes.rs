@@ -5,7 +5,7 @@ use crate::spaces::spaces;
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::plan::passes;
-use pydarts::plan::{Forms, Geometry, Instruction, Op, Plan, Scale};
+use pydarts::plan::{Geometry, Instruction, Op, Plan, Scale};
 use pydarts::space::{CellKind, Space};
 
 /// The passes over convolutional plans.
@@ -20,7 +20,7 @@ fn plan(space: &Space, layers: usize, size: usize) -> Plan {
 
 /// The plan after some passes, all groups written as one.
 fn rewrite(plan: Plan, passes: &[Rewrite]) -> Plan {
-    passes::rewrite(plan, passes, &Forms::GROUPED).unwrap()
+    passes::rewrite(plan, passes, usize::MAX).unwrap()
 }
 
 fn count(plan: &Plan, is: impl Fn(&Op) -> bool) -> usize {

@@ -1,6 +1,5 @@
 //! How a plan is run; the plan says what.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tch::{Device, Tensor};
@@ -9,7 +8,7 @@ use crate::config::{Memory, Method, Rewrite, SearchConfig};
 use crate::error::Result;
 use crate::nn::Numbers;
 use crate::plan::passes;
-use crate::plan::{Demand, Form, Forms, Peak, Plan};
+use crate::plan::{Demand, Peak, Plan};
 use crate::space::CellKind;
 
 /// A loss (logits, targets) ↦ scalar of the user's; cross-entropy without one.
@@ -18,7 +17,7 @@ pub trait Criterion: Send + Sync {
     fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor>;
 }
 
-/// What networks of either kind are run with. Forms, memory and parts of batches are matters of images.
+/// What networks of either kind are run with. Memory and parts of batches are matters of images.
 pub struct NetworkOptions {
     /// In which numbers it computes.
     pub numbers: Numbers,
@@ -28,21 +27,20 @@ pub struct NetworkOptions {
     pub criterion: Option<Arc<dyn Criterion>>,
     /// Rewrites of the plan that the search runs; by default those that suit device and images.
     pub passes: Option<Vec<Rewrite>>,
-    /// Forms that were measured, by site; a rule decides the others.
-    pub forms: BTreeMap<String, Form>,
     /// Whether a backward pass keeps all it needs or computes cells again.
     pub memory: Memory,
     /// Examples computed at once, where not a whole batch.
     pub micro_batch: Option<usize>,
 }
 
-/// The largest images, in pixels, of which a CPU takes the edges of a group together unless told otherwise: the
-/// overhead of a call rules small images, the cache large ones. Measured with 2 threads, a step takes 35 % less with
-/// groups on 8×8 images and 30 % less on 16×16; on 32×32, 15 % less if its first cells stay apart, as long if not.
+/// The largest images, in pixels, on which a CPU groups edges: the overhead of a call dominates on small images, the
+/// size of the cache on large ones. Measured with 2 threads, a step takes 35 % less time with groups on 8×8 images and
+/// 30 % less on 16×16; on 32×32 it takes 15 % less with groups behind the first reduction only, and no less with groups
+/// everywhere.
 const GROUPED_PIXELS: usize = 16 * 16;
 
 impl NetworkOptions {
-    /// As a configuration says; no forms are measured yet.
+    /// As a configuration says.
     pub fn of_config(
         config: &SearchConfig,
         numbers: Numbers,
@@ -54,7 +52,6 @@ impl NetworkOptions {
             device,
             criterion,
             passes: config.execution.passes.clone(),
-            forms: BTreeMap::new(),
             memory: config.execution.memory,
             micro_batch: config.execution.micro_batch,
         }
@@ -74,9 +71,8 @@ impl NetworkOptions {
     /// A lowered plan as a search runs it.
     pub fn rewrite(&self, lowered: Plan) -> Result<Plan> {
         let largest = if self.device == Device::Cpu { GROUPED_PIXELS } else { usize::MAX };
-        let forms = Forms { largest, chosen: self.forms.clone() };
         let rewrites = self.rewrites(lowered.space.kind);
-        passes::rewrite(lowered, &rewrites, &forms)
+        passes::rewrite(lowered, &rewrites, largest)
     }
 
     /// The estimate of the memory that a search step by `method` on a rewritten plan takes at its peak; of a plan that

@@ -19,7 +19,7 @@ use crate::nn::interpreter::mixing::{MixingWeights, in_kind};
 use crate::nn::precision::Arithmetic;
 use crate::nn::{Loss, Mode, Network, NetworkOptions, Statistics};
 use crate::params::Table;
-use crate::plan::{Form, Instruction, Op, Peak, Plan, Segment};
+use crate::plan::{Instruction, Op, Peak, Plan, Segment};
 
 /// A plan, ready to run.
 pub struct Supernet {
@@ -244,10 +244,6 @@ impl Network for Supernet {
 
     fn device(&self) -> Device {
         self.options.device
-    }
-
-    fn forms(&self) -> BTreeMap<String, Form> {
-        self.search.plan.forms.clone()
     }
 
     fn peak(&self, method: Method) -> Peak {

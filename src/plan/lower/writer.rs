@@ -1,7 +1,5 @@
 //! The writer that lowering uses: it appends instructions and infers the shape of each value.
 
-use std::collections::BTreeMap;
-
 use crate::error::{Error, Result};
 use crate::plan::{
     AlphaSpec, Init, Instruction, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
@@ -39,7 +37,6 @@ impl<'a> Writer<'a> {
                 instructions: Vec::new(),
                 output: ValueId(0),
                 passes: Vec::new(),
-                forms: BTreeMap::new(),
             },
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
-use crate::plan::{Form, Instruction, Op, Plan, Scope, Shape, Site, Sizes, ValueId};
+use crate::plan::{Instruction, Op, Plan, Scope, Shape, Sizes, ValueId};
 
 /// The plan as rewritten so far.
 pub(super) struct Editor {
@@ -47,11 +47,6 @@ impl Editor {
             recurrence.next = resolve(&editor.replacements, recurrence.next);
         }
         Ok(plan)
-    }
-
-    /// Records the form of a site.
-    pub fn note(&mut self, site: &Site, form: Form) {
-        self.plan.forms.insert(site.to_string(), form);
     }
 
     /// The instructions written so far.

@@ -2,7 +2,7 @@
 //! many channels.
 //!
 //! A group begins with convolutions of one kernel shape that read one value: depthwise ones on as many copies of it,
-//! where the site's form says so; ordinary ones, as those of the factorized reductions, as one with all their kernels.
+//! on images that are small enough; ordinary ones, as those of the factorized reductions, as one with all their kernels.
 //! It continues through ReLUs, convolutions, batch norms and concatenations with other groups of the same edges while
 //! all its members do the same, and ends where their outputs go to different nodes. Weights and running statistics of a
 //! group are contiguous, so that the group's kernel is one view of the weight vector.
@@ -12,17 +12,23 @@ use std::collections::{HashMap, HashSet};
 use super::editor::{Editor, readers};
 use super::order::reorder;
 use crate::error::Result;
-use crate::plan::{Form, Forms, Instruction, Module, Op, Plan, Scale, Scope, Site, StatisticId, ValueId, WeightId};
+use crate::plan::{Instruction, Module, Op, Plan, Scale, Scope, Shape, StatisticId, ValueId, WeightId};
 
-/// Rewrites the edges that leave one node; `forms` says which groups are written as one.
-pub(super) fn apply(plan: &Plan, forms: &Forms) -> Result<Plan> {
-    let (rewritten, grouping) = Grouping::write(plan, forms)?;
+/// Groups depthwise convolutions on images of at most `largest` pixels, and ordinary convolutions everywhere.
+pub(super) fn apply(plan: &Plan, largest: usize) -> Result<Plan> {
+    let mut grouping = Grouping {
+        plan,
+        largest,
+        readers: readers(plan),
+        groups: Vec::new(),
+        group_of: HashMap::new(),
+        repeated: HashMap::new(),
+        done: HashSet::new(),
+        weights: Vec::new(),
+        statistics: Vec::new(),
+    };
+    let rewritten = Editor::rewrite(plan, |editor, instruction| grouping.instruction(editor, instruction))?;
     reorder(rewritten, &grouping.weights, &grouping.statistics)
-}
-
-/// Every possible group: its site, and the outputs of its instructions.
-pub(super) fn sites(plan: &Plan) -> Result<Vec<(String, Vec<ValueId>)>> {
-    Ok(Grouping::write(plan, &Forms::GROUPED)?.1.sites)
 }
 
 /// The cell of an instruction that belongs to an edge.
@@ -33,8 +39,6 @@ fn cell_of_edge(instruction: &Instruction) -> Option<Module> {
 
 /// Values that are computed as one.
 struct Group {
-    /// The index of its site, if it has one.
-    site: Option<usize>,
     together: ValueId,
     members: Vec<ValueId>,
     /// The slices of members that are read alone.
@@ -43,7 +47,7 @@ struct Group {
 
 struct Grouping<'a> {
     plan: &'a Plan,
-    forms: &'a Forms,
+    largest: usize,
     readers: HashMap<ValueId, Vec<&'a Instruction>>,
     groups: Vec<Group>,
     /// The group that each grouped value belongs to.
@@ -51,35 +55,12 @@ struct Grouping<'a> {
     repeated: HashMap<(ValueId, usize), ValueId>,
     /// Outputs of instructions that were written with another one.
     done: HashSet<ValueId>,
-    /// Outputs of instructions whose group is not written as one.
-    apart: HashSet<ValueId>,
-    /// The sites that are written as one, and the outputs of their instructions.
-    sites: Vec<(String, Vec<ValueId>)>,
     /// Runs of weights and of statistics that must be contiguous.
     weights: Vec<Vec<WeightId>>,
     statistics: Vec<Vec<StatisticId>>,
 }
 
 impl<'a> Grouping<'a> {
-    /// Writes a plan with its groups.
-    fn write(plan: &'a Plan, forms: &'a Forms) -> Result<(Plan, Self)> {
-        let mut grouping = Grouping {
-            plan,
-            forms,
-            readers: readers(plan),
-            groups: Vec::new(),
-            group_of: HashMap::new(),
-            repeated: HashMap::new(),
-            done: HashSet::new(),
-            apart: HashSet::new(),
-            sites: Vec::new(),
-            weights: Vec::new(),
-            statistics: Vec::new(),
-        };
-        let rewritten = Editor::rewrite(plan, |editor, instruction| grouping.instruction(editor, instruction))?;
-        Ok((rewritten, grouping))
-    }
-
     fn instruction(&mut self, editor: &mut Editor, instruction: &'a Instruction) -> Result<()> {
         if self.done.contains(&instruction.output) {
             return Ok(());
@@ -93,7 +74,7 @@ impl<'a> Grouping<'a> {
     }
 
     /// The instructions that can be written with this one, itself included: at least two.
-    fn team(&mut self, editor: &mut Editor, instruction: &'a Instruction) -> Result<Option<Vec<&'a Instruction>>> {
+    fn team(&self, editor: &Editor, instruction: &'a Instruction) -> Result<Option<Vec<&'a Instruction>>> {
         if let Op::Concat { blocks: 1 } = instruction.op {
             return Ok(self.joint(instruction));
         }
@@ -109,45 +90,30 @@ impl<'a> Grouping<'a> {
 
     /// The convolutions of one value with which a group begins.
     fn first_team(
-        &mut self,
-        editor: &mut Editor,
+        &self,
+        editor: &Editor,
         instruction: &Instruction,
         input: ValueId,
         like: &Like,
     ) -> Result<Option<Vec<&'a Instruction>>> {
-        let Like::Conv { depthwise, stride, .. } = like else { return Ok(None) };
+        let Like::Conv { depthwise, .. } = like else { return Ok(None) };
         // A cell of one channel has preprocessings that look like depthwise convolutions.
         let Some(cell) = cell_of_edge(instruction) else { return Ok(None) };
         let is_member = |it: &&Instruction| self.is_alike(it, like) && cell_of_edge(it) == Some(cell);
         let team: Vec<&Instruction> = self.readers[&input].iter().copied().filter(is_member).collect();
-        if team.len() < 2 || self.apart.contains(&instruction.output) {
+        if team.len() < 2 {
             return Ok(None);
         }
-        if !depthwise {
-            // One convolution with more kernels is better everywhere.
-            return Ok(is_ordinary(instruction, like).then_some(team));
-        }
-        let Some(operation) = instruction.scope.operations().first() else { return Ok(None) };
-        let shape = editor.shape(input)?.clone();
-        let site = Site { operation: operation.name(), edges: team.len(), stride: stride[0], shape: &shape };
-        let form = self.forms.of(&site);
-        editor.note(&site, form);
-        Ok(match form {
-            Form::Grouped => {
-                self.sites.push((site.to_string(), Vec::new()));
-                Some(team)
-            }
-            Form::Edges => {
-                self.apart.extend(team.iter().map(|it| it.output));
-                None
-            }
-        })
+        // One ordinary convolution with more kernels is faster everywhere.
+        let grouped =
+            if *depthwise { pixels(editor.shape(input)?) <= self.largest } else { is_ordinary(instruction, like) };
+        Ok(grouped.then_some(team))
     }
 
     /// Whether an instruction does the same as another one, and has not been written yet.
     fn is_alike(&self, instruction: &Instruction, like: &Like) -> bool {
         let output = &instruction.output;
-        !self.done.contains(output) && !self.apart.contains(output) && self.like(instruction).as_ref() == Some(like)
+        !self.done.contains(output) && self.like(instruction).as_ref() == Some(like)
     }
 
     /// The concatenations of the members of several groups of the same edges, edge by edge.
@@ -168,16 +134,9 @@ impl<'a> Grouping<'a> {
     fn together(&mut self, editor: &mut Editor, team: &[&Instruction]) -> Result<()> {
         let (first, edges) = (team[0], team.len());
         let scope = team[1..].iter().fold(first.scope.clone(), |scope, member| scope.joined(&member.scope));
-        let group = self.group_of.get(&first.inputs[0]).map(|group| &self.groups[*group]);
+        let begins = !self.group_of.contains_key(&first.inputs[0]);
         // A group that begins with ordinary convolutions reads the value itself, not copies of it.
-        let stacked = group.is_none() && self.like(first).is_some_and(|like| is_ordinary(first, &like));
-        let site = match group {
-            Some(group) => group.site,
-            None => (!stacked).then(|| self.sites.len() - 1),
-        };
-        if let Some(site) = site {
-            self.sites[site].1.extend(team.iter().map(|member| member.output));
-        }
+        let stacked = begins && self.like(first).is_some_and(|like| is_ordinary(first, &like));
         let mut values = Vec::with_capacity(first.inputs.len());
         for input in &first.inputs {
             values.push(match self.group_of.get(input) {
@@ -191,7 +150,7 @@ impl<'a> Grouping<'a> {
         let members: Vec<ValueId> = team.iter().map(|member| member.output).collect();
         self.group_of.extend(members.iter().map(|member| (*member, self.groups.len())));
         self.done.extend(&members);
-        self.groups.push(Group { site, together, members, slices: HashMap::new() });
+        self.groups.push(Group { together, members, slices: HashMap::new() });
         Ok(())
     }
 
@@ -262,6 +221,15 @@ impl<'a> Grouping<'a> {
             },
             _ => None,
         }
+    }
+}
+
+/// The number of pixels of an image, also if it is split into phases.
+fn pixels(shape: &Shape) -> usize {
+    match shape.0[..] {
+        [_, height, width] => height * width,
+        [phases, _, height, width] => phases * height * width,
+        _ => 0,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Passes: each rewrites a plan into one that computes the same.
 
 mod editor;
-mod excerpt;
 mod fold;
 mod gates;
 mod group;
@@ -13,20 +12,19 @@ mod space_to_batch;
 mod stack;
 mod sum;
 
-use super::{Forms, Plan};
+use super::Plan;
 use crate::config::Rewrite;
 use crate::error::Result;
 
 pub(super) use editor::prune;
-pub use excerpt::excerpts;
 
-/// Applies passes in order; `forms` says which groups of edges are written as one.
-pub fn rewrite(plan: Plan, passes: &[Rewrite], forms: &Forms) -> Result<Plan> {
+/// Applies passes in order. Edges are grouped on images of at most `grouped_pixels` pixels.
+pub fn rewrite(plan: Plan, passes: &[Rewrite], grouped_pixels: usize) -> Result<Plan> {
     passes.iter().try_fold(plan, |plan, pass| match pass {
         Rewrite::SpaceToBatch => run(&plan, "space_to_batch", space_to_batch::apply),
         Rewrite::Share => run(&plan, "share", share::apply),
         Rewrite::Fold => run(&plan, "fold", fold::apply),
-        Rewrite::Group => run(&plan, "group", |plan| group::apply(plan, forms)),
+        Rewrite::Group => run(&plan, "group", |plan| group::apply(plan, grouped_pixels)),
         Rewrite::Sum => run(&plan, "sum", sum::apply),
         Rewrite::Mixtures => run(&plan, "mixtures", mixtures::apply),
         Rewrite::Hoist => run(&plan, "hoist", hoist::apply),

@@ -83,9 +83,6 @@ impl Plan {
         let _ = writeln!(text, "alphas   {}", tables.join(", "));
         let _ = writeln!(text, "network  {network}");
         let _ = writeln!(text, "passes   {passes}");
-        for (index, (site, form)) in self.forms.iter().enumerate() {
-            let _ = writeln!(text, "{:8} {:7}  {site}", if index == 0 { "forms" } else { "" }, form.to_string());
-        }
     }
 
     /// The lines that cells must share to be written once: all but those of the preprocessing.
