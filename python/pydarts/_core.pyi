@@ -134,7 +134,7 @@ class Tokens:
     def __init__(self, tokens: Tensor, role: str, batch_size: int) -> None: ...
 
 class Observer(Protocol):
-    """Told what happens; kinds: "tuning", "start", "step", "epoch", "checkpoint", "warning"."""
+    """Told what happens; kinds: "start", "step", "epoch", "checkpoint", "warning"."""
 
     def poll(self) -> None: ...  # between batches; an exception stops the search
     def observe(self, kind: str, payload: str, alphas: dict[str, npt.NDArray[Any]] | None) -> None: ...

@@ -74,7 +74,8 @@ pub fn source(
         return Ok(Box::new(PySource::new(object, expected.clone())?));
     };
     let build = || -> Result<ArraySource> {
-        let augmentation = Augmentation { crop_and_flip: config.data.augment == Augment::Cifar, cutout: config.data.cutout };
+        let augmentation =
+            Augmentation { crop_and_flip: config.data.augment == Augment::Cifar, cutout: config.data.cutout };
         let source = arrays.get().source(augmentation, config.optimisation.seed, kind, device)?;
         let found = source.image_shape();
         if found != *shape {

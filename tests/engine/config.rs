@@ -40,6 +40,13 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
 }
 
 #[test]
+fn the_option_tune_of_earlier_versions_is_ignored() {
+    let config = read(json!({"tune": "full", "epochs": 3}));
+    assert_eq!(config, read(json!({"epochs": 3})));
+    assert!(!config.to_json().contains("tune"));
+}
+
+#[test]
 fn a_recurrent_space_has_its_own_published_defaults() {
     let config = read(json!({"space": "darts-rnn"}));
     assert_eq!(

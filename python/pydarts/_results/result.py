@@ -65,8 +65,6 @@ class SearchResult:
     """Weights and running statistics of the search network by name; fits `Supernet(config=...)`."""
     threads: int = field(default=1, repr=False)
     """CPU threads that the search ran on."""
-    forms: dict[str, Any] = field(default_factory=dict, repr=False)
-    """The forms of computation that were chosen for this device."""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """Where the search ran, of one that was resumed its last part.
 
@@ -153,7 +151,6 @@ class SearchResult:
             "best": self.best,
             "loss": self.loss,
             "threads": self.threads,
-            "forms": self.forms,
             "environment": self.environment,
         }
         # The mark of a whole result: without it, a save that is cut short leaves no mixture of old and new.
@@ -194,7 +191,6 @@ class SearchResult:
             status=about["status"],
             state_dict=read_checked(folder / "weights.safetensors", safetensors.torch.load),
             threads=about["threads"],
-            forms=about["forms"],
             environment=about["environment"],
             loss=about["loss"],
         )
@@ -282,7 +278,6 @@ def _about(data: bytes) -> dict[str, Any]:
         "status": about["status"],
         "loss": about.get("loss"),
         "threads": int(about.get("threads", 1)),
-        "forms": about.get("forms") or {},
         "environment": environment_from(about.get("environment")),
     }
 

@@ -46,8 +46,6 @@ class Observers:
                 Genotype.from_dict(event["genotype"]),
             )
             self._epoch(EpochInfo(**vars(record), genotype=genotype, alphas=dict(alphas or {})))
-        elif kind == "tuning" and self._progress is not None:
-            self._progress.tuning(**json.loads(payload))
         elif kind == "start":
             self._start(**json.loads(payload))
         elif kind == "warning":

@@ -86,7 +86,7 @@ def search(
     sources = open_sources(loader, config)
     _warn_of_absent_cells(sources.config)
     shown = any(callback.shows_progress for callback in told)
-    progress = Progress(sources.config.resolved_space, steps=not shown) if config.progress else None
+    progress = Progress(sources.config.resolved_space) if config.progress and not shown else None
     watch = InterruptWatch()
     sources.poll_with(watch.check)
     try:
@@ -140,7 +140,6 @@ def _result(outcome: dict[str, Any], loss: Callable[..., Tensor] | None) -> Sear
         status=outcome["status"],
         state_dict=outcome["state_dict"],
         threads=outcome["threads"],
-        forms=outcome["forms"],
         environment=environment(outcome["device"], precision=outcome["precision"]),
         loss=None if loss is None else getattr(loss, "__name__", type(loss).__name__),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
@@ -64,7 +65,6 @@ class ConfigFields(TypedDict, total=False):
     checkpoint_every: int | None
     eval_batch_size: int | None
     passes: Sequence[str] | None
-    tune: str
     memory: str
     micro_batch: int | None
     log_every: int
@@ -137,10 +137,6 @@ class SearchConfig(Record):
                                        "share", "fold", "group", "sum", "mixtures", of a recurrent space of
                                        "share", "hoist", "stack", "gates"; None: what suits device and
                                        images (ours)
-    tune                "cached"       the forms in which groups of edges are computed: "off": a fixed rule,
-                                       "cached": what earlier starts measured on this device for this
-                                       `batch_size`, the rule elsewhere, "full": measure what is not known
-                                       yet, half a minute or so, and keep it (ours)
     memory              "keep"         "recompute": a backward pass keeps what enters each cell and computes
                                        the cell again, for less memory and up to a third more time (ours)
     micro_batch         None           images computed at once, where a batch does not fit: gradients of its
@@ -211,7 +207,6 @@ class SearchConfig(Record):
     checkpoint_every: int | None
     eval_batch_size: int | None
     passes: tuple[str, ...] | None
-    tune: str
     memory: str
     micro_batch: int | None
     log_every: int
@@ -226,7 +221,7 @@ class SearchConfig(Record):
     slowness: float
 
     def __init__(self, **fields: Unpack[ConfigFields]) -> None:
-        self._fill(fields)
+        self._fill(_without_tune(fields))
 
     @staticmethod
     def _resolve(text: str) -> str:
@@ -242,7 +237,7 @@ class SearchConfig(Record):
         >>> SearchConfig(epochs=3).replace(space="darts-rnn").epochs
         3
         """
-        return SearchConfig.from_dict(self._not_default() | dict(changes))
+        return SearchConfig.from_dict(self._not_default() | _without_tune(changes))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchConfig:
@@ -297,6 +292,13 @@ class SearchConfig(Record):
             f"{name}={self._read(name, value)!r}" for name, value in self._not_default().items()
         )
         return f"SearchConfig({fields})"
+
+
+def _without_tune(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields without `tune`, which earlier versions had."""
+    if "tune" in fields:
+        warnings.warn("`tune` has no effect; leave it out", DeprecationWarning, stacklevel=3)
+    return {name: value for name, value in fields.items() if name != "tune"}
 
 
 def _preset(space: str | dict[str, Any]) -> str:

@@ -1,7 +1,5 @@
 //! Runs a plan on libtorch: the supernet as a [`Network`].
 
-use std::collections::BTreeMap;
-
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::micro_batch;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,14 +73,11 @@ def kept_environment(result: SearchResult) -> list[Fact]:
     """Where the search ran, as the result keeps it; one that was kept without has what it was asked for."""
     config = result.config
     where = result.environment or {"device": config.device, "precision": config.precision}
-    forms = Counter(str(form) for form in result.forms.values())
-    chosen = ", ".join(f"{count} × {form}" for form, count in sorted(forms.items()))
     passes = "those that suit device and images" if config.passes is None else ", ".join(config.passes)
     return [
         *_named(where),
         Fact("CPU threads", str(result.threads)),
         Fact("passes", passes or "none"),
-        Fact("forms of groups", chosen or "none to choose"),
     ]
 
 
