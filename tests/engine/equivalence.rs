@@ -179,6 +179,6 @@ proptest! {
         let Ok(plan) = Plan::lower(&space, &geometry) else { return Ok(()) };
         let plain = see(&plan, vec![]);
         compare(&plain, &plan, &which);
-        agree(&plain, see_in(&plan, which.clone(), BTreeMap::new(), Memory::Recompute), &which);
+        agree(&plain, see_in(&plan, which.clone(), Memory::Recompute), &which);
     }
 }
