@@ -3,7 +3,7 @@
 Each version runs in a process of its own, which imports it from the folder it was installed into
 (`pip install --no-deps --target FOLDER WHEEL`). Both take the same steps on the same random batches from the
 same initial weights. The processes wait for each other, so only one computes at any time. With `--exact` the
-losses of all steps must be equal to the last bit. Ratios are new to old: at 1.03 the new version is 3 % slower.
+losses of all steps must be equal to the last bit. Ratios are new to old: at 1.03 the new one is 3 % slower.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use pyo3::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use super::door;
+use super::entry;
 use super::errors::to_python;
 use super::tensor::{PyTensor, device};
 use crate::data::{ArraySource, Augmentation, Dataset, Normalization, Role, Segments, Source, TokenSource, View};
@@ -62,7 +62,7 @@ impl PyArrays {
         let kind = float_kind(dtype).map_err(to_python)?;
         let device = self::device(device).map_err(to_python)?;
         let augmentation = Augmentation { crop_and_flip, cutout };
-        let source = door::engine(py, || self.source(augmentation, seed, kind, device))?;
+        let source = entry::engine(py, || self.source(augmentation, seed, kind, device))?;
         Ok(PyArrayBatches { smallest: source.smallest(), source: Mutex::new(source) })
     }
 }
@@ -97,12 +97,12 @@ impl PyArrayBatches {
 
     /// Starts pass `index` without its first `skip` batches.
     fn start(&self, py: Python<'_>, index: u64, skip: usize) -> PyResult<()> {
-        door::engine(py, || self.locked()?.start(index, skip))
+        entry::engine(py, || self.locked()?.start(index, skip))
     }
 
     /// The next images and labels; None at the end of the pass.
     fn next(&self, py: Python<'_>) -> PyResult<Option<(PyTensor, PyTensor)>> {
-        let batch = door::engine(py, || self.locked()?.next())?;
+        let batch = entry::engine(py, || self.locked()?.next())?;
         Ok(batch.map(|batch| (PyTensor(batch.inputs), PyTensor(batch.targets))))
     }
 
@@ -122,7 +122,7 @@ pub fn normalized(
 ) -> PyResult<PyTensor> {
     let kind = float_kind(dtype).map_err(to_python)?;
     let images = images.0;
-    let made = door::engine(py, move || {
+    let made = entry::engine(py, move || {
         let channels = images.size().get(1).copied().unwrap_or(0);
         let scale = Normalization { mean, std }.prepare(channels, kind, images.device())?;
         let made = scale.apply(&images)?.f_contiguous()?;

@@ -1,14 +1,12 @@
 //! The binding `pydarts._core`: translation between Python and the engine, nothing else.
 
+mod bridges;
 mod data;
-mod door;
+mod entry;
 mod errors;
-mod graph;
 mod memory;
-mod observer;
 mod precision;
 mod search;
-mod sources;
 mod space;
 mod supernet;
 mod tensor;

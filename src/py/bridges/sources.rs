@@ -3,12 +3,12 @@
 use pyo3::prelude::*;
 use tch::Tensor;
 
-use super::data::{PyArrays, PyTokens};
-use super::errors::{from_python, to_python};
-use super::tensor::PyTensor;
 use crate::config::{Augment, SearchConfig};
 use crate::data::{ArraySource, Augmentation, Batch, Expected, Source, check_labels};
 use crate::error::{Error, Result};
+use crate::py::data::{PyArrays, PyTokens};
+use crate::py::errors::{from_python, to_python};
+use crate::py::tensor::PyTensor;
 
 /// A Python object with `batches`, `start`, `next` and `close`. It checks its batches itself, on its own thread
 /// (`BatchChecker`); here they only move to the device.
