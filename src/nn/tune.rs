@@ -9,13 +9,12 @@ use tch::{Kind, Tensor};
 use crate::config::{Method, Rewrite};
 use crate::error::{Error, Result};
 use crate::nn::gradients::{By, leaf};
-use crate::nn::interpreter::backward::{Cut, backward};
-use crate::nn::interpreter::executable::Schedule;
-use crate::nn::interpreter::execute::Run;
-use crate::nn::interpreter::layout::laid_out;
-use crate::nn::interpreter::leaves::Parameters;
-use crate::nn::interpreter::mixing::in_kind;
-use crate::nn::precision::Arithmetic;
+use crate::nn::interpreter::backward::{Division, backward};
+use crate::nn::interpreter::executable::Executable;
+use crate::nn::interpreter::execute::Forward;
+use crate::nn::interpreter::layout::channels_last;
+use crate::nn::interpreter::leaves::Leaves;
+use crate::nn::precision::{Arithmetic, in_kind};
 use crate::nn::{Mode, NetworkOptions, Statistics};
 use crate::params::{Table, initial_weights};
 use crate::plan::passes::{Group, Pass, excerpts, rewrite};
@@ -109,7 +108,7 @@ impl<'a> Tuner<'a> {
 
 /// One form of a site, ready to run.
 struct Candidate {
-    schedule: Schedule,
+    executable: Executable,
     whole: Vec<Segment>,
     w: Tensor,
     alphas: Table,
@@ -136,24 +135,24 @@ impl Candidate {
         let numbers = random::normal(0, "tuning", 0, size.iter().product::<i64>() as usize);
         let input = Tensor::f_from_slice(&numbers)?.f_view(size)?.f_to_device(device)?.f_to_kind(kind)?;
         let whole = plan.whole();
-        let schedule = Schedule::new(plan, &weights, &statistics, kind, device)?;
-        Ok(Candidate { schedule, whole, w, alphas, alpha, input, compute: options.numbers.compute, kind })
+        let executable = Executable::new(plan, &weights, &statistics, kind, device)?;
+        Ok(Candidate { executable, whole, w, alphas, alpha, input, compute: options.numbers.compute, kind })
     }
 
     /// Seconds of forward and backward, by the weights or by α, and by the input.
     fn time(&self, by_weights: bool) -> Result<f64> {
         let by = if by_weights { By::Weights } else { By::Alpha };
-        let of = Parameters::new(&self.schedule, &self.w, &self.alpha, &self.alphas, by)?;
-        let rule = |_| {
-            let run = Run::new(&self.schedule, &of.kernels, &of.mixing, Mode::Search, self.compute, self.kind);
-            Ok(run.with_weights_outside())
+        let leaves = Leaves::new(&self.executable, &self.w, &self.alpha, &self.alphas, by)?;
+        let interpreter = |_| {
+            let (weights, mixing) = (&leaves.weights, &leaves.mixing);
+            let forward = Forward::new(&self.executable, weights, mixing, Mode::Search, self.compute, self.kind);
+            Ok(forward.with_deferred_weights())
         };
-        let input = leaf(&laid_out(&in_kind(&self.input, self.compute)?)?)?;
+        let input = leaf(&channels_last(&in_kind(&self.input, self.compute)?)?)?;
         self.synchronize();
         let start = Instant::now();
-        backward(&self.schedule, Cut { segments: &self.whole, again: false }, input, rule, &of, |output| {
-            Ok((output.f_sum(None)?, ()))
-        })?;
+        let division = Division { segments: &self.whole, recompute: false };
+        backward(&self.executable, division, input, interpreter, &leaves, |output| Ok((output.f_sum(None)?, ())))?;
         self.synchronize();
         Ok(start.elapsed().as_secs_f64())
     }
