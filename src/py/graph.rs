@@ -11,10 +11,10 @@ use tch::Device;
 use super::errors::{from_python, to_python};
 use crate::config::{Graph, SearchConfig};
 use crate::error::{Error, Result};
-use crate::search::{Body, Recorder, Replay};
+use crate::search::{Body, GraphCapture, Replay};
 
-/// The recorder for a search, where its device has graphs and it may use them.
-pub fn recorder(
+/// The implementation for a search; None if its device has no graphs or it must not use them.
+pub fn graph_capture(
     py: Python,
     config: &SearchConfig,
     device: Device,
@@ -104,13 +104,13 @@ impl Drop for Aside<'_> {
     }
 }
 
-impl Recorder for TorchGraphs {
+impl GraphCapture for TorchGraphs {
     fn warm_up(&self, body: &mut Body) -> Result<()> {
         let _aside = self.aside()?;
         body()
     }
 
-    fn record<'a>(&self, mut body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
+    fn capture<'a>(&self, mut body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
         if self.loss_in_python {
             return Err(Error::engine("a loss in Python could do something else at each call, a recording could not"));
         }
@@ -224,7 +224,7 @@ log, fails = [], ""
                 assert_eq!(log().last().map(String::as_str), Some(BEFORE[2]));
                 Ok(())
             };
-            let mut captured = graphs.record(Box::new(body)).unwrap();
+            let mut captured = graphs.capture(Box::new(body)).unwrap();
             let expected = ["synchronize 1", "empty cache"].iter().chain(&BEFORE).chain(&AFTER);
             assert_eq!(log(), expected.copied().collect::<Vec<_>>());
             captured.replay().unwrap();
@@ -254,11 +254,11 @@ log, fails = [], ""
     #[test]
     fn a_capture_that_fails_is_ended_and_the_stream_put_back() {
         fake("end", |graphs, log| {
-            let error = graphs.record(Box::new(|| Ok(()))).err().unwrap();
+            let error = graphs.capture(Box::new(|| Ok(()))).err().unwrap();
             assert!(error.detail.contains("not permitted"), "{error}");
             assert_eq!(log()[log().len() - 4..], AFTER);
             // What the step itself says comes first.
-            let error = graphs.record(Box::new(|| Err(Error::data("a batch is empty")))).err().unwrap();
+            let error = graphs.capture(Box::new(|| Err(Error::data("a batch is empty")))).err().unwrap();
             assert_eq!(error.detail, "a batch is empty");
             assert_eq!(log()[log().len() - 4..], AFTER);
         });
@@ -267,7 +267,7 @@ log, fails = [], ""
     #[test]
     fn a_capture_that_does_not_begin_runs_nothing_and_puts_the_stream_back() {
         fake("begin", |graphs, log| {
-            let error = graphs.record(Box::new(|| panic!("nothing would record it"))).err().unwrap();
+            let error = graphs.capture(Box::new(|| panic!("nothing would record it"))).err().unwrap();
             assert!(error.detail.contains("out of memory"), "{error}");
             assert_eq!(log()[log().len() - 3..], AFTER[1..]);
         });
@@ -277,7 +277,7 @@ log, fails = [], ""
     fn a_loss_in_python_is_not_captured() {
         fake("", |graphs, log| {
             let graphs = TorchGraphs { loss_in_python: true, ..Python::attach(|py| clone(py, graphs)) };
-            assert!(graphs.record(Box::new(|| Ok(()))).is_err());
+            assert!(graphs.capture(Box::new(|| Ok(()))).is_err());
             assert!(log().is_empty());
         });
     }

@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 
 use super::door;
 use super::errors::{from_python, to_python};
-use super::graph::recorder;
+use super::graph::graph_capture;
 use super::observer::PyObserver;
 use super::precision::{form_cache, numbers};
 use super::sources::source;
@@ -19,10 +19,9 @@ use super::tensor::{PyTensor, device, device_name, to_dict};
 use crate::config::SearchConfig;
 use crate::data::{Expected, Source};
 use crate::error::Result;
-use crate::event::StopFlag;
 use crate::nn::{Criterion, NetworkOptions};
 use crate::plan::Plan;
-use crate::search::{Outcome, Recorder, Sources, run, start};
+use crate::search::{GraphCapture, Outcome, Sources, run, start};
 
 /// The user's loss, called with tensors of the graph.
 struct PyCriterion(Py<PyAny>);
@@ -71,16 +70,16 @@ pub fn search<'py>(
     let mut train = source(train, &config, &expected, "training")?;
     let mut valid = source(valid, &config, &expected, "validation")?;
     let mut evaluation = source(evaluation, &config, &expected, "evaluation")?;
-    let mut observer = PyObserver { object: observer, kind };
-    let recorder = recorder(py, &config, device, criterion.is_some())?;
+    let mut observer = PyObserver::new(py, observer, kind)?;
+    let graphs = graph_capture(py, &config, device, criterion.is_some())?;
     let options = NetworkOptions::of_config(&config, numbers, device, self::criterion(criterion));
     let cache = form_cache(py, &config, &options)?;
     let (outcome, state, alphas, forms) = door::engine(py, || {
         let (network, initial) = start(plan, &config, options, &cache, &mut observer)?;
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
-        let recorder = recorder.as_ref().map(|recorder| recorder as &dyn Recorder);
-        let outcome = run(&*network, &config, initial, sources, &mut observer, &StopFlag::default(), recorder);
+        let graphs = graphs.as_ref().map(|graphs| graphs as &dyn GraphCapture);
+        let outcome = run(&*network, &config, initial, sources, &mut observer, graphs);
         // Loader threads end here, whatever happened, before the result is looked at.
         drop((train, valid, evaluation));
         let outcome = outcome?;

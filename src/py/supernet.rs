@@ -15,7 +15,7 @@ use crate::cache::FormCache;
 use crate::config::{Method, SearchConfig};
 use crate::data::{Batch, Expected};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Event, Observer};
+use crate::event::{Event, EventKind, Observer};
 use crate::nn::{MatrixPrecision, Mode, Network, NetworkOptions, SearchNetwork};
 use crate::plan::Plan;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
@@ -28,10 +28,14 @@ pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Ten
     Ok(named)
 }
 
-/// A network to look at reports nothing while it is made.
+/// An observer that wants no events: the inspection surface reports none.
 struct Silent;
 
 impl Observer for Silent {
+    fn wants(&self, _kind: EventKind) -> bool {
+        false
+    }
+
     fn observe(&mut self, _event: &Event) -> Result<()> {
         Ok(())
     }

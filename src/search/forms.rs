@@ -39,11 +39,11 @@ pub fn forms(
                 Err(error) if error.kind == ErrorKind::Interrupted => break,
                 other => other?,
             }
-            observer.observe(&Event::Tuning { site, done, total: missing.len() })?;
+            observer.notify(&Event::Tuning { site, done, total: missing.len() })?;
             let form = match tuner.choose(site) {
                 Err(error) if error.kind == ErrorKind::OutOfMemory => {
                     let message = format!("no memory to measure the forms of {site}, which follows the rule: {error}");
-                    observer.observe(&Event::Warning { message: &message })?;
+                    observer.notify(&Event::Warning { message: &message })?;
                     continue;
                 }
                 other => other?,
@@ -52,7 +52,7 @@ pub fn forms(
                 && done == 0
             {
                 let message = format!("measured forms cannot be kept for later starts: {error}; set {FOLDER}");
-                observer.observe(&Event::Warning { message: &message })?;
+                observer.notify(&Event::Warning { message: &message })?;
             }
             known.insert((*site).to_owned(), form);
         }

@@ -1,6 +1,6 @@
 //! A recorded search is the eager one, bit for bit; so is one that the host looks at less often.
 //!
-//! The recorder here stands in for a CUDA graph. It keeps the step that it is given and runs that one again: whatever
+//! The test double of a CUDA graph keeps the step that it is given and runs it again: whatever
 //! the step took from the host when it was made, and whatever is put in the place of a tensor later, it never sees.
 #![cfg(feature = "torch")]
 
@@ -11,11 +11,11 @@ use crate::options;
 use pydarts::config::{Method, SearchConfig};
 use pydarts::data::{Batch, Reading, Role, Source, TokenSource};
 use pydarts::error::{Error, ErrorKind, Result};
-use pydarts::event::{Event, Observer, Status, StepRecord, StopFlag};
+use pydarts::event::{Event, EventKind, Observer, Status, StepRecord};
 use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Supernet};
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
-use pydarts::search::{Body, Outcome, Recorder, Replay, Sources, State, run};
+use pydarts::search::{Body, GraphCapture, Outcome, Replay, Sources, State, run};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -35,7 +35,7 @@ struct Track<'a> {
     replayed: Rc<Cell<usize>>,
 }
 
-impl Recorder for Tape {
+impl GraphCapture for Tape {
     fn warm_up(&self, body: &mut Body) -> Result<()> {
         match self.full_at == Some(self.recorded.get()) {
             true => Err(Error::new(ErrorKind::OutOfMemory, "out of memory")),
@@ -47,7 +47,7 @@ impl Recorder for Tape {
         self.released.set(self.released.get() + 1);
     }
 
-    fn record<'a>(&self, body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
+    fn capture<'a>(&self, body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
         if self.broken {
             return Err(Error::engine("the tape is torn"));
         }
@@ -109,9 +109,26 @@ struct Listener {
     checkpoints: Vec<usize>,
     /// The step whose event is refused.
     refuses: Option<u64>,
+    /// Whether it does not want steps.
+    ignores_steps: bool,
+    /// How often it was polled, and the poll that interrupts the search.
+    polls: usize,
+    interrupts_at: Option<usize>,
 }
 
 impl Observer for Listener {
+    fn wants(&self, kind: EventKind) -> bool {
+        kind != EventKind::Step || !self.ignores_steps
+    }
+
+    fn poll(&mut self) -> Result<()> {
+        self.polls += 1;
+        match self.interrupts_at == Some(self.polls) {
+            true => Err(Error::new(ErrorKind::Interrupted, "interrupted by the test")),
+            false => Ok(()),
+        }
+    }
+
     fn observe(&mut self, event: &Event) -> Result<()> {
         match event {
             Event::Step { record, alphas } => {
@@ -168,10 +185,8 @@ impl Search {
         let initial = State::initial(network.plan(), 1, kind, device);
         let mut evaluation = batches("evaluation", &[4, 3]);
         let sources = Sources { train: &mut self.train, valid: &mut self.valid, evaluation: &mut evaluation };
-        let recorder = tape.map(|tape| tape as &dyn Recorder);
-        let stop = StopFlag::default();
-        let outcome =
-            run(&network, &self.config, initial.unwrap(), sources, &mut self.listener, &stop, recorder).unwrap();
+        let graphs = tape.map(|tape| tape as &dyn GraphCapture);
+        let outcome = run(&network, &self.config, initial.unwrap(), sources, &mut self.listener, graphs).unwrap();
         Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener: self.listener }
     }
 }
@@ -263,9 +278,8 @@ fn on_words(method: Method, tape: Option<&Tape>) -> Seen {
     let initial = State::initial(network.plan(), 1, kind, device);
     let mut listener = Listener::default();
     let sources = Sources { train: &mut train, valid: &mut valid, evaluation: &mut evaluation };
-    let recorder = tape.map(|tape| tape as &dyn Recorder);
-    let outcome =
-        run(&network, &config, initial.unwrap(), sources, &mut listener, &StopFlag::default(), recorder).unwrap();
+    let graphs = tape.map(|tape| tape as &dyn GraphCapture);
+    let outcome = run(&network, &config, initial.unwrap(), sources, &mut listener, graphs).unwrap();
     Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener }
 }
 
@@ -385,4 +399,26 @@ fn a_listener_that_stops_the_search_leaves_a_state_that_agrees_with_its_count() 
         assert_eq!(state.step, 6, "the end of the epoch was looked at");
         assert_eq!(trajectory.steps.last(), Some(&state.step));
     }
+}
+
+#[test]
+fn an_observer_that_does_not_want_steps_receives_none_and_changes_nothing() {
+    for record in ["step", "epoch"] {
+        let heard = search(json!({"record": record})).run(None);
+        let mut quiet = search(json!({"record": record}));
+        quiet.listener.ignores_steps = true;
+        let quiet = quiet.run(None);
+        assert_eq!((heard.listener.steps.len(), quiet.listener.steps.len()), (18, 0));
+        assert_eq!(heard.outcome.trajectory, quiet.outcome.trajectory, "{record}");
+        assert_same_state(&heard, &quiet, record);
+    }
+}
+
+#[test]
+fn an_interrupt_from_the_observer_ends_the_search_between_steps() {
+    let mut interrupted = search(json!({}));
+    interrupted.listener.interrupts_at = Some(3);
+    let seen = interrupted.run(None);
+    assert_eq!(seen.outcome.status, Status::Interrupted);
+    assert_eq!((seen.outcome.state.step, seen.listener.steps.len()), (2, 2));
 }

@@ -27,13 +27,13 @@ where
     let as_i64 = |extents: [usize; 2]| extents.map(|extent| extent as i64);
     let ([h, w], [rows, columns]) = (as_i64(window.input), as_i64(window.kernel));
     let (batch, channels) = (window.batch as i64, window.channels as i64);
-    let x = draw("x", &[batch, channels, h, w], T::AS);
-    let kernel = draw("kernel", &[channels, 1, rows, columns], T::AS).set_requires_grad(true);
+    let x = draw("x", &[batch, channels, h, w], T::KIND);
+    let kernel = draw("kernel", &[channels, 1, rows, columns], T::KIND).set_requires_grad(true);
     let (stride, padding, dilation) = (as_i64(window.stride), as_i64(window.padding), window.dilation as i64);
     let y = x.conv2d(&kernel, None::<Tensor>, stride, padding, [dilation; 2], channels);
     assert_eq!(y.size()[2..], as_i64(window.output), "{window:?}");
-    let g = draw("g", &y.size(), T::AS);
-    let expected = Tensor::run_backward(&[(&y * &g).sum(T::AS)], &[&kernel], false, false).remove(0);
+    let g = draw("g", &y.size(), T::KIND);
+    let expected = Tensor::run_backward(&[(&y * &g).sum(T::KIND)], &[&kernel], false, false).remove(0);
     let found = window.kernel_gradient(&inner::<T>(&x), &inner::<T>(&g));
     let found = Tensor::from_slice(&found).view_as(&expected);
     let scale = expected.abs().max().double_value(&[]).max(1.0);
