@@ -9,7 +9,7 @@ mod checkpoint;
 mod common;
 mod config;
 mod cross_entropy;
-mod data;
+mod dataset;
 mod depthwise;
 mod derive;
 mod equivalence;

@@ -10,7 +10,8 @@ import numpy as np
 import pydarts
 import pytest
 import torch
-from pydarts import _export, genotypes
+from pydarts import genotypes
+from pydarts.nn import _export
 from torch import Tensor
 
 # Every convolutional operation, in cells of both kinds.
