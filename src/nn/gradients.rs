@@ -9,7 +9,7 @@ use crate::nn::{Loss, Mode, Network};
 /// What a loss is differentiated with respect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// The mixture logits.
+    /// The logits.
     Alpha,
     /// The weights.
     Weights,

@@ -133,7 +133,7 @@ impl Run<'_> {
         let before = restored.config.epochs;
         if before != self.config.epochs {
             self.warn(&format!(
-                "epochs changed from {before} to {}: the learning rate schedule is recomputed",
+                "epochs rises from {before} to {}: the learning rate schedule is recomputed",
                 self.config.epochs
             ))?;
         }

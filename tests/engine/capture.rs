@@ -356,7 +356,7 @@ fn a_failed_step_is_named_and_moves_nothing_nor_do_those_after_it() {
                 let seen = made(folder.path().to_str().unwrap()).run(tape.as_ref());
                 let (what, error) = (format!("{what}, {log_every}"), seen.outcome.error.as_ref().unwrap());
                 assert_eq!((seen.outcome.status, error.kind), (Status::Failed, ErrorKind::Numerical), "{what}");
-                assert!(error.detail.contains("became NaN at step 9;"), "{what}: {error}");
+                assert!(error.detail.contains("became NaN at step 9"), "{what}: {error}");
                 assert!(error.detail.contains(what.split(',').next().unwrap()), "{what}: {error}");
                 assert_eq!(seen.outcome.trajectory.points[..], whole.outcome.trajectory.points[..10], "{what}");
                 assert_eq!(seen.listener.steps[..], whole.listener.steps[..9], "{what}");

@@ -24,7 +24,7 @@ class Progress:
     """
 
     def __init__(self, space: Space, *, steps: bool = True) -> None:
-        self._space, self._shows_steps = space, steps
+        self._space, self.shows_steps = space, steps
         self._bar: Any = None
         self._epochs, self._first, self._steps = 0, 0, 0
         self._read_at = 0.0
@@ -34,7 +34,7 @@ class Progress:
         """Open the bar; a resumed search begins where it left off."""
         self._epochs, self._first = epochs, first_epoch
         self.close()  # that of a tuning
-        if not self._shows_steps:
+        if not self.shows_steps:
             return
         total = None if steps_per_epoch is None else epochs * steps_per_epoch
         done = first_epoch * (steps_per_epoch or 0)

@@ -139,7 +139,7 @@ impl<'a> Captures<'a> {
     /// Stops capturing.
     fn give_up(&mut self, why: &str) -> bool {
         self.warning = Some(format!(
-            "the search step cannot be captured as a graph ({why}); it runs operation by operation, which is slower but gives \
+            "the search step was not captured as a graph ({why}); it runs operation by operation, which is slower but gives \
              the same result. Pass graph=\"off\" to silence this warning"
         ));
         self.captures.clear();

@@ -21,7 +21,7 @@ use crate::space::CellKind;
 pub struct State {
     /// All weights, flat.
     pub w: Tensor,
-    /// All mixture logits, flat.
+    /// All logits, flat.
     pub alpha: Tensor,
     /// The momentum of w; zeros before the first step.
     pub momentum: Tensor,
