@@ -134,8 +134,9 @@ class Tokens:
     def __init__(self, tokens: Tensor, role: str, batch_size: int) -> None: ...
 
 class Observer(Protocol):
-    """Told what happens; kinds: "start", "step", "epoch", "checkpoint", "warning"."""
+    """Receives events of the kinds "start", "step", "epoch", "checkpoint" and "warning"."""
 
+    def wants(self, kind: str) -> bool: ...  # once per kind, before the search
     def poll(self) -> None: ...  # between batches; an exception stops the search
     def observe(self, kind: str, payload: str, alphas: dict[str, npt.NDArray[Any]] | None) -> None: ...
 

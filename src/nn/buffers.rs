@@ -1,4 +1,4 @@
-//! Running mean and variance of every batch norm: two flat vectors and the views into them.
+//! The running mean and variance of every batch norm: two flat vectors and views of them.
 
 use tch::{Device, Kind, Tensor};
 
@@ -6,11 +6,11 @@ use crate::error::{Error, Result};
 use crate::params::{Table, copy};
 use crate::plan::{Op, Plan, StatisticId};
 
-/// Momentum and epsilon of every batch norm; the variance kept is the unbiased one.
+/// The momentum and epsilon of every batch norm. The running variance is unbiased.
 pub const MOMENTUM: f64 = 0.1;
 pub const EPSILON: f64 = 1e-5;
 
-/// Elements of running statistics, each with the one it follows.
+/// Elements of the running statistics, each with the element that it follows.
 #[derive(Debug)]
 pub struct Followers {
     leaders: Tensor,
@@ -29,7 +29,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Mean 0 and variance 1 everywhere.
+    /// All means 0, all variances 1.
     pub fn new(table: Table, kind: Kind, device: Device) -> Result<Self> {
         let mean = Tensor::f_zeros([table.total()], (kind, device))?;
         let variance = Tensor::f_ones([table.total()], (kind, device))?;
@@ -37,13 +37,13 @@ impl Statistics {
         Ok(Statistics { table, kind, device, mean, variance, views })
     }
 
-    /// Running mean and variance of batch norms that lie one after the other, as one view each.
+    /// The running mean and variance of consecutive batch norms, as one view each.
     pub fn run<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(Tensor, Tensor)> {
         let (offset, length) = self.table.run(names)?;
         Ok((self.mean.f_narrow(0, offset, length)?, self.variance.f_narrow(0, offset, length)?))
     }
 
-    /// Which elements follow which: those of each batch norm's statistics that a plan moves through another's.
+    /// The statistics that a plan moves through those of another batch norm; None if there are none.
     pub fn followers(&self, plan: &Plan) -> Result<Option<Followers>> {
         let elements = |id: StatisticId| {
             let entry = &self.table.entries()[id.0];
@@ -64,32 +64,33 @@ impl Statistics {
         Ok(Some(Followers { leaders: indices(&leaders)?, followers: indices(&followers)? }))
     }
 
-    /// All running means, and all running variances: the tensors themselves.
+    /// All running means and all running variances, not copied.
     pub fn vectors(&self) -> [&Tensor; 2] {
         [&self.mean, &self.variance]
     }
 
-    /// Running means and variances as they are now, before a pass moves them.
+    /// Copies of the running means and variances, taken before a pass moves them.
     pub fn remember(&self) -> Result<(Tensor, Tensor)> {
         Ok((copy(&self.mean)?, copy(&self.variance)?))
     }
 
-    /// Moves followers by the batch that moved their leaders from `before` to what they are:
-    /// r ← (1 − m)·r + (moved − (1 − m)·before), the last term being m times the batch's own.
-    pub fn follow(&self, who: &Followers, before: &(Tensor, Tensor)) -> Result<()> {
+    /// Moves followers by the batch that moved their leaders from `before` to `moved`:
+    /// r ← (1 − m)·r + (moved − (1 − m)·before). The last term is m times the statistics of the batch.
+    pub fn follow(&self, followers: &Followers, before: &(Tensor, Tensor)) -> Result<()> {
         let _guard = tch::no_grad_guard();
         for (running, before) in [(&self.mean, &before.0), (&self.variance, &before.1)] {
             let of = |vector: &Tensor, which: &Tensor| vector.f_index_select(0, which);
-            let batch = of(running, &who.leaders)?.f_sub(&of(before, &who.leaders)?.f_mul_scalar(1.0 - MOMENTUM)?)?;
-            let moved = of(before, &who.followers)?.f_mul_scalar(1.0 - MOMENTUM)?.f_add(&batch)?;
-            // Like batch norm's own update, this one is no matter of autograd, which holds the running statistics
-            // until the backward pass and would take offence at a new version of them.
-            let _ = running.f_data()?.f_index_copy_(0, &who.followers, &moved)?;
+            let batch = of(running, &followers.leaders)?
+                .f_sub(&of(before, &followers.leaders)?.f_mul_scalar(1.0 - MOMENTUM)?)?;
+            let moved = of(before, &followers.followers)?.f_mul_scalar(1.0 - MOMENTUM)?.f_add(&batch)?;
+            // Like batch norm's own update, this one is invisible to autograd, which saves the running statistics for the
+            // backward pass and raises an error if their version changes.
+            let _ = running.f_data()?.f_index_copy_(0, &followers.followers, &moved)?;
         }
         Ok(())
     }
 
-    /// `<batch norm>.running_mean` and `.running_var`, copies.
+    /// Copies of `<batch norm>.running_mean` and `.running_var`.
     pub fn named(&self) -> Result<Vec<(String, Tensor)>> {
         let mut out = Vec::with_capacity(2 * self.views.len());
         for (entry, (mean, variance)) in self.table.entries().iter().zip(&self.views) {
@@ -99,7 +100,7 @@ impl Statistics {
         Ok(out)
     }
 
-    /// The names that [`Statistics::named`] gives, with their shapes.
+    /// The names of [`Statistics::named`] with their shapes.
     pub fn table(&self) -> Table {
         Table::new(self.table.entries().iter().flat_map(|e| {
             let shape = vec![e.length as usize];
@@ -107,7 +108,7 @@ impl Statistics {
         }))
     }
 
-    /// Copies values in; `tensors` must hold exactly the names of [`Statistics::table`].
+    /// Overwrites the statistics; `tensors` must have exactly the names of [`Statistics::table`].
     pub fn load(&self, tensors: &[(String, Tensor)]) -> Result<()> {
         let flat = self.table().pack(tensors, self.kind, self.device)?;
         let _guard = tch::no_grad_guard();

@@ -1,38 +1,38 @@
-//! In which numbers a network computes: element types, and how exactly products are taken.
+//! The dtypes that a network computes in, and the precision of its matrix products.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 use crate::config::Precision;
 use crate::error::{Error, Result};
 
-/// Turns TensorFloat-32 products on and off. libtorch keeps this switch out of tch's reach, so the binding
-/// brings it.
+/// Turns TensorFloat-32 products on and off. tch does not bind this switch of libtorch, so the Python binding
+/// implements it.
 pub trait MatrixPrecision: Send + Sync {
     /// Allows or forbids TensorFloat-32 in products of float32 tensors.
     fn allow_tf32(&self, on: bool) -> Result<()>;
 
-    /// Puts the switch back where it was before the first of the calls since the last time.
+    /// Restores the setting from before the first call of `allow_tf32` since the last restore.
     fn restore(&self);
 }
 
-/// How a precision is computed.
+/// The dtypes and switches that implement a precision.
 #[derive(Clone)]
 pub struct Numbers {
-    /// Element type of w, α, statistics, and of the loss.
+    /// Dtype of w, α, statistics and loss.
     pub kind: Kind,
-    /// Element type of the activations: `kind`, or bfloat16 over float32 weights.
+    /// Dtype of the activations: `kind`, or bfloat16 with float32 weights.
     pub compute: Kind,
-    /// Products in TensorFloat-32 outside the exact passes.
+    /// Whether products outside exact passes use TensorFloat-32.
     pub tf32: bool,
-    /// The switch for it; absent where the device has no TensorFloat-32.
+    /// The switch for it; None if the device has no TensorFloat-32.
     pub switch: Option<Arc<dyn MatrixPrecision>>,
 }
 
 impl Numbers {
-    /// Of a precision on a device that has TensorFloat-32 or not, and of its switch.
+    /// Implements a precision on a device with or without TensorFloat-32.
     pub fn new(precision: Precision, has_tf32: bool, switch: Option<Arc<dyn MatrixPrecision>>) -> Result<Self> {
         let (kind, compute, tf32) = match precision {
             Precision::Auto => (Kind::Float, Kind::Float, has_tf32),
@@ -49,7 +49,7 @@ impl Numbers {
         Ok(Numbers { kind, compute, tf32, switch })
     }
 
-    /// The precision that this is, never `Auto`.
+    /// The precision that this implements, never `Auto`.
     pub fn precision(&self) -> Precision {
         match (self.kind, self.compute) {
             (Kind::Double, _) => Precision::Float64,
@@ -60,34 +60,39 @@ impl Numbers {
     }
 }
 
-/// The arithmetic of a network, now.
+/// The current precision of a network.
 pub(super) struct Arithmetic {
     numbers: Numbers,
     exact: Cell<bool>,
 }
 
 impl Arithmetic {
-    /// In these numbers.
+    /// Starts outside the exact mode.
     pub fn new(numbers: Numbers) -> Self {
         Arithmetic { numbers, exact: Cell::new(false) }
     }
 
-    /// Element type of activations.
+    /// Dtype of the activations.
     pub fn compute(&self) -> Kind {
         if self.exact.get() { self.numbers.kind } else { self.numbers.compute }
     }
 
-    /// Every product in float32 or better, or as it was.
+    /// Enters or leaves the exact mode, in which every product is computed in float32 or better.
     pub fn set_exact(&self, on: bool) -> Result<()> {
         self.exact.set(on);
         self.set_switch()
     }
 
-    /// The switch belongs to the whole process, so every pass sets it anew.
+    /// Sets the switch. It is global to the process, so every pass sets it.
     pub fn set_switch(&self) -> Result<()> {
         match &self.numbers.switch {
             Some(switch) => switch.allow_tf32(self.numbers.tf32 && !self.exact.get()),
             None => Ok(()),
         }
     }
+}
+
+/// The tensor in another dtype. The call alone takes microseconds, so a tensor that has the dtype is not converted.
+pub(super) fn in_kind(tensor: &Tensor, kind: Kind) -> Result<Tensor> {
+    if tensor.f_kind()? == kind { Ok(tensor.shallow_clone()) } else { Ok(tensor.f_to_kind(kind)?) }
 }

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::Kind;
 
-use super::bridges::{PyObserver, criterion_of, recorder, source};
+use super::bridges::{PyObserver, criterion_of, graph_capture, source};
 use super::entry;
 use super::errors::to_python;
 use super::precision::numbers;
@@ -13,10 +13,9 @@ use super::supernet::named_state;
 use super::tensor::{device, device_name, to_dict};
 use crate::config::SearchConfig;
 use crate::data::{Expected, Source};
-use crate::event::StopFlag;
 use crate::nn::NetworkOptions;
 use crate::plan::Plan;
-use crate::search::{Outcome, Recorder, Sources, run, start};
+use crate::search::{GraphCapture, Outcome, Sources, run, start};
 
 #[pyfunction]
 #[pyo3(signature = (config, train, valid, evaluation, observer, criterion))]
@@ -38,15 +37,15 @@ pub fn search<'py>(
     let mut train = source(train, &config, &expected, "training")?;
     let mut valid = source(valid, &config, &expected, "validation")?;
     let mut evaluation = source(evaluation, &config, &expected, "evaluation")?;
-    let mut observer = PyObserver { object: observer, kind };
-    let recorder = recorder(py, &config, device, criterion.is_some())?;
+    let mut observer = PyObserver::new(py, observer, kind)?;
+    let graphs = graph_capture(py, &config, device, criterion.is_some())?;
     let options = NetworkOptions::of_config(&config, numbers, device, criterion_of(criterion));
     let (outcome, state, alphas) = entry::engine(py, || {
         let (network, initial) = start(plan, &config, options)?;
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
-        let recorder = recorder.as_ref().map(|recorder| recorder as &dyn Recorder);
-        let outcome = run(&*network, &config, initial, sources, &mut observer, &StopFlag::default(), recorder);
+        let graphs = graphs.as_ref().map(|graphs| graphs as &dyn GraphCapture);
+        let outcome = run(&*network, &config, initial, sources, &mut observer, graphs);
         // Loader threads end here, whatever happened, before the result is looked at.
         drop((train, valid, evaluation));
         let outcome = outcome?;

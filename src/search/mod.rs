@@ -1,5 +1,6 @@
-//! The bilevel search: hypergradients, the order of updates, and a whole run.
+//! The bilevel search: hypergradients, steps, and a whole run.
 
+mod evaluate;
 pub mod hypergradient;
 mod memory;
 mod progress;
@@ -12,7 +13,7 @@ pub use memory::{batch_size, fitting_batch, with_estimate};
 pub use progress::Progress;
 pub use run::{Outcome, Sources, run};
 pub use start::start;
-pub use step::capture::{Body, Recorder, Replay};
+pub use step::capture::{Body, GraphCapture, Replay};
 pub use step::engine::{Carried, State, StepSettings};
 pub use step::stepper::{StepOutcome, step};
 pub use trajectory::Trajectory;

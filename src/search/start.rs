@@ -1,4 +1,4 @@
-//! What a search starts from: the network of a plan, and its state before the first step.
+//! The start of a search: the network of a plan, and its state before the first step.
 
 use tch::{Device, Kind};
 
@@ -10,13 +10,13 @@ use crate::params::{initial_alphas, initial_weights};
 use crate::plan::Plan;
 
 impl State {
-    /// Before the first step of a network with this plan, drawn anew from `seed`.
+    /// The state before the first step of a network with this plan, drawn from `seed`.
     pub fn initial(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Result<Self> {
         State::new(initial_weights(plan, seed, kind, device)?, initial_alphas(plan, seed, kind, device)?)
     }
 }
 
-/// The network of a lowered plan, and its state before the first step.
+/// The network of a lowered plan and its initial state.
 pub fn start(plan: Plan, config: &SearchConfig, options: NetworkOptions) -> Result<(SearchNetwork, State)> {
     let network = SearchNetwork::new(plan, config, options)?;
     let state = State::initial(network.plan(), config.optimisation.seed, network.kind(), network.device())?;

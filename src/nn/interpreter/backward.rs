@@ -1,142 +1,143 @@
-//! Backward passes in segments, each with a graph of its own: what one needs is let go of before the next one's turn,
-//! and where memory is short a segment keeps only what it reads and is computed again.
+//! Backward passes in segments, each with its own graph. A segment's graph is freed before the segment before it is
+//! differentiated. To save memory, a segment can keep only its inputs and be computed again.
 
 use std::collections::HashMap;
 
 use tch::Tensor;
 
-use super::executable::{Rule, Schedule, Value};
-use super::leaves::Parameters;
-use super::weight_gradients::{Outside, weight_gradients};
+use super::executable::{Executable, Interpreter, Value};
+use super::leaves::Leaves;
+use super::weight_gradients::{Deferred, weight_gradients};
 use crate::error::{Error, Result};
 use crate::nn::gradients::{add, leaf};
 use crate::plan::{Segment, ValueId};
 
-/// Gradients as they add up; none where there is none yet.
-pub struct Found<'a> {
-    parameters: Vec<&'a Tensor>,
-    /// One a parameter.
+/// Sums of gradients; None where no gradient has been added.
+pub struct GradientSums<'a> {
+    leaves: Vec<&'a Tensor>,
+    /// One per leaf.
     pub gradients: Vec<Option<Tensor>>,
     values: HashMap<ValueId, Vec<Option<Tensor>>>,
 }
 
-impl<'a> Found<'a> {
-    /// None yet.
-    pub fn new(of: &'a Parameters) -> Self {
-        let parameters = of.list();
-        let gradients = parameters.iter().map(|_| None).collect();
-        Found { parameters, gradients, values: HashMap::new() }
+impl<'a> GradientSums<'a> {
+    /// No gradients yet.
+    pub fn new(leaves: &'a Leaves) -> Self {
+        let leaves = leaves.list();
+        let gradients = leaves.iter().map(|_| None).collect();
+        GradientSums { leaves, gradients, values: HashMap::new() }
     }
 
-    /// Gradients of a scalar by the parameters at `places` and by the inputs of a segment.
-    pub fn take(
+    /// Adds the gradients of a scalar with respect to the leaves of these indices and to the inputs of a segment.
+    pub fn add(
         &mut self,
         scalar: &Tensor,
-        mut places: Vec<usize>,
-        inputs: &[(ValueId, Vec<Tensor>)],
-        outside: Vec<Outside>,
+        mut indices: Vec<usize>,
+        inputs: &[SegmentInput],
+        deferred: Vec<Deferred>,
     ) -> Result<()> {
-        let asks = |tensor: &Tensor| tensor.requires_grad();
-        places.retain(|place| asks(self.parameters[*place]));
-        let mut asked: Vec<&Tensor> = places.iter().map(|place| self.parameters[*place]).collect();
-        asked.extend(inputs.iter().flat_map(|(_, tensors)| tensors.iter().filter(|tensor| asks(tensor))));
-        asked.extend(outside.iter().map(|one| &one.y));
-        if !asks(scalar) || asked.is_empty() {
+        let required = |tensor: &Tensor| tensor.requires_grad();
+        indices.retain(|index| required(self.leaves[*index]));
+        let mut targets: Vec<&Tensor> = indices.iter().map(|index| self.leaves[*index]).collect();
+        targets.extend(inputs.iter().flat_map(|(_, tensors)| tensors.iter().filter(|tensor| required(tensor))));
+        targets.extend(deferred.iter().map(|one| &one.y));
+        if !required(scalar) || targets.is_empty() {
             return Ok(());
         }
-        let mut found = Tensor::f_run_backward(&[scalar], &asked, false, false)?.into_iter();
+        let mut found = Tensor::f_run_backward(&[scalar], &targets, false, false)?.into_iter();
         let mut next = || found.next().filter(Tensor::defined);
-        for place in places {
-            add(&mut self.gradients[place], next())?;
+        for index in indices {
+            add(&mut self.gradients[index], next())?;
         }
         for (id, tensors) in inputs {
             let sums = self.values.entry(*id).or_insert_with(|| tensors.iter().map(|_| None).collect());
-            for (sum, _) in sums.iter_mut().zip(tensors).filter(|(_, tensor)| asks(tensor)) {
+            for (sum, _) in sums.iter_mut().zip(tensors).filter(|(_, tensor)| required(tensor)) {
                 add(sum, next())?;
             }
         }
-        let (reached, of_results): (Vec<Outside>, Vec<Tensor>) =
-            outside.into_iter().filter_map(|one| next().map(|of_result| (one, of_result))).unzip();
-        for (place, gradient) in weight_gradients(&reached, &of_results, &self.parameters)? {
-            add(&mut self.gradients[place], Some(gradient))?;
+        let (reached, result_gradients): (Vec<Deferred>, Vec<Tensor>) =
+            deferred.into_iter().filter_map(|one| next().map(|gradient| (one, gradient))).unzip();
+        for (index, gradient) in weight_gradients(&reached, &result_gradients, &self.leaves)? {
+            add(&mut self.gradients[index], Some(gradient))?;
         }
         Ok(())
     }
 }
 
-/// A segment that was run with a graph of its own.
-struct Done<V> {
-    inputs: Vec<Leaves>,
+/// A segment that was run with its own graph.
+struct Graph<V> {
+    inputs: Vec<SegmentInput>,
     outputs: Vec<V>,
-    outside: Vec<Outside>,
+    deferred: Vec<Deferred>,
 }
 
-/// What stands for a value that a segment reads: leaves of its graph.
-type Leaves = (ValueId, Vec<Tensor>);
+/// A value that a segment reads, and the leaves of the segment's graph that represent it.
+type SegmentInput = (ValueId, Vec<Tensor>);
 
-/// What is left of a segment until its turn comes.
-enum Left<V> {
-    /// All that its backward pass needs.
-    Done(Done<V>),
-    /// What it reads.
+/// What is kept of a segment until it is differentiated.
+enum Kept<V> {
+    /// Everything that its backward pass needs.
+    Graph(Graph<V>),
+    /// Its inputs, from which it is computed again.
     Inputs(Vec<(ValueId, V)>),
 }
 
-/// How a backward pass is cut.
+/// How a backward pass is divided.
 #[derive(Clone, Copy)]
-pub struct Cut<'a> {
-    /// Into which segments.
+pub struct Division<'a> {
+    /// The segments.
     pub segments: &'a [Segment],
-    /// Whether they are computed again when their turn comes; all but the last.
-    pub again: bool,
+    /// Whether all segments but the last are computed again when they are differentiated.
+    pub recompute: bool,
 }
 
-/// Runs a schedule from `start` in segments, and differentiates the scalar that `finish` makes of its output: what
-/// `finish` gives besides, and the gradients by the parameters where there are any, in the order of their list.
-/// `rule(true)` is the rule of the first run of a segment, `rule(false)` that of its second.
-pub fn backward<R: Rule, T>(
-    schedule: &Schedule,
-    cut: Cut,
-    start: R::Value,
-    rule: impl Fn(bool) -> Result<R>,
-    of: &Parameters,
-    finish: impl FnOnce(R::Value) -> Result<(Tensor, T)>,
+/// Runs an executable from `start` in segments, and differentiates the scalar that `finish` makes of its output.
+/// Returns the second result of `finish`, and the gradients with respect to the leaves, in the order of their list.
+/// `interpreter(true)` runs a segment for the first time, `interpreter(false)` for the second.
+pub fn backward<I: Interpreter, T>(
+    executable: &Executable,
+    division: Division,
+    start: I::Value,
+    interpreter: impl Fn(bool) -> Result<I>,
+    leaves: &Leaves,
+    finish: impl FnOnce(I::Value) -> Result<(Tensor, T)>,
 ) -> Result<(T, Vec<Option<Tensor>>)> {
-    let (last, earlier) = cut.segments.split_last().ok_or_else(|| Error::engine("a plan without instructions"))?;
-    let mut values = schedule.values(start);
-    let mut left = Vec::with_capacity(earlier.len());
+    let (last, earlier) =
+        division.segments.split_last().ok_or_else(|| Error::engine("the plan has no instructions"))?;
+    let mut values = executable.values(start);
+    let mut kept = Vec::with_capacity(earlier.len());
     for segment in earlier {
-        let first = rule(true)?;
+        let first = interpreter(true)?;
         let inputs = read(&segment.inputs, &values)?;
-        if cut.again {
+        if division.recompute {
             let _guard = tch::no_grad_guard();
-            left.push(Left::Inputs(inputs));
-            schedule.walk(segment.range.clone(), &mut values, &first)?;
+            kept.push(Kept::Inputs(inputs));
+            executable.walk(segment.range.clone(), &mut values, &first, |_| false)?;
         } else {
-            let done = run(schedule, segment, inputs, &mut values, &first)?;
-            for (id, output) in segment.outputs.iter().zip(&done.outputs) {
-                values[id.0] = Some(again(output));
+            let graph = run(executable, segment, inputs, &mut values, &first)?;
+            for (id, output) in segment.outputs.iter().zip(&graph.outputs) {
+                values[id.0] = Some(share(output));
             }
-            left.push(Left::Done(done));
+            kept.push(Kept::Graph(graph));
         }
     }
-    let mut found = Found::new(of);
-    let places = |segment: &Segment| schedule.parameters(segment.range.clone(), &of.mixing);
-    let first = rule(true)?;
-    let inputs = leaves(schedule, read(&last.inputs, &values)?, &mut values)?;
-    schedule.walk(last.range.clone(), &mut values, &first)?;
-    let (scalar, seen) = finish(schedule.output(&mut values)?)?;
+    let mut sums = GradientSums::new(leaves);
+    let indices = |segment: &Segment| executable.leaves(segment.range.clone(), &leaves.mixing);
+    let first = interpreter(true)?;
+    let inputs = detach(executable, read(&last.inputs, &values)?, &mut values)?;
+    executable.walk(last.range.clone(), &mut values, &first, |_| false)?;
+    let (scalar, result) = finish(executable.output(&mut values)?)?;
     drop(values);
-    found.take(&scalar, places(last), &inputs, first.outside())?;
+    sums.add(&scalar, indices(last), &inputs, first.take_deferred())?;
     drop((scalar, inputs));
-    for (segment, left) in earlier.iter().zip(left).rev() {
-        let Done { inputs, outputs, outside } = match left {
-            Left::Done(done) => done,
-            Left::Inputs(inputs) => run(schedule, segment, inputs, &mut schedule.empty(), &rule(false)?)?,
+    for (segment, kept) in earlier.iter().zip(kept).rev() {
+        let Graph { inputs, outputs, deferred } = match kept {
+            Kept::Graph(graph) => graph,
+            Kept::Inputs(inputs) => run(executable, segment, inputs, &mut executable.empty(), &interpreter(false)?)?,
         };
         let mut scalar: Option<Tensor> = None;
         for (id, output) in segment.outputs.iter().zip(&outputs) {
-            let gradients = found.values.remove(id).unwrap_or_default();
+            let gradients = sums.values.remove(id).unwrap_or_default();
             for (tensor, gradient) in output.tensors().into_iter().zip(gradients) {
                 let Some(gradient) = gradient else { continue };
                 add(&mut scalar, Some(tensor.f_mul(&gradient)?.f_sum(None)?))?;
@@ -144,31 +145,37 @@ pub fn backward<R: Rule, T>(
         }
         drop(outputs);
         if let Some(scalar) = scalar {
-            found.take(&scalar, places(segment), &inputs, outside)?;
+            sums.add(&scalar, indices(segment), &inputs, deferred)?;
         }
     }
-    Ok((seen, found.gradients))
+    Ok((result, sums.gradients))
 }
 
-/// A segment with a graph that begins at what it reads.
-fn run<R: Rule>(
-    schedule: &Schedule,
+/// Runs a segment with a graph that begins at its inputs.
+fn run<I: Interpreter>(
+    executable: &Executable,
     segment: &Segment,
-    inputs: Vec<(ValueId, R::Value)>,
-    values: &mut [Option<R::Value>],
-    rule: &R,
-) -> Result<Done<R::Value>> {
-    let inputs = leaves(schedule, inputs, values)?;
-    // What is read later is still wanted when the segment is over.
-    let outputs = schedule.walk_for(segment.range.clone(), values, rule, &segment.outputs)?;
-    Ok(Done { inputs, outputs, outside: rule.outside() })
+    inputs: Vec<(ValueId, I::Value)>,
+    values: &mut [Option<I::Value>],
+    interpreter: &I,
+) -> Result<Graph<I::Value>> {
+    let inputs = detach(executable, inputs, values)?;
+    executable.walk(segment.range.clone(), values, interpreter, |id| segment.outputs.contains(id))?;
+    let outputs = segment.outputs.iter().map(|id| values[id.0].take()).collect::<Option<Vec<_>>>();
+    let outputs = outputs.ok_or_else(|| Error::engine("a segment does not compute one of its outputs"))?;
+    Ok(Graph { inputs, outputs, deferred: interpreter.take_deferred() })
 }
 
-/// Puts leaves in the place of what a segment reads. The plan's own input says itself whether its gradient is wanted.
-fn leaves<V: Value>(schedule: &Schedule, inputs: Vec<(ValueId, V)>, values: &mut [Option<V>]) -> Result<Vec<Leaves>> {
+/// Replaces the inputs of a segment by leaves. The plan's own input keeps its graph: its caller decides whether it
+/// requires a gradient.
+fn detach<V: Value>(
+    executable: &Executable,
+    inputs: Vec<(ValueId, V)>,
+    values: &mut [Option<V>],
+) -> Result<Vec<SegmentInput>> {
     let mut leaves = Vec::with_capacity(inputs.len());
     for (id, value) in inputs {
-        let is_input = id == schedule.plan.input;
+        let is_input = id == executable.plan.input;
         let tensors = value.tensors().into_iter().map(|t| if is_input { Ok(t.shallow_clone()) } else { leaf(t) });
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
         values[id.0] = Some(value.like(tensors.iter().map(Tensor::shallow_clone).collect()));
@@ -179,13 +186,13 @@ fn leaves<V: Value>(schedule: &Schedule, inputs: Vec<(ValueId, V)>, values: &mut
 
 fn read<V: Value>(ids: &[ValueId], values: &[Option<V>]) -> Result<Vec<(ValueId, V)>> {
     let one = |id: &ValueId| {
-        let value = values[id.0].as_ref().ok_or_else(|| Error::engine("a segment reads a value that is gone"))?;
-        Ok((*id, again(value)))
+        let value = values[id.0].as_ref().ok_or_else(|| Error::engine("a segment reads a value that was freed"))?;
+        Ok((*id, share(value)))
     };
     ids.iter().map(one).collect()
 }
 
-/// The same value once more.
-fn again<V: Value>(value: &V) -> V {
+/// The same value, made up of the same tensors.
+fn share<V: Value>(value: &V) -> V {
     value.like(value.tensors().into_iter().map(Tensor::shallow_clone).collect())
 }

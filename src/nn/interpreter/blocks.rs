@@ -1,4 +1,4 @@
-//! Blocks of values that part.
+//! Values that are split into equal blocks.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,23 +8,23 @@ use tch::Tensor;
 use crate::error::{Error, Result};
 use crate::plan::ValueId;
 
-/// The blocks of each value that parts, until their readers take them. All blocks of a value are cut at once: the
-/// backward pass of that is one concatenation, where each slice alone would fill a whole value with zeros.
+/// The blocks of each split value until they are taken. A value is split once: the backward of one split is one
+/// concatenation, whereas the backward of each slice would fill a whole value with zeros.
 #[derive(Default)]
-pub struct Parts(RefCell<HashMap<ValueId, Vec<Option<Tensor>>>>);
+pub struct Blocks(RefCell<HashMap<ValueId, Vec<Option<Tensor>>>>);
 
-impl Parts {
-    /// A block, (which, of how many) along a dimension; nobody takes it twice.
-    pub fn take(&self, id: ValueId, value: &Tensor, dim: i64, (index, of): (usize, usize)) -> Result<Tensor> {
-        let mut cut = self.0.borrow_mut();
-        let mut blocks = match cut.remove(&id) {
+impl Blocks {
+    /// Block `index` of `count` along a dimension. Each block can be taken once.
+    pub fn take(&self, id: ValueId, value: &Tensor, dim: i64, (index, count): (usize, usize)) -> Result<Tensor> {
+        let mut split = self.0.borrow_mut();
+        let mut blocks = match split.remove(&id) {
             Some(blocks) => blocks,
-            None => value.f_chunk(of as i64, dim)?.into_iter().map(Some).collect(),
+            None => value.f_chunk(count as i64, dim)?.into_iter().map(Some).collect(),
         };
         let block = blocks.get_mut(index).and_then(Option::take);
         if blocks.iter().any(Option::is_some) {
-            cut.insert(id, blocks);
+            split.insert(id, blocks);
         }
-        block.ok_or_else(|| Error::engine(format!("block {index} of value {} is taken already", id.0)))
+        block.ok_or_else(|| Error::engine(format!("block {index} of value {} was taken before", id.0)))
     }
 }

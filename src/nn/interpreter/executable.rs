@@ -1,108 +1,108 @@
-//! What a plan needs to run, prepared once for all passes.
+//! A plan with everything that its passes look up, prepared once.
 
 use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
-use super::mixing::MixingWeights;
-use super::scales::{ScaleLayout, scaled};
-use super::weight_gradients::Outside;
-use super::weights::Kernels;
+use super::mixing::{MixingWeights, ScaleLayout, scaled};
+use super::weight_gradients::Deferred;
+use super::weights::WeightViews;
 use crate::error::{Error, Result};
 use crate::nn::Statistics;
 use crate::nn::buffers::Followers;
 use crate::params::Table;
 use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId};
 
-/// A plan and what each of its instructions needs to run, looked up once.
-pub struct Schedule {
-    /// What is run.
+/// A plan that is ready to run.
+pub struct Executable {
+    /// The plan.
     pub plan: Plan,
-    /// One an instruction.
-    pub steps: Vec<Step>,
-    /// The weights.
-    pub kernels: Kernels,
-    /// One an α table.
-    pub layouts: Vec<ScaleLayout>,
-    /// Running statistics that are moved through others.
+    /// One per instruction.
+    pub prepared: Vec<Prepared>,
+    /// The weights as views of the flat vector.
+    pub weights: WeightViews,
+    /// One per α table.
+    pub scales: Vec<ScaleLayout>,
+    /// Running statistics that are updated through others.
     pub followers: Option<Followers>,
 }
 
-/// What one instruction needs.
+/// What one instruction needs, looked up in advance.
 #[derive(Default)]
-pub struct Step {
-    /// Values that nobody reads afterwards: a pass without a graph then holds only what is alive.
+pub struct Prepared {
+    /// The index of the instruction.
+    pub index: usize,
+    /// Values that no later instruction reads: a pass without a graph can free them.
     pub dying: Vec<ValueId>,
-    /// Running mean and variance of a batch norm.
+    /// The running mean and variance of a batch norm.
     pub running: Option<(Tensor, Tensor)>,
-    /// The place of a batch norm's scale, or of a product's weights, in the layout of their table.
+    /// The index of the instruction's scale in the layout of its α table, if it has one (see [`scaled`]).
     pub scale: usize,
 }
 
-impl Schedule {
-    /// Of `plan`, whose weights and statistics lie as the tables say.
+impl Executable {
+    /// Prepares `plan`; the tables say where its weights and statistics are.
     pub fn new(plan: Plan, weights: &Table, statistics: &Statistics, kind: Kind, device: Device) -> Result<Self> {
         let layout = |index| ScaleLayout::new(&plan, AlphaId(index), kind, device);
-        let layouts = (0..plan.alphas.len()).map(layout).collect::<Result<Vec<_>>>()?;
-        let kernels = Kernels::new(&plan, weights)?;
-        let mut scales = vec![0; plan.alphas.len()];
-        let mut steps = Vec::with_capacity(plan.instructions.len());
-        for (instruction, dying) in plan.instructions.iter().zip(plan.last_uses()) {
-            let mut step = Step { dying, ..Step::default() };
+        let scales = (0..plan.alphas.len()).map(layout).collect::<Result<Vec<_>>>()?;
+        let weights = WeightViews::new(&plan, weights)?;
+        let mut scale_counts = vec![0; plan.alphas.len()];
+        let mut prepared = Vec::with_capacity(plan.instructions.len());
+        for (index, (instruction, dying)) in plan.instructions.iter().zip(plan.last_uses()).enumerate() {
+            let mut one = Prepared { index, dying, ..Prepared::default() };
             if let Op::BatchNorm { statistic, members, .. } = &instruction.op {
                 let names = plan.statistics[statistic.0..statistic.0 + members].iter().map(|s| s.name.as_str());
-                step.running = Some(statistics.run(names)?);
+                one.running = Some(statistics.run(names)?);
             }
             if let Some((alpha, _)) = scaled(&instruction.op) {
-                step.scale = scales[alpha.0];
-                scales[alpha.0] += 1;
+                one.scale = scale_counts[alpha.0];
+                scale_counts[alpha.0] += 1;
             }
-            steps.push(step);
+            prepared.push(one);
         }
         let followers = statistics.followers(&plan)?;
-        Ok(Schedule { plan, steps, kernels, layouts, followers })
+        Ok(Executable { plan, prepared, weights, scales, followers })
     }
 
-    /// The mixing weights of α tables.
+    /// The mixing weights of the α tables.
     pub fn mixing(&self, tables: Vec<Tensor>) -> Result<Vec<MixingWeights>> {
-        tables.iter().zip(&self.layouts).map(|(table, layout)| MixingWeights::new(table, layout)).collect()
+        tables.iter().zip(&self.scales).map(|(table, layout)| MixingWeights::new(table, layout)).collect()
     }
 
-    /// The place of a scale of a table: after all kernels, and what tables before it have.
-    pub fn place_of_scale(&self, mixing: &[MixingWeights], alpha: AlphaId, index: usize) -> usize {
+    /// The index of a scale among the leaves: after the weights and the mixing weights of earlier tables.
+    pub fn scale_leaf(&self, mixing: &[MixingWeights], alpha: AlphaId, index: usize) -> usize {
         let before = mixing[..alpha.0].iter().map(|table| table.tensors().count()).sum::<usize>();
-        self.kernels.count() + before + mixing[alpha.0].place_of_scale(index)
+        self.weights.count() + before + mixing[alpha.0].scale_index(index)
     }
 
-    /// The places of what some instructions use: among the kernels, and after these among the mixing weights, table
-    /// by table.
-    pub fn parameters(&self, range: Range<usize>, mixing: &[MixingWeights]) -> Vec<usize> {
-        let mut starts = vec![self.kernels.count()];
+    /// The indices of the leaves that some instructions use: weights first, then the mixing weights of each table.
+    pub fn leaves(&self, range: Range<usize>, mixing: &[MixingWeights]) -> Vec<usize> {
+        let mut starts = vec![self.weights.count()];
         for table in mixing {
             starts.push(starts[starts.len() - 1] + table.tensors().count());
         }
-        let mut places = Vec::new();
-        for (instruction, step) in self.plan.instructions[range.clone()].iter().zip(&self.steps[range]) {
-            places.extend(instruction.op.weights().into_iter().map(|weight| self.kernels.place[weight]));
+        let mut leaves = Vec::new();
+        for (instruction, prepared) in self.plan.instructions[range.clone()].iter().zip(&self.prepared[range]) {
+            leaves.extend(instruction.op.weights().into_iter().map(|weight| self.weights.index[weight]));
             if let Some((alpha, _)) = scaled(&instruction.op) {
-                places.push(starts[alpha.0] + mixing[alpha.0].place_of_scale(step.scale));
+                leaves.push(starts[alpha.0] + mixing[alpha.0].scale_index(prepared.scale));
             } else if let Some((alpha, cells)) = instruction.op.mixing() {
-                places.extend(cells.iter().map(|cell| starts[alpha.0] + mixing[alpha.0].place(*cell)));
+                leaves.extend(cells.iter().map(|cell| starts[alpha.0] + mixing[alpha.0].index(*cell)));
             }
         }
-        places.sort_unstable();
-        places.dedup();
-        places
+        leaves.sort_unstable();
+        leaves.dedup();
+        leaves
     }
 
-    /// Places for all values, none of them known.
+    /// A slot for every value, all empty.
     pub fn empty<V>(&self) -> Vec<Option<V>> {
         let mut values = Vec::new();
         values.resize_with(self.plan.values(), || None);
         values
     }
 
-    /// Places for all values, the images known.
+    /// A slot for every value, all empty but the input's.
     pub fn values<V>(&self, input: V) -> Vec<Option<V>> {
         let mut values = self.empty();
         values[self.plan.input.0] = Some(input);
@@ -110,36 +110,32 @@ impl Schedule {
     }
 
     /// Runs the whole plan.
-    pub fn run<R: Rule>(&self, input: R::Value, rule: &R) -> Result<R::Value> {
+    pub fn run<I: Interpreter>(&self, input: I::Value, interpreter: &I) -> Result<I::Value> {
         let mut values = self.values(input);
-        self.walk(0..self.plan.instructions.len(), &mut values, rule)?;
+        self.walk(0..self.plan.instructions.len(), &mut values, interpreter, |_| false)?;
         self.output(&mut values)
     }
 
-    /// Runs some instructions in order, and lets go of each value after its last reader.
-    pub fn walk<R: Rule>(&self, range: Range<usize>, values: &mut [Option<R::Value>], rule: &R) -> Result<()> {
-        self.walk_for(range, values, rule, &[]).map(drop)
-    }
-
-    /// The same; also the values asked for, which it makes.
-    pub fn walk_for<R: Rule>(
+    /// Runs some instructions in order. Frees each value after the last instruction that reads it, unless `keep` says
+    /// otherwise.
+    pub fn walk<I: Interpreter>(
         &self,
-        range: Range<usize>,
-        values: &mut [Option<R::Value>],
-        rule: &R,
-        wanted: &[ValueId],
-    ) -> Result<Vec<R::Value>> {
-        for (instruction, step) in self.plan.instructions[range.clone()].iter().zip(&self.steps[range]) {
+        indices: impl IntoIterator<Item = usize>,
+        values: &mut [Option<I::Value>],
+        interpreter: &I,
+        keep: impl Fn(&ValueId) -> bool,
+    ) -> Result<()> {
+        for index in indices {
+            let (instruction, prepared) = (&self.plan.instructions[index], &self.prepared[index]);
             let inputs = instruction.inputs.iter().map(|id| values[id.0].as_ref());
             let inputs = inputs.collect::<Option<Vec<_>>>().ok_or_else(|| broken_plan(instruction))?;
-            let value = rule.value(instruction, step, &inputs)?;
+            let value = interpreter.value(instruction, prepared, &inputs)?;
             values[instruction.output.0] = Some(value);
-            for id in step.dying.iter().filter(|id| !wanted.contains(id)) {
+            for id in prepared.dying.iter().filter(|id| !keep(id)) {
                 values[id.0] = None;
             }
         }
-        let taken = wanted.iter().map(|id| values[id.0].take());
-        taken.collect::<Option<Vec<_>>>().ok_or_else(|| Error::engine("a segment does not make what is read of it"))
+        Ok(())
     }
 
     /// The plan's output, once it is computed.
@@ -148,27 +144,27 @@ impl Schedule {
     }
 }
 
-/// What is computed of each instruction.
-pub trait Rule {
-    /// What stands for a value of the plan.
+/// Computes the values of instructions.
+pub trait Interpreter {
+    /// What represents a value of the plan.
     type Value: Value;
     /// The value of one instruction.
-    fn value(&self, instruction: &Instruction, step: &Step, inputs: &[&Self::Value]) -> Result<Self::Value>;
-    /// The operations since it was last asked whose weights autograd does not see.
-    fn outside(&self) -> Vec<Outside> {
+    fn value(&self, instruction: &Instruction, prepared: &Prepared, inputs: &[&Self::Value]) -> Result<Self::Value>;
+    /// Takes the operations since the last call whose weights are outside the graph.
+    fn take_deferred(&self) -> Vec<Deferred> {
         Vec::new()
     }
 }
 
-/// One or several tensors that stand for a value of the plan.
+/// One or several tensors that represent a value of the plan.
 pub trait Value: Sized {
-    /// They.
+    /// The tensors that make up this value.
     fn tensors(&self) -> Vec<&Tensor>;
-    /// Others in their place.
+    /// The same kind of value, made up of other tensors.
     fn like(&self, tensors: Vec<Tensor>) -> Self;
 }
 
-/// The plan was checked, so this is never seen.
+/// An instruction whose inputs are missing or too few; plans are checked, so this is a defect.
 pub fn broken_plan(instruction: &Instruction) -> Error {
-    Error::engine(format!("the plan reads a value that is not alive, in {}", instruction.scope))
+    Error::engine(format!("an input of {} is missing; please report this", instruction.scope))
 }

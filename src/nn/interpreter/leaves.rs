@@ -1,70 +1,70 @@
-//! What a backward pass is over: kernels and mixing weights, each of them a leaf of every graph that uses it. What
-//! autograd would do to put their gradients together is a concatenation for the kernels, and one pass through the
-//! softmax for the mixing weights, however many graphs there were.
+//! The leaves of a backward pass: weights and mixing weights, shared by all graphs that use them. Their gradients are
+//! assembled here: one concatenation for the weights, one pass through the softmax for the mixing weights, however many
+//! graphs there were.
 
 use tch::Tensor;
 
-use super::executable::Schedule;
+use super::executable::Executable;
 use super::mixing::MixingWeights;
 use crate::error::Result;
 use crate::nn::gradients::{By, add, gradient, leaf};
 use crate::params::Table;
 
 /// The leaves of a backward pass.
-pub struct Parameters {
-    /// The kernels of the schedule.
-    pub kernels: Vec<Tensor>,
-    /// Those of the logits, a table each.
+pub struct Leaves {
+    /// The weight views of the executable.
+    pub weights: Vec<Tensor>,
+    /// The mixing weights of each α table.
     pub mixing: Vec<MixingWeights>,
     by: By,
     alpha: Tensor,
-    /// The same as `mixing`, in the graph that makes them of the logits.
-    of_logits: Vec<MixingWeights>,
+    /// The same as `mixing`, as functions of α.
+    mixing_of_alpha: Vec<MixingWeights>,
 }
 
-impl Parameters {
-    /// Of `schedule`, at flat w and α, of which those that `by` names ask for gradients.
-    pub fn new(schedule: &Schedule, w: &Tensor, alpha: &Tensor, alphas: &Table, by: By) -> Result<Self> {
-        let mut kernels = schedule.kernels.views(&w.f_detach()?)?;
+impl Leaves {
+    /// The leaves at flat w and α. Those that `by` names require gradients.
+    pub fn new(executable: &Executable, w: &Tensor, alpha: &Tensor, alphas: &Table, by: By) -> Result<Self> {
+        let mut weights = executable.weights.of(&w.f_detach()?)?;
         if by.weights() {
-            kernels = kernels.into_iter().map(|kernel| Ok(kernel.f_set_requires_grad(true)?)).collect::<Result<_>>()?;
+            weights = weights.into_iter().map(|weight| Ok(weight.f_set_requires_grad(true)?)).collect::<Result<_>>()?;
         }
         let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
-        let of_logits = schedule.mixing(alphas.views(&alpha)?)?;
-        let mixing = of_logits.iter().map(MixingWeights::leaves).collect::<Result<_>>()?;
-        Ok(Parameters { kernels, mixing, by, alpha, of_logits })
+        let mixing_of_alpha = executable.mixing(alphas.views(&alpha)?)?;
+        let mixing = mixing_of_alpha.iter().map(MixingWeights::leaves).collect::<Result<_>>()?;
+        Ok(Leaves { weights, mixing, by, alpha, mixing_of_alpha })
     }
 
-    /// All of them, in the order of [`Schedule::parameters`].
+    /// All leaves, in the order of [`Executable::leaves`].
     pub fn list(&self) -> Vec<&Tensor> {
-        self.kernels.iter().chain(self.mixing.iter().flat_map(MixingWeights::tensors)).collect()
+        self.weights.iter().chain(self.mixing.iter().flat_map(MixingWeights::tensors)).collect()
     }
 
-    /// The gradients by α and by w, flat, those that are asked for, from the gradients by the leaves.
-    pub fn flat(
+    /// The requested flat gradients with respect to α and w, from the gradients with respect to the leaves.
+    pub fn flatten(
         &self,
-        schedule: &Schedule,
-        mut found: Vec<Option<Tensor>>,
+        executable: &Executable,
+        mut gradients: Vec<Option<Tensor>>,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let of_mixing = found.split_off(self.kernels.len());
-        let of_alpha = self.by.alpha().then(|| self.of_alpha(of_mixing)).transpose()?;
-        let of_kernel = |(found, kernel): (Option<Tensor>, &Tensor)| match found {
-            Some(found) => Ok(found),
-            None => Ok(kernel.f_zeros_like()?),
+        let mixing = gradients.split_off(self.weights.len());
+        let alpha = self.by.alpha().then(|| self.alpha_gradient(mixing)).transpose()?;
+        let or_zero = |(gradient, weight): (Option<Tensor>, &Tensor)| match gradient {
+            Some(gradient) => Ok(gradient),
+            None => Ok(weight.f_zeros_like()?),
         };
-        let of_kernels = || found.into_iter().zip(&self.kernels).map(of_kernel).collect::<Result<Vec<_>>>();
-        let of_w = self.by.weights().then(|| schedule.kernels.flat(&of_kernels()?)).transpose()?;
-        Ok((of_alpha, of_w))
+        let weights = || gradients.into_iter().zip(&self.weights).map(or_zero).collect::<Result<Vec<_>>>();
+        let w = self.by.weights().then(|| executable.weights.flatten(&weights()?)).transpose()?;
+        Ok((alpha, w))
     }
 
-    fn of_alpha(&self, found: Vec<Option<Tensor>>) -> Result<Tensor> {
-        let (mut found, mut along) = (found.into_iter(), None);
-        for table in &self.of_logits {
-            let of_table: Vec<_> = found.by_ref().take(table.tensors().count()).collect();
-            add(&mut along, table.along(&of_table)?)?;
+    fn alpha_gradient(&self, gradients: Vec<Option<Tensor>>) -> Result<Tensor> {
+        let (mut gradients, mut scalar) = (gradients.into_iter(), None);
+        for table in &self.mixing_of_alpha {
+            let of_table: Vec<_> = gradients.by_ref().take(table.tensors().count()).collect();
+            add(&mut scalar, table.scalar_with(&of_table)?)?;
         }
-        match along {
-            Some(along) => gradient(&along, &self.alpha),
+        match scalar {
+            Some(scalar) => gradient(&scalar, &self.alpha),
             None => Ok(self.alpha.f_zeros_like()?),
         }
     }

@@ -1,69 +1,87 @@
-//! The gradient of a depthwise convolution by its kernel, on the CPU, of images with channels innermost.
+//! The gradient of a depthwise convolution with respect to its kernel, for channels-last images on the CPU.
 //!
-//! libtorch leaves it to oneDNN, which takes five to sixty times as long for it as for the convolution itself: in a
-//! search of DARTS that was a third of a step on large images and two thirds on small ones. Here a sum is kept for
-//! each tap of the kernel and each channel, and a row of the image passes by them once.
+//! oneDNN takes five to sixty times as long for this gradient as for the convolution itself: in a DARTS search, one
+//! third of a step on large images and two thirds on small ones. This kernel keeps one sum per tap and channel and
+//! passes each image row over them once.
 
-use std::ops::{Add, Mul};
+use tch::{Kind, Tensor};
 
-use tch::Kind;
+use super::parallel::{Number, elements, fused, parallel_map};
+use crate::error::Result;
 
-/// A depthwise convolution: the sizes of what goes in and comes out, and how its window moves.
+/// The sizes of a depthwise convolution, and how its window moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depthwise {
-    /// Images.
+    /// Number of images.
     pub batch: usize,
-    /// Channels of an image; each has a kernel of its own.
+    /// Number of channels; each has its own kernel.
     pub channels: usize,
     /// Height and width of an image.
     pub input: [usize; 2],
-    /// Height and width of the result.
+    /// Height and width of the output.
     pub output: [usize; 2],
     /// Height and width of the kernel.
     pub kernel: [usize; 2],
-    /// Vertical and horizontal step.
+    /// Vertical and horizontal stride.
     pub stride: [usize; 2],
-    /// Rows above and below, columns left and right, of zeros.
+    /// Zero rows above and below, zero columns left and right.
     pub padding: [usize; 2],
-    /// Distance between the kernel's points, both ways.
+    /// Distance between neighbouring taps, vertically and horizontally.
     pub dilation: usize,
 }
 
-/// What can be summed.
-pub trait Number: Copy + Send + Sync + Add<Output = Self> + Mul<Output = Self> + tch::kind::Element + 'static {
-    /// Nothing.
-    const NONE: Self;
-    /// Its name in libtorch.
-    const AS: Kind;
-    /// self · other + sum, rounded once.
-    fn fused(self, other: Self, sum: Self) -> Self;
+/// A convolution, its input, and the gradient of its output, both channels-last. The kernel's gradient is what is
+/// computed from them.
+pub struct KernelGradient {
+    convolution: Depthwise,
+    x: Tensor,
+    g: Tensor,
 }
 
-macro_rules! number {
-    ($type:ty, $kind:expr) => {
-        impl Number for $type {
-            const NONE: Self = 0.0;
-            const AS: Kind = $kind;
+impl KernelGradient {
+    /// `x`: [N, C, H, W]; `g`: the gradient of the output, of the output's shape.
+    pub fn new(convolution: Depthwise, x: &Tensor, g: &Tensor) -> Result<Self> {
+        let channels_last = |image: &Tensor| image.f_permute([0, 2, 3, 1])?.f_contiguous();
+        Ok(KernelGradient { convolution, x: channels_last(x)?, g: channels_last(g)? })
+    }
 
-            #[inline(always)]
-            fn fused(self, other: Self, sum: Self) -> Self {
-                self.mul_add(other, sum)
-            }
+    /// The gradients with respect to all kernels, each [C, 1, kernel height, kernel width]. Each is one task of
+    /// [`parallel_map`]. All have one dtype.
+    pub fn compute(all: &[KernelGradient]) -> Result<Vec<Tensor>> {
+        match all.first().map(|one| one.x.kind()) {
+            None => Ok(Vec::new()),
+            Some(Kind::Double) => Self::compute_in::<f64>(all),
+            Some(_) => Self::compute_in::<f32>(all),
         }
-    };
-}
+    }
 
-number!(f32, Kind::Float);
-number!(f64, Kind::Double);
+    fn compute_in<T: Number>(all: &[KernelGradient]) -> Result<Vec<Tensor>> {
+        let views = all.iter().map(|one| Ok((one.convolution, elements::<T>(&one.x)?, elements::<T>(&one.g)?)));
+        let views = views.collect::<Result<Vec<_>>>()?;
+        let gradients = parallel_map(
+            all.len(),
+            |index| all[index].convolution.multiply_adds(),
+            |index| {
+                let (convolution, x, g) = views[index];
+                convolution.kernel_gradient(x, g)
+            },
+        )?;
+        let shaped = |(sums, one): (Vec<T>, &KernelGradient)| {
+            let Depthwise { channels, kernel: [rows, columns], .. } = one.convolution;
+            Ok(Tensor::f_from_slice(&sums)?.f_view([channels as i64, 1, rows as i64, columns as i64])?)
+        };
+        gradients.into_iter().zip(all).map(shaped).collect()
+    }
+}
 
 impl Depthwise {
-    /// Multiply-adds, about.
-    pub fn work(&self) -> usize {
+    /// Approximate number of multiply-adds of the gradient.
+    pub fn multiply_adds(&self) -> usize {
         self.batch * self.channels * self.output[0] * self.output[1] * self.kernel[0] * self.kernel[1]
     }
 
     /// ∂L/∂kernel [channels, kernel height, kernel width] from the images `x` [batch, height, width, channels] and
-    /// the gradient `g` of the result, laid out alike.
+    /// the gradient `g` of the output in the same layout.
     pub fn kernel_gradient<T: Number>(&self, x: &[T], g: &[T]) -> Vec<T> {
         let sums = self.sums(x, g);
         let taps = self.kernel[0] * self.kernel[1];
@@ -73,23 +91,23 @@ impl Depthwise {
     fn sums<T: Number>(&self, x: &[T], g: &[T]) -> Vec<T> {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has what the function is compiled for.
-            return unsafe { self.wide_sums(x, g) };
+            // SAFETY: the processor has the instructions that the function is compiled for.
+            return unsafe { self.sums_avx2(x, g) };
         }
-        self.any_sums::<T, false>(x, g)
+        self.sums_generic::<T, false>(x, g)
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn wide_sums<T: Number>(&self, x: &[T], g: &[T]) -> Vec<T> {
-        self.any_sums::<T, true>(x, g)
+    fn sums_avx2<T: Number>(&self, x: &[T], g: &[T]) -> Vec<T> {
+        self.sums_generic::<T, true>(x, g)
     }
 
-    /// One sum a tap and channel, [kernel height, kernel width, channels].
+    /// One sum per tap and channel, [kernel height, kernel width, channels].
     #[inline(always)]
-    fn any_sums<T: Number, const FUSED: bool>(&self, x: &[T], g: &[T]) -> Vec<T> {
+    fn sums_generic<T: Number, const FUSED: bool>(&self, x: &[T], g: &[T]) -> Vec<T> {
         let ([height, width], [tall, wide]) = (self.input, self.output);
-        let mut sums = vec![T::NONE; self.kernel[0] * self.kernel[1] * self.channels];
+        let mut sums = vec![T::ZERO; self.kernel[0] * self.kernel[1] * self.channels];
         let row = self.kernel[1] * self.channels;
         for image in 0..self.batch {
             for down in 0..tall {
@@ -105,14 +123,14 @@ impl Depthwise {
         sums
     }
 
-    /// The row (axis 0) or column (axis 1) of the image under a tap of the kernel; none in the padding.
+    /// The image row (axis 0) or column (axis 1) under a tap of the kernel at an output position; None in the padding.
     #[inline(always)]
-    fn pixel(&self, axis: usize, place: usize, tap: usize) -> Option<usize> {
-        let padded = place * self.stride[axis] + tap * self.dilation;
+    fn pixel(&self, axis: usize, position: usize, tap: usize) -> Option<usize> {
+        let padded = position * self.stride[axis] + tap * self.dilation;
         padded.checked_sub(self.padding[axis]).filter(|pixel| *pixel < self.input[axis])
     }
 
-    /// Adds what one row of the image and one of the gradient have in common, in blocks of channels.
+    /// Adds the products of one image row and one gradient row, in blocks of channels.
     #[inline(always)]
     fn row<T: Number, const FUSED: bool>(&self, x: &[T], g: &[T], sums: &mut [T]) {
         let mut channel = 0;
@@ -126,7 +144,7 @@ impl Depthwise {
         }
     }
 
-    /// The same for `B` channels; the kernels' usual widths keep all their sums in registers.
+    /// The same for `B` channels. Kernels of the usual widths keep all sums of a row in registers.
     #[inline(always)]
     fn block<T: Number, const FUSED: bool, const B: usize>(
         &self,
@@ -144,7 +162,7 @@ impl Depthwise {
         B
     }
 
-    /// `K` taps of a row of the kernel, from `first` on.
+    /// The same for the `K` taps of a kernel row that begin with `first`.
     #[inline(always)]
     fn taps<T: Number, const FUSED: bool, const B: usize, const K: usize>(
         &self,
@@ -154,26 +172,26 @@ impl Depthwise {
         channel: usize,
         first: usize,
     ) {
-        let at = |place: usize| place * self.channels + channel;
-        let mut kept = [[T::NONE; B]; K];
+        let at = |position: usize| position * self.channels + channel;
+        let mut kept = [[T::ZERO; B]; K];
         for (tap, kept) in kept.iter_mut().enumerate() {
             kept.copy_from_slice(&sums[at(first + tap)..][..B]);
         }
-        for place in 0..self.output[1] {
-            let Some(g) = g[at(place)..].first_chunk::<B>() else { continue };
-            // Away from the padding, the last tap stands where the first one does, so much further on.
-            let inside = self.pixel(1, place, first).filter(|_| self.pixel(1, place, first + K - 1).is_some());
+        for position in 0..self.output[1] {
+            let Some(g) = g[at(position)..].first_chunk::<B>() else { continue };
+            // If the first and the last tap are inside the image, all taps between them are.
+            let inside = self.pixel(1, position, first).filter(|_| self.pixel(1, position, first + K - 1).is_some());
             for (tap, kept) in kept.iter_mut().enumerate() {
                 let pixel = match inside {
                     Some(pixel) => pixel + tap * self.dilation,
-                    None => match self.pixel(1, place, first + tap) {
+                    None => match self.pixel(1, position, first + tap) {
                         Some(pixel) => pixel,
                         None => continue,
                     },
                 };
                 let Some(x) = x[at(pixel)..].first_chunk::<B>() else { continue };
                 for ((sum, x), g) in kept.iter_mut().zip(x).zip(g) {
-                    *sum = if FUSED { x.fused(*g, *sum) } else { *x * *g + *sum };
+                    *sum = fused::<T, FUSED>(*x, *g, *sum);
                 }
             }
         }

@@ -4,3 +4,4 @@ pub mod cross_entropy;
 pub mod depthwise;
 pub mod exp;
 pub mod gates;
+pub mod parallel;

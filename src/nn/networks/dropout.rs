@@ -1,7 +1,7 @@
-//! Variational dropout: one mask a sequence and place, drawn once for all losses of a search step.
+//! Variational dropout: one mask per sequence and position in the network, drawn once for all losses of a search step.
 //!
-//! The published code draws anew for each loss, so that the losses at w + εv and w − εv differ by their masks more than
-//! by ε: their difference is noise.
+//! The published code draws new masks for each loss, so that the difference of the losses at w + εv and w − εv is
+//! dominated by the masks.
 
 use tch::{Device, Kind, Tensor};
 
@@ -11,23 +11,23 @@ use crate::params::upload;
 use crate::plan::{Language, Place};
 use crate::random;
 
-/// Probabilities of zero, by place.
+/// The probability that an element is set to zero, by position in the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Dropout {
-    /// Of a whole word.
+    /// A whole word.
     pub rows: f64,
-    /// Of a number of the embedded input.
+    /// An element of the embedded input.
     pub embedded: f64,
-    /// Of a number of the cell's input.
+    /// An element of the cell's input.
     pub input: f64,
-    /// Of a number of a state, before its product.
+    /// An element of a state, before its product.
     pub hidden: f64,
-    /// Of a number of the output.
+    /// An element of the output.
     pub output: f64,
 }
 
 impl Dropout {
-    /// As a configuration says.
+    /// The probabilities of a configuration.
     pub fn of_config(config: &SearchConfig) -> Self {
         Dropout {
             rows: config.network.dropout_rows,
@@ -49,17 +49,17 @@ impl Dropout {
     }
 }
 
-/// The masks of a step: 0, or 1/(1 − p). They stay where they are and are written over.
+/// The masks of a step: 0, or 1/(1 − p). Each step overwrites the same tensors, which a captured graph may refer to.
 #[derive(Debug)]
 pub struct Masks {
-    /// By place; none where nothing is dropped.
+    /// By [`Place`]; None if its probability is 0.
     masks: [Option<Tensor>; Place::ALL.len()],
     dropout: Dropout,
     seed: u64,
 }
 
 impl Masks {
-    /// For batches of so many sequences; ones, before they are drawn.
+    /// Masks for batches of `batch` sequences; all ones until they are drawn.
     pub fn new(
         language: &Language,
         batch: i64,
@@ -77,7 +77,7 @@ impl Masks {
         Ok(Masks { masks: [rows?, embedded?, input?, hidden?, output?], dropout, seed })
     }
 
-    /// Draws those of a step: a function of seed and step.
+    /// Draws the masks of a step, a function of seed and step.
     pub fn draw(&mut self, step: u64) -> Result<()> {
         let _guard = tch::no_grad_guard();
         for place in Place::ALL {
@@ -92,12 +92,12 @@ impl Masks {
         Ok(())
     }
 
-    /// The mask of a place, if anything is dropped there.
+    /// A mask; None if its probability is 0.
     pub fn at(&self, place: Place) -> Option<&Tensor> {
         self.masks[place as usize].as_ref()
     }
 
-    /// Sequences that they are for.
+    /// The number of sequences that the masks are for.
     pub fn batch(&self) -> Option<i64> {
         self.masks[1..].iter().flatten().next().map(|mask| mask.size()[0])
     }

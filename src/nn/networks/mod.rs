@@ -6,3 +6,4 @@ pub mod micro_batch;
 pub mod options;
 pub mod search_network;
 pub mod supernet;
+pub mod token_statistics;

@@ -1,9 +1,10 @@
-//! How a plan is run; the plan says what.
+//! The options that networks run with.
 
 use std::sync::Arc;
 
 use tch::{Device, Tensor};
 
+use super::dropout::Dropout;
 use crate::config::{Memory, Method, Rewrite, SearchConfig};
 use crate::error::Result;
 use crate::nn::Numbers;
@@ -11,36 +12,35 @@ use crate::plan::passes;
 use crate::plan::{Demand, Peak, Plan};
 use crate::space::CellKind;
 
-/// A loss (logits, targets) ↦ scalar of the user's; cross-entropy without one.
+/// A user's loss, a function of logits and targets.
 pub trait Criterion: Send + Sync {
-    /// The scalar to differentiate; `logits` [N, classes], or [tokens, words], are part of the graph.
+    /// The scalar to differentiate. `logits` [N, classes], or [tokens, words], are part of the graph.
     fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor>;
 }
 
-/// What networks of either kind are run with. Memory and parts of batches are matters of images.
+/// The options of every network. Memory and micro-batches apply to networks of images.
 pub struct NetworkOptions {
-    /// In which numbers it computes.
+    /// Dtypes and precision.
     pub numbers: Numbers,
-    /// Where everything lies.
+    /// The device of all tensors.
     pub device: Device,
-    /// The loss; cross-entropy by default.
+    /// The loss; None for cross-entropy.
     pub criterion: Option<Arc<dyn Criterion>>,
-    /// Rewrites of the plan that the search runs; by default those that suit device and images.
+    /// The passes that rewrite the plan; None for those that suit device and space.
     pub passes: Option<Vec<Rewrite>>,
-    /// Whether a backward pass keeps all it needs or computes cells again.
+    /// Whether a backward pass keeps its graph or computes cells again.
     pub memory: Memory,
-    /// Examples computed at once, where not a whole batch.
+    /// The number of examples computed at once; None for the whole batch.
     pub micro_batch: Option<usize>,
 }
 
-/// The largest images, in pixels, on which a CPU groups edges: the overhead of a call dominates on small images, the
-/// size of the cache on large ones. Measured with 2 threads, a step takes 35 % less time with groups on 8×8 images and
-/// 30 % less on 16×16; on 32×32 it takes 15 % less with groups behind the first reduction only, and no less with groups
-/// everywhere.
+/// The largest image size, in pixels, at which a CPU groups edges: the overhead of a call dominates on small
+/// images, the cache on large ones. Measured with 2 threads, groups save 35 % of a step on 8×8 images and 30 % on 16×16;
+/// on 32×32 they save 15 % if the first cells are not grouped, and nothing if they are.
 const GROUPED_PIXELS: usize = 16 * 16;
 
 impl NetworkOptions {
-    /// As a configuration says.
+    /// The options of a configuration.
     pub fn of_config(
         config: &SearchConfig,
         numbers: Numbers,
@@ -57,10 +57,10 @@ impl NetworkOptions {
         }
     }
 
-    /// The rewrites of a plan that a search runs: those that were asked for, or those that suit the device.
+    /// The passes that rewrite a plan of this kind: the requested ones, or those that suit the device.
     pub fn rewrites(&self, kind: CellKind) -> Vec<Rewrite> {
         let suits = |rewrite: &Rewrite| match rewrite {
-            // Dilation costs nothing in libtorch's depthwise kernels for CUDA.
+            // Dilation is free in libtorch's depthwise kernels for CUDA.
             Rewrite::SpaceToBatch => self.device == Device::Cpu,
             _ => true,
         };
@@ -68,15 +68,15 @@ impl NetworkOptions {
         self.passes.clone().unwrap_or_else(suitable)
     }
 
-    /// A lowered plan as a search runs it.
+    /// Rewrites a lowered plan for the search.
     pub fn rewrite(&self, lowered: Plan) -> Result<Plan> {
         let largest = if self.device == Device::Cpu { GROUPED_PIXELS } else { usize::MAX };
         let rewrites = self.rewrites(lowered.space.kind);
         passes::rewrite(lowered, &rewrites, largest)
     }
 
-    /// The estimate of the memory that a search step by `method` on a rewritten plan takes at its peak; of a plan that
-    /// reads words, for one token of each sequence.
+    /// The estimated peak memory of a search step by `method` on a rewritten plan; of a recurrent plan, for one token of
+    /// each sequence.
     pub fn peak(&self, rewritten: &Plan, method: Method) -> Peak {
         let on_cpu = self.device == Device::Cpu;
         rewritten.peak(&Demand {
@@ -88,5 +88,32 @@ impl NetworkOptions {
             heap: on_cpu,
             at_most: self.micro_batch,
         })
+    }
+}
+
+/// The options of a language model that other networks do not have.
+pub struct LanguageOptions {
+    /// Probabilities of dropout.
+    pub dropout: Dropout,
+    /// The factor of the mean square by which states change from token to token, in the loss of the weight step.
+    pub slowness: f64,
+    /// The seed of the dropout masks.
+    pub seed: u64,
+    /// The number of sequences in a batch of the search.
+    pub batch: i64,
+    /// The largest number of tokens in a segment, for the estimate of memory.
+    pub tokens: usize,
+}
+
+impl LanguageOptions {
+    /// The options of a configuration.
+    pub fn of_config(config: &SearchConfig) -> Self {
+        LanguageOptions {
+            dropout: Dropout::of_config(config),
+            slowness: config.slowness,
+            seed: config.seed,
+            batch: config.batch_size.examples() as i64,
+            tokens: config.bptt,
+        }
     }
 }

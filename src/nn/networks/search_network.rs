@@ -1,4 +1,4 @@
-//! The network that a search trains: one that reads images or one that reads words, behind one face.
+//! The network that a search trains: a supernet of images or a language model.
 
 use std::ops::Deref;
 
@@ -11,16 +11,16 @@ use crate::nn::{LanguageModel, LanguageOptions, Mode, Network, NetworkOptions, S
 use crate::params::copy;
 use crate::plan::{Place, Plan};
 
-/// A network of either kind.
+/// A network of images or of words.
 pub enum SearchNetwork {
-    /// Of images.
+    /// A network of images.
     Images(Box<Supernet>),
-    /// Of words.
+    /// A network of words.
     Words(Box<LanguageModel>),
 }
 
 impl SearchNetwork {
-    /// Of a lowered plan, of the kind that it is for.
+    /// The network of a lowered plan.
     pub fn new(plan: Plan, config: &SearchConfig, options: NetworkOptions) -> Result<Self> {
         if plan.recurrence.is_none() {
             return Ok(SearchNetwork::Images(Box::new(Supernet::new(plan, options)?)));
@@ -30,7 +30,7 @@ impl SearchNetwork {
         Ok(SearchNetwork::Words(Box::new(model)))
     }
 
-    /// What a search runs.
+    /// The rewritten plan, which the search runs.
     pub fn plan(&self) -> &Plan {
         match self {
             SearchNetwork::Images(network) => network.plan(),
@@ -38,7 +38,7 @@ impl SearchNetwork {
         }
     }
 
-    /// Of images [N, C, H, W], or of tokens [T, N].
+    /// The logits of images [N, C, H, W], or of tokens [T, N].
     pub fn logits(&self, w: &Tensor, alpha: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
         match self {
             SearchNetwork::Images(network) => {
@@ -53,7 +53,7 @@ impl SearchNetwork {
         }
     }
 
-    /// Of a batch: images, or texts side by side.
+    /// The batch size of `x`: the number of images or sequences.
     pub fn examples(&self, x: &Tensor) -> i64 {
         let size = x.size();
         let extent = match self {
@@ -63,7 +63,7 @@ impl SearchNetwork {
         extent.copied().unwrap_or(1)
     }
 
-    /// Dropout masks of the current step by place: copies.
+    /// Copies of the dropout masks of the current step by name.
     pub fn masks(&self) -> Result<Vec<(String, Tensor)>> {
         let SearchNetwork::Words(network) = self else { return Ok(Vec::new()) };
         let masks = network.masks();

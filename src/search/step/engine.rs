@@ -1,12 +1,12 @@
-//! The order of updates, and nothing else: a step moves α on the validation loss, then w on the training loss.
+//! The order of updates: a step moves α on the validation loss, then w on the training loss.
 //!
-//! A step is a sequence of operations on tensors that stay where they are: it reads nothing on the host, so that it can
-//! be recorded once and replayed. What changes from step to step lies in the [`Panel`], and so does what it measured.
+//! A step is a sequence of operations on tensors whose addresses do not change, and reads nothing on the host: it can be
+//! captured as a graph and replayed. Its inputs and its report are in [`Scalars`].
 
 use tch::Tensor;
 
-use super::rollback::Undo;
-use super::scalars::Panel;
+use super::rollback::Rollback;
+use super::scalars::Scalars;
 use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
 use crate::error::Result;
@@ -15,35 +15,35 @@ use crate::optim::{Adam, Moments, Sgd};
 use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
 use crate::space::CellKind;
 
-/// Everything a search moves, except running statistics, which live in the network. Steps write into the tensors, they
-/// never put others in their place.
+/// Everything that a search moves except running statistics, which belong to the network. Steps write to the tensors
+/// and never replace them.
 #[derive(Debug)]
 pub struct State {
     /// All weights, flat.
     pub w: Tensor,
-    /// All mixture logits, flat.
+    /// All logits, flat.
     pub alpha: Tensor,
-    /// Momentum of w; zeros before the first step.
+    /// The momentum of w; zeros before the first step.
     pub momentum: Tensor,
     /// Adam's moments of α.
     pub moments: Moments,
-    /// What the streams of batches carry.
+    /// The hidden states of the streams of batches.
     pub carried: Carried,
-    /// Completed steps.
+    /// The number of completed steps.
     pub step: u64,
 }
 
-/// What each stream carries from one batch to the next, where batches go on from each other.
+/// The hidden state of each stream between two batches; None if batches are independent.
 #[derive(Debug, Default)]
 pub struct Carried {
-    /// Left by the latest weight step.
+    /// From the latest weight step.
     pub train: Option<Tensor>,
-    /// Left by the loss of the latest α step.
+    /// From the validation loss of the latest α step.
     pub valid: Option<Tensor>,
 }
 
 impl Carried {
-    /// Begins a stream that has not begun yet.
+    /// Sets the state of streams that have not begun.
     pub fn begin(&mut self, network: &dyn Network, train: &Batch, valid: Option<&Batch>) -> Result<()> {
         if self.train.is_none() {
             self.train = network.beginning(train)?;
@@ -60,18 +60,18 @@ impl Carried {
     }
 }
 
-/// A batch that goes on from what its stream carries; `keep` is 0 where it begins anew, and 1 elsewhere.
-fn going_on(batch: &Batch, carried: Option<&Tensor>, keep: &Tensor) -> Result<Batch> {
+/// A batch with the hidden state of its stream; `keep` is 0 if the batch begins a new stream, else 1.
+fn with_carried(batch: &Batch, carried: Option<&Tensor>, keep: &Tensor) -> Result<Batch> {
     let carried = carried.map(|carried| carried.f_mul(keep)).transpose()?;
     Ok(Batch { carried, ..batch.share() })
 }
 
-/// Writes what a batch has left over what its stream carried.
-fn hand_on(carried: Option<&mut Tensor>, left: Option<&Tensor>, undo: &mut Undo) -> Result<()> {
-    let (Some(carried), Some(left)) = (carried, left) else { return Ok(()) };
-    undo.keep([&*carried])?;
+/// Overwrites the hidden state of a stream with that after a batch.
+fn store_carried(carried: Option<&mut Tensor>, new: Option<&Tensor>, rollback: &mut Rollback) -> Result<()> {
+    let (Some(carried), Some(new)) = (carried, new) else { return Ok(()) };
+    rollback.save([&*carried])?;
     let _guard = tch::no_grad_guard();
-    Ok(carried.f_copy_(left)?)
+    Ok(carried.f_copy_(new)?)
 }
 
 impl State {
@@ -82,7 +82,7 @@ impl State {
         Ok(State { w, alpha, momentum, moments, carried: Carried::default(), step: 0 })
     }
 
-    /// The same tensors.
+    /// The same tensors, not copied.
     pub fn share(&self) -> State {
         let same = Tensor::shallow_clone;
         let Moments { exp_avg, exp_avg_sq, step } = &self.moments;
@@ -96,25 +96,25 @@ impl State {
         }
     }
 
-    /// All of them.
+    /// All tensors, not copied.
     pub fn tensors(&self) -> Vec<&Tensor> {
         let moved = [&self.w, &self.alpha, &self.momentum, &self.moments.exp_avg, &self.moments.exp_avg_sq];
         moved.into_iter().chain(&self.carried.train).chain(&self.carried.valid).collect()
     }
 }
 
-/// Settings of a step that hold for a whole search.
+/// The settings of a step, constant during a search.
 #[derive(Debug, Clone, Copy)]
 pub struct StepSettings {
-    /// How α's gradient is estimated.
+    /// The estimator of α's gradient.
     pub method: Method,
     /// ε of the finite difference, before it is divided by ‖v‖.
     pub epsilon: f64,
-    /// Settings of the weight step.
+    /// The settings of the weight step.
     pub sgd: Sgd,
-    /// Settings of the α step.
+    /// The settings of the α step.
     pub adam: Adam,
-    /// Norm to which the virtual step clips, where it does (recurrent spaces).
+    /// The norm to which the virtual step clips its gradient (recurrent spaces); None if it does not clip.
     pub virtual_clip: Option<f64>,
 }
 
@@ -139,20 +139,20 @@ impl StepSettings {
     }
 }
 
-/// One search step. Without a validation batch α stays (warm-up). A step whose losses or gradients are not all finite
-/// leaves everything as it was, and so do the steps after it until the host has looked; an error does, too.
+/// One search step. Without a validation batch α does not move (warm-up). A step whose losses or gradients are not all
+/// finite is rolled back, and so are the steps after it until the host has read the report. An error rolls back too.
 pub fn step(
     network: &dyn Network,
     state: &mut State,
-    panel: &mut Panel,
+    scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
     settings: &StepSettings,
 ) -> Result<()> {
-    let mut undo = Undo::default();
-    let done = updates(network, state, panel, (train, valid), settings, &mut undo);
+    let mut rollback = Rollback::default();
+    let done = updates(network, state, scalars, (train, valid), settings, &mut rollback);
     if done.is_err() {
-        // The first error is the one to tell.
-        let _ = undo.all();
+        // Report the first error, not one of the rollback.
+        let _ = rollback.all();
     }
     done
 }
@@ -160,40 +160,42 @@ pub fn step(
 fn updates(
     network: &dyn Network,
     state: &mut State,
-    panel: &mut Panel,
+    scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
     settings: &StepSettings,
-    undo: &mut Undo,
+    rollback: &mut Rollback,
 ) -> Result<()> {
     if let Some(statistics) = network.statistics() {
-        undo.keep(statistics.vectors())?;
+        rollback.save(statistics.vectors())?;
     }
-    let [keep_train, keep_valid] = panel.keep()?;
-    let train = &going_on(train, state.carried.train.as_ref(), &keep_train)?;
-    let valid = valid.map(|valid| going_on(valid, state.carried.valid.as_ref(), &keep_valid)).transpose()?;
-    let of_alpha =
-        valid.as_ref().map(|valid| arch_step(network, state, panel, (train, valid), settings, undo)).transpose()?;
+    let [keep_train, keep_valid] = scalars.keep()?;
+    let train = &with_carried(train, state.carried.train.as_ref(), &keep_train)?;
+    let valid = valid.map(|valid| with_carried(valid, state.carried.valid.as_ref(), &keep_valid)).transpose()?;
+    let of_alpha = valid
+        .as_ref()
+        .map(|valid| arch_step(network, state, scalars, (train, valid), settings, rollback))
+        .transpose()?;
     let found = network.gradients(&state.w, &state.alpha, train, Mode::Weights, By::Weights)?;
-    undo.keep([&state.w, &state.momentum])?;
-    settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &panel.lr()?)?;
-    hand_on(state.carried.train.as_mut(), found.loss.carried.as_ref(), undo)?;
+    rollback.save([&state.w, &state.momentum])?;
+    settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &scalars.lr()?)?;
+    store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), rollback)?;
     let of_alpha = of_alpha.as_ref().map(|(loss, norm)| [loss, norm]);
-    let good = panel.conclude(of_alpha, [&found.loss.value, &found.w()?.f_norm()?], &found.loss.correct)?;
-    undo.unless(&good)
+    let good = scalars.conclude(of_alpha, [&found.loss.value, &found.w()?.f_norm()?], &found.loss.correct)?;
+    rollback.unless(&good)
 }
 
 /// Returns the validation loss and the norm of α's gradient.
 fn arch_step(
     network: &dyn Network,
     state: &mut State,
-    panel: &Panel,
+    scalars: &Scalars,
     (train, valid): (&Batch, &Batch),
     settings: &StepSettings,
-    undo: &mut Undo,
+    rollback: &mut Rollback,
 ) -> Result<(Tensor, Tensor)> {
     let losses = Losses { network, train: Some(train), valid };
     let virtual_step = VirtualStep {
-        xi: &panel.lr()?,
+        xi: &scalars.lr()?,
         momentum: settings.sgd.momentum,
         buffer: Some(&state.momentum),
         weight_decay: settings.sgd.weight_decay,
@@ -202,9 +204,9 @@ fn arch_step(
     };
     let ArchGradient { gradient, valid_loss } =
         arch_gradient(settings.method, &losses, &state.w, &state.alpha, &virtual_step)?;
-    hand_on(state.carried.valid.as_mut(), valid_loss.carried.as_ref(), undo)?;
-    undo.keep([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
-    let (rate, root) = panel.adam()?;
+    store_carried(state.carried.valid.as_mut(), valid_loss.carried.as_ref(), rollback)?;
+    rollback.save([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
+    let (rate, root) = scalars.adam()?;
     settings.adam.step(&mut state.alpha, &mut state.moments, &gradient, &rate, &root)?;
     Ok((valid_loss.value, gradient.f_norm()?))
 }

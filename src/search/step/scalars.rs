@@ -1,92 +1,92 @@
-//! What a step reads and what it measures, in tensors that stay where they are: the host fills the numbers in before a
-//! step and reads the report after it, or after several.
+//! The scalars that a step reads and measures, in tensors whose addresses do not change. The host sets the inputs before
+//! a step, and reads the report after it or after several steps.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::search::trajectory::values;
 
-/// The numbers that change from step to step.
+/// The inputs that change from step to step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
+pub struct StepInputs {
     /// Learning rate of w, and ξ of the virtual step.
     pub lr: f64,
-    /// Adam's learning rate over its first bias correction.
+    /// Adam's learning rate divided by its first bias correction.
     pub adam_rate: f64,
-    /// The root of Adam's second bias correction.
+    /// The square root of Adam's second bias correction.
     pub adam_root: f64,
-    /// Whether the streams of training and validation batches go on, or begin anew with this step's.
-    pub goes_on: [bool; 2],
+    /// Whether the batches of training and validation continue their streams; otherwise they begin new ones.
+    pub continues: [bool; 2],
 }
 
-/// The tensors through which host and step speak.
+/// The tensors through which host and step communicate.
 #[derive(Debug)]
-pub struct Panel {
-    /// The pace.
-    numbers: Tensor,
-    /// Whether no step has failed since the host last looked. Steps after a failed one are undone too.
+pub struct Scalars {
+    /// See [`StepInputs`].
+    inputs: Tensor,
+    /// Whether no step has failed since the host read the last report. Steps after a failed one are rolled back too.
     healthy: Tensor,
     /// See [`Report`].
     report: Tensor,
 }
 
-/// A scalar that must be finite, and what it is called where it is not.
+/// The names of the scalars that must be finite.
 const CHECKED: [&str; 4] = ["validation loss", "gradient of α", "training loss", "gradient of w"];
 
-/// What one step measured: the checked scalars, the right predictions, whether the step was good.
+/// The length of a report: the checked scalars, the number of correct predictions, whether the step was good.
 const LENGTH: i64 = CHECKED.len() as i64 + 2;
 
-impl Panel {
-    /// For a network of this element type and device.
+impl Scalars {
+    /// The scalars for a network of this dtype and device.
     pub fn new(kind: Kind, device: Device) -> Result<Self> {
-        Ok(Panel {
-            numbers: Tensor::f_zeros([5], (kind, device))?,
+        Ok(Scalars {
+            inputs: Tensor::f_zeros([5], (kind, device))?,
             healthy: Tensor::f_ones([0i64; 0], (Kind::Bool, device))?,
             report: Tensor::f_zeros([LENGTH], (Kind::Double, device))?,
         })
     }
 
     /// The same tensors.
-    pub fn share(&self) -> Panel {
-        Panel {
-            numbers: self.numbers.shallow_clone(),
+    pub fn share(&self) -> Scalars {
+        Scalars {
+            inputs: self.inputs.shallow_clone(),
             healthy: self.healthy.shallow_clone(),
             report: self.report.shallow_clone(),
         }
     }
 
-    /// All of them.
+    /// All tensors, not copied.
     pub fn tensors(&self) -> [&Tensor; 3] {
-        [&self.numbers, &self.healthy, &self.report]
+        [&self.inputs, &self.healthy, &self.report]
     }
 
-    /// Sets the numbers of the next step. Filling takes the number along with the order to fill, where copying from
-    /// the host's memory would wait for the device.
-    pub fn set(&mut self, pace: Pace) -> Result<()> {
-        let [train, valid] = pace.goes_on.map(|goes_on| f64::from(u8::from(goes_on)));
-        for (index, number) in [pace.lr, pace.adam_rate, pace.adam_root, train, valid].into_iter().enumerate() {
-            let _ = self.numbers.f_select(0, index as i64)?.f_fill_(number)?;
+    /// Sets the inputs of the next step. A fill passes its number with the kernel launch, whereas a copy from the host's
+    /// memory would wait for the device.
+    pub fn set(&mut self, inputs: StepInputs) -> Result<()> {
+        let [train, valid] = inputs.continues.map(|continues| f64::from(u8::from(continues)));
+        for (index, number) in [inputs.lr, inputs.adam_rate, inputs.adam_root, train, valid].into_iter().enumerate() {
+            let _ = self.inputs.f_select(0, index as i64)?.f_fill_(number)?;
         }
         Ok(())
     }
 
-    /// Learning rate of w, and ξ: a scalar.
+    /// The learning rate of w, and ξ: a scalar.
     pub fn lr(&self) -> Result<Tensor> {
-        Ok(self.numbers.f_select(0, 0)?)
+        Ok(self.inputs.f_select(0, 0)?)
     }
 
-    /// Adam's learning rate over its first bias correction, and the root of the second: scalars.
+    /// Adam's learning rate divided by its first bias correction, and the square root of the second: scalars.
     pub fn adam(&self) -> Result<(Tensor, Tensor)> {
-        Ok((self.numbers.f_select(0, 1)?, self.numbers.f_select(0, 2)?))
+        Ok((self.inputs.f_select(0, 1)?, self.inputs.f_select(0, 2)?))
     }
 
-    /// What the streams of training and validation batches carry is multiplied by these scalars.
+    /// The factors of the carried states of training and validation: 1 if the stream continues, else 0.
     pub fn keep(&self) -> Result<[Tensor; 2]> {
-        Ok([self.numbers.f_select(0, 3)?, self.numbers.f_select(0, 4)?])
+        Ok([self.inputs.f_select(0, 3)?, self.inputs.f_select(0, 4)?])
     }
 
-    /// Writes the report of a step, in the order of [`CHECKED`]; those of α are absent while it rests. Returns whether
-    /// the step, and all since the host last looked, were good: a boolean scalar on the device.
+    /// Writes the report of a step, in the order of [`CHECKED`]; `alpha` is None if α does not move. Returns whether this
+    /// step and all since the last report was read were good: a boolean scalar on the device.
     pub fn conclude(&mut self, alpha: Option<[&Tensor; 2]>, weights: [&Tensor; 2], correct: &Tensor) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         let number = |tensor: &Tensor| Ok::<_, Error>(tensor.f_detach()?.f_to_kind(Kind::Double)?.f_reshape([1])?);
@@ -99,12 +99,12 @@ impl Panel {
         Ok(good)
     }
 
-    /// The report of the latest step, to be read later.
+    /// The report of the latest step.
     pub fn report(&self) -> &Tensor {
         &self.report
     }
 
-    /// After a failed step was looked at.
+    /// Clears the failure of a step whose report was read.
     pub fn recover(&mut self) -> Result<()> {
         let _ = self.healthy.f_fill_(1)?;
         Ok(())
@@ -114,24 +114,24 @@ impl Panel {
 /// The report of a step, on the host.
 #[derive(Debug, Clone, Copy)]
 pub struct Report {
-    /// The validation loss where α's gradient was taken; 0 while α rests.
+    /// The validation loss at which α's gradient was computed; 0 if α did not move.
     pub valid_loss: f64,
     /// The training loss before the weight step.
     pub train_loss: f64,
-    /// Training examples predicted right.
+    /// The number of training examples predicted correctly.
     pub correct: i64,
 }
 
 impl Report {
-    /// Reads what a panel held after step `step`; waits for the device. A step that failed is an error that names what
-    /// was not finite.
+    /// Reads the report of step `step`; waits for the device. A failed step is an error that names the scalar that was not
+    /// finite.
     pub fn read(report: &Tensor, step: u64) -> Result<Report> {
         let numbers = values(report)?;
         for (what, value) in CHECKED.iter().zip(&numbers) {
             if !value.is_finite() {
                 return Err(Error::numerical(format!(
-                    "the {what} became {value} at step {step}; the state before that step is kept. Lower weight_lr, \
-                     arch_lr or grad_clip, or look for extreme values in the data"
+                    "the {what} became {value} at step {step}, which was rolled back. Lower weight_lr, arch_lr or grad_clip, or \
+                     look for extreme values in the data"
                 )));
             }
         }
@@ -139,7 +139,7 @@ impl Report {
             [valid_loss, _, train_loss, _, correct, 1.0] => {
                 Ok(Report { valid_loss, train_loss, correct: correct as i64 })
             }
-            _ => Err(Error::engine(format!("step {step} was undone, and its report does not tell why"))),
+            _ => Err(Error::engine(format!("step {step} was rolled back for an unknown reason; please report this"))),
         }
     }
 }

@@ -112,7 +112,6 @@ def plan(result: SearchResult) -> Plan:
 def _summary(text: str) -> str:
     """The plan's head, and a line for each of its parts: those that begin at the margin."""
     head, _, rest = text.partition("\n\n")
-    head, _, _ = head.partition("\nforms ")
     parts = [line for line in rest.partition("\ncost\n")[0].split("\n") if line and not line.startswith(" ")]
     return "\n".join([head, "", *parts])
 

@@ -1,9 +1,9 @@
-//! Losses of a decoder, scored some rows at a time, against libtorch's own operations.
+//! The CPU kernel of a decoder's cross-entropy against libtorch's operations.
 #![cfg(feature = "torch")]
 
 use proptest::prelude::*;
 use pydarts::error::ErrorKind;
-use pydarts::nn::{Decoder, Scored};
+use pydarts::nn::{Decoder, DecoderLoss};
 use pydarts::random;
 use tch::{Kind, Reduction, Tensor};
 
@@ -39,10 +39,10 @@ fn case([tokens, batch, units, words]: [i64; 4], scale: f64, dropped: Option<f64
 }
 
 impl Case {
-    fn score(&self, kind: Kind, by_decoder: bool) -> Scored {
+    fn loss(&self, kind: Kind, differentiate: bool) -> DecoderLoss {
         let [x, weight, bias] = [&self.x, &self.weight, &self.bias].map(|tensor| tensor.to_kind(kind));
         let mask = self.mask.as_ref().map(|mask| mask.to_kind(kind));
-        Decoder { weight: &weight, bias: &bias }.score(&x, &self.targets, mask.as_ref(), by_decoder).unwrap()
+        Decoder { weight: &weight, bias: &bias }.loss(&x, &self.targets, mask.as_ref(), differentiate).unwrap()
     }
 }
 
@@ -59,25 +59,26 @@ fn check(case: &Case, kind: Kind, tolerance: f64) {
     let logits = x.linear(&weight, Some(&bias)).flatten(0, 1);
     let targets = case.targets.flatten(0, 1);
     let loss = logits.cross_entropy_loss(&targets, None::<Tensor>, Reduction::Mean, -100, 0.0);
-    let by = Tensor::run_backward(&[&loss], &[&x, &weight, &bias], false, false);
-    let found = case.score(kind, true);
+    let gradients = Tensor::run_backward(&[&loss], &[&x, &weight, &bias], false, false);
+    let found = case.loss(kind, true);
     close("loss", &found.loss, &loss.detach(), tolerance);
     let correct = logits.argmax(-1, false).eq_tensor(&targets).sum(Kind::Int64);
     assert_eq!(found.correct.int64_value(&[]), correct.int64_value(&[]));
-    // Where the mask is zero, nothing goes further.
-    let of_x = case.mask.as_ref().map_or(by[0].copy(), |mask| &by[0] * mask.not_equal(0.0));
-    close("by x", &found.of_x, &of_x, tolerance);
-    let [of_weight, of_bias] = found.of_decoder.unwrap();
-    close("by weight", &of_weight, &by[1], tolerance);
-    close("by bias", &of_bias, &by[2], tolerance);
-    let without = case.score(kind, false);
-    assert!(without.of_decoder.is_none() && without.of_x.equal(&found.of_x) && without.loss.equal(&found.loss));
+    // No gradient passes where the mask is zero.
+    let x_gradient = case.mask.as_ref().map_or(gradients[0].copy(), |mask| &gradients[0] * mask.not_equal(0.0));
+    close("by x", &found.x_gradient, &x_gradient, tolerance);
+    let [weight_gradient, bias_gradient] = found.decoder_gradients.unwrap();
+    close("by weight", &weight_gradient, &gradients[1], tolerance);
+    close("by bias", &bias_gradient, &gradients[2], tolerance);
+    let without = case.loss(kind, false);
+    assert!(without.decoder_gradients.is_none());
+    assert!(without.x_gradient.equal(&found.x_gradient) && without.loss.equal(&found.loss));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn losses_and_gradients_are_libtorchs(
+    fn losses_and_gradients_equal_those_of_libtorch(
         tokens in 1i64..5, batch in 1i64..5, units in 1i64..9, words in 1i64..100,
         scale in prop_oneof![Just(1e-3), Just(1.0), Just(30.0)],
         dropped in prop_oneof![Just(None), Just(Some(0.5)), Just(Some(1.0))],
@@ -89,19 +90,19 @@ proptest! {
 }
 
 #[test]
-fn many_rows_are_scored_some_at_a_time() {
-    // More words in all than are made at once.
+fn rows_beyond_one_chunk_are_included() {
+    // More logits than are computed at once.
     check(&case([40, 30, 3, 2000], 1.0, None), Kind::Double, 1e-11);
 }
 
 #[test]
-fn a_word_out_of_range_is_refused_and_nan_stays_nan() {
+fn a_target_out_of_range_is_an_error_and_nan_propagates() {
     let case = case([2, 3, 4, 5], 1.0, None);
     let _ = case.x.select(0, 0).fill_(f64::NAN);
-    assert!(case.score(Kind::Float, false).loss.double_value(&[]).is_nan());
+    assert!(case.loss(Kind::Float, false).loss.double_value(&[]).is_nan());
     let _ = case.targets.select(0, 1).fill_(5);
     let decoder = Decoder { weight: &case.weight, bias: &case.bias };
-    let refused = decoder.score(&case.x, &case.targets, None, false).err().unwrap();
+    let refused = decoder.loss(&case.x, &case.targets, None, false).err().unwrap();
     assert_eq!(refused.kind, ErrorKind::Data);
-    assert!(refused.detail.contains("from 0 to 4"), "{refused}");
+    assert!(refused.detail.contains("[0, 4]"), "{refused}");
 }
