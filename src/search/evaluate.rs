@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::run::Run;
 use super::trajectory;
-use crate::derive;
+use crate::arch;
 use crate::error::{Error, Result};
 use crate::event::{EpochRecord, Event};
 use crate::nn::Mode;
@@ -16,7 +16,7 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let (valid_loss, valid_accuracy) = self.evaluate(epoch)?;
         let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = derive::derive(&self.config.space, &alphas, None)?;
+        let genotype = arch::derive(&self.config.space, &alphas, None)?;
         let sums = self.progress.sums;
         let record = EpochRecord {
             epoch,
@@ -25,7 +25,7 @@ impl Run<'_> {
             train_accuracy: sums.accuracy(),
             valid_accuracy,
             learning_rate: lr,
-            entropy: alphas.iter().map(|(name, table)| (name.clone(), derive::entropy(table.view()))).collect(),
+            entropy: alphas.iter().map(|(name, table)| (name.clone(), arch::entropy(table.view()))).collect(),
             skip_connections: genotype.skip_connections(),
             seconds: sums.seconds + started.elapsed().as_secs_f64(),
         };

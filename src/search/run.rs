@@ -198,7 +198,8 @@ impl Run<'_> {
                 false => None,
             };
             let step = self.progress.step + self.pending.len() as u64 + 1;
-            let copy_alpha = self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.record, step);
+            let copy_alpha =
+                self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.execution.record, step);
             let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
             if issued.is_err() {
                 // The step was rolled back, so its validation batch counts as unused.

@@ -110,10 +110,10 @@ impl LanguageOptions {
     pub fn of_config(config: &SearchConfig) -> Self {
         LanguageOptions {
             dropout: Dropout::of_config(config),
-            slowness: config.slowness,
-            seed: config.seed,
-            batch: config.batch_size.examples() as i64,
-            tokens: config.bptt,
+            slowness: config.optimisation.slowness,
+            seed: config.optimisation.seed,
+            batch: config.data.batch_size.examples() as i64,
+            tokens: config.data.bptt,
         }
     }
 }
