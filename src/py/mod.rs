@@ -4,14 +4,15 @@ mod data;
 mod door;
 mod errors;
 mod graph;
+mod json;
 mod memory;
 mod observer;
 mod precision;
 mod search;
 mod sources;
-mod space;
 mod supernet;
 mod tensor;
+mod values;
 
 use pyo3::prelude::*;
 
@@ -21,7 +22,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     numpy::PyArray1::<f32>::zeros(module.py(), 1, false);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     errors::register(module)?;
-    space::register(module)?;
+    values::register(module)?;
     module.add_class::<data::PyArrays>()?;
     module.add_class::<data::PyTokens>()?;
     module.add_class::<supernet::PySupernet>()?;

@@ -16,7 +16,7 @@ use super::precision::{form_cache, numbers};
 use super::sources::source;
 use super::supernet::named_state;
 use super::tensor::{PyTensor, device, device_name, to_dict};
-use crate::config::SearchConfig;
+use super::values::{PyConfig, PyGenotype};
 use crate::data::{Expected, Source};
 use crate::error::Result;
 use crate::event::StopFlag;
@@ -55,14 +55,14 @@ pub fn criterion(object: Option<Py<PyAny>>) -> Option<Arc<dyn Criterion>> {
 #[pyo3(signature = (config, train, valid, evaluation, observer, criterion))]
 pub fn search<'py>(
     py: Python<'py>,
-    config: &str,
+    config: &PyConfig,
     train: &Bound<'py, PyAny>,
     valid: &Bound<'py, PyAny>,
     evaluation: &Bound<'py, PyAny>,
     observer: Py<PyAny>,
     criterion: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let config = SearchConfig::from_json(config).map_err(to_python)?;
+    let config = config.value.clone();
     let device = device(&config.execution.device).map_err(to_python)?;
     let numbers = numbers(config.execution.precision, device).map_err(to_python)?;
     let (kind, precision) = (numbers.kind, numbers.precision());
@@ -102,9 +102,9 @@ pub fn search<'py>(
     result.set_item("alphas", arrays)?;
     result.set_item("steps", trajectory.steps)?;
     result.set_item("history", serde_json::json!(history).to_string())?;
-    result.set_item("genotype", genotype.to_json())?;
+    result.set_item("genotype", PyGenotype(genotype))?;
     result.set_item("state_dict", to_dict(py, state)?)?;
-    result.set_item("config", config.to_json())?;
+    result.set_item("config", PyConfig::from(config))?;
     result.set_item("threads", tch::get_num_threads())?;
     let forms: BTreeMap<String, String> = forms.into_iter().map(|(site, form)| (site, form.to_string())).collect();
     result.set_item("forms", forms)?;

@@ -11,7 +11,7 @@ from .. import _core
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .._values.config import Augment
+    from .._values.fields import Augment
     from .config import Keep, Schedule, TrainConfig
 
 # Of how a training is run, not of what it comes to.
