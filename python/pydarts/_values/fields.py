@@ -160,8 +160,8 @@ FIELDS = (
         "tuple[str, ...] | None",
         "None",
         'rewrites of the plan that the search runs: some of "space_to_batch", "share", "fold", "group", '
-        '"sum", "mixtures"; in a recurrent space of "share", "hoist", "stack", "gates"; None: those that suit '
-        "device and images (ours)",
+        '"sum", "mixtures"; in a recurrent space of "share", "hoist", "stack", "gates"; None: those that '
+        "suit device and images (ours)",
         "Sequence[str] | None",
     ),
     Field(

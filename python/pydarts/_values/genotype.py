@@ -29,8 +29,8 @@ class Genotype(Record, _core.Genotype):
     as it is published: with two edges per node, or one in a recurrent cell. `normal`, `reduce` and
     `recurrent` are flat; `edges` has the target of each edge too. Node 0 is c_{k-2}, node 1 is c_{k-1}.
     `normal_concat` and `reduce_concat` list the nodes whose outputs are concatenated. A recurrent genotype
-    has `recurrent` and `concat` instead; the other fields are empty. `str()` prints the published notation, which is also a
-    Python expression.
+    has `recurrent` and `concat` instead; the other fields are empty. `str()` prints the published
+    notation, which is also a Python expression.
 
     Raises:
         GenotypeError: an unknown operation, one of another kind of cell, a cell without edges or output, an

@@ -152,7 +152,7 @@ def _check_mapping(values: object, whose: str, example: str) -> None:
 def _check_all_read(given: list[str], read: set[str], known: str) -> None:
     for key in given:
         if key not in read:
-            raise _core.GenotypeError(f"{key!r} says nothing of this cell; it is told by {known}")
+            raise _core.GenotypeError(f"{key!r} does not belong to this cell, which is described by {known}")
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:
