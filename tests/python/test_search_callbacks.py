@@ -11,7 +11,7 @@ import pytest
 from conftest import make_arrays, make_config
 from pydarts import Callback, EpochInfo, SearchResult, StartInfo, StepInfo, search
 from pydarts._data.interrupt import InterruptWatch
-from pydarts._search.callbacks import Observers
+from pydarts._search.observers import Observers
 from searches import Listener, batches
 
 

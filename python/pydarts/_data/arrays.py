@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from .._core import DataError
+from .._core import DataError, Dataset
 
 Array: TypeAlias = npt.NDArray[Any] | Tensor
+Batches: TypeAlias = Iterable[tuple[Array, Array]] | DataLoader[Any]
+Single: TypeAlias = tuple[Array, Array] | Batches
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _CHUNK = 4096  # images looked at together: bounds the memory of the checks
@@ -24,6 +29,11 @@ class ArrayData:
 
     x: Tensor
     y: Tensor
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The engine's data set, which uploads the images once for all sources that read them."""
+        return Dataset(self.x, self.y)
 
     @property
     def shape(self) -> tuple[int, int, int]:

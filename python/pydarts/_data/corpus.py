@@ -21,6 +21,8 @@ END, UNKNOWN = "<eos>", "<unk>"
 PARTS = ("train", "valid", "test")
 _PART = re.compile(rf"(?:^|[._-])({'|'.join(PARTS)})(?:[._-]|$)")
 
+_WORD = re.compile(r"[a-z]+|\d+|[^\w\s]")
+
 Tokens = npt.NDArray[np.int64]
 Split = Callable[[str], Iterable[str]]
 
@@ -121,6 +123,23 @@ def corpus(source: str | PathLike[str], *, vocabulary: int | None = None, split:
         )
 
     return Corpus(numbers("train"), numbers("valid"), numbers("test"), tuple(words))
+
+
+def bundled_english() -> str:
+    """Python's own help texts as English text, one paragraph per line."""
+    from pydoc_data.topics import topics  # half a megabyte that only this function needs
+
+    paragraphs = (part for name in sorted(topics) for part in topics[name].split("\n\n"))
+    return "\n".join(" ".join(part.split()) for part in paragraphs if part.strip())
+
+
+def split_words(line: str) -> list[str]:
+    """Lower-case words, numbers and punctuation marks of a line.
+
+    >>> split_words("To be, or not 2 be")
+    ['to', 'be', ',', 'or', 'not', '2', 'be']
+    """
+    return _WORD.findall(line.lower())
 
 
 def _in_order(lines: dict[str, list[list[str]]]) -> list[str]:

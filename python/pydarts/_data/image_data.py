@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,7 @@ import torch
 from .._core import DataError
 from .._values.fields import Augment
 from .._values.files import read_npz
-from .arrays import channel_statistics, check_range, read_arrays
-
-if TYPE_CHECKING:
-    from .loaders import Single
+from .arrays import Single, channel_statistics, check_range, read_arrays
 
 _PARTS = (("x_train", "y_train"), ("x_test", "y_test"))
 

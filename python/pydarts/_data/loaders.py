@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from .. import _core
 from .._values.config import SearchConfig
-from .arrays import Array, ArrayData, check_range, is_array, name_of, read_arrays
+from .arrays import ArrayData, Single, check_range, is_array, name_of, read_arrays
 from .image_data import ImageData
 from .memory import batch_size, with_batch_size
 from .passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
@@ -20,23 +20,19 @@ from .sizes import known_classes, search_dtype, survey, with_sizes, with_statist
 from .source import BatchChecker, PythonSource
 from .texts import open_texts
 
-Batches: TypeAlias = Iterable[tuple[Array, Array]] | DataLoader[Any]
-Single: TypeAlias = tuple[Array, Array] | Batches
 Loader: TypeAlias = Single | tuple[Single, Single]
-A = TypeVar("A")
-ArraySource: TypeAlias = Callable[[ArrayData, list[int] | None, str, SearchConfig], A]
-"""Makes batches of some examples of arrays, None: of all, for a role: "train", "valid", "eval"."""
+Source: TypeAlias = _core.Arrays | _core.Tokens | PythonSource
 
 _FORMS = "a DataLoader, arrays (X, y), or a pair (train, valid) of these or of re-iterables of batches (x, y)"
 
 
 @dataclass(frozen=True)
-class Sources(Generic[A]):
-    """What a search runs on: three sources, and the configuration with the sizes of the data in it."""
+class Sources:
+    """The three sources of a search, and the configuration with the sizes of the data filled in."""
 
-    train: A | PythonSource
-    valid: A | PythonSource
-    evaluation: A | PythonSource
+    train: Source
+    valid: Source
+    evaluation: Source
     config: SearchConfig
 
     def poll_with(self, poll: Callable[[], None]) -> None:
@@ -61,20 +57,18 @@ class Sources(Generic[A]):
                 source.close()
 
 
-def open_sources(loader: Loader, config: SearchConfig) -> Sources[_core.Arrays | _core.Tokens]:
+def open_sources(loader: Loader, config: SearchConfig) -> Sources:
     """The sources of a search; a recurrent space reads a 2-tuple of token arrays, (train, valid)."""
     if config.resolved_space.kind == "recurrent":
         (train, valid, evaluation), config = open_texts(loader, config)
         return Sources(train, valid, evaluation, config)
-    return open_images(loader, config, _engine_arrays)
+    return open_images(loader, config)
 
 
-def open_images(
-    loader: Loader, config: SearchConfig, make: ArraySource[A], *, fewest_valid: int | None = None
-) -> Sources[A]:
+def open_images(loader: Loader, config: SearchConfig, *, fewest_valid: int | None = None) -> Sources:
     """The sources of images: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid).
 
-    A validation part that is arrays has `fewest_valid` examples at least; None: a batch.
+    A validation part given as arrays needs `fewest_valid` examples; None: as many as a batch.
     """
     if isinstance(loader, ImageData):
         raise _core.DataError("give the images of an ImageData: its train, or the pair (train, valid)")
@@ -82,17 +76,15 @@ def open_images(
         train, valid = (
             _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
         )
-        return _open_pair(train, valid, config, make, fewest_valid)
+        return _open_pair(train, valid, config, fewest_valid)
     single = _single(loader, "training")
     if _is_arrays(single):
-        return _open_split_arrays(single, config, make, fewest_valid)
+        return _open_split_arrays(single, config, fewest_valid)
     _refuse_augmentation(config)
     return _open_split_loader(single, config)
 
 
-def _open_split_arrays(
-    arrays: Any, config: SearchConfig, make: ArraySource[A], fewest_valid: int | None
-) -> Sources[A]:
+def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | None) -> Sources:
     data = _read(arrays, "training", config)
     config = with_sizes(config, data.shape, data.classes)
     n = len(data.x)
@@ -105,16 +97,14 @@ def _open_split_arrays(
     config = with_statistics(config, data, torch.from_numpy(train))
     _check_labels(data, config, "training")
     return Sources(
-        make(data, train.tolist(), "train", config),
-        make(data, valid.tolist(), "valid", config),
-        make(data, valid.tolist(), "eval", config),
+        _arrays(data, train.tolist(), "train", config),
+        _arrays(data, valid.tolist(), "valid", config),
+        _arrays(data, valid.tolist(), "eval", config),
         config,
     )
 
 
-def _open_pair(
-    train: Any, valid: Any, config: SearchConfig, make: ArraySource[A], fewest_valid: int | None
-) -> Sources[A]:
+def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int | None) -> Sources:
     if not _is_arrays(train):
         _refuse_augmentation(config)
     read = [
@@ -158,13 +148,13 @@ def _open_pair(
             _check_labels(data, config, name)
     roles = ("train", "valid", "eval")
     sources = [
-        make(data, None, role, config) if data is not None else _python_source(run, role, config)
+        _arrays(data, None, role, config) if data is not None else _python_source(run, role, config)
         for data, run, role in zip((first, second, second), passes, roles, strict=True)
     ]
     return Sources(sources[0], sources[1], sources[2], config)
 
 
-def _open_split_loader(loader: Any, config: SearchConfig) -> Sources[A]:
+def _open_split_loader(loader: Any, config: SearchConfig) -> Sources:
     passes = split_loader(loader, config.train_portion, config.seed)
     config = survey(passes[:2], None, known_classes(loader), config)
     sources = [
@@ -253,12 +243,10 @@ def evaluation_size(config: SearchConfig) -> int:
     return config.eval_batch_size or 4 * batch_size(config)  # without a graph there is room for more
 
 
-def _engine_arrays(
-    data: ArrayData, indices: list[int] | None, role: str, config: SearchConfig
-) -> _core.Arrays:
+def _arrays(data: ArrayData, indices: list[int] | None, role: str, config: SearchConfig) -> _core.Arrays:
     size = evaluation_size(config) if role == "eval" else batch_size(config)
     mean, std = (None if values is None else list(values) for values in (config.mean, config.std))
-    return _core.Arrays(data.x, data.y, indices, role, size, mean, std)
+    return _core.Arrays(data.dataset, indices, role, size, mean, std)
 
 
 def _python_source(passes: Passes | None, role: str, config: SearchConfig) -> PythonSource:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from .._core import DataError
+from .._core import DataError, normalized
 from .arrays import as_tensor, check_images, check_labels, check_range, first_bad_image, is_array, name_of
 from .passes import Passes
 
@@ -70,21 +70,9 @@ class BatchChecker:
         labels = check_labels(given, len(images), f"the labels of {what}")
         if self.num_classes is not None:
             check_range(labels, self.num_classes, f"the labels of {what}")
-        return _own(self._scaled(images).contiguous(), images), _own(labels.contiguous(), given)
-
-    def _scaled(self, x: Tensor) -> Tensor:
-        """In the search's dtype; bytes become [0, 1]; then mean and deviation of the config."""
-        x = x.to(self.dtype).div(255) if x.dtype == torch.uint8 else x.to(self.dtype)
-        if self.mean is not None:
-            x = x - torch.tensor(self.mean, dtype=self.dtype).view(1, -1, 1, 1)
-        if self.std is not None:
-            x = x / torch.tensor(self.std, dtype=self.dtype).view(1, -1, 1, 1)
-        return x
-
-
-def _own(made: Tensor, given: Tensor) -> Tensor:
-    """A tensor that the loader does not write into: it is ahead, and may use its memory again."""
-    return made.clone() if made.data_ptr() == given.data_ptr() else made
+        # Neither result shares memory with what the loader gave: it may reuse that while this batch waits.
+        labels = labels.clone() if labels.data_ptr() == given.data_ptr() else labels
+        return normalized(images, name_of(self.dtype), self.mean, self.std), labels.contiguous()
 
 
 @dataclass(frozen=True)

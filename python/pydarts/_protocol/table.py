@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 from .._results.history import frame
-from .._show import cards
+from .._values import views
 from .._values.files import read_checked, write_atomically
 from .._values.genotype import Genotype
 from .._values.words import score
@@ -175,9 +175,7 @@ class SearchTable(Sequence[SearchRow]):
             for origin in self._origins
         }
         means: dict[str, tuple[float, float]] = {origin: self.summary(origin)[:2] for origin in self._origins}
-        from .._show.plots.scores import scores as plot_scores
-
-        return plot_scores(scores, means, percent=not self._words, ax=ax)
+        return views.scores.scores(scores, means, percent=not self._words, ax=ax)
 
     def __repr__(self) -> str:
         found = [f"{_figures(self.summary(origin), self._words)} {origin}" for origin in self._origins]
@@ -201,7 +199,7 @@ class SearchTable(Sequence[SearchRow]):
         if best is not None and best.genotype is not None:
             found = next(place for place, row in enumerate(self) if row is best), best.name, best.genotype
         rows = [_cells(row, self._words) for row in self]
-        return cards.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found)
+        return views.cards.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found)
 
     def _foot(self) -> Iterable[str]:
         """A line for each origin, and what a difference from chance means."""

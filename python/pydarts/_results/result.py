@@ -14,7 +14,7 @@ import numpy.typing as npt
 import safetensors.torch
 from torch import Tensor
 
-from .._show import cards
+from .._values import views
 from .._values.config import SearchConfig
 from .._values.files import (
     about_in,
@@ -37,7 +37,7 @@ from .trajectory import Trajectory
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .._protocol.table import SearchTable
+    from .._values.views import SearchTable
 
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 
@@ -136,9 +136,7 @@ class SearchResult:
         ...     result.report(f"{folder}/report.html").read_text(encoding="utf-8")[:15]
         '<!doctype html>'
         """
-        from .._show.report.page import write  # plotly takes its time, and is optional
-
-        return write(self, Path(path), table)
+        return views.page.write(self, Path(path), table)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the result to a folder, made if need be: JSON, npz and safetensors; nothing is pickled.
@@ -232,66 +230,48 @@ class SearchResult:
 
     def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
         """Draw the softmax weights over time: `plots.alphas` of the trajectory."""
-        from .. import plots
-
-        return plots.alphas(self.trajectory, ax=ax, cell=cell)
+        return views.plots.alphas(self.trajectory, ax=ax, cell=cell)
 
     def plot_weights(
         self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
     ) -> npt.NDArray[Any]:
         """Draw the softmax weights at one point as a heat map: `plots.weights` of the trajectory."""
-        from .. import plots
-
-        return plots.weights(self.trajectory, at=at, cell=cell, ax=ax)
+        return views.plots.weights(self.trajectory, at=at, cell=cell, ax=ax)
 
     def plot_supernet(
         self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
     ) -> npt.NDArray[Any]:
         """Draw every edge of the search network's cells at one point: `plots.supernet_cell`."""
-        from .. import plots
-
-        return plots.supernet_cell(self.trajectory, at=at, cell=cell, ax=ax)
+        return views.plots.supernet_cell(self.trajectory, at=at, cell=cell, ax=ax)
 
     def plot_cells(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the derived cells as graphs: `plots.cells` of the genotype."""
-        from .. import plots
-
-        return plots.cells(self.genotype, ax=ax)
+        return views.plots.cells(self.genotype, ax=ax)
 
     def plot_entropy(self, ax: Axes | None = None) -> Axes:
         """Draw the mean entropy of the softmax weights over time: `plots.entropy`."""
-        from .. import plots
-
-        return plots.entropy(self.trajectory, ax=ax)
+        return views.plots.entropy(self.trajectory, ax=ax)
 
     def plot_skips(self, ax: Axes | None = None) -> Axes:
         """Draw how many skip connections the genotype has over time: `plots.skips`."""
-        from .. import plots
-
-        return plots.skips(self.trajectory, ax=ax)
+        return views.plots.skips(self.trajectory, ax=ax)
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, of words their perplexities: `plots.losses`."""
-        from .. import plots
-
-        return plots.losses(self.history, words=self.config.resolved_space.kind == "recurrent", ax=ax)
+        return views.plots.losses(self.history, words=self.config.resolved_space.kind == "recurrent", ax=ax)
 
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation accuracies: `plots.accuracies`."""
-        from .. import plots
-
-        return plots.accuracies(self.history, ax=ax)
+        return views.plots.accuracies(self.history, ax=ax)
 
     def animate(
         self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40
     ) -> Path:
         """Write α moving as a GIF: `plots.animate` of the trajectory."""
-        from .. import plots
-
-        return plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
+        return views.plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
 
     def _repr_html_(self) -> str:
-        return cards.of_result(self)
+        return views.cards.of_result(self)
 
 
 def _about(data: bytes) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from .._values.config import SearchConfig
 from .._values.files import held
 from .._values.genotype import Genotype
 from ..nn._convolutional import reductions
-from .callbacks import Callback, Observers, listeners
+from .callbacks import Callback, listeners
+from .observers import Observers
 from .progress import Progress
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import _core
 from .._data.arrays import Array, name_of
-from .._show import cards
+from .._values import views
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields, Method
 from .._values.space import Space
@@ -248,7 +248,7 @@ class Supernet:
         return f"<Supernet {self.space.name}, {self._dtype} on {self._device}{size}>"
 
     def _repr_html_(self) -> str:
-        return cards.of_supernet(self, self._dtype, self._device)
+        return views.cards.of_supernet(self, self._dtype, self._device)
 
 
 def _fields(changes: dict[str, Any]) -> ConfigFields:

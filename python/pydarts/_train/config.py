@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import torch
 
@@ -15,13 +15,10 @@ from .. import _core
 from .._values.checks import device, flag, known_fields, number, one_of, share, whole
 from .._values.config import SearchConfig
 from .._values.fields import Augment
-from .settings import ImageSettings
+from .settings import ImageSettings, Keep, Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-Keep: TypeAlias = Literal["best", "last"]
-Schedule: TypeAlias = Literal["cosine", "exponential"]
 
 
 @dataclass(frozen=True, kw_only=True)

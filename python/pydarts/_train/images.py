@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import count
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +16,21 @@ from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
 from .._data.arrays import name_of
-from .._data.loaders import Loader, Sources, open_images
+from .._data.loaders import Loader, Source, Sources, open_images
 from .._data.passes import stream
+from .._data.sizes import search_dtype
 from .._data.source import PythonSource
+from .._values.config import SearchConfig
 from .._values.genotype import Genotype
 from ..nn import ConvolutionalNetwork
 from ..nn._examples import example
-from .arrays import ArrayBatches, OnDevice
 from .config import TrainConfig
 from .settings import ImageSettings
 from .task import Evaluation, Step, seed_all, step_seed
 from .weights import Weights, moving_share, under
 
-NEAR = 5  # an answer is near where the class is among so many
+NEAR = 5  # the top-5 accuracy
+Batches: TypeAlias = _core.ArrayBatches | PythonSource
 
 
 class ImageTask:
@@ -37,7 +39,7 @@ class ImageTask:
     def __init__(
         self,
         network: ConvolutionalNetwork,
-        sources: Sources[ArrayBatches],
+        sources: Sources,
         settings: ImageSettings,
         device: torch.device,
     ) -> None:
@@ -49,6 +51,8 @@ class ImageTask:
         if settings.ema:
             self.weights.begin_average()
         self._sources, self._device = sources, device
+        self._train = _opened(sources.train, sources.config, device)
+        self._evaluation = _opened(sources.evaluation, sources.config, device)
         self._drop_path = network.drop_path
         self._optimizer = torch.optim.SGD(
             network.parameters(),
@@ -57,7 +61,7 @@ class ImageTask:
             weight_decay=settings.weight_decay,
         )
         self._compiled: dict[int, Callable[[Tensor], Any]] = {}
-        self._steps = sources.train.batches()
+        self._steps = self._train.batches()
 
     @classmethod
     def open(
@@ -84,7 +88,7 @@ class ImageTask:
             num_classes=given.arguments["num_classes"] if given is not None else None,
             in_channels=given.arguments["in_channels"] if given is not None else None,
         )
-        sources = open_images(loader, reading, OnDevice(device), fewest_valid=1)
+        sources = open_images(loader, reading, fewest_valid=1)
         sources.poll_with(poll)
         sources.fetch_when_asked()
         found = sources.config
@@ -98,9 +102,10 @@ class ImageTask:
             )
         _check_dtype(network, settings.bfloat16)
         _check_auxiliary(network, found.image_size)
-        if sources.train.smallest == 1:
+        task = cls(network, sources, replace(settings, mean=found.mean, std=found.std), device)
+        if task._train.smallest == 1:
             _check_alone(network, found.image_size)
-        return cls(network, sources, replace(settings, mean=found.mean, std=found.std), device)
+        return task
 
     @property
     def scheduled(self) -> bool:
@@ -123,7 +128,7 @@ class ImageTask:
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(epoch)
         done = 0
-        for x, y in self._batches("train", epoch):
+        for x, y in self._batches(self._train, "train", epoch):
             if len(x) == 1:
                 _check_alone(self.network, (x.shape[2], x.shape[3]))
             torch.manual_seed(step_seed(settings.seed, epoch, done))
@@ -141,7 +146,7 @@ class ImageTask:
         """Loss and accuracy over the validation images, by running statistics."""
         network = self.weights.evaluated.eval()
         with torch.no_grad():
-            batches = self._batches("evaluation", 0)
+            batches = self._batches(self._evaluation, "evaluation", 0)
             return Evaluation.of([_measured(self._forward(network, x), y) for x, y in batches])
 
     def after(self, valid_losses: list[float]) -> None:
@@ -170,9 +175,8 @@ class ImageTask:
         self._sources.close()
         self.network.drop_path = self._drop_path
 
-    def _batches(self, role: Literal["train", "evaluation"], index: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of a pass; what a loader draws for one in this process is a function of its number."""
-        source: ArrayBatches | PythonSource = getattr(self._sources, role)
+    def _batches(self, source: Batches, role: str, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of a pass. What a loader draws in this process depends on the batch's number only."""
         seed = self.settings.seed
         seed_all(stream(seed, f"{role} order", index))
         source.start(index, 0)
@@ -204,6 +208,15 @@ class ImageTask:
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self.settings.bfloat16)
+
+
+def _opened(source: Source, config: SearchConfig, device: torch.device) -> Batches:
+    """The batches of a source of images: the engine makes those of arrays."""
+    assert not isinstance(source, _core.Tokens)
+    if isinstance(source, PythonSource):
+        return source
+    dtype = name_of(search_dtype(config))
+    return source.open(config.seed, config.augment == "cifar", config.cutout, dtype, str(device))
 
 
 def _measured(logits: Tensor, y: Tensor) -> Step:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .._results.environment import environment_from
 from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
-from .._show import cards
+from .._values import views
 from .._values.files import about_in, read_checked, write_about
 from ..nn import LanguageModel, Network
 from ..nn._cost import number_of_weights
@@ -82,19 +82,16 @@ class TrainResult:
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, of words their perplexities: `plots.losses`."""
-        from .. import plots
-
-        return plots.losses(self.history, words=isinstance(self.network, LanguageModel), ax=ax)
+        return views.plots.losses(self.history, words=isinstance(self.network, LanguageModel), ax=ax)
 
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation accuracies: `plots.accuracies`."""
-        from .. import plots
-
-        return plots.accuracies(self.history, ax=ax)
+        return views.plots.accuracies(self.history, ax=ax)
 
     def _repr_html_(self) -> str:
         kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings
-        return cards.of_training(self, number_of_weights(self.network), not_published(self.config, kind))
+        changed = not_published(self.config, kind)
+        return views.cards.of_training(self, number_of_weights(self.network), changed)
 
 
 def _about(data: bytes) -> tuple[History[TrainRecord], TrainConfig, Status, dict[str, str]]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from .. import _core
+from .._values.fields import Augment
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from typing_extensions import Self
 
-    from .._values.fields import Augment
-    from .config import Keep, Schedule, TrainConfig
+
+Keep: TypeAlias = Literal["best", "last"]
+Schedule: TypeAlias = Literal["cosine", "exponential"]
 
 # Of how a training is run, not of what it comes to.
 OF_EVERY_RUN = ("device", "checkpoint_dir", "resume", "progress")
@@ -28,7 +31,7 @@ class Settings:
     keep: Keep
 
     @classmethod
-    def of(cls, config: TrainConfig) -> Self:
+    def of(cls, config: DataclassInstance) -> Self:
         """Those of a configuration, and the published ones where it says nothing.
 
         Raises:
@@ -105,7 +108,7 @@ class ImageSettings(Settings):
         return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
 
-def not_published(config: TrainConfig, kind: type[Settings]) -> list[tuple[str, Any, Any]]:
+def not_published(config: DataclassInstance, kind: type[Settings]) -> list[tuple[str, Any, Any]]:
     """Name, value and published value of what a configuration says otherwise, of a kind of training."""
     published = {f.name: f.default for f in fields(config)}
     published |= {f.name: f.default for f in fields(kind)}  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import _core
-from .._show import cards
+from . import views
 from .fields import FIELDS, ConfigAttributes, table
 from .record import Record, differences, freeze
 from .space import Space
@@ -106,7 +106,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         return {name: freeze(defaults[name]) for name in self._not_default()}
 
     def _repr_html_(self) -> str:
-        return cards.of_config(self)
+        return views.cards.of_config(self)
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._not_default())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from .. import _core
-from .._show import cards
-from . import notations
+from . import notations, views
+from .notations import Edges, Genes
 from .record import Record
 from .space import Space, as_space
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from typing_extensions import Self
 
-Genes: TypeAlias = tuple[tuple[str, int], ...]
-Edges: TypeAlias = tuple[tuple[str, int, int], ...]
 Given: TypeAlias = Iterable[tuple[str, int]] | Iterable[Iterable[tuple[str, int]]]
 
 
@@ -189,9 +187,7 @@ class Genotype(Record, _core.Genotype):
 
     def plot(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the cells as graphs: `plots.cells`."""
-        from .._show.plots.cells import cells
-
-        return cells(self, ax=ax)
+        return views.cells.cells(self, ax=ax)
 
     def to_dot(self) -> str:
         """The cells in the DOT language of Graphviz, one cluster per cell.
@@ -200,9 +196,7 @@ class Genotype(Record, _core.Genotype):
         >>> 'recurrent_0 -> recurrent_1 [label="sigmoid"' in genotypes.DARTS_RNN_V2.to_dot()
         True
         """
-        from .._show.plots.export import to_dot
-
-        return to_dot(self)
+        return views.export.to_dot(self)
 
     def to_svg(self) -> str:
         """The picture of `plot` as an SVG document, with its text as text.
@@ -213,9 +207,7 @@ class Genotype(Record, _core.Genotype):
         >>> genotypes.DARTS_V2.to_svg().count("sep_conv_3x3")
         5
         """
-        from .._show.plots.export import to_svg
-
-        return to_svg(self)
+        return views.export.to_svg(self)
 
     def edges(self, table: str) -> Edges:
         """The edges of a cell as (operation, source node, target node), node by node.
@@ -264,7 +256,7 @@ class Genotype(Record, _core.Genotype):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return cards.of_genotype(self)
+        return views.cards.of_genotype(self)
 
 
 _CELLS = ("normal", "reduce", "recurrent")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeAlias
 
 from .. import _core
 from .space import Space
 
-if TYPE_CHECKING:
-    from .genotype import Edges, Genotype
+Genes: TypeAlias = tuple[tuple[str, int], ...]
+Edges: TypeAlias = tuple[tuple[str, int, int], ...]
 
 CELLS = ("normal", "reduce")
 
@@ -36,7 +36,24 @@ NASBENCH301_OPERATIONS = tuple(name for name in NASBENCH301.operations if name !
 NASBENCH301_PREFIX = "NetworkSelectorDatasetInfo:darts:"
 
 
-def to_nni(genotype: Genotype) -> dict[str, str | list[int]]:
+class Cells(Protocol):
+    """The part of a `Genotype` that these functions use; `Genotype` itself imports this module."""
+
+    @property
+    def normal(self) -> Genes: ...
+    @property
+    def normal_concat(self) -> tuple[int, ...]: ...
+    @property
+    def reduce(self) -> Genes: ...
+    @property
+    def reduce_concat(self) -> tuple[int, ...]: ...
+    @property
+    def recurrent(self) -> Genes: ...
+    def edges(self, table: str) -> tuple[tuple[str, int, int], ...]: ...
+    def validate(self, space: str | Space) -> None: ...
+
+
+def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
     """See `Genotype.to_nni`."""
     if genotype.recurrent:
         raise _core.GenotypeError("NNI's hub has convolutional cells alone; this genotype is recurrent")
@@ -81,7 +98,7 @@ def from_nni(values: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def to_nasbench301(genotype: Genotype) -> dict[str, str]:
+def to_nasbench301(genotype: Cells) -> dict[str, str]:
     """See `Genotype.to_nasbench301`."""
     try:
         genotype.validate(NASBENCH301)
@@ -129,7 +146,7 @@ def from_nasbench301(values: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _cells(genotype: Genotype) -> Iterator[tuple[str, Edges, tuple[int, ...]]]:
+def _cells(genotype: Cells) -> Iterator[tuple[str, Edges, tuple[int, ...]]]:
     yield "normal", genotype.edges("normal"), genotype.normal_concat
     yield "reduce", genotype.edges("reduce"), genotype.reduce_concat
 

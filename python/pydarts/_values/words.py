@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+_LOWERED = str.maketrans("012k-", "₀₁₂ₖ₋")
+
 
 def count(number: float, unit: str, form: str = "") -> str:
     """A number of things; `form` is how it is written.
@@ -35,3 +37,28 @@ def score(value: float | None, words: bool) -> str:
     if value is None or math.isnan(value):
         return "–"
     return f"{value:.2f}" if words else f"{value:.2%}"
+
+
+def node_name(node: int, first: int) -> str:
+    """A node in pictures: convolutional cells count their intermediate nodes from 0 (paper, figure 4).
+
+    >>> node_name(0, 2), node_name(2, 2), node_name(0, 1), node_name(1, 1)
+    ('c_{k-2}', '0', 's_0', '1')
+    """
+    if first == 1:  # the initial state, made from x_t and h_{t-1} (paper, figure 6)
+        return "s_0" if node == 0 else str(node)
+    return ("c_{k-2}", "c_{k-1}")[node] if node < first else str(node - first)
+
+
+def edge_in_words(edge: tuple[int, int], first: int) -> str:
+    """An edge in running text.
+
+    >>> edge_in_words((0, 2), 2), edge_in_words((0, 1), 1)
+    ('cₖ₋₂ → 0', 's₀ → 1')
+    """
+    return " → ".join(_in_words(node_name(node, first)) for node in edge)
+
+
+def _in_words(name: str) -> str:
+    letter, _, index = name.partition("_")
+    return letter + index.strip("{}").translate(_LOWERED)

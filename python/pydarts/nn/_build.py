@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 from .. import _core
 from .._values.genotype import Genotype
-from . import ConvolutionalNetwork, LanguageModel, Network, Stem
+from ._convolutional import ConvolutionalNetwork, Stem
+from ._language import LanguageModel
+
+Network: TypeAlias = ConvolutionalNetwork | LanguageModel
+"""A network that `pydarts.build` returns."""
 
 
 @overload

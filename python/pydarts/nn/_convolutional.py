@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from .. import _core
 from .._values.checks import flag, one_of, share, whole
-from .._values.genotype import Edges, Genotype
+from .._values.genotype import Genotype
+from .._values.notations import Edges
 from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]

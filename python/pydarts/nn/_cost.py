@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from . import Network
+from ._build import Network
 from ._examples import check_network, example
 
 

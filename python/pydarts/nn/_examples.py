@@ -9,7 +9,9 @@ from torch import Tensor
 
 from .. import _core
 from .._values.checks import whole
-from . import ConvolutionalNetwork, LanguageModel, Network
+from ._build import Network
+from ._convolutional import ConvolutionalNetwork
+from ._language import LanguageModel
 
 
 def check_network(network: object, what: str, *others: str) -> None:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from .. import _core
 from .._values.files import write_atomically
-from . import LanguageModel, Network
+from ._build import Network
 from ._examples import check_network, example
 from ._files import save_network
+from ._language import LanguageModel
 
 ENDINGS = {
     ".onnx": "for ONNX runtimes",

@@ -8,8 +8,7 @@ from pathlib import Path
 from .. import _core
 from .._values.files import read_tensors, write_tensors
 from .._values.genotype import Genotype
-from . import Network
-from ._build import build
+from ._build import Network, build
 
 _FORMAT = "pydarts-network-1"
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from . import LanguageModel, Network
+from ._build import Network
 from ._convolutional import reductions
+from ._language import LanguageModel
 
 if TYPE_CHECKING:
     from .._values.config import SearchConfig

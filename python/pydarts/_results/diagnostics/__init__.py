@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..trajectory import Trajectory
 from . import alphas, losses
-from .finding import Diagnostics, Finding
-
-if TYPE_CHECKING:
-    from ..result import SearchResult
+from .finding import Diagnostics, Finding, Outcome
 
 __all__ = ["Diagnostics", "Finding", "diagnose"]
 
 
-def diagnose(result: SearchResult, path: Trajectory | None = None) -> Diagnostics:
+def diagnose(result: Outcome, path: Trajectory | None = None) -> Diagnostics:
     """See `SearchResult.diagnostics`; `path` is `result.trajectory` where that is there already."""
     path = result.trajectory if path is None else path
     return Diagnostics(

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..._show.plots.style import edge_in_words
 from ..._values.genotype import Genotype
 from ..._values.space import Space
+from ..._values.words import edge_in_words
 from ..trajectory import Trajectory
 from .finding import Finding, count, weight
 

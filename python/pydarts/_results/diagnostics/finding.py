@@ -5,15 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, Protocol, TypeAlias, overload
 
-from ..._show import cards
-from ..._values import words
+from ..._values import views, words
+from ..._values.config import SearchConfig
+from ..._values.genotype import Genotype
+from ..history import EpochRecord, History
+from ..trajectory import Trajectory
 
 Level: TypeAlias = Literal["warning", "note"]
 Topic: TypeAlias = Literal[
     "ending", "learning", "gap", "entropy", "skips", "weightless", "zero", "change", "margins"
 ]
+
+
+class Outcome(Protocol):
+    """The part of a `SearchResult` that diagnostics use; `SearchResult` itself imports them."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def config(self) -> SearchConfig: ...
+    @property
+    def genotype(self) -> Genotype: ...
+    @property
+    def history(self) -> History[EpochRecord]: ...
+    @property
+    def steps(self) -> tuple[int, ...]: ...
+    @property
+    def loss(self) -> str | None: ...
+    @property
+    def trajectory(self) -> Trajectory: ...
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,7 @@ class Diagnostics(Sequence[Finding]):
         )
 
     def _repr_html_(self) -> str:
-        return cards.of_diagnostics(self)
+        return views.cards.of_diagnostics(self)
 
     def __repr__(self) -> str:
         return f"<Diagnostics: {len(self.warnings)} warnings, {len(self) - len(self.warnings)} notes>"

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from .finding import Finding, count
-
-if TYPE_CHECKING:
-    from ..history import EpochRecord
-    from ..result import SearchResult
+from ..history import EpochRecord
+from .finding import Finding, Outcome, count
 
 # The validation loss has turned when it is this part above its lowest: more than epochs differ by anyway.
 TURNED = 0.1
@@ -22,7 +18,7 @@ _UNLEARNED = (
 )
 
 
-def ending(result: SearchResult) -> Iterator[Finding]:
+def ending(result: Outcome) -> Iterator[Finding]:
     done, planned, steps = len(result.history), result.config.epochs, result.steps[-1]
     values = {"epochs": done, "planned": planned, "steps": steps}
     if result.status == "complete":
@@ -44,7 +40,7 @@ def ending(result: SearchResult) -> Iterator[Finding]:
     )
 
 
-def _not_caught_up(result: SearchResult) -> str:
+def _not_caught_up(result: Outcome) -> str:
     """What to know of a validation that may tell more of batch norm than of the network; "" of another."""
     steps = result.steps[-1]
     if steps >= CAUGHT_UP or result.config.resolved_space.kind == "recurrent":  # evaluated by the batch's own
@@ -56,7 +52,7 @@ def _not_caught_up(result: SearchResult) -> str:
     )
 
 
-def learning(result: SearchResult) -> Iterator[Finding]:
+def learning(result: Outcome) -> Iterator[Finding]:
     """Whether the network that α was learned on has learned."""
     classes = result.config.num_classes
     if not result.history or classes is None:
@@ -106,7 +102,7 @@ def learning(result: SearchResult) -> Iterator[Finding]:
         )
 
 
-def gap(result: SearchResult) -> Iterator[Finding]:
+def gap(result: Outcome) -> Iterator[Finding]:
     """Training against validation, after the last epoch."""
     if not result.history:
         return

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ... import plots
 from ..._results.trajectory import Trajectory
 from ..palette import look_of, series_look
+from ..plots import curves
 from ..plots.cells import figure_of
 from ..plots.points import limits
 from ..plots.style import INK, tidy
@@ -100,11 +100,11 @@ def moving(scene: Scene) -> Figure:
     _legend(figure, path)
     losses, rights, entropy = (figure.add_subplot(lower[at]) for at in range(3))
     if scene.records:
-        plots.losses(scene.history, ax=losses)
+        curves.losses(scene.history, ax=losses)
     else:
         _by_step(losses, scene)
-    plots.accuracies(scene.history, ax=rights)
-    plots.entropy(path, ax=entropy).set_ylabel("mean entropy, nats")
+    curves.accuracies(scene.history, ax=rights)
+    curves.entropy(path, ax=entropy).set_ylabel("mean entropy, nats")
     return figure
 
 

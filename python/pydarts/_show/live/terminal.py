@@ -17,9 +17,9 @@ from rich.text import Text
 
 from ..._results.trajectory import Trajectory
 from ..._values.genotype import Genotype
+from ..._values.words import edge_in_words
 from ..palette import look_of
 from ..plots.points import limits
-from ..plots.style import edge_in_words
 from .blocks import columns, sparkline
 from .pace import Pace
 from .scene import Scene

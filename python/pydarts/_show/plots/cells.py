@@ -13,10 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from ..._values.genotype import Edges, Genotype
+from ..._values.genotype import Genotype
+from ..._values.notations import Edges
+from ..._values.words import node_name
 from ..layout import layout
 from ..palette import look_of, text_on
-from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
+from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
 
 _STEP, _LINE = 2.6, 1.6  # from layer to layer; width of a line
 _BEFORE, _BOX, _AFTER = 1.65, 1.05, 0.2  # where boxes begin before their node, their room, level behind it

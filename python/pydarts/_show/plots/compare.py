@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ..._results.result import SearchResult
 from ..palette import run_look
 from .curves import LEAST, MARKED
 from .style import INK, panels, plain_numbers, tidy
-
-if TYPE_CHECKING:
-    from ..._results.result import SearchResult
 
 _WIDTH = 11.5  # inches of a new figure
 
@@ -96,8 +94,6 @@ def compare(
 
 
 def _named(results: Any) -> dict[str, SearchResult]:
-    from ..._results.result import SearchResult
-
     if isinstance(results, Mapping):
         found = {str(name): result for name, result in results.items()}
     elif isinstance(results, Sequence) and not isinstance(results, str):

@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from ..._values.words import node_name
 from ..palette import look_of
 from .cells import cells, cells_of, size_of
-from .style import node_name, output_name
+from .style import output_name
 
 if TYPE_CHECKING:
     from ..._values.genotype import Genotype

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..._values.words import node_name
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, FAINT, GRID = "#333333", "#b8b8b8", "#ececec"
 INNER, OUTER = "#eef3f8", "#dfe7d8"  # a cell's nodes, and what goes in and out
-
-_LOWERED = str.maketrans("012k-", "₀₁₂ₖ₋")
 
 Room = tuple[float, float, float, float]
 """Inches left of, right of, below and above a panel, for what is written there."""
@@ -83,31 +83,6 @@ def plain_numbers(ax: Axes, least: float) -> None:
 def title(ax: Axes, text: str, size: float = 11) -> None:
     """A title at the left, above the axes."""
     ax.set_title(text, loc="left", fontsize=size, pad=3, fontweight="bold", color=INK)
-
-
-def node_name(node: int, first: int) -> str:
-    """A node in pictures: convolutional cells count their intermediate nodes from 0 (paper, figure 4).
-
-    >>> node_name(0, 2), node_name(2, 2), node_name(0, 1), node_name(1, 1)
-    ('c_{k-2}', '0', 's_0', '1')
-    """
-    if first == 1:  # the initial state, made from x_t and h_{t-1} (paper, figure 6)
-        return "s_0" if node == 0 else str(node)
-    return ("c_{k-2}", "c_{k-1}")[node] if node < first else str(node - first)
-
-
-def edge_in_words(edge: tuple[int, int], first: int) -> str:
-    """An edge in running text.
-
-    >>> edge_in_words((0, 2), 2), edge_in_words((0, 1), 1)
-    ('cₖ₋₂ → 0', 's₀ → 1')
-    """
-    return " → ".join(_in_words(node_name(node, first)) for node in edge)
-
-
-def _in_words(name: str) -> str:
-    letter, _, index = name.partition("_")
-    return letter + index.strip("{}").translate(_LOWERED)
 
 
 def output_name(first: int) -> str:

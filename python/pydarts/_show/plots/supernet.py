@@ -11,9 +11,10 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
 from ..._results.trajectory import Trajectory
+from ..._values.words import node_name
 from ..palette import look_of, text_on
 from .points import decimals, moment, point, tables
-from .style import FAINT, INK, INNER, OUTER, inches, node_name, output_name, panels, title
+from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
 
 _FAN, _NODE = 0.34, 0.37  # how far from a node's middle lines end on it, and it reaches; a step is 1
 _WIDTH = 9.0  # points of a line whose operation has all the weight

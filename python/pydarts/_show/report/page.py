@@ -24,8 +24,7 @@ from ..._results.diagnostics.losses import lowest_loss
 from ..._results.trajectory import Margin, Trajectory
 from ..._values.files import write_atomically
 from ..._values.space import Space
-from ..._values.words import duration
-from ..plots.style import edge_in_words
+from ..._values.words import duration, edge_in_words
 from ..render import render
 from . import facts
 from .baseline import baseline

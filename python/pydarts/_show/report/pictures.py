@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from ..._values.genotype import Edges
+from ..._values.notations import Edges
 from ..._values.space import Space
+from ..._values.words import node_name
 from ..layout import layout
 from ..plots.cells import cell_graph, draw_cell
 from ..plots.export import as_svg
-from ..plots.style import FAINT, INK, INNER, OUTER, node_name, output_name
+from ..plots.style import FAINT, INK, INNER, OUTER, output_name
 
 _SVG = "http://www.w3.org/2000/svg"
 # Names of operations have 8 points; so they have twelve pixels on the screen, where a point has 4/3.

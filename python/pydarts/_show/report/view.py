@@ -10,10 +10,11 @@ import numpy as np
 from markupsafe import Markup
 
 from ..._results.trajectory import Trajectory
-from ..._values.genotype import Edges, Genotype
+from ..._values.genotype import Genotype
+from ..._values.notations import Edges
 from ..._values.space import Space
+from ..._values.words import edge_in_words
 from ..palette import look_of
-from ..plots.style import edge_in_words
 from .pictures import cell_picture
 
 Kept: TypeAlias = tuple[tuple[int, int], ...]

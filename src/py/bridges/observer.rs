@@ -7,9 +7,9 @@ use pyo3::types::PyDict;
 use serde_json::{Value, json};
 use tch::Kind;
 
-use super::errors::from_python;
 use crate::error::Result;
 use crate::event::{Event, Observer};
+use crate::py::errors::from_python;
 
 pub struct PyObserver {
     pub object: Py<PyAny>,

@@ -1,25 +1,32 @@
-//! Device-resident arrays: passes are functions of their number, and augmentation does what it says.
+//! Batches of a data set: a pass is a function of its number, and augmentation does what it promises.
 #![cfg(feature = "torch")]
 
 use proptest::prelude::*;
-use pydarts::data::{ArraySource, Arrays, Augmentation, Expected, Role, Source, check_labels};
-use pydarts::error::ErrorKind;
+use pydarts::data::{ArraySource, Augmentation, Dataset, Expected, Normalization, Role, Source, View, check_labels};
+use pydarts::error::{ErrorKind, Result};
 use tch::{Device, Kind, Tensor};
 
-/// Images whose pixels are all different and never zero, labels that name the image.
-fn arrays(n: i64, channels: i64, height: i64, width: i64) -> Arrays {
+/// Images whose pixels are all different and never zero, and labels that number the images.
+fn arrays(n: i64, channels: i64, height: i64, width: i64) -> (Tensor, Tensor) {
     let total = n * channels * height * width;
     let x = Tensor::arange(total, (Kind::Double, Device::Cpu)) + 1.0;
-    Arrays {
-        x: x.view([n, channels, height, width]),
-        y: Tensor::arange(n, (Kind::Int64, Device::Cpu)),
-        mean: None,
-        std: None,
-    }
+    (x.view([n, channels, height, width]), Tensor::arange(n, (Kind::Int64, Device::Cpu)))
+}
+
+fn dataset((x, y): &(Tensor, Tensor)) -> Dataset {
+    Dataset::new(x, y).unwrap()
+}
+
+fn view(role: Role, batch_size: usize) -> View {
+    View { indices: None, role, batch_size, normalization: Normalization::default() }
+}
+
+fn source_of(dataset: &Dataset, view: View, augmentation: Augmentation, seed: u64) -> Result<ArraySource> {
+    ArraySource::new(dataset, view, augmentation, seed, Kind::Double, Device::Cpu)
 }
 
 fn source(n: i64, role: Role, batch: usize, augmentation: Augmentation) -> ArraySource {
-    ArraySource::new(arrays(n, 2, 5, 4), None, role, batch, augmentation, 7, Kind::Double).unwrap()
+    source_of(&dataset(&arrays(n, 2, 5, 4)), view(role, batch), augmentation, 7).unwrap()
 }
 
 fn labels(source: &mut ArraySource, pass: u64, skip: usize) -> Vec<Vec<i64>> {
@@ -61,16 +68,16 @@ fn evaluation_is_in_order_and_keeps_the_partial_batch() {
     assert_eq!(labels(&mut evaluation, 3, 0), [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
     evaluation.start(0, 0).unwrap();
     let first = evaluation.next().unwrap().unwrap();
-    assert!(first.inputs.equal(&arrays(10, 2, 5, 4).x.narrow(0, 0, 4)), "evaluation is not augmented");
+    assert!(first.inputs.equal(&arrays(10, 2, 5, 4).0.narrow(0, 0, 4)), "evaluation is not augmented");
 }
 
 #[test]
 fn bytes_are_scaled_then_normalised_per_channel() {
     let x = Tensor::from_slice(&[0u8, 255, 51, 102]).view([1, 2, 1, 2]);
     let y = Tensor::zeros([1], (Kind::Int64, Device::Cpu));
-    let data = Arrays { x, y, mean: Some(vec![0.5, 0.2]), std: Some(vec![0.5, 0.1]) };
-    let plain = Augmentation::default();
-    let mut source = ArraySource::new(data, None, Role::Evaluation, 1, plain, 0, Kind::Double).unwrap();
+    let normalization = Normalization { mean: Some(vec![0.5, 0.2]), std: Some(vec![0.5, 0.1]) };
+    let view = View { normalization, ..view(Role::Evaluation, 1) };
+    let mut source = source_of(&dataset(&(x, y)), view, Augmentation::default(), 0).unwrap();
     source.start(0, 0).unwrap();
     let found = Vec::<f64>::try_from(&source.next().unwrap().unwrap().inputs.flatten(0, -1)).unwrap();
     for (value, expected) in found.iter().zip([-1.0, 1.0, 0.0, 2.0]) {
@@ -81,11 +88,12 @@ fn bytes_are_scaled_then_normalised_per_channel() {
 #[test]
 fn too_few_examples_and_indices_outside_are_refused() {
     let plain = Augmentation::default();
-    let few = ArraySource::new(arrays(3, 1, 2, 2), None, Role::Train, 4, plain, 0, Kind::Double).unwrap_err();
+    let data = dataset(&arrays(3, 1, 2, 2));
+    let few = source_of(&data, view(Role::Train, 4), plain, 0).unwrap_err();
     assert_eq!(few.kind, ErrorKind::Data);
     assert!(few.detail.contains("batch_size"), "{few}");
-    let outside = Some(vec![0, 3]);
-    let wrong = ArraySource::new(arrays(3, 1, 2, 2), outside, Role::Train, 1, plain, 0, Kind::Double).unwrap_err();
+    let outside = View { indices: Some(vec![0, 3]), ..view(Role::Train, 1) };
+    let wrong = source_of(&data, outside, plain, 0).unwrap_err();
     assert!(wrong.detail.contains("index 3"), "{wrong}");
 }
 
@@ -111,8 +119,8 @@ proptest! {
     ) {
         let augmentation = Augmentation { crop_and_flip: true, cutout: 0 };
         let data = arrays(6, channels, height, width);
-        let x = data.x.copy();
-        let mut source = ArraySource::new(data, None, Role::Train, 3, augmentation, seed, Kind::Double).unwrap();
+        let mut source = source_of(&dataset(&data), view(Role::Train, 3), augmentation, seed).unwrap();
+        let x = data.0;
         source.start(pass, 0).unwrap();
         while let Some(batch) = source.next().unwrap() {
             for n in 0..3 {
@@ -133,7 +141,7 @@ proptest! {
     fn cutout_zeroes_one_square_clipped_at_the_border(side in 1usize..5, seed in any::<u64>()) {
         let augmentation = Augmentation { crop_and_flip: false, cutout: side };
         let mut source = source(6, Role::Train, 6, augmentation);
-        let reference = arrays(6, 2, 5, 4).x;
+        let reference = arrays(6, 2, 5, 4).0;
         source.start(seed % 1000, 0).unwrap();
         let batch = source.next().unwrap().unwrap();
         for n in 0..6 {
@@ -157,6 +165,32 @@ proptest! {
             prop_assert_eq!(zeroed[0].len(), rows.len() * columns.len());
         }
     }
+}
+
+/// The sources of a search read one tensor: three uploads of a large data set would not fit on a GPU.
+#[test]
+fn all_views_of_a_data_set_share_its_tensors() {
+    let data = dataset(&arrays(8, 1, 2, 2));
+    let place = |role| source_of(&data, view(role, 4), Augmentation::default(), 0).unwrap().labels().data_ptr();
+    let train = place(Role::Train);
+    assert_eq!((place(Role::Valid), place(Role::Evaluation)), (train, train));
+}
+
+#[test]
+fn the_smallest_batch_is_the_partial_last_one_of_an_evaluation() {
+    let data = dataset(&arrays(10, 1, 2, 2));
+    let smallest = |role, size| source_of(&data, view(role, size), Augmentation::default(), 0).unwrap().smallest();
+    assert_eq!((smallest(Role::Train, 4), smallest(Role::Evaluation, 4), smallest(Role::Evaluation, 5)), (4, 2, 5));
+}
+
+#[test]
+fn placing_a_batch_gives_what_admitting_it_gives() {
+    let expected = Expected::Words { words: 9, bptt: 4, device: Device::Cpu };
+    let tokens = Tensor::ones([2, 3], (Kind::Int, Device::Cpu));
+    let [placed, admitted] =
+        [expected.place(&tokens, &tokens), expected.admit(&tokens, &tokens, "batch 0")].map(Result::unwrap);
+    assert!(placed.inputs.equal(&admitted.inputs) && placed.inputs.kind() == Kind::Int64);
+    assert_eq!((placed.begins, placed.rate_scale), (admitted.begins, admitted.rate_scale));
 }
 
 #[test]

@@ -1,19 +1,19 @@
-//! Search steps as CUDA graphs, through `torch.cuda`: tch does not reach libtorch's own.
+//! Search steps as CUDA graphs, through `torch.cuda`, because tch does not bind libtorch's own.
 //!
-//! A graph is captured from what a stream is given, on whatever thread. The current stream belongs to the thread, so what
-//! tch calls goes where Python's `set_stream` says, and a backward pass runs on the streams of its forward pass. Python is
-//! held for these calls alone: autograd refuses to run under it.
+//! A capture records all work on a stream, from any thread. The current stream is a property of the thread, so calls of tch
+//! use the stream that Python's `set_stream` selects, and a backward pass runs on the streams of its forward pass. The GIL is
+//! held during the calls into Python only, because autograd refuses to run under it.
 
 use pyo3::prelude::*;
 use pyo3::types::IntoPyDict;
 use tch::Device;
 
-use super::errors::{from_python, to_python};
 use crate::config::{Graph, SearchConfig};
 use crate::error::{Error, Result};
+use crate::py::errors::{from_python, to_python};
 use crate::search::{Body, Recorder, Replay};
 
-/// The recorder for a search, where its device has graphs and it may use them.
+/// The recorder of a search on CUDA with `graph="auto"`.
 pub fn recorder(
     py: Python,
     config: &SearchConfig,
@@ -33,9 +33,9 @@ pub fn recorder(
 pub struct TorchGraphs {
     cuda: Py<PyAny>,
     device: usize,
-    /// Where steps are warmed up and captured: the default stream cannot be.
+    /// The stream on which steps are warmed up and captured; the default stream cannot be captured.
     side: Py<PyAny>,
-    /// The memory of all graphs. None of them leaves anything in it, so they can share it.
+    /// The memory pool of all graphs. They can share it because nothing in it outlives a step.
     pool: Py<PyAny>,
     loss_in_python: bool,
 }
@@ -61,14 +61,14 @@ impl TorchGraphs {
         Python::attach(|py| f(self.cuda.bind(py))).map_err(from_python)
     }
 
-    /// What a `capture_begin` or `capture_end` that fails leaves open (PyTorch 2.11): the allocator believes that the
-    /// capture goes on, and gives nothing back any more.
+    /// Closes the pool that a failed `capture_begin` or `capture_end` leaves open (PyTorch 2.11): the allocator assumes
+    /// that the capture continues and frees nothing.
     fn close_pool(&self) {
         for name in ["_cuda_endAllocateToPool", "_cuda_releasePool"] {
-            // Where the capture had got less far there is nothing to close, which is an exception.
+            // If the capture had not opened the pool, this raises; there is nothing to close.
             let _ = self.python(|cuda| {
-                let home = cuda.py().import("torch")?.getattr("_C")?;
-                home.call_method1(name, (self.device, &self.pool)).map(drop)
+                let private = cuda.py().import("torch")?.getattr("_C")?;
+                private.call_method1(name, (self.device, &self.pool)).map(drop)
             });
         }
     }
@@ -86,7 +86,7 @@ impl TorchGraphs {
     }
 }
 
-/// This thread's stream and device as they were; put back when dropped.
+/// The previous stream and device of this thread, restored when dropped.
 struct Aside<'a> {
     graphs: &'a TorchGraphs,
     device: Py<PyAny>,
@@ -95,7 +95,7 @@ struct Aside<'a> {
 
 impl Drop for Aside<'_> {
     fn drop(&mut self) {
-        // None of these fails unless the device has; then whatever is run next tells it.
+        // These calls fail only if the device has failed; the next operation reports that.
         let _ = self.graphs.python(|cuda| {
             cuda.call_method1("set_stream", (&self.before,))?;
             self.before.bind(cuda.py()).call_method1("wait_stream", (&self.graphs.side,))?;
@@ -112,17 +112,19 @@ impl Recorder for TorchGraphs {
 
     fn record<'a>(&self, mut body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
         if self.loss_in_python {
-            return Err(Error::engine("a loss in Python could do something else at each call, a recording could not"));
+            return Err(Error::engine(
+                "a loss written in Python may behave differently at each call, so its step cannot be captured",
+            ));
         }
         let graph = self.python(|cuda| {
             cuda.call_method1("synchronize", (self.device,))?;
-            // Memory that is cached for ordinary steps is of no use to a graph.
+            // A graph cannot use the memory that is cached for ordinary steps.
             cuda.call_method0("empty_cache")?;
             Ok(cuda.call_method0("CUDAGraph")?.unbind())
         })?;
         let _aside = self.aside()?;
         let begun = self.python(|cuda| {
-            // Other threads, such as those of a loader, may go on with what they do.
+            // Other threads, such as those of a loader, may use CUDA during the capture.
             let options = [("capture_error_mode", "thread_local")].into_py_dict(cuda.py())?;
             options.set_item("pool", &self.pool)?;
             graph.bind(cuda.py()).call_method("capture_begin", (), Some(&options)).map(drop)
@@ -138,12 +140,12 @@ impl Recorder for TorchGraphs {
     }
 
     fn release(&self) {
-        // Where this fails there is less memory, and the next step says so.
+        // If this fails, less memory is free, and the next step reports it.
         let _ = self.python(|cuda| cuda.call_method0("empty_cache").map(drop));
     }
 }
 
-/// A captured step, and what it is bound to.
+/// A captured step and the closure whose tensors it is bound to.
 struct Captured<'a> {
     graph: Py<PyAny>,
     _body: Body<'a>,
@@ -163,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// A `torch.cuda` that writes down what it is asked to do.
+    /// A stand-in for `torch.cuda` that records its calls.
     const FAKE: &std::ffi::CStr = cr#"
 class Stream:
     def __init__(self, name): self.name = name
@@ -204,7 +206,7 @@ log, fails = [], ""
         f(&graphs, &|| Python::attach(|py| log.extract(py).unwrap()))
     }
 
-    /// Whether another thread gets hold of Python now.
+    /// Whether another thread can acquire the GIL now.
     fn python_is_free() -> bool {
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || Python::attach(|_| sender.send(())));
@@ -215,7 +217,7 @@ log, fails = [], ""
     const AFTER: [&str; 4] = ["end", "on main of 1", "main of 1 waits for side of 1", "device 0"];
 
     #[test]
-    fn a_step_is_captured_on_the_side_stream_without_python_and_then_replayed() {
+    fn a_step_is_captured_on_the_side_stream_without_the_gil_and_replayed() {
         fake("", |graphs, log| {
             let runs = Cell::new(0);
             let body = || {
@@ -252,12 +254,12 @@ log, fails = [], ""
     }
 
     #[test]
-    fn a_capture_that_fails_is_ended_and_the_stream_put_back() {
+    fn a_failed_capture_is_ended_and_the_stream_restored() {
         fake("end", |graphs, log| {
             let error = graphs.record(Box::new(|| Ok(()))).err().unwrap();
             assert!(error.detail.contains("not permitted"), "{error}");
             assert_eq!(log()[log().len() - 4..], AFTER);
-            // What the step itself says comes first.
+            // The step's own error comes first.
             let error = graphs.record(Box::new(|| Err(Error::data("a batch is empty")))).err().unwrap();
             assert_eq!(error.detail, "a batch is empty");
             assert_eq!(log()[log().len() - 4..], AFTER);
@@ -265,7 +267,7 @@ log, fails = [], ""
     }
 
     #[test]
-    fn a_capture_that_does_not_begin_runs_nothing_and_puts_the_stream_back() {
+    fn a_capture_that_does_not_begin_runs_nothing_and_restores_the_stream() {
         fake("begin", |graphs, log| {
             let error = graphs.record(Box::new(|| panic!("nothing would record it"))).err().unwrap();
             assert!(error.detail.contains("out of memory"), "{error}");

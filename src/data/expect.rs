@@ -1,4 +1,4 @@
-//! What a batch must be: one place for every source.
+//! The checks that every batch passes before a network reads it.
 
 use tch::{Device, Kind, Tensor};
 
@@ -6,33 +6,33 @@ use super::Batch;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Sizes};
 
-/// What a network expects of every batch.
+/// What a network expects of a batch.
 #[derive(Debug, Clone)]
 pub enum Expected {
-    /// Images, and a label each.
+    /// Images with one label each.
     Images {
-        /// Of one example: [C, H, W].
+        /// The shape of one image, [C, H, W].
         shape: Vec<i64>,
-        /// Labels lie in 0..classes.
+        /// Labels are in 0..classes.
         classes: i64,
-        /// Element type the network computes in.
+        /// The dtype of the network.
         kind: Kind,
-        /// Where the network computes.
+        /// The device of the network.
         device: Device,
     },
-    /// Tokens, and the token after each.
+    /// Tokens, each with the next token as its target.
     Words {
-        /// Tokens lie in 0..words.
+        /// Tokens are in 0..words.
         words: i64,
-        /// Tokens of a full segment, whose learning rate is the whole one.
+        /// Tokens per segment at the full learning rate.
         bptt: usize,
-        /// Where the network computes.
+        /// The device of the network.
         device: Device,
     },
 }
 
 impl Expected {
-    /// Of a plan's network that computes in `kind`; `bptt` tokens are a full segment, if it reads any.
+    /// What the network of `plan` expects, in `kind` on `device`; `bptt` is the length of a full text segment.
     pub fn of_plan(plan: &Plan, bptt: usize, kind: Kind, device: Device) -> Self {
         match plan.sizes {
             Sizes::Images(geometry) => Expected::Images {
@@ -45,10 +45,10 @@ impl Expected {
         }
     }
 
-    /// Checks a batch and moves it to dtype and device. `what` names it in errors, as in "training batch 3".
+    /// Checks a batch and moves it to the network's dtype and device. `what` names it in errors: "training batch 3".
     pub fn admit(&self, inputs: &Tensor, targets: &Tensor, what: &str) -> Result<Batch> {
         match self {
-            Expected::Images { shape, classes, kind, device } => {
+            Expected::Images { shape, classes, .. } => {
                 check_images(inputs, shape, what)?;
                 let count = inputs.size()[0];
                 if targets.size() != [count] {
@@ -59,9 +59,8 @@ impl Expected {
                 }
                 check_labels(targets, *classes, what)?;
                 check_finite(inputs, what)?;
-                Ok(Batch::new(moved(inputs, *device, *kind)?, moved(targets, *device, Kind::Int64)?))
             }
-            Expected::Words { words, bptt, device } => {
+            Expected::Words { words, .. } => {
                 let (size, after) = (inputs.size(), targets.size());
                 if size.len() != 2 || after != size {
                     return Err(Error::data(format!(
@@ -71,14 +70,27 @@ impl Expected {
                 }
                 check_tokens(inputs, *words, what)?;
                 check_tokens(targets, *words, what)?;
+            }
+        }
+        self.place(inputs, targets)
+    }
+
+    /// Moves a batch to the network's dtype and device without looking at its values.
+    pub fn place(&self, inputs: &Tensor, targets: &Tensor) -> Result<Batch> {
+        match self {
+            Expected::Images { kind, device, .. } => {
+                Ok(Batch::new(moved(inputs, *device, *kind)?, moved(targets, *device, Kind::Int64)?))
+            }
+            Expected::Words { bptt, device, .. } => {
+                let rate_scale = inputs.size().first().copied().unwrap_or(0) as f64 / *bptt as f64;
                 let (inputs, targets) = (moved(inputs, *device, Kind::Int64)?, moved(targets, *device, Kind::Int64)?);
-                Ok(Batch { begins: false, pace: size[0] as f64 / *bptt as f64, ..Batch::new(inputs, targets) })
+                Ok(Batch { begins: false, rate_scale, ..Batch::new(inputs, targets) })
             }
         }
     }
 }
 
-/// Images are floating, and each of the shape [C, H, W].
+/// Checks that images are floating and of shape [N, C, H, W].
 fn check_images(inputs: &Tensor, shape: &[i64], what: &str) -> Result<()> {
     let size = inputs.size();
     if size.len() != shape.len() + 1 || size[1..] != *shape {
@@ -96,7 +108,7 @@ fn check_images(inputs: &Tensor, shape: &[i64], what: &str) -> Result<()> {
     }
 }
 
-/// No number among them is NaN or infinite.
+/// Checks that no value is NaN or infinite.
 fn check_finite(inputs: &Tensor, what: &str) -> Result<()> {
     match inputs.f_isfinite()?.f_all()?.f_int64_value(&[])? {
         0 => Err(Error::data(format!("{what} holds NaN or infinity; clean the images before the search"))),
@@ -104,23 +116,24 @@ fn check_finite(inputs: &Tensor, what: &str) -> Result<()> {
     }
 }
 
-/// On a device and in a dtype, outside any graph. For a GPU nobody waits: what is read from is kept until it was.
+/// Moves a tensor to a device and dtype, outside any graph. A copy to a GPU is asynchronous.
 fn moved(tensor: &Tensor, device: Device, kind: Kind) -> Result<Tensor> {
     Ok(tensor.f_detach()?.f_to_device_(device, kind, device.is_cuda(), false)?)
 }
 
-/// Tokens are integers in 0..words.
+/// Checks that tokens are integers in 0..words.
 pub fn check_tokens(tokens: &Tensor, words: i64, what: &str) -> Result<()> {
     check_whole(tokens, words, what, ["token", "words", "tokens must be integers"])
 }
 
-/// Labels are integers in 0..classes.
+/// Checks that labels are integers in 0..classes.
 pub fn check_labels(targets: &Tensor, classes: i64, what: &str) -> Result<()> {
     let advice = "labels must be integers (y.long(), or y.astype('int64'))";
     check_whole(targets, classes, what, ["label", "num_classes", advice])
 }
 
-/// Whole numbers below `count`, called by a name; what `count` is called; what to do about other numbers.
+/// Checks that `numbers` are integers in 0..count. The texts are the name of a number, the name of `count`, and the advice
+/// for other dtypes.
 fn check_whole(numbers: &Tensor, count: i64, what: &str, [name, of, advice]: [&str; 3]) -> Result<()> {
     let kind = numbers.f_kind()?;
     if !matches!(kind, Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8) {
@@ -134,7 +147,7 @@ fn check_whole(numbers: &Tensor, count: i64, what: &str, [name, of, advice]: [&s
     if low < 0 || high >= count {
         let wrong = if low < 0 { low } else { high };
         return Err(Error::data(format!(
-            "{what} has {name} {wrong}; with {of}={count} {name}s lie in 0..={}",
+            "{what} has {name} {wrong}; with {of}={count}, {name}s must be in [0, {}]",
             count - 1
         )));
     }

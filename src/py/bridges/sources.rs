@@ -1,28 +1,27 @@
-//! Python loaders as the engine's sources, and the choice between them and device-resident arrays.
+//! The engine's sources: Python loaders, device-resident arrays and texts.
 
 use pyo3::prelude::*;
 use tch::Tensor;
 
-use super::data::{PyArrays, PyTokens};
-use super::errors::{from_python, to_python};
-use super::tensor::PyTensor;
 use crate::config::{Augment, SearchConfig};
 use crate::data::{ArraySource, Augmentation, Batch, Expected, Source, check_labels};
 use crate::error::{Error, Result};
+use crate::py::data::{PyArrays, PyTokens};
+use crate::py::errors::{from_python, to_python};
+use crate::py::tensor::PyTensor;
 
-/// A Python object with `batches`, `start`, `next` and `close`.
+/// A Python object with `batches`, `start`, `next` and `close`. It checks its batches itself, on its own thread
+/// (`BatchChecker`); here they only move to the device.
 struct PySource {
     object: Py<PyAny>,
     expected: Expected,
-    what: &'static str,
     batches: Option<usize>,
-    number: usize,
 }
 
 impl PySource {
-    fn new(object: &Bound<'_, PyAny>, expected: Expected, what: &'static str) -> PyResult<Self> {
+    fn new(object: &Bound<'_, PyAny>, expected: Expected) -> PyResult<Self> {
         let batches = object.call_method0("batches")?.extract()?;
-        Ok(PySource { object: object.clone().unbind(), expected, what, batches, number: 0 })
+        Ok(PySource { object: object.clone().unbind(), expected, batches })
     }
 }
 
@@ -32,7 +31,6 @@ impl Source for PySource {
     }
 
     fn start(&mut self, index: u64, skip: usize) -> Result<()> {
-        self.number = skip;
         let started = Python::attach(|py| self.object.call_method1(py, "start", (index, skip)).map(drop));
         started.map_err(from_python)
     }
@@ -42,10 +40,7 @@ impl Source for PySource {
             let pair: Option<(PyTensor, PyTensor)> = self.object.bind(py).call_method0("next")?.extract()?;
             Ok(pair.map(|(x, y)| (x.0, y.0)))
         });
-        let Some((x, y)) = pair.map_err(from_python)? else { return Ok(None) };
-        let what = format!("{} batch {}", self.what, self.number);
-        self.number += 1;
-        self.expected.admit(&x, &y, &what).map(Some)
+        pair.map_err(from_python)?.map(|(x, y)| self.expected.place(&x, &y)).transpose()
     }
 }
 
@@ -59,7 +54,7 @@ impl Drop for PySource {
     }
 }
 
-/// The source behind `object`: `Tokens`, `Arrays`, or anything that speaks the protocol.
+/// The source that `object` stands for: `Tokens`, `Arrays`, or any object with the methods of `Source`.
 pub fn source(
     object: &Bound<'_, PyAny>,
     config: &SearchConfig,
@@ -76,21 +71,20 @@ pub fn source(
         _ => return Err(to_python(Error::data("a recurrent space reads texts, and a convolutional one images"))),
     };
     let Ok(arrays) = object.cast::<PyArrays>() else {
-        return Ok(Box::new(PySource::new(object, expected.clone(), what)?));
+        return Ok(Box::new(PySource::new(object, expected.clone())?));
     };
-    let given = arrays.get();
     let build = || -> Result<ArraySource> {
-        let arrays = given.arrays.lock().map_err(|_| Error::engine("the data set is in use elsewhere"))?;
-        let size = arrays.x.size();
-        if size[1..] != *shape {
-            return Err(Error::data(format!("{what} images are {size:?}; expected [N, C, H, W] with {shape:?}")));
-        }
-        check_labels(&arrays.y, classes, &format!("{what} data"))?;
         let augmentation =
             Augmentation { crop_and_flip: config.data.augment == Augment::Cifar, cutout: config.data.cutout };
-        let arrays = arrays.to_device(device)?;
-        let indices = given.indices.clone();
-        ArraySource::new(arrays, indices, given.role, given.batch_size, augmentation, config.optimisation.seed, kind)
+        let source = arrays.get().source(augmentation, config.optimisation.seed, kind, device)?;
+        let found = source.image_shape();
+        if found != *shape {
+            return Err(Error::data(format!(
+                "{what} images have shape {found:?}; expected {shape:?} (channels first)"
+            )));
+        }
+        check_labels(source.labels(), classes, &format!("{what} data"))?;
+        Ok(source)
     };
     Ok(Box::new(build().map_err(to_python)?))
 }

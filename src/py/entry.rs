@@ -1,4 +1,5 @@
-//! The one door for every call into the engine: the GIL is released, gradients are on, panics become errors.
+//! The entry point of every long call into the engine: it releases the GIL, enables gradients and turns panics into
+//! errors.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,8 +8,8 @@ use pyo3::prelude::*;
 use super::errors::to_python;
 use crate::error::{Error, Result};
 
-/// Runs `f` in the engine. Autograd refuses to run while the GIL is held, and the caller may stand inside
-/// `torch.no_grad()`. Out of `torch.inference_mode()` there is no way: tensors made there never get a graph.
+/// Runs `f` in the engine. Autograd refuses to run while the GIL is held, and the caller may be inside
+/// `torch.no_grad()`. Tensors made inside `torch.inference_mode()` never get a graph, so a call there is an error.
 pub fn engine<T: Send>(py: Python<'_>, f: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     if py.import("torch")?.call_method0("is_inference_mode_enabled")?.extract::<bool>()? {
         return Err(to_python(Error::config(
