@@ -11,7 +11,7 @@ use super::errors::to_python;
 use super::precision::numbers;
 use super::supernet::named_state;
 use super::tensor::{device, device_name, to_dict};
-use crate::config::SearchConfig;
+use super::values::{PyConfig, PyGenotype};
 use crate::data::{Expected, Source};
 use crate::nn::NetworkOptions;
 use crate::plan::Plan;
@@ -21,14 +21,14 @@ use crate::search::{GraphCapture, Outcome, Sources, run, start};
 #[pyo3(signature = (config, train, valid, evaluation, observer, criterion))]
 pub fn search<'py>(
     py: Python<'py>,
-    config: &str,
+    config: &PyConfig,
     train: &Bound<'py, PyAny>,
     valid: &Bound<'py, PyAny>,
     evaluation: &Bound<'py, PyAny>,
     observer: Py<PyAny>,
     criterion: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let config = SearchConfig::from_json(config).map_err(to_python)?;
+    let config = config.value.clone();
     let device = device(&config.execution.device).map_err(to_python)?;
     let numbers = numbers(config.execution.precision, device).map_err(to_python)?;
     let (kind, precision) = (numbers.kind, numbers.precision());
@@ -67,9 +67,9 @@ pub fn search<'py>(
     result.set_item("alphas", arrays)?;
     result.set_item("steps", trajectory.steps)?;
     result.set_item("history", serde_json::json!(history).to_string())?;
-    result.set_item("genotype", genotype.to_json())?;
+    result.set_item("genotype", PyGenotype(genotype))?;
     result.set_item("state_dict", to_dict(py, state)?)?;
-    result.set_item("config", config.to_json())?;
+    result.set_item("config", PyConfig::from(config))?;
     result.set_item("threads", tch::get_num_threads())?;
     result.set_item("device", device_name(device))?;
     result.set_item("precision", serde_json::json!(precision).as_str())?;

@@ -11,6 +11,7 @@ use super::entry;
 use super::errors::to_python;
 use super::precision::numbers;
 use super::tensor::{PyTensor, device, from_dict, precision_of, to_dict};
+use super::values::PyConfig;
 use crate::config::{Method, SearchConfig};
 use crate::data::{Batch, Expected};
 use crate::error::{Error, ErrorKind, Result};
@@ -106,8 +107,8 @@ impl PySupernet {
 #[pymethods]
 impl PySupernet {
     #[new]
-    fn new(py: Python<'_>, config: &str, dtype: &str, device: &str) -> PyResult<Self> {
-        let config = SearchConfig::from_json(config).map_err(to_python)?;
+    fn new(py: Python<'_>, config: &PyConfig, dtype: &str, device: &str) -> PyResult<Self> {
+        let config = config.value.clone();
         let device = self::device(device).map_err(to_python)?;
         let precision = precision_of(dtype).map_err(to_python)?;
         let numbers = numbers(precision, device).map_err(to_python)?;

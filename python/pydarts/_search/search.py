@@ -92,7 +92,7 @@ def search(
     try:
         with watch, held(sources.config.checkpoint_dir):
             outcome = _core.search(
-                sources.config.to_json(),
+                sources.config,
                 sources.train,
                 sources.valid,
                 sources.evaluation,
@@ -132,11 +132,11 @@ def _warn_of_absent_cells(config: SearchConfig) -> None:
 
 def _result(outcome: dict[str, Any], loss: Callable[..., Tensor] | None) -> SearchResult:
     return SearchResult(
-        genotype=Genotype.from_json(outcome["genotype"]),
+        genotype=Genotype._of(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
         steps=tuple(outcome["steps"]),
         history=History([record_from(record, EpochRecord) for record in json.loads(outcome["history"])]),
-        config=SearchConfig.from_json(outcome["config"]),
+        config=SearchConfig._of(outcome["config"]),
         status=outcome["status"],
         state_dict=outcome["state_dict"],
         threads=outcome["threads"],
