@@ -6,18 +6,16 @@
 #![warn(missing_docs)]
 
 pub mod error;
-mod fields;
+mod json;
 pub mod random;
 
 pub mod space;
 
-pub mod derive;
+pub mod arch;
 
 pub mod config;
 pub mod event;
 pub mod plan;
-
-pub mod cache;
 
 #[cfg(feature = "torch")]
 pub mod params;

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,6 @@ matplotlib.use("Agg")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # the networks are tiny: waiting for a second thread costs more than it brings
 os.environ["OMP_NUM_THREADS"] = "1"  # in processes of the tests too
-
-_cache = tempfile.TemporaryDirectory()
-os.environ["PYDARTS_CACHE_DIR"] = _cache.name  # the user's own is none of the tests' business
 
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 

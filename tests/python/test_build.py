@@ -114,21 +114,6 @@ def test_dropout_is_of_training_alone_and_one_mask_serves_all_tokens() -> None:
         ({"dropout_rows": "0.1"}, pydarts.ConfigError, "dropout_rows is '0.1'; it must be a number"),
         ({"vocabulary": True}, pydarts.ConfigError, "vocabulary is True; it must be a whole number"),
         (
-            {"genotype": pydarts.Genotype(recurrent=[("tanh", 1)], concat=[1])},
-            pydarts.GenotypeError,
-            "cell `recurrent`: tanh would enter node 1 from node 1, which is not below it",
-        ),
-        (
-            {"genotype": pydarts.Genotype(recurrent=[("tanh", 0)], concat=[2])},
-            pydarts.GenotypeError,
-            "cell `recurrent` has 1 edges and an output of nodes 2",
-        ),
-        (
-            {"genotype": pydarts.Genotype(recurrent=[("tanh", 0)], concat=[0, 1])},
-            pydarts.GenotypeError,
-            "an output of nodes 0, 1, the first being 1",
-        ),
-        (
             {"genotype": pydarts.genotypes.DARTS_V2},
             pydarts.ConfigError,
             "a ConvolutionalNetwork has no units, vocabulary",

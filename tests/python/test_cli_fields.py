@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 from typing import Any
 
 import pydarts
@@ -27,7 +26,7 @@ def default_of(field: Field) -> Any:
 
 
 def test_every_field_of_a_search_is_read_with_the_default_of_the_core() -> None:
-    core = json.loads(_core.default_config("darts"))
+    core = _core.SearchConfig(space="darts").to_dict()
     assert [field.name for field in search_fields()] == list(core)
     for field in search_fields():
         assert default_of(field) == getattr(pydarts.SearchConfig(), field.name), field.name

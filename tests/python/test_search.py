@@ -105,9 +105,7 @@ def test_augmentation_of_arrays_runs() -> None:
 
 def test_five_epochs_on_digits_are_the_same_with_passes_on_and_off() -> None:
     X, y = pydarts.datasets.digits()
-    config = make_config(
-        operations=None, epochs=5, batch_size=64, precision="float64", record="step", tune="off"
-    )
+    config = make_config(operations=None, epochs=5, batch_size=64, precision="float64", record="step")
     on, off = (search((X, y), config.replace(passes=passes)) for passes in (None, ()))
     assert on.genotype == off.genotype
     assert on.alphas.keys() == off.alphas.keys() == {"normal", "reduce"}

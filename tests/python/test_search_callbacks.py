@@ -1,6 +1,7 @@
 """What a search tells: its callbacks, whatever they raise, its warnings and its progress."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,16 @@ from pydarts import Callback, EpochInfo, SearchResult, StartInfo, StepInfo, sear
 from pydarts._data.interrupt import InterruptWatch
 from pydarts._search.observers import Observers
 from searches import Listener, batches
+
+
+class OnlyEpochs(Callback):
+    def on_epoch(self, info: EpochInfo) -> None:
+        pass
+
+
+class OnlySteps(Callback):
+    def on_step(self, info: StepInfo) -> None:
+        pass
 
 
 def test_callbacks_hear_every_step_every_epoch_and_the_end() -> None:
@@ -120,6 +131,37 @@ def test_warnings_of_the_engine_are_python_warnings() -> None:
         Observers([], None, InterruptWatch(), make_config()).observe(
             "warning", '{"message": "another number of threads"}', None
         )
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "expected"),
+    [
+        ([], {}),
+        ([Callback()], {}),
+        ([OnlyEpochs()], {"epoch": 2}),
+        ([OnlySteps(), OnlyEpochs()], {"step": 6, "epoch": 2}),
+    ],
+)
+def test_the_engine_serialises_only_events_that_a_callback_overrides(
+    callbacks: list[Callback], expected: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received: Counter[str] = Counter()
+    observe = Observers.observe
+
+    def counting(self: Observers, kind: str, payload: str, alphas: Any) -> None:
+        received[kind] += 1
+        observe(self, kind, payload, alphas)
+
+    monkeypatch.setattr(Observers, "observe", counting)
+    search(make_arrays(), make_config(progress=False), callbacks=callbacks)
+    assert received == expected
+
+
+def test_a_method_assigned_to_a_callback_is_called() -> None:
+    callback, steps = Callback(), list[int]()
+    callback.on_step = lambda info: steps.append(info.step)  # type: ignore[method-assign]
+    search(make_arrays(), make_config(progress=False), callbacks=callback)
+    assert steps == list(range(6))
 
 
 # ---- progress

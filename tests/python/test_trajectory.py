@@ -7,7 +7,7 @@ import pydarts
 import pytest
 from hypothesis import given, settings
 from paths import RECURRENT, SMALL, drawn_paths, make_path
-from pydarts import SearchResult, Space, Trajectory
+from pydarts import SearchResult, Space, Trajectory, _core
 from pydarts._results.trajectory import softmax
 
 
@@ -90,6 +90,15 @@ def test_margins_name_what_the_genotype_keeps_and_by_how_much(path: Trajectory) 
                 else:
                     ahead = max(weights[margin.edge].values()) - max(left)
                     assert margin.edges == pytest.approx(ahead, rel=1e-9, abs=1e-12) and margin.edges >= 0
+
+
+def test_weights_have_the_bits_of_a_row_by_itself() -> None:
+    alpha = np.random.default_rng(0).normal(size=(3, 4, 14, 8))
+    weights = softmax(alpha)
+    assert weights.shape == alpha.shape and softmax(np.float32(alpha)).dtype == np.float64
+    for place in np.ndindex(3, 4, 14):
+        assert np.array_equal(weights[place], _core.softmax(alpha[place]))
+    np.testing.assert_allclose(weights.sum(-1), 1.0)
 
 
 def test_edges_that_are_equal_but_for_rounding_are_ranked_as_derive_ranks_them() -> None:
