@@ -34,7 +34,9 @@ class Observers:
         """Called by the engine once per kind of event, before the search; it does not send unwanted kinds."""
         match kind:
             case "step":
-                return self._overridden("on_step") or (self._progress is not None and self._progress.shows_steps)
+                return self._overridden("on_step") or (
+                    self._progress is not None and self._progress.shows_steps
+                )
             case "epoch":
                 return self._overridden("on_epoch") or self._progress is not None
             case "start":
@@ -48,7 +50,8 @@ class Observers:
         """Whether a callback has its own version of a method."""
         inherited = getattr(Callback, method)
         return any(
-            getattr(getattr(callback, method), "__func__", None) is not inherited for callback in self._callbacks
+            getattr(getattr(callback, method), "__func__", None) is not inherited
+            for callback in self._callbacks
         )
 
     def poll(self) -> None:
