@@ -17,6 +17,7 @@ from many import X, plain, recorded, short, y
 from pydarts import SearchTable, TrainConfig
 from pydarts._selection import job as jobs
 from torch.nn.functional import cross_entropy
+from trained import ImageTask, holds, judged
 
 TEXT = np.arange(1200) % 7
 
@@ -72,19 +73,19 @@ def test_processes_give_what_this_one_gives_and_the_same_again(table: SearchTabl
     assert not multiprocessing.active_children()
 
 
-def test_the_weights_kept_are_those_that_count() -> None:
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 2)])
+def test_a_row_counts_the_epoch_whose_weights_are_kept(
+    keep: Any, epoch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies, losses = [0.25, 0.75, 0.5], [0.3, 0.2, 0.1]
+    evaluated = judged(monkeypatch, ImageTask, accuracies, losses)
     cells = dict(zip("ab", pydarts.random_genotypes(make_config().resolved_space, 2, 0), strict=True))
-    select = short(epochs=4, learning_rate=1.0, schedule="exponential", train_portion=0.5)
     narrow = {"channels": 2, "layers": 3}
-    lasted = 0
-    for keep in ("best", "last"):
-        found = pydarts.compare(cells, (X, y), select.replace(keep=keep), network=narrow, workers=0)
-        for row in found:
-            assert row.training is not None
-            accuracies = [record.valid_accuracy for record in row.training.history]
-            assert row.accuracy == (max(accuracies) if keep == "best" else accuracies[-1])
-            lasted += max(accuracies) == accuracies[-1]
-    assert not lasted, "the last epoch is nowhere the best, or this would prove nothing"
+    found = pydarts.compare(cells, (X, y), short(epochs=3, keep=keep), network=narrow, workers=0)
+    for number, row in enumerate(found):
+        assert row.training is not None
+        assert (row.accuracy, row.loss) == (accuracies[epoch], losses[epoch])
+        assert holds(row.training.network, evaluated[3 * number + epoch])
 
 
 def test_recurrent_cells_are_compared_by_perplexity() -> None:

@@ -14,6 +14,7 @@ import torch
 from pydarts._training.settings import TextSettings
 from pydarts._training.text import TextTask, segments
 from test_texts import text
+from trained import holds, judged
 
 WORDS = 12
 TEXTS = (text(900, 0), text(300, 1))
@@ -118,15 +119,22 @@ def test_segments_cover_the_text_and_vary_in_length(epoch: int) -> None:
     )
 
 
-def test_the_best_epoch_is_kept_or_the_last_one() -> None:
-    changes = {"epochs": 6, "learning_rate": 300.0, "patience": 50}  # far too much: losses jump about
-    best = pydarts.train(network(), TEXTS, config(**changes))
-    last = pydarts.train(network(), TEXTS, config(**changes, keep="last"))
-    losses = [record.valid_loss for record in best.history]
-    assert losses == [record.valid_loss for record in last.history] and best.best != 5, losses
-    for result, expected in ((best, min(losses)), (last, losses[-1])):
-        task = TextTask(result.network, TEXTS, TextSettings.of(result.config), torch.device("cpu"))
-        assert task.evaluate().loss == expected
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 3)])
+def test_the_epoch_with_the_lowest_loss_or_the_last_one_is_kept(
+    keep: Any, epoch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies, losses = [0.1, 0.2, 0.3, 0.4], [3.0, 1.0, 1.0, 2.0]
+    evaluated = judged(monkeypatch, TextTask, accuracies, losses)
+    result = pydarts.train(network(), TEXTS, config(epochs=4, patience=50, keep=keep))
+    assert [record.valid_loss for record in result.history] == losses
+    assert result.best == 1, "the first of equal losses, whatever the accuracies"
+    assert [holds(result.network, weights) for weights in evaluated] == [at == epoch for at in range(4)]
+
+
+def test_the_weights_of_a_result_are_those_that_its_history_evaluated() -> None:
+    result = pydarts.train(network(), TEXTS, config(keep="last"))
+    task = TextTask(result.network, TEXTS, TextSettings.of(result.config), torch.device("cpu"))
+    assert task.evaluate().loss == result.history[-1].valid_loss
 
 
 class StopAt(pydarts.TrainCallback):
@@ -143,8 +151,17 @@ class StopAt(pydarts.TrainCallback):
         self.ended = result.status
 
 
-def test_resumed_after_an_interrupt_it_is_bit_for_bit_the_same(tmp_path: Path) -> None:
-    changes = {"epochs": 5, "patience": 1, "learning_rate": 60.0}
+def test_resumed_after_an_interrupt_it_is_bit_for_bit_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = TextTask.after
+
+    def rising(self: TextTask, losses: list[float]) -> None:
+        """Averaging begins when losses rise: from the third epoch on, whatever the training comes to."""
+        after(self, [float(epoch) for epoch in range(len(losses))])
+
+    monkeypatch.setattr(TextTask, "after", rising)
+    changes = {"epochs": 5, "patience": 1}
     whole = pydarts.train(network(), TEXTS, config(**changes))
     assert whole.history[-1].averaged and not whole.history[0].averaged
     stop = StopAt(3, 2, KeyboardInterrupt())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import json
 import math
 import time
@@ -16,7 +15,21 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
-from trained import Steps, StopAt, batches, config, network, noisy, press, same, sources, task
+from trained import (
+    ImageTask,
+    Steps,
+    StopAt,
+    batches,
+    config,
+    holds,
+    judged,
+    network,
+    noisy,
+    press,
+    same,
+    sources,
+    task,
+)
 
 
 def fail() -> None:
@@ -167,19 +180,25 @@ def test_ctrl_c_ends_the_wait_for_a_loader() -> None:
     assert time.monotonic() - begun < 10
 
 
-def test_the_best_epoch_is_that_of_the_highest_accuracy() -> None:
-    X, y = make_arrays(n=40)
-    noisy = {"epochs": 6, "learning_rate": 0.5, "grad_clip": 100.0, "schedule": "exponential"}
-    best = pydarts.train(network(), ((X, y), (X, y)), config(**noisy, keep="best"))
-    last = pydarts.train(network(), ((X, y), (X, y)), config(**noisy))
-    accuracies = [record.valid_accuracy for record in best.history]
-    assert best.best == accuracies.index(max(accuracies)) != 5, accuracies
-    for result, expected in ((best, max(accuracies)), (last, accuracies[-1])):
-        assert task(result.network, ((X, y), (X, y))).evaluate().accuracy == expected
-    one, other = best.history[0], best.history[1]
-    sure = dataclasses.replace(one, valid_accuracy=0.5, valid_loss=0.1)
-    right = dataclasses.replace(other, valid_accuracy=0.6, valid_loss=0.9)
-    assert dataclasses.replace(best, history=pydarts.History([sure, right])).best == 1
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 3)])
+def test_the_epoch_with_the_highest_accuracy_or_the_last_one_is_kept(
+    keep: Any, epoch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies, losses = [0.25, 0.75, 0.75, 0.5], [0.8, 0.9, 0.6, 0.1]
+    evaluated = judged(monkeypatch, ImageTask, accuracies, losses)
+    result = pydarts.train(network(), make_arrays(n=40), config(epochs=4, keep=keep))
+    assert [record.valid_accuracy for record in result.history] == accuracies
+    assert [record.valid_loss for record in result.history] == losses
+    assert result.best == 1, "the first of equal accuracies, whatever the losses"
+    assert [holds(result.network, weights) for weights in evaluated] == [at == epoch for at in range(4)]
+
+
+def test_the_weights_of_a_result_are_those_that_its_history_evaluated() -> None:
+    data = (make_arrays(n=40), make_arrays(n=40))
+    result = pydarts.train(network(), data, config(keep="last"))
+    found = task(result.network, data).evaluate()
+    last = result.history[-1]
+    assert (found.loss, found.accuracy) == (last.valid_loss, last.valid_accuracy)
 
 
 def test_a_result_comes_back_from_its_folder(tmp_path: Path) -> None:
