@@ -102,8 +102,9 @@ fn agree(plain: &Seen, rewritten: Seen, passes: &[Rewrite]) {
         assert!(error < tolerance, "{passes:?}: {what} differ by {error:e}");
     };
     close("logits", &rewritten.logits, &plain.logits, 1e-11);
-    close("forward and backward over backward", &rewritten.product.0, &rewritten.product.1, 1e-9);
-    close("Hessian-vector products", &rewritten.product.0, &plain.product.1, 1e-9);
+    // A variance near zero multiplies rounding by up to 1/√ε in each derivative of a batch norm: by 3e7 in the third.
+    close("forward and backward over backward", &rewritten.product.0, &rewritten.product.1, 1e-6);
+    close("Hessian-vector products", &rewritten.product.0, &plain.product.1, 1e-6);
     close("gradients of α", &rewritten.of_alpha, &plain.of_alpha, 1e-9);
     let (ours, theirs) = (by_name(&rewritten.of_weights), by_name(&plain.of_weights));
     // Relative to the whole gradient: that of a weight before a batch norm can be nothing but rounding.

@@ -199,9 +199,12 @@ def test_a_folder_of_images_is_read_in_the_size_asked_for() -> None:
         opened("folder:images/train")
 
 
+EPOCHS = 60  # so many that the search is not over before another process sees its first checkpoint
+
+
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT to another process is POSIX's")
 def test_ctrl_c_keeps_the_partial_result_and_the_same_command_goes_on(places: Path) -> None:
-    options = ("--epochs", "16", "--data", f"npz:{places / 'data.npz'}", "--out", "run", "--json")
+    options = ("--epochs", str(EPOCHS), "--data", f"npz:{places / 'data.npz'}", "--out", "run", "--json")
     command = [sys.executable, "-m", "pydarts", "search", *TINY, *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -215,10 +218,10 @@ def test_ctrl_c_keeps_the_partial_result_and_the_same_command_goes_on(places: Pa
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     told = json.loads(out)
-    assert told["status"] == "interrupted" and told["epochs"] < 16
+    assert told["status"] == "interrupted" and told["epochs"] < EPOCHS
     assert "--resume goes on" in err and "Traceback" not in err
     assert pydarts.SearchResult.load("run").status == "interrupted"
     outcome = answered("search", *TINY, *options, "--resume")
-    assert outcome.json["status"] == "complete" and outcome.json["epochs"] == 16
+    assert outcome.json["status"] == "complete" and outcome.json["epochs"] == EPOCHS
     whole = answered("search", *TINY, *options, "--out", "whole").json
     assert whole["last"] | {"seconds": 0} == outcome.json["last"] | {"seconds": 0}

@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,8 +67,9 @@ def test_pictures_take_no_more_than_their_share(cost: float, seconds: float) -> 
 
 def test_the_view_says_what_it_took(tiny_result: pydarts.SearchResult) -> None:
     view = LiveView(console=on_screen(), where="terminal")
+    begun = time.perf_counter()
     search(make_arrays(), make_config(), view)
-    assert 0 < view.seconds < 5
+    assert 0 < view.seconds < time.perf_counter() - begun
 
 
 def test_alpha_is_kept_at_so_many_points_and_at_the_last_step() -> None:

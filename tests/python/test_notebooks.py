@@ -37,7 +37,7 @@ def kinds(cell: Any) -> set[str]:
     }
 
 
-@pytest.mark.long
+@pytest.mark.first
 @pytest.mark.parametrize("path", execute.notebooks(), ids=lambda path: path.stem)
 def test_a_notebook_runs_from_a_clean_kernel(path: Path, tmp_path: Path) -> None:
     kept = path.read_bytes()

@@ -144,7 +144,8 @@ def test_a_custom_loss_is_used() -> None:
 def test_cross_entropy_as_a_custom_loss_equals_the_default() -> None:
     custom = search(make_arrays(), make_config(precision="float64"), loss=torch.nn.functional.cross_entropy)
     plain = search(make_arrays(), make_config(precision="float64"))
-    np.testing.assert_allclose(custom.alphas["normal"], plain.alphas["normal"], rtol=0, atol=1e-12)
+    # Adam divides rounding by gradients near zero; another loss moves α by 1e-3.
+    np.testing.assert_allclose(custom.alphas["normal"], plain.alphas["normal"], rtol=0, atol=1e-8)
 
 
 def test_an_exception_of_the_loss_comes_back_as_it_is() -> None:
