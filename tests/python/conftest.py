@@ -152,5 +152,5 @@ class Stop(pydarts.Callback):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests marked `first`: a long one that begins last keeps one worker busy and others idle."""
+    """Begin with the tests marked `first`: one that begins last keeps one worker busy and the others idle."""
     items.sort(key=lambda item: item.get_closest_marker("first") is None)

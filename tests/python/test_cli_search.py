@@ -174,9 +174,9 @@ def test_the_bundled_english_has_the_words_asked_for() -> None:
 
 
 def test_choices_for_other_data_are_refused() -> None:
-    with pytest.raises(Problem, match="--words: of text; digits is images"):
+    with pytest.raises(Problem, match=r"--words.*digits"):
         opened("digits", words=50)
-    with pytest.raises(Problem, match="--download: of cifar10 and cifar100"):
+    with pytest.raises(Problem, match=r"--download.*cifar10.*cifar100"):
         opened("corpus:bundled", download=True)
 
 
@@ -191,11 +191,11 @@ def test_a_folder_of_images_is_read_in_the_size_asked_for() -> None:
     data = opened("folder:images", image_size=(8, 8))
     images, _ = next(iter(data.search))
     assert images.shape == (2, 3, 8, 8) and data.sizes == {"num_classes": 2, "in_channels": 3}
-    with pytest.raises(Problem, match="cropped to squares"):
+    with pytest.raises(Problem, match="squares"):
         opened("folder:images", image_size=(8, 9))
-    with pytest.raises(Problem, match="need a number"):
+    with pytest.raises(Problem, match="batch"):
         opened("folder:images", batch_size="auto")
-    with pytest.raises(Problem, match="train and val"):
+    with pytest.raises(Problem, match=r"train.*val"):
         opened("folder:images/train")
 
 

@@ -32,8 +32,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
         ((torch.zeros(0, 1, 8, 8), torch.zeros(0).long()), "empty"),
         ((torch.full((4, 1, 8, 8), torch.nan), torch.zeros(4).long()), "NaN or infinity.*image 0"),
         ((torch.zeros(4, 1, 8, 8), torch.zeros(4)), "integers"),
-        ((torch.zeros(4, 1, 8, 8), torch.zeros(3).long()), "3, but there are 4"),
-        ((torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 4, 0])), "num_classes=4.*number 2 is 4"),
+        ((torch.zeros(4, 1, 8, 8), torch.zeros(3).long()), "3.*4"),
+        ((torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 4, 0])), "num_classes=4.*2.*4"),
         ((torch.zeros(4, 1, 8, 8), torch.tensor([0, -1, 2, 0])), "negative"),
     ],
 )
@@ -41,7 +41,7 @@ def test_a_bad_batch_is_named_by_its_number(batch: Any, message: str) -> None:
     made = source_of([*batches(2), batch], shape=(1, 8, 8), num_classes=4)
     made.start(0, 0)
     assert made.next() is not None and made.next() is not None
-    with pytest.raises(DataError, match=f"batch 2 of the training loader.*{message}|{message}.*batch 2"):
+    with pytest.raises(DataError, match=f"batch 2.*training.*{message}|{message}.*batch 2"):
         made.next()
     made.close()
 
@@ -114,16 +114,23 @@ def test_a_loader_may_use_its_memory_again() -> None:
 
 
 def test_a_source_that_may_draw_fetches_when_asked_if_told_so(opened: Any) -> None:
-    fetched = []
-
     class Noted(Digits):
+        def __init__(self) -> None:
+            super().__init__(40)
+            self.fetched: list[int] = []
+
         def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-            fetched.append(index)
+            self.fetched.append(index)
             return super().__getitem__(index)
 
-    sources = opened(DataLoader(Noted(40), batch_size=4), num_classes=4)
+    data = Noted()
+    sources = opened(DataLoader(data, batch_size=4), num_classes=4)
+    data.fetched.clear()  # the first batch was looked at
     sources.train.start(0, 0)
-    assert wait_for(lambda: len(fetched) > 0), "the source fetches ahead"
+    assert wait_for(lambda: len(data.fetched) > 0), "the source fetches ahead"
+    data = Noted()
+    fetched = data.fetched
+    sources = opened(DataLoader(data, batch_size=4), num_classes=4)
     sources.fetch_when_asked()
     fetched.clear()
     sources.train.start(0, 0)
@@ -135,7 +142,7 @@ def test_a_source_that_may_draw_fetches_when_asked_if_told_so(opened: Any) -> No
         assert len(fetched) == 4 * count
     assert sources.train.next() is None
     assert seen(sources.train, 0, 2) == seen(sources.train, 0)[8:]
-    workers = opened(DataLoader(Noted(40), batch_size=4, num_workers=1), num_classes=4)
+    workers = opened(DataLoader(Noted(), batch_size=4, num_workers=1), num_classes=4)
     workers.fetch_when_asked()
     assert workers.train.ahead, "its random numbers are the workers'"
 

@@ -32,7 +32,7 @@ def test_a_batch_size_is_found_for_the_memory_there_is(free: dict[str, int]) -> 
     free["bytes"] = int((fixed + 9 * cost["bytes_per_image"]) / 0.8)
     assert search(arrays, config).config.batch_size == 8
     free["bytes"] = fixed // 2
-    with pytest.raises(pydarts.OutOfMemoryError, match=r"no batch fits.*recompute"):
+    with pytest.raises(pydarts.OutOfMemoryError, match="recompute"):
         search(arrays, config)
 
 

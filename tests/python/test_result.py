@@ -55,7 +55,7 @@ def test_a_result_says_where_it_ran_and_one_without_that_is_read_too(
     (saved / "result.json").write_text(json.dumps(about))
     assert SearchResult.load(saved).environment == {}
     (saved / "result.json").write_text(json.dumps(about | {"environment": {"device": 3}}))
-    with pytest.raises(pydarts.CheckpointError, match="environment must be an object of texts"):
+    with pytest.raises(pydarts.CheckpointError, match="environment"):
         SearchResult.load(saved)
 
 
@@ -127,7 +127,7 @@ def test_a_damaged_file_is_a_checkpoint_error_that_names_it(saved: Path, name: s
     [
         ("result.json", '{"format": 99, "pydarts": "9.9", "status": "complete"}', "newer"),
         ("result.json", '{"format": 1, "status": "fine"}', "status"),
-        ("result.json", "[]", "not a result"),
+        ("result.json", "[]", r"result\.json"),
         ("history.json", '[{"epoch": 1}]', "fields"),
         ("history.json", '[{"epoch": 1, "train_loss": "low"}]', "fields"),
         ("config.json", '{"epochs": -1}', "epochs"),

@@ -180,12 +180,12 @@ def test_a_network_without_a_kind_of_cell_is_told(layers: int, absent: str | Non
 
 def test_labels_that_do_not_begin_at_zero_are_told() -> None:
     X, y = make_arrays()
-    with pytest.warns(UserWarning, match=r"no training label is 0: those from 1 to 4 make 5 classes"):
+    with pytest.warns(UserWarning, match="0.*1.*4.*5"):
         pydarts.search((X, y + 1), make_config(epochs=1))
 
 
 def test_data_with_their_settings_are_not_the_images(tmp_path: Path) -> None:
     X, y = make_arrays()
     np.savez(tmp_path / "x.npz", x_train=X, y_train=y)
-    with pytest.raises(pydarts.DataError, match="give the images of an ImageData: its train"):
+    with pytest.raises(pydarts.DataError, match=r"ImageData.*train"):
         pydarts.search(pydarts.datasets.npz(tmp_path / "x.npz"), make_config())  # type: ignore[arg-type]

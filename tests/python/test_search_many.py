@@ -93,7 +93,7 @@ def test_recurrent_cells_are_compared_by_perplexity() -> None:
         space="darts-rnn", operations=None, units=8, batch_size=4, bptt=14, eval_batch_size=2, epochs=1
     )
     select = TrainConfig(epochs=2, batch_size=4, bptt=14, learning_rate=5.0, progress=False)
-    with pytest.raises(pydarts.ConfigError, match=r"select is None; say how to train on text"):
+    with pytest.raises(pydarts.ConfigError, match=r"select.*None"):
         pydarts.search_many((TEXT, TEXT[:300]), config, 1)
     table = pydarts.search_many((TEXT, TEXT[:300]), config, 1, select, random=2, workers=0)
     row = table[0]
@@ -118,15 +118,15 @@ def test_cells_at_hand_are_compared(
     done = recorded(monkeypatch)
     again = pydarts.compare(cells, (X, y), select.replace(resume=True), random=3, workers=0)
     assert again[:4] == found and {name for name, _, _ in done} == {"random 2"}
-    with pytest.raises(pydarts.CheckpointError, match="of other choices"):
+    with pytest.raises(pydarts.CheckpointError, match=re.escape(str(tmp_path))):
         pydarts.compare({"mine": table[1].genotype}, (X, y), select.replace(resume=True), workers=0)
     for wrong, error, message in (
-        ({}, TypeError, "cells must be a dictionary"),
-        ({"a": 3}, TypeError, "'a' of cells is a int"),
-        ({"../a": table[0].genotype}, pydarts.ConfigError, "names a cell and a folder"),
-        ({"random 0": table[0].genotype}, pydarts.ConfigError, "two cells have one name"),
-        (dict.fromkeys(("A b", "a-b"), table[0].genotype), pydarts.ConfigError, "two cells have one name"),
-        ({"Table.csv": table[0].genotype}, pydarts.ConfigError, "are the table's own"),
+        ({}, TypeError, "cells.*dictionary"),
+        ({"a": 3}, TypeError, "a.*int"),
+        ({"../a": table[0].genotype}, pydarts.ConfigError, r"\.\./a"),
+        ({"random 0": table[0].genotype}, pydarts.ConfigError, "random 0"),
+        (dict.fromkeys(("A b", "a-b"), table[0].genotype), pydarts.ConfigError, "name"),
+        ({"Table.csv": table[0].genotype}, pydarts.ConfigError, "(?i)table"),
         (
             {"a": table[0].genotype, "b": pydarts.genotypes.DARTS_RNN_V1},
             pydarts.ConfigError,
@@ -135,7 +135,7 @@ def test_cells_at_hand_are_compared(
     ):
         with pytest.raises(error, match=message):
             pydarts.compare(wrong, (X, y), short(), random=1, workers=0)  # type: ignore[arg-type]
-    with pytest.raises(pydarts.ConfigError, match=r"'darts-rnn' is recurrent, and the cells are not"):
+    with pytest.raises(pydarts.ConfigError, match="darts-rnn"):
         pydarts.compare({"a": pydarts.genotypes.DARTS_V2}, (X, y), short(), space="darts-rnn")
 
 
@@ -186,21 +186,21 @@ def test_what_cannot_be_is_refused_before_anything_is_searched(monkeypatch: pyte
     monkeypatch.setattr(jobs, "search", None)
     config = make_config()
     for changes, message in (
-        ({"seeds": 0}, "seeds is 0; it must be how many"),
+        ({"seeds": 0}, "seeds.*0"),
         ({"seeds": [1, 1]}, "distinct"),
-        ({"seeds": True}, "seeds is True"),
-        ({"random": -1}, "random is -1"),
-        ({"workers": -1}, "workers is -1"),
-        ({"select": short(bptt=3)}, "bptt: not for a network of images"),
-        ({"network": {"width": 3}}, "has no width"),
-        ({"select": short(checkpoint_dir="there")}, "give it to cfg"),
+        ({"seeds": True}, "seeds.*True"),
+        ({"random": -1}, "random.*-1"),
+        ({"workers": -1}, "workers.*-1"),
+        ({"select": short(bptt=3)}, "bptt"),
+        ({"network": {"width": 3}}, "width"),
+        ({"select": short(checkpoint_dir="there")}, "checkpoint_dir|cfg"),
     ):
         given = {"seeds": 2, "select": short(), "workers": 0} | changes
         with pytest.raises(pydarts.ConfigError, match=message):
             pydarts.search_many((X, y), config, **given)  # type: ignore[arg-type]
     with pytest.raises(pydarts.DataError, match="auxiliary head"):
         pydarts.search_many((X, y), config, 2, short(), network={"auxiliary": True}, workers=0)
-    with pytest.raises(pydarts.DataError, match="too few"):
+    with pytest.raises(pydarts.DataError, match="90"):
         pydarts.search_many((X, y), config, 2, short(batch_size=90), workers=0)
-    with pytest.raises(pydarts.ConfigError, match="must be a SearchConfig"):
+    with pytest.raises(pydarts.ConfigError, match="SearchConfig"):
         pydarts.search_many((X, y), short())  # type: ignore[arg-type]

@@ -159,11 +159,11 @@ def test_killed_halfway_it_goes_on_and_repeats_nothing(
     assert not (folder / "seed-1" / "result.json").exists(), "it wrote on when nobody waited for it"
     assert [row.status for row in SearchTable.load(folder / "table.csv")] == ["complete"] + 2 * ["waiting"]
     config = make_config(epochs=EPOCHS, checkpoint_dir=folder)
-    with pytest.raises(pydarts.CheckpointError, match=r"already holds searches .*resume=True"):
+    with pytest.raises(pydarts.CheckpointError, match="resume=True"):
         pydarts.search_many((X, y), config, 2, short(), random=1, workers=0)
     for changes in ({"config": config.replace(channels=4)}, {"select": short(epochs=4)}):
         chosen = {"config": config, "select": short()} | changes
-        with pytest.raises(pydarts.CheckpointError, match=r"of other choices: its (channels|epochs) is"):
+        with pytest.raises(pydarts.CheckpointError, match=r"channels|epochs"):
             pydarts.search_many(
                 (X, y), chosen["config"].replace(resume=True), 2, chosen["select"], random=1, workers=0
             )

@@ -126,14 +126,14 @@ def test_tensors_and_a_corpus_will_do() -> None:
 @pytest.mark.parametrize(
     ("loader", "says"),
     [
-        (TEXTS[0], "text is .train_tokens, valid_tokens"),
-        ((TEXTS[0], TEXTS[1], TEXTS[1]), "text is .train_tokens, valid_tokens"),
-        ((TEXTS[0].astype(float), TEXTS[1]), "the training tokens are torch.float64"),
-        ((np.array(["to", "be"] * 50), TEXTS[1]), "the training tokens must be numbers, got .* dtype <U2"),
-        ((TEXTS[0], TEXTS[1].reshape(2, -1)), "the validation tokens are torch.int64 of shape"),
-        ((TEXTS[0], TEXTS[1][:0]), "the validation tokens are empty"),
-        ((TEXTS[0] - 1, TEXTS[1]), "the training text has token -1"),
-        ((TEXTS[0][:31], TEXTS[1]), "31 tokens, 7 for each of 4 sequences"),
+        (TEXTS[0], "train_tokens, valid_tokens"),
+        ((TEXTS[0], TEXTS[1], TEXTS[1]), "train_tokens, valid_tokens"),
+        ((TEXTS[0].astype(float), TEXTS[1]), r"training.*torch\.float64"),
+        ((np.array(["to", "be"] * 50), TEXTS[1]), "training.*<U2"),
+        ((TEXTS[0], TEXTS[1].reshape(2, -1)), r"validation.*torch\.int64"),
+        ((TEXTS[0], TEXTS[1][:0]), "validation.*empty"),
+        ((TEXTS[0] - 1, TEXTS[1]), "training.*-1"),
+        ((TEXTS[0][:31], TEXTS[1]), "31.*7.*4"),
     ],
 )
 def test_what_is_no_text_is_named(loader: Any, says: str) -> None:
@@ -142,7 +142,7 @@ def test_what_is_no_text_is_named(loader: Any, says: str) -> None:
 
 
 def test_more_words_than_the_vocabulary_are_named() -> None:
-    with pytest.raises(pydarts.DataError, match="token 11; with words=5"):
+    with pytest.raises(pydarts.DataError, match=r"11.*words=5"):
         pydarts.search(TEXTS, config(num_classes=5))
 
 
@@ -150,7 +150,7 @@ def test_more_words_than_the_vocabulary_are_named() -> None:
     "changes", [{"augment": "cifar"}, {"cutout": 3}, {"micro_batch": 2}, {"batch_size": "auto"}]
 )
 def test_what_is_for_images_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(pydarts.ConfigError, match="for images"):
+    with pytest.raises(pydarts.ConfigError, match="images"):
         pydarts.search(TEXTS, config(**changes))
 
 

@@ -57,16 +57,16 @@ def test_resumed_after_ctrl_c_it_is_bit_for_bit_the_same(form: str, tmp_path: Pa
 def test_another_number_of_epochs_is_another_schedule_and_a_warning_says_so(tmp_path: Path) -> None:
     kept = {"checkpoint_dir": tmp_path}
     pydarts.train(network(), make_arrays(), config(epochs=1, **kept))
-    with pytest.warns(UserWarning, match="epochs goes from 1 to 2: the schedules are recomputed"):
+    with pytest.warns(UserWarning, match="epochs.*1.*2"):
         more = pydarts.train(network(), make_arrays(), config(epochs=2, resume=True, **kept))
     assert len(more.history) == 2 and more.history[1].learning_rate == pytest.approx(0.025)
 
 
 def test_a_folder_with_checkpoints_is_not_begun_anew(tmp_path: Path) -> None:
     pydarts.train(network(), make_arrays(), config(epochs=1, checkpoint_dir=tmp_path))
-    with pytest.raises(pydarts.CheckpointError, match=r"already holds the checkpoints.*resume=True"):
+    with pytest.raises(pydarts.CheckpointError, match="resume=True"):
         pydarts.train(network(), make_arrays(), config(epochs=1, checkpoint_dir=tmp_path))
-    with pytest.raises(pydarts.CheckpointError, match=r"its label_smoothing is 0.0, here 0.1"):
+    with pytest.raises(pydarts.CheckpointError, match=r"label_smoothing.*0.0.*0.1"):
         changed = config(epochs=1, checkpoint_dir=tmp_path, resume=True, label_smoothing=0.1)
         pydarts.train(network(), make_arrays(), changed)
 
@@ -89,21 +89,21 @@ def test_what_stops_a_training_carries_what_was_reached() -> None:
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.status == "failed" == stop.ended and len(result.history) == 1
     assert net.drop_path == 0.3 and not net.training
-    with pytest.raises(pydarts.NumericalError, match=r"in step \d+ of epoch 1; lower learning_rate"):
+    with pytest.raises(pydarts.NumericalError, match=r"step \d+.*epoch 1.*learning_rate"):
         pydarts.train(network(), make_arrays(), config(learning_rate=1e30, grad_clip=1e30))
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_a_loss_that_is_not_finite_ends_a_training_at_once_with_the_weights_before(ema: float) -> None:
     steps, net = Steps(), network()
-    with pytest.raises(pydarts.NumericalError, match=r"step 2 of epoch 1; lower learning_rate") as caught:
+    with pytest.raises(pydarts.NumericalError, match=r"step 2.*epoch 1.*learning_rate") as caught:
         pydarts.train(net, make_arrays(), config(learning_rate=1e30, grad_clip=1e30, ema=ema), steps)
     assert len(steps.counts) == 1, "the first step broke the weights, the second found that out"
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.network is net and result.status == "failed" and not result.history
     assert same(net, network())
     for note in getattr(caught.value, "__notes__", []):
-        assert "the training stopped after less than an epoch; what it reached" in note
+        assert "epoch" in note
 
 
 class BreakAt(StopAt):
@@ -128,9 +128,7 @@ def test_the_last_step_of_an_epoch_may_break_the_weights_and_the_evaluation_find
 ) -> None:
     net = network()
     breaks = BreakAt(epoch, 4, net)
-    with pytest.raises(
-        pydarts.NumericalError, match=rf"the validation loss is nan after epoch {epoch + 1}; lower"
-    ) as caught:
+    with pytest.raises(pydarts.NumericalError, match=rf"validation loss.*nan.*epoch {epoch + 1}") as caught:
         pydarts.train(net, make_arrays(), config(checkpoint_dir=tmp_path), breaks)
     assert len(caught.value.result.history) == epoch  # type: ignore[attr-defined]
     assert same(net, breaks.before) and breaks.ended == "failed"

@@ -165,13 +165,9 @@ def test_bfloat16_is_of_the_passes_and_not_of_the_weights() -> None:
     assert set(seen) == {torch.bfloat16} and math.isfinite(result.history[-1].valid_loss)
     assert {weight.dtype for weight in net.parameters()} == {torch.float32}
     assert not same(net, pydarts.train(network(), make_arrays(n=100), config(ema=0.5)).network)
-    with pytest.raises(
-        pydarts.ConfigError, match=r"weights are float64; .*bfloat16=True keeps them in float32:"
-    ):
+    with pytest.raises(pydarts.ConfigError, match=r"float64.*bfloat16=True.*float32"):
         pydarts.train(network().double(), make_arrays(), config(bfloat16=True))
-    with pytest.raises(
-        pydarts.ConfigError, match=r"weights are float16; .* in float32 or float64: use network"
-    ):
+    with pytest.raises(pydarts.ConfigError, match=r"float16.*float32.*float64"):
         pydarts.train(network().half(), make_arrays(), config())
 
 

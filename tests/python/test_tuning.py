@@ -86,7 +86,7 @@ def test_a_resumed_search_keeps_the_forms_it_began_with(cache: Path, tmp_path: P
     whole = pydarts.search(make_arrays(), config)
     pydarts.search(make_arrays(), config.replace(epochs=1, **fields))
     cache.unlink()
-    with pytest.warns(UserWarning, match="epochs rises"):
+    with pytest.warns(UserWarning, match="epochs"):
         resumed = pydarts.search(make_arrays(), config.replace(tune="off", **fields))
     assert resumed.forms == turned == whole.forms
 
