@@ -21,13 +21,13 @@ TEXT ?=
 
 .PHONY: demo demo-rnn bench docs notebooks test lint test-rust test-python browser build
 
-# Searches scikit-learn's digits: prints genotypes and accuracies, leaves run folders under $(OUT).
+# Searches cells on scikit-learn's digits; saves results and plots in $(OUT).
 demo: build
-	$(BIN)/python -m pydarts.demo --out $(OUT)
+	$(BIN)/python examples/digits.py --out $(OUT)
 
-# Searches for a recurrent cell on English that every Python has; leaves a run folder under $(OUT_RNN).
+# Searches a recurrent cell on Python's own help texts; saves the result and plots in $(OUT_RNN).
 demo-rnn: build
-	$(BIN)/python -m pydarts.demo_rnn --out $(OUT_RNN)
+	$(BIN)/python examples/text.py --out $(OUT_RNN)
 
 # Every row and plot of benches/RESULTS.md that a CPU can give: two hours on two cores that do nothing else.
 bench: build
@@ -63,6 +63,7 @@ lint: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 test-rust: build
 	LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)

@@ -15,7 +15,7 @@ import torch
 from common import parser, provenance, publish, reference, table
 from epsilon import EPSILONS, flat
 from pydarts import SearchConfig, Supernet, datasets
-from pydarts.demo_rnn import english, words
+from pydarts._data.corpus import bundled_english, split_words
 from torch import Tensor
 
 OPERATIONS = {
@@ -40,7 +40,7 @@ def main() -> None:
         f"float64, ξ = {given.rate:g}, after {given.steps} steps; n = {given.pairs} pairs of segments, "
         "medians; error relative to the exact second-order term"
     )
-    text = torch.from_numpy(datasets.corpus(english(), vocabulary=2000, split=words).train)
+    text = torch.from_numpy(datasets.corpus(bundled_english(), vocabulary=2000, split=split_words).train)
     columns = text[: len(text) // given.batch * given.batch].view(given.batch, -1).T.contiguous()
     found = {name: measure(columns, operations, given) for name, operations in OPERATIONS.items()}
     rows = []

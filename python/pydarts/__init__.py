@@ -1,15 +1,12 @@
 """Differentiable architecture search (DARTS): search for cells, watch them move, read them off."""
 
-from . import _torch as _torch  # before everything that loads the extension
+from ._values import libtorch as _libtorch  # noqa: F401, before everything that loads the extension
 
 # isort: split
 import importlib as _importlib
 import typing as _typing
 
 from . import datasets, genotypes, loggers, nn
-from ._build import build
-from ._callbacks import Callback, EpochInfo, StartInfo, StepInfo
-from ._config import SearchConfig
 from ._core import (
     CheckpointError,
     ConfigError,
@@ -23,28 +20,31 @@ from ._core import (
     SpaceError,
     __version__,
 )
-from ._cost import cost
-from ._derive import derive
-from ._diagnostics import Diagnostics, Finding
-from ._export import export
-from ._genotype import Genotype
-from ._history import EpochRecord, History, TrainRecord
-from ._inherit import Inheritance
-from ._live.view import LiveView
-from ._network_file import load_network
-from ._random import random_genotypes
-from ._result import SearchResult
-from ._search import search
-from ._search_many import compare, search_many
-from ._selection.row import SearchRow
-from ._selection.table import SearchTable
-from ._space import Space
-from ._supernet import Supernet
-from ._train import train
-from ._training.callbacks import TrainCallback, TrainStep
-from ._training.config import TrainConfig
-from ._training.result import TrainResult
-from ._trajectory import Margin, Trajectory
+from ._protocol.row import SearchRow
+from ._protocol.search_many import compare, search_many
+from ._protocol.table import SearchTable
+from ._results.diagnostics import Diagnostics, Finding
+from ._results.history import EpochRecord, History, TrainRecord
+from ._results.result import SearchResult
+from ._results.trajectory import Margin, Trajectory
+from ._search.callbacks import Callback, EpochInfo, StartInfo, StepInfo
+from ._search.search import search
+from ._search.supernet import Supernet
+from ._show.live.view import LiveView
+from ._train.callbacks import TrainCallback, TrainStep
+from ._train.config import TrainConfig
+from ._train.result import TrainResult
+from ._train.train import train
+from ._values.config import SearchConfig
+from ._values.derive import derive
+from ._values.genotype import Genotype
+from ._values.random import random_genotypes
+from ._values.space import Space
+from .nn._build import build
+from .nn._cost import cost
+from .nn._export import export
+from .nn._files import load_network
+from .nn._inherit import Inheritance
 
 if _typing.TYPE_CHECKING:
     from . import plots

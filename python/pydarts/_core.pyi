@@ -1,6 +1,6 @@
 """The Rust engine: JSON text crosses for data, torch tensors for tensors, numpy arrays for α."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -93,19 +93,40 @@ class Source(Protocol):
     def close(self) -> None:
         """Stop threads; called at the end, always."""
 
+class Dataset:
+    """Images [N, C, H, W] and labels [N], uploaded to the device once for all sources that read them."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None: ...
+
 class Arrays:
-    """A data set on the device; role: "train", "valid" (both shuffled), "eval" (in order)."""
+    """A view of a data set; role: "train", "valid" (both shuffled), "eval" (in order)."""
 
     def __init__(
         self,
-        x: Tensor,
-        y: Tensor,
+        dataset: Dataset,
         indices: list[int] | None,
         role: str,
         batch_size: int,
-        mean: list[float] | None,
-        std: list[float] | None,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
     ) -> None: ...
+    def open(self, seed: int, crop_and_flip: bool, cutout: int, dtype: str, device: str) -> ArrayBatches:
+        """The batches that a search with this seed reads, in "float32" or "float64"."""
+
+class ArrayBatches:
+    """Batches of a view of a data set, on the device."""
+
+    @property
+    def smallest(self) -> int: ...
+    def batches(self) -> int: ...
+    def start(self, index: int, skip: int) -> None: ...
+    def next(self) -> tuple[Tensor, Tensor] | None: ...
+    def close(self) -> None: ...
+
+def normalized(
+    images: Tensor, dtype: str, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> Tensor:
+    """Images as inputs of a network: uint8 scaled to [0, 1], less `mean`, divided by `std`; always a copy."""
 
 class Tokens:
     """A text on the device; role: "train" (some segments halved), "valid", "eval" (all of one length)."""

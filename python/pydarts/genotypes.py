@@ -6,7 +6,7 @@
 """
 
 from . import _core
-from ._genotype import Genotype
+from ._values.genotype import Genotype
 
 _published = {name: Genotype.from_json(text) for name, text in _core.published_genotypes().items()}
 

@@ -7,13 +7,13 @@ vision. `result.plot_alphas()` and the like call these.
 
 from __future__ import annotations
 
-from ._plots.alphas import alphas
-from ._plots.animation import animate
-from ._plots.cells import cells
-from ._plots.compare import compare
-from ._plots.curves import accuracies, entropy, losses, skips
-from ._plots.supernet import supernet_cell
-from ._plots.weights import weights
+from ._show.plots.alphas import alphas
+from ._show.plots.animation import animate
+from ._show.plots.cells import cells
+from ._show.plots.compare import compare
+from ._show.plots.curves import accuracies, entropy, losses, skips
+from ._show.plots.supernet import supernet_cell
+from ._show.plots.weights import weights
 
 __all__ = [
     "accuracies",

@@ -11,7 +11,7 @@ import typer
 from .answer import USAGE, Answer, Problem, code_of, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
-from .data import DATA_HELP, DownloadOption, SideOption, WordsOption, WorkersOption, read, spec
+from .data import DATA_HELP, DownloadOption, SideOption, Spec, WordsOption, WorkersOption, read, spec
 from .options import named
 from .plot import draw
 from .sources import genotype_of, run_of
@@ -23,60 +23,66 @@ if TYPE_CHECKING:
 _TRAINED = "Training of the cells (with --data)"
 
 
+_Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="folders of searches; with --data genotypes too (name or file)",
+        show_default=False,
+    ),
+]
+_Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="a plot: .png, .svg or .pdf")]
+_Data = Annotated[
+    Any,
+    typer.Option(
+        "--data",
+        metavar="KIND:WHERE",
+        parser=spec,
+        help=f"train every cell on these data with the same settings: {DATA_HELP}",
+        rich_help_panel=_TRAINED,
+    ),
+]
+_Random = Annotated[
+    int,
+    typer.Option(
+        "--random",
+        min=0,
+        metavar="INT",
+        help="number of random cells to train too",
+        rich_help_panel=_TRAINED,
+    ),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="folder for the trainings and table.csv",
+        show_default="compared",
+        rich_help_panel=_TRAINED,
+    ),
+]
+_Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=0,
+        metavar="INT",
+        help="number of training processes; 0: train in this process",
+        show_default="one for every two threads",
+        rich_help_panel=_TRAINED,
+    ),
+]
+
+
 @command(choices=TRAINING, network=NETWORK)
 def compare(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help="folders of searches; with --data genotypes too (name or file)",
-            show_default=False,
-        ),
-    ],
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="a picture of it: .png, .svg or .pdf")
-    ] = None,
-    data: Annotated[
-        Any,
-        typer.Option(
-            "--data",
-            metavar="KIND:WHERE",
-            parser=spec,
-            help=f"train every cell on it, briefly and alike: {DATA_HELP}",
-            rich_help_panel=_TRAINED,
-        ),
-    ] = None,
-    random: Annotated[
-        int,
-        typer.Option(
-            "--random",
-            min=0,
-            metavar="INT",
-            help="cells drawn by chance beside them",
-            rich_help_panel=_TRAINED,
-        ),
-    ] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="folder for the trainings and table.csv",
-            show_default="compared",
-            rich_help_panel=_TRAINED,
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers",
-            min=0,
-            metavar="INT",
-            help="processes that train at once; 0: in this one",
-            show_default="one for every two threads",
-            rich_help_panel=_TRAINED,
-        ),
-    ] = None,
+    runs: _Runs,
+    plot: _Plot = None,
+    data: _Data = None,
+    random: _Random = 0,
+    out: _Out = None,
+    workers: _Workers = None,
     preset: PresetOption = None,
     download: DownloadOption = False,
     loader_workers: WorkersOption = None,
@@ -86,9 +92,9 @@ def compare(
     choices: dict[str, Any],
     network: dict[str, Any],
 ) -> Answer:
-    """Compare searches: a row each. With --data their cells are trained alike, and cells drawn by chance too.
+    """Compare searches, one row each. With --data, train their cells and random cells with the same settings.
 
-    Images are trained on as --preset quick says, unless told otherwise.
+    Trainings on images use --preset quick by default.
 
     Examples:
 
@@ -96,7 +102,7 @@ def compare(
     $ pydarts compare run DARTS_V2 --data digits --random 6 --channels 8 --layers 5 --epochs 10
     """
     if data is None:
-        beside = {
+        of_training = {
             "random": random or None,
             "out": out,
             "workers": workers,
@@ -106,26 +112,24 @@ def compare(
             "image_size": image_size,
             "words": words,
         }
-        given = [*choices, *network, *(name for name, value in beside.items() if value is not None)]
+        given = [*choices, *network, *(name for name, value in of_training.items() if value is not None)]
         if given:
-            raise Problem(f"{named(given)}: of the training of the cells; say on what with --data", USAGE)
+            raise Problem(f"{named(given)}: only for the training of the cells; add --data", USAGE)
         _check_picture(plot)
         return _side_by_side({name: run_of(Path(run)) for name, run in _names(runs).items()}, plot)
     check_choices(data, preset, image_size)
-    out = Path("compared") if out is None else out
     if preset is None and not data.words:
         preset = "quick"
     elif data.words and "epochs" not in choices:
-        raise Problem("say how long to train on text, with --epochs: published are 8000", USAGE)
+        raise Problem("trainings on text require --epochs; the published number is 8000", USAGE)
     _check_picture(plot)
     with waiting("loading PyTorch …"):
         import pydarts
 
+    out = Path("compared") if out is None else out
     fields: dict[str, Any] = {"checkpoint_dir": str(out), "progress": sys.stderr.isatty(), **choices}
     config = preset_of(preset)(**fields)
-    cells = {name: _cell(source) for name, source in _names(runs).items()}
-    for name, cell in cells.items():
-        check_cell(name, cell if isinstance(cell, pydarts.Genotype) else cell.genotype, data)
+    cells = _cells(runs, data)
     found = read(
         data,
         image_size=image_size,
@@ -160,8 +164,17 @@ def _names(runs: list[str]) -> dict[str, str]:
     raise Problem("two runs cannot be told apart by name; copy one of them to another folder", USAGE)
 
 
-def _cell(source: str) -> Genotype | SearchResult:
-    return run_of(Path(source)) if (Path(source) / "result.json").is_file() else genotype_of(source)
+def _cells(runs: list[str], data: Spec) -> dict[str, Genotype | SearchResult]:
+    """The cells to train, each checked to fit the data."""
+    cells: dict[str, Genotype | SearchResult] = {}
+    for name, source in _names(runs).items():
+        if (Path(source) / "result.json").is_file():
+            result = run_of(Path(source))
+            cells[name], genotype = result, result.genotype
+        else:
+            cells[name] = genotype = genotype_of(source)
+        check_cell(name, genotype, data)
+    return cells
 
 
 def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer:

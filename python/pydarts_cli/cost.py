@@ -75,7 +75,7 @@ def cost(
         built = pydarts.build(genotype_of(source), **given)
     found = pydarts.cost(built, image_size=image_size)
     if not built.genotype.recurrent:
-        from pydarts._examples import example
+        from pydarts.nn._examples import example
 
         found = _sized(found, example(built, image_size, None, batch=1)[0].shape[2:])
     title = ", ".join(f"{name} {value}" for name, value in built.arguments.items())

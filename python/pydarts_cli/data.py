@@ -194,9 +194,9 @@ def _text(given: Spec, words: int | None) -> Data:
     from pydarts import datasets
 
     if given.where == ENGLISH:
-        from pydarts import demo_rnn
+        from pydarts._data.corpus import bundled_english, split_words
 
-        text = datasets.corpus(demo_rnn.english(), vocabulary=words or _WORDS, split=demo_rnn.words)
+        text = datasets.corpus(bundled_english(), vocabulary=words or _WORDS, split=split_words)
     else:
         text = datasets.corpus(Path(given.where), vocabulary=words)
     pair = (text.train, text.valid)

@@ -82,7 +82,7 @@ def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> 
             return result.genotype
         return pydarts.derive(_tables(result.alphas, at, source), result.config.resolved_space, k)
     if path.suffix == ".npz":
-        from pydarts._files import read_npz
+        from pydarts._values.files import read_npz
 
         arrays = {name: values for name, values in read_npz(path).items() if name != "steps"}
         known = "darts-rnn" if "recurrent" in arrays else "darts"

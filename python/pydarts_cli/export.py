@@ -61,7 +61,7 @@ def export(
     $ pydarts export trained network.pt2
     """
     import pydarts
-    from pydarts._examples import example
+    from pydarts.nn._examples import example
 
     found = network_of(network)
     if found is None:

@@ -32,7 +32,7 @@ class Field:
 @lru_cache(maxsize=1)
 def search_fields() -> tuple[Field, ...]:
     """The fields of a `SearchConfig`."""
-    source = _Source("_config.py")
+    source = _Source("_values/config.py")
     rows = dict(_rows(source.doc("SearchConfig")))
     return tuple(
         Field(name, kind, *rows.get(name, (None, "")))
@@ -43,8 +43,8 @@ def search_fields() -> tuple[Field, ...]:
 @lru_cache(maxsize=1)
 def train_fields() -> tuple[Field, ...]:
     """The fields of a `TrainConfig`; where images and words differ, both are told."""
-    source = _Source("_training/config.py")
-    aliases = _Source("_config.py").aliases | source.aliases
+    source = _Source("_train/config.py")
+    aliases = _Source("_values/config.py").aliases | source.aliases
     rows: dict[str, tuple[str | None, str]] = {}
     for name, (default, meaning) in _rows(source.doc("TrainConfig")):
         if name in rows:

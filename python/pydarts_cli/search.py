@@ -97,7 +97,7 @@ def _answer(result: SearchResult, out: Path) -> Answer:
 
 def summary(result: SearchResult) -> str:
     """A search in a line or two."""
-    from pydarts._ending import reached
+    from pydarts._results.ending import reached
 
     text = f"{result.status} after {reached(result)}"
     if not result.history or result.best is None:

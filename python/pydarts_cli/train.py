@@ -159,7 +159,7 @@ def _answer(result: TrainResult, out: Path) -> Answer:
 
 
 def _summary(result: TrainResult) -> str:
-    from pydarts._ending import reached
+    from pydarts._results.ending import reached
 
     text = f"{result.status} after {reached(result)}"
     if not result.history or result.best is None:

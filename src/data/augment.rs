@@ -1,7 +1,7 @@
-//! Whole-batch augmentation: one gather for a batch instead of a Python call an image.
+//! Augmentation of a whole batch with one gather, instead of a Python call per image.
 //!
-//! `cifar`: pad by 4 with black, random crop, random horizontal flip; then, after normalisation, an optional
-//! square of zeros (cutout).
+//! `cifar` pads by 4 black pixels, crops at random and flips half of the images horizontally. Cutout sets a square to
+//! zero after normalisation.
 
 use tch::{Device, Kind, Tensor};
 
@@ -11,21 +11,21 @@ use crate::random;
 
 const PADDING: i64 = 4;
 
-/// What is drawn for every batch.
+/// What is done to every training batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Augmentation {
     /// Pad, crop and flip.
     pub crop_and_flip: bool,
-    /// Side of the cutout square in pixels; 0 for none.
+    /// Side of the cutout square in pixels; 0: no cutout.
     pub cutout: usize,
 }
 
-/// The random numbers of one batch, drawn from (seed, purpose, index) alone.
+/// The random numbers of one batch, a function of (seed, purpose, index).
 pub struct Draw {
     uniforms: Vec<f64>,
 }
 
-/// Uniform numbers an image: vertical and horizontal offset, flip, two coordinates of the cutout's centre.
+/// Uniform numbers per image: vertical and horizontal offset, flip, two coordinates of the cutout's centre.
 const NUMBERS: usize = 5;
 
 impl Draw {
@@ -64,7 +64,7 @@ impl Draw {
         Ok(padded.f_index(&[Some(images), Some(channels), Some(rows), Some(columns)])?)
     }
 
-    /// Sets a square of `side` pixels, clipped at the border, to zero (DeVries and Taylor 2017).
+    /// Sets a square of `side` pixels, clipped at the border, to zero (DeVries and Taylor, 2017).
     pub fn cutout(&self, x: &Tensor, side: usize) -> Result<Tensor> {
         let size = x.size();
         let (height, width) = (size[2], size[3]);

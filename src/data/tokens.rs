@@ -1,52 +1,52 @@
-//! Segments of text: a text divided among sequences that are read side by side, some tokens at a time.
+//! Segments of text: the text is divided into sequences that are read in parallel, some tokens at a time.
 
 use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
-use super::check::check_tokens;
+use super::expect::check_tokens;
 use super::{Batch, Role, Source};
 use crate::error::{Error, Result};
 use crate::random;
 
-/// How often a training segment is half as long, so that segments do not always end at the same words.
+/// The share of training segments that have half the length, so that segments do not always end at the same words.
 const HALVED: f64 = 0.05;
 
-/// How a text is read.
+/// How a text is cut into segments.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading {
-    /// Sequences side by side.
+pub struct Segments {
+    /// Sequences that are read in parallel.
     pub batch: usize,
-    /// Tokens of a segment.
+    /// Tokens per segment.
     pub bptt: usize,
-    /// Of the lengths of training segments.
+    /// Seeds the lengths of training segments.
     pub seed: u64,
-    /// What the segments are for.
+    /// What the segments are used for.
     pub role: Role,
 }
 
-/// Batches [tokens, batch] of a text, each with the tokens one further on as its targets.
+/// Batches [tokens, batch] of a text. The targets are the next tokens.
 #[derive(Debug)]
 pub struct TokenSource {
     /// [tokens, batch].
     columns: Tensor,
-    reading: Reading,
+    cut: Segments,
     segments: Vec<Range<i64>>,
     next: usize,
 }
 
 impl TokenSource {
-    /// Of the tokens of a text, [N], whole numbers below `words`; the last few that do not fill all sequences are left
-    /// out. `what` names the text in errors.
-    pub fn new(tokens: &Tensor, words: i64, reading: Reading, device: Device, what: &str) -> Result<Self> {
+    /// Batches of the tokens [N] of a text, integers below `words`. The last few tokens, which do not fill all sequences,
+    /// are left out. `what` names the text in errors.
+    pub fn new(tokens: &Tensor, words: i64, cut: Segments, device: Device, what: &str) -> Result<Self> {
         let size = tokens.size();
         let [count] = size[..] else {
             return Err(Error::data(format!("{what} has shape {size:?}; a text is one row of tokens, [N]")));
         };
         check_tokens(tokens, words, what)?;
-        let batch = reading.batch as i64;
+        let batch = cut.batch as i64;
         let length = count / batch;
-        let least = if reading.role == Role::Evaluation { 2 } else { reading.bptt as i64 + 1 };
+        let least = if cut.role == Role::Evaluation { 2 } else { cut.bptt as i64 + 1 };
         if length < least {
             return Err(Error::data(format!(
                 "{what} has {count} tokens, {length} for each of {batch} sequences; a segment and the token after it \
@@ -55,20 +55,20 @@ impl TokenSource {
         }
         let columns = tokens.f_narrow(0, 0, length * batch)?.f_view([batch, length])?.f_transpose(0, 1)?;
         let columns = columns.f_to_kind(Kind::Int64)?.f_contiguous()?.f_to_device(device)?;
-        let segments = segments(length, &reading, 0);
-        Ok(TokenSource { columns, reading, segments, next: 0 })
+        let segments = segments(length, &cut, 0);
+        Ok(TokenSource { columns, cut, segments, next: 0 })
     }
 }
 
 /// The segments of a pass over sequences of `length` tokens.
-fn segments(length: i64, reading: &Reading, pass: u64) -> Vec<Range<i64>> {
-    let full = reading.bptt as i64;
+fn segments(length: i64, cut: &Segments, pass: u64) -> Vec<Range<i64>> {
+    let full = cut.bptt as i64;
     let half = (full / 2).max(1);
     // The last token is only a target.
     let end = length - 1;
-    let train = reading.role == Role::Train;
+    let train = cut.role == Role::Train;
     let most = if train { (end / half + 1) as usize } else { 0 };
-    let mut draws = random::uniform(reading.seed, "segments", pass, most, 0.0, 1.0).into_iter();
+    let mut draws = random::uniform(cut.seed, "segments", pass, most, 0.0, 1.0).into_iter();
     let (mut segments, mut begin) = (Vec::new(), 0);
     while begin < end {
         let halved = draws.next().is_some_and(|draw| draw < HALVED);
@@ -85,7 +85,7 @@ impl Source for TokenSource {
     }
 
     fn start(&mut self, index: u64, skip: usize) -> Result<()> {
-        self.segments = segments(self.columns.size()[0], &self.reading, index);
+        self.segments = segments(self.columns.size()[0], &self.cut, index);
         self.next = skip;
         Ok(())
     }
@@ -96,8 +96,8 @@ impl Source for TokenSource {
         let from = |begin: i64| self.columns.f_narrow(0, begin, length);
         let batch = Batch {
             begins: self.next == 0,
-            // A shorter segment is a smaller step.
-            pace: length as f64 / self.reading.bptt as f64,
+            // A shorter segment takes a smaller step.
+            rate_scale: length as f64 / self.cut.bptt as f64,
             ..Batch::new(from(segment.start)?, from(segment.start + 1)?)
         };
         self.next += 1;

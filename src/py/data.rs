@@ -1,30 +1,42 @@
-//! A device-resident data set as Python gives it.
+//! Data sets and texts as Python passes them, and batches of a data set for Python.
+
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use pyo3::prelude::*;
 use tch::{Device, Kind, Tensor};
 
+use super::entry;
 use super::errors::to_python;
-use super::tensor::PyTensor;
-use crate::data::{Arrays, Reading, Role, TokenSource};
+use super::tensor::{PyTensor, device};
+use crate::data::{ArraySource, Augmentation, Dataset, Normalization, Role, Segments, Source, TokenSource, View};
 use crate::error::{Error, Result, unknown};
 use crate::params::copy;
 
-/// What a search needs to make batches of some examples of a data set.
+/// Images and labels, on the network's device once however many sources read them.
+#[pyclass(name = "Dataset", frozen, module = "pydarts._core")]
+pub struct PyDataset(Arc<Dataset>);
+
+#[pymethods]
+impl PyDataset {
+    #[new]
+    fn new(x: PyTensor, y: PyTensor) -> PyResult<Self> {
+        Ok(PyDataset(Arc::new(Dataset::new(&x.0, &y.0).map_err(to_python)?)))
+    }
+}
+
+/// The part of a data set that a source reads, and how.
 #[pyclass(name = "Arrays", frozen, module = "pydarts._core")]
 pub struct PyArrays {
-    pub arrays: std::sync::Mutex<Arrays>,
-    pub indices: Option<Vec<i64>>,
-    pub role: Role,
-    pub batch_size: usize,
+    dataset: Arc<Dataset>,
+    view: View,
 }
 
 #[pymethods]
 impl PyArrays {
     #[new]
-    #[pyo3(signature = (x, y, indices, role, batch_size, mean, std))]
+    #[pyo3(signature = (dataset, indices, role, batch_size, mean, std))]
     fn new(
-        x: PyTensor,
-        y: PyTensor,
+        dataset: &PyDataset,
         indices: Option<Vec<i64>>,
         role: &str,
         batch_size: usize,
@@ -32,15 +44,97 @@ impl PyArrays {
         std: Option<Vec<f64>>,
     ) -> PyResult<Self> {
         let role = self::role(role).map_err(to_python)?;
-        let arrays = checked(x, y, mean, std).map_err(to_python)?;
-        Ok(PyArrays { arrays: std::sync::Mutex::new(arrays), indices, role, batch_size: batch_size.max(1) })
+        let normalization = Normalization { mean, std };
+        let view = View { indices, role, batch_size: batch_size.max(1), normalization };
+        Ok(PyArrays { dataset: Arc::clone(&dataset.0), view })
+    }
+
+    /// The batches of this view for a training in Python: those that a search with this seed would read.
+    fn open(
+        &self,
+        py: Python<'_>,
+        seed: u64,
+        crop_and_flip: bool,
+        cutout: usize,
+        dtype: &str,
+        device: &str,
+    ) -> PyResult<PyArrayBatches> {
+        let kind = float_kind(dtype).map_err(to_python)?;
+        let device = self::device(device).map_err(to_python)?;
+        let augmentation = Augmentation { crop_and_flip, cutout };
+        let source = entry::engine(py, || self.source(augmentation, seed, kind, device))?;
+        Ok(PyArrayBatches { smallest: source.smallest(), source: Mutex::new(source) })
     }
 }
 
-/// The tokens of a text, and how many sequences of it are read side by side.
+impl PyArrays {
+    pub fn source(&self, augmentation: Augmentation, seed: u64, kind: Kind, device: Device) -> Result<ArraySource> {
+        ArraySource::new(&self.dataset, self.view.clone(), augmentation, seed, kind, device)
+    }
+}
+
+/// Batches of a view of a data set, read from Python.
+#[pyclass(name = "ArrayBatches", frozen, module = "pydarts._core")]
+pub struct PyArrayBatches {
+    source: Mutex<ArraySource>,
+    /// The number of examples in the smallest batch of a pass.
+    #[pyo3(get)]
+    smallest: usize,
+}
+
+impl PyArrayBatches {
+    fn locked(&self) -> Result<MutexGuard<'_, ArraySource>> {
+        self.source.lock().map_err(|_| Error::engine("the batches are in use by a failed thread"))
+    }
+}
+
+#[pymethods]
+impl PyArrayBatches {
+    /// The number of batches in a pass.
+    fn batches(&self) -> PyResult<Option<usize>> {
+        Ok(self.locked().map_err(to_python)?.batches())
+    }
+
+    /// Starts pass `index` without its first `skip` batches.
+    fn start(&self, py: Python<'_>, index: u64, skip: usize) -> PyResult<()> {
+        entry::engine(py, || self.locked()?.start(index, skip))
+    }
+
+    /// The next images and labels; None at the end of the pass.
+    fn next(&self, py: Python<'_>) -> PyResult<Option<(PyTensor, PyTensor)>> {
+        let batch = entry::engine(py, || self.locked()?.next())?;
+        Ok(batch.map(|batch| (PyTensor(batch.inputs), PyTensor(batch.targets))))
+    }
+
+    /// Does nothing: the counterpart of closing a loader.
+    fn close(&self) {}
+}
+
+/// Images normalised as those of a data set are; the result never shares memory with `images`.
+#[pyfunction]
+#[pyo3(signature = (images, dtype, mean, std))]
+pub fn normalized(
+    py: Python<'_>,
+    images: PyTensor,
+    dtype: &str,
+    mean: Option<Vec<f64>>,
+    std: Option<Vec<f64>>,
+) -> PyResult<PyTensor> {
+    let kind = float_kind(dtype).map_err(to_python)?;
+    let images = images.0;
+    let made = entry::engine(py, move || {
+        let channels = images.size().get(1).copied().unwrap_or(0);
+        let scale = Normalization { mean, std }.prepare(channels, kind, images.device())?;
+        let made = scale.apply(&images)?.f_contiguous()?;
+        if made.data_ptr() == images.data_ptr() { copy(&made) } else { Ok(made) }
+    })?;
+    Ok(PyTensor(made))
+}
+
+/// The tokens of a text, and how many sequences of it are read in parallel.
 #[pyclass(name = "Tokens", frozen, module = "pydarts._core")]
 pub struct PyTokens {
-    tokens: std::sync::Mutex<Tensor>,
+    tokens: Mutex<Tensor>,
     role: Role,
     batch_size: usize,
 }
@@ -50,17 +144,25 @@ impl PyTokens {
     #[new]
     fn new(tokens: PyTensor, role: &str, batch_size: usize) -> PyResult<Self> {
         let role = self::role(role).map_err(to_python)?;
-        // The search reads it while Python code runs beside it, so it reads a copy.
+        // Python code may write into the tensor during the search, so the search reads a copy.
         let tokens = copy(&tokens.0).map_err(to_python)?;
-        Ok(PyTokens { tokens: std::sync::Mutex::new(tokens), role, batch_size: batch_size.max(1) })
+        Ok(PyTokens { tokens: Mutex::new(tokens), role, batch_size: batch_size.max(1) })
     }
 }
 
 impl PyTokens {
     pub fn source(&self, words: i64, bptt: usize, seed: u64, device: Device, what: &str) -> Result<TokenSource> {
-        let tokens = self.tokens.lock().map_err(|_| Error::engine("the text is in use elsewhere"))?;
-        let reading = Reading { batch: self.batch_size, bptt, seed, role: self.role };
-        TokenSource::new(&tokens, words, reading, device, what)
+        let tokens = self.tokens.lock().map_err(|_| Error::engine("the text is in use by a failed thread"))?;
+        let cut = Segments { batch: self.batch_size, bptt, seed, role: self.role };
+        TokenSource::new(&tokens, words, cut, device, what)
+    }
+}
+
+fn float_kind(dtype: &str) -> Result<Kind> {
+    match dtype {
+        "float32" => Ok(Kind::Float),
+        "float64" => Ok(Kind::Double),
+        other => Err(Error::config(unknown("dtype", other, &["float32", "float64"]))),
     }
 }
 
@@ -71,18 +173,4 @@ fn role(name: &str) -> Result<Role> {
         "eval" => Ok(Role::Evaluation),
         other => Err(Error::data(unknown("role", other, &["train", "valid", "eval"]))),
     }
-}
-
-fn checked(x: PyTensor, y: PyTensor, mean: Option<Vec<f64>>, std: Option<Vec<f64>>) -> Result<Arrays> {
-    let (x, y) = (x.0.f_detach()?, y.0.f_detach()?);
-    if x.dim() != 4 || y.size() != [x.size()[0]] || y.f_kind()? != Kind::Int64 {
-        return Err(Error::data(format!(
-            "arrays are images [N, C, H, W] and int64 labels [N]; got shapes {:?} and {:?}",
-            x.size(),
-            y.size()
-        )));
-    }
-    // The search reads them while Python code runs beside it. Images stay where they are: a copy would double what
-    // they take; whoever writes into them changes the search.
-    Ok(Arrays { x: x.f_contiguous()?, y: copy(&y)?, mean, std })
 }

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::door;
+use super::entry;
 use super::errors::to_python;
 use super::precision::numbers;
 use super::tensor::device;
@@ -18,5 +18,5 @@ pub fn fitting_batch(py: Python<'_>, config: &str, most: usize, free: u64) -> Py
     let device = device(&config.device).map_err(to_python)?;
     let numbers = numbers(config.precision, device).map_err(to_python)?;
     let options = NetworkOptions::of_config(&config, numbers, device, None);
-    door::engine(py, || search::batch_size(&config, &options, most, free))
+    entry::engine(py, || search::batch_size(&config, &options, most, free))
 }

@@ -1,14 +1,12 @@
 //! The binding `pydarts._core`: translation between Python and the engine, nothing else.
 
+mod bridges;
 mod data;
-mod door;
+mod entry;
 mod errors;
-mod graph;
 mod memory;
-mod observer;
 mod precision;
 mod search;
-mod sources;
 mod space;
 mod supernet;
 mod tensor;
@@ -22,9 +20,12 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     errors::register(module)?;
     space::register(module)?;
+    module.add_class::<data::PyDataset>()?;
     module.add_class::<data::PyArrays>()?;
+    module.add_class::<data::PyArrayBatches>()?;
     module.add_class::<data::PyTokens>()?;
     module.add_class::<supernet::PySupernet>()?;
+    module.add_function(wrap_pyfunction!(data::normalized, module)?)?;
     module.add_function(wrap_pyfunction!(search::search, module)?)?;
     module.add_function(wrap_pyfunction!(memory::fitting_batch, module)?)?;
     module.add_function(wrap_pyfunction!(precision::cuda_is_available, module)?)?;

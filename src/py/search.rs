@@ -1,55 +1,24 @@
 //! `search`: a configuration, three sources and an observer in; everything a run leaves out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tch::{Kind, Tensor};
+use tch::Kind;
 
-use super::door;
-use super::errors::{from_python, to_python};
-use super::graph::recorder;
-use super::observer::PyObserver;
+use super::bridges::{PyObserver, criterion_of, recorder, source};
+use super::entry;
+use super::errors::to_python;
 use super::precision::{form_cache, numbers};
-use super::sources::source;
 use super::supernet::named_state;
-use super::tensor::{PyTensor, device, device_name, to_dict};
+use super::tensor::{device, device_name, to_dict};
 use crate::config::SearchConfig;
 use crate::data::{Expected, Source};
-use crate::error::Result;
 use crate::event::StopFlag;
-use crate::nn::{Criterion, NetworkOptions};
+use crate::nn::NetworkOptions;
 use crate::plan::Plan;
 use crate::search::{Outcome, Recorder, Sources, run, start};
-
-/// The user's loss, called with tensors of the graph.
-struct PyCriterion(Py<PyAny>);
-
-impl Criterion for PyCriterion {
-    fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let pair = (PyTensor(logits.shallow_clone()), PyTensor(targets.shallow_clone()));
-        let value = Python::attach(|py| self.0.call1(py, pair)?.extract::<PyTensor>(py)).map_err(from_python)?.0;
-        if value.numel() != 1 {
-            return Err(crate::error::Error::data(format!(
-                "the loss returned shape {:?}; it must return a scalar (take the mean)",
-                value.size()
-            )));
-        }
-        if logits.requires_grad() && !value.requires_grad() {
-            return Err(crate::error::Error::data(
-                "the loss has no graph to the logits, so nothing could be learned from it; compute it from them with \
-                 torch's operations, without .item(), .detach() or no_grad",
-            ));
-        }
-        Ok(value.f_reshape([0i64; 0])?)
-    }
-}
-
-pub fn criterion(object: Option<Py<PyAny>>) -> Option<Arc<dyn Criterion>> {
-    object.map(|o| Arc::new(PyCriterion(o)) as Arc<dyn Criterion>)
-}
 
 #[pyfunction]
 #[pyo3(signature = (config, train, valid, evaluation, observer, criterion))]
@@ -73,9 +42,9 @@ pub fn search<'py>(
     let mut evaluation = source(evaluation, &config, &expected, "evaluation")?;
     let mut observer = PyObserver { object: observer, kind };
     let recorder = recorder(py, &config, device, criterion.is_some())?;
-    let options = NetworkOptions::of_config(&config, numbers, device, self::criterion(criterion));
+    let options = NetworkOptions::of_config(&config, numbers, device, criterion_of(criterion));
     let cache = form_cache(py, &config, &options)?;
-    let (outcome, state, alphas, forms) = door::engine(py, || {
+    let (outcome, state, alphas, forms) = entry::engine(py, || {
         let (network, initial) = start(plan, &config, options, &cache, &mut observer)?;
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };

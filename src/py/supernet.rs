@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::{Device, Kind, Tensor};
 
-use super::door;
+use super::entry;
 use super::errors::to_python;
 use super::precision::{form_cache, numbers};
 use super::tensor::{PyTensor, device, from_dict, precision_of, to_dict};
@@ -128,12 +128,12 @@ impl PySupernet {
         let numbers = numbers(precision, device).map_err(to_python)?;
         let options = NetworkOptions::of_config(&config, numbers, device, None);
         let cache = form_cache(py, &config, &options)?;
-        let inner = door::engine(py, || Inner::build(config, options, &cache))?;
+        let inner = entry::engine(py, || Inner::build(config, options, &cache))?;
         Ok(PySupernet(Mutex::new(inner)))
     }
 
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let named = door::engine(py, || {
+        let named = entry::engine(py, || {
             let inner = self.lock();
             named_state(&*inner.network, &inner.state.w)
         })?;
@@ -142,7 +142,7 @@ impl PySupernet {
 
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let named = from_dict(state)?;
-        door::engine(py, || {
+        entry::engine(py, || {
             let mut inner = self.lock();
             let (kind, device) = inner.kind_and_device();
             let is_statistic = |name: &str| name.ends_with(".running_mean") || name.ends_with(".running_var");
@@ -157,7 +157,7 @@ impl PySupernet {
     }
 
     fn alphas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let named = door::engine(py, || {
+        let named = entry::engine(py, || {
             let inner = self.lock();
             inner.network.alphas().unpack(&inner.state.alpha)
         })?;
@@ -166,7 +166,7 @@ impl PySupernet {
 
     fn set_alphas(&self, py: Python<'_>, alphas: &Bound<'_, PyDict>) -> PyResult<()> {
         let named = from_dict(alphas)?;
-        door::engine(py, move || {
+        entry::engine(py, move || {
             let mut inner = self.lock();
             let (kind, device) = inner.kind_and_device();
             inner.state.alpha = inner.network.alphas().pack(&named, kind, device)?;
@@ -176,7 +176,7 @@ impl PySupernet {
 
     fn logits(&self, py: Python<'_>, x: PyTensor) -> PyResult<PyTensor> {
         let x = x.0;
-        door::engine(py, move || {
+        entry::engine(py, move || {
             let _guard = tch::no_grad_guard();
             let inner = self.lock();
             let batch = inner.network.examples(&x);
@@ -212,7 +212,7 @@ impl PySupernet {
             return Err(to_python(Error::new(ErrorKind::Config, text)));
         }
         let (train, valid) = (train.map(tensors), tensors(valid));
-        let named = door::engine(py, || {
+        let named = entry::engine(py, || {
             let inner = self.lock();
             let (kind, device) = inner.kind_and_device();
             let examples = inner.network.examples(&valid.0);
@@ -246,7 +246,7 @@ impl PySupernet {
 
     fn step(&self, py: Python<'_>, train: Pair, valid: Pair) -> PyResult<(f64, f64)> {
         let (train, valid) = (tensors(train), tensors(valid));
-        door::engine(py, || {
+        entry::engine(py, || {
             let mut guard = self.lock();
             let inner = &mut *guard;
             let examples = inner.network.examples(&train.0);
@@ -263,7 +263,7 @@ impl PySupernet {
     }
 
     fn optimizer_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (momentum, exp_avg, exp_avg_sq, step) = door::engine(py, || {
+        let (momentum, exp_avg, exp_avg_sq, step) = entry::engine(py, || {
             let inner = self.lock();
             let (weights, alphas, state) = (inner.network.weights(), inner.network.alphas(), &inner.state);
             Ok((
@@ -282,16 +282,16 @@ impl PySupernet {
     }
 
     fn masks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let named = door::engine(py, || self.lock().network.masks())?;
+        let named = entry::engine(py, || self.lock().network.masks())?;
         to_dict(py, named)
     }
 
     fn explain(&self, py: Python<'_>) -> PyResult<String> {
-        door::engine(py, || Ok(self.lock().network.plan().explain()))
+        entry::engine(py, || Ok(self.lock().network.plan().explain()))
     }
 
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (cost, element, peak, batch) = door::engine(py, || {
+        let (cost, element, peak, batch) = entry::engine(py, || {
             let inner = self.lock();
             let (element, peak) =
                 (inner.network.kind().elt_size_in_bytes(), inner.network.peak(inner.config.hypergradient));
@@ -315,7 +315,7 @@ impl PySupernet {
     /// Loss and number of right predictions of one batch, without a graph.
     fn pass(&self, py: Python<'_>, pair: Pair, mode: Mode) -> PyResult<(f64, i64)> {
         let pair = tensors(pair);
-        door::engine(py, || {
+        entry::engine(py, || {
             let _guard = tch::no_grad_guard();
             let inner = self.lock();
             let examples = inner.network.examples(&pair.0);

@@ -65,7 +65,7 @@ impl<'a> Stepper<'a> {
         let before = (state.step, state.moments.step);
         let (adam_rate, adam_root) = self.settings.adam.corrections(state.moments.step + 1);
         let goes_on = [!train.begins, valid.is_some_and(|valid| !valid.begins)];
-        let lr = lr * train.pace;
+        let lr = lr * train.rate_scale;
         self.panel.set(Pace { lr, adam_rate, adam_root, goes_on })?;
         state.carried.begin(self.network, train, valid)?;
         self.network.draw(state.step)?;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::options;
 use pydarts::config::{Method, SearchConfig};
-use pydarts::data::{Batch, Reading, Role, Source, TokenSource};
+use pydarts::data::{Batch, Role, Segments, Source, TokenSource};
 use pydarts::error::{Error, ErrorKind, Result};
 use pydarts::event::{Event, Observer, Status, StepRecord, StopFlag};
 use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Supernet};
@@ -255,8 +255,8 @@ fn on_words(method: Method, tape: Option<&Tape>) -> Seen {
     let text = |role: Role, count: usize| {
         let drawn = random::uniform(5, &format!("{role:?}"), 0, count, 0.0, 7.0);
         let tokens: Vec<i64> = drawn.into_iter().map(|number| number as i64).collect();
-        let reading = Reading { batch: 3, bptt: 6, seed: 4, role };
-        TokenSource::new(&Tensor::from_slice(&tokens), 7, reading, device, "the text").unwrap()
+        let cut = Segments { batch: 3, bptt: 6, seed: 4, role };
+        TokenSource::new(&Tensor::from_slice(&tokens), 7, cut, device, "the text").unwrap()
     };
     let [mut train, mut valid, mut evaluation] =
         [(Role::Train, 3 * 62), (Role::Valid, 3 * 55), (Role::Evaluation, 3 * 20)].map(|(role, n)| text(role, n));

@@ -8,7 +8,7 @@ mod checkpoint;
 #[cfg(feature = "torch")]
 mod common;
 mod config;
-mod data;
+mod dataset;
 mod depthwise;
 mod derive;
 mod equivalence;

@@ -2,13 +2,13 @@
 #![cfg(feature = "torch")]
 
 use proptest::prelude::*;
-use pydarts::data::{Batch, Expected, Reading, Role, Source, TokenSource};
+use pydarts::data::{Batch, Expected, Role, Segments, Source, TokenSource};
 use pydarts::error::ErrorKind;
 use tch::{Device, Kind, Tensor};
 
-fn source(count: i64, reading: Reading) -> pydarts::error::Result<TokenSource> {
+fn source(count: i64, cut: Segments) -> pydarts::error::Result<TokenSource> {
     let tokens = Tensor::arange(count, (Kind::Int64, Device::Cpu));
-    TokenSource::new(&tokens, count.max(1), reading, Device::Cpu, "training text")
+    TokenSource::new(&tokens, count.max(1), cut, Device::Cpu, "training text")
 }
 
 fn pass(source: &mut TokenSource, index: u64, skip: usize) -> Vec<Batch> {
@@ -16,8 +16,8 @@ fn pass(source: &mut TokenSource, index: u64, skip: usize) -> Vec<Batch> {
     std::iter::from_fn(|| source.next().unwrap()).collect()
 }
 
-fn reading(batch: usize, bptt: usize, role: Role) -> Reading {
-    Reading { batch, bptt, seed: 3, role }
+fn segments(batch: usize, bptt: usize, role: Role) -> Segments {
+    Segments { batch, bptt, seed: 3, role }
 }
 
 proptest! {
@@ -30,7 +30,7 @@ proptest! {
         let count = (bptt as i64 + 1) * batch as i64 + more;
         let length = count / batch as i64;
         prop_assume!(length >= 2);
-        let mut source = source(count, reading(batch, bptt, role)).unwrap();
+        let mut source = source(count, segments(batch, bptt, role)).unwrap();
         let batches = pass(&mut source, index, 0);
         prop_assert_eq!(source.batches(), Some(batches.len()));
         let whole = |of: fn(&Batch) -> &Tensor| Tensor::cat(&batches.iter().map(of).collect::<Vec<_>>(), 0);
@@ -44,14 +44,14 @@ proptest! {
             let tokens = segment.inputs.size()[0];
             prop_assert!(tokens >= 1 && tokens <= bptt as i64);
             prop_assert_eq!(segment.begins, place == 0);
-            prop_assert_eq!(segment.pace, tokens as f64 / bptt as f64);
+            prop_assert_eq!(segment.rate_scale, tokens as f64 / bptt as f64);
             prop_assert_eq!((segment.width(), segment.examples()), (batch as i64, tokens * batch as i64));
         }
     }
 
     #[test]
     fn a_pass_that_is_taken_up_goes_on_as_it_would_have(skip in 0usize..6, index in 0u64..9) {
-        let mut source = source(400, reading(2, 7, Role::Train)).unwrap();
+        let mut source = source(400, segments(2, 7, Role::Train)).unwrap();
         let whole = pass(&mut source, index, 0);
         let rest = pass(&mut source, index, skip);
         prop_assert_eq!(rest.len(), whole.len() - skip);
@@ -64,7 +64,7 @@ proptest! {
 
 #[test]
 fn one_training_segment_in_twenty_is_half_as_long_and_passes_differ() {
-    let mut source = source(100_000, reading(2, 20, Role::Train)).unwrap();
+    let mut source = source(100_000, segments(2, 20, Role::Train)).unwrap();
     let lengths = |batches: &[Batch]| -> Vec<i64> { batches.iter().map(|batch| batch.inputs.size()[0]).collect() };
     let (one, other) = (lengths(&pass(&mut source, 0, 0)), lengths(&pass(&mut source, 1, 0)));
     assert_ne!(one, other);
@@ -76,7 +76,7 @@ fn one_training_segment_in_twenty_is_half_as_long_and_passes_differ() {
 #[test]
 fn segments_that_are_not_for_training_are_all_of_one_length() {
     for role in [Role::Valid, Role::Evaluation] {
-        let mut source = source(2001, reading(1, 20, role)).unwrap();
+        let mut source = source(2001, segments(1, 20, role)).unwrap();
         assert!(pass(&mut source, 4, 0).iter().all(|batch| batch.inputs.size() == [20, 1]));
     }
 }
@@ -84,13 +84,14 @@ fn segments_that_are_not_for_training_are_all_of_one_length() {
 #[test]
 fn what_is_no_text_is_refused_by_name() {
     let refused = |tokens: Tensor, words: i64, batch: usize, bptt: usize| {
-        let reading = reading(batch, bptt, Role::Train);
-        let error = TokenSource::new(&tokens, words, reading, Device::Cpu, "training text").unwrap_err();
+        let cut = segments(batch, bptt, Role::Train);
+        let error = TokenSource::new(&tokens, words, cut, Device::Cpu, "training text").unwrap_err();
         assert_eq!(error.kind, ErrorKind::Data);
         error.to_string()
     };
     let tokens = |numbers: &[i64]| Tensor::from_slice(numbers);
-    assert!(refused(tokens(&[1, 7]), 7, 1, 1).contains("training text has token 7; with words=7 tokens lie in 0..=6"));
+    let outside = refused(tokens(&[1, 7]), 7, 1, 1);
+    assert!(outside.contains("token 7") && outside.contains("words=7"), "{outside}");
     assert!(refused(tokens(&[1, -2]), 7, 1, 1).contains("token -2"));
     assert!(refused(tokens(&[]), 7, 1, 1).contains("training text is empty"));
     assert!(refused(tokens(&[0; 11]), 7, 4, 3).contains("11 tokens, 2 for each of 4 sequences"));
@@ -99,11 +100,11 @@ fn what_is_no_text_is_refused_by_name() {
 }
 
 #[test]
-fn a_batch_of_tokens_goes_on_at_the_pace_of_its_length_or_its_fault_is_named() {
+fn the_rate_of_a_batch_of_tokens_follows_its_length_and_faults_are_named() {
     let expected = Expected::Words { words: 9, bptt: 4, device: Device::Cpu };
     let tokens = |shape: &[i64], token: i64| Tensor::full(shape, token, (Kind::Int64, Device::Cpu));
     let batch = expected.admit(&tokens(&[2, 3], 8), &tokens(&[2, 3], 0), "batch 0").unwrap();
-    assert_eq!((batch.begins, batch.pace), (false, 0.5));
+    assert_eq!((batch.begins, batch.rate_scale), (false, 0.5));
     let whole = || tokens(&[2, 3], 1);
     for (inputs, targets, text) in [
         (tokens(&[6], 1), tokens(&[6], 1), "[tokens, batch]"),

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pydarts
 import pytest
 import torch
-from pydarts._loaders import Sources, open_sources
+from pydarts._data.loaders import Sources, open_sources
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `reference` is
 # What they assert fails as legibly as what tests do.

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from conftest import make_arrays
-from pydarts._passes import IterablePasses, Turns
-from pydarts._source import BatchChecker, PythonSource
+from pydarts._data.passes import IterablePasses, Turns
+from pydarts._data.source import BatchChecker, PythonSource
 from torch.utils.data import Dataset, IterableDataset
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import make_arrays
 from pydarts import SearchRow, SearchTable, TrainConfig
-from pydarts._selection import job as jobs
+from pydarts._protocol import job as jobs
 
 X, y = make_arrays(n=96)
 
@@ -35,5 +35,5 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
 
         return run(job, loader, heard)
 
-    monkeypatch.setattr("pydarts._selection.staff.run", telling)
+    monkeypatch.setattr("pydarts._protocol.staff.run", telling)
     return found

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pydarts
 from pydarts import EpochInfo, StartInfo, StepInfo
-from pydarts._live.scene import Scene
+from pydarts._show.live.scene import Scene
 from rich.console import Console
 
 

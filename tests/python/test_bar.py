@@ -11,9 +11,9 @@ import numpy as np
 import pydarts
 import pytest
 from pydarts import EpochInfo, StepInfo
-from pydarts._bar import Bar
-from pydarts._progress import Progress
-from pydarts._training.progress import TrainProgress
+from pydarts._search.bar import Bar
+from pydarts._search.progress import Progress
+from pydarts._train.progress import TrainProgress
 
 
 def narrow(bar: Any, columns: int) -> None:
@@ -116,7 +116,7 @@ def test_a_notebook_without_widgets_is_not_warned_of_them() -> None:
         "from tqdm.auto import tqdm\n"
         "from tqdm.notebook import IProgress\n"
         "assert IProgress is None\n"
-        "import pydarts._bar\n"
+        "import pydarts._search.bar\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What version 1 computed is still computed: bit for bit where the fixtures were recorded, else to rounding."""
+"""Searches compute what version 1 did: bit for bit on the processor of the fixtures, else to rounding."""
 
 import pytest
 from baseline import CASES, difference, processor, recorded, searched

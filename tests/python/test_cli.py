@@ -67,7 +67,7 @@ def test_help_of_train_lists_every_field_and_argument() -> None:
         (["cost", "DARTS_V2", "--hypergradient", "unrolled"], "--hypergradient: of a search network"),
         (["cost", "--stem", "imagenet"], "--stem: of the network of a genotype"),
         (["derive", "DARTS_V2", "--at", "1"], "--at, -k and --space are for α"),
-        (["compare", "a", "--random", "2"], "say on what with --data"),
+        (["compare", "a", "--random", "2"], "--data"),
     ],
 )
 def test_wrong_usage_is_exit_code_two_and_says_what_is_wrong(arguments: list[str], says: str) -> None:

@@ -11,7 +11,7 @@ import pydarts
 import pytest
 import typer
 from pydarts import _core
-from pydarts._training.settings import ImageSettings, TextSettings
+from pydarts._train.settings import ImageSettings, TextSettings
 from pydarts_cli.choices import NETWORK, SEARCH, TRAINING
 from pydarts_cli.fields import Field, network_fields, search_fields, train_fields
 from pydarts_cli.options import Group

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydarts import SearchConfig, Space, _core
-from pydarts._config import ConfigFields
+from pydarts._values.config import ConfigFields
 
 RUST = json.loads(_core.default_config("darts"))
 

@@ -12,7 +12,8 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
-from pydarts import _torchvision, datasets
+from pydarts import datasets
+from pydarts._data import torchvision
 
 X, y = make_arrays(n=48, channels=3, classes=4)
 
@@ -208,7 +209,7 @@ def test_a_torchvision_for_another_torch_is_named(
     def fails(name: str) -> Any:
         raise kind("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr(_torchvision.importlib, "import_module", fails)
+    monkeypatch.setattr(torchvision.importlib, "import_module", fails)
     with pytest.raises(
         ImportError,
         match=r"cifar10.*2\.11.*nms does not exist"

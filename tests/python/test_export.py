@@ -10,7 +10,8 @@ import numpy as np
 import pydarts
 import pytest
 import torch
-from pydarts import _export, genotypes
+from pydarts import genotypes
+from pydarts.nn import _export
 from torch import Tensor
 
 # Float32 through kernels of another library or another graph, on any processor.

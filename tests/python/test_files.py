@@ -12,11 +12,11 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
-from pydarts import _files
+from pydarts._values import files
 
 HOLD = """
 import sys
-from pydarts._files import held
+from pydarts._values.files import held
 with held(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -51,7 +51,7 @@ def run(call: str, folder: Path) -> Any:
 def test_a_folder_that_another_run_writes_to_is_refused_until_that_one_is_gone(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_files, "_PATIENCE", 0.1)
+    monkeypatch.setattr(files, "_PATIENCE", 0.1)
     other = holder(tmp_path)
     with pytest.raises(pydarts.CheckpointError, match="another search or training is writing to"):
         run(call, tmp_path)
@@ -66,25 +66,25 @@ def test_a_folder_that_may_only_be_read_needs_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with _files.held(tmp_path):
+    with files.held(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
 def test_arrays_tensors_and_plain_data_come_back_as_they_were_written(tmp_path: Path) -> None:
     arrays = {"steps": np.arange(3), "normal": np.ones((3, 2), np.float32)}
-    _files.write_npz(tmp_path / "arrays.npz", arrays)
-    back = _files.read_npz(tmp_path / "arrays.npz")
+    files.write_npz(tmp_path / "arrays.npz", arrays)
+    back = files.read_npz(tmp_path / "arrays.npz")
     assert list(back) == list(arrays) and back["normal"].dtype == np.float32
     assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
     tensors = {"weight": torch.arange(6.0).reshape(2, 3).T}  # not contiguous, as safetensors would have it
-    _files.write_tensors(tmp_path / "tensors.safetensors", tensors, {"format": "mine", "units": 3})
-    found, about = _files.read_tensors(tmp_path / "tensors.safetensors", "mine")
+    files.write_tensors(tmp_path / "tensors.safetensors", tensors, {"format": "mine", "units": 3})
+    found, about = files.read_tensors(tmp_path / "tensors.safetensors", "mine")
     assert torch.equal(found["weight"], tensors["weight"]) and about["units"] == 3
     with pytest.raises(pydarts.CheckpointError, match="other"):
-        _files.read_tensors(tmp_path / "tensors.safetensors", "other")
-    _files.write_about(tmp_path / "about.json", 2, {"status": "complete"})
+        files.read_tensors(tmp_path / "tensors.safetensors", "other")
+    files.write_about(tmp_path / "about.json", 2, {"status": "complete"})
     text = (tmp_path / "about.json").read_bytes()
-    assert _files.about_in(text, 2) == {"format": 2, "pydarts": pydarts.__version__, "status": "complete"}
+    assert files.about_in(text, 2) == {"format": 2, "pydarts": pydarts.__version__, "status": "complete"}
     assert {path.suffix for path in tmp_path.iterdir()} == {".npz", ".safetensors", ".json"}
 
 
@@ -98,4 +98,4 @@ def test_arrays_tensors_and_plain_data_come_back_as_they_were_written(tmp_path: 
 )
 def test_plain_data_of_a_later_pydarts_or_of_something_else_are_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        _files.about_in(text.encode(), 2)
+        files.about_in(text.encode(), 2)

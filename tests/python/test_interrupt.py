@@ -256,7 +256,7 @@ def kernel() -> Iterator[tuple[Any, Any]]:
 
 SHELTERED = """
 import multiprocessing, signal, sys
-from pydarts._interrupt import sheltered
+from pydarts._data.interrupt import sheltered
 def blocked():
     sys.exit(signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, []))
 if __name__ == "__main__":

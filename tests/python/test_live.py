@@ -14,8 +14,8 @@ import pytest
 import torch
 from conftest import Stop, make_arrays, make_config
 from pydarts import Callback, LiveView, StepInfo, search
-from pydarts._live import terminal
-from pydarts._live.pace import Pace
+from pydarts._show.live import terminal
+from pydarts._show.live.pace import Pace
 from rich.console import Console
 from scenes import alphas_of, on_screen, scene_of, text_of
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 from pydarts import LiveView
-from pydarts._live.notebook import NotebookView
+from pydarts._show.live.notebook import NotebookView
 from scenes import scene_of
 
 

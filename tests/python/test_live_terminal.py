@@ -8,8 +8,8 @@ import pydarts
 import pytest
 from conftest import Stop, make_arrays, make_config
 from pydarts import Callback, EpochInfo, LiveView, StepInfo, search
-from pydarts._live.terminal import TerminalView, picture
-from pydarts._progress import Progress
+from pydarts._search.progress import Progress
+from pydarts._show.live.terminal import TerminalView, picture
 from scenes import alphas_of, on_screen, scene_of, text_of
 
 

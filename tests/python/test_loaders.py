@@ -9,8 +9,8 @@ import torch
 from conftest import make_arrays, make_config
 from loaders import Digits, Reiterable, Stream, batches, drain, floats
 from pydarts import DataError, SearchConfig, _core
-from pydarts._loaders import open_sources
-from pydarts._sizes import known_classes
+from pydarts._data.loaders import open_sources
+from pydarts._data.sizes import known_classes
 from torch.utils.data import (
     BatchSampler,
     DataLoader,

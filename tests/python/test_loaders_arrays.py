@@ -9,9 +9,9 @@ from conftest import make_arrays, make_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydarts import DataError
-from pydarts._arrays import channel_statistics, read_arrays
-from pydarts._loaders import open_sources
-from pydarts._passes import split_indices
+from pydarts._data.arrays import channel_statistics, read_arrays
+from pydarts._data.loaders import open_sources
+from pydarts._data.passes import split_indices
 
 
 @pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])

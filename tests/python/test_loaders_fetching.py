@@ -12,7 +12,7 @@ import torch
 from conftest import make_arrays, make_config
 from loaders import Digits, batches, seen, source_of
 from pydarts import DataError
-from pydarts._source import BatchChecker
+from pydarts._data.source import BatchChecker
 from torch.utils.data import DataLoader, Dataset, Subset
 
 # ---- checks

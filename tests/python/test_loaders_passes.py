@@ -9,8 +9,8 @@ from conftest import make_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loaders import Digits, Stream, batches, drain, seen, source_of
-from pydarts._loaders import open_sources
-from pydarts._passes import LoaderPasses, Turns, permutation, split_indices
+from pydarts._data.loaders import open_sources
+from pydarts._data.passes import LoaderPasses, Turns, permutation, split_indices
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 

@@ -9,14 +9,15 @@ import numpy as np
 import pydarts
 import pytest
 from conftest import make_arrays, make_config
-from pydarts import _core, _memory, search
+from pydarts import _core, search
+from pydarts._data import memory
 
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """What `free_memory` says; `bytes` can be set."""
     said = {"bytes": 1 << 40}
-    monkeypatch.setattr(_memory, "free_memory", lambda device: said["bytes"])
+    monkeypatch.setattr(memory, "free_memory", lambda device: said["bytes"])
     return said
 
 
@@ -68,20 +69,20 @@ def test_searches_that_run_at_once_share_the_memory_and_a_resumed_one_keeps_its_
 def test_files_that_a_container_has_read_count_as_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_memory, "_CGROUP", tmp_path)
-    monkeypatch.setattr(_memory, "_available", lambda: 1000)
-    assert _memory.free_memory("cpu") == 1000
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_available", lambda: 1000)
+    assert memory.free_memory("cpu") == 1000
     (tmp_path / "memory.max").write_text("500\n")
     (tmp_path / "memory.current").write_text("450\n")
-    assert _memory.free_memory("cpu") == 50
+    assert memory.free_memory("cpu") == 50
     (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 300\nactive_file 20\n")
-    assert _memory.free_memory("cpu") == 350
+    assert memory.free_memory("cpu") == 350
     (tmp_path / "memory.max").write_text("max\n")
-    assert _memory.free_memory("cpu") == 1000
+    assert memory.free_memory("cpu") == 1000
 
 
 def test_the_free_memory_of_this_machine_is_a_plausible_number() -> None:
-    assert 1 << 20 < _memory.free_memory("cpu") < 1 << 50
+    assert 1 << 20 < memory.free_memory("cpu") < 1 << 50
 
 
 def test_a_search_in_parts_is_another_search_through_batch_norm_alone() -> None:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pydarts
 import pytest
-from pydarts import _torch, datasets, demo, demo_rnn
+from pydarts import datasets
+from pydarts._values import libtorch
 
 HOUSE = Path(pydarts.__file__).parent
 
 
 def test_the_public_surface_is_the_explicit_list() -> None:
     shown = {name for name in vars(pydarts) if not name.startswith("_")}
-    assert shown - set(pydarts.__all__) <= {"demo", "demo_rnn"}, "imported by tests"
+    assert shown <= set(pydarts.__all__)
     assert set(pydarts.__all__) >= {
         "search", "SearchConfig", "SearchResult", "Space", "Genotype", "Supernet", "derive", "genotypes",
         "datasets", "Callback", "StepInfo", "EpochInfo", "__version__",
@@ -55,12 +56,12 @@ def test_every_module_says_in_its_first_line_what_it_is() -> None:
 @pytest.mark.parametrize("version", ["2.10.1", "2.12.0", "1.11.0", "2.1.1+cpu"])
 def test_another_torch_is_refused_with_the_remedy(version: str) -> None:
     with pytest.raises(ImportError, match=r"pip install 'torch>=2\.11,<2\.12'"):
-        _torch.require_version(version)
+        libtorch.require_version(version)
 
 
 def test_this_torch_is_accepted() -> None:
     for version in ("2.11.0", "2.11.1+cu130", "2.11.0a0+git"):
-        _torch.require_version(version)
+        libtorch.require_version(version)
 
 
 def test_a_missing_torch_is_an_import_error_that_says_what_to_install() -> None:
@@ -91,36 +92,3 @@ def test_digits_without_scikit_learn_name_the_remedy(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ImportError, match="pip install scikit-learn"):
         datasets.digits()
-
-
-def test_the_demo_leaves_folders_with_pictures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    X, y = datasets.digits()
-    monkeypatch.setattr(datasets, "digits", lambda: (X[:128], y[:128]))
-    few = ["--epochs", "1", "--unrolled-epochs", "1", "--train-epochs", "1", "--random", "2"]
-    assert demo.main(["--out", str(tmp_path), *few]) == 0
-    for name, method in (("first_order", "first_order"), ("unrolled", "unrolled")):
-        kept = {path.name for path in (tmp_path / name).iterdir()}
-        assert kept >= {"genotype.json", "alphas.npz", "history.json", "alphas.png", "cells.png"}
-        assert pydarts.SearchResult.load(tmp_path / name).config.hypergradient == method
-    captured = capsys.readouterr()
-    assert captured.out.count("Genotype(normal=") == 2 and "validation accuracy" in captured.out
-    assert "searched for" in captured.out and "epoch 1/1" in captured.err
-    table = pydarts.SearchTable.load(tmp_path / "table.csv")
-    assert [row.name for row in table] == ["first_order", "unrolled", "random 0", "random 1"]
-    assert table.status == "complete" and str(table) in captured.out
-    assert table[0].genotype == pydarts.SearchResult.load(tmp_path / "first_order").genotype
-    assert "smaller than the deviation means nothing" in captured.out and (tmp_path / "table.png").exists()
-
-
-def test_the_recurrent_demo_leaves_a_folder_with_pictures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = demo_rnn.english()
-    monkeypatch.setattr(demo_rnn, "english", lambda: "\n".join(whole.split("\n")[:500]))
-    assert demo_rnn.main(["--out", str(tmp_path), "--epochs", "1"]) == 0
-    kept = {path.name for path in tmp_path.iterdir()}
-    assert kept >= {"genotype.json", "alphas.npz", "history.json", "alphas.png", "cells.png"}
-    shown = capsys.readouterr().out
-    assert "Genotype(recurrent=" in shown and "perplexity: validation" in shown

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from pydarts import SearchConfig, SearchResult, Space, Trajectory, derive, genotypes, plots
-from pydarts._layout import depths, layout
-from pydarts._palette import look_of
-from pydarts._plots.cells import cell_graph
+from pydarts._show.layout import depths, layout
+from pydarts._show.palette import look_of
+from pydarts._show.plots.cells import cell_graph
 
 
 def drawn(axes: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from drawn import convolutional, recurrent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydarts import Genotype, genotypes
-from pydarts._palette import look_of
+from pydarts._show.palette import look_of
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 

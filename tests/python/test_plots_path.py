@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from paths import RECURRENT, SMALL, make_path
 from PIL import Image
 from pydarts import SearchResult, Space, Trajectory, plots
-from pydarts._palette import look_of, run_look, text_on
+from pydarts._show.palette import look_of, run_look, text_on
 
 SPACES = [Space(), SMALL, Space(nodes=1), Space.preset("darts-rnn"), RECURRENT]
 

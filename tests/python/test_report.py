@@ -13,13 +13,13 @@ import pydarts
 import pytest
 import torch
 from pydarts import Genotype, SearchResult, SearchTable, Space
-from pydarts._report import facts
-from pydarts._report import page as page_module
-from pydarts._report import view as view_module
-from pydarts._report.baseline import baseline
-from pydarts._report.notations import notations
-from pydarts._report.pictures import cell_picture
-from pydarts._report.view import CELLS, POINTS, WEIGHTS, edges_of, kept_of, thin, view
+from pydarts._show.report import facts
+from pydarts._show.report import page as page_module
+from pydarts._show.report import view as view_module
+from pydarts._show.report.baseline import baseline
+from pydarts._show.report.notations import notations
+from pydarts._show.report.pictures import cell_picture
+from pydarts._show.report.view import CELLS, POINTS, WEIGHTS, edges_of, kept_of, thin, view
 from reports import KINDS, moving, restless, table_of
 
 
@@ -272,7 +272,7 @@ def test_without_plotly_the_error_names_the_extra(
     tiny_result: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    monkeypatch.delitem(sys.modules, "pydarts._report.page")
+    monkeypatch.delitem(sys.modules, "pydarts._show.report.page")
     with pytest.raises(ImportError, match=r"pip install 'pydarts\[report\]'"):
         tiny_result.report(tmp_path / "report.html")
 

@@ -12,8 +12,9 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
-from pydarts import EpochRecord, History, SearchResult, _files
-from pydarts._history import record_from
+from pydarts import EpochRecord, History, SearchResult
+from pydarts._results.history import record_from
+from pydarts._values import files
 
 FILES = ["alphas.npz", "config.json", "genotype.json", "history.json", "result.json", "weights.safetensors"]
 
@@ -84,14 +85,14 @@ def test_saving_again_replaces_the_old_result(tiny_result: SearchResult, saved: 
 def test_a_save_that_is_cut_short_leaves_no_mixture_of_two_results(
     tiny_result: SearchResult, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = _files.write_atomically
+    write = files.write_atomically
 
     def full(path: Path, data: Any) -> None:
         if path.name == "alphas.npz":
             raise OSError("no space left on device")
         write(path, data)
 
-    monkeypatch.setattr(_files, "write_atomically", full)
+    monkeypatch.setattr(files, "write_atomically", full)
     with pytest.raises(OSError, match="no space"):
         tiny_result.save(saved)
     with pytest.raises(FileNotFoundError, match=r"result\.json"):

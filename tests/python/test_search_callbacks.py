@@ -10,8 +10,8 @@ import pydarts
 import pytest
 from conftest import make_arrays, make_config
 from pydarts import Callback, EpochInfo, SearchResult, StartInfo, StepInfo, search
-from pydarts._callbacks import Observers
-from pydarts._interrupt import InterruptWatch
+from pydarts._data.interrupt import InterruptWatch
+from pydarts._search.observers import Observers
 from searches import Listener, batches
 
 

@@ -15,7 +15,7 @@ import torch
 from conftest import make_config
 from many import X, plain, recorded, short, y
 from pydarts import SearchTable, TrainConfig
-from pydarts._selection import job as jobs
+from pydarts._protocol import job as jobs
 from torch.nn.functional import cross_entropy
 from trained import ImageTask, holds, judged
 

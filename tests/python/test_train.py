@@ -11,8 +11,8 @@ import numpy as np
 import pydarts
 import pytest
 import torch
-from pydarts._training.settings import TextSettings
-from pydarts._training.text import TextTask, segments
+from pydarts._train.settings import TextSettings
+from pydarts._train.text import TextTask, segments
 from test_texts import text
 from trained import holds, judged
 

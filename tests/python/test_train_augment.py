@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -11,67 +10,91 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
-from pydarts._training.arrays import ArrayBatches
-from pydarts._training.augment import crop_and_flip, cutout, draws
+from pydarts._core import Arrays, Dataset
 from torch.utils.data import DataLoader, TensorDataset
 from trained import config, drained, network, task
 
 
-def test_crops_and_flips_are_those_of_one_image_after_the_other() -> None:
-    x = torch.randn(40, 3, 7, 10)
-    numbers = draws(3, 1, 2, 40)
-    found = crop_and_flip(x, numbers)
-    seen = set()
-    for image, (a, b, c, *_), out in zip(x, numbers.tolist(), found, strict=True):
-        top, left, mirrored = int(a * 9), int(b * 9), c < 0.5
-        padded = np.pad(image.numpy(), ((0, 0), (4, 4), (4, 4)))[:, top : top + 7, left : left + 10]
-        assert np.array_equal(out.numpy(), padded[:, :, ::-1] if mirrored else padded)
-        seen.add((top, left, mirrored))
-    assert {top for top, _, _ in seen} == set(range(9)) == {left for _, left, _ in seen}
+def augmented(images: torch.Tensor, seed: int = 0, index: int = 0, **changes: Any) -> list[tuple[Any, Any]]:
+    """One pass over all images in one batch: (image, number of the original) for each."""
+    numbers = torch.arange(len(images))
+    view = Arrays(Dataset(images, numbers), None, "train", len(images), None, None)
+    asked = {"crop_and_flip": False, "cutout": 0} | changes
+    ((x, y),) = drained(view.open(seed, dtype="float64", device="cpu", **asked), index)
+    return list(zip(x.numpy(), y.tolist(), strict=True))
 
 
-def test_cutout_is_a_square_around_any_pixel_clipped_at_the_border() -> None:
-    numbers = draws(0, 0, 0, 60)
-    found = cutout(torch.ones(60, 2, 8, 12), 4, numbers)
-    for out, (*_, a, b) in zip(found, numbers.tolist(), strict=True):
-        row, column = int(a * 8), int(b * 12)
-        expected = np.ones((2, 8, 12))
-        expected[:, max(row - 2, 0) : row + 2, max(column - 2, 0) : column + 2] = 0
-        assert np.array_equal(out.numpy(), expected)
+def test_every_crop_and_flip_of_the_padded_image_occurs() -> None:
+    images = torch.arange(1.0, 2000 * 70 + 1, dtype=torch.float64).view(2000, 1, 7, 10)
+    places = set()
+    for found, number in augmented(images, crop_and_flip=True):
+        padded = np.pad(images[number, 0].numpy(), 4)
+        crops = {
+            (top, left): padded[top : top + 7, left : left + 10] for top in range(9) for left in range(9)
+        }
+        (place,) = [
+            (*at, mirrored)
+            for at, crop in crops.items()
+            for mirrored in (False, True)
+            if np.array_equal(found[0], crop[:, ::-1] if mirrored else crop)
+        ]
+        places.add(place)
+    assert places == {(top, left, flip) for top in range(9) for left in range(9) for flip in (False, True)}
 
 
-def test_the_numbers_of_augmentation_are_uniform_and_differ_by_seed_pass_and_batch() -> None:
-    numbers = draws(0, 0, 0, 4000)
-    assert numbers.min() >= 0 and numbers.max() < 1 and abs(float(numbers.mean()) - 0.5) < 0.01
-    others = [draws(1, 0, 0, 4000), draws(0, 1, 0, 4000), draws(0, 0, 1, 4000)]
-    assert not any(torch.equal(numbers, other) for other in others)
+def test_cutout_zeroes_a_square_around_any_pixel_clipped_at_the_border() -> None:
+    squares = set()
+    for found, _ in augmented(torch.ones(1500, 2, 8, 12, dtype=torch.float64), cutout=4):
+        assert np.array_equal(found[0], found[1])
+        rows, columns = (np.flatnonzero((found[0] == 0).any(axis)) for axis in (1, 0))
+        assert (found[0] == 0).sum() == len(rows) * len(columns)
+        squares.add((rows[0], rows[-1], columns[0], columns[-1]))
+    centres = {
+        (max(r - 2, 0), min(r + 1, 7), max(c - 2, 0), min(c + 1, 11)) for r in range(8) for c in range(12)
+    }
+    assert squares == centres
+
+
+def test_augmentation_is_a_function_of_seed_pass_and_batch() -> None:
+    images = torch.rand(64, 1, 6, 6, dtype=torch.float64)
+    view = Arrays(Dataset(images, torch.arange(64)), None, "train", 32, None, None)
+
+    def batches(seed: int, index: int) -> list[torch.Tensor]:
+        return [x for x, _ in drained(view.open(seed, True, 3, "float64", "cpu"), index)]
+
+    first, second = batches(0, 0)
+    assert torch.equal(first, batches(0, 0)[0])
+    assert not any(torch.equal(first, other) for other in (second, batches(1, 0)[0], batches(0, 1)[0]))
 
 
 def test_training_images_are_augmented_before_and_cut_after_they_are_normalised() -> None:
     X, y = make_arrays(n=20)
     data = ((X, y), (X, y))
-    sources = task(network(), data, mean=(0.5,), std=(0.25,), augment="cifar", cutout=4)._sources
-    assert isinstance(sources.train, ArrayBatches)
-    (first, labels), second = drained(sources.train, 0)
+    training = task(network(), data, mean=(0.5,), std=(0.25,), augment="cifar", cutout=4)
+    assert training._sources.train is not training._train
+    (first, labels), second = drained(training._train, 0)
     black, nothing = (0 - 0.5) / 0.25, 0.0
-    assert (first == black).any() and (first == nothing).any() and len(second[0]) == 8, "the rest left out"
-    assert any(not torch.equal(first, other) for other, _ in drained(sources.train, 1)[:1])
-    assert torch.equal(first, drained(sources.train, 0)[0][0]) and len(labels) == 8
-    ((whole, all_labels),) = drained(sources.evaluation, 0)
+    assert (first == black).any() and (first == nothing).any()
+    assert len(second[0]) == 8, "a partial last batch is left out"
+    assert any(not torch.equal(first, other) for other, _ in drained(training._train, 1)[:1])
+    assert torch.equal(first, drained(training._train, 0)[0][0]) and len(labels) == 8
+    ((whole, all_labels),) = drained(training._evaluation, 0)
     assert torch.equal(whole, (torch.from_numpy(X).float() / 255 - 0.5) / 0.25)
     assert torch.equal(all_labels, torch.from_numpy(y))
 
 
-@pytest.mark.parametrize(("changes", "drawn"), [({}, 0), ({"augment": "cifar", "cutout": 2}, 2)])
-def test_numbers_are_drawn_where_images_are_augmented_and_once_a_batch(
-    changes: Any, drawn: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
-    noted = functools.wraps(draws)(lambda *given: seen.append(given) or draws(*given))
-    monkeypatch.setattr("pydarts._training.arrays.draws", noted)
-    sources = task(network(), (make_arrays(n=16),) * 2, **changes)._sources
-    drained(sources.train, 0), drained(sources.evaluation, 0)
-    assert len(seen) == drawn
+def test_all_sources_of_a_search_are_views_of_one_data_set(opened: Any, monkeypatch: Any) -> None:
+    made = []
+
+    def counted(*given: Any) -> Dataset:
+        made.append(Dataset(*given))
+        return made[-1]
+
+    monkeypatch.setattr("pydarts._data.arrays.Dataset", counted)
+    opened(make_arrays())
+    assert len(made) == 1
+    opened((make_arrays(), make_arrays()))
+    assert len(made) == 3, "one per part of a pair"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -93,7 +116,3 @@ def test_an_epoch_on_a_gpu_with_all_that_there_is(form: str) -> None:
         assert run.status == "complete" and math.isfinite(run.history[-1].valid_loss)
         assert next(run.network.parameters()).is_cuda
     assert all(map(torch.equal, before, torch.cuda.get_rng_state_all()))
-    numbers = draws(0, 0, 0, 8)
-    x = torch.rand(8, 3, 9, 9)
-    for act in (crop_and_flip, lambda x, numbers: cutout(x, 4, numbers)):
-        torch.testing.assert_close(act(x.cuda(), numbers.cuda()).cpu(), act(x, numbers), rtol=0, atol=0)

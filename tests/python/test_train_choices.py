@@ -15,7 +15,7 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
-from pydarts._training.settings import ImageSettings
+from pydarts._train.settings import ImageSettings
 from torch.utils.data import DataLoader, TensorDataset
 from trained import CELL, Steps, StopAt, batches, config, network, press, same, task
 

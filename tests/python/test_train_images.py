@@ -14,7 +14,7 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
-from pydarts._training.task import step_seed
+from pydarts._train.task import step_seed
 from trained import batches, config, network, same, task
 
 
@@ -143,7 +143,7 @@ def test_of_five_classes_the_five_likeliest_are_not_counted() -> None:
         result = pydarts.train(network(num_classes=classes), make_arrays(classes=classes), config(epochs=1))
         assert (result.history[0].valid_top5 is not None) is counted
         (plain,) = result.history.to_dicts()
-        again = pydarts._history.record_from(json.loads(json.dumps(plain)), pydarts.TrainRecord)
+        again = pydarts._results.history.record_from(json.loads(json.dumps(plain)), pydarts.TrainRecord)
         assert again == result.history[0]
 
 

@@ -11,8 +11,8 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
-from pydarts._passes import split_indices
-from pydarts._training.images import ImageTask
+from pydarts._data.passes import split_indices
+from pydarts._train.images import ImageTask
 from trained import CELL, Steps, batches, config, drained, network, noisy, same, sources, task
 
 
@@ -39,9 +39,9 @@ def test_the_steps_of_a_source_without_a_length_are_known_after_a_pass() -> None
 
 def test_a_single_source_holds_out_what_it_does_not_train_on() -> None:
     X = torch.arange(50.0).view(50, 1, 1, 1).expand(50, 1, 8, 8)
-    opened = task(network(), (X, torch.arange(50) % 4), train_portion=0.8)._sources
-    trained = {int(v) for index in range(4) for x, _ in drained(opened.train, index) for v in x[:, 0, 0, 0]}
-    held = [int(v) for x, _ in drained(opened.evaluation, 0) for v in x[:, 0, 0, 0]]
+    opened = task(network(), (X, torch.arange(50) % 4), train_portion=0.8)
+    trained = {int(v) for index in range(4) for x, _ in drained(opened._train, index) for v in x[:, 0, 0, 0]}
+    held = [int(v) for x, _ in drained(opened._evaluation, 0) for v in x[:, 0, 0, 0]]
     assert len(held) == 10 and held == sorted(held) and trained == set(range(50)) - set(held)
 
 
@@ -50,15 +50,15 @@ def test_what_a_training_holds_out_lies_in_the_half_that_a_search_takes_for_alph
     for_alpha, held = (set(split_indices(50, portion, 3)[1].tolist()) for portion in (0.5, 0.9))
     assert len(for_alpha) == 25 and len(held) == 5 and held < for_alpha
     X = torch.arange(50.0).view(50, 1, 1, 1).expand(50, 1, 8, 8)
-    opened = task(network(), (X, torch.arange(50) % 4), seed=3)._sources
-    assert {int(v) for x, _ in drained(opened.evaluation, 0) for v in x[:, 0, 0, 0]} == held
+    opened = task(network(), (X, torch.arange(50) % 4), seed=3)
+    assert {int(v) for x, _ in drained(opened._evaluation, 0) for v in x[:, 0, 0, 0]} == held
 
 
 def test_the_order_of_examples_is_a_function_of_seed_and_pass() -> None:
     X = torch.arange(24.0).view(24, 1, 1, 1).expand(24, 1, 8, 8)
 
     def order(seed: int, index: int) -> list[int]:
-        train = task(network(), ((X, torch.arange(24) % 4),) * 2, seed=seed)._sources.train
+        train = task(network(), ((X, torch.arange(24) % 4),) * 2, seed=seed)._train
         return [int(value) for x, _ in drained(train, index) for value in x[:, 0, 0, 0]]
 
     first = order(0, 0)
@@ -104,7 +104,7 @@ def test_what_is_drawn_between_two_batches_does_not_matter_to_the_next_one() -> 
         kept = []
         opened = task(network(), noisy("transforms"))
         for index in range(2):
-            for x, _ in opened._batches("train", index):
+            for x, _ in opened._batches(opened._train, "train", index):
                 kept.append(x)
                 torch.rand(drawn), np.random.rand(drawn)
         return kept

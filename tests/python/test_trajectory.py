@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from paths import RECURRENT, SMALL, drawn_paths, make_path
 from pydarts import SearchResult, Space, Trajectory
-from pydarts._trajectory import softmax
+from pydarts._results.trajectory import softmax
 
 
 def weights_of(alpha: list[float]) -> list[float]:

@@ -10,7 +10,7 @@ import numpy as np
 import pydarts
 import pytest
 from conftest import make_arrays, make_config
-from pydarts._progress import Progress
+from pydarts._search.progress import Progress
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
-from pydarts._training.images import ImageTask
+from pydarts._train.images import ImageTask
 from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 CELL = pydarts.Genotype(

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._callbacks import Callback, EpochInfo, StartInfo
-from .._history import EpochRecord, flat
-from .._space import Space
-from .._trajectory import softmax
+from .._results.history import EpochRecord, flat
+from .._results.trajectory import softmax
+from .._search.callbacks import Callback, EpochInfo, StartInfo
+from .._values.space import Space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .._config import SearchConfig
-    from .._genotype import Genotype
-    from .._result import SearchResult
+    from .._results.result import SearchResult
+    from .._values.config import SearchConfig
+    from .._values.genotype import Genotype
 
 
 class Logger(Callback):
@@ -105,7 +105,7 @@ def choices(config: SearchConfig) -> dict[str, str | float]:
 
 def picture(genotype: Genotype) -> Figure:
     """The cells as a figure; what draws them is loaded when the first is wanted."""
-    from .._plots.cells import figure_of
+    from .._show.plots.cells import figure_of
 
     return figure_of(genotype)
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from .._callbacks import EpochInfo, StartInfo
-from .._files import write_atomically
+from .._search.callbacks import EpochInfo, StartInfo
+from .._values.files import write_atomically
 from .base import Logger, names, weights
 
 if TYPE_CHECKING:
-    from .._result import SearchResult
+    from .._results.result import SearchResult
 
 
 class CSV(Logger):

@@ -6,14 +6,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._callbacks import EpochInfo, StartInfo
+from .._search.callbacks import EpochInfo, StartInfo
 from .base import Logger, choices, missing, picture, tag, weights
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from .._genotype import Genotype
-    from .._result import SearchResult
+    from .._results.result import SearchResult
+    from .._values.genotype import Genotype
 
 _ENDS = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 _FOLDER = "pydarts.checkpoint_dir"  # a run's tag: by it a search that goes on finds its run

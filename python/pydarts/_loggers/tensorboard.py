@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._callbacks import EpochInfo, StartInfo
+from .._search.callbacks import EpochInfo, StartInfo
 from .base import Logger, choices, missing, names, picture, tag, weights
 
 if TYPE_CHECKING:
-    from .._genotype import Genotype
-    from .._result import SearchResult
+    from .._results.result import SearchResult
+    from .._values.genotype import Genotype
 
 
 class TensorBoard(Logger):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._callbacks import EpochInfo, StartInfo
+from .._search.callbacks import EpochInfo, StartInfo
 from .base import Logger, missing, picture, tag, weights
 
 if TYPE_CHECKING:
-    from .._genotype import Genotype
-    from .._result import SearchResult
+    from .._results.result import SearchResult
+    from .._values.genotype import Genotype
 
 
 class WeightsAndBiases(Logger):

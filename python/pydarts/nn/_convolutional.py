@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import _core
-from .._checks import flag, one_of, share, whole
-from .._genotype import Genes, Genotype
+from .._values.checks import flag, one_of, share, whole
+from .._values.genotype import Genotype
+from .._values.notations import Genes
 from ._genes import check_genes
 from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn
 

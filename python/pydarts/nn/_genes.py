@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._core import GenotypeError
-from .._genotype import Genes, targets
+from .._values.genotype import targets
+from .._values.notations import Genes
 
 
 def check_genes(cell: str, genes: Genes, concat: Sequence[int], *, first: int, edges: int) -> None:

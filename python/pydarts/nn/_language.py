@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .._checks import share, whole
-from .._genotype import Genotype
+from .._values.checks import share, whole
+from .._values.genotype import Genotype
 from ._recurrent import BOUND, RecurrentCell
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _core
-from .._genotype import Genotype
+from .._values.genotype import Genotype
 from ._genes import check_genes
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -1,0 +1,1 @@
+"""Input data: arrays, loaders, text and data sets."""

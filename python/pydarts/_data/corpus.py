@@ -1,0 +1,210 @@
+"""Text as numbers: what a recurrent search learns from."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from os import PathLike
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from .._core import DataError
+
+END, UNKNOWN = "<eos>", "<unk>"
+PARTS = ("train", "valid", "test")
+_PART = re.compile(rf"(?:^|[._-])({'|'.join(PARTS)})(?:[._-]|$)")
+
+_WORD = re.compile(r"[a-z]+|\d+|[^\w\s]")
+
+Tokens = npt.NDArray[np.int64]
+Split = Callable[[str], Iterable[str]]
+
+
+@dataclass(frozen=True, repr=False)
+class Corpus:
+    """A text as numbers: `search` takes `(corpus.train, corpus.valid)`.
+
+    Attributes:
+        train, valid, test: int64 [tokens], numbers of words in the order of the text; every line ends with
+            the number of "<eos>". `test` is empty where the source has no such part.
+        vocabulary: the words; a token is a place in it.
+
+    >>> text = corpus("to be or not to be\\nthat is the question\\n" * 5)
+    >>> text
+    Corpus(48 training, 7 validation and 5 test tokens, 9 words)
+    >>> text.words(text.valid)
+    'to be or not to be <eos>'
+    """
+
+    train: Tokens
+    valid: Tokens
+    test: Tokens
+    vocabulary: tuple[str, ...]
+    _places: dict[str, int] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_places", {word: place for place, word in enumerate(self.vocabulary)})
+
+    def __repr__(self) -> str:
+        train, valid, test = (f"{len(getattr(self, part)):,}" for part in PARTS)
+        words = f"{len(self.vocabulary):,} words"
+        return f"Corpus({train} training, {valid} validation and {test} test tokens, {words})"
+
+    def tokens(self, words: Iterable[str]) -> Tokens:
+        """The numbers of words; one that is not in the vocabulary is "<unk>".
+
+        Raises:
+            DataError: an unknown word where the vocabulary has no "<unk>".
+
+        >>> corpus("to be\\nto be\\nor not\\n").tokens(["not", "to"]).tolist()
+        [4, 0]
+        """
+        unknown = self._places.get(UNKNOWN)
+        numbers = []
+        for word in words:
+            place = self._places.get(word, unknown)
+            if place is None:
+                raise DataError(
+                    f"the word {word!r} is not in the vocabulary, which has no {UNKNOWN!r} for it"
+                )
+            numbers.append(place)
+        return np.array(numbers, np.int64)
+
+    def words(self, tokens: Iterable[int]) -> str:
+        """The text of numbers, words parted by spaces."""
+        return " ".join(self.vocabulary[token] for token in tokens)
+
+
+def corpus(source: str | PathLike[str], *, vocabulary: int | None = None, split: Split = str.split) -> Corpus:
+    """Read a text and number its words, as the published preparation of Penn Treebank does.
+
+    Args:
+        source: one of
+
+            - a folder or a zip file with one file a part, "train.txt", "valid.txt" and, if there is one,
+              "test.txt"; more may stand around the part's name, as in "ptb.train.txt";
+            - a text file, or a text itself (a string of more than one line): its lines are divided in order,
+              8 of 10 for training, 1 for validation, 1 for test.
+
+            Files are UTF-8.
+        vocabulary: words to keep: "<eos>", "<unk>" and the most frequent ones of the training part, equal
+            ones in the order of the text; all others become "<unk>". None: every word of every part, in the
+            order of the text.
+        split: a line -> its words; by default what blanks part.
+
+    Raises:
+        FileNotFoundError: no such file or folder.
+        DataError: a part is missing, stands there twice, is empty or not UTF-8.
+
+    >>> text = corpus("to be or not\\nto be\\nto see\\n", vocabulary=4)
+    >>> text.vocabulary, text.words(text.train)
+    (('<eos>', '<unk>', 'to', 'be'), 'to be <unk> <unk> <eos>')
+    """
+    if vocabulary is not None and vocabulary < 3:
+        raise DataError(f"vocabulary is {vocabulary}; {END!r}, {UNKNOWN!r} and a word make at least 3")
+    lines = {part: [[*split(line), END] for line in text] for part, text in _parts(source).items()}
+    for part, text in lines.items():
+        if part != "test" and not any(len(line) > 1 for line in text):
+            raise DataError(f"the {part} part holds no word; give more text")
+    words = _most_frequent(lines["train"], vocabulary) if vocabulary else _in_order(lines)
+    places = {word: place for place, word in enumerate(words)}
+    unknown = places.get(UNKNOWN, -1)
+
+    def numbers(part: str) -> Tokens:
+        return np.array(
+            [places.get(word, unknown) for line in lines.get(part, ()) for word in line], np.int64
+        )
+
+    return Corpus(numbers("train"), numbers("valid"), numbers("test"), tuple(words))
+
+
+def bundled_english() -> str:
+    """Python's own help texts as English text, one paragraph per line."""
+    from pydoc_data.topics import topics  # half a megabyte that only this function needs
+
+    paragraphs = (part for name in sorted(topics) for part in topics[name].split("\n\n"))
+    return "\n".join(" ".join(part.split()) for part in paragraphs if part.strip())
+
+
+def split_words(line: str) -> list[str]:
+    """Lower-case words, numbers and punctuation marks of a line.
+
+    >>> split_words("To be, or not 2 be")
+    ['to', 'be', ',', 'or', 'not', '2', 'be']
+    """
+    return _WORD.findall(line.lower())
+
+
+def _in_order(lines: dict[str, list[list[str]]]) -> list[str]:
+    return list(dict.fromkeys(word for part in PARTS for line in lines.get(part, ()) for word in line))
+
+
+def _most_frequent(lines: list[list[str]], most: int) -> list[str]:
+    counts = Counter(word for line in lines for word in line)
+    own = {END, UNKNOWN}
+    return [END, UNKNOWN, *[word for word, _ in counts.most_common() if word not in own][: most - 2]]
+
+
+def _parts(source: str | PathLike[str]) -> dict[str, list[str]]:
+    """The lines of each part."""
+    if isinstance(source, str) and "\n" in source.rstrip("\n"):
+        return _divided(source)
+    path = Path(source)
+    if path.is_dir():
+        return _named((file.name, file.read_bytes) for file in sorted(path.iterdir()) if file.is_file())
+    if not path.exists():
+        raise FileNotFoundError(f"no file or folder {str(path)!r}; a text itself has more than one line")
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                files = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
+                # What macOS adds of its own has the names of the files that it belongs to.
+                own = [file for file in files if "__MACOSX" not in file.parts]
+                return _named((file.name, partial(archive.read, str(file))) for file in own)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise DataError(f"{path} is a broken archive ({error}); fetch it again") from error
+    return _divided(_decoded(path.read_bytes(), path.name))
+
+
+def _named(files: Iterator[tuple[str, Callable[[], bytes]]]) -> dict[str, list[str]]:
+    found: dict[str, str] = {}
+    lines: dict[str, list[str]] = {}
+    for name, read in files:
+        match = _PART.search(name.lower())
+        if match is None:
+            continue
+        part = match[1]
+        if part in found:
+            raise DataError(f"the {part} part stands there twice: {found[part]!r} and {name!r}; leave one")
+        found[part] = name
+        lines[part] = _lines(_decoded(read(), name))
+    for part in ("train", "valid"):
+        if part not in found:
+            there = ", ".join(sorted(found.values())) or "none"
+            raise DataError(f"no file is named after the {part} part, as in '{part}.txt'; found: {there}")
+    return lines
+
+
+def _divided(text: str) -> dict[str, list[str]]:
+    lines = _lines(text)
+    held_out = len(lines) // 10 or (1 if len(lines) > 2 else 0)
+    end = len(lines) - 2 * held_out
+    return {"train": lines[:end], "valid": lines[end : end + held_out], "test": lines[end + held_out :]}
+
+
+def _lines(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n")
+
+
+def _decoded(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name!r} is not UTF-8: {error}") from error

@@ -1,0 +1,264 @@
+"""Turns what a user calls a loader into the three sources of a search, or of a training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from .. import _core
+from .._values.config import SearchConfig
+from .arrays import ArrayData, Single, check_range, is_array, name_of, read_arrays
+from .image_data import ImageData
+from .memory import batch_size, with_batch_size
+from .passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
+from .sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
+from .source import BatchChecker, PythonSource
+from .texts import open_texts
+
+Loader: TypeAlias = Single | tuple[Single, Single]
+Source: TypeAlias = _core.Arrays | _core.Tokens | PythonSource
+
+_FORMS = "a DataLoader, arrays (X, y), or a pair (train, valid) of these or of re-iterables of batches (x, y)"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The three sources of a search, and the configuration with the sizes of the data filled in."""
+
+    train: Source
+    valid: Source
+    evaluation: Source
+    config: SearchConfig
+
+    def poll_with(self, poll: Callable[[], None]) -> None:
+        """Have `poll` called while a Python source is waited for."""
+        for source in (self.train, self.valid, self.evaluation):
+            if isinstance(source, PythonSource):
+                source.poll = poll
+
+    def fetch_when_asked(self) -> None:
+        """Have Python sources that may draw random numbers in this process do so only when asked for a batch.
+
+        Whoever seeds the generators between two batches then says what is drawn.
+        """
+        for source in (self.train, self.valid, self.evaluation):
+            if isinstance(source, PythonSource):
+                source.ahead = not source.draws_here
+
+    def close(self) -> None:
+        """Stop the threads of the Python sources; may be called twice."""
+        for source in (self.train, self.valid, self.evaluation):
+            if isinstance(source, PythonSource):
+                source.close()
+
+
+def open_sources(loader: Loader, config: SearchConfig) -> Sources:
+    """The sources of a search; a recurrent space reads a 2-tuple of token arrays, (train, valid)."""
+    if config.resolved_space.kind == "recurrent":
+        (train, valid, evaluation), config = open_texts(loader, config)
+        return Sources(train, valid, evaluation, config)
+    return open_images(loader, config)
+
+
+def open_images(loader: Loader, config: SearchConfig, *, fewest_valid: int | None = None) -> Sources:
+    """The sources of images: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid).
+
+    A validation part given as arrays needs `fewest_valid` examples; None: as many as a batch.
+    """
+    if isinstance(loader, ImageData):
+        raise _core.DataError("give the images of an ImageData: its train, or the pair (train, valid)")
+    if isinstance(loader, tuple) and len(loader) == 2 and not _is_arrays(loader):
+        train, valid = (
+            _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
+        )
+        return _open_pair(train, valid, config, fewest_valid)
+    single = _single(loader, "training")
+    if _is_arrays(single):
+        return _open_split_arrays(single, config, fewest_valid)
+    _refuse_augmentation(config)
+    return _open_split_loader(single, config)
+
+
+def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | None) -> Sources:
+    data = _read(arrays, "training", config)
+    config = with_sizes(config, data.shape, data.classes)
+    n = len(data.x)
+    train, valid = split_indices(n, config.train_portion, config.seed)
+    config = with_batch_size(config, min(len(train), len(valid)))
+    size = batch_size(config)
+    for name, part, least in (("train", train, size), ("valid", valid, fewest_valid or size)):
+        if len(part) < least:
+            raise too_few(name, len(part), least, n, config.train_portion)
+    config = with_statistics(config, data, torch.from_numpy(train))
+    _check_labels(data, config, "training")
+    return Sources(
+        _arrays(data, train.tolist(), "train", config),
+        _arrays(data, valid.tolist(), "valid", config),
+        _arrays(data, valid.tolist(), "eval", config),
+        config,
+    )
+
+
+def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int | None) -> Sources:
+    if not _is_arrays(train):
+        _refuse_augmentation(config)
+    read = [
+        _read(part, name, config) if _is_arrays(part) else None
+        for part, name in ((train, "training"), (valid, "validation"))
+    ]
+    first, second = read
+    for data, name, least in zip(read, ("training", "validation"), (None, fewest_valid), strict=True):
+        if data is not None and config.batch_size != "auto" and len(data.x) < (least or config.batch_size):
+            raise _core.DataError(
+                f"the {name} part has {len(data.x)} examples, too few for one batch of "
+                f"batch_size={config.batch_size}; give more examples or a smaller batch_size"
+            )
+    if first is not None and second is not None:
+        _check_alike(first, second, config)
+    classes = [
+        data.classes if data is not None else known_classes(part)
+        for data, part in zip(read, (train, valid), strict=True)
+    ]
+    turns = Turns()
+    passes = (
+        None if first is not None else passes_of(train, config.seed, "train", False, turns),
+        None if second is not None else passes_of(valid, config.seed, "valid", False, turns),
+        None if second is not None else passes_of(valid, config.seed, "eval", True, turns),
+    )
+    shape = first.shape if first is not None else second.shape if second is not None else None
+    count: int | None = max((number for number in classes if number is not None), default=None)
+    if first is not None and second is not None:
+        assert shape is not None
+        config = with_sizes(config, shape, count)
+    else:
+        beside = next((data.x.dtype for data in read if data is not None), None)
+        config = survey(passes[:2], shape, count, config, beside)
+    arrays = [len(data.x) for data in read if data is not None]
+    if arrays:
+        config = with_batch_size(config, min(arrays))
+    if first is not None:
+        config = with_statistics(config, first, None)
+    for data, name in zip(read, ("training", "validation"), strict=True):
+        if data is not None:
+            _check_labels(data, config, name)
+    roles = ("train", "valid", "eval")
+    sources = [
+        _arrays(data, None, role, config) if data is not None else _python_source(run, role, config)
+        for data, run, role in zip((first, second, second), passes, roles, strict=True)
+    ]
+    return Sources(sources[0], sources[1], sources[2], config)
+
+
+def _open_split_loader(loader: Any, config: SearchConfig) -> Sources:
+    passes = split_loader(loader, config.train_portion, config.seed)
+    config = survey(passes[:2], None, known_classes(loader), config)
+    sources = [
+        _python_source(run, role, config)
+        for run, role in zip(passes, ("train", "valid", "eval"), strict=True)
+    ]
+    return Sources(sources[0], sources[1], sources[2], config)
+
+
+def _single(source: Any, name: str) -> Any:
+    """Refuse what cannot be a source, with the remedy."""
+    if _is_arrays(source):
+        return source
+    if is_array(source):
+        raise _core.DataError(f"the {name} source is a bare array: labels are missing; give (X, y)")
+    if isinstance(source, tuple) and len(source) != 2 and any(is_array(part) for part in source):
+        raise _core.DataError(
+            f"a tuple of {len(source)} arrays is no source; give (X, y), or ((X, y), (X, y)) for a pair"
+        )
+    if isinstance(source, Dataset):
+        raise _core.DataError(
+            f"a {type(source).__name__} yields single examples; wrap it: DataLoader(dataset, "
+            f"batch_size=64, shuffle=True)"
+        )
+    if isinstance(source, Iterator):
+        raise _core.DataError(
+            f"the {name} source is a {type(source).__name__}, which can be passed over only once; "
+            "give a list of batches, a DataLoader, or an object whose __iter__ starts anew"
+        )
+    if isinstance(source, (str, bytes, dict)) or not isinstance(source, Iterable):
+        raise _core.DataError(f"the {name} source cannot be a {type(source).__name__}; give {_FORMS}")
+    if isinstance(source, Sized) and not isinstance(source, DataLoader) and len(source) == 0:
+        raise _core.DataError(f"the {name} source is empty: it has no batch")
+    return source
+
+
+def _is_arrays(source: Any) -> bool:
+    return isinstance(source, tuple) and len(source) == 2 and all(is_array(part) for part in source)
+
+
+def _read(arrays: Any, name: str, config: SearchConfig) -> ArrayData:
+    x, y = arrays
+    data = read_arrays(x, y, name, search_dtype(config), config.in_channels)
+    least = int(data.y.min())
+    if config.num_classes is None and least > 0:
+        warnings.warn(
+            f"no {name} label is 0: those from {least} to {data.classes - 1} make {data.classes} classes; "
+            f"subtract {least}, or say num_classes={data.classes} if so it is",
+            UserWarning,
+            stacklevel=2,
+        )
+    return data
+
+
+def _check_alike(train: ArrayData, valid: ArrayData, config: SearchConfig) -> None:
+    if train.shape != valid.shape:
+        raise _core.DataError(
+            f"training images are {list(train.shape)} (channels, height, width), validation images "
+            f"{list(valid.shape)}"
+        )
+    kinds = [data.x.dtype for data in (train, valid)]
+    if (kinds[0] == torch.uint8) != (kinds[1] == torch.uint8) and (config.mean is None or config.std is None):
+        raise _core.DataError(
+            f"training images are {name_of(kinds[0])}, validation images {name_of(kinds[1])}: "
+            "give both in one dtype, or mean and std in the config"
+        )
+
+
+def _check_labels(data: ArrayData, config: SearchConfig, name: str) -> None:
+    assert config.num_classes is not None
+    check_range(data.y, config.num_classes, f"the {name} labels")
+
+
+def _refuse_augmentation(config: SearchConfig) -> None:
+    for field, off in (("augment", "none"), ("cutout", 0)):
+        if getattr(config, field) != off:
+            raise _core.ConfigError(
+                f"{field}={getattr(config, field)!r} works on arrays; a loader augments by its own "
+                f"transforms: "
+                f"set {field}={off!r}, or give arrays"
+            )
+
+
+def evaluation_size(config: SearchConfig) -> int:
+    """Images of a batch of the evaluation."""
+    return config.eval_batch_size or 4 * batch_size(config)  # without a graph there is room for more
+
+
+def _arrays(data: ArrayData, indices: list[int] | None, role: str, config: SearchConfig) -> _core.Arrays:
+    size = evaluation_size(config) if role == "eval" else batch_size(config)
+    mean, std = (None if values is None else list(values) for values in (config.mean, config.std))
+    return _core.Arrays(data.dataset, indices, role, size, mean, std)
+
+
+def _python_source(passes: Passes | None, role: str, config: SearchConfig) -> PythonSource:
+    assert passes is not None and config.image_size is not None and config.in_channels is not None
+    check = BatchChecker(
+        "training" if role == "train" else "validation",
+        search_dtype(config),
+        (config.in_channels, *config.image_size),
+        config.num_classes,
+        config.in_channels,
+        config.mean,
+        config.std,
+    )
+    cuda = config.device.startswith("cuda") or (config.device == "auto" and _core.cuda_is_available())
+    return PythonSource(passes, check, cuda)

@@ -1,0 +1,217 @@
+"""`PythonSource`: the batches of a Python loader, checked and fetched ahead on a thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from .._core import DataError, normalized
+from .arrays import as_tensor, check_images, check_labels, check_range, first_bad_image, is_array, name_of
+from .passes import Passes
+
+Batch: TypeAlias = tuple[Tensor, Tensor]
+
+_AHEAD = 2  # batches fetched in advance
+_POLL = 0.1  # seconds between looks at a stop or an interrupt
+_PATIENCE = 1.0  # seconds granted to a loader to finish the batch it is at
+
+
+@dataclass(frozen=True)
+class BatchChecker:
+    """Turns what a loader yields into an (x, y) fit for the engine, or says what is wrong with it."""
+
+    role: str  # "training" or "validation"
+    dtype: torch.dtype
+    shape: tuple[int, int, int] | None = None  # channels, height, width; None: any
+    num_classes: int | None = None  # None: any
+    in_channels: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    beside: torch.dtype | None = None  # of arrays that are read with it and normalised alike; None: any
+
+    def __call__(self, number: int, batch: Any) -> Batch:
+        """Check batch `number` of a pass, counted from 0."""
+        what = f"batch {number} of the {self.role} loader"
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            size = f" of {len(batch)}" if isinstance(batch, (tuple, list, dict)) else ""
+            raise DataError(f"{what} must be a pair (x, y), got a {type(batch).__name__}{size}")
+        x, y = batch
+        if not is_array(x) or (not is_array(y) and not isinstance(y, (list, tuple))):
+            raise DataError(
+                f"{what} must hold arrays or tensors, got {type(x).__name__} and {type(y).__name__}"
+            )
+        images = as_tensor(x, f"the images of {what}")
+        check_images(images, f"the images of {what}", self.in_channels)
+        if self.beside is not None and (images.dtype == torch.uint8) != (self.beside == torch.uint8):
+            raise DataError(
+                f"the images of {what} are {name_of(images.dtype)}, the arrays beside it "
+                f"{name_of(self.beside)}: give both in one dtype, or mean and std in the config"
+            )
+        if len(images) == 0:
+            raise DataError(f"{what} is empty")
+        if self.shape is not None and tuple(images.shape[1:]) != self.shape:
+            raise DataError(
+                f"the images of {what} have shape {list(images.shape[1:])}, but {list(self.shape)} was "
+                f"expected: all "
+                "images have the same channels and size"
+            )
+        if not bool(torch.isfinite(images).all()):
+            raise DataError(
+                f"{what} holds NaN or infinity (image {first_bad_image(images)} of the batch); "
+                "remove it or replace the values"
+            )
+        given = as_tensor(y, f"the labels of {what}")
+        labels = check_labels(given, len(images), f"the labels of {what}")
+        if self.num_classes is not None:
+            check_range(labels, self.num_classes, f"the labels of {what}")
+        # Neither result shares memory with what the loader gave: it may reuse that while this batch waits.
+        labels = labels.clone() if labels.data_ptr() == given.data_ptr() else labels
+        return normalized(images, name_of(self.dtype), self.mean, self.std), labels.contiguous()
+
+
+@dataclass(frozen=True)
+class _Failure:
+    error: BaseException
+
+
+_END = object()
+
+
+class PythonSource:
+    """What the engine asks of a loader; exceptions of the loader come out of `next` as they are."""
+
+    def __init__(self, passes: Passes, check: BatchChecker, pin: bool) -> None:
+        self._passes, self._check, self._pin = passes, check, pin
+        self._queue: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._asked: threading.Semaphore | None = None
+        self.poll: Callable[[], None] = lambda: None  # called while waiting; an exception ends the wait
+        self.ahead = True  # of the next pass: whether batches are fetched before they are asked for
+
+    def batches(self) -> int | None:
+        """Number of batches of a pass, None when unknown."""
+        return self._passes.batches()
+
+    @property
+    def draws_here(self) -> bool:
+        """Whether fetching a batch may draw random numbers in this process."""
+        return self._passes.draws_here
+
+    @property
+    def smallest(self) -> int | None:
+        """Examples of the smallest batch of a pass, None when unknown."""
+        return self._passes.smallest
+
+    def start(self, index: int, skip: int) -> None:
+        """Begin pass number `index`, skipping its first `skip` batches."""
+        self._halt()
+        iterator, left = self._passes.begin(index, skip)
+        self._queue, self._stop = queue.Queue(_AHEAD), threading.Event()
+        self._asked = None if self.ahead else threading.Semaphore(0)
+        self._thread = threading.Thread(
+            target=self._fetch,
+            args=(iterator, skip - left, left, self._queue, self._stop, self._asked, torch.get_num_threads()),
+            name=f"pydarts {self._check.role} loader",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def next(self) -> Batch | None:
+        """The next (x, y), or None at the end of the pass."""
+        if self._thread is None:
+            return None
+        if self._asked is not None:
+            self._asked.release()
+        while True:
+            try:
+                item = self._queue.get(timeout=_POLL)
+            except queue.Empty:
+                self.poll()
+                continue
+            break
+        if item is _END:
+            self._thread = None
+            return None
+        if isinstance(item, _Failure):
+            self._thread = None
+            raise item.error
+        x, y = item
+        return x, y
+
+    def close(self) -> None:
+        """Stop the thread and let go of worker processes; may be called twice."""
+        self._halt()
+        self._passes.close()
+
+    def _halt(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE)
+            self._thread = None
+
+    def _fetch(
+        self,
+        iterator: Iterator[Any],
+        first: int,
+        skip: int,
+        out: queue.Queue[Any],
+        stop: threading.Event,
+        asked: threading.Semaphore | None,
+        threads: int,
+    ) -> None:
+        # A second team of OpenMP threads would fight the engine's for the cores. The count is this thread's
+        # own, but also what threads made later start with: hence put back at the end.
+        torch.set_num_threads(1)
+        number = first
+        try:
+            while True:
+                if number >= first + skip and not _await(asked, stop):
+                    return
+                with self._passes.turn:
+                    batch = next(iterator, _END)
+                if batch is _END:
+                    break
+                if stop.is_set():
+                    return
+                if number >= first + skip:
+                    x, y = self._check(number, batch)
+                    item = (x.pin_memory(), y.pin_memory()) if self._pin else (x, y)
+                    if not _put(out, item, stop):
+                        return
+                number += 1
+            if number == 0:
+                raise DataError(f"the {self._check.role} loader is empty: it yields no batch")
+            _put(out, _END, stop)
+        except BaseException as error:
+            _put(out, _Failure(error), stop)
+        finally:
+            close = getattr(iterator, "close", None)  # a generator runs its own clean-up now
+            if callable(close):
+                close()
+            torch.set_num_threads(threads)
+
+
+def _await(asked: threading.Semaphore | None, stop: threading.Event) -> bool:
+    """Wait until a batch is asked for, where that is needed, unless a stop comes first."""
+    while not stop.is_set():
+        if asked is None or asked.acquire(timeout=_POLL):
+            return True
+    return False
+
+
+def _put(out: queue.Queue[Any], item: object, stop: threading.Event) -> bool:
+    """Put `item`, unless a stop comes first."""
+    while not stop.is_set():
+        try:
+            out.put(item, timeout=_POLL)
+        except queue.Full:
+            continue
+        return True
+    return False

@@ -1,0 +1,1 @@
+"""Several searches, and the same short training for every architecture."""

@@ -1,0 +1,60 @@
+"""The folder of several searches and trainings, and the file that says what it is of."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import _core
+from .._train.loop import differences
+from .._values.files import about_in, read_checked, write_about
+from .job import Job
+
+_FORMAT = 1
+MARK, TABLE = "many.json", "table.csv"
+OF_THE_WHOLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False, "progress": False}
+"""Of a training: what the whole says and not each."""
+
+
+def marked(
+    folder: str | os.PathLike[str] | None,
+    resume: bool,
+    about: Mapping[str, Any],
+    template: Job,
+    batch_size: int | None = None,
+) -> Path | None:
+    """Where all is kept, marked with what it is of; None: nowhere.
+
+    Raises:
+        CheckpointError: it holds something else, or something at all without `resume`.
+    """
+    if folder is None:
+        return None
+    folder = Path(folder)
+    training = {
+        name: value
+        for name, value in template.training.to_dict().items()
+        if name not in ("device", *OF_THE_WHOLE)
+    }
+    # As the file gives it back.
+    mine = json.loads(json.dumps({**about, "training": training, "network": dict(template.network)}))
+    path = folder / MARK
+    if path.is_file():
+        if not resume:
+            raise _core.CheckpointError(
+                f"{folder} already holds searches or trainings; go on with them (resume=True) or name "
+                "another folder"
+            )
+        for what in differences(mine, said_by(path, "choices")):
+            raise _core.CheckpointError(f"{folder} is of other choices: {what}")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_about(path, _FORMAT, {"batch_size": batch_size, "choices": mine})
+    return folder
+
+
+def said_by(path: Path, name: str) -> Any:
+    """What the mark of a folder says."""
+    return read_checked(path, lambda data: about_in(data, _FORMAT)[name])

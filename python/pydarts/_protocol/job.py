@@ -1,0 +1,177 @@
+"""What a row takes: a search, where the cell is not known yet, and the short training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from .. import _core
+from .._results.history import TrainRecord
+from .._results.result import SearchResult
+from .._search.callbacks import Callback, EpochInfo
+from .._search.search import search
+from .._train.callbacks import TrainCallback
+from .._train.config import TrainConfig
+from .._train.result import TrainResult
+from .._train.train import train
+from .._values.config import SearchConfig
+from .._values.genotype import Genotype
+from ..nn import Network
+from ..nn._build import build
+from ..nn._cost import cost
+from .row import Origin, SearchRow
+
+Tell: TypeAlias = Callable[[str, str, int, str], None]
+"""Hears of every epoch: name of the row, "search" or "training", epochs done, and how they went."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One row to be. Either `search`, `result` or `genotype` says which cell."""
+
+    name: str
+    origin: Origin
+    training: TrainConfig
+    """The short training; its `checkpoint_dir` and `resume` are the job's to say."""
+    network: Mapping[str, Any]
+    """Arguments of `build`."""
+    image_size: tuple[int, int] | None
+    """None: words."""
+    search: SearchConfig | None = None
+    result: SearchResult | None = None
+    genotype: Genotype | None = None
+    folder: Path | None = None
+    """Where all of it lies: the search's result, `checkpoints` of it, and `training` with its own."""
+
+    @property
+    def epochs(self) -> int:
+        """Of search and training together."""
+        assert self.training.epochs is not None
+        return self.training.epochs + (0 if self.search is None else self.search.epochs)
+
+
+def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
+    """Search and train; what stops it stands in the row. What a folder holds already is not done again."""
+    row = SearchRow(name=job.name, origin=job.origin, status="complete", genotype=job.genotype)
+    try:
+        if job.result is not None:
+            row = _found(row, job.result)
+        elif job.search is not None:
+            result = _search(job, job.search, loader, tell)
+            row = _found(row, result)
+            if result.status != "complete":
+                return replace(row, status="interrupted")
+        assert row.genotype is not None
+        network = fresh(row.genotype, job)
+        costs = cost(network, job.image_size)
+        row = replace(row, weights=costs["weights"], multiply_adds=costs["multiply_adds"])
+        training = _train(job, network, loader, tell)
+    except KeyboardInterrupt:
+        return replace(row, status="interrupted")
+    except Exception as error:
+        reached = getattr(error, "result", None)
+        if isinstance(reached, SearchResult):
+            row = _found(row, reached)
+        elif isinstance(reached, TrainResult):
+            row = _trained(row, reached)
+        return replace(row, status="failed", error=f"{type(error).__name__}: {error}")
+    row = _trained(row, training)
+    return row if training.status == "complete" else replace(row, status="interrupted")
+
+
+def fresh(genotype: Genotype, job: Job) -> Network:
+    """The network to be trained, its weights drawn from the seed of the training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(job.training.seed)  # `torch.manual_seed` seeds every GPU too
+        network: Network = build(genotype, **job.network)
+        return network
+
+
+def _search(job: Job, config: SearchConfig, loader: Any, tell: Tell) -> SearchResult:
+    if job.folder is None:
+        return search(loader, config, _SearchTeller(job, tell))
+    if (job.folder / "result.json").is_file():
+        result = SearchResult.load(job.folder)
+        if result.status == "complete":
+            return result
+    config = config.replace(checkpoint_dir=job.folder / "checkpoints", resume=True)
+    try:
+        result = search(loader, config, _SearchTeller(job, tell))
+    except Exception as error:
+        reached = getattr(error, "result", None)
+        if isinstance(reached, SearchResult):
+            reached.save(job.folder)
+        raise
+    result.save(job.folder)
+    return result
+
+
+def _train(job: Job, network: Network, loader: Any, tell: Tell) -> TrainResult:
+    if job.folder is None:
+        return train(network, loader, job.training, _TrainTeller(job, tell))
+    folder = job.folder / "training"
+    if (folder / "training.json").is_file():
+        result = TrainResult.load(folder)
+        kept = result.network
+        if kept.genotype != network.genotype or kept.arguments != network.arguments:
+            raise _core.CheckpointError(
+                f"{folder} holds the training of another network; name another folder"
+            )
+        if result.status == "complete":
+            return result
+    config = job.training.replace(checkpoint_dir=folder / "checkpoints", resume=True)
+    result = train(network, loader, config, _TrainTeller(job, tell))
+    result.save(folder)
+    return result
+
+
+def _found(row: SearchRow, result: SearchResult) -> SearchRow:
+    """The row with what a search came to."""
+    row = replace(
+        row,
+        genotype=result.genotype,
+        seconds=row.seconds + sum(record.seconds for record in result.history),
+        result=result,
+    )
+    if result.history:
+        last = result.history[-1]
+        row = replace(row, search_accuracy=last.valid_accuracy, search_loss=last.valid_loss)
+    return row
+
+
+def _trained(row: SearchRow, training: TrainResult) -> SearchRow:
+    """The row with what a training came to; its figures are those of a complete one only."""
+    seconds = row.seconds + sum(record.seconds for record in training.history)
+    row = replace(row, seconds=seconds, training=training)
+    if training.status != "complete":
+        return row
+    kept = training.history[-1]
+    if training.config.keep == "best" and training.best is not None:
+        kept = training.history[training.best]
+    return replace(row, accuracy=kept.valid_accuracy, loss=kept.valid_loss)
+
+
+class _SearchTeller(Callback):
+    def __init__(self, job: Job, tell: Tell) -> None:
+        self._job, self._tell = job, tell
+
+    def on_epoch(self, info: EpochInfo) -> None:
+        self._tell(self._job.name, "search", info.epoch + 1, _how(self._job, info))
+
+
+class _TrainTeller(TrainCallback):
+    def __init__(self, job: Job, tell: Tell) -> None:
+        self._job, self._tell = job, tell
+
+    def on_epoch(self, record: TrainRecord) -> None:
+        self._tell(self._job.name, "training", record.epoch + 1, _how(self._job, record))
+
+
+def _how(job: Job, record: EpochInfo | TrainRecord) -> str:
+    if job.image_size is None:
+        return f"perplexity {record.valid_perplexity:.0f}"
+    return f"acc {record.valid_accuracy:.1%}"

@@ -1,0 +1,44 @@
+"""The progress bar of several searches and trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .._search.bar import Bar
+from .job import Job
+from .row import SearchRow
+
+
+class ManyProgress:
+    """A bar whose unit is an epoch, of whichever row; how the last one went stands beside it."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._epochs = {job.name: job.epochs for job in jobs}
+        self._searched = {job.name: 0 if job.search is None else job.search.epochs for job in jobs}
+        self._done = dict.fromkeys(self._epochs, 0)
+        self._rows = 0
+        self._bar: Any = Bar(total=sum(self._epochs.values()), unit="epoch")
+        self._show("")
+
+    def tell(self, name: str, phase: str, epochs: int, how: str) -> None:
+        """An epoch is over."""
+        before = self._searched[name] if phase == "training" else 0
+        self._done[name] = before + epochs
+        self._show(f"{name}: {phase} {epochs}, {how}")
+
+    def row(self, row: SearchRow) -> None:
+        """A row is over, whatever it came to: there is no more to be done for it."""
+        self._done[row.name] = self._epochs[row.name]
+        self._rows += 1
+        self._show(f"{row.name}: {row.status}")
+
+    def close(self) -> None:
+        """Close the bar, leaving its last state."""
+        self._bar.close()
+
+    def _show(self, text: str) -> None:
+        self._bar.n = sum(self._done.values())
+        self._bar.set_description_str(f"cell {self._rows}/{len(self._epochs)}", refresh=False)
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.refresh()

@@ -1,0 +1,36 @@
+"""What the data of several searches say of themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .._data.loaders import Loader, open_sources
+from .._data.memory import batch_size
+from .._values.config import ConfigFields, SearchConfig
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Read from the data, once for all searches and trainings."""
+
+    fields: ConfigFields
+    """Of a `SearchConfig`."""
+    arguments: dict[str, Any]
+    """Of `build`."""
+    image_size: tuple[int, int] | None
+    """None: words."""
+    batch_size: int
+    """Of a search that has the memory for itself."""
+
+    @classmethod
+    def of(cls, loader: Loader, config: SearchConfig) -> Sizes:
+        sources = open_sources(loader, config)
+        sources.close()
+        found = sources.config
+        if config.resolved_space.kind == "recurrent":
+            count = found.num_classes
+            return cls({"num_classes": count}, {"vocabulary": count}, None, batch_size(found))
+        counts = {"num_classes": found.num_classes, "in_channels": found.in_channels}
+        fields: Any = counts | {"image_size": found.image_size}
+        return cls(fields, counts, found.image_size, batch_size(found))

@@ -1,0 +1,72 @@
+"""Who does the jobs of a table: this process, or others."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from .. import _core
+from .._data.interrupt import InterruptWatch
+from .._data.loaders import Loader
+from .job import Job, Tell, run
+from .row import SearchRow
+from .workers import Lost, run_in_processes
+
+
+@dataclass(frozen=True)
+class Staff:
+    """Who does the work: processes with so many threads each, which read the pickled loader; or none."""
+
+    workers: int
+    threads: int
+    shared: bytes | None
+
+    @classmethod
+    def of(cls, workers: int | None, loader: Loader, device: torch.device, jobs: int) -> Staff:
+        threads = torch.get_num_threads()
+        given = workers
+        if workers is None:
+            workers = 1 if device.type == "cuda" else max(1, threads // 2)
+        if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
+            raise _core.ConfigError(f"workers is {workers!r}; it must be a number of processes, 0 for none")
+        workers = min(workers, jobs)
+        if workers:
+            try:
+                return cls(workers, max(1, threads // workers), pickle.dumps(loader))
+            except Exception as error:  # whatever an object's own way of being pickled raises
+                if given is not None:
+                    raise _core.DataError(
+                        f"the loader cannot be given to another process ({type(error).__name__}: {error}); "
+                        "have all done in this one with workers=0"
+                    ) from error
+        return cls(0, threads, None)
+
+    def rows(self, jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
+        """Do the jobs: a row as soon as it is there."""
+        return _here(jobs, loader, tell) if self.shared is None else _elsewhere(jobs, self, tell)
+
+
+def _here(jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
+    """One row after the other, up to one that was interrupted."""
+    for job in jobs:
+        row = run(job, loader, tell)
+        with InterruptWatch() as watch:  # while the row is written down
+            yield row
+        if watch.seen or row.status == "interrupted":
+            return
+
+
+def _elsewhere(jobs: Sequence[Job], staff: Staff, tell: Tell) -> Generator[SearchRow, None, None]:
+    """Rows as they come from processes; after Ctrl-C those under way, and no more."""
+    assert staff.shared is not None
+    for job, row in run_in_processes(run, staff.shared, jobs, staff.workers, staff.threads, tell):
+        if not isinstance(row, Lost):
+            yield row
+            continue
+        lost = SearchRow(name=job.name, origin=job.origin, status="interrupted", genotype=job.genotype)
+        if not row.interrupted:
+            lost = replace(lost, status="failed", error=f"its process ended with {row.how}")
+        yield lost

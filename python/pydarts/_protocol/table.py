@@ -1,0 +1,274 @@
+"""`SearchTable`: cells side by side."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
+
+from .._results.history import frame
+from .._values import views
+from .._values.files import read_checked, write_atomically
+from .._values.genotype import Genotype
+from .._values.words import score
+from .row import Origin, RowStatus, SearchRow
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+class Summary(NamedTuple):
+    """Mean, sample standard deviation (n - 1; NaN of fewer than two) and number of scores."""
+
+    mean: float
+    deviation: float
+    n: int
+
+
+class SearchTable(Sequence[SearchRow]):
+    """Rows of cells that had the same short training, as `search_many` and `compare` give them.
+
+    A sequence of `SearchRow`; `print` shows it with mean ± deviation and n at the bottom.
+
+    >>> table = SearchTable(
+    ...     [
+    ...         SearchRow(name="seed 0", origin="searched", status="complete", accuracy=0.75, loss=0.9),
+    ...         SearchRow(name="seed 1", origin="searched", status="failed", error="NumericalError: NaN"),
+    ...     ]
+    ... )
+    >>> print(table)
+    name    status    search  trained  weights  seconds  error
+    seed 0  complete       –   75.00%        –      0.0
+    seed 1  failed         –        –        –      0.0  NumericalError: NaN
+    <BLANKLINE>
+    searched  75.00% ± –  n = 1 of 2
+    >>> table.best is table[0], table.summary("searched").n
+    (True, 1)
+    """
+
+    def __init__(self, rows: Iterable[SearchRow]) -> None:
+        self._rows = tuple(rows)
+
+    @overload
+    def __getitem__(self, index: int) -> SearchRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> SearchTable: ...
+    def __getitem__(self, index: int | slice) -> SearchRow | SearchTable:
+        return SearchTable(self._rows[index]) if isinstance(index, slice) else self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        return self._rows == other._rows if isinstance(other, SearchTable) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def best(self) -> SearchRow | None:
+        """The row of the best validation after the short training, random ones apart; None without any.
+
+        It is chosen by the figures of this table: a figure of what it is worth takes images that none has
+        seen.
+        """
+        trained = [row for row in self if row.origin != "random" and row.score is not None]
+        return max(trained, key=lambda row: row.merit, default=None)
+
+    @property
+    def status(self) -> RowStatus:
+        """ "interrupted" after Ctrl-C, "failed" if any row is, otherwise "complete"."""
+        found = {row.status for row in self}
+        if found & {"interrupted", "waiting"}:
+            return "interrupted"
+        return "failed" if "failed" in found else "complete"
+
+    def summary(self, origin: Origin) -> Summary:
+        """Mean and deviation of the scores of one origin: accuracies, 0 to 1; of words perplexities.
+
+        These may be infinite: then there is no deviation.
+        """
+        scores = [row.score for row in self if row.origin == origin and row.score is not None]
+        return Summary(
+            statistics.fmean(scores) if scores else math.nan,
+            statistics.stdev(scores) if len(scores) > 1 and all(map(math.isfinite, scores)) else math.nan,
+            len(scores),
+        )
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Of each origin in a sentence whether it differs from chance by more than its cells differ.
+
+        Empty without cells drawn by chance, or with so few that there is no deviation.
+        """
+        chance = self.summary("random")
+        said = []
+        for origin in self._origins:
+            found = self.summary(origin)
+            deviations = [part.deviation for part in (found, chance) if not math.isnan(part.deviation)]
+            if origin == "random" or not found.n or not chance.n or not deviations:
+                continue
+            difference, deviation = found.mean - chance.mean, max(deviations)
+            scale, unit = (1.0, "") if self._words else (100.0, " points")
+            text = f"{origin} - random = {difference * scale:+.2f}{unit}"
+            if min(found.n, chance.n) < 2:
+                text += f": n = {min(found.n, chance.n)} says nothing"
+            elif abs(difference) <= deviation:
+                text += (
+                    f": smaller than the deviation ({deviation * scale:.2f}); such a difference means nothing"
+                )
+            else:
+                text += f": larger than the deviation ({deviation * scale:.2f})"
+            said.append(text)
+        return tuple(said)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the rows as CSV, the genotypes as JSON; the folder must be there.
+
+        The file is written beside its place and moved there.
+        """
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, _COLUMNS)
+        writer.writeheader()
+        for row in self:
+            writer.writerow({name: _as_text(getattr(row, name)) for name in _COLUMNS})
+        write_atomically(Path(path), text.getvalue())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SearchTable:
+        """The rows of a file that `save` wrote, without their results.
+
+        Raises:
+            FileNotFoundError: no such file.
+            CheckpointError: truncated, malformed, or no such table; the message names the file.
+        """
+        return cls(read_checked(Path(path), _rows))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A table with a row a cell, columns as in the file; genotypes in the paper's notation.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        rows = [{name: getattr(row, name) for name in _COLUMNS} for row in self]
+        for row in rows:
+            row["genotype"] = None if row["genotype"] is None else str(row["genotype"])
+        return frame(rows, "table", _COLUMNS)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the scores, a point a cell, with mean ± deviation of each origin.
+
+        Args:
+            ax: axes to draw into; None: a new figure.
+
+        Returns:
+            The axes.
+        """
+        scores: dict[str, list[float]] = {
+            origin: [row.score for row in self if row.origin == origin and row.score is not None]
+            for origin in self._origins
+        }
+        means: dict[str, tuple[float, float]] = {origin: self.summary(origin)[:2] for origin in self._origins}
+        return views.scores.scores(scores, means, percent=not self._words, ax=ax)
+
+    def __repr__(self) -> str:
+        found = [f"{_figures(self.summary(origin), self._words)} {origin}" for origin in self._origins]
+        return f"<SearchTable: {'; '.join(found) or 'no row'}>"
+
+    def __str__(self) -> str:
+        lines = [_HEAD] + [_cells(row, self._words) for row in self]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(_HEAD))]
+        text = []
+        for line in lines:
+            padded = [
+                cell.rjust(width) if line is not _HEAD and place in _NUMBERS else cell.ljust(width)
+                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ]
+            text.append("  ".join(padded).rstrip())
+        return "\n".join([*text, "", *self._foot()])
+
+    def _repr_html_(self) -> str:
+        best = self.best
+        found = None
+        if best is not None and best.genotype is not None:
+            found = next(place for place, row in enumerate(self) if row is best), best.name, best.genotype
+        rows = [_cells(row, self._words) for row in self]
+        return views.cards.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found)
+
+    def _foot(self) -> Iterable[str]:
+        """A line for each origin, and what a difference from chance means."""
+        wide = max((len(origin) for origin in self._origins), default=0)
+        for origin in self._origins:
+            rows = sum(row.origin == origin for row in self)
+            found = self.summary(origin)
+            short = f" of {rows}" if found.n < rows else ""
+            yield f"{origin.ljust(wide)}  {_figures(found, self._words)}{short}"
+        yield from self.verdicts
+
+    @property
+    def _words(self) -> bool:
+        return any(row.words for row in self)
+
+    @property
+    def _origins(self) -> list[Origin]:
+        return [origin for origin in get_args(Origin) if any(row.origin == origin for row in self)]
+
+
+_COLUMNS = tuple(entry.name for entry in fields(SearchRow) if entry.name not in ("result", "training"))
+_HEAD = ("name", "status", "search", "trained", "weights", "seconds", "error")
+_NUMBERS = (2, 3, 4, 5)
+
+
+def _cells(row: SearchRow, words: bool) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.status,
+        score(row.search_score, words),
+        score(row.score, words),
+        "–" if row.weights is None else f"{row.weights:,}",
+        f"{row.seconds:.1f}",
+        "" if row.error is None else row.error.partition("\n")[0],
+    )
+
+
+def _figures(found: Summary, words: bool) -> str:
+    return f"{score(found.mean, words)} ± {score(found.deviation, words)}  n = {found.n}"
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, Genotype):
+        return value.to_json()
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+
+
+def _rows(data: bytes) -> list[SearchRow]:
+    reader = csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True)
+    if tuple(reader.fieldnames or ()) != _COLUMNS:
+        raise ValueError(f"its columns are {reader.fieldnames}, expected {', '.join(_COLUMNS)}")
+    return [_row(values) for values in reader]
+
+
+def _row(values: Mapping[str, str]) -> SearchRow:
+    if None in values or None in values.values():
+        raise ValueError(f"a row has not {len(_COLUMNS)} fields: {dict(values)}")
+    for name, known in (("origin", get_args(Origin)), ("status", get_args(RowStatus))):
+        if values[name] not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {values[name]!r}")
+    found: dict[str, Any] = {
+        name: _READ.get(name, str)(text) if text or name == "name" else None for name, text in values.items()
+    }
+    return SearchRow(**found)
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "genotype": Genotype.from_json,
+    "weights": int,
+    "multiply_adds": int,
+    **dict.fromkeys(("search_accuracy", "search_loss", "accuracy", "loss", "seconds"), float),
+}

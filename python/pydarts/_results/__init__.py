@@ -1,0 +1,1 @@
+"""Results of a search: history, trajectory of α, diagnostics."""

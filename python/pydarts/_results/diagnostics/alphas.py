@@ -1,0 +1,217 @@
+"""What α says of a search: how far it moved, what it chose, and how clearly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..._values.genotype import Genotype
+from ..._values.space import Space
+from ..._values.words import edge_in_words
+from ..trajectory import Trajectory
+from .finding import Finding, count, weight
+
+# α counts as unmoved above this part of the largest entropy. Entropy falls short of log n by half the
+# variance of the logits, so 1 % of log 8 is a deviation of 0.2: the best of eight has some 0.16, not 0.125.
+FLAT = 0.99
+# A cell counts as collapsed from this part of skip connections on. Cells published as good have up to 3 in 8.
+COLLAPSED = 0.5
+# The last part of a search in which a genotype that still changes is called unsettled: 5 of the 50 epochs
+# published.
+UNSETTLED = 0.1
+
+# Copies or pools what it is given; nothing in it learns.
+_WEIGHTLESS = ("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3")
+
+
+def _both_names(edge: tuple[int, int], space: Space) -> str:
+    """An edge named as in pictures and, where that is not the same, as in `space.edges`.
+
+    >>> _both_names((3, 5), Space())
+    '1 → 3 (edge (3, 5))'
+    """
+    name = edge_in_words(edge, space.inputs)
+    return name if space.kind == "recurrent" else f"{name} (edge {edge})"
+
+
+def _unmoved(path: Trajectory, table: str) -> bool:
+    """Whether α counts as unmoved at the end."""
+    return float(path.entropy(table)[-1]) > FLAT * math.log(len(path.space.operations))
+
+
+def entropies(path: Trajectory) -> Iterator[Finding]:
+    most = math.log(len(path.space.operations))
+    if len(path) < 2 or most == 0:
+        return
+    for table in path.alphas:
+        entropy = path.entropy(table)
+        first, last = float(entropy[0]), float(entropy[-1])
+        values = {"first": first, "last": last, "most": most, "part": last / most}
+        text = (
+            f"Entropy of the {table} weights: {last:.4f} nats, {last / most:.2%} of its maximum, log "
+            f"{len(path.space.operations)} = {most:.4f}; it was {first:.4f} at the start."
+        )
+        if _unmoved(path, table):
+            yield Finding(
+                "warning",
+                "entropy",
+                f"{text} α has hardly moved.",
+                "The genotype rests on small differences: search longer, or raise arch_lr.",
+                table,
+                values,
+            )
+        else:
+            yield Finding("note", "entropy", text, table=table, values=values)
+
+
+def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
+    """How much of each cell merely passes on what it is given."""
+    name = "identity" if path.space.kind == "recurrent" else "skip_connect"
+    if name not in path.space.operations:
+        return
+    column = path.space.operations.index(name)
+    zero = [place for place, operation in enumerate(path.space.operations) if operation == "none"]
+    for table in path.alphas:
+        genes, before = getattr(genotype, table), getattr(path.genotypes[0], table)
+        now = sum(operation == name for operation, _ in genes)
+        first = sum(operation == name for operation, _ in before)
+        weights = path.weights(table, -1).copy()
+        weights[:, zero] = -1.0  # never chosen
+        strongest = int((weights.argmax(-1) == column).sum())
+        edges = len(weights)
+        values = {"now": now, "first": first, "of": len(genes), "strongest": strongest, "edges": edges}
+        text = (
+            f"{name} in the {table} cell: {now} of {len(genes)} operations ({first} at the start); it is the "
+            f"strongest on {strongest} of {edges} edges."
+        )
+        if now >= COLLAPSED * len(genes) and _unmoved(path, table):
+            text += " α has hardly moved, so that is mostly how it was drawn."
+            yield Finding("note", "skips", text, table=table, values=values)
+        elif now >= COLLAPSED * len(genes):
+            yield Finding(
+                "warning",
+                "skips",
+                f"{text} The cell has collapsed to skip connections.",
+                "Usual remedies: a larger weight_decay, fewer epochs, a later arch_start_epoch.",
+                table,
+                values,
+            )
+        else:
+            yield Finding("note", "skips", text, table=table, values=values)
+
+
+def weightless(genotype: Genotype) -> Iterator[Finding]:
+    """A normal cell in which nothing learns; a skip connection of a reduction cell has weights."""
+    genes = genotype.normal
+    if genes and all(operation in _WEIGHTLESS for operation, _ in genes):
+        yield Finding(
+            "warning",
+            "weightless",
+            f"No operation of the normal cell learns: all {len(genes)} are pooling or skip connections.",
+            "Only the 1x1 convolutions at its inputs are left to learn; another seed, a larger weight_decay "
+            "or fewer epochs may give a better cell.",
+            "normal",
+            {"of": len(genes)},
+        )
+
+
+def zeros(path: Trajectory) -> Iterator[Finding]:
+    if "none" not in path.space.operations:
+        return
+    column = path.space.operations.index("none")
+    for table in path.alphas:
+        weights = path.weights(table, -1)
+        heaviest = int((weights.argmax(-1) == column).sum())
+        if heaviest:
+            yield Finding(
+                "note",
+                "zero",
+                f"none has the largest weight on {heaviest} of {len(weights)} {table} edges; it is never "
+                "kept, so there the best of the others is (paper, section 2.4).",
+                table=table,
+                values={"heaviest": heaviest, "edges": len(weights)},
+            )
+
+
+def change(path: Trajectory) -> Iterator[Finding]:
+    if len(path) < 2:
+        return
+    time, unit = path.time
+    at, end = float(time[path.last_change]), float(time[-1])
+    values = {"at": at, "end": end}
+    if path.last_change == 0:
+        yield Finding(
+            "warning",
+            "change",
+            f"The genotype never changed: after {count(end, unit)} it is that of the first α, drawn by "
+            "chance.",
+            "Search longer, raise arch_lr, or begin to learn α earlier (arch_start_epoch).",
+            values=values,
+        )
+    elif end - at <= UNSETTLED * end:
+        yield Finding(
+            "warning",
+            "change",
+            f"The genotype was still changing: it last did at {unit} {at:g} of {end:g}.",
+            "A longer search may end elsewhere; search_many tells whether that matters.",
+            values=values,
+        )
+    else:
+        yield Finding(
+            "note",
+            "change",
+            f"The genotype last changed at {unit} {at:g} of {end:g}.",
+            values=values,
+        )
+
+
+def margins(path: Trajectory) -> Iterator[Finding]:
+    """The narrowest decisions, and how many of them are narrower than α's last movements."""
+    found = path.margins()
+    operations = [margin for margin in found if not math.isnan(margin.operation)]
+    edges = [margin for margin in found if not math.isnan(margin.edges)]
+    if not operations:
+        return
+    narrow = min(operations, key=lambda margin: margin.operation)
+    text = (
+        f"Narrowest choice of an operation: {narrow.table} {_both_names(narrow.edge, path.space)} keeps "
+        f"{narrow.chosen} over {narrow.next} by {weight(narrow.operation)} of softmax weight."
+    )
+    values = {"operation": narrow.operation, "kept": len(operations)}
+    if edges:
+        edge = min(edges, key=lambda margin: margin.edges)
+        name = _both_names(edge.edge, path.space)
+        text += f" Narrowest choice of an edge: {edge.table} {name} by {weight(edge.edges)}."
+        values["edge"] = edge.edges
+    if len(path) < 2:
+        yield Finding("note", "margins", text, values=values)
+        return
+    begun, drift = _drift(path)
+    time, unit = path.time
+    undecided = sum(margin.operation < drift for margin in operations)
+    values |= {"drift": drift, "undecided": undecided}
+    text += (
+        f" {undecided} of {len(operations)} operations are ahead by less than a weight moved from "
+        f"{unit} {time[begun]:g} to the end ({weight(drift)})."
+    )
+    if 2 * undecided > len(operations):
+        yield Finding(
+            "warning",
+            "margins",
+            text,
+            "Most choices could still turn: search longer, or compare several seeds with search_many.",
+            values=values,
+        )
+    else:
+        yield Finding("note", "margins", text, values=values)
+
+
+def _drift(path: Trajectory) -> tuple[int, float]:
+    """The point where the last part of the search begins, `UNSETTLED` of it or the last step, and the most
+    that any softmax weight has moved since."""
+    time, _ = path.time
+    begun = min(int(np.searchsorted(time, (1 - UNSETTLED) * time[-1], side="right")) - 1, len(path) - 2)
+    moved = [np.abs(path.weights(table, -1) - path.weights(table, begun)).max() for table in path.alphas]
+    return begun, float(max(moved))

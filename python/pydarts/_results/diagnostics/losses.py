@@ -1,0 +1,142 @@
+"""What the losses and the ending of a search say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from ..history import EpochRecord
+from .finding import Finding, Outcome, count
+
+# The validation loss has turned when it is this part above its lowest: more than epochs differ by anyway.
+TURNED = 0.1
+# Steps that running statistics need: they move by a tenth a step, so a beginning counts 1 % after 44 of them,
+# and weights move on meanwhile.
+CAUGHT_UP = 100
+_UNLEARNED = (
+    "α was learned on a network that has not learned yet: search longer, or look at learning rate and data."
+)
+
+
+def ending(result: Outcome) -> Iterator[Finding]:
+    done, planned, steps = len(result.history), result.config.epochs, result.steps[-1]
+    values = {"epochs": done, "planned": planned, "steps": steps}
+    if result.status == "complete":
+        yield Finding(
+            "note", "ending", f"The search is complete: {count(done, 'epoch')}, {count(steps, 'step')}.",
+            values=values,
+        )  # fmt: skip
+        return
+    what = (
+        "The search was interrupted" if result.status == "interrupted" else "An exception stopped the search"
+    )
+    yield Finding(
+        "warning",
+        "ending",
+        f"{what} after {done} of {count(planned, 'epoch')} ({count(steps, 'step')}).",
+        "All else is about what had been reached by then. A search with a checkpoint_dir goes on with "
+        "resume=True.",
+        values=values,
+    )
+
+
+def _not_caught_up(result: Outcome) -> str:
+    """What to know of a validation that may tell more of batch norm than of the network; "" of another."""
+    steps = result.steps[-1]
+    if steps >= CAUGHT_UP or result.config.resolved_space.kind == "recurrent":  # evaluated by the batch's own
+        return ""
+    return (
+        f"After {count(steps, 'step')} that says little: an evaluation goes by running statistics of batch "
+        f"norm, which follow the weights over some {CAUGHT_UP} steps. Look at the losses of the steps, or "
+        "search longer."
+    )
+
+
+def learning(result: Outcome) -> Iterator[Finding]:
+    """Whether the network that α was learned on has learned."""
+    classes = result.config.num_classes
+    if not result.history or classes is None:
+        return
+    last, words = result.history[-1], result.config.resolved_space.kind == "recurrent"
+    guess = math.log(classes)
+    values = {"valid_loss": last.valid_loss, "guessing": guess, "valid_accuracy": last.valid_accuracy}
+    advice = _not_caught_up(result) or _UNLEARNED
+    # A loss of somebody's own has another scale: then accuracy says whether something was learned.
+    own = result.loss is not None
+    if own and not last.valid_accuracy > 1 / classes:
+        yield Finding(
+            "warning",
+            "learning",
+            f"The validation accuracy after the last epoch, {last.valid_accuracy:.1%}, is not above "
+            f"{1 / classes:.1%}, that of guessing among {classes:,} classes.",
+            advice,
+            values=values,
+        )
+    elif not own and not last.valid_loss < guess:
+        yield Finding(
+            "warning",
+            "learning",
+            f"The validation loss after the last epoch, {last.valid_loss:.3f}, is not below log {classes:,} "
+            f"= {guess:.3f}, the cross-entropy of guessing.",
+            advice,
+            values=values,
+        )
+    elif words:
+        best = lowest_loss(result.history)
+        yield Finding(
+            "note",
+            "learning",
+            f"Validation perplexity {last.valid_perplexity:.4g} after the last epoch, lowest "
+            f"{best.valid_perplexity:.4g} in epoch {best.epoch + 1}; guessing among all words: {classes:,}.",
+            values=values,
+        )
+    else:
+        best = max(result.history, key=lambda record: record.valid_accuracy)
+        yield Finding(
+            "note",
+            "learning",
+            f"Validation accuracy {last.valid_accuracy:.1%} after the last epoch, best "
+            f"{best.valid_accuracy:.1%} in epoch {best.epoch + 1}; guessing among {classes:,} classes: "
+            f"{1 / classes:.1%}.",
+            values=values,
+        )
+
+
+def gap(result: Outcome) -> Iterator[Finding]:
+    """Training against validation, after the last epoch."""
+    if not result.history:
+        return
+    last = result.history[-1]
+    best = lowest_loss(result.history)
+    gap = last.valid_loss - last.train_loss
+    text = (
+        f"Losses of the last epoch: {last.train_loss:.3f} in training, {last.valid_loss:.3f} in validation, "
+        f"a gap of {gap:+.3f}; accuracies {last.train_accuracy:.1%} and {last.valid_accuracy:.1%}."
+    )
+    values = {
+        "train_loss": last.train_loss,
+        "valid_loss": last.valid_loss,
+        "gap": gap,
+        "lowest_valid_loss": best.valid_loss,
+        "lowest_epoch": best.epoch,
+    }
+    rise = last.valid_loss / best.valid_loss - 1 if best.valid_loss > 0 else 0.0
+    if young := _not_caught_up(result):
+        yield Finding("note", "gap", text, young if gap > 0 else "", values=values)
+    elif rise > TURNED and last.train_loss < best.train_loss:
+        yield Finding(
+            "warning",
+            "gap",
+            f"{text} The validation loss has risen by {rise:.0%} since its lowest, {best.valid_loss:.3f} in "
+            f"epoch {best.epoch + 1}, while the training loss went on falling.",
+            "The weights overfit, and α follows their losses: fewer epochs, more data, augmentation, or a "
+            "larger weight_decay.",
+            values=values,
+        )
+    else:
+        yield Finding("note", "gap", text, values=values)
+
+
+def lowest_loss(history: Sequence[EpochRecord]) -> EpochRecord:
+    """The record of the lowest validation loss, the first of equals; NaN is as bad as infinity."""
+    return min(history, key=lambda record: math.inf if math.isnan(record.valid_loss) else record.valid_loss)

@@ -1,0 +1,52 @@
+"""Where a run took place, for whoever reads its result later."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import _core
+
+
+def environment(device: str, **more: str) -> dict[str, str]:
+    """The device, the name of its processor, what else is told, and the versions.
+
+    >>> list(environment("cpu", precision="float32"))
+    ['device', 'processor', 'precision', 'pydarts', 'torch', 'numpy', 'python', 'system']
+    """
+    cuda = torch.device(device).type == "cuda"
+    processor = torch.cuda.get_device_name(device) if cuda else _core.processor()
+    return {"device": device, "processor": processor, **more, **versions()}
+
+
+def versions() -> dict[str, str]:
+    """Of what a run depends on, by name.
+
+    >>> versions()["torch"].startswith("2.11")
+    True
+    """
+    return {
+        "pydarts": _core.__version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+    }
+
+
+def environment_from(value: Any) -> dict[str, str]:
+    """As it was written; results of before it was kept have none.
+
+    Raises:
+        ValueError: something else.
+
+    >>> environment_from({"device": "cpu"}), environment_from(None)
+    ({'device': 'cpu'}, {})
+    """
+    found = {} if value is None else value
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise ValueError(f"environment must be an object of texts, got {value!r}")
+    return found

@@ -1,0 +1,306 @@
+"""`SearchResult`: what a search found, and how it got there."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+from torch import Tensor
+
+from .._values import views
+from .._values.config import SearchConfig
+from .._values.files import (
+    about_in,
+    arrays_in,
+    read_checked,
+    write_about,
+    write_atomically,
+    write_npz,
+    write_tensors,
+)
+from .._values.genotype import Genotype
+from ..nn import Network
+from ..nn._examples import check_network
+from ..nn._inherit import Inheritance, inherit
+from .diagnostics import Diagnostics, diagnose
+from .environment import environment_from
+from .history import EpochRecord, History, record_from
+from .trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .._values.views import SearchTable
+
+Status: TypeAlias = Literal["complete", "interrupted", "failed"]
+
+_FORMAT = 1
+_STATUSES = ("complete", "interrupted", "failed")
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The outcome of `search`, complete or not."""
+
+    genotype: Genotype
+    """The genotype derived from the last α."""
+    alphas: dict[str, npt.NDArray[Any]] = field(repr=False)
+    """Table name -> trajectory of the logits α, [T, edges, operations]; the first is the initial one."""
+    steps: tuple[int, ...] = field(repr=False)
+    """For each of the T points the number of steps done by then."""
+    history: History[EpochRecord]
+    """One record an epoch."""
+    config: SearchConfig
+    """The configuration that ran, with the sizes of the data filled in."""
+    status: Status
+    """ "complete", "interrupted" (Ctrl-C) or "failed" (an exception stopped the search)."""
+    state_dict: dict[str, Tensor] = field(repr=False)
+    """Weights and running statistics of the search network by name; fits `Supernet(config=...)`."""
+    threads: int = field(default=1, repr=False)
+    """CPU threads that the search ran on."""
+    forms: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The forms of computation that were chosen for this device."""
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """Where the search ran, of one that was resumed its last part.
+
+    `device` ("cpu", "cuda:0"), its `processor` by name, `precision` ("float32", never "auto"), the versions
+    of `pydarts`, `torch`, `numpy` and `python`, `system`."""
+
+    loss: str | None = None
+    """Name of the function that the search was given as its loss; None: cross-entropy."""
+
+    @property
+    def best(self) -> int | None:
+        """The epoch of the highest validation accuracy, counted from 0 as records are.
+
+        The first of equals; None without an epoch.
+        """
+        if not self.history:
+            return None
+        return max(self.history, key=lambda record: record.valid_accuracy).epoch
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """α over time: mixing weights, entropies, the genotype at every point, margins."""
+        return Trajectory(self.alphas, self.steps, self.config.resolved_space, len(self.history))
+
+    def diagnostics(self) -> Diagnostics:
+        """What the figures of this search say, in plain words: findings with numbers, warnings first.
+
+        They are about how the search ended, whether its network learned, training against validation, the
+        entropy of the mixing weights, skip connections, when the genotype last changed, and how narrow its
+        choices are. `print` shows them; each is a `Finding`. Nodes have the names of the pictures (paper,
+        figure 4): in a convolutional cell, 0 … n - 1 are the nodes 2 … n + 1 of `space.edges`; the narrowest
+        edges are named in both ways.
+
+        >>> import numpy as np, pydarts
+        >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
+        >>> cfg = pydarts.SearchConfig(channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+        >>> found = pydarts.search((X, y), cfg).diagnostics()
+        >>> next(finding.text for finding in found if finding.topic == "ending")
+        'The search is complete: 1 epoch, 1 step.'
+        """
+        return diagnose(self)
+
+    def report(self, path: str | os.PathLike[str], table: SearchTable | None = None) -> Path:
+        """Write all there is to say about this search as one HTML file, which needs no network.
+
+        It holds the diagnostics, α to be looked at edge by edge and point by point with the cell that would
+        be derived there, the curves, the genotype in every notation, the configuration, the plan and its
+        cost, and where it ran. Of a trajectory with very many points an even choice is shown. The file has
+        some 5 MB, most of it the library that draws.
+
+        Args:
+            path: the file, replaced if it is there; its folder is made if need be.
+            table: of `search_many` or `compare`; its random cells are the baseline.
+
+        Returns:
+            The path.
+
+        Raises:
+            ImportError: plotly is not installed.
+            TypeError: a `table` that is none.
+
+        >>> import numpy as np, pydarts, tempfile
+        >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
+        >>> cfg = pydarts.SearchConfig(channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+        >>> result = pydarts.search((X, y), cfg)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result.report(f"{folder}/report.html").read_text(encoding="utf-8")[:15]
+        '<!doctype html>'
+        """
+        return views.page.write(self, Path(path), table)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the result to a folder, made if need be: JSON, npz and safetensors; nothing is pickled.
+
+        The files are `config.json`, `genotype.json`, `history.json`, `alphas.npz`, `weights.safetensors` and,
+        last, `result.json`. Each is written beside its place and moved there, so that a reader never sees
+        half a file.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {"steps": np.asarray(self.steps, dtype=np.int64), **self.alphas}
+        about = {
+            "status": self.status,
+            "best": self.best,
+            "loss": self.loss,
+            "threads": self.threads,
+            "forms": self.forms,
+            "environment": self.environment,
+        }
+        # The mark of a whole result: without it, a save that is cut short leaves no mixture of old and new.
+        (folder / "result.json").unlink(missing_ok=True)
+        write_atomically(folder / "config.json", self.config.to_json(indent=1))
+        write_atomically(folder / "genotype.json", self.genotype.to_json())
+        write_atomically(folder / "history.json", json.dumps(self.history.to_dicts(), indent=1))
+        write_npz(folder / "alphas.npz", arrays)
+        write_tensors(folder / "weights.safetensors", self.state_dict)
+        write_about(folder / "result.json", _FORMAT, about)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> SearchResult:
+        """Read a result from a folder that `save` wrote.
+
+        Raises:
+            FileNotFoundError: no such folder, or a file of it is missing.
+            CheckpointError: a file is truncated, malformed, or does not fit the others; the message names it.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no result in {folder}: it is not a folder")
+        about = read_checked(folder / "result.json", _about)
+        config = read_checked(folder / "config.json", lambda data: SearchConfig.from_json(data.decode()))
+        genotype = read_checked(folder / "genotype.json", lambda data: _genotype(data, config))
+        history = read_checked(
+            folder / "history.json",
+            lambda data: History([record_from(row, EpochRecord) for row in json.loads(data)]),
+        )
+        alphas = read_checked(folder / "alphas.npz", lambda data: _alphas(data, config))
+        steps = tuple(alphas.pop("steps").tolist())
+        return cls(
+            genotype=genotype,
+            alphas=alphas,
+            steps=steps,
+            history=history,
+            config=config,
+            status=about["status"],
+            state_dict=read_checked(folder / "weights.safetensors", safetensors.torch.load),
+            threads=about["threads"],
+            forms=about["forms"],
+            environment=about["environment"],
+            loss=about["loss"],
+        )
+
+    def inherit(self, network: Network) -> Inheritance:
+        """Copy what the search has trained into a network of `build`, as a warm start.
+
+        Weights and running statistics go where name and shape are the same: those of operations that the
+        network's cells have, of the cells' preprocessing, of stem, classifier, embedding and decoder. All of
+        it fits a network that is as wide and has as many cells as the search's, of any genotype of its
+        space, but for what batch norm learns, which the search has not. The rest stays as it is.
+
+        Args:
+            network: changed in place, where it lies and in its dtype.
+
+        Returns:
+            What was copied and what was not; `print` it.
+
+        Raises:
+            TypeError: not a network of `build`.
+
+        >>> import numpy as np, pydarts
+        >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
+        >>> cfg = pydarts.SearchConfig(channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+        >>> result = pydarts.search((X, y), cfg)
+        >>> net = pydarts.build(result.genotype, channels=2, layers=3, num_classes=2, in_channels=1)
+        >>> report = result.inherit(net)
+        >>> "classifier.weight" in report.copied, report.left["cells.0.pre0.bn.weight"]
+        (True, 'the search has no such tensor')
+        """
+        check_network(network, "inherit")
+        return inherit(network, self.state_dict, self.config)
+
+    def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
+        """Draw the softmax weights over time: `plots.alphas` of the trajectory."""
+        return views.plots.alphas(self.trajectory, ax=ax, cell=cell)
+
+    def plot_weights(
+        self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
+    ) -> npt.NDArray[Any]:
+        """Draw the softmax weights at one point as a heat map: `plots.weights` of the trajectory."""
+        return views.plots.weights(self.trajectory, at=at, cell=cell, ax=ax)
+
+    def plot_supernet(
+        self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
+    ) -> npt.NDArray[Any]:
+        """Draw every edge of the search network's cells at one point: `plots.supernet_cell`."""
+        return views.plots.supernet_cell(self.trajectory, at=at, cell=cell, ax=ax)
+
+    def plot_cells(self, ax: Axes | None = None) -> npt.NDArray[Any]:
+        """Draw the derived cells as graphs: `plots.cells` of the genotype."""
+        return views.plots.cells(self.genotype, ax=ax)
+
+    def plot_entropy(self, ax: Axes | None = None) -> Axes:
+        """Draw the mean entropy of the softmax weights over time: `plots.entropy`."""
+        return views.plots.entropy(self.trajectory, ax=ax)
+
+    def plot_skips(self, ax: Axes | None = None) -> Axes:
+        """Draw how many skip connections the genotype has over time: `plots.skips`."""
+        return views.plots.skips(self.trajectory, ax=ax)
+
+    def plot_losses(self, ax: Axes | None = None) -> Axes:
+        """Draw training and validation losses, of words their perplexities: `plots.losses`."""
+        return views.plots.losses(self.history, words=self.config.resolved_space.kind == "recurrent", ax=ax)
+
+    def plot_accuracies(self, ax: Axes | None = None) -> Axes:
+        """Draw training and validation accuracies: `plots.accuracies`."""
+        return views.plots.accuracies(self.history, ax=ax)
+
+    def animate(
+        self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40
+    ) -> Path:
+        """Write α moving as a GIF: `plots.animate` of the trajectory."""
+        return views.plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
+
+    def _repr_html_(self) -> str:
+        return views.cards.of_result(self)
+
+
+def _about(data: bytes) -> dict[str, Any]:
+    about = about_in(data, _FORMAT)
+    if about.get("status") not in _STATUSES:
+        raise ValueError(f"status must be one of {', '.join(_STATUSES)}, got {about.get('status')!r}")
+    return {
+        "status": about["status"],
+        "loss": about.get("loss"),
+        "threads": int(about.get("threads", 1)),
+        "forms": about.get("forms") or {},
+        "environment": environment_from(about.get("environment")),
+    }
+
+
+def _genotype(data: bytes, config: SearchConfig) -> Genotype:
+    genotype = Genotype.from_json(data.decode())
+    genotype.validate(config.resolved_space)
+    return genotype
+
+
+def _alphas(data: bytes, config: SearchConfig) -> dict[str, npt.NDArray[Any]]:
+    arrays = arrays_in(io.BytesIO(data))
+    space = config.resolved_space
+    if sorted(arrays) != sorted([*space.tables, "steps"]):
+        raise ValueError(f"holds {', '.join(sorted(arrays))}; the space has {', '.join(space.tables)}")
+    points = len(arrays["steps"])
+    shape = (points, len(space.edges), len(space.operations))
+    for name in space.tables:
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected {list(shape)}")
+    return arrays

@@ -1,0 +1,72 @@
+"""Passes the events of the engine to the progress bar and the callbacks."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from .._data.interrupt import InterruptWatch
+from .._results.history import EpochRecord, record_from
+from .._values.config import SearchConfig
+from .._values.genotype import Genotype
+from .callbacks import Callback, EpochInfo, StartInfo, StepInfo
+from .progress import Progress
+
+
+class Observers:
+    """Passes the engine's events to the progress bar and the callbacks."""
+
+    def __init__(
+        self,
+        callbacks: Sequence[Callback],
+        progress: Progress | None,
+        watch: InterruptWatch,
+        config: SearchConfig,
+    ) -> None:
+        self._callbacks, self._progress, self._watch = callbacks, progress, watch
+        self._config = config
+
+    def poll(self) -> None:
+        """Called by the engine between batches; raises KeyboardInterrupt after Ctrl-C."""
+        self._watch.check()
+
+    def observe(self, kind: str, payload: str, alphas: Mapping[str, npt.NDArray[Any]] | None) -> None:
+        """Called by the engine; an exception stops the search."""
+        if kind == "step":
+            if self._callbacks or self._progress is not None:
+                self._step(StepInfo(**json.loads(payload), alphas=dict(alphas or {})))
+        elif kind == "epoch":
+            event = json.loads(payload)
+            record, genotype = (
+                record_from(event["record"], EpochRecord),
+                Genotype.from_dict(event["genotype"]),
+            )
+            self._epoch(EpochInfo(**vars(record), genotype=genotype, alphas=dict(alphas or {})))
+        elif kind == "tuning" and self._progress is not None:
+            self._progress.tuning(**json.loads(payload))
+        elif kind == "start":
+            self._start(**json.loads(payload))
+        elif kind == "warning":
+            warnings.warn(json.loads(payload)["message"], UserWarning, stacklevel=3)
+
+    def _start(self, epochs: int, first_epoch: int, steps_per_epoch: int | None) -> None:
+        if self._progress is not None:
+            self._progress.begin(epochs, first_epoch, steps_per_epoch)
+        for callback in self._callbacks:
+            callback.on_start(StartInfo(self._config, first_epoch, steps_per_epoch))
+
+    def _step(self, info: StepInfo) -> None:
+        if self._progress is not None:
+            self._progress.step(info)
+        for callback in self._callbacks:
+            callback.on_step(info)
+
+    def _epoch(self, info: EpochInfo) -> None:
+        if self._progress is not None:
+            self._progress.epoch(info)
+        for callback in self._callbacks:
+            callback.on_epoch(info)

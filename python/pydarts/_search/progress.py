@@ -1,0 +1,116 @@
+"""The progress bar of a search."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._results.history import perplexity
+from .._values.derive import derive
+from .._values.space import Space
+from .bar import Bar, in_a_line
+from .callbacks import EpochInfo, StepInfo
+
+_EVERY = 0.25  # seconds between two readings of the numbers beside the bar
+
+
+class Progress:
+    """Shows epoch, losses, accuracy (of words: perplexity), entropy, skip connections and the time left.
+
+    A unit is a step. Without `steps` there is a bar while forms are measured, and none after.
+    """
+
+    def __init__(self, space: Space, *, steps: bool = True) -> None:
+        self._space, self._shows_steps = space, steps
+        self._bar: Any = None
+        self._epochs, self._first, self._steps = 0, 0, 0
+        self._read_at = 0.0
+        self._held_out = ""
+
+    def begin(self, epochs: int, first_epoch: int, steps_per_epoch: int | None) -> None:
+        """Open the bar; a resumed search begins where it left off."""
+        self._epochs, self._first = epochs, first_epoch
+        self.close()  # that of a tuning
+        if not self._shows_steps:
+            return
+        total = None if steps_per_epoch is None else epochs * steps_per_epoch
+        done = first_epoch * (steps_per_epoch or 0)
+        self._bar = Bar(total=total, initial=done, unit="step", desc=self._title(first_epoch))
+
+    def tuning(self, site: str, done: int, total: int) -> None:
+        """Show which group of edges is measured."""
+        if self._bar is None:
+            self._bar = Bar(total=total, unit="group", desc="tuning")
+        self._bar.n = done
+        self._bar.set_postfix_str(site, refresh=False)
+        self._bar.refresh()
+
+    def step(self, info: StepInfo) -> None:
+        """Advance; read the numbers now and then."""
+        if self._bar is None:
+            return
+        if self._steps == 0 and self._bar.total is not None:
+            self._bar.n = self._bar.initial = info.step  # resumed within an epoch
+        self._steps += 1
+        now = time.monotonic()
+        if now - self._read_at >= _EVERY:
+            self._read_at = now
+            self._bar.set_description_str(self._title(info.epoch), refresh=False)
+            self._show(info)
+        self._bar.update(1)
+
+    def epoch(self, info: EpochInfo) -> None:
+        """Show the epoch's own numbers."""
+        if self._bar is None:
+            return
+        if self._bar.total is None:
+            self._bar.total = (self._epochs - self._first) * self._steps
+        self._held_out = f"/{right(self._space, info.valid_loss, info.valid_accuracy)}"
+        self._bar.set_description_str(self._title(info.epoch), refresh=False)
+        self._show(info)
+        self._bar.refresh()
+        self._read_at = time.monotonic()
+
+    def close(self) -> None:
+        """Close the bar, leaving its last state; may be called twice."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _title(self, epoch: int) -> str:
+        return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
+
+    def _show(self, info: StepInfo | EpochInfo) -> None:
+        self._bar.readings = readings(self._space, info, self._held_out)
+
+
+def numbers(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> str:
+    """Losses, accuracy (of words: perplexity), entropy and skip connections in a line; `held_out` is put
+    behind the training's accuracy."""
+    return in_a_line(readings(space, info, held_out))
+
+
+def readings(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> dict[str, str]:
+    """Those of `numbers`, by name."""
+    tables = {name: np.asarray(alpha, dtype=np.float64) for name, alpha in info.alphas.items()}
+    entropy = sum(_core.entropy(alpha) for alpha in tables.values()) / max(len(tables), 1)
+    name = "perplexity" if space.kind == "recurrent" else "acc"
+    return {
+        "train": f"{info.train_loss:.3f}",
+        "valid": "–" if info.valid_loss is None else f"{info.valid_loss:.3f}",
+        name: f"{right(space, info.train_loss, info.train_accuracy)}{held_out}",
+        "entropy": f"{entropy:.3f}",
+        "skips": f"{derive(tables, space).skip_connections}",
+    }
+
+
+def right(space: Space, loss: float, accuracy: float) -> str:
+    """How much is right, as it is said of this kind of space.
+
+    >>> right(Space(), 1.0, 0.25), right(Space(kind="recurrent"), 1.0, 0.25)
+    ('25.0%', '3')
+    """
+    return f"{perplexity(loss):.0f}" if space.kind == "recurrent" else f"{accuracy:.1%}"

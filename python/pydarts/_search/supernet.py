@@ -1,0 +1,286 @@
+"""`Supernet`: the search network, open for inspection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import _core
+from .._data.arrays import Array, name_of
+from .._values import views
+from .._values.config import ConfigFields, Method, SearchConfig
+from .._values.space import Space
+
+Batch: TypeAlias = tuple[Array, Array]
+
+_NAMES = ("float32", "float64", "tf32", "bfloat16")
+
+
+class Supernet:
+    """The network of a search (paper, section 2.2): every edge is a softmax-weighted sum of all candidates.
+
+    What is given wins; what is None is taken from `config`, and failing that, is the value in brackets.
+
+    A recurrent space's network is a language model: x and y are tokens [T, N], N texts of T tokens side by
+    side, y one token further on. What follows is about images where it does not say otherwise.
+
+    Args:
+        space: a name or a `Space` ("darts").
+        vocabulary: number of words of a recurrent space's network (10,000).
+        units: numbers in an embedded word and in a state of such a network (300).
+        channels: channels of the first cells (16).
+        layers: number of cells (8).
+        num_classes: number of classes (10).
+        in_channels: channels of an image (3).
+        image_size: side in pixels or (height, width) (32).
+        operations: candidates, in order (the space's).
+        nodes: intermediate nodes of a cell (the space's).
+        seed: of the initial weights and α (0).
+        dtype: "float32", "float64", "tf32" (float32 whose products a GPU rounds), "bfloat16" (of the
+            activations alone), or the torch dtype (the config's precision; "float32" where that is "auto").
+        device: "cpu", "cuda", "cuda:1" or a torch.device ("cpu").
+        config: a `SearchConfig` for all else: learning rates, weight decays, momentum, clipping.
+
+    Raises:
+        ConfigError: an option out of range, an unknown dtype, space or device.
+        SpaceError: a network that cannot be built, such as a reduction of less than 2x2.
+        DeviceError: CUDA asked for where there is none.
+
+    >>> net = Supernet(channels=4, layers=3, num_classes=5, in_channels=1, image_size=8)
+    >>> net.logits(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 5])
+    >>> sorted(net.alphas)
+    ['normal', 'reduce']
+    """
+
+    def __init__(
+        self,
+        space: str | Space | None = None,
+        *,
+        channels: int | None = None,
+        layers: int | None = None,
+        num_classes: int | None = None,
+        in_channels: int | None = None,
+        image_size: int | Sequence[int] | None = None,
+        operations: Sequence[str] | None = None,
+        nodes: int | None = None,
+        vocabulary: int | None = None,
+        units: int | None = None,
+        seed: int | None = None,
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        config: SearchConfig | None = None,
+    ) -> None:
+        base = SearchConfig() if config is None else config
+        given: dict[str, Any] = {
+            "space": space,
+            "channels": channels,
+            "layers": layers,
+            "num_classes": num_classes,
+            "in_channels": in_channels,
+            "image_size": image_size,
+            "operations": operations,
+            "nodes": nodes,
+            "units": units,
+            "seed": seed,
+        }
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if space is None and isinstance(base.space, Space):  # operations and nodes are the space's own
+            inside = {name: changes.pop(name) for name in ("operations", "nodes") if name in changes}
+            changes |= {"space": base.space.replace(**inside)} if inside else {}
+        recurrent = base.replace(**_fields(changes)).resolved_space.kind == "recurrent"
+        if vocabulary is not None:
+            if not recurrent or num_classes is not None:
+                raise _core.ConfigError(
+                    "vocabulary is what a recurrent space's network tells apart; others take num_classes"
+                )
+            changes["num_classes"] = vocabulary
+        sizes = (
+            {"num_classes": 10_000} if recurrent else {"num_classes": 10, "in_channels": 3, "image_size": 32}
+        )
+        for name, value in sizes.items():
+            if getattr(base, name) is None:
+                changes.setdefault(name, value)
+        self._config = base.replace(**_fields(changes))
+        self._dtype = _dtype_name(dtype, self._config)
+        self._device = str(device) if device is not None else _device_of(self._config)
+        self._net = _core.Supernet(self._config.to_json(), self._dtype, self._device)
+
+    @property
+    def config(self) -> SearchConfig:
+        """The configuration that this network was built from, sizes filled in."""
+        return self._config
+
+    @property
+    def space(self) -> Space:
+        """The search space."""
+        return self._config.resolved_space
+
+    @property
+    def alphas(self) -> dict[str, Tensor]:
+        """Copies of the architecture logits α: table name -> [edges, operations]."""
+        return self._net.alphas()
+
+    def set_alphas(self, alphas: Mapping[str, Array]) -> None:
+        """Replace α; takes what `alphas` gives.
+
+        Raises:
+            DataError: a wrong table name or shape.
+        """
+        self._net.set_alphas({name: _tensor(value) for name, value in alphas.items()})
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of all weights and running statistics by name; α is not among them."""
+        return self._net.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Replace weights and running statistics by those of `state`, which must hold all of them.
+
+        Raises:
+            DataError: wrong names or shapes; the message lists them.
+        """
+        self._net.load_state_dict({name: _tensor(value) for name, value in state.items()})
+
+    def logits(self, x: Array) -> Tensor:
+        """Logits [N, classes] of images x [N, C, H, W], with the batch's own statistics, as in the search.
+
+        Those of tokens x [T, N] are [T, N, words], from a state of zeros, with the `masks` of the next step.
+        """
+        return self._net.logits(_tensor(x))
+
+    def loss(self, x: Array, y: Array) -> float:
+        """Mean cross-entropy in nats of images x [N, C, H, W] and labels y [N], as in the search."""
+        return self._net.loss(*_batch((x, y)))
+
+    def evaluate(self, x: Array, y: Array) -> tuple[float, int]:
+        """Mean cross-entropy and number of correct predictions, with the running statistics."""
+        return self._net.evaluate(*_batch((x, y)))
+
+    def arch_gradient(
+        self,
+        train: Batch | None = None,
+        valid: Batch | None = None,
+        method: Method | None = None,
+        xi: float | None = None,
+        epsilon: float | None = None,
+        momentum: Mapping[str, Array] | None = None,
+    ) -> dict[str, Tensor]:
+        """The gradient of the validation loss by α: table name -> [edges, operations]. Nothing is changed.
+
+        Args:
+            train: training batch (x, y) of the virtual step; None will do for "first_order".
+            valid: validation batch (x, y); required.
+            method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, its
+                product as a directional derivative); None: the config's.
+            xi: learning rate ξ of the virtual step; None: the config's `weight_lr`.
+            epsilon: scale of the finite difference of eq. 8; None: the config's.
+            momentum: momentum buffer of the virtual step by weight name; None: zeros.
+
+        Raises:
+            ConfigError: an unknown method, or one that needs `train` without it.
+            DataError: a batch of a wrong shape or dtype.
+        """
+        if valid is None:
+            raise _core.DataError("the gradient by α is that of the validation loss: give valid=(x, y)")
+        return self._net.arch_gradient(
+            None if train is None else _batch(train),
+            _batch(valid),
+            self._config.hypergradient if method is None else method,
+            self._config.weight_lr if xi is None else float(xi),
+            self._config.epsilon if epsilon is None else float(epsilon),
+            None if momentum is None else {name: _tensor(value) for name, value in momentum.items()},
+        )
+
+    def step(self, train: Batch, valid: Batch) -> tuple[float, float]:
+        """One step of the search: α, then the weights. Learning rates and method are the config's of epoch 0.
+
+        Returns:
+            The training loss before the weight step, and the validation loss where α's gradient was taken.
+        """
+        return self._net.step(_batch(train), _batch(valid))
+
+    def masks(self) -> dict[str, Tensor]:
+        """The dropout masks of the next step of a recurrent space's network; one draw for all its losses.
+
+        Returns:
+            0 or 1/(1 - p): "rows" [words, 1], "embedded", "input", "hidden" and "output" [batch_size, units];
+            none where nothing is dropped.
+
+        >>> config = SearchConfig(space="darts-rnn", batch_size=2)
+        >>> net = Supernet(vocabulary=20, units=4, config=config)
+        >>> net.masks()["hidden"].shape
+        torch.Size([2, 4])
+        """
+        return self._net.masks()
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """SGD's `momentum` by weight name, Adam's `exp_avg` and `exp_avg_sq` by table, and `step`."""
+        return self._net.optimizer_state()
+
+    def explain(self) -> str:
+        """The plan that is run, as text, with its cost."""
+        return self._net.explain()
+
+    def cost(self) -> dict[str, int]:
+        """What the network costs, from the plan alone.
+
+        Returns:
+            `weights` and `alphas`, numbers in them; `multiply_adds` and `flops` of an image, forward;
+            `bytes_per_image_arch` and `bytes_per_image_weight`, kept between forward and backward by the loss
+            of α and by that of the weights; `bytes_per_image`, each image's share of the peak of a step
+            by the config's `hypergradient` and `memory`, and `bytes`, that peak with batches of the config's
+            `batch_size`: both beyond what network, data and libraries take between steps.
+
+        >>> cost = Supernet(channels=8, layers=5, config=SearchConfig(batch_size=2)).cost()
+        >>> cost["weights"], cost["bytes"] > 2 * cost["bytes_per_image"]
+        (394210, True)
+        """
+        return self._net.cost()
+
+    def __repr__(self) -> str:
+        weights = self.cost().get("weights")
+        size = f", {weights:,} weights" if weights is not None else ""
+        return f"<Supernet {self.space.name}, {self._dtype} on {self._device}{size}>"
+
+    def _repr_html_(self) -> str:
+        return views.cards.of_supernet(self, self._dtype, self._device)
+
+
+def _fields(changes: dict[str, Any]) -> ConfigFields:
+    return changes  # type: ignore[return-value]
+
+
+def _dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
+    if dtype is None:
+        return "float32" if config.precision == "auto" else config.precision
+    name = name_of(dtype) if isinstance(dtype, torch.dtype) else dtype
+    if name not in _NAMES:
+        raise _core.ConfigError(f"dtype must be one of {', '.join(_NAMES)}, got {name!r}")
+    return name
+
+
+def _device_of(config: SearchConfig) -> str:
+    """The config's device; "auto" means the CPU here."""
+    return "cpu" if config.device == "auto" else config.device
+
+
+def _tensor(value: Array) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach()
+    try:
+        return torch.as_tensor(np.ascontiguousarray(value))
+    except (TypeError, ValueError) as error:
+        raise _core.DataError(
+            f"expected a tensor or an array, got a {type(value).__name__}: {error}"
+        ) from error
+
+
+def _batch(batch: Batch) -> tuple[Tensor, Tensor]:
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise _core.DataError("a batch is a pair (x, y) of images [N, C, H, W] and labels [N]")
+    x, y = (_tensor(part) for part in batch)
+    return x, y if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool else y.long()

@@ -1,0 +1,1 @@
+"""Plots, live views, reports and notebook cards."""

@@ -1,0 +1,213 @@
+"""What notebooks show of configurations, genotypes, results, findings, tables and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from .. import _core
+from .._values.words import count, duration
+from .render import render
+
+if TYPE_CHECKING:
+    from .._results.diagnostics import Diagnostics
+    from .._results.history import History
+    from .._results.result import SearchResult
+    from .._search.supernet import Supernet
+    from .._train.result import TrainResult
+    from .._values.config import SearchConfig
+    from .._values.genotype import Genotype
+
+_EPOCHS = 5  # of a history, the last ones
+_LEAST = 0.75  # scale at which a picture's text can be read with ease
+_WHOLE = 740  # pixels, of a card in a window of 900: in it every picture is seen whole
+
+
+def of_genotype(genotype: Genotype) -> str:
+    """The cells as a picture, and in the paper's notation."""
+    names = [name for name in ("normal", "reduce", "recurrent") if getattr(genotype, name)]
+    about = f"{' and '.join(names)}, {count(genotype.skip_connections, 'skip connection')}"
+    return render("notebook/genotype.html", kind="Genotype", about=about, **_cells(genotype))
+
+
+def of_config(config: SearchConfig) -> str:
+    """What is not at its default, and, folded up, the rest."""
+    changed = _changed(config)
+    named = {"space", *(name for name, _, _ in changed)}
+    rest = [(name, repr(getattr(config, name))) for name in config.to_dict() if name not in named]
+    about = f"space {_space(config)}"
+    return render("notebook/config.html", kind="SearchConfig", about=about, changed=changed, rest=rest)
+
+
+def of_result(result: SearchResult) -> str:
+    """How a search ended, its cells, its last epochs and what was asked for."""
+    config, history = result.config, result.history
+    words = config.resolved_space.kind == "recurrent"
+    facts = [("space", _space(config)), ("α's gradient", config.hypergradient)]
+    if history:
+        best = max(history, key=lambda record: record.valid_accuracy)
+        last = history[-1]
+        accuracies = f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%} in epoch {best.epoch + 1}"
+        facts.append(("validation accuracy", accuracies))
+        if words:
+            facts.append(("validation perplexity", f"{last.valid_perplexity:.2f}"))
+        entropies = ", ".join(f"{name} {value:.3f}" for name, value in last.entropy.items())
+        facts.append(("mean entropy of softmax(α), nats", entropies))
+        facts.append(("duration", duration(sum(record.seconds for record in history))))
+    if "processor" in result.environment:
+        facts.append(("ran on", f"{result.environment['processor']}, {result.environment['precision']}"))
+    facts.append(("skip connections", str(result.genotype.skip_connections)))
+    about = f"{result.status}, {len(history)} of {config.epochs} epochs"
+    return render(
+        "notebook/result.html",
+        kind="SearchResult",
+        about=about,
+        facts=facts,
+        **_last(history, "skips", lambda record: str(record.skip_connections)),
+        changed=_changed(config),
+        **_cells(result.genotype),
+    )
+
+
+def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, Any, Any]]) -> str:
+    """How a training ended, its last epochs and what was asked for.
+
+    `weights` is how many the network has, `changed` name, value and published value of the fields that are
+    not as published.
+    """
+    config, history, network = result.config, result.history, result.network
+    facts = [("network", f"{type(network).__name__}, {weights:,} weights")]
+    if history:
+        last, best = history[-1], history[result.best or 0]
+        if network.genotype.recurrent:
+            name, said = "perplexity", f"{last.valid_perplexity:.2f}, lowest {best.valid_perplexity:.2f}"
+        else:
+            name, said = "accuracy", f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%}"
+        facts.append((f"validation {name}", f"{said} in epoch {best.epoch + 1}"))
+        if last.valid_top5 is not None:
+            facts.append(("validation accuracy, top 5", f"{last.valid_top5:.2%}"))
+        averaged = next((record.epoch + 1 for record in history if record.averaged), None)
+        if averaged is not None:
+            facts.append(("weights averaged", f"from epoch {averaged} on"))
+        facts.append(("duration", duration(sum(record.seconds for record in history))))
+    if config.keep is not None:
+        facts.append(("weights kept", f"of the {config.keep} epoch"))
+    planned = f" of {config.epochs}" if config.epochs is not None else ""
+    return render(
+        "notebook/training.html",
+        kind="TrainResult",
+        about=f"{result.status}, {len(history)}{planned} epochs",
+        facts=facts,
+        **_last(history, "learning rate", lambda record: f"{record.learning_rate:.4g}"),
+        changed=[(name, repr(value), repr(default)) for name, value, default in changed],
+    )
+
+
+def of_diagnostics(found: Diagnostics) -> str:
+    """The findings, warnings first."""
+    warnings = len(found.warnings)
+    about = f"{count(warnings, 'warning')}, {count(len(found) - warnings, 'note')}"
+    return render("notebook/diagnostics.html", kind="Diagnostics", about=about, findings=found)
+
+
+def of_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Sequence[int],
+    foot: Sequence[str],
+    best: tuple[int, str, Genotype] | None,
+) -> str:
+    """Rows of cells side by side, what they come to, and, folded up, the best cell.
+
+    `numbers` are the columns of numbers, `best` the place, the name and the genotype of the best row.
+    """
+    place, name, genotype = best or (None, "", None)
+    cells = {"picture": None, "notation": ""} if genotype is None else _cells(genotype)
+    about = count(len(rows), "row")
+    return render(
+        "notebook/table.html",
+        kind="SearchTable",
+        about=about,
+        head=head,
+        rows=rows,
+        columns=numbers,
+        foot=foot,
+        best=place,
+        name=name,
+        **cells,
+    )
+
+
+def of_supernet(net: Supernet, dtype: str, device: str) -> str:
+    """The sizes of a search network and what it costs."""
+    config, space, cost = net.config, net.space, net.cost()
+    recurrent = space.kind == "recurrent"
+    if recurrent:
+        size = f"{config.units} units, {config.num_classes:,} words"
+    else:
+        height, width = config.image_size or (0, 0)
+        size = (
+            f"{config.layers} cells, {config.channels} channels at first, {config.num_classes} classes, "
+            f"images {config.in_channels}×{height}×{width}"
+        )
+    tables = ", ".join(space.tables)
+    facts = [
+        ("network", size),
+        ("operations", ", ".join(space.operations)),
+        ("edges", f"{len(space.edges)} a cell, {space.nodes} intermediate nodes"),
+        ("weights", f"{cost['weights']:,}"),
+        ("α", f"{cost['alphas']:,} numbers: {tables}, [{len(space.edges)}, {len(space.operations)}] each"),
+        ("forward", f"{cost['multiply_adds']:,} multiply-adds a{' token' if recurrent else 'n image'}"),
+        ("peak of a step", f"{cost['bytes'] / 2**20:,.0f} MiB at batch {config.batch_size}"),
+        ("α's gradient", config.hypergradient),
+    ]
+    about = f"{space.name}, {dtype} on {device}"
+    return render("notebook/supernet.html", kind="Supernet", about=about, facts=facts)
+
+
+def _last(history: History[Any], extra: str, of: Callable[[Any], str]) -> dict[str, Any]:
+    """The last epochs, with a column of the kind's own."""
+    head = ["epoch", "train loss", "valid loss", "train accuracy", "valid accuracy", extra, "seconds"]
+    epochs = [
+        (
+            record.epoch + 1,
+            f"{record.train_loss:.4f}",
+            f"{record.valid_loss:.4f}",
+            f"{record.train_accuracy:.2%}",
+            f"{record.valid_accuracy:.2%}",
+            of(record),
+            f"{record.seconds:.1f}",
+        )
+        for record in history[-_EPOCHS:]
+    ]
+    return {"head": head, "epochs": epochs, "of": len(history)}
+
+
+def _cells(genotype: Genotype) -> dict[str, Any]:
+    """The picture of the cells, to stand inside a page, and their notation."""
+    from .plots.cells import size_of
+    from .plots.export import to_svg
+
+    try:
+        text = to_svg(genotype)
+    except _core.GenotypeError as error:  # one made by hand can be shown all the same
+        return {"picture": f"no picture: {error}", "notation": str(genotype)}
+    narrowest = min(_WHOLE, round(_LEAST * 96 * size_of(genotype)[0]))  # narrower, it is scrolled
+    opening = '<svg role="img" aria-label="cells of the genotype" '
+    drawn = f'<div style="min-width: {narrowest}px">{opening}{text[text.index("<svg") + 5 :]}</div>'
+    return {"picture": Markup(drawn), "notation": str(genotype)}
+
+
+def _changed(config: SearchConfig) -> list[tuple[str, str, str]]:
+    """Name, value and default of the fields that are not at their default, `space` apart."""
+    return [
+        (name, repr(getattr(config, name)), repr(default))
+        for name, default in config._changed().items()
+        if name != "space"
+    ]
+
+
+def _space(config: SearchConfig) -> str:
+    return config.space if isinstance(config.space, str) else repr(config.space)

@@ -1,0 +1,144 @@
+"""Pictures in a notebook: a line of numbers, α and curves, and the cell, each drawn in place."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable
+from typing import Any, Protocol
+from uuid import uuid4
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from ..._results.trajectory import Trajectory
+from ..palette import look_of, series_look
+from ..plots import curves
+from ..plots.cells import figure_of
+from ..plots.points import limits
+from ..plots.style import INK, tidy
+from .pace import Pace
+from .scene import Scene
+from .tiles import tiles
+
+_GUESS = 0.5  # seconds that a first picture takes, on a machine that is not fast
+_WIDTH, _DPI = 11.0, 90  # inches, pixels an inch
+
+
+class Display(Protocol):
+    """`IPython.display.display`."""
+
+    def __call__(self, data: dict[str, Any], /, *, raw: bool, display_id: str, update: bool) -> object:
+        """Show data by MIME type, or show it in the place of what has this name."""
+
+
+class NotebookView:
+    """Draws below the cell that runs; what was drawn last stays in the notebook."""
+
+    def __init__(self, display: Display, share: float) -> None:
+        self._line = _Place(display, Pace(0.1 * share))
+        self._moving = _Place(display, Pace(0.6 * share, guess=_GUESS))
+        self._cells = _Place(display, Pace(0.3 * share, guess=_GUESS))
+        self._cell: frozenset[Any] | None = None
+
+    def draw(self, scene: Scene, *, last: bool = False) -> None:
+        """Draw what it is time for; at the end everything."""
+        if last or self._line.due():
+            self._line.show(lambda: _words(scene))
+        genotype = scene.genotype
+        if genotype is None:
+            return
+        if last or self._moving.due():
+            self._moving.show(lambda: _png(moving(scene), "α over time, losses, accuracies, entropy"))
+        cell = genotype.edge_set
+        if cell != self._cell and (last or self._cells.due()):
+            self._cells.show(lambda: _png(figure_of(genotype), str(genotype)))
+            self._cell = cell
+
+    def close(self) -> None:
+        """Nothing is open: the pictures stay."""
+
+
+class _Place:
+    """A place in the output of a notebook's cell, and how often it may change."""
+
+    def __init__(self, display: Display, pace: Pace) -> None:
+        self._display, self._pace = display, pace
+        self._id = f"pydarts-{uuid4().hex}"
+        self._shown = False
+        self.due = pace.due
+
+    def show(self, draw: Callable[[], dict[str, Any]]) -> None:
+        """Show data by MIME type, in the place of what is there."""
+        with self._pace.drawing():
+            self._display(draw(), raw=True, display_id=self._id, update=self._shown)
+        self._shown = True
+
+
+def moving(scene: Scene) -> Figure:
+    """α over time, a tile an edge; below it losses, accuracies and entropy."""
+    path = scene.trajectory
+    assert path is not None
+    tables = list(path.alphas)
+    body, foot = 0.62 * path.space.nodes, 1.6  # inches
+    height = 0.75 + body + 0.75 + foot
+    figure = Figure(figsize=(_WIDTH, height))
+    top, bottom = 1 - 0.65 / height, 0.4 / height
+    middle = (0.4 + foot) / height
+    upper = figure.add_gridspec(
+        1, len(tables), left=0.02, right=0.99, bottom=top - body / height, top=top, wspace=0.04
+    )
+    lower = figure.add_gridspec(1, 3, left=0.05, right=0.99, bottom=bottom, top=middle, wspace=0.22)
+    bounds = limits([path.weights(table) for table in tables])
+    for at, table in enumerate(tables):
+        tiles(figure.add_subplot(upper[at]), path, table, bounds)
+    said = f"softmax weights, every panel from {bounds[0]:.3f} to {bounds[1]:.3f}"
+    figure.text(0.99, 1 - 0.55 / height, said, fontsize=8, color=INK, ha="right")
+    _legend(figure, path)
+    losses, rights, entropy = (figure.add_subplot(lower[at]) for at in range(3))
+    if scene.records:
+        curves.losses(scene.history, ax=losses)
+    else:
+        _by_step(losses, scene)
+    curves.accuracies(scene.history, ax=rights)
+    curves.entropy(path, ax=entropy).set_ylabel("mean entropy, nats")
+    return figure
+
+
+def _legend(figure: Figure, path: Trajectory) -> None:
+    looks = {operation: look_of(operation) for operation in path.space.operations}
+    handles = [
+        Line2D([], [], color=look.color, linestyle=look.style, label=operation)
+        for operation, look in looks.items()
+    ]
+    figure.legend(handles=handles, loc="upper right", ncols=len(handles), fontsize=7.5, frameon=False)
+
+
+def _by_step(ax: Axes, scene: Scene) -> None:
+    """The losses of the first epoch."""
+    steps, train, valid = scene.losses
+    for part, values, label in (("train", train, "training"), ("valid", valid, "α steps")):
+        look = series_look(part)
+        ax.plot(steps, values, color=look.color, linestyle=look.style, linewidth=1.6, label=label)
+    tidy(ax, "loss, nats")
+    ax.set_xlabel("step", fontsize=8, color=INK)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.legend(fontsize=8, frameon=False)
+
+
+def _png(figure: Figure, alt: str) -> dict[str, Any]:
+    """A picture, and what stands for it where there are no pictures."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
+    return {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
+
+
+def _words(scene: Scene) -> dict[str, Any]:
+    text = f"{scene.title}: {scene.numbers}" if scene.numbers else scene.title
+    bar = ""
+    if scene.result is None and scene.total is not None:
+        bar = f'<progress value="{scene.done}" max="{scene.total}"></progress> '
+    return {"text/html": f"{bar}<code>{html.escape(text)}</code>", "text/plain": text}

@@ -1,0 +1,190 @@
+"""What is known of a search at the moment, for whoever draws it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..._results.ending import reached
+from ..._results.history import EpochRecord, History
+from ..._results.result import SearchResult
+from ..._results.trajectory import Trajectory
+from ..._search.callbacks import EpochInfo, StartInfo, StepInfo
+from ..._search.progress import numbers, right
+from ..._values.derive import derive
+from ..._values.genotype import Genotype
+
+_MOST = 96  # points that are kept: more would not be seen
+
+
+@dataclass
+class _Point:
+    """α after a step, and the mean losses of the steps since the point before."""
+
+    steps: int
+    alphas: Mapping[str, npt.NDArray[Any]]
+    train_loss: float
+    valid_loss: float
+    weight: int
+
+
+class Scene:
+    """Follows a search by its events; α is kept at some of its steps, evenly spaced, and at the last."""
+
+    def __init__(self, start: StartInfo) -> None:
+        self.config = start.config
+        self.space = start.config.resolved_space
+        self.first_epoch = start.first_epoch
+        self.steps_per_epoch = start.steps_per_epoch
+        self.records: list[EpochRecord] = []
+        self.last: StepInfo | EpochInfo | None = None
+        self.result: SearchResult | None = None
+        self._points: list[_Point] = []
+        self._stride = 1
+        self._done = 0  # steps since the start of this run
+        self._step = 0  # steps of the whole search
+        self._begun = time.perf_counter()
+        self._ended = math.nan
+
+    def step(self, info: StepInfo) -> None:
+        """Take in a step."""
+        self.last = info
+        self.steps_per_epoch = info.steps_per_epoch or self.steps_per_epoch
+        self._done, self._step = self._done + 1, info.step + 1
+        valid = math.nan if info.valid_loss is None else info.valid_loss
+        point = _Point(info.step + 1, info.alphas, info.train_loss, valid, 1)
+        if self._points and self._points[-1].weight < self._stride:
+            point = _merged(self._points.pop(), point)
+        self._points.append(point)
+        if len(self._points) > _MOST and point.weight == self._stride:
+            self._thin()
+
+    def epoch(self, info: EpochInfo) -> None:
+        """Take in an epoch."""
+        self.last = info
+        self.records.append(info)
+        if self.steps_per_epoch is None:
+            self.steps_per_epoch = self._done
+
+    def end(self, result: SearchResult) -> None:
+        """Take in the end; of a search that went on from a checkpoint also what came before."""
+        self.result = result
+        self._ended = time.perf_counter()
+        self.records = list(result.history)
+        first = self._points[0].steps if self._points else math.inf
+        before = [at for at, steps in enumerate(result.steps) if steps < first]
+        self._points[:0] = [
+            _Point(
+                result.steps[at],
+                {name: values[at] for name, values in result.alphas.items()},
+                math.nan,
+                math.nan,
+                self._stride,
+            )
+            for at in before[:: max(1, len(before) // _MOST)]
+        ]
+
+    @property
+    def history(self) -> History[EpochRecord]:
+        """The epochs of this run; at the end all."""
+        return History(self.records)
+
+    @property
+    def trajectory(self) -> Trajectory | None:
+        """α over time, by step; None before the first."""
+        if not self._points:
+            return None
+        alphas = {
+            name: np.stack([point.alphas[name] for point in self._points]) for name in self._points[0].alphas
+        }
+        # No point is an epoch's: the axis is that of steps.
+        return Trajectory(alphas, [point.steps for point in self._points], self.space, epochs=-1)
+
+    @property
+    def genotype(self) -> Genotype | None:
+        """What α stands for now; None before the first step."""
+        if not self._points:
+            return None
+        tables = self._points[-1].alphas.items()
+        return derive({name: np.asarray(alpha, np.float64) for name, alpha in tables}, self.space)
+
+    @property
+    def losses(self) -> tuple[list[int], list[float], list[float]]:
+        """Steps, and mean training and validation losses up to each of them."""
+        points = [point for point in self._points if not math.isnan(point.train_loss)]
+        return (
+            [point.steps for point in points],
+            [point.train_loss for point in points],
+            [point.valid_loss for point in points],
+        )
+
+    @property
+    def total(self) -> int | None:
+        """Steps of the whole search; None where it is not known yet."""
+        return None if self.steps_per_epoch is None else self.steps_per_epoch * self.config.epochs
+
+    @property
+    def done(self) -> int:
+        """Steps of the whole search so far."""
+        return self._step or self.first_epoch * (self.steps_per_epoch or 0)
+
+    @property
+    def title(self) -> str:
+        """Where the search stands, in words."""
+        epochs = self.config.epochs
+        if self.result is not None:
+            elapsed = self._ended - self._begun
+            return f"{self.result.status} after {reached(self.result)}, {clock(elapsed)}"
+        elapsed = time.perf_counter() - self._begun
+        epoch = min(self.first_epoch if self.last is None else self.last.epoch, epochs - 1) + 1
+        words = [f"epoch {epoch}/{epochs}"]
+        if self.steps_per_epoch is not None and isinstance(self.last, StepInfo):
+            words.append(f"step {self.last.step_in_epoch + 1}/{self.steps_per_epoch}")
+        words.append(clock(elapsed))
+        if self._done and self.total is not None:
+            words.append(f"{clock(elapsed / self._done * max(self.total - self.done, 0))} left")
+        return ", ".join(words)
+
+    @property
+    def numbers(self) -> str:
+        """The latest losses, accuracies, entropy and skips in words; empty before the first step."""
+        if self.last is None:
+            return ""
+        known = self.records[-1] if self.records else None
+        held_out = f"/{right(self.space, known.valid_loss, known.valid_accuracy)}" if known else ""
+        return numbers(self.space, self.last, held_out)
+
+    def _thin(self) -> None:
+        """Make one point of two; an odd one waits for its second."""
+        pairs = zip(self._points[::2], self._points[1::2], strict=False)
+        odd = self._points[len(self._points) // 2 * 2 :]
+        self._points = [_merged(early, late) for early, late in pairs] + odd
+        self._stride *= 2
+
+
+def _merged(early: _Point, late: _Point) -> _Point:
+    weight = early.weight + late.weight
+    return _Point(
+        late.steps,
+        late.alphas,
+        (early.weight * early.train_loss + late.weight * late.train_loss) / weight,
+        (early.weight * early.valid_loss + late.weight * late.valid_loss) / weight,
+        weight,
+    )
+
+
+def clock(seconds: float) -> str:
+    """Seconds as one reads them.
+
+    >>> clock(75.4), clock(3675)
+    ('1:15', '1:01:15')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

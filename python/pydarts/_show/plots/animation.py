@@ -1,0 +1,117 @@
+"""α and the cell of the search network, moving."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from matplotlib.animation import PillowWriter
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..._results.trajectory import Trajectory
+from ..._values.files import write_atomically
+from . import curves, supernet
+from . import weights as heat
+from .points import decimals, limits, moment, tables
+from .style import INK, title
+
+_DPI = 80
+
+
+def animate(
+    path: Trajectory,
+    file: str | os.PathLike[str],
+    *,
+    cell: str | None = None,
+    fps: int = 8,
+    frames: int = 40,
+) -> Path:
+    """Write α moving as a GIF: the heat map of softmax weights, the cell of the search network, the entropy.
+
+    What a frame shows is what `plots.weights`, `plots.supernet_cell` and `plots.entropy` draw, at one point;
+    colours keep their meaning from the first frame to the last.
+
+    Args:
+        path: α over time, `result.trajectory`.
+        file: name of the file, which ends in `.gif`; its folder must be there. It is written beside its place
+            and moved there.
+        cell: name of one table; None: all of them.
+        fps: frames a second.
+        frames: so many at most; of more points, as many as this are shown, evenly spread, the first and the
+            last among them. A frame takes about half a second to draw.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: no such table, another ending, or `fps` or `frames` that are not positive.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from pydarts import Space, Trajectory, plots
+    >>> space = Space(kind="recurrent", nodes=2)
+    >>> alpha = Trajectory({"recurrent": np.zeros((3, 3, 5))}, range(3), space, 2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plots.animate(alpha, f"{folder}/alpha.gif").name
+    'alpha.gif'
+    """
+    names, file = tables(path, cell), Path(file)
+    if file.suffix.lower() != ".gif":
+        raise ValueError(f"an animation is a GIF: {file.name!r} must end in .gif")
+    if fps <= 0 or frames < 1:
+        raise ValueError(f"fps and frames must be positive, got fps={fps} and frames={frames}")
+    points = np.unique(np.linspace(len(path) - 1, 0, min(frames, len(path))).round().astype(int)).tolist()
+    movie = _Movie(path, names)
+    writer = PillowWriter(fps=fps)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "movie.gif"
+        with writer.saving(movie.figure, made, dpi=_DPI):
+            for at in points:
+                movie.draw(at)
+                writer.grab_frame()
+        write_atomically(file, made.read_bytes())
+    return file
+
+
+class _Movie:
+    """A figure that is drawn anew for each point: a row a table, below them the entropy."""
+
+    def __init__(self, path: Trajectory, names: list[str]) -> None:
+        self.path, self.names = path, names
+        space = path.space
+        width, height = supernet.size_of(path)
+        left, right, below, above = heat.ROOM
+        self.row = max(height + 0.3, 0.16 * len(space.edges) + below + above)
+        self.map = 0.3 * len(space.operations), self.row - below - above
+        self.left = left + right + self.map[0]
+        self.cell = width, min(height, self.row - 0.3)
+        self.foot = 1.3
+        size = self.left + width, self.row * len(names) + self.foot + 0.35
+        self.figure = Figure(size, dpi=_DPI)
+        FigureCanvasAgg(self.figure)
+        self.shown = limits([path.weights(name) for name in names])
+        self.digits = decimals([supernet.strongest(path, name) for name in names])
+
+    def draw(self, at: int) -> None:
+        figure, path = self.figure, self.path
+        width, height = figure.get_size_inches()
+        figure.clear()
+
+        def place(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
+            return x / width, y / height, w / width, h / height
+
+        figure.text(0.1 / width, 1 - 0.08 / height, moment(path, at), va="top", fontsize=12, color=INK)
+        for number, name in enumerate(self.names):
+            bottom = self.foot + (len(self.names) - 1 - number) * self.row
+            ax = figure.add_axes(place(heat.ROOM[0], bottom + heat.ROOM[2], *self.map))
+            heat.heat_map(ax, path, name, at, self.shown)
+            ax = figure.add_axes(place(self.left, bottom + (self.row - 0.3 - self.cell[1]) / 2, *self.cell))
+            supernet.draw_supernet(ax, path, name, at, self.digits)
+            title(ax, name)
+        ax = figure.add_axes(place(heat.ROOM[0], 0.45, width - heat.ROOM[0] - 0.2, self.foot - 0.6))
+        curves.entropy(path, ax=ax)
+        ax.set_ylabel("entropy, nats", fontsize=8, color=INK)
+        ax.axvline(float(path.time[0][at]), color=INK, linewidth=1)

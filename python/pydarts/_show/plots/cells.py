@@ -1,0 +1,164 @@
+"""The cells of a genotype as graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import networkx as nx  # type: ignore[import-untyped]
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from ..._values.genotype import Edges, Genotype
+from ..._values.words import node_name
+from ..layout import layout
+from ..palette import look_of, text_on
+from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
+
+_STEP, _LINE = 2.6, 1.6  # from layer to layer; width of a line
+_BEFORE, _BOX, _AFTER = 1.65, 1.05, 0.2  # where boxes begin before their node, their room, level behind it
+
+
+class Cell(NamedTuple):
+    """One cell of a genotype."""
+
+    name: str
+    graph: nx.MultiDiGraph
+    first: int
+    """The number of its inputs, which is that of its first intermediate node."""
+
+
+def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
+    """Draw the cells of a genotype as graphs, one below the other, from the inputs to the output.
+
+    An edge bears its operation, as a box before the node that it leads to. Intermediate nodes are counted
+    from 0 (paper, figure 4), in recurrent cells from 1.
+
+    Args:
+        genotype: of either kind.
+        ax: axes to draw into; None: a new figure.
+
+    Returns:
+        The axes as a flat array, one a cell; their `figure` is the figure.
+
+    >>> from pydarts import genotypes, plots
+    >>> [ax.get_title(loc="left") for ax in plots.cells(genotypes.DARTS_V2)]
+    ['normal', 'reduce']
+    """
+    if not isinstance(genotype, Genotype):
+        raise TypeError(f"give a genotype, as result.genotype, not a {type(genotype).__name__}")
+    found = cells_of(genotype)
+    _, made = panels(ax, len(found), 1, size_of(genotype), (0.1, 0.1, 0.1, 0.3))
+    for axes, cell in zip(made, found, strict=True):
+        draw_cell(axes, cell.graph, cell.first, cell.name)
+    return np.array(made, dtype=object)
+
+
+def figure_of(genotype: Genotype) -> Figure:
+    """The cells as a figure of its own, which pyplot knows nothing of."""
+    figure = Figure(size_of(genotype))
+    cells(genotype, ax=figure.add_axes((0.0, 0.0, 1.0, 1.0)))
+    return figure
+
+
+def size_of(genotype: Genotype) -> tuple[float, float]:
+    """A sensible size of the picture of all cells, in inches."""
+    plans = [layout(cell.graph) for cell in cells_of(genotype)]
+    width = 1.5 + 2.3 * max(max(plan.layer.values()) for plan in plans)
+    return width, len(plans) * max(1.6, 0.36 * max(plan.extent for plan in plans) + 0.75)
+
+
+def cells_of(genotype: Genotype) -> list[Cell]:
+    """The cells that a genotype has."""
+    return [
+        Cell(name, cell_graph(edges, concat, first), first)
+        for name, concat, first in (
+            ("normal", genotype.normal_concat, 2),
+            ("reduce", genotype.reduce_concat, 2),
+            ("recurrent", genotype.concat, 1),
+        )
+        if (edges := genotype.edges(name))
+    ]
+
+
+def cell_graph(edges: Edges, concat: Sequence[int], first: int) -> nx.MultiDiGraph:
+    """A cell as a graph: inputs, nodes, and "out"; an edge carries its `operation`, one to "out" None."""
+    graph = nx.MultiDiGraph()
+    graph.add_nodes_from(range(first))
+    for operation, source, target in edges:
+        graph.add_edge(source, target, operation=operation)
+    for node in sorted(concat):
+        graph.add_edge(node, "out", operation=None)
+    return graph
+
+
+def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
+    """Draw a cell from left to right; every operation is a box before the node that it leads to."""
+    plan = layout(graph)
+    width, height = inches(ax)
+    scale = min(1.0, width / (1.9 * max(plan.layer.values()) + 0.8), height / (0.36 * plan.extent + 0.3))
+    for edge, lanes in plan.lanes.items():
+        operation = graph.edges[edge]["operation"]
+        color = FAINT if operation is None else look_of(operation).color
+        source, target, _ = edge
+        x, y = plan.layer[source] * _STEP, plan.height[source]
+        for layer, lane in enumerate(lanes, plan.layer[source] + 1):
+            level = (layer * _STEP - _BEFORE, layer * _STEP + _AFTER)
+            if layer == plan.layer[target]:  # a box, or straight into the output
+                level = (level[0], level[0] + _BOX) if operation is not None else (layer * _STEP,) * 2
+            _curve(ax, (x, y), (level[0], lane), color)
+            ax.plot(level, [lane, lane], color=color, linewidth=_LINE, zorder=1)
+            x, y = level[1], lane
+        if operation is not None:
+            _curve(ax, (x, y), (plan.layer[target] * _STEP, plan.height[target]), color)
+            ax.text(
+                x - _BOX / 2,
+                y,
+                operation,
+                ha="center",
+                va="center",
+                fontsize=8 * scale,
+                color=text_on(color),
+                fontweight="bold",
+                bbox={"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "none"},
+                zorder=3,
+            )
+    for node, height in plan.height.items():
+        inner = isinstance(node, int) and node >= first
+        text = node_name(node, first) if isinstance(node, int) else output_name(first)
+        ax.text(
+            plan.layer[node] * _STEP,
+            height,
+            f"${text}$" if not inner else text,
+            ha="center",
+            va="center",
+            fontsize=10 * scale,
+            color=INK,
+            bbox={
+                "boxstyle": "circle,pad=0.4" if inner else "round,pad=0.45",
+                "facecolor": INNER if inner else OUTER,
+                "edgecolor": INK,
+                "linewidth": 0.8,
+            },
+            zorder=4,
+        )
+    ax.set_xlim(-0.5, max(plan.layer.values()) * _STEP + 0.5)
+    ax.set_ylim(-plan.extent / 2 - 0.3, plan.extent / 2 + 0.3)
+    ax.set_axis_off()
+    title(ax, name, 4 + 7 * scale)
+
+
+def _curve(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+    """A line that leaves and arrives level."""
+    middle = (start[0] + end[0]) / 2
+    path = Path(
+        [start, (middle, start[1]), (middle, end[1]), end],
+        [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
+    )
+    ax.add_patch(
+        PathPatch(path, facecolor="none", edgecolor=color, linewidth=_LINE, capstyle="round", zorder=1)
+    )

@@ -1,0 +1,108 @@
+"""Several searches side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from ..._results.result import SearchResult
+from ..palette import run_look
+from .curves import LEAST, MARKED
+from .style import INK, panels, plain_numbers, tidy
+
+_WIDTH = 11.5  # inches of a new figure
+
+
+def compare(
+    results: Mapping[str, SearchResult] | Sequence[SearchResult], *, ax: Axes | None = None
+) -> npt.NDArray[Any]:
+    """Draw several searches side by side: validation accuracy, entropy and skip connections over time.
+
+    Where all of them are of recurrent cells, the first panel is of validation perplexity. The entropy is the
+    mean over all edges of all tables, in nats. Numbers of skip connections are drawn a little apart, so that
+    runs which agree are all seen.
+
+    Args:
+        results: name -> result, or results, which are called "run 0", "run 1" and so on.
+        ax: axes to draw into; None: a new figure.
+
+    Returns:
+        The three panels' axes as a flat array. Time is in epochs, counted from 1, where all α were
+        recorded by epoch, else in steps; 0 is before the first.
+
+    Raises:
+        TypeError: what was given are not results of searches.
+        ValueError: there are none.
+
+    >>> import numpy as np, pydarts
+    >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
+    >>> cfg = pydarts.SearchConfig(channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+    >>> result = pydarts.search((X, y), cfg)
+    >>> len(pydarts.plots.compare({"once": result, "the same": result}))
+    3
+    """
+    runs = _named(results)
+    columns = max(1, min(len(runs), int(_WIDTH / (0.5 + 0.075 * max(map(len, runs))))))
+    foot = 0.2 + 0.2 * -(-len(runs) // columns)
+    host, made = panels(ax, 1, 3, (_WIDTH, 3.0 + foot), (0.75, 0.12, 0.45, 0.3), foot)
+    words = all(result.config.resolved_space.kind == "recurrent" for result in runs.values())
+    by_epoch = all(result.trajectory.time[1] == "epoch" for result in runs.values())
+    handles = []
+    for number, (name, result) in enumerate(runs.items()):
+        look, path = run_look(number), result.trajectory
+        style: dict[str, Any] = {"color": look.color, "linestyle": look.style, "linewidth": 1.5}
+        few: dict[str, Any] = {"marker": "o", "markersize": 3} if len(path) <= MARKED else {}
+        time = path.time[0] if by_epoch else np.asarray(path.steps)
+        scores = [r.valid_perplexity if words else 100 * r.valid_accuracy for r in result.history]
+        made[0].plot([record.epoch + 1 for record in result.history], scores, **style, **few)
+        made[1].plot(time, np.mean([path.entropy(table) for table in path.alphas], 0), **style, **few)
+        apart = min(0.05, 0.4 / len(runs)) * (number - (len(runs) - 1) / 2)
+        made[2].plot(time, path.skips + apart, drawstyle="steps-post", **style)
+        handles.append(Line2D([], [], label=name.replace("$", r"\$"), **style))
+    unit = "epoch" if by_epoch else "step"
+    for panel, label, across in zip(
+        made,
+        (
+            "validation perplexity" if words else "validation accuracy, %",
+            "mean entropy of softmax(α), nats",
+            "skip connections in the genotype",
+        ),
+        ("epoch", unit, unit),
+        strict=True,
+    ):
+        tidy(panel, label)
+        panel.set_xlabel(across, fontsize=8, color=INK)
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    plain_numbers(made[1], LEAST)
+    made[2].yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    made[2].set_ylim(bottom=-0.3)
+    host.legend(
+        handles=handles,
+        loc="lower center",
+        ncols=columns,
+        fontsize=8,
+        frameon=False,
+        bbox_to_anchor=(0.5, 0.0),
+    )
+    return np.array(made, dtype=object)
+
+
+def _named(results: Any) -> dict[str, SearchResult]:
+    if isinstance(results, Mapping):
+        found = {str(name): result for name, result in results.items()}
+    elif isinstance(results, Sequence) and not isinstance(results, str):
+        found = {f"run {number}": result for number, result in enumerate(results)}
+    else:
+        raise TypeError(f"compare takes several results, by name or in a row, not a {type(results).__name__}")
+    for name, result in found.items():
+        if not isinstance(result, SearchResult):
+            raise TypeError(f"{name!r} is a {type(result).__name__}, not the SearchResult of a search")
+    if not found:
+        raise ValueError("there is no result to compare")
+    return found

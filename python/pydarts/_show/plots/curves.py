@@ -1,0 +1,223 @@
+"""Curves over time: entropy, skip connections, losses, accuracies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+
+from ..._results.history import History, Measures
+from ..._results.trajectory import Trajectory
+from ..palette import series_look
+from .points import checked
+from .style import FAINT, INK, one, plain_numbers, tidy
+
+_SIZE = (5.2, 3.2)
+_DASHED = (0, (4, 2))
+LEAST = 0.02  # nats that a picture of entropies reaches over
+MARKED = 40  # so many points are shown as points, not as a line alone
+
+
+def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
+    """Draw the mean entropy of the softmax weights over time, a line a table.
+
+    The dashed line is log(operations), where every operation weighs the same; at 0 all edges have chosen.
+
+    Args:
+        path: α over time, `result.trajectory`.
+        ax: axes to draw into; None: a new figure.
+
+    Returns:
+        The axes. Entropies are in nats.
+
+    >>> import numpy as np
+    >>> from pydarts import Space, Trajectory, plots
+    >>> space = Space(kind="recurrent", nodes=2)
+    >>> path = Trajectory({"recurrent": np.zeros((3, 3, 5))}, range(3), space, 2)
+    >>> plots.entropy(path).get_ylabel()
+    'mean entropy of softmax(α), nats'
+    """
+    ax = one(ax, _SIZE)
+    time, label = checked(path).time
+    for name in path.alphas:
+        _line(ax, time, path.entropy(name), name)
+    most = math.log(len(path.space.operations))
+    ax.axhline(most, color=FAINT, linewidth=1, linestyle=_DASHED, zorder=0, label="all alike")
+    tidy(ax, "mean entropy of softmax(α), nats")
+    plain_numbers(ax, LEAST)
+    _across(ax, label)
+    ax.legend(fontsize=8, frameon=False)
+    return ax
+
+
+def skips(path: Trajectory, *, ax: Axes | None = None) -> Axes:
+    """Draw how many skip connections the genotype has over time, in all cells together.
+
+    A search that collapses fills its cells with them. In a recurrent cell, `identity` is counted.
+
+    Args:
+        path: α over time, `result.trajectory`.
+        ax: axes to draw into; None: a new figure.
+
+    Returns:
+        The axes.
+
+    >>> import numpy as np
+    >>> from pydarts import Space, Trajectory, plots
+    >>> space = Space(kind="recurrent", nodes=2)
+    >>> path = Trajectory({"recurrent": np.zeros((3, 3, 5))}, range(3), space, 2)
+    >>> plots.skips(path).lines[0].get_ydata().tolist()
+    [0, 0, 0]
+    """
+    ax = one(ax, _SIZE)
+    time, label = checked(path).time
+    _line(ax, time, path.skips, "skip_connect", drawstyle="steps-post")
+    ax.set_ylim(-0.15, max(4, int(path.skips.max())) + 0.4)
+    tidy(ax, "skip connections in the genotype")
+    ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _across(ax, label)
+    return ax
+
+
+def losses(history: History[Any], *, words: bool | None = None, ax: Axes | None = None) -> Axes:
+    """Draw training and validation losses of a search or a training, of words their perplexities.
+
+    Args:
+        history: `result.history`.
+        words: whether it is that of a language model; None: it is where a recurrent cell was searched.
+        ax: axes to draw into; None: a new figure.
+
+    Returns:
+        The axes. Losses are in nats; epochs are counted from 1, so the record of
+        epoch 0 stands at 1. A ring marks the lowest
+        validation loss. What spans more than a factor of ten has a logarithmic axis.
+
+    >>> from pydarts import TrainRecord, History, plots
+    >>> record = TrainRecord(0, 1.5, 1.4, 0.5, 0.55, 0.025, averaged=False, seconds=1.0)
+    >>> plots.losses(History([record])).get_ylabel()
+    'loss, nats'
+    """
+    _check(history)
+    ax = one(ax, _SIZE)
+    words = of_words(history) if words is None else words
+    unit = "perplexity" if words else "loss"
+    for part in ("train", "valid"):
+        _line(ax, _epochs(history), [getattr(r, f"{part}_{unit}") for r in history], part, _PARTS[part])
+    _best(ax, history, f"valid_{unit}", -1, 1.0, ".4g")
+    tidy(ax, unit if words else "loss, nats")
+    _logarithmic(ax, [getattr(r, f"{part}_{unit}") for r in history for part in _PARTS])
+    _finish(ax, history)
+    return ax
+
+
+def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
+    """Draw training and validation accuracies of a search or a training.
+
+    Args:
+        history: `result.history`.
+        ax: axes to draw into; None: a new figure.
+
+    Returns:
+        The axes. Accuracies are in per cent; epochs are counted from 1, so the record of
+        epoch 0 stands at 1. A ring marks the
+        highest validation accuracy. Top-5 accuracies are drawn where a training has them.
+
+    >>> from pydarts import TrainRecord, History, plots
+    >>> record = TrainRecord(0, 1.5, 1.4, 0.5, 0.55, 0.025, averaged=False, seconds=1.0)
+    >>> plots.accuracies(History([record])).lines[1].get_ydata().tolist()
+    [55.00000000000001]
+    """
+    _check(history)
+    ax = one(ax, _SIZE)
+    for part, said in _PARTS.items():
+        _line(ax, _epochs(history), [100 * getattr(r, f"{part}_accuracy") for r in history], part, said)
+    for part, said in _PARTS.items():
+        top = [getattr(record, f"{part}_top5", None) for record in history]
+        if any(value is not None for value in top):
+            shown = [math.nan if value is None else 100 * value for value in top]
+            _line(ax, _epochs(history), shown, part, f"{said}, top 5", linewidth=0.9, marker="")
+    _best(ax, history, "valid_accuracy", 1, 100.0, ".2f")
+    tidy(ax, "accuracy, %")
+    _finish(ax, history)
+    return ax
+
+
+_PARTS = {"train": "training", "valid": "validation"}
+
+
+def of_words(history: Sequence[Measures]) -> bool:
+    """Whether a history is that of a search for recurrent cells."""
+    return any("recurrent" in getattr(record, "entropy", ()) for record in history)
+
+
+def _check(history: Sequence[Measures]) -> None:
+    """Refuse what is no record of epochs."""
+    if not isinstance(history, Sequence):
+        raise TypeError(f"give the record of the epochs, result.history, not a {type(history).__name__}")
+
+
+def _epochs(history: Sequence[Measures]) -> list[int]:
+    """Where they stand: α is as an epoch left it, and 0 is before the first."""
+    return [record.epoch + 1 for record in history]
+
+
+def _line(ax: Axes, x: Any, y: Any, name: str, label: str | None = None, **more: Any) -> None:
+    look = series_look(name)
+    marker = {"marker": "o", "markersize": 3} if len(x) <= MARKED else {}
+    style: dict[str, Any] = {
+        "color": look.color,
+        "linestyle": look.style,
+        "linewidth": 1.6,
+        "label": label or name,
+    }
+    ax.plot(x, y, **(style | marker | more))
+
+
+def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: float, form: str) -> None:
+    """A ring around the best epoch, the first of equals; the legend says its value."""
+    known = [record for record in history if math.isfinite(getattr(record, name))]
+    if known:
+        best = max(known, key=lambda record: sign * getattr(record, name))
+        value = scale * getattr(best, name)
+        ax.plot(
+            [best.epoch + 1],
+            [value],
+            "o",
+            markersize=8,
+            fillstyle="none",
+            color=series_look("valid").color,
+            markeredgewidth=1.2,
+            label=f"best {value:{form}} in epoch {best.epoch + 1}",
+        )
+
+
+def _finish(ax: Axes, history: Sequence[Measures]) -> None:
+    _across(ax, "epoch")
+    if not history:
+        ax.text(0.5, 0.5, "no epoch", transform=ax.transAxes, ha="center", fontsize=9, color=INK)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        return
+    averaged = [record.epoch + 1 for record in history if getattr(record, "averaged", False)]
+    if averaged:
+        ax.axvline(averaged[0] - 0.5, color=FAINT, linewidth=1, linestyle=_DASHED, label="averaged from here")
+    if len(history) == 1:
+        ax.set_xticks(_epochs(history))
+    ax.legend(fontsize=8, frameon=False)
+
+
+def _across(ax: Axes, label: str) -> None:
+    ax.set_xlabel(label, fontsize=8, color=INK)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _logarithmic(ax: Axes, values: Sequence[float]) -> None:
+    known = [value for value in values if math.isfinite(value) and value > 0]
+    if known and max(known) > 10 * min(known):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,76 @@
+"""The cells of a genotype as text: DOT and SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from ..._values.words import node_name
+from ..palette import look_of
+from .cells import cells, cells_of, size_of
+from .style import output_name
+
+if TYPE_CHECKING:
+    from ..._values.genotype import Genotype
+
+
+def to_dot(genotype: Genotype) -> str:
+    """The cells in the language of Graphviz, each a cluster of its own."""
+    lines = ["digraph genotype {", "  rankdir=LR;", '  node [fontname="sans-serif", shape=box];']
+    lines.append('  edge [fontname="sans-serif", fontsize=10];')
+    for name, graph, first in cells_of(genotype):
+        lines += [f"  subgraph cluster_{name} {{", f"    label={_quoted(name)};"]
+        for node in graph.nodes:
+            text = output_name(first) if node == "out" else node_name(node, first)
+            shape = "" if node == "out" or node < first else ", shape=circle"
+            lines.append(
+                f"    {name}_{node} [label={_quoted(text.replace('{', '').replace('}', ''))}{shape}];"
+            )
+        for source, target, operation in graph.edges(data="operation"):
+            about = ""
+            if operation is not None:
+                about = f" [label={_quoted(operation)}, color={_quoted(look_of(operation).color)}]"
+            lines.append(f"    {name}_{source} -> {name}_{target}{about};")
+        lines.append("  }")
+    return "\n".join([*lines, "}", ""])
+
+
+def to_svg(genotype: Genotype) -> str:
+    """The cells as an SVG document, the same bytes for the same genotype; text stays text."""
+    return as_svg(size_of(genotype), lambda ax: cells(genotype, ax=ax))
+
+
+def as_svg(size: tuple[float, float], draw: Callable[[Axes], object]) -> str:
+    """What `draw` draws into axes that fill `size` inches, as an SVG document."""
+    settings = {"svg.hashsalt": "pydarts", "svg.fonttype": "none", "font.sans-serif": _FONTS}
+    # What the user has set is not part of a picture in a file.
+    with matplotlib.style.context(["default", settings]), io.StringIO() as text:
+        figure = Figure(size)
+        FigureCanvasSVG(figure)
+        draw(figure.add_axes((0.0, 0.0, 1.0, 1.0)))
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        return _STYLE.sub(_inherited, text.getvalue(), count=1)
+
+
+# A style sheet in a picture that stands inside a page would hold for the whole page.
+_STYLE = re.compile(
+    r'(<svg )(.*?)\s*<defs>\s*<style type="text/css">\*\{([^}]*)\}</style>\s*</defs>', re.DOTALL
+)
+_FONTS = ["DejaVu Sans", "Verdana", "Arial"]
+
+
+def _inherited(found: re.Match[str]) -> str:
+    """What the style sheet says of all elements, as a style of the outermost, which they inherit."""
+    return f'{found[1]}style="{found[3]}" {found[2]}'
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

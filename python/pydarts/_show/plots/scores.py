@@ -1,0 +1,36 @@
+"""The scores of a table of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..palette import color_of
+from .style import one, tidy
+
+
+def scores(
+    values: Mapping[str, Sequence[float]],
+    means: Mapping[str, tuple[float, float]],
+    *,
+    percent: bool,
+    ax: Axes | None = None,
+) -> Axes:
+    """A column for each origin: a point a cell, beside them mean ± deviation."""
+    ax = one(ax, (1.4 + 1.5 * max(len(values), 1), 3.4))
+    scale = 100.0 if percent else 1.0
+    for place, (origin, found) in enumerate(values.items()):
+        color, (mean, deviation) = color_of(origin), means[origin]
+        # Equal scores stand side by side.
+        across = [place + 0.07 * list(found[:index]).count(value) for index, value in enumerate(found)]
+        heights = [scale * value for value in found]
+        ax.plot(across, heights, "o", color=color, alpha=0.75, markeredgecolor="white", markersize=7)
+        if found:
+            error = None if np.isnan(deviation) else scale * deviation
+            ax.errorbar(place - 0.22, scale * mean, error, fmt="_", color=color, capsize=4, markersize=14)
+    ax.set_xticks(range(len(values)), [f"{origin}\nn = {len(found)}" for origin, found in values.items()])
+    ax.set_xlim(-0.6, len(values) - 0.4)
+    tidy(ax, "validation accuracy, %" if percent else "validation perplexity")
+    return ax

@@ -1,0 +1,178 @@
+"""The cell of the search network, every edge of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch, PathPatch
+from matplotlib.path import Path
+
+from ..._results.trajectory import Trajectory
+from ..._values.words import node_name
+from ..palette import look_of, text_on
+from .points import decimals, moment, point, tables
+from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
+
+_FAN, _NODE = 0.34, 0.37  # how far from a node's middle lines end on it, and it reaches; a step is 1
+_WIDTH = 9.0  # points of a line whose operation has all the weight
+_ROOM = (0.1, 0.1, 0.1, 0.35)
+
+
+def supernet_cell(
+    path: Trajectory, *, at: int = -1, cell: str | None = None, ax: Axes | None = None
+) -> npt.NDArray[Any]:
+    """Draw the whole cell of the search network, every edge of it, at one point.
+
+    An edge has the colour of its strongest operation, `none` apart, and a width that goes with that
+    operation's softmax weight. It stands below the name, with as many decimals, 3 to 5, as it takes to tell
+    weights apart. Labels are filled where the genotype of that point keeps the edge, and the other lines are
+    faint. Below, the nodes that make the output.
+
+    Args:
+        path: α over time, `result.trajectory`.
+        at: number of the point, 0 … T - 1, or counted from the end; -1 is the last.
+        cell: name of one table; None: all of them, one below the other.
+        ax: axes to draw into; None: a new figure.
+
+    Returns:
+        The axes as a flat array, one a table.
+
+    Raises:
+        ValueError: no such table.
+        IndexError: no such point.
+
+    >>> import numpy as np
+    >>> from pydarts import Space, Trajectory, plots
+    >>> space = Space(kind="recurrent", nodes=2)
+    >>> path = Trajectory({"recurrent": np.zeros((3, 3, 5))}, range(3), space, 2)
+    >>> (drawn,) = plots.supernet_cell(path, at=1)
+    >>> drawn.get_title(loc="left")
+    'recurrent, epoch 1'
+    """
+    names, at = tables(path, cell), point(path, at)
+    width, height = size_of(path)
+    digits = decimals([strongest(path, name, at) for name in names])
+    _, made = panels(ax, len(names), 1, (width, height * len(names)), _ROOM)
+    for axes, name in zip(made, names, strict=True):
+        draw_supernet(axes, path, name, at, digits)
+        title(axes, f"{name}, {moment(path, at)}")
+    return np.array(made, dtype=object)
+
+
+def size_of(path: Trajectory) -> tuple[float, float]:
+    """A sensible size of the picture of one table, in inches."""
+    last, low, high = _spans(path)
+    return 1.2 * (last + 1) + 0.4, 0.5 * (high - low) + 0.45
+
+
+def strongest(path: Trajectory, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.float64]:
+    """The largest weight on every edge, `none` apart: [edges], or of several points [T, edges]."""
+    real = [column for column, name in enumerate(path.space.operations) if name != "none"]
+    found: npt.NDArray[np.float64] = path.weights(table, at)[..., real].max(-1)
+    return found
+
+
+def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) -> None:
+    """Draw one table: nodes in a row, an arc an edge, its label at the top of the arc."""
+    space, first = path.space, path.space.inputs
+    last, low, high = _spans(path)
+    weights = path.weights(table, at)
+    real = [column for column, name in enumerate(space.operations) if name != "none"]
+    kept = {margin.edge for margin in path.margins(at) if margin.table == table}
+    width, height = inches(ax)
+    scale = min(1.0, width / (1.15 * (last + 1)), height / (0.48 * (high - low)))
+    for row, edge in enumerate(space.edges):
+        column = max(real, key=lambda column: (weights[row, column], -column))
+        operation, weight = space.operations[column], weights[row, column]
+        color, chosen = look_of(operation).color, edge in kept
+        start, end = _ends(space.edges, edge)
+        line = max(0.4, _WIDTH * weight) * scale
+        _arc(ax, start, end, edge[1] - edge[0], color, line, 1.0 if chosen else 0.4, 2 if chosen else 1)
+        ax.text(
+            (edge[0] + edge[1]) / 2,
+            edge[1] - edge[0],
+            f"{operation}\n{weight:.{digits}f}",
+            ha="center",
+            va="center",
+            fontsize=7 * scale,
+            linespacing=1.15,
+            fontweight="bold" if chosen else "normal",
+            color=text_on(color) if chosen else INK,
+            bbox={
+                "boxstyle": "round,pad=0.25",
+                "facecolor": color if chosen else "white",
+                "edgecolor": color,
+                "linewidth": 0.8,
+            },
+            zorder=6 if chosen else 5,
+        )
+    for node in space.concat:
+        _arc(ax, node, last, _depth(last - node), FAINT, 1.2 * scale, 1.0, 0)
+    for node in range(last + 1):
+        inner = first <= node < last
+        ax.add_patch(
+            FancyBboxPatch(
+                (node - _NODE, -0.22),
+                2 * _NODE,
+                0.44,
+                boxstyle="round,pad=0,rounding_size=0.16",
+                facecolor=INNER if inner else OUTER,
+                edgecolor=INK,
+                linewidth=0.8,
+                zorder=7,
+            )
+        )
+        text = output_name(first) if node == last else node_name(node, first)
+        ax.text(
+            node,
+            0,
+            text if inner else f"${text}$",
+            ha="center",
+            va="center",
+            fontsize=10 * scale,
+            color=INK,
+            zorder=8,
+        )
+    ax.set_xlim(-0.5, last + 0.5)
+    ax.set_ylim(low, high)
+    ax.set_axis_off()
+
+
+def _spans(path: Trajectory) -> tuple[int, float, float]:
+    """The place of the output, behind all nodes, and from where to where the picture reaches upright."""
+    edges = path.space.edges
+    last = max(j for _, j in edges) + 1
+    deepest = _depth(last - min(path.space.concat))
+    return last, deepest - 0.2, max(j - i for i, j in edges) + 0.45
+
+
+def _depth(distance: int) -> float:
+    """The lowest point of a line to the output."""
+    return -0.22 * distance - 0.25
+
+
+def _ends(edges: tuple[tuple[int, int], ...], edge: tuple[int, int]) -> tuple[float, float]:
+    """Where an arc begins and ends: those of a node side by side, so that none crosses another there."""
+    i, j = edge
+    leaving = sorted((b for a, b in edges if a == i), reverse=True)
+    entering = sorted((a for a, b in edges if b == j), reverse=True)
+    start = i + _FAN * (leaving.index(j) + 1) / (len(leaving) + 1)
+    end = j - _FAN * (len(entering) - entering.index(i)) / (len(entering) + 1)
+    return start, end
+
+
+def _arc(
+    ax: Axes, start: float, end: float, top: float, color: str, width: float, alpha: float, level: int
+) -> None:
+    """An arc that leaves and arrives upright and has its highest (lowest) point at `top`."""
+    height = 4 / 3 * top
+    path = Path(
+        [(start, 0), (start, height), (end, height), (end, 0)],
+        [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
+    )
+    ax.add_patch(
+        PathPatch(path, facecolor="none", edgecolor=color, linewidth=width, alpha=alpha, zorder=level)
+    )

@@ -1,0 +1,119 @@
+"""The mixing weights at one point, as a heat map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import ScaledTranslation
+
+from ..._results.trajectory import Trajectory
+from ..palette import look_of, text_on
+from .points import decimals, limits, moment, point, tables
+from .style import INK, edge_name, inches, panels, title
+
+# Grey, so that the frames have the only colours; numbers can be read on its darkest.
+_SHADES = LinearSegmentedColormap.from_list("weights", mpl.colormaps["Greys"](np.linspace(0, 0.8, 64)))
+ROOM = (0.8, 0.5, 0.1, 1.15)
+
+
+def weights(
+    path: Trajectory, *, at: int = -1, cell: str | None = None, ax: Axes | None = None
+) -> npt.NDArray[Any]:
+    """Draw the softmax weights at one point as a heat map, a row an edge, a column an operation.
+
+    A frame marks what the genotype of that point keeps: for each node its strongest edges, on each the
+    strongest operation (paper, section 2.4). Lines part the edges of one node from those of the next. Weights
+    are written with as many decimals, 3 to 5, as it takes to tell them apart.
+
+    Args:
+        path: α over time, `result.trajectory`.
+        at: number of the point, 0 … T - 1, or counted from the end; -1 is the last.
+        cell: name of one table; None: all of them, side by side.
+        ax: axes to draw into; None: a new figure.
+
+    Returns:
+        The heat maps' axes as a flat array, one a table.
+
+    Raises:
+        ValueError: no such table.
+        IndexError: no such point.
+
+    >>> import numpy as np
+    >>> from pydarts import Space, Trajectory, plots
+    >>> space = Space(kind="recurrent", nodes=2)
+    >>> path = Trajectory({"recurrent": np.zeros((3, 3, 5))}, range(3), space, 2)
+    >>> (panel,) = plots.weights(path, at=0)
+    >>> panel.get_title(loc="left")
+    'recurrent, epoch 0'
+    """
+    names, at, space = tables(path, cell), point(path, at), path.space
+    sides = 0.52 * len(space.operations) + ROOM[0] + ROOM[1], 0.25 * len(space.edges) + ROOM[2] + ROOM[3]
+    _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), ROOM)
+    values = [path.weights(name, at) for name in names]
+    shown, digits = limits(values), decimals(values)
+    for axes, name in zip(made, names, strict=True):
+        heat_map(axes, path, name, at, shown, digits)
+        title(axes, f"{name}, {moment(path, at)}")
+    return np.array(made, dtype=object)
+
+
+def heat_map(
+    ax: Axes, path: Trajectory, table: str, at: int, shown: tuple[float, float], digits: int | None = None
+) -> None:
+    """Draw one table; `shown` are the weights of the lightest and the darkest colour.
+
+    `digits` are the decimals that weights are written with; None: they are not written.
+    """
+    space, first = path.space, path.space.inputs
+    values = path.weights(table, at)
+    rows, columns = values.shape
+    ax.imshow(values, cmap=_SHADES, vmin=shown[0], vmax=shown[1], aspect="auto", interpolation="none")
+    width, height = inches(ax)
+    # A digit is as wide as 0.7 of its height where it is bold.
+    size = min(7.5, 72 * 0.62 * height / rows, 72 * 1.35 * width / columns / (2 + (digits or 0)))
+    kept = {(margin.edge, margin.chosen) for margin in path.margins(at) if margin.table == table}
+    scale = Normalize(*shown)
+    for row, edge in enumerate(space.edges):
+        for column, operation in enumerate(space.operations):
+            chosen = (edge, operation) in kept
+            if chosen:
+                frame = (column - 0.5 + 0.04, row - 0.5 + 0.06), 0.92, 0.88
+                color = look_of(operation).color
+                ax.add_patch(Rectangle(*frame, fill=False, edgecolor=color, linewidth=2, zorder=3))
+            if digits is not None:
+                ax.text(
+                    column,
+                    row,
+                    f"{values[row, column]:.{digits}f}",
+                    ha="center",
+                    va="center",
+                    fontsize=size,
+                    fontweight="bold" if chosen else "normal",
+                    color=text_on(_SHADES(scale(values[row, column]))),
+                )
+    for row in range(1, rows):
+        if space.edges[row][1] != space.edges[row - 1][1]:
+            ax.axhline(row - 0.5, color=INK, linewidth=0.8)
+    ax.set_yticks(range(rows), [edge_name(edge, first) for edge in space.edges])
+    ax.set_xticks(range(columns), space.operations, rotation=40, ha="left", rotation_mode="anchor")
+    ax.tick_params(length=0, labelcolor=INK, top=False, labeltop=True, bottom=False, labelbottom=False)
+    ax.tick_params(axis="y", labelsize=min(8.0, 72 * 0.75 * height / rows))
+    ax.tick_params(axis="x", labelsize=min(8.0, 72 * 0.4 * width / columns), pad=8)
+    above = ax.get_xaxis_transform() + ScaledTranslation(0, 4 / 72, ax.figure.dpi_scale_trans)
+    for column, operation in enumerate(space.operations):  # the colour that the operation has everywhere
+        ax.plot(
+            [column - 0.4, column + 0.4],
+            [1, 1],
+            color=look_of(operation).color,
+            linewidth=3,
+            solid_capstyle="butt",
+            transform=above,
+            clip_on=False,
+        )
+    ax.spines[:].set_visible(False)

@@ -1,0 +1,137 @@
+"""The search beside cells drawn by chance: a `SearchTable` as the page shows it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+
+from ..._values.words import score
+from ..palette import color_of
+
+if TYPE_CHECKING:
+    from ..._protocol.row import Origin, SearchRow
+    from ..._protocol.table import SearchTable
+    from ..._results.result import SearchResult
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell of the table."""
+
+    name: str
+    origin: str
+    status: str
+    search: str
+    trained: str
+    weights: str
+    mine: bool
+    """Whether it is the cell of this report."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The table, what it comes to, and its plot."""
+
+    measure: str
+    rows: tuple[Row, ...]
+    verdicts: tuple[str, ...]
+    note: str
+    """What the plot shows, for those who do not see it."""
+    figure: dict[str, Any]
+
+
+def baseline(result: SearchResult, table: SearchTable) -> Baseline:
+    """The table with this search's cell marked in it."""
+    words = result.config.resolved_space.kind == "recurrent"
+    if any(row.genotype is not None and row.words != words for row in table):
+        mine, theirs = ("recurrent", "convolutional") if words else ("convolutional", "recurrent")
+        raise ValueError(f"the search is of {mine} cells, the table of {theirs} ones: give its own")
+    origins: list[Origin] = [
+        origin for origin in ("searched", "given", "random") if any(row.origin == origin for row in table)
+    ]
+    sums = []
+    for origin in origins:
+        found = table.summary(origin)
+        sums.append(f"{origin}: {score(found.mean, words)} ± {score(found.deviation, words)}, n = {found.n}")
+    rows = tuple(
+        Row(
+            row.name,
+            row.origin,
+            row.status,
+            score(row.search_score, words),
+            score(row.score, words),
+            "–" if row.weights is None else f"{row.weights:,}",
+            row.genotype == result.genotype,
+        )
+        for row in table
+    )
+    said = [*sums, *table.verdicts, *_mine(result, table, words)]
+    measure = "validation perplexity" if words else "validation accuracy"
+    note = f"A point a cell, by its {measure} after the short training. {'; '.join(sums)}."
+    return Baseline(measure, rows, tuple(said), note, _figure(table, origins, words, measure))
+
+
+def _mine(result: SearchResult, table: SearchTable, words: bool) -> list[str]:
+    """Where the cell of this report stands among those drawn by chance."""
+    if not any(row.origin == "random" for row in table):
+        return ["The table has no cells drawn by chance: search_many(..., random=8) gives some."]
+    mine = next((row for row in table if row.genotype == result.genotype), None)
+    if mine is None:
+        return ["The cell of this report is not among those of the table."]
+    own = mine.score
+    if own is None:
+        return [f"The cell of this report ({mine.name}) has no complete training in the table."]
+    others = [row.score for row in table if row.origin == "random" and row.score is not None]
+    worse = sum(other > own if words else other < own for other in others)
+    return [
+        f"The cell of this report ({mine.name}) came to {score(own, words)}: better than {worse} of "
+        f"{len(others)} drawn by chance."
+    ]
+
+
+def _figure(table: SearchTable, origins: list[Origin], words: bool, measure: str) -> dict[str, Any]:
+    figure = go.Figure(layout_template="none")
+    scale = 1.0 if words else 100.0
+    for origin in origins:
+        rows: list[SearchRow] = [row for row in table if row.origin == origin and row.score is not None]
+        found = table.summary(origin)
+        if not rows:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=[scale * (row.score or 0.0) for row in rows],
+                y=[origin] * len(rows),
+                text=[row.name for row in rows],
+                mode="markers",
+                marker={"color": color_of(origin), "size": 11, "opacity": 0.75},
+                hovertemplate="%{text}: %{x:.2f}<extra></extra>",
+            )
+        )
+        deviation = 0.0 if math.isnan(found.deviation) else found.deviation
+        figure.add_trace(
+            go.Scatter(
+                x=[scale * found.mean],
+                y=[origin],
+                mode="markers",
+                marker={
+                    "symbol": "line-ns-open",
+                    "size": 18,
+                    "color": color_of(origin),
+                    "line": {"width": 3},
+                },
+                error_x={"type": "data", "array": [scale * deviation], "thickness": 1.5},
+                hovertemplate="mean %{x:.2f}<extra></extra>",
+            )
+        )
+    figure.update_layout(
+        xaxis={"title": {"text": measure if words else f"{measure}, %"}},
+        yaxis={"type": "category", "autorange": "reversed"},
+        showlegend=False,
+        hovermode="closest",
+    )
+    plain: dict[str, Any] = json.loads(figure.to_json())
+    return plain

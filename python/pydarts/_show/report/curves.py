@@ -1,0 +1,150 @@
+"""The curves of a search as figures of plotly."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+
+from ..._results.trajectory import Trajectory
+from ..palette import series_look
+from .view import dash, thin
+
+if TYPE_CHECKING:
+    from ..._results.result import SearchResult
+
+# Of a curve: more than a plot has pixels across, and some 15 kB.
+POINTS = 600
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One plot."""
+
+    name: str
+    """Of its element on the page."""
+    title: str
+    note: str
+    """What is drawn, for those who do not see it, with first and last values."""
+    end: float
+    """The last point of the level axis."""
+    figure: dict[str, Any]
+    """Data and layout, fit for JSON."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a plot."""
+
+    name: str
+    look: str
+    """The series whose look it has."""
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
+    """The plots there is something for."""
+    words = result.config.resolved_space.kind == "recurrent"
+    found = []
+    if result.history:
+        records = [result.history[point] for point in thin(len(result.history), POINTS)]
+        epochs = [record.epoch + 1 for record in records]
+
+        def pair(name: str, factor: float = 1.0) -> list[Line]:
+            return [
+                Line(text, part, epochs, [factor * getattr(record, f"{part}_{name}") for record in records])
+                for part, text in (("train", "training"), ("valid", "validation"))
+            ]
+
+        found.append(_curve("loss", "Loss", "nats", "epoch", pair("loss")))
+        if words:
+            found.append(_curve("perplexity", "Perplexity", "words", "epoch", pair("perplexity"), log=True))
+        else:
+            found.append(_curve("accuracy", "Accuracy", "%", "epoch", pair("accuracy", 100.0)))
+        rate = Line("learning rate", "valid", epochs, [record.learning_rate for record in records])
+        found.append(_curve("rate", "Learning rate of the weights", "", "epoch", [rate], zero=True))
+    if len(path) > 1:
+        points = thin(len(path), POINTS)
+        time, unit = path.time
+        x = time[points].tolist()
+        entropies = [Line(table, table, x, path.entropy(table)[points].tolist()) for table in path.alphas]
+        most = math.log(len(path.space.operations))
+        found.append(
+            _curve(
+                "entropy", "Entropy of the mixing weights", "nats", unit, entropies,
+                level=most, level_name=f"at most log {len(path.space.operations)}",
+            )
+        )  # fmt: skip
+        skips = Line("skip connections", "skip_connect", x, path.skips[points].tolist())
+        found.append(_curve("skips", "Skip connections in the genotype", "", unit, [skips], zero=True))
+    return found
+
+
+def _curve(
+    name: str,
+    title: str,
+    label: str,
+    unit: str,
+    lines: Iterable[Line],
+    *,
+    log: bool = False,
+    zero: bool = False,
+    level: float | None = None,
+    level_name: str = "",
+) -> Curve:
+    figure = go.Figure(layout_template="none")
+    notes = []
+    for line in lines:
+        look = series_look(line.look)
+        few = len(line.x) <= 60
+        figure.add_trace(
+            go.Scatter(
+                x=list(line.x),
+                y=[value if math.isfinite(value) else None for value in line.y],
+                name=line.name,
+                mode="lines+markers" if few else "lines",
+                line={"color": look.color, "dash": dash(look.style), "width": 2},
+                marker={"size": 5},
+                hovertemplate="%{y:.5g}",
+            )
+        )
+        notes.append(f"{line.name} from {line.y[0]:.4g} to {line.y[-1]:.4g}")
+    if level is not None:
+        across = [line.x[0], line.x[-1]] if (line := figure.data[0]) else []
+        figure.add_trace(
+            go.Scatter(
+                x=across, y=[level, level], name=level_name, mode="lines", hovertemplate="%{y:.5g}",
+                line={"color": "#808080", "dash": "dot", "width": 1.5},
+            )
+        )  # fmt: skip
+    figure.update_layout(
+        xaxis={"title": {"text": unit}},
+        yaxis={
+            "title": {"text": label},
+            **(_logarithmic([value for trace in figure.data for value in trace.y if value]) if log else {}),
+            "rangemode": "tozero" if zero else "normal",
+        },
+        showlegend=len(figure.data) > 1,
+        hovermode="x unified",
+    )
+    plain: dict[str, Any] = json.loads(figure.to_json())
+    return Curve(name, title, f"{title} over {unit}s: {'; '.join(notes)}.", figure.data[0].x[-1], plain)
+
+
+def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis; over a few powers of ten with its ticks at 1, 2, 5, 10, ..., all written alike.
+
+    >>> _logarithmic([80.0, 420.0])["tickvals"]
+    [50.0, 100.0, 200.0, 500.0]
+    """
+    low, high = min(values, default=1.0), max(values, default=1.0)
+    if high > 1e4 * low:
+        return {"type": "log"}
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return {"type": "log", "tickvals": [tick for tick in ticks if low / 2 <= tick <= 2 * high]}

@@ -1,0 +1,180 @@
+"""What the page says in tables: configuration, environment, plan and cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jinja2
+import matplotlib as mpl
+import plotly  # type: ignore[import-untyped]
+import torch
+
+from ... import _core
+from ..._results.environment import versions
+from ..._search.supernet import Supernet
+from ..._values.config import SearchConfig
+from ...nn._build import build
+from ...nn._cost import cost, number_of_weights
+
+if TYPE_CHECKING:
+    from ..._results.result import SearchResult
+
+
+_NAMES = {"torch": "PyTorch", "python": "Python"}  # as their makers write them
+
+
+class Choice(NamedTuple):
+    """A field of the configuration."""
+
+    name: str
+    value: str
+    default: str
+    changed: bool
+
+
+class Fact(NamedTuple):
+    """A name, and what it is."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was, or would be, computed, and what it costs."""
+
+    device: str
+    """Whose plan this is."""
+    summary: str
+    text: str
+    """The whole plan, as `Supernet.explain` gives it."""
+    supernet: tuple[Fact, ...]
+    derived: tuple[Fact, ...]
+
+
+def configuration(config: SearchConfig) -> list[Choice]:
+    """Every field, with its default."""
+    recurrent = config.resolved_space.kind == "recurrent"
+    defaults = SearchConfig(space="darts-rnn" if recurrent else "darts")
+    return [
+        Choice(
+            name,
+            repr(getattr(config, name)),
+            repr(getattr(defaults, name)),
+            getattr(config, name) != getattr(defaults, name),
+        )
+        for name in config.to_dict()
+    ]
+
+
+def kept_environment(result: SearchResult) -> list[Fact]:
+    """Where the search ran, as the result keeps it; one that was kept without has what it was asked for."""
+    config = result.config
+    where = result.environment or {"device": config.device, "precision": config.precision}
+    forms = Counter(str(form) for form in result.forms.values())
+    chosen = ", ".join(f"{count} × {form}" for form, count in sorted(forms.items()))
+    passes = "those that suit device and images" if config.passes is None else ", ".join(config.passes)
+    return [
+        *_named(where),
+        Fact("CPU threads", str(result.threads)),
+        Fact("passes", passes or "none"),
+        Fact("forms of groups", chosen or "none to choose"),
+    ]
+
+
+def environment() -> list[Fact]:
+    """What wrote the page."""
+    return [
+        *_named(versions()),
+        Fact("matplotlib", mpl.__version__),
+        Fact("plotly", plotly.__version__),
+        Fact("jinja2", jinja2.__version__),
+        Fact("CUDA device", torch.cuda.get_device_name() if torch.cuda.is_available() else "none"),
+    ]
+
+
+def _named(found: Mapping[str, str]) -> list[Fact]:
+    return [Fact(_NAMES.get(name, name), text) for name, text in found.items()]
+
+
+def plan(result: SearchResult) -> Plan:
+    """The plan of the search network, on the search's device where this machine has it."""
+    device = "cuda" if result.config.device == "auto" and torch.cuda.is_available() else None
+    try:
+        net, where = Supernet(config=result.config, device=device), device or result.config.device
+    except _core.DeviceError:
+        # "tf32" is of GPUs alone.
+        net, where = Supernet(config=result.config.replace(precision="auto"), device="cpu"), "cpu"
+    where = "CPU" if where in ("auto", "cpu") else where
+    text = net.explain()
+    return Plan(f"this machine's {where}", _summary(text), text, _supernet(net), _derived(result))
+
+
+def _summary(text: str) -> str:
+    """The plan's head, and a line for each of its parts: those that begin at the margin."""
+    head, _, rest = text.partition("\n\n")
+    head, _, _ = head.partition("\nforms ")
+    parts = [line for line in rest.partition("\ncost\n")[0].split("\n") if line and not line.startswith(" ")]
+    return "\n".join([head, "", *parts])
+
+
+def _supernet(net: Supernet) -> tuple[Fact, ...]:
+    found = net.cost()
+    words = net.space.kind == "recurrent"
+    each = "a token" if words else "an image"
+    return (
+        Fact("weights", f"{found['weights']:,}"),
+        Fact("logits α", f"{found['alphas']:,}"),
+        Fact(f"multiply-adds of {each}, forward", f"{found['multiply_adds']:,}"),
+        Fact(f"memory of a step by {'a sequence' if words else 'an image'}", size(found["bytes_per_image"])),
+        Fact(f"memory of a step, batch size {net.config.batch_size}", size(found["bytes"])),
+    )
+
+
+def _derived(result: SearchResult) -> tuple[Fact, ...]:
+    config, genotype = result.config, result.genotype
+    try:
+        if genotype.recurrent:
+            network, image, each = _shapes(result, units=config.units), None, "a token"
+            published = _shapes(result, units=850)
+            much, full = f"{config.units} units", "850 units"
+        else:
+            network = _shapes(result, channels=config.channels, layers=config.layers)
+            image, each = config.image_size, "an image"
+            published = _shapes(result, channels=36, layers=20)
+            much, full = f"{config.channels} channels, {config.layers} cells", "36 channels, 20 cells"
+    except _core.GenotypeError as error:
+        return (Fact("not counted", str(error)),)
+    found = cost(network, image)
+    return (
+        Fact(f"weights, {much} (the search's)", f"{found['weights']:,}"),
+        Fact(f"multiply-adds of {each}", f"{found['multiply_adds']:,}"),
+        Fact(f"weights, {full} (the paper's)", f"{number_of_weights(published):,}"),
+    )
+
+
+def _shapes(result: SearchResult, **width: int) -> Any:
+    """The network of the genotype for the search's data, without memory for its weights."""
+    config = result.config
+    sizes: dict[str, Any] = (
+        {"vocabulary": config.num_classes}
+        if result.genotype.recurrent
+        else {"num_classes": config.num_classes, "in_channels": config.in_channels}
+    )
+    with torch.device("meta"):
+        return build(result.genotype, **sizes, **width)
+
+
+def size(count: int) -> str:
+    """A number of bytes as one reads it.
+
+    >>> size(1536), size(3 * 2**30)
+    ('1.5 KiB', '3.0 GiB')
+    """
+    value, units = float(count), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{count} bytes" if units[0] == "bytes" else f"{value:.1f} {units[0]}"

@@ -1,0 +1,46 @@
+"""A genotype in every notation there is for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from ... import _core
+from ..._values.genotype import Genotype
+
+
+class Notation(NamedTuple):
+    """A genotype as text."""
+
+    title: str
+    note: str
+    text: str
+
+
+def notations(genotype: Genotype) -> list[Notation]:
+    """The notations that can say this genotype."""
+    found = [
+        Notation("The paper's", "also a Python expression; Genotype.from_notation", _lines(str(genotype))),
+        Notation("JSON", "Genotype.from_json", genotype.to_json()),
+    ]
+    # NNI has no word for an output that is not of all nodes, NAS-Bench-301 none for another space.
+    with suppress(_core.GenotypeError):
+        found.append(Notation("NNI", "Genotype.from_nni", _entries(genotype.to_nni())))
+    with suppress(_core.GenotypeError):
+        text = _entries(genotype.to_nasbench301())
+        found.append(Notation("NAS-Bench-301", "Genotype.from_nasbench301", text))
+    found.append(Notation("DOT", "for Graphviz: dot -Tsvg", genotype.to_dot()))
+    return found
+
+
+def _entries(values: Mapping[str, object]) -> str:
+    """A JSON object with a line an entry."""
+    entries = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
+    return f"{{\n{entries}\n}}"
+
+
+def _lines(text: str) -> str:
+    """The paper's notation with a line a field."""
+    return text.replace("], ", "],\n  ").replace("Genotype(", "Genotype(\n  ", 1)

@@ -1,0 +1,154 @@
+"""Puts the page together and writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+try:
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+except ImportError as error:
+    raise ImportError(
+        "SearchResult.report needs plotly; install it with: pip install 'pydarts[report]'"
+    ) from error
+
+from ..._protocol.table import SearchTable
+from ..._results.diagnostics import diagnose
+from ..._results.diagnostics.finding import weight
+from ..._results.diagnostics.losses import lowest_loss
+from ..._results.trajectory import Margin, Trajectory
+from ..._values.files import write_atomically
+from ..._values.space import Space
+from ..._values.words import duration, edge_in_words
+from ..render import render
+from . import facts
+from .baseline import baseline
+from .curves import curves
+from .notations import notations
+from .view import View, view
+
+if TYPE_CHECKING:
+    from ..._results.result import SearchResult
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A key number of the page's head."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def write(result: SearchResult, path: Path, table: SearchTable | None) -> Path:
+    """See `SearchResult.report`."""
+    if table is not None and not isinstance(table, SearchTable):
+        raise TypeError(
+            f"table must be a SearchTable of search_many or compare, got a {type(table).__name__}"
+        )
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it, such as {path / 'report.html'}")
+    text = page(result, table)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text)
+    return path
+
+
+def page(result: SearchResult, table: SearchTable | None) -> str:
+    """The page as text."""
+    trajectory = result.trajectory
+    space = trajectory.space
+    seen = view(trajectory)
+    plots = curves(result, trajectory)
+    chance = None if table is None else baseline(result, table)
+    figures = {plot.name: plot.figure for plot in plots}
+    if chance is not None:
+        figures["chance"] = chance.figure
+    return render(
+        "report/page.html",
+        result=result,
+        space=space,
+        written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+        numbers=_numbers(result, trajectory),
+        diagnostics=diagnose(result, trajectory),
+        margins=_margins(trajectory.margins(), space),
+        view=seen,
+        final=_final(seen),
+        shown=len(seen.data["times"]),
+        points=len(trajectory),
+        curves=plots,
+        notations=notations(result.genotype),
+        chance=chance,
+        configuration=facts.configuration(result.config),
+        kept=facts.kept_environment(result),
+        environment=facts.environment(),
+        plan=facts.plan(result),
+        data={"alpha": seen.data, "figures": figures},
+        plotly=Markup(get_plotlyjs()),  # a script, as its makers put it into pages
+    )
+
+
+def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
+    config = result.config
+    found = [
+        Figure("epochs", f"{len(result.history):,} of {config.epochs:,}", f"{result.steps[-1]:,} steps"),
+    ]
+    if result.history:
+        last = result.history[-1]
+        if path.space.kind == "recurrent":
+            lowest = lowest_loss(result.history)
+            found.append(
+                Figure(
+                    "validation perplexity",
+                    f"{last.valid_perplexity:,.4g}",
+                    f"lowest {lowest.valid_perplexity:,.4g} in epoch {lowest.epoch + 1}",
+                )
+            )
+        else:
+            best = max(result.history, key=lambda record: record.valid_accuracy)
+            found.append(
+                Figure(
+                    "validation accuracy",
+                    f"{last.valid_accuracy:.1%}",
+                    f"best {best.valid_accuracy:.1%} in epoch {best.epoch + 1}",
+                )
+            )
+        found.append(Figure("time of all epochs", duration(sum(record.seconds for record in result.history))))
+    genes = sum(len(getattr(result.genotype, table)) for table in path.alphas)
+    found.append(Figure("skip connections", str(result.genotype.skip_connections), f"of {genes} operations"))
+    time, unit = path.time
+    if len(path) > 1:
+        found.append(
+            Figure("genotype last changed", f"{unit} {time[path.last_change]:g}", f"of {time[-1]:g}")
+        )
+    return found
+
+
+def _margins(margins: Sequence[Margin], space: Space) -> list[dict[str, Any]]:
+    """Rows of the table of margins; a margin that there is none of is a dash."""
+    return [
+        {
+            "cell": margin.table,
+            "edge": edge_in_words(margin.edge, space.inputs),
+            "chosen": margin.chosen,
+            "next": margin.next or "–",
+            "operation": _weight(margin.operation),
+            "edges": _weight(margin.edges),
+        }
+        for margin in margins
+    ]
+
+
+def _final(seen: View) -> list[tuple[str, Markup]]:
+    """The pictures of the last point, by table."""
+    pictures = dict(seen.pictures)
+    return [(table["name"], pictures[table["cells"][-1]]) for table in seen.data["tables"]]
+
+
+def _weight(value: float) -> str:
+    return "–" if value != value else weight(value)

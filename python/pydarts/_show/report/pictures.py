@@ -1,0 +1,121 @@
+"""A cell as a picture inside the page: small, in the page's colours, and in words."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from ..._values.genotype import Edges
+from ..._values.space import Space
+from ..._values.words import node_name
+from ..layout import layout
+from ..plots.cells import cell_graph, draw_cell
+from ..plots.export import as_svg
+from ..plots.style import FAINT, INK, INNER, OUTER, output_name
+
+_SVG = "http://www.w3.org/2000/svg"
+# Names of operations have 8 points; so they have twelve pixels on the screen, where a point has 4/3.
+_ENLARGED = 12 / (8 * 4 / 3)
+# What most parts have, said once.
+_COMMON = {
+    "fill": "none",
+    "stroke-width": "1.6",
+    "stroke-linecap": "round",
+    "stroke-linejoin": "round",
+    "font-family": "'DejaVu Sans',Verdana,sans-serif",
+}
+# Colours that the page says, so that a dark page has them light.
+_COLORS = {INK: "var(--ink)", FAINT: "var(--faint)", INNER: "var(--inner)", OUTER: "var(--outer)"}
+
+
+def cell_picture(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> Markup:
+    """The graph of a cell as an SVG element at its natural size, labelled with its edges in words."""
+    first = space.inputs
+    graph = cell_graph(edges, concat, first)
+    plan = layout(graph)
+
+    def draw(ax: Axes) -> None:
+        ax.figure.patch.set_visible(False)
+        draw_cell(ax, graph, first, "")
+
+    # As wide and high as letters of full size take; see `draw_cell`.
+    size = 1.9 * max(plan.layer.values()) + 0.85, 0.36 * plan.extent + 0.35
+    svg = ET.fromstring(as_svg(size, draw))
+    width, height = (float(value) for value in svg.attrib["viewBox"].split()[2:])
+    _strip(svg)
+    for name in list(svg.attrib):
+        if name not in ("viewBox", f"{{{_SVG}}}viewBox"):
+            del svg.attrib[name]
+    svg.attrib |= {
+        "width": f"{width * 4 / 3 * _ENLARGED:.0f}",
+        "height": f"{height * 4 / 3 * _ENLARGED:.0f}",
+        "role": "img",
+        "aria-label": words(table, edges, concat, space),
+        "style": ";".join(f"{name}:{value}" for name, value in _COMMON.items()),
+    }
+    svg[:] = list(_leaves(svg))
+    ET.register_namespace("", _SVG)
+    return Markup(ET.tostring(svg, encoding="unicode"))  # what matplotlib wrote, escaped by ElementTree
+
+
+def words(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> str:
+    """A cell in words."""
+    first = space.inputs
+    said: dict[int, list[str]] = {}
+    for operation, source, target in edges:
+        said.setdefault(target, []).append(f"{operation} from {_plain(node_name(source, first))}")
+    nodes = "; ".join(f"node {node_name(node, first)}: {', '.join(parts)}" for node, parts in said.items())
+    output = ", ".join(node_name(node, first) for node in concat)
+    return f"The {table} cell. {nodes}; output {_plain(output_name(first))}: nodes {output}."
+
+
+def _strip(parent: ET.Element) -> None:
+    """Take away what a picture inside a page does not need, and shorten the rest."""
+    for child in list(parent):
+        if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}defs"):
+            parent.remove(child)
+            continue
+        for name in ("id", "clip-path"):
+            child.attrib.pop(name, None)
+        for name, value in child.attrib.items():
+            child.attrib[name] = _short(value)
+        if "style" in child.attrib:
+            child.attrib["style"] = _own(child.attrib["style"])
+        if child.attrib.get("transform", "").startswith("rotate(-0 "):
+            del child.attrib["transform"]
+        _strip(child)
+        child.tail = None
+        if child.text is not None and not child.text.strip():
+            child.text = None
+
+
+def _short(value: str) -> str:
+    value = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), value)
+    return re.sub(r"\s*([;:,])\s*|\s+", lambda gap: gap[1] or " ", value).strip()
+
+
+def _own(style: str) -> str:
+    """A style in the page's colours, without what the whole picture has."""
+    kept = []
+    for part in style.split(";"):
+        name, _, value = part.partition(":")
+        if name not in ("font-family", "stroke-linecap", "stroke-linejoin") and _COMMON.get(name) != value:
+            kept.append(f"{name}:{_COLORS.get(value, value)}")
+    return ";".join(kept)
+
+
+def _leaves(parent: ET.Element) -> Iterator[ET.Element]:
+    """What is drawn, out of groups that do nothing."""
+    for child in parent:
+        if child.tag == f"{{{_SVG}}}g" and not child.attrib:
+            yield from _leaves(child)
+        else:
+            yield child
+
+
+def _plain(name: str) -> str:
+    return name.replace("{", "").replace("}", "")

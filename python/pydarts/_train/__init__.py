@@ -1,0 +1,1 @@
+"""The training of networks that a search has found."""

@@ -1,0 +1,48 @@
+"""What a training tells its callbacks as it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .._results.history import TrainRecord
+
+if TYPE_CHECKING:
+    from .result import TrainResult
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """A step of a training."""
+
+    epoch: int
+    """Number of the epoch, from 0."""
+    step_in_epoch: int
+    """Number of the step in this epoch, from 0."""
+    steps_per_epoch: int | None
+    """Steps of this epoch; None while a loader without a length makes its first pass."""
+    train_loss: float
+    """Loss of the batch before the step, in nats, without penalties, smoothing or auxiliary loss."""
+    learning_rate: float
+    """Learning rate of the epoch."""
+
+
+class TrainCallback:
+    """What a training talks to: override what you want to hear of.
+
+    An exception from a callback stops the training and comes out of `train` with the partial result as its
+    attribute `result`; KeyboardInterrupt stops it as Ctrl-C does.
+
+    >>> class Print(TrainCallback):
+    ...     def on_epoch(self, record):
+    ...         print(record.epoch, record.valid_perplexity)
+    """
+
+    def on_step(self, info: TrainStep) -> None:
+        """Called after every step."""
+
+    def on_epoch(self, record: TrainRecord) -> None:
+        """Called after every epoch, evaluation included."""
+
+    def on_end(self, result: TrainResult) -> None:
+        """Called once when the training is over, whatever ended it: see `result.status`."""

@@ -1,0 +1,50 @@
+"""Checkpoints of a training: one safetensors file an epoch, the last two kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .._values.files import read_tensors, write_tensors
+
+FORMAT = "pydarts-training-1"
+KEPT = 2  # should the disk fail under one, the other is there
+_NAME = re.compile(r"training-(\d+)\.safetensors")
+
+
+def write(folder: Path, epochs: int, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write the checkpoint after so many epochs, and remove the oldest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / f"training-{epochs:06}.safetensors", tensors, {"format": FORMAT, **about})
+    for path in _paths(folder)[:-KEPT]:
+        path.unlink(missing_ok=True)
+
+
+def any_in(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint."""
+    return bool(_paths(folder))
+
+
+def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tensors and plain data of a folder's newest checkpoint; None where there is none yet.
+
+    Raises:
+        CheckpointError: truncated or malformed; the message names the file.
+    """
+    paths = _paths(folder)
+    if not paths:
+        return None
+    tensors, about = read_tensors(paths[-1], FORMAT)
+    del about["format"]
+    return tensors, about
+
+
+def _paths(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]

@@ -1,0 +1,274 @@
+"""Training of a network of images: SGD by a schedule, drop path, an auxiliary loss, perhaps an average."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import count
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import clip_grad_norm_
+
+from .. import _core
+from .._data.arrays import name_of
+from .._data.loaders import Loader, Source, Sources, open_images
+from .._data.passes import stream
+from .._data.sizes import search_dtype
+from .._data.source import PythonSource
+from .._values.config import SearchConfig
+from .._values.genotype import Genotype
+from ..nn import ConvolutionalNetwork
+from ..nn._examples import example
+from .config import TrainConfig
+from .settings import ImageSettings
+from .task import Evaluation, Step, seed_all, step_seed
+from .weights import Weights, moving_share, under
+
+NEAR = 5  # the top-5 accuracy
+Batches: TypeAlias = _core.ArrayBatches | PythonSource
+
+
+class ImageTask:
+    """The published training (A.2.1 and A.2.3 of the paper)."""
+
+    def __init__(
+        self,
+        network: ConvolutionalNetwork,
+        sources: Sources,
+        settings: ImageSettings,
+        device: torch.device,
+    ) -> None:
+        self.network = network.to(device)
+        if settings.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.settings = settings
+        self.weights = Weights(self.network, moving_share(settings.ema))
+        if settings.ema:
+            self.weights.begin_average()
+        self._sources, self._device = sources, device
+        self._train = _opened(sources.train, sources.config, device)
+        self._evaluation = _opened(sources.evaluation, sources.config, device)
+        self._drop_path = network.drop_path
+        self._optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        self._compiled: dict[int, Callable[[Tensor], Any]] = {}
+        self._steps = self._train.batches()
+
+    @classmethod
+    def open(
+        cls,
+        network: ConvolutionalNetwork | Genotype,
+        loader: Loader,
+        config: TrainConfig,
+        device: torch.device,
+        poll: Callable[[], None],
+    ) -> ImageTask:
+        """The task of a configuration; a genotype's network is built for the data's channels and classes.
+
+        `poll` is called while a loader is waited for.
+        """
+        settings = ImageSettings.of(config)
+        given = network if isinstance(network, ConvolutionalNetwork) else None
+        reading = config.reading(
+            batch_size=settings.batch_size,
+            eval_batch_size=settings.eval_batch_size,
+            train_portion=settings.train_portion,
+            seed=settings.seed,
+            device=str(device),
+            precision="float64" if given is not None and _dtype(given) == torch.float64 else "float32",
+            num_classes=given.arguments["num_classes"] if given is not None else None,
+            in_channels=given.arguments["in_channels"] if given is not None else None,
+        )
+        sources = open_images(loader, reading, fewest_valid=1)
+        sources.poll_with(poll)
+        sources.fetch_when_asked()
+        found = sources.config
+        assert (
+            found.num_classes is not None and found.in_channels is not None and found.image_size is not None
+        )
+        if isinstance(network, Genotype):
+            torch.manual_seed(settings.seed)
+            network = ConvolutionalNetwork(
+                network, num_classes=found.num_classes, in_channels=found.in_channels
+            )
+        _check_dtype(network, settings.bfloat16)
+        _check_auxiliary(network, found.image_size)
+        task = cls(network, sources, replace(settings, mean=found.mean, std=found.std), device)
+        if task._train.smallest == 1:
+            _check_alone(network, found.image_size)
+        return task
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether what an epoch does depends on how many there are to be."""
+        return self.settings.schedule == "cosine" or self._drop_path > 0
+
+    def learning_rate(self, epoch: int) -> float:
+        """The learning rate of an epoch."""
+        return self.settings.rate(epoch)
+
+    def step_count(self, epoch: int) -> int | None:
+        """How many steps an epoch has; None while a loader without a length makes its first pass."""
+        return self._steps
+
+    def steps(self, epoch: int) -> Iterator[Step]:
+        """Each step of an epoch, as it is done."""
+        settings = self.settings
+        self.network.train()
+        self.network.drop_now(self._drop_path * epoch / settings.epochs)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.learning_rate(epoch)
+        done = 0
+        for x, y in self._batches(self._train, "train", epoch):
+            if len(x) == 1:
+                _check_alone(self.network, (x.shape[2], x.shape[3]))
+            torch.manual_seed(step_seed(settings.seed, epoch, done))
+            step, objective = self._losses(x, y)
+            self._optimizer.zero_grad(set_to_none=True)
+            objective.backward()  # type: ignore[no-untyped-call]
+            clip_grad_norm_(self.network.parameters(), settings.grad_clip)
+            self._optimizer.step()
+            self.weights.stepped()
+            done += 1
+            yield step
+        self._steps = done
+
+    def evaluate(self) -> Evaluation:
+        """Loss and accuracy over the validation images, by running statistics."""
+        network = self.weights.evaluated.eval()
+        with torch.no_grad():
+            batches = self._batches(self._evaluation, "evaluation", 0)
+            return Evaluation.of([_measured(self._forward(network, x), y) for x, y in batches])
+
+    def after(self, valid_losses: list[float]) -> None:
+        """An average begins with the training, if there is one."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next epoch depends on, by name."""
+        momentum = {
+            f"momentum/{name}": self._optimizer.state[weight]["momentum_buffer"]
+            for name, weight in self.network.named_parameters()
+            if self._optimizer.state[weight].get("momentum_buffer") is not None
+        }
+        return self.weights.state() | momentum
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        self.weights.load_state(state)
+        momentum = under("momentum/", state)
+        for name, weight in self.network.named_parameters():
+            if name in momentum:
+                buffer = torch.empty_like(weight).copy_(momentum[name])
+                self._optimizer.state[weight]["momentum_buffer"] = buffer
+
+    def close(self) -> None:
+        """Stop the loaders' threads; the network has its own drop path again."""
+        self._sources.close()
+        self.network.drop_path = self._drop_path
+
+    def _batches(self, source: Batches, role: str, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of a pass. What a loader draws in this process depends on the batch's number only."""
+        seed = self.settings.seed
+        seed_all(stream(seed, f"{role} order", index))
+        source.start(index, 0)
+        for number in count():
+            seed_all(stream(seed, f"{role} batch {number}", index))
+            batch = source.next()
+            if batch is None:
+                return
+            x, y = (part.to(self._device, non_blocking=True) for part in batch)
+            yield x.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else x, y
+
+    def _losses(self, x: Tensor, y: Tensor) -> tuple[Step, Tensor]:
+        """What a step saw, and what it minimises."""
+        found = self._forward(self.network, x)
+        logits, aside = found if isinstance(found, tuple) else (found, None)
+        smoothing = self.settings.label_smoothing
+        step = _measured(logits, y)
+        objective = step.loss if not smoothing else _cross_entropy(logits, y, smoothing)
+        if aside is not None:
+            objective = objective + self.settings.auxiliary_weight * _cross_entropy(aside, y, smoothing)
+        return replace(step, loss=step.loss.detach()), objective
+
+    def _forward(self, network: nn.Module, x: Tensor) -> Any:
+        if self.settings.compile and id(network) not in self._compiled:
+            # A partial last batch would otherwise make the graph one for any size, and slower ever after.
+            self._compiled[id(network)] = torch.compile(network, dynamic=False)
+        with self._precision():
+            return self._compiled.get(id(network), network)(x)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.settings.bfloat16)
+
+
+def _opened(source: Source, config: SearchConfig, device: torch.device) -> Batches:
+    """The batches of a source of images: the engine makes those of arrays."""
+    assert not isinstance(source, _core.Tokens)
+    if isinstance(source, PythonSource):
+        return source
+    dtype = name_of(search_dtype(config))
+    return source.open(config.seed, config.augment == "cifar", config.cutout, dtype, str(device))
+
+
+def _measured(logits: Tensor, y: Tensor) -> Step:
+    answers = logits.detach()
+    near = None
+    if answers.shape[1] > NEAR:
+        near = (answers.topk(NEAR, 1).indices == y[:, None]).any(1).sum()
+    return Step(_cross_entropy(logits, y), (answers.argmax(1) == y).sum(), len(y), near)
+
+
+def _cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return F.cross_entropy(wide, y, label_smoothing=smoothing)
+
+
+def _dtype(network: nn.Module) -> torch.dtype:
+    return next(network.parameters()).dtype
+
+
+def _check_dtype(network: nn.Module, bfloat16: bool) -> None:
+    """bfloat16 passes go over float32 weights; otherwise float64 ones are as good."""
+    fit = (torch.float32,) if bfloat16 else (torch.float32, torch.float64)
+    if _dtype(network) not in fit:
+        names = " or ".join(name_of(dtype) for dtype in fit)
+        raise _core.ConfigError(
+            f"the network's weights are {name_of(_dtype(network))}; a training with bfloat16={bfloat16} "
+            f"keeps them in {names}: use network.float()"
+        )
+
+
+def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
+    """What reaches the head must be large enough."""
+    if network.auxiliary is None:
+        return
+    imagenet = network.arguments["stem"] == "imagenet"
+    factor = 2 ** (len(set(network.reductions)) + (3 if imagenet else 0))
+    least = network.auxiliary.least
+    if min(-(-side // factor) for side in size) < least:
+        raise _core.DataError(
+            f"images of {size[0]}x{size[1]} pixels are too small for the auxiliary head, which takes "
+            f"{factor * (least - 1) + 1} or more; build the network without it"
+        )
+
+
+def _check_alone(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
+    """A batch of one image may leave batch norm a single value, which has no variance; by shapes alone."""
+    shapes = copy.deepcopy(network).to("meta").train()
+    try:
+        shapes(*example(shapes, size, None, batch=1))
+    except ValueError as error:
+        raise _core.DataError(
+            f"a training batch of one image of {size[0]}x{size[1]} pixels leaves batch norm one value a "
+            "channel; leave a partial last batch out (DataLoader(..., drop_last=True)), or choose another "
+            "batch_size"
+        ) from error

@@ -1,0 +1,190 @@
+"""Epoch after epoch: steps, evaluation, record, checkpoint."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _core
+from .._data.interrupt import InterruptWatch
+from .._results.history import History, TrainRecord, record_from
+from . import checkpoint
+from .callbacks import TrainCallback, TrainStep
+from .config import TrainConfig
+from .progress import READ_EVERY, TrainProgress
+from .settings import OF_EVERY_RUN
+from .task import Evaluation, Step, Task, merit
+
+
+class Loop:
+    """A training as it goes; what it has reached stands in its attributes, whatever ends it."""
+
+    def __init__(self, task: Task, config: TrainConfig) -> None:
+        self._task, self._config = task, config
+        self._epochs, self._keep = task.settings.epochs, task.settings.keep
+        # What a checkpoint must agree with.
+        free = ("epochs", *OF_EVERY_RUN, *task.settings.of_the_run)
+        self._about = {
+            "genotype": task.network.genotype.to_dict(),
+            "arguments": task.network.arguments,
+            "config": {name: value for name, value in config.to_dict().items() if name not in free},
+        }
+        self._records: list[TrainRecord] = []
+        self._best: dict[str, Tensor] = {}
+        self._good = task.weights.copy()  # of the last epoch, before the first one the initial ones
+        self._diverged = False
+
+    @property
+    def history(self) -> History[TrainRecord]:
+        """The records so far."""
+        return History(self._records)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Those to keep, of the steps so far; where these broke them, of the last epoch that had not."""
+        if self._keep == "best" and self._best:
+            return self._best
+        reached = self._task.weights.copy()
+        if self._diverged or not all(bool(value.isfinite().all()) for value in reached.values()):
+            return self._good
+        return reached
+
+    def run(
+        self, callbacks: Sequence[TrainCallback], progress: TrainProgress | None, watch: InterruptWatch
+    ) -> None:
+        """Train until the last epoch is over."""
+        self._resume()
+        for epoch in range(len(self._records), self._epochs):
+            begun = perf_counter()
+            if progress is not None:
+                progress.begin(epoch, self._task.step_count(epoch))
+            trained = self._train(epoch, callbacks, progress, watch)
+            found = self._task.evaluate()
+            if not math.isfinite(found.loss):
+                self._diverge(f"the validation loss is {found.loss} after epoch {epoch + 1}")
+            record = TrainRecord(
+                epoch=epoch,
+                train_loss=trained.loss,
+                valid_loss=found.loss,
+                train_accuracy=trained.accuracy,
+                valid_accuracy=found.accuracy,
+                learning_rate=self._task.learning_rate(epoch),
+                averaged=self._task.weights.averaged,
+                seconds=perf_counter() - begun,
+                train_top5=trained.top5,
+                valid_top5=found.top5,
+            )
+            self._note(record)
+            if progress is not None:
+                progress.epoch(record)
+            for callback in callbacks:
+                callback.on_epoch(record)
+            watch.check()
+
+    def _train(
+        self,
+        epoch: int,
+        callbacks: Sequence[TrainCallback],
+        progress: TrainProgress | None,
+        watch: InterruptWatch,
+    ) -> Evaluation:
+        steps: list[Step] = []
+        unread = 0
+        count, rate = self._task.step_count(epoch), self._task.learning_rate(epoch)
+        for index, step in enumerate(self._task.steps(epoch)):
+            steps.append(step)
+            if step.loss.is_cpu or index % READ_EVERY == 0:
+                self._read(steps, unread, epoch)
+                unread = len(steps)
+            if progress is not None:
+                progress.step(step)
+            if callbacks:
+                info = TrainStep(epoch, index, count, float(step.loss), rate)
+                for callback in callbacks:
+                    callback.on_step(info)
+            watch.check()
+        self._read(steps, unread, epoch)
+        return Evaluation.of(steps)
+
+    def _read(self, steps: Sequence[Step], first: int, epoch: int) -> None:
+        """Look at the losses of an epoch's steps from the `first` on."""
+        if first == len(steps):
+            return
+        losses = torch.stack([step.loss for step in steps[first:]]).tolist()
+        for index, loss in enumerate(losses, first):
+            if not math.isfinite(loss):
+                self._diverge(f"the loss is {loss} in step {index + 1} of epoch {epoch + 1}")
+
+    def _diverge(self, what: str) -> None:
+        self._diverged = True
+        raise _core.NumericalError(f"{what}; lower learning_rate")
+
+    def _note(self, record: TrainRecord) -> None:
+        """Keep what an epoch came to, and write it down."""
+        merits = [merit(earlier, self._task.network) for earlier in self._records]
+        self._good = self._task.weights.copy()
+        if self._keep == "best" and merit(record, self._task.network) > max(merits, default=-math.inf):
+            self._best = self._good
+        self._records.append(record)
+        self._task.after([record.valid_loss for record in self._records])
+        if self._config.checkpoint_dir is not None:
+            about = self._about | {
+                "epochs": self._epochs,
+                "history": [asdict(record) for record in self._records],
+            }
+            tensors = self._task.state() | {f"best/{name}": value for name, value in self._best.items()}
+            checkpoint.write(Path(self._config.checkpoint_dir), len(self._records), about, tensors)
+
+    def _resume(self) -> None:
+        if self._config.checkpoint_dir is None:
+            return
+        folder = Path(self._config.checkpoint_dir)
+        if not self._config.resume and checkpoint.any_in(folder):
+            raise _core.CheckpointError(
+                f"{folder} already holds the checkpoints of a training; go on with it (resume=True) or name "
+                "another folder"
+            )
+        found = checkpoint.newest(folder)
+        if found is None:
+            return
+        tensors, about = found
+        history, before = about.pop("history", []), about.pop("epochs", self._epochs)
+        for what in differences(self._about, about):
+            raise _core.CheckpointError(f"the checkpoint in {folder} is of another training: {what}")
+        if len(history) > self._epochs:
+            raise _core.CheckpointError(
+                f"the checkpoint in {folder} has {len(history)} epochs, more than {self._epochs}"
+            )
+        if before != self._epochs and self._task.scheduled:
+            warnings.warn(
+                f"epochs goes from {before} to {self._epochs}: the schedules are recomputed",
+                UserWarning,
+                stacklevel=4,
+            )
+        self._records = [record_from(record, TrainRecord) for record in history]
+        best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best/")}
+        self._best = {name.removeprefix("best/"): value for name, value in best.items()}
+        try:
+            self._task.load_state(tensors)
+        except RuntimeError as error:
+            raise _core.CheckpointError(
+                f"the checkpoint in {folder} does not fit the network: {error}"
+            ) from error
+        self._good = self._task.weights.copy()
+
+
+def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> Iterable[str]:
+    """Where two trees of plain data differ, in words."""
+    for name in sorted({*mine, *theirs}):
+        one, other = mine.get(name), theirs.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from differences(one, other)
+        elif one != other:
+            yield f"its {name} is {other!r}, here {one!r}"

@@ -1,0 +1,51 @@
+"""The progress bar of a training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._results.history import TrainRecord
+from .._search.bar import Bar
+from .task import Step
+
+READ_EVERY = 20  # steps between two readings of the loss: on a GPU each waits for the steps before it
+
+
+class TrainProgress:
+    """A bar an epoch, with the loss beside it and the last epoch's validation."""
+
+    def __init__(self, epochs: int, *, words: bool) -> None:
+        self._epochs, self._words = epochs, words
+        self._bar: Any = None
+        self._train: dict[str, str] = {}
+        self._last: dict[str, str] = {}
+
+    def begin(self, epoch: int, steps: int | None) -> None:
+        """Open the bar of an epoch."""
+        if self._bar is not None:
+            self._bar.leave = False  # one line for all epochs; the last one's stays
+            self.close()
+        self._bar = Bar(total=steps, unit="step", desc=f"epoch {epoch + 1}/{self._epochs}")
+
+    def step(self, step: Step) -> None:
+        """Advance."""
+        if self._bar.n % READ_EVERY == 0:
+            self._train = {"train": f"{float(step.loss):.3f}"}
+            self._bar.readings = self._train | self._last
+        self._bar.update(1)
+
+    def epoch(self, record: TrainRecord) -> None:
+        """Keep the epoch's own numbers."""
+        self._last = {"valid": f"{record.valid_loss:.3f}"} | (
+            {"perplexity": f"{record.valid_perplexity:.0f}"}
+            if self._words
+            else {"acc": f"{record.valid_accuracy:.1%}"}
+        )
+        self._bar.readings = self._train | self._last
+        self._bar.refresh()
+
+    def close(self) -> None:
+        """Close the bar, leaving its last state; may be called twice."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

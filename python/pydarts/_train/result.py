@@ -1,0 +1,101 @@
+"""`TrainResult`: a trained network, and how it got there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .._results.environment import environment_from
+from .._results.history import History, TrainRecord, record_from
+from .._results.result import Status
+from .._values import views
+from .._values.files import about_in, read_checked, write_about
+from ..nn import LanguageModel, Network
+from ..nn._cost import number_of_weights
+from ..nn._files import load_network, save_network
+from .config import TrainConfig
+from .settings import ImageSettings, TextSettings, not_published
+from .task import merit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """The outcome of `train`, complete or not."""
+
+    network: Network = field(repr=False)
+    """The network that was given, with the weights that `TrainConfig.keep` says; in evaluation mode."""
+    history: History[TrainRecord]
+    """One record an epoch."""
+    config: TrainConfig
+    """The configuration that ran, with the published values filled in."""
+    status: Status
+    """ "complete", "interrupted" (Ctrl-C) or "failed" (an exception stopped the training)."""
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """Where the training ran, of one that was resumed its last part: `device`, its `processor` by name, the
+    versions of `pydarts`, `torch`, `numpy` and `python`, `system`."""
+
+    @property
+    def best(self) -> int | None:
+        """The epoch of the highest validation accuracy, of words of the lowest validation loss.
+
+        Counted from 0, as records are; the first of equals; None without an epoch.
+        """
+        if not self.history:
+            return None
+        return max(self.history, key=lambda record: merit(record, self.network)).epoch
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the result to a folder, made if need be: `network.safetensors` and, last, `training.json`.
+
+        Each is written beside its place and moved there, so that a reader never sees half a file.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "training.json").unlink(missing_ok=True)  # as `SearchResult.save` does
+        save_network(self.network, folder / "network.safetensors")
+        about = {
+            "status": self.status,
+            "config": self.config.to_dict(),
+            "history": self.history.to_dicts(),
+            "environment": self.environment,
+        }
+        write_about(folder / "training.json", _FORMAT, about)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> TrainResult:
+        """Read a result from a folder that `save` wrote.
+
+        Raises:
+            FileNotFoundError: no such folder, or a file of it is missing.
+            CheckpointError: a file is truncated or malformed; the message names it.
+        """
+        network = Path(folder) / "network.safetensors"
+        about = read_checked(Path(folder) / "training.json", _about)
+        return cls(load_network(network).eval(), *about)
+
+    def plot_losses(self, ax: Axes | None = None) -> Axes:
+        """Draw training and validation losses, of words their perplexities: `plots.losses`."""
+        return views.plots.losses(self.history, words=isinstance(self.network, LanguageModel), ax=ax)
+
+    def plot_accuracies(self, ax: Axes | None = None) -> Axes:
+        """Draw training and validation accuracies: `plots.accuracies`."""
+        return views.plots.accuracies(self.history, ax=ax)
+
+    def _repr_html_(self) -> str:
+        kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings
+        changed = not_published(self.config, kind)
+        return views.cards.of_training(self, number_of_weights(self.network), changed)
+
+
+def _about(data: bytes) -> tuple[History[TrainRecord], TrainConfig, Status, dict[str, str]]:
+    about = about_in(data, _FORMAT)
+    history = History([record_from(record, TrainRecord) for record in about["history"]])
+    config, where = TrainConfig.from_dict(about["config"]), environment_from(about.get("environment"))
+    return history, config, about["status"], where

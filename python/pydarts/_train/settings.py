@@ -1,0 +1,120 @@
+"""What each kind of training reads of a `TrainConfig`, and what was published of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+from .. import _core
+from .._values.config import Augment
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from typing_extensions import Self
+
+
+Keep: TypeAlias = Literal["best", "last"]
+Schedule: TypeAlias = Literal["cosine", "exponential"]
+
+# Of how a training is run, not of what it comes to.
+OF_EVERY_RUN = ("device", "checkpoint_dir", "resume", "progress")
+
+
+class Settings:
+    """What a training reads of a `TrainConfig`, with the published values for what that leaves open."""
+
+    trains: ClassVar[str]
+    of_the_run: ClassVar[tuple[str, ...]] = ()
+    """Those that are of how it is run: a training that goes on may have others."""
+    epochs: int
+    keep: Keep
+
+    @classmethod
+    def of(cls, config: DataclassInstance) -> Self:
+        """Those of a configuration, and the published ones where it says nothing.
+
+        Raises:
+            ConfigError: the configuration says something that this kind of training does not read.
+        """
+        names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        given = {
+            f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default
+        }
+        foreign = [name for name in given if name not in names and name not in OF_EVERY_RUN]
+        if foreign:
+            raise _core.ConfigError(f"{', '.join(foreign)}: not for {cls.trains}; leave it out")
+        return cls(**{name: value for name, value in given.items() if name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings(Settings):
+    """What the training of a language model reads; the defaults are the published ones."""
+
+    trains: ClassVar[str] = "a language model"
+    epochs: int = 8000
+    batch_size: int = 64
+    eval_batch_size: int = 10
+    bptt: int = 35
+    learning_rate: float = 20.0
+    weight_decay: float = 8e-7
+    grad_clip: float = 0.25
+    slowness: float = 1e-3
+    patience: int = 5
+    keep: Keep = "best"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings(Settings):
+    """What the training of a network of images reads; the defaults are the published ones."""
+
+    trains: ClassVar[str] = "a network of images"
+    of_the_run: ClassVar[tuple[str, ...]] = ("eval_batch_size", "compile")
+    epochs: int = 600
+    batch_size: int = 96
+    eval_batch_size: int | None = None
+    learning_rate: float = 0.025
+    schedule: Schedule = "cosine"
+    warmup: int = 0
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    grad_clip: float = 5.0
+    label_smoothing: float = 0.0
+    auxiliary_weight: float = 0.4
+    augment: Augment = "none"
+    cutout: int = 0
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    train_portion: float = 0.9
+    ema: float = 0.0
+    bfloat16: bool = False
+    channels_last: bool = False
+    compile: bool = False
+    keep: Keep = "last"
+    seed: int = 0
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch.
+
+        >>> settings = ImageSettings(epochs=4, learning_rate=0.1)
+        >>> [round(settings.rate(epoch), 4) for epoch in range(4)]
+        [0.1, 0.0854, 0.05, 0.0146]
+        """
+        if epoch < self.warmup:
+            return self.learning_rate * (epoch + 1) / self.warmup
+        if self.schedule == "exponential":
+            return self.learning_rate * 0.97**epoch
+        return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+
+
+def not_published(config: DataclassInstance, kind: type[Settings]) -> list[tuple[str, Any, Any]]:
+    """Name, value and published value of what a configuration says otherwise, of a kind of training."""
+    published = {f.name: f.default for f in fields(config)}
+    published |= {f.name: f.default for f in fields(kind)}  # type: ignore[arg-type]
+    given = {name: getattr(config, name) for name in published}
+    return [
+        (name, value, published[name])
+        for name, value in given.items()
+        if value is not None and value != published[name]
+    ]

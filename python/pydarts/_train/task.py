@@ -1,0 +1,145 @@
+"""What the loop knows of the thing it trains."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._results.history import TrainRecord
+from ..nn import LanguageModel, Network
+from .settings import Settings
+from .weights import Weights
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step saw: mean loss, correct answers (scalars), and of how many examples."""
+
+    loss: Tensor
+    correct: Tensor
+    count: int
+    top5: Tensor | None = None
+    """Examples whose class was among the five likeliest, a scalar; None where that is not counted."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss in nats, and part of the examples that were classified correctly."""
+
+    loss: float
+    accuracy: float
+    top5: float | None
+
+    @classmethod
+    def of(cls, steps: Sequence[Step]) -> Evaluation:
+        """Over all examples of some steps."""
+        count = sum(step.count for step in steps)
+        counts = torch.tensor([step.count for step in steps], dtype=torch.float64)
+        losses = torch.stack([step.loss for step in steps]).double().cpu()
+        correct = int(torch.stack([step.correct for step in steps]).sum())
+        near = [step.top5 for step in steps if step.top5 is not None]
+        top5 = int(torch.stack(near).sum()) / count if near else None
+        return cls(float(losses @ counts) / count, correct / count, top5)
+
+
+class Task(Protocol):
+    """A network with its data and its optimiser."""
+
+    @property
+    def network(self) -> Network:
+        """What is trained."""
+
+    @property
+    def settings(self) -> Settings:
+        """The choices of the training, those in them that the data made."""
+
+    @property
+    def weights(self) -> Weights:
+        """The network's weights."""
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether what an epoch does depends on how many there are to be."""
+
+    def learning_rate(self, epoch: int) -> float:
+        """The learning rate of an epoch."""
+
+    def step_count(self, epoch: int) -> int | None:
+        """How many steps an epoch has; None while that is unknown."""
+
+    def steps(self, epoch: int) -> Iterator[Step]:
+        """Each step of an epoch, as it is done."""
+
+    def evaluate(self) -> Evaluation:
+        """On the validation data."""
+
+    def after(self, valid_losses: list[float]) -> None:
+        """Called after every epoch with the validation losses so far."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next epoch depends on, by name."""
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+
+    def close(self) -> None:
+        """Let go of the data; called once, at the end."""
+
+
+def step_seed(*numbers: int) -> int:
+    """A seed for torch that is a function of seed, epoch and step.
+
+    >>> step_seed(0, 1, 2) == step_seed(0, 1, 2), step_seed(0, 1, 2) == step_seed(0, 2, 1)
+    (True, False)
+    """
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def seed_all(bits: np.random.PCG64) -> None:
+    """Seed the generators that a loader's code may draw from: torch's, numpy's and Python's.
+
+    >>> seed_all(np.random.PCG64(0))
+    >>> first = float(torch.rand(())), np.random.rand(), random.random()
+    >>> seed_all(np.random.PCG64(0))
+    >>> first == (float(torch.rand(())), np.random.rand(), random.random())
+    True
+    """
+    one, two, three = (int(number) for number in bits.random_raw(3))
+    torch.default_generator.manual_seed(one)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(one)
+    np.random.seed(two >> 32)
+    random.seed(three)
+
+
+@contextmanager
+def own_random_numbers(device: torch.device) -> Iterator[None]:
+    """What is drawn and seeded inside is not seen outside: the caller's generators are as they were before.
+
+    >>> before = random.getstate()
+    >>> with own_random_numbers(torch.device("cpu")):
+    ...     seed_all(np.random.PCG64(0))
+    >>> random.getstate() == before
+    True
+    """
+    # Where CUDA has not begun no GPU has drawn, and asking would begin it.
+    begun = device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    python, legacy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count() if begun else 0)):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)
+
+
+def merit(record: TrainRecord, network: Network) -> float:
+    """What the best epoch has most of: validation accuracy of images, of words minus the validation loss."""
+    return -record.valid_loss if isinstance(network, LanguageModel) else record.valid_accuracy

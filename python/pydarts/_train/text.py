@@ -1,0 +1,160 @@
+"""Training of a language model: segments of text, SGD, then an average of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils import clip_grad_norm_
+
+from .. import _core
+from .._data.texts import columns, tokens_of
+from .._values.genotype import Genotype
+from ..nn import LanguageModel
+from .config import TrainConfig
+from .settings import TextSettings
+from .task import Evaluation, Step, step_seed
+from .weights import Weights
+
+HALVED = 0.05  # how often the length of a segment is drawn around half of `bptt`
+
+
+class TextTask:
+    """The published training (A.2.2 of the paper).
+
+    SGD, whose step is in proportion to the length of the segment. From the epoch on whose validation loss is
+    above the lowest of those before the last `patience`, the weights after each step are averaged, and the
+    average is what is evaluated.
+    """
+
+    def __init__(
+        self, network: LanguageModel, texts: Any, settings: TextSettings, device: torch.device
+    ) -> None:
+        self.network = network.to(device)
+        self.settings = settings
+        self.weights = Weights(self.network)
+        vocabulary = int(network.arguments["vocabulary"])
+        least = settings.bptt + 1
+        train, valid = tokens_of(texts)
+        for name, part in (("training", train), ("validation", valid)):
+            low, high = int(part.min()), int(part.max())
+            if low < 0 or high >= vocabulary:
+                raise _core.DataError(
+                    f"the {name} tokens go from {low} to {high}; those of a network of {vocabulary} words go "
+                    f"from 0 to {vocabulary - 1}"
+                )
+        self._train = columns(train, settings.batch_size, least, "training").to(device)
+        self._valid = columns(valid, settings.eval_batch_size, 2, "validation").to(device)
+        self._optimizer = torch.optim.SGD(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+
+    @classmethod
+    def open(
+        cls, network: LanguageModel | Genotype, texts: Any, config: TrainConfig, device: torch.device
+    ) -> TextTask:
+        """The task of a configuration; a genotype's network is built with the words of the texts."""
+        settings = TextSettings.of(config)
+        if isinstance(network, Genotype):
+            torch.manual_seed(settings.seed)
+            words = max(int(part.max()) for part in tokens_of(texts)) + 1
+            network = LanguageModel(network, vocabulary=words)
+        return cls(network, texts, settings, device)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether what an epoch does depends on how many there are to be."""
+        return False
+
+    def learning_rate(self, epoch: int) -> float:
+        """That of a segment of `bptt` tokens."""
+        return self.settings.learning_rate
+
+    def step_count(self, epoch: int) -> int:
+        """How many steps an epoch has."""
+        return len(segments(len(self._train), self.settings, epoch))
+
+    def steps(self, epoch: int) -> Iterator[Step]:
+        """Each step of an epoch, as it is done."""
+        self.network.train()
+        hidden = None
+        for index, (begin, end) in enumerate(segments(len(self._train), self.settings, epoch)):
+            torch.manual_seed(step_seed(self.settings.seed, epoch, index))
+            logits, states = self.network(self._train[begin:end], hidden)
+            step = _measured(logits, self._train[begin + 1 : end + 1])
+            self._optimizer.param_groups[0]["lr"] = (
+                self.settings.learning_rate * (end - begin) / self.settings.bptt
+            )
+            self._optimizer.zero_grad(set_to_none=True)
+            (step.loss + self._penalty(states)).backward()  # type: ignore[no-untyped-call]
+            clip_grad_norm_(self.network.parameters(), self.settings.grad_clip)
+            self._optimizer.step()
+            self.weights.stepped()
+            hidden = states[-1].detach()
+            yield Step(step.loss.detach(), step.correct, step.count)
+
+    def evaluate(self) -> Evaluation:
+        """Loss and accuracy over the validation text, read once from its beginning."""
+        network = self.weights.evaluated.eval()
+        hidden, steps, bptt = None, [], self.settings.bptt
+        with torch.no_grad():
+            for begin in range(0, len(self._valid) - 1, bptt):
+                end = min(begin + bptt, len(self._valid) - 1)
+                logits, states = network(self._valid[begin:end], hidden)
+                steps.append(_measured(logits, self._valid[begin + 1 : end + 1]))
+                hidden = states[-1]
+        return Evaluation.of(steps)
+
+    def after(self, valid_losses: list[float]) -> None:
+        """Begin to average where the validation loss of the last epoch says so."""
+        earlier = valid_losses[: -1 - self.settings.patience]
+        if not self.weights.averaged and earlier and valid_losses[-1] > min(earlier):
+            self.weights.begin_average()
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next epoch depends on, by name."""
+        return self.weights.state()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        self.weights.load_state(state)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _penalty(self, states: Tensor) -> Tensor:
+        """States are to change slowly."""
+        if len(states) < 2:
+            return states.new_zeros(())
+        return self.settings.slowness * (states[1:] - states[:-1]).square().mean()
+
+
+def segments(length: int, settings: TextSettings, epoch: int) -> list[tuple[int, int]]:
+    """Beginning and end of each segment of an epoch over columns of `length` tokens.
+
+    Lengths are drawn from a normal distribution around `bptt`, or around half of it once in twenty, so that
+    they do not end at the same words each time: a seventh of `bptt` is its deviation and the least, 11
+    sevenths the most (published: 5, 5 and 55 at 35). The last token is only a target.
+
+    >>> segments(100, TextSettings(), epoch=0)[0][0], segments(100, TextSettings(), epoch=0)[-1][1]
+    (0, 99)
+    """
+    draws = np.random.default_rng([settings.seed, epoch])
+    spread = settings.bptt / 7
+    found, begin = [], 0
+    while begin < length - 1:
+        around = settings.bptt / 2 if draws.random() < HALVED else settings.bptt
+        drawn = int(draws.normal(around, spread))
+        tokens = min(max(drawn, int(spread), 1), int(settings.bptt + 4 * spread))
+        found.append((begin, min(begin + tokens, length - 1)))
+        begin = found[-1][1]
+    return found
+
+
+def _measured(logits: Tensor, targets: Tensor) -> Step:
+    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    return Step(loss, (logits.detach().argmax(-1) == targets).sum(), targets.numel())

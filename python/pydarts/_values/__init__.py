@@ -1,0 +1,1 @@
+"""Immutable values and the checks and file formats that they share."""

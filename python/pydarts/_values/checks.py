@@ -1,0 +1,109 @@
+"""Single values that users give, looked at alike everywhere: whole numbers, numbers, shares, flags, names."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Collection
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+
+from .._core import ConfigError
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least `least`, as an int; NumPy's are as good.
+
+    >>> whole("layers", 3)
+    3
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    return number
+
+
+def number(name: str, value: Any, *, above: float | None = None) -> float:
+    """A finite number as a float, at least 0 or, where it is given, more than `above`.
+
+    >>> number("learning_rate", 1)
+    1.0
+    """
+    found = _real(value)
+    if not (math.isfinite(found) and (found >= 0 if above is None else found > above)):
+        range_ = "at least 0" if above is None else f"greater than {above:g}"
+        raise ConfigError(f"{name} is {value!r}; it must be a finite number, {range_}")
+    return found
+
+
+def share(name: str, value: Any) -> float:
+    """A part of something that is not all of it, as a float.
+
+    >>> share("drop_path", 0)
+    0.0
+    """
+    found = _real(value)
+    if not 0 <= found < 1:
+        raise ConfigError(f"{name} is {value!r}; it must be a number, at least 0 and below 1")
+    return found
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, and nothing that is merely taken for one of them.
+
+    >>> flag("auxiliary", True)
+    True
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is {value!r}; it must be True or False")
+    return value
+
+
+def device(name: str, value: Any) -> str:
+    """A device by name, "auto" among them; torch's own are as good.
+
+    >>> device("device", "cuda:1")
+    'cuda:1'
+    """
+    text = str(value) if isinstance(value, torch.device) else value
+    if not isinstance(text, str) or not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text):
+        raise ConfigError(f'{name} is {value!r}; it must be "auto", "cpu", "cuda" or "cuda:" and a number')
+    return text
+
+
+def one_of(name: str, value: Any, known: Collection[str]) -> str:
+    """One of some names.
+
+    >>> one_of("stem", "small", ("cifar", "imagenet", "small"))
+    'small'
+    """
+    if not isinstance(value, str) or value not in known:
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
+    return value
+
+
+def known_fields(given: Collection[str], known: Collection[str]) -> None:
+    """Refuse names that are not known, as a `SearchConfig` does: by the nearest one, else by all."""
+    for name in given:
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1, cutoff=2 / 3)
+            remedy = f"did you mean `{nearest[0]}`?" if nearest else f"known: {', '.join(known)}"
+            raise ConfigError(f"unknown option `{name}`; {remedy}")
+
+
+def _real(value: Any) -> float:
+    """NaN for what is no number."""
+    if isinstance(value, (bool, str, bytes)):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return math.nan

@@ -1,0 +1,62 @@
+"""`derive`: read a genotype off α."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from .. import _core
+from .genotype import Genotype
+from .space import Space, as_space
+
+
+def derive(
+    alphas: Mapping[str, npt.ArrayLike | Tensor], space: str | Space = "darts", k: int | None = None
+) -> Genotype:
+    """The genotype of α: per node the `k` strongest edges, on each its strongest operation (paper, 2.4).
+
+    The strength of an edge is the largest softmax weight among its operations other than `none`; the softmax
+    runs over all operations, in float64. Ties go to the lower node and the earlier operation.
+
+    Args:
+        alphas: table name -> logits [edges, operations]; `"normal"` and `"reduce"`, or `"recurrent"`.
+        space: the space that α belongs to.
+        k: edges kept a node; None: 2 for a convolutional space, 1 for a recurrent one. `build` takes these
+            alone: a genotype lists the edges of all nodes in a row, and does not say where a node ends.
+
+    Raises:
+        DataError: a table is missing, has a wrong shape or holds NaN.
+        ConfigError: an unknown space, or a `k` that is not positive.
+
+    >>> import numpy as np
+    >>> alphas = {"normal": np.zeros((14, 8)), "reduce": np.zeros((14, 8))}
+    >>> derive(alphas).normal[:2]
+    (('max_pool_3x3', 0), ('max_pool_3x3', 1))
+    """
+    if not isinstance(alphas, Mapping):
+        raise _core.DataError(f"alphas must map table names to arrays, got a {type(alphas).__name__}")
+    tables = {str(name): table(name, values) for name, values in alphas.items()}
+    return Genotype.from_json(_core.derive(json.dumps(as_space(space)._values), tables, k))
+
+
+def table(name: str, values: Any) -> npt.NDArray[np.float64]:
+    """One α table as a float64 array [edges, operations]."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().double().numpy()
+    try:
+        array = np.ascontiguousarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise _core.DataError(f"alphas[{name!r}] is not an array of numbers: {error}") from error
+    if array.ndim == 3:
+        raise _core.DataError(
+            f"alphas[{name!r}] must be [edges, operations], got {list(array.shape)}; "
+            f"of a trajectory, give the last point: alphas[{name!r}][-1]"
+        )
+    if array.ndim != 2:
+        raise _core.DataError(f"alphas[{name!r}] must be [edges, operations], got shape {list(array.shape)}")
+    return array

@@ -1,0 +1,193 @@
+"""Genotypes as other tools write them: the dictionaries of NNI's hub and of NAS-Bench-301."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from .. import _core
+from .space import Space
+
+Genes: TypeAlias = tuple[tuple[str, int], ...]
+
+CELLS = ("normal", "reduce")
+
+# Those of NNI's hub that networks here have; they are named alike.
+NNI_OPERATIONS = (
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "sep_conv_7x7",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+    "conv_1x1",
+    "conv_3x3",
+    "conv_7x1_1x7",
+)
+
+# NAS-Bench-301 is about one space, whose edges it numbers as α's rows are.
+NASBENCH301 = Space.preset("darts")
+NASBENCH301_OPERATIONS = tuple(name for name in NASBENCH301.operations if name != "none")
+NASBENCH301_PREFIX = "NetworkSelectorDatasetInfo:darts:"
+
+
+class Cells(Protocol):
+    """The part of a `Genotype` that these functions use; `Genotype` itself imports this module."""
+
+    @property
+    def normal(self) -> Genes: ...
+    @property
+    def normal_concat(self) -> tuple[int, ...]: ...
+    @property
+    def reduce(self) -> Genes: ...
+    @property
+    def reduce_concat(self) -> tuple[int, ...]: ...
+    @property
+    def recurrent(self) -> Genes: ...
+    def edges(self, table: str) -> tuple[tuple[str, int, int], ...]: ...
+    def validate(self, space: str | Space) -> None: ...
+
+
+def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
+    """See `Genotype.to_nni`."""
+    if genotype.recurrent:
+        raise _core.GenotypeError("NNI's hub has convolutional cells alone; this genotype is recurrent")
+    values: dict[str, str | list[int]] = {}
+    for cell, genes, concat in _cells(genotype):
+        nodes = range(2, 2 + len(genes) // 2)
+        if len(genes) % 2:
+            raise _core.GenotypeError(f"cell {cell}: {len(genes)} edges; nodes of NNI's cells have two each")
+        if concat != tuple(nodes):
+            raise _core.GenotypeError(
+                f"cell {cell}: the output is of nodes {list(concat)}; that of NNI's cells is of all nodes in "
+                f"their order, {list(nodes)}"
+            )
+        for position, (operation, source, node) in enumerate(genotype.edges(cell)):
+            edge = position % 2
+            values[f"{cell}/op_{node}_{edge}"] = operation
+            values[f"{cell}/input_{node}_{edge}"] = [source]
+    return values
+
+
+def from_nni(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a genotype; see `Genotype.from_nni`."""
+    _check_mapping(values, "NNI's", "'normal/op_2_0': 'sep_conv_3x3'")
+    fields: dict[str, Any] = {}
+    for cell in CELLS:
+        given = [key for key in values if isinstance(key, str) and key.startswith(f"{cell}/")]
+        numbers = (re.fullmatch(r"\w+/(?:op|input)_(\d{1,3})_[01]", key) for key in given)
+        nodes = range(2, 1 + max([2, *(int(found[1]) for found in numbers if found)]))
+        genes, read = [], set()
+        for node in nodes:
+            for edge in (0, 1):
+                operation, source = f"{cell}/op_{node}_{edge}", f"{cell}/input_{node}_{edge}"
+                genes.append((_operation(values, operation, NNI_OPERATIONS), _source(values, source, node)))
+                read |= {operation, source}
+        _check_all_read(given, read, f"{cell}/op_{{node}}_{{0 or 1}} and {cell}/input_{{node}}_{{0 or 1}}")
+        fields |= {cell: genes, f"{cell}_concat": list(nodes)}
+    return fields
+
+
+def to_nasbench301(genotype: Cells) -> dict[str, str]:
+    """See `Genotype.to_nasbench301`."""
+    try:
+        genotype.validate(NASBENCH301)
+    except _core.GenotypeError as error:
+        raise _core.GenotypeError(f"NAS-Bench-301 holds cells of the space 'darts': {error}") from error
+    values: dict[str, str] = {}
+    for cell, genes, concat in _cells(genotype):
+        if concat != NASBENCH301.concat:
+            raise _core.GenotypeError(
+                f"cell {cell}: the output is of nodes {list(concat)}; in NAS-Bench-301 it is of all nodes in "
+                f"their order, {list(NASBENCH301.concat)}"
+            )
+        for node in NASBENCH301.concat:
+            edges = sorted(genes[2 * node - 4 : 2 * node - 2], key=lambda gene: gene[1])
+            for operation, source in edges:
+                values[_edge_key(cell, source, node)] = operation
+            if node > 2:
+                values[_inputs_key(cell, node)] = "_".join(str(source) for _, source in edges)
+    return values
+
+
+def from_nasbench301(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a genotype; see `Genotype.from_nasbench301`."""
+    _check_mapping(values, "NAS-Bench-301's", f"'{NASBENCH301_PREFIX}edge_normal_0': 'sep_conv_3x3'")
+    fields: dict[str, Any] = {}
+    for cell in CELLS:
+        begins = tuple(f"{NASBENCH301_PREFIX}{what}_{cell}_" for what in ("edge", "inputs_node"))
+        # ConfigSpace writes None for what does not apply.
+        given = [
+            key
+            for key, value in values.items()
+            if isinstance(key, str) and key.startswith(begins) and value is not None
+        ]
+        genes, read = [], set()
+        for node in NASBENCH301.concat:
+            sources = (0, 1) if node == 2 else _inputs(values, _inputs_key(cell, node), node)
+            read.add(_inputs_key(cell, node))
+            for source in sources:
+                key = _edge_key(cell, source, node)
+                genes.append((_operation(values, key, NASBENCH301_OPERATIONS), source))
+                read.add(key)
+        _check_all_read(given, read, f"the edges that its {begins[1]}{{3, 4, 5}} choose")
+        fields |= {cell: genes, f"{cell}_concat": list(NASBENCH301.concat)}
+    return fields
+
+
+def _cells(genotype: Cells) -> Iterator[tuple[str, Genes, tuple[int, ...]]]:
+    yield "normal", genotype.normal, genotype.normal_concat
+    yield "reduce", genotype.reduce, genotype.reduce_concat
+
+
+def _edge_key(cell: str, source: int, node: int) -> str:
+    return f"{NASBENCH301_PREFIX}edge_{cell}_{NASBENCH301.edges.index((source, node))}"
+
+
+def _inputs_key(cell: str, node: int) -> str:
+    return f"{NASBENCH301_PREFIX}inputs_node_{cell}_{node}"
+
+
+def _check_mapping(values: object, whose: str, example: str) -> None:
+    if not isinstance(values, Mapping):
+        raise _core.GenotypeError(
+            f"{whose} genotypes are dictionaries such as {{{example}, ...}}; got a {type(values).__name__}"
+        )
+
+
+def _check_all_read(given: list[str], read: set[str], known: str) -> None:
+    for key in given:
+        if key not in read:
+            raise _core.GenotypeError(f"{key!r} says nothing of this cell; it is told by {known}")
+
+
+def _value(values: Mapping[str, Any], key: str) -> Any:
+    if key not in values:
+        raise _core.GenotypeError(f"the dictionary lacks {key!r}")
+    return values[key]
+
+
+def _operation(values: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
+    value = _value(values, key)
+    if not isinstance(value, str) or value not in known:
+        raise _core.GenotypeError(f"{key!r} is {value!r}; it must be one of {', '.join(known)}")
+    return value
+
+
+def _source(values: Mapping[str, Any], key: str, node: int) -> int:
+    value = _value(values, key)
+    source = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
+    if not isinstance(source, int) or isinstance(source, bool) or not 0 <= source < node:
+        raise _core.GenotypeError(f"{key!r} is {value!r}; it must be [source], a node from 0 to {node - 1}")
+    return source
+
+
+def _inputs(values: Mapping[str, Any], key: str, node: int) -> tuple[int, int]:
+    value = _value(values, key)
+    choices = {f"{i}_{j}": (i, j) for j in range(node) for i in range(j)}
+    if not isinstance(value, str) or value not in choices:
+        raise _core.GenotypeError(f"{key!r} is {value!r}; it must be one of {', '.join(sorted(choices))}")
+    return choices[value]

@@ -1,0 +1,63 @@
+"""What a network reads, made up: for looking at the network without data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .. import _core
+from .._values.checks import whole
+from ._build import Network
+from ._convolutional import ConvolutionalNetwork
+from ._language import LanguageModel
+
+
+def check_network(network: object, what: str, *others: str) -> None:
+    """Refuse what `build` did not make: `what` is called for it, and takes `others` too.
+
+    Raises:
+        TypeError: it says what was given; of a network that `torch.compile` has wrapped, what to give.
+    """
+    # What torch.compile gives holds the network so; its class would have to be imported, at seconds.
+    if isinstance(getattr(network, "_orig_mod", None), (ConvolutionalNetwork, LanguageModel)):
+        raise TypeError(
+            f"{what} got a network that torch.compile has wrapped; give the network itself: "
+            "TrainConfig(compile=True) compiles it while it is trained"
+        )
+    if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+        takes = " or ".join(("a network of pydarts.build", *others))
+        raise TypeError(f"{what} takes {takes}, got a {type(network).__name__}")
+
+
+def example(
+    network: Network, image_size: int | Sequence[int] | None, tokens: int | None, batch: int
+) -> tuple[Tensor, ...]:
+    """Inputs of a network on its device: images [batch, C, H, W]; or tokens [tokens, batch] and a state.
+
+    Args:
+        network: what `build` gave.
+        image_size: side in pixels or (height, width); None: 224 with the stem "imagenet", else 32.
+        tokens: length of a segment of text; None: 1.
+        batch: number of images, or of sequences.
+
+    Raises:
+        ConfigError: a size that is none, or one of a network of the other kind.
+    """
+    weight = next(network.parameters())
+    if isinstance(network, LanguageModel):
+        if image_size is not None:
+            raise _core.ConfigError("image_size is for networks of images; leave it out with a LanguageModel")
+        length = whole("tokens", 1 if tokens is None else tokens)
+        text = torch.zeros(length, batch, dtype=torch.int64, device=weight.device)
+        return text, weight.new_zeros(batch, network.cell.units)
+    if tokens is not None:
+        raise _core.ConfigError("tokens is for language models; leave it out with a ConvolutionalNetwork")
+    if image_size is None:
+        image_size = 224 if network.arguments["stem"] == "imagenet" else 32
+    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if not isinstance(sides, Sequence) or len(sides) != 2:
+        raise _core.ConfigError(f"image_size is {image_size!r}; it must be a side or (height, width)")
+    height, width = (whole("image_size", side) for side in sides)
+    return (weight.new_zeros(batch, int(network.arguments["in_channels"]), height, width),)

@@ -1,0 +1,118 @@
+"""`export`: a network as a file for other tools."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .. import _core
+from .._values.files import write_atomically
+from ._build import Network
+from ._examples import check_network, example
+from ._files import save_network
+from ._language import LanguageModel
+
+ENDINGS = {
+    ".onnx": "for ONNX runtimes",
+    ".pt2": "for torch.export.load",
+    ".safetensors": "for pydarts.load_network",
+}
+
+
+def export(
+    network: Network,
+    path: str | os.PathLike[str],
+    *,
+    image_size: int | Sequence[int] | None = None,
+    tokens: int | None = None,
+) -> None:
+    """Write a network to a file whose ending says how; a file that stands there is replaced, whole or not.
+
+    `.safetensors` holds weights, running statistics, genotype and arguments: `load_network` brings the
+    network back, in training mode, for any size of input. `.onnx` and `.pt2` hold the network in evaluation
+    mode, as a graph, for any batch. An image network maps `x` [batch, channels, height, width] to `logits`
+    [batch, classes]. A language model maps `tokens`, int64 [tokens, batch], and `hidden` [batch, units] to
+    `logits` [tokens, batch, vocabulary] and `states` [tokens, batch, units], whose last one is the next
+    segment's `hidden`; zeros begin a text. The network itself is left as it is.
+
+    `x` is what the training gave the network: images from 0 to 1, less their mean, by their deviation. These
+    are in no file; they stand in the training's configuration, `result.config.mean` and `.std`, by channel.
+
+    Args:
+        network: what `build` gave, trained or not.
+        path: ends in `.onnx`, `.pt2` or `.safetensors`.
+        image_size: side in pixels or (height, width) of a graph's images; None: 224 with the stem "imagenet",
+            else 32.
+        tokens: length of the segments that a graph of a language model reads; None: 1.
+
+    Raises:
+        TypeError: not a network of `build`.
+        ConfigError: another ending, or a size that does not belong to network and ending.
+        ImportError: `.onnx` without the packages onnx and onnxscript.
+        FileNotFoundError: no such folder.
+
+    >>> import tempfile
+    >>> import pydarts
+    >>> net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=4, layers=2, num_classes=10)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pydarts.export(net, f"{folder}/net.safetensors")
+    ...     again = pydarts.load_network(f"{folder}/net.safetensors")
+    >>> again.genotype == net.genotype, again.arguments == net.arguments
+    (True, True)
+    """
+    check_network(network, "export")
+    path = Path(path)
+    if path.suffix not in ENDINGS:
+        known = ", ".join(f"{ending} ({purpose})" for ending, purpose in ENDINGS.items())
+        raise _core.ConfigError(f"export to {path.name!r}: the name must end in one of {known}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to export to")
+    if path.suffix == ".safetensors":
+        if image_size is not None or tokens is not None:
+            raise _core.ConfigError("a .safetensors file serves any size; leave image_size and tokens out")
+        save_network(network, path)
+        return
+    still = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+    # The compiler takes a batch of 1 for a constant.
+    inputs = example(still, image_size, tokens, batch=2)
+    write_atomically(path, (_onnx if path.suffix == ".onnx" else _pt2)(still, inputs))
+
+
+def _pt2(network: Network, inputs: tuple[Tensor, ...]) -> bytes:
+    buffer = io.BytesIO()
+    torch.export.save(_graph(network, inputs), buffer)
+    return buffer.getvalue()
+
+
+def _onnx(network: Network, inputs: tuple[Tensor, ...]) -> bytes:
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "export to .onnx needs onnx and onnxscript; install them with: pip install onnx onnxscript"
+        ) from error
+    language = isinstance(network, LanguageModel)
+    program = torch.onnx.export(
+        _graph(network, inputs),
+        dynamo=True,
+        # The graph knows its shapes already; these are names, of which one does for all that are equal.
+        dynamic_shapes={"tokens": {1: "batch"}, "hidden": None} if language else {"x": {0: "batch"}},
+        output_names=["logits", "states"] if language else ["logits"],
+        verbose=False,
+    )
+    assert program is not None
+    data: bytes = program.model_proto.SerializeToString()
+    return data
+
+
+def _graph(network: Network, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch")
+    language = isinstance(network, LanguageModel)
+    shapes = {"tokens": {1: batch}, "hidden": {0: batch}} if language else {"x": {0: batch}}
+    return torch.export.export(network, inputs, dynamic_shapes=shapes)

@@ -1,0 +1,46 @@
+"""A network in a file of its own: its weights, and what to build for them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .. import _core
+from .._values.files import read_tensors, write_tensors
+from .._values.genotype import Genotype
+from ._build import Network, build
+
+_FORMAT = "pydarts-network-1"
+
+
+def save_network(network: Network, path: str | os.PathLike[str]) -> None:
+    """What `export` does for `.safetensors`: weights and statistics, genotype and arguments beside them."""
+    about = {"format": _FORMAT, "genotype": network.genotype.to_dict(), "arguments": network.arguments}
+    write_tensors(Path(path), network.state_dict(), about)
+
+
+def load_network(path: str | os.PathLike[str]) -> Network:
+    """The network of a `.safetensors` file of `export`, on the CPU, in training mode as `build` gives it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: truncated, malformed, or of something else; the message names it.
+
+    >>> import os, tempfile
+    >>> import pydarts
+    >>> net = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=20, units=4, dropout_input=0.5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.safetensors")
+    ...     pydarts.export(net, path)
+    ...     again = pydarts.load_network(path)
+    >>> again.genotype == net.genotype, again.arguments == net.arguments
+    (True, True)
+    """
+    tensors, about = read_tensors(Path(path), _FORMAT)
+    try:
+        network: Network = build(Genotype.from_dict(about["genotype"]), **about["arguments"])
+        network.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
+        network.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError, StopIteration, _core.Error) as error:
+        raise _core.CheckpointError(f"{os.fspath(path)} holds no network of pydarts: {error}") from error
+    return network

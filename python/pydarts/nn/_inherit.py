@@ -1,0 +1,80 @@
+"""What a derived network takes over from the search network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ._build import Network
+from ._convolutional import reductions
+from ._language import LanguageModel
+
+if TYPE_CHECKING:
+    from .._values.config import SearchConfig
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """Which tensors of a network were copied from a search, and why others were not."""
+
+    copied: tuple[str, ...] = field(repr=False)
+    """Names of weights and running statistics that were copied."""
+    left: dict[str, str] = field(repr=False, hash=False)
+    """Name -> why the network keeps its own: all that has to be learnt."""
+    weights: int
+    """How many weights were copied, running statistics not counted."""
+    of_weights: int
+    """How many weights the network has."""
+
+    def __str__(self) -> str:
+        share = self.weights / self.of_weights
+        lines = [
+            f"inherited {self.weights:,} of {self.of_weights:,} weights ({share:.0%}): "
+            f"{len(self.copied)} tensors copied, {len(self.left)} left"
+        ]
+        for reason, count in Counter(self.left.values()).most_common():
+            names = [name for name, why in self.left.items() if why == reason]
+            lines.append(f"  {count} left, {reason}: {', '.join(names[:2])}{', ...' if count > 2 else ''}")
+        return "\n".join(lines)
+
+
+def inherit(network: Network, found: Mapping[str, Tensor], config: SearchConfig) -> Inheritance:
+    """Copy what fits of a search network's state into `network`; see `SearchResult.inherit`."""
+    own = network.state_dict()
+    weights = dict(network.named_parameters())
+    cells = _other_cells(network, config)
+    copied: list[str] = []
+    left: dict[str, str] = {}
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if name.endswith("num_batches_tracked"):  # nothing is computed from it
+                continue
+            if name not in found:
+                left[name] = "the search has no such tensor"
+            elif name.startswith(cells):
+                left[name] = "the search's cell there is of the other kind"
+            elif found[name].shape != tensor.shape:
+                left[name] = "of another shape in the search"
+            else:
+                tensor.copy_(found[name])
+                copied.append(name)
+    return Inheritance(
+        tuple(copied),
+        left,
+        sum(weights[name].numel() for name in copied if name in weights),
+        sum(weight.numel() for weight in weights.values()),
+    )
+
+
+def _other_cells(network: Network, config: SearchConfig) -> tuple[str, ...]:
+    """Prefixes of the cells that reduce in one of both networks alone."""
+    if isinstance(network, LanguageModel):
+        return ()
+    placed = config.resolved_space.reductions
+    there = reductions(config.layers) if placed is None else placed
+    return tuple(f"cells.{index}." for index in set(network.reductions) ^ set(there))

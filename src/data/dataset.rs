@@ -1,0 +1,265 @@
+//! A data set on the network's device, and the batches that views of it yield: a batch is one gather, normalised and
+//! augmented as a whole.
+
+use std::sync::Mutex;
+
+use tch::{Device, Kind, Tensor};
+
+use super::augment::{Augmentation, Draw};
+use super::{Batch, Role, Source};
+use crate::error::{Error, Result};
+use crate::params::{copy, upload};
+use crate::random;
+
+/// Images and labels. They are uploaded to a device once, however many sources read them.
+#[derive(Debug)]
+pub struct Dataset(Mutex<Examples>);
+
+#[derive(Debug)]
+struct Examples {
+    given: Held,
+    /// The device of the last upload, and the tensors there.
+    uploaded: Option<(Device, Held)>,
+}
+
+/// Images [N, C, H, W], uint8 or floating, and int64 labels [N].
+#[derive(Debug)]
+struct Held {
+    x: Tensor,
+    y: Tensor,
+}
+
+impl Held {
+    fn share(&self) -> Held {
+        Held { x: self.x.shallow_clone(), y: self.y.shallow_clone() }
+    }
+}
+
+impl Dataset {
+    /// The data set of images `x` [N, C, H, W], uint8 or floating, and int64 labels `y` [N].
+    ///
+    /// Images share the memory of `x`, because a copy would double what they take: whoever writes into it changes the
+    /// search. Labels are copied.
+    pub fn new(x: &Tensor, y: &Tensor) -> Result<Dataset> {
+        if x.dim() != 4 || y.size() != [x.size()[0]] || y.f_kind()? != Kind::Int64 {
+            return Err(Error::data(format!(
+                "arrays are images [N, C, H, W] and int64 labels [N]; got shapes {:?} and {:?}",
+                x.size(),
+                y.size()
+            )));
+        }
+        let given = Held { x: x.f_detach()?.f_contiguous()?, y: copy(&y.f_detach()?)? };
+        Ok(Dataset(Mutex::new(Examples { given, uploaded: None })))
+    }
+
+    /// The tensors on `device`, uploaded at the first call.
+    fn on(&self, device: Device) -> Result<Held> {
+        let mut examples = self.0.lock().map_err(|_| Error::engine("the data set is in use by a failed thread"))?;
+        match &examples.uploaded {
+            Some((place, held)) if *place == device => Ok(held.share()),
+            _ => {
+                let Held { x, y } = &examples.given;
+                let held = Held { x: x.f_to_device(device)?, y: y.f_to_device(device)? };
+                let shared = held.share();
+                examples.uploaded = Some((device, held));
+                Ok(shared)
+            }
+        }
+    }
+}
+
+/// What is subtracted from each channel and what it is divided by, after uint8 images are scaled to [0, 1].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Normalization {
+    /// Per channel; `None` subtracts nothing.
+    pub mean: Option<Vec<f64>>,
+    /// Per channel; `None` divides by 1.
+    pub std: Option<Vec<f64>>,
+}
+
+impl Normalization {
+    /// The constants for images with `channels` channels.
+    pub fn prepare(&self, channels: i64, kind: Kind, device: Device) -> Result<Scale> {
+        if self.mean.is_none() && self.std.is_none() {
+            return Ok(Scale { kind, constants: None });
+        }
+        let shaped = |values: &Option<Vec<f64>>, otherwise: f64, name: &str| -> Result<Tensor> {
+            let values = values.clone().unwrap_or_else(|| vec![otherwise; channels as usize]);
+            if values.len() as i64 != channels {
+                let given = values.len();
+                return Err(Error::data(format!("`{name}` has {given} values; the images have {channels} channels")));
+            }
+            let tensor = Tensor::f_from_slice(&values)?.f_to_kind(kind)?.f_to_device(device)?;
+            Ok(copy(&tensor)?.f_view([1, channels, 1, 1])?)
+        };
+        let constants = (shaped(&self.mean, 0.0, "mean")?, shaped(&self.std, 1.0, "std")?);
+        Ok(Scale { kind, constants: Some(constants) })
+    }
+}
+
+/// A normalisation whose constants are on the device, in the dtype of the batches.
+#[derive(Debug)]
+pub struct Scale {
+    kind: Kind,
+    constants: Option<(Tensor, Tensor)>,
+}
+
+impl Scale {
+    /// Images as numbers: uint8 scaled to [0, 1], others converted.
+    fn numbers(&self, images: &Tensor) -> Result<Tensor> {
+        let x = images.f_to_kind(self.kind)?;
+        if images.f_kind()? == Kind::Uint8 { Ok(x.f_div_scalar(255.0)?) } else { Ok(x) }
+    }
+
+    fn normalize(&self, x: Tensor) -> Result<Tensor> {
+        match &self.constants {
+            Some((mean, std)) => Ok(x.f_sub(mean)?.f_div(std)?),
+            None => Ok(x),
+        }
+    }
+
+    /// Images [N, C, H, W] as the inputs of a network.
+    pub fn apply(&self, images: &Tensor) -> Result<Tensor> {
+        self.normalize(self.numbers(images)?)
+    }
+}
+
+/// The part of a data set that a source reads, and how.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The examples; `None`: all of them.
+    pub indices: Option<Vec<i64>>,
+    /// What the batches are used for.
+    pub role: Role,
+    /// Examples per batch.
+    pub batch_size: usize,
+    /// Applied to every image.
+    pub normalization: Normalization,
+}
+
+/// Batches of a view of a [`Dataset`].
+#[derive(Debug)]
+pub struct ArraySource {
+    examples: Held,
+    indices: Vec<i64>,
+    role: Role,
+    batch_size: usize,
+    augmentation: Augmentation,
+    seed: u64,
+    scale: Scale,
+    pass: u64,
+    /// The examples of the pass, on the device: uploaded once per pass, because the host waits for each upload.
+    order: Tensor,
+    position: usize,
+}
+
+impl ArraySource {
+    /// Batches of `view`, in `kind` on `device`. Evaluation ignores `augmentation`.
+    pub fn new(
+        dataset: &Dataset,
+        view: View,
+        augmentation: Augmentation,
+        seed: u64,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self> {
+        let View { indices, role, batch_size, normalization } = view;
+        let examples = dataset.on(device)?;
+        let (n, channels) = (examples.x.size()[0], examples.x.size()[1]);
+        let indices = indices.unwrap_or_else(|| (0..n).collect());
+        if let Some(bad) = indices.iter().find(|&&i| i < 0 || i >= n) {
+            return Err(Error::data(format!("index {bad} is outside the {n} examples")));
+        }
+        let fewest = if role == Role::Evaluation { 1 } else { batch_size };
+        if indices.len() < fewest {
+            return Err(Error::data(format!(
+                "{} {} examples do not fill one batch of {batch_size}; lower batch_size or give more data",
+                indices.len(),
+                role.name()
+            )));
+        }
+        let augmentation = if role == Role::Evaluation { Augmentation::default() } else { augmentation };
+        Ok(ArraySource {
+            scale: normalization.prepare(channels, kind, device)?,
+            examples,
+            indices,
+            role,
+            batch_size,
+            augmentation,
+            seed,
+            pass: 0,
+            order: Tensor::f_zeros([0], (Kind::Int64, Device::Cpu))?,
+            position: 0,
+        })
+    }
+
+    /// The shape of the images, [C, H, W].
+    pub fn image_shape(&self) -> Vec<i64> {
+        self.examples.x.size()[1..].to_vec()
+    }
+
+    /// All labels of the data set, [N].
+    pub fn labels(&self) -> &Tensor {
+        &self.examples.y
+    }
+
+    /// The number of examples in the smallest batch of a pass.
+    pub fn smallest(&self) -> usize {
+        match (self.role, self.indices.len() % self.batch_size) {
+            (Role::Evaluation, rest) if rest > 0 => rest,
+            _ => self.batch_size,
+        }
+    }
+
+    fn gather(&self, index: &Tensor) -> Result<Batch> {
+        let mut x = self.scale.numbers(&self.examples.x.f_index_select(0, index)?)?;
+        let draw = || {
+            let batch = (self.position / self.batch_size) as u64;
+            let purpose = format!("augment.{}.{batch}", self.role.name());
+            Draw::new(self.seed, &purpose, self.pass, index.numel())
+        };
+        if self.augmentation.crop_and_flip {
+            x = draw().crop_and_flip(&x)?;
+        }
+        x = self.scale.normalize(x)?;
+        if self.augmentation.cutout > 0 {
+            x = draw().cutout(&x, self.augmentation.cutout)?;
+        }
+        Ok(Batch::new(x, self.examples.y.f_index_select(0, index)?))
+    }
+}
+
+impl Source for ArraySource {
+    fn batches(&self) -> Option<usize> {
+        Some(match self.role {
+            Role::Evaluation => self.indices.len().div_ceil(self.batch_size),
+            Role::Train | Role::Valid => self.indices.len() / self.batch_size,
+        })
+    }
+
+    fn start(&mut self, index: u64, skip: usize) -> Result<()> {
+        self.pass = index;
+        let order = match self.role {
+            Role::Evaluation => self.indices.clone(),
+            Role::Train | Role::Valid => {
+                let purpose = format!("order.{}", self.role.name());
+                let order = random::permutation(self.seed, &purpose, index, self.indices.len());
+                let kept = self.batches().unwrap_or(0) * self.batch_size;
+                order.into_iter().take(kept).map(|i| self.indices[i]).collect()
+            }
+        };
+        self.order = upload(&Tensor::f_from_slice(&order)?, self.examples.x.device())?;
+        self.position = skip * self.batch_size;
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<Batch>> {
+        if self.position >= self.order.numel() {
+            return Ok(None);
+        }
+        let end = (self.position + self.batch_size).min(self.order.numel());
+        let batch = self.gather(&self.order.f_narrow(0, self.position as i64, (end - self.position) as i64)?)?;
+        self.position = end;
+        Ok(Some(batch))
+    }
+}

@@ -1,0 +1,297 @@
+//! Search steps as CUDA graphs, through `torch.cuda`, because tch does not bind libtorch's own.
+//!
+//! A capture records all work on a stream, from any thread. The current stream is a property of the thread, so calls of tch
+//! use the stream that Python's `set_stream` selects, and a backward pass runs on the streams of its forward pass. The GIL is
+//! held during the calls into Python only, because autograd refuses to run under it.
+
+use pyo3::prelude::*;
+use pyo3::types::IntoPyDict;
+use tch::Device;
+
+use crate::config::{Graph, SearchConfig};
+use crate::error::{Error, Result};
+use crate::py::errors::{from_python, to_python};
+use crate::search::{Body, Recorder, Replay};
+
+/// The recorder of a search on CUDA with `graph="auto"`.
+pub fn recorder(
+    py: Python,
+    config: &SearchConfig,
+    device: Device,
+    loss_in_python: bool,
+) -> PyResult<Option<TorchGraphs>> {
+    match (config.graph, device) {
+        (Graph::Auto, Device::Cuda(index)) => {
+            let cuda = py.import("torch.cuda")?;
+            TorchGraphs::new(cuda.as_any(), index, loss_in_python).map_err(to_python).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Captures with `torch.cuda.CUDAGraph`.
+pub struct TorchGraphs {
+    cuda: Py<PyAny>,
+    device: usize,
+    /// The stream on which steps are warmed up and captured; the default stream cannot be captured.
+    side: Py<PyAny>,
+    /// The memory pool of all graphs. They can share it because nothing in it outlives a step.
+    pool: Py<PyAny>,
+    loss_in_python: bool,
+}
+
+impl TorchGraphs {
+    /// `cuda`: the module `torch.cuda`.
+    fn new(cuda: &Bound<'_, PyAny>, device: usize, loss_in_python: bool) -> Result<Self> {
+        let made = || {
+            let side = cuda.call_method("Stream", (), Some(&[("device", device)].into_py_dict(cuda.py())?))?;
+            let pool = cuda.call_method0("graph_pool_handle")?;
+            Ok(TorchGraphs {
+                cuda: cuda.clone().unbind(),
+                device,
+                side: side.unbind(),
+                pool: pool.unbind(),
+                loss_in_python,
+            })
+        };
+        made().map_err(from_python)
+    }
+
+    fn python<T>(&self, f: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
+        Python::attach(|py| f(self.cuda.bind(py))).map_err(from_python)
+    }
+
+    /// Closes the pool that a failed `capture_begin` or `capture_end` leaves open (PyTorch 2.11): the allocator assumes
+    /// that the capture continues and frees nothing.
+    fn close_pool(&self) {
+        for name in ["_cuda_endAllocateToPool", "_cuda_releasePool"] {
+            // If the capture had not opened the pool, this raises; there is nothing to close.
+            let _ = self.python(|cuda| {
+                let private = cuda.py().import("torch")?.getattr("_C")?;
+                private.call_method1(name, (self.device, &self.pool)).map(drop)
+            });
+        }
+    }
+
+    /// Makes the side stream this thread's until the guard is dropped.
+    fn aside(&self) -> Result<Aside<'_>> {
+        self.python(|cuda| {
+            let device = cuda.call_method0("current_device")?.unbind();
+            let before = cuda.call_method1("current_stream", (self.device,))?;
+            self.side.bind(cuda.py()).call_method1("wait_stream", (&before,))?;
+            let aside = Aside { graphs: self, device, before: before.unbind() };
+            cuda.call_method1("set_stream", (&self.side,))?;
+            Ok(aside)
+        })
+    }
+}
+
+/// The previous stream and device of this thread, restored when dropped.
+struct Aside<'a> {
+    graphs: &'a TorchGraphs,
+    device: Py<PyAny>,
+    before: Py<PyAny>,
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        // These calls fail only if the device has failed; the next operation reports that.
+        let _ = self.graphs.python(|cuda| {
+            cuda.call_method1("set_stream", (&self.before,))?;
+            self.before.bind(cuda.py()).call_method1("wait_stream", (&self.graphs.side,))?;
+            cuda.call_method1("set_device", (&self.device,)).map(drop)
+        });
+    }
+}
+
+impl Recorder for TorchGraphs {
+    fn warm_up(&self, body: &mut Body) -> Result<()> {
+        let _aside = self.aside()?;
+        body()
+    }
+
+    fn record<'a>(&self, mut body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
+        if self.loss_in_python {
+            return Err(Error::engine(
+                "a loss written in Python may behave differently at each call, so its step cannot be captured",
+            ));
+        }
+        let graph = self.python(|cuda| {
+            cuda.call_method1("synchronize", (self.device,))?;
+            // A graph cannot use the memory that is cached for ordinary steps.
+            cuda.call_method0("empty_cache")?;
+            Ok(cuda.call_method0("CUDAGraph")?.unbind())
+        })?;
+        let _aside = self.aside()?;
+        let begun = self.python(|cuda| {
+            // Other threads, such as those of a loader, may use CUDA during the capture.
+            let options = [("capture_error_mode", "thread_local")].into_py_dict(cuda.py())?;
+            options.set_item("pool", &self.pool)?;
+            graph.bind(cuda.py()).call_method("capture_begin", (), Some(&options)).map(drop)
+        });
+        let recorded = if begun.is_ok() { body() } else { Ok(()) };
+        let ended =
+            begun.and_then(|()| self.python(|cuda| graph.bind(cuda.py()).call_method0("capture_end").map(drop)));
+        if ended.is_err() {
+            self.close_pool();
+        }
+        recorded.and(ended)?;
+        Ok(Box::new(Captured { graph, _body: body }))
+    }
+
+    fn release(&self) {
+        // If this fails, less memory is free, and the next step reports it.
+        let _ = self.python(|cuda| cuda.call_method0("empty_cache").map(drop));
+    }
+}
+
+/// A captured step and the closure whose tensors it is bound to.
+struct Captured<'a> {
+    graph: Py<PyAny>,
+    _body: Body<'a>,
+}
+
+impl Replay for Captured<'_> {
+    fn replay(&mut self) -> Result<()> {
+        Python::attach(|py| self.graph.bind(py).call_method0("replay").map(drop)).map_err(from_python)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use pyo3::types::PyDict;
+
+    use super::*;
+
+    /// A stand-in for `torch.cuda` that records its calls.
+    const FAKE: &std::ffi::CStr = cr#"
+class Stream:
+    def __init__(self, name): self.name = name
+    def wait_stream(self, other): log.append(f"{self.name} waits for {other.name}")
+
+class Graph:
+    def capture_begin(self, pool, capture_error_mode):
+        log.append(f"begin in {pool}, {capture_error_mode}")
+        if fails == "begin": raise RuntimeError("out of memory")
+    def capture_end(self):
+        log.append("end")
+        if fails == "end": raise RuntimeError("operation not permitted when stream is capturing")
+    def replay(self): log.append("replay")
+
+class cuda:
+    Stream = staticmethod(lambda device: Stream(f"side of {device}"))
+    CUDAGraph = Graph
+    graph_pool_handle = staticmethod(lambda: "pool")
+    current_device = staticmethod(lambda: 0)
+    current_stream = staticmethod(lambda device: Stream(f"main of {device}"))
+    set_stream = staticmethod(lambda stream: log.append(f"on {stream.name}"))
+    set_device = staticmethod(lambda device: log.append(f"device {device}"))
+    synchronize = staticmethod(lambda device: log.append(f"synchronize {device}"))
+    empty_cache = staticmethod(lambda: log.append("empty cache"))
+
+log, fails = [], ""
+"#;
+
+    fn fake<T>(fails: &str, f: impl FnOnce(&TorchGraphs, &dyn Fn() -> Vec<String>) -> T) -> T {
+        Python::initialize();
+        let (graphs, log) = Python::attach(|py| {
+            let names = PyDict::new(py);
+            py.run(FAKE, Some(&names), None).unwrap();
+            names.set_item("fails", fails).unwrap();
+            let named = |name: &str| names.get_item(name).unwrap().unwrap();
+            (TorchGraphs::new(&named("cuda"), 1, false).unwrap(), named("log").unbind())
+        });
+        f(&graphs, &|| Python::attach(|py| log.extract(py).unwrap()))
+    }
+
+    /// Whether another thread can acquire the GIL now.
+    fn python_is_free() -> bool {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || Python::attach(|_| sender.send(())));
+        receiver.recv_timeout(std::time::Duration::from_secs(20)).is_ok()
+    }
+
+    const BEFORE: [&str; 3] = ["side of 1 waits for main of 1", "on side of 1", "begin in pool, thread_local"];
+    const AFTER: [&str; 4] = ["end", "on main of 1", "main of 1 waits for side of 1", "device 0"];
+
+    #[test]
+    fn a_step_is_captured_on_the_side_stream_without_the_gil_and_replayed() {
+        fake("", |graphs, log| {
+            let runs = Cell::new(0);
+            let body = || {
+                runs.set(runs.get() + 1);
+                assert!(python_is_free(), "autograd would refuse to run");
+                assert_eq!(log().last().map(String::as_str), Some(BEFORE[2]));
+                Ok(())
+            };
+            let mut captured = graphs.record(Box::new(body)).unwrap();
+            let expected = ["synchronize 1", "empty cache"].iter().chain(&BEFORE).chain(&AFTER);
+            assert_eq!(log(), expected.copied().collect::<Vec<_>>());
+            captured.replay().unwrap();
+            captured.replay().unwrap();
+            assert_eq!(log()[log().len() - 2..], ["replay", "replay"]);
+            assert_eq!(runs.get(), 1);
+        });
+    }
+
+    #[test]
+    fn a_warm_up_runs_on_the_side_stream() {
+        fake("", |graphs, log| {
+            let runs = Cell::new(0);
+            graphs
+                .warm_up(
+                    &mut (Box::new(|| {
+                        runs.set(runs.get() + 1);
+                        assert_eq!(log(), BEFORE[..2]);
+                        Ok(())
+                    }) as Body),
+                )
+                .unwrap();
+            assert_eq!((runs.get(), log()[2..].to_vec()), (1, AFTER[1..].iter().map(|s| (*s).to_owned()).collect()));
+        });
+    }
+
+    #[test]
+    fn a_failed_capture_is_ended_and_the_stream_restored() {
+        fake("end", |graphs, log| {
+            let error = graphs.record(Box::new(|| Ok(()))).err().unwrap();
+            assert!(error.detail.contains("not permitted"), "{error}");
+            assert_eq!(log()[log().len() - 4..], AFTER);
+            // The step's own error comes first.
+            let error = graphs.record(Box::new(|| Err(Error::data("a batch is empty")))).err().unwrap();
+            assert_eq!(error.detail, "a batch is empty");
+            assert_eq!(log()[log().len() - 4..], AFTER);
+        });
+    }
+
+    #[test]
+    fn a_capture_that_does_not_begin_runs_nothing_and_restores_the_stream() {
+        fake("begin", |graphs, log| {
+            let error = graphs.record(Box::new(|| panic!("nothing would record it"))).err().unwrap();
+            assert!(error.detail.contains("out of memory"), "{error}");
+            assert_eq!(log()[log().len() - 3..], AFTER[1..]);
+        });
+    }
+
+    #[test]
+    fn a_loss_in_python_is_not_captured() {
+        fake("", |graphs, log| {
+            let graphs = TorchGraphs { loss_in_python: true, ..Python::attach(|py| clone(py, graphs)) };
+            assert!(graphs.record(Box::new(|| Ok(()))).is_err());
+            assert!(log().is_empty());
+        });
+    }
+
+    fn clone(py: Python, graphs: &TorchGraphs) -> TorchGraphs {
+        let same = |object: &Py<PyAny>| object.clone_ref(py);
+        TorchGraphs {
+            cuda: same(&graphs.cuda),
+            side: same(&graphs.side),
+            pool: same(&graphs.pool),
+            device: graphs.device,
+            loss_in_python: graphs.loss_in_python,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The engine's sources: Python loaders, device-resident arrays and texts.
+
+use pyo3::prelude::*;
+use tch::Tensor;
+
+use crate::config::{Augment, SearchConfig};
+use crate::data::{ArraySource, Augmentation, Batch, Expected, Source, check_labels};
+use crate::error::{Error, Result};
+use crate::py::data::{PyArrays, PyTokens};
+use crate::py::errors::{from_python, to_python};
+use crate::py::tensor::PyTensor;
+
+/// A Python object with `batches`, `start`, `next` and `close`. It checks its batches itself, on its own thread
+/// (`BatchChecker`); here they only move to the device.
+struct PySource {
+    object: Py<PyAny>,
+    expected: Expected,
+    batches: Option<usize>,
+}
+
+impl PySource {
+    fn new(object: &Bound<'_, PyAny>, expected: Expected) -> PyResult<Self> {
+        let batches = object.call_method0("batches")?.extract()?;
+        Ok(PySource { object: object.clone().unbind(), expected, batches })
+    }
+}
+
+impl Source for PySource {
+    fn batches(&self) -> Option<usize> {
+        self.batches
+    }
+
+    fn start(&mut self, index: u64, skip: usize) -> Result<()> {
+        let started = Python::attach(|py| self.object.call_method1(py, "start", (index, skip)).map(drop));
+        started.map_err(from_python)
+    }
+
+    fn next(&mut self) -> Result<Option<Batch>> {
+        let pair = Python::attach(|py| -> PyResult<Option<(Tensor, Tensor)>> {
+            let pair: Option<(PyTensor, PyTensor)> = self.object.bind(py).call_method0("next")?.extract()?;
+            Ok(pair.map(|(x, y)| (x.0, y.0)))
+        });
+        pair.map_err(from_python)?.map(|(x, y)| self.expected.place(&x, &y)).transpose()
+    }
+}
+
+impl Drop for PySource {
+    fn drop(&mut self) {
+        Python::attach(|py| {
+            if let Err(error) = self.object.call_method0(py, "close") {
+                error.write_unraisable(py, Some(self.object.bind(py)));
+            }
+        });
+    }
+}
+
+/// The source that `object` stands for: `Tokens`, `Arrays`, or any object with the methods of `Source`.
+pub fn source(
+    object: &Bound<'_, PyAny>,
+    config: &SearchConfig,
+    expected: &Expected,
+    what: &'static str,
+) -> PyResult<Box<dyn Source + Send>> {
+    let (shape, classes, kind, device) = match (expected, object.cast::<PyTokens>()) {
+        (Expected::Words { words, bptt, device }, Ok(tokens)) => {
+            let source = tokens.get().source(*words, *bptt, config.seed, *device, &format!("the {what} text"));
+            return Ok(Box::new(source.map_err(to_python)?));
+        }
+        (Expected::Images { shape, classes, kind, device }, Err(_)) => (shape, *classes, *kind, *device),
+        _ => return Err(to_python(Error::data("a recurrent space reads texts, and a convolutional one images"))),
+    };
+    let Ok(arrays) = object.cast::<PyArrays>() else {
+        return Ok(Box::new(PySource::new(object, expected.clone())?));
+    };
+    let build = || -> Result<ArraySource> {
+        let augmentation = Augmentation { crop_and_flip: config.augment == Augment::Cifar, cutout: config.cutout };
+        let source = arrays.get().source(augmentation, config.seed, kind, device)?;
+        let found = source.image_shape();
+        if found != *shape {
+            return Err(Error::data(format!(
+                "{what} images have shape {found:?}; expected {shape:?} (channels first)"
+            )));
+        }
+        check_labels(source.labels(), classes, &format!("{what} data"))?;
+        Ok(source)
+    };
+    Ok(Box::new(build().map_err(to_python)?))
+}
