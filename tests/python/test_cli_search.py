@@ -199,7 +199,7 @@ def test_a_folder_of_images_is_read_in_the_size_asked_for() -> None:
         opened("folder:images/train")
 
 
-EPOCHS = 60  # so many that the search is not over before another process sees its first checkpoint
+EPOCHS = 40  # so many that the search is not over before another process sees its first checkpoint
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT to another process is POSIX's")
