@@ -190,7 +190,7 @@ fn cells_that_are_computed_again_give_the_same_gradients_and_move_statistics_onc
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn any_space_computes_the_same_with_any_passes(
