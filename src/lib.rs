@@ -3,7 +3,7 @@
 //! Data flows one way: space and configuration, plan, network, engine, events, result. A module may import only
 //! what stands above it in the list below; the modules here know neither libtorch nor Python.
 
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::too_many_lines)]
 
 pub mod error;
 mod json;

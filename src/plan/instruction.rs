@@ -120,9 +120,9 @@ pub enum Scale {
     },
 }
 
-/// The values that a mask of variational dropout applies to.
+/// The values that variational dropout applies a mask to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
+pub enum DropoutTarget {
     /// Rows of the embedding, that is, whole words.
     Rows,
     /// The embedded input.
@@ -135,18 +135,24 @@ pub enum Place {
     Output,
 }
 
-impl Place {
-    /// All places, in the order in which they are computed.
-    pub const ALL: [Place; 5] = [Place::Rows, Place::Embedded, Place::Input, Place::Hidden, Place::Output];
+impl DropoutTarget {
+    /// All targets, in the order in which they are computed.
+    pub const ALL: [DropoutTarget; 5] = [
+        DropoutTarget::Rows,
+        DropoutTarget::Embedded,
+        DropoutTarget::Input,
+        DropoutTarget::Hidden,
+        DropoutTarget::Output,
+    ];
 
     /// The name, as shown by `explain`.
     pub fn name(self) -> &'static str {
         match self {
-            Place::Rows => "rows",
-            Place::Embedded => "embedded",
-            Place::Input => "input",
-            Place::Hidden => "hidden",
-            Place::Output => "output",
+            DropoutTarget::Rows => "rows",
+            DropoutTarget::Embedded => "embedded",
+            DropoutTarget::Input => "input",
+            DropoutTarget::Hidden => "hidden",
+            DropoutTarget::Output => "output",
         }
     }
 }
@@ -274,7 +280,7 @@ pub enum Op {
     /// Variational dropout: every token of a sequence is multiplied by the same mask.
     Mask {
         /// The mask.
-        place: Place,
+        target: DropoutTarget,
     },
     /// Input · weight, or input · consecutive rows of the weight.
     Product {

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 
 pub use analysis::{Cost, Demand, Peak, Segment, Spans};
 pub use instruction::{
-    AlphaId, AlphaSpec, Init, Instruction, Op, Place, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
-    WeightSpec,
+    AlphaId, AlphaSpec, DropoutTarget, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId,
+    WeightId, WeightSpec,
 };
 pub use scope::{Module, Part, Scope};
 

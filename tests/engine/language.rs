@@ -8,7 +8,7 @@ use pydarts::config::Rewrite;
 use pydarts::data::Batch;
 use pydarts::nn::{By, Dropout, LanguageModel, LanguageOptions, Mode, Network, NetworkOptions};
 use pydarts::params::{Table, initial_weights};
-use pydarts::plan::{Language, Place, Plan};
+use pydarts::plan::{DropoutTarget, Language, Plan};
 use pydarts::random;
 use pydarts::space::{CellKind, Operation, Space};
 use tch::{Device, Kind, Tensor};
@@ -186,17 +186,17 @@ fn masks_are_a_function_of_the_step_and_have_the_right_shapes_and_rates() {
     let model = model(&plan, &[], Dropout { rows: 0.1, hidden: 0.25, ..Dropout::default() });
     let seen = |step: u64| {
         model.draw(step).unwrap();
-        Place::ALL.map(|place| model.masks().at(place).map(Tensor::copy))
+        DropoutTarget::ALL.map(|target| model.masks().at(target).map(Tensor::copy))
     };
     let (one, other, again) = (seen(1), seen(2), seen(1));
-    for place in [Place::Rows, Place::Hidden] {
-        let of = |masks: &[Option<Tensor>; 5]| masks[place as usize].as_ref().unwrap().copy();
+    for target in [DropoutTarget::Rows, DropoutTarget::Hidden] {
+        let of = |masks: &[Option<Tensor>; 5]| masks[target as usize].as_ref().unwrap().copy();
         assert!(of(&one).equal(&of(&again)) && !of(&one).equal(&of(&other)));
     }
-    for place in [Place::Embedded, Place::Input, Place::Output] {
-        assert!(one[place as usize].is_none(), "{}", place.name());
+    for target in [DropoutTarget::Embedded, DropoutTarget::Input, DropoutTarget::Output] {
+        assert!(one[target as usize].is_none(), "{}", target.name());
     }
-    let hidden = one[Place::Hidden as usize].as_ref().unwrap();
+    let hidden = one[DropoutTarget::Hidden as usize].as_ref().unwrap();
     let dropped = hidden.eq(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
     assert!((dropped - 0.25).abs() < 0.06, "{dropped}");
     assert!((hidden.max().double_value(&[]) - 1.0 / 0.75).abs() < 1e-12);

@@ -12,7 +12,7 @@ use super::weight_gradients::Deferred;
 use crate::error::Result;
 use crate::nn::Mode;
 use crate::nn::networks::dropout::Masks;
-use crate::plan::{Instruction, Op, Place, WeightId};
+use crate::plan::{DropoutTarget, Instruction, Op, WeightId};
 
 /// One forward pass, with everything that its instructions look up.
 pub struct Forward<'a> {
@@ -55,8 +55,8 @@ impl<'a> Forward<'a> {
         Forward { masks: Some(masks), ..self }
     }
 
-    pub(super) fn mask(&self, place: Place) -> Option<&Tensor> {
-        self.masks.and_then(|masks| masks.at(place))
+    pub(super) fn mask(&self, target: DropoutTarget) -> Option<&Tensor> {
+        self.masks.and_then(|masks| masks.at(target))
     }
 
     /// A weight, or the group that begins with it.
@@ -122,7 +122,7 @@ impl<'a> Forward<'a> {
             Op::Mean => Ok(Tensor::f_stack(inputs, 0)?.f_mean_dim([0i64].as_slice(), false, None)?),
 
             Op::Lookup { weight } => self.lookup(x()?, *weight),
-            Op::Mask { place } => self.dropout(x()?, *place),
+            Op::Mask { target } => self.dropout(x()?, *target),
             Op::Product { weight, rows } => self.product(x()?, *weight, *rows),
             Op::Gate { activation } => {
                 pair().and_then(|(state, gates)| super::recurrent::gate(*activation, state, gates))

@@ -9,14 +9,14 @@ use crate::error::{Error, Result};
 use crate::nn::kernels::cross_entropy::Decoder;
 use crate::nn::kernels::gates::GateMixture;
 use crate::nn::precision::in_kind;
-use crate::plan::{AlphaId, Instruction, Op, Place, WeightId};
+use crate::plan::{AlphaId, DropoutTarget, Instruction, Op, WeightId};
 use crate::space::Operation;
 
 impl Forward<'_> {
     /// The rows of an embedding for tokens `x`.
     pub(super) fn lookup(&self, x: &Tensor, weight: WeightId) -> Result<Tensor> {
         let weight = self.weight(weight);
-        let rows = match self.mask(Place::Rows) {
+        let rows = match self.mask(DropoutTarget::Rows) {
             Some(mask) => weight.f_mul(mask)?,
             None => weight.shallow_clone(),
         };
@@ -24,8 +24,8 @@ impl Forward<'_> {
     }
 
     /// `x` times a dropout mask.
-    pub(super) fn dropout(&self, x: &Tensor, place: Place) -> Result<Tensor> {
-        match self.mask(place) {
+    pub(super) fn dropout(&self, x: &Tensor, target: DropoutTarget) -> Result<Tensor> {
+        match self.mask(target) {
             Some(mask) => Ok(x.f_mul(&in_kind(mask, self.compute)?)?),
             None => Ok(x.shallow_clone()),
         }
@@ -81,7 +81,7 @@ impl Forward<'_> {
         if !decoder.applies_to(x) {
             return Ok(None);
         }
-        let result = decoder.loss(x, targets, self.mask(Place::Output), decoder.weight.requires_grad())?;
+        let result = decoder.loss(x, targets, self.mask(DropoutTarget::Output), decoder.weight.requires_grad())?;
         let correct = result.correct.shallow_clone();
         let (loss, gradients) = Deferred::loss(result, x, leaves)?;
         deferred.borrow_mut().extend(gradients);

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use crate::config::SearchConfig;
 use crate::error::Result;
 use crate::params::upload;
-use crate::plan::{Language, Place};
+use crate::plan::{DropoutTarget, Language};
 use crate::random;
 
 /// The probability that an element is set to zero, by position in the network.
@@ -38,13 +38,13 @@ impl Dropout {
         }
     }
 
-    fn at(&self, place: Place) -> f64 {
-        match place {
-            Place::Rows => self.rows,
-            Place::Embedded => self.embedded,
-            Place::Input => self.input,
-            Place::Hidden => self.hidden,
-            Place::Output => self.output,
+    fn at(&self, target: DropoutTarget) -> f64 {
+        match target {
+            DropoutTarget::Rows => self.rows,
+            DropoutTarget::Embedded => self.embedded,
+            DropoutTarget::Input => self.input,
+            DropoutTarget::Hidden => self.hidden,
+            DropoutTarget::Output => self.output,
         }
     }
 }
@@ -52,8 +52,8 @@ impl Dropout {
 /// The masks of a step: 0, or 1/(1 − p). Each step overwrites the same tensors, which a captured graph may refer to.
 #[derive(Debug)]
 pub struct Masks {
-    /// By [`Place`]; None if its probability is 0.
-    masks: [Option<Tensor>; Place::ALL.len()],
+    /// By [`DropoutTarget`]; None if its probability is 0.
+    masks: [Option<Tensor>; DropoutTarget::ALL.len()],
     dropout: Dropout,
     seed: u64,
 }
@@ -67,23 +67,23 @@ impl Masks {
         seed: u64,
         (kind, device): (Kind, Device),
     ) -> Result<Self> {
-        let mask = |place: Place| {
+        let mask = |target: DropoutTarget| {
             let units = language.units as i64;
-            let size = if place == Place::Rows { [language.words as i64, 1] } else { [batch, units] };
+            let size = if target == DropoutTarget::Rows { [language.words as i64, 1] } else { [batch, units] };
             let ones = || Tensor::f_ones(size, (kind, device));
-            (dropout.at(place) > 0.0).then(ones).transpose()
+            (dropout.at(target) > 0.0).then(ones).transpose()
         };
-        let [rows, embedded, input, hidden, output] = Place::ALL.map(mask);
+        let [rows, embedded, input, hidden, output] = DropoutTarget::ALL.map(mask);
         Ok(Masks { masks: [rows?, embedded?, input?, hidden?, output?], dropout, seed })
     }
 
     /// Draws the masks of a step, a function of seed and step.
     pub fn draw(&mut self, step: u64) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        for place in Place::ALL {
-            let p = self.dropout.at(place);
-            let Some(mask) = &mut self.masks[place as usize] else { continue };
-            let numbers = random::uniform(self.seed, &format!("mask.{}", place.name()), step, mask.numel(), 0.0, 1.0);
+        for target in DropoutTarget::ALL {
+            let p = self.dropout.at(target);
+            let Some(mask) = &mut self.masks[target as usize] else { continue };
+            let numbers = random::uniform(self.seed, &format!("mask.{}", target.name()), step, mask.numel(), 0.0, 1.0);
             let kept: Vec<f32> = numbers.iter().map(|number| if *number < p { 0.0 } else { 1.0 }).collect();
             let drawn = Tensor::f_from_slice(&kept)?.f_view(mask.size().as_slice())?;
             mask.f_copy_(&upload(&drawn, mask.device())?)?;
@@ -93,8 +93,8 @@ impl Masks {
     }
 
     /// A mask; None if its probability is 0.
-    pub fn at(&self, place: Place) -> Option<&Tensor> {
-        self.masks[place as usize].as_ref()
+    pub fn at(&self, target: DropoutTarget) -> Option<&Tensor> {
+        self.masks[target as usize].as_ref()
     }
 
     /// The number of sequences that the masks are for.

@@ -9,7 +9,7 @@ use crate::data::{Batch, check_tokens};
 use crate::error::Result;
 use crate::nn::{LanguageModel, LanguageOptions, Mode, Network, NetworkOptions, Supernet};
 use crate::params::copy;
-use crate::plan::{Place, Plan};
+use crate::plan::{DropoutTarget, Plan};
 
 /// A network of images or of words.
 pub enum SearchNetwork {
@@ -67,8 +67,8 @@ impl SearchNetwork {
     pub fn masks(&self) -> Result<Vec<(String, Tensor)>> {
         let SearchNetwork::Words(network) = self else { return Ok(Vec::new()) };
         let masks = network.masks();
-        let named = |place: Place| Some((place.name().to_owned(), masks.at(place)?));
-        Place::ALL.into_iter().filter_map(named).map(|(name, mask)| Ok((name, copy(mask)?))).collect()
+        let named = |target: DropoutTarget| Some((target.name().to_owned(), masks.at(target)?));
+        DropoutTarget::ALL.into_iter().filter_map(named).map(|(name, mask)| Ok((name, copy(mask)?))).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::largest;
 use crate::error::{Error, Result};
 use crate::plan::passes::prune;
 use crate::plan::{
-    AlphaId, Init, Language, Module, Op, Place, Plan, Recurrence, Scope, Shape, Sizes, ValueId, WeightId,
+    AlphaId, DropoutTarget, Init, Language, Module, Op, Plan, Recurrence, Scope, Shape, Sizes, ValueId, WeightId,
 };
 use crate::space::{CellKind, Operation, Space};
 
@@ -43,9 +43,9 @@ impl Plan {
         let (encoder, decoder) = (Scope::whole(Module::Encoder), Scope::whole(Module::Decoder));
         let embedding = writer.weight(format!("{encoder}.weight"), vec![words, units], init);
         let embedded = writer.push(&encoder, Op::Lookup { weight: embedding }, vec![token])?;
-        let embedded = writer.push(&encoder, Op::Mask { place: Place::Embedded }, vec![embedded])?;
+        let embedded = writer.push(&encoder, Op::Mask { target: DropoutTarget::Embedded }, vec![embedded])?;
         let next = cell(&mut writer, units, embedded, state)?;
-        let kept = writer.push(&decoder, Op::Mask { place: Place::Output }, vec![next])?;
+        let kept = writer.push(&decoder, Op::Mask { target: DropoutTarget::Output }, vec![next])?;
         let bias = writer.weight(format!("{decoder}.bias"), vec![words], Init::Constant(0.0));
         writer.plan.output = writer.push(&decoder, Op::Linear { weight: embedding, bias }, vec![kept])?;
         writer.plan.recurrence = Some(Recurrence { state, next });
@@ -65,8 +65,8 @@ fn cell(writer: &mut Writer, units: usize, x: ValueId, h: ValueId) -> Result<Val
     let init = Init::Within(BOUND);
     let first = writer.weight(format!("{whole}.w0"), vec![2 * units, 2 * units], init);
     let scope = Scope::node(module, 0);
-    let input = writer.push(&scope, Op::Mask { place: Place::Input }, vec![x])?;
-    let hidden = writer.push(&scope, Op::Mask { place: Place::Hidden }, vec![h])?;
+    let input = writer.push(&scope, Op::Mask { target: DropoutTarget::Input }, vec![x])?;
+    let hidden = writer.push(&scope, Op::Mask { target: DropoutTarget::Hidden }, vec![h])?;
     let both = writer.push(&scope, Op::Concat { blocks: 1 }, vec![input, hidden])?;
     let product = writer.push(&scope, Op::Product { weight: first, rows: (0, 2 * units) }, vec![both])?;
     let gated = writer.push(&scope, Op::Gate { activation: Operation::Tanh }, vec![h, product])?;
@@ -100,7 +100,7 @@ fn gate(
     units: usize,
     activation: Operation,
 ) -> Result<ValueId> {
-    let masked = writer.push(scope, Op::Mask { place: Place::Hidden }, vec![state])?;
+    let masked = writer.push(scope, Op::Mask { target: DropoutTarget::Hidden }, vec![state])?;
     let product = writer.push(scope, Op::Product { weight, rows: (0, units) }, vec![masked])?;
     writer.push(scope, Op::Gate { activation }, vec![state, product])
 }

@@ -43,7 +43,7 @@ impl Plan {
             Op::Accumulate => "add in place".to_string(),
             Op::GlobalAvgPool => "mean over height and width".to_string(),
             Op::Lookup { .. } => "its row".to_string(),
-            Op::Mask { place } => format!("drop {}", place.name()),
+            Op::Mask { target } => format!("drop {}", target.name()),
             Op::Product { weight, rows } => self.product(*weight, *rows),
             Op::Gate { activation } => format!("gate {}", activation.name()),
             Op::Gates { columns, .. } => {
