@@ -15,7 +15,7 @@ Edges: TypeAlias = tuple[tuple[str, int, int], ...]
 
 CELLS = ("normal", "reduce")
 
-# Those of NNI's hub that networks here have; they are named alike.
+# The operations of NNI's hub that pydarts has; the names are equal.
 NNI_OPERATIONS = (
     "max_pool_3x3",
     "avg_pool_3x3",
@@ -30,7 +30,7 @@ NNI_OPERATIONS = (
     "conv_7x1_1x7",
 )
 
-# NAS-Bench-301 is about one space, whose edges it numbers as α's rows are.
+# NAS-Bench-301 has one space and numbers its edges as the rows of α are numbered.
 NASBENCH301 = Space.preset("darts")
 NASBENCH301_OPERATIONS = tuple(name for name in NASBENCH301.operations if name != "none")
 NASBENCH301_PREFIX = "NetworkSelectorDatasetInfo:darts:"
@@ -56,7 +56,7 @@ class Cells(Protocol):
 def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
     """See `Genotype.to_nni`."""
     if genotype.recurrent:
-        raise _core.GenotypeError("NNI's hub has convolutional cells alone; this genotype is recurrent")
+        raise _core.GenotypeError("NNI's hub has convolutional cells only; this genotype is recurrent")
     values: dict[str, str | list[int]] = {}
     for cell, edges, concat in _cells(genotype):
         counts = Counter(node for *_, node in edges)
@@ -108,8 +108,8 @@ def to_nasbench301(genotype: Cells) -> dict[str, str]:
     for cell, edges, concat in _cells(genotype):
         if concat != NASBENCH301.concat:
             raise _core.GenotypeError(
-                f"cell {cell}: the output is of nodes {list(concat)}; in NAS-Bench-301 it is of all nodes in "
-                f"their order, {list(NASBENCH301.concat)}"
+                f"cell {cell}: the output consists of nodes {list(concat)}; in NAS-Bench-301 it consists of "
+                f"all nodes in order, {list(NASBENCH301.concat)}"
             )
         for node in NASBENCH301.concat:
             into = sorted((source, operation) for operation, source, target in edges if target == node)
@@ -126,7 +126,7 @@ def from_nasbench301(values: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for cell in CELLS:
         begins = tuple(f"{NASBENCH301_PREFIX}{what}_{cell}_" for what in ("edge", "inputs_node"))
-        # ConfigSpace writes None for what does not apply.
+        # ConfigSpace writes None for keys that do not apply.
         given = [
             key
             for key, value in values.items()
