@@ -159,8 +159,8 @@ class Genotype(Record, _core.Genotype):
 
         `"NetworkSelectorDatasetInfo:darts:edge_normal_r"`: the operation on the edge of α's row r;
         `"NetworkSelectorDatasetInfo:darts:inputs_node_normal_j"`: the two sources of node j > 2, as `"0_2"`;
-        the same for `reduce`. The order of the two edges into a node, the stronger first, is lost; the network
-        is the same.
+        the same for `reduce`. The order of the two edges into a node, the stronger first, is lost; the
+        network is the same.
 
         Raises:
             GenotypeError: not a genotype of the space `"darts"`, or an output that does not consist of all
