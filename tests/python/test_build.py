@@ -137,6 +137,16 @@ def test_a_cell_with_several_edges_a_node_is_not_taken_for_a_longer_one(nodes: i
     assert len(pydarts.build(pydarts.derive(alphas, space), vocabulary=5, units=4).cell.genes) == nodes
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_images_are_classified_by_cells_with_any_number_of_edges_per_node(k: int) -> None:
+    genotype = pydarts.derive({name: torch.randn(14, 8) for name in ("normal", "reduce")}, k=k)
+    net = pydarts.build(genotype, channels=2, layers=3)
+    assert isinstance(net, pydarts.nn.ConvolutionalNetwork)
+    edges = {key for cell in net.cells[:1] for key in cell.edges}  # type: ignore[union-attr]
+    assert edges == {f"{source}_{target}" for _, source, target in genotype.edges("normal")}
+    assert net.eval()(torch.zeros(2, 3, 8, 8)).shape == (2, 10)
+
+
 def test_a_network_file_that_is_no_such_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     with pytest.raises(FileNotFoundError, match=r"net\.safetensors"):

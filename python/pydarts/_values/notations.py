@@ -56,7 +56,7 @@ class Cells(Protocol):
 def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
     """See `Genotype.to_nni`."""
     if genotype.recurrent:
-        raise _core.GenotypeError("NNI's hub has only convolutional cells; this genotype is recurrent")
+        raise _core.GenotypeError("NNI's hub has convolutional cells only; this genotype is recurrent")
     values: dict[str, str | list[int]] = {}
     for cell, edges, concat in _cells(genotype):
         counts = Counter(node for *_, node in edges)
@@ -108,8 +108,8 @@ def to_nasbench301(genotype: Cells) -> dict[str, str]:
     for cell, edges, concat in _cells(genotype):
         if concat != NASBENCH301.concat:
             raise _core.GenotypeError(
-                f"cell {cell}: the output concatenates nodes {list(concat)}; in NAS-Bench-301 it "
-                f"concatenates all nodes in order, {list(NASBENCH301.concat)}"
+                f"cell {cell}: the output consists of nodes {list(concat)}; in NAS-Bench-301 it consists of "
+                f"all nodes in order, {list(NASBENCH301.concat)}"
             )
         for node in NASBENCH301.concat:
             into = sorted((source, operation) for operation, source, target in edges if target == node)

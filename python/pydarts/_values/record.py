@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """An immutable value with fields as attributes; equality and hash compare the fields."""
+    """An immutable value. A subclass inherits from this class and from the class of the core."""
 
     __slots__ = ()
     _error: ClassVar[type[Error]]

@@ -43,7 +43,7 @@ class RecurrentCell(nn.Module):
     def __init__(self, genotype: Genotype, *, units: int) -> None:
         super().__init__()
         if not genotype.recurrent:
-            raise _core.GenotypeError(f"no recurrent cell in {genotype}; its network reads images, not words")
+            raise _core.GenotypeError(f"{genotype} has no recurrent cell; it gives a ConvolutionalNetwork")
         targets = [target for *_, target in genotype.edges("recurrent")]
         if len(set(targets)) < len(targets):
             raise _core.GenotypeError(
