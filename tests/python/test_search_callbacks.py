@@ -153,7 +153,7 @@ def test_a_hook_that_nobody_calls_is_told() -> None:
     class Misspelt(pydarts.Callback):
         def on_epoch_end(self, info: pydarts.EpochInfo) -> None: ...
 
-    with pytest.warns(UserWarning, match=r"(?=.*Misspelt)(?=.*on_epoch_end).*on_epoch\b"):
+    with pytest.warns(UserWarning, match=r"Misspelt\.on_epoch_end .*on_epoch\?"):
         pydarts.search(make_arrays(), make_config(epochs=1), Misspelt())
 
 
