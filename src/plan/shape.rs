@@ -141,7 +141,8 @@ impl<'a> Kernel<'a> {
     ) -> Result<Shape, String> {
         let Kernel { name, out, depth, size: [tall, wide], groups } = *self;
         let channels = image.channels;
-        if groups == 0 || channels % groups != 0 || out % groups != 0 || channels / groups != depth {
+        if groups == 0 || !channels.is_multiple_of(groups) || !out.is_multiple_of(groups) || channels / groups != depth
+        {
             return Err(format!(
                 "{channels} channels in {groups} groups do not fit `{name}`, which maps {depth} channels per group to \
                  {out}"

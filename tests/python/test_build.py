@@ -132,7 +132,7 @@ def test_what_cannot_be_built_is_named(changes: dict[str, Any], kind: type[Excep
 def test_a_cell_with_several_edges_a_node_is_not_taken_for_a_longer_one(nodes: int, k: int) -> None:
     space = pydarts.Space(nodes=nodes, kind="recurrent", operations=("none", "tanh", "relu"))
     alphas = {"recurrent": torch.randn(len(space.edges), 3, generator=torch.Generator().manual_seed(0))}
-    with pytest.raises(pydarts.GenotypeError, match=r"derive.*k=1"):
+    with pytest.raises(pydarts.GenotypeError, match="k=1"):
         pydarts.build(pydarts.derive(alphas, space, k=k), vocabulary=5, units=4)
     assert len(pydarts.build(pydarts.derive(alphas, space), vocabulary=5, units=4).cell.genes) == nodes
 
