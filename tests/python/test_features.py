@@ -1,4 +1,4 @@
-"""The storeys of the house: what the crate depends on without tensors, and without Python."""
+"""The features of the crate: what it depends on without tensors, and without Python."""
 
 from __future__ import annotations
 
