@@ -153,7 +153,7 @@ def test_the_numbers_are_those_of_the_result(tiny_result: SearchResult, reports:
 
 def test_the_random_baseline_tells_where_the_cell_stands(reports: dict[str, Path]) -> None:
     text = reports["moving"].read_text(encoding="utf-8")
-    assert "better than 2 of 3 drawn by chance" in text and "n = 3" in text
+    assert "better than 2 of 3" in text and "n = 3" in text
     assert 'class="mine"' in text
     assert "Random baseline" not in reports["recurrent"].read_text(encoding="utf-8")
 
@@ -161,8 +161,8 @@ def test_the_random_baseline_tells_where_the_cell_stands(reports: dict[str, Path
 def test_a_baseline_without_this_cell_or_without_chance_says_so(tiny_result: SearchResult) -> None:
     result = moving(tiny_result)
     other = table_of(result)
-    assert "not among those of the table" in baseline(result, SearchTable(other[1:])).verdicts[-1]
-    assert "no cells drawn by chance" in baseline(result, SearchTable(other[:1])).verdicts[-1]
+    assert "not contain" in baseline(result, SearchTable(other[1:])).verdicts[-1]
+    assert "random=8" in baseline(result, SearchTable(other[:1])).verdicts[-1]
     untrained = SearchTable([replace(other[0], accuracy=None), *other[1:]])
     assert "no complete training" in baseline(result, untrained).verdicts[-1]
 

@@ -151,5 +151,6 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         if about["format"] != kind:
             raise ValueError(f"its format is {about['format']!r}, expected {kind!r}")
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise _core.CheckpointError(f"{path} is no valid file of format {kind!r}: {error}") from error
+        message = f"{path} is truncated, malformed or not of format {kind!r}: {error}"
+        raise _core.CheckpointError(message) from error
     return tensors, about
