@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pydarts
 from hypothesis import assume
 from hypothesis import strategies as st
-from pydarts.nn._genes import other_reading
+from pydarts.nn._genes import other_k
 
 OPERATIONS = (
     "max_pool_3x3",
@@ -38,7 +38,7 @@ def convolutional(draw: st.DrawFn) -> pydarts.Genotype:
     """Cells of one to four nodes, whose outputs are of some of them, the same in both."""
     nodes = draw(st.integers(1, 4))
     concat = draw(st.lists(st.integers(2, nodes + 1), min_size=1, unique=True).map(sorted))
-    assume(other_reading(2 * nodes, concat[-1], first=2, edges=2) is None)
+    assume(other_k(2 * nodes, concat[-1], first=2, edges=2) is None)
     normal, reduce = draw(genes(nodes)), draw(genes(nodes))
     return pydarts.Genotype(normal=normal, normal_concat=concat, reduce=reduce, reduce_concat=concat)
 
@@ -49,5 +49,5 @@ def recurrent(draw: st.DrawFn) -> pydarts.Genotype:
     nodes = draw(st.integers(1, 8))
     cell = [(draw(st.sampled_from(ACTIVATIONS)), draw(st.integers(0, node))) for node in range(nodes)]
     concat = draw(st.lists(st.integers(1, nodes), min_size=1, unique=True).map(sorted))
-    assume(other_reading(nodes, concat[-1], first=1, edges=1) is None)
+    assume(other_k(nodes, concat[-1], first=1, edges=1) is None)
     return pydarts.Genotype(recurrent=cell, concat=concat)

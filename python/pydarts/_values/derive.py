@@ -1,4 +1,4 @@
-"""`derive`: read a genotype off α."""
+"""`derive`: the genotype that α selects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .space import Space, as_space
 def derive(
     alphas: Mapping[str, npt.ArrayLike | Tensor], space: str | Space = "darts", k: int | None = None
 ) -> Genotype:
-    """The genotype of α: per node the `k` strongest edges, on each its strongest operation (paper, 2.4).
+    """Derive the genotype of α: per node the `k` strongest edges, each with its strongest operation (2.4).
 
     The strength of an edge is the largest softmax weight among its operations other than `none`; the softmax
     runs over all operations, in float64. Ties go to the lower node and the earlier operation.
@@ -26,8 +26,8 @@ def derive(
     Args:
         alphas: table name -> logits [edges, operations]; `"normal"` and `"reduce"`, or `"recurrent"`.
         space: the space that α belongs to.
-        k: edges kept a node; None: 2 for a convolutional space, 1 for a recurrent one. `build` takes these
-            alone: a genotype lists the edges of all nodes in a row, and does not say where a node ends.
+        k: edges kept per node; None: 2 in a convolutional space, 1 in a recurrent one. `build` accepts only
+            these numbers, because a genotype lists the edges of all nodes without separators.
 
     Raises:
         DataError: a table is missing, has a wrong shape or holds NaN.
@@ -45,7 +45,7 @@ def derive(
 
 
 def table(name: str, values: Any) -> npt.NDArray[np.float64]:
-    """One α table as a float64 array [edges, operations]."""
+    """Return an α table as a float64 array [edges, operations]."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().double().numpy()
     try:
@@ -55,7 +55,7 @@ def table(name: str, values: Any) -> npt.NDArray[np.float64]:
     if array.ndim == 3:
         raise _core.DataError(
             f"alphas[{name!r}] must be [edges, operations], got {list(array.shape)}; "
-            f"of a trajectory, give the last point: alphas[{name!r}][-1]"
+            f"of a trajectory, pass the last point: alphas[{name!r}][-1]"
         )
     if array.ndim != 2:
         raise _core.DataError(f"alphas[{name!r}] must be [edges, operations], got shape {list(array.shape)}")

@@ -1,4 +1,4 @@
-"""Genotypes as other tools write them: the dictionaries of NNI's hub and of NAS-Bench-301."""
+"""Genotypes in the notations of other tools: NNI's model hub and NAS-Bench-301."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Genes: TypeAlias = tuple[tuple[str, int], ...]
 
 CELLS = ("normal", "reduce")
 
-# Those of NNI's hub that networks here have; they are named alike.
+# Operations of NNI's hub that pydarts has too, under the same names.
 NNI_OPERATIONS = (
     "max_pool_3x3",
     "avg_pool_3x3",
@@ -28,7 +28,7 @@ NNI_OPERATIONS = (
     "conv_7x1_1x7",
 )
 
-# NAS-Bench-301 is about one space, whose edges it numbers as α's rows are.
+# NAS-Bench-301 covers this space only; it numbers edges in the order of the rows of α.
 NASBENCH301 = Space.preset("darts")
 NASBENCH301_OPERATIONS = tuple(name for name in NASBENCH301.operations if name != "none")
 NASBENCH301_PREFIX = "NetworkSelectorDatasetInfo:darts:"
@@ -54,16 +54,16 @@ class Cells(Protocol):
 def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
     """See `Genotype.to_nni`."""
     if genotype.recurrent:
-        raise _core.GenotypeError("NNI's hub has convolutional cells alone; this genotype is recurrent")
+        raise _core.GenotypeError("NNI's hub has only convolutional cells; this genotype is recurrent")
     values: dict[str, str | list[int]] = {}
     for cell, genes, concat in _cells(genotype):
         nodes = range(2, 2 + len(genes) // 2)
         if len(genes) % 2:
-            raise _core.GenotypeError(f"cell {cell}: {len(genes)} edges; nodes of NNI's cells have two each")
+            raise _core.GenotypeError(f"cell {cell} has {len(genes)} edges; NNI's cells have two per node")
         if concat != tuple(nodes):
             raise _core.GenotypeError(
-                f"cell {cell}: the output is of nodes {list(concat)}; that of NNI's cells is of all nodes in "
-                f"their order, {list(nodes)}"
+                f"cell {cell}: the output concatenates nodes {list(concat)}; in NNI's cells it concatenates "
+                f"all nodes in order, {list(nodes)}"
             )
         for position, (operation, source, node) in enumerate(genotype.edges(cell)):
             edge = position % 2
@@ -96,13 +96,13 @@ def to_nasbench301(genotype: Cells) -> dict[str, str]:
     try:
         genotype.validate(NASBENCH301)
     except _core.GenotypeError as error:
-        raise _core.GenotypeError(f"NAS-Bench-301 holds cells of the space 'darts': {error}") from error
+        raise _core.GenotypeError(f"NAS-Bench-301 takes cells of space 'darts': {error}") from error
     values: dict[str, str] = {}
     for cell, genes, concat in _cells(genotype):
         if concat != NASBENCH301.concat:
             raise _core.GenotypeError(
-                f"cell {cell}: the output is of nodes {list(concat)}; in NAS-Bench-301 it is of all nodes in "
-                f"their order, {list(NASBENCH301.concat)}"
+                f"cell {cell}: the output concatenates nodes {list(concat)}; in NAS-Bench-301 it "
+                f"concatenates all nodes in order, {list(NASBENCH301.concat)}"
             )
         for node in NASBENCH301.concat:
             edges = sorted(genes[2 * node - 4 : 2 * node - 2], key=lambda gene: gene[1])
@@ -119,7 +119,7 @@ def from_nasbench301(values: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for cell in CELLS:
         begins = tuple(f"{NASBENCH301_PREFIX}{what}_{cell}_" for what in ("edge", "inputs_node"))
-        # ConfigSpace writes None for what does not apply.
+        # ConfigSpace writes None for a parameter that does not apply.
         given = [
             key
             for key, value in values.items()
@@ -161,7 +161,7 @@ def _check_mapping(values: object, whose: str, example: str) -> None:
 def _check_all_read(given: list[str], read: set[str], known: str) -> None:
     for key in given:
         if key not in read:
-            raise _core.GenotypeError(f"{key!r} says nothing of this cell; it is told by {known}")
+            raise _core.GenotypeError(f"{key!r} does not belong to this cell; the keys are {known}")
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:

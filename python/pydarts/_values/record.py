@@ -1,4 +1,4 @@
-"""The base of immutable values whose fields, defaults and checks live in Rust."""
+"""The base of immutable values whose fields, defaults and checks are defined in Rust."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """An immutable value: fields are attributes, equality and hash go by them."""
+    """An immutable value with fields as attributes; equality and hash compare the fields."""
 
     __slots__ = ("_values",)
     _values: dict[str, Any]  # plain JSON data: str, numbers, bool, None, lists, dicts
     _error: ClassVar[type[Error]]
-    """What a value that is no plain data is refused with."""
+    """The exception raised for a field that is not plain data."""
 
     @staticmethod
     def _resolve(text: str) -> str:
-        """The core's check: JSON text of some fields as that of all."""
+        """Check fields given as JSON text, and return all fields as JSON text, defaults included."""
         raise NotImplementedError
 
     def _fill(self, fields: Mapping[str, Any]) -> None:
@@ -47,16 +47,16 @@ class Record:
         return record
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain data, fit for JSON."""
+        """Return all fields as plain data that JSON can represent."""
         copy: dict[str, Any] = json.loads(json.dumps(self._values))
         return copy
 
     @staticmethod
     def _read(name: str, value: Any) -> Any:
-        """A field as its attribute shows it."""
+        """Convert the JSON value of a field to the value of its attribute."""
         return freeze(value)
 
-    if not TYPE_CHECKING:  # checkers see the annotated fields only
+    if not TYPE_CHECKING:  # type checkers use the annotated fields only
 
         def __getattr__(self, name: str) -> Any:
             if not name.startswith("_") and name in self._values:
@@ -64,12 +64,10 @@ class Record:
             raise AttributeError(f"{type(self).__name__} has no field {name!r}")
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(
-            f"a {type(self).__name__} cannot be changed; make another with replace({name}=...)"
-        )
+        raise AttributeError(f"a {type(self).__name__} is immutable; make another with replace({name}=...)")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a {type(self).__name__} cannot be changed")
+        raise AttributeError(f"a {type(self).__name__} is immutable")
 
     def __dir__(self) -> Iterator[str]:
         return iter([*super().__dir__(), *self._values])
@@ -91,7 +89,7 @@ class Record:
 
 
 def freeze(value: Any) -> Any:
-    """Lists as tuples, all the way down.
+    """Convert lists to tuples, recursively.
 
     >>> freeze([1, [2, 3]])
     (1, (2, 3))
@@ -100,7 +98,7 @@ def freeze(value: Any) -> Any:
 
 
 def plain(name: str, value: Any, error: type[Error]) -> Any:
-    """`value` as JSON data; raises `error` naming the field where there is no such form."""
+    """Return `value` as JSON data; raise `error` with the field's name if that is impossible."""
     if isinstance(value, Record):
         return value._values
     if value is None or isinstance(value, (bool, int, str)):
@@ -119,9 +117,9 @@ def plain(name: str, value: Any, error: type[Error]) -> Any:
         return [plain(f"{name}[{i}]", item, error) for i, item in enumerate(value)]
     if hasattr(value, "tolist"):  # numpy scalars and arrays, tensors
         return plain(name, value.tolist(), error)
-    raise error(f"{name} cannot be a {type(value).__name__}, got {value!r}")
+        raise error(f"{name} cannot be a {type(value).__name__}, got {value!r}")
 
 
 def differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `values` that are not at their default."""
+    """Return the fields of `values` that differ from their defaults."""
     return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
