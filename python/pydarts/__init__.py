@@ -1,4 +1,4 @@
-"""Differentiable architecture search (DARTS): search for cells, watch them move, read them off."""
+"""Differentiable architecture search (DARTS): search for cells, watch the search, train the results."""
 
 from ._values import libtorch as _libtorch  # noqa: F401, before everything that loads the extension
 
@@ -103,10 +103,10 @@ __all__ = [
 ]
 
 
-if not _typing.TYPE_CHECKING:  # for a checker every name would be there
+if not _typing.TYPE_CHECKING:  # a type checker would accept any name
 
     def __getattr__(name: str) -> _typing.Any:
-        """`plots`, when it is first used: matplotlib and networkx take a second of CPU, and not all draw."""
+        """Import `plots` at its first use: matplotlib and networkx take a second, and not everyone plots."""
         if name == "plots":
             return _importlib.import_module(".plots", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """Data sets in the form that `search` and `train` take.
 
-`digits` and `corpus` are real data for trying things out, without a download.
+`digits` and `corpus` are real data for experiments without a download.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Callbacks that write a search down: as a table, for TensorBoard, MLflow or Weights & Biases.
+"""Callbacks that log a search: to a CSV table, TensorBoard, MLflow or Weights & Biases.
 
-All but the table need a package of their own: `pip install 'pydarts[tensorboard]'`, `'pydarts[mlflow]'`,
-`'pydarts[wandb]'`. An epoch bears its number from 0 everywhere.
+Except for the table, each requires a package: `pip install 'pydarts[tensorboard]'`, `'pydarts[mlflow]'`,
+`'pydarts[wandb]'`. All number epochs from 0.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Pictures of searches, trainings and cells, with matplotlib.
+"""Plots of searches, trainings and cells, with matplotlib.
 
-Every function draws into the axes that it is given, or makes a new figure of a sensible size, and returns the
-axes; nothing shows a window. An operation has the same colour in all of them, told apart with any colour
-vision. `result.plot_alphas()` and the like call these.
+Every function draws into the given axes, or creates a figure of suitable size, and returns the axes; no
+window is opened. An operation has the same colour in all plots; the colours are distinguishable with any
+colour vision. `result.plot_alphas()` and similar methods call these functions.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_the_bar_of_a_training_fits_too(columns: int, capsys: pytest.CaptureFixt
     progress.begin(99, 1000)
     narrow(progress._bar, columns)
     progress._bar.start_t -= 1.0
-    progress._bar.readings = {"train": "0.123", **progress._last}
+    progress._bar.values = {"train": "0.123", **progress._last}
     progress._bar.update(12)
     progress._bar.refresh()
     line, bar = drawn(capsys.readouterr().err)
@@ -98,7 +98,7 @@ def test_the_bar_of_a_training_fits_too(columns: int, capsys: pytest.CaptureFixt
 
 def test_without_a_terminal_nothing_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     bar = Bar(total=10, unit="step")
-    bar.readings = {name: "0.123" for name in ("train", "valid", "acc", "entropy", "skips")}
+    bar.values = {name: "0.123" for name in ("train", "valid", "acc", "entropy", "skips")}
     bar.refresh()
     bar.close()
     assert "skips 0.123]" in capsys.readouterr().err

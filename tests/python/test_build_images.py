@@ -184,7 +184,7 @@ def test_the_auxiliary_head_is_the_published_one(imagenet: bool, side: int) -> N
     plain.load_state_dict(dict(zip(plain.state_dict(), head.state_dict().values(), strict=True)))
     x = torch.randn(4, 6, side, side, dtype=torch.float64)
     torch.testing.assert_close(head(x), plain(x), rtol=1e-12, atol=1e-12)
-    with pytest.raises(pydarts.DataError, match=f"finds {side}x{side - 1} pixels and needs {side}x{side}"):
+    with pytest.raises(pydarts.DataError, match=f"{side}x{side} pixels, got {side}x{side - 1}"):
         head(x[:, :, :, 1:])
 
 
@@ -205,7 +205,7 @@ def test_a_share_that_is_dropped_for_now_is_not_the_networks_own() -> None:
     assert net.drop_path == net.arguments["drop_path"] == 0.1 and float(net._dropped) == pytest.approx(0.7)
     net.drop_path = 0.3
     assert net.drop_path == net.arguments["drop_path"] == 0.3 and float(net._dropped) == pytest.approx(0.3)
-    with pytest.raises(pydarts.ConfigError, match=r"share of paths to drop is -1; it must be"):
+    with pytest.raises(pydarts.ConfigError, match=r"drop_path is -1"):
         net.drop_now(-1)
 
 
@@ -224,7 +224,7 @@ def test_cells_with_another_number_of_edges_a_node_are_not_taken_for_others(node
     generator = torch.Generator().manual_seed(nodes)
     shape = (len(space.edges), len(space.operations))
     alphas = {table: torch.randn(shape, generator=generator) for table in ("normal", "reduce")}
-    with pytest.raises(pydarts.GenotypeError, match=r"takes 2 into each node.*`derive` gives with k=2"):
+    with pytest.raises(pydarts.GenotypeError, match="k=2"):
         pydarts.build(pydarts.derive(alphas, space, k=k), channels=2, layers=3)
     assert len(pydarts.build(pydarts.derive(alphas, space), channels=2, layers=3).cells[0]._nodes) == nodes
 

@@ -112,7 +112,7 @@ def test_a_file_that_is_no_archive_is_named(data: bytes, tmp_path: Path) -> None
     whole = path.read_bytes()
     changes = {b"half": whole[:2000], b"bits": whole[:200] + b"\xff" * 200 + whole[400:]}
     path.write_bytes(changes.get(data, data))
-    with pytest.raises(pydarts.DataError, match=r"images\.npz is no archive of arrays"):
+    with pytest.raises(pydarts.DataError, match=r"images\.npz"):
         datasets.npz(path)
     np.save(tmp_path / "alone.npy", X)
     with pytest.raises(pydarts.DataError, match=r"alone\.npy is no archive"):

@@ -14,7 +14,7 @@ import torch
 from conftest import Stop, make_arrays, make_config
 from pydarts import Callback, LiveView, StepInfo, search
 from pydarts._show.live import terminal
-from pydarts._show.live.pace import Pace
+from pydarts._show.live.budget import TimeBudget
 from rich.console import Console
 from scenes import alphas_of, on_screen, scene_of, text_of
 
@@ -51,11 +51,11 @@ def test_of_words_a_line_tells_the_perplexity() -> None:
 @pytest.mark.parametrize(("cost", "seconds"), [(0.001, 5.0), (0.05, 60.0), (0.4, 300.0), (2.0, 4000.0)])
 def test_pictures_take_no_more_than_their_share(cost: float, seconds: float) -> None:
     now, spent, drawn = 0.0, 0.0, []
-    pace = Pace(0.01, clock=lambda: now, guess=cost)
+    budget = TimeBudget(0.01, clock=lambda: now, guess=cost)
     while now < seconds:
         now += seconds / 5000
-        if pace.due():
-            with pace.drawing():
+        if budget.due():
+            with budget.drawing():
                 now += cost
             spent += cost
             drawn.append(now)

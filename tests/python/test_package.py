@@ -10,7 +10,7 @@ import pytest
 from pydarts import datasets
 from pydarts._values import libtorch
 
-HOUSE = Path(pydarts.__file__).parent
+PACKAGE = Path(pydarts.__file__).parent
 
 
 def test_the_public_surface_is_the_explicit_list() -> None:
@@ -36,20 +36,20 @@ def test_everything_public_is_documented() -> None:
 
 
 def test_the_package_is_typed() -> None:
-    assert (HOUSE / "py.typed").exists() and (HOUSE / "_core.pyi").exists()
+    assert (PACKAGE / "py.typed").exists() and (PACKAGE / "_core.pyi").exists()
 
 
 def test_the_stub_names_what_the_extension_has() -> None:
     import ast
 
-    stub = ast.parse((HOUSE / "_core.pyi").read_text())
+    stub = ast.parse((PACKAGE / "_core.pyi").read_text())
     named = {node.name for node in stub.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
     real = {name for name in dir(pydarts._core) if not name.startswith("_")}
     assert named - {"Source", "Observer"} == real
 
 
 def test_every_module_says_in_its_first_line_what_it_is() -> None:
-    for path in HOUSE.glob("*.py"):
+    for path in PACKAGE.glob("*.py"):
         assert path.read_text().startswith('"""'), path.name
 
 

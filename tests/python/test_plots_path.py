@@ -165,7 +165,7 @@ def test_points_and_tables_that_are_not_there_are_named(draw: Any) -> None:
     for at in (4, -5):
         with pytest.raises(IndexError, match=rf"at is {at}; the trajectory has 4 points, 0 to 3"):
             draw(make_path(), at=at)
-    with pytest.raises(ValueError, match="no table 'cell'; there is normal, reduce"):
+    with pytest.raises(ValueError, match=r"'cell'.* normal, reduce"):
         draw(make_path(), cell="cell")
 
 

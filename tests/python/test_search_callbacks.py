@@ -195,11 +195,11 @@ def test_a_hook_that_nobody_calls_is_told() -> None:
     class Misspelt(pydarts.Callback):
         def on_epoch_end(self, info: pydarts.EpochInfo) -> None: ...
 
-    with pytest.warns(UserWarning, match=r"nobody calls on_epoch_end of Misspelt; .* has .*on_epoch"):
+    with pytest.warns(UserWarning, match=r"Misspelt\.on_epoch_end .*on_epoch\?"):
         pydarts.search(make_arrays(), make_config(epochs=1), Misspelt())
 
 
 def test_a_view_of_searches_is_none_of_trainings() -> None:
     net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=2, layers=3, num_classes=4, in_channels=1)
-    with pytest.raises(TypeError, match=r"must be a pydarts\.TrainCallback, .* that one listens to searches"):
+    with pytest.raises(TypeError, match=r"must be a pydarts\.TrainCallback, got a "):
         pydarts.train(net, make_arrays(), callbacks=pydarts.LiveView())  # type: ignore[arg-type]

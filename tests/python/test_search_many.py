@@ -92,7 +92,7 @@ def test_recurrent_cells_are_compared_by_perplexity() -> None:
         space="darts-rnn", operations=None, units=8, batch_size=4, bptt=14, eval_batch_size=2, epochs=1
     )
     select = TrainConfig(epochs=2, batch_size=4, bptt=14, learning_rate=5.0, progress=False)
-    with pytest.raises(pydarts.ConfigError, match=r"select is None; say how to train on text"):
+    with pytest.raises(pydarts.ConfigError, match=r"select.*TrainConfig"):
         pydarts.search_many((TEXT, TEXT[:300]), config, 1)
     table = pydarts.search_many((TEXT, TEXT[:300]), config, 1, select, random=2, workers=0)
     row = table[0]
@@ -134,7 +134,7 @@ def test_cells_at_hand_are_compared(
     ):
         with pytest.raises(error, match=message):
             pydarts.compare(wrong, (X, y), short(), random=1, workers=0)  # type: ignore[arg-type]
-    with pytest.raises(pydarts.ConfigError, match=r"'darts-rnn' is recurrent, and the cells are not"):
+    with pytest.raises(pydarts.ConfigError, match=r"'darts-rnn' is recurrent, but the cells are not"):
         pydarts.compare({"a": pydarts.genotypes.DARTS_V2}, (X, y), short(), space="darts-rnn")
 
 

@@ -161,7 +161,7 @@ def test_killed_halfway_it_goes_on_and_repeats_nothing(
         pydarts.search_many((X, y), config, 2, short(), random=1, workers=0)
     for changes in ({"config": config.replace(channels=4)}, {"select": short(epochs=4)}):
         chosen = {"config": config, "select": short()} | changes
-        with pytest.raises(pydarts.CheckpointError, match=r"of other choices: its (channels|epochs) is"):
+        with pytest.raises(pydarts.CheckpointError, match=r"with other settings: its (channels|epochs) is"):
             pydarts.search_many(
                 (X, y), chosen["config"].replace(resume=True), 2, chosen["select"], random=1, workers=0
             )

@@ -99,10 +99,10 @@ def test_a_device_of_torch_is_kept_by_its_name() -> None:
 
 
 def test_choices_for_the_other_kind_of_network_are_refused() -> None:
-    with pytest.raises(pydarts.ConfigError, match="bptt, patience: not for a network of images"):
+    with pytest.raises(pydarts.ConfigError, match="bptt, patience: does not apply to a network of images"):
         pydarts.train(network(), make_arrays(), config(bptt=3, patience=1))
     words = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=4, units=4)
-    with pytest.raises(pydarts.ConfigError, match="augment, cutout: not for a language model"):
+    with pytest.raises(pydarts.ConfigError, match="augment, cutout: does not apply to a language model"):
         pydarts.train(words, (np.arange(99) % 4,) * 2, pydarts.TrainConfig.cifar10())
 
 

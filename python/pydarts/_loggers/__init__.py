@@ -1,1 +1,1 @@
-"""Callbacks that write a search down, a file a place."""
+"""Callbacks that log a search, one module per format."""

@@ -1,4 +1,4 @@
-"""What the loggers share: an epoch as flat numbers, α as weights by name, when the cell has changed."""
+"""The base class of loggers and what they share: flat names for measurements and for softmax weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Logger(Callback):
-    """Opened by the start of a search, closed by its end, whatever ended it; good for one after the other."""
+    """Opened at the start of a search and closed at its end; one logger can log several searches in turn."""
 
     _open = False
     _cell: frozenset[Any] | None = None
@@ -33,7 +33,7 @@ class Logger(Callback):
         self._open = True
 
     def on_epoch(self, info: EpochInfo) -> None:
-        """Write the epoch down; its cell where it has changed."""
+        """Write the epoch, and its cell if it has changed."""
         self._write(info.epoch, info, numbers(info, self._space))
         cell = info.genotype.edge_set
         if cell != self._cell:
@@ -56,7 +56,7 @@ class Logger(Callback):
 
 
 def numbers(info: EpochRecord, space: Space) -> dict[str, float]:
-    """An epoch as numbers by name, without its own: losses, accuracies (of words also perplexities), learning
+    """Return the measurements of an epoch by name: losses, accuracies (for text also perplexities), learning
     rate, entropies, skip connections, seconds."""
     row = flat({field.name: getattr(info, field.name) for field in fields(EpochRecord)})
     if space.kind == "recurrent":
@@ -75,7 +75,7 @@ def names(space: Space) -> list[str]:
 
 
 def weights(info: EpochInfo, space: Space) -> dict[tuple[str, int, int, str], float]:
-    """The softmax weights by table, the edge's source and target, and operation."""
+    """Return the softmax weights by table, source and target of the edge, and operation."""
     return {
         (table, i, j, operation): float(weight)
         for table, alpha in info.alphas.items()
@@ -85,7 +85,7 @@ def weights(info: EpochInfo, space: Space) -> dict[tuple[str, int, int, str], fl
 
 
 def tag(table: str, source: int, target: int, operation: str) -> str:
-    """The name of a weight where names are paths.
+    """Name a weight for loggers whose names are paths.
 
     >>> tag("normal", 0, 2, "skip_connect")
     'alpha/normal/0_2/skip_connect'
@@ -94,7 +94,7 @@ def tag(table: str, source: int, target: int, operation: str) -> str:
 
 
 def choices(config: SearchConfig) -> dict[str, str | float]:
-    """A configuration with a plain value a name; what is not plain is JSON."""
+    """Return a configuration as name -> plain value; other values become JSON."""
     return {
         name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
         for name, value in config.to_dict().items()
@@ -102,12 +102,12 @@ def choices(config: SearchConfig) -> dict[str, str | float]:
 
 
 def picture(genotype: Genotype) -> Figure:
-    """The cells as a figure; what draws them is loaded when the first is wanted."""
+    """Draw the cells as a figure; matplotlib is imported at the first call."""
     from .._show.plots.cells import figure_of
 
     return figure_of(genotype)
 
 
 def missing(logger: str, package: str, extra: str) -> ImportError:
-    """What to say where a logger's package is not installed."""
-    return ImportError(f"loggers.{logger} needs {package}; install it with: pip install 'pydarts[{extra}]'")
+    """Return the error to raise if a logger's package is not installed."""
+    return ImportError(f"loggers.{logger} requires {package}: pip install 'pydarts[{extra}]'")

@@ -1,4 +1,4 @@
-"""A table in a file, a row an epoch."""
+"""A logger that writes a CSV file with one row per epoch."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 class CSV(Logger):
-    """Writes a table with a row an epoch, as soon as it is over; and α, if asked for.
+    """Writes a table with one row per epoch, each as soon as the epoch ends; optionally α too.
 
-    The columns are those of `history.to_pandas()`, of a recurrent search also the perplexities, and
-    `genotype` in the paper's notation. The file of α has a row for each epoch, edge and operation: `epoch,
+    The columns are those of `history.to_pandas()`, in a recurrent search also the perplexities, and
+    `genotype` in the paper's notation. The file of α has one row per epoch, edge and operation: `epoch,
     table, source, target, operation, weight`, the softmax weight.
 
-    A search that goes on (`resume=True`) goes on in the files that are there: epochs that it does again, and
-    a row that was cut off, are taken out first. Any other search wants new files.
+    A resumed search (`resume=True`) appends to existing files, after removing incomplete rows and epochs that
+    it repeats. Any other search requires new files.
 
     Args:
-        path: the file of the table; its folder is made if need be.
-        alphas: the file of α; None: none is written.
+        path: the file of the table; its folder is created if necessary.
+        alphas: the file of α; None: α is not written.
 
     Raises:
-        FileExistsError: when the search starts: a file that is there already, without `resume`.
-        ValueError: when the search starts: a file with other columns.
+        FileExistsError: at the start of a search without `resume`, if a file exists.
+        ValueError: at the start of a search, if a file has other columns.
 
     >>> import tempfile, numpy as np, pydarts
     >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -52,7 +52,7 @@ class CSV(Logger):
         headers = {self._table: ["epoch", *names(self._space), "genotype"]}
         if self._alphas is not None:
             headers[self._alphas] = ["epoch", "table", "source", "target", "operation", "weight"]
-        # Both are looked at before one is written: where one is refused, the other stays as it was.
+        # Both files are checked before one is changed.
         kept = {table: table.kept(info, columns) for table, columns in headers.items()}
         for table, lines in kept.items():
             table.begin(lines)
@@ -70,43 +70,43 @@ class CSV(Logger):
 
 
 class _Table:
-    """A file of rows that begin with their epoch."""
+    """A file whose rows begin with their epoch."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: TextIO | None = None
 
     def kept(self, info: StartInfo, columns: list[str]) -> list[str]:
-        """The lines to begin with: the header, and of what is there the epochs before the first one."""
+        """Return the lines to keep: the header, and existing rows of epochs before the first one."""
         header = ",".join(columns) + "\n"
         rows = self._rows(header, info.config.resume)
         return [header, *(row for row in rows if int(row.split(",", 1)[0]) < info.first_epoch)]
 
     def begin(self, lines: list[str]) -> None:
-        """Open the file with these lines in it."""
+        """Open the file and write these lines."""
         self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, "".join(lines))
         self._file = self._path.open("a", newline="", encoding="utf-8")
 
     def _rows(self, header: str, resume: bool) -> list[str]:
-        """The whole lines below the header."""
+        """Return the complete lines below the header."""
         if not self._path.exists() or not self._path.stat().st_size:
             return []
         if not resume:
             raise FileExistsError(
-                f"{self._path} is there already; name another file, or go on with its search (resume=True)"
+                f"{self._path} already exists; use another file, or continue its search with resume=True"
             )
         lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
         if lines[0] != header:
             raise ValueError(
                 f"{self._path} has the columns {lines[0].strip()}, but this search writes {header.strip()}; "
-                "name another file"
+                "use another file"
             )
         return [line for line in lines[1:] if line.endswith("\n")]
 
     def write(self, rows: Iterable[Sequence[object]]) -> None:
-        """Append rows, and see them out of this process."""
+        """Append rows and flush the file."""
         assert self._file is not None
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)

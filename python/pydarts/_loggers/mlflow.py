@@ -1,4 +1,4 @@
-"""MLflow: a run with parameters, metrics and artifacts."""
+"""A logger that writes a run of MLflow: parameters, metrics and artifacts."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ if TYPE_CHECKING:
     from .._values.genotype import Genotype
 
 _ENDS = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
-_FOLDER = "pydarts.checkpoint_dir"  # a run's tag: by it a search that goes on finds its run
-_MOST = 1000  # metrics that a call takes
+_FOLDER = "pydarts.checkpoint_dir"  # tag of a run, by which a resumed search finds it
+_MOST = 1000  # metrics per call
 
 
 class MLflow(Logger):
     """Writes a search as a run of MLflow.
 
-    The configuration becomes parameters, an epoch's numbers metrics of step `epoch`. The genotype
-    (`genotype.json`, `genotype.txt`) and a picture of its cells (`cells/epoch_N.png`) are artifacts whenever
-    the cell has changed. The run ends as FINISHED, KILLED (Ctrl-C) or FAILED.
+    The configuration becomes parameters, the measurements of an epoch become metrics of step `epoch`. When
+    the cell changes, the genotype (`genotype.json`, `genotype.txt`) and a plot of its cells
+    (`cells/epoch_N.png`) are stored as artifacts. The run ends as FINISHED, KILLED (Ctrl-C) or FAILED.
 
-    A search that goes on (`resume=True`) goes on in the latest run of the experiment with its
-    `checkpoint_dir`, where there is one, and writes no epoch twice.
+    A resumed search (`resume=True`) continues the latest run of the experiment with its `checkpoint_dir`, if
+    there is one, and writes no epoch twice.
 
     Args:
-        experiment: its name; made if need be.
-        run_name: name of the run; None: MLflow finds one.
-        tracking_uri: where runs are kept: a server, or a file as `sqlite:///mlflow.db`; None: what MLflow is
-            set to.
+        experiment: name of the experiment, created if necessary.
+        run_name: name of the run; None: MLflow chooses one.
+        tracking_uri: a server, or a file such as `sqlite:///mlflow.db`; None: the setting of MLflow.
         alphas: whether the softmax weights are metrics too, `alpha/table/source_target/operation`.
 
     Raises:
@@ -72,15 +71,15 @@ class MLflow(Logger):
         params = [
             self._entities.Param(name, str(value))
             for name, value in choices(config).items()
-            if name not in run.data.params  # a parameter cannot be given another value
+            if name not in run.data.params  # the value of a parameter cannot change
         ]
         client.log_batch(self._run, params=params)
         written = client.get_metric_history(self._run, "valid_loss")
         self._next = max((metric.step + 1 for metric in written), default=0)
 
     def _before(self, experiment: str, folder: str) -> Run | None:
-        """The latest run with this folder of checkpoints."""
-        # As an address the folder has no quotes in it.
+        """Return the latest run with this checkpoint folder."""
+        # A URL-encoded folder contains no quotes.
         found = self._client.search_runs([experiment], f"tags.`{_FOLDER}` = '{folder}'", max_results=1)
         return found[0] if found else None
 

@@ -1,4 +1,4 @@
-"""TensorBoard: scalars, a chart an edge, the cells as pictures."""
+"""A logger for TensorBoard: scalars, one chart per edge, and plots of the cells."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 class TensorBoard(Logger):
-    """Writes what TensorBoard shows: `tensorboard --logdir FOLDER`.
+    """Writes event files for TensorBoard: `tensorboard --logdir FOLDER`.
 
-    By epoch: losses, accuracies, learning rate, entropies, skip connections and seconds as scalars under
-    `search/`, the softmax weights under `alpha/table/source_target/operation`; the page "custom scalars" has
-    a chart an edge. The cells are a picture, and the genotype a text, whenever they have changed. The
-    configuration is a text, and with the best validation accuracy the hyperparameters.
+    Per epoch: losses, accuracies, learning rate, entropies, skip connections and seconds as scalars under
+    `search/`, softmax weights under `alpha/table/source_target/operation`; the page "custom scalars" has one
+    chart per edge. When the cell changes, a plot of the cells and the genotype as text are written. The
+    configuration is written as text and, with the best validation accuracy, as hyperparameters.
 
-    A search that goes on (`resume=True`) goes on in the folder that is there, and what was written of epochs
-    that it does again is not shown. Any other search wants a new folder.
+    A resumed search (`resume=True`) continues in the existing folder; events of epochs that it repeats are
+    hidden. Any other search requires a new folder.
 
     Args:
-        folder: of the event files; made if need be.
+        folder: folder of the event files, created if necessary.
 
     Raises:
         ImportError: tensorboard is not installed.
-        FileExistsError: when the search starts: a folder with event files, without `resume`.
+        FileExistsError: at the start of a search without `resume`, if the folder holds event files.
 
     >>> import tempfile, numpy as np, pydarts
     >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -50,8 +50,8 @@ class TensorBoard(Logger):
         resume = info.config.resume
         if not resume and any(self._folder.glob("events.out.tfevents.*")):
             raise FileExistsError(
-                f"{self._folder} holds the events of a run already; name another folder, or go on with its "
-                "search (resume=True)"
+                f"{self._folder} already holds the events of a run; use another folder, or continue its "
+                "search with resume=True"
             )
         self._config = info.config
         self._writer = self._make(str(self._folder), purge_step=info.first_epoch if resume else None)
@@ -59,7 +59,7 @@ class TensorBoard(Logger):
         self._writer.add_custom_scalars(self._layout())
 
     def _layout(self) -> dict[str, dict[str, list[Any]]]:
-        """Charts of several curves."""
+        """Return the charts with several curves."""
         space, known = self._space, names(self._space)
         curves: dict[str, list[Any]] = {
             name: ["Multiline", [f"search/{part}_{name}" for part in ("train", "valid")]]

@@ -1,4 +1,4 @@
-"""Weights & Biases: a run with its configuration, metrics and pictures."""
+"""A logger that writes a run of Weights & Biases: configuration, metrics and plots."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 class WeightsAndBiases(Logger):
     """Writes a search as a run of Weights & Biases.
 
-    The configuration becomes the run's, an epoch's numbers metrics of step `epoch`; the cells are a picture,
-    and the genotype a value of the summary, whenever they have changed. Without a network,
+    The configuration becomes that of the run, the measurements of an epoch become metrics of step `epoch`.
+    When the cell changes, a plot of the cells is logged and the genotype is stored in the summary. Offline,
     `mode="offline"` keeps the run in a folder, for `wandb sync` to upload later.
 
-    A search that goes on (`resume=True`) goes on in the run that is named by `id`, where one is.
+    A resumed search (`resume=True`) continues the run with the given `id`, if there is one.
 
     Args:
         project: name of the project.
         alphas: whether the softmax weights are metrics too, `alpha/table/source_target/operation`.
-        init: what `wandb.init` takes otherwise: `name`, `mode`, `dir`, `id`, `tags`, ….
+        init: further arguments of `wandb.init`: `name`, `mode`, `dir`, `id`, `tags`, ….
 
     Raises:
         ImportError: wandb is not installed.

@@ -1,4 +1,4 @@
-"""The folder of several searches and trainings, and the file that says what it is of."""
+"""The folder of several searches and trainings, and the file that identifies them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .job import Job
 _FORMAT = 1
 MARK, TABLE = "many.json", "table.csv"
 OF_THE_WHOLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False, "progress": False}
-"""Of a training: what the whole says and not each."""
+"""Settings of a training that belong to the whole table, not to each row."""
 
 
 def marked(
@@ -26,10 +26,10 @@ def marked(
     template: Job,
     batch_size: int | None = None,
 ) -> Path | None:
-    """Where all is kept, marked with what it is of; None: nowhere.
+    """Return the folder for all files, with a file that identifies its contents; None: save nothing.
 
     Raises:
-        CheckpointError: it holds something else, or something at all without `resume`.
+        CheckpointError: the folder holds something else, or is not empty and `resume` is not set.
     """
     if folder is None:
         return None
@@ -39,22 +39,22 @@ def marked(
         for name, value in template.training.to_dict().items()
         if name not in ("device", *OF_THE_WHOLE)
     }
-    # As the file gives it back.
+    # Through JSON, to compare equal with the file.
     mine = json.loads(json.dumps({**about, "training": training, "network": dict(template.network)}))
     path = folder / MARK
     if path.is_file():
         if not resume:
             raise _core.CheckpointError(
-                f"{folder} already holds searches or trainings; go on with them (resume=True) or name "
+                f"{folder} already holds searches or trainings; pass resume=True to continue them, or use "
                 "another folder"
             )
         for what in differences(mine, said_by(path, "choices")):
-            raise _core.CheckpointError(f"{folder} is of other choices: {what}")
+            raise _core.CheckpointError(f"{folder} was written with other settings: {what}")
     folder.mkdir(parents=True, exist_ok=True)
     write_about(path, _FORMAT, {"batch_size": batch_size, "choices": mine})
     return folder
 
 
 def said_by(path: Path, name: str) -> Any:
-    """What the mark of a folder says."""
+    """Return the entry `name` of the identifying file."""
     return read_checked(path, lambda data: about_in(data, _FORMAT)[name])

@@ -1,4 +1,4 @@
-"""What a row takes: a search, where the cell is not known yet, and the short training."""
+"""The work for one row of a table: a search, unless the cell is known, and a short training."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ from ..nn._cost import cost
 from .row import Origin, SearchRow
 
 Tell: TypeAlias = Callable[[str, str, int, str], None]
-"""Hears of every epoch: name of the row, "search" or "training", epochs done, and how they went."""
+"""Called after every epoch: name of the row, "search" or "training", finished epochs, and a summary."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One row to be. Either `search`, `result` or `genotype` says which cell."""
+    """The work for one row. One of `search`, `result` and `genotype` determines the cell."""
 
     name: str
     origin: Origin
     training: TrainConfig
-    """The short training; its `checkpoint_dir` and `resume` are the job's to say."""
+    """The short training; the job sets its `checkpoint_dir` and `resume`."""
     network: Mapping[str, Any]
     """Arguments of `build`."""
     image_size: tuple[int, int] | None
-    """None: words."""
+    """Height and width of the images; None for text."""
     search: SearchConfig | None = None
     result: SearchResult | None = None
     genotype: Genotype | None = None
     folder: Path | None = None
-    """Where all of it lies: the search's result, `checkpoints` of it, and `training` with its own."""
+    """The folder of the row: the search's result, its `checkpoints`, and `training` with its own."""
 
     @property
     def epochs(self) -> int:
-        """Of search and training together."""
+        """Epochs of search and training together."""
         assert self.training.epochs is not None
         return self.training.epochs + (0 if self.search is None else self.search.epochs)
 
 
 def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
-    """Search and train; what stops it stands in the row. What a folder holds already is not done again."""
+    """Search and train; an exception is recorded in the row. Work saved in the folder is not repeated."""
     row = SearchRow(name=job.name, origin=job.origin, status="complete", genotype=job.genotype)
     try:
         if job.result is not None:
@@ -84,7 +84,7 @@ def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
 
 
 def fresh(genotype: Genotype, job: Job) -> Network:
-    """The network to be trained, its weights drawn from the seed of the training."""
+    """Build the network to train, with weights drawn from the seed of the training."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(job.training.seed)  # `torch.manual_seed` seeds every GPU too
         network: Network = build(genotype, **job.network)
@@ -118,9 +118,7 @@ def _train(job: Job, network: Network, loader: Any, tell: Tell) -> TrainResult:
         result = TrainResult.load(folder)
         kept = result.network
         if kept.genotype != network.genotype or kept.arguments != network.arguments:
-            raise _core.CheckpointError(
-                f"{folder} holds the training of another network; name another folder"
-            )
+            raise _core.CheckpointError(f"{folder} holds the training of another network; use another folder")
         if result.status == "complete":
             return result
     config = job.training.replace(checkpoint_dir=folder / "checkpoints", resume=True)
@@ -130,7 +128,7 @@ def _train(job: Job, network: Network, loader: Any, tell: Tell) -> TrainResult:
 
 
 def _found(row: SearchRow, result: SearchResult) -> SearchRow:
-    """The row with what a search came to."""
+    """Return the row with the results of a search."""
     row = replace(
         row,
         genotype=result.genotype,
@@ -144,7 +142,7 @@ def _found(row: SearchRow, result: SearchResult) -> SearchRow:
 
 
 def _trained(row: SearchRow, training: TrainResult) -> SearchRow:
-    """The row with what a training came to; its figures are those of a complete one only."""
+    """Return the row with the results of a training; accuracy and loss are set only if it is complete."""
     seconds = row.seconds + sum(record.seconds for record in training.history)
     row = replace(row, seconds=seconds, training=training)
     if training.status != "complete":

@@ -11,7 +11,7 @@ from .row import SearchRow
 
 
 class ManyProgress:
-    """A bar whose unit is an epoch, of whichever row; how the last one went stands beside it."""
+    """A bar that counts the epochs of all rows and shows a summary of the last one."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._epochs = {job.name: job.epochs for job in jobs}
@@ -22,19 +22,19 @@ class ManyProgress:
         self._show("")
 
     def tell(self, name: str, phase: str, epochs: int, how: str) -> None:
-        """An epoch is over."""
+        """Count an epoch."""
         before = self._searched[name] if phase == "training" else 0
         self._done[name] = before + epochs
         self._show(f"{name}: {phase} {epochs}, {how}")
 
     def row(self, row: SearchRow) -> None:
-        """A row is over, whatever it came to: there is no more to be done for it."""
+        """Count the remaining epochs of a row that has ended, for whatever reason."""
         self._done[row.name] = self._epochs[row.name]
         self._rows += 1
         self._show(f"{row.name}: {row.status}")
 
     def close(self) -> None:
-        """Close the bar, leaving its last state."""
+        """Close the bar, which keeps its last state."""
         self._bar.close()
 
     def _show(self, text: str) -> None:

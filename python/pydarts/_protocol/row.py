@@ -1,4 +1,4 @@
-"""`SearchRow`: what one cell came to."""
+"""`SearchRow`: the results of one cell."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ RowStatus: TypeAlias = Literal["complete", "interrupted", "failed", "waiting"]
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRow:
-    """A cell, the search that found it, and its short training; None where that was not reached."""
+    """A cell, the search that found it, and its short training; None marks what was not reached."""
 
     name: str
-    """As "seed 0", "random 3", or the name that was given."""
+    """For example "seed 0" or "random 3", or the name that was given."""
     origin: Origin
-    """ "searched", "random" (drawn by chance) or "given" (a genotype of `compare`)."""
+    """ "searched", "random" or "given" (a genotype of `compare`)."""
     status: RowStatus
-    """ "complete", "interrupted" (Ctrl-C), "failed" (see `error`) or "waiting" (not begun)."""
+    """ "complete", "interrupted" (Ctrl-C), "failed" (see `error`) or "waiting" (not started)."""
     genotype: Genotype | None = None
-    """The cell; of a search that did not end, what it had reached."""
+    """The cell; for an incomplete search, its last genotype."""
     search_accuracy: float | None = None
     """Validation accuracy of the search network after the last epoch, 0 to 1."""
     search_loss: float | None = None
     """Validation loss of the search network after the last epoch, in nats."""
     accuracy: float | None = None
-    """Validation accuracy after the short training, 0 to 1, with the weights that it kept."""
+    """Validation accuracy after the short training, 0 to 1, with the weights that it keeps."""
     loss: float | None = None
     """Validation loss after the short training, in nats."""
     weights: int | None = None
-    """Of the network that was trained, without an auxiliary head; see `pydarts.cost`."""
+    """Weights of the trained network, without an auxiliary head; see `pydarts.cost`."""
     multiply_adds: int | None = None
-    """Of its evaluation of one image, or one token."""
+    """Multiply-adds of its evaluation of one image or one token."""
     seconds: float = 0.0
-    """Durations of all epochs of search and training, those before a resumption too."""
+    """Duration of all epochs of search and training, including those before a resumption."""
     error: str | None = None
-    """What stopped a search or training that failed."""
+    """The exception that stopped a failed search or training."""
     result: SearchResult | None = field(default=None, repr=False, compare=False)
     """The search; None in a table that was read from a file."""
     training: TrainResult | None = field(default=None, repr=False, compare=False)
@@ -49,7 +49,7 @@ class SearchRow:
 
     @property
     def score(self) -> float | None:
-        """What cells are compared by: accuracy of images, 0 to 1; of words the perplexity.
+        """The score that cells are compared by: accuracy of images, 0 to 1; perplexity of text.
 
         None until the training is complete.
         """
@@ -57,18 +57,18 @@ class SearchRow:
 
     @property
     def search_score(self) -> float | None:
-        """The same of the search network."""
+        """The same score of the search network."""
         return self._score(self.search_accuracy, self.search_loss)
 
     @property
     def merit(self) -> tuple[float, float]:
-        """What the best row has most of: accuracy, of equals the lower loss; of words the lower loss."""
+        """The value that is largest for the best row: accuracy, then lower loss; for text the lower loss."""
         assert self.accuracy is not None and self.loss is not None
         return (0.0 if self.words else self.accuracy, -self.loss)
 
     @property
     def words(self) -> bool:
-        """Whether the cell is a recurrent one, of a language model."""
+        """Whether the cell is recurrent, in a language model."""
         return self.genotype is not None and bool(self.genotype.recurrent)
 
     def _score(self, accuracy: float | None, loss: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""`search_many` and `compare`: the paper's protocol, several cells by the same short training."""
+"""`search_many` and `compare`: the paper's protocol, the same short training for several cells."""
 
 from __future__ import annotations
 
@@ -43,38 +43,37 @@ def search_many(
     network: Mapping[str, Any] | None = None,
     workers: int | None = None,
 ) -> SearchTable:
-    """Search several times, train each cell briefly, and say which is best and what chance would give.
+    """Search several times, train every cell briefly, and compare them with random cells.
 
-    This is the paper's protocol (section 3.2): the cells of several searches differ, so they are trained from
-    scratch for a short time, all alike, and the one of the best validation is kept. Cells drawn by chance and
-    trained in the same way tell what the search has brought (section 3.3).
+    This is the paper's protocol (section 3.2): the cells of several searches differ, so each is trained from
+    scratch for a short time with the same settings, and the one with the best validation result is selected.
+    Random cells with the same training show what the search has gained (section 3.3).
 
     Args:
-        loader: the data, as `search` and `train` take them; both read all of it.
-        cfg: the choices of each search; None: the published ones. With `checkpoint_dir`, all is kept there: a
-            folder for each cell, with its checkpoints, the result of its search and its `training`, and
-            `table.csv`. With `resume`, what that folder holds is not done again and what was begun goes on; a
-            cell that had failed is tried again. `seeds` and `random` may be others then, nothing else.
-        seeds: of the searches; a number n stands for `cfg.seed`, `cfg.seed` + 1, and so on.
-        select: the short training, the same for every cell, its seed too; None: `TrainConfig.quick()`, for
-            images. Where it is kept and whether it shows progress is `cfg`'s to say.
-        random: how many cells are drawn from the space and trained as well, by `random_genotypes(space,
-            random, cfg.seed)`.
-        network: arguments of `build` for the networks that are trained; sizes of the data that are not given
-            are read from them, `channels` and `layers` (of words: `units`) are those of `cfg`.
-        workers: processes at once; each searches and trains on its part of the CPU threads. None: one for
-            every two threads, on a GPU one, or 0 where `loader` cannot be pickled. 0: all in this process,
-            one after the other. In a script whose own classes `loader` holds, processes need the call under
+        loader: the data, as `search` and `train` take them; both use all of it.
+        cfg: the configuration of each search; None: the published one. With `checkpoint_dir`, everything is
+            saved there: one folder per cell, with its checkpoints, the result of its search and its
+            `training`, and `table.csv`. With `resume`, finished work in that folder is not repeated, work
+            in progress is continued, and failed cells are tried again. Only `seeds` and `random` may change.
+        seeds: seeds of the searches; a number n means `cfg.seed`, `cfg.seed` + 1, and so on.
+        select: the short training, the same for every cell, including its seed; None:
+            `TrainConfig.quick()`, for images. `cfg` determines its folder and whether it shows progress.
+        random: number of random cells to train too, from `random_genotypes(space, random, cfg.seed)`.
+        network: arguments of `build` for the trained networks; sizes of the data that are not given are read
+            from the data, `channels` and `layers` (for text: `units`) are taken from `cfg`.
+        workers: number of processes; each uses its part of the CPU threads. None: one for every two threads,
+            one on a GPU, 0 if `loader` cannot be pickled. 0: run everything in this process, one after the
+            other. If `loader` uses classes of the main script, call this function under
             `if __name__ == "__main__":`.
 
     Returns:
-        The table, searched cells first. One that fails does not stop the others: its row says why. After
-        Ctrl-C the rows so far, the others "interrupted" or "waiting".
+        The table, searched cells first. A failed cell does not stop the others: its row holds the error.
+        After Ctrl-C, the finished rows, and the others as "interrupted" or "waiting".
 
     Raises:
-        ConfigError: choices that cannot be; nothing has been searched then.
-        DataError: what is wrong with the data, or a loader that processes cannot be given.
-        CheckpointError: without `resume`, a folder that holds some already; with it, one of other choices.
+        ConfigError: an invalid configuration; nothing has been searched then.
+        DataError: invalid data, or a loader that cannot be sent to processes.
+        CheckpointError: without `resume`, the folder is in use; with it, it was written with other settings.
 
     >>> import numpy as np, pydarts
     >>> X, y = np.zeros((40, 1, 8, 8), np.uint8), np.arange(40) % 2
@@ -91,7 +90,7 @@ def search_many(
         raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
     training = _short(select, config.resolved_space)
     if training.checkpoint_dir is not None:
-        raise _core.ConfigError("select has a checkpoint_dir; give it to cfg: all is kept in that one")
+        raise _core.ConfigError("select has a checkpoint_dir; pass it to cfg, which covers all files")
     numbers = _seeds(seeds, config.seed)
     drawn = _drawn(config.resolved_space, random, config.seed)
     sizes = Sizes.of(loader, config)
@@ -126,26 +125,26 @@ def compare(
     network: Mapping[str, Any] | None = None,
     workers: int | None = None,
 ) -> SearchTable:
-    """Train cells that are there already briefly, all alike, and others drawn by chance beside them.
+    """Train given cells and random cells briefly, all with the same settings.
 
     Args:
-        cells: a name for each genotype, or result of a search.
+        cells: name -> genotype, or result of a search.
         loader: the data, as `train` takes them.
-        select: the short training, as in `search_many`. Its `checkpoint_dir`, `resume` and `progress` are
-            those of the whole, as `cfg`'s are there.
-        random: how many cells are drawn from the space, by `random_genotypes(space, random, seed)`.
-        seed: of these.
-        space: where from; None: the space of the first result, without one the published space.
-        network: arguments of `build`; sizes of the data that are not given are read from them, `channels` and
-            `layers` (of words: `units`) are those of the first result, without one the defaults of `build`.
+        select: the short training, as in `search_many`. Its `checkpoint_dir`, `resume` and `progress` apply
+            to the whole comparison, like those of `cfg` there.
+        random: number of random cells, from `random_genotypes(space, random, seed)`.
+        seed: seed of the random cells.
+        space: space of the random cells; None: that of the first result, or the published space.
+        network: arguments of `build`; sizes of the data that are not given are read from the data, `channels`
+            and `layers` (for text: `units`) are those of the first result, or the defaults of `build`.
         workers: as in `search_many`.
 
     Returns:
-        The table, in the order of `cells`, then the random ones; as `search_many`.
+        The table, in the order of `cells`, then the random cells; see `search_many`.
 
     Raises:
-        ConfigError, DataError, CheckpointError: as `search_many`.
-        TypeError: a cell that is neither a genotype nor a result.
+        ConfigError, DataError, CheckpointError: see `search_many`.
+        TypeError: a cell is neither a genotype nor a result.
 
     >>> import numpy as np, pydarts
     >>> X, y = np.zeros((40, 1, 8, 8), np.uint8), np.arange(40) % 2
@@ -157,28 +156,28 @@ def compare(
     [('second order', 'given'), ('random 0', 'random')]
     """
     if not isinstance(cells, Mapping) or not cells:
-        raise TypeError("cells must be a dictionary of names and genotypes or results")
+        raise TypeError("cells must be a dictionary from names to genotypes or results")
     for name, cell in cells.items():
         if not isinstance(name, str) or not isinstance(cell, (Genotype, SearchResult)):
             raise TypeError(
-                f"{name!r} of cells is a {type(cell).__name__}; give names with a Genotype or a SearchResult"
+                f"cells[{name!r}] is a {type(cell).__name__}; it must be a Genotype or a SearchResult"
             )
         if not re.fullmatch(r"\w[\w .+-]*", name) or name.casefold() in (MARK, TABLE):
             raise _core.ConfigError(
-                f"{name!r} names a cell and a folder: letters, digits, spaces, . _ + - only, a letter or "
-                f"digit first; {MARK} and {TABLE} are the table's own"
+                f"{name!r} must also be a folder name: use letters, digits, spaces, . _ + -, starting with a "
+                f"letter or digit, but not {MARK} or {TABLE}"
             )
     genotypes = {
         name: cell.genotype if isinstance(cell, SearchResult) else cell for name, cell in cells.items()
     }
     kinds = {"recurrent" if genotype.recurrent else "convolutional" for genotype in genotypes.values()}
     if len(kinds) > 1:
-        raise _core.ConfigError("cells are convolutional and recurrent ones; compare each kind apart")
+        raise _core.ConfigError("cells are both convolutional and recurrent; compare each kind separately")
     published = "darts-rnn" if "recurrent" in kinds else "darts"
     results = [cell for cell in cells.values() if isinstance(cell, SearchResult)]
     chosen = as_space(space or (results[0].config.resolved_space if results else published))
     if chosen.kind not in kinds:
-        raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, and the cells are not")
+        raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, but the cells are not")
     training = _short(select, chosen)
     drawn = _drawn(chosen, random, seed)
     sizes = Sizes.of(loader, SearchConfig(space=published, batch_size=1))
@@ -196,10 +195,10 @@ def compare(
         for name, cell in cells.items()
     ]
     jobs += _random_jobs(template, drawn)
-    if len({job.name.replace(" ", "-").casefold() for job in jobs}) < len(jobs):  # as some disks see it
+    if len({job.name.replace(" ", "-").casefold() for job in jobs}) < len(jobs):  # for case-insensitive disks
         raise _core.ConfigError(
-            "two cells have one name, or one but for capitals and hyphens (random ones are called "
-            "'random 0', ...); rename one"
+            "two cells have the same name, apart from capitals and hyphens (random cells are called "
+            "'random 0', ...); rename one of them"
         )
     staff = Staff.of(workers, loader, training.resolved_device, len(jobs))
     _rehearse(next(iter(genotypes.values())), template, loader)
@@ -214,7 +213,7 @@ def compare(
 
 
 def _fitted(each: SearchConfig, config: SearchConfig, sizes: Sizes, staff: Staff) -> SearchConfig:
-    """With one batch size for all: those that run at once share the memory. Resumed, the size it had."""
+    """Return the configuration with the common batch size: parallel searches share the memory."""
     if config.batch_size == "auto" and config.resume and config.checkpoint_dir is not None:
         path = Path(config.checkpoint_dir) / MARK
         if path.is_file():
@@ -223,18 +222,18 @@ def _fitted(each: SearchConfig, config: SearchConfig, sizes: Sizes, staff: Staff
 
 
 def _width(config: SearchConfig) -> dict[str, Any]:
-    """How wide and deep the network of a search is, as arguments of `build`."""
+    """Return width and depth of a search network as arguments of `build`."""
     if config.resolved_space.kind == "recurrent":
         return {"units": config.units}
     return {"channels": config.channels, "layers": config.layers}
 
 
 def _short(select: TrainConfig | None, space: Space) -> TrainConfig:
-    """The short training, with the published values in it."""
+    """Return the short training with the published values filled in."""
     words = space.kind == "recurrent"
     if select is None:
         if words:
-            raise _core.ConfigError("select is None; say how to train on text: TrainConfig(epochs=...)")
+            raise _core.ConfigError("`select` is required for text: pass TrainConfig(epochs=...)")
         select = TrainConfig.quick()
     if not isinstance(select, TrainConfig):
         raise _core.ConfigError(f"select must be a TrainConfig, got a {type(select).__name__}")
@@ -250,12 +249,12 @@ def _seeds(seeds: int | Sequence[int], first: int) -> list[int]:
         whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in numbers)
         if numbers and whole and len(set(numbers)) == len(numbers):
             return numbers
-    raise _core.ConfigError(f"seeds is {seeds!r}; it must be how many, or distinct whole numbers from 0")
+    raise _core.ConfigError(f"seeds is {seeds!r}; it must be a number or distinct integers from 0")
 
 
 def _drawn(space: Space, n: int, seed: int) -> list[Genotype]:
     if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-        raise _core.ConfigError(f"random is {n!r}; it must be how many cells are drawn, 0 for none")
+        raise _core.ConfigError(f"random is {n!r}; it must be a number of cells, 0 for none")
     return random_genotypes(space, n, seed) if n else []
 
 
@@ -267,18 +266,18 @@ def _random_jobs(template: Job, drawn: Sequence[Genotype]) -> list[Job]:
 
 
 def _rehearse(genotype: Genotype, template: Job, loader: Loader) -> None:
-    """Open a training and close it: what is wrong with it or its data is said now, not after the searches."""
+    """Open and close a training, so that an error in it or its data is raised before the searches."""
     config = template.training
     with torch.random.fork_rng(devices=[]):
         network = fresh(genotype, template)
-        # On the CPU: what the images take on a GPU is the processes' that are to come.
+        # On the CPU: images in the memory of a GPU would take it from the processes.
         open_task(network, loader, config, torch.device("cpu"), lambda: None).close()
 
 
 def _table(
     jobs: Sequence[Job], loader: Loader, folder: Path | None, staff: Staff, progress: bool
 ) -> SearchTable:
-    """Do all jobs; the table is written anew with every row."""
+    """Do all jobs; save the table after every row."""
     if folder is not None:
         jobs = [replace(job, folder=folder / job.name.replace(" ", "-")) for job in jobs]
     rows = {

@@ -1,4 +1,4 @@
-"""What the data of several searches say of themselves."""
+"""Sizes of the data, read once for several searches."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .._values.fields import ConfigFields
 
 @dataclass(frozen=True)
 class Sizes:
-    """Read from the data, once for all searches and trainings."""
+    """Sizes read from the data, once for all searches and trainings."""
 
     fields: ConfigFields
-    """Of a `SearchConfig`."""
+    """Sizes as fields of a `SearchConfig`."""
     arguments: dict[str, Any]
-    """Of `build`."""
+    """Sizes as arguments of `build`."""
     image_size: tuple[int, int] | None
-    """None: words."""
+    """Height and width of the images; None for text."""
     batch_size: int
-    """Of a search that has the memory for itself."""
+    """Batch size of a search that uses the memory alone."""
 
     @classmethod
     def of(cls, loader: Loader, config: SearchConfig) -> Sizes:

@@ -1,4 +1,4 @@
-"""Who does the jobs of a table: this process, or others."""
+"""Runs the jobs of a table in this process or in others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .workers import Lost, run_in_processes
 
 @dataclass(frozen=True)
 class Staff:
-    """Who does the work: processes with so many threads each, which read the pickled loader; or none."""
+    """Processes with a number of threads each, which receive the pickled loader; or no processes."""
 
     workers: int
     threads: int
@@ -36,31 +36,31 @@ class Staff:
         if workers:
             try:
                 return cls(workers, max(1, threads // workers), pickle.dumps(loader))
-            except Exception as error:  # whatever an object's own way of being pickled raises
+            except Exception as error:  # pickling may raise anything
                 if given is not None:
                     raise _core.DataError(
-                        f"the loader cannot be given to another process ({type(error).__name__}: {error}); "
-                        "have all done in this one with workers=0"
+                        f"the loader cannot be pickled ({type(error).__name__}: {error}); "
+                        "use workers=0 to run everything in this process"
                     ) from error
         return cls(0, threads, None)
 
     def rows(self, jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
-        """Do the jobs: a row as soon as it is there."""
+        """Do the jobs; yield each row as soon as it is finished."""
         return _here(jobs, loader, tell) if self.shared is None else _elsewhere(jobs, self, tell)
 
 
 def _here(jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
-    """One row after the other, up to one that was interrupted."""
+    """Do one job after the other until one is interrupted."""
     for job in jobs:
         row = run(job, loader, tell)
-        with InterruptWatch() as watch:  # while the row is written down
+        with InterruptWatch() as watch:  # while the row is saved
             yield row
         if watch.seen or row.status == "interrupted":
             return
 
 
 def _elsewhere(jobs: Sequence[Job], staff: Staff, tell: Tell) -> Generator[SearchRow, None, None]:
-    """Rows as they come from processes; after Ctrl-C those under way, and no more."""
+    """Yield rows as processes finish them; after Ctrl-C, those in progress and no more."""
     assert staff.shared is not None
     for job, row in run_in_processes(run, staff.shared, jobs, staff.workers, staff.threads, tell):
         if not isinstance(row, Lost):

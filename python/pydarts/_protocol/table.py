@@ -1,4 +1,4 @@
-"""`SearchTable`: cells side by side."""
+"""`SearchTable`: cells in comparison."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Summary(NamedTuple):
-    """Mean, sample standard deviation (n - 1; NaN of fewer than two) and number of scores."""
+    """Mean, sample standard deviation (n - 1; NaN for fewer than two scores) and number of scores."""
 
     mean: float
     deviation: float
@@ -33,9 +33,9 @@ class Summary(NamedTuple):
 
 
 class SearchTable(Sequence[SearchRow]):
-    """Rows of cells that had the same short training, as `search_many` and `compare` give them.
+    """The rows of cells with the same short training, as `search_many` and `compare` return them.
 
-    A sequence of `SearchRow`; `print` shows it with mean ± deviation and n at the bottom.
+    A sequence of `SearchRow`; `print` shows it with mean ± standard deviation and n of every origin.
 
     >>> table = SearchTable(
     ...     [
@@ -73,10 +73,9 @@ class SearchTable(Sequence[SearchRow]):
 
     @property
     def best(self) -> SearchRow | None:
-        """The row of the best validation after the short training, random ones apart; None without any.
+        """The best row after the short training, without random cells; None if there is none.
 
-        It is chosen by the figures of this table: a figure of what it is worth takes images that none has
-        seen.
+        The selection uses the scores of this table, so its score is biased: evaluate the cell on new data.
         """
         trained = [row for row in self if row.origin != "random" and row.score is not None]
         return max(trained, key=lambda row: row.merit, default=None)
@@ -90,9 +89,9 @@ class SearchTable(Sequence[SearchRow]):
         return "failed" if "failed" in found else "complete"
 
     def summary(self, origin: Origin) -> Summary:
-        """Mean and deviation of the scores of one origin: accuracies, 0 to 1; of words perplexities.
+        """Return mean and deviation of the scores of one origin: accuracies, 0 to 1; for text perplexities.
 
-        These may be infinite: then there is no deviation.
+        Infinite scores have no deviation.
         """
         scores = [row.score for row in self if row.origin == origin and row.score is not None]
         return Summary(
@@ -103,9 +102,9 @@ class SearchTable(Sequence[SearchRow]):
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """Of each origin in a sentence whether it differs from chance by more than its cells differ.
+        """One sentence per origin: whether its difference from random cells exceeds the deviation.
 
-        Empty without cells drawn by chance, or with so few that there is no deviation.
+        Empty without random cells, or if there are too few for a deviation.
         """
         chance = self.summary("random")
         said = []
@@ -116,22 +115,20 @@ class SearchTable(Sequence[SearchRow]):
                 continue
             difference, deviation = found.mean - chance.mean, max(deviations)
             scale, unit = (1.0, "") if self._words else (100.0, " points")
-            text = f"{origin} - random = {difference * scale:+.2f}{unit}"
+            text = f"{origin} − random = {difference * scale:+.2f}{unit}"
             if min(found.n, chance.n) < 2:
-                text += f": n = {min(found.n, chance.n)} says nothing"
+                text += f": not significant with n = {min(found.n, chance.n)}"
             elif abs(difference) <= deviation:
-                text += (
-                    f": smaller than the deviation ({deviation * scale:.2f}); such a difference means nothing"
-                )
+                text += f", within one standard deviation ({deviation * scale:.2f}): not significant"
             else:
-                text += f": larger than the deviation ({deviation * scale:.2f})"
+                text += f", more than one standard deviation ({deviation * scale:.2f})"
             said.append(text)
         return tuple(said)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the rows as CSV, the genotypes as JSON; the folder must be there.
+        """Write the rows to a CSV file, with genotypes as JSON; the folder must exist.
 
-        The file is written beside its place and moved there.
+        The file is replaced atomically.
         """
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, _COLUMNS)
@@ -142,16 +139,16 @@ class SearchTable(Sequence[SearchRow]):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SearchTable:
-        """The rows of a file that `save` wrote, without their results.
+        """Read the rows of a file that `save` wrote, without their results.
 
         Raises:
-            FileNotFoundError: no such file.
-            CheckpointError: truncated, malformed, or no such table; the message names the file.
+            FileNotFoundError: there is no such file.
+            CheckpointError: the file is truncated or malformed, or no such table; the message names it.
         """
         return cls(read_checked(Path(path), _rows))
 
     def to_pandas(self) -> pd.DataFrame:
-        """A table with a row a cell, columns as in the file; genotypes in the paper's notation.
+        """Return a table with one row per cell; columns as in the file, genotypes in the paper's notation.
 
         Raises:
             ImportError: pandas is not installed.
@@ -162,7 +159,7 @@ class SearchTable(Sequence[SearchRow]):
         return frame(rows, "table", _COLUMNS)
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the scores, a point a cell, with mean ± deviation of each origin.
+        """Plot the scores, one point per cell, with mean ± standard deviation of each origin.
 
         Args:
             ax: axes to draw into; None: a new figure.
@@ -183,12 +180,12 @@ class SearchTable(Sequence[SearchRow]):
 
     def __str__(self) -> str:
         lines = [_HEAD] + [_cells(row, self._words) for row in self]
-        widths = [max(len(line[place]) for line in lines) for place in range(len(_HEAD))]
+        widths = [max(len(line[index]) for line in lines) for index in range(len(_HEAD))]
         text = []
         for line in lines:
             padded = [
-                cell.rjust(width) if line is not _HEAD and place in _NUMBERS else cell.ljust(width)
-                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+                cell.rjust(width) if line is not _HEAD and index in _NUMBERS else cell.ljust(width)
+                for index, (cell, width) in enumerate(zip(line, widths, strict=True))
             ]
             text.append("  ".join(padded).rstrip())
         return "\n".join([*text, "", *self._foot()])
@@ -197,12 +194,12 @@ class SearchTable(Sequence[SearchRow]):
         best = self.best
         found = None
         if best is not None and best.genotype is not None:
-            found = next(place for place, row in enumerate(self) if row is best), best.name, best.genotype
+            found = next(index for index, row in enumerate(self) if row is best), best.name, best.genotype
         rows = [_cells(row, self._words) for row in self]
         return views.cards.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found)
 
     def _foot(self) -> Iterable[str]:
-        """A line for each origin, and what a difference from chance means."""
+        """Yield a line for each origin, then the verdicts."""
         wide = max((len(origin) for origin in self._origins), default=0)
         for origin in self._origins:
             rows = sum(row.origin == origin for row in self)
@@ -256,7 +253,7 @@ def _rows(data: bytes) -> list[SearchRow]:
 
 def _row(values: Mapping[str, str]) -> SearchRow:
     if None in values or None in values.values():
-        raise ValueError(f"a row has not {len(_COLUMNS)} fields: {dict(values)}")
+        raise ValueError(f"expected {len(_COLUMNS)} fields in a row, got {dict(values)}")
     for name, known in (("origin", get_args(Origin)), ("status", get_args(RowStatus))):
         if values[name] not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {values[name]!r}")

@@ -1,4 +1,4 @@
-"""Tasks in processes of their own: one that dies takes its task along and no other."""
+"""Tasks in processes; a process that dies loses its own task only."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ import torch
 from .. import _core
 from .._data.interrupt import InterruptWatch, sheltered
 
-_POLL = 0.1  # seconds between looks at an interrupt
-_PATIENCE = 5.0  # seconds granted to a process to end
+_POLL = 0.1  # seconds between checks for an interrupt
+_PATIENCE = 5.0  # seconds that a process gets to end
 
 
 def run_in_processes(
@@ -32,22 +32,22 @@ def run_in_processes(
     threads: int,
     tell: Callable[..., None],
 ) -> Iterator[tuple[Any, Any]]:
-    """Give `work(task, shared, tell)` of every task, as they come: (task, outcome).
+    """Run `work(task, shared, tell)` for every task; yield (task, outcome) as tasks finish.
 
-    Ctrl-C reaches the tasks under way as it would reach them here; no other is begun. Where a process dies,
-    the outcome is a `Lost`. Whatever happens, no process is left.
+    Ctrl-C interrupts the running tasks as it would in this process; no other task is started. If a process
+    dies, the outcome is a `Lost`. No process remains, whatever happens.
 
     Args:
-        work: a function of a module.
-        shared: pickled; what all tasks read.
-        tasks: handed out in order.
-        workers: how many at once.
-        threads: CPU threads of each.
-        tell: hears what `work` tells.
+        work: a function at the top level of a module.
+        shared: pickled data that all tasks use.
+        tasks: started in this order.
+        workers: number of processes.
+        threads: CPU threads of each process.
+        tell: called with the values that `work` passes to its own `tell`.
 
     Raises:
-        DataError: `shared` cannot be read in another process.
-        RuntimeError: a process ended before it began.
+        DataError: `shared` cannot be unpickled in another process.
+        RuntimeError: a process ended before its first task.
     """
     waiting = list(tasks)
     team: list[_Worker] = []
@@ -92,14 +92,14 @@ def run_in_processes(
 
 
 class Lost:
-    """A process that died with its task."""
+    """The outcome of a task whose process died."""
 
     def __init__(self, how: str, interrupted: bool) -> None:
         self.how, self.interrupted = how, interrupted
 
 
 class _Worker:
-    """A process, seen from here."""
+    """A process, as its parent sees it."""
 
     def __init__(self, work: Callable[..., Any], shared: bytes, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -118,9 +118,9 @@ class _Worker:
         return pickle.loads(self.link.recv_bytes())
 
     def give(self, task: Any) -> None:
-        """Send a task, and before the first what all tasks read."""
+        """Send a task; before the first one, send the shared data."""
         self.task = task
-        with suppress(OSError):  # if it died, the next look at the link says so
+        with suppress(OSError):  # if the process died, the next read notices it
             if not self._begun:
                 self._begun = True
                 self.link.send_bytes(pickle.dumps(self._work))
@@ -128,14 +128,14 @@ class _Worker:
             self.link.send_bytes(pickle.dumps(task))
 
     def interrupt(self) -> None:
-        """As Ctrl-C, once."""
+        """Interrupt the process once, as Ctrl-C does."""
         if self.task is not None and not self._interrupted:
             self._interrupted = True
             with suppress(OSError):
                 self._leash.send_bytes(b"interrupt")
 
     def end(self) -> str:
-        """End the process, if need be; how it ended, in words."""
+        """End the process if necessary; describe how it ended."""
         self.link.close()
         self._leash.close()
         self._process.join(_PATIENCE)
@@ -147,7 +147,7 @@ class _Worker:
 
 
 def _serve(link: Connection, leash: Connection, threads: int) -> None:
-    """A process, seen from inside."""
+    """Run in the process: receive and do tasks."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_obey, args=(leash,), daemon=True).start()
     torch.set_num_threads(threads)
@@ -175,7 +175,7 @@ def _serve(link: Connection, leash: Connection, threads: int) -> None:
 
 
 def _obey(leash: Connection) -> None:
-    """Interrupt the task when told so; end at once when whoever wanted it is gone, however it went."""
+    """Interrupt the task on request; end the process when its parent is gone, for whatever reason."""
     while True:
         try:
             leash.recv_bytes()
@@ -186,7 +186,7 @@ def _obey(leash: Connection) -> None:
 
 @contextmanager
 def _main_only_if_named_in(pickled: bytes) -> Iterator[None]:
-    """Processes started inside run the main script again only where something of it has to be unpickled.
+    """Let processes that start here run the main script again only if the data need one of its objects.
 
     So a script needs no `if __name__ == "__main__"` around a search of plain arrays.
     """
@@ -200,10 +200,10 @@ def _main_only_if_named_in(pickled: bytes) -> Iterator[None]:
 
 
 _UNREADABLE = (
-    "the loader cannot be read in another process ({}): define its classes in a module, or have all done in "
-    "this process with workers=0"
+    "the loader cannot be unpickled in another process ({}): define its classes in a module, or use "
+    "workers=0 to run everything in this process"
 )
 _STILLBORN = (
-    "a process ended with {} before it began; what it wrote stands above. In a script whose own classes the "
-    'loader holds, the call belongs under `if __name__ == "__main__":`; workers=0 does all in this process'
+    "a process ended with {} before its first task; its output is above. If the loader uses classes of the "
+    'main script, call this function under `if __name__ == "__main__":`, or use workers=0'
 )

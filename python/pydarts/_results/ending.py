@@ -1,4 +1,4 @@
-"""How a search or a training ends, well or not."""
+"""The end of a search or a training: callbacks, exceptions and the partial result."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from .._values.words import count
 
 
 class Ended(Protocol):
-    """What a run leaves."""
+    """The result of a run that has ended."""
 
     @property
     def history(self) -> Sequence[object]:
-        """One record an epoch."""
+        """One record per epoch."""
 
     @property
     def config(self) -> Any:
-        """Has a `checkpoint_dir`."""
+        """The configuration, which has a `checkpoint_dir`."""
 
 
 R = TypeVar("R", bound=Ended)
 
 
 def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: str) -> R:
-    """Tell the callbacks; then return the result, or raise what stopped the run with the result on it.
+    """Call `on_end`; then return the result, or raise the exception that stopped the run with the result.
 
-    What a callback raises keeps the others from nothing, a Ctrl-C while it uploads neither.
+    An exception in one callback, or a Ctrl-C during it, does not keep the others from being called.
     """
     for callback in callbacks:
         try:
@@ -35,26 +35,26 @@ def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: 
             if error is None:
                 error = late
             else:
-                _note(error, f"afterwards on_end of {type(callback).__name__} raised {late!r}")
+                _note(error, f"then on_end of {type(callback).__name__} raised {late!r}")
     if error is None:
         return result
     try:
         error.result = result  # type: ignore[attr-defined]
     except AttributeError:
-        where = "it could not be hung on this exception"
+        where = "could not be attached to this exception"
     else:
-        where = "it is this exception's attribute `result`"
+        where = "is the attribute `result` of this exception"
     folder = result.config.checkpoint_dir
-    kept = "" if folder is None or not wrote(result) else f"; the last checkpoint lies in {folder}"
+    kept = "" if folder is None or not wrote(result) else f"; the last checkpoint is in {folder}"
     _note(
         error,
-        f"pydarts: the {what} stopped after {reached(result)}; what it reached: {where}{kept}",
+        f"pydarts: the {what} stopped after {reached(result)}; the partial result {where}{kept}",
     )
     raise error
 
 
 def reached(result: Ended) -> str:
-    """How far a run got: in epochs; a search that stopped before its end, in steps too."""
+    """Describe how far a run got: in epochs, and in steps if a search stopped early."""
     epochs = count(len(result.history), "epoch")
     steps: Sequence[int] = getattr(result, "steps", ())
     if getattr(result, "status", "complete") == "complete" or not any(steps):
@@ -63,7 +63,7 @@ def reached(result: Ended) -> str:
 
 
 def wrote(result: Ended) -> bool:
-    """Whether a run got as far as a checkpoint: a search after a step, a training after an epoch."""
+    """Return whether a run wrote a checkpoint: a search after a step, a training after an epoch."""
     return bool(len(result.history) or any(getattr(result, "steps", ())))
 
 

@@ -1,4 +1,4 @@
-"""Where a run took place, for whoever reads its result later."""
+"""The machine and the versions of a run, kept in its result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .. import _core
 
 
 def environment(device: str, **more: str) -> dict[str, str]:
-    """The device, the name of its processor, what else is told, and the versions.
+    """Return the device, the name of its processor, the values in `more`, and the versions.
 
     >>> list(environment("cpu", precision="float32"))
     ['device', 'processor', 'precision', 'pydarts', 'torch', 'numpy', 'python', 'system']
@@ -23,7 +23,7 @@ def environment(device: str, **more: str) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of what a run depends on, by name.
+    """Return the versions of pydarts and its dependencies by name.
 
     >>> versions()["torch"].startswith("2.11")
     True
@@ -38,15 +38,15 @@ def versions() -> dict[str, str]:
 
 
 def environment_from(value: Any) -> dict[str, str]:
-    """As it was written; results of before it was kept have none.
+    """Check the environment of a saved result; results of earlier versions have none.
 
     Raises:
-        ValueError: something else.
+        ValueError: the value is not a mapping of strings.
 
     >>> environment_from({"device": "cpu"}), environment_from(None)
     ({'device': 'cpu'}, {})
     """
     found = {} if value is None else value
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
-        raise ValueError(f"environment must be an object of texts, got {value!r}")
+        raise ValueError(f"environment must be an object of strings, got {value!r}")
     return found

@@ -1,4 +1,4 @@
-"""The record of a search or a training, an entry an epoch."""
+"""The history of a search or a training: one record per epoch."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured of every epoch, of a search and of a training."""
+    """The measurements of an epoch of a search or a training."""
 
     epoch: int
     """Number of the epoch, from 0."""
     train_loss: float
-    """Mean loss of the training batches in nats, each before its weight step."""
+    """Mean loss of the training batches in nats, each computed before its weight step."""
     valid_loss: float
-    """Mean loss over the validation part after the epoch, in nats. Batch norm takes running statistics in a
-    search of convolutional cells; in one of recurrent cells, the sequences' own."""
+    """Mean loss over the validation part after the epoch, in nats. Batch norm uses running statistics in a
+    search of convolutional cells, and the statistics of the batch in a search of recurrent cells."""
     train_accuracy: float
-    """Part of the training examples (images, or words to come) classified correctly, 0 to 1."""
+    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1."""
     valid_accuracy: float
-    """Part of the validation examples classified correctly after the epoch, 0 to 1."""
+    """Fraction of the validation examples classified correctly after the epoch, 0 to 1."""
     learning_rate: float
     """Learning rate of the weights in this epoch."""
 
     @property
     def train_perplexity(self) -> float:
-        """exp of the training loss: of a language model, the words it hesitates between."""
+        """exp of the training loss, the perplexity of a language model."""
         return perplexity(self.train_loss)
 
     @property
@@ -41,7 +41,7 @@ class Measures:
 
 
 def perplexity(loss: float) -> float:
-    """exp of a loss in nats.
+    """Return exp of a loss in nats.
 
     >>> perplexity(0.0), perplexity(1000.0)
     (1.0, inf)
@@ -51,29 +51,29 @@ def perplexity(loss: float) -> float:
 
 @dataclass(frozen=True)
 class EpochRecord(Measures):
-    """What an epoch of a search came to."""
+    """The record of an epoch of a search."""
 
     entropy: dict[str, float] = field(hash=False)
     """Table name -> mean over edges of the entropy of softmax(α), in nats."""
     skip_connections: int
-    """Skip connections in the cells that would be derived now."""
+    """Number of skip connections in the cells that α selects after the epoch."""
     seconds: float
     """Duration of the epoch, evaluation included."""
 
 
 @dataclass(frozen=True)
 class TrainRecord(Measures):
-    """What an epoch of a training came to."""
+    """The record of an epoch of a training."""
 
     averaged: bool
-    """Whether the validation figures are those of averaged weights."""
+    """Whether the validation measurements are those of averaged weights."""
     seconds: float
     """Duration of the epoch, evaluation included."""
     train_top5: float | None = None
-    """Part of the training images whose class was among the five likeliest, 0 to 1; None where there are no
-    more than five classes, and of words."""
+    """Fraction of the training images whose class is among the five likeliest, 0 to 1; None with at most five
+    classes, and for text."""
     valid_top5: float | None = None
-    """The same of the validation images after the epoch."""
+    """The same fraction of the validation images after the epoch."""
 
 
 R = TypeVar("R", bound=Measures)
@@ -82,7 +82,7 @@ R = TypeVar("R", bound=Measures)
 class History(Sequence[R], Generic[R]):
     """The records of the epochs of a search or a training, in order.
 
-    Index it, iterate it, or take it `to_pandas()`.
+    A sequence; `to_pandas()` converts it to a table.
 
     >>> History([]).to_dicts()
     []
@@ -117,11 +117,11 @@ class History(Sequence[R], Generic[R]):
         )
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """A dictionary an epoch, fit for JSON."""
+        """Return one dictionary per epoch, of plain data that JSON can represent."""
         return [asdict(record) for record in self._records]
 
     def to_pandas(self) -> pd.DataFrame:
-        """A table with a row an epoch; the entropies become columns `entropy_normal`, `entropy_reduce`.
+        """Return a table with one row per epoch and one column per entropy, such as `entropy_normal`.
 
         Raises:
             ImportError: pandas is not installed.
@@ -130,7 +130,7 @@ class History(Sequence[R], Generic[R]):
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A record with a number a name: `entropy` becomes `entropy_normal`, `entropy_reduce`.
+    """Flatten a record: `entropy` becomes `entropy_normal`, `entropy_reduce`.
 
     >>> flat({"epoch": 0, "entropy": {"normal": 2.0}})
     {'epoch': 0, 'entropy_normal': 2.0}
@@ -141,23 +141,26 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def frame(rows: Sequence[dict[str, Any]], what: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A table of pandas, which is there or is asked for by name; `what` has the `to_pandas`."""
+    """Return a pandas table, or raise an ImportError that names the method of `what`."""
     try:
         import pandas as pd
     except ImportError as error:
-        raise ImportError(f"{what}.to_pandas() needs pandas; install it with: pip install pandas") from error
+        raise ImportError(f"{what}.to_pandas() requires pandas: pip install pandas") from error
     return pd.DataFrame(rows, columns=None if columns is None else list(columns))
 
 
 def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
-    """A record from plain data. Raises ValueError where they are not.
+    """Return a record from plain data.
 
-    A number that is missing (JSON null) is NaN, but for one that need not be there: that is None.
+    A missing number (JSON null) becomes NaN, or None where the field is optional.
+
+    Raises:
+        ValueError: the fields are not those of a record.
     """
     optional = {entry.name for entry in fields(kind) if entry.default is None}
     names = [entry.name for entry in fields(kind)]
     if not isinstance(values, Mapping) or not set(names) - optional <= set(values) <= set(names):
-        raise ValueError(f"an epoch has the fields {', '.join(names)}, got {values!r}")
+        raise ValueError(f"expected a record with the fields {', '.join(names)}, got {values!r}")
     found: dict[str, Any] = {
         name: math.nan if value is None and name not in optional else value for name, value in values.items()
     }

@@ -1,4 +1,4 @@
-"""`SearchResult`: what a search found, and how it got there."""
+"""`SearchResult`: the outcome of a search."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ _STATUSES = ("complete", "interrupted", "failed")
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """The outcome of `search`, complete or not."""
+    """The outcome of `search`, complete or partial."""
 
     genotype: Genotype
     """The genotype derived from the last α."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False)
     """Table name -> trajectory of the logits α, [T, edges, operations]; the first is the initial one."""
     steps: tuple[int, ...] = field(repr=False)
-    """For each of the T points the number of steps done by then."""
+    """The number of steps done at each of the T points."""
     history: History[EpochRecord]
-    """One record an epoch."""
+    """One record per epoch."""
     config: SearchConfig
     """The configuration that ran, with the sizes of the data filled in."""
     status: Status
@@ -66,20 +66,17 @@ class SearchResult:
     threads: int = field(default=1, repr=False)
     """CPU threads that the search ran on."""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
-    """Where the search ran, of one that was resumed its last part.
+    """The machine and the versions of the search; for a resumed search, those of its last part.
 
-    `device` ("cpu", "cuda:0"), its `processor` by name, `precision` ("float32", never "auto"), the versions
-    of `pydarts`, `torch`, `numpy` and `python`, `system`."""
+    `device` ("cpu", "cuda:0"), the name of its `processor`, `precision` ("float32", never "auto"), the
+    versions of `pydarts`, `torch`, `numpy` and `python`, `system`."""
 
     loss: str | None = None
-    """Name of the function that the search was given as its loss; None: cross-entropy."""
+    """Name of the loss function that the search was given; None: cross-entropy."""
 
     @property
     def best(self) -> int | None:
-        """The epoch of the highest validation accuracy, counted from 0 as records are.
-
-        The first of equals; None without an epoch.
-        """
+        """The first epoch with the highest validation accuracy, counted from 0; None without an epoch."""
         if not self.history:
             return None
         return max(self.history, key=lambda record: record.valid_accuracy).epoch
@@ -90,13 +87,13 @@ class SearchResult:
         return Trajectory(self.alphas, self.steps, self.config.resolved_space, len(self.history))
 
     def diagnostics(self) -> Diagnostics:
-        """What the figures of this search say, in plain words: findings with numbers, warnings first.
+        """Explain the measurements of this search: findings with numbers, warnings first.
 
-        They are about how the search ended, whether its network learned, training against validation, the
-        entropy of the mixing weights, skip connections, when the genotype last changed, and how narrow its
-        choices are. `print` shows them; each is a `Finding`. Nodes have the names of the pictures (paper,
-        figure 4): in a convolutional cell, 0 … n - 1 are the nodes 2 … n + 1 of `space.edges`; the narrowest
-        edges are named in both ways.
+        The findings are about how the search ended, whether its network learned, training against
+        validation, the entropy of the mixing weights, skip connections, the last change of the genotype, and
+        the narrowest decisions. `print` shows them; each is a `Finding`. Nodes are named as in the plots
+        (paper, figure 4): in a convolutional cell, 0 … n - 1 are the nodes 2 … n + 1 of `space.edges`; the
+        narrowest edges are named in both ways.
 
         >>> import numpy as np, pydarts
         >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -108,23 +105,23 @@ class SearchResult:
         return diagnose(self)
 
     def report(self, path: str | os.PathLike[str], table: SearchTable | None = None) -> Path:
-        """Write all there is to say about this search as one HTML file, which needs no network.
+        """Write a complete report of this search as one HTML file that works offline.
 
-        It holds the diagnostics, α to be looked at edge by edge and point by point with the cell that would
-        be derived there, the curves, the genotype in every notation, the configuration, the plan and its
-        cost, and where it ran. Of a trajectory with very many points an even choice is shown. The file has
-        some 5 MB, most of it the library that draws.
+        It contains the diagnostics; α for every edge and point in time, with the cell that would be derived
+        there; the curves; the genotype in every notation; the configuration; the plan and its cost; and the
+        environment. If the trajectory has very many points, the report shows evenly spaced ones. The file has
+        about 5 MB, most of it the plotting library.
 
         Args:
-            path: the file, replaced if it is there; its folder is made if need be.
-            table: of `search_many` or `compare`; its random cells are the baseline.
+            path: the file to write, replaced if it exists; its folder is created if necessary.
+            table: from `search_many` or `compare`; its random cells are the baseline.
 
         Returns:
-            The path.
+            The path of the file.
 
         Raises:
             ImportError: plotly is not installed.
-            TypeError: a `table` that is none.
+            TypeError: `table` is not a `SearchTable`.
 
         >>> import numpy as np, pydarts, tempfile
         >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -137,11 +134,10 @@ class SearchResult:
         return views.page.write(self, Path(path), table)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the result to a folder, made if need be: JSON, npz and safetensors; nothing is pickled.
+        """Write the result to a folder, created if necessary, as JSON, npz and safetensors, never as pickle.
 
         The files are `config.json`, `genotype.json`, `history.json`, `alphas.npz`, `weights.safetensors` and,
-        last, `result.json`. Each is written beside its place and moved there, so that a reader never sees
-        half a file.
+        last, `result.json`. Each is replaced atomically, so that a reader never sees a partial file.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +149,7 @@ class SearchResult:
             "threads": self.threads,
             "environment": self.environment,
         }
-        # The mark of a whole result: without it, a save that is cut short leaves no mixture of old and new.
+        # result.json marks a complete result: an interrupted save never mixes old and new files.
         (folder / "result.json").unlink(missing_ok=True)
         write_atomically(folder / "config.json", self.config.to_json(indent=1))
         write_atomically(folder / "genotype.json", self.genotype.to_json())
@@ -167,12 +163,12 @@ class SearchResult:
         """Read a result from a folder that `save` wrote.
 
         Raises:
-            FileNotFoundError: no such folder, or a file of it is missing.
-            CheckpointError: a file is truncated, malformed, or does not fit the others; the message names it.
+            FileNotFoundError: there is no such folder, or a file is missing.
+            CheckpointError: a file is truncated or malformed, or contradicts another; the message names it.
         """
         folder = Path(folder)
         if not folder.is_dir():
-            raise FileNotFoundError(f"no result in {folder}: it is not a folder")
+            raise FileNotFoundError(f"no result in {folder}: not a folder")
         about = read_checked(folder / "result.json", _about)
         config = read_checked(folder / "config.json", lambda data: SearchConfig.from_json(data.decode()))
         genotype = read_checked(folder / "genotype.json", lambda data: _genotype(data, config))
@@ -196,18 +192,18 @@ class SearchResult:
         )
 
     def inherit(self, network: Network) -> Inheritance:
-        """Copy what the search has trained into a network of `build`, as a warm start.
+        """Copy weights of the search into a network of `build`, as a warm start.
 
-        Weights and running statistics go where name and shape are the same: those of operations that the
-        network's cells have, of the cells' preprocessing, of stem, classifier, embedding and decoder. All of
-        it fits a network that is as wide and has as many cells as the search's, of any genotype of its
-        space, but for what batch norm learns, which the search has not. The rest stays as it is.
+        Weights and running statistics are copied where name and shape are equal: those of the operations in
+        the network's cells, of the cells' preprocessing, and of stem, classifier, embedding and decoder. All
+        tensors fit a network with the width and depth of the search network and any genotype of its space,
+        except the affine parameters of batch norm, which the search does not have. Others do not change.
 
         Args:
-            network: changed in place, where it lies and in its dtype.
+            network: changed in place; it keeps its device and dtype.
 
         Returns:
-            What was copied and what was not; `print` it.
+            A description of what was copied and what was not; `print` shows it.
 
         Raises:
             TypeError: not a network of `build`.
@@ -253,7 +249,7 @@ class SearchResult:
         return views.plots.skips(self.trajectory, ax=ax)
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
-        """Draw training and validation losses, of words their perplexities: `plots.losses`."""
+        """Draw training and validation losses, or perplexities of text: `plots.losses`."""
         return views.plots.losses(self.history, words=self.config.resolved_space.kind == "recurrent", ax=ax)
 
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
@@ -263,7 +259,7 @@ class SearchResult:
     def animate(
         self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40
     ) -> Path:
-        """Write α moving as a GIF: `plots.animate` of the trajectory."""
+        """Write an animation of α as a GIF: `plots.animate` of the trajectory."""
         return views.plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
 
     def _repr_html_(self) -> str:

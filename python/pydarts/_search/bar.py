@@ -1,4 +1,4 @@
-"""Bars of progress, in a terminal or a notebook; what stands beside one is never cut off."""
+"""Progress bars in a terminal or a notebook, whose values are never cut off."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from collections.abc import Mapping
 from typing import Any
 
 with warnings.catch_warnings():
-    # Without ipywidgets a notebook has bars of text: nothing is wrong with them.
+    # Without ipywidgets, tqdm falls back to text bars in notebooks, which is fine.
     warnings.filterwarnings("ignore", message="IProgress not found")
     from tqdm.auto import tqdm
 
-_SHORTEST = 8  # columns of a bar that still shows something
+_SHORTEST = 8  # columns of the shortest useful bar
 _RATE = ", {rate_fmt}"
 _FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}" + _RATE + "{postfix}]"
 
-# What goes first where a terminal is narrow, after the steps a second: the time left says as much.
+# Dropped first in a narrow terminal, after the rate: the remaining time says as much.
 _DISPENSABLE = ("entropy", "skips", "valid", "train", "acc", "perplexity")
 
 
 class Bar(tqdm):  # type: ignore[type-arg]
-    """A bar of as many columns as the terminal has, with those readings beside it for which there is room.
+    """A bar as wide as the terminal, followed by as many values as fit.
 
     >>> bar = Bar(total=4, unit="step")
-    >>> bar.readings = {"train": "1.000", "entropy": "0.693"}
+    >>> bar.values = {"train": "1.000", "entropy": "0.693"}
     >>> bar.format_dict["postfix"]
     'train 1.000, entropy 0.693'
     >>> bar.close()
     """
 
     def __init__(self, **choices: Any) -> None:
-        self.readings: Mapping[str, str] = {}
+        self.values: Mapping[str, str] = {}
         super().__init__(dynamic_ncols=True, bar_format=_FORMAT, **choices)
 
     @property
     def format_dict(self) -> Any:
-        """What a drawing is made of: looked at for each, for times and counts take more room and less."""
+        """The values for one drawing, computed for each because times and counts vary in width."""
         about = dict(super().format_dict)
-        told = dict(self.readings)
-        if not told:
+        shown = dict(self.values)
+        if not shown:
             return about
-        about["postfix"] = in_a_line(told)
+        about["postfix"] = in_a_line(shown)
         for name in ("rate", *_DISPENSABLE):
             if self._fits(about):
                 break
-            told.pop(name, None)
-            about |= {"postfix": in_a_line(told), "bar_format": _FORMAT.replace(_RATE, "")}
+            shown.pop(name, None)
+            about |= {"postfix": in_a_line(shown), "bar_format": _FORMAT.replace(_RATE, "")}
         return about
 
     def _fits(self, about: Mapping[str, Any]) -> bool:
@@ -55,10 +55,10 @@ class Bar(tqdm):  # type: ignore[type-arg]
         return len(self.format_meter(**without)) + _SHORTEST <= about["ncols"]
 
 
-def in_a_line(readings: Mapping[str, str]) -> str:
-    """Readings as they stand beside a bar.
+def in_a_line(values: Mapping[str, str]) -> str:
+    """Join the values that follow a bar.
 
     >>> in_a_line({"train": "1.000", "entropy": "0.693"})
     'train 1.000, entropy 0.693'
     """
-    return ", ".join(f"{name} {value}" for name, value in readings.items())
+    return ", ".join(f"{name} {value}" for name, value in values.items())

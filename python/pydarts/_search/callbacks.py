@@ -1,10 +1,11 @@
-"""What a search tells its callbacks as it runs; who may listen, to a search or to a training."""
+"""Callbacks of a search: the events, the base class, and the check of callbacks that users pass."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy.typing as npt
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StartInfo:
-    """A search that begins, or goes on from a checkpoint."""
+    """The start of a search, or its continuation from a checkpoint."""
 
     config: SearchConfig
-    """The configuration that runs, with the sizes of the data filled in."""
+    """The configuration of the run, with the sizes of the data filled in."""
     first_epoch: int
-    """Number of the epoch that it begins with, from 0: in a search that goes on, how many are over."""
+    """Number of the first epoch, from 0; in a resumed search, the number of finished epochs."""
     steps_per_epoch: int | None
-    """Steps of an epoch; None before a loader without a length has made its first pass."""
+    """Steps per epoch; None before the first pass over a loader without a length."""
 
 
 @dataclass(frozen=True)
 class StepInfo:
-    """A step of the search: α, then the weights."""
+    """A step of the search: first α, then the weights."""
 
     epoch: int
     """Number of the epoch, from 0."""
@@ -40,13 +41,13 @@ class StepInfo:
     step_in_epoch: int
     """Number of the step in this epoch, from 0."""
     steps_per_epoch: int | None
-    """Steps of an epoch; None while a loader without a length makes its first pass."""
+    """Steps per epoch; None during the first pass over a loader without a length."""
     train_loss: float
     """Loss of the training batch before the weight step, in nats."""
     valid_loss: float | None
-    """Loss of the validation batch where α's gradient was taken, in nats; None while α rests."""
+    """Loss of the validation batch at which α's gradient was computed, in nats; None while α is fixed."""
     train_accuracy: float
-    """Part of this epoch's training images so far that were classified correctly, 0 to 1."""
+    """Fraction of this epoch's training images so far that were classified correctly, 0 to 1."""
     learning_rate: float
     """Learning rate of the weights."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False, compare=False)
@@ -55,19 +56,19 @@ class StepInfo:
 
 @dataclass(frozen=True)
 class EpochInfo(EpochRecord):
-    """An epoch: its record, and what came of it."""
+    """The record of an epoch, with the genotype and α after it."""
 
     genotype: Genotype
-    """The genotype that α stands for now."""
+    """The genotype that α selects after the epoch."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False, compare=False)
     """Table name -> copy of α after the epoch, [edges, operations]."""
 
 
 class Callback:
-    """What a search talks to: override what you want to hear of.
+    """The base class of search callbacks: override the methods that you need.
 
-    An exception from a callback stops the search and comes out of `search` with the partial result as its
-    attribute `result`; KeyboardInterrupt stops it as Ctrl-C does.
+    An exception in a callback stops the search and is raised by `search`, with the partial result as its
+    attribute `result`; KeyboardInterrupt stops the search like Ctrl-C.
 
     >>> class Print(Callback):
     ...     def on_epoch(self, info):
@@ -75,10 +76,10 @@ class Callback:
     """
 
     shows_progress = False
-    """Whether it shows how far the search is: the search's own bar then stays away."""
+    """Whether the callback displays progress itself; then `search` shows no progress bar."""
 
     def on_start(self, info: StartInfo) -> None:
-        """Called once before the first step, also where `resume` goes on or finds nothing left to do."""
+        """Called once before the first step, also if `resume` continues a search or finds it complete."""
 
     def on_step(self, info: StepInfo) -> None:
         """Called after every step."""
@@ -87,34 +88,36 @@ class Callback:
         """Called after every epoch, evaluation included."""
 
     def on_end(self, result: SearchResult) -> None:
-        """Called once when the search is over, whatever ended it: see `result.status`."""
+        """Called once when the search ends, for whatever reason: see `result.status`."""
 
 
 C = TypeVar("C")
 
 
 def listeners(callbacks: C | Sequence[C], kind: type[C]) -> tuple[C, ...]:
-    """The callbacks of a search or a training, one or several.
+    """Return the callbacks of a search or a training, given as one or several.
 
     Raises:
-        TypeError: one that is not of this kind.
+        TypeError: a callback is not of this kind.
     """
     one = isinstance(callbacks, kind) or not isinstance(callbacks, Iterable)
     several = (cast("C", callbacks),) if one else tuple(cast("Sequence[C]", callbacks))
     for listener in several:
         if not isinstance(listener, kind):
-            remedy = "; call it: it is a class" if isinstance(listener, type) else ""
+            remedy = "; this is a class: pass an instance" if isinstance(listener, type) else ""
             if isinstance(listener, Callback):
-                remedy = "; that one listens to searches"
+                remedy = "; this one is a callback of searches"
             raise TypeError(
                 f"a callback must be a pydarts.{kind.__name__}, got a {type(listener).__name__}: "
                 f"{listener!r}{remedy}"
             )
         strange = [name for name in dir(listener) if name.startswith("on_") and not hasattr(kind, name)]
         if strange:
+            hooks = [name for name in dir(kind) if name.startswith("on_")]
+            nearest = get_close_matches(strange[0], hooks, n=1, cutoff=0)[0]
             warnings.warn(
-                f"nobody calls {', '.join(strange)} of {type(listener).__name__}; a pydarts.{kind.__name__} "
-                f"has {', '.join(name for name in dir(kind) if name.startswith('on_'))}",
+                f"{type(listener).__name__}.{strange[0]} is never called; did you mean {nearest}? A "
+                f"pydarts.{kind.__name__} has {', '.join(hooks)}",
                 UserWarning,
                 stacklevel=3,
             )

@@ -14,13 +14,13 @@ from .._values.space import Space
 from .bar import Bar, in_a_line
 from .callbacks import EpochInfo, StepInfo
 
-_EVERY = 0.25  # seconds between two readings of the numbers beside the bar
+_EVERY = 0.25  # seconds between two updates of the values after the bar
 
 
 class Progress:
-    """Shows epoch, losses, accuracy (of words: perplexity), entropy, skip connections and the time left.
+    """Shows epoch, losses, accuracy (for text: perplexity), entropy, skip connections and remaining time.
 
-    A unit is a step.
+    The bar counts steps.
     """
 
     def __init__(self, space: Space) -> None:
@@ -31,14 +31,14 @@ class Progress:
         self._held_out = ""
 
     def begin(self, epochs: int, first_epoch: int, steps_per_epoch: int | None) -> None:
-        """Open the bar; a resumed search begins where it left off."""
+        """Open the bar; in a resumed search it starts at the current step."""
         self._epochs, self._first = epochs, first_epoch
         total = None if steps_per_epoch is None else epochs * steps_per_epoch
         done = first_epoch * (steps_per_epoch or 0)
         self._bar = Bar(total=total, initial=done, unit="step", desc=self._title(first_epoch))
 
     def step(self, info: StepInfo) -> None:
-        """Advance; read the numbers now and then."""
+        """Advance the bar; update the values from time to time."""
         if self._bar is None:
             return
         if self._steps == 0 and self._bar.total is not None:
@@ -52,7 +52,7 @@ class Progress:
         self._bar.update(1)
 
     def epoch(self, info: EpochInfo) -> None:
-        """Show the epoch's own numbers."""
+        """Show the values of the whole epoch."""
         if self._bar is None:
             return
         if self._bar.total is None:
@@ -64,7 +64,7 @@ class Progress:
         self._read_at = time.monotonic()
 
     def close(self) -> None:
-        """Close the bar, leaving its last state; may be called twice."""
+        """Close the bar, which keeps its last state; may be called twice."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -73,17 +73,17 @@ class Progress:
         return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
 
     def _show(self, info: StepInfo | EpochInfo) -> None:
-        self._bar.readings = readings(self._space, info, self._held_out)
+        self._bar.values = values(self._space, info, self._held_out)
 
 
 def numbers(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> str:
-    """Losses, accuracy (of words: perplexity), entropy and skip connections in a line; `held_out` is put
-    behind the training's accuracy."""
-    return in_a_line(readings(space, info, held_out))
+    """Format losses, accuracy (for text: perplexity), entropy and skip connections as one line; `held_out`
+    follows the training accuracy."""
+    return in_a_line(values(space, info, held_out))
 
 
-def readings(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> dict[str, str]:
-    """Those of `numbers`, by name."""
+def values(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> dict[str, str]:
+    """Return the values of `numbers` by name."""
     tables = {name: np.asarray(alpha, dtype=np.float64) for name, alpha in info.alphas.items()}
     entropy = sum(_core.entropy(alpha) for alpha in tables.values()) / max(len(tables), 1)
     name = "perplexity" if space.kind == "recurrent" else "acc"
@@ -97,7 +97,7 @@ def readings(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> di
 
 
 def right(space: Space, loss: float, accuracy: float) -> str:
-    """How much is right, as it is said of this kind of space.
+    """Format the accuracy, or for a recurrent space the perplexity.
 
     >>> right(Space(), 1.0, 0.25), right(Space(kind="recurrent"), 1.0, 0.25)
     ('25.0%', '3')

@@ -1,4 +1,4 @@
-"""`search`: run a search and bring home whatever comes of it."""
+"""`search`: run a search and return its result, complete or partial."""
 
 from __future__ import annotations
 
@@ -32,43 +32,43 @@ def search(
     callbacks: Callback | Sequence[Callback] = (),
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> SearchResult:
-    """Search for a cell: learn α on the validation loss while the weights learn on the training loss.
+    """Search for a cell: train α on the validation loss while the weights are trained on the training loss.
 
-    This is algorithm 1 of the paper. Every step takes a validation batch for α, then a training batch for the
+    This is algorithm 1 of the paper. Every step uses a validation batch for α, then a training batch for the
     weights.
 
     Args:
         loader: the data. One of
 
-            - `(X, y)`: images [N, C, H, W], uint8 (scaled to [0, 1], then by `mean` and `std`, computed if
-              not given) or floating (taken as they are), and integer labels [N], as numpy arrays or tensors;
-              split by `train_portion`, batches of `batch_size`;
+            - `(X, y)`: images [N, C, H, W] and integer labels [N], as numpy arrays or tensors; uint8 images
+              are scaled to [0, 1] and normalised by `mean` and `std` (computed if not given), floating-point
+              images are used as they are; split by `train_portion` into batches of `batch_size`;
             - a map-style `DataLoader` with sequential or shuffled order: its examples are split by
               `train_portion`;
             - a pair `(train, valid)`, each `(X, y)`, a `DataLoader`, or any re-iterable of batches `(x, y)`.
 
-            A recurrent space reads `(train_tokens, valid_tokens)`, whole numbers [N] as `datasets.corpus`
-            gives them. Otherwise a 2-tuple of arrays is `(X, y)`; any other 2-tuple is a pair. Sizes that
-            `cfg` leaves open are read from the data; where only the labels can tell the number of classes,
-            one pass over the loader is spent on it. Batches of a loader are fetched ahead on a thread; random
-            transforms are repeatable with worker processes only, whose seeds are a function of (seed, pass).
-        cfg: the choices of the search; None: the published ones.
-        callbacks: told of the start, every step, every epoch and the end.
+            A recurrent space requires `(train_tokens, valid_tokens)`, integers [N] as `datasets.corpus`
+            returns them. Otherwise a 2-tuple of arrays is `(X, y)`; any other 2-tuple is a pair. Sizes that
+            `cfg` leaves open are read from the data; if only the labels determine the number of classes, this
+            takes one pass over the loader. A thread prefetches the batches of a loader. Random transforms are
+            reproducible only with worker processes, whose seeds are a function of (seed, pass).
+        cfg: the configuration of the search; None: the published one.
+        callbacks: one or several; called at the start, after every step and epoch, and at the end.
         loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy.
 
     Returns:
-        The result. After Ctrl-C that of the steps done so far, with status "interrupted".
+        The result; after Ctrl-C, the result of the steps done so far, with status "interrupted".
 
     Raises:
-        ConfigError, SpaceError: choices that cannot be.
-        DataError: what is wrong with the data, and what to do about it.
-        DeviceError: CUDA asked for where there is none.
-        CheckpointError: a checkpoint that is broken, or of another search.
+        ConfigError, SpaceError: an invalid configuration.
+        DataError: invalid data; the message says what to do.
+        DeviceError: CUDA was requested but is not available.
+        CheckpointError: a checkpoint is broken or belongs to another search.
         NumericalError: a loss became NaN or infinite.
-        OutOfMemoryError: with the plan's estimate and a batch size to try.
+        OutOfMemoryError: the message holds the estimate of the plan and a batch size that may fit.
 
-    An exception of the loader, a callback or `loss` comes out as it is. Whatever stops a search that has
-    begun carries what was reached as its attribute `result`, with status "failed".
+    An exception in the loader, a callback or `loss` is raised unchanged. Every exception that stops a running
+    search has the partial result as its attribute `result`, with status "failed".
 
     >>> import numpy as np, pydarts
     >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -80,12 +80,12 @@ def search(
     config = SearchConfig() if cfg is None else cfg
     if not isinstance(config, SearchConfig):
         raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
-    told = listeners(callbacks, Callback)
+    hooks = listeners(callbacks, Callback)
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
     sources = open_sources(loader, config)
     _warn_of_absent_cells(sources.config)
-    shown = any(callback.shows_progress for callback in told)
+    shown = any(callback.shows_progress for callback in hooks)
     progress = Progress(sources.config.resolved_space) if config.progress and not shown else None
     watch = InterruptWatch()
     sources.poll_with(watch.check)
@@ -96,35 +96,35 @@ def search(
                 sources.train,
                 sources.valid,
                 sources.evaluation,
-                Observers(told, progress, watch, sources.config),
+                Observers(hooks, progress, watch, sources.config),
                 loss,
             )
     finally:
         if progress is not None:
             progress.close()
         sources.close()
-    if watch.seen and outcome["status"] != "complete":  # whatever it was, it came of the interrupt
+    if watch.seen and outcome["status"] != "complete":  # the interrupt caused it, whatever the status says
         outcome["status"], outcome["error"] = "interrupted", None
     result = _result(outcome, loss)
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
-    return end(result, error, told, "search")
+    return end(result, error, hooks, "search")
 
 
 def _warn_of_absent_cells(config: SearchConfig) -> None:
-    """Tell where a network is so shallow that one α is not in it."""
+    """Warn if the network is too shallow to contain one kind of cell."""
     space, layers = config.resolved_space, config.layers
     if space.kind == "recurrent":
         return
-    # Without positions of its own a space has the published ones.
+    # A space without reduction positions of its own uses the published ones.
     positions = reductions(layers) if space.reductions is None else space.reductions
     reduced = {position for position in positions if position < layers}
     for name, count in (("normal", layers - len(reduced)), ("reduce", len(reduced))):
         if not count:
             warnings.warn(
-                f"no {name} cell stands in a network of {layers} cells: its α learns nothing, and what is "
-                "derived from it means nothing",
+                f"a network of {layers} cells contains no {name} cell: its α is not trained, and the cell "
+                "derived from it is meaningless; use more layers",
                 UserWarning,
                 stacklevel=3,
             )

@@ -1,4 +1,4 @@
-"""`Supernet`: the search network, open for inspection."""
+"""`Supernet`: the search network, for inspection and tests."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ _NAMES = ("float32", "float64", "tf32", "bfloat16")
 class Supernet:
     """The network of a search (paper, section 2.2): every edge is a softmax-weighted sum of all candidates.
 
-    What is given wins; what is None is taken from `config`, and failing that, is the value in brackets.
+    Arguments override `config`; an argument that neither gives has the default in parentheses.
 
-    A recurrent space's network is a language model: x and y are tokens [T, N], N texts of T tokens side by
-    side, y one token further on. What follows is about images where it does not say otherwise.
+    The network of a recurrent space is a language model: x and y are tokens [T, N], N sequences of T tokens,
+    with y one token ahead of x. The rest of this page describes images unless stated otherwise.
 
     Args:
         space: a name or a `Space` ("darts").
-        vocabulary: number of words of a recurrent space's network (10,000).
-        units: numbers in an embedded word and in a state of such a network (300).
+        vocabulary: number of words, in a recurrent space (10,000).
+        units: size of an embedded word and of a state, in a recurrent space (300).
         channels: channels of the first cells (16).
         layers: number of cells (8).
         num_classes: number of classes (10).
         in_channels: channels of an image (3).
         image_size: side in pixels or (height, width) (32).
-        operations: candidates, in order (the space's).
-        nodes: intermediate nodes of a cell (the space's).
-        seed: of the initial weights and α (0).
-        dtype: "float32", "float64", "tf32" (float32 whose products a GPU rounds), "bfloat16" (of the
-            activations alone), or the torch dtype (the config's precision; "float32" where that is "auto").
+        operations: candidate operations, in order (those of the space).
+        nodes: intermediate nodes of a cell (those of the space).
+        seed: seed of the initial weights and α (0).
+        dtype: "float32", "float64", "tf32" (float32 with products rounded by the GPU), "bfloat16" (for
+            activations only), or a torch dtype (the config's precision; "float32" if that is "auto").
         device: "cpu", "cuda", "cuda:1" or a torch.device ("cpu").
-        config: a `SearchConfig` for all else: learning rates, weight decays, momentum, clipping.
+        config: a `SearchConfig` for everything else: learning rates, weight decay, momentum, clipping.
 
     Raises:
-        ConfigError: an option out of range, an unknown dtype, space or device.
-        SpaceError: a network that cannot be built, such as a reduction of less than 2x2.
-        DeviceError: CUDA asked for where there is none.
+        ConfigError: an option is out of range, or dtype, space or device is unknown.
+        SpaceError: the network cannot be built, for example because a reduction's input is below 2x2.
+        DeviceError: CUDA was requested but is not available.
 
     >>> net = Supernet(channels=4, layers=3, num_classes=5, in_channels=1, image_size=8)
     >>> net.logits(torch.zeros(2, 1, 8, 8)).shape
@@ -90,14 +90,14 @@ class Supernet:
             "seed": seed,
         }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        if space is None and isinstance(base.space, Space):  # operations and nodes are the space's own
+        if space is None and isinstance(base.space, Space):  # a Space holds operations and nodes itself
             inside = {name: changes.pop(name) for name in ("operations", "nodes") if name in changes}
             changes |= {"space": base.space.replace(**inside)} if inside else {}
         recurrent = base.replace(**_fields(changes)).resolved_space.kind == "recurrent"
         if vocabulary is not None:
             if not recurrent or num_classes is not None:
                 raise _core.ConfigError(
-                    "vocabulary is what a recurrent space's network tells apart; others take num_classes"
+                    "vocabulary applies to recurrent spaces only; pass num_classes instead"
                 )
             changes["num_classes"] = vocabulary
         sizes = (
@@ -113,7 +113,7 @@ class Supernet:
 
     @property
     def config(self) -> SearchConfig:
-        """The configuration that this network was built from, sizes filled in."""
+        """The configuration of this network, with all sizes filled in."""
         return self._config
 
     @property
@@ -127,38 +127,38 @@ class Supernet:
         return self._net.alphas()
 
     def set_alphas(self, alphas: Mapping[str, Array]) -> None:
-        """Replace α; takes what `alphas` gives.
+        """Replace α; accepts the dictionary that `alphas` returns.
 
         Raises:
-            DataError: a wrong table name or shape.
+            DataError: a table name or shape is wrong.
         """
         self._net.set_alphas({name: _tensor(value) for name, value in alphas.items()})
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of all weights and running statistics by name; α is not among them."""
+        """Return copies of all weights and running statistics by name, without α."""
         return self._net.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Replace weights and running statistics by those of `state`, which must hold all of them.
+        """Replace weights and running statistics by those of `state`, which must be complete.
 
         Raises:
-            DataError: wrong names or shapes; the message lists them.
+            DataError: names or shapes are wrong; the message lists them.
         """
         self._net.load_state_dict({name: _tensor(value) for name, value in state.items()})
 
     def logits(self, x: Array) -> Tensor:
-        """Logits [N, classes] of images x [N, C, H, W], with the batch's own statistics, as in the search.
+        """Return the logits [N, classes] of images x [N, C, H, W], with batch statistics, as in the search.
 
-        Those of tokens x [T, N] are [T, N, words], from a state of zeros, with the `masks` of the next step.
+        For tokens x [T, N], return [T, N, words], from a state of zeros, with the `masks` of the next step.
         """
         return self._net.logits(_tensor(x))
 
     def loss(self, x: Array, y: Array) -> float:
-        """Mean cross-entropy in nats of images x [N, C, H, W] and labels y [N], as in the search."""
+        """Return the mean cross-entropy in nats of images x [N, C, H, W] and labels y [N]."""
         return self._net.loss(*_batch((x, y)))
 
     def evaluate(self, x: Array, y: Array) -> tuple[float, int]:
-        """Mean cross-entropy and number of correct predictions, with the running statistics."""
+        """Return the mean cross-entropy and the number of correct predictions, with running statistics."""
         return self._net.evaluate(*_batch((x, y)))
 
     def arch_gradient(
@@ -170,10 +170,10 @@ class Supernet:
         epsilon: float | None = None,
         momentum: Mapping[str, Array] | None = None,
     ) -> dict[str, Tensor]:
-        """The gradient of the validation loss by α: table name -> [edges, operations]. Nothing is changed.
+        """Compute the gradient of the validation loss by α, table name -> [edges, operations].
 
         Args:
-            train: training batch (x, y) of the virtual step; None will do for "first_order".
+            train: training batch (x, y) of the virtual step; may be None for "first_order".
             valid: validation batch (x, y); required.
             method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, its
                 product as a directional derivative); None: the config's.
@@ -182,11 +182,11 @@ class Supernet:
             momentum: momentum buffer of the virtual step by weight name; None: zeros.
 
         Raises:
-            ConfigError: an unknown method, or one that needs `train` without it.
-            DataError: a batch of a wrong shape or dtype.
+            ConfigError: the method is unknown, or requires `train`.
+            DataError: a batch has a wrong shape or dtype.
         """
         if valid is None:
-            raise _core.DataError("the gradient by α is that of the validation loss: give valid=(x, y)")
+            raise _core.DataError("the gradient by α requires a validation batch: pass valid=(x, y)")
         return self._net.arch_gradient(
             None if train is None else _batch(train),
             _batch(valid),
@@ -197,19 +197,19 @@ class Supernet:
         )
 
     def step(self, train: Batch, valid: Batch) -> tuple[float, float]:
-        """One step of the search: α, then the weights. Learning rates and method are the config's of epoch 0.
+        """Do one search step: α, then the weights, with method and learning rates of the config at epoch 0.
 
         Returns:
-            The training loss before the weight step, and the validation loss where α's gradient was taken.
+            The training loss before the weight step, and the validation loss at which α's gradient was taken.
         """
         return self._net.step(_batch(train), _batch(valid))
 
     def masks(self) -> dict[str, Tensor]:
-        """The dropout masks of the next step of a recurrent space's network; one draw for all its losses.
+        """Return the dropout masks of the next step of a recurrent network, shared by all its losses.
 
         Returns:
             0 or 1/(1 - p): "rows" [words, 1], "embedded", "input", "hidden" and "output" [batch_size, units];
-            none where nothing is dropped.
+            empty if nothing is dropped.
 
         >>> config = SearchConfig(space="darts-rnn", batch_size=2)
         >>> net = Supernet(vocabulary=20, units=4, config=config)
@@ -223,18 +223,18 @@ class Supernet:
         return self._net.optimizer_state()
 
     def explain(self) -> str:
-        """The plan that is run, as text, with its cost."""
+        """Return the plan that is executed, as text, with its cost."""
         return self._net.explain()
 
     def cost(self) -> dict[str, int]:
-        """What the network costs, from the plan alone.
+        """Return the cost of the network, computed from the plan alone.
 
         Returns:
-            `weights` and `alphas`, numbers in them; `multiply_adds` and `flops` of an image, forward;
-            `bytes_per_image_arch` and `bytes_per_image_weight`, kept between forward and backward by the loss
-            of α and by that of the weights; `bytes_per_image`, each image's share of the peak of a step
-            by the config's `hypergradient` and `memory`, and `bytes`, that peak with batches of the config's
-            `batch_size`: both beyond what network, data and libraries take between steps.
+            `weights` and `alphas`, their numbers; `multiply_adds` and `flops` of the forward pass of an
+            image; `bytes_per_image_arch` and `bytes_per_image_weight`, kept between forward and backward pass
+            by the loss of α and by that of the weights; `bytes_per_image`, each image's share of the peak of
+            a step with the config's `hypergradient` and `memory`; `bytes`, that peak with the config's
+            `batch_size`. Both peaks exclude what network, data and libraries hold between steps.
 
         >>> cost = Supernet(channels=8, layers=5, config=SearchConfig(batch_size=2)).cost()
         >>> cost["weights"], cost["bytes"] > 2 * cost["bytes_per_image"]
@@ -265,7 +265,7 @@ def _dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
 
 
 def _device_of(config: SearchConfig) -> str:
-    """The config's device; "auto" means the CPU here."""
+    """Return the config's device; "auto" means the CPU here."""
     return "cpu" if config.device == "auto" else config.device
 
 
@@ -282,6 +282,6 @@ def _tensor(value: Array) -> Tensor:
 
 def _batch(batch: Batch) -> tuple[Tensor, Tensor]:
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        raise _core.DataError("a batch is a pair (x, y) of images [N, C, H, W] and labels [N]")
+        raise _core.DataError("a batch must be a pair (x, y) of images [N, C, H, W] and labels [N]")
     x, y = (_tensor(part) for part in batch)
     return x, y if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool else y.long()

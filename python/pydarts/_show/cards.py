@@ -1,4 +1,4 @@
-"""What notebooks show of configurations, genotypes, results, findings, tables and networks."""
+"""HTML cards that notebooks show for configurations, genotypes, results, findings, tables and networks."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from .._values.config import SearchConfig
     from .._values.genotype import Genotype
 
-_EPOCHS = 5  # of a history, the last ones
-_LEAST = 0.75  # scale at which a picture's text can be read with ease
-_WHOLE = 740  # pixels, of a card in a window of 900: in it every picture is seen whole
+_EPOCHS = 5  # number of last epochs shown
+_LEAST = 0.75  # smallest scale at which the text of a plot is easy to read
+_WHOLE = 740  # pixels of a card in a window of 900 pixels, in which every plot is visible completely
 
 
 def of_genotype(genotype: Genotype) -> str:
-    """The cells as a picture, and in the paper's notation."""
+    """Show the cells as a plot and in the paper's notation."""
     names = [name for name in ("normal", "reduce", "recurrent") if getattr(genotype, name)]
     about = f"{' and '.join(names)}, {count(genotype.skip_connections, 'skip connection')}"
     return render("notebook/genotype.html", kind="Genotype", about=about, **_cells(genotype))
 
 
 def of_config(config: SearchConfig) -> str:
-    """What is not at its default, and, folded up, the rest."""
+    """Show the fields that differ from their defaults and, collapsed, the others."""
     changed = _changed(config)
     named = {"space", *(name for name, _, _ in changed)}
     rest = [(name, repr(getattr(config, name))) for name in config.to_dict() if name not in named]
@@ -41,7 +41,7 @@ def of_config(config: SearchConfig) -> str:
 
 
 def of_result(result: SearchResult) -> str:
-    """How a search ended, its cells, its last epochs and what was asked for."""
+    """Show how a search ended, its cells, its last epochs and its configuration."""
     config, history = result.config, result.history
     words = config.resolved_space.kind == "recurrent"
     facts = [("space", _space(config)), ("α's gradient", config.hypergradient)]
@@ -71,10 +71,10 @@ def of_result(result: SearchResult) -> str:
 
 
 def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, Any, Any]]) -> str:
-    """How a training ended, its last epochs and what was asked for.
+    """Show how a training ended, its last epochs and its configuration.
 
-    `weights` is how many the network has, `changed` name, value and published value of the fields that are
-    not as published.
+    `weights` is the number of weights; `changed` holds name, value and published value of the fields that
+    differ from the published ones.
     """
     config, history, network = result.config, result.history, result.network
     facts = [("network", f"{type(network).__name__}, {weights:,} weights")]
@@ -105,7 +105,7 @@ def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, 
 
 
 def of_diagnostics(found: Diagnostics) -> str:
-    """The findings, warnings first."""
+    """Show the findings, warnings first."""
     warnings = len(found.warnings)
     about = f"{count(warnings, 'warning')}, {count(len(found) - warnings, 'note')}"
     return render("notebook/diagnostics.html", kind="Diagnostics", about=about, findings=found)
@@ -118,11 +118,11 @@ def of_table(
     foot: Sequence[str],
     best: tuple[int, str, Genotype] | None,
 ) -> str:
-    """Rows of cells side by side, what they come to, and, folded up, the best cell.
+    """Show rows of cells, their summary and, collapsed, the best cell.
 
-    `numbers` are the columns of numbers, `best` the place, the name and the genotype of the best row.
+    `numbers` are the columns with numbers; `best` is index, name and genotype of the best row.
     """
-    place, name, genotype = best or (None, "", None)
+    index, name, genotype = best or (None, "", None)
     cells = {"picture": None, "notation": ""} if genotype is None else _cells(genotype)
     about = count(len(rows), "row")
     return render(
@@ -133,14 +133,14 @@ def of_table(
         rows=rows,
         columns=numbers,
         foot=foot,
-        best=place,
+        best=index,
         name=name,
         **cells,
     )
 
 
 def of_supernet(net: Supernet, dtype: str, device: str) -> str:
-    """The sizes of a search network and what it costs."""
+    """Show the sizes and the cost of a search network."""
     config, space, cost = net.config, net.space, net.cost()
     recurrent = space.kind == "recurrent"
     if recurrent:
@@ -148,17 +148,17 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
     else:
         height, width = config.image_size or (0, 0)
         size = (
-            f"{config.layers} cells, {config.channels} channels at first, {config.num_classes} classes, "
+            f"{config.layers} cells, {config.channels} initial channels, {config.num_classes} classes, "
             f"images {config.in_channels}×{height}×{width}"
         )
     tables = ", ".join(space.tables)
     facts = [
         ("network", size),
         ("operations", ", ".join(space.operations)),
-        ("edges", f"{len(space.edges)} a cell, {space.nodes} intermediate nodes"),
+        ("edges", f"{len(space.edges)} per cell, {space.nodes} intermediate nodes"),
         ("weights", f"{cost['weights']:,}"),
         ("α", f"{cost['alphas']:,} numbers: {tables}, [{len(space.edges)}, {len(space.operations)}] each"),
-        ("forward", f"{cost['multiply_adds']:,} multiply-adds a{' token' if recurrent else 'n image'}"),
+        ("forward", f"{cost['multiply_adds']:,} multiply-adds per {'token' if recurrent else 'image'}"),
         ("peak of a step", f"{cost['bytes'] / 2**20:,.0f} MiB at batch {config.batch_size}"),
         ("α's gradient", config.hypergradient),
     ]
@@ -167,7 +167,7 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
 
 
 def _last(history: History[Any], extra: str, of: Callable[[Any], str]) -> dict[str, Any]:
-    """The last epochs, with a column of the kind's own."""
+    """Return the last epochs as a table, with the column `extra`."""
     head = ["epoch", "train loss", "valid loss", "train accuracy", "valid accuracy", extra, "seconds"]
     epochs = [
         (
@@ -185,19 +185,19 @@ def _last(history: History[Any], extra: str, of: Callable[[Any], str]) -> dict[s
 
 
 def _cells(genotype: Genotype) -> dict[str, Any]:
-    """The picture of the cells, to stand inside a page, and their notation."""
+    """Return the plot of the cells, to embed in a page, and their notation."""
     from .plots.cells import size_of
     from .plots.export import to_svg
 
     text = to_svg(genotype)
-    narrowest = min(_WHOLE, round(_LEAST * 96 * size_of(genotype)[0]))  # narrower, it is scrolled
+    narrowest = min(_WHOLE, round(_LEAST * 96 * size_of(genotype)[0]))  # a narrower card scrolls
     opening = '<svg role="img" aria-label="cells of the genotype" '
     drawn = f'<div style="min-width: {narrowest}px">{opening}{text[text.index("<svg") + 5 :]}</div>'
     return {"picture": Markup(drawn), "notation": str(genotype)}
 
 
 def _changed(config: SearchConfig) -> list[tuple[str, str, str]]:
-    """Name, value and default of the fields that are not at their default, `space` apart."""
+    """Return name, value and default of the fields that differ from their defaults, except `space`."""
     return [
         (name, repr(getattr(config, name)), repr(default))
         for name, default in config._changed().items()

@@ -1,4 +1,4 @@
-"""Places a cell's graph in layers, so that no line runs through a box."""
+"""Layout of a cell's graph in layers, in which no line crosses a box."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import networkx as nx  # type: ignore[import-untyped]
 Node: TypeAlias = Hashable
 Edge: TypeAlias = tuple[Node, Node, int]
 
-_BOX, _LANE = 1.0, 0.55  # heights of an operation's box and of a line passing by
+_BOX, _LANE = 1.0, 0.55  # heights of an operation's box and of a line that passes it
 _SWEEPS = 6
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Layers from left to right, heights upwards."""
+    """Positions: layers from left to right, heights upwards."""
 
     layer: dict[Node, int]
     height: dict[Node, float]
     """Height of every node."""
     lanes: dict[Edge, list[float]]
-    """Height of every edge in each layer after its source's, that of its target last."""
+    """Height of every edge in each layer after its source's layer; the last is that of its target's layer."""
     extent: float
-    """From the lowest to the highest place."""
+    """Lowest and highest position."""
 
 
 def depths(graph: nx.MultiDiGraph) -> dict[Node, int]:
-    """The longest way to each node from one without predecessors."""
+    """Return the length of the longest path to each node from a node without predecessors."""
     found: dict[Node, int] = {}
     for node in nx.topological_sort(graph):
         found[node] = 1 + max((found[before] for before in graph.predecessors(node)), default=-1)
@@ -38,7 +38,7 @@ def depths(graph: nx.MultiDiGraph) -> dict[Node, int]:
 
 
 def layout(graph: nx.MultiDiGraph) -> Layout:
-    """Order every layer by where its lines come from and go to, sweep by sweep."""
+    """Order every layer by the positions of connected nodes, in several sweeps."""
     layer = depths(graph)
     edges: list[Edge] = list(graph.edges(keys=True))
     items: list[list[Any]] = [[] for _ in range(max(layer.values()) + 1)]
@@ -47,37 +47,37 @@ def layout(graph: nx.MultiDiGraph) -> Layout:
     for edge in edges:
         for between in range(layer[edge[0]] + 1, layer[edge[1]]):
             items[between].append((edge, between))
-    place: dict[Any, float] = {}
+    height: dict[Any, float] = {}
     for column in items:
-        _stack(column, graph, place)
+        _stack(column, graph, height)
     before, after = _neighbours(edges, layer)
     for sweep in range(2 * _SWEEPS + 1):
         forward = sweep % 2 == 0
         for column in items if forward else reversed(items):
             near = before if forward else after
             wish = {
-                item: _mean([place[other] for other in near.get(item, [])], place[item]) for item in column
+                item: _mean([height[other] for other in near.get(item, [])], height[item]) for item in column
             }
             column.sort(key=lambda item: -wish[item])
-            _stack(column, graph, place)
+            _stack(column, graph, height)
     lanes = {
-        edge: [place[edge, between] for between in range(layer[edge[0]] + 1, layer[edge[1]])]
-        + [place[edge[1]]]
+        edge: [height[edge, between] for between in range(layer[edge[0]] + 1, layer[edge[1]])]
+        + [height[edge[1]]]
         for edge in edges
     }
-    for node in graph.nodes:  # boxes before a node stand in the order of the lines that enter them
+    for node in graph.nodes:  # boxes before a node are in the order of the lines that enter them
         entering = [edge for edge in edges if edge[1] == node and graph.edges[edge]["operation"] is not None]
-        entering.sort(key=lambda edge: -(lanes[edge][-2] if len(lanes[edge]) > 1 else place[edge[0]]))
+        entering.sort(key=lambda edge: -(lanes[edge][-2] if len(lanes[edge]) > 1 else height[edge[0]]))
         for position, edge in enumerate(entering):
-            lanes[edge][-1] = place[node] + ((len(entering) - 1) / 2 - position) * _BOX
+            lanes[edge][-1] = height[node] + ((len(entering) - 1) / 2 - position) * _BOX
     highest = max(sum(_size(item, graph) for item in column) for column in items)
-    return Layout(layer, {node: place[node] for node in graph.nodes}, lanes, highest)
+    return Layout(layer, {node: height[node] for node in graph.nodes}, lanes, highest)
 
 
 def _neighbours(
     edges: list[Edge], layer: dict[Node, int]
 ) -> tuple[dict[Any, list[Any]], dict[Any, list[Any]]]:
-    """For nodes and lanes what stands next to them one layer before and one after."""
+    """Return the connected nodes and lanes of each node and lane, one layer before and one after."""
     before: dict[Any, list[Any]] = {}
     after: dict[Any, list[Any]] = {}
     for edge in edges:
@@ -96,12 +96,12 @@ def _size(item: Any, graph: nx.MultiDiGraph) -> float:
     return _BOX * max(1, boxes) + 0.25
 
 
-def _stack(column: list[Any], graph: nx.MultiDiGraph, place: dict[Any, float]) -> None:
-    """Put the items of a layer below each other, the middle at zero."""
+def _stack(column: list[Any], graph: nx.MultiDiGraph, height: dict[Any, float]) -> None:
+    """Stack the items of a layer, centred at zero."""
     sizes = [_size(item, graph) for item in column]
     top = sum(sizes) / 2
     for item, size in zip(column, sizes, strict=True):
-        place[item] = top - size / 2
+        height[item] = top - size / 2
         top -= size
 
 

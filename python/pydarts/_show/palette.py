@@ -1,4 +1,4 @@
-"""The look of every operation, the same in all pictures."""
+"""The colours and line styles of operations, the same in all plots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Look(NamedTuple):
     style: Literal["-"] | tuple[float, tuple[float, ...]]
 
 
-# Hues of Okabe and Ito, told apart with any colour vision; relatives differ in lightness and dash.
+# Hues of Okabe and Ito, distinguishable with any colour vision; related ones differ in lightness and dash.
 _LOOKS = {
     "none": Look("#9a9a9a", (0, (1, 1))),
     "skip_connect": Look("#d55e00", "-"),
@@ -34,7 +34,7 @@ _LOOKS = {
 
 
 def look_of(operation: str) -> Look:
-    """Colour and line style of an operation.
+    """Return colour and line style of an operation.
 
     >>> look_of("skip_connect").color
     '#d55e00'
@@ -42,12 +42,12 @@ def look_of(operation: str) -> Look:
     return _LOOKS.get(operation, Look("#000000", "-"))
 
 
-# Where a cell comes from, in the same hues.
+# Origins of cells, in the same hues.
 _ORIGINS = {"searched": "#0072b2", "given": "#009e73", "random": "#9a9a9a"}
 
 
 def color_of(origin: str) -> str:
-    """Colour of the cells of one origin.
+    """Return the colour of the cells of one origin.
 
     >>> color_of("searched")
     '#0072b2'
@@ -55,7 +55,7 @@ def color_of(origin: str) -> str:
     return _ORIGINS[origin]
 
 
-# What is drawn over time, in the same hues; dashes tell them apart without colour.
+# Series over time, in the same hues; dashes distinguish them without colour.
 _SERIES = {
     "normal": Look("#0072b2", "-"),
     "reduce": Look("#d55e00", (0, (5, 1.5))),
@@ -67,7 +67,7 @@ _SERIES = {
 
 
 def series_look(name: str) -> Look:
-    """Colour and line style of a curve: of a table, or of a part of the data.
+    """Return colour and line style of a curve: of an α table, or of a part of the data.
 
     >>> series_look("valid").color
     '#0072b2'
@@ -80,7 +80,7 @@ _STYLES: tuple[Literal["-"] | tuple[float, tuple[float, ...]], ...] = ("-", (0, 
 
 
 def run_look(number: int) -> Look:
-    """Colour and line style of one of several runs.
+    """Return colour and line style of one of several runs.
 
     >>> run_look(0).color, run_look(7).style
     ('#0072b2', (0, (5, 1.5)))
@@ -89,7 +89,7 @@ def run_look(number: int) -> Look:
 
 
 def text_on(background: str | tuple[float, float, float, float]) -> Literal["white", "#222222"]:
-    """The colour of text that is read best on a background, by the contrast of WCAG 2.
+    """Return the more legible text colour on a background, by the contrast of WCAG 2.
 
     >>> text_on("#0072b2"), text_on("#e69f00")
     ('white', '#222222')

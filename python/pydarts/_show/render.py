@@ -1,4 +1,4 @@
-"""Pages and fragments of HTML, from the templates in `templates/`."""
+"""HTML pages and fragments, rendered from `templates/`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _environment() -> Environment:
 
     return Environment(
         loader=PackageLoader("pydarts._show"),
-        autoescape=True,  # names of spaces, texts of errors: all of it is somebody's
+        autoescape=True,  # names of spaces and texts of errors come from users
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -23,5 +23,5 @@ def _environment() -> Environment:
 
 
 def render(template: str, **values: Any) -> str:
-    """A template of this package, filled; what is not `Markup` is escaped."""
+    """Render a template of this package; values are escaped unless they are `Markup`."""
     return _environment().get_template(template).render(**values)

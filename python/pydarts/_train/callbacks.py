@@ -1,4 +1,4 @@
-"""What a training tells its callbacks as it runs."""
+"""Callbacks of a training: the events and the base class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TrainStep:
     step_in_epoch: int
     """Number of the step in this epoch, from 0."""
     steps_per_epoch: int | None
-    """Steps of this epoch; None while a loader without a length makes its first pass."""
+    """Steps of this epoch; None during the first pass over a loader without a length."""
     train_loss: float
     """Loss of the batch before the step, in nats, without penalties, smoothing or auxiliary loss."""
     learning_rate: float
@@ -28,10 +28,10 @@ class TrainStep:
 
 
 class TrainCallback:
-    """What a training talks to: override what you want to hear of.
+    """The base class of training callbacks: override the methods that you need.
 
-    An exception from a callback stops the training and comes out of `train` with the partial result as its
-    attribute `result`; KeyboardInterrupt stops it as Ctrl-C does.
+    An exception in a callback stops the training and is raised by `train`, with the partial result as its
+    attribute `result`; KeyboardInterrupt stops the training like Ctrl-C.
 
     >>> class Print(TrainCallback):
     ...     def on_epoch(self, record):
@@ -45,4 +45,4 @@ class TrainCallback:
         """Called after every epoch, evaluation included."""
 
     def on_end(self, result: TrainResult) -> None:
-        """Called once when the training is over, whatever ended it: see `result.status`."""
+        """Called once when the training ends, for whatever reason: see `result.status`."""

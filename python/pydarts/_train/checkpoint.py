@@ -1,4 +1,4 @@
-"""Checkpoints of a training: one safetensors file an epoch, the last two kept."""
+"""Checkpoints of a training: one safetensors file per epoch, of which the last two are kept."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 from .._values.files import read_tensors, write_tensors
 
 FORMAT = "pydarts-training-1"
-KEPT = 2  # should the disk fail under one, the other is there
+KEPT = 2  # if writing one fails, the other remains
 _NAME = re.compile(r"training-(\d+)\.safetensors")
 
 
 def write(folder: Path, epochs: int, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write the checkpoint after so many epochs, and remove the oldest."""
+    """Write the checkpoint after `epochs` epochs, and remove the oldest."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / f"training-{epochs:06}.safetensors", tensors, {"format": FORMAT, **about})
     for path in _paths(folder)[:-KEPT]:
@@ -25,15 +25,15 @@ def write(folder: Path, epochs: int, about: Mapping[str, Any], tensors: Mapping[
 
 
 def any_in(folder: Path) -> bool:
-    """Whether a folder holds a checkpoint."""
+    """Return whether a folder holds a checkpoint."""
     return bool(_paths(folder))
 
 
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Tensors and plain data of a folder's newest checkpoint; None where there is none yet.
+    """Return the tensors and plain data of the newest checkpoint in a folder; None if there is none.
 
     Raises:
-        CheckpointError: truncated or malformed; the message names the file.
+        CheckpointError: the file is truncated or malformed; the message names it.
     """
     paths = _paths(folder)
     if not paths:

@@ -1,4 +1,4 @@
-"""`TrainConfig`: every choice of a training, and what the published one was."""
+"""`TrainConfig`: every setting of a training, with its published value."""
 
 from __future__ import annotations
 
@@ -23,82 +23,82 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The choices of a training. Immutable; None stands for the published value.
+    """The configuration of a training. Immutable; None selects the published value.
 
-    That value depends on what is trained. Network of images (A.2.1 of the paper and the published code;
-    "ours" where the choice is this library's):
+    That value depends on the network. For a network of images (A.2.1 of the paper and the published code;
+    "ours" marks a choice of this library):
 
     ================  ========  ================================================================
     field             value     meaning (source)
     ================  ========  ================================================================
     epochs            600       passes over the training images (A.2.1)
-    batch_size        96        images a batch, for arrays; a loader keeps its own (A.2.1)
-    eval_batch_size   None      images a batch of the evaluation; None: 4 x `batch_size` (ours)
-    learning_rate     0.025     the first one, of SGD (A.2.1)
-    schedule          "cosine"  "cosine": down to 0 over the epochs (A.2.1); "exponential": times
-                                0.97 after every epoch (A.2.3)
-    warmup            0         first epochs, fewer than all, in which the learning rate rises in
-                                equal steps to `learning_rate` (PC-DARTS, on ImageNet: 5)
-    momentum          0.9       of SGD (code)
+    batch_size        96        images per batch, for arrays; a loader keeps its own (A.2.1)
+    eval_batch_size   None      images per batch of the evaluation; None: 4 x `batch_size` (ours)
+    learning_rate     0.025     initial learning rate of SGD (A.2.1)
+    schedule          "cosine"  "cosine": decay to 0 over the epochs (A.2.1); "exponential":
+                                multiply by 0.97 after every epoch (A.2.3)
+    warmup            0         number of first epochs, fewer than all, in which the learning rate
+                                rises linearly to `learning_rate` (PC-DARTS, on ImageNet: 5)
+    momentum          0.9       momentum of SGD (code)
     weight_decay      3e-4      added to the gradient (A.2.1)
-    grad_clip         5.0       largest 2-norm of the gradient (code)
-    label_smoothing   0.0       share of the target that is spread over all classes (code, on
+    grad_clip         5.0       maximal 2-norm of the gradient (code)
+    label_smoothing   0.0       fraction of the target that is spread over all classes (code, on
                                 ImageNet: 0.1)
-    auxiliary_weight  0.4       of the auxiliary head's loss, where the network has one; another one
-                                than this is refused where it has none (A.2.1)
+    auxiliary_weight  0.4       weight of the auxiliary head's loss; without an auxiliary head only
+                                the default is accepted (A.2.1)
     augment           "none"    "cifar": pad 4 and crop, flip; arrays only (code)
     cutout            0         side in pixels of the square set to zero; 0: none; arrays only
                                 (A.2.1; code: 16)
     mean, std         None      per channel, as in `SearchConfig`
-    train_portion     0.9       part of a single source that trains, rest: validation (ours)
-    ema               0.0       decay a step of an exponential moving average of the weights, which
-                                is then what is evaluated and kept; 0: none (ours). After n steps at
-                                most (1 + n) / (10 + n)
-    bfloat16          False     forward passes in bfloat16 over float32 weights (ours)
-    channels_last     False     images with channels innermost in memory (ours)
-    compile           False     the network through `torch.compile`: minutes at the start (ours)
-    keep              "last"    which weights the network has at the end: of the epoch with the
-                                highest validation accuracy, "best", or of the last (code)
+    train_portion     0.9       fraction of a single source for training, rest: validation (ours)
+    ema               0.0       decay per step of an exponential moving average of the weights, which
+                                is evaluated and kept instead of them; 0: none (ours). After n steps
+                                at most (1 + n) / (10 + n)
+    bfloat16          False     forward passes in bfloat16 with float32 weights (ours)
+    channels_last     False     images in channels-last memory format (ours)
+    compile           False     use `torch.compile`, which takes minutes at the start (ours)
+    keep              "last"    weights of the network at the end: those of the epoch with the
+                                highest validation accuracy, "best", or of the last one (code)
     ================  ========  ================================================================
 
-    Drop path is the network's own: `build(..., drop_path=0.2)` (A.2.1); `train` raises it from 0 to that over
-    the epochs. `TrainConfig.cifar10()`, `.imagenet()` and `.quick()` are starting points.
+    Drop path belongs to the network: `build(..., drop_path=0.2)` (A.2.1); `train` raises it from 0 to this
+    value over the epochs. Presets are `TrainConfig.cifar10()`, `.imagenet()` and `.quick()`.
 
-    A language model (A.2.2):
+    For a language model (A.2.2):
 
     ===============  ======  ==================================================================
     field            value   meaning (source)
     ===============  ======  ==================================================================
     epochs           8000    passes over the training text (code)
-    batch_size       64      sequences side by side (A.2.2)
-    eval_batch_size  10      sequences side by side in the evaluation (code)
-    bptt             35      tokens of a segment: its length is drawn from a normal distribution
-                             around it, around half of it once in twenty (code)
-    learning_rate    20.0    of SGD, times length / bptt of each segment (A.2.2)
+    batch_size       64      number of parallel sequences (A.2.2)
+    eval_batch_size  10      number of parallel sequences in the evaluation (code)
+    bptt             35      tokens per segment: lengths are drawn from a normal distribution around
+                             this value, in one of twenty cases around half of it (code)
+    learning_rate    20.0    learning rate of SGD, times length / bptt per segment (A.2.2)
     weight_decay     8e-7    added to the gradient (A.2.2)
-    grad_clip        0.25    largest 2-norm of the gradient (code)
-    slowness         1e-3    times the mean square by which a state differs from the one before
-                             it: added to the loss (code)
-    patience         5       epochs: averaging of the weights begins when the validation loss is
-                             above the lowest of those before the last so many (code)
-    keep             "best"  which weights the network has at the end: of the epoch with the
-                             lowest validation loss, or of the last epoch (code)
+    grad_clip        0.25    maximal 2-norm of the gradient (code)
+    slowness         1e-3    factor of the mean squared difference of consecutive states, which is
+                             added to the loss (code)
+    patience         5       epochs: weight averaging starts when the validation loss exceeds the
+                             minimum of those before the last `patience` epochs (code)
+    keep             "best"  weights of the network at the end: those of the epoch with the lowest
+                             validation loss, or of the last epoch (code)
     ===============  ======  ==================================================================
 
-    For all networks alike (all ours):
+    For all networks (all ours):
 
     ==============  ======  ===================================================================
     field           value   meaning
     ==============  ======  ===================================================================
     seed            0       all randomness is a function of seed, epoch and step
-    device          "auto"  "auto": CUDA where there is one; "cpu", "cuda", "cuda:1"
-    checkpoint_dir  None    folder for checkpoints, one an epoch, the last two kept
-    resume          False   go on from the newest checkpoint in `checkpoint_dir`, if there is one
+    device          "auto"  "auto": CUDA if available; "cpu", "cuda", "cuda:1"
+    checkpoint_dir  None    folder for checkpoints, one per epoch, the last two are kept
+    resume          False   continue from the newest checkpoint in `checkpoint_dir`, if any
     progress        True    show a progress bar
     ==============  ======  ===================================================================
 
     Raises:
-        ConfigError: an unknown field (the message names the nearest known one), or a value out of range or of
+        ConfigError: a field is unknown (the message names the nearest one), or a value is out of range or of
             a wrong type (the message names field, value and range).
 
     >>> TrainConfig(epochs=3, learning_rate=5.0)
@@ -137,7 +137,7 @@ class TrainConfig:
     progress: bool = True
 
     def __new__(cls, **given: Any) -> Self:
-        """A configuration; before its fields are filled, so that an unknown one is named as such."""
+        """Check the names first, so that an unknown field raises ConfigError, not TypeError."""
         known_fields(given, [f.name for f in fields(cls)])
         return super().__new__(cls)
 
@@ -149,14 +149,14 @@ class TrainConfig:
         epochs = ImageSettings.epochs if self.epochs is None else self.epochs
         if self.warmup is not None and self.warmup >= epochs:
             raise _core.ConfigError(
-                f"warmup is {self.warmup}, and there are {epochs} epochs; it must be below that"
+                f"warmup is {self.warmup}, but there are only {epochs} epochs; it must be below that"
             )
         data = self.reading()
         for name in READING:
-            if getattr(self, name) is not None:  # as a search reads it: numbers in tuples
+            if getattr(self, name) is not None:  # normalised as in a SearchConfig: numbers in tuples
                 object.__setattr__(self, name, getattr(data, name))
         if self.resume and self.checkpoint_dir is None:
-            raise _core.ConfigError("resume=True needs a checkpoint_dir to resume from")
+            raise _core.ConfigError("`resume=True` requires `checkpoint_dir`")
         if self.checkpoint_dir is not None:
             object.__setattr__(self, "checkpoint_dir", os.fspath(self.checkpoint_dir))
 
@@ -165,7 +165,7 @@ class TrainConfig:
         return f"TrainConfig({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in given)})"
 
     def replace(self, **changes: Any) -> TrainConfig:
-        """A configuration like this one but for `changes`.
+        """Return a copy with `changes`.
 
         >>> TrainConfig(epochs=3).replace(seed=1)
         TrainConfig(epochs=3, seed=1)
@@ -174,7 +174,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The configuration of a dictionary as `to_dict` gives it; left-out fields take their defaults.
+        """Create a configuration from a dictionary such as `to_dict` returns; absent fields take defaults.
 
         >>> TrainConfig.from_dict(TrainConfig(epochs=3).to_dict())
         TrainConfig(epochs=3)
@@ -182,7 +182,7 @@ class TrainConfig:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain data, fit for JSON."""
+        """Return all fields as plain data that JSON can represent."""
         return {
             name: list(value) if name in ("mean", "std") and value else value
             for name, value in asdict(self).items()
@@ -190,9 +190,9 @@ class TrainConfig:
 
     @classmethod
     def cifar10(cls, **changes: Any) -> TrainConfig:
-        """The published training on CIFAR-10 arrays (A.2.1): what is published, with its augmentation.
+        """The published training on CIFAR-10 arrays (A.2.1), with its augmentation.
 
-        The network of it is `build(genotype, auxiliary=True, drop_path=0.2)`.
+        Its network is `build(genotype, auxiliary=True, drop_path=0.2)`.
 
         >>> TrainConfig.cifar10(epochs=100)
         TrainConfig(epochs=100, augment='cifar', cutout=16)
@@ -203,8 +203,8 @@ class TrainConfig:
     def imagenet(cls, **changes: Any) -> TrainConfig:
         """The published training on ImageNet (A.2.3), with label smoothing (code) and PC-DARTS' warm-up.
 
-        The network of it is `build(genotype, channels=48, layers=14, num_classes=1000, stem="imagenet",
-        auxiliary=True)`; the images are augmented by their loader, as `datasets.image_folder` does.
+        Its network is `build(genotype, channels=48, layers=14, num_classes=1000, stem="imagenet",
+        auxiliary=True)`; the loader augments the images, as `datasets.image_folder` does.
 
         >>> TrainConfig.imagenet().batch_size, TrainConfig.imagenet().weight_decay
         (128, 3e-05)
@@ -222,9 +222,9 @@ class TrainConfig:
 
     @classmethod
     def quick(cls, **changes: Any) -> TrainConfig:
-        """A short training of a network of images, to compare genotypes or to try things out (ours).
+        """A short training of a network of images, for comparing genotypes or for experiments (ours).
 
-        Of one or two epochs all but the last warm up.
+        With only one or two epochs, all but the last one warm up.
 
         >>> TrainConfig.quick(seed=1)
         TrainConfig(epochs=10, batch_size=64, learning_rate=0.1, warmup=2, seed=1)
@@ -234,37 +234,37 @@ class TrainConfig:
         return config.replace(**({"warmup": warmup} | changes))
 
     def reading(self, **changes: Any) -> SearchConfig:
-        """How a training reads its images: as a search with these choices does."""
+        """Return a search configuration with the same settings for reading images."""
         given = {name: getattr(self, name) for name in READING}
         return SearchConfig(**{name: value for name, value in (given | changes).items() if value is not None})
 
     @property
     def resolved_device(self) -> torch.device:
-        """Where the training runs.
+        """The device of the training.
 
         Raises:
-            DeviceError: CUDA asked for where there is none.
+            DeviceError: CUDA was requested but is not available.
         """
         here = "cuda" if torch.cuda.is_available() else "cpu"
         found = torch.device(here if self.device == "auto" else self.device)
         count = torch.cuda.device_count() if found.type == "cuda" else 1
         if not count:
-            raise _core.DeviceError(f'device is {self.device!r}, and there is no CUDA here; use "cpu"')
+            raise _core.DeviceError(f'device is {self.device!r}, but CUDA is not available; use "cpu"')
         if (found.index or 0) >= count:
             raise _core.DeviceError(
-                f"device is {self.device!r}, and there are {count} CUDA devices: cuda:0 to cuda:{count - 1}"
+                f"device is {self.device!r}, but there are {count} CUDA devices: cuda:0 to cuda:{count - 1}"
             )
         return found
 
 
-# As `help()` and completion show the call: `__new__` would hide the fields.
+# The signature for `help()` and completion; `__new__` would hide the fields.
 TrainConfig.__signature__ = inspect.signature(TrainConfig.__init__)
 
 
-# How images are read; checked as in a `SearchConfig`.
+# Fields that control how images are read; checked as in a `SearchConfig`.
 READING = ("augment", "cutout", "mean", "std", "train_portion")
 
-# field -> what it must be, unless it is None
+# field -> check of its value, unless it is None
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("epochs", "batch_size", "eval_batch_size", "bptt", "patience"), whole),
     **dict.fromkeys(("warmup", "seed"), partial(whole, least=0)),

@@ -1,4 +1,4 @@
-"""Training of a network of images: SGD by a schedule, drop path, an auxiliary loss, perhaps an average."""
+"""Training of a network of images: SGD with a schedule, drop path, auxiliary loss and optional averaging."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ class ImageTask:
         device: torch.device,
         poll: Callable[[], None],
     ) -> ImageTask:
-        """The task of a configuration; a genotype's network is built for the data's channels and classes.
+        """Create the task of a configuration; a genotype's network is built for the data's sizes.
 
-        `poll` is called while a loader is waited for.
+        `poll` is called while waiting for a loader.
         """
         settings = ImageSettings.of(config)
         given = network if isinstance(network, ConvolutionalNetwork) else None
@@ -109,19 +109,19 @@ class ImageTask:
 
     @property
     def scheduled(self) -> bool:
-        """Whether what an epoch does depends on how many there are to be."""
+        """Whether an epoch depends on the total number of epochs."""
         return self.settings.schedule == "cosine" or self._drop_path > 0
 
     def learning_rate(self, epoch: int) -> float:
-        """The learning rate of an epoch."""
+        """Return the learning rate of an epoch."""
         return self.settings.rate(epoch)
 
     def step_count(self, epoch: int) -> int | None:
-        """How many steps an epoch has; None while a loader without a length makes its first pass."""
+        """Return the number of steps of an epoch; None in the first pass over a loader without a length."""
         return self._steps
 
     def steps(self, epoch: int) -> Iterator[Step]:
-        """Each step of an epoch, as it is done."""
+        """Do the steps of an epoch, one by one."""
         settings = self.settings
         self.network.train()
         self.network.drop_now(self._drop_path * epoch / settings.epochs)
@@ -143,17 +143,17 @@ class ImageTask:
         self._steps = done
 
     def evaluate(self) -> Evaluation:
-        """Loss and accuracy over the validation images, by running statistics."""
+        """Evaluate loss and accuracy over the validation images, with running statistics."""
         network = self.weights.evaluated.eval()
         with torch.no_grad():
             batches = self._batches(self._evaluation, "evaluation", 0)
             return Evaluation.of([_measured(self._forward(network, x), y) for x, y in batches])
 
     def after(self, valid_losses: list[float]) -> None:
-        """An average begins with the training, if there is one."""
+        """Start the averaging at the beginning of the training, if there is any."""
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next epoch depends on, by name."""
+        """Return everything that the next epoch depends on, by name."""
         momentum = {
             f"momentum/{name}": self._optimizer.state[weight]["momentum_buffer"]
             for name, weight in self.network.named_parameters()
@@ -162,7 +162,7 @@ class ImageTask:
         return self.weights.state() | momentum
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore what `state` returned."""
         self.weights.load_state(state)
         momentum = under("momentum/", state)
         for name, weight in self.network.named_parameters():
@@ -171,12 +171,12 @@ class ImageTask:
                 self._optimizer.state[weight]["momentum_buffer"] = buffer
 
     def close(self) -> None:
-        """Stop the loaders' threads; the network has its own drop path again."""
+        """Stop the loaders' threads; restore the network's drop path."""
         self._sources.close()
         self.network.drop_path = self._drop_path
 
     def _batches(self, source: Batches, role: str, index: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of a pass. What a loader draws in this process depends on the batch's number only."""
+        """Yield the batches of a pass; a loader's random numbers in this process depend on the batch only."""
         seed = self.settings.seed
         seed_all(stream(seed, f"{role} order", index))
         source.start(index, 0)
@@ -189,7 +189,7 @@ class ImageTask:
             yield x.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else x, y
 
     def _losses(self, x: Tensor, y: Tensor) -> tuple[Step, Tensor]:
-        """What a step saw, and what it minimises."""
+        """Return the measurements of a step, and the loss to minimise."""
         found = self._forward(self.network, x)
         logits, aside = found if isinstance(found, tuple) else (found, None)
         smoothing = self.settings.label_smoothing
@@ -201,7 +201,7 @@ class ImageTask:
 
     def _forward(self, network: nn.Module, x: Tensor) -> Any:
         if self.settings.compile and id(network) not in self._compiled:
-            # A partial last batch would otherwise make the graph one for any size, and slower ever after.
+            # A partial last batch would otherwise make the graph dynamic in size, and slower ever after.
             self._compiled[id(network)] = torch.compile(network, dynamic=False)
         with self._precision():
             return self._compiled.get(id(network), network)(x)
@@ -211,7 +211,7 @@ class ImageTask:
 
 
 def _opened(source: Source, config: SearchConfig, device: torch.device) -> Batches:
-    """The batches of a source of images: the engine makes those of arrays."""
+    """Return the batches of a source of images; the engine makes the batches of arrays."""
     assert not isinstance(source, _core.Tokens)
     if isinstance(source, PythonSource):
         return source
@@ -237,7 +237,7 @@ def _dtype(network: nn.Module) -> torch.dtype:
 
 
 def _check_dtype(network: nn.Module, bfloat16: bool) -> None:
-    """bfloat16 passes go over float32 weights; otherwise float64 ones are as good."""
+    """Require float32 weights for bfloat16 passes, otherwise float32 or float64 weights."""
     fit = (torch.float32,) if bfloat16 else (torch.float32, torch.float64)
     if _dtype(network) not in fit:
         names = " or ".join(name_of(dtype) for dtype in fit)
@@ -248,7 +248,7 @@ def _check_dtype(network: nn.Module, bfloat16: bool) -> None:
 
 
 def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
-    """What reaches the head must be large enough."""
+    """Check that the input of the auxiliary head is large enough."""
     if network.auxiliary is None:
         return
     imagenet = network.arguments["stem"] == "imagenet"
@@ -256,19 +256,19 @@ def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> No
     least = network.auxiliary.least
     if min(-(-side // factor) for side in size) < least:
         raise _core.DataError(
-            f"images of {size[0]}x{size[1]} pixels are too small for the auxiliary head, which takes "
-            f"{factor * (least - 1) + 1} or more; build the network without it"
+            f"images of {size[0]}x{size[1]} pixels are too small for the auxiliary head, which requires "
+            f"{factor * (least - 1) + 1} or more; build the network with auxiliary=False"
         )
 
 
 def _check_alone(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
-    """A batch of one image may leave batch norm a single value, which has no variance; by shapes alone."""
+    """Refuse a batch of one image that leaves batch norm a single value per channel, without a variance."""
     shapes = copy.deepcopy(network).to("meta").train()
     try:
         shapes(*example(shapes, size, None, batch=1))
     except ValueError as error:
         raise _core.DataError(
-            f"a training batch of one image of {size[0]}x{size[1]} pixels leaves batch norm one value a "
-            "channel; leave a partial last batch out (DataLoader(..., drop_last=True)), or choose another "
+            f"a training batch of one image of {size[0]}x{size[1]} pixels leaves batch norm one value per "
+            "channel; drop a partial last batch (DataLoader(..., drop_last=True)), or choose another "
             "batch_size"
         ) from error

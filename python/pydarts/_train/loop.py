@@ -1,4 +1,4 @@
-"""Epoch after epoch: steps, evaluation, record, checkpoint."""
+"""The loop of a training: steps, evaluation, record and checkpoint of every epoch."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .task import Evaluation, Step, Task, merit
 
 
 class Loop:
-    """A training as it goes; what it has reached stands in its attributes, whatever ends it."""
+    """A running training; its attributes hold what it has reached, whatever ends it."""
 
     def __init__(self, task: Task, config: TrainConfig) -> None:
         self._task, self._config = task, config
         self._epochs, self._keep = task.settings.epochs, task.settings.keep
-        # What a checkpoint must agree with.
+        # Settings that must equal those of a checkpoint.
         free = ("epochs", *OF_EVERY_RUN, *task.settings.of_the_run)
         self._about = {
             "genotype": task.network.genotype.to_dict(),
@@ -39,7 +39,7 @@ class Loop:
         }
         self._records: list[TrainRecord] = []
         self._best: dict[str, Tensor] = {}
-        self._good = task.weights.copy()  # of the last epoch, before the first one the initial ones
+        self._good = task.weights.copy()  # after the last finished epoch; at first the initial weights
         self._diverged = False
 
     @property
@@ -48,7 +48,7 @@ class Loop:
         return History(self._records)
 
     def weights(self) -> dict[str, Tensor]:
-        """Those to keep, of the steps so far; where these broke them, of the last epoch that had not."""
+        """The weights to keep; if the last steps broke them, those of the last good epoch."""
         if self._keep == "best" and self._best:
             return self._best
         reached = self._task.weights.copy()
@@ -114,7 +114,7 @@ class Loop:
         return Evaluation.of(steps)
 
     def _read(self, steps: Sequence[Step], first: int, epoch: int) -> None:
-        """Look at the losses of an epoch's steps from the `first` on."""
+        """Check the losses of an epoch's steps, beginning with step `first`."""
         if first == len(steps):
             return
         losses = torch.stack([step.loss for step in steps[first:]]).tolist()
@@ -127,7 +127,7 @@ class Loop:
         raise _core.NumericalError(f"{what}; lower learning_rate")
 
     def _note(self, record: TrainRecord) -> None:
-        """Keep what an epoch came to, and write it down."""
+        """Record an epoch and write its checkpoint."""
         merits = [merit(earlier, self._task.network) for earlier in self._records]
         self._good = self._task.weights.copy()
         if self._keep == "best" and merit(record, self._task.network) > max(merits, default=-math.inf):
@@ -148,8 +148,8 @@ class Loop:
         folder = Path(self._config.checkpoint_dir)
         if not self._config.resume and checkpoint.any_in(folder):
             raise _core.CheckpointError(
-                f"{folder} already holds the checkpoints of a training; go on with it (resume=True) or name "
-                "another folder"
+                f"{folder} already holds the checkpoints of a training; pass resume=True to continue it, or "
+                "use another folder"
             )
         found = checkpoint.newest(folder)
         if found is None:
@@ -157,14 +157,14 @@ class Loop:
         tensors, about = found
         history, before = about.pop("history", []), about.pop("epochs", self._epochs)
         for what in differences(self._about, about):
-            raise _core.CheckpointError(f"the checkpoint in {folder} is of another training: {what}")
+            raise _core.CheckpointError(f"the checkpoint in {folder} belongs to another training: {what}")
         if len(history) > self._epochs:
             raise _core.CheckpointError(
                 f"the checkpoint in {folder} has {len(history)} epochs, more than {self._epochs}"
             )
         if before != self._epochs and self._task.scheduled:
             warnings.warn(
-                f"epochs goes from {before} to {self._epochs}: the schedules are recomputed",
+                f"epochs changes from {before} to {self._epochs}: the schedules are recomputed",
                 UserWarning,
                 stacklevel=4,
             )
@@ -181,7 +181,7 @@ class Loop:
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> Iterable[str]:
-    """Where two trees of plain data differ, in words."""
+    """Describe the differences between two trees of plain data."""
     for name in sorted({*mine, *theirs}):
         one, other = mine.get(name), theirs.get(name)
         if isinstance(one, dict) and isinstance(other, dict):

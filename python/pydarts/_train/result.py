@@ -1,4 +1,4 @@
-"""`TrainResult`: a trained network, and how it got there."""
+"""`TrainResult`: the outcome of a training."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ _FORMAT = 1
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The outcome of `train`, complete or not."""
+    """The outcome of `train`, complete or partial."""
 
     network: Network = field(repr=False)
-    """The network that was given, with the weights that `TrainConfig.keep` says; in evaluation mode."""
+    """The trained network, with the weights selected by `TrainConfig.keep`; in evaluation mode."""
     history: History[TrainRecord]
-    """One record an epoch."""
+    """One record per epoch."""
     config: TrainConfig
-    """The configuration that ran, with the published values filled in."""
+    """The configuration of the run, with the published values filled in."""
     status: Status
     """ "complete", "interrupted" (Ctrl-C) or "failed" (an exception stopped the training)."""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
-    """Where the training ran, of one that was resumed its last part: `device`, its `processor` by name, the
-    versions of `pydarts`, `torch`, `numpy` and `python`, `system`."""
+    """The machine and the versions of the training; for a resumed training, those of its last part: `device`,
+    the name of its `processor`, the versions of `pydarts`, `torch`, `numpy` and `python`, `system`."""
 
     @property
     def best(self) -> int | None:
-        """The epoch of the highest validation accuracy, of words of the lowest validation loss.
+        """The first epoch with the highest validation accuracy, for text with the lowest validation loss.
 
-        Counted from 0, as records are; the first of equals; None without an epoch.
+        Counted from 0; None without an epoch.
         """
         if not self.history:
             return None
         return max(self.history, key=lambda record: merit(record, self.network)).epoch
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the result to a folder, made if need be: `network.safetensors` and, last, `training.json`.
+        """Write the result to a folder, created if necessary: `network.safetensors`, then `training.json`.
 
-        Each is written beside its place and moved there, so that a reader never sees half a file.
+        Each file is replaced atomically, so that a reader never sees a partial file.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class TrainResult:
         """Read a result from a folder that `save` wrote.
 
         Raises:
-            FileNotFoundError: no such folder, or a file of it is missing.
+            FileNotFoundError: there is no such folder, or a file is missing.
             CheckpointError: a file is truncated or malformed; the message names it.
         """
         network = Path(folder) / "network.safetensors"
@@ -81,7 +81,7 @@ class TrainResult:
         return cls(load_network(network).eval(), *about)
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
-        """Draw training and validation losses, of words their perplexities: `plots.losses`."""
+        """Draw training and validation losses, or perplexities of text: `plots.losses`."""
         return views.plots.losses(self.history, words=isinstance(self.network, LanguageModel), ax=ax)
 
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:

@@ -1,4 +1,4 @@
-"""What each kind of training reads of a `TrainConfig`, and what was published of it."""
+"""The settings of each kind of training, with their published values."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 Keep: TypeAlias = Literal["best", "last"]
 Schedule: TypeAlias = Literal["cosine", "exponential"]
 
-# Of how a training is run, not of what it comes to.
+# Fields that affect how a training runs, not its outcome.
 OF_EVERY_RUN = ("device", "checkpoint_dir", "resume", "progress")
 
 
 class Settings:
-    """What a training reads of a `TrainConfig`, with the published values for what that leaves open."""
+    """The fields of a `TrainConfig` that one kind of training uses, with published values for None."""
 
     trains: ClassVar[str]
     of_the_run: ClassVar[tuple[str, ...]] = ()
-    """Those that are of how it is run: a training that goes on may have others."""
+    """Fields that may differ in a resumed training, because they do not affect the outcome."""
     epochs: int
     keep: Keep
 
     @classmethod
     def of(cls, config: DataclassInstance) -> Self:
-        """Those of a configuration, and the published ones where it says nothing.
+        """Take the settings from a configuration, and the published value for a field that is None.
 
         Raises:
-            ConfigError: the configuration says something that this kind of training does not read.
+            ConfigError: the configuration sets a field that this kind of training does not use.
         """
         names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
         given = {
@@ -43,13 +43,13 @@ class Settings:
         }
         foreign = [name for name in given if name not in names and name not in OF_EVERY_RUN]
         if foreign:
-            raise _core.ConfigError(f"{', '.join(foreign)}: not for {cls.trains}; leave it out")
+            raise _core.ConfigError(f"{', '.join(foreign)}: does not apply to {cls.trains}; leave it out")
         return cls(**{name: value for name, value in given.items() if name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings(Settings):
-    """What the training of a language model reads; the defaults are the published ones."""
+    """The settings of the training of a language model; the defaults are the published values."""
 
     trains: ClassVar[str] = "a language model"
     epochs: int = 8000
@@ -67,7 +67,7 @@ class TextSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings(Settings):
-    """What the training of a network of images reads; the defaults are the published ones."""
+    """The settings of the training of a network of images; the defaults are the published values."""
 
     trains: ClassVar[str] = "a network of images"
     of_the_run: ClassVar[tuple[str, ...]] = ("eval_batch_size", "compile")
@@ -95,7 +95,7 @@ class ImageSettings(Settings):
     seed: int = 0
 
     def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch.
+        """Return the learning rate of an epoch.
 
         >>> settings = ImageSettings(epochs=4, learning_rate=0.1)
         >>> [round(settings.rate(epoch), 4) for epoch in range(4)]
@@ -109,7 +109,7 @@ class ImageSettings(Settings):
 
 
 def not_published(config: DataclassInstance, kind: type[Settings]) -> list[tuple[str, Any, Any]]:
-    """Name, value and published value of what a configuration says otherwise, of a kind of training."""
+    """Return name, value and published value of the settings that differ from the published ones."""
     published = {f.name: f.default for f in fields(config)}
     published |= {f.name: f.default for f in fields(kind)}  # type: ignore[arg-type]
     given = {name: getattr(config, name) for name in published}

@@ -1,4 +1,4 @@
-"""What the loop knows of the thing it trains."""
+"""The interface between the training loop and the networks that it trains."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .weights import Weights
 
 @dataclass(frozen=True)
 class Step:
-    """What a step saw: mean loss, correct answers (scalars), and of how many examples."""
+    """The measurements of a step: mean loss, number of correct answers (scalars), number of examples."""
 
     loss: Tensor
     correct: Tensor
     count: int
     top5: Tensor | None = None
-    """Examples whose class was among the five likeliest, a scalar; None where that is not counted."""
+    """Number of examples whose class was among the five likeliest, a scalar; None if it is not counted."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss in nats, and part of the examples that were classified correctly."""
+    """Mean loss in nats, and fraction of the examples that were classified correctly."""
 
     loss: float
     accuracy: float
@@ -39,7 +39,7 @@ class Evaluation:
 
     @classmethod
     def of(cls, steps: Sequence[Step]) -> Evaluation:
-        """Over all examples of some steps."""
+        """Average over all examples of some steps."""
         count = sum(step.count for step in steps)
         counts = torch.tensor([step.count for step in steps], dtype=torch.float64)
         losses = torch.stack([step.loss for step in steps]).double().cpu()
@@ -54,11 +54,11 @@ class Task(Protocol):
 
     @property
     def network(self) -> Network:
-        """What is trained."""
+        """The network to train."""
 
     @property
     def settings(self) -> Settings:
-        """The choices of the training, those in them that the data made."""
+        """The settings of the training, including those that depend on the data."""
 
     @property
     def weights(self) -> Weights:
@@ -66,35 +66,35 @@ class Task(Protocol):
 
     @property
     def scheduled(self) -> bool:
-        """Whether what an epoch does depends on how many there are to be."""
+        """Whether an epoch depends on the total number of epochs."""
 
     def learning_rate(self, epoch: int) -> float:
-        """The learning rate of an epoch."""
+        """Return the learning rate of an epoch."""
 
     def step_count(self, epoch: int) -> int | None:
-        """How many steps an epoch has; None while that is unknown."""
+        """Return the number of steps of an epoch; None while it is unknown."""
 
     def steps(self, epoch: int) -> Iterator[Step]:
-        """Each step of an epoch, as it is done."""
+        """Do the steps of an epoch, one by one."""
 
     def evaluate(self) -> Evaluation:
-        """On the validation data."""
+        """Evaluate the network on the validation data."""
 
     def after(self, valid_losses: list[float]) -> None:
         """Called after every epoch with the validation losses so far."""
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next epoch depends on, by name."""
+        """Return everything that the next epoch depends on, by name."""
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore what `state` returned."""
 
     def close(self) -> None:
-        """Let go of the data; called once, at the end."""
+        """Release the data; called once, at the end."""
 
 
 def step_seed(*numbers: int) -> int:
-    """A seed for torch that is a function of seed, epoch and step.
+    """Return a seed for torch that is a function of seed, epoch and step.
 
     >>> step_seed(0, 1, 2) == step_seed(0, 1, 2), step_seed(0, 1, 2) == step_seed(0, 2, 1)
     (True, False)
@@ -103,7 +103,7 @@ def step_seed(*numbers: int) -> int:
 
 
 def seed_all(bits: np.random.PCG64) -> None:
-    """Seed the generators that a loader's code may draw from: torch's, numpy's and Python's.
+    """Seed the generators that a loader's code may use: torch's, numpy's and Python's.
 
     >>> seed_all(np.random.PCG64(0))
     >>> first = float(torch.rand(())), np.random.rand(), random.random()
@@ -121,7 +121,7 @@ def seed_all(bits: np.random.PCG64) -> None:
 
 @contextmanager
 def own_random_numbers(device: torch.device) -> Iterator[None]:
-    """What is drawn and seeded inside is not seen outside: the caller's generators are as they were before.
+    """Restore the caller's random number generators afterwards.
 
     >>> before = random.getstate()
     >>> with own_random_numbers(torch.device("cpu")):
@@ -129,7 +129,7 @@ def own_random_numbers(device: torch.device) -> Iterator[None]:
     >>> random.getstate() == before
     True
     """
-    # Where CUDA has not begun no GPU has drawn, and asking would begin it.
+    # Without an initialised CUDA no GPU has drawn numbers, and asking would initialise it.
     begun = device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     python, legacy = random.getstate(), np.random.get_state()
     try:
@@ -141,5 +141,5 @@ def own_random_numbers(device: torch.device) -> Iterator[None]:
 
 
 def merit(record: TrainRecord, network: Network) -> float:
-    """What the best epoch has most of: validation accuracy of images, of words minus the validation loss."""
+    """Return the value that is largest in the best epoch: accuracy of images, negative loss of text."""
     return -record.valid_loss if isinstance(network, LanguageModel) else record.valid_accuracy

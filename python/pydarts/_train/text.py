@@ -20,15 +20,15 @@ from .settings import TextSettings
 from .task import Evaluation, Step, step_seed
 from .weights import Weights
 
-HALVED = 0.05  # how often the length of a segment is drawn around half of `bptt`
+HALVED = 0.05  # probability that the length of a segment is drawn around half of `bptt`
 
 
 class TextTask:
     """The published training (A.2.2 of the paper).
 
-    SGD, whose step is in proportion to the length of the segment. From the epoch on whose validation loss is
-    above the lowest of those before the last `patience`, the weights after each step are averaged, and the
-    average is what is evaluated.
+    SGD with steps proportional to the length of the segment. Once the validation loss of an epoch exceeds the
+    lowest of those before the last `patience` epochs, the weights after each step are averaged, and the
+    average is evaluated.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class TextTask:
             low, high = int(part.min()), int(part.max())
             if low < 0 or high >= vocabulary:
                 raise _core.DataError(
-                    f"the {name} tokens go from {low} to {high}; those of a network of {vocabulary} words go "
-                    f"from 0 to {vocabulary - 1}"
+                    f"expected {name} tokens from 0 to {vocabulary - 1} for a network of {vocabulary} words, "
+                    f"got tokens from {low} to {high}"
                 )
         self._train = columns(train, settings.batch_size, least, "training").to(device)
         self._valid = columns(valid, settings.eval_batch_size, 2, "validation").to(device)
@@ -57,7 +57,7 @@ class TextTask:
     def open(
         cls, network: LanguageModel | Genotype, texts: Any, config: TrainConfig, device: torch.device
     ) -> TextTask:
-        """The task of a configuration; a genotype's network is built with the words of the texts."""
+        """Create the task of a configuration; a genotype's network is built for the words of the texts."""
         settings = TextSettings.of(config)
         if isinstance(network, Genotype):
             torch.manual_seed(settings.seed)
@@ -67,19 +67,19 @@ class TextTask:
 
     @property
     def scheduled(self) -> bool:
-        """Whether what an epoch does depends on how many there are to be."""
+        """Whether an epoch depends on the total number of epochs."""
         return False
 
     def learning_rate(self, epoch: int) -> float:
-        """That of a segment of `bptt` tokens."""
+        """Return the learning rate of a segment of `bptt` tokens."""
         return self.settings.learning_rate
 
     def step_count(self, epoch: int) -> int:
-        """How many steps an epoch has."""
+        """Return the number of steps of an epoch."""
         return len(segments(len(self._train), self.settings, epoch))
 
     def steps(self, epoch: int) -> Iterator[Step]:
-        """Each step of an epoch, as it is done."""
+        """Do the steps of an epoch, one by one."""
         self.network.train()
         hidden = None
         for index, (begin, end) in enumerate(segments(len(self._train), self.settings, epoch)):
@@ -98,7 +98,7 @@ class TextTask:
             yield Step(step.loss.detach(), step.correct, step.count)
 
     def evaluate(self) -> Evaluation:
-        """Loss and accuracy over the validation text, read once from its beginning."""
+        """Evaluate loss and accuracy over the validation text, in one pass."""
         network = self.weights.evaluated.eval()
         hidden, steps, bptt = None, [], self.settings.bptt
         with torch.no_grad():
@@ -110,35 +110,35 @@ class TextTask:
         return Evaluation.of(steps)
 
     def after(self, valid_losses: list[float]) -> None:
-        """Begin to average where the validation loss of the last epoch says so."""
+        """Start the averaging if the last validation loss requires it."""
         earlier = valid_losses[: -1 - self.settings.patience]
         if not self.weights.averaged and earlier and valid_losses[-1] > min(earlier):
             self.weights.begin_average()
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next epoch depends on, by name."""
+        """Return everything that the next epoch depends on, by name."""
         return self.weights.state()
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore what `state` returned."""
         self.weights.load_state(state)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
     def _penalty(self, states: Tensor) -> Tensor:
-        """States are to change slowly."""
+        """Return the penalty for fast changes of the state."""
         if len(states) < 2:
             return states.new_zeros(())
         return self.settings.slowness * (states[1:] - states[:-1]).square().mean()
 
 
 def segments(length: int, settings: TextSettings, epoch: int) -> list[tuple[int, int]]:
-    """Beginning and end of each segment of an epoch over columns of `length` tokens.
+    """Return start and end of each segment of an epoch over columns of `length` tokens.
 
-    Lengths are drawn from a normal distribution around `bptt`, or around half of it once in twenty, so that
-    they do not end at the same words each time: a seventh of `bptt` is its deviation and the least, 11
-    sevenths the most (published: 5, 5 and 55 at 35). The last token is only a target.
+    Lengths are drawn from a normal distribution around `bptt`, or in one of twenty cases around half of it,
+    so that segments end at other words in every epoch: the standard deviation and the minimum are a seventh
+    of `bptt`, the maximum 11 sevenths (published: 5, 5 and 55 at 35). The last token is only a target.
 
     >>> segments(100, TextSettings(), epoch=0)[0][0], segments(100, TextSettings(), epoch=0)[-1][1]
     (0, 99)

@@ -1,4 +1,4 @@
-"""`train`: train the network that a genotype stands for, and bring home whatever comes of it."""
+"""`train`: train a network and return its result, complete or partial."""
 
 from __future__ import annotations
 
@@ -39,40 +39,40 @@ def train(
     """Train a network as the paper does: of images (A.2.1, A.2.3), or a language model (A.2.2).
 
     Args:
-        network: what `build` gives, trained in place; or a genotype: it is built for the channels and classes
-            of the images, or with the words of the texts, otherwise with the defaults of `build` (so without
-            auxiliary head and drop path, which the published training has), and initial weights drawn from
-            `cfg.seed`.
-        loader: the data. For images what `search` takes: `(X, y)`, a `DataLoader`, or a pair `(train, valid)`
-            of either or of any re-iterables of batches `(x, y)`. One source is split: a part drawn from
-            `cfg.seed`, `train_portion` of it, trains, and the rest is the validation part; that of arrays is
-            not augmented, a split `DataLoader` applies its own transforms to both. `search` splits by the
-            same permutation: with the same seed this validation part lies in the half that a search has
-            taken for α, and to measure a cell on what its search has not seen takes a part of its own. Of
-            arrays a partial last batch is left out of each training epoch. For a language model
-            `(train_tokens, valid_tokens)`, whole numbers [N] as `datasets.corpus` gives them.
-        cfg: the choices of the training; None: the published ones.
-        callbacks: told of every step, every epoch and the end.
+        network: from `build`, trained in place; or a genotype: its network is built for the channels and
+            classes of the images or for the words of the texts, otherwise with the defaults of `build` (so
+            without the auxiliary head and drop path of the published training), and initial weights are drawn
+            from `cfg.seed`.
+        loader: the data. For images the same as for `search`: `(X, y)`, a `DataLoader`, or a pair
+            `(train, valid)` of either or of any re-iterables of batches `(x, y)`. A single source is split:
+            a random part, `train_portion` of it, is for training, the rest for validation; validation arrays
+            are not augmented, a split `DataLoader` applies its own transforms to both. `search` splits by the
+            same permutation: with the same seed this validation part is within the half that a search used
+            for α; to evaluate a cell on data that its search has not used, pass a separate part. With arrays,
+            each training epoch leaves out a partial last batch. For a language model
+            `(train_tokens, valid_tokens)`, integers [N] as `datasets.corpus` returns them.
+        cfg: the configuration of the training; None: the published one.
+        callbacks: one or several; called after every step and epoch, and at the end.
 
     Returns:
         The result, its network in evaluation mode. After Ctrl-C the status is "interrupted", and `history`
-        has the epochs that were completed. With `keep="last"` the weights are those of the moment: the steps
-        of the epoch that was not completed are in them; with `"best"`, those of the best completed epoch (of
-        the moment while there is none).
+        has the completed epochs. With `keep="last"` the network has its current weights, including the steps
+        of the incomplete epoch; with `"best"`, those of the best completed epoch (the current ones if there
+        is none).
 
     Raises:
-        TypeError: neither a network of `build` nor a genotype; a network that `torch.compile` has wrapped.
-        ConfigError: choices that cannot be, or that are not for this kind of network.
-        DataError: what is wrong with the data, and what to do about it.
-        DeviceError: CUDA asked for where there is none.
-        CheckpointError: a checkpoint that is broken, or of another training; without `resume`, a folder that
-            holds some already.
-        NumericalError: a loss became NaN or infinite, in training or in the evaluation. It is looked at after
-            every step, on a GPU after every 20; the network then has the weights of the last epoch before,
-            in the first epoch the initial ones.
+        TypeError: neither a network of `build` nor a genotype, or a network that `torch.compile` has wrapped.
+        ConfigError: an invalid configuration, or a setting that does not apply to this kind of network.
+        DataError: invalid data; the message says what to do.
+        DeviceError: CUDA was requested but is not available.
+        CheckpointError: a checkpoint is broken or belongs to another training; or, without `resume`, the
+            folder already holds checkpoints.
+        NumericalError: a loss became NaN or infinite, in training or in the evaluation. Losses are checked
+            after every step, on a GPU after every 20; the network then has the weights after the last good
+            epoch, or the initial ones.
 
-    An exception of the loader or a callback comes out as it is. Whatever stops a training that has begun
-    carries what was reached as its attribute `result`, with status "failed".
+    An exception in the loader or a callback is raised unchanged. Every exception that stops a running
+    training has the partial result as its attribute `result`, with status "failed".
 
     >>> import pydarts
     >>> X, y = torch.zeros(40, 1, 8, 8), torch.arange(40) % 2
@@ -91,7 +91,7 @@ def train(
     config = TrainConfig() if cfg is None else cfg
     if not isinstance(config, TrainConfig):
         raise _core.ConfigError(f"cfg must be a TrainConfig, got a {type(cfg).__name__}")
-    told = listeners(callbacks, TrainCallback)
+    hooks = listeners(callbacks, TrainCallback)
     device = config.resolved_device
     watch = InterruptWatch()
     with own_random_numbers(device), held(config.checkpoint_dir):
@@ -104,11 +104,11 @@ def train(
         error: BaseException | None = None
         try:
             with watch:
-                loop.run(told, progress, watch)
+                loop.run(hooks, progress, watch)
         except KeyboardInterrupt:
             status = "interrupted"
         except BaseException as stopped:
-            # After Ctrl-C, whatever it was came of that.
+            # After Ctrl-C, any exception is a consequence of it.
             status, error = ("interrupted", None) if watch.seen else ("failed", stopped)
         finally:
             if progress is not None:
@@ -118,7 +118,7 @@ def train(
     trained.load_state_dict(loop.weights())
     where = environment(str(device))
     result = TrainResult(trained.eval(), loop.history, config, status, where)
-    return end(result, error, told, "training")
+    return end(result, error, hooks, "training")
 
 
 def open_task(
@@ -128,16 +128,16 @@ def open_task(
     device: torch.device,
     poll: Callable[[], None],
 ) -> Task:
-    """What is to be trained, by the kind of the network."""
+    """Create the task for the kind of network."""
     if not isinstance(network, Genotype):
         check_network(network, "train", "a Genotype")
     if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.recurrent):
         return TextTask.open(network, loader, config, device)
-    # The published weight is no wish: it stands in every configuration that was filled in.
+    # The published weight is not an explicit choice: it is in every configuration that was filled in.
     wished = config.auxiliary_weight not in (None, 0, ImageSettings.auxiliary_weight)
     if wished and getattr(network, "auxiliary", None) is None:
         raise _core.ConfigError(
-            f"auxiliary_weight is {config.auxiliary_weight}, but the network has no auxiliary head: give "
-            "build(genotype, auxiliary=True, ...), or leave it out"
+            f"auxiliary_weight is {config.auxiliary_weight}, but the network has no auxiliary head: use "
+            "build(genotype, auxiliary=True, ...), or leave auxiliary_weight out"
         )
     return ImageTask.open(network, loader, config, device, poll)

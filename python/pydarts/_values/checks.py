@@ -1,4 +1,4 @@
-"""Single values that users give, looked at alike everywhere: whole numbers, numbers, shares, flags, names."""
+"""Checks of single values that users pass: integers, numbers, fractions, flags, devices and names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._core import ConfigError
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least `least`, as an int; NumPy's are as good.
+    """Return `value` as an int of at least `least`; NumPy integers are accepted.
 
     >>> whole("layers", 3)
     3
@@ -32,7 +32,7 @@ def whole(name: str, value: Any, least: int = 1) -> int:
 
 
 def number(name: str, value: Any, *, above: float | None = None) -> float:
-    """A finite number as a float, at least 0 or, where it is given, more than `above`.
+    """Return `value` as a finite float of at least 0 or, if `above` is given, greater than `above`.
 
     >>> number("learning_rate", 1)
     1.0
@@ -45,7 +45,7 @@ def number(name: str, value: Any, *, above: float | None = None) -> float:
 
 
 def share(name: str, value: Any) -> float:
-    """A part of something that is not all of it, as a float.
+    """Return `value` as a float in [0, 1).
 
     >>> share("drop_path", 0)
     0.0
@@ -57,7 +57,7 @@ def share(name: str, value: Any) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or False, and nothing that is merely taken for one of them.
+    """Return a bool; integers and other values that could stand for one are refused.
 
     >>> flag("auxiliary", True)
     True
@@ -68,19 +68,19 @@ def flag(name: str, value: Any) -> bool:
 
 
 def device(name: str, value: Any) -> str:
-    """A device by name, "auto" among them; torch's own are as good.
+    """Return the name of a device; a `torch.device` is accepted.
 
     >>> device("device", "cuda:1")
     'cuda:1'
     """
     text = str(value) if isinstance(value, torch.device) else value
     if not isinstance(text, str) or not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text):
-        raise ConfigError(f'{name} is {value!r}; it must be "auto", "cpu", "cuda" or "cuda:" and a number')
+        raise ConfigError(f'{name} is {value!r}; it must be "auto", "cpu", "cuda" or "cuda:N"')
     return text
 
 
 def one_of(name: str, value: Any, known: Collection[str]) -> str:
-    """One of some names.
+    """Return `value` if it is one of the known names.
 
     >>> one_of("stem", "small", ("cifar", "imagenet", "small"))
     'small'
@@ -91,7 +91,7 @@ def one_of(name: str, value: Any, known: Collection[str]) -> str:
 
 
 def known_fields(given: Collection[str], known: Collection[str]) -> None:
-    """Refuse names that are not known, as a `SearchConfig` does: by the nearest one, else by all."""
+    """Raise ConfigError for an unknown name; suggest the nearest known name, or list all of them."""
     for name in given:
         if name not in known:
             nearest = get_close_matches(name, known, n=1, cutoff=2 / 3)
@@ -100,7 +100,7 @@ def known_fields(given: Collection[str], known: Collection[str]) -> None:
 
 
 def _real(value: Any) -> float:
-    """NaN for what is no number."""
+    """Return `value` as a float, or NaN if it is not a number."""
     if isinstance(value, (bool, str, bytes)):
         return math.nan
     try:

@@ -1,4 +1,4 @@
-"""`derive`: the genotype of α."""
+"""`derive`: the genotype that α selects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .space import Space, as_space
 def derive(
     alphas: Mapping[str, npt.ArrayLike | Tensor], space: str | Space = "darts", k: int | None = None
 ) -> Genotype:
-    """The genotype of α: per node the `k` strongest edges, on each its strongest operation (paper, 2.4).
+    """Derive the genotype of α: per node the `k` strongest edges, each with its strongest operation (2.4).
 
     The strength of an edge is the largest softmax weight among its operations other than `none`; the softmax
     runs over all operations, in float64. Ties go to the lower node and the earlier operation.
@@ -44,7 +44,7 @@ def derive(
 
 
 def table(name: str, values: Any) -> npt.NDArray[np.float64]:
-    """One α table as a float64 array [edges, operations]."""
+    """Return an α table as a float64 array [edges, operations]."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().double().numpy()
     try:
@@ -54,7 +54,7 @@ def table(name: str, values: Any) -> npt.NDArray[np.float64]:
     if array.ndim == 3:
         raise _core.DataError(
             f"alphas[{name!r}] must be [edges, operations], got {list(array.shape)}; "
-            f"of a trajectory, give the last point: alphas[{name!r}][-1]"
+            f"of a trajectory, pass the last point: alphas[{name!r}][-1]"
         )
     if array.ndim != 2:
         raise _core.DataError(f"alphas[{name!r}] must be [edges, operations], got shape {list(array.shape)}")

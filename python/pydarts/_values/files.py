@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and errors that name the one that is broken."""
+"""Atomic writes, and reads whose errors name the broken file."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .. import _core
 
 T = TypeVar("T")
 
-_PATIENCE = 10.0  # seconds: worker processes of a loader hold the lock of a run that was killed for some more
+_PATIENCE = 10.0  # seconds: the loader processes of a killed run hold its lock for a few more seconds
 
 
 @contextmanager
 def held(folder: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Keep a folder, made if need be, to one run at a time; None is no folder.
+    """Lock a folder, created if necessary, so that only one run uses it; None locks nothing.
 
-    The lock goes with the process, however it ends. A folder that may only be read needs none.
+    The operating system releases the lock when the process ends. A read-only folder is not locked.
 
     Raises:
-        CheckpointError: another search or training writes there.
+        CheckpointError: another search or training is using the folder.
     """
     if folder is None:
         yield
@@ -47,7 +47,7 @@ def held(folder: str | os.PathLike[str] | None) -> Iterator[None]:
         lock.acquire(timeout=_PATIENCE)
     except Timeout:
         raise _core.CheckpointError(
-            f"another search or training is writing to {os.fspath(folder)}; wait for its end, or name "
+            f"another search or training is writing to {os.fspath(folder)}; wait until it ends, or use "
             "another folder"
         ) from None
     try:
@@ -57,17 +57,17 @@ def held(folder: str | os.PathLike[str] | None) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write beside `path`, then move there: a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write a temporary file and rename it to `path`, so that a reader never sees a partial file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(data.encode() if isinstance(data, str) else data)
-        os.replace(beside, path)
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def read_checked(path: Path, parse: Callable[[bytes], T]) -> T:
-    """Parse a file; whatever does not parse is a CheckpointError that names it."""
+    """Parse a file; if parsing fails, raise a CheckpointError that names the file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: this is not a complete result of pydarts")
     data = path.read_bytes()
@@ -79,17 +79,17 @@ def read_checked(path: Path, parse: Callable[[bytes], T]) -> T:
         raise _core.CheckpointError(f"{path} is truncated or malformed: {error}") from error
 
 
-def write_about(path: Path, form: int, values: Mapping[str, Any]) -> None:
-    """Write plain data as JSON, with who wrote it, in which version of the file's form."""
-    about = {"format": form, "pydarts": _core.__version__, **values}
+def write_about(path: Path, version: int, values: Mapping[str, Any]) -> None:
+    """Write plain data as JSON, together with the version of the file format and of pydarts."""
+    about = {"format": version, "pydarts": _core.__version__, **values}
     write_atomically(path, json.dumps(about, indent=1))
 
 
 def about_in(data: bytes, newest: int) -> dict[str, Any]:
-    """What `write_about` wrote, in a form up to `newest`.
+    """Return the data that `write_about` wrote, in a format version up to `newest`.
 
     Raises:
-        ValueError: something else, or of a later pydarts.
+        ValueError: the data are something else, or were written by a later pydarts.
     """
     about = json.loads(data)
     if not isinstance(about, dict) or not isinstance(about.get("format"), int):
@@ -102,45 +102,45 @@ def about_in(data: bytes, newest: int) -> dict[str, Any]:
 
 
 def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write arrays by name."""
+    """Write named arrays to an .npz file."""
     data, named = io.BytesIO(), dict[str, Any](arrays)
     np.savez(data, **named)
     write_atomically(path, data.getvalue())
 
 
 def arrays_in(file: Path | BinaryIO) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an .npz by name; nothing is unpickled."""
+    """Return the named arrays of an .npz file without unpickling anything."""
     with np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
 def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an .npz of a user's by name.
+    """Return the named arrays of a user's .npz file.
 
     Raises:
-        DataError: the file is no such archive.
+        DataError: the file is not an .npz archive.
     """
     try:
         return arrays_in(path)
     except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise _core.DataError(
-            f"{path} is no archive of arrays, as numpy.savez writes them: {error}"
+            f"{path} is not an archive of arrays as numpy.savez writes them: {error}"
         ) from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> None:
-    """Write tensors by name as safetensors, plain data in the metadata."""
+    """Write named tensors as safetensors, with plain data in the metadata."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     metadata = None if about is None else {"pydarts": json.dumps(about)}
     write_atomically(path, safetensors.torch.save(plain, metadata))
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_tensors` wrote, on the CPU; `kind` is what the plain data have as their format.
+    """Return the tensors and metadata that `write_tensors` wrote, on the CPU.
 
     Raises:
-        FileNotFoundError: no such file.
-        CheckpointError: truncated, malformed, or of another format; the message names the file.
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is truncated or malformed, or its format is not `kind`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {os.fspath(path)!r}")
@@ -151,5 +151,5 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         if about["format"] != kind:
             raise ValueError(f"its format is {about['format']!r}, expected {kind!r}")
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise _core.CheckpointError(f"{path} is truncated, malformed or no file for this: {error}") from error
+        raise _core.CheckpointError(f"{path} is no valid file of format {kind!r}: {error}") from error
     return tensors, about

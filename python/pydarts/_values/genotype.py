@@ -105,12 +105,12 @@ class Genotype(Record, _core.Genotype):
     def from_nni(cls, values: Mapping[str, Any]) -> Genotype:
         """The genotype of a dictionary of NNI's hub, as `to_nni` gives it.
 
-        Sources may be numbers (NNI 2) or lists of one (NNI 3). Keys of neither cell, such as the width of
-        NNI's network, are passed over: they are arguments of `build`.
+        Sources may be numbers (NNI 2) or lists of one number (NNI 3). Keys that belong to neither cell, such
+        as the width of NNI's network, are ignored; `build` has arguments for them.
 
         Raises:
-            GenotypeError: a key that is missing or says nothing, an operation that no network here has, a
-                source that is not below its node; the message names the key.
+            GenotypeError: a missing or superfluous key, an unknown operation, or a source that is not below
+                its node; the message names the key.
 
         >>> from pydarts import genotypes
         >>> Genotype.from_nni(genotypes.DARTS_V1.to_nni()) == genotypes.DARTS_V1
@@ -122,11 +122,12 @@ class Genotype(Record, _core.Genotype):
         """As the dictionary that NNI's hub takes (`nni.nas.hub.pytorch.DARTS.frozen_factory`, NNI 3).
 
         For each edge k (0 or 1) into node j of a cell: `"normal/op_j_k"`, its operation, and
-        `"normal/input_j_k"`, a list of its source; `"reduce/..."` alike. Nodes and operations bear the
-        numbers and names that they have here. The output of NNI's cells is of all nodes.
+        `"normal/input_j_k"`, a list of its source; the same for `"reduce/..."`. Numbers of nodes and names of
+        operations are those of pydarts. The output of NNI's cells consists of all nodes.
 
         Raises:
-            GenotypeError: recurrent, not two edges a node, or an output that is not of all nodes.
+            GenotypeError: a recurrent genotype, a node without exactly two edges, or an output that does not
+                consist of all nodes.
 
         >>> from pydarts import genotypes
         >>> values = genotypes.DARTS_V2.to_nni()
@@ -139,12 +140,12 @@ class Genotype(Record, _core.Genotype):
     def from_nasbench301(cls, values: Mapping[str, Any]) -> Genotype:
         """The genotype of a NAS-Bench-301 dictionary, as `to_nasbench301` or ConfigSpace gives it.
 
-        Of the two edges into a node that from the lower one comes first. Keys of neither cell, such as those
-        of the optimiser, are passed over: they are about the training.
+        The edges into a node are sorted by source. Keys that belong to neither cell, such as those of the
+        optimiser, are ignored.
 
         Raises:
-            GenotypeError: a key that is missing or says nothing, an operation or a choice of sources that the
-                space has not; the message names the key.
+            GenotypeError: a missing or superfluous key, or an operation or a choice of sources that is not in
+                the space; the message names the key.
 
         >>> from pydarts import genotypes
         >>> values = genotypes.DARTS_V2.to_nasbench301()
@@ -158,11 +159,12 @@ class Genotype(Record, _core.Genotype):
 
         `"NetworkSelectorDatasetInfo:darts:edge_normal_r"`: the operation on the edge of α's row r;
         `"NetworkSelectorDatasetInfo:darts:inputs_node_normal_j"`: the two sources of node j > 2, as `"0_2"`;
-        `reduce` alike. This does not tell which of a node's two edges was the stronger, the first of the
-        two here: the network is the same.
+        the same for `reduce`. The order of the two edges into a node, the stronger first, is lost; the
+        network is the same.
 
         Raises:
-            GenotypeError: not a genotype of the space `"darts"`, or an output that is not of all nodes.
+            GenotypeError: not a genotype of the space `"darts"`, or an output that does not consist of all
+                nodes.
 
         >>> from pydarts import genotypes
         >>> values = genotypes.DARTS_V2.to_nasbench301()
@@ -177,8 +179,8 @@ class Genotype(Record, _core.Genotype):
         """Check that this genotype is one of `space`.
 
         Raises:
-            GenotypeError: another number of edges, an operation that the space has not, two edges from one
-                node.
+            GenotypeError: another number of edges, an operation that is not in the space, or two edges from
+                one node.
 
         >>> from pydarts import genotypes
         >>> genotypes.DARTS_V2.validate("darts")

@@ -1,4 +1,4 @@
-"""Imports PyTorch before the extension, which links its libraries, and refuses another version than 2.11."""
+"""Import PyTorch before the extension, which links its libraries, and require version 2.11."""
 
 _REMEDY = "install it with: pip install 'torch>=2.11,<2.12'"
 

@@ -1,4 +1,4 @@
-"""Genotypes as other tools write them: the dictionaries of NNI's hub and of NAS-Bench-301."""
+"""Genotypes in the notations of other tools: NNI's model hub and NAS-Bench-301."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Edges: TypeAlias = tuple[tuple[str, int, int], ...]
 
 CELLS = ("normal", "reduce")
 
-# Those of NNI's hub that networks here have; they are named alike.
+# Operations of NNI's hub that pydarts has too, under the same names.
 NNI_OPERATIONS = (
     "max_pool_3x3",
     "avg_pool_3x3",
@@ -30,7 +30,7 @@ NNI_OPERATIONS = (
     "conv_7x1_1x7",
 )
 
-# NAS-Bench-301 is about one space, whose edges it numbers as α's rows are.
+# NAS-Bench-301 covers this space only; it numbers edges in the order of the rows of α.
 NASBENCH301 = Space.preset("darts")
 NASBENCH301_OPERATIONS = tuple(name for name in NASBENCH301.operations if name != "none")
 NASBENCH301_PREFIX = "NetworkSelectorDatasetInfo:darts:"
@@ -56,7 +56,7 @@ class Cells(Protocol):
 def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
     """See `Genotype.to_nni`."""
     if genotype.recurrent:
-        raise _core.GenotypeError("NNI's hub has convolutional cells alone; this genotype is recurrent")
+        raise _core.GenotypeError("NNI's hub has convolutional cells only; this genotype is recurrent")
     values: dict[str, str | list[int]] = {}
     for cell, edges, concat in _cells(genotype):
         counts = Counter(node for *_, node in edges)
@@ -103,13 +103,13 @@ def to_nasbench301(genotype: Cells) -> dict[str, str]:
     try:
         genotype.validate(NASBENCH301)
     except _core.GenotypeError as error:
-        raise _core.GenotypeError(f"NAS-Bench-301 holds cells of the space 'darts': {error}") from error
+        raise _core.GenotypeError(f"NAS-Bench-301 takes cells of space 'darts': {error}") from error
     values: dict[str, str] = {}
     for cell, edges, concat in _cells(genotype):
         if concat != NASBENCH301.concat:
             raise _core.GenotypeError(
-                f"cell {cell}: the output is of nodes {list(concat)}; in NAS-Bench-301 it is of all nodes in "
-                f"their order, {list(NASBENCH301.concat)}"
+                f"cell {cell}: the output consists of nodes {list(concat)}; in NAS-Bench-301 it consists of "
+                f"all nodes in order, {list(NASBENCH301.concat)}"
             )
         for node in NASBENCH301.concat:
             into = sorted((source, operation) for operation, source, target in edges if target == node)
@@ -126,7 +126,7 @@ def from_nasbench301(values: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for cell in CELLS:
         begins = tuple(f"{NASBENCH301_PREFIX}{what}_{cell}_" for what in ("edge", "inputs_node"))
-        # ConfigSpace writes None for what does not apply.
+        # ConfigSpace writes None for a parameter that does not apply.
         given = [
             key
             for key, value in values.items()
@@ -169,7 +169,7 @@ def _check_mapping(values: object, whose: str, example: str) -> None:
 def _check_all_read(given: list[str], read: set[str], known: str) -> None:
     for key in given:
         if key not in read:
-            raise _core.GenotypeError(f"{key!r} does not belong to this cell, which is described by {known}")
+            raise _core.GenotypeError(f"{key!r} does not belong to this cell; the keys are {known}")
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:

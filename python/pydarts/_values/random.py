@@ -1,4 +1,4 @@
-"""`random_genotypes`: cells drawn by chance, what a search has to beat."""
+"""`random_genotypes`: random cells, the baseline of a search."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .space import Space, as_space
 
 
 def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) -> list[Genotype]:
-    """Genotypes drawn uniformly from those of a space, as random search does (paper, section 3.3).
+    """Draw genotypes uniformly from a space, as random search does (paper, section 3.3).
 
-    Every node has edges from two distinct nodes before it, in a recurrent cell from one, each with an
-    operation other than `none`. All are distinct; the order of the edges into a node, from the lower node
-    first, makes no difference between cells.
+    Every node has edges from two distinct nodes before it (in a recurrent cell one), each with an operation
+    other than `none`. All genotypes are distinct; the order of the edges into a node does not distinguish
+    cells, and edges are listed by source.
 
     Args:
         space: a name or a `Space`.
-        n: how many.
-        seed: the same seed gives the same genotypes; a larger `n` gives the same ones and more.
+        n: number of genotypes.
+        seed: the same seed gives the same genotypes; a larger `n` extends the list.
 
     Raises:
         ConfigError: an unknown space, an `n` below 1 or above the number of cells, a seed below 0.
@@ -40,7 +40,7 @@ def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) ->
     cells = prod(len(choices) for choices in nodes) ** len(space.tables)
     if n > cells:
         raise _core.ConfigError(f"n is {n}, but space {space.name!r} has {cells} genotypes; lower n")
-    # The first n numbers of a shuffle of all cells' numbers, of which only what has moved is kept.
+    # The first n entries of a shuffle of the numbers of all cells; only entries that moved are stored.
     generator, moved = Random(seed), dict[int, int]()
     drawn = []
     for index in range(n):
@@ -51,7 +51,7 @@ def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) ->
 
 
 class _Choices:
-    """The edges that may enter a node, numbered: sources together, then an operation for each."""
+    """All sets of edges that may enter a node, numbered: by sources, then by the operation of each edge."""
 
     def __init__(self, space: Space, node: int) -> None:
         before = [source for source, target in space.edges if target == node]
@@ -62,9 +62,9 @@ class _Choices:
         return len(self.sources) * int(len(self.operations) ** len(self.sources[0]))
 
     def __getitem__(self, number: int) -> list[tuple[str, int]]:
-        number, place = divmod(number, len(self.sources))
+        number, index = divmod(number, len(self.sources))
         edges = []
-        for source in self.sources[place]:
+        for source in self.sources[index]:
             number, operation = divmod(number, len(self.operations))
             edges.append((self.operations[operation], source))
         return edges
@@ -79,7 +79,7 @@ def _genotype(space: Space, nodes: list[_Choices], number: int) -> Genotype:
     for table in space.tables:
         genes = []
         for choices in nodes:
-            number, place = divmod(number, len(choices))
-            genes += choices[place]
+            number, index = divmod(number, len(choices))
+            genes += choices[index]
         fields |= {table: genes, "concat" if table == "recurrent" else f"{table}_concat": list(space.concat)}
     return Genotype(**fields)

@@ -43,12 +43,10 @@ class Record:
         return json.dumps(self.to_dict(), indent=indent)
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(
-            f"a {type(self).__name__} cannot be changed; make another with replace({name}=...)"
-        )
+        raise AttributeError(f"a {type(self).__name__} is immutable; make another with replace({name}=...)")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a {type(self).__name__} cannot be changed")
+        raise AttributeError(f"a {type(self).__name__} is immutable")
 
     def __dir__(self) -> Iterator[str]:
         return iter([*super().__dir__(), *self.to_dict()])
@@ -64,7 +62,7 @@ class Record:
 
 
 def freeze(value: Any) -> Any:
-    """Lists as tuples, at every level.
+    """Convert lists to tuples, recursively.
 
     >>> freeze([1, [2, 3]])
     (1, (2, 3))
@@ -73,5 +71,5 @@ def freeze(value: Any) -> Any:
 
 
 def differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `values` that do not have their default."""
+    """Return the fields of `values` that differ from their defaults."""
     return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}

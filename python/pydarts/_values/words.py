@@ -1,4 +1,4 @@
-"""Counts, times and scores in words, said alike wherever they are read."""
+"""Counts, durations, scores and edges formatted for people."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import math
 _LOWERED = str.maketrans("012k-", "₀₁₂ₖ₋")
 
 
-def count(number: float, unit: str, form: str = "") -> str:
-    """A number of things; `form` is how it is written.
+def count(number: float, unit: str, spec: str = "") -> str:
+    """Format a number with its unit; `spec` is the format of the number.
 
     >>> count(1, "epoch"), count(0, "epoch"), count(1200.0, "step", ",.0f")
     ('1 epoch', '0 epochs', '1,200 steps')
     """
-    return f"{number:{form}} {unit}" + ("" if number == 1 else "s")
+    return f"{number:{spec}} {unit}" + ("" if number == 1 else "s")
 
 
 def duration(seconds: float) -> str:
-    """Seconds as one reads them.
+    """Format seconds for reading.
 
     >>> duration(59.94), duration(75), duration(7325)
     ('59.9 s', '1 min 15 s', '2 h 2 min')
@@ -29,7 +29,7 @@ def duration(seconds: float) -> str:
 
 
 def score(value: float | None, words: bool) -> str:
-    """What cells are compared by: an accuracy, of `words` a perplexity; a dash where there is none.
+    """Format the score of a cell: an accuracy, or with `words` a perplexity; a dash for None and NaN.
 
     >>> score(0.98765, False), score(75.125, True), score(None, False)
     ('98.77%', '75.12', '–')
@@ -40,18 +40,18 @@ def score(value: float | None, words: bool) -> str:
 
 
 def node_name(node: int, first: int) -> str:
-    """A node in pictures: convolutional cells count their intermediate nodes from 0 (paper, figure 4).
+    """Name a node as the plots do: convolutional cells count intermediate nodes from 0 (paper, figure 4).
 
     >>> node_name(0, 2), node_name(2, 2), node_name(0, 1), node_name(1, 1)
     ('c_{k-2}', '0', 's_0', '1')
     """
-    if first == 1:  # the initial state, made from x_t and h_{t-1} (paper, figure 6)
+    if first == 1:  # the initial state, computed from x_t and h_{t-1} (paper, figure 6)
         return "s_0" if node == 0 else str(node)
     return ("c_{k-2}", "c_{k-1}")[node] if node < first else str(node - first)
 
 
 def edge_in_words(edge: tuple[int, int], first: int) -> str:
-    """An edge in running text.
+    """Format an edge for running text.
 
     >>> edge_in_words((0, 2), 2), edge_in_words((0, 1), 1)
     ('cₖ₋₂ → 0', 's₀ → 1')

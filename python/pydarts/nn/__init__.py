@@ -1,4 +1,4 @@
-"""The networks that genotypes stand for: plain PyTorch modules."""
+"""The networks of genotypes: plain PyTorch modules."""
 
 from ._build import Network
 from ._convolutional import AuxiliaryHead, Cell, ConvolutionalNetwork, Stem

@@ -1,4 +1,4 @@
-"""`build`: the network that a genotype stands for."""
+"""`build`: the network of a genotype."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def build(
     dropout_output: float = ...,
 ) -> LanguageModel: ...
 def build(genotype: Genotype, **arguments: Any) -> Network:
-    """The network of a genotype, with fresh weights, a plain `torch.nn.Module`.
+    """Build the network of a genotype, with new weights, as a plain `torch.nn.Module`.
 
-    A convolutional genotype stands for a `pydarts.nn.ConvolutionalNetwork`, a recurrent one for a
-    `pydarts.nn.LanguageModel`: what `arguments` mean is said there.
+    A convolutional genotype gives a `pydarts.nn.ConvolutionalNetwork`, a recurrent one a
+    `pydarts.nn.LanguageModel`; these classes document `arguments`.
 
     Args:
-        genotype: of `search`, of `pydarts.genotypes`, or your own: two edges into each node, in a recurrent
-            cell one, from nodes below it.
+        genotype: from `search` or `pydarts.genotypes`, or your own: two edges into each node (in a recurrent
+            cell one), from earlier nodes.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
-            `pool_norm`; or `vocabulary` (needed), `units`, and the shares of dropout.
+            `pool_norm`; or `vocabulary` (required), `units`, and the dropout rates.
 
     Raises:
-        GenotypeError: not a genotype, or one with other edges than these.
-        ConfigError: an argument that the network does not take, one that is missing, or out of range.
+        GenotypeError: not a genotype, or a genotype with another number of edges.
+        ConfigError: an argument is unknown, missing or out of range.
 
     >>> import pydarts
     >>> net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=36, layers=20, num_classes=10)
@@ -64,12 +64,14 @@ def build(genotype: Genotype, **arguments: Any) -> Network:
     22960000
     """
     if not isinstance(genotype, Genotype):
-        raise _core.GenotypeError(f"build takes a Genotype, got a {type(genotype).__name__}")
+        raise _core.GenotypeError(f"expected a Genotype, got a {type(genotype).__name__}")
     kind = LanguageModel if genotype.recurrent else ConvolutionalNetwork
     takes = [name for name in inspect.signature(kind).parameters if name != "genotype"]
     unknown = sorted(set(arguments) - set(takes))
     if unknown:
-        raise _core.ConfigError(f"a {kind.__name__} has no {', '.join(unknown)}; it takes {', '.join(takes)}")
+        raise _core.ConfigError(
+            f"{kind.__name__} does not accept {', '.join(unknown)}; choose from {', '.join(takes)}"
+        )
     if kind is LanguageModel and "vocabulary" not in arguments:
-        raise _core.ConfigError("a LanguageModel needs its vocabulary, the number of words")
+        raise _core.ConfigError("a LanguageModel requires `vocabulary`, the number of words")
     return kind(genotype, **arguments)

@@ -1,4 +1,4 @@
-"""The discrete convolutional network: stem, cells, classifier."""
+"""The discrete convolutional network: stem, cells and classifier."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
 
 
 def reductions(layers: int) -> tuple[int, int]:
-    """Positions of the reduction cells among so many: at a third and at two thirds (3.1.1 of the paper).
+    """Return the positions of the reduction cells: at one third and two thirds of the layers (3.1.1).
 
     >>> reductions(20), reductions(1)
     ((6, 13), (0, 0))
@@ -44,15 +44,15 @@ class ConvBn(nn.Module):
 
 
 class Cell(nn.Module):
-    """A cell read off the convolutional space: every node is the sum of its edges (section 2.1 of the paper).
+    """A discrete convolutional cell: every node is the sum of its edges (section 2.1 of the paper).
 
     Args:
         edges: (operation, source, target) of each edge, as `Genotype.edges` gives them.
-        concat: nodes whose channels are the output.
-        in_channels: of the two inputs.
-        channels: of every node.
+        concat: nodes whose outputs are concatenated.
+        in_channels: channels of the two inputs.
+        channels: channels of every node.
         reduction: whether edges from the inputs halve height and width.
-        after_reduction: whether the first input comes from before a reduction, at twice the size.
+        after_reduction: whether the first input comes from before a reduction and has twice the size.
         pool_norm: whether batch norm follows pooling, as in the search.
     """
 
@@ -88,7 +88,7 @@ class Cell(nn.Module):
             self._nodes[target - 2].append((source, edge, own))
 
     def forward(self, before: Tensor, previous: Tensor, drop_path: Tensor | None = None) -> Tensor:
-        """Outputs of the two cells before -> output; in training a share `drop_path` of paths is dropped."""
+        """Compute the cell from two inputs; training drops the fraction `drop_path` of the paths."""
         states: list[Tensor] = [self.pre0(before), self.pre1(previous)]
         for edges in self._nodes:
             terms = []
@@ -103,19 +103,19 @@ class Cell(nn.Module):
 
 
 def dropped(x: Tensor, share: Tensor) -> Tensor:
-    """Whole examples set to zero with this probability, the others scaled so that the mean stays."""
+    """Set whole examples to zero with probability `share` and scale the others to keep the mean."""
     kept = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= share
     return x * (kept / (1.0 - share)).to(x.dtype)
 
 
 class AuxiliaryHead(nn.Module):
-    """A classifier after the second reduction, whose loss helps the cells before it (as published).
+    """A classifier after the second reduction; its loss helps to train the cells before it (as published).
 
-    For 32x32 images pooling has stride 3 and both convolutions a batch norm; for 224x224 stride 2 and the
-    first one alone.
+    For 32x32 images pooling has stride 3 and both convolutions have batch norm; for 224x224 images pooling
+    has stride 2 and only the first convolution has batch norm.
 
     Raises:
-        DataError: in a call, on an input smaller than 8x8 (`imagenet`: 7x7), that of the published images.
+        DataError: when called on an input smaller than 8x8 (`imagenet`: 7x7), the size in the published nets.
     """
 
     def __init__(self, in_channels: int, num_classes: int, *, imagenet: bool) -> None:
@@ -133,8 +133,8 @@ class AuxiliaryHead(nn.Module):
         height, width = x.shape[2:]
         if min(height, width) < self.least:
             raise _core.DataError(
-                f"the auxiliary head finds {height}x{width} pixels and needs {self.least}x{self.least}: "
-                "give larger images, or build the network with auxiliary=False"
+                f"the auxiliary head requires {self.least}x{self.least} pixels, got {height}x{width}: "
+                "use larger images, or build the network with auxiliary=False"
             )
         x = F.relu(self.bn_1(self.conv_1(self.pool(F.relu(x)))))
         x = F.relu(self.bn_2(self.conv_2(x)))
@@ -143,28 +143,28 @@ class AuxiliaryHead(nn.Module):
 
 
 class ConvolutionalNetwork(nn.Module):
-    """A stem, cells of a genotype, global average pooling and a linear classifier (A.2.1 of the paper).
+    """A stem, the cells of a genotype, global average pooling and a linear classifier (A.2.1 of the paper).
 
-    Cells at layers//3 and 2·layers//3 are reduction cells, with twice the channels. Batch norm is affine;
+    Cells at layers//3 and 2·layers//3 are reduction cells and double the channels. Batch norm is affine;
     there is none after pooling.
 
     Args:
-        genotype: one with normal and reduction cells.
-        channels: of the first cells.
+        genotype: a genotype with normal and reduction cells.
+        channels: channels of the first cells.
         layers: number of cells.
         num_classes: number of classes.
         in_channels: channels of an image.
-        stem: "cifar", a convolution to 3·channels; "imagenet", three convolutions that make an eighth of
-            height and width, the first to half of `channels`; "small", a convolution to `channels`.
-        auxiliary: whether there is an auxiliary head, for training.
-        drop_path: share of paths that are dropped in training, those through an identity never; `train`
-            raises it from 0 to this over its epochs.
-        pool_norm: whether batch norm without affine follows pooling, as in the search network.
+        stem: "cifar", one convolution to 3·channels; "imagenet", three convolutions that divide height and
+            width by 8, the first to half of `channels`; "small", one convolution to `channels`.
+        auxiliary: whether the network has an auxiliary head, for training.
+        drop_path: fraction of paths dropped in training, never those through an identity; `train` raises it
+            from 0 to this value over its epochs.
+        pool_norm: whether batch norm without affine parameters follows pooling, as in the search network.
 
     Raises:
         GenotypeError: the genotype has no convolutional cells.
-        ConfigError: a count below 1 (`channels` with the stem "imagenet": 2), a share outside [0, 1), an
-            unknown stem, a flag that is neither True nor False.
+        ConfigError: a count below 1 (`channels` with the stem "imagenet": below 2), a fraction outside
+            [0, 1), an unknown stem, a flag that is neither True nor False.
 
     >>> from pydarts import genotypes
     >>> net = ConvolutionalNetwork(genotypes.DARTS_V2, channels=4, layers=3, num_classes=10, auxiliary=True)
@@ -191,14 +191,14 @@ class ConvolutionalNetwork(nn.Module):
         super().__init__()
         if not (genotype.normal and genotype.reduce):
             raise _core.GenotypeError(
-                f"no normal and reduction cells in {genotype}; its network reads words, not images"
+                f"{genotype} has no normal and reduction cells; build a LanguageModel from it"
             )
         self.genotype = genotype
         one_of("stem", stem, get_args(Stem))
         channels, layers = whole("channels", channels), whole("layers", layers)
         num_classes, in_channels = whole("num_classes", num_classes), whole("in_channels", in_channels)
         if stem == "imagenet" and channels == 1:
-            raise _core.ConfigError('channels is 1; the stem "imagenet" begins with half of them: 2 or more')
+            raise _core.ConfigError('channels is 1; the stem "imagenet" requires 2 or more')
         self.arguments: dict[str, int | float | str] = {
             "channels": channels,
             "layers": layers,
@@ -209,7 +209,7 @@ class ConvolutionalNetwork(nn.Module):
             "drop_path": 0.0,
             "pool_norm": flag("pool_norm", pool_norm),
         }
-        # As a number the compiler would take it for a constant, and compile anew at every epoch of `train`.
+        # A tensor: the compiler would treat a number as a constant and compile again in every epoch.
         self.register_buffer("_dropped", torch.zeros(()), persistent=False)
         self.drop_path = drop_path
         width = self._make_stem(stem, in_channels, channels)
@@ -238,12 +238,12 @@ class ConvolutionalNetwork(nn.Module):
 
     @property
     def reductions(self) -> tuple[int, int]:
-        """The positions of the reduction cells: two, which are the same where there is one layer."""
+        """The positions of the two reduction cells, which are equal in a network of one layer."""
         return reductions(int(self.arguments["layers"]))
 
     @property
     def drop_path(self) -> float:
-        """The share of paths that are dropped in training; may be set at any time, and is kept in files."""
+        """The fraction of paths dropped in training; it can be set at any time and is saved in files."""
         return float(self.arguments["drop_path"])
 
     @drop_path.setter
@@ -252,12 +252,12 @@ class ConvolutionalNetwork(nn.Module):
         self.drop_now(dropped)
 
     def drop_now(self, dropped: float) -> None:
-        """Drop this share of paths from now on, until `drop_path` is set: a schedule's, as that of `train`.
+        """Drop this fraction of paths until `drop_path` is set; `train` calls this for its schedule.
 
-        `drop_path` and what files keep stay as they are.
+        `drop_path` and saved files do not change.
 
         Raises:
-            ConfigError: a share outside [0, 1).
+            ConfigError: a fraction outside [0, 1).
 
         >>> from pydarts import genotypes
         >>> net = ConvolutionalNetwork(genotypes.DARTS_V2, channels=4, layers=1, drop_path=0.2)
@@ -265,7 +265,7 @@ class ConvolutionalNetwork(nn.Module):
         >>> net.drop_path
         0.2
         """
-        dropped = share("the share of paths to drop", dropped)
+        dropped = share("drop_path", dropped)
         self._drops = dropped > 0
         self._dropped.fill_(dropped)
 
@@ -276,12 +276,12 @@ class ConvolutionalNetwork(nn.Module):
             x: [N, in_channels, H, W].
 
         Returns:
-            Logits [N, classes]; in training mode with an auxiliary head the pair of the network's and the
-            head's.
+            Logits [N, classes]; in training mode with an auxiliary head, a pair: the logits of the network
+            and those of the head.
         """
         before, previous = self._enter(x)
         aside: Tensor | None = None
-        # In this order the compiler makes one graph of the evaluation, whatever training drops.
+        # In this order the compiler makes one graph for evaluation, whatever training drops.
         dropped = self._dropped if self.training and self._drops else None
         for index, cell in enumerate(self.cells):
             before, previous = previous, cell(before, previous, dropped)
@@ -291,7 +291,7 @@ class ConvolutionalNetwork(nn.Module):
         return logits if aside is None else (logits, aside)
 
     def _make_stem(self, stem: Stem, in_channels: int, channels: int) -> int:
-        """The channels that the first cell finds."""
+        """Create the stem and return the number of channels of its output."""
         if stem != "imagenet":
             width = channels if stem == "small" else 3 * channels
             self.stem = ConvBn(in_channels, width)

@@ -12,22 +12,22 @@ from ._examples import check_network, example
 
 
 def cost(network: Network, image_size: int | Sequence[int] | None = None) -> dict[str, int]:
-    """What a network costs, counted on shapes alone: nothing is computed, nothing of `network` changes.
+    """Count the cost of a network from shapes alone: nothing is computed and `network` does not change.
 
     Args:
-        network: what `build` gave.
+        network: a network that `build` returned.
         image_size: side in pixels or (height, width); None: 224 with the stem "imagenet", else 32. Not for
             language models.
 
     Returns:
-        `weights`, numbers in them, as papers count them: without the auxiliary head, which is for training;
-        `auxiliary_weights`, those of the head; `multiply_adds` of convolutions, products and linear layers in
-        the evaluation of one image, or one token; `flops`, twice as many. `Supernet.cost` says the same of
-        the search network.
+        `weights`, the number of weights as papers count them, without the auxiliary head, which is only for
+        training; `auxiliary_weights`, the weights of the head; `multiply_adds` of convolutions, products and
+        linear layers in the evaluation of one image or one token; `flops`, twice as many. `Supernet.cost`
+        returns the same for the search network.
 
     Raises:
         TypeError: not a network of `build`.
-        ConfigError: an `image_size` that is none, or of a language model.
+        ConfigError: an invalid `image_size`, or one given for a language model.
 
     >>> import pydarts
     >>> net = pydarts.build(pydarts.genotypes.DARTS_V2, auxiliary=True)
@@ -52,5 +52,5 @@ def cost(network: Network, image_size: int | Sequence[int] | None = None) -> dic
 
 
 def number_of_weights(module: nn.Module | None) -> int:
-    """Numbers in the weights of a module, its auxiliary head among them; 0 of None."""
+    """Count the weights of a module, its auxiliary head included; 0 for None."""
     return 0 if module is None else sum(weight.numel() for weight in module.parameters())

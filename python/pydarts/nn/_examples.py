@@ -1,4 +1,4 @@
-"""What a network reads, made up: for looking at the network without data."""
+"""Example inputs of a network, for inspecting it without data."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from ._language import LanguageModel
 
 
 def check_network(network: object, what: str, *others: str) -> None:
-    """Refuse what `build` did not make: `what` is called for it, and takes `others` too.
+    """Raise TypeError unless `network` comes from `build`.
+
+    Args:
+        network: the value to check.
+        what: name of the caller.
+        others: other values that the caller accepts.
 
     Raises:
-        TypeError: it says what was given; of a network that `torch.compile` has wrapped, what to give.
+        TypeError: the value is something else, or a network that `torch.compile` has wrapped.
     """
-    # What torch.compile gives holds the network so; its class would have to be imported, at seconds.
+    # torch.compile keeps the network in `_orig_mod`; importing its class would take seconds.
     if isinstance(getattr(network, "_orig_mod", None), (ConvolutionalNetwork, LanguageModel)):
         raise TypeError(
-            f"{what} got a network that torch.compile has wrapped; give the network itself: "
-            "TrainConfig(compile=True) compiles it while it is trained"
+            f"{what} got a network that torch.compile has wrapped; pass the network itself: "
+            "TrainConfig(compile=True) compiles it for the training"
         )
     if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
         takes = " or ".join(("a network of pydarts.build", *others))
@@ -34,26 +39,26 @@ def check_network(network: object, what: str, *others: str) -> None:
 def example(
     network: Network, image_size: int | Sequence[int] | None, tokens: int | None, batch: int
 ) -> tuple[Tensor, ...]:
-    """Inputs of a network on its device: images [batch, C, H, W]; or tokens [tokens, batch] and a state.
+    """Return inputs on the network's device: images [batch, C, H, W]; or tokens [tokens, batch] and a state.
 
     Args:
-        network: what `build` gave.
+        network: a network that `build` returned.
         image_size: side in pixels or (height, width); None: 224 with the stem "imagenet", else 32.
         tokens: length of a segment of text; None: 1.
-        batch: number of images, or of sequences.
+        batch: number of images or sequences.
 
     Raises:
-        ConfigError: a size that is none, or one of a network of the other kind.
+        ConfigError: an invalid size, or a size that does not apply to the network.
     """
     weight = next(network.parameters())
     if isinstance(network, LanguageModel):
         if image_size is not None:
-            raise _core.ConfigError("image_size is for networks of images; leave it out with a LanguageModel")
+            raise _core.ConfigError("image_size does not apply to a LanguageModel; leave it out")
         length = whole("tokens", 1 if tokens is None else tokens)
         text = torch.zeros(length, batch, dtype=torch.int64, device=weight.device)
         return text, weight.new_zeros(batch, network.cell.units)
     if tokens is not None:
-        raise _core.ConfigError("tokens is for language models; leave it out with a ConvolutionalNetwork")
+        raise _core.ConfigError("tokens does not apply to a ConvolutionalNetwork; leave it out")
     if image_size is None:
         image_size = 224 if network.arguments["stem"] == "imagenet" else 32
     sides = (image_size, image_size) if isinstance(image_size, int) else image_size

@@ -1,4 +1,4 @@
-"""`export`: a network as a file for other tools."""
+"""`export`: save a network for other tools."""
 
 from __future__ import annotations
 
@@ -32,30 +32,31 @@ def export(
     image_size: int | Sequence[int] | None = None,
     tokens: int | None = None,
 ) -> None:
-    """Write a network to a file whose ending says how; a file that stands there is replaced, whole or not.
+    """Write a network to a file in the format of its ending; an existing file is replaced atomically.
 
-    `.safetensors` holds weights, running statistics, genotype and arguments: `load_network` brings the
-    network back, in training mode, for any size of input. `.onnx` and `.pt2` hold the network in evaluation
-    mode, as a graph, for any batch. An image network maps `x` [batch, channels, height, width] to `logits`
+    `.safetensors` holds weights, running statistics, genotype and arguments: `load_network` restores the
+    network, in training mode, for inputs of any size. `.onnx` and `.pt2` hold the network in evaluation mode
+    as a graph, for any batch size. An image network maps `x` [batch, channels, height, width] to `logits`
     [batch, classes]. A language model maps `tokens`, int64 [tokens, batch], and `hidden` [batch, units] to
-    `logits` [tokens, batch, vocabulary] and `states` [tokens, batch, units], whose last one is the next
-    segment's `hidden`; zeros begin a text. The network itself is left as it is.
+    `logits` [tokens, batch, vocabulary] and `states` [tokens, batch, units]; the last state is the `hidden`
+    of the next segment, and a text begins with zeros. The network does not change.
 
-    `x` is what the training gave the network: images from 0 to 1, less their mean, by their deviation. These
-    are in no file; they stand in the training's configuration, `result.config.mean` and `.std`, by channel.
+    `x` is normalised as in the training: images scaled to [0, 1], minus the mean, divided by the standard
+    deviation. No file holds these values; they are in the training's configuration, `result.config.mean` and
+    `.std`, per channel.
 
     Args:
-        network: what `build` gave, trained or not.
+        network: a network that `build` returned, trained or not.
         path: ends in `.onnx`, `.pt2` or `.safetensors`.
         image_size: side in pixels or (height, width) of a graph's images; None: 224 with the stem "imagenet",
             else 32.
-        tokens: length of the segments that a graph of a language model reads; None: 1.
+        tokens: length of the segments of a language model's graph; None: 1.
 
     Raises:
         TypeError: not a network of `build`.
-        ConfigError: another ending, or a size that does not belong to network and ending.
+        ConfigError: an unknown ending, or a size that does not apply to the network or the ending.
         ImportError: `.onnx` without the packages onnx and onnxscript.
-        FileNotFoundError: no such folder.
+        FileNotFoundError: there is no such folder.
 
     >>> import tempfile
     >>> import pydarts
@@ -70,16 +71,16 @@ def export(
     path = Path(path)
     if path.suffix not in ENDINGS:
         known = ", ".join(f"{ending} ({purpose})" for ending, purpose in ENDINGS.items())
-        raise _core.ConfigError(f"export to {path.name!r}: the name must end in one of {known}")
+        raise _core.ConfigError(f"cannot export to {path.name!r}: the name must end in one of {known}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to export to")
     if path.suffix == ".safetensors":
         if image_size is not None or tokens is not None:
-            raise _core.ConfigError("a .safetensors file serves any size; leave image_size and tokens out")
+            raise _core.ConfigError("a .safetensors file serves any size; leave out image_size and tokens")
         save_network(network, path)
         return
     still = copy.deepcopy(network).cpu().eval().requires_grad_(False)
-    # The compiler takes a batch of 1 for a constant.
+    # The compiler would treat a batch of 1 as a constant.
     inputs = example(still, image_size, tokens, batch=2)
     write_atomically(path, (_onnx if path.suffix == ".onnx" else _pt2)(still, inputs))
 
@@ -95,13 +96,13 @@ def _onnx(network: Network, inputs: tuple[Tensor, ...]) -> bytes:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "export to .onnx needs onnx and onnxscript; install them with: pip install onnx onnxscript"
+            "export to .onnx requires onnx and onnxscript; install them with: pip install onnx onnxscript"
         ) from error
     language = isinstance(network, LanguageModel)
     program = torch.onnx.export(
         _graph(network, inputs),
         dynamo=True,
-        # The graph knows its shapes already; these are names, of which one does for all that are equal.
+        # The graph knows its shapes already; these are names, one for all dimensions that are equal.
         dynamic_shapes={"tokens": {1: "batch"}, "hidden": None} if language else {"x": {0: "batch"}},
         output_names=["logits", "states"] if language else ["logits"],
         verbose=False,

@@ -1,4 +1,4 @@
-"""A network in a file of its own: its weights, and what to build for them."""
+"""Saving a network with its genotype and arguments, and loading it again."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _FORMAT = "pydarts-network-1"
 
 
 def save_network(network: Network, path: str | os.PathLike[str]) -> None:
-    """What `export` does for `.safetensors`: weights and statistics, genotype and arguments beside them."""
+    """Write weights, statistics, genotype and arguments, as `export` does for `.safetensors`."""
     about = {"format": _FORMAT, "genotype": network.genotype.to_dict(), "arguments": network.arguments}
     write_tensors(Path(path), network.state_dict(), about)
 
 
 def load_network(path: str | os.PathLike[str]) -> Network:
-    """The network of a `.safetensors` file of `export`, on the CPU, in training mode as `build` gives it.
+    """Load the network of a `.safetensors` file of `export`, on the CPU, in training mode like `build`.
 
     Raises:
-        FileNotFoundError: no such file.
-        CheckpointError: truncated, malformed, or of something else; the message names it.
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is truncated or malformed, or holds something else.
 
     >>> import os, tempfile
     >>> import pydarts

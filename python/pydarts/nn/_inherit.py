@@ -1,4 +1,4 @@
-"""What a derived network takes over from the search network."""
+"""Copying weights of the search network into a derived network."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inheritance:
-    """Which tensors of a network were copied from a search, and why others were not."""
+    """The tensors of a network that were copied from a search, and the reasons why others were not."""
 
     copied: tuple[str, ...] = field(repr=False)
-    """Names of weights and running statistics that were copied."""
+    """Names of the weights and running statistics that were copied."""
     left: dict[str, str] = field(repr=False, hash=False)
-    """Name -> why the network keeps its own: all that has to be learnt."""
+    """Name -> reason why the tensor was not copied and has to be trained."""
     weights: int
-    """How many weights were copied, running statistics not counted."""
+    """Number of weights copied, without running statistics."""
     of_weights: int
-    """How many weights the network has."""
+    """Number of weights of the network."""
 
     def __str__(self) -> str:
         share = self.weights / self.of_weights
@@ -44,7 +44,7 @@ class Inheritance:
 
 
 def inherit(network: Network, found: Mapping[str, Tensor], config: SearchConfig) -> Inheritance:
-    """Copy what fits of a search network's state into `network`; see `SearchResult.inherit`."""
+    """Copy the matching tensors of a search network into `network`; see `SearchResult.inherit`."""
     own = network.state_dict()
     weights = dict(network.named_parameters())
     cells = _other_cells(network, config)
@@ -52,7 +52,7 @@ def inherit(network: Network, found: Mapping[str, Tensor], config: SearchConfig)
     left: dict[str, str] = {}
     with torch.no_grad():
         for name, tensor in own.items():
-            if name.endswith("num_batches_tracked"):  # nothing is computed from it
+            if name.endswith("num_batches_tracked"):  # not used in any computation
                 continue
             if name not in found:
                 left[name] = "the search has no such tensor"
@@ -72,7 +72,7 @@ def inherit(network: Network, found: Mapping[str, Tensor], config: SearchConfig)
 
 
 def _other_cells(network: Network, config: SearchConfig) -> tuple[str, ...]:
-    """Prefixes of the cells that reduce in one of both networks alone."""
+    """Prefixes of the cells that are reduction cells in only one of the two networks."""
     if isinstance(network, LanguageModel):
         return ()
     placed = config.resolved_space.reductions

@@ -12,26 +12,26 @@ from ._recurrent import BOUND, RecurrentCell
 
 
 class LanguageModel(nn.Module):
-    """Embedding, recurrent cell, and a decoder with the embedding's weights.
+    """An embedding, a recurrent cell, and a decoder that shares the weights of the embedding.
 
-    Dropout is variational: in training mode every call draws one mask a sequence and place, from PyTorch's
-    generator, for all tokens of the segment. The defaults are those of the published training on Penn
-    Treebank (A.2.2 of the paper; shares of zeros from the published code), which makes 22,960,000 weights at
-    10,000 words.
+    Dropout is variational: in training mode every call draws one mask per sequence and location from
+    PyTorch's generator and uses it for all tokens of the segment. The defaults are those of the published
+    training on Penn Treebank (A.2.2 of the paper; dropout rates from the published code), which gives
+    22,960,000 weights with 10,000 words.
 
     Args:
-        genotype: one with a recurrent cell.
+        genotype: a genotype with a recurrent cell.
         vocabulary: number of words.
-        units: numbers in an embedded word and in a state.
-        dropout_rows: share of words dropped from the embedding.
-        dropout_embedded: share of an embedded word that is dropped.
-        dropout_input: share of the cell's input that is dropped.
-        dropout_hidden: share of each state that is dropped before its product.
-        dropout_output: share of the output that is dropped.
+        units: size of an embedded word and of a state.
+        dropout_rows: fraction of words dropped from the embedding.
+        dropout_embedded: fraction of an embedded word that is dropped.
+        dropout_input: fraction of the cell's input that is dropped.
+        dropout_hidden: fraction of each state that is dropped before its product.
+        dropout_output: fraction of the output that is dropped.
 
     Raises:
-        GenotypeError: the genotype has no recurrent cell, or one that has not one edge for each node.
-        ConfigError: a count below 1, or a share outside [0, 1).
+        GenotypeError: the genotype has no recurrent cell, or a node has not one edge.
+        ConfigError: a count below 1, or a fraction outside [0, 1).
 
     >>> from pydarts import genotypes
     >>> net = LanguageModel(genotypes.DARTS_RNN_V2, vocabulary=20, units=8).eval()
@@ -39,7 +39,7 @@ class LanguageModel(nn.Module):
     >>> logits, states = net(text)
     >>> logits.shape, states.shape
     (torch.Size([6, 2, 20]), torch.Size([6, 2, 8]))
-    >>> logits, states = net(text, states[-1])  # reads on
+    >>> logits, states = net(text, states[-1])  # the next segment
     """
 
     def __init__(
@@ -69,20 +69,20 @@ class LanguageModel(nn.Module):
         self.encoder = nn.Embedding(vocabulary, units)
         nn.init.uniform_(self.encoder.weight, -BOUND, BOUND)
         self.cell = RecurrentCell(genotype, units=units)
-        self.decoder = nn.Module()  # its weight is the encoder's
+        self.decoder = nn.Module()  # shares the encoder's weight
         bias = nn.Parameter(torch.zeros(vocabulary))
         self.decoder.register_parameter("bias", bias)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Read a segment.
+        """Process a segment.
 
         Args:
             tokens: int64 [tokens, batch], each below `vocabulary`.
-            hidden: [batch, units], the state to begin with; None: zeros.
+            hidden: [batch, units], the initial state; None: zeros.
 
         Returns:
             The logits of the next words, [tokens, batch, vocabulary], and the states after each token,
-            [tokens, batch, units], before dropout: the last one is where the next segment begins.
+            [tokens, batch, units], before dropout; the last one is the initial state of the next segment.
         """
         batch, weight = tokens.shape[1], self.encoder.weight
         if hidden is None:
@@ -94,8 +94,8 @@ class LanguageModel(nn.Module):
         outputs = _times(states, self._mask("output", size))
         return F.linear(outputs, weight, self.decoder.get_parameter("bias")), states
 
-    def _mask(self, place: str, size: tuple[int, int]) -> Tensor | None:
-        dropped = float(self.arguments[f"dropout_{place}"])
+    def _mask(self, location: str, size: tuple[int, int]) -> Tensor | None:
+        dropped = float(self.arguments[f"dropout_{location}"])
         if not self.training or dropped == 0.0:
             return None
         return F.dropout(self.encoder.weight.new_ones(size), dropped)

@@ -1,6 +1,6 @@
-"""The operations of a convolutional cell, as they stand in a discrete network: each keeps the channels.
+"""The operations of a discrete convolutional cell; each keeps the number of channels.
 
-Names of submodules are those of the search network, so that what the search trained fits.
+Submodules have the names of the search network, so that its weights fit.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from torch.nn import functional as F
 
 
 def every_second(x: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N, C, ⌈H/2⌉, ⌈W/2⌉], all that a 1x1 convolution of stride 2 reads.
+    """[N, C, H, W] -> [N, C, ⌈H/2⌉, ⌈W/2⌉], the pixels that a 1x1 convolution of stride 2 uses.
 
-    It is not left to the convolution: oneDNN's strided 1x1 kernels write past their buffers for few channels
-    that lie innermost (seen with PyTorch 2.11, weight gradient).
+    The convolution itself does not stride, because oneDNN's strided 1x1 kernels write past their buffers for
+    few channels in channels-last memory (observed with PyTorch 2.11, weight gradient).
     """
     return x[:, :, ::2, ::2]
 
 
 class ReluConvBn(nn.Module):
-    """ReLU, one square convolution, batch norm; with a 1x1 kernel also the preprocessing of a cell."""
+    """ReLU, one square convolution and batch norm; with a 1x1 kernel also the preprocessing of a cell."""
 
     def __init__(self, in_channels: int, channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -40,9 +40,9 @@ class ReluConvBn(nn.Module):
 
 
 class FactorizedReduction(nn.Module):
-    """Halves height and width by two 1x1 convolutions of every second pixel, the second shifted by one.
+    """Halve height and width by two 1x1 convolutions of every second pixel, the second shifted by one pixel.
 
-    An odd height or width is rounded up: the shifted image gets a row or a column of zeros.
+    An odd height or width is rounded up: the shifted image is padded with a row or column of zeros.
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:
@@ -66,7 +66,7 @@ class FactorizedReduction(nn.Module):
 
 
 class Pool(nn.Module):
-    """3x3 pooling, the average over the pixels inside the image; `norm` adds the search's batch norm."""
+    """3x3 pooling that averages over pixels inside the image only; `norm` adds the search's batch norm."""
 
     def __init__(self, kind: str, channels: int, stride: int, norm: bool) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Pool(nn.Module):
 
 
 class SepConv(nn.Module):
-    """Twice ReLU, depthwise convolution, pointwise convolution, batch norm; the stride in the first."""
+    """Twice: ReLU, depthwise convolution, pointwise convolution, batch norm; the first one has the stride."""
 
     def __init__(self, channels: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class SepConv(nn.Module):
 
 
 class DilConv(nn.Module):
-    """ReLU, depthwise convolution of dilation 2, pointwise convolution, batch norm."""
+    """ReLU, depthwise convolution with dilation 2, pointwise convolution and batch norm."""
 
     def __init__(self, channels: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class DilConv(nn.Module):
 
 
 class Conv7x1After1x7(nn.Module):
-    """ReLU, a 1x7 convolution along the width, a 7x1 along the height, batch norm."""
+    """ReLU, a 1x7 convolution along the width, a 7x1 convolution along the height, and batch norm."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class Conv7x1After1x7(nn.Module):
         return out
 
 
-# name -> module from (channels, stride, batch norm after pooling)
+# name -> constructor of the module from (channels, stride, batch norm after pooling)
 OPERATIONS: dict[str, Callable[[int, int, bool], nn.Module]] = {
     "max_pool_3x3": lambda c, s, norm: Pool("max", c, s, norm),
     "avg_pool_3x3": lambda c, s, norm: Pool("avg", c, s, norm),

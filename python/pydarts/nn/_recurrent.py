@@ -17,19 +17,19 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
 }
 BOUND = 0.04
-"""The published bound of initial weights."""
+"""The published bound of the initial weights."""
 
 
 class RecurrentCell(nn.Module):
-    """A cell read off the recurrent space: s_i = s_j + σ(c)·(f(u) − s_j), [c, u] = s_j·w_i, one edge a node.
+    """A discrete recurrent cell: s_i = s_j + σ(c)·(f(u) − s_j), [c, u] = s_j·w_i, with one edge per node.
 
-    The first state s_0 comes of [x, h]·w_0 in the same way, h in the place of s_j and f = tanh; the output is
-    the mean of the states in `concat` (paper, section 3.1.2 and figure 6). There is no batch norm: it belongs
-    to the search.
+    The first state s_0 is computed from [x, h]·w_0 in the same way, with h for s_j and f = tanh; the output
+    is the mean of the states in `concat` (paper, section 3.1.2 and figure 6). There is no batch norm: only
+    the search uses it.
 
     Args:
-        genotype: one with a recurrent cell.
-        units: numbers in an input, and in a state.
+        genotype: a genotype with a recurrent cell.
+        units: size of an input and of a state.
 
     Raises:
         GenotypeError: the genotype has no recurrent cell, or a cell in which a node has several edges.
@@ -43,7 +43,7 @@ class RecurrentCell(nn.Module):
     def __init__(self, genotype: Genotype, *, units: int) -> None:
         super().__init__()
         if not genotype.recurrent:
-            raise _core.GenotypeError(f"no recurrent cell in {genotype}; its network reads images, not words")
+            raise _core.GenotypeError(f"{genotype} has no recurrent cell; it gives a ConvolutionalNetwork")
         targets = [target for *_, target in genotype.edges("recurrent")]
         if len(set(targets)) < len(targets):
             raise _core.GenotypeError(
@@ -62,20 +62,20 @@ class RecurrentCell(nn.Module):
         input_mask: Tensor | None = None,
         hidden_mask: Tensor | None = None,
     ) -> Tensor:
-        """Read a segment.
+        """Process a segment.
 
         Args:
             inputs: [tokens, batch, units].
             hidden: [batch, units], the state before the first token.
-            input_mask: [batch, units], times every input; None: ones.
-            hidden_mask: [batch, units], times every state before its product; None: ones.
+            input_mask: [batch, units], multiplies every input; None: ones.
+            hidden_mask: [batch, units], multiplies every state before its product; None: ones.
 
         Returns:
             The states after each token, [tokens, batch, units].
         """
         weights: list[Tensor] = [getattr(self, f"w{node}") for node in range(len(self.genes) + 1)]
         above, below = weights[0].chunk(2)
-        # The input's part of the first product does not wait for the state: it is one product for all tokens.
+        # The input's share of the first product does not depend on the state: one product for all tokens.
         ready = _masked(inputs, input_mask) @ above
         outputs = []
         for part in ready.unbind(0):
@@ -90,7 +90,7 @@ class RecurrentCell(nn.Module):
         return torch.stack(outputs)
 
     def extra_repr(self) -> str:
-        """Shown by `print(network)`."""
+        """Describe the cell for `print(network)`."""
         return f"{', '.join(f'{name} of {source}' for name, source in self.genes)}; units={self.units}"
 
 

@@ -5,8 +5,11 @@ pub(super) mod darts_rnn;
 
 use super::Space;
 
-/// Every preset by its name.
-pub(super) const ALL: &[(&str, fn() -> Space)] = &[("darts", darts::space), ("darts-rnn", darts_rnn::space)];
+/// The name of a preset, and the function that makes it.
+type Preset = (&'static str, fn() -> Space);
+
+/// Every preset.
+pub(super) const ALL: &[Preset] = &[("darts", darts::space), ("darts-rnn", darts_rnn::space)];
 
 /// The names of the presets.
 pub(super) fn names() -> Vec<&'static str> {

@@ -1,4 +1,4 @@
-"""What the figures of a search say, in plain words: `SearchResult.diagnostics`."""
+"""Explanations of the measurements of a search: `SearchResult.diagnostics`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Diagnostics", "Finding", "diagnose"]
 
 
 def diagnose(result: Outcome, path: Trajectory | None = None) -> Diagnostics:
-    """See `SearchResult.diagnostics`; `path` is `result.trajectory` where that is there already."""
+    """See `SearchResult.diagnostics`; `path` is `result.trajectory` if the caller has computed it."""
     path = result.trajectory if path is None else path
     return Diagnostics(
         [

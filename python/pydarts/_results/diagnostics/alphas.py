@@ -1,4 +1,4 @@
-"""What α says of a search: how far it moved, what it chose, and how clearly."""
+"""Findings about α: how far it moved, what it selects, and how clearly."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from ..._values.words import edge_in_words
 from ..trajectory import Trajectory
 from .finding import Finding, count, weight
 
-# α counts as unmoved above this part of the largest entropy. Entropy falls short of log n by half the
-# variance of the logits, so 1 % of log 8 is a deviation of 0.2: the best of eight has some 0.16, not 0.125.
+# α counts as unmoved above this fraction of the maximal entropy. Entropy is below log n by half the variance
+# of the logits, so 1 % of log 8 is a standard deviation of 0.2: the largest of 8 weights is about 0.16, not
+# 0.125.
 FLAT = 0.99
-# A cell counts as collapsed from this part of skip connections on. Cells published as good have up to 3 in 8.
+# A cell counts as collapsed from this fraction of skip connections. Good published cells have up to 3 in 8.
 COLLAPSED = 0.5
-# The last part of a search in which a genotype that still changes is called unsettled: 5 of the 50 epochs
-# published.
+# A genotype that still changes in this last fraction of a search counts as unsettled: 5 of the 50 published
+# epochs.
 UNSETTLED = 0.1
 
-# Copies or pools what it is given; nothing in it learns.
+# Operations without weights: they copy or pool their input.
 _WEIGHTLESS = ("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3")
 
 
 def _both_names(edge: tuple[int, int], space: Space) -> str:
-    """An edge named as in pictures and, where that is not the same, as in `space.edges`.
+    """Name an edge as in plots and, where it differs, as in `space.edges`.
 
     >>> _both_names((3, 5), Space())
     '1 → 3 (edge (3, 5))'
@@ -37,7 +38,7 @@ def _both_names(edge: tuple[int, int], space: Space) -> str:
 
 
 def _unmoved(path: Trajectory, table: str) -> bool:
-    """Whether α counts as unmoved at the end."""
+    """Return whether α counts as unmoved at the end."""
     return float(path.entropy(table)[-1]) > FLAT * math.log(len(path.space.operations))
 
 
@@ -67,18 +68,18 @@ def entropies(path: Trajectory) -> Iterator[Finding]:
 
 
 def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
-    """How much of each cell merely passes on what it is given."""
+    """How many operations of each cell are skip connections."""
     name = "identity" if path.space.kind == "recurrent" else "skip_connect"
     if name not in path.space.operations:
         return
     column = path.space.operations.index(name)
-    zero = [place for place, operation in enumerate(path.space.operations) if operation == "none"]
+    zero = [column for column, operation in enumerate(path.space.operations) if operation == "none"]
     for table in path.alphas:
         genes, before = getattr(genotype, table), getattr(path.genotypes[0], table)
         now = sum(operation == name for operation, _ in genes)
         first = sum(operation == name for operation, _ in before)
         weights = path.weights(table, -1).copy()
-        weights[:, zero] = -1.0  # never chosen
+        weights[:, zero] = -1.0  # `none` is never selected
         strongest = int((weights.argmax(-1) == column).sum())
         edges = len(weights)
         values = {"now": now, "first": first, "of": len(genes), "strongest": strongest, "edges": edges}
@@ -87,7 +88,7 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
             f"strongest on {strongest} of {edges} edges."
         )
         if now >= COLLAPSED * len(genes) and _unmoved(path, table):
-            text += " α has hardly moved, so that is mostly how it was drawn."
+            text += " α has hardly moved, so this mostly reflects the random initial α."
             yield Finding("note", "skips", text, table=table, values=values)
         elif now >= COLLAPSED * len(genes):
             yield Finding(
@@ -103,7 +104,7 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
 
 
 def weightless(genotype: Genotype) -> Iterator[Finding]:
-    """A normal cell in which nothing learns; a skip connection of a reduction cell has weights."""
+    """A normal cell without weights; a skip connection in a reduction cell has weights."""
     genes = genotype.normal
     if genes and all(operation in _WEIGHTLESS for operation, _ in genes):
         yield Finding(
@@ -129,7 +130,7 @@ def zeros(path: Trajectory) -> Iterator[Finding]:
                 "note",
                 "zero",
                 f"none has the largest weight on {heaviest} of {len(weights)} {table} edges; it is never "
-                "kept, so there the best of the others is (paper, section 2.4).",
+                "selected, so these edges keep the best other operation (paper, section 2.4).",
                 table=table,
                 values={"heaviest": heaviest, "edges": len(weights)},
             )
@@ -145,17 +146,16 @@ def change(path: Trajectory) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "change",
-            f"The genotype never changed: after {count(end, unit)} it is that of the first α, drawn by "
-            "chance.",
-            "Search longer, raise arch_lr, or begin to learn α earlier (arch_start_epoch).",
+            f"The genotype never changed: after {count(end, unit)} it is still that of the random initial α.",
+            "Search longer, raise arch_lr, or start to train α earlier (arch_start_epoch).",
             values=values,
         )
     elif end - at <= UNSETTLED * end:
         yield Finding(
             "warning",
             "change",
-            f"The genotype was still changing: it last did at {unit} {at:g} of {end:g}.",
-            "A longer search may end elsewhere; search_many tells whether that matters.",
+            f"The genotype was still changing: it last changed at {unit} {at:g} of {end:g}.",
+            "A longer search may end with another cell; search_many shows whether that matters.",
             values=values,
         )
     else:
@@ -168,7 +168,7 @@ def change(path: Trajectory) -> Iterator[Finding]:
 
 
 def margins(path: Trajectory) -> Iterator[Finding]:
-    """The narrowest decisions, and how many of them are narrower than α's last movements."""
+    """The narrowest decisions, and the number of decisions narrower than the last movements of α."""
     found = path.margins()
     operations = [margin for margin in found if not math.isnan(margin.operation)]
     edges = [margin for margin in found if not math.isnan(margin.edges)]
@@ -193,7 +193,7 @@ def margins(path: Trajectory) -> Iterator[Finding]:
     undecided = sum(margin.operation < drift for margin in operations)
     values |= {"drift": drift, "undecided": undecided}
     text += (
-        f" {undecided} of {len(operations)} operations are ahead by less than a weight moved from "
+        f" {undecided} of {len(operations)} operations lead by less than a weight moved from "
         f"{unit} {time[begun]:g} to the end ({weight(drift)})."
     )
     if 2 * undecided > len(operations):
@@ -201,7 +201,7 @@ def margins(path: Trajectory) -> Iterator[Finding]:
             "warning",
             "margins",
             text,
-            "Most choices could still turn: search longer, or compare several seeds with search_many.",
+            "Most decisions could still change: search longer, or compare several seeds with search_many.",
             values=values,
         )
     else:
@@ -209,8 +209,8 @@ def margins(path: Trajectory) -> Iterator[Finding]:
 
 
 def _drift(path: Trajectory) -> tuple[int, float]:
-    """The point where the last part of the search begins, `UNSETTLED` of it or the last step, and the most
-    that any softmax weight has moved since."""
+    """Return the point at which the last part of the search begins (the fraction `UNSETTLED`, at least one
+    step), and the largest change of a softmax weight since then."""
     time, _ = path.time
     begun = min(int(np.searchsorted(time, (1 - UNSETTLED) * time[-1], side="right")) - 1, len(path) - 2)
     moved = [np.abs(path.weights(table, -1) - path.weights(table, begun)).max() for table in path.alphas]

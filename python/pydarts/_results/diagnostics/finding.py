@@ -1,4 +1,4 @@
-"""`Finding` and `Diagnostics`: what the figures of a search say, in plain words."""
+"""`Finding` and `Diagnostics`: explanations of the measurements of a search."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ class Outcome(Protocol):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the figures say."""
+    """One observation about a search."""
 
     level: Level
-    """ "warning": it usually means that the cell is not what it could be; "note": for the record."""
+    """ "warning": the cell is probably worse than it could be; "note": for information."""
     topic: Topic
-    """What it is about: "ending", "learning", "gap" (training against validation), "entropy", "skips",
-    "weightless" (nothing in a cell learns), "zero" (the operation `none`), "change" (when the genotype last
-    changed), "margins" (between what is kept and what came next)."""
+    """The subject: "ending", "learning", "gap" (training against validation), "entropy", "skips",
+    "weightless" (a cell without weights), "zero" (the operation `none`), "change" (the last change of the
+    genotype), "margins" (between the selected and the second best)."""
     text: str
-    """The finding, with its numbers."""
+    """The observation with its numbers."""
     advice: str = ""
-    """What to do about a warning."""
+    """The remedy for a warning."""
     table: str = ""
-    """The α table that it is about; empty: all of them."""
+    """The α table concerned; empty: all tables."""
     values: Mapping[str, float] = field(default_factory=dict, hash=False)
     """The numbers by name; entropies and losses in nats, margins in softmax weight."""
 
 
 class Diagnostics(Sequence[Finding]):
-    """The findings about a search, warnings first; `print` shows them one below the other.
+    """The findings about a search, warnings first; `print` shows one per line.
 
     >>> found = Diagnostics([Finding("note", "ending", "The search is complete.")])
     >>> print(found)
@@ -83,11 +83,11 @@ class Diagnostics(Sequence[Finding]):
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """Those that are warnings."""
+        """The findings that are warnings."""
         return tuple(finding for finding in self if finding.level == "warning")
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """A dictionary a finding, fit for JSON; a number that is not finite is None."""
+        """Return one dictionary per finding, of plain data; numbers that are not finite are None."""
         found = [asdict(finding) for finding in self]
         for entry in found:
             entry["values"] = {
@@ -112,7 +112,7 @@ def count(number: float, unit: str) -> str:
 
 
 def weight(difference: float) -> str:
-    """A difference of softmax weights, with digits that tell it from nothing.
+    """Format a difference of softmax weights with enough digits to distinguish it from 0.
 
     >>> weight(0.0123456), weight(4.2e-07), weight(0.0)
     ('0.01235', '4.2e-07', '0')

@@ -1,4 +1,4 @@
-"""What the losses and the ending of a search say."""
+"""Findings about the losses and the end of a search."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from ..history import EpochRecord
 from .finding import Finding, Outcome, count
 
-# The validation loss has turned when it is this part above its lowest: more than epochs differ by anyway.
+# The validation loss counts as rising when it exceeds its minimum by this fraction, more than the noise.
 TURNED = 0.1
-# Steps that running statistics need: they move by a tenth a step, so a beginning counts 1 % after 44 of them,
-# and weights move on meanwhile.
+# Steps until running statistics are accurate: they move by a tenth per step, so the initial value counts 1 %
+# after 44 steps, and the weights move meanwhile.
 CAUGHT_UP = 100
 _UNLEARNED = (
-    "α was learned on a network that has not learned yet: search longer, or look at learning rate and data."
+    "α was trained on a network that has not learned: search longer, or check the learning rate and the data."
 )
 
 
@@ -34,26 +34,25 @@ def ending(result: Outcome) -> Iterator[Finding]:
         "warning",
         "ending",
         f"{what} after {done} of {count(planned, 'epoch')} ({count(steps, 'step')}).",
-        "All else is about what had been reached by then. A search with a checkpoint_dir goes on with "
-        "resume=True.",
+        "The other findings describe this partial search. With a checkpoint_dir, resume=True continues it.",
         values=values,
     )
 
 
 def _not_caught_up(result: Outcome) -> str:
-    """What to know of a validation that may tell more of batch norm than of the network; "" of another."""
+    """Return advice if batch norm, not the network, may explain the validation measurements; else ""."""
     steps = result.steps[-1]
-    if steps >= CAUGHT_UP or result.config.resolved_space.kind == "recurrent":  # evaluated by the batch's own
+    if steps >= CAUGHT_UP or result.config.resolved_space.kind == "recurrent":  # uses the batch's statistics
         return ""
     return (
-        f"After {count(steps, 'step')} that says little: an evaluation goes by running statistics of batch "
-        f"norm, which follow the weights over some {CAUGHT_UP} steps. Look at the losses of the steps, or "
-        "search longer."
+        f"After {count(steps, 'step')} this is not meaningful: the evaluation uses running statistics of "
+        f"batch norm, which follow the weights within about {CAUGHT_UP} steps. Look at the losses of the "
+        "steps, or search longer."
     )
 
 
 def learning(result: Outcome) -> Iterator[Finding]:
-    """Whether the network that α was learned on has learned."""
+    """Whether the network on which α was trained has learned."""
     classes = result.config.num_classes
     if not result.history or classes is None:
         return
@@ -61,14 +60,14 @@ def learning(result: Outcome) -> Iterator[Finding]:
     guess = math.log(classes)
     values = {"valid_loss": last.valid_loss, "guessing": guess, "valid_accuracy": last.valid_accuracy}
     advice = _not_caught_up(result) or _UNLEARNED
-    # A loss of somebody's own has another scale: then accuracy says whether something was learned.
+    # A custom loss has another scale: only accuracy shows whether the network learned.
     own = result.loss is not None
     if own and not last.valid_accuracy > 1 / classes:
         yield Finding(
             "warning",
             "learning",
             f"The validation accuracy after the last epoch, {last.valid_accuracy:.1%}, is not above "
-            f"{1 / classes:.1%}, that of guessing among {classes:,} classes.",
+            f"{1 / classes:.1%}, the accuracy of guessing among {classes:,} classes.",
             advice,
             values=values,
         )
@@ -103,7 +102,7 @@ def learning(result: Outcome) -> Iterator[Finding]:
 
 
 def gap(result: Outcome) -> Iterator[Finding]:
-    """Training against validation, after the last epoch."""
+    """Training against validation after the last epoch."""
     if not result.history:
         return
     last = result.history[-1]
@@ -127,10 +126,10 @@ def gap(result: Outcome) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "gap",
-            f"{text} The validation loss has risen by {rise:.0%} since its lowest, {best.valid_loss:.3f} in "
-            f"epoch {best.epoch + 1}, while the training loss went on falling.",
-            "The weights overfit, and α follows their losses: fewer epochs, more data, augmentation, or a "
-            "larger weight_decay.",
+            f"{text} The validation loss has risen by {rise:.0%} since its lowest, {best.valid_loss:.3f} "
+            f"in epoch {best.epoch + 1}, while the training loss kept falling.",
+            "The weights overfit, and α follows their losses: use fewer epochs, more data, augmentation, or "
+            "a larger weight_decay.",
             values=values,
         )
     else:
@@ -138,5 +137,5 @@ def gap(result: Outcome) -> Iterator[Finding]:
 
 
 def lowest_loss(history: Sequence[EpochRecord]) -> EpochRecord:
-    """The record of the lowest validation loss, the first of equals; NaN is as bad as infinity."""
+    """Return the first record with the lowest validation loss; NaN counts as infinity."""
     return min(history, key=lambda record: math.inf if math.isnan(record.valid_loss) else record.valid_loss)

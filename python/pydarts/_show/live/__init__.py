@@ -1,1 +1,1 @@
-"""What `LiveView` shows while a search runs: in a terminal, in a notebook, in a log."""
+"""The live view of a running search: in a terminal, in a notebook, or as lines of a log."""

@@ -1,4 +1,4 @@
-"""Numbers as columns of block characters, for a terminal."""
+"""Numbers as columns of block characters, for terminals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def columns(values: Sequence[float], low: float, high: float) -> str:
-    """A column a number, from the lowest level at `low` to the full one at `high`; NaN is a blank.
+    """Format one column per number, lowest at `low` and full at `high`; NaN is a blank.
 
     >>> columns([0.0, 0.5, 1.0, float("nan")], 0.0, 1.0)
     '▁▅█ '
@@ -24,7 +24,7 @@ def columns(values: Sequence[float], low: float, high: float) -> str:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """A curve in at most `width` columns, each the mean of its part, between the lowest and the highest.
+    """Format a curve in at most `width` columns, each the mean of its values, scaled to their range.
 
     >>> sparkline([3.0, 2.0, 1.0], 10), sparkline([4.0, 2.0, 1.0, 1.0], 2), sparkline([], 4)
     ('█▅▁', '█▁', '')

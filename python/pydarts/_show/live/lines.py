@@ -1,4 +1,4 @@
-"""A line an epoch, where there is neither a terminal nor a notebook."""
+"""The live view outside terminals and notebooks: one line per epoch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .scene import Scene
 
 
 class LineView:
-    """Prints what an epoch came to when it is over, and at the end the genotype."""
+    """Prints a line after every epoch, and the genotype at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._told = -1  # the last epoch that was printed
+        self._told = -1  # the last printed epoch
 
     def draw(self, scene: Scene, *, last: bool = False) -> None:
-        """Print what was not printed yet."""
+        """Print the epochs that have not been printed."""
         info = scene.last
         if isinstance(info, EpochInfo) and info.epoch > self._told:
             self._told = info.epoch
@@ -29,4 +29,4 @@ class LineView:
         self._console.file.flush()
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""

@@ -1,4 +1,4 @@
-"""Pictures in a notebook: a line of numbers, α and curves, and the cell, each drawn in place."""
+"""The live view in notebooks: a line of numbers, α with curves, and the cell, each updated in its output."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from ..plots import curves
 from ..plots.cells import figure_of
 from ..plots.points import limits
 from ..plots.style import INK, tidy
-from .pace import Pace
+from .budget import TimeBudget
 from .scene import Scene
 from .tiles import tiles
 
-_GUESS = 0.5  # seconds that a first picture takes, on a machine that is not fast
-_WIDTH, _DPI = 11.0, 90  # inches, pixels an inch
+_GUESS = 0.5  # seconds for the first plot on a slow machine
+_WIDTH, _DPI = 11.0, 90  # inches, pixels per inch
 
 
 class Display(Protocol):
     """`IPython.display.display`."""
 
     def __call__(self, data: dict[str, Any], /, *, raw: bool, display_id: str, update: bool) -> object:
-        """Show data by MIME type, or show it in the place of what has this name."""
+        """Show data by MIME type, or update the output with this identifier."""
 
 
 class NotebookView:
-    """Draws below the cell that runs; what was drawn last stays in the notebook."""
+    """Draws below the running cell; the last plots remain in the notebook."""
 
     def __init__(self, display: Display, share: float) -> None:
-        self._line = _Place(display, Pace(0.1 * share))
-        self._moving = _Place(display, Pace(0.6 * share, guess=_GUESS))
-        self._cells = _Place(display, Pace(0.3 * share, guess=_GUESS))
+        self._line = _Output(display, TimeBudget(0.1 * share))
+        self._moving = _Output(display, TimeBudget(0.6 * share, guess=_GUESS))
+        self._cells = _Output(display, TimeBudget(0.3 * share, guess=_GUESS))
         self._cell: frozenset[Any] | None = None
 
     def draw(self, scene: Scene, *, last: bool = False) -> None:
-        """Draw what it is time for; at the end everything."""
+        """Draw what is due; at the end draw everything."""
         if last or self._line.due():
             self._line.show(lambda: _words(scene))
         genotype = scene.genotype
@@ -59,27 +59,27 @@ class NotebookView:
             self._cell = cell
 
     def close(self) -> None:
-        """Nothing is open: the pictures stay."""
+        """Do nothing: the plots remain."""
 
 
-class _Place:
-    """A place in the output of a notebook's cell, and how often it may change."""
+class _Output:
+    """An output of a notebook cell, and the schedule of its updates."""
 
-    def __init__(self, display: Display, pace: Pace) -> None:
-        self._display, self._pace = display, pace
+    def __init__(self, display: Display, budget: TimeBudget) -> None:
+        self._display, self._budget = display, budget
         self._id = f"pydarts-{uuid4().hex}"
         self._shown = False
-        self.due = pace.due
+        self.due = budget.due
 
     def show(self, draw: Callable[[], dict[str, Any]]) -> None:
-        """Show data by MIME type, in the place of what is there."""
-        with self._pace.drawing():
+        """Show data by MIME type, replacing the previous data."""
+        with self._budget.drawing():
             self._display(draw(), raw=True, display_id=self._id, update=self._shown)
         self._shown = True
 
 
 def moving(scene: Scene) -> Figure:
-    """α over time, a tile an edge; below it losses, accuracies and entropy."""
+    """Draw α over time with one tile per edge, and below it losses, accuracies and entropy."""
     path = scene.trajectory
     assert path is not None
     tables = list(path.alphas)
@@ -118,7 +118,7 @@ def _legend(figure: Figure, path: Trajectory) -> None:
 
 
 def _by_step(ax: Axes, scene: Scene) -> None:
-    """The losses of the first epoch."""
+    """Draw the losses of the first epoch."""
     steps, train, valid = scene.losses
     for part, values, label in (("train", train, "training"), ("valid", valid, "α steps")):
         look = series_look(part)
@@ -130,7 +130,7 @@ def _by_step(ax: Axes, scene: Scene) -> None:
 
 
 def _png(figure: Figure, alt: str) -> dict[str, Any]:
-    """A picture, and what stands for it where there are no pictures."""
+    """Return a plot as PNG, with alternative text."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
     return {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}

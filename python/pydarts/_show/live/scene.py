@@ -1,4 +1,4 @@
-"""What is known of a search at the moment, for whoever draws it."""
+"""The current state of a search, for the live views."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..._search.progress import numbers, right
 from ..._values.derive import derive
 from ..._values.genotype import Genotype
 
-_MOST = 96  # points that are kept: more would not be seen
+_MOST = 96  # points kept: more would not be visible
 
 
 @dataclass
 class _Point:
-    """α after a step, and the mean losses of the steps since the point before."""
+    """α after a step, and the mean losses of the steps since the previous point."""
 
     steps: int
     alphas: Mapping[str, npt.NDArray[Any]]
@@ -35,7 +35,7 @@ class _Point:
 
 
 class Scene:
-    """Follows a search by its events; α is kept at some of its steps, evenly spaced, and at the last."""
+    """Follows a search by its events; keeps α at evenly spaced steps and at the last step."""
 
     def __init__(self, start: StartInfo) -> None:
         self.config = start.config
@@ -53,7 +53,7 @@ class Scene:
         self._ended = math.nan
 
     def step(self, info: StepInfo) -> None:
-        """Take in a step."""
+        """Record a step."""
         self.last = info
         self.steps_per_epoch = info.steps_per_epoch or self.steps_per_epoch
         self._done, self._step = self._done + 1, info.step + 1
@@ -66,14 +66,14 @@ class Scene:
             self._thin()
 
     def epoch(self, info: EpochInfo) -> None:
-        """Take in an epoch."""
+        """Record an epoch."""
         self.last = info
         self.records.append(info)
         if self.steps_per_epoch is None:
             self.steps_per_epoch = self._done
 
     def end(self, result: SearchResult) -> None:
-        """Take in the end; of a search that went on from a checkpoint also what came before."""
+        """Record the end; for a resumed search also add what came before."""
         self.result = result
         self._ended = time.perf_counter()
         self.records = list(result.history)
@@ -92,23 +92,23 @@ class Scene:
 
     @property
     def history(self) -> History[EpochRecord]:
-        """The epochs of this run; at the end all."""
+        """The epochs of this run; at the end all epochs."""
         return History(self.records)
 
     @property
     def trajectory(self) -> Trajectory | None:
-        """α over time, by step; None before the first."""
+        """α over time, by step; None before the first step."""
         if not self._points:
             return None
         alphas = {
             name: np.stack([point.alphas[name] for point in self._points]) for name in self._points[0].alphas
         }
-        # No point is an epoch's: the axis is that of steps.
+        # Points are not at ends of epochs: the axis counts steps.
         return Trajectory(alphas, [point.steps for point in self._points], self.space, epochs=-1)
 
     @property
     def genotype(self) -> Genotype | None:
-        """What α stands for now; None before the first step."""
+        """The current genotype; None before the first step."""
         if not self._points:
             return None
         tables = self._points[-1].alphas.items()
@@ -116,7 +116,7 @@ class Scene:
 
     @property
     def losses(self) -> tuple[list[int], list[float], list[float]]:
-        """Steps, and mean training and validation losses up to each of them."""
+        """Steps, and the mean training and validation losses up to each of them."""
         points = [point for point in self._points if not math.isnan(point.train_loss)]
         return (
             [point.steps for point in points],
@@ -126,17 +126,17 @@ class Scene:
 
     @property
     def total(self) -> int | None:
-        """Steps of the whole search; None where it is not known yet."""
+        """Steps of the whole search; None while unknown."""
         return None if self.steps_per_epoch is None else self.steps_per_epoch * self.config.epochs
 
     @property
     def done(self) -> int:
-        """Steps of the whole search so far."""
+        """Steps of the whole search done so far."""
         return self._step or self.first_epoch * (self.steps_per_epoch or 0)
 
     @property
     def title(self) -> str:
-        """Where the search stands, in words."""
+        """The progress of the search as text."""
         epochs = self.config.epochs
         if self.result is not None:
             elapsed = self._ended - self._begun
@@ -153,7 +153,7 @@ class Scene:
 
     @property
     def numbers(self) -> str:
-        """The latest losses, accuracies, entropy and skips in words; empty before the first step."""
+        """The latest losses, accuracies, entropy and skip connections as text; empty before step 0."""
         if self.last is None:
             return ""
         known = self.records[-1] if self.records else None
@@ -161,7 +161,7 @@ class Scene:
         return numbers(self.space, self.last, held_out)
 
     def _thin(self) -> None:
-        """Make one point of two; an odd one waits for its second."""
+        """Merge pairs of points; an odd one waits for its partner."""
         pairs = zip(self._points[::2], self._points[1::2], strict=False)
         odd = self._points[len(self._points) // 2 * 2 :]
         self._points = [_merged(early, late) for early, late in pairs] + odd
@@ -180,7 +180,7 @@ def _merged(early: _Point, late: _Point) -> _Point:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as one reads them.
+    """Format seconds as a clock does.
 
     >>> clock(75.4), clock(3675)
     ('1:15', '1:01:15')

@@ -1,4 +1,4 @@
-"""The picture in a terminal: bars of the weights of every edge, curves, the genotype."""
+"""The live view in terminals: bars of the weights of every edge, curves, and the genotype."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ from ..._values.words import edge_in_words
 from ..palette import look_of
 from ..plots.points import limits
 from .blocks import columns, sparkline
-from .pace import Pace
+from .budget import TimeBudget
 from .scene import Scene
 
 _GAP = 2  # columns between blocks
-_BLOCKS = 4  # beside each other, of one table
-_SPAN = 0.004  # between the lowest weight of a bar and the highest, at least
-_WHOLE = 1000  # lines, more than any picture has
+_BLOCKS = 4  # columns of blocks per table
+_SPAN = 0.004  # smallest range of weights that a bar covers
+_WHOLE = 1000  # lines, more than any view has
 _DIM = "dim"
 
 
 class TerminalView:
-    """Draws in place, below what else is printed."""
+    """Draws in place, below all other output."""
 
     def __init__(self, console: Console, share: float) -> None:
-        self._console, self._pace = console, Pace(share)
-        # What a callback prints goes above the picture; where it goes into a file, it stays there.
+        self._console, self._budget = console, TimeBudget(share)
+        # The output of callbacks goes above the view, or to a file if it is redirected.
         prints_here = sys.stdout is not None and sys.stdout.isatty()
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=prints_here)
 
     def draw(self, scene: Scene, *, last: bool = False) -> None:
-        """Draw if it is time; the last picture always, and whole."""
-        if not (last or self._pace.due()):
+        """Draw if it is due; always draw the last view, and completely."""
+        if not (last or self._budget.due()):
             return
-        with self._pace.drawing():
+        with self._budget.drawing():
             if not self._live.is_started:
                 self._live.start()
             height = _WHOLE if last else self._console.height - 1
-            # The last one is drawn by `close`, which does not cut it to the height of the terminal.
+            # `close` draws the last view without cutting it to the height of the terminal.
             self._live.update(picture(scene, self._console.width, height), refresh=not last)
 
     def close(self) -> None:
-        """Leave the picture where it is, and the terminal as it was."""
+        """Leave the view on screen, and restore the terminal."""
         self._live.stop()
 
 
 def picture(scene: Scene, width: int, height: int) -> RenderableType:
-    """The whole picture; what does not fit is left out: the genotype first, then edges that are not kept."""
+    """Return the whole view; if space is short, omit the genotype first, then edges that are not kept."""
     parts: list[RenderableType] = [_progress(scene, width)]
     left = height - 1
     path, genotype = scene.trajectory, scene.genotype
@@ -91,12 +91,12 @@ def _wrapped(text: Text, width: int) -> list[Text]:
 
 def _progress(scene: Scene, width: int) -> RenderableType:
     title = scene.title
-    room = width - len(title) - 1
-    if room < 8 or scene.result is not None:
+    free = width - len(title) - 1
+    if free < 8 or scene.result is not None:
         return Text(title, style="bold", no_wrap=True, overflow="ellipsis")
     line = Table.grid(padding=(0, 1, 0, 0))
     line.add_row(
-        Text(title, style="bold", no_wrap=True), ProgressBar(scene.total or 1, scene.done, width=room)
+        Text(title, style="bold", no_wrap=True), ProgressBar(scene.total or 1, scene.done, width=free)
     )
     return line
 
@@ -116,20 +116,20 @@ def _curves(scene: Scene, path: Trajectory, genotype: Genotype, width: int) -> T
         ("skips", skips, f"{skips[-1]:.0f}"),
     ]
     across = 2 if width >= 60 else 1
-    room = width // across - 22
+    free = width // across - 22
     made = Table.grid(padding=(0, 1, 0, 0))
     for _ in range(across):
         made.add_column(width=10, style=_DIM, no_wrap=True)
-        made.add_column(width=max(room, 4), style="cyan", no_wrap=True)
+        made.add_column(width=max(free, 4), style="cyan", no_wrap=True)
         made.add_column(width=8, no_wrap=True)
-    cells = [(label, sparkline(values, max(room, 4)), value) for label, values, value in said]
+    cells = [(label, sparkline(values, max(free, 4)), value) for label, values, value in said]
     for at in range(0, len(cells), across):
         made.add_row(*(text for cell in cells[at : at + across] for text in cell))
     return made
 
 
 def _rights(scene: Scene) -> list[tuple[str, list[float], str]]:
-    """Accuracies by epoch; of words, perplexities."""
+    """Return accuracies by epoch, or perplexities of text."""
     if scene.space.kind == "recurrent":
         name, said = "perplexity", "{:.1f}"
         label = "ppl"
@@ -151,7 +151,7 @@ def _number(values: Sequence[float]) -> str:
 
 
 class _Row(NamedTuple):
-    """An edge: its name, whether the genotype has it, a weight an operation, and the operation to name."""
+    """An edge: its name, whether the genotype has it, one weight per operation, and the operation to name."""
 
     edge: str
     kept: bool
@@ -160,7 +160,7 @@ class _Row(NamedTuple):
 
 
 def _bounds(path: Trajectory) -> tuple[float, float]:
-    """The weights that bars begin and end at; not so near each other that noise looks big."""
+    """Return the weights at both ends of a bar, far enough apart that noise does not look large."""
     low, high = limits([path.weights(name, -1) for name in path.alphas])
     spare = max(0.0, _SPAN - (high - low)) / 2
     return max(0.0, low - spare), min(1.0, high + spare)
@@ -169,19 +169,19 @@ def _bounds(path: Trajectory) -> tuple[float, float]:
 def _weights(
     path: Trajectory, genotype: Genotype, bounds: tuple[float, float], width: int, height: int
 ) -> tuple[Table, int] | None:
-    """The edges of all tables in blocks, and the height; None where not even those that are kept fit."""
+    """Return the edges of all tables in blocks, and the height; None if not even the kept edges fit."""
     rows = {name: _rows(path, genotype, name) for name in path.alphas}
     operations = path.space.operations
     wide = max(len(name) for name in operations)
     label = max(len(row.edge) for part in rows.values() for row in part)
     some = {name: [row for row in part if row.kept] for name, part in rows.items()}
     for chosen, name_width, bar in product((rows, some), (wide, 0), (2, 1)):
-        writer = _Writer(operations, label, name_width, bar, *bounds)
+        row_format = _RowFormat(operations, label, name_width, bar, *bounds)
         for blocks in range(1, _BLOCKS + 1):
             lines = 1 + max(math.ceil(len(part) / blocks) for part in chosen.values())
-            fits = len(rows) * blocks * (writer.width + _GAP) - _GAP <= width
+            fits = len(rows) * blocks * (row_format.width + _GAP) - _GAP <= width
             if fits and lines <= height:
-                return _grid(chosen, blocks, writer.line), lines
+                return _grid(chosen, blocks, row_format.line), lines
     return None
 
 
@@ -200,23 +200,23 @@ def _rows(path: Trajectory, genotype: Genotype, table: str) -> list[_Row]:
     ]
 
 
-class _Writer(NamedTuple):
-    """Writes a row as a line."""
+class _RowFormat(NamedTuple):
+    """Formats a row as a line."""
 
     operations: Sequence[str]
-    label: int  # width of the edge's name
-    name: int  # width of the operation's name; 0: without
+    label: int  # width of the name of an edge
+    name: int  # width of the name of an operation; 0: omitted
     bar: int  # width of a bar
     low: float
     high: float
 
     @property
     def width(self) -> int:
-        """Of a line."""
+        """Width of a line."""
         return self.label + 1 + self.bar * len(self.operations) + (self.name and self.name + 1) + 6
 
     def line(self, row: _Row) -> Text:
-        """`edge• bars operation weight`: a point behind the edge says that the genotype has it."""
+        """Return `edge• bars operation weight`; the dot marks edges of the genotype."""
         text = Text(no_wrap=True)
         text.append(f"{row.edge:>{self.label}}", style="" if row.kept else _DIM)
         text.append("•" if row.kept else " ")

@@ -1,6 +1,6 @@
 """The weights of all edges over time in one pair of axes.
 
-`plots.alphas` gives every edge axes of its own, which take four times as long to draw.
+`plots.alphas` creates axes for every edge, which takes four times as long to draw.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from ..._results.trajectory import Trajectory
 from ..palette import look_of
 from ..plots.style import FAINT, INK, edge_name, title
 
-_WIDE, _HIGH = 0.88, 0.7  # of a tile, what the lines take
+_WIDE, _HIGH = 0.88, 0.7  # fraction of a tile that the lines use
 
 
 def tiles(ax: Axes, path: Trajectory, table: str, limits: tuple[float, float]) -> None:
-    """Draw a tile an edge: rows by the node that it leads to, columns by the one it comes from."""
+    """Draw one tile per edge: rows by the target node, columns by the source node."""
     space, weights = path.space, path.weights(table)
     first, (low, high) = path.space.inputs, limits
     time, _ = path.time

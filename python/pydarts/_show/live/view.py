@@ -19,44 +19,43 @@ from .terminal import TerminalView
 if TYPE_CHECKING:
     from ..._results.result import SearchResult
 
-Place: TypeAlias = Literal["auto", "notebook", "terminal", "lines"]
+Where: TypeAlias = Literal["auto", "notebook", "terminal", "lines"]
 
 
 class View(Protocol):
-    """Draws a search at one place."""
+    """Draws a search in a terminal, a notebook or a log."""
 
     def draw(self, scene: Scene, *, last: bool = False) -> None:
-        """Draw if it is time; `last`: draw everything, whatever it takes."""
+        """Draw if it is due; with `last`, draw everything, whatever time it takes."""
 
     def close(self) -> None:
-        """Let go of the place; what was drawn stays. May be called twice."""
+        """Release the output; what was drawn remains. May be called twice."""
 
 
 class LiveView(Callback):
-    """Shows a search as it moves: α of every edge, losses, accuracies, entropy, skips, the current cell.
+    """Shows a running search: α of every edge, losses, accuracies, entropy, skip connections, current cell.
 
-    In a notebook three places below the cell are drawn anew, without flicker: a line of numbers, α and the
-    curves, the cells where they have changed. In a terminal a picture of text stands below what else is
-    printed: bars of the softmax weights of every edge, a point behind the edges that the genotype has,
-    curves, and the genotype where there is room. Elsewhere, in a log file for one, an epoch is a line.
-    It stands in for the progress bar of `search`, which stays away.
+    In a notebook, three outputs below the cell are updated without flicker: a line of numbers, α with curves,
+    and the cells when they change. In a terminal, a view made of text remains below all other output: bars of
+    the softmax weights of every edge, a dot after edges that the genotype keeps, curves, and the genotype if
+    there is space. Elsewhere, for example in a log file, each epoch is a line. The view replaces the progress
+    bar of `search`.
 
-    A picture is drawn when there is time for it: all of them together take no more than `share` of the
-    search, one for its end kept back. So how often it moves depends on how long a picture takes, and a
-    search of less than a minute may show in a notebook nothing but the line before its end. The last picture
-    is always drawn, also of a search that was interrupted or failed, and stays; of a search of some seconds
-    it takes more than the share. In a search that goes on from a checkpoint, it has what came before.
+    Plots take at most the fraction `share` of the time of the search, with time for a last one reserved. So
+    the rate of updates depends on the drawing time, and in a notebook a search of less than a minute may show
+    only the line of numbers before its end. The last view is always drawn, also after an interruption or
+    failure, and remains; in a search of a few seconds it takes more than the share. In a resumed search it
+    includes what came before.
 
-    A picture that cannot be drawn is a warning, and ends the view; the search goes on.
+    An error while drawing gives a warning and ends the view; the search continues.
 
     Args:
-        share: part of the time of the search that pictures may take, below 1; 0: next to nothing before the
-            end.
-        where: "notebook", "terminal" or "lines"; "auto": what this process runs in.
-        console: where rich prints, in a terminal and in lines; None: standard error.
+        share: fraction of the time of the search for drawing, below 1; 0: almost no drawing before the end.
+        where: "notebook", "terminal" or "lines"; "auto": detect it.
+        console: the rich console for terminal and lines; None: standard error.
 
     Raises:
-        ConfigError: a share or a place that is none.
+        ConfigError: an invalid share or `where`.
         ImportError: `where="notebook"` without IPython.
 
     >>> import numpy as np, pydarts
@@ -70,19 +69,19 @@ class LiveView(Callback):
     shows_progress = True
 
     def __init__(
-        self, *, share: float = 0.015, where: Place = "auto", console: Console | None = None
+        self, *, share: float = 0.015, where: Where = "auto", console: Console | None = None
     ) -> None:
         share = checks.share("share", share)
-        checks.one_of("where", where, get_args(Place))
+        checks.one_of("where", where, get_args(Where))
         self._console = Console(stderr=True) if console is None else console
         self._open = _opener(where, share, self._console)
         self._scene: Scene | None = None
         self._view: View | None = None
         self.seconds = 0.0
-        """Seconds that the view of the last search has taken, the last picture included."""
+        """Seconds that the view of the last search has taken, including the last drawing."""
 
     def on_start(self, info: StartInfo) -> None:
-        """Begin anew."""
+        """Start a new view."""
         self.seconds = 0.0
         with self._guarded():
             self._scene = Scene(info)
@@ -90,21 +89,21 @@ class LiveView(Callback):
             self._view.draw(self._scene)
 
     def on_step(self, info: StepInfo) -> None:
-        """Take in the step; draw if it is time."""
+        """Record the step; draw if it is due."""
         with self._guarded():
             if self._view is not None and self._scene is not None:
                 self._scene.step(info)
                 self._view.draw(self._scene)
 
     def on_epoch(self, info: EpochInfo) -> None:
-        """Take in the epoch; draw if it is time."""
+        """Record the epoch; draw if it is due."""
         with self._guarded():
             if self._view is not None and self._scene is not None:
                 self._scene.epoch(info)
                 self._view.draw(self._scene)
 
     def on_end(self, result: SearchResult) -> None:
-        """Draw the last picture, and leave it."""
+        """Draw the last view, which remains."""
         with self._guarded():
             if self._view is not None and self._scene is not None:
                 self._scene.end(result)
@@ -113,7 +112,7 @@ class LiveView(Callback):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """A view that fails is not a search that fails."""
+        """Turn an error of the view into a warning, so that it does not stop the search."""
         begun = time.perf_counter()
         try:
             yield
@@ -121,7 +120,7 @@ class LiveView(Callback):
             with suppress(Exception):
                 self._close()
             warnings.warn(
-                f"LiveView has stopped showing the search, which goes on: {error!r}",
+                f"LiveView has stopped because of an error; the search continues: {error!r}",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -134,8 +133,8 @@ class LiveView(Callback):
             view.close()
 
 
-def _opener(where: Place, share: float, console: Console) -> Callable[[], View]:
-    """What makes the view of a place."""
+def _opener(where: Where, share: float, console: Console) -> Callable[[], View]:
+    """Return the constructor of a view."""
     if where == "auto":
         moves = console.is_terminal and not console.is_dumb_terminal
         where = "notebook" if console.is_jupyter else "terminal" if moves else "lines"
@@ -147,7 +146,7 @@ def _opener(where: Place, share: float, console: Console) -> Callable[[], View]:
         from IPython.display import display
     except ImportError as error:
         raise ImportError(
-            'LiveView(where="notebook") needs IPython; install it with: pip install ipykernel'
+            'LiveView(where="notebook") requires IPython; install it with: pip install ipykernel'
         ) from error
     from .notebook import NotebookView
 

@@ -1,1 +1,1 @@
-"""Pictures of α and of cells, one kind a file; `pydarts.plots` lists them."""
+"""Plots of α and of cells, one kind per module; `pydarts.plots` lists them."""

@@ -1,4 +1,4 @@
-"""The mixing weights of every edge over time."""
+"""Plot of the mixing weights of every edge over time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .style import FAINT, GRID, INK, edge_name, inches
 
 
 def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) -> npt.NDArray[Any]:
-    """Draw the softmax weights over time: a panel an edge, a line an operation.
+    """Draw the softmax weights over time: one panel per edge, one line per operation.
 
-    Rows of panels go by the node that an edge leads to, columns by the one it comes from. All panels have one
-    range; the thin line is the weight of chance, 1 / operations.
+    Rows of panels are the targets of edges, columns the sources. All panels have the same range; the thin
+    line is the uniform weight, 1 / operations.
 
     Args:
         path: α over time, `result.trajectory`.
         ax: axes to draw into; None: a new figure.
-        cell: name of one table; None: all of them, side by side.
+        cell: name of one table; None: all tables, in a row.
 
     Returns:
         The panels' axes as a flat array, in the order of tables and edges; their `figure` is the figure.
@@ -52,7 +52,7 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
         ax = plt.figure(figsize=(side[0] * len(names), side[1])).add_axes((0.0, 0.0, 1.0, 1.0))
     ax.set_axis_off()
     tall = inches(ax)[1]
-    below, above = min(0.45 / tall, 0.15), min(0.5 / tall, 0.15)  # for the name of the axis and the title
+    below, above = min(0.45 / tall, 0.15), min(0.5 / tall, 0.15)  # for the axis label and the title
     panels = []
     for number, name in enumerate(names):
         left, width = (number + 0.08) / len(names), 0.91 / len(names)
@@ -87,13 +87,13 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
 def _box(
     left: float, width: float, bottom: float, height: float, column: int, row: int, columns: int, rows: int
 ) -> tuple[float, float, float, float]:
-    """Place of a panel in its axes: left, bottom, width, height."""
+    """Return the position of a panel in its axes: left, bottom, width, height."""
     cell = (width / columns, height / rows)
     return left + column * cell[0], bottom + height - (row + 1) * cell[1], cell[0] * 0.86, cell[1] * 0.74
 
 
 def _quiet(panel: Axes, *, bottom: bool, left: bool) -> None:
-    """Thin frame, small ticks, numbers at the outer panels only."""
+    """Draw a thin frame and small ticks, with numbers at the outer panels only."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.spines[["left", "bottom"]].set_color(FAINT)
     panel.grid(axis="y", color=GRID, linewidth=0.6)

@@ -1,4 +1,4 @@
-"""α and the cell of the search network, moving."""
+"""Animation of α and the cell of the search network."""
 
 from __future__ import annotations
 
@@ -29,25 +29,24 @@ def animate(
     fps: int = 8,
     frames: int = 40,
 ) -> Path:
-    """Write α moving as a GIF: the heat map of softmax weights, the cell of the search network, the entropy.
+    """Write an animation of α as a GIF: softmax weights, the cell of the search network, and the entropy.
 
-    What a frame shows is what `plots.weights`, `plots.supernet_cell` and `plots.entropy` draw, at one point;
-    colours keep their meaning from the first frame to the last.
+    A frame shows what `plots.weights`, `plots.supernet_cell` and `plots.entropy` draw for one point; the
+    colour scale is the same in all frames.
 
     Args:
         path: α over time, `result.trajectory`.
-        file: name of the file, which ends in `.gif`; its folder must be there. It is written beside its place
-            and moved there.
-        cell: name of one table; None: all of them.
-        fps: frames a second.
-        frames: so many at most; of more points, as many as this are shown, evenly spread, the first and the
-            last among them. A frame takes about half a second to draw.
+        file: name of the file, ending in `.gif`, in an existing folder; the file is replaced atomically.
+        cell: name of one table; None: all tables.
+        fps: frames per second.
+        frames: maximal number of frames; if there are more points, evenly spaced ones are shown, including
+            the first and the last. A frame takes about half a second to draw.
 
     Returns:
         The path of the file.
 
     Raises:
-        ValueError: no such table, another ending, or `fps` or `frames` that are not positive.
+        ValueError: no such table, another ending, or `fps` or `frames` not positive.
 
     >>> import tempfile
     >>> import numpy as np
@@ -60,7 +59,7 @@ def animate(
     """
     names, file = tables(path, cell), Path(file)
     if file.suffix.lower() != ".gif":
-        raise ValueError(f"an animation is a GIF: {file.name!r} must end in .gif")
+        raise ValueError(f"the name of an animation must end in .gif, got {file.name!r}")
     if fps <= 0 or frames < 1:
         raise ValueError(f"fps and frames must be positive, got fps={fps} and frames={frames}")
     points = np.unique(np.linspace(len(path) - 1, 0, min(frames, len(path))).round().astype(int)).tolist()
@@ -77,13 +76,13 @@ def animate(
 
 
 class _Movie:
-    """A figure that is drawn anew for each point: a row a table, below them the entropy."""
+    """A figure that is redrawn for each point: one row per table, and the entropy below."""
 
     def __init__(self, path: Trajectory, names: list[str]) -> None:
         self.path, self.names = path, names
         space = path.space
         width, height = supernet.size_of(path)
-        left, right, below, above = heat.ROOM
+        left, right, below, above = heat.MARGINS
         self.row = max(height + 0.3, 0.16 * len(space.edges) + below + above)
         self.map = 0.3 * len(space.operations), self.row - below - above
         self.left = left + right + self.map[0]
@@ -100,18 +99,18 @@ class _Movie:
         width, height = figure.get_size_inches()
         figure.clear()
 
-        def place(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
+        def box(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
             return x / width, y / height, w / width, h / height
 
         figure.text(0.1 / width, 1 - 0.08 / height, moment(path, at), va="top", fontsize=12, color=INK)
         for number, name in enumerate(self.names):
             bottom = self.foot + (len(self.names) - 1 - number) * self.row
-            ax = figure.add_axes(place(heat.ROOM[0], bottom + heat.ROOM[2], *self.map))
+            ax = figure.add_axes(box(heat.MARGINS[0], bottom + heat.MARGINS[2], *self.map))
             heat.heat_map(ax, path, name, at, self.shown)
-            ax = figure.add_axes(place(self.left, bottom + (self.row - 0.3 - self.cell[1]) / 2, *self.cell))
+            ax = figure.add_axes(box(self.left, bottom + (self.row - 0.3 - self.cell[1]) / 2, *self.cell))
             supernet.draw_supernet(ax, path, name, at, self.digits)
             title(ax, name)
-        ax = figure.add_axes(place(heat.ROOM[0], 0.45, width - heat.ROOM[0] - 0.2, self.foot - 0.6))
+        ax = figure.add_axes(box(heat.MARGINS[0], 0.45, width - heat.MARGINS[0] - 0.2, self.foot - 0.6))
         curves.entropy(path, ax=ax)
         ax.set_ylabel("entropy, nats", fontsize=8, color=INK)
         ax.axvline(float(path.time[0][at]), color=INK, linewidth=1)

@@ -1,4 +1,4 @@
-"""The cells of a genotype as graphs."""
+"""Plot of the cells of a genotype as graphs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..layout import layout
 from ..palette import look_of, text_on
 from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
 
-_STEP, _LINE = 2.6, 1.6  # from layer to layer; width of a line
-_BEFORE, _BOX, _AFTER = 1.65, 1.05, 0.2  # where boxes begin before their node, their room, level behind it
+_STEP, _LINE = 2.6, 1.6  # distance of layers; width of a line
+_BEFORE, _BOX, _AFTER = 1.65, 1.05, 0.2  # distance of a box from its node, its width, margin behind it
 
 
 class Cell(NamedTuple):
@@ -30,28 +30,28 @@ class Cell(NamedTuple):
     name: str
     graph: nx.MultiDiGraph
     first: int
-    """The number of its inputs, which is that of its first intermediate node."""
+    """The number of inputs, which is also the number of the first intermediate node."""
 
 
 def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
     """Draw the cells of a genotype as graphs, one below the other, from the inputs to the output.
 
-    An edge bears its operation, as a box before the node that it leads to. Intermediate nodes are counted
-    from 0 (paper, figure 4), in recurrent cells from 1.
+    The operation of an edge is a box before its target. Intermediate nodes are counted from 0 (paper,
+    figure 4), in recurrent cells from 1.
 
     Args:
-        genotype: of either kind.
+        genotype: a convolutional or recurrent genotype.
         ax: axes to draw into; None: a new figure.
 
     Returns:
-        The axes as a flat array, one a cell; their `figure` is the figure.
+        The axes as a flat array, one per cell; their `figure` is the figure.
 
     >>> from pydarts import genotypes, plots
     >>> [ax.get_title(loc="left") for ax in plots.cells(genotypes.DARTS_V2)]
     ['normal', 'reduce']
     """
     if not isinstance(genotype, Genotype):
-        raise TypeError(f"give a genotype, as result.genotype, not a {type(genotype).__name__}")
+        raise TypeError(f"expected a Genotype such as result.genotype, got a {type(genotype).__name__}")
     found = cells_of(genotype)
     _, made = panels(ax, len(found), 1, size_of(genotype), (0.1, 0.1, 0.1, 0.3))
     for axes, cell in zip(made, found, strict=True):
@@ -60,21 +60,21 @@ def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
 
 
 def figure_of(genotype: Genotype) -> Figure:
-    """The cells as a figure of its own, which pyplot knows nothing of."""
+    """Draw the cells in a new figure that is not registered with pyplot."""
     figure = Figure(size_of(genotype))
     cells(genotype, ax=figure.add_axes((0.0, 0.0, 1.0, 1.0)))
     return figure
 
 
 def size_of(genotype: Genotype) -> tuple[float, float]:
-    """A sensible size of the picture of all cells, in inches."""
+    """Return a suitable size of the plot of all cells, in inches."""
     plans = [layout(cell.graph) for cell in cells_of(genotype)]
     width = 1.5 + 2.3 * max(max(plan.layer.values()) for plan in plans)
     return width, len(plans) * max(1.6, 0.36 * max(plan.extent for plan in plans) + 0.75)
 
 
 def cells_of(genotype: Genotype) -> list[Cell]:
-    """The cells that a genotype has."""
+    """Return the cells of a genotype."""
     return [
         Cell(name, cell_graph(edges, concat, first), first)
         for name, concat, first in (
@@ -87,7 +87,7 @@ def cells_of(genotype: Genotype) -> list[Cell]:
 
 
 def cell_graph(edges: Edges, concat: Sequence[int], first: int) -> nx.MultiDiGraph:
-    """A cell as a graph: inputs, nodes, and "out"; an edge carries its `operation`, one to "out" None."""
+    """Return a cell as a graph of inputs, nodes and "out"; edges have an `operation`, those to "out" None."""
     graph = nx.MultiDiGraph()
     graph.add_nodes_from(range(first))
     for operation, source, target in edges:
@@ -98,7 +98,7 @@ def cell_graph(edges: Edges, concat: Sequence[int], first: int) -> nx.MultiDiGra
 
 
 def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
-    """Draw a cell from left to right; every operation is a box before the node that it leads to."""
+    """Draw a cell from left to right; every operation is a box before its target."""
     plan = layout(graph)
     width, height = inches(ax)
     scale = min(1.0, width / (1.9 * max(plan.layer.values()) + 0.8), height / (0.36 * plan.extent + 0.3))
@@ -109,7 +109,7 @@ def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
         x, y = plan.layer[source] * _STEP, plan.height[source]
         for layer, lane in enumerate(lanes, plan.layer[source] + 1):
             level = (layer * _STEP - _BEFORE, layer * _STEP + _AFTER)
-            if layer == plan.layer[target]:  # a box, or straight into the output
+            if layer == plan.layer[target]:  # a box, or a line to the output
                 level = (level[0], level[0] + _BOX) if operation is not None else (layer * _STEP,) * 2
             _curve(ax, (x, y), (level[0], lane), color)
             ax.plot(level, [lane, lane], color=color, linewidth=_LINE, zorder=1)
@@ -154,7 +154,7 @@ def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
 
 
 def _curve(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
-    """A line that leaves and arrives level."""
+    """Draw a line with horizontal ends."""
     middle = (start[0] + end[0]) / 2
     path = Path(
         [start, (middle, start[1]), (middle, end[1]), end],

@@ -1,4 +1,4 @@
-"""Several searches side by side."""
+"""Plot that compares several searches."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _WIDTH = 11.5  # inches of a new figure
 def compare(
     results: Mapping[str, SearchResult] | Sequence[SearchResult], *, ax: Axes | None = None
 ) -> npt.NDArray[Any]:
-    """Draw several searches side by side: validation accuracy, entropy and skip connections over time.
+    """Draw validation accuracy, entropy and skip connections of several searches over time.
 
-    Where all of them are of recurrent cells, the first panel is of validation perplexity. The entropy is the
-    mean over all edges of all tables, in nats. Numbers of skip connections are drawn a little apart, so that
-    runs which agree are all seen.
+    If all cells are recurrent, the first panel shows validation perplexity. The entropy is the mean over all
+    edges of all tables, in nats. Curves of skip connections are slightly shifted, so that equal ones remain
+    visible.
 
     Args:
-        results: name -> result, or results, which are called "run 0", "run 1" and so on.
+        results: name -> result, or a sequence of results, which are named "run 0", "run 1" and so on.
         ax: axes to draw into; None: a new figure.
 
     Returns:
-        The three panels' axes as a flat array. Time is in epochs, counted from 1, where all α were
-        recorded by epoch, else in steps; 0 is before the first.
+        The axes of the three panels as a flat array. Time is in epochs, counted from 1, if all searches
+        recorded α by epoch, otherwise in steps; 0 is before the first.
 
     Raises:
-        TypeError: what was given are not results of searches.
-        ValueError: there are none.
+        TypeError: a value is not a `SearchResult`.
+        ValueError: there are no results.
 
     >>> import numpy as np, pydarts
     >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -99,10 +99,10 @@ def _named(results: Any) -> dict[str, SearchResult]:
     elif isinstance(results, Sequence) and not isinstance(results, str):
         found = {f"run {number}": result for number, result in enumerate(results)}
     else:
-        raise TypeError(f"compare takes several results, by name or in a row, not a {type(results).__name__}")
+        raise TypeError(f"expected a mapping or sequence of results, got a {type(results).__name__}")
     for name, result in found.items():
         if not isinstance(result, SearchResult):
-            raise TypeError(f"{name!r} is a {type(result).__name__}, not the SearchResult of a search")
+            raise TypeError(f"results[{name!r}] must be a SearchResult, got a {type(result).__name__}")
     if not found:
-        raise ValueError("there is no result to compare")
+        raise ValueError("expected at least one result")
     return found

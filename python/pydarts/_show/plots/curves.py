@@ -1,4 +1,4 @@
-"""Curves over time: entropy, skip connections, losses, accuracies."""
+"""Plots of curves over time: entropy, skip connections, losses, accuracies."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .style import FAINT, INK, one, plain_numbers, tidy
 
 _SIZE = (5.2, 3.2)
 _DASHED = (0, (4, 2))
-LEAST = 0.02  # nats that a picture of entropies reaches over
-MARKED = 40  # so many points are shown as points, not as a line alone
+LEAST = 0.02  # nats: smallest range of a plot of entropies
+MARKED = 40  # up to this number, points have markers
 
 
 def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
-    """Draw the mean entropy of the softmax weights over time, a line a table.
+    """Draw the mean entropy of the softmax weights over time, one line per table.
 
-    The dashed line is log(operations), where every operation weighs the same; at 0 all edges have chosen.
+    The dashed line is log(operations), the entropy of equal weights; at 0 all edges are decided.
 
     Args:
         path: α over time, `result.trajectory`.
@@ -54,9 +54,9 @@ def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
 
 
 def skips(path: Trajectory, *, ax: Axes | None = None) -> Axes:
-    """Draw how many skip connections the genotype has over time, in all cells together.
+    """Draw the number of skip connections of the genotype over time, in all cells together.
 
-    A search that collapses fills its cells with them. In a recurrent cell, `identity` is counted.
+    A collapsing search fills its cells with them. In a recurrent cell, `identity` is counted.
 
     Args:
         path: α over time, `result.trajectory`.
@@ -83,17 +83,16 @@ def skips(path: Trajectory, *, ax: Axes | None = None) -> Axes:
 
 
 def losses(history: History[Any], *, words: bool | None = None, ax: Axes | None = None) -> Axes:
-    """Draw training and validation losses of a search or a training, of words their perplexities.
+    """Draw training and validation losses of a search or a training, or perplexities of text.
 
     Args:
         history: `result.history`.
-        words: whether it is that of a language model; None: it is where a recurrent cell was searched.
+        words: whether the model is a language model; None: true for a search of recurrent cells.
         ax: axes to draw into; None: a new figure.
 
     Returns:
-        The axes. Losses are in nats; epochs are counted from 1, so the record of
-        epoch 0 stands at 1. A ring marks the lowest
-        validation loss. What spans more than a factor of ten has a logarithmic axis.
+        The axes. Losses are in nats; epochs are counted from 1, so the record of epoch 0 is at 1. A ring
+        marks the lowest validation loss. A range above a factor of ten gives a logarithmic axis.
 
     >>> from pydarts import TrainRecord, History, plots
     >>> record = TrainRecord(0, 1.5, 1.4, 0.5, 0.55, 0.025, averaged=False, seconds=1.0)
@@ -121,9 +120,8 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
         ax: axes to draw into; None: a new figure.
 
     Returns:
-        The axes. Accuracies are in per cent; epochs are counted from 1, so the record of
-        epoch 0 stands at 1. A ring marks the
-        highest validation accuracy. Top-5 accuracies are drawn where a training has them.
+        The axes. Accuracies are in per cent; epochs are counted from 1, so the record of epoch 0 is at 1. A
+        ring marks the highest validation accuracy. Top-5 accuracies are drawn if a training has them.
 
     >>> from pydarts import TrainRecord, History, plots
     >>> record = TrainRecord(0, 1.5, 1.4, 0.5, 0.55, 0.025, averaged=False, seconds=1.0)
@@ -149,18 +147,18 @@ _PARTS = {"train": "training", "valid": "validation"}
 
 
 def of_words(history: Sequence[Measures]) -> bool:
-    """Whether a history is that of a search for recurrent cells."""
+    """Return whether a history belongs to a search of recurrent cells."""
     return any("recurrent" in getattr(record, "entropy", ()) for record in history)
 
 
 def _check(history: Sequence[Measures]) -> None:
-    """Refuse what is no record of epochs."""
+    """Raise TypeError for anything but a history."""
     if not isinstance(history, Sequence):
-        raise TypeError(f"give the record of the epochs, result.history, not a {type(history).__name__}")
+        raise TypeError(f"expected a History such as result.history, got a {type(history).__name__}")
 
 
 def _epochs(history: Sequence[Measures]) -> list[int]:
-    """Where they stand: α is as an epoch left it, and 0 is before the first."""
+    """Return the positions of the records: α after an epoch; 0 is before the first epoch."""
     return [record.epoch + 1 for record in history]
 
 
@@ -176,8 +174,8 @@ def _line(ax: Axes, x: Any, y: Any, name: str, label: str | None = None, **more:
     ax.plot(x, y, **(style | marker | more))
 
 
-def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: float, form: str) -> None:
-    """A ring around the best epoch, the first of equals; the legend says its value."""
+def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: float, spec: str) -> None:
+    """Draw a ring around the first best epoch; the legend shows its value."""
     known = [record for record in history if math.isfinite(getattr(record, name))]
     if known:
         best = max(known, key=lambda record: sign * getattr(record, name))
@@ -190,7 +188,7 @@ def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: fl
             fillstyle="none",
             color=series_look("valid").color,
             markeredgewidth=1.2,
-            label=f"best {value:{form}} in epoch {best.epoch + 1}",
+            label=f"best {value:{spec}} in epoch {best.epoch + 1}",
         )
 
 

@@ -1,4 +1,4 @@
-"""The cells of a genotype as text: DOT and SVG."""
+"""Export of the cells of a genotype as DOT and SVG."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def to_dot(genotype: Genotype) -> str:
-    """The cells in the language of Graphviz, each a cluster of its own."""
+    """Return the cells in the language of Graphviz, one cluster per cell."""
     lines = ["digraph genotype {", "  rankdir=LR;", '  node [fontname="sans-serif", shape=box];']
     lines.append('  edge [fontname="sans-serif", fontsize=10];')
     for name, graph, first in cells_of(genotype):
@@ -43,14 +43,14 @@ def to_dot(genotype: Genotype) -> str:
 
 
 def to_svg(genotype: Genotype) -> str:
-    """The cells as an SVG document, the same bytes for the same genotype; text stays text."""
+    """Return the cells as an SVG document with text as text, the same bytes for the same genotype."""
     return as_svg(size_of(genotype), lambda ax: cells(genotype, ax=ax))
 
 
 def as_svg(size: tuple[float, float], draw: Callable[[Axes], object]) -> str:
-    """What `draw` draws into axes that fill `size` inches, as an SVG document."""
+    """Return what `draw` draws into axes of `size` inches as an SVG document."""
     settings = {"svg.hashsalt": "pydarts", "svg.fonttype": "none", "font.sans-serif": _FONTS}
-    # What the user has set is not part of a picture in a file.
+    # The user's settings of matplotlib must not change the file.
     with matplotlib.style.context(["default", settings]), io.StringIO() as text:
         figure = Figure(size)
         FigureCanvasSVG(figure)
@@ -59,7 +59,7 @@ def as_svg(size: tuple[float, float], draw: Callable[[Axes], object]) -> str:
         return _STYLE.sub(_inherited, text.getvalue(), count=1)
 
 
-# A style sheet in a picture that stands inside a page would hold for the whole page.
+# A style sheet in an embedded SVG would apply to the whole page.
 _STYLE = re.compile(
     r'(<svg )(.*?)\s*<defs>\s*<style type="text/css">\*\{([^}]*)\}</style>\s*</defs>', re.DOTALL
 )
@@ -67,7 +67,7 @@ _FONTS = ["DejaVu Sans", "Verdana", "Arial"]
 
 
 def _inherited(found: re.Match[str]) -> str:
-    """What the style sheet says of all elements, as a style of the outermost, which they inherit."""
+    """Move the rules for all elements to the style of the root element, which the others inherit."""
     return f'{found[1]}style="{found[3]}" {found[2]}'
 
 

@@ -1,4 +1,4 @@
-"""What pictures of a trajectory share: which tables, which point, which range."""
+"""Helpers of plots of a trajectory: tables, points and ranges."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ..._results.trajectory import Trajectory
 
 
 def checked(path: Trajectory) -> Trajectory:
-    """What pictures of α over time are drawn of. Raises TypeError where it is something else."""
+    """Return a trajectory; raise TypeError for any other value."""
     if not isinstance(path, Trajectory):
-        raise TypeError(f"give α over time, result.trajectory, not a {type(path).__name__}")
+        raise TypeError(f"expected a Trajectory such as result.trajectory, got a {type(path).__name__}")
     return path
 
 
 def tables(path: Trajectory, cell: str | None) -> list[str]:
-    """Names of the tables to draw. Raises ValueError where there is none of this name."""
+    """Return the names of the tables to draw; raise ValueError for an unknown name."""
     checked(path)
     if cell is not None and cell not in path.alphas:
-        raise ValueError(f"no table {cell!r}; there is {', '.join(path.alphas)}")
+        raise ValueError(f"no table {cell!r}; choose from {', '.join(path.alphas)}")
     return list(path.alphas) if cell is None else [cell]
 
 
 def point(path: Trajectory, at: int) -> int:
-    """A point of the trajectory, counted from the first.
+    """Return the index of a point of the trajectory, counted from the first.
 
-    Raises IndexError where there is none, TypeError where it is no whole number.
+    Raises IndexError for a point that does not exist, TypeError for a value that is not an integer.
     """
     at = operator.index(at)
     if not -len(path) <= at < len(path):
@@ -39,20 +39,20 @@ def point(path: Trajectory, at: int) -> int:
 
 
 def moment(path: Trajectory, at: int) -> str:
-    """A point of the trajectory in words, as "epoch 12"."""
+    """Describe a point of the trajectory, for example "epoch 12"."""
     times, unit = path.time
     return f"{unit} {times[at]:g}"
 
 
 def limits(weights: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
-    """One range for all panels, so that they compare; not so narrow that noise looks big."""
+    """Return one range for all panels, wide enough that noise does not look large."""
     low, high = min(float(w.min()) for w in weights), max(float(w.max()) for w in weights)
     margin = max(0.06 * (high - low), 0.0002)
     return max(0.0, low - margin), min(1.0, high + margin)
 
 
 def decimals(weights: Sequence[npt.NDArray[np.float64]]) -> int:
-    """The decimals, 3 to 5, that tell apart weights a twentieth of their spread from each other.
+    """Return the number of decimals, 3 to 5, that shows a twentieth of the spread of the weights.
 
     >>> [decimals([np.array([0.125, 0.125 + spread])]) for spread in (0.3, 0.01, 0.001, 0.0)]
     [3, 4, 5, 3]

@@ -1,4 +1,4 @@
-"""The scores of a table of cells."""
+"""Plot of the scores of a table of cells."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def scores(
     percent: bool,
     ax: Axes | None = None,
 ) -> Axes:
-    """A column for each origin: a point a cell, beside them mean ± deviation."""
+    """Draw a column for each origin: one point per cell, next to mean ± standard deviation."""
     ax = one(ax, (1.4 + 1.5 * max(len(values), 1), 3.4))
     scale = 100.0 if percent else 1.0
-    for place, (origin, found) in enumerate(values.items()):
+    for column, (origin, found) in enumerate(values.items()):
         color, (mean, deviation) = color_of(origin), means[origin]
-        # Equal scores stand side by side.
-        across = [place + 0.07 * list(found[:index]).count(value) for index, value in enumerate(found)]
+        # Points with equal scores are next to each other.
+        across = [column + 0.07 * list(found[:index]).count(value) for index, value in enumerate(found)]
         heights = [scale * value for value in found]
         ax.plot(across, heights, "o", color=color, alpha=0.75, markeredgecolor="white", markersize=7)
         if found:
             error = None if np.isnan(deviation) else scale * deviation
-            ax.errorbar(place - 0.22, scale * mean, error, fmt="_", color=color, capsize=4, markersize=14)
+            ax.errorbar(column - 0.22, scale * mean, error, fmt="_", color=color, capsize=4, markersize=14)
     ax.set_xticks(range(len(values)), [f"{origin}\nn = {len(found)}" for origin, found in values.items()])
     ax.set_xlim(-0.6, len(values) - 0.4)
     tidy(ax, "validation accuracy, %" if percent else "validation perplexity")

@@ -1,4 +1,4 @@
-"""What all pictures share: colours of ink, places of panels, names of nodes."""
+"""Styles that all plots share: colours, panels, axes, names of edges."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, FAINT, GRID = "#333333", "#b8b8b8", "#ececec"
-INNER, OUTER = "#eef3f8", "#dfe7d8"  # a cell's nodes, and what goes in and out
+INNER, OUTER = "#eef3f8", "#dfe7d8"  # intermediate nodes; inputs and outputs
 
-Room = tuple[float, float, float, float]
+Margins = tuple[float, float, float, float]
 """Inches left of, right of, below and above a panel, for what is written there."""
 
 
 def one(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """The axes that were given, or those of a new figure of `size` inches."""
+    """Return the given axes, or those of a new figure of `size` inches."""
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -26,12 +26,11 @@ def one(ax: Axes | None, size: tuple[float, float]) -> Axes:
 
 
 def panels(
-    ax: Axes | None, rows: int, columns: int, size: tuple[float, float], room: Room, foot: float = 0.0
+    ax: Axes | None, rows: int, columns: int, size: tuple[float, float], margins: Margins, foot: float = 0.0
 ) -> tuple[Axes, list[Axes]]:
-    """Axes in rows and columns inside the one that was given, or inside those that fill a new figure.
+    """Create axes in rows and columns inside the given axes, or inside a new figure.
 
-    `foot` inches stay free below all of them. Where there is little place, the room shrinks before the
-    panels do.
+    `foot` inches remain free below all of them. If space is short, margins shrink before panels do.
     """
     if ax is None:
         import matplotlib.pyplot as plt
@@ -41,28 +40,28 @@ def panels(
     width, height = inches(ax)
     foot = min(foot, 0.3 * height)
     cell = width / columns, (height - foot) / rows
-    left, right, below, above = room
+    left, right, below, above = margins
     across, upright = min(1.0, 0.6 * cell[0] / (left + right)), min(1.0, 0.6 * cell[1] / (below + above))
     left, right, below, above = left * across, right * across, below * upright, above * upright
     made = []
     for row in range(rows):
         for column in range(columns):
-            place = column * cell[0] + left, height - (row + 1) * cell[1] + below
+            corner = column * cell[0] + left, height - (row + 1) * cell[1] + below
             extent = cell[0] - left - right, cell[1] - below - above
             made.append(
-                ax.inset_axes((place[0] / width, place[1] / height, extent[0] / width, extent[1] / height))
+                ax.inset_axes((corner[0] / width, corner[1] / height, extent[0] / width, extent[1] / height))
             )
     return ax, made
 
 
 def inches(ax: Axes) -> tuple[float, float]:
-    """Width and height of axes."""
+    """Return width and height of axes in inches."""
     extent, dpi = ax.get_window_extent(), ax.figure.dpi
     return extent.width / dpi, extent.height / dpi
 
 
 def tidy(ax: Axes, label: str = "", *, size: float = 8) -> None:
-    """A thin frame, level grid lines and small ticks; `label` is that of the upright axis."""
+    """Draw a thin frame, horizontal grid lines and small ticks; `label` is that of the vertical axis."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(FAINT)
     ax.grid(axis="y", color=GRID, linewidth=0.6)
@@ -73,7 +72,7 @@ def tidy(ax: Axes, label: str = "", *, size: float = 8) -> None:
 
 
 def plain_numbers(ax: Axes, least: float) -> None:
-    """Numbers without a common offset, and an upright range that is not so narrow that noise looks big."""
+    """Show numbers without a common offset, and a vertical range wide enough that noise looks small."""
     ax.ticklabel_format(axis="y", useOffset=False)
     low, high = ax.get_ylim()
     if high - low < least:
@@ -81,17 +80,17 @@ def plain_numbers(ax: Axes, least: float) -> None:
 
 
 def title(ax: Axes, text: str, size: float = 11) -> None:
-    """A title at the left, above the axes."""
+    """Set a left-aligned title above the axes."""
     ax.set_title(text, loc="left", fontsize=size, pad=3, fontweight="bold", color=INK)
 
 
 def output_name(first: int) -> str:
-    """The output of a cell in pictures."""
+    """Return the name of a cell's output in plots."""
     return "h_t" if first == 1 else "c_{k}"
 
 
 def edge_name(edge: tuple[int, int], first: int) -> str:
-    """An edge in pictures, for mathtext.
+    """Name an edge in plots, as mathtext.
 
     >>> edge_name((0, 2), 2)
     '$c_{k-2}$ → 0'

@@ -1,4 +1,4 @@
-"""The cell of the search network, every edge of it."""
+"""Plot of the cell of the search network with all its edges."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from ..palette import look_of, text_on
 from .points import decimals, moment, point, tables
 from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
 
-_FAN, _NODE = 0.34, 0.37  # how far from a node's middle lines end on it, and it reaches; a step is 1
-_WIDTH = 9.0  # points of a line whose operation has all the weight
+_FAN, _NODE = 0.34, 0.37  # half widths of the ends of lines at a node, and of a node; nodes have distance 1
+_WIDTH = 9.0  # points: line width of an operation with weight 1
 _ROOM = (0.1, 0.1, 0.1, 0.35)
 
 
 def supernet_cell(
     path: Trajectory, *, at: int = -1, cell: str | None = None, ax: Axes | None = None
 ) -> npt.NDArray[Any]:
-    """Draw the whole cell of the search network, every edge of it, at one point.
+    """Draw the whole cell of the search network, with every edge, at one point.
 
-    An edge has the colour of its strongest operation, `none` apart, and a width that goes with that
-    operation's softmax weight. It stands below the name, with as many decimals, 3 to 5, as it takes to tell
-    weights apart. Labels are filled where the genotype of that point keeps the edge, and the other lines are
-    faint. Below, the nodes that make the output.
+    An edge has the colour of its strongest operation, except `none`, and a width proportional to the softmax
+    weight of this operation. The weight is below the name, with as many decimals, 3 to 5, as are needed to
+    distinguish weights. Labels are filled for edges that the genotype of that point keeps; other lines are
+    faint. Lines at the bottom lead to the output.
 
     Args:
         path: α over time, `result.trajectory`.
         at: number of the point, 0 … T - 1, or counted from the end; -1 is the last.
-        cell: name of one table; None: all of them, one below the other.
+        cell: name of one table; None: all tables, one below the other.
         ax: axes to draw into; None: a new figure.
 
     Returns:
-        The axes as a flat array, one a table.
+        The axes as a flat array, one per table.
 
     Raises:
         ValueError: no such table.
@@ -63,20 +63,20 @@ def supernet_cell(
 
 
 def size_of(path: Trajectory) -> tuple[float, float]:
-    """A sensible size of the picture of one table, in inches."""
+    """Return a suitable size of the plot of one table, in inches."""
     last, low, high = _spans(path)
     return 1.2 * (last + 1) + 0.4, 0.5 * (high - low) + 0.45
 
 
 def strongest(path: Trajectory, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.float64]:
-    """The largest weight on every edge, `none` apart: [edges], or of several points [T, edges]."""
+    """Return the largest weight of every edge, except `none`: [edges], or for several points [T, edges]."""
     real = [column for column, name in enumerate(path.space.operations) if name != "none"]
     found: npt.NDArray[np.float64] = path.weights(table, at)[..., real].max(-1)
     return found
 
 
 def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) -> None:
-    """Draw one table: nodes in a row, an arc an edge, its label at the top of the arc."""
+    """Draw one table: nodes in a row, one arc per edge, with its label at the top."""
     space, first = path.space, path.space.inputs
     last, low, high = _spans(path)
     weights = path.weights(table, at)
@@ -142,7 +142,7 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) 
 
 
 def _spans(path: Trajectory) -> tuple[int, float, float]:
-    """The place of the output, behind all nodes, and from where to where the picture reaches upright."""
+    """Return the position of the output, after all nodes, and the vertical range."""
     edges = path.space.edges
     last = max(j for _, j in edges) + 1
     deepest = _depth(last - min(path.space.concat))
@@ -150,12 +150,12 @@ def _spans(path: Trajectory) -> tuple[int, float, float]:
 
 
 def _depth(distance: int) -> float:
-    """The lowest point of a line to the output."""
+    """Return the lowest point of a line to the output."""
     return -0.22 * distance - 0.25
 
 
 def _ends(edges: tuple[tuple[int, int], ...], edge: tuple[int, int]) -> tuple[float, float]:
-    """Where an arc begins and ends: those of a node side by side, so that none crosses another there."""
+    """Return start and end of an arc; the ends at a node are ordered so that arcs do not cross there."""
     i, j = edge
     leaving = sorted((b for a, b in edges if a == i), reverse=True)
     entering = sorted((a for a, b in edges if b == j), reverse=True)
@@ -167,7 +167,7 @@ def _ends(edges: tuple[tuple[int, int], ...], edge: tuple[int, int]) -> tuple[fl
 def _arc(
     ax: Axes, start: float, end: float, top: float, color: str, width: float, alpha: float, level: int
 ) -> None:
-    """An arc that leaves and arrives upright and has its highest (lowest) point at `top`."""
+    """Draw an arc with vertical ends and its highest (lowest) point at `top`."""
     height = 4 / 3 * top
     path = Path(
         [(start, 0), (start, height), (end, height), (end, 0)],

@@ -1,4 +1,4 @@
-"""The mixing weights at one point, as a heat map."""
+"""Heat map of the mixing weights at one point."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from ..palette import look_of, text_on
 from .points import decimals, limits, moment, point, tables
 from .style import INK, edge_name, inches, panels, title
 
-# Grey, so that the frames have the only colours; numbers can be read on its darkest.
+# Grey, so that only the frames are coloured; numbers are legible on the darkest shade.
 _SHADES = LinearSegmentedColormap.from_list("weights", mpl.colormaps["Greys"](np.linspace(0, 0.8, 64)))
-ROOM = (0.8, 0.5, 0.1, 1.15)
+MARGINS = (0.8, 0.5, 0.1, 1.15)
 
 
 def weights(
     path: Trajectory, *, at: int = -1, cell: str | None = None, ax: Axes | None = None
 ) -> npt.NDArray[Any]:
-    """Draw the softmax weights at one point as a heat map, a row an edge, a column an operation.
+    """Draw the softmax weights at one point as a heat map, one row per edge, one column per operation.
 
-    A frame marks what the genotype of that point keeps: for each node its strongest edges, on each the
-    strongest operation (paper, section 2.4). Lines part the edges of one node from those of the next. Weights
-    are written with as many decimals, 3 to 5, as it takes to tell them apart.
+    A frame marks what the genotype of that point keeps: for each node its strongest edges, each with its
+    strongest operation (paper, section 2.4). Lines separate the edges of different nodes. Weights are written
+    with as many decimals, 3 to 5, as are needed to distinguish them.
 
     Args:
         path: α over time, `result.trajectory`.
         at: number of the point, 0 … T - 1, or counted from the end; -1 is the last.
-        cell: name of one table; None: all of them, side by side.
+        cell: name of one table; None: all tables, in a row.
         ax: axes to draw into; None: a new figure.
 
     Returns:
-        The heat maps' axes as a flat array, one a table.
+        The axes of the heat maps as a flat array, one per table.
 
     Raises:
         ValueError: no such table.
@@ -53,8 +53,11 @@ def weights(
     'recurrent, epoch 0'
     """
     names, at, space = tables(path, cell), point(path, at), path.space
-    sides = 0.52 * len(space.operations) + ROOM[0] + ROOM[1], 0.25 * len(space.edges) + ROOM[2] + ROOM[3]
-    _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), ROOM)
+    sides = (
+        0.52 * len(space.operations) + MARGINS[0] + MARGINS[1],
+        0.25 * len(space.edges) + MARGINS[2] + MARGINS[3],
+    )
+    _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), MARGINS)
     values = [path.weights(name, at) for name in names]
     shown, digits = limits(values), decimals(values)
     for axes, name in zip(made, names, strict=True):
@@ -68,14 +71,14 @@ def heat_map(
 ) -> None:
     """Draw one table; `shown` are the weights of the lightest and the darkest colour.
 
-    `digits` are the decimals that weights are written with; None: they are not written.
+    `digits` is the number of decimals of the written weights; None: weights are not written.
     """
     space, first = path.space, path.space.inputs
     values = path.weights(table, at)
     rows, columns = values.shape
     ax.imshow(values, cmap=_SHADES, vmin=shown[0], vmax=shown[1], aspect="auto", interpolation="none")
     width, height = inches(ax)
-    # A digit is as wide as 0.7 of its height where it is bold.
+    # A bold digit is 0.7 times as wide as high.
     size = min(7.5, 72 * 0.62 * height / rows, 72 * 1.35 * width / columns / (2 + (digits or 0)))
     kept = {(margin.edge, margin.chosen) for margin in path.margins(at) if margin.table == table}
     scale = Normalize(*shown)
@@ -106,7 +109,7 @@ def heat_map(
     ax.tick_params(axis="y", labelsize=min(8.0, 72 * 0.75 * height / rows))
     ax.tick_params(axis="x", labelsize=min(8.0, 72 * 0.4 * width / columns), pad=8)
     above = ax.get_xaxis_transform() + ScaledTranslation(0, 4 / 72, ax.figure.dpi_scale_trans)
-    for column, operation in enumerate(space.operations):  # the colour that the operation has everywhere
+    for column, operation in enumerate(space.operations):  # labels in the colours of the operations
         ax.plot(
             [column - 0.4, column + 0.4],
             [1, 1],

@@ -1,1 +1,1 @@
-"""The report: one self-contained HTML page about a search, `SearchResult.report`."""
+"""The report of a search as one self-contained HTML page: `SearchResult.report`."""

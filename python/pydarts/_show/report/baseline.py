@@ -1,4 +1,4 @@
-"""The search beside cells drawn by chance: a `SearchTable` as the page shows it."""
+"""The comparison with random cells: a `SearchTable` in the report."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ class Row:
     trained: str
     weights: str
     mine: bool
-    """Whether it is the cell of this report."""
+    """Whether this is the cell of the report."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The table, what it comes to, and its plot."""
+    """The table, its summary, and its plot."""
 
     measure: str
     rows: tuple[Row, ...]
     verdicts: tuple[str, ...]
     note: str
-    """What the plot shows, for those who do not see it."""
+    """Alternative text of the plot."""
     figure: dict[str, Any]
 
 
 def baseline(result: SearchResult, table: SearchTable) -> Baseline:
-    """The table with this search's cell marked in it."""
+    """Return the table with this search's cell marked."""
     words = result.config.resolved_space.kind == "recurrent"
     if any(row.genotype is not None and row.words != words for row in table):
         mine, theirs = ("recurrent", "convolutional") if words else ("convolutional", "recurrent")
-        raise ValueError(f"the search is of {mine} cells, the table of {theirs} ones: give its own")
+        raise ValueError(f"the search has {mine} cells, but the table has {theirs} ones; pass its own table")
     origins: list[Origin] = [
         origin for origin in ("searched", "given", "random") if any(row.origin == origin for row in table)
     ]
@@ -71,25 +71,25 @@ def baseline(result: SearchResult, table: SearchTable) -> Baseline:
     )
     said = [*sums, *table.verdicts, *_mine(result, table, words)]
     measure = "validation perplexity" if words else "validation accuracy"
-    note = f"A point a cell, by its {measure} after the short training. {'; '.join(sums)}."
+    note = f"One point per cell, by {measure} after the short training. {'; '.join(sums)}."
     return Baseline(measure, rows, tuple(said), note, _figure(table, origins, words, measure))
 
 
 def _mine(result: SearchResult, table: SearchTable, words: bool) -> list[str]:
-    """Where the cell of this report stands among those drawn by chance."""
+    """Compare the cell of this report with the random cells."""
     if not any(row.origin == "random" for row in table):
-        return ["The table has no cells drawn by chance: search_many(..., random=8) gives some."]
+        return ["The table has no random cells; search_many(..., random=8) adds some."]
     mine = next((row for row in table if row.genotype == result.genotype), None)
     if mine is None:
-        return ["The cell of this report is not among those of the table."]
+        return ["The table does not contain the cell of this report."]
     own = mine.score
     if own is None:
-        return [f"The cell of this report ({mine.name}) has no complete training in the table."]
+        return [f"The table has no complete training of the cell of this report ({mine.name})."]
     others = [row.score for row in table if row.origin == "random" and row.score is not None]
     worse = sum(other > own if words else other < own for other in others)
     return [
-        f"The cell of this report ({mine.name}) came to {score(own, words)}: better than {worse} of "
-        f"{len(others)} drawn by chance."
+        f"The cell of this report ({mine.name}) has {score(own, words)}: better than {worse} of "
+        f"{len(others)} random cells."
     ]
 
 

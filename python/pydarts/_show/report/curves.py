@@ -1,4 +1,4 @@
-"""The curves of a search as figures of plotly."""
+"""The curves of a search as plotly figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .view import dash, thin
 if TYPE_CHECKING:
     from ..._results.result import SearchResult
 
-# Of a curve: more than a plot has pixels across, and some 15 kB.
+# Points of a curve: more than a plot has horizontal pixels; about 15 kB.
 POINTS = 600
 
 
@@ -26,14 +26,14 @@ class Curve:
     """One plot."""
 
     name: str
-    """Of its element on the page."""
+    """Identifier of its element on the page."""
     title: str
     note: str
-    """What is drawn, for those who do not see it, with first and last values."""
+    """Alternative text, with first and last values."""
     end: float
-    """The last point of the level axis."""
+    """The last value of the horizontal axis."""
     figure: dict[str, Any]
-    """Data and layout, fit for JSON."""
+    """Data and layout, as plain data."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Line:
 
     name: str
     look: str
-    """The series whose look it has."""
+    """The series that determines colour and style."""
     x: Sequence[float]
     y: Sequence[float]
 
 
 def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
-    """The plots there is something for."""
+    """Return the plots for which there are data."""
     words = result.config.resolved_space.kind == "recurrent"
     found = []
     if result.history:
@@ -137,7 +137,7 @@ def _curve(
 
 
 def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis; over a few powers of ten with its ticks at 1, 2, 5, 10, ..., all written alike.
+    """Return a logarithmic axis; over a few powers of ten with uniform ticks at 1, 2, 5, 10, ....
 
     >>> _logarithmic([80.0, 420.0])["tickvals"]
     [50.0, 100.0, 200.0, 500.0]

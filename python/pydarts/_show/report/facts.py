@@ -1,4 +1,4 @@
-"""What the page says in tables: configuration, environment, plan and cost."""
+"""The tables of the report: configuration, environment, plan and cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..._results.result import SearchResult
 
 
-_NAMES = {"torch": "PyTorch", "python": "Python"}  # as their makers write them
+_NAMES = {"torch": "PyTorch", "python": "Python"}  # the official spelling
 
 
 class Choice(NamedTuple):
@@ -35,7 +35,7 @@ class Choice(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """A name, and what it is."""
+    """A name and a value."""
 
     name: str
     value: str
@@ -43,19 +43,19 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What was, or would be, computed, and what it costs."""
+    """The plan of the search network, and its cost."""
 
     device: str
-    """Whose plan this is."""
+    """The device of the plan."""
     summary: str
     text: str
-    """The whole plan, as `Supernet.explain` gives it."""
+    """The whole plan, as `Supernet.explain` returns it."""
     supernet: tuple[Fact, ...]
     derived: tuple[Fact, ...]
 
 
 def configuration(config: SearchConfig) -> list[Choice]:
-    """Every field, with its default."""
+    """Return every field with its default."""
     recurrent = config.resolved_space.kind == "recurrent"
     defaults = SearchConfig(space="darts-rnn" if recurrent else "darts")
     return [
@@ -70,7 +70,7 @@ def configuration(config: SearchConfig) -> list[Choice]:
 
 
 def kept_environment(result: SearchResult) -> list[Fact]:
-    """Where the search ran, as the result keeps it; one that was kept without has what it was asked for."""
+    """Return the environment kept in the result; if there is none, what the configuration requested."""
     config = result.config
     where = result.environment or {"device": config.device, "precision": config.precision}
     passes = "those that suit device and images" if config.passes is None else ", ".join(config.passes)
@@ -82,7 +82,7 @@ def kept_environment(result: SearchResult) -> list[Fact]:
 
 
 def environment() -> list[Fact]:
-    """What wrote the page."""
+    """Return the versions of the software that writes the page."""
     return [
         *_named(versions()),
         Fact("matplotlib", mpl.__version__),
@@ -97,12 +97,12 @@ def _named(found: Mapping[str, str]) -> list[Fact]:
 
 
 def plan(result: SearchResult) -> Plan:
-    """The plan of the search network, on the search's device where this machine has it."""
+    """Return the plan of the search network, on the search's device if this machine has it."""
     device = "cuda" if result.config.device == "auto" and torch.cuda.is_available() else None
     try:
         net, where = Supernet(config=result.config, device=device), device or result.config.device
     except _core.DeviceError:
-        # "tf32" is of GPUs alone.
+        # "tf32" exists on GPUs only.
         net, where = Supernet(config=result.config.replace(precision="auto"), device="cpu"), "cpu"
     where = "CPU" if where in ("auto", "cpu") else where
     text = net.explain()
@@ -110,7 +110,7 @@ def plan(result: SearchResult) -> Plan:
 
 
 def _summary(text: str) -> str:
-    """The plan's head, and a line for each of its parts: those that begin at the margin."""
+    """Return the head of the plan and the first line of each section, which is not indented."""
     head, _, rest = text.partition("\n\n")
     parts = [line for line in rest.partition("\ncost\n")[0].split("\n") if line and not line.startswith(" ")]
     return "\n".join([head, "", *parts])
@@ -124,7 +124,7 @@ def _supernet(net: Supernet) -> tuple[Fact, ...]:
         Fact("weights", f"{found['weights']:,}"),
         Fact("logits α", f"{found['alphas']:,}"),
         Fact(f"multiply-adds of {each}, forward", f"{found['multiply_adds']:,}"),
-        Fact(f"memory of a step by {'a sequence' if words else 'an image'}", size(found["bytes_per_image"])),
+        Fact(f"memory of a step per {'sequence' if words else 'image'}", size(found["bytes_per_image"])),
         Fact(f"memory of a step, batch size {net.config.batch_size}", size(found["bytes"])),
     )
 
@@ -152,7 +152,7 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
 
 
 def _shapes(result: SearchResult, **width: int) -> Any:
-    """The network of the genotype for the search's data, without memory for its weights."""
+    """Return the network of the genotype for the search's data, without memory for its weights."""
     config = result.config
     sizes: dict[str, Any] = (
         {"vocabulary": config.num_classes}
@@ -164,7 +164,7 @@ def _shapes(result: SearchResult, **width: int) -> Any:
 
 
 def size(count: int) -> str:
-    """A number of bytes as one reads it.
+    """Format a number of bytes.
 
     >>> size(1536), size(3 * 2**30)
     ('1.5 KiB', '3.0 GiB')

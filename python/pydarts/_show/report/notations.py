@@ -1,4 +1,4 @@
-"""A genotype in every notation there is for it."""
+"""A genotype in all notations that can express it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Notation(NamedTuple):
 
 
 def notations(genotype: Genotype) -> list[Notation]:
-    """The notations that can say this genotype."""
+    """Return the notations that can express this genotype."""
     found = [
         Notation("The paper's", "also a Python expression; Genotype.from_notation", _lines(str(genotype))),
         Notation("JSON", "Genotype.from_json", genotype.to_json()),
     ]
-    # NNI has no word for an output that is not of all nodes, NAS-Bench-301 none for another space.
+    # NNI requires an output of all nodes, NAS-Bench-301 its own space.
     with suppress(_core.GenotypeError):
         found.append(Notation("NNI", "Genotype.from_nni", _entries(genotype.to_nni())))
     with suppress(_core.GenotypeError):
@@ -36,11 +36,11 @@ def notations(genotype: Genotype) -> list[Notation]:
 
 
 def _entries(values: Mapping[str, object]) -> str:
-    """A JSON object with a line an entry."""
+    """Format a JSON object with one line per entry."""
     entries = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
     return f"{{\n{entries}\n}}"
 
 
 def _lines(text: str) -> str:
-    """The paper's notation with a line a field."""
+    """Format the paper's notation with one line per field."""
     return text.replace("], ", "],\n  ").replace("Genotype(", "Genotype(\n  ", 1)

@@ -1,4 +1,4 @@
-"""Puts the page together and writes it."""
+"""Assembles the report and writes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ try:
     from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 except ImportError as error:
     raise ImportError(
-        "SearchResult.report needs plotly; install it with: pip install 'pydarts[report]'"
+        "SearchResult.report requires plotly; install it with: pip install 'pydarts[report]'"
     ) from error
 
 from ..._protocol.table import SearchTable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figure:
-    """A key number of the page's head."""
+    """A key figure in the head of the page."""
 
     name: str
     value: str
@@ -52,7 +52,7 @@ def write(result: SearchResult, path: Path, table: SearchTable | None) -> Path:
             f"table must be a SearchTable of search_many or compare, got a {type(table).__name__}"
         )
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file in it, such as {path / 'report.html'}")
+        raise IsADirectoryError(f"{path} is a folder; pass a file, such as {path / 'report.html'}")
     text = page(result, table)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text)
@@ -60,7 +60,7 @@ def write(result: SearchResult, path: Path, table: SearchTable | None) -> Path:
 
 
 def page(result: SearchResult, table: SearchTable | None) -> str:
-    """The page as text."""
+    """Return the page as text."""
     trajectory = result.trajectory
     space = trajectory.space
     seen = view(trajectory)
@@ -89,7 +89,7 @@ def page(result: SearchResult, table: SearchTable | None) -> str:
         environment=facts.environment(),
         plan=facts.plan(result),
         data={"alpha": seen.data, "figures": figures},
-        plotly=Markup(get_plotlyjs()),  # a script, as its makers put it into pages
+        plotly=Markup(get_plotlyjs()),  # a script, embedded as plotly itself does
     )
 
 
@@ -130,7 +130,7 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
 
 
 def _margins(margins: Sequence[Margin], space: Space) -> list[dict[str, Any]]:
-    """Rows of the table of margins; a margin that there is none of is a dash."""
+    """Return the rows of the table of margins, with a dash for a missing margin."""
     return [
         {
             "cell": margin.table,
@@ -145,7 +145,7 @@ def _margins(margins: Sequence[Margin], space: Space) -> list[dict[str, Any]]:
 
 
 def _final(seen: View) -> list[tuple[str, Markup]]:
-    """The pictures of the last point, by table."""
+    """Return the cells at the last point, by table."""
     pictures = dict(seen.pictures)
     return [(table["name"], pictures[table["cells"][-1]]) for table in seen.data["tables"]]
 

@@ -1,4 +1,4 @@
-"""A cell as a picture inside the page: small, in the page's colours, and in words."""
+"""A cell as a small SVG in the page's colours, with a description in words."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..plots.export import as_svg
 from ..plots.style import FAINT, INK, INNER, OUTER, output_name
 
 _SVG = "http://www.w3.org/2000/svg"
-# Names of operations have 8 points; so they have twelve pixels on the screen, where a point has 4/3.
+# Names of operations have 8 points, which are 12 pixels on screen, where a point is 4/3 pixels.
 _ENLARGED = 12 / (8 * 4 / 3)
-# What most parts have, said once.
+# Attributes that most elements have, set once.
 _COMMON = {
     "fill": "none",
     "stroke-width": "1.6",
@@ -28,12 +28,12 @@ _COMMON = {
     "stroke-linejoin": "round",
     "font-family": "'DejaVu Sans',Verdana,sans-serif",
 }
-# Colours that the page says, so that a dark page has them light.
+# Colours defined by the page, so that the dark theme can change them.
 _COLORS = {INK: "var(--ink)", FAINT: "var(--faint)", INNER: "var(--inner)", OUTER: "var(--outer)"}
 
 
 def cell_picture(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> Markup:
-    """The graph of a cell as an SVG element at its natural size, labelled with its edges in words."""
+    """Return the graph of a cell as an SVG element in natural size, labelled with its edges in words."""
     first = space.inputs
     graph = cell_graph(edges, concat, first)
     plan = layout(graph)
@@ -42,7 +42,7 @@ def cell_picture(table: str, edges: Edges, concat: tuple[int, ...], space: Space
         ax.figure.patch.set_visible(False)
         draw_cell(ax, graph, first, "")
 
-    # As wide and high as letters of full size take; see `draw_cell`.
+    # Wide and high enough for letters in full size; see `draw_cell`.
     size = 1.9 * max(plan.layer.values()) + 0.85, 0.36 * plan.extent + 0.35
     svg = ET.fromstring(as_svg(size, draw))
     width, height = (float(value) for value in svg.attrib["viewBox"].split()[2:])
@@ -59,11 +59,11 @@ def cell_picture(table: str, edges: Edges, concat: tuple[int, ...], space: Space
     }
     svg[:] = list(_leaves(svg))
     ET.register_namespace("", _SVG)
-    return Markup(ET.tostring(svg, encoding="unicode"))  # what matplotlib wrote, escaped by ElementTree
+    return Markup(ET.tostring(svg, encoding="unicode"))  # drawn by matplotlib, escaped by ElementTree
 
 
 def words(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> str:
-    """A cell in words."""
+    """Describe a cell in words."""
     first = space.inputs
     said: dict[int, list[str]] = {}
     for operation, source, target in edges:
@@ -74,7 +74,7 @@ def words(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> st
 
 
 def _strip(parent: ET.Element) -> None:
-    """Take away what a picture inside a page does not need, and shorten the rest."""
+    """Remove what an embedded SVG does not need, and shorten the rest."""
     for child in list(parent):
         if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}defs"):
             parent.remove(child)
@@ -99,7 +99,7 @@ def _short(value: str) -> str:
 
 
 def _own(style: str) -> str:
-    """A style in the page's colours, without what the whole picture has."""
+    """Return a style in the page's colours, without what the whole SVG defines."""
     kept = []
     for part in style.split(";"):
         name, _, value = part.partition(":")
@@ -109,7 +109,7 @@ def _own(style: str) -> str:
 
 
 def _leaves(parent: ET.Element) -> Iterator[ET.Element]:
-    """What is drawn, out of groups that do nothing."""
+    """Yield the drawn elements, without groups that have no effect."""
     for child in parent:
         if child.tag == f"{{{_SVG}}}g" and not child.attrib:
             yield from _leaves(child)

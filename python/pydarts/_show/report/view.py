@@ -1,4 +1,4 @@
-"""What the page's view of α needs: weights, genotypes and cells at a bounded number of points."""
+"""The data for the report's view of α: weights, genotypes and cells at a bounded number of points."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from .pictures import cell_picture
 Kept: TypeAlias = tuple[tuple[int, int], ...]
 """The operations of a derived cell as (row, column) of the α table, in the order of rows."""
 
-# A slider cannot be put more finely on most screens.
+# Most screens do not allow finer positions of a slider.
 POINTS = 101
-# Softmax weights on the page, of some 9 bytes each; a space with many edges is shown at fewer points.
+# Softmax weights on the page, about 9 bytes each; a space with many edges is shown at fewer points.
 WEIGHTS = 50_000
-# Pictures of distinct cells, of 0.2 seconds and 8 kB each; where the cell changes at every point, points are
-# left out.
+# Plots of distinct cells, 0.2 seconds and 8 kB each; if the cell changes at every point, points are left
+# out.
 CELLS = 120
 
 
 @dataclass(frozen=True)
 class View:
-    """α as the page shows it."""
+    """α for the report."""
 
     data: dict[str, Any]
     """Plain data for the script: points, edges, operations, and the tables with their weights."""
     pictures: tuple[tuple[str, Markup], ...]
-    """The distinct cells by the name that `data` knows them by."""
+    """The distinct cells by their names in `data`."""
 
 
 def thin(points: int, most: int, keep: Iterable[int] = ()) -> list[int]:
-    """At most `most` (and `keep`) of so many points, evenly spread, the first and the last among them.
+    """Choose at most `most` evenly spaced points, and `keep`, including the first and the last.
 
     >>> thin(4, 10), thin(101, 3), thin(101, 3, keep=[7])
     ([0, 1, 2, 3], [0, 50, 100], [0, 7, 50, 100])
@@ -52,7 +52,7 @@ def thin(points: int, most: int, keep: Iterable[int] = ()) -> list[int]:
 
 
 def view(path: Trajectory) -> View:
-    """The view of a trajectory."""
+    """Return the view of a trajectory."""
     space, (time, unit) = path.space, path.time
     numbers = len(path.alphas) * len(space.edges) * len(space.operations)
     change = path.last_change
@@ -94,12 +94,12 @@ def view(path: Trajectory) -> View:
 
 
 def cells(path: Trajectory, table: str, points: Iterable[int]) -> list[Kept]:
-    """The derived cells at some points."""
+    """Return the derived cells at some points."""
     return [kept_of(path.genotypes[point], table, path.space) for point in points]
 
 
 def kept_of(genotype: Genotype, table: str, space: Space) -> Kept:
-    """What a genotype keeps, however it ranks the edges of a node."""
+    """Return what a genotype keeps, regardless of the order of edges into a node."""
     return tuple(
         sorted(
             (space.edges.index((source, target)), space.operations.index(operation))
@@ -109,12 +109,12 @@ def kept_of(genotype: Genotype, table: str, space: Space) -> Kept:
 
 
 def edges_of(kept: Kept, space: Space) -> tuple[Edges, tuple[int, ...]]:
-    """The edges of a cell, and the nodes that make its output."""
+    """Return the edges of a cell, and the nodes of its output."""
     return tuple((space.operations[column], *space.edges[row]) for row, column in kept), space.concat
 
 
 def dash(style: str | tuple[float, tuple[float, ...]]) -> str:
-    """A line style of matplotlib in plotly's terms, for a line of two pixels.
+    """Convert a line style of matplotlib to plotly, for a line of two pixels.
 
     >>> dash("-"), dash((0, (4, 1)))
     ('solid', '8px,2px')

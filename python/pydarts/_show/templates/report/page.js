@@ -4,7 +4,7 @@
   const byId = (id) => document.getElementById(id);
   const root = document.documentElement;
   const style = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-  // A finger that moves over a plot scrolls the page.
+  // Touch gestures on a plot scroll the page.
   const drag = matchMedia("(pointer: coarse)").matches ? false : "zoom";
 
   /** A layout in the page's colours and letters. */
@@ -155,7 +155,7 @@
   function start() {
     if (Number(time.value) === last) time.value = 0;
     play.textContent = "Pause";
-    byId("alpha-said").setAttribute("aria-live", "off"); // nobody wants to hear every point
+    byId("alpha-said").setAttribute("aria-live", "off"); // a screen reader must not read every point
     timer = setInterval(() => {
       time.value = Number(time.value) + 1;
       if (Number(time.value) === last) stop();
@@ -180,7 +180,7 @@
     if (row >= 0) { edge.value = row; show(); }
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  // Paper is white, and nothing on it can be opened; the whole plan would take tens of sheets.
+  // Print in the light theme and with sections open, except the whole plan, which takes tens of pages.
   let opened = [];
   addEventListener("beforeprint", () => {
     root.classList.add("paper");

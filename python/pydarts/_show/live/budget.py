@@ -1,4 +1,4 @@
-"""How often a picture may be drawn."""
+"""The schedule of plots that may take a limited share of the time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Pace:
-    """Grants a picture a share of the time, by how long it took so far, with one more for the end kept back.
+class TimeBudget:
+    """Grants plots a share of the time, given the duration of the last one; one is reserved for the end.
 
     >>> now = iter([0.0, 1.0, 1.0, 1.5, 149.0, 151.0])
-    >>> pace = Pace(0.01, clock=lambda: next(now))
-    >>> pace.due()
+    >>> budget = TimeBudget(0.01, clock=lambda: next(now))
+    >>> budget.due()
     True
-    >>> with pace.drawing():
+    >>> with budget.drawing():
     ...     pass  # takes half a second
-    >>> pace.due(), pace.due()
+    >>> budget.due(), budget.due()
     (False, True)
     """
 
@@ -25,16 +25,16 @@ class Pace:
     ) -> None:
         self._share, self._clock = share, clock
         self._begun = clock()
-        self._last = guess  # seconds that a picture takes
+        self._last = guess  # seconds per plot
         self._spent = 0.0
 
     def due(self) -> bool:
-        """Whether a picture as long as the last one, and one more, are within the share."""
+        """Return whether a plot as long as the last one, and the final plot, fit into the share."""
         return self._spent + 2 * self._last <= self._share * (self._clock() - self._begun)
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Measure a picture."""
+        """Measure the duration of a plot."""
         begun = self._clock()
         try:
             yield
