@@ -72,7 +72,7 @@ def images_of_a_wrong_dtype(_: Path) -> object:
     return search((X.astype(np.int32), y), make_config())
 
 
-@row(pydarts.DataError, r"\[2, 3, 8, 8\].*\[batch, 1, 8, 8\]")
+@row(pydarts.DataError, r"\[batch, 1, 8, 8\].*\[2, 3, 8, 8\]")
 def a_wrong_batch_for_the_supernet(_: Path) -> object:
     net = pydarts.Supernet(channels=2, layers=3, num_classes=4, in_channels=1, image_size=8)
     return net.logits(torch.zeros(2, 3, 8, 8))

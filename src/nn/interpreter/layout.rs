@@ -25,7 +25,7 @@ pub fn subsampled(x: &Tensor, stride: [i64; 2]) -> Result<Tensor> {
     Ok(x.f_slice(2, None, None, stride[0])?.f_slice(3, None, None, stride[1])?)
 }
 
-/// The same for Op::Subsample, which the next operation reads as a value of its own.
+/// Every `factor`th row and column, as a contiguous channels-last image.
 pub fn subsample(x: &Tensor, factor: i64) -> Result<Tensor> {
     let x = subsampled(x, [factor; 2])?;
     channels_second(&x.f_permute([0, 2, 3, 1])?.f_contiguous()?)

@@ -140,7 +140,7 @@ impl Supernet {
         let expected: Vec<i64> = self.search.plan.input_shape.0.iter().map(|&n| n as i64).collect();
         if size.len() != expected.len() + 1 || size[1..] != expected {
             return Err(Error::data(format!(
-                "expected a batch of shape [N, {}, {}, {}], got {size:?}",
+                "expected a batch of shape [batch, {}, {}, {}], got {size:?}",
                 expected[0], expected[1], expected[2]
             )));
         }
