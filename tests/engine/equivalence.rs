@@ -99,8 +99,9 @@ fn agree(plain: &Seen, rewritten: Seen, passes: &[Rewrite]) {
         assert!(error < tolerance, "{passes:?}: {what} differ by {error:e}");
     };
     close("logits", &rewritten.logits, &plain.logits, 1e-11);
-    close("forward and backward over backward", &rewritten.product.0, &rewritten.product.1, 1e-9);
-    close("Hessian-vector products", &rewritten.product.0, &plain.product.1, 1e-9);
+    // A variance near zero multiplies rounding by up to 1/√ε in each derivative of a batch norm: by 3e7 in the third.
+    close("forward and backward over backward", &rewritten.product.0, &rewritten.product.1, 1e-6);
+    close("Hessian-vector products", &rewritten.product.0, &plain.product.1, 1e-6);
     close("gradients of α", &rewritten.of_alpha, &plain.of_alpha, 1e-9);
     let (ours, theirs) = (by_name(&rewritten.of_weights), by_name(&plain.of_weights));
     // Relative to the whole gradient: the gradient of a weight before a batch norm can be rounding error only.
@@ -133,13 +134,27 @@ fn every_combination_of_passes_without_phases_computes_what_the_lowered_plan_com
     combinations(|passes| !passes.contains(&Rewrite::SpaceToBatch));
 }
 
+const GEOMETRY: Geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in_channels: 2, image_size: (8, 8) };
+
+/// With the published operations and half of the nodes: the whole space takes three times as long.
 fn combinations(chosen: impl Fn(&[Rewrite]) -> bool) {
-    let geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in_channels: 2, image_size: (8, 8) };
-    let plan = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
+    let space = Space::from_json(r#"{"nodes": 2}"#).unwrap();
+    assert_eq!(space.operations, Space::preset("darts").unwrap().operations);
+    let plan = Plan::lower(&space, &GEOMETRY).unwrap();
     let plain = see(&plan, vec![]);
     for passes in subsets().into_iter().filter(|passes| chosen(passes)) {
         compare(&plain, &plan, &passes);
     }
+}
+
+#[test]
+fn each_pass_and_all_together_compute_what_the_published_plan_computes() {
+    let plan = Plan::lower(&Space::preset("darts").unwrap(), &GEOMETRY).unwrap();
+    let plain = see(&plan, vec![]);
+    for pass in all() {
+        compare(&plain, &plan, &[*pass]);
+    }
+    compare(&plain, &plan, all());
 }
 
 #[test]
@@ -169,7 +184,7 @@ fn recomputed_cells_give_the_same_gradients_and_move_statistics_once() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn any_space_computes_the_same_with_any_passes(

@@ -100,7 +100,8 @@ fn agree(one: &Seen, other: &Seen, passes: &[Rewrite]) {
     close("logits", &one.logits, &other.logits, 1e-11);
     close("states", &one.carried, &other.carried, 1e-11);
     close("gradients of α", &one.of_alpha, &other.of_alpha, 1e-9);
-    close("Hessian-vector products", &one.product, &other.product, 1e-9);
+    // A variance near zero multiplies rounding by up to 1/√ε in each derivative of a batch norm: by 3e7 in the third.
+    close("Hessian-vector products", &one.product, &other.product, 1e-6);
     for (ours, theirs) in [(&one.of_weights, &other.of_weights), (&one.statistics, &other.statistics)] {
         assert_eq!(ours.len(), theirs.len());
         for ((name, value), (other_name, other)) in ours.iter().zip(theirs) {

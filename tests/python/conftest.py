@@ -148,5 +148,5 @@ class Stop(pydarts.Callback):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first: one that is begun last keeps its worker busy when the others have nothing left."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Begin with the tests marked `first`: one that begins last keeps one worker busy and the others idle."""
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)

@@ -104,21 +104,21 @@ def test_dropout_is_of_training_alone_and_one_mask_serves_all_tokens() -> None:
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
-        ({"units": 0}, pydarts.ConfigError, "units is 0; it must be a whole number of at least 1"),
+        ({"units": 0}, pydarts.ConfigError, "units.*0"),
         ({"vocabulary": 2.5}, pydarts.ConfigError, "vocabulary is 2.5"),
         (
             {"dropout_input": 1.0},
             pydarts.ConfigError,
-            "dropout_input is 1.0; it must be a number, at least 0 and below 1",
+            "dropout_input.*1.0",
         ),
-        ({"dropout_rows": "0.1"}, pydarts.ConfigError, "dropout_rows is '0.1'; it must be a number"),
-        ({"vocabulary": True}, pydarts.ConfigError, "vocabulary is True; it must be a whole number"),
+        ({"dropout_rows": "0.1"}, pydarts.ConfigError, "dropout_rows.*'0.1'"),
+        ({"vocabulary": True}, pydarts.ConfigError, "vocabulary.*True"),
         (
             {"genotype": pydarts.genotypes.DARTS_V2},
             pydarts.ConfigError,
-            "a ConvolutionalNetwork has no units, vocabulary",
+            "ConvolutionalNetwork.*units.*vocabulary",
         ),
-        ({"genotype": "DARTS_RNN_V2"}, pydarts.GenotypeError, "build takes a Genotype, got a str"),
+        ({"genotype": "DARTS_RNN_V2"}, pydarts.GenotypeError, "Genotype.*str"),
     ],
 )
 def test_what_cannot_be_built_is_named(changes: dict[str, Any], kind: type[Exception], words: str) -> None:

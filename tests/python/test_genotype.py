@@ -99,7 +99,7 @@ def test_json_that_is_no_genotype_is_refused(text: str) -> None:
 def test_a_genotype_is_immutable() -> None:
     with pytest.raises(AttributeError):
         genotypes.DARTS_V2.normal = ()
-    with pytest.raises(AttributeError, match="no field"):
+    with pytest.raises(AttributeError, match="normals"):
         genotypes.DARTS_V2.normals  # type: ignore[attr-defined]  # noqa: B018
 
 
@@ -186,7 +186,7 @@ def test_derive_refuses_wrong_tables(alphas: dict[str, object]) -> None:
 
 
 def test_derive_refuses_a_bare_array_and_a_trajectory_with_the_remedy() -> None:
-    with pytest.raises(pydarts.DataError, match="map table names"):
+    with pytest.raises(pydarts.DataError, match=r"alphas.*ndarray"):
         derive(np.zeros((14, 8)))  # type: ignore[arg-type]
     with pytest.raises(pydarts.DataError, match=r"\[-1\]"):
         derive({"normal": np.zeros((5, 14, 8)), "reduce": np.zeros((5, 14, 8))})

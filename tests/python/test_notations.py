@@ -144,20 +144,20 @@ EDGE, INPUTS = PREFIX + "edge_normal_0", PREFIX + "inputs_node_reduce_4"
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([], "NNI's genotypes are dictionaries such as .*got a list"),
-        ({}, "lacks 'normal/op_2_0'"),
-        ({key: value for key, value in NNI.items() if key != "reduce/input_4_1"}, "lacks 'reduce/input_4_1'"),
+        ([], "list"),
+        ({}, "normal/op_2_0"),
+        ({key: value for key, value in NNI.items() if key != "reduce/input_4_1"}, "reduce/input_4_1"),
         (
             NNI | {"normal/op_3_0": "max_pool_5x5"},
-            "'normal/op_3_0' is 'max_pool_5x5'; it must be one of max_p",
+            "'normal/op_3_0'.*'max_pool_5x5'",
         ),
-        (NNI | {"normal/op_3_0": "none"}, "'normal/op_3_0' is 'none'; it must be one of max_pool_3x3"),
-        (NNI | {"normal/op_3_0": ["tanh"]}, r"'normal/op_3_0' is \['tanh'\]"),
-        (NNI | {"normal/input_3_0": [3]}, r"'normal/input_3_0' is \[3\]; .* from 0 to 2"),
-        (NNI | {"normal/input_3_0": [0, 1]}, r"'normal/input_3_0' is \[0, 1\]"),
-        (NNI | {"normal/input_3_0": True}, "'normal/input_3_0' is True"),
+        (NNI | {"normal/op_3_0": "none"}, "'normal/op_3_0'.*'none'"),
+        (NNI | {"normal/op_3_0": ["tanh"]}, "normal/op_3_0.*tanh"),
+        (NNI | {"normal/input_3_0": [3]}, r"'normal/input_3_0'.*\[3\]"),
+        (NNI | {"normal/input_3_0": [0, 1]}, r"normal/input_3_0.*\[0, 1\]"),
+        (NNI | {"normal/input_3_0": True}, "normal/input_3_0.*True"),
         (NNI | {"normal/op_5_2": "conv_1x1"}, "normal/op_5_2"),
-        (NNI | {"normal/op_99_0": "conv_1x1"}, "lacks 'normal/op_6_0'"),
+        (NNI | {"normal/op_99_0": "conv_1x1"}, "normal/op_6_0"),
     ],
 )
 def test_a_wrong_dictionary_of_nnis_hub_is_refused_with_the_key(values: Any, words: str) -> None:
@@ -168,13 +168,13 @@ def test_a_wrong_dictionary_of_nnis_hub_is_refused_with_the_key(values: Any, wor
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (None, "NAS-Bench-301's genotypes are dictionaries .*got a NoneType"),
-        (NNI, f"lacks '{EDGE}'"),
-        (BENCH | {EDGE: "none"}, f"'{EDGE}' is 'none'; it must be one of max_pool_3x3"),
-        (BENCH | {EDGE: "conv_1x1"}, f"'{EDGE}' is 'conv_1x1'"),
-        (BENCH | {INPUTS: "2_0"}, f"'{INPUTS}' is '2_0'; it must be one of 0_1, 0_2, 0_3, 1_2, 1_3, 2_3"),
-        (BENCH | {INPUTS: "0_4"}, f"'{INPUTS}' is '0_4'"),
-        (BENCH | {INPUTS: "0_1"}, "lacks .*edge_reduce_6'"),
+        (None, "NoneType"),
+        (NNI, EDGE),
+        (BENCH | {EDGE: "none"}, f"{EDGE}.*none.*max_pool_3x3"),
+        (BENCH | {EDGE: "conv_1x1"}, f"{EDGE}.*conv_1x1"),
+        (BENCH | {INPUTS: "2_0"}, f"{INPUTS}.*2_0.*0_1"),
+        (BENCH | {INPUTS: "0_4"}, f"{INPUTS}.*0_4"),
+        (BENCH | {INPUTS: "0_1"}, "edge_reduce_6"),
         (BENCH | {PREFIX + "edge_reduce_13": "skip_connect"}, "edge_reduce_13"),
         (BENCH | {PREFIX + "inputs_node_normal_6": "0_1"}, "inputs_node_normal_6"),
     ],
@@ -210,11 +210,11 @@ ALL = r"\[2, 3, 4, 5\]"
 @pytest.mark.parametrize(
     ("genotype", "nni", "bench"),
     [
-        (genotypes.DARTS_RNN_V1, "this genotype is recurrent", "space 'darts': .*recurrent"),
+        (genotypes.DARTS_RNN_V1, "recurrent", "recurrent"),
         (
             change(reduce_concat=[2, 3]),
-            rf"cell reduce: .*\[2, 3\]; .*{ALL}",
-            rf"cell reduce: .*\[2, 3\]; .*{ALL}",
+            rf"reduce.*\[2, 3\].*{ALL}",
+            rf"reduce.*\[2, 3\].*{ALL}",
         ),
         (change(normal_concat=[5, 4, 3, 2]), f"cell normal: .*; .*{ALL}", f"cell normal: .*; .*{ALL}"),
         (change(normal=[[("skip_connect", 0)]] * 4), "cell normal: node 2", "cell `normal`: node 2"),

@@ -128,7 +128,7 @@ def test_a_damaged_file_is_a_checkpoint_error_that_names_it(saved: Path, name: s
     [
         ("result.json", '{"format": 99, "pydarts": "9.9", "status": "complete"}', "newer"),
         ("result.json", '{"format": 1, "status": "fine"}', "status"),
-        ("result.json", "[]", "not a result"),
+        ("result.json", "[]", r"result\.json"),
         ("history.json", '[{"epoch": 1}]', "fields"),
         ("history.json", '[{"epoch": 1, "train_loss": "low"}]', "fields"),
         ("config.json", '{"epochs": -1}', "epochs"),

@@ -47,7 +47,7 @@ def test_a_search_that_goes_on_starts_where_it_stopped(tmp_path: Path) -> None:
     config = make_config(checkpoint_dir=str(tmp_path))
     search(make_arrays(), config)
     listener = Listener()
-    with pytest.warns(UserWarning, match="epochs rises"):
+    with pytest.warns(UserWarning, match="epochs"):
         search(make_arrays(), config.replace(epochs=3, resume=True), callbacks=listener)
     search(make_arrays(), config.replace(epochs=3, resume=True), callbacks=listener)
     assert [info.first_epoch for info in listener.starts] == [2, 3]
@@ -118,9 +118,9 @@ def test_ctrl_c_in_a_callback_returns_the_partial_result() -> None:
 
 def test_what_is_no_callback_is_refused() -> None:
     for wrong, says in (
-        ([print], "must be a pydarts.Callback, got a builtin_function"),
-        (None, "got a NoneType"),
-        (pydarts.LiveView, "call it: it is a class"),
+        ([print], r"pydarts\.Callback.*builtin_function"),
+        (None, "NoneType"),
+        (pydarts.LiveView, "class"),
     ):
         with pytest.raises(TypeError, match=says):
             search(make_arrays(), make_config(), callbacks=wrong)  # type: ignore[arg-type]
@@ -195,11 +195,11 @@ def test_a_hook_that_nobody_calls_is_told() -> None:
     class Misspelt(pydarts.Callback):
         def on_epoch_end(self, info: pydarts.EpochInfo) -> None: ...
 
-    with pytest.warns(UserWarning, match=r"Misspelt\.on_epoch_end .*on_epoch\?"):
+    with pytest.warns(UserWarning, match=r"(?=.*Misspelt)(?=.*on_epoch_end).*on_epoch\b"):
         pydarts.search(make_arrays(), make_config(epochs=1), Misspelt())
 
 
 def test_a_view_of_searches_is_none_of_trainings() -> None:
     net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=2, layers=3, num_classes=4, in_channels=1)
-    with pytest.raises(TypeError, match=r"must be a pydarts\.TrainCallback, got a "):
+    with pytest.raises(TypeError, match=r"pydarts\.TrainCallback"):
         pydarts.train(net, make_arrays(), callbacks=pydarts.LiveView())  # type: ignore[arg-type]

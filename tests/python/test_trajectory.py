@@ -154,9 +154,9 @@ def test_points_count_from_the_end_too(space: Space) -> None:
 
 
 def test_an_unknown_table_is_named_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="no table 'normal'; there is recurrent"):
+    with pytest.raises(ValueError, match=r"normal.*recurrent"):
         make_path(RECURRENT).weights("normal")
-    with pytest.raises(ValueError, match="no table"):
+    with pytest.raises(ValueError, match="normal"):
         make_path(RECURRENT).entropy("normal")
 
 

@@ -47,7 +47,7 @@ class Cell(nn.Module):
     """A discrete convolutional cell: every node is the sum of its edges (section 2.1 of the paper).
 
     Args:
-        edges: (operation, source, target) of each edge, as `Genotype.edges` gives them.
+        edges: (operation, source, target) of each edge, as `Genotype.edges` returns them.
         concat: nodes whose outputs are concatenated.
         in_channels: channels of the two inputs.
         channels: channels of every node.

@@ -32,7 +32,7 @@ class RecurrentCell(nn.Module):
         units: size of an input and of a state.
 
     Raises:
-        GenotypeError: the genotype has no recurrent cell, or a cell in which a node has several edges.
+        GenotypeError: the genotype has no recurrent cell, or a node of the cell has several edges.
 
     >>> from pydarts import genotypes
     >>> cell = RecurrentCell(genotypes.DARTS_RNN_V2, units=4)
