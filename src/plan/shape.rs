@@ -27,7 +27,7 @@ impl Op {
             }
             Op::Slice { index, of } => {
                 let image = Image::of(one(inputs)?)?;
-                if index >= of || image.channels % of != 0 {
+                if index >= of || !image.channels.is_multiple_of(*of) {
                     return Err(format!("{} channels have no block {index} of {of}", image.channels));
                 }
                 Ok(Image { channels: image.channels / of, ..image }.shape())
@@ -225,7 +225,7 @@ fn concat(inputs: &[&Shape], blocks: usize) -> Result<Shape, String> {
     if images.iter().any(|other| Image { channels: first.channels, ..*other } != first) {
         return Err("images of different sizes cannot be concatenated".to_string());
     }
-    if images.iter().any(|image| blocks == 0 || image.channels % blocks != 0) {
+    if images.iter().any(|image| blocks == 0 || !image.channels.is_multiple_of(blocks)) {
         return Err(format!("the channels of {} cannot be divided into {blocks} blocks", list(inputs)));
     }
     Ok(Image { channels: images.iter().map(|image| image.channels).sum(), ..first }.shape())
