@@ -19,7 +19,7 @@ OUT_RNN ?= runs/demo-rnn
 CIFAR ?=
 TEXT ?=
 
-.PHONY: demo demo-rnn bench docs notebooks test lint test-rust test-python browser build
+.PHONY: demo demo-rnn bench docs notebooks test test-long lint test-rust test-python browser build
 
 # Searches cells on scikit-learn's digits; saves results and plots in $(OUT).
 demo: build
@@ -41,8 +41,12 @@ docs: build
 notebooks: build
 	$(BIN)/python notebooks/execute.py
 
-# Every lint and every test.
+# Every lint and every test but the long ones.
 test: build lint test-rust test-python
+
+# The tests that take minutes: notebooks, long searches, searches that are killed many times.
+test-long: build
+	$(BIN)/python -m pytest -m long -n auto --maxprocesses 4 --dist worksteal
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -65,8 +69,9 @@ lint: build
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# One thread per test: a test that uses two of libtorch's waits for the other tests' threads.
 test-rust: build
-	LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)
+	OMP_NUM_THREADS=1 LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)
 	cargo test --no-default-features
 
 # Chromium, in which pages are tested. Where it is missing and cannot be installed, those tests are skipped.

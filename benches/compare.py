@@ -51,9 +51,6 @@ def main() -> None:
     made.add_argument("--dtype", choices=list(DTYPES), default="float32")
     made.add_argument("--device", default="cpu", help='"cpu", "cuda", "cuda:1" (%(default)s)')
     made.add_argument("--tf32", action="store_true", help="TensorFloat-32 products on all sides")
-    made.add_argument(
-        "--tune", default="off", help='forms of groups: "off", "cached" or "full" (%(default)s)'
-    )
     made.set_defaults(section="step")
     given = made.parse_args()
     setting = Setting.of(given)

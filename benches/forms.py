@@ -1,10 +1,10 @@
-"""Forms in which the edges that leave one node can compute a separable convolution, in plain PyTorch.
+"""Ways to compute the separable convolutions of the edges that leave one node, in plain PyTorch.
 
 Depthwise convolution, pointwise convolution and batch norm of several edges, forward and backward, by all
 gradients and by the input's alone, on images that lie channels-last. `edges`: each edge by itself;
 `grouped`: the input repeated, one grouped convolution of each kind; `block`: one depthwise convolution
 with a multiplier, then a block-diagonal pointwise one; `dense`: both composed into one dense kernel for
-all edges. Says why the plan compiler has two of them.
+all edges. The plan compiler uses the first two: `grouped` on small images, `edges` on large ones.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 On a GPU each of them is about one launch. torch.profiler sees every operation that passes libtorch's
 dispatcher, whether Rust or Python calls it, backward included. An operation counts once if it touches
 elements; those that only look at memory in another way, or only call others, do not count themselves. The
-number depends on the size of the images through the forms of groups alone: the default, 16×16, is the
+number depends on the size of the images through the rule that groups edges alone: the default, 16×16, is the
 largest at which the CPU groups every site, as a GPU does at any size, and `space_to_batch` is left out,
 as it is there.
 """
@@ -48,7 +48,7 @@ def main() -> None:
     )
     rows = []
     for method in given.methods:
-        setting = Setting.of(given, method=method, passes=PASSES, tune="off")
+        setting = Setting.of(given, method=method, passes=PASSES)
         counts = {side: dispatched(build(side, setting)) for side in ("ours", "plain")}
         for side, count in counts.items() if given.top else ():
             print(f"{method}, {side}:", ", ".join(f"{name} {n}" for name, n in count.most_common(given.top)))

@@ -72,7 +72,6 @@ def main() -> None:
         epochs=given.epochs,
         batch_size=64,
         device="cpu",
-        tune="off",
         progress=False,
     )
     sides: dict[str, Callable[[], Run]] = {

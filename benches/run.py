@@ -38,7 +38,6 @@ JOBS = (
     # What the exact method takes stands in the section exact.
     Job("memory", "memory", ("--sides", "ours", "plain", "--methods", "first_order", "unrolled"), 8),
     Job("estimate", "estimate", (), 4),
-    Job("tuning", "tuning", (), 2),
     Job("host", "host", (), 7),
     Job("launches", "launches", (), 2),
     Job("forms", "forms", (), 1),

@@ -42,7 +42,6 @@ class Setting:
     threads: int = 2
     tf32: bool = False
     passes: tuple[str, ...] | None = None
-    tune: str | None = "off"  # what earlier runs left in the user's cache is no part of a measurement
     memory: str | None = None
 
     @classmethod
@@ -86,11 +85,9 @@ def prepare(setting: Setting) -> None:
 
 def network(setting: Setting) -> Supernet:
     """Our network of a setting; the same weights every time."""
-    choices = {name: getattr(setting, name) for name in ("passes", "tune", "memory")}
+    choices = {name: getattr(setting, name) for name in ("passes", "memory")}
     given = {name: value for name, value in choices.items() if value is not None}
-    config = SearchConfig.from_dict(
-        {"hypergradient": setting.method, "batch_size": setting.batch, **given}  # measured forms are by batch
-    )
+    config = SearchConfig.from_dict({"hypergradient": setting.method, "batch_size": setting.batch, **given})
     return Supernet(
         channels=setting.channels,
         layers=setting.layers,
@@ -106,7 +103,7 @@ def network(setting: Setting) -> Supernet:
 def build(side: str, setting: Setting) -> Step:
     """The step of a side."""
     if side == "unfused":
-        setting = replace(setting, passes=(), tune="off")
+        setting = replace(setting, passes=())
     train, valid = (
         random_batch(
             setting.batch, setting.size, seed=seed, dtype=DTYPES[setting.dtype], device=setting.device

@@ -51,7 +51,6 @@ def execute(path: Path, folder: Path) -> NotebookNode:
     )
     own = {
         "OMP_NUM_THREADS": "1",
-        "PYDARTS_CACHE_DIR": str(folder / "cache"),
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_PLATFORM_DIRS": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",

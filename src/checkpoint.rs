@@ -1,11 +1,11 @@
-//! Checkpoints: one safetensors file that holds everything a run needs to go on, written atomically.
+//! Checkpoints: safetensors files with everything that a run needs to resume, written atomically.
 //!
 //! A file is written under a temporary name, synchronised, then renamed: a process killed at any moment leaves
-//! the previous checkpoints whole. Tensors are stored by name (`weight/…`, `momentum/…`, `statistic/…`,
+//! the previous checkpoints intact. Tensors are stored by name (`weight/…`, `momentum/…`, `statistic/…`,
 //! `alpha/…`, `exp_avg/…`, `exp_avg_sq/…`, `carried/…`, `trajectory`, `trajectory_steps`), never by their place in a vector.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,48 +19,45 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::nn::Network;
 use crate::optim::Moments;
 use crate::params::Table;
-use crate::plan::Form;
 use crate::search::{Carried, Progress, State, Trajectory};
 
 const FORMAT: &str = "pydarts-checkpoint-2";
 const SUFFIX: &str = ".safetensors";
 const TEMPORARY: &str = ".tmp";
 const PREFIX: &str = "checkpoint-";
-/// Of the number of a step, at least.
+/// The least number of digits of a step in a file name.
 const DIGITS: usize = 10;
-/// The newest two are kept: should the disk fail under one, the other is there.
+/// The number of checkpoints that are kept: if one cannot be read, the other can.
 const KEPT: usize = 2;
 
-/// What is not a tensor.
+/// Everything that is not a tensor. Unknown fields are ignored: earlier versions wrote `forms`.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Header {
     format: String,
     config: SearchConfig,
     progress: Progress,
     adam_step: u64,
     threads: i32,
-    forms: BTreeMap<String, Form>,
 }
 
-/// A checkpoint read back.
+/// A checkpoint that was read.
 #[derive(Debug)]
 pub struct Restored {
-    /// The configuration it was written under.
+    /// The configuration of the run that wrote it.
     pub config: SearchConfig,
-    /// How far the run had come.
+    /// The progress of the run.
     pub progress: Progress,
-    /// Weights, logits and optimisers.
+    /// Weights, logits and the state of the optimisers.
     pub state: State,
-    /// α until then.
+    /// α over time.
     pub trajectory: Trajectory,
-    /// CPU threads of the run that wrote it: another number gives other gradient bits.
+    /// The number of CPU threads of the run that wrote it: gradient bits depend on it.
     pub threads: i32,
     statistics: Vec<(String, Tensor)>,
 }
 
 impl Restored {
-    /// Puts the running statistics back into the network.
+    /// Loads the running statistics into the network.
     pub fn restore_statistics(&self, network: &dyn Network) -> Result<()> {
         match network.statistics() {
             Some(statistics) => statistics.load(&self.statistics).map_err(as_checkpoint_error),
@@ -69,7 +66,7 @@ impl Restored {
     }
 }
 
-/// Bytes of one tensor, as safetensors wants them.
+/// The bytes of one tensor, as safetensors expects them.
 struct Bytes {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -98,7 +95,7 @@ impl Bytes {
             Kind::Float => (Dtype::F32, 4),
             Kind::Double => (Dtype::F64, 8),
             Kind::Int64 => (Dtype::I64, 8),
-            other => return Err(Error::engine(format!("a checkpoint does not hold tensors of dtype {other:?}"))),
+            other => return Err(Error::engine(format!("a checkpoint cannot store a tensor of dtype {other:?}"))),
         };
         let n = tensor.numel();
         let mut data = vec![0; n * width];
@@ -107,12 +104,12 @@ impl Bytes {
     }
 }
 
-/// Where the checkpoint after `step` completed steps lies.
+/// The path of the checkpoint after `step` completed steps.
 fn path(folder: &Path, step: u64) -> PathBuf {
     folder.join(format!("{PREFIX}{step:0DIGITS$}{SUFFIX}"))
 }
 
-/// Checkpoints in a folder, oldest first; none if the folder does not exist.
+/// The checkpoints in a folder, oldest first; none if the folder does not exist.
 pub fn checkpoints(folder: &Path) -> Result<Vec<PathBuf>> {
     list(folder, SUFFIX)
 }
@@ -125,7 +122,7 @@ fn list(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder).map_err(|e| io_error(folder, e))? {
         let path = entry.map_err(|e| io_error(folder, e))?.path();
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        // "checkpoint-best.safetensors" is somebody's copy, and none of ours to read or remove.
+        // "checkpoint-best.safetensors" is a user's copy, which must be neither read nor removed.
         let number = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(suffix));
         if let Some(step) = number.filter(|text| text.len() >= DIGITS).and_then(|text| text.parse::<u64>().ok()) {
             found.push((step, path));
@@ -176,7 +173,6 @@ pub fn save(
         progress: progress.clone(),
         adam_step: state.moments.step,
         threads: tch::get_num_threads(),
-        forms: network.forms(),
     };
     let header = serde_json::to_string(&header).map_err(|e| Error::engine(e.to_string()))?;
     let metadata = HashMap::from([("pydarts".to_owned(), header)]);
@@ -191,7 +187,7 @@ pub fn save(
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io_error(folder, e))?;
     let found = list(folder, SUFFIX)?;
     let old = &found[..found.len().saturating_sub(KEPT)];
-    // A temporary file that is still there is what a killed write left.
+    // Temporary files are left by writes that were killed.
     for path in old.iter().chain(&list(folder, TEMPORARY)?) {
         fs::remove_file(path).map_err(|e| io_error(path, e))?;
     }
@@ -204,18 +200,13 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Reads a checkpoint of this network's space and shape.
+/// Reads a checkpoint of a network of the same space and size.
 pub fn load(path: &Path, network: &dyn Network) -> Result<Restored> {
     let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
     read(&bytes, network).map_err(|error| in_file(path, error))
 }
 
-/// The forms a checkpoint was written under.
-pub fn load_forms(path: &Path) -> Result<BTreeMap<String, Form>> {
-    Ok(read_header(path)?.forms)
-}
-
-/// The configuration a checkpoint was written under.
+/// The configuration of the run that wrote a checkpoint.
 pub fn load_config(path: &Path) -> Result<SearchConfig> {
     Ok(read_header(path)?.config)
 }
@@ -227,21 +218,21 @@ fn read_header(path: &Path) -> Result<Header> {
 
 fn header(bytes: &[u8]) -> Result<Header> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
-    let foreign = || Error::checkpoint("a safetensors file, but not a pydarts checkpoint");
-    let text = metadata.metadata().as_ref().and_then(|m| m.get("pydarts")).ok_or_else(foreign)?;
+    let unknown = || Error::checkpoint("a safetensors file, but not a pydarts checkpoint");
+    let text = metadata.metadata().as_ref().and_then(|m| m.get("pydarts")).ok_or_else(unknown)?;
     let header: Header =
-        serde_json::from_str(text).map_err(|e| Error::checkpoint(format!("its header cannot be read: {e}")))?;
+        serde_json::from_str(text).map_err(|e| Error::checkpoint(format!("the header cannot be parsed: {e}")))?;
     if header.format != FORMAT {
         let format = &header.format;
-        return Err(Error::checkpoint(format!("its format is {format:?}; this version reads {FORMAT:?}")));
+        return Err(Error::checkpoint(format!("the format is {format:?}; this version reads {FORMAT:?}")));
     }
     Ok(header)
 }
 
 fn damaged(error: safetensors::SafeTensorError) -> Error {
     Error::checkpoint(
-        "not a whole checkpoint: truncated or damaged, or another kind of file. Remove it to go on from the \
-         checkpoint before it",
+        "not a whole checkpoint: truncated or damaged, or another kind of file. Remove it to resume from the previous \
+         checkpoint",
     )
     .with_source(error)
 }
@@ -256,7 +247,7 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
             Dtype::F32 => Kind::Float,
             Dtype::F64 => Kind::Double,
             Dtype::I64 => Kind::Int64,
-            other => return Err(Error::checkpoint(format!("tensor {name} has the unexpected dtype {other:?}"))),
+            other => return Err(Error::checkpoint(format!("tensor {name} has unexpected dtype {other:?}"))),
         };
         let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
         let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?;
@@ -264,14 +255,14 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
             Some((group, name)) => groups.entry(group).or_default().push((name.to_owned(), tensor)),
             None if name == "trajectory" => trajectory.0 = Some(tensor),
             None if name == "trajectory_steps" => trajectory.1 = Some(tensor),
-            None => return Err(Error::checkpoint(format!("tensor {name} has no place in a checkpoint"))),
+            None => return Err(Error::checkpoint(format!("unexpected tensor {name}"))),
         }
     }
     let mut flat = |group: &str, table: &Table| -> Result<Tensor> {
         let tensors = groups.remove(group).unwrap_or_default();
         if let Some((name, t)) = tensors.iter().find(|(_, t)| t.kind() != network.kind()) {
             let (found, expected) = (t.kind(), network.kind());
-            return Err(Error::checkpoint(format!("{name} is {found:?}; this search computes in {expected:?}")));
+            return Err(Error::checkpoint(format!("expected {name} of dtype {expected:?}, got {found:?}")));
         }
         table.pack(&tensors, network.kind(), network.device())
     };
@@ -289,20 +280,20 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         step: header.progress.step,
     };
     for (name, tensor) in groups.remove("carried").unwrap_or_default() {
-        let place = match name.as_str() {
+        let carried = match name.as_str() {
             "train" => &mut state.carried.train,
             "valid" => &mut state.carried.valid,
-            _ => return Err(Error::checkpoint(format!("tensor carried/{name} has no place in a checkpoint"))),
+            _ => return Err(Error::checkpoint(format!("unexpected tensor carried/{name}"))),
         };
-        *place = Some(tensor.f_to_device(network.device())?.f_to_kind(network.kind())?);
+        *carried = Some(tensor.f_to_device(network.device())?.f_to_kind(network.kind())?);
     }
     let (Some(points), Some(steps)) = trajectory else {
-        return Err(Error::checkpoint("it holds no α trajectory"));
+        return Err(Error::checkpoint("the α trajectory is missing"));
     };
     let trajectory = restore_trajectory(&points, &steps, alphas.total())?;
     let statistics = groups.remove("statistic").unwrap_or_default();
     if let Some(kept) = network.statistics() {
-        // Checked while the file is at hand to be named; they are put into the network only once all is read.
+        // Check here, where the error names the file; the network is changed only after everything was read.
         let _ = kept.table().pack(&statistics, network.kind(), network.device())?;
     }
     let Header { config, progress, threads, .. } = header;
@@ -312,7 +303,10 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
 fn restore_trajectory(points: &Tensor, steps: &Tensor, width: i64) -> Result<Trajectory> {
     let n = steps.numel();
     if points.size() != [n as i64, width] || points.kind() != Kind::Double || steps.kind() != Kind::Int64 {
-        return Err(Error::checkpoint("its α trajectory has another shape than this space's"));
+        return Err(Error::checkpoint(format!(
+            "expected an α trajectory of shape [{n}, {width}], got {:?}",
+            points.size()
+        )));
     }
     let mut values = vec![0.0; points.numel()];
     let mut counts = vec![0i64; n];
@@ -325,12 +319,12 @@ fn restore_trajectory(points: &Tensor, steps: &Tensor, width: i64) -> Result<Tra
     })
 }
 
-/// An error of the content of a file, which it names.
+/// Adds the path of the file to an error in its content.
 fn in_file(path: &Path, error: Error) -> Error {
     Error { detail: format!("{}: {}", path.display(), error.detail), ..as_checkpoint_error(error) }
 }
 
-/// What is wrong with the content is a matter of the checkpoint, whoever noticed it.
+/// Errors in the content are errors of the checkpoint, whichever module found them.
 fn as_checkpoint_error(error: Error) -> Error {
     match error.kind {
         ErrorKind::NotFound | ErrorKind::Io | ErrorKind::OutOfMemory => error,

@@ -1,30 +1,28 @@
-//! What the engine says as it runs, who listens, and how it is asked to stop.
+//! Events of a search, and the observer that receives them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::arch::Genotype;
 use crate::error::Result;
-use crate::space::Genotype;
 
-/// What one search step measured.
+/// The measurements of one search step.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub struct StepRecord {
-    /// The epoch, from 0.
+    /// The number of the epoch, from 0.
     pub epoch: usize,
-    /// The step in the whole search, from 0.
+    /// The number of the step in the whole search, from 0.
     pub step: u64,
-    /// The step in its epoch, from 0.
+    /// The number of the step in its epoch, from 0.
     pub step_in_epoch: usize,
-    /// Steps of an epoch, where the data tell it beforehand.
+    /// The number of steps per epoch; None if the data does not know it in advance.
     pub steps_per_epoch: Option<usize>,
-    /// The training loss before the step of the weights.
+    /// The training loss before the weight step.
     pub train_loss: f64,
-    /// The validation loss where α's gradient was taken; none while α is frozen.
+    /// The validation loss at which α's gradient was computed; None if α did not move.
     pub valid_loss: Option<f64>,
     /// The share of the epoch's training examples so far that were classified correctly.
     pub train_accuracy: f64,
@@ -32,15 +30,15 @@ pub struct StepRecord {
     pub learning_rate: f64,
 }
 
-/// JSON knows no NaN: a number that is not finite is written as null, and read as NaN.
+/// JSON has no NaN: a number that is not finite is written as null, and read as NaN.
 pub(crate) fn nan_where_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-/// What one epoch measured.
+/// The measurements of one epoch.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct EpochRecord {
-    /// The epoch, from 0.
+    /// The number of the epoch, from 0.
     pub epoch: usize,
     /// The mean training loss of its steps.
     #[serde(deserialize_with = "nan_where_null")]
@@ -54,9 +52,9 @@ pub struct EpochRecord {
     pub valid_accuracy: f64,
     /// The learning rate of the weights.
     pub learning_rate: f64,
-    /// Per table of α, the mean entropy (nats) of its rows' softmax.
+    /// The mean entropy (nats) of the softmax of the rows of each α table.
     pub entropy: BTreeMap<String, f64>,
-    /// Skip connections (identities in a recurrent cell) in the genotype of this moment.
+    /// The number of skip connections (identities in a recurrent cell) in the current genotype.
     pub skip_connections: usize,
     /// Wall-clock time of the epoch.
     pub seconds: f64,
@@ -74,78 +72,109 @@ pub enum Status {
     Failed,
 }
 
-/// One thing that happened.
+/// An event of a search.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
-    /// The search begins, or goes on from a checkpoint at `first_epoch`.
+    /// The search starts, or resumes from a checkpoint at `first_epoch`.
     Start {
-        /// Epochs of the whole search.
+        /// The number of epochs of the whole search.
         epochs: usize,
-        /// The epoch it begins with: 0 unless resumed.
+        /// The first epoch to run: 0 unless resumed.
         first_epoch: usize,
-        /// Steps of an epoch, where the data tell it beforehand.
+        /// The number of steps per epoch; None if the data does not know it in advance.
         steps_per_epoch: Option<usize>,
-    },
-    /// The forms of a group are about to be measured.
-    Tuning {
-        /// The group.
-        site: &'a str,
-        /// Groups measured before it.
-        done: usize,
-        /// Groups to measure.
-        total: usize,
     },
     /// A search step ended.
     Step {
-        /// What it measured.
+        /// Its measurements.
         record: &'a StepRecord,
         /// α after it, by table.
         alphas: &'a [(String, Array2<f64>)],
     },
     /// An epoch ended.
     Epoch {
-        /// What it measured.
+        /// Its measurements.
         record: &'a EpochRecord,
-        /// The genotype α stands for now.
+        /// The genotype derived from α.
         genotype: &'a Genotype,
         /// α after it, by table.
         alphas: &'a [(String, Array2<f64>)],
     },
     /// A checkpoint was written.
     Checkpoint {
-        /// Where it lies.
+        /// The path of the file.
         path: &'a Path,
     },
-    /// Something the user should know, though the search goes on.
+    /// A problem that does not stop the search.
     Warning {
-        /// What it is and what to do.
+        /// What the problem is and what to do.
         message: &'a str,
     },
 }
 
-/// Listens to a search.
-pub trait Observer {
-    /// Hears one event; an error stops the search.
-    fn observe(&mut self, event: &Event) -> Result<()>;
+/// The kinds of [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// [`Event::Start`].
+    Start,
+    /// [`Event::Step`].
+    Step,
+    /// [`Event::Epoch`].
+    Epoch,
+    /// [`Event::Checkpoint`].
+    Checkpoint,
+    /// [`Event::Warning`].
+    Warning,
+}
 
-    /// Asked between batches; an error stops the search. Where signals are looked at.
-    fn poll(&mut self) -> Result<()> {
-        Ok(())
+impl EventKind {
+    /// All kinds.
+    pub const ALL: [EventKind; 5] =
+        [EventKind::Start, EventKind::Step, EventKind::Epoch, EventKind::Checkpoint, EventKind::Warning];
+
+    /// The name of the kind, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            EventKind::Start => "start",
+            EventKind::Step => "step",
+            EventKind::Epoch => "epoch",
+            EventKind::Checkpoint => "checkpoint",
+            EventKind::Warning => "warning",
+        }
     }
 }
 
-/// A request to stop, shared between threads; the engine looks at it once a step.
-#[derive(Clone, Debug, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
+impl Event<'_> {
+    /// The kind of the event.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Event::Start { .. } => EventKind::Start,
+            Event::Step { .. } => EventKind::Step,
+            Event::Epoch { .. } => EventKind::Epoch,
+            Event::Checkpoint { .. } => EventKind::Checkpoint,
+            Event::Warning { .. } => EventKind::Warning,
+        }
+    }
+}
 
-impl StopFlag {
-    /// Asks the search to stop.
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
+/// Receives the events of a search.
+pub trait Observer {
+    /// Whether the observer wants events of this kind. The engine does not prepare unwanted step events, which cost a
+    /// copy of α each.
+    fn wants(&self, _kind: EventKind) -> bool {
+        true
     }
 
-    /// Whether a stop was asked for.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Receives one event; an error stops the search.
+    fn observe(&mut self, event: &Event) -> Result<()>;
+
+    /// Receives one event if its kind is wanted.
+    fn notify(&mut self, event: &Event) -> Result<()> {
+        if self.wants(event.kind()) { self.observe(event) } else { Ok(()) }
+    }
+
+    /// Called between batches, to check for signals; an error stops the search.
+    fn poll(&mut self) -> Result<()> {
+        Ok(())
     }
 }

@@ -3,21 +3,19 @@
 //! Data flows one way: space and configuration, plan, network, engine, events, result. A module may import only
 //! what stands above it in the list below; the modules here know neither libtorch nor Python.
 
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::too_many_lines)]
 
 pub mod error;
-mod fields;
+mod json;
 pub mod random;
 
 pub mod space;
 
-pub mod derive;
+pub mod arch;
 
 pub mod config;
 pub mod event;
 pub mod plan;
-
-pub mod cache;
 
 #[cfg(feature = "torch")]
 pub mod params;

@@ -1,23 +1,23 @@
-//! Optimisers and schedules as functions of flat vectors: (state, gradient, settings) ↦ new state, in place.
+//! Optimisers and schedules as functions on flat vectors, which they update in place.
 
 use tch::Tensor;
 
 use crate::error::Result;
 
-/// Settings of stochastic gradient descent with momentum on w.
+/// The settings of stochastic gradient descent with momentum on w.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sgd {
     /// μ.
     pub momentum: f64,
     /// λ.
     pub weight_decay: f64,
-    /// Largest Euclidean norm of the gradient, over all weights.
+    /// The largest Euclidean norm of the gradient of all weights.
     pub clip: f64,
 }
 
 impl Sgd {
-    /// g ← clip(∇L); d ← g + λw; b ← μb + d; w ← w − lr·b. The buffer starts at zero, which makes the first
-    /// step b = d. `lr` is a scalar on the device.
+    /// g ← clip(∇L); d ← g + λw; b ← μb + d; w ← w − lr·b. The buffer starts at zero, so that b = d in the first step.
+    /// `lr` is a scalar on the device.
     pub fn step(&self, w: &mut Tensor, buffer: &mut Tensor, gradient: &Tensor, lr: &Tensor) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let coefficient = clip_coefficient(gradient, self.clip)?;
@@ -35,30 +35,30 @@ pub fn clip_coefficient(gradient: &Tensor, clip: f64) -> Result<Tensor> {
     Ok(norm.f_add_scalar(1e-6)?.f_reciprocal()?.f_mul_scalar(clip)?.f_clamp_max(1.0)?)
 }
 
-/// Settings of Adam on α, with weight decay added to the gradient (coupled).
+/// The settings of Adam on α, with weight decay added to the gradient (coupled).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adam {
-    /// Learning rate.
+    /// The learning rate.
     pub lr: f64,
-    /// Decay of the two moments.
+    /// The decay rates of the two moments.
     pub betas: (f64, f64),
-    /// Added to the gradient, times the parameter.
+    /// The factor of the parameter that is added to the gradient.
     pub weight_decay: f64,
 }
 
-/// Adam's moments and its count of steps.
+/// Adam's moments and the number of steps.
 #[derive(Debug)]
 pub struct Moments {
-    /// Running mean of the gradient.
+    /// The running mean of the gradient.
     pub exp_avg: Tensor,
-    /// Running mean of its square.
+    /// The running mean of its square.
     pub exp_avg_sq: Tensor,
-    /// Steps taken.
+    /// The number of steps.
     pub step: u64,
 }
 
 impl Moments {
-    /// Before the first step.
+    /// The moments before the first step.
     pub fn zeros_like(parameter: &Tensor) -> Result<Self> {
         Ok(Moments { exp_avg: parameter.f_zeros_like()?, exp_avg_sq: parameter.f_zeros_like()?, step: 0 })
     }
@@ -67,14 +67,14 @@ impl Moments {
 impl Adam {
     const EPS: f64 = 1e-8;
 
-    /// What the bias corrections make of step `n`, counted from 1: lr / (1 − β₁ⁿ) and √(1 − β₂ⁿ).
+    /// The bias corrections of step `n`, counted from 1: lr / (1 − β₁ⁿ) and √(1 − β₂ⁿ).
     pub fn corrections(&self, n: u64) -> (f64, f64) {
         let (b1, b2) = self.betas;
         (self.lr / (1.0 - b1.powf(n as f64)), (1.0 - b2.powf(n as f64)).sqrt())
     }
 
-    /// Kingma and Ba, algorithm 1, in the order of operations of PyTorch's implementation. `rate` and `root`: the
-    /// [`Adam::corrections`] of this step, as scalars on the device; the moments' own count is the caller's.
+    /// Kingma and Ba, algorithm 1, in the order of operations of PyTorch's implementation. `rate` and `root` are the
+    /// [`Adam::corrections`] of this step as scalars on the device. The caller counts the step.
     pub fn step(
         &self,
         parameter: &mut Tensor,
@@ -96,7 +96,7 @@ impl Adam {
     }
 }
 
-/// Cosine from `high` at epoch 0 towards `low` at epoch `epochs`, constant within an epoch.
+/// Cosine decay from `high` at epoch 0 to `low` at epoch `epochs`, constant within an epoch.
 pub fn cosine(high: f64, low: f64, epoch: usize, epochs: usize) -> f64 {
     let turn = std::f64::consts::PI * epoch as f64 / epochs as f64;
     low + (high - low) * (1.0 + turn.cos()) / 2.0

@@ -1,7 +1,7 @@
-//! Named slices of one flat tensor: all weights are one vector, all mixture logits α another.
+//! Named slices of flat tensors: all weights are one vector, all logits α another.
 //!
-//! The vector is what the method speaks of (w′ = w − ξ∇L, w ± εv, clipping, momentum); the names are what
-//! people and files speak of. A [`Table`] maps one to the other.
+//! The algorithm works on vectors (w′ = w − ξ∇L, w ± εv, clipping, momentum); state dicts and files use names. A
+//! [`Table`] maps one to the other.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,13 @@ use crate::random;
 /// One named slice of the flat vector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// As in state dicts and files.
+    /// The name in state dicts and files.
     pub name: String,
-    /// Its shape.
+    /// The shape.
     pub shape: Vec<i64>,
-    /// Where it begins in the vector.
+    /// The offset in the vector.
     pub offset: i64,
-    /// How many numbers it has.
+    /// The number of elements.
     pub length: i64,
 }
 
@@ -29,11 +29,12 @@ pub struct Entry {
 pub struct Table {
     entries: Vec<Entry>,
     lengths: Vec<i64>,
-    places: HashMap<String, usize>,
+    /// The index of each entry by name.
+    indices: HashMap<String, usize>,
 }
 
 impl Table {
-    /// Lays the items one after another.
+    /// A table of consecutive slices.
     pub fn new(items: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
         let mut table = Table::default();
         let mut offset = 0;
@@ -41,7 +42,7 @@ impl Table {
             let shape: Vec<i64> = shape.into_iter().map(|n| n as i64).collect();
             let length = shape.iter().product();
             table.lengths.push(length);
-            table.places.insert(name.clone(), table.entries.len());
+            table.indices.insert(name.clone(), table.entries.len());
             table.entries.push(Entry { name, shape, offset, length });
             offset += length;
         }
@@ -53,57 +54,61 @@ impl Table {
         Table::new(plan.weights.iter().map(|w| (w.name.clone(), w.shape.clone())))
     }
 
-    /// The mixture logits of a plan: one [edges, operations] table per kind of cell.
+    /// The logits of a plan: one [edges, operations] table per kind of cell.
     pub fn of_alphas(plan: &Plan) -> Self {
         Table::new(plan.alphas.iter().map(|a| (a.name.clone(), vec![a.edges, a.operations])))
     }
 
-    /// The width of every batch norm: running mean and running variance are a vector each.
+    /// The batch norms of a plan by width; running mean and running variance are one vector each.
     pub fn of_statistics(plan: &Plan) -> Self {
         Table::new(plan.statistics.iter().map(|s| (s.name.clone(), vec![s.width])))
     }
 
-    /// In the order of the vector.
+    /// The entries in the order of the vector.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Offset and length of entries that lie one after the other, given by name.
+    /// The offset and length of consecutive entries, given by name.
     pub fn run<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(i64, i64)> {
         let mut run: Option<(i64, i64)> = None;
         for name in names {
-            let entry = self.places.get(name).map(|place| &self.entries[*place]);
-            let entry = entry.ok_or_else(|| Error::engine(format!("{name} has no place in the vector")))?;
+            let entry = self.indices.get(name).map(|index| &self.entries[*index]);
+            let entry = entry.ok_or_else(|| Error::engine(format!("the vector has no entry {name}")))?;
             run = match run {
                 None => Some((entry.offset, entry.length)),
                 Some((offset, length)) if offset + length == entry.offset => Some((offset, length + entry.length)),
-                Some(_) => return Err(Error::engine(format!("{name} does not lie where its group does"))),
+                Some(_) => {
+                    return Err(Error::engine(format!(
+                        "{name} does not follow the other members of its group in the vector"
+                    )));
+                }
             };
         }
-        run.ok_or_else(|| Error::engine("a group without members"))
+        run.ok_or_else(|| Error::engine("a group has no members"))
     }
 
-    /// Length of the flat vector.
+    /// The length of the vector.
     pub fn total(&self) -> i64 {
         self.lengths.iter().sum()
     }
 
-    /// Every slice as a view in its own shape. One node of the autograd graph for all of them: its backward
-    /// is a single concatenation.
+    /// Every slice as a view in its own shape. All views are one node of the autograd graph, whose backward is a single
+    /// concatenation.
     pub fn views(&self, flat: &Tensor) -> Result<Vec<Tensor>> {
         let parts = flat.f_split_with_sizes(self.lengths.as_slice(), 0)?;
         parts.iter().zip(&self.entries).map(|(part, entry)| Ok(part.f_view(entry.shape.as_slice())?)).collect()
     }
 
-    /// Every slice by name: detached copies that share nothing with `flat`.
+    /// Detached copies of all slices by name.
     pub fn unpack(&self, flat: &Tensor) -> Result<Vec<(String, Tensor)>> {
         let _guard = tch::no_grad_guard();
         let views = self.views(&flat.f_detach()?)?;
         views.iter().zip(&self.entries).map(|(view, e)| Ok((e.name.clone(), copy(view)?))).collect()
     }
 
-    /// A flat vector from named tensors. Names and shapes must be exactly those of the table; what is
-    /// missing, unknown or of another shape is listed in the error.
+    /// A flat vector from named tensors. Names and shapes must be exactly those of the table; the error lists tensors that
+    /// are missing, unknown or of another shape.
     pub fn pack(&self, tensors: &[(String, Tensor)], kind: Kind, device: Device) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         let given: HashMap<&str, &Tensor> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
@@ -132,7 +137,7 @@ impl Table {
     }
 }
 
-/// The first few faults in full, then a count: a wrong network has thousands.
+/// The first few faults, then the number of others: the state of another network has thousands.
 fn list_faults(what: &str, faults: &[String]) -> String {
     const SHOWN: usize = 8;
     let shown = faults[..faults.len().min(SHOWN)].join("; ");
@@ -142,10 +147,10 @@ fn list_faults(what: &str, faults: &[String]) -> String {
     }
 }
 
-/// Initial weights as PyTorch's default layers draw them. Each is a function of (seed, name), so that the
-/// order a plan gives to the vector changes nothing.
+/// Initial weights as PyTorch's default layers draw them. Each is a function of (seed, name), independent of the order of
+/// the vector.
 pub fn initial_weights(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Result<Tensor> {
-    // libtorch says so where there is no memory for all of them; a vector of ours would end the process.
+    // libtorch returns an error if there is no memory for all weights, whereas allocating a Vec would abort the process.
     let all = Tensor::f_empty([Table::of_weights(plan).total()], (kind, Device::Cpu))?;
     let mut offset = 0;
     for weight in &plan.weights {
@@ -173,16 +178,16 @@ pub fn initial_alphas(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Res
     Ok(Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(kind)?)
 }
 
-/// A tensor of the host on a device. A GPU reads it by itself, from memory that stays where it is, and nobody waits.
+/// A host tensor on a device. A GPU copies it asynchronously from pinned memory.
 pub fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
     match device.is_cuda() {
-        // What `pin_memory` calls: with a device it warns at every call that it needs none.
+        // `pin_memory` itself warns about its device argument at every call.
         true => Ok(tensor.f_internal_pin_memory(device)?.f_to_device_(device, tensor.f_kind()?, true, false)?),
         false => Ok(tensor.f_to_device(device)?),
     }
 }
 
-/// A copy with storage of its own, outside any graph.
+/// A detached copy with its own storage.
 pub fn copy(tensor: &Tensor) -> Result<Tensor> {
     let _guard = tch::no_grad_guard();
     let mut out = tensor.f_empty_like()?;
@@ -191,7 +196,7 @@ pub fn copy(tensor: &Tensor) -> Result<Tensor> {
 }
 
 impl From<tch::TchError> for Error {
-    /// libtorch's own text is long; its first line says what happened. Out of memory is a kind of its own.
+    /// Keeps the first line of libtorch's text, which says what happened. Out of memory is a separate kind.
     fn from(error: tch::TchError) -> Self {
         let text = error.to_string();
         let line = text.lines().next().unwrap_or_default().trim().to_owned();

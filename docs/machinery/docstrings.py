@@ -1,8 +1,10 @@
-"""How docstrings reach the site: their examples become a section, their tables those of Markdown."""
+"""Docstrings on the site: examples as sections, tables as Markdown, and the table of the fields."""
 
 from __future__ import annotations
 
 import re
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 import griffe
@@ -18,7 +20,19 @@ class Docstrings(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Called for everything that was loaded."""
         if obj.docstring is not None:
-            obj.docstring.value = rewritten(obj.docstring.value)
+            text = obj.docstring.value
+            if "{fields}" in text and isinstance(obj.filepath, Path):
+                text = text.replace("{fields}", _fields(obj.filepath.with_name("fields.py")))
+            obj.docstring.value = rewritten(text)
+
+
+def _fields(path: Path) -> str:
+    """The table of fields of a configuration, from the module at this path."""
+    spec = spec_from_file_location("fields", path)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.table(indent=""))
 
 
 def rewritten(text: str) -> str:

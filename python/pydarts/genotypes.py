@@ -8,7 +8,7 @@
 from . import _core
 from ._values.genotype import Genotype
 
-_published = {name: Genotype.from_json(text) for name, text in _core.published_genotypes().items()}
+_published = {name: Genotype._of(found) for name, found in _core.published_genotypes().items()}
 
 DARTS_V1: Genotype = _published["DARTS_V1"]
 """DARTS, first order, on CIFAR-10 (the published code)."""

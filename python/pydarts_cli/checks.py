@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -40,7 +39,6 @@ def examine() -> list[Check]:
     if checks[-1].name == "pydarts" and checks[-1].state == "ok":
         checks.append(_guarded("libtorch", _libtorch, f"{_TORCH}, then {_OWN}"))
         checks.append(_guarded("devices", _devices, "look at the driver: nvidia-smi"))
-        checks.append(_guarded("cache", _cache, "set PYDARTS_CACHE_DIR to a folder that can be written to"))
         checks += _extras()
         checks.append(_guarded("search", _search, f"report it, with `pydarts doctor --debug`; or {_OWN}"))
     return checks
@@ -107,26 +105,6 @@ def _devices() -> str:
     if len(found) == 1:
         found.append("no CUDA")
     return "; ".join(found)
-
-
-def _cache() -> str:
-    folder = _cache_folder()
-    if folder is None:
-        return "none: neither PYDARTS_CACHE_DIR nor a home folder is set; forms are measured at each start"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder):
-        pass
-    known = "forms.json is there" if (folder / "forms.json").is_file() else "nothing measured yet"
-    return f"{folder}, {known}"
-
-
-def _cache_folder() -> Path | None:
-    """As the engine looks for it (src/cache.rs)."""
-    given = os.environ.get("PYDARTS_CACHE_DIR")
-    if given:
-        return Path(given)
-    user = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("HOME") and f"{os.environ['HOME']}/.cache")
-    return Path(user) / "pydarts" if user else None
 
 
 def _extras() -> Iterator[Check]:

@@ -29,7 +29,7 @@ SEARCH = Group(
             "seed", "device", "precision", "record", "resume", "checkpoint_dir", "checkpoint_every",
             "progress", "log_every",
         ),
-        "Engine": ("passes", "tune", "graph", "memory", "micro_batch"),
+        "Engine": ("passes", "graph", "memory", "micro_batch"),
     },
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""What can be chosen, read from the source of pydarts: names, types, defaults and meanings stand there alone.
+"""The fields that become options, read from the source of pydarts: names, types, defaults and meanings.
 
-Read, not imported: an import loads PyTorch. `tests/python/test_cli_fields.py` holds what is read here to what
-an import gives.
+The package is not imported, because that loads PyTorch. `tests/python/test_cli_fields.py` compares these
+fields with those of the imported package.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from inspect import cleandoc
 from pathlib import Path
+from types import ModuleType
 
 from .values import Kind, kind_of
 
@@ -32,11 +33,15 @@ class Field:
 @lru_cache(maxsize=1)
 def search_fields() -> tuple[Field, ...]:
     """The fields of a `SearchConfig`."""
-    source = _Source("_values/config.py")
-    rows = dict(_rows(source.doc("SearchConfig")))
+    source = _Source("_values/fields.py")
     return tuple(
-        Field(name, kind, *rows.get(name, (None, "")))
-        for name, kind in source.annotations("ConfigFields", source.aliases)
+        Field(
+            row.name,
+            kind_of(ast.parse(row.accepts or row.type, mode="eval").body, source.aliases),
+            _shown(row.default),
+            row.meaning,
+        )
+        for row in source.run().FIELDS
     )
 
 
@@ -44,7 +49,7 @@ def search_fields() -> tuple[Field, ...]:
 def train_fields() -> tuple[Field, ...]:
     """The fields of a `TrainConfig`; where images and words differ, both are told."""
     source = _Source("_train/config.py")
-    aliases = _Source("_values/config.py").aliases | source.aliases
+    aliases = _Source("_values/fields.py").aliases | source.aliases
     rows: dict[str, tuple[str | None, str]] = {}
     for name, (default, meaning) in _rows(source.doc("TrainConfig")):
         if name in rows:
@@ -74,8 +79,16 @@ class _Source:
         found = find_spec("pydarts")  # finds the package without running it
         if found is None or found.origin is None:
             raise ImportError("the package pydarts is not installed")
-        text = (Path(found.origin).parent / path).read_text(encoding="utf-8")
-        self._body = ast.parse(text).body
+        self._path = Path(found.origin).parent / path
+        self._body = ast.parse(self._path.read_text(encoding="utf-8")).body
+
+    def run(self) -> ModuleType:
+        """The module, executed without its package."""
+        spec = spec_from_file_location(self._path.stem, self._path)
+        assert spec is not None and spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
 
     @property
     def aliases(self) -> dict[str, ast.expr]:

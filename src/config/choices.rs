@@ -1,15 +1,15 @@
 //! Options that are one of several names. The names are those that serde writes.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result, unknown};
-use crate::fields::Field;
+use crate::json::Field;
 use crate::space::CellKind;
 
 /// One of several names.
 pub(super) trait Choice: Copy + Serialize + 'static {
-    /// All of them, in the order in which they are told to the user.
+    /// All of them, in the order in which errors list them.
     const ALL: &'static [Self];
 }
 
@@ -18,11 +18,11 @@ pub(super) fn choice<T: Choice>(field: &Field) -> Result<T> {
     named(field, field.text(&format!("one of {}", names::<T>().join(", ")))?)
 }
 
-/// The choice of a name that was given in a field.
-pub(super) fn named<T: Choice>(field: &Field, given: &str) -> Result<T> {
+/// The choice with this name, which was given in `field`.
+fn named<T: Choice>(field: &Field, given: &str) -> Result<T> {
     let names = names::<T>();
     match names.iter().position(|name| name == given) {
-        Some(place) => Ok(T::ALL[place]),
+        Some(index) => Ok(T::ALL[index]),
         None => {
             let known: Vec<&str> = names.iter().map(String::as_str).collect();
             Err(Error::new(field.kind, unknown(&format!("`{}`", field.name), given, &known)))
@@ -38,11 +38,86 @@ fn names<T: Choice>() -> Vec<String> {
     T::ALL.iter().map(name).collect()
 }
 
+/// How often α is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Record {
+    /// After each epoch.
+    Epoch,
+    /// After each step.
+    Step,
+    /// After every n-th step.
+    Every(usize),
+}
+
+/// Examples per batch, where the search makes the batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchSize {
+    /// As many as fit into memory.
+    Auto,
+    /// This number.
+    Given(usize),
+}
+
+impl BatchSize {
+    /// The number of examples; the published 64 while it is not known how many fit.
+    pub fn examples(self) -> usize {
+        match self {
+            BatchSize::Auto => 64,
+            BatchSize::Given(examples) => examples,
+        }
+    }
+}
+
+impl Serialize for BatchSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            BatchSize::Auto => serializer.serialize_str("auto"),
+            BatchSize::Given(examples) => serializer.serialize_u64(*examples as u64),
+        }
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Record::Epoch => serializer.serialize_str("epoch"),
+            Record::Step => serializer.serialize_str("step"),
+            Record::Every(steps) => serializer.serialize_u64(*steps as u64),
+        }
+    }
+}
+
+pub(super) fn record(field: &Field) -> Result<Record> {
+    match field.value.as_str() {
+        Some("epoch") => Ok(Record::Epoch),
+        Some("step") => Ok(Record::Step),
+        _ => {
+            let steps = field.whole(1).map(Record::Every);
+            steps.map_err(|_| field.refuse("\"epoch\", \"step\" or a whole number of steps of at least 1"))
+        }
+    }
+}
+
+pub(super) fn batch_size(field: &Field) -> Result<BatchSize> {
+    if field.value.as_str() == Some("auto") {
+        return Ok(BatchSize::Auto);
+    }
+    let given = field.whole(1).map(BatchSize::Given);
+    given.map_err(|_| field.refuse("\"auto\" or a whole number of at least 1"))
+}
+
+/// Passes in the order in which they are applied, each once.
+pub(super) fn rewrites(field: &Field) -> Result<Vec<Rewrite>> {
+    let names = field.texts("a list of names of passes")?;
+    let given = names.into_iter().map(|name| named::<Rewrite>(field, name)).collect::<Result<Vec<_>>>()?;
+    Ok(Rewrite::ALL.iter().copied().filter(|rewrite| given.contains(rewrite)).collect())
+}
+
 /// How α's gradient accounts for the weights' dependence on α.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Not at all: ξ = 0.
+    /// It ignores it: ξ = 0.
     FirstOrder,
     /// One virtual step, the second term by finite differences (equations 7 and 8).
     Unrolled,
@@ -50,11 +125,11 @@ pub enum Method {
     UnrolledExact,
 }
 
-/// What is done to a training image.
+/// The augmentation of training images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Augment {
-    /// Nothing.
+    /// No augmentation.
     None,
     /// A random crop from 4 pixels of padding, and a random horizontal flip.
     Cifar,
@@ -82,17 +157,17 @@ pub enum Precision {
 pub enum Rewrite {
     /// Dilated convolutions as undilated ones on the phases of the image.
     SpaceToBatch,
-    /// What several edges compute alike is computed once.
+    /// Computations that several edges have in common are done once.
     Share,
-    /// Mixing weights ride in the scales of batch norms.
+    /// Mixing weights are folded into the scales of batch norms.
     Fold,
-    /// What the edges that leave a node do alike is one instruction.
+    /// Equal operations on the edges that leave a node are one instruction.
     Group,
-    /// What leaves a node in groups is added before it parts.
+    /// Groups that leave a node are added before they are split.
     Sum,
-    /// What several edges share is mixed for all of them in one product.
+    /// Values that several edges share are mixed for all of them in one product.
     Mixtures,
-    /// What a product does to the input of a recurrent cell is done for all tokens at once.
+    /// The product with the input of a recurrent cell is computed for all tokens at once.
     Hoist,
     /// The products of all states that enter a node are one.
     Stack,
@@ -114,7 +189,7 @@ impl Rewrite {
         Rewrite::Gates,
     ];
 
-    /// Those that rewrite networks of a kind of cells, in the order in which they are applied.
+    /// The rewrites that apply to a kind of cell, in the order in which they are applied.
     pub fn of(kind: CellKind) -> &'static [Rewrite] {
         match kind {
             CellKind::Convolutional => {
@@ -125,25 +200,13 @@ impl Rewrite {
     }
 }
 
-/// Whether forms are measured at the start of a search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tune {
-    /// Never: a fixed rule decides.
-    Off,
-    /// What earlier starts measured is used; the rule decides the rest.
-    Cached,
-    /// What is not known yet is measured.
-    Full,
-}
-
-/// What a backward pass keeps.
+/// Which values a backward pass keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Memory {
-    /// Everything it needs.
+    /// All that it needs.
     Keep,
-    /// What enters each cell; the rest is computed again.
+    /// The inputs of each cell; the rest is computed again.
     Recompute,
 }
 
@@ -151,7 +214,7 @@ pub enum Memory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Graph {
-    /// Where the device has graphs.
+    /// On devices that have graphs.
     Auto,
     /// Never.
     Off,
@@ -172,10 +235,6 @@ impl Choice for Precision {
 
 impl Choice for Rewrite {
     const ALL: &'static [Self] = Rewrite::ALL;
-}
-
-impl Choice for Tune {
-    const ALL: &'static [Self] = &[Tune::Off, Tune::Cached, Tune::Full];
 }
 
 impl Choice for Memory {

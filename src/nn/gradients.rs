@@ -1,15 +1,15 @@
-//! Gradients of a loss by α, by w, or by both: nothing but what is asked for is computed.
+//! Gradients of a loss with respect to α, w, or both; only the requested ones are computed.
 
 use tch::Tensor;
 
-use super::{Loss, Mode, Network};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::nn::{Loss, Mode, Network};
 
-/// What a loss is differentiated by.
+/// What a loss is differentiated with respect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// The mixture logits.
+    /// The logits.
     Alpha,
     /// The weights.
     Weights,
@@ -18,45 +18,45 @@ pub enum By {
 }
 
 impl By {
-    /// Whether α's gradient is asked for.
+    /// Whether α's gradient is requested.
     pub fn alpha(self) -> bool {
         self != By::Weights
     }
 
-    /// Whether the weights' gradient is asked for.
+    /// Whether the weights' gradient is requested.
     pub fn weights(self) -> bool {
         self != By::Alpha
     }
 }
 
-/// A loss and its gradients, outside any graph.
+/// A loss and its gradients, detached from every graph.
 #[derive(Debug)]
 pub struct Gradients {
-    /// The loss itself.
+    /// The loss.
     pub loss: Loss,
-    pub(super) of_alpha: Option<Tensor>,
-    pub(super) of_w: Option<Tensor>,
+    pub(super) alpha: Option<Tensor>,
+    pub(super) w: Option<Tensor>,
 }
 
 impl Gradients {
-    /// Of a loss, those that were asked for.
-    pub fn new(loss: Loss, of_alpha: Option<Tensor>, of_w: Option<Tensor>) -> Result<Self> {
+    /// Detaches the loss; the gradients are those that were requested.
+    pub fn new(loss: Loss, alpha: Option<Tensor>, w: Option<Tensor>) -> Result<Self> {
         let loss = Loss { value: loss.value.f_detach()?, ..loss };
-        Ok(Gradients { loss, of_alpha, of_w })
+        Ok(Gradients { loss, alpha, w })
     }
 
     /// ∂L/∂α, flat.
     pub fn alpha(&self) -> Result<&Tensor> {
-        self.of_alpha.as_ref().ok_or_else(|| Error::engine("the gradient of α was not asked for"))
+        self.alpha.as_ref().ok_or_else(|| Error::engine("the gradient of α was not requested"))
     }
 
     /// ∂L/∂w, flat.
     pub fn w(&self) -> Result<&Tensor> {
-        self.of_w.as_ref().ok_or_else(|| Error::engine("the gradient of w was not asked for"))
+        self.w.as_ref().ok_or_else(|| Error::engine("the gradient of w was not requested"))
     }
 }
 
-/// By autograd, of the network's loss as one graph.
+/// The loss of a network and its gradients by autograd, as one graph.
 pub(super) fn of_loss<N: Network + ?Sized>(
     network: &N,
     w: &Tensor,
@@ -68,18 +68,18 @@ pub(super) fn of_loss<N: Network + ?Sized>(
     let w = if by.weights() { leaf(w)? } else { w.f_detach()? };
     let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
     let loss = network.loss(&w, &alpha, batch, mode)?;
-    let asked: Vec<&Tensor> = [&alpha, &w].into_iter().filter(|input| input.requires_grad()).collect();
-    let mut found = gradients(&loss.value, &asked)?.into_iter();
-    let of_alpha = if by.alpha() { found.next() } else { None };
-    Gradients::new(loss, of_alpha, found.next())
+    let inputs: Vec<&Tensor> = [&alpha, &w].into_iter().filter(|input| input.requires_grad()).collect();
+    let mut found = gradients(&loss.value, &inputs)?.into_iter();
+    let alpha_gradient = if by.alpha() { found.next() } else { None };
+    Gradients::new(loss, alpha_gradient, found.next())
 }
 
-/// A leaf of the graph with the values of `tensor`, sharing its storage.
+/// A leaf of a new graph that shares the storage of `tensor`.
 pub(super) fn leaf(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.f_detach()?.f_set_requires_grad(true)?)
 }
 
-/// Adds a term, if there is one, to a sum that begins with its first.
+/// Adds a term, if there is one, to a sum.
 pub(super) fn add(sum: &mut Option<Tensor>, term: Option<Tensor>) -> Result<()> {
     let Some(term) = term else { return Ok(()) };
     *sum = Some(match sum.take() {
@@ -89,7 +89,7 @@ pub(super) fn add(sum: &mut Option<Tensor>, term: Option<Tensor>) -> Result<()> 
     Ok(())
 }
 
-/// Gradients of a scalar; zero where it does not depend on an input.
+/// The gradients of a scalar; zero for inputs that it does not depend on.
 pub(super) fn gradients(value: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     if !value.requires_grad() {
         return inputs.iter().map(|input| Ok(input.f_zeros_like()?)).collect();

@@ -1,33 +1,11 @@
-//! Networks: functions (w, α, batch) ↦ loss. Everything above this storey sees only the trait.
+//! Networks: functions from (w, α, batch) to a loss. The layers above depend on the trait [`Network`] alone.
 
-mod arithmetic;
-mod depthwise;
-mod gates;
-mod gating;
+mod buffers;
 mod gradients;
+mod interpreter;
 mod kernels;
-mod language;
-mod layout;
-mod masks;
-mod micro;
-mod mixed;
-mod options;
-mod outside;
-mod parameters;
-mod parts;
-mod real;
-mod run;
-mod scales;
-mod schedule;
-mod scoring;
-mod search_network;
-mod segments;
-mod statistics;
-mod supernet;
-mod tangent;
-mod tune;
-
-use std::collections::BTreeMap;
+mod networks;
+mod precision;
 
 use tch::{Device, Kind, Tensor};
 
@@ -37,25 +15,25 @@ use crate::config::Method;
 use crate::data::Batch;
 use crate::error::Result;
 use crate::params::Table;
-use crate::plan::{Form, Peak};
+use crate::plan::Peak;
 
-pub use arithmetic::{MatrixPrecision, Numbers};
-pub use depthwise::{Depthwise, Number};
-pub use gating::Mixture;
+pub use buffers::Statistics;
 pub use gradients::{By, Gradients};
-pub use language::{LanguageModel, LanguageOptions};
-pub use masks::{Dropout, Masks};
-pub use options::{Criterion, NetworkOptions};
-pub use scoring::{Decoder, Scored};
-pub use search_network::SearchNetwork;
-pub use statistics::Statistics;
-pub use supernet::Supernet;
-pub use tune::{Needs, Tuner};
+pub use kernels::cross_entropy::{Decoder, DecoderLoss};
+pub use kernels::depthwise::Depthwise;
+pub use kernels::gates::GateMixture;
+pub use kernels::parallel::Number;
+pub use networks::dropout::{Dropout, Masks};
+pub use networks::language::LanguageModel;
+pub use networks::options::{Criterion, LanguageOptions, NetworkOptions};
+pub use networks::search_network::SearchNetwork;
+pub use networks::supernet::Supernet;
+pub use precision::{MatrixPrecision, Numbers};
 
-/// Which batch statistics a pass uses, and whether it moves the running ones.
+/// Which statistics a pass normalises by, and whether it moves the running ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Batch statistics; the running ones stay. Every loss of an α step.
+    /// Batch statistics; the running ones do not move. Every loss of an α step.
     Search,
     /// Batch statistics; the running ones move by one step. The weight step.
     Weights,
@@ -63,65 +41,59 @@ pub enum Mode {
     Evaluation,
 }
 
-/// What one pass gives.
+/// The result of one pass.
 #[derive(Debug)]
 pub struct Loss {
     /// The scalar to differentiate.
     pub value: Tensor,
-    /// How many examples were predicted right: a scalar outside the graph, left on the device.
+    /// The number of correct predictions, a detached scalar on the device.
     pub correct: Tensor,
-    /// What the batch leaves for the next one of its stream: a hidden state, outside the graph. None where batches
-    /// have nothing to do with each other.
+    /// The hidden state with which the next batch of the stream continues, detached. None if batches are independent.
     pub carried: Option<Tensor>,
 }
 
-/// A function (w, α, batch) ↦ loss over two flat vectors. The engine, the hypergradients, the optimisers and
-/// the checkpoints know nothing else of a network.
+/// A loss as a function of two flat vectors, w and α, and a batch. Engine, hypergradients, optimisers and checkpoints
+/// use a network through this trait only.
 pub trait Network {
-    /// Names and shapes inside w.
+    /// The names and shapes of the weights in w.
     fn weights(&self) -> &Table;
-    /// Names and shapes inside α.
+    /// The names and shapes of the tables in α.
     fn alphas(&self) -> &Table;
-    /// Running statistics by name, none if the network keeps none.
+    /// The running statistics; None if the network has none.
     fn statistics(&self) -> Option<&Statistics>;
-    /// The loss of a batch, differentiable in `w` and `alpha` where they ask for gradients.
+    /// The loss of a batch, differentiable with respect to `w` and `alpha` if they require gradients.
     fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss>;
     /// The loss of a batch and its gradients.
     fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         gradients::of_loss(self, w, alpha, batch, mode, by)
     }
-    /// ∇²_{α,w} L(w, α)·direction = ∇_α (∇_w L·direction), with batch statistics, flat.
+    /// ∇²_{α,w} L(w, α)·direction = ∇_α (∇_w L·direction), flat, with batch statistics.
     fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
         let (w, alpha) = (leaf(w)?, leaf(alpha)?);
         let loss = self.loss(&w, &alpha, batch, Mode::Search)?.value;
-        let of_w = Tensor::f_run_backward(&[&loss], &[&w], true, true)?;
-        gradient(&of_w[0].f_dot(direction)?, &alpha)
+        let w_gradient = Tensor::f_run_backward(&[&loss], &[&w], true, true)?;
+        gradient(&w_gradient[0].f_dot(direction)?, &alpha)
     }
-    /// What a stream carries to its first batch, which is one like this: zeros. None where batches have nothing to do
-    /// with each other.
+    /// The hidden state before the first batch of a stream: zeros. None if batches are independent.
     fn beginning(&self, _batch: &Batch) -> Result<Option<Tensor>> {
         Ok(None)
     }
-    /// Draws what is random in a search step, for all its losses: a function of the step.
+    /// Draws the noise of a search step, which all its losses share: a function of the step.
     fn draw(&self, _step: u64) -> Result<()> {
         Ok(())
     }
-    /// While on, every product is computed in float32 or better, whatever the precision of the rest: the
-    /// finite difference multiplies rounding by 1/ε.
+    /// Enters or leaves the exact mode, in which every product is computed in float32 or better: a finite difference
+    /// multiplies rounding errors by 1/ε.
     fn set_exact(&self, on: bool) -> Result<()>;
-    /// Element type of w and α.
+    /// The dtype of w and α.
     fn kind(&self) -> Kind;
-    /// Where w, α and the batches lie.
+    /// The device of w, α and batches.
     fn device(&self) -> Device;
-    /// The forms in which groups are computed, by site.
-    fn forms(&self) -> BTreeMap<String, Form> {
-        BTreeMap::new()
-    }
-    /// The estimate of the memory that a search step by `method` takes at its peak.
+    /// The estimated peak memory of a search step by `method`.
     fn peak(&self, method: Method) -> Peak;
 }
 
-/// Holds a network in its exact mode; leaves it when dropped.
+/// A guard that keeps a network in its exact mode until it is dropped.
 pub struct Exact<'a>(&'a dyn Network);
 
 impl<'a> Exact<'a> {
@@ -134,7 +106,7 @@ impl<'a> Exact<'a> {
 
 impl Drop for Exact<'_> {
     fn drop(&mut self) {
-        // Leaving cannot fail where entering did not; a failure here would only cost speed.
+        // Leaving cannot fail if entering did not, and a failure would only cost speed.
         let _ = self.0.set_exact(false);
     }
 }

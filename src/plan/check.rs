@@ -1,4 +1,4 @@
-//! The invariant of every plan: names and ids agree, values are defined before use, shapes follow from the inputs.
+//! The invariants of a plan: names are distinct, ids exist, values are defined before use, shapes fit the inputs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::space::Operation;
 
 impl Plan {
-    /// Whether the plan can run at all: what lowering and every pass must keep.
+    /// Checks the invariants that lowering and every pass must keep.
     pub fn check(&self) -> Result<()> {
         let broken = |detail: String| Error::engine(format!("the plan is inconsistent: {detail}"));
         distinct("weight", self.weights.iter().map(|weight| weight.name.as_str())).map_err(broken)?;
@@ -16,7 +16,7 @@ impl Plan {
         let units = match (self.sizes, self.recurrence) {
             (Sizes::Images(_), None) => None,
             (Sizes::Words(language), Some(recurrence)) => Some((recurrence, Shape(vec![language.units]))),
-            _ => return Err(broken("words without a state, or images with one".to_string())),
+            _ => return Err(broken("a plan has a state if and only if it reads words".to_string())),
         };
         let mut shapes: HashMap<ValueId, &Shape> = HashMap::from([(self.input, &self.input_shape)]);
         if let Some((recurrence, shape)) = &units {
@@ -36,10 +36,7 @@ impl Plan {
             self.check_mixing(&instruction.op).map_err(broken)?;
             let shape = instruction.op.output_shape(&inputs, &self.weights).map_err(broken)?;
             if shape != instruction.shape {
-                return Err(broken(format!(
-                    "shape {:?} is written where {:?} comes out",
-                    instruction.shape.0, shape.0
-                )));
+                return Err(broken(format!("expected shape {:?}, got {:?}", shape.0, instruction.shape.0)));
             }
             if shapes.insert(instruction.output, &instruction.shape).is_some() {
                 return Err(broken(format!("value {} is defined twice", instruction.output.0)));
@@ -49,7 +46,7 @@ impl Plan {
         if let Some((recurrence, shape)) = &units
             && shapes.get(&recurrence.next) != Some(&shape)
         {
-            return Err(broken("the next state is never defined, or of another shape".to_string()));
+            return Err(broken("the next state is never defined, or has another shape than the state".to_string()));
         }
         match shapes.get(&self.output) {
             Some(shape) if shape.0 == [self.sizes.outputs()] => Ok(()),
@@ -58,16 +55,16 @@ impl Plan {
         }
     }
 
-    /// Whether the rows of the tables an operation names exist and fit its inputs.
+    /// Checks that the weights and statistics of an operation exist and fit its inputs.
     fn check_tables(&self, op: &Op, inputs: &[&Shape]) -> Result<(), String> {
         let channels = inputs.first().map(|shape| shape.channels());
         match op {
             Op::BatchNorm { statistic, members, aliases, scale } => {
                 if *members != 1 && !aliases.is_empty() {
-                    return Err("a group of batch norms stands for others".to_string());
+                    return Err("a group of batch norms has aliases".to_string());
                 }
-                let those = (statistic.0..statistic.0 + members).chain(aliases.iter().map(|alias| alias.0));
-                for statistic in those {
+                let all = (statistic.0..statistic.0 + members).chain(aliases.iter().map(|alias| alias.0));
+                for statistic in all {
                     let statistic = self.statistics.get(statistic).ok_or("a statistic that does not exist")?;
                     if Some(statistic.width * members) != channels {
                         return Err(format!(
@@ -91,7 +88,7 @@ impl Plan {
                 let shapes = (weight.0..weight.0 + members).map(|id| self.weights.get(id).map(|weight| &weight.shape));
                 let first = self.weights.get(weight.0).map(|weight| &weight.shape);
                 if *members == 0 || shapes.into_iter().any(|shape| shape.is_none() || shape != first) {
-                    return Err(format!("{members} weights that do not make one kernel"));
+                    return Err(format!("{members} weights do not make one kernel"));
                 }
                 Ok(())
             }
@@ -103,7 +100,7 @@ impl Plan {
         }
     }
 
-    /// Whether the cells of a table that an operation mixes with exist and none of them is that of `none`.
+    /// Checks that an operation mixes with entries of α that exist, and never with those of `none`.
     fn check_mixing(&self, op: &Op) -> Result<(), String> {
         let Some((alpha, cells)) = op.mixing() else { return Ok(()) };
         let alpha = self.alphas.get(alpha.0).ok_or("an α table that does not exist")?;
@@ -118,17 +115,17 @@ impl Plan {
         }
     }
 
-    /// Whether what an accumulation writes over is a value of its own that nobody reads afterwards.
+    /// Checks that no value that an accumulation overwrites is a view, or is read afterwards.
     fn check_accumulations(&self) -> Result<(), String> {
         let producers: HashMap<ValueId, &Op> = self.instructions.iter().map(|it| (it.output, &it.op)).collect();
         for (instruction, dying) in self.instructions.iter().zip(self.last_uses()) {
             let (Op::Accumulate, [into, value]) = (&instruction.op, &instruction.inputs[..]) else { continue };
             if into == value || !dying.contains(into) {
-                return Err(format!("value {} is written over and read again", into.0));
+                return Err(format!("value {} is overwritten and read again", into.0));
             }
             match producers.get(into) {
                 Some(Op::BatchNorm { .. } | Op::Mix { .. } | Op::Add | Op::Accumulate | Op::BatchToSpace { .. }) => {}
-                _ => return Err(format!("value {} is written over, which another may hold", into.0)),
+                _ => return Err(format!("value {} is overwritten and may share memory with another value", into.0)),
             }
         }
         Ok(())
@@ -148,7 +145,7 @@ fn distinct<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), 
     let mut seen = HashSet::new();
     for name in names {
         if !seen.insert(name) {
-            return Err(format!("{what} `{name}` stands twice"));
+            return Err(format!("{what} `{name}` is not unique"));
         }
     }
     Ok(())

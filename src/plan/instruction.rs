@@ -1,7 +1,8 @@
-//! What a plan is made of: values with shapes, weights, statistics, α tables, and the instructions between them.
+//! The elements of a plan: values with shapes, weights, statistics, α tables, and the instructions between them.
 
 use std::fmt;
 
+use super::Scope;
 use crate::space::Operation;
 
 /// A value: the network's input or an instruction's output.
@@ -20,14 +21,14 @@ pub struct StatisticId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlphaId(pub usize);
 
-/// A shape per example, the batch dimension left out: `[channels, height, width]`, `[features]`, `[]` for a token, or,
-/// for what lies one after the other along the batch (images split into phases, see [`Op::SpaceToBatch`], and what
-/// [`Op::Stack`] stacks), `[phases, channels, height, width]` and `[phases, features]`.
+/// A shape without the batch dimension: `[channels, height, width]`, `[features]`, or `[]` for a token. Images split into
+/// phases ([`Op::SpaceToBatch`]) and stacked values ([`Op::Stack`]) are concatenated along the batch: `[phases, channels,
+/// height, width]` and `[phases, features]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape(pub Vec<usize>);
 
 impl Shape {
-    /// Channels, or features.
+    /// The number of channels or features.
     pub fn channels(&self) -> usize {
         match self.0[..] {
             [channels] | [_, channels] | [channels, _, _] | [_, channels, _, _] => channels,
@@ -35,7 +36,7 @@ impl Shape {
         }
     }
 
-    /// Numbers in a value of this shape.
+    /// The number of elements of a value of this shape.
     pub fn elements(&self) -> u64 {
         self.0.iter().fold(1, |product, extent| product.saturating_mul(*extent as u64))
     }
@@ -49,30 +50,30 @@ impl fmt::Display for Shape {
     }
 }
 
-/// How a weight is drawn at the start.
+/// The initial distribution of a weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
-    /// Uniform between ±1/√n for n inputs to each output, as PyTorch's convolution and linear layers are.
+    /// Uniform between ±1/√n for n inputs per output, as in PyTorch's convolution and linear layers.
     FanIn(usize),
-    /// Uniform between ± a number.
+    /// Uniform between ± a bound.
     Within(f64),
-    /// One number everywhere.
+    /// A constant.
     Constant(f64),
 }
 
-/// A weight: its name, shape and start.
+/// A weight of the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WeightSpec {
     /// The name under which it is saved.
     pub name: String,
-    /// Its shape.
+    /// The shape.
     pub shape: Vec<usize>,
-    /// How it is drawn at the start.
+    /// The initial distribution.
     pub init: Init,
 }
 
 impl WeightSpec {
-    /// Numbers in it.
+    /// The number of elements.
     pub fn elements(&self) -> usize {
         self.shape.iter().fold(1, |product, extent| product.saturating_mul(*extent))
     }
@@ -83,219 +84,224 @@ impl WeightSpec {
 pub struct StatisticSpec {
     /// The name of the batch norm, "stem.bn"; saved as its `.running_mean` and `.running_var`.
     pub name: String,
-    /// Channels, or units, that it normalises.
+    /// The number of channels or units.
     pub width: usize,
 }
 
-/// A table of logits: one row an edge, one column an operation.
+/// A table of logits with one row per edge and one column per operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlphaSpec {
     /// "normal", "reduce" or "recurrent".
     pub name: String,
-    /// Rows.
+    /// The number of rows.
     pub edges: usize,
-    /// Columns.
+    /// The number of columns.
     pub operations: usize,
 }
 
-/// What a batch norm multiplies its channels by, once they are normalised.
+/// The factor by which a batch norm scales the normalised channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scale {
-    /// Nothing.
+    /// 1.
     One,
-    /// A weight, to which a second one is added.
+    /// weight · x + bias per channel.
     Affine {
         /// `[channels]`.
         weight: WeightId,
         /// `[channels]`.
         bias: WeightId,
     },
-    /// softmax(α)[row, column], as a mixture would: the channels are divided equally among the terms.
+    /// softmax(α)[row, column]; the channels are divided equally among the terms.
     Mixing {
         /// The table.
         alpha: AlphaId,
-        /// Row and column of each block of channels.
+        /// The row and column of each block of channels.
         terms: Vec<(usize, usize)>,
     },
 }
 
-/// Where variational dropout drops.
+/// The values that variational dropout applies a mask to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
-    /// Rows of the embedding: words.
+pub enum DropoutTarget {
+    /// Rows of the embedding, that is, whole words.
     Rows,
     /// The embedded input.
     Embedded,
     /// The input of the cell.
     Input,
-    /// The hidden state, and every state of the cell, before their products.
+    /// The hidden state, and every state of the cell, before they are multiplied by weights.
     Hidden,
     /// The output.
     Output,
 }
 
-impl Place {
-    /// Every place, in the order of the pass.
-    pub const ALL: [Place; 5] = [Place::Rows, Place::Embedded, Place::Input, Place::Hidden, Place::Output];
+impl DropoutTarget {
+    /// All targets, in the order in which they are computed.
+    pub const ALL: [DropoutTarget; 5] = [
+        DropoutTarget::Rows,
+        DropoutTarget::Embedded,
+        DropoutTarget::Input,
+        DropoutTarget::Hidden,
+        DropoutTarget::Output,
+    ];
 
-    /// Its name.
+    /// The name, as shown by `explain`.
     pub fn name(self) -> &'static str {
         match self {
-            Place::Rows => "rows",
-            Place::Embedded => "embedded",
-            Place::Input => "input",
-            Place::Hidden => "hidden",
-            Place::Output => "output",
+            DropoutTarget::Rows => "rows",
+            DropoutTarget::Embedded => "embedded",
+            DropoutTarget::Input => "input",
+            DropoutTarget::Hidden => "hidden",
+            DropoutTarget::Output => "output",
         }
     }
 }
 
-/// What an instruction computes.
+/// The operation of an instruction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// A convolution without bias; the kernel is `[out, in / groups, height, width]`.
     Conv {
-        /// Its kernel, or the first of several that lie one after the other.
+        /// The kernel, or the first of several consecutive ones.
         weight: WeightId,
-        /// How many weights make the kernel, one below the other along `out`.
+        /// The number of consecutive weights that make the kernel, concatenated along `out`.
         members: usize,
-        /// Vertical and horizontal step.
+        /// Vertical and horizontal stride.
         stride: [usize; 2],
-        /// Rows above and below, columns left and right, of zeros.
+        /// Rows of zeros above and below, columns of zeros left and right.
         padding: [usize; 2],
-        /// Distance between the kernel's points, both ways.
+        /// Distance between the points of the kernel, in both directions.
         dilation: usize,
-        /// Groups of channels convolved apart.
+        /// Groups of channels that are convolved separately.
         groups: usize,
     },
-    /// Normalisation of each channel over the batch, with the batch's own or the running statistics.
+    /// Normalisation of each channel over the batch, with the statistics of the batch or the running ones.
     BatchNorm {
-        /// The running statistics, or the first of several that lie one after the other.
+        /// The running statistics, or the first of several consecutive ones.
         statistic: StatisticId,
-        /// How many statistics make those of all channels.
+        /// The number of consecutive statistics that make those of all channels.
         members: usize,
-        /// Running statistics of other batch norms that this one stands for.
+        /// Running statistics of other batch norms that this one replaces.
         aliases: Vec<StatisticId>,
-        /// What the normalised channels are multiplied by.
+        /// The factor of the normalised channels.
         scale: Scale,
     },
     /// max(x, 0).
     Relu,
-    /// The largest of each square.
+    /// The maximum of each square window.
     MaxPool {
-        /// Side of the square.
+        /// Side of the window.
         kernel: usize,
-        /// Step both ways.
+        /// Stride in both directions.
         stride: usize,
         /// Padding on each side.
         padding: usize,
     },
-    /// The mean of each square; padding is left out of it.
+    /// The mean of each square window, without the padding.
     AvgPool {
-        /// Side of the square.
+        /// Side of the window.
         kernel: usize,
-        /// Step both ways.
+        /// Stride in both directions.
         stride: usize,
         /// Padding on each side.
         padding: usize,
     },
-    /// x[:, :, 1:, 1:], then one row (column) of zeros at the bottom (right) if x has an odd number of them.
+    /// x[:, :, 1:, 1:], padded with a row (column) of zeros at the bottom (right) if x has an odd number of them.
     Shift,
-    /// The inputs one after the other along the channels: the first of equal blocks of all of them, then the second.
+    /// The inputs concatenated along the channels: the first block of every input, then the second block of every input.
     Concat {
-        /// Into how many blocks each input parts; 1 leaves it whole.
+        /// The number of equal blocks into which each input is divided.
         blocks: usize,
     },
     /// Σ_t softmax(α)[row_t, column_t] · input_t. As lowered: all operations but `none` on all edges into a node.
     Mix {
         /// The table.
         alpha: AlphaId,
-        /// Row and column of each input.
+        /// The row and column of each input.
         terms: Vec<(usize, usize)>,
     },
     /// Every `factor`th row and column.
     Subsample {
-        /// Step both ways.
+        /// Stride in both directions.
         factor: usize,
     },
-    /// The image as `factor`² smaller ones, one after the other along the batch: those of the rows and columns of
-    /// equal remainder. Height and width are multiples of `factor`.
+    /// The image as `factor`² smaller ones (phases), concatenated along the batch: each has the rows and columns of equal
+    /// remainder. Height and width are multiples of `factor`.
     SpaceToBatch {
-        /// Distance of two rows (columns) of a phase.
+        /// Distance of neighbouring rows (columns) of a phase.
         factor: usize,
     },
     /// The inverse of `SpaceToBatch`.
     BatchToSpace {
-        /// Distance of two rows (columns) of a phase.
+        /// Distance of neighbouring rows (columns) of a phase.
         factor: usize,
     },
-    /// The input as often as asked, one after the other along the channels.
+    /// The input several times, concatenated along the channels.
     Repeat {
-        /// How often.
+        /// The number of repetitions.
         times: usize,
     },
     /// One of several equal blocks of channels.
     Slice {
-        /// Which.
+        /// The index of the result.
         index: usize,
-        /// Out of how many.
+        /// The number of parts.
         of: usize,
     },
-    /// The inputs one after the other along the batch, as phases are.
+    /// The inputs concatenated along the batch, as phases are.
     Stack,
-    /// Several mixtures of the same values, which are stacked: Σ_k softmax(α)[row_j, column_k] · value_k for each
-    /// row, stacked in turn.
+    /// Several mixtures of the same stacked values: Σ_k softmax(α)[row_j, column_k] · value_k for each row, stacked.
     Mixtures {
         /// The table.
         alpha: AlphaId,
-        /// One a mixture.
+        /// One per mixture.
         rows: Vec<usize>,
-        /// One a value.
+        /// One per value.
         columns: Vec<usize>,
     },
-    /// One of several values that are stacked.
+    /// One of several stacked values.
     Unstack {
-        /// Which.
+        /// The index of the result.
         index: usize,
-        /// Out of how many.
+        /// The number of parts.
         of: usize,
     },
     /// The sum of both inputs.
     Add,
-    /// The sum of both inputs, written over the first, which nobody reads again.
+    /// The sum of both inputs, written over the first, which is not read afterwards.
     Accumulate,
     /// The mean over height and width.
     GlobalAvgPool,
-    /// The row of a weight that a token names; dropped rows are zero.
+    /// The row of a weight for each token; dropped rows are zero.
     Lookup {
         /// `[words, units]`.
         weight: WeightId,
     },
-    /// Variational dropout: every token of a sequence times the same mask.
+    /// Variational dropout: every token of a sequence is multiplied by the same mask.
     Mask {
-        /// Which mask.
-        place: Place,
+        /// The mask.
+        target: DropoutTarget,
     },
-    /// Input · weight, or · some of the rows of the weight.
+    /// Input · weight, or input · consecutive rows of the weight.
     Product {
         /// `[in, out]`.
         weight: WeightId,
-        /// First row, and how many.
+        /// The first row and the number of rows.
         rows: (usize, usize),
     },
-    /// s + σ(c)·(f(u) − s) of a state s and [c, u].
+    /// s + σ(c)·(f(u) − s), from a state s and [c, u].
     Gate {
         /// f.
         activation: Operation,
     },
-    /// Σ_t softmax(α)[row_t, column_t] · gate_t of stacked states and their stacked [c, u], all gates of a node in one:
-    /// the columns are the same for each state.
+    /// All gates of a node in one, Σ_t softmax(α)[row_t, column_t] · gate_t, from stacked states and their stacked [c, u].
+    /// The columns are the same for each state.
     Gates {
         /// The table.
         alpha: AlphaId,
-        /// One a state.
+        /// One per state.
         rows: Vec<usize>,
-        /// One an activation, with it.
+        /// One per activation, with the activation.
         columns: Vec<(usize, Operation)>,
     },
     /// The mean of the inputs.
@@ -310,7 +316,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The weights it uses, as rows of the plan's table.
+    /// The weights that it uses, as rows of the plan's table.
     pub fn weights(&self) -> Vec<usize> {
         match self {
             Op::Conv { weight, members, .. } => (weight.0..weight.0 + members).collect(),
@@ -322,8 +328,7 @@ impl Op {
         }
     }
 
-    /// The α table that it mixes with, and the cells of it, row and column, in the order of its terms; none where it
-    /// mixes nothing.
+    /// The α table that it mixes with, and the row and column of each term; `None` if it mixes nothing.
     pub fn mixing(&self) -> Option<(AlphaId, Vec<(usize, usize)>)> {
         match self {
             Op::Mix { alpha, terms } | Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. } => {
@@ -339,19 +344,19 @@ impl Op {
     }
 }
 
-/// One step of the plan.
+/// A step of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instruction {
-    /// What it computes.
+    /// The operation.
     pub op: Op,
-    /// From what.
+    /// The values that it reads.
     pub inputs: Vec<ValueId>,
-    /// The value it defines.
+    /// The value that it defines.
     pub output: ValueId,
     /// The shape of the output.
     pub shape: Shape,
-    /// Which part of the network it belongs to, "cells.0.edges.0_2.sep_conv_3x3".
-    pub scope: String,
+    /// The part of the network that it belongs to.
+    pub scope: Scope,
 }
 
 /// Every row with every column, row by row.

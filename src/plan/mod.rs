@@ -1,41 +1,32 @@
-//! The plan: a search network as a straight line of shaped instructions, before any tensor exists.
+//! The plan: a search network as a sequence of instructions with known shapes, before any tensor exists.
 
+mod analysis;
 mod check;
-mod cost;
-mod explain;
-mod forms;
 mod instruction;
 mod lower;
-mod memory;
-mod of_config;
 pub mod passes;
-mod recurrent;
-mod segments;
+mod scope;
 mod shape;
-mod writer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-pub use cost::Cost;
-pub use forms::{Form, Forms, Site};
+pub use analysis::{Cost, Demand, Peak, Segment, Spans};
 pub use instruction::{
-    AlphaId, AlphaSpec, Init, Instruction, Op, Place, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
-    WeightSpec,
+    AlphaId, AlphaSpec, DropoutTarget, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId,
+    WeightId, WeightSpec,
 };
-pub use memory::{Demand, Peak};
-pub use recurrent::Spans;
-pub use segments::Segment;
+pub use scope::{Module, Part, Scope};
 
 use crate::space::Space;
 
-/// The size of the network and of what goes in and comes out.
+/// The size of a network that reads images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Geometry {
     /// Channels of the first cells; they double at each reduction.
     pub channels: usize,
-    /// Cells.
+    /// Number of cells.
     pub layers: usize,
-    /// Classes told apart.
+    /// Number of classes.
     pub num_classes: usize,
     /// Channels of an image.
     pub in_channels: usize,
@@ -46,23 +37,23 @@ pub struct Geometry {
 /// The size of a language model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Language {
-    /// Words told apart.
+    /// Size of the vocabulary.
     pub words: usize,
-    /// Numbers in an embedded word, and in a state.
+    /// Size of an embedded word and of a state.
     pub units: usize,
 }
 
-/// The size of a network, by what it reads.
+/// The size of a network, by the kind of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sizes {
-    /// Images, one by one.
+    /// Images.
     Images(Geometry),
-    /// Words, one after the other.
+    /// Sequences of words.
     Words(Language),
 }
 
 impl Sizes {
-    /// Those of a network that reads images.
+    /// The size of a network that reads images.
     pub fn images(&self) -> Option<&Geometry> {
         match self {
             Sizes::Images(geometry) => Some(geometry),
@@ -70,7 +61,7 @@ impl Sizes {
         }
     }
 
-    /// Numbers in the output.
+    /// The number of outputs.
     pub fn outputs(&self) -> usize {
         match self {
             Sizes::Images(geometry) => geometry.num_classes,
@@ -79,28 +70,28 @@ impl Sizes {
     }
 }
 
-/// What a plan hands on from one token to the next. What does not depend on the state is computed for all tokens of a
-/// sequence at once, and so is what the next state does not depend on.
+/// The state that a plan passes from one token to the next. Instructions that do not depend on it, or that the next state
+/// does not depend on, are computed for all tokens of a sequence at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recurrence {
-    /// The state that a token finds: `[units]`.
+    /// The state before a token: `[units]`.
     pub state: ValueId,
-    /// The state that it leaves.
+    /// The state after it.
     pub next: ValueId,
 }
 
 /// A search network, ready to be rewritten, explained, costed and run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The space it searches.
+    /// The space.
     pub space: Space,
-    /// Its size.
+    /// The size.
     pub sizes: Sizes,
     /// The value of the images, or of the tokens.
     pub input: ValueId,
-    /// The shape of one.
+    /// The shape of an image, or of a token.
     pub input_shape: Shape,
-    /// What goes from token to token, if it reads any.
+    /// The state that is passed from token to token, if it reads words.
     pub recurrence: Option<Recurrence>,
     /// The weights, in the order of the flat vector.
     pub weights: Vec<WeightSpec>,
@@ -108,23 +99,21 @@ pub struct Plan {
     pub statistics: Vec<StatisticSpec>,
     /// The α tables.
     pub alphas: Vec<AlphaSpec>,
-    /// The steps, in an order in which they can run.
+    /// The instructions, in an order in which they can run.
     pub instructions: Vec<Instruction>,
     /// The value of the logits.
     pub output: ValueId,
-    /// The names of the passes that made it, in order.
+    /// The names of the passes that have been applied, in order.
     pub passes: Vec<&'static str>,
-    /// The forms its groups were given, by site.
-    pub forms: BTreeMap<String, Form>,
 }
 
 impl Plan {
-    /// For each instruction the values nobody needs after it, so that a run can free them. The output is never
+    /// For each instruction the values that are not read after it, so that a run can free them. The output is never
     /// among them.
     pub fn last_uses(&self) -> Vec<Vec<ValueId>> {
         let mut last: HashMap<ValueId, usize> = HashMap::new();
         for (index, instruction) in self.instructions.iter().enumerate() {
-            // An output that is never read dies where it is made.
+            // An output that is never read is freed where it is defined.
             for value in instruction.inputs.iter().chain([&instruction.output]) {
                 last.insert(*value, index);
             }
@@ -141,6 +130,11 @@ impl Plan {
             values.sort_unstable();
         }
         dying
+    }
+
+    /// The shape of a weight; empty for a weight that does not exist.
+    fn weight_shape(&self, weight: WeightId) -> &[usize] {
+        self.weights.get(weight.0).map_or(&[], |weight| &weight.shape)
     }
 
     /// One more than the highest value id: the length of a table of all values.

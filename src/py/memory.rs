@@ -6,17 +6,17 @@ use super::entry;
 use super::errors::to_python;
 use super::precision::numbers;
 use super::tensor::device;
-use crate::config::SearchConfig;
+use super::values::PyConfig;
 use crate::nn::NetworkOptions;
 use crate::search;
 
 /// The batch size for a configuration that leaves it to the memory: that of the checkpoint that it goes on from, or the
 /// largest of at most `most` examples that fits into `free` bytes.
 #[pyfunction]
-pub fn fitting_batch(py: Python<'_>, config: &str, most: usize, free: u64) -> PyResult<usize> {
-    let config = SearchConfig::from_json(config).map_err(to_python)?;
-    let device = device(&config.device).map_err(to_python)?;
-    let numbers = numbers(config.precision, device).map_err(to_python)?;
-    let options = NetworkOptions::of_config(&config, numbers, device, None);
-    entry::engine(py, || search::batch_size(&config, &options, most, free))
+pub fn fitting_batch(py: Python<'_>, config: &PyConfig, most: usize, free: u64) -> PyResult<usize> {
+    let config = &config.value;
+    let device = device(&config.execution.device).map_err(to_python)?;
+    let numbers = numbers(config.execution.precision, device).map_err(to_python)?;
+    let options = NetworkOptions::of_config(config, numbers, device, None);
+    entry::engine(py, || search::batch_size(config, &options, most, free))
 }

@@ -4,12 +4,13 @@ mod bridges;
 mod data;
 mod entry;
 mod errors;
+mod json;
 mod memory;
 mod precision;
 mod search;
-mod space;
 mod supernet;
 mod tensor;
+mod values;
 
 use pyo3::prelude::*;
 
@@ -19,7 +20,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     numpy::PyArray1::<f32>::zeros(module.py(), 1, false);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     errors::register(module)?;
-    space::register(module)?;
+    values::register(module)?;
     module.add_class::<data::PyDataset>()?;
     module.add_class::<data::PyArrays>()?;
     module.add_class::<data::PyArrayBatches>()?;

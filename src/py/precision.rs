@@ -6,10 +6,9 @@ use pyo3::prelude::*;
 use tch::Device;
 
 use super::errors::from_python;
-use crate::cache::FormCache;
-use crate::config::{Precision, SearchConfig};
+use crate::config::Precision;
 use crate::error::Result;
-use crate::nn::{MatrixPrecision, NetworkOptions, Numbers};
+use crate::nn::{MatrixPrecision, Numbers};
 
 /// The settings of cuBLAS and cuDNN for float32 products; put back as they were after every call, and when dropped.
 #[derive(Default)]
@@ -86,23 +85,6 @@ pub fn numbers(precision: Precision, device: Device) -> Result<Numbers> {
 #[pyfunction]
 pub fn cuda_is_available() -> bool {
     tch::Cuda::is_available()
-}
-
-/// The cache of forms for this device, these versions and this search.
-pub fn form_cache(py: Python, config: &SearchConfig, options: &NetworkOptions) -> PyResult<FormCache> {
-    let torch = py.import("torch")?;
-    let device = match options.device {
-        Device::Cuda(index) => torch.getattr("cuda")?.call_method1("get_device_name", (index,))?.extract()?,
-        _ => processor(),
-    };
-    let version: String = torch.getattr("__version__")?.str()?.extract()?;
-    let Numbers { kind, compute, tf32, .. } = options.numbers;
-    let (threads, batch) = (tch::get_num_threads(), config.examples_at_once());
-    let (ours, tf32) = (env!("CARGO_PKG_VERSION"), if tf32 { " tf32" } else { "" });
-    let method = serde_json::json!(config.hypergradient);
-    Ok(FormCache::of_user(format!(
-        "{device}, {threads} threads; torch {version}, pydarts {ours}; {kind:?} {compute:?}{tf32}; {method}, batch {batch}"
-    )))
 }
 
 /// The name of this machine's processor where the system tells it, else its architecture.

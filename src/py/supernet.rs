@@ -9,13 +9,12 @@ use tch::{Device, Kind, Tensor};
 
 use super::entry;
 use super::errors::to_python;
-use super::precision::{form_cache, numbers};
+use super::precision::numbers;
 use super::tensor::{PyTensor, device, from_dict, precision_of, to_dict};
-use crate::cache::FormCache;
+use super::values::PyConfig;
 use crate::config::{Method, SearchConfig};
 use crate::data::{Batch, Expected};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Event, Observer};
 use crate::nn::{MatrixPrecision, Mode, Network, NetworkOptions, SearchNetwork};
 use crate::plan::Plan;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
@@ -28,15 +27,6 @@ pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Ten
     Ok(named)
 }
 
-/// A network to look at reports nothing while it is made.
-struct Silent;
-
-impl Observer for Silent {
-    fn observe(&mut self, _event: &Event) -> Result<()> {
-        Ok(())
-    }
-}
-
 struct Inner {
     network: SearchNetwork,
     state: State,
@@ -46,15 +36,11 @@ struct Inner {
 }
 
 impl Inner {
-    fn build(config: SearchConfig, options: NetworkOptions, cache: &FormCache) -> Result<Self> {
+    fn build(config: SearchConfig, options: NetworkOptions) -> Result<Self> {
         let plan = Plan::of_config(&config)?;
-        let expected = Expected::of_plan(&plan, config.bptt, options.numbers.kind, options.device);
+        let expected = Expected::of_plan(&plan, config.data.bptt, options.numbers.kind, options.device);
         let switch = options.numbers.switch.clone();
-        let (network, state) = search::start(plan, &config, options, cache, &mut Silent)?;
-        // Forms may have been measured.
-        if let Some(switch) = &switch {
-            switch.restore();
-        }
+        let (network, state) = search::start(plan, &config, options)?;
         Ok(Inner { network, state, config, expected, switch })
     }
 
@@ -68,7 +54,7 @@ impl Inner {
 
     /// An error of memory that ran out, explained by the size of `batch`.
     fn explain(&self, error: Error, batch: i64) -> Error {
-        with_estimate(error, self.network.peak(self.config.hypergradient), batch)
+        with_estimate(error, self.network.peak(self.config.optimisation.hypergradient), batch)
     }
 
     /// Runs `f`; memory that ran out is explained by the size of `batch`.
@@ -121,14 +107,13 @@ impl PySupernet {
 #[pymethods]
 impl PySupernet {
     #[new]
-    fn new(py: Python<'_>, config: &str, dtype: &str, device: &str) -> PyResult<Self> {
-        let config = SearchConfig::from_json(config).map_err(to_python)?;
+    fn new(py: Python<'_>, config: &PyConfig, dtype: &str, device: &str) -> PyResult<Self> {
+        let config = config.value.clone();
         let device = self::device(device).map_err(to_python)?;
         let precision = precision_of(dtype).map_err(to_python)?;
         let numbers = numbers(precision, device).map_err(to_python)?;
         let options = NetworkOptions::of_config(&config, numbers, device, None);
-        let cache = form_cache(py, &config, &options)?;
-        let inner = entry::engine(py, || Inner::build(config, options, &cache))?;
+        let inner = entry::engine(py, || Inner::build(config, options))?;
         Ok(PySupernet(Mutex::new(inner)))
     }
 
@@ -231,9 +216,9 @@ impl PySupernet {
                 let xi = Tensor::f_full([0i64; 0], xi, (kind, device))?;
                 let step = VirtualStep {
                     xi: &xi,
-                    momentum: inner.config.weight_momentum,
+                    momentum: inner.config.optimisation.weight_momentum,
                     buffer: buffer.as_ref(),
-                    weight_decay: inner.config.weight_decay,
+                    weight_decay: inner.config.optimisation.weight_decay,
                     clip: StepSettings::new(&inner.config).virtual_clip,
                     epsilon,
                 };
@@ -252,7 +237,7 @@ impl PySupernet {
             let examples = inner.network.examples(&train.0);
             let train = inner.batch(train, "the training batch")?;
             let valid = inner.batch(valid, "the validation batch")?;
-            let (settings, lr) = (StepSettings::new(&inner.config), inner.config.weight_lr);
+            let (settings, lr) = (StepSettings::new(&inner.config), inner.config.optimisation.weight_lr);
             let outcome = search::step(&*inner.network, &mut inner.state, &train, Some(&valid), &settings, lr)
                 .map_err(|error| inner.explain(error, examples))?;
             // What is looked at from here on is what the next step will see.
@@ -294,8 +279,8 @@ impl PySupernet {
         let (cost, element, peak, batch) = entry::engine(py, || {
             let inner = self.lock();
             let (element, peak) =
-                (inner.network.kind().elt_size_in_bytes(), inner.network.peak(inner.config.hypergradient));
-            Ok((inner.network.plan().cost(), element, peak, inner.config.batch_size.examples()))
+                (inner.network.kind().elt_size_in_bytes(), inner.network.peak(inner.config.optimisation.hypergradient));
+            Ok((inner.network.plan().cost(), element, peak, inner.config.data.batch_size.examples()))
         })?;
         let (arch, weight) = cost.bytes_per_example(element);
         let dict = PyDict::new(py);

@@ -1,30 +1,31 @@
-//! How far a run has come: all of its state that is not a tensor.
+//! The progress of a run: all of its state that is not a tensor.
 
 use serde::{Deserialize, Serialize};
 
-use super::stepper::StepOutcome;
+use super::step::stepper::StepOutcome;
 use crate::event::{EpochRecord, nan_where_null};
 
-/// Where a run stands.
+/// The progress of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
-    /// The epoch under way; equal to the number of epochs when the run is complete.
+    /// The current epoch; equal to the number of epochs when the run is complete.
     pub epoch: usize,
-    /// Completed steps of the epoch under way.
+    /// The number of completed steps of the current epoch.
     pub step_in_epoch: usize,
-    /// Completed steps of the run.
+    /// The number of completed steps of the run.
     pub step: u64,
-    /// Pass over the validation stream.
+    /// The current pass over the validation stream.
     pub valid_pass: u64,
-    /// Batches of that pass already used.
+    /// The number of batches of that pass that were used.
     pub valid_index: usize,
-    /// Sums over the epoch under way.
+    /// Sums over the current epoch.
     pub sums: EpochSums,
-    /// Records of the epochs completed.
+    /// The records of completed epochs.
     pub history: Vec<EpochRecord>,
 }
 
+/// Sums over the steps of an epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochSums {
     /// Σ loss · examples.
@@ -53,7 +54,7 @@ impl EpochSums {
 }
 
 impl Progress {
-    /// Closes the epoch under way.
+    /// Completes the current epoch.
     pub fn finish_epoch(&mut self, record: EpochRecord) {
         self.history.push(record);
         self.epoch += 1;

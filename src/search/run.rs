@@ -1,78 +1,74 @@
-//! A whole search: epochs, schedules, evaluation, events, checkpoints. What a step does is the engine's.
+//! A whole search: epochs, schedules, events, checkpoints.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::capture::Recorder;
-use super::engine::{State, StepSettings};
 use super::memory::{in_evaluation, with_estimate};
 use super::progress::Progress;
-use super::stepper::{Issued, StepOutcome, Stepper};
+use super::step::capture::GraphCapture;
+use super::step::engine::{State, StepSettings};
+use super::step::stepper::{Issued, StepOutcome, Stepper};
 use super::trajectory::{self, Tables, Trajectory};
+use crate::arch::{self, Genotype};
 use crate::checkpoint;
 use crate::config::SearchConfig;
 use crate::data::{Batch, Source};
-use crate::derive;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{EpochRecord, Event, Observer, Status, StepRecord, StopFlag};
-use crate::nn::{Mode, Network};
+use crate::event::{EpochRecord, Event, EventKind, Observer, Status, StepRecord};
+use crate::nn::Network;
 use crate::optim;
-use crate::space::Genotype;
 
-/// Where the batches come from. Evaluation sees the validation examples in order.
+/// The sources of batches.
 pub struct Sources<'a> {
-    /// For the weight steps; a pass an epoch.
+    /// For the weight steps; one pass per epoch.
     pub train: &'a mut dyn Source,
-    /// For the α steps; passes run on across epochs.
+    /// For the α steps; passes continue across epochs.
     pub valid: &'a mut dyn Source,
-    /// For the end of each epoch.
+    /// For the evaluation at the end of each epoch: the validation examples in order.
     pub evaluation: &'a mut dyn Source,
 }
 
-/// What a search leaves, whether it came to its end or not.
+/// The outcome of a search, complete or not.
 #[derive(Debug)]
 pub struct Outcome {
-    /// How it ended.
+    /// How the search ended.
     pub status: Status,
-    /// Why it failed.
+    /// Why the search failed.
     pub error: Option<Error>,
     /// The last good state.
     pub state: State,
-    /// α over time; the last point is the last state.
+    /// α over time; the last point is that of `state`.
     pub trajectory: Trajectory,
-    /// A record an epoch.
+    /// One record per epoch.
     pub history: Vec<EpochRecord>,
     /// Derived from the last α.
     pub genotype: Genotype,
 }
 
-/// Runs a search from `initial`, or from the newest checkpoint where `config.resume` asks for it. An `Err` is
-/// a refusal before the first step; what happens later is in the outcome. Where there is a recorder, steps are recorded
-/// and replayed.
+/// Runs a search from `initial`, or from the newest checkpoint if `config.execution.resume` is set. Errors before the first step are
+/// returned as `Err`, later ones in the outcome. With `graphs`, steps are captured and replayed.
 pub fn run<'a>(
     network: &'a dyn Network,
     config: &'a SearchConfig,
     initial: State,
     sources: Sources<'a>,
     observer: &'a mut dyn Observer,
-    stop: &'a StopFlag,
-    recorder: Option<&'a dyn Recorder>,
+    graphs: Option<&'a dyn GraphCapture>,
 ) -> Result<Outcome> {
     let mut run = Run {
         network,
         config,
         sources,
         observer,
-        stop,
-        folder: config.checkpoint_dir.as_ref().map(PathBuf::from),
+        folder: config.execution.checkpoint_dir.as_ref().map(PathBuf::from),
         state: initial,
-        stepper: Stepper::new(network, StepSettings::new(config), recorder)?,
+        stepper: Stepper::new(network, StepSettings::new(config), graphs)?,
         pending: Vec::new(),
         progress: Progress::default(),
         trajectory: Trajectory::default(),
         valid_started: false,
         batch: 0,
-        evaluates: None,
+        evaluated_batch: None,
     };
     run.trajectory.push(0, &run.state.alpha)?;
     run.restore()?;
@@ -80,44 +76,45 @@ pub fn run<'a>(
     run.finish(result)
 }
 
-struct Run<'a> {
-    network: &'a dyn Network,
-    config: &'a SearchConfig,
-    sources: Sources<'a>,
-    observer: &'a mut dyn Observer,
-    stop: &'a StopFlag,
-    folder: Option<PathBuf>,
-    state: State,
+/// A search while it runs.
+pub(super) struct Run<'a> {
+    pub(super) network: &'a dyn Network,
+    pub(super) config: &'a SearchConfig,
+    pub(super) sources: Sources<'a>,
+    pub(super) observer: &'a mut dyn Observer,
+    /// The folder of checkpoints.
+    pub(super) folder: Option<PathBuf>,
+    pub(super) state: State,
     stepper: Stepper<'a>,
-    /// Steps that were not looked at yet; state and validation stream are past them, progress and trajectory are not.
+    /// Steps whose reports were not read yet. State and validation stream include them, progress and trajectory do not.
     pending: Vec<Pending>,
-    progress: Progress,
+    pub(super) progress: Progress,
     trajectory: Trajectory,
     valid_started: bool,
-    /// Examples in the latest batch, for the estimate when memory runs out.
+    /// The size of the latest training batch, for the estimate if memory runs out.
     batch: i64,
-    /// Examples in the batch that is evaluated.
-    evaluates: Option<i64>,
+    /// The size of the batch that is being evaluated.
+    pub(super) evaluated_batch: Option<i64>,
 }
 
-/// A step that was not looked at yet.
+/// A step whose report was not read yet.
 struct Pending {
     issued: Issued,
     lr: f64,
-    /// Where the validation stream stood before it: pass and batch.
-    place: (u64, usize),
+    /// The position of the validation stream before the step: pass and batch.
+    valid_position: (u64, usize),
     seconds: f64,
 }
 
 impl Run<'_> {
-    /// Takes up the newest checkpoint. Only a larger number of epochs may have changed since it was written.
+    /// Resumes from the newest checkpoint. Only the number of epochs may have changed since it was written, and only grown.
     fn restore(&mut self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let found = checkpoint::checkpoints(folder)?;
         let Some(newest) = found.last() else { return Ok(()) };
-        if !self.config.resume {
+        if !self.config.execution.resume {
             return Err(Error::checkpoint(format!(
-                "{} already holds the checkpoints of a search; go on with it (resume=True) or name another folder",
+                "{} contains the checkpoints of a search; pass resume=True to continue it, or another checkpoint_dir",
                 folder.display()
             )));
         }
@@ -127,16 +124,16 @@ impl Run<'_> {
         let threads = tch::get_num_threads();
         if restored.threads != threads {
             self.warn(&format!(
-                "the checkpoint was written with {} threads, this run has {threads}: the last bits of gradients \
-                 will differ",
+                "the checkpoint was written with {} threads and this run uses {threads}: the last bits of gradients will \
+                 differ",
                 restored.threads
             ))?;
         }
-        let before = restored.config.epochs;
-        if before != self.config.epochs {
+        let before = restored.config.optimisation.epochs;
+        if before != self.config.optimisation.epochs {
             self.warn(&format!(
                 "epochs rises from {before} to {}: the learning rate schedule is recomputed",
-                self.config.epochs
+                self.config.optimisation.epochs
             ))?;
         }
         self.state = restored.state;
@@ -148,20 +145,20 @@ impl Run<'_> {
     fn check_config(&self, path: &Path) -> Result<()> {
         let theirs = checkpoint::load_config(path)?;
         let differs = |(field, ours, theirs): (String, String, String)| {
-            format!("`{field}` is {ours}, the checkpoint has {theirs}")
+            format!("`{field}` is {ours}, but {theirs} in the checkpoint")
         };
         let changes: Vec<String> = self
             .config
             .differences(&theirs)
             .into_iter()
-            .filter(|(field, ..)| field != "epochs" || self.config.epochs < theirs.epochs)
+            .filter(|(field, ..)| field != "epochs" || self.config.optimisation.epochs < theirs.optimisation.epochs)
             .map(differs)
             .collect();
         if changes.is_empty() {
             return Ok(());
         }
         Err(Error::checkpoint(format!(
-            "{} belongs to another search: {}. Only a larger number of epochs may change on resume",
+            "{} belongs to another search: {}. On resume, only `epochs` may change, to a larger number",
             path.display(),
             changes.join("; ")
         )))
@@ -169,12 +166,12 @@ impl Run<'_> {
 
     fn epochs(&mut self) -> Result<()> {
         let start = Event::Start {
-            epochs: self.config.epochs,
+            epochs: self.config.optimisation.epochs,
             first_epoch: self.progress.epoch,
             steps_per_epoch: self.sources.train.batches(),
         };
-        self.observer.observe(&start)?;
-        while self.progress.epoch < self.config.epochs {
+        self.observer.notify(&start)?;
+        while self.progress.epoch < self.config.optimisation.epochs {
             self.epoch()?;
         }
         Ok(())
@@ -183,81 +180,101 @@ impl Run<'_> {
     fn epoch(&mut self) -> Result<()> {
         let epoch = self.progress.epoch;
         let config = self.config;
-        let lr = optim::cosine(config.weight_lr, config.weight_lr_min, epoch, config.epochs);
+        let lr = optim::cosine(
+            config.optimisation.weight_lr,
+            config.optimisation.weight_lr_min,
+            epoch,
+            config.optimisation.epochs,
+        );
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();
-            self.check_stop()?;
+            self.observer.poll()?;
             let Some(train) = self.sources.train.next()? else { break };
             self.batch = train.width();
-            let place = (self.progress.valid_pass, self.progress.valid_index);
-            let valid = match epoch >= config.arch_start_epoch {
+            let valid_position = (self.progress.valid_pass, self.progress.valid_index);
+            let valid = match epoch >= config.optimisation.arch_start_epoch {
                 true => Some(self.next_valid()?),
                 false => None,
             };
-            let issued = self.stepper.issue(&mut self.state, &train, valid.as_ref(), lr);
+            let step = self.progress.step + self.pending.len() as u64 + 1;
+            let copy_alpha =
+                self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.execution.record, step);
+            let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
             if issued.is_err() {
-                // The step is undone, so its validation batch counts as unused.
-                (self.progress.valid_pass, self.progress.valid_index) = place;
+                // The step was rolled back, so its validation batch counts as unused.
+                (self.progress.valid_pass, self.progress.valid_index) = valid_position;
             }
-            self.pending.push(Pending { issued: issued?, lr, place, seconds: started.elapsed().as_secs_f64() });
+            self.pending.push(Pending {
+                issued: issued?,
+                lr,
+                valid_position,
+                seconds: started.elapsed().as_secs_f64(),
+            });
             if let Some(warning) = self.stepper.take_warning() {
                 self.warn(&warning)?;
             }
-            let issued = self.progress.step + self.pending.len() as u64;
-            if self.pending.len() >= config.log_every || self.wants_checkpoint(issued) {
-                self.look()?;
+            if self.pending.len() >= config.execution.log_every || self.wants_checkpoint(step) {
+                self.read_reports()?;
             }
         }
-        self.look()?;
+        self.read_reports()?;
         if self.progress.step_in_epoch == 0 {
-            return Err(Error::data("the training loader gave no batch; it is empty or smaller than one batch"));
+            return Err(Error::data(
+                "expected at least one training batch, got none: the data is empty or smaller than one batch",
+            ));
         }
         self.end_epoch(lr)
     }
 
     fn wants_checkpoint(&self, step: u64) -> bool {
-        self.config.checkpoint_every.is_some_and(|n| step.is_multiple_of(n as u64))
+        self.config.execution.checkpoint_every.is_some_and(|n| step.is_multiple_of(n as u64))
     }
 
-    /// Looks at the steps since the last look: takes up those that were good and tells of them. The first that was not
-    /// is the error; it and all after it have moved nothing.
-    fn look(&mut self) -> Result<()> {
+    /// Reads the reports of pending steps: accepts the good ones and notifies the observer of them. The first failed step
+    /// is the error; it and all steps after it were rolled back.
+    fn read_reports(&mut self) -> Result<()> {
         let started = Instant::now();
-        let mut told = Vec::with_capacity(self.pending.len());
+        let (mut accepted, mut events) = (0, Vec::new());
         let mut failure = None;
         for pending in std::mem::take(&mut self.pending) {
             match pending.issued.outcome() {
-                Ok(outcome) => told.push(self.take_up(&pending, &outcome)?),
+                Ok(outcome) => {
+                    events.extend(self.accept(&pending, &outcome)?);
+                    accepted += 1;
+                }
                 Err(error) => {
                     self.stepper.take_back(&mut self.state, &pending.issued)?;
-                    (self.progress.valid_pass, self.progress.valid_index) = pending.place;
+                    (self.progress.valid_pass, self.progress.valid_index) = pending.valid_position;
                     failure = Some(error);
                     break;
                 }
             }
         }
         self.progress.sums.seconds += started.elapsed().as_secs_f64();
-        // A listener may stop the search, so everything is taken up and kept before the first one hears of it.
-        if failure.is_none() && !told.is_empty() && self.wants_checkpoint(self.progress.step) {
+        // The observer may stop the search, so all steps are accepted and saved before it is notified.
+        if failure.is_none() && accepted > 0 && self.wants_checkpoint(self.progress.step) {
             self.save()?;
         }
-        for (record, alphas) in &told {
-            self.observer.observe(&Event::Step { record, alphas })?;
+        for (record, alphas) in &events {
+            self.observer.notify(&Event::Step { record, alphas })?;
         }
         failure.map_or(Ok(()), Err)
     }
 
-    /// Takes a good step into progress and trajectory.
-    fn take_up(&mut self, pending: &Pending, outcome: &StepOutcome) -> Result<(StepRecord, Tables)> {
-        let alpha = trajectory::values(&pending.issued.alpha)?;
-        let alphas = trajectory::by_name(self.network.alphas(), &alpha)?;
+    /// Adds a good step to progress and trajectory. Returns its event if the observer wants it.
+    fn accept(&mut self, pending: &Pending, outcome: &StepOutcome) -> Result<Option<(StepRecord, Tables)>> {
         self.progress.step += 1;
         self.progress.step_in_epoch += 1;
         self.progress.sums.add(outcome, pending.seconds);
-        if Trajectory::wants_step(self.config.record, self.progress.step) {
+        let Some(alpha) = &pending.issued.alpha else { return Ok(None) };
+        let alpha = trajectory::values(alpha)?;
+        let wanted = self.observer.wants(EventKind::Step);
+        let alphas = wanted.then(|| trajectory::by_name(self.network.alphas(), &alpha)).transpose()?;
+        if Trajectory::wants_step(self.config.execution.record, self.progress.step) {
             self.trajectory.push_values(self.progress.step, alpha);
         }
+        let Some(alphas) = alphas else { return Ok(None) };
         let record = StepRecord {
             epoch: self.progress.epoch,
             step: self.progress.step - 1,
@@ -268,10 +285,10 @@ impl Run<'_> {
             train_accuracy: self.progress.sums.accuracy(),
             learning_rate: pending.lr,
         };
-        Ok((record, alphas))
+        Ok(Some((record, alphas)))
     }
 
-    /// The next batch of the validation stream, which runs on across steps and epochs.
+    /// The next batch of the validation stream, which continues across steps and epochs.
     fn next_valid(&mut self) -> Result<Batch> {
         let progress = &mut self.progress;
         let valid = &mut *self.sources.valid;
@@ -284,112 +301,60 @@ impl Run<'_> {
             return Ok(batch);
         }
         valid.start(progress.valid_pass + 1, 0)?;
-        let batch = valid
-            .next()?
-            .ok_or_else(|| Error::data("the validation loader gave no batch; it is empty or smaller than one batch"))?;
+        let batch = valid.next()?.ok_or_else(|| {
+            Error::data("expected at least one validation batch, got none: the data is empty or smaller than one batch")
+        })?;
         (progress.valid_pass, progress.valid_index) = (progress.valid_pass + 1, 1);
         Ok(batch)
     }
 
-    fn end_epoch(&mut self, lr: f64) -> Result<()> {
-        let started = Instant::now();
-        let epoch = self.progress.epoch;
-        let (valid_loss, valid_accuracy) = self.evaluate(epoch)?;
-        let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = derive::derive(&self.config.space, &alphas, None)?;
-        let sums = self.progress.sums;
-        let record = EpochRecord {
-            epoch,
-            train_loss: sums.mean_loss(),
-            valid_loss,
-            train_accuracy: sums.accuracy(),
-            valid_accuracy,
-            learning_rate: lr,
-            entropy: alphas.iter().map(|(name, table)| (name.clone(), derive::entropy(table.view()))).collect(),
-            skip_connections: genotype.skip_connections(),
-            seconds: sums.seconds + started.elapsed().as_secs_f64(),
-        };
-        if self.trajectory.steps.last() != Some(&self.progress.step) {
-            self.trajectory.push(self.progress.step, &self.state.alpha)?;
-        }
-        self.progress.finish_epoch(record.clone());
-        if self.folder.is_some() {
-            self.save()?;
-        }
-        self.observer.observe(&Event::Epoch { record: &record, genotype: &genotype, alphas: &alphas })
-    }
-
-    /// Mean loss and accuracy over the validation examples, with the running statistics.
-    fn evaluate(&mut self, epoch: usize) -> Result<(f64, f64)> {
-        let _guard = tch::no_grad_guard();
-        let (mut loss, mut correct, mut examples, mut carried) = (0.0, 0, 0, None);
-        self.sources.evaluation.start(epoch as u64, 0)?;
-        while let Some(mut batch) = self.sources.evaluation.next()? {
-            self.check_stop()?;
-            batch.carried = carried.filter(|_| !batch.begins);
-            let n = batch.examples();
-            self.evaluates = Some(batch.width());
-            let pass = self.network.loss(&self.state.w, &self.state.alpha, &batch, Mode::Evaluation)?;
-            loss += pass.value.f_double_value(&[])? * n as f64;
-            correct += pass.correct.f_int64_value(&[])?;
-            examples += n;
-            carried = pass.carried;
-        }
-        self.evaluates = None;
-        if examples == 0 {
-            return Err(Error::data("the validation loader gave no batch for evaluation; it is empty"));
-        }
-        Ok((loss / examples as f64, correct as f64 / examples as f64))
-    }
-
-    fn check_stop(&mut self) -> Result<()> {
-        self.observer.poll()?;
-        match self.stop.is_set() {
-            true => Err(Error::new(ErrorKind::Interrupted, "the search was asked to stop")),
-            false => Ok(()),
+    /// Records the current α unless this step is recorded already.
+    pub(super) fn record_alpha(&mut self) -> Result<()> {
+        match self.trajectory.steps.last() == Some(&self.progress.step) {
+            true => Ok(()),
+            false => self.trajectory.push(self.progress.step, &self.state.alpha),
         }
     }
 
-    fn save(&mut self) -> Result<()> {
+    /// Writes a checkpoint if there is a folder for it.
+    pub(super) fn save(&mut self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let path = checkpoint::save(folder, self.network, self.config, &self.state, &self.progress, &self.trajectory)?;
-        self.observer.observe(&Event::Checkpoint { path: &path })
+        self.observer.notify(&Event::Checkpoint { path: &path })
     }
 
     fn warn(&mut self, message: &str) -> Result<()> {
-        self.observer.observe(&Event::Warning { message })
+        self.observer.notify(&Event::Warning { message })
     }
 
-    /// Keeps what there is: the last good state goes to a checkpoint, the last α into the trajectory.
+    /// Saves the last good state, and records its α.
     fn finish(mut self, result: Result<()>) -> Result<Outcome> {
-        // What went wrong in a step that was not looked at yet came first.
-        let result = self.look().and(result);
+        // A failure of a pending step comes before that of `result`.
+        let result = self.read_reports().and(result);
         let (status, mut error) = match result {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
             Err(error) => {
-                let peak = self.network.peak(self.config.hypergradient);
-                let told = match self.evaluates {
+                let peak = self.network.peak(self.config.optimisation.hypergradient);
+                let explained = match self.evaluated_batch {
                     Some(batch) => in_evaluation(error, batch),
                     None => with_estimate(error, peak, self.batch),
                 };
-                (Status::Failed, Some(told))
+                (Status::Failed, Some(explained))
             }
         };
         if status != Status::Complete {
-            // Before its first step there is nothing to go on with, and the folder stays free for another try.
+            // Before the first step there is nothing to resume, and the folder remains usable for another search.
             if self.progress.step > 0
                 && let Err(unsaved) = self.save()
                 && error.is_none()
             {
                 error = Some(unsaved);
             }
-            if self.trajectory.steps.last() != Some(&self.progress.step) {
-                self.trajectory.push(self.progress.step, &self.state.alpha)?;
-            }
+            self.record_alpha()?;
         }
         let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = derive::derive(&self.config.space, &alphas, None)?;
+        let genotype = arch::derive(&self.config.space, &alphas, None)?;
         let status = if error.is_some() { Status::Failed } else { status };
         Ok(Outcome {
             status,

@@ -1,34 +1,24 @@
-//! What a search starts from: the network of a plan, and its state before the first step.
+//! The start of a search: the network of a plan, and its state before the first step.
 
 use tch::{Device, Kind};
 
-use super::engine::State;
-use super::forms::forms;
-use crate::cache::FormCache;
+use super::step::engine::State;
 use crate::config::SearchConfig;
 use crate::error::Result;
-use crate::event::Observer;
 use crate::nn::{NetworkOptions, SearchNetwork};
 use crate::params::{initial_alphas, initial_weights};
 use crate::plan::Plan;
 
 impl State {
-    /// Before the first step of a network with this plan, drawn anew from `seed`.
+    /// The state before the first step of a network with this plan, drawn from `seed`.
     pub fn initial(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Result<Self> {
         State::new(initial_weights(plan, seed, kind, device)?, initial_alphas(plan, seed, kind, device)?)
     }
 }
 
-/// The network of a lowered plan, its forms measured where the configuration asks for it, and its first state.
-pub fn start(
-    plan: Plan,
-    config: &SearchConfig,
-    mut options: NetworkOptions,
-    cache: &FormCache,
-    observer: &mut dyn Observer,
-) -> Result<(SearchNetwork, State)> {
-    options.forms = forms(&plan, &options, config, cache, observer)?;
+/// The network of a lowered plan and its initial state.
+pub fn start(plan: Plan, config: &SearchConfig, options: NetworkOptions) -> Result<(SearchNetwork, State)> {
     let network = SearchNetwork::new(plan, config, options)?;
-    let state = State::initial(network.plan(), config.seed, network.kind(), network.device())?;
+    let state = State::initial(network.plan(), config.optimisation.seed, network.kind(), network.device())?;
     Ok((network, state))
 }

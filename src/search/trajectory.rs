@@ -1,4 +1,4 @@
-//! The trajectory of α: its values each time it is recorded, the initial point first.
+//! The trajectory of α: its values at each record, the initial point first.
 
 use ndarray::{Array2, Array3};
 use tch::{Kind, Tensor};
@@ -7,15 +7,15 @@ use crate::config::Record;
 use crate::error::{Error, Result};
 use crate::params::{Entry, Table};
 
-/// name → [edges, operations].
+/// Tables [edges, operations] by name.
 pub type Tables = Vec<(String, Array2<f64>)>;
 
-/// Values in double precision hold float32 and float64 logits without loss.
+/// α over time. Double precision represents float32 and float64 logits exactly.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trajectory {
-    /// Completed steps at each record; 0 is the initial point.
+    /// The number of completed steps at each record; 0 is the initial point.
     pub steps: Vec<u64>,
-    /// One flat α a record.
+    /// One flat α per record.
     pub points: Vec<Vec<f64>>,
 }
 
@@ -32,7 +32,7 @@ impl Trajectory {
         self.steps.push(step);
     }
 
-    /// Whether α after `step` completed steps is to be recorded; an epoch's end is a matter of its own.
+    /// Whether to record α after `step` completed steps. The end of an epoch is recorded in any case.
     pub fn wants_step(record: Record, step: u64) -> bool {
         match record {
             Record::Epoch => false,
@@ -41,7 +41,7 @@ impl Trajectory {
         }
     }
 
-    /// name → [T, edges, operations].
+    /// Tables [T, edges, operations] by name.
     pub fn tables(&self, table: &Table) -> Result<Vec<(String, Array3<f64>)>> {
         let one = |entry: &Entry| -> Result<(String, Array3<f64>)> {
             let span = entry.offset as usize..(entry.offset + entry.length) as usize;
@@ -54,12 +54,12 @@ impl Trajectory {
     }
 }
 
-/// name → [edges, operations] of one flat α.
+/// The tables [edges, operations] of one flat α by name.
 pub fn current(table: &Table, alpha: &Tensor) -> Result<Tables> {
     by_name(table, &values(alpha)?)
 }
 
-/// name → [edges, operations] of the values of one flat α.
+/// The same, of the values of one flat α.
 pub fn by_name(table: &Table, flat: &[f64]) -> Result<Tables> {
     let one = |entry: &Entry| -> Result<(String, Array2<f64>)> {
         let span = entry.offset as usize..(entry.offset + entry.length) as usize;

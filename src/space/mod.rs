@@ -1,119 +1,59 @@
-//! The search space: a cell's graph of nodes and edges, what an edge may compute, and how cells form a network.
+//! The search space: the nodes and edges of a cell, the candidate operations, and how cells form a network.
 
-mod genotype;
-mod notation;
+mod cell;
 mod operation;
+mod presets;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result, unknown};
-use crate::fields::Field;
+use crate::json::Field;
 
-pub use genotype::{CellGenotype, Gene, Genotype, published};
+pub use cell::{CellKind, Edge};
 pub use operation::Operation;
 
-/// Intermediate nodes a cell may have; the published ones have 4 and 8.
+/// The largest number of intermediate nodes; the published cells have 4 and 8.
 const MOST_NODES: usize = 32;
 
-/// Copies of `channels` the stem may make; the published one makes 3.
+/// The largest `stem_multiplier`; the published one is 3.
 const LARGEST_STEM: usize = 64;
 
-/// Whether a cell maps two images to one, or a state and an input to a state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CellKind {
-    /// Two input nodes, tables `normal` and `reduce`.
-    Convolutional,
-    /// One input node, table `recurrent`.
-    Recurrent,
-}
-
-impl CellKind {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            CellKind::Convolutional => "convolutional",
-            CellKind::Recurrent => "recurrent",
-        }
-    }
-
-    /// Whether an operation may stand in its cells.
-    pub fn allows(self, operation: Operation) -> bool {
-        match self {
-            CellKind::Convolutional => operation.is_convolutional(),
-            CellKind::Recurrent => operation.is_recurrent(),
-        }
-    }
-}
-
-/// An edge of the cell's graph, between node numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Edge {
-    /// The node it leaves.
-    pub from: usize,
-    /// The node it enters; greater than `from`.
-    pub to: usize,
-}
-
-/// A space of cells and the network they form.
+/// A space of cells and of the network that they form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Space {
-    /// The preset's name, or one of the user's.
+    /// The name of a preset, or another name.
     pub name: String,
     /// Convolutional or recurrent.
     pub kind: CellKind,
-    /// What an edge may compute, in the order of α's columns.
+    /// The candidate operations of an edge, in the order of α's columns.
     pub operations: Vec<Operation>,
-    /// Intermediate nodes of a cell.
+    /// The number of intermediate nodes of a cell.
     pub nodes: usize,
-    /// The nodes that form the cell's output.
+    /// The nodes that form the output of a cell.
     pub concat: Vec<usize>,
-    /// The cells that halve the size; none: layers//3 and 2·layers//3.
+    /// The positions of the reduction cells; None: layers//3 and 2·layers//3.
     pub reductions: Option<Vec<usize>>,
-    /// The stem makes this many times `channels`.
+    /// The channels of the stem divided by `channels`.
     pub stem_multiplier: usize,
 }
 
-/// The names of the presets.
-const PRESETS: &[&str] = &["darts", "darts-rnn"];
-
-/// The fields of a space, as they are written.
+/// The fields of a space, in the order in which they are written.
 const FIELDS: &[&str] = &["name", "kind", "operations", "nodes", "concat", "reductions", "stem_multiplier"];
 
 impl Space {
     /// A published space by its name.
     pub fn preset(name: &str) -> Result<Space> {
-        match name {
-            "darts" => Ok(Space::published(CellKind::Convolutional)),
-            "darts-rnn" => Ok(Space::published(CellKind::Recurrent)),
-            _ => Err(Error::config(unknown("space", name, PRESETS))),
-        }
+        let preset = presets::ALL.iter().find(|(known, _)| *known == name);
+        preset.map(|(_, space)| space()).ok_or_else(|| Error::config(unknown("space", name, &presets::names())))
     }
 
     /// The published space of a kind.
     pub(crate) fn published(kind: CellKind) -> Space {
-        use Operation::*;
-        let (name, operations, nodes, stem_multiplier) = match kind {
-            CellKind::Convolutional => (
-                "darts",
-                vec![None, MaxPool3x3, AvgPool3x3, SkipConnect, SepConv3x3, SepConv5x5, DilConv3x3, DilConv5x5],
-                4,
-                3,
-            ),
-            CellKind::Recurrent => ("darts-rnn", vec![None, Tanh, Relu, Sigmoid, Identity], 8, 1),
-        };
-        let mut space = Space {
-            name: name.to_string(),
-            kind,
-            operations,
-            nodes,
-            concat: Vec::new(),
-            reductions: Option::None,
-            stem_multiplier,
-        };
-        space.concat = space.intermediate().collect();
-        space
+        match kind {
+            CellKind::Convolutional => presets::darts::space(),
+            CellKind::Recurrent => presets::darts_rnn::space(),
+        }
     }
 
     /// A space from a JSON string (a preset's name) or object, whose missing fields are the preset's of its kind.
@@ -132,25 +72,20 @@ impl Space {
                 let given = crate::error::cut(&other.to_string());
                 return Err(Error::space(format!(
                     "the space is {given}; it must be a name ({}) or an object",
-                    PRESETS.join(", ")
+                    presets::names().join(", ")
                 )));
             }
         };
         if let Some(key) = given.keys().find(|key| !FIELDS.contains(&key.as_str())) {
             return Err(Error::space(unknown("field of a space", key, FIELDS)));
         }
-        // null stands for "not given".
+        // null means "not given".
         let field = |name: &'static str| {
             let value = given.get(name).filter(|value| !value.is_null())?;
             Some(Field { kind: ErrorKind::Space, name, value })
         };
-        let name = field("name").map(|field| field.text("a text")).transpose()?;
-        let operations = field("operations")
-            .map(|field| -> Result<Vec<Operation>> {
-                let names = field.texts("a list of operation names")?;
-                names.into_iter().map(Operation::parse).collect()
-            })
-            .transpose()?;
+        let name = field("name").map(|field| field.text("a string")).transpose()?;
+        let operations = field("operations").map(|field| Operation::list(&field)).transpose()?;
         let kind = field("kind")
             .map(|field| match field.value.as_str() {
                 Some("convolutional") => Ok(CellKind::Convolutional),
@@ -162,7 +97,7 @@ impl Space {
         let mut space = match (kind, &operations, name) {
             (Some(kind), _, _) => Space::published(kind),
             (_, Some(operations), _) => Space::published(kind_of(operations)),
-            (_, _, Some(name)) if PRESETS.contains(&name) => Space::preset(name)?,
+            (_, _, Some(name)) if presets::names().contains(&name) => Space::preset(name)?,
             _ => Space::published(CellKind::Convolutional),
         };
         if let Some(name) = name {
@@ -186,10 +121,10 @@ impl Space {
         Ok(space)
     }
 
-    /// This space with another number of nodes, all of them in the output, or other operations.
+    /// This space with another number of nodes, all of which form the output, or with other operations.
     pub(crate) fn with(mut self, nodes: Option<usize>, operations: Option<&[Operation]>) -> Space {
         if let Some(nodes) = nodes {
-            // More than any cell has are left to `validate`, lest a list of them fill the memory.
+            // `validate` refuses more nodes; a list of all of them could fill the memory.
             self.nodes = nodes.min(MOST_NODES);
             self.concat = self.intermediate().collect();
             self.nodes = nodes;
@@ -200,7 +135,7 @@ impl Space {
         self
     }
 
-    /// Whether cells of this space exist: the counts are in range, nothing stands twice, the operations fit the kind.
+    /// Checks that counts are in range, that no entry occurs twice, and that the operations fit the kind.
     pub fn validate(&self) -> Result<()> {
         let refuse = |detail: String| Err(Error::space(format!("space `{}`: {detail}", crate::error::cut(&self.name))));
         if self.nodes == 0 || self.nodes > MOST_NODES {
@@ -213,13 +148,13 @@ impl Space {
             ));
         }
         if self.operations.is_empty() {
-            return refuse("`operations` is empty; give at least one besides `none`".to_string());
+            return refuse("`operations` is empty; give at least one other than `none`".to_string());
         }
         if let Some(operation) = repeated(&self.operations) {
-            return refuse(format!("operation `{}` stands twice in `operations`", operation.name()));
+            return refuse(format!("operation `{}` occurs twice in `operations`", operation.name()));
         }
         if self.operations == [Operation::None] {
-            return refuse("`operations` holds nothing but `none`; give at least one more".to_string());
+            return refuse("`operations` holds only `none`; give at least one more".to_string());
         }
         if let Some(operation) = self.operations.iter().find(|operation| !self.kind.allows(**operation)) {
             let (operation, kind) = (operation.name(), self.kind.name());
@@ -229,18 +164,18 @@ impl Space {
             return refuse("`concat` is empty; the cell would have no output".to_string());
         }
         if let Some(node) = repeated(&self.concat) {
-            return refuse(format!("node {node} stands twice in `concat`"));
+            return refuse(format!("node {node} occurs twice in `concat`"));
         }
         let intermediate = self.intermediate();
         if let Some(node) = self.concat.iter().find(|node| !intermediate.contains(node)) {
             return refuse(format!(
-                "`concat` names node {node}; the intermediate nodes are {} to {}",
+                "`concat` holds node {node}; the intermediate nodes are {} to {}",
                 intermediate.start,
                 intermediate.end - 1
             ));
         }
         if let Some(cell) = self.reductions.as_deref().and_then(repeated) {
-            return refuse(format!("cell {cell} stands twice in `reductions`"));
+            return refuse(format!("cell {cell} occurs twice in `reductions`"));
         }
         if self.kind == CellKind::Recurrent && self.reductions.as_ref().is_some_and(|cells| !cells.is_empty()) {
             return refuse("a recurrent space has no reduction cells; leave `reductions` out".to_string());
@@ -248,12 +183,9 @@ impl Space {
         Ok(())
     }
 
-    /// Input nodes of a cell.
+    /// The number of input nodes of a cell.
     pub fn inputs(&self) -> usize {
-        match self.kind {
-            CellKind::Convolutional => 2,
-            CellKind::Recurrent => 1,
-        }
+        self.kind.inputs()
     }
 
     /// The numbers of the intermediate nodes.
@@ -266,24 +198,18 @@ impl Space {
         self.intermediate().flat_map(|to| (0..to).map(move |from| Edge { from, to })).collect()
     }
 
-    /// The α tables, in their order.
-    pub fn cells(&self) -> &'static [&'static str] {
-        match self.kind {
-            CellKind::Convolutional => &["normal", "reduce"],
-            CellKind::Recurrent => &["recurrent"],
-        }
+    /// The names of the α tables, in order.
+    pub fn tables(&self) -> &'static [&'static str] {
+        self.kind.tables()
     }
 
-    /// Edges a node keeps in a genotype.
+    /// The number of edges that a node keeps in a genotype.
     pub fn kept_edges(&self) -> usize {
-        match self.kind {
-            CellKind::Convolutional => 2,
-            CellKind::Recurrent => 1,
-        }
+        self.kind.kept_edges()
     }
 }
 
-/// The kind whose cells hold these operations: recurrent when every one of them is.
+/// The kind of cell with these operations: recurrent if all of them are.
 fn kind_of(operations: &[Operation]) -> CellKind {
     let named = |operation: &&Operation| **operation != Operation::None;
     let mut named = operations.iter().filter(named).peekable();
@@ -294,7 +220,7 @@ fn kind_of(operations: &[Operation]) -> CellKind {
     }
 }
 
-/// The first item that stands a second time.
-fn repeated<T: PartialEq + Copy>(items: &[T]) -> Option<T> {
+/// The first item that occurs a second time.
+pub(crate) fn repeated<T: PartialEq + Copy>(items: &[T]) -> Option<T> {
     (1..items.len()).find(|index| items[..*index].contains(&items[*index])).map(|index| items[index])
 }

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result, unknown};
+use crate::json::Field;
 
-/// What an edge may compute. `None` is the zero operation.
+/// A candidate operation of an edge. `None` is the zero operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, non_camel_case_types)] // the names say it all; Conv7x1_1x7 is the field's own spelling
+#[allow(missing_docs, non_camel_case_types)] // the names need no explanation; Conv7x1_1x7 is the field's own spelling
 pub enum Operation {
     None,
     SkipConnect,
@@ -26,7 +27,7 @@ pub enum Operation {
     Identity,
 }
 
-/// Every operation with its name; the name is what files, tables and messages say.
+/// Every operation with its name in files, tables and messages.
 const NAMES: &[(Operation, &str)] = &[
     (Operation::None, "none"),
     (Operation::SkipConnect, "skip_connect"),
@@ -63,7 +64,7 @@ impl Operation {
         NAMES[self as usize].1
     }
 
-    /// The operation of a name; an unknown one is refused with the nearest known.
+    /// The operation of a name; an error suggests the nearest known name.
     pub fn parse(name: &str) -> Result<Operation> {
         NAMES.iter().find(|(_, known)| *known == name).map(|(operation, _)| *operation).ok_or_else(|| {
             let known: Vec<&str> = NAMES.iter().map(|(_, known)| *known).collect();
@@ -71,12 +72,17 @@ impl Operation {
         })
     }
 
-    /// Whether it may stand in a convolutional cell.
+    /// The operations that a list of names gives.
+    pub(crate) fn list(field: &Field) -> Result<Vec<Operation>> {
+        field.texts("a list of operation names")?.into_iter().map(Operation::parse).collect()
+    }
+
+    /// Whether a convolutional cell may contain it.
     pub fn is_convolutional(self) -> bool {
         self == Operation::None || !self.is_recurrent()
     }
 
-    /// Whether it may stand in a recurrent cell.
+    /// Whether a recurrent cell may contain it.
     pub fn is_recurrent(self) -> bool {
         matches!(self, Operation::None | Operation::Tanh | Operation::Relu | Operation::Sigmoid | Operation::Identity)
     }

@@ -1,7 +1,7 @@
-//! A recorded search is the eager one, bit for bit; so is one that the host looks at less often.
+//! A search with captured steps equals the eager search bit for bit, and so does one whose reports are read less often.
 //!
-//! The recorder here stands in for a CUDA graph. It keeps the step that it is given and runs that one again: whatever
-//! the step took from the host when it was made, and whatever is put in the place of a tensor later, it never sees.
+//! The test double of a CUDA graph keeps a step and runs it again. Like a graph, it does not see values that the host
+//! changes or tensors that are replaced after the capture.
 #![cfg(feature = "torch")]
 
 use std::cell::{Cell, RefCell};
@@ -11,33 +11,33 @@ use crate::options;
 use pydarts::config::{Method, SearchConfig};
 use pydarts::data::{Batch, Role, Segments, Source, TokenSource};
 use pydarts::error::{Error, ErrorKind, Result};
-use pydarts::event::{Event, Observer, Status, StepRecord, StopFlag};
+use pydarts::event::{Event, EventKind, Observer, Status, StepRecord};
 use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Supernet};
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
-use pydarts::search::{Body, Outcome, Recorder, Replay, Sources, State, run};
+use pydarts::search::{Body, GraphCapture, Outcome, Replay, Sources, State, run};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-/// Counts what was recorded and replayed.
+/// Counts captured and replayed steps.
 #[derive(Default)]
-struct Tape {
-    recorded: Cell<usize>,
+struct FakeGraphs {
+    captured: Cell<usize>,
     replayed: Rc<Cell<usize>>,
     broken: bool,
-    /// Where so many are recorded, there is no memory for steps that run as they are.
+    /// The number of captured steps at which an eager step runs out of memory.
     full_at: Option<usize>,
     released: Cell<usize>,
 }
 
-struct Track<'a> {
+struct FakeReplay<'a> {
     body: Body<'a>,
     replayed: Rc<Cell<usize>>,
 }
 
-impl Recorder for Tape {
+impl GraphCapture for FakeGraphs {
     fn warm_up(&self, body: &mut Body) -> Result<()> {
-        match self.full_at == Some(self.recorded.get()) {
+        match self.full_at == Some(self.captured.get()) {
             true => Err(Error::new(ErrorKind::OutOfMemory, "out of memory")),
             false => body(),
         }
@@ -47,23 +47,23 @@ impl Recorder for Tape {
         self.released.set(self.released.get() + 1);
     }
 
-    fn record<'a>(&self, body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
+    fn capture<'a>(&self, body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
         if self.broken {
-            return Err(Error::engine("the tape is torn"));
+            return Err(Error::engine("the graph is broken"));
         }
-        self.recorded.set(self.recorded.get() + 1);
-        Ok(Box::new(Track { body, replayed: Rc::clone(&self.replayed) }))
+        self.captured.set(self.captured.get() + 1);
+        Ok(Box::new(FakeReplay { body, replayed: Rc::clone(&self.replayed) }))
     }
 }
 
-impl Replay for Track<'_> {
+impl Replay for FakeReplay<'_> {
     fn replay(&mut self) -> Result<()> {
         self.replayed.set(self.replayed.get() + 1);
         (self.body)()
     }
 }
 
-/// Batches of the given sizes, those numbered in `broken` (counted over all passes) with an infinite pixel.
+/// Batches of the given sizes. Those whose numbers, counted over all passes, are in `broken` have an infinite pixel.
 struct Batches {
     purpose: &'static str,
     sizes: Vec<usize>,
@@ -100,23 +100,40 @@ impl Source for Batches {
     }
 }
 
-/// What is told.
+/// Stores the events of a search.
 #[derive(Default)]
 struct Listener {
     steps: Vec<(StepRecord, Vec<f64>)>,
     warnings: Vec<String>,
-    /// Steps told before each checkpoint.
+    /// The number of step events before each checkpoint.
     checkpoints: Vec<usize>,
-    /// The step whose event is refused.
+    /// The step whose event raises an error.
     refuses: Option<u64>,
+    /// Whether the observer does not want steps.
+    ignores_steps: bool,
+    /// The number of polls, and the poll that interrupts the search.
+    polls: usize,
+    interrupts_at: Option<usize>,
 }
 
 impl Observer for Listener {
+    fn wants(&self, kind: EventKind) -> bool {
+        kind != EventKind::Step || !self.ignores_steps
+    }
+
+    fn poll(&mut self) -> Result<()> {
+        self.polls += 1;
+        match self.interrupts_at == Some(self.polls) {
+            true => Err(Error::new(ErrorKind::Interrupted, "interrupted by the test")),
+            false => Ok(()),
+        }
+    }
+
     fn observe(&mut self, event: &Event) -> Result<()> {
         match event {
             Event::Step { record, alphas } => {
                 if self.refuses == Some(record.step) {
-                    return Err(Error::new(ErrorKind::Foreign, "the listener had enough"));
+                    return Err(Error::new(ErrorKind::Foreign, "the listener raised an error"));
                 }
                 let alphas = alphas.iter().flat_map(|(_, table)| table.iter().copied()).collect();
                 self.steps.push(((*record).clone(), alphas));
@@ -139,7 +156,7 @@ fn config(changes: Value) -> SearchConfig {
     SearchConfig::from_json(&object.to_string()).unwrap()
 }
 
-/// A search and all that it leaves.
+/// The outcome of a search, its statistics and its events.
 struct Seen {
     outcome: Outcome,
     statistics: Vec<(String, Tensor)>,
@@ -159,7 +176,7 @@ fn search(changes: Value) -> Search {
 }
 
 impl Search {
-    fn run(mut self, tape: Option<&Tape>) -> Seen {
+    fn run(mut self, graphs: Option<&FakeGraphs>) -> Seen {
         tch::set_num_threads(1);
         let (kind, device) = (Kind::Float, Device::Cpu);
         let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
@@ -168,10 +185,8 @@ impl Search {
         let initial = State::initial(network.plan(), 1, kind, device);
         let mut evaluation = batches("evaluation", &[4, 3]);
         let sources = Sources { train: &mut self.train, valid: &mut self.valid, evaluation: &mut evaluation };
-        let recorder = tape.map(|tape| tape as &dyn Recorder);
-        let stop = StopFlag::default();
-        let outcome =
-            run(&network, &self.config, initial.unwrap(), sources, &mut self.listener, &stop, recorder).unwrap();
+        let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
+        let outcome = run(&network, &self.config, initial.unwrap(), sources, &mut self.listener, graphs).unwrap();
         Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener: self.listener }
     }
 }
@@ -209,40 +224,40 @@ fn assert_same_state(one: &Seen, other: &Seen, what: &str) {
 const METHODS: [Method; 3] = [Method::FirstOrder, Method::Unrolled, Method::UnrolledExact];
 
 #[test]
-fn a_recorded_search_is_the_eager_one_for_every_hypergradient() {
+fn a_captured_search_equals_the_eager_one_for_every_hypergradient() {
     for method in METHODS {
-        // α rests for an epoch, the learning rate falls from epoch to epoch, Adam's corrections from step to step.
+        // α does not move in the first epoch; the learning rate changes every epoch, Adam's corrections every step.
         let made = || search(json!({"hypergradient": method, "arch_start_epoch": 1}));
-        let (tape, eager) = (Tape::default(), made().run(None));
-        let recorded = made().run(Some(&tape));
+        let (graphs, eager) = (FakeGraphs::default(), made().run(None));
+        let captured = made().run(Some(&graphs));
         assert_eq!(eager.outcome.status, Status::Complete);
-        assert_same(&eager, &recorded, &format!("{method:?}"));
-        assert!(recorded.listener.warnings.is_empty(), "{:?}", recorded.listener.warnings);
-        // Six steps without α and twelve with it, each kind warmed up by two.
-        assert_eq!((tape.recorded.get(), tape.replayed.get()), (2, 4 + 10), "{method:?}");
+        assert_same(&eager, &captured, &format!("{method:?}"));
+        assert!(captured.listener.warnings.is_empty(), "{:?}", captured.listener.warnings);
+        // Six steps without α and twelve with it; the first two of each kind warm up.
+        assert_eq!((graphs.captured.get(), graphs.replayed.get()), (2, 4 + 10), "{method:?}");
         let rates: Vec<f64> = eager.outcome.history.iter().map(|record| record.learning_rate).collect();
         assert!(rates[0] > rates[1] && rates[1] > rates[2] && !eager.outcome.trajectory.points[7..].is_empty());
     }
 }
 
 #[test]
-fn batches_of_other_shapes_have_recordings_of_their_own_up_to_a_few() {
+fn each_shape_of_batches_is_captured_up_to_a_limit() {
     let made = |sizes: &[usize]| Search { train: batches("train", sizes), ..search(json!({"epochs": 5})) };
-    for (sizes, recordings, replays) in [
+    for (sizes, captures, replays) in [
         // Two shapes, fifteen and five steps.
         (&[4, 4, 4, 3][..], 2, 13 + 3),
-        // Six shapes, five steps each: the last two are never recorded.
+        // Six shapes, five steps each: the last two are never captured.
         (&[2, 3, 4, 5, 6, 7], 4, 4 * 3),
     ] {
-        let tape = Tape::default();
-        let recorded = made(sizes).run(Some(&tape));
-        assert_same(&made(sizes).run(None), &recorded, &format!("{sizes:?}"));
-        assert_eq!((tape.recorded.get(), tape.replayed.get()), (recordings, replays), "{sizes:?}");
+        let graphs = FakeGraphs::default();
+        let captured = made(sizes).run(Some(&graphs));
+        assert_same(&made(sizes).run(None), &captured, &format!("{sizes:?}"));
+        assert_eq!((graphs.captured.get(), graphs.replayed.get()), (captures, replays), "{sizes:?}");
     }
 }
 
-/// A search on a text, whose segments have two lengths, and each epoch another end.
-fn on_words(method: Method, tape: Option<&Tape>) -> Seen {
+/// A search on a text. Its segments have two lengths, and each epoch ends differently.
+fn on_words(method: Method, graphs: Option<&FakeGraphs>) -> Seen {
     tch::set_num_threads(1);
     let (kind, device) = (Kind::Float, Device::Cpu);
     let config = json!({"space": "darts-rnn", "nodes": 2, "num_classes": 7, "units": 5, "bptt": 6, "epochs": 3,
@@ -263,74 +278,73 @@ fn on_words(method: Method, tape: Option<&Tape>) -> Seen {
     let initial = State::initial(network.plan(), 1, kind, device);
     let mut listener = Listener::default();
     let sources = Sources { train: &mut train, valid: &mut valid, evaluation: &mut evaluation };
-    let recorder = tape.map(|tape| tape as &dyn Recorder);
-    let outcome =
-        run(&network, &config, initial.unwrap(), sources, &mut listener, &StopFlag::default(), recorder).unwrap();
+    let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
+    let outcome = run(&network, &config, initial.unwrap(), sources, &mut listener, graphs).unwrap();
     Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener }
 }
 
 #[test]
-fn a_recorded_search_on_words_is_the_eager_one() {
+fn a_captured_search_on_words_equals_the_eager_one() {
     for method in METHODS {
-        let (tape, eager) = (Tape::default(), on_words(method, None));
-        let recorded = on_words(method, Some(&tape));
+        let (graphs, eager) = (FakeGraphs::default(), on_words(method, None));
+        let captured = on_words(method, Some(&graphs));
         assert_eq!(eager.outcome.status, Status::Complete);
-        assert_same(&eager, &recorded, &format!("{method:?}"));
-        assert!(recorded.listener.warnings.is_empty(), "{:?}", recorded.listener.warnings);
+        assert_same(&eager, &captured, &format!("{method:?}"));
+        assert!(captured.listener.warnings.is_empty(), "{:?}", captured.listener.warnings);
         let steps = eager.listener.steps.len();
-        assert!(tape.recorded.get() <= 3 && tape.replayed.get() > steps / 2, "{} of {steps}", tape.replayed.get());
+        assert!(
+            graphs.captured.get() <= 3 && graphs.replayed.get() > steps / 2,
+            "{} of {steps}",
+            graphs.replayed.get()
+        );
         let state = |seen: &Seen| seen.outcome.state.carried.train.as_ref().unwrap().copy();
-        assert!(state(&eager).equal(&state(&recorded)), "{method:?}: what the stream carries");
+        assert!(state(&eager).equal(&state(&captured)), "{method:?}: hidden state");
     }
 }
 
 #[test]
-fn a_step_that_cannot_be_recorded_runs_as_it_is_and_one_warning_says_so() {
-    let tape = Tape { broken: true, ..Tape::default() };
-    let seen = search(json!({})).run(Some(&tape));
+fn a_step_that_cannot_be_captured_runs_eagerly_with_one_warning() {
+    let graphs = FakeGraphs { broken: true, ..FakeGraphs::default() };
+    let seen = search(json!({})).run(Some(&graphs));
     assert_same(&search(json!({})).run(None), &seen, "broken");
     assert_eq!(seen.listener.warnings.len(), 1);
-    assert!(seen.listener.warnings[0].contains("the tape is torn"), "{}", seen.listener.warnings[0]);
+    assert!(seen.listener.warnings[0].contains("the graph is broken"), "{}", seen.listener.warnings[0]);
 }
 
 #[test]
-fn recordings_make_room_for_a_step_that_runs_out_of_memory() {
+fn graphs_are_released_if_a_step_runs_out_of_memory() {
     let made = || Search { train: batches("train", &[4, 4, 4, 3]), ..search(json!({})) };
-    let tape = Tape { full_at: Some(1), ..Tape::default() };
-    let seen = made().run(Some(&tape));
+    let graphs = FakeGraphs { full_at: Some(1), ..FakeGraphs::default() };
+    let seen = made().run(Some(&graphs));
     assert_same(&made().run(None), &seen, "full");
-    assert_eq!((tape.recorded.get(), tape.replayed.get(), tape.released.get()), (1, 1, 1));
-    assert!(
-        seen.listener.warnings[0].contains("the memory of what was captured is needed"),
-        "{:?}",
-        seen.listener.warnings
-    );
-    // With nothing to give back, that is the end.
-    let nothing = Tape { full_at: Some(0), ..Tape::default() };
+    assert_eq!((graphs.captured.get(), graphs.replayed.get(), graphs.released.get()), (1, 1, 1));
+    assert!(seen.listener.warnings[0].contains("memory"), "{:?}", seen.listener.warnings);
+    // Without graphs to release, the search fails.
+    let nothing = FakeGraphs { full_at: Some(0), ..FakeGraphs::default() };
     assert_eq!(made().run(Some(&nothing)).outcome.error.unwrap().kind, ErrorKind::OutOfMemory);
 }
 
 #[test]
-fn looking_less_often_changes_nothing_but_when_it_is_told() {
+fn reading_reports_less_often_changes_only_when_events_are_sent() {
     for method in METHODS {
         let made = |log_every: usize| search(json!({"hypergradient": method, "log_every": log_every, "record": 4}));
         let always = made(1).run(None);
         assert_same(&always, &made(4).run(None), &format!("{method:?}"));
-        assert_same(&always, &made(100).run(Some(&Tape::default())), &format!("{method:?}, recorded"));
+        assert_same(&always, &made(100).run(Some(&FakeGraphs::default())), &format!("{method:?}, captured"));
     }
 }
 
 #[test]
-fn a_failed_step_is_named_and_moves_nothing_nor_do_those_after_it() {
-    // One of the two streams breaks in step 9 of 18, in the middle of a look, and good batches follow.
+fn a_failed_step_and_all_after_it_are_rolled_back() {
+    // One of the two streams has a bad batch in step 9 of 18, in the middle of the pending steps; good batches follow.
     let whole = search(json!({})).run(None);
-    // The last good state is what nine steps of a good search leave.
+    // The last good state equals that after nine steps of a good search.
     let stopped = Listener { refuses: Some(8), ..Listener::default() };
     let nine = Search { listener: stopped, ..search(json!({})) }.run(None);
     assert_eq!(nine.outcome.state.step, 9);
     for (in_train, what) in [(true, "training loss"), (false, "validation loss")] {
         for log_every in [1, 100] {
-            for tape in [None, Some(Tape::default())] {
+            for graphs in [None, Some(FakeGraphs::default())] {
                 let made = |folder: &str| {
                     let changes = json!({"log_every": log_every, "record": "step", "checkpoint_dir": folder});
                     let mut made = search(changes);
@@ -339,18 +353,18 @@ fn a_failed_step_is_named_and_moves_nothing_nor_do_those_after_it() {
                     made
                 };
                 let folder = tempfile::tempdir().unwrap();
-                let seen = made(folder.path().to_str().unwrap()).run(tape.as_ref());
+                let seen = made(folder.path().to_str().unwrap()).run(graphs.as_ref());
                 let (what, error) = (format!("{what}, {log_every}"), seen.outcome.error.as_ref().unwrap());
                 assert_eq!((seen.outcome.status, error.kind), (Status::Failed, ErrorKind::Numerical), "{what}");
-                assert!(error.detail.contains("became NaN at step 9;"), "{what}: {error}");
+                assert!(error.detail.contains("became NaN at step 9"), "{what}: {error}");
                 assert!(error.detail.contains(what.split(',').next().unwrap()), "{what}: {error}");
                 assert_eq!(seen.outcome.trajectory.points[..], whole.outcome.trajectory.points[..10], "{what}");
                 assert_eq!(seen.listener.steps[..], whole.listener.steps[..9], "{what}");
                 assert_same_state(&nine, &seen, &what);
-                // The checkpoint goes on from there, with another number of steps between looks.
+                // The checkpoint resumes from there, with another log_every.
                 let mut rest = made(folder.path().to_str().unwrap());
                 (rest.train.broken, rest.valid.broken) = (Vec::new(), Vec::new());
-                (rest.config.resume, rest.config.log_every) = (true, 3);
+                (rest.config.execution.resume, rest.config.execution.log_every) = (true, 3);
                 let resumed = rest.run(None);
                 assert_eq!(resumed.outcome.trajectory, whole.outcome.trajectory, "{what}");
                 assert_same_state(&whole, &resumed, &what);
@@ -360,7 +374,7 @@ fn a_failed_step_is_named_and_moves_nothing_nor_do_those_after_it() {
 }
 
 #[test]
-fn checkpoints_within_an_epoch_are_looks_of_their_own() {
+fn a_checkpoint_within_an_epoch_reads_pending_reports() {
     let folder = RefCell::new(tempfile::tempdir().unwrap());
     let made = |log_every: usize| {
         *folder.borrow_mut() = tempfile::tempdir().unwrap();
@@ -368,7 +382,7 @@ fn checkpoints_within_an_epoch_are_looks_of_their_own() {
         search(json!({"log_every": log_every, "checkpoint_every": 4, "checkpoint_dir": path}))
     };
     let always = made(1).run(None);
-    // After steps 4, 8, 12 and 16, told before the event of the step, and at the ends of epochs.
+    // After steps 4, 8, 12 and 16, before the event of the step, and at the ends of epochs.
     assert_eq!(always.listener.checkpoints, [3, 6, 7, 11, 12, 15, 18]);
     let seldom = made(100).run(None);
     assert_same(&always, &seldom, "checkpoints");
@@ -376,13 +390,35 @@ fn checkpoints_within_an_epoch_are_looks_of_their_own() {
 }
 
 #[test]
-fn a_listener_that_stops_the_search_leaves_a_state_that_agrees_with_its_count() {
+fn the_state_agrees_with_its_count_after_an_error_of_the_observer() {
     for log_every in [1, 4] {
         let listener = Listener { refuses: Some(5), ..Listener::default() };
         let seen = Search { listener, ..search(json!({"log_every": log_every})) }.run(None);
         let Outcome { state, trajectory, status, .. } = &seen.outcome;
         assert_eq!((*status, seen.listener.steps.len()), (Status::Failed, 5));
-        assert_eq!(state.step, 6, "the end of the epoch was looked at");
+        assert_eq!(state.step, 6, "the reports of the epoch were read");
         assert_eq!(trajectory.steps.last(), Some(&state.step));
     }
+}
+
+#[test]
+fn an_observer_that_does_not_want_steps_receives_none_and_changes_nothing() {
+    for record in ["step", "epoch"] {
+        let heard = search(json!({"record": record})).run(None);
+        let mut quiet = search(json!({"record": record}));
+        quiet.listener.ignores_steps = true;
+        let quiet = quiet.run(None);
+        assert_eq!((heard.listener.steps.len(), quiet.listener.steps.len()), (18, 0));
+        assert_eq!(heard.outcome.trajectory, quiet.outcome.trajectory, "{record}");
+        assert_same_state(&heard, &quiet, record);
+    }
+}
+
+#[test]
+fn an_interrupt_from_the_observer_ends_the_search_between_steps() {
+    let mut interrupted = search(json!({}));
+    interrupted.listener.interrupts_at = Some(3);
+    let seen = interrupted.run(None);
+    assert_eq!(seen.outcome.status, Status::Interrupted);
+    assert_eq!((seen.outcome.state.step, seen.listener.steps.len()), (2, 2));
 }

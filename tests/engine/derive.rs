@@ -2,9 +2,10 @@
 
 use ndarray::{Array2, array};
 use proptest::prelude::*;
-use pydarts::derive::{derive, entropy, softmax};
+use pydarts::arch::genotype::{Cell, Genotype};
+use pydarts::arch::{derive, entropy, softmax};
 use pydarts::error::ErrorKind;
-use pydarts::space::{CellGenotype, Gene, Genotype, Operation, Space};
+use pydarts::space::{Operation, Space};
 
 /// The rule once more, as directly as it can be said: for each node, k times, take of the edges left the one whose
 /// best operation weighs most, the lowest among equals; and of an edge the lowest column among equals.
@@ -46,8 +47,8 @@ fn restated(space: &Space, table: &Array2<f64>, k: usize) -> Vec<(String, usize)
     genes
 }
 
-fn plain(cell: &CellGenotype) -> Vec<(String, usize)> {
-    cell.genes.iter().map(|gene| (gene.operation.name().to_string(), gene.node)).collect()
+fn plain(cell: &Cell) -> Vec<(String, usize)> {
+    cell.edges().map(|edge| (edge.operation.name().to_string(), edge.source)).collect()
 }
 
 /// Numbers from a small set, so that ties are everywhere, or from the whole line.
@@ -144,8 +145,8 @@ fn more_edges_than_a_node_has_are_all_it_has() {
     let Genotype::Convolutional { normal, .. } = derive(&small(), &alphas, Some(9)).unwrap() else {
         panic!("not a convolutional genotype");
     };
-    let nodes: Vec<usize> = normal.genes.iter().map(|gene: &Gene| gene.node).collect();
-    assert_eq!(nodes, [0, 1, 0, 1, 2]);
+    let sources = normal.nodes.iter().map(|edges| edges.iter().map(|edge| edge.source).collect::<Vec<_>>());
+    assert_eq!(sources.collect::<Vec<_>>(), [vec![0, 1], vec![0, 1, 2]]);
 }
 
 #[test]

@@ -1,7 +1,5 @@
-//! Every pass, alone and in every combination, against the plan as lowered, in float64 over random spaces.
+//! Every pass, alone and in every combination, against the lowered plan, in float64 over random spaces.
 #![cfg(feature = "torch")]
-
-use std::collections::BTreeMap;
 
 use crate::options;
 use crate::spaces::spaces;
@@ -10,8 +8,7 @@ use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
 use pydarts::nn::{By, Gradients, Mode, Network, NetworkOptions, Supernet};
 use pydarts::params::{Table, initial_weights};
-use pydarts::plan::passes::{excerpts, rewrite};
-use pydarts::plan::{Form, Forms, Geometry, Plan};
+use pydarts::plan::{Geometry, Module, Op, Plan};
 use pydarts::random;
 use pydarts::space::{CellKind, Space};
 use tch::{Device, Kind, Tensor};
@@ -21,7 +18,7 @@ fn all() -> &'static [Rewrite] {
     Rewrite::of(CellKind::Convolutional)
 }
 
-/// What two networks must agree in.
+/// The values in which two networks must agree.
 struct Seen {
     logits: Tensor,
     of_alpha: Tensor,
@@ -37,15 +34,15 @@ fn draw(purpose: &str, shape: &[i64]) -> Tensor {
 }
 
 fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
-    see_in(plan, passes, BTreeMap::new(), Memory::Keep)
+    see_in(plan, passes, Memory::Keep)
 }
 
-fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>, memory: Memory) -> Seen {
-    // The tests run beside each other already, and teams of threads that spin for one core stand still.
+fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
+    // The tests run in parallel, and teams of threads that spin for one core block each other.
     tch::set_num_threads(1);
-    let options = NetworkOptions { passes: Some(passes), forms, memory, ..options::plain(Kind::Double) };
+    let options = NetworkOptions { passes: Some(passes), memory, ..options::plain(Kind::Double) };
     let network = Supernet::new(plan.clone(), options).unwrap();
-    // Weights by name, whatever order the passes gave them.
+    // Weights by name, because passes change their order.
     let drawn = initial_weights(plan, 3, Kind::Double, Device::Cpu).unwrap();
     let named = Table::of_weights(plan).unpack(&drawn).unwrap();
     let w = network.weights().pack(&named, Kind::Double, Device::Cpu).unwrap().set_requires_grad(true);
@@ -76,7 +73,7 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, forms: BTreeMap<String, Form>, memo
     }
 }
 
-/// ‖a − b‖ / ‖b‖, or ‖a‖ where b is zero.
+/// ‖a − b‖ / ‖b‖, or ‖a‖ if b is zero.
 fn apart(a: &Tensor, b: &Tensor) -> f64 {
     let norm = b.norm().double_value(&[]);
     (a - b).norm().double_value(&[]) / if norm == 0.0 { 1.0 } else { norm }
@@ -102,17 +99,18 @@ fn agree(plain: &Seen, rewritten: Seen, passes: &[Rewrite]) {
         assert!(error < tolerance, "{passes:?}: {what} differ by {error:e}");
     };
     close("logits", &rewritten.logits, &plain.logits, 1e-11);
-    close("forward and backward over backward", &rewritten.product.0, &rewritten.product.1, 1e-9);
-    close("Hessian-vector products", &rewritten.product.0, &plain.product.1, 1e-9);
+    // A variance near zero multiplies rounding by up to 1/√ε in each derivative of a batch norm: by 3e7 in the third.
+    close("forward and backward over backward", &rewritten.product.0, &rewritten.product.1, 1e-6);
+    close("Hessian-vector products", &rewritten.product.0, &plain.product.1, 1e-6);
     close("gradients of α", &rewritten.of_alpha, &plain.of_alpha, 1e-9);
     let (ours, theirs) = (by_name(&rewritten.of_weights), by_name(&plain.of_weights));
-    // Relative to the whole gradient: that of a weight before a batch norm can be nothing but rounding.
+    // Relative to the whole gradient: the gradient of a weight before a batch norm can be rounding error only.
     close("gradients of the weights", &flat(&ours), &flat(&theirs), 1e-9);
     assert!(ours.iter().zip(&theirs).all(|(one, other)| one.0 == other.0 && one.1.size() == other.1.size()));
     let (ours, theirs) = (by_name(&rewritten.statistics), by_name(&plain.statistics));
     for ((name, one), (other_name, other)) in ours.iter().zip(&theirs) {
         assert_eq!(name, other_name);
-        // The mean of something centred is nothing but rounding, so here the difference itself counts.
+        // The mean of centred values is rounding error only, so compare the absolute difference.
         let error = (*one - *other).norm().double_value(&[]);
         assert!(error < 1e-10, "{passes:?}: {name} differ by {error:e}");
     }
@@ -136,9 +134,13 @@ fn every_combination_of_passes_without_phases_computes_what_the_lowered_plan_com
     combinations(|passes| !passes.contains(&Rewrite::SpaceToBatch));
 }
 
+const GEOMETRY: Geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in_channels: 2, image_size: (8, 8) };
+
+/// With the published operations and half of the nodes: the whole space takes three times as long.
 fn combinations(chosen: impl Fn(&[Rewrite]) -> bool) {
-    let geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in_channels: 2, image_size: (8, 8) };
-    let plan = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
+    let space = Space::from_json(r#"{"nodes": 2}"#).unwrap();
+    assert_eq!(space.operations, Space::preset("darts").unwrap().operations);
+    let plan = Plan::lower(&space, &GEOMETRY).unwrap();
     let plain = see(&plan, vec![]);
     for passes in subsets().into_iter().filter(|passes| chosen(passes)) {
         compare(&plain, &plan, &passes);
@@ -146,27 +148,34 @@ fn combinations(chosen: impl Fn(&[Rewrite]) -> bool) {
 }
 
 #[test]
-fn any_choice_of_forms_computes_the_same() {
-    let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 2, image_size: (8, 8) };
-    let plan = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
+fn each_pass_and_all_together_compute_what_the_published_plan_computes() {
+    let plan = Plan::lower(&Space::preset("darts").unwrap(), &GEOMETRY).unwrap();
     let plain = see(&plan, vec![]);
-    let before = [Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold];
-    let sites = excerpts(&rewrite(plan.clone(), &before, &Forms::GROUPED).unwrap()).unwrap();
-    assert!(sites.len() > 10);
-    for shift in 0..3 {
-        let form = |place: usize| if (place + shift).is_multiple_of(3) { Form::Grouped } else { Form::Edges };
-        let forms: BTreeMap<_, _> = sites.keys().cloned().enumerate().map(|(i, site)| (site, form(i))).collect();
-        agree(&plain, see_in(&plan, all().to_vec(), forms, Memory::Keep), all());
+    for pass in all() {
+        compare(&plain, &plan, &[*pass]);
     }
+    compare(&plain, &plan, all());
 }
 
 #[test]
-fn cells_that_are_computed_again_give_the_same_gradients_and_move_statistics_once() {
+fn large_images_whose_edges_are_grouped_after_a_reduction_compute_the_same() {
+    let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 2, image_size: (20, 20) };
+    let plan = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
+    let rewritten = options::plain(Kind::Double).rewrite(plan.clone()).unwrap();
+    let grouped = |cell: usize| {
+        let here = rewritten.instructions.iter().filter(|it| it.scope.module == Module::Cell(cell));
+        here.filter(|it| matches!(it.op, Op::Repeat { .. })).count()
+    };
+    assert!(grouped(0) == 0 && grouped(2) > 0);
+    compare(&see(&plan, vec![]), &plan, all());
+}
+
+#[test]
+fn recomputed_cells_give_the_same_gradients_and_move_statistics_once() {
     let geometry = Geometry { channels: 2, layers: 5, num_classes: 3, in_channels: 2, image_size: (8, 8) };
     let plan = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
     for passes in [&[][..], all()] {
-        let (kept, again) =
-            (see(&plan, passes.to_vec()), see_in(&plan, passes.to_vec(), BTreeMap::new(), Memory::Recompute));
+        let (kept, again) = (see(&plan, passes.to_vec()), see_in(&plan, passes.to_vec(), Memory::Recompute));
         for (one, other) in kept.statistics.iter().zip(&again.statistics) {
             assert!(one.0 == other.0 && one.1.equal(&other.1), "{}", one.0);
         }
@@ -175,7 +184,7 @@ fn cells_that_are_computed_again_give_the_same_gradients_and_move_statistics_onc
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn any_space_computes_the_same_with_any_passes(
@@ -185,6 +194,6 @@ proptest! {
         let Ok(plan) = Plan::lower(&space, &geometry) else { return Ok(()) };
         let plain = see(&plan, vec![]);
         compare(&plain, &plan, &which);
-        agree(&plain, see_in(&plan, which.clone(), BTreeMap::new(), Memory::Recompute), &which);
+        agree(&plain, see_in(&plan, which.clone(), Memory::Recompute), &which);
     }
 }

@@ -1,8 +1,8 @@
-//! Events: the record of an epoch keeps every bit through JSON, and a stop reaches every holder of the flag.
+//! Events: records survive JSON bit for bit, and names of kinds are unique.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pydarts::event::{EpochRecord, Status, StopFlag};
+use pydarts::event::{EpochRecord, EventKind, Status};
 
 #[test]
 fn the_record_of_an_epoch_keeps_every_bit_through_json() {
@@ -30,10 +30,7 @@ fn a_status_is_written_in_lower_case() {
 }
 
 #[test]
-fn a_stop_reaches_every_holder_of_the_flag() {
-    let flag = StopFlag::default();
-    let held = flag.clone();
-    assert!(!held.is_set());
-    std::thread::spawn(move || flag.stop()).join().unwrap();
-    assert!(held.is_set());
+fn kinds_of_events_have_different_names() {
+    let names: BTreeSet<&str> = EventKind::ALL.into_iter().map(EventKind::name).collect();
+    assert_eq!(names.len(), EventKind::ALL.len());
 }

@@ -1,8 +1,9 @@
 //! Genotypes: the published ones, JSON and the paper's notation both ways, and what does not fit a space.
 
 use proptest::prelude::*;
+use pydarts::arch::genotype::{Cell, Edge, Genotype, published};
 use pydarts::error::ErrorKind;
-use pydarts::space::{CellGenotype, Gene, Genotype, Operation, Space, published};
+use pydarts::space::{CellKind, Operation, Space};
 
 fn named(name: &str) -> Genotype {
     published().iter().find(|(known, _)| *known == name).map(|(_, genotype)| genotype.clone()).expect(name)
@@ -76,7 +77,7 @@ fn a_wrong_notation_is_refused_with_the_position() {
         ("Genotype(recurrent=[('relu', -1)], concat=[1])", "at character 30: expected a node number, found `-`"),
         ("Genotype(recurrent=[('relu', 0]], concat=[1])", "at character 31: expected `)`, found `]`"),
         ("Genotype(recurrent=[('relu', 0) concat=[1])", "at character 33: expected `]`, found `c`"),
-        ("Genotype(recurrent=[('relu', 0)], recurrent=[], concat=[1])", "at character 35: `recurrent` stands twice"),
+        ("Genotype(recurrent=[('relu', 0)], recurrent=[], concat=[1])", "at character 35: `recurrent` occurs twice"),
         ("Genotype(recurrent=[('relu', 0)], concat=range(0, 100000000))", "number 100000000 is larger than any cell's"),
         ("Genotype(recurrent=[('relu', 0)], concat=range(0, 9999999999999999999999))", "is larger than any cell's"),
         (
@@ -101,11 +102,19 @@ fn a_wrong_notation_is_refused_with_the_position() {
         ),
         (
             "Genotype(recurrent=[('relu', 0)], concat=[1, 1])",
-            "at character 46: cell `recurrent`: output node 1 stands twice",
+            "at character 46: cell `recurrent`: output node 1 occurs twice",
         ),
         (
-            "Genotype(recurrent=[('relu', 0),  ('conv_3x3', 1), ('tanh', 0)], concat=[1])",
+            "Genotype(recurrent=[('relu', 0),  ('conv_3x3', 1), ('tanh', 0)], concat=[3])",
             "at character 35: cell `recurrent`: operation `conv_3x3` does not belong in a recurrent cell",
+        ),
+        (
+            "Genotype(recurrent=[('relu', 0), ('tanh', 2)], concat=[2])",
+            "at character 34: cell `recurrent`: an edge into node 2 comes from node 2",
+        ),
+        (
+            "Genotype(recurrent=[('relu', 0), ('tanh', 1)], concat=[1, 3])",
+            "at character 59: cell `recurrent`: output node 3; the intermediate nodes are 1 to 2",
         ),
         (
             "Genotype(recurrent=[('relu', 0)], concat=[1], normal_concat=[2])",
@@ -145,14 +154,14 @@ fn wrong_json_is_refused_with_the_reason() {
 #[test]
 fn a_genotype_that_does_not_fit_its_space_is_refused_with_the_reason() {
     let space = Space::preset("darts").unwrap();
-    let change = |at: usize, operation: Operation, node: usize| {
+    let change = |at: usize, operation: Operation, source: usize| {
         let mut genotype = named("DARTS_V1");
         if let Genotype::Convolutional { normal, .. } = &mut genotype {
-            normal.genes[at] = Gene { operation, node };
+            normal.nodes[at / 2][at % 2] = Edge { operation, source };
         }
         genotype
     };
-    let with = |edit: &dyn Fn(&mut CellGenotype)| {
+    let with = |edit: &dyn Fn(&mut Cell)| {
         let mut genotype = named("DARTS_V1");
         if let Genotype::Convolutional { reduce, .. } = &mut genotype {
             edit(reduce);
@@ -160,13 +169,15 @@ fn a_genotype_that_does_not_fit_its_space_is_refused_with_the_reason() {
         genotype
     };
     for (genotype, reason) in [
-        (change(1, Operation::SepConv3x3, 2), "cell `normal`: an edge into node 2 leaves node 2"),
-        (change(7, Operation::SepConv3x3, 5), "an edge into node 5 leaves node 5"),
-        (change(1, Operation::SepConv3x3, 1), "two edges into node 2 leave the same node 1"),
+        (change(1, Operation::SepConv3x3, 2), "cell `normal`: an edge into node 2 comes from node 2"),
+        (change(7, Operation::SepConv3x3, 5), "an edge into node 5 comes from node 5"),
+        (change(1, Operation::SepConv3x3, 1), "two edges into node 2 come from the same node 1"),
         (change(0, Operation::Conv3x3, 1), "operation `conv_3x3` is not one of space `darts`"),
         (change(0, Operation::None, 1), "the operation `none`"),
         (change(0, Operation::Tanh, 1), "`tanh` does not belong in a convolutional cell"),
-        (with(&|cell| cell.genes.truncate(7)), "cell `reduce`: 7 edges; space `darts` has 4 nodes that keep 2 each, 8"),
+        (with(&|cell| cell.nodes[3].truncate(1)), "cell `reduce`: node 5 has 1 edges; space `darts` keeps 2"),
+        (with(&|cell| cell.nodes[3].clear()), "cell `reduce`: node 5 has no edges"),
+        (with(&|cell| cell.nodes.push(cell.nodes[0].clone())), "cell `reduce`: 5 nodes; space `darts` has 4"),
         (with(&|cell| cell.concat.push(6)), "cell `reduce`: output node 6; the intermediate nodes are 2 to 5"),
         (with(&|cell| cell.concat.clear()), "has no output nodes"),
     ] {
@@ -182,21 +193,58 @@ fn skip_connections_of_both_cells_are_counted() {
     assert_eq!(counts, [6, 5, 1, 3, 1, 1]);
 }
 
-fn genotypes() -> impl Strategy<Value = Genotype> {
-    let cell = |recurrent: bool| {
-        let fits = move |operation: &&Operation| {
-            **operation != Operation::None
-                && if recurrent { operation.is_recurrent() } else { operation.is_convolutional() }
-        };
-        let operations: Vec<Operation> = Operation::ALL.iter().filter(fits).copied().collect();
-        let gene = (proptest::sample::select(operations), 0usize..20).prop_map(Gene::from);
-        let concat = proptest::sample::subsequence((0usize..20).collect::<Vec<_>>(), 1..20).prop_shuffle();
-        (proptest::collection::vec(gene, 1..20), concat).prop_map(|(genes, concat)| CellGenotype { genes, concat })
-    };
+/// A cell of up to 8 nodes with `kept` edges each, or with any number where `kept` is none.
+fn cell(kind: CellKind, kept: Option<usize>) -> impl Strategy<Value = Cell> {
+    let fits = move |operation: &Operation| *operation != Operation::None && kind.allows(*operation);
+    let operations: Vec<Operation> = Operation::ALL.iter().copied().filter(fits).collect();
+    let edge = move |node: usize| (proptest::sample::select(operations.clone()), 0..node).prop_map(Edge::from);
+    let counts = kept.map_or(1..=3, |kept| kept..=kept);
+    let node = move |index: usize| proptest::collection::vec(edge(kind.inputs() + index), counts.clone());
+    (1usize..=8).prop_flat_map(move |nodes| {
+        let numbers: Vec<usize> = (kind.inputs()..kind.inputs() + nodes).collect();
+        // The last node is in the output, so that a flat list of the published number of edges can be split.
+        let others = proptest::sample::subsequence(numbers[..nodes - 1].to_vec(), 0..nodes);
+        let concat = others.prop_map(move |others| [others, vec![numbers[nodes - 1]]].concat()).prop_shuffle();
+        ((0..nodes).map(&node).collect::<Vec<_>>(), concat).prop_map(|(nodes, concat)| Cell { nodes, concat })
+    })
+}
+
+fn genotypes(published: bool) -> impl Strategy<Value = Genotype> {
+    let of = |kind: CellKind| cell(kind, published.then_some(kind.kept_edges()));
+    let pair = (of(CellKind::Convolutional), of(CellKind::Convolutional));
     prop_oneof![
-        (cell(false), cell(false)).prop_map(|(normal, reduce)| Genotype::Convolutional { normal, reduce }),
-        cell(true).prop_map(|recurrent| Genotype::Recurrent { recurrent }),
+        pair.prop_map(|(normal, reduce)| Genotype::Convolutional { normal, reduce }),
+        of(CellKind::Recurrent).prop_map(|recurrent| Genotype::Recurrent { recurrent }),
     ]
+}
+
+#[test]
+fn flat_lists_that_the_published_number_of_edges_does_not_explain_are_refused() {
+    let flat = |count: usize, concat: &str| {
+        let cell = vec![r#"["skip_connect", 0]"#; count].join(",");
+        format!(
+            r#"{{"normal": [{cell}], "normal_concat": {concat},
+                 "reduce": [["conv_3x3", 0], ["conv_3x3", 1]], "reduce_concat": [2]}}"#
+        )
+    };
+    assert!(Genotype::from_json(&flat(8, "[2, 3, 4, 5]")).is_ok());
+    assert!(Genotype::from_json(&flat(4, "[2]")).is_ok(), "an unused last node");
+    // Eight edges up to node 4 are four nodes of two, the last one unused, or three of up to three.
+    for (count, concat, fact) in [(8, "[2, 3, 4]", "3 edges"), (4, "[2, 3, 4, 5]", "1 edges"), (7, "[2]", "7 edges")] {
+        let error = Genotype::from_json(&flat(count, concat)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Genotype);
+        assert!(error.detail.contains("`normal`") && error.detail.contains(fact), "{error}");
+    }
+    assert!(Genotype::from_json(&flat(2, "[18446744073709551615]")).is_err());
+}
+
+#[test]
+fn json_holds_nodes_as_lists_of_edges() {
+    let text = r#"{"recurrent":[[["relu",0]],[["tanh",0],["identity",1]]],"concat":[1,2]}"#;
+    let genotype = Genotype::from_json(text).unwrap();
+    assert_eq!(genotype.to_json(), text);
+    assert_eq!(genotype.cells()[0].1.nodes.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
+    assert!(Genotype::from_notation(&genotype.to_string()).is_err(), "the notation does not say where a node ends");
 }
 
 #[test]
@@ -209,8 +257,12 @@ fn a_genotype_of_another_kind_of_cell_is_told_by_the_space_as_it_is_named() {
 
 proptest! {
     #[test]
-    fn a_genotype_comes_back_from_its_notation_and_its_json(genotype in genotypes()) {
+    fn a_genotype_comes_back_from_its_notation(genotype in genotypes(true)) {
         prop_assert_eq!(&Genotype::from_notation(&genotype.to_string()).unwrap(), &genotype);
+    }
+
+    #[test]
+    fn a_genotype_comes_back_from_its_json(genotype in genotypes(false)) {
         prop_assert_eq!(&Genotype::from_json(&genotype.to_json()).unwrap(), &genotype);
         prop_assert_eq!(serde_json::to_string(&genotype).unwrap(), genotype.to_json());
     }
@@ -222,7 +274,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_notation_is_a_genotype_or_an_error(genotype in genotypes(), at: prop::sample::Index, with: char, cut: bool) {
+    fn a_damaged_notation_is_a_genotype_or_an_error(genotype in genotypes(true), at: prop::sample::Index, with: char, cut: bool) {
         let mut text: Vec<char> = genotype.to_string().chars().collect();
         let at = at.index(text.len());
         if cut { text.truncate(at) } else { text[at] = with }
@@ -230,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn validating_any_genotype_ends(genotype in genotypes(), nodes in 1usize..12) {
+    fn validating_any_genotype_ends(genotype in genotypes(false), nodes in 1usize..12) {
         let text = format!(r#"{{"nodes": {nodes}}}"#);
         let _ = genotype.validate(&Space::from_json(&text).unwrap());
     }

@@ -1,5 +1,5 @@
-//! The language model: every combination of passes against the plan as lowered, in float64; its gradient against
-//! differences of its loss; its masks and statistics.
+//! The language model: every combination of passes against the lowered plan, in float64; gradients against finite
+//! differences; masks and statistics.
 #![cfg(feature = "torch")]
 
 use crate::options;
@@ -8,7 +8,7 @@ use pydarts::config::Rewrite;
 use pydarts::data::Batch;
 use pydarts::nn::{By, Dropout, LanguageModel, LanguageOptions, Mode, Network, NetworkOptions};
 use pydarts::params::{Table, initial_weights};
-use pydarts::plan::{Language, Place, Plan};
+use pydarts::plan::{DropoutTarget, Language, Plan};
 use pydarts::random;
 use pydarts::space::{CellKind, Operation, Space};
 use tch::{Device, Kind, Tensor};
@@ -48,14 +48,14 @@ fn segment(language: Language) -> Batch {
     Batch { carried: Some(draw("state", &[BATCH, language.units as i64])), ..Batch::new(tokens.get(0), tokens.get(1)) }
 }
 
-/// Weights as large as what they multiply, so that nothing is nearly linear.
+/// Large weights, so that no operation is nearly linear.
 fn weights(plan: &Plan, model: &LanguageModel) -> Tensor {
     let drawn = initial_weights(plan, 3, Kind::Double, Device::Cpu).unwrap() * 10.0;
     let named = Table::of_weights(plan).unpack(&drawn).unwrap();
     model.weights().pack(&named, Kind::Double, Device::Cpu).unwrap()
 }
 
-/// What two models must agree in.
+/// The values in which two models must agree.
 struct Seen {
     logits: Tensor,
     carried: Tensor,
@@ -86,7 +86,7 @@ fn see(plan: &Plan, passes: &[Rewrite], language: Language) -> Seen {
     }
 }
 
-/// ‖a − b‖ / ‖b‖, or ‖a‖ where b is zero.
+/// ‖a − b‖ / ‖b‖, or ‖a‖ if b is zero.
 fn apart(a: &Tensor, b: &Tensor) -> f64 {
     let norm = b.norm().double_value(&[]);
     (a - b).norm().double_value(&[]) / if norm == 0.0 { 1.0 } else { norm }
@@ -100,7 +100,8 @@ fn agree(one: &Seen, other: &Seen, passes: &[Rewrite]) {
     close("logits", &one.logits, &other.logits, 1e-11);
     close("states", &one.carried, &other.carried, 1e-11);
     close("gradients of α", &one.of_alpha, &other.of_alpha, 1e-9);
-    close("Hessian-vector products", &one.product, &other.product, 1e-9);
+    // A variance near zero multiplies rounding by up to 1/√ε in each derivative of a batch norm: by 3e7 in the third.
+    close("Hessian-vector products", &one.product, &other.product, 1e-6);
     for (ours, theirs) in [(&one.of_weights, &other.of_weights), (&one.statistics, &other.statistics)] {
         assert_eq!(ours.len(), theirs.len());
         for ((name, value), (other_name, other)) in ours.iter().zip(theirs) {
@@ -172,30 +173,30 @@ fn the_gradient_is_that_of_the_loss_and_the_penalty() {
         let expected = gradient.dot(&direction).double_value(&[]);
         assert!((difference - expected).abs() < 1e-7 * expected.abs().max(1.0), "{difference} {expected}");
     }
-    // In the weight step, and only there, states are to change slowly; what is reported is the loss alone.
+    // Only the weight step has the penalty, and the reported loss excludes it.
     let with_penalty = model.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
     assert!(apart(with_penalty.w().unwrap(), found.w().unwrap()) > 1e-6);
     assert!(apart(&with_penalty.loss.value, &found.loss.value) < 1e-12);
 }
 
 #[test]
-fn masks_are_a_function_of_the_step_and_drop_what_they_should() {
+fn masks_are_a_function_of_the_step_and_have_the_right_shapes_and_rates() {
     let language = Language { words: 400, units: 200 };
     let plan = plan(1, &[Operation::Tanh], language);
     let model = model(&plan, &[], Dropout { rows: 0.1, hidden: 0.25, ..Dropout::default() });
     let seen = |step: u64| {
         model.draw(step).unwrap();
-        Place::ALL.map(|place| model.masks().at(place).map(Tensor::copy))
+        DropoutTarget::ALL.map(|target| model.masks().at(target).map(Tensor::copy))
     };
     let (one, other, again) = (seen(1), seen(2), seen(1));
-    for place in [Place::Rows, Place::Hidden] {
-        let of = |masks: &[Option<Tensor>; 5]| masks[place as usize].as_ref().unwrap().copy();
+    for target in [DropoutTarget::Rows, DropoutTarget::Hidden] {
+        let of = |masks: &[Option<Tensor>; 5]| masks[target as usize].as_ref().unwrap().copy();
         assert!(of(&one).equal(&of(&again)) && !of(&one).equal(&of(&other)));
     }
-    for place in [Place::Embedded, Place::Input, Place::Output] {
-        assert!(one[place as usize].is_none(), "{}", place.name());
+    for target in [DropoutTarget::Embedded, DropoutTarget::Input, DropoutTarget::Output] {
+        assert!(one[target as usize].is_none(), "{}", target.name());
     }
-    let hidden = one[Place::Hidden as usize].as_ref().unwrap();
+    let hidden = one[DropoutTarget::Hidden as usize].as_ref().unwrap();
     let dropped = hidden.eq(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
     assert!((dropped - 0.25).abs() < 0.06, "{dropped}");
     assert!((hidden.max().double_value(&[]) - 1.0 / 0.75).abs() < 1e-12);
@@ -221,7 +222,7 @@ fn running_statistics_move_once_by_the_mean_over_tokens() {
 }
 
 #[test]
-fn a_segment_goes_on_where_the_last_one_ended() {
+fn a_segment_continues_with_the_last_state_of_the_previous_one() {
     let language = Language { words: 9, units: 4 };
     let plan = plan(3, &ACTIVATIONS, language);
     let model = model(&plan, Rewrite::of(CellKind::Recurrent), SOME);
@@ -242,7 +243,7 @@ fn a_segment_goes_on_where_the_last_one_ended() {
 }
 
 #[test]
-fn what_is_no_segment_is_refused_by_name() {
+fn an_invalid_segment_is_an_error_that_names_its_size() {
     let language = Language { words: 9, units: 4 };
     let plan = plan(1, &[Operation::Tanh], language);
     let model = model(&plan, &[], SOME);
@@ -252,12 +253,12 @@ fn what_is_no_segment_is_refused_by_name() {
     };
     let tokens = |shape: &[i64]| Tensor::zeros(shape, (Kind::Int64, Device::Cpu));
     assert!(refused(tokens(&[4]), tokens(&[4])).contains("[tokens, batch]"));
-    assert!(refused(tokens(&[4, 3]), tokens(&[4, 2])).contains("give one each"));
-    assert!(refused(tokens(&[0, 3]), tokens(&[0, 3])).contains("empty"));
+    assert!(refused(tokens(&[4, 3]), tokens(&[4, 2])).contains("[4, 2]"));
+    assert!(refused(tokens(&[0, 3]), tokens(&[0, 3])).contains("[0, 3]"));
     assert!(refused(tokens(&[4, 1]), tokens(&[4, 1])).contains("at least 2 sequences"));
     assert!(refused(tokens(&[4, 2]), tokens(&[4, 2])).contains("masks of this search are for 3"));
     let state = Tensor::zeros([2, 4], (Kind::Double, Device::Cpu));
     let other = Batch { carried: Some(state), ..Batch::new(tokens(&[4, 3]), tokens(&[4, 3])) };
     let refused = model.loss(&w, &alpha, &other, Mode::Search).unwrap_err().to_string();
-    assert!(refused.contains("has 3 sequences, and the one that it goes on from had 2"), "{refused}");
+    assert!(refused.contains("expected 2 sequences"), "{refused}");
 }

@@ -1,20 +1,20 @@
-//! The tests of the engine, as one program: each file by itself would be linked with libtorch once more.
+//! The tests of the engine as one program, which is linked with libtorch once.
 
 #![recursion_limit = "256"] // the options of a search as JSON, in config.rs
 
-mod cache;
 mod capture;
 mod checkpoint;
 #[cfg(feature = "torch")]
 mod common;
 mod config;
+mod cross_entropy;
 mod dataset;
 mod depthwise;
 mod derive;
 mod equivalence;
 mod error;
 mod event;
-mod gating;
+mod gates;
 mod genotype;
 mod hypergradient;
 mod language;
@@ -25,7 +25,6 @@ mod plan;
 mod precision;
 mod random;
 mod recurrent;
-mod scoring;
 mod space;
 mod spaces;
 mod step;
@@ -33,13 +32,13 @@ mod tokens;
 mod toy;
 
 #[test]
-fn every_file_here_is_part_of_the_program() {
-    let told = include_str!("main.rs");
+fn every_file_of_this_folder_is_a_module() {
+    let main = include_str!("main.rs");
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
         if path.extension().is_some_and(|extension| extension == "rs") && name != "main" {
-            assert!(told.contains(&format!("\nmod {name};\n")), "main.rs does not name {name}");
+            assert!(main.contains(&format!("\nmod {name};\n")), "main.rs lacks `mod {name};`");
         }
     }
 }

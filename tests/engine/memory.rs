@@ -1,4 +1,4 @@
-//! Batches in parts, batches that fit, and estimates of memory: what they are against plain restatements.
+//! Micro-batches, batch sizes that fit into memory, and estimates of memory, against plain reimplementations.
 #![cfg(feature = "torch")]
 
 use crate::options;
@@ -34,9 +34,9 @@ fn apart(a: &Tensor, b: &Tensor) -> f64 {
 }
 
 #[test]
-fn a_batch_in_parts_has_the_mean_of_their_gradients_and_moves_statistics_once() {
+fn micro_batches_average_gradients_and_move_statistics_once() {
     tch::set_num_threads(1);
-    // Seven examples, at most three at once: parts of two, two and three.
+    // Seven examples, at most three at once: micro-batches of two, two and three.
     let (whole, parted, batch) = (network(None), network(Some(3)), images(7));
     let w = initial_weights(whole.plan(), 1, Kind::Double, Device::Cpu).unwrap();
     let alpha = initial_alphas(whole.plan(), 1, Kind::Double, Device::Cpu).unwrap();
@@ -79,7 +79,7 @@ fn a_batch_in_parts_has_the_mean_of_their_gradients_and_moves_statistics_once() 
 }
 
 #[test]
-fn a_batch_that_is_no_larger_than_its_parts_is_one() {
+fn a_batch_that_fits_is_not_divided() {
     tch::set_num_threads(1);
     let (whole, parted, batch) = (network(None), network(Some(7)), images(7));
     let w = initial_weights(whole.plan(), 1, Kind::Double, Device::Cpu).unwrap();
@@ -93,7 +93,7 @@ fn demand(method: Method, memory: Memory) -> Demand {
 }
 
 #[test]
-fn computing_again_and_along_a_direction_cost_what_they_should() {
+fn estimates_include_recomputation_and_passes_along_a_direction() {
     let plan = Plan::lower(
         &Space::preset("darts").unwrap(),
         &Geometry { channels: 16, layers: 8, num_classes: 10, in_channels: 3, image_size: (32, 32) },
@@ -101,7 +101,7 @@ fn computing_again_and_along_a_direction_cost_what_they_should() {
     .unwrap();
     let peak = |method, memory| plan.peak(&demand(method, memory));
     let keep = peak(Method::FirstOrder, Memory::Keep);
-    // The bulk of the peak is what autograd was seen to keep, see `plan.rs`.
+    // Most of the peak is the memory that autograd keeps, see `plan.rs`.
     let kept = plan.cost().bytes_per_example(4).0;
     assert!((kept..kept + kept / 20).contains(&keep.per_image), "{keep:?} {kept}");
     assert!(2 * peak(Method::FirstOrder, Memory::Recompute).per_image < keep.per_image);

@@ -1,26 +1,23 @@
-//! Options of networks as most tests want them: on the CPU, in one element type, nothing left out or added.
+//! Options of networks for most tests: on the CPU, in one dtype, everything else at its default.
 #![cfg(feature = "torch")]
-
-use std::collections::BTreeMap;
 
 use pydarts::config::Memory;
 use pydarts::nn::{Dropout, LanguageOptions, NetworkOptions, Numbers};
 use tch::{Device, Kind};
 
-/// Of a network of either kind.
+/// The options of a network.
 pub fn plain(kind: Kind) -> NetworkOptions {
     NetworkOptions {
         numbers: Numbers { kind, compute: kind, tf32: false, switch: None },
         device: Device::Cpu,
         criterion: None,
         passes: None,
-        forms: BTreeMap::new(),
         memory: Memory::Keep,
         micro_batch: None,
     }
 }
 
-/// Of words besides: so many texts side by side, in segments of so many tokens.
+/// The options of a language model for batches of `batch` sequences and segments of `tokens` tokens.
 pub fn of_words(batch: i64, tokens: usize) -> LanguageOptions {
     LanguageOptions { dropout: Dropout::default(), slowness: 1e-3, seed: 0, batch, tokens }
 }

@@ -4,8 +4,8 @@
 use crate::spaces::spaces;
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
-use pydarts::plan::passes::{self, Fold, Share, SpaceToBatch};
-use pydarts::plan::{Forms, Geometry, Op, Plan, Scale};
+use pydarts::plan::passes;
+use pydarts::plan::{Geometry, Instruction, Op, Plan, Scale};
 use pydarts::space::{CellKind, Space};
 
 /// The passes over convolutional plans.
@@ -18,6 +18,11 @@ fn plan(space: &Space, layers: usize, size: usize) -> Plan {
     Plan::lower(space, &geometry).unwrap()
 }
 
+/// The plan after some passes, all groups written as one.
+fn rewrite(plan: Plan, passes: &[Rewrite]) -> Plan {
+    passes::rewrite(plan, passes, usize::MAX).unwrap()
+}
+
 fn count(plan: &Plan, is: impl Fn(&Op) -> bool) -> usize {
     plan.instructions.iter().filter(|i| is(&i.op)).count()
 }
@@ -26,7 +31,7 @@ fn count(plan: &Plan, is: impl Fn(&Op) -> bool) -> usize {
 fn a_node_is_pooled_once_however_many_edges_leave_it() {
     let space = Space::preset("darts").unwrap();
     let lowered = plan(&space, 1, 8);
-    let shared = passes::run(lowered.clone(), &[&Share]).unwrap();
+    let shared = rewrite(lowered.clone(), &[Rewrite::Share]);
     let pools = |p: &Plan| count(p, |op| matches!(op, Op::MaxPool { .. } | Op::AvgPool { .. }));
     // Fourteen edges leave five nodes; the last two edges' sources are read once.
     assert_eq!((pools(&lowered), pools(&shared)), (28, 10));
@@ -38,8 +43,8 @@ fn a_node_is_pooled_once_however_many_edges_leave_it() {
 #[test]
 fn sharing_twice_changes_nothing_more() {
     let space = Space::preset("darts").unwrap();
-    let once = passes::run(plan(&space, 3, 8), &[&Share]).unwrap();
-    let twice = passes::run(once.clone(), &[&Share]).unwrap();
+    let once = rewrite(plan(&space, 3, 8), &[Rewrite::Share]);
+    let twice = rewrite(once.clone(), &[Rewrite::Share]);
     assert_eq!(once.instructions, twice.instructions);
 }
 
@@ -47,7 +52,7 @@ fn sharing_twice_changes_nothing_more() {
 fn no_convolution_stays_dilated_where_images_can_be_split() {
     let space = Space::preset("darts").unwrap();
     let lowered = plan(&space, 3, 8);
-    let split = passes::run(lowered.clone(), &[&SpaceToBatch]).unwrap();
+    let split = rewrite(lowered.clone(), &[Rewrite::SpaceToBatch]);
     let dilated = |p: &Plan| count(p, |op| matches!(op, Op::Conv { dilation: 2.., .. }));
     assert_eq!((dilated(&lowered), dilated(&split)), (3 * 14 * 2, 0));
     // Strided edges, eight in each of the two reduction cells, read one phase; 26 edges read all of them.
@@ -61,7 +66,7 @@ fn no_convolution_stays_dilated_where_images_can_be_split() {
 #[test]
 fn a_node_puts_its_phases_together_once() {
     let space = Space::preset("darts").unwrap();
-    let split = passes::run(plan(&space, 1, 8), &[&SpaceToBatch]).unwrap();
+    let split = rewrite(plan(&space, 1, 8), &[Rewrite::SpaceToBatch]);
     assert_eq!(count(&split, |op| matches!(op, Op::BatchToSpace { .. })), 3, "one node reads strided edges only");
 }
 
@@ -69,7 +74,7 @@ fn a_node_puts_its_phases_together_once() {
 fn images_of_odd_size_keep_their_dilated_convolutions() {
     let space = Space::from_json(r#"{"operations": ["dil_conv_3x3"], "reductions": []}"#).unwrap();
     let lowered = plan(&space, 1, 9);
-    let split = passes::run(lowered.clone(), &[&SpaceToBatch]).unwrap();
+    let split = rewrite(lowered.clone(), &[Rewrite::SpaceToBatch]);
     assert_eq!(split.instructions, lowered.instructions);
 }
 
@@ -77,11 +82,11 @@ fn images_of_odd_size_keep_their_dilated_convolutions() {
 fn edges_that_leave_one_node_are_convolved_together() {
     let space = Space::preset("darts").unwrap();
     let lowered = plan(&space, 3, 8);
-    let grouped = passes::rewrite(lowered.clone(), all(), &Forms::GROUPED).unwrap();
+    let grouped = rewrite(lowered.clone(), all());
     // In a cell 14 edges of twelve convolutions leave five nodes; the strided skips stay apart.
     let separable = |p: &Plan| {
-        let is = |scope: &str| scope.contains("sep_conv") || scope.contains("dil_conv");
-        p.instructions.iter().filter(|it| matches!(it.op, Op::Conv { .. }) && is(&it.scope)).count()
+        let is = |it: &Instruction| it.scope.operations().iter().any(|operation| operation.name().contains("_conv_"));
+        p.instructions.iter().filter(|it| matches!(it.op, Op::Conv { .. }) && is(it)).count()
     };
     assert_eq!((separable(&lowered), separable(&grouped)), (3 * 14 * 12, 3 * 5 * 12));
     let of = |name: &str| grouped.weights.iter().position(|weight| weight.name == name).unwrap();
@@ -95,7 +100,7 @@ fn edges_that_leave_one_node_are_convolved_together() {
 fn after_folding_only_what_is_shared_or_not_normalised_is_mixed() {
     let space = Space::preset("darts").unwrap();
     let lowered = plan(&space, 1, 8);
-    let folded = passes::run(lowered.clone(), &[&Fold]).unwrap();
+    let folded = rewrite(lowered.clone(), &[Rewrite::Fold]);
     let scaled = |p: &Plan| count(p, |op| matches!(op, Op::BatchNorm { scale: Scale::Mixing { .. }, .. }));
     // On each of 14 edges two poolings and four convolutions end in a batch norm, on eight the strided skip too.
     assert_eq!((scaled(&lowered), scaled(&folded)), (0, 14 * 6 + 8));
@@ -106,7 +111,7 @@ fn after_folding_only_what_is_shared_or_not_normalised_is_mixed() {
     assert_eq!((mixed(&lowered), mixed(&folded)), (14 * 7, 6));
     let kept = |p: &Plan| p.cost().activation_elements_arch_loss;
     assert!(kept(&folded) < kept(&lowered));
-    let shared = passes::run(lowered, &[&Share, &Fold]).unwrap();
+    let shared = rewrite(lowered, &[Rewrite::Share, Rewrite::Fold]);
     // The poolings of the first four nodes are read by several mixtures, those of the last by one.
     assert_eq!(mixed(&shared), 6 + 2 * 13);
 }
@@ -136,13 +141,12 @@ fn kernels(plan: &Plan) -> Vec<&str> {
     all
 }
 
-/// Table, row and column of every mixing weight in use, by cell.
+/// Cell, table, row and column of every mixing weight in use.
 fn terms(plan: &Plan) -> Vec<(String, usize, usize, usize)> {
     let mut all = Vec::new();
     for instruction in &plan.instructions {
-        let cell: Vec<&str> = instruction.scope.splitn(3, '.').take(2).collect();
         let Some((alpha, cells)) = instruction.op.mixing() else { continue };
-        all.extend(cells.into_iter().map(|(row, column)| (cell.join("."), alpha.0, row, column)));
+        all.extend(cells.into_iter().map(|(row, column)| (instruction.scope.module.to_string(), alpha.0, row, column)));
     }
     all.sort_unstable();
     all
@@ -157,7 +161,7 @@ proptest! {
         which in prop::sample::subsequence(all().to_vec(), 0..=all().len()),
     ) {
         let Ok(lowered) = Plan::lower(&space, &geometry) else { return Ok(()) };
-        let rewritten = passes::rewrite(lowered.clone(), &which, &Forms::GROUPED).unwrap();
+        let rewritten = rewrite(lowered.clone(), &which);
         prop_assert!(rewritten.check().is_ok());
         prop_assert_eq!(moved(&rewritten), moved(&lowered));
         let names = |p: &Plan| {
@@ -193,7 +197,7 @@ fn explain_shows_the_plan_before_and_after_each_pass() {
     let mut plan = small();
     insta::assert_snapshot!("before_the_passes", plan.explain());
     for pass in all() {
-        plan = passes::rewrite(plan, &[*pass], &Forms::GROUPED).unwrap();
+        plan = rewrite(plan, &[*pass]);
         insta::assert_snapshot!(format!("after_{}", plan.passes.last().unwrap()), plan.explain());
     }
 }

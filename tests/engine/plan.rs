@@ -1,13 +1,15 @@
 //! Plans: the lowered network against restatements of its names, counts and shapes, and what keeps a plan sound.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use crate::spaces::spaces;
 use proptest::prelude::*;
 use pydarts::config::SearchConfig;
 use pydarts::error::{ErrorKind, Result};
-use pydarts::plan::passes::{Pass, run};
-use pydarts::plan::{AlphaId, Geometry, Init, Language, Op, Plan, Scale, Shape, Sizes, StatisticId, ValueId, WeightId};
+use pydarts::plan::passes::run;
+use pydarts::plan::{
+    AlphaId, Geometry, Init, Language, Module, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, ValueId, WeightId,
+};
 use pydarts::space::{Operation, Space};
 
 fn darts() -> Space {
@@ -156,7 +158,7 @@ fn each_operation_has_the_weights_statistics_and_windows_of_the_paper() {
         let plan = Plan::lower(&Space::from_json(&space).unwrap(), &geometry(channels, 1, (8, 8))).unwrap();
         let scope = format!("cells.0.edges.0_2.{operation}");
         let mut lines = Vec::new();
-        for instruction in plan.instructions.iter().filter(|instruction| instruction.scope == scope) {
+        for instruction in plan.instructions.iter().filter(|instruction| instruction.scope.to_string() == scope) {
             lines.push(match &instruction.op {
                 Op::Conv { weight, stride, padding, dilation, groups, .. } => {
                     let weight = &plan.weights[weight.0];
@@ -246,7 +248,7 @@ fn both_tables_stand_even_where_no_cell_uses_one() {
 #[test]
 fn a_mixture_takes_every_operation_but_none_of_every_edge_into_its_node() {
     let plan = default_plan();
-    let mixes: Vec<_> = plan.instructions.iter().filter(|it| it.scope == "cells.2.nodes.3").collect();
+    let mixes: Vec<_> = plan.instructions.iter().filter(|it| it.scope == Scope::node(Module::Cell(2), 3)).collect();
     let [mix] = mixes[..] else { panic!("{} mixtures", mixes.len()) };
     let expected: Vec<(usize, usize)> = (2..5).flat_map(|row| (1..8).map(move |column| (row, column))).collect();
     assert_eq!(mix.op, Op::Mix { alpha: AlphaId(1), terms: expected });
@@ -257,7 +259,10 @@ fn reductions_stand_at_a_third_and_two_thirds_unless_the_space_says_otherwise() 
     let reduced = |space: &Space, layers: usize| -> Vec<usize> {
         let plan = Plan::lower(space, &geometry(2, layers, (64, 64))).unwrap();
         let tables = plan.instructions.iter().filter_map(|it| match &it.op {
-            Op::Mix { alpha, .. } if alpha.0 == 1 => it.scope.split('.').nth(1)?.parse().ok(),
+            Op::Mix { alpha: AlphaId(1), .. } => match it.scope.module {
+                Module::Cell(cell) => Some(cell),
+                _ => None,
+            },
             _ => None,
         });
         tables.collect::<std::collections::BTreeSet<usize>>().into_iter().collect()
@@ -333,32 +338,25 @@ fn explain_stays_readable_for_the_default_network() {
 }
 
 /// A pass that puts a second, useless rectifier behind the first one, or breaks the plan.
-struct Doubling {
-    breaks: bool,
-}
-
-impl Pass for Doubling {
-    fn name(&self) -> &'static str {
-        "doubling"
-    }
-
-    fn apply(&self, mut plan: Plan) -> Result<Plan> {
-        let at = plan.instructions.iter().position(|instruction| instruction.op == Op::Relu).unwrap();
-        let mut second = plan.instructions[at].clone();
-        let fresh = ValueId(plan.values());
-        second.inputs = vec![fresh];
-        plan.instructions[at].output = if self.breaks { plan.input } else { fresh };
-        plan.instructions.insert(at + 1, second);
-        Ok(plan)
-    }
+fn double(plan: &Plan, breaks: bool) -> Result<Plan> {
+    let mut plan = plan.clone();
+    let at = plan.instructions.iter().position(|instruction| instruction.op == Op::Relu).unwrap();
+    let mut second = plan.instructions[at].clone();
+    let fresh = ValueId(plan.values());
+    second.inputs = vec![fresh];
+    plan.instructions[at].output = if breaks { plan.input } else { fresh };
+    plan.instructions.insert(at + 1, second);
+    Ok(plan)
 }
 
 #[test]
 fn a_pass_leaves_its_name_and_a_sound_plan() {
-    let plan = run(tiny(), &[&Doubling { breaks: false }, &Doubling { breaks: false }]).unwrap();
-    assert_eq!(plan.passes, ["doubling", "doubling"]);
-    assert!(plan.explain().contains("passes   doubling, doubling"));
-    assert_eq!(run(tiny(), &[&Doubling { breaks: true }]).unwrap_err().kind, ErrorKind::Engine);
+    let once = run(&tiny(), "doubling", |plan| double(plan, false)).unwrap();
+    let twice = run(&once, "doubling", |plan| double(plan, false)).unwrap();
+    assert_eq!(twice.passes, ["doubling", "doubling"]);
+    assert!(twice.explain().contains("passes   doubling, doubling"));
+    let broken = run(&tiny(), "doubling", |plan| double(plan, true));
+    assert_eq!(broken.unwrap_err().kind, ErrorKind::Engine);
 }
 
 /// Something done to a sound plan.
@@ -461,7 +459,7 @@ proptest! {
         let stem = space.stem_multiplier * channels;
         let (mut before, mut last) = (stem, stem);
         let mut weights = 27 * stem + 2 * stem;
-        let mut expected = BTreeMap::new();
+        let mut expected = HashMap::new();
         let mut refused = false;
         for cell in 0..geometry.layers {
             let reduction = reductions.contains(&cell);
@@ -474,7 +472,7 @@ proptest! {
                 let stride = if reduction && edge.from < 2 { 2 } else { 1 };
                 weights += space.operations.iter().map(|operation| weights_of(*operation, channels, stride)).sum::<usize>();
             }
-            expected.insert(format!("cells.{cell}"), vec![space.concat.len() * channels, height, width]);
+            expected.insert(Scope::whole(Module::Cell(cell)), vec![space.concat.len() * channels, height, width]);
             (before, last) = (last, space.concat.len() * channels);
         }
         weights += 10 * last + 10;

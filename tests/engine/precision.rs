@@ -1,4 +1,4 @@
-//! In which numbers steps are computed: what is divided by ε is exact, half-width numbers stay inside the network.
+//! The dtypes of a step: terms that are divided by ε are computed exactly, and bfloat16 stays inside the network.
 #![cfg(feature = "torch")]
 
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use tch::{Device, Kind, Tensor};
 
 const METHODS: [Method; 3] = [Method::FirstOrder, Method::Unrolled, Method::UnrolledExact];
 
-/// Notes every change.
+/// Stores every change.
 #[derive(Default)]
 struct Switch(Mutex<Vec<bool>>);
 
@@ -41,7 +41,7 @@ fn config(space: &str, method: Method) -> SearchConfig {
     SearchConfig::from_json(&text).unwrap()
 }
 
-/// Activations in `compute`, products in TensorFloat-32 where that is allowed.
+/// Activations in `compute`, products in TensorFloat-32 if it is allowed.
 fn options(compute: Kind, switch: Option<Arc<Switch>>) -> NetworkOptions {
     let switch = switch.map(|switch| switch as Arc<dyn MatrixPrecision>);
     let numbers = Numbers { kind: Kind::Float, compute, tf32: true, switch };
@@ -101,7 +101,7 @@ fn steps(
 }
 
 #[test]
-fn a_precision_is_what_the_device_makes_of_it() {
+fn each_precision_has_its_dtypes_on_each_device() {
     let of = |precision, has_tf32| Numbers::new(precision, has_tf32, None).map(|numbers| numbers.precision());
     for has_tf32 in [false, true] {
         for precision in [Precision::Float64, Precision::Float32, Precision::Bfloat16] {
@@ -115,7 +115,7 @@ fn a_precision_is_what_the_device_makes_of_it() {
 }
 
 #[test]
-fn what_is_divided_by_epsilon_is_never_rounded_to_tf32() {
+fn terms_that_are_divided_by_epsilon_are_not_rounded_to_tf32() {
     for space in ["darts", "darts-rnn"] {
         for method in METHODS {
             let switch = Arc::new(Switch::default());
@@ -133,7 +133,7 @@ fn what_is_divided_by_epsilon_is_never_rounded_to_tf32() {
 }
 
 #[test]
-fn half_width_numbers_stay_inside_the_network() {
+fn bfloat16_stays_inside_the_network() {
     for space in ["darts", "darts-rnn"] {
         for method in METHODS {
             let (half, state, network) = steps(space, method, Kind::BFloat16, None);

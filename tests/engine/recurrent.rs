@@ -1,7 +1,7 @@
 //! Plans of recurrent spaces: names, sizes, what depends on the state, and what each pass makes of them.
 
 use pydarts::config::Rewrite;
-use pydarts::plan::{Forms, Geometry, Language, Op, Plan, passes};
+use pydarts::plan::{Geometry, Language, Op, Plan, passes};
 use pydarts::space::{CellKind, Space};
 
 const PUBLISHED: Language = Language { words: 10_000, units: 300 };
@@ -33,7 +33,7 @@ fn what_does_not_wait_for_the_state_runs_before_or_after() {
     assert!(matches!(ops(&spans.before)[..], [Op::Lookup { .. }, Op::Mask { .. }, Op::Mask { .. }]));
     assert!(matches!(ops(&spans.after)[..], [Op::Mask { .. }, Op::Linear { .. }]));
     assert_eq!(spans.before.len() + spans.within.len() + spans.after.len(), plan.instructions.len());
-    let hoisted = passes::rewrite(plan.clone(), &[Rewrite::Hoist], &Forms::GROUPED).unwrap();
+    let hoisted = passes::rewrite(plan.clone(), &[Rewrite::Hoist], usize::MAX).unwrap();
     assert_eq!(hoisted.spans().unwrap().before.len(), 4, "the input's product is one for all tokens");
 }
 
@@ -43,7 +43,7 @@ fn a_node_multiplies_its_states_once() {
     let products = |plan: &Plan| count(plan, |op| matches!(op, Op::Product { .. }));
     let gates = |plan: &Plan| count(plan, |op| matches!(op, Op::Gate { .. }));
     assert_eq!((products(&plan), gates(&plan)), (1 + 36 * 4, 1 + 36 * 4));
-    let with = |which: &[Rewrite]| passes::rewrite(plan.clone(), which, &Forms::GROUPED).unwrap();
+    let with = |which: &[Rewrite]| passes::rewrite(plan.clone(), which, usize::MAX).unwrap();
     let shared = with(&[Rewrite::Share]);
     assert_eq!((products(&shared), gates(&shared)), (1 + 36, 1 + 36 * 4));
     assert_eq!(count(&shared, |op| matches!(op, Op::Mask { .. })), 5 + 7, "each state is masked once");
@@ -61,13 +61,13 @@ fn passes_over_convolutions_leave_a_recurrent_plan_as_it_is() {
     let ops = |plan: &Plan| plan.instructions.iter().map(|it| it.op.clone()).collect::<Vec<_>>();
     let plan = Plan::lower_language(&rnn(), &PUBLISHED).unwrap();
     for which in Rewrite::of(CellKind::Convolutional).iter().filter(|which| **which != Rewrite::Share) {
-        let rewritten = passes::rewrite(plan.clone(), &[*which], &Forms::GROUPED).unwrap();
+        let rewritten = passes::rewrite(plan.clone(), &[*which], usize::MAX).unwrap();
         assert!(ops(&rewritten) == ops(&plan), "{which:?}");
     }
     let geometry = Geometry { channels: 4, layers: 2, num_classes: 3, in_channels: 3, image_size: (8, 8) };
     let images = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
     for which in Rewrite::of(CellKind::Recurrent).iter().filter(|which| **which != Rewrite::Share) {
-        let rewritten = passes::rewrite(images.clone(), &[*which], &Forms::GROUPED).unwrap();
+        let rewritten = passes::rewrite(images.clone(), &[*which], usize::MAX).unwrap();
         assert!(ops(&rewritten) == ops(&images), "{which:?}");
     }
 }
@@ -90,7 +90,7 @@ fn explain_shows_a_recurrent_plan_before_and_after_each_pass() {
     let mut plan = Plan::lower_language(&Space::from_json(space).unwrap(), &Language { words: 100, units: 8 }).unwrap();
     insta::assert_snapshot!("recurrent_before_the_passes", plan.explain());
     for pass in Rewrite::of(CellKind::Recurrent) {
-        plan = passes::rewrite(plan, &[*pass], &Forms::GROUPED).unwrap();
+        plan = passes::rewrite(plan, &[*pass], usize::MAX).unwrap();
         insta::assert_snapshot!(format!("recurrent_after_{}", plan.passes.last().unwrap()), plan.explain());
     }
 }

@@ -21,13 +21,13 @@ fn the_presets_are_the_published_spaces() {
     );
     assert_eq!((darts.nodes, darts.inputs(), darts.edges().len(), darts.kept_edges()), (4, 2, 14, 2));
     assert_eq!((darts.concat.as_slice(), darts.stem_multiplier), ([2, 3, 4, 5].as_slice(), 3));
-    assert_eq!(darts.cells(), ["normal", "reduce"]);
+    assert_eq!(darts.tables(), ["normal", "reduce"]);
 
     let rnn = Space::preset("darts-rnn").unwrap();
     assert_eq!(names(&rnn), "none tanh relu sigmoid identity");
     assert_eq!((rnn.nodes, rnn.inputs(), rnn.edges().len(), rnn.kept_edges()), (8, 1, 36, 1));
     assert_eq!(rnn.concat, (1..=8).collect::<Vec<_>>());
-    assert_eq!(rnn.cells(), ["recurrent"]);
+    assert_eq!(rnn.tables(), ["recurrent"]);
 }
 
 #[test]
@@ -64,8 +64,8 @@ fn what_cannot_be_a_space_is_refused_with_the_reason() {
         (r#"{"node": 3}"#, "unknown field of a space `node`; did you mean `nodes`?"),
         (r#"{"operations": ["sep_conv_3x"]}"#, "unknown operation `sep_conv_3x`; did you mean `sep_conv_3x3`?"),
         (r#"{"operations": []}"#, "`operations` is empty"),
-        (r#"{"operations": ["none"]}"#, "nothing but `none`"),
-        (r#"{"operations": ["none", "conv_1x1", "conv_1x1"]}"#, "`conv_1x1` stands twice"),
+        (r#"{"operations": ["none"]}"#, "only `none`"),
+        (r#"{"operations": ["none", "conv_1x1", "conv_1x1"]}"#, "`conv_1x1` occurs twice"),
         (r#"{"operations": ["conv_1x1", "tanh"]}"#, "`tanh` does not belong in a convolutional cell"),
         (r#"{"kind": "recurrent", "operations": ["conv_1x1"]}"#, "does not belong in a recurrent cell"),
         (r#"{"operations": "none"}"#, "`operations` is \"none\"; it must be a list of operation names"),
@@ -74,11 +74,11 @@ fn what_cannot_be_a_space_is_refused_with_the_reason() {
         (r#"{"nodes": 33}"#, "`nodes` is 33"),
         (r#"{"kind": "tree"}"#, "`kind` is \"tree\"; it must be \"convolutional\" or \"recurrent\""),
         (r#"{"concat": []}"#, "`concat` is empty"),
-        (r#"{"concat": [1, 2]}"#, "`concat` names node 1; the intermediate nodes are 2 to 5"),
-        (r#"{"concat": [6]}"#, "`concat` names node 6"),
-        (r#"{"concat": [2, 2]}"#, "node 2 stands twice"),
+        (r#"{"concat": [1, 2]}"#, "`concat` holds node 1; the intermediate nodes are 2 to 5"),
+        (r#"{"concat": [6]}"#, "`concat` holds node 6"),
+        (r#"{"concat": [2, 2]}"#, "node 2 occurs twice"),
         (r#"{"concat": [-1]}"#, "`concat` is [-1]; it must be a list of whole numbers"),
-        (r#"{"reductions": [1, 1]}"#, "cell 1 stands twice"),
+        (r#"{"reductions": [1, 1]}"#, "cell 1 occurs twice"),
         (r#"{"kind": "recurrent", "reductions": [1]}"#, "no reduction cells"),
         (r#"{"stem_multiplier": 0}"#, "`stem_multiplier` is 0"),
     ] {

@@ -1,4 +1,4 @@
-//! One search step: a step that is not good names what was not finite and leaves everything as it was.
+//! One search step: a step with values that are not finite is rolled back and names them.
 #![cfg(feature = "torch")]
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ fn assert_equal(one: &[Tensor], other: &[Tensor], what: &str) {
     assert!(one.iter().zip(other).all(|(one, other)| one.equal(other)), "{what}");
 }
 
-/// Cross-entropy that fails where there is a label 2.
+/// Cross-entropy that returns an error for label 2.
 struct Fussy;
 
 impl Criterion for Fussy {
@@ -45,7 +45,7 @@ fn images(purpose: &str, label: i64) -> Batch {
 }
 
 #[test]
-fn a_bad_step_of_a_supernet_moves_nothing_running_statistics_included() {
+fn a_bad_step_of_a_supernet_is_rolled_back_with_its_running_statistics() {
     tch::set_num_threads(1);
     let (kind, device) = (Kind::Double, Device::Cpu);
     let config = SearchConfig::from_json(r#"{"nodes": 2, "operations": ["skip_connect", "max_pool_3x3"]}"#).unwrap();
@@ -81,7 +81,7 @@ fn a_bad_step_of_a_supernet_moves_nothing_running_statistics_included() {
 }
 
 #[test]
-fn what_was_not_finite_first_is_named() {
+fn the_error_names_the_first_scalar_that_is_not_finite() {
     // √x at 0 is finite, its derivative is not.
     let network = Formula::new(1, 1, |w: &Tensor, alpha: &Tensor, batch: &Batch| {
         let factor = batch.inputs.double_value(&[1]);
@@ -111,7 +111,7 @@ fn what_was_not_finite_first_is_named() {
 }
 
 #[test]
-fn alpha_rests_without_a_validation_batch() {
+fn alpha_does_not_move_without_a_validation_batch() {
     let network = Formula::new(1, 1, |w: &Tensor, alpha: &Tensor, _: &Batch| (w * alpha).square().sum(None));
     let mut state = State::new(Tensor::from_slice(&[1.0]), Tensor::from_slice(&[2.0])).unwrap();
     let settings = StepSettings::new(&SearchConfig::default());

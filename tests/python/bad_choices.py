@@ -13,7 +13,7 @@ ROWS = Rows()
 row = ROWS.row
 
 
-@row(pydarts.SpaceError, "did you mean.*sep_conv_3x3")
+@row(pydarts.SpaceError, "sep_conv_3x3")
 def an_unknown_operation(_: Path) -> object:
     return search(make_arrays(), make_config(operations=["none", "sep_conv_3"]))
 
@@ -33,7 +33,7 @@ def an_unknown_method(_: Path) -> object:
     return search(make_arrays(), make_config(hypergradient="second_order"))
 
 
-@row(pydarts.ConfigError, "unknown `method`")
+@row(pydarts.ConfigError, "method")
 def an_unknown_method_of_the_supernet(_: Path) -> object:
     net = pydarts.Supernet(channels=2, layers=3, num_classes=4, in_channels=1, image_size=8)
     batch = batches(1)[0]
@@ -50,12 +50,12 @@ def an_unknown_precision(_: Path) -> object:
     return search(make_arrays(), make_config(precision="float16"))
 
 
-@row(pydarts.ConfigError, "dtype must be one of float32, float64")
+@row(pydarts.ConfigError, "dtype.*float32.*float64")
 def an_unknown_dtype_of_the_supernet(_: Path) -> object:
     return pydarts.Supernet(dtype="float16")
 
 
-@row(pydarts.ConfigError, "did you mean `epochs`")
+@row(pydarts.ConfigError, "epochs")
 def an_unknown_option(_: Path) -> object:
     return pydarts.SearchConfig(epoch=3)  # type: ignore[call-arg]
 
@@ -70,12 +70,12 @@ def augmentation_of_a_loader(_: Path) -> object:
     return search((batches(), batches()), make_config(augment="cifar"))
 
 
-@row(pydarts.GenotypeError, "sep_conv_3x3|position|column|unknown")
+@row(pydarts.GenotypeError, "sep_conv_3")
 def a_malformed_genotype(_: Path) -> object:
     return pydarts.Genotype.from_notation("Genotype(normal=[('sep_conv_3', 1)], normal_concat=[2])")
 
 
-@row(pydarts.DataError, "missing stem.conv.weight")
+@row(pydarts.DataError, r"stem\.conv\.weight")
 def weights_of_another_network(_: Path) -> object:
     net = pydarts.Supernet(channels=2, layers=3)
     net.load_state_dict({"conv.weight": torch.zeros(3)})
@@ -84,11 +84,11 @@ def weights_of_another_network(_: Path) -> object:
 
 if not torch.cuda.is_available():
 
-    @row(pydarts.DeviceError, "no CUDA.*cpu")
+    @row(pydarts.DeviceError, "CUDA.*cpu")
     def cuda_where_there_is_none(_: Path) -> object:
         return search(make_arrays(), make_config(device="cuda"))
 
-    @row(pydarts.DeviceError, "no CUDA.*cpu")
+    @row(pydarts.DeviceError, "CUDA.*cpu")
     def cuda_for_the_supernet_where_there_is_none(_: Path) -> object:
         return pydarts.Supernet(channels=2, layers=3, device="cuda:0")
 

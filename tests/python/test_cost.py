@@ -104,13 +104,13 @@ WORDS = pydarts.build(genotypes.DARTS_RNN_V2, vocabulary=3, units=2)
 @pytest.mark.parametrize(
     ("network", "size", "kind", "words"),
     [
-        (IMAGES, 0, pydarts.ConfigError, "image_size is 0; it must be a whole number of at least 1"),
-        (IMAGES, (8, 2.5), pydarts.ConfigError, r"image_size is 2\.5"),
-        (IMAGES, 8.5, pydarts.ConfigError, r"image_size is 8\.5; it must be a side or \(height, width\)"),
-        (IMAGES, (8, 8, 8), pydarts.ConfigError, r"image_size is \(8, 8, 8\); it must be a side or"),
-        (WORDS, 8, pydarts.ConfigError, "leave it out with a LanguageModel"),
-        (torch.nn.Linear(2, 2), 8, TypeError, "cost takes a network of pydarts.build, got a Linear"),
-        (torch.compile(IMAGES), 8, TypeError, "cost got a network that torch.compile has wrapped; give the"),
+        (IMAGES, 0, pydarts.ConfigError, "image_size.*0"),
+        (IMAGES, (8, 2.5), pydarts.ConfigError, r"image_size.*2\.5"),
+        (IMAGES, 8.5, pydarts.ConfigError, r"image_size.*8\.5"),
+        (IMAGES, (8, 8, 8), pydarts.ConfigError, r"image_size.*\(8, 8, 8\)"),
+        (WORDS, 8, pydarts.ConfigError, "image_size.*LanguageModel"),
+        (torch.nn.Linear(2, 2), 8, TypeError, r"pydarts\.build.*Linear"),
+        (torch.compile(IMAGES), 8, TypeError, r"torch\.compile"),
     ],
 )
 def test_what_cannot_be_counted_is_named(network: Any, size: Any, kind: type[Exception], words: str) -> None:

@@ -78,23 +78,23 @@ def test_names_of_classes_may_be_bytes(tmp_path: Path) -> None:
     [
         (
             {"x_train": X, "y_train": y, "classes": np.array([b"a", b"b", b"c", b"\xff"])},
-            r"classes of .*images\.npz holds b'\\xff', which is no text in UTF-8",
+            r"classes.*b'\\xff'.*UTF-8",
         ),
-        ({"x_train": X}, r"lacks y_train, x_test, y_test; it holds x_train"),
-        ({"x_train": X, "y_train": y, "x_test": X}, r"lacks y_test; it holds x_test, x_train, y_train"),
-        ({"images": X, "labels": y}, r"lacks x_train, .*; it holds images, labels"),
+        ({"x_train": X}, "y_train, x_test, y_test.*x_train"),
+        ({"x_train": X, "y_train": y, "x_test": X}, "y_test.*x_test, x_train, y_train"),
+        ({"images": X, "labels": y}, "x_train.*images, labels"),
         (
             {"x_train": X, "y_train": y[:9]},
-            r"images\.npz: the training labels are 9, but there are 48 images",
+            "training.*9.*48",
         ),
-        ({"x_train": X[0, 0], "y_train": y}, r"x_train of .*must be images"),
-        ({"x_train": X, "y_train": y.astype(float)}, r"must be integers"),
-        ({"x_train": X, "y_train": y, "classes": np.array(["a"])}, r"must be below num_classes=1"),
+        ({"x_train": X[0, 0], "y_train": y}, "x_train"),
+        ({"x_train": X, "y_train": y.astype(float)}, "integers"),
+        ({"x_train": X, "y_train": y, "classes": np.array(["a"])}, "num_classes=1"),
         (
             {"x_train": X, "y_train": y, "x_test": X[:, :, :4], "y_test": y},
-            r"training images are \[3, 8, 8\]",
+            r"\[3, 8, 8\]",
         ),
-        ({"x_train": X, "y_train": np.array([print] * 48)}, r"no archive of arrays.*allow_pickle"),
+        ({"x_train": X, "y_train": np.array([print] * 48)}, "allow_pickle"),
     ],
 )
 def test_an_archive_that_makes_no_sense_is_named(arrays: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_file_that_is_no_archive_is_named(data: bytes, tmp_path: Path) -> None
     with pytest.raises(pydarts.DataError, match=r"images\.npz"):
         datasets.npz(path)
     np.save(tmp_path / "alone.npy", X)
-    with pytest.raises(pydarts.DataError, match=r"alone\.npy is no archive"):
+    with pytest.raises(pydarts.DataError, match=r"alone\.npy"):
         datasets.npz(tmp_path / "alone.npy")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         datasets.npz(tmp_path / "nowhere.npz")
@@ -149,7 +149,7 @@ def test_cifar_comes_as_arrays_with_its_augmentation(
     assert data.classes == Cifar.classes and data.settings["augment"] == "cifar"
     assert data.settings["mean"] == pytest.approx((X[:40] / 255).mean((0, 2, 3)))
     runs(data)
-    with pytest.raises(FileNotFoundError, match=rf"no {kind} in .*{name}\(root, download=True\)"):
+    with pytest.raises(FileNotFoundError, match=rf"{kind}.*{name}.*download=True"):
         getattr(datasets, name)(tmp_path / "nowhere")
     assert getattr(datasets, name)(tmp_path / "nowhere", download=True).classes == Cifar.classes
 
@@ -187,7 +187,7 @@ def test_folders_of_images_come_as_loaders(tmp_path: Path) -> None:
 
 def test_folders_that_are_not_there_or_have_other_classes_are_named(tmp_path: Path) -> None:
     train, valid = folder(tmp_path / "train"), folder(tmp_path / "valid", classes="ac")
-    with pytest.raises(pydarts.DataError, match="must have the same classes; in one of them alone: b, c"):
+    with pytest.raises(pydarts.DataError, match="b, c"):
         datasets.image_folder(train, valid)
     with pytest.raises(FileNotFoundError):
         datasets.image_folder(train, tmp_path / "nowhere")
@@ -198,9 +198,7 @@ def test_without_torchvision_the_remedy_is_named(name: str, monkeypatch: pytest.
     for module in ("torchvision", "torchvision.datasets", "torchvision.transforms"):
         monkeypatch.setitem(sys.modules, module, None)
     arguments = ("a", "b") if name == "image_folder" else ("a",)
-    with pytest.raises(
-        ImportError, match=rf"datasets\.{name}\(\) needs torchvision.*pip install torchvision"
-    ):
+    with pytest.raises(ImportError, match=rf"{name}.*pip install torchvision"):
         getattr(datasets, name)(*arguments)
 
 
@@ -214,7 +212,7 @@ def test_a_torchvision_for_another_torch_is_named(
     monkeypatch.setattr(torchvision.importlib, "import_module", fails)
     with pytest.raises(
         ImportError,
-        match=r"datasets\.cifar10\(\) needs the torchvision that belongs to PyTorch 2\.11.*nms does not exist"
+        match=r"cifar10.*2\.11.*nms does not exist"
         r".*pip install --upgrade 'torch>=2\.11,<2\.12' torchvision",
     ):
         datasets.cifar10("a")

@@ -40,7 +40,7 @@ def test_a_search_that_fails_midway_keeps_the_last_good_state(name: str, tmp_pat
 
 
 def test_a_failed_weight_step_takes_the_step_of_alpha_back() -> None:
-    with pytest.raises(pydarts.NumericalError, match="training loss became NaN at step 2") as caught:
+    with pytest.raises(pydarts.NumericalError, match=r"training loss.*NaN.*step 2") as caught:
         search(make_arrays(), make_config(), loss=Exploding(float("nan"), since=6))
     failed = caught.value.result
     whole = search(make_arrays(), make_config(record="step"))

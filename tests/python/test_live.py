@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,8 +67,9 @@ def test_pictures_take_no_more_than_their_share(cost: float, seconds: float) -> 
 
 def test_the_view_says_what_it_took(tiny_result: pydarts.SearchResult) -> None:
     view = LiveView(console=on_screen(), where="terminal")
+    begun = time.perf_counter()
     search(make_arrays(), make_config(), view)
-    assert 0 < view.seconds < 5
+    assert 0 < view.seconds < time.perf_counter() - begun
 
 
 def test_alpha_is_kept_at_so_many_points_and_at_the_last_step() -> None:
@@ -134,7 +136,7 @@ def test_a_picture_that_cannot_be_drawn_is_a_warning_and_the_search_goes_on(
 
     monkeypatch.setattr(terminal, "picture", broken)
     console = on_screen()
-    with pytest.warns(RuntimeWarning, match=r"LiveView has stopped .* ZeroDivisionError\('no picture'\)"):
+    with pytest.warns(RuntimeWarning, match="LiveView.*ZeroDivisionError.*no picture"):
         result = search(make_arrays(), make_config(), LiveView(console=console, where="terminal"))
     assert result.status == "complete" and len(drawn) == 1
     assert "\x1b[?25h" in console.file.getvalue()  # type: ignore[attr-defined]
@@ -196,10 +198,10 @@ def test_a_loader_of_unknown_length_has_a_bar_from_the_second_epoch() -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, "much", True, float("nan")])
 def test_a_share_that_is_none_is_refused(share: Any) -> None:
-    with pytest.raises(pydarts.ConfigError, match="share is"):
+    with pytest.raises(pydarts.ConfigError, match="share"):
         LiveView(share=share)
 
 
 def test_a_place_that_is_none_is_refused() -> None:
-    with pytest.raises(pydarts.ConfigError, match="notebook, terminal, lines"):
+    with pytest.raises(pydarts.ConfigError, match=r"notebook.*terminal.*lines"):
         LiveView(where="web")  # type: ignore[arg-type]

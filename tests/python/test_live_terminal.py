@@ -4,13 +4,11 @@ import re
 import sys
 
 import numpy as np
-import pydarts
 import pytest
 from conftest import Stop, make_arrays, make_config
 from pydarts import Callback, EpochInfo, LiveView, StepInfo, search
-from pydarts._search.progress import Progress
 from pydarts._show.live.terminal import TerminalView, picture
-from scenes import alphas_of, on_screen, scene_of, text_of
+from scenes import on_screen, scene_of, text_of
 
 
 def test_a_terminal_shows_edges_curves_and_the_genotype_of_the_search() -> None:
@@ -75,17 +73,6 @@ def test_the_progress_bar_stays_away_and_comes_back(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == ""
     search(make_arrays(), config, Stop(LookupError(), step=99))
     assert "step/s" in capsys.readouterr().err
-
-
-def test_the_tuning_of_forms_has_its_bar_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(pydarts.Space(), steps=False)
-    progress.tuning("a site", 1, 2)
-    assert "tuning" in capsys.readouterr().err
-    progress.begin(2, 0, 3)
-    capsys.readouterr()
-    progress.step(StepInfo(0, 0, 0, 3, 1.0, 1.0, 0.5, 0.025, alphas_of(pydarts.Space(), 0)))
-    progress.close()
-    assert capsys.readouterr().err == ""
 
 
 def test_what_is_printed_meanwhile_stands_above_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def test_a_pair_of_different_images_is_refused() -> None:
 def test_a_pair_of_bytes_and_floats_needs_given_statistics(opened: Any) -> None:
     X, y = make_arrays()
     pair = ((X, y), (X.astype(np.float32), y))
-    with pytest.raises(DataError, match="one dtype"):
+    with pytest.raises(DataError, match="dtype"):
         opened(pair)
     opened(pair, mean=[0.5], std=[0.2], in_channels=1)
 
@@ -56,13 +56,13 @@ def test_arrays_beside_a_loader_of_the_other_kind_need_given_statistics(
     arrays, images = ((X.astype(kind), y) for kind in kinds)
     loader = DataLoader(TensorDataset(*(torch.from_numpy(part) for part in images)), batch_size=8)
     pair = (arrays, loader) if arrays_train else (loader, arrays)
-    with pytest.raises(DataError, match=r"the arrays beside it .*: give both in one dtype"):
+    with pytest.raises(DataError, match="dtype"):
         opened(pair)
     opened(pair, mean=[0.5], std=[0.2], in_channels=1)
 
 
 def test_validation_labels_are_checked_too() -> None:
-    with pytest.raises(DataError, match="validation labels must be below num_classes=3"):
+    with pytest.raises(DataError, match=r"validation.*num_classes=3"):
         open_sources((make_arrays(classes=3), make_arrays(classes=4)), make_config(num_classes=3))
 
 
@@ -120,7 +120,7 @@ def test_classes_of_an_iterable_cost_one_pass_and_none_when_given(opened: Any) -
     train, valid = Reiterable(batches()), Reiterable(batches())
     assert opened((train, valid)).config.num_classes == 4
     assert (train.passes, valid.passes) == (1, 1)
-    with pytest.raises(DataError, match="batch 2 of the validation loader"):
+    with pytest.raises(DataError, match=r"batch 2.*validation"):
         opened((Reiterable(batches()), [*batches(2), (torch.zeros(2, 1, 8, 8), torch.tensor([0.5, 1]))]))
 
 
@@ -163,14 +163,14 @@ class MyLoader(DataLoader[Any]):
     ],
 )
 def test_what_cannot_be_split_asks_for_a_pair(loader: Any) -> None:
-    with pytest.raises(DataError, match=r"split.*pair \(train, valid\)|cannot be; give a pair"):
+    with pytest.raises(DataError, match=r"pair|\(train, valid\)"):
         open_sources(loader, make_config())
 
 
 def test_a_loader_with_too_few_examples_says_so() -> None:
     with pytest.raises(DataError, match="batch_size=8"):
         open_sources(DataLoader(Digits(8), batch_size=8, drop_last=True), make_config())
-    with pytest.raises(DataError, match="too few"):
+    with pytest.raises(DataError, match="batch_size"):
         open_sources(DataLoader(Digits(1), batch_size=8), make_config())
 
 
@@ -184,17 +184,17 @@ def test_augmentation_is_for_arrays() -> None:
 @pytest.mark.parametrize(
     ("loader", "message"),
     [
-        (iter([]), "only once"),
-        ((b for b in batches()), "only once"),
-        ((iter(batches()), batches()), "training source.*only once"),
-        ((batches(), zip(range(3), range(3), strict=True)), "validation source.*only once"),
+        (iter([]), "once"),
+        ((b for b in batches()), "once"),
+        ((iter(batches()), batches()), "training.*once"),
+        ((batches(), zip(range(3), range(3), strict=True)), "validation.*once"),
         (Digits(), "DataLoader"),
         ("data", "str"),
         (None, "NoneType"),
         (7, "int"),
         ({"x": 1}, "dict"),
         (([], batches()), "empty"),
-        ((batches(), []), "validation source is empty"),
+        ((batches(), []), "validation.*empty"),
     ],
 )
 def test_what_is_no_loader_is_refused_with_the_remedy(loader: Any, message: str) -> None:
@@ -203,5 +203,5 @@ def test_what_is_no_loader_is_refused_with_the_remedy(loader: Any, message: str)
 
 
 def test_an_empty_loader_is_refused() -> None:
-    with pytest.raises(DataError, match="the training loader is empty"):
+    with pytest.raises(DataError, match=r"training.*empty"):
         open_sources((Reiterable([]), batches()), make_config())

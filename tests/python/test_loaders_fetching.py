@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
         ((torch.zeros(0, 1, 8, 8), torch.zeros(0).long()), "empty"),
         ((torch.full((4, 1, 8, 8), torch.nan), torch.zeros(4).long()), "NaN or infinity.*image 0"),
         ((torch.zeros(4, 1, 8, 8), torch.zeros(4)), "integers"),
-        ((torch.zeros(4, 1, 8, 8), torch.zeros(3).long()), "3, but there are 4"),
-        ((torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 4, 0])), "num_classes=4.*number 2 is 4"),
+        ((torch.zeros(4, 1, 8, 8), torch.zeros(3).long()), "3.*4"),
+        ((torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 4, 0])), "num_classes=4.*2.*4"),
         ((torch.zeros(4, 1, 8, 8), torch.tensor([0, -1, 2, 0])), "negative"),
     ],
 )
@@ -41,7 +41,7 @@ def test_a_bad_batch_is_named_by_its_number(batch: Any, message: str) -> None:
     made = source_of([*batches(2), batch], shape=(1, 8, 8), num_classes=4)
     made.start(0, 0)
     assert made.next() is not None and made.next() is not None
-    with pytest.raises(DataError, match=f"batch 2 of the training loader.*{message}|{message}.*batch 2"):
+    with pytest.raises(DataError, match=f"batch 2.*training.*{message}|{message}.*batch 2"):
         made.next()
     made.close()
 
@@ -56,6 +56,16 @@ def test_batches_of_bytes_are_scaled_like_arrays() -> None:
 
 
 # ---- the thread that fetches
+
+PATIENCE = 60.0  # seconds for another thread to get a turn on a slow and busy machine
+
+
+def wait_for(there: Callable[[], bool]) -> bool:
+    """Wait until something holds; whether it came to hold."""
+    deadline = time.monotonic() + PATIENCE
+    while not there() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return there()
 
 
 class OneReader(Dataset[tuple[torch.Tensor, int]]):
@@ -86,15 +96,17 @@ def test_one_data_set_is_read_by_one_thread_at_a_time(whole: bool) -> None:
 
 def test_a_loader_may_use_its_memory_again() -> None:
     images, labels = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
+    given: list[int] = []
 
     class Frugal:
         def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
             for number in range(6):
+                given.append(number)
                 yield images.fill_(number), labels.fill_(number)
 
     source = source_of(Frugal())
     source.start(0, 0)
-    time.sleep(0.3)  # it is ahead
+    assert wait_for(lambda: len(given) > 1), "the source fetches ahead"
     found = []
     while (batch := source.next()) is not None:
         found.append((float(batch[0].mean()), int(batch[1][0])))
@@ -102,28 +114,35 @@ def test_a_loader_may_use_its_memory_again() -> None:
 
 
 def test_a_source_that_may_draw_fetches_when_asked_if_told_so(opened: Any) -> None:
-    fetched = []
-
     class Noted(Digits):
+        def __init__(self) -> None:
+            super().__init__(40)
+            self.fetched: list[int] = []
+
         def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-            fetched.append(index)
+            self.fetched.append(index)
             return super().__getitem__(index)
 
-    sources = opened(DataLoader(Noted(40), batch_size=4), num_classes=4)
-    for told, most in ((False, 20), (True, 0)):
-        if told:
-            sources.fetch_when_asked()
-        fetched.clear()
-        sources.train.start(0, 0)
-        time.sleep(0.3)
-        assert (len(fetched) > 0) is not told and len(fetched) <= most
+    data = Noted()
+    sources = opened(DataLoader(data, batch_size=4), num_classes=4)
+    data.fetched.clear()  # the first batch was looked at
+    sources.train.start(0, 0)
+    assert wait_for(lambda: len(data.fetched) > 0), "the source fetches ahead"
+    data = Noted()
+    fetched = data.fetched
+    sources = opened(DataLoader(data, batch_size=4), num_classes=4)
+    sources.fetch_when_asked()
+    fetched.clear()
+    sources.train.start(0, 0)
+    time.sleep(0.3)  # time to fetch, which it must not use
+    assert not fetched
     for count in range(1, 6):
         assert sources.train.next() is not None
         time.sleep(0.05)
         assert len(fetched) == 4 * count
     assert sources.train.next() is None
     assert seen(sources.train, 0, 2) == seen(sources.train, 0)[8:]
-    workers = opened(DataLoader(Noted(40), batch_size=4, num_workers=1), num_classes=4)
+    workers = opened(DataLoader(Noted(), batch_size=4, num_workers=1), num_classes=4)
     workers.fetch_when_asked()
     assert workers.train.ahead, "its random numbers are the workers'"
 
@@ -161,17 +180,14 @@ def test_closing_does_not_wait_for_batches_that_nobody_wants() -> None:
     made = source_of(Endless())
     made.start(0, 0)
     assert made.next() is not None
-    begun = time.perf_counter()
-    made.close()
-    made.close()
-    assert time.perf_counter() - begun < 2
-    assert cleaned.wait(2), "the generator's clean-up ran"
+    closing = threading.Thread(target=lambda: (made.close(), made.close()), daemon=True)
+    closing.start()
+    closing.join(PATIENCE)
+    assert not closing.is_alive()
+    assert cleaned.wait(PATIENCE), "the generator's clean-up ran"
 
 
 def test_no_thread_is_left_behind() -> None:
     before = threading.active_count()
     pydarts.search((batches(4), batches(2)), make_config(epochs=1))
-    deadline = time.perf_counter() + 2
-    while threading.active_count() > before and time.perf_counter() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() <= before
+    assert wait_for(lambda: threading.active_count() <= before)

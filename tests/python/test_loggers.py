@@ -80,7 +80,7 @@ def test_a_missing_package_is_asked_for_by_its_extra(
     logger: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"loggers\.{logger} requires {extra}: .*pydarts\[{extra}\]"):
+    with pytest.raises(ImportError, match=rf"{logger}.*pydarts\[{extra}\]"):
         getattr(loggers, logger)("anything")
 
 
@@ -147,11 +147,11 @@ def test_the_first_run_may_already_ask_to_go_on(tmp_path: Path) -> None:
 def test_a_table_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("dear,diary\n")
-    with pytest.raises(FileExistsError, match=r"log\.csv .*resume=True") as caught:
+    with pytest.raises(FileExistsError, match=r"log\.csv.*resume=True") as caught:
         search(make_arrays(), make_config(), loggers.CSV(path))
     assert path.read_text() == "dear,diary\n"
     assert caught.value.result.steps == (0,)  # type: ignore[attr-defined]
-    with pytest.raises(ValueError, match="has the columns dear,diary"):
+    with pytest.raises(ValueError, match="dear,diary"):
         search(
             make_arrays(), make_config(resume=True, checkpoint_dir=str(tmp_path / "run")), loggers.CSV(path)
         )
@@ -251,7 +251,7 @@ def test_tensorboard_mixes_no_two_searches(tmp_path: Path) -> None:
     config = make_config(epochs=1)
     with pytest.raises(LookupError):
         search(make_arrays(), config, [loggers.TensorBoard(tmp_path), Stop(LookupError(), step=2)])
-    with pytest.raises(FileExistsError, match="resume=True"):
+    with pytest.raises(FileExistsError, match="folder"):
         search(make_arrays(), config, loggers.TensorBoard(tmp_path))
 
 

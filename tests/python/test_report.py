@@ -252,7 +252,7 @@ def test_a_report_goes_where_it_is_told_and_replaces_what_is_there(
 def test_a_wrong_table_or_a_folder_is_an_error_that_says_what_to_give(
     tiny_result: SearchResult, tmp_path: Path
 ) -> None:
-    with pytest.raises(TypeError, match=r"table must be a SearchTable.*got a list"):
+    with pytest.raises(TypeError, match=r"table.*SearchTable.*list"):
         tiny_result.report(tmp_path / "r.html", table=[])  # type: ignore[arg-type]
     with pytest.raises(IsADirectoryError, match=r"report\.html"):
         tiny_result.report(tmp_path)
@@ -264,7 +264,7 @@ def test_a_table_of_other_cells_is_refused(tiny_result: SearchResult, tmp_path: 
     row = pydarts.SearchRow(
         name="a", origin="given", status="complete", accuracy=0.1, loss=5.0, genotype=cell
     )
-    with pytest.raises(ValueError, match=r"convolutional cells.* recurrent"):
+    with pytest.raises(ValueError, match=r"convolutional.*recurrent"):
         tiny_result.report(tmp_path / "r.html", table=pydarts.SearchTable([row]))
 
 

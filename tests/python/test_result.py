@@ -34,7 +34,7 @@ def test_a_saved_result_comes_back_whole(tiny_result: SearchResult, saved: Path)
     back = SearchResult.load(saved)
     assert (back.genotype, back.config, back.status) == (tiny_result.genotype, tiny_result.config, "complete")
     assert (back.history, back.steps, back.best) == (tiny_result.history, tiny_result.steps, tiny_result.best)
-    assert (back.threads, back.forms) == (tiny_result.threads, tiny_result.forms)
+    assert back.threads == tiny_result.threads
     assert back.environment == tiny_result.environment
     for name, alpha in tiny_result.alphas.items():
         assert np.array_equal(back.alphas[name], alpha) and back.alphas[name].dtype == alpha.dtype
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_a_checkpoint_error_that_names_it(saved: Path, name: s
     [
         ("result.json", '{"format": 99, "pydarts": "9.9", "status": "complete"}', "newer"),
         ("result.json", '{"format": 1, "status": "fine"}', "status"),
-        ("result.json", "[]", "not a result"),
+        ("result.json", "[]", r"result\.json"),
         ("history.json", '[{"epoch": 1}]', "fields"),
         ("history.json", '[{"epoch": 1, "train_loss": "low"}]', "fields"),
         ("config.json", '{"epochs": -1}', "epochs"),

@@ -1,6 +1,7 @@
 """What a search tells: its callbacks, whatever they raise, its warnings and its progress."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,16 @@ from pydarts import Callback, EpochInfo, SearchResult, StartInfo, StepInfo, sear
 from pydarts._data.interrupt import InterruptWatch
 from pydarts._search.observers import Observers
 from searches import Listener, batches
+
+
+class OnlyEpochs(Callback):
+    def on_epoch(self, info: EpochInfo) -> None:
+        pass
+
+
+class OnlySteps(Callback):
+    def on_step(self, info: StepInfo) -> None:
+        pass
 
 
 def test_callbacks_hear_every_step_every_epoch_and_the_end() -> None:
@@ -36,7 +47,7 @@ def test_a_search_that_goes_on_starts_where_it_stopped(tmp_path: Path) -> None:
     config = make_config(checkpoint_dir=str(tmp_path))
     search(make_arrays(), config)
     listener = Listener()
-    with pytest.warns(UserWarning, match="epochs rises"):
+    with pytest.warns(UserWarning, match="epochs"):
         search(make_arrays(), config.replace(epochs=3, resume=True), callbacks=listener)
     search(make_arrays(), config.replace(epochs=3, resume=True), callbacks=listener)
     assert [info.first_epoch for info in listener.starts] == [2, 3]
@@ -107,9 +118,9 @@ def test_ctrl_c_in_a_callback_returns_the_partial_result() -> None:
 
 def test_what_is_no_callback_is_refused() -> None:
     for wrong, says in (
-        ([print], "must be a pydarts.Callback, got a builtin_function"),
-        (None, "got a NoneType"),
-        (pydarts.LiveView, "class: pass an instance"),
+        ([print], r"pydarts\.Callback.*builtin_function"),
+        (None, "NoneType"),
+        (pydarts.LiveView, "class"),
     ):
         with pytest.raises(TypeError, match=says):
             search(make_arrays(), make_config(), callbacks=wrong)  # type: ignore[arg-type]
@@ -120,6 +131,37 @@ def test_warnings_of_the_engine_are_python_warnings() -> None:
         Observers([], None, InterruptWatch(), make_config()).observe(
             "warning", '{"message": "another number of threads"}', None
         )
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "expected"),
+    [
+        ([], {}),
+        ([Callback()], {}),
+        ([OnlyEpochs()], {"epoch": 2}),
+        ([OnlySteps(), OnlyEpochs()], {"step": 6, "epoch": 2}),
+    ],
+)
+def test_the_engine_serialises_only_events_that_a_callback_overrides(
+    callbacks: list[Callback], expected: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received: Counter[str] = Counter()
+    observe = Observers.observe
+
+    def counting(self: Observers, kind: str, payload: str, alphas: Any) -> None:
+        received[kind] += 1
+        observe(self, kind, payload, alphas)
+
+    monkeypatch.setattr(Observers, "observe", counting)
+    search(make_arrays(), make_config(progress=False), callbacks=callbacks)
+    assert received == expected
+
+
+def test_a_method_assigned_to_a_callback_is_called() -> None:
+    callback, steps = Callback(), list[int]()
+    callback.on_step = lambda info: steps.append(info.step)  # type: ignore[method-assign]
+    search(make_arrays(), make_config(progress=False), callbacks=callback)
+    assert steps == list(range(6))
 
 
 # ---- progress
@@ -153,11 +195,11 @@ def test_a_hook_that_nobody_calls_is_told() -> None:
     class Misspelt(pydarts.Callback):
         def on_epoch_end(self, info: pydarts.EpochInfo) -> None: ...
 
-    with pytest.warns(UserWarning, match=r"Misspelt\.on_epoch_end .*on_epoch\?"):
+    with pytest.warns(UserWarning, match=r"(?=.*Misspelt)(?=.*on_epoch_end).*on_epoch\b"):
         pydarts.search(make_arrays(), make_config(epochs=1), Misspelt())
 
 
 def test_a_view_of_searches_is_none_of_trainings() -> None:
     net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=2, layers=3, num_classes=4, in_channels=1)
-    with pytest.raises(TypeError, match=r"must be a pydarts\.TrainCallback, got a "):
+    with pytest.raises(TypeError, match=r"pydarts\.TrainCallback"):
         pydarts.train(net, make_arrays(), callbacks=pydarts.LiveView())  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from many import X, plain, recorded, short, y
 from pydarts import SearchTable, TrainConfig
 from pydarts._protocol import job as jobs
 from torch.nn.functional import cross_entropy
+from trained import ImageTask, holds, judged
 
 TEXT = np.arange(1200) % 7
 
@@ -72,19 +73,19 @@ def test_processes_give_what_this_one_gives_and_the_same_again(table: SearchTabl
     assert not multiprocessing.active_children()
 
 
-def test_the_weights_kept_are_those_that_count() -> None:
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 2)])
+def test_a_row_counts_the_epoch_whose_weights_are_kept(
+    keep: Any, epoch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies, losses = [0.25, 0.75, 0.5], [0.3, 0.2, 0.1]
+    evaluated = judged(monkeypatch, ImageTask, accuracies, losses)
     cells = dict(zip("ab", pydarts.random_genotypes(make_config().resolved_space, 2, 0), strict=True))
-    select = short(epochs=4, learning_rate=1.0, schedule="exponential", train_portion=0.5)
     narrow = {"channels": 2, "layers": 3}
-    lasted = 0
-    for keep in ("best", "last"):
-        found = pydarts.compare(cells, (X, y), select.replace(keep=keep), network=narrow, workers=0)
-        for row in found:
-            assert row.training is not None
-            accuracies = [record.valid_accuracy for record in row.training.history]
-            assert row.accuracy == (max(accuracies) if keep == "best" else accuracies[-1])
-            lasted += max(accuracies) == accuracies[-1]
-    assert not lasted, "the last epoch is nowhere the best, or this would prove nothing"
+    found = pydarts.compare(cells, (X, y), short(epochs=3, keep=keep), network=narrow, workers=0)
+    for number, row in enumerate(found):
+        assert row.training is not None
+        assert (row.accuracy, row.loss) == (accuracies[epoch], losses[epoch])
+        assert holds(row.training.network, evaluated[3 * number + epoch])
 
 
 def test_recurrent_cells_are_compared_by_perplexity() -> None:
@@ -117,24 +118,24 @@ def test_cells_at_hand_are_compared(
     done = recorded(monkeypatch)
     again = pydarts.compare(cells, (X, y), select.replace(resume=True), random=3, workers=0)
     assert again[:4] == found and {name for name, _, _ in done} == {"random 2"}
-    with pytest.raises(pydarts.CheckpointError, match="its normal is"):
+    with pytest.raises(pydarts.CheckpointError, match=re.escape(str(tmp_path))):
         pydarts.compare({"mine": table[1].genotype}, (X, y), select.replace(resume=True), workers=0)
     for wrong, error, message in (
-        ({}, TypeError, "cells must be a dictionary"),
-        ({"a": 3}, TypeError, "'a'.* is a int"),
-        ({"../a": table[0].genotype}, pydarts.ConfigError, "must also be a folder name"),
-        ({"random 0": table[0].genotype}, pydarts.ConfigError, "two cells have the same name"),
-        (dict.fromkeys(("A b", "a-b"), table[0].genotype), pydarts.ConfigError, "two cells have the same name"),
-        ({"Table.csv": table[0].genotype}, pydarts.ConfigError, "not .*table"),
+        ({}, TypeError, "cells.*dictionary"),
+        ({"a": 3}, TypeError, "a.*int"),
+        ({"../a": table[0].genotype}, pydarts.ConfigError, r"\.\./a"),
+        ({"random 0": table[0].genotype}, pydarts.ConfigError, "random 0"),
+        (dict.fromkeys(("A b", "a-b"), table[0].genotype), pydarts.ConfigError, "name"),
+        ({"Table.csv": table[0].genotype}, pydarts.ConfigError, "(?i)table"),
         (
             {"a": table[0].genotype, "b": pydarts.genotypes.DARTS_RNN_V1},
             pydarts.ConfigError,
-            "each kind separately",
+            "each kind apart",
         ),
     ):
         with pytest.raises(error, match=message):
             pydarts.compare(wrong, (X, y), short(), random=1, workers=0)  # type: ignore[arg-type]
-    with pytest.raises(pydarts.ConfigError, match=r"'darts-rnn' is recurrent, but the cells are not"):
+    with pytest.raises(pydarts.ConfigError, match="darts-rnn"):
         pydarts.compare({"a": pydarts.genotypes.DARTS_V2}, (X, y), short(), space="darts-rnn")
 
 
@@ -185,21 +186,21 @@ def test_what_cannot_be_is_refused_before_anything_is_searched(monkeypatch: pyte
     monkeypatch.setattr(jobs, "search", None)
     config = make_config()
     for changes, message in (
-        ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": 0}, "seeds.*0"),
         ({"seeds": [1, 1]}, "distinct"),
-        ({"seeds": True}, "seeds is True"),
-        ({"random": -1}, "random is -1"),
-        ({"workers": -1}, "workers is -1"),
-        ({"select": short(bptt=3)}, "bptt: .*network of images"),
+        ({"seeds": True}, "seeds.*True"),
+        ({"random": -1}, "random.*-1"),
+        ({"workers": -1}, "workers.*-1"),
+        ({"select": short(bptt=3)}, "bptt"),
         ({"network": {"width": 3}}, "width"),
-        ({"select": short(checkpoint_dir="there")}, "checkpoint_dir"),
+        ({"select": short(checkpoint_dir="there")}, "checkpoint_dir|cfg"),
     ):
         given = {"seeds": 2, "select": short(), "workers": 0} | changes
         with pytest.raises(pydarts.ConfigError, match=message):
             pydarts.search_many((X, y), config, **given)  # type: ignore[arg-type]
     with pytest.raises(pydarts.DataError, match="auxiliary head"):
         pydarts.search_many((X, y), config, 2, short(), network={"auxiliary": True}, workers=0)
-    with pytest.raises(pydarts.DataError, match="too few"):
+    with pytest.raises(pydarts.DataError, match="90"):
         pydarts.search_many((X, y), config, 2, short(batch_size=90), workers=0)
-    with pytest.raises(pydarts.ConfigError, match="must be a SearchConfig"):
+    with pytest.raises(pydarts.ConfigError, match="SearchConfig"):
         pydarts.search_many((X, y), short())  # type: ignore[arg-type]

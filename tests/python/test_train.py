@@ -14,6 +14,7 @@ import torch
 from pydarts._train.settings import TextSettings
 from pydarts._train.text import TextTask, segments
 from test_texts import text
+from trained import holds, judged
 
 WORDS = 12
 TEXTS = (text(900, 0), text(300, 1))
@@ -118,15 +119,22 @@ def test_segments_cover_the_text_and_vary_in_length(epoch: int) -> None:
     )
 
 
-def test_the_best_epoch_is_kept_or_the_last_one() -> None:
-    changes = {"epochs": 6, "learning_rate": 300.0, "patience": 50}  # far too much: losses jump about
-    best = pydarts.train(network(), TEXTS, config(**changes))
-    last = pydarts.train(network(), TEXTS, config(**changes, keep="last"))
-    losses = [record.valid_loss for record in best.history]
-    assert losses == [record.valid_loss for record in last.history] and best.best != 5, losses
-    for result, expected in ((best, min(losses)), (last, losses[-1])):
-        task = TextTask(result.network, TEXTS, TextSettings.of(result.config), torch.device("cpu"))
-        assert task.evaluate().loss == expected
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 3)])
+def test_the_epoch_with_the_lowest_loss_or_the_last_one_is_kept(
+    keep: Any, epoch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies, losses = [0.1, 0.2, 0.3, 0.4], [3.0, 1.0, 1.0, 2.0]
+    evaluated = judged(monkeypatch, TextTask, accuracies, losses)
+    result = pydarts.train(network(), TEXTS, config(epochs=4, patience=50, keep=keep))
+    assert [record.valid_loss for record in result.history] == losses
+    assert result.best == 1, "the first of equal losses, whatever the accuracies"
+    assert [holds(result.network, weights) for weights in evaluated] == [at == epoch for at in range(4)]
+
+
+def test_the_weights_of_a_result_are_those_that_its_history_evaluated() -> None:
+    result = pydarts.train(network(), TEXTS, config(keep="last"))
+    task = TextTask(result.network, TEXTS, TextSettings.of(result.config), torch.device("cpu"))
+    assert task.evaluate().loss == result.history[-1].valid_loss
 
 
 class StopAt(pydarts.TrainCallback):
@@ -143,8 +151,17 @@ class StopAt(pydarts.TrainCallback):
         self.ended = result.status
 
 
-def test_resumed_after_an_interrupt_it_is_bit_for_bit_the_same(tmp_path: Path) -> None:
-    changes = {"epochs": 5, "patience": 1, "learning_rate": 60.0}
+def test_resumed_after_an_interrupt_it_is_bit_for_bit_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = TextTask.after
+
+    def rising(self: TextTask, losses: list[float]) -> None:
+        """Averaging begins when losses rise: from the third epoch on, whatever the training comes to."""
+        after(self, [float(epoch) for epoch in range(len(losses))])
+
+    monkeypatch.setattr(TextTask, "after", rising)
+    changes = {"epochs": 5, "patience": 1}
     whole = pydarts.train(network(), TEXTS, config(**changes))
     assert whole.history[-1].averaged and not whole.history[0].averaged
     stop = StopAt(3, 2, KeyboardInterrupt())
@@ -164,9 +181,9 @@ def test_resumed_after_an_interrupt_it_is_bit_for_bit_the_same(tmp_path: Path) -
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     kept = {"checkpoint_dir": tmp_path, "resume": True}
     pydarts.train(network(), TEXTS, config(epochs=1, **kept))
-    with pytest.raises(pydarts.CheckpointError, match=r"its learning_rate is 3.0, here 4.0"):
+    with pytest.raises(pydarts.CheckpointError, match=r"learning_rate.*3.0.*4.0"):
         pydarts.train(network(), TEXTS, config(epochs=1, learning_rate=4.0, **kept))
-    with pytest.raises(pydarts.CheckpointError, match=r"its units is 10, here 11"):
+    with pytest.raises(pydarts.CheckpointError, match=r"units.*10.*11"):
         pydarts.train(network(11), TEXTS, config(epochs=1, **kept))
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:200])
@@ -180,7 +197,7 @@ def test_what_stops_a_training_carries_what_was_reached(tmp_path: Path) -> None:
         pydarts.train(network(), TEXTS, config(), stop)
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.status == "failed" == stop.ended and len(result.history) == 1
-    with pytest.raises(pydarts.NumericalError, match=r"in step \d+ of epoch 1; lower learning_rate"):
+    with pytest.raises(pydarts.NumericalError, match=r"step \d+.*epoch 1.*learning_rate"):
         pydarts.train(network(), TEXTS, config(learning_rate=1e300))
 
 
@@ -194,7 +211,7 @@ def test_a_language_model_that_breaks_in_the_last_step_is_that_of_the_epoch_befo
                 net.cell.w0.data.fill_(math.nan)
 
     first = pydarts.train(network(), TEXTS, config(epochs=1, keep="last"))
-    with pytest.raises(pydarts.NumericalError, match="the validation loss is nan after epoch 2"):
+    with pytest.raises(pydarts.NumericalError, match=r"validation loss.*nan.*epoch 2"):
         pydarts.train(net, TEXTS, config(keep="last"), Break(1, last, RuntimeError()))
     assert same(net, first.network)
 
@@ -208,9 +225,9 @@ def test_a_result_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert again.environment == result.environment and result.environment["device"] == "cpu"
     assert same(again.network, result.network) and again.network.genotype == CELL
     (tmp_path / "run" / "training.json").write_text("{")
-    with pytest.raises(pydarts.CheckpointError, match=r"training\.json is truncated"):
+    with pytest.raises(pydarts.CheckpointError, match=r"training\.json"):
         pydarts.TrainResult.load(tmp_path / "run")
-    with pytest.raises(FileNotFoundError, match=r"training\.json is missing"):
+    with pytest.raises(FileNotFoundError, match=r"training\.json"):
         pydarts.TrainResult.load(tmp_path)
 
 
@@ -238,12 +255,12 @@ def test_a_genotype_is_built_from_the_seed() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epochs": 0}, "epochs is 0; it must be a whole number of at least 1"),
-        ({"learning_rate": math.nan}, "learning_rate is nan"),
-        ({"bptt": 2.5}, "bptt is 2.5; it must be a whole number"),
-        ({"batch_size": True}, "batch_size is True; it must be a whole number"),
-        ({"keep": "first"}, "keep is 'first'; it must be one of best, last"),
-        ({"resume": True}, "checkpoint_dir"),
+        ({"epochs": 0}, "epochs.*0"),
+        ({"learning_rate": math.nan}, "learning_rate.*nan"),
+        ({"bptt": 2.5}, r"bptt.*2\.5"),
+        ({"batch_size": True}, "batch_size.*True"),
+        ({"keep": "first"}, "keep.*'first'"),
+        ({"resume": True}, "resume.*checkpoint_dir"),
     ],
 )
 def test_a_choice_that_cannot_be_is_named(changes: dict[str, Any], words: str) -> None:
@@ -254,14 +271,14 @@ def test_a_choice_that_cannot_be_is_named(changes: dict[str, Any], words: str) -
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        (TEXTS[0], "text is \\(train_tokens, valid_tokens\\)"),
-        ((TEXTS[0], TEXTS[1][:0]), "the validation tokens are empty"),
+        (TEXTS[0], "train_tokens, valid_tokens"),
+        ((TEXTS[0], TEXTS[1][:0]), "validation.*empty"),
         (
             (TEXTS[0][:20], TEXTS[1]),
-            "the training text has 20 tokens, 5 for each of 4 sequences; 11 are needed",
+            "20.*5.*4.*11",
         ),
-        ((TEXTS[0] + 1, TEXTS[1]), "0 to 11 .* from 1 to 12"),
-        ((TEXTS[0] * 0.5, TEXTS[1]), "the training tokens are torch.float64"),
+        ((TEXTS[0] + 1, TEXTS[1]), "training.*1.*12.*12"),
+        ((TEXTS[0] * 0.5, TEXTS[1]), r"training.*torch\.float64"),
     ],
 )
 def test_texts_that_cannot_be_are_named(texts: Any, words: str) -> None:

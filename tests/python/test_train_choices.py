@@ -59,30 +59,28 @@ def test_a_configuration_comes_back_from_its_dictionary_and_copies() -> None:
     ids=["call", "replace", "cifar10", "quick", "from_dict"],
 )
 def test_an_unknown_field_is_named_with_those_that_there_are(make: Any) -> None:
-    with pytest.raises(pydarts.ConfigError, match=r"unknown option `lr`; known: epochs, batch_size, .*seed"):
+    with pytest.raises(pydarts.ConfigError, match=r"`lr`.*epochs, batch_size, .*seed"):
         make(lr=1)
-    with pytest.raises(
-        pydarts.ConfigError, match=r"unknown option `lerning_rate`; did you mean `learning_rate`\?"
-    ):
+    with pytest.raises(pydarts.ConfigError, match=r"lerning_rate.*learning_rate"):
         make(lerning_rate=1)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"momentum": 1.0}, r"momentum is 1.0; it must be a number, at least 0 and below 1"),
-        ({"grad_clip": 0}, "grad_clip is 0; it must be a finite number, greater than 0"),
-        ({"grad_clip": math.inf}, "grad_clip is inf; it must be a finite number"),
-        ({"weight_decay": "1e-4"}, "weight_decay is '1e-4'; it must be a finite number, at least 0"),
-        ({"warmup": 3}, "warmup is 3, .* 3 epochs"),
-        ({"warmup": 600, "epochs": None}, "warmup is 600, .* 600 epochs"),
-        ({"warmup": -1}, "warmup is -1; it must be a whole number of at least 0"),
-        ({"seed": None}, "seed is None; it must be a whole number of at least 0"),
-        ({"schedule": "linear"}, "schedule is 'linear'; it must be one of cosine, exponential"),
-        ({"compile": 1}, "compile is 1; it must be True or False"),
-        ({"device": 5}, "device is 5"),
-        ({"device": None}, "device is None"),
-        ({"device": "mps"}, "device is 'mps'"),
+        ({"momentum": 1.0}, r"momentum.*1.0"),
+        ({"grad_clip": 0}, "grad_clip.*0"),
+        ({"grad_clip": math.inf}, "grad_clip.*inf"),
+        ({"weight_decay": "1e-4"}, "weight_decay.*'1e-4'"),
+        ({"warmup": 3}, "warmup.*3, and there are 3 epochs"),
+        ({"warmup": 600, "epochs": None}, "warmup.*600"),
+        ({"warmup": -1}, "warmup.*-1"),
+        ({"seed": None}, "seed.*None"),
+        ({"schedule": "linear"}, "schedule.*'linear'"),
+        ({"compile": 1}, "compile.*1"),
+        ({"device": 5}, 'device.*5.*"auto"'),
+        ({"device": None}, "device.*None"),
+        ({"device": "mps"}, "device.*mps"),
         ({"augment": "imagenet"}, "augment"),
         ({"std": [0.0]}, "std"),
         ({"train_portion": 1.0}, "train_portion"),
@@ -99,10 +97,10 @@ def test_a_device_of_torch_is_kept_by_its_name() -> None:
 
 
 def test_choices_for_the_other_kind_of_network_are_refused() -> None:
-    with pytest.raises(pydarts.ConfigError, match="bptt, patience: does not apply to a network of images"):
+    with pytest.raises(pydarts.ConfigError, match="bptt, patience"):
         pydarts.train(network(), make_arrays(), config(bptt=3, patience=1))
     words = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=4, units=4)
-    with pytest.raises(pydarts.ConfigError, match="augment, cutout: does not apply to a language model"):
+    with pytest.raises(pydarts.ConfigError, match="augment, cutout"):
         pydarts.train(words, (np.arange(99) % 4,) * 2, pydarts.TrainConfig.cifar10())
 
 
@@ -112,21 +110,21 @@ X, y = make_arrays()
 @pytest.mark.parametrize(
     ("given", "data", "changes", "kind", "words"),
     [
-        ({}, X, {}, pydarts.DataError, "a bare array: labels are missing"),
+        ({}, X, {}, pydarts.DataError, "labels"),
         ({}, (X[:, 0], y), {}, pydarts.DataError, r"X\[:, None\]"),
-        ({}, TensorDataset(torch.from_numpy(X)), {}, pydarts.DataError, "wrap it: DataLoader"),
-        ({}, batches(), {}, pydarts.DataError, r"a list cannot be; give a pair \(train, valid\)"),
-        ({}, (X, y), {"batch_size": 96}, pydarts.DataError, "43 of 48 examples.*batch_size=96"),
-        ({}, (X, y), {"mean": [0.5] * 3, "std": [1] * 3}, pydarts.ConfigError, "hold 3 numbers"),
-        ({}, (batches(), batches()), {"cutout": 4}, pydarts.ConfigError, "a loader augments by its own"),
-        ({"num_classes": 3}, (X, y), {}, pydarts.DataError, "below num_classes=3"),
-        ({"in_channels": 3}, (X, y), {}, pydarts.DataError, "in_channels is 3, but the images have 1"),
+        ({}, TensorDataset(torch.from_numpy(X)), {}, pydarts.DataError, "DataLoader"),
+        ({}, batches(), {}, pydarts.DataError, r"\(train, valid\)"),
+        ({}, (X, y), {"batch_size": 96}, pydarts.DataError, "43.*48.*batch_size=96"),
+        ({}, (X, y), {"mean": [0.5] * 3, "std": [1] * 3}, pydarts.ConfigError, "3"),
+        ({}, (batches(), batches()), {"cutout": 4}, pydarts.ConfigError, "cutout|augment|transforms"),
+        ({"num_classes": 3}, (X, y), {}, pydarts.DataError, "num_classes=3"),
+        ({"in_channels": 3}, (X, y), {}, pydarts.DataError, "in_channels.*3.*1"),
         (
             {"auxiliary": True},
             (X, y),
             {},
             pydarts.DataError,
-            "auxiliary head, which requires 29",
+            "auxiliary.*29",
         ),
     ],
 )
@@ -143,10 +141,10 @@ def test_a_batch_of_one_image_is_refused_where_batch_norm_would_have_a_single_va
     if not known:
         loader = [(X[:4], torch.arange(4)), (X[:1], torch.arange(1))]
     seen = Steps()
-    with pytest.raises(pydarts.DataError, match=r"one image of 32x32 pixels .*drop_last=True") as caught:
+    with pytest.raises(pydarts.DataError, match=r"32x32.*drop_last=True") as caught:
         pydarts.train(network(auxiliary=True), (loader, loader), config(), seen)
     assert hasattr(caught.value, "result") is not known and len(seen.counts) == (0 if known else 1)
-    with pytest.raises(pydarts.DataError, match=r"one image of 4x4 pixels .*choose another batch_size"):
+    with pytest.raises(pydarts.DataError, match=r"4x4.*batch_size"):
         pydarts.train(network(), (torch.rand(9, 1, 4, 4), torch.arange(9) % 4), config(batch_size=1))
     for fine in (DataLoader(tensors, batch_size=4, drop_last=True), loader):
         auxiliary = fine is not loader
@@ -161,12 +159,12 @@ def test_the_least_image_for_the_auxiliary_head_passes_it(stem: Any, least: int,
     labels = torch.arange(2)
     task(net, ((torch.zeros(2, 1, least, least), labels),) * 2, batch_size=2)
     assert net(torch.zeros(2, 1, least, least))[1].shape == (2, 4)
-    with pytest.raises(pydarts.DataError, match=f"requires {least}"):
+    with pytest.raises(pydarts.DataError, match=rf"\b{least}\b"):
         task(net, ((torch.zeros(2, 1, least - 1, least), labels),) * 2, batch_size=2)
 
 
 def test_what_is_no_network_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"a network of pydarts.build or a Genotype, got a Linear"):
+    with pytest.raises(TypeError, match=r"pydarts\.build.*Genotype.*Linear"):
         pydarts.train(torch.nn.Linear(2, 2), make_arrays(), config())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"TrainConfig\(compile=True\)"):
         pydarts.train(torch.compile(network()), make_arrays(), config())  # type: ignore[arg-type]
@@ -174,7 +172,7 @@ def test_what_is_no_network_is_refused() -> None:
 
 @pytest.mark.parametrize("given", [CELL, network()], ids=["genotype", "network"])
 def test_the_weight_of_a_loss_that_there_is_not_is_refused(given: Any) -> None:
-    with pytest.raises(pydarts.ConfigError, match=r"auxiliary_weight is 0.3, but .* has no auxiliary head"):
+    with pytest.raises(pydarts.ConfigError, match=r"auxiliary_weight.*0\.3"):
         pydarts.train(given, make_arrays(), config(auxiliary_weight=0.3))
 
 
@@ -194,7 +192,7 @@ def test_a_drop_path_that_was_set_later_is_that_of_result_and_checkpoint(tmp_pat
     found.save(tmp_path / "result")
     again = pydarts.TrainResult.load(tmp_path / "result").network
     assert isinstance(again, pydarts.nn.ConvolutionalNetwork) and again.drop_path == 0.3
-    with pytest.raises(pydarts.CheckpointError, match=r"its drop_path is 0.3, here 0.0"):
+    with pytest.raises(pydarts.CheckpointError, match=r"drop_path.*0.3.*0.0"):
         pydarts.train(network(), make_arrays(), config(checkpoint_dir=tmp_path / "checkpoints", resume=True))
 
 

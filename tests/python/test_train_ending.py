@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import json
 import math
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,21 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays
-from trained import Steps, StopAt, batches, config, network, noisy, press, same, sources, task
+from trained import (
+    ImageTask,
+    Steps,
+    StopAt,
+    batches,
+    config,
+    holds,
+    judged,
+    network,
+    noisy,
+    press,
+    same,
+    sources,
+    task,
+)
 
 
 def fail() -> None:
@@ -43,16 +57,16 @@ def test_resumed_after_ctrl_c_it_is_bit_for_bit_the_same(form: str, tmp_path: Pa
 def test_another_number_of_epochs_is_another_schedule_and_a_warning_says_so(tmp_path: Path) -> None:
     kept = {"checkpoint_dir": tmp_path}
     pydarts.train(network(), make_arrays(), config(epochs=1, **kept))
-    with pytest.warns(UserWarning, match="epochs .* from 1 to 2"):
+    with pytest.warns(UserWarning, match="epochs.*1.*2"):
         more = pydarts.train(network(), make_arrays(), config(epochs=2, resume=True, **kept))
     assert len(more.history) == 2 and more.history[1].learning_rate == pytest.approx(0.025)
 
 
 def test_a_folder_with_checkpoints_is_not_begun_anew(tmp_path: Path) -> None:
     pydarts.train(network(), make_arrays(), config(epochs=1, checkpoint_dir=tmp_path))
-    with pytest.raises(pydarts.CheckpointError, match=r"already holds the checkpoints.*resume=True"):
+    with pytest.raises(pydarts.CheckpointError, match="resume=True"):
         pydarts.train(network(), make_arrays(), config(epochs=1, checkpoint_dir=tmp_path))
-    with pytest.raises(pydarts.CheckpointError, match=r"its label_smoothing is 0.0, here 0.1"):
+    with pytest.raises(pydarts.CheckpointError, match=r"label_smoothing.*0.0.*0.1"):
         changed = config(epochs=1, checkpoint_dir=tmp_path, resume=True, label_smoothing=0.1)
         pydarts.train(network(), make_arrays(), changed)
 
@@ -75,21 +89,21 @@ def test_what_stops_a_training_carries_what_was_reached() -> None:
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.status == "failed" == stop.ended and len(result.history) == 1
     assert net.drop_path == 0.3 and not net.training
-    with pytest.raises(pydarts.NumericalError, match=r"in step \d+ of epoch 1; lower learning_rate"):
+    with pytest.raises(pydarts.NumericalError, match=r"step \d+.*epoch 1.*learning_rate"):
         pydarts.train(network(), make_arrays(), config(learning_rate=1e30, grad_clip=1e30))
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_a_loss_that_is_not_finite_ends_a_training_at_once_with_the_weights_before(ema: float) -> None:
     steps, net = Steps(), network()
-    with pytest.raises(pydarts.NumericalError, match=r"step 2 of epoch 1; lower learning_rate") as caught:
+    with pytest.raises(pydarts.NumericalError, match=r"step 2.*epoch 1.*learning_rate") as caught:
         pydarts.train(net, make_arrays(), config(learning_rate=1e30, grad_clip=1e30, ema=ema), steps)
     assert len(steps.counts) == 1, "the first step broke the weights, the second found that out"
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.network is net and result.status == "failed" and not result.history
     assert same(net, network())
     for note in getattr(caught.value, "__notes__", []):
-        assert "less than an epoch" in note
+        assert "epoch" in note
 
 
 class BreakAt(StopAt):
@@ -114,9 +128,7 @@ def test_the_last_step_of_an_epoch_may_break_the_weights_and_the_evaluation_find
 ) -> None:
     net = network()
     breaks = BreakAt(epoch, 4, net)
-    with pytest.raises(
-        pydarts.NumericalError, match=rf"the validation loss is nan after epoch {epoch + 1}; lower"
-    ) as caught:
+    with pytest.raises(pydarts.NumericalError, match=rf"validation loss.*nan.*epoch {epoch + 1}") as caught:
         pydarts.train(net, make_arrays(), config(checkpoint_dir=tmp_path), breaks)
     assert len(caught.value.result.history) == epoch  # type: ignore[attr-defined]
     assert same(net, breaks.before) and breaks.ended == "failed"
@@ -150,6 +162,8 @@ def test_an_exception_of_the_loader_comes_out_as_it_is() -> None:
 
 
 def test_ctrl_c_ends_the_wait_for_a_loader() -> None:
+    ended = threading.Event()
+
     class Stuck:
         passes = 0
 
@@ -159,27 +173,32 @@ def test_ctrl_c_ends_the_wait_for_a_loader() -> None:
             if self.passes == 3:
                 time.sleep(1)  # by then the steps are done, and the next batch is waited for
                 press()
-                time.sleep(20)
+                assert ended.wait(120), "the training waits for its loader"
 
-    begun = time.monotonic()
     result = pydarts.train(network(), (Stuck(), batches()), config(epochs=9))
+    ended.set()
     assert result.status == "interrupted" and len(result.history) == 1
-    assert time.monotonic() - begun < 10
 
 
-def test_the_best_epoch_is_that_of_the_highest_accuracy() -> None:
-    X, y = make_arrays(n=40)
-    noisy = {"epochs": 6, "learning_rate": 0.5, "grad_clip": 100.0, "schedule": "exponential"}
-    best = pydarts.train(network(), ((X, y), (X, y)), config(**noisy, keep="best"))
-    last = pydarts.train(network(), ((X, y), (X, y)), config(**noisy))
-    accuracies = [record.valid_accuracy for record in best.history]
-    assert best.best == accuracies.index(max(accuracies)) != 5, accuracies
-    for result, expected in ((best, max(accuracies)), (last, accuracies[-1])):
-        assert task(result.network, ((X, y), (X, y))).evaluate().accuracy == expected
-    one, other = best.history[0], best.history[1]
-    sure = dataclasses.replace(one, valid_accuracy=0.5, valid_loss=0.1)
-    right = dataclasses.replace(other, valid_accuracy=0.6, valid_loss=0.9)
-    assert dataclasses.replace(best, history=pydarts.History([sure, right])).best == 1
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 3)])
+def test_the_epoch_with_the_highest_accuracy_or_the_last_one_is_kept(
+    keep: Any, epoch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies, losses = [0.25, 0.75, 0.75, 0.5], [0.8, 0.9, 0.6, 0.1]
+    evaluated = judged(monkeypatch, ImageTask, accuracies, losses)
+    result = pydarts.train(network(), make_arrays(n=40), config(epochs=4, keep=keep))
+    assert [record.valid_accuracy for record in result.history] == accuracies
+    assert [record.valid_loss for record in result.history] == losses
+    assert result.best == 1, "the first of equal accuracies, whatever the losses"
+    assert [holds(result.network, weights) for weights in evaluated] == [at == epoch for at in range(4)]
+
+
+def test_the_weights_of_a_result_are_those_that_its_history_evaluated() -> None:
+    data = (make_arrays(n=40), make_arrays(n=40))
+    result = pydarts.train(network(), data, config(keep="last"))
+    found = task(result.network, data).evaluate()
+    last = result.history[-1]
+    assert (found.loss, found.accuracy) == (last.valid_loss, last.valid_accuracy)
 
 
 def test_a_result_comes_back_from_its_folder(tmp_path: Path) -> None:

@@ -123,10 +123,10 @@ def test_the_average_is_of_what_a_network_keeps_and_is_made_once(again: bool) ->
 
 def test_the_evaluation_is_the_plain_one_and_counts_the_five_likeliest() -> None:
     X, y = make_arrays(n=90, classes=9)
-    net = network(num_classes=9)
+    net = network(num_classes=9).double()  # near-ties of float32 would be ranked in two ways
     found = pydarts.train(net, ((X, y), (X[:70], y[:70])), config(epochs=1, mean=(0.25,), std=(0.5,)))
     with torch.no_grad():
-        logits = net((torch.from_numpy(X[:70]).float() / 255 - 0.25) / 0.5)
+        logits = net((torch.from_numpy(X[:70]).double() / 255 - 0.25) / 0.5)
     (record,) = found.history
     labels = torch.from_numpy(y[:70])
     order = logits.argsort(1, descending=True)
@@ -165,13 +165,9 @@ def test_bfloat16_is_of_the_passes_and_not_of_the_weights() -> None:
     assert set(seen) == {torch.bfloat16} and math.isfinite(result.history[-1].valid_loss)
     assert {weight.dtype for weight in net.parameters()} == {torch.float32}
     assert not same(net, pydarts.train(network(), make_arrays(n=100), config(ema=0.5)).network)
-    with pytest.raises(
-        pydarts.ConfigError, match=r"weights are float64; .*bfloat16=True keeps them in float32:"
-    ):
+    with pytest.raises(pydarts.ConfigError, match=r"float64.*bfloat16=True.*float32"):
         pydarts.train(network().double(), make_arrays(), config(bfloat16=True))
-    with pytest.raises(
-        pydarts.ConfigError, match=r"weights are float16; .* in float32 or float64: use network"
-    ):
+    with pytest.raises(pydarts.ConfigError, match=r"float16.*float32.*float64"):
         pydarts.train(network().half(), make_arrays(), config())
 
 

@@ -7,7 +7,7 @@ import pydarts
 import pytest
 from hypothesis import given, settings
 from paths import RECURRENT, SMALL, drawn_paths, make_path
-from pydarts import SearchResult, Space, Trajectory
+from pydarts import SearchResult, Space, Trajectory, _core
 from pydarts._results.trajectory import softmax
 
 
@@ -92,6 +92,15 @@ def test_margins_name_what_the_genotype_keeps_and_by_how_much(path: Trajectory) 
                     assert margin.edges == pytest.approx(ahead, rel=1e-9, abs=1e-12) and margin.edges >= 0
 
 
+def test_weights_have_the_bits_of_a_row_by_itself() -> None:
+    alpha = np.random.default_rng(0).normal(size=(3, 4, 14, 8))
+    weights = softmax(alpha)
+    assert weights.shape == alpha.shape and softmax(np.float32(alpha)).dtype == np.float64
+    for place in np.ndindex(3, 4, 14):
+        assert np.array_equal(weights[place], _core.softmax(alpha[place]))
+    np.testing.assert_allclose(weights.sum(-1), 1.0)
+
+
 def test_edges_that_are_equal_but_for_rounding_are_ranked_as_derive_ranks_them() -> None:
     rng, space = np.random.default_rng(0), Space()
     for _ in range(20):
@@ -145,9 +154,9 @@ def test_points_count_from_the_end_too(space: Space) -> None:
 
 
 def test_an_unknown_table_is_named_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="no table 'normal'; there is recurrent"):
+    with pytest.raises(ValueError, match=r"normal.*recurrent"):
         make_path(RECURRENT).weights("normal")
-    with pytest.raises(ValueError, match="no table"):
+    with pytest.raises(ValueError, match="normal"):
         make_path(RECURRENT).entropy("normal")
 
 

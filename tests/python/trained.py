@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pydarts
+import pytest
 import torch
 from conftest import make_arrays
 from pydarts._train.images import ImageTask
@@ -87,6 +90,33 @@ def noisy(form: str) -> Any:
     weighted = WeightedRandomSampler([1.0] * 30 + [2.0] * 30, 24)
     staying = {"num_workers": 1, "persistent_workers": True} if form == "sampler and workers" else {}
     return (DataLoader(data, batch_size=8, sampler=weighted, **staying), DataLoader(data, batch_size=8))
+
+
+def judged(
+    monkeypatch: pytest.MonkeyPatch, task: type, accuracies: Sequence[float], losses: Sequence[float]
+) -> list[dict[str, torch.Tensor]]:
+    """Give every training these accuracies and losses, one per epoch; return the weights that were evaluated.
+
+    Which epoch of a real training is the best one depends on the last bits of the processor.
+    """
+    evaluate, evaluated = task.evaluate, []  # type: ignore[attr-defined]
+    epochs: dict[int, int] = {}
+    alive = []  # keeps the identities in `epochs` unique
+
+    def judge(self: Any) -> Any:
+        alive.append(self)
+        epoch = epochs.get(id(self), 0)
+        epochs[id(self)] = epoch + 1
+        evaluated.append(self.weights.copy())
+        return dataclasses.replace(evaluate(self), accuracy=accuracies[epoch], loss=losses[epoch])
+
+    monkeypatch.setattr(task, "evaluate", judge)
+    return evaluated
+
+
+def holds(net: torch.nn.Module, weights: dict[str, torch.Tensor]) -> bool:
+    """Whether a network has these weights, bit for bit."""
+    return all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
 
 
 class Steps(pydarts.TrainCallback):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from .._core import DataError
-from .._values.config import Augment
+from .._values.fields import Augment
 from .._values.files import read_npz
 from .arrays import Single, channel_statistics, check_range, read_arrays
 

@@ -23,7 +23,7 @@ def with_batch_size(config: SearchConfig, most: int, searches: int = 1) -> Searc
     """
     if config.batch_size != "auto":
         return config
-    size = _core.fitting_batch(config.to_json(), most, free_memory(config.device) // searches)
+    size = _core.fitting_batch(config, most, free_memory(config.device) // searches)
     return config.replace(batch_size=size)
 
 

@@ -7,8 +7,6 @@ from abc import abstractmethod
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .._results.history import EpochRecord, flat
 from .._results.trajectory import softmax
 from .._search.callbacks import Callback, EpochInfo, StartInfo
@@ -81,7 +79,7 @@ def weights(info: EpochInfo, space: Space) -> dict[tuple[str, int, int, str], fl
     return {
         (table, i, j, operation): float(weight)
         for table, alpha in info.alphas.items()
-        for (i, j), row in zip(space.edges, softmax(np.asarray(alpha, np.float64)), strict=True)
+        for (i, j), row in zip(space.edges, softmax(alpha), strict=True)
         for operation, weight in zip(space.operations, row, strict=True)
     }
 

@@ -18,7 +18,8 @@ from .._results.result import SearchResult
 from .._train.config import TrainConfig
 from .._train.settings import ImageSettings, TextSettings
 from .._train.train import open_task
-from .._values.config import ConfigFields, SearchConfig
+from .._values.config import SearchConfig
+from .._values.fields import ConfigFields
 from .._values.files import held
 from .._values.genotype import Genotype
 from .._values.random import random_genotypes

@@ -7,7 +7,8 @@ from typing import Any
 
 from .._data.loaders import Loader, open_sources
 from .._data.memory import batch_size
-from .._values.config import ConfigFields, SearchConfig
+from .._values.config import SearchConfig
+from .._values.fields import ConfigFields
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,6 @@ class SearchResult:
     """Weights and running statistics of the search network by name; fits `Supernet(config=...)`."""
     threads: int = field(default=1, repr=False)
     """CPU threads that the search ran on."""
-    forms: dict[str, Any] = field(default_factory=dict, repr=False)
-    """The execution forms that were chosen for this device."""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """The machine and the versions of the search; for a resumed search, those of its last part.
 
@@ -149,7 +147,6 @@ class SearchResult:
             "best": self.best,
             "loss": self.loss,
             "threads": self.threads,
-            "forms": self.forms,
             "environment": self.environment,
         }
         # result.json marks a complete result: an interrupted save never mixes old and new files.
@@ -190,7 +187,6 @@ class SearchResult:
             status=about["status"],
             state_dict=read_checked(folder / "weights.safetensors", safetensors.torch.load),
             threads=about["threads"],
-            forms=about["forms"],
             environment=about["environment"],
             loss=about["loss"],
         )
@@ -278,7 +274,6 @@ def _about(data: bytes) -> dict[str, Any]:
         "status": about["status"],
         "loss": about.get("loss"),
         "threads": int(about.get("threads", 1)),
-        "forms": about.get("forms") or {},
         "environment": environment_from(about.get("environment")),
     }
 

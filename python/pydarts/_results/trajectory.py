@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .. import _core
 from .._values.derive import derive
 from .._values.genotype import Genotype
 from .._values.space import Space
@@ -82,7 +83,7 @@ class Trajectory:
         """
         if table not in self.alphas:
             raise ValueError(f"no table {table!r}; there is {', '.join(self.alphas)}")
-        return softmax(np.asarray(self.alphas[table][at], dtype=np.float64))
+        return softmax(self.alphas[table][at])
 
     @cached_property
     def genotypes(self) -> tuple[Genotype, ...]:
@@ -147,13 +148,10 @@ class Trajectory:
         return tuple(found)
 
 
-def softmax(alpha: Weights) -> Weights:
-    """Softmax over the last axis.
+def softmax(alpha: npt.ArrayLike) -> Weights:
+    """Softmax over the last axis, with the bits of the strengths that `derive` compares.
 
     >>> softmax(np.zeros((1, 2))).tolist()
     [[0.5, 0.5]]
     """
-    shifted = np.exp(alpha - alpha.max(-1, keepdims=True))
-    # Added in the order of columns, as `derive` does: equal weights are equal bits in the same cases.
-    result: Weights = shifted / np.cumsum(shifted, -1)[..., -1:]
-    return result
+    return _core.softmax(np.asarray(alpha, dtype=np.float64))

@@ -30,6 +30,26 @@ class Observers:
         self._callbacks, self._progress, self._watch = callbacks, progress, watch
         self._config = config
 
+    def wants(self, kind: str) -> bool:
+        """Called by the engine once per kind of event, before the search; it does not send unwanted kinds."""
+        match kind:
+            case "step":
+                return self._overridden("on_step") or self._progress is not None
+            case "epoch":
+                return self._overridden("on_epoch") or self._progress is not None
+            case "start":
+                return self._overridden("on_start") or self._progress is not None
+            case _:
+                return kind == "warning"
+
+    def _overridden(self, method: str) -> bool:
+        """Whether a callback has its own version of a method."""
+        inherited = getattr(Callback, method)
+        return any(
+            getattr(getattr(callback, method), "__func__", None) is not inherited
+            for callback in self._callbacks
+        )
+
     def poll(self) -> None:
         """Called by the engine between batches; raises KeyboardInterrupt after Ctrl-C."""
         self._watch.check()
@@ -37,8 +57,7 @@ class Observers:
     def observe(self, kind: str, payload: str, alphas: Mapping[str, npt.NDArray[Any]] | None) -> None:
         """Called by the engine; an exception stops the search."""
         if kind == "step":
-            if self._callbacks or self._progress is not None:
-                self._step(StepInfo(**json.loads(payload), alphas=dict(alphas or {})))
+            self._step(StepInfo(**json.loads(payload), alphas=dict(alphas or {})))
         elif kind == "epoch":
             event = json.loads(payload)
             record, genotype = (
@@ -46,8 +65,6 @@ class Observers:
                 Genotype.from_dict(event["genotype"]),
             )
             self._epoch(EpochInfo(**vars(record), genotype=genotype, alphas=dict(alphas or {})))
-        elif kind == "tuning" and self._progress is not None:
-            self._progress.tuning(**json.loads(payload))
         elif kind == "start":
             self._start(**json.loads(payload))
         elif kind == "warning":

@@ -20,11 +20,11 @@ _EVERY = 0.25  # seconds between two updates of the values after the bar
 class Progress:
     """Shows epoch, losses, accuracy (for text: perplexity), entropy, skip connections and remaining time.
 
-    The bar counts steps. With `steps=False` it only shows the measurement of execution forms.
+    The bar counts steps.
     """
 
-    def __init__(self, space: Space, *, steps: bool = True) -> None:
-        self._space, self._shows_steps = space, steps
+    def __init__(self, space: Space) -> None:
+        self._space = space
         self._bar: Any = None
         self._epochs, self._first, self._steps = 0, 0, 0
         self._read_at = 0.0
@@ -33,20 +33,9 @@ class Progress:
     def begin(self, epochs: int, first_epoch: int, steps_per_epoch: int | None) -> None:
         """Open the bar; in a resumed search it starts at the current step."""
         self._epochs, self._first = epochs, first_epoch
-        self.close()  # the bar of the tuning
-        if not self._shows_steps:
-            return
         total = None if steps_per_epoch is None else epochs * steps_per_epoch
         done = first_epoch * (steps_per_epoch or 0)
         self._bar = Bar(total=total, initial=done, unit="step", desc=self._title(first_epoch))
-
-    def tuning(self, site: str, done: int, total: int) -> None:
-        """Show which group of edges is being measured."""
-        if self._bar is None:
-            self._bar = Bar(total=total, unit="group", desc="tuning")
-        self._bar.n = done
-        self._bar.set_postfix_str(site, refresh=False)
-        self._bar.refresh()
 
     def step(self, info: StepInfo) -> None:
         """Advance the bar; update the values from time to time."""

@@ -86,13 +86,13 @@ def search(
     sources = open_sources(loader, config)
     _warn_of_absent_cells(sources.config)
     shown = any(callback.shows_progress for callback in hooks)
-    progress = Progress(sources.config.resolved_space, steps=not shown) if config.progress else None
+    progress = Progress(sources.config.resolved_space) if config.progress and not shown else None
     watch = InterruptWatch()
     sources.poll_with(watch.check)
     try:
         with watch, held(sources.config.checkpoint_dir):
             outcome = _core.search(
-                sources.config.to_json(),
+                sources.config,
                 sources.train,
                 sources.valid,
                 sources.evaluation,
@@ -132,15 +132,14 @@ def _warn_of_absent_cells(config: SearchConfig) -> None:
 
 def _result(outcome: dict[str, Any], loss: Callable[..., Tensor] | None) -> SearchResult:
     return SearchResult(
-        genotype=Genotype.from_json(outcome["genotype"]),
+        genotype=Genotype._of(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
         steps=tuple(outcome["steps"]),
         history=History([record_from(record, EpochRecord) for record in json.loads(outcome["history"])]),
-        config=SearchConfig.from_json(outcome["config"]),
+        config=SearchConfig._of(outcome["config"]),
         status=outcome["status"],
         state_dict=outcome["state_dict"],
         threads=outcome["threads"],
-        forms=outcome["forms"],
         environment=environment(outcome["device"], precision=outcome["precision"]),
         loss=None if loss is None else getattr(loss, "__name__", type(loss).__name__),
     )

@@ -12,7 +12,8 @@ from torch import Tensor
 from .. import _core
 from .._data.arrays import Array, name_of
 from .._values import views
-from .._values.config import ConfigFields, Method, SearchConfig
+from .._values.config import SearchConfig
+from .._values.fields import ConfigFields, Method
 from .._values.space import Space
 
 Batch: TypeAlias = tuple[Array, Array]
@@ -108,7 +109,7 @@ class Supernet:
         self._config = base.replace(**_fields(changes))
         self._dtype = _dtype_name(dtype, self._config)
         self._device = str(device) if device is not None else _device_of(self._config)
-        self._net = _core.Supernet(self._config.to_json(), self._dtype, self._device)
+        self._net = _core.Supernet(self._config, self._dtype, self._device)
 
     @property
     def config(self) -> SearchConfig:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from .. import _core
 from .._values.words import count, duration
 from .render import render
 
@@ -190,10 +189,7 @@ def _cells(genotype: Genotype) -> dict[str, Any]:
     from .plots.cells import size_of
     from .plots.export import to_svg
 
-    try:
-        text = to_svg(genotype)
-    except _core.GenotypeError as error:  # a genotype made by hand can still be shown as text
-        return {"picture": f"no picture: {error}", "notation": str(genotype)}
+    text = to_svg(genotype)
     narrowest = min(_WHOLE, round(_LEAST * 96 * size_of(genotype)[0]))  # a narrower card scrolls
     opening = '<svg role="img" aria-label="cells of the genotype" '
     drawn = f'<div style="min-width: {narrowest}px">{opening}{text[text.index("<svg") + 5 :]}</div>'

@@ -13,7 +13,8 @@ import torch
 
 from .. import _core
 from .._values.checks import device, flag, known_fields, number, one_of, share, whole
-from .._values.config import Augment, SearchConfig
+from .._values.config import SearchConfig
+from .._values.fields import Augment
 from .settings import ImageSettings, Keep, Schedule
 
 if TYPE_CHECKING:

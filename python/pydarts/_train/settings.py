@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from .. import _core
-from .._values.config import Augment
+from .._values.fields import Augment
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,8 +25,8 @@ def derive(
     Args:
         alphas: table name -> logits [edges, operations]; `"normal"` and `"reduce"`, or `"recurrent"`.
         space: the space that α belongs to.
-        k: edges kept per node; None: 2 in a convolutional space, 1 in a recurrent one. `build` accepts only
-            these numbers, because a genotype lists the edges of all nodes without separators.
+        k: edges kept per node; None: 2 for a convolutional space, 1 for a recurrent one. The published
+            notation and recurrent networks require these numbers.
 
     Raises:
         DataError: a table is missing, has a wrong shape or holds NaN.
@@ -41,7 +40,7 @@ def derive(
     if not isinstance(alphas, Mapping):
         raise _core.DataError(f"alphas must map table names to arrays, got a {type(alphas).__name__}")
     tables = {str(name): table(name, values) for name, values in alphas.items()}
-    return Genotype.from_json(_core.derive(json.dumps(as_space(space)._values), tables, k))
+    return Genotype._of(_core.derive(as_space(space), tables, k))
 
 
 def table(name: str, values: Any) -> npt.NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -10,6 +11,7 @@ from .. import _core
 from .space import Space
 
 Genes: TypeAlias = tuple[tuple[str, int], ...]
+Edges: TypeAlias = tuple[tuple[str, int, int], ...]
 
 CELLS = ("normal", "reduce")
 
@@ -54,18 +56,21 @@ class Cells(Protocol):
 def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
     """See `Genotype.to_nni`."""
     if genotype.recurrent:
-        raise _core.GenotypeError("NNI's hub has only convolutional cells; this genotype is recurrent")
+        raise _core.GenotypeError("NNI's hub has convolutional cells only; this genotype is recurrent")
     values: dict[str, str | list[int]] = {}
-    for cell, genes, concat in _cells(genotype):
-        nodes = range(2, 2 + len(genes) // 2)
-        if len(genes) % 2:
-            raise _core.GenotypeError(f"cell {cell} has {len(genes)} edges; NNI's cells have two per node")
-        if concat != tuple(nodes):
+    for cell, edges, concat in _cells(genotype):
+        counts = Counter(node for *_, node in edges)
+        for node, count in counts.items():
+            if count != 2:
+                raise _core.GenotypeError(
+                    f"cell {cell}: node {node} has {count} edges; nodes of NNI's cells have two"
+                )
+        if concat != tuple(counts):
             raise _core.GenotypeError(
-                f"cell {cell}: the output concatenates nodes {list(concat)}; in NNI's cells it concatenates "
-                f"all nodes in order, {list(nodes)}"
+                f"cell {cell}: the output consists of nodes {list(concat)}; in NNI's cells it consists "
+                f"of all nodes in order, {list(counts)}"
             )
-        for position, (operation, source, node) in enumerate(genotype.edges(cell)):
+        for position, (operation, source, node) in enumerate(edges):
             edge = position % 2
             values[f"{cell}/op_{node}_{edge}"] = operation
             values[f"{cell}/input_{node}_{edge}"] = [source]
@@ -79,15 +84,17 @@ def from_nni(values: Mapping[str, Any]) -> dict[str, Any]:
     for cell in CELLS:
         given = [key for key in values if isinstance(key, str) and key.startswith(f"{cell}/")]
         numbers = (re.fullmatch(r"\w+/(?:op|input)_(\d{1,3})_[01]", key) for key in given)
-        nodes = range(2, 1 + max([2, *(int(found[1]) for found in numbers if found)]))
-        genes, read = [], set()
+        nodes = range(2, 1 + max([2, *(int(number[1]) for number in numbers if number)]))
+        found, read = [], set()
         for node in nodes:
+            edges = []
             for edge in (0, 1):
                 operation, source = f"{cell}/op_{node}_{edge}", f"{cell}/input_{node}_{edge}"
-                genes.append((_operation(values, operation, NNI_OPERATIONS), _source(values, source, node)))
+                edges.append((_operation(values, operation, NNI_OPERATIONS), _source(values, source, node)))
                 read |= {operation, source}
+            found.append(edges)
         _check_all_read(given, read, f"{cell}/op_{{node}}_{{0 or 1}} and {cell}/input_{{node}}_{{0 or 1}}")
-        fields |= {cell: genes, f"{cell}_concat": list(nodes)}
+        fields |= {cell: found, f"{cell}_concat": list(nodes)}
     return fields
 
 
@@ -98,18 +105,18 @@ def to_nasbench301(genotype: Cells) -> dict[str, str]:
     except _core.GenotypeError as error:
         raise _core.GenotypeError(f"NAS-Bench-301 takes cells of space 'darts': {error}") from error
     values: dict[str, str] = {}
-    for cell, genes, concat in _cells(genotype):
+    for cell, edges, concat in _cells(genotype):
         if concat != NASBENCH301.concat:
             raise _core.GenotypeError(
-                f"cell {cell}: the output concatenates nodes {list(concat)}; in NAS-Bench-301 it "
-                f"concatenates all nodes in order, {list(NASBENCH301.concat)}"
+                f"cell {cell}: the output consists of nodes {list(concat)}; in NAS-Bench-301 it consists of "
+                f"all nodes in order, {list(NASBENCH301.concat)}"
             )
         for node in NASBENCH301.concat:
-            edges = sorted(genes[2 * node - 4 : 2 * node - 2], key=lambda gene: gene[1])
-            for operation, source in edges:
+            into = sorted((source, operation) for operation, source, target in edges if target == node)
+            for source, operation in into:
                 values[_edge_key(cell, source, node)] = operation
             if node > 2:
-                values[_inputs_key(cell, node)] = "_".join(str(source) for _, source in edges)
+                values[_inputs_key(cell, node)] = "_".join(str(source) for source, _ in into)
     return values
 
 
@@ -125,22 +132,23 @@ def from_nasbench301(values: Mapping[str, Any]) -> dict[str, Any]:
             for key, value in values.items()
             if isinstance(key, str) and key.startswith(begins) and value is not None
         ]
-        genes, read = [], set()
+        found, read = [], set()
         for node in NASBENCH301.concat:
             sources = (0, 1) if node == 2 else _inputs(values, _inputs_key(cell, node), node)
             read.add(_inputs_key(cell, node))
-            for source in sources:
-                key = _edge_key(cell, source, node)
-                genes.append((_operation(values, key, NASBENCH301_OPERATIONS), source))
-                read.add(key)
+            keys = {source: _edge_key(cell, source, node) for source in sources}
+            read |= set(keys.values())
+            found.append(
+                [(_operation(values, key, NASBENCH301_OPERATIONS), source) for source, key in keys.items()]
+            )
         _check_all_read(given, read, f"the edges that its {begins[1]}{{3, 4, 5}} choose")
-        fields |= {cell: genes, f"{cell}_concat": list(NASBENCH301.concat)}
+        fields |= {cell: found, f"{cell}_concat": list(NASBENCH301.concat)}
     return fields
 
 
-def _cells(genotype: Cells) -> Iterator[tuple[str, Genes, tuple[int, ...]]]:
-    yield "normal", genotype.normal, genotype.normal_concat
-    yield "reduce", genotype.reduce, genotype.reduce_concat
+def _cells(genotype: Cells) -> Iterator[tuple[str, Edges, tuple[int, ...]]]:
+    yield "normal", genotype.edges("normal"), genotype.normal_concat
+    yield "reduce", genotype.edges("reduce"), genotype.reduce_concat
 
 
 def _edge_key(cell: str, source: int, node: int) -> str:

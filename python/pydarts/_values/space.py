@@ -1,34 +1,31 @@
-"""The search space as a value: which operations stand on which edges of a cell."""
+"""`Space`: the operations and nodes of a cell, as an immutable value."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import _core
-from .record import Record, differences, plain
+from .record import Record, differences, freeze
 
-# By kind: what cells are built of (`build`), what genotypes list (`Genotype.edges`) and spaces derive.
-INPUTS = {"convolutional": 2, "recurrent": 1}
-KEPT = {"convolutional": 2, "recurrent": 1}
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class Space(Record):
+class Space(Record, _core.Space):
     """A search space: the cell's graph and the operations on its edges (paper, section 2.1).
 
     Every field has a default, that of the published convolutional space `"darts"`, or of `"darts-rnn"` where
-    `kind` or the operations are recurrent. A space cannot be changed; `replace(...)` makes another.
+    `kind` or the operations are recurrent. A space is immutable; `replace(...)` makes another.
 
     Args:
-        name: what the space is called in results and messages.
+        name: the name of the space in results and messages.
         operations: names of the candidates, in the order of α's columns. Convolutional: `none`,
             `skip_connect`, `max_pool_3x3`, `avg_pool_3x3`, `sep_conv_3x3`, `sep_conv_5x5`, `sep_conv_7x7`,
             `dil_conv_3x3`, `dil_conv_5x5`, `conv_1x1`, `conv_3x3`, `conv_7x1_1x7`. Recurrent: `none`, `tanh`,
             `relu`, `sigmoid`, `identity`.
         nodes: intermediate nodes of a cell (4; recurrent 8).
-        concat: numbers of the nodes whose outputs make the cell's output; default: all intermediate nodes.
+        concat: numbers of the nodes that form the output of the cell; default: all intermediate nodes.
             Convolutional cells number their two inputs 0 and 1, so these are 2 … nodes + 1.
         reductions: positions of the reduction cells; default: layers // 3 and 2 · layers // 3.
         stem_multiplier: channels of the stem over channels of the cells (3).
@@ -54,8 +51,8 @@ class Space(Record):
     stem_multiplier: int
     kind: Literal["convolutional", "recurrent"]
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         name: str | None = None,
         operations: Sequence[str] | None = None,
@@ -64,7 +61,7 @@ class Space(Record):
         reductions: Sequence[int] | None = None,
         stem_multiplier: int | None = None,
         kind: Literal["convolutional", "recurrent"] | None = None,
-    ) -> None:
+    ) -> Self:
         fields = {
             "name": name,
             "kind": kind,
@@ -74,27 +71,23 @@ class Space(Record):
             "reductions": reductions,
             "stem_multiplier": stem_multiplier,
         }
-        self._fill({field: value for field, value in fields.items() if value is not None})
-
-    @staticmethod
-    def _resolve(text: str) -> str:
-        return _core.resolve_space(text)
+        return cls._of({field: value for field, value in fields.items() if value is not None})
 
     @classmethod
     def preset(cls, name: str) -> Space:
         """A published space by its name: `"darts"` or `"darts-rnn"`.
 
         Raises:
-            ConfigError: no space has this name; the message says which come near.
+            ConfigError: an unknown name; the message suggests the nearest one.
 
         >>> Space.preset("darts").operations[:3]
         ('none', 'max_pool_3x3', 'avg_pool_3x3')
         """
-        return cls._of_json(json.dumps(plain("space", name, _core.ConfigError)))
+        return cls._of(name)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Space:
-        """The space of a dictionary as `to_dict` gives it; left-out fields take their defaults.
+        """The space of a dictionary as `to_dict` gives it; missing fields take their defaults.
 
         >>> Space.from_dict(Space.preset("darts").to_dict()) == Space.preset("darts")
         True
@@ -102,8 +95,8 @@ class Space(Record):
         return cls._of(values)
 
     def replace(self, **changes: Any) -> Space:
-        """A space like this one but for `changes`; a `concat` of all nodes stays one of all."""
-        values = self._values | changes
+        """A space like this one except for `changes`. A `concat` of all nodes follows a change of `nodes`."""
+        values = self.to_dict() | changes
         if "nodes" in changes and "concat" not in changes and len(self.concat) == self.nodes:
             values["concat"] = None
         return Space.from_dict(values)
@@ -111,42 +104,37 @@ class Space(Record):
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
         """Edges (i, j) from node i to node j, in the order of α's rows: by j, then i."""
-        return _edges(json.dumps(self._values))
+        return super().edges
 
     @property
     def inputs(self) -> int:
-        """How many inputs a cell has: 2, in recurrent cells 1. They are the first nodes; `nodes` more follow.
+        """The number of inputs of a cell: 2, in recurrent cells 1. They are the first nodes.
 
         >>> Space().inputs, Space.preset("darts-rnn").inputs
         (2, 1)
         """
-        return INPUTS[self.kind]
+        return super().inputs
 
     @property
     def edges_kept(self) -> int:
-        """How many edges a genotype keeps into each node: 2, in recurrent cells 1 (paper, section 2.4).
+        """The number of edges into each node of a genotype: 2, in recurrent cells 1 (paper, section 2.4).
 
         >>> Space().edges_kept, Space.preset("darts-rnn").edges_kept
         (2, 1)
         """
-        return KEPT[self.kind]
+        return super().edges_kept
 
     @property
     def tables(self) -> tuple[str, ...]:
         """Names of the α tables: `("normal", "reduce")`, or `("recurrent",)`."""
-        return tuple(_core.space_tables(json.dumps(self._values)))
+        return super().tables
 
     def __repr__(self) -> str:
-        base = Space.preset("darts-rnn" if self.kind == "recurrent" else "darts")._values
-        shown = differences(self._values, base)
+        base = Space.preset("darts-rnn" if self.kind == "recurrent" else "darts").to_dict()
+        shown = differences(self.to_dict(), base)
         if self.kind == "recurrent":
             shown = {"kind": "recurrent"} | shown
-        return f"Space({', '.join(f'{name}={self._read(name, value)!r}' for name, value in shown.items())})"
-
-
-@lru_cache(maxsize=64)
-def _edges(space: str) -> tuple[tuple[int, int], ...]:
-    return tuple((int(i), int(j)) for i, j in _core.space_edges(space))
+        return f"Space({', '.join(f'{name}={freeze(value)!r}' for name, value in shown.items())})"
 
 
 def as_space(space: str | Space) -> Space:

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from .. import _core
 from .._values.checks import flag, one_of, share, whole
 from .._values.genotype import Genotype
-from .._values.notations import Genes
-from ._genes import check_genes
+from .._values.notations import Edges
 from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
@@ -48,21 +47,18 @@ class Cell(nn.Module):
     """A discrete convolutional cell: every node is the sum of its edges (section 2.1 of the paper).
 
     Args:
-        genes: (operation, source) of each edge, two per node, in the order of the nodes.
+        edges: (operation, source, target) of each edge, as `Genotype.edges` returns them.
         concat: nodes whose outputs are concatenated.
         in_channels: channels of the two inputs.
         channels: channels of every node.
         reduction: whether edges from the inputs halve height and width.
         after_reduction: whether the first input comes from before a reduction and has twice the size.
         pool_norm: whether batch norm follows pooling, as in the search.
-
-    Raises:
-        GenotypeError: a node has not two edges, or an edge comes from a later node.
     """
 
     def __init__(
         self,
-        genes: Genes,
+        edges: Edges,
         concat: Sequence[int],
         in_channels: tuple[int, int],
         channels: int,
@@ -72,7 +68,6 @@ class Cell(nn.Module):
         pool_norm: bool,
     ) -> None:
         super().__init__()
-        check_genes("reduce" if reduction else "normal", genes, concat, first=2, edges=2)
         self.concat = tuple(concat)
         self.pre0: nn.Module
         if after_reduction:
@@ -81,18 +76,16 @@ class Cell(nn.Module):
             self.pre0 = ReluConvBn(in_channels[0], channels, 1)
         self.pre1 = ReluConvBn(in_channels[1], channels, 1)
         self.edges = nn.ModuleDict()
-        # For each node its edges: the source and the key of the operation.
-        self._nodes: list[list[tuple[int, str, str]]] = []
-        for position, (name, source) in enumerate(genes):
-            if position % 2 == 0:
-                self._nodes.append([])
-            edge = f"{source}_{len(self._nodes) + 1}"
+        # For each node its edges: the source, and the two keys of the operation.
+        self._nodes: list[list[tuple[int, str, str]]] = [[] for _ in {target for *_, target in edges}]
+        for name, source, target in edges:
+            edge = f"{source}_{target}"
             operations = self.edges[edge] if edge in self.edges else nn.ModuleDict()
             assert isinstance(operations, nn.ModuleDict)
             own = f"{name}_again" if name in operations else name
             operations[own] = OPERATIONS[name](channels, 2 if reduction and source < 2 else 1, pool_norm)
             self.edges[edge] = operations
-            self._nodes[-1].append((source, edge, own))
+            self._nodes[target - 2].append((source, edge, own))
 
     def forward(self, before: Tensor, previous: Tensor, drop_path: Tensor | None = None) -> Tensor:
         """Compute the cell from two inputs; training drops the fraction `drop_path` of the paths."""
@@ -169,7 +162,7 @@ class ConvolutionalNetwork(nn.Module):
         pool_norm: whether batch norm without affine parameters follows pooling, as in the search network.
 
     Raises:
-        GenotypeError: the genotype has no convolutional cells, or a node has not two edges.
+        GenotypeError: the genotype has no convolutional cells.
         ConfigError: a count below 1 (`channels` with the stem "imagenet": below 2), a fraction outside
             [0, 1), an unknown stem, a flag that is neither True nor False.
 
@@ -226,14 +219,10 @@ class ConvolutionalNetwork(nn.Module):
         for index in range(layers):
             reduction = index in self.reductions
             current *= 2 if reduction else 1
-            genes, concat = (
-                (genotype.reduce, genotype.reduce_concat)
-                if reduction
-                else (genotype.normal, genotype.normal_concat)
-            )
+            concat = genotype.reduce_concat if reduction else genotype.normal_concat
             self.cells.append(
                 Cell(
-                    genes,
+                    genotype.edges("reduce" if reduction else "normal"),
                     concat,
                     sizes,
                     current,

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from .. import _core
 from .._values.genotype import Genotype
-from ._genes import check_genes
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -33,7 +32,7 @@ class RecurrentCell(nn.Module):
         units: size of an input and of a state.
 
     Raises:
-        GenotypeError: the genotype has no recurrent cell, or a node has not one edge.
+        GenotypeError: the genotype has no recurrent cell, or a node of the cell has several edges.
 
     >>> from pydarts import genotypes
     >>> cell = RecurrentCell(genotypes.DARTS_RNN_V2, units=4)
@@ -45,7 +44,11 @@ class RecurrentCell(nn.Module):
         super().__init__()
         if not genotype.recurrent:
             raise _core.GenotypeError(f"{genotype} has no recurrent cell; it gives a ConvolutionalNetwork")
-        check_genes("recurrent", genotype.recurrent, genotype.concat, first=1, edges=1)
+        targets = [target for *_, target in genotype.edges("recurrent")]
+        if len(set(targets)) < len(targets):
+            raise _core.GenotypeError(
+                f"a recurrent cell takes one edge per node, got edges into {targets}; derive it with k=1"
+            )
         self.genes, self.concat, self.units = genotype.recurrent, tuple(genotype.concat), units
         for node in range(len(self.genes) + 1):
             rows = units if node else 2 * units

@@ -1,61 +1,99 @@
-//! What passes write a plan with: instructions appended in order, their shapes computed, fresh values numbered.
+//! The rewriter that all passes share: it walks over the instructions of a plan, infers the shapes of new values and
+//! numbers them, and lets later instructions read a value's replacement.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
-use crate::plan::{Form, Instruction, Op, Plan, Shape, Site, Sizes, ValueId};
+use crate::plan::{Instruction, Op, Plan, Scope, Shape, Sizes, ValueId};
 
-/// The instructions written so far.
+/// The plan as rewritten so far.
 pub(super) struct Editor {
     plan: Plan,
     shapes: HashMap<ValueId, Shape>,
-    /// Blocks of other values, whose memory they share.
-    blocks: HashSet<ValueId>,
+    /// The values that replace values of the old plan.
+    replacements: HashMap<ValueId, Term>,
+    /// Values that are views of other values, and share their memory.
+    views: HashSet<ValueId>,
     fresh: usize,
 }
 
-/// A sum so far, or a term of one.
+/// A term of a sum, or the sum of the terms so far.
 #[derive(Clone, Copy)]
-pub(super) struct Partial {
+pub(super) struct Term {
     pub value: ValueId,
-    /// Whether it may be written over.
+    /// Whether it may be overwritten.
     pub owned: bool,
 }
 
 impl Editor {
-    /// Takes the instructions out of a plan; the caller writes them anew.
-    pub fn new(mut plan: Plan) -> (Self, Vec<Instruction>) {
-        let fresh = plan.values();
+    /// Rewrites a plan: `step` gets its instructions in order and writes what takes the place of each.
+    pub fn rewrite<'a>(
+        plan: &'a Plan,
+        mut step: impl FnMut(&mut Editor, &'a Instruction) -> Result<()>,
+    ) -> Result<Plan> {
         let mut shapes = HashMap::from([(plan.input, plan.input_shape.clone())]);
         if let (Some(recurrence), Sizes::Words(language)) = (plan.recurrence, plan.sizes) {
             shapes.insert(recurrence.state, Shape(vec![language.units]));
         }
-        let instructions = std::mem::take(&mut plan.instructions);
-        (Editor { plan, shapes, blocks: HashSet::new(), fresh }, instructions)
+        let (replacements, views) = (HashMap::new(), HashSet::new());
+        let mut editor = Editor { plan: plan.clone(), shapes, replacements, views, fresh: plan.values() };
+        editor.plan.instructions.clear();
+        for instruction in &plan.instructions {
+            step(&mut editor, instruction)?;
+        }
+        let Editor { mut plan, .. } = editor;
+        plan.output = resolve(&editor.replacements, plan.output);
+        if let Some(recurrence) = &mut plan.recurrence {
+            recurrence.next = resolve(&editor.replacements, recurrence.next);
+        }
+        Ok(plan)
     }
 
-    /// Notes the form that a site was given.
-    pub fn note(&mut self, site: &Site, form: Form) {
-        self.plan.forms.insert(site.to_string(), form);
+    /// The instructions written so far.
+    pub fn instructions(&mut self) -> &mut [Instruction] {
+        &mut self.plan.instructions
     }
 
-    /// The plan with what was written.
-    pub fn finish(self, output: ValueId) -> Plan {
-        Plan { output, ..self.plan }
+    /// The value itself, or its replacement.
+    pub fn resolve(&self, value: ValueId) -> ValueId {
+        resolve(&self.replacements, value)
     }
 
-    /// The shape of a value that is written already.
+    /// Lets all instructions that are written from now on read `replacement` instead of `value`.
+    pub fn replace(&mut self, value: ValueId, replacement: ValueId) {
+        let replacement = Term { value: self.resolve(replacement), owned: false };
+        self.replacements.insert(value, replacement);
+    }
+
+    /// Adds a term to the sum that replaces `value`: in place, if the sum or the term may be overwritten.
+    pub fn add(&mut self, value: ValueId, term: Term, scope: &Scope) -> Result<()> {
+        let term = Term { value: self.resolve(term.value), ..term };
+        let sum = match self.replacements.get(&value).copied() {
+            None => term,
+            Some(sum) => self.sum(sum, term, scope)?,
+        };
+        self.replacements.insert(value, sum);
+        Ok(())
+    }
+
+    /// Writes the sum of two terms.
+    pub fn sum(&mut self, one: Term, other: Term, scope: &Scope) -> Result<Term> {
+        let (op, inputs) = match (one.owned, other.owned) {
+            (true, _) => (Op::Accumulate, vec![one.value, other.value]),
+            (false, true) => (Op::Accumulate, vec![other.value, one.value]),
+            (false, false) => (Op::Add, vec![one.value, other.value]),
+        };
+        Ok(Term { value: self.push(op, inputs, scope)?, owned: true })
+    }
+
+    /// The shape of a value that has been written.
     pub fn shape(&self, value: ValueId) -> Result<&Shape> {
-        self.shapes.get(&value).ok_or_else(|| Error::engine(format!("value {} is not written yet", value.0)))
-    }
-
-    /// Shape of a weight.
-    pub fn weight_shape(&self, weight: crate::plan::WeightId) -> &[usize] {
-        self.plan.weights.get(weight.0).map_or(&[], |weight| &weight.shape)
+        let value = self.resolve(value);
+        self.shapes.get(&value).ok_or_else(|| Error::engine(format!("value {} has not been written yet", value.0)))
     }
 
     /// Writes an instruction that defines a new value.
-    pub fn push(&mut self, op: Op, inputs: Vec<ValueId>, scope: &str) -> Result<ValueId> {
+    pub fn push(&mut self, op: Op, inputs: Vec<ValueId>, scope: &Scope) -> Result<ValueId> {
         let output = ValueId(self.fresh);
         self.fresh += 1;
         self.define(op, inputs, scope, output)?;
@@ -63,22 +101,31 @@ impl Editor {
     }
 
     /// Writes an instruction that defines `output`.
-    pub fn define(&mut self, op: Op, inputs: Vec<ValueId>, scope: &str, output: ValueId) -> Result<()> {
+    pub fn define(&mut self, op: Op, inputs: Vec<ValueId>, scope: &Scope, output: ValueId) -> Result<()> {
         let shapes = inputs.iter().map(|value| self.shape(*value)).collect::<Result<Vec<_>>>()?;
         let shape = op
             .output_shape(&shapes, &self.plan.weights)
             .map_err(|detail| Error::engine(format!("`{scope}` cannot be rewritten: {detail}")))?;
-        self.keep(Instruction { op, inputs, output, shape, scope: scope.to_owned() });
+        self.write(Instruction { op, inputs, output, shape, scope: scope.clone() });
         Ok(())
     }
 
-    /// Writes an instruction as it is, but for a sum that would be written over a block of another value.
-    pub fn keep(&mut self, mut instruction: Instruction) {
+    /// Writes an instruction of the old plan.
+    pub fn keep(&mut self, instruction: &Instruction) -> Result<()> {
+        self.write(instruction.clone());
+        Ok(())
+    }
+
+    fn write(&mut self, mut instruction: Instruction) {
+        for input in &mut instruction.inputs {
+            *input = self.resolve(*input);
+        }
         match instruction.op {
             Op::Slice { .. } | Op::Unstack { .. } => {
-                self.blocks.insert(instruction.output);
+                self.views.insert(instruction.output);
             }
-            Op::Accumulate if instruction.inputs.first().is_some_and(|into| self.blocks.contains(into)) => {
+            // Overwriting a view would overwrite a part of another value.
+            Op::Accumulate if instruction.inputs.first().is_some_and(|into| self.views.contains(into)) => {
                 instruction.op = Op::Add;
             }
             _ => {}
@@ -86,20 +133,13 @@ impl Editor {
         self.shapes.insert(instruction.output, instruction.shape.clone());
         self.plan.instructions.push(instruction);
     }
-
-    /// Writes the addition of a term to what a sum has received, over one of them if it may be.
-    pub fn plus(&mut self, so_far: Option<Partial>, term: Partial, scope: &str) -> Result<Partial> {
-        let Some(so_far) = so_far else { return Ok(term) };
-        let (op, inputs) = match (so_far.owned, term.owned) {
-            (true, _) => (Op::Accumulate, vec![so_far.value, term.value]),
-            (false, true) => (Op::Accumulate, vec![term.value, so_far.value]),
-            (false, false) => (Op::Add, vec![so_far.value, term.value]),
-        };
-        Ok(Partial { value: self.push(op, inputs, scope)?, owned: true })
-    }
 }
 
-/// The plan without instructions whose values nobody reads.
+fn resolve(replacements: &HashMap<ValueId, Term>, value: ValueId) -> ValueId {
+    replacements.get(&value).map_or(value, |replacement| replacement.value)
+}
+
+/// The plan without instructions whose values are never read.
 pub(in crate::plan) fn prune(mut plan: Plan) -> Plan {
     let mut read: HashSet<ValueId> = plan.recurrence.iter().map(|recurrence| recurrence.next).collect();
     read.insert(plan.output);
@@ -115,12 +155,12 @@ pub(in crate::plan) fn prune(mut plan: Plan) -> Plan {
     plan
 }
 
-/// For each value the places of the instructions that read it.
-pub(super) fn readers(instructions: &[Instruction]) -> HashMap<ValueId, Vec<usize>> {
-    let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
-    for (index, instruction) in instructions.iter().enumerate() {
+/// The instructions that read each value, once per time that they read it.
+pub(super) fn readers(plan: &Plan) -> HashMap<ValueId, Vec<&Instruction>> {
+    let mut readers: HashMap<ValueId, Vec<&Instruction>> = HashMap::new();
+    for instruction in &plan.instructions {
         for input in &instruction.inputs {
-            readers.entry(*input).or_default().push(index);
+            readers.entry(*input).or_default().push(instruction);
         }
     }
     readers

@@ -1,56 +1,41 @@
-//! Mixes the gates of a node in one expression.
+//! Mixes the gates of a node in one instruction.
 //!
 //! Σ_jk p_jk·(s_j + σ(c_j)·(f_k(u_j) − s_j)) is, with q_j = Σ_k p_jk, the sum over j of
-//! q_j·s_j + σ(c_j)·(Σ_k p_jk·f_k(u_j) − q_j·s_j): one gate a state, whatever the number of activations.
+//! q_j·s_j + σ(c_j)·(Σ_k p_jk·f_k(u_j) − q_j·s_j): one gate per state, whatever the number of activations.
 
 use std::collections::HashMap;
 
-use super::Pass;
 use super::editor::{Editor, prune, readers};
 use crate::error::Result;
 use crate::plan::instruction::pairs;
 use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId};
 use crate::space::Operation;
 
-/// Rewrites mixtures of gates.
-pub struct Gates;
-
-impl Pass for Gates {
-    fn name(&self) -> &'static str {
-        "gates"
+pub(super) fn apply(plan: &Plan) -> Result<Plan> {
+    if plan.recurrence.is_none() {
+        return Ok(plan.clone());
     }
-
-    fn apply(&self, plan: Plan) -> Result<Plan> {
-        if plan.recurrence.is_none() {
-            return Ok(plan);
+    let mixtures = mixtures(plan);
+    let mut stacks: HashMap<ValueId, (ValueId, usize, usize)> = HashMap::new();
+    let rewritten = Editor::rewrite(plan, |editor, instruction| {
+        if let Op::Unstack { index, of } = instruction.op {
+            stacks.insert(instruction.output, (instruction.inputs[0], index, of));
         }
-        let output = plan.output;
-        let mixtures: HashMap<ValueId, Mixture> = mixtures(&plan);
-        let (mut editor, instructions) = Editor::new(plan);
-        let mut stacks: HashMap<ValueId, (ValueId, usize, usize)> = HashMap::new();
-        for instruction in instructions {
-            if let Op::Unstack { index, of } = instruction.op {
-                stacks.insert(instruction.output, (instruction.inputs[0], index, of));
-            }
-            let Some(mixture) = mixtures.get(&instruction.output) else {
-                editor.keep(instruction);
-                continue;
-            };
-            let scope = instruction.scope.as_str();
-            let states = editor.push(Op::Stack, mixture.states.clone(), scope)?;
-            let gates = match whole(&mixture.gates, &stacks) {
-                Some(whole) => whole,
-                None => editor.push(Op::Stack, mixture.gates.clone(), scope)?,
-            };
-            let Mixture { alpha, rows, columns, .. } = mixture;
-            let op = Op::Gates { alpha: *alpha, rows: rows.clone(), columns: columns.clone() };
-            editor.define(op, vec![states, gates], scope, instruction.output)?;
-        }
-        Ok(prune(editor.finish(output)))
-    }
+        let Some(mixture) = mixtures.get(&instruction.output) else { return editor.keep(instruction) };
+        let scope = &instruction.scope;
+        let states = editor.push(Op::Stack, mixture.states.clone(), scope)?;
+        let gates = match whole(&mixture.gates, &stacks) {
+            Some(whole) => whole,
+            None => editor.push(Op::Stack, mixture.gates.clone(), scope)?,
+        };
+        let Mixture { alpha, rows, columns, .. } = mixture;
+        let op = Op::Gates { alpha: *alpha, rows: rows.clone(), columns: columns.clone() };
+        editor.define(op, vec![states, gates], scope, instruction.output)
+    })?;
+    Ok(prune(rewritten))
 }
 
-/// The stack of which these values are all, in order.
+/// The stack that consists of exactly these values, in order.
 fn whole(values: &[ValueId], stacks: &HashMap<ValueId, (ValueId, usize, usize)>) -> Option<ValueId> {
     let mut found = None;
     for (place, value) in values.iter().enumerate() {
@@ -63,7 +48,7 @@ fn whole(values: &[ValueId], stacks: &HashMap<ValueId, (ValueId, usize, usize)>)
     found
 }
 
-/// A mixture of one gate a state and activation.
+/// A mixture of one gate per state and activation.
 struct Mixture {
     alpha: AlphaId,
     rows: Vec<usize>,
@@ -73,10 +58,10 @@ struct Mixture {
     gates: Vec<ValueId>,
 }
 
-/// The mixtures that are of nothing but gates, the same activations for each state.
+/// The mixtures that consist of gates, with the same activations for each state.
 fn mixtures(plan: &Plan) -> HashMap<ValueId, Mixture> {
     let made: HashMap<ValueId, &Instruction> = plan.instructions.iter().map(|it| (it.output, it)).collect();
-    let readers = readers(&plan.instructions);
+    let readers = readers(plan);
     let gate = |value: &ValueId| match made.get(value).map(|it| (&it.op, &it.inputs[..])) {
         Some((Op::Gate { activation }, [state, gates])) if readers[value].len() == 1 => {
             Some((*state, *gates, *activation))

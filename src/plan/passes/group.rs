@@ -1,233 +1,175 @@
-//! Runs the edges that leave one node side by side: what E edges do alike becomes one instruction on E times as many
-//! channels.
+//! Runs the edges that leave one node in groups: the equal instructions of E edges become one instruction on E times as
+//! many channels.
 //!
-//! A group begins with convolutions of one kernel that read one value: depthwise ones on as many copies of it, where the
-//! site's form says so; ordinary ones, as those of the factorized reductions, as one with all their kernels. It goes on
-//! through ReLUs, convolutions, batch norms and concatenations with other groups of the same edges for as long as all
-//! its members do the same, and ends where they part ways to their nodes. Weights and running statistics of a group lie one after the other, so that the group's kernel is one view
-//! of the weight vector.
+//! A group begins with convolutions of one kernel shape that read one value: depthwise ones on as many copies of it,
+//! on images that are small enough; ordinary ones, as those of the factorized reductions, as one with all their kernels.
+//! It continues through ReLUs, convolutions, batch norms and concatenations with other groups of the same edges while
+//! all its members do the same, and ends where their outputs go to different nodes. Weights and running statistics of a
+//! group are contiguous, so that the group's kernel is one view of the weight vector.
 
 use std::collections::{HashMap, HashSet};
 
-use super::Pass;
 use super::editor::{Editor, readers};
 use super::order::reorder;
 use crate::error::Result;
-use crate::plan::{Form, Forms, Instruction, Op, Plan, Scale, Site, StatisticId, ValueId, WeightId};
+use crate::plan::{Instruction, Module, Op, Plan, Scale, Scope, Shape, StatisticId, ValueId, WeightId};
 
-/// Rewrites the edges that leave one node.
-pub struct Group {
-    /// Which groups are written as one.
-    pub forms: Forms,
+/// Groups depthwise convolutions on images of at most `largest` pixels, and ordinary convolutions everywhere.
+pub(super) fn apply(plan: &Plan, largest: usize) -> Result<Plan> {
+    let mut grouping = Grouping {
+        plan,
+        largest,
+        readers: readers(plan),
+        groups: Vec::new(),
+        group_of: HashMap::new(),
+        repeated: HashMap::new(),
+        done: HashSet::new(),
+        weights: Vec::new(),
+        statistics: Vec::new(),
+    };
+    let rewritten = Editor::rewrite(plan, |editor, instruction| grouping.instruction(editor, instruction))?;
+    reorder(rewritten, &grouping.weights, &grouping.statistics)
 }
 
-impl Pass for Group {
-    fn name(&self) -> &'static str {
-        "group"
-    }
-
-    fn apply(&self, plan: Plan) -> Result<Plan> {
-        let output = plan.output;
-        let (mut grouping, scope) = Grouping::of(plan, &self.forms)?;
-        let output = grouping.alone(output, &scope)?;
-        let Grouping { editor, weights, statistics, .. } = grouping;
-        reorder(editor.finish(output), &weights, &statistics)
-    }
+/// The cell of an instruction that belongs to an edge.
+fn cell_of_edge(instruction: &Instruction) -> Option<Module> {
+    let scope = &instruction.scope;
+    (!scope.edges().is_empty()).then_some(scope.module)
 }
 
-/// Every group there could be: its site, and the places of its instructions.
-pub(super) fn sites(plan: &Plan) -> Result<Vec<(String, Vec<usize>)>> {
-    Ok(Grouping::of(plan.clone(), &Forms::GROUPED)?.0.sites)
-}
-
-/// "cells.0" of "cells.0.edges.0_2.skip_connect"; nothing of what belongs to no edge.
-fn cell_of_edge(scope: &str) -> Option<&str> {
-    scope.split_once(".edges.").map(|(cell, _)| cell)
-}
-
-/// "cells.0.edges.0_2.skip_connect" and the same of edge 0_3 as "cells.0.edges.0_2,0_3.skip_connect".
-fn joined<'a>(mut scopes: impl Iterator<Item = &'a str>) -> String {
-    let mut parts: Vec<String> = scopes.next().unwrap_or_default().split('.').map(str::to_owned).collect();
-    for scope in scopes {
-        for (part, other) in parts.iter_mut().zip(scope.split('.')) {
-            if part != other && !part.split(',').any(|known| known == other) {
-                *part = format!("{part},{other}");
-            }
-        }
-    }
-    parts.join(".")
-}
-
-/// Values that lie side by side in one.
-struct Members {
-    /// The place of its site among all, where it had a choice.
-    site: Option<usize>,
+/// Values that are computed as one.
+struct Group {
     together: ValueId,
     members: Vec<ValueId>,
-    /// Those that somebody needed alone.
-    alone: HashMap<ValueId, ValueId>,
+    /// The slices of members that are read alone.
+    slices: HashMap<ValueId, ValueId>,
 }
 
 struct Grouping<'a> {
-    forms: &'a Forms,
-    editor: Editor,
-    readers: HashMap<ValueId, Vec<usize>>,
-    groups: Vec<Members>,
-    /// The group each grouped value belongs to.
-    place: HashMap<ValueId, usize>,
+    plan: &'a Plan,
+    largest: usize,
+    readers: HashMap<ValueId, Vec<&'a Instruction>>,
+    groups: Vec<Group>,
+    /// The group that each grouped value belongs to.
+    group_of: HashMap<ValueId, usize>,
     repeated: HashMap<(ValueId, usize), ValueId>,
-    /// Instructions that were written with another one.
-    done: HashSet<usize>,
-    /// Instructions whose group is not written as one.
-    apart: HashSet<usize>,
-    /// The sites that are written as one, and the places of their instructions.
-    sites: Vec<(String, Vec<usize>)>,
-    /// Runs of weights and of statistics that must lie one after the other.
+    /// Outputs of instructions that were written with another one.
+    done: HashSet<ValueId>,
+    /// Runs of weights and of statistics that must be contiguous.
     weights: Vec<Vec<WeightId>>,
     statistics: Vec<Vec<StatisticId>>,
 }
 
 impl<'a> Grouping<'a> {
-    /// Writes a plan with its groups; also the scope of its end.
-    fn of(plan: Plan, forms: &'a Forms) -> Result<(Self, String)> {
-        let (editor, instructions) = Editor::new(plan);
-        let mut grouping = Grouping {
-            forms,
-            editor,
-            readers: readers(&instructions),
-            groups: Vec::new(),
-            place: HashMap::new(),
-            repeated: HashMap::new(),
-            done: HashSet::new(),
-            apart: HashSet::new(),
-            sites: Vec::new(),
-            weights: Vec::new(),
-            statistics: Vec::new(),
-        };
-        for index in 0..instructions.len() {
-            grouping.instruction(&instructions, index)?;
-        }
-        let scope = instructions.last().map_or_else(String::new, |last| last.scope.clone());
-        Ok((grouping, scope))
-    }
-
-    fn instruction(&mut self, all: &[Instruction], index: usize) -> Result<()> {
-        if self.done.contains(&index) {
+    fn instruction(&mut self, editor: &mut Editor, instruction: &'a Instruction) -> Result<()> {
+        if self.done.contains(&instruction.output) {
             return Ok(());
         }
-        let instruction = &all[index];
-        if let Some(team) = self.team(all, index)? {
-            return self.together(all, &team);
+        if let Some(team) = self.team(editor, instruction)? {
+            return self.together(editor, &team);
         }
-        let inputs = instruction.inputs.iter().map(|input| self.alone(*input, &instruction.scope));
+        let inputs = instruction.inputs.iter().map(|input| self.alone(editor, *input, &instruction.scope));
         let inputs = inputs.collect::<Result<Vec<_>>>()?;
-        self.editor.define(instruction.op.clone(), inputs, &instruction.scope, instruction.output)
+        editor.define(instruction.op.clone(), inputs, &instruction.scope, instruction.output)
     }
 
-    /// The instructions that can be written with this one, itself among them: at least two.
-    fn team(&mut self, all: &[Instruction], index: usize) -> Result<Option<Vec<usize>>> {
-        let instruction = &all[index];
+    /// The instructions that can be written with this one, itself included: at least two.
+    fn team(&self, editor: &Editor, instruction: &'a Instruction) -> Result<Option<Vec<&'a Instruction>>> {
         if let Op::Concat { blocks: 1 } = instruction.op {
-            return Ok(self.joint(all, instruction));
+            return Ok(self.joint(instruction));
         }
-        let [input] = instruction.inputs[..] else { return Ok(None) };
-        let free = |other: &usize| !self.done.contains(other) && !self.apart.contains(other);
-        let alike = |other: &&usize| free(other) && self.like(&all[**other]) == self.like(instruction);
-        let Some(like) = self.like(instruction) else { return Ok(None) };
-        let Some(group) = self.place.get(&input) else {
-            let Like::Conv { depthwise, stride, .. } = like else { return Ok(None) };
-            let here = cell_of_edge(&instruction.scope);
-            // A cell of one channel has preprocessings that look like depthwise convolutions.
-            let neighbour = |other: &&usize| here.is_some() && cell_of_edge(&all[**other].scope) == here;
-            let team: Vec<usize> = self.readers[&input].iter().filter(alike).filter(neighbour).copied().collect();
-            if team.len() < 2 || self.apart.contains(&index) {
-                return Ok(None);
-            }
-            if !depthwise {
-                // One convolution with more kernels is better everywhere.
-                return Ok(self.ordinary(instruction).then_some(team));
-            }
-            let operation = instruction.scope.rsplit('.').next().unwrap_or_default();
-            let shape = self.editor.shape(input)?.clone();
-            let site = Site { operation, edges: team.len(), stride: stride[0], shape: &shape };
-            let form = self.forms.of(&site);
-            self.editor.note(&site, form);
-            return Ok(match form {
-                Form::Grouped => {
-                    self.sites.push((site.to_string(), Vec::new()));
-                    Some(team)
-                }
-                Form::Edges => {
-                    self.apart.extend(team);
-                    None
-                }
-            });
-        };
-        let follower = |member: &ValueId| -> Option<usize> {
-            let mut alike = self.readers.get(member)?.iter().filter(alike);
+        let ([input], Some(like)) = (&instruction.inputs[..], self.like(instruction)) else { return Ok(None) };
+        let Some(group) = self.group_of.get(input) else { return self.first_team(editor, instruction, *input, &like) };
+        let follower = |member: &ValueId| -> Option<&'a Instruction> {
+            let mut alike = self.readers.get(member)?.iter().copied().filter(|it| self.is_alike(it, &like));
             let first = alike.next()?;
-            alike.next().is_none().then_some(*first)
+            alike.next().is_none().then_some(first)
         };
         Ok(self.groups[*group].members.iter().map(follower).collect())
     }
 
-    /// Whether an instruction is a convolution of all channels at once.
-    fn ordinary(&self, instruction: &Instruction) -> bool {
-        matches!(instruction.op, Op::Conv { groups: 1, .. })
-            && matches!(self.like(instruction), Some(Like::Conv { depthwise: false, .. }))
+    /// The convolutions of one value with which a group begins.
+    fn first_team(
+        &self,
+        editor: &Editor,
+        instruction: &Instruction,
+        input: ValueId,
+        like: &Like,
+    ) -> Result<Option<Vec<&'a Instruction>>> {
+        let Like::Conv { depthwise, .. } = like else { return Ok(None) };
+        // A cell of one channel has preprocessings that look like depthwise convolutions.
+        let Some(cell) = cell_of_edge(instruction) else { return Ok(None) };
+        let is_member = |it: &&Instruction| self.is_alike(it, like) && cell_of_edge(it) == Some(cell);
+        let team: Vec<&Instruction> = self.readers[&input].iter().copied().filter(is_member).collect();
+        if team.len() < 2 {
+            return Ok(None);
+        }
+        // One ordinary convolution with more kernels is faster everywhere.
+        let grouped =
+            if *depthwise { pixels(editor.shape(input)?) <= self.largest } else { is_ordinary(instruction, like) };
+        Ok(grouped.then_some(team))
     }
 
-    /// The concatenations of what several groups of the same edges hold, edge by edge.
-    fn joint(&self, all: &[Instruction], instruction: &Instruction) -> Option<Vec<usize>> {
-        let groups = instruction.inputs.iter().map(|input| self.place.get(input).map(|group| &self.groups[*group]));
+    /// Whether an instruction does the same as another one, and has not been written yet.
+    fn is_alike(&self, instruction: &Instruction, like: &Like) -> bool {
+        let output = &instruction.output;
+        !self.done.contains(output) && self.like(instruction).as_ref() == Some(like)
+    }
+
+    /// The concatenations of the members of several groups of the same edges, edge by edge.
+    fn joint(&self, instruction: &Instruction) -> Option<Vec<&'a Instruction>> {
+        let groups = instruction.inputs.iter().map(|input| self.group_of.get(input).map(|group| &self.groups[*group]));
         let groups = groups.collect::<Option<Vec<_>>>()?;
         let edges = groups.first()?.members.len();
-        let of_edge = |edge: usize| -> Option<usize> {
+        let of_edge = |edge: usize| -> Option<&'a Instruction> {
             let inputs: Vec<ValueId> = groups.iter().filter_map(|group| group.members.get(edge).copied()).collect();
-            let mut joins = self.readers.get(inputs.first()?)?.iter().filter(|reader| all[**reader].inputs == inputs);
-            let same = |reader: &&usize| all[**reader].op == instruction.op && !self.done.contains(reader);
-            joins.find(same).copied()
+            let mut joins = self.readers.get(inputs.first()?)?.iter().copied().filter(|reader| reader.inputs == inputs);
+            joins.find(|reader| reader.op == instruction.op && !self.done.contains(&reader.output))
         };
         groups.iter().all(|group| group.members.len() == edges).then_some(())?;
         (0..edges).map(of_edge).collect()
     }
 
     /// Writes the members of a team as one.
-    fn together(&mut self, all: &[Instruction], team: &[usize]) -> Result<()> {
-        let first = &all[team[0]];
-        let scope = joined(team.iter().map(|index| all[*index].scope.as_str()));
-        let edges = team.len();
-        let input = first.inputs[0];
-        let begins = !self.place.contains_key(&input);
-        let stacked = begins && self.ordinary(first);
-        let site = match self.place.get(&input) {
-            Some(group) => self.groups[*group].site,
-            None => (!stacked).then(|| self.sites.len() - 1),
-        };
-        if let Some(site) = site {
-            self.sites[site].1.extend(team);
-        }
+    fn together(&mut self, editor: &mut Editor, team: &[&Instruction]) -> Result<()> {
+        let (first, edges) = (team[0], team.len());
+        let scope = team[1..].iter().fold(first.scope.clone(), |scope, member| scope.joined(&member.scope));
+        let begins = !self.group_of.contains_key(&first.inputs[0]);
+        // A group that begins with ordinary convolutions reads the value itself, not copies of it.
+        let stacked = begins && self.like(first).is_some_and(|like| is_ordinary(first, &like));
         let mut values = Vec::with_capacity(first.inputs.len());
         for input in &first.inputs {
-            values.push(match self.place.get(input) {
+            values.push(match self.group_of.get(input) {
                 Some(group) => self.groups[*group].together,
                 None if stacked => *input,
-                None => self.repeat(*input, edges, &scope)?,
+                None => self.repeat(editor, *input, edges, &scope)?,
             });
         }
-        let op = match &first.op {
+        let op = self.grouped(team, stacked);
+        let together = editor.push(op, values, &scope)?;
+        let members: Vec<ValueId> = team.iter().map(|member| member.output).collect();
+        self.group_of.extend(members.iter().map(|member| (*member, self.groups.len())));
+        self.done.extend(&members);
+        self.groups.push(Group { together, members, slices: HashMap::new() });
+        Ok(())
+    }
+
+    /// The operation of a team as one.
+    fn grouped(&mut self, team: &[&Instruction], stacked: bool) -> Op {
+        let edges = team.len();
+        match &team[0].op {
             Op::Conv { stride, padding, dilation, groups, .. } => {
-                let kernel = |index: &usize| match all[*index].op {
+                let weight = |member: &&Instruction| match member.op {
                     Op::Conv { weight, .. } => Some(weight),
                     _ => None,
                 };
-                let weights: Vec<WeightId> = team.iter().filter_map(kernel).collect();
+                let weights: Vec<WeightId> = team.iter().filter_map(weight).collect();
                 let (weight, groups) = (weights[0], if stacked { 1 } else { groups * edges });
                 self.weights.push(weights);
                 Op::Conv { weight, members: edges, stride: *stride, padding: *padding, dilation: *dilation, groups }
             }
             Op::BatchNorm { statistic, scale, .. } => {
-                let (statistics, terms) = norms(team.iter().map(|index| &all[*index].op));
+                let (statistics, terms) = norms(team.iter().map(|member| &member.op));
                 self.statistics.push(statistics);
                 let scale = match scale {
                     Scale::Mixing { alpha, .. } => Scale::Mixing { alpha: *alpha, terms },
@@ -237,45 +179,38 @@ impl<'a> Grouping<'a> {
             }
             Op::Concat { .. } => Op::Concat { blocks: edges },
             op => op.clone(),
-        };
-        let together = self.editor.push(op, values, &scope)?;
-        let members: Vec<ValueId> = team.iter().map(|index| all[*index].output).collect();
-        self.place.extend(members.iter().map(|member| (*member, self.groups.len())));
-        self.groups.push(Members { site, together, members, alone: HashMap::new() });
-        self.done.extend(team);
-        Ok(())
+        }
     }
 
-    /// A value as many times as edges leave it.
-    fn repeat(&mut self, value: ValueId, times: usize, scope: &str) -> Result<ValueId> {
+    /// A value repeated once per edge that leaves it.
+    fn repeat(&mut self, editor: &mut Editor, value: ValueId, times: usize, scope: &Scope) -> Result<ValueId> {
         if let Some(repeated) = self.repeated.get(&(value, times)) {
             return Ok(*repeated);
         }
-        let repeated = self.editor.push(Op::Repeat { times }, vec![value], scope)?;
+        let repeated = editor.push(Op::Repeat { times }, vec![value], scope)?;
         self.repeated.insert((value, times), repeated);
         Ok(repeated)
     }
 
-    /// The value by itself: a slice of its group, if it is in one.
-    fn alone(&mut self, value: ValueId, scope: &str) -> Result<ValueId> {
-        let Some(group) = self.place.get(&value) else { return Ok(value) };
+    /// The value alone: a slice of its group, if it belongs to one.
+    fn alone(&mut self, editor: &mut Editor, value: ValueId, scope: &Scope) -> Result<ValueId> {
+        let Some(group) = self.group_of.get(&value) else { return Ok(value) };
         let group = &mut self.groups[*group];
-        if let Some(alone) = group.alone.get(&value) {
-            return Ok(*alone);
+        if let Some(slice) = group.slices.get(&value) {
+            return Ok(*slice);
         }
         let index = group.members.iter().position(|member| *member == value).unwrap_or(0);
-        let slice = Op::Slice { index, of: group.members.len() };
-        let alone = self.editor.push(slice, vec![group.together], scope)?;
-        group.alone.insert(value, alone);
-        Ok(alone)
+        let slice = editor.push(Op::Slice { index, of: group.members.len() }, vec![group.together], scope)?;
+        group.slices.insert(value, slice);
+        Ok(slice)
     }
 
-    /// What must agree for instructions to be written as one; nothing for those that stay alone.
+    /// The properties that instructions must share to be written as one; `None` for instructions that stay alone.
     fn like(&self, instruction: &Instruction) -> Option<Like> {
         match &instruction.op {
             Op::Relu => Some(Like::Relu),
             Op::Conv { weight, members: 1, stride, padding, dilation, groups } => {
-                let kernel = self.editor.weight_shape(*weight).to_vec();
+                let kernel = self.plan.weight_shape(*weight).to_vec();
                 let depthwise = kernel.first() == Some(groups) && kernel.get(1) == Some(&1);
                 Some(Like::Conv { kernel, stride: *stride, padding: *padding, dilation: *dilation, depthwise })
             }
@@ -289,7 +224,21 @@ impl<'a> Grouping<'a> {
     }
 }
 
-/// Statistics and mixing weights of several batch norms, in order.
+/// The number of pixels of an image, also if it is split into phases.
+fn pixels(shape: &Shape) -> usize {
+    match shape.0[..] {
+        [_, height, width] => height * width,
+        [phases, _, height, width] => phases * height * width,
+        _ => 0,
+    }
+}
+
+/// Whether an instruction is a convolution of all channels at once.
+fn is_ordinary(instruction: &Instruction, like: &Like) -> bool {
+    matches!((&instruction.op, like), (Op::Conv { groups: 1, .. }, Like::Conv { depthwise: false, .. }))
+}
+
+/// The statistics and mixing terms of several batch norms, in order.
 fn norms<'a>(ops: impl Iterator<Item = &'a Op>) -> (Vec<StatisticId>, Vec<(usize, usize)>) {
     let (mut statistics, mut all_terms) = (Vec::new(), Vec::new());
     for op in ops {

@@ -1,48 +1,76 @@
-//! Mixes what several edges share in one product.
+//! Mixes the values that several edges share in one product.
 //!
 //! The poolings of a node, and the node itself, are read by the mixtures of all its targets, each with weights of its
-//! own. Side by side they are a matrix of K rows, and the targets' mixtures the product of the J × K mixing weights
-//! with it; the backward passes are two more products, instead of three operations for each of the J·K terms.
+//! own. Stacked they are a matrix of K rows, and the targets' mixtures the product of the J × K mixing weights with it;
+//! the backward passes are two more products, instead of three operations for each of the J·K terms.
 
 use std::collections::{HashMap, HashSet};
 
-use super::Pass;
-use super::editor::{Editor, Partial, readers};
+use super::editor::{Editor, Term, readers};
 use crate::error::Result;
-use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId};
+use crate::plan::{AlphaId, Op, Plan, Scope, ValueId};
 
-/// Rewrites mixtures that read the same values.
-pub struct Mixtures;
-
-impl Pass for Mixtures {
-    fn name(&self) -> &'static str {
-        "mixtures"
-    }
-
-    fn apply(&self, plan: Plan) -> Result<Plan> {
-        let (output, products) = (plan.output, products(&plan));
-        let (editor, instructions) = Editor::new(plan);
-        let mut writer = Writer { editor, products, written: HashMap::new(), stands_for: HashMap::new() };
-        for instruction in instructions {
-            writer.instruction(instruction)?;
+pub(super) fn apply(plan: &Plan) -> Result<Plan> {
+    let mut products = products(plan);
+    Editor::rewrite(plan, |editor, instruction| {
+        let Op::Mix { alpha, terms } = &instruction.op else { return editor.keep(instruction) };
+        let (mixture, scope) = (instruction.output, &instruction.scope);
+        let in_product = |input: &ValueId| products.iter().any(|product| product.mixes(*input, mixture));
+        let rest = instruction.inputs.iter().zip(terms).filter(|(input, _)| !in_product(input));
+        let (inputs, terms): (Vec<ValueId>, Vec<_>) = rest.unzip();
+        if !inputs.is_empty() {
+            let value = editor.push(Op::Mix { alpha: *alpha, terms }, inputs, scope)?;
+            editor.add(mixture, Term { value, owned: true }, scope)?;
         }
-        let output = writer.stands_for.get(&output).copied().unwrap_or(output);
-        Ok(writer.editor.finish(output))
-    }
+        for product in &mut products {
+            let Some(index) = product.position(mixture) else { continue };
+            let stack = product.write(editor, scope)?;
+            let value = editor.push(Op::Unstack { index, of: product.mixtures.len() }, vec![stack], scope)?;
+            editor.add(mixture, Term { value, owned: false }, scope)?;
+        }
+        Ok(())
+    })
 }
 
-/// One product: its values with their columns, its mixtures with their rows.
+/// A product: its values with their columns, its mixtures with their rows.
 struct Product {
     alpha: AlphaId,
     values: Vec<(ValueId, usize)>,
     mixtures: Vec<(ValueId, usize)>,
+    /// The stacked mixtures, once they have been written.
+    written: Option<ValueId>,
 }
 
-/// The products that are worth one: at least two values that the same two or more mixtures read.
+impl Product {
+    /// The position of a mixture among the mixtures of the product.
+    fn position(&self, mixture: ValueId) -> Option<usize> {
+        self.mixtures.iter().position(|(member, _)| *member == mixture)
+    }
+
+    /// Whether the product computes the term of a value in a mixture.
+    fn mixes(&self, value: ValueId, mixture: ValueId) -> bool {
+        self.position(mixture).is_some() && self.values.iter().any(|(member, _)| *member == value)
+    }
+
+    /// The stacked mixtures, which are written at the first call.
+    fn write(&mut self, editor: &mut Editor, scope: &Scope) -> Result<ValueId> {
+        if let Some(written) = self.written {
+            return Ok(written);
+        }
+        let (inputs, columns) = self.values.iter().copied().unzip();
+        let rows = self.mixtures.iter().map(|(_, row)| *row).collect();
+        let stack = editor.push(Op::Stack, inputs, scope)?;
+        let written = editor.push(Op::Mixtures { alpha: self.alpha, rows, columns }, vec![stack], scope)?;
+        self.written = Some(written);
+        Ok(written)
+    }
+}
+
+/// The products of the plan: at least two values that the same two or more mixtures read.
 fn products(plan: &Plan) -> Vec<Product> {
     let all = &plan.instructions;
     let shapes: HashMap<ValueId, _> = all.iter().map(|it| (it.output, &it.shape)).collect();
-    let readers = readers(all);
+    let readers = readers(plan);
     let mut values: Vec<ValueId> = Vec::new();
     for instruction in all.iter().filter(|it| matches!(it.op, Op::Mix { .. })) {
         values.extend(instruction.inputs.iter().filter(|input| !values.contains(input)).collect::<Vec<_>>());
@@ -51,7 +79,7 @@ fn products(plan: &Plan) -> Vec<Product> {
     for value in values {
         let (mut alphas, mut columns, mut mixtures) = (HashSet::new(), HashSet::new(), Vec::new());
         let mut seen = HashSet::new();
-        for instruction in readers[&value].iter().filter(|place| seen.insert(**place)).map(|place| &all[*place]) {
+        for instruction in readers[&value].iter().filter(|it| seen.insert(it.output)) {
             let Op::Mix { alpha, terms } = &instruction.op else { continue };
             for (_, (row, column)) in instruction.inputs.iter().zip(terms).filter(|(input, _)| **input == value) {
                 alphas.insert(*alpha);
@@ -70,74 +98,9 @@ fn products(plan: &Plan) -> Vec<Product> {
         };
         match products.iter_mut().find(alike) {
             Some(product) => product.values.push((value, column)),
-            None => products.push(Product { alpha, values: vec![(value, column)], mixtures }),
+            None => products.push(Product { alpha, values: vec![(value, column)], mixtures, written: None }),
         }
     }
     products.retain(|product| product.values.len() > 1);
     products
-}
-
-struct Writer {
-    editor: Editor,
-    products: Vec<Product>,
-    /// The value of each product, once written.
-    written: HashMap<usize, ValueId>,
-    stands_for: HashMap<ValueId, ValueId>,
-}
-
-impl Writer {
-    fn instruction(&mut self, mut instruction: Instruction) -> Result<()> {
-        if let Op::Mix { .. } = instruction.op {
-            return self.mix(instruction);
-        }
-        for input in &mut instruction.inputs {
-            *input = self.now(*input);
-        }
-        self.editor.keep(instruction);
-        Ok(())
-    }
-
-    fn mix(&mut self, instruction: Instruction) -> Result<()> {
-        let Op::Mix { alpha, terms } = instruction.op else { return Ok(()) };
-        let (mixture, scope) = (instruction.output, instruction.scope.as_str());
-        let mine = |product: &Product| product.mixtures.iter().position(|(member, _)| *member == mixture);
-        let places: Vec<(usize, usize)> =
-            self.products.iter().enumerate().filter_map(|(id, product)| Some((id, mine(product)?))).collect();
-        let in_product = |input: &ValueId| {
-            places.iter().any(|(id, _)| self.products[*id].values.iter().any(|(value, _)| value == input))
-        };
-        let rest = instruction.inputs.iter().zip(terms).filter(|(input, _)| !in_product(input));
-        let (inputs, terms): (Vec<ValueId>, Vec<_>) = rest.map(|(input, term)| (self.now(*input), term)).unzip();
-        let mut sum = match inputs.is_empty() {
-            true => None,
-            false => Some(Partial { value: self.editor.push(Op::Mix { alpha, terms }, inputs, scope)?, owned: true }),
-        };
-        for (id, index) in places {
-            let of = self.products[id].mixtures.len();
-            let product = self.product(id, scope)?;
-            let value = self.editor.push(Op::Unstack { index, of }, vec![product], scope)?;
-            sum = Some(self.editor.plus(sum, Partial { value, owned: false }, scope)?);
-        }
-        self.stands_for.extend(sum.map(|sum| (mixture, sum.value)));
-        Ok(())
-    }
-
-    /// What a value of the plan is now.
-    fn now(&self, value: ValueId) -> ValueId {
-        self.stands_for.get(&value).copied().unwrap_or(value)
-    }
-
-    fn product(&mut self, id: usize, scope: &str) -> Result<ValueId> {
-        if let Some(product) = self.written.get(&id) {
-            return Ok(*product);
-        }
-        let Product { alpha, values, mixtures } = &self.products[id];
-        let (inputs, columns) = values.iter().map(|(value, column)| (self.now(*value), *column)).unzip();
-        let rows = mixtures.iter().map(|(_, row)| *row).collect();
-        let op = Op::Mixtures { alpha: *alpha, rows, columns };
-        let stack = self.editor.push(Op::Stack, inputs, scope)?;
-        let product = self.editor.push(op, vec![stack], scope)?;
-        self.written.insert(id, product);
-        Ok(product)
-    }
 }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::plan::{Op, Plan, Scale, StatisticId, WeightId};
 
-/// Puts each run of weights, and of statistics, one after the other, where the earliest of its members stood.
+/// Makes each run of weights, and of statistics, contiguous, at the position of its earliest member.
 pub(super) fn reorder(mut plan: Plan, weights: &[Vec<WeightId>], statistics: &[Vec<StatisticId>]) -> Result<Plan> {
     let runs = weights.iter().map(|run| run.iter().map(|id| id.0).collect()).collect();
     let weights = order(plan.weights.len(), runs)?;
@@ -18,7 +18,7 @@ pub(super) fn reorder(mut plan: Plan, weights: &[Vec<WeightId>], statistics: &[V
     Ok(plan)
 }
 
-/// Gives the rows of weights and of running statistics that an operation names their new numbers.
+/// Renumbers the weights and running statistics that an operation uses.
 pub(super) fn renumber(
     op: &mut Op,
     mut weights: impl FnMut(usize) -> usize,
@@ -37,14 +37,14 @@ pub(super) fn renumber(
     }
 }
 
-/// The old places in their new order.
+/// The old positions in their new order.
 fn order(count: usize, runs: Vec<Vec<usize>>) -> Result<Vec<usize>> {
     let mut run_of: Vec<Option<&Vec<usize>>> = vec![None; count];
     for run in &runs {
         for id in run {
             match run_of.get_mut(*id) {
                 Some(place @ None) => *place = Some(run),
-                _ => return Err(Error::engine(format!("row {id} cannot stand in two places"))),
+                _ => return Err(Error::engine(format!("row {id} does not exist, or belongs to two runs"))),
             }
         }
     }
@@ -60,7 +60,7 @@ fn order(count: usize, runs: Vec<Vec<usize>>) -> Result<Vec<usize>> {
     Ok(order)
 }
 
-/// The new place of each old one.
+/// The new position of each old one.
 fn inverse(order: &[usize]) -> Vec<usize> {
     let mut inverse = vec![0; order.len()];
     for (new, old) in order.iter().enumerate() {

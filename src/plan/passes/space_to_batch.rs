@@ -2,33 +2,19 @@
 //! equal remainder by the dilation are an image of their own, in which the kernel's points are neighbours.
 //!
 //! libtorch's CPU kernels for the gradients of dilated depthwise convolutions take several times as long as those of
-//! undilated ones. Pointwise convolutions, batch norms and ReLUs do not care where a pixel stands, so they go on in
-//! phases, and what a node receives from all its dilated convolutions is put together once. A convolution whose
-//! stride is its dilation reads one phase only. Images that cannot be split evenly keep their dilated convolutions.
+//! undilated ones. Pointwise convolutions, batch norms and ReLUs work on phases as on images, and a node's dilated
+//! convolutions are put together once, after they are mixed. A convolution whose stride is its dilation reads one phase
+//! only. Images that cannot be split evenly keep their dilated convolutions.
 
 use std::collections::HashMap;
 
-use super::Pass;
 use super::editor::Editor;
 use crate::error::Result;
-use crate::plan::{Instruction, Op, Plan, ValueId};
+use crate::plan::{Instruction, Op, Plan, Scope, ValueId};
 
-/// Rewrites dilated convolutions.
-pub struct SpaceToBatch;
-
-impl Pass for SpaceToBatch {
-    fn name(&self) -> &'static str {
-        "space_to_batch"
-    }
-
-    fn apply(&self, plan: Plan) -> Result<Plan> {
-        let output = plan.output;
-        let (editor, instructions) = Editor::new(plan);
-        let mut rewrite = Rewrite { editor, split: HashMap::new() };
-        instructions.into_iter().try_for_each(|instruction| rewrite.instruction(instruction))?;
-        rewrite.whole(output, "")?;
-        Ok(rewrite.editor.finish(output))
-    }
+pub(super) fn apply(plan: &Plan) -> Result<Plan> {
+    let mut splitting = Splitting { plan, split: HashMap::new() };
+    Editor::rewrite(plan, |editor, instruction| splitting.instruction(editor, instruction))
 }
 
 /// A value as its phases.
@@ -40,75 +26,78 @@ struct Phases {
     whole: bool,
 }
 
-struct Rewrite {
-    editor: Editor,
+struct Splitting<'a> {
+    plan: &'a Plan,
     split: HashMap<ValueId, Phases>,
 }
 
-impl Rewrite {
-    fn instruction(&mut self, instruction: Instruction) -> Result<()> {
+impl Splitting<'_> {
+    fn instruction(&mut self, editor: &mut Editor, instruction: &Instruction) -> Result<()> {
         let split = instruction.inputs.first().and_then(|input| self.split.get(input)).copied();
         match (&instruction.op, split) {
-            (Op::Conv { dilation: 2.., .. }, _) => self.dilated(instruction),
-            (Op::BatchNorm { .. } | Op::Relu, Some(phases)) => self.in_phases(instruction, phases),
+            (Op::Conv { dilation: 2.., .. }, _) => self.dilated(editor, instruction),
+            (Op::BatchNorm { .. } | Op::Relu, Some(phases)) => self.in_phases(editor, instruction, phases),
             (Op::Conv { .. }, Some(phases)) if self.is_pointwise(&instruction.op) => {
-                self.in_phases(instruction, phases)
+                self.in_phases(editor, instruction, phases)
             }
-            (Op::Mix { .. }, _) => self.mix(instruction),
-            _ => self.as_it_is(instruction),
+            (Op::Mix { .. }, _) => self.mix(editor, instruction),
+            _ => self.unsplit(editor, instruction),
         }
     }
 
     fn is_pointwise(&self, op: &Op) -> bool {
         matches!(op, Op::Conv { weight, stride: [1, 1], padding: [0, 0], .. }
-            if self.editor.weight_shape(*weight).ends_with(&[1, 1]))
+            if self.plan.weight_shape(*weight).ends_with(&[1, 1]))
     }
 
-    fn as_it_is(&mut self, instruction: Instruction) -> Result<()> {
+    /// Writes an instruction that needs whole images.
+    fn unsplit(&mut self, editor: &mut Editor, instruction: &Instruction) -> Result<()> {
         for input in &instruction.inputs {
-            self.whole(*input, &instruction.scope)?;
+            self.whole(editor, *input, &instruction.scope)?;
         }
-        self.editor.keep(instruction);
-        Ok(())
+        editor.keep(instruction)
     }
 
-    fn in_phases(&mut self, instruction: Instruction, phases: Phases) -> Result<()> {
-        let value = self.editor.push(instruction.op, vec![phases.value], &instruction.scope)?;
+    /// Writes an instruction that works on phases as on images.
+    fn in_phases(&mut self, editor: &mut Editor, instruction: &Instruction, phases: Phases) -> Result<()> {
+        let value = editor.push(instruction.op.clone(), vec![phases.value], &instruction.scope)?;
         self.split.insert(instruction.output, Phases { value, whole: false, ..phases });
         Ok(())
     }
 
-    fn dilated(&mut self, instruction: Instruction) -> Result<()> {
+    fn dilated(&mut self, editor: &mut Editor, instruction: &Instruction) -> Result<()> {
         let (Op::Conv { weight, members, stride, padding, dilation: factor, groups }, [input]) =
             (instruction.op.clone(), &instruction.inputs[..])
         else {
-            return self.as_it_is(instruction);
+            return self.unsplit(editor, instruction);
         };
         if padding.iter().any(|extent| extent % factor != 0) {
-            return self.as_it_is(instruction);
+            return self.unsplit(editor, instruction);
         }
         let padding = padding.map(|extent| extent / factor);
         let undilated = Op::Conv { weight, members, stride: [1, 1], padding, dilation: 1, groups };
-        self.whole(*input, &instruction.scope)?;
+        self.whole(editor, *input, &instruction.scope)?;
         if stride == [factor; 2] {
-            let phase = self.editor.push(Op::Subsample { factor }, vec![*input], &instruction.scope)?;
-            return self.editor.define(undilated, vec![phase], &instruction.scope, instruction.output);
+            let phase = editor.push(Op::Subsample { factor }, vec![*input], &instruction.scope)?;
+            return editor.define(undilated, vec![phase], &instruction.scope, instruction.output);
         }
-        let extents = self.editor.shape(*input)?.0.split_first().map_or(&[][..], |(_, extents)| extents);
+        let extents = editor.shape(*input)?.0.split_first().map_or(&[][..], |(_, extents)| extents);
         if stride != [1, 1] || extents.iter().any(|extent| extent % factor != 0) {
-            return self.as_it_is(instruction);
+            return self.unsplit(editor, instruction);
         }
-        let phases = self.editor.push(Op::SpaceToBatch { factor }, vec![*input], &instruction.scope)?;
-        let value = self.editor.push(undilated, vec![phases], &instruction.scope)?;
+        let phases = editor.push(Op::SpaceToBatch { factor }, vec![*input], &instruction.scope)?;
+        let value = editor.push(undilated, vec![phases], &instruction.scope)?;
         self.split.insert(instruction.output, Phases { value, factor, whole: false });
         Ok(())
     }
 
     /// Mixes phases with phases and images with images, then adds the two.
-    fn mix(&mut self, instruction: Instruction) -> Result<()> {
-        let Op::Mix { alpha, terms } = &instruction.op else { return self.as_it_is(instruction) };
+    fn mix(&mut self, editor: &mut Editor, instruction: &Instruction) -> Result<()> {
+        let Op::Mix { alpha, terms } = &instruction.op else { return self.unsplit(editor, instruction) };
         let of_input = |input: &ValueId| self.split.get(input).filter(|phases| !phases.whole).copied();
-        let Some(first) = instruction.inputs.iter().find_map(of_input) else { return self.as_it_is(instruction) };
+        let Some(first) = instruction.inputs.iter().find_map(of_input) else {
+            return self.unsplit(editor, instruction);
+        };
         let (mut split, mut whole) = ((vec![], vec![]), (vec![], vec![]));
         for (input, term) in instruction.inputs.iter().zip(terms) {
             match of_input(input).filter(|phases| phases.factor == first.factor) {
@@ -123,27 +112,27 @@ impl Rewrite {
             }
         }
         let scope = &instruction.scope;
-        let mixed = self.editor.push(Op::Mix { alpha: *alpha, terms: split.1 }, split.0, scope)?;
+        let mixed = editor.push(Op::Mix { alpha: *alpha, terms: split.1 }, split.0, scope)?;
         let together = Op::BatchToSpace { factor: first.factor };
         if whole.0.is_empty() {
-            return self.editor.define(together, vec![mixed], scope, instruction.output);
+            return editor.define(together, vec![mixed], scope, instruction.output);
         }
         for input in &whole.0 {
-            self.whole(*input, scope)?;
+            self.whole(editor, *input, scope)?;
         }
-        let others = self.editor.push(Op::Mix { alpha: *alpha, terms: whole.1 }, whole.0, scope)?;
-        let image = self.editor.push(together, vec![mixed], scope)?;
-        self.editor.define(Op::Accumulate, vec![others, image], scope, instruction.output)
+        let others = editor.push(Op::Mix { alpha: *alpha, terms: whole.1 }, whole.0, scope)?;
+        let image = editor.push(together, vec![mixed], scope)?;
+        editor.define(Op::Accumulate, vec![others, image], scope, instruction.output)
     }
 
-    /// Puts a value together, if it has only been written in phases.
-    fn whole(&mut self, value: ValueId, scope: &str) -> Result<()> {
+    /// Puts an image together, unless it has been written already.
+    fn whole(&mut self, editor: &mut Editor, value: ValueId, scope: &Scope) -> Result<()> {
         if let Some(phases) = self.split.get_mut(&value)
             && !phases.whole
         {
             phases.whole = true;
             let Phases { value: split, factor, .. } = *phases;
-            self.editor.define(Op::BatchToSpace { factor }, vec![split], scope, value)?;
+            editor.define(Op::BatchToSpace { factor }, vec![split], scope, value)?;
         }
         Ok(())
     }

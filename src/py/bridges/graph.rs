@@ -11,16 +11,16 @@ use tch::Device;
 use crate::config::{Graph, SearchConfig};
 use crate::error::{Error, Result};
 use crate::py::errors::{from_python, to_python};
-use crate::search::{Body, Recorder, Replay};
+use crate::search::{Body, GraphCapture, Replay};
 
-/// The recorder of a search on CUDA with `graph="auto"`.
-pub fn recorder(
+/// The graphs of a search on CUDA with `graph="auto"`.
+pub fn graph_capture(
     py: Python,
     config: &SearchConfig,
     device: Device,
     loss_in_python: bool,
 ) -> PyResult<Option<TorchGraphs>> {
-    match (config.graph, device) {
+    match (config.execution.graph, device) {
         (Graph::Auto, Device::Cuda(index)) => {
             let cuda = py.import("torch.cuda")?;
             TorchGraphs::new(cuda.as_any(), index, loss_in_python).map_err(to_python).map(Some)
@@ -104,13 +104,13 @@ impl Drop for Aside<'_> {
     }
 }
 
-impl Recorder for TorchGraphs {
+impl GraphCapture for TorchGraphs {
     fn warm_up(&self, body: &mut Body) -> Result<()> {
         let _aside = self.aside()?;
         body()
     }
 
-    fn record<'a>(&self, mut body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
+    fn capture<'a>(&self, mut body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
         if self.loss_in_python {
             return Err(Error::engine(
                 "a loss written in Python may behave differently at each call, so its step cannot be captured",
@@ -226,7 +226,7 @@ log, fails = [], ""
                 assert_eq!(log().last().map(String::as_str), Some(BEFORE[2]));
                 Ok(())
             };
-            let mut captured = graphs.record(Box::new(body)).unwrap();
+            let mut captured = graphs.capture(Box::new(body)).unwrap();
             let expected = ["synchronize 1", "empty cache"].iter().chain(&BEFORE).chain(&AFTER);
             assert_eq!(log(), expected.copied().collect::<Vec<_>>());
             captured.replay().unwrap();
@@ -256,11 +256,11 @@ log, fails = [], ""
     #[test]
     fn a_failed_capture_is_ended_and_the_stream_restored() {
         fake("end", |graphs, log| {
-            let error = graphs.record(Box::new(|| Ok(()))).err().unwrap();
+            let error = graphs.capture(Box::new(|| Ok(()))).err().unwrap();
             assert!(error.detail.contains("not permitted"), "{error}");
             assert_eq!(log()[log().len() - 4..], AFTER);
             // The step's own error comes first.
-            let error = graphs.record(Box::new(|| Err(Error::data("a batch is empty")))).err().unwrap();
+            let error = graphs.capture(Box::new(|| Err(Error::data("a batch is empty")))).err().unwrap();
             assert_eq!(error.detail, "a batch is empty");
             assert_eq!(log()[log().len() - 4..], AFTER);
         });
@@ -269,7 +269,7 @@ log, fails = [], ""
     #[test]
     fn a_capture_that_does_not_begin_runs_nothing_and_restores_the_stream() {
         fake("begin", |graphs, log| {
-            let error = graphs.record(Box::new(|| panic!("nothing would record it"))).err().unwrap();
+            let error = graphs.capture(Box::new(|| panic!("nothing would record it"))).err().unwrap();
             assert!(error.detail.contains("out of memory"), "{error}");
             assert_eq!(log()[log().len() - 3..], AFTER[1..]);
         });
@@ -279,7 +279,7 @@ log, fails = [], ""
     fn a_loss_in_python_is_not_captured() {
         fake("", |graphs, log| {
             let graphs = TorchGraphs { loss_in_python: true, ..Python::attach(|py| clone(py, graphs)) };
-            assert!(graphs.record(Box::new(|| Ok(()))).is_err());
+            assert!(graphs.capture(Box::new(|| Ok(()))).is_err());
             assert!(log().is_empty());
         });
     }

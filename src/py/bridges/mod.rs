@@ -6,6 +6,6 @@ mod observer;
 mod sources;
 
 pub use criterion::criterion_of;
-pub use graph::recorder;
+pub use graph::graph_capture;
 pub use observer::PyObserver;
 pub use sources::source;

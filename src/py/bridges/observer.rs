@@ -1,4 +1,4 @@
-//! Events go to one Python object; signals are looked at between batches.
+//! Forwards events to one Python object, and checks for signals between batches.
 
 use numpy::IntoPyArray;
 use numpy::ndarray::Array2;
@@ -8,21 +8,40 @@ use serde_json::{Value, json};
 use tch::Kind;
 
 use crate::error::Result;
-use crate::event::{Event, Observer};
+use crate::event::{Event, EventKind, Observer};
 use crate::py::errors::from_python;
 
 pub struct PyObserver {
-    pub object: Py<PyAny>,
-    /// Dtype in which α is shown.
-    pub kind: Kind,
+    object: Py<PyAny>,
+    /// The kinds of events that the object wants.
+    wanted: Vec<EventKind>,
+    /// Dtype of α in events.
+    dtype: Kind,
+}
+
+impl PyObserver {
+    /// Asks the object once which kinds of events it wants, so that unwanted ones need no call into Python.
+    pub fn new(py: Python<'_>, object: Py<PyAny>, dtype: Kind) -> PyResult<Self> {
+        let mut wanted = Vec::new();
+        for kind in EventKind::ALL {
+            if object.call_method1(py, "wants", (kind.name(),))?.extract(py)? {
+                wanted.push(kind);
+            }
+        }
+        Ok(PyObserver { object, wanted, dtype })
+    }
 }
 
 impl Observer for PyObserver {
+    fn wants(&self, kind: EventKind) -> bool {
+        self.wanted.contains(&kind)
+    }
+
     fn observe(&mut self, event: &Event) -> Result<()> {
-        let (name, payload, alphas) = translate(event);
+        let (payload, alphas) = translate(event);
         Python::attach(|py| {
-            let alphas = alphas.map(|alphas| tables(py, alphas, self.kind)).transpose()?;
-            self.object.call_method1(py, "observe", (name, payload.to_string(), alphas)).map(drop)
+            let alphas = alphas.map(|alphas| tables(py, alphas, self.dtype)).transpose()?;
+            self.object.call_method1(py, "observe", (event.kind().name(), payload.to_string(), alphas)).map(drop)
         })
         .map_err(from_python)
     }
@@ -38,26 +57,24 @@ impl Observer for PyObserver {
 
 type Tables = [(String, Array2<f64>)];
 
-fn translate<'a>(event: &Event<'a>) -> (&'static str, Value, Option<&'a Tables>) {
+/// The fields of an event as JSON, and its α.
+fn translate<'a>(event: &Event<'a>) -> (Value, Option<&'a Tables>) {
     match event {
         Event::Start { epochs, first_epoch, steps_per_epoch } => {
             let payload = json!({"epochs": epochs, "first_epoch": first_epoch, "steps_per_epoch": steps_per_epoch});
-            ("start", payload, None)
+            (payload, None)
         }
-        Event::Tuning { site, done, total } => ("tuning", json!({"site": site, "done": done, "total": total}), None),
-        Event::Step { record, alphas } => ("step", json!(record), Some(alphas)),
-        Event::Epoch { record, genotype, alphas } => {
-            ("epoch", json!({"record": record, "genotype": genotype}), Some(alphas))
-        }
-        Event::Checkpoint { path } => ("checkpoint", json!({"path": path}), None),
-        Event::Warning { message } => ("warning", json!({"message": message}), None),
+        Event::Step { record, alphas } => (json!(record), Some(alphas)),
+        Event::Epoch { record, genotype, alphas } => (json!({"record": record, "genotype": genotype}), Some(alphas)),
+        Event::Checkpoint { path } => (json!({"path": path}), None),
+        Event::Warning { message } => (json!({"message": message}), None),
     }
 }
 
-fn tables<'py>(py: Python<'py>, alphas: &Tables, kind: Kind) -> PyResult<Bound<'py, PyDict>> {
+fn tables<'py>(py: Python<'py>, alphas: &Tables, dtype: Kind) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, table) in alphas {
-        match kind {
+        match dtype {
             Kind::Double => dict.set_item(name, table.clone().into_pyarray(py))?,
             _ => dict.set_item(name, table.mapv(|a| a as f32).into_pyarray(py))?,
         }

@@ -63,7 +63,8 @@ pub fn source(
 ) -> PyResult<Box<dyn Source + Send>> {
     let (shape, classes, kind, device) = match (expected, object.cast::<PyTokens>()) {
         (Expected::Words { words, bptt, device }, Ok(tokens)) => {
-            let source = tokens.get().source(*words, *bptt, config.seed, *device, &format!("the {what} text"));
+            let source =
+                tokens.get().source(*words, *bptt, config.optimisation.seed, *device, &format!("the {what} text"));
             return Ok(Box::new(source.map_err(to_python)?));
         }
         (Expected::Images { shape, classes, kind, device }, Err(_)) => (shape, *classes, *kind, *device),
@@ -73,8 +74,9 @@ pub fn source(
         return Ok(Box::new(PySource::new(object, expected.clone())?));
     };
     let build = || -> Result<ArraySource> {
-        let augmentation = Augmentation { crop_and_flip: config.augment == Augment::Cifar, cutout: config.cutout };
-        let source = arrays.get().source(augmentation, config.seed, kind, device)?;
+        let augmentation =
+            Augmentation { crop_and_flip: config.data.augment == Augment::Cifar, cutout: config.data.cutout };
+        let source = arrays.get().source(augmentation, config.optimisation.seed, kind, device)?;
         let found = source.image_shape();
         if found != *shape {
             return Err(Error::data(format!(

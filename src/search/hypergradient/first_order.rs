@@ -1,4 +1,4 @@
-//! First order: w stands for w*(α), ξ = 0 in eq. 6 of the paper. Asks for α's gradient alone.
+//! First order: w approximates w*(α), ξ = 0 in eq. 6 of the paper. Only α's gradient is computed.
 
 use tch::Tensor;
 

@@ -1,5 +1,5 @@
-//! Estimates of dL_val(w*(α), α)/dα. Each method is one file and one function of the same signature; none owns
-//! an optimiser, none writes to w or α.
+//! Estimators of dL_val(w*(α), α)/dα. Each method is one file with one function of the same signature. None owns an
+//! optimiser or writes to w or α.
 
 mod first_order;
 mod unrolled;
@@ -15,9 +15,9 @@ use crate::optim::clip_coefficient;
 
 /// The two losses of one step, L_train and L_val, as functions of (w, α).
 pub struct Losses<'a> {
-    /// The function.
+    /// The network.
     pub network: &'a dyn Network,
-    /// Absent where a method needs no training batch.
+    /// The training batch; None for methods that need none.
     pub train: Option<&'a Batch>,
     /// The validation batch.
     pub valid: &'a Batch,
@@ -25,7 +25,7 @@ pub struct Losses<'a> {
 
 impl Losses<'_> {
     fn batch(&self) -> Result<&Batch> {
-        self.train.ok_or_else(|| Error::data("this hypergradient needs a training batch"))
+        self.train.ok_or_else(|| Error::data("this hypergradient requires a training batch"))
     }
 
     /// L_train(w, α) and its gradients, with batch statistics.
@@ -51,15 +51,15 @@ impl Losses<'_> {
 
 /// The virtual step w′ = w − ξ(μ·buf + c·∇_w L_train(w, α) + λw), and ε of the finite difference.
 pub struct VirtualStep<'a> {
-    /// Length of the virtual step, a scalar on the device; the learning rate of w in a search.
+    /// The length of the virtual step, a scalar on the device; in a search, the learning rate of w.
     pub xi: &'a Tensor,
     /// μ.
     pub momentum: f64,
-    /// Momentum buffer; absent for zeros.
+    /// The momentum buffer; None for zeros.
     pub buffer: Option<&'a Tensor>,
     /// λ.
     pub weight_decay: f64,
-    /// c = min(1, clip / (‖∇L_train‖ + 1e-6)) where given, held constant; else c = 1.
+    /// c = min(1, clip / (‖∇L_train‖ + 1e-6)), treated as a constant; c = 1 if None.
     pub clip: Option<f64>,
     /// ε, before it is divided by ‖v‖.
     pub epsilon: f64,
@@ -79,16 +79,16 @@ impl VirtualStep<'_> {
     }
 }
 
-/// ∂α and the validation loss where it was taken (at w, or at w′): both left on the device.
+/// ∂α and the validation loss at which it was computed (at w or at w′), both on the device.
 #[derive(Debug)]
 pub struct ArchGradient {
     /// ∂α, flat.
     pub gradient: Tensor,
-    /// A scalar, and what the validation batch left.
+    /// The validation loss, a scalar, and the hidden state after the batch.
     pub valid_loss: Loss,
 }
 
-/// The estimate of `method`. `w` and `alpha` are flat vectors outside any graph; they are read only.
+/// The estimate of `method`. `w` and `alpha` are detached flat vectors, which are only read.
 pub fn arch_gradient(
     method: Method,
     losses: &Losses,

@@ -2,7 +2,7 @@
 //!
 //! ∂α = ∇_α L_val(w′, α) − ξ·c·(∇_α L_train(w⁺, α) − ∇_α L_train(w⁻, α)) / 2R, with w′ the virtual step,
 //! v = ∇_{w′} L_val(w′, α), w± = w ± R·v and R = ε/‖v‖₂. Both training gradients are divided by small numbers
-//! afterwards, so they and the virtual step are computed exactly, whatever the precision of the rest.
+//! afterwards, so they and the virtual step are computed in the exact mode, whatever the precision of the network.
 
 use tch::Tensor;
 
@@ -18,8 +18,8 @@ pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, step: &Virtual
     let valid = losses.valid(&virtual_w, alpha, By::Both)?;
     let (first, v) = (valid.alpha()?, valid.w()?);
     let norm = v.f_norm()?;
-    // ‖v‖ = 0: w′ is stationary for L_val and R has no meaning. With any other R, w⁺ = w⁻ = w: the second term vanishes
-    // without the host having to look.
+    // If ‖v‖ = 0, w′ is stationary for L_val and R is undefined. Any other R gives w⁺ = w⁻ = w: the second term vanishes,
+    // and the host does not read the norm.
     let radius = norm.f_reciprocal()?.f_mul_scalar(step.epsilon)?.f_masked_fill(&norm.f_eq(0.0)?, 1.0)?;
     let offset = v.f_mul(&radius)?;
     let _exact = losses.exact()?;

@@ -1,6 +1,6 @@
-//! Unrolled, second order exactly: the same one-step unrolling as `unrolled`, its Hessian-vector product
-//! ∇²_{α,w} L_train(w, α)·v without a finite difference (eq. 7 of the paper): v is fixed by then, so it is the gradient
-//! by α of one number, ∇_w L_train(w, α)·v.
+//! Unrolled, exact second order: the same one-step unrolling as `unrolled`, with the Hessian-vector product
+//! ∇²_{α,w} L_train(w, α)·v instead of a finite difference (eq. 7 of the paper). v is constant, so the product is the
+//! gradient with respect to α of one scalar, ∇_w L_train(w, α)·v.
 
 use tch::Tensor;
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from ..._values.genotype import Edges, Genotype
+from ..._values.genotype import Genotype
+from ..._values.notations import Edges
 from ..._values.words import node_name
 from ..layout import layout
 from ..palette import look_of, text_on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,14 +73,11 @@ def kept_environment(result: SearchResult) -> list[Fact]:
     """Return the environment kept in the result; if there is none, what the configuration requested."""
     config = result.config
     where = result.environment or {"device": config.device, "precision": config.precision}
-    forms = Counter(str(form) for form in result.forms.values())
-    chosen = ", ".join(f"{count} × {form}" for form, count in sorted(forms.items()))
     passes = "those that suit device and images" if config.passes is None else ", ".join(config.passes)
     return [
         *_named(where),
         Fact("CPU threads", str(result.threads)),
         Fact("passes", passes or "none"),
-        Fact("forms of groups", chosen or "none to choose"),
     ]
 
 
@@ -116,7 +112,6 @@ def plan(result: SearchResult) -> Plan:
 def _summary(text: str) -> str:
     """Return the head of the plan and the first line of each section, which is not indented."""
     head, _, rest = text.partition("\n\n")
-    head, _, _ = head.partition("\nforms ")
     parts = [line for line in rest.partition("\ncost\n")[0].split("\n") if line and not line.startswith(" ")]
     return "\n".join([head, "", *parts])
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from ..._values.genotype import Edges
+from ..._values.notations import Edges
 from ..._values.space import Space
 from ..._values.words import node_name
 from ..layout import layout

@@ -10,7 +10,8 @@ import numpy as np
 from markupsafe import Markup
 
 from ..._results.trajectory import Trajectory
-from ..._values.genotype import Edges, Genotype
+from ..._values.genotype import Genotype
+from ..._values.notations import Edges
 from ..._values.space import Space
 from ..._values.words import edge_in_words
 from ..palette import look_of

@@ -1,0 +1,233 @@
+"""The fields of a `SearchConfig`, one row each.
+
+Signature, documentation and types (`fields.pyi`, written by `tests/python/stubs.py`) follow from these rows,
+and so do the options of the command line, which loads this file by its path. It therefore imports no other
+module of pydarts.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact"]
+Augment: TypeAlias = Literal["none", "cifar"]
+Precision: TypeAlias = Literal["auto", "float64", "float32", "tf32", "bfloat16"]
+Recording: TypeAlias = int | Literal["epoch", "step"]
+BatchSize: TypeAlias = int | Literal["auto"]
+ConfigFields: TypeAlias = dict[str, Any]
+
+
+class ConfigAttributes:
+    """The base class of `SearchConfig` that gives type checkers its attributes."""
+
+    __slots__ = ()
+
+
+class Field(NamedTuple):
+    """A field of the configuration."""
+
+    name: str
+    type: str
+    """The type of the attribute."""
+    default: str
+    """The default in the space "darts", as Python writes it."""
+    meaning: str
+    """The meaning, with its source in parentheses."""
+    accepts: str = ""
+    """The type of the keyword argument, if it is wider than that of the attribute."""
+
+
+NUMBERS = "Sequence[float]"
+FIELDS = (
+    Field("space", "str | Space", '"darts"', "search space: a name or a `Space` (section 2.1)"),
+    Field("channels", "int", "16", "channels of the first cells; each reduction doubles them (A.1.1)"),
+    Field("layers", "int", "8", "number of cells (A.1.1)"),
+    Field("nodes", "int", "4", "intermediate nodes of a cell (3.1.1)"),
+    Field(
+        "operations",
+        "tuple[str, ...] | None",
+        "None",
+        "candidate operations in order; None: those of the space (3.1.1)",
+        "Sequence[str] | None",
+    ),
+    Field("num_classes", "int | None", "None", "number of classes; None: read from the data (ours)"),
+    Field("in_channels", "int | None", "None", "channels of an image; None: read from the data (ours)"),
+    Field(
+        "image_size",
+        "tuple[int, int] | None",
+        "None",
+        "side in pixels or (height, width); None: read from the data (ours)",
+        "int | Sequence[int] | None",
+    ),
+    Field("epochs", "int", "50", "passes over the training part (A.1.1)"),
+    Field(
+        "batch_size",
+        "BatchSize",
+        "64",
+        "images per batch, for arrays; a loader has its own batch size (A.1.1). "
+        '"auto": the largest power of two, up to 256, that fits into the free memory (ours)',
+    ),
+    Field(
+        "hypergradient",
+        "Method",
+        '"first_order"',
+        '"first_order" (ξ = 0), "unrolled" (eq. 7-8), "unrolled_exact" (the Hessian-vector product of eq. 7 '
+        "without finite differences)",
+    ),
+    Field("epsilon", "float", "0.01", "scale of the finite difference, ε = epsilon / ‖∇w′ L_val‖₂ (eq. 8)"),
+    Field("weight_lr", "float", "0.025", "first learning rate of the weights, and ξ (A.1.1)"),
+    Field(
+        "weight_lr_min",
+        "float",
+        "0.001",
+        "last learning rate of the cosine schedule over the epochs (code)",
+    ),
+    Field("weight_momentum", "float", "0.9", "momentum of SGD on the weights (A.1.1)"),
+    Field("weight_decay", "float", "3e-4", "weight decay of the weights (A.1.1)"),
+    Field("grad_clip", "float", "5.0", "largest 2-norm of the gradient of the weights (code)"),
+    Field("arch_lr", "float", "3e-4", "learning rate of Adam on α (A.1.1)"),
+    Field(
+        "arch_betas",
+        "tuple[float, float]",
+        "(0.5, 0.999)",
+        "decay rates of Adam's moments (A.1.1)",
+        NUMBERS,
+    ),
+    Field("arch_weight_decay", "float", "1e-3", "weight decay of α, added to its gradient (A.1.1)"),
+    Field("arch_start_epoch", "int", "0", "epochs in which only the weights are trained (ours)"),
+    Field(
+        "train_portion",
+        "float",
+        "0.5",
+        "share of a single source that trains the weights; the rest trains α (A.1.1)",
+    ),
+    Field("augment", "Augment", '"none"', '"cifar": pad by 4 and crop, flip; arrays only (code)'),
+    Field("seed", "int", "0", "all randomness is a function of (seed, step) (ours)"),
+    Field(
+        "device",
+        "str",
+        '"auto"',
+        '"auto": CUDA where available; "cpu", "cuda", "cuda:1" (ours)',
+        "str | torch.device",
+    ),
+    Field(
+        "precision",
+        "Precision",
+        '"auto"',
+        '"auto": tf32 where the GPU has it, else float32; "float64", "float32", "tf32", "bfloat16" (ours)',
+    ),
+    Field(
+        "record",
+        "Recording",
+        '"epoch"',
+        'when α is recorded: "epoch", "step", or every n steps and every epoch (ours)',
+    ),
+    Field(
+        "checkpoint_dir",
+        "str | None",
+        "None",
+        "folder for checkpoints, one per epoch, of which the last two are kept (ours)",
+        "str | os.PathLike[str] | None",
+    ),
+    Field("resume", "bool", "False", "continue from the checkpoint in `checkpoint_dir`, if any (ours)"),
+    Field("progress", "bool", "True", "show a progress bar (ours)"),
+    Field(
+        "mean",
+        "tuple[float, ...] | None",
+        "None",
+        "per channel, subtracted from images scaled to [0, 1]; None: computed from the training images for "
+        "uint8 arrays, else 0 (ours)",
+        f"{NUMBERS} | None",
+    ),
+    Field(
+        "std",
+        "tuple[float, ...] | None",
+        "None",
+        "per channel, divided by after `mean`; None: as for `mean` (ours)",
+        f"{NUMBERS} | None",
+    ),
+    Field("cutout", "int", "0", "side in pixels of the square set to zero; 0: none; arrays only (code)"),
+    Field("checkpoint_every", "int | None", "None", "steps between checkpoints within an epoch (ours)"),
+    Field(
+        "eval_batch_size",
+        "int | None",
+        "None",
+        "images per batch of the evaluation; None: 4 × `batch_size` (ours)",
+    ),
+    Field(
+        "passes",
+        "tuple[str, ...] | None",
+        "None",
+        'rewrites of the plan that the search runs: some of "space_to_batch", "share", "fold", "group", '
+        '"sum", "mixtures"; in a recurrent space of "share", "hoist", "stack", "gates"; None: those that '
+        "suit device and images (ours)",
+        "Sequence[str] | None",
+    ),
+    Field(
+        "memory",
+        "str",
+        '"keep"',
+        '"recompute": a backward pass keeps the inputs of each cell and computes the cell again, which takes '
+        "less memory and up to a third more time (ours)",
+    ),
+    Field(
+        "micro_batch",
+        "int | None",
+        "None",
+        "images computed at once, if a batch does not fit: gradients of its micro-batches are added; batch "
+        "norm sees one micro-batch at a time (ours)",
+    ),
+    Field(
+        "log_every",
+        "int",
+        "1",
+        "steps after which losses are read and callbacks receive these steps; with a larger number a GPU "
+        "need not wait. The search is the same: one that fails ends with the state before its failed "
+        "step (ours)",
+    ),
+    Field(
+        "graph",
+        "str",
+        '"auto"',
+        '"auto": on CUDA a step is captured as a graph and replayed, which avoids kernel launches; "off": '
+        "never (ours)",
+    ),
+    Field("units", "int", "300", "size of an embedded word and of a state (A.1.2)"),
+    Field("bptt", "int", "35", "tokens per segment; one training segment in twenty has half as many (code)"),
+    Field("dropout_rows", "float", "0.0", "share of words dropped from the embedding (code)"),
+    Field("dropout_embedded", "float", "0.2", "share of an embedded word that is dropped (A.1.2)"),
+    Field("dropout_input", "float", "0.75", "share of the cell's input that is dropped (A.1.2)"),
+    Field(
+        "dropout_hidden",
+        "float",
+        "0.25",
+        "share of each state that is dropped before its product (A.1.2)",
+    ),
+    Field("dropout_output", "float", "0.75", "share of the output that is dropped (A.1.2)"),
+    Field(
+        "slowness",
+        "float",
+        "1e-3",
+        "times the mean square of the difference between consecutive states: added to the loss of the weight "
+        "step (code)",
+    ),
+)
+
+
+def table(indent: str = "    ", width: int = 110) -> str:
+    """The fields as a reStructuredText table: field, default and meaning.
+
+    >>> print(table().splitlines()[3])
+        space              "darts"        search space: a name or a `Space` (section 2.1)
+    """
+    names = max(len(field.name) for field in FIELDS) + 2
+    defaults = max(len(field.default) for field in FIELDS) + 2
+    rest = width - len(indent) - names - defaults
+    rule = f"{'=' * (names - 2)}  {'=' * (defaults - 2)}  {'=' * rest}"
+    lines = [rule, f"{'field':{names}}{'default':{defaults}}meaning (source)", rule]
+    for field in FIELDS:
+        first, *more = textwrap.wrap(field.meaning, rest)
+        lines.append(f"{field.name:{names}}{field.default:{defaults}}{first}")
+        lines += [f"{'':{names + defaults}}{line}" for line in more]
+    return "\n".join(indent + line for line in [*lines, rule])

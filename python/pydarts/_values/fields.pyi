@@ -1,0 +1,126 @@
+# Written by tests/python/stubs.py from the rows of fields.py.
+import os
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeAlias, TypedDict
+
+import torch
+
+from .space import Space
+
+Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact"]
+Augment: TypeAlias = Literal["none", "cifar"]
+Precision: TypeAlias = Literal["auto", "float64", "float32", "tf32", "bfloat16"]
+Recording: TypeAlias = int | Literal["epoch", "step"]
+BatchSize: TypeAlias = int | Literal["auto"]
+
+class ConfigFields(TypedDict, total=False):
+    space: str | Space
+    channels: int
+    layers: int
+    nodes: int
+    operations: Sequence[str] | None
+    num_classes: int | None
+    in_channels: int | None
+    image_size: int | Sequence[int] | None
+    epochs: int
+    batch_size: BatchSize
+    hypergradient: Method
+    epsilon: float
+    weight_lr: float
+    weight_lr_min: float
+    weight_momentum: float
+    weight_decay: float
+    grad_clip: float
+    arch_lr: float
+    arch_betas: Sequence[float]
+    arch_weight_decay: float
+    arch_start_epoch: int
+    train_portion: float
+    augment: Augment
+    seed: int
+    device: str | torch.device
+    precision: Precision
+    record: Recording
+    checkpoint_dir: str | os.PathLike[str] | None
+    resume: bool
+    progress: bool
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    cutout: int
+    checkpoint_every: int | None
+    eval_batch_size: int | None
+    passes: Sequence[str] | None
+    memory: str
+    micro_batch: int | None
+    log_every: int
+    graph: str
+    units: int
+    bptt: int
+    dropout_rows: float
+    dropout_embedded: float
+    dropout_input: float
+    dropout_hidden: float
+    dropout_output: float
+    slowness: float
+
+class ConfigAttributes:
+    @property
+    def space(self) -> str | Space: ...
+    channels: int
+    layers: int
+    nodes: int
+    operations: tuple[str, ...] | None
+    num_classes: int | None
+    in_channels: int | None
+    image_size: tuple[int, int] | None
+    epochs: int
+    batch_size: BatchSize
+    hypergradient: Method
+    epsilon: float
+    weight_lr: float
+    weight_lr_min: float
+    weight_momentum: float
+    weight_decay: float
+    grad_clip: float
+    arch_lr: float
+    arch_betas: tuple[float, float]
+    arch_weight_decay: float
+    arch_start_epoch: int
+    train_portion: float
+    augment: Augment
+    seed: int
+    device: str
+    precision: Precision
+    record: Recording
+    checkpoint_dir: str | None
+    resume: bool
+    progress: bool
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    cutout: int
+    checkpoint_every: int | None
+    eval_batch_size: int | None
+    passes: tuple[str, ...] | None
+    memory: str
+    micro_batch: int | None
+    log_every: int
+    graph: str
+    units: int
+    bptt: int
+    dropout_rows: float
+    dropout_embedded: float
+    dropout_input: float
+    dropout_hidden: float
+    dropout_output: float
+    slowness: float
+
+class Field(NamedTuple):
+    name: str
+    type: str
+    default: str
+    meaning: str
+    accepts: str = ...
+
+FIELDS: tuple[Field, ...]
+
+def table(indent: str = ..., width: int = ...) -> str: ...

@@ -1,0 +1,108 @@
+//! Checks of a genotype: by itself, and against a space.
+
+use super::parts::{Flaw, concat_key};
+use super::{Cell, Genotype};
+use crate::error::{Error, Result};
+use crate::space::{CellKind, Operation, Space, repeated};
+
+impl Genotype {
+    /// Checks the rules that hold in any space.
+    pub(super) fn check(&self) -> Result<(), Flaw> {
+        self.cells().into_iter().try_for_each(|(name, cell)| {
+            check_edges(self.kind(), name, cell)?;
+            check_output(self.kind(), name, cell)
+        })
+    }
+
+    /// Checks that this is a genotype of this space in which each node keeps the space's number of edges.
+    pub fn validate(&self, space: &Space) -> Result<()> {
+        space.validate()?;
+        if self.kind() != space.kind {
+            return Err(Error::genotype(format!(
+                "the genotype's cells are {} and those of space `{}` are {}",
+                self.kind().name(),
+                space.name,
+                space.kind.name()
+            )));
+        }
+        self.check()?;
+        self.cells().into_iter().try_for_each(|(name, cell)| check_fit(space, name, cell))
+    }
+}
+
+/// Operations must belong to the kind of cell, and edges must come from lower nodes.
+fn check_edges(kind: CellKind, name: &str, cell: &Cell) -> Result<(), Flaw> {
+    if cell.nodes.is_empty() {
+        return Err(Flaw::new(name, None, format!("cell `{name}` has no edges")));
+    }
+    let mut entry = 0;
+    for (node, edges) in (kind.inputs()..).zip(&cell.nodes) {
+        if edges.is_empty() {
+            return Err(Flaw::new(name, None, format!("cell `{name}`: node {node} has no edges")));
+        }
+        for edge in edges {
+            let (operation, source) = (edge.operation.name(), edge.source);
+            let detail = if edge.operation == Operation::None {
+                format!("cell `{name}` holds the operation `none`, which a discrete cell cannot have")
+            } else if !kind.allows(edge.operation) {
+                format!("cell `{name}`: operation `{operation}` does not belong in a {} cell", kind.name())
+            } else if source >= node {
+                format!(
+                    "cell `{name}`: an edge into node {node} comes from node {source}; it must come from a lower one"
+                )
+            } else {
+                entry += 1;
+                continue;
+            };
+            return Err(Flaw::new(name, Some(entry), detail));
+        }
+    }
+    Ok(())
+}
+
+/// The output must consist of intermediate nodes, each once.
+fn check_output(kind: CellKind, name: &str, cell: &Cell) -> Result<(), Flaw> {
+    let key = concat_key(name);
+    if cell.concat.is_empty() {
+        return Err(Flaw::new(&key, None, format!("cell `{name}` has no output nodes")));
+    }
+    let (first, last) = (kind.inputs(), kind.inputs() + cell.nodes.len() - 1);
+    if let Some(entry) = cell.concat.iter().position(|node| !(first..=last).contains(node)) {
+        let node = cell.concat[entry];
+        let detail = format!("cell `{name}`: output node {node}; the intermediate nodes are {first} to {last}");
+        return Err(Flaw::new(&key, Some(entry), detail));
+    }
+    if let Some(node) = repeated(&cell.concat) {
+        let entry = cell.concat.iter().rposition(|other| *other == node);
+        return Err(Flaw::new(&key, entry, format!("cell `{name}`: output node {node} occurs twice")));
+    }
+    Ok(())
+}
+
+/// The cell must have the nodes, edges and operations of the space.
+fn check_fit(space: &Space, name: &str, cell: &Cell) -> Result<()> {
+    let refuse = |detail: String| Err(Error::genotype(format!("cell `{name}`: {detail}")));
+    if cell.nodes.len() != space.nodes {
+        return refuse(format!("{} nodes; space `{}` has {}", cell.nodes.len(), space.name, space.nodes));
+    }
+    for (node, edges) in space.intermediate().zip(&cell.nodes) {
+        let kept = space.kept_edges();
+        if edges.len() != kept {
+            return refuse(format!("node {node} has {} edges; space `{}` keeps {kept}", edges.len(), space.name));
+        }
+        if let Some(edge) = edges.iter().find(|edge| !space.operations.contains(&edge.operation)) {
+            let known: Vec<&str> = space.operations.iter().map(|operation| operation.name()).collect();
+            return refuse(format!(
+                "operation `{}` is not one of space `{}`: {}",
+                edge.operation.name(),
+                space.name,
+                known.join(", ")
+            ));
+        }
+        let sources: Vec<usize> = edges.iter().map(|edge| edge.source).collect();
+        if let Some(source) = repeated(&sources) {
+            return refuse(format!("two edges into node {node} come from the same node {source}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Genotypes: the discrete cells of a network, with their nodes as lists of edges.
+
+mod check;
+mod json;
+mod notation;
+mod parts;
+mod published;
+
+use serde::Deserialize;
+
+use crate::space::{CellKind, Operation};
+
+pub use published::published;
+
+/// An edge of a discrete cell: an operation applied to the output of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "(Operation, usize)")]
+pub struct Edge {
+    /// The operation.
+    pub operation: Operation,
+    /// The node whose output it takes.
+    pub source: usize,
+}
+
+impl From<(Operation, usize)> for Edge {
+    fn from((operation, source): (Operation, usize)) -> Edge {
+        Edge { operation, source }
+    }
+}
+
+/// A discrete cell.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cell {
+    /// For each intermediate node, in order, the edges into it.
+    pub nodes: Vec<Vec<Edge>>,
+    /// The nodes that form the output.
+    pub concat: Vec<usize>,
+}
+
+impl Cell {
+    /// The edges into all nodes, node by node.
+    pub fn edges(&self) -> impl Iterator<Item = &Edge> {
+        self.nodes.iter().flatten()
+    }
+}
+
+/// The discrete cells of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Genotype {
+    /// A normal and a reduction cell.
+    Convolutional {
+        /// The cell that keeps the size.
+        normal: Cell,
+        /// The cell that halves the size.
+        reduce: Cell,
+    },
+    /// A recurrent cell.
+    Recurrent {
+        /// The cell.
+        recurrent: Cell,
+    },
+}
+
+impl Genotype {
+    /// The kind of its cells.
+    pub fn kind(&self) -> CellKind {
+        match self {
+            Genotype::Convolutional { .. } => CellKind::Convolutional,
+            Genotype::Recurrent { .. } => CellKind::Recurrent,
+        }
+    }
+
+    /// Its cells by the name of their α table.
+    pub fn cells(&self) -> Vec<(&'static str, &Cell)> {
+        match self {
+            Genotype::Convolutional { normal, reduce } => vec![("normal", normal), ("reduce", reduce)],
+            Genotype::Recurrent { recurrent } => vec![("recurrent", recurrent)],
+        }
+    }
+
+    /// The number of skip connections, or of identities in a recurrent cell, in all cells.
+    pub fn skip_connections(&self) -> usize {
+        let is_skip = |edge: &&Edge| matches!(edge.operation, Operation::SkipConnect | Operation::Identity);
+        self.cells().iter().map(|(_, cell)| cell.edges().filter(is_skip).count()).sum()
+    }
+}

@@ -1,0 +1,21 @@
+//! Options of the network. The space is an option of its own (`SearchConfig::space`).
+
+use super::readers::{image_size, optional, share, size};
+use super::table::options;
+
+options! {
+    /// Sizes and dropout of the search network.
+    NetworkConfig {
+        [1] channels: usize = 16, up_to 4096 => size;
+        [2] layers: usize = 8, up_to 1000 => size;
+        [5] num_classes: Option<usize> = None, up_to 10_000_000 => optional(size);
+        [6] in_channels: Option<usize> = None, up_to 4096 => optional(size);
+        [7] image_size: Option<(usize, usize)> = None, up_to 65_536 => optional(image_size);
+        [41] units: usize = 300, up_to 65_536 => size;
+        [43] dropout_rows: f64 = 0.0 => share;
+        [44] dropout_embedded: f64 = 0.2 => share;
+        [45] dropout_input: f64 = 0.75 => share;
+        [46] dropout_hidden: f64 = 0.25 => share;
+        [47] dropout_output: f64 = 0.75 => share;
+    }
+}

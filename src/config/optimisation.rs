@@ -1,0 +1,26 @@
+//! Options of the optimisation of weights and α.
+
+use super::choices::{Method, choice};
+use super::readers::{betas, not_negative, positive, seed, share, whole};
+use super::table::options;
+
+options! {
+    /// How weights and α are updated, and for how long.
+    OptimisationConfig {
+        [8] epochs: usize = 50 => whole(1);
+        [10] hypergradient: Method = Method::FirstOrder => choice;
+        [11] epsilon: f64 = 0.01 => positive;
+        [12] weight_lr: f64 = 0.025, recurrent 20.0 => not_negative;
+        // The published recurrent search keeps its learning rate constant.
+        [13] weight_lr_min: f64 = 0.001, recurrent 20.0 => not_negative;
+        [14] weight_momentum: f64 = 0.9, recurrent 0.0 => share;
+        [15] weight_decay: f64 = 3e-4, recurrent 5e-7 => not_negative;
+        [16] grad_clip: f64 = 5.0, recurrent 0.25 => positive;
+        [17] arch_lr: f64 = 3e-4, recurrent 3e-3 => not_negative;
+        [18] arch_betas: (f64, f64) = (0.5, 0.999), recurrent (0.9, 0.999) => betas;
+        [19] arch_weight_decay: f64 = 1e-3 => not_negative;
+        [20] arch_start_epoch: usize = 0 => whole(0);
+        [23] seed: u64 = 0 => seed;
+        [48] slowness: f64 = 1e-3 => not_negative;
+    }
+}

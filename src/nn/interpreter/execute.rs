@@ -1,0 +1,155 @@
+//! One forward pass over a plan: computes each instruction with libtorch.
+
+use std::cell::RefCell;
+
+use tch::{Kind, Tensor};
+
+use super::blocks::Blocks;
+use super::executable::{Executable, Interpreter, Prepared, Value, broken_plan};
+use super::layout::{batch_to_space, concat, repeat, shift, space_to_batch, subsample};
+use super::mixing::{MixingWeights, mixtures};
+use super::weight_gradients::Deferred;
+use crate::error::Result;
+use crate::nn::Mode;
+use crate::nn::networks::dropout::Masks;
+use crate::plan::{DropoutTarget, Instruction, Op, WeightId};
+
+/// One forward pass, with everything that its instructions look up.
+pub struct Forward<'a> {
+    pub executable: &'a Executable,
+    weights: &'a [Tensor],
+    pub mixing: &'a [MixingWeights],
+    pub(super) mode: Mode,
+    blocks: Blocks,
+    /// Dtype of the activations.
+    pub(super) compute: Kind,
+    /// Dtype of the logits.
+    pub(super) kind: Kind,
+    /// The dropout masks; None without dropout.
+    masks: Option<&'a Masks>,
+    /// Operations whose weights are outside the graph, in order; None if all weights are part of it.
+    pub(super) deferred: Option<RefCell<Vec<Deferred>>>,
+}
+
+impl<'a> Forward<'a> {
+    /// A pass with these weight views and mixing weights.
+    pub fn new(
+        executable: &'a Executable,
+        weights: &'a [Tensor],
+        mixing: &'a [MixingWeights],
+        mode: Mode,
+        compute: Kind,
+        kind: Kind,
+    ) -> Self {
+        let blocks = Blocks::default();
+        Forward { executable, weights, mixing, mode, blocks, compute, kind, masks: None, deferred: None }
+    }
+
+    /// The same, with weight gradients computed outside autograd where that is faster.
+    pub fn with_deferred_weights(self) -> Self {
+        Forward { deferred: Some(RefCell::default()), ..self }
+    }
+
+    /// The same with dropout.
+    pub fn with_masks(self, masks: &'a Masks) -> Self {
+        Forward { masks: Some(masks), ..self }
+    }
+
+    pub(super) fn mask(&self, target: DropoutTarget) -> Option<&Tensor> {
+        self.masks.and_then(|masks| masks.at(target))
+    }
+
+    /// A weight, or the group that begins with it.
+    pub fn weight(&self, id: WeightId) -> &Tensor {
+        &self.weights[self.weight_leaf(id)]
+    }
+
+    /// The index of a weight among the leaves.
+    pub(super) fn weight_leaf(&self, id: WeightId) -> usize {
+        self.executable.weights.index[id.0]
+    }
+
+    /// The value of one instruction. `blocks` are those of the values that `inputs` belong to.
+    pub fn instruction(
+        &self,
+        instruction: &Instruction,
+        prepared: &Prepared,
+        inputs: &[&Tensor],
+        blocks: &Blocks,
+    ) -> Result<Tensor> {
+        let broken = || broken_plan(instruction);
+        let x = || inputs.first().copied().ok_or_else(broken);
+        let pair = || match inputs {
+            [one, other] => Ok((*one, *other)),
+            _ => Err(broken()),
+        };
+        let block = |dim, index: &usize, count: &usize| {
+            let whole = instruction.inputs.first().ok_or_else(broken)?;
+            blocks.take(*whole, x()?, dim, (*index, *count))
+        };
+        match &instruction.op {
+            Op::Conv { weight, .. } => self.deferrable_convolution(&instruction.op, x()?, *weight),
+            Op::BatchNorm { scale, .. } => self.batch_norm(x()?, scale, prepared)?.ok_or_else(broken),
+            Op::Linear { weight, bias } => self.linear(x()?, *weight, *bias),
+            Op::Relu => Ok(x()?.f_relu()?),
+            Op::MaxPool { kernel, stride, padding } => {
+                let (k, s, p) = (*kernel as i64, *stride as i64, *padding as i64);
+                Ok(x()?.f_max_pool2d([k, k], [s, s], [p, p], [1, 1], false)?)
+            }
+            Op::AvgPool { kernel, stride, padding } => {
+                let (k, s, p) = (*kernel as i64, *stride as i64, *padding as i64);
+                Ok(x()?.f_avg_pool2d([k, k], [s, s], [p, p], false, false, None)?)
+            }
+            Op::GlobalAvgPool => Ok(x()?.f_mean_dim([2i64, 3].as_slice(), false, None)?),
+
+            Op::Shift => shift(x()?),
+            Op::Concat { blocks } => concat(inputs, instruction.shape.0.len(), *blocks as i64),
+            Op::Subsample { factor } => subsample(x()?, *factor as i64),
+            Op::SpaceToBatch { factor } => space_to_batch(x()?, *factor as i64),
+            Op::BatchToSpace { factor } => batch_to_space(x()?, *factor as i64),
+            Op::Repeat { times } => repeat(x()?, *times as i64),
+            Op::Slice { index, of } => block(1, index, of),
+            Op::Stack => Ok(Tensor::f_cat(inputs, 0)?),
+            Op::Unstack { index, of } => block(0, index, of),
+
+            Op::Mix { alpha, terms } => self.mixing[alpha.0].mix(inputs, terms)?.ok_or_else(broken),
+            Op::Mixtures { alpha, rows, columns } => {
+                let weights = self.mixing[alpha.0].matrix(prepared.scale, [rows.len(), columns.len()])?;
+                mixtures(x()?, &weights)
+            }
+            Op::Add => pair().and_then(|(one, other)| Ok(one.f_add(other)?)),
+            Op::Accumulate => pair().and_then(|(into, value)| Ok(into.shallow_clone().f_add_(value)?)),
+            Op::Mean => Ok(Tensor::f_stack(inputs, 0)?.f_mean_dim([0i64].as_slice(), false, None)?),
+
+            Op::Lookup { weight } => self.lookup(x()?, *weight),
+            Op::Mask { target } => self.dropout(x()?, *target),
+            Op::Product { weight, rows } => self.product(x()?, *weight, *rows),
+            Op::Gate { activation } => {
+                pair().and_then(|(state, gates)| super::recurrent::gate(*activation, state, gates))
+            }
+            Op::Gates { alpha, rows, columns } => self.gates(pair()?, *alpha, rows.len(), columns, prepared),
+        }
+    }
+}
+
+impl Interpreter for Forward<'_> {
+    type Value = Tensor;
+
+    fn value(&self, instruction: &Instruction, prepared: &Prepared, inputs: &[&Tensor]) -> Result<Tensor> {
+        self.instruction(instruction, prepared, inputs, &self.blocks)
+    }
+
+    fn take_deferred(&self) -> Vec<Deferred> {
+        self.deferred.as_ref().map(RefCell::take).unwrap_or_default()
+    }
+}
+
+impl Value for Tensor {
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![self]
+    }
+
+    fn like(&self, mut tensors: Vec<Tensor>) -> Tensor {
+        tensors.pop().unwrap_or_else(|| self.shallow_clone())
+    }
+}

@@ -1,0 +1,14 @@
+//! Runs plans on libtorch: forward, backward, and along a direction of the weights.
+
+pub mod backward;
+pub mod blocks;
+pub mod executable;
+pub mod execute;
+pub mod jvp;
+pub mod layers;
+pub mod layout;
+pub mod leaves;
+pub mod mixing;
+pub mod recurrent;
+pub mod weight_gradients;
+pub mod weights;

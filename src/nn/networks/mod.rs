@@ -1,0 +1,9 @@
+//! The networks that a search trains, and the options that they run with.
+
+pub mod dropout;
+pub mod language;
+pub mod micro_batch;
+pub mod options;
+pub mod search_network;
+pub mod supernet;
+pub mod token_statistics;

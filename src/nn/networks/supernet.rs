@@ -1,0 +1,251 @@
+//! The supernet: runs the plan of a network of images.
+
+use tch::{Device, Kind, Reduction, Tensor};
+
+use super::micro_batch;
+use crate::config::{Memory, Method};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::nn::gradients::{By, Gradients};
+use crate::nn::interpreter::backward::{Division, backward};
+use crate::nn::interpreter::executable::Executable;
+use crate::nn::interpreter::execute::Forward;
+use crate::nn::interpreter::jvp::{Dual, Jvp};
+use crate::nn::interpreter::layout::channels_last;
+use crate::nn::interpreter::leaves::Leaves;
+use crate::nn::interpreter::mixing::MixingWeights;
+use crate::nn::precision::{Arithmetic, in_kind};
+use crate::nn::{Loss, Mode, Network, NetworkOptions, Statistics};
+use crate::params::Table;
+use crate::plan::{Instruction, Op, Peak, Plan, Segment};
+
+/// A plan, ready to run.
+pub struct Supernet {
+    /// The plan as rewritten for the search.
+    search: Executable,
+    /// The lowered plan, which evaluation runs. A rewritten plan moves some running statistics through others; loaded
+    /// values may differ between them, and here each batch norm reads its own.
+    evaluation: Executable,
+    /// The segments of a backward pass.
+    cells: Vec<Segment>,
+    /// The segments of a pass along a direction, which keeps twice as much.
+    jvp_segments: Vec<Segment>,
+    weights: Table,
+    alphas: Table,
+    statistics: Statistics,
+    /// The smallest number of pixels that a batch norm of the plan averages over in one image.
+    smallest_area: i64,
+    options: NetworkOptions,
+    arithmetic: Arithmetic,
+}
+
+impl Supernet {
+    /// Rewrites a lowered plan and prepares it; weights and α belong to the caller.
+    pub fn new(plan: Plan, options: NetworkOptions) -> Result<Self> {
+        if plan.recurrence.is_some() {
+            return Err(Error::engine("expected the plan of a network of images, got a recurrent one"));
+        }
+        let (numbers, rewritten) = (&options.numbers, options.rewrite(plan.clone())?);
+        // The rewritten plan determines the order of weights and statistics in their vectors.
+        let weights = Table::of_weights(&rewritten);
+        let alphas = Table::of_alphas(&rewritten);
+        let statistics = Statistics::new(Table::of_statistics(&rewritten), numbers.kind, options.device)?;
+        let normalised = plan.instructions.iter().filter(|i| matches!(i.op, Op::BatchNorm { .. }));
+        let area = |i: &Instruction| i.shape.elements() as i64 / i.shape.channels() as i64;
+        let smallest_area = normalised.map(area).min().unwrap_or(i64::MAX);
+        let search = Executable::new(rewritten, &weights, &statistics, numbers.kind, options.device)?;
+        let evaluation = Executable::new(plan, &weights, &statistics, numbers.kind, options.device)?;
+        let arithmetic = Arithmetic::new(numbers.clone());
+        let cells = search.plan.cells();
+        let jvp_segments = match options.memory {
+            Memory::Keep => search.plan.halves(),
+            Memory::Recompute => search.plan.cells(),
+        };
+        Ok(Supernet {
+            search,
+            evaluation,
+            cells,
+            jvp_segments,
+            weights,
+            alphas,
+            statistics,
+            smallest_area,
+            options,
+            arithmetic,
+        })
+    }
+
+    /// The rewritten plan, which the search runs.
+    pub fn plan(&self) -> &Plan {
+        &self.search.plan
+    }
+
+    /// The logits [N, classes] of images [N, C, H, W].
+    pub fn logits(&self, w: &Tensor, alpha: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let executable = self.executable(mode);
+        let images = self.images(x, mode)?;
+        let before = self.remember(executable, mode)?;
+        let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.alphas.views(alpha)?)?);
+        let logits = executable.run(images, &self.forward(&weights, &mixing, mode)?)?;
+        self.follow(executable, before)?;
+        Ok(logits)
+    }
+
+    /// Checks images and converts them to the plan's input.
+    fn images(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.check_batch(x, mode)?;
+        channels_last(&in_kind(x, self.arithmetic.compute())?)
+    }
+
+    fn forward<'a>(&'a self, weights: &'a [Tensor], mixing: &'a [MixingWeights], mode: Mode) -> Result<Forward<'a>> {
+        self.arithmetic.set_switch()?;
+        let (compute, kind) = (self.arithmetic.compute(), self.options.numbers.kind);
+        Ok(Forward::new(self.executable(mode), weights, mixing, mode, compute, kind))
+    }
+
+    /// A copy of the running statistics before a pass that moves some of them through others.
+    fn remember(&self, executable: &Executable, mode: Mode) -> Result<Option<(Tensor, Tensor)>> {
+        let moves = mode == Mode::Weights && executable.followers.is_some();
+        moves.then(|| self.statistics.remember()).transpose()
+    }
+
+    /// Moves these statistics after the pass.
+    fn follow(&self, executable: &Executable, before: Option<(Tensor, Tensor)>) -> Result<()> {
+        match (&executable.followers, before) {
+            (Some(followers), Some(before)) => self.statistics.follow(followers, &before),
+            _ => Ok(()),
+        }
+    }
+
+    fn executable(&self, mode: Mode) -> &Executable {
+        if mode == Mode::Evaluation { &self.evaluation } else { &self.search }
+    }
+
+    fn loss_of(&self, logits: &Tensor, batch: &Batch) -> Result<Loss> {
+        let value = self.criterion(logits, &batch.targets)?;
+        let _guard = tch::no_grad_guard();
+        let correct = logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&batch.targets)?.f_sum(Kind::Int64)?;
+        Ok(Loss { value, correct, carried: None })
+    }
+
+    fn criterion(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        match &self.options.criterion {
+            Some(criterion) => criterion.loss(logits, targets),
+            None => Ok(logits.f_cross_entropy_loss(targets, None::<Tensor>, Reduction::Mean, -100, 0.0)?),
+        }
+    }
+
+    fn check_batch(&self, x: &Tensor, mode: Mode) -> Result<()> {
+        let size = x.size();
+        let expected: Vec<i64> = self.search.plan.input_shape.0.iter().map(|&n| n as i64).collect();
+        if size.len() != expected.len() + 1 || size[1..] != expected {
+            return Err(Error::data(format!(
+                "expected a batch of shape [batch, {}, {}, {}], got {size:?}",
+                expected[0], expected[1], expected[2]
+            )));
+        }
+        if size[0] == 0 {
+            return Err(Error::data("expected at least one example in a batch, got none; drop empty batches"));
+        }
+        if mode != Mode::Evaluation && size[0].saturating_mul(self.smallest_area) < 2 {
+            return Err(Error::data(format!(
+                "a batch of {} has a single value per channel in the deepest cells, and batch norm needs two; use batches and \
+                 micro-batches of at least 2 (drop_last=True), fewer reduction cells or larger images",
+                size[0]
+            )));
+        }
+        Ok(())
+    }
+
+    /// The loss and gradients of one micro-batch.
+    fn gradients_of(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
+        let executable = self.executable(mode);
+        let leaves = Leaves::new(executable, w, alpha, &self.alphas, by)?;
+        let images = self.images(&batch.inputs, mode)?;
+        let before = self.remember(executable, mode)?;
+        // Running statistics move when a segment is computed for the first time, not again.
+        let second = if mode == Mode::Weights { Mode::Search } else { mode };
+        let interpreter = |first| {
+            let forward = self.forward(&leaves.weights, &leaves.mixing, if first { mode } else { second })?;
+            Ok(forward.with_deferred_weights())
+        };
+        let finish = |logits: Tensor| {
+            let loss = self.loss_of(&logits, batch)?;
+            Ok((loss.value.shallow_clone(), loss))
+        };
+        let division = Division { segments: &self.cells, recompute: self.options.memory == Memory::Recompute };
+        let (loss, gradients) = backward(executable, division, images, interpreter, &leaves, finish)?;
+        self.follow(executable, before)?;
+        let (alpha_gradient, w_gradient) = leaves.flatten(executable, gradients)?;
+        Gradients::new(loss, alpha_gradient, w_gradient)
+    }
+
+    /// ∇²_{α,w} L·direction of one micro-batch.
+    fn hessian_product_of(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let executable = self.executable(Mode::Search);
+        let leaves = Leaves::new(executable, w, alpha, &self.alphas, By::Alpha)?;
+        let images = self.images(&batch.inputs, Mode::Search)?;
+        let interpreter = |_| Jvp::new(self.forward(&leaves.weights, &leaves.mixing, Mode::Search)?, direction);
+        let finish = |logits: Dual| {
+            let (value, Some(tangent)) = (logits.value, logits.tangent) else {
+                return Err(Error::engine("the logits do not depend on the weights"));
+            };
+            if !value.requires_grad() {
+                return Ok((tangent.f_sum(None)?, ()));
+            }
+            let loss = self.criterion(&value, &batch.targets)?;
+            // The chain rule through the logits, so that a user's loss needs no tangents.
+            let logit_gradient = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
+            Ok((logit_gradient[0].f_mul(&tangent)?.f_sum(None)?, ()))
+        };
+        let start = Dual { value: images, tangent: None };
+        let division = Division { segments: &self.jvp_segments, recompute: true };
+        let ((), gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
+        let (product, _) = leaves.flatten(executable, gradients)?;
+        product.ok_or_else(|| Error::engine("the gradient of α was not requested"))
+    }
+}
+
+impl Network for Supernet {
+    fn weights(&self) -> &Table {
+        &self.weights
+    }
+
+    fn alphas(&self) -> &Table {
+        &self.alphas
+    }
+
+    fn statistics(&self) -> Option<&Statistics> {
+        Some(&self.statistics)
+    }
+
+    fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
+        self.loss_of(&self.logits(w, alpha, &batch.inputs, mode)?, batch)
+    }
+
+    fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
+        let compute = |batch: &Batch| self.gradients_of(w, alpha, batch, mode, by);
+        micro_batch::gradients(batch, self.options.micro_batch, mode, &self.statistics, compute)
+    }
+
+    fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let compute = |batch: &Batch| self.hessian_product_of(w, alpha, direction, batch);
+        micro_batch::mean(batch, self.options.micro_batch, compute)
+    }
+
+    fn set_exact(&self, on: bool) -> Result<()> {
+        self.arithmetic.set_exact(on)
+    }
+
+    fn kind(&self) -> Kind {
+        self.options.numbers.kind
+    }
+
+    fn device(&self) -> Device {
+        self.options.device
+    }
+
+    fn peak(&self, method: Method) -> Peak {
+        self.options.peak(&self.search.plan, method)
+    }
+}

@@ -1,0 +1,109 @@
+//! An instruction of the explanation: the operation with its parameters.
+
+use crate::plan::{Op, Plan, Scale, WeightId};
+
+impl Plan {
+    /// An operation with its parameters; those with their usual value are left out.
+    pub(super) fn step(&self, op: &Op) -> String {
+        match op {
+            Op::Conv { weight, members, stride, padding, dilation, groups } => {
+                let [out, depth, tall, wide] = *self.weight_shape(*weight) else { return "convolution".to_string() };
+                let out = out * members;
+                let channels = match *groups {
+                    1 => format!(" {depth}->{out}"),
+                    _ if *groups == out && depth == 1 => " depthwise".to_string(),
+                    groups => format!(" {}->{out} in {groups} groups", depth * groups),
+                };
+                let dilation = if *dilation == 1 { String::new() } else { format!(" dilation {dilation}") };
+                format!("conv {tall}x{wide}{channels}{}{dilation}", window(*stride, *padding))
+            }
+            Op::BatchNorm { scale: Scale::One, .. } => "norm".to_string(),
+            Op::BatchNorm { scale: Scale::Affine { .. }, .. } => "affine norm".to_string(),
+            Op::BatchNorm { scale: Scale::Mixing { .. }, .. } => format!("norm scaled by {}", self.mixing(op)),
+            Op::Relu => "relu".to_string(),
+            Op::MaxPool { kernel, stride, padding } => {
+                format!("max pool {kernel}x{kernel}{}", window([*stride; 2], [*padding; 2]))
+            }
+            Op::AvgPool { kernel, stride, padding } => {
+                format!("mean pool {kernel}x{kernel}{}", window([*stride; 2], [*padding; 2]))
+            }
+            Op::Shift => "shift by one row and column".to_string(),
+            Op::Concat { blocks: 1 } => "concat".to_string(),
+            Op::Concat { blocks } => format!("concat in turn {blocks} blocks of each"),
+            Op::Mix { .. } => format!("mix by {}", self.mixing(op)),
+            Op::Stack => "stack".to_string(),
+            Op::Mixtures { rows, .. } => format!("{} mixtures by {}", rows.len(), self.mixing(op)),
+            Op::Unstack { index, of } => format!("value {index} of {of}"),
+            Op::Subsample { factor } => format!("one row and column in {factor}"),
+            Op::SpaceToBatch { factor } => format!("space to batch by {factor}"),
+            Op::BatchToSpace { factor } => format!("batch to space by {factor}"),
+            Op::Repeat { times } => format!("repeat {times} times"),
+            Op::Slice { index, of } => format!("block {index} of {of}"),
+            Op::Add => "add".to_string(),
+            Op::Accumulate => "add in place".to_string(),
+            Op::GlobalAvgPool => "mean over height and width".to_string(),
+            Op::Lookup { .. } => "its row".to_string(),
+            Op::Mask { target } => format!("drop {}", target.name()),
+            Op::Product { weight, rows } => self.product(*weight, *rows),
+            Op::Gate { activation } => format!("gate {}", activation.name()),
+            Op::Gates { columns, .. } => {
+                let names: Vec<&str> = columns.iter().map(|(_, activation)| activation.name()).collect();
+                format!("gates {} by {}", names.join(", "), self.mixing(op))
+            }
+            Op::Mean => "mean".to_string(),
+            Op::Linear { weight, .. } => match self.weight_shape(*weight) {
+                [out, features] => format!("linear {features}->{out}"),
+                _ => "linear".to_string(),
+            },
+        }
+    }
+
+    fn product(&self, weight: WeightId, (first, count): (usize, usize)) -> String {
+        let [depth, out] = *self.weight_shape(weight) else { return "product".to_string() };
+        let rows = if count == depth { String::new() } else { format!(", rows from {first}") };
+        format!("product {count}->{out}{rows}")
+    }
+
+    /// The entries of α that an operation mixes with, as "softmax(normal), rows 0-1, columns 3-7".
+    fn mixing(&self, op: &Op) -> String {
+        let Some((alpha, cells)) = op.mixing() else { return String::new() };
+        let table = self.alphas.get(alpha.0).map_or("?", |alpha| alpha.name.as_str());
+        let rows: Vec<usize> = cells.iter().map(|(row, _)| *row).collect();
+        let columns: Vec<usize> = cells.iter().map(|(_, column)| *column).collect();
+        match cells[..] {
+            [(row, column)] => format!("softmax({table})[{row}, {column}]"),
+            _ => format!("softmax({table}), rows {}, columns {}", runs(&rows), runs(&columns)),
+        }
+    }
+}
+
+/// The stride and padding of a window; nothing for a stride of 1 and no padding.
+fn window(stride: [usize; 2], padding: [usize; 2]) -> String {
+    format!("{}{}", both(" stride", stride, 1), both(" padding", padding, 0))
+}
+
+/// A vertical and a horizontal parameter; nothing when both have their usual value.
+fn both(what: &str, [down, across]: [usize; 2], usual: usize) -> String {
+    match (down, across) {
+        _ if down == usual && across == usual => String::new(),
+        _ if down == across => format!("{what} {down}"),
+        _ => format!("{what} {down}x{across}"),
+    }
+}
+
+/// Numbers without repetition, consecutive ones as a range: "0-1, 4".
+fn runs(numbers: &[usize]) -> String {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for number in sorted {
+        match runs.last_mut() {
+            Some((_, end)) if *end + 1 == number => *end = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let written =
+        |(begin, end): &(usize, usize)| if begin == end { begin.to_string() } else { format!("{begin}-{end}") };
+    runs.iter().map(written).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,95 @@
+//! A convolutional cell: preprocessing, an operation per edge and candidate, a mixture per node.
+
+use super::operations::Window;
+use super::writer::Writer;
+use crate::error::{Error, Result};
+use crate::plan::{AlphaId, Module, Op, Scope, ValueId};
+use crate::space::{Edge, Operation};
+
+/// A cell's position in the network.
+#[derive(Clone, Copy)]
+pub(super) struct Cell {
+    pub index: usize,
+    pub channels: usize,
+    pub reduction: bool,
+    /// Whether the previous cell is a reduction cell, so that the two inputs differ in size.
+    pub after_reduction: bool,
+}
+
+impl Cell {
+    fn module(&self) -> Module {
+        Module::Cell(self.index)
+    }
+}
+
+impl Writer<'_> {
+    /// Writes a cell that reads the outputs of the two cells before it, and returns its output.
+    pub fn cell(&mut self, cell: Cell, before: ValueId, last: ValueId) -> Result<ValueId> {
+        let first = self.preprocess(cell, 0, before, cell.after_reduction)?;
+        let second = self.preprocess(cell, 1, last, false)?;
+        let mut states = vec![first, second];
+        let edges = self.space.edges();
+        for node in self.space.intermediate() {
+            let (mut inputs, mut terms) = (Vec::new(), Vec::new());
+            for (row, edge) in edges.iter().enumerate().filter(|(_, edge)| edge.to == node) {
+                for (column, operation) in self.space.operations.iter().enumerate() {
+                    if *operation != Operation::None {
+                        inputs.push(self.edge(cell, *edge, *operation, states[edge.from])?);
+                        terms.push((row, column));
+                    }
+                }
+            }
+            let alpha = AlphaId(usize::from(cell.reduction));
+            states.push(self.push(&Scope::node(cell.module(), node), Op::Mix { alpha, terms }, inputs)?);
+        }
+        let concat = self.space.concat.iter().map(|node| states[*node]).collect();
+        self.push(&Scope::whole(cell.module()), Op::Concat { blocks: 1 }, concat)
+    }
+
+    /// Brings an input of a cell to the cell's channels and size.
+    fn preprocess(&mut self, cell: Cell, number: usize, input: ValueId, halve: bool) -> Result<ValueId> {
+        let scope = Scope::preprocess(cell.module(), number);
+        if halve {
+            return self.factorized_reduction(&scope, cell.channels, input);
+        }
+        let value = self.push(&scope, Op::Relu, vec![input])?;
+        let value = self.conv(&scope, "conv", value, cell.channels, Window::square(1, 1, 0))?;
+        self.norm(&scope, "bn", value)
+    }
+
+    /// Writes a candidate operation of an edge. A skip connection that keeps the size is the input itself.
+    fn edge(&mut self, cell: Cell, edge: Edge, operation: Operation, input: ValueId) -> Result<ValueId> {
+        let scope = Scope::edge(cell.module(), edge, operation);
+        let stride = if cell.reduction && edge.from < self.space.inputs() { 2 } else { 1 };
+        match operation {
+            Operation::SkipConnect if stride == 1 => Ok(input),
+            Operation::SkipConnect => self.factorized_reduction(&scope, cell.channels, input),
+            Operation::MaxPool3x3 => {
+                let value = self.push(&scope, Op::MaxPool { kernel: 3, stride, padding: 1 }, vec![input])?;
+                self.norm(&scope, "bn", value)
+            }
+            Operation::AvgPool3x3 => {
+                let value = self.push(&scope, Op::AvgPool { kernel: 3, stride, padding: 1 }, vec![input])?;
+                self.norm(&scope, "bn", value)
+            }
+            Operation::SepConv3x3 => self.separable(&scope, input, 3, stride),
+            Operation::SepConv5x5 => self.separable(&scope, input, 5, stride),
+            Operation::SepConv7x7 => self.separable(&scope, input, 7, stride),
+            Operation::DilConv3x3 => self.dilated(&scope, input, 3, stride),
+            Operation::DilConv5x5 => self.dilated(&scope, input, 5, stride),
+            Operation::Conv1x1 => self.plain(&scope, input, &[("conv", Window::square(1, stride, 0))]),
+            Operation::Conv3x3 => self.plain(&scope, input, &[("conv", Window::square(3, stride, 1))]),
+            Operation::Conv7x1_1x7 => {
+                let wide = Window { kernel: [1, 7], stride: [1, stride], padding: [0, 3], dilation: 1, groups: 1 };
+                let tall = Window { kernel: [7, 1], stride: [stride, 1], padding: [3, 0], dilation: 1, groups: 1 };
+                self.plain(&scope, input, &[("conv_1x7", wide), ("conv_7x1", tall)])
+            }
+            Operation::None | Operation::Tanh | Operation::Relu | Operation::Sigmoid | Operation::Identity => {
+                Err(Error::space(format!(
+                    "operation `{}` is not available on the edges of a convolutional cell",
+                    operation.name()
+                )))
+            }
+        }
+    }
+}

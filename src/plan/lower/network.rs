@@ -1,0 +1,119 @@
+//! The plain plan of a network that reads images: stem, cells, classifier.
+//!
+//! Nothing is shared and nothing is fused here: every edge has its own ReLU, poolings and convolutions, as in the
+//! paper. The passes find what can be shared.
+
+use super::cell::Cell;
+use super::operations::Window;
+use super::writer::Writer;
+use crate::config::largest;
+use crate::error::{Error, Result};
+use crate::plan::{Geometry, Init, Module, Op, Plan, Scale, Scope, Shape, Sizes, ValueId};
+use crate::space::{CellKind, Space};
+
+impl Geometry {
+    /// Checks that every count is in range.
+    pub fn validate(&self) -> Result<()> {
+        let (height, width) = self.image_size;
+        let given = [
+            ("channels", self.channels),
+            ("layers", self.layers),
+            ("num_classes", self.num_classes),
+            ("in_channels", self.in_channels),
+            ("image_size", height),
+            ("image_size", width),
+        ];
+        for (name, number) in given {
+            let most = largest(name);
+            if number == 0 || number > most {
+                let given = if name == "image_size" { format!("{height}x{width}") } else { number.to_string() };
+                return Err(Error::space(format!("`{name}` is {given}; it must be from 1 to {most}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// The plain plan of a space's search network.
+    pub fn lower(space: &Space, geometry: &Geometry) -> Result<Plan> {
+        space.validate()?;
+        if space.kind == CellKind::Recurrent {
+            return Err(Error::space(format!("space `{}` is recurrent: it reads words, not images", space.name)));
+        }
+        geometry.validate()?;
+        let reductions = reductions(space, geometry.layers)?;
+        let (height, width) = geometry.image_size;
+        let images = Shape(vec![geometry.in_channels, height, width]);
+        let mut writer = Writer::new(space, Sizes::Images(*geometry), images);
+        let input = writer.plan.input;
+        let stem = stem(&mut writer, geometry, input)?;
+        // The outputs of the two cells before the current one.
+        let (mut before, mut last) = (stem, stem);
+        let (mut channels, mut after_reduction) = (geometry.channels, false);
+        for index in 0..geometry.layers {
+            let reduction = reductions.contains(&index);
+            if reduction {
+                channels *= 2;
+                demand_reducible(&writer, geometry, index, last)?;
+            }
+            let output = writer.cell(Cell { index, channels, reduction, after_reduction }, before, last)?;
+            (before, last, after_reduction) = (last, output, reduction);
+        }
+        classifier(&mut writer, geometry, last)?;
+        let plan = writer.plan;
+        if cfg!(debug_assertions) {
+            plan.check()?;
+        }
+        Ok(plan)
+    }
+}
+
+/// The numbers of the reduction cells in a network of `layers` cells.
+fn reductions(space: &Space, layers: usize) -> Result<Vec<usize>> {
+    let Some(cells) = &space.reductions else {
+        return Ok(vec![layers / 3, 2 * layers / 3]);
+    };
+    if let Some(cell) = cells.iter().find(|cell| **cell >= layers) {
+        return Err(Error::space(format!(
+            "`reductions` names cell {cell}; a network of {layers} layers has the cells 0 to {}",
+            layers - 1
+        )));
+    }
+    Ok(cells.clone())
+}
+
+fn stem(writer: &mut Writer, geometry: &Geometry, images: ValueId) -> Result<ValueId> {
+    let scope = Scope::whole(Module::Stem);
+    let channels = writer.space.stem_multiplier * geometry.channels;
+    let value = writer.conv(&scope, "conv", images, channels, Window::square(3, 1, 1))?;
+    let weight = writer.weight(format!("{scope}.bn.weight"), vec![channels], Init::Constant(1.0));
+    let bias = writer.weight(format!("{scope}.bn.bias"), vec![channels], Init::Constant(0.0));
+    let statistic = writer.statistic(format!("{scope}.bn"), channels);
+    let scale = Scale::Affine { weight, bias };
+    writer.push(&scope, Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale }, vec![value])
+}
+
+fn classifier(writer: &mut Writer, geometry: &Geometry, last: ValueId) -> Result<()> {
+    let scope = Scope::whole(Module::Classifier);
+    let features = writer.push(&scope, Op::GlobalAvgPool, vec![last])?;
+    let (inputs, classes) = (writer.channels(features), geometry.num_classes);
+    let init = Init::FanIn(inputs);
+    let weight = writer.weight(format!("{scope}.weight"), vec![classes, inputs], init);
+    let bias = writer.weight(format!("{scope}.bias"), vec![classes], init);
+    writer.plan.output = writer.push(&scope, Op::Linear { weight, bias }, vec![features])?;
+    Ok(())
+}
+
+/// Refuses to reduce an image that has less than two rows or columns.
+fn demand_reducible(writer: &Writer, geometry: &Geometry, cell: usize, value: ValueId) -> Result<()> {
+    let (height, width) = writer.size(value);
+    if height.min(width) >= 2 {
+        return Ok(());
+    }
+    let (tall, wide) = geometry.image_size;
+    Err(Error::space(format!(
+        "cell {cell} is a reduction cell and its input is {height}x{width}; a reduction needs at least 2x2. Use \
+         images larger than {tall}x{wide}, or a space with fewer `reductions`"
+    )))
+}

@@ -1,0 +1,92 @@
+//! The writer that lowering uses: it appends instructions and infers the shape of each value.
+
+use crate::error::{Error, Result};
+use crate::plan::{
+    AlphaSpec, Init, Instruction, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
+    WeightSpec,
+};
+use crate::space::Space;
+
+/// A plan under construction, and the shape of every value in it.
+pub(super) struct Writer<'a> {
+    pub space: &'a Space,
+    pub plan: Plan,
+    shapes: Vec<Shape>,
+}
+
+impl<'a> Writer<'a> {
+    /// The empty plan of a network of these sizes; its input is value 0.
+    pub fn new(space: &'a Space, sizes: Sizes, input_shape: Shape) -> Self {
+        let table = |name: &&'static str| AlphaSpec {
+            name: name.to_string(),
+            edges: space.edges().len(),
+            operations: space.operations.len(),
+        };
+        Writer {
+            space,
+            shapes: vec![input_shape.clone()],
+            plan: Plan {
+                space: space.clone(),
+                sizes,
+                input: ValueId(0),
+                input_shape,
+                recurrence: None,
+                weights: Vec::new(),
+                statistics: Vec::new(),
+                alphas: space.tables().iter().map(table).collect(),
+                instructions: Vec::new(),
+                output: ValueId(0),
+                passes: Vec::new(),
+            },
+        }
+    }
+
+    /// Adds a value that no instruction defines.
+    pub fn given(&mut self, shape: Shape) -> ValueId {
+        self.shapes.push(shape);
+        ValueId(self.shapes.len() - 1)
+    }
+
+    /// Adds a batch norm without weights.
+    pub fn norm(&mut self, scope: &Scope, name: &str, input: ValueId) -> Result<ValueId> {
+        let statistic = self.statistic(format!("{scope}.{name}"), self.channels(input));
+        self.push(scope, Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale: Scale::One }, vec![input])
+    }
+
+    /// Adds a weight.
+    pub fn weight(&mut self, name: String, shape: Vec<usize>, init: Init) -> WeightId {
+        self.plan.weights.push(WeightSpec { name, shape, init });
+        WeightId(self.plan.weights.len() - 1)
+    }
+
+    /// Adds the running statistics of a batch norm.
+    pub fn statistic(&mut self, name: String, width: usize) -> StatisticId {
+        self.plan.statistics.push(StatisticSpec { name, width });
+        StatisticId(self.plan.statistics.len() - 1)
+    }
+
+    /// Adds an instruction and returns its value.
+    pub fn push(&mut self, scope: &Scope, op: Op, inputs: Vec<ValueId>) -> Result<ValueId> {
+        let shapes: Vec<&Shape> = inputs.iter().map(|value| &self.shapes[value.0]).collect();
+        let shape = op
+            .output_shape(&shapes, &self.plan.weights)
+            .map_err(|detail| Error::space(format!("`{scope}` cannot be built: {detail}")))?;
+        let output = ValueId(self.shapes.len());
+        self.shapes.push(shape.clone());
+        self.plan.instructions.push(Instruction { op, inputs, output, shape, scope: scope.clone() });
+        Ok(output)
+    }
+
+    /// Channels (or features) of a value.
+    pub fn channels(&self, value: ValueId) -> usize {
+        self.shapes[value.0].channels()
+    }
+
+    /// Height and width of a value.
+    pub fn size(&self, value: ValueId) -> (usize, usize) {
+        match self.shapes[value.0].0[..] {
+            [_, height, width] => (height, width),
+            _ => (0, 0),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Configuration, space and genotype as Python classes, and the functions of them.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use numpy::{IntoPyArray, PyArrayDyn, PyReadonlyArray2, PyReadonlyArrayDyn, ndarray::Array2, ndarray::Axis};
+use pyo3::exceptions::{PyAttributeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde_json::{Map, Value, json};
+
+use super::errors::to_python;
+use super::json::{Lists, dict, object, python, value};
+use crate::arch;
+use crate::arch::genotype::{self, Cell, Edge, Genotype};
+use crate::config::SearchConfig;
+use crate::error::ErrorKind;
+use crate::space::Space;
+
+/// The JSON value of a constructor's arguments: of the one positional argument, or of the keywords.
+fn given(kind: ErrorKind, base: Option<&Bound<'_, PyAny>>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Value> {
+    match base {
+        None => object(kind, fields),
+        Some(base) => match base.cast::<PyDict>() {
+            Ok(fields) => object(kind, Some(fields)),
+            Err(_) => value(kind, "value", base),
+        },
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The options of a search. `pydarts.SearchConfig` is its subclass.
+#[pyclass(name = "SearchConfig", module = "pydarts._core", frozen, subclass)]
+pub struct PyConfig {
+    pub value: SearchConfig,
+    /// The value as a JSON object, which attributes are read from.
+    fields: Map<String, Value>,
+}
+
+impl From<SearchConfig> for PyConfig {
+    fn from(value: SearchConfig) -> PyConfig {
+        PyConfig { fields: value.to_object(), value }
+    }
+}
+
+#[pymethods]
+impl PyConfig {
+    #[new]
+    #[pyo3(signature = (base = None, /, **fields))]
+    fn new(base: Option<&Bound<'_, PyAny>>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let given = given(ErrorKind::Config, base, fields)?;
+        Ok(SearchConfig::from_value(&given).map_err(to_python)?.into())
+    }
+
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        match self.fields.get(name) {
+            Some(value) => python(py, value, Lists::Tuples),
+            None => Err(PyAttributeError::new_err(format!("SearchConfig has no field '{name}'"))),
+        }
+    }
+
+    /// The space with `nodes` and `operations` applied.
+    fn whole_space(&self) -> PySpace {
+        PySpace(self.value.space.clone())
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        dict(py, &self.fields, Lists::Lists)
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+
+    fn __hash__(&self) -> u64 {
+        hash(&self.value.to_json())
+    }
+}
+
+/// A search space. `pydarts.Space` is its subclass.
+#[pyclass(name = "Space", module = "pydarts._core", frozen, subclass)]
+pub struct PySpace(pub Space);
+
+#[pymethods]
+impl PySpace {
+    #[new]
+    #[pyo3(signature = (base = None, /, **fields))]
+    fn new(base: Option<&Bound<'_, PyAny>>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let given = given(ErrorKind::Space, base, fields)?;
+        Ok(PySpace(Space::from_value(&given).map_err(to_python)?))
+    }
+
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        match json!(self.0).get(name) {
+            Some(value) => python(py, value, Lists::Tuples),
+            None => Err(PyAttributeError::new_err(format!("Space has no field '{name}'"))),
+        }
+    }
+
+    #[getter]
+    fn edges<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let edges: Vec<_> = self.0.edges().iter().map(|edge| json!([edge.from, edge.to])).collect();
+        python(py, &Value::Array(edges), Lists::Tuples)
+    }
+
+    #[getter]
+    fn tables<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        python(py, &json!(self.0.tables()), Lists::Tuples)
+    }
+
+    #[getter]
+    fn inputs(&self) -> usize {
+        self.0.inputs()
+    }
+
+    #[getter]
+    fn edges_kept(&self) -> usize {
+        self.0.kept_edges()
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        python(py, &json!(self.0), Lists::Lists)
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    fn __hash__(&self) -> u64 {
+        hash(&json!(self.0).to_string())
+    }
+}
+
+/// A genotype. `pydarts.Genotype` is its subclass.
+#[pyclass(name = "Genotype", module = "pydarts._core", frozen, subclass)]
+pub struct PyGenotype(pub Genotype);
+
+impl PyGenotype {
+    fn cell(&self, table: &str) -> Option<&Cell> {
+        self.0.cells().into_iter().find(|(name, _)| *name == table).map(|(_, cell)| cell)
+    }
+}
+
+#[pymethods]
+impl PyGenotype {
+    #[new]
+    #[pyo3(signature = (base = None, /, **fields))]
+    fn new(base: Option<&Bound<'_, PyAny>>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let given = given(ErrorKind::Genotype, base, fields)?;
+        Ok(PyGenotype(Genotype::from_value(&given).map_err(to_python)?))
+    }
+
+    #[staticmethod]
+    fn parse_notation(text: &str) -> PyResult<Self> {
+        Ok(PyGenotype(Genotype::from_notation(text).map_err(to_python)?))
+    }
+
+    fn validate_in(&self, space: &PySpace) -> PyResult<()> {
+        self.0.validate(&space.0).map_err(to_python)
+    }
+
+    #[getter]
+    fn skip_connections(&self) -> usize {
+        self.0.skip_connections()
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        dict(py, &self.0.to_object(), Lists::Lists)
+    }
+
+    /// The views of the published notation: flat lists of edges, and output nodes. A cell of another kind is empty.
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        let (table, is_concat) = match name {
+            "normal" | "reduce" | "recurrent" => (name, false),
+            "normal_concat" => ("normal", true),
+            "reduce_concat" => ("reduce", true),
+            "concat" => ("recurrent", true),
+            _ => return Err(PyAttributeError::new_err(format!("Genotype has no field '{name}'"))),
+        };
+        let view = match self.cell(table) {
+            None => json!([]),
+            Some(cell) if is_concat => json!(cell.concat),
+            Some(cell) => cell.edges().map(|edge| json!([edge.operation, edge.source])).collect(),
+        };
+        python(py, &view, Lists::Tuples)
+    }
+
+    /// (operation, source, target) of the edges of a cell, node by node.
+    fn edges<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
+        let known = ["normal", "reduce", "recurrent"];
+        if !known.contains(&table) {
+            let text = format!("no cell {table:?}; choose from {}", known.join(", "));
+            return Err(PyValueError::new_err(text));
+        }
+        let nodes = self.cell(table).into_iter().flat_map(|cell| &cell.nodes);
+        let into = |(target, edges): (usize, &Vec<Edge>)| -> Vec<Value> {
+            edges.iter().map(|edge| json!([edge.operation, edge.source, target])).collect()
+        };
+        let edges = (self.0.kind().inputs()..).zip(nodes).flat_map(into).collect();
+        python(py, &Value::Array(edges), Lists::Tuples)
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    fn __hash__(&self) -> u64 {
+        hash(&self.0.to_json())
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (space, alphas, k))]
+fn derive(space: &PySpace, alphas: &Bound<'_, PyDict>, k: Option<usize>) -> PyResult<PyGenotype> {
+    let table = |(name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| -> PyResult<(String, Array2<f64>)> {
+        Ok((name.extract()?, value.extract::<PyReadonlyArray2<'_, f64>>()?.as_array().to_owned()))
+    };
+    let alphas = alphas.iter().map(table).collect::<PyResult<Vec<_>>>()?;
+    Ok(PyGenotype(arch::derive(&space.0, &alphas, k).map_err(to_python)?))
+}
+
+#[pyfunction]
+fn entropy(alpha: PyReadonlyArray2<'_, f64>) -> f64 {
+    arch::entropy(alpha.as_array())
+}
+
+/// The softmax over the last axis, with the bits of the strengths that `derive` compares.
+#[pyfunction]
+fn softmax<'py>(py: Python<'py>, alpha: PyReadonlyArrayDyn<'py, f64>) -> Bound<'py, PyArrayDyn<f64>> {
+    let mut weights = alpha.as_array().to_owned();
+    if let Some(last) = weights.ndim().checked_sub(1) {
+        for mut row in weights.lanes_mut(Axis(last)) {
+            let softmax = arch::softmax(&row.to_vec());
+            row.iter_mut().zip(softmax).for_each(|(weight, value)| *weight = value);
+        }
+    }
+    weights.into_pyarray(py)
+}
+
+#[pyfunction]
+fn published_genotypes<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, genotype) in genotype::published() {
+        dict.set_item(name, PyGenotype(genotype.clone()))?;
+    }
+    Ok(dict)
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyConfig>()?;
+    module.add_class::<PySpace>()?;
+    module.add_class::<PyGenotype>()?;
+    module.add_function(wrap_pyfunction!(derive, module)?)?;
+    module.add_function(wrap_pyfunction!(entropy, module)?)?;
+    module.add_function(wrap_pyfunction!(softmax, module)?)?;
+    module.add_function(wrap_pyfunction!(published_genotypes, module)?)?;
+    Ok(())
+}

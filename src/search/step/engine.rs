@@ -1,0 +1,212 @@
+//! The order of updates: a step moves α on the validation loss, then w on the training loss.
+//!
+//! A step is a sequence of operations on tensors whose addresses do not change, and reads nothing on the host: it can be
+//! captured as a graph and replayed. Its inputs and its report are in [`Scalars`].
+
+use tch::Tensor;
+
+use super::rollback::Rollback;
+use super::scalars::Scalars;
+use crate::config::{Method, SearchConfig};
+use crate::data::Batch;
+use crate::error::Result;
+use crate::nn::{By, Mode, Network};
+use crate::optim::{Adam, Moments, Sgd};
+use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
+use crate::space::CellKind;
+
+/// Everything that a search moves except running statistics, which belong to the network. Steps write to the tensors
+/// and never replace them.
+#[derive(Debug)]
+pub struct State {
+    /// All weights, flat.
+    pub w: Tensor,
+    /// All logits, flat.
+    pub alpha: Tensor,
+    /// The momentum of w; zeros before the first step.
+    pub momentum: Tensor,
+    /// Adam's moments of α.
+    pub moments: Moments,
+    /// The hidden states of the streams of batches.
+    pub carried: Carried,
+    /// The number of completed steps.
+    pub step: u64,
+}
+
+/// The hidden state of each stream between two batches; None if batches are independent.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// From the latest weight step.
+    pub train: Option<Tensor>,
+    /// From the validation loss of the latest α step.
+    pub valid: Option<Tensor>,
+}
+
+impl Carried {
+    /// Sets the state of streams that have not begun.
+    pub fn begin(&mut self, network: &dyn Network, train: &Batch, valid: Option<&Batch>) -> Result<()> {
+        if self.train.is_none() {
+            self.train = network.beginning(train)?;
+        }
+        if let (None, Some(valid)) = (&self.valid, valid) {
+            self.valid = network.beginning(valid)?;
+        }
+        Ok(())
+    }
+
+    fn share(&self) -> Carried {
+        let same = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::shallow_clone);
+        Carried { train: same(&self.train), valid: same(&self.valid) }
+    }
+}
+
+/// A batch with the hidden state of its stream; `keep` is 0 if the batch begins a new stream, else 1.
+fn with_carried(batch: &Batch, carried: Option<&Tensor>, keep: &Tensor) -> Result<Batch> {
+    let carried = carried.map(|carried| carried.f_mul(keep)).transpose()?;
+    Ok(Batch { carried, ..batch.share() })
+}
+
+/// Overwrites the hidden state of a stream with that after a batch.
+fn store_carried(carried: Option<&mut Tensor>, new: Option<&Tensor>, rollback: &mut Rollback) -> Result<()> {
+    let (Some(carried), Some(new)) = (carried, new) else { return Ok(()) };
+    rollback.save([&*carried])?;
+    let _guard = tch::no_grad_guard();
+    Ok(carried.f_copy_(new)?)
+}
+
+impl State {
+    /// Before the first step.
+    pub fn new(w: Tensor, alpha: Tensor) -> Result<Self> {
+        let momentum = w.f_zeros_like()?;
+        let moments = Moments::zeros_like(&alpha)?;
+        Ok(State { w, alpha, momentum, moments, carried: Carried::default(), step: 0 })
+    }
+
+    /// The same tensors, not copied.
+    pub fn share(&self) -> State {
+        let same = Tensor::shallow_clone;
+        let Moments { exp_avg, exp_avg_sq, step } = &self.moments;
+        State {
+            w: same(&self.w),
+            alpha: same(&self.alpha),
+            momentum: same(&self.momentum),
+            moments: Moments { exp_avg: same(exp_avg), exp_avg_sq: same(exp_avg_sq), step: *step },
+            carried: self.carried.share(),
+            step: self.step,
+        }
+    }
+
+    /// All tensors, not copied.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        let moved = [&self.w, &self.alpha, &self.momentum, &self.moments.exp_avg, &self.moments.exp_avg_sq];
+        moved.into_iter().chain(&self.carried.train).chain(&self.carried.valid).collect()
+    }
+}
+
+/// The settings of a step, constant during a search.
+#[derive(Debug, Clone, Copy)]
+pub struct StepSettings {
+    /// The estimator of α's gradient.
+    pub method: Method,
+    /// ε of the finite difference, before it is divided by ‖v‖.
+    pub epsilon: f64,
+    /// The settings of the weight step.
+    pub sgd: Sgd,
+    /// The settings of the α step.
+    pub adam: Adam,
+    /// The norm to which the virtual step clips its gradient (recurrent spaces); None if it does not clip.
+    pub virtual_clip: Option<f64>,
+}
+
+impl StepSettings {
+    /// The settings of a configuration.
+    pub fn new(config: &SearchConfig) -> Self {
+        StepSettings {
+            method: config.optimisation.hypergradient,
+            epsilon: config.optimisation.epsilon,
+            sgd: Sgd {
+                momentum: config.optimisation.weight_momentum,
+                weight_decay: config.optimisation.weight_decay,
+                clip: config.optimisation.grad_clip,
+            },
+            adam: Adam {
+                lr: config.optimisation.arch_lr,
+                betas: config.optimisation.arch_betas,
+                weight_decay: config.optimisation.arch_weight_decay,
+            },
+            virtual_clip: (config.space.kind == CellKind::Recurrent).then_some(config.optimisation.grad_clip),
+        }
+    }
+}
+
+/// One search step. Without a validation batch α does not move (warm-up). A step whose losses or gradients are not all
+/// finite is rolled back, and so are the steps after it until the host has read the report. An error rolls back too.
+pub fn step(
+    network: &dyn Network,
+    state: &mut State,
+    scalars: &mut Scalars,
+    (train, valid): (&Batch, Option<&Batch>),
+    settings: &StepSettings,
+) -> Result<()> {
+    let mut rollback = Rollback::default();
+    let done = updates(network, state, scalars, (train, valid), settings, &mut rollback);
+    if done.is_err() {
+        // Report the first error, not one of the rollback.
+        let _ = rollback.all();
+    }
+    done
+}
+
+fn updates(
+    network: &dyn Network,
+    state: &mut State,
+    scalars: &mut Scalars,
+    (train, valid): (&Batch, Option<&Batch>),
+    settings: &StepSettings,
+    rollback: &mut Rollback,
+) -> Result<()> {
+    if let Some(statistics) = network.statistics() {
+        rollback.save(statistics.vectors())?;
+    }
+    let [keep_train, keep_valid] = scalars.keep()?;
+    let train = &with_carried(train, state.carried.train.as_ref(), &keep_train)?;
+    let valid = valid.map(|valid| with_carried(valid, state.carried.valid.as_ref(), &keep_valid)).transpose()?;
+    let of_alpha = valid
+        .as_ref()
+        .map(|valid| arch_step(network, state, scalars, (train, valid), settings, rollback))
+        .transpose()?;
+    let found = network.gradients(&state.w, &state.alpha, train, Mode::Weights, By::Weights)?;
+    rollback.save([&state.w, &state.momentum])?;
+    settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &scalars.lr()?)?;
+    store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), rollback)?;
+    let of_alpha = of_alpha.as_ref().map(|(loss, norm)| [loss, norm]);
+    let good = scalars.conclude(of_alpha, [&found.loss.value, &found.w()?.f_norm()?], &found.loss.correct)?;
+    rollback.unless(&good)
+}
+
+/// Returns the validation loss and the norm of α's gradient.
+fn arch_step(
+    network: &dyn Network,
+    state: &mut State,
+    scalars: &Scalars,
+    (train, valid): (&Batch, &Batch),
+    settings: &StepSettings,
+    rollback: &mut Rollback,
+) -> Result<(Tensor, Tensor)> {
+    let losses = Losses { network, train: Some(train), valid };
+    let virtual_step = VirtualStep {
+        xi: &scalars.lr()?,
+        momentum: settings.sgd.momentum,
+        buffer: Some(&state.momentum),
+        weight_decay: settings.sgd.weight_decay,
+        clip: settings.virtual_clip,
+        epsilon: settings.epsilon,
+    };
+    let ArchGradient { gradient, valid_loss } =
+        arch_gradient(settings.method, &losses, &state.w, &state.alpha, &virtual_step)?;
+    store_carried(state.carried.valid.as_mut(), valid_loss.carried.as_ref(), rollback)?;
+    rollback.save([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
+    let (rate, root) = scalars.adam()?;
+    settings.adam.step(&mut state.alpha, &mut state.moments, &gradient, &rate, &root)?;
+    Ok((valid_loss.value, gradient.f_norm()?))
+}

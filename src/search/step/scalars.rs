@@ -1,0 +1,145 @@
+//! The scalars that a step reads and measures, in tensors whose addresses do not change. The host sets the inputs before
+//! a step, and reads the report after it or after several steps.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result};
+use crate::search::trajectory::values;
+
+/// The inputs that change from step to step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepInputs {
+    /// Learning rate of w, and ξ of the virtual step.
+    pub lr: f64,
+    /// Adam's learning rate divided by its first bias correction.
+    pub adam_rate: f64,
+    /// The square root of Adam's second bias correction.
+    pub adam_root: f64,
+    /// Whether the batches of training and validation continue their streams; otherwise they begin new ones.
+    pub continues: [bool; 2],
+}
+
+/// The tensors through which host and step communicate.
+#[derive(Debug)]
+pub struct Scalars {
+    /// See [`StepInputs`].
+    inputs: Tensor,
+    /// Whether no step has failed since the host read the last report. Steps after a failed one are rolled back too.
+    healthy: Tensor,
+    /// See [`Report`].
+    report: Tensor,
+}
+
+/// The names of the scalars that must be finite.
+const CHECKED: [&str; 4] = ["validation loss", "gradient of α", "training loss", "gradient of w"];
+
+/// The length of a report: the checked scalars, the number of correct predictions, whether the step was good.
+const LENGTH: i64 = CHECKED.len() as i64 + 2;
+
+impl Scalars {
+    /// The scalars for a network of this dtype and device.
+    pub fn new(kind: Kind, device: Device) -> Result<Self> {
+        Ok(Scalars {
+            inputs: Tensor::f_zeros([5], (kind, device))?,
+            healthy: Tensor::f_ones([0i64; 0], (Kind::Bool, device))?,
+            report: Tensor::f_zeros([LENGTH], (Kind::Double, device))?,
+        })
+    }
+
+    /// The same tensors.
+    pub fn share(&self) -> Scalars {
+        Scalars {
+            inputs: self.inputs.shallow_clone(),
+            healthy: self.healthy.shallow_clone(),
+            report: self.report.shallow_clone(),
+        }
+    }
+
+    /// All tensors, not copied.
+    pub fn tensors(&self) -> [&Tensor; 3] {
+        [&self.inputs, &self.healthy, &self.report]
+    }
+
+    /// Sets the inputs of the next step. A fill passes its number with the kernel launch, whereas a copy from the host's
+    /// memory would wait for the device.
+    pub fn set(&mut self, inputs: StepInputs) -> Result<()> {
+        let [train, valid] = inputs.continues.map(|continues| f64::from(u8::from(continues)));
+        for (index, number) in [inputs.lr, inputs.adam_rate, inputs.adam_root, train, valid].into_iter().enumerate() {
+            let _ = self.inputs.f_select(0, index as i64)?.f_fill_(number)?;
+        }
+        Ok(())
+    }
+
+    /// The learning rate of w, and ξ: a scalar.
+    pub fn lr(&self) -> Result<Tensor> {
+        Ok(self.inputs.f_select(0, 0)?)
+    }
+
+    /// Adam's learning rate divided by its first bias correction, and the square root of the second: scalars.
+    pub fn adam(&self) -> Result<(Tensor, Tensor)> {
+        Ok((self.inputs.f_select(0, 1)?, self.inputs.f_select(0, 2)?))
+    }
+
+    /// The factors of the carried states of training and validation: 1 if the stream continues, else 0.
+    pub fn keep(&self) -> Result<[Tensor; 2]> {
+        Ok([self.inputs.f_select(0, 3)?, self.inputs.f_select(0, 4)?])
+    }
+
+    /// Writes the report of a step, in the order of [`CHECKED`]; `alpha` is None if α does not move. Returns whether this
+    /// step and all since the last report was read were good: a boolean scalar on the device.
+    pub fn conclude(&mut self, alpha: Option<[&Tensor; 2]>, weights: [&Tensor; 2], correct: &Tensor) -> Result<Tensor> {
+        let _guard = tch::no_grad_guard();
+        let number = |tensor: &Tensor| Ok::<_, Error>(tensor.f_detach()?.f_to_kind(Kind::Double)?.f_reshape([1])?);
+        let zero = Tensor::f_zeros([1], (Kind::Double, self.report.device()))?;
+        let checked = alpha.unwrap_or([&zero; 2]).into_iter().chain(weights).map(number).collect::<Result<Vec<_>>>()?;
+        let checked = Tensor::f_cat(&checked, 0)?;
+        let good = checked.f_isfinite()?.f_all()?.f_logical_and(&self.healthy)?;
+        self.report.f_copy_(&Tensor::f_cat(&[checked, number(correct)?, number(&good)?], 0)?)?;
+        self.healthy.f_copy_(&good)?;
+        Ok(good)
+    }
+
+    /// The report of the latest step.
+    pub fn report(&self) -> &Tensor {
+        &self.report
+    }
+
+    /// Clears the failure of a step whose report was read.
+    pub fn recover(&mut self) -> Result<()> {
+        let _ = self.healthy.f_fill_(1)?;
+        Ok(())
+    }
+}
+
+/// The report of a step, on the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    /// The validation loss at which α's gradient was computed; 0 if α did not move.
+    pub valid_loss: f64,
+    /// The training loss before the weight step.
+    pub train_loss: f64,
+    /// The number of training examples predicted correctly.
+    pub correct: i64,
+}
+
+impl Report {
+    /// Reads the report of step `step`; waits for the device. A failed step is an error that names the scalar that was not
+    /// finite.
+    pub fn read(report: &Tensor, step: u64) -> Result<Report> {
+        let numbers = values(report)?;
+        for (what, value) in CHECKED.iter().zip(&numbers) {
+            if !value.is_finite() {
+                return Err(Error::numerical(format!(
+                    "the {what} became {value} at step {step}, which was rolled back. Lower weight_lr, arch_lr or grad_clip, or \
+                     look for extreme values in the data"
+                )));
+            }
+        }
+        match numbers[..] {
+            [valid_loss, _, train_loss, _, correct, 1.0] => {
+                Ok(Report { valid_loss, train_loss, correct: correct as i64 })
+            }
+            _ => Err(Error::engine(format!("step {step} was rolled back for an unknown reason; please report this"))),
+        }
+    }
+}

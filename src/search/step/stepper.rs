@@ -1,0 +1,127 @@
+//! Steps from the view of the host: it issues them one after another, and reads their reports later.
+
+use tch::Tensor;
+
+use super::capture::{Body, Captures, GraphCapture};
+use super::engine::{self, State, StepSettings};
+use super::scalars::{Report, Scalars, StepInputs};
+use crate::data::Batch;
+use crate::error::Result;
+use crate::nn::Network;
+use crate::params::copy;
+
+/// The measurements of a step: losses before its updates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepOutcome {
+    /// L_train before the weight step.
+    pub train_loss: f64,
+    /// L_val at which α's gradient was computed; None if α did not move.
+    pub valid_loss: Option<f64>,
+    /// The number of training examples predicted correctly.
+    pub correct: i64,
+    /// The number of training examples.
+    pub examples: i64,
+}
+
+/// A step that was issued. The device may still be computing it.
+pub struct Issued {
+    /// A copy of α after the step, if requested.
+    pub alpha: Option<Tensor>,
+    report: Tensor,
+    examples: i64,
+    moved_alpha: bool,
+    /// The counts of the state before the step: completed steps, and Adam's.
+    before: (u64, u64),
+}
+
+impl Issued {
+    /// The measurements; waits for the device. An error if a loss or gradient was not finite.
+    pub fn outcome(&self) -> Result<StepOutcome> {
+        let Report { train_loss, valid_loss, correct } = Report::read(&self.report, self.before.0)?;
+        let valid_loss = self.moved_alpha.then_some(valid_loss);
+        Ok(StepOutcome { train_loss, valid_loss, correct, examples: self.examples })
+    }
+}
+
+/// Issues the steps of a search.
+pub struct Stepper<'a> {
+    network: &'a dyn Network,
+    settings: StepSettings,
+    scalars: Scalars,
+    captures: Option<Captures<'a>>,
+}
+
+impl<'a> Stepper<'a> {
+    /// With `graphs`, steps of one shape are captured once and replayed; without, every step runs operation by operation.
+    pub fn new(network: &'a dyn Network, settings: StepSettings, graphs: Option<&'a dyn GraphCapture>) -> Result<Self> {
+        let scalars = Scalars::new(network.kind(), network.device())?;
+        Ok(Stepper { network, settings, scalars, captures: graphs.map(Captures::new) })
+    }
+
+    /// Issues a step with learning rate `lr`; without a validation batch α does not move. `copy_alpha` requests a copy of
+    /// α after the step. The counts of the state advance as if the step were good: see [`Stepper::take_back`].
+    pub fn issue(
+        &mut self,
+        state: &mut State,
+        (train, valid): (&Batch, Option<&Batch>),
+        lr: f64,
+        copy_alpha: bool,
+    ) -> Result<Issued> {
+        let before = (state.step, state.moments.step);
+        let (adam_rate, adam_root) = self.settings.adam.corrections(state.moments.step + 1);
+        let continues = [!train.begins, valid.is_some_and(|valid| !valid.begins)];
+        let lr = lr * train.rate_scale;
+        self.scalars.set(StepInputs { lr, adam_rate, adam_root, continues })?;
+        state.carried.begin(self.network, train, valid)?;
+        self.network.draw(state.step)?;
+        self.run(state, train, valid)?;
+        let report = copy(self.scalars.report())?;
+        let alpha = copy_alpha.then(|| copy(&state.alpha)).transpose()?;
+        state.step += 1;
+        state.moments.step += u64::from(valid.is_some());
+        Ok(Issued { alpha, report, examples: train.examples(), moved_alpha: valid.is_some(), before })
+    }
+
+    /// Resets the counts after the report of `failed` was read: neither it nor the steps issued since have moved anything.
+    pub fn take_back(&mut self, state: &mut State, failed: &Issued) -> Result<()> {
+        (state.step, state.moments.step) = failed.before;
+        self.scalars.recover()
+    }
+
+    /// Why steps are no longer captured; returned once.
+    pub fn take_warning(&mut self) -> Option<String> {
+        self.captures.as_mut()?.take_warning()
+    }
+
+    fn run(&mut self, state: &State, train: &Batch, valid: Option<&Batch>) -> Result<()> {
+        let (network, settings, scalars) = (self.network, self.settings, &self.scalars);
+        let body = |train: &Batch, valid: Option<&Batch>| -> Body<'a> {
+            let (mut state, mut scalars) = (state.share(), scalars.share());
+            let (train, valid) = (train.share(), valid.map(Batch::share));
+            Box::new(move || engine::step(network, &mut state, &mut scalars, (&train, valid.as_ref()), &settings))
+        };
+        let Some(captures) = &mut self.captures else { return body(train, valid)() };
+        let statistics = network.statistics().map(|statistics| statistics.vectors());
+        let fixed: Vec<&Tensor> =
+            state.tensors().into_iter().chain(scalars.tensors()).chain(statistics.into_iter().flatten()).collect();
+        captures.run(&body, &fixed, train, valid)
+    }
+}
+
+/// One step, whose report is read at once.
+pub fn step(
+    network: &dyn Network,
+    state: &mut State,
+    train: &Batch,
+    valid: Option<&Batch>,
+    settings: &StepSettings,
+    lr: f64,
+) -> Result<StepOutcome> {
+    let mut stepper = Stepper::new(network, *settings, None)?;
+    let issued = stepper.issue(state, (train, valid), lr, false)?;
+    let outcome = issued.outcome();
+    if outcome.is_err() {
+        stepper.take_back(state, &issued)?;
+    }
+    outcome
+}

@@ -1,0 +1,51 @@
+"""Writes `_values/fields.pyi`, the types of a configuration's fields: `python tests/python/stubs.py`."""
+
+import ast
+from pathlib import Path
+
+from pydarts._values import fields
+
+PATH = Path(fields.__file__).with_suffix(".pyi")
+
+
+def stub() -> str:
+    """The text of the stub: the definitions of the module, and the types of keywords and attributes."""
+    tree = ast.parse(Path(fields.__file__).read_text(encoding="utf-8"))
+    aliases = [
+        ast.unparse(node)
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) != "ConfigFields"
+    ]
+    lines = [
+        "# Written by tests/python/stubs.py from the rows of fields.py.",
+        "import os",
+        "from collections.abc import Sequence",
+        "from typing import Literal, NamedTuple, TypeAlias, TypedDict",
+        "",
+        "import torch",
+        "",
+        "from .space import Space",
+        "",
+        *aliases,
+        "",
+        "class ConfigFields(TypedDict, total=False):",
+        *(f"    {field.name}: {field.accepts or field.type}" for field in fields.FIELDS),
+        "",
+        "class ConfigAttributes:",
+        "    @property",
+        "    def space(self) -> str | Space: ...",
+        *(f"    {field.name}: {field.type}" for field in fields.FIELDS if field.name != "space"),
+        "",
+        "class Field(NamedTuple):",
+        *(f"    {name}: str" for name in fields.Field._fields if name != "accepts"),
+        "    accepts: str = ...",
+        "",
+        "FIELDS: tuple[Field, ...]",
+        "",
+        "def table(indent: str = ..., width: int = ...) -> str: ...",
+    ]
+    return "\n".join(lines).replace("'", '"') + "\n"
+
+
+if __name__ == "__main__":
+    PATH.write_text(stub(), encoding="utf-8")
