@@ -130,7 +130,7 @@ def test_cells_at_hand_are_compared(
         (
             {"a": table[0].genotype, "b": pydarts.genotypes.DARTS_RNN_V1},
             pydarts.ConfigError,
-            "each kind apart",
+            "convolutional.*recurrent",
         ),
     ):
         with pytest.raises(error, match=message):

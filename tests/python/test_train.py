@@ -187,7 +187,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         pydarts.train(network(11), TEXTS, config(epochs=1, **kept))
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(pydarts.CheckpointError, match="truncated"):
+    with pytest.raises(pydarts.CheckpointError, match=path.name):
         pydarts.train(network(), TEXTS, config(epochs=1, **kept))
 
 
