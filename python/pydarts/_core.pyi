@@ -137,7 +137,6 @@ class Observer(Protocol):
     """Receives events of the kinds "tuning", "start", "step", "epoch", "checkpoint" and "warning"."""
 
     def wants(self, kind: str) -> bool: ...  # once per kind, before the search
-
     def poll(self) -> None: ...  # between batches; an exception stops the search
     def observe(self, kind: str, payload: str, alphas: dict[str, npt.NDArray[Any]] | None) -> None: ...
 
