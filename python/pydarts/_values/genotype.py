@@ -54,8 +54,8 @@ class Genotype(Record, _core.Genotype):
     recurrent: Genes
     concat: tuple[int, ...]
 
-    def __new__(
-        cls,
+    def __init__(
+        self,
         *,
         normal: Given | None = None,
         normal_concat: Iterable[int] | None = None,
@@ -63,15 +63,11 @@ class Genotype(Record, _core.Genotype):
         reduce_concat: Iterable[int] | None = None,
         recurrent: Given | None = None,
         concat: Iterable[int] | None = None,
-    ) -> Self:
-        fields = {
-            "normal": normal,
-            "normal_concat": normal_concat,
-            "reduce": reduce,
-            "reduce_concat": reduce_concat,
-            "recurrent": recurrent,
-            "concat": concat,
-        }
+    ) -> None:
+        pass  # `__new__` has read the fields
+
+    def __new__(cls, **fields: Iterable[Any] | None) -> Self:
+        """Read the fields, iterators among them; None means "not given"."""
         return cls._of({name: list(value) for name, value in fields.items() if value is not None})
 
     @classmethod

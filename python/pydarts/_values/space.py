@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from .. import _core
 from .record import Record, differences, freeze
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class Space(Record, _core.Space):
@@ -51,8 +48,8 @@ class Space(Record, _core.Space):
     stem_multiplier: int
     kind: Literal["convolutional", "recurrent"]
 
-    def __new__(
-        cls,
+    def __init__(
+        self,
         *,
         name: str | None = None,
         operations: Sequence[str] | None = None,
@@ -61,17 +58,8 @@ class Space(Record, _core.Space):
         reductions: Sequence[int] | None = None,
         stem_multiplier: int | None = None,
         kind: Literal["convolutional", "recurrent"] | None = None,
-    ) -> Self:
-        fields = {
-            "name": name,
-            "kind": kind,
-            "operations": operations,
-            "nodes": nodes,
-            "concat": concat,
-            "reductions": reductions,
-            "stem_multiplier": stem_multiplier,
-        }
-        return cls._of({field: value for field, value in fields.items() if value is not None})
+    ) -> None:
+        pass  # `__new__` of the core's class reads the fields; None means "not given"
 
     @classmethod
     def preset(cls, name: str) -> Space:
