@@ -40,7 +40,7 @@ def test_a_run_is_trained_and_exported(places: Path) -> None:
     answered(*command, *options, "--resume", "--epochs", "2")
     assert len(pydarts.TrainResult.load("net").history) == 2
     before = Path("net/network.safetensors").read_bytes()
-    assert "of another training" in refused(1, *command, *options, "--resume", "--momentum", "0.5")
+    assert "momentum" in refused(1, *command, *options, "--resume", "--momentum", "0.5")
     assert Path("net/network.safetensors").read_bytes() == before, "a refusal writes over nothing"
     told = answered("export", "net", "net.pt2", "--image-size", "8", "--json").json
     assert told["bytes"] == Path("net.pt2").stat().st_size > 10_000
