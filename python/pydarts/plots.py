@@ -12,8 +12,8 @@ from ._show.plots.animation import animate
 from ._show.plots.cells import cells
 from ._show.plots.compare import compare
 from ._show.plots.curves import accuracies, entropy, losses, skips
+from ._show.plots.heat_map import weights
 from ._show.plots.supernet import supernet_cell
-from ._show.plots.weights import weights
 
 __all__ = [
     "accuracies",

@@ -5,6 +5,7 @@ Run as a script with a folder, this file is the search that is killed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -83,12 +84,30 @@ def wait_for(process: subprocess.Popen[bytes], folder: Path, steps: int) -> None
         time.sleep(0.001)
 
 
+def checkpoints(folder: Path) -> list[os.stat_result]:
+    """The checkpoints in `folder`; the search deletes old ones meanwhile."""
+    found = []
+    for path in folder.glob("checkpoint-*.safetensors"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(path.stat())
+    return found
+
+
+def step_time(folder: Path) -> float:
+    """Seconds between the two newest checkpoints, which are one step apart; 0 without two."""
+    times = [checkpoint.st_mtime for checkpoint in checkpoints(folder)]
+    return max(times) - min(times) if len(times) == 2 else 0.0
+
+
 def kill_while_writing(process: subprocess.Popen[bytes], folder: Path) -> None:
     """Kill a process in the middle of its next checkpoint: the kernel does when a file becomes too large.
 
     No timing decides where the file ends, so this works at any speed of the processor and the disk.
     """
-    half = max(path.stat().st_size for path in folder.glob("checkpoint-*.safetensors")) // 2
+    sizes = [checkpoint.st_size for checkpoint in checkpoints(folder)]
+    while not sizes:  # the last one was replaced in this moment
+        sizes = [checkpoint.st_size for checkpoint in checkpoints(folder)]
+    half = max(sizes) // 2
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (half, half))
     process.wait(PATIENCE)
 
@@ -105,11 +124,13 @@ def kill_again_and_again(root: Path, chain: int) -> list[Kill]:
         aim = "start" if n == chain == 0 else ("any", "write")[n % 2]
         try:
             if aim == "start":
-                time.sleep(moment.uniform(0.0, 2.0))
+                end = time.monotonic() + moment.uniform(0.0, 2.0)
+                while time.monotonic() < end and newest(folder) < 0:  # a fast machine has begun by then
+                    time.sleep(0.001)
             else:
                 wait_for(process, folder, max(before, 0) + moment.randint(1, 9))
                 if aim == "any":
-                    time.sleep(moment.uniform(0.0, 0.015))
+                    time.sleep(moment.uniform(0.0, 1.5) * step_time(folder))
                 else:
                     kill_while_writing(process, folder)
             seen = newest(folder)

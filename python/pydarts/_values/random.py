@@ -77,9 +77,9 @@ def _nodes(space: Space) -> list[_Choices]:
 def _genotype(space: Space, nodes: list[_Choices], number: int) -> Genotype:
     fields: dict[str, Any] = {}
     for table in space.tables:
-        genes = []
+        edges = []
         for choices in nodes:
             number, index = divmod(number, len(choices))
-            genes += choices[index]
-        fields |= {table: genes, "concat" if table == "recurrent" else f"{table}_concat": list(space.concat)}
+            edges.append(choices[index])
+        fields |= {table: edges, "concat" if table == "recurrent" else f"{table}_concat": list(space.concat)}
     return Genotype(**fields)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ..._results.trajectory import Trajectory
 from ..._values.files import write_atomically
 from . import curves, supernet
-from . import weights as heat
+from . import heat_map as heat
 from .points import decimals, limits, moment, tables
 from .style import INK, title
 
