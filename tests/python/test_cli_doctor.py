@@ -16,7 +16,7 @@ def test_the_doctor_finds_this_installation_well() -> None:
     states = {check["name"]: check["state"] for check in told["checks"]}
     assert told["healthy"] and "broken" not in states.values()
     assert {"Python", "PyTorch", "pydarts", "libtorch", "numpy", "devices", "search"} <= set(states)
-    assert "all is well" in answered("doctor").out
+    assert "broken" not in answered("doctor").out
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_the_doctor_says_what_is_broken_and_how_to_mend_it(before: str, says: st
     code = f"import os, sys\n{before}\nsys.argv = ['pydarts', 'doctor']\nfrom pydarts_cli import main\nmain()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1, done.stderr
-    assert says in done.stdout and "broken: " in done.stdout and "Traceback" not in done.stderr
+    assert says in done.stdout and "broken" in done.stdout and "Traceback" not in done.stderr

@@ -36,7 +36,7 @@ def test_a_run_is_trained_and_exported(places: Path) -> None:
     assert found.config.learning_rate == 0.1, "of the preset"
     assert found.network.arguments["drop_path"] == 0.1 and found.network.arguments["num_classes"] == 4
     assert told["network"] == found.network.arguments
-    assert "already holds a run" in refused(1, *command, "--out", "net")
+    assert "--resume" in refused(1, *command, "--out", "net")
     answered(*command, *options, "--resume", "--epochs", "2")
     assert len(pydarts.TrainResult.load("net").history) == 2
     before = Path("net/network.safetensors").read_bytes()
@@ -49,8 +49,8 @@ def test_a_run_is_trained_and_exported(places: Path) -> None:
 
 
 def test_an_export_of_something_else_is_refused(places: Path) -> None:
-    assert "neither the folder of a training" in refused(1, "export", places / "run", "x.pt2")
-    assert "the name must end in" in refused(2, "export", places / "trained", "x.zip")
+    assert str(places / "run") in refused(1, "export", places / "run", "x.pt2")
+    assert "x.zip" in refused(2, "export", places / "trained", "x.zip")
 
 
 def test_cost_is_that_of_python(places: Path) -> None:
@@ -116,17 +116,15 @@ def test_a_plan_for_a_device_that_is_not_here_is_shown_for_the_cpu(places: Path)
     config = Path("run/config.json")
     config.write_text(config.read_text().replace('"device": "cpu"', '"device": "cuda"'))
     outcome = answered("explain", "run")
-    assert "run was searched on cuda, which is not here" in outcome.err and outcome.out.startswith("space")
+    assert "cuda" in outcome.err and outcome.out.startswith("space")
     assert "CUDA" in refused(1, "explain", "run", "--device", "cuda")
 
 
 def test_choices_of_other_data_are_refused_before_these_are_read(places: Path) -> None:
     data, text = f"npz:{places / 'data.npz'}", ("--data", "corpus:bundled", "--preset", "quick")
     for command in ("train", "compare"):
-        assert "--preset quick: of images" in refused(2, command, "DARTS_RNN_V1", *text)
-        assert "--image-size: of images in folders" in refused(
-            2, command, "DARTS_V1", "--data", data, "--image-size", 8
-        )
+        assert "--preset quick" in refused(2, command, "DARTS_RNN_V1", *text)
+        assert "--image-size" in refused(2, command, "DARTS_V1", "--data", data, "--image-size", 8)
 
 
 def test_a_cell_is_not_trained_on_other_data(places: Path) -> None:
@@ -140,8 +138,8 @@ def test_a_cell_is_not_trained_on_other_data(places: Path) -> None:
 
 
 def test_an_export_says_for_which_images_it_is(places: Path) -> None:
-    assert "images of 32x32" in answered("export", places / "trained", "a.pt2").err
-    assert "images of 8x6" in answered("export", places / "trained", "b.pt2", "--image-size", "8,6").err
+    assert "32x32" in answered("export", places / "trained", "a.pt2").err
+    assert "8x6" in answered("export", places / "trained", "b.pt2", "--image-size", "8,6").err
 
 
 def test_what_a_library_prints_keeps_out_of_the_json(monkeypatch: pytest.MonkeyPatch) -> None:

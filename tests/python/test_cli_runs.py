@@ -42,7 +42,7 @@ def test_derive_reads_runs_and_archives_at_any_point(places: Path, tiny_result: 
     for at in (0, -1):
         wanted = pydarts.derive({name: values[at] for name, values in alphas.items()})
         assert answered("derive", "alphas.npz", "--at", at).out == f"{wanted}\n"
-    assert "has 3 points, 0 to 2" in refused(2, "derive", "alphas.npz", "--at", "3")
+    assert "0 to 2" in refused(2, "derive", "alphas.npz", "--at", "3")
 
 
 def test_what_is_no_run_is_refused_with_what_would_make_one(places: Path) -> None:
@@ -53,10 +53,12 @@ def test_what_is_no_run_is_refused_with_what_would_make_one(places: Path) -> Non
     answered(*words(remedy[1]), *TINY, "--epochs", "1")
     assert "complete" in answered("compare", "nowhere").out, "the remedy works as it is said"
     Path("begun/checkpoints").mkdir(parents=True)
-    assert "of that search again, with --resume" in refused(1, "report", "begun")
+    said = refused(1, "report", "begun")
+    assert "search" in said and "--resume" in said
     Path("begun/checkpoints/training-000001.safetensors").touch()
-    assert "of that training again, with --resume" in refused(1, "report", "begun")
-    assert "holds no result of a search" in refused(1, "compare", places)
+    said = refused(1, "report", "begun")
+    assert "training" in said and "--resume" in said
+    assert str(places) in refused(1, "compare", places)
     Path("broken.npz").write_bytes(b"PK\x03\x04, and no more")
     assert "broken.npz" in refused(1, "derive", "broken.npz")
     Path("broken.json").write_text('{"normal": 3}')
@@ -78,7 +80,7 @@ def test_the_cell_of_a_training_is_read_where_a_genotype_is_taken(places: Path) 
 def test_a_broken_run_is_refused_by_the_name_of_the_file(places: Path) -> None:
     shutil.copytree(places / "run", "run")
     Path("run/history.json").write_text("[")
-    assert re.search(r"error: \S*history.json is truncated or malformed", refused(1, "plot", "run"))
+    assert re.search(r"error: \S*history\.json", refused(1, "plot", "run"))
 
 
 def test_a_search_is_drawn_a_file_a_picture(places: Path) -> None:
@@ -95,12 +97,12 @@ def test_chosen_pictures_are_drawn_in_the_format_and_at_the_point_asked_for(plac
     )
     assert sorted(path.name for path in Path("pictures").iterdir()) == ["animation.gif", "weights.svg"]
     assert Path("pictures/animation.gif").read_bytes().startswith(b"GIF")
-    assert "there is alphas" in refused(2, "plot", places / "run", "nonsense")
-    assert "no table" in refused(2, "plot", places / "run", "alphas", "--cell", "recurrent")
-    assert "has 3 points" in refused(2, "plot", places / "run", "--at", "3")
-    assert "--cell: of alphas" in refused(2, "plot", places / "run", "entropy", "--cell", "normal")
-    assert "--at: of weights" in refused(2, "plot", places / "run", "alphas", "--at", "0")
-    assert "--at: of weights" in refused(2, "plot", places / "trained", "--at", "0")
+    assert re.search("nonsense.*alphas", refused(2, "plot", places / "run", "nonsense"))
+    assert "'recurrent'" in refused(2, "plot", places / "run", "alphas", "--cell", "recurrent")
+    assert "0 to 2" in refused(2, "plot", places / "run", "--at", "3")
+    assert "--cell" in refused(2, "plot", places / "run", "entropy", "--cell", "normal")
+    assert "--at" in refused(2, "plot", places / "run", "alphas", "--at", "0")
+    assert "--at" in refused(2, "plot", places / "trained", "--at", "0")
 
 
 def test_a_training_is_drawn_too(places: Path) -> None:
@@ -111,8 +113,8 @@ def test_a_training_is_drawn_too(places: Path) -> None:
 def test_a_report_is_a_page(places: Path) -> None:
     told = answered("report", places / "run", "--out", "page.html", "--json").json
     assert told["file"] == "page.html" and "<html" in Path("page.html").read_text()
-    assert "no table 'no.csv'" in refused(1, "report", places / "run", "--table", "no.csv")
-    assert "is a file; give the folder" in refused(1, "report", places / "run" / "result.json")
+    assert "'no.csv'" in refused(1, "report", places / "run", "--table", "no.csv")
+    assert "result.json" in refused(1, "report", places / "run" / "result.json")
     Path("compared").mkdir()
     row = pydarts.SearchRow(name="a", origin="random", status="complete", accuracy=0.1, loss=5.0, genotype=V2)
     pydarts.SearchTable([row]).save("compared/table.csv")
@@ -124,12 +126,13 @@ def test_runs_are_compared_side_by_side(places: Path, tiny_result: pydarts.Searc
     tiny_result.save("other")
     outcome = answered("compare", places / "run", "other", "--plot", "both.png")
     assert re.search(r"^\s*run\s+complete\s+darts\s+first_order\s+0\s+2\s", outcome.out, re.MULTILINE)
-    assert "1 different cell" in outcome.out and Path("both.png").stat().st_size > 5_000
+    assert Path("both.png").stat().st_size > 5_000
     told = answered("compare", places / "run", "other", "--json").json
     first, second = told["runs"]
+    assert told["cells"] == 1
     assert first | {"run": ""} == second | {"run": ""}
     assert first["validation"] == tiny_result.history[-1].valid_accuracy
-    assert "named twice" in refused(2, "compare", "other", "other")
+    assert "'other'" in refused(2, "compare", "other", "other")
     tiny_result.save("deep/other[1]/run")
     tiny_result.save("deep/other/run")
     shown = answered("compare", "deep/other[1]/run", "deep/other/run", "../" + Path.cwd().name + "/other").out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,12 +119,12 @@ def test_a_folder_with_a_run_is_kept_unless_it_goes_on(places: Path) -> None:
     command = ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--epochs", "1")
     answered(*command)
     before = Path("run/alphas.npz").read_bytes()
-    assert "run already holds a run; go on with it (--resume)" in refused(1, *command)
+    assert "--resume" in refused(1, *command)
     assert Path("run/alphas.npz").read_bytes() == before
     outcome = answered(*command, "--resume", "--epochs", "2")
-    assert "warning: epochs rises from 1 to 2" in outcome.err
+    assert re.search("warning: .*epochs.*1.*2", outcome.err)
     assert len(pydarts.SearchResult.load("run").history) == 2
-    assert "belongs to another search" in refused(1, *command, "--resume", "--seed", "5")
+    assert "seed" in refused(1, *command, "--resume", "--seed", "5")
     assert len(pydarts.SearchResult.load("run").history) == 2, "a refusal writes over nothing"
 
 
@@ -219,7 +220,7 @@ def test_ctrl_c_keeps_the_partial_result_and_the_same_command_goes_on(places: Pa
     assert process.returncode == 130, err
     told = json.loads(out)
     assert told["status"] == "interrupted" and told["epochs"] < EPOCHS
-    assert "--resume goes on" in err and "Traceback" not in err
+    assert "--resume" in err and "Traceback" not in err
     assert pydarts.SearchResult.load("run").status == "interrupted"
     outcome = answered("search", *TINY, *options, "--resume")
     assert outcome.json["status"] == "complete" and outcome.json["epochs"] == EPOCHS
