@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 from typing import Any
@@ -10,6 +11,7 @@ import pydarts
 import pytest
 import typer
 from pydarts import _core
+from pydarts._train.fields import NETWORK_FIELDS
 from pydarts._train.settings import ImageSettings, TextSettings
 from pydarts_cli.choices import NETWORK, SEARCH, TRAINING
 from pydarts_cli.fields import Field, network_fields, search_fields, train_fields
@@ -34,10 +36,14 @@ def test_every_field_of_a_search_is_read_with_the_default_of_the_core() -> None:
 
 def test_every_field_of_a_training_is_read_with_the_published_value() -> None:
     declared = {field.name: field.default for field in dataclasses.fields(pydarts.TrainConfig)}
-    assert [field.name for field in train_fields()] == list(declared)
+    assert sorted(field.name for field in train_fields()) == sorted(declared)
     for field in train_fields():
         kind = ImageSettings if hasattr(ImageSettings, field.name) else TextSettings
         assert default_of(field) == getattr(kind, field.name, declared[field.name]), field.name
+    for row in NETWORK_FIELDS:
+        for kind, value in ((ImageSettings, row.value), (TextSettings, row.text_value)):
+            assert bool(value) == hasattr(kind, row.name), row.name
+            assert not value or ast.literal_eval(value) == getattr(kind, row.name), row.name
 
 
 def test_every_argument_of_a_network_is_read_with_its_default() -> None:
