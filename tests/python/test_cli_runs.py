@@ -1,4 +1,4 @@
-"""The commands that look at runs: `derive`, `plot`, `report`, `compare`."""
+"""The commands that read runs: `derive`, `plot`, `report`, `compare`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("somewhere")
 
 
 @pytest.mark.parametrize("notation", ["paper", "json", "nni", "nasbench301"])
-def test_a_genotype_goes_out_and_comes_back_in_every_notation(notation: str) -> None:
+def test_a_genotype_can_be_written_and_read_in_every_notation(notation: str) -> None:
     Path("cell.txt").write_text(answered("derive", "DARTS_V2", "--notation", notation).out)
     back = answered("derive", "cell.txt", "--json").json
     again = read_genotype(Path("cell.txt").read_text())
@@ -25,11 +25,11 @@ def test_a_genotype_goes_out_and_comes_back_in_every_notation(notation: str) -> 
     assert again == V2 or again.to_nasbench301() == V2.to_nasbench301()
 
 
-def test_a_cell_goes_out_as_dot() -> None:
+def test_a_genotype_can_be_written_as_dot() -> None:
     written = answered("derive", "DARTS_V2", "--notation", "dot").out
     assert written.startswith("digraph")
-    told = answered("derive", "DARTS_V2", "--notation", "dot", "--json").json
-    assert told["notation"] == written.removesuffix("\n") and told["genotype"] == V2.to_dict()
+    answer = answered("derive", "DARTS_V2", "--notation", "dot", "--json").json
+    assert answer["notation"] == written.removesuffix("\n") and answer["genotype"] == V2.to_dict()
 
 
 def test_derive_reads_runs_and_archives_at_any_point(places: Path, tiny_result: pydarts.SearchResult) -> None:
@@ -45,13 +45,13 @@ def test_derive_reads_runs_and_archives_at_any_point(places: Path, tiny_result: 
     assert "0 to 2" in refused(2, "derive", "alphas.npz", "--at", "3")
 
 
-def test_what_is_no_run_is_refused_with_what_would_make_one(places: Path) -> None:
+def test_an_error_for_a_missing_run_says_how_to_create_one(places: Path) -> None:
     said = refused(1, "plot", "nowhere")
     assert "pydarts search --data digits --out nowhere" in said
     remedy = re.search(r"`pydarts (.*)`", said)
     assert remedy
     answered(*words(remedy[1]), *TINY, "--epochs", "1")
-    assert "complete" in answered("compare", "nowhere").out, "the remedy works as it is said"
+    assert "complete" in answered("compare", "nowhere").out, "the suggested command works"
     Path("begun/checkpoints").mkdir(parents=True)
     said = refused(1, "report", "begun")
     assert "search" in said and "--resume" in said
@@ -66,32 +66,32 @@ def test_what_is_no_run_is_refused_with_what_would_make_one(places: Path) -> Non
 
 
 @pytest.mark.parametrize("command", ["report", "compare", "explain"])
-def test_a_training_is_not_taken_for_a_search(places: Path, command: str) -> None:
+def test_commands_for_searches_reject_trainings(places: Path, command: str) -> None:
     shutil.copytree(places / "trained", "trained")
     Path("trained/checkpoints").mkdir()
     said = refused(1, command, "trained")
     assert "trained" in said and "pydarts plot trained" in said
 
 
-def test_the_cell_of_a_training_is_read_where_a_genotype_is_taken(places: Path) -> None:
+def test_the_folder_of_a_training_specifies_its_genotype(places: Path) -> None:
     assert answered("derive", places / "trained").out == answered("derive", places / "run").out
 
 
-def test_a_broken_run_is_refused_by_the_name_of_the_file(places: Path) -> None:
+def test_an_error_for_a_broken_run_names_the_file(places: Path) -> None:
     shutil.copytree(places / "run", "run")
     Path("run/history.json").write_text("[")
     assert re.search(r"error: \S*history\.json", refused(1, "plot", "run"))
 
 
-def test_a_search_is_drawn_a_file_a_picture(places: Path) -> None:
-    told = answered("plot", places / "run", "--out", "pictures", "--dpi", "40", "--json").json
-    names = [Path(file).name for file in told["files"]]
+def test_a_search_is_plotted_with_one_file_per_plot(places: Path) -> None:
+    answer = answered("plot", places / "run", "--out", "pictures", "--dpi", "40", "--json").json
+    names = [Path(file).name for file in answer["files"]]
     kinds = ("alphas", "weights", "cells", "supernet", "entropy", "skips", "losses", "accuracies")
     assert names == [f"{kind}.png" for kind in kinds]
-    assert all(Path(file).read_bytes().startswith(b"\x89PNG") for file in told["files"])
+    assert all(Path(file).read_bytes().startswith(b"\x89PNG") for file in answer["files"])
 
 
-def test_chosen_pictures_are_drawn_in_the_format_and_at_the_point_asked_for(places: Path) -> None:
+def test_plots_format_and_point_in_time_can_be_chosen(places: Path) -> None:
     answered(
         "plot", places / "run", "weights", "animation", "--at", "0", "--format", "svg", "--out", "pictures"
     )
@@ -105,14 +105,14 @@ def test_chosen_pictures_are_drawn_in_the_format_and_at_the_point_asked_for(plac
     assert "--at" in refused(2, "plot", places / "trained", "--at", "0")
 
 
-def test_a_training_is_drawn_too(places: Path) -> None:
-    told = answered("plot", places / "trained", "--out", "pictures", "--dpi", "40", "--json").json
-    assert [Path(file).name for file in told["files"]] == ["losses.png", "accuracies.png", "cells.png"]
+def test_a_training_is_plotted(places: Path) -> None:
+    answer = answered("plot", places / "trained", "--out", "pictures", "--dpi", "40", "--json").json
+    assert [Path(file).name for file in answer["files"]] == ["losses.png", "accuracies.png", "cells.png"]
 
 
-def test_a_report_is_a_page(places: Path) -> None:
-    told = answered("report", places / "run", "--out", "page.html", "--json").json
-    assert told["file"] == "page.html" and "<html" in Path("page.html").read_text()
+def test_report_writes_an_html_file(places: Path) -> None:
+    answer = answered("report", places / "run", "--out", "page.html", "--json").json
+    assert answer["file"] == "page.html" and "<html" in Path("page.html").read_text()
     assert "'no.csv'" in refused(1, "report", places / "run", "--table", "no.csv")
     assert "result.json" in refused(1, "report", places / "run" / "result.json")
     Path("compared").mkdir()
@@ -122,14 +122,14 @@ def test_a_report_is_a_page(places: Path) -> None:
     assert "10.00%" in Path("page.html").read_text()
 
 
-def test_runs_are_compared_side_by_side(places: Path, tiny_result: pydarts.SearchResult) -> None:
+def test_compare_shows_one_row_per_run(places: Path, tiny_result: pydarts.SearchResult) -> None:
     tiny_result.save("other")
     outcome = answered("compare", places / "run", "other", "--plot", "both.png")
     assert re.search(r"^\s*run\s+complete\s+darts\s+first_order\s+0\s+2\s", outcome.out, re.MULTILINE)
     assert Path("both.png").stat().st_size > 5_000
-    told = answered("compare", places / "run", "other", "--json").json
-    first, second = told["runs"]
-    assert told["cells"] == 1
+    answer = answered("compare", places / "run", "other", "--json").json
+    first, second = answer["runs"]
+    assert answer["cells"] == 1
     assert first | {"run": ""} == second | {"run": ""}
     assert first["validation"] == tiny_result.history[-1].valid_accuracy
     assert "'other'" in refused(2, "compare", "other", "other")
@@ -157,18 +157,18 @@ def test_the_best_perplexity_is_the_lowest(tiny_result: pydarts.SearchResult) ->
     assert row["best"] == pytest.approx(np.exp(4.0)) and row["validation"] == pytest.approx(np.exp(9.0))
 
 
-def test_cells_are_trained_alike_beside_chance(places: Path) -> None:
+def test_compare_trains_cells_and_random_cells_with_the_same_settings(places: Path) -> None:
     short = ("--epochs", "1", "--batch-size", "8", "--workers", "0", "--random", "1", *NARROW)
     data = f"npz:{places / 'data.npz'}"
-    told = answered("compare", places / "run", "DARTS_V2", "--data", data, *short, "--json").json
-    assert [(row["name"], row["origin"]) for row in told["rows"]] == [
+    answer = answered("compare", places / "run", "DARTS_V2", "--data", data, *short, "--json").json
+    assert [(row["name"], row["origin"]) for row in answer["rows"]] == [
         ("run", "searched"), ("DARTS_V2", "given"), ("random 0", "random"),
     ]  # fmt: skip
-    assert told["status"] == "complete" and told["best"] in ("run", "DARTS_V2")
+    assert answer["status"] == "complete" and answer["best"] in ("run", "DARTS_V2")
     again = ("compare", "DARTS_V2", "--data", data, *short)
     answered(*again, "--checkpoint-dir", "none", "--out", "deep/down")
     assert len(pydarts.SearchTable.load("deep/down/table.csv")) == 2
     for plot in ("x.jpg", "nowhere/x.png"):
         refused(2 if plot == "x.jpg" else 1, *again, "--out", "undone", "--plot", plot)
-    assert not Path("undone").exists(), "refused before anything was trained"
+    assert not Path("undone").exists(), "the error precedes all trainings"
     assert len(pydarts.SearchTable.load("compared/table.csv")) == 3
