@@ -1,4 +1,4 @@
-"""Images and labels given as arrays: what is wrong with them, and what they say about themselves."""
+"""Validate images and labels that are given as arrays, and compute their shape, classes and statistics."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ Batches: TypeAlias = Iterable[tuple[Array, Array]] | DataLoader[Any]
 Single: TypeAlias = tuple[Array, Array] | Batches
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_CHUNK = 4096  # images looked at together: bounds the memory of the checks
+_CHUNK = 4096  # images per step of a check, which limits its memory
 
 
 @dataclass(frozen=True)
 class ArrayData:
-    """Checked images [N, C, H, W], uint8 or in the search's dtype, with int64 labels [N]."""
+    """Validated images [N, C, H, W], uint8 or in the dtype of the search, with int64 labels [N]."""
 
     x: Tensor
     y: Tensor
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The engine's data set, which uploads the images once for all sources that read them."""
+        """The data set of the engine; all sources that read it share one copy on the device."""
         return Dataset(self.x, self.y)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
+        """Channels, height and width of each image."""
         _, channels, height, width = self.x.shape
         return channels, height, width
 
     @property
     def classes(self) -> int:
-        """The largest label + 1."""
+        """The number of classes: the largest label + 1."""
         return int(self.y.max()) + 1
 
 
 def is_array(value: object) -> TypeGuard[Array]:
-    """Whether `value` is a numpy array or a tensor."""
+    """Return whether `value` is a NumPy array or a tensor."""
     return isinstance(value, (np.ndarray, Tensor))
 
 
 def read_arrays(x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: int | None) -> ArrayData:
-    """Check a whole data set given as arrays; `what` names it in messages, as in "the training images"."""
+    """Validate a data set that is given as arrays; `what` ("training" or "validation") names it in errors."""
     images = as_tensor(x, f"the {what} images")
     check_images(images, f"the {what} images", in_channels)
     if len(images) == 0:
@@ -63,19 +63,19 @@ def read_arrays(x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: 
         bad = first_bad_image(images)
         if bad is not None:
             raise DataError(
-                f"image {bad} of the {what} images holds NaN or infinity; remove it or replace the values"
+                f"image {bad} of the {what} images contains NaN or infinity; remove it or replace the values"
             )
         images = images.to(dtype)
     return ArrayData(images.contiguous(), labels)
 
 
 def as_tensor(value: Any, what: str) -> Tensor:
-    """A tensor on the CPU over the memory of `value` where that is possible."""
+    """Convert `value` to a CPU tensor, which shares memory with it where possible."""
     if isinstance(value, Tensor):
         return value.detach().cpu()
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":
-        raise DataError(f"{what} must be numbers, got an array of dtype {array.dtype}")
+        raise DataError(f"{what} must be numbers, got dtype {array.dtype}; convert with .astype()")
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     if array.dtype.byteorder not in "=|":
@@ -85,7 +85,7 @@ def as_tensor(value: Any, what: str) -> Tensor:
 
 
 def check_images(x: Tensor, what: str, in_channels: int | None) -> None:
-    """Raise DataError unless `x` can be a batch of images [N, C, H, W]."""
+    """Raise DataError unless `x` has the shape and dtype of images [N, C, H, W]."""
     shape = list(x.shape)
     if x.ndim == 3:
         raise DataError(f"{what} must be [N, C, H, W], got {shape}; add the channel dimension: X[:, None]")
@@ -94,48 +94,48 @@ def check_images(x: Tensor, what: str, in_channels: int | None) -> None:
     last, second = shape[3], shape[1]
     if last in (1, 3, 4) and second not in (1, 3, 4) and second > last and in_channels != second:
         raise DataError(
-            f"{what} have shape {shape}, which looks like [N, H, W, C]; put the channels first: "
-            f"X.transpose(0, 3, 1, 2) in numpy, X.permute(0, 3, 1, 2) in torch (or pass "
-            f"in_channels={second} if that is intended)"
+            f"{what} must be [N, C, H, W], got {shape}, which looks like [N, H, W, C]; transpose with "
+            f"X.transpose(0, 3, 1, 2) in NumPy or X.permute(0, 3, 1, 2) in PyTorch, or pass "
+            f"in_channels={second} if the order is correct"
         )
     if x.dtype != torch.uint8 and x.dtype not in _FLOATS:
         raise DataError(
-            f"{what} must be uint8 (0 to 255) or floating, got {name_of(x.dtype)}; "
+            f"{what} must be uint8 (0 to 255) or floating-point, got {name_of(x.dtype)}; "
             "convert with X.astype('uint8') or X.astype('float32')"
         )
     if 0 in shape[1:]:
-        raise DataError(f"{what} have shape {shape}: an image without pixels")
+        raise DataError(f"{what} must have pixels, got shape {shape}; remove the dimension of size 0")
 
 
 def check_labels(y: Tensor, length: int, what: str) -> Tensor:
-    """The labels as int64 [N]; raises DataError unless they are `length` class numbers from 0."""
+    """Return the labels as int64 [N]; raise DataError unless they are `length` class numbers from 0."""
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         remedy = "use y.argmax(1)" if y.ndim == 2 and y.shape[1] > 1 else "convert with y.astype('int64')"
         raise DataError(f"{what} must be integers (class numbers from 0), got {name_of(y.dtype)}; {remedy}")
     if y.ndim != 1:
         remedy = "y.reshape(-1)" if y.numel() == length else "y.argmax(1)"
-        raise DataError(f"{what} must be one class number an image, [N], got {list(y.shape)}; use {remedy}")
+        raise DataError(f"{what} must be [N], one class number per image, got {list(y.shape)}; use {remedy}")
     if len(y) != length:
-        raise DataError(f"{what} are {len(y)}, but there are {length} images")
+        raise DataError(f"{what} have length {len(y)} for {length} images; give one label per image")
     y = y.long()
     if length and int(y.min()) < 0:
         index = int((y < 0).nonzero()[0])
-        raise DataError(f"{what} must not be negative, but number {index} is {int(y[index])}")
+        raise DataError(f"{what} must not be negative, but number {index} is {int(y[index])}; count from 0")
     return y
 
 
 def check_range(y: Tensor, num_classes: int, what: str) -> None:
-    """Raise DataError if a label of the int64 tensor `y` is not below `num_classes`."""
+    """Raise DataError if a label in the int64 tensor `y` is `num_classes` or larger."""
     if len(y) and int(y.max()) >= num_classes:
         index = int((y >= num_classes).nonzero()[0])
         raise DataError(
             f"{what} must be below num_classes={num_classes}, but number {index} is {int(y[index])}; "
-            "count classes from 0, or give a larger num_classes"
+            "number the classes from 0, or pass a larger num_classes"
         )
 
 
 def first_bad_image(x: Tensor) -> int | None:
-    """Index of the first image that holds NaN or infinity."""
+    """Return the index of the first image that contains NaN or infinity, or None."""
     for start in range(0, len(x), _CHUNK):
         fine = torch.isfinite(x[start : start + _CHUNK]).flatten(1).all(1)
         if not bool(fine.all()):
@@ -144,9 +144,9 @@ def first_bad_image(x: Tensor) -> int | None:
 
 
 def channel_statistics(x: Tensor, indices: Tensor | None) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of every channel of uint8 images scaled to [0, 1]; exact in any order.
+    """Compute mean and standard deviation per channel of uint8 images that are scaled to [0, 1].
 
-    A constant channel has the deviation 1, so that it stays constant.
+    Integer counts make the result independent of the order. A constant channel gets the deviation 1.
 
     >>> channel_statistics(torch.tensor([[[[0, 255]]]], dtype=torch.uint8), None)
     ([0.5], [0.5])
@@ -165,7 +165,7 @@ def channel_statistics(x: Tensor, indices: Tensor | None) -> tuple[list[float], 
 
 
 def name_of(dtype: torch.dtype) -> str:
-    """A dtype without its module.
+    """Return the name of a dtype without the module.
 
     >>> name_of(torch.float32)
     'float32'

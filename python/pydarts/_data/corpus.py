@@ -1,4 +1,4 @@
-"""Text as numbers: what a recurrent search learns from."""
+"""Tokenize text for a recurrent search."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Split = Callable[[str], Iterable[str]]
 
 @dataclass(frozen=True, repr=False)
 class Corpus:
-    """A text as numbers: `search` takes `(corpus.train, corpus.valid)`.
+    """A tokenized text; pass `(corpus.train, corpus.valid)` to `search`.
 
     Attributes:
-        train, valid, test: int64 [tokens], numbers of words in the order of the text; every line ends with
-            the number of "<eos>". `test` is empty where the source has no such part.
-        vocabulary: the words; a token is a place in it.
+        train, valid, test: int64 [tokens], in the order of the text; every line ends with the token of
+            "<eos>". `test` is empty if the source has no test part.
+        vocabulary: the words; a token is the index of its word.
 
     >>> text = corpus("to be or not to be\\nthat is the question\\n" * 5)
     >>> text
@@ -58,10 +58,10 @@ class Corpus:
         return f"Corpus({train} training, {valid} validation and {test} test tokens, {words})"
 
     def tokens(self, words: Iterable[str]) -> Tokens:
-        """The numbers of words; one that is not in the vocabulary is "<unk>".
+        """Convert words to tokens; words that are not in the vocabulary become "<unk>".
 
         Raises:
-            DataError: an unknown word where the vocabulary has no "<unk>".
+            DataError: a word is unknown and the vocabulary has no "<unk>".
 
         >>> corpus("to be\\nto be\\nor not\\n").tokens(["not", "to"]).tolist()
         [4, 0]
@@ -72,47 +72,47 @@ class Corpus:
             place = self._places.get(word, unknown)
             if place is None:
                 raise DataError(
-                    f"the word {word!r} is not in the vocabulary, which has no {UNKNOWN!r} for it"
+                    f"{word!r} is not in the vocabulary, which has no {UNKNOWN!r}; set `vocabulary` to add it"
                 )
             numbers.append(place)
         return np.array(numbers, np.int64)
 
     def words(self, tokens: Iterable[int]) -> str:
-        """The text of numbers, words parted by spaces."""
+        """Convert tokens to text, with a space between words."""
         return " ".join(self.vocabulary[token] for token in tokens)
 
 
 def corpus(source: str | PathLike[str], *, vocabulary: int | None = None, split: Split = str.split) -> Corpus:
-    """Read a text and number its words, as the published preparation of Penn Treebank does.
+    """Read a text and tokenize it, as the published preparation of Penn Treebank does.
 
     Args:
         source: one of
 
-            - a folder or a zip file with one file a part, "train.txt", "valid.txt" and, if there is one,
-              "test.txt"; more may stand around the part's name, as in "ptb.train.txt";
-            - a text file, or a text itself (a string of more than one line): its lines are divided in order,
-              8 of 10 for training, 1 for validation, 1 for test.
+            - a folder or a zip file with one file per part: "train.txt", "valid.txt" and, optionally,
+              "test.txt"; the names may have a prefix or suffix, as in "ptb.train.txt";
+            - a text file, or a string of more than one line: the lines are divided in order, 80 % for
+              training, 10 % for validation and 10 % for test.
 
             Files are UTF-8.
-        vocabulary: words to keep: "<eos>", "<unk>" and the most frequent ones of the training part, equal
-            ones in the order of the text; all others become "<unk>". None: every word of every part, in the
-            order of the text.
-        split: a line -> its words; by default what blanks part.
+        vocabulary: number of words to keep: "<eos>", "<unk>" and the most frequent words of the training part
+            (ties: in the order of the text); all other words become "<unk>". None: keep every word of every
+            part, in the order of the text.
+        split: function that splits a line into words; by default at whitespace.
 
     Raises:
-        FileNotFoundError: no such file or folder.
-        DataError: a part is missing, stands there twice, is empty or not UTF-8.
+        FileNotFoundError: the file or folder does not exist.
+        DataError: a part is missing, has two files, is empty or is not UTF-8.
 
     >>> text = corpus("to be or not\\nto be\\nto see\\n", vocabulary=4)
     >>> text.vocabulary, text.words(text.train)
     (('<eos>', '<unk>', 'to', 'be'), 'to be <unk> <unk> <eos>')
     """
     if vocabulary is not None and vocabulary < 3:
-        raise DataError(f"vocabulary is {vocabulary}; {END!r}, {UNKNOWN!r} and a word make at least 3")
+        raise DataError(f"vocabulary must be at least 3 ({END!r}, {UNKNOWN!r}, one word), got {vocabulary}")
     lines = {part: [[*split(line), END] for line in text] for part, text in _parts(source).items()}
     for part, text in lines.items():
         if part != "test" and not any(len(line) > 1 for line in text):
-            raise DataError(f"the {part} part holds no word; give more text")
+            raise DataError(f"the {part} part contains no words; give more text")
     words = _most_frequent(lines["train"], vocabulary) if vocabulary else _in_order(lines)
     places = {word: place for place, word in enumerate(words)}
     unknown = places.get(UNKNOWN, -1)
@@ -126,15 +126,15 @@ def corpus(source: str | PathLike[str], *, vocabulary: int | None = None, split:
 
 
 def bundled_english() -> str:
-    """Python's own help texts as English text, one paragraph per line."""
-    from pydoc_data.topics import topics  # half a megabyte that only this function needs
+    """Return the help texts of Python as an English text, one paragraph per line."""
+    from pydoc_data.topics import topics  # 0.5 MB that only this function needs
 
     paragraphs = (part for name in sorted(topics) for part in topics[name].split("\n\n"))
     return "\n".join(" ".join(part.split()) for part in paragraphs if part.strip())
 
 
 def split_words(line: str) -> list[str]:
-    """Lower-case words, numbers and punctuation marks of a line.
+    """Split a line into lower-case words, numbers and punctuation marks.
 
     >>> split_words("To be, or not 2 be")
     ['to', 'be', ',', 'or', 'not', '2', 'be']
@@ -153,23 +153,23 @@ def _most_frequent(lines: list[list[str]], most: int) -> list[str]:
 
 
 def _parts(source: str | PathLike[str]) -> dict[str, list[str]]:
-    """The lines of each part."""
+    """Read the lines of each part."""
     if isinstance(source, str) and "\n" in source.rstrip("\n"):
         return _divided(source)
     path = Path(source)
     if path.is_dir():
         return _named((file.name, file.read_bytes) for file in sorted(path.iterdir()) if file.is_file())
     if not path.exists():
-        raise FileNotFoundError(f"no file or folder {str(path)!r}; a text itself has more than one line")
+        raise FileNotFoundError(f"no file or folder {str(path)!r}; to pass a text, give more than one line")
     if zipfile.is_zipfile(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 files = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
-                # What macOS adds of its own has the names of the files that it belongs to.
+                # macOS adds metadata files with the same names as the real files.
                 own = [file for file in files if "__MACOSX" not in file.parts]
                 return _named((file.name, partial(archive.read, str(file))) for file in own)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise DataError(f"{path} is a broken archive ({error}); fetch it again") from error
+            raise DataError(f"{path} is a corrupt zip file ({error}); download it again") from error
     return _divided(_decoded(path.read_bytes(), path.name))
 
 
@@ -182,13 +182,13 @@ def _named(files: Iterator[tuple[str, Callable[[], bytes]]]) -> dict[str, list[s
             continue
         part = match[1]
         if part in found:
-            raise DataError(f"the {part} part stands there twice: {found[part]!r} and {name!r}; leave one")
+            raise DataError(f"the {part} part has two files, {found[part]!r} and {name!r}; remove one")
         found[part] = name
         lines[part] = _lines(_decoded(read(), name))
     for part in ("train", "valid"):
         if part not in found:
             there = ", ".join(sorted(found.values())) or "none"
-            raise DataError(f"no file is named after the {part} part, as in '{part}.txt'; found: {there}")
+            raise DataError(f"the {part} part is missing; add '{part}.txt' (found: {there})")
     return lines
 
 
@@ -207,4 +207,4 @@ def _decoded(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name!r} is not UTF-8: {error}") from error
+        raise DataError(f"{name!r} is not UTF-8 ({error}); convert it") from error

@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits."""
+"""The handwritten digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 
 def digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Scikit-learn's 1,797 handwritten digits of 8x8 pixels: what `search` and `train` take as `(X, y)`.
+    """Load the 1,797 handwritten digits of scikit-learn (8x8 pixels) as `(X, y)` for `search` and `train`.
 
-    Two arrays, not an `ImageData`: there is one part and nothing to set. Both calls split it, and normalise
-    bytes by the mean and deviation of the images that they train on; the digits are too small for the
-    augmentation of the other data sets.
+    The result is not an `ImageData`, because the data set has a single part and needs no settings. `search`
+    and `train` split it, and normalise by the mean and standard deviation of their training images. The
+    digits are too small for the augmentation of the other data sets.
 
     Returns:
-        X, uint8 [1797, 1, 8, 8], the original values 0 to 16 spread over 0 to 255; y, int64 [1797], 0 to 9.
+        X, uint8 [1797, 1, 8, 8], scaled from the range 0 to 16 to 0 to 255; y, int64 [1797], 0 to 9.
 
     Raises:
         ImportError: scikit-learn is not installed.

@@ -1,4 +1,4 @@
-"""`ImageData`: images with all that a search and a training must know of them; those of a `.npz` file."""
+"""`ImageData`: images with the settings for a search and a training; the reader of `.npz` files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PARTS = (("x_train", "y_train"), ("x_test", "y_test"))
 
 
 class Reading(TypedDict, total=False):
-    """How images are read: fields that `SearchConfig` and `TrainConfig` both have."""
+    """Normalisation and augmentation: fields that `SearchConfig` and `TrainConfig` share."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -31,7 +31,7 @@ class Reading(TypedDict, total=False):
 class ImageData:
     """A data set of images.
 
-    `settings` goes into the configurations, the parts into the calls:
+    Pass `settings` to the configurations and the parts to `search` and `train`:
 
     >>> import pydarts
     >>> X, y = pydarts.datasets.digits()
@@ -44,9 +44,9 @@ class ImageData:
     """
 
     train: Single
-    """What `search` splits and `train` trains on: `(X, y)` or a DataLoader."""
+    """The training part, which `search` splits: `(X, y)` or a DataLoader."""
     valid: Single | None
-    """What the training is measured on, in the form of `train`; None where there is but one part."""
+    """The validation part of a training, of the same type as `train`; None if there is a single part."""
     classes: tuple[str, ...] = field(repr=False)
     """Names of the classes, in the order of their numbers."""
     settings: Reading = field(repr=False)
@@ -65,10 +65,10 @@ def of_arrays(
     classes: tuple[str, ...] | None = None,
     augment: Augment = "none",
 ) -> ImageData:
-    """Arrays `(X, y)`, checked; bytes are normalised by mean and deviation of the training images.
+    """Validate arrays `(X, y)`; `settings` normalises uint8 images by the statistics of the training images.
 
     Raises:
-        DataError: what is wrong with the arrays, and what to do about it.
+        DataError: the arrays are not images with labels.
     """
     data = read_arrays(*train, "training", torch.float32, None)
     checked = [data] if valid is None else [data, read_arrays(*valid, "validation", torch.float32, None)]
@@ -78,7 +78,7 @@ def of_arrays(
         if part.shape != data.shape:
             raise DataError(
                 f"training images are {list(data.shape)} (channels, height, width), validation images "
-                f"{list(part.shape)}"
+                f"{list(part.shape)}; give both parts the same shape"
             )
     settings: Reading = {"augment": augment}
     if data.x.dtype == torch.uint8:
@@ -89,22 +89,22 @@ def of_arrays(
 
 
 def npz(path: str | os.PathLike[str]) -> ImageData:
-    """The images of a NumPy archive, with the names that Keras' archives have.
+    """Read images from a NumPy archive that uses the array names of Keras.
 
     Args:
-        path: the archive holds `x_train` and `y_train`, and, for a validation part, `x_test` and `y_test`;
-            perhaps `classes`, the names of the classes, strings or bytes in UTF-8. Images are uint8 (0 to
-            255) or floating, [N, H, W], [N, C, H, W] or, of 1, 3 or 4 channels, [N, H, W, C]; labels whole
-            numbers from 0, [N] or [N, 1].
+        path: an archive with the arrays `x_train` and `y_train`, and optionally `x_test` and `y_test` (the
+            validation part) and `classes` (names, as strings or UTF-8 bytes). Images are uint8 (0 to 255) or
+            floating-point, [N, H, W], [N, C, H, W] or, with 1, 3 or 4 channels, [N, H, W, C]. Labels are
+            integers from 0, [N] or [N, 1].
 
     Returns:
-        The parts as `(X, y)`, images as [N, C, H, W]; bytes are normalised by the training images, which are
-        not augmented.
+        The parts as `(X, y)` with images [N, C, H, W]. `settings` normalises uint8 images by the statistics
+        of the training images, without augmentation.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataError: no archive of arrays, one without these names, or arrays that are no images and labels; the
-            message says which. Nothing is unpickled.
+        FileNotFoundError: the file does not exist.
+        DataError: the file is not an archive of arrays, an array is missing, or the arrays are not images
+            with labels. Pickled objects are never loaded.
 
     >>> import os, tempfile, numpy as np
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +122,7 @@ def npz(path: str | os.PathLike[str]) -> ImageData:
     missing = [name for name in known if name not in arrays]
     if missing and missing != ["x_test", "y_test"]:
         held = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(f"{path} lacks {', '.join(missing)}; it holds {held}")
+        raise DataError(f"{path} does not contain {', '.join(missing)}; found {held}")
     parts = [
         (_channels_first(arrays[x], f"{x} of {path}"), _flat(arrays[y]))
         for x, y in _PARTS[: 1 if missing else 2]
@@ -139,9 +139,7 @@ def _channels_first(images: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
     if images.ndim == 3:
         return images[:, None]
     if images.ndim != 4:
-        raise DataError(
-            f"{what} must be images, [N, C, H, W], [N, H, W, C] or [N, H, W], got {list(images.shape)}"
-        )
+        raise DataError(f"{what} must be [N, C, H, W], [N, H, W, C] or [N, H, W], got {list(images.shape)}")
     if images.shape[3] in (1, 3, 4) and images.shape[1] not in (1, 3, 4):
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return images
@@ -153,7 +151,7 @@ def _text(name: Any, path: Path) -> str:
     try:
         return name.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"classes of {path} holds {bytes(name)!r}, which is no text in UTF-8") from error
+        raise DataError(f"classes of {path} contains {bytes(name)!r}, which is not UTF-8") from error
 
 
 def _flat(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:

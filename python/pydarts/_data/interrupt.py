@@ -1,4 +1,4 @@
-"""Ctrl-C during a search: noted, not raised in the middle of things, and kept from worker processes."""
+"""Handle Ctrl-C during a search: defer it to a safe point, and block it in worker processes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from types import FrameType, TracebackType
 
 
 class InterruptWatch:
-    """While entered, the first SIGINT is only noted, and the search ends at its next look.
+    """Context manager that defers the first SIGINT to the next call of `check`.
 
-    An exception raised wherever the interpreter happens to be can be lost in a destructor, or break a
-    DataLoader that is starting its workers. The second SIGINT does what it did before: whoever presses twice
-    wants out now.
+    An exception raised at an arbitrary point can be lost in a destructor, or break a DataLoader that is
+    starting its workers. The second SIGINT calls the previous handler, so that pressing Ctrl-C twice stops
+    at once.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class InterruptWatch:
         self._before: object = None
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if SIGINT came."""
+        """Raise KeyboardInterrupt if SIGINT was received."""
         if self.seen:
             raise KeyboardInterrupt
 
@@ -33,7 +33,7 @@ class InterruptWatch:
         self.seen = True
 
     def __enter__(self) -> InterruptWatch:
-        here = threading.current_thread() is threading.main_thread()  # only there may handlers be set
+        here = threading.current_thread() is threading.main_thread()  # others may not set handlers
         before = signal.getsignal(signal.SIGINT) if here else None
         if callable(before):
             self._before = before
@@ -49,16 +49,16 @@ class InterruptWatch:
 
 @contextmanager
 def sheltered(start_method: str = "fork") -> Iterator[None]:
-    """Processes started inside, by this method, never see Ctrl-C: they end when their owner says so.
+    """Block SIGINT in processes that are started inside this context by `start_method`.
 
-    A terminal sends SIGINT to the whole group, and a worker that dies of it takes seconds to be missed. The
-    signal mask is inherited; one that comes meanwhile is delivered to us at the end.
+    A terminal sends SIGINT to the whole process group, and it takes seconds to detect that a worker died.
+    Child processes inherit the signal mask. This process receives a pending SIGINT when the context ends.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     if start_method != "fork":
-        resource_tracker.ensure_running()  # the first process would start it, which takes SIGINT off the mask
+        resource_tracker.ensure_running()  # starting it later would unblock SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

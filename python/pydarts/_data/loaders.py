@@ -1,4 +1,4 @@
-"""Build the sources of a search or a training from what the user passes."""
+"""Build the sources of a search or a training from the data that the user passes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .texts import open_texts
 Loader: TypeAlias = Single | tuple[Single, Single]
 Source: TypeAlias = _core.Arrays | _core.Tokens | PythonSource
 
-_FORMS = "a DataLoader, arrays (X, y), or a pair (train, valid) of these or of re-iterables of batches (x, y)"
+_FORMS = "a DataLoader, arrays (X, y), or a pair (train, valid) of these or repeatable iterables of batches"
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The three sources of a search, and the configuration with the sizes of the data filled in."""
+    """The three sources of a search, and the configuration completed with the sizes of the data."""
 
     train: Source
     valid: Source
@@ -36,15 +36,15 @@ class Sources:
     config: SearchConfig
 
     def poll_with(self, poll: Callable[[], None]) -> None:
-        """Have `poll` called while a Python source is waited for."""
+        """Call `poll` regularly while the engine waits for a Python source."""
         for source in (self.train, self.valid, self.evaluation):
             if isinstance(source, PythonSource):
                 source.poll = poll
 
     def fetch_when_asked(self) -> None:
-        """Have Python sources that may draw random numbers in this process do so only when asked for a batch.
+        """Disable prefetching for Python sources that may draw random numbers in this process.
 
-        Whoever seeds the generators between two batches then says what is drawn.
+        The numbers then depend only on the state of the generators when a batch is requested.
         """
         for source in (self.train, self.valid, self.evaluation):
             if isinstance(source, PythonSource):
@@ -58,7 +58,7 @@ class Sources:
 
 
 def open_sources(loader: Loader, config: SearchConfig) -> Sources:
-    """The sources of a search; a recurrent space reads a 2-tuple of token arrays, (train, valid)."""
+    """Build the sources of a search; a recurrent space requires token arrays `(train, valid)`."""
     if config.resolved_space.kind == "recurrent":
         (train, valid, evaluation), config = open_texts(loader, config)
         return Sources(train, valid, evaluation, config)
@@ -66,12 +66,12 @@ def open_sources(loader: Loader, config: SearchConfig) -> Sources:
 
 
 def open_images(loader: Loader, config: SearchConfig, *, fewest_valid: int | None = None) -> Sources:
-    """The sources of images: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid).
+    """Build sources of images: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid).
 
-    A validation part given as arrays needs `fewest_valid` examples; None: as many as a batch.
+    `fewest_valid`: the minimum number of examples in a validation part of arrays; None: one batch.
     """
     if isinstance(loader, ImageData):
-        raise _core.DataError("give the images of an ImageData: its train, or the pair (train, valid)")
+        raise _core.DataError("expected images, got an ImageData; give its `train` or `(train, valid)`")
     if isinstance(loader, tuple) and len(loader) == 2 and not _is_arrays(loader):
         train, valid = (
             _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
@@ -115,7 +115,7 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
     for data, name, least in zip(read, ("training", "validation"), (None, fewest_valid), strict=True):
         if data is not None and config.batch_size != "auto" and len(data.x) < (least or config.batch_size):
             raise _core.DataError(
-                f"the {name} part has {len(data.x)} examples, too few for one batch of "
+                f"the {name} part has {len(data.x)} examples, fewer than one batch of "
                 f"batch_size={config.batch_size}; give more examples or a smaller batch_size"
             )
     if first is not None and second is not None:
@@ -165,29 +165,29 @@ def _open_split_loader(loader: Any, config: SearchConfig) -> Sources:
 
 
 def _single(source: Any, name: str) -> Any:
-    """Refuse what cannot be a source, with the remedy."""
+    """Return `source`, or raise DataError if it cannot be a source."""
     if _is_arrays(source):
         return source
     if is_array(source):
-        raise _core.DataError(f"the {name} source is a bare array: labels are missing; give (X, y)")
+        raise _core.DataError(f"the {name} source is an array without labels; give (X, y)")
     if isinstance(source, tuple) and len(source) != 2 and any(is_array(part) for part in source):
         raise _core.DataError(
-            f"a tuple of {len(source)} arrays is no source; give (X, y), or ((X, y), (X, y)) for a pair"
+            f"expected two arrays, got a tuple of {len(source)}; give (X, y), or ((X, y), (X, y)) for a pair"
         )
     if isinstance(source, Dataset):
         raise _core.DataError(
-            f"a {type(source).__name__} yields single examples; wrap it: DataLoader(dataset, "
+            f"a {type(source).__name__} yields single examples, not batches; wrap it: DataLoader(dataset, "
             f"batch_size=64, shuffle=True)"
         )
     if isinstance(source, Iterator):
         raise _core.DataError(
-            f"the {name} source is a {type(source).__name__}, which can be passed over only once; "
-            "give a list of batches, a DataLoader, or an object whose __iter__ starts anew"
+            f"the {name} source is a {type(source).__name__}, which can be iterated only once; "
+            "give a list of batches, a DataLoader, or an object whose __iter__ returns a new iterator"
         )
     if isinstance(source, (str, bytes, dict)) or not isinstance(source, Iterable):
         raise _core.DataError(f"the {name} source cannot be a {type(source).__name__}; give {_FORMS}")
     if isinstance(source, Sized) and not isinstance(source, DataLoader) and len(source) == 0:
-        raise _core.DataError(f"the {name} source is empty: it has no batch")
+        raise _core.DataError(f"the {name} source is empty; give at least one batch")
     return source
 
 
@@ -201,7 +201,7 @@ def _read(arrays: Any, name: str, config: SearchConfig) -> ArrayData:
     least = int(data.y.min())
     if config.num_classes is None and least > 0:
         warnings.warn(
-            f"no {name} label is 0: those from {least} to {data.classes - 1} make {data.classes} classes; "
+            f"no {name} label is 0 (range: {least} to {data.classes - 1}), so num_classes is {data.classes}; "
             f"subtract {least}, or pass num_classes={data.classes} if that is intended",
             UserWarning,
             stacklevel=2,
@@ -213,13 +213,13 @@ def _check_alike(train: ArrayData, valid: ArrayData, config: SearchConfig) -> No
     if train.shape != valid.shape:
         raise _core.DataError(
             f"training images are {list(train.shape)} (channels, height, width), validation images "
-            f"{list(valid.shape)}"
+            f"{list(valid.shape)}; give both parts the same shape"
         )
     kinds = [data.x.dtype for data in (train, valid)]
     if (kinds[0] == torch.uint8) != (kinds[1] == torch.uint8) and (config.mean is None or config.std is None):
         raise _core.DataError(
-            f"training images are {name_of(kinds[0])}, validation images {name_of(kinds[1])}: "
-            "give both in one dtype, or mean and std in the config"
+            f"training images are {name_of(kinds[0])}, validation images {name_of(kinds[1])}; "
+            "give both the same dtype, or set mean and std in the config"
         )
 
 
@@ -232,15 +232,14 @@ def _refuse_augmentation(config: SearchConfig) -> None:
     for field, off in (("augment", "none"), ("cutout", 0)):
         if getattr(config, field) != off:
             raise _core.ConfigError(
-                f"{field}={getattr(config, field)!r} works on arrays; a loader augments by its own "
-                f"transforms: "
-                f"set {field}={off!r}, or give arrays"
+                f"{field}={getattr(config, field)!r} requires arrays, because a loader applies its own "
+                f"transforms; set {field}={off!r} or give arrays"
             )
 
 
 def evaluation_size(config: SearchConfig) -> int:
-    """Images of a batch of the evaluation."""
-    return config.eval_batch_size or 4 * batch_size(config)  # without a graph there is room for more
+    """Return the number of images per batch of the evaluation."""
+    return config.eval_batch_size or 4 * batch_size(config)  # more images fit: no graph is stored
 
 
 def _arrays(data: ArrayData, indices: list[int] | None, role: str, config: SearchConfig) -> _core.Arrays:

@@ -1,4 +1,4 @@
-"""How much memory is free, and the batch size that fits into it."""
+"""Free memory, and the batch size that fits into it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def with_batch_size(config: SearchConfig, most: int, searches: int = 1) -> SearchConfig:
-    """The configuration with a batch size, where it leaves that to the memory.
+    """Replace `batch_size="auto"` by the batch size that fits into the free memory.
 
     Args:
-        most: examples there are.
-        searches: how many share the memory.
+        most: number of examples, an upper limit.
+        searches: number of searches that share the memory.
     """
     if config.batch_size != "auto":
         return config
@@ -28,20 +28,20 @@ def with_batch_size(config: SearchConfig, most: int, searches: int = 1) -> Searc
 
 
 def batch_size(config: SearchConfig) -> int:
-    """The batch size of a configuration that has one."""
+    """Return the batch size of a configuration in which it is not "auto"."""
     assert config.batch_size != "auto"
     return config.batch_size
 
 
 def free_memory(device: str) -> int:
-    """Bytes that a search may take: of a GPU, or of the machine without swapping."""
+    """Return the free memory in bytes: on the GPU, or on the machine without swapping."""
     if device.startswith("cuda") or (device == "auto" and _core.cuda_is_available()):
         return int(torch.cuda.mem_get_info("cuda" if device == "auto" else device)[0])
     free = _available()
     limit, used = _number("memory.max"), _number("memory.current")
     if limit is None or used is None:
         return free
-    # Of what a container is charged for, files that it has read are given back when asked for.
+    # The usage of a container includes its file cache, which the kernel frees on demand.
     cache = _number("memory.stat", "inactive_file ") or 0
     return min(free, max(limit - used + cache, 0))
 
@@ -50,12 +50,12 @@ def _available() -> int:
     free = _number("/proc/meminfo", r"MemAvailable:\s*")
     if free is not None:
         return 1024 * free
-    # Elsewhere half of what is built in.
+    # Other systems: half of the physical memory.
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _number(file: str, before: str = "") -> int | None:
-    """The number that ends a line which begins so, in a file of the container's group or any other."""
+    """Read the number after `before` on a line of `file`, which is relative to the cgroup or absolute."""
     try:
         text = (_CGROUP / file).read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Passes over a Python loader: who may be split, in which order, and how a pass begins."""
+"""Passes over a Python loader: split, order and random seeds."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _PAIR = "give a pair (train, valid) instead"
 
 
 class Passes(Protocol):
-    """Something that can be passed over again and again."""
+    """Repeatable passes over batches."""
 
     @property
     def turn(self) -> AbstractContextManager[Any]:
-        """To be entered while a batch is made."""
+        """The lock to hold while a batch is made."""
 
     @property
     def draws_here(self) -> bool:
@@ -42,20 +42,20 @@ class Passes(Protocol):
 
     @property
     def smallest(self) -> int | None:
-        """Examples of the smallest batch of a pass, None when unknown."""
+        """The number of examples in the smallest batch of a pass; None if unknown."""
 
     def batches(self) -> int | None:
-        """Batches of a pass, None when unknown."""
+        """Return the number of batches per pass; None if unknown."""
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
-        """Begin pass `index` without its first `skip` batches: its iterator, and how many remain to skip."""
+        """Begin pass `index` at batch `skip`; return the iterator and the count of batches left to skip."""
 
     def close(self) -> None:
-        """Let go of worker processes."""
+        """Release the worker processes."""
 
 
 def permutation(seed: int, role: str, index: int, n: int) -> npt.NDArray[np.int64]:
-    """A shuffle of range(n), a function of (seed, role, index) on every machine and with every numpy.
+    """Shuffle range(n) by (seed, role, index); the same on every machine and with every NumPy version.
 
     >>> permutation(0, "train", 0, 5).tolist() == permutation(0, "train", 0, 5).tolist()
     True
@@ -64,21 +64,21 @@ def permutation(seed: int, role: str, index: int, n: int) -> npt.NDArray[np.int6
 
 
 def stream(seed: int, role: str, index: int) -> np.random.PCG64:
-    """Random bits that are a function of (seed, role, index)."""
+    """Return a random generator seeded by (seed, role, index)."""
     return np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(role.encode()), index]))
 
 
 class Turns:
-    """One pass after the other makes a batch of a data set that is read in this process.
+    """Locks that serialise the passes over a data set that is read in this process.
 
-    Passes run at once, on threads; a data set may hold an open file with one place in it, or a connection.
+    Passes run concurrently on threads, and a data set may use one open file or connection.
     """
 
     def __init__(self) -> None:
         self._locks: dict[int, AbstractContextManager[Any]] = {}
 
     def of(self, loader: Any) -> AbstractContextManager[Any]:
-        """The turn of what `loader` reads; worker processes have data sets of their own."""
+        """Return the lock of the data set of `loader`; worker processes have copies and need no lock."""
         if isinstance(loader, DataLoader) and loader.num_workers:
             return nullcontext()
         found = getattr(loader, "dataset", loader)
@@ -88,7 +88,7 @@ class Turns:
 
 
 class PassSampler(Sampler[int]):
-    """Yields the indices of one pass, shuffled by (seed, role, pass number) or in order."""
+    """Sampler of the indices of one pass, in order or shuffled by (seed, role, pass number)."""
 
     def __init__(self, indices: npt.NDArray[np.int64], shuffle: bool, seed: int, role: str) -> None:
         self.indices, self.shuffle, self.seed, self.role = indices, shuffle, seed, role
@@ -105,11 +105,11 @@ class PassSampler(Sampler[int]):
 
 
 class LoaderPasses:
-    """Passes over some examples of a map-style DataLoader, through a DataLoader of our own made like it.
+    """Passes over a subset of a map-style DataLoader, through a new DataLoader with the same settings.
 
-    Batch size, workers, collate function and all else are kept, but the role "eval" leaves no example out.
-    The order is a function of (seed, role, pass number), and so are the seeds of the worker processes: hence
-    these live for one pass, for persistent ones go on with the random numbers of the pass before.
+    One setting differs: the role "eval" never drops the last batch. The order and the seeds of the worker
+    processes are functions of (seed, role, pass number). Workers are therefore started for each pass:
+    persistent ones would continue the random numbers of the previous pass.
     """
 
     def __init__(
@@ -160,22 +160,22 @@ class LoaderPasses:
             return iter(self.loader), 0
 
     def close(self) -> None:
-        """Worker processes end with the iterator of their pass."""
+        """Do nothing: worker processes end with the iterator of their pass."""
 
 
 class IterablePasses:
-    """Passes over any re-iterable of batches, in the order in which it gives them."""
+    """Passes over any iterable of batches that can be repeated, in its own order."""
 
     def __init__(self, batches: Iterable[Any], turns: Turns) -> None:
         self.turn = turns.of(batches)
         self.iterable = batches
-        if isinstance(batches, DataLoader):  # one of our own: persistent workers serve one iterator at a time
+        if isinstance(batches, DataLoader):  # a copy: persistent workers serve one iterator at a time
             self.iterable = copy.copy(batches)
             self.close()
 
     @property
     def draws_here(self) -> bool:
-        return True  # its order, at least, may be drawn
+        return True  # at least its order may be random
 
     @property
     def smallest(self) -> int | None:
@@ -190,7 +190,7 @@ class IterablePasses:
             return None
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
-        self.close()  # persistent workers would go on with the random numbers of the pass before
+        self.close()  # persistent workers would continue the random numbers of the previous pass
         with sheltered(_start_method(self.iterable)):
             return iter(self.iterable), skip
 
@@ -200,12 +200,12 @@ class IterablePasses:
 
 
 def is_plain(loader: object) -> bool:
-    """Whether `loader` is a map-style DataLoader whose order is sequential or a plain shuffle."""
+    """Return whether `loader` is a map-style DataLoader with sequential or uniformly shuffled order."""
     return isinstance(loader, DataLoader) and _obstacle(loader) is None
 
 
 def passes_of(loader: Any, seed: int, role: str, in_order: bool, turns: Turns) -> Passes:
-    """Passes over the whole of `loader`; `in_order` asks for no shuffling where that is ours to say."""
+    """Create passes over all of `loader`; `in_order` disables shuffling if the order can be chosen."""
     if is_plain(loader):
         shuffle = isinstance(loader.sampler, RandomSampler) and not in_order
         return LoaderPasses(loader, np.arange(_length(loader)), shuffle, seed, role, turns)
@@ -213,11 +213,11 @@ def passes_of(loader: Any, seed: int, role: str, in_order: bool, turns: Turns) -
 
 
 def split_loader(loader: Any, portion: float, seed: int) -> tuple[LoaderPasses, LoaderPasses, LoaderPasses]:
-    """The training, validation and evaluation passes of one loader."""
+    """Split one loader into training, validation and evaluation passes."""
     if not isinstance(loader, DataLoader):
         raise DataError(
-            f"one source is split into a training and a validation part, and a {type(loader).__name__} "
-            f"cannot be; {_PAIR}"
+            f"a single source must be split into a training and a validation part, but a "
+            f"{type(loader).__name__} cannot be split; {_PAIR}"
         )
     obstacle = _obstacle(loader)
     if obstacle is not None:
@@ -237,7 +237,7 @@ def split_loader(loader: Any, portion: float, seed: int) -> tuple[LoaderPasses, 
 
 
 def split_indices(n: int, portion: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Indices of the training and the validation part: a function of (n, portion, seed).
+    """Split range(n) into the sorted indices of the training and the validation part.
 
     >>> train, valid = split_indices(5, 0.5, 0)
     >>> sorted([*train.tolist(), *valid.tolist()]), len(train)
@@ -249,17 +249,17 @@ def split_indices(n: int, portion: float, seed: int) -> tuple[npt.NDArray[np.int
 
 
 def too_few(part: str, have: int, batch_size: int, n: int, portion: float) -> DataError:
-    """What to say when a part cannot fill a batch."""
+    """Return the error for a part that has fewer examples than a batch."""
     share = portion if part == "train" else 1 - portion
     return DataError(
-        f"the {part} part has {have} of {n} examples (train_portion={portion:g} leaves it {share:.0%}), "
-        f"too few for one "
-        f"batch of batch_size={batch_size}; give more examples, a smaller batch_size or another train_portion"
+        f"the {part} part has {have} of {n} examples (train_portion={portion:g} assigns it {share:.0%}), "
+        f"fewer than one batch of batch_size={batch_size}; give more examples, a smaller batch_size or "
+        "another train_portion"
     )
 
 
 def _smallest(loader: Any) -> int | None:
-    """Examples of the smallest batch of a loader that cuts its batches from a sampler of known length."""
+    """Return the size of the smallest batch of a loader; None if its sampler has no known length."""
     if not isinstance(loader, DataLoader) or type(loader.batch_sampler) is not BatchSampler:
         return None
     size, sampler = loader.batch_sampler.batch_size, loader.sampler
@@ -269,7 +269,7 @@ def _smallest(loader: Any) -> int | None:
 
 
 def _start_method(loader: Any) -> str:
-    """How the worker processes of a loader are started; "fork" where there are none."""
+    """Return the start method of the worker processes of a loader; "fork" if it has none."""
     if not isinstance(loader, DataLoader) or not loader.num_workers:
         return "fork"
     context: Any = loader.multiprocessing_context or multiprocessing
@@ -282,16 +282,16 @@ def _length(loader: DataLoader[Any]) -> int:
 
 
 def _obstacle(loader: DataLoader[Any]) -> str | None:
-    """Why the examples of `loader` cannot be chosen by us."""
+    """Return the reason why the order of `loader` cannot be replaced, or None."""
     if isinstance(loader.dataset, IterableDataset):
         return "an IterableDataset"
     if type(loader).__iter__ is not DataLoader.__iter__:
-        return f"an iteration of its own ({type(loader).__name__})"
+        return f"a custom __iter__ ({type(loader).__name__})"
     if loader.batch_size is None:
         return "batch_size=None" if loader.batch_sampler is None else "a custom batch_sampler"
     sampler = loader.sampler
     if type(sampler) not in (RandomSampler, SequentialSampler):
         return f"a custom sampler ({type(sampler).__name__})"
     if isinstance(sampler, RandomSampler) and (sampler.replacement or len(sampler) != _length(loader)):
-        return "a sampler that draws with replacement or not everything"
+        return "a sampler that draws with replacement or omits examples"
     return None

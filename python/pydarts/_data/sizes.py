@@ -1,4 +1,4 @@
-"""Reads off the data what the configuration leaves open: channels, size, classes, mean and deviation."""
+"""Complete a configuration from the data: channels, size, classes, mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .source import BatchChecker
 
 
 def search_dtype(config: SearchConfig) -> torch.dtype:
-    """The dtype in which batches reach the engine."""
+    """Return the dtype of the batches that the engine receives."""
     return torch.float64 if config.precision == "float64" else torch.float32
 
 
 def known_classes(source: Any) -> int | None:
-    """Number of classes that a loader's dataset tells by `.classes`, `.targets` or its label tensor."""
+    """Read the number of classes from `.classes`, `.targets` or the label tensor of a loader's dataset."""
     dataset = getattr(source, "dataset", None)
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
@@ -54,9 +54,9 @@ def survey(
     config: SearchConfig,
     beside: torch.dtype | None = None,
 ) -> SearchConfig:
-    """Fill in the sizes by looking at the first batches, or, to count classes, at every label once.
+    """Complete the sizes from the first batches; if the classes must be counted, from all batches.
 
-    `beside`: the dtype of arrays whose mean and deviation the batches share, where they are not given.
+    `beside`: the dtype of the arrays in the pair, which share their mean and std with the batches.
     """
     if config.mean is not None and config.std is not None:
         beside = None
@@ -73,9 +73,8 @@ def survey(
             found = tuple(x.shape[1:])
             if shape is not None and found != shape:
                 raise _core.DataError(
-                    f"the images of batch {number} of the {role} loader have shape {list(found)}, but "
-                    f"{list(shape)} was "
-                    "expected: all images have the same channels and size"
+                    f"the images of batch {number} of the {role} loader have shape {list(found)}, expected "
+                    f"{list(shape)}; give all images the same channels and size"
                 )
             shape, seen, empty = found, max(seen, int(y.max()) + 1), False
             if not count_labels:
@@ -83,16 +82,16 @@ def survey(
         del iterator
         run.close()
         if empty:
-            raise _core.DataError(f"the {role} loader is empty: it yields no batch")
+            raise _core.DataError(f"the {role} loader is empty; it must yield at least one batch")
     assert shape is not None
     return with_sizes(config, shape, seen if count_labels else classes)
 
 
 def with_sizes(config: SearchConfig, shape: tuple[int, ...], classes: int | None) -> SearchConfig:
-    """The configuration with the data's sizes, which must not contradict it."""
+    """Set the sizes of the data in the configuration; raise DataError if they contradict it."""
     channels, height, width = shape
     if config.in_channels not in (None, channels):
-        raise _core.DataError(f"in_channels is {config.in_channels}, but the images have {channels}")
+        raise _core.DataError(f"in_channels is {config.in_channels}, but the images have {channels} channels")
     if config.image_size not in (None, (height, width)):
         raise _core.DataError(f"image_size is {config.image_size}, but the images are {(height, width)}")
     return config.replace(
@@ -103,7 +102,7 @@ def with_sizes(config: SearchConfig, shape: tuple[int, ...], classes: int | None
 
 
 def with_statistics(config: SearchConfig, data: ArrayData, indices: torch.Tensor | None) -> SearchConfig:
-    """The configuration with mean and deviation of uint8 training images, where it has none."""
+    """Set mean and std from the training images if these are uint8 and the configuration has none."""
     if data.x.dtype != torch.uint8 or (config.mean is not None and config.std is not None):
         return config
     mean, std = channel_statistics(data.x, indices)

@@ -1,4 +1,4 @@
-"""`PythonSource`: the batches of a Python loader, checked and fetched ahead on a thread."""
+"""`PythonSource`: batches of a Python loader, validated and prefetched on a thread."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .passes import Passes
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
-_AHEAD = 2  # batches fetched in advance
-_POLL = 0.1  # seconds between looks at a stop or an interrupt
-_PATIENCE = 1.0  # seconds granted to a loader to finish the batch it is at
+_AHEAD = 2  # prefetched batches
+_POLL = 0.1  # seconds between checks for a stop or an interrupt
+_PATIENCE = 1.0  # seconds to wait for a loader to finish its current batch
 
 
 @dataclass(frozen=True)
 class BatchChecker:
-    """Turns what a loader yields into an (x, y) fit for the engine, or says what is wrong with it."""
+    """Validates a batch of a loader and converts it to the (x, y) that the engine expects."""
 
     role: str  # "training" or "validation"
     dtype: torch.dtype
@@ -33,7 +33,7 @@ class BatchChecker:
     in_channels: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    beside: torch.dtype | None = None  # of arrays that are read with it and normalised alike; None: any
+    beside: torch.dtype | None = None  # dtype of the arrays in the pair, normalised alike; None: any
 
     def __call__(self, number: int, batch: Any) -> Batch:
         """Check batch `number` of a pass, counted from 0."""
@@ -50,27 +50,27 @@ class BatchChecker:
         check_images(images, f"the images of {what}", self.in_channels)
         if self.beside is not None and (images.dtype == torch.uint8) != (self.beside == torch.uint8):
             raise DataError(
-                f"the images of {what} are {name_of(images.dtype)}, the arrays beside it "
-                f"{name_of(self.beside)}: give both in one dtype, or mean and std in the config"
+                f"the images of {what} are {name_of(images.dtype)}, the arrays of the other part "
+                f"{name_of(self.beside)}; give both the same dtype, or set mean and std in the config"
             )
         if len(images) == 0:
-            raise DataError(f"{what} is empty")
+            raise DataError(f"{what} is empty; give at least one image per batch")
         if self.shape is not None and tuple(images.shape[1:]) != self.shape:
             raise DataError(
-                f"the images of {what} have shape {list(images.shape[1:])}, but {list(self.shape)} was "
-                "expected: all images have the same channels and size"
+                f"the images of {what} have shape {list(images.shape[1:])}, expected {list(self.shape)}; "
+                "give all images the same channels and size"
             )
         made = normalized(images, name_of(self.dtype), self.mean, self.std)
         if not bool(torch.isfinite(made).all()):
             raise DataError(
-                f"{what} holds NaN or infinity (image {first_bad_image(made)} of the batch); "
+                f"{what} contains NaN or infinity (image {first_bad_image(made)} of the batch); "
                 "remove it or replace the values"
             )
         given = as_tensor(y, f"the labels of {what}")
         labels = check_labels(given, len(images), f"the labels of {what}")
         if self.num_classes is not None:
             check_range(labels, self.num_classes, f"the labels of {what}")
-        # Neither result shares memory with what the loader gave: it may reuse that while this batch waits.
+        # The results do not share memory with the batch: the loader may reuse its memory.
         labels = labels.clone() if labels.data_ptr() == given.data_ptr() else labels
         return made, labels.contiguous()
 
@@ -84,7 +84,7 @@ _END = object()
 
 
 class PythonSource:
-    """A loader as a source of the engine. `next` raises exceptions of the loader unchanged."""
+    """A source of the engine that reads a loader; `next` raises the exceptions of the loader unchanged."""
 
     def __init__(self, passes: Passes, check: BatchChecker, pin: bool) -> None:
         self._passes, self._check, self._pin = passes, check, pin
@@ -93,10 +93,10 @@ class PythonSource:
         self._thread: threading.Thread | None = None
         self._asked: threading.Semaphore | None = None
         self.poll: Callable[[], None] = lambda: None  # called while waiting; an exception ends the wait
-        self.ahead = True  # of the next pass: whether batches are fetched before they are asked for
+        self.ahead = True  # whether the next pass prefetches batches
 
     def batches(self) -> int | None:
-        """Number of batches of a pass, None when unknown."""
+        """Return the number of batches per pass; None if unknown."""
         return self._passes.batches()
 
     @property
@@ -106,11 +106,11 @@ class PythonSource:
 
     @property
     def smallest(self) -> int | None:
-        """Examples of the smallest batch of a pass, None when unknown."""
+        """The number of examples in the smallest batch of a pass; None if unknown."""
         return self._passes.smallest
 
     def start(self, index: int, skip: int) -> None:
-        """Begin pass number `index`, skipping its first `skip` batches."""
+        """Begin pass `index` and skip its first `skip` batches."""
         self._halt()
         iterator, left = self._passes.begin(index, skip)
         self._queue, self._stop = queue.Queue(_AHEAD), threading.Event()
@@ -124,7 +124,7 @@ class PythonSource:
         self._thread.start()
 
     def next(self) -> Batch | None:
-        """The next (x, y), or None at the end of the pass."""
+        """Return the next (x, y), or None at the end of the pass."""
         if self._thread is None:
             return None
         if self._asked is not None:
@@ -146,7 +146,7 @@ class PythonSource:
         return x, y
 
     def close(self) -> None:
-        """Stop the thread and let go of worker processes; may be called twice."""
+        """Stop the thread and release the worker processes; may be called twice."""
         self._halt()
         self._passes.close()
 
@@ -166,8 +166,8 @@ class PythonSource:
         asked: threading.Semaphore | None,
         threads: int,
     ) -> None:
-        # A second team of OpenMP threads would fight the engine's for the cores. The count is this thread's
-        # own, but also what threads made later start with: hence put back at the end.
+        # A second team of OpenMP threads would compete with the engine for the cores. The count applies to
+        # this thread, but threads created later inherit it, so it is restored at the end.
         torch.set_num_threads(1)
         number = first
         try:
@@ -187,19 +187,19 @@ class PythonSource:
                         return
                 number += 1
             if number == 0:
-                raise DataError(f"the {self._check.role} loader is empty: it yields no batch")
+                raise DataError(f"the {self._check.role} loader is empty; it must yield at least one batch")
             _put(out, _END, stop)
         except BaseException as error:
             _put(out, _Failure(error), stop)
         finally:
-            close = getattr(iterator, "close", None)  # a generator runs its own clean-up now
+            close = getattr(iterator, "close", None)  # runs the clean-up code of a generator
             if callable(close):
                 close()
             torch.set_num_threads(threads)
 
 
 def _await(asked: threading.Semaphore | None, stop: threading.Event) -> bool:
-    """Wait until a batch is asked for, where that is needed, unless a stop comes first."""
+    """Wait until a batch is requested (`asked` is None: do not wait); return False if stopped."""
     while not stop.is_set():
         if asked is None or asked.acquire(timeout=_POLL):
             return True
@@ -207,7 +207,7 @@ def _await(asked: threading.Semaphore | None, stop: threading.Event) -> bool:
 
 
 def _put(out: queue.Queue[Any], item: object, stop: threading.Event) -> bool:
-    """Put `item`, unless a stop comes first."""
+    """Put `item` in the queue; return False if stopped."""
     while not stop.is_set():
         try:
             out.put(item, timeout=_POLL)

@@ -1,4 +1,4 @@
-"""Two rows of tokens: checked, and turned into the three sources of a recurrent search."""
+"""Validate token arrays and build the three sources of a recurrent search."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .._values.config import SearchConfig
 from .arrays import as_tensor, is_array
 from .memory import batch_size
 
-_FORM = "text is (train_tokens, valid_tokens), two rows of whole numbers"
+_FORM = "give (train_tokens, valid_tokens), two 1-D arrays of integers"
 
 
 def open_texts(loader: Any, config: SearchConfig) -> tuple[list[_core.Tokens], SearchConfig]:
-    """Sources of training, validation and evaluation segments; the configuration with the number of words."""
+    """Build the training, validation and evaluation sources, and set `num_classes` in the configuration."""
     train, valid = tokens_of(loader)
     for field, off in (
         ("augment", "none"),
@@ -25,9 +25,9 @@ def open_texts(loader: Any, config: SearchConfig) -> tuple[list[_core.Tokens], S
         ("std", None),
     ):
         if getattr(config, field) != off:
-            raise _core.ConfigError(f"{field} is for images; leave it out with a recurrent space")
+            raise _core.ConfigError(f"{field} applies to images only; omit it for a recurrent space")
     if config.batch_size == "auto":
-        raise _core.ConfigError('batch_size="auto" is for images; give a number of sequences')
+        raise _core.ConfigError('batch_size="auto" applies to images only; give a number of sequences')
     if config.num_classes is None:
         config = config.replace(num_classes=int(max(train.max(), valid.max())) + 1)
     size = batch_size(config)
@@ -37,30 +37,30 @@ def open_texts(loader: Any, config: SearchConfig) -> tuple[list[_core.Tokens], S
 
 
 def tokens_of(texts: Any) -> tuple[Tensor, Tensor]:
-    """Training and validation tokens, int64 [N] each.
+    """Return the training and the validation tokens, each int64 [N].
 
     Raises:
-        DataError: not two rows of whole numbers, or an empty one.
+        DataError: `texts` is not a tuple of two non-empty 1-D arrays of integers.
     """
     if not isinstance(texts, tuple) or len(texts) != 2 or not all(is_array(part) for part in texts):
-        raise _core.DataError(f"{_FORM}; got a {type(texts).__name__}")
+        raise _core.DataError(f"expected two token arrays, got a {type(texts).__name__}; {_FORM}")
     train, valid = texts
     return _tokens(train, "training"), _tokens(valid, "validation")
 
 
 def columns(tokens: Tensor, batch: int, least: int, name: str) -> Tensor:
-    """A text divided among `batch` sequences that are read side by side, [length, batch].
+    """Divide a text into `batch` parallel sequences, [length, batch].
 
-    The last few tokens that do not fill all of them are left out.
+    The remainder at the end of the text is dropped.
 
     Raises:
-        DataError: fewer than `least` tokens for each.
+        DataError: a sequence has fewer than `least` tokens.
     """
     length = len(tokens) // batch
     if length < least:
         raise _core.DataError(
-            f"the {name} text has {len(tokens)} tokens, {length} for each of {batch} sequences; {least} are "
-            "needed: give more text, or lower batch_size or bptt"
+            f"the {name} text has {len(tokens)} tokens, {length} for each of {batch} sequences, fewer than "
+            f"{least}; give more text, or reduce batch_size or bptt"
         )
     return tokens[: length * batch].view(batch, length).T.contiguous()
 

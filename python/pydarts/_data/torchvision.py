@@ -1,4 +1,4 @@
-"""Data sets that torchvision reads: CIFAR-10 and CIFAR-100, and folders of images."""
+"""Data sets read by torchvision: CIFAR-10, CIFAR-100 and folders of images."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch.utils.data import DataLoader
 from .._core import DataError
 from .image_data import ImageData, of_arrays
 
-# Of ImageNet, by custom.
+# The usual statistics of ImageNet.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def cifar10(root: str | os.PathLike[str], *, download: bool = False) -> ImageData:
-    """CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels, ten classes, by torchvision.
+    """Load CIFAR-10 with torchvision: 50,000 training and 10,000 test images, 32x32 pixels, 10 classes.
 
     Args:
-        root: the folder that holds `cifar-10-batches-py`.
-        download: whether to download what is not there (170 MB).
+        root: the folder that contains `cifar-10-batches-py`.
+        download: whether to download the data set (170 MB) if it is missing.
 
     Returns:
-        Arrays, the test images as the validation part; crops and flips (of the published code) as
-        augmentation. `TrainConfig.cifar10()` adds cutout.
+        Arrays, with the test images as the validation part. `settings` includes the crops and flips of the
+        published code; `TrainConfig.cifar10()` adds cutout.
 
     Raises:
-        ImportError: torchvision is not installed, or is one for another PyTorch.
-        FileNotFoundError: the images are not there.
+        ImportError: torchvision is not installed, or was built for another PyTorch.
+        FileNotFoundError: the images are missing or incomplete.
 
     >>> data = cifar10("data")  # doctest: +SKIP
     >>> cfg = pydarts.SearchConfig(**data.settings)  # doctest: +SKIP
@@ -43,7 +43,7 @@ def cifar10(root: str | os.PathLike[str], *, download: bool = False) -> ImageDat
 
 
 def cifar100(root: str | os.PathLike[str], *, download: bool = False) -> ImageData:
-    """CIFAR-100: as `cifar10`, with a hundred classes; `root` holds `cifar-100-python`.
+    """Load CIFAR-100, as `cifar10` does: 100 classes; `root` contains `cifar-100-python`.
 
     >>> data = cifar100("data")  # doctest: +SKIP
     """
@@ -58,26 +58,26 @@ def image_folder(
     batch_size: int = 128,
     workers: int = 4,
 ) -> ImageData:
-    """Images in folders, one a class, as ImageNet is kept, read and augmented by torchvision.
+    """Read images from one folder per class, the layout of ImageNet, with torchvision.
 
-    Training images are cropped at random (8 to 100 % of the area) to `size`, flipped, and change their
-    colours (0.4 of brightness, contrast and saturation, 0.2 of hue: published code). Validation images are
-    scaled so that the shorter side is 256/224 of `size`, and cropped in the middle.
+    Training images get a random crop (8 to 100 % of the area) resized to `size`, a random flip and colour
+    jitter (brightness, contrast and saturation 0.4, hue 0.2), as in the published code. Validation images
+    are resized so that the shorter side is 256/224 of `size`, then cropped at the centre.
 
     Args:
-        train: folder with a folder of images a class.
+        train: folder with one folder of images per class.
         valid: the same for the validation part.
         size: side of the images in pixels.
-        batch_size: images a batch.
-        workers: processes that read images; 0: none, and then the augmentation of a search, unlike that of a
-            training, is not repeatable by seed.
+        batch_size: images per batch.
+        workers: number of processes that read images. With 0, the augmentation of a search (but not of a
+            training) does not depend on the seed alone, so it is not reproducible.
 
     Returns:
-        DataLoaders; `settings` holds the mean and deviation of ImageNet.
+        DataLoaders; `settings` contains the mean and standard deviation of ImageNet.
 
     Raises:
-        ImportError: torchvision is not installed, or is one for another PyTorch.
-        FileNotFoundError: a folder is not there, or one of its classes has no image.
+        ImportError: torchvision is not installed, or was built for another PyTorch.
+        FileNotFoundError: a folder is missing, or one of its classes has no images.
         DataError: the two folders do not have the same classes.
 
     >>> data = image_folder("imagenet/train", "imagenet/val")  # doctest: +SKIP
@@ -105,7 +105,7 @@ def image_folder(
     different = sorted(set(parts[0].classes) ^ set(parts[1].classes))
     if different:
         raise DataError(
-            f"{os.fspath(train)} and {os.fspath(valid)} must have the same classes; in one of them alone: "
+            f"{os.fspath(train)} and {os.fspath(valid)} must have the same classes, but only one contains "
             f"{', '.join(different[:5])}"
         )
     loaders = [
@@ -128,9 +128,9 @@ def _cifar(kind: str, root: str | os.PathLike[str], download: bool, name: str) -
             getattr(datasets, kind)(os.fspath(root), train=train, download=download)
             for train in (True, False)
         ]
-    except RuntimeError as error:  # what torchvision says of files that are not there, or not whole
+    except RuntimeError as error:  # torchvision: files are missing or corrupt
         raise FileNotFoundError(
-            f"no {kind} in {os.fspath(root)!r}: {error} ({name}(root, download=True) does)"
+            f"no {kind} in {os.fspath(root)!r} ({error}); download it with {name}(root, download=True)"
         ) from error
     train, valid = (
         (np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.asarray(part.targets, dtype=np.int64))
@@ -146,9 +146,9 @@ def _torchvision(name: str, *modules: str) -> list[Any]:
         raise ImportError(
             f"pydarts.datasets.{name}() needs torchvision; install it with: pip install torchvision"
         ) from error
-    except (ImportError, RuntimeError) as error:  # RuntimeError: its operations were made for another PyTorch
+    except (ImportError, RuntimeError) as error:  # RuntimeError: built for another PyTorch
         raise ImportError(
-            f"pydarts.datasets.{name}() needs the torchvision that belongs to PyTorch {torch.__version__}; "
-            f"the one here cannot be imported ({error}); install it with: "
+            f"pydarts.datasets.{name}() needs the torchvision version for PyTorch {torch.__version__}, but "
+            f"the installed one cannot be imported ({error}); install it with: "
             "pip install --upgrade 'torch>=2.11,<2.12' torchvision"
         ) from error

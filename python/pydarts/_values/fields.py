@@ -96,7 +96,7 @@ FIELDS = (
         NUMBERS,
     ),
     Field("arch_weight_decay", "float", "1e-3", "weight decay of α, added to its gradient (A.1.1)"),
-    Field("arch_start_epoch", "int", "0", "epochs in which only the weights are trained (ours)"),
+    Field("arch_start_epoch", "int", "0", "number of first epochs that train only the weights (ours)"),
     Field(
         "train_portion",
         "float",
@@ -145,7 +145,7 @@ FIELDS = (
         "std",
         "tuple[float, ...] | None",
         "None",
-        "per channel, divided by after `mean`; None: as for `mean` (ours)",
+        "per channel; images are divided by it after `mean` is subtracted; None: as for `mean` (ours)",
         f"{NUMBERS} | None",
     ),
     Field("cutout", "int", "0", "side in pixels of the square set to zero; 0: none; arrays only (code)"),
@@ -183,9 +183,9 @@ FIELDS = (
         "log_every",
         "int",
         "1",
-        "steps after which losses are read and callbacks receive these steps; with a larger number a GPU "
-        "need not wait. The search is the same: one that fails ends with the state before its failed "
-        "step (ours)",
+        "steps between reads of the losses; callbacks receive these steps then; a larger number lets a GPU "
+        "run ahead. The results do not depend on it: a search that fails ends with the state before its "
+        "failed step (ours)",
     ),
     Field(
         "graph",
@@ -210,8 +210,8 @@ FIELDS = (
         "slowness",
         "float",
         "1e-3",
-        "times the mean square of the difference between consecutive states: added to the loss of the weight "
-        "step (code)",
+        "factor of the mean squared difference of consecutive states, which is added to the loss of the "
+        "weight step (code)",
     ),
 )
 
