@@ -8,6 +8,7 @@ import pydarts
 import pytest
 import trained
 from conftest import make_arrays
+from many import plain, recorded
 
 # Version 1 wrote genotypes as flat lists of edges and the field `tune`.
 EARLIER = Path(__file__).parents[1] / "fixtures" / "version1"
@@ -58,3 +59,41 @@ def test_a_training_of_another_cell_is_still_refused(copied: Path) -> None:
     config = trained.config(epochs=2, checkpoint_dir=copied, resume=True)
     with pytest.raises(pydarts.CheckpointError, match="normal"):
         pydarts.train(network, loader, config)
+
+
+def many(folder: Path, **changes: Any) -> pydarts.SearchTable:
+    """The searches that version 1 did in its folder, continued."""
+    fields: dict[str, Any] = {
+        "nodes": 1,
+        "operations": ["none", "skip_connect", "max_pool_3x3"],
+        "channels": 2,
+    }
+    fields |= {"layers": 1, "epochs": 1, "batch_size": 16, "device": "cpu", "progress": False}
+    config = pydarts.SearchConfig(**(fields | {"checkpoint_dir": folder, "resume": True} | changes))
+    select = pydarts.TrainConfig(epochs=1, batch_size=16, device="cpu")
+    return pydarts.search_many(make_arrays(), config, seeds=1, select=select, random=1, workers=0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("copied", ["many"], indirect=True)
+def test_searches_that_version_1_finished_are_not_repeated(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = pydarts.SearchTable.load(copied / "table.csv")
+    done = recorded(monkeypatch)
+    assert plain(many(copied)) == plain(expected) and not done
+    with pytest.raises(pydarts.CheckpointError, match="weight_lr"):
+        many(copied, weight_lr=0.1)
+
+
+@pytest.mark.parametrize("copied", ["compared"], indirect=True)
+def test_a_comparison_of_version_1_continues_with_equal_cells_only(copied: Path) -> None:
+    select = pydarts.TrainConfig(
+        epochs=1, batch_size=16, device="cpu", progress=False, checkpoint_dir=copied, resume=True
+    )
+    narrow = {"channels": 2, "layers": 1}
+    table = pydarts.compare({"mine": trained.CELL}, make_arrays(), select, network=narrow, workers=0)
+    assert [row.status for row in table] == ["complete"]
+    cells = {"mine": pydarts.random_genotypes()[0]}
+    with pytest.raises(pydarts.CheckpointError, match="normal"):
+        pydarts.compare(cells, make_arrays(), select, network=narrow, workers=0)
