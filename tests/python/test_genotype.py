@@ -203,9 +203,7 @@ def test_edges_are_those_that_were_derived_however_many_a_node_keeps(k: int) -> 
         ends = [end for _, _, end in edges]
         assert ends == [node for node in range(2, 6) for _ in range(min(k, node))]
         assert Genotype.from_json(genotype.to_json()) == genotype
-        if k != 2:
-            with pytest.raises(pydarts.GenotypeError):
-                Genotype.from_notation(str(genotype))
+        assert Genotype.from_notation(str(genotype)) == genotype == eval(repr(genotype))
     assert genotype.to_svg().count("<svg") == 1 and "<svg" in genotype._repr_html_()
     assert genotype.to_dot().count(" -> ") == len(genotype.normal) + len(genotype.reduce) + 8
 
@@ -217,3 +215,10 @@ def test_edges_that_make_no_cell_are_refused() -> None:
             Genotype(normal=good, normal_concat=[2], reduce=bad, reduce_concat=[2])
     with pytest.raises(pydarts.GenotypeError, match="node 3"):
         Genotype(normal=good, normal_concat=[2, 3], reduce=good, reduce_concat=[2])
+
+
+def test_a_list_of_edges_that_fits_several_cells_is_printed_by_nodes() -> None:
+    for count, kept in ((4, 1), (4, 2)):
+        nodes = [[("skip_connect", source) for source in range(kept)] for _ in range(count)]
+        genotype = Genotype(normal=nodes, normal_concat=[2, 3], reduce=nodes, reduce_concat=[2, 3, 4])
+        assert Genotype.from_notation(str(genotype)) == genotype == eval(repr(genotype))

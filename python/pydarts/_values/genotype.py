@@ -28,7 +28,8 @@ class Genotype(Record, _core.Genotype):
     `recurrent` are flat; `edges` has the target of each edge too. Node 0 is c_{k-2}, node 1 is c_{k-1}.
     `normal_concat` and `reduce_concat` list the nodes whose outputs are concatenated. A recurrent genotype
     has `recurrent` and `concat` instead; the other fields are empty. `str()` prints the published
-    notation, which is also a Python expression.
+    notation, which is also a Python expression; a cell whose flat list would not be read back is printed
+    as a list of nodes.
 
     Raises:
         GenotypeError: an unknown operation, one of another kind of cell, a cell without edges or output, an
