@@ -222,3 +222,25 @@ def test_a_list_of_edges_that_fits_several_cells_is_printed_by_nodes() -> None:
         nodes = [[("skip_connect", source) for source in range(kept)] for _ in range(count)]
         genotype = Genotype(normal=nodes, normal_concat=[2, 3], reduce=nodes, reduce_concat=[2, 3, 4])
         assert Genotype.from_notation(str(genotype)) == genotype == eval(repr(genotype))
+
+
+def test_none_is_not_a_space_a_configuration_or_a_genotype() -> None:
+    for call in (
+        Space.preset,
+        Space.from_dict,
+        pydarts.random_genotypes,
+        genotypes.DARTS_V2.validate,
+        lambda none: derive({"normal": np.zeros((14, 8)), "reduce": np.zeros((14, 8))}, space=none),
+    ):
+        with pytest.raises(pydarts.SpaceError):
+            call(None)  # type: ignore[operator]
+    with pytest.raises(pydarts.ConfigError):
+        pydarts.SearchConfig.from_dict(None)  # type: ignore[arg-type]
+    with pytest.raises(pydarts.GenotypeError):
+        Genotype.from_dict(None)  # type: ignore[arg-type]
+
+
+def test_helpers_of_the_core_are_not_in_the_public_classes() -> None:
+    assert not {"whole_space", "validate_in", "parse_notation"} & {
+        *dir(pydarts.SearchConfig), *dir(Genotype), *dir(genotypes.DARTS_V2)
+    }  # fmt: skip

@@ -91,7 +91,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     @property
     def resolved_space(self) -> Space:
         """The space with `nodes` and `operations` of this configuration applied."""
-        return Space._of(self.whole_space())
+        return Space._of(self._whole_space())
 
     def _not_default(self) -> dict[str, Any]:
         values = self.to_dict()

@@ -96,7 +96,7 @@ class Genotype(Record, _core.Genotype):
         Raises:
             GenotypeError: malformed text; the message gives the position.
         """
-        return cls._of(_core.Genotype.parse_notation(text))
+        return cls._of(_core.Genotype._parse_notation(text))
 
     @classmethod
     def from_nni(cls, values: Mapping[str, Any]) -> Genotype:
@@ -182,7 +182,7 @@ class Genotype(Record, _core.Genotype):
         >>> from pydarts import genotypes
         >>> genotypes.DARTS_V2.validate("darts")
         """
-        self.validate_in(as_space(space))
+        self._validate_in(as_space(space))
 
     def plot(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the cells as graphs: `plots.cells`."""
