@@ -97,3 +97,11 @@ def test_a_comparison_of_version_1_continues_with_equal_cells_only(copied: Path)
     cells = {"mine": pydarts.random_genotypes()[0]}
     with pytest.raises(pydarts.CheckpointError, match="normal"):
         pydarts.compare(cells, make_arrays(), select, network=narrow, workers=0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_result_whose_output_omits_later_nodes_is_loaded() -> None:
+    result = pydarts.SearchResult.load(EARLIER / "early_output")
+    assert result.config.resolved_space.concat == result.genotype.normal_concat == (2, 3, 4)
+    assert [target for *_, target in result.genotype.edges("reduce")] == [2, 2, 3, 3, 4, 4, 5, 5]
+    assert result.genotype == result.trajectory.genotypes[-1]
