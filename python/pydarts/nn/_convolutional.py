@@ -82,7 +82,9 @@ class Cell(nn.Module):
             edge = f"{source}_{target}"
             operations = self.edges[edge] if edge in self.edges else nn.ModuleDict()
             assert isinstance(operations, nn.ModuleDict)
-            own = f"{name}_again" if name in operations else name
+            own = name
+            while own in operations:
+                own += "_again"
             operations[own] = OPERATIONS[name](channels, 2 if reduction and source < 2 else 1, pool_norm)
             self.edges[edge] = operations
             self._nodes[target - 2].append((source, edge, own))
