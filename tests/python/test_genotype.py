@@ -1,6 +1,7 @@
 """Genotype: JSON and the paper's notation both ways, validation, and the published ones."""
 
 import copy
+import inspect
 import json
 import pickle
 from typing import Any
@@ -244,3 +245,17 @@ def test_helpers_of_the_core_are_not_in_the_public_classes() -> None:
     assert not {"whole_space", "validate_in", "parse_notation"} & {
         *dir(pydarts.SearchConfig), *dir(Genotype), *dir(genotypes.DARTS_V2)
     }  # fmt: skip
+
+
+def test_the_signature_has_the_names_of_the_fields() -> None:
+    parameters = inspect.signature(Genotype).parameters
+    assert list(parameters) == ["normal", "normal_concat", "reduce", "reduce_concat", "recurrent", "concat"]
+    assert {parameter.kind for parameter in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_cells_and_nodes_may_be_iterators() -> None:
+    cell = [[("skip_connect", 0), ("conv_1x1", 1)]]
+    expected = Genotype(normal=cell, normal_concat=[2], reduce=cell, reduce_concat=[2])
+    nodes = ((edge for edge in edges) for edges in cell)
+    outputs = (np.array(node) for node in (2,))
+    assert Genotype(normal=nodes, normal_concat=outputs, reduce=iter(cell), reduce_concat={2}) == expected

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from .. import _core
@@ -54,6 +56,7 @@ class Genotype(Record, _core.Genotype):
     reduce_concat: tuple[int, ...]
     recurrent: Genes
     concat: tuple[int, ...]
+    __signature__: ClassVar[inspect.Signature]
 
     def __init__(
         self,
@@ -69,7 +72,8 @@ class Genotype(Record, _core.Genotype):
 
     def __new__(cls, **fields: Iterable[Any] | None) -> Self:
         """Read the fields, iterators among them; None means "not given"."""
-        return cls._of({name: list(value) for name, value in fields.items() if value is not None})
+        given = {name: value for name, value in fields.items() if value is not None}
+        return cls._of({name: [_listed(item) for item in value] for name, value in given.items()})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Genotype:
@@ -258,4 +262,13 @@ class Genotype(Record, _core.Genotype):
         return views.cards.of_genotype(self)
 
 
+def _listed(item: Any) -> Any:
+    """Return a node as a list of edges; an edge or a number is returned as it is."""
+    lists = isinstance(item, Iterable) and not isinstance(item, (str, Mapping, np.ndarray))
+    return list(item) if lists else item
+
+
 _CELLS = ("normal", "reduce", "recurrent")
+# `__new__` takes any name, so that the core refuses unknown ones; `__init__` has the names.
+_WITHOUT_SELF = list(inspect.signature(Genotype.__init__).parameters.values())[1:]
+Genotype.__signature__ = inspect.Signature(_WITHOUT_SELF)
