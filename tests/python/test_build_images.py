@@ -276,3 +276,23 @@ def test_equal_edges_have_weights_of_their_own() -> None:
     weights = [name for name, _ in net.named_parameters() if name.endswith("dw1.weight")]
     names = ("sep_conv_3x3", "sep_conv_3x3_again", "sep_conv_3x3_again_again")
     assert weights == [f"cells.0.edges.0_2.{name}.dw1.weight" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("edges", "concat"),
+    [
+        ([("skip_connect", 0)], (2,)),
+        ("skip", (2,)),
+        (None, (2,)),
+        ([("skip_connect", 0, 3)], (3,)),
+        ([("skip_connect", 0, 2), ("skip_connect", 0, "3")], (2,)),
+        ([("skip_connect", 2, 2)], (2,)),
+        ([("skip_connect", -1, 2)], (2,)),
+        ([("skip", 0, 2)], (2,)),
+        ([("skip_connect", 0, 2)], (1, 2)),
+        ([], ()),
+    ],
+)
+def test_a_cell_refuses_edges_that_make_none(edges: Any, concat: Any) -> None:
+    with pytest.raises(pydarts.GenotypeError):
+        pydarts.nn.Cell(edges, concat, (2, 2), 2, reduction=False, after_reduction=False, pool_norm=False)
