@@ -13,7 +13,7 @@ import torch
 
 from .. import _core
 from . import fields, views
-from .fields import FIELDS, ConfigAttributes, table
+from .fields import FIELDS, ConfigAttributes, rows, table
 from .record import Record, differences, freeze
 from .space import Space
 
@@ -160,4 +160,4 @@ def _signature() -> inspect.Signature:
 
 SearchConfig.__signature__ = _signature()
 SearchConfig.__annotations__.update(_types({field.name: field.type for field in FIELDS}))
-SearchConfig.__doc__ = (SearchConfig.__doc__ or "").replace("    {fields}", table())
+SearchConfig.__doc__ = (SearchConfig.__doc__ or "").replace("    {fields}", table(rows()))
