@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from . import config_file
-from .answer import Answer, perform
+from .answer import Answer, perform, say
 from .options import Group
 
 Function = Callable[..., Answer]
@@ -38,6 +38,15 @@ _CONFIG = Annotated[
 ]
 
 
+def _ignored(value: str | None) -> None:
+    if value is not None:
+        say("tune has no effect; leave it out")
+
+
+# An option of earlier versions, on the command line or in a file.
+_TUNE = Annotated[str | None, typer.Option("--tune", hidden=True, callback=_ignored)]
+
+
 def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
     """Turn a function that returns an `Answer` into a command for typer.
 
@@ -51,6 +60,7 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
         @wraps(function)
         def run(context: typer.Context, as_json: bool, debug: bool, **values: Any) -> None:
             values.pop("config", None)
+            values.pop("tune", None)
             for key, group in groups.items():
                 fields = {field.name: values.pop(field.name) for field in group.fields}
                 values[key] = {name: value for name, value in fields.items() if _is_given(context, name)}
@@ -66,6 +76,8 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
             parameters.append(inspect.Parameter("config", keyword, default=None, annotation=_CONFIG))
         for group in groups.values():
             parameters += group.parameters()
+        if any(parameter.name == "hypergradient" for parameter in parameters):
+            parameters.append(inspect.Parameter("tune", keyword, default=None, annotation=_TUNE))
         parameters += [
             inspect.Parameter("as_json", keyword, default=False, annotation=_JSON),
             inspect.Parameter("debug", keyword, default=False, annotation=_DEBUG),

@@ -3,9 +3,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use numpy::{IntoPyArray, PyArrayDyn, PyReadonlyArray2, PyReadonlyArrayDyn, ndarray::Array2, ndarray::Axis};
-use pyo3::exceptions::{PyAttributeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 use serde_json::{Map, Value, json};
 
 use super::errors::to_python;
@@ -17,13 +17,16 @@ use crate::error::ErrorKind;
 use crate::space::Space;
 
 /// The JSON value of a constructor's arguments: of the one positional argument, or of the keywords.
-fn given(kind: ErrorKind, base: Option<&Bound<'_, PyAny>>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Value> {
-    match base {
-        None => object(kind, fields),
-        Some(base) => match base.cast::<PyDict>() {
-            Ok(fields) => object(kind, Some(fields)),
-            Err(_) => value(kind, "value", base),
-        },
+///
+/// The positional argument comes as a tuple, because pyo3 does not distinguish an omitted argument from `None`.
+fn given(kind: ErrorKind, base: &Bound<'_, PyTuple>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Value> {
+    match base.len() {
+        0 => object(kind, fields),
+        1 => {
+            let base = base.get_item(0)?;
+            base.cast::<PyDict>().map_or_else(|_| value(kind, "value", &base), |fields| object(kind, Some(fields)))
+        }
+        several => Err(PyTypeError::new_err(format!("expected one positional argument, got {several}"))),
     }
 }
 
@@ -50,8 +53,8 @@ impl From<SearchConfig> for PyConfig {
 #[pymethods]
 impl PyConfig {
     #[new]
-    #[pyo3(signature = (base = None, /, **fields))]
-    fn new(base: Option<&Bound<'_, PyAny>>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    #[pyo3(signature = (*base, **fields))]
+    fn new(base: &Bound<'_, PyTuple>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let given = given(ErrorKind::Config, base, fields)?;
         Ok(SearchConfig::from_value(&given).map_err(to_python)?.into())
     }
@@ -64,6 +67,7 @@ impl PyConfig {
     }
 
     /// The space with `nodes` and `operations` applied.
+    #[pyo3(name = "_whole_space")]
     fn whole_space(&self) -> PySpace {
         PySpace(self.value.space.clone())
     }
@@ -88,8 +92,8 @@ pub struct PySpace(pub Space);
 #[pymethods]
 impl PySpace {
     #[new]
-    #[pyo3(signature = (base = None, /, **fields))]
-    fn new(base: Option<&Bound<'_, PyAny>>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    #[pyo3(signature = (*base, **fields))]
+    fn new(base: &Bound<'_, PyTuple>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let given = given(ErrorKind::Space, base, fields)?;
         Ok(PySpace(Space::from_value(&given).map_err(to_python)?))
     }
@@ -148,17 +152,19 @@ impl PyGenotype {
 #[pymethods]
 impl PyGenotype {
     #[new]
-    #[pyo3(signature = (base = None, /, **fields))]
-    fn new(base: Option<&Bound<'_, PyAny>>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    #[pyo3(signature = (*base, **fields))]
+    fn new(base: &Bound<'_, PyTuple>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let given = given(ErrorKind::Genotype, base, fields)?;
         Ok(PyGenotype(Genotype::from_value(&given).map_err(to_python)?))
     }
 
     #[staticmethod]
+    #[pyo3(name = "_parse_notation")]
     fn parse_notation(text: &str) -> PyResult<Self> {
         Ok(PyGenotype(Genotype::from_notation(text).map_err(to_python)?))
     }
 
+    #[pyo3(name = "_validate_in")]
     fn validate_in(&self, space: &PySpace) -> PyResult<()> {
         self.0.validate(&space.0).map_err(to_python)
     }

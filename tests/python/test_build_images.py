@@ -267,3 +267,32 @@ def test_edges_that_make_no_cell_are_named(genes: Any, concat: Any, words: str) 
 def test_what_cannot_be_built_is_named(changes: dict[str, Any], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         pydarts.build(**({"genotype": genotypes.DARTS_V2} | changes))
+
+
+def test_equal_edges_have_weights_of_their_own() -> None:
+    nodes = [[("sep_conv_3x3", 0)] * 3]
+    cell = pydarts.Genotype(normal=nodes, normal_concat=[2], reduce=nodes, reduce_concat=[2])
+    net = pydarts.build(cell, channels=2, layers=1, num_classes=2, in_channels=1)
+    weights = [name for name, _ in net.named_parameters() if name.endswith("dw1.weight")]
+    names = ("sep_conv_3x3", "sep_conv_3x3_again", "sep_conv_3x3_again_again")
+    assert weights == [f"cells.0.edges.0_2.{name}.dw1.weight" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("edges", "concat"),
+    [
+        ([("skip_connect", 0)], (2,)),
+        ("skip", (2,)),
+        (None, (2,)),
+        ([("skip_connect", 0, 3)], (3,)),
+        ([("skip_connect", 0, 2), ("skip_connect", 0, "3")], (2,)),
+        ([("skip_connect", 2, 2)], (2,)),
+        ([("skip_connect", -1, 2)], (2,)),
+        ([("skip", 0, 2)], (2,)),
+        ([("skip_connect", 0, 2)], (1, 2)),
+        ([], ()),
+    ],
+)
+def test_a_cell_refuses_edges_that_make_none(edges: Any, concat: Any) -> None:
+    with pytest.raises(pydarts.GenotypeError):
+        pydarts.nn.Cell(edges, concat, (2, 2), 2, reduction=False, after_reduction=False, pool_norm=False)

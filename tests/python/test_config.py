@@ -5,15 +5,16 @@ import inspect
 import json
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 import pydarts
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydarts import SearchConfig, Space, _core
-from pydarts._values.fields import FIELDS
+from pydarts._values.fields import FIELDS, Method
 from stubs import PATH, stub
 
 RUST = _core.SearchConfig(space="darts").to_dict()
@@ -45,6 +46,15 @@ def test_the_signature_shows_every_field_as_keyword_only_with_its_default() -> N
     assert {name: p.default for name, p in parameters.items()} == {
         name: getattr(SearchConfig(), name) for name in RUST
     }
+
+
+def test_signature_and_attributes_have_types_without_aliases() -> None:
+    hints = get_type_hints(SearchConfig)
+    assert set(RUST) <= set(hints) and not any(isinstance(hint, str) for hint in hints.values())
+    assert hints["hypergradient"] == Method and hints["batch_size"] == int | Literal["auto"]
+    accepts = inspect.signature(SearchConfig).parameters
+    assert accepts["batch_size"].annotation == int | Literal["auto"]
+    assert accepts["device"].annotation == str | torch.device
 
 
 def test_the_docstring_has_a_row_for_every_field_with_its_default() -> None:

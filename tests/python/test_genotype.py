@@ -1,6 +1,7 @@
 """Genotype: JSON and the paper's notation both ways, validation, and the published ones."""
 
 import copy
+import inspect
 import json
 import pickle
 from typing import Any
@@ -203,9 +204,7 @@ def test_edges_are_those_that_were_derived_however_many_a_node_keeps(k: int) -> 
         ends = [end for _, _, end in edges]
         assert ends == [node for node in range(2, 6) for _ in range(min(k, node))]
         assert Genotype.from_json(genotype.to_json()) == genotype
-        if k != 2:
-            with pytest.raises(pydarts.GenotypeError):
-                Genotype.from_notation(str(genotype))
+        assert Genotype.from_notation(str(genotype)) == genotype == eval(repr(genotype))
     assert genotype.to_svg().count("<svg") == 1 and "<svg" in genotype._repr_html_()
     assert genotype.to_dot().count(" -> ") == len(genotype.normal) + len(genotype.reduce) + 8
 
@@ -217,3 +216,46 @@ def test_edges_that_make_no_cell_are_refused() -> None:
             Genotype(normal=good, normal_concat=[2], reduce=bad, reduce_concat=[2])
     with pytest.raises(pydarts.GenotypeError, match="node 3"):
         Genotype(normal=good, normal_concat=[2, 3], reduce=good, reduce_concat=[2])
+
+
+def test_a_list_of_edges_that_fits_several_cells_is_printed_by_nodes() -> None:
+    for count, kept in ((4, 1), (4, 2)):
+        nodes = [[("skip_connect", source) for source in range(kept)] for _ in range(count)]
+        genotype = Genotype(normal=nodes, normal_concat=[2, 3], reduce=nodes, reduce_concat=[2, 3, 4])
+        assert Genotype.from_notation(str(genotype)) == genotype == eval(repr(genotype))
+
+
+def test_none_is_not_a_space_a_configuration_or_a_genotype() -> None:
+    for call in (
+        Space.preset,
+        Space.from_dict,
+        pydarts.random_genotypes,
+        genotypes.DARTS_V2.validate,
+        lambda none: derive({"normal": np.zeros((14, 8)), "reduce": np.zeros((14, 8))}, space=none),
+    ):
+        with pytest.raises(pydarts.SpaceError):
+            call(None)  # type: ignore[operator]
+    with pytest.raises(pydarts.ConfigError):
+        pydarts.SearchConfig.from_dict(None)  # type: ignore[arg-type]
+    with pytest.raises(pydarts.GenotypeError):
+        Genotype.from_dict(None)  # type: ignore[arg-type]
+
+
+def test_helpers_of_the_core_are_not_in_the_public_classes() -> None:
+    assert not {"whole_space", "validate_in", "parse_notation"} & {
+        *dir(pydarts.SearchConfig), *dir(Genotype), *dir(genotypes.DARTS_V2)
+    }  # fmt: skip
+
+
+def test_the_signature_has_the_names_of_the_fields() -> None:
+    parameters = inspect.signature(Genotype).parameters
+    assert list(parameters) == ["normal", "normal_concat", "reduce", "reduce_concat", "recurrent", "concat"]
+    assert {parameter.kind for parameter in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_cells_and_nodes_may_be_iterators() -> None:
+    cell = [[("skip_connect", 0), ("conv_1x1", 1)]]
+    expected = Genotype(normal=cell, normal_concat=[2], reduce=cell, reduce_concat=[2])
+    nodes = ((edge for edge in edges) for edges in cell)
+    outputs = (np.array(node) for node in (2,))
+    assert Genotype(normal=nodes, normal_concat=outputs, reduce=iter(cell), reduce_concat={2}) == expected

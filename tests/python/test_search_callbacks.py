@@ -194,8 +194,12 @@ def test_without_progress_nothing_is_printed(capsys: pytest.CaptureFixture[str])
 def test_a_hook_that_nobody_calls_is_told() -> None:
     class Misspelt(pydarts.Callback):
         def on_epoch_end(self, info: pydarts.EpochInfo) -> None: ...
+        def on_begin(self, info: pydarts.StartInfo) -> None: ...
 
-    with pytest.warns(UserWarning, match=r"(?=.*Misspelt)(?=.*on_epoch_end).*on_epoch\b"):
+    with (
+        pytest.warns(UserWarning, match=r"(?=.*Misspelt)(?=.*on_epoch_end).*on_epoch\b"),
+        pytest.warns(UserWarning, match=r"Misspelt.on_begin"),
+    ):
         pydarts.search(make_arrays(), make_config(epochs=1), Misspelt())
 
 

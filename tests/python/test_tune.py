@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydarts
 import pytest
+from commands import TINY, answered
 from conftest import make_arrays, make_config
 
 # Version 1 wrote these with `tune="full"`, where its measurements differed from the rule for groups of edges:
@@ -55,3 +56,13 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
     # The groups that version 1 had measured are computed by the rule, which rounds in another order.
     np.testing.assert_allclose(found.alphas["normal"], expected.alphas["normal"], rtol=0, atol=1e-10)
     np.testing.assert_allclose(found.alphas["reduce"], expected.alphas["reduce"], rtol=0, atol=1e-10)
+
+
+@pytest.mark.usefixtures("somewhere")
+def test_the_command_line_ignores_tune_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "earlier.toml").write_text('tune = "off"\n')
+    for given in (("--tune", "off"), ("--config", "earlier.toml")):
+        outcome = answered("explain", *TINY[:6], *given)
+        assert "tune" in outcome.err and "tune" not in outcome.out
+    assert "tune" not in answered("explain", *TINY[:6]).err
+    assert "--tune" not in answered("explain", "--help").out

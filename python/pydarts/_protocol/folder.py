@@ -10,7 +10,9 @@ from typing import Any
 
 from .. import _core
 from .._train.loop import differences
+from .._values.config import SearchConfig
 from .._values.files import about_in, read_checked, write_about
+from .._values.genotype import Genotype
 from .job import Job
 
 _FORMAT = 1
@@ -48,11 +50,23 @@ def marked(
                 f"{folder} already holds searches or trainings; pass resume=True to continue them, or use "
                 "another folder"
             )
-        for what in differences(mine, said_by(path, "choices")):
+        for what in differences(mine, read_checked(path, _choices)):
             raise _core.CheckpointError(f"{folder} was written with other settings: {what}")
     folder.mkdir(parents=True, exist_ok=True)
     write_about(path, _FORMAT, {"batch_size": batch_size, "choices": mine})
     return folder
+
+
+def _choices(data: bytes) -> dict[str, Any]:
+    """Return the stored settings; those of version 1 hold `tune`, and flat lists of edges."""
+    choices: dict[str, Any] = about_in(data, _FORMAT)["choices"]
+    if "config" in choices:
+        config = SearchConfig.from_dict(choices["config"]).to_dict()
+        choices["config"] = {name: value for name, value in config.items() if name != "device"}
+    if "cells" in choices:
+        cells = choices["cells"].items()
+        choices["cells"] = {name: Genotype.from_dict(cell).to_dict() for name, cell in cells}
+    return choices
 
 
 def said_by(path: Path, name: str) -> Any:

@@ -278,8 +278,13 @@ def _about(data: bytes) -> dict[str, Any]:
 
 
 def _genotype(data: bytes, config: SearchConfig) -> Genotype:
-    genotype = Genotype.from_json(data.decode())
-    genotype.validate(config.resolved_space)
+    values, space = json.loads(data), config.resolved_space
+    for table in space.tables:
+        edges, kept = values[table], space.edges_kept
+        if isinstance(edges[0][0], str):  # version 1 wrote one list, which the space splits into nodes
+            values[table] = [edges[first : first + kept] for first in range(0, len(edges), kept)]
+    genotype = Genotype.from_dict(values)
+    genotype.validate(space)
     return genotype
 
 

@@ -112,11 +112,11 @@ def listeners(callbacks: C | Sequence[C], kind: type[C]) -> tuple[C, ...]:
                 f"{listener!r}{remedy}"
             )
         strange = [name for name in dir(listener) if name.startswith("on_") and not hasattr(kind, name)]
-        if strange:
+        for name in strange:
             hooks = [name for name in dir(kind) if name.startswith("on_")]
-            nearest = get_close_matches(strange[0], hooks, n=1, cutoff=0)[0]
+            nearest = get_close_matches(name, hooks, n=1, cutoff=0)[0]
             warnings.warn(
-                f"{type(listener).__name__}.{strange[0]} is never called; did you mean {nearest}? A "
+                f"{type(listener).__name__}.{name} is never called; did you mean {nearest}? A "
                 f"pydarts.{kind.__name__} has {', '.join(hooks)}",
                 UserWarning,
                 stacklevel=3,

@@ -9,9 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
+from .. import _core
 from .._values.files import read_tensors, write_tensors
+from .._values.genotype import Genotype
 
 FORMAT = "pydarts-training-1"
+BATCHES = 2
+"""Version of the rule for order and augmentation of the batches of arrays; version 1 stored none."""
 KEPT = 2  # if writing one fails, the other remains
 _NAME = re.compile(r"training-(\d+)\.safetensors")
 
@@ -19,7 +23,9 @@ _NAME = re.compile(r"training-(\d+)\.safetensors")
 def write(folder: Path, epochs: int, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write the checkpoint after `epochs` epochs, and remove the oldest."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / f"training-{epochs:06}.safetensors", tensors, {"format": FORMAT, **about})
+    write_tensors(
+        folder / f"training-{epochs:06}.safetensors", tensors, {"format": FORMAT, "batches": BATCHES, **about}
+    )
     for path in _paths(folder)[:-KEPT]:
         path.unlink(missing_ok=True)
 
@@ -40,6 +46,11 @@ def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return None
     tensors, about = read_tensors(paths[-1], FORMAT)
     del about["format"]
+    try:
+        # Version 1 wrote the edges of all nodes in one list.
+        about["genotype"] = Genotype.from_dict(about["genotype"]).to_dict()
+    except (KeyError, _core.GenotypeError) as error:
+        raise _core.CheckpointError(f"{paths[-1]} holds no genotype: {error}") from error
     return tensors, about
 
 

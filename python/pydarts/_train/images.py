@@ -112,6 +112,11 @@ class ImageTask:
         """Whether an epoch depends on the total number of epochs."""
         return self.settings.schedule == "cosine" or self._drop_path > 0
 
+    @property
+    def from_arrays(self) -> bool:
+        """Whether the engine makes the training batches, from arrays of images."""
+        return not isinstance(self._train, PythonSource)
+
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch."""
         return self.settings.rate(epoch)

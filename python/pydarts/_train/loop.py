@@ -156,6 +156,7 @@ class Loop:
             return
         tensors, about = found
         history, before = about.pop("history", []), about.pop("epochs", self._epochs)
+        batches = about.pop("batches", 1)
         for what in differences(self._about, about):
             raise _core.CheckpointError(f"the checkpoint in {folder} belongs to another training: {what}")
         if len(history) > self._epochs:
@@ -165,6 +166,13 @@ class Loop:
         if before != self._epochs and self._task.scheduled:
             warnings.warn(
                 f"epochs changes from {before} to {self._epochs}: the schedules are recomputed",
+                UserWarning,
+                stacklevel=4,
+            )
+        if batches != checkpoint.BATCHES and self._task.from_arrays and len(history) < self._epochs:
+            warnings.warn(
+                f"the checkpoint in {folder} was written by an earlier version, which read arrays in another "
+                "order and with other crops: this version continues with its own",
                 UserWarning,
                 stacklevel=4,
             )

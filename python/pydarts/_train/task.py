@@ -68,6 +68,10 @@ class Task(Protocol):
     def scheduled(self) -> bool:
         """Whether an epoch depends on the total number of epochs."""
 
+    @property
+    def from_arrays(self) -> bool:
+        """Whether the engine makes the training batches, from arrays of images."""
+
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch."""
 

@@ -70,6 +70,11 @@ class TextTask:
         """Whether an epoch depends on the total number of epochs."""
         return False
 
+    @property
+    def from_arrays(self) -> bool:
+        """Whether the engine makes the training batches; it makes none of text."""
+        return False
+
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of a segment of `bptt` tokens."""
         return self.settings.learning_rate

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
+
+import torch
 
 from .. import _core
-from . import views
+from . import fields, views
 from .fields import FIELDS, ConfigAttributes, rows, table
 from .record import Record, differences, freeze
 from .space import Space
@@ -91,7 +94,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     @property
     def resolved_space(self) -> Space:
         """The space with `nodes` and `operations` of this configuration applied."""
-        return Space._of(self.whole_space())
+        return Space._of(self._whole_space())
 
     def _not_default(self) -> dict[str, Any]:
         values = self.to_dict()
@@ -133,15 +136,22 @@ def _defaults(preset: str) -> dict[str, Any]:
     return SearchConfig._of({"space": preset}).to_dict()
 
 
+def _types(texts: Mapping[str, str]) -> dict[str, Any]:
+    """The types of fields; their table holds text, in which `help()` could not resolve the aliases."""
+    names = vars(fields) | {"os": os, "torch": torch, "Sequence": Sequence, "Space": Space}
+    return get_type_hints(type("Fields", (), {"__annotations__": texts}), names)
+
+
 def _signature() -> inspect.Signature:
     """The signature with its defaults, as `help()` and completion show it."""
+    types = _types({field.name: field.accepts or field.type for field in FIELDS})
     return inspect.Signature(
         [
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=freeze(_defaults("darts")[field.name]),
-                annotation=field.accepts or field.type,
+                annotation=types[field.name],
             )
             for field in FIELDS
         ]
@@ -149,4 +159,5 @@ def _signature() -> inspect.Signature:
 
 
 SearchConfig.__signature__ = _signature()
+SearchConfig.__annotations__.update(_types({field.name: field.type for field in FIELDS}))
 SearchConfig.__doc__ = (SearchConfig.__doc__ or "").replace("    {fields}", table(rows()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from .. import _core
@@ -28,7 +30,8 @@ class Genotype(Record, _core.Genotype):
     `recurrent` are flat; `edges` has the target of each edge too. Node 0 is c_{k-2}, node 1 is c_{k-1}.
     `normal_concat` and `reduce_concat` list the nodes whose outputs are concatenated. A recurrent genotype
     has `recurrent` and `concat` instead; the other fields are empty. `str()` prints the published
-    notation, which is also a Python expression.
+    notation, which is also a Python expression; a cell whose flat list would not be read back is printed
+    as a list of nodes.
 
     Raises:
         GenotypeError: an unknown operation, one of another kind of cell, a cell without edges or output, an
@@ -53,6 +56,7 @@ class Genotype(Record, _core.Genotype):
     reduce_concat: tuple[int, ...]
     recurrent: Genes
     concat: tuple[int, ...]
+    __signature__: ClassVar[inspect.Signature]
 
     def __init__(
         self,
@@ -68,7 +72,8 @@ class Genotype(Record, _core.Genotype):
 
     def __new__(cls, **fields: Iterable[Any] | None) -> Self:
         """Read the fields, iterators among them; None means "not given"."""
-        return cls._of({name: list(value) for name, value in fields.items() if value is not None})
+        given = {name: value for name, value in fields.items() if value is not None}
+        return cls._of({name: [_listed(item) for item in value] for name, value in given.items()})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Genotype:
@@ -95,7 +100,7 @@ class Genotype(Record, _core.Genotype):
         Raises:
             GenotypeError: malformed text; the message gives the position.
         """
-        return cls._of(_core.Genotype.parse_notation(text))
+        return cls._of(_core.Genotype._parse_notation(text))
 
     @classmethod
     def from_nni(cls, values: Mapping[str, Any]) -> Genotype:
@@ -181,7 +186,7 @@ class Genotype(Record, _core.Genotype):
         >>> from pydarts import genotypes
         >>> genotypes.DARTS_V2.validate("darts")
         """
-        self.validate_in(as_space(space))
+        self._validate_in(as_space(space))
 
     def plot(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the cells as graphs: `plots.cells`."""
@@ -257,4 +262,13 @@ class Genotype(Record, _core.Genotype):
         return views.cards.of_genotype(self)
 
 
+def _listed(item: Any) -> Any:
+    """Return a node as a list of edges; an edge or a number is returned as it is."""
+    lists = isinstance(item, Iterable) and not isinstance(item, (str, Mapping, np.ndarray))
+    return list(item) if lists else item
+
+
 _CELLS = ("normal", "reduce", "recurrent")
+# `__new__` takes any name, so that the core refuses unknown ones; `__init__` has the names.
+_WITHOUT_SELF = list(inspect.signature(Genotype.__init__).parameters.values())[1:]
+Genotype.__signature__ = inspect.Signature(_WITHOUT_SELF)

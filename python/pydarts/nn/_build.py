@@ -46,13 +46,13 @@ def build(genotype: Genotype, **arguments: Any) -> Network:
     `pydarts.nn.LanguageModel`; these classes document `arguments`.
 
     Args:
-        genotype: from `search` or `pydarts.genotypes`, or your own: two edges into each node (in a recurrent
-            cell one), from earlier nodes.
+        genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
+            recurrent cell exactly one), from earlier nodes.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
             `pool_norm`; or `vocabulary` (required), `units`, and the dropout rates.
 
     Raises:
-        GenotypeError: not a genotype, or a genotype with another number of edges.
+        GenotypeError: not a genotype, or a recurrent one with several edges into a node.
         ConfigError: an argument is unknown, missing or out of range.
 
     >>> import pydarts

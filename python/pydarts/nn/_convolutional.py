@@ -54,6 +54,9 @@ class Cell(nn.Module):
         reduction: whether edges from the inputs halve height and width.
         after_reduction: whether the first input comes from before a reduction and has twice the size.
         pool_norm: whether batch norm follows pooling, as in the search.
+
+    Raises:
+        GenotypeError: edges that are not such triples, that leave out a node, or that no genotype can have.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Cell(nn.Module):
         pool_norm: bool,
     ) -> None:
         super().__init__()
+        _check_edges(edges, concat)
         self.concat = tuple(concat)
         self.pre0: nn.Module
         if after_reduction:
@@ -82,7 +86,9 @@ class Cell(nn.Module):
             edge = f"{source}_{target}"
             operations = self.edges[edge] if edge in self.edges else nn.ModuleDict()
             assert isinstance(operations, nn.ModuleDict)
-            own = f"{name}_again" if name in operations else name
+            own = name
+            while own in operations:
+                own += "_again"
             operations[own] = OPERATIONS[name](channels, 2 if reduction and source < 2 else 1, pool_norm)
             self.edges[edge] = operations
             self._nodes[target - 2].append((source, edge, own))
@@ -100,6 +106,19 @@ class Cell(nn.Module):
                 terms.append(term)
             states.append(reduce(add, terms))
         return torch.cat([states[node] for node in self.concat], dim=1)
+
+
+def _check_edges(edges: Edges, concat: Sequence[int]) -> None:
+    """Check that edges and output make a cell of a genotype."""
+    try:
+        cell = {target: [edge[:2] for edge in edges if edge[2] == target] for _, _, target in edges}
+        targets = sorted(cell)
+    except (TypeError, ValueError) as error:
+        raise _core.GenotypeError(f"expected (operation, source, target) edges, got {edges!r}") from error
+    if targets != list(range(2, 2 + len(cell))):
+        raise _core.GenotypeError(f"edges enter nodes {targets}; number the nodes 2, 3, ...")
+    nodes = [cell[target] for target in targets]
+    Genotype(normal=nodes, normal_concat=concat, reduce=nodes, reduce_concat=concat)
 
 
 def dropped(x: Tensor, share: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 //! The published notation of a genotype, `Genotype(normal=[('sep_conv_3x3', 1), …], normal_concat=range(2, 6), …)`.
 //!
-//! It lists the edges of all nodes in one list. The text is parsed, never evaluated. Lists and tuples, either quote,
-//! any white space, trailing commas, and a name with an equals sign in front are accepted; an error gives the position
-//! of the wrong character.
+//! It lists the edges of all nodes in one list, or, where that list does not determine the nodes, one list per node. The
+//! text is parsed, never evaluated. Lists and tuples, either quote, any white space, trailing commas, and a name with an
+//! equals sign in front are accepted; an error gives the position of the wrong character.
 
 use std::fmt;
 use std::ops::Range;
 
-use super::parts::{Holds, Part, assemble, concat_key, holds};
+use super::parts::{Holds, Part, assemble, concat_key, holds, split};
 use super::{Edge, Genotype};
 use crate::error::{Error, Result, cut};
 use crate::space::Operation;
@@ -16,8 +16,8 @@ use crate::space::Operation;
 const HIGHEST_NODE: usize = 999;
 
 impl Genotype {
-    /// A genotype from the published notation. A cell whose nodes do not have the published number of edges, two or in
-    /// a recurrent cell one, cannot be read from it.
+    /// A genotype from the published notation. A cell in one list has the published number of edges per node: two, or
+    /// in a recurrent cell one.
     pub fn from_notation(text: &str) -> Result<Genotype> {
         parse(text)
     }
@@ -27,9 +27,16 @@ impl fmt::Display for Genotype {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         let mut arguments = Vec::new();
         for (name, cell) in self.cells() {
-            let edges: Vec<String> =
-                cell.edges().map(|edge| format!("('{}', {})", edge.operation.name(), edge.source)).collect();
-            arguments.push(format!("{name}=[{}]", edges.join(", ")));
+            let list = |edges: &Vec<Edge>| {
+                let edges = edges.iter().map(|edge| format!("('{}', {})", edge.operation.name(), edge.source));
+                format!("[{}]", edges.collect::<Vec<_>>().join(", "))
+            };
+            let flat: Vec<Edge> = cell.edges().copied().collect();
+            let text = match split(self.kind(), name, flat.clone(), &cell.concat) {
+                Ok(nodes) if nodes == cell.nodes => list(&flat),
+                _ => format!("[{}]", cell.nodes.iter().map(list).collect::<Vec<_>>().join(", ")),
+            };
+            arguments.push(format!("{name}={text}"));
             arguments.push(format!("{}={:?}", concat_key(name), cell.concat));
         }
         write!(formatter, "Genotype({})", arguments.join(", "))
@@ -100,6 +107,12 @@ impl Parser {
         let holds = holds(&key.text).map_err(|detail| self.wrong(key.at, &detail))?;
         self.expect('=')?;
         let (entries, part) = match holds {
+            Holds::Edges if self.lists_nodes() => {
+                let nodes = self.list(|parser| parser.list(Parser::edge))?;
+                let entries = nodes.iter().flat_map(|(_, edges)| edges).map(|(at, _)| *at).collect();
+                let edges = |(_, edges): (usize, Vec<(usize, Edge)>)| edges.into_iter().map(|(_, edge)| edge).collect();
+                (entries, Part::Nodes(nodes.into_iter().map(edges).collect()))
+            }
             Holds::Edges => {
                 let (entries, edges) = self.list(Parser::edge)?.into_iter().unzip();
                 (entries, Part::Flat(edges))
@@ -110,6 +123,13 @@ impl Parser {
             }
         };
         Ok(Argument { key, part, entries })
+    }
+
+    /// Whether a list of lists of edges follows: two brackets, and then no name of an operation.
+    fn lists_nodes(&self) -> bool {
+        let mut next = self.text[self.at..].iter().filter(|character| !character.is_whitespace());
+        let brackets = next.by_ref().take(2).filter(|character| "[(".contains(**character)).count();
+        brackets == 2 && next.next().is_some_and(|character| "[(])".contains(*character))
     }
 
     /// ('operation', node)

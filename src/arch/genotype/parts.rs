@@ -102,7 +102,7 @@ pub(super) fn assemble(parts: Vec<(&str, Part)>) -> Result<Genotype, Flaw> {
 ///
 /// A list that fits the output nodes only with another number of edges per node is an error: a flat list does not say
 /// where a node ends, and `derive` can keep another number.
-fn split(kind: CellKind, name: &str, edges: Vec<Edge>, concat: &[usize]) -> Result<Vec<Vec<Edge>>, Flaw> {
+pub(super) fn split(kind: CellKind, name: &str, edges: Vec<Edge>, concat: &[usize]) -> Result<Vec<Vec<Edge>>, Flaw> {
     let (count, kept, first) = (edges.len(), kind.kept_edges(), kind.inputs());
     let remedy = "give its nodes as lists of edges";
     let last = concat.iter().copied().max().unwrap_or(0);
