@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -130,13 +131,13 @@ def test_a_folder_with_a_run_is_kept_unless_it_goes_on(places: Path) -> None:
 def test_a_search_that_fails_says_why_in_a_line_and_keeps_what_it_reached(places: Path) -> None:
     command = ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--weight-lr", "1e30")
     said = refused(1, *command, "--grad-clip", "1e30")
-    assert "run" in said and "error: " in said
+    assert re.search("kept in run error: .*NaN.*step 1", said)
     assert pydarts.SearchResult.load("run").status == "failed"
 
 
 def test_data_that_do_not_fit_are_exit_code_one(places: Path) -> None:
     said = refused(1, "search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--batch-size", "40")
-    assert said.startswith("error: ") and "batch_size" in said
+    assert said.startswith("error: ") and "batch_size=40" in said
 
 
 def test_debug_brings_the_traceback(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,11 +192,11 @@ def test_a_folder_of_images_is_read_in_the_size_asked_for() -> None:
     data = opened("folder:images", image_size=(8, 8))
     images, _ = next(iter(data.search))
     assert images.shape == (2, 3, 8, 8) and data.sizes == {"num_classes": 2, "in_channels": 3}
-    with pytest.raises(Problem, match="squares"):
+    with pytest.raises(Problem, match=r"^--image-size \(8, 9\): "):
         opened("folder:images", image_size=(8, 9))
-    with pytest.raises(Problem, match="batch"):
+    with pytest.raises(Problem, match=r"^--batch-size auto "):
         opened("folder:images", batch_size="auto")
-    with pytest.raises(Problem, match=r"train.*val"):
+    with pytest.raises(Problem, match=r"^images/train .*train.*val"):
         opened("folder:images/train")
 
 
