@@ -1,8 +1,8 @@
 //! Checkpoints: safetensors files with everything that a run needs to resume, written atomically.
 //!
-//! A file is written under a temporary name, synchronised, then renamed: a process killed at any moment leaves
-//! the previous checkpoints intact. Tensors are stored by name (`weight/…`, `momentum/…`, `statistic/…`,
-//! `alpha/…`, `exp_avg/…`, `exp_avg_sq/…`, `carried/…`, `trajectory`, `trajectory_steps`), never by their place in a vector.
+//! A file is written under a temporary name, synchronised, then renamed: a process killed at any moment leaves the
+//! previous checkpoints intact. Tensors are stored by name (`weight/…`, `momentum/…`, `statistic/…`, `alpha/…`,
+//! `exp_avg/…`, `exp_avg_sq/…`, `carried/…`, `trajectory`, `trajectory_steps`), never by their place in a vector.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -30,14 +31,18 @@ const DIGITS: usize = 10;
 /// The number of checkpoints that are kept: if one cannot be read, the other can.
 const KEPT: usize = 2;
 
-/// Everything that is not a tensor. Unknown fields are ignored: earlier versions wrote `forms`.
+/// Everything that is not a tensor.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Header {
     format: String,
     config: SearchConfig,
     progress: Progress,
     adam_step: u64,
     threads: i32,
+    /// Written by earlier versions.
+    #[serde(default, skip_serializing, rename = "forms")]
+    _forms: IgnoredAny,
 }
 
 /// A checkpoint that was read.
@@ -173,6 +178,7 @@ pub fn save(
         progress: progress.clone(),
         adam_step: state.moments.step,
         threads: tch::get_num_threads(),
+        _forms: IgnoredAny,
     };
     let header = serde_json::to_string(&header).map_err(|e| Error::engine(e.to_string()))?;
     let metadata = HashMap::from([("pydarts".to_owned(), header)]);

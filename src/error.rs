@@ -1,4 +1,4 @@
-//! One error for the whole engine: what kind it is, what happened and what to do, and what failed below.
+//! The error type of the engine: a kind, a message and a source.
 
 use std::error::Error as StdError;
 
@@ -29,12 +29,12 @@ pub enum ErrorKind {
     Io,
     /// The engine itself, or libtorch below it, failed.
     Engine,
-    /// An error of the caller's own code, to be handed back unchanged.
+    /// An exception of the user's own code, raised unchanged.
     Foreign,
 }
 
 impl ErrorKind {
-    /// Every kind, so that a test can ask that each of them is known elsewhere.
+    /// Every kind, for tests that check completeness.
     pub const ALL: &[ErrorKind] = &[
         ErrorKind::Config,
         ErrorKind::Space,
@@ -52,8 +52,8 @@ impl ErrorKind {
     ];
 }
 
-/// The kind says what the caller can do about it, the detail names cause and remedy in a sentence or two, the
-/// source is what failed below.
+/// The kind says what the caller can do, the detail gives cause and remedy in a sentence or two, and the source is the
+/// underlying error.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct Error {
@@ -61,12 +61,12 @@ pub struct Error {
     pub kind: ErrorKind,
     /// Cause and remedy, for a person to read.
     pub detail: String,
-    /// What failed below, if anything did.
+    /// The underlying error, if any.
     #[source]
     pub source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// A result whose error is ours unless said otherwise.
+/// A result whose error type is [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
@@ -75,7 +75,7 @@ impl Error {
         Error { kind, detail: detail.into(), source: None }
     }
 
-    /// The same error with what failed below it.
+    /// This error with its underlying error.
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
@@ -125,10 +125,10 @@ impl Error {
 /// Names longer than this are cut in messages and not compared: the comparison is quadratic.
 const LONGEST_NAME: usize = 64;
 
-/// Lists up to this long are printed even beside a suggestion.
+/// Lists of at most this length are printed even if there is a suggestion.
 const SHORT_LIST: usize = 20;
 
-/// The sentence for a name nobody knows: the nearest known one if there is one, and the list where it helps.
+/// The message for an unknown name: the nearest known name, if any, and the list if it is short or nothing is near.
 pub fn unknown(what: &str, given: &str, known: &[&str]) -> String {
     let nearest = nearest(given, known);
     let mut text = format!("unknown {what} `{}`", cut(given));
@@ -142,7 +142,7 @@ pub fn unknown(what: &str, given: &str, known: &[&str]) -> String {
     text
 }
 
-/// The known name within a third of the given one's length in edits, if any.
+/// The nearest known name whose edit distance is at most a third of the given name's length.
 fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let length = given.chars().count();
     if length > LONGEST_NAME {
@@ -157,7 +157,7 @@ fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
-/// The text, or its beginning when it is long.
+/// The text, truncated if it is long.
 pub(crate) fn cut(text: &str) -> String {
     if text.chars().count() <= LONGEST_NAME {
         text.to_string()

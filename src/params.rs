@@ -107,8 +107,8 @@ impl Table {
         views.iter().zip(&self.entries).map(|(view, e)| Ok((e.name.clone(), copy(view)?))).collect()
     }
 
-    /// A flat vector from named tensors. Names and shapes must be exactly those of the table; the error lists tensors that
-    /// are missing, unknown or of another shape.
+    /// A flat vector from named tensors. Names and shapes must be exactly those of the table; the error lists tensors
+    /// that are missing, unknown or of another shape.
     pub fn pack(&self, tensors: &[(String, Tensor)], kind: Kind, device: Device) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         let given: HashMap<&str, &Tensor> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
@@ -147,10 +147,11 @@ fn list_faults(what: &str, faults: &[String]) -> String {
     }
 }
 
-/// Initial weights as PyTorch's default layers draw them. Each is a function of (seed, name), independent of the order of
-/// the vector.
+/// Initial weights as PyTorch's default layers draw them. Each is a function of (seed, name), independent of the order
+/// of the vector.
 pub fn initial_weights(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Result<Tensor> {
-    // libtorch returns an error if there is no memory for all weights, whereas allocating a Vec would abort the process.
+    // libtorch returns an error if there is no memory for all weights, whereas allocating a Vec would abort the
+    // process.
     let all = Tensor::f_empty([Table::of_weights(plan).total()], (kind, Device::Cpu))?;
     let mut offset = 0;
     for weight in &plan.weights {

@@ -1,7 +1,8 @@
-//! Randomness as a function of (seed, purpose, index), never of history: to resume at step n is to ask for n.
+//! Random numbers as a function of (seed, purpose, index), independent of earlier draws, so that a search can resume
+//! at any step.
 //!
-//! Every loop from the generator's bits to a number is written here, so that the numbers of a seed do not move
-//! with the version of a library.
+//! All algorithms from the generator's bits to numbers are implemented here, so that the numbers of a seed do not
+//! depend on the version of a library.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -15,7 +16,7 @@ pub fn stream(seed: u64, purpose: &str, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
-/// A uniformly drawn order of 0..n (Fisher-Yates).
+/// A uniform random permutation of 0..n (Fisher-Yates).
 pub fn permutation(seed: u64, purpose: &str, index: u64, n: usize) -> Vec<usize> {
     let mut generator = stream(seed, purpose, index);
     let mut order: Vec<usize> = (0..n).collect();
@@ -37,7 +38,7 @@ pub fn normal(seed: u64, purpose: &str, index: u64, n: usize) -> Vec<f64> {
     let mut generator = stream(seed, purpose, index);
     let mut numbers = Vec::with_capacity(n + 1);
     while numbers.len() < n {
-        // 1 - u lies in (0, 1], where the logarithm is finite.
+        // 1 - u is in (0, 1], where the logarithm is finite.
         let radius = (-2.0 * (1.0 - unit(&mut generator)).ln()).sqrt();
         let angle = std::f64::consts::TAU * unit(&mut generator);
         numbers.push(radius * angle.cos());

@@ -11,6 +11,8 @@ import griffe
 
 # A simple table of reStructuredText, which `help()` shows well: rule, head, rule, rows, rule.
 _TABLE = re.compile(r"^(=+(?: +=+)+)\n(.*)\n\1\n((?:.*\n)*?)\1$", re.MULTILINE)
+# The place of a table of fields, with the kind of network in the docstring of `TrainConfig`.
+_FIELDS = re.compile(r"\{fields(?: (\w+))?\}")
 _EXAMPLES = re.compile(r"\n\n(?=>>> )")
 
 
@@ -21,18 +23,24 @@ class Docstrings(griffe.Extension):
         """Called for everything that was loaded."""
         if obj.docstring is not None:
             text = obj.docstring.value
-            if "{fields}" in text and isinstance(obj.filepath, Path):
-                text = text.replace("{fields}", _fields(obj.filepath.with_name("fields.py")))
+            if isinstance(obj.filepath, Path):
+                folder = obj.filepath.parent
+                text = _FIELDS.sub(lambda found: _fields(folder, *filter(None, found.groups())), text)
             obj.docstring.value = rewritten(text)
 
 
-def _fields(path: Path) -> str:
-    """The table of fields of a configuration, from the module at this path."""
+def _fields(folder: Path, *kind: str) -> str:
+    """Return the table of fields of the configuration in this folder, for one kind of network if given."""
+    layout = _module(folder.parent / "_values" / "fields.py")
+    return str(layout.table(_module(folder / "fields.py").rows(*kind), indent=""))
+
+
+def _module(path: Path) -> Any:
     spec = spec_from_file_location("fields", path)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    return str(module.table(indent=""))
+    return module
 
 
 def rewritten(text: str) -> str:

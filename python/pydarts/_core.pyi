@@ -164,7 +164,9 @@ class Observer(Protocol):
 
     def wants(self, kind: str) -> bool: ...  # for each kind, before the search and after each event
     def poll(self) -> None: ...  # between batches; an exception stops the search
-    def observe(self, kind: str, payload: str, alphas: dict[str, npt.NDArray[Any]] | None) -> None: ...
+    def observe(
+        self, kind: str, payload: dict[str, Any], alphas: dict[str, npt.NDArray[Any]] | None
+    ) -> None: ...
 
 def search(
     config: SearchConfig,
@@ -174,4 +176,4 @@ def search(
     observer: Observer,
     criterion: Callable[[Tensor, Tensor], Tensor] | None,
 ) -> dict[str, Any]:
-    """Run a search; what happens while it runs is told in the answer, never raised."""
+    """Run a search. Errors after the first step are returned in the result, not raised."""

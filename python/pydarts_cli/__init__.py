@@ -1,16 +1,16 @@
 """The command `pydarts`.
 
-A package of its own, beside `pydarts`: to import that one loads PyTorch, which takes seconds. Nothing here
-does so before a command runs, so help, usage errors and a shell's completion answer at once, and `pydarts
-doctor` can say what is wrong where PyTorch cannot be loaded at all.
+This package is separate from `pydarts`, because importing `pydarts` loads PyTorch, which takes seconds. Here
+PyTorch is loaded only when a command runs, so that help, usage errors and shell completion are immediate and
+`pydarts doctor` can report an installation in which PyTorch cannot be imported.
 """
 
 
 def main() -> None:
-    """Run the command line; ends the process with its exit code."""
+    """Run the command line and exit with its code."""
     try:
         from .app import app
 
         app(prog_name="pydarts")
-    except KeyboardInterrupt:  # while it loads
+    except KeyboardInterrupt:  # while the modules are loaded
         raise SystemExit(130) from None

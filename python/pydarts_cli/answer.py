@@ -1,4 +1,4 @@
-"""What a command answers: for people, or as JSON; and how it fails."""
+"""The output of a command, as text or JSON, and its exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def code_of(status: str) -> int:
-    """The exit code of what came to an end, by its status.
+    """Return the exit code for the status of a run.
 
     >>> code_of("complete"), code_of("interrupted"), code_of("failed")
     (0, 130, 1)
@@ -27,7 +27,7 @@ def code_of(status: str) -> int:
 
 
 class Problem(Exception):
-    """Something that the user can mend: told in a line."""
+    """An error that the user can fix; it is printed in one line, without a traceback."""
 
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)
@@ -39,14 +39,14 @@ class Answer:
     """The outcome of a command."""
 
     data: Any
-    """Plain data, for JSON."""
+    """Plain data, printed with `--json`."""
     shown: Sequence[Any] = field(default=())
-    """For people, one below the other: texts as they are, else what rich renders."""
+    """The parts printed without `--json`, in order: strings, or objects that rich renders."""
     code: int = 0
-    """Exit code."""
+    """The exit code."""
 
     def show(self, out: TextIO, as_json: bool) -> None:
-        """Write to `out`."""
+        """Print the data to `out` if `as_json` is true, and the parts otherwise."""
         if as_json:
             print(json.dumps(strict(self.data), indent=2, allow_nan=False, ensure_ascii=False), file=out)
             return
@@ -56,12 +56,12 @@ class Answer:
             else:
                 from rich.console import Console
 
-                # Whoever reads through a pipe wants whole rows.
+                # A program that reads from a pipe needs rows that are not wrapped.
                 Console(file=out, highlight=False, width=None if out.isatty() else 200).print(part)
 
 
 def strict(value: Any) -> Any:
-    """`value` without what JSON has no word for: NaN and infinities are null.
+    """Return `value` as JSON can represent it: NaN and infinities become null.
 
     >>> strict({"loss": float("nan"), "sizes": (1, 2)})
     {'loss': None, 'sizes': [1, 2]}
@@ -74,7 +74,7 @@ def strict(value: Any) -> Any:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The name that was probably meant; None where none is near.
+    """Return the known name most similar to `name`, or None if none is similar.
 
     >>> nearest("digit", ["corpus", "digits"]), nearest("mnist", ["corpus", "digits"])
     ('digits', None)
@@ -84,14 +84,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def say(text: str) -> None:
-    """Tell something beside the answer: on standard error."""
+    """Print a message to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Say on standard error what takes a while, as long as it does: at a terminal, and not beside JSON."""
-    if sys.stdout is sys.stderr or not sys.stderr.isatty():  # `perform` leads all to standard error for JSON
+    """Show `text` on standard error during a long operation, at a terminal and without `--json` only."""
+    if (
+        sys.stdout is sys.stderr or not sys.stderr.isatty()
+    ):  # with --json, `perform` redirects stdout to stderr
         yield
         return
     from rich.console import Console
@@ -102,7 +104,7 @@ def waiting(text: str) -> Iterator[None]:
 
 
 def perform(work: Callable[[], Answer], *, as_json: bool, debug: bool) -> int:
-    """Do the work of a command, show what it answers or why it failed; returns the exit code."""
+    """Run a command, print its answer or its error, and return the exit code."""
     out = sys.stdout
     try:
         with _warnings_in_a_line(), redirect_stdout(sys.stderr) if as_json else nullcontext():
@@ -123,7 +125,7 @@ def perform(work: Callable[[], Answer], *, as_json: bool, debug: bool) -> int:
 
 
 def in_a_line(error: BaseException) -> str:
-    """The message of an error; of one of the system with the file first.
+    """Return the message of an error in one line; for an `OSError` the file comes first.
 
     >>> in_a_line(FileNotFoundError(2, "No such file or directory", "a.npz"))
     'a.npz: No such file or directory'
@@ -134,14 +136,14 @@ def in_a_line(error: BaseException) -> str:
 
 
 def _code(error: Exception) -> int | None:
-    """The exit code of an error that needs no traceback; None: it is not foreseen."""
+    """Return the exit code of an error that is reported without a traceback, or None for any other error."""
     if isinstance(error, Problem):
         return error.code
     pydarts = sys.modules.get("pydarts")
     if pydarts is not None and isinstance(error, getattr(pydarts, "ConfigError", ())):
         return USAGE
-    foreseen = (OSError, ImportError, getattr(pydarts, "Error", OSError))
-    return FAILED if isinstance(error, foreseen) else None
+    expected = (OSError, ImportError, getattr(pydarts, "Error", OSError))
+    return FAILED if isinstance(error, expected) else None
 
 
 @contextmanager
@@ -150,7 +152,7 @@ def _warnings_in_a_line() -> Iterator[None]:
         say(f"warning: {message}")
 
     with warnings.catch_warnings():
-        for category in (DeprecationWarning, FutureWarning):  # for those who write libraries
+        for category in (DeprecationWarning, FutureWarning):  # meant for authors of libraries
             warnings.simplefilter("ignore", category)
         warnings.showwarning = show
         yield

@@ -22,7 +22,7 @@ from .train import train
 
 class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that is named; what refuses a value says so without the name of its own error."""
+        """Run a command; error messages lose the prefix that typer adds to a ValueError."""
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
@@ -33,21 +33,21 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="pydarts",
     cls=_Commands,
-    help="Differentiable architecture search: search for cells, look at them, train and export them.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Every command takes --json.",
+    help="Differentiable architecture search: search for cells, inspect, train and export them.",
+    epilog="Exit codes: 0 success, 1 failure, 2 usage error, 130 interrupted. Every command accepts --json.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-_SEARCHES, _CELLS, _LOOKS, _MACHINE = "Search and train", "Cells and networks", "Look at runs", "This machine"
+_SEARCHES, _CELLS, _RUNS, _MACHINE = "Search and train", "Cells and networks", "Inspect runs", "This machine"
 for _function, _panel in (
     (search, _SEARCHES),
     (train, _SEARCHES),
     (compare, _SEARCHES),
-    (plot, _LOOKS),
-    (report, _LOOKS),
+    (plot, _RUNS),
+    (report, _RUNS),
     (derive, _CELLS),
     (cost, _CELLS),
     (explain, _CELLS),
@@ -61,7 +61,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         try:
             print(f"pydarts {version('pydarts')}")
-        except PackageNotFoundError:  # run from a checkout that is not installed
+        except PackageNotFoundError:  # a checkout that is not installed
             import pydarts
 
             print(f"pydarts {pydarts.__version__}")
@@ -71,6 +71,6 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", help="the version, and no more", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="print the version and exit", callback=_version, is_eager=True)
     ] = False,
 ) -> None: ...

@@ -1,4 +1,4 @@
-"""What `pydarts doctor` looks at. Nothing here takes for granted that PyTorch or pydarts can be loaded."""
+"""The checks of `pydarts doctor`. They work even if PyTorch or pydarts cannot be imported."""
 
 from __future__ import annotations
 
@@ -21,26 +21,30 @@ _OWN = "pip install --force-reinstall --no-deps pydarts"
 
 @dataclass(frozen=True)
 class Check:
-    """One finding."""
+    """The result of one check."""
 
     name: str
     state: State
-    """ "missing": optional, and not there."""
+    """Whether the check passed; "missing" means that an optional package is not installed."""
     found: str
     remedy: str = ""
-    """What to do about it; empty where nothing need be done."""
+    """A command or instruction that fixes the problem; empty if there is none."""
 
 
 def examine() -> list[Check]:
-    """All checks, in an order in which each rests on those before it."""
+    """Run the checks in order; those after PyTorch and pydarts run only if these can be imported."""
     checks = [_python(), _package("numpy"), _torch()]
     if checks[-1].state == "ok":
         checks.append(_guarded("pydarts", _extension, _OWN))
     if checks[-1].name == "pydarts" and checks[-1].state == "ok":
         checks.append(_guarded("libtorch", _libtorch, f"{_TORCH}, then {_OWN}"))
-        checks.append(_guarded("devices", _devices, "look at the driver: nvidia-smi"))
+        checks.append(_guarded("devices", _devices, "check the driver with nvidia-smi"))
         checks += _extras()
-        checks.append(_guarded("search", _search, f"report it, with `pydarts doctor --debug`; or {_OWN}"))
+        checks.append(
+            _guarded(
+                "search", _search, f"report it with the output of `pydarts doctor --debug`, or try {_OWN}"
+            )
+        )
     return checks
 
 
@@ -78,18 +82,18 @@ def _extension() -> str:
 
 
 def _libtorch() -> str:
-    """The extension must run on the libraries of the torch that Python imports, and on no other copy."""
+    """Check that the extension uses the libraries of the imported torch and no other copy of them."""
     import torch
 
     here = Path(torch.__file__).parent / "lib"
     maps = Path("/proc/self/maps")
     if not maps.is_file():
-        return f"of PyTorch {torch.__version__}"
+        return f"from PyTorch {torch.__version__}"
     loaded = set(re.findall(r"(/\S+)/libtorch_cpu\S*\.so", maps.read_text()))
-    strangers = [folder for folder in loaded if Path(folder).resolve() != here.resolve()]
-    if strangers:
-        raise RuntimeError(f"also loaded from {', '.join(strangers)}, beside {here}")
-    return f"one copy, of PyTorch {torch.__version__}, {here}"
+    others = [folder for folder in loaded if Path(folder).resolve() != here.resolve()]
+    if others:
+        raise RuntimeError(f"loaded from {here} and also from {', '.join(others)}")
+    return f"one copy, from PyTorch {torch.__version__}, {here}"
 
 
 def _devices() -> str:
@@ -98,17 +102,17 @@ def _devices() -> str:
 
     found = [f"CPU, {torch.get_num_threads()} of {os.cpu_count()} threads"]
     if torch.cuda.is_available() != _core.cuda_is_available():
-        raise RuntimeError("PyTorch and the extension do not agree whether there is CUDA")
+        raise RuntimeError("PyTorch and the extension disagree on whether CUDA is available")
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        about = torch.cuda.get_device_properties(number)
-        found.append(f"cuda:{number} {about.name}, {about.total_memory / 2**30:.0f} GiB")
+        properties = torch.cuda.get_device_properties(number)
+        found.append(f"cuda:{number} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     if len(found) == 1:
         found.append("no CUDA")
     return "; ".join(found)
 
 
 def _extras() -> Iterator[Check]:
-    """The optional packages, by the extras that install them."""
+    """Check the optional packages, one check per extra of pydarts."""
     try:
         declared = requires("pydarts") or []
     except PackageNotFoundError:
@@ -130,8 +134,10 @@ def _extra(extra: str, names: list[str]) -> Check:
         except PackageNotFoundError:
             absent.append(name)
     if absent:
-        return Check(extra, "missing", f"without {', '.join(absent)}", f"pip install 'pydarts[{extra}]'")
-    if "torchvision" in names:  # its operations are made for one PyTorch
+        return Check(
+            extra, "missing", f"not installed: {', '.join(absent)}", f"pip install 'pydarts[{extra}]'"
+        )
+    if "torchvision" in names:  # its compiled operations fit one version of PyTorch only
         upgrade = "pip install --upgrade 'torch>=2.11,<2.12' torchvision"
         return _guarded(
             extra, lambda: str(importlib.import_module("torchvision").__name__) and ", ".join(found), upgrade
@@ -150,8 +156,8 @@ def _search() -> str:
     )
     result = pydarts.search((images, np.arange(32) % 2), config)
     if not all(np.isfinite(values).all() for values in result.alphas.values()):
-        raise RuntimeError("α is not finite")
+        raise RuntimeError("α has values that are not finite")
     moved = max(float(abs(values[-1] - values[0]).max()) for values in result.alphas.values())
     if not moved:
-        raise RuntimeError("α did not move")
+        raise RuntimeError("α did not change")
     return f"2 steps of {config.hypergradient} on {config.device}, {result.history[0].seconds:.2f} s"

@@ -1,11 +1,11 @@
-"""The groups of fields that commands share, and the panels in which help shows them."""
+"""The groups of options that commands share, and the help panels that show them."""
 
 from __future__ import annotations
 
 from .fields import network_fields, search_fields, train_fields
 from .options import Group
 
-_RECURRENT = "Recurrent cells, on text"
+_RECURRENT = "Recurrent cells (text)"
 
 SEARCH = Group(
     search_fields(),
@@ -13,14 +13,14 @@ SEARCH = Group(
         "Space and search network": (
             "space", "channels", "layers", "nodes", "operations", "num_classes", "in_channels", "image_size",
         ),
-        "Learning of α": (
+        "Optimisation of α": (
             "hypergradient", "epsilon", "arch_lr", "arch_betas", "arch_weight_decay", "arch_start_epoch",
         ),
-        "Learning of the weights": (
+        "Optimisation of the weights": (
             "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay",
             "grad_clip",
         ),
-        "Reading of the data": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
+        "Data processing": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: (
             "units", "bptt", "dropout_rows", "dropout_embedded", "dropout_input", "dropout_hidden",
             "dropout_output", "slowness",
@@ -40,7 +40,7 @@ TRAINING = Group(
             "epochs", "batch_size", "learning_rate", "schedule", "warmup", "momentum", "weight_decay",
             "grad_clip", "label_smoothing", "auxiliary_weight", "ema", "keep",
         ),
-        "Reading of the data": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
+        "Data processing": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: ("bptt", "slowness", "patience"),
         "Run": (
             "seed", "device", "resume", "checkpoint_dir", "progress", "bfloat16", "channels_last", "compile",

@@ -1,4 +1,4 @@
-"""Makes a command of a function: options for its fields, `--json`, `--debug`, exit codes."""
+"""The decorator that turns a function into a command with options, `--json`, `--debug` and exit codes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Function = Callable[..., Answer]
 _OUTPUT = "Output"
 _JSON = Annotated[
     bool,
-    typer.Option("--json", help="the answer as JSON, alone on standard output", rich_help_panel=_OUTPUT),
+    typer.Option("--json", help="print only JSON to standard output", rich_help_panel=_OUTPUT),
 ]
 _DEBUG = Annotated[
     bool,
-    typer.Option("--debug", help="tracebacks of errors; also PYDARTS_DEBUG=1", rich_help_panel=_OUTPUT),
+    typer.Option("--debug", help="show tracebacks of errors; also PYDARTS_DEBUG=1", rich_help_panel=_OUTPUT),
 ]
 _CONFIG = Annotated[
     Path | None,
     typer.Option(
         "--config",
         metavar="FILE.toml",
-        help="options from a file, weight_lr = 0.1 for --weight-lr 0.1; what is given here wins",
+        help="file with options (weight_lr = 0.1 for --weight-lr 0.1); the command line takes precedence",
         is_eager=True,
         callback=config_file.load,
     ),
@@ -39,13 +39,13 @@ _CONFIG = Annotated[
 
 
 def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
-    """A command for typer of a function that answers.
+    """Turn a function that returns an `Answer` into a command for typer.
 
-    For each group the function gets, under the group's name, a dictionary of the fields that were given: on
-    the command line or in the file of `--config`. The others it leaves to the defaults of pydarts.
+    For each group, the function receives a dictionary of the fields that were set on the command line or in
+    the file of `--config`, as the argument with the group's name. pydarts has the defaults of the others.
     """
 
-    def of(function: Function) -> Callable[..., None]:
+    def decorate(function: Function) -> Callable[..., None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())
 
         @wraps(function)
@@ -54,8 +54,8 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
             for key, group in groups.items():
                 fields = {field.name: values.pop(field.name) for field in group.fields}
                 values[key] = {name: value for name, value in fields.items() if _is_given(context, name)}
-            wished = debug or os.environ.get("PYDARTS_DEBUG", "0") not in ("", "0")
-            raise typer.Exit(perform(lambda: function(**values), as_json=as_json, debug=wished))
+            debug = debug or os.environ.get("PYDARTS_DEBUG", "0") not in ("", "0")
+            raise typer.Exit(perform(lambda: function(**values), as_json=as_json, debug=debug))
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         parameters = [
@@ -70,18 +70,18 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
             inspect.Parameter("as_json", keyword, default=False, annotation=_JSON),
             inspect.Parameter("debug", keyword, default=False, annotation=_DEBUG),
         ]
-        run.__doc__ = _flowing(function.__doc__ or "")
+        run.__doc__ = _joined(function.__doc__ or "")
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
-    return of
+    return decorate
 
 
-def _flowing(doc: str) -> str:
-    """A docstring whose paragraphs are a line each, for help to wrap; examples, after a "$", stay lines.
+def _joined(doc: str) -> str:
+    """Join the lines of each paragraph of a docstring, except examples, which start with "$".
 
-    >>> _flowing("One\\n    two.\\n\\n    $ a\\n    $ b\\n")
+    >>> _joined("One\\n    two.\\n\\n    $ a\\n    $ b\\n")
     'One two.\\n\\n$ a\\n$ b'
     """
     paragraphs = inspect.cleandoc(doc).split("\n\n")

@@ -31,7 +31,9 @@ _Runs = Annotated[
         show_default=False,
     ),
 ]
-_Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="a plot: .png, .svg or .pdf")]
+_Plot = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="file for a plot: .png, .svg or .pdf")
+]
 _Data = Annotated[
     Any,
     typer.Option(
@@ -102,7 +104,7 @@ def compare(
     $ pydarts compare run DARTS_V2 --data digits --random 6 --channels 8 --layers 5 --epochs 10
     """
     if data is None:
-        of_training = {
+        for_training = {
             "random": random or None,
             "out": out,
             "workers": workers,
@@ -112,17 +114,17 @@ def compare(
             "image_size": image_size,
             "words": words,
         }
-        given = [*choices, *network, *(name for name, value in of_training.items() if value is not None)]
+        given = [*choices, *network, *(name for name, value in for_training.items() if value is not None)]
         if given:
-            raise Problem(f"{named(given)}: only for the training of the cells; add --data", USAGE)
-        _check_picture(plot)
+            raise Problem(f"{named(given)}: used only to train the cells; add --data", USAGE)
+        _check_plot(plot)
         return _side_by_side({name: run_of(Path(run)) for name, run in _names(runs).items()}, plot)
     check_choices(data, preset, image_size)
     if preset is None and not data.words:
         preset = "quick"
     elif data.words and "epochs" not in choices:
-        raise Problem("trainings on text require --epochs; the published number is 8000", USAGE)
-    _check_picture(plot)
+        raise Problem("training on text requires --epochs; the published number is 8000", USAGE)
+    _check_plot(plot)
     with waiting("loading PyTorch …"):
         import pydarts
 
@@ -151,17 +153,18 @@ def compare(
 
 
 def _names(runs: list[str]) -> dict[str, str]:
-    """A name for each: the last part of its path, more of it where that would not tell them apart."""
-    places = [Path(run).resolve() for run in runs]
-    if len(set(places)) < len(places):
-        raise Problem("a run is named twice", USAGE)
+    """Name each run by the last part of its path, with as many parent folders as make the name unique."""
+    paths = [Path(run).resolve() for run in runs]
+    if len(set(paths)) < len(paths):
+        repeated = next(run for run, path in zip(runs, paths, strict=True) if paths.count(path) > 1)
+        raise Problem(f"{repeated!r} is given more than once; leave out the repetition", USAGE)
     depths = [1] * len(runs)
-    for _ in range(max(len(place.parts) for place in places)):
-        names = [" ".join(place.parts[-depth:]) for place, depth in zip(places, depths, strict=True)]
+    for _ in range(max(len(path.parts) for path in paths)):
+        names = [" ".join(path.parts[-depth:]) for path, depth in zip(paths, depths, strict=True)]
         if len(set(names)) == len(names):
             return dict(zip(names, runs, strict=True))
         depths = [depth + (names.count(name) > 1) for name, depth in zip(names, depths, strict=True)]
-    raise Problem("two runs cannot be told apart by name; copy one of them to another folder", USAGE)
+    raise Problem("two runs have the same name; copy one of them to another folder", USAGE)
 
 
 def _cells(runs: list[str], data: Spec) -> dict[str, Genotype | SearchResult]:
@@ -200,7 +203,7 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
     for row in rows:
         table.add_row(*(Text(_text(name, row)) for name in columns))
     cells = {result.genotype.edge_set for result in results.values()}
-    notes = [f"{len(cells)} different cells; settled: the point in time since which a cell is what it is"]
+    notes = [f"distinct cells: {len(cells)}; settled: the point in time of the last change of the genotype"]
     if plot is not None:
         import pydarts
 
@@ -244,21 +247,21 @@ def _text(column: str, row: dict[str, Any]) -> str:
     return {"entropy": "{:.3f}", "seconds": "{:.1f}"}.get(column, "{}").format(value)
 
 
-def _check_picture(file: Path | None) -> None:
-    """Refuse a picture that cannot be, before hours of work."""
+def _check_plot(file: Path | None) -> None:
+    """Check that the plot can be written, before the trainings start."""
     if file is None:
         return
     if file.suffix not in (".png", ".svg", ".pdf"):
         raise Problem(f"--plot {file}: the name must end in .png, .svg or .pdf", USAGE)
     if not file.parent.is_dir():
-        raise Problem(f"no folder {str(file.parent)!r} for the picture")
+        raise Problem(f"--plot {file}: no folder {str(file.parent)!r}")
 
 
 def _trained(table: SearchTable, out: Path, plot: Path | None) -> Answer:
     table.save(out / "table.csv")
     if plot is not None:
         draw(table.plot, plot)
-    say(f"kept in {out}: table.csv; beside a search: pydarts report RUN --table {out / 'table.csv'}")
+    say(f"saved to {out}: table.csv; to add it to a report: pydarts report RUN --table {out / 'table.csv'}")
     rows = [
         {
             "name": row.name,

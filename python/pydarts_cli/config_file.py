@@ -1,4 +1,4 @@
-"""`--config FILE.toml`: options from a file. What is given on the command line wins."""
+"""`--config FILE.toml`: options from a file. The command line takes precedence."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ else:
 
 
 def load(context: typer.Context, path: Path | None) -> Path | None:
-    """Take the file's values as the defaults of the command's options, before these are read.
+    """Make the values of a file the defaults of the command's options.
 
-    Keys are options without their dashes in front (`weight_lr` or `weight-lr`), at the top of the file or in
-    a table of the command's name (`[search]`, `[train]`): with such tables one file serves several commands.
+    Keys are options without leading dashes (`weight_lr` or `weight-lr`). They are at the top level of the
+    file, or in a table with the command's name (`[search]`, `[train]`) if several commands share the file.
 
     Raises:
-        typer.BadParameter: no such file, not TOML, or a key that is no option.
+        typer.BadParameter: the file does not exist or is not TOML, or a key is not an option.
     """
     if path is None or context.resilient_parsing:
         return path
@@ -60,7 +60,7 @@ def _section(document: dict[str, Any], context: typer.Context) -> dict[str, Any]
     stray = [key for key in document if key not in commands]
     if stray:
         raise typer.BadParameter(
-            f"{', '.join(stray)}: beside the tables of commands; put it into one, as [{context.info_name}]"
+            f"{', '.join(stray)}: not in a command's table; move it into one, such as [{context.info_name}]"
         )
     section: dict[str, Any] = document.get(str(context.info_name), {})
     return section

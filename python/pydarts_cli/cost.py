@@ -31,19 +31,19 @@ def cost(
         str | None,
         typer.Argument(
             metavar="GENOTYPE|NETWORK",
-            help="a genotype (name, file, folder of a search) or a trained network (file, folder of a "
-            "training); without it the search network",
+            help="genotype (name, file, folder of a search) or trained network (file, folder of a training); "
+            "default: the search network",
         ),
     ] = None,
     *,
     choices: dict[str, Any],
     network: dict[str, Any],
 ) -> Answer:
-    """Count weights, multiply-adds and memory, without computing anything.
+    """Count the weights, multiply-adds and memory of a network without running it.
 
-    Of a genotype those of its network: 36 channels and 20 layers unless told otherwise, and the sizes of the
-    data (classes, channels and pixels of images, or words) of its search where its folder is given; without a
-    genotype those of a search network, with the peak of memory of a step.
+    The network of a genotype has 36 channels and 20 layers by default. If the folder of a search is given,
+    classes, channels and image size, or the number of words, are those of the search. Without a genotype, the
+    search network is counted, including the peak memory of one step.
 
     Examples:
 
@@ -56,17 +56,19 @@ def cost(
     given = {**choices, **network}
     if source is None:
         if network:
-            raise Problem(f"{named(network)}: of the network of a genotype; name one", USAGE)
+            raise Problem(f"{named(network)}: for the network of a genotype only; add a genotype", USAGE)
         net = pydarts.Supernet(config=pydarts.SearchConfig().replace(**choices))
         found = _sized(net.cost(), net.config.image_size)
         return Answer(found, [_lines(found, f"search network, batches of {net.config.batch_size}")])
-    strange = {name: value for name, value in given.items() if name not in _BOTH}
-    if strange:
-        raise Problem(f"{named(strange)}: of a search network; leave out {source!r} to ask for one", USAGE)
+    foreign = {name: value for name, value in given.items() if name not in _BOTH}
+    if foreign:
+        raise Problem(f"{named(foreign)}: for a search network only; leave out {source!r}", USAGE)
     image_size = given.pop("image_size", None)
     built = network_of(Path(source))
     if built is not None and given:
-        raise Problem(f"{named(given)}: {source!r} is a network already", USAGE)
+        raise Problem(
+            f"{named(given)}: {source!r} is a trained network, whose sizes are fixed; leave them out", USAGE
+        )
     if built is None and Path(source).is_dir():
         result = run_of(Path(source))
         built = pydarts.build(result.genotype, **{**_sizes(result.config), **given})
@@ -83,14 +85,14 @@ def cost(
 
 
 def _sizes(config: SearchConfig) -> dict[str, Any]:
-    """What a network must know of the data of a search."""
+    """Return the arguments of `build` that depend on the data of a search."""
     if config.resolved_space.kind == "recurrent":
         return {"vocabulary": config.num_classes}
     return {"num_classes": config.num_classes, "in_channels": config.in_channels}
 
 
 def _sized(found: dict[str, int], image_size: Sequence[int] | None) -> dict[str, Any]:
-    """What was counted, and for images of which height and width; text has none."""
+    """Add height and width of the images to the counts; for text, `image_size` is None."""
     return found if image_size is None else found | {"image_size": list(image_size)}
 
 

@@ -1,4 +1,4 @@
-"""`--data KIND:WHERE`: what is searched and trained on."""
+"""`--data KIND:WHERE`: the data of a search or training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from .answer import USAGE, Problem, nearest, say
 
 ENGLISH = "bundled"
-_WORDS = 2000  # of the bundled English, unless told otherwise
+_WORDS = 2000  # default vocabulary of the bundled English
 
 _KINDS = {
     "digits": "",
@@ -28,14 +28,14 @@ _FORMS = ", ".join(kind + (f":{where}" if where else "") for kind, where in _KIN
 
 @dataclass(frozen=True)
 class Spec:
-    """What `--data` names."""
+    """The value of `--data`."""
 
     kind: str
     where: str
 
     @property
     def words(self) -> bool:
-        """Whether it is text, for recurrent cells."""
+        """Whether the data are text, for recurrent cells."""
         return self.kind == "corpus"
 
     def __str__(self) -> str:
@@ -43,10 +43,10 @@ class Spec:
 
 
 def spec(text: str) -> Spec:
-    """Read `--data`.
+    """Parse the value of `--data`.
 
     Raises:
-        typer.BadParameter: an unknown kind, a place that is missing or not there.
+        typer.BadParameter: the kind is unknown, or the path is missing or does not exist.
 
     >>> spec("npz:images.npz")
     Traceback (most recent call last):
@@ -61,19 +61,21 @@ def spec(text: str) -> Spec:
     if kind not in _KINDS:
         meant = nearest(kind, _KINDS)
         remedy = f"; did you mean {meant}?" if meant else ""
-        raise typer.BadParameter(f"{kind!r} is no data; known: {_FORMS}{remedy}")
+        raise typer.BadParameter(f"unknown data {kind!r}; choose from {_FORMS}{remedy}")
     if not _KINDS[kind] and where:
-        raise typer.BadParameter(f"{kind} stands alone, without {':' + where!r}")
+        raise typer.BadParameter(f"{kind} takes no path; leave out {':' + where!r}")
     if _KINDS[kind] and not where:
-        raise typer.BadParameter(f"{kind} needs its place: {kind}:{_KINDS[kind]}")
-    place = Path(where).expanduser()
-    if kind == "npz" and not place.is_file():
+        raise typer.BadParameter(f"{kind} requires a path: {kind}:{_KINDS[kind]}")
+    path = Path(where).expanduser()
+    if kind == "npz" and not path.is_file():
         raise typer.BadParameter(f"no file {where!r}")
-    if kind == "folder" and not place.is_dir():
+    if kind == "folder" and not path.is_dir():
         raise typer.BadParameter(f"no folder {where!r}")
-    if kind == "corpus" and where != ENGLISH and not place.exists():
-        raise typer.BadParameter(f"no file or folder {where!r}; corpus:{ENGLISH} is English that Python has")
-    return Spec(kind, where if where == ENGLISH else str(place) if where else "")
+    if kind == "corpus" and where != ENGLISH and not path.exists():
+        raise typer.BadParameter(
+            f"no file or folder {where!r}; for the English text that comes with Python, use corpus:{ENGLISH}"
+        )
+    return Spec(kind, where if where == ENGLISH else str(path) if where else "")
 
 
 def _forms(incomplete: str) -> list[str]:
@@ -83,9 +85,9 @@ def _forms(incomplete: str) -> list[str]:
 _PANEL = "Data"
 _WORKERS = min(4, os.cpu_count() or 1)
 DATA_HELP = (
-    "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with train/ and val/, a "
-    "folder of images a class in each; npz:FILE, with x_train, y_train and perhaps x_test, y_test; "
-    f"corpus:DIR or FILE, text; corpus:{ENGLISH}, English that Python has"
+    "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with train/ and val/, each "
+    "with one folder of images per class; npz:FILE, with x_train, y_train and optionally x_test, y_test; "
+    f"corpus:DIR or FILE, text; corpus:{ENGLISH}, English text that comes with Python"
 )
 
 DataOption = Annotated[
@@ -100,7 +102,7 @@ DataOption = Annotated[
     ),
 ]
 DownloadOption = Annotated[
-    bool, typer.Option("--download", help="fetch what is not there (CIFAR, 170 MB)", rich_help_panel=_PANEL)
+    bool, typer.Option("--download", help="download CIFAR (170 MB) if it is missing", rich_help_panel=_PANEL)
 ]
 WorkersOption = Annotated[
     int | None,
@@ -108,8 +110,8 @@ WorkersOption = Annotated[
         "--loader-workers",
         min=0,
         metavar="INT",
-        help="processes that read images of folder:",
-        show_default="4, or as many as there are CPUs",
+        help="number of processes that read the images of folder:DIR",
+        show_default="4, or the number of CPUs if that is lower",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -119,8 +121,8 @@ SideOption = Annotated[
         "--image-size",
         min=1,
         metavar="INT",
-        help="side in pixels to which images of folder: are cropped",
-        show_default="that of the search that is trained, else 224",
+        help="side in pixels to which the images of folder:DIR are cropped",
+        show_default="that of the search, if its folder is given, else 224",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -130,7 +132,7 @@ WordsOption = Annotated[
         "--words",
         min=3,
         metavar="INT",
-        help=f"words to keep of a corpus, the most frequent; without it all (corpus:{ENGLISH}: {_WORDS})",
+        help=f"number of most frequent words to keep; default: all words (corpus:{ENGLISH}: {_WORDS})",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -138,31 +140,31 @@ WordsOption = Annotated[
 
 @dataclass(frozen=True)
 class Data:
-    """Data in the forms that calls take."""
+    """The data as arguments of `search`, `train` and `build`."""
 
     search: Any
-    """What `search` splits, or a pair of texts."""
+    """The argument of `search`: a source to split, or a pair of texts."""
     train: Any
-    """What `train` takes: with a validation part of its own, where there is one."""
+    """The argument of `train`, with a separate validation part if there is one."""
     sizes: Mapping[str, int]
-    """What `build` must know: classes and channels, or the number of words."""
+    """Arguments of `build`: classes and channels, or the number of words."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """How the images are read: fields of both configurations."""
+    """Fields of both configurations that control how images are read."""
 
 
 def read(
     given: Spec, *, image_size: Any, batch_size: Any, download: bool, workers: int | None, words: int | None
 ) -> Data:
-    """Open the data; sizes matter to `folder` alone, which makes batches of its own (None: of 96 images).
+    """Open the data. Only `folder` uses the sizes, because it forms its own batches (None: of 96 images).
 
     Raises:
-        Problem: choices that do not belong to these data, a folder without its parts.
+        Problem: an option does not apply to these data, or a folder lacks its parts.
         OSError, pydarts.Error: as `pydarts.datasets` raises them.
     """
     if words is not None and not given.words:
-        raise Problem(f"--words: of text; {given} is images", USAGE)
+        raise Problem(f"--words applies to text only, but {given} has images; leave it out", USAGE)
     if download and given.kind not in ("cifar10", "cifar100"):
-        raise Problem(f"--download: of cifar10 and cifar100; {given} is not fetched", USAGE)
+        raise Problem(f"--download applies to cifar10 and cifar100 only, not to {given}; leave it out", USAGE)
     from pydarts import datasets
 
     if given.kind == "digits":
@@ -177,10 +179,12 @@ def read(
         batch_size = 96 if batch_size is None else batch_size  # as published (A.2.1)
         sizes = {"batch_size": batch_size} | ({"size": _side(image_size)} if image_size is not None else {})
         if not isinstance(batch_size, int):
-            raise Problem(f"--batch-size {batch_size} is for arrays; images of a folder need a number", USAGE)
+            raise Problem(
+                f"--batch-size {batch_size} is for arrays only; images in folders require a number", USAGE
+            )
         workers = _WORKERS if workers is None else workers
         if image_size is None:
-            say(f"images of {given} are cropped to 224x224; --image-size says otherwise")
+            say(f"images of {given} are cropped to 224x224; use --image-size to change this")
         found = datasets.image_folder(train, valid, workers=workers, **sizes)
     else:
         found = getattr(datasets, given.kind)(given.where, download=download)
@@ -207,11 +211,13 @@ def _parts(folder: Path) -> tuple[Path, Path]:
     for name in ("val", "valid", "validation", "test"):
         if (folder / "train").is_dir() and (folder / name).is_dir():
             return folder / "train", folder / name
-    raise Problem(f"{folder} needs the folders train and val (or valid, validation, test)")
+    raise Problem(f"{folder} must contain the folders train and val (or valid, validation, test)")
 
 
 def _side(image_size: Any) -> int:
     sides = set(image_size) if isinstance(image_size, (tuple, list)) else {image_size}
     if len(sides) > 1:
-        raise Problem(f"--image-size {image_size}: images of a folder are cropped to squares", USAGE)
+        raise Problem(
+            f"--image-size {image_size}: images in folders are cropped to squares; give one number", USAGE
+        )
     return int(sides.pop())

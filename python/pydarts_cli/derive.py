@@ -33,31 +33,31 @@ def derive(
         str,
         typer.Argument(
             metavar="RUN|FILE",
-            help="folder of a search; .npz of α, an array a table, \\[edges, operations] or, over time, "
-            "\\[T, edges, operations]; or any genotype (name or file), to write it otherwise",
+            help="folder of a search; .npz with one array of α per table, \\[edges, operations] or "
+            "\\[T, edges, operations]; or any genotype (name or file), to convert it",
             show_default=False,
         ),
     ],
     notation: Annotated[
         Notation,
-        typer.Option("--notation", help="paper: as the paper's code prints it; dot: for Graphviz"),
+        typer.Option("--notation", help="paper: as printed by the paper's code; dot: for Graphviz"),
     ] = "paper",
     at: Annotated[
         int | None,
-        typer.Option("--at", help="point in time, 0 the initial α, -1 the last one", show_default="-1"),
+        typer.Option("--at", help="point in time: 0 is the initial α, -1 the last", show_default="-1"),
     ] = None,
     k: Annotated[
         int | None,
         typer.Option(
-            "-k", min=1, metavar="INT", help="edges kept a node", show_default="2, of recurrent cells 1"
+            "-k", min=1, metavar="INT", help="edges kept per node", show_default="2, in recurrent cells 1"
         ),
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option("--space", help="space of an .npz's α", show_default="by its tables"),
+        typer.Option("--space", help="search space of the α in an .npz", show_default="from its tables"),
     ] = None,
 ) -> Answer:
-    """Read the genotype off α, in the notation of your choice.
+    """Derive the genotype from α and print it in the chosen notation.
 
     Examples:
 
@@ -76,7 +76,7 @@ def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> 
     path = Path(source)
     if path.is_dir() and not (path / "network.safetensors").is_file():
         if space is not None:
-            raise Problem("--space is for an .npz: a run knows its space", USAGE)
+            raise Problem("--space applies to .npz files only; a run has its own space", USAGE)
         result = run_of(path)
         if at is None and k is None:
             return result.genotype
@@ -85,23 +85,25 @@ def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> 
         from pydarts._values.files import read_npz
 
         arrays = {name: values for name, values in read_npz(path).items() if name != "steps"}
-        known = "darts-rnn" if "recurrent" in arrays else "darts"
-        return pydarts.derive(_tables(arrays, at, source), space or known, k)
+        default = "darts-rnn" if "recurrent" in arrays else "darts"
+        return pydarts.derive(_tables(arrays, at, source), space or default, k)
     if at is not None or k is not None or space is not None:
-        raise Problem(f"--at, -k and --space are for α: {source!r} holds none", USAGE)
+        raise Problem(f"--at, -k and --space require α, but {source!r} has none; leave them out", USAGE)
     return genotype_of(source)
 
 
 def _tables(arrays: Any, at: int | None, source: str) -> dict[str, Any]:
-    """The tables of α at a point in time."""
+    """Return the tables of α at a point in time."""
     found = {}
     for name, values in arrays.items():
         if values.ndim == 2 and at not in (None, 0, -1):
-            raise Problem(f"--at {at}: {name} of {source} is α at one time", USAGE)
+            raise Problem(f"--at {at}: {name} in {source} has only one point in time", USAGE)
         if values.ndim == 3:
             point = -1 if at is None else at
             if not -len(values) <= point < len(values):
-                raise Problem(f"--at {at}: {source} has {len(values)} points, 0 to {len(values) - 1}", USAGE)
+                raise Problem(
+                    f"--at {at}: {source} has {len(values)} points; choose from 0 to {len(values) - 1}", USAGE
+                )
             values = values[point]
         found[name] = values
     return found

@@ -10,9 +10,9 @@ from .command import command
 
 @command()
 def doctor() -> Answer:
-    """Look at this installation: versions, devices, optional packages, a search that takes a second.
+    """Check this installation: versions, devices, optional packages, and a search that takes a second.
 
-    Exit code 1 when something is broken; what is missing and optional is not.
+    The exit code is 1 if something is broken. A missing optional package is not an error.
 
     Example:
 
@@ -30,6 +30,6 @@ def doctor() -> Answer:
         found = check.found if not check.remedy else f"{check.found}\n→ {check.remedy}"
         table.add_row(Text(check.state, style=colors[check.state]), check.name, Text(found))
     broken = [check.name for check in checks if check.state == "broken"]
-    verdict = f"broken: {', '.join(broken)}" if broken else "all is well"
+    verdict = f"broken: {', '.join(broken)}" if broken else "no problems found"
     data = {"healthy": not broken, "checks": [asdict(check) for check in checks]}
     return Answer(data, [table, verdict], FAILED if broken else 0)

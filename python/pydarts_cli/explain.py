@@ -12,7 +12,7 @@ from .choices import SEARCH
 from .command import command
 from .sources import run_of
 
-# A plan has no epochs and no folder.
+# These options do not affect the plan.
 PLANNED = SEARCH.without("resume", "checkpoint_dir", "checkpoint_every", "progress", "record", "log_every")
 
 
@@ -20,14 +20,14 @@ PLANNED = SEARCH.without("resume", "checkpoint_dir", "checkpoint_every", "progre
 def explain(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN", help="folder of a search, whose choices hold where none are given"),
+        typer.Argument(metavar="RUN", help="folder of a search, whose options are the defaults"),
     ] = None,
     *,
     choices: dict[str, Any],
 ) -> Answer:
-    """Show the plan that a search network is compiled to: its instructions, what each pass did, and the cost.
+    """Show the compiled plan of a search network: its instructions, the changes of each pass, and its cost.
 
-    Sizes of the data that are not given are those of CIFAR-10: 10 classes, 3 channels, 32 pixels.
+    The sizes of the data are those of CIFAR-10 by default: 10 classes, 3 channels, 32 pixels.
 
     Examples:
 
@@ -37,15 +37,15 @@ def explain(
     import pydarts
 
     config = pydarts.SearchConfig() if run is None else run_of(run).config
-    if run is not None and "device" not in choices and not _is_here(config.device):
-        say(f"{run} was searched on {config.device}, which is not here: this is its plan on the CPU")
-        choices = {"precision": "auto", **choices, "device": "cpu"}  # "tf32" is of GPUs alone
+    if run is not None and "device" not in choices and not _available(config.device):
+        say(f"{run} was searched on {config.device}, which is not available; showing the plan for the CPU")
+        choices = {"precision": "auto", **choices, "device": "cpu"}  # "tf32" requires a GPU
     net = pydarts.Supernet(config=config.replace(**choices))
     plan = net.explain()
     return Answer({"config": net.config.to_dict(), "cost": net.cost(), "plan": plan}, [plan])
 
 
-def _is_here(device: str) -> bool:
+def _available(device: str) -> bool:
     import torch
 
     return not device.startswith("cuda") or torch.cuda.is_available()

@@ -29,7 +29,7 @@ def export(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="its ending says what is written: .onnx, .pt2 or .safetensors",
+            help="file to write; its extension selects the format: .onnx, .pt2 or .safetensors",
             show_default=False,
         ),
     ],
@@ -38,8 +38,8 @@ def export(
         typer.Option(
             "--image-size",
             metavar=_SIZE.metavar,
-            help="side in pixels or height,width of the images of .onnx and .pt2",
-            show_default="32; with the stem imagenet 224",
+            help="side in pixels or height,width of the input images, for .onnx and .pt2",
+            show_default="32; 224 with the stem imagenet",
         ),
     ] = None,
     tokens: Annotated[
@@ -48,12 +48,12 @@ def export(
             "--tokens",
             metavar="INT",
             min=1,
-            help="length of the segments of a language model's .onnx and .pt2",
+            help="tokens per segment of a language model, for .onnx and .pt2",
             show_default="1",
         ),
     ] = None,
 ) -> Answer:
-    """Write a trained network as a file for other tools.
+    """Export a trained network to a file for other tools.
 
     Examples:
 
@@ -74,8 +74,7 @@ def export(
     if to.suffix != ".safetensors" and not found.genotype.recurrent:
         *_, height, width = example(found, size, None, batch=1)[0].shape
         say(
-            f"it takes images of {height}x{width}, as in the training: less the mean, by the deviation "
-            "(training.json, config)"
+            f"inputs: images of {height}x{width}, normalised with the training's mean and std (training.json)"
         )
     data = {"file": str(to), "bytes": size_of, "network": found.arguments}
     return Answer(data, [f"{to}: {size_of:,} bytes"])

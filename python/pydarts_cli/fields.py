@@ -1,4 +1,4 @@
-"""The fields that become options, read from the source of pydarts: names, types, defaults and meanings.
+"""The fields that become options: names, types, defaults and meanings, read from the source of pydarts.
 
 The package is not imported, because that loads PyTorch. `tests/python/test_cli_fields.py` compares these
 fields with those of the imported package.
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from inspect import cleandoc
 from pathlib import Path
 from types import ModuleType
 
@@ -21,12 +20,12 @@ from .values import Kind, kind_of
 
 @dataclass(frozen=True)
 class Field:
-    """One choice."""
+    """A field that becomes an option."""
 
     name: str
     kind: Kind
     default: str | None
-    """As text; None where it is left open."""
+    """The default as text, or None if there is none."""
     meaning: str
 
 
@@ -47,25 +46,23 @@ def search_fields() -> tuple[Field, ...]:
 
 @lru_cache(maxsize=1)
 def train_fields() -> tuple[Field, ...]:
-    """The fields of a `TrainConfig`; where images and words differ, both are told."""
-    source = _Source("_train/config.py")
+    """The fields of a `TrainConfig`. The meaning includes the values for images and text if both have one."""
+    source = _Source("_train/fields.py")
+    table = source.run()
     aliases = _Source("_values/fields.py").aliases | source.aliases
-    rows: dict[str, tuple[str | None, str]] = {}
-    for name, (default, meaning) in _rows(source.doc("TrainConfig")):
-        if name in rows:
-            first, told = rows[name]
-            rows[name] = (first, f"{told}. Language model: {default}, {meaning}")
-        else:
-            rows[name] = (default, meaning)
-    return tuple(
-        Field(name, kind, *rows.get(name, (None, "")))
-        for name, kind in source.annotations("TrainConfig", aliases)
-    )
+    kinds = _Source("_train/config.py").annotations("TrainConfig", aliases)
+    found = []
+    for row in (*table.NETWORK_FIELDS, *table.RUN_FIELDS):
+        value, meaning = row.value or row.text_value, row.meaning or row.text_meaning
+        if row.value and row.text_value:
+            meaning += f". Language model: {_shown(row.text_value)}, {row.text_meaning}"
+        found.append(Field(row.name, kinds[row.name], _shown(value), meaning))
+    return tuple(found)
 
 
 @lru_cache(maxsize=1)
 def network_fields() -> tuple[Field, ...]:
-    """The arguments of `build`: those of a network of images, then those of a language model."""
+    """The arguments of `build`: those for networks of images, then those for language models."""
     return (
         *_Source("nn/_convolutional.py").arguments("ConvolutionalNetwork"),
         *_Source("nn/_language.py").arguments("LanguageModel"),
@@ -73,10 +70,10 @@ def network_fields() -> tuple[Field, ...]:
 
 
 class _Source:
-    """A module of pydarts as text."""
+    """The source of a module of pydarts."""
 
     def __init__(self, path: str) -> None:
-        found = find_spec("pydarts")  # finds the package without running it
+        found = find_spec("pydarts")  # does not import the package
         if found is None or found.origin is None:
             raise ImportError("the package pydarts is not installed")
         self._path = Path(found.origin).parent / path
@@ -92,7 +89,7 @@ class _Source:
 
     @property
     def aliases(self) -> dict[str, ast.expr]:
-        """Names of types that the module defines."""
+        """The type aliases of the module."""
         return {
             node.target.id: node.value
             for node in self._body
@@ -109,16 +106,16 @@ class _Source:
         """The docstring of a class."""
         return ast.get_docstring(self._class(name)) or ""
 
-    def annotations(self, name: str, aliases: dict[str, ast.expr]) -> Iterator[tuple[str, Kind]]:
-        """The annotated attributes of a class, those of the class itself apart."""
-        for node in self._class(name).body:
-            if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-                continue
-            if not ast.unparse(node.annotation).startswith("ClassVar"):
-                yield node.target.id, kind_of(node.annotation, aliases)
+    def annotations(self, name: str, aliases: dict[str, ast.expr]) -> dict[str, Kind]:
+        """The kinds of the annotated attributes of a class."""
+        return {
+            node.target.id: kind_of(node.annotation, aliases)
+            for node in self._class(name).body
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        }
 
     def arguments(self, name: str) -> Iterator[Field]:
-        """The keyword-only arguments of a class, told of in the section "Args" of its docstring."""
+        """The keyword-only arguments of a class, with meanings from the section "Args" of its docstring."""
         meanings = dict(_arguments(self.doc(name)))
         (init,) = (
             node
@@ -132,33 +129,8 @@ class _Source:
             yield Field(argument.arg, kind, shown, meanings[argument.arg])
 
 
-def _rows(doc: str) -> Iterator[tuple[str, tuple[str | None, str]]]:
-    """Name, default and meaning from the tables of a docstring: field, default or value, meaning."""
-    borders, starts = 0, [0, 0, 0]
-    name, default, meaning = "", "", ""
-    for line in cleandoc(doc).splitlines():
-        if re.fullmatch(r"(=+ +){2}=+", line):
-            borders += 1
-            starts = [found.start() for found in re.finditer("=+", line)]
-            if borders % 3 == 0:
-                yield from _row(name, default, meaning)
-                name = ""
-        elif borders % 3 == 2:
-            first = line[: starts[1]].strip()
-            if first:
-                yield from _row(name, default, meaning)
-                name, default, meaning = first, line[starts[1] : starts[2]].strip(), line[starts[2] :].strip()
-            else:
-                meaning += f" {line.strip()}"
-
-
-def _row(names: str, default: str, meaning: str) -> Iterator[tuple[str, tuple[str | None, str]]]:
-    for name in filter(None, names.split(", ")):
-        yield name, (_shown(default), meaning)
-
-
 def _shown(default: str) -> str | None:
-    """A default as it would be typed.
+    """Return a default as it is typed on the command line.
 
     >>> _shown("(0.5, 0.999)"), _shown('"none"'), _shown("3e-4"), _shown("None")
     ('0.5,0.999', 'none', '3e-4', None)
@@ -170,7 +142,7 @@ def _shown(default: str) -> str | None:
 
 
 def _arguments(doc: str) -> Iterator[tuple[str, str]]:
-    """Names and meanings of the section "Args"."""
+    """Yield names and meanings from the section "Args" of a docstring."""
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", doc, re.MULTILINE | re.DOTALL)
     assert section is not None
     for entry in re.split(r"^    (?=\w)", section[1], flags=re.MULTILINE)[1:]:

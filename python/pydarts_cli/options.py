@@ -1,4 +1,4 @@
-"""Fields as options of a command."""
+"""Fields of configurations as command-line options."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ import typer
 
 from .fields import Field
 
-_OTHERS = "Other choices"
+_OTHERS = "Other options"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Fields that a command takes, in the panels of its help."""
+    """Fields that are options of a command, and the help panels that show them."""
 
     fields: tuple[Field, ...]
     panels: Mapping[str, Sequence[str]]
-    """Title -> names; a field that none of them names stands in a panel of its own kind."""
+    """Title -> names of fields; fields without a title are shown in a last panel."""
 
     def without(self, *names: str) -> Group:
-        """All but these."""
+        """Return a group without the given fields."""
         return Group(tuple(field for field in self.fields if field.name not in names), self.panels)
 
     def parameters(self) -> list[inspect.Parameter]:
-        """The options, panel by panel, as parameters of a function for typer."""
+        """Return the options, sorted by panel, as parameters of a function for typer."""
         titles = {name: title for title, names in self.panels.items() for name in names}
         order = [*self.panels, _OTHERS]
-        places = sorted(self.fields, key=lambda field: order.index(titles.get(field.name, _OTHERS)))
-        return [_parameter(field, titles.get(field.name, _OTHERS)) for field in places]
+        ordered = sorted(self.fields, key=lambda field: order.index(titles.get(field.name, _OTHERS)))
+        return [_parameter(field, titles.get(field.name, _OTHERS)) for field in ordered]
 
 
 def named(fields: Iterable[str]) -> str:
-    """Fields as one writes them on the command line.
+    """Join fields as they are written on the command line.
 
     >>> named(["batch_size", "k"])
     '--batch-size, --k'
@@ -45,7 +45,9 @@ def named(fields: Iterable[str]) -> str:
 
 def _parameter(field: Field, panel: str) -> inspect.Parameter:
     option = field.name.replace("_", "-")
-    meaning = field.meaning.rstrip(".").replace("`", "").replace("[", "\\[")  # "[N, C]" is no markup
+    meaning = (
+        field.meaning.rstrip(".").replace("`", "").replace("[", "\\[")
+    )  # rich would read "[N, C]" as markup
     if field.kind.flag:
         default: Any = field.default == "True"
         annotation: Any = Annotated[

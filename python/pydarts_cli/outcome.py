@@ -1,4 +1,4 @@
-"""What a search or a training came to: kept in its folder, and answered."""
+"""Save and report the results of searches and trainings."""
 
 from __future__ import annotations
 
@@ -14,41 +14,43 @@ if TYPE_CHECKING:
     from pydarts import SearchResult, TrainResult
 
 
-NO_CHECKPOINTS = "it left no checkpoints (--checkpoint-dir none), so it cannot go on"
+NO_CHECKPOINTS = "no checkpoints were saved (--checkpoint-dir none), so this run cannot be continued"
 
 
-def refuse_results(folder: Path, marks: tuple[str, ...], resume: bool) -> None:
-    """Keep a command from writing over what an earlier one left.
+def refuse_results(folder: Path, patterns: tuple[str, ...], resume: bool) -> None:
+    """Refuse a folder that has results of an earlier command, unless that is resumed.
 
     Raises:
-        Problem: the folder holds one of the marks, and nobody asked to go on.
+        Problem: a file in the folder matches one of the patterns, and `resume` is false.
     """
     if resume:
         return
-    for mark in marks:
-        if any(folder.glob(mark)):
-            raise Problem(f"{folder} already holds a run; go on with it (--resume) or name another (--out)")
+    for pattern in patterns:
+        if any(folder.glob(pattern)):
+            raise Problem(
+                f"{folder} already contains a run; continue it with --resume or choose another --out"
+            )
 
 
 def keep(result: SearchResult | TrainResult | None, folder: Path) -> None:
-    """Save what a run came to; one that got less far than what the folder holds leaves that in its place.
+    """Save the result of a run, unless the folder has a result with more epochs.
 
-    That is what a run comes to which is to go on and stops before it has read its checkpoint. Of a search
-    without a step nothing is kept: the folder stays free for another try.
+    The folder has one if a resumed run stops before it reads its checkpoint. A search without any step is not
+    saved, so that the same command can be repeated.
     """
     from pydarts import SearchResult
 
     if result is None or (isinstance(result, SearchResult) and not any(result.steps)):
         return
     if result.status != "complete" and len(result.history) < _epochs_in(folder):
-        say(f"{folder} keeps what it holds: more epochs")
+        say(f"not saved: {folder} contains a result with more epochs")
         return
     result.save(folder)
-    say(f"kept in {folder}")
+    say(f"saved to {folder}")
 
 
 def _epochs_in(folder: Path) -> int:
-    """Epochs of the result in a folder; 0 where there is none, or none that can be read."""
+    """Return the number of epochs of the result in a folder, or 0 if no result can be read."""
     for name in ("history.json", "training.json"):
         try:
             found = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -61,7 +63,7 @@ def _epochs_in(folder: Path) -> int:
 def ended(
     result: SearchResult | TrainResult, out: Path, more: Mapping[str, Any], lines: Sequence[str]
 ) -> Answer:
-    """How a run ended: what both kinds have in common, `more` of this one, and the lines for people."""
+    """Return the answer for a run: the data of every run, `more` data of this kind of run, and its text."""
     last = result.history[-1] if result.history else None
     data = {
         "status": result.status,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Ending = Literal["png", "svg", "pdf"]
 
-# name -> draws it; `at` is a point in time
+# name -> function that draws the plot; `at` is a point in time
 _SEARCH: dict[str, Callable[[SearchResult, int, str | None], Any]] = {
     "alphas": lambda result, at, cell: result.plot_alphas(cell=cell),
     "weights": lambda result, at, cell: result.plot_weights(at=at, cell=cell),
@@ -34,9 +34,9 @@ _TRAINING: dict[str, Callable[[TrainResult], Any]] = {
     "cells": lambda result: result.network.genotype.plot(),
 }
 _MOVIE = "animation"
-_OF_EPOCHS = ("losses", "accuracies")  # without an epoch there is nothing to draw
-_AT_A_TIME = ("weights", "cells", "supernet")
-_OF_A_TABLE = ("alphas", "weights", "supernet", _MOVIE)
+_NEED_EPOCHS = ("losses", "accuracies")  # these require at least one epoch
+_PER_POINT = ("weights", "cells", "supernet")
+_PER_TABLE = ("alphas", "weights", "supernet", _MOVIE)
 
 
 @command()
@@ -48,30 +48,34 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="WHAT",
-            help=f"which: {', '.join(_SEARCH)}, {_MOVIE} (a GIF); without it all but that one",
+            help=f"plots to draw: {', '.join(_SEARCH)}, {_MOVIE} (a GIF); default: all except {_MOVIE}",
             autocompletion=lambda: [*_SEARCH, _MOVIE],
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="folder for the pictures", show_default="RUN")
+        Path | None, typer.Option("--out", metavar="DIR", help="folder for the plots", show_default="RUN")
     ] = None,
-    ending: Annotated[Ending, typer.Option("--format", help="of the pictures that stand still")] = "png",
+    ending: Annotated[
+        Ending, typer.Option("--format", help="file format of all plots except animation")
+    ] = "png",
     at: Annotated[
         int | None,
         typer.Option(
             "--at",
             metavar="INT",
-            help="point in time of weights, cells and supernet: 0 the initial α, -1 the last",
+            help="point in time for weights, cells and supernet: 0 is the initial α, -1 the last",
             show_default="-1",
         ),
     ] = None,
     cell: Annotated[
         str | None,
-        typer.Option("--cell", help="one α table (normal, reduce), for alphas, weights, supernet, animation"),
+        typer.Option("--cell", help="α table (normal or reduce) for alphas, weights, supernet and animation"),
     ] = None,
-    dpi: Annotated[int, typer.Option("--dpi", min=20, metavar="INT", help="pixels an inch of a PNG")] = 110,
+    dpi: Annotated[
+        int, typer.Option("--dpi", min=20, metavar="INT", help="resolution of a PNG, in pixels per inch")
+    ] = 110,
 ) -> Answer:
-    """Draw a search or a training, a file a picture.
+    """Plot a search or a training, one file per plot.
 
     Examples:
 
@@ -86,17 +90,17 @@ def plot(
     for name, make in drawn.items():
         try:
             files.append(make(folder) if name == _MOVIE else draw(make, folder / f"{name}.{ending}", dpi))
-        except (ValueError, IndexError) as error:  # a table or a point that is not there
+        except (ValueError, IndexError) as error:  # no such table or point in time
             raise Problem(f"{name}: {error}", USAGE) from error
     return Answer({"files": [str(file) for file in files]}, [str(file) for file in files])
 
 
 def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict[str, Callable[..., Any]]:
-    """What is to be drawn: name -> draws it."""
+    """Return the functions that draw the chosen plots, by name."""
     trained = (run / "training.json").is_file()
-    for option, value, takers in (("--at", at, _AT_A_TIME), ("--cell", cell, _OF_A_TABLE)):
-        if value is not None and (trained or (what and not set(what) & set(takers))):
-            raise Problem(f"{option}: of {', '.join(takers)} of a search, and none of it is drawn", USAGE)
+    for option, value, plots in (("--at", at, _PER_POINT), ("--cell", cell, _PER_TABLE)):
+        if value is not None and (trained or (what and not set(what) & set(plots))):
+            raise Problem(f"{option} applies to {', '.join(plots)} of a search only; leave it out", USAGE)
     if trained:
         import pydarts
 
@@ -109,29 +113,29 @@ def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict
         result = run_of(run)
         points, at = len(result.trajectory), -1 if at is None else at
         if not -points <= at < points:
-            raise Problem(f"--at {at}: {run} has {points} points, 0 to {points - 1}", USAGE)
+            raise Problem(f"--at {at}: {run} has {points} points; choose from 0 to {points - 1}", USAGE)
         every = {name: (lambda draw=draw: draw(result, at, cell)) for name, draw in _SEARCH.items()}
         every[_MOVIE] = lambda folder: result.animate(folder / f"{_MOVIE}.gif", cell=cell)
         epochs = len(result.history)
-    strange = [name for name in what if name not in every]
-    if strange:
-        raise Problem(f"{', '.join(strange)}: not to be drawn of {run}; there is {', '.join(every)}", USAGE)
+    unknown = [name for name in what if name not in every]
+    if unknown:
+        raise Problem(f"{run} has no plot {', '.join(unknown)}; choose from {', '.join(every)}", USAGE)
     if not what:
-        what = [name for name in every if name != _MOVIE and (epochs or name not in _OF_EPOCHS)]
-    elif not epochs and set(what) & set(_OF_EPOCHS):
-        raise Problem(f"{run} has no epoch to draw {', '.join(set(what) & set(_OF_EPOCHS))} of")
+        what = [name for name in every if name != _MOVIE and (epochs or name not in _NEED_EPOCHS)]
+    elif not epochs and set(what) & set(_NEED_EPOCHS):
+        raise Problem(f"{', '.join(set(what) & set(_NEED_EPOCHS))}: {run} has no completed epoch to plot")
     return {name: every[name] for name in what}
 
 
 def draw(make: Callable[[], Any], file: Path, dpi: int = 110) -> Path:
-    """Keep the picture that `make` draws, by the axes that it gives."""
+    """Save the figure that `make` draws, whose axes it returns."""
     import matplotlib
 
-    matplotlib.use("Agg")  # nobody looks at a window
+    matplotlib.use("Agg")  # no window is shown
     import matplotlib.pyplot as plt
     import numpy as np
 
-    figure = np.ravel(make())[0].figure.figure  # of panels in axes the figure itself
+    figure = np.ravel(make())[0].figure.figure  # for a subfigure, the figure that contains it
     figure.savefig(file, dpi=dpi, bbox_inches="tight")
     plt.close(figure)
     return file

@@ -17,21 +17,19 @@ def report(
     run: RunArgument,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", metavar="FILE.html", help="where to write it", show_default="report.html in RUN"
-        ),
+        typer.Option("--out", metavar="FILE.html", help="file to write", show_default="report.html in RUN"),
     ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
             "--table",
             metavar="DIR",
-            help="folder of `pydarts compare`: how chance compares",
+            help="folder of `pydarts compare`, for the comparison with random cells",
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
 ) -> Answer:
-    """Write a search as one HTML page, which needs no network to be read.
+    """Write a report of a search as one HTML file that works offline.
 
     Example:
 
@@ -42,7 +40,9 @@ def report(
     if table is not None and table.is_dir():
         table = table / "table.csv"
     if table is not None and not table.is_file():
-        raise Problem(f"no table {str(table)!r}; `pydarts compare {run} --data digits --random 6` makes one")
+        raise Problem(
+            f"no table {str(table)!r}; create one with `pydarts compare {run} --data digits --random 6`"
+        )
     import pydarts
 
     result.report(to, table=None if table is None else pydarts.SearchTable.load(table))

@@ -23,7 +23,7 @@ _OUT = Annotated[
     typer.Option(
         "--out",
         metavar="RUN",
-        help="folder for the result and, in checkpoints/, for what --resume goes on from",
+        help="folder for the result and, in checkpoints/, the checkpoints for --resume",
     ),
 ]
 
@@ -38,12 +38,12 @@ def search(
     *,
     choices: dict[str, Any],
 ) -> Answer:
-    """Search for a cell, and leave it in a folder with all that led to it.
+    """Search for a cell and save the result to a folder.
 
-    Ctrl-C ends the search at the next step, and keeps what it reached; the same command with --resume goes on
-    from there. The defaults are the published ones of images; text (corpus:) has the space darts-rnn
-    and others: see pydarts.SearchConfig. In brackets where a choice comes from: the section of the paper, the
-    published code, or ours.
+    Ctrl-C stops the search after the current step and saves its result; the same command with --resume
+    continues it. The defaults are the published values for images. Text (corpus:) uses the space darts-rnn,
+    which has its own defaults: see pydarts.SearchConfig. Parentheses name the source of an option: a section
+    of the paper, the published code, or this library ("ours").
 
     Examples:
 
@@ -61,7 +61,7 @@ def search(
         **({"space": "darts-rnn"} if data.words else {}),
         **choices,
     }
-    config = pydarts.SearchConfig.from_dict(fields)  # says what is wrong before the data are read
+    config = pydarts.SearchConfig.from_dict(fields)  # reports errors before the data are read
     with waiting(f"reading {data} …"):
         found = read(
             data,
@@ -73,7 +73,7 @@ def search(
         )
     config = pydarts.SearchConfig.from_dict({**found.settings, **fields})
     if config.resume and not any(Path(config.checkpoint_dir or "").glob("*.safetensors")):
-        say(f"no checkpoint in {config.checkpoint_dir}: it begins")
+        say(f"no checkpoint in {config.checkpoint_dir}; starting from the beginning")
     try:
         result = pydarts.search(found.search, config)
     except BaseException as error:
@@ -85,18 +85,18 @@ def search(
 
 def _answer(result: SearchResult, out: Path) -> Answer:
     if result.status == "complete":
-        say(f"look at it: pydarts report {out}, pydarts plot {out}")
+        say(f"next: pydarts report {out}, pydarts plot {out}")
     elif result.config.checkpoint_dir is None:
         say(NO_CHECKPOINTS)
     elif any(Path(result.config.checkpoint_dir).glob("*.safetensors")):
-        say("the same command with --resume goes on from the last checkpoint")
+        say("to continue from the last checkpoint, repeat the command with --resume")
     else:
-        say("before its first step: the same command begins anew")
+        say("stopped before the first step; repeat the command to start again")
     return ended(result, out, about(result.genotype), [summary(result), str(result.genotype)])
 
 
 def summary(result: SearchResult) -> str:
-    """A search in a line or two."""
+    """Summarise a search in one or two lines."""
     from pydarts._results.ending import reached
 
     text = f"{result.status} after {reached(result)}"

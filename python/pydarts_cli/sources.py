@@ -1,4 +1,4 @@
-"""What a command reads: genotypes by name or file, folders of runs, networks."""
+"""The inputs of commands: genotypes by name or file, folders of runs, networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydarts import Genotype, SearchResult
     from pydarts.nn import Network
 
-# As `pydarts.genotypes` has them; for completion alone.
+# The names in `pydarts.genotypes`, for shell completion without importing it.
 _PUBLISHED = ("DARTS_V1", "DARTS_V2", "PC_DARTS_CIFAR", "PC_DARTS_IMAGENET", "DARTS_RNN_V1", "DARTS_RNN_V2")
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a search", show_default=False)]
@@ -22,8 +22,8 @@ GenotypeArgument = Annotated[
     str,
     typer.Argument(
         metavar="GENOTYPE",
-        help="a published one by name (DARTS_V2), a file (JSON, the paper's notation, NNI's or "
-        "NAS-Bench-301's dictionary), or the folder of a search",
+        help="name of a published genotype (DARTS_V2), file (JSON, the paper's notation, NNI's or "
+        "NAS-Bench-301's dictionary), or folder of a search",
         autocompletion=lambda: list(_PUBLISHED),
         show_default=False,
     ),
@@ -31,37 +31,41 @@ GenotypeArgument = Annotated[
 
 
 def run_of(folder: Path) -> SearchResult:
-    """The result of a search, from its folder.
+    """Load the result of a search from its folder.
 
     Raises:
-        Problem: it is no folder, or holds none.
-        pydarts.CheckpointError: a file of it is broken.
+        Problem: the path is not a folder, or the folder has no result.
+        pydarts.CheckpointError: a file of the result is broken.
     """
     if folder.is_file():
-        raise Problem(f"{folder} is a file; give the folder of a search")
+        raise Problem(f"{folder} is a file; expected the folder of a search")
     if not folder.is_dir():
-        raise Problem(f"no folder {str(folder)!r}; `pydarts search --data digits --out {folder}` makes one")
+        raise Problem(
+            f"no folder {str(folder)!r}; create one with `pydarts search --data digits --out {folder}`"
+        )
     if not (folder / "result.json").is_file():
         if (folder / "training.json").is_file():
-            raise Problem(f"{folder} holds a training, and no search; `pydarts plot {folder}` draws it")
+            raise Problem(
+                f"{folder} contains a training, not a search; to plot it, use `pydarts plot {folder}`"
+            )
         if (folder / "checkpoints").is_dir():
             what = "training" if any(folder.glob("checkpoints/training-*")) else "search"
             raise Problem(
-                f"{folder} holds the checkpoints of a {what} that did not come to its end; give the command "
-                f"of that {what} again, with --resume"
+                f"{folder} contains the checkpoints of an unfinished {what}; repeat the command of that "
+                f"{what} with --resume"
             )
-        raise Problem(f"{folder} holds no result of a search")
+        raise Problem(f"{folder} contains no result of a search")
     import pydarts
 
     return pydarts.SearchResult.load(folder)
 
 
 def genotype_of(source: str) -> Genotype:
-    """The genotype that a name, a file or a folder stands for.
+    """Return the genotype that a name, a file or a folder specifies.
 
     Raises:
-        Problem: none of these.
-        pydarts.Error: a file that is broken.
+        Problem: `source` is none of these.
+        pydarts.Error: the file is broken.
     """
     import pydarts
 
@@ -79,16 +83,16 @@ def genotype_of(source: str) -> Genotype:
         try:
             return read_genotype(path.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
-            raise Problem(f"{path} is no text, so no genotype") from error
+            raise Problem(f"{path} is not UTF-8 text; expected a genotype") from error
         except pydarts.GenotypeError as error:
             raise Problem(f"{path}: {error}") from error
     meant = nearest(source.upper(), pydarts.genotypes.__all__)
-    remedy = f"did you mean {meant}?" if meant else f"published: {', '.join(_PUBLISHED)}"
+    remedy = f"did you mean {meant}?" if meant else f"published genotypes: {', '.join(_PUBLISHED)}"
     raise Problem(f"{source!r} is neither a published genotype nor a file or folder; {remedy}", USAGE)
 
 
 def read_genotype(text: str) -> Genotype:
-    """A genotype in any of its notations.
+    """Parse a genotype in any notation.
 
     >>> import pydarts
     >>> read_genotype(str(pydarts.genotypes.DARTS_V2)) == pydarts.genotypes.DARTS_V2
@@ -108,10 +112,10 @@ def read_genotype(text: str) -> Genotype:
 
 
 def network_of(source: Path) -> Network | None:
-    """The network of a file of `export` or of the folder of a training; None: it is neither.
+    """Load the network from a .safetensors file or the folder of a training; None if `source` is neither.
 
     Raises:
-        pydarts.CheckpointError: a file that is broken.
+        pydarts.CheckpointError: the file is broken.
     """
     import pydarts
 
@@ -122,5 +126,5 @@ def network_of(source: Path) -> Network | None:
 
 
 def about(genotype: Genotype) -> dict[str, Any]:
-    """A genotype as plain data."""
+    """Return a genotype as plain data."""
     return {"genotype": genotype.to_dict(), "notation": str(genotype)}

@@ -25,12 +25,12 @@ PresetOption = Annotated[
     Preset | None,
     typer.Option(
         "--preset",
-        help="quick: ten epochs, to compare or try out; cifar10, imagenet: as published, network and all; "
-        "other options win over it",
+        help="quick: ten epochs, for comparisons and experiments; cifar10, imagenet: the published training "
+        "and network; other options take precedence",
     ),
 ]
 
-# What is published of the networks beside their trainings (A.2.1, A.2.3).
+# Published arguments of the networks (A.2.1, A.2.3).
 NETWORKS: dict[str, dict[str, Any]] = {
     "cifar10": {"auxiliary": True, "drop_path": 0.2},
     "imagenet": {"channels": 48, "layers": 14, "stem": "imagenet", "auxiliary": True},
@@ -48,7 +48,8 @@ def train(
     inherit: Annotated[
         bool,
         typer.Option(
-            "--inherit", help="begin with the weights of the search, where they fit; GENOTYPE is its folder"
+            "--inherit",
+            help="start from the weights of the search where shapes match; GENOTYPE must be its folder",
         ),
     ] = False,
     download: DownloadOption = False,
@@ -59,10 +60,10 @@ def train(
     choices: dict[str, Any],
     network: dict[str, Any],
 ) -> Answer:
-    """Train the network that a genotype stands for.
+    """Train the network of a genotype.
 
-    Ctrl-C keeps what was reached; the same command with --resume goes on from the last epoch. Defaults are
-    the published ones, of images or, for a recurrent genotype, of words.
+    Ctrl-C stops the training and saves its result; the same command with --resume continues from the last
+    epoch. The defaults are the published values for images or, for a recurrent genotype, for text.
 
     Examples:
 
@@ -88,9 +89,7 @@ def train(
         side = searched.config.image_size
         image_size = side[0] if isinstance(side, tuple) and len(set(side)) == 1 else None
     if inherit and searched is None:
-        raise Problem(
-            f"--inherit takes the weights of a search: {genotype!r} is not the folder of one", USAGE
-        )
+        raise Problem(f"--inherit requires the folder of a search, got {genotype!r}", USAGE)
     with waiting(f"reading {data} …"):
         found = read(
             data,
@@ -116,30 +115,33 @@ def train(
 
 
 def check_choices(data: Spec, preset: str | None, image_size: int | None) -> None:
-    """Refuse what is not for these data, before they are read.
+    """Check, before the data are read, that the options apply to them.
 
     Raises:
-        Problem: a preset of images with text, a size with images that have theirs.
+        Problem: a preset was given for text, or a size for images that are not in folders.
     """
     if data.words and preset is not None:
-        raise Problem(f"--preset {preset}: of images; without it text is trained as published", USAGE)
+        raise Problem(
+            f"--preset {preset} applies to images only; leave it out to train on text as published",
+            USAGE,
+        )
     if image_size is not None and data.kind != "folder":
-        raise Problem(f"--image-size: of images in folders; those of {data} have theirs", USAGE)
+        raise Problem(f"--image-size applies to images in folders only; the size of {data} is fixed", USAGE)
 
 
 def check_cell(source: str, cell: Genotype, data: Spec) -> None:
-    """Refuse a cell for other data.
+    """Check that a cell fits the data.
 
     Raises:
-        Problem: a recurrent cell and images, or a convolutional one and text.
+        Problem: the cell is recurrent and the data are images, or it is convolutional and they are text.
     """
     if bool(cell.recurrent) != data.words:
         kind, other = ("recurrent", "text (corpus:…)") if cell.recurrent else ("convolutional", "images")
-        raise Problem(f"{source} is a {kind} cell, which is of {other}; {data} is not", USAGE)
+        raise Problem(f"{source} is a {kind} cell, which requires {other}, got {data}", USAGE)
 
 
 def preset_of(name: str | None) -> Callable[..., TrainConfig]:
-    """What makes the configuration."""
+    """Return the function that creates the configuration."""
     from pydarts import TrainConfig
 
     return TrainConfig if name is None else getattr(TrainConfig, name)
@@ -147,13 +149,13 @@ def preset_of(name: str | None) -> Callable[..., TrainConfig]:
 
 def _answer(result: TrainResult, out: Path) -> Answer:
     if result.status == "complete":
-        say(f"for other tools: pydarts export {out} network.onnx")
+        say(f"next: pydarts export {out} network.onnx")
     elif result.config.checkpoint_dir is None:
         say(NO_CHECKPOINTS)
     elif result.history:
-        say("the same command with --resume goes on from the last epoch")
+        say("to continue from the last epoch, repeat the command with --resume")
     else:
-        say("before the end of the first epoch: the same command with --resume begins anew")
+        say("stopped in the first epoch; repeat the command with --resume to start again")
     network = result.network
     return ended(result, out, {"network": network.arguments, **about(network.genotype)}, [_summary(result)])
 

@@ -1,4 +1,4 @@
-"""Text of the command line as the value of a field."""
+"""Conversion of command-line text to the values of fields."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import typer
 
 @dataclass(frozen=True)
 class Kind:
-    """What a field may be, as its annotation says."""
+    """The values that the annotation of a field allows."""
 
     names: tuple[str, ...] = ()
-    """Names to choose from."""
+    """The names in a `Literal`."""
     flag: bool = False
     whole: bool = False
     real: bool = False
     text: bool = False
     items: Kind | None = None
-    """Of several, parted by commas."""
+    """The kind of each item in a list separated by commas."""
     none: bool = False
 
     def read(self, value: Any) -> Any:
-        """The value of a text; what a file says in other types is left to the configuration to check.
+        """Convert text to a value. The configuration checks values of other types, which come from files.
 
         Raises:
-            typer.BadParameter: it is none of what the field may be.
+            typer.BadParameter: the field does not allow the value.
 
         >>> Kind(whole=True, items=Kind(whole=True)).read("32,48")
         (32, 48)
@@ -54,25 +54,25 @@ class Kind:
                 return tuple(self.items.read(part) for part in parts)
         if self.text:
             return text
-        raise typer.BadParameter(f"{text!r} is not {self.expected}")
+        raise typer.BadParameter(f"expected {self.expected}, got {text!r}")
 
     @property
     def expected(self) -> str:
-        """In words.
+        """The allowed values in words.
 
         >>> Kind(names=("auto",), whole=True).expected
-        'auto or a whole number'
+        'auto or an integer'
         """
         words = list(self.names)
-        words += ["a whole number"] * self.whole + ["a number"] * self.real + ["a text"] * self.text
+        words += ["an integer"] * self.whole + ["a number"] * self.real + ["text"] * self.text
         if self.items is not None:
-            words.append(f"several, parted by commas, each {self.items.expected}")
+            words.append(f"a list, separated by commas, where each item is {self.items.expected}")
         words += ["none"] * self.none
         return " or ".join(words)
 
     @property
     def metavar(self) -> str:
-        """As help shows it.
+        """The allowed values as shown in help.
 
         >>> Kind(whole=True, items=Kind(whole=True)).metavar
         'INT|INT,...'
@@ -82,7 +82,7 @@ class Kind:
 
 
 def kind_of(annotation: ast.expr, aliases: Mapping[str, ast.expr]) -> Kind:
-    """The kind that an annotation stands for.
+    """Return the kind of an annotation.
 
     >>> kind_of(ast.parse("int | Literal['auto'] | None", mode="eval").body, {})
     Kind(names=('auto',), flag=False, whole=True, real=False, text=False, items=None, none=True)
@@ -97,7 +97,7 @@ def kind_of(annotation: ast.expr, aliases: Mapping[str, ast.expr]) -> Kind:
             found["names"] = tuple(str(ast.literal_eval(name)) for name in names)
         elif isinstance(part, ast.Subscript) and ast.unparse(part.value) == "Sequence":
             found["items"] = kind_of(part.slice, aliases)
-        else:  # a Space, a device, a path: what a text can say of it
+        else:  # a Space, a device or a path, given as text
             found["text"] = True
     return Kind(**found)
 

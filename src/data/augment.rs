@@ -11,7 +11,7 @@ use crate::random;
 
 const PADDING: i64 = 4;
 
-/// What is done to every training batch.
+/// The augmentation of every training batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Augmentation {
     /// Pad, crop and flip.

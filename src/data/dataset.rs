@@ -1,7 +1,7 @@
 //! A data set on the network's device, and the batches that views of it yield: a batch is one gather, normalised and
 //! augmented as a whole.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, Weak};
 
 use tch::{Device, Kind, Tensor};
 
@@ -11,16 +11,20 @@ use crate::error::{Error, Result};
 use crate::params::{copy, upload};
 use crate::random;
 
-/// Images and labels. They are uploaded to a device once, however many sources read them.
+/// Images and labels. All sources that read them at the same time share one upload to the device, which is freed with
+/// the last of them.
 #[derive(Debug)]
 pub struct Dataset(Mutex<Examples>);
 
 #[derive(Debug)]
 struct Examples {
     given: Held,
-    /// The device of the last upload, and the tensors there.
-    uploaded: Option<(Device, Held)>,
+    /// The last upload and its device.
+    uploaded: Option<(Device, Weak<Mutex<Held>>)>,
 }
+
+/// The tensors on a device. A tensor can be sent to another thread but not shared, hence the lock.
+type Upload = Arc<Mutex<Held>>;
 
 /// Images [N, C, H, W], uint8 or floating, and int64 labels [N].
 #[derive(Debug)]
@@ -52,23 +56,34 @@ impl Dataset {
         Ok(Dataset(Mutex::new(Examples { given, uploaded: None })))
     }
 
-    /// The tensors on `device`, uploaded at the first call.
-    fn on(&self, device: Device) -> Result<Held> {
-        let mut examples = self.0.lock().map_err(|_| Error::engine("the data set is in use by a failed thread"))?;
-        match &examples.uploaded {
-            Some((place, held)) if *place == device => Ok(held.share()),
-            _ => {
+    /// The shape of the images, [C, H, W].
+    pub fn image_shape(&self) -> Result<Vec<i64>> {
+        let examples = self.0.lock().map_err(|_| Error::engine("a thread failed while it used this data set"))?;
+        Ok(examples.given.x.size()[1..].to_vec())
+    }
+
+    /// The tensors on `device`, and the upload to hold while they are read.
+    fn on(&self, device: Device) -> Result<(Held, Upload)> {
+        let poisoned = || Error::engine("a thread failed while it used this data set");
+        let mut examples = self.0.lock().map_err(|_| poisoned())?;
+        let live =
+            examples.uploaded.as_ref().filter(|(place, _)| *place == device).and_then(|(_, held)| held.upgrade());
+        let upload = match live {
+            Some(upload) => upload,
+            None => {
                 let Held { x, y } = &examples.given;
                 let held = Held { x: x.f_to_device(device)?, y: y.f_to_device(device)? };
-                let shared = held.share();
-                examples.uploaded = Some((device, held));
-                Ok(shared)
+                let upload = Arc::new(Mutex::new(held));
+                examples.uploaded = Some((device, Arc::downgrade(&upload)));
+                upload
             }
-        }
+        };
+        let held = upload.lock().map_err(|_| poisoned())?.share();
+        Ok((held, upload))
     }
 }
 
-/// What is subtracted from each channel and what it is divided by, after uint8 images are scaled to [0, 1].
+/// The constants that each channel is shifted and divided by, after uint8 images are scaled to [0, 1].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Normalization {
     /// Per channel; `None` subtracts nothing.
@@ -141,6 +156,8 @@ pub struct View {
 #[derive(Debug)]
 pub struct ArraySource {
     examples: Held,
+    /// Keeps the upload alive for sources that are opened later.
+    _upload: Upload,
     indices: Vec<i64>,
     role: Role,
     batch_size: usize,
@@ -164,7 +181,7 @@ impl ArraySource {
         device: Device,
     ) -> Result<Self> {
         let View { indices, role, batch_size, normalization } = view;
-        let examples = dataset.on(device)?;
+        let (examples, upload) = dataset.on(device)?;
         let (n, channels) = (examples.x.size()[0], examples.x.size()[1]);
         let indices = indices.unwrap_or_else(|| (0..n).collect());
         if let Some(bad) = indices.iter().find(|&&i| i < 0 || i >= n) {
@@ -182,6 +199,7 @@ impl ArraySource {
         Ok(ArraySource {
             scale: normalization.prepare(channels, kind, device)?,
             examples,
+            _upload: upload,
             indices,
             role,
             batch_size,
@@ -191,11 +209,6 @@ impl ArraySource {
             order: Tensor::f_zeros([0], (Kind::Int64, Device::Cpu))?,
             position: 0,
         })
-    }
-
-    /// The shape of the images, [C, H, W].
-    pub fn image_shape(&self) -> Vec<i64> {
-        self.examples.x.size()[1..].to_vec()
     }
 
     /// All labels of the data set, [N].

@@ -45,7 +45,8 @@ impl Expected {
         }
     }
 
-    /// Checks a batch and moves it to the network's dtype and device. `what` names it in errors: "training batch 3".
+    /// Checks a batch and moves it to the network's dtype and device. `what` names it in errors, as in "the training
+    /// batch".
     pub fn admit(&self, inputs: &Tensor, targets: &Tensor, what: &str) -> Result<Batch> {
         match self {
             Expected::Images { shape, classes, .. } => {
@@ -53,7 +54,7 @@ impl Expected {
                 let count = inputs.size()[0];
                 if targets.size() != [count] {
                     return Err(Error::data(format!(
-                        "{what} has {count} inputs and targets of shape {:?}; expected one label an example",
+                        "{what} has {count} inputs and targets of shape {:?}; expected one label per example",
                         targets.size()
                     )));
                 }
@@ -132,8 +133,8 @@ pub fn check_labels(targets: &Tensor, classes: i64, what: &str) -> Result<()> {
     check_whole(targets, classes, what, ["label", "num_classes", advice])
 }
 
-/// Checks that `numbers` are integers in 0..count. The texts are the name of a number, the name of `count`, and the advice
-/// for other dtypes.
+/// Checks that `numbers` are integers in 0..count. The texts are the name of a number, the name of `count`, and the
+/// advice for other dtypes.
 fn check_whole(numbers: &Tensor, count: i64, what: &str, [name, of, advice]: [&str; 3]) -> Result<()> {
     let kind = numbers.f_kind()?;
     if !matches!(kind, Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8) {

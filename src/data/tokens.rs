@@ -36,8 +36,8 @@ pub struct TokenSource {
 }
 
 impl TokenSource {
-    /// Batches of the tokens [N] of a text, integers below `words`. The last few tokens, which do not fill all sequences,
-    /// are left out. `what` names the text in errors.
+    /// Batches of the tokens [N] of a text, integers below `words`. The last few tokens, which do not fill all
+    /// sequences, are left out. `what` names the text in errors.
     pub fn new(tokens: &Tensor, words: i64, cut: Segments, device: Device, what: &str) -> Result<Self> {
         let size = tokens.size();
         let [count] = size[..] else {
@@ -49,8 +49,8 @@ impl TokenSource {
         let least = if cut.role == Role::Evaluation { 2 } else { cut.bptt as i64 + 1 };
         if length < least {
             return Err(Error::data(format!(
-                "{what} has {count} tokens, {length} for each of {batch} sequences; a segment and the token after it \
-                 are {least}. Give more text, or lower batch_size or bptt"
+                "{what} has {count} tokens, {length} for each of {batch} sequences; at least {least} \
+                 are needed. Give more text, or lower batch_size or bptt"
             )));
         }
         let columns = tokens.f_narrow(0, 0, length * batch)?.f_view([batch, length])?.f_transpose(0, 1)?;

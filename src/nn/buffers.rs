@@ -83,8 +83,8 @@ impl Statistics {
             let batch = of(running, &followers.leaders)?
                 .f_sub(&of(before, &followers.leaders)?.f_mul_scalar(1.0 - MOMENTUM)?)?;
             let moved = of(before, &followers.followers)?.f_mul_scalar(1.0 - MOMENTUM)?.f_add(&batch)?;
-            // Like batch norm's own update, this one is invisible to autograd, which saves the running statistics for the
-            // backward pass and raises an error if their version changes.
+            // Like batch norm's own update, this one is invisible to autograd, which saves the running statistics for
+            // the backward pass and raises an error if their version changes.
             let _ = running.f_data()?.f_index_copy_(0, &followers.followers, &moved)?;
         }
         Ok(())

@@ -21,9 +21,9 @@ pub struct StatisticId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlphaId(pub usize);
 
-/// A shape without the batch dimension: `[channels, height, width]`, `[features]`, or `[]` for a token. Images split into
-/// phases ([`Op::SpaceToBatch`]) and stacked values ([`Op::Stack`]) are concatenated along the batch: `[phases, channels,
-/// height, width]` and `[phases, features]`.
+/// A shape without the batch dimension: `[channels, height, width]`, `[features]`, or `[]` for a token. Images split
+/// into phases ([`Op::SpaceToBatch`]) and stacked values ([`Op::Stack`]) are concatenated along the batch: `[phases,
+/// channels, height, width]` and `[phases, features]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape(pub Vec<usize>);
 
@@ -208,7 +208,8 @@ pub enum Op {
     },
     /// x[:, :, 1:, 1:], padded with a row (column) of zeros at the bottom (right) if x has an odd number of them.
     Shift,
-    /// The inputs concatenated along the channels: the first block of every input, then the second block of every input.
+    /// The inputs concatenated along the channels: the first block of every input, then the second block of every
+    /// input.
     Concat {
         /// The number of equal blocks into which each input is divided.
         blocks: usize,
@@ -225,8 +226,8 @@ pub enum Op {
         /// Stride in both directions.
         factor: usize,
     },
-    /// The image as `factor`² smaller ones (phases), concatenated along the batch: each has the rows and columns of equal
-    /// remainder. Height and width are multiples of `factor`.
+    /// The image as `factor`² smaller ones (phases), concatenated along the batch: each has the rows and columns of
+    /// equal remainder. Height and width are multiples of `factor`.
     SpaceToBatch {
         /// Distance of neighbouring rows (columns) of a phase.
         factor: usize,
@@ -294,8 +295,8 @@ pub enum Op {
         /// f.
         activation: Operation,
     },
-    /// All gates of a node in one, Σ_t softmax(α)[row_t, column_t] · gate_t, from stacked states and their stacked [c, u].
-    /// The columns are the same for each state.
+    /// All gates of a node in one, Σ_t softmax(α)[row_t, column_t] · gate_t, from stacked states and their stacked [c,
+    /// u]. The columns are the same for each state.
     Gates {
         /// The table.
         alpha: AlphaId,

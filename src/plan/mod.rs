@@ -70,8 +70,8 @@ impl Sizes {
     }
 }
 
-/// The state that a plan passes from one token to the next. Instructions that do not depend on it, or that the next state
-/// does not depend on, are computed for all tokens of a sequence at once.
+/// The state that a plan passes from one token to the next. Instructions that do not depend on it, or that the next
+/// state does not depend on, are computed for all tokens of a sequence at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recurrence {
     /// The state before a token: `[units]`.

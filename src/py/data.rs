@@ -12,7 +12,7 @@ use crate::data::{ArraySource, Augmentation, Dataset, Normalization, Role, Segme
 use crate::error::{Error, Result, unknown};
 use crate::params::copy;
 
-/// Images and labels, on the network's device once however many sources read them.
+/// Images and labels, uploaded to the network's device once for all sources that read them.
 #[pyclass(name = "Dataset", frozen, module = "pydarts._core")]
 pub struct PyDataset(Arc<Dataset>);
 
@@ -24,7 +24,7 @@ impl PyDataset {
     }
 }
 
-/// The part of a data set that a source reads, and how.
+/// The part of a data set that a source reads, and its role.
 #[pyclass(name = "Arrays", frozen, module = "pydarts._core")]
 pub struct PyArrays {
     dataset: Arc<Dataset>,
@@ -49,7 +49,7 @@ impl PyArrays {
         Ok(PyArrays { dataset: Arc::clone(&dataset.0), view })
     }
 
-    /// The batches of this view for a training in Python: those that a search with this seed would read.
+    /// The batches of this view for training in Python, equal to those of a search with this seed.
     fn open(
         &self,
         py: Python<'_>,
@@ -68,6 +68,10 @@ impl PyArrays {
 }
 
 impl PyArrays {
+    pub fn image_shape(&self) -> Result<Vec<i64>> {
+        self.dataset.image_shape()
+    }
+
     pub fn source(&self, augmentation: Augmentation, seed: u64, kind: Kind, device: Device) -> Result<ArraySource> {
         ArraySource::new(&self.dataset, self.view.clone(), augmentation, seed, kind, device)
     }
@@ -84,7 +88,7 @@ pub struct PyArrayBatches {
 
 impl PyArrayBatches {
     fn locked(&self) -> Result<MutexGuard<'_, ArraySource>> {
-        self.source.lock().map_err(|_| Error::engine("the batches are in use by a failed thread"))
+        self.source.lock().map_err(|_| Error::engine("a thread failed while it used these batches"))
     }
 }
 
@@ -106,11 +110,11 @@ impl PyArrayBatches {
         Ok(batch.map(|batch| (PyTensor(batch.inputs), PyTensor(batch.targets))))
     }
 
-    /// Does nothing: the counterpart of closing a loader.
+    /// Does nothing; loaders have this method too.
     fn close(&self) {}
 }
 
-/// Images normalised as those of a data set are; the result never shares memory with `images`.
+/// Images, normalised like those of a data set. The result never shares memory with `images`.
 #[pyfunction]
 #[pyo3(signature = (images, dtype, mean, std))]
 pub fn normalized(
@@ -152,7 +156,7 @@ impl PyTokens {
 
 impl PyTokens {
     pub fn source(&self, words: i64, bptt: usize, seed: u64, device: Device, what: &str) -> Result<TokenSource> {
-        let tokens = self.tokens.lock().map_err(|_| Error::engine("the text is in use by a failed thread"))?;
+        let tokens = self.tokens.lock().map_err(|_| Error::engine("a thread failed while it used this text"))?;
         let cut = Segments { batch: self.batch_size, bptt, seed, role: self.role };
         TokenSource::new(&tokens, words, cut, device, what)
     }

@@ -1,4 +1,4 @@
-//! Exceptions on one page: which Python type each kind of error becomes, and the two ways across.
+//! The Python exception for each kind of error, and the conversions in both directions.
 
 use pyo3::exceptions::{PyFileNotFoundError, PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::error::{Error, ErrorKind};
 
-/// Python name, builtin base, and what it means.
+/// Name, builtin base class and docstring of the exception; None for kinds with a builtin exception.
 fn row(kind: ErrorKind) -> Option<(&'static str, &'static str, &'static str)> {
     Some(match kind {
         ErrorKind::Config => {
@@ -23,14 +23,14 @@ fn row(kind: ErrorKind) -> Option<(&'static str, &'static str, &'static str)> {
         ErrorKind::Device => ("DeviceError", "RuntimeError", "A device or precision that this machine does not have."),
         ErrorKind::OutOfMemory => ("OutOfMemoryError", "MemoryError", "Memory ran out; the message holds an estimate."),
         ErrorKind::Engine => ("EngineError", "RuntimeError", "libtorch failed: a bug, or a broken installation."),
-        // These are builtins, or come back as what they were.
+        // These become builtin exceptions, or are raised unchanged.
         ErrorKind::Interrupted | ErrorKind::NotFound | ErrorKind::Io | ErrorKind::Foreign => return None,
     })
 }
 
 static TYPES: PyOnceLock<Vec<(ErrorKind, Py<PyType>)>> = PyOnceLock::new();
 
-/// Makes the exception types and adds them to the module.
+/// Creates the exception types and adds them to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let builtins = py.import("builtins")?;
@@ -45,7 +45,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add(name, &made)?;
         types.push((kind, made.unbind()));
     }
-    // A second import in the same process finds the types already there and keeps them.
+    // A second import in the same process keeps the types of the first.
     let _ = TYPES.set(py, types);
     Ok(())
 }
@@ -58,7 +58,7 @@ fn make<'py>(name: &str, bases: Bound<'py, PyTuple>, doc: &str) -> PyResult<Boun
     Ok(py.import("builtins")?.getattr("type")?.call1((name, bases, dict))?.cast_into::<PyType>()?)
 }
 
-/// The exception that an error becomes. What came from Python goes back as it was, traceback and all.
+/// The exception for an error. An exception that came from Python is returned unchanged, with its traceback.
 pub fn to_python(error: Error) -> PyErr {
     Python::attach(|py| {
         let Error { kind, detail, source } = error;

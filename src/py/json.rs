@@ -9,7 +9,7 @@ use super::errors::to_python;
 use super::values::{PyConfig, PyGenotype, PySpace};
 use crate::error::{Error, ErrorKind};
 
-/// Deeper nesting than any field has; a list that contains itself ends here.
+/// The deepest nesting allowed in a field. The limit also stops at a list that contains itself.
 const DEEPEST: usize = 8;
 
 /// The keyword arguments of a constructor as a JSON object.
@@ -95,7 +95,7 @@ fn value_of(kind: ErrorKind, name: &str, object: &Bound<'_, PyAny>, depth: usize
     refuse(format!("{name} cannot be a {}, got {}", python_type.name()?, object.repr()?))
 }
 
-/// A whole number beyond 64 bits becomes a float, which every reader of whole numbers refuses.
+/// An integer beyond 64 bits becomes a float, which readers of whole numbers reject.
 fn whole(object: &Bound<'_, PyAny>) -> PyResult<Value> {
     if let Ok(number) = object.extract::<u64>() {
         return Ok(number.into());

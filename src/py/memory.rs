@@ -1,4 +1,4 @@
-//! A batch that fits into memory.
+//! The batch size that fits into memory.
 
 use pyo3::prelude::*;
 
@@ -10,7 +10,7 @@ use super::values::PyConfig;
 use crate::nn::NetworkOptions;
 use crate::search;
 
-/// The batch size for a configuration that leaves it to the memory: that of the checkpoint that it goes on from, or the
+/// The batch size for a configuration with batch_size="auto": that of the checkpoint to resume from, or the
 /// largest of at most `most` examples that fits into `free` bytes.
 #[pyfunction]
 pub fn fitting_batch(py: Python<'_>, config: &PyConfig, most: usize, free: u64) -> PyResult<usize> {

@@ -1,4 +1,4 @@
-//! The binding `pydarts._core`: translation between Python and the engine, nothing else.
+//! The binding `pydarts._core`: conversions between Python and the engine.
 
 mod bridges;
 mod data;
@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    // The numpy crate looks its C interface up at first use and panics if a signal comes then; use it now.
+    // The numpy crate loads its C API at first use and panics if a signal arrives meanwhile, so load it now.
     numpy::PyArray1::<f32>::zeros(module.py(), 1, false);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     errors::register(module)?;

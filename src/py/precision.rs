@@ -1,4 +1,4 @@
-//! Devices and the precision of products: what only torch's Python side can switch, or tell.
+//! Devices, and the precision of matrix products, which only torch's Python API can set.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,14 +10,14 @@ use crate::config::Precision;
 use crate::error::Result;
 use crate::nn::{MatrixPrecision, Numbers};
 
-/// The settings of cuBLAS and cuDNN for float32 products; put back as they were after every call, and when dropped.
+/// The precision settings of cuBLAS and cuDNN for float32 products, restored after every call and on drop.
 #[derive(Default)]
 struct TorchBackends {
-    /// The user's, while ours are set.
+    /// The user's settings while ours are in effect.
     before: Mutex<Option<Vec<String>>>,
 }
 
-const PLACES: [&str; 2] = ["cuda.matmul", "cudnn.conv"];
+const BACKENDS: [&str; 2] = ["cuda.matmul", "cudnn.conv"];
 const SETTING: &str = "fp32_precision";
 
 fn backend<'py>(py: Python<'py>, place: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -31,12 +31,12 @@ fn backend<'py>(py: Python<'py>, place: &str) -> PyResult<Bound<'py, PyAny>> {
 impl TorchBackends {
     fn read() -> Result<Vec<String>> {
         let read = |place: &&str| Python::attach(|py| backend(py, place)?.getattr(SETTING)?.extract::<String>());
-        PLACES.iter().map(read).collect::<PyResult<_>>().map_err(from_python)
+        BACKENDS.iter().map(read).collect::<PyResult<_>>().map_err(from_python)
     }
 
     fn set(values: [&str; 2]) -> Result<()> {
         Python::attach(|py| {
-            PLACES.iter().zip(values).try_for_each(|(place, value)| backend(py, place)?.setattr(SETTING, value))
+            BACKENDS.iter().zip(values).try_for_each(|(place, value)| backend(py, place)?.setattr(SETTING, value))
         })
         .map_err(from_python)
     }
@@ -54,7 +54,7 @@ impl MatrixPrecision for TorchBackends {
     fn restore(&self) {
         let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some([matmul, conv]) = before.as_deref() {
-            // Nobody can be told at the end of a call; the setting is the user's again or torch is gone.
+            // An error cannot be reported from here; it means that torch is being unloaded.
             let _ = Self::set([matmul, conv]);
         }
     }
@@ -66,7 +66,7 @@ impl Drop for TorchBackends {
     }
 }
 
-/// Whether a device has TensorFloat-32: GPUs from Ampere on have.
+/// Whether a device supports TensorFloat-32: GPUs since Ampere do.
 fn has_tf32(device: Device) -> Result<bool> {
     let Device::Cuda(index) = device else { return Ok(false) };
     let capability = |py: Python| -> PyResult<(i64, i64)> {
@@ -75,7 +75,7 @@ fn has_tf32(device: Device) -> Result<bool> {
     Ok(Python::attach(capability).map_err(from_python)?.0 >= 8)
 }
 
-/// The numbers of a precision on a device.
+/// The dtypes and switches for a precision on a device.
 pub fn numbers(precision: Precision, device: Device) -> Result<Numbers> {
     let switch = device.is_cuda().then(|| Arc::new(TorchBackends::default()) as Arc<dyn MatrixPrecision>);
     Numbers::new(precision, has_tf32(device)?, switch)
@@ -87,10 +87,10 @@ pub fn cuda_is_available() -> bool {
     tch::Cuda::is_available()
 }
 
-/// The name of this machine's processor where the system tells it, else its architecture.
+/// The name of the processor if the system reports it, otherwise its architecture.
 #[pyfunction]
 pub fn processor() -> String {
-    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name));
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name));
     name.map_or_else(|| std::env::consts::ARCH.to_owned(), |name| name.trim().to_owned())
 }

@@ -1,16 +1,15 @@
-//! `search`: a configuration, three sources and an observer in; everything a run leaves out.
+//! `search`: runs a search and returns its outcome as a dictionary.
 
-use numpy::IntoPyArray;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tch::Kind;
 
 use super::bridges::{PyObserver, criterion_of, graph_capture, source};
 use super::entry;
 use super::errors::to_python;
+use super::json::{Lists, python};
 use super::precision::numbers;
 use super::supernet::named_state;
-use super::tensor::{device, device_name, to_dict};
+use super::tensor::{arrays, device, device_name, to_dict};
 use super::values::{PyConfig, PyGenotype};
 use crate::data::{Expected, Source};
 use crate::nn::NetworkOptions;
@@ -46,7 +45,7 @@ pub fn search<'py>(
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
         let graphs = graphs.as_ref().map(|graphs| graphs as &dyn GraphCapture);
         let outcome = run(&*network, &config, initial, sources, &mut observer, graphs);
-        // Loader threads end here, whatever happened, before the result is looked at.
+        // Stop the loader threads before the outcome is examined, also after an error.
         drop((train, valid, evaluation));
         let outcome = outcome?;
         let state = named_state(&*network, &outcome.state.w)?;
@@ -57,16 +56,9 @@ pub fn search<'py>(
     let result = PyDict::new(py);
     result.set_item("status", serde_json::json!(status).as_str())?;
     result.set_item("error", error.map(|e| to_python(e).into_value(py)))?;
-    let arrays = PyDict::new(py);
-    for (name, table) in alphas {
-        match kind {
-            Kind::Double => arrays.set_item(name, table.into_pyarray(py))?,
-            _ => arrays.set_item(name, table.mapv(|a| a as f32).into_pyarray(py))?,
-        }
-    }
-    result.set_item("alphas", arrays)?;
+    result.set_item("alphas", arrays(py, &alphas, kind)?)?;
     result.set_item("steps", trajectory.steps)?;
-    result.set_item("history", serde_json::json!(history).to_string())?;
+    result.set_item("history", python(py, &serde_json::json!(history), Lists::Lists)?)?;
     result.set_item("genotype", PyGenotype(genotype))?;
     result.set_item("state_dict", to_dict(py, state)?)?;
     result.set_item("config", PyConfig::from(config))?;

@@ -1,4 +1,4 @@
-//! The inspection surface: one search network, its weights, losses, gradients and steps.
+//! `Supernet`: one search network for inspection, with its weights, losses, gradients and steps.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use crate::search::{self, State, StepSettings, with_estimate};
 
-/// Weights, then running statistics, by name: copies.
+/// Copies of all weights, then of all running statistics, by name.
 pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Tensor)>> {
     let mut named = network.weights().unpack(w)?;
     named.extend(network.statistics().map(|s| s.named()).transpose()?.unwrap_or_default());
@@ -52,12 +52,12 @@ impl Inner {
         (self.network.kind(), self.network.device())
     }
 
-    /// An error of memory that ran out, explained by the size of `batch`.
+    /// Adds the estimate for `batch` examples to an out-of-memory error.
     fn explain(&self, error: Error, batch: i64) -> Error {
         with_estimate(error, self.network.peak(self.config.optimisation.hypergradient), batch)
     }
 
-    /// Runs `f`; memory that ran out is explained by the size of `batch`.
+    /// Runs `f`; an out-of-memory error gets the estimate for `batch` examples.
     fn explained<T>(&self, batch: i64, f: impl FnOnce() -> Result<T>) -> Result<T> {
         f().map_err(|error| self.explain(error, batch))
     }
@@ -69,7 +69,7 @@ fn tensors(pair: Pair) -> (Tensor, Tensor) {
     (pair.0.0, pair.1.0)
 }
 
-/// The network for one call; then the precision of products is the user's again.
+/// The locked network for one call. Dropping it restores the user's precision of matrix products.
 struct Held<'a>(MutexGuard<'a, Inner>);
 
 impl Deref for Held<'_> {
@@ -98,7 +98,7 @@ impl Drop for Held<'_> {
 pub struct PySupernet(Mutex<Inner>);
 
 impl PySupernet {
-    /// A thread that panicked inside left every tensor whole, though of a step perhaps not all of them updated.
+    /// Ignores poisoning: a thread that panicked leaves every tensor valid, although a step may be half applied.
     fn lock(&self) -> Held<'_> {
         Held(self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -179,7 +179,7 @@ impl PySupernet {
     }
 
     #[pyo3(signature = (train, valid, method, xi, epsilon, momentum))]
-    #[allow(clippy::too_many_arguments)] // the inspection surface is fixed: its arguments are the method's
+    #[allow(clippy::too_many_arguments)] // one per argument of the Python method
     fn arch_gradient<'py>(
         &self,
         py: Python<'py>,
@@ -203,13 +203,13 @@ impl PySupernet {
             let examples = inner.network.examples(&valid.0);
             inner.explained(examples, || {
                 let carried = &inner.state.carried;
-                let going_on = |batch: Batch, carried: &Option<Tensor>| {
+                let with_state = |batch: Batch, carried: &Option<Tensor>| {
                     let carried = carried.as_ref().map(Tensor::shallow_clone);
                     Batch { carried, ..batch }
                 };
                 let train = train.map(|pair| inner.batch(pair, "the training batch")).transpose()?;
-                let train = train.map(|batch| going_on(batch, &carried.train));
-                let valid = going_on(inner.batch(valid, "the validation batch")?, &carried.valid);
+                let train = train.map(|batch| with_state(batch, &carried.train));
+                let valid = with_state(inner.batch(valid, "the validation batch")?, &carried.valid);
                 let table = inner.network.weights();
                 let buffer = momentum.map(|named| table.pack(&named, kind, device)).transpose()?;
                 let losses = Losses { network: &*inner.network, train: train.as_ref(), valid: &valid };
@@ -240,9 +240,9 @@ impl PySupernet {
             let (settings, lr) = (StepSettings::new(&inner.config), inner.config.optimisation.weight_lr);
             let outcome = search::step(&*inner.network, &mut inner.state, &train, Some(&valid), &settings, lr)
                 .map_err(|error| inner.explain(error, examples))?;
-            // What is looked at from here on is what the next step will see.
+            // Draw the masks of the next step, so that later calls use them.
             inner.network.draw(inner.state.step)?;
-            let valid_loss = outcome.valid_loss.ok_or_else(|| Error::engine("a step gave no validation loss"))?;
+            let valid_loss = outcome.valid_loss.ok_or_else(|| Error::engine("the step returned no validation loss"))?;
             Ok((outcome.train_loss, valid_loss))
         })
     }
@@ -297,7 +297,7 @@ impl PySupernet {
 }
 
 impl PySupernet {
-    /// Loss and number of right predictions of one batch, without a graph.
+    /// The loss and the number of correct predictions of one batch, without a graph.
     fn pass(&self, py: Python<'_>, pair: Pair, mode: Mode) -> PyResult<(f64, i64)> {
         let pair = tensors(pair);
         entry::engine(py, || {

@@ -45,8 +45,8 @@ pub struct Outcome {
     pub genotype: Genotype,
 }
 
-/// Runs a search from `initial`, or from the newest checkpoint if `config.execution.resume` is set. Errors before the first step are
-/// returned as `Err`, later ones in the outcome. With `graphs`, steps are captured and replayed.
+/// Runs a search from `initial`, or from the newest checkpoint if `config.execution.resume` is set. Errors before the
+/// first step are returned as `Err`, later ones in the outcome. With `graphs`, steps are captured and replayed.
 pub fn run<'a>(
     network: &'a dyn Network,
     config: &'a SearchConfig,
@@ -107,7 +107,8 @@ struct Pending {
 }
 
 impl Run<'_> {
-    /// Resumes from the newest checkpoint. Only the number of epochs may have changed since it was written, and only grown.
+    /// Resumes from the newest checkpoint. Only the number of epochs may have changed since it was written, and only
+    /// grown.
     fn restore(&mut self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let found = checkpoint::checkpoints(folder)?;
@@ -231,8 +232,8 @@ impl Run<'_> {
         self.config.execution.checkpoint_every.is_some_and(|n| step.is_multiple_of(n as u64))
     }
 
-    /// Reads the reports of pending steps: accepts the good ones and notifies the observer of them. The first failed step
-    /// is the error; it and all steps after it were rolled back.
+    /// Reads the reports of pending steps: accepts the good ones and notifies the observer of them. The first failed
+    /// step is the error; it and all steps after it were rolled back.
     fn read_reports(&mut self) -> Result<()> {
         let started = Instant::now();
         let (mut accepted, mut events) = (0, Vec::new());

@@ -171,9 +171,10 @@ proptest! {
 #[test]
 fn all_views_of_a_data_set_share_its_tensors() {
     let data = dataset(&arrays(8, 1, 2, 2));
-    let place = |role| source_of(&data, view(role, 4), Augmentation::default(), 0).unwrap().labels().data_ptr();
-    let train = place(Role::Train);
-    assert_eq!((place(Role::Valid), place(Role::Evaluation)), (train, train));
+    let sources = [Role::Train, Role::Valid, Role::Evaluation]
+        .map(|role| source_of(&data, view(role, 4), Augmentation::default(), 0).unwrap());
+    let [train, valid, evaluation] = sources.each_ref().map(|source| source.labels().data_ptr());
+    assert_eq!((valid, evaluation), (train, train));
 }
 
 #[test]

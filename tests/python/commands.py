@@ -1,4 +1,4 @@
-"""What the tests of the command line share: how a command is given, and what it answers."""
+"""Helpers of the tests of the command line: run a command and read its output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-# What `make_config` says, as options.
+# The configuration of `make_config` as options.
 TINY = words(
     "--channels 2 --layers 3 --nodes 2 --operations none,skip_connect,sep_conv_3x3 --epochs 2 --batch-size 8 "
     "--device cpu"
@@ -27,7 +27,7 @@ NARROW = words("--channels 2 --layers 3")
 
 
 class Outcome:
-    """Exit code and the two outputs of a command."""
+    """The exit code and the two outputs of a command."""
 
     def __init__(self, *arguments: object) -> None:
         given = [str(argument) for argument in arguments]
@@ -42,14 +42,14 @@ class Outcome:
 
 
 def answered(*arguments: object) -> Outcome:
-    """A command that goes well."""
+    """Run a command that must succeed."""
     outcome = Outcome(*arguments)
     assert outcome.code == 0, outcome.err
     return outcome
 
 
 def refused(code: int, *arguments: object) -> str:
-    """A command that fails; what it says, on one line."""
+    """Run a command that must fail with this exit code, and return its error message in one line."""
     outcome = Outcome(*arguments)
     assert outcome.code == code, outcome.out + outcome.err
     assert outcome.out == ""

@@ -42,7 +42,8 @@ def stub() -> str:
         "",
         "FIELDS: tuple[Field, ...]",
         "",
-        "def table(indent: str = ..., width: int = ...) -> str: ...",
+        "def rows() -> list[tuple[str, str, str]]: ...",
+        "def table(rows: Sequence[tuple[str, str, str]], indent: str = ..., width: int = ...) -> str: ...",
     ]
     return "\n".join(lines).replace("'", '"') + "\n"
 

@@ -1,7 +1,8 @@
-"""What the command line reads from the source is what an import gives."""
+"""Fields that the command line reads from the source equal those of the imported package."""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 from typing import Any
@@ -10,6 +11,7 @@ import pydarts
 import pytest
 import typer
 from pydarts import _core
+from pydarts._train.fields import NETWORK_FIELDS
 from pydarts._train.settings import ImageSettings, TextSettings
 from pydarts_cli.choices import NETWORK, SEARCH, TRAINING
 from pydarts_cli.fields import Field, network_fields, search_fields, train_fields
@@ -25,22 +27,26 @@ def default_of(field: Field) -> Any:
     return None if field.default is None else field.kind.read(field.default)
 
 
-def test_every_field_of_a_search_is_read_with_the_default_of_the_core() -> None:
+def test_search_fields_have_the_defaults_of_the_core() -> None:
     core = _core.SearchConfig(space="darts").to_dict()
     assert [field.name for field in search_fields()] == list(core)
     for field in search_fields():
         assert default_of(field) == getattr(pydarts.SearchConfig(), field.name), field.name
 
 
-def test_every_field_of_a_training_is_read_with_the_published_value() -> None:
+def test_training_fields_have_the_published_values() -> None:
     declared = {field.name: field.default for field in dataclasses.fields(pydarts.TrainConfig)}
-    assert [field.name for field in train_fields()] == list(declared)
+    assert sorted(field.name for field in train_fields()) == sorted(declared)
     for field in train_fields():
         kind = ImageSettings if hasattr(ImageSettings, field.name) else TextSettings
         assert default_of(field) == getattr(kind, field.name, declared[field.name]), field.name
+    for row in NETWORK_FIELDS:
+        for kind, value in ((ImageSettings, row.value), (TextSettings, row.text_value)):
+            assert bool(value) == hasattr(kind, row.name), row.name
+            assert not value or ast.literal_eval(value) == getattr(kind, row.name), row.name
 
 
-def test_every_argument_of_a_network_is_read_with_its_default() -> None:
+def test_network_fields_have_the_defaults_of_the_constructors() -> None:
     found = {field.name: field for field in network_fields()}
     for kind in (pydarts.nn.ConvolutionalNetwork, pydarts.nn.LanguageModel):
         for name, parameter in inspect.signature(kind).parameters.items():
@@ -94,7 +100,7 @@ def test_a_field_without_a_panel_still_becomes_an_option() -> None:
         ("checkpoint_every", "none", None),
     ],
 )
-def test_a_text_is_read_as_the_field_takes_it(field: str, text: str, value: Any) -> None:
+def test_text_is_converted_to_the_type_of_the_field(field: str, text: str, value: Any) -> None:
     kind = next(found.kind for found in search_fields() if found.name == field)
     assert kind.read(text) == value
 
@@ -111,11 +117,11 @@ def test_a_text_is_read_as_the_field_takes_it(field: str, text: str, value: Any)
         ("mean", "", "comma"),
     ],
 )
-def test_a_text_that_is_no_value_is_refused_with_what_would_be(field: str, text: str, says: str) -> None:
+def test_an_error_for_invalid_text_names_the_value_or_the_choices(field: str, text: str, says: str) -> None:
     kind = next(found.kind for found in search_fields() if found.name == field)
     with pytest.raises(typer.BadParameter, match=says):
         kind.read(text)
 
 
-def test_values_that_are_no_text_are_the_configurations_to_check() -> None:
+def test_values_that_are_not_text_are_not_converted() -> None:
     assert Kind(whole=True).read([1, 2]) == [1, 2]

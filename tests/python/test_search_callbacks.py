@@ -129,7 +129,7 @@ def test_what_is_no_callback_is_refused() -> None:
 def test_warnings_of_the_engine_are_python_warnings() -> None:
     with pytest.warns(UserWarning, match="threads"):
         Observers([], None, InterruptWatch(), make_config()).observe(
-            "warning", '{"message": "another number of threads"}', None
+            "warning", {"message": "another number of threads"}, None
         )
 
 
@@ -148,7 +148,7 @@ def test_the_engine_serialises_only_events_that_a_callback_overrides(
     received: Counter[str] = Counter()
     observe = Observers.observe
 
-    def counting(self: Observers, kind: str, payload: str, alphas: Any) -> None:
+    def counting(self: Observers, kind: str, payload: Any, alphas: Any) -> None:
         received[kind] += 1
         observe(self, kind, payload, alphas)
 

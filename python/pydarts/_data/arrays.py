@@ -95,8 +95,8 @@ def check_images(x: Tensor, what: str, in_channels: int | None) -> None:
     if last in (1, 3, 4) and second not in (1, 3, 4) and second > last and in_channels != second:
         raise DataError(
             f"{what} have shape {shape}, which looks like [N, H, W, C]; put the channels first: "
-            f"X.transpose(0, 3, 1, 2) in numpy, X.permute(0, 3, 1, 2) in torch (or say "
-            f"in_channels={second}, if so it is)"
+            f"X.transpose(0, 3, 1, 2) in numpy, X.permute(0, 3, 1, 2) in torch (or pass "
+            f"in_channels={second} if that is intended)"
         )
     if x.dtype != torch.uint8 and x.dtype not in _FLOATS:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Turns what a user calls a loader into the three sources of a search, or of a training."""
+"""Build the sources of a search or a training from what the user passes."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def _read(arrays: Any, name: str, config: SearchConfig) -> ArrayData:
     if config.num_classes is None and least > 0:
         warnings.warn(
             f"no {name} label is 0: those from {least} to {data.classes - 1} make {data.classes} classes; "
-            f"subtract {least}, or say num_classes={data.classes} if so it is",
+            f"subtract {least}, or pass num_classes={data.classes} if that is intended",
             UserWarning,
             stacklevel=2,
         )

@@ -58,12 +58,12 @@ class BatchChecker:
         if self.shape is not None and tuple(images.shape[1:]) != self.shape:
             raise DataError(
                 f"the images of {what} have shape {list(images.shape[1:])}, but {list(self.shape)} was "
-                f"expected: all "
-                "images have the same channels and size"
+                "expected: all images have the same channels and size"
             )
-        if not bool(torch.isfinite(images).all()):
+        made = normalized(images, name_of(self.dtype), self.mean, self.std)
+        if not bool(torch.isfinite(made).all()):
             raise DataError(
-                f"{what} holds NaN or infinity (image {first_bad_image(images)} of the batch); "
+                f"{what} holds NaN or infinity (image {first_bad_image(made)} of the batch); "
                 "remove it or replace the values"
             )
         given = as_tensor(y, f"the labels of {what}")
@@ -72,7 +72,7 @@ class BatchChecker:
             check_range(labels, self.num_classes, f"the labels of {what}")
         # Neither result shares memory with what the loader gave: it may reuse that while this batch waits.
         labels = labels.clone() if labels.data_ptr() == given.data_ptr() else labels
-        return normalized(images, name_of(self.dtype), self.mean, self.std), labels.contiguous()
+        return made, labels.contiguous()
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ _END = object()
 
 
 class PythonSource:
-    """What the engine asks of a loader; exceptions of the loader come out of `next` as they are."""
+    """A loader as a source of the engine. `next` raises exceptions of the loader unchanged."""
 
     def __init__(self, passes: Passes, check: BatchChecker, pin: bool) -> None:
         self._passes, self._check, self._pin = passes, check, pin

@@ -1,4 +1,4 @@
-"""`Trajectory`: α over time, and what can be read off it."""
+"""`Trajectory`: α over time, with the mixing weights, genotypes and margins derived from it."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ Weights = npt.NDArray[np.float64]
 
 
 class Margin(NamedTuple):
-    """How clearly an operation or an edge was chosen: by the softmax weight that it is ahead.
+    """The margin by which an operation and an edge were chosen, as a difference of softmax weights.
 
-    Nodes are numbered as in `space.edges` and in genotypes: of a convolutional cell 0 and 1 are the inputs,
-    2 … n + 1 the intermediate nodes, which pictures, report and diagnostics name 0 … n - 1 (paper, figure 4).
+    Nodes are numbered as in `space.edges` and in genotypes. In a convolutional cell, 0 and 1 are the inputs;
+    2 to n + 1 are the intermediate nodes, called 0 to n - 1 in plots and reports (paper, figure 4).
     """
 
     table: str
-    """Name of the α table."""
+    """The name of the α table."""
     node: int
     """The node that the edge leads to."""
     edge: tuple[int, int]
-    """The edge that is kept, from node to node."""
+    """The selected edge as (from node, to node)."""
     chosen: str
-    """What is kept on it."""
+    """The operation selected for the edge."""
     next: str
-    """The strongest other operation on the edge, `none` apart; empty where there is none."""
+    """The strongest other operation on the edge except `none`; empty if there is no other."""
     operation: float
-    """Weight of `chosen` less that of `next`; NaN where there is no next."""
+    """The weight of `chosen` minus that of `next`; NaN if there is no next."""
     edges: float
-    """Strength of this edge less that of the strongest edge into `node` that is left out; NaN where all are
-    kept."""
+    """The strength of this edge minus that of the strongest discarded edge into `node`; NaN if none is
+    discarded."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """The logits α at T points of a search, and the mixing weights, genotypes and margins they stand for.
+    """The logits α at T points of a search, with the weights, genotypes and margins that follow from them.
 
     >>> import numpy as np
     >>> alphas = {"normal": np.zeros((3, 14, 8)), "reduce": np.zeros((3, 14, 8))}
@@ -59,30 +59,30 @@ class Trajectory:
     alphas: Mapping[str, npt.NDArray[Any]] = field(repr=False)
     """Table name -> logits [T, edges, operations]."""
     steps: Sequence[int] = field(repr=False)
-    """For each of the T points the number of steps done by then."""
+    """The number of completed steps at each of the T points."""
     space: Space
-    """The space that α belongs to."""
+    """The search space of α."""
     epochs: int
-    """Epochs that are over at the last point."""
+    """The number of completed epochs at the last point."""
 
     def __len__(self) -> int:
         return len(next(iter(self.alphas.values())))
 
     @cached_property
     def time(self) -> tuple[npt.NDArray[np.float64], str]:
-        """The points on an axis, and its name: "epoch" where α was recorded by epoch, else "step"."""
+        """The coordinates of the points, and their unit: "epoch" if α was recorded per epoch, else "step"."""
         if len(self) == self.epochs + 1:
             return np.arange(len(self), dtype=np.float64), "epoch"
         return np.asarray(self.steps, dtype=np.float64), "step"
 
     def weights(self, table: str, at: int | slice = slice(None)) -> Weights:
-        """The mixing weights softmax(α) (paper, equation 2): [T, edges, operations], or of the points `at`.
+        """Return the mixing weights softmax(α) (paper, equation 2): [T, edges, operations], or those at `at`.
 
         Raises:
-            ValueError: no such table.
+            ValueError: there is no such table.
         """
         if table not in self.alphas:
-            raise ValueError(f"no table {table!r}; there is {', '.join(self.alphas)}")
+            raise ValueError(f"no table {table!r}; choose from {', '.join(self.alphas)}")
         return softmax(self.alphas[table][at])
 
     @cached_property
@@ -96,15 +96,15 @@ class Trajectory:
 
     @property
     def last_change(self) -> int:
-        """The point since which the genotype has been what it is at the end; 0 if it never changed.
+        """The point of the last change of the genotype; 0 if it never changed.
 
-        Genotypes that keep the same operations on the same edges are the same, however they rank them.
+        Genotypes with the same operations on the same edges count as equal, whatever their order.
         """
         cells = [genotype.edge_set for genotype in self.genotypes]
         return next((point for point in range(len(cells) - 1, 0, -1) if cells[point] != cells[point - 1]), 0)
 
     def entropy(self, table: str) -> Weights:
-        """Mean over the edges of the entropy of softmax(α), in nats: [T]. At most log(operations)."""
+        """Return the entropy of softmax(α) in nats, averaged over the edges: [T]. At most log(operations)."""
         weights = self.weights(table)
         terms = np.where(weights > 0, -weights * np.log(np.where(weights > 0, weights, 1.0)), 0.0)
         mean: Weights = terms.sum(-1).mean(-1)
@@ -112,35 +112,35 @@ class Trajectory:
 
     @property
     def skips(self) -> npt.NDArray[np.int64]:
-        """Skip connections in the genotype at each point: [T]."""
+        """The number of skip connections in the genotype at each point: [T]."""
         return np.array([genotype.skip_connections for genotype in self.genotypes], dtype=np.int64)
 
     def margins(self, at: int = -1) -> tuple[Margin, ...]:
-        """How far ahead what is kept at a point was of what came next, in the order of edges.
+        """Return the margins of the selected edges and operations at a point, ordered by table and edge.
 
-        Nodes are numbered as in `space.edges`: node 5 of a convolutional cell is the 3 of its pictures.
+        Nodes are numbered as in `space.edges`: node 5 of a convolutional cell is called 3 in plots.
         """
         k = self.space.edges_kept
         names = self.space.operations
-        real = [column for column, name in enumerate(names) if name != "none"]
+        candidates = [column for column, name in enumerate(names) if name != "none"]
         found = []
         for table in self.alphas:
-            weights = self.weights(table)[at][:, real]
+            weights = self.weights(table)[at][:, candidates]
             strength = weights.max(-1)
             for node in sorted({j for _, j in self.space.edges}):
                 rows = [row for row, (_, j) in enumerate(self.space.edges) if j == node]
                 ranked = sorted(rows, key=lambda row: (-strength[row], row))
                 left = strength[ranked[k]] if len(ranked) > k else np.nan
                 for row in sorted(ranked[:k]):
-                    order = sorted(range(len(real)), key=lambda column: (-weights[row, column], column))
+                    order = sorted(range(len(candidates)), key=lambda column: (-weights[row, column], column))
                     ahead = weights[row, order[0]] - weights[row, order[1]] if len(order) > 1 else np.nan
                     found.append(
                         Margin(
                             table,
                             node,
                             self.space.edges[row],
-                            names[real[order[0]]],
-                            names[real[order[1]]] if len(order) > 1 else "",
+                            names[candidates[order[0]]],
+                            names[candidates[order[1]]] if len(order) > 1 else "",
                             float(ahead),
                             float(strength[row] - left),
                         )
@@ -149,7 +149,7 @@ class Trajectory:
 
 
 def softmax(alpha: npt.ArrayLike) -> Weights:
-    """Softmax over the last axis, with the bits of the strengths that `derive` compares.
+    """Return the softmax over the last axis, bit-identical to the strengths that `derive` compares.
 
     >>> softmax(np.zeros((1, 2))).tolist()
     [[0.5, 0.5]]

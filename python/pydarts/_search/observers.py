@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,21 +53,20 @@ class Observers:
         """Called by the engine between batches; raises KeyboardInterrupt after Ctrl-C."""
         self._watch.check()
 
-    def observe(self, kind: str, payload: str, alphas: Mapping[str, npt.NDArray[Any]] | None) -> None:
+    def observe(
+        self, kind: str, payload: Mapping[str, Any], alphas: Mapping[str, npt.NDArray[Any]] | None
+    ) -> None:
         """Called by the engine; an exception stops the search."""
         if kind == "step":
-            self._step(StepInfo(**json.loads(payload), alphas=dict(alphas or {})))
+            self._step(StepInfo(**payload, alphas=dict(alphas or {})))
         elif kind == "epoch":
-            event = json.loads(payload)
-            record, genotype = (
-                record_from(event["record"], EpochRecord),
-                Genotype.from_dict(event["genotype"]),
-            )
+            record = record_from(payload["record"], EpochRecord)
+            genotype = Genotype.from_dict(payload["genotype"])
             self._epoch(EpochInfo(**vars(record), genotype=genotype, alphas=dict(alphas or {})))
         elif kind == "start":
-            self._start(**json.loads(payload))
+            self._start(**payload)
         elif kind == "warning":
-            warnings.warn(json.loads(payload)["message"], UserWarning, stacklevel=3)
+            warnings.warn(payload["message"], UserWarning, stacklevel=3)
 
     def _start(self, epochs: int, first_epoch: int, steps_per_epoch: int | None) -> None:
         if self._progress is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -135,7 +134,7 @@ def _result(outcome: dict[str, Any], loss: Callable[..., Tensor] | None) -> Sear
         genotype=Genotype._of(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
         steps=tuple(outcome["steps"]),
-        history=History([record_from(record, EpochRecord) for record in json.loads(outcome["history"])]),
+        history=History([record_from(record, EpochRecord) for record in outcome["history"]]),
         config=SearchConfig._of(outcome["config"]),
         status=outcome["status"],
         state_dict=outcome["state_dict"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -14,8 +15,9 @@ import torch
 from .. import _core
 from .._values.checks import device, flag, known_fields, number, one_of, share, whole
 from .._values.config import SearchConfig
-from .._values.fields import Augment
-from .settings import ImageSettings, Keep, Schedule
+from .._values.fields import Augment, table
+from .fields import Keep, Schedule, rows
+from .settings import ImageSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,74 +30,18 @@ class TrainConfig:
     That value depends on the network. For a network of images (A.2.1 of the paper and the published code;
     "ours" marks a choice of this library):
 
-    ================  ========  ================================================================
-    field             value     meaning (source)
-    ================  ========  ================================================================
-    epochs            600       passes over the training images (A.2.1)
-    batch_size        96        images per batch, for arrays; a loader keeps its own (A.2.1)
-    eval_batch_size   None      images per batch of the evaluation; None: 4 x `batch_size` (ours)
-    learning_rate     0.025     initial learning rate of SGD (A.2.1)
-    schedule          "cosine"  "cosine": decay to 0 over the epochs (A.2.1); "exponential":
-                                multiply by 0.97 after every epoch (A.2.3)
-    warmup            0         number of first epochs, fewer than all, in which the learning rate
-                                rises linearly to `learning_rate` (PC-DARTS, on ImageNet: 5)
-    momentum          0.9       momentum of SGD (code)
-    weight_decay      3e-4      added to the gradient (A.2.1)
-    grad_clip         5.0       maximal 2-norm of the gradient (code)
-    label_smoothing   0.0       fraction of the target that is spread over all classes (code, on
-                                ImageNet: 0.1)
-    auxiliary_weight  0.4       weight of the auxiliary head's loss; without an auxiliary head only
-                                the default is accepted (A.2.1)
-    augment           "none"    "cifar": pad 4 and crop, flip; arrays only (code)
-    cutout            0         side in pixels of the square set to zero; 0: none; arrays only
-                                (A.2.1; code: 16)
-    mean, std         None      per channel, as in `SearchConfig`
-    train_portion     0.9       fraction of a single source for training, rest: validation (ours)
-    ema               0.0       decay per step of an exponential moving average of the weights, which
-                                is evaluated and kept instead of them; 0: none (ours). After n steps
-                                at most (1 + n) / (10 + n)
-    bfloat16          False     forward passes in bfloat16 with float32 weights (ours)
-    channels_last     False     images in channels-last memory format (ours)
-    compile           False     use `torch.compile`, which takes minutes at the start (ours)
-    keep              "last"    weights of the network at the end: those of the epoch with the
-                                highest validation accuracy, "best", or of the last one (code)
-    ================  ========  ================================================================
+    {fields images}
 
     Drop path belongs to the network: `build(..., drop_path=0.2)` (A.2.1); `train` raises it from 0 to this
     value over the epochs. Presets are `TrainConfig.cifar10()`, `.imagenet()` and `.quick()`.
 
     For a language model (A.2.2):
 
-    ===============  ======  ==================================================================
-    field            value   meaning (source)
-    ===============  ======  ==================================================================
-    epochs           8000    passes over the training text (code)
-    batch_size       64      number of parallel sequences (A.2.2)
-    eval_batch_size  10      number of parallel sequences in the evaluation (code)
-    bptt             35      tokens per segment: lengths are drawn from a normal distribution around
-                             this value, in one of twenty cases around half of it (code)
-    learning_rate    20.0    learning rate of SGD, times length / bptt per segment (A.2.2)
-    weight_decay     8e-7    added to the gradient (A.2.2)
-    grad_clip        0.25    maximal 2-norm of the gradient (code)
-    slowness         1e-3    factor of the mean squared difference of consecutive states, which is
-                             added to the loss (code)
-    patience         5       epochs: weight averaging starts when the validation loss exceeds the
-                             minimum of those before the last `patience` epochs (code)
-    keep             "best"  weights of the network at the end: those of the epoch with the lowest
-                             validation loss, or of the last epoch (code)
-    ===============  ======  ==================================================================
+    {fields text}
 
     For all networks (all ours):
 
-    ==============  ======  ===================================================================
-    field           value   meaning
-    ==============  ======  ===================================================================
-    seed            0       all randomness is a function of seed, epoch and step
-    device          "auto"  "auto": CUDA if available; "cpu", "cuda", "cuda:1"
-    checkpoint_dir  None    folder for checkpoints, one per epoch, the last two are kept
-    resume          False   continue from the newest checkpoint in `checkpoint_dir`, if any
-    progress        True    show a progress bar
-    ==============  ======  ===================================================================
+    {fields every}
 
     Raises:
         ConfigError: a field is unknown (the message names the nearest one), or a value is out of range or of
@@ -259,6 +205,9 @@ class TrainConfig:
 
 # The signature for `help()` and completion; `__new__` would hide the fields.
 TrainConfig.__signature__ = inspect.signature(TrainConfig.__init__)
+TrainConfig.__doc__ = re.sub(
+    r"    \{fields (\w+)\}", lambda found: table(rows(found[1])), TrainConfig.__doc__ or ""
+)
 
 
 # Fields that control how images are read; checked as in a `SearchConfig`.

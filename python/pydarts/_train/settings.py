@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import _core
 from .._values.fields import Augment
+from .fields import Keep, Schedule
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from typing_extensions import Self
 
-
-Keep: TypeAlias = Literal["best", "last"]
-Schedule: TypeAlias = Literal["cosine", "exponential"]
 
 # Fields that affect how a training runs, not its outcome.
 OF_EVERY_RUN = ("device", "checkpoint_dir", "resume", "progress")

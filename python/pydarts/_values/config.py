@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import _core
 from . import views
-from .fields import FIELDS, ConfigAttributes, table
+from .fields import FIELDS, ConfigAttributes, rows, table
 from .record import Record, differences, freeze
 from .space import Space
 
@@ -149,4 +149,4 @@ def _signature() -> inspect.Signature:
 
 
 SearchConfig.__signature__ = _signature()
-SearchConfig.__doc__ = (SearchConfig.__doc__ or "").replace("    {fields}", table())
+SearchConfig.__doc__ = (SearchConfig.__doc__ or "").replace("    {fields}", table(rows()))

@@ -8,6 +8,7 @@ module of pydarts.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact"]
@@ -215,19 +216,26 @@ FIELDS = (
 )
 
 
-def table(indent: str = "    ", width: int = 110) -> str:
-    """The fields as a reStructuredText table: field, default and meaning.
+def rows() -> list[tuple[str, str, str]]:
+    """Return the table of the fields: head, then name, default and meaning."""
+    return [
+        ("field", "default", "meaning (source)"),
+        *((row.name, row.default, row.meaning) for row in FIELDS),
+    ]
 
-    >>> print(table().splitlines()[3])
+
+def table(rows: Sequence[tuple[str, str, str]], indent: str = "    ", width: int = 110) -> str:
+    """Format a head and rows of three columns as a reStructuredText table.
+
+    >>> print(table(rows()).splitlines()[3])
         space              "darts"        search space: a name or a `Space` (section 2.1)
     """
-    names = max(len(field.name) for field in FIELDS) + 2
-    defaults = max(len(field.default) for field in FIELDS) + 2
+    names, defaults = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
     rest = width - len(indent) - names - defaults
     rule = f"{'=' * (names - 2)}  {'=' * (defaults - 2)}  {'=' * rest}"
-    lines = [rule, f"{'field':{names}}{'default':{defaults}}meaning (source)", rule]
-    for field in FIELDS:
-        first, *more = textwrap.wrap(field.meaning, rest)
-        lines.append(f"{field.name:{names}}{field.default:{defaults}}{first}")
+    lines = []
+    for name, default, meaning in rows:
+        first, *more = textwrap.wrap(meaning, rest)
+        lines.append(f"{name:{names}}{default:{defaults}}{first}")
         lines += [f"{'':{names + defaults}}{line}" for line in more]
-    return "\n".join(indent + line for line in [*lines, rule])
+    return "\n".join(indent + line for line in [rule, lines[0], rule, *lines[1:], rule])

@@ -30,7 +30,7 @@ class LanguageModel(nn.Module):
         dropout_output: fraction of the output that is dropped.
 
     Raises:
-        GenotypeError: the genotype has no recurrent cell, or a node has not one edge.
+        GenotypeError: the genotype has no recurrent cell, or a node has several edges.
         ConfigError: a count below 1, or a fraction outside [0, 1).
 
     >>> from pydarts import genotypes

@@ -1,8 +1,8 @@
 //! The published notation of a genotype, `Genotype(normal=[('sep_conv_3x3', 1), …], normal_concat=range(2, 6), …)`.
 //!
-//! It lists the edges of all nodes in one list. The text is parsed, never evaluated. Lists and tuples, either quote, any
-//! white space, trailing commas, and a name with an equals sign in front are accepted; an error gives the position of
-//! the wrong character.
+//! It lists the edges of all nodes in one list. The text is parsed, never evaluated. Lists and tuples, either quote,
+//! any white space, trailing commas, and a name with an equals sign in front are accepted; an error gives the position
+//! of the wrong character.
 
 use std::fmt;
 use std::ops::Range;

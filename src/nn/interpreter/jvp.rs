@@ -155,8 +155,8 @@ impl<'a> Jvp<'a> {
             Some(tangent) => {
                 let count = x.numel() as f64 / r.numel() as f64;
                 let r = per_channel(&r.f_detach()?)?;
-                // libtorch returns r without its derivative with respect to x, −r²·x̂ / count. Subtract a term that is zero and
-                // has this derivative.
+                // libtorch returns r without its derivative with respect to x, −r²·x̂ / count. Subtract a term that is
+                // zero and has this derivative.
                 let slope = sum(&normal.f_detach()?.f_mul(x)?)?;
                 let zero = slope.f_sub(&slope.f_detach()?)?.f_mul_scalar(1.0 / count)?;
                 let r = r.f_sub(&r.f_square()?.f_mul(&zero)?)?;

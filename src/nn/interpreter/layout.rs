@@ -4,8 +4,8 @@ use tch::{Device, Tensor};
 
 use crate::error::Result;
 
-/// Images in channels-last layout on the CPU; every operation preserves it. oneDNN's depthwise convolutions then need no
-/// reordering, and pooling runs along the channels: a step of the default network takes two thirds of the time. On a
+/// Images in channels-last layout on the CPU; every operation preserves it. oneDNN's depthwise convolutions then need
+/// no reordering, and pooling runs along the channels: a step of the default network takes two thirds of the time. On a
 /// GPU the layout is unchanged.
 pub fn channels_last(x: &Tensor) -> Result<Tensor> {
     if x.device() != Device::Cpu {

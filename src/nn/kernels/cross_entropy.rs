@@ -107,8 +107,8 @@ struct Sums {
 }
 
 impl Sums {
-    /// Adds the losses and gradients of some inputs `x` [n, units], and returns the gradient with respect to `x`. `rows`
-    /// [units, words] are the decoder's weights of these units, which `kept` selects unless all units are used.
+    /// Adds the losses and gradients of some inputs `x` [n, units], and returns the gradient with respect to `x`.
+    /// `rows` [units, words] are the decoder's weights of these units, which `kept` selects unless all units are used.
     fn add(&mut self, x: &Tensor, rows: &Tensor, targets: &Tensor, kept: Option<&Tensor>) -> Result<Tensor> {
         let mut logits = self.bias.f_addmm(x, rows)?;
         let targets = Vec::<i64>::try_from(targets.f_contiguous()?)?;

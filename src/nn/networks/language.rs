@@ -156,7 +156,8 @@ impl LanguageModel {
         let mut whole = executable.values(batch.inputs.shallow_clone());
         run(&self.spans.before, &mut whole)?;
         let (within, later) = (&self.spans.read_within, &self.spans.read_after);
-        // Split once: the backward of `unbind` is one stack, whereas that of each token would fill a segment with zeros.
+        // Split once: the backward of `unbind` is one stack, whereas that of each token would fill a segment with
+        // zeros.
         let tokenwise = within.iter().map(|id| match &whole[id.0] {
             Some(value) => Ok(value.f_unbind(0)?),
             None => Err(Error::engine("a token reads a value that was not computed")),

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::nn::gradients::add;
 use crate::nn::{Gradients, Loss, Mode, Statistics};
 
-/// Divides a batch into micro-batches of at most `most` examples, whose sizes differ by at most one. Each comes with its
-/// share of the batch. None if one micro-batch is enough.
+/// Divides a batch into micro-batches of at most `most` examples, whose sizes differ by at most one. Each comes with
+/// its share of the batch. None if one micro-batch is enough.
 fn divide(batch: &Batch, most: Option<usize>) -> Result<Option<Vec<(Batch, f64)>>> {
     let examples = batch.targets.size()[0];
     let most = most.map_or(examples, |most| most as i64).max(1);
@@ -25,8 +25,8 @@ fn divide(batch: &Batch, most: Option<usize>) -> Result<Option<Vec<(Batch, f64)>
     (0..count).map(micro_batch).collect::<Result<_>>().map(Some)
 }
 
-/// The loss and gradients of a batch from those of its micro-batches. Running statistics move once, by the mean over the
-/// micro-batches.
+/// The loss and gradients of a batch from those of its micro-batches. Running statistics move once, by the mean over
+/// the micro-batches.
 pub fn gradients(
     batch: &Batch,
     most: Option<usize>,

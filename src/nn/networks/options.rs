@@ -34,9 +34,9 @@ pub struct NetworkOptions {
     pub micro_batch: Option<usize>,
 }
 
-/// The largest image size, in pixels, at which a CPU groups edges: the overhead of a call dominates on small
-/// images, the cache on large ones. Measured with 2 threads, groups save 35 % of a step on 8×8 images and 30 % on 16×16;
-/// on 32×32 they save 15 % if the first cells are not grouped, and nothing if they are.
+/// The largest image size, in pixels, at which a CPU groups edges: the overhead of a call dominates on small images,
+/// the cache on large ones. Measured with 2 threads, groups save 35 % of a step on 8×8 images and 30 % on 16×16; on
+/// 32×32 they save 15 % if the first cells are not grouped, and nothing if they are.
 const GROUPED_PIXELS: usize = 16 * 16;
 
 impl NetworkOptions {
@@ -75,8 +75,8 @@ impl NetworkOptions {
         passes::rewrite(lowered, &rewrites, largest)
     }
 
-    /// The estimated peak memory of a search step by `method` on a rewritten plan; of a recurrent plan, for one token of
-    /// each sequence.
+    /// The estimated peak memory of a search step by `method` on a rewritten plan; of a recurrent plan, for one token
+    /// of each sequence.
     pub fn peak(&self, rewritten: &Plan, method: Method) -> Peak {
         let on_cpu = self.device == Device::Cpu;
         rewritten.peak(&Demand {

@@ -26,7 +26,8 @@ pub struct Demand {
     pub element: usize,
     /// Bytes of a weight.
     pub weight: usize,
-    /// Whether the gradients of depthwise kernels are computed after a backward pass, which keeps their inputs until then.
+    /// Whether the gradients of depthwise kernels are computed after a backward pass, which keeps their inputs until
+    /// then.
     pub kernels_outside: bool,
     /// Whether activations are allocated in the heap of the C library, which fragments.
     pub heap: bool,
@@ -34,10 +35,10 @@ pub struct Demand {
     pub at_most: Option<usize>,
 }
 
-/// The size of the heap relative to the values in it. glibc cannot reuse the space of an aligned allocation for an equal
-/// one: measured over ten configurations (see benches/RESULTS.md), the factor is 1.05 to 1.2 if a backward pass keeps
-/// all activations, 1.25 if it runs in two halves and computes the first again, and 1.7 to 1.8 if kept and temporary
-/// values alternate.
+/// The size of the heap relative to the values in it. glibc cannot reuse the space of an aligned allocation for an
+/// equal one: measured over ten configurations (see benches/RESULTS.md), the factor is 1.05 to 1.2 if a backward pass
+/// keeps all activations, 1.25 if it runs in two halves and computes the first again, and 1.7 to 1.8 if kept and
+/// temporary values alternate.
 fn heap(demand: &Demand) -> f64 {
     match (demand.memory, demand.method) {
         (Memory::Recompute, _) => 1.75,

@@ -1,8 +1,8 @@
 //! Runs the edges that leave one node in groups: the equal instructions of E edges become one instruction on E times as
 //! many channels.
 //!
-//! A group begins with convolutions of one kernel shape that read one value: depthwise ones on as many copies of it,
-//! on images that are small enough; ordinary ones, as those of the factorized reductions, as one with all their kernels.
+//! A group begins with convolutions of one kernel shape that read one value: depthwise ones on as many copies of it, on
+//! images that are small enough; ordinary ones, as those of the factorized reductions, as one with all their kernels.
 //! It continues through ReLUs, convolutions, batch norms and concatenations with other groups of the same edges while
 //! all its members do the same, and ends where their outputs go to different nodes. Weights and running statistics of a
 //! group are contiguous, so that the group's kernel is one view of the weight vector.

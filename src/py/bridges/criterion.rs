@@ -1,4 +1,4 @@
-//! The loss function of a user as the engine's criterion.
+//! A user's loss function as the engine's criterion.
 
 use std::sync::Arc;
 

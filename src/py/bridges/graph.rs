@@ -1,8 +1,8 @@
 //! Search steps as CUDA graphs, through `torch.cuda`, because tch does not bind libtorch's own.
 //!
-//! A capture records all work on a stream, from any thread. The current stream is a property of the thread, so calls of tch
-//! use the stream that Python's `set_stream` selects, and a backward pass runs on the streams of its forward pass. The GIL is
-//! held during the calls into Python only, because autograd refuses to run under it.
+//! A capture records all work on a stream, from any thread. The current stream is a property of the thread, so calls
+//! of tch use the stream that Python's `set_stream` selects, and a backward pass runs on the streams of its forward
+//! pass. The GIL is held only during the calls into Python, because autograd refuses to run under it.
 
 use pyo3::prelude::*;
 use pyo3::types::IntoPyDict;
@@ -74,26 +74,26 @@ impl TorchGraphs {
     }
 
     /// Makes the side stream this thread's until the guard is dropped.
-    fn aside(&self) -> Result<Aside<'_>> {
+    fn on_side_stream(&self) -> Result<SideStream<'_>> {
         self.python(|cuda| {
             let device = cuda.call_method0("current_device")?.unbind();
             let before = cuda.call_method1("current_stream", (self.device,))?;
             self.side.bind(cuda.py()).call_method1("wait_stream", (&before,))?;
-            let aside = Aside { graphs: self, device, before: before.unbind() };
+            let guard = SideStream { graphs: self, device, before: before.unbind() };
             cuda.call_method1("set_stream", (&self.side,))?;
-            Ok(aside)
+            Ok(guard)
         })
     }
 }
 
 /// The previous stream and device of this thread, restored when dropped.
-struct Aside<'a> {
+struct SideStream<'a> {
     graphs: &'a TorchGraphs,
     device: Py<PyAny>,
     before: Py<PyAny>,
 }
 
-impl Drop for Aside<'_> {
+impl Drop for SideStream<'_> {
     fn drop(&mut self) {
         // These calls fail only if the device has failed; the next operation reports that.
         let _ = self.graphs.python(|cuda| {
@@ -106,7 +106,7 @@ impl Drop for Aside<'_> {
 
 impl GraphCapture for TorchGraphs {
     fn warm_up(&self, body: &mut Body) -> Result<()> {
-        let _aside = self.aside()?;
+        let _guard = self.on_side_stream()?;
         body()
     }
 
@@ -122,7 +122,7 @@ impl GraphCapture for TorchGraphs {
             cuda.call_method0("empty_cache")?;
             Ok(cuda.call_method0("CUDAGraph")?.unbind())
         })?;
-        let _aside = self.aside()?;
+        let _guard = self.on_side_stream()?;
         let begun = self.python(|cuda| {
             // Other threads, such as those of a loader, may use CUDA during the capture.
             let options = [("capture_error_mode", "thread_local")].into_py_dict(cuda.py())?;
@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// A stand-in for `torch.cuda` that records its calls.
+    /// A fake `torch.cuda` that records its calls.
     const FAKE: &std::ffi::CStr = cr#"
 class Stream:
     def __init__(self, name): self.name = name

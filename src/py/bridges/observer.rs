@@ -1,15 +1,15 @@
 //! Forwards events to one Python object, and checks for signals between batches.
 
-use numpy::IntoPyArray;
 use numpy::ndarray::Array2;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use serde_json::{Value, json};
 use tch::Kind;
 
 use crate::error::Result;
 use crate::event::{Event, EventKind, Observer};
 use crate::py::errors::from_python;
+use crate::py::json::{Lists, python};
+use crate::py::tensor::arrays;
 
 pub struct PyObserver {
     object: Py<PyAny>,
@@ -45,8 +45,9 @@ impl Observer for PyObserver {
     fn observe(&mut self, event: &Event) -> Result<()> {
         let (payload, alphas) = translate(event);
         Python::attach(|py| {
-            let alphas = alphas.map(|alphas| tables(py, alphas, self.dtype)).transpose()?;
-            self.object.call_method1(py, "observe", (event.kind().name(), payload.to_string(), alphas))?;
+            let alphas = alphas.map(|alphas| arrays(py, alphas, self.dtype)).transpose()?;
+            let payload = python(py, &payload, Lists::Lists)?;
+            self.object.call_method1(py, "observe", (event.kind().name(), payload, alphas))?;
             // A callback may have assigned a hook, such as `self.on_step` in `on_start`.
             self.wanted = wanted(py, &self.object)?;
             Ok(())
@@ -77,15 +78,4 @@ fn translate<'a>(event: &Event<'a>) -> (Value, Option<&'a Tables>) {
         Event::Checkpoint { path } => (json!({"path": path}), None),
         Event::Warning { message } => (json!({"message": message}), None),
     }
-}
-
-fn tables<'py>(py: Python<'py>, alphas: &Tables, dtype: Kind) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    for (name, table) in alphas {
-        match dtype {
-            Kind::Double => dict.set_item(name, table.clone().into_pyarray(py))?,
-            _ => dict.set_item(name, table.mapv(|a| a as f32).into_pyarray(py))?,
-        }
-    }
-    Ok(dict)
 }

@@ -7,11 +7,12 @@ use crate::config::{Augment, SearchConfig};
 use crate::data::{ArraySource, Augmentation, Batch, Expected, Source, check_labels};
 use crate::error::{Error, Result};
 use crate::py::data::{PyArrays, PyTokens};
+use crate::py::entry;
 use crate::py::errors::{from_python, to_python};
 use crate::py::tensor::PyTensor;
 
-/// A Python object with `batches`, `start`, `next` and `close`. It checks its batches itself, on its own thread
-/// (`BatchChecker`); here they only move to the device.
+/// A Python loader with `batches`, `start`, `next` and `close`. Its own thread checks the batches (`BatchChecker`);
+/// here they are only moved to the device.
 struct PySource {
     object: Py<PyAny>,
     expected: Expected,
@@ -54,7 +55,7 @@ impl Drop for PySource {
     }
 }
 
-/// The source that `object` stands for: `Tokens`, `Arrays`, or any object with the methods of `Source`.
+/// The source for a Python object: `Tokens`, `Arrays`, or any object with the methods of `Source`.
 pub fn source(
     object: &Bound<'_, PyAny>,
     config: &SearchConfig,
@@ -63,28 +64,31 @@ pub fn source(
 ) -> PyResult<Box<dyn Source + Send>> {
     let (shape, classes, kind, device) = match (expected, object.cast::<PyTokens>()) {
         (Expected::Words { words, bptt, device }, Ok(tokens)) => {
-            let source =
-                tokens.get().source(*words, *bptt, config.optimisation.seed, *device, &format!("the {what} text"));
-            return Ok(Box::new(source.map_err(to_python)?));
+            let seed = config.optimisation.seed;
+            let tokens = tokens.get();
+            let build = || tokens.source(*words, *bptt, seed, *device, &format!("the {what} text"));
+            return Ok(Box::new(entry::engine(object.py(), build)?));
         }
         (Expected::Images { shape, classes, kind, device }, Err(_)) => (shape, *classes, *kind, *device),
-        _ => return Err(to_python(Error::data("a recurrent space reads texts, and a convolutional one images"))),
+        _ => return Err(to_python(Error::data("a recurrent space requires texts, and a convolutional space images"))),
     };
     let Ok(arrays) = object.cast::<PyArrays>() else {
         return Ok(Box::new(PySource::new(object, expected.clone())?));
     };
+    let arrays = arrays.get();
     let build = || -> Result<ArraySource> {
         let augmentation =
             Augmentation { crop_and_flip: config.data.augment == Augment::Cifar, cutout: config.data.cutout };
-        let source = arrays.get().source(augmentation, config.optimisation.seed, kind, device)?;
-        let found = source.image_shape();
+        // Before the upload, which may not fit.
+        let found = arrays.image_shape()?;
         if found != *shape {
             return Err(Error::data(format!(
                 "{what} images have shape {found:?}; expected {shape:?} (channels first)"
             )));
         }
+        let source = arrays.source(augmentation, config.optimisation.seed, kind, device)?;
         check_labels(source.labels(), classes, &format!("{what} data"))?;
         Ok(source)
     };
-    Ok(Box::new(build().map_err(to_python)?))
+    Ok(Box::new(entry::engine(object.py(), build)?))
 }

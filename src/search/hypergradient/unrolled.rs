@@ -18,8 +18,8 @@ pub fn arch_gradient(losses: &Losses, w: &Tensor, alpha: &Tensor, step: &Virtual
     let valid = losses.valid(&virtual_w, alpha, By::Both)?;
     let (first, v) = (valid.alpha()?, valid.w()?);
     let norm = v.f_norm()?;
-    // If ‖v‖ = 0, w′ is stationary for L_val and R is undefined. Any other R gives w⁺ = w⁻ = w: the second term vanishes,
-    // and the host does not read the norm.
+    // If ‖v‖ = 0, w′ is stationary for L_val and R is undefined. Any other R gives w⁺ = w⁻ = w: the second term
+    // vanishes, and the host does not read the norm.
     let radius = norm.f_reciprocal()?.f_mul_scalar(step.epsilon)?.f_masked_fill(&norm.f_eq(0.0)?, 1.0)?;
     let offset = v.f_mul(&radius)?;
     let _exact = losses.exact()?;

@@ -1,7 +1,7 @@
 //! The order of updates: a step moves α on the validation loss, then w on the training loss.
 //!
-//! A step is a sequence of operations on tensors whose addresses do not change, and reads nothing on the host: it can be
-//! captured as a graph and replayed. Its inputs and its report are in [`Scalars`].
+//! A step is a sequence of operations on tensors whose addresses do not change, and reads nothing on the host: it can
+//! be captured as a graph and replayed. Its inputs and its report are in [`Scalars`].
 
 use tch::Tensor;
 

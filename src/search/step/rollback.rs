@@ -18,8 +18,8 @@ impl Rollback {
         Ok(())
     }
 
-    /// Restores all tensors unless `good`, a boolean scalar on the device, is true. It selects instead of multiplying by
-    /// zero, so that NaN is restored too.
+    /// Restores all tensors unless `good`, a boolean scalar on the device, is true. It selects instead of multiplying
+    /// by zero, so that NaN is restored too.
     pub fn unless(&mut self, good: &Tensor) -> Result<()> {
         let _guard = tch::no_grad_guard();
         for (live, before) in &mut self.0 {

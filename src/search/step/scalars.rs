@@ -1,5 +1,5 @@
-//! The scalars that a step reads and measures, in tensors whose addresses do not change. The host sets the inputs before
-//! a step, and reads the report after it or after several steps.
+//! The scalars that a step reads and measures, in tensors whose addresses do not change. The host sets the inputs
+//! before a step, and reads the report after it or after several steps.
 
 use tch::{Device, Kind, Tensor};
 
@@ -60,8 +60,8 @@ impl Scalars {
         [&self.inputs, &self.healthy, &self.report]
     }
 
-    /// Sets the inputs of the next step. A fill passes its number with the kernel launch, whereas a copy from the host's
-    /// memory would wait for the device.
+    /// Sets the inputs of the next step. A fill passes its number with the kernel launch, whereas a copy from the
+    /// host's memory would wait for the device.
     pub fn set(&mut self, inputs: StepInputs) -> Result<()> {
         let [train, valid] = inputs.continues.map(|continues| f64::from(u8::from(continues)));
         for (index, number) in [inputs.lr, inputs.adam_rate, inputs.adam_root, train, valid].into_iter().enumerate() {
@@ -85,8 +85,8 @@ impl Scalars {
         Ok([self.inputs.f_select(0, 3)?, self.inputs.f_select(0, 4)?])
     }
 
-    /// Writes the report of a step, in the order of [`CHECKED`]; `alpha` is None if α does not move. Returns whether this
-    /// step and all since the last report was read were good: a boolean scalar on the device.
+    /// Writes the report of a step, in the order of [`CHECKED`]; `alpha` is None if α does not move. Returns whether
+    /// this step and all since the last report was read were good: a boolean scalar on the device.
     pub fn conclude(&mut self, alpha: Option<[&Tensor; 2]>, weights: [&Tensor; 2], correct: &Tensor) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         let number = |tensor: &Tensor| Ok::<_, Error>(tensor.f_detach()?.f_to_kind(Kind::Double)?.f_reshape([1])?);
@@ -123,8 +123,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads the report of step `step`; waits for the device. A failed step is an error that names the scalar that was not
-    /// finite.
+    /// Reads the report of step `step`; waits for the device. A failed step is an error that names the scalar that was
+    /// not finite.
     pub fn read(report: &Tensor, step: u64) -> Result<Report> {
         let numbers = values(report)?;
         for (what, value) in CHECKED.iter().zip(&numbers) {

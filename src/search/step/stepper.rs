@@ -52,14 +52,15 @@ pub struct Stepper<'a> {
 }
 
 impl<'a> Stepper<'a> {
-    /// With `graphs`, steps of one shape are captured once and replayed; without, every step runs operation by operation.
+    /// With `graphs`, steps of one shape are captured once and replayed; without, every step runs operation by
+    /// operation.
     pub fn new(network: &'a dyn Network, settings: StepSettings, graphs: Option<&'a dyn GraphCapture>) -> Result<Self> {
         let scalars = Scalars::new(network.kind(), network.device())?;
         Ok(Stepper { network, settings, scalars, captures: graphs.map(Captures::new) })
     }
 
-    /// Issues a step with learning rate `lr`; without a validation batch α does not move. `copy_alpha` requests a copy of
-    /// α after the step. The counts of the state advance as if the step were good: see [`Stepper::take_back`].
+    /// Issues a step with learning rate `lr`; without a validation batch α does not move. `copy_alpha` requests a copy
+    /// of α after the step. The counts of the state advance as if the step were good: see [`Stepper::take_back`].
     pub fn issue(
         &mut self,
         state: &mut State,
@@ -82,7 +83,8 @@ impl<'a> Stepper<'a> {
         Ok(Issued { alpha, report, examples: train.examples(), moved_alpha: valid.is_some(), before })
     }
 
-    /// Resets the counts after the report of `failed` was read: neither it nor the steps issued since have moved anything.
+    /// Resets the counts after the report of `failed` was read: neither it nor the steps issued since have moved
+    /// anything.
     pub fn take_back(&mut self, state: &mut State, failed: &Issued) -> Result<()> {
         (state.step, state.moments.step) = failed.before;
         self.scalars.recover()
