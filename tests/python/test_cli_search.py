@@ -131,7 +131,7 @@ def test_a_folder_with_a_run_is_overwritten_only_by_resume(places: Path) -> None
 def test_a_failed_search_reports_one_line_and_saves_its_partial_result(places: Path) -> None:
     command = ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--weight-lr", "1e30")
     said = refused(1, *command, "--grad-clip", "1e30")
-    assert re.search("kept in run error: .*NaN.*step 1", said)
+    assert re.search(r"\brun error: .*NaN.*step 1", said)
     assert pydarts.SearchResult.load("run").status == "failed"
 
 
