@@ -162,7 +162,7 @@ class Tokens:
 class Observer(Protocol):
     """Receives events of the kinds "start", "step", "epoch", "checkpoint" and "warning"."""
 
-    def wants(self, kind: str) -> bool: ...  # once per kind, before the search
+    def wants(self, kind: str) -> bool: ...  # for each kind, before the search and after each event
     def poll(self) -> None: ...  # between batches; an exception stops the search
     def observe(
         self, kind: str, payload: dict[str, Any], alphas: dict[str, npt.NDArray[Any]] | None

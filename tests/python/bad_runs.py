@@ -68,14 +68,14 @@ def resume(folder: Path, **changes: Any) -> object:
     return search(make_arrays(), make_config(checkpoint_dir=folder, resume=True, epochs=4, **changes))
 
 
-@row(pydarts.CheckpointError, "checkpoint-")
+@row(pydarts.CheckpointError, "truncated or damaged")
 def a_truncated_checkpoint(folder: Path) -> object:
     newest = checkpoint(folder)
     newest.write_bytes(newest.read_bytes()[:-100])
     return resume(folder)
 
 
-@row(pydarts.CheckpointError, "checkpoint")
+@row(pydarts.CheckpointError, "truncated or damaged")
 def what_is_not_a_checkpoint(folder: Path) -> object:
     checkpoint(folder).write_bytes(b"a shopping list")
     return resume(folder)

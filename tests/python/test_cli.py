@@ -49,31 +49,31 @@ def test_help_of_train_lists_every_field_and_argument() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["search"], "--data"),
-        (["search", "--data", "digits", "--epoch", "3"], "--epoch"),
-        (["search", "--data", "digits", "--epochs", "x"], "--epochs"),
-        (["search", "--data", "digit"], "digits"),
-        (["search", "--data", "npz:nowhere.npz"], "nowhere.npz"),
-        (["search", "--data", "npz"], "npz:FILE"),
-        (["search", "--data", "digits:x"], "digits"),
-        (["search", "--data", "folder:nowhere"], "nowhere"),
-        (["search", "--data", "corpus:nowhere"], "corpus:bundled"),
-        (["search", "--data", "digits", "--epochs", "0"], "epochs"),
-        (["search", "--data", "digits", "--hypergradient", "third"], "first_order"),
-        (["train", "DARTS_V9", "--data", "digits"], "DARTS_V2"),
-        (["train", "DARTS_V2", "--data", "digits", "--inherit"], "--inherit"),
-        (["derive", "DARTS_V2", "--notation", "yaml"], "yaml"),
-        (["nonsense"], "nonsense"),
-        (["cost", "DARTS_V2", "--hypergradient", "unrolled"], "--hypergradient"),
-        (["cost", "--stem", "imagenet"], "--stem"),
-        (["derive", "DARTS_V2", "--at", "1"], "--at"),
-        (["compare", "a", "--random", "2"], "--data"),
+        (["search"], "Missing option '--data'"),
+        (["search", "--data", "digits", "--epoch", "3"], "--epoch .*--epochs"),
+        (["search", "--data", "digits", "--epochs", "x"], "'--epochs': .*'x'"),
+        (["search", "--data", "digit"], "'--data': .*'digit'.*digits"),
+        (["search", "--data", "npz:nowhere.npz"], r"'--data': .*'nowhere\.npz'"),
+        (["search", "--data", "npz"], "'--data': .*npz:FILE"),
+        (["search", "--data", "digits:x"], "'--data': .*':x'"),
+        (["search", "--data", "folder:nowhere"], "'--data': .*folder 'nowhere'"),
+        (["search", "--data", "corpus:nowhere"], "'--data': .*'nowhere'.*corpus:bundled"),
+        (["search", "--data", "digits", "--epochs", "0"], "`epochs` is 0;"),
+        (["search", "--data", "digits", "--hypergradient", "third"], "gradient': .*first_order.*'third'"),
+        (["train", "DARTS_V9", "--data", "digits"], "'DARTS_V9'.*DARTS_V2"),
+        (["train", "DARTS_V2", "--data", "digits", "--inherit"], "--inherit .*'DARTS_V2'"),
+        (["derive", "DARTS_V2", "--notation", "yaml"], "'--notation': 'yaml'"),
+        (["nonsense"], "command 'nonsense'"),
+        (["cost", "DARTS_V2", "--hypergradient", "unrolled"], "--hypergradient: .*'DARTS_V2'"),
+        (["cost", "--stem", "imagenet"], "error: --stem: "),
+        (["derive", "DARTS_V2", "--at", "1"], "--at.* α.*'DARTS_V2'"),
+        (["compare", "a", "--random", "2"], "--random: .*--data"),
     ],
 )
 def test_a_usage_error_has_exit_code_two_and_names_the_option_or_value(
     arguments: list[str], says: str
 ) -> None:
-    assert says in refused(2, *arguments)
+    assert re.search(says, refused(2, *arguments))
 
 
 def test_help_and_usage_errors_do_not_import_pytorch() -> None:

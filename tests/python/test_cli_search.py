@@ -131,13 +131,13 @@ def test_a_folder_with_a_run_is_overwritten_only_by_resume(places: Path) -> None
 def test_a_failed_search_reports_one_line_and_saves_its_partial_result(places: Path) -> None:
     command = ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--weight-lr", "1e30")
     said = refused(1, *command, "--grad-clip", "1e30")
-    assert "run" in said and "error: " in said
+    assert re.search(r"\brun error: .*NaN.*step 1", said)
     assert pydarts.SearchResult.load("run").status == "failed"
 
 
 def test_too_few_data_for_a_batch_have_exit_code_one(places: Path) -> None:
     said = refused(1, "search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--batch-size", "40")
-    assert said.startswith("error: ") and "batch_size" in said
+    assert said.startswith("error: ") and "batch_size=40" in said
 
 
 def test_debug_shows_the_traceback(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,11 +192,11 @@ def test_image_size_sets_the_size_of_images_in_folders() -> None:
     data = opened("folder:images", image_size=(8, 8))
     images, _ = next(iter(data.search))
     assert images.shape == (2, 3, 8, 8) and data.sizes == {"num_classes": 2, "in_channels": 3}
-    with pytest.raises(Problem, match="squares"):
+    with pytest.raises(Problem, match=r"^--image-size \(8, 9\): "):
         opened("folder:images", image_size=(8, 9))
-    with pytest.raises(Problem, match="batch"):
+    with pytest.raises(Problem, match=r"^--batch-size auto "):
         opened("folder:images", batch_size="auto")
-    with pytest.raises(Problem, match=r"train.*val"):
+    with pytest.raises(Problem, match=r"^images/train .*train.*val"):
         opened("folder:images/train")
 
 

@@ -26,20 +26,20 @@ def starting_with(prefix: str, names: set[str]) -> set[str]:
     return {name for name in names if name.startswith(prefix)}
 
 
-def test_the_data_storey_needs_neither_libtorch_nor_python() -> None:
+def test_the_crate_without_features_needs_neither_libtorch_nor_python() -> None:
     names = dependencies("--no-default-features")
     assert not names & {"tch", "torch-sys", "numpy"}
     assert not starting_with("pyo3", names)
 
 
-def test_the_tensor_storey_needs_no_python() -> None:
+def test_the_torch_feature_needs_no_python() -> None:
     names = dependencies("--no-default-features", "--features", "torch")
     assert {"tch", "torch-sys"} <= names
     assert "numpy" not in names
     assert not starting_with("pyo3", names)
 
 
-def test_the_binding_stands_on_both() -> None:
+def test_the_python_feature_needs_libtorch_and_python() -> None:
     assert {"tch", "torch-sys", "pyo3", "numpy"} <= dependencies(
         "--no-default-features", "--features", "python"
     )

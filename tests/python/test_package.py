@@ -49,8 +49,8 @@ def test_the_stub_names_what_the_extension_has() -> None:
 
 
 def test_every_module_says_in_its_first_line_what_it_is() -> None:
-    for path in PACKAGE.glob("*.py"):
-        assert path.read_text().startswith('"""'), path.name
+    for path in PACKAGE.rglob("*.py"):
+        assert path.read_text().startswith('"""'), path.relative_to(PACKAGE)
 
 
 @pytest.mark.parametrize("version", ["2.10.1", "2.12.0", "1.11.0", "2.1.1+cpu"])

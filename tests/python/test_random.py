@@ -79,12 +79,12 @@ def test_the_cells_of_a_seed_do_not_move() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"n": 0}, "n.*0"),
-        ({"n": 2.0}, r"n.*2\.0"),
-        ({"n": True}, "n.*True"),
-        ({"seed": -1}, "seed.*-1"),
-        ({"seed": None}, "seed.*None"),
-        ({"space": "dart"}, "darts"),
+        ({"n": 0}, "^n is 0;"),
+        ({"n": 2.0}, r"^n is 2\.0;"),
+        ({"n": True}, "^n is True;"),
+        ({"seed": -1}, "^seed is -1;"),
+        ({"seed": None}, "^seed is None;"),
+        ({"space": "dart"}, "`dart`.*mean `darts`"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(arguments: dict[str, Any], words: str) -> None:

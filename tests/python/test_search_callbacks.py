@@ -164,6 +164,24 @@ def test_a_method_assigned_to_a_callback_is_called() -> None:
     assert steps == list(range(6))
 
 
+def test_hooks_that_are_assigned_during_a_search_are_called() -> None:
+    class Late(Callback):
+        def __init__(self) -> None:
+            self.called: list[tuple[str, int]] = []
+
+        def on_start(self, info: StartInfo) -> None:
+            self.on_step = self.first_step  # type: ignore[method-assign]
+
+        def first_step(self, info: StepInfo) -> None:
+            self.called.append(("step", info.step))
+            self.on_epoch = lambda info: self.called.append(("epoch", info.epoch))  # type: ignore[method-assign]
+
+    late = Late()
+    search(make_arrays(), make_config(), callbacks=late)
+    assert Counter(kind for kind, _ in late.called) == {"step": 6, "epoch": 2}
+    assert late.called[3] == ("epoch", 0)
+
+
 # ---- progress
 
 

@@ -98,6 +98,25 @@ def test_all_sources_of_a_search_are_views_of_one_data_set(opened: Any, monkeypa
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(
+    "changes", [{"crop_and_flip": True}, {"cutout": 5}, {"crop_and_flip": True, "cutout": 5}]
+)
+def test_a_gpu_augments_images_exactly_as_the_cpu_does(changes: dict[str, Any]) -> None:
+    images, numbers = torch.rand(64, 3, 9, 12), torch.arange(64)
+    asked = {"crop_and_flip": False, "cutout": 0} | changes
+    view = Arrays(Dataset(images, numbers), None, "train", 16, None, None)
+    on = {
+        device: drained(view.open(7, dtype="float32", device=device, **asked), 3)
+        for device in ("cpu", "cuda")
+    }
+    assert len(on["cpu"]) == len(on["cuda"]) == 4
+    for (x, y), (other, labels) in zip(on["cpu"], on["cuda"], strict=True):
+        assert other.is_cuda and labels.is_cuda
+        assert torch.equal(x, other.cpu()) and torch.equal(y, labels.cpu())
+        assert not torch.equal(x, images[y])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("form", ["arrays", "loader"])
 def test_an_epoch_on_a_gpu_with_all_that_there_is(form: str) -> None:
     X, y = make_arrays(n=64, channels=3, size=32)

@@ -30,7 +30,7 @@ class Observers:
         self._config = config
 
     def wants(self, kind: str) -> bool:
-        """Called by the engine once per kind of event, before the search; it does not send unwanted kinds."""
+        """Called by the engine before the search and after each event; it does not send unwanted kinds."""
         match kind:
             case "step":
                 return self._overridden("on_step") or self._progress is not None

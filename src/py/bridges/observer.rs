@@ -20,16 +20,21 @@ pub struct PyObserver {
 }
 
 impl PyObserver {
-    /// Asks the object once which kinds of events it wants, so that unwanted ones need no call into Python.
     pub fn new(py: Python<'_>, object: Py<PyAny>, dtype: Kind) -> PyResult<Self> {
-        let mut wanted = Vec::new();
-        for kind in EventKind::ALL {
-            if object.call_method1(py, "wants", (kind.name(),))?.extract(py)? {
-                wanted.push(kind);
-            }
-        }
+        let wanted = wanted(py, &object)?;
         Ok(PyObserver { object, wanted, dtype })
     }
+}
+
+/// The kinds of events that the object wants, so that unwanted ones need no call into Python.
+fn wanted(py: Python<'_>, object: &Py<PyAny>) -> PyResult<Vec<EventKind>> {
+    let mut wanted = Vec::new();
+    for kind in EventKind::ALL {
+        if object.call_method1(py, "wants", (kind.name(),))?.extract(py)? {
+            wanted.push(kind);
+        }
+    }
+    Ok(wanted)
 }
 
 impl Observer for PyObserver {
@@ -42,7 +47,10 @@ impl Observer for PyObserver {
         Python::attach(|py| {
             let alphas = alphas.map(|alphas| arrays(py, alphas, self.dtype)).transpose()?;
             let payload = python(py, &payload, Lists::Lists)?;
-            self.object.call_method1(py, "observe", (event.kind().name(), payload, alphas)).map(drop)
+            self.object.call_method1(py, "observe", (event.kind().name(), payload, alphas))?;
+            // A callback may have assigned a hook, such as `self.on_step` in `on_start`.
+            self.wanted = wanted(py, &self.object)?;
+            Ok(())
         })
         .map_err(from_python)
     }

@@ -18,7 +18,7 @@ from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
 
 _FAN, _NODE = 0.34, 0.37  # half widths of the ends of lines at a node, and of a node; nodes have distance 1
 _WIDTH = 9.0  # points: line width of an operation with weight 1
-_ROOM = (0.1, 0.1, 0.1, 0.35)
+_MARGINS = (0.1, 0.1, 0.1, 0.35)  # inches: left, right, below, above
 
 
 def supernet_cell(
@@ -55,7 +55,7 @@ def supernet_cell(
     names, at = tables(path, cell), point(path, at)
     width, height = size_of(path)
     digits = decimals([strongest(path, name, at) for name in names])
-    _, made = panels(ax, len(names), 1, (width, height * len(names)), _ROOM)
+    _, made = panels(ax, len(names), 1, (width, height * len(names)), _MARGINS)
     for axes, name in zip(made, names, strict=True):
         draw_supernet(axes, path, name, at, digits)
         title(axes, f"{name}, {moment(path, at)}")
