@@ -37,7 +37,6 @@ from .trajectory import Trajectory
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .._values.views import SearchTable
 
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 
@@ -104,7 +103,7 @@ class SearchResult:
         """
         return diagnose(self)
 
-    def report(self, path: str | os.PathLike[str], table: SearchTable | None = None) -> Path:
+    def report(self, path: str | os.PathLike[str], table: views.Table | None = None) -> Path:
         """Write a complete report of this search as one HTML file that works offline.
 
         It contains the diagnostics; α for every edge and point in time, with the cell that would be derived
@@ -222,45 +221,45 @@ class SearchResult:
 
     def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
         """Draw the softmax weights over time: `plots.alphas` of the trajectory."""
-        return views.plots.alphas(self.trajectory, ax=ax, cell=cell)
+        return views.panels.alphas(self.trajectory, ax=ax, cell=cell)
 
     def plot_weights(
         self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
     ) -> npt.NDArray[Any]:
         """Draw the softmax weights at one point as a heat map: `plots.weights` of the trajectory."""
-        return views.plots.weights(self.trajectory, at=at, cell=cell, ax=ax)
+        return views.panels.weights(self.trajectory, at=at, cell=cell, ax=ax)
 
     def plot_supernet(
         self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
     ) -> npt.NDArray[Any]:
         """Draw every edge of the search network's cells at one point: `plots.supernet_cell`."""
-        return views.plots.supernet_cell(self.trajectory, at=at, cell=cell, ax=ax)
+        return views.panels.supernet_cell(self.trajectory, at=at, cell=cell, ax=ax)
 
     def plot_cells(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the derived cells as graphs: `plots.cells` of the genotype."""
-        return views.plots.cells(self.genotype, ax=ax)
+        return views.panels.cells(self.genotype, ax=ax)
 
     def plot_entropy(self, ax: Axes | None = None) -> Axes:
         """Draw the mean entropy of the softmax weights over time: `plots.entropy`."""
-        return views.plots.entropy(self.trajectory, ax=ax)
+        return views.axes.entropy(self.trajectory, ax=ax)
 
     def plot_skips(self, ax: Axes | None = None) -> Axes:
         """Draw how many skip connections the genotype has over time: `plots.skips`."""
-        return views.plots.skips(self.trajectory, ax=ax)
+        return views.axes.skips(self.trajectory, ax=ax)
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, or perplexities of text: `plots.losses`."""
-        return views.plots.losses(self.history, words=self.config.resolved_space.kind == "recurrent", ax=ax)
+        return views.axes.losses(self.history, words=self.config.resolved_space.kind == "recurrent", ax=ax)
 
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation accuracies: `plots.accuracies`."""
-        return views.plots.accuracies(self.history, ax=ax)
+        return views.axes.accuracies(self.history, ax=ax)
 
     def animate(
         self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40
     ) -> Path:
         """Write an animation of α as a GIF: `plots.animate` of the trajectory."""
-        return views.plots.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
+        return views.files.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
 
     def _repr_html_(self) -> str:
         return views.cards.of_result(self)

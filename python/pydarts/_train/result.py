@@ -82,11 +82,11 @@ class TrainResult:
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, or perplexities of text: `plots.losses`."""
-        return views.plots.losses(self.history, words=isinstance(self.network, LanguageModel), ax=ax)
+        return views.axes.losses(self.history, words=isinstance(self.network, LanguageModel), ax=ax)
 
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation accuracies: `plots.accuracies`."""
-        return views.plots.accuracies(self.history, ax=ax)
+        return views.axes.accuracies(self.history, ax=ax)
 
     def _repr_html_(self) -> str:
         kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings

@@ -185,7 +185,7 @@ class Genotype(Record, _core.Genotype):
 
     def plot(self, ax: Axes | None = None) -> npt.NDArray[Any]:
         """Draw the cells as graphs: `plots.cells`."""
-        return views.cells.cells(self, ax=ax)
+        return views.panels.cells(self, ax=ax)
 
     def to_dot(self) -> str:
         """The cells in the DOT language of Graphviz, one cluster per cell.

@@ -7,24 +7,43 @@ implement them import these values. No other module may import from a higher lay
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+T = TypeVar("T", covariant=True)
+
+
+class Table(Protocol):
+    """A `SearchTable`, as far as a report reads it."""
+
+    def summary(self, origin: Any) -> Any: ...
+
 
 if TYPE_CHECKING:
-    from .. import plots as plots
-    from .._protocol.table import SearchTable as SearchTable
-    from .._show import cards as cards
-    from .._show.plots import cells as cells
-    from .._show.plots import export as export
-    from .._show.plots import scores as scores
-    from .._show.report import page as page
-else:  # a type checker would accept any name
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+    from matplotlib.axes import Axes
+
+    class Functions(Protocol[T]):
+        """A module whose functions return a T; importing it here would close a circle."""
+
+        def __getattr__(self, name: str) -> Callable[..., T]: ...
+
+    cards: Functions[str]
+    export: Functions[str]
+    files: Functions[Path]
+    page: Functions[Path]
+    axes: Functions[Axes]
+    panels: Functions[npt.NDArray[Any]]
+    scores: Functions[Axes]
+else:
     _MODULES = {
-        "plots": "pydarts.plots",
         "cards": "pydarts._show.cards",
-        "cells": "pydarts._show.plots.cells",
         "export": "pydarts._show.plots.export",
-        "scores": "pydarts._show.plots.scores",
         "page": "pydarts._show.report.page",
+        "scores": "pydarts._show.plots.scores",
+        **dict.fromkeys(("axes", "files", "panels"), "pydarts.plots"),
     }
 
     def __getattr__(name: str) -> Any:

@@ -124,9 +124,7 @@ impl<'a> Forward<'a> {
             Op::Lookup { weight } => self.lookup(x()?, *weight),
             Op::Mask { target } => self.dropout(x()?, *target),
             Op::Product { weight, rows } => self.product(x()?, *weight, *rows),
-            Op::Gate { activation } => {
-                pair().and_then(|(state, gates)| super::recurrent::gate(*activation, state, gates))
-            }
+            Op::Gate { activation } => pair().and_then(|(state, gates)| self.gate(*activation, state, gates)),
             Op::Gates { alpha, rows, columns } => self.gates(pair()?, *alpha, rows.len(), columns, prepared),
         }
     }

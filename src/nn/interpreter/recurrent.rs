@@ -87,9 +87,15 @@ impl Forward<'_> {
         deferred.borrow_mut().extend(gradients);
         Ok(Some((loss, correct)))
     }
+
+    /// s + σ(c)·(f(u) − s) for states s [N, units] and gates [c, u] [N, 2 · units].
+    pub(super) fn gate(&self, activation: Operation, s: &Tensor, gates: &Tensor) -> Result<Tensor> {
+        let (c, u) = halves(gates)?;
+        Ok(s.f_lerp_tensor(&activate(activation, &u)?, &c.f_sigmoid()?)?)
+    }
 }
 
-/// f(u).
+/// An activation function applied to `u`.
 fn activate(activation: Operation, u: &Tensor) -> Result<Tensor> {
     match activation {
         Operation::Tanh => Ok(u.f_tanh()?),
@@ -98,12 +104,6 @@ fn activate(activation: Operation, u: &Tensor) -> Result<Tensor> {
         Operation::Identity => Ok(u.shallow_clone()),
         other => Err(Error::engine(format!("`{}` is not an activation", other.name()))),
     }
-}
-
-/// s + σ(c)·(f(u) − s) of states s [N, units] and gates [c, u] [N, 2 · units].
-pub fn gate(activation: Operation, s: &Tensor, gates: &Tensor) -> Result<Tensor> {
-    let (c, u) = halves(gates)?;
-    Ok(s.f_lerp_tensor(&activate(activation, &u)?, &c.f_sigmoid()?)?)
 }
 
 /// The mixture [N, units] of all gates of a node: stacked states [J · N, units] and gates [c, u] [J · N, 2 · units],
