@@ -1,7 +1,8 @@
 //! Differentiable architecture search: a space of cells is compiled into a plan, and the plan is run on libtorch.
 //!
-//! Data flows one way: space and configuration, plan, network, engine, events, result. A module may import only
-//! what stands above it in the list below; the modules here know neither libtorch nor Python.
+//! Data flows one way: space and configuration, plan, network, engine, events, result. A module imports only
+//! modules above it in the list below, with one exception: `search` and `checkpoint` import each other. Modules without
+//! a feature use neither libtorch nor Python.
 
 #![warn(missing_docs, clippy::too_many_lines)]
 

@@ -73,7 +73,7 @@ impl Plan {
         };
         let _ = writeln!(
             text,
-            "space    {}: {} input nodes, {} intermediate nodes and {} edges a cell",
+            "space    {}: {} input nodes, {} intermediate nodes and {} edges per cell",
             space.name,
             space.inputs(),
             space.nodes,
