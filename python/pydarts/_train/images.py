@@ -52,6 +52,7 @@ class ImageTask:
             self.weights.begin_average()
         self._sources, self._device = sources, device
         self._train = _opened(sources.train, sources.config, device)
+        self.from_arrays = not isinstance(self._train, PythonSource)
         self._evaluation = _opened(sources.evaluation, sources.config, device)
         self._drop_path = network.drop_path
         self._optimizer = torch.optim.SGD(
@@ -111,11 +112,6 @@ class ImageTask:
     def scheduled(self) -> bool:
         """Whether an epoch depends on the total number of epochs."""
         return self.settings.schedule == "cosine" or self._drop_path > 0
-
-    @property
-    def from_arrays(self) -> bool:
-        """Whether the engine makes the training batches, from arrays of images."""
-        return not isinstance(self._train, PythonSource)
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch."""

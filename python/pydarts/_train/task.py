@@ -52,6 +52,9 @@ class Evaluation:
 class Task(Protocol):
     """A network with its data and its optimiser."""
 
+    from_arrays: bool
+    """Whether the engine makes the training batches, from arrays of images."""
+
     @property
     def network(self) -> Network:
         """The network to train."""
@@ -67,10 +70,6 @@ class Task(Protocol):
     @property
     def scheduled(self) -> bool:
         """Whether an epoch depends on the total number of epochs."""
-
-    @property
-    def from_arrays(self) -> bool:
-        """Whether the engine makes the training batches, from arrays of images."""
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch."""

@@ -31,6 +31,8 @@ class TextTask:
     average is evaluated.
     """
 
+    from_arrays = False
+
     def __init__(
         self, network: LanguageModel, texts: Any, settings: TextSettings, device: torch.device
     ) -> None:
@@ -68,11 +70,6 @@ class TextTask:
     @property
     def scheduled(self) -> bool:
         """Whether an epoch depends on the total number of epochs."""
-        return False
-
-    @property
-    def from_arrays(self) -> bool:
-        """Whether the engine makes the training batches; it makes none of text."""
         return False
 
     def learning_rate(self, epoch: int) -> float:

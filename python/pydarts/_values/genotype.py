@@ -72,8 +72,9 @@ class Genotype(Record, _core.Genotype):
 
     def __new__(cls, **fields: Iterable[Any] | None) -> Self:
         """Read the fields, iterators among them; None means "not given"."""
-        given = {name: value for name, value in fields.items() if value is not None}
-        return cls._of({name: [_listed(item) for item in value] for name, value in given.items()})
+        return cls._of(
+            {name: list(map(_listed, value)) for name, value in fields.items() if value is not None}
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Genotype:
