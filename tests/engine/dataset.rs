@@ -211,7 +211,7 @@ fn every_fault_of_a_batch_is_named() {
         (x.shallow_clone(), Tensor::from_slice(&[0i64, 5]), "label 5"),
         (x.shallow_clone(), Tensor::from_slice(&[-1i64, 0]), "label -1"),
         (x.shallow_clone(), Tensor::from_slice(&[0.0, 1.0]), "integers"),
-        (x.shallow_clone(), Tensor::from_slice(&[0i64]), "one label an example"),
+        (x.shallow_clone(), Tensor::from_slice(&[0i64]), "targets of shape [1]"),
     ];
     for (x, y, text) in cases {
         let error = expected.admit(&x, &y, "training batch 7").unwrap_err();
