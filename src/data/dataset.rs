@@ -42,8 +42,8 @@ impl Held {
 impl Dataset {
     /// The data set of images `x` [N, C, H, W], uint8 or floating, and int64 labels `y` [N].
     ///
-    /// Images share the memory of `x`, because a copy would double what they take: whoever writes into it changes the
-    /// search. Labels are copied.
+    /// Images share the memory of `x`, because a copy would double the memory they take. Writing into `x` during a search
+    /// therefore changes the search. Labels are copied.
     pub fn new(x: &Tensor, y: &Tensor) -> Result<Dataset> {
         if x.dim() != 4 || y.size() != [x.size()[0]] || y.f_kind()? != Kind::Int64 {
             return Err(Error::data(format!(

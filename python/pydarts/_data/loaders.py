@@ -136,8 +136,8 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
         assert shape is not None
         config = with_sizes(config, shape, count)
     else:
-        beside = next((data.x.dtype for data in read if data is not None), None)
-        config = survey(passes[:2], shape, count, config, beside)
+        array_dtype = next((data.x.dtype for data in read if data is not None), None)
+        config = survey(passes[:2], shape, count, config, array_dtype)
     arrays = [len(data.x) for data in read if data is not None]
     if arrays:
         config = with_batch_size(config, min(arrays))

@@ -52,20 +52,22 @@ def survey(
     shape: tuple[int, ...] | None,
     classes: int | None,
     config: SearchConfig,
-    beside: torch.dtype | None = None,
+    array_dtype: torch.dtype | None = None,
 ) -> SearchConfig:
     """Complete the sizes from the first batches; if the classes must be counted, from all batches.
 
-    `beside`: the dtype of the arrays in the pair, which share their mean and std with the batches.
+    `array_dtype`: the dtype of the other part of the pair, if it is arrays. Both use the same mean and std.
     """
     if config.mean is not None and config.std is not None:
-        beside = None
+        array_dtype = None
     count_labels = config.num_classes is None and classes is None
     seen = 0
     for run, role in zip(passes, ("training", "validation"), strict=True):
         if run is None:
             continue
-        check = BatchChecker(role, search_dtype(config), in_channels=config.in_channels, beside=beside)
+        check = BatchChecker(
+            role, search_dtype(config), in_channels=config.in_channels, array_dtype=array_dtype
+        )
         iterator, _ = run.begin(0, 0)
         empty = True
         for number, batch in enumerate(iterator):

@@ -33,7 +33,7 @@ class BatchChecker:
     in_channels: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    beside: torch.dtype | None = None  # dtype of the arrays in the pair, normalised alike; None: any
+    array_dtype: torch.dtype | None = None  # of the other part, if it is arrays; None: any
 
     def __call__(self, number: int, batch: Any) -> Batch:
         """Check batch `number` of a pass, counted from 0."""
@@ -48,10 +48,12 @@ class BatchChecker:
             )
         images = as_tensor(x, f"the images of {what}")
         check_images(images, f"the images of {what}", self.in_channels)
-        if self.beside is not None and (images.dtype == torch.uint8) != (self.beside == torch.uint8):
+        if self.array_dtype is not None and (images.dtype == torch.uint8) != (
+            self.array_dtype == torch.uint8
+        ):
             raise DataError(
                 f"the images of {what} are {name_of(images.dtype)}, the arrays of the other part "
-                f"{name_of(self.beside)}; give both the same dtype, or set mean and std in the config"
+                f"{name_of(self.array_dtype)}; give both the same dtype, or set mean and std in the config"
             )
         if len(images) == 0:
             raise DataError(f"{what} is empty; give at least one image per batch")

@@ -146,7 +146,7 @@ impl Executable {
 
 /// Computes the values of instructions.
 pub trait Interpreter {
-    /// What represents a value of the plan.
+    /// The representation of a value of the plan.
     type Value: Value;
     /// The value of one instruction.
     fn value(&self, instruction: &Instruction, prepared: &Prepared, inputs: &[&Self::Value]) -> Result<Self::Value>;
