@@ -35,5 +35,5 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
 
         return run(job, loader, heard)
 
-    monkeypatch.setattr("pydarts._protocol.staff.run", telling)
+    monkeypatch.setattr("pydarts._protocol.executor.run", telling)
     return found

@@ -24,12 +24,12 @@ from .._values.files import held
 from .._values.genotype import Genotype
 from .._values.random import random_genotypes
 from .._values.space import Space, as_space
+from .executor import Executor
 from .folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
 from .job import Job, Tell, fresh
 from .progress import ManyProgress
 from .row import SearchRow
 from .sizes import Sizes
-from .staff import Staff
 from .table import SearchTable
 
 
@@ -96,8 +96,8 @@ def search_many(
     sizes = Sizes.of(loader, config)
     alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
     each = config.replace(**(alone | sizes.fields))
-    staff = Staff.of(workers, loader, training.resolved_device, len(numbers) + len(drawn))
-    fitted = _fitted(each, config, sizes, staff)
+    executor = Executor.of(workers, loader, training.resolved_device, len(numbers) + len(drawn))
+    fitted = _fitted(each, config, sizes, executor)
     template = Job(
         name="",
         origin="searched",
@@ -111,7 +111,7 @@ def search_many(
     about = {name: value for name, value in each.to_dict().items() if name != "device"}
     with held(config.checkpoint_dir):
         folder = marked(config.checkpoint_dir, config.resume, {"config": about}, template, batch_size(fitted))
-        return _table(jobs, loader, folder, staff, config.progress)
+        return _table(jobs, loader, folder, executor, config.progress)
 
 
 def compare(
@@ -200,7 +200,7 @@ def compare(
             "two cells have the same name, apart from capitals and hyphens (random cells are called "
             "'random 0', ...); rename one of them"
         )
-    staff = Staff.of(workers, loader, training.resolved_device, len(jobs))
+    executor = Executor.of(workers, loader, training.resolved_device, len(jobs))
     _rehearse(next(iter(genotypes.values())), template, loader)
     about = {
         "space": chosen.to_dict(),
@@ -209,16 +209,16 @@ def compare(
     }
     with held(training.checkpoint_dir):
         folder = marked(training.checkpoint_dir, training.resume, about, template)
-        return _table(jobs, loader, folder, staff, training.progress)
+        return _table(jobs, loader, folder, executor, training.progress)
 
 
-def _fitted(each: SearchConfig, config: SearchConfig, sizes: Sizes, staff: Staff) -> SearchConfig:
+def _fitted(each: SearchConfig, config: SearchConfig, sizes: Sizes, executor: Executor) -> SearchConfig:
     """Return the configuration with the common batch size: parallel searches share the memory."""
     if config.batch_size == "auto" and config.resume and config.checkpoint_dir is not None:
         path = Path(config.checkpoint_dir) / MARK
         if path.is_file():
             return each.replace(batch_size=said_by(path, "batch_size"))
-    return with_batch_size(each, sizes.batch_size, searches=max(1, staff.workers))
+    return with_batch_size(each, sizes.batch_size, searches=max(1, executor.workers))
 
 
 def _width(config: SearchConfig) -> dict[str, Any]:
@@ -275,7 +275,7 @@ def _rehearse(genotype: Genotype, template: Job, loader: Loader) -> None:
 
 
 def _table(
-    jobs: Sequence[Job], loader: Loader, folder: Path | None, staff: Staff, progress: bool
+    jobs: Sequence[Job], loader: Loader, folder: Path | None, executor: Executor, progress: bool
 ) -> SearchTable:
     """Do all jobs; save the table after every row."""
     if folder is not None:
@@ -287,7 +287,7 @@ def _table(
     bar = ManyProgress(jobs) if progress else None
     tell: Tell = (lambda *_: None) if bar is None else bar.tell
     try:
-        with closing(staff.rows(jobs, loader, tell)) as done:
+        with closing(executor.rows(jobs, loader, tell)) as done:
             for row in done:
                 rows[row.name] = row
                 if bar is not None:

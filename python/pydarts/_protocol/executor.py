@@ -17,7 +17,7 @@ from .workers import Lost, run_in_processes
 
 
 @dataclass(frozen=True)
-class Staff:
+class Executor:
     """Processes with a number of threads each, which receive the pickled loader; or no processes."""
 
     workers: int
@@ -25,7 +25,7 @@ class Staff:
     shared: bytes | None
 
     @classmethod
-    def of(cls, workers: int | None, loader: Loader, device: torch.device, jobs: int) -> Staff:
+    def of(cls, workers: int | None, loader: Loader, device: torch.device, jobs: int) -> Executor:
         threads = torch.get_num_threads()
         given = workers
         if workers is None:
@@ -59,10 +59,10 @@ def _here(jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRo
             return
 
 
-def _elsewhere(jobs: Sequence[Job], staff: Staff, tell: Tell) -> Generator[SearchRow, None, None]:
+def _elsewhere(jobs: Sequence[Job], executor: Executor, tell: Tell) -> Generator[SearchRow, None, None]:
     """Yield rows as processes finish them; after Ctrl-C, those in progress and no more."""
-    assert staff.shared is not None
-    for job, row in run_in_processes(run, staff.shared, jobs, staff.workers, staff.threads, tell):
+    assert executor.shared is not None
+    for job, row in run_in_processes(run, executor.shared, jobs, executor.workers, executor.threads, tell):
         if not isinstance(row, Lost):
             yield row
             continue
