@@ -132,9 +132,9 @@ def test_other_data_continue_a_run_only_by_force(places: Path) -> None:
     command = ("search", *TINY, "--epochs", "2", "--data")
     with np.load(places / "data.npz") as data:
         arrays = dict(data)
-    np.savez(places / "other.npz", **(arrays | {"y_train": arrays["y_train"][::-1]}))
+    np.savez("other.npz", **(arrays | {"y_train": arrays["y_train"][::-1]}))
     answered(*command, f"npz:{places / 'data.npz'}")
-    other = f"npz:{places / 'other.npz'}"
+    other = "npz:other.npz"
     assert "labels" in refused(1, *command, other, "--resume")
     assert "labels" in answered(*command, other, "--force").err
 
