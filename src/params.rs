@@ -69,6 +69,11 @@ impl Table {
         &self.entries
     }
 
+    /// The place of an entry among [`Table::entries`].
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.indices.get(name).copied()
+    }
+
     /// The offset and length of consecutive entries, given by name.
     pub fn run<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(i64, i64)> {
         let mut run: Option<(i64, i64)> = None;

@@ -166,7 +166,7 @@ fn updates(
     rollback: &mut Rollback,
 ) -> Result<()> {
     if let Some(statistics) = network.statistics() {
-        rollback.save(statistics.vectors())?;
+        rollback.save(statistics.tensors())?;
     }
     let [keep_train, keep_valid] = scalars.keep()?;
     let train = &with_carried(train, state.carried.train.as_ref(), &keep_train)?;
