@@ -19,7 +19,7 @@ use crate::config::SearchConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::Network;
 use crate::optim::Moments;
-use crate::params::Table;
+use crate::params::{Table, check_alphas};
 use crate::search::{Carried, Progress, State, Trajectory};
 
 const FORMAT: &str = "pydarts-checkpoint-3";
@@ -288,6 +288,7 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         carried: Carried::default(),
         step: header.progress.step,
     };
+    check_alphas(alphas, &state.alpha)?;
     for (name, tensor) in groups.remove("carried").unwrap_or_default() {
         let carried = match name.as_str() {
             "train" => &mut state.carried.train,

@@ -16,6 +16,7 @@ use crate::config::{Method, SearchConfig};
 use crate::data::{Batch, Expected};
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{MatrixPrecision, Mode, Network, NetworkOptions, SearchNetwork, Statistics};
+use crate::params::check_alphas;
 use crate::plan::Plan;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use crate::search::{self, State, StepSettings, with_estimate};
@@ -153,7 +154,9 @@ impl PySupernet {
         entry::engine(py, move || {
             let mut inner = self.lock();
             let (kind, device) = inner.kind_and_device();
-            inner.state.alpha = inner.network.alphas().pack(&named, kind, device)?;
+            let alpha = inner.network.alphas().pack(&named, kind, device)?;
+            check_alphas(inner.network.alphas(), &alpha)?;
+            inner.state.alpha = alpha;
             Ok(())
         })
     }
