@@ -303,8 +303,12 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
     let trajectory = restore_trajectory(&points, &steps, alphas.total())?;
     let mut statistics = groups.remove("statistic").unwrap_or_default();
     if let Some(kept) = network.statistics() {
+        let counts = kept.named_counts(header.progress.step);
+        let given = |name: &String| statistics.iter().any(|(other, _)| other == name);
         if header.format == UNCOUNTED {
-            statistics.extend(kept.named_counts(header.progress.step));
+            statistics.extend(counts);
+        } else if let Some((missing, _)) = counts.iter().find(|(name, _)| !given(name)) {
+            return Err(Error::checkpoint(format!("the tensor statistic/{missing} is missing")));
         }
         // Check here, where the error names the file; the network is changed only after everything was read.
         let _ = kept.pack(&statistics)?;

@@ -211,14 +211,15 @@ impl Statistics {
     }
 }
 
-/// A count that was read.
+/// A count that was read. A state dict whose tensors were all converted to one dtype holds it as a real number.
 fn count(name: &str, tensor: &Tensor) -> Result<i64> {
-    if tensor.kind() != Kind::Int64 || !tensor.size().is_empty() {
-        let (kind, size) = (tensor.kind(), tensor.size());
+    let (kind, size) = (tensor.kind(), tensor.size());
+    if !size.is_empty() || ![Kind::Int64, Kind::Int, Kind::Double, Kind::Float].contains(&kind) {
         return Err(Error::data(format!("expected {name} as an int64 scalar, got dtype {kind:?} and shape {size:?}")));
     }
-    match tensor.f_int64_value(&[])? {
-        value @ 0..=LARGEST => Ok(value),
-        value => Err(Error::data(format!("expected {name} from 0 to 2^53, got {value}"))),
+    let value = tensor.f_double_value(&[])?;
+    if value.fract() != 0.0 || !(0.0..=LARGEST as f64).contains(&value) {
+        return Err(Error::data(format!("expected {name} as a whole number from 0 to 2^53, got {value}")));
     }
+    Ok(value as i64)
 }
