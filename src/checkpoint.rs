@@ -19,10 +19,12 @@ use crate::config::SearchConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::Network;
 use crate::optim::Moments;
-use crate::params::Table;
+use crate::params::{Table, check_alphas};
 use crate::search::{Carried, Progress, State, Trajectory};
 
-const FORMAT: &str = "pydarts-checkpoint-2";
+const FORMAT: &str = "pydarts-checkpoint-3";
+/// The earlier format, without the counts of running statistics.
+const UNCOUNTED: &str = "pydarts-checkpoint-2";
 const SUFFIX: &str = ".safetensors";
 const TEMPORARY: &str = ".tmp";
 const PREFIX: &str = "checkpoint-";
@@ -228,9 +230,10 @@ fn header(bytes: &[u8]) -> Result<Header> {
     let text = metadata.metadata().as_ref().and_then(|m| m.get("pydarts")).ok_or_else(unknown)?;
     let header: Header =
         serde_json::from_str(text).map_err(|e| Error::checkpoint(format!("the header cannot be parsed: {e}")))?;
-    if header.format != FORMAT {
+    if ![FORMAT, UNCOUNTED].contains(&header.format.as_str()) {
         let format = &header.format;
-        return Err(Error::checkpoint(format!("the format is {format:?}; this version reads {FORMAT:?}")));
+        let text = format!("the format is {format:?}; this version reads {FORMAT:?} and {UNCOUNTED:?}");
+        return Err(Error::checkpoint(text));
     }
     Ok(header)
 }
@@ -285,6 +288,7 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         carried: Carried::default(),
         step: header.progress.step,
     };
+    check_alphas(alphas, &state.alpha)?;
     for (name, tensor) in groups.remove("carried").unwrap_or_default() {
         let carried = match name.as_str() {
             "train" => &mut state.carried.train,
@@ -297,10 +301,17 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         return Err(Error::checkpoint("the α trajectory is missing"));
     };
     let trajectory = restore_trajectory(&points, &steps, alphas.total())?;
-    let statistics = groups.remove("statistic").unwrap_or_default();
+    let mut statistics = groups.remove("statistic").unwrap_or_default();
     if let Some(kept) = network.statistics() {
+        let counts = kept.named_counts(header.progress.step);
+        let given = |name: &String| statistics.iter().any(|(other, _)| other == name);
+        if header.format == UNCOUNTED {
+            statistics.extend(counts);
+        } else if let Some((missing, _)) = counts.iter().find(|(name, _)| !given(name)) {
+            return Err(Error::checkpoint(format!("the tensor statistic/{missing} is missing")));
+        }
         // Check here, where the error names the file; the network is changed only after everything was read.
-        let _ = kept.table().pack(&statistics, network.kind(), network.device())?;
+        let _ = kept.pack(&statistics)?;
     }
     let Header { config, progress, threads, .. } = header;
     Ok(Restored { config, progress, state, trajectory, threads, statistics })

@@ -61,7 +61,9 @@ class SearchResult:
     status: Status
     """ "complete", "interrupted" (Ctrl-C) or "failed" (an exception stopped the search)."""
     state_dict: dict[str, Tensor] = field(repr=False)
-    """Weights and running statistics of the search network by name; fits `Supernet(config=...)`."""
+    """Weights and running statistics of the search network by name; fits `Supernet(config=...)`. Statistics
+    are raw, with the number of steps that moved them as `num_batches_tracked`; results of earlier versions
+    lack it."""
     threads: int = field(default=1, repr=False)
     """CPU threads that the search ran on."""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
@@ -197,6 +199,8 @@ class SearchResult:
         the network's cells, of the cells' preprocessing, and of stem, classifier, embedding and decoder. All
         tensors fit a network with the width and depth of the search network and any genotype of its space,
         except the affine parameters of batch norm, which the search does not have. Others do not change.
+        Running statistics are copied as the evaluation of the search uses them, without their initial values;
+        `num_batches_tracked` is then 2**20.
 
         Args:
             network: changed in place; it keeps its device and dtype.
