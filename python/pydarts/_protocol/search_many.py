@@ -18,6 +18,7 @@ from .._results.result import SearchResult
 from .._train.config import TrainConfig
 from .._train.settings import ImageSettings, TextSettings
 from .._train.train import open_task
+from .._values.ambient import plain
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
 from .._values.files import held
@@ -33,6 +34,7 @@ from .sizes import Sizes
 from .table import SearchTable
 
 
+@plain()
 def search_many(
     loader: Loader,
     cfg: SearchConfig | None = None,
@@ -114,6 +116,7 @@ def search_many(
         return _table(jobs, loader, folder, executor, config.progress)
 
 
+@plain()
 def compare(
     cells: Mapping[str, Genotype | SearchResult],
     loader: Loader,
@@ -268,10 +271,9 @@ def _random_jobs(template: Job, drawn: Sequence[Genotype]) -> list[Job]:
 def _rehearse(genotype: Genotype, template: Job, loader: Loader) -> None:
     """Open and close a training, so that an error in it or its data is raised before the searches."""
     config = template.training
-    with torch.random.fork_rng(devices=[]):
-        network = fresh(genotype, template)
-        # On the CPU: images in the memory of a GPU would take it from the processes.
-        open_task(network, loader, config, torch.device("cpu"), lambda: None).close()
+    network = fresh(genotype, template)
+    # On the CPU: images in the memory of a GPU would take it from the processes.
+    open_task(network, loader, config, torch.device("cpu"), lambda: None).close()
 
 
 def _table(

@@ -16,6 +16,7 @@ from .._results.ending import end
 from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
+from .._values.ambient import keeping, plain
 from .._values.config import SearchConfig
 from .._values.files import held
 from .._values.genotype import Genotype
@@ -82,6 +83,16 @@ def search(
     hooks = listeners(callbacks, Callback)
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
+    with plain():
+        return _searched(loader, config, hooks, loss)
+
+
+def _searched(
+    loader: Loader,
+    config: SearchConfig,
+    hooks: Sequence[Callback],
+    loss: Callable[[Tensor, Tensor], Tensor] | None,
+) -> SearchResult:
     sources = open_sources(loader, config)
     _warn_of_absent_cells(sources.config)
     shown = any(callback.shows_progress for callback in hooks)
@@ -96,7 +107,7 @@ def search(
                 sources.valid,
                 sources.evaluation,
                 Observers(hooks, progress, watch, sources.config),
-                loss,
+                None if loss is None else keeping(loss),
             )
     finally:
         if progress is not None:
@@ -125,7 +136,7 @@ def _warn_of_absent_cells(config: SearchConfig) -> None:
                 f"a network of {layers} cells contains no {name} cell: its α is not trained, and the cell "
                 "derived from it is meaningless; use more layers",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 

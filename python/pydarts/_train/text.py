@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
+from .._data.draws import Masks
 from .._data.texts import columns, tokens_of
 from .._values.genotype import Genotype
 from ..nn import LanguageModel
@@ -62,9 +63,9 @@ class TextTask:
         """Create the task of a configuration; a genotype's network is built for the words of the texts."""
         settings = TextSettings.of(config)
         if isinstance(network, Genotype):
-            torch.manual_seed(settings.seed)
             words = max(int(part.max()) for part in tokens_of(texts)) + 1
-            network = LanguageModel(network, vocabulary=words)
+            with Masks(settings.seed):
+                network = LanguageModel(network, vocabulary=words)
         return cls(network, texts, settings, device)
 
     @property
@@ -85,8 +86,8 @@ class TextTask:
         self.network.train()
         hidden = None
         for index, (begin, end) in enumerate(segments(len(self._train), self.settings, epoch)):
-            torch.manual_seed(step_seed(self.settings.seed, epoch, index))
-            logits, states = self.network(self._train[begin:end], hidden)
+            with Masks(step_seed(self.settings.seed, epoch, index)):
+                logits, states = self.network(self._train[begin:end], hidden)
             step = _measured(logits, self._train[begin + 1 : end + 1])
             self._optimizer.param_groups[0]["lr"] = (
                 self.settings.learning_rate * (end - begin) / self.settings.bptt
