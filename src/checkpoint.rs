@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::nn::Network;
 use crate::optim::Moments;
 use crate::params::{Table, check_alphas};
-use crate::search::{Carried, Progress, State, Trajectory};
+use crate::search::{Carried, Fingerprint, Progress, State, Trajectory};
 
 const FORMAT: &str = "pydarts-checkpoint-3";
 /// The earlier format, without the counts of running statistics.
@@ -39,6 +39,9 @@ const KEPT: usize = 2;
 struct Header {
     format: String,
     config: SearchConfig,
+    /// Empty in files of earlier versions.
+    #[serde(default)]
+    fingerprint: Fingerprint,
     progress: Progress,
     adam_step: u64,
     threads: i32,
@@ -143,7 +146,7 @@ fn list(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
 pub fn save(
     folder: &Path,
     network: &dyn Network,
-    config: &SearchConfig,
+    (config, fingerprint): (&SearchConfig, &Fingerprint),
     state: &State,
     progress: &Progress,
     trajectory: &Trajectory,
@@ -177,6 +180,7 @@ pub fn save(
     let header = Header {
         format: FORMAT.into(),
         config: config.clone(),
+        fingerprint: fingerprint.clone(),
         progress: progress.clone(),
         adam_step: state.moments.step,
         threads: tch::get_num_threads(),
@@ -214,9 +218,10 @@ pub fn load(path: &Path, network: &dyn Network) -> Result<Restored> {
     read(&bytes, network).map_err(|error| in_file(path, error))
 }
 
-/// The configuration of the run that wrote a checkpoint.
-pub fn load_config(path: &Path) -> Result<SearchConfig> {
-    Ok(read_header(path)?.config)
+/// The configuration and the fingerprint of the run that wrote a checkpoint.
+pub fn load_config(path: &Path) -> Result<(SearchConfig, Fingerprint)> {
+    let header = read_header(path)?;
+    Ok((header.config, header.fingerprint))
 }
 
 fn read_header(path: &Path) -> Result<Header> {

@@ -18,6 +18,7 @@ from .._train.config import TrainConfig
 from .._train.result import TrainResult
 from .._train.train import train
 from .._values.config import SearchConfig
+from .._values.fields import Resume
 from .._values.genotype import Genotype
 from ..nn import Network
 from ..nn._build import build
@@ -43,6 +44,8 @@ class Job:
     search: SearchConfig | None = None
     result: SearchResult | None = None
     genotype: Genotype | None = None
+    resume: Resume = True
+    """How work in the folder is continued: with "force" also with other data or another loss."""
     folder: Path | None = None
     """The folder of the row: the search's result, its `checkpoints`, and `training` with its own."""
 
@@ -96,7 +99,7 @@ def _search(job: Job, config: SearchConfig, loader: Any, tell: Tell) -> SearchRe
         result = SearchResult.load(job.folder)
         if result.status == "complete":
             return result
-    config = config.replace(checkpoint_dir=job.folder / "checkpoints", resume=True)
+    config = config.replace(checkpoint_dir=job.folder / "checkpoints", resume=job.resume)
     try:
         result = search(loader, config, _SearchTeller(job, tell))
     except Exception as error:
@@ -119,7 +122,7 @@ def _train(job: Job, network: Network, loader: Any, tell: Tell) -> TrainResult:
             raise _core.CheckpointError(f"{folder} holds the training of another network; use another folder")
         if result.status == "complete":
             return result
-    config = job.training.replace(checkpoint_dir=folder / "checkpoints", resume=True)
+    config = job.training.replace(checkpoint_dir=folder / "checkpoints", resume=job.resume)
     result = train(network, loader, config, _TrainTeller(job, tell))
     result.save(folder)
     return result

@@ -56,7 +56,8 @@ def search_many(
         cfg: the configuration of each search; None: the published one. With `checkpoint_dir`, everything is
             saved there: one folder per cell, with its checkpoints, the result of its search and its
             `training`, and `table.csv`. With `resume`, finished work in that folder is not repeated, work
-            in progress is continued, and failed cells are tried again. Only `seeds` and `random` may change.
+            in progress is continued, and failed cells are tried again. Only `seeds` and `random` may change;
+            with "force" also the data, for the work that is left.
         seeds: seeds of the searches; a number n means `cfg.seed`, `cfg.seed` + 1, and so on.
         select: the short training, the same for every cell, including its seed; None:
             `TrainConfig.quick()`, for images. `cfg` determines its folder and whether it shows progress.
@@ -106,13 +107,17 @@ def search_many(
         training=training.replace(**OF_THE_WHOLE),
         network=sizes.arguments | _width(config) | dict(network or {}),
         image_size=sizes.image_size,
+        resume=config.resume or True,
     )
     jobs = [replace(template, name=f"seed {seed}", search=fitted.replace(seed=seed)) for seed in numbers]
     jobs += _random_jobs(template, drawn)
     _rehearse(random_genotypes(config.resolved_space)[0], template, loader)
     about = {name: value for name, value in each.to_dict().items() if name != "device"}
     with held(config.checkpoint_dir):
-        folder = marked(config.checkpoint_dir, config.resume, {"config": about}, template, batch_size(fitted))
+        choices = {"config": about}
+        folder = marked(
+            config.checkpoint_dir, config.resume, choices, sizes.facts, template, batch_size(fitted)
+        )
         return _table(jobs, loader, folder, executor, config.progress)
 
 
@@ -190,6 +195,7 @@ def compare(
         training=training.replace(**OF_THE_WHOLE),
         network=sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {}),
         image_size=sizes.image_size,
+        resume=training.resume or True,
     )
     jobs = [
         replace(template, name=name, origin="searched", result=cell)
@@ -211,7 +217,7 @@ def compare(
         "cells": {name: genotype.to_dict() for name, genotype in genotypes.items()},
     }
     with held(training.checkpoint_dir):
-        folder = marked(training.checkpoint_dir, training.resume, about, template)
+        folder = marked(training.checkpoint_dir, training.resume, about, sizes.facts, template)
         return _table(jobs, loader, folder, executor, training.progress)
 
 

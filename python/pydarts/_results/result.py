@@ -30,7 +30,7 @@ from ..nn import Network
 from ..nn._examples import check_network
 from ..nn._inherit import Inheritance, inherit
 from .diagnostics import Diagnostics, diagnose
-from .environment import environment_from
+from .environment import texts_from
 from .history import EpochRecord, History, record_from
 from .trajectory import Trajectory
 
@@ -74,6 +74,11 @@ class SearchResult:
 
     loss: str | None = None
     """Name of the loss function that the search was given; None: cross-entropy."""
+    fingerprint: dict[str, str] = field(default_factory=dict, repr=False)
+    """What the search was given: facts about the data ("data.examples", "data.shape", "data.dtype"; of a pair
+    "train.…" and "valid.…"), hashes of labels and of a sample, and "loss" with a hash of its code.
+
+    `resume` compares them. Empty in results of earlier versions."""
 
     @property
     def best(self) -> int | None:
@@ -149,6 +154,7 @@ class SearchResult:
             "loss": self.loss,
             "threads": self.threads,
             "environment": self.environment,
+            "fingerprint": self.fingerprint,
         }
         # result.json marks a complete result: an interrupted save never mixes old and new files.
         (folder / "result.json").unlink(missing_ok=True)
@@ -190,6 +196,7 @@ class SearchResult:
             threads=about["threads"],
             environment=about["environment"],
             loss=about["loss"],
+            fingerprint=about["fingerprint"],
         )
 
     def inherit(self, network: Network) -> Inheritance:
@@ -277,7 +284,8 @@ def _about(data: bytes) -> dict[str, Any]:
         "status": about["status"],
         "loss": about.get("loss"),
         "threads": int(about.get("threads", 1)),
-        "environment": environment_from(about.get("environment")),
+        "environment": texts_from("environment", about),
+        "fingerprint": texts_from("fingerprint", about),
     }
 
 

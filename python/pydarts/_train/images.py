@@ -19,6 +19,7 @@ from .._data.draws import Masks
 from .._data.loaders import Loader, Source, Sources, open_images
 from .._data.sizes import search_dtype
 from .._data.source import PythonSource
+from .._values.callables import fact_of
 from .._values.config import SearchConfig
 from .._values.genotype import Genotype
 from ..nn import ConvolutionalNetwork
@@ -51,6 +52,7 @@ class ImageTask:
             self.weights.begin_average()
         self._sources, self._device = sources, device
         self._train = _opened(sources.train, sources.config, device)
+        self.facts = {**sources.facts, "loss": fact_of(None)}
         self.from_arrays = not isinstance(self._train, PythonSource)
         self._evaluation = _opened(sources.evaluation, sources.config, device)
         self._drop_path = network.drop_path

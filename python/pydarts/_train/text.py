@@ -13,7 +13,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
 from .._data.draws import Masks
+from .._data.fingerprint import of_tokens
 from .._data.texts import columns, tokens_of
+from .._values.callables import fact_of
 from .._values.genotype import Genotype
 from ..nn import LanguageModel
 from .config import TrainConfig
@@ -43,6 +45,7 @@ class TextTask:
         vocabulary = int(network.arguments["vocabulary"])
         least = settings.bptt + 1
         train, valid = tokens_of(texts)
+        self.facts = of_tokens(train, "train") | of_tokens(valid, "valid") | {"loss": fact_of(None)}
         for name, part in (("training", train), ("validation", valid)):
             low, high = int(part.min()), int(part.max())
             if low < 0 or high >= vocabulary:

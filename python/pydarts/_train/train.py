@@ -66,8 +66,8 @@ def train(
         ConfigError: an invalid configuration, or a setting that does not apply to this kind of network.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
-        CheckpointError: a checkpoint is broken or belongs to another training; or, without `resume`, the
-            folder already holds checkpoints.
+        CheckpointError: a checkpoint is broken or belongs to another training; or its data differ and
+            `resume` is not "force"; or, without `resume`, the folder already holds checkpoints.
         NumericalError: a loss became NaN or infinite, in training or in the evaluation. Losses are checked
             after every step, on a GPU after every 20; the network then has the weights after the last good
             epoch, or the initial ones.
@@ -125,7 +125,7 @@ def _trained(
     trained = task.network
     trained.load_state_dict(loop.weights())
     where = environment(str(device))
-    result = TrainResult(trained.eval(), loop.history, config, status, where)
+    result = TrainResult(trained.eval(), loop.history, config, status, where, task.facts)
     return end(result, error, hooks, "training")
 
 

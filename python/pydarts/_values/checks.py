@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .._core import ConfigError
+from .fields import Resume
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
@@ -65,6 +66,19 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} is {value!r}; it must be True or False")
     return value
+
+
+def resume(name: str, value: Any) -> Resume:
+    """Return a bool or "force".
+
+    >>> resume("resume", "force")
+    'force'
+    """
+    if isinstance(value, bool):
+        return value
+    if value == "force":
+        return "force"
+    raise ConfigError(f'{name} is {value!r}; it must be True, False or "force"')
 
 
 def device(name: str, value: Any) -> str:
