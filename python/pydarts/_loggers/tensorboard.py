@@ -43,7 +43,7 @@ class TensorBoard(Logger):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise missing("TensorBoard", "tensorboard", "tensorboard") from error
+            raise missing("TensorBoard", "tensorboard") from error
         self._folder, self._make = Path(folder), SummaryWriter
 
     def _begin(self, info: StartInfo) -> None:
