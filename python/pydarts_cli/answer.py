@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 from typer import Exit
 
+from .output import is_utf8
+
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
@@ -48,7 +50,8 @@ class Answer:
     def show(self, out: TextIO, as_json: bool) -> None:
         """Print the data to `out` if `as_json` is true, and the parts otherwise."""
         if as_json:
-            print(json.dumps(strict(self.data), indent=2, allow_nan=False, ensure_ascii=False), file=out)
+            plain = not is_utf8(out)
+            print(json.dumps(strict(self.data), indent=2, allow_nan=False, ensure_ascii=plain), file=out)
             return
         for part in self.shown:
             if isinstance(part, str):
