@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TextIO
 
 from typer import Exit
@@ -84,6 +87,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """
     found = get_close_matches(name, list(known), n=1)
     return found[0] if found else None
+
+
+def quoted(path: Path) -> str:
+    """Return a path as it is written in a shell.
+
+    >>> quoted(Path("run")), quoted(Path("my run"))
+    ('run', "'my run'")
+    """
+    return shlex.quote(os.fspath(path))
 
 
 def say(text: str) -> None:

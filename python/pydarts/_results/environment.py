@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .. import _core
+from .._values.words import shown
 
 
 def environment(device: str, **more: str) -> dict[str, str]:
@@ -48,5 +49,5 @@ def environment_from(value: Any) -> dict[str, str]:
     """
     found = {} if value is None else value
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
-        raise ValueError(f"environment must be an object of strings, got {value!r}")
+        raise ValueError(f"environment must be an object of strings, got {shown(value)}")
     return found

@@ -16,6 +16,7 @@ from .._results.ending import end
 from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
+from .._values.checks import available_device
 from .._values.config import SearchConfig
 from .._values.files import held
 from .._values.genotype import Genotype
@@ -82,6 +83,7 @@ def search(
     hooks = listeners(callbacks, Callback)
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
+    available_device(config.device)  # before the data are read and a folder is created
     sources = open_sources(loader, config)
     _warn_of_absent_cells(sources.config)
     shown = any(callback.shows_progress for callback in hooks)
