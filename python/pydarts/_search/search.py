@@ -17,6 +17,7 @@ from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
 from .._values.ambient import keeping, plain
 from .._values.callables import Loss, check_loss, fact_of, short_name
+from .._values.checks import available_device
 from .._values.config import SearchConfig
 from .._values.files import held
 from .._values.genotype import Genotype
@@ -84,6 +85,7 @@ def search(
         raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
     hooks = listeners(callbacks, Callback)
     check_loss(loss)
+    available_device(config.device)  # before the data are read and a folder is created
     with plain():
         return _searched(loader, config, hooks, loss)
 

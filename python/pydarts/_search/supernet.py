@@ -16,6 +16,7 @@ from .._values.ambient import plain
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields, Method
 from .._values.space import Space
+from .._values.words import shown
 
 Batch: TypeAlias = tuple[Array, Array]
 
@@ -288,7 +289,7 @@ def _dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
         return "float32" if config.precision == "auto" else config.precision
     name = name_of(dtype) if isinstance(dtype, torch.dtype) else dtype
     if name not in _NAMES:
-        raise _core.ConfigError(f"dtype must be one of {', '.join(_NAMES)}, got {name!r}")
+        raise _core.ConfigError(f"dtype must be one of {', '.join(_NAMES)}, got {shown(name)}")
     return name
 
 
