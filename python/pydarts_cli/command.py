@@ -69,6 +69,7 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
 
         @wraps(function)
         def run(context: typer.Context, as_json: bool, debug: bool, **values: Any) -> None:
+            values = {name: _expanded(value) for name, value in values.items()}
             values.pop("config", None)
             values.pop("tune", None)
             force = values.pop("force", False)
@@ -103,6 +104,19 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
         return run
 
     return decorate
+
+
+def _expanded(value: Any) -> Any:
+    """Expand `~` in paths, which a shell does not do in `--out=~/run` and in files.
+
+    >>> _expanded(Path("~/run")) == Path.home() / "run", _expanded(["~nobody-here/run"]), _expanded("a~b")
+    (True, ['~nobody-here/run'], 'a~b')
+    """
+    if isinstance(value, list):
+        return [_expanded(item) for item in value]
+    if isinstance(value, Path):
+        return Path(os.path.expanduser(value))
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def _joined(doc: str) -> str:

@@ -182,10 +182,11 @@ def test_a_training_on_other_data_or_with_another_loss_is_refused(
     first = pydarts.train(network(), one(), config(epochs=1, **kept), loss=loss)
     with pytest.raises(pydarts.CheckpointError, match=rf"{fact}.*force"):
         pydarts.train(network(), other(), config(epochs=epochs, resume=True, **kept), loss=loss_then)
-    with pytest.warns(UserWarning, match=fact):
+    with pytest.warns(UserWarning, match=fact) as caught:
         forced = pydarts.train(
             network(), other(), config(epochs=epochs, resume="force", **kept), loss=loss_then
         )
+    assert [warning.filename for warning in caught if fact in str(warning.message)] == [__file__]
     assert len(forced.history) == epochs and forced.history[0] == first.history[0]
     if epochs == 2:  # the checkpoint is now of the other data
         pydarts.train(network(), other(), config(epochs=3, resume=True, **kept), loss=loss_then)

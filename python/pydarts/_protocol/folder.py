@@ -16,7 +16,7 @@ from .._values.files import about_in, read_checked, write_about
 from .._values.genotype import Genotype
 from .job import Job
 
-_FORMAT = 1
+_FORMAT = 2
 MARK, TABLE = "many.json", "table.csv"
 OF_THE_WHOLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False, "progress": False}
 """Settings of a training that belong to the whole table, not to each row."""

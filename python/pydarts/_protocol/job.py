@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import torch
-
 from .. import _core
+from .._data.draws import Masks
 from .._results.history import TrainRecord
 from .._results.result import SearchResult
 from .._search.callbacks import Callback, EpochInfo
@@ -96,8 +95,7 @@ def run(job: Job, given: Given, tell: Tell) -> SearchRow:
 
 def fresh(genotype: Genotype, job: Job) -> Network:
     """Build the network to train, with weights drawn from the seed of the training."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(job.training.seed)  # `torch.manual_seed` seeds every GPU too
+    with Masks(job.training.seed):
         network: Network = build(genotype, **job.network)
         return network
 

@@ -18,6 +18,7 @@ from .._results.result import SearchResult
 from .._train.config import TrainConfig
 from .._train.settings import ImageSettings, TextSettings
 from .._train.train import open_task
+from .._values.ambient import plain
 from .._values.callables import Loss, check_loss
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
@@ -25,6 +26,7 @@ from .._values.files import held
 from .._values.genotype import Genotype
 from .._values.random import random_genotypes
 from .._values.space import Space, as_space
+from .._values.words import shown
 from .executor import Executor
 from .folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
 from .job import Given, Job, Tell, fresh
@@ -34,6 +36,7 @@ from .sizes import Sizes
 from .table import SearchTable
 
 
+@plain()
 def search_many(
     loader: Loader,
     cfg: SearchConfig | None = None,
@@ -131,6 +134,7 @@ def search_many(
         return _table(jobs, given, folder, executor, config.progress)
 
 
+@plain()
 def compare(
     cells: Mapping[str, Genotype | SearchResult],
     loader: Loader,
@@ -179,12 +183,12 @@ def compare(
     for name, cell in cells.items():
         if not isinstance(name, str) or not isinstance(cell, (Genotype, SearchResult)):
             raise TypeError(
-                f"cells[{name!r}] is a {type(cell).__name__}; it must be a Genotype or a SearchResult"
+                f"cells[{shown(name)}] is a {type(cell).__name__}; it must be a Genotype or a SearchResult"
             )
         if not re.fullmatch(r"\w[\w .+-]*", name) or name.casefold() in (MARK, TABLE):
             raise _core.ConfigError(
-                f"{name!r} must also be a folder name: use letters, digits, spaces, . _ + -, starting with a "
-                f"letter or digit, but not {MARK} or {TABLE}"
+                f"{shown(name)} must also be a folder name: use letters, digits, spaces, . _ + -, starting "
+                f"with a letter or digit, but not {MARK} or {TABLE}"
             )
     genotypes = {
         name: cell.genotype if isinstance(cell, SearchResult) else cell for name, cell in cells.items()
@@ -271,12 +275,12 @@ def _seeds(seeds: int | Sequence[int], first: int) -> list[int]:
         whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in numbers)
         if numbers and whole and len(set(numbers)) == len(numbers):
             return numbers
-    raise _core.ConfigError(f"seeds is {seeds!r}; it must be a number or distinct integers from 0")
+    raise _core.ConfigError(f"seeds is {shown(seeds)}; it must be a number or distinct integers from 0")
 
 
 def _drawn(space: Space, n: int, seed: int) -> list[Genotype]:
     if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-        raise _core.ConfigError(f"random is {n!r}; it must be a number of cells, 0 for none")
+        raise _core.ConfigError(f"random is {shown(n)}; it must be a number of cells, 0 for none")
     return random_genotypes(space, n, seed) if n else []
 
 
@@ -290,10 +294,9 @@ def _random_jobs(template: Job, drawn: Sequence[Genotype]) -> list[Job]:
 def _rehearse(genotype: Genotype, template: Job, given: Given) -> None:
     """Open and close a training, so that an error in it or its data is raised before the searches."""
     config = template.training
-    with torch.random.fork_rng(devices=[]):
-        network = fresh(genotype, template)
-        # On the CPU: images in the memory of a GPU would take it from the processes.
-        open_task(network, given.loader, config, torch.device("cpu"), lambda: None, given.loss).close()
+    network = fresh(genotype, template)
+    # On the CPU: images in the memory of a GPU would take it from the processes.
+    open_task(network, given.loader, config, torch.device("cpu"), lambda: None, given.loss).close()
 
 
 def _table(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from .. import _core
+from .._values.words import shown
 
 
 def environment(device: str, **more: str) -> dict[str, str]:
@@ -49,5 +50,5 @@ def texts_from(name: str, about: Mapping[str, Any]) -> dict[str, str]:
     """
     found = about.get(name) or {}
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
-        raise ValueError(f"{name} must be an object of strings, got {found!r}")
+        raise ValueError(f"{name} must be an object of strings, got {shown(found)}")
     return found

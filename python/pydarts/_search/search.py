@@ -15,7 +15,9 @@ from .._results.ending import end
 from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
+from .._values.ambient import keeping, plain
 from .._values.callables import Loss, check_loss, fact_of, short_name
+from .._values.checks import available_device
 from .._values.config import SearchConfig
 from .._values.files import held
 from .._values.genotype import Genotype
@@ -83,6 +85,14 @@ def search(
         raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
     hooks = listeners(callbacks, Callback)
     check_loss(loss)
+    available_device(config.device)  # before the data are read and a folder is created
+    with plain():
+        return _searched(loader, config, hooks, loss)
+
+
+def _searched(
+    loader: Loader, config: SearchConfig, hooks: Sequence[Callback], loss: Loss | None
+) -> SearchResult:
     sources = open_sources(loader, config)
     facts = {**sources.facts, "loss": fact_of(loss)}
     _warn_of_absent_cells(sources.config)
@@ -98,7 +108,7 @@ def search(
                 sources.valid,
                 sources.evaluation,
                 Observers(hooks, progress, watch, sources.config),
-                loss,
+                None if loss is None else keeping(loss),
                 facts,
             )
     finally:
@@ -128,7 +138,7 @@ def _warn_of_absent_cells(config: SearchConfig) -> None:
                 f"a network of {layers} cells contains no {name} cell: its α is not trained, and the cell "
                 "derived from it is meaningless; use more layers",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 

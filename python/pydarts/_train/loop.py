@@ -16,6 +16,7 @@ from torch import Tensor
 from .. import _core
 from .._data.interrupt import InterruptWatch
 from .._results.history import History, TrainRecord, record_from
+from .._values.ambient import kept
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
 from .config import TrainConfig
@@ -88,7 +89,8 @@ class Loop:
             if progress is not None:
                 progress.epoch(record)
             for callback in callbacks:
-                callback.on_epoch(record)
+                with kept():
+                    callback.on_epoch(record)
             watch.check()
 
     def _train(
@@ -111,7 +113,8 @@ class Loop:
             if callbacks:
                 info = TrainStep(epoch, index, count, float(step.loss), rate)
                 for callback in callbacks:
-                    callback.on_step(info)
+                    with kept():
+                        callback.on_step(info)
             watch.check()
         self._read(steps, unread, epoch)
         return Evaluation.of(steps)
@@ -170,14 +173,14 @@ class Loop:
             warnings.warn(
                 f"epochs changes from {before} to {self._epochs}: the schedules are recomputed",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if batches != checkpoint.BATCHES and self._task.from_arrays and len(history) < self._epochs:
             warnings.warn(
                 f"the checkpoint in {folder} was written by an earlier version, which read arrays in another "
                 "order and with other crops: this version continues with its own",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         self._records = [record_from(record, TrainRecord) for record in history]
         best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best/")}
@@ -207,7 +210,7 @@ class Loop:
             )
         if other:
             warnings.warn(
-                f"the training continues with other data or another loss: {other}", UserWarning, stacklevel=5
+                f"the training continues with other data or another loss: {other}", UserWarning, stacklevel=6
             )
 
 

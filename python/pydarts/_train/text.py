@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
+from .._data.draws import Masks
 from .._data.fingerprint import of_tokens
 from .._data.texts import columns, tokens_of
 from .._values.callables import Loss, fact_of
@@ -76,9 +77,9 @@ class TextTask:
         """Create the task of a configuration; a genotype's network is built for the words of the texts."""
         settings = TextSettings.of(config)
         if isinstance(network, Genotype):
-            torch.manual_seed(settings.seed)
             words = max(int(part.max()) for part in tokens_of(texts)) + 1
-            network = LanguageModel(network, vocabulary=words)
+            with Masks(settings.seed):
+                network = LanguageModel(network, vocabulary=words)
         return cls(network, texts, settings, device, loss)
 
     @property
@@ -99,9 +100,9 @@ class TextTask:
         self.network.train()
         hidden = None
         for index, (begin, end) in enumerate(segments(len(self._train), self.settings, epoch)):
-            torch.manual_seed(step_seed(self.settings.seed, epoch, index))
-            logits, states = self.network(self._train[begin:end], hidden)
-            step = self._measured(logits, self._train[begin + 1 : end + 1])
+            with Masks(step_seed(self.settings.seed, epoch, index)):
+                logits, states = self.network(self._train[begin:end], hidden)
+                step = self._measured(logits, self._train[begin + 1 : end + 1])
             self._optimizer.param_groups[0]["lr"] = (
                 self.settings.learning_rate * (end - begin) / self.settings.bptt
             )

@@ -15,6 +15,7 @@ from .._results.ending import end
 from .._results.environment import environment
 from .._results.result import Status
 from .._search.callbacks import listeners
+from .._values.ambient import plain
 from .._values.callables import Loss, check_loss
 from .._values.files import held
 from .._values.genotype import Genotype
@@ -27,7 +28,7 @@ from .loop import Loop
 from .progress import TrainProgress
 from .result import TrainResult
 from .settings import ImageSettings
-from .task import Task, own_random_numbers
+from .task import Task
 from .text import TextTask
 
 
@@ -101,9 +102,20 @@ def train(
         raise _core.ConfigError(f"cfg must be a TrainConfig, got a {type(cfg).__name__}")
     hooks = listeners(callbacks, TrainCallback)
     check_loss(loss)
+    with plain():
+        return _trained(network, loader, config, hooks, loss)
+
+
+def _trained(
+    network: Network | Genotype,
+    loader: Loader,
+    config: TrainConfig,
+    hooks: Sequence[TrainCallback],
+    loss: Loss | None,
+) -> TrainResult:
     device = config.resolved_device
     watch = InterruptWatch()
-    with own_random_numbers(device), held(config.checkpoint_dir):
+    with held(config.checkpoint_dir):
         task = open_task(network, loader, config, device, watch.check, loss)
         config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
         loop = Loop(task, config)
