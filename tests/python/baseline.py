@@ -1,7 +1,8 @@
 """Six short searches, recorded with version 1: what they compute must not move by accident.
 
-Only `valid_loss` and `valid_accuracy` of images are not version 1's: they were recorded again when evaluations began to
-divide the initial value out of running statistics (`test_statistics.py` compares them with the reference).
+`valid_loss` and `valid_accuracy` of images alone are later: they were recorded again when evaluations began
+to divide the initial value out of running statistics. `test_statistics.py` compares them with the reference.
+
 `python tests/python/baseline.py --record` writes the fixtures; without an option it prints how far the
 installed pydarts is from them. `test_baseline.py` runs the comparison.
 """
