@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from .._values.words import shown
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -161,7 +163,7 @@ def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
     optional = {entry.name for entry in fields(kind) if entry.default is None}
     names = [entry.name for entry in fields(kind)]
     if not isinstance(values, Mapping) or not set(names) - optional <= set(values) <= set(names):
-        raise ValueError(f"expected a record with the fields {', '.join(names)}, got {values!r}")
+        raise ValueError(f"expected a record with the fields {', '.join(names)}, got {shown(values)}")
     found: dict[str, Any] = {
         name: math.nan if value is None and name not in optional else value for name, value in values.items()
     }
@@ -169,5 +171,5 @@ def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
         found["entropy"] = {str(name): float(value) for name, value in found["entropy"].items()}
     for name, value in found.items():
         if name != "entropy" and value is not None and not isinstance(value, (int, float)):
-            raise ValueError(f"{name} must be a number, got {value!r}")
+            raise ValueError(f"{name} must be a number, got {shown(value)}")
     return kind(**found)
