@@ -70,6 +70,14 @@ def missing() -> list[str]:
     return sorted(name for name in names if not importable(name))
 
 
+def stand_in() -> list[str]:
+    """Put empty modules in the place of missing ones, whose names it returns."""
+    absent = missing()
+    if absent:
+        sys.meta_path.insert(0, Empty(absent))
+    return absent
+
+
 def importable(name: str) -> bool:
     """Whether a module can be found."""
     try:
@@ -108,10 +116,9 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
-    absent = missing()
+    absent = stand_in()
     if absent:
         print(f"missing modules, replaced by empty ones: {', '.join(absent)}", flush=True)
-        sys.meta_path.insert(0, Empty(absent))
     import torch
 
     cuda = given.device.startswith("cuda")

@@ -2,7 +2,7 @@
 
 It reads commands, a JSON object per line: {"prepare": SETTING} compiles the step of a setting and answers
 with its first losses and the seconds that this took, or with why it cannot; {"step": true} takes one and
-answers with its seconds. Run with no argument, this file is that process.
+answers with its seconds.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ class Compiled:
     """That process, from outside."""
 
     def __init__(self) -> None:
+        path = os.pathsep.join([str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH", "")])
         self._cache = TemporaryDirectory()  # else the time to compile would be that of an earlier cache
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve())],
+            [sys.executable, "-c", "import gpu; gpu.stand_in(); import gpu_compiled; gpu_compiled.main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": self._cache.name},
+            env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": self._cache.name, "PYTHONPATH": path},
             start_new_session=True,  # a compiler's own processes end with it
         )
         self._asked: Setting | None = None
@@ -51,8 +52,7 @@ class Compiled:
             return {"fails": self.hopeless}
         answer = self._read(limit)
         if answer is None:
-            ended = self._process.poll()
-            why = f"not compiled within {limit:.0f} s" if ended is None else f"ended with exit code {ended}"
+            why = f"not compiled within {limit:.0f} s"
             self.close(why)
             return {"fails": why}
         return answer
@@ -61,9 +61,9 @@ class Compiled:
         """Seconds of a step of the setting that is ready."""
         self._send({"step": True})
         answer = self._read(60.0)
-        if answer is None:
-            self.close("did not take a step within 60 s")
-            raise RuntimeError(f"the compiled side {self.hopeless}")
+        if answer is None or "seconds" not in answer:
+            self.close("did not take a step within 60 s" if answer is None else answer["fails"])
+            raise RuntimeError(f"the compiled side: {self.hopeless}")
         return float(answer["seconds"])
 
     def close(self, why: str = "closed") -> None:
@@ -90,7 +90,9 @@ class Compiled:
             if not selector.select(max(limit, 0.0)):
                 return None
         line = self._process.stdout.readline()
-        answer: dict[str, Any] | None = json.loads(line) if line.strip() else None
+        if not line:
+            return {"fails": f"the process ended with exit code {self._process.wait()}"}
+        answer: dict[str, Any] = json.loads(line)
         return answer
 
 
@@ -124,7 +126,3 @@ def main() -> None:
             step()
             answer = {"seconds": end()}
         print(json.dumps(answer), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    main()
