@@ -105,3 +105,34 @@ def test_an_error_in_a_part_does_not_end_the_next(tmp_path: Path, monkeypatch: p
     assert "ValueError: a kernel that is missing" in found["parts"]["one"]["traceback"]
     assert [check["passed"] for check in found["parts"]["three"]["checks"]] == [True, False, False]
     assert not found["passed"] and not record.passed
+
+
+def test_time_on_a_gpu_is_that_between_two_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.syspath_prepend(str(ROOT / "benches"))
+    from common import begin
+
+    done: list[tuple[str, object]] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self, stream: object) -> None:
+            done.append(("record", stream))
+
+        def synchronize(self) -> None:
+            done.append(("wait", None))
+
+        def elapsed_time(self, other: Event) -> float:
+            assert other is not self
+            return 250.0  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: done.append(("synchronize", device)))
+    end = begin("cuda:1")
+    assert done == [("synchronize", "cuda:1"), ("record", "stream of cuda:1")]
+    assert end() == 0.25
+    assert done[2:] == [("record", "stream of cuda:1"), ("wait", None)]
