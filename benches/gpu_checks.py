@@ -79,7 +79,7 @@ def begin(net: Supernet, like: Supernet | None) -> None:
     net.set_alphas({name: torch.randn(a.shape, generator=generator) for name, a in net.alphas.items()})
     if net.space.kind == "recurrent":  # the published weights, within ±0.04, make it nearly linear
         drawn = {
-            name: value if "running" in name else torch.randn(value.shape, generator=generator) / 4
+            name: value if of_statistics(name) else torch.randn(value.shape, generator=generator) / 4
             for name, value in net.state_dict().items()
         }
         net.load_state_dict(drawn)
@@ -91,9 +91,14 @@ def flat(tensors: Mapping[str, Tensor]) -> Tensor:
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
 
+def of_statistics(name: str) -> bool:
+    """Whether an entry of a state belongs to the running statistics, their count included."""
+    return name.rsplit(".", 1)[-1] in ("running_mean", "running_var", "num_batches_tracked")
+
+
 def split(state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Weights and running statistics."""
-    moving = {name: value for name, value in state.items() if "running" in name}
+    moving = {name: value for name, value in state.items() if of_statistics(name)}
     return flat({name: value for name, value in state.items() if name not in moving}), flat(moving)
 
 
@@ -260,7 +265,8 @@ def graphs(part: Part, device: str, methods: tuple[str, ...], size: Size, quick:
         for space, options in cases(methods, quick or not cuda):
             name = ", ".join([space, *(f"{key} {value}" for key, value in options.items())])
             part.go_on(name)
-            captured_as_eager(part, name, space, device, size, options)
+            short = {} if cuda else {"epochs": 1}
+            captured_as_eager(part, name, space, device, size, options | short)
     finally:
         torch.backends.cudnn.deterministic = before
 
