@@ -101,7 +101,7 @@ def train(
         )
     config = preset_of(preset)(**{**found.settings, **fields})
     torch.manual_seed(config.seed)
-    net = pydarts.build(cell, **{**NETWORKS.get(preset or "", {}), **found.sizes, **network})
+    net = pydarts.build(searched or cell, **{**NETWORKS.get(preset or "", {}), **found.sizes, **network})
     if inherit and searched is not None:
         say(str(searched.inherit(net)))
     say(f"{sum(weight.numel() for weight in net.parameters()):,} weights")

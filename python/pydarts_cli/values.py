@@ -50,7 +50,7 @@ class Kind:
                     pass
         if self.items is not None and ("," in text or not self.text):
             parts = [part for part in text.split(",") if part.strip()]
-            if parts:
+            if parts or not text:
                 return tuple(self.items.read(part) for part in parts)
         if self.text:
             return text
