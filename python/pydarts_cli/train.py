@@ -12,7 +12,7 @@ import typer
 from .answer import USAGE, Answer, Problem, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
-from .data import DataOption, DownloadOption, SideOption, Spec, WordsOption, WorkersOption, read
+from .data import DataOption, DownloadOption, GrayOption, SideOption, Spec, WordsOption, WorkersOption, read
 from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
 from .sources import GenotypeArgument, about, genotype_of, run_of
 
@@ -54,6 +54,7 @@ def train(
     ] = False,
     download: DownloadOption = False,
     loader_workers: WorkersOption = None,
+    grayscale: GrayOption = False,
     image_size: SideOption = None,
     words: WordsOption = None,
     *,
@@ -97,6 +98,7 @@ def train(
             batch_size=config.batch_size,
             download=download,
             workers=loader_workers,
+            grayscale=grayscale,
             words=words,
         )
     config = preset_of(preset)(**{**found.settings, **fields})

@@ -48,9 +48,11 @@ class Kind:
                     return kind(text)
                 except ValueError:
                     pass
+        if self.items is not None and text == "[]":
+            return ()
         if self.items is not None and ("," in text or not self.text):
             parts = [part for part in text.split(",") if part.strip()]
-            if parts or not text:
+            if parts:
                 return tuple(self.items.read(part) for part in parts)
         if self.text:
             return text
