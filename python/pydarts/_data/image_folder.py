@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .._core import ConfigError, DataError
 from .._values.checks import flag, one_of, whole
+from .._values.files import user_path
 from .image_data import ImageData, Reading
 from .torchvision import import_torchvision
 
@@ -36,7 +37,7 @@ class Folder(Dataset[tuple[Tensor, int]]):
     made_by = "datasets.image_folder"
 
     def __init__(self, root: str | os.PathLike[str], transform: Transform, mode: str, alike: bool) -> None:
-        folder = Path(root).expanduser()
+        folder = user_path(root)
         if not folder.is_dir():
             raise FileNotFoundError(f"no folder {os.fspath(root)!r}")
         found = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._values.files import user_path
 from .image_data import ImageData, of_arrays
 
 
@@ -47,6 +48,7 @@ def cifar100(root: str | os.PathLike[str], *, download: bool = False) -> ImageDa
 
 def _cifar(kind: str, root: str | os.PathLike[str], download: bool, name: str) -> ImageData:
     (datasets,) = import_torchvision(name, "datasets")
+    root = user_path(root)
     try:
         parts = [
             getattr(datasets, kind)(os.fspath(root), train=train, download=download)
