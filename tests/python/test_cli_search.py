@@ -203,12 +203,16 @@ def test_image_size_sets_the_size_of_images_in_folders() -> None:
     data = opened("folder:images", image_size=(8, 8))
     images, _ = next(iter(data.search))
     assert images.shape == (2, 3, 8, 8) and data.sizes == {"num_classes": 2, "in_channels": 3}
-    with pytest.raises(Problem, match=r"^--image-size \(8, 9\): "):
-        opened("folder:images", image_size=(8, 9))
+    images, _ = next(iter(opened("folder:images", image_size=(8, 9)).search))
+    assert images.shape == (2, 3, 8, 9)
+    grey = opened("folder:images/train", image_size=8, grayscale=True)
+    assert next(iter(grey.train))[0].shape == (2, 1, 8, 8) and grey.sizes["in_channels"] == 1
+    with pytest.raises(Problem, match=r"^--grayscale .*digits"):
+        opened("digits", grayscale=True)
     with pytest.raises(Problem, match=r"^--batch-size auto "):
         opened("folder:images", batch_size="auto")
-    with pytest.raises(Problem, match=r"^images/train .*train.*val"):
-        opened("folder:images/train")
+    with pytest.raises(Problem, match=r"^images/train/cat .*train.*val"):
+        opened("folder:images/train/cat")
 
 
 EPOCHS = 40  # enough that the search is still running when the first checkpoint is found

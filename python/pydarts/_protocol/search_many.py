@@ -27,6 +27,7 @@ from .._values.genotype import Genotype
 from .._values.random import random_genotypes
 from .._values.space import Space, as_space
 from .._values.words import shown
+from ..nn._build import placed
 from .executor import Executor
 from .folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
 from .job import Given, Job, Tell, fresh
@@ -109,11 +110,12 @@ def search_many(
     given = Given(loader, loss)
     executor = Executor.of(workers, given, training.resolved_device, len(numbers) + len(drawn))
     fitted = _fitted(each, config, sizes, executor)
+    arguments = sizes.arguments | _width(config) | dict(network or {})
     template = Job(
         name="",
         origin="searched",
         training=training.replace(**OF_THE_WHOLE),
-        network=sizes.arguments | _width(config) | dict(network or {}),
+        network=arguments | placed(config, arguments),
         image_size=sizes.image_size,
         resume=config.resume or True,
     )
@@ -205,16 +207,23 @@ def compare(
     check_loss(loss)
     drawn = _drawn(chosen, random, seed)
     sizes = Sizes.of(loader, SearchConfig(space=published, batch_size=1))
+    arguments = sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {})
     template = Job(
         name="",
         origin="given",
         training=training.replace(**OF_THE_WHOLE),
-        network=sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {}),
+        network=arguments | (placed(results[0].config, arguments) if results else {}),
         image_size=sizes.image_size,
         resume=training.resume or True,
     )
     jobs = [
-        replace(template, name=name, origin="searched", result=cell)
+        replace(
+            template,
+            name=name,
+            origin="searched",
+            result=cell,
+            network=arguments | placed(cell.config, arguments),
+        )
         if isinstance(cell, SearchResult)
         else replace(template, name=name, genotype=cell)
         for name, cell in cells.items()

@@ -244,7 +244,8 @@ def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> No
     if network.auxiliary is None:
         return
     imagenet = network.arguments["stem"] == "imagenet"
-    factor = 2 ** (len(set(network.reductions)) + (3 if imagenet else 0))
+    reduced = sum(cell <= network.head_cell for cell in set(network.reductions))
+    factor = 2 ** (reduced + (3 if imagenet else 0))
     least = network.auxiliary.least
     if min(-(-side // factor) for side in size) < least:
         raise _core.DataError(
