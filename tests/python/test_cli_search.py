@@ -128,6 +128,17 @@ def test_a_folder_with_a_run_is_overwritten_only_by_resume(places: Path) -> None
     assert len(pydarts.SearchResult.load("run").history) == 2, "an error overwrites nothing"
 
 
+def test_other_data_continue_a_run_only_by_force(places: Path) -> None:
+    command = ("search", *TINY, "--epochs", "2", "--data")
+    with np.load(places / "data.npz") as data:
+        arrays = dict(data)
+    np.savez("other.npz", **(arrays | {"y_train": arrays["y_train"][::-1]}))
+    answered(*command, f"npz:{places / 'data.npz'}")
+    other = "npz:other.npz"
+    assert "labels" in refused(1, *command, other, "--resume")
+    assert "labels" in answered(*command, other, "--force").err
+
+
 def test_a_failed_search_reports_one_line_and_saves_its_partial_result(places: Path) -> None:
     command = ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--weight-lr", "1e30")
     said = refused(1, *command, "--grad-clip", "1e30")
