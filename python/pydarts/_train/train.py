@@ -56,14 +56,15 @@ def train(
         callbacks: one or several; called after every step and epoch, and at the end.
 
     Returns:
-        The result, its network in evaluation mode. After Ctrl-C the status is "interrupted", and `history`
-        has the completed epochs. With `keep="last"` the network has its current weights, including the steps
+        The result, its network in evaluation mode. After Ctrl-C or SIGTERM the status is "interrupted",
+        and `history` has the completed epochs. With `keep="last"` the network has its current weights, including the steps
         of the incomplete epoch; with `"best"`, those of the best completed epoch (the current ones if there
         is none).
 
     Raises:
         TypeError: neither a network of `build` nor a genotype, or a network that `torch.compile` has wrapped.
-        ConfigError: an invalid configuration, or a setting that does not apply to this kind of network.
+        ConfigError: an invalid configuration, or a setting that does not apply to this kind of network; or a
+            call inside `torch.inference_mode()` or a transform of `torch.func`.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
         CheckpointError: a checkpoint is broken or belongs to another training; or, without `resume`, the
