@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import USAGE, Answer, Problem, code_of, say, waiting
+from .answer import USAGE, Answer, Problem, code_of, quoted, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
-from .data import DATA_HELP, DownloadOption, SideOption, Spec, WordsOption, WorkersOption, read, spec
+from .data import (
+    DATA_HELP,
+    DownloadOption,
+    GrayOption,
+    SideOption,
+    Spec,
+    WordsOption,
+    WorkersOption,
+    read,
+    spec,
+)
 from .options import named
 from .plot import draw
 from .sources import genotype_of, run_of
@@ -88,6 +98,7 @@ def compare(
     preset: PresetOption = None,
     download: DownloadOption = False,
     loader_workers: WorkersOption = None,
+    grayscale: GrayOption = False,
     image_size: SideOption = None,
     words: WordsOption = None,
     *,
@@ -111,6 +122,7 @@ def compare(
             "preset": preset,
             "download": download or None,
             "loader_workers": loader_workers,
+            "grayscale": grayscale or None,
             "image_size": image_size,
             "words": words,
         }
@@ -138,9 +150,9 @@ def compare(
         batch_size=config.batch_size,
         download=download,
         workers=loader_workers,
+        grayscale=grayscale,
         words=words,
     )
-    out.mkdir(parents=True, exist_ok=True)
     table = pydarts.compare(
         cells,
         found.train,
@@ -149,6 +161,7 @@ def compare(
         network={**NETWORKS.get(preset or "", {}), **found.sizes, **network},
         workers=workers,
     )
+    out.mkdir(parents=True, exist_ok=True)
     return _trained(table, out, plot)
 
 
@@ -261,7 +274,8 @@ def _trained(table: SearchTable, out: Path, plot: Path | None) -> Answer:
     table.save(out / "table.csv")
     if plot is not None:
         draw(table.plot, plot)
-    say(f"saved to {out}: table.csv; to add it to a report: pydarts report RUN --table {out / 'table.csv'}")
+    file = quoted(out / "table.csv")
+    say(f"saved to {out}: table.csv; to add it to a report: pydarts report RUN --table {file}")
     rows = [
         {
             "name": row.name,

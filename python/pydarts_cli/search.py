@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import Answer, say, waiting
+from .answer import Answer, quoted, say, waiting
 from .choices import SEARCH
 from .command import command
-from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
+from .data import DataOption, DownloadOption, GrayOption, WordsOption, WorkersOption, read
 from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
 from .sources import about
 
@@ -34,6 +34,7 @@ def search(
     out: _OUT = Path("run"),
     download: DownloadOption = False,
     loader_workers: WorkersOption = None,
+    grayscale: GrayOption = False,
     words: WordsOption = None,
     *,
     choices: dict[str, Any],
@@ -69,6 +70,7 @@ def search(
             batch_size=config.batch_size,
             download=download,
             workers=loader_workers,
+            grayscale=grayscale,
             words=words,
         )
     config = pydarts.SearchConfig.from_dict({**found.settings, **fields})
@@ -85,7 +87,7 @@ def search(
 
 def _answer(result: SearchResult, out: Path) -> Answer:
     if result.status == "complete":
-        say(f"next: pydarts report {out}, pydarts plot {out}")
+        say(f"next: pydarts report {quoted(out)}, pydarts plot {quoted(out)}")
     elif result.config.checkpoint_dir is None:
         say(NO_CHECKPOINTS)
     elif any(Path(result.config.checkpoint_dir).glob("*.safetensors")):

@@ -29,6 +29,8 @@ class ArrayData:
 
     x: Tensor
     y: Tensor
+    given: torch.dtype | None = None
+    """The dtype of the images before they were converted."""
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -59,6 +61,7 @@ def read_arrays(x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: 
     if len(images) == 0:
         raise DataError(f"the {what} images are empty")
     labels = check_labels(as_tensor(y, f"the {what} labels"), len(images), f"the {what} labels")
+    given = images.dtype
     if images.dtype != torch.uint8:
         bad = first_bad_image(images)
         if bad is not None:
@@ -66,7 +69,7 @@ def read_arrays(x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: 
                 f"image {bad} of the {what} images contains NaN or infinity; remove it or replace the values"
             )
         images = images.to(dtype)
-    return ArrayData(images.contiguous(), labels)
+    return ArrayData(images.contiguous(), labels, given)
 
 
 def as_tensor(value: Any, what: str) -> Tensor:

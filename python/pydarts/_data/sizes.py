@@ -56,8 +56,10 @@ def survey(
     classes: int | None,
     config: SearchConfig,
     array_dtype: torch.dtype | None = None,
-) -> SearchConfig:
+) -> tuple[SearchConfig, list[Any]]:
     """Complete the sizes from the first batches; if the classes must be counted, from all batches.
+
+    Returns the configuration, and for each of the passes its first batch, or None.
 
     `array_dtype`: the dtype of the other part of the pair, if it is arrays. Both use the same mean and std.
     """
@@ -65,7 +67,9 @@ def survey(
         array_dtype = None
     count_labels = config.num_classes is None and classes is None
     seen = 0
+    firsts: list[Any] = []
     for run, role in zip(passes, ("training", "validation"), strict=True):
+        firsts.append(None)
         if run is None:
             continue
         check = BatchChecker(
@@ -74,6 +78,7 @@ def survey(
         empty = True
         for number, batch in enumerate(_first_pass(run)):
             x, y = check(number, batch)
+            firsts[-1] = firsts[-1] or batch
             found = tuple(x.shape[1:])
             if shape is not None and found != shape:
                 raise _core.DataError(
@@ -87,7 +92,7 @@ def survey(
         if empty:
             raise _core.DataError(f"the {role} loader is empty; it must yield at least one batch")
     assert shape is not None
-    return with_sizes(config, shape, seen if count_labels else classes)
+    return with_sizes(config, shape, seen if count_labels else classes), firsts
 
 
 def _first_pass(run: Passes) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._data.loaders import Loader, open_sources
 from .._data.memory import batch_size
+from .._values.callables import Loss, fact_of
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
 
@@ -23,6 +24,12 @@ class Sizes:
     """Height and width of the images; None for text."""
     batch_size: int
     """Batch size of a search that uses the memory alone."""
+    facts: dict[str, str]
+    """What identifies the data when the table is resumed."""
+
+    def facts_with(self, loss: Loss | None) -> dict[str, str]:
+        """The facts about the data and a loss."""
+        return {**self.facts, "loss": fact_of(loss)}
 
     @classmethod
     def of(cls, loader: Loader, config: SearchConfig) -> Sizes:
@@ -31,7 +38,7 @@ class Sizes:
         found = sources.config
         if config.resolved_space.kind == "recurrent":
             count = found.num_classes
-            return cls({"num_classes": count}, {"vocabulary": count}, None, batch_size(found))
+            return cls({"num_classes": count}, {"vocabulary": count}, None, batch_size(found), sources.facts)
         counts = {"num_classes": found.num_classes, "in_channels": found.in_channels}
         fields: Any = counts | {"image_size": found.image_size}
-        return cls(fields, counts, found.image_size, batch_size(found))
+        return cls(fields, counts, found.image_size, batch_size(found), sources.facts)

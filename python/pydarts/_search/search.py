@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from .. import _core
 from .._data.interrupt import InterruptWatch
@@ -17,10 +16,12 @@ from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
 from .._values.ambient import keeping, plain
+from .._values.callables import Loss, check_loss, fact_of, short_name
+from .._values.checks import available_device
 from .._values.config import SearchConfig
 from .._values.files import held
 from .._values.genotype import Genotype
-from ..nn._convolutional import reductions
+from ..nn._convolutional import reduction_cells
 from .callbacks import Callback, listeners
 from .observers import Observers
 from .progress import Progress
@@ -30,7 +31,7 @@ def search(
     loader: Loader,
     cfg: SearchConfig | None = None,
     callbacks: Callback | Sequence[Callback] = (),
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    loss: Loss | None = None,
 ) -> SearchResult:
     """Search for a cell: train α on the validation loss while the weights are trained on the training loss.
 
@@ -64,7 +65,9 @@ def search(
             transform of `torch.func`. Other settings of torch have no effect on a search.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
-        CheckpointError: a checkpoint is broken or belongs to another search.
+        TypeError: `loss` is not callable, or a class instead of an instance.
+        CheckpointError: a checkpoint is broken or belongs to another search; or its data or loss differ and
+            `resume` is not "force".
         NumericalError: a loss became NaN or infinite.
         OutOfMemoryError: the message holds the estimate of the plan and a batch size that may fit.
 
@@ -82,19 +85,17 @@ def search(
     if not isinstance(config, SearchConfig):
         raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
     hooks = listeners(callbacks, Callback)
-    if loss is not None and not callable(loss):
-        raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
+    check_loss(loss)
+    available_device(config.device)  # before the data are read and a folder is created
     with plain():
         return _searched(loader, config, hooks, loss)
 
 
 def _searched(
-    loader: Loader,
-    config: SearchConfig,
-    hooks: Sequence[Callback],
-    loss: Callable[[Tensor, Tensor], Tensor] | None,
+    loader: Loader, config: SearchConfig, hooks: Sequence[Callback], loss: Loss | None
 ) -> SearchResult:
     sources = open_sources(loader, config)
+    facts = {**sources.facts, "loss": fact_of(loss)}
     _warn_of_absent_cells(sources.config)
     shown = any(callback.shows_progress for callback in hooks)
     progress = Progress(sources.config.resolved_space) if config.progress and not shown else None
@@ -109,6 +110,7 @@ def _searched(
                 sources.evaluation,
                 Observers(hooks, progress, watch, sources.config),
                 None if loss is None else keeping(loss),
+                facts,
             )
     finally:
         if progress is not None:
@@ -116,7 +118,7 @@ def _searched(
         sources.close()
     if watch.seen and outcome["status"] != "complete":  # the interrupt caused it, whatever the status says
         outcome["status"], outcome["error"] = "interrupted", None
-    result = _result(outcome, loss)
+    result = _result(outcome, loss, facts)
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
@@ -128,9 +130,10 @@ def _warn_of_absent_cells(config: SearchConfig) -> None:
     space, layers = config.resolved_space, config.layers
     if space.kind == "recurrent":
         return
-    # A space without reduction positions of its own uses the published ones.
-    positions = reductions(layers) if space.reductions is None else space.reductions
-    reduced = {position for position in positions if position < layers}
+    # The engine refuses positions that the network does not have.
+    reduced = set(reduction_cells(layers) if space.reductions is None else space.reductions) & {
+        *range(layers)
+    }
     for name, count in (("normal", layers - len(reduced)), ("reduce", len(reduced))):
         if not count:
             warnings.warn(
@@ -141,7 +144,7 @@ def _warn_of_absent_cells(config: SearchConfig) -> None:
             )
 
 
-def _result(outcome: dict[str, Any], loss: Callable[..., Tensor] | None) -> SearchResult:
+def _result(outcome: dict[str, Any], loss: Loss | None, facts: dict[str, str]) -> SearchResult:
     return SearchResult(
         genotype=Genotype._of(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
@@ -152,5 +155,6 @@ def _result(outcome: dict[str, Any], loss: Callable[..., Tensor] | None) -> Sear
         state_dict=outcome["state_dict"],
         threads=outcome["threads"],
         environment=environment(outcome["device"], precision=outcome["precision"]),
-        loss=None if loss is None else getattr(loss, "__name__", type(loss).__name__),
+        loss=None if loss is None else short_name(loss),
+        fingerprint=facts,
     )

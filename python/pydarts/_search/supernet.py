@@ -16,6 +16,7 @@ from .._values.ambient import plain
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields, Method
 from .._values.space import Space
+from .._values.words import shown
 
 Batch: TypeAlias = tuple[Array, Array]
 
@@ -134,21 +135,29 @@ class Supernet:
         """Replace α; accepts the dictionary that `alphas` returns.
 
         Raises:
-            DataError: a table name or shape is wrong.
+            DataError: a table name or shape is wrong, or a logit is NaN or infinite.
         """
         self._net.set_alphas({name: _tensor(value) for name, value in alphas.items()})
 
     @plain()
     def state_dict(self) -> dict[str, Tensor]:
-        """Return copies of all weights and running statistics by name, without α."""
+        """Return copies of all weights and running statistics by name, without α.
+
+        `<batch norm>.running_mean` and `.running_var` begin as 0 and 1 and move by a tenth per step;
+        `.num_batches_tracked`, an int64 scalar, counts these steps.
+        """
         return self._net.state_dict()
 
     @plain()
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Replace weights and running statistics by those of `state`, which must be complete.
 
+        Only `num_batches_tracked` may be absent: the statistics are then used as they are, as if after 2**20
+        steps.
+
         Raises:
-            DataError: names or shapes are wrong; the message lists them.
+            DataError: names or shapes are wrong, or a count is no whole number from 0 to 2**53; the message
+                names them.
         """
         self._net.load_state_dict({name: _tensor(value) for name, value in state.items()})
 
@@ -167,7 +176,12 @@ class Supernet:
 
     @plain()
     def evaluate(self, x: Array, y: Array) -> tuple[float, int]:
-        """Return the mean cross-entropy and the number of correct predictions, with running statistics."""
+        """Return the mean cross-entropy and the number of correct predictions, with running statistics.
+
+        What is left of their initial values is divided out: after t steps the mean is
+        running_mean/(1 - 0.9^t), the variance (running_var - 0.9^t)/(1 - 0.9^t). Before the first step they
+        are 0 and 1. The network of a recurrent space uses the statistics of the batch.
+        """
         return self._net.evaluate(*_batch((x, y)))
 
     @plain()
@@ -275,7 +289,7 @@ def _dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
         return "float32" if config.precision == "auto" else config.precision
     name = name_of(dtype) if isinstance(dtype, torch.dtype) else dtype
     if name not in _NAMES:
-        raise _core.ConfigError(f"dtype must be one of {', '.join(_NAMES)}, got {name!r}")
+        raise _core.ConfigError(f"dtype must be one of {', '.join(_NAMES)}, got {shown(name)}")
     return name
 
 
@@ -288,7 +302,7 @@ def _tensor(value: Array) -> Tensor:
     if isinstance(value, Tensor):
         return value.detach()
     try:
-        return torch.as_tensor(np.ascontiguousarray(value))
+        return torch.as_tensor(np.asarray(value, order="C"))
     except (TypeError, ValueError) as error:
         raise _core.DataError(
             f"expected a tensor or an array, got a {type(value).__name__}: {error}"

@@ -53,6 +53,9 @@ class Task(Protocol):
     from_arrays: bool
     """Whether the engine makes the training batches, from arrays of images."""
 
+    facts: dict[str, str]
+    """What identifies data and loss when a training is resumed."""
+
     @property
     def network(self) -> Network:
         """The network to train."""

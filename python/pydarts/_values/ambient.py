@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -89,7 +89,6 @@ def kept() -> Iterator[None]:
 def keeping(function: F) -> F:
     """Return a function of the user that runs inside `kept`."""
 
-    @wraps(function, assigned=())
     def run(*values: Any) -> Any:
         with kept():
             return function(*values)

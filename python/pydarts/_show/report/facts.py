@@ -70,7 +70,7 @@ def configuration(config: SearchConfig) -> list[Choice]:
 
 
 def kept_environment(result: SearchResult) -> list[Fact]:
-    """Return the environment kept in the result; if there is none, what the configuration requested."""
+    """Return fingerprint and environment of the result; without one, what the configuration requested."""
     config = result.config
     where = result.environment or {"device": config.device, "precision": config.precision}
     passes = "those that suit device and images" if config.passes is None else ", ".join(config.passes)
@@ -78,6 +78,7 @@ def kept_environment(result: SearchResult) -> list[Fact]:
         *_named(where),
         Fact("CPU threads", str(result.threads)),
         Fact("passes", passes or "none"),
+        *_named(result.fingerprint),
     ]
 
 
@@ -139,7 +140,9 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
         else:
             network = _shapes(result, channels=config.channels, layers=config.layers)
             image, each = config.image_size, "an image"
-            published = _shapes(result, channels=36, layers=20)
+            # Positions of reductions in the search are not those in 20 cells, unless there are none.
+            cells = () if config.resolved_space.reductions == () else None
+            published = _shapes(result, channels=36, layers=20, reductions=cells)
             much, full = f"{config.channels} channels, {config.layers} cells", "36 channels, 20 cells"
     except _core.GenotypeError as error:
         return (Fact("not counted", str(error)),)
@@ -151,7 +154,7 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
     )
 
 
-def _shapes(result: SearchResult, **width: int) -> Any:
+def _shapes(result: SearchResult, **width: Any) -> Any:
     """Return the network of the genotype for the search's data, without memory for its weights."""
     config = result.config
     sizes: dict[str, Any] = (
@@ -160,7 +163,7 @@ def _shapes(result: SearchResult, **width: int) -> Any:
         else {"num_classes": config.num_classes, "in_channels": config.in_channels}
     )
     with torch.device("meta"):
-        return build(result.genotype, **sizes, **width)
+        return build(result, **sizes, **width)
 
 
 def size(count: int) -> str:
