@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 import torch
 
 from .. import _core
-from .._values.checks import device, flag, known_fields, number, one_of, share, whole
+from .._values.checks import clip, device, flag, known_fields, number, one_of, share, whole
 from .._values.config import SearchConfig
 from .._values.fields import Augment, table
 from .fields import Keep, Schedule, rows
@@ -218,7 +218,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("epochs", "batch_size", "eval_batch_size", "bptt", "patience"), whole),
     **dict.fromkeys(("warmup", "seed"), partial(whole, least=0)),
     **dict.fromkeys(("learning_rate", "weight_decay", "slowness", "auxiliary_weight"), number),
-    "grad_clip": partial(number, above=0),
+    "grad_clip": clip,
     **dict.fromkeys(("momentum", "label_smoothing", "ema"), share),
     **dict.fromkeys(("bfloat16", "channels_last", "compile", "resume", "progress"), flag),
     "device": device,
