@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -12,11 +11,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import _core
 from .._values.config import SearchConfig
-from .arrays import ArrayData, Single, check_range, is_array, name_of, read_arrays
+from .arrays import ArrayData, Single, as_pair, check_range, is_array, name_of, read_arrays
 from .image_data import ImageData
 from .memory import batch_size, with_batch_size
 from .passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
-from .sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
+from .plausible import check_classes, check_cutout, check_pixels
+from .sizes import (
+    class_counts,
+    examples_labels,
+    known_classes,
+    search_dtype,
+    survey,
+    with_sizes,
+    with_statistics,
+)
 from .source import BatchChecker, PythonSource
 from .texts import open_texts
 
@@ -34,6 +42,8 @@ class Sources:
     valid: Source
     evaluation: Source
     config: SearchConfig
+    class_counts: tuple[int, ...] | None = None
+    """Validation examples per class; None if they cannot be counted without reading a loader."""
 
     def poll_with(self, poll: Callable[[], None]) -> None:
         """Call `poll` regularly while the engine waits for a Python source."""
@@ -72,6 +82,7 @@ def open_images(loader: Loader, config: SearchConfig, *, fewest_valid: int | Non
     """
     if isinstance(loader, ImageData):
         raise _core.DataError("expected images, got an ImageData; give its `train` or `(train, valid)`")
+    loader = as_pair(loader)
     if isinstance(loader, tuple) and len(loader) == 2 and not _is_arrays(loader):
         train, valid = (
             _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
@@ -87,6 +98,7 @@ def open_images(loader: Loader, config: SearchConfig, *, fewest_valid: int | Non
 def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | None) -> Sources:
     data = _read(arrays, "training", config)
     config = with_sizes(config, data.shape, data.classes)
+    check_cutout(config)
     n = len(data.x)
     train, valid = split_indices(n, config.train_portion, config.seed)
     config = with_batch_size(config, min(len(train), len(valid)))
@@ -101,6 +113,7 @@ def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | No
         _arrays(data, valid.tolist(), "valid", config),
         _arrays(data, valid.tolist(), "eval", config),
         config,
+        class_counts(data.y[torch.from_numpy(valid)], config),
     )
 
 
@@ -121,8 +134,8 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
     if first is not None and second is not None:
         _check_alike(first, second, config)
     classes = [
-        data.classes if data is not None else known_classes(part)
-        for data, part in zip(read, (train, valid), strict=True)
+        data.classes if data is not None else known_classes(part, name, config)
+        for data, part, name in zip(read, (train, valid), ("training", "validation"), strict=True)
     ]
     turns = Turns()
     passes = (
@@ -142,6 +155,7 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
     if arrays:
         config = with_batch_size(config, min(arrays))
     if first is not None:
+        check_cutout(config)
         config = with_statistics(config, first, None)
     for data, name in zip(read, ("training", "validation"), strict=True):
         if data is not None:
@@ -151,21 +165,26 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
         _arrays(data, None, role, config) if data is not None else _python_source(run, role, config)
         for data, run, role in zip((first, second, second), passes, roles, strict=True)
     ]
-    return Sources(sources[0], sources[1], sources[2], config)
+    labels = second.y if second is not None else examples_labels(valid)
+    return Sources(sources[0], sources[1], sources[2], config, class_counts(labels, config))
 
 
 def _open_split_loader(loader: Any, config: SearchConfig) -> Sources:
     passes = split_loader(loader, config.train_portion, config.seed)
-    config = survey(passes[:2], None, known_classes(loader), config)
+    config = survey(passes[:2], None, known_classes(loader, "training", config), config)
     sources = [
         _python_source(run, role, config)
         for run, role in zip(passes, ("train", "valid", "eval"), strict=True)
     ]
-    return Sources(sources[0], sources[1], sources[2], config)
+    labels = examples_labels(loader)
+    if labels is not None:
+        labels = labels[torch.from_numpy(passes[1].sampler.indices)]
+    return Sources(sources[0], sources[1], sources[2], config, class_counts(labels, config))
 
 
 def _single(source: Any, name: str) -> Any:
-    """Return `source`, or raise DataError if it cannot be a source."""
+    """Return `source`, arrays as (X, y), or raise DataError if it cannot be a source."""
+    source = as_pair(source)
     if _is_arrays(source):
         return source
     if is_array(source):
@@ -185,7 +204,8 @@ def _single(source: Any, name: str) -> Any:
             "give a list of batches, a DataLoader, or an object whose __iter__ returns a new iterator"
         )
     if isinstance(source, (str, bytes, dict)) or not isinstance(source, Iterable):
-        raise _core.DataError(f"the {name} source cannot be a {type(source).__name__}; give {_FORMS}")
+        held = f" (with the keys {', '.join(map(repr, source))})" if isinstance(source, dict) else ""
+        raise _core.DataError(f"the {name} source cannot be a {type(source).__name__}{held}; give {_FORMS}")
     if isinstance(source, Sized) and not isinstance(source, DataLoader) and len(source) == 0:
         raise _core.DataError(f"the {name} source is empty; give at least one batch")
     return source
@@ -198,14 +218,8 @@ def _is_arrays(source: Any) -> bool:
 def _read(arrays: Any, name: str, config: SearchConfig) -> ArrayData:
     x, y = arrays
     data = read_arrays(x, y, name, search_dtype(config), config.in_channels)
-    least = int(data.y.min())
-    if config.num_classes is None and least > 0:
-        warnings.warn(
-            f"no {name} label is 0 (range: {least} to {data.classes - 1}), so num_classes is {data.classes}; "
-            f"subtract {least}, or pass num_classes={data.classes} if that is intended",
-            UserWarning,
-            stacklevel=2,
-        )
+    check_pixels(data.x, f"the {name} images", config)
+    check_classes(data.y, f"the {name} labels", config, some=name == "validation")
     return data
 
 

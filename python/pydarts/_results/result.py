@@ -72,6 +72,8 @@ class SearchResult:
 
     loss: str | None = None
     """Name of the loss function that the search was given; None: cross-entropy."""
+    class_counts: tuple[int, ...] | None = field(default=None, repr=False)
+    """Number of validation images per class; None for text and for loaders whose dataset holds no labels."""
 
     @property
     def best(self) -> int | None:
@@ -145,6 +147,7 @@ class SearchResult:
             "status": self.status,
             "best": self.best,
             "loss": self.loss,
+            "class_counts": self.class_counts,
             "threads": self.threads,
             "environment": self.environment,
         }
@@ -188,6 +191,7 @@ class SearchResult:
             threads=about["threads"],
             environment=about["environment"],
             loss=about["loss"],
+            class_counts=about["class_counts"],
         )
 
     def inherit(self, network: Network) -> Inheritance:
@@ -272,9 +276,21 @@ def _about(data: bytes) -> dict[str, Any]:
     return {
         "status": about["status"],
         "loss": about.get("loss"),
+        "class_counts": _counts(about.get("class_counts")),
         "threads": int(about.get("threads", 1)),
         "environment": environment_from(about.get("environment")),
     }
+
+
+def _counts(counts: Any) -> tuple[int, ...] | None:
+    """Return the examples per class; files of earlier versions have none."""
+    if counts is None:
+        return None
+    if not (
+        isinstance(counts, list) and counts and all(type(n) is int and n >= 0 for n in counts) and any(counts)
+    ):
+        raise ValueError("class_counts must be a list of whole numbers, not all of them 0")
+    return tuple(counts)
 
 
 def _genotype(data: bytes, config: SearchConfig) -> Genotype:

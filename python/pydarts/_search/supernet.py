@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import _core
 from .._data.arrays import Array, name_of
 from .._values import views
+from .._values.checks import check_state
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields, Method
 from .._values.space import Space
@@ -144,6 +145,7 @@ class Supernet:
         Raises:
             DataError: names or shapes are wrong; the message lists them.
         """
+        check_state(state)
         self._net.load_state_dict({name: _tensor(value) for name, value in state.items()})
 
     def logits(self, x: Array) -> Tensor:
@@ -241,6 +243,12 @@ class Supernet:
         (394210, True)
         """
         return self._net.cost()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "a Supernet cannot be pickled or copied, as it holds the engine's memory; make another one with "
+            "Supernet(config=net.config), load_state_dict(net.state_dict()) and set_alphas(net.alphas)"
+        )
 
     def __repr__(self) -> str:
         weights = self.cost().get("weights")

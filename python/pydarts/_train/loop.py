@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 from .. import _core
 from .._data.interrupt import InterruptWatch
 from .._results.history import History, TrainRecord, record_from
+from .._values.hints import hint
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
 from .config import TrainConfig
@@ -164,17 +164,11 @@ class Loop:
                 f"the checkpoint in {folder} has {len(history)} epochs, more than {self._epochs}"
             )
         if before != self._epochs and self._task.scheduled:
-            warnings.warn(
-                f"epochs changes from {before} to {self._epochs}: the schedules are recomputed",
-                UserWarning,
-                stacklevel=4,
-            )
+            hint(f"epochs changes from {before} to {self._epochs}: the schedules are recomputed")
         if batches != checkpoint.BATCHES and self._task.from_arrays and len(history) < self._epochs:
-            warnings.warn(
+            hint(
                 f"the checkpoint in {folder} was written by an earlier version, which read arrays in another "
-                "order and with other crops: this version continues with its own",
-                UserWarning,
-                stacklevel=4,
+                "order and with other crops: this version continues with its own"
             )
         self._records = [record_from(record, TrainRecord) for record in history]
         best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best/")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from .._data.interrupt import InterruptWatch
 from .._data.loaders import Loader
 from .._results.ending import end
 from .._results.environment import environment
-from .._results.result import Status
+from .._results.result import SearchResult, Status
 from .._search.callbacks import listeners
+from .._values.arguments import configuration, takes_options_as
 from .._values.files import held
 from .._values.genotype import Genotype
 from ..nn import LanguageModel, Network
@@ -30,8 +31,9 @@ from .task import Task, own_random_numbers
 from .text import TextTask
 
 
+@takes_options_as("cfg", "TrainConfig", lambda: [field.name for field in fields(TrainConfig)])
 def train(
-    network: Network | Genotype,
+    network: Network | Genotype | SearchResult,
     loader: Loader,
     cfg: TrainConfig | None = None,
     callbacks: TrainCallback | Sequence[TrainCallback] = (),
@@ -39,10 +41,10 @@ def train(
     """Train a network as the paper does: of images (A.2.1, A.2.3), or a language model (A.2.2).
 
     Args:
-        network: from `build`, trained in place; or a genotype: its network is built for the channels and
-            classes of the images or for the words of the texts, otherwise with the defaults of `build` (so
-            without the auxiliary head and drop path of the published training), and initial weights are drawn
-            from `cfg.seed`.
+        network: from `build`, trained in place; or a genotype, or the result of a search: its network is
+            built for the channels and classes of the images or for the words of the texts, otherwise with the
+            defaults of `build` (so without the auxiliary head and drop path of the published training), and
+            initial weights are drawn from `cfg.seed`.
         loader: the data. For images the same as for `search`: `(X, y)`, a `DataLoader`, or a pair
             `(train, valid)` of either or of any re-iterables of batches `(x, y)`. A single source is split:
             a random part, `train_portion` of it, is for training, the rest for validation; validation arrays
@@ -61,8 +63,10 @@ def train(
         is none).
 
     Raises:
-        TypeError: neither a network of `build` nor a genotype, or a network that `torch.compile` has wrapped.
-        ConfigError: an invalid configuration, or a setting that does not apply to this kind of network.
+        TypeError: neither a network of `build`, a genotype nor a result, or a network that `torch.compile`
+            has wrapped.
+        ConfigError: an invalid configuration, a setting that does not apply to this kind of network, or a
+            network without weights that require a gradient.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
         CheckpointError: a checkpoint is broken or belongs to another training; or, without `resume`, the
@@ -88,9 +92,7 @@ def train(
     >>> result.status, len(result.history), result.network is net
     ('complete', 2, True)
     """
-    config = TrainConfig() if cfg is None else cfg
-    if not isinstance(config, TrainConfig):
-        raise _core.ConfigError(f"cfg must be a TrainConfig, got a {type(cfg).__name__}")
+    config = configuration(cfg, TrainConfig, "cfg", "train(network, (X, y), cfg)")
     hooks = listeners(callbacks, TrainCallback)
     device = config.resolved_device
     watch = InterruptWatch()
@@ -122,15 +124,22 @@ def train(
 
 
 def open_task(
-    network: Network | Genotype,
+    network: Network | Genotype | SearchResult,
     loader: Any,
     config: TrainConfig,
     device: torch.device,
     poll: Callable[[], None],
 ) -> Task:
     """Create the task for the kind of network."""
+    if isinstance(network, SearchResult):
+        network = network.genotype
     if not isinstance(network, Genotype):
         check_network(network, "train", "a Genotype")
+        if not any(weight.requires_grad for weight in network.parameters()):
+            raise _core.ConfigError(
+                "no weight of the network requires a gradient, so it cannot be trained; call "
+                "network.requires_grad_(True)"
+            )
     if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.recurrent):
         return TextTask.open(network, loader, config, device)
     # The published weight is not an explicit choice: it is in every configuration that was filled in.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, TypeAlias, overload
+from typing import Any, Protocol, TypeAlias, overload
+
+import torch
 
 from .. import _core
 from .._values.genotype import Genotype
@@ -14,9 +16,16 @@ Network: TypeAlias = ConvolutionalNetwork | LanguageModel
 """A network that `pydarts.build` returns."""
 
 
+class HasGenotype(Protocol):
+    """A value that stands for its genotype, such as a `SearchResult` or a row of a table."""
+
+    @property
+    def genotype(self) -> Genotype | None: ...
+
+
 @overload
 def build(
-    genotype: Genotype,
+    genotype: Genotype | HasGenotype,
     *,
     channels: int = ...,
     layers: int = ...,
@@ -29,7 +38,7 @@ def build(
 ) -> ConvolutionalNetwork: ...
 @overload
 def build(
-    genotype: Genotype,
+    genotype: Genotype | HasGenotype,
     *,
     vocabulary: int,
     units: int = ...,
@@ -39,7 +48,7 @@ def build(
     dropout_hidden: float = ...,
     dropout_output: float = ...,
 ) -> LanguageModel: ...
-def build(genotype: Genotype, **arguments: Any) -> Network:
+def build(genotype: Genotype | HasGenotype, **arguments: Any) -> Network:
     """Build the network of a genotype, with new weights, as a plain `torch.nn.Module`.
 
     A convolutional genotype gives a `pydarts.nn.ConvolutionalNetwork`, a recurrent one a
@@ -47,7 +56,7 @@ def build(genotype: Genotype, **arguments: Any) -> Network:
 
     Args:
         genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
-            recurrent cell exactly one), from earlier nodes.
+            recurrent cell exactly one), from earlier nodes. The result of a search stands for its genotype.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
             `pool_norm`; or `vocabulary` (required), `units`, and the dropout rates.
 
@@ -63,15 +72,29 @@ def build(genotype: Genotype, **arguments: Any) -> Network:
     >>> sum(weight.numel() for weight in net.parameters())
     22960000
     """
-    if not isinstance(genotype, Genotype):
-        raise _core.GenotypeError(f"expected a Genotype, got a {type(genotype).__name__}")
+    genotype = genotype_of(genotype)
     kind = LanguageModel if genotype.recurrent else ConvolutionalNetwork
     takes = [name for name in inspect.signature(kind).parameters if name != "genotype"]
-    unknown = sorted(set(arguments) - set(takes))
-    if unknown:
-        raise _core.ConfigError(
-            f"{kind.__name__} does not accept {', '.join(unknown)}; choose from {', '.join(takes)}"
-        )
+    for name in sorted(set(arguments) - set(takes)):
+        meant = _core.unknown_name("argument", name, takes)
+        raise _core.ConfigError(f"{kind.__name__} does not accept {name}: {meant}")
     if kind is LanguageModel and "vocabulary" not in arguments:
         raise _core.ConfigError("a LanguageModel requires `vocabulary`, the number of words")
     return kind(genotype, **arguments)
+
+
+def genotype_of(value: object) -> Genotype:
+    """Return a genotype, or the genotype of a result.
+
+    Raises:
+        GenotypeError: neither a genotype nor a value that has one.
+    """
+    if isinstance(value, Genotype):
+        return value
+    found = None if isinstance(value, torch.nn.Module) else getattr(value, "genotype", None)
+    if isinstance(found, Genotype):
+        return found
+    remedy = "; Genotype.from_notation reads text" if isinstance(value, str) else ""
+    if isinstance(value, torch.nn.Module) and hasattr(value, "genotype"):
+        remedy = "; for another network with its cells pass network.genotype"
+    raise _core.GenotypeError(f"expected a Genotype or a SearchResult, got a {type(value).__name__}{remedy}")

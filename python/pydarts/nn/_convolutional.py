@@ -16,6 +16,7 @@ from .._values.checks import flag, one_of, share, whole
 from .._values.genotype import Genotype
 from .._values.notations import Edges
 from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn
+from ._state import CheckedModule
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
 
@@ -161,7 +162,7 @@ class AuxiliaryHead(nn.Module):
         return out
 
 
-class ConvolutionalNetwork(nn.Module):
+class ConvolutionalNetwork(CheckedModule):
     """A stem, the cells of a genotype, global average pooling and a linear classifier (A.2.1 of the paper).
 
     Cells at layers//3 and 2·layers//3 are reduction cells and double the channels. Batch norm is affine;
