@@ -75,9 +75,10 @@ def build(genotype: Genotype | HasGenotype, **arguments: Any) -> Network:
     genotype = genotype_of(genotype)
     kind = LanguageModel if genotype.recurrent else ConvolutionalNetwork
     takes = [name for name in inspect.signature(kind).parameters if name != "genotype"]
-    for name in sorted(set(arguments) - set(takes)):
-        meant = _core.unknown_name("argument", name, takes)
-        raise _core.ConfigError(f"{kind.__name__} does not accept {name}: {meant}")
+    unknown = sorted(set(arguments) - set(takes))
+    if unknown:
+        meant = _core.unknown_name("argument", unknown[0], takes)
+        raise _core.ConfigError(f"{kind.__name__} does not accept {', '.join(unknown)}: {meant}")
     if kind is LanguageModel and "vocabulary" not in arguments:
         raise _core.ConfigError("a LanguageModel requires `vocabulary`, the number of words")
     return kind(genotype, **arguments)
