@@ -16,13 +16,19 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::SearchConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, cut};
 use crate::nn::Network;
 use crate::optim::Moments;
-use crate::params::Table;
-use crate::search::{Carried, Progress, State, Trajectory};
+use crate::params::{Table, check_alphas};
+use crate::search::{Carried, Fingerprint, Progress, State, Trajectory};
 
-const FORMAT: &str = "pydarts-checkpoint-2";
+const FORMAT: &str = "pydarts-checkpoint-3";
+/// The format of earlier versions, without a checksum and without the counts of running statistics.
+const OLDER: &str = "pydarts-checkpoint-2";
+/// What precedes the checksum in the metadata of the file: CRC-32 as 8 hexadecimal digits, computed with zeros in their
+/// place. `python/pydarts/_values/files.py` writes the same.
+const SEAL: &[u8] = b"\"crc32\":\"";
+const BLANK: &[u8] = b"00000000";
 const SUFFIX: &str = ".safetensors";
 const TEMPORARY: &str = ".tmp";
 const PREFIX: &str = "checkpoint-";
@@ -37,6 +43,9 @@ const KEPT: usize = 2;
 struct Header {
     format: String,
     config: SearchConfig,
+    /// Empty in files of earlier versions.
+    #[serde(default)]
+    fingerprint: Fingerprint,
     progress: Progress,
     adam_step: u64,
     threads: i32,
@@ -141,7 +150,7 @@ fn list(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
 pub fn save(
     folder: &Path,
     network: &dyn Network,
-    config: &SearchConfig,
+    (config, fingerprint): (&SearchConfig, &Fingerprint),
     state: &State,
     progress: &Progress,
     trajectory: &Trajectory,
@@ -175,26 +184,37 @@ pub fn save(
     let header = Header {
         format: FORMAT.into(),
         config: config.clone(),
+        fingerprint: fingerprint.clone(),
         progress: progress.clone(),
         adam_step: state.moments.step,
         threads: tch::get_num_threads(),
         _forms: IgnoredAny,
     };
     let header = serde_json::to_string(&header).map_err(|e| Error::engine(e.to_string()))?;
-    let metadata = HashMap::from([("pydarts".to_owned(), header)]);
-    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| Error::engine(e.to_string()))?;
+    let blank = String::from_utf8_lossy(BLANK).into_owned();
+    let metadata = HashMap::from([("pydarts".to_owned(), header), ("crc32".to_owned(), blank)]);
+    let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| Error::engine(e.to_string()))?;
+    if let Some((at, checksum)) = seal(&bytes) {
+        bytes[at..at + BLANK.len()].copy_from_slice(checksum.as_bytes());
+    }
 
     fs::create_dir_all(folder).map_err(|e| io_error(folder, e))?;
+    // Temporary files are left by writes that were killed. They may fill the disk, so they are removed first.
+    for path in list(folder, TEMPORARY)? {
+        fs::remove_file(&path).map_err(|e| io_error(&path, e))?;
+    }
     let target = path(folder, progress.step);
     let temporary = target.with_extension("tmp");
-    write_synced(&temporary, &bytes).map_err(|e| io_error(&temporary, e))?;
-    fs::rename(&temporary, &target).map_err(|e| io_error(&target, e))?;
+    let written = write_synced(&temporary, &bytes).map_err(|e| io_error(&temporary, e));
+    let renamed = written.and_then(|()| fs::rename(&temporary, &target).map_err(|e| io_error(&target, e)));
+    if renamed.is_err() {
+        let _ = fs::remove_file(&temporary); // the first error says more than one about this
+    }
+    renamed?;
     // The rename itself must reach the disk, or a power cut could bring the old directory back.
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io_error(folder, e))?;
     let found = list(folder, SUFFIX)?;
-    let old = &found[..found.len().saturating_sub(KEPT)];
-    // Temporary files are left by writes that were killed.
-    for path in old.iter().chain(&list(folder, TEMPORARY)?) {
+    for path in &found[..found.len().saturating_sub(KEPT)] {
         fs::remove_file(path).map_err(|e| io_error(path, e))?;
     }
     Ok(target)
@@ -212,9 +232,10 @@ pub fn load(path: &Path, network: &dyn Network) -> Result<Restored> {
     read(&bytes, network).map_err(|error| in_file(path, error))
 }
 
-/// The configuration of the run that wrote a checkpoint.
-pub fn load_config(path: &Path) -> Result<SearchConfig> {
-    Ok(read_header(path)?.config)
+/// The configuration and the fingerprint of the run that wrote a checkpoint.
+pub fn load_config(path: &Path) -> Result<(SearchConfig, Fingerprint)> {
+    let header = read_header(path)?;
+    Ok((header.config, header.fingerprint))
 }
 
 fn read_header(path: &Path) -> Result<Header> {
@@ -228,19 +249,36 @@ fn header(bytes: &[u8]) -> Result<Header> {
     let text = metadata.metadata().as_ref().and_then(|m| m.get("pydarts")).ok_or_else(unknown)?;
     let header: Header =
         serde_json::from_str(text).map_err(|e| Error::checkpoint(format!("the header cannot be parsed: {e}")))?;
-    if header.format != FORMAT {
-        let format = &header.format;
-        return Err(Error::checkpoint(format!("the format is {format:?}; this version reads {FORMAT:?}")));
+    if header.format != FORMAT && header.format != OLDER {
+        let format = cut(&header.format);
+        return Err(Error::checkpoint(format!(
+            "the format is {format:?}; this version reads {FORMAT:?} and {OLDER:?}"
+        )));
     }
-    Ok(header)
+    let intact = match seal(bytes) {
+        Some((at, checksum)) => bytes[at..].starts_with(checksum.as_bytes()),
+        None => header.format == OLDER,
+    };
+    if intact { Ok(header) } else { Err(Error::checkpoint(format!("its checksum differs. {DAMAGED}"))) }
 }
 
+/// Where a file holds its checksum, and the checksum of the file without it.
+fn seal(bytes: &[u8]) -> Option<(usize, String)> {
+    let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+    let header = bytes.get(8..8usize.checked_add(usize::try_from(length).ok()?)?)?;
+    let at = 8 + header.windows(SEAL.len()).position(|window| window == SEAL)? + SEAL.len();
+    let mut hasher = crc32fast::Hasher::new();
+    for part in [&bytes[..at], BLANK, bytes.get(at + BLANK.len()..)?] {
+        hasher.update(part);
+    }
+    Some((at, format!("{:08x}", hasher.finalize())))
+}
+
+const DAMAGED: &str =
+    "It is truncated or damaged, or another kind of file. Remove it to resume from the previous checkpoint";
+
 fn damaged(error: safetensors::SafeTensorError) -> Error {
-    Error::checkpoint(
-        "not a whole checkpoint: truncated or damaged, or another kind of file. Remove it to resume from the previous \
-         checkpoint",
-    )
-    .with_source(error)
+    Error::checkpoint(format!("not a whole checkpoint. {DAMAGED}")).with_source(error)
 }
 
 fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
@@ -285,6 +323,7 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         carried: Carried::default(),
         step: header.progress.step,
     };
+    check_alphas(alphas, &state.alpha)?;
     for (name, tensor) in groups.remove("carried").unwrap_or_default() {
         let carried = match name.as_str() {
             "train" => &mut state.carried.train,
@@ -297,10 +336,17 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         return Err(Error::checkpoint("the α trajectory is missing"));
     };
     let trajectory = restore_trajectory(&points, &steps, alphas.total())?;
-    let statistics = groups.remove("statistic").unwrap_or_default();
+    let mut statistics = groups.remove("statistic").unwrap_or_default();
     if let Some(kept) = network.statistics() {
+        let counts = kept.named_counts(header.progress.step);
+        let given = |name: &String| statistics.iter().any(|(other, _)| other == name);
+        if header.format == OLDER {
+            statistics.extend(counts);
+        } else if let Some((missing, _)) = counts.iter().find(|(name, _)| !given(name)) {
+            return Err(Error::checkpoint(format!("the tensor statistic/{missing} is missing")));
+        }
         // Check here, where the error names the file; the network is changed only after everything was read.
-        let _ = kept.table().pack(&statistics, network.kind(), network.device())?;
+        let _ = kept.pack(&statistics)?;
     }
     let Header { config, progress, threads, .. } = header;
     Ok(Restored { config, progress, state, trajectory, threads, statistics })

@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result, cut};
 
+/// The largest count of any kind: products of two counts fit into 64 bits.
+const MOST: usize = 1_000_000_000;
+
 /// One field of an object, and the kind of error to raise for a wrong value.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<'a> {
@@ -20,9 +23,13 @@ impl<'a> Field<'a> {
         Error::new(self.kind, format!("`{}` is {given}; it must be {expected}", self.name))
     }
 
-    /// A whole number of at least `low`.
+    /// A whole number of at least `low`, and at most `MOST`.
     pub fn whole(&self, low: usize) -> Result<usize> {
-        self.whole_of(self.value, low).ok_or_else(|| self.refuse(&format!("a whole number of at least {low}")))
+        match self.whole_of(self.value, low) {
+            Some(number) if number <= MOST => Ok(number),
+            Some(_) => Err(self.refuse(&format!("a whole number of at most {MOST}"))),
+            None => Err(self.refuse(&format!("a whole number of at least {low}"))),
+        }
     }
 
     /// A whole number from `low` to `high`.

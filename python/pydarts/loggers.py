@@ -1,7 +1,7 @@
 """Callbacks that log a search: to a CSV table, TensorBoard, MLflow or Weights & Biases.
 
-Except for the table, each requires a package: `pip install 'pydarts[tensorboard]'`, `'pydarts[mlflow]'`,
-`'pydarts[wandb]'`. All number epochs from 0.
+Except for the table, each requires a package: `pip install tensorboard`, `pip install mlflow` or
+`pip install wandb`. All number epochs from 0.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ def main() -> None:
     """Run the command line and exit with its code."""
     try:
         from .app import app
+        from .output import never_fail
 
+        never_fail()
         app(prog_name="pydarts")
     except KeyboardInterrupt:  # while the modules are loaded
         raise SystemExit(130) from None

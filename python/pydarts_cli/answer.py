@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TextIO
 
 from typer import Exit
+
+from .output import is_utf8
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -48,7 +53,8 @@ class Answer:
     def show(self, out: TextIO, as_json: bool) -> None:
         """Print the data to `out` if `as_json` is true, and the parts otherwise."""
         if as_json:
-            print(json.dumps(strict(self.data), indent=2, allow_nan=False, ensure_ascii=False), file=out)
+            plain = not is_utf8(out)
+            print(json.dumps(strict(self.data), indent=2, allow_nan=False, ensure_ascii=plain), file=out)
             return
         for part in self.shown:
             if isinstance(part, str):
@@ -81,6 +87,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """
     found = get_close_matches(name, list(known), n=1)
     return found[0] if found else None
+
+
+def quoted(path: Path) -> str:
+    """Return a path as it is written in a shell.
+
+    >>> quoted(Path("run")), quoted(Path("my run"))
+    ('run', "'my run'")
+    """
+    return shlex.quote(os.fspath(path))
 
 
 def say(text: str) -> None:

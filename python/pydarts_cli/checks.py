@@ -16,7 +16,8 @@ from typing import Literal
 State = Literal["ok", "missing", "broken"]
 
 _TORCH = "pip install 'torch>=2.11,<2.12'"
-_OWN = "pip install --force-reinstall --no-deps pydarts"
+# Never by name: on the public index, the name of this package belongs to another project.
+_OWN = "in the clone: pip install --force-reinstall --no-deps ."
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ def examine() -> list[Check]:
     if checks[-1].state == "ok":
         checks.append(_guarded("pydarts", _extension, _OWN))
     if checks[-1].name == "pydarts" and checks[-1].state == "ok":
-        checks.append(_guarded("libtorch", _libtorch, f"{_TORCH}, then {_OWN}"))
+        checks.append(_guarded("libtorch", _libtorch, f"{_TORCH}; then {_OWN}"))
         checks.append(_guarded("devices", _devices, "check the driver with nvidia-smi"))
         checks += _extras()
         checks.append(
             _guarded(
-                "search", _search, f"report it with the output of `pydarts doctor --debug`, or try {_OWN}"
+                "search", _search, f"report it with the output of `pydarts doctor --debug`, or try, {_OWN}"
             )
         )
     return checks
@@ -135,7 +136,7 @@ def _extra(extra: str, names: list[str]) -> Check:
             absent.append(name)
     if absent:
         return Check(
-            extra, "missing", f"not installed: {', '.join(absent)}", f"pip install 'pydarts[{extra}]'"
+            extra, "missing", f"not installed: {', '.join(absent)}", f"pip install {' '.join(absent)}"
         )
     if "torchvision" in names:  # its compiled operations fit one version of PyTorch only
         upgrade = "pip install --upgrade 'torch>=2.11,<2.12' torchvision"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import USAGE, Answer, Problem, code_of, say, waiting
+from .answer import USAGE, Answer, Problem, code_of, quoted, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
 from .data import DATA_HELP, DownloadOption, SideOption, Spec, WordsOption, WorkersOption, read, spec
@@ -140,7 +140,6 @@ def compare(
         workers=loader_workers,
         words=words,
     )
-    out.mkdir(parents=True, exist_ok=True)
     table = pydarts.compare(
         cells,
         found.train,
@@ -149,6 +148,7 @@ def compare(
         network={**NETWORKS.get(preset or "", {}), **found.sizes, **network},
         workers=workers,
     )
+    out.mkdir(parents=True, exist_ok=True)
     return _trained(table, out, plot)
 
 
@@ -261,7 +261,8 @@ def _trained(table: SearchTable, out: Path, plot: Path | None) -> Answer:
     table.save(out / "table.csv")
     if plot is not None:
         draw(table.plot, plot)
-    say(f"saved to {out}: table.csv; to add it to a report: pydarts report RUN --table {out / 'table.csv'}")
+    file = quoted(out / "table.csv")
+    say(f"saved to {out}: table.csv; to add it to a report: pydarts report RUN --table {file}")
     rows = [
         {
             "name": row.name,

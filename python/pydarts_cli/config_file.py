@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,10 @@ def load(context: typer.Context, path: Path | None) -> Path | None:
     """
     if path is None or context.resilient_parsing:
         return path
+    path = Path(os.path.expanduser(path))
     try:
-        with path.open("rb") as file:
-            values = _section(tomllib.load(file), context)
+        # With the byte-order mark that some editors write.
+        values = _section(tomllib.loads(path.read_text(encoding="utf-8-sig")), context)
     except OSError as error:
         raise typer.BadParameter(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

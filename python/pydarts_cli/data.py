@@ -66,7 +66,7 @@ def spec(text: str) -> Spec:
         raise typer.BadParameter(f"{kind} takes no path; leave out {':' + where!r}")
     if _KINDS[kind] and not where:
         raise typer.BadParameter(f"{kind} requires a path: {kind}:{_KINDS[kind]}")
-    path = Path(where).expanduser()
+    path = Path(os.path.expanduser(where))
     if kind == "npz" and not path.is_file():
         raise typer.BadParameter(f"no file {where!r}")
     if kind == "folder" and not path.is_dir():

@@ -53,7 +53,7 @@ def _epochs_in(folder: Path) -> int:
     """Return the number of epochs of the result in a folder, or 0 if no result can be read."""
     for name in ("history.json", "training.json"):
         try:
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            found = json.loads((folder / name).read_text(encoding="utf-8-sig"))
             return len(found["history"] if isinstance(found, dict) else found)
         except (OSError, ValueError, KeyError, TypeError):
             continue

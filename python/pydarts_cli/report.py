@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .answer import Answer, Problem
+from .answer import Answer, Problem, quoted
 from .command import command
 from .sources import RunArgument, run_of
 
@@ -41,7 +41,8 @@ def report(
         table = table / "table.csv"
     if table is not None and not table.is_file():
         raise Problem(
-            f"no table {str(table)!r}; create one with `pydarts compare {run} --data digits --random 6`"
+            f"no table {str(table)!r}; create one with "
+            f"`pydarts compare {quoted(run)} --data digits --random 6`"
         )
     import pydarts
 

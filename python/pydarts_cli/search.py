@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import Answer, say, waiting
+from .answer import Answer, quoted, say, waiting
 from .choices import SEARCH
 from .command import command
 from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
@@ -85,7 +85,7 @@ def search(
 
 def _answer(result: SearchResult, out: Path) -> Answer:
     if result.status == "complete":
-        say(f"next: pydarts report {out}, pydarts plot {out}")
+        say(f"next: pydarts report {quoted(out)}, pydarts plot {quoted(out)}")
     elif result.config.checkpoint_dir is None:
         say(NO_CHECKPOINTS)
     elif any(Path(result.config.checkpoint_dir).glob("*.safetensors")):

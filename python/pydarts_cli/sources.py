@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import USAGE, Problem, nearest
+from .answer import USAGE, Problem, nearest, quoted
 
 if TYPE_CHECKING:
     from pydarts import Genotype, SearchResult
@@ -41,12 +41,13 @@ def run_of(folder: Path) -> SearchResult:
         raise Problem(f"{folder} is a file; expected the folder of a search")
     if not folder.is_dir():
         raise Problem(
-            f"no folder {str(folder)!r}; create one with `pydarts search --data digits --out {folder}`"
+            f"no folder {str(folder)!r}; create one with "
+            f"`pydarts search --data digits --out {quoted(folder)}`"
         )
     if not (folder / "result.json").is_file():
         if (folder / "training.json").is_file():
             raise Problem(
-                f"{folder} contains a training, not a search; to plot it, use `pydarts plot {folder}`"
+                f"{folder} contains a training, not a search; to plot it, use `pydarts plot {quoted(folder)}`"
             )
         if (folder / "checkpoints").is_dir():
             what = "training" if any(folder.glob("checkpoints/training-*")) else "search"
@@ -81,7 +82,7 @@ def genotype_of(source: str) -> Genotype:
         return pydarts.load_network(path).genotype
     if path.is_file():
         try:
-            return read_genotype(path.read_text(encoding="utf-8"))
+            return read_genotype(path.read_text(encoding="utf-8-sig"))
         except UnicodeDecodeError as error:
             raise Problem(f"{path} is not UTF-8 text; expected a genotype") from error
         except pydarts.GenotypeError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .answer import USAGE, Answer, Problem, say, waiting
+from .answer import USAGE, Answer, Problem, quoted, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
 from .data import DataOption, DownloadOption, SideOption, Spec, WordsOption, WorkersOption, read
@@ -149,7 +149,7 @@ def preset_of(name: str | None) -> Callable[..., TrainConfig]:
 
 def _answer(result: TrainResult, out: Path) -> Answer:
     if result.status == "complete":
-        say(f"next: pydarts export {out} network.onnx")
+        say(f"next: pydarts export {quoted(out)} network.onnx")
     elif result.config.checkpoint_dir is None:
         say(NO_CHECKPOINTS)
     elif result.history:

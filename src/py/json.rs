@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 
 use super::errors::to_python;
 use super::values::{PyConfig, PyGenotype, PySpace};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, cut};
 
 /// The deepest nesting allowed in a field. The limit also stops at a list that contains itself.
 const DEEPEST: usize = 8;
@@ -17,7 +17,7 @@ pub fn object(kind: ErrorKind, fields: Option<&Bound<'_, PyDict>>) -> PyResult<V
     let mut object = Map::new();
     for (name, value) in fields.into_iter().flatten() {
         let name = name.str()?.to_string();
-        let value = value_of(kind, &name, &value, 0)?;
+        let value = value_of(kind, &cut(&name), &value, 0)?;
         object.insert(name, value);
     }
     Ok(Value::Object(object))
@@ -49,7 +49,7 @@ fn value_of(kind: ErrorKind, name: &str, object: &Bound<'_, PyAny>, depth: usize
         return Ok(Value::Bool(object.extract()?));
     }
     if object.is_instance_of::<PyInt>() {
-        return whole(object).or_else(|_| refuse(format!("{name} is too large: {object}")));
+        return whole(object).or_else(|_| refuse(format!("{name} is too large: {}", shown(object))));
     }
     if object.is_instance_of::<PyFloat>() {
         let number = Number::from_f64(object.extract()?);
@@ -59,7 +59,7 @@ fn value_of(kind: ErrorKind, name: &str, object: &Bound<'_, PyAny>, depth: usize
     if object.is_instance_of::<PyString>() {
         return match object.extract::<String>() {
             Err(error) if error.is_instance_of::<PyUnicodeEncodeError>(object.py()) => {
-                refuse(format!("{name} is not valid Unicode, got {}", object.repr()?))
+                refuse(format!("{name} is not valid Unicode, got {}", shown(object)))
             }
             text => Ok(Value::String(text?)),
         };
@@ -69,7 +69,7 @@ fn value_of(kind: ErrorKind, name: &str, object: &Bound<'_, PyAny>, depth: usize
         for item in mapping.items()?.iter() {
             let (key, item): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
             let key = key.str()?.to_string();
-            let value = value_of(kind, &format!("{name}.{key}"), &item, depth + 1)?;
+            let value = value_of(kind, &format!("{name}.{}", cut(&key)), &item, depth + 1)?;
             fields.insert(key, value);
         }
         return Ok(Value::Object(fields));
@@ -92,7 +92,13 @@ fn value_of(kind: ErrorKind, name: &str, object: &Bound<'_, PyAny>, depth: usize
     if python_type.fully_qualified_name()? == "torch.device" {
         return Ok(Value::String(object.str()?.to_string()));
     }
-    refuse(format!("{name} cannot be a {}, got {}", python_type.name()?, object.repr()?))
+    refuse(format!("{name} cannot be a {}, got {}", python_type.name()?, shown(object)))
+}
+
+/// The `repr` of an object, cut if it is long.
+fn shown(object: &Bound<'_, PyAny>) -> String {
+    let text = object.repr().map(|text| cut(&text.to_string_lossy()));
+    text.unwrap_or_else(|_| "a value that cannot be shown".to_string()) // such as 10**5000
 }
 
 /// An integer beyond 64 bits becomes a float, which readers of whole numbers reject.

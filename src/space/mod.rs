@@ -4,6 +4,9 @@ mod cell;
 mod operation;
 mod presets;
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,7 +17,10 @@ pub use cell::{CellKind, Edge};
 pub use operation::Operation;
 
 /// The largest number of intermediate nodes; the published cells have 4 and 8.
-const MOST_NODES: usize = 32;
+pub(crate) const MOST_NODES: usize = 32;
+
+/// The largest number of characters in the name of a space.
+const LONGEST_NAME: usize = 100;
 
 /// The largest `stem_multiplier`; the published one is 3.
 const LARGEST_STEM: usize = 64;
@@ -138,6 +144,9 @@ impl Space {
     /// Checks that counts are in range, that no entry occurs twice, and that the operations fit the kind.
     pub fn validate(&self) -> Result<()> {
         let refuse = |detail: String| Err(Error::space(format!("space `{}`: {detail}", crate::error::cut(&self.name))));
+        if self.name.chars().count() > LONGEST_NAME {
+            return refuse(format!("its name is longer than {LONGEST_NAME} characters"));
+        }
         if self.nodes == 0 || self.nodes > MOST_NODES {
             return refuse(format!("`nodes` is {}; it must be a whole number from 1 to {MOST_NODES}", self.nodes));
         }
@@ -222,6 +231,7 @@ fn kind_of(operations: &[Operation]) -> CellKind {
 }
 
 /// The first item that occurs a second time.
-pub(crate) fn repeated<T: PartialEq + Copy>(items: &[T]) -> Option<T> {
-    (1..items.len()).find(|index| items[..*index].contains(&items[*index])).map(|index| items[index])
+pub(crate) fn repeated<T: Eq + Hash + Copy>(items: &[T]) -> Option<T> {
+    let mut seen = HashSet::new();
+    items.iter().copied().find(|item| !seen.insert(*item))
 }

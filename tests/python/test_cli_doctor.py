@@ -23,7 +23,7 @@ def test_doctor_finds_no_problem_in_this_installation() -> None:
     ("before", "says"),
     [
         ("sys.modules['torch'] = None", "pip install 'torch>=2.11,<2.12'"),
-        ("sys.modules['pydarts._core'] = None", "--force-reinstall"),
+        ("sys.modules['pydarts._core'] = None", "in the clone: pip install --force-reinstall --no-deps ."),
     ],
     ids=["torch", "extension"],
 )

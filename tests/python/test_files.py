@@ -72,16 +72,16 @@ def test_a_folder_that_may_only_be_read_needs_no_lock(
 
 def test_arrays_tensors_and_plain_data_come_back_as_they_were_written(tmp_path: Path) -> None:
     arrays = {"steps": np.arange(3), "normal": np.ones((3, 2), np.float32)}
-    files.write_npz(tmp_path / "arrays.npz", arrays)
+    (tmp_path / "arrays.npz").write_bytes(files.npz_of(arrays))
     back = files.read_npz(tmp_path / "arrays.npz")
     assert list(back) == list(arrays) and back["normal"].dtype == np.float32
     assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
     tensors = {"weight": torch.arange(6.0).reshape(2, 3).T}  # not contiguous, as safetensors would have it
     files.write_tensors(tmp_path / "tensors.safetensors", tensors, {"format": "mine", "units": 3})
-    found, about = files.read_tensors(tmp_path / "tensors.safetensors", "mine")
+    found, about = files.read_tensors(tmp_path / "tensors.safetensors", "mine", "older")
     assert torch.equal(found["weight"], tensors["weight"]) and about["units"] == 3
     with pytest.raises(pydarts.CheckpointError, match="other"):
-        files.read_tensors(tmp_path / "tensors.safetensors", "other")
+        files.read_tensors(tmp_path / "tensors.safetensors", "other", "older")
     files.write_about(tmp_path / "about.json", 2, {"status": "complete"})
     text = (tmp_path / "about.json").read_bytes()
     assert files.about_in(text, 2) == {"format": 2, "pydarts": pydarts.__version__, "status": "complete"}

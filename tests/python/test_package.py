@@ -1,6 +1,7 @@
 """The package as a whole: what it exports, what it needs, what it documents."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,44 @@ def test_digits_without_scikit_learn_name_the_remedy(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ImportError, match="pip install scikit-learn"):
         datasets.digits()
+
+
+# The installation of pydarts or of an extra of it by name, also with uv, pipx, conda and poetry.
+_FROM_INDEX = re.compile(
+    r"\b(?:pip[x3]?|uv|conda|mamba|poetry)\s+(?:pip\s+)?(?:install|add|download)\b[^\n`]*?"
+    r"(?<![\w./-])pydarts(?![\w./-])|['\"]pydarts\[[\w,-]+\]"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("pip install pydarts", True),
+        ("%pip install -U pydarts", True),
+        ("pip install --force-reinstall --no-deps pydarts", True),
+        ("pip install 'pydarts[report]'", True),
+        ("the extra 'pydarts[wandb]'", True),
+        ("uv add pydarts==1.0", True),
+        ("pip install plotly` for a report of pydarts", False),
+        ("pip install .", False),
+        ("pip install '.[report]'", False),
+        ("pip install ./pydarts", False),
+    ],
+)
+def test_the_pattern_of_an_installation_by_name(text: str, found: bool) -> None:
+    assert bool(_FROM_INDEX.search(text)) == found
+
+
+def test_no_file_says_to_install_pydarts_by_name() -> None:
+    """On the public index, the name belongs to another project."""
+    root = PACKAGE.parents[1]
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a clone")
+    found = []
+    for name in filter(None, listed.stdout.split("\0")):
+        path = root / name
+        if path.is_file() and path != Path(__file__):
+            text = path.read_bytes().decode(errors="ignore")
+            found += [f"{name}: {match[0]}" for match in _FROM_INDEX.finditer(text)]
+    assert not found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 import zlib
@@ -10,12 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .._core import DataError
+from .._values.files import could_be_path, user_path
+from .._values.words import shown
 
 END, UNKNOWN = "<eos>", "<unk>"
 PARTS = ("train", "valid", "test")
@@ -25,6 +29,7 @@ _WORD = re.compile(r"[a-z]+|\d+|[^\w\s]")
 
 Tokens = npt.NDArray[np.int64]
 Split = Callable[[str], Iterable[str]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,7 +77,8 @@ class Corpus:
             place = self._places.get(word, unknown)
             if place is None:
                 raise DataError(
-                    f"{word!r} is not in the vocabulary, which has no {UNKNOWN!r}; set `vocabulary` to add it"
+                    f"{shown(word)} is not in the vocabulary, which has no {UNKNOWN!r}; set `vocabulary` "
+                    "to add it"
                 )
             numbers.append(place)
         return np.array(numbers, np.int64)
@@ -90,18 +96,20 @@ def corpus(source: str | PathLike[str], *, vocabulary: int | None = None, split:
 
             - a folder or a zip file with one file per part: "train.txt", "valid.txt" and, optionally,
               "test.txt"; the names may have a prefix or suffix, as in "ptb.train.txt";
-            - a text file, or a string of more than one line: the lines are divided in order, 80 % for
-              training, 10 % for validation and 10 % for test.
+            - a text file, or the text itself: the lines are divided in order, 80 % for training, 10 % for
+              validation and 10 % for test. If there is only one line, as in text8, its words are divided in
+              this way instead, and each part is a line.
 
-            Files are UTF-8.
+            Files are UTF-8. A string is a text if it has a line end or is too long for the name of a file.
         vocabulary: number of words to keep: "<eos>", "<unk>" and the most frequent words of the training part
             (ties: in the order of the text); all other words become "<unk>". None: keep every word of every
             part, in the order of the text.
-        split: function that splits a line into words; by default at whitespace.
+        split: function that splits a line into words; by default at whitespace. `list` makes each character
+            a word, for example of a DNA sequence.
 
     Raises:
         FileNotFoundError: the file or folder does not exist.
-        DataError: a part is missing, has two files, is empty or is not UTF-8.
+        DataError: a part is missing, has two files, is empty or is not UTF-8; or the source is empty.
 
     >>> text = corpus("to be or not\\nto be\\nto see\\n", vocabulary=4)
     >>> text.vocabulary, text.words(text.train)
@@ -109,7 +117,7 @@ def corpus(source: str | PathLike[str], *, vocabulary: int | None = None, split:
     """
     if vocabulary is not None and vocabulary < 3:
         raise DataError(f"vocabulary must be at least 3 ({END!r}, {UNKNOWN!r}, one word), got {vocabulary}")
-    lines = {part: [[*split(line), END] for line in text] for part, text in _parts(source).items()}
+    lines = {part: [[*line, END] for line in text] for part, text in _parts(source, split).items()}
     for part, text in lines.items():
         if part != "test" and not any(len(line) > 1 for line in text):
             raise DataError(f"the {part} part contains no words; give more text")
@@ -152,39 +160,47 @@ def _most_frequent(lines: list[list[str]], most: int) -> list[str]:
     return [END, UNKNOWN, *[word for word, _ in counts.most_common() if word not in own][: most - 2]]
 
 
-def _parts(source: str | PathLike[str]) -> dict[str, list[str]]:
-    """Read the lines of each part."""
-    if isinstance(source, str) and "\n" in source.rstrip("\n"):
-        return _divided(source)
-    path = Path(source)
+def _parts(source: str | PathLike[str], split: Split) -> dict[str, list[list[str]]]:
+    """Read the lines of each part, each as a list of words."""
+    if isinstance(source, str) and ("\n" in source or not could_be_path(source)):
+        return _divided(source.removeprefix("\ufeff"), split)
+    if not os.fspath(source):
+        raise DataError("the text is empty; give a text, or the path of a file or folder")
+    path = user_path(source)
     if path.is_dir():
-        return _named((file.name, file.read_bytes) for file in sorted(path.iterdir()) if file.is_file())
+        files = (file for file in sorted(path.iterdir()) if file.is_file())
+        return _named(((file.name, file.read_bytes) for file in files), split)
     if not path.exists():
-        raise FileNotFoundError(f"no file or folder {str(path)!r}; to pass a text, give more than one line")
+        raise FileNotFoundError(
+            f"no file or folder {shown(str(path))}; a string without a line end is a text "
+            "only if it is too long for the name of a file"
+        )
     if zipfile.is_zipfile(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 files = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
                 # macOS adds metadata files with the same names as the real files.
                 own = [file for file in files if "__MACOSX" not in file.parts]
-                return _named((file.name, partial(archive.read, str(file))) for file in own)
+                return _named(((file.name, partial(archive.read, str(file))) for file in own), split)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise DataError(f"{path} is a corrupt zip file ({error}); download it again") from error
-    return _divided(_decoded(path.read_bytes(), path.name))
+    return _divided(_decoded(path.read_bytes(), path.name), split)
 
 
-def _named(files: Iterator[tuple[str, Callable[[], bytes]]]) -> dict[str, list[str]]:
+def _named(files: Iterator[tuple[str, Callable[[], bytes]]], split: Split) -> dict[str, list[list[str]]]:
     found: dict[str, str] = {}
-    lines: dict[str, list[str]] = {}
+    lines: dict[str, list[list[str]]] = {}
     for name, read in files:
         match = _PART.search(name.lower())
         if match is None:
             continue
         part = match[1]
         if part in found:
-            raise DataError(f"the {part} part has two files, {found[part]!r} and {name!r}; remove one")
+            raise DataError(
+                f"the {part} part has two files, {shown(found[part])} and {shown(name)}; remove one"
+            )
         found[part] = name
-        lines[part] = _lines(_decoded(read(), name))
+        lines[part] = _lines(_decoded(read(), name), split)
     for part in ("train", "valid"):
         if part not in found:
             there = ", ".join(sorted(found.values())) or "none"
@@ -192,19 +208,26 @@ def _named(files: Iterator[tuple[str, Callable[[], bytes]]]) -> dict[str, list[s
     return lines
 
 
-def _divided(text: str) -> dict[str, list[str]]:
-    lines = _lines(text)
-    held_out = len(lines) // 10 or (1 if len(lines) > 2 else 0)
-    end = len(lines) - 2 * held_out
-    return {"train": lines[:end], "valid": lines[end : end + held_out], "test": lines[end + held_out :]}
+def _divided(text: str, split: Split) -> dict[str, list[list[str]]]:
+    lines = _lines(text, split)
+    if len(lines) > 1:
+        return dict(zip(PARTS, _in_three(lines), strict=True))
+    # The parts of a single line are lines themselves.
+    return {part: [words] for part, words in zip(PARTS, _in_three(lines[0]), strict=True)}
 
 
-def _lines(text: str) -> list[str]:
-    return text.removesuffix("\n").split("\n")
+def _in_three(items: list[T]) -> tuple[list[T], list[T], list[T]]:
+    held_out = len(items) // 10 or (1 if len(items) > 2 else 0)
+    end = len(items) - 2 * held_out
+    return items[:end], items[end : end + held_out], items[end + held_out :]
+
+
+def _lines(text: str, split: Split) -> list[list[str]]:
+    return [list(split(line)) for line in text.removesuffix("\n").split("\n")]
 
 
 def _decoded(content: bytes, name: str) -> str:
     try:
-        return content.decode("utf-8").replace("\r\n", "\n")
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name!r} is not UTF-8 ({error}); convert it") from error
+        raise DataError(f"{shown(name)} is not UTF-8 ({error}); convert it") from error

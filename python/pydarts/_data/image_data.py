@@ -13,7 +13,7 @@ import torch
 
 from .._core import DataError
 from .._values.fields import Augment
-from .._values.files import read_npz
+from .._values.files import read_npz, user_path
 from .arrays import Single, channel_statistics, check_range, read_arrays
 
 _PARTS = (("x_train", "y_train"), ("x_test", "y_test"))
@@ -114,7 +114,7 @@ def npz(path: str | os.PathLike[str]) -> ImageData:
     >>> data, data.train[0].shape
     (<ImageData: 6 training images of 2 classes>, (6, 3, 8, 8))
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file {os.fspath(path)!r}")
     arrays = read_npz(path)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import _core
 from .._values.config import SearchConfig
+from . import fingerprint
 from .arrays import ArrayData, Single, as_pair, check_range, is_array, name_of, read_arrays
 from .image_data import ImageData
 from .memory import batch_size, with_batch_size
@@ -42,6 +43,8 @@ class Sources:
     valid: Source
     evaluation: Source
     config: SearchConfig
+    facts: fingerprint.Facts
+    """What identifies the data when a run is resumed."""
     class_counts: tuple[int, ...] | None = None
     """Validation examples per class; None if they cannot be counted without reading a loader."""
 
@@ -70,8 +73,8 @@ class Sources:
 def open_sources(loader: Loader, config: SearchConfig) -> Sources:
     """Build the sources of a search; a recurrent space requires token arrays `(train, valid)`."""
     if config.resolved_space.kind == "recurrent":
-        (train, valid, evaluation), config = open_texts(loader, config)
-        return Sources(train, valid, evaluation, config)
+        (train, valid, evaluation), config, facts = open_texts(loader, config)
+        return Sources(train, valid, evaluation, config, facts)
     return open_images(loader, config)
 
 
@@ -113,6 +116,7 @@ def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | No
         _arrays(data, valid.tolist(), "valid", config),
         _arrays(data, valid.tolist(), "eval", config),
         config,
+        fingerprint.of_arrays(data, "data"),
         class_counts(data.y[torch.from_numpy(valid)], config),
     )
 
@@ -143,6 +147,7 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
         None if second is not None else passes_of(valid, config.seed, "valid", False, turns),
         None if second is not None else passes_of(valid, config.seed, "eval", True, turns),
     )
+    firsts: list[Any] = [None, None]
     shape = first.shape if first is not None else second.shape if second is not None else None
     count: int | None = max((number for number in classes if number is not None), default=None)
     if first is not None and second is not None:
@@ -150,7 +155,7 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
         config = with_sizes(config, shape, count)
     else:
         array_dtype = next((data.x.dtype for data in read if data is not None), None)
-        config = survey(passes[:2], shape, count, config, array_dtype)
+        config, firsts = survey(passes[:2], shape, count, config, array_dtype)
     arrays = [len(data.x) for data in read if data is not None]
     if arrays:
         config = with_batch_size(config, min(arrays))
@@ -165,21 +170,30 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
         _arrays(data, None, role, config) if data is not None else _python_source(run, role, config)
         for data, run, role in zip((first, second, second), passes, roles, strict=True)
     ]
+    facts: fingerprint.Facts = {}
+    for part, data, given, run, batch in zip(
+        ("train", "valid"), read, (train, valid), passes[:2], firsts, strict=True
+    ):
+        if data is not None:
+            facts |= fingerprint.of_arrays(data, part)
+        elif run is not None:
+            facts |= fingerprint.of_loader(given, run, part) | fingerprint.of_batch(batch, given, part)
     labels = second.y if second is not None else examples_labels(valid)
-    return Sources(sources[0], sources[1], sources[2], config, class_counts(labels, config))
+    return Sources(sources[0], sources[1], sources[2], config, facts, class_counts(labels, config))
 
 
 def _open_split_loader(loader: Any, config: SearchConfig) -> Sources:
     passes = split_loader(loader, config.train_portion, config.seed)
-    config = survey(passes[:2], None, known_classes(loader, "training", config), config)
+    config, (batch, _) = survey(passes[:2], None, known_classes(loader, "training", config), config)
     sources = [
         _python_source(run, role, config)
         for run, role in zip(passes, ("train", "valid", "eval"), strict=True)
     ]
+    facts = fingerprint.of_loader(loader, None, "data") | fingerprint.of_batch(batch, loader, "data")
     labels = examples_labels(loader)
     if labels is not None:
         labels = labels[torch.from_numpy(passes[1].sampler.indices)]
-    return Sources(sources[0], sources[1], sources[2], config, class_counts(labels, config))
+    return Sources(sources[0], sources[1], sources[2], config, facts, class_counts(labels, config))
 
 
 def _single(source: Any, name: str) -> Any:

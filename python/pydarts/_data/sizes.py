@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
+from itertools import count
 from typing import Any
 
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
 from .. import _core
+from .._values.ambient import kept
 from .._values.config import SearchConfig
 from .._values.hints import hint
 from .arrays import ArrayData, as_tensor, channel_statistics
+from .interrupt import of_worker
 from .passes import Passes, is_plain
 from .plausible import check_classes, check_pixels
 from .source import BatchChecker
@@ -88,8 +91,10 @@ def survey(
     classes: int | None,
     config: SearchConfig,
     array_dtype: torch.dtype | None = None,
-) -> SearchConfig:
+) -> tuple[SearchConfig, list[Any]]:
     """Complete the sizes from the first batches; if the classes must be counted, from all batches.
+
+    Returns the configuration, and for each of the passes its first batch, or None.
 
     `array_dtype`: the dtype of the other part of the pair, if it is arrays. Both use the same mean and std.
     """
@@ -98,17 +103,19 @@ def survey(
     count_labels = config.num_classes is None and classes is None
     seen, begun = 0, time.monotonic()
     waits = count_labels
+    firsts: list[Any] = []
     for run, role in zip(passes, ("training", "validation"), strict=True):
+        firsts.append(None)
         if run is None:
             continue
         check = BatchChecker(
             role, search_dtype(config), in_channels=config.in_channels, array_dtype=array_dtype
         )
-        iterator, _ = run.begin(0, 0)
         empty = True
         present: set[int] = set()
-        for number, batch in enumerate(iterator):
+        for number, batch in enumerate(_first_pass(run)):
             x, y = check(number, batch)
+            firsts[-1] = firsts[-1] or batch
             found = tuple(x.shape[1:])
             if shape is not None and found != shape:
                 raise _core.DataError(
@@ -127,7 +134,6 @@ def survey(
                     f"reading the whole {role} loader to count its classes, {number + 1:,} batches so far; "
                     "pass num_classes to skip this. A loader must end: a pass over it is an epoch"
                 )
-        del iterator
         run.close()
         if empty:
             raise _core.DataError(f"the {role} loader is empty; it must yield at least one batch")
@@ -135,7 +141,22 @@ def survey(
             labels = torch.tensor(sorted(present))
             check_classes(labels, f"the {role} labels", config, some=role == "validation")
     assert shape is not None
-    return with_sizes(config, shape, seen if count_labels else classes)
+    return with_sizes(config, shape, seen if count_labels else classes), firsts
+
+
+def _first_pass(run: Passes) -> Iterator[Any]:
+    """Yield the batches of pass 0, as a search reads them."""
+    with kept(), run.draws.order(0):
+        iterator, _ = run.begin(0, 0)
+    for number in count():
+        try:
+            with kept(), run.draws.batch(0, number):
+                batch = next(iterator, run)
+        except Exception as error:
+            raise of_worker(iterator, error)  # noqa: B904
+        if batch is run:
+            return
+        yield batch
 
 
 def with_sizes(config: SearchConfig, shape: tuple[int, ...], classes: int | None) -> SearchConfig:

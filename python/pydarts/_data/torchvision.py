@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from .._core import DataError
+from .._values.files import user_path
 from .image_data import ImageData, of_arrays
 
 # The usual statistics of ImageNet.
@@ -99,7 +100,7 @@ def image_folder(
         ]
     )
     parts = [
-        datasets.ImageFolder(os.fspath(folder), transform)
+        datasets.ImageFolder(os.fspath(user_path(folder)), transform)
         for folder, transform in ((train, augmented), (valid, shown))
     ]
     different = sorted(set(parts[0].classes) ^ set(parts[1].classes))
@@ -123,6 +124,7 @@ def image_folder(
 
 def _cifar(kind: str, root: str | os.PathLike[str], download: bool, name: str) -> ImageData:
     (datasets,) = _torchvision(name, "datasets")
+    root = user_path(root)
     try:
         parts = [
             getattr(datasets, kind)(os.fspath(root), train=train, download=download)

@@ -108,6 +108,6 @@ def picture(genotype: Genotype) -> Figure:
     return figure_of(genotype)
 
 
-def missing(logger: str, package: str, extra: str) -> ImportError:
+def missing(logger: str, package: str) -> ImportError:
     """Return the error to raise if a logger's package is not installed."""
-    return ImportError(f"loggers.{logger} requires {package}: pip install 'pydarts[{extra}]'")
+    return ImportError(f"loggers.{logger} requires {package}: pip install {package}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from .._search.callbacks import EpochInfo, StartInfo
-from .._values.files import write_atomically
+from .._values.files import user_path, write_atomically
 from .base import Logger, names, weights
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class CSV(Logger):
     """
 
     def __init__(self, path: str | os.PathLike[str], alphas: str | os.PathLike[str] | None = None) -> None:
-        self._table = _Table(Path(path))
-        self._alphas = None if alphas is None else _Table(Path(alphas))
+        self._table = _Table(user_path(path))
+        self._alphas = None if alphas is None else _Table(user_path(alphas))
 
     def _begin(self, info: StartInfo) -> None:
         headers = {self._table: ["epoch", *names(self._space), "genotype"]}
@@ -79,7 +79,7 @@ class _Table:
     def kept(self, info: StartInfo, columns: list[str]) -> list[str]:
         """Return the lines to keep: the header, and existing rows of epochs before the first one."""
         header = ",".join(columns) + "\n"
-        rows = self._rows(header, info.config.resume)
+        rows = self._rows(header, bool(info.config.resume))
         return [header, *(row for row in rows if int(row.split(",", 1)[0]) < info.first_epoch)]
 
     def begin(self, lines: list[str]) -> None:
@@ -97,7 +97,7 @@ class _Table:
             raise FileExistsError(
                 f"{self._path} already exists; use another file, or continue its search with resume=True"
             )
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = self._path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
         if lines[0] != header:
             raise ValueError(
                 f"{self._path} has the columns {lines[0].strip()}, but this search writes {header.strip()}; "

@@ -51,7 +51,7 @@ class MLflow(Logger):
         try:
             import mlflow
         except ImportError as error:
-            raise missing("MLflow", "mlflow", "mlflow") from error
+            raise missing("MLflow", "mlflow") from error
         self._entities = mlflow.entities
         self._client = mlflow.MlflowClient(tracking_uri=tracking_uri)
         self._experiment, self._name, self._alphas = experiment, run_name, alphas

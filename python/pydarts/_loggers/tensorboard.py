@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._search.callbacks import EpochInfo, StartInfo
+from .._values.files import user_path
 from .base import Logger, choices, missing, names, picture, tag, weights
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class TensorBoard(Logger):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise missing("TensorBoard", "tensorboard", "tensorboard") from error
-        self._folder, self._make = Path(folder), SummaryWriter
+            raise missing("TensorBoard", "tensorboard") from error
+        self._folder, self._make = user_path(folder), SummaryWriter
 
     def _begin(self, info: StartInfo) -> None:
         resume = info.config.resume

@@ -34,7 +34,7 @@ class WeightsAndBiases(Logger):
         try:
             import wandb
         except ImportError as error:
-            raise missing("WeightsAndBiases", "wandb", "wandb") from error
+            raise missing("WeightsAndBiases", "wandb") from error
         self._wandb, self._alphas = wandb, alphas
         self._init: dict[str, Any] = {"project": project} | init
 

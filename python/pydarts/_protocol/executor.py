@@ -12,6 +12,7 @@ from .. import _core
 from .._data.interrupt import InterruptWatch
 from .._data.loaders import Loader
 from .._values.hints import hint
+from .._values.words import shown
 from .job import Job, Tell, run
 from .row import SearchRow
 from .workers import Lost, Unreadable, run_in_processes
@@ -39,7 +40,9 @@ class Executor:
         if workers is None:
             workers = 1 if device.type == "cuda" else max(1, threads // 2)
         if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
-            raise _core.ConfigError(f"workers is {workers!r}; it must be a number of processes, 0 for none")
+            raise _core.ConfigError(
+                f"workers is {shown(workers)}; it must be a number of processes, 0 for none"
+            )
         workers = min(workers, jobs)
         if workers:
             try:
@@ -73,12 +76,12 @@ class Executor:
 
 def _here(jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
     """Do one job after the other until one is interrupted."""
-    for job in jobs:
-        row = run(job, loader, tell)
-        with InterruptWatch() as watch:  # while the row is saved
+    with InterruptWatch() as watch:  # also between searches, and while a row is saved
+        for job in jobs:
+            row = run(job, loader, tell)
             yield row
-        if watch.seen or row.status == "interrupted":
-            return
+            if watch.seen or row.status == "interrupted":
+                return
 
 
 def _elsewhere(jobs: Sequence[Job], executor: Executor, tell: Tell) -> Generator[SearchRow, None, None]:

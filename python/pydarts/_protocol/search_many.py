@@ -19,6 +19,7 @@ from .._search.search import check_plan
 from .._train.config import TrainConfig
 from .._train.settings import ImageSettings, TextSettings
 from .._train.train import open_task
+from .._values.ambient import plain
 from .._values.arguments import configuration, takes_options_as
 from .._values.config import SearchConfig
 from .._values.fields import FIELDS, ConfigFields
@@ -26,6 +27,7 @@ from .._values.files import held
 from .._values.genotype import Genotype
 from .._values.random import random_genotypes
 from .._values.space import Space, as_space
+from .._values.words import shown
 from .executor import Executor
 from .folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
 from .job import Job, Tell, fresh
@@ -36,6 +38,7 @@ from .table import SearchTable
 
 
 @takes_options_as("cfg", "SearchConfig", lambda: [field.name for field in FIELDS])
+@plain()
 def search_many(
     loader: Loader,
     cfg: SearchConfig | None = None,
@@ -57,7 +60,8 @@ def search_many(
         cfg: the configuration of each search; None: the published one. With `checkpoint_dir`, everything is
             saved there: one folder per cell, with its checkpoints, the result of its search and its
             `training`, and `table.csv`. With `resume`, finished work in that folder is not repeated, work
-            in progress is continued, and failed cells are tried again. Only `seeds` and `random` may change.
+            in progress is continued, and failed cells are tried again. Only `seeds` and `random` may change;
+            with "force" also the data, for the work that is left.
         seeds: seeds of the searches; a number n means `cfg.seed`, `cfg.seed` + 1, and so on.
         select: the short training, the same for every cell, including its seed; None:
             `TrainConfig.quick()`, for images. `cfg` determines its folder and whether it shows progress.
@@ -106,17 +110,22 @@ def search_many(
         training=training.replace(**OF_THE_WHOLE),
         network=sizes.arguments | _width(config) | dict(network or {}),
         image_size=sizes.image_size,
+        resume=config.resume or True,
     )
     jobs = [replace(template, name=f"seed {seed}", search=fitted.replace(seed=seed)) for seed in numbers]
     jobs += _random_jobs(template, drawn)
     _rehearse(random_genotypes(config.resolved_space)[0], template, loader)
     about = {name: value for name, value in each.to_dict().items() if name != "device"}
     with held(config.checkpoint_dir):
-        folder = marked(config.checkpoint_dir, config.resume, {"config": about}, template, batch_size(fitted))
+        choices = {"config": about}
+        folder = marked(
+            config.checkpoint_dir, config.resume, choices, sizes.facts, template, batch_size(fitted)
+        )
         return _table(jobs, loader, folder, executor, config.progress)
 
 
 @takes_options_as("select", "TrainConfig", lambda: [field.name for field in fields(TrainConfig)])
+@plain()
 def compare(
     cells: Mapping[str, Genotype | SearchResult],
     loader: Loader,
@@ -163,12 +172,12 @@ def compare(
     for name, cell in cells.items():
         if not isinstance(name, str) or not isinstance(cell, (Genotype, SearchResult)):
             raise TypeError(
-                f"cells[{name!r}] is a {type(cell).__name__}; it must be a Genotype or a SearchResult"
+                f"cells[{shown(name)}] is a {type(cell).__name__}; it must be a Genotype or a SearchResult"
             )
         if not re.fullmatch(r"\w[\w .+-]*", name) or name.casefold() in (MARK, TABLE):
             raise _core.ConfigError(
-                f"{name!r} must also be a folder name: use letters, digits, spaces, . _ + -, starting with a "
-                f"letter or digit, but not {MARK} or {TABLE}"
+                f"{shown(name)} must also be a folder name: use letters, digits, spaces, . _ + -, starting "
+                f"with a letter or digit, but not {MARK} or {TABLE}"
             )
     genotypes = {
         name: cell.genotype if isinstance(cell, SearchResult) else cell for name, cell in cells.items()
@@ -190,6 +199,7 @@ def compare(
         training=training.replace(**OF_THE_WHOLE),
         network=sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {}),
         image_size=sizes.image_size,
+        resume=training.resume or True,
     )
     jobs = [
         replace(template, name=name, origin="searched", result=cell)
@@ -211,7 +221,7 @@ def compare(
         "cells": {name: genotype.to_dict() for name, genotype in genotypes.items()},
     }
     with held(training.checkpoint_dir):
-        folder = marked(training.checkpoint_dir, training.resume, about, template)
+        folder = marked(training.checkpoint_dir, training.resume, about, sizes.facts, template)
         return _table(jobs, loader, folder, executor, training.progress)
 
 
@@ -251,12 +261,12 @@ def _seeds(seeds: int | Sequence[int], first: int) -> list[int]:
         whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in numbers)
         if numbers and whole and len(set(numbers)) == len(numbers):
             return numbers
-    raise _core.ConfigError(f"seeds is {seeds!r}; it must be a number or distinct integers from 0")
+    raise _core.ConfigError(f"seeds is {shown(seeds)}; it must be a number or distinct integers from 0")
 
 
 def _drawn(space: Space, n: int, seed: int) -> list[Genotype]:
     if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-        raise _core.ConfigError(f"random is {n!r}; it must be a number of cells, 0 for none")
+        raise _core.ConfigError(f"random is {shown(n)}; it must be a number of cells, 0 for none")
     return random_genotypes(space, n, seed) if n else []
 
 
@@ -270,10 +280,9 @@ def _random_jobs(template: Job, drawn: Sequence[Genotype]) -> list[Job]:
 def _rehearse(genotype: Genotype, template: Job, loader: Loader) -> None:
     """Open and close a training, so that an error in it or its data is raised before the searches."""
     config = template.training
-    with torch.random.fork_rng(devices=[]):
-        network = fresh(genotype, template)
-        # On the CPU: images in the memory of a GPU would take it from the processes.
-        open_task(network, loader, config, torch.device("cpu"), lambda: None).close()
+    network = fresh(genotype, template)
+    # On the CPU: images in the memory of a GPU would take it from the processes.
+    open_task(network, loader, config, torch.device("cpu"), lambda: None).close()
 
 
 def _table(

@@ -9,14 +9,13 @@ import os
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 from .._results.history import frame
 from .._values import views
-from .._values.files import read_checked, write_atomically
+from .._values.files import read_checked, user_path, write_atomically
 from .._values.genotype import Genotype
-from .._values.words import score
+from .._values.words import score, shown
 from .row import Origin, RowStatus, SearchRow
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ class SearchTable(Sequence[SearchRow]):
         writer.writeheader()
         for row in self:
             writer.writerow({name: _as_text(getattr(row, name)) for name in _COLUMNS})
-        write_atomically(Path(path), text.getvalue())
+        write_atomically(user_path(path), text.getvalue())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SearchTable:
@@ -145,7 +144,7 @@ class SearchTable(Sequence[SearchRow]):
             FileNotFoundError: there is no such file.
             CheckpointError: the file is truncated or malformed, or no such table; the message names it.
         """
-        return cls(read_checked(Path(path), _rows))
+        return cls(read_checked(user_path(path), _rows))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per cell; columns as in the file, genotypes in the paper's notation.
@@ -245,7 +244,7 @@ def _as_text(value: Any) -> str:
 
 
 def _rows(data: bytes) -> list[SearchRow]:
-    reader = csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
     if tuple(reader.fieldnames or ()) != _COLUMNS:
         raise ValueError(f"its columns are {reader.fieldnames}, expected {', '.join(_COLUMNS)}")
     return [_row(values) for values in reader]
@@ -256,7 +255,7 @@ def _row(values: Mapping[str, str]) -> SearchRow:
         raise ValueError(f"expected {len(_COLUMNS)} fields in a row, got {dict(values)}")
     for name, known in (("origin", get_args(Origin)), ("status", get_args(RowStatus))):
         if values[name] not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {values[name]!r}")
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {shown(values[name])}")
     found: dict[str, Any] = {
         name: _READ.get(name, str)(text) if text or name == "name" else None for name, text in values.items()
     }

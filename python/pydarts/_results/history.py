@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from .._values.words import shown
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -20,8 +22,9 @@ class Measures:
     train_loss: float
     """Mean loss of the training batches in nats, each computed before its weight step."""
     valid_loss: float
-    """Mean loss over the validation part after the epoch, in nats. Batch norm uses running statistics in a
-    search of convolutional cells, and the statistics of the batch in a search of recurrent cells."""
+    """Mean loss over the validation part after the epoch, in nats. Batch norm uses running statistics,
+    without their initial values, in a search of convolutional cells, and the statistics of the batch in a
+    search of recurrent cells."""
     train_accuracy: float
     """Fraction of the training examples (images, or next words) classified correctly, 0 to 1."""
     valid_accuracy: float
@@ -160,7 +163,7 @@ def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
     optional = {entry.name for entry in fields(kind) if entry.default is None}
     names = [entry.name for entry in fields(kind)]
     if not isinstance(values, Mapping) or not set(names) - optional <= set(values) <= set(names):
-        raise ValueError(f"expected a record with the fields {', '.join(names)}, got {values!r}")
+        raise ValueError(f"expected a record with the fields {', '.join(names)}, got {shown(values)}")
     found: dict[str, Any] = {
         name: math.nan if value is None and name not in optional else value for name, value in values.items()
     }
@@ -168,5 +171,5 @@ def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
         found["entropy"] = {str(name): float(value) for name, value in found["entropy"].items()}
     for name, value in found.items():
         if name != "entropy" and value is not None and not isinstance(value, (int, float)):
-            raise ValueError(f"{name} must be a number, got {value!r}")
+            raise ValueError(f"{name} must be a number, got {shown(value)}")
     return kind(**found)

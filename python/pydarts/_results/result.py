@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +20,21 @@ from .._values.config import SearchConfig
 from .._values.files import (
     about_in,
     arrays_in,
+    checksum_of,
+    npz_of,
     read_checked,
+    tensors_of,
+    user_path,
     write_about,
     write_atomically,
-    write_npz,
-    write_tensors,
 )
 from .._values.genotype import Genotype
+from .._values.words import shown
 from ..nn import Network
 from ..nn._examples import check_network
 from ..nn._inherit import Inheritance, inherit
 from .diagnostics import Diagnostics, diagnose
-from .environment import environment_from
+from .environment import texts_from
 from .history import EpochRecord, History, record_from
 from .trajectory import Trajectory
 
@@ -38,9 +42,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+T = TypeVar("T")
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 
-_FORMAT = 1
+_FORMAT = 2  # 1 has no checksums
 _STATUSES = ("complete", "interrupted", "failed")
 
 
@@ -61,7 +66,9 @@ class SearchResult:
     status: Status
     """ "complete", "interrupted" (Ctrl-C) or "failed" (an exception stopped the search)."""
     state_dict: dict[str, Tensor] = field(repr=False)
-    """Weights and running statistics of the search network by name; fits `Supernet(config=...)`."""
+    """Weights and running statistics of the search network by name; fits `Supernet(config=...)`. Statistics
+    are raw, with the number of steps that moved them as `num_batches_tracked`; results of earlier versions
+    lack it."""
     threads: int = field(default=1, repr=False)
     """CPU threads that the search ran on."""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
@@ -72,6 +79,11 @@ class SearchResult:
 
     loss: str | None = None
     """Name of the loss function that the search was given; None: cross-entropy."""
+    fingerprint: dict[str, str] = field(default_factory=dict, repr=False)
+    """What the search was given: facts about the data ("data.examples", "data.shape", "data.dtype"; of a pair
+    "train.…" and "valid.…"), hashes of labels and of a sample, and "loss" with a hash of its code.
+
+    `resume` compares them. Empty in results of earlier versions."""
     class_counts: tuple[int, ...] | None = field(default=None, repr=False)
     """Number of validation images per class; None for text and for loaders whose dataset holds no labels."""
 
@@ -132,7 +144,7 @@ class SearchResult:
         ...     result.report(f"{folder}/report.html").read_text(encoding="utf-8")[:15]
         '<!doctype html>'
         """
-        return views.page.write(self, Path(path), table)
+        return views.page.write(self, user_path(path), table)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the result to a folder, created if necessary, as JSON, npz and safetensors, never as pickle.
@@ -140,7 +152,7 @@ class SearchResult:
         The files are `config.json`, `genotype.json`, `history.json`, `alphas.npz`, `weights.safetensors` and,
         last, `result.json`. Each is replaced atomically, so that a reader never sees a partial file.
         """
-        folder = Path(folder)
+        folder = user_path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {"steps": np.asarray(self.steps, dtype=np.int64), **self.alphas}
         about = {
@@ -150,15 +162,23 @@ class SearchResult:
             "class_counts": self.class_counts,
             "threads": self.threads,
             "environment": self.environment,
+            "fingerprint": self.fingerprint,
         }
         # result.json marks a complete result: an interrupted save never mixes old and new files.
         (folder / "result.json").unlink(missing_ok=True)
-        write_atomically(folder / "config.json", self.config.to_json(indent=1))
-        write_atomically(folder / "genotype.json", self.genotype.to_json())
-        write_atomically(folder / "history.json", json.dumps(self.history.to_dicts(), indent=1))
-        write_npz(folder / "alphas.npz", arrays)
-        write_tensors(folder / "weights.safetensors", self.state_dict)
-        write_about(folder / "result.json", _FORMAT, about)
+        files: dict[str, Callable[[], bytes]] = {
+            "config.json": lambda: self.config.to_json(indent=1).encode(),
+            "genotype.json": lambda: self.genotype.to_json().encode(),
+            "history.json": lambda: json.dumps(self.history.to_dicts(), indent=1).encode(),
+            "alphas.npz": lambda: npz_of(arrays),
+            "weights.safetensors": lambda: tensors_of(self.state_dict),
+        }
+        checksums = {}
+        for name, content in files.items():
+            data = content()
+            write_atomically(folder / name, data)
+            checksums[name] = checksum_of(name, data)
+        write_about(folder / "result.json", _FORMAT, about | {"checksums": checksums})
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> SearchResult:
@@ -168,17 +188,21 @@ class SearchResult:
             FileNotFoundError: there is no such folder, or a file is missing.
             CheckpointError: a file is truncated or malformed, or contradicts another; the message names it.
         """
-        folder = Path(folder)
+        folder = user_path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"no result in {folder}: not a folder")
         about = read_checked(folder / "result.json", _about)
-        config = read_checked(folder / "config.json", lambda data: SearchConfig.from_json(data.decode()))
-        genotype = read_checked(folder / "genotype.json", lambda data: _genotype(data, config))
-        history = read_checked(
-            folder / "history.json",
+
+        def read(name: str, parse: Callable[[bytes], T]) -> T:
+            return read_checked(folder / name, parse, about["checksums"].get(name))
+
+        config = read("config.json", lambda data: SearchConfig.from_json(data.decode("utf-8-sig")))
+        genotype = read("genotype.json", lambda data: _genotype(data, config))
+        history = read(
+            "history.json",
             lambda data: History([record_from(row, EpochRecord) for row in json.loads(data)]),
         )
-        alphas = read_checked(folder / "alphas.npz", lambda data: _alphas(data, config))
+        alphas = read("alphas.npz", lambda data: _alphas(data, config))
         steps = tuple(alphas.pop("steps").tolist())
         return cls(
             genotype=genotype,
@@ -187,10 +211,11 @@ class SearchResult:
             history=history,
             config=config,
             status=about["status"],
-            state_dict=read_checked(folder / "weights.safetensors", safetensors.torch.load),
+            state_dict=read("weights.safetensors", safetensors.torch.load),
             threads=about["threads"],
             environment=about["environment"],
             loss=about["loss"],
+            fingerprint=about["fingerprint"],
             class_counts=about["class_counts"],
         )
 
@@ -201,6 +226,8 @@ class SearchResult:
         the network's cells, of the cells' preprocessing, and of stem, classifier, embedding and decoder. All
         tensors fit a network with the width and depth of the search network and any genotype of its space,
         except the affine parameters of batch norm, which the search does not have. Others do not change.
+        Running statistics are copied as the evaluation of the search uses them, without their initial values;
+        `num_batches_tracked` is then 2**20.
 
         Args:
             network: changed in place; it keeps its device and dtype.
@@ -272,14 +299,23 @@ class SearchResult:
 def _about(data: bytes) -> dict[str, Any]:
     about = about_in(data, _FORMAT)
     if about.get("status") not in _STATUSES:
-        raise ValueError(f"status must be one of {', '.join(_STATUSES)}, got {about.get('status')!r}")
+        raise ValueError(f"status must be one of {', '.join(_STATUSES)}, got {shown(about.get('status'))}")
     return {
         "status": about["status"],
         "loss": about.get("loss"),
         "class_counts": _counts(about.get("class_counts")),
+        "checksums": _checksums(about),
         "threads": int(about.get("threads", 1)),
-        "environment": environment_from(about.get("environment")),
+        "environment": texts_from("environment", about),
+        "fingerprint": texts_from("fingerprint", about),
     }
+
+
+def _checksums(about: Mapping[str, Any]) -> dict[str, Any]:
+    found = about.get("checksums", {} if about["format"] == 1 else None)
+    if not isinstance(found, dict):
+        raise ValueError(f"checksums must be an object, got {shown(found)}")
+    return found
 
 
 def _counts(counts: Any) -> tuple[int, ...] | None:
@@ -309,9 +345,12 @@ def _alphas(data: bytes, config: SearchConfig) -> dict[str, npt.NDArray[Any]]:
     space = config.resolved_space
     if sorted(arrays) != sorted([*space.tables, "steps"]):
         raise ValueError(f"holds {', '.join(sorted(arrays))}; the space has {', '.join(space.tables)}")
+    if arrays["steps"].ndim != 1 or arrays["steps"].dtype.kind not in "iu":
+        raise ValueError(f"steps are {arrays['steps'].dtype} of shape {list(arrays['steps'].shape)}")
     points = len(arrays["steps"])
     shape = (points, len(space.edges), len(space.operations))
     for name in space.tables:
-        if arrays[name].shape != shape:
-            raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected {list(shape)}")
+        if arrays[name].shape != shape or arrays[name].dtype.kind != "f":
+            found = f"{arrays[name].dtype} of shape {list(arrays[name].shape)}"
+            raise ValueError(f"{name} is {found}, expected floating-point numbers of shape {list(shape)}")
     return arrays

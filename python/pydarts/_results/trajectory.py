@@ -14,6 +14,7 @@ from .. import _core
 from .._values.derive import derive
 from .._values.genotype import Genotype
 from .._values.space import Space
+from .._values.words import shown
 
 Weights = npt.NDArray[np.float64]
 
@@ -82,7 +83,7 @@ class Trajectory:
             ValueError: there is no such table.
         """
         if table not in self.alphas:
-            raise ValueError(f"no table {table!r}; choose from {', '.join(self.alphas)}")
+            raise ValueError(f"no table {shown(table)}; choose from {', '.join(self.alphas)}")
         return softmax(self.alphas[table][at])
 
     @cached_property

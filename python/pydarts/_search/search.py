@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from .. import _core
 from .._data.interrupt import InterruptWatch
@@ -15,7 +14,10 @@ from .._results.ending import end
 from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
+from .._values.ambient import keeping, plain
 from .._values.arguments import configuration, takes_options_as
+from .._values.callables import Loss, check_loss, fact_of, short_name
+from .._values.checks import available_device
 from .._values.config import SearchConfig
 from .._values.fields import FIELDS
 from .._values.files import held
@@ -32,7 +34,7 @@ def search(
     loader: Loader,
     cfg: SearchConfig | None = None,
     callbacks: Callback | Sequence[Callback] = (),
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    loss: Loss | None = None,
 ) -> SearchResult:
     """Search for a cell: train α on the validation loss while the weights are trained on the training loss.
 
@@ -65,7 +67,9 @@ def search(
         ConfigError, SpaceError: an invalid configuration.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
-        CheckpointError: a checkpoint is broken or belongs to another search.
+        TypeError: `loss` is not callable, or a class instead of an instance.
+        CheckpointError: a checkpoint is broken or belongs to another search; or its data or loss differ and
+            `resume` is not "force".
         NumericalError: a loss became NaN or infinite.
         OutOfMemoryError: the message holds the estimate of the plan and a batch size that may fit.
 
@@ -81,9 +85,17 @@ def search(
     """
     config = configuration(cfg, SearchConfig, "cfg", "search((X, y), cfg)")
     hooks = listeners(callbacks, Callback)
-    if loss is not None and not callable(loss):
-        raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
+    check_loss(loss)
+    available_device(config.device)  # before the data are read and a folder is created
+    with plain():
+        return _searched(loader, config, hooks, loss)
+
+
+def _searched(
+    loader: Loader, config: SearchConfig, hooks: Sequence[Callback], loss: Loss | None
+) -> SearchResult:
     sources = open_sources(loader, config)
+    facts = {**sources.facts, "loss": fact_of(loss)}
     check_plan(sources.config)
     shown = any(callback.shows_progress for callback in hooks)
     progress = Progress(sources.config.resolved_space) if config.progress and not shown else None
@@ -97,7 +109,8 @@ def search(
                 sources.valid,
                 sources.evaluation,
                 Observers(hooks, progress, watch, sources.config),
-                loss,
+                None if loss is None else keeping(loss),
+                facts,
             )
     finally:
         if progress is not None:
@@ -105,7 +118,7 @@ def search(
         sources.close()
     if watch.seen and outcome["status"] != "complete":  # the interrupt caused it, whatever the status says
         outcome["status"], outcome["error"] = "interrupted", None
-    result = _result(outcome, loss, sources.class_counts)
+    result = _result(outcome, loss, facts, sources.class_counts)
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
@@ -134,7 +147,7 @@ def check_plan(config: SearchConfig) -> None:
 
 
 def _result(
-    outcome: dict[str, Any], loss: Callable[..., Tensor] | None, class_counts: tuple[int, ...] | None
+    outcome: dict[str, Any], loss: Loss | None, facts: dict[str, str], class_counts: tuple[int, ...] | None
 ) -> SearchResult:
     return SearchResult(
         genotype=Genotype._of(outcome["genotype"]),
@@ -146,6 +159,7 @@ def _result(
         state_dict=outcome["state_dict"],
         threads=outcome["threads"],
         environment=environment(outcome["device"], precision=outcome["precision"]),
-        loss=None if loss is None else getattr(loss, "__name__", type(loss).__name__),
+        loss=None if loss is None else short_name(loss),
+        fingerprint=facts,
         class_counts=class_counts,
     )

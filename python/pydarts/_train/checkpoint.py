@@ -13,7 +13,7 @@ from .. import _core
 from .._values.files import read_tensors, write_tensors
 from .._values.genotype import Genotype
 
-FORMAT = "pydarts-training-1"
+FORMAT, _OLDER = "pydarts-training-2", "pydarts-training-1"
 BATCHES = 2
 """Version of the rule for order and augmentation of the batches of arrays; version 1 stored none."""
 KEPT = 2  # if writing one fails, the other remains
@@ -44,7 +44,7 @@ def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     paths = _paths(folder)
     if not paths:
         return None
-    tensors, about = read_tensors(paths[-1], FORMAT)
+    tensors, about = read_tensors(paths[-1], FORMAT, _OLDER)
     del about["format"]
     try:
         # Version 1 wrote the edges of all nodes in one list.

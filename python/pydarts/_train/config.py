@@ -13,9 +13,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 import torch
 
 from .. import _core
-from .._values.checks import clip, device, flag, known_fields, number, one_of, share, whole
+from .._values.checks import (
+    available_device,
+    clip,
+    device,
+    flag,
+    known_fields,
+    number,
+    one_of,
+    resume,
+    share,
+    whole,
+)
 from .._values.config import SearchConfig
-from .._values.fields import Augment, table
+from .._values.fields import Augment, Resume, table
+from .._values.files import user_path
 from .fields import Keep, Schedule, rows
 from .settings import ImageSettings
 
@@ -79,7 +91,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     checkpoint_dir: str | os.PathLike[str] | None = None
-    resume: bool = False
+    resume: Resume = False
     progress: bool = True
 
     def __new__(cls, **given: Any) -> Self:
@@ -104,7 +116,7 @@ class TrainConfig:
         if self.resume and self.checkpoint_dir is None:
             raise _core.ConfigError("`resume=True` requires `checkpoint_dir`")
         if self.checkpoint_dir is not None:
-            object.__setattr__(self, "checkpoint_dir", os.fspath(self.checkpoint_dir))
+            object.__setattr__(self, "checkpoint_dir", os.fspath(user_path(self.checkpoint_dir)))
 
     def __repr__(self) -> str:
         given = (f for f in fields(self) if getattr(self, f.name) != f.default)
@@ -191,16 +203,7 @@ class TrainConfig:
         Raises:
             DeviceError: CUDA was requested but is not available.
         """
-        here = "cuda" if torch.cuda.is_available() else "cpu"
-        found = torch.device(here if self.device == "auto" else self.device)
-        count = torch.cuda.device_count() if found.type == "cuda" else 1
-        if not count:
-            raise _core.DeviceError(f'device is {self.device!r}, but CUDA is not available; use "cpu"')
-        if (found.index or 0) >= count:
-            raise _core.DeviceError(
-                f"device is {self.device!r}, but there are {count} CUDA devices: cuda:0 to cuda:{count - 1}"
-            )
-        return found
+        return available_device(self.device)
 
 
 # The signature for `help()` and completion; `__new__` would hide the fields.
@@ -220,7 +223,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("learning_rate", "weight_decay", "slowness", "auxiliary_weight"), number),
     "grad_clip": clip,
     **dict.fromkeys(("momentum", "label_smoothing", "ema"), share),
-    **dict.fromkeys(("bfloat16", "channels_last", "compile", "resume", "progress"), flag),
+    **dict.fromkeys(("bfloat16", "channels_last", "compile", "progress"), flag),
+    "resume": resume,
     "device": device,
     "keep": partial(one_of, known=get_args(Keep)),
     "schedule": partial(one_of, known=get_args(Schedule)),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._results.environment import environment_from
+from .._results.environment import texts_from
 from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
 from .._values import views
-from .._values.files import about_in, read_checked, write_about
+from .._values.files import about_in, read_checked, user_path, write_about
 from ..nn import LanguageModel, Network
 from ..nn._cost import number_of_weights
 from ..nn._files import load_network, save_network
@@ -22,7 +21,7 @@ from .task import merit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +39,8 @@ class TrainResult:
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """The machine and the versions of the training; for a resumed training, those of its last part: `device`,
     the name of its `processor`, the versions of `pydarts`, `torch`, `numpy` and `python`, `system`."""
+    fingerprint: dict[str, str] = field(default_factory=dict, repr=False)
+    """What the training was given, as in `SearchResult.fingerprint`."""
 
     @property
     def best(self) -> int | None:
@@ -56,7 +57,7 @@ class TrainResult:
 
         Each file is replaced atomically, so that a reader never sees a partial file.
         """
-        folder = Path(folder)
+        folder = user_path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "training.json").unlink(missing_ok=True)  # as `SearchResult.save` does
         save_network(self.network, folder / "network.safetensors")
@@ -65,6 +66,7 @@ class TrainResult:
             "config": self.config.to_dict(),
             "history": self.history.to_dicts(),
             "environment": self.environment,
+            "fingerprint": self.fingerprint,
         }
         write_about(folder / "training.json", _FORMAT, about)
 
@@ -76,9 +78,9 @@ class TrainResult:
             FileNotFoundError: there is no such folder, or a file is missing.
             CheckpointError: a file is truncated or malformed; the message names it.
         """
-        network = Path(folder) / "network.safetensors"
-        about = read_checked(Path(folder) / "training.json", _about)
-        return cls(load_network(network).eval(), *about)
+        folder = user_path(folder)
+        about = read_checked(folder / "training.json", _about)
+        return cls(load_network(folder / "network.safetensors").eval(), *about)
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, or perplexities of text: `plots.losses`."""
@@ -94,8 +96,14 @@ class TrainResult:
         return views.cards.of_training(self, number_of_weights(self.network), changed)
 
 
-def _about(data: bytes) -> tuple[History[TrainRecord], TrainConfig, Status, dict[str, str]]:
+def _about(data: bytes) -> tuple[History[TrainRecord], TrainConfig, Status, dict[str, str], dict[str, str]]:
     about = about_in(data, _FORMAT)
     history = History([record_from(record, TrainRecord) for record in about["history"]])
-    config, where = TrainConfig.from_dict(about["config"]), environment_from(about.get("environment"))
-    return history, config, about["status"], where
+    config = TrainConfig.from_dict(about["config"])
+    return (
+        history,
+        config,
+        about["status"],
+        texts_from("environment", about),
+        texts_from("fingerprint", about),
+    )

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from .. import _core
+from .words import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C")
@@ -54,7 +55,7 @@ def takes_options_as(argument: str, kind: str, options: Callable[[], Collection[
 
     def _remedy(name: str, value: Any, known: list[str]) -> str:
         if name in options():
-            return f"it is an option: pass {argument}={kind}({name}={short(value)})"
+            return f"it is an option: pass {argument}={kind}({name}={shown(value)})"
         meant = [own for own, others in _ALIASES.items() if name in others and own in known]
         if meant:
             return f"did you mean `{meant[0]}`?"
@@ -82,7 +83,7 @@ def configuration(value: Any, kind: type[C], name: str, call: str) -> C:
     wanted = kind.__name__
     remedy = ""
     if isinstance(value, Mapping):
-        options = ", ".join(f"{key}={short(entry)}" for key, entry in list(value.items())[:3])
+        options = ", ".join(f"{key}={shown(entry)}" for key, entry in list(value.items())[:3])
         dots = ", ..." if len(value) > 3 else ""
         remedy = f"; pass {wanted}({options}{dots}), or {wanted}(**options)"
     elif isinstance(value, type) and issubclass(value, kind):
@@ -90,13 +91,3 @@ def configuration(value: Any, kind: type[C], name: str, call: str) -> C:
     elif hasattr(value, "__array__") or (isinstance(value, Sequence) and not isinstance(value, str)):
         remedy = f"; images and labels are one argument, a tuple: {call}"
     raise _core.ConfigError(f"{name} must be a {wanted}, got a {type(value).__name__}{remedy}")
-
-
-def short(value: object) -> str:
-    """Return the value as Python writes it, cut to a length for a message.
-
-    >>> short("x" * 100)
-    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
-    """
-    text = repr(value)
-    return text if len(text) <= 40 else text[:39] + "…"

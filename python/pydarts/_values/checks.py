@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-from .._core import ConfigError, DataError, unknown_name
+from .._core import ConfigError, DataError, DeviceError, unknown_name
+from .fields import Resume
+from .words import shown
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
@@ -26,7 +28,7 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     except TypeError:
         number = least - 1
     if number < least:
-        raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+        raise ConfigError(f"{name} is {shown(value)}; it must be a whole number of at least {least}")
     return number
 
 
@@ -38,7 +40,7 @@ def number(name: str, value: Any) -> float:
     """
     found = _real(value)
     if not (math.isfinite(found) and found >= 0):
-        raise ConfigError(f"{name} is {value!r}; it must be a finite number, at least 0")
+        raise ConfigError(f"{name} is {shown(value)}; it must be a finite number, at least 0")
     return found
 
 
@@ -59,7 +61,7 @@ def share(name: str, value: Any) -> float:
     """
     found = _real(value)
     if not 0 <= found < 1:
-        raise ConfigError(f"{name} is {value!r}; it must be a number, at least 0 and below 1")
+        raise ConfigError(f"{name} is {shown(value)}; it must be a number, at least 0 and below 1")
     return found
 
 
@@ -70,8 +72,21 @@ def flag(name: str, value: Any) -> bool:
     True
     """
     if not isinstance(value, bool):
-        raise ConfigError(f"{name} is {value!r}; it must be True or False")
+        raise ConfigError(f"{name} is {shown(value)}; it must be True or False")
     return value
+
+
+def resume(name: str, value: Any) -> Resume:
+    """Return a bool or "force".
+
+    >>> resume("resume", "force")
+    'force'
+    """
+    if isinstance(value, bool):
+        return value
+    if value == "force":
+        return "force"
+    raise ConfigError(f'{name} is {value!r}; it must be True, False or "force"')
 
 
 def device(name: str, value: Any) -> str:
@@ -82,8 +97,29 @@ def device(name: str, value: Any) -> str:
     """
     text = str(value) if isinstance(value, torch.device) else value
     if not isinstance(text, str) or not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text):
-        raise ConfigError(f'{name} is {value!r}; it must be "auto", "cpu", "cuda" or "cuda:N"')
+        raise ConfigError(f'{name} is {shown(value)}; it must be "auto", "cpu", "cuda" or "cuda:N"')
     return text
+
+
+def available_device(name: str) -> torch.device:
+    """Return the device of a name that `device` has checked; "auto" is the first GPU, if there is one.
+
+    Raises:
+        DeviceError: CUDA was requested but is not available.
+
+    >>> available_device("cpu")
+    device(type='cpu')
+    """
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    found = torch.device(here if name == "auto" else name)
+    count = torch.cuda.device_count() if found.type == "cuda" else 1
+    if not count:
+        raise DeviceError(f'device is {shown(name)}, but CUDA is not available; use "cpu"')
+    if (found.index or 0) >= count:
+        raise DeviceError(
+            f"device is {shown(name)}, but there are {count} CUDA devices: cuda:0 to cuda:{count - 1}"
+        )
+    return found
 
 
 def one_of(name: str, value: Any, known: Collection[str]) -> str:
@@ -93,7 +129,7 @@ def one_of(name: str, value: Any, known: Collection[str]) -> str:
     'small'
     """
     if not isinstance(value, str) or value not in known:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
+        raise ConfigError(f"{name} is {shown(value)}; it must be one of {', '.join(known)}")
     return value
 
 

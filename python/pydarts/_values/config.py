@@ -14,6 +14,7 @@ import torch
 from .. import _core
 from . import fields, views
 from .fields import FIELDS, ConfigAttributes, rows, table
+from .files import user_path
 from .hints import hint
 from .record import Record, differences, freeze
 from .space import Space
@@ -55,6 +56,13 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
 
     def __new__(cls, **fields: Unpack[ConfigFields]) -> Self:
         return cls._of(_current(fields))
+
+    @classmethod
+    def _of(cls, value: object) -> Self:
+        folder = value.get("checkpoint_dir") if isinstance(value, Mapping) else None
+        if isinstance(value, Mapping) and isinstance(folder, (str, os.PathLike)) and folder != "":
+            value = {**value, "checkpoint_dir": os.fspath(user_path(folder))}
+        return super()._of(value)
 
     @property
     def space(self) -> str | Space:

@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import _core
 from .genotype import Genotype
 from .space import Space, as_space
+from .words import shown
 
 
 def derive(
@@ -50,12 +51,14 @@ def table(name: str, values: Any) -> npt.NDArray[np.float64]:
     try:
         array = np.ascontiguousarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise _core.DataError(f"alphas[{name!r}] is not an array of numbers: {error}") from error
+        raise _core.DataError(f"alphas[{shown(name)}] is not an array of numbers: {error}") from error
     if array.ndim == 3:
         raise _core.DataError(
-            f"alphas[{name!r}] must be [edges, operations], got {list(array.shape)}; "
-            f"of a trajectory, pass the last point: alphas[{name!r}][-1]"
+            f"alphas[{shown(name)}] must be [edges, operations], got {list(array.shape)}; "
+            f"of a trajectory, pass the last point: alphas[{shown(name)}][-1]"
         )
     if array.ndim != 2:
-        raise _core.DataError(f"alphas[{name!r}] must be [edges, operations], got shape {list(array.shape)}")
+        raise _core.DataError(
+            f"alphas[{shown(name)}] must be [edges, operations], got shape {list(array.shape)}"
+        )
     return array

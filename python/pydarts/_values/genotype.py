@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .. import _core
 from . import notations, views
 from .notations import Edges, Genes
-from .record import Record
+from .record import Record, without_mark
 from .space import Space, as_space
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Genotype(Record, _core.Genotype):
         Raises:
             GenotypeError: malformed text; the message gives the position.
         """
-        return cls._of(_core.Genotype._parse_notation(text))
+        return cls._of(_core.Genotype._parse_notation(without_mark(text)))
 
     @classmethod
     def from_nni(cls, values: Mapping[str, Any]) -> Genotype:

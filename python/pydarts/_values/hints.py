@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 
-_OURS = ("pydarts", "pydarts_cli")
+_OURS = ("pydarts", "pydarts_cli", "contextlib")  # context managers decorate some functions
 _silent = False
 
 

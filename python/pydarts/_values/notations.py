@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 from .. import _core
 from .space import Space
+from .words import shown
 
 Genes: TypeAlias = tuple[tuple[str, int], ...]
 Edges: TypeAlias = tuple[tuple[str, int, int], ...]
@@ -169,19 +170,19 @@ def _check_mapping(values: object, whose: str, example: str) -> None:
 def _check_all_read(given: list[str], read: set[str], known: str) -> None:
     for key in given:
         if key not in read:
-            raise _core.GenotypeError(f"{key!r} does not belong to this cell; the keys are {known}")
+            raise _core.GenotypeError(f"{shown(key)} does not belong to this cell; the keys are {known}")
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:
     if key not in values:
-        raise _core.GenotypeError(f"the dictionary lacks {key!r}")
+        raise _core.GenotypeError(f"the dictionary lacks {shown(key)}")
     return values[key]
 
 
 def _operation(values: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
     value = _value(values, key)
     if not isinstance(value, str) or value not in known:
-        raise _core.GenotypeError(f"{key!r} is {value!r}; it must be one of {', '.join(known)}")
+        raise _core.GenotypeError(f"{shown(key)} is {shown(value)}; it must be one of {', '.join(known)}")
     return value
 
 
@@ -189,7 +190,9 @@ def _source(values: Mapping[str, Any], key: str, node: int) -> int:
     value = _value(values, key)
     source = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
     if not isinstance(source, int) or isinstance(source, bool) or not 0 <= source < node:
-        raise _core.GenotypeError(f"{key!r} is {value!r}; it must be [source], a node from 0 to {node - 1}")
+        raise _core.GenotypeError(
+            f"{shown(key)} is {shown(value)}; it must be [source], a node from 0 to {node - 1}"
+        )
     return source
 
 
@@ -197,5 +200,7 @@ def _inputs(values: Mapping[str, Any], key: str, node: int) -> tuple[int, int]:
     value = _value(values, key)
     choices = {f"{i}_{j}": (i, j) for j in range(node) for i in range(j)}
     if not isinstance(value, str) or value not in choices:
-        raise _core.GenotypeError(f"{key!r} is {value!r}; it must be one of {', '.join(sorted(choices))}")
+        raise _core.GenotypeError(
+            f"{shown(key)} is {shown(value)}; it must be one of {', '.join(sorted(choices))}"
+        )
     return choices[value]

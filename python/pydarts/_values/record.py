@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .._core import Error
+from .words import shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,11 +34,13 @@ class Record:
     @classmethod
     def _of_json(cls, text: str) -> Self:
         try:
-            value = json.loads(text)
+            value = json.loads(
+                without_mark(text), object_pairs_hook=_distinct, parse_constant=_refuse_constant
+            )
         except (ValueError, RecursionError) as error:
             raise cls._error(f"expected a JSON object: {error}") from error
         if not isinstance(value, dict):
-            raise cls._error(f"expected a JSON object, got {text[:80]!r}")
+            raise cls._error(f"expected a JSON object, got {shown(text)}")
         return cls._of(value)
 
     def _json(self, indent: int | None) -> str:
@@ -59,6 +63,27 @@ class Record:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self)._of, (self.to_dict(),)
+
+
+def without_mark(text: str) -> str:
+    """Remove the byte-order mark that some editors write at the beginning of a file.
+
+    >>> without_mark("\\ufeff{}")
+    '{}'
+    """
+    return text.removeprefix("\ufeff") if isinstance(text, str) else text
+
+
+def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(repeated, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {shown(repeated)} occurs twice")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def freeze(value: Any) -> Any:

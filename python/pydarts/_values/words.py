@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 
 _LOWERED = str.maketrans("012k-", "₀₁₂ₖ₋")
 
@@ -37,6 +38,31 @@ def score(value: float | None, words: bool) -> str:
     if value is None or math.isnan(value):
         return "–"
     return f"{value:.2f}" if words else f"{value:.2%}"
+
+
+class _Shown(reprlib.Repr):
+    """Cuts long texts and collections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 80
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 12
+
+    def repr_int(self, x: int, level: int) -> str:
+        # The decimal digits of a huge number take too long, and Python may refuse to write them.
+        return f"{x:#x}"[:16] + "..." if x.bit_length() > 256 else super().repr_int(x, level)
+
+
+def shown(value: object) -> str:
+    """Format a value for an error: its `repr`, cut if it is long.
+
+    >>> shown([1.5, "b"]), len(shown("a" * 1000)), shown(10**100)
+    ("[1.5, 'b']", 80, '0x1249ad2594c37c...')
+    """
+    return _SHOWN.repr(value)
+
+
+_SHOWN = _Shown()
 
 
 def node_name(node: int, first: int) -> str:

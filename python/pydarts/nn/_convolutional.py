@@ -15,6 +15,7 @@ from .. import _core
 from .._values.checks import flag, one_of, share, whole
 from .._values.genotype import Genotype
 from .._values.notations import Edges
+from .._values.words import shown
 from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn
 from ._state import CheckedModule
 
@@ -115,7 +116,9 @@ def _check_edges(edges: Edges, concat: Sequence[int]) -> None:
         cell = {target: [edge[:2] for edge in edges if edge[2] == target] for _, _, target in edges}
         targets = sorted(cell)
     except (TypeError, ValueError) as error:
-        raise _core.GenotypeError(f"expected (operation, source, target) edges, got {edges!r}") from error
+        raise _core.GenotypeError(
+            f"expected (operation, source, target) edges, got {shown(edges)}"
+        ) from error
     if targets != list(range(2, 2 + len(cell))):
         raise _core.GenotypeError(f"edges enter nodes {targets}; number the nodes 2, 3, ...")
     nodes = [cell[target] for target in targets]

@@ -10,6 +10,7 @@ from torch import Tensor
 from .. import _core
 from .._values.checks import whole
 from .._values.genotype import Genotype
+from .._values.words import shown
 from ._build import Network
 from ._convolutional import ConvolutionalNetwork
 from ._language import LanguageModel
@@ -67,6 +68,6 @@ def example(
         image_size = 224 if network.arguments["stem"] == "imagenet" else 32
     sides = (image_size, image_size) if isinstance(image_size, int) else image_size
     if not isinstance(sides, Sequence) or len(sides) != 2:
-        raise _core.ConfigError(f"image_size is {image_size!r}; it must be a side or (height, width)")
+        raise _core.ConfigError(f"image_size is {shown(image_size)}; it must be a side or (height, width)")
     height, width = (whole("image_size", side) for side in sides)
     return (weight.new_zeros(batch, int(network.arguments["in_channels"]), height, width),)

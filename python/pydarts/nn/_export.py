@@ -6,13 +6,12 @@ import copy
 import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from .. import _core
-from .._values.files import write_atomically
+from .._values.files import user_path, write_atomically
 from ._build import Network
 from ._examples import check_network, example
 from ._files import save_network
@@ -68,7 +67,7 @@ def export(
     (True, True)
     """
     check_network(network, "export")
-    path = Path(path)
+    path = user_path(path)
     if path.suffix not in ENDINGS:
         known = ", ".join(f"{ending} ({purpose})" for ending, purpose in ENDINGS.items())
         raise _core.ConfigError(f"cannot export to {path.name!r}: the name must end in one of {known}")

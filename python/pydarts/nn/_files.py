@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from .. import _core
-from .._values.files import read_tensors, write_tensors
+from .._values.files import read_tensors, user_path, write_tensors
 from .._values.genotype import Genotype
 from ._build import Network, build
 
-_FORMAT = "pydarts-network-1"
+_FORMAT, _OLDER = "pydarts-network-2", "pydarts-network-1"
 
 
 def save_network(network: Network, path: str | os.PathLike[str]) -> None:
     """Write weights, statistics, genotype and arguments, as `export` does for `.safetensors`."""
     about = {"format": _FORMAT, "genotype": network.genotype.to_dict(), "arguments": network.arguments}
-    write_tensors(Path(path), network.state_dict(), about)
+    write_tensors(user_path(path), network.state_dict(), about)
 
 
 def load_network(path: str | os.PathLike[str]) -> Network:
@@ -36,7 +35,7 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     >>> again.genotype == net.genotype, again.arguments == net.arguments
     (True, True)
     """
-    tensors, about = read_tensors(Path(path), _FORMAT)
+    tensors, about = read_tensors(user_path(path), _FORMAT, _OLDER)
     try:
         network: Network = build(Genotype.from_dict(about["genotype"]), **about["arguments"])
         network.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))

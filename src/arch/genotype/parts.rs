@@ -2,7 +2,10 @@
 
 use super::{Cell, Edge, Genotype};
 use crate::error::{Error, unknown};
-use crate::space::CellKind;
+use crate::space::{CellKind, MOST_NODES};
+
+/// The largest number of edges of a cell; with every edge of the most nodes it has 560.
+const MOST_EDGES: usize = 1024;
 
 /// The type of the value of a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,6 +91,20 @@ pub(super) fn assemble(parts: Vec<(&str, Part)>) -> Result<Genotype, Flaw> {
         };
         Ok(Cell { nodes, concat })
     };
+    for (key, part) in &parts {
+        let (nodes, edges) = match part {
+            Part::Nodes(nodes) => (nodes.len(), nodes.iter().map(Vec::len).sum()),
+            Part::Flat(edges) => (0, edges.len()),
+            Part::Concat(nodes) => (nodes.len(), 0),
+        };
+        // Larger cells could not be drawn, and belong to no space.
+        if nodes > MOST_NODES || edges > MOST_EDGES {
+            let detail = format!(
+                "`{key}` has {nodes} nodes and {edges} edges; a cell has at most {MOST_NODES} nodes and {MOST_EDGES} edges"
+            );
+            return Err(Flaw::new(key, None, detail));
+        }
+    }
     let genotype = if recurrent {
         Genotype::Recurrent { recurrent: cell(CellKind::Recurrent, "recurrent")? }
     } else {

@@ -25,6 +25,8 @@ class LineView:
             self._print(f"{scene.title}: {scene.result.genotype}")
 
     def _print(self, text: str) -> None:
+        encoding = self._console.encoding
+        text = text.encode(encoding, "replace").decode(encoding)
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         self._console.file.flush()
 

@@ -136,7 +136,8 @@ class LiveView(Callback):
 def _opener(where: Where, share: float, console: Console) -> Callable[[], View]:
     """Return the constructor of a view."""
     if where == "auto":
-        moves = console.is_terminal and not console.is_dumb_terminal
+        # A terminal that is not UTF-8 has no characters for bars.
+        moves = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
         where = "notebook" if console.is_jupyter else "terminal" if moves else "lines"
     if where == "lines":
         return lambda: LineView(console)

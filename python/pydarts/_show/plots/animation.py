@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..._results.trajectory import Trajectory
-from ..._values.files import write_atomically
+from ..._values.files import user_path, write_atomically
 from . import curves, supernet
 from . import heat_map as heat
 from .points import decimals, limits, moment, tables
@@ -57,7 +57,7 @@ def animate(
     ...     plots.animate(alpha, f"{folder}/alpha.gif").name
     'alpha.gif'
     """
-    names, file = tables(path, cell), Path(file)
+    names, file = tables(path, cell), user_path(file)
     if file.suffix.lower() != ".gif":
         raise ValueError(f"the name of an animation must end in .gif, got {file.name!r}")
     if fps <= 0 or frames < 1:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..._results.trajectory import Trajectory
+from ..._values.words import shown
 
 
 def checked(path: Trajectory) -> Trajectory:
@@ -23,7 +24,7 @@ def tables(path: Trajectory, cell: str | None) -> list[str]:
     """Return the names of the tables to draw; raise ValueError for an unknown name."""
     checked(path)
     if cell is not None and cell not in path.alphas:
-        raise ValueError(f"no table {cell!r}; choose from {', '.join(path.alphas)}")
+        raise ValueError(f"no table {shown(cell)}; choose from {', '.join(path.alphas)}")
     return list(path.alphas) if cell is None else [cell]
 
 

@@ -13,9 +13,7 @@ from markupsafe import Markup
 try:
     from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 except ImportError as error:
-    raise ImportError(
-        "SearchResult.report requires plotly; install it with: pip install 'pydarts[report]'"
-    ) from error
+    raise ImportError("SearchResult.report requires plotly; install it with: pip install plotly") from error
 
 from ..._protocol.table import SearchTable
 from ..._results.diagnostics import diagnose
