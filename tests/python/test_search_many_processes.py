@@ -55,6 +55,7 @@ def test_a_loader_that_cannot_be_pickled_is_read_in_this_process_or_refused() ->
 
 
 def test_a_data_set_that_a_notebook_defines_is_read_in_this_process(tmp_path: Path) -> None:
+    # As in a notebook, the main module has no file that another process could run.
     code = """
         import pydarts, torch
         from torch.utils.data import DataLoader, Dataset
@@ -66,7 +67,7 @@ def test_a_data_set_that_a_notebook_defines_is_read_in_this_process(tmp_path: Pa
         print(pydarts.search_many(DataLoader(Cell(), batch_size=8), cfg, 1, select).status)
     """
     done = subprocess.run(
-        [sys.executable, "-"], input=textwrap.dedent(code), capture_output=True, text=True, timeout=300,
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300,
         check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.stdout.split() == ["complete"], done.stderr
