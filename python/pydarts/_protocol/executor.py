@@ -10,10 +10,9 @@ import torch
 
 from .. import _core
 from .._data.interrupt import InterruptWatch
-from .._data.loaders import Loader
 from .._values.hints import hint
 from .._values.words import shown
-from .job import Job, Tell, run
+from .job import Given, Job, Tell, run
 from .row import SearchRow
 from .workers import Lost, Unreadable, run_in_processes
 
@@ -25,7 +24,7 @@ _ONE = (
 
 @dataclass(frozen=True)
 class Executor:
-    """Processes with a number of threads each, which receive the pickled loader; or no processes."""
+    """Processes with a number of threads each, which receive the pickled loader and loss; or no processes."""
 
     workers: int
     threads: int
@@ -34,9 +33,9 @@ class Executor:
     """Whether the user asked for processes; otherwise this process does the jobs if others cannot."""
 
     @classmethod
-    def of(cls, workers: int | None, loader: Loader, device: torch.device, jobs: int) -> Executor:
+    def of(cls, workers: int | None, given: Given, device: torch.device, jobs: int) -> Executor:
         threads = torch.get_num_threads()
-        given = workers
+        wished = workers
         if workers is None:
             workers = 1 if device.type == "cuda" else max(1, threads // 2)
         if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
@@ -46,39 +45,46 @@ class Executor:
         workers = min(workers, jobs)
         if workers:
             try:
-                shared = pickle.dumps(loader)
-                return cls(workers, max(1, threads // workers), shared, given is not None)
+                pickle.dumps(given.loss)
+            except Exception as error:
+                raise _core.ConfigError(
+                    f"the loss cannot be pickled ({type(error).__name__}: {error}); define it at the top "
+                    "level of a module, or use workers=0 to run everything in this process"
+                ) from error
+            try:
+                shared = pickle.dumps(given)
+                return cls(workers, max(1, threads // workers), shared, wished is not None)
             except Exception as error:  # pickling may raise anything
                 text = f"the loader cannot be pickled ({type(error).__name__}: {error})"
-                if given is not None:
+                if wished is not None:
                     raise _core.DataError(
                         f"{text}; use workers=0 to run everything in this process"
                     ) from error
                 hint(f"{text}; {_ONE}")
         return cls(0, threads, None)
 
-    def rows(self, jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
+    def rows(self, jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
         """Do the jobs; yield each row as soon as it is finished."""
         if self.shared is None:
-            yield from _here(jobs, loader, tell)
+            yield from _here(jobs, given, tell)
             return
         try:
             yield from _elsewhere(jobs, self, tell)
         except Unreadable as error:  # before the first job
             if self.chosen:
                 raise _core.DataError(
-                    f"{error}; use workers=0 to run everything in this process, or define its classes in a "
-                    "module"
+                    f"{error}; use workers=0 to run everything in this process, or define their classes and "
+                    "functions in a module"
                 ) from None
             hint(f"{error}; {_ONE}")
-            yield from _here(jobs, loader, tell)
+            yield from _here(jobs, given, tell)
 
 
-def _here(jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
+def _here(jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
     """Do one job after the other until one is interrupted."""
     with InterruptWatch() as watch:  # also between searches, and while a row is saved
         for job in jobs:
-            row = run(job, loader, tell)
+            row = run(job, given, tell)
             yield row
             if watch.seen or row.status == "interrupted":
                 return

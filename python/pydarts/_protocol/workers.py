@@ -80,7 +80,9 @@ def run_in_processes(
                         tell(*values)
                         continue
                     if kind == "unreadable":
-                        raise Unreadable(f"the loader cannot be unpickled in another process ({values[0]})")
+                        raise Unreadable(
+                            f"the loader or the loss cannot be unpickled in another process ({values[0]})"
+                        )
                     if kind == "done":
                         task, worker.task = worker.task, None
                         yield task, values[0]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Protocol, TypeAlias, overload
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
 
 import torch
 
@@ -12,20 +13,26 @@ from .._values.genotype import Genotype
 from ._convolutional import ConvolutionalNetwork, Stem
 from ._language import LanguageModel
 
+if TYPE_CHECKING:
+    from .._values.config import SearchConfig
+
 Network: TypeAlias = ConvolutionalNetwork | LanguageModel
 """A network that `pydarts.build` returns."""
 
 
-class HasGenotype(Protocol):
-    """A value that stands for its genotype, such as a `SearchResult` or a row of a table."""
+@runtime_checkable
+class Found(Protocol):
+    """What `build` uses of a `SearchResult`, which this package does not import."""
 
     @property
-    def genotype(self) -> Genotype | None: ...
+    def genotype(self) -> Genotype: ...
+    @property
+    def config(self) -> SearchConfig: ...
 
 
 @overload
 def build(
-    genotype: Genotype | HasGenotype,
+    genotype: Genotype | Found,
     *,
     channels: int = ...,
     layers: int = ...,
@@ -35,10 +42,11 @@ def build(
     auxiliary: bool = ...,
     drop_path: float = ...,
     pool_norm: bool = ...,
+    reductions: Sequence[int] | None = ...,
 ) -> ConvolutionalNetwork: ...
 @overload
 def build(
-    genotype: Genotype | HasGenotype,
+    genotype: Genotype | Found,
     *,
     vocabulary: int,
     units: int = ...,
@@ -48,7 +56,7 @@ def build(
     dropout_hidden: float = ...,
     dropout_output: float = ...,
 ) -> LanguageModel: ...
-def build(genotype: Genotype | HasGenotype, **arguments: Any) -> Network:
+def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     """Build the network of a genotype, with new weights, as a plain `torch.nn.Module`.
 
     A convolutional genotype gives a `pydarts.nn.ConvolutionalNetwork`, a recurrent one a
@@ -56,13 +64,15 @@ def build(genotype: Genotype | HasGenotype, **arguments: Any) -> Network:
 
     Args:
         genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
-            recurrent cell exactly one), from earlier nodes. The result of a search stands for its genotype.
+            recurrent cell exactly one), from earlier nodes. Of a `SearchResult`, its genotype; `reductions`
+            is then that of its space by default.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
-            `pool_norm`; or `vocabulary` (required), `units`, and the dropout rates.
+            `pool_norm`, `reductions`; or `vocabulary` (required), `units`, and the dropout rates.
 
     Raises:
         GenotypeError: not a genotype, or a recurrent one with several edges into a node.
-        ConfigError: an argument is unknown, missing or out of range.
+        ConfigError: an argument is unknown, missing or out of range, or the search of a result has
+            `reductions` in another number of `layers`.
 
     >>> import pydarts
     >>> net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=36, layers=20, num_classes=10)
@@ -72,8 +82,18 @@ def build(genotype: Genotype | HasGenotype, **arguments: Any) -> Network:
     >>> sum(weight.numel() for weight in net.parameters())
     22960000
     """
-    genotype = genotype_of(genotype)
-    kind = LanguageModel if genotype.recurrent else ConvolutionalNetwork
+    if isinstance(genotype, Genotype):
+        cells = genotype
+    elif isinstance(genotype, Found):
+        cells, arguments = genotype.genotype, arguments | placed(genotype.config, arguments)
+    else:
+        remedy = "; Genotype.from_notation reads text" if isinstance(genotype, str) else ""
+        if isinstance(genotype, torch.nn.Module) and hasattr(genotype, "genotype"):
+            remedy = "; for another network with its cells pass network.genotype"
+        raise _core.GenotypeError(
+            f"expected a Genotype or a SearchResult, got a {type(genotype).__name__}{remedy}"
+        )
+    kind = LanguageModel if cells.recurrent else ConvolutionalNetwork
     takes = [name for name in inspect.signature(kind).parameters if name != "genotype"]
     unknown = sorted(set(arguments) - set(takes))
     if unknown:
@@ -81,21 +101,22 @@ def build(genotype: Genotype | HasGenotype, **arguments: Any) -> Network:
         raise _core.ConfigError(f"{kind.__name__} does not accept {', '.join(unknown)}: {meant}")
     if kind is LanguageModel and "vocabulary" not in arguments:
         raise _core.ConfigError("a LanguageModel requires `vocabulary`, the number of words")
-    return kind(genotype, **arguments)
+    return kind(cells, **arguments)
 
 
-def genotype_of(value: object) -> Genotype:
-    """Return a genotype, or the genotype of a result.
+def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `reductions` as an argument of `build` if the space of a search has its own and none is given.
 
     Raises:
-        GenotypeError: neither a genotype nor a value that has one.
+        ConfigError: the positions are those of a network of another number of layers.
     """
-    if isinstance(value, Genotype):
-        return value
-    found = None if isinstance(value, torch.nn.Module) else getattr(value, "genotype", None)
-    if isinstance(found, Genotype):
-        return found
-    remedy = "; Genotype.from_notation reads text" if isinstance(value, str) else ""
-    if isinstance(value, torch.nn.Module) and hasattr(value, "genotype"):
-        remedy = "; for another network with its cells pass network.genotype"
-    raise _core.GenotypeError(f"expected a Genotype or a SearchResult, got a {type(value).__name__}{remedy}")
+    cells = config.resolved_space.reductions
+    if cells is None or "reductions" in arguments or config.resolved_space.kind == "recurrent":
+        return {}
+    layers = arguments.get("layers", inspect.signature(ConvolutionalNetwork).parameters["layers"].default)
+    if cells and layers != config.layers:
+        raise _core.ConfigError(
+            f"the search has reductions={list(cells)} in {config.layers} layers; pass `reductions` "
+            f"for a network of {layers} layers"
+        )
+    return {"reductions": list(cells)}
