@@ -158,6 +158,11 @@ GARBAGE = {
 }
 
 
+def without_checksum(metadata: dict[str, str]) -> dict[str, str]:
+    """The metadata of a checkpoint of format 2, whose tensors may be changed."""
+    return {"pydarts": metadata["pydarts"].replace("pydarts-checkpoint-3", "pydarts-checkpoint-2")}
+
+
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in GARBAGE.items()])
 def test_garbage_is_refused(folder: Path, data: bytes) -> None:
     newest = checkpoints(folder)[-1]
@@ -179,7 +184,7 @@ def test_another_safetensors_file_is_refused(folder: Path, metadata: dict[str, s
 def test_a_checkpoint_without_its_tensors_is_refused(folder: Path) -> None:
     newest = checkpoints(folder)[-1]
     with safetensors.safe_open(newest, "pt") as file:
-        metadata = file.metadata()
+        metadata = without_checksum(file.metadata())
     tensors = safetensors.torch.load_file(newest)
     for missing in tensors:
         rest = {name: tensor for name, tensor in tensors.items() if name != missing}
@@ -190,7 +195,7 @@ def test_a_checkpoint_without_its_tensors_is_refused(folder: Path) -> None:
 def test_a_checkpoint_with_a_tensor_of_another_shape_is_refused(folder: Path) -> None:
     newest = checkpoints(folder)[-1]
     with safetensors.safe_open(newest, "pt") as file:
-        metadata = file.metadata()
+        metadata = without_checksum(file.metadata())
     tensors = safetensors.torch.load_file(newest)
     for changed in tensors:
         other = tensors | {changed: torch.zeros([*tensors[changed].shape, 2], dtype=tensors[changed].dtype)}
