@@ -19,7 +19,7 @@ OUT_RNN ?= runs/demo-rnn
 CIFAR ?=
 TEXT ?=
 
-.PHONY: demo demo-rnn bench docs notebooks test test-long lint test-rust test-python browser build
+.PHONY: demo demo-rnn picture bench docs notebooks test test-long lint test-rust test-python browser build
 
 # Searches cells on scikit-learn's digits; saves results and plots in $(OUT).
 demo: build
@@ -28,6 +28,10 @@ demo: build
 # Searches a recurrent cell on Python's own help texts; saves the result and plots in $(OUT_RNN).
 demo-rnn: build
 	$(BIN)/python examples/text.py --out $(OUT_RNN)
+
+# The pictures of the README, into docs/pictures/.
+picture: build
+	$(BIN)/python docs/picture.py
 
 # Every row and plot of benches/RESULTS.md that a CPU can give: two hours on two cores that do nothing else.
 bench: build

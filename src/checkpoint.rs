@@ -19,11 +19,11 @@ use crate::config::SearchConfig;
 use crate::error::{Error, ErrorKind, Result, cut};
 use crate::nn::Network;
 use crate::optim::Moments;
-use crate::params::Table;
-use crate::search::{Carried, Progress, State, Trajectory};
+use crate::params::{Table, check_alphas};
+use crate::search::{Carried, Fingerprint, Progress, State, Trajectory};
 
 const FORMAT: &str = "pydarts-checkpoint-3";
-/// The format of earlier versions, without a checksum.
+/// The format of earlier versions, without a checksum and without the counts of running statistics.
 const OLDER: &str = "pydarts-checkpoint-2";
 /// What precedes the checksum in the metadata of the file: CRC-32 as 8 hexadecimal digits, computed with zeros in their
 /// place. `python/pydarts/_values/files.py` writes the same.
@@ -43,6 +43,9 @@ const KEPT: usize = 2;
 struct Header {
     format: String,
     config: SearchConfig,
+    /// Empty in files of earlier versions.
+    #[serde(default)]
+    fingerprint: Fingerprint,
     progress: Progress,
     adam_step: u64,
     threads: i32,
@@ -147,7 +150,7 @@ fn list(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
 pub fn save(
     folder: &Path,
     network: &dyn Network,
-    config: &SearchConfig,
+    (config, fingerprint): (&SearchConfig, &Fingerprint),
     state: &State,
     progress: &Progress,
     trajectory: &Trajectory,
@@ -181,6 +184,7 @@ pub fn save(
     let header = Header {
         format: FORMAT.into(),
         config: config.clone(),
+        fingerprint: fingerprint.clone(),
         progress: progress.clone(),
         adam_step: state.moments.step,
         threads: tch::get_num_threads(),
@@ -228,9 +232,10 @@ pub fn load(path: &Path, network: &dyn Network) -> Result<Restored> {
     read(&bytes, network).map_err(|error| in_file(path, error))
 }
 
-/// The configuration of the run that wrote a checkpoint.
-pub fn load_config(path: &Path) -> Result<SearchConfig> {
-    Ok(read_header(path)?.config)
+/// The configuration and the fingerprint of the run that wrote a checkpoint.
+pub fn load_config(path: &Path) -> Result<(SearchConfig, Fingerprint)> {
+    let header = read_header(path)?;
+    Ok((header.config, header.fingerprint))
 }
 
 fn read_header(path: &Path) -> Result<Header> {
@@ -246,7 +251,9 @@ fn header(bytes: &[u8]) -> Result<Header> {
         serde_json::from_str(text).map_err(|e| Error::checkpoint(format!("the header cannot be parsed: {e}")))?;
     if header.format != FORMAT && header.format != OLDER {
         let format = cut(&header.format);
-        return Err(Error::checkpoint(format!("the format is {format:?}; this version reads {FORMAT:?}")));
+        return Err(Error::checkpoint(format!(
+            "the format is {format:?}; this version reads {FORMAT:?} and {OLDER:?}"
+        )));
     }
     let intact = match seal(bytes) {
         Some((at, checksum)) => bytes[at..].starts_with(checksum.as_bytes()),
@@ -316,6 +323,7 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         carried: Carried::default(),
         step: header.progress.step,
     };
+    check_alphas(alphas, &state.alpha)?;
     for (name, tensor) in groups.remove("carried").unwrap_or_default() {
         let carried = match name.as_str() {
             "train" => &mut state.carried.train,
@@ -328,10 +336,17 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         return Err(Error::checkpoint("the α trajectory is missing"));
     };
     let trajectory = restore_trajectory(&points, &steps, alphas.total())?;
-    let statistics = groups.remove("statistic").unwrap_or_default();
+    let mut statistics = groups.remove("statistic").unwrap_or_default();
     if let Some(kept) = network.statistics() {
+        let counts = kept.named_counts(header.progress.step);
+        let given = |name: &String| statistics.iter().any(|(other, _)| other == name);
+        if header.format == OLDER {
+            statistics.extend(counts);
+        } else if let Some((missing, _)) = counts.iter().find(|(name, _)| !given(name)) {
+            return Err(Error::checkpoint(format!("the tensor statistic/{missing} is missing")));
+        }
         // Check here, where the error names the file; the network is changed only after everything was read.
-        let _ = kept.table().pack(&statistics, network.kind(), network.device())?;
+        let _ = kept.pack(&statistics)?;
     }
     let Header { config, progress, threads, .. } = header;
     Ok(Restored { config, progress, state, trajectory, threads, statistics })

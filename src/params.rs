@@ -69,6 +69,11 @@ impl Table {
         &self.entries
     }
 
+    /// The place of an entry among [`Table::entries`].
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.indices.get(name).copied()
+    }
+
     /// The offset and length of consecutive entries, given by name.
     pub fn run<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(i64, i64)> {
         let mut run: Option<(i64, i64)> = None;
@@ -177,6 +182,27 @@ pub fn initial_alphas(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Res
         values.extend(draw.into_iter().map(|z| 1e-3 * z));
     }
     Ok(Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(kind)?)
+}
+
+/// An error if some logits of flat α are NaN or infinite; it names the first.
+pub fn check_alphas(table: &Table, alpha: &Tensor) -> Result<()> {
+    let bad = alpha.f_isfinite()?.f_logical_not()?.f_nonzero()?;
+    if bad.numel() == 0 {
+        return Ok(());
+    }
+    let index = bad.f_int64_value(&[0, 0])?;
+    let entry = table.entries().iter().find(|entry| index < entry.offset + entry.length);
+    let place = entry.map(|entry| {
+        let columns = entry.shape.last().map_or(1, |columns| (*columns).max(1));
+        let within = index - entry.offset;
+        format!(" `{}`, row {}, column {}", entry.name, within / columns, within % columns)
+    });
+    Err(Error::data(format!(
+        "expected finite logits, got {} in α table{}. Masking an operation by its logit is not available yet; leave \
+         the operation out of the space",
+        alpha.f_double_value(&[index])?,
+        place.unwrap_or_default()
+    )))
 }
 
 /// A host tensor on a device. A GPU copies it asynchronously from pinned memory.

@@ -175,5 +175,9 @@ def search(
     evaluation: Source | Arrays | Tokens,
     observer: Observer,
     criterion: Callable[[Tensor, Tensor], Tensor] | None,
+    fingerprint: dict[str, str],
 ) -> dict[str, Any]:
-    """Run a search. Errors after the first step are returned in the result, not raised."""
+    """Run a search. Errors after the first step are returned in the result, not raised.
+
+    `fingerprint` identifies data and loss when a search is resumed.
+    """

@@ -38,6 +38,16 @@ _CONFIG = Annotated[
 ]
 
 
+_FORCE = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="like --resume, even if the data or the loss are not those of the checkpoint",
+        rich_help_panel="Run",
+    ),
+]
+
+
 def _ignored(value: str | None) -> None:
     if value is not None:
         say("tune has no effect; leave it out")
@@ -62,9 +72,12 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
             values = {name: _expanded(value) for name, value in values.items()}
             values.pop("config", None)
             values.pop("tune", None)
+            force = values.pop("force", False)
             for key, group in groups.items():
                 fields = {field.name: values.pop(field.name) for field in group.fields}
                 values[key] = {name: value for name, value in fields.items() if _is_given(context, name)}
+                if force and "resume" in fields:
+                    values[key]["resume"] = "force"
             debug = debug or os.environ.get("PYDARTS_DEBUG", "0") not in ("", "0")
             raise typer.Exit(perform(lambda: function(**values), as_json=as_json, debug=debug))
 
@@ -77,6 +90,8 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
             parameters.append(inspect.Parameter("config", keyword, default=None, annotation=_CONFIG))
         for group in groups.values():
             parameters += group.parameters()
+        if any(parameter.name == "resume" for parameter in parameters):
+            parameters.append(inspect.Parameter("force", keyword, default=False, annotation=_FORCE))
         if any(parameter.name == "hypergradient" for parameter in parameters):
             parameters.append(inspect.Parameter("tune", keyword, default=None, annotation=_TUNE))
         parameters += [

@@ -68,11 +68,38 @@ impl BatchSize {
     }
 }
 
+/// Whether a search continues from the checkpoint in its folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Never.
+    No,
+    /// If data and loss are those of the checkpoint.
+    Yes,
+    /// Also with other data or another loss.
+    Force,
+}
+
+impl Resume {
+    /// Whether it continues at all.
+    pub fn wanted(self) -> bool {
+        self != Resume::No
+    }
+}
+
 impl Serialize for BatchSize {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             BatchSize::Auto => serializer.serialize_str("auto"),
             BatchSize::Given(examples) => serializer.serialize_u64(*examples as u64),
+        }
+    }
+}
+
+impl Serialize for Resume {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Resume::Force => serializer.serialize_str("force"),
+            _ => serializer.serialize_bool(self.wanted()),
         }
     }
 }
@@ -95,6 +122,14 @@ pub(super) fn record(field: &Field) -> Result<Record> {
             let steps = field.whole(1).map(Record::Every);
             steps.map_err(|_| field.refuse("\"epoch\", \"step\" or a whole number of steps of at least 1"))
         }
+    }
+}
+
+pub(super) fn resume(field: &Field) -> Result<Resume> {
+    match field.value {
+        Value::Bool(wanted) => Ok(if *wanted { Resume::Yes } else { Resume::No }),
+        Value::String(name) if name == "force" => Ok(Resume::Force),
+        _ => Err(field.refuse("true, false or \"force\"")),
     }
 }
 

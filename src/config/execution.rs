@@ -1,6 +1,6 @@
 //! Options of the execution: device, precision, memory, recording and checkpoints.
 
-use super::choices::{Graph, Memory, Precision, Record, Rewrite, choice, record, rewrites};
+use super::choices::{Graph, Memory, Precision, Record, Resume, Rewrite, choice, record, resume, rewrites};
 use super::readers::{device, flag, optional, path, whole};
 use super::table::options;
 
@@ -11,7 +11,7 @@ options! {
         [25] precision: Precision = Precision::Auto => choice;
         [26] record: Record = Record::Epoch => record;
         [27] checkpoint_dir: Option<String> = None => optional(path), may_differ;
-        [28] resume: bool = false => flag, may_differ;
+        [28] resume: Resume = Resume::No => resume, may_differ;
         [29] progress: bool = true => flag, may_differ;
         [33] checkpoint_every: Option<usize> = None => optional(whole(1)), may_differ;
         [35] passes: Option<Vec<Rewrite>> = None => optional(rewrites);

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 use crate::space::{CellKind, Operation, Space};
 
-pub use choices::{Augment, BatchSize, Graph, Memory, Method, Precision, Record, Rewrite};
+pub use choices::{Augment, BatchSize, Graph, Memory, Method, Precision, Record, Resume, Rewrite};
 pub use data::DataConfig;
 pub use execution::ExecutionConfig;
 pub use network::NetworkConfig;
@@ -109,7 +109,7 @@ impl SearchConfig {
             let value = given.get(name).filter(|value| !value.is_null())?;
             Some(Field { kind: ErrorKind::Config, name, value })
         });
-        let nodes = nodes.map(|field| field.whole(1)).transpose()?;
+        let nodes = nodes.map(|field| field.at_least(1)).transpose()?;
         let operations = operations.map(|field| Operation::list(&field)).transpose()?;
         let space = match space {
             None => Space::published(CellKind::Convolutional).with(nodes, operations.as_deref()),
@@ -170,8 +170,10 @@ impl SearchConfig {
             self.check_recurrent()?;
         }
         if self.execution.checkpoint_dir.is_none() {
-            let given =
-                [("resume", self.execution.resume), ("checkpoint_every", self.execution.checkpoint_every.is_some())];
+            let given = [
+                ("resume", self.execution.resume.wanted()),
+                ("checkpoint_every", self.execution.checkpoint_every.is_some()),
+            ];
             if let Some((name, _)) = given.iter().find(|(_, given)| *given) {
                 return Err(Error::config(format!("`{name}` requires `checkpoint_dir`; give both")));
             }

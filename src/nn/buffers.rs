@@ -1,14 +1,28 @@
-//! The running mean and variance of every batch norm: two flat vectors and views of them.
+//! The running mean and variance of every batch norm: two flat vectors and views of them, and the number of steps that
+//! moved each.
+//!
+//! A running statistic begins as a constant, of which 0.9^t is left after t steps. Evaluation divides that share out:
+//! mean / (1 − 0.9^t) and (variance − 0.9^t) / (1 − 0.9^t) are weighted means of the batches alone.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
-use crate::params::{Table, copy};
+use crate::params::{Entry, Table, copy};
 use crate::plan::{Op, Plan, StatisticId};
 
 /// The momentum and epsilon of every batch norm. The running variance is unbiased.
 pub const MOMENTUM: f64 = 0.1;
 pub const EPSILON: f64 = 1e-5;
+
+/// The count of a batch norm whose statistics came without one. Nothing is left of an initial value after so many steps:
+/// 0.9^t is below the rounding error of a double from t = 349 on.
+const SETTLED: i64 = 1 << 20;
+/// The largest count that is read; adding steps to it cannot overflow.
+const LARGEST: i64 = 1 << 53;
+/// The suffix of a count in state dicts and files, as in PyTorch.
+const COUNT: &str = ".num_batches_tracked";
+/// The suffixes of all names of [`Statistics::named`].
+const SUFFIXES: [&str; 3] = [".running_mean", ".running_var", COUNT];
 
 /// Elements of the running statistics, each with the element that it follows.
 #[derive(Debug)]
@@ -17,7 +31,16 @@ pub struct Followers {
     followers: Tensor,
 }
 
-/// The running statistics of a network.
+/// The running mean and variance of one or several batch norms, as views.
+#[derive(Debug)]
+pub struct Running {
+    /// As the weight steps move them.
+    pub raw: (Tensor, Tensor),
+    /// As evaluation reads them: see [`Statistics::correct`].
+    pub corrected: (Tensor, Tensor),
+}
+
+/// The running statistics of a network. No tensor is ever replaced, so that a captured step finds them.
 #[derive(Debug)]
 pub struct Statistics {
     table: Table,
@@ -26,21 +49,60 @@ pub struct Statistics {
     mean: Tensor,
     variance: Tensor,
     views: Vec<(Tensor, Tensor)>,
+    /// The number of weight steps that moved each batch norm, int64.
+    counts: Tensor,
+    /// The batch norm of each element.
+    owners: Tensor,
+    corrected: (Tensor, Tensor),
 }
 
 impl Statistics {
-    /// All means 0, all variances 1.
+    /// All means 0, all variances 1, all counts 0.
     pub fn new(table: Table, kind: Kind, device: Device) -> Result<Self> {
         let mean = Tensor::f_zeros([table.total()], (kind, device))?;
         let variance = Tensor::f_ones([table.total()], (kind, device))?;
         let views = table.views(&mean)?.into_iter().zip(table.views(&variance)?).collect();
-        Ok(Statistics { table, kind, device, mean, variance, views })
+        let counts = Tensor::f_zeros([table.entries().len() as i64], (Kind::Int64, device))?;
+        let owners: Vec<i64> = (0..).zip(table.entries()).flat_map(|(i, e)| (0..e.length).map(move |_| i)).collect();
+        let owners = Tensor::f_from_slice(&owners)?.f_to_device(device)?;
+        let corrected = (copy(&mean)?, copy(&variance)?);
+        Ok(Statistics { table, kind, device, mean, variance, views, counts, owners, corrected })
     }
 
-    /// The running mean and variance of consecutive batch norms, as one view each.
-    pub fn run<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(Tensor, Tensor)> {
+    /// Whether a name of a state dict is one of running statistics.
+    pub fn names(name: &str) -> bool {
+        SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+    }
+
+    /// The statistics of consecutive batch norms, as one view of each vector.
+    pub fn run<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<Running> {
         let (offset, length) = self.table.run(names)?;
-        Ok((self.mean.f_narrow(0, offset, length)?, self.variance.f_narrow(0, offset, length)?))
+        let views = |mean: &Tensor, variance: &Tensor| {
+            Ok::<_, Error>((mean.f_narrow(0, offset, length)?, variance.f_narrow(0, offset, length)?))
+        };
+        Ok(Running { raw: views(&self.mean, &self.variance)?, corrected: views(&self.corrected.0, &self.corrected.1)? })
+    }
+
+    /// Counts a weight step, which moves every batch norm.
+    pub fn count(&self) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        let _ = self.counts.shallow_clone().f_add_scalar_(1)?;
+        Ok(())
+    }
+
+    /// Computes the corrected statistics from the raw ones, which do not change. A batch norm that no step has moved
+    /// keeps mean 0 and variance 1.
+    pub fn correct(&self) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        let counts = self.counts.f_index_select(0, &self.owners)?;
+        let left = Tensor::f_pow_scalar(1.0 - MOMENTUM, &counts.f_to_kind(Kind::Double)?)?;
+        let left = left.f_masked_fill(&counts.f_eq(0)?, 0.0)?;
+        let learned = left.f_neg()?.f_add_scalar(1.0)?;
+        let double = |tensor: &Tensor| tensor.f_to_kind(Kind::Double);
+        self.corrected.0.shallow_clone().f_copy_(&double(&self.mean)?.f_div(&learned)?)?;
+        // A variance near 0 can round to less than what is left of the initial one.
+        let variance = double(&self.variance)?.f_sub(&left)?.f_div(&learned)?.f_clamp_min(0.0)?;
+        Ok(self.corrected.1.shallow_clone().f_copy_(&variance)?)
     }
 
     /// The statistics that a plan moves through those of another batch norm; None if there are none.
@@ -69,6 +131,11 @@ impl Statistics {
         [&self.mean, &self.variance]
     }
 
+    /// All that a weight step moves: means, variances and counts, not copied.
+    pub fn tensors(&self) -> [&Tensor; 3] {
+        [&self.mean, &self.variance, &self.counts]
+    }
+
     /// Copies of the running means and variances, taken before a pass moves them.
     pub fn remember(&self) -> Result<(Tensor, Tensor)> {
         Ok((copy(&self.mean)?, copy(&self.variance)?))
@@ -90,32 +157,69 @@ impl Statistics {
         Ok(())
     }
 
-    /// Copies of `<batch norm>.running_mean` and `.running_var`.
+    /// Copies of `<batch norm>.running_mean`, `.running_var` and `.num_batches_tracked`.
     pub fn named(&self) -> Result<Vec<(String, Tensor)>> {
-        let mut out = Vec::with_capacity(2 * self.views.len());
-        for (entry, (mean, variance)) in self.table.entries().iter().zip(&self.views) {
-            out.push((format!("{}.running_mean", entry.name), copy(mean)?));
-            out.push((format!("{}.running_var", entry.name), copy(variance)?));
+        let mut out = Vec::with_capacity(SUFFIXES.len() * self.views.len());
+        for (index, (entry, (mean, variance))) in self.table.entries().iter().zip(&self.views).enumerate() {
+            let count = self.counts.f_select(0, index as i64)?;
+            for (suffix, tensor) in SUFFIXES.iter().zip([mean, variance, &count]) {
+                out.push((format!("{}{suffix}", entry.name), copy(tensor)?));
+            }
         }
         Ok(out)
     }
 
-    /// The names of [`Statistics::named`] with their shapes.
-    pub fn table(&self) -> Table {
-        Table::new(self.table.entries().iter().flat_map(|e| {
-            let shape = vec![e.length as usize];
-            [(format!("{}.running_mean", e.name), shape.clone()), (format!("{}.running_var", e.name), shape)]
-        }))
+    /// The counts of [`Statistics::named`] if all batch norms were moved by `steps` steps.
+    pub fn named_counts(&self, steps: u64) -> Vec<(String, Tensor)> {
+        let count = |entry: &Entry| (format!("{}{COUNT}", entry.name), Tensor::from(steps as i64));
+        self.table.entries().iter().map(count).collect()
     }
 
-    /// Overwrites the statistics; `tensors` must have exactly the names of [`Statistics::table`].
+    /// Checks tensors by name: `tensors` must have exactly the names of [`Statistics::named`], of which counts may be
+    /// absent. Returns means and variances in turn as one vector, and the counts.
+    pub fn pack(&self, tensors: &[(String, Tensor)]) -> Result<(Tensor, Tensor)> {
+        let mut counts = vec![SETTLED; self.table.entries().len()];
+        let mut others = Vec::with_capacity(tensors.len());
+        for (name, tensor) in tensors {
+            match name.strip_suffix(COUNT).and_then(|owner| self.table.index(owner)) {
+                Some(index) => counts[index] = count(name, tensor)?,
+                None => others.push((name.clone(), tensor.shallow_clone())),
+            }
+        }
+        let flat = self.vectors_table().pack(&others, self.kind, self.device)?;
+        Ok((flat, Tensor::f_from_slice(&counts)?.f_to_device(self.device)?))
+    }
+
+    /// Overwrites the statistics by checked ones: see [`Statistics::pack`].
     pub fn load(&self, tensors: &[(String, Tensor)]) -> Result<()> {
-        let flat = self.table().pack(tensors, self.kind, self.device)?;
+        let (flat, counts) = self.pack(tensors)?;
         let _guard = tch::no_grad_guard();
-        for (pair, (mean, variance)) in self.table().views(&flat)?.chunks(2).zip(&self.views) {
+        for (pair, (mean, variance)) in self.vectors_table().views(&flat)?.chunks(2).zip(&self.views) {
             mean.shallow_clone().f_copy_(&pair[0])?;
             variance.shallow_clone().f_copy_(&pair[1])?;
         }
-        Ok(())
+        Ok(self.counts.shallow_clone().f_copy_(&counts)?)
     }
+
+    /// The names of means and variances with their shapes.
+    fn vectors_table(&self) -> Table {
+        Table::new(
+            self.table.entries().iter().flat_map(|e| {
+                SUFFIXES[..2].iter().map(|suffix| (format!("{}{suffix}", e.name), vec![e.length as usize]))
+            }),
+        )
+    }
+}
+
+/// A count that was read. A state dict whose tensors were all converted to one dtype holds it as a real number.
+fn count(name: &str, tensor: &Tensor) -> Result<i64> {
+    let (kind, size) = (tensor.kind(), tensor.size());
+    if !size.is_empty() || ![Kind::Int64, Kind::Int, Kind::Double, Kind::Float].contains(&kind) {
+        return Err(Error::data(format!("expected {name} as an int64 scalar, got dtype {kind:?} and shape {size:?}")));
+    }
+    let value = tensor.f_double_value(&[])?;
+    if value.fract() != 0.0 || !(0.0..=LARGEST as f64).contains(&value) {
+        return Err(Error::data(format!("expected {name} as a whole number from 0 to 2^53, got {value}")));
+    }
+    Ok(value as i64)
 }

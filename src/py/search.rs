@@ -1,5 +1,7 @@
 //! `search`: runs a search and returns its outcome as a dictionary.
 
+use std::collections::BTreeMap;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -14,10 +16,10 @@ use super::values::{PyConfig, PyGenotype};
 use crate::data::{Expected, Source};
 use crate::nn::NetworkOptions;
 use crate::plan::Plan;
-use crate::search::{GraphCapture, Outcome, Sources, run, start};
+use crate::search::{Fingerprint, GraphCapture, Outcome, Sources, run, start};
 
 #[pyfunction]
-#[pyo3(signature = (config, train, valid, evaluation, observer, criterion))]
+#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint))]
 pub fn search<'py>(
     py: Python<'py>,
     config: &PyConfig,
@@ -26,8 +28,9 @@ pub fn search<'py>(
     evaluation: &Bound<'py, PyAny>,
     observer: Py<PyAny>,
     criterion: Option<Py<PyAny>>,
+    fingerprint: BTreeMap<String, String>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let config = config.value.clone();
+    let (config, fingerprint) = (config.value.clone(), Fingerprint(fingerprint));
     let device = device(&config.execution.device).map_err(to_python)?;
     let numbers = numbers(config.execution.precision, device).map_err(to_python)?;
     let (kind, precision) = (numbers.kind, numbers.precision());
@@ -44,7 +47,7 @@ pub fn search<'py>(
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
         let graphs = graphs.as_ref().map(|graphs| graphs as &dyn GraphCapture);
-        let outcome = run(&*network, &config, initial, sources, &mut observer, graphs);
+        let outcome = run(&*network, (&config, &fingerprint), initial, sources, &mut observer, graphs);
         // Stop the loader threads before the outcome is examined, also after an error.
         drop((train, valid, evaluation));
         let outcome = outcome?;

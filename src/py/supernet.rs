@@ -15,7 +15,8 @@ use super::values::PyConfig;
 use crate::config::{Method, SearchConfig};
 use crate::data::{Batch, Expected};
 use crate::error::{Error, ErrorKind, Result};
-use crate::nn::{MatrixPrecision, Mode, Network, NetworkOptions, SearchNetwork};
+use crate::nn::{MatrixPrecision, Mode, Network, NetworkOptions, SearchNetwork, Statistics};
+use crate::params::check_alphas;
 use crate::plan::Plan;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use crate::search::{self, State, StepSettings, with_estimate};
@@ -130,8 +131,7 @@ impl PySupernet {
         entry::engine(py, || {
             let mut inner = self.lock();
             let (kind, device) = inner.kind_and_device();
-            let is_statistic = |name: &str| name.ends_with(".running_mean") || name.ends_with(".running_var");
-            let (statistics, weights): (Vec<_>, Vec<_>) = named.into_iter().partition(|(n, _)| is_statistic(n));
+            let (statistics, weights): (Vec<_>, Vec<_>) = named.into_iter().partition(|(n, _)| Statistics::names(n));
             let w = inner.network.weights().pack(&weights, kind, device)?;
             if let Some(kept) = inner.network.statistics() {
                 kept.load(&statistics)?;
@@ -154,7 +154,9 @@ impl PySupernet {
         entry::engine(py, move || {
             let mut inner = self.lock();
             let (kind, device) = inner.kind_and_device();
-            inner.state.alpha = inner.network.alphas().pack(&named, kind, device)?;
+            let alpha = inner.network.alphas().pack(&named, kind, device)?;
+            check_alphas(inner.network.alphas(), &alpha)?;
+            inner.state.alpha = alpha;
             Ok(())
         })
     }

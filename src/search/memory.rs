@@ -44,10 +44,10 @@ pub fn in_evaluation(error: Error, batch: i64) -> Error {
 /// The batch size for a configuration that leaves it open: that of the checkpoint to resume from, or the largest of at
 /// most `most` examples that fits into `free` bytes.
 pub fn batch_size(config: &SearchConfig, options: &NetworkOptions, most: usize, free: u64) -> Result<usize> {
-    if let Some(folder) = config.execution.checkpoint_dir.as_deref().filter(|_| config.execution.resume)
+    if let Some(folder) = config.execution.checkpoint_dir.as_deref().filter(|_| config.execution.resume.wanted())
         && let Some(newest) = checkpoint::checkpoints(Path::new(folder))?.last()
     {
-        return Ok(checkpoint::load_config(newest)?.data.batch_size.examples());
+        return Ok(checkpoint::load_config(newest)?.0.data.batch_size.examples());
     }
     let plan = options.rewrite(Plan::of_config(config)?)?;
     fitting_batch(options.peak(&plan, config.optimisation.hypergradient), most, free)

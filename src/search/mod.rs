@@ -1,6 +1,7 @@
 //! The bilevel search: hypergradients, steps, and a whole run.
 
 mod evaluate;
+mod fingerprint;
 pub mod hypergradient;
 mod memory;
 mod progress;
@@ -9,6 +10,7 @@ mod start;
 mod step;
 mod trajectory;
 
+pub use fingerprint::Fingerprint;
 pub use memory::{batch_size, fitting_batch, with_estimate};
 pub use progress::Progress;
 pub use run::{Outcome, Sources, run};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::fingerprint::Fingerprint;
 use super::memory::{in_evaluation, with_estimate};
 use super::progress::Progress;
 use super::step::capture::GraphCapture;
@@ -11,7 +12,7 @@ use super::step::stepper::{Issued, StepOutcome, Stepper};
 use super::trajectory::{self, Tables, Trajectory};
 use crate::arch::{self, Genotype};
 use crate::checkpoint;
-use crate::config::SearchConfig;
+use crate::config::{Resume, SearchConfig};
 use crate::data::{Batch, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EpochRecord, Event, EventKind, Observer, Status, StepRecord};
@@ -46,10 +47,11 @@ pub struct Outcome {
 }
 
 /// Runs a search from `initial`, or from the newest checkpoint if `config.execution.resume` is set. Errors before the
-/// first step are returned as `Err`, later ones in the outcome. With `graphs`, steps are captured and replayed.
+/// first step are returned as `Err`, later ones in the outcome. `fingerprint` identifies the data and the loss. With
+/// `graphs`, steps are captured and replayed.
 pub fn run<'a>(
     network: &'a dyn Network,
-    config: &'a SearchConfig,
+    (config, fingerprint): (&'a SearchConfig, &'a Fingerprint),
     initial: State,
     sources: Sources<'a>,
     observer: &'a mut dyn Observer,
@@ -58,6 +60,7 @@ pub fn run<'a>(
     let mut run = Run {
         network,
         config,
+        fingerprint,
         sources,
         observer,
         folder: config.execution.checkpoint_dir.as_ref().map(PathBuf::from),
@@ -80,6 +83,7 @@ pub fn run<'a>(
 pub(super) struct Run<'a> {
     pub(super) network: &'a dyn Network,
     pub(super) config: &'a SearchConfig,
+    fingerprint: &'a Fingerprint,
     pub(super) sources: Sources<'a>,
     pub(super) observer: &'a mut dyn Observer,
     /// The folder of checkpoints.
@@ -108,18 +112,18 @@ struct Pending {
 
 impl Run<'_> {
     /// Resumes from the newest checkpoint. Only the number of epochs may have changed since it was written, and only
-    /// grown.
+    /// grown; with `Resume::Force` also the data and the loss.
     fn restore(&mut self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let found = checkpoint::checkpoints(folder)?;
         let Some(newest) = found.last() else { return Ok(()) };
-        if !self.config.execution.resume {
+        if !self.config.execution.resume.wanted() {
             return Err(Error::checkpoint(format!(
                 "{} contains the checkpoints of a search; pass resume=True to continue it, or another checkpoint_dir",
                 folder.display()
             )));
         }
-        self.check_config(newest)?;
+        self.check_same_search(newest)?;
         let restored = checkpoint::load(newest, self.network)?;
         restored.restore_statistics(self.network)?;
         let threads = tch::get_num_threads();
@@ -143,26 +147,36 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn check_config(&self, path: &Path) -> Result<()> {
-        let theirs = checkpoint::load_config(path)?;
-        let differs = |(field, ours, theirs): (String, String, String)| {
-            format!("`{field}` is {ours}, but {theirs} in the checkpoint")
+    fn check_same_search(&mut self, path: &Path) -> Result<()> {
+        let (theirs, facts) = checkpoint::load_config(path)?;
+        let fewer = self.config.optimisation.epochs < theirs.optimisation.epochs;
+        let describe = |found: Vec<(String, String, String)>| -> Vec<String> {
+            let text = |(name, ours, theirs)| format!("`{name}` is {ours}, but {theirs} in the checkpoint");
+            found.into_iter().map(text).collect()
         };
-        let changes: Vec<String> = self
+        // Mean and deviation are computed from the data.
+        let (of_data, of_config): (Vec<_>, Vec<_>) = self
             .config
             .differences(&theirs)
             .into_iter()
-            .filter(|(field, ..)| field != "epochs" || self.config.optimisation.epochs < theirs.optimisation.epochs)
-            .map(differs)
-            .collect();
+            .filter(|(field, ..)| field != "epochs" || fewer)
+            .partition(|(field, ..)| ["mean", "std"].contains(&field.as_str()));
+        let other = describe([of_data, self.fingerprint.differences(&facts)].concat());
+        let mut changes = describe(of_config);
+        let mut remedy = "On resume, only `epochs` may change, to a larger number".to_owned();
+        if self.config.execution.resume == Resume::Force {
+            if changes.is_empty() && !other.is_empty() {
+                self.warn(&format!("the search continues with other data or another loss: {}", other.join("; ")))?;
+            }
+        } else if !other.is_empty() {
+            changes.extend(other);
+            remedy += "; resume=\"force\" continues with other data or another loss";
+        }
         if changes.is_empty() {
             return Ok(());
         }
-        Err(Error::checkpoint(format!(
-            "{} belongs to another search: {}. On resume, only `epochs` may change, to a larger number",
-            path.display(),
-            changes.join("; ")
-        )))
+        let changes = changes.join("; ");
+        Err(Error::checkpoint(format!("{} belongs to another search: {changes}. {remedy}", path.display())))
     }
 
     fn epochs(&mut self) -> Result<()> {
@@ -320,7 +334,8 @@ impl Run<'_> {
     /// Writes a checkpoint if there is a folder for it.
     pub(super) fn save(&mut self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let path = checkpoint::save(folder, self.network, self.config, &self.state, &self.progress, &self.trajectory)?;
+        let identity = (self.config, self.fingerprint);
+        let path = checkpoint::save(folder, self.network, identity, &self.state, &self.progress, &self.trajectory)?;
         self.observer.notify(&Event::Checkpoint { path: &path })
     }
 

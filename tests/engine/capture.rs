@@ -8,14 +8,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::options;
-use pydarts::config::{Method, SearchConfig};
+use pydarts::config::{Method, Resume, SearchConfig};
 use pydarts::data::{Batch, Role, Segments, Source, TokenSource};
 use pydarts::error::{Error, ErrorKind, Result};
 use pydarts::event::{Event, EventKind, Observer, Status, StepRecord};
 use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Supernet};
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
-use pydarts::search::{Body, GraphCapture, Outcome, Replay, Sources, State, run};
+use pydarts::search::{Body, Fingerprint, GraphCapture, Outcome, Replay, Sources, State, run};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -186,7 +186,15 @@ impl Search {
         let mut evaluation = batches("evaluation", &[4, 3]);
         let sources = Sources { train: &mut self.train, valid: &mut self.valid, evaluation: &mut evaluation };
         let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
-        let outcome = run(&network, &self.config, initial.unwrap(), sources, &mut self.listener, graphs).unwrap();
+        let outcome = run(
+            &network,
+            (&self.config, &Fingerprint::default()),
+            initial.unwrap(),
+            sources,
+            &mut self.listener,
+            graphs,
+        )
+        .unwrap();
         Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener: self.listener }
     }
 }
@@ -279,7 +287,8 @@ fn on_words(method: Method, graphs: Option<&FakeGraphs>) -> Seen {
     let mut listener = Listener::default();
     let sources = Sources { train: &mut train, valid: &mut valid, evaluation: &mut evaluation };
     let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
-    let outcome = run(&network, &config, initial.unwrap(), sources, &mut listener, graphs).unwrap();
+    let outcome =
+        run(&network, (&config, &Fingerprint::default()), initial.unwrap(), sources, &mut listener, graphs).unwrap();
     Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener }
 }
 
@@ -364,7 +373,7 @@ fn a_failed_step_and_all_after_it_are_rolled_back() {
                 // The checkpoint resumes from there, with another log_every.
                 let mut rest = made(folder.path().to_str().unwrap());
                 (rest.train.broken, rest.valid.broken) = (Vec::new(), Vec::new());
-                (rest.config.execution.resume, rest.config.execution.log_every) = (true, 3);
+                (rest.config.execution.resume, rest.config.execution.log_every) = (Resume::Yes, 3);
                 let resumed = rest.run(None);
                 assert_eq!(resumed.outcome.trajectory, whole.outcome.trajectory, "{what}");
                 assert_same_state(&whole, &resumed, &what);

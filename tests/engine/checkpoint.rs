@@ -9,7 +9,7 @@ use pydarts::config::SearchConfig;
 use pydarts::data::Batch;
 use pydarts::error::ErrorKind;
 use pydarts::event::EpochRecord;
-use pydarts::search::{Progress, State, Trajectory};
+use pydarts::search::{Fingerprint, Progress, State, Trajectory};
 use tch::Tensor;
 
 fn network(weights: usize) -> Formula<impl Fn(&Tensor, &Tensor, &Batch) -> Tensor> {
@@ -27,11 +27,15 @@ fn state() -> State {
     state
 }
 
+fn facts() -> Fingerprint {
+    Fingerprint([("train.examples".to_owned(), "7".to_owned()), ("loss".to_owned(), "focal".to_owned())].into())
+}
+
 fn save(folder: &Path, step: u64) -> std::path::PathBuf {
     let trajectory = Trajectory { steps: vec![0, step], points: vec![vec![0.1, 0.2], vec![0.3, 1.0 / 3.0]] };
     let progress = Progress { step, epoch: 2, valid_index: 5, ..Progress::default() };
     let config = SearchConfig::from_json("{}").unwrap();
-    checkpoint::save(folder, &network(3), &config, &state(), &progress, &trajectory).unwrap()
+    checkpoint::save(folder, &network(3), (&config, &facts()), &state(), &progress, &trajectory).unwrap()
 }
 
 fn bits(t: &Tensor) -> Vec<u64> {
@@ -54,7 +58,7 @@ fn everything_is_restored_bit_for_bit() {
     assert_eq!(restored.trajectory.points[1], [0.3, 1.0 / 3.0]);
     assert_eq!(restored.trajectory.steps, [0, 17]);
     assert_eq!(restored.config, SearchConfig::default());
-    assert_eq!(checkpoint::load_config(&path).unwrap(), restored.config);
+    assert_eq!(checkpoint::load_config(&path).unwrap(), (restored.config, facts()));
 }
 
 #[test]
@@ -75,7 +79,8 @@ fn a_loss_of_nan_is_restored_as_nan() {
     progress.sums.loss = f64::NAN;
     let trajectory = Trajectory { steps: vec![0], points: vec![vec![0.1, 0.2]] };
     let config = SearchConfig::from_json("{}").unwrap();
-    let path = checkpoint::save(folder.path(), &network(3), &config, &state(), &progress, &trajectory).unwrap();
+    let path =
+        checkpoint::save(folder.path(), &network(3), (&config, &facts()), &state(), &progress, &trajectory).unwrap();
     let found = checkpoint::load(&path, &network(3)).unwrap().progress;
     assert!(found.history[0].valid_loss.is_nan() && found.sums.loss.is_nan());
     assert_eq!((found.history[0].train_accuracy, found.history[0].entropy["normal"]), (0.5, 1.0));
@@ -175,8 +180,21 @@ fn temporary_files_are_removed_before_writing_and_after_a_failure() {
     let trajectory = Trajectory { steps: vec![0], points: vec![vec![0.1, 0.2]] };
     let progress = Progress { step: 17, ..Progress::default() };
     let config = SearchConfig::default();
-    let result = checkpoint::save(folder.path(), &network(3), &config, &state(), &progress, &trajectory);
+    let result = checkpoint::save(folder.path(), &network(3), (&config, &facts()), &state(), &progress, &trajectory);
     assert_eq!(result.unwrap_err().kind, ErrorKind::Io);
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["checkpoint-0000000017.safetensors"]);
+}
+
+#[test]
+fn facts_that_differ_or_are_missing_are_named_and_no_facts_differ_from_none() {
+    let mine =
+        Fingerprint([("loss".to_owned(), "mse".to_owned()), ("valid.shape".to_owned(), "[2]".to_owned())].into());
+    let row = |name: &str, ours: &str, theirs: &str| (name.to_owned(), ours.to_owned(), theirs.to_owned());
+    assert_eq!(
+        mine.differences(&facts()),
+        [row("loss", "mse", "focal"), row("train.examples", "nothing", "7"), row("valid.shape", "[2]", "nothing")]
+    );
+    assert!(facts().differences(&facts()).is_empty());
+    assert!(facts().differences(&Fingerprint::default()).is_empty(), "a checkpoint of an earlier version");
 }

@@ -1,7 +1,9 @@
 //! The configuration: published defaults, ranges and their messages, JSON both ways, and what makes two runs differ.
 
 use proptest::prelude::*;
-use pydarts::config::{Augment, BatchSize, ExecutionConfig, Graph, Method, Precision, Record, Rewrite, SearchConfig};
+use pydarts::config::{
+    Augment, BatchSize, ExecutionConfig, Graph, Method, Precision, Record, Resume, Rewrite, SearchConfig,
+};
 use pydarts::error::ErrorKind;
 use pydarts::space::{Operation, Space};
 use serde_json::{Value, json};
@@ -96,8 +98,11 @@ fn every_option_is_read() {
     );
     assert_eq!(config.execution.micro_batch, Some(16));
     assert_eq!(read(json!({"batch_size": "auto"})).data.batch_size, BatchSize::Auto);
+    let forced = read(json!({"resume": "force", "checkpoint_dir": "run"}));
+    assert_eq!(forced.execution.resume, Resume::Force);
+    assert_eq!(read(serde_json::from_str(&forced.to_json()).unwrap()), forced);
     assert_eq!((config.execution.log_every, config.execution.graph), (20, Graph::Off));
-    assert!(config.execution.resume && !config.execution.progress);
+    assert!(config.execution.resume == Resume::Yes && !config.execution.progress);
     let recurrent = read(json!({
         "space": "darts-rnn", "units": 850, "bptt": 20, "dropout_rows": 0.1, "dropout_embedded": 0.3,
         "dropout_input": 0.4, "dropout_hidden": 0.5, "dropout_output": 0.6, "slowness": 0, "passes": ["gates", "share"]
@@ -164,7 +169,7 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
         (r#"{"precision": "float16"}"#, "unknown `precision` `float16`; did you mean"),
         (r#"{"record": 0}"#, "`record` is 0; it must be \"epoch\", \"step\" or a whole number of steps of at least 1"),
         (r#"{"checkpoint_dir": ""}"#, "`checkpoint_dir` is \"\"; it must be the path of a folder"),
-        (r#"{"resume": 1}"#, "`resume` is 1; it must be true or false"),
+        (r#"{"resume": 1}"#, "`resume` is 1; it must be true, false or \"force\""),
         (r#"{"resume": true}"#, "`resume` requires `checkpoint_dir`"),
         (r#"{"checkpoint_every": 5}"#, "`checkpoint_every` requires `checkpoint_dir`"),
         (r#"{"progress": "yes"}"#, "`progress` is \"yes\"; it must be true or false"),
@@ -240,7 +245,7 @@ fn a_configuration_made_by_hand_is_checked_like_one_that_is_read() {
         |config| config.optimisation.grad_clip = f64::INFINITY,
         |config| config.space.nodes = 3,
         |config| config.space.nodes = usize::MAX,
-        |config| config.execution.resume = true,
+        |config| config.execution.resume = Resume::Force,
         |config| config.execution.record = Record::Every(0),
         |config| config.space.nodes = 0,
     ];
@@ -260,7 +265,7 @@ fn differences_name_what_makes_another_search() {
         device: "cpu".to_string(),
         checkpoint_dir: Some("run".to_string()),
         checkpoint_every: Some(5),
-        resume: true,
+        resume: Resume::Force,
         progress: false,
         log_every: 7,
         graph: Graph::Off,

@@ -111,6 +111,28 @@ fn the_error_names_the_first_scalar_that_is_not_finite() {
 }
 
 #[test]
+fn a_step_that_makes_a_parameter_infinite_is_rolled_back() {
+    // The loss and its gradients are finite whatever w and α are; decay alone makes the new values infinite.
+    let network =
+        Formula::new(1, 1, |w: &Tensor, alpha: &Tensor, _: &Batch| (w.clamp(-1, 1) * alpha.clamp(-1, 1)).sum(None));
+    let mut settings = StepSettings { method: Method::FirstOrder, ..StepSettings::new(&SearchConfig::default()) };
+    settings.sgd.weight_decay = 2.0;
+    let batch = batch(Tensor::zeros([2], (Kind::Double, Device::Cpu)));
+    for (w, alpha, what) in [
+        (1.0, f64::INFINITY, "the magnitude of α became NaN at step 0"),
+        (1.0, f64::NEG_INFINITY, "the magnitude of α became NaN at step 0"),
+        (f64::MAX, 1.0, "the magnitude of w became inf at step 0"),
+    ] {
+        let mut state = State::new(Tensor::from_slice(&[w]), Tensor::from_slice(&[alpha])).unwrap();
+        let before = everything(&network, &state);
+        let error = step(&network, &mut state, &batch, Some(&batch), &settings, 1.0).unwrap_err();
+        assert!(error.kind == ErrorKind::Numerical && error.detail.starts_with(what), "{what}: {error}");
+        assert_equal(&before, &everything(&network, &state), what);
+        assert_eq!((state.step, state.moments.step), (0, 0));
+    }
+}
+
+#[test]
 fn alpha_does_not_move_without_a_validation_batch() {
     let network = Formula::new(1, 1, |w: &Tensor, alpha: &Tensor, _: &Batch| (w * alpha).square().sum(None));
     let mut state = State::new(Tensor::from_slice(&[1.0]), Tensor::from_slice(&[2.0])).unwrap();

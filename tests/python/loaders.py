@@ -64,5 +64,5 @@ def seen(source: Any, index: int = 0, skip: int = 0) -> list[int]:
 
 def source_of(made: Any, **fields: Any) -> PythonSource:
     return PythonSource(
-        IterablePasses(made, Turns()), BatchChecker("training", torch.float32, **fields), False
+        IterablePasses(made, 0, "train", Turns()), BatchChecker("training", torch.float32, **fields), False
     )

@@ -39,6 +39,40 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+_NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?")
+_CELL = re.compile(r"\('\w+', \d\)")
+
+
+def disagreement(shown: str, printed: str, points: float) -> str | None:
+    """The first shown line that was not printed; None if all were, in order, or if the text was as it stands.
+
+    A search amplifies the last bits, in which processors differ: percentages may differ by `points`, in such lines
+    other numbers (times, weights) freely, and the edges of genotypes too. A line is compared up to "…".
+    """
+    whole = " ".join(printed.split())
+    if all(" ".join(part.split()) in whole for part in re.split("…|\n", shown)):
+        return None
+    lines = iter(_CELL.sub("(op, node)", printed).splitlines())
+    for line in shown.splitlines():
+        wanted = " ".join(_CELL.sub("(op, node)", line).split())
+        if wanted and not any(_agrees(wanted, " ".join(found.split()), points) for found in lines):
+            return line
+    return None
+
+
+def _agrees(wanted: str, found: str, points: float) -> bool:
+    wanted, cut, _ = wanted.partition("…")
+    if "%" not in wanted:
+        return found.startswith(wanted) if cut else found == wanted
+    pieces, others = _NUMBER.split(wanted), _NUMBER.split(found)
+    same = pieces[:-1] == others[: len(pieces) - 1] and others[len(pieces) - 1 :]
+    if not same or not (same[0].startswith(pieces[-1]) if cut else same == [pieces[-1]]):
+        return False
+    numbers = zip(_NUMBER.finditer(wanted), _NUMBER.finditer(found), strict=False)
+    percentages = [(one[0], other[0]) for one, other in numbers if wanted[one.end() :].startswith("%")]
+    return all(abs(float(one) - float(other)) <= points for one, other in percentages)
+
+
 def run(page: Path) -> None:
     """Run a page's Python blocks one after the other in one scope, in the current folder."""
     scope: dict[str, object] = {"__name__": page.stem}

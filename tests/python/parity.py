@@ -83,9 +83,13 @@ class Setup:
         with torch.no_grad():
             for alpha in theirs.alphas.values():
                 alpha.copy_(torch.randn(alpha.shape, generator=generator, dtype=torch.float64))
-            for name, buffer in theirs.named_buffers():
-                drawn = torch.rand(buffer.shape, generator=generator, dtype=torch.float64)
-                buffer.copy_(drawn + (0.5 if name.endswith("running_var") else -0.5))
+            for norm in theirs._norms:
+                steps = int(torch.randint(30, (), generator=generator))
+                norm.num_batches_tracked.fill_(steps)
+                for buffer, initial in ((norm.running_mean, 0.0), (norm.running_var, 1.0)):
+                    drawn = torch.rand(buffer.shape, generator=generator, dtype=torch.float64)
+                    left = 0.9**steps if steps else 0.0
+                    buffer.copy_((1 - left) * (drawn + initial - 0.5) + left * initial)
             for name in ("weight", "bias"):  # the one affine batch norm
                 parameter = getattr(theirs.stem.bn, name)
                 parameter.add_(
@@ -145,8 +149,10 @@ def each(*names: str) -> Any:
 
 def distance(ours: Tensor, theirs: Tensor) -> float:
     """Norm of the difference over the norm; 0 only if both are zero where the norm is."""
-    assert ours.shape == theirs.shape
-    assert ours.dtype == theirs.dtype == torch.float64
+    assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
+    if ours.dtype == torch.int64:
+        return 0.0 if torch.equal(ours, theirs) else float("inf")
+    assert ours.dtype == torch.float64
     difference, norm = (ours - theirs).norm().item(), theirs.norm().item()
     return difference / norm if norm else difference
 

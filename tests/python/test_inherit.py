@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,14 @@ def test_all_but_what_batch_norm_learns_is_copied_and_the_report_says_so(found: 
     before = {name: value.clone() for name, value in net.state_dict().items()}
     report = found.inherit(net)
     after = net.state_dict()
+    steps = found.steps[-1]
     for name in report.copied:
-        assert torch.equal(after[name], found.state_dict[name]), name
+        expected = found.state_dict[name].double()
+        if ".running_" in name:  # without what is left of the initial 0 or 1
+            left = 0.9**steps
+            expected = (expected - left * name.endswith("_var")) / (1 - left)
+            assert int(after[name.rsplit(".", 1)[0] + ".num_batches_tracked"]) == 2**20
+        torch.testing.assert_close(after[name].double(), expected, rtol=1e-6, atol=1e-9, msg=name)
     for name in report.left:
         assert torch.equal(after[name], before[name]) and name.rsplit(".", 2)[1].startswith("bn"), name
     assert {*report.copied, *report.left} == {name for name in after if "num_batches" not in name}
@@ -60,6 +67,32 @@ def test_a_network_that_inherits_computes_what_the_search_network_does(found: py
     found.inherit(net)
     x = torch.randn(8, 1, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(net.train()(x), search_network.logits(x), rtol=1e-9, atol=1e-9)
+    found.inherit(net)  # the pass in training mode moved the statistics
+    y = torch.arange(8) % 4
+    with torch.no_grad():
+        logits = net.eval()(x)
+    loss, correct = search_network.evaluate(x, y)
+    # The statistics were copied in float32.
+    assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, y)), rel=1e-5)
+    assert correct == int((logits.argmax(1) == y).sum())
+
+
+def test_a_search_of_no_step_leaves_the_statistics_as_they_begin(found: pydarts.SearchResult) -> None:
+    state = pydarts.Supernet(config=found.config).state_dict()
+    net = built(found)
+    before = {name: value.clone() for name, value in net.state_dict().items() if "bn" in name}
+    dataclasses.replace(found, state_dict=state).inherit(net)
+    assert all(
+        torch.equal(net.state_dict()[name], value) for name, value in before.items() if "weight" not in name
+    )
+
+
+def test_a_result_without_counts_hands_down_its_statistics_as_they_are(found: pydarts.SearchResult) -> None:
+    state = {name: value for name, value in found.state_dict.items() if "num_batches" not in name}
+    net = built(found)
+    report = dataclasses.replace(found, state_dict=state).inherit(net)
+    names = [name for name in report.copied if ".running_" in name]
+    assert names and all(torch.equal(net.state_dict()[name], state[name]) for name in names)
 
 
 def test_cells_of_the_other_kind_and_tensors_of_another_shape_are_left(found: pydarts.SearchResult) -> None:

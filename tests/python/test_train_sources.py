@@ -104,7 +104,7 @@ def test_what_is_drawn_between_two_batches_does_not_matter_to_the_next_one() -> 
         kept = []
         opened = task(network(), noisy("transforms"))
         for index in range(2):
-            for x, _ in opened._batches(opened._train, "train", index):
+            for x, _ in opened._batches(opened._train, index):
                 kept.append(x)
                 torch.rand(drawn), np.random.rand(drawn)
         return kept

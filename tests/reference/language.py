@@ -73,6 +73,7 @@ class TimeNorm(nn.Module):
         super().__init__()
         self.register_buffer("running_mean", torch.zeros(units))
         self.register_buffer("running_var", torch.ones(units))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
         self.moves = False
         self.seen: list[tuple[Tensor, Tensor]] = []
 
@@ -87,6 +88,7 @@ class TimeNorm(nn.Module):
                 (self.running_mean, self.running_var), zip(*self.seen, strict=True), strict=True
             ):
                 running.lerp_(torch.stack(list(over_time)).mean(0), 0.1)
+            self.num_batches_tracked += 1
         self.seen = []
 
 

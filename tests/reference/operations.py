@@ -8,7 +8,10 @@ from torch.nn import functional as F
 
 
 class BatchNorm(nn.Module):
-    """Batch norm whose running statistics move in training mode only while `moves` is true."""
+    """Batch norm whose running statistics move in training mode only while `moves` is true.
+
+    They begin as 0 and 1, and after t batches 0.9^t of that is left. Evaluation divides it out.
+    """
 
     def __init__(self, channels: int, affine: bool = False) -> None:
         super().__init__()
@@ -16,12 +19,21 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
         self.moves = False
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = self.moves or not self.training
-        mean, var = (self.running_mean, self.running_var) if seen else (None, None)
-        return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, momentum=0.1, eps=1e-5)
+        if not self.training:
+            return F.batch_norm(x, *self.seen(), self.weight, self.bias, eps=1e-5)
+        mean, var = (self.running_mean, self.running_var) if self.moves else (None, None)
+        self.num_batches_tracked += int(self.moves)
+        return F.batch_norm(x, mean, var, self.weight, self.bias, training=True, momentum=0.1, eps=1e-5)
+
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance without their initial values; 0 and 1 before the first batch."""
+        steps = int(self.num_batches_tracked)
+        left = 0.9**steps if steps else 0.0
+        return self.running_mean / (1 - left), (self.running_var - left) / (1 - left)
 
 
 class Zero(nn.Module):

@@ -30,6 +30,8 @@ class ArrayData:
 
     x: Tensor
     y: Tensor
+    given: torch.dtype | None = None
+    """The dtype of the images before they were converted."""
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -60,6 +62,7 @@ def read_arrays(x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: 
     if len(images) == 0:
         raise DataError(f"the {what} images are empty")
     labels = check_labels(as_tensor(y, f"the {what} labels"), len(images), f"the {what} labels")
+    given = images.dtype
     if images.dtype != torch.uint8:
         bad = first_bad_image(images)
         if bad is not None:
@@ -67,7 +70,7 @@ def read_arrays(x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: 
                 f"image {bad} of the {what} images contains NaN or infinity; remove it or replace the values"
             )
         images = images.to(dtype)
-    return ArrayData(images.contiguous(), labels)
+    return ArrayData(images.contiguous(), labels, given)
 
 
 def as_tensor(value: Any, what: str) -> Tensor:
@@ -165,13 +168,13 @@ def channel_statistics(x: Tensor, indices: Tensor | None) -> tuple[list[float], 
     >>> channel_statistics(torch.tensor([[[[0, 255]]]], dtype=torch.uint8), None)
     ([0.5], [0.5])
     """
-    counts = torch.zeros(x.shape[1], 256, dtype=torch.int64)
-    rows = torch.arange(len(x)) if indices is None else indices
+    counts = torch.zeros(x.shape[1], 256, dtype=torch.int64, device=x.device)
+    rows = torch.arange(len(x), device=x.device) if indices is None else indices
     for start in range(0, len(rows), _CHUNK):
         images = x[rows[start : start + _CHUNK]].long()
         for channel in range(x.shape[1]):
             counts[channel] += torch.bincount(images[:, channel].flatten(), minlength=256)
-    values = torch.arange(256, dtype=torch.float64) / 255
+    values = torch.arange(256, dtype=torch.float64, device=x.device) / 255
     weights = counts.double() / counts.sum(1, keepdim=True)
     mean = weights @ values
     std = (weights * (values - mean[:, None]) ** 2).sum(1).sqrt()

@@ -1,50 +1,99 @@
-"""Handle Ctrl-C during a search: defer it to a safe point, and block it in worker processes."""
+"""Ctrl-C and SIGTERM during a run: defer them to a safe point, and block Ctrl-C in worker processes."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
+from typing import Any
 
 
 class InterruptWatch:
-    """Context manager that defers the first SIGINT to the next call of `check`.
+    """Context manager that defers the first SIGINT and the first SIGTERM to the next call of `check`.
 
     An exception raised at an arbitrary point can be lost in a destructor, or break a DataLoader that is
-    starting its workers. The second SIGINT calls the previous handler, so that pressing Ctrl-C twice stops
-    at once.
+    starting its workers. Repeating a signal calls the previous handler, so that pressing Ctrl-C twice stops
+    at once. In a run inside another one, such as a training in a callback, a signal interrupts both. An
+    ignored signal stays ignored, and a handler of SIGTERM that the user has installed stays.
     """
 
     def __init__(self) -> None:
         self.seen = False
-        self._before: object = None
+        self._outer: InterruptWatch | None = None
+        self._before: dict[int, Any] = {}
+        self._numbers: set[int] = set()
+        self._process = os.getpid()
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if SIGINT was received."""
+        """Raise KeyboardInterrupt if a signal was received."""
         if self.seen:
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.seen and callable(self._before):
-            self._before(number, frame)
+        if self._outer is not None:
+            self.seen = True
+            self._outer._note(number, frame)
+            return
+        before = self._before.get(number)
+        # A process forked during the run has nothing to finish.
+        again = number in self._numbers or os.getpid() != self._process
+        self._numbers.add(number)
         self.seen = True
+        if again and callable(before):
+            before(number, frame)
+        elif again:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     def __enter__(self) -> InterruptWatch:
-        here = threading.current_thread() is threading.main_thread()  # others may not set handlers
-        before = signal.getsignal(signal.SIGINT) if here else None
-        if callable(before):
-            self._before = before
-            signal.signal(signal.SIGINT, self._note)
+        if threading.current_thread() is not threading.main_thread():  # others may not set handlers
+            return self
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+            outer = getattr(before, "__self__", None)
+            if isinstance(outer, InterruptWatch):
+                self._outer, self.seen = outer, outer.seen
+            own = callable(before) if number == signal.SIGINT else before == signal.SIG_DFL
+            if own or isinstance(outer, InterruptWatch):
+                self._before[number] = before
+                signal.signal(number, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if callable(self._before):
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+
+_PATIENCE = 0.5  # seconds for a worker process that has closed its connection to end
+
+
+def of_worker(iterator: Iterator[Any], error: BaseException) -> BaseException:
+    """Return what `error` of a DataLoader means if it only says that a worker process is gone.
+
+    A worker swallows KeyboardInterrupt and ends, and its parent finds a closed connection.
+    """
+    closed = isinstance(error, (ConnectionError, EOFError))
+    if not closed and not str(error).startswith("DataLoader worker"):
+        return error
+    workers, working = getattr(iterator, "_workers", ()), getattr(iterator, "_workers_status", ())
+    for worker in (worker for worker, works in zip(workers, working, strict=True) if works):
+        worker.join(_PATIENCE)
+        code, found = worker.exitcode, error
+        if code in (0, -signal.SIGINT, -signal.SIGTERM):
+            found = KeyboardInterrupt("a worker process of the loader was interrupted")
+        elif code is not None and closed:
+            how = f"status {code}" if code > 0 else f"signal {-code}"
+            found = RuntimeError(f"worker process {worker.pid} of the loader ended with {how}")
+        if found is not error:
+            found.__cause__ = error
+            return found
+    return error
 
 
 @contextmanager
@@ -53,6 +102,7 @@ def sheltered(start_method: str = "fork") -> Iterator[None]:
 
     A terminal sends SIGINT to the whole process group, and it takes seconds to detect that a worker died.
     Child processes inherit the signal mask. This process receives a pending SIGINT when the context ends.
+    SIGTERM is not blocked: a DataLoader ends workers with it that do not end by themselves.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import _core
 from .._values.config import SearchConfig
+from . import fingerprint
 from .arrays import ArrayData, Single, check_range, is_array, name_of, read_arrays
 from .image_data import ImageData
 from .memory import batch_size, with_batch_size
@@ -34,6 +35,8 @@ class Sources:
     valid: Source
     evaluation: Source
     config: SearchConfig
+    facts: fingerprint.Facts
+    """What identifies the data when a run is resumed."""
 
     def poll_with(self, poll: Callable[[], None]) -> None:
         """Call `poll` regularly while the engine waits for a Python source."""
@@ -60,8 +63,8 @@ class Sources:
 def open_sources(loader: Loader, config: SearchConfig) -> Sources:
     """Build the sources of a search; a recurrent space requires token arrays `(train, valid)`."""
     if config.resolved_space.kind == "recurrent":
-        (train, valid, evaluation), config = open_texts(loader, config)
-        return Sources(train, valid, evaluation, config)
+        (train, valid, evaluation), config, facts = open_texts(loader, config)
+        return Sources(train, valid, evaluation, config, facts)
     return open_images(loader, config)
 
 
@@ -101,6 +104,7 @@ def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | No
         _arrays(data, valid.tolist(), "valid", config),
         _arrays(data, valid.tolist(), "eval", config),
         config,
+        fingerprint.of_arrays(data, "data"),
     )
 
 
@@ -130,6 +134,7 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
         None if second is not None else passes_of(valid, config.seed, "valid", False, turns),
         None if second is not None else passes_of(valid, config.seed, "eval", True, turns),
     )
+    firsts: list[Any] = [None, None]
     shape = first.shape if first is not None else second.shape if second is not None else None
     count: int | None = max((number for number in classes if number is not None), default=None)
     if first is not None and second is not None:
@@ -137,7 +142,7 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
         config = with_sizes(config, shape, count)
     else:
         array_dtype = next((data.x.dtype for data in read if data is not None), None)
-        config = survey(passes[:2], shape, count, config, array_dtype)
+        config, firsts = survey(passes[:2], shape, count, config, array_dtype)
     arrays = [len(data.x) for data in read if data is not None]
     if arrays:
         config = with_batch_size(config, min(arrays))
@@ -151,17 +156,26 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
         _arrays(data, None, role, config) if data is not None else _python_source(run, role, config)
         for data, run, role in zip((first, second, second), passes, roles, strict=True)
     ]
-    return Sources(sources[0], sources[1], sources[2], config)
+    facts: fingerprint.Facts = {}
+    for part, data, given, run, batch in zip(
+        ("train", "valid"), read, (train, valid), passes[:2], firsts, strict=True
+    ):
+        if data is not None:
+            facts |= fingerprint.of_arrays(data, part)
+        elif run is not None:
+            facts |= fingerprint.of_loader(given, run, part) | fingerprint.of_batch(batch, given, part)
+    return Sources(sources[0], sources[1], sources[2], config, facts)
 
 
 def _open_split_loader(loader: Any, config: SearchConfig) -> Sources:
     passes = split_loader(loader, config.train_portion, config.seed)
-    config = survey(passes[:2], None, known_classes(loader), config)
+    config, (batch, _) = survey(passes[:2], None, known_classes(loader), config)
     sources = [
         _python_source(run, role, config)
         for run, role in zip(passes, ("train", "valid", "eval"), strict=True)
     ]
-    return Sources(sources[0], sources[1], sources[2], config)
+    facts = fingerprint.of_loader(loader, None, "data") | fingerprint.of_batch(batch, loader, "data")
+    return Sources(sources[0], sources[1], sources[2], config, facts)
 
 
 def _single(source: Any, name: str) -> Any:

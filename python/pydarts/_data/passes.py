@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import threading
-import zlib
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
@@ -24,6 +23,7 @@ from torch.utils.data import (
 )
 
 from .._core import DataError
+from .draws import Draws, generators_of, stream
 from .interrupt import sheltered
 
 _PAIR = "give a pair (train, valid) instead"
@@ -31,6 +31,9 @@ _PAIR = "give a pair (train, valid) instead"
 
 class Passes(Protocol):
     """Repeatable passes over batches."""
+
+    draws: Draws
+    """What the loader's code draws in this process."""
 
     @property
     def turn(self) -> AbstractContextManager[Any]:
@@ -61,11 +64,6 @@ def permutation(seed: int, role: str, index: int, n: int) -> npt.NDArray[np.int6
     True
     """
     return np.argsort(stream(seed, role, index).random_raw(n), kind="stable")
-
-
-def stream(seed: int, role: str, index: int) -> np.random.PCG64:
-    """Return a random generator seeded by (seed, role, index)."""
-    return np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(role.encode()), index]))
 
 
 class Turns:
@@ -122,6 +120,7 @@ class LoaderPasses:
         turns: Turns,
     ) -> None:
         self.turn = turns.of(loader)
+        self.draws = _draws(loader, seed, role)
         self.sampler = PassSampler(indices, shuffle, seed, role)
         self.generator = torch.Generator()
         self.loader = DataLoader(
@@ -164,10 +163,14 @@ class LoaderPasses:
 
 
 class IterablePasses:
-    """Passes over any iterable of batches that can be repeated, in its own order."""
+    """Passes over any iterable of batches that can be repeated, in its own order.
 
-    def __init__(self, batches: Iterable[Any], turns: Turns) -> None:
+    An order that the iterable draws depends on (seed, role, pass number).
+    """
+
+    def __init__(self, batches: Iterable[Any], seed: int, role: str, turns: Turns) -> None:
         self.turn = turns.of(batches)
+        self.draws = _draws(batches, seed, role)
         self.iterable = batches
         if isinstance(batches, DataLoader):  # a copy: persistent workers serve one iterator at a time
             self.iterable = copy.copy(batches)
@@ -209,7 +212,7 @@ def passes_of(loader: Any, seed: int, role: str, in_order: bool, turns: Turns) -
     if is_plain(loader):
         shuffle = isinstance(loader.sampler, RandomSampler) and not in_order
         return LoaderPasses(loader, np.arange(_length(loader)), shuffle, seed, role, turns)
-    return IterablePasses(loader, turns)
+    return IterablePasses(loader, seed, role, turns)
 
 
 def split_loader(loader: Any, portion: float, seed: int) -> tuple[LoaderPasses, LoaderPasses, LoaderPasses]:
@@ -256,6 +259,10 @@ def too_few(part: str, have: int, batch_size: int, n: int, portion: float) -> Da
         f"fewer than one batch of batch_size={batch_size}; give more examples, a smaller batch_size or "
         "another train_portion"
     )
+
+
+def _draws(loader: Any, seed: int, role: str) -> Draws:
+    return Draws(seed, "evaluation" if role == "eval" else role, generators_of(loader))
 
 
 def _smallest(loader: Any) -> int | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
+from itertools import count
 from typing import Any
 
 import torch
 from torch.utils.data import Subset, TensorDataset
 
 from .. import _core
+from .._values.ambient import kept
 from .._values.config import SearchConfig
 from .arrays import ArrayData, as_tensor, channel_statistics
+from .interrupt import of_worker
 from .passes import Passes, is_plain
 from .source import BatchChecker
 
@@ -53,8 +56,10 @@ def survey(
     classes: int | None,
     config: SearchConfig,
     array_dtype: torch.dtype | None = None,
-) -> SearchConfig:
+) -> tuple[SearchConfig, list[Any]]:
     """Complete the sizes from the first batches; if the classes must be counted, from all batches.
+
+    Returns the configuration, and for each of the passes its first batch, or None.
 
     `array_dtype`: the dtype of the other part of the pair, if it is arrays. Both use the same mean and std.
     """
@@ -62,16 +67,18 @@ def survey(
         array_dtype = None
     count_labels = config.num_classes is None and classes is None
     seen = 0
+    firsts: list[Any] = []
     for run, role in zip(passes, ("training", "validation"), strict=True):
+        firsts.append(None)
         if run is None:
             continue
         check = BatchChecker(
             role, search_dtype(config), in_channels=config.in_channels, array_dtype=array_dtype
         )
-        iterator, _ = run.begin(0, 0)
         empty = True
-        for number, batch in enumerate(iterator):
+        for number, batch in enumerate(_first_pass(run)):
             x, y = check(number, batch)
+            firsts[-1] = firsts[-1] or batch
             found = tuple(x.shape[1:])
             if shape is not None and found != shape:
                 raise _core.DataError(
@@ -81,12 +88,26 @@ def survey(
             shape, seen, empty = found, max(seen, int(y.max()) + 1), False
             if not count_labels:
                 break
-        del iterator
         run.close()
         if empty:
             raise _core.DataError(f"the {role} loader is empty; it must yield at least one batch")
     assert shape is not None
-    return with_sizes(config, shape, seen if count_labels else classes)
+    return with_sizes(config, shape, seen if count_labels else classes), firsts
+
+
+def _first_pass(run: Passes) -> Iterator[Any]:
+    """Yield the batches of pass 0, as a search reads them."""
+    with kept(), run.draws.order(0):
+        iterator, _ = run.begin(0, 0)
+    for number in count():
+        try:
+            with kept(), run.draws.batch(0, number):
+                batch = next(iterator, run)
+        except Exception as error:
+            raise of_worker(iterator, error)  # noqa: B904
+        if batch is run:
+            return
+        yield batch
 
 
 def with_sizes(config: SearchConfig, shape: tuple[int, ...], classes: int | None) -> SearchConfig:

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from .._core import DataError, normalized
+from .._values.ambient import kept
 from .arrays import as_tensor, check_images, check_labels, check_range, first_bad_image, is_array, name_of
+from .draws import Section
+from .interrupt import of_worker
 from .passes import Passes
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -82,6 +85,10 @@ class _Failure:
     error: BaseException
 
 
+class _Stopped(Exception):
+    """The source was stopped before its thread could make a batch."""
+
+
 _END = object()
 
 
@@ -93,9 +100,10 @@ class PythonSource:
         self._queue: queue.Queue[Any] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._asked: threading.Semaphore | None = None
+        self._asked = threading.Semaphore(0)
+        self._section: Section | None = None  # in which the thread makes a batch
         self.poll: Callable[[], None] = lambda: None  # called while waiting; an exception ends the wait
-        self.ahead = True  # whether the next pass prefetches batches
+        self.ahead = True  # whether the next pass prefetches batches, unless making them draws random numbers
 
     def batches(self) -> int | None:
         """Return the number of batches per pass; None if unknown."""
@@ -114,12 +122,14 @@ class PythonSource:
     def start(self, index: int, skip: int) -> None:
         """Begin pass `index` and skip its first `skip` batches."""
         self._halt()
-        iterator, left = self._passes.begin(index, skip)
+        with kept(), self._passes.draws.order(index, self.poll):
+            iterator, left = self._passes.begin(index, skip)
         self._queue, self._stop = queue.Queue(_AHEAD), threading.Event()
-        self._asked = None if self.ahead else threading.Semaphore(0)
+        self._asked = threading.Semaphore(0)
+        made = self._batches(iterator, index, skip - left, left, self._stop, self._asked)
         self._thread = threading.Thread(
             target=self._fetch,
-            args=(iterator, skip - left, left, self._queue, self._stop, self._asked, torch.get_num_threads()),
+            args=(iterator, made, self._queue, self._stop, torch.get_num_threads()),
             name=f"pydarts {self._check.role} loader",
             daemon=True,
         )
@@ -129,8 +139,7 @@ class PythonSource:
         """Return the next (x, y), or None at the end of the pass."""
         if self._thread is None:
             return None
-        if self._asked is not None:
-            self._asked.release()
+        self._asked.release()
         while True:
             try:
                 item = self._queue.get(timeout=_POLL)
@@ -157,55 +166,84 @@ class PythonSource:
         if self._thread is not None:
             self._thread.join(_PATIENCE)
             self._thread = None
+        if self._section is not None:
+            self._section.end()  # of a thread that still waits for its loader
+            self._section = None
 
     def _fetch(
         self,
         iterator: Iterator[Any],
-        first: int,
-        skip: int,
+        made: Iterator[tuple[int, Any]],
         out: queue.Queue[Any],
         stop: threading.Event,
-        asked: threading.Semaphore | None,
         threads: int,
     ) -> None:
         # A second team of OpenMP threads would compete with the engine for the cores. The count applies to
         # this thread, but threads created later inherit it, so it is restored at the end.
         torch.set_num_threads(1)
-        number = first
         try:
-            while True:
-                if number >= first + skip and not _await(asked, stop):
+            for number, batch in made:
+                x, y = self._check(number, batch)
+                if not _put(out, (x.pin_memory(), y.pin_memory()) if self._pin else (x, y), stop):
                     return
-                with self._passes.turn:
-                    batch = next(iterator, _END)
-                if batch is _END:
-                    break
-                if stop.is_set():
-                    return
-                if number >= first + skip:
-                    x, y = self._check(number, batch)
-                    item = (x.pin_memory(), y.pin_memory()) if self._pin else (x, y)
-                    if not _put(out, item, stop):
-                        return
-                number += 1
-            if number == 0:
-                raise DataError(f"the {self._check.role} loader is empty; it must yield at least one batch")
             _put(out, _END, stop)
         except BaseException as error:
-            _put(out, _Failure(error), stop)
+            _put(out, _Failure(of_worker(iterator, error)), stop)
         finally:
             close = getattr(iterator, "close", None)  # runs the clean-up code of a generator
             if callable(close):
                 close()
             torch.set_num_threads(threads)
 
+    def _batches(
+        self,
+        iterator: Iterator[Any],
+        index: int,
+        first: int,
+        skip: int,
+        stop: threading.Event,
+        asked: threading.Semaphore,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the batches of a pass from number `first` on, without the first `skip`."""
+        passes, number, unasked = self._passes, first, 0
+        ahead = self.ahead or not passes.draws_here
 
-def _await(asked: threading.Semaphore | None, stop: threading.Event) -> bool:
-    """Wait until a batch is requested (`asked` is None: do not wait); return False if stopped."""
-    while not stop.is_set():
-        if asked is None or asked.acquire(timeout=_POLL):
-            return True
-    return False
+        def poll() -> None:
+            if stop.is_set():
+                raise _Stopped
+
+        while True:
+            if number >= first + skip:
+                if not ahead and not _await(asked, stop, unasked + 1):
+                    return
+                unasked = unasked + 1 if ahead else 0
+            with passes.turn:
+                if passes.draws_here:
+                    # The generators of a GPU cannot be touched while the engine captures a graph.
+                    awaited = not ahead or number <= first + skip
+                    section = passes.draws.batch(index, number, cuda=awaited, poll=poll)
+                    self._section = section
+                    with section:
+                        batch = next(iterator, _END)
+                    ahead = self.ahead and not section.drew
+                else:
+                    batch = next(iterator, _END)
+            if batch is _END:
+                break
+            if stop.is_set():
+                return
+            if number >= first + skip:
+                yield number, batch
+            number += 1
+        if number == 0:
+            raise DataError(f"the {self._check.role} loader is empty; it must yield at least one batch")
+
+
+def _await(asked: threading.Semaphore, stop: threading.Event, count: int) -> bool:
+    """Wait for `count` requests; return False if stopped."""
+    while count and not stop.is_set():
+        count -= asked.acquire(timeout=_POLL)
+    return not stop.is_set()
 
 
 def _put(out: queue.Queue[Any], item: object, stop: threading.Event) -> bool:

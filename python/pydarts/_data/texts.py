@@ -10,13 +10,14 @@ from torch import Tensor
 from .. import _core
 from .._values.config import SearchConfig
 from .arrays import as_tensor, is_array
+from .fingerprint import Facts, of_tokens
 from .memory import batch_size
 
 _FORM = "give (train_tokens, valid_tokens), two 1-D arrays of integers"
 
 
-def open_texts(loader: Any, config: SearchConfig) -> tuple[list[_core.Tokens], SearchConfig]:
-    """Build the training, validation and evaluation sources, and set `num_classes` in the configuration."""
+def open_texts(loader: Any, config: SearchConfig) -> tuple[list[_core.Tokens], SearchConfig, Facts]:
+    """Build the training, validation and evaluation sources, set `num_classes`, and identify the texts."""
     train, valid = tokens_of(loader)
     for field, off in (
         ("augment", "none"),
@@ -33,7 +34,8 @@ def open_texts(loader: Any, config: SearchConfig) -> tuple[list[_core.Tokens], S
     size = batch_size(config)
     evaluated = config.eval_batch_size or size
     sources = [_core.Tokens(train, "train", size), _core.Tokens(valid, "valid", size)]
-    return [*sources, _core.Tokens(valid, "eval", evaluated)], config
+    facts = of_tokens(train, "train") | of_tokens(valid, "valid")
+    return [*sources, _core.Tokens(valid, "eval", evaluated)], config, facts
 
 
 def tokens_of(texts: Any) -> tuple[Tensor, Tensor]:

@@ -79,7 +79,7 @@ class _Table:
     def kept(self, info: StartInfo, columns: list[str]) -> list[str]:
         """Return the lines to keep: the header, and existing rows of epochs before the first one."""
         header = ",".join(columns) + "\n"
-        rows = self._rows(header, info.config.resume)
+        rows = self._rows(header, bool(info.config.resume))
         return [header, *(row for row in rows if int(row.split(",", 1)[0]) < info.first_epoch)]
 
     def begin(self, lines: list[str]) -> None:

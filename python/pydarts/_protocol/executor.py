@@ -54,12 +54,12 @@ class Executor:
 
 def _here(jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
     """Do one job after the other until one is interrupted."""
-    for job in jobs:
-        row = run(job, loader, tell)
-        with InterruptWatch() as watch:  # while the row is saved
+    with InterruptWatch() as watch:  # also between searches, and while a row is saved
+        for job in jobs:
+            row = run(job, loader, tell)
             yield row
-        if watch.seen or row.status == "interrupted":
-            return
+            if watch.seen or row.status == "interrupted":
+                return
 
 
 def _elsewhere(jobs: Sequence[Job], executor: Executor, tell: Tell) -> Generator[SearchRow, None, None]:

@@ -11,6 +11,7 @@ from typing import Any
 from .. import _core
 from .._train.loop import differences
 from .._values.config import SearchConfig
+from .._values.fields import Resume
 from .._values.files import about_in, read_checked, write_about
 from .._values.genotype import Genotype
 from .job import Job
@@ -23,12 +24,15 @@ OF_THE_WHOLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False, "progre
 
 def marked(
     folder: str | os.PathLike[str] | None,
-    resume: bool,
+    resume: Resume,
     about: Mapping[str, Any],
+    facts: Mapping[str, str],
     template: Job,
     batch_size: int | None = None,
 ) -> Path | None:
     """Return the folder for all files, with a file that identifies its contents; None: save nothing.
+
+    `facts` identify the data and the loss; with `resume="force"` they may differ from those of the folder.
 
     Raises:
         CheckpointError: the folder holds something else, or is not empty and `resume` is not set.
@@ -52,8 +56,15 @@ def marked(
             )
         for what in differences(mine, read_checked(path, _choices)):
             raise _core.CheckpointError(f"{folder} was written with other settings: {what}")
+        before: dict[str, Any] = said_by(path, "fingerprint") or dict(facts)  # earlier versions wrote none
+        other = "; ".join(differences(dict(facts), before))
+        if other and resume != "force":
+            raise _core.CheckpointError(
+                f"{folder} was written with other data or another loss: {other}; use another folder, or keep "
+                'its finished rows and continue with resume="force"'
+            )
     folder.mkdir(parents=True, exist_ok=True)
-    write_about(path, _FORMAT, {"batch_size": batch_size, "choices": mine})
+    write_about(path, _FORMAT, {"batch_size": batch_size, "choices": mine, "fingerprint": facts})
     return folder
 
 
@@ -70,5 +81,5 @@ def _choices(data: bytes) -> dict[str, Any]:
 
 
 def said_by(path: Path, name: str) -> Any:
-    """Return the entry `name` of the identifying file."""
-    return read_checked(path, lambda data: about_in(data, _FORMAT)[name])
+    """Return the entry `name` of the identifying file; None if it has no such entry."""
+    return read_checked(path, lambda data: about_in(data, _FORMAT).get(name))

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
-
 from .. import _core
+from .._data.draws import Masks
 from .._results.history import TrainRecord
 from .._results.result import SearchResult
 from .._search.callbacks import Callback, EpochInfo
@@ -19,6 +18,7 @@ from .._train.config import TrainConfig
 from .._train.result import TrainResult
 from .._train.train import train
 from .._values.config import SearchConfig
+from .._values.fields import Resume
 from .._values.genotype import Genotype
 from ..nn import Network
 from ..nn._build import build
@@ -44,6 +44,8 @@ class Job:
     search: SearchConfig | None = None
     result: SearchResult | None = None
     genotype: Genotype | None = None
+    resume: Resume = True
+    """How work in the folder is continued: with "force" also with other data or another loss."""
     folder: Path | None = None
     """The folder of the row: the search's result, its `checkpoints`, and `training` with its own."""
 
@@ -85,8 +87,7 @@ def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
 
 def fresh(genotype: Genotype, job: Job) -> Network:
     """Build the network to train, with weights drawn from the seed of the training."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(job.training.seed)  # `torch.manual_seed` seeds every GPU too
+    with Masks(job.training.seed):
         network: Network = build(genotype, **job.network)
         return network
 
@@ -98,7 +99,7 @@ def _search(job: Job, config: SearchConfig, loader: Any, tell: Tell) -> SearchRe
         result = SearchResult.load(job.folder)
         if result.status == "complete":
             return result
-    config = config.replace(checkpoint_dir=job.folder / "checkpoints", resume=True)
+    config = config.replace(checkpoint_dir=job.folder / "checkpoints", resume=job.resume)
     try:
         result = search(loader, config, _SearchTeller(job, tell))
     except Exception as error:
@@ -121,7 +122,7 @@ def _train(job: Job, network: Network, loader: Any, tell: Tell) -> TrainResult:
             raise _core.CheckpointError(f"{folder} holds the training of another network; use another folder")
         if result.status == "complete":
             return result
-    config = job.training.replace(checkpoint_dir=folder / "checkpoints", resume=True)
+    config = job.training.replace(checkpoint_dir=folder / "checkpoints", resume=job.resume)
     result = train(network, loader, config, _TrainTeller(job, tell))
     result.save(folder)
     return result

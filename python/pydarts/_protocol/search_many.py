@@ -18,6 +18,7 @@ from .._results.result import SearchResult
 from .._train.config import TrainConfig
 from .._train.settings import ImageSettings, TextSettings
 from .._train.train import open_task
+from .._values.ambient import plain
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
 from .._values.files import held
@@ -34,6 +35,7 @@ from .sizes import Sizes
 from .table import SearchTable
 
 
+@plain()
 def search_many(
     loader: Loader,
     cfg: SearchConfig | None = None,
@@ -55,7 +57,8 @@ def search_many(
         cfg: the configuration of each search; None: the published one. With `checkpoint_dir`, everything is
             saved there: one folder per cell, with its checkpoints, the result of its search and its
             `training`, and `table.csv`. With `resume`, finished work in that folder is not repeated, work
-            in progress is continued, and failed cells are tried again. Only `seeds` and `random` may change.
+            in progress is continued, and failed cells are tried again. Only `seeds` and `random` may change;
+            with "force" also the data, for the work that is left.
         seeds: seeds of the searches; a number n means `cfg.seed`, `cfg.seed` + 1, and so on.
         select: the short training, the same for every cell, including its seed; None:
             `TrainConfig.quick()`, for images. `cfg` determines its folder and whether it shows progress.
@@ -105,16 +108,21 @@ def search_many(
         training=training.replace(**OF_THE_WHOLE),
         network=sizes.arguments | _width(config) | dict(network or {}),
         image_size=sizes.image_size,
+        resume=config.resume or True,
     )
     jobs = [replace(template, name=f"seed {seed}", search=fitted.replace(seed=seed)) for seed in numbers]
     jobs += _random_jobs(template, drawn)
     _rehearse(random_genotypes(config.resolved_space)[0], template, loader)
     about = {name: value for name, value in each.to_dict().items() if name != "device"}
     with held(config.checkpoint_dir):
-        folder = marked(config.checkpoint_dir, config.resume, {"config": about}, template, batch_size(fitted))
+        choices = {"config": about}
+        folder = marked(
+            config.checkpoint_dir, config.resume, choices, sizes.facts, template, batch_size(fitted)
+        )
         return _table(jobs, loader, folder, executor, config.progress)
 
 
+@plain()
 def compare(
     cells: Mapping[str, Genotype | SearchResult],
     loader: Loader,
@@ -188,6 +196,7 @@ def compare(
         training=training.replace(**OF_THE_WHOLE),
         network=sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {}),
         image_size=sizes.image_size,
+        resume=training.resume or True,
     )
     jobs = [
         replace(template, name=name, origin="searched", result=cell)
@@ -209,7 +218,7 @@ def compare(
         "cells": {name: genotype.to_dict() for name, genotype in genotypes.items()},
     }
     with held(training.checkpoint_dir):
-        folder = marked(training.checkpoint_dir, training.resume, about, template)
+        folder = marked(training.checkpoint_dir, training.resume, about, sizes.facts, template)
         return _table(jobs, loader, folder, executor, training.progress)
 
 
@@ -269,10 +278,9 @@ def _random_jobs(template: Job, drawn: Sequence[Genotype]) -> list[Job]:
 def _rehearse(genotype: Genotype, template: Job, loader: Loader) -> None:
     """Open and close a training, so that an error in it or its data is raised before the searches."""
     config = template.training
-    with torch.random.fork_rng(devices=[]):
-        network = fresh(genotype, template)
-        # On the CPU: images in the memory of a GPU would take it from the processes.
-        open_task(network, loader, config, torch.device("cpu"), lambda: None).close()
+    network = fresh(genotype, template)
+    # On the CPU: images in the memory of a GPU would take it from the processes.
+    open_task(network, loader, config, torch.device("cpu"), lambda: None).close()
 
 
 def _table(

@@ -23,6 +23,8 @@ class Sizes:
     """Height and width of the images; None for text."""
     batch_size: int
     """Batch size of a search that uses the memory alone."""
+    facts: dict[str, str]
+    """What identifies the data when the table is resumed."""
 
     @classmethod
     def of(cls, loader: Loader, config: SearchConfig) -> Sizes:
@@ -31,7 +33,7 @@ class Sizes:
         found = sources.config
         if config.resolved_space.kind == "recurrent":
             count = found.num_classes
-            return cls({"num_classes": count}, {"vocabulary": count}, None, batch_size(found))
+            return cls({"num_classes": count}, {"vocabulary": count}, None, batch_size(found), sources.facts)
         counts = {"num_classes": found.num_classes, "in_channels": found.in_channels}
         fields: Any = counts | {"image_size": found.image_size}
-        return cls(fields, counts, found.image_size, batch_size(found))
+        return cls(fields, counts, found.image_size, batch_size(found), sources.facts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
+from .._values.ambient import kept
 from .._values.words import count
 
 
@@ -30,7 +31,8 @@ def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: 
     """
     for callback in callbacks:
         try:
-            callback.on_end(result)
+            with kept():
+                callback.on_end(result)
         except BaseException as late:
             if error is None:
                 error = late
@@ -45,10 +47,10 @@ def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: 
     else:
         where = "is the attribute `result` of this exception"
     folder = result.config.checkpoint_dir
-    kept = "" if folder is None or not wrote(result) else f"; the last checkpoint is in {folder}"
+    saved = "" if folder is None or not wrote(result) else f"; the last checkpoint is in {folder}"
     _note(
         error,
-        f"pydarts: the {what} stopped after {reached(result)}; the partial result {where}{kept}",
+        f"pydarts: the {what} stopped after {reached(result)}; the partial result {where}{saved}",
     )
     raise error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,16 +39,16 @@ def versions() -> dict[str, str]:
     }
 
 
-def environment_from(value: Any) -> dict[str, str]:
-    """Check the environment of a saved result; results of earlier versions have none.
+def texts_from(name: str, about: Mapping[str, Any]) -> dict[str, str]:
+    """Return a mapping of strings of a saved result, such as its environment; earlier versions wrote none.
 
     Raises:
-        ValueError: the value is not a mapping of strings.
+        ValueError: the entry is not a mapping of strings.
 
-    >>> environment_from({"device": "cpu"}), environment_from(None)
+    >>> texts_from("environment", {"environment": {"device": "cpu"}}), texts_from("environment", {})
     ({'device': 'cpu'}, {})
     """
-    found = {} if value is None else value
+    found = about.get(name) or {}
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
-        raise ValueError(f"environment must be an object of strings, got {shown(value)}")
+        raise ValueError(f"{name} must be an object of strings, got {shown(found)}")
     return found

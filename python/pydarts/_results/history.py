@@ -22,8 +22,9 @@ class Measures:
     train_loss: float
     """Mean loss of the training batches in nats, each computed before its weight step."""
     valid_loss: float
-    """Mean loss over the validation part after the epoch, in nats. Batch norm uses running statistics in a
-    search of convolutional cells, and the statistics of the batch in a search of recurrent cells."""
+    """Mean loss over the validation part after the epoch, in nats. Batch norm uses running statistics,
+    without their initial values, in a search of convolutional cells, and the statistics of the batch in a
+    search of recurrent cells."""
     train_accuracy: float
     """Fraction of the training examples (images, or next words) classified correctly, 0 to 1."""
     valid_accuracy: float

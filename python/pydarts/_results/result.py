@@ -34,7 +34,7 @@ from ..nn import Network
 from ..nn._examples import check_network
 from ..nn._inherit import Inheritance, inherit
 from .diagnostics import Diagnostics, diagnose
-from .environment import environment_from
+from .environment import texts_from
 from .history import EpochRecord, History, record_from
 from .trajectory import Trajectory
 
@@ -66,7 +66,9 @@ class SearchResult:
     status: Status
     """ "complete", "interrupted" (Ctrl-C) or "failed" (an exception stopped the search)."""
     state_dict: dict[str, Tensor] = field(repr=False)
-    """Weights and running statistics of the search network by name; fits `Supernet(config=...)`."""
+    """Weights and running statistics of the search network by name; fits `Supernet(config=...)`. Statistics
+    are raw, with the number of steps that moved them as `num_batches_tracked`; results of earlier versions
+    lack it."""
     threads: int = field(default=1, repr=False)
     """CPU threads that the search ran on."""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
@@ -77,6 +79,11 @@ class SearchResult:
 
     loss: str | None = None
     """Name of the loss function that the search was given; None: cross-entropy."""
+    fingerprint: dict[str, str] = field(default_factory=dict, repr=False)
+    """What the search was given: facts about the data ("data.examples", "data.shape", "data.dtype"; of a pair
+    "train.…" and "valid.…"), hashes of labels and of a sample, and "loss" with a hash of its code.
+
+    `resume` compares them. Empty in results of earlier versions."""
 
     @property
     def best(self) -> int | None:
@@ -152,6 +159,7 @@ class SearchResult:
             "loss": self.loss,
             "threads": self.threads,
             "environment": self.environment,
+            "fingerprint": self.fingerprint,
         }
         # result.json marks a complete result: an interrupted save never mixes old and new files.
         (folder / "result.json").unlink(missing_ok=True)
@@ -204,6 +212,7 @@ class SearchResult:
             threads=about["threads"],
             environment=about["environment"],
             loss=about["loss"],
+            fingerprint=about["fingerprint"],
         )
 
     def inherit(self, network: Network) -> Inheritance:
@@ -213,6 +222,8 @@ class SearchResult:
         the network's cells, of the cells' preprocessing, and of stem, classifier, embedding and decoder. All
         tensors fit a network with the width and depth of the search network and any genotype of its space,
         except the affine parameters of batch norm, which the search does not have. Others do not change.
+        Running statistics are copied as the evaluation of the search uses them, without their initial values;
+        `num_batches_tracked` is then 2**20.
 
         Args:
             network: changed in place; it keeps its device and dtype.
@@ -290,7 +301,8 @@ def _about(data: bytes) -> dict[str, Any]:
         "loss": about.get("loss"),
         "checksums": _checksums(about),
         "threads": int(about.get("threads", 1)),
-        "environment": environment_from(about.get("environment")),
+        "environment": texts_from("environment", about),
+        "fingerprint": texts_from("fingerprint", about),
     }
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .._data.interrupt import InterruptWatch
 from .._results.history import EpochRecord, record_from
+from .._values.ambient import kept
 from .._values.config import SearchConfig
 from .._values.genotype import Genotype
 from .callbacks import Callback, EpochInfo, StartInfo, StepInfo
@@ -72,16 +73,19 @@ class Observers:
         if self._progress is not None:
             self._progress.begin(epochs, first_epoch, steps_per_epoch)
         for callback in self._callbacks:
-            callback.on_start(StartInfo(self._config, first_epoch, steps_per_epoch))
+            with kept():
+                callback.on_start(StartInfo(self._config, first_epoch, steps_per_epoch))
 
     def _step(self, info: StepInfo) -> None:
         if self._progress is not None:
             self._progress.step(info)
         for callback in self._callbacks:
-            callback.on_step(info)
+            with kept():
+                callback.on_step(info)
 
     def _epoch(self, info: EpochInfo) -> None:
         if self._progress is not None:
             self._progress.epoch(info)
         for callback in self._callbacks:
-            callback.on_epoch(info)
+            with kept():
+                callback.on_epoch(info)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from .. import _core
 from .._data.interrupt import InterruptWatch
@@ -16,6 +15,8 @@ from .._results.ending import end
 from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
+from .._values.ambient import keeping, plain
+from .._values.callables import Loss, check_loss, fact_of, short_name
 from .._values.checks import available_device
 from .._values.config import SearchConfig
 from .._values.files import held
@@ -30,7 +31,7 @@ def search(
     loader: Loader,
     cfg: SearchConfig | None = None,
     callbacks: Callback | Sequence[Callback] = (),
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    loss: Loss | None = None,
 ) -> SearchResult:
     """Search for a cell: train α on the validation loss while the weights are trained on the training loss.
 
@@ -63,7 +64,9 @@ def search(
         ConfigError, SpaceError: an invalid configuration.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
-        CheckpointError: a checkpoint is broken or belongs to another search.
+        TypeError: `loss` is not callable, or a class instead of an instance.
+        CheckpointError: a checkpoint is broken or belongs to another search; or its data or loss differ and
+            `resume` is not "force".
         NumericalError: a loss became NaN or infinite.
         OutOfMemoryError: the message holds the estimate of the plan and a batch size that may fit.
 
@@ -81,10 +84,17 @@ def search(
     if not isinstance(config, SearchConfig):
         raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
     hooks = listeners(callbacks, Callback)
-    if loss is not None and not callable(loss):
-        raise TypeError(f"loss must be callable on (logits, targets), got a {type(loss).__name__}")
+    check_loss(loss)
     available_device(config.device)  # before the data are read and a folder is created
+    with plain():
+        return _searched(loader, config, hooks, loss)
+
+
+def _searched(
+    loader: Loader, config: SearchConfig, hooks: Sequence[Callback], loss: Loss | None
+) -> SearchResult:
     sources = open_sources(loader, config)
+    facts = {**sources.facts, "loss": fact_of(loss)}
     _warn_of_absent_cells(sources.config)
     shown = any(callback.shows_progress for callback in hooks)
     progress = Progress(sources.config.resolved_space) if config.progress and not shown else None
@@ -98,7 +108,8 @@ def search(
                 sources.valid,
                 sources.evaluation,
                 Observers(hooks, progress, watch, sources.config),
-                loss,
+                None if loss is None else keeping(loss),
+                facts,
             )
     finally:
         if progress is not None:
@@ -106,7 +117,7 @@ def search(
         sources.close()
     if watch.seen and outcome["status"] != "complete":  # the interrupt caused it, whatever the status says
         outcome["status"], outcome["error"] = "interrupted", None
-    result = _result(outcome, loss)
+    result = _result(outcome, loss, facts)
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
@@ -127,11 +138,11 @@ def _warn_of_absent_cells(config: SearchConfig) -> None:
                 f"a network of {layers} cells contains no {name} cell: its α is not trained, and the cell "
                 "derived from it is meaningless; use more layers",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
-def _result(outcome: dict[str, Any], loss: Callable[..., Tensor] | None) -> SearchResult:
+def _result(outcome: dict[str, Any], loss: Loss | None, facts: dict[str, str]) -> SearchResult:
     return SearchResult(
         genotype=Genotype._of(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
@@ -142,5 +153,6 @@ def _result(outcome: dict[str, Any], loss: Callable[..., Tensor] | None) -> Sear
         state_dict=outcome["state_dict"],
         threads=outcome["threads"],
         environment=environment(outcome["device"], precision=outcome["precision"]),
-        loss=None if loss is None else getattr(loss, "__name__", type(loss).__name__),
+        loss=None if loss is None else short_name(loss),
+        fingerprint=facts,
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import _core
 from .._data.arrays import Array, name_of
 from .._values import views
+from .._values.ambient import plain
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields, Method
 from .._values.space import Space
@@ -59,6 +60,7 @@ class Supernet:
     ['normal', 'reduce']
     """
 
+    @plain()
     def __init__(
         self,
         space: str | Space | None = None,
@@ -123,30 +125,43 @@ class Supernet:
         return self._config.resolved_space
 
     @property
+    @plain()
     def alphas(self) -> dict[str, Tensor]:
         """Copies of the architecture logits α: table name -> [edges, operations]."""
         return self._net.alphas()
 
+    @plain()
     def set_alphas(self, alphas: Mapping[str, Array]) -> None:
         """Replace α; accepts the dictionary that `alphas` returns.
 
         Raises:
-            DataError: a table name or shape is wrong.
+            DataError: a table name or shape is wrong, or a logit is NaN or infinite.
         """
         self._net.set_alphas({name: _tensor(value) for name, value in alphas.items()})
 
+    @plain()
     def state_dict(self) -> dict[str, Tensor]:
-        """Return copies of all weights and running statistics by name, without α."""
+        """Return copies of all weights and running statistics by name, without α.
+
+        `<batch norm>.running_mean` and `.running_var` begin as 0 and 1 and move by a tenth per step;
+        `.num_batches_tracked`, an int64 scalar, counts these steps.
+        """
         return self._net.state_dict()
 
+    @plain()
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Replace weights and running statistics by those of `state`, which must be complete.
 
+        Only `num_batches_tracked` may be absent: the statistics are then used as they are, as if after 2**20
+        steps.
+
         Raises:
-            DataError: names or shapes are wrong; the message lists them.
+            DataError: names or shapes are wrong, or a count is no whole number from 0 to 2**53; the message
+                names them.
         """
         self._net.load_state_dict({name: _tensor(value) for name, value in state.items()})
 
+    @plain()
     def logits(self, x: Array) -> Tensor:
         """Return the logits [N, classes] of images x [N, C, H, W], with batch statistics, as in the search.
 
@@ -154,14 +169,22 @@ class Supernet:
         """
         return self._net.logits(_tensor(x))
 
+    @plain()
     def loss(self, x: Array, y: Array) -> float:
         """Return the mean cross-entropy in nats of images x [N, C, H, W] and labels y [N]."""
         return self._net.loss(*_batch((x, y)))
 
+    @plain()
     def evaluate(self, x: Array, y: Array) -> tuple[float, int]:
-        """Return the mean cross-entropy and the number of correct predictions, with running statistics."""
+        """Return the mean cross-entropy and the number of correct predictions, with running statistics.
+
+        What is left of their initial values is divided out: after t steps the mean is
+        running_mean/(1 - 0.9^t), the variance (running_var - 0.9^t)/(1 - 0.9^t). Before the first step they
+        are 0 and 1. The network of a recurrent space uses the statistics of the batch.
+        """
         return self._net.evaluate(*_batch((x, y)))
 
+    @plain()
     def arch_gradient(
         self,
         train: Batch | None = None,
@@ -197,6 +220,7 @@ class Supernet:
             None if momentum is None else {name: _tensor(value) for name, value in momentum.items()},
         )
 
+    @plain()
     def step(self, train: Batch, valid: Batch) -> tuple[float, float]:
         """Do one search step: α, then the weights, with method and learning rates of the config at epoch 0.
 
@@ -205,6 +229,7 @@ class Supernet:
         """
         return self._net.step(_batch(train), _batch(valid))
 
+    @plain()
     def masks(self) -> dict[str, Tensor]:
         """Return the dropout masks of the next step of a recurrent network, shared by all its losses.
 
@@ -219,14 +244,17 @@ class Supernet:
         """
         return self._net.masks()
 
+    @plain()
     def optimizer_state(self) -> dict[str, Any]:
         """SGD's `momentum` by weight name, Adam's `exp_avg` and `exp_avg_sq` by table, and `step`."""
         return self._net.optimizer_state()
 
+    @plain()
     def explain(self) -> str:
         """Return the plan that is executed, as text, with its cost."""
         return self._net.explain()
 
+    @plain()
     def cost(self) -> dict[str, int]:
         """Return the cost of the network, computed from the plan alone.
 
@@ -274,7 +302,7 @@ def _tensor(value: Array) -> Tensor:
     if isinstance(value, Tensor):
         return value.detach()
     try:
-        return torch.as_tensor(np.ascontiguousarray(value))
+        return torch.as_tensor(np.asarray(value, order="C"))
     except (TypeError, ValueError) as error:
         raise _core.DataError(
             f"expected a tensor or an array, got a {type(value).__name__}: {error}"

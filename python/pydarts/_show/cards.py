@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from .._data.fingerprint import summary
 from .._values.words import count, duration
 from .render import render
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .._values.config import SearchConfig
     from .._values.genotype import Genotype
 
+_PARTS = {"data": "data", "train": "training data", "valid": "validation data"}
 _EPOCHS = 5  # number of last epochs shown
 _LEAST = 0.75  # smallest scale at which the text of a plot is easy to read
 _WHOLE = 740  # pixels of a card in a window of 900 pixels, in which every plot is visible completely
@@ -44,7 +46,7 @@ def of_result(result: SearchResult) -> str:
     """Show how a search ended, its cells, its last epochs and its configuration."""
     config, history = result.config, result.history
     words = config.resolved_space.kind == "recurrent"
-    facts = [("space", _space(config)), ("α's gradient", config.hypergradient)]
+    facts = [("space", _space(config)), ("α's gradient", config.hypergradient), *_given(result)]
     if history:
         best = max(history, key=lambda record: record.valid_accuracy)
         last = history[-1]
@@ -77,7 +79,7 @@ def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, 
     differ from the published ones.
     """
     config, history, network = result.config, result.history, result.network
-    facts = [("network", f"{type(network).__name__}, {weights:,} weights")]
+    facts = [("network", f"{type(network).__name__}, {weights:,} weights"), *_given(result)]
     if history:
         last, best = history[-1], history[result.best or 0]
         if network.genotype.recurrent:
@@ -102,6 +104,13 @@ def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, 
         **_last(history, "learning rate", lambda record: f"{record.learning_rate:.4g}"),
         changed=[(name, repr(value), repr(default)) for name, value, default in changed],
     )
+
+
+def _given(result: SearchResult | TrainResult) -> list[tuple[str, str]]:
+    """Return what the run was given: its data and its loss. Results of earlier versions do not say."""
+    found = result.fingerprint
+    given = [(_PARTS[part], text) for part, text in summary(found).items()]
+    return [*given, ("loss", found["loss"].partition(" ")[0])] if "loss" in found else given
 
 
 def of_diagnostics(found: Diagnostics) -> str:

@@ -13,9 +13,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 import torch
 
 from .. import _core
-from .._values.checks import available_device, device, flag, known_fields, number, one_of, share, whole
+from .._values.checks import (
+    available_device,
+    device,
+    flag,
+    known_fields,
+    number,
+    one_of,
+    resume,
+    share,
+    whole,
+)
 from .._values.config import SearchConfig
-from .._values.fields import Augment, table
+from .._values.fields import Augment, Resume, table
 from .._values.files import user_path
 from .fields import Keep, Schedule, rows
 from .settings import ImageSettings
@@ -80,7 +90,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     checkpoint_dir: str | os.PathLike[str] | None = None
-    resume: bool = False
+    resume: Resume = False
     progress: bool = True
 
     def __new__(cls, **given: Any) -> Self:
@@ -212,7 +222,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("learning_rate", "weight_decay", "slowness", "auxiliary_weight"), number),
     "grad_clip": partial(number, above=0),
     **dict.fromkeys(("momentum", "label_smoothing", "ema"), share),
-    **dict.fromkeys(("bfloat16", "channels_last", "compile", "resume", "progress"), flag),
+    **dict.fromkeys(("bfloat16", "channels_last", "compile", "progress"), flag),
+    "resume": resume,
     "device": device,
     "keep": partial(one_of, known=get_args(Keep)),
     "schedule": partial(one_of, known=get_args(Schedule)),

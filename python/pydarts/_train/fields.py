@@ -131,7 +131,12 @@ RUN_FIELDS = (
     Field("seed", "0", "all randomness is a function of seed, epoch and step"),
     Field("device", '"auto"', '"auto": CUDA if available; "cpu", "cuda", "cuda:1"'),
     Field("checkpoint_dir", "None", "folder for checkpoints, one per epoch, the last two are kept"),
-    Field("resume", "False", "continue from the newest checkpoint in `checkpoint_dir`, if any"),
+    Field(
+        "resume",
+        "False",
+        "continue from the newest checkpoint in `checkpoint_dir`, if any; "
+        '"force": even if the data or the loss are not those of the checkpoint',
+    ),
     Field("progress", "True", "show a progress bar"),
 )
 

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from itertools import count
 from typing import Any, TypeAlias
 
 import torch
@@ -16,17 +15,18 @@ from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
 from .._data.arrays import name_of
+from .._data.draws import Masks
 from .._data.loaders import Loader, Source, Sources, open_images
-from .._data.passes import stream
 from .._data.sizes import search_dtype
 from .._data.source import PythonSource
+from .._values.callables import fact_of
 from .._values.config import SearchConfig
 from .._values.genotype import Genotype
 from ..nn import ConvolutionalNetwork
 from ..nn._examples import example
 from .config import TrainConfig
 from .settings import ImageSettings
-from .task import Evaluation, Step, seed_all, step_seed
+from .task import Evaluation, Step, step_seed
 from .weights import Weights, moving_share, under
 
 NEAR = 5  # the top-5 accuracy
@@ -52,6 +52,7 @@ class ImageTask:
             self.weights.begin_average()
         self._sources, self._device = sources, device
         self._train = _opened(sources.train, sources.config, device)
+        self.facts = {**sources.facts, "loss": fact_of(None)}
         self.from_arrays = not isinstance(self._train, PythonSource)
         self._evaluation = _opened(sources.evaluation, sources.config, device)
         self._drop_path = network.drop_path
@@ -97,10 +98,10 @@ class ImageTask:
             found.num_classes is not None and found.in_channels is not None and found.image_size is not None
         )
         if isinstance(network, Genotype):
-            torch.manual_seed(settings.seed)
-            network = ConvolutionalNetwork(
-                network, num_classes=found.num_classes, in_channels=found.in_channels
-            )
+            with Masks(settings.seed):
+                network = ConvolutionalNetwork(
+                    network, num_classes=found.num_classes, in_channels=found.in_channels
+                )
         _check_dtype(network, settings.bfloat16)
         _check_auxiliary(network, found.image_size)
         task = cls(network, sources, replace(settings, mean=found.mean, std=found.std), device)
@@ -129,11 +130,11 @@ class ImageTask:
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(epoch)
         done = 0
-        for x, y in self._batches(self._train, "train", epoch):
+        for x, y in self._batches(self._train, epoch):
             if len(x) == 1:
                 _check_alone(self.network, (x.shape[2], x.shape[3]))
-            torch.manual_seed(step_seed(settings.seed, epoch, done))
-            step, objective = self._losses(x, y)
+            with Masks(step_seed(settings.seed, epoch, done)):
+                step, objective = self._losses(x, y)
             self._optimizer.zero_grad(set_to_none=True)
             objective.backward()  # type: ignore[no-untyped-call]
             clip_grad_norm_(self.network.parameters(), settings.grad_clip)
@@ -147,7 +148,7 @@ class ImageTask:
         """Evaluate loss and accuracy over the validation images, with running statistics."""
         network = self.weights.evaluated.eval()
         with torch.no_grad():
-            batches = self._batches(self._evaluation, "evaluation", 0)
+            batches = self._batches(self._evaluation, 0)
             return Evaluation.of([_measured(self._forward(network, x), y) for x, y in batches])
 
     def after(self, valid_losses: list[float]) -> None:
@@ -176,16 +177,10 @@ class ImageTask:
         self._sources.close()
         self.network.drop_path = self._drop_path
 
-    def _batches(self, source: Batches, role: str, index: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of a pass; a loader's random numbers in this process depend on the batch only."""
-        seed = self.settings.seed
-        seed_all(stream(seed, f"{role} order", index))
+    def _batches(self, source: Batches, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of a pass."""
         source.start(index, 0)
-        for number in count():
-            seed_all(stream(seed, f"{role} batch {number}", index))
-            batch = source.next()
-            if batch is None:
-                return
+        while (batch := source.next()) is not None:
             x, y = (part.to(self._device, non_blocking=True) for part in batch)
             yield x.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else x, y
 

@@ -16,12 +16,15 @@ from torch import Tensor
 from .. import _core
 from .._data.interrupt import InterruptWatch
 from .._results.history import History, TrainRecord, record_from
+from .._values.ambient import kept
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
 from .config import TrainConfig
 from .progress import READ_EVERY, TrainProgress
 from .settings import OF_EVERY_RUN
 from .task import Evaluation, Step, Task, merit
+
+_OF_DATA = ("mean", "std")
 
 
 class Loop:
@@ -37,6 +40,7 @@ class Loop:
             "arguments": task.network.arguments,
             "config": {name: value for name, value in config.to_dict().items() if name not in free},
         }
+        self._facts = task.facts
         self._records: list[TrainRecord] = []
         self._best: dict[str, Tensor] = {}
         self._good = task.weights.copy()  # after the last finished epoch; at first the initial weights
@@ -85,7 +89,8 @@ class Loop:
             if progress is not None:
                 progress.epoch(record)
             for callback in callbacks:
-                callback.on_epoch(record)
+                with kept():
+                    callback.on_epoch(record)
             watch.check()
 
     def _train(
@@ -108,7 +113,8 @@ class Loop:
             if callbacks:
                 info = TrainStep(epoch, index, count, float(step.loss), rate)
                 for callback in callbacks:
-                    callback.on_step(info)
+                    with kept():
+                        callback.on_step(info)
             watch.check()
         self._read(steps, unread, epoch)
         return Evaluation.of(steps)
@@ -137,6 +143,7 @@ class Loop:
         if self._config.checkpoint_dir is not None:
             about = self._about | {
                 "epochs": self._epochs,
+                "fingerprint": self._facts,
                 "history": [asdict(record) for record in self._records],
             }
             tensors = self._task.state() | {f"best/{name}": value for name, value in self._best.items()}
@@ -157,8 +164,7 @@ class Loop:
         tensors, about = found
         history, before = about.pop("history", []), about.pop("epochs", self._epochs)
         batches = about.pop("batches", 1)
-        for what in differences(self._about, about):
-            raise _core.CheckpointError(f"the checkpoint in {folder} belongs to another training: {what}")
+        self._check_same_training(folder, about)
         if len(history) > self._epochs:
             raise _core.CheckpointError(
                 f"the checkpoint in {folder} has {len(history)} epochs, more than {self._epochs}"
@@ -167,14 +173,14 @@ class Loop:
             warnings.warn(
                 f"epochs changes from {before} to {self._epochs}: the schedules are recomputed",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if batches != checkpoint.BATCHES and self._task.from_arrays and len(history) < self._epochs:
             warnings.warn(
                 f"the checkpoint in {folder} was written by an earlier version, which read arrays in another "
                 "order and with other crops: this version continues with its own",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         self._records = [record_from(record, TrainRecord) for record in history]
         best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best/")}
@@ -186,6 +192,26 @@ class Loop:
                 f"the checkpoint in {folder} does not fit the network: {error}"
             ) from error
         self._good = self._task.weights.copy()
+
+    def _check_same_training(self, folder: Path, theirs: dict[str, Any]) -> None:
+        """Compare settings, data and loss with those of a checkpoint."""
+        # Mean and deviation are computed from the data. Checkpoints of earlier versions have no fingerprint.
+        config = dict(self._about["config"])
+        mine = {name: config.pop(name, None) for name in _OF_DATA}
+        found = {name: theirs.get("config", {}).pop(name, None) for name in _OF_DATA}
+        facts = theirs.pop("fingerprint", self._facts)
+        for what in differences(self._about | {"config": config}, theirs):
+            raise _core.CheckpointError(f"the checkpoint in {folder} belongs to another training: {what}")
+        other = "; ".join(differences(self._facts | mine, facts | found))
+        if other and self._config.resume != "force":
+            raise _core.CheckpointError(
+                f"the checkpoint in {folder} belongs to a training with other data or another loss: {other}; "
+                'use another folder, or continue with resume="force"'
+            )
+        if other:
+            warnings.warn(
+                f"the training continues with other data or another loss: {other}", UserWarning, stacklevel=5
+            )
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> Iterable[str]:

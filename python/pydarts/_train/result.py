@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .._results.environment import environment_from
+from .._results.environment import texts_from
 from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
 from .._values import views
@@ -39,6 +39,8 @@ class TrainResult:
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """The machine and the versions of the training; for a resumed training, those of its last part: `device`,
     the name of its `processor`, the versions of `pydarts`, `torch`, `numpy` and `python`, `system`."""
+    fingerprint: dict[str, str] = field(default_factory=dict, repr=False)
+    """What the training was given, as in `SearchResult.fingerprint`."""
 
     @property
     def best(self) -> int | None:
@@ -64,6 +66,7 @@ class TrainResult:
             "config": self.config.to_dict(),
             "history": self.history.to_dicts(),
             "environment": self.environment,
+            "fingerprint": self.fingerprint,
         }
         write_about(folder / "training.json", _FORMAT, about)
 
@@ -93,8 +96,14 @@ class TrainResult:
         return views.cards.of_training(self, number_of_weights(self.network), changed)
 
 
-def _about(data: bytes) -> tuple[History[TrainRecord], TrainConfig, Status, dict[str, str]]:
+def _about(data: bytes) -> tuple[History[TrainRecord], TrainConfig, Status, dict[str, str], dict[str, str]]:
     about = about_in(data, _FORMAT)
     history = History([record_from(record, TrainRecord) for record in about["history"]])
-    config, where = TrainConfig.from_dict(about["config"]), environment_from(about.get("environment"))
-    return history, config, about["status"], where
+    config = TrainConfig.from_dict(about["config"])
+    return (
+        history,
+        config,
+        about["status"],
+        texts_from("environment", about),
+        texts_from("fingerprint", about),
+    )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,6 +53,9 @@ class Task(Protocol):
     from_arrays: bool
     """Whether the engine makes the training batches, from arrays of images."""
 
+    facts: dict[str, str]
+    """What identifies data and loss when a training is resumed."""
+
     @property
     def network(self) -> Network:
         """The network to train."""
@@ -103,44 +104,6 @@ def step_seed(*numbers: int) -> int:
     (True, False)
     """
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-def seed_all(bits: np.random.PCG64) -> None:
-    """Seed the generators that a loader's code may use: torch's, numpy's and Python's.
-
-    >>> seed_all(np.random.PCG64(0))
-    >>> first = float(torch.rand(())), np.random.rand(), random.random()
-    >>> seed_all(np.random.PCG64(0))
-    >>> first == (float(torch.rand(())), np.random.rand(), random.random())
-    True
-    """
-    one, two, three = (int(number) for number in bits.random_raw(3))
-    torch.default_generator.manual_seed(one)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed_all(one)
-    np.random.seed(two >> 32)
-    random.seed(three)
-
-
-@contextmanager
-def own_random_numbers(device: torch.device) -> Iterator[None]:
-    """Restore the caller's random number generators afterwards.
-
-    >>> before = random.getstate()
-    >>> with own_random_numbers(torch.device("cpu")):
-    ...     seed_all(np.random.PCG64(0))
-    >>> random.getstate() == before
-    True
-    """
-    # Without an initialised CUDA no GPU has drawn numbers, and asking would initialise it.
-    begun = device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    python, legacy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count() if begun else 0)):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)
 
 
 def merit(record: TrainRecord, network: Network) -> float:

@@ -12,7 +12,10 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
+from .._data.draws import Masks
+from .._data.fingerprint import of_tokens
 from .._data.texts import columns, tokens_of
+from .._values.callables import fact_of
 from .._values.genotype import Genotype
 from ..nn import LanguageModel
 from .config import TrainConfig
@@ -42,6 +45,7 @@ class TextTask:
         vocabulary = int(network.arguments["vocabulary"])
         least = settings.bptt + 1
         train, valid = tokens_of(texts)
+        self.facts = of_tokens(train, "train") | of_tokens(valid, "valid") | {"loss": fact_of(None)}
         for name, part in (("training", train), ("validation", valid)):
             low, high = int(part.min()), int(part.max())
             if low < 0 or high >= vocabulary:
@@ -62,9 +66,9 @@ class TextTask:
         """Create the task of a configuration; a genotype's network is built for the words of the texts."""
         settings = TextSettings.of(config)
         if isinstance(network, Genotype):
-            torch.manual_seed(settings.seed)
             words = max(int(part.max()) for part in tokens_of(texts)) + 1
-            network = LanguageModel(network, vocabulary=words)
+            with Masks(settings.seed):
+                network = LanguageModel(network, vocabulary=words)
         return cls(network, texts, settings, device)
 
     @property
@@ -85,8 +89,8 @@ class TextTask:
         self.network.train()
         hidden = None
         for index, (begin, end) in enumerate(segments(len(self._train), self.settings, epoch)):
-            torch.manual_seed(step_seed(self.settings.seed, epoch, index))
-            logits, states = self.network(self._train[begin:end], hidden)
+            with Masks(step_seed(self.settings.seed, epoch, index)):
+                logits, states = self.network(self._train[begin:end], hidden)
             step = _measured(logits, self._train[begin + 1 : end + 1])
             self._optimizer.param_groups[0]["lr"] = (
                 self.settings.learning_rate * (end - begin) / self.settings.bptt

@@ -15,6 +15,7 @@ from .._results.ending import end
 from .._results.environment import environment
 from .._results.result import Status
 from .._search.callbacks import listeners
+from .._values.ambient import plain
 from .._values.files import held
 from .._values.genotype import Genotype
 from ..nn import LanguageModel, Network
@@ -26,7 +27,7 @@ from .loop import Loop
 from .progress import TrainProgress
 from .result import TrainResult
 from .settings import ImageSettings
-from .task import Task, own_random_numbers
+from .task import Task
 from .text import TextTask
 
 
@@ -65,8 +66,8 @@ def train(
         ConfigError: an invalid configuration, or a setting that does not apply to this kind of network.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
-        CheckpointError: a checkpoint is broken or belongs to another training; or, without `resume`, the
-            folder already holds checkpoints.
+        CheckpointError: a checkpoint is broken or belongs to another training; or its data differ and
+            `resume` is not "force"; or, without `resume`, the folder already holds checkpoints.
         NumericalError: a loss became NaN or infinite, in training or in the evaluation. Losses are checked
             after every step, on a GPU after every 20; the network then has the weights after the last good
             epoch, or the initial ones.
@@ -92,9 +93,16 @@ def train(
     if not isinstance(config, TrainConfig):
         raise _core.ConfigError(f"cfg must be a TrainConfig, got a {type(cfg).__name__}")
     hooks = listeners(callbacks, TrainCallback)
+    with plain():
+        return _trained(network, loader, config, hooks)
+
+
+def _trained(
+    network: Network | Genotype, loader: Loader, config: TrainConfig, hooks: Sequence[TrainCallback]
+) -> TrainResult:
     device = config.resolved_device
     watch = InterruptWatch()
-    with own_random_numbers(device), held(config.checkpoint_dir):
+    with held(config.checkpoint_dir):
         task = open_task(network, loader, config, device, watch.check)
         config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
         loop = Loop(task, config)
@@ -117,7 +125,7 @@ def train(
     trained = task.network
     trained.load_state_dict(loop.weights())
     where = environment(str(device))
-    result = TrainResult(trained.eval(), loop.history, config, status, where)
+    result = TrainResult(trained.eval(), loop.history, config, status, where, task.facts)
     return end(result, error, hooks, "training")
 
 

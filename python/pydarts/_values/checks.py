@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .._core import ConfigError, DeviceError
+from .fields import Resume
 from .words import shown
 
 MOST = 1_000_000_000  # the largest count of any kind, as in the core
@@ -70,6 +71,19 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} is {shown(value)}; it must be True or False")
     return value
+
+
+def resume(name: str, value: Any) -> Resume:
+    """Return a bool or "force".
+
+    >>> resume("resume", "force")
+    'force'
+    """
+    if isinstance(value, bool):
+        return value
+    if value == "force":
+        return "force"
+    raise ConfigError(f'{name} is {value!r}; it must be True, False or "force"')
 
 
 def device(name: str, value: Any) -> str:

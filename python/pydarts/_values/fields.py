@@ -16,6 +16,7 @@ Augment: TypeAlias = Literal["none", "cifar"]
 Precision: TypeAlias = Literal["auto", "float64", "float32", "tf32", "bfloat16"]
 Recording: TypeAlias = int | Literal["epoch", "step"]
 BatchSize: TypeAlias = int | Literal["auto"]
+Resume: TypeAlias = bool | Literal["force"]
 ConfigFields: TypeAlias = dict[str, Any]
 
 
@@ -131,7 +132,13 @@ FIELDS = (
         "folder for checkpoints, one per epoch, of which the last two are kept (ours)",
         "str | os.PathLike[str] | None",
     ),
-    Field("resume", "bool", "False", "continue from the checkpoint in `checkpoint_dir`, if any (ours)"),
+    Field(
+        "resume",
+        "Resume",
+        "False",
+        "continue from the checkpoint in `checkpoint_dir`, if any; "
+        '"force": even if the data or the loss are not those of the checkpoint (ours)',
+    ),
     Field("progress", "bool", "True", "show a progress bar (ours)"),
     Field(
         "mean",

@@ -12,6 +12,7 @@ Augment: TypeAlias = Literal["none", "cifar"]
 Precision: TypeAlias = Literal["auto", "float64", "float32", "tf32", "bfloat16"]
 Recording: TypeAlias = int | Literal["epoch", "step"]
 BatchSize: TypeAlias = int | Literal["auto"]
+Resume: TypeAlias = bool | Literal["force"]
 
 class ConfigFields(TypedDict, total=False):
     space: str | Space
@@ -42,7 +43,7 @@ class ConfigFields(TypedDict, total=False):
     precision: Precision
     record: Recording
     checkpoint_dir: str | os.PathLike[str] | None
-    resume: bool
+    resume: Resume
     progress: bool
     mean: Sequence[float] | None
     std: Sequence[float] | None
@@ -93,7 +94,7 @@ class ConfigAttributes:
     precision: Precision
     record: Recording
     checkpoint_dir: str | None
-    resume: bool
+    resume: Resume
     progress: bool
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None

@@ -13,6 +13,7 @@ from torch import Tensor
 from ._build import Network
 from ._convolutional import reductions
 from ._language import LanguageModel
+from ._statistics import COUNT, corrected
 
 if TYPE_CHECKING:
     from .._values.config import SearchConfig
@@ -45,14 +46,16 @@ class Inheritance:
 
 def inherit(network: Network, found: Mapping[str, Tensor], config: SearchConfig) -> Inheritance:
     """Copy the matching tensors of a search network into `network`; see `SearchResult.inherit`."""
-    own = network.state_dict()
+    own, found = network.state_dict(), corrected(found)
     weights = dict(network.named_parameters())
     cells = _other_cells(network, config)
     copied: list[str] = []
     left: dict[str, str] = {}
     with torch.no_grad():
         for name, tensor in own.items():
-            if name.endswith("num_batches_tracked"):  # not used in any computation
+            if name.endswith(COUNT):  # goes with the statistics and is not reported
+                if name.removesuffix(COUNT) + "running_var" in copied:
+                    tensor.copy_(found[name])
                 continue
             if name not in found:
                 left[name] = "the search has no such tensor"

@@ -9,7 +9,7 @@ use super::weight_gradients::Deferred;
 use super::weights::WeightViews;
 use crate::error::{Error, Result};
 use crate::nn::Statistics;
-use crate::nn::buffers::Followers;
+use crate::nn::buffers::{Followers, Running};
 use crate::params::Table;
 use crate::plan::{AlphaId, Instruction, Op, Plan, ValueId};
 
@@ -34,8 +34,8 @@ pub struct Prepared {
     pub index: usize,
     /// Values that no later instruction reads: a pass without a graph can free them.
     pub dying: Vec<ValueId>,
-    /// The running mean and variance of a batch norm.
-    pub running: Option<(Tensor, Tensor)>,
+    /// The running statistics of a batch norm.
+    pub running: Option<Running>,
     /// The index of the instruction's scale in the layout of its α table, if it has one (see [`scaled`]).
     pub scale: usize,
 }

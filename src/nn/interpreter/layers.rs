@@ -54,8 +54,12 @@ impl Forward<'_> {
             Scale::Mixing { alpha, .. } => (Some(self.mixing[alpha.0].scale(prepared.scale)), None),
         };
         let Some(running) = &prepared.running else { return Ok(None) };
-        let running = (self.mode != Mode::Search).then_some((&running.0, &running.1));
-        let (mean, variance) = running.unzip();
+        let running = match self.mode {
+            Mode::Search => None,
+            Mode::Weights => Some(&running.raw),
+            Mode::Evaluation => Some(&running.corrected),
+        };
+        let (mean, variance) = running.map(|(mean, variance)| (mean, variance)).unzip();
         let training = self.mode != Mode::Evaluation;
         Ok(Some(x.f_batch_norm(scale, shift, mean, variance, training, MOMENTUM, EPSILON, true)?))
     }

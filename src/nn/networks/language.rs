@@ -193,6 +193,9 @@ impl LanguageModel {
         let output = executable.plan.instructions[self.decoder].inputs.first().and_then(|read| whole[read.0].take());
         let output = output.ok_or_else(|| Error::engine("the input of the decoder is missing"))?;
         pass.update_running(executable)?;
+        if mode == Mode::Weights {
+            self.statistics.count()?;
+        }
         Ok(Pass { states, output, forward: pass.forward })
     }
 

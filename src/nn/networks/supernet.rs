@@ -85,9 +85,13 @@ impl Supernet {
         let executable = self.executable(mode);
         let images = self.images(x, mode)?;
         let before = self.remember(executable, mode)?;
+        if mode == Mode::Evaluation {
+            self.statistics.correct()?;
+        }
         let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.alphas.views(alpha)?)?);
         let logits = executable.run(images, &self.forward(&weights, &mixing, mode)?)?;
         self.follow(executable, before)?;
+        self.count(mode)?;
         Ok(logits)
     }
 
@@ -115,6 +119,11 @@ impl Supernet {
             (Some(followers), Some(before)) => self.statistics.follow(followers, &before),
             _ => Ok(()),
         }
+    }
+
+    /// Counts a pass of the weight step.
+    fn count(&self, mode: Mode) -> Result<()> {
+        if mode == Mode::Weights { self.statistics.count() } else { Ok(()) }
     }
 
     fn executable(&self, mode: Mode) -> &Executable {
@@ -225,7 +234,9 @@ impl Network for Supernet {
 
     fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         let compute = |batch: &Batch| self.gradients_of(w, alpha, batch, mode, by);
-        micro_batch::gradients(batch, self.options.micro_batch, mode, &self.statistics, compute)
+        let found = micro_batch::gradients(batch, self.options.micro_batch, mode, &self.statistics, compute)?;
+        self.count(mode)?;
+        Ok(found)
     }
 
     fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {

@@ -34,7 +34,7 @@ impl<'a> TokenPass<'a> {
         for (index, moments) in self.seen.as_ref().map(RefCell::take).unwrap_or_default() {
             let Some(running) = &executable.prepared[index].running else { continue };
             let (means, variances): (Vec<Tensor>, Vec<Tensor>) = moments.into_iter().unzip();
-            for (running, over_time) in [(&running.0, means), (&running.1, variances)] {
+            for (running, over_time) in [(&running.raw.0, means), (&running.raw.1, variances)] {
                 let mean = Tensor::f_stack(&over_time, 0)?.f_mean_dim([0i64].as_slice(), false, None)?;
                 let moved = running.f_lerp(&mean, MOMENTUM)?;
                 running.f_data()?.f_copy_(&moved)?;

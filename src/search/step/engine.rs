@@ -139,8 +139,9 @@ impl StepSettings {
     }
 }
 
-/// One search step. Without a validation batch α does not move (warm-up). A step whose losses or gradients are not all
-/// finite is rolled back, and so are the steps after it until the host has read the report. An error rolls back too.
+/// One search step. Without a validation batch α does not move (warm-up). A step whose losses, gradients, new logits and
+/// new weights are not all finite is rolled back, and so are the steps after it until the host has read the report. An
+/// error rolls back too.
 pub fn step(
     network: &dyn Network,
     state: &mut State,
@@ -166,7 +167,7 @@ fn updates(
     rollback: &mut Rollback,
 ) -> Result<()> {
     if let Some(statistics) = network.statistics() {
-        rollback.save(statistics.vectors())?;
+        rollback.save(statistics.tensors())?;
     }
     let [keep_train, keep_valid] = scalars.keep()?;
     let train = &with_carried(train, state.carried.train.as_ref(), &keep_train)?;
@@ -179,12 +180,19 @@ fn updates(
     rollback.save([&state.w, &state.momentum])?;
     settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &scalars.lr()?)?;
     store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), rollback)?;
-    let of_alpha = of_alpha.as_ref().map(|(loss, norm)| [loss, norm]);
-    let good = scalars.conclude(of_alpha, [&found.loss.value, &found.w()?.f_norm()?], &found.loss.correct)?;
+    let of_weights = [&found.loss.value, &found.w()?.f_norm()?, &magnitude(&state.w)?];
+    let good = scalars.conclude(of_alpha.as_ref().map(|all| all.each_ref()), of_weights, &found.loss.correct)?;
     rollback.unless(&good)
 }
 
-/// Returns the validation loss and the norm of α's gradient.
+/// The largest absolute value: not finite if any value is not. Decay can make a parameter infinite by a finite gradient.
+fn magnitude(vector: &Tensor) -> Result<Tensor> {
+    let _guard = tch::no_grad_guard();
+    let (low, high) = vector.f_aminmax(None, false)?;
+    Ok(high.f_maximum(&low.f_neg()?)?)
+}
+
+/// Returns the validation loss, the norm of α's gradient and the magnitude of the new α.
 fn arch_step(
     network: &dyn Network,
     state: &mut State,
@@ -192,7 +200,7 @@ fn arch_step(
     (train, valid): (&Batch, &Batch),
     settings: &StepSettings,
     rollback: &mut Rollback,
-) -> Result<(Tensor, Tensor)> {
+) -> Result<[Tensor; 3]> {
     let losses = Losses { network, train: Some(train), valid };
     let virtual_step = VirtualStep {
         xi: &scalars.lr()?,
@@ -208,5 +216,5 @@ fn arch_step(
     rollback.save([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
     let (rate, root) = scalars.adam()?;
     settings.adam.step(&mut state.alpha, &mut state.moments, &gradient, &rate, &root)?;
-    Ok((valid_loss.value, gradient.f_norm()?))
+    Ok([valid_loss.value, gradient.f_norm()?, magnitude(&state.alpha)?])
 }

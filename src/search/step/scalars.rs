@@ -31,7 +31,8 @@ pub struct Scalars {
 }
 
 /// The names of the scalars that must be finite.
-const CHECKED: [&str; 4] = ["validation loss", "gradient of α", "training loss", "gradient of w"];
+const CHECKED: [&str; 6] =
+    ["validation loss", "gradient of α", "magnitude of α", "training loss", "gradient of w", "magnitude of w"];
 
 /// The length of a report: the checked scalars, the number of correct predictions, whether the step was good.
 const LENGTH: i64 = CHECKED.len() as i64 + 2;
@@ -87,11 +88,11 @@ impl Scalars {
 
     /// Writes the report of a step, in the order of [`CHECKED`]; `alpha` is None if α does not move. Returns whether
     /// this step and all since the last report was read were good: a boolean scalar on the device.
-    pub fn conclude(&mut self, alpha: Option<[&Tensor; 2]>, weights: [&Tensor; 2], correct: &Tensor) -> Result<Tensor> {
+    pub fn conclude(&mut self, alpha: Option<[&Tensor; 3]>, weights: [&Tensor; 3], correct: &Tensor) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         let number = |tensor: &Tensor| Ok::<_, Error>(tensor.f_detach()?.f_to_kind(Kind::Double)?.f_reshape([1])?);
         let zero = Tensor::f_zeros([1], (Kind::Double, self.report.device()))?;
-        let checked = alpha.unwrap_or([&zero; 2]).into_iter().chain(weights).map(number).collect::<Result<Vec<_>>>()?;
+        let checked = alpha.unwrap_or([&zero; 3]).into_iter().chain(weights).map(number).collect::<Result<Vec<_>>>()?;
         let checked = Tensor::f_cat(&checked, 0)?;
         let good = checked.f_isfinite()?.f_all()?.f_logical_and(&self.healthy)?;
         self.report.f_copy_(&Tensor::f_cat(&[checked, number(correct)?, number(&good)?], 0)?)?;
@@ -136,7 +137,7 @@ impl Report {
             }
         }
         match numbers[..] {
-            [valid_loss, _, train_loss, _, correct, 1.0] => {
+            [valid_loss, _, _, train_loss, _, _, correct, 1.0] => {
                 Ok(Report { valid_loss, train_loss, correct: correct as i64 })
             }
             _ => Err(Error::engine(format!("step {step} was rolled back for an unknown reason; please report this"))),

@@ -103,7 +103,7 @@ impl<'a> Stepper<'a> {
             Box::new(move || engine::step(network, &mut state, &mut scalars, (&train, valid.as_ref()), &settings))
         };
         let Some(captures) = &mut self.captures else { return body(train, valid)() };
-        let statistics = network.statistics().map(|statistics| statistics.vectors());
+        let statistics = network.statistics().map(|statistics| statistics.tensors());
         let fixed: Vec<&Tensor> =
             state.tensors().into_iter().chain(scalars.tensors()).chain(statistics.into_iter().flatten()).collect();
         captures.run(&body, &fixed, train, valid)

@@ -10,9 +10,6 @@ from .finding import Finding, Outcome, count
 
 # The validation loss counts as rising when it exceeds its minimum by this fraction, more than the noise.
 TURNED = 0.1
-# Steps until running statistics are accurate: they move by a tenth per step, so the initial value counts 1 %
-# after 44 steps, and the weights move meanwhile.
-CAUGHT_UP = 100
 _UNLEARNED = (
     "α was trained on a network that has not learned: search longer, or check the learning rate and the data."
 )
@@ -39,18 +36,6 @@ def ending(result: Outcome) -> Iterator[Finding]:
     )
 
 
-def _not_caught_up(result: Outcome) -> str:
-    """Return advice if batch norm, not the network, may explain the validation measurements; else ""."""
-    steps = result.steps[-1]
-    if steps >= CAUGHT_UP or result.config.resolved_space.kind == "recurrent":  # uses the batch's statistics
-        return ""
-    return (
-        f"After {count(steps, 'step')} this is not meaningful: the evaluation uses running statistics of "
-        f"batch norm, which follow the weights within about {CAUGHT_UP} steps. Look at the losses of the "
-        "steps, or search longer."
-    )
-
-
 def learning(result: Outcome) -> Iterator[Finding]:
     """Whether the network on which α was trained has learned."""
     classes = result.config.num_classes
@@ -59,7 +44,6 @@ def learning(result: Outcome) -> Iterator[Finding]:
     last, words = result.history[-1], result.config.resolved_space.kind == "recurrent"
     guess = math.log(classes)
     values = {"valid_loss": last.valid_loss, "guessing": guess, "valid_accuracy": last.valid_accuracy}
-    advice = _not_caught_up(result) or _UNLEARNED
     # A custom loss has another scale: only accuracy shows whether the network learned.
     own = result.loss is not None
     if own and not last.valid_accuracy > 1 / classes:
@@ -68,7 +52,7 @@ def learning(result: Outcome) -> Iterator[Finding]:
             "learning",
             f"The validation accuracy after the last epoch, {last.valid_accuracy:.1%}, is not above "
             f"{1 / classes:.1%}, the accuracy of guessing among {classes:,} classes.",
-            advice,
+            _UNLEARNED,
             values=values,
         )
     elif not own and not last.valid_loss < guess:
@@ -77,7 +61,7 @@ def learning(result: Outcome) -> Iterator[Finding]:
             "learning",
             f"The validation loss after the last epoch, {last.valid_loss:.3f}, is not below log {classes:,} "
             f"= {guess:.3f}, the cross-entropy of guessing.",
-            advice,
+            _UNLEARNED,
             values=values,
         )
     elif words:
@@ -120,9 +104,7 @@ def gap(result: Outcome) -> Iterator[Finding]:
         "lowest_epoch": best.epoch,
     }
     rise = last.valid_loss / best.valid_loss - 1 if best.valid_loss > 0 else 0.0
-    if young := _not_caught_up(result):
-        yield Finding("note", "gap", text, young if gap > 0 else "", values=values)
-    elif rise > TURNED and last.train_loss < best.train_loss:
+    if rise > TURNED and last.train_loss < best.train_loss:
         yield Finding(
             "warning",
             "gap",

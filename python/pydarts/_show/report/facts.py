@@ -70,7 +70,7 @@ def configuration(config: SearchConfig) -> list[Choice]:
 
 
 def kept_environment(result: SearchResult) -> list[Fact]:
-    """Return the environment kept in the result; if there is none, what the configuration requested."""
+    """Return fingerprint and environment of the result; without one, what the configuration requested."""
     config = result.config
     where = result.environment or {"device": config.device, "precision": config.precision}
     passes = "those that suit device and images" if config.passes is None else ", ".join(config.passes)
@@ -78,6 +78,7 @@ def kept_environment(result: SearchResult) -> list[Fact]:
         *_named(where),
         Fact("CPU threads", str(result.threads)),
         Fact("passes", passes or "none"),
+        *_named(result.fingerprint),
     ]
 
 

@@ -1,0 +1,191 @@
+"""Facts about the data of a run, by which a resumed run recognises them.
+
+Facts are cheap: sizes, dtypes, and hashes of labels and of a sample of the examples. They neither draw an
+example of a loader nor a random number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Subset, TensorDataset
+
+from .._core import DataError
+from .._values.callables import little_endian
+from .arrays import ArrayData, as_tensor, is_array, name_of
+from .passes import LoaderPasses, Passes
+
+Facts: TypeAlias = dict[str, str]
+
+_EXAMPLES = 64
+_TOKENS = 1 << 16
+_BYTES = 1 << 22  # of a sample
+_SHOWN = {
+    "source": "{}",
+    "dataset": "{}",
+    "examples": "{} examples",
+    "batches": "{} batches",
+    "tokens": "{} tokens",
+    "vocabulary": "{} words",
+    "shape": "shape {}",
+    "dtype": "{}",
+    "batch_size": "batches of {}",
+}
+
+
+def of_arrays(data: ArrayData, part: str) -> Facts:
+    """Return the facts about images and labels that are given as arrays; `part` begins their names.
+
+    >>> data = ArrayData(torch.zeros(9, 1, 8, 8), torch.arange(9) % 2)
+    >>> sorted(of_arrays(data, "train"))[:3]
+    ['train.dtype', 'train.examples', 'train.labels']
+    """
+    return _named(
+        part,
+        source="arrays",
+        examples=len(data.x),
+        shape=list(data.shape),
+        dtype=name_of(data.given or data.x.dtype),
+        sample=_hash(_sampled(data.x)),
+        labels=_hash(data.y),
+    )
+
+
+def of_tokens(tokens: Tensor, part: str) -> Facts:
+    """Return the facts about a text.
+
+    >>> of_tokens(torch.arange(100) % 7, "valid")["valid.vocabulary"]
+    '7'
+    """
+    picked = tokens[_evenly(len(tokens), _TOKENS)]
+    vocabulary = int(tokens.max()) + 1
+    return _named(part, source="tokens", tokens=len(tokens), vocabulary=vocabulary, sample=_hash(picked))
+
+
+def of_loader(loader: Any, passes: Passes | None, part: str) -> Facts:
+    """Return the facts about a loader or an iterable of batches, without reading from it.
+
+    `passes` are those over the whole loader; None if it is split, which always shuffles.
+    """
+    source = type(loader).__name__
+    if not isinstance(loader, DataLoader):
+        return _named(part, source=source, batches=None if passes is None else passes.batches())
+    facts = _named(
+        part,
+        source=source,
+        order=None if passes is None else _order(loader, passes),
+        batch_size=getattr(loader.batch_sampler, "batch_size", loader.batch_size),
+        drop_last=loader.drop_last,
+    )
+    return facts | _of_dataset(loader.dataset, part)
+
+
+def _order(loader: DataLoader[Any], passes: Passes) -> str | None:
+    if isinstance(passes, LoaderPasses):
+        return "shuffled" if passes.sampler.shuffle else "in order"
+    if isinstance(loader.dataset, IterableDataset):
+        return None
+    custom = type(loader.batch_sampler) is not BatchSampler
+    return type(loader.batch_sampler if custom else loader.sampler).__name__
+
+
+def of_batch(batch: Any, loader: Any, part: str) -> Facts:
+    """Return the facts about the first batch (x, y) that `loader` gave, which has been checked."""
+    x, y = (as_tensor(each, "a batch") for each in batch)
+    facts = _named(part, shape=list(x.shape[1:]), dtype=name_of(x.dtype))
+    if isinstance(loader, (list, tuple)):  # every pass begins with this batch
+        facts |= _named(part, sample=_hash(_sampled(x)), labels=_hash(_whole(y)))
+    return facts
+
+
+def _of_dataset(dataset: Any, part: str) -> Facts:
+    """Return the facts about a data set, without its transforms: hashes only of arrays in memory."""
+    try:
+        count = len(dataset)
+    except TypeError:  # an IterableDataset
+        count = None
+    indices: Tensor | None = None
+    while isinstance(dataset, Subset):
+        own = torch.from_numpy(np.asarray(dataset.indices, dtype=np.int64).copy())
+        indices, dataset = own if indices is None else own[indices], dataset.dataset
+    if isinstance(dataset, TensorDataset):
+        held = dict(zip(("data", "targets"), dataset.tensors, strict=False))
+    else:
+        held = getattr(dataset, "__dict__", {})  # an attribute of the class may be a slow property
+    return _named(
+        part,
+        dataset=type(dataset).__name__,
+        examples=count,
+        indices=None if indices is None else _hash(indices),
+        sample=_held(held.get("data"), indices, _sampled),
+        labels=_held(held.get("targets"), indices, _picked),
+    )
+
+
+def _held(values: Any, indices: Tensor | None, pick: Callable[[Any, Tensor | None], Tensor]) -> str | None:
+    """Return the hash of values that a data set holds in memory; None if they are of another kind."""
+    if not (is_array(values) or isinstance(values, (list, tuple))):
+        return None
+    try:
+        return _hash(pick(values, indices)) if len(values) else None
+    except (DataError, ValueError, TypeError, IndexError, AttributeError, RuntimeError):
+        return None
+
+
+def _picked(values: Any, indices: Tensor | None) -> Tensor:
+    found = _whole(as_tensor(values, "the labels"))
+    return found if indices is None else found[indices]
+
+
+def _whole(labels: Tensor) -> Tensor:
+    """Return integers as int64, so that their width does not matter."""
+    return labels if labels.is_floating_point() or labels.is_complex() else labels.long()
+
+
+def _sampled(rows: Any, indices: Tensor | None = None) -> Tensor:
+    """Return evenly spaced rows, as many as fit into the size of a sample and at least one."""
+    size = math.prod(rows.shape[1:]) * rows.dtype.itemsize
+    order = torch.arange(len(rows), device="cpu") if indices is None else indices
+    picked = order[_evenly(len(order), max(1, min(_EXAMPLES, _BYTES // max(1, size))))]
+    return as_tensor(rows[picked] if isinstance(rows, Tensor) else rows[picked.numpy()], "the sample")
+
+
+def _evenly(n: int, most: int) -> Tensor:
+    """Return at most `most` evenly spaced indices below `n`, the first and the last among them.
+
+    >>> _evenly(9, 3).tolist(), _evenly(2, 3).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    count = min(n, most)
+    return torch.arange(count, device="cpu") * (n - 1) // max(1, count - 1)
+
+
+def _hash(tensor: Tensor) -> str:
+    held = tensor.detach().cpu()
+    # NumPy has no bfloat16; its values are exact in float32.
+    array = (held.float() if held.dtype == torch.bfloat16 else held).numpy()
+    return hashlib.blake2b(little_endian(array), digest_size=8).hexdigest()
+
+
+def _named(part: str, **facts: Any) -> Facts:
+    return {f"{part}.{name}": str(value) for name, value in facts.items() if value is not None}
+
+
+def summary(facts: Mapping[str, str]) -> dict[str, str]:
+    """Describe each part of the data, for people.
+
+    >>> summary({"data.examples": "9", "data.shape": "[1, 8, 8]", "data.sample": "6f3a", "loss": "mse"})
+    {'data': '9 examples, shape [1, 8, 8]'}
+    """
+    texts: dict[str, list[str]] = {}
+    for name, value in facts.items():
+        part, _, fact = name.rpartition(".")
+        if fact in _SHOWN:
+            texts.setdefault(part, []).append(_SHOWN[fact].format(value))
+    return {part: ", ".join(shown) for part, shown in texts.items()}
