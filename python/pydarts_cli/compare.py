@@ -11,7 +11,17 @@ import typer
 from .answer import USAGE, Answer, Problem, code_of, quoted, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
-from .data import DATA_HELP, DownloadOption, SideOption, Spec, WordsOption, WorkersOption, read, spec
+from .data import (
+    DATA_HELP,
+    DownloadOption,
+    GrayOption,
+    SideOption,
+    Spec,
+    WordsOption,
+    WorkersOption,
+    read,
+    spec,
+)
 from .options import named
 from .plot import draw
 from .sources import genotype_of, run_of
@@ -88,6 +98,7 @@ def compare(
     preset: PresetOption = None,
     download: DownloadOption = False,
     loader_workers: WorkersOption = None,
+    grayscale: GrayOption = False,
     image_size: SideOption = None,
     words: WordsOption = None,
     *,
@@ -111,6 +122,7 @@ def compare(
             "preset": preset,
             "download": download or None,
             "loader_workers": loader_workers,
+            "grayscale": grayscale or None,
             "image_size": image_size,
             "words": words,
         }
@@ -138,6 +150,7 @@ def compare(
         batch_size=config.batch_size,
         download=download,
         workers=loader_workers,
+        grayscale=grayscale,
         words=words,
     )
     table = pydarts.compare(

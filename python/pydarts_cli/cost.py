@@ -71,7 +71,7 @@ def cost(
         )
     if built is None and Path(source).is_dir():
         result = run_of(Path(source))
-        built = pydarts.build(result.genotype, **{**_sizes(result.config), **given})
+        built = pydarts.build(result, **{**_sizes(result.config), **given})
         image_size = result.config.image_size if image_size is None else image_size
     elif built is None:
         built = pydarts.build(genotype_of(source), **given)

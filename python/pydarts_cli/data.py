@@ -83,10 +83,10 @@ def _forms(incomplete: str) -> list[str]:
 
 
 _PANEL = "Data"
-_WORKERS = min(4, os.cpu_count() or 1)
 DATA_HELP = (
-    "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with train/ and val/, each "
-    "with one folder of images per class; npz:FILE, with x_train, y_train and optionally x_test, y_test; "
+    "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with one folder of images "
+    "per class, or with train/ and val/ that have them; npz:FILE, with x_train, y_train and optionally "
+    "x_test, y_test; "
     f"corpus:DIR or FILE, text; corpus:{ENGLISH}, English text that comes with Python"
 )
 
@@ -126,6 +126,12 @@ SideOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+GrayOption = Annotated[
+    bool,
+    typer.Option(
+        "--grayscale", help="read the images of folder:DIR with one channel", rich_help_panel=_PANEL
+    ),
+]
 WordsOption = Annotated[
     int | None,
     typer.Option(
@@ -153,7 +159,14 @@ class Data:
 
 
 def read(
-    given: Spec, *, image_size: Any, batch_size: Any, download: bool, workers: int | None, words: int | None
+    given: Spec,
+    *,
+    image_size: Any,
+    batch_size: Any,
+    download: bool,
+    workers: int | None,
+    words: int | None,
+    grayscale: bool = False,
 ) -> Data:
     """Open the data. Only `folder` uses the sizes, because it forms its own batches (None: of 96 images).
 
@@ -165,6 +178,8 @@ def read(
         raise Problem(f"--words applies to text only, but {given} has images; leave it out", USAGE)
     if download and given.kind not in ("cifar10", "cifar100"):
         raise Problem(f"--download applies to cifar10 and cifar100 only, not to {given}; leave it out", USAGE)
+    if grayscale and given.kind != "folder":
+        raise Problem(f"--grayscale applies to images in folders only, not to {given}; leave it out", USAGE)
     from pydarts import datasets
 
     if given.kind == "digits":
@@ -177,19 +192,18 @@ def read(
     elif given.kind == "folder":
         train, valid = _parts(Path(given.where))
         batch_size = 96 if batch_size is None else batch_size  # as published (A.2.1)
-        sizes = {"batch_size": batch_size} | ({"size": _side(image_size)} if image_size is not None else {})
+        sizes = {"batch_size": batch_size} | ({"size": image_size} if image_size is not None else {})
         if not isinstance(batch_size, int):
             raise Problem(
                 f"--batch-size {batch_size} is for arrays only; images in folders require a number", USAGE
             )
-        workers = _WORKERS if workers is None else workers
         if image_size is None:
             say(f"images of {given} are cropped to 224x224; use --image-size to change this")
-        found = datasets.image_folder(train, valid, workers=workers, **sizes)
+        found = datasets.image_folder(train, valid, workers=workers, grayscale=grayscale, **sizes)
     else:
         found = getattr(datasets, given.kind)(given.where, download=download)
     both = found.train if found.valid is None else (found.train, found.valid)
-    channels = found.train[0].shape[1] if isinstance(found.train, tuple) else 3
+    channels = found.train[0].shape[1] if isinstance(found.train, tuple) else 1 if grayscale else 3
     sizes = {"num_classes": len(found.classes), "in_channels": int(channels)}
     return Data(found.train, both, sizes, found.settings)
 
@@ -207,17 +221,12 @@ def _text(given: Spec, words: int | None) -> Data:
     return Data(pair, pair, {"vocabulary": len(text.vocabulary)})
 
 
-def _parts(folder: Path) -> tuple[Path, Path]:
+def _parts(folder: Path) -> tuple[Path, Path | None]:
     for name in ("val", "valid", "validation", "test"):
         if (folder / "train").is_dir() and (folder / name).is_dir():
             return folder / "train", folder / name
-    raise Problem(f"{folder} must contain the folders train and val (or valid, validation, test)")
-
-
-def _side(image_size: Any) -> int:
-    sides = set(image_size) if isinstance(image_size, (tuple, list)) else {image_size}
-    if len(sides) > 1:
-        raise Problem(
-            f"--image-size {image_size}: images in folders are cropped to squares; give one number", USAGE
-        )
-    return int(sides.pop())
+    if not (folder / "train").is_dir() and any(path.is_dir() for path in folder.iterdir()):
+        return folder, None
+    raise Problem(
+        f"{folder} must contain one folder per class, or train and val (or valid, validation, test)"
+    )

@@ -11,7 +11,7 @@ import typer
 from .answer import Answer, quoted, say, waiting
 from .choices import SEARCH
 from .command import command
-from .data import DataOption, DownloadOption, WordsOption, WorkersOption, read
+from .data import DataOption, DownloadOption, GrayOption, WordsOption, WorkersOption, read
 from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
 from .sources import about
 
@@ -34,6 +34,7 @@ def search(
     out: _OUT = Path("run"),
     download: DownloadOption = False,
     loader_workers: WorkersOption = None,
+    grayscale: GrayOption = False,
     words: WordsOption = None,
     *,
     choices: dict[str, Any],
@@ -69,6 +70,7 @@ def search(
             batch_size=config.batch_size,
             download=download,
             workers=loader_workers,
+            grayscale=grayscale,
             words=words,
         )
     config = pydarts.SearchConfig.from_dict({**found.settings, **fields})

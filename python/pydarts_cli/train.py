@@ -12,7 +12,7 @@ import typer
 from .answer import USAGE, Answer, Problem, quoted, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
-from .data import DataOption, DownloadOption, SideOption, Spec, WordsOption, WorkersOption, read
+from .data import DataOption, DownloadOption, GrayOption, SideOption, Spec, WordsOption, WorkersOption, read
 from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
 from .sources import GenotypeArgument, about, genotype_of, run_of
 
@@ -54,6 +54,7 @@ def train(
     ] = False,
     download: DownloadOption = False,
     loader_workers: WorkersOption = None,
+    grayscale: GrayOption = False,
     image_size: SideOption = None,
     words: WordsOption = None,
     *,
@@ -97,11 +98,12 @@ def train(
             batch_size=config.batch_size,
             download=download,
             workers=loader_workers,
+            grayscale=grayscale,
             words=words,
         )
     config = preset_of(preset)(**{**found.settings, **fields})
     torch.manual_seed(config.seed)
-    net = pydarts.build(cell, **{**NETWORKS.get(preset or "", {}), **found.sizes, **network})
+    net = pydarts.build(searched or cell, **{**NETWORKS.get(preset or "", {}), **found.sizes, **network})
     if inherit and searched is not None:
         say(str(searched.inherit(net)))
     say(f"{sum(weight.numel() for weight in net.parameters()):,} weights")

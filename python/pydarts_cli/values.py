@@ -48,6 +48,8 @@ class Kind:
                     return kind(text)
                 except ValueError:
                     pass
+        if self.items is not None and text == "[]":
+            return ()
         if self.items is not None and ("," in text or not self.text):
             parts = [part for part in text.split(",") if part.strip()]
             if parts:

@@ -20,6 +20,7 @@ use crate::search::{Fingerprint, GraphCapture, Outcome, Sources, run, start};
 
 #[pyfunction]
 #[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint))]
+#[allow(clippy::too_many_arguments)] // one per argument of the Python function
 pub fn search<'py>(
     py: Python<'py>,
     config: &PyConfig,

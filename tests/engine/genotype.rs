@@ -67,7 +67,11 @@ fn a_wrong_notation_is_refused_with_the_position() {
         ("Genotyp(normal=[])", "at character 1: expected `Genotype`, found `Genotyp`"),
         ("Genotype", "at character 9: expected `(`, found the end"),
         ("Genotype(norml=[])", "at character 10: unknown key of a genotype `norml`; did you mean `normal`?"),
-        ("Genotype([('relu', 0)])", "at character 10: expected a name such as `normal`, found `[`"),
+        ("Genotype([('relu', 0)])", "at character 23: the genotype lacks `concat`"),
+        ("Genotype([('relu', 0)], [1], [], [], [])", "at character 38: a genotype has no more than four values"),
+        ("Genotype([('relu', 0)], recurrent=[], concat=[1])", "at character 10: unknown key of a genotype `normal`"),
+        ("Genotype([1], [1])", "at character 11: expected `[` or `(`, found `1`"),
+        ("Genotype(3)", "at character 10: unknown key of a genotype `3`"),
         (
             "Genotype(recurrent=[('rely', 0)], concat=[1])",
             "at character 23: unknown operation `rely`; did you mean `relu`?",
@@ -89,17 +93,26 @@ fn a_wrong_notation_is_refused_with_the_position() {
         ("Genotype(recurrent=[('relu', 0)], recurrent=[], concat=[1])", "at character 35: `recurrent` occurs twice"),
         ("Genotype(recurrent=[('relu', 0)], concat=range(0, 100000000))", "number 100000000 is larger than any cell's"),
         ("Genotype(recurrent=[('relu', 0)], concat=range(0, 9999999999999999999999))", "is larger than any cell's"),
+        ("Genotype(recurrent=[('relu', 0)], concat=list(1))", "at character 47: expected `[` or `(`, found `1`"),
         (
-            "Genotype(recurrent=[('relu', 0)], concat=list(1))",
-            "at character 42: expected `range` or a list, found `list`",
+            "Genotype(recurrent=[('relu', 0)], concat=open(1))",
+            "at character 42: expected `range` or a list, found `open`",
         ),
+        ("Genotype(recurrent=[('relu', x)], concat=[1])", "at character 30: expected a node number, found `x`"),
+        ("Genotype(recurrent=[('relu', 0, '1')], concat=[1])", "at character 33: expected a weight, found `'`"),
+        ("Genotype(recurrent=[('relu', 0, 1.2.3)], concat=[1])", "at character 33: `1.2.3` is not a number"),
+        ("Genotype(recurrent=[('relu', 0)], connects=[1])", "at character 44: expected `None`, found `[`"),
+        (
+            "best Genotype(recurrent=[('relu', 0)], concat=[1])\n# or\nGenotype(recurrent=[], concat=[])",
+            "at character 57: another genotype follows the first",
+        ),
+        ("{'recurrent': [('relu', 0)], concat: [1]}", "at character 30: expected a key in quotes, found `c`"),
+        ("{'recurrent': [('relu', 0)], 'concat'=[1]}", "at character 38: expected `:`, found `=`"),
+        ("{'recurent': [('relu', 0)]}", "at character 3: unknown key of a genotype `recurent`"),
+        ("arch: |nor_conv_3x3~0|+|none~0|skip_connect~1|", "at character 7: this is a cell of NAS-Bench-201"),
         ("Genotype(recurrent=[('relu', 0)], concat=[1]) + 1", "at character 47: nothing may follow the genotype"),
         ("Genotype(recurrent=[('relu', 0)])", "at character 33: the genotype lacks `concat`"),
         ("Genotype(normal=[('skip_connect', 0)], normal_concat=[2])", "at character 57: the genotype lacks `reduce`"),
-        (
-            "Genotype(recurrent=[('none', 0)], concat=[1])",
-            "at character 21: cell `recurrent` holds the operation `none`, which a discrete cell cannot have",
-        ),
         (
             "Genotype(recurrent=[('conv_1x1', 0)], concat=[1])",
             "at character 21: cell `recurrent`: operation `conv_1x1` does not belong in a recurrent cell",
@@ -134,6 +147,74 @@ fn a_wrong_notation_is_refused_with_the_position() {
         assert_eq!(error.kind, ErrorKind::Genotype);
         assert!(error.detail.contains(message), "{text}: {error}");
     }
+}
+
+#[test]
+fn what_other_tools_write_is_read() {
+    let v2 = named("DARTS_V2");
+    let cell = |genotype: &Genotype, index: usize, edge: &dyn Fn(&Edge) -> String| {
+        let node = |edges: &Vec<Edge>| format!("({})", edges.iter().map(edge).collect::<Vec<_>>().join(", "));
+        format!("[{}]", genotype.cells()[index].1.nodes.iter().map(node).collect::<Vec<_>>().join(",\n  "))
+    };
+    let plain = |edge: &Edge| format!("('{}', {})", edge.operation.name(), edge.source);
+    let weighted = |edge: &Edge| format!("('{}', {}, 1.5e-1)", edge.operation.name(), edge.source);
+    let printed = |edge: &Edge| {
+        let weight = "tensor(0.1301, device='cuda:0', grad_fn=<SelectBackward0>)";
+        format!("('{}', np.int64({}), {weight},)", edge.operation.name(), edge.source)
+    };
+    let flat = DARTS_V2.trim().trim_start_matches("DARTS_V2 = ");
+    let values = |edge: &dyn Fn(&Edge) -> String| (cell(&v2, 0, edge), cell(&v2, 1, edge));
+    let (normal, reduce) = values(&plain);
+    let (n_weighted, r_weighted) = values(&weighted);
+    let (n_printed, r_printed) = values(&printed);
+    let all = "normal_concat=range(2, 6)";
+    for text in [
+        format!("Genotype(normal={normal}, {all}, reduce={reduce}, reduce_concat=range(2, 6))"),
+        format!("Genotype({normal}, range(2, 6), {reduce}, list(range(2, 6)))"),
+        format!("Genotype({normal}, (2, 3, 4, 5), reduce={reduce}, reduce_concat=array([2, 3, 4, 5], dtype=int64))"),
+        format!(
+            "Genotype(normal={n_weighted}, {all}, reduce={r_weighted}, reduce_concat=np.arange(2, 6), connectN=None, connects=None)"
+        ),
+        format!(
+            "Genotype(normal={n_printed}, {all}, reduce={r_printed}, reduce_concat=[tensor(2), np.int64(3), 4, int(5)])"
+        ),
+        format!(
+            "{{'normal': {n_weighted}, 'normal_concat': [2, 3, 4, 5], 'reduce': {reduce}, 'reduce_concat': [2, 3, 4, 5]}}"
+        ),
+        format!(
+            "<<<--->>> The 3-th epoch : {{\"normal\": {normal}, \"normal_concat\": [2, 3, 4, 5], \"reduce\": {reduce}, \"reduce_concat\": tensor([2, 3, 4, 5]),}}\n"
+        ),
+        format!("2019-12-30 04:54:12,339 INFO genotype = {flat}\n"),
+        format!("12/30 04:54:12 AM | best Genotype = {flat}"),
+        format!(
+            "# of run 3, as Genotype(normal, reduce)\nGenotype = namedtuple('Genotype', 'normal reduce')\nDARTS_V2 = genotypes.{flat}  # second order"
+        ),
+        format!("# {flat}"),
+        flat.replace("normal_concat", "# all nodes\n  normal_concat"),
+        flat.replace("Genotype(", "Genotype # of the paper\n("),
+    ] {
+        assert_eq!(Genotype::from_notation(&text).unwrap_or_else(|error| panic!("{text}: {error}")), v2);
+    }
+    let rnn = Genotype::from_notation("Genotype([('relu', 0)], range(1, 2))").unwrap();
+    assert_eq!(rnn, Genotype::from_notation("Genotype(recurrent=[('relu', 0)], concat=[1])").unwrap());
+}
+
+#[test]
+fn weights_of_edges_in_json_are_left_out() {
+    let with = Genotype::from_json(r#"{"recurrent": [["relu", 0, 0.25], ["tanh", 1, 1]], "concat": [2]}"#).unwrap();
+    assert_eq!(with, Genotype::from_json(r#"{"recurrent": [[["relu", 0]], [["tanh", 1]]], "concat": [2]}"#).unwrap());
+    assert!(Genotype::from_json(r#"{"recurrent": [["relu", 0, "x"]], "concat": [1]}"#).is_err());
+}
+
+#[test]
+fn a_cell_may_hold_zeros_wherever_its_kind_and_space_allow_them() {
+    let text = "Genotype(recurrent=[('none', 0), ('relu', 1)], concat=[1, 2])";
+    let genotype = Genotype::from_notation(text).unwrap();
+    assert_eq!((genotype.to_string(), genotype.skip_connections()), (text.to_string(), 0));
+    let space = |operations: &str| Space::from_json(&format!(r#"{{"operations": {operations}, "nodes": 2}}"#)).unwrap();
+    genotype.validate(&space(r#"["none", "relu"]"#)).unwrap();
+    let error = genotype.validate(&space(r#"["tanh", "relu"]"#)).unwrap_err();
+    assert!(error.detail.contains("`none` is not one of"), "{error}");
 }
 
 #[test]
@@ -182,7 +263,6 @@ fn a_genotype_that_does_not_fit_its_space_is_refused_with_the_reason() {
         (change(7, Operation::SepConv3x3, 5), "an edge into node 5 comes from node 5"),
         (change(1, Operation::SepConv3x3, 1), "two edges into node 2 come from the same node 1"),
         (change(0, Operation::Conv3x3, 1), "operation `conv_3x3` is not one of space `darts`"),
-        (change(0, Operation::None, 1), "the operation `none`"),
         (change(0, Operation::Tanh, 1), "`tanh` does not belong in a convolutional cell"),
         (with(&|cell| cell.nodes[3].truncate(1)), "cell `reduce`: node 5 has 1 edges; space `darts` keeps 2"),
         (with(&|cell| cell.nodes[3].clear()), "cell `reduce`: node 5 has no edges"),
@@ -204,7 +284,7 @@ fn skip_connections_of_both_cells_are_counted() {
 
 /// A cell of up to 8 nodes with `kept` edges each, or with any number where `kept` is none.
 fn cell(kind: CellKind, kept: Option<usize>) -> impl Strategy<Value = Cell> {
-    let fits = move |operation: &Operation| *operation != Operation::None && kind.allows(*operation);
+    let fits = move |operation: &Operation| kind.allows(*operation);
     let operations: Vec<Operation> = Operation::ALL.iter().copied().filter(fits).collect();
     let edge = move |node: usize| (proptest::sample::select(operations.clone()), 0..node).prop_map(Edge::from);
     let counts = kept.map_or(1..=3, |kept| kept..=kept);

@@ -128,6 +128,17 @@ def test_a_folder_with_a_run_is_overwritten_only_by_resume(places: Path) -> None
     assert len(pydarts.SearchResult.load("run").history) == 2, "an error overwrites nothing"
 
 
+def test_other_data_continue_a_run_only_by_force(places: Path) -> None:
+    command = ("search", *TINY, "--epochs", "2", "--data")
+    with np.load(places / "data.npz") as data:
+        arrays = dict(data)
+    np.savez("other.npz", **(arrays | {"y_train": arrays["y_train"][::-1]}))
+    answered(*command, f"npz:{places / 'data.npz'}")
+    other = "npz:other.npz"
+    assert "labels" in refused(1, *command, other, "--resume")
+    assert "labels" in answered(*command, other, "--force").err
+
+
 def test_a_failed_search_reports_one_line_and_saves_its_partial_result(places: Path) -> None:
     command = ("search", "--data", f"npz:{places / 'data.npz'}", *TINY, "--weight-lr", "1e30")
     said = refused(1, *command, "--grad-clip", "1e30")
@@ -192,12 +203,16 @@ def test_image_size_sets_the_size_of_images_in_folders() -> None:
     data = opened("folder:images", image_size=(8, 8))
     images, _ = next(iter(data.search))
     assert images.shape == (2, 3, 8, 8) and data.sizes == {"num_classes": 2, "in_channels": 3}
-    with pytest.raises(Problem, match=r"^--image-size \(8, 9\): "):
-        opened("folder:images", image_size=(8, 9))
+    images, _ = next(iter(opened("folder:images", image_size=(8, 9)).search))
+    assert images.shape == (2, 3, 8, 9)
+    grey = opened("folder:images/train", image_size=8, grayscale=True)
+    assert next(iter(grey.train))[0].shape == (2, 1, 8, 8) and grey.sizes["in_channels"] == 1
+    with pytest.raises(Problem, match=r"^--grayscale .*digits"):
+        opened("digits", grayscale=True)
     with pytest.raises(Problem, match=r"^--batch-size auto "):
         opened("folder:images", batch_size="auto")
-    with pytest.raises(Problem, match=r"^images/train .*train.*val"):
-        opened("folder:images/train")
+    with pytest.raises(Problem, match=r"^images/train/cat .*train.*val"):
+        opened("folder:images/train/cat")
 
 
 EPOCHS = 40  # enough that the search is still running when the first checkpoint is found

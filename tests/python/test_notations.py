@@ -63,7 +63,7 @@ def test_a_notation_with_a_character_too_much_names_its_position_or_is_another_g
     genotype: Genotype, data: st.DataObject
 ) -> None:
     text = str(genotype)
-    at = data.draw(st.integers(0, len(text)))
+    at = data.draw(st.integers(1, len(text)))  # text before the genotype is ignored
     broken = text[:at] + data.draw(st.sampled_from("!;{$")) + text[at:]
     with pytest.raises(pydarts.GenotypeError, match=r"^at character (\d+): ") as caught:
         Genotype.from_notation(broken)
@@ -225,3 +225,53 @@ def test_a_genotype_that_a_form_cannot_hold_is_refused(genotype: Genotype, nni: 
         genotype.to_nni()
     with pytest.raises(pydarts.GenotypeError, match=bench):
         genotype.to_nasbench301()
+
+
+FLAT = str(genotypes.DARTS_V2)
+NESTED = (
+    "[[('sep_conv_3x3', 0), ('sep_conv_3x3', 1)], [('sep_conv_3x3', 0), ('sep_conv_3x3', 1)], "
+    "[('sep_conv_3x3', 1), ('skip_connect', 0)], [('skip_connect', 0), ('dil_conv_3x3', 2)]]"
+)
+REDUCE = (
+    "[[('max_pool_3x3', 0), ('max_pool_3x3', 1)], [('skip_connect', 2), ('max_pool_3x3', 1)], "
+    "[('max_pool_3x3', 0), ('skip_connect', 2)], [('skip_connect', 2), ('max_pool_3x3', 1)]]"
+)
+WEIGHTED = NESTED.replace("0)", "0, 0.1302)").replace("1)", "1, tensor(0.13, device='cuda:0'))")
+DICTIONARY = (
+    f"{{'normal': {WEIGHTED}, 'normal_concat': [2, 3, 4, 5], 'reduce': {REDUCE}, "
+    "'reduce_concat': array([2, 3, 4, 5])}"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Genotype(normal={NESTED}, normal_concat=range(2, 6), reduce={REDUCE}, reduce_concat=range(2, 6))",
+        f"Genotype(normal={WEIGHTED}, normal_concat=range(2, 6), reduce={REDUCE}, reduce_concat=range(2, 6))",
+        f"Genotype({NESTED}, [2, 3, 4, 5], {REDUCE}, reduce_concat=(2, 3, 4, 5,))",
+        DICTIONARY,
+        f"2019-12-30 04:54:12,339 genotype = {FLAT}",
+        f"# second order\nDARTS_V2 = genotypes.{FLAT}\n",
+        FLAT.replace(", ", ",\n    "),
+    ],
+)
+def test_text_of_other_tools_is_a_genotype(text: str) -> None:
+    assert Genotype.from_notation(text) == genotypes.DARTS_V2
+
+
+def test_edges_with_weights_are_read_from_dictionaries() -> None:
+    values = genotypes.DARTS_V2.to_dict()
+    for name in ("normal", "reduce"):
+        values[name] = [tuple((*edge, torch.tensor(0.1)) for edge in node) for node in values[name]]
+    assert Genotype.from_dict(values) == genotypes.DARTS_V2
+
+
+def test_cells_of_nas_bench_201_are_recognised() -> None:
+    text = "arch = |nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|"
+    with pytest.raises(pydarts.GenotypeError, match=r"^at character 8: .*NAS-Bench-201"):
+        Genotype.from_notation(text)
+
+
+def test_the_text_of_several_genotypes_is_refused_where_the_second_begins() -> None:
+    with pytest.raises(pydarts.GenotypeError, match=rf"^at character {len(FLAT) + 2}: "):
+        Genotype.from_notation(f"{FLAT}\n{FLAT}")

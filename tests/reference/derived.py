@@ -23,6 +23,9 @@ def derived_cell(
     states = []
     for node in range(len(genes) + 1):
         name, before = ("tanh", h) if node == 0 else (genes[node - 1][0], states[genes[node - 1][1]])
+        if name == "none":
+            states.append(torch.zeros_like(h))
+            continue
         inputs = both if node == 0 else before * masks["hidden"]
         product = inputs @ weights[f"cell.w{node}"]
         c, u = product[:, : h.shape[1]], product[:, h.shape[1] :]

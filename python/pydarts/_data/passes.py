@@ -230,7 +230,7 @@ def split_loader(loader: Any, portion: float, seed: int) -> tuple[LoaderPasses, 
     for name, part in (("train", train), ("valid", valid)):
         least = (loader.batch_size or 1) if loader.drop_last else 1
         if len(part) < least:
-            raise too_few(name, len(part), least, n, portion)
+            raise too_few(name, len(part), least, n, portion, getattr(loader.dataset, "made_by", None))
     turns = Turns()
     return (
         LoaderPasses(loader, train, True, seed, "train", turns),
@@ -251,13 +251,16 @@ def split_indices(n: int, portion: float, seed: int) -> tuple[npt.NDArray[np.int
     return np.sort(order[:cut]), np.sort(order[cut:])
 
 
-def too_few(part: str, have: int, batch_size: int, n: int, portion: float) -> DataError:
-    """Return the error for a part that has fewer examples than a batch."""
+def too_few(
+    part: str, have: int, batch_size: int, n: int, portion: float, made_by: str | None = None
+) -> DataError:
+    """Return the error for a part that has fewer examples than a batch, whose size `made_by` has set."""
+    source = f" (an argument of {made_by})" if made_by else ""
     share = portion if part == "train" else 1 - portion
     return DataError(
         f"the {part} part has {have} of {n} examples (train_portion={portion:g} assigns it {share:.0%}), "
-        f"fewer than one batch of batch_size={batch_size}; give more examples, a smaller batch_size or "
-        "another train_portion"
+        f"fewer than one batch of batch_size={batch_size}{source}; give more examples, a smaller batch_size "
+        "or another train_portion"
     )
 
 

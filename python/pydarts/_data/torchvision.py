@@ -1,4 +1,4 @@
-"""Data sets read by torchvision: CIFAR-10, CIFAR-100 and folders of images."""
+"""Data sets read by torchvision: CIFAR-10 and CIFAR-100."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
-from .._core import DataError
 from .._values.files import user_path
 from .image_data import ImageData, of_arrays
-
-# The usual statistics of ImageNet.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def cifar10(root: str | os.PathLike[str], *, download: bool = False) -> ImageData:
@@ -51,79 +46,8 @@ def cifar100(root: str | os.PathLike[str], *, download: bool = False) -> ImageDa
     return _cifar("CIFAR100", root, download, "cifar100")
 
 
-def image_folder(
-    train: str | os.PathLike[str],
-    valid: str | os.PathLike[str],
-    *,
-    size: int = 224,
-    batch_size: int = 128,
-    workers: int = 4,
-) -> ImageData:
-    """Read images from one folder per class, the layout of ImageNet, with torchvision.
-
-    Training images get a random crop (8 to 100 % of the area) resized to `size`, a random flip and colour
-    jitter (brightness, contrast and saturation 0.4, hue 0.2), as in the published code. Validation images
-    are resized so that the shorter side is 256/224 of `size`, then cropped at the centre.
-
-    Args:
-        train: folder with one folder of images per class.
-        valid: the same for the validation part.
-        size: side of the images in pixels.
-        batch_size: images per batch.
-        workers: number of processes that read images. With 0, the augmentation of a search (but not of a
-            training) does not depend on the seed alone, so it is not reproducible.
-
-    Returns:
-        DataLoaders; `settings` contains the mean and standard deviation of ImageNet.
-
-    Raises:
-        ImportError: torchvision is not installed, or was built for another PyTorch.
-        FileNotFoundError: a folder is missing, or one of its classes has no images.
-        DataError: the two folders do not have the same classes.
-
-    >>> data = image_folder("imagenet/train", "imagenet/val")  # doctest: +SKIP
-    >>> published = {"channels": 48, "layers": 14, "num_classes": 1000, "stem": "imagenet"}  # doctest: +SKIP
-    >>> net = pydarts.build(genotype, **published, auxiliary=True)  # doctest: +SKIP
-    >>> training = pydarts.TrainConfig.imagenet(**data.settings)  # doctest: +SKIP
-    >>> pydarts.train(net, (data.train, data.valid), training)  # doctest: +SKIP
-    """
-    datasets, transforms = _torchvision("image_folder", "datasets", "transforms")
-    shown = transforms.Compose(
-        [transforms.Resize(size * 256 // 224), transforms.CenterCrop(size), transforms.ToTensor()]
-    )
-    augmented = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(size),
-            transforms.RandomHorizontalFlip(),
-            transforms.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
-            transforms.ToTensor(),
-        ]
-    )
-    parts = [
-        datasets.ImageFolder(os.fspath(user_path(folder)), transform)
-        for folder, transform in ((train, augmented), (valid, shown))
-    ]
-    different = sorted(set(parts[0].classes) ^ set(parts[1].classes))
-    if different:
-        raise DataError(
-            f"{os.fspath(train)} and {os.fspath(valid)} must have the same classes, but only one contains "
-            f"{', '.join(different[:5])}"
-        )
-    loaders = [
-        DataLoader(
-            part,
-            batch_size=batch_size,
-            shuffle=trains,
-            num_workers=workers,
-            drop_last=trains,
-        )
-        for part, trains in zip(parts, (True, False), strict=True)
-    ]
-    return ImageData(loaders[0], loaders[1], tuple(parts[0].classes), {"mean": _MEAN, "std": _STD})
-
-
 def _cifar(kind: str, root: str | os.PathLike[str], download: bool, name: str) -> ImageData:
-    (datasets,) = _torchvision(name, "datasets")
+    (datasets,) = import_torchvision(name, "datasets")
     root = user_path(root)
     try:
         parts = [
@@ -141,7 +65,12 @@ def _cifar(kind: str, root: str | os.PathLike[str], download: bool, name: str) -
     return of_arrays(train, valid, tuple(parts[0].classes), "cifar")
 
 
-def _torchvision(name: str, *modules: str) -> list[Any]:
+def import_torchvision(name: str, *modules: str) -> list[Any]:
+    """Import modules of torchvision for the data set `name`.
+
+    Raises:
+        ImportError: torchvision is not installed, or was built for another PyTorch.
+    """
     try:
         return [importlib.import_module(f"torchvision.{module}") for module in modules]
     except ModuleNotFoundError as error:

@@ -10,25 +10,24 @@ import torch
 
 from .. import _core
 from .._data.interrupt import InterruptWatch
-from .._data.loaders import Loader
 from .._values.words import shown
-from .job import Job, Tell, run
+from .job import Given, Job, Tell, run
 from .row import SearchRow
 from .workers import Lost, run_in_processes
 
 
 @dataclass(frozen=True)
 class Executor:
-    """Processes with a number of threads each, which receive the pickled loader; or no processes."""
+    """Processes with a number of threads each, which receive the pickled loader and loss; or no processes."""
 
     workers: int
     threads: int
     shared: bytes | None
 
     @classmethod
-    def of(cls, workers: int | None, loader: Loader, device: torch.device, jobs: int) -> Executor:
+    def of(cls, workers: int | None, given: Given, device: torch.device, jobs: int) -> Executor:
         threads = torch.get_num_threads()
-        given = workers
+        wished = workers
         if workers is None:
             workers = 1 if device.type == "cuda" else max(1, threads // 2)
         if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
@@ -38,25 +37,32 @@ class Executor:
         workers = min(workers, jobs)
         if workers:
             try:
-                return cls(workers, max(1, threads // workers), pickle.dumps(loader))
+                pickle.dumps(given.loss)
+            except Exception as error:
+                raise _core.ConfigError(
+                    f"the loss cannot be pickled ({type(error).__name__}: {error}); define it at the top "
+                    "level of a module, or use workers=0 to run everything in this process"
+                ) from error
+            try:
+                return cls(workers, max(1, threads // workers), pickle.dumps(given))
             except Exception as error:  # pickling may raise anything
-                if given is not None:
+                if wished is not None:
                     raise _core.DataError(
                         f"the loader cannot be pickled ({type(error).__name__}: {error}); "
                         "use workers=0 to run everything in this process"
                     ) from error
         return cls(0, threads, None)
 
-    def rows(self, jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
+    def rows(self, jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
         """Do the jobs; yield each row as soon as it is finished."""
-        return _here(jobs, loader, tell) if self.shared is None else _elsewhere(jobs, self, tell)
+        return _here(jobs, given, tell) if self.shared is None else _elsewhere(jobs, self, tell)
 
 
-def _here(jobs: Sequence[Job], loader: Loader, tell: Tell) -> Generator[SearchRow, None, None]:
+def _here(jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
     """Do one job after the other until one is interrupted."""
     with InterruptWatch() as watch:  # also between searches, and while a row is saved
         for job in jobs:
-            row = run(job, loader, tell)
+            row = run(job, given, tell)
             yield row
             if watch.seen or row.status == "interrupted":
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .. import _core
 from .._data.draws import Masks
@@ -17,6 +17,7 @@ from .._train.callbacks import TrainCallback
 from .._train.config import TrainConfig
 from .._train.result import TrainResult
 from .._train.train import train
+from .._values.callables import Loss
 from .._values.config import SearchConfig
 from .._values.fields import Resume
 from .._values.genotype import Genotype
@@ -27,6 +28,13 @@ from .row import Origin, SearchRow
 
 Tell: TypeAlias = Callable[[str, str, int, str], None]
 """Called after every epoch: name of the row, "search" or "training", finished epochs, and a summary."""
+
+
+class Given(NamedTuple):
+    """What all rows share."""
+
+    loader: Any
+    loss: Loss | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +64,14 @@ class Job:
         return self.training.epochs + (0 if self.search is None else self.search.epochs)
 
 
-def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
+def run(job: Job, given: Given, tell: Tell) -> SearchRow:
     """Search and train; an exception is recorded in the row. Work saved in the folder is not repeated."""
     row = SearchRow(name=job.name, origin=job.origin, status="complete", genotype=job.genotype)
     try:
         if job.result is not None:
             row = _found(row, job.result)
         elif job.search is not None:
-            result = _search(job, job.search, loader, tell)
+            result = _search(job, job.search, given, tell)
             row = _found(row, result)
             if result.status != "complete":
                 return replace(row, status="interrupted")
@@ -71,7 +79,7 @@ def run(job: Job, loader: Any, tell: Tell) -> SearchRow:
         network = fresh(row.genotype, job)
         costs = cost(network, job.image_size)
         row = replace(row, weights=costs["weights"], multiply_adds=costs["multiply_adds"])
-        training = _train(job, network, loader, tell)
+        training = _train(job, network, given, tell)
     except KeyboardInterrupt:
         return replace(row, status="interrupted")
     except Exception as error:
@@ -92,16 +100,16 @@ def fresh(genotype: Genotype, job: Job) -> Network:
         return network
 
 
-def _search(job: Job, config: SearchConfig, loader: Any, tell: Tell) -> SearchResult:
+def _search(job: Job, config: SearchConfig, given: Given, tell: Tell) -> SearchResult:
     if job.folder is None:
-        return search(loader, config, _SearchTeller(job, tell))
+        return search(given.loader, config, _SearchTeller(job, tell), given.loss)
     if (job.folder / "result.json").is_file():
         result = SearchResult.load(job.folder)
         if result.status == "complete":
             return result
     config = config.replace(checkpoint_dir=job.folder / "checkpoints", resume=job.resume)
     try:
-        result = search(loader, config, _SearchTeller(job, tell))
+        result = search(given.loader, config, _SearchTeller(job, tell), given.loss)
     except Exception as error:
         reached = getattr(error, "result", None)
         if isinstance(reached, SearchResult):
@@ -111,9 +119,9 @@ def _search(job: Job, config: SearchConfig, loader: Any, tell: Tell) -> SearchRe
     return result
 
 
-def _train(job: Job, network: Network, loader: Any, tell: Tell) -> TrainResult:
+def _train(job: Job, network: Network, given: Given, tell: Tell) -> TrainResult:
     if job.folder is None:
-        return train(network, loader, job.training, _TrainTeller(job, tell))
+        return train(network, given.loader, job.training, _TrainTeller(job, tell), given.loss)
     folder = job.folder / "training"
     if (folder / "training.json").is_file():
         result = TrainResult.load(folder)
@@ -123,7 +131,7 @@ def _train(job: Job, network: Network, loader: Any, tell: Tell) -> TrainResult:
         if result.status == "complete":
             return result
     config = job.training.replace(checkpoint_dir=folder / "checkpoints", resume=job.resume)
-    result = train(network, loader, config, _TrainTeller(job, tell))
+    result = train(network, given.loader, config, _TrainTeller(job, tell), given.loss)
     result.save(folder)
     return result
 

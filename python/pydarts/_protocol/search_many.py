@@ -19,6 +19,7 @@ from .._train.config import TrainConfig
 from .._train.settings import ImageSettings, TextSettings
 from .._train.train import open_task
 from .._values.ambient import plain
+from .._values.callables import Loss, check_loss
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
 from .._values.files import held
@@ -26,9 +27,10 @@ from .._values.genotype import Genotype
 from .._values.random import random_genotypes
 from .._values.space import Space, as_space
 from .._values.words import shown
+from ..nn._build import placed
 from .executor import Executor
 from .folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
-from .job import Job, Tell, fresh
+from .job import Given, Job, Tell, fresh
 from .progress import ManyProgress
 from .row import SearchRow
 from .sizes import Sizes
@@ -45,6 +47,7 @@ def search_many(
     random: int = 0,
     network: Mapping[str, Any] | None = None,
     workers: int | None = None,
+    loss: Loss | None = None,
 ) -> SearchTable:
     """Search several times, train every cell briefly, and compare them with random cells.
 
@@ -69,13 +72,16 @@ def search_many(
             one on a GPU, 0 if `loader` cannot be pickled. 0: run everything in this process, one after the
             other. If `loader` uses classes of the main script, call this function under
             `if __name__ == "__main__":`.
+        loss: of the searches and of the short trainings, as in `search` and `train`; with processes it must
+            be one that can be pickled. None: cross-entropy.
 
     Returns:
         The table, searched cells first. A failed cell does not stop the others: its row holds the error.
         After Ctrl-C, the finished rows, and the others as "interrupted" or "waiting".
 
     Raises:
-        ConfigError: an invalid configuration; nothing has been searched then.
+        ConfigError: an invalid configuration, or a loss that cannot be pickled; nothing has been searched.
+        TypeError: `loss` is not callable, or a class instead of an instance.
         DataError: invalid data, or a loader that cannot be sent to processes.
         CheckpointError: without `resume`, the folder is in use; with it, it was written with other settings.
 
@@ -93,6 +99,7 @@ def search_many(
     if not isinstance(config, SearchConfig):
         raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
     training = _short(select, config.resolved_space)
+    check_loss(loss)
     if training.checkpoint_dir is not None:
         raise _core.ConfigError("select has a checkpoint_dir; pass it to cfg, which covers all files")
     numbers = _seeds(seeds, config.seed)
@@ -100,26 +107,33 @@ def search_many(
     sizes = Sizes.of(loader, config)
     alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
     each = config.replace(**(alone | sizes.fields))
-    executor = Executor.of(workers, loader, training.resolved_device, len(numbers) + len(drawn))
+    given = Given(loader, loss)
+    executor = Executor.of(workers, given, training.resolved_device, len(numbers) + len(drawn))
     fitted = _fitted(each, config, sizes, executor)
+    arguments = sizes.arguments | _width(config) | dict(network or {})
     template = Job(
         name="",
         origin="searched",
         training=training.replace(**OF_THE_WHOLE),
-        network=sizes.arguments | _width(config) | dict(network or {}),
+        network=arguments | placed(config, arguments),
         image_size=sizes.image_size,
         resume=config.resume or True,
     )
     jobs = [replace(template, name=f"seed {seed}", search=fitted.replace(seed=seed)) for seed in numbers]
     jobs += _random_jobs(template, drawn)
-    _rehearse(random_genotypes(config.resolved_space)[0], template, loader)
+    _rehearse(random_genotypes(config.resolved_space)[0], template, given)
     about = {name: value for name, value in each.to_dict().items() if name != "device"}
     with held(config.checkpoint_dir):
         choices = {"config": about}
         folder = marked(
-            config.checkpoint_dir, config.resume, choices, sizes.facts, template, batch_size(fitted)
+            config.checkpoint_dir,
+            config.resume,
+            choices,
+            sizes.facts_with(loss),
+            template,
+            batch_size(fitted),
         )
-        return _table(jobs, loader, folder, executor, config.progress)
+        return _table(jobs, given, folder, executor, config.progress)
 
 
 @plain()
@@ -133,6 +147,7 @@ def compare(
     space: str | Space | None = None,
     network: Mapping[str, Any] | None = None,
     workers: int | None = None,
+    loss: Loss | None = None,
 ) -> SearchTable:
     """Train given cells and random cells briefly, all with the same settings.
 
@@ -147,13 +162,14 @@ def compare(
         network: arguments of `build`; sizes of the data that are not given are read from the data, `channels`
             and `layers` (for text: `units`) are those of the first result, or the defaults of `build`.
         workers: as in `search_many`.
+        loss: of the trainings, as in `train`; with processes it must be one that can be pickled.
 
     Returns:
         The table, in the order of `cells`, then the random cells; see `search_many`.
 
     Raises:
         ConfigError, DataError, CheckpointError: see `search_many`.
-        TypeError: a cell is neither a genotype nor a result.
+        TypeError: a cell is neither a genotype nor a result, or `loss` is not callable.
 
     >>> import numpy as np, pydarts
     >>> X, y = np.zeros((40, 1, 8, 8), np.uint8), np.arange(40) % 2
@@ -188,18 +204,26 @@ def compare(
     if chosen.kind not in kinds:
         raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, but the cells are not")
     training = _short(select, chosen)
+    check_loss(loss)
     drawn = _drawn(chosen, random, seed)
     sizes = Sizes.of(loader, SearchConfig(space=published, batch_size=1))
+    arguments = sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {})
     template = Job(
         name="",
         origin="given",
         training=training.replace(**OF_THE_WHOLE),
-        network=sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {}),
+        network=arguments | (placed(results[0].config, arguments) if results else {}),
         image_size=sizes.image_size,
         resume=training.resume or True,
     )
     jobs = [
-        replace(template, name=name, origin="searched", result=cell)
+        replace(
+            template,
+            name=name,
+            origin="searched",
+            result=cell,
+            network=arguments | placed(cell.config, arguments),
+        )
         if isinstance(cell, SearchResult)
         else replace(template, name=name, genotype=cell)
         for name, cell in cells.items()
@@ -210,16 +234,17 @@ def compare(
             "two cells have the same name, apart from capitals and hyphens (random cells are called "
             "'random 0', ...); rename one of them"
         )
-    executor = Executor.of(workers, loader, training.resolved_device, len(jobs))
-    _rehearse(next(iter(genotypes.values())), template, loader)
+    given = Given(loader, loss)
+    executor = Executor.of(workers, given, training.resolved_device, len(jobs))
+    _rehearse(next(iter(genotypes.values())), template, given)
     about = {
         "space": chosen.to_dict(),
         "seed": seed,
         "cells": {name: genotype.to_dict() for name, genotype in genotypes.items()},
     }
     with held(training.checkpoint_dir):
-        folder = marked(training.checkpoint_dir, training.resume, about, sizes.facts, template)
-        return _table(jobs, loader, folder, executor, training.progress)
+        folder = marked(training.checkpoint_dir, training.resume, about, sizes.facts_with(loss), template)
+        return _table(jobs, given, folder, executor, training.progress)
 
 
 def _fitted(each: SearchConfig, config: SearchConfig, sizes: Sizes, executor: Executor) -> SearchConfig:
@@ -275,16 +300,16 @@ def _random_jobs(template: Job, drawn: Sequence[Genotype]) -> list[Job]:
     ]
 
 
-def _rehearse(genotype: Genotype, template: Job, loader: Loader) -> None:
+def _rehearse(genotype: Genotype, template: Job, given: Given) -> None:
     """Open and close a training, so that an error in it or its data is raised before the searches."""
     config = template.training
     network = fresh(genotype, template)
     # On the CPU: images in the memory of a GPU would take it from the processes.
-    open_task(network, loader, config, torch.device("cpu"), lambda: None).close()
+    open_task(network, given.loader, config, torch.device("cpu"), lambda: None, given.loss).close()
 
 
 def _table(
-    jobs: Sequence[Job], loader: Loader, folder: Path | None, executor: Executor, progress: bool
+    jobs: Sequence[Job], given: Given, folder: Path | None, executor: Executor, progress: bool
 ) -> SearchTable:
     """Do all jobs; save the table after every row."""
     if folder is not None:
@@ -296,7 +321,7 @@ def _table(
     bar = ManyProgress(jobs) if progress else None
     tell: Tell = (lambda *_: None) if bar is None else bar.tell
     try:
-        with closing(executor.rows(jobs, loader, tell)) as done:
+        with closing(executor.rows(jobs, given, tell)) as done:
             for row in done:
                 rows[row.name] = row
                 if bar is not None:

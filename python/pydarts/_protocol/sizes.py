@@ -7,6 +7,7 @@ from typing import Any
 
 from .._data.loaders import Loader, open_sources
 from .._data.memory import batch_size
+from .._values.callables import Loss, fact_of
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
 
@@ -25,6 +26,10 @@ class Sizes:
     """Batch size of a search that uses the memory alone."""
     facts: dict[str, str]
     """What identifies the data when the table is resumed."""
+
+    def facts_with(self, loss: Loss | None) -> dict[str, str]:
+        """The facts about the data and a loss."""
+        return {**self.facts, "loss": fact_of(loss)}
 
     @classmethod
     def of(cls, loader: Loader, config: SearchConfig) -> Sizes:

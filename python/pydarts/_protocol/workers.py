@@ -200,8 +200,8 @@ def _main_only_if_named_in(pickled: bytes) -> Iterator[None]:
 
 
 _UNREADABLE = (
-    "the loader cannot be unpickled in another process ({}): define its classes in a module, or use "
-    "workers=0 to run everything in this process"
+    "the loader or the loss cannot be unpickled in another process ({}): define their classes and "
+    "functions in a module, or use workers=0 to run everything in this process"
 )
 _STILLBORN = (
     "a process ended with {} before its first task; its output is above. If the loader uses classes of the "

@@ -21,7 +21,7 @@ from .._values.checks import available_device
 from .._values.config import SearchConfig
 from .._values.files import held
 from .._values.genotype import Genotype
-from ..nn._convolutional import reductions
+from ..nn._convolutional import reduction_cells
 from .callbacks import Callback, listeners
 from .observers import Observers
 from .progress import Progress
@@ -129,9 +129,10 @@ def _warn_of_absent_cells(config: SearchConfig) -> None:
     space, layers = config.resolved_space, config.layers
     if space.kind == "recurrent":
         return
-    # A space without reduction positions of its own uses the published ones.
-    positions = reductions(layers) if space.reductions is None else space.reductions
-    reduced = {position for position in positions if position < layers}
+    # The engine refuses positions that the network does not have.
+    reduced = set(reduction_cells(layers) if space.reductions is None else space.reductions) & {
+        *range(layers)
+    }
     for name, count in (("normal", layers - len(reduced)), ("reduce", len(reduced))):
         if not count:
             warnings.warn(

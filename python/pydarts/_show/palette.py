@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
+
+LineStyle: TypeAlias = Literal["-"] | tuple[float, tuple[float, ...]]
 
 
 class Look(NamedTuple):
     """Line colour and style of an operation."""
 
     color: str
-    style: Literal["-"] | tuple[float, tuple[float, ...]]
+    style: LineStyle
 
 
 # Hues of Okabe and Ito, distinguishable with any colour vision; related ones differ in lightness and dash.
@@ -76,7 +78,7 @@ def series_look(name: str) -> Look:
 
 
 _RUNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333")
-_STYLES: tuple[Literal["-"] | tuple[float, tuple[float, ...]], ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
+_STYLES: tuple[LineStyle, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
 
 
 def run_look(number: int) -> Look:

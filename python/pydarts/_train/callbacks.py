@@ -22,7 +22,8 @@ class TrainStep:
     steps_per_epoch: int | None
     """Steps of this epoch; None during the first pass over a loader without a length."""
     train_loss: float
-    """Loss of the batch before the step, in nats, without penalties, smoothing or auxiliary loss."""
+    """Loss of the batch before the step, without penalties, smoothing or auxiliary loss: cross-entropy in
+    nats, or the `loss` that was given."""
     learning_rate: float
     """Learning rate of the epoch."""
 

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
@@ -19,12 +18,13 @@ from .._data.draws import Masks
 from .._data.loaders import Loader, Source, Sources, open_images
 from .._data.sizes import search_dtype
 from .._data.source import PythonSource
-from .._values.callables import fact_of
+from .._values.callables import Loss, fact_of
 from .._values.config import SearchConfig
 from .._values.genotype import Genotype
 from ..nn import ConvolutionalNetwork
 from ..nn._examples import example
 from .config import TrainConfig
+from .criterion import criterion
 from .settings import ImageSettings
 from .task import Evaluation, Step, step_seed
 from .weights import Weights, moving_share, under
@@ -42,6 +42,7 @@ class ImageTask:
         sources: Sources,
         settings: ImageSettings,
         device: torch.device,
+        loss: Loss | None = None,
     ) -> None:
         self.network = network.to(device)
         if settings.channels_last:
@@ -52,7 +53,8 @@ class ImageTask:
             self.weights.begin_average()
         self._sources, self._device = sources, device
         self._train = _opened(sources.train, sources.config, device)
-        self.facts = {**sources.facts, "loss": fact_of(None)}
+        self.facts = {**sources.facts, "loss": fact_of(loss)}
+        self._loss, self._objective = criterion(loss), criterion(loss, settings.label_smoothing)
         self.from_arrays = not isinstance(self._train, PythonSource)
         self._evaluation = _opened(sources.evaluation, sources.config, device)
         self._drop_path = network.drop_path
@@ -73,6 +75,7 @@ class ImageTask:
         config: TrainConfig,
         device: torch.device,
         poll: Callable[[], None],
+        loss: Loss | None = None,
     ) -> ImageTask:
         """Create the task of a configuration; a genotype's network is built for the data's sizes.
 
@@ -104,7 +107,7 @@ class ImageTask:
                 )
         _check_dtype(network, settings.bfloat16)
         _check_auxiliary(network, found.image_size)
-        task = cls(network, sources, replace(settings, mean=found.mean, std=found.std), device)
+        task = cls(network, sources, replace(settings, mean=found.mean, std=found.std), device, loss)
         if task._train.smallest == 1:
             _check_alone(network, found.image_size)
         return task
@@ -149,7 +152,7 @@ class ImageTask:
         network = self.weights.evaluated.eval()
         with torch.no_grad():
             batches = self._batches(self._evaluation, 0)
-            return Evaluation.of([_measured(self._forward(network, x), y) for x, y in batches])
+            return Evaluation.of([self._measured(self._forward(network, x), y) for x, y in batches])
 
     def after(self, valid_losses: list[float]) -> None:
         """Start the averaging at the beginning of the training, if there is any."""
@@ -188,12 +191,18 @@ class ImageTask:
         """Return the measurements of a step, and the loss to minimise."""
         found = self._forward(self.network, x)
         logits, aside = found if isinstance(found, tuple) else (found, None)
-        smoothing = self.settings.label_smoothing
-        step = _measured(logits, y)
-        objective = step.loss if not smoothing else _cross_entropy(logits, y, smoothing)
+        step = self._measured(logits, y)
+        objective = self._objective(logits, y) if self.settings.label_smoothing else step.loss
         if aside is not None:
-            objective = objective + self.settings.auxiliary_weight * _cross_entropy(aside, y, smoothing)
+            objective = objective + self.settings.auxiliary_weight * self._objective(aside, y)
         return replace(step, loss=step.loss.detach()), objective
+
+    def _measured(self, logits: Tensor, y: Tensor) -> Step:
+        answers = logits.detach()
+        near = None
+        if answers.shape[1] > NEAR:
+            near = (answers.topk(NEAR, 1).indices == y[:, None]).any(1).sum()
+        return Step(self._loss(logits, y), (answers.argmax(1) == y).sum(), len(y), near)
 
     def _forward(self, network: nn.Module, x: Tensor) -> Any:
         if self.settings.compile and id(network) not in self._compiled:
@@ -213,19 +222,6 @@ def _opened(source: Source, config: SearchConfig, device: torch.device) -> Batch
         return source
     dtype = name_of(search_dtype(config))
     return source.open(config.seed, config.augment == "cifar", config.cutout, dtype, str(device))
-
-
-def _measured(logits: Tensor, y: Tensor) -> Step:
-    answers = logits.detach()
-    near = None
-    if answers.shape[1] > NEAR:
-        near = (answers.topk(NEAR, 1).indices == y[:, None]).any(1).sum()
-    return Step(_cross_entropy(logits, y), (answers.argmax(1) == y).sum(), len(y), near)
-
-
-def _cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    return F.cross_entropy(wide, y, label_smoothing=smoothing)
 
 
 def _dtype(network: nn.Module) -> torch.dtype:
@@ -248,7 +244,8 @@ def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> No
     if network.auxiliary is None:
         return
     imagenet = network.arguments["stem"] == "imagenet"
-    factor = 2 ** (len(set(network.reductions)) + (3 if imagenet else 0))
+    reduced = sum(cell <= network.head_cell for cell in set(network.reductions))
+    factor = 2 ** (reduced + (3 if imagenet else 0))
     least = network.auxiliary.least
     if min(-(-side // factor) for side in size) < least:
         raise _core.DataError(

@@ -210,7 +210,7 @@ class Loop:
             )
         if other:
             warnings.warn(
-                f"the training continues with other data or another loss: {other}", UserWarning, stacklevel=5
+                f"the training continues with other data or another loss: {other}", UserWarning, stacklevel=6
             )
 
 

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
 from .._data.draws import Masks
 from .._data.fingerprint import of_tokens
 from .._data.texts import columns, tokens_of
-from .._values.callables import fact_of
+from .._values.callables import Loss, fact_of
 from .._values.genotype import Genotype
 from ..nn import LanguageModel
 from .config import TrainConfig
+from .criterion import criterion
 from .settings import TextSettings
 from .task import Evaluation, Step, step_seed
 from .weights import Weights
@@ -37,15 +37,21 @@ class TextTask:
     from_arrays = False
 
     def __init__(
-        self, network: LanguageModel, texts: Any, settings: TextSettings, device: torch.device
+        self,
+        network: LanguageModel,
+        texts: Any,
+        settings: TextSettings,
+        device: torch.device,
+        loss: Loss | None = None,
     ) -> None:
         self.network = network.to(device)
         self.settings = settings
         self.weights = Weights(self.network)
         vocabulary = int(network.arguments["vocabulary"])
+        self._loss = criterion(loss)
         least = settings.bptt + 1
         train, valid = tokens_of(texts)
-        self.facts = of_tokens(train, "train") | of_tokens(valid, "valid") | {"loss": fact_of(None)}
+        self.facts = of_tokens(train, "train") | of_tokens(valid, "valid") | {"loss": fact_of(loss)}
         for name, part in (("training", train), ("validation", valid)):
             low, high = int(part.min()), int(part.max())
             if low < 0 or high >= vocabulary:
@@ -61,7 +67,12 @@ class TextTask:
 
     @classmethod
     def open(
-        cls, network: LanguageModel | Genotype, texts: Any, config: TrainConfig, device: torch.device
+        cls,
+        network: LanguageModel | Genotype,
+        texts: Any,
+        config: TrainConfig,
+        device: torch.device,
+        loss: Loss | None = None,
     ) -> TextTask:
         """Create the task of a configuration; a genotype's network is built for the words of the texts."""
         settings = TextSettings.of(config)
@@ -69,7 +80,7 @@ class TextTask:
             words = max(int(part.max()) for part in tokens_of(texts)) + 1
             with Masks(settings.seed):
                 network = LanguageModel(network, vocabulary=words)
-        return cls(network, texts, settings, device)
+        return cls(network, texts, settings, device, loss)
 
     @property
     def scheduled(self) -> bool:
@@ -91,7 +102,7 @@ class TextTask:
         for index, (begin, end) in enumerate(segments(len(self._train), self.settings, epoch)):
             with Masks(step_seed(self.settings.seed, epoch, index)):
                 logits, states = self.network(self._train[begin:end], hidden)
-            step = _measured(logits, self._train[begin + 1 : end + 1])
+                step = self._measured(logits, self._train[begin + 1 : end + 1])
             self._optimizer.param_groups[0]["lr"] = (
                 self.settings.learning_rate * (end - begin) / self.settings.bptt
             )
@@ -111,7 +122,7 @@ class TextTask:
             for begin in range(0, len(self._valid) - 1, bptt):
                 end = min(begin + bptt, len(self._valid) - 1)
                 logits, states = network(self._valid[begin:end], hidden)
-                steps.append(_measured(logits, self._valid[begin + 1 : end + 1]))
+                steps.append(self._measured(logits, self._valid[begin + 1 : end + 1]))
                 hidden = states[-1]
         return Evaluation.of(steps)
 
@@ -131,6 +142,10 @@ class TextTask:
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
+
+    def _measured(self, logits: Tensor, targets: Tensor) -> Step:
+        loss = self._loss(logits.flatten(0, 1), targets.flatten())
+        return Step(loss, (logits.detach().argmax(-1) == targets).sum(), targets.numel())
 
     def _penalty(self, states: Tensor) -> Tensor:
         """Return the penalty for fast changes of the state."""
@@ -159,8 +174,3 @@ def segments(length: int, settings: TextSettings, epoch: int) -> list[tuple[int,
         found.append((begin, min(begin + tokens, length - 1)))
         begin = found[-1][1]
     return found
-
-
-def _measured(logits: Tensor, targets: Tensor) -> Step:
-    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-    return Step(loss, (logits.detach().argmax(-1) == targets).sum(), targets.numel())

@@ -16,6 +16,7 @@ from .._results.environment import environment
 from .._results.result import Status
 from .._search.callbacks import listeners
 from .._values.ambient import plain
+from .._values.callables import Loss, check_loss
 from .._values.files import held
 from .._values.genotype import Genotype
 from ..nn import LanguageModel, Network
@@ -36,6 +37,7 @@ def train(
     loader: Loader,
     cfg: TrainConfig | None = None,
     callbacks: TrainCallback | Sequence[TrainCallback] = (),
+    loss: Loss | None = None,
 ) -> TrainResult:
     """Train a network as the paper does: of images (A.2.1, A.2.3), or a language model (A.2.2).
 
@@ -54,6 +56,10 @@ def train(
             `(train_tokens, valid_tokens)`, integers [N] as `datasets.corpus` returns them.
         cfg: the configuration of the training; None: the published one.
         callbacks: one or several; called after every step and epoch, and at the end.
+        loss: (logits [N, classes], labels [N]) -> mean over the batch, a scalar tensor; for class weights, a
+            focal loss and so on. It replaces cross-entropy in the steps, also for the auxiliary head, and in
+            the evaluation. For a language model N counts the words of all sequences, and a perplexity is
+            then the exponential of this loss. None: cross-entropy, with `cfg.label_smoothing`.
 
     Returns:
         The result, its network in evaluation mode. After Ctrl-C the status is "interrupted", and `history`
@@ -62,11 +68,13 @@ def train(
         is none).
 
     Raises:
-        TypeError: neither a network of `build` nor a genotype, or a network that `torch.compile` has wrapped.
-        ConfigError: an invalid configuration, or a setting that does not apply to this kind of network.
+        TypeError: neither a network of `build` nor a genotype, or a network that `torch.compile` has wrapped;
+            or `loss` is not callable, or a class instead of an instance.
+        ConfigError: an invalid configuration, a setting that does not apply to this kind of network, or both
+            `loss` and `label_smoothing`.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
-        CheckpointError: a checkpoint is broken or belongs to another training; or its data differ and
+        CheckpointError: a checkpoint is broken or belongs to another training; or its data or loss differ and
             `resume` is not "force"; or, without `resume`, the folder already holds checkpoints.
         NumericalError: a loss became NaN or infinite, in training or in the evaluation. Losses are checked
             after every step, on a GPU after every 20; the network then has the weights after the last good
@@ -93,17 +101,22 @@ def train(
     if not isinstance(config, TrainConfig):
         raise _core.ConfigError(f"cfg must be a TrainConfig, got a {type(cfg).__name__}")
     hooks = listeners(callbacks, TrainCallback)
+    check_loss(loss)
     with plain():
-        return _trained(network, loader, config, hooks)
+        return _trained(network, loader, config, hooks, loss)
 
 
 def _trained(
-    network: Network | Genotype, loader: Loader, config: TrainConfig, hooks: Sequence[TrainCallback]
+    network: Network | Genotype,
+    loader: Loader,
+    config: TrainConfig,
+    hooks: Sequence[TrainCallback],
+    loss: Loss | None,
 ) -> TrainResult:
     device = config.resolved_device
     watch = InterruptWatch()
     with held(config.checkpoint_dir):
-        task = open_task(network, loader, config, device, watch.check)
+        task = open_task(network, loader, config, device, watch.check, loss)
         config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
         loop = Loop(task, config)
         words = isinstance(task.network, LanguageModel)
@@ -135,12 +148,18 @@ def open_task(
     config: TrainConfig,
     device: torch.device,
     poll: Callable[[], None],
+    loss: Loss | None = None,
 ) -> Task:
     """Create the task for the kind of network."""
+    if loss is not None and config.label_smoothing:
+        raise _core.ConfigError(
+            f"label_smoothing is {config.label_smoothing}, but `loss` is given, to which it does not apply; "
+            "leave one of them out, or smooth in the loss: nn.CrossEntropyLoss(label_smoothing=...)"
+        )
     if not isinstance(network, Genotype):
         check_network(network, "train", "a Genotype")
     if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.recurrent):
-        return TextTask.open(network, loader, config, device)
+        return TextTask.open(network, loader, config, device, loss)
     # The published weight is not an explicit choice: it is in every configuration that was filled in.
     wished = config.auxiliary_weight not in (None, 0, ImageSettings.auxiliary_weight)
     if wished and getattr(network, "auxiliary", None) is None:
@@ -148,4 +167,4 @@ def open_task(
             f"auxiliary_weight is {config.auxiliary_weight}, but the network has no auxiliary head: use "
             "build(genotype, auxiliary=True, ...), or leave auxiliary_weight out"
         )
-    return ImageTask.open(network, loader, config, device, poll)
+    return ImageTask.open(network, loader, config, device, poll, loss)

@@ -29,7 +29,8 @@ class Genotype(Record, _core.Genotype):
     as it is published: with two edges per node, or one in a recurrent cell. `normal`, `reduce` and
     `recurrent` are flat; `edges` has the target of each edge too. Node 0 is c_{k-2}, node 1 is c_{k-1}.
     `normal_concat` and `reduce_concat` list the nodes whose outputs are concatenated. A recurrent genotype
-    has `recurrent` and `concat` instead; the other fields are empty. `str()` prints the published
+    has `recurrent` and `concat` instead; the other fields are empty. An edge may hold `none`, which carries
+    zeros; `derive` never selects it, but cells of other tools contain it. `str()` prints the published
     notation, which is also a Python expression; a cell whose flat list would not be read back is printed
     as a list of nodes.
 
@@ -98,8 +99,18 @@ class Genotype(Record, _core.Genotype):
     def from_notation(cls, text: str) -> Genotype:
         """The genotype of the published notation, `Genotype(normal=[('sep_conv_3x3', 1), ...], ...)`.
 
+        Also read are values without names, one list per node (pt.darts), a weight after each source and a
+        dictionary (AutoDL), comments, and lists and numbers as NumPy and PyTorch print them. Text before the
+        genotype, such as an assignment or the beginning of a line of a log, is ignored. The text is parsed,
+        never evaluated.
+
         Raises:
-            GenotypeError: malformed text; the message gives the position.
+            GenotypeError: malformed text, the text of several genotypes, or a cell of NAS-Bench-201, a space
+                that is not supported yet; the message gives the position.
+
+        >>> line = "2019-12-30 04:54:12 genotype = Genotype([('relu', 0), ('tanh', 1)], range(1, 3))"
+        >>> Genotype.from_notation(line)
+        Genotype(recurrent=[('relu', 0), ('tanh', 1)], concat=[1, 2])
         """
         return cls._of(_core.Genotype._parse_notation(without_mark(text)))
 
@@ -128,8 +139,8 @@ class Genotype(Record, _core.Genotype):
         operations are those of pydarts. The output of NNI's cells consists of all nodes.
 
         Raises:
-            GenotypeError: a recurrent genotype, a node without exactly two edges, or an output that does not
-                consist of all nodes.
+            GenotypeError: a recurrent genotype, a node without exactly two edges, an edge with the operation
+                `none`, or an output that does not consist of all nodes.
 
         >>> from pydarts import genotypes
         >>> values = genotypes.DARTS_V2.to_nni()
@@ -165,8 +176,8 @@ class Genotype(Record, _core.Genotype):
         network is the same.
 
         Raises:
-            GenotypeError: not a genotype of the space `"darts"`, or an output that does not consist of all
-                nodes.
+            GenotypeError: not a genotype of the space `"darts"`, an edge with the operation `none`, or an
+                output that does not consist of all nodes.
 
         >>> from pydarts import genotypes
         >>> values = genotypes.DARTS_V2.to_nasbench301()

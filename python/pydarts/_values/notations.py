@@ -72,6 +72,7 @@ def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
                 f"of all nodes in order, {list(counts)}"
             )
         for position, (operation, source, node) in enumerate(edges):
+            _check_operation(cell, operation, source, node, NNI_OPERATIONS, "NNI's cells")
             edge = position % 2
             values[f"{cell}/op_{node}_{edge}"] = operation
             values[f"{cell}/input_{node}_{edge}"] = [source]
@@ -115,6 +116,7 @@ def to_nasbench301(genotype: Cells) -> dict[str, str]:
         for node in NASBENCH301.concat:
             into = sorted((source, operation) for operation, source, target in edges if target == node)
             for source, operation in into:
+                _check_operation(cell, operation, source, node, NASBENCH301_OPERATIONS, "NAS-Bench-301")
                 values[_edge_key(cell, source, node)] = operation
             if node > 2:
                 values[_inputs_key(cell, node)] = "_".join(str(source) for source, _ in into)
@@ -150,6 +152,16 @@ def from_nasbench301(values: Mapping[str, Any]) -> dict[str, Any]:
 def _cells(genotype: Cells) -> Iterator[tuple[str, Edges, tuple[int, ...]]]:
     yield "normal", genotype.edges("normal"), genotype.normal_concat
     yield "reduce", genotype.edges("reduce"), genotype.reduce_concat
+
+
+def _check_operation(
+    cell: str, operation: str, source: int, node: int, known: tuple[str, ...], whose: str
+) -> None:
+    if operation not in known:
+        raise _core.GenotypeError(
+            f"cell {cell}: the edge from node {source} to node {node} has the operation {operation!r}; "
+            f"{whose} has {', '.join(known)}"
+        )
 
 
 def _edge_key(cell: str, source: int, node: int) -> str:

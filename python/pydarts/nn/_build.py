@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, TypeAlias, overload
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
 
 from .. import _core
 from .._values.genotype import Genotype
 from ._convolutional import ConvolutionalNetwork, Stem
 from ._language import LanguageModel
 
+if TYPE_CHECKING:
+    from .._values.config import SearchConfig
+
 Network: TypeAlias = ConvolutionalNetwork | LanguageModel
 """A network that `pydarts.build` returns."""
 
 
+@runtime_checkable
+class Found(Protocol):
+    """What `build` uses of a `SearchResult`, which this package does not import."""
+
+    @property
+    def genotype(self) -> Genotype: ...
+    @property
+    def config(self) -> SearchConfig: ...
+
+
 @overload
 def build(
-    genotype: Genotype,
+    genotype: Genotype | Found,
     *,
     channels: int = ...,
     layers: int = ...,
@@ -26,10 +40,11 @@ def build(
     auxiliary: bool = ...,
     drop_path: float = ...,
     pool_norm: bool = ...,
+    reductions: Sequence[int] | None = ...,
 ) -> ConvolutionalNetwork: ...
 @overload
 def build(
-    genotype: Genotype,
+    genotype: Genotype | Found,
     *,
     vocabulary: int,
     units: int = ...,
@@ -39,7 +54,7 @@ def build(
     dropout_hidden: float = ...,
     dropout_output: float = ...,
 ) -> LanguageModel: ...
-def build(genotype: Genotype, **arguments: Any) -> Network:
+def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     """Build the network of a genotype, with new weights, as a plain `torch.nn.Module`.
 
     A convolutional genotype gives a `pydarts.nn.ConvolutionalNetwork`, a recurrent one a
@@ -47,13 +62,15 @@ def build(genotype: Genotype, **arguments: Any) -> Network:
 
     Args:
         genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
-            recurrent cell exactly one), from earlier nodes.
+            recurrent cell exactly one), from earlier nodes. Of a `SearchResult`, its genotype; `reductions`
+            is then that of its space by default.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
-            `pool_norm`; or `vocabulary` (required), `units`, and the dropout rates.
+            `pool_norm`, `reductions`; or `vocabulary` (required), `units`, and the dropout rates.
 
     Raises:
         GenotypeError: not a genotype, or a recurrent one with several edges into a node.
-        ConfigError: an argument is unknown, missing or out of range.
+        ConfigError: an argument is unknown, missing or out of range, or the search of a result has
+            `reductions` in another number of `layers`.
 
     >>> import pydarts
     >>> net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=36, layers=20, num_classes=10)
@@ -63,9 +80,13 @@ def build(genotype: Genotype, **arguments: Any) -> Network:
     >>> sum(weight.numel() for weight in net.parameters())
     22960000
     """
-    if not isinstance(genotype, Genotype):
-        raise _core.GenotypeError(f"expected a Genotype, got a {type(genotype).__name__}")
-    kind = LanguageModel if genotype.recurrent else ConvolutionalNetwork
+    if isinstance(genotype, Genotype):
+        cells = genotype
+    elif isinstance(genotype, Found):
+        cells, arguments = genotype.genotype, arguments | placed(genotype.config, arguments)
+    else:
+        raise _core.GenotypeError(f"expected a Genotype or a SearchResult, got a {type(genotype).__name__}")
+    kind = LanguageModel if cells.recurrent else ConvolutionalNetwork
     takes = [name for name in inspect.signature(kind).parameters if name != "genotype"]
     unknown = sorted(set(arguments) - set(takes))
     if unknown:
@@ -74,4 +95,22 @@ def build(genotype: Genotype, **arguments: Any) -> Network:
         )
     if kind is LanguageModel and "vocabulary" not in arguments:
         raise _core.ConfigError("a LanguageModel requires `vocabulary`, the number of words")
-    return kind(genotype, **arguments)
+    return kind(cells, **arguments)
+
+
+def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `reductions` as an argument of `build` if the space of a search has its own and none is given.
+
+    Raises:
+        ConfigError: the positions are those of a network of another number of layers.
+    """
+    cells = config.resolved_space.reductions
+    if cells is None or "reductions" in arguments or config.resolved_space.kind == "recurrent":
+        return {}
+    layers = arguments.get("layers", inspect.signature(ConvolutionalNetwork).parameters["layers"].default)
+    if cells and layers != config.layers:
+        raise _core.ConfigError(
+            f"the search has reductions={list(cells)} in {config.layers} layers; pass `reductions` "
+            f"for a network of {layers} layers"
+        )
+    return {"reductions": list(cells)}

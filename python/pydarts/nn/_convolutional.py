@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +16,30 @@ from .._values.checks import flag, one_of, share, whole
 from .._values.genotype import Genotype
 from .._values.notations import Edges
 from .._values.words import shown
-from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn
+from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn, Zero
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
 
 
-def reductions(layers: int) -> tuple[int, int]:
-    """Return the positions of the reduction cells: at one third and two thirds of the layers (3.1.1).
+def reduction_cells(layers: int, given: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Return the positions of the reduction cells; None: one third and two thirds of the layers (3.1.1).
 
-    >>> reductions(20), reductions(1)
-    ((6, 13), (0, 0))
+    Raises:
+        ConfigError: positions that are not distinct integers from 0 to layers - 1.
+
+    >>> reduction_cells(20), reduction_cells(1), reduction_cells(5, [3])
+    ((6, 13), (0, 0), (3,))
     """
-    return layers // 3, 2 * layers // 3
+    if given is None:
+        return layers // 3, 2 * layers // 3
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise _core.ConfigError(f"reductions is {given!r}; it must be a list of cells, [] for none")
+    cells = tuple(whole("reductions", cell, 0) for cell in given)
+    if len(set(cells)) < len(cells) or any(cell >= layers for cell in cells):
+        raise _core.ConfigError(
+            f"reductions is {list(cells)}; with layers={layers} they must be distinct, 0 to {layers - 1}"
+        )
+    return cells
 
 
 class ConvBn(nn.Module):
@@ -46,6 +58,9 @@ class ConvBn(nn.Module):
 
 class Cell(nn.Module):
     """A discrete convolutional cell: every node is the sum of its edges (section 2.1 of the paper).
+
+    An edge with the operation `none` carries zeros. A node that only such edges enter is zeros of the same
+    size as the other nodes.
 
     Args:
         edges: (operation, source, target) of each edge, as `Genotype.edges` returns them.
@@ -81,7 +96,7 @@ class Cell(nn.Module):
             self.pre0 = ReluConvBn(in_channels[0], channels, 1)
         self.pre1 = ReluConvBn(in_channels[1], channels, 1)
         self.edges = nn.ModuleDict()
-        # For each node its edges: the source, and the two keys of the operation.
+        # For each node the edges that are added: the source, and the two keys of the operation.
         self._nodes: list[list[tuple[int, str, str]]] = [[] for _ in {target for *_, target in edges}]
         for name, source, target in edges:
             edge = f"{source}_{target}"
@@ -93,6 +108,8 @@ class Cell(nn.Module):
             operations[own] = OPERATIONS[name](channels, 2 if reduction and source < 2 else 1, pool_norm)
             self.edges[edge] = operations
             self._nodes[target - 2].append((source, edge, own))
+        # Zeros are added only where there is nothing else to add.
+        self._nodes = [[edge for edge in into if not self._is_zero(edge)] or into[:1] for into in self._nodes]
 
     def forward(self, before: Tensor, previous: Tensor, drop_path: Tensor | None = None) -> Tensor:
         """Compute the cell from two inputs; training drops the fraction `drop_path` of the paths."""
@@ -102,11 +119,14 @@ class Cell(nn.Module):
             for source, edge, name in edges:
                 operation = self.edges[edge][name]  # type: ignore[index]
                 term = operation(states[source])
-                if drop_path is not None and self.training and not isinstance(operation, nn.Identity):
+                if drop_path is not None and self.training and not isinstance(operation, (nn.Identity, Zero)):
                     term = dropped(term, drop_path)
                 terms.append(term)
             states.append(reduce(add, terms))
         return torch.cat([states[node] for node in self.concat], dim=1)
+
+    def _is_zero(self, edge: tuple[int, str, str]) -> bool:
+        return isinstance(self.get_submodule(f"edges.{edge[1]}.{edge[2]}"), Zero)
 
 
 def _check_edges(edges: Edges, concat: Sequence[int]) -> None:
@@ -124,6 +144,7 @@ def _check_edges(edges: Edges, concat: Sequence[int]) -> None:
     Genotype(normal=nodes, normal_concat=concat, reduce=nodes, reduce_concat=concat)
 
 
+@torch.fx.wrap
 def dropped(x: Tensor, share: Tensor) -> Tensor:
     """Set whole examples to zero with probability `share` and scale the others to keep the mean."""
     kept = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= share
@@ -131,7 +152,7 @@ def dropped(x: Tensor, share: Tensor) -> Tensor:
 
 
 class AuxiliaryHead(nn.Module):
-    """A classifier after the second reduction; its loss helps to train the cells before it (as published).
+    """A classifier in the middle of the network; its loss helps to train the cells before it (as published).
 
     For 32x32 images pooling has stride 3 and both convolutions have batch norm; for 224x224 images pooling
     has stride 2 and only the first convolution has batch norm.
@@ -152,23 +173,28 @@ class AuxiliaryHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> logits [N, classes]."""
-        height, width = x.shape[2:]
-        if min(height, width) < self.least:
-            raise _core.DataError(
-                f"the auxiliary head requires {self.least}x{self.least} pixels, got {height}x{width}: "
-                "use larger images, or build the network with auxiliary=False"
-            )
+        _check_size(x, self.least)
         x = F.relu(self.bn_1(self.conv_1(self.pool(F.relu(x)))))
         x = F.relu(self.bn_2(self.conv_2(x)))
         out: Tensor = self.classifier(x.mean((2, 3)))
         return out
 
 
+@torch.fx.wrap
+def _check_size(x: Tensor, least: int) -> None:
+    height, width = x.shape[2:]
+    if min(height, width) < least:
+        raise _core.DataError(
+            f"the auxiliary head requires {least}x{least} pixels, got {height}x{width}: "
+            "use larger images, or build the network with auxiliary=False"
+        )
+
+
 class ConvolutionalNetwork(nn.Module):
     """A stem, the cells of a genotype, global average pooling and a linear classifier (A.2.1 of the paper).
 
-    Cells at layers//3 and 2·layers//3 are reduction cells and double the channels. Batch norm is affine;
-    there is none after pooling.
+    Reduction cells halve height and width and double the channels. Batch norm is affine; there is none after
+    pooling.
 
     Args:
         genotype: a genotype with normal and reduction cells.
@@ -178,15 +204,19 @@ class ConvolutionalNetwork(nn.Module):
         in_channels: channels of an image.
         stem: "cifar", one convolution to 3·channels; "imagenet", three convolutions that divide height and
             width by 8, the first to half of `channels`; "small", one convolution to `channels`.
-        auxiliary: whether the network has an auxiliary head, for training.
+        auxiliary: whether the network has an auxiliary head, for training: after the second reduction cell
+            or, with fewer than two, after cell 2·layers//3.
         drop_path: fraction of paths dropped in training, never those through an identity; `train` raises it
             from 0 to this value over its epochs.
         pool_norm: whether batch norm without affine parameters follows pooling, as in the search network.
+        reductions: positions of the reduction cells, counted from 0, as in `Space`; []: none; None: layers//3
+            and 2·layers//3, as published.
 
     Raises:
         GenotypeError: the genotype has no convolutional cells.
         ConfigError: a count below 1 (`channels` with the stem "imagenet": below 2), a fraction outside
-            [0, 1), an unknown stem, a flag that is neither True nor False.
+            [0, 1), an unknown stem, a flag that is neither True nor False, reductions that are not distinct
+            cells of the network.
 
     >>> from pydarts import genotypes
     >>> net = ConvolutionalNetwork(genotypes.DARTS_V2, channels=4, layers=3, num_classes=10, auxiliary=True)
@@ -209,6 +239,7 @@ class ConvolutionalNetwork(nn.Module):
         auxiliary: bool = False,
         drop_path: float = 0.0,
         pool_norm: bool = False,
+        reductions: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if not (genotype.normal and genotype.reduce):
@@ -223,7 +254,7 @@ class ConvolutionalNetwork(nn.Module):
         in_channels = whole("in_channels", in_channels, most=4096)
         if stem == "imagenet" and channels == 1:
             raise _core.ConfigError('channels is 1; the stem "imagenet" requires 2 or more')
-        self.arguments: dict[str, int | float | str] = {
+        self.arguments: dict[str, Any] = {
             "channels": channels,
             "layers": layers,
             "num_classes": num_classes,
@@ -233,6 +264,9 @@ class ConvolutionalNetwork(nn.Module):
             "drop_path": 0.0,
             "pool_norm": flag("pool_norm", pool_norm),
         }
+        self._reductions = reduction_cells(layers, reductions)
+        if reductions is not None:  # left out otherwise, for version 1 to read the files
+            self.arguments["reductions"] = list(self._reductions)
         # A tensor: the compiler would treat a number as a constant and compile again in every epoch.
         self.register_buffer("_dropped", torch.zeros(()), persistent=False)
         self.drop_path = drop_path
@@ -241,7 +275,7 @@ class ConvolutionalNetwork(nn.Module):
         self.auxiliary: AuxiliaryHead | None = None
         sizes, after_reduction, current = (width, width), stem == "imagenet", channels
         for index in range(layers):
-            reduction = index in self.reductions
+            reduction = index in self._reductions
             current *= 2 if reduction else 1
             concat = genotype.reduce_concat if reduction else genotype.normal_concat
             self.cells.append(
@@ -256,14 +290,20 @@ class ConvolutionalNetwork(nn.Module):
                 )
             )
             sizes, after_reduction = (sizes[1], len(concat) * current), reduction
-            if auxiliary and index == self.reductions[-1]:
+            if auxiliary and index == self.head_cell:
                 self.auxiliary = AuxiliaryHead(sizes[1], num_classes, imagenet=stem == "imagenet")
         self.classifier = nn.Linear(sizes[1], num_classes)
 
     @property
-    def reductions(self) -> tuple[int, int]:
-        """The positions of the two reduction cells, which are equal in a network of one layer."""
-        return reductions(int(self.arguments["layers"]))
+    def reductions(self) -> tuple[int, ...]:
+        """The positions of the reduction cells; by default two, which are equal in a network of one layer."""
+        return self._reductions
+
+    @property
+    def head_cell(self) -> int:
+        """The position of the cell whose output the auxiliary head classifies."""
+        found = sorted(self._reductions)
+        return found[1] if len(found) > 1 else 2 * int(self.arguments["layers"]) // 3
 
     @property
     def drop_path(self) -> float:
@@ -309,7 +349,7 @@ class ConvolutionalNetwork(nn.Module):
         dropped = self._dropped if self.training and self._drops else None
         for index, cell in enumerate(self.cells):
             before, previous = previous, cell(before, previous, dropped)
-            if self.auxiliary is not None and self.training and index == self.reductions[-1]:
+            if self.auxiliary is not None and self.training and index == self.head_cell:
                 aside = self.auxiliary(previous)
         logits: Tensor = self.classifier(previous.mean((2, 3)))
         return logits if aside is None else (logits, aside)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import _core
+from .._values.checks import whole
 from .._values.files import user_path, write_atomically
 from ._build import Network
 from ._examples import check_network, example
@@ -30,6 +31,7 @@ def export(
     *,
     image_size: int | Sequence[int] | None = None,
     tokens: int | None = None,
+    opset: int | None = None,
 ) -> None:
     """Write a network to a file in the format of its ending; an existing file is replaced atomically.
 
@@ -50,10 +52,12 @@ def export(
         image_size: side in pixels or (height, width) of a graph's images; None: 224 with the stem "imagenet",
             else 32.
         tokens: length of the segments of a language model's graph; None: 1.
+        opset: version of ONNX's operators in an `.onnx` file, from 18; None: the one that PyTorch recommends.
 
     Raises:
         TypeError: not a network of `build`.
-        ConfigError: an unknown ending, or a size that does not apply to the network or the ending.
+        ConfigError: an unknown ending, a size or opset that does not apply to the network or ending, or an
+            opset that PyTorch cannot write.
         ImportError: `.onnx` without the packages onnx and onnxscript.
         FileNotFoundError: there is no such folder.
 
@@ -73,6 +77,10 @@ def export(
         raise _core.ConfigError(f"cannot export to {path.name!r}: the name must end in one of {known}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to export to")
+    if opset is not None:
+        if path.suffix != ".onnx":
+            raise _core.ConfigError(f"opset applies to .onnx files; leave it out for {path.suffix}")
+        opset = whole("opset", opset, 18)
     if path.suffix == ".safetensors":
         if image_size is not None or tokens is not None:
             raise _core.ConfigError("a .safetensors file serves any size; leave out image_size and tokens")
@@ -81,7 +89,7 @@ def export(
     still = copy.deepcopy(network).cpu().eval().requires_grad_(False)
     # The compiler would treat a batch of 1 as a constant.
     inputs = example(still, image_size, tokens, batch=2)
-    write_atomically(path, (_onnx if path.suffix == ".onnx" else _pt2)(still, inputs))
+    write_atomically(path, _onnx(still, inputs, opset) if path.suffix == ".onnx" else _pt2(still, inputs))
 
 
 def _pt2(network: Network, inputs: tuple[Tensor, ...]) -> bytes:
@@ -90,7 +98,7 @@ def _pt2(network: Network, inputs: tuple[Tensor, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def _onnx(network: Network, inputs: tuple[Tensor, ...]) -> bytes:
+def _onnx(network: Network, inputs: tuple[Tensor, ...], opset: int | None) -> bytes:
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -101,12 +109,16 @@ def _onnx(network: Network, inputs: tuple[Tensor, ...]) -> bytes:
     program = torch.onnx.export(
         _graph(network, inputs),
         dynamo=True,
+        opset_version=opset,
         # The graph knows its shapes already; these are names, one for all dimensions that are equal.
         dynamic_shapes={"tokens": {1: "batch"}, "hidden": None} if language else {"x": {0: "batch"}},
         output_names=["logits", "states"] if language else ["logits"],
         verbose=False,
     )
     assert program is not None
+    (written,) = (part.version for part in program.model_proto.opset_import if not part.domain)
+    if opset is not None and written != opset:
+        raise _core.ConfigError(f"opset is {opset}; this PyTorch can write {written}")
     data: bytes = program.model_proto.SerializeToString()
     return data
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ._build import Network
-from ._convolutional import reductions
+from ._convolutional import reduction_cells
 from ._language import LanguageModel
 from ._statistics import COUNT, corrected
 
@@ -78,6 +78,5 @@ def _other_cells(network: Network, config: SearchConfig) -> tuple[str, ...]:
     """Prefixes of the cells that are reduction cells in only one of the two networks."""
     if isinstance(network, LanguageModel):
         return ()
-    placed = config.resolved_space.reductions
-    there = reductions(config.layers) if placed is None else placed
+    there = reduction_cells(config.layers, config.resolved_space.reductions)
     return tuple(f"cells.{index}." for index in set(network.reductions) ^ set(there))

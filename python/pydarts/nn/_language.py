@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -93,7 +95,7 @@ class LanguageModel(nn.Module):
         embedded = _times(embedded, self._mask("embedded", size))
         states: Tensor = self.cell(embedded, hidden, self._mask("input", size), self._mask("hidden", size))
         outputs = _times(states, self._mask("output", size))
-        return F.linear(outputs, weight, self.decoder.get_parameter("bias")), states
+        return F.linear(outputs, weight, cast(Tensor, self.decoder.bias)), states
 
     def _mask(self, location: str, size: tuple[int, int]) -> Tensor | None:
         dropped = float(self.arguments[f"dropout_{location}"])

@@ -56,12 +56,9 @@ class FactorizedReduction(nn.Module):
         """[N, in_channels, H, W] -> [N, channels, ⌈H/2⌉, ⌈W/2⌉]."""
         x = F.relu(x)
         height, width = x.shape[2:]
-        shifted = x[:, :, 1:, 1:]
-        if height % 2 or width % 2:
-            shifted = F.pad(shifted, (0, width % 2, 0, height % 2))
-        out: Tensor = self.bn(
-            torch.cat([self.conv_1(every_second(x)), self.conv_2(every_second(shifted))], dim=1)
-        )
+        # Without a branch on the size, so that torch.fx can trace it.
+        shifted = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
+        out: Tensor = self.bn(torch.cat([self.conv_1(every_second(x)), self.conv_2(shifted)], dim=1))
         return out
 
 
@@ -135,8 +132,21 @@ class Conv7x1After1x7(nn.Module):
         return out
 
 
+class Zero(nn.Module):
+    """Zeros: the operation `none`."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> zeros [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        return torch.zeros_like(x if self.stride == 1 else every_second(x))
+
+
 # name -> constructor of the module from (channels, stride, batch norm after pooling)
 OPERATIONS: dict[str, Callable[[int, int, bool], nn.Module]] = {
+    "none": lambda c, s, norm: Zero(s),
     "max_pool_3x3": lambda c, s, norm: Pool("max", c, s, norm),
     "avg_pool_3x3": lambda c, s, norm: Pool("avg", c, s, norm),
     "skip_connect": lambda c, s, norm: nn.Identity() if s == 1 else FactorizedReduction(c, c),

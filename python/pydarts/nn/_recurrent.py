@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .. import _core
 from .._values.genotype import Genotype
+from .._values.notations import Genes
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -25,7 +27,8 @@ class RecurrentCell(nn.Module):
 
     The first state s_0 is computed from [x, h]·w_0 in the same way, with h for s_j and f = tanh; the output
     is the mean of the states in `concat` (paper, section 3.1.2 and figure 6). There is no batch norm: only
-    the search uses it.
+    the search uses it. A node whose edge holds `none` is zeros and has no weights: in the published search
+    too, `none` adds nothing to a node.
 
     Args:
         genotype: a genotype with a recurrent cell.
@@ -51,6 +54,8 @@ class RecurrentCell(nn.Module):
             )
         self.genes, self.concat, self.units = genotype.recurrent, tuple(genotype.concat), units
         for node in range(len(self.genes) + 1):
+            if node and self.genes[node - 1][0] == "none":
+                continue
             rows = units if node else 2 * units
             weight = torch.empty(rows, 2 * units).uniform_(-BOUND, BOUND)
             self.register_parameter(f"w{node}", nn.Parameter(weight))
@@ -73,25 +78,43 @@ class RecurrentCell(nn.Module):
         Returns:
             The states after each token, [tokens, batch, units].
         """
-        weights: list[Tensor] = [getattr(self, f"w{node}") for node in range(len(self.genes) + 1)]
+        weights: list[Any] = [getattr(self, f"w{node}", None) for node in range(len(self.genes) + 1)]
         above, below = weights[0].chunk(2)
         # The input's share of the first product does not depend on the state: one product for all tokens.
         ready = _masked(inputs, input_mask) @ above
-        outputs = []
-        for part in ready.unbind(0):
-            c, u = (part + _masked(hidden, hidden_mask) @ below).chunk(2, -1)
-            states = [torch.lerp(hidden, u.tanh(), c.sigmoid())]
-            for (operation, source), weight in zip(self.genes, weights[1:], strict=True):
-                before = states[source]
-                c, u = (_masked(before, hidden_mask) @ weight).chunk(2, -1)
-                states.append(torch.lerp(before, ACTIVATIONS[operation](u), c.sigmoid()))
-            hidden = torch.stack([states[node] for node in self.concat]).mean(0)
-            outputs.append(hidden)
-        return torch.stack(outputs)
+        states: Tensor = _states(ready, hidden, hidden_mask, [below, *weights[1:]], self.genes, self.concat)
+        return states
 
     def extra_repr(self) -> str:
         """Describe the cell for `print(network)`."""
         return f"{', '.join(f'{name} of {source}' for name, source in self.genes)}; units={self.units}"
+
+
+@torch.fx.wrap  # the number of tokens is not known when torch.fx traces the network
+def _states(
+    ready: Tensor,
+    hidden: Tensor,
+    mask: Tensor | None,
+    weights: Sequence[Tensor | None],
+    genes: Genes,
+    concat: Sequence[int],
+) -> Tensor:
+    """Return the states after each token; `ready` is the input's share of the first product."""
+    first, outputs = weights[0], []
+    assert first is not None
+    for part in ready.unbind(0):
+        c, u = (part + _masked(hidden, mask) @ first).chunk(2, -1)
+        states = [torch.lerp(hidden, u.tanh(), c.sigmoid())]
+        for (operation, source), weight in zip(genes, weights[1:], strict=True):
+            before = states[source]
+            if weight is None:  # `none`
+                states.append(torch.zeros_like(before))
+                continue
+            c, u = (_masked(before, mask) @ weight).chunk(2, -1)
+            states.append(torch.lerp(before, ACTIVATIONS[operation](u), c.sigmoid()))
+        hidden = torch.stack([states[node] for node in concat]).mean(0)
+        outputs.append(hidden)
+    return torch.stack(outputs)
 
 
 def _masked(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -3,7 +3,7 @@
 use super::parts::{Flaw, concat_key};
 use super::{Cell, Genotype};
 use crate::error::{Error, Result};
-use crate::space::{CellKind, Operation, Space, repeated};
+use crate::space::{CellKind, Space, repeated};
 
 impl Genotype {
     /// Checks the rules that hold in any space.
@@ -42,9 +42,7 @@ fn check_edges(kind: CellKind, name: &str, cell: &Cell) -> Result<(), Flaw> {
         }
         for edge in edges {
             let (operation, source) = (edge.operation.name(), edge.source);
-            let detail = if edge.operation == Operation::None {
-                format!("cell `{name}` holds the operation `none`, which a discrete cell cannot have")
-            } else if !kind.allows(edge.operation) {
+            let detail = if !kind.allows(edge.operation) {
                 format!("cell `{name}`: operation `{operation}` does not belong in a {} cell", kind.name())
             } else if source >= node {
                 format!(

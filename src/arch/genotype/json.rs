@@ -1,5 +1,5 @@
 //! Genotypes as JSON: `{"normal": [[[operation, source], …], …], "normal_concat": [node, …], …}`, nodes as lists of
-//! edges. Flat lists of edges, as in the published notation, are read too.
+//! edges. Flat lists of edges, as in the published notation, and edges with a weight, as in AutoDL's, are read too.
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -59,7 +59,9 @@ fn read(key: &str, value: &Value) -> Result<Part> {
     let expected = |expected: &str, error: serde_json::Error| {
         Error::genotype(format!("`{key}` is not {expected}: {error}")).with_source(error)
     };
-    match holds(key).map_err(Error::genotype)? {
+    let kind = holds(key).map_err(Error::genotype)?;
+    let value = &if kind == Holds::Edges { unweighted(value) } else { value.clone() };
+    match kind {
         Holds::Concat => {
             let nodes = Vec::deserialize(value).map_err(|error| expected("a list of node numbers", error))?;
             Ok(Part::Concat(nodes))
@@ -79,4 +81,13 @@ fn read(key: &str, value: &Value) -> Result<Part> {
 fn is_nested(value: &Value) -> bool {
     let first = value.get(0).and_then(Value::as_array);
     first.is_some_and(|entry| entry.first().is_none_or(Value::is_array))
+}
+
+/// The same edges without weights: `[operation, source, weight]` as `[operation, source]`.
+fn unweighted(value: &Value) -> Value {
+    match value.as_array().map(Vec::as_slice) {
+        Some([operation @ Value::String(_), source, Value::Number(_)]) => json!([operation, source]),
+        Some(items) => items.iter().map(unweighted).collect(),
+        None => value.clone(),
+    }
 }

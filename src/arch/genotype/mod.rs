@@ -5,6 +5,7 @@ mod json;
 mod notation;
 mod parts;
 mod published;
+mod scanner;
 
 use serde::Deserialize;
 

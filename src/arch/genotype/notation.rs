@@ -1,19 +1,28 @@
 //! The published notation of a genotype, `Genotype(normal=[('sep_conv_3x3', 1), …], normal_concat=range(2, 6), …)`.
 //!
 //! It lists the edges of all nodes in one list, or, where that list does not determine the nodes, one list per node. The
-//! text is parsed, never evaluated. Lists and tuples, either quote, any white space, trailing commas, and a name with an
-//! equals sign in front are accepted; an error gives the position of the wrong character.
+//! text is parsed, never evaluated. Lists and tuples, either quote, any white space, comments, trailing commas, values
+//! without names, numbers and arrays as NumPy and PyTorch print them, and any text before the genotype (an assignment,
+//! a comment, the beginning of a line of a log) are accepted. So are the notations of pt.darts (one list per node) and of
+//! AutoDL (a dictionary; a weight behind each source). An error gives the position of the wrong character.
 
 use std::fmt;
 use std::ops::Range;
 
-use super::parts::{Holds, Part, assemble, concat_key, holds, split};
+use super::parts::{Holds, Part, assemble, concat_key, holds, keys, split};
+use super::scanner::{Parser, Word, is_of_name};
 use super::{Edge, Genotype};
-use crate::error::{Error, Result, cut};
+use crate::error::{Result, cut};
 use crate::space::Operation;
 
 /// The largest node number that is read: no cell has a larger one, and a range of them would fill the memory.
 const HIGHEST_NODE: usize = 999;
+
+/// The calls that give a range of numbers.
+const RANGES: &[&str] = &["range", "arange"];
+
+/// Further arguments of AutoDL's genotypes, which are None.
+const UNUSED: &[&str] = &["connectN", "connects"];
 
 impl Genotype {
     /// A genotype from the published notation. A cell in one list has the published number of edges per node: two, or
@@ -45,31 +54,36 @@ impl fmt::Display for Genotype {
 
 fn parse(text: &str) -> Result<Genotype> {
     let mut parser = Parser { text: text.chars().collect(), at: 0 };
-    let mut name = parser.name("`Genotype`")?;
-    if parser.accept('=') {
-        name = parser.name("`Genotype`")?;
-    }
-    if name.text != "Genotype" {
-        return Err(parser.wrong(name.at, &format!("expected `Genotype`, found `{}`", cut(&name.text))));
-    }
-    parser.expect('(')?;
+    let (separator, close) = parser.enter()?;
     let mut given: Vec<Argument> = Vec::new();
-    while !parser.accept(')') {
-        let argument = parser.argument()?;
-        let Word { at, text } = &argument.key;
-        if given.iter().any(|other| other.key.text == *text) {
-            return Err(parser.wrong(*at, &format!("`{text}` occurs twice")));
-        }
-        given.push(argument);
+    while !parser.accept(close) {
+        given.extend(parser.argument(separator, given.len())?);
         if !parser.accept(',') {
-            parser.expect(')')?;
+            parser.expect(close)?;
             break;
         }
     }
     let closed = parser.at - 1;
     parser.skip_space();
     if let Some(character) = parser.text.get(parser.at) {
-        return Err(parser.wrong(parser.at, &format!("nothing may follow the genotype, found `{character}`")));
+        let detail = match parser.begins(parser.at) {
+            Some(_) => "another genotype follows the first; give the text of one of them".to_string(),
+            None => format!("nothing may follow the genotype, found `{character}`"),
+        };
+        return Err(parser.wrong(parser.at, &detail));
+    }
+    // Values without names are in the order of the published code, which has two in a recurrent genotype.
+    let names = keys(given.len() <= 2);
+    for index in 0..given.len() {
+        let at = given[index].key.at;
+        if given[index].key.text.is_empty() {
+            let name = names.get(index).ok_or_else(|| parser.wrong(at, "a genotype has no more than four values"))?;
+            given[index].key.text = name.to_string();
+        }
+        let text = &given[index].key.text;
+        if given[..index].iter().any(|other| other.key.text == *text) {
+            return Err(parser.wrong(at, &format!("`{text}` occurs twice")));
+        }
     }
     let parts = given.iter().map(|argument| (argument.key.text.as_str(), argument.part.clone()));
     assemble(parts.collect()).map_err(|flaw| {
@@ -81,32 +95,98 @@ fn parse(text: &str) -> Result<Genotype> {
     })
 }
 
-/// A key, its value, and the position of each entry of the value.
+/// A key (empty where the value has no name), its value, and the position of each entry of the value.
 struct Argument {
     key: Word,
     part: Part,
     entries: Vec<usize>,
 }
 
-/// A name and its position.
-struct Word {
-    at: usize,
-    text: String,
-}
-
-struct Parser {
-    text: Vec<char>,
-    /// The character to read next.
-    at: usize,
-}
-
 impl Parser {
-    /// key=value
-    fn argument(&mut self) -> Result<Argument> {
-        let key = self.name("a name such as `normal`")?;
-        let holds = holds(&key.text).map_err(|detail| self.wrong(key.at, &detail))?;
-        self.expect('=')?;
-        let (entries, part) = match holds {
+    /// Passes over what precedes the values; returns what separates a name from its value, and what ends the values.
+    fn enter(&mut self) -> Result<(char, char)> {
+        if let Some(inside) = self.begins(0) {
+            self.at = inside;
+            return Ok(if self.text[inside - 1] == '{' { (':', '}') } else { ('=', ')') });
+        }
+        if let Some(at) = self.cell_of_nas_bench_201() {
+            return Err(self.wrong(at, "this is a cell of NAS-Bench-201, a space that is not supported yet"));
+        }
+        let mut name = self.name("`Genotype`")?;
+        if self.accept('=') {
+            name = self.name("`Genotype`")?;
+        }
+        if name.text != "Genotype" {
+            return Err(self.wrong(name.at, &format!("expected `Genotype`, found `{}`", cut(&name.text))));
+        }
+        self.expect('(')?;
+        Ok(('=', ')'))
+    }
+
+    /// The first character inside of the brackets of a genotype from `from` on: of `Genotype(`, or of `{` before a
+    /// quote. One in a comment counts only if there is no other.
+    fn begins(&self, from: usize) -> Option<usize> {
+        let text = &self.text;
+        let word: Vec<char> = "Genotype".chars().collect();
+        let space = |mut at: usize| {
+            at += text[at..].iter().take_while(|character| character.is_whitespace()).count();
+            at
+        };
+        let inside = |at: usize| {
+            if text[at] == '{' {
+                let quote = text.get(space(at + 1))?;
+                return "'\"".contains(*quote).then_some(at + 1);
+            }
+            let alone = at == 0 || !is_of_name(text[at - 1]);
+            let open = space(at + word.len().min(text.len() - at));
+            (alone && text[at..].starts_with(&word) && text.get(open) == Some(&'(')).then_some(open + 1)
+        };
+        let is_comment = |at: &usize| {
+            let line = text[..*at].iter().rposition(|character| *character == '\n').map_or(0, |end| end + 1);
+            text.get(space(line)) == Some(&'#')
+        };
+        let starts = || (from..text.len()).filter(|at| "{G".contains(text[*at]) && inside(*at).is_some());
+        starts().find(|at| !is_comment(at)).or(starts().next()).and_then(inside)
+    }
+
+    /// Where `|operation~node|` begins.
+    fn cell_of_nas_bench_201(&self) -> Option<usize> {
+        let bar = |at: &usize| {
+            let inner =
+                self.text[at + 1..].iter().take_while(|character| is_of_name(**character) || **character == '~');
+            let inner: String = inner.collect();
+            let (name, node) = inner.split_once('~')?;
+            let whole = !name.is_empty() && node.chars().all(|digit| digit.is_ascii_digit()) && !node.is_empty();
+            (whole && self.text.get(at + 1 + inner.len()) == Some(&'|')).then_some(())
+        };
+        (0..self.text.len()).filter(|at| self.text[*at] == '|').find(|at| bar(at).is_some())
+    }
+
+    /// key=value, "key": value, or the value at this position; nothing for an argument that is not used.
+    fn argument(&mut self, separator: char, position: usize) -> Result<Option<Argument>> {
+        let key = if separator == ':' {
+            self.quoted("a key in quotes")?
+        } else if self.is_value() {
+            Word { at: self.at, text: String::new() }
+        } else {
+            self.name("a name such as `normal`")?
+        };
+        let kind = match key.text.as_str() {
+            "" if position.is_multiple_of(2) => Holds::Edges,
+            "" => Holds::Concat,
+            name if UNUSED.contains(&name) => {
+                self.expect(separator)?;
+                let word = self.name("`None`")?;
+                let refuse =
+                    || self.wrong(word.at, &format!("`{}` must be None, found `{}`", key.text, cut(&word.text)));
+                return if word.text == "None" { Ok(None) } else { Err(refuse()) };
+            }
+            name => holds(name).map_err(|detail| self.wrong(key.at, &detail))?,
+        };
+        if !key.text.is_empty() {
+            self.expect(separator)?;
+        }
+        let (entries, part) = match kind {
             Holds::Edges if self.lists_nodes() => {
                 let nodes = self.list(|parser| parser.list(Parser::edge))?;
                 let entries = nodes.iter().flat_map(|(_, edges)| edges).map(|(at, _)| *at).collect();
@@ -122,42 +202,70 @@ impl Parser {
                 (entries, Part::Concat(nodes))
             }
         };
-        Ok(Argument { key, part, entries })
+        Ok(Some(Argument { key, part, entries }))
+    }
+
+    /// Whether a value without a name follows: a bracket, or a call.
+    fn is_value(&mut self) -> bool {
+        self.skip_space();
+        let before = self.at;
+        let called = self.call().is_some();
+        let bracket = self.text.get(before).is_some_and(|character| "[(".contains(*character));
+        self.at = before;
+        called || bracket
     }
 
     /// Whether a list of lists of edges follows: two brackets, and then no name of an operation.
-    fn lists_nodes(&self) -> bool {
-        let mut next = self.text[self.at..].iter().filter(|character| !character.is_whitespace());
-        let brackets = next.by_ref().take(2).filter(|character| "[(".contains(**character)).count();
-        brackets == 2 && next.next().is_some_and(|character| "[(])".contains(*character))
+    fn lists_nodes(&mut self) -> bool {
+        let before = self.at;
+        let brackets = self.open().is_ok() && self.open().is_ok();
+        self.skip_space();
+        let nested = brackets && self.text.get(self.at).is_some_and(|character| "[(])".contains(*character));
+        self.at = before;
+        nested
     }
 
-    /// ('operation', node)
+    /// ('operation', node), or ('operation', node, weight), whose weight has no meaning for the genotype.
     fn edge(&mut self) -> Result<Edge> {
         let close = self.open()?;
-        let operation = self.operation()?;
+        let operation = self.quoted("an operation in quotes")?;
+        let operation = Operation::parse(&operation.text).map_err(|error| self.wrong(operation.at, &error.detail))?;
         self.expect(',')?;
         let source = self.node()?;
-        self.accept(',');
-        self.expect(close)?;
+        if !self.accept(',') {
+            self.expect(close)?;
+        } else if !self.accept(close) {
+            self.wrapped("a weight", &[], Parser::weight)?;
+            self.accept(',');
+            self.expect(close)?;
+        }
         Ok(Edge { operation, source })
+    }
+
+    /// A number, of which nothing is kept.
+    fn weight(&mut self) -> Result<()> {
+        self.skip_space();
+        let begin = self.at;
+        let number = self.take(|character| character.is_ascii_digit() || "+-.eE".contains(character));
+        if number.is_empty() {
+            return Err(self.missing("a weight"));
+        }
+        number.parse::<f64>().map(|_| ()).map_err(|_| self.wrong(begin, &format!("`{}` is not a number", cut(&number))))
     }
 
     /// range(low, high) or a list of numbers
     fn nodes(&mut self) -> Result<Vec<(usize, usize)>> {
-        self.skip_space();
-        if !self.text.get(self.at).is_some_and(|character| character.is_alphabetic()) {
-            return self.list(Parser::node);
-        }
-        let word = self.name("`range` or a list")?;
-        if word.text != "range" {
-            return Err(self.wrong(word.at, &format!("expected `range` or a list, found `{}`", cut(&word.text))));
-        }
-        self.expect('(')?;
-        let first = self.node()?;
-        let range: Range<usize> = if self.accept(',') { first..self.node()? } else { 0..first };
-        self.expect(')')?;
-        Ok(range.map(|node| (word.at, node)).collect())
+        self.wrapped("`range` or a list", RANGES, |parser| {
+            let begin = parser.at;
+            if parser.text.get(begin).is_none_or(|character| "[(".contains(*character)) || parser.call().is_none() {
+                parser.at = begin;
+                return parser.list(Parser::node);
+            }
+            let first = parser.node()?;
+            let range: Range<usize> = if parser.accept(',') { first..parser.node()? } else { 0..first };
+            parser.expect(')')?;
+            Ok(range.map(|node| (begin, node)).collect())
+        })
     }
 
     /// Items between brackets, separated by commas, each with its position.
@@ -175,85 +283,15 @@ impl Parser {
         Ok(items)
     }
 
-    /// An opening bracket; returns the one that closes it.
-    fn open(&mut self) -> Result<char> {
-        if self.accept('[') {
-            Ok(']')
-        } else if self.accept('(') {
-            Ok(')')
-        } else {
-            Err(self.missing("`[` or `(`"))
-        }
-    }
-
-    fn operation(&mut self) -> Result<Operation> {
-        self.skip_space();
-        let Some(quote) = self.text.get(self.at).copied().filter(|character| "'\"".contains(*character)) else {
-            return Err(self.missing("an operation in quotes"));
-        };
-        let begin = self.at + 1;
-        let length = self.text[begin..].iter().position(|character| *character == quote);
-        let Some(length) = length else {
-            return Err(self.wrong(self.at, "this quote is never closed"));
-        };
-        let name: String = self.text[begin..begin + length].iter().collect();
-        self.at = begin + length + 1;
-        Operation::parse(&name).map_err(|error| self.wrong(begin, &error.detail))
-    }
-
     fn node(&mut self) -> Result<usize> {
-        self.skip_space();
-        let begin = self.at;
-        let digits = self.take(|character| character.is_ascii_digit());
-        if digits.is_empty() {
-            return Err(self.missing("a node number"));
-        }
-        digits
-            .parse()
-            .ok()
-            .filter(|node| *node <= HIGHEST_NODE)
-            .ok_or_else(|| self.wrong(begin, &format!("node number {} is larger than any cell's", cut(&digits))))
-    }
-
-    fn name(&mut self, expected: &str) -> Result<Word> {
-        self.skip_space();
-        let at = self.at;
-        let text = self.take(|character| character.is_alphanumeric() || character == '_');
-        if text.is_empty() { Err(self.missing(expected)) } else { Ok(Word { at, text }) }
-    }
-
-    fn take(&mut self, belongs: impl Fn(char) -> bool) -> String {
-        let taken: String = self.text[self.at..].iter().take_while(|character| belongs(**character)).collect();
-        self.at += taken.chars().count();
-        taken
-    }
-
-    fn accept(&mut self, character: char) -> bool {
-        self.skip_space();
-        let found = self.text.get(self.at) == Some(&character);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn expect(&mut self, character: char) -> Result<()> {
-        if self.accept(character) { Ok(()) } else { Err(self.missing(&format!("`{character}`"))) }
-    }
-
-    fn skip_space(&mut self) {
-        self.take(char::is_whitespace);
-    }
-
-    /// The error for a character other than the expected one, or for the end of the text.
-    fn missing(&self, expected: &str) -> Error {
-        let found = match self.text.get(self.at) {
-            Some(character) => format!("`{character}`"),
-            None => "the end".to_string(),
-        };
-        self.wrong(self.at, &format!("expected {expected}, found {found}"))
-    }
-
-    /// Positions are counted from 1.
-    fn wrong(&self, at: usize, detail: &str) -> Error {
-        Error::genotype(format!("at character {}: {detail}", at + 1))
+        self.wrapped("a node number", &[], |parser| {
+            let begin = parser.at;
+            let digits = parser.take(|character| character.is_ascii_digit());
+            if digits.is_empty() {
+                return Err(parser.missing("a node number"));
+            }
+            let node = digits.parse().ok().filter(|node| *node <= HIGHEST_NODE);
+            node.ok_or_else(|| parser.wrong(begin, &format!("node number {} is larger than any cell's", cut(&digits))))
+        })
     }
 }

@@ -22,6 +22,11 @@ const CONVOLUTIONAL: &[(&str, Holds)] = &[
 ];
 const RECURRENT: &[(&str, Holds)] = &[("recurrent", Holds::Edges), ("concat", Holds::Concat)];
 
+/// The keys of a genotype, in the order of the published code.
+pub(super) fn keys(recurrent: bool) -> Vec<&'static str> {
+    (if recurrent { RECURRENT } else { CONVOLUTIONAL }).iter().map(|(key, _)| *key).collect()
+}
+
 /// The type of the value of a key; an unknown key gives the text of an error.
 pub(super) fn holds(key: &str) -> Result<Holds, String> {
     let all = || CONVOLUTIONAL.iter().chain(RECURRENT);

@@ -17,7 +17,7 @@ from ..._values.genotype import Genotype
 from ..._values.notations import Edges
 from ..._values.words import node_name
 from ..layout import layout
-from ..palette import look_of, text_on
+from ..palette import LineStyle, look_of, text_on
 from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
 
 _STEP, _LINE = 2.6, 1.6  # distance of layers; width of a line
@@ -36,8 +36,8 @@ class Cell(NamedTuple):
 def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
     """Draw the cells of a genotype as graphs, one below the other, from the inputs to the output.
 
-    The operation of an edge is a box before its target. Intermediate nodes are counted from 0 (paper,
-    figure 4), in recurrent cells from 1.
+    The operation of an edge is a box before its target; the line of `none` is dotted. Intermediate nodes are
+    counted from 0 (paper, figure 4), in recurrent cells from 1.
 
     Args:
         genotype: a convolutional or recurrent genotype.
@@ -105,17 +105,18 @@ def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
     for edge, lanes in plan.lanes.items():
         operation = graph.edges[edge]["operation"]
         color = FAINT if operation is None else look_of(operation).color
+        style = look_of(operation).style if operation == "none" else "-"
         source, target, _ = edge
         x, y = plan.layer[source] * _STEP, plan.height[source]
         for layer, lane in enumerate(lanes, plan.layer[source] + 1):
             level = (layer * _STEP - _BEFORE, layer * _STEP + _AFTER)
             if layer == plan.layer[target]:  # a box, or a line to the output
                 level = (level[0], level[0] + _BOX) if operation is not None else (layer * _STEP,) * 2
-            _curve(ax, (x, y), (level[0], lane), color)
-            ax.plot(level, [lane, lane], color=color, linewidth=_LINE, zorder=1)
+            _curve(ax, (x, y), (level[0], lane), color, style)
+            ax.plot(level, [lane, lane], color=color, linestyle=style, linewidth=_LINE, zorder=1)
             x, y = level[1], lane
         if operation is not None:
-            _curve(ax, (x, y), (plan.layer[target] * _STEP, plan.height[target]), color)
+            _curve(ax, (x, y), (plan.layer[target] * _STEP, plan.height[target]), color, style)
             ax.text(
                 x - _BOX / 2,
                 y,
@@ -153,7 +154,9 @@ def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
     title(ax, name, 4 + 7 * scale)
 
 
-def _curve(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+def _curve(
+    ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str, style: LineStyle
+) -> None:
     """Draw a line with horizontal ends."""
     middle = (start[0] + end[0]) / 2
     path = Path(
@@ -161,5 +164,13 @@ def _curve(ax: Axes, start: tuple[float, float], end: tuple[float, float], color
         [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
     )
     ax.add_patch(
-        PathPatch(path, facecolor="none", edgecolor=color, linewidth=_LINE, capstyle="round", zorder=1)
+        PathPatch(
+            path,
+            facecolor="none",
+            edgecolor=color,
+            linestyle=style,
+            linewidth=_LINE,
+            capstyle="round" if style == "-" else "butt",
+            zorder=1,
+        )
     )

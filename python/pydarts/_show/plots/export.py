@@ -36,7 +36,8 @@ def to_dot(genotype: Genotype) -> str:
         for source, target, operation in graph.edges(data="operation"):
             about = ""
             if operation is not None:
-                about = f" [label={_quoted(operation)}, color={_quoted(look_of(operation).color)}]"
+                style = ", style=dotted" if operation == "none" else ""
+                about = f" [label={_quoted(operation)}, color={_quoted(look_of(operation).color)}{style}]"
             lines.append(f"    {name}_{source} -> {name}_{target}{about};")
         lines.append("  }")
     return "\n".join([*lines, "}", ""])

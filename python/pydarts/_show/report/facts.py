@@ -140,7 +140,9 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
         else:
             network = _shapes(result, channels=config.channels, layers=config.layers)
             image, each = config.image_size, "an image"
-            published = _shapes(result, channels=36, layers=20)
+            # Positions of reductions in the search are not those in 20 cells, unless there are none.
+            cells = () if config.resolved_space.reductions == () else None
+            published = _shapes(result, channels=36, layers=20, reductions=cells)
             much, full = f"{config.channels} channels, {config.layers} cells", "36 channels, 20 cells"
     except _core.GenotypeError as error:
         return (Fact("not counted", str(error)),)
@@ -152,7 +154,7 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
     )
 
 
-def _shapes(result: SearchResult, **width: int) -> Any:
+def _shapes(result: SearchResult, **width: Any) -> Any:
     """Return the network of the genotype for the search's data, without memory for its weights."""
     config = result.config
     sizes: dict[str, Any] = (
@@ -161,7 +163,7 @@ def _shapes(result: SearchResult, **width: int) -> Any:
         else {"num_classes": config.num_classes, "in_channels": config.in_channels}
     )
     with torch.device("meta"):
-        return build(result.genotype, **sizes, **width)
+        return build(result, **sizes, **width)
 
 
 def size(count: int) -> str:
