@@ -121,7 +121,7 @@ def test_a_change_of_a_single_number_is_refused(saved: Path, tmp_path: Path, nam
 def test_files_of_two_results_do_not_mix(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved / "search", tmp_path / "search")
     weights = tmp_path / "search" / "weights.safetensors"
-    other = {name: tensor + 1 for name, tensor in safetensors.torch.load_file(weights).items()}
+    other = {name: tensor + 1 for name, tensor in safetensors.torch.load(weights.read_bytes()).items()}
     safetensors.torch.save_file(other, weights)
     with pytest.raises(CheckpointError, match=r"weights\.safetensors"):
         SearchResult.load(tmp_path / "search")
@@ -144,7 +144,7 @@ def test_files_without_checksums_are_read(saved: Path, tmp_path: Path) -> None:
             metadata = {name: text for name, text in (file.metadata() or {}).items() if name != "crc32"}
         for now, before in (("network-2", "network-1"), ("training-2", "training-1"), ("point-3", "point-2")):
             metadata = {name: text.replace(now, before) for name, text in metadata.items()}
-        safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata)
+        safetensors.torch.save_file(safetensors.torch.load(path.read_bytes()), path, metadata)
     for read in FILES.values():
         assert content(read(tmp_path / "old")) == content(read(saved))
     assert resumed(tmp_path / "old" / "searching").status == "complete"
