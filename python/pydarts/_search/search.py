@@ -51,17 +51,18 @@ def search(
             A recurrent space requires `(train_tokens, valid_tokens)`, integers [N] as `datasets.corpus`
             returns them. Otherwise a 2-tuple of arrays is `(X, y)`; any other 2-tuple is a pair. Sizes that
             `cfg` leaves open are read from the data; if only the labels determine the number of classes, this
-            takes one pass over the loader. A thread prefetches the batches of a loader. Random transforms are
-            reproducible only with worker processes, whose seeds are a function of (seed, pass).
+            takes one pass over the loader. A thread prefetches the batches of a loader. What a loader draws
+            is a function of (seed, pass, batch); one that draws in this process is not prefetched.
         cfg: the configuration of the search; None: the published one.
         callbacks: one or several; called at the start, after every step and epoch, and at the end.
         loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy.
 
     Returns:
-        The result; after Ctrl-C, the result of the steps done so far, with status "interrupted".
+        The result; after Ctrl-C or SIGTERM, the result of the steps done so far, with status "interrupted".
 
     Raises:
-        ConfigError, SpaceError: an invalid configuration.
+        ConfigError, SpaceError: an invalid configuration; or a call inside `torch.inference_mode()` or a
+            transform of `torch.func`. Other settings of torch have no effect on a search.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
         TypeError: `loss` is not callable, or a class instead of an instance.

@@ -62,16 +62,17 @@ def train(
             then the exponential of this loss. None: cross-entropy, with `cfg.label_smoothing`.
 
     Returns:
-        The result, its network in evaluation mode. After Ctrl-C the status is "interrupted", and `history`
-        has the completed epochs. With `keep="last"` the network has its current weights, including the steps
-        of the incomplete epoch; with `"best"`, those of the best completed epoch (the current ones if there
-        is none).
+        The result, its network in evaluation mode. After Ctrl-C or SIGTERM the status is "interrupted",
+        and `history` has the completed epochs. With `keep="last"` the network has its current weights,
+        including the steps of the incomplete epoch; with `"best"`, those of the best completed epoch (the
+        current ones if there is none).
 
     Raises:
         TypeError: neither a network of `build` nor a genotype, or a network that `torch.compile` has wrapped;
             or `loss` is not callable, or a class instead of an instance.
         ConfigError: an invalid configuration, a setting that does not apply to this kind of network, or both
-            `loss` and `label_smoothing`.
+            `loss` and `label_smoothing`; or a call inside `torch.inference_mode()` or a transform of
+            `torch.func`.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
         CheckpointError: a checkpoint is broken or belongs to another training; or its data or loss differ and
