@@ -109,7 +109,7 @@ impl SearchConfig {
             let value = given.get(name).filter(|value| !value.is_null())?;
             Some(Field { kind: ErrorKind::Config, name, value })
         });
-        let nodes = nodes.map(|field| field.whole(1)).transpose()?;
+        let nodes = nodes.map(|field| field.at_least(1)).transpose()?;
         let kind = match space.map(|field| field.value) {
             None => Some(CellKind::Convolutional),
             Some(Value::String(name)) => Some(Space::preset(name)?.kind),

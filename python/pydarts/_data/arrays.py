@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,9 +131,18 @@ def read_arrays(x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: 
 
 
 def as_tensor(value: Any, what: str) -> Tensor:
-    """Convert `value` to a CPU tensor, which shares memory with it where possible."""
+    """Convert `value` to a CPU tensor, which shares memory with it where possible.
+
+    Raises:
+        DataError: not numbers, a sparse tensor, or an array with masked values.
+    """
     if isinstance(value, Tensor):
+        if value.layout != torch.strided:
+            raise DataError(f"{what} must be dense, got the layout {value.layout}; convert with .to_dense()")
         return value.detach().cpu()
+    if np.ma.is_masked(value):
+        masked = int(np.ma.getmaskarray(value).sum())
+        raise DataError(f"{what} are masked at {masked} places; replace these with .filled(value)")
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":
         strings = array.dtype.kind in "SU" or (array.size and isinstance(array.flat[0], str))
@@ -143,6 +153,10 @@ def as_tensor(value: Any, what: str) -> Tensor:
     if array.dtype.byteorder not in "=|":
         array = array.astype(array.dtype.newbyteorder("="))
     array = np.ascontiguousarray(array) if array.ndim else array
+    if isinstance(value, np.memmap) and not array.flags.writeable:
+        with warnings.catch_warnings():  # the file may be larger than memory; nothing writes
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+            return torch.from_numpy(array)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 

@@ -14,9 +14,11 @@ from .._core import ConfigError, DataError, DeviceError, unknown_name
 from .fields import Resume
 from .words import shown
 
+MOST = 1_000_000_000  # the largest count of any kind, as in the core
 
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an int of at least `least`; NumPy integers are accepted.
+
+def whole(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
+    """Return `value` as an int of at least `least` and at most `most`; NumPy integers are accepted.
 
     >>> whole("layers", 3)
     3
@@ -29,6 +31,8 @@ def whole(name: str, value: Any, least: int = 1) -> int:
         number = least - 1
     if number < least:
         raise ConfigError(f"{name} is {shown(value)}; it must be a whole number of at least {least}")
+    if number > most:
+        raise ConfigError(f"{name} is {shown(value)}; it must be a whole number of at most {most}")
     return number
 
 

@@ -249,8 +249,10 @@ class ConvolutionalNetwork(CheckedModule):
             )
         self.genotype = genotype
         one_of("stem", stem, get_args(Stem))
-        channels, layers = whole("channels", channels), whole("layers", layers)
-        num_classes, in_channels = whole("num_classes", num_classes), whole("in_channels", in_channels)
+        channels = whole("channels", channels, most=4096)
+        layers = whole("layers", layers, most=1000)
+        num_classes = whole("num_classes", num_classes, most=10_000_000)
+        in_channels = whole("in_channels", in_channels, most=4096)
         if stem == "imagenet" and channels == 1:
             raise _core.ConfigError('channels is 1; the stem "imagenet" requires 2 or more')
         self.arguments: dict[str, Any] = {

@@ -69,5 +69,5 @@ def example(
     sides = (image_size, image_size) if isinstance(image_size, int) else image_size
     if not isinstance(sides, Sequence) or len(sides) != 2:
         raise _core.ConfigError(f"image_size is {shown(image_size)}; it must be a side or (height, width)")
-    height, width = (whole("image_size", side) for side in sides)
+    height, width = (whole("image_size", side, most=65_536) for side in sides)
     return (weight.new_zeros(batch, int(network.arguments["in_channels"]), height, width),)

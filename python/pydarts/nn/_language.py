@@ -59,7 +59,8 @@ class LanguageModel(CheckedModule):
     ) -> None:
         super().__init__()
         self.genotype = genotype
-        vocabulary, units = whole("vocabulary", vocabulary), whole("units", units)
+        vocabulary = whole("vocabulary", vocabulary, most=10_000_000)
+        units = whole("units", units, most=65_536)
         self.arguments: dict[str, int | float] = {
             "vocabulary": vocabulary,
             "units": units,
