@@ -238,13 +238,28 @@ def test_a_resumed_search_counts_on(tmp_path: Path, whole: Any) -> None:
     assert counts(found.state_dict) == {found.steps[-1]} == {3 * STEPS}
 
 
+def as_format_2(path: Path, **changes: torch.Tensor) -> None:
+    """Rewrite a checkpoint as earlier versions wrote it: without counts."""
+    with safetensors.safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["pydarts"])
+    assert header["format"] == "pydarts-checkpoint-3"
+    header["format"] = "pydarts-checkpoint-2"
+    tensors = without_counts(safetensors.torch.load_file(path)) | changes
+    safetensors.torch.save_file(tensors, path, {"pydarts": json.dumps(header)})
+
+
 def test_a_checkpoint_of_format_2_is_resumed_with_its_step_as_the_count(tmp_path: Path, whole: Any) -> None:
     stopped(tmp_path, step=5)
     for path in checkpoints(tmp_path):
-        with safetensors.safe_open(path, "pt") as file:
-            header = json.loads(file.metadata()["pydarts"])
-        assert header["format"] == "pydarts-checkpoint-3"
-        header["format"] = "pydarts-checkpoint-2"
-        tensors = without_counts(safetensors.torch.load_file(path))
-        safetensors.torch.save_file(tensors, path, {"pydarts": json.dumps(header)})
+        as_format_2(path)
     assert_same(resumed(tmp_path), whole())
+
+
+def test_a_checkpoint_with_logits_that_are_not_finite_is_refused(tmp_path: Path) -> None:
+    stopped(tmp_path, step=5)
+    (newest,) = checkpoints(tmp_path)[-1:]
+    alpha = safetensors.torch.load_file(newest)["alpha/normal"]
+    alpha[1, 2] = -math.inf
+    as_format_2(newest, **{"alpha/normal": alpha})
+    with pytest.raises(pydarts.CheckpointError, match=rf"{newest.name}.*`normal`, row 1, column 2"):
+        resumed(tmp_path)

@@ -74,6 +74,21 @@ def test_state_and_alphas_can_be_taken_and_put_back() -> None:
     assert torch.equal(one.logits(x), other.logits(x))
 
 
+@pytest.mark.parametrize("value", [-float("inf"), float("inf"), float("nan"), 1e300])
+def test_logits_that_are_not_finite_are_refused_by_table_row_and_column(value: float) -> None:
+    net = Supernet(**SMALL)  # float32, where 1e300 is infinite
+    before = net.alphas
+    alphas = {name: alpha.double() + 1 for name, alpha in before.items()}
+    alphas["reduce"][3, 5] = value
+    with pytest.raises(pydarts.DataError, match=r"`reduce`, row 3, column 5"):
+        net.set_alphas(alphas)
+    assert all(torch.equal(alpha, before[name]) for name, alpha in net.alphas.items())
+    alphas["reduce"][3, 5] = -1e30  # finite: as good as masked
+    net.set_alphas(alphas)
+    net.step(train=batch(0), valid=batch(1))
+    assert all(alpha.isfinite().all() for alpha in net.alphas.values())
+
+
 @pytest.mark.parametrize("method", ["first_order", "unrolled", "unrolled_exact"])
 def test_the_gradient_by_alpha_has_alphas_shape_and_changes_nothing(method: Any) -> None:
     net = Supernet(**SMALL, dtype=torch.float64)

@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 from torch.utils import _python_dispatch
 
 from .._core import ConfigError
+from .hints import hint
 
 # No public function of torch reads all of these settings.
 _C: Any = torch._C
@@ -287,10 +288,8 @@ if hasattr(os, "register_at_fork"):
 
 def _warn_of_fork() -> None:
     if _forked and torch.get_num_threads() > 1:
-        warnings.warn(
+        hint(
             f"this process was forked and uses {torch.get_num_threads()} threads: if its parent has computed "
             "with several threads, the libraries of torch hang; start it with multiprocessing's "
-            '"spawn" or "forkserver", or call torch.set_num_threads(1) in it',
-            UserWarning,
-            stacklevel=4,
+            '"spawn" or "forkserver", or call torch.set_num_threads(1) in it'
         )

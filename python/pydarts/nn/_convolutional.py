@@ -17,6 +17,7 @@ from .._values.genotype import Genotype
 from .._values.notations import Edges
 from .._values.words import shown
 from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn, Zero
+from ._state import CheckedModule
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
 
@@ -190,7 +191,7 @@ def _check_size(x: Tensor, least: int) -> None:
         )
 
 
-class ConvolutionalNetwork(nn.Module):
+class ConvolutionalNetwork(CheckedModule):
     """A stem, the cells of a genotype, global average pooling and a linear classifier (A.2.1 of the paper).
 
     Reduction cells halve height and width and double the channels. Batch norm is affine; there is none after

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import _core
 from .._values.checks import whole
+from .._values.genotype import Genotype
 from .._values.words import shown
 from ._build import Network
 from ._convolutional import ConvolutionalNetwork
@@ -34,7 +35,10 @@ def check_network(network: object, what: str, *others: str) -> None:
         )
     if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
         takes = " or ".join(("a network of pydarts.build", *others))
-        raise TypeError(f"{what} takes {takes}, got a {type(network).__name__}")
+        remedy = ""
+        if isinstance(network, Genotype) or isinstance(getattr(network, "genotype", None), Genotype):
+            remedy = f"; build its network first: {what}(pydarts.build(genotype, ...))"
+        raise TypeError(f"{what} takes {takes}, got a {type(network).__name__}{remedy}")
 
 
 def example(

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 from .._values.checks import share, whole
 from .._values.genotype import Genotype
 from ._recurrent import BOUND, RecurrentCell
+from ._state import CheckedModule
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(CheckedModule):
     """An embedding, a recurrent cell, and a decoder that shares the weights of the embedding.
 
     Dropout is variational: in training mode every call draws one mask per sequence and location from
