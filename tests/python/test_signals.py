@@ -100,13 +100,13 @@ def test_a_handler_of_the_user_and_an_ignored_signal_stay() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     try:
-        result = pydarts.search((X, Y), make_config(epochs=1), At(lambda: send(signal.SIGTERM)))
+        result = pydarts.search((X, Y), make_config(epochs=1), At(lambda: send(signal.SIGTERM), 1))
     finally:
         signal.signal(signal.SIGTERM, before)
     assert (result.status, heard) == ("complete", [signal.SIGTERM])
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        result = pydarts.search((X, Y), make_config(epochs=1), At(lambda: send(signal.SIGTERM)))
+        result = pydarts.search((X, Y), make_config(epochs=1), At(lambda: send(signal.SIGTERM), 1))
     finally:
         signal.signal(signal.SIGTERM, before)
     assert result.status == "complete"
@@ -116,7 +116,7 @@ def test_another_thread_installs_no_handler() -> None:
     before, found = signal.getsignal(signal.SIGTERM), []
 
     def run() -> None:
-        act = At(lambda: found.append(signal.getsignal(signal.SIGTERM)))
+        act = At(lambda: found.append(signal.getsignal(signal.SIGTERM)), 1)
         found.append(pydarts.search((X, Y), make_config(epochs=1), act).status)
 
     thread = threading.Thread(target=run)

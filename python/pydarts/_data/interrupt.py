@@ -92,9 +92,10 @@ def of_worker(iterator: Iterator[Any], error: BaseException) -> BaseException:
         for worker, works in zip(workers, working, strict=True)
         if works or (not closed and str(worker.pid) in named)
     ]
-    if lost:
-        wait([worker.sentinel for worker in lost], _PATIENCE)
+    ended = wait([worker.sentinel for worker in lost], _PATIENCE)
     for worker in lost:
+        if worker.sentinel in ended:
+            worker.join(_PATIENCE)  # its exit code follows the end of its files
         code, found = worker.exitcode, error
         if code in (0, -signal.SIGINT, -signal.SIGTERM):
             found = KeyboardInterrupt("a worker process of the loader was interrupted")
