@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 
+use crate::suggest::{LONGEST_NAME, suggestions};
+
 /// What the caller can do about an error. Each kind becomes one exception in Python.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -122,39 +124,23 @@ impl Error {
     }
 }
 
-/// Names longer than this are cut in messages and not compared: the comparison is quadratic.
-const LONGEST_NAME: usize = 64;
-
 /// Lists of at most this length are printed even if there is a suggestion.
 const SHORT_LIST: usize = 20;
 
-/// The message for an unknown name: the nearest known name, if any, and the list if it is short or nothing is near.
+/// The message for an unknown name: what may be meant, if anything, and the list if it is short or there is no
+/// suggestion.
 pub fn unknown(what: &str, given: &str, known: &[&str]) -> String {
-    let nearest = nearest(given, known);
+    let meant: Vec<String> = suggestions(given, known).iter().map(|name| format!("`{name}`")).collect();
     let mut text = format!("unknown {what} `{}`", cut(given));
-    if let Some(name) = nearest {
-        text.push_str(&format!("; did you mean `{name}`?"));
+    if let Some((last, others)) = meant.split_last() {
+        let either = if others.is_empty() { String::new() } else { format!("{} or ", others.join(", ")) };
+        text.push_str(&format!("; did you mean {either}{last}?"));
     }
-    if nearest.is_none() || known.len() <= SHORT_LIST {
-        let separator = if nearest.is_none() { "; " } else { " " };
+    if meant.is_empty() || known.len() <= SHORT_LIST {
+        let separator = if meant.is_empty() { "; " } else { " " };
         text.push_str(&format!("{separator}known: {}", known.join(", ")));
     }
     text
-}
-
-/// The nearest known name whose edit distance is at most a third of the given name's length.
-fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
-    let length = given.chars().count();
-    if length > LONGEST_NAME {
-        return None;
-    }
-    let given = given.to_lowercase();
-    known
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(&given, &name.to_lowercase()), *name))
-        .filter(|(edits, _)| *edits <= (length / 3).max(1))
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, name)| name)
 }
 
 /// The text, truncated if it is long.

@@ -25,11 +25,13 @@ impl<'a> Field<'a> {
 
     /// A whole number of at least `low`, and at most `MOST`.
     pub fn whole(&self, low: usize) -> Result<usize> {
-        match self.whole_of(self.value, low) {
-            Some(number) if number <= MOST => Ok(number),
-            Some(_) => Err(self.refuse(&format!("a whole number of at most {MOST}"))),
-            None => Err(self.refuse(&format!("a whole number of at least {low}"))),
-        }
+        let number = self.at_least(low)?;
+        if number <= MOST { Ok(number) } else { Err(self.refuse(&format!("a whole number of at most {MOST}"))) }
+    }
+
+    /// A whole number of at least `low`.
+    pub fn at_least(&self, low: usize) -> Result<usize> {
+        self.whole_of(self.value, low).ok_or_else(|| self.refuse(&format!("a whole number of at least {low}")))
     }
 
     /// A whole number from `low` to `high`.

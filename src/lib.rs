@@ -9,6 +9,7 @@
 pub mod error;
 mod json;
 pub mod random;
+pub mod suggest;
 
 pub mod space;
 

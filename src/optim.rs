@@ -11,8 +11,8 @@ pub struct Sgd {
     pub momentum: f64,
     /// λ.
     pub weight_decay: f64,
-    /// The largest Euclidean norm of the gradient of all weights.
-    pub clip: f64,
+    /// The largest Euclidean norm of the gradient of all weights; None: any.
+    pub clip: Option<f64>,
 }
 
 impl Sgd {
@@ -20,9 +20,11 @@ impl Sgd {
     /// `lr` is a scalar on the device.
     pub fn step(&self, w: &mut Tensor, buffer: &mut Tensor, gradient: &Tensor, lr: &Tensor) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let coefficient = clip_coefficient(gradient, self.clip)?;
-        let mut direction = gradient.f_mul(&coefficient)?;
-        let _ = direction.f_add_(&w.f_mul_scalar(self.weight_decay)?)?;
+        let decay = w.f_mul_scalar(self.weight_decay)?;
+        let direction = match self.clip {
+            Some(clip) => gradient.f_mul(&clip_coefficient(gradient, clip)?)?.f_add_(&decay)?,
+            None => gradient.f_add(&decay)?,
+        };
         let _ = buffer.f_mul_scalar_(self.momentum)?.f_add_(&direction)?;
         let _ = w.f_sub_(&buffer.f_mul(lr)?)?;
         Ok(())

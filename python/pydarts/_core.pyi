@@ -149,6 +149,9 @@ class ArrayBatches:
     def next(self) -> tuple[Tensor, Tensor] | None: ...
     def close(self) -> None: ...
 
+def unknown_name(what: str, given: str, known: Sequence[str]) -> str:
+    """The message for an unknown name, with what may be meant, or the known names."""
+
 def normalized(
     images: Tensor, dtype: str, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> Tensor:

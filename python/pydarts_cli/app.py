@@ -34,7 +34,8 @@ app = typer.Typer(
     name="pydarts",
     cls=_Commands,
     help="Differentiable architecture search: search for cells, inspect, train and export them.",
-    epilog="Exit codes: 0 success, 1 failure, 2 usage error, 130 interrupted. Every command accepts --json.",
+    epilog="Exit codes: 0 success, 1 failure, 2 usage error, 130 interrupted (by Ctrl-C or SIGTERM). "
+    "Every command accepts --json.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

@@ -34,7 +34,7 @@ def load(context: typer.Context, path: Path | None) -> Path | None:
         values = _section(tomllib.loads(path.read_text(encoding="utf-8-sig")), context)
     except OSError as error:
         raise typer.BadParameter(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path} is not TOML: {error}") from error
     known = {
         option.removeprefix("--").replace("-", "_"): parameter.name

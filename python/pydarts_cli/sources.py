@@ -105,6 +105,8 @@ def read_genotype(text: str) -> Genotype:
         values = json.loads(text)
     except ValueError:
         return Genotype.from_notation(text.strip())
+    except RecursionError:
+        values = None  # the reader below says so
     if isinstance(values, dict) and any(key.startswith("normal/") for key in values):
         return Genotype.from_nni(values)
     if isinstance(values, dict) and any(key.startswith("NetworkSelectorDatasetInfo:") for key in values):

@@ -109,8 +109,13 @@ impl SearchConfig {
             let value = given.get(name).filter(|value| !value.is_null())?;
             Some(Field { kind: ErrorKind::Config, name, value })
         });
-        let nodes = nodes.map(|field| field.whole(1)).transpose()?;
-        let operations = operations.map(|field| Operation::list(&field)).transpose()?;
+        let nodes = nodes.map(|field| field.at_least(1)).transpose()?;
+        let kind = match space.map(|field| field.value) {
+            None => Some(CellKind::Convolutional),
+            Some(Value::String(name)) => Some(Space::preset(name)?.kind),
+            Some(_) => None,
+        };
+        let operations = operations.map(|field| Operation::list(&field, kind)).transpose()?;
         let space = match space {
             None => Space::published(CellKind::Convolutional).with(nodes, operations.as_deref()),
             Some(Field { value: Value::String(name), .. }) => Space::preset(name)?.with(nodes, operations.as_deref()),
@@ -154,7 +159,7 @@ impl SearchConfig {
         if weight_lr_min > weight_lr {
             return Err(Error::config(format!(
                 "`weight_lr_min` is {weight_lr_min} and `weight_lr` {weight_lr}; the learning rate decreases, so \
-                 `weight_lr_min` must be at most `weight_lr`"
+                 `weight_lr_min` must be at most `weight_lr`: with weight_lr_min={weight_lr} it stays constant"
             )));
         }
         let foreign = |pass: &&Rewrite| !Rewrite::of(self.space.kind).contains(pass);

@@ -15,7 +15,8 @@ options! {
         [13] weight_lr_min: f64 = 0.001, recurrent 20.0 => not_negative;
         [14] weight_momentum: f64 = 0.9, recurrent 0.0 => share;
         [15] weight_decay: f64 = 3e-4, recurrent 5e-7 => not_negative;
-        [16] grad_clip: f64 = 5.0, recurrent 0.25 => positive;
+        // 0: none.
+        [16] grad_clip: f64 = 5.0, recurrent 0.25 => not_negative;
         [17] arch_lr: f64 = 3e-4, recurrent 3e-3 => not_negative;
         [18] arch_betas: (f64, f64) = (0.5, 0.999), recurrent (0.9, 0.999) => betas;
         [19] arch_weight_decay: f64 = 1e-3 => not_negative;

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, unknown};
 
 /// Name, builtin base class and docstring of the exception; None for kinds with a builtin exception.
 fn row(kind: ErrorKind) -> Option<(&'static str, &'static str, &'static str)> {
@@ -89,4 +89,10 @@ pub fn from_python(error: PyErr) -> Error {
         let detail = error.value(py).to_string();
         Error::new(kind, detail).with_source(error)
     })
+}
+
+/// The message for an unknown name, with what may be meant, or the known names.
+#[pyfunction]
+pub fn unknown_name(what: &str, given: &str, known: Vec<String>) -> String {
+    unknown(what, given, &known.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -26,6 +26,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<data::PyArrayBatches>()?;
     module.add_class::<data::PyTokens>()?;
     module.add_class::<supernet::PySupernet>()?;
+    module.add_function(wrap_pyfunction!(errors::unknown_name, module)?)?;
     module.add_function(wrap_pyfunction!(data::normalized, module)?)?;
     module.add_function(wrap_pyfunction!(search::search, module)?)?;
     module.add_function(wrap_pyfunction!(memory::fitting_batch, module)?)?;

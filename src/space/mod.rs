@@ -91,7 +91,6 @@ impl Space {
             Some(Field { kind: ErrorKind::Space, name, value })
         };
         let name = field("name").map(|field| field.text("a string")).transpose()?;
-        let operations = field("operations").map(|field| Operation::list(&field)).transpose()?;
         let kind = field("kind")
             .map(|field| match field.value.as_str() {
                 Some("convolutional") => Ok(CellKind::Convolutional),
@@ -99,6 +98,7 @@ impl Space {
                 _ => Err(field.refuse("\"convolutional\" or \"recurrent\"")),
             })
             .transpose()?;
+        let operations = field("operations").map(|field| Operation::list(&field, kind)).transpose()?;
 
         let mut space = match (kind, &operations, name) {
             (Some(kind), _, _) => Space::published(kind),
@@ -167,7 +167,8 @@ impl Space {
         }
         if let Some(operation) = self.operations.iter().find(|operation| !self.kind.allows(**operation)) {
             let (operation, kind) = (operation.name(), self.kind.name());
-            return refuse(format!("operation `{operation}` does not belong in a {kind} cell"));
+            let own = Operation::names(self.kind).join(", ");
+            return refuse(format!("operation `{operation}` does not belong in a {kind} cell; choose from {own}"));
         }
         if self.concat.is_empty() {
             return refuse("`concat` is empty; the cell would have no output".to_string());

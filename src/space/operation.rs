@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::CellKind;
 use crate::error::{Error, Result, unknown};
 use crate::json::Field;
 
@@ -72,9 +73,20 @@ impl Operation {
         })
     }
 
-    /// The operations that a list of names gives.
-    pub(crate) fn list(field: &Field) -> Result<Vec<Operation>> {
-        field.texts("a list of operation names")?.into_iter().map(Operation::parse).collect()
+    /// The operations that a list of names gives. For an unknown name, the error lists those of the kind of cell; if
+    /// it is not known, that of the other names.
+    pub(crate) fn list(field: &Field, kind: Option<CellKind>) -> Result<Vec<Operation>> {
+        let names = field.texts("a list of operation names")?;
+        let read = |name: &str| Operation::parse(name).ok();
+        let recurrent = || names.iter().filter_map(|name| read(name)).any(|operation| !operation.is_convolutional());
+        let kind = kind.unwrap_or_else(|| if recurrent() { CellKind::Recurrent } else { CellKind::Convolutional });
+        let refuse = |name: &str| Error::space(unknown("operation", name, &Operation::names(kind)));
+        names.iter().map(|name| read(name).ok_or_else(|| refuse(name))).collect()
+    }
+
+    /// The names of the operations that a kind of cell may contain.
+    pub(crate) fn names(kind: CellKind) -> Vec<&'static str> {
+        NAMES.iter().filter(|(operation, _)| kind.allows(*operation)).map(|(_, name)| *name).collect()
     }
 
     /// Whether a convolutional cell may contain it.

@@ -133,6 +133,60 @@ fn another_network_another_file_and_no_file_are_different_errors() {
 }
 
 #[test]
+fn a_changed_byte_is_a_checkpoint_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = save(folder.path(), 17);
+    let whole = std::fs::read(&path).unwrap();
+    for at in (0..whole.len()).step_by(7) {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x20;
+        std::fs::write(&path, &changed).unwrap();
+        let error = checkpoint::load(&path, &network(3)).err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Checkpoint, "byte {at}: {error}");
+        assert!(error.detail.contains("checkpoint-0000000017"), "{error}");
+        assert!(checkpoint::load_config(&path).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_format_2_needs_no_checksum() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = save(folder.path(), 17);
+    let whole = std::fs::read(&path).unwrap();
+    let replaced = |bytes: &[u8], from: &[u8], to: &[u8]| {
+        let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+        [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+    };
+    let without = |bytes: &[u8]| replaced(bytes, b"\"crc32\"", b"\"other\"");
+    let older = replaced(&whole, b"checkpoint-3", b"checkpoint-2");
+    std::fs::write(&path, without(&older)).unwrap();
+    assert_eq!(checkpoint::load(&path, &network(3)).unwrap().progress.step, 17);
+    // One of the two changes alone does not turn the check off.
+    for changed in [without(&whole), older] {
+        std::fs::write(&path, changed).unwrap();
+        assert_eq!(checkpoint::load(&path, &network(3)).err().unwrap().kind, ErrorKind::Checkpoint);
+    }
+}
+
+#[test]
+fn temporary_files_are_removed_before_writing_and_after_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = folder.path().join("checkpoint-0000000003.tmp");
+    std::fs::write(&left, b"from a killed write").unwrap();
+    // A folder at the place of the checkpoint makes the rename fail.
+    let blocked = folder.path().join("checkpoint-0000000017.safetensors");
+    std::fs::create_dir(&blocked).unwrap();
+    std::fs::write(blocked.join("file"), b"").unwrap();
+    let trajectory = Trajectory { steps: vec![0], points: vec![vec![0.1, 0.2]] };
+    let progress = Progress { step: 17, ..Progress::default() };
+    let config = SearchConfig::default();
+    let result = checkpoint::save(folder.path(), &network(3), (&config, &facts()), &state(), &progress, &trajectory);
+    assert_eq!(result.unwrap_err().kind, ErrorKind::Io);
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["checkpoint-0000000017.safetensors"]);
+}
+
+#[test]
 fn facts_that_differ_or_are_missing_are_named_and_no_facts_differ_from_none() {
     let mine =
         Fingerprint([("loss".to_owned(), "mse".to_owned()), ("valid.shape".to_owned(), "[2]".to_owned())].into());

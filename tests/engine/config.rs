@@ -152,7 +152,7 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
         (r#"{"weight_lr": -0.1}"#, "`weight_lr` is -0.1; it must be a number of at least 0"),
         (r#"{"weight_momentum": 1}"#, "`weight_momentum` is 1; it must be a number from 0 up to, but not including, 1"),
         (r#"{"weight_decay": "no"}"#, "`weight_decay` is \"no\"; it must be a number of at least 0"),
-        (r#"{"grad_clip": 0}"#, "`grad_clip` is 0; it must be a number greater than 0"),
+        (r#"{"grad_clip": -1}"#, "`grad_clip` is -1; it must be a number of at least 0"),
         (r#"{"arch_lr": -1}"#, "`arch_lr` is -1"),
         (r#"{"arch_betas": [0.5]}"#, "`arch_betas` is [0.5]; it must be two numbers from 0"),
         (r#"{"arch_betas": [0.5, 1.0]}"#, "`arch_betas` is [0.5,1.0]; it must be two numbers from 0"),

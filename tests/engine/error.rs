@@ -4,6 +4,7 @@ use std::error::Error as _;
 
 use proptest::prelude::*;
 use pydarts::error::{Error, ErrorKind, unknown};
+use pydarts::suggest::suggestions;
 
 #[test]
 fn an_error_shows_its_detail_and_keeps_what_failed_below() {
@@ -58,6 +59,46 @@ fn an_unknown_name_is_answered_with_the_nearest_known_one() {
     assert_eq!(unknown("space", "dart", &known), "unknown space `dart`; did you mean `darts`? known: darts, darts-rnn");
     assert_eq!(unknown("space", "DARTS", &known), unknown("space", "dart", &known).replace("`dart`", "`DARTS`"));
     assert_eq!(unknown("space", "nasbench", &known), "unknown space `nasbench`; known: darts, darts-rnn");
+}
+
+#[test]
+fn names_of_other_libraries_and_parts_of_names_lead_to_the_known_ones() {
+    let search =
+        ["weight_lr", "weight_lr_min", "arch_lr", "epochs", "batch_size", "channels", "grad_clip", "hypergradient"];
+    let operations = ["none", "skip_connect", "max_pool_3x3", "sep_conv_3x3", "conv_3x3"];
+    let rows: &[(&str, &[&str], &[&str])] = &[
+        ("lr", &search, &["weight_lr", "arch_lr"]),
+        ("learning_rate", &search, &["weight_lr", "arch_lr"]),
+        ("lr", &["learning_rate", "epochs"], &["learning_rate"]),
+        ("batchsize", &search, &["batch_size"]),
+        ("BatchSize", &search, &["batch_size"]),
+        ("epoch", &["arch_start_epoch", "epochs"], &["epochs"]),
+        ("n_epochs", &search, &["epochs"]),
+        ("num_epochs", &search, &["epochs"]),
+        ("max_epochs", &search, &["epochs"]),
+        ("init_channels", &search, &["channels"]),
+        ("gradient_clip_val", &search, &["grad_clip"]),
+        ("unrolled", &search, &["hypergradient"]),
+        ("second_order", &["first_order", "unrolled", "unrolled_exact"], &["unrolled"]),
+        ("first", &["first_order", "unrolled"], &["first_order"]),
+        ("skip", &operations, &["skip_connect"]),
+        ("identity", &operations, &["skip_connect"]),
+        ("nor_conv_3x3", &operations, &["conv_3x3"]),
+        ("zeroize", &operations, &["none"]),
+        ("xyzzy", &search, &[]),
+        ("", &search, &[]),
+        ("_", &search, &[]),
+    ];
+    for (given, known, meant) in rows {
+        assert_eq!(suggestions(given, known), *meant, "{given}");
+    }
+    assert!(suggestions("3x3", &["a_3x3", "b_3x3", "c_3x3", "d_3x3"]).len() <= 3);
+}
+
+#[test]
+fn every_suggestion_is_named_once() {
+    let text = unknown("option", "lr", &["weight_lr", "arch_lr"]);
+    assert!(text.contains("`weight_lr` or `arch_lr`"), "{text}");
 }
 
 #[test]

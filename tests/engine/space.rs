@@ -57,6 +57,19 @@ fn missing_fields_are_those_of_the_preset_of_the_kind() {
 }
 
 #[test]
+fn an_unknown_operation_is_answered_with_those_of_its_kind_of_cell() {
+    for (text, own, foreign) in [
+        (r#"{"operations": ["none", "qqq"]}"#, "sep_conv_3x3", "tanh"),
+        (r#"{"operations": ["tanh", "qqq"]}"#, "sigmoid", "sep_conv_3x3"),
+        (r#"{"kind": "recurrent", "operations": ["none", "qqq"]}"#, "sigmoid", "sep_conv_3x3"),
+        (r#"{"operations": ["conv_1x1", "identity"]}"#, "sep_conv_3x3", "tanh"),
+    ] {
+        let error = Space::from_json(text).unwrap_err().detail;
+        assert!(error.contains(own) && !error.contains(foreign), "{text}: {error}");
+    }
+}
+
+#[test]
 fn what_cannot_be_a_space_is_refused_with_the_reason() {
     for (text, reason) in [
         ("", "not JSON"),

@@ -21,7 +21,7 @@ fn settings(method: Method, arch_lr: f64) -> StepSettings {
     StepSettings {
         method,
         epsilon: 0.01,
-        sgd: Sgd { momentum: 0.0, weight_decay: 0.0, clip: 1e9 },
+        sgd: Sgd { momentum: 0.0, weight_decay: 0.0, clip: None },
         adam: Adam { lr: arch_lr, betas: (0.0, 0.999), weight_decay: 0.0 },
         virtual_clip: None,
     }

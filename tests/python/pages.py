@@ -46,8 +46,8 @@ _CELL = re.compile(r"\('\w+', \d\)")
 def disagreement(shown: str, printed: str, points: float) -> str | None:
     """The first shown line that was not printed; None if all were, in order, or if the text was as it stands.
 
-    A search amplifies the last bits, in which processors differ: percentages may differ by `points`, in such lines
-    other numbers (times, weights) freely, and the edges of genotypes too. A line is compared up to "…".
+    A search amplifies the last bits, in which processors differ: percentages may differ by `points`, in such
+    lines other numbers (times, weights) freely, and the edges of genotypes too. A line is compared up to "…".
     """
     whole = " ".join(printed.split())
     if all(" ".join(part.split()) in whole for part in re.split("…|\n", shown)):

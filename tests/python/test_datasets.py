@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
-from pydarts import datasets
+from pydarts import DataError, datasets
 from pydarts._data import torchvision
+from pydarts._data.arrays import read_arrays
 
 X, y = make_arrays(n=48, channels=3, classes=4)
 
@@ -216,3 +218,26 @@ def test_a_torchvision_for_another_torch_is_named(
         r".*pip install --upgrade 'torch>=2\.11,<2\.12' torchvision",
     ):
         datasets.cifar10("a")
+
+
+def test_a_mapped_file_is_not_copied(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((8, 1, 4, 4), np.uint8))
+    images = np.load(tmp_path / "x.npy", mmap_mode="r")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = read_arrays(images, np.arange(8), "training", torch.float32, None)
+    assert read.x.data_ptr() == images.ctypes.data
+
+
+def test_masked_and_sparse_arrays_are_refused_unless_nothing_is_missing() -> None:
+    images, labels = np.zeros((4, 1, 2, 2), np.float32), np.arange(4)
+    masked = np.ma.masked_array(images, mask=images == 0)
+    for x, y in (
+        (masked, labels),
+        (images, np.ma.masked_equal(labels, 2)),
+        (torch.from_numpy(images).to_sparse(), labels),
+        (images, torch.arange(4).to_sparse()),
+    ):
+        with pytest.raises(DataError, match="training"):
+            read_arrays(x, y, "training", torch.float32, None)
+    assert len(read_arrays(np.ma.masked_array(images), labels, "training", torch.float32, None).x) == 4

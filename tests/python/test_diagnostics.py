@@ -95,6 +95,7 @@ def test_a_loss_of_ones_own_is_judged_by_the_accuracy(tiny_result: SearchResult)
             history=history,
             config=make_config(num_classes=4),
             loss="mine",
+            class_counts=None,
         )
         assert found(result, "learning").level == kind, accuracy
 

@@ -109,7 +109,8 @@ class WithTargets(Digits):
     ],
 )
 def test_the_number_of_classes_is_read_off_the_dataset(dataset: Any, classes: int | None) -> None:
-    assert known_classes(DataLoader(dataset, batch_size=2)) == classes
+    loader = DataLoader(dataset, batch_size=2)
+    assert known_classes(loader, "training", make_config()) == classes
 
 
 def test_a_dataset_without_classes_costs_one_pass(opened: Any) -> None:

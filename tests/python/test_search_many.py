@@ -26,7 +26,7 @@ def break_seed(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on the search of one seed meets NaN."""
     search = jobs.search
 
-    def failing(loader: Any, config: pydarts.SearchConfig, teller: Any) -> pydarts.SearchResult:
+    def failing(loader: Any, config: pydarts.SearchConfig, teller: Any, _: Any) -> pydarts.SearchResult:
         def loss(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             return cross_entropy(logits, y) * math.nan
 
@@ -169,7 +169,7 @@ def test_a_seed_that_fails_loses_no_other(
 def test_an_interrupt_in_this_process_ends_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     search = jobs.search
 
-    def interrupted(loader: Any, config: pydarts.SearchConfig, teller: Any) -> pydarts.SearchResult:
+    def interrupted(loader: Any, config: pydarts.SearchConfig, teller: Any, _: Any) -> pydarts.SearchResult:
         class Now(pydarts.Callback):
             def on_step(self, info: pydarts.StepInfo) -> None:
                 raise KeyboardInterrupt

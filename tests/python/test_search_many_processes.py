@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,12 +44,34 @@ def _refuse() -> None:
 def test_a_loader_that_cannot_be_pickled_is_read_in_this_process_or_refused() -> None:
     batches = Here((X[start : start + 8], y[start : start + 8]) for start in range(0, 48, 8))
     config, select = make_config(epochs=1), short(epochs=1)
-    found = pydarts.search_many((batches, batches), config, 1, select)
-    assert found.status == "complete"
+    for loader, cause in ((batches, "not to be pickled"), (Elsewhere(batches), "no such class here")):
+        with pytest.warns(UserWarning, match=rf"{cause}.*workers=0") as caught:
+            found = pydarts.search_many((loader, list(batches)), config, 1, select)
+        assert found.status == "complete" and caught[0].filename == __file__
     with pytest.raises(pydarts.DataError, match=r"not to be pickled.*workers=0"):
         pydarts.search_many((batches, batches), config, 1, select, workers=1)
     with pytest.raises(pydarts.DataError, match=r"no such class here.*workers=0"):
         pydarts.search_many((Elsewhere(batches), list(batches)), config, 1, select, workers=1)
+
+
+def test_a_data_set_that_a_notebook_defines_is_read_in_this_process(tmp_path: Path) -> None:
+    # As in a notebook, the main module has no file that another process could run.
+    code = """
+        import pydarts, torch
+        from torch.utils.data import DataLoader, Dataset
+        class Cell(Dataset):
+            def __len__(self): return 40
+            def __getitem__(self, i): return torch.full((1, 8, 8), (i % 2) / 2), i % 2
+        cfg = pydarts.SearchConfig(channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+        select = pydarts.TrainConfig(epochs=1, batch_size=8)
+        print(pydarts.search_many(DataLoader(Cell(), batch_size=8), cfg, 1, select).status)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300,
+        check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout.split() == ["complete"], done.stderr
+    assert "UserWarning" in done.stderr and "workers=0" in done.stderr
 
 
 # ---- processes that are killed

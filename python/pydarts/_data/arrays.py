@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Number
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
@@ -17,7 +19,8 @@ from .._core import DataError, Dataset
 
 Array: TypeAlias = npt.NDArray[Any] | Tensor
 Batches: TypeAlias = Iterable[tuple[Array, Array]] | DataLoader[Any]
-Single: TypeAlias = tuple[Array, Array] | Batches
+Labels: TypeAlias = Array | Sequence[int]
+Single: TypeAlias = tuple[Array, Labels] | Batches
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _CHUNK = 4096  # images per step of a check, which limits its memory
@@ -54,6 +57,61 @@ def is_array(value: object) -> TypeGuard[Array]:
     return isinstance(value, (np.ndarray, Tensor))
 
 
+def as_pair(source: Any) -> Any:
+    """Return (X, y) as a tuple of two arrays if `source` is arrays in another form, else `source` unchanged.
+
+    Other forms are a list [X, y], and lists, pandas objects or anything else with `__array__` for X or y.
+
+    >>> as_pair([np.zeros((2, 1, 4, 4)), [0, 1]])[1]
+    array([0, 1])
+    """
+    if not isinstance(source, (tuple, list)) or len(source) != 2:
+        return source
+    x, y = source
+    if is_array(x) and is_array(y):
+        return (x, y)
+    if _like_array(x) or (_like_list(x) and (_like_array(y) or _numbers(y))):
+        if not (_like_array(y) or _numbers(y)):
+            if isinstance(y, Iterable) and not isinstance(y, (str, bytes, dict, set)) and not _like_list(y):
+                return source
+            raise DataError(f"X is an array, but y is {_shown(y)}; give the labels as integers [N]")
+        return stacked(x, "X"), stacked(y, "y")
+    return source
+
+
+def _like_array(value: object) -> bool:
+    """Return whether NumPy can convert `value` itself, such as a pandas Series."""
+    return is_array(value) or (hasattr(value, "__array__") and not isinstance(value, type))
+
+
+def _like_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _numbers(value: Any) -> bool:
+    """Return whether `value` is a sequence of numbers or strings, such as labels, not of batches."""
+    if not _like_list(value) or not len(value):
+        return False
+    first = value[0]
+    return isinstance(first, (Number, str, np.generic)) or (is_array(first) and first.ndim == 0)
+
+
+def stacked(value: Any, what: str) -> Array:
+    """Return `value` as an array."""
+    if is_array(value):
+        return value
+    try:
+        if _like_list(value) and isinstance(value[0], Tensor):
+            return torch.stack(list(value))
+        return np.asarray(value)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise DataError(f"{what} is a {type(value).__name__} that makes no array: {error}") from error
+
+
+def _shown(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
 def read_arrays(x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: int | None) -> ArrayData:
     """Validate a data set that is given as arrays; `what` ("training" or "validation") names it in errors."""
     images = as_tensor(x, f"the {what} images")
@@ -73,17 +131,32 @@ def read_arrays(x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: 
 
 
 def as_tensor(value: Any, what: str) -> Tensor:
-    """Convert `value` to a CPU tensor, which shares memory with it where possible."""
+    """Convert `value` to a CPU tensor, which shares memory with it where possible.
+
+    Raises:
+        DataError: not numbers, a sparse tensor, or an array with masked values.
+    """
     if isinstance(value, Tensor):
+        if value.layout != torch.strided:
+            raise DataError(f"{what} must be dense, got the layout {value.layout}; convert with .to_dense()")
         return value.detach().cpu()
+    if np.ma.is_masked(value):
+        masked = int(np.ma.getmaskarray(value).sum())
+        raise DataError(f"{what} are masked at {masked} places; replace these with .filled(value)")
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":
-        raise DataError(f"{what} must be numbers, got dtype {array.dtype}; convert with .astype()")
+        strings = array.dtype.kind in "SU" or (array.size and isinstance(array.flat[0], str))
+        remedy = "number them: np.unique(y, return_inverse=True)[1]" if strings else "convert with .astype()"
+        raise DataError(f"{what} must be numbers, got dtype {array.dtype}; {remedy}")
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     if array.dtype.byteorder not in "=|":
         array = array.astype(array.dtype.newbyteorder("="))
     array = np.ascontiguousarray(array) if array.ndim else array
+    if isinstance(value, np.memmap) and not array.flags.writeable:
+        with warnings.catch_warnings():  # the file may be larger than memory; nothing writes
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+            return torch.from_numpy(array)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
@@ -91,9 +164,18 @@ def check_images(x: Tensor, what: str, in_channels: int | None) -> None:
     """Raise DataError unless `x` has the shape and dtype of images [N, C, H, W]."""
     shape = list(x.shape)
     if x.ndim == 3:
-        raise DataError(f"{what} must be [N, C, H, W], got {shape}; add the channel dimension: X[:, None]")
+        raise DataError(
+            f"{what} must be [N, C, H, W], got {shape}; add the channel dimension of grey images: "
+            "X[:, None]; 1-D signals [N, C, L] need a space without reduction cells: X[:, :, None] and "
+            "Space(reductions=[])"
+        )
     if x.ndim != 4:
-        raise DataError(f"{what} must be [N, C, H, W], got {x.ndim} dimensions: {shape}")
+        remedy = (
+            "restore the dimensions of the images: X.reshape(N, C, H, W)"
+            if x.ndim < 3
+            else ("volumes and videos are not supported; give 2-D images, for example slices")
+        )
+        raise DataError(f"{what} must be [N, C, H, W], got {x.ndim} dimensions: {shape}; {remedy}")
     last, second = shape[3], shape[1]
     if last in (1, 3, 4) and second not in (1, 3, 4) and second > last and in_channels != second:
         raise DataError(
@@ -112,12 +194,14 @@ def check_images(x: Tensor, what: str, in_channels: int | None) -> None:
 
 def check_labels(y: Tensor, length: int, what: str) -> Tensor:
     """Return the labels as int64 [N]; raise DataError unless they are `length` class numbers from 0."""
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        remedy = "use y.argmax(1)" if y.ndim == 2 and y.shape[1] > 1 else "convert with y.astype('int64')"
-        raise DataError(f"{what} must be integers (class numbers from 0), got {name_of(y.dtype)}; {remedy}")
-    if y.ndim != 1:
-        remedy = "y.reshape(-1)" if y.numel() == length else "y.argmax(1)"
-        raise DataError(f"{what} must be [N], one class number per image, got {list(y.shape)}; use {remedy}")
+    whole = not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
+    if y.ndim != 1 or not whole:
+        remedy = _remedy(y, length)
+        if not whole:
+            raise DataError(
+                f"{what} must be integers (class numbers from 0), got {name_of(y.dtype)}; {remedy}"
+            )
+        raise DataError(f"{what} must be [N], one class number per image, got {list(y.shape)}; {remedy}")
     if len(y) != length:
         raise DataError(f"{what} have length {len(y)} for {length} images; give one label per image")
     y = y.long()
@@ -125,6 +209,21 @@ def check_labels(y: Tensor, length: int, what: str) -> Tensor:
         index = int((y < 0).nonzero()[0])
         raise DataError(f"{what} must not be negative, but number {index} is {int(y[index])}; count from 0")
     return y
+
+
+def _remedy(y: Tensor, length: int) -> str:
+    """Return what to do about labels that are not integers [N], without losing what they say."""
+    if y.ndim > 1 and y.numel() == length:
+        return "use y.reshape(-1)"
+    if y.ndim == 2:
+        if y.numel() and bool(((y != 0).sum(1) == 1).all()) and bool((y.sum(1) == 1).all()):
+            return "these are one-hot: use y.argmax(1)"
+        return "soft and multi-label targets are not supported, also with a `loss`: give one class per image"
+    if y.ndim != 1:
+        return "masks and other structured targets are not supported: give one class per image"
+    if y.is_floating_point() and not bool((y == y.round()).all()):
+        return "regression is not supported, also with a `loss`: give classes, for example bins of the values"
+    return "if they are class numbers, convert with y.astype('int64'); regression is not supported"
 
 
 def check_range(y: Tensor, num_classes: int, what: str) -> None:

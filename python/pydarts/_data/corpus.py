@@ -168,8 +168,8 @@ def _parts(source: str | PathLike[str], split: Split) -> dict[str, list[list[str
         raise DataError("the text is empty; give a text, or the path of a file or folder")
     path = user_path(source)
     if path.is_dir():
-        files = (file for file in sorted(path.iterdir()) if file.is_file())
-        return _named(((file.name, file.read_bytes) for file in files), split)
+        there = (file for file in sorted(path.iterdir()) if file.is_file())
+        return _named(((file.name, file.read_bytes) for file in there), split)
     if not path.exists():
         raise FileNotFoundError(
             f"no file or folder {shown(str(path))}; a string without a line end is a text "

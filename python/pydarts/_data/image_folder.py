@@ -101,9 +101,7 @@ def image_folder(
         transform: a function of your own from a PIL image (mode "RGB", or "L" with `grayscale`) to a tensor
             [C, H, W], or a pair, for training and validation. It replaces `size` and `augment`.
         batch_size: images per batch; the loaders use it, not the `batch_size` of a configuration.
-        workers: number of processes that read images; None: 4, or the number of CPUs if that is lower. With
-            0, the augmentation of a search (but not of a training) does not depend on the seed alone, so it
-            is not reproducible.
+        workers: number of processes that read images; None: 4, or the number of CPUs if that is lower.
 
     Returns:
         DataLoaders; `settings` contains the mean and standard deviation of ImageNet, without `transform`.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -70,20 +72,29 @@ class InterruptWatch:
             signal.signal(number, before)
 
 
-_PATIENCE = 0.5  # seconds for a worker process that has closed its connection to end
+_PATIENCE = 5.0  # seconds for a worker process that has closed its connection to end
 
 
 def of_worker(iterator: Iterator[Any], error: BaseException) -> BaseException:
     """Return what `error` of a DataLoader means if it only says that a worker process is gone.
 
-    A worker swallows KeyboardInterrupt and ends, and its parent finds a closed connection.
+    A worker swallows KeyboardInterrupt and ends, and its parent finds no connection or a closed one.
     """
-    closed = isinstance(error, (ConnectionError, EOFError))
+    passed_on = "in DataLoader worker process" in str(error)  # an exception of the data set
+    closed = isinstance(error, (OSError, EOFError)) and not passed_on
     if not closed and not str(error).startswith("DataLoader worker"):
         return error
     workers, working = getattr(iterator, "_workers", ()), getattr(iterator, "_workers_status", ())
-    for worker in (worker for worker, works in zip(workers, working, strict=True) if works):
-        worker.join(_PATIENCE)
+    # Those without work have finished; torch has stopped to count on those that its error names.
+    named = re.findall(r"\d+", str(error))
+    lost = [
+        worker
+        for worker, works in zip(workers, working, strict=True)
+        if works or (not closed and str(worker.pid) in named)
+    ]
+    if lost:
+        wait([worker.sentinel for worker in lost], _PATIENCE)
+    for worker in lost:
         code, found = worker.exitcode, error
         if code in (0, -signal.SIGINT, -signal.SIGTERM):
             found = KeyboardInterrupt("a worker process of the loader was interrupted")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,11 +12,20 @@ from torch.utils.data import DataLoader, Dataset
 from .. import _core
 from .._values.config import SearchConfig
 from . import fingerprint
-from .arrays import ArrayData, Single, check_range, is_array, name_of, read_arrays
+from .arrays import ArrayData, Single, as_pair, check_range, is_array, name_of, read_arrays
 from .image_data import ImageData
 from .memory import batch_size, with_batch_size
 from .passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
-from .sizes import known_classes, search_dtype, survey, with_sizes, with_statistics
+from .plausible import check_classes, check_cutout, check_pixels
+from .sizes import (
+    class_counts,
+    examples_labels,
+    known_classes,
+    search_dtype,
+    survey,
+    with_sizes,
+    with_statistics,
+)
 from .source import BatchChecker, PythonSource
 from .texts import open_texts
 
@@ -37,6 +45,8 @@ class Sources:
     config: SearchConfig
     facts: fingerprint.Facts
     """What identifies the data when a run is resumed."""
+    class_counts: tuple[int, ...] | None = None
+    """Validation examples per class; None if they cannot be counted without reading a loader."""
 
     def poll_with(self, poll: Callable[[], None]) -> None:
         """Call `poll` regularly while the engine waits for a Python source."""
@@ -75,6 +85,7 @@ def open_images(loader: Loader, config: SearchConfig, *, fewest_valid: int | Non
     """
     if isinstance(loader, ImageData):
         raise _core.DataError("expected images, got an ImageData; give its `train` or `(train, valid)`")
+    loader = as_pair(loader)
     if isinstance(loader, tuple) and len(loader) == 2 and not _is_arrays(loader):
         train, valid = (
             _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
@@ -90,6 +101,7 @@ def open_images(loader: Loader, config: SearchConfig, *, fewest_valid: int | Non
 def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | None) -> Sources:
     data = _read(arrays, "training", config)
     config = with_sizes(config, data.shape, data.classes)
+    check_cutout(config)
     n = len(data.x)
     train, valid = split_indices(n, config.train_portion, config.seed)
     config = with_batch_size(config, min(len(train), len(valid)))
@@ -105,6 +117,7 @@ def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | No
         _arrays(data, valid.tolist(), "eval", config),
         config,
         fingerprint.of_arrays(data, "data"),
+        class_counts(data.y[torch.from_numpy(valid)], config),
     )
 
 
@@ -125,8 +138,8 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
     if first is not None and second is not None:
         _check_alike(first, second, config)
     classes = [
-        data.classes if data is not None else known_classes(part)
-        for data, part in zip(read, (train, valid), strict=True)
+        data.classes if data is not None else known_classes(part, name, config)
+        for data, part, name in zip(read, (train, valid), ("training", "validation"), strict=True)
     ]
     turns = Turns()
     passes = (
@@ -147,6 +160,7 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
     if arrays:
         config = with_batch_size(config, min(arrays))
     if first is not None:
+        check_cutout(config)
         config = with_statistics(config, first, None)
     for data, name in zip(read, ("training", "validation"), strict=True):
         if data is not None:
@@ -164,22 +178,27 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
             facts |= fingerprint.of_arrays(data, part)
         elif run is not None:
             facts |= fingerprint.of_loader(given, run, part) | fingerprint.of_batch(batch, given, part)
-    return Sources(sources[0], sources[1], sources[2], config, facts)
+    labels = second.y if second is not None else examples_labels(valid)
+    return Sources(sources[0], sources[1], sources[2], config, facts, class_counts(labels, config))
 
 
 def _open_split_loader(loader: Any, config: SearchConfig) -> Sources:
     passes = split_loader(loader, config.train_portion, config.seed)
-    config, (batch, _) = survey(passes[:2], None, known_classes(loader), config)
+    config, (batch, _) = survey(passes[:2], None, known_classes(loader, "training", config), config)
     sources = [
         _python_source(run, role, config)
         for run, role in zip(passes, ("train", "valid", "eval"), strict=True)
     ]
     facts = fingerprint.of_loader(loader, None, "data") | fingerprint.of_batch(batch, loader, "data")
-    return Sources(sources[0], sources[1], sources[2], config, facts)
+    labels = examples_labels(loader)
+    if labels is not None:
+        labels = labels[torch.from_numpy(passes[1].sampler.indices)]
+    return Sources(sources[0], sources[1], sources[2], config, facts, class_counts(labels, config))
 
 
 def _single(source: Any, name: str) -> Any:
-    """Return `source`, or raise DataError if it cannot be a source."""
+    """Return `source`, arrays as (X, y), or raise DataError if it cannot be a source."""
+    source = as_pair(source)
     if _is_arrays(source):
         return source
     if is_array(source):
@@ -199,7 +218,8 @@ def _single(source: Any, name: str) -> Any:
             "give a list of batches, a DataLoader, or an object whose __iter__ returns a new iterator"
         )
     if isinstance(source, (str, bytes, dict)) or not isinstance(source, Iterable):
-        raise _core.DataError(f"the {name} source cannot be a {type(source).__name__}; give {_FORMS}")
+        held = f" (with the keys {', '.join(map(repr, source))})" if isinstance(source, dict) else ""
+        raise _core.DataError(f"the {name} source cannot be a {type(source).__name__}{held}; give {_FORMS}")
     if isinstance(source, Sized) and not isinstance(source, DataLoader) and len(source) == 0:
         raise _core.DataError(f"the {name} source is empty; give at least one batch")
     return source
@@ -212,14 +232,8 @@ def _is_arrays(source: Any) -> bool:
 def _read(arrays: Any, name: str, config: SearchConfig) -> ArrayData:
     x, y = arrays
     data = read_arrays(x, y, name, search_dtype(config), config.in_channels)
-    least = int(data.y.min())
-    if config.num_classes is None and least > 0:
-        warnings.warn(
-            f"no {name} label is 0 (range: {least} to {data.classes - 1}), so num_classes is {data.classes}; "
-            f"subtract {least}, or pass num_classes={data.classes} if that is intended",
-            UserWarning,
-            stacklevel=2,
-        )
+    check_pixels(data.x, f"the {name} images", config)
+    check_classes(data.y, f"the {name} labels", config, some=name == "validation")
     return data
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sized
 from itertools import count
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
 from .. import _core
 from .._values.ambient import kept
 from .._values.config import SearchConfig
+from .._values.hints import hint
 from .arrays import ArrayData, as_tensor, channel_statistics
 from .interrupt import of_worker
 from .passes import Passes, is_plain
+from .plausible import check_classes, check_pixels
 from .source import BatchChecker
+
+PATIENCE = 10.0  # seconds of reading a loader until a hint says why nothing else happens
 
 
 def search_dtype(config: SearchConfig) -> torch.dtype:
@@ -23,21 +29,50 @@ def search_dtype(config: SearchConfig) -> torch.dtype:
     return torch.float64 if config.precision == "float64" else torch.float32
 
 
-def known_classes(source: Any) -> int | None:
-    """Read the number of classes from `.classes`, `.targets` or the label tensor of a loader's dataset."""
+def known_classes(source: Any, name: str, config: SearchConfig) -> int | None:
+    """Read the number of classes from `.classes`, `.targets` or the label tensor of a loader's dataset.
+
+    `name` is the part in hints: "training" or "validation".
+    """
     dataset = getattr(source, "dataset", None)
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     classes = getattr(dataset, "classes", None)
     if isinstance(classes, Sized) and len(classes) > 0:
         return len(classes)
+    if isinstance(dataset, TensorDataset) and not hasattr(dataset, "targets") and not is_plain(source):
+        return None
+    labels = _stored_labels(dataset)
+    if labels is None:
+        return None
+    if bool((labels >= 0).all()):  # negative ones are refused when their batch is read
+        check_classes(labels, f"the {name} labels", config, some=name == "validation")
+    return int(labels.max()) + 1
+
+
+def examples_labels(source: Any) -> Tensor | None:
+    """Return the labels of the examples of a plain loader, int64 [N], if its dataset holds them."""
+    labels = _stored_labels(source.dataset) if is_plain(source) else None
+    return labels if labels is not None and len(labels) == len(source.dataset) else None
+
+
+def class_counts(labels: Tensor | None, config: SearchConfig) -> tuple[int, ...] | None:
+    """Count the labels per class; None if they are unknown or not those of the configuration."""
+    classes = config.num_classes
+    if labels is None or classes is None or not len(labels):
+        return None
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        return None
+    return tuple(torch.bincount(labels, minlength=classes).tolist())
+
+
+def _stored_labels(dataset: Any) -> Tensor | None:
+    """Return the labels that a dataset holds as `.targets` or as its second tensor, int64 [N]."""
+    if isinstance(dataset, Subset):
+        whole = _stored_labels(dataset.dataset)
+        return None if whole is None else whole[torch.as_tensor(dataset.indices)]
     targets = getattr(dataset, "targets", None)
-    if (
-        targets is None
-        and isinstance(dataset, TensorDataset)
-        and is_plain(source)
-        and len(dataset.tensors) == 2
-    ):
+    if targets is None and isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
         targets = dataset.tensors[1]
     if targets is None or not isinstance(targets, Sized) or len(targets) == 0:
         return None
@@ -47,7 +82,7 @@ def known_classes(source: Any) -> int | None:
         return None
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         return None
-    return int(labels.max()) + 1
+    return labels.long()
 
 
 def survey(
@@ -66,7 +101,8 @@ def survey(
     if config.mean is not None and config.std is not None:
         array_dtype = None
     count_labels = config.num_classes is None and classes is None
-    seen = 0
+    seen, begun = 0, time.monotonic()
+    waits = count_labels
     firsts: list[Any] = []
     for run, role in zip(passes, ("training", "validation"), strict=True):
         firsts.append(None)
@@ -76,6 +112,7 @@ def survey(
             role, search_dtype(config), in_channels=config.in_channels, array_dtype=array_dtype
         )
         empty = True
+        present: set[int] = set()
         for number, batch in enumerate(_first_pass(run)):
             x, y = check(number, batch)
             firsts[-1] = firsts[-1] or batch
@@ -86,11 +123,23 @@ def survey(
                     f"{list(shape)}; give all images the same channels and size"
                 )
             shape, seen, empty = found, max(seen, int(y.max()) + 1), False
+            if number == 0 and role == "training":
+                check_pixels(x, f"the images of the {role} loader", config)
             if not count_labels:
                 break
+            present.update(torch.unique(y).tolist())
+            if waits and time.monotonic() - begun > PATIENCE:
+                waits = False
+                hint(
+                    f"reading the whole {role} loader to count its classes, {number + 1:,} batches so far; "
+                    "pass num_classes to skip this. A loader must end: a pass over it is an epoch"
+                )
         run.close()
         if empty:
             raise _core.DataError(f"the {role} loader is empty; it must yield at least one batch")
+        if present:
+            labels = torch.tensor(sorted(present))
+            check_classes(labels, f"the {role} labels", config, some=role == "validation")
     assert shape is not None
     return with_sizes(config, shape, seen if count_labels else classes), firsts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -42,8 +42,7 @@ class BatchChecker:
         """Check batch `number` of a pass, counted from 0."""
         what = f"batch {number} of the {self.role} loader"
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            size = f" of {len(batch)}" if isinstance(batch, (tuple, list, dict)) else ""
-            raise DataError(f"{what} must be a pair (x, y), got a {type(batch).__name__}{size}")
+            raise DataError(f"{what} must be a pair (x, y), got a {type(batch).__name__}{_remedy(batch)}")
         x, y = batch
         if not is_array(x) or (not is_array(y) and not isinstance(y, (list, tuple))):
             raise DataError(
@@ -78,6 +77,27 @@ class BatchChecker:
         # The results do not share memory with the batch: the loader may reuse its memory.
         labels = labels.clone() if labels.data_ptr() == given.data_ptr() else labels
         return made, labels.contiguous()
+
+
+def _remedy(batch: Any) -> str:
+    """Describe the parts of a batch that is no pair, and how its loader can yield pairs."""
+    if isinstance(batch, Mapping):
+        x, y = (next((key for key in names if key in batch), "...") for names in (_IMAGES, _LABELS))
+        keys, parts = ", ".join(map(repr, batch)), f'batch["{x}"], batch["{y}"]'
+        size = f" with the keys {keys}"
+    elif isinstance(batch, (tuple, list)):
+        size, parts = f" of {len(batch)}", "batch[0], batch[1]"
+    else:
+        return "; give batches of images with their labels"
+    return (
+        f"{size}; let the loader yield pairs: DataLoader(..., collate_fn=pairs), where pairs(examples) sets "
+        f"batch = torch.utils.data.default_collate(examples) and returns {parts}"
+    )
+
+
+# Usual names of images and labels in batches that are dictionaries.
+_IMAGES = ("image", "images", "img", "pixel_values", "x", "X", "input", "inputs", "data")
+_LABELS = ("label", "labels", "y", "target", "targets", "fine_label", "class")
 
 
 @dataclass(frozen=True)

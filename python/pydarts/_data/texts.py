@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import _core
 from .._values.config import SearchConfig
-from .arrays import as_tensor, is_array
+from .arrays import as_tensor, is_array, stacked
 from .fingerprint import Facts, of_tokens
 from .memory import batch_size
 
@@ -44,8 +44,20 @@ def tokens_of(texts: Any) -> tuple[Tensor, Tensor]:
     Raises:
         DataError: `texts` is not a tuple of two non-empty 1-D arrays of integers.
     """
+    words = isinstance(texts, str)
+    if isinstance(texts, (tuple, list)) and len(texts) == 2:
+        words = any(_is_words(part) for part in texts)
+        texts = tuple(
+            part if is_array(part) or not _is_tokens(part) else stacked(part, "a text") for part in texts
+        )
+    if hasattr(texts, "vocabulary") and hasattr(texts, "train"):
+        raise _core.DataError(f"got a {type(texts).__name__}; give its tokens: (text.train, text.valid)")
+    if words:
+        raise _core.DataError("expected token numbers, got text; datasets.corpus(text) makes tokens of it")
     if not isinstance(texts, tuple) or len(texts) != 2 or not all(is_array(part) for part in texts):
-        raise _core.DataError(f"expected two token arrays, got a {type(texts).__name__}; {_FORM}")
+        parts = texts if isinstance(texts, tuple) else [texts]
+        got = " and ".join(f"a {type(part).__name__}" for part in parts)
+        raise _core.DataError(f"expected two token arrays, got {got}; {_FORM}")
     train, valid = texts
     return _tokens(train, "training"), _tokens(valid, "validation")
 
@@ -65,6 +77,16 @@ def columns(tokens: Tensor, batch: int, least: int, name: str) -> Tensor:
             f"{least}; give more text, or reduce batch_size or bptt"
         )
     return tokens[: length * batch].view(batch, length).T.contiguous()
+
+
+def _is_tokens(part: object) -> bool:
+    return hasattr(part, "__array__") or (isinstance(part, (list, tuple, range)) and not _is_words(part))
+
+
+def _is_words(part: object) -> bool:
+    return isinstance(part, str) or (
+        isinstance(part, (list, tuple)) and any(isinstance(w, str) for w in part[:1])
+    )
 
 
 def _tokens(part: Any, name: str) -> Tensor:

@@ -10,10 +10,16 @@ import torch
 
 from .. import _core
 from .._data.interrupt import InterruptWatch
+from .._values.hints import hint
 from .._values.words import shown
 from .job import Given, Job, Tell, run
 from .row import SearchRow
-from .workers import Lost, run_in_processes
+from .workers import Lost, Unreadable, run_in_processes
+
+_ONE = (
+    "everything runs in this process, one after the other. Pass workers=0 if that is intended; for "
+    "processes, define the loader's classes and functions in a module, not in a notebook or script"
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class Executor:
     workers: int
     threads: int
     shared: bytes | None
+    chosen: bool = False
+    """Whether the user asked for processes; otherwise this process does the jobs if others cannot."""
 
     @classmethod
     def of(cls, workers: int | None, given: Given, device: torch.device, jobs: int) -> Executor:
@@ -44,18 +52,32 @@ class Executor:
                     "level of a module, or use workers=0 to run everything in this process"
                 ) from error
             try:
-                return cls(workers, max(1, threads // workers), pickle.dumps(given))
+                shared = pickle.dumps(given)
+                return cls(workers, max(1, threads // workers), shared, wished is not None)
             except Exception as error:  # pickling may raise anything
+                text = f"the loader cannot be pickled ({type(error).__name__}: {error})"
                 if wished is not None:
                     raise _core.DataError(
-                        f"the loader cannot be pickled ({type(error).__name__}: {error}); "
-                        "use workers=0 to run everything in this process"
+                        f"{text}; use workers=0 to run everything in this process"
                     ) from error
+                hint(f"{text}; {_ONE}")
         return cls(0, threads, None)
 
     def rows(self, jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
         """Do the jobs; yield each row as soon as it is finished."""
-        return _here(jobs, given, tell) if self.shared is None else _elsewhere(jobs, self, tell)
+        if self.shared is None:
+            yield from _here(jobs, given, tell)
+            return
+        try:
+            yield from _elsewhere(jobs, self, tell)
+        except Unreadable as error:  # before the first job
+            if self.chosen:
+                raise _core.DataError(
+                    f"{error}; use workers=0 to run everything in this process, or define their classes and "
+                    "functions in a module"
+                ) from None
+            hint(f"{error}; {_ONE}")
+            yield from _here(jobs, given, tell)
 
 
 def _here(jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:

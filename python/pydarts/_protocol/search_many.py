@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from .. import _core
 from .._data.loaders import Loader
 from .._data.memory import batch_size, with_batch_size
 from .._results.result import SearchResult
+from .._search.search import check_plan
 from .._train.config import TrainConfig
 from .._train.settings import ImageSettings, TextSettings
 from .._train.train import open_task
 from .._values.ambient import plain
+from .._values.arguments import configuration, takes_options_as
 from .._values.callables import Loss, check_loss
 from .._values.config import SearchConfig
-from .._values.fields import ConfigFields
+from .._values.fields import FIELDS, ConfigFields
 from .._values.files import held
 from .._values.genotype import Genotype
 from .._values.random import random_genotypes
@@ -37,6 +39,7 @@ from .sizes import Sizes
 from .table import SearchTable
 
 
+@takes_options_as("cfg", "SearchConfig", lambda: [field.name for field in FIELDS])
 @plain()
 def search_many(
     loader: Loader,
@@ -68,10 +71,10 @@ def search_many(
         random: number of random cells to train too, from `random_genotypes(space, random, cfg.seed)`.
         network: arguments of `build` for the trained networks; sizes of the data that are not given are read
             from the data, `channels` and `layers` (for text: `units`) are taken from `cfg`.
-        workers: number of processes; each uses its part of the CPU threads. None: one for every two threads,
-            one on a GPU, 0 if `loader` cannot be pickled. 0: run everything in this process, one after the
-            other. If `loader` uses classes of the main script, call this function under
-            `if __name__ == "__main__":`.
+        workers: number of processes; each uses its part of the CPU threads. 0: run everything in this
+            process, one after the other. None: one for every two threads, one on a GPU; 0, with a warning, if
+            `loader` cannot be sent to another process, for example because a notebook defines its classes. If
+            `loader` uses classes of the main script, call this function under `if __name__ == "__main__":`.
         loss: of the searches and of the short trainings, as in `search` and `train`; with processes it must
             be one that can be pickled. None: cross-entropy.
 
@@ -82,7 +85,7 @@ def search_many(
     Raises:
         ConfigError: an invalid configuration, or a loss that cannot be pickled; nothing has been searched.
         TypeError: `loss` is not callable, or a class instead of an instance.
-        DataError: invalid data, or a loader that cannot be sent to processes.
+        DataError: invalid data, or a loader that cannot be sent to the processes that `workers` asks for.
         CheckpointError: without `resume`, the folder is in use; with it, it was written with other settings.
 
     >>> import numpy as np, pydarts
@@ -95,9 +98,8 @@ def search_many(
     >>> table.best.genotype == table.best.result.genotype, table.summary("searched").n
     (True, 2)
     """
-    config = SearchConfig() if cfg is None else cfg
-    if not isinstance(config, SearchConfig):
-        raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
+    config = configuration(cfg, SearchConfig, "cfg", "search_many((X, y), cfg)")
+    check_plan(config)
     training = _short(select, config.resolved_space)
     check_loss(loss)
     if training.checkpoint_dir is not None:
@@ -136,6 +138,7 @@ def search_many(
         return _table(jobs, given, folder, executor, config.progress)
 
 
+@takes_options_as("select", "TrainConfig", lambda: [field.name for field in fields(TrainConfig)])
 @plain()
 def compare(
     cells: Mapping[str, Genotype | SearchResult],
@@ -270,8 +273,7 @@ def _short(select: TrainConfig | None, space: Space) -> TrainConfig:
         if words:
             raise _core.ConfigError("`select` is required for text: pass TrainConfig(epochs=...)")
         select = TrainConfig.quick()
-    if not isinstance(select, TrainConfig):
-        raise _core.ConfigError(f"select must be a TrainConfig, got a {type(select).__name__}")
+    select = configuration(select, TrainConfig, "select", "compare(cells, (X, y), select)")
     settings = TextSettings.of(select) if words else ImageSettings.of(select)
     return select.replace(**asdict(settings))
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from .. import _core
 from .._data.interrupt import InterruptWatch, sheltered
+from .._values import hints
 
 _POLL = 0.1  # seconds between checks for an interrupt
 _PATIENCE = 5.0  # seconds that a process gets to end
@@ -46,7 +46,7 @@ def run_in_processes(
         tell: called with the values that `work` passes to its own `tell`.
 
     Raises:
-        DataError: `shared` cannot be unpickled in another process.
+        Unreadable: `shared` cannot be unpickled in another process.
         RuntimeError: a process ended before its first task.
     """
     waiting = list(tasks)
@@ -80,7 +80,9 @@ def run_in_processes(
                         tell(*values)
                         continue
                     if kind == "unreadable":
-                        raise _core.DataError(_UNREADABLE.format(*values))
+                        raise Unreadable(
+                            f"the loader or the loss cannot be unpickled in another process ({values[0]})"
+                        )
                     if kind == "done":
                         task, worker.task = worker.task, None
                         yield task, values[0]
@@ -89,6 +91,10 @@ def run_in_processes(
     finally:
         for worker in team:
             worker.end()
+
+
+class Unreadable(Exception):
+    """The shared data cannot be unpickled in another process; no task has begun."""
 
 
 class Lost:
@@ -151,6 +157,7 @@ def _serve(link: Connection, leash: Connection, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_obey, args=(leash,), daemon=True).start()
     torch.set_num_threads(threads)
+    hints.silence()
 
     def send(*message: Any) -> None:
         link.send_bytes(pickle.dumps(message))
@@ -199,10 +206,6 @@ def _main_only_if_named_in(pickled: bytes) -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-_UNREADABLE = (
-    "the loader or the loss cannot be unpickled in another process ({}): define their classes and "
-    "functions in a module, or use workers=0 to run everything in this process"
-)
 _STILLBORN = (
     "a process ended with {} before its first task; its output is above. If the loader uses classes of the "
     'main script, call this function under `if __name__ == "__main__":`, or use workers=0'

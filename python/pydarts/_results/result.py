@@ -84,6 +84,8 @@ class SearchResult:
     "train.…" and "valid.…"), hashes of labels and of a sample, and "loss" with a hash of its code.
 
     `resume` compares them. Empty in results of earlier versions."""
+    class_counts: tuple[int, ...] | None = field(default=None, repr=False)
+    """Number of validation images per class; None for text and for loaders whose dataset holds no labels."""
 
     @property
     def best(self) -> int | None:
@@ -157,6 +159,7 @@ class SearchResult:
             "status": self.status,
             "best": self.best,
             "loss": self.loss,
+            "class_counts": self.class_counts,
             "threads": self.threads,
             "environment": self.environment,
             "fingerprint": self.fingerprint,
@@ -213,6 +216,7 @@ class SearchResult:
             environment=about["environment"],
             loss=about["loss"],
             fingerprint=about["fingerprint"],
+            class_counts=about["class_counts"],
         )
 
     def inherit(self, network: Network) -> Inheritance:
@@ -299,6 +303,7 @@ def _about(data: bytes) -> dict[str, Any]:
     return {
         "status": about["status"],
         "loss": about.get("loss"),
+        "class_counts": _counts(about.get("class_counts")),
         "checksums": _checksums(about),
         "threads": int(about.get("threads", 1)),
         "environment": texts_from("environment", about),
@@ -311,6 +316,17 @@ def _checksums(about: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"checksums must be an object, got {shown(found)}")
     return found
+
+
+def _counts(counts: Any) -> tuple[int, ...] | None:
+    """Return the examples per class; files of earlier versions have none."""
+    if counts is None:
+        return None
+    if not (
+        isinstance(counts, list) and counts and all(type(n) is int and n >= 0 for n in counts) and any(counts)
+    ):
+        raise ValueError("class_counts must be a list of whole numbers, not all of them 0")
+    return tuple(counts)
 
 
 def _genotype(data: bytes, config: SearchConfig) -> Genotype:

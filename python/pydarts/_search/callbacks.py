@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from .._results.history import EpochRecord
 from .._values.genotype import Genotype
+from .._values.hints import hint
 
 if TYPE_CHECKING:
     from .._results.result import SearchResult
@@ -115,10 +115,8 @@ def listeners(callbacks: C | Sequence[C], kind: type[C]) -> tuple[C, ...]:
         for name in strange:
             hooks = [name for name in dir(kind) if name.startswith("on_")]
             nearest = get_close_matches(name, hooks, n=1, cutoff=0)[0]
-            warnings.warn(
+            hint(
                 f"{type(listener).__name__}.{name} is never called; did you mean {nearest}? A "
-                f"pydarts.{kind.__name__} has {', '.join(hooks)}",
-                UserWarning,
-                stacklevel=3,
+                f"pydarts.{kind.__name__} has {', '.join(hooks)}"
             )
     return several

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from .._results.history import EpochRecord, record_from
 from .._values.ambient import kept
 from .._values.config import SearchConfig
 from .._values.genotype import Genotype
+from .._values.hints import hint
 from .callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from .progress import Progress
 
@@ -67,7 +67,7 @@ class Observers:
         elif kind == "start":
             self._start(**payload)
         elif kind == "warning":
-            warnings.warn(payload["message"], UserWarning, stacklevel=3)
+            hint(payload["message"])
 
     def _start(self, epochs: int, first_epoch: int, steps_per_epoch: int | None) -> None:
         if self._progress is not None:

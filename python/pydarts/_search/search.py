@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,17 +15,21 @@ from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
 from .._values.ambient import keeping, plain
+from .._values.arguments import configuration, takes_options_as
 from .._values.callables import Loss, check_loss, fact_of, short_name
 from .._values.checks import available_device
 from .._values.config import SearchConfig
+from .._values.fields import FIELDS
 from .._values.files import held
 from .._values.genotype import Genotype
+from .._values.hints import hint
 from ..nn._convolutional import reduction_cells
 from .callbacks import Callback, listeners
 from .observers import Observers
 from .progress import Progress
 
 
+@takes_options_as("cfg", "SearchConfig", lambda: [field.name for field in FIELDS])
 def search(
     loader: Loader,
     cfg: SearchConfig | None = None,
@@ -51,17 +54,18 @@ def search(
             A recurrent space requires `(train_tokens, valid_tokens)`, integers [N] as `datasets.corpus`
             returns them. Otherwise a 2-tuple of arrays is `(X, y)`; any other 2-tuple is a pair. Sizes that
             `cfg` leaves open are read from the data; if only the labels determine the number of classes, this
-            takes one pass over the loader. A thread prefetches the batches of a loader. Random transforms are
-            reproducible only with worker processes, whose seeds are a function of (seed, pass).
+            takes one pass over the loader. A thread prefetches the batches of a loader. What a loader draws
+            is a function of (seed, pass, batch); one that draws in this process is not prefetched.
         cfg: the configuration of the search; None: the published one.
         callbacks: one or several; called at the start, after every step and epoch, and at the end.
         loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy.
 
     Returns:
-        The result; after Ctrl-C, the result of the steps done so far, with status "interrupted".
+        The result; after Ctrl-C or SIGTERM, the result of the steps done so far, with status "interrupted".
 
     Raises:
-        ConfigError, SpaceError: an invalid configuration.
+        ConfigError, SpaceError: an invalid configuration; or a call inside `torch.inference_mode()` or a
+            transform of `torch.func`. Other settings of torch have no effect on a search.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
         TypeError: `loss` is not callable, or a class instead of an instance.
@@ -80,9 +84,7 @@ def search(
     >>> result.status, result.alphas["normal"].shape
     ('complete', (2, 14, 8))
     """
-    config = SearchConfig() if cfg is None else cfg
-    if not isinstance(config, SearchConfig):
-        raise _core.ConfigError(f"cfg must be a SearchConfig, got a {type(cfg).__name__}")
+    config = configuration(cfg, SearchConfig, "cfg", "search((X, y), cfg)")
     hooks = listeners(callbacks, Callback)
     check_loss(loss)
     available_device(config.device)  # before the data are read and a folder is created
@@ -95,7 +97,7 @@ def _searched(
 ) -> SearchResult:
     sources = open_sources(loader, config)
     facts = {**sources.facts, "loss": fact_of(loss)}
-    _warn_of_absent_cells(sources.config)
+    check_plan(sources.config)
     shown = any(callback.shows_progress for callback in hooks)
     progress = Progress(sources.config.resolved_space) if config.progress and not shown else None
     watch = InterruptWatch()
@@ -117,16 +119,21 @@ def _searched(
         sources.close()
     if watch.seen and outcome["status"] != "complete":  # the interrupt caused it, whatever the status says
         outcome["status"], outcome["error"] = "interrupted", None
-    result = _result(outcome, loss, facts)
+    result = _result(outcome, loss, facts, sources.class_counts)
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
     return end(result, error, hooks, "search")
 
 
-def _warn_of_absent_cells(config: SearchConfig) -> None:
-    """Warn if the network is too shallow to contain one kind of cell."""
+def check_plan(config: SearchConfig) -> None:
+    """Warn if the search trains no α, or if the network is too shallow to contain one kind of cell."""
     space, layers = config.resolved_space, config.layers
+    if config.arch_start_epoch >= config.epochs:
+        hint(
+            f"arch_start_epoch is {config.arch_start_epoch} and epochs is {config.epochs}, so α is never "
+            "trained and the genotype is that of the random initial α; reduce arch_start_epoch"
+        )
     if space.kind == "recurrent":
         return
     # The engine refuses positions that the network does not have.
@@ -135,15 +142,15 @@ def _warn_of_absent_cells(config: SearchConfig) -> None:
     }
     for name, count in (("normal", layers - len(reduced)), ("reduce", len(reduced))):
         if not count:
-            warnings.warn(
+            hint(
                 f"a network of {layers} cells contains no {name} cell: its α is not trained, and the cell "
-                "derived from it is meaningless; use more layers",
-                UserWarning,
-                stacklevel=4,
+                "derived from it is meaningless; use more layers"
             )
 
 
-def _result(outcome: dict[str, Any], loss: Loss | None, facts: dict[str, str]) -> SearchResult:
+def _result(
+    outcome: dict[str, Any], loss: Loss | None, facts: dict[str, str], class_counts: tuple[int, ...] | None
+) -> SearchResult:
     return SearchResult(
         genotype=Genotype._of(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
@@ -156,4 +163,5 @@ def _result(outcome: dict[str, Any], loss: Loss | None, facts: dict[str, str]) -
         environment=environment(outcome["device"], precision=outcome["precision"]),
         loss=None if loss is None else short_name(loss),
         fingerprint=facts,
+        class_counts=class_counts,
     )

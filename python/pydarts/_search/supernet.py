@@ -13,6 +13,7 @@ from .. import _core
 from .._data.arrays import Array, name_of
 from .._values import views
 from .._values.ambient import plain
+from .._values.checks import check_state
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields, Method
 from .._values.space import Space
@@ -159,6 +160,7 @@ class Supernet:
             DataError: names or shapes are wrong, or a count is no whole number from 0 to 2**53; the message
                 names them.
         """
+        check_state(state)
         self._net.load_state_dict({name: _tensor(value) for name, value in state.items()})
 
     @plain()
@@ -270,6 +272,12 @@ class Supernet:
         (394210, True)
         """
         return self._net.cost()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "a Supernet cannot be pickled or copied, as it holds the engine's memory; make another one with "
+            "Supernet(config=net.config), load_state_dict(net.state_dict()) and set_alphas(net.alphas)"
+        )
 
     def __repr__(self) -> str:
         weights = self.cost().get("weights")

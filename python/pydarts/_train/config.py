@@ -15,6 +15,7 @@ import torch
 from .. import _core
 from .._values.checks import (
     available_device,
+    clip,
     device,
     flag,
     known_fields,
@@ -220,7 +221,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("epochs", "batch_size", "eval_batch_size", "bptt", "patience"), whole),
     **dict.fromkeys(("warmup", "seed"), partial(whole, least=0)),
     **dict.fromkeys(("learning_rate", "weight_decay", "slowness", "auxiliary_weight"), number),
-    "grad_clip": partial(number, above=0),
+    "grad_clip": clip,
     **dict.fromkeys(("momentum", "label_smoothing", "ema"), share),
     **dict.fromkeys(("bfloat16", "channels_last", "compile", "progress"), flag),
     "resume": resume,

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .._core import DataError
+from .._values.ambient import kept
 from .._values.callables import Loss
 
 
@@ -25,7 +26,8 @@ def criterion(loss: Loss | None, smoothing: float = 0.0) -> Callable[[Tensor, Te
         wide = logits if logits.dtype == torch.float64 else logits.float()
         if loss is None:
             return F.cross_entropy(wide, targets, label_smoothing=smoothing)
-        value = loss(wide, targets)
+        with kept():
+            value = loss(wide, targets)
         if not isinstance(value, Tensor):
             raise TypeError(f"the loss returned a {type(value).__name__}; it must return a scalar tensor")
         if value.numel() != 1:

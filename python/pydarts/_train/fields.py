@@ -77,9 +77,9 @@ NETWORK_FIELDS = (
     Field(
         "grad_clip",
         "5.0",
-        "maximal 2-norm of the gradient (code)",
+        "maximal 2-norm of the gradient; 0 or infinity: no limit (code)",
         "0.25",
-        "maximal 2-norm of the gradient (code)",
+        "maximal 2-norm of the gradient; 0 or infinity: no limit (code)",
     ),
     Field(
         "label_smoothing",

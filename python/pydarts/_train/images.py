@@ -140,7 +140,8 @@ class ImageTask:
                 step, objective = self._losses(x, y)
             self._optimizer.zero_grad(set_to_none=True)
             objective.backward()  # type: ignore[no-untyped-call]
-            clip_grad_norm_(self.network.parameters(), settings.grad_clip)
+            if settings.grad_clip:
+                clip_grad_norm_(self.network.parameters(), settings.grad_clip)
             self._optimizer.step()
             self.weights.stepped()
             done += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from .. import _core
 from .._data.interrupt import InterruptWatch
 from .._results.history import History, TrainRecord, record_from
 from .._values.ambient import kept
+from .._values.hints import hint
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
 from .config import TrainConfig
@@ -170,17 +170,11 @@ class Loop:
                 f"the checkpoint in {folder} has {len(history)} epochs, more than {self._epochs}"
             )
         if before != self._epochs and self._task.scheduled:
-            warnings.warn(
-                f"epochs changes from {before} to {self._epochs}: the schedules are recomputed",
-                UserWarning,
-                stacklevel=5,
-            )
+            hint(f"epochs changes from {before} to {self._epochs}: the schedules are recomputed")
         if batches != checkpoint.BATCHES and self._task.from_arrays and len(history) < self._epochs:
-            warnings.warn(
+            hint(
                 f"the checkpoint in {folder} was written by an earlier version, which read arrays in another "
-                "order and with other crops: this version continues with its own",
-                UserWarning,
-                stacklevel=5,
+                "order and with other crops: this version continues with its own"
             )
         self._records = [record_from(record, TrainRecord) for record in history]
         best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best/")}
@@ -209,9 +203,7 @@ class Loop:
                 'use another folder, or continue with resume="force"'
             )
         if other:
-            warnings.warn(
-                f"the training continues with other data or another loss: {other}", UserWarning, stacklevel=6
-            )
+            hint(f"the training continues with other data or another loss: {other}")
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> Iterable[str]:

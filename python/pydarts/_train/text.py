@@ -108,7 +108,8 @@ class TextTask:
             )
             self._optimizer.zero_grad(set_to_none=True)
             (step.loss + self._penalty(states)).backward()  # type: ignore[no-untyped-call]
-            clip_grad_norm_(self.network.parameters(), self.settings.grad_clip)
+            if self.settings.grad_clip:
+                clip_grad_norm_(self.network.parameters(), self.settings.grad_clip)
             self._optimizer.step()
             self.weights.stepped()
             hidden = states[-1].detach()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -13,9 +13,10 @@ from .._data.interrupt import InterruptWatch
 from .._data.loaders import Loader
 from .._results.ending import end
 from .._results.environment import environment
-from .._results.result import Status
+from .._results.result import SearchResult, Status
 from .._search.callbacks import listeners
 from .._values.ambient import plain
+from .._values.arguments import configuration, takes_options_as
 from .._values.callables import Loss, check_loss
 from .._values.files import held
 from .._values.genotype import Genotype
@@ -32,8 +33,9 @@ from .task import Task
 from .text import TextTask
 
 
+@takes_options_as("cfg", "TrainConfig", lambda: [field.name for field in fields(TrainConfig)])
 def train(
-    network: Network | Genotype,
+    network: Network | Genotype | SearchResult,
     loader: Loader,
     cfg: TrainConfig | None = None,
     callbacks: TrainCallback | Sequence[TrainCallback] = (),
@@ -42,10 +44,10 @@ def train(
     """Train a network as the paper does: of images (A.2.1, A.2.3), or a language model (A.2.2).
 
     Args:
-        network: from `build`, trained in place; or a genotype: its network is built for the channels and
-            classes of the images or for the words of the texts, otherwise with the defaults of `build` (so
-            without the auxiliary head and drop path of the published training), and initial weights are drawn
-            from `cfg.seed`.
+        network: from `build`, trained in place; or a genotype, or the result of a search: its network is
+            built for the channels and classes of the images or for the words of the texts, otherwise with the
+            defaults of `build` (so without the auxiliary head and drop path of the published training), and
+            initial weights are drawn from `cfg.seed`.
         loader: the data. For images the same as for `search`: `(X, y)`, a `DataLoader`, or a pair
             `(train, valid)` of either or of any re-iterables of batches `(x, y)`. A single source is split:
             a random part, `train_portion` of it, is for training, the rest for validation; validation arrays
@@ -62,16 +64,17 @@ def train(
             then the exponential of this loss. None: cross-entropy, with `cfg.label_smoothing`.
 
     Returns:
-        The result, its network in evaluation mode. After Ctrl-C the status is "interrupted", and `history`
-        has the completed epochs. With `keep="last"` the network has its current weights, including the steps
-        of the incomplete epoch; with `"best"`, those of the best completed epoch (the current ones if there
-        is none).
+        The result, its network in evaluation mode. After Ctrl-C or SIGTERM the status is "interrupted",
+        and `history` has the completed epochs. With `keep="last"` the network has its current weights,
+        including the steps of the incomplete epoch; with `"best"`, those of the best completed epoch (the
+        current ones if there is none).
 
     Raises:
-        TypeError: neither a network of `build` nor a genotype, or a network that `torch.compile` has wrapped;
-            or `loss` is not callable, or a class instead of an instance.
-        ConfigError: an invalid configuration, a setting that does not apply to this kind of network, or both
-            `loss` and `label_smoothing`.
+        TypeError: neither a network of `build`, a genotype nor a result, or a network that `torch.compile`
+            has wrapped; or `loss` is not callable, or a class instead of an instance.
+        ConfigError: an invalid configuration, a setting that does not apply to this kind of network, both
+            `loss` and `label_smoothing`, a network without weights that require a gradient, or a call inside
+            `torch.inference_mode()` or a transform of `torch.func`.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
         CheckpointError: a checkpoint is broken or belongs to another training; or its data or loss differ and
@@ -97,9 +100,7 @@ def train(
     >>> result.status, len(result.history), result.network is net
     ('complete', 2, True)
     """
-    config = TrainConfig() if cfg is None else cfg
-    if not isinstance(config, TrainConfig):
-        raise _core.ConfigError(f"cfg must be a TrainConfig, got a {type(cfg).__name__}")
+    config = configuration(cfg, TrainConfig, "cfg", "train(network, (X, y), cfg)")
     hooks = listeners(callbacks, TrainCallback)
     check_loss(loss)
     with plain():
@@ -107,7 +108,7 @@ def train(
 
 
 def _trained(
-    network: Network | Genotype,
+    network: Network | Genotype | SearchResult,
     loader: Loader,
     config: TrainConfig,
     hooks: Sequence[TrainCallback],
@@ -143,7 +144,7 @@ def _trained(
 
 
 def open_task(
-    network: Network | Genotype,
+    network: Network | Genotype | SearchResult,
     loader: Any,
     config: TrainConfig,
     device: torch.device,
@@ -151,6 +152,12 @@ def open_task(
     loss: Loss | None = None,
 ) -> Task:
     """Create the task for the kind of network."""
+    if isinstance(network, SearchResult):
+        if network.config.resolved_space.reductions is not None:
+            raise _core.ConfigError(
+                "the search has `reductions` of its own; build its network first: train(build(result), ...)"
+            )
+        network = network.genotype
     if loss is not None and config.label_smoothing:
         raise _core.ConfigError(
             f"label_smoothing is {config.label_smoothing}, but `loss` is given, to which it does not apply; "
@@ -158,6 +165,11 @@ def open_task(
         )
     if not isinstance(network, Genotype):
         check_network(network, "train", "a Genotype")
+        if not any(weight.requires_grad for weight in network.parameters()):
+            raise _core.ConfigError(
+                "no weight of the network requires a gradient, so it cannot be trained; call "
+                "network.requires_grad_(True)"
+            )
     if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.recurrent):
         return TextTask.open(network, loader, config, device, loss)
     # The published weight is not an explicit choice: it is in every configuration that was filled in.

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 from torch.utils import _python_dispatch
 
 from .._core import ConfigError
+from .hints import hint
 
 # No public function of torch reads all of these settings.
 _C: Any = torch._C
@@ -89,7 +90,6 @@ def kept() -> Iterator[None]:
 def keeping(function: F) -> F:
     """Return a function of the user that runs inside `kept`."""
 
-    @wraps(function, assigned=())
     def run(*values: Any) -> Any:
         with kept():
             return function(*values)
@@ -214,10 +214,17 @@ def _attribute(owner: Any, name: str, value: Any) -> _Setting:
     return _Setting(partial(getattr, owner, name), partial(setattr, owner, name), value)
 
 
+def _get_products() -> str | None:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # the settings below have other values, and only they have an effect
+        return None
+
+
 _SETTINGS = (
     _Setting(torch.get_default_dtype, torch.set_default_dtype, torch.float32),
     # This one also sets some of the following.
-    _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+    _Setting(_get_products, torch.set_float32_matmul_precision, "highest"),
     *(_product(place, kind) for place, kind in _PRODUCTS),
     _attribute(_backends.cuda.matmul, "allow_bf16_reduced_precision_reduction", True),
     _attribute(_backends.cuda.matmul, "allow_fp16_reduced_precision_reduction", True),
@@ -244,7 +251,7 @@ class _Process:
         # Twice, because a setting may change a later one; the order makes the second pass exact.
         for _ in range(2):
             for setting, value in zip(_SETTINGS, values, strict=True):
-                if setting.read() != value:
+                if value is not None and setting.read() not in (value, None):
                     setting.write(value)
 
     @classmethod
@@ -281,10 +288,8 @@ if hasattr(os, "register_at_fork"):
 
 def _warn_of_fork() -> None:
     if _forked and torch.get_num_threads() > 1:
-        warnings.warn(
+        hint(
             f"this process was forked and uses {torch.get_num_threads()} threads: if its parent has computed "
             "with several threads, the libraries of torch hang; start it with multiprocessing's "
-            '"spawn" or "forkserver", or call torch.set_num_threads(1) in it',
-            UserWarning,
-            stacklevel=4,
+            '"spawn" or "forkserver", or call torch.set_num_threads(1) in it'
         )

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Collection
-from difflib import get_close_matches
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 
-from .._core import ConfigError, DeviceError
+from .._core import ConfigError, DataError, DeviceError, unknown_name
 from .fields import Resume
 from .words import shown
 
+MOST = 1_000_000_000  # the largest count of any kind, as in the core
 
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an int of at least `least`; NumPy integers are accepted.
+
+def whole(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
+    """Return `value` as an int of at least `least` and at most `most`; NumPy integers are accepted.
 
     >>> whole("layers", 3)
     3
@@ -30,20 +31,30 @@ def whole(name: str, value: Any, least: int = 1) -> int:
         number = least - 1
     if number < least:
         raise ConfigError(f"{name} is {shown(value)}; it must be a whole number of at least {least}")
+    if number > most:
+        raise ConfigError(f"{name} is {shown(value)}; it must be a whole number of at most {most}")
     return number
 
 
-def number(name: str, value: Any, *, above: float | None = None) -> float:
-    """Return `value` as a finite float of at least 0 or, if `above` is given, greater than `above`.
+def number(name: str, value: Any) -> float:
+    """Return `value` as a finite float of at least 0.
 
     >>> number("learning_rate", 1)
     1.0
     """
     found = _real(value)
-    if not (math.isfinite(found) and (found >= 0 if above is None else found > above)):
-        range_ = "at least 0" if above is None else f"greater than {above:g}"
-        raise ConfigError(f"{name} is {shown(value)}; it must be a finite number, {range_}")
+    if not (math.isfinite(found) and found >= 0):
+        raise ConfigError(f"{name} is {shown(value)}; it must be a finite number, at least 0")
     return found
+
+
+def clip(name: str, value: Any) -> float:
+    """Return the largest norm of a gradient; 0 for infinity, as without a limit.
+
+    >>> clip("grad_clip", 5), clip("grad_clip", math.inf)
+    (5.0, 0.0)
+    """
+    return 0.0 if _real(value) == math.inf else number(name, value)
 
 
 def share(name: str, value: Any) -> float:
@@ -127,13 +138,28 @@ def one_of(name: str, value: Any, known: Collection[str]) -> str:
 
 
 def known_fields(given: Collection[str], known: Collection[str]) -> None:
-    """Raise ConfigError for an unknown name; suggest the nearest known name, or list all of them."""
+    """Raise ConfigError for an unknown name; suggest known names, or list all of them."""
     for name in given:
         if name not in known:
-            name = str(name)[:80]
-            nearest = get_close_matches(name, known, n=1, cutoff=2 / 3)
-            remedy = f"did you mean `{nearest[0]}`?" if nearest else f"known: {', '.join(known)}"
-            raise ConfigError(f"unknown option `{name}`; {remedy}")
+            raise ConfigError(unknown_name("option", name, list(known)))
+
+
+def check_state(state: Mapping[str, Any]) -> None:
+    """Raise DataError if the tensors of a state dict are nested, or if a wrapper has renamed every one.
+
+    >>> check_state({"classifier.weight": 0})
+    """
+    for prefix, wrapper in (("module.", "DataParallel"), ("_orig_mod.", "torch.compile")):
+        if state and all(str(name).startswith(prefix) for name in state):
+            raise DataError(
+                f"every name begins with {prefix!r}, which {wrapper} adds; remove it: torch.nn.modules.utils."
+                f"consume_prefix_in_state_dict_if_present(state, {prefix!r})"
+            )
+    for name, value in state.items():
+        if isinstance(value, Mapping):
+            raise DataError(
+                f"{name!r} is a dictionary, not a tensor; to load what it holds, pass state[{name!r}]"
+            )
 
 
 def _real(value: Any) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
@@ -15,6 +15,7 @@ from .. import _core
 from . import fields, views
 from .fields import FIELDS, ConfigAttributes, rows, table
 from .files import user_path
+from .hints import hint
 from .record import Record, differences, freeze
 from .space import Space
 
@@ -54,7 +55,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     __signature__: ClassVar[inspect.Signature]
 
     def __new__(cls, **fields: Unpack[ConfigFields]) -> Self:
-        return cls._of(_without_tune(fields))
+        return cls._of(_current(fields))
 
     @classmethod
     def _of(cls, value: object) -> Self:
@@ -75,7 +76,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         >>> SearchConfig(epochs=3).replace(space="darts-rnn").epochs
         3
         """
-        return SearchConfig.from_dict(self._not_default() | _without_tune(changes))
+        return SearchConfig.from_dict(self._not_default() | _current(changes))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchConfig:
@@ -125,11 +126,15 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         return f"SearchConfig({fields})"
 
 
-def _without_tune(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields without `tune`, an option of earlier versions."""
+def _current(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as the core takes them: without `tune`, an option of earlier versions; 0 for no clipping."""
     if "tune" in fields:
-        warnings.warn("`tune` has no effect; leave it out", DeprecationWarning, stacklevel=3)
-    return {name: value for name, value in fields.items() if name != "tune"}
+        hint("`tune` has no effect; leave it out", DeprecationWarning)
+    given = {name: value for name, value in fields.items() if name != "tune"}
+    limit = given.get("grad_clip", 0.0)
+    if limit is None or (isinstance(limit, float) and limit == math.inf):
+        given["grad_clip"] = 0.0
+    return given
 
 
 def _preset(space: str | dict[str, Any]) -> str:

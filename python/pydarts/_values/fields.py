@@ -87,7 +87,13 @@ FIELDS = (
     ),
     Field("weight_momentum", "float", "0.9", "momentum of SGD on the weights (A.1.1)"),
     Field("weight_decay", "float", "3e-4", "weight decay of the weights (A.1.1)"),
-    Field("grad_clip", "float", "5.0", "largest 2-norm of the gradient of the weights (code)"),
+    Field(
+        "grad_clip",
+        "float",
+        "5.0",
+        "largest 2-norm of the gradient of the weights (code); 0, None or infinity: no limit",
+        "float | None",
+    ),
     Field("arch_lr", "float", "3e-4", "learning rate of Adam on α (A.1.1)"),
     Field(
         "arch_betas",

@@ -31,7 +31,7 @@ class ConfigFields(TypedDict, total=False):
     weight_lr_min: float
     weight_momentum: float
     weight_decay: float
-    grad_clip: float
+    grad_clip: float | None
     arch_lr: float
     arch_betas: Sequence[float]
     arch_weight_decay: float

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
 
+import torch
+
 from .. import _core
 from .._values.genotype import Genotype
 from ._convolutional import ConvolutionalNetwork, Stem
@@ -85,14 +87,18 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     elif isinstance(genotype, Found):
         cells, arguments = genotype.genotype, arguments | placed(genotype.config, arguments)
     else:
-        raise _core.GenotypeError(f"expected a Genotype or a SearchResult, got a {type(genotype).__name__}")
+        remedy = "; Genotype.from_notation reads text" if isinstance(genotype, str) else ""
+        if isinstance(genotype, torch.nn.Module) and hasattr(genotype, "genotype"):
+            remedy = "; for another network with its cells pass network.genotype"
+        raise _core.GenotypeError(
+            f"expected a Genotype or a SearchResult, got a {type(genotype).__name__}{remedy}"
+        )
     kind = LanguageModel if cells.recurrent else ConvolutionalNetwork
     takes = [name for name in inspect.signature(kind).parameters if name != "genotype"]
     unknown = sorted(set(arguments) - set(takes))
     if unknown:
-        raise _core.ConfigError(
-            f"{kind.__name__} does not accept {', '.join(unknown)}; choose from {', '.join(takes)}"
-        )
+        meant = _core.unknown_name("argument", unknown[0], takes)
+        raise _core.ConfigError(f"{kind.__name__} does not accept {', '.join(unknown)}: {meant}")
     if kind is LanguageModel and "vocabulary" not in arguments:
         raise _core.ConfigError("a LanguageModel requires `vocabulary`, the number of words")
     return kind(cells, **arguments)

@@ -17,6 +17,7 @@ from .._values.genotype import Genotype
 from .._values.notations import Edges
 from .._values.words import shown
 from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn, Zero
+from ._state import CheckedModule
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
 
@@ -190,7 +191,7 @@ def _check_size(x: Tensor, least: int) -> None:
         )
 
 
-class ConvolutionalNetwork(nn.Module):
+class ConvolutionalNetwork(CheckedModule):
     """A stem, the cells of a genotype, global average pooling and a linear classifier (A.2.1 of the paper).
 
     Reduction cells halve height and width and double the channels. Batch norm is affine; there is none after
@@ -248,8 +249,10 @@ class ConvolutionalNetwork(nn.Module):
             )
         self.genotype = genotype
         one_of("stem", stem, get_args(Stem))
-        channels, layers = whole("channels", channels), whole("layers", layers)
-        num_classes, in_channels = whole("num_classes", num_classes), whole("in_channels", in_channels)
+        channels = whole("channels", channels, most=4096)
+        layers = whole("layers", layers, most=1000)
+        num_classes = whole("num_classes", num_classes, most=10_000_000)
+        in_channels = whole("in_channels", in_channels, most=4096)
         if stem == "imagenet" and channels == 1:
             raise _core.ConfigError('channels is 1; the stem "imagenet" requires 2 or more')
         self.arguments: dict[str, Any] = {

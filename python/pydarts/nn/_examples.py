@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import _core
 from .._values.checks import whole
+from .._values.genotype import Genotype
 from .._values.words import shown
 from ._build import Network
 from ._convolutional import ConvolutionalNetwork
@@ -34,7 +35,10 @@ def check_network(network: object, what: str, *others: str) -> None:
         )
     if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
         takes = " or ".join(("a network of pydarts.build", *others))
-        raise TypeError(f"{what} takes {takes}, got a {type(network).__name__}")
+        remedy = ""
+        if isinstance(network, Genotype) or isinstance(getattr(network, "genotype", None), Genotype):
+            remedy = f"; build its network first: {what}(pydarts.build(genotype, ...))"
+        raise TypeError(f"{what} takes {takes}, got a {type(network).__name__}{remedy}")
 
 
 def example(
@@ -65,5 +69,5 @@ def example(
     sides = (image_size, image_size) if isinstance(image_size, int) else image_size
     if not isinstance(sides, Sequence) or len(sides) != 2:
         raise _core.ConfigError(f"image_size is {shown(image_size)}; it must be a side or (height, width)")
-    height, width = (whole("image_size", side) for side in sides)
+    height, width = (whole("image_size", side, most=65_536) for side in sides)
     return (weight.new_zeros(batch, int(network.arguments["in_channels"]), height, width),)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import torch
+
 from .. import _core
 from .._values.files import read_tensors, user_path, write_tensors
 from .._values.genotype import Genotype
@@ -37,9 +39,14 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     """
     tensors, about = read_tensors(user_path(path), _FORMAT, _OLDER)
     try:
-        network: Network = build(Genotype.from_dict(about["genotype"]), **about["arguments"])
+        genotype, arguments = Genotype.from_dict(about["genotype"]), about["arguments"]
+        with torch.device("meta"):  # takes no memory, whatever sizes the file declares
+            build(genotype, **arguments).load_state_dict(tensors, assign=True)
+        network: Network = build(genotype, **arguments)
         network.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
         network.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError, StopIteration, _core.Error) as error:
-        raise _core.CheckpointError(f"{os.fspath(path)} holds no network of pydarts: {error}") from error
+    except (LookupError, TypeError, ValueError, RuntimeError, StopIteration, _core.Error) as error:
+        raise _core.CheckpointError(
+            f"{os.fspath(path)} holds no network of pydarts: {error!s:.500}"
+        ) from error
     return network

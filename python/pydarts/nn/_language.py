@@ -11,9 +11,10 @@ from torch.nn import functional as F
 from .._values.checks import share, whole
 from .._values.genotype import Genotype
 from ._recurrent import BOUND, RecurrentCell
+from ._state import CheckedModule
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(CheckedModule):
     """An embedding, a recurrent cell, and a decoder that shares the weights of the embedding.
 
     Dropout is variational: in training mode every call draws one mask per sequence and location from
@@ -58,7 +59,8 @@ class LanguageModel(nn.Module):
     ) -> None:
         super().__init__()
         self.genotype = genotype
-        vocabulary, units = whole("vocabulary", vocabulary), whole("units", units)
+        vocabulary = whole("vocabulary", vocabulary, most=10_000_000)
+        units = whole("units", units, most=65_536)
         self.arguments: dict[str, int | float] = {
             "vocabulary": vocabulary,
             "units": units,

@@ -121,20 +121,21 @@ pub struct StepSettings {
 impl StepSettings {
     /// The settings of a configuration.
     pub fn new(config: &SearchConfig) -> Self {
+        let clip = Some(config.optimisation.grad_clip).filter(|norm| *norm > 0.0);
         StepSettings {
             method: config.optimisation.hypergradient,
             epsilon: config.optimisation.epsilon,
             sgd: Sgd {
                 momentum: config.optimisation.weight_momentum,
                 weight_decay: config.optimisation.weight_decay,
-                clip: config.optimisation.grad_clip,
+                clip,
             },
             adam: Adam {
                 lr: config.optimisation.arch_lr,
                 betas: config.optimisation.arch_betas,
                 weight_decay: config.optimisation.arch_weight_decay,
             },
-            virtual_clip: (config.space.kind == CellKind::Recurrent).then_some(config.optimisation.grad_clip),
+            virtual_clip: clip.filter(|_| config.space.kind == CellKind::Recurrent),
         }
     }
 }

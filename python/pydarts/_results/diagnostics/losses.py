@@ -43,15 +43,28 @@ def learning(result: Outcome) -> Iterator[Finding]:
         return
     last, words = result.history[-1], result.config.resolved_space.kind == "recurrent"
     guess = math.log(classes)
-    values = {"valid_loss": last.valid_loss, "guessing": guess, "valid_accuracy": last.valid_accuracy}
+    # Guessing always the most frequent class is the reference for the accuracy, where the labels are known.
+    counts = result.class_counts
+    most = 1 / classes if counts is None else max(counts) / sum(counts)
+    guessing = (
+        f"guessing among {classes:,} classes: {most:.1%}"
+        if counts is None
+        else f"the most frequent of {classes:,} classes has {most:.1%} of the examples"
+    )
+    values = {
+        "valid_loss": last.valid_loss,
+        "guessing": guess,
+        "valid_accuracy": last.valid_accuracy,
+        "most_frequent": most,
+    }
     # A custom loss has another scale: only accuracy shows whether the network learned.
     own = result.loss is not None
-    if own and not last.valid_accuracy > 1 / classes:
+    if not words and (own or counts is not None) and not last.valid_accuracy > most:
         yield Finding(
             "warning",
             "learning",
-            f"The validation accuracy after the last epoch, {last.valid_accuracy:.1%}, is not above "
-            f"{1 / classes:.1%}, the accuracy of guessing among {classes:,} classes.",
+            f"The validation accuracy after the last epoch, {last.valid_accuracy:.1%}, is not above that of "
+            f"guessing: {guessing}.",
             _UNLEARNED,
             values=values,
         )
@@ -79,8 +92,7 @@ def learning(result: Outcome) -> Iterator[Finding]:
             "note",
             "learning",
             f"Validation accuracy {last.valid_accuracy:.1%} after the last epoch, best "
-            f"{best.valid_accuracy:.1%} in epoch {best.epoch + 1}; guessing among {classes:,} classes: "
-            f"{1 / classes:.1%}.",
+            f"{best.valid_accuracy:.1%} in epoch {best.epoch + 1}; {guessing}.",
             values=values,
         )
 

@@ -1,0 +1,93 @@
+"""Checks of how `search`, `train` and their like are called: positions, keywords and the configuration."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+from .. import _core
+from .words import shown
+
+F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C")
+
+# Other words for the arguments of these functions.
+_ALIASES = {
+    "cfg": ("config", "configuration", "conf", "options", "settings"),
+    "loader": ("data", "dataset", "dataloader", "train_loader", "arrays", "loaders"),
+    "callbacks": ("callback", "hooks", "listeners"),
+    "loss": ("criterion", "loss_fn", "objective"),
+    "network": ("net", "model", "genotype"),
+    "select": ("train_config", "training", "train_cfg"),
+    "random": ("n_random", "random_cells"),
+}
+
+
+def takes_options_as(argument: str, kind: str, options: Callable[[], Collection[str]]) -> Callable[[F], F]:
+    """Decorate a function so that the error for an unknown keyword says how to pass it.
+
+    Args:
+        argument: the argument that holds the options.
+        kind: the class of that argument.
+        options: returns the names of the options.
+
+    >>> @takes_options_as("cfg", "SearchConfig", lambda: ["epochs"])
+    ... def search(loader, cfg=None): ...
+    >>> search(..., epochs=1)
+    Traceback (most recent call last):
+    TypeError: search() takes no argument `epochs`; it is an option: pass cfg=SearchConfig(epochs=1)
+    """
+
+    def decorate(function: F) -> F:
+        known = list(inspect.signature(function).parameters)
+
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for name, value in kwargs.items():
+                if name not in known:
+                    remedy = _remedy(name, value, known)
+                    raise TypeError(f"{function.__name__}() takes no argument `{name}`; {remedy}")
+            return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+    def _remedy(name: str, value: Any, known: list[str]) -> str:
+        if name in options():
+            return f"it is an option: pass {argument}={kind}({name}={shown(value)})"
+        meant = [own for own, others in _ALIASES.items() if name in others and own in known]
+        if meant:
+            return f"did you mean `{meant[0]}`?"
+        return _core.unknown_name("argument", name, known)
+
+    return decorate
+
+
+def configuration(value: Any, kind: type[C], name: str, call: str) -> C:
+    """Return a configuration; None stands for the default one.
+
+    Args:
+        value: what the user passed.
+        kind: `SearchConfig` or `TrainConfig`.
+        name: the name of the argument.
+        call: how the function is called, for the error if images and labels were passed separately.
+
+    Raises:
+        ConfigError: not a configuration of this kind.
+    """
+    if value is None:
+        return kind()
+    if isinstance(value, kind):
+        return value
+    wanted = kind.__name__
+    remedy = ""
+    if isinstance(value, Mapping):
+        options = ", ".join(f"{key}={shown(entry)}" for key, entry in list(value.items())[:3])
+        dots = ", ..." if len(value) > 3 else ""
+        remedy = f"; pass {wanted}({options}{dots}), or {wanted}(**options)"
+    elif isinstance(value, type) and issubclass(value, kind):
+        remedy = f"; this is the class: pass {wanted}()"
+    elif hasattr(value, "__array__") or (isinstance(value, Sequence) and not isinstance(value, str)):
+        remedy = f"; images and labels are one argument, a tuple: {call}"
+    raise _core.ConfigError(f"{name} must be a {wanted}, got a {type(value).__name__}{remedy}")
