@@ -151,6 +151,10 @@ fn bfloat16_stays_inside_the_network() {
             }
             let named = |network: &dyn Network| network.statistics().map(Statistics::named).unwrap().unwrap();
             for ((name, half), (_, whole)) in named(&*network).iter().zip(&named(&*reference)) {
+                if name.ends_with("num_batches_tracked") {
+                    assert!(half.equal(whole), "{name}");
+                    continue;
+                }
                 assert_eq!(half.kind(), Kind::Float, "{name}");
                 let off = (half - whole).norm().double_value(&[]) / whole.norm().double_value(&[]).max(0.1);
                 assert!(off < 0.1, "{space}, {method:?}: {name} is off by {off}");
