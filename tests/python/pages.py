@@ -49,8 +49,12 @@ def disagreement(shown: str, printed: str, points: float) -> str | None:
     A search amplifies the last bits, in which processors differ: percentages may differ by `points`, in such
     lines other numbers (times, weights) freely, and the edges of genotypes too. A line is compared up to "…".
     """
-    whole = " ".join(printed.split())
-    if all(" ".join(part.split()) in whole for part in re.split("…|\n", shown)):
+    rest = " ".join(printed.split())
+    for part in re.split("…|\n", shown):
+        _, found, rest = rest.partition(" ".join(part.split())) if part.strip() else ("", "-", rest)
+        if not found:
+            break
+    else:
         return None
     lines = iter(_CELL.sub("(op, node)", printed).splitlines())
     for line in shown.splitlines():

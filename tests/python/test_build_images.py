@@ -260,7 +260,7 @@ def test_edges_that_make_no_cell_are_named(genes: Any, concat: Any, words: str) 
         ({"drop_path": True}, pydarts.ConfigError, "^drop_path is True;"),
         ({"drop_path": 1.0}, pydarts.ConfigError, r"^drop_path is 1\.0;"),
         ({"stem": "mnist"}, pydarts.ConfigError, "^stem is 'mnist';"),
-        ({"units": 3}, pydarts.ConfigError, "^ConvolutionalNetwork .* units; .*channels"),
+        ({"units": 3}, pydarts.ConfigError, "^ConvolutionalNetwork.*units.*channels"),
         ({"genotype": genotypes.DARTS_RNN_V1}, pydarts.ConfigError, "requires `vocabulary`"),
     ],
 )

@@ -11,6 +11,7 @@ import numpy as np
 import pydarts
 import pytest
 from commands import NARROW, V2, answered, refused, words
+from conftest import without_checksums
 
 pytestmark = pytest.mark.usefixtures("somewhere")
 
@@ -113,6 +114,7 @@ def test_explain_uses_the_cpu_if_the_device_of_the_run_is_missing(places: Path) 
     shutil.copytree(places / "run", "run")
     config = Path("run/config.json")
     config.write_text(config.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    without_checksums(Path("run"))
     outcome = answered("explain", "run")
     assert "cuda" in outcome.err and outcome.out.startswith("space")
     assert "CUDA" in refused(1, "explain", "run", "--device", "cuda")

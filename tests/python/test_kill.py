@@ -25,7 +25,7 @@ import torch
 resource = pytest.importorskip("resource")
 
 CHAINS, KILLS = 4, 5  # searches, and how often each of them is killed and resumed
-STEPS, EPOCHS = 8, 12
+STEPS, EPOCHS = 8, 30
 PATIENCE = 120.0  # seconds for a process to write its next checkpoint
 
 pytestmark = [

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
     ("batch", "message"),
     [
         (torch.zeros(4, 1, 8, 8), r"pair \(x, y\), got a Tensor"),
-        ({"x": 1, "y": 2}, "dict of 2"),
+        ({"x": 1, "y": 2}, "dict"),
         ((torch.zeros(4, 1, 8, 8), torch.zeros(4).long(), 1), "tuple of 3"),
         (("a", "b"), "arrays or tensors"),
         ((torch.zeros(4, 8, 8), torch.zeros(4).long()), r"\[N, C, H, W\]"),

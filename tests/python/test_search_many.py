@@ -192,7 +192,7 @@ def test_what_cannot_be_is_refused_before_anything_is_searched(monkeypatch: pyte
         ({"random": -1}, "^random is -1;"),
         ({"workers": -1}, "^workers is -1;"),
         ({"select": short(bptt=3)}, "^bptt: "),
-        ({"network": {"width": 3}}, "^ConvolutionalNetwork .* width; "),
+        ({"network": {"width": 3}}, "^ConvolutionalNetwork.*width"),
         ({"select": short(checkpoint_dir="there")}, "^select .*checkpoint_dir"),
     ):
         given = {"seeds": 2, "select": short(), "workers": 0} | changes

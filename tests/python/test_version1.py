@@ -74,7 +74,7 @@ def many(folder: Path, **changes: Any) -> pydarts.SearchTable:
     return pydarts.search_many(make_arrays(), config, seeds=1, select=select, random=1, workers=0)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore:.*contains no normal cell")
 @pytest.mark.parametrize("copied", ["many"], indirect=True)
 def test_searches_that_version_1_finished_are_not_repeated(
     copied: Path, monkeypatch: pytest.MonkeyPatch

@@ -35,7 +35,7 @@ def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) ->
     True
     """
     space = as_space(space)
-    n, seed = whole("n", n), whole("seed", seed, least=0, most=2**64 - 1)
+    n, seed = whole("n", n), whole("seed", seed, least=0, most=2**128 - 1)
     nodes = _nodes(space)
     cells = prod(len(choices) for choices in nodes) ** len(space.tables)
     if n > cells:

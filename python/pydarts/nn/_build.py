@@ -98,7 +98,7 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     unknown = sorted(set(arguments) - set(takes))
     if unknown:
         meant = _core.unknown_name("argument", unknown[0], takes)
-        raise _core.ConfigError(f"{kind.__name__} does not accept {', '.join(unknown)}: {meant}")
+        raise _core.ConfigError(f"{kind.__name__}: {meant}")
     if kind is LanguageModel and "vocabulary" not in arguments:
         raise _core.ConfigError("a LanguageModel requires `vocabulary`, the number of words")
     return kind(cells, **arguments)
