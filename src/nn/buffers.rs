@@ -201,6 +201,25 @@ impl Statistics {
         Ok(self.counts.shallow_clone().f_copy_(&counts)?)
     }
 
+    /// Refuses statistics that no batches have: NaN, infinity, negative variances. Counts are not checked.
+    pub fn check(tensors: &[(String, Tensor)]) -> Result<()> {
+        let [means, variances, _] = SUFFIXES;
+        for (name, tensor) in tensors {
+            let least = if name.ends_with(variances) { 0.0 } else { f64::MIN };
+            if least < 0.0 && !name.ends_with(means) {
+                continue;
+            }
+            let good = tensor.f_ge(least)?.f_logical_and(&tensor.f_isfinite()?)?;
+            let bad = tensor.f_masked_select(&good.f_logical_not()?)?;
+            if bad.numel() > 0 {
+                let what = if least == 0.0 { "finite numbers from 0" } else { "finite numbers" };
+                let found = bad.f_double_value(&[0])?;
+                return Err(Error::data(format!("expected {name} as {what}, got {found}")));
+            }
+        }
+        Ok(())
+    }
+
     /// The names of means and variances with their shapes.
     fn vectors_table(&self) -> Table {
         Table::new(
@@ -214,8 +233,10 @@ impl Statistics {
 /// A count that was read. A state dict whose tensors were all converted to one dtype holds it as a real number.
 fn count(name: &str, tensor: &Tensor) -> Result<i64> {
     let (kind, size) = (tensor.kind(), tensor.size());
-    if !size.is_empty() || ![Kind::Int64, Kind::Int, Kind::Double, Kind::Float].contains(&kind) {
-        return Err(Error::data(format!("expected {name} as an int64 scalar, got dtype {kind:?} and shape {size:?}")));
+    if !size.is_empty() || matches!(kind, Kind::Bool | Kind::ComplexHalf | Kind::ComplexFloat | Kind::ComplexDouble) {
+        return Err(Error::data(format!(
+            "expected {name} as a scalar whole number, got dtype {kind:?} and shape {size:?}"
+        )));
     }
     let value = tensor.f_double_value(&[])?;
     if value.fract() != 0.0 || !(0.0..=LARGEST as f64).contains(&value) {

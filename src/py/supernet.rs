@@ -134,6 +134,7 @@ impl PySupernet {
             let (statistics, weights): (Vec<_>, Vec<_>) = named.into_iter().partition(|(n, _)| Statistics::names(n));
             let w = inner.network.weights().pack(&weights, kind, device)?;
             if let Some(kept) = inner.network.statistics() {
+                Statistics::check(&statistics)?;
                 kept.load(&statistics)?;
             }
             inner.state.w = w;
