@@ -78,7 +78,8 @@ pub trait Network {
     fn beginning(&self, _batch: &Batch) -> Result<Option<Tensor>> {
         Ok(None)
     }
-    /// Draws the noise of a search step, which all its losses share: a function of the step.
+    /// Draws the noise of a search step, which all its losses share: a function of the step. Called before an
+    /// evaluation too, with the number of the next step.
     fn draw(&self, _step: u64) -> Result<()> {
         Ok(())
     }

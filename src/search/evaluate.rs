@@ -39,6 +39,8 @@ impl Run<'_> {
     fn evaluate(&mut self, epoch: usize) -> Result<(f64, f64)> {
         let _guard = tch::no_grad_guard();
         let (mut loss, mut correct, mut examples, mut carried) = (0.0, 0, 0, None);
+        // A resumed search may begin here.
+        self.network.draw(self.state.step)?;
         self.sources.evaluation.start(epoch as u64, 0)?;
         while let Some(mut batch) = self.sources.evaluation.next()? {
             self.observer.poll()?;

@@ -5,23 +5,246 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Subset
+from torch import Tensor
 
-Generator: TypeAlias = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
+from .._values.ambient import kept
+from .._values.callables import Loss
+from .._values.hints import hint
+from . import generators
+from .generators import Generator, generators_of
 
 _POLL = 0.1  # seconds between checks for an interrupt
+PATIENCE = 10.0  # seconds of waiting until a hint says for what
+GIVE_UP = 30.0  # seconds of waiting until code that has drawn nothing must give way
 
 
 def stream(seed: int, role: str, index: int) -> np.random.PCG64:
     """Return a random generator seeded by (seed, role, index)."""
     return np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(role.encode()), index]))
+
+
+class Turn:
+    """A lock of sections, which a thread may take several times.
+
+    It cannot be lost: a section whose thread has ended does not hold it, and after `GIVE_UP` seconds a
+    section that has drawn nothing, such as one whose loader waits for other code, gives way.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._bell = threading.Lock(), threading.Lock()
+        self._held: tuple[Section, ...] = ()  # of one thread; the last one is the innermost
+
+    def acquire(self, section: Section, poll: Callable[[], None] | None) -> None:
+        """Wait for the turn, and call `poll` meanwhile."""
+        begun, hinted = time.monotonic(), False
+        while not self._take(section):
+            self._bell.acquire(timeout=_POLL)  # until the turn is free, or for a while
+            if poll is not None:
+                poll()
+            waited, holder = time.monotonic() - begun, (*self._held, None)[0]
+            if holder is None or not holder.gives_way or waited < PATIENCE:
+                continue
+            if not hinted:
+                hinted = True
+                hint(
+                    f"{section.name} has waited {waited:.0f} seconds for {holder.name}, because a process "
+                    "runs one piece of code at a time that may draw random numbers; after "
+                    f"{GIVE_UP:.0f} seconds {holder.name} continues without seeding if it has drawn nothing"
+                )
+            if waited > GIVE_UP and holder.end_if_unused():
+                begun, hinted = time.monotonic(), False
+
+    def _take(self, section: Section) -> bool:
+        with self._lock:
+            mine = tuple(other for other in self._held if other.thread is section.thread)
+            if not mine and self._held and self._held[-1].thread.is_alive():
+                return False
+            self._held = (*mine, section)
+            return True
+
+    def release(self, section: Section) -> None:
+        """Give up the turn; nothing happens if the section does not hold it."""
+        with self._lock:
+            self._held = tuple(other for other in self._held if other is not section)
+            if not self._held and self._bell.locked():
+                self._bell.release()
+
+    def forget(self) -> None:
+        """Drop the sections of this thread: those of a run that was interrupted at an arbitrary point."""
+        with self._lock:
+            here = threading.current_thread()
+            self._held = tuple(other for other in self._held if other.thread is not here)
+
+    @property
+    def free(self) -> bool:
+        """Whether no section holds the turn."""
+        return not self._held
+
+
+_turn = Turn()
+
+
+def _new_turn() -> None:
+    """A forked process has only the thread that forked it, and no section of another one."""
+    global _turn
+    _turn = Turn()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_turn)
+
+
+def forget() -> None:
+    """Begin or end a run in this thread: nothing of an earlier one may hold the turn."""
+    _turn.forget()
+
+
+class Section:
+    """Context manager in which all generators are seeded; one at a time in this process.
+
+    All threads share the generators of torch, numpy and Python. A thread that no longer waits for the code of
+    another one calls `end` for it. An interrupt at any point leaves neither the turn taken nor a generator
+    seeded.
+
+    >>> before = random.getstate()
+    >>> with Section(stream(0, "train", 1)):
+    ...     first = float(torch.rand(())), np.random.rand(), random.random()
+    >>> with Section(stream(0, "train", 1)):
+    ...     first == (float(torch.rand(())), np.random.rand(), random.random())
+    True
+    >>> random.getstate() == before
+    True
+    """
+
+    gives_way = True
+    """Whether the section ends if another one has waited for long, unless it has drawn numbers."""
+
+    def __init__(
+        self,
+        bits: np.random.PCG64,
+        own: Iterable[Generator] = (),
+        cuda: bool = True,
+        poll: Callable[[], None] | None = None,
+        name: str = "a section",
+        gate: Turn | None = None,
+    ) -> None:
+        self.drew = False
+        """Whether anything was drawn; set at the end."""
+        self.gave_way = False
+        """Whether the section ended early."""
+        self.name = name
+        self.thread = threading.current_thread()
+        self._bits, self._own, self._cuda, self._poll = bits, own, cuda, poll
+        self._gate, self._turns = gate, (_turn,) if gate is None else (gate, _turn)
+        self._generators: list[Any] = []
+        self._before: list[Any] = []
+        self._seeded: list[Any] = []
+        self._open = False
+        self._once = threading.Lock()
+
+    def __enter__(self) -> Section:
+        try:
+            for turn in self._turns:
+                turn.acquire(self, self._poll)
+            self._generators = self._all()
+            self._before = [generators.state_of(generator) for generator in self._generators]
+            self._open = True
+            self._seed()
+            self._seeded = [generators.state_of(generator) for generator in self._generators]
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Restore the generators; only the first call has an effect."""
+        with self._once:
+            self._end()
+
+    def end_if_unused(self) -> bool:
+        """End the section of another thread if nothing has been drawn in it."""
+        with self._once:
+            if not self._open or not self._seeded or self._moved():
+                return False
+            self._end()
+            self.gave_way = True
+            return True
+
+    def _end(self) -> None:
+        try:
+            if self._open:
+                self.drew = self._moved()
+                self._restore()
+        except BaseException:  # an interrupt
+            self._restore()
+            raise
+        finally:
+            self._open = False
+            for turn in self._turns:
+                turn.release(self)
+
+    def _moved(self) -> bool:
+        pairs = zip(self._generators, self._seeded, strict=False)
+        return not all(generators.same(generators.state_of(one), seeded) for one, seeded in pairs)
+
+    def _restore(self) -> None:
+        for generator, before in zip(self._generators, self._before, strict=True):
+            generators.restore(generator, before)
+
+    def _all(self) -> list[Any]:
+        cpu, *gpus = _torch(self._cuda)
+        return [cpu, np.random, random, *gpus, *self._own]  # the modules have the functions of generators
+
+    def _seed(self) -> None:
+        numbers = self._bits.random_raw(3)
+        # Version 1 seeded torch, numpy and Python with these numbers; the others follow.
+        for generator, number in zip(self._generators[:3], numbers, strict=True):
+            generators.seed(generator, int(number))
+        for generator in self._generators[3:]:
+            cuda = isinstance(generator, torch.Generator) and generator.device.type == "cuda"
+            generators.seed(generator, int(numbers[0]) if cuda else int(self._bits.random_raw()))
+
+
+class Masks(Section):
+    """Section in which torch's generators are seeded, for the masks and weights of a network."""
+
+    def __init__(self, seed: int, poll: Callable[[], None] | None = None) -> None:
+        super().__init__(np.random.PCG64(0), poll=poll, name="a training")
+        self._number = seed
+
+    def _all(self) -> list[Any]:
+        return list(_torch(cuda=True))
+
+    def _seed(self) -> None:
+        for generator in self._generators:
+            generator.manual_seed(self._number)
+
+
+class Quiet(Section):
+    """Section of a callback, in which the loaders of its search make no batch; nothing is seeded."""
+
+    gives_way = False
+
+    def __init__(self, gate: Turn, poll: Callable[[], None] | None = None) -> None:
+        super().__init__(np.random.PCG64(0), poll=poll, name="a callback")
+        self._turns = (gate,)
+
+    def _all(self) -> list[Any]:
+        return []
+
+    def _seed(self) -> None:
+        """Do nothing: the callback draws from the caller's generators."""
 
 
 @dataclass(frozen=True)
@@ -35,154 +258,47 @@ class Draws:
 
     def order(self, index: int, poll: Callable[[], None] | None = None) -> Section:
         """Return the section that begins pass `index`."""
-        return Section(stream(self.seed, f"{self.role} order", index), self.own, poll=poll)
+        name = f"the {self.role} loader"
+        return Section(stream(self.seed, f"{self.role} order", index), self.own, poll=poll, name=name)
 
     def batch(
-        self, index: int, number: int, *, cuda: bool = True, poll: Callable[[], None] | None = None
-    ) -> Section:
-        """Return the section that makes batch `number` of pass `index`."""
-        return Section(stream(self.seed, f"{self.role} batch {number}", index), self.own, cuda, poll)
-
-
-def generators_of(source: Any) -> tuple[Generator, ...]:
-    """Return the generators that are attributes of a loader, its samplers, its data set or its functions.
-
-    >>> from torch.utils.data import DataLoader
-    >>> mine = torch.Generator()
-    >>> generators_of(DataLoader([1, 2], shuffle=True, generator=mine))[0] is mine
-    True
-    """
-    names = ("sampler", "batch_sampler", "collate_fn", "worker_init_fn", "dataset")
-    owners = [source, *(getattr(source, name, None) for name in names)]
-    owners.append(getattr(owners[2], "sampler", None))
-    dataset = owners[5]
-    while isinstance(dataset, Subset):
-        dataset = dataset.dataset
-        owners.append(dataset)
-    found: dict[int, Generator] = {}
-    for owner in owners:
-        for value in getattr(owner, "__dict__", {}).values():
-            shared = value is torch.default_generator or isinstance(value, random.SystemRandom)
-            if isinstance(value, Generator) and not shared:
-                found[id(value)] = value
-    return tuple(found.values())
-
-
-class Section:
-    """Context manager in which all generators are seeded; one at a time in this process.
-
-    All threads share the generators of torch, numpy and Python. A thread that no longer waits for the code of
-    another one calls `end` for it.
-
-    >>> before = random.getstate()
-    >>> with Section(stream(0, "train", 1)):
-    ...     first = float(torch.rand(())), np.random.rand(), random.random()
-    >>> with Section(stream(0, "train", 1)):
-    ...     first == (float(torch.rand(())), np.random.rand(), random.random())
-    True
-    >>> random.getstate() == before
-    True
-    """
-
-    def __init__(
         self,
-        bits: np.random.PCG64,
-        own: Iterable[Generator] = (),
+        index: int,
+        number: int,
+        *,
         cuda: bool = True,
         poll: Callable[[], None] | None = None,
-    ) -> None:
-        self.drew = False
-        """Whether anything was drawn; set at the end."""
-        self._bits, self._own, self._cuda, self._poll = bits, own, cuda, poll
-        self._open = False
-        self._once = threading.Lock()
+        gate: Turn | None = None,
+    ) -> Section:
+        """Return the section that makes batch `number` of pass `index`."""
+        bits, name = stream(self.seed, f"{self.role} batch {number}", index), f"the {self.role} loader"
+        return Section(bits, self.own, cuda, poll, name, gate)
 
-    def __enter__(self) -> Section:
-        _turn.acquire(self._poll)
-        try:
-            self._generators = _all(self._own, self._cuda)
-            self._before = [_get(generator) for generator in self._generators]
-            numbers = self._bits.random_raw(3)
-            # Version 1 seeded torch, numpy and Python with these numbers; the others follow.
-            for generator, number in zip(self._generators[:3], numbers, strict=True):
-                _seed(generator, int(number))
-            for generator in self._generators[3:]:
-                cuda = isinstance(generator, torch.Generator) and generator.device.type == "cuda"
-                _seed(generator, int(numbers[0]) if cuda else int(self._bits.random_raw()))
-            self._seeded = [_get(generator) for generator in self._generators]
-        except BaseException:
-            _turn.release()
-            raise
-        self._open = True
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    def end(self) -> None:
-        """Restore the generators; only the first call has an effect."""
-        with self._once:
-            if not self._open:
-                return
-            self._open = False
-            for generator, before, seeded in zip(self._generators, self._before, self._seeded, strict=True):
-                if not _same(_get(generator), seeded):
-                    self.drew = True
-                _set(generator, before)
-            _turn.release()
+    def close(self, iterator: Any, index: int) -> None:
+        """Run the clean-up code of an iterator of pass `index`, if it is a generator."""
+        close = getattr(iterator, "close", None)
+        if callable(close):
+            name = f"the {self.role} loader"
+            with Section(stream(self.seed, f"{self.role} end", index), self.own, False, name=name):
+                close()
 
 
-class Masks:
-    """Context manager in which torch's generators are seeded, for the masks and weights of a network."""
+class SeededLoss:
+    """A loss of the user whose random numbers depend only on (seed, step, number of calls since it began)."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, loss: Loss, seed: int, poll: Callable[[], None] | None = None) -> None:
+        self._loss, self._seed, self._poll = loss, seed, poll
+        self._own = generators_of(loss)
+        self._step, self._calls = "0", 0
 
-    def __enter__(self) -> None:
-        _turn.acquire(None)
-        self._generators = _torch(cuda=True)
-        self._before = [_get(generator) for generator in self._generators]
-        for generator in self._generators:
-            generator.manual_seed(self._seed)
+    def begin(self, *step: int) -> None:
+        """Begin a step: a number, or several that identify it."""
+        self._step, self._calls = " ".join(map(str, step)), 0
 
-    def __exit__(self, *_: object) -> None:
-        for generator, before in zip(self._generators, self._before, strict=True):
-            _set(generator, before)
-        _turn.release()
-
-
-class _Turn:
-    """A lock that a thread may take several times, and that another thread may release."""
-
-    def __init__(self) -> None:
-        self._lock, self._owner, self._depth = threading.Lock(), 0, 0
-
-    def acquire(self, poll: Callable[[], None] | None) -> None:
-        if self._owner != threading.get_ident():
-            while not self._lock.acquire(timeout=_POLL):
-                if poll is not None:
-                    poll()
-            self._owner = threading.get_ident()
-        self._depth += 1
-
-    def release(self) -> None:
-        self._depth -= 1
-        if not self._depth:
-            self._owner = 0
-            self._lock.release()
-
-
-_turn = _Turn()
-
-
-def _new_turn() -> None:
-    """A forked process has only the thread that forked it, and no section of another one."""
-    global _turn
-    _turn = _Turn()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_turn)
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        bits, self._calls = stream(self._seed, f"loss {self._step}", self._calls), self._calls + 1
+        with kept(), Section(bits, self._own, poll=self._poll, name="the loss"):
+            return self._loss(logits, targets)
 
 
 def _torch(cuda: bool) -> list[torch.Generator]:
@@ -191,44 +307,3 @@ def _torch(cuda: bool) -> list[torch.Generator]:
     if cuda and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         found += torch.cuda.default_generators
     return found
-
-
-def _all(own: Iterable[Generator], cuda: bool) -> list[Any]:
-    cpu, *gpus = _torch(cuda)
-    return [cpu, np.random, random, *gpus, *own]  # the modules have the functions of their generators
-
-
-def _get(generator: Any) -> Any:
-    if isinstance(generator, np.random.Generator):
-        return generator.bit_generator.state
-    return generator.getstate() if hasattr(generator, "getstate") else generator.get_state()
-
-
-def _set(generator: Any, state: Any) -> None:
-    if isinstance(generator, np.random.Generator):
-        generator.bit_generator.state = state
-    elif hasattr(generator, "setstate"):
-        generator.setstate(state)
-    else:
-        generator.set_state(state)
-
-
-def _seed(generator: Any, number: int) -> None:
-    if isinstance(generator, torch.Generator):
-        generator.manual_seed(number)
-    elif isinstance(generator, np.random.Generator):
-        kind: Any = type(generator.bit_generator)
-        generator.bit_generator.state = kind(number).state
-    else:
-        is_numpy = generator is np.random or isinstance(generator, np.random.RandomState)
-        generator.seed(number >> 32 if is_numpy else number)
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return all(_same(value, other[name]) for name, value in one.items())
-    if isinstance(one, tuple):
-        return all(map(_same, one, other))
-    return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray) else bool(one == other)

@@ -19,8 +19,9 @@ class InterruptWatch:
 
     An exception raised at an arbitrary point can be lost in a destructor, or break a DataLoader that is
     starting its workers. Repeating a signal calls the previous handler, so that pressing Ctrl-C twice stops
-    at once. In a run inside another one, such as a training in a callback, a signal interrupts both. An
-    ignored signal stays ignored, and a handler of SIGTERM that the user has installed stays.
+    at once, except while generators or settings are restored. In a run inside another one, such as a training
+    in a callback, a signal interrupts both. An ignored signal stays ignored, and a handler of SIGTERM that
+    the user has installed stays.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,8 @@ class InterruptWatch:
         again = number in self._numbers or os.getpid() != self._process
         self._numbers.add(number)
         self.seen = True
+        if again and _must_finish(frame):
+            return
         if again and callable(before):
             before(number, frame)
         elif again:
@@ -72,6 +75,20 @@ class InterruptWatch:
             signal.signal(number, before)
 
 
+def _must_finish(frame: FrameType | None) -> bool:
+    """Return whether code runs that takes or restores generators or settings, not code that it calls."""
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__"))
+        if name in _FINISHING:
+            return True
+        if name.partition(".")[0] not in _LIBRARIES:
+            return False
+        frame = frame.f_back
+    return False
+
+
+_FINISHING = ("pydarts._data.draws", "pydarts._data.generators", "pydarts._values.ambient")
+_LIBRARIES = ("torch", "numpy", "random", "threading", "contextlib", "dataclasses", "functools")
 _PATIENCE = 5.0  # seconds for a worker process that has closed its connection to end
 
 

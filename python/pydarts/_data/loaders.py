@@ -13,6 +13,7 @@ from .. import _core
 from .._values.config import SearchConfig
 from . import fingerprint
 from .arrays import ArrayData, Single, as_pair, check_range, is_array, name_of, read_arrays
+from .draws import Turn
 from .image_data import ImageData
 from .memory import batch_size, with_batch_size
 from .passes import Passes, Turns, passes_of, split_indices, split_loader, too_few
@@ -54,6 +55,12 @@ class Sources:
             if isinstance(source, PythonSource):
                 source.poll = poll
 
+    def pause_with(self, gate: Turn) -> None:
+        """Make no batch in this process while another section holds `gate`."""
+        for source in (self.train, self.valid, self.evaluation):
+            if isinstance(source, PythonSource):
+                source.gate = gate
+
     def fetch_when_asked(self) -> None:
         """Disable prefetching for Python sources that may draw random numbers in this process.
 
@@ -70,19 +77,41 @@ class Sources:
                 source.close()
 
 
-def open_sources(loader: Loader, config: SearchConfig) -> Sources:
-    """Build the sources of a search; a recurrent space requires token arrays `(train, valid)`."""
+def _no_poll() -> None:
+    """Do nothing while a loader is read."""
+
+
+def open_sources(loader: Loader, config: SearchConfig, poll: Callable[[], None] = _no_poll) -> Sources:
+    """Build the sources of a search; a recurrent space requires token arrays `(train, valid)`.
+
+    `poll` is called between batches that are read, and while the engine waits for a loader.
+    """
     if config.resolved_space.kind == "recurrent":
         (train, valid, evaluation), config, facts = open_texts(loader, config)
         return Sources(train, valid, evaluation, config, facts)
-    return open_images(loader, config)
+    return open_images(loader, config, poll=poll)
 
 
-def open_images(loader: Loader, config: SearchConfig, *, fewest_valid: int | None = None) -> Sources:
+def open_images(
+    loader: Loader,
+    config: SearchConfig,
+    *,
+    fewest_valid: int | None = None,
+    poll: Callable[[], None] = _no_poll,
+) -> Sources:
     """Build sources of images: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid).
 
     `fewest_valid`: the minimum number of examples in a validation part of arrays; None: one batch.
+    `poll`: see `open_sources`.
     """
+    sources = _open_images(loader, config, fewest_valid, poll)
+    sources.poll_with(poll)
+    return sources
+
+
+def _open_images(
+    loader: Loader, config: SearchConfig, fewest_valid: int | None, poll: Callable[[], None]
+) -> Sources:
     if isinstance(loader, ImageData):
         raise _core.DataError("expected images, got an ImageData; give its `train` or `(train, valid)`")
     loader = as_pair(loader)
@@ -90,12 +119,12 @@ def open_images(loader: Loader, config: SearchConfig, *, fewest_valid: int | Non
         train, valid = (
             _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
         )
-        return _open_pair(train, valid, config, fewest_valid)
+        return _open_pair(train, valid, config, fewest_valid, poll)
     single = _single(loader, "training")
     if _is_arrays(single):
         return _open_split_arrays(single, config, fewest_valid)
     _refuse_augmentation(config)
-    return _open_split_loader(single, config)
+    return _open_split_loader(single, config, poll)
 
 
 def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | None) -> Sources:
@@ -121,7 +150,9 @@ def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | No
     )
 
 
-def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int | None) -> Sources:
+def _open_pair(
+    train: Any, valid: Any, config: SearchConfig, fewest_valid: int | None, poll: Callable[[], None]
+) -> Sources:
     if not _is_arrays(train):
         _refuse_augmentation(config)
     read = [
@@ -155,7 +186,7 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
         config = with_sizes(config, shape, count)
     else:
         array_dtype = next((data.x.dtype for data in read if data is not None), None)
-        config, firsts = survey(passes[:2], shape, count, config, array_dtype)
+        config, firsts = survey(passes[:2], shape, count, config, array_dtype, poll)
     arrays = [len(data.x) for data in read if data is not None]
     if arrays:
         config = with_batch_size(config, min(arrays))
@@ -182,9 +213,10 @@ def _open_pair(train: Any, valid: Any, config: SearchConfig, fewest_valid: int |
     return Sources(sources[0], sources[1], sources[2], config, facts, class_counts(labels, config))
 
 
-def _open_split_loader(loader: Any, config: SearchConfig) -> Sources:
+def _open_split_loader(loader: Any, config: SearchConfig, poll: Callable[[], None]) -> Sources:
     passes = split_loader(loader, config.train_portion, config.seed)
-    config, (batch, _) = survey(passes[:2], None, known_classes(loader, "training", config), config)
+    classes = known_classes(loader, "training", config)
+    config, (batch, _) = survey(passes[:2], None, classes, config, poll=poll)
     sources = [
         _python_source(run, role, config)
         for run, role in zip(passes, ("train", "valid", "eval"), strict=True)

@@ -23,7 +23,8 @@ from torch.utils.data import (
 )
 
 from .._core import DataError
-from .draws import Draws, generators_of, stream
+from .draws import Draws, stream
+from .generators import generators_of
 from .interrupt import sheltered
 
 _PAIR = "give a pair (train, valid) instead"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from itertools import count
 from typing import Any
 
@@ -91,12 +91,14 @@ def survey(
     classes: int | None,
     config: SearchConfig,
     array_dtype: torch.dtype | None = None,
+    poll: Callable[[], None] = lambda: None,
 ) -> tuple[SearchConfig, list[Any]]:
     """Complete the sizes from the first batches; if the classes must be counted, from all batches.
 
     Returns the configuration, and for each of the passes its first batch, or None.
 
     `array_dtype`: the dtype of the other part of the pair, if it is arrays. Both use the same mean and std.
+    `poll` is called before each batch and while another run draws; an exception in it ends the survey.
     """
     if config.mean is not None and config.std is not None:
         array_dtype = None
@@ -113,7 +115,7 @@ def survey(
         )
         empty = True
         present: set[int] = set()
-        for number, batch in enumerate(_first_pass(run)):
+        for number, batch in enumerate(_first_pass(run, poll)):
             x, y = check(number, batch)
             firsts[-1] = firsts[-1] or batch
             found = tuple(x.shape[1:])
@@ -144,19 +146,23 @@ def survey(
     return with_sizes(config, shape, seen if count_labels else classes), firsts
 
 
-def _first_pass(run: Passes) -> Iterator[Any]:
+def _first_pass(run: Passes, poll: Callable[[], None]) -> Iterator[Any]:
     """Yield the batches of pass 0, as a search reads them."""
-    with kept(), run.draws.order(0):
+    with kept(), run.draws.order(0, poll):
         iterator, _ = run.begin(0, 0)
-    for number in count():
-        try:
-            with kept(), run.draws.batch(0, number):
-                batch = next(iterator, run)
-        except Exception as error:
-            raise of_worker(iterator, error)  # noqa: B904
-        if batch is run:
-            return
-        yield batch
+    try:
+        for number in count():
+            poll()
+            try:
+                with kept(), run.draws.batch(0, number, poll=poll):
+                    batch = next(iterator, run)
+            except Exception as error:
+                raise of_worker(iterator, error)  # noqa: B904
+            if batch is run:
+                return
+            yield batch
+    finally:
+        run.draws.close(iterator, 0)
 
 
 def with_sizes(config: SearchConfig, shape: tuple[int, ...], classes: int | None) -> SearchConfig:

@@ -14,7 +14,7 @@ from torch import Tensor
 from .._core import DataError, normalized
 from .._values.ambient import kept
 from .arrays import as_tensor, check_images, check_labels, check_range, first_bad_image, is_array, name_of
-from .draws import Section
+from .draws import Section, Turn
 from .interrupt import of_worker
 from .passes import Passes
 
@@ -122,6 +122,7 @@ class PythonSource:
         self._thread: threading.Thread | None = None
         self._asked = threading.Semaphore(0)
         self._section: Section | None = None  # in which the thread makes a batch
+        self.gate = Turn()  # taken while a batch is made; callbacks take it too
         self.poll: Callable[[], None] = lambda: None  # called while waiting; an exception ends the wait
         self.ahead = True  # whether the next pass prefetches batches, unless making them draws random numbers
 
@@ -149,7 +150,7 @@ class PythonSource:
         made = self._batches(iterator, index, skip - left, left, self._stop, self._asked)
         self._thread = threading.Thread(
             target=self._fetch,
-            args=(iterator, made, self._queue, self._stop, torch.get_num_threads()),
+            args=(iterator, made, self._queue, self._stop, torch.get_num_threads(), index),
             name=f"pydarts {self._check.role} loader",
             daemon=True,
         )
@@ -183,7 +184,7 @@ class PythonSource:
 
     def _halt(self) -> None:
         self._stop.set()
-        if self._thread is not None:
+        if self._thread is not None and self._thread.ident is not None:  # not if its start was interrupted
             self._thread.join(_PATIENCE)
             self._thread = None
         if self._section is not None:
@@ -197,6 +198,7 @@ class PythonSource:
         out: queue.Queue[Any],
         stop: threading.Event,
         threads: int,
+        index: int,
     ) -> None:
         # A second team of OpenMP threads would compete with the engine for the cores. The count applies to
         # this thread, but threads created later inherit it, so it is restored at the end.
@@ -210,9 +212,7 @@ class PythonSource:
         except BaseException as error:
             _put(out, _Failure(of_worker(iterator, error)), stop)
         finally:
-            close = getattr(iterator, "close", None)  # runs the clean-up code of a generator
-            if callable(close):
-                close()
+            self._passes.draws.close(iterator, index)
             torch.set_num_threads(threads)
 
     def _batches(
@@ -241,10 +241,12 @@ class PythonSource:
                 if passes.draws_here:
                     # The generators of a GPU cannot be touched while the engine captures a graph.
                     awaited = not ahead or number <= first + skip
-                    section = passes.draws.batch(index, number, cuda=awaited, poll=poll)
+                    section = passes.draws.batch(index, number, cuda=awaited, poll=poll, gate=self.gate)
                     self._section = section
                     with section:
                         batch = next(iterator, _END)
+                    # A loader that waits for code of the user must not be read while that code runs.
+                    self.ahead = self.ahead and not section.gave_way
                     ahead = self.ahead and not section.drew
                 else:
                     batch = next(iterator, _END)

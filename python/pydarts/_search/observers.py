@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from .._data.draws import Quiet, Turn
 from .._data.interrupt import InterruptWatch
 from .._results.history import EpochRecord, record_from
 from .._values.ambient import kept
@@ -26,9 +27,10 @@ class Observers:
         progress: Progress | None,
         watch: InterruptWatch,
         config: SearchConfig,
+        gate: Turn | None = None,
     ) -> None:
         self._callbacks, self._progress, self._watch = callbacks, progress, watch
-        self._config = config
+        self._config, self._gate = config, gate or Turn()
 
     def wants(self, kind: str) -> bool:
         """Called by the engine before the search and after each event; it does not send unwanted kinds."""
@@ -49,6 +51,10 @@ class Observers:
             getattr(getattr(callback, method), "__func__", None) is not inherited
             for callback in self._callbacks
         )
+
+    def _quiet(self) -> Quiet:
+        """The section of a callback: meanwhile no loader seeds the generators that it may use."""
+        return Quiet(self._gate, self._watch.check)
 
     def poll(self) -> None:
         """Called by the engine between batches; raises KeyboardInterrupt after Ctrl-C."""
@@ -73,19 +79,19 @@ class Observers:
         if self._progress is not None:
             self._progress.begin(epochs, first_epoch, steps_per_epoch)
         for callback in self._callbacks:
-            with kept():
+            with self._quiet(), kept():
                 callback.on_start(StartInfo(self._config, first_epoch, steps_per_epoch))
 
     def _step(self, info: StepInfo) -> None:
         if self._progress is not None:
             self._progress.step(info)
         for callback in self._callbacks:
-            with kept():
+            with self._quiet(), kept():
                 callback.on_step(info)
 
     def _epoch(self, info: EpochInfo) -> None:
         if self._progress is not None:
             self._progress.epoch(info)
         for callback in self._callbacks:
-            with kept():
+            with self._quiet(), kept():
                 callback.on_epoch(info)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from .._data.draws import SeededLoss, Turn, forget
 from .._data.interrupt import InterruptWatch
-from .._data.loaders import Loader, open_sources
+from .._data.loaders import Loader, Sources, open_sources
 from .._results.ending import end
 from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
-from .._values.ambient import keeping, plain
+from .._values.ambient import plain
 from .._values.arguments import configuration, takes_options_as
 from .._values.callables import Loss, check_loss, fact_of, short_name
 from .._values.checks import available_device
@@ -95,28 +96,36 @@ def search(
 def _searched(
     loader: Loader, config: SearchConfig, hooks: Sequence[Callback], loss: Loss | None
 ) -> SearchResult:
-    sources = open_sources(loader, config)
-    facts = {**sources.facts, "loss": fact_of(loss)}
-    check_plan(sources.config)
-    shown = any(callback.shows_progress for callback in hooks)
-    progress = Progress(sources.config.resolved_space) if config.progress and not shown else None
-    watch = InterruptWatch()
-    sources.poll_with(watch.check)
+    watch, gate = InterruptWatch(), Turn()
+    forget()
+    progress: Progress | None = None
+    sources: Sources | None = None
     try:
-        with watch, held(sources.config.checkpoint_dir):
-            outcome = _core.search(
-                sources.config,
-                sources.train,
-                sources.valid,
-                sources.evaluation,
-                Observers(hooks, progress, watch, sources.config),
-                None if loss is None else keeping(loss),
-                facts,
-            )
+        with watch:
+            sources = open_sources(loader, config, watch.check)
+            watch.check()  # an interrupt so far ends the call without a result
+            sources.pause_with(gate)
+            facts = {**sources.facts, "loss": fact_of(loss)}
+            check_plan(sources.config)
+            shown = any(callback.shows_progress for callback in hooks)
+            if config.progress and not shown:
+                progress = Progress(sources.config.resolved_space)
+            with held(sources.config.checkpoint_dir):
+                outcome = _core.search(
+                    sources.config,
+                    sources.train,
+                    sources.valid,
+                    sources.evaluation,
+                    Observers(hooks, progress, watch, sources.config, gate),
+                    None if loss is None else SeededLoss(loss, config.seed, watch.check),
+                    facts,
+                )
     finally:
+        forget()
         if progress is not None:
             progress.close()
-        sources.close()
+        if sources is not None:
+            sources.close()
     if watch.seen and outcome["status"] != "complete":  # the interrupt caused it, whatever the status says
         outcome["status"], outcome["error"] = "interrupted", None
     result = _result(outcome, loss, facts, sources.class_counts)

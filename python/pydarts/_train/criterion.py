@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .._core import DataError
-from .._values.ambient import kept
-from .._values.callables import Loss
+from .._data.draws import SeededLoss
 
 
-def criterion(loss: Loss | None, smoothing: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
+def criterion(loss: SeededLoss | None, smoothing: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the mean loss on (logits [N, classes], targets [N]); None: cross-entropy.
 
     It raises TypeError or DataError if `loss` does not return a scalar tensor with a graph to the logits.
@@ -26,8 +25,7 @@ def criterion(loss: Loss | None, smoothing: float = 0.0) -> Callable[[Tensor, Te
         wide = logits if logits.dtype == torch.float64 else logits.float()
         if loss is None:
             return F.cross_entropy(wide, targets, label_smoothing=smoothing)
-        with kept():
-            value = loss(wide, targets)
+        value = loss(wide, targets)
         if not isinstance(value, Tensor):
             raise TypeError(f"the loss returned a {type(value).__name__}; it must return a scalar tensor")
         if value.numel() != 1:

@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
 from .._data.arrays import name_of
-from .._data.draws import Masks
+from .._data.draws import Masks, SeededLoss
 from .._data.loaders import Loader, Source, Sources, open_images
 from .._data.sizes import search_dtype
 from .._data.source import PythonSource
@@ -43,6 +43,7 @@ class ImageTask:
         settings: ImageSettings,
         device: torch.device,
         loss: Loss | None = None,
+        poll: Callable[[], None] | None = None,
     ) -> None:
         self.network = network.to(device)
         if settings.channels_last:
@@ -54,7 +55,9 @@ class ImageTask:
         self._sources, self._device = sources, device
         self._train = _opened(sources.train, sources.config, device)
         self.facts = {**sources.facts, "loss": fact_of(loss)}
-        self._loss, self._objective = criterion(loss), criterion(loss, settings.label_smoothing)
+        self._poll, self._epoch = poll, 0
+        self._user = None if loss is None else SeededLoss(loss, settings.seed, poll)
+        self._loss, self._objective = criterion(self._user), criterion(self._user, settings.label_smoothing)
         self.from_arrays = not isinstance(self._train, PythonSource)
         self._evaluation = _opened(sources.evaluation, sources.config, device)
         self._drop_path = network.drop_path
@@ -93,21 +96,20 @@ class ImageTask:
             num_classes=given.arguments["num_classes"] if given is not None else None,
             in_channels=given.arguments["in_channels"] if given is not None else None,
         )
-        sources = open_images(loader, reading, fewest_valid=1)
-        sources.poll_with(poll)
+        sources = open_images(loader, reading, fewest_valid=1, poll=poll)
         sources.fetch_when_asked()
         found = sources.config
         assert (
             found.num_classes is not None and found.in_channels is not None and found.image_size is not None
         )
         if isinstance(network, Genotype):
-            with Masks(settings.seed):
+            with Masks(settings.seed, poll):
                 network = ConvolutionalNetwork(
                     network, num_classes=found.num_classes, in_channels=found.in_channels
                 )
         _check_dtype(network, settings.bfloat16)
         _check_auxiliary(network, found.image_size)
-        task = cls(network, sources, replace(settings, mean=found.mean, std=found.std), device, loss)
+        task = cls(network, sources, replace(settings, mean=found.mean, std=found.std), device, loss, poll)
         if task._train.smallest == 1:
             _check_alone(network, found.image_size)
         return task
@@ -132,11 +134,12 @@ class ImageTask:
         self.network.drop_now(self._drop_path * epoch / settings.epochs)
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(epoch)
-        done = 0
+        done, self._epoch = 0, epoch + 1
         for x, y in self._batches(self._train, epoch):
             if len(x) == 1:
                 _check_alone(self.network, (x.shape[2], x.shape[3]))
-            with Masks(step_seed(settings.seed, epoch, done)):
+            self._begin(epoch, done)
+            with Masks(step_seed(settings.seed, epoch, done), self._poll):
                 step, objective = self._losses(x, y)
             self._optimizer.zero_grad(set_to_none=True)
             objective.backward()  # type: ignore[no-untyped-call]
@@ -152,8 +155,11 @@ class ImageTask:
         """Evaluate loss and accuracy over the validation images, with running statistics."""
         network = self.weights.evaluated.eval()
         with torch.no_grad():
-            batches = self._batches(self._evaluation, 0)
-            return Evaluation.of([self._measured(self._forward(network, x), y) for x, y in batches])
+            steps = []
+            for number, (x, y) in enumerate(self._batches(self._evaluation, 0)):
+                self._begin(self._epoch, -1 - number)
+                steps.append(self._measured(self._forward(network, x), y))
+            return Evaluation.of(steps)
 
     def after(self, valid_losses: list[float]) -> None:
         """Start the averaging at the beginning of the training, if there is any."""
@@ -187,6 +193,11 @@ class ImageTask:
         while (batch := source.next()) is not None:
             x, y = (part.to(self._device, non_blocking=True) for part in batch)
             yield x.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else x, y
+
+    def _begin(self, *step: int) -> None:
+        """Tell the user's loss the step, or the batch of the evaluation, on which its numbers depend."""
+        if self._user is not None:
+            self._user.begin(*step)
 
     def _losses(self, x: Tensor, y: Tensor) -> tuple[Step, Tensor]:
         """Return the measurements of a step, and the loss to minimise."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
-from .._data.draws import Masks
+from .._data.draws import Masks, SeededLoss
 from .._data.fingerprint import of_tokens
 from .._data.texts import columns, tokens_of
 from .._values.callables import Loss, fact_of
@@ -43,12 +43,15 @@ class TextTask:
         settings: TextSettings,
         device: torch.device,
         loss: Loss | None = None,
+        poll: Callable[[], None] | None = None,
     ) -> None:
         self.network = network.to(device)
         self.settings = settings
         self.weights = Weights(self.network)
         vocabulary = int(network.arguments["vocabulary"])
-        self._loss = criterion(loss)
+        self._poll, self._epoch = poll, 0
+        self._user = None if loss is None else SeededLoss(loss, settings.seed, poll)
+        self._loss = criterion(self._user)
         least = settings.bptt + 1
         train, valid = tokens_of(texts)
         self.facts = of_tokens(train, "train") | of_tokens(valid, "valid") | {"loss": fact_of(loss)}
@@ -73,14 +76,15 @@ class TextTask:
         config: TrainConfig,
         device: torch.device,
         loss: Loss | None = None,
+        poll: Callable[[], None] | None = None,
     ) -> TextTask:
         """Create the task of a configuration; a genotype's network is built for the words of the texts."""
         settings = TextSettings.of(config)
         if isinstance(network, Genotype):
             words = max(int(part.max()) for part in tokens_of(texts)) + 1
-            with Masks(settings.seed):
+            with Masks(settings.seed, poll):
                 network = LanguageModel(network, vocabulary=words)
-        return cls(network, texts, settings, device, loss)
+        return cls(network, texts, settings, device, loss, poll)
 
     @property
     def scheduled(self) -> bool:
@@ -98,9 +102,11 @@ class TextTask:
     def steps(self, epoch: int) -> Iterator[Step]:
         """Do the steps of an epoch, one by one."""
         self.network.train()
-        hidden = None
+        hidden, self._epoch = None, epoch + 1
         for index, (begin, end) in enumerate(segments(len(self._train), self.settings, epoch)):
-            with Masks(step_seed(self.settings.seed, epoch, index)):
+            if self._user is not None:
+                self._user.begin(epoch, index)
+            with Masks(step_seed(self.settings.seed, epoch, index), self._poll):
                 logits, states = self.network(self._train[begin:end], hidden)
                 step = self._measured(logits, self._train[begin + 1 : end + 1])
             self._optimizer.param_groups[0]["lr"] = (
@@ -122,6 +128,8 @@ class TextTask:
         with torch.no_grad():
             for begin in range(0, len(self._valid) - 1, bptt):
                 end = min(begin + bptt, len(self._valid) - 1)
+                if self._user is not None:
+                    self._user.begin(self._epoch, -1 - begin)
                 logits, states = network(self._valid[begin:end], hidden)
                 steps.append(self._measured(logits, self._valid[begin + 1 : end + 1]))
                 hidden = states[-1]

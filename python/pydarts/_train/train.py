@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .. import _core
+from .._data.draws import forget
 from .._data.interrupt import InterruptWatch
 from .._data.loaders import Loader
 from .._results.ending import end
@@ -116,26 +117,37 @@ def _trained(
 ) -> TrainResult:
     device = config.resolved_device
     watch = InterruptWatch()
-    with held(config.checkpoint_dir):
-        task = open_task(network, loader, config, device, watch.check, loss)
-        config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
-        loop = Loop(task, config)
-        words = isinstance(task.network, LanguageModel)
-        progress = TrainProgress(task.settings.epochs, words=words) if config.progress else None
-        status: Status = "complete"
-        error: BaseException | None = None
-        try:
-            with watch:
-                loop.run(hooks, progress, watch)
-        except KeyboardInterrupt:
-            status = "interrupted"
-        except BaseException as stopped:
-            # After Ctrl-C, any exception is a consequence of it.
-            status, error = ("interrupted", None) if watch.seen else ("failed", stopped)
-        finally:
-            if progress is not None:
-                progress.close()
+    forget()
+    status: Status = "complete"
+    error: BaseException | None = None
+    progress: TrainProgress | None = None
+    task: Task | None = None
+    loop: Loop | None = None
+    try:
+        with watch, held(config.checkpoint_dir):
+            task = open_task(network, loader, config, device, watch.check, loss)
+            watch.check()  # an interrupt so far ends the call without a result
+            config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
+            loop = Loop(task, config)
+            words = isinstance(task.network, LanguageModel)
+            progress = TrainProgress(task.settings.epochs, words=words) if config.progress else None
+            loop.run(hooks, progress, watch)
+    except KeyboardInterrupt:
+        if loop is None:
+            raise
+        status = "interrupted"
+    except BaseException as stopped:
+        if loop is None:
+            raise
+        # After Ctrl-C, any exception is a consequence of it.
+        status, error = ("interrupted", None) if watch.seen else ("failed", stopped)
+    finally:
+        forget()
+        if progress is not None:
+            progress.close()
+        if task is not None:
             task.close()
+    assert task is not None and loop is not None
     trained = task.network
     trained.load_state_dict(loop.weights())
     where = environment(str(device))
@@ -171,7 +183,7 @@ def open_task(
                 "network.requires_grad_(True)"
             )
     if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.recurrent):
-        return TextTask.open(network, loader, config, device, loss)
+        return TextTask.open(network, loader, config, device, loss, poll)
     # The published weight is not an explicit choice: it is in every configuration that was filled in.
     wished = config.auxiliary_weight not in (None, 0, ImageSettings.auxiliary_weight)
     if wished and getattr(network, "auxiliary", None) is None:

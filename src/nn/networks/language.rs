@@ -334,6 +334,7 @@ impl Network for LanguageModel {
     }
 
     fn draw(&self, step: u64) -> Result<()> {
+        self.options.begin(step)?;
         self.masks.borrow_mut().draw(step)
     }
 

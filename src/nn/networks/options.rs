@@ -16,6 +16,10 @@ use crate::space::CellKind;
 pub trait Criterion: Send + Sync {
     /// The scalar to differentiate. `logits` [N, classes], or [tokens, words], are part of the graph.
     fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor>;
+    /// Called before the losses of a step, and before an evaluation: random numbers of the loss depend on the step.
+    fn begin(&self, _step: u64) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The options of every network. Memory and micro-batches apply to networks of images.
@@ -66,6 +70,11 @@ impl NetworkOptions {
         };
         let suitable = || Rewrite::of(kind).iter().copied().filter(suits).collect();
         self.passes.clone().unwrap_or_else(suitable)
+    }
+
+    /// Tells the criterion, if there is one, which step begins.
+    pub fn begin(&self, step: u64) -> Result<()> {
+        self.criterion.as_ref().map_or(Ok(()), |criterion| criterion.begin(step))
     }
 
     /// Rewrites a lowered plan for the search.

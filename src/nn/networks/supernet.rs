@@ -244,6 +244,10 @@ impl Network for Supernet {
         micro_batch::mean(batch, self.options.micro_batch, compute)
     }
 
+    fn draw(&self, step: u64) -> Result<()> {
+        self.options.begin(step)
+    }
+
     fn set_exact(&self, on: bool) -> Result<()> {
         self.arithmetic.set_exact(on)
     }

@@ -10,10 +10,14 @@ use crate::nn::Criterion;
 use crate::py::errors::from_python;
 use crate::py::tensor::PyTensor;
 
-/// A Python function (logits, targets) -> scalar, called with tensors of the graph.
+/// A Python object, called as (logits, targets) -> scalar with tensors of the graph, with a method `begin(step)`.
 struct PyCriterion(Py<PyAny>);
 
 impl Criterion for PyCriterion {
+    fn begin(&self, step: u64) -> Result<()> {
+        Python::attach(|py| self.0.call_method1(py, "begin", (step,)).map(drop)).map_err(from_python)
+    }
+
     fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let pair = (PyTensor(logits.shallow_clone()), PyTensor(targets.shallow_clone()));
         let value = Python::attach(|py| self.0.call1(py, pair)?.extract::<PyTensor>(py)).map_err(from_python)?.0;
