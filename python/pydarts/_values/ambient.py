@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch.autograd import forward_ad
@@ -22,7 +21,6 @@ from .hints import hint
 _C: Any = torch._C
 _hooks: Any = torch._C._autograd
 _backends: Any = torch.backends
-F = TypeVar("F", bound=Callable[..., Any])
 
 _DEVICES = ("cpu", "cuda")
 _PRODUCTS = [("generic", "all"), ("cuda", "all"), ("mkldnn", "all")]  # before those that inherit from them
@@ -77,24 +75,12 @@ def kept() -> Iterator[None]:
         after = _Here.now()
         if after != before:
             if after.threads != before.threads:
-                warnings.warn(
+                hint(
                     f"torch.set_num_threads({after.threads}) has no effect during a run, whose last bits "
-                    "depend on the number of threads; call it before the run",
-                    UserWarning,
-                    stacklevel=3,
+                    "depend on the number of threads; call it before the run"
                 )
             before.apply(after)
-        _Process.write(process)
-
-
-def keeping(function: F) -> F:
-    """Return a function of the user that runs inside `kept`."""
-
-    def run(*values: Any) -> Any:
-        with kept():
-            return function(*values)
-
-    return run  # type: ignore[return-value]
+        _Process.after_user(process)
 
 
 def _refuse() -> None:
@@ -235,19 +221,27 @@ _SETTINGS = (
 )
 
 
+@dataclass(eq=False)
+class _Run:
+    """An open run: its thread, and the settings of the process before it."""
+
+    thread: int
+    before: list[Any]
+
+
 class _Process:
-    """The settings of the process. Runs in several threads share them, so the last run restores them."""
+    """The settings of the process, which runs in several threads share."""
 
     _lock = threading.Lock()
-    _runs: ClassVar[list[list[list[Any]]]] = []
-    """What each open run has to restore, oldest run first."""
+    _runs: ClassVar[list[_Run]] = []
+    """The open runs, oldest first; the oldest one has the settings of the caller."""
 
     @staticmethod
     def read() -> list[Any]:
         return [setting.read() for setting in _SETTINGS]
 
     @staticmethod
-    def write(values: list[Any]) -> None:
+    def write(values: Sequence[Any]) -> None:
         # Twice, because a setting may change a later one; the order makes the second pass exact.
         for _ in range(2):
             for setting, value in zip(_SETTINGS, values, strict=True):
@@ -255,31 +249,48 @@ class _Process:
                     setting.write(value)
 
     @classmethod
-    def enter(cls) -> list[list[Any]]:
+    def enter(cls) -> _Run:
         with cls._lock:
-            run = [cls.read()]
+            run = _Run(threading.get_ident(), cls.read())
             cls._runs.append(run)
-            cls.write([setting.plain for setting in _SETTINGS])
+            cls.write(_PLAIN)
             return run
 
     @classmethod
-    def leave(cls, run: list[list[Any]]) -> None:
+    def leave(cls, run: _Run) -> None:
         with cls._lock:
-            index = next(i for i, other in enumerate(cls._runs) if other is run)
-            del cls._runs[index]
-            if index < len(cls._runs):  # a later run of another thread goes on, and restores these
-                cls._runs[index][:] = run
-            else:
-                cls.write(run[0])
+            oldest = cls._runs[0] is run
+            cls._runs.remove(run)
+            if all(other.thread == run.thread for other in cls._runs):
+                cls.write(run.before)  # of the caller, or of the callback in which this run was
+                return
+            # Runs of other threads need plain settings; what this one found may be those of their callbacks.
+            if oldest:
+                cls._runs[0].before = run.before
+
+    @classmethod
+    def after_user(cls, before: list[Any]) -> None:
+        """Undo what the user's code has changed; outside a run, restore what it found."""
+        with cls._lock:
+            cls.write(_PLAIN if cls._runs else before)
+
+    @classmethod
+    def only_here(cls) -> None:
+        """Keep the runs of this thread, the only one of a forked process."""
+        cls._lock, runs = threading.Lock(), cls._runs
+        cls._runs = [run for run in runs if run.thread == threading.get_ident()]
+        if cls._runs:
+            cls._runs[0].before = runs[0].before
 
 
+_PLAIN = tuple(setting.plain for setting in _SETTINGS)
 _forked = False
 
 
 def _note_fork() -> None:
     global _forked
     _forked = True
-    _Process._lock = threading.Lock()
+    _Process.only_here()
 
 
 if hasattr(os, "register_at_fork"):
