@@ -14,6 +14,7 @@ import pydarts
 import pytest
 import torch
 from conftest import Stop, make_arrays, make_config
+from pydarts._values.ambient import kept, plain
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -479,6 +480,42 @@ def test_runs_in_two_threads_restore_the_settings_together() -> None:
     assert (torch.float32, "highest") in found
     for alphas in (each for each in found if isinstance(each, list)):
         assert_equal(alphas, right)
+
+
+def test_a_run_that_ends_keeps_the_settings_of_another_thread() -> None:
+    inside, changed, left = threading.Event(), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with plain():
+            inside.set()
+            assert changed.wait(60)
+        left.set()
+
+    def settings() -> Any:
+        return torch.get_default_dtype(), torch.get_float32_matmul_precision()
+
+    with SETTINGS["default dtype"](), products("medium"):
+        with plain():
+            with kept():
+                torch.set_float32_matmul_precision("medium")
+                torch.set_default_dtype(torch.float64)
+                thread = threading.Thread(target=other)
+                thread.start()
+                assert inside.wait(60)
+            changed.set()
+            assert left.wait(60)
+            assert settings() == (torch.float32, "highest")
+        thread.join()
+        assert settings() == (torch.float64, "medium")
+
+
+def test_a_run_in_a_callback_returns_its_settings() -> None:
+    with plain(), kept():
+        torch.set_default_dtype(torch.float64)
+        with plain():
+            assert torch.get_default_dtype() == torch.float32
+        assert torch.get_default_dtype() == torch.float64
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_statistics_of_bytes_need_no_default_device() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import torch
 from conftest import Stop, make_arrays, make_config
 from torch.utils.data import (
     BatchSampler,
+    ConcatDataset,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -23,6 +25,7 @@ from torch.utils.data import (
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
+    default_collate,
     random_split,
 )
 from trained import Noisy, config, network
@@ -79,6 +82,32 @@ class Drawing(Dataset[Any]):
         return DATA[index][0] + noise, DATA[index][1]
 
 
+class Shared(Dataset[Any]):
+    """Noise from a generator of the class, and from one without slots in `__dict__`."""
+
+    __slots__ = ("old",)
+    rng = np.random.default_rng(2)
+
+    def __init__(self) -> None:
+        self.old = np.random.RandomState(np.random.PCG64(3))
+
+    def __len__(self) -> int:
+        return 48
+
+    def __getitem__(self, index: int) -> Any:
+        return DATA[index][0] + self.rng.random() + self.old.rand(), DATA[index][1]
+
+
+class Spawning(Shared):
+    def __getitem__(self, index: int) -> Any:
+        return DATA[index][0] + self.rng.spawn(1)[0].random(), DATA[index][1]
+
+
+def _noisy(rng: np.random.Generator, examples: Any) -> Any:
+    x, y = default_collate(examples)
+    return x + rng.random(), y
+
+
 class Endless(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         return (DATA[int(index)] for index in torch.randint(48, (24,)))
@@ -111,6 +140,12 @@ SOURCES: dict[str, Callable[[], Any]] = {
     "transforms": lambda: DataLoader(Noisy(48), 8, shuffle=True),
     "transforms in a pair": lambda: tuple(DataLoader(Subset(Noisy(48), half), 8) for half in HALVES),
     "generators of a data set": lambda: DataLoader(Drawing(), 8, shuffle=True),
+    "generators of a class and of slots": lambda: DataLoader(Shared(), 8, shuffle=True),
+    "generators that spawn": lambda: DataLoader(Spawning(), 8, shuffle=True),
+    "generators of parts": lambda: DataLoader(ConcatDataset([Drawing(), Shared()]), 8, shuffle=True),
+    "generator of a partial": lambda: DataLoader(
+        DATA, 8, shuffle=True, collate_fn=functools.partial(_noisy, np.random.default_rng(4))
+    ),
     "stream": lambda: (DataLoader(Endless(), 8), DataLoader(Endless(), 8)),
     "stream with workers": lambda: (DataLoader(Endless(), 8, num_workers=1), Shuffled()),
     "iterable": lambda: (Shuffled(), Shuffled()),
@@ -192,6 +227,42 @@ def test_the_generators_return_after_an_error() -> None:
         search((Broken(), Shuffled()))
     with pytest.raises(LookupError):
         train((Broken(), Shuffled()))
+    assert states() == before
+
+
+def test_a_generator_that_cannot_be_seeded_leaves_the_others_alone() -> None:
+    class Fixed(random.Random):
+        def seed(self, *values: Any) -> None:
+            if values and values[0] is not None:
+                raise LookupError
+
+    class Held(Drawing):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fixed = Fixed()
+
+    before = states()
+    with pytest.raises(LookupError):
+        search(DataLoader(Held(), 8))
+    assert states() == before
+    assert search(SOURCES["iterable"]())
+
+
+def test_the_clean_up_of_an_iterable_moves_no_generator() -> None:
+    cleaned = []
+
+    class Cleaned(Shuffled):
+        def __iter__(self) -> Iterator[Any]:
+            try:
+                yield from super().__iter__()
+            finally:
+                torch.rand(1), np.random.rand(), random.random()
+                cleaned.append(True)
+
+    before = states()
+    with pytest.raises(LookupError):
+        pydarts.search((Cleaned(), Cleaned()), SEARCH, Stop(LookupError(), 1))
+    assert cleaned
     assert states() == before
 
 

@@ -189,6 +189,28 @@ def test_some_counts_may_be_absent_and_some_arrays() -> None:
     assert apart(ours.state_dict(), found) == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32])
+def test_a_count_may_have_any_real_dtype(dtype: torch.dtype) -> None:
+    net = PLAIN.engine()
+    net.load_state_dict(net.state_dict() | {"stem.bn" + COUNT: torch.tensor(8, dtype=dtype)})
+    assert net.state_dict()["stem.bn" + COUNT] == 8
+
+
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, -0.5])
+def test_statistics_that_no_batch_has_are_refused_by_name_and_value(name: str, wrong: float) -> None:
+    net = PLAIN.engine()
+    before = net.state_dict()
+    changed = {key: value.clone() for key, value in before.items()}
+    changed["stem.bn." + name][1] = wrong
+    if name == "running_mean" and wrong == -0.5:
+        net.load_state_dict(changed)
+        return
+    with pytest.raises(pydarts.DataError, match=rf"stem\.bn\.{name}.*{str(wrong).replace('nan', 'NaN')}"):
+        net.load_state_dict(changed)
+    assert apart(net.state_dict(), before) == 0
+
+
 @pytest.mark.parametrize(
     "wrong",
     [torch.tensor(-1), torch.tensor([1]), torch.tensor(1.5), torch.tensor(math.nan), torch.tensor(True),

@@ -159,10 +159,10 @@ class Section:
             self._open = True
             self._seed()
             self._seeded = [generators.state_of(generator) for generator in self._generators]
+            return self
         except BaseException:
             self.end()
             raise
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.end()

@@ -59,10 +59,12 @@ def search(
             is a function of (seed, pass, batch); one that draws in this process is not prefetched.
         cfg: the configuration of the search; None: the published one.
         callbacks: one or several; called at the start, after every step and epoch, and at the end.
-        loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy.
+        loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy. What it draws is a
+            function of (seed, step, call).
 
     Returns:
         The result; after Ctrl-C or SIGTERM, the result of the steps done so far, with status "interrupted".
+        Before the first step, while the data are read, they raise KeyboardInterrupt.
 
     Raises:
         ConfigError, SpaceError: an invalid configuration; or a call inside `torch.inference_mode()` or a
