@@ -64,7 +64,7 @@ def search(
 
     Returns:
         The result; after Ctrl-C or SIGTERM, the result of the steps done so far, with status "interrupted".
-        Before the first step, while the data are read, they raise KeyboardInterrupt.
+        While the classes of a loader are counted, they raise KeyboardInterrupt.
 
     Raises:
         ConfigError, SpaceError: an invalid configuration; or a call inside `torch.inference_mode()` or a
@@ -105,7 +105,6 @@ def _searched(
     try:
         with watch:
             sources = open_sources(loader, config, watch.check)
-            watch.check()  # an interrupt so far ends the call without a result
             sources.pause_with(gate)
             facts = {**sources.facts, "loss": fact_of(loss)}
             check_plan(sources.config)

@@ -157,8 +157,8 @@ class Supernet:
         steps.
 
         Raises:
-            DataError: names or shapes are wrong, a count is no whole number from 0 to 2**53, or a statistic is
-                NaN, infinite or a negative variance; the message names them.
+            DataError: names or shapes are wrong, a count is no whole number from 0 to 2**53, or a
+                statistic is NaN, infinite or a negative variance; the message names them.
         """
         check_state(state)
         self._net.load_state_dict({name: _tensor(value) for name, value in state.items()})

@@ -126,7 +126,6 @@ def _trained(
     try:
         with watch, held(config.checkpoint_dir):
             task = open_task(network, loader, config, device, watch.check, loss)
-            watch.check()  # an interrupt so far ends the call without a result
             config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
             loop = Loop(task, config)
             words = isinstance(task.network, LanguageModel)
