@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Subset, TensorDataset
 
 from .._core import DataError
-from .._values.callables import little_endian
+from .._values.digest import little_endian
 from .arrays import ArrayData, as_tensor, is_array, name_of
 from .passes import LoaderPasses, Passes
 
