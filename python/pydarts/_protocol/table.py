@@ -146,8 +146,8 @@ class SearchTable(Sequence[SearchRow]):
 
         Raises:
             FileNotFoundError: there is no such file.
-            CheckpointError: the file is truncated, malformed, or changed after it was written, no such table,
-                or a value is out of range; the message names it.
+            CheckpointError: the file is truncated, malformed, changed after it was written, or no such table;
+                or a value is out of range. The message names it.
         """
         return cls(read_checked(user_path(path), _rows))
 

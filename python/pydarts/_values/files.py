@@ -25,18 +25,19 @@ from .words import shown
 
 T = TypeVar("T")
 
-_LONGEST_NAME = 255  # bytes
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes; those of the common file systems, and of Linux
 _PATIENCE = 10.0  # seconds: the loader processes of a killed run hold its lock for a few more seconds
 
 
 def could_be_path(text: str) -> bool:
-    """Return whether file systems accept such a path: no NUL, and no name longer than 255 bytes.
+    """Return whether Linux accepts such a path: no NUL, no name over 255 bytes, at most 4,095 bytes in all.
 
-    >>> could_be_path("a" * 255), could_be_path("a" * 256)
-    (True, False)
+    >>> could_be_path("a" * 255), could_be_path("a" * 256), could_be_path("a/" * 3000)
+    (True, False, False)
     """
-    names = text.encode(errors="surrogatepass").split(b"/")
-    return "\0" not in text and max(map(len, names)) <= _LONGEST_NAME
+    data = text.encode(errors="surrogatepass")
+    names = max(map(len, data.split(b"/")))
+    return b"\0" not in data and names <= _LONGEST_NAME and len(data) <= _LONGEST_PATH
 
 
 def user_path(given: str | os.PathLike[str]) -> Path:
@@ -44,15 +45,19 @@ def user_path(given: str | os.PathLike[str]) -> Path:
 
     Raises:
         ConfigError: the path is empty, or one that no file system accepts.
+        TypeError: neither a string nor a path object.
 
     >>> user_path("~/run") == Path.home() / "run"
     True
     """
-    text = os.fspath(given)
+    text = given if isinstance(given, str) else os.fspath(given) if hasattr(given, "__fspath__") else None
+    if not isinstance(text, str):
+        decode = "; decode it with os.fsdecode" if isinstance(text or given, bytes) else ""
+        raise TypeError(f"a path must be a string or a pathlib.Path, got {shown(given)}{decode}")
     if not text:
         raise _core.ConfigError("the path is empty; give the name of a file or folder")
     if not could_be_path(text):
-        raise _core.ConfigError(f"{shown(text)} cannot be a path: a name is too long or contains a NUL")
+        raise _core.ConfigError(f"{shown(text)} cannot be a path: it is too long or contains a NUL")
     return Path(os.path.expanduser(text))
 
 
