@@ -89,7 +89,7 @@ def test_a_path_that_is_bytes_or_too_long_is_refused_by_readers_and_configuratio
         lambda path: SearchConfig(checkpoint_dir=path),
     ]
     for read in readers:
-        with pytest.raises((TypeError, ConfigError), match="bytes|fsdecode"):
+        with pytest.raises((TypeError, ConfigError), match=r"bytes|fsdecode"):
             read(b"/tmp/x")
         if read is not corpus:
             with pytest.raises(ConfigError) as caught:

@@ -129,9 +129,9 @@ class SearchTable(Sequence[SearchRow]):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the rows to a CSV file, with genotypes as JSON; the folder must exist.
 
-        The file is replaced atomically. Its last column, `crc32`, is a checksum of the number of rows and of all
-        rows up to this one. pandas and spreadsheets read the file; `load` refuses it if it was changed and
-        still has that column.
+        The file is replaced atomically. Its last column, `crc32`, is a checksum of the number of rows and of
+        all rows up to this one. pandas and spreadsheets read the file; `load` refuses it if it was changed
+        and still has that column.
         """
         text = io.StringIO(newline="")
         writer = csv.writer(text)
@@ -146,8 +146,8 @@ class SearchTable(Sequence[SearchRow]):
 
         Raises:
             FileNotFoundError: there is no such file.
-            CheckpointError: the file is truncated, malformed, changed after it was written, or no such table;
-                or a value is out of range. The message names it.
+            CheckpointError: the file is truncated, malformed, changed after it was written, or no such
+                table; or a value is out of range. The message names it.
         """
         return cls(read_checked(user_path(path), _rows))
 
