@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="output folder (%(default)s)")
     parser.add_argument("--epochs", type=int, default=10, help="epochs, first order (%(default)s)")
-    parser.add_argument("--unrolled-epochs", type=int, default=2, help="epochs, unrolled (%(default)s)")
+    parser.add_argument("--unrolled-epochs", type=int, default=5, help="epochs, unrolled (%(default)s)")
     parser.add_argument("--train-epochs", type=int, default=10, help="training epochs (%(default)s)")
     parser.add_argument("--random", type=int, default=6, help="number of random cells (%(default)s)")
     args = parser.parse_args(arguments)
