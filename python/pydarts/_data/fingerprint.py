@@ -207,19 +207,13 @@ def _named(part: str, **facts: Any) -> Facts:
 
 
 def comparable(*facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Leave out hashes that are not in all of `facts`: some data sets read their data at the first access.
+    """Leave out hashes that only one of two fingerprints has: a data set may read its data at the first access.
 
     >>> comparable({"data.sample": "6f3a", "data.examples": "9"}, {"data.examples": "8"})
     [{'data.examples': '9'}, {'data.examples': '8'}]
     """
-    return [
-        {
-            name: value
-            for name, value in each.items()
-            if not name.endswith(_HASHES) or all(name in other for other in facts)
-        }
-        for each in facts
-    ]
+    dropped = {name for name in facts[0].keys() ^ facts[1].keys() if name.endswith(_HASHES)}
+    return [{name: value for name, value in each.items() if name not in dropped} for each in facts]
 
 
 def summary(facts: Mapping[str, str]) -> dict[str, str]:
