@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from typer import Exit
 
-from .output import is_utf8
+from .output import fits, is_utf8, path_text
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -46,7 +46,7 @@ class Answer:
     data: Any
     """Plain data, printed with `--json`."""
     shown: Sequence[Any] = field(default=())
-    """The parts printed without `--json`, in order: strings, or objects that rich renders."""
+    """The parts printed without `--json`, in order: strings, paths, or objects that rich renders."""
     code: int = 0
     """The exit code."""
 
@@ -57,8 +57,8 @@ class Answer:
             print(json.dumps(strict(self.data), indent=2, allow_nan=False, ensure_ascii=plain), file=out)
             return
         for part in self.shown:
-            if isinstance(part, str):
-                print(part, file=out)
+            if isinstance(part, (str, Path)):
+                print(part if isinstance(part, str) else path_text(part, out), file=out)
             else:
                 from rich.console import Console
 
@@ -90,12 +90,25 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def quoted(path: Path) -> str:
-    """Return a path as it is written in a shell.
+    """Return a path as it is written in a shell, in ASCII if standard error cannot write it.
 
     >>> quoted(Path("run")), quoted(Path("my run"))
     ('run', "'my run'")
     """
-    return shlex.quote(os.fspath(path))
+    text = os.fspath(path)
+    if fits(text, sys.stderr):
+        return shlex.quote(text)
+    # bash and zsh read this as the bytes of the name.
+    return "$'" + repr(os.fsencode(text.replace("'", "\x00")))[2:-1].replace("\\x00", "\\'") + "'"
+
+
+def cut(text: str, most: int = 200) -> str:
+    """Shorten a text that is longer than `most` characters, in its middle.
+
+    >>> cut("a.npz"), len(cut("a" * 1000))
+    ('a.npz', 200)
+    """
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[3 - most // 2 :]}"
 
 
 def say(text: str) -> None:
@@ -140,13 +153,15 @@ def perform(work: Callable[[], Answer], *, as_json: bool, debug: bool) -> int:
 
 
 def in_a_line(error: BaseException) -> str:
-    """Return the message of an error in one line; for an `OSError` the file comes first.
+    """Return the message of an error in one line; for an `OSError` the file comes first, cut if it is long.
 
     >>> in_a_line(FileNotFoundError(2, "No such file or directory", "a.npz"))
     'a.npz: No such file or directory'
     """
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+        name = error.filename
+        file = os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
+        return f"{cut(path_text(file, sys.stderr))}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -157,7 +172,8 @@ def _code(error: Exception) -> int | None:
     pydarts = sys.modules.get("pydarts")
     if pydarts is not None and isinstance(error, getattr(pydarts, "ConfigError", ())):
         return USAGE
-    expected = (OSError, ImportError, getattr(pydarts, "Error", OSError))
+    # A warning is an error with PYTHONWARNINGS=error.
+    expected = (OSError, ImportError, Warning, getattr(pydarts, "Error", OSError))
     return FAILED if isinstance(error, expected) else None
 
 

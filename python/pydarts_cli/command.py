@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -66,6 +66,10 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
 
     def decorate(function: Function) -> Callable[..., None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())
+        for parameter in own:
+            kind, *infos = get_args(parameter.annotation)
+            if Path in (kind, *get_args(kind)):
+                infos[0].parser = _path
 
         @wraps(function)
         def run(context: typer.Context, as_json: bool, debug: bool, **values: Any) -> None:
@@ -104,6 +108,13 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
         return run
 
     return decorate
+
+
+def _path(text: str | Path) -> Path:
+    """Read a path; an empty one would be the current folder."""
+    if not os.fspath(text):
+        raise typer.BadParameter("the path is empty; give the name of a file or folder")
+    return Path(text)
 
 
 def _expanded(value: Any) -> Any:

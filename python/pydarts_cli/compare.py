@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import USAGE, Answer, Problem, code_of, quoted, say, waiting
+from .answer import USAGE, Answer, Problem, code_of, cut, quoted, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
 from .data import (
@@ -23,8 +23,9 @@ from .data import (
     spec,
 )
 from .options import named
+from .output import path_text
 from .plot import draw
-from .sources import genotype_of, run_of
+from .sources import genotype_of, is_run, is_text, run_of
 from .train import NETWORKS, PresetOption, check_cell, check_choices, preset_of
 
 if TYPE_CHECKING:
@@ -167,6 +168,9 @@ def compare(
 
 def _names(runs: list[str]) -> dict[str, str]:
     """Name each run by the last part of its path, with as many parent folders as make the name unique."""
+    for run in runs:
+        if not run or is_text(run):
+            raise Problem(f"{cut(run)!r} has no name for its row; save the genotype in a file", USAGE)
     paths = [Path(run).resolve() for run in runs]
     if len(set(paths)) < len(paths):
         repeated = next(run for run, path in zip(runs, paths, strict=True) if paths.count(path) > 1)
@@ -184,7 +188,7 @@ def _cells(runs: list[str], data: Spec) -> dict[str, Genotype | SearchResult]:
     """The cells to train, each checked to fit the data."""
     cells: dict[str, Genotype | SearchResult] = {}
     for name, source in _names(runs).items():
-        if (Path(source) / "result.json").is_file():
+        if is_run(source):
             result = run_of(Path(source))
             cells[name], genotype = result, result.genotype
         else:
@@ -275,7 +279,8 @@ def _trained(table: SearchTable, out: Path, plot: Path | None) -> Answer:
     if plot is not None:
         draw(table.plot, plot)
     file = quoted(out / "table.csv")
-    say(f"saved to {out}: table.csv; to add it to a report: pydarts report RUN --table {file}")
+    said = path_text(out, sys.stderr)
+    say(f"saved to {said}: table.csv; to add it to a report: pydarts report RUN --table {file}")
     rows = [
         {
             "name": row.name,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import USAGE, Answer, Problem
+from .answer import USAGE, Answer, Problem, cut
 from .choices import NETWORK, SEARCH
 from .command import command
 from .explain import PLANNED
@@ -62,14 +63,14 @@ def cost(
         return Answer(found, [_lines(found, f"search network, batches of {net.config.batch_size}")])
     foreign = {name: value for name, value in given.items() if name not in _BOTH}
     if foreign:
-        raise Problem(f"{named(foreign)}: for a search network only; leave out {source!r}", USAGE)
+        raise Problem(f"{named(foreign)}: for a search network only; leave out {cut(source)!r}", USAGE)
     image_size = given.pop("image_size", None)
     built = network_of(Path(source))
     if built is not None and given:
         raise Problem(
             f"{named(given)}: {source!r} is a trained network, whose sizes are fixed; leave them out", USAGE
         )
-    if built is None and Path(source).is_dir():
+    if built is None and source and os.path.isdir(source):
         result = run_of(Path(source))
         built = pydarts.build(result, **{**_sizes(result.config), **given})
         image_size = result.config.image_size if image_size is None else image_size

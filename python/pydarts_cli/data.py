@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .answer import USAGE, Problem, nearest, say
+from .answer import USAGE, Problem, cut, nearest, say
 
 ENGLISH = "bundled"
 _WORDS = 2000  # default vocabulary of the bundled English
@@ -61,19 +61,20 @@ def spec(text: str) -> Spec:
     if kind not in _KINDS:
         meant = nearest(kind, _KINDS)
         remedy = f"; did you mean {meant}?" if meant else ""
-        raise typer.BadParameter(f"unknown data {kind!r}; choose from {_FORMS}{remedy}")
+        raise typer.BadParameter(f"unknown data {cut(kind)!r}; choose from {_FORMS}{remedy}")
     if not _KINDS[kind] and where:
-        raise typer.BadParameter(f"{kind} takes no path; leave out {':' + where!r}")
+        raise typer.BadParameter(f"{kind} takes no path; leave out {cut(':' + where)!r}")
     if _KINDS[kind] and not where:
         raise typer.BadParameter(f"{kind} requires a path: {kind}:{_KINDS[kind]}")
     path = Path(os.path.expanduser(where))
-    if kind == "npz" and not path.is_file():
-        raise typer.BadParameter(f"no file {where!r}")
-    if kind == "folder" and not path.is_dir():
-        raise typer.BadParameter(f"no folder {where!r}")
-    if kind == "corpus" and where != ENGLISH and not path.exists():
+    if kind == "npz" and not os.path.isfile(path):
+        raise typer.BadParameter(f"no file {cut(where)!r}")
+    if kind == "folder" and not os.path.isdir(path):
+        raise typer.BadParameter(f"no folder {cut(where)!r}")
+    if kind == "corpus" and where != ENGLISH and not os.path.exists(path):
         raise typer.BadParameter(
-            f"no file or folder {where!r}; for the English text that comes with Python, use corpus:{ENGLISH}"
+            f"no file or folder {cut(where)!r}; for the English text that comes with Python, use "
+            f"corpus:{ENGLISH}"
         )
     return Spec(kind, where if where == ENGLISH else str(path) if where else "")
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .answer import USAGE, Answer, Problem
+from .answer import USAGE, Answer, Problem, cut
 from .command import command
-from .sources import about, genotype_of, run_of
+from .sources import about, genotype_of, is_text, run_of
 
 if TYPE_CHECKING:
     from pydarts import Genotype
@@ -34,7 +35,7 @@ def derive(
         typer.Argument(
             metavar="RUN|FILE",
             help="folder of a search; .npz with one array of α per table, \\[edges, operations] or "
-            "\\[T, edges, operations]; or any genotype (name or file), to convert it",
+            "\\[T, edges, operations]; or any genotype (name, file or text), to convert it",
             show_default=False,
         ),
     ],
@@ -74,21 +75,21 @@ def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> 
     import pydarts
 
     path = Path(source)
-    if path.is_dir() and not (path / "network.safetensors").is_file():
+    if source and os.path.isdir(path) and not (path / "network.safetensors").is_file():
         if space is not None:
             raise Problem("--space applies to .npz files only; a run has its own space", USAGE)
         result = run_of(path)
         if at is None and k is None:
             return result.genotype
         return pydarts.derive(_tables(result.alphas, at, source), result.config.resolved_space, k)
-    if path.suffix == ".npz":
+    if path.suffix == ".npz" and not is_text(source):
         from pydarts._values.files import read_npz
 
         arrays = {name: values for name, values in read_npz(path).items() if name != "steps"}
         default = "darts-rnn" if "recurrent" in arrays else "darts"
         return pydarts.derive(_tables(arrays, at, source), space or default, k)
     if at is not None or k is not None or space is not None:
-        raise Problem(f"--at, -k and --space require α, but {source!r} has none; leave them out", USAGE)
+        raise Problem(f"--at, -k and --space require α, but {cut(source)!r} has none; leave them out", USAGE)
     return genotype_of(source)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .answer import Answer, Problem, code_of, say
+from .output import path_text
 
 if TYPE_CHECKING:
     from pydarts import SearchResult, TrainResult
@@ -43,10 +45,10 @@ def keep(result: SearchResult | TrainResult | None, folder: Path) -> None:
     if result is None or (isinstance(result, SearchResult) and not any(result.steps)):
         return
     if result.status != "complete" and len(result.history) < _epochs_in(folder):
-        say(f"not saved: {folder} contains a result with more epochs")
+        say(f"not saved: {path_text(folder, sys.stderr)} contains a result with more epochs")
         return
     result.save(folder)
-    say(f"saved to {folder}")
+    say(f"saved to {path_text(folder, sys.stderr)}")
 
 
 def _epochs_in(folder: Path) -> int:

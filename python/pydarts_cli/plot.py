@@ -92,7 +92,7 @@ def plot(
             files.append(make(folder) if name == _MOVIE else draw(make, folder / f"{name}.{ending}", dpi))
         except (ValueError, IndexError) as error:  # no such table or point in time
             raise Problem(f"{name}: {error}", USAGE) from error
-    return Answer({"files": [str(file) for file in files]}, [str(file) for file in files])
+    return Answer({"files": [str(file) for file in files]}, files)
 
 
 def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict[str, Callable[..., Any]]:

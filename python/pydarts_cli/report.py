@@ -49,4 +49,4 @@ def report(
     result.report(to, table=None if table is None else pydarts.SearchTable.load(table))
     if show:
         typer.launch(str(to))
-    return Answer({"file": str(to), "bytes": to.stat().st_size}, [str(to)])
+    return Answer({"file": str(to), "bytes": to.stat().st_size}, [to])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import USAGE, Problem, nearest, quoted
+from .answer import USAGE, Problem, cut, nearest, quoted
 
 if TYPE_CHECKING:
     from pydarts import Genotype, SearchResult
@@ -23,7 +24,7 @@ GenotypeArgument = Annotated[
     typer.Argument(
         metavar="GENOTYPE",
         help="name of a published genotype (DARTS_V2), file (JSON, the paper's notation, NNI's or "
-        "NAS-Bench-301's dictionary), or folder of a search",
+        "NAS-Bench-301's dictionary), folder of a search, or the text of a genotype in quotes",
         autocompletion=lambda: list(_PUBLISHED),
         show_default=False,
     ),
@@ -62,7 +63,7 @@ def run_of(folder: Path) -> SearchResult:
 
 
 def genotype_of(source: str) -> Genotype:
-    """Return the genotype that a name, a file or a folder specifies.
+    """Return the genotype that a name, a file, a folder or a text specifies.
 
     Raises:
         Problem: `source` is none of these.
@@ -73,14 +74,17 @@ def genotype_of(source: str) -> Genotype:
     if source in pydarts.genotypes.__all__:
         found: Genotype = getattr(pydarts.genotypes, source)
         return found
+    if is_text(source):
+        return read_genotype(source)
     path = Path(source)
-    if path.is_dir():
+    # Other than the methods of `Path`, these functions do not fail for a name that is too long.
+    if source and os.path.isdir(path):
         if (path / "network.safetensors").is_file() and not (path / "genotype.json").is_file():
             return pydarts.load_network(path / "network.safetensors").genotype
         return run_of(path).genotype
-    if path.suffix == ".safetensors" and path.is_file():
+    if path.suffix == ".safetensors" and os.path.isfile(path):
         return pydarts.load_network(path).genotype
-    if path.is_file():
+    if os.path.isfile(path):
         try:
             return read_genotype(path.read_text(encoding="utf-8-sig"))
         except UnicodeDecodeError as error:
@@ -89,7 +93,21 @@ def genotype_of(source: str) -> Genotype:
             raise Problem(f"{path}: {error}") from error
     meant = nearest(source.upper(), pydarts.genotypes.__all__)
     remedy = f"did you mean {meant}?" if meant else f"published genotypes: {', '.join(_PUBLISHED)}"
-    raise Problem(f"{source!r} is neither a published genotype nor a file or folder; {remedy}", USAGE)
+    raise Problem(f"{cut(source)!r} is neither a published genotype nor a file or folder; {remedy}", USAGE)
+
+
+def is_text(source: str) -> bool:
+    """Return whether an argument is the text of a genotype instead of a name or path.
+
+    >>> is_text("Genotype(normal=[])"), is_text("DARTS_V2")
+    (True, False)
+    """
+    return any(mark in source for mark in "({") and not os.path.exists(source)
+
+
+def is_run(source: str) -> bool:
+    """Return whether an argument is the folder of a search."""
+    return source != "" and os.path.isfile(os.path.join(source, "result.json"))
 
 
 def read_genotype(text: str) -> Genotype:
@@ -122,8 +140,8 @@ def network_of(source: Path) -> Network | None:
     """
     import pydarts
 
-    file = source / "network.safetensors" if source.is_dir() else source
-    if file.suffix == ".safetensors" and file.is_file():
+    file = source / "network.safetensors" if os.path.isdir(source) else source
+    if file.suffix == ".safetensors" and os.path.isfile(file):
         return pydarts.load_network(file)
     return None
 

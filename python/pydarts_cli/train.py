@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .answer import USAGE, Answer, Problem, quoted, say, waiting
+from .answer import USAGE, Answer, Problem, cut, quoted, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
 from .data import DataOption, DownloadOption, GrayOption, SideOption, Spec, WordsOption, WorkersOption, read
 from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
-from .sources import GenotypeArgument, about, genotype_of, run_of
+from .sources import GenotypeArgument, about, genotype_of, is_run, run_of
 
 if TYPE_CHECKING:
     from pydarts import Genotype, TrainConfig, TrainResult
@@ -83,14 +83,14 @@ def train(
         **choices,
     }
     config = preset_of(preset)(**fields)
-    searched = run_of(Path(genotype)) if (Path(genotype) / "result.json").is_file() else None
+    searched = run_of(Path(genotype)) if is_run(genotype) else None
     cell = genotype_of(genotype) if searched is None else searched.genotype
     check_cell(genotype, cell, data)
     if searched is not None and data.kind == "folder" and image_size is None:
         side = searched.config.image_size
         image_size = side[0] if isinstance(side, tuple) and len(set(side)) == 1 else None
     if inherit and searched is None:
-        raise Problem(f"--inherit requires the folder of a search, got {genotype!r}", USAGE)
+        raise Problem(f"--inherit requires the folder of a search, got {cut(genotype)!r}", USAGE)
     with waiting(f"reading {data} …"):
         found = read(
             data,
@@ -139,7 +139,7 @@ def check_cell(source: str, cell: Genotype, data: Spec) -> None:
     """
     if bool(cell.recurrent) != data.words:
         kind, other = ("recurrent", "text (corpus:…)") if cell.recurrent else ("convolutional", "images")
-        raise Problem(f"{source} is a {kind} cell, which requires {other}, got {data}", USAGE)
+        raise Problem(f"{cut(source)} is a {kind} cell, which requires {other}, got {data}", USAGE)
 
 
 def preset_of(name: str | None) -> Callable[..., TrainConfig]:

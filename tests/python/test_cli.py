@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pydarts
 import pytest
-from commands import COMMANDS, PATIENCE, V2, answered, refused
+from commands import COMMANDS, NARROW, PATIENCE, V2, Outcome, answered, refused
 from pydarts_cli.answer import Problem
 from pydarts_cli.compare import _names
 
@@ -175,3 +177,76 @@ def test_a_closed_pipe_causes_no_traceback() -> None:
         timeout=PATIENCE,
     )
     assert done.stdout.strip() and "Traceback" not in done.stderr
+
+
+LONG = "x" * 300
+PATHS = [
+    "search --data digits --out",
+    "train DARTS_V2 --data digits --out",
+    "compare DARTS_V2 --data digits --out",
+    "compare run --plot",
+    "report run --out",
+    "report run --table",
+    "plot run --out",
+    "plot",
+    "report",
+    "explain",
+    "export",
+    "cost",
+    "derive",
+    "compare",
+    "search --data",
+    "search --data digits --config",
+]
+
+
+@pytest.mark.parametrize("command", PATHS)
+def test_an_empty_path_is_refused_and_nothing_is_written(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = ["x.onnx"] if command == "export" else []
+    refused(2, *command.split(), "", *more)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", [LONG, "ab/" * 2000, f"Genotype({LONG}", f"Genotype(normal=[({LONG!r}, 0)])"]
+)
+@pytest.mark.parametrize("command", ["plot", "report", "explain", "cost", "derive", "compare", "train"])
+def test_a_long_argument_is_never_repeated(command: str, name: str, tmp_path: Path) -> None:
+    more = ["--data", "digits", "--out", tmp_path / "out"] if command == "train" else []
+    outcome = Outcome(command, name, *more)
+    assert outcome.code in (1, 2) and outcome.out == ""
+    assert "Traceback" not in outcome.err and "error" in outcome.err.casefold()
+    assert name not in " ".join(outcome.err.split())
+    for kind in ("npz", "folder", "corpus", LONG):
+        assert LONG not in refused(2, "search", "--data", f"{kind}:{LONG}")
+
+
+def test_the_text_of_a_genotype_is_a_genotype(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text in (str(V2), V2.to_json(), json.dumps(V2.to_nni())):
+        assert answered("derive", text, "--json").json["genotype"] == V2.to_dict()
+    assert (
+        answered("cost", str(V2), *NARROW, "--json").json
+        == answered("cost", "DARTS_V2", *NARROW, "--json").json
+    )
+    training = ["--data", "digits", "--epochs", "1", "--batch-size", "512", "--out", "trained", *NARROW]
+    assert answered("train", str(V2), *training, "--json").json["genotype"] == V2.to_dict()
+    refused(2, "compare", str(V2), "--data", "digits")
+    (tmp_path / "a (1)").write_text(str(V2))
+    assert answered("derive", "a (1)", "--json").json["genotype"] == V2.to_dict()
+
+
+def test_a_warning_that_is_an_error_ends_a_command_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = (
+        "--data digits --epochs 1 --channels 2 --layers 3 --batch-size 512 --arch-start-epoch 5 --out out"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert "error" in refused(1, "search", *options.split())
+    assert answered("search", *options.split(), "--resume").code == 0

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from commands import PATIENCE
@@ -15,7 +16,7 @@ from conftest import make_arrays, make_config
 from hypothesis import given
 from hypothesis import strategies as st
 from pydarts import LiveView, search
-from pydarts_cli.answer import Answer
+from pydarts_cli.answer import Answer, quoted
 from pydarts_cli.output import is_utf8, never_fail, spelled
 from rich.console import Console
 from rich.table import Table
@@ -40,6 +41,24 @@ def test_a_command_answers_in_any_encoding(command: str, encoding: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode(encoding)
     assert b"UnicodeEncodeError" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["ü run", "α", "it's \\ 中", "plain", "a b", "a\udce9"])
+def test_a_path_in_ascii_is_that_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    monkeypatch.setattr(sys, "stderr", out)
+    command = quoted(Path(name))
+    assert command.isascii()
+    read = subprocess.run(["bash", "-c", f"printf %s {command}"], capture_output=True, check=True).stdout
+    assert read == os.fsencode(name)
+    never_fail()
+    Answer({}, [Path(name)]).show(out, as_json=False)
+    print(f"saved to {name}", file=out)
+    out.flush()
+    printed, message = out.buffer.getvalue().decode("ascii").splitlines()  # type: ignore[attr-defined]
+    escaped = name.encode("ascii", "backslashreplace").decode()
+    assert printed == escaped
+    assert message in (f"saved to {escaped}", f"saved to {escaped}".replace("\\u03b1", "alpha"))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

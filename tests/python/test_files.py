@@ -12,6 +12,7 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
+from pydarts._train import checkpoint
 from pydarts._values import files
 
 HOLD = """
@@ -68,6 +69,24 @@ def test_a_folder_that_may_only_be_read_needs_no_lock(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with files.held(tmp_path):
         assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_write_removes_what_killed_writes_left(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    kept = [f".a.txt.{os.getppid()}.part", f".b.txt.{dead.pid}.part", ".a.txt.old.part", "a.txt.part"]
+    for name in (*kept, f".a.txt.{dead.pid}.part"):
+        (tmp_path / name).write_text("left")
+    files.write_atomically(tmp_path / "a.txt", "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.txt", *kept])
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_a_checkpoint_removes_what_killed_writes_left(tmp_path: Path) -> None:
+    for process in (os.getpid(), os.getppid(), 99_999_999):  # the lock says that none of these writes here
+        (tmp_path / f".training-000001.safetensors.{process}.part").write_text("left")
+    checkpoint.write(tmp_path, 2, {}, {"weight": torch.zeros(2)})
+    assert [path.name for path in tmp_path.iterdir()] == ["training-000002.safetensors"]
 
 
 def test_arrays_tensors_and_plain_data_come_back_as_they_were_written(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 from conftest import make_arrays, make_config, without_checksums
 from pydarts import EpochRecord, History, SearchResult
 from pydarts._results.history import record_from
-from pydarts._values import files
 
 FILES = ["alphas.npz", "config.json", "genotype.json", "history.json", "result.json", "weights.safetensors"]
 
@@ -82,19 +82,62 @@ def test_saving_again_replaces_the_old_result(tiny_result: SearchResult, saved: 
     assert sorted(path.name for path in saved.iterdir()) == FILES
 
 
-def test_a_save_that_is_cut_short_leaves_no_mixture_of_two_results(
-    tiny_result: SearchResult, saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(path: Path, data: Any) -> None:
-        if path.name == "alphas.npz":
-            raise OSError("no space left on device")
-        files.write_atomically(path, data)
+def fail_at(name: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail as a full disk does when this file is written, or as a killed process when it is renamed."""
+    write, replace = Path.write_bytes, os.replace
 
-    monkeypatch.setattr("pydarts._results.result.write_atomically", full)
+    def full(path: Path, data: Any) -> int:
+        if what == "write" and path.name.startswith(f".{name}"):
+            raise OSError("no space left on device")
+        return write(path, data)
+
+    def killed(source: Any, target: Path) -> None:
+        if what == "rename" and target.name == name:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "replace", killed)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_failed_save_leaves_the_old_result(
+    name: str, tiny_result: SearchResult, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = pydarts.search(make_arrays(seed=1), make_config(seed=3))
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    fail_at(name, "write", monkeypatch)
     with pytest.raises(OSError, match="no space"):
+        other.save(saved)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    assert SearchResult.load(saved).history == tiny_result.history
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_save_that_is_cut_short_leaves_no_mixture_of_two_results(
+    name: str, tiny_result: SearchResult, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at(name, "rename", monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
         tiny_result.save(saved)
     with pytest.raises(FileNotFoundError, match=r"result\.json"):
         SearchResult.load(saved)
+
+
+@pytest.mark.parametrize("name", ["network.safetensors", "training.json"])
+def test_a_failed_save_leaves_the_old_training(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = pydarts.build(pydarts.genotypes.DARTS_V2, channels=2, layers=3, num_classes=4, in_channels=1)
+    config = pydarts.TrainConfig(epochs=1, batch_size=8, progress=False, device="cpu")
+    result = pydarts.train(network, make_arrays(), config)
+    result.save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(before) == ["network.safetensors", "training.json"]
+    fail_at(name, "write", monkeypatch)
+    with pytest.raises(OSError, match="no space"):
+        pydarts.train(network, make_arrays(seed=1), config).save(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_folder_that_is_not_there_is_a_file_not_found_error(tmp_path: Path) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pydarts
 import pytest
+from conftest import make_arrays
 from matplotlib.figure import Figure
 from pydarts import SearchRow, SearchTable
+from pydarts._protocol.job import Given, Job, run
 
 
 def row(name: str, accuracy: float | None, **changes: Any) -> SearchRow:
@@ -86,7 +90,8 @@ def test_a_file_gives_the_rows_back(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["table.csv"]
     whole = path.read_text()
     frame = MIXED.to_pandas()
-    assert list(frame.columns) == whole.splitlines()[0].split(",")
+    assert [*frame.columns, "crc32"] == whole.splitlines()[0].split(",")
+    assert pd.read_csv(path)["accuracy"].round(6).equals(frame["accuracy"].round(6))
     assert frame["accuracy"].isna().tolist() == [False, True, False, False, False, False]
     assert pydarts.Genotype.from_notation(frame["genotype"][0]) == pydarts.genotypes.DARTS_V2
     with pytest.raises(FileNotFoundError, match=r"other\.csv"):
@@ -102,6 +107,75 @@ def test_a_file_gives_the_rows_back(tmp_path: Path) -> None:
         path.write_text(broken)
         with pytest.raises(pydarts.CheckpointError, match=r"table\.csv"):
             SearchTable.load(path)
+
+
+def change_row(path: Path, change: Callable[[list[str]], object]) -> None:
+    """Change the lines of a table."""
+    lines = path.read_text().splitlines(keepends=True)
+    change(lines)
+    path.write_text("".join(lines))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines.__setitem__(1, lines[1].replace("0.97", "0.79")),
+        lambda lines: lines.pop(),
+        lambda lines: lines.pop(1),
+        lambda lines: lines.append(lines[-1]),
+        lambda lines: lines.insert(-1, lines.pop()),
+    ],
+    ids=["figure", "cut", "row less", "row more", "order"],
+)
+def test_a_changed_table_is_refused(tmp_path: Path, change: Callable[[list[str]], object]) -> None:
+    path = tmp_path / "table.csv"
+    MIXED.save(path)
+    change_row(path, change)
+    with pytest.raises(pydarts.CheckpointError, match="crc32"):
+        SearchTable.load(path)
+
+
+def test_a_table_without_checksums_is_read_if_its_figures_are_possible(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    MIXED.save(path)
+    frame = pd.read_csv(path).drop(columns="crc32")
+    frame["weights"] = frame["multiply_adds"] = 7
+    frame.to_csv(path, index=False)
+    assert SearchTable.load(path)[0].weights == 7
+    for column, values in {
+        "accuracy": ("7.5", "-3.0", "inf", "nan", "1e999"),
+        "search_accuracy": ("1.01",),
+        "seconds": ("-1", "inf", "nan"),
+        "weights": ("-5", "9" * 5000),
+        "multiply_adds": ("-1",),
+    }.items():
+        for value in values:
+            text = frame.astype(object)
+            text.loc[0, column] = value
+            text.to_csv(path, index=False)
+            with pytest.raises(pydarts.CheckpointError) as caught:
+                SearchTable.load(path)
+            assert len(str(caught.value)) < 1000
+            assert column in str(caught.value) or len(value) > 1000
+
+
+def test_the_table_of_a_failure_with_a_long_message_can_be_read(tmp_path: Path) -> None:
+    def loss(*_: object) -> Any:
+        raise ValueError("x" * 150_000)
+
+    training = pydarts.TrainConfig(epochs=1, batch_size=8, progress=False, device="cpu")
+    job = Job(
+        name="a",
+        origin="given",
+        training=training,
+        network={"channels": 2, "layers": 3, "num_classes": 4, "in_channels": 1},
+        image_size=(8, 8),
+        genotype=pydarts.genotypes.DARTS_V2,
+    )
+    failed = run(job, Given(make_arrays(), loss), lambda *_: None)
+    assert failed.status == "failed" and failed.error is not None and "xxx" in failed.error
+    SearchTable([failed]).save(tmp_path / "table.csv")
+    assert SearchTable.load(tmp_path / "table.csv")[0].error == failed.error
 
 
 def test_the_plot_has_a_point_a_cell_and_needs_no_display(tmp_path: Path) -> None:

@@ -66,11 +66,41 @@ def test_a_writer_expands_the_home_folder_and_refuses_an_empty_path(
     name = NAMES.get(what, "run")
     WRITERS[what](tiny_result, f"~/{name}")
     assert (home / name).exists()
-    for path in ("", LONG, "a\0b"):
+    for path in ("", LONG, "a\0b", "ab/" * 2000):
         with pytest.raises(ConfigError) as caught:
             WRITERS[what](tiny_result, path)
         assert len(str(caught.value)) < 1000
     assert not list(Path.cwd().iterdir())
+
+    for wrong in (b"bytes", 7, None):
+        with pytest.raises(TypeError, match=repr(wrong)):
+            WRITERS[what](tiny_result, wrong)  # type: ignore[arg-type]
+
+
+def test_a_path_that_is_bytes_or_too_long_is_refused_by_readers_and_configurations() -> None:
+    readers: list[Callable[[Any], object]] = [
+        SearchResult.load,
+        SearchTable.load,
+        pydarts.load_network,
+        npz,
+        corpus,
+        lambda path: TrainConfig(checkpoint_dir=path),
+        loggers.CSV,
+        lambda path: SearchConfig(checkpoint_dir=path),
+    ]
+    for read in readers:
+        with pytest.raises((TypeError, ConfigError), match=r"bytes|fsdecode"):
+            read(b"/tmp/x")
+        if read is not corpus:
+            with pytest.raises(ConfigError) as caught:
+                read("ab/" * 2000)
+            assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("text", ["The/DT dog/NN barks/VBZ " * 400, "a/b " * 1500, "to be " * 100])
+def test_a_text_of_one_line_may_have_slashes(text: str) -> None:
+    found = corpus(text)
+    assert set(found.vocabulary) == {*text.split(), "<eos>"}
 
 
 def test_readers_and_loggers_expand_the_home_folder(tiny_result: SearchResult, home: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 import zlib
@@ -100,7 +99,7 @@ def corpus(source: str | PathLike[str], *, vocabulary: int | None = None, split:
               validation and 10 % for test. If there is only one line, as in text8, its words are divided in
               this way instead, and each part is a line.
 
-            Files are UTF-8. A string is a text if it has a line end or is too long for the name of a file.
+            Files are UTF-8. A string is a text if it has a line end or is too long for a path.
         vocabulary: number of words to keep: "<eos>", "<unk>" and the most frequent words of the training part
             (ties: in the order of the text); all other words become "<unk>". None: keep every word of every
             part, in the order of the text.
@@ -164,7 +163,7 @@ def _parts(source: str | PathLike[str], split: Split) -> dict[str, list[list[str
     """Read the lines of each part, each as a list of words."""
     if isinstance(source, str) and ("\n" in source or not could_be_path(source)):
         return _divided(source.removeprefix("\ufeff"), split)
-    if not os.fspath(source):
+    if source == "":
         raise DataError("the text is empty; give a text, or the path of a file or folder")
     path = user_path(source)
     if path.is_dir():
@@ -173,7 +172,7 @@ def _parts(source: str | PathLike[str], split: Split) -> dict[str, list[list[str
     if not path.exists():
         raise FileNotFoundError(
             f"no file or folder {shown(str(path))}; a string without a line end is a text "
-            "only if it is too long for the name of a file"
+            "only if it is too long for a path; add a line end"
         )
     if zipfile.is_zipfile(path):
         try:

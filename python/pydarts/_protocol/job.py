@@ -88,7 +88,8 @@ def run(job: Job, given: Given, tell: Tell) -> SearchRow:
             row = _found(row, reached)
         elif isinstance(reached, TrainResult):
             row = _trained(row, reached)
-        return replace(row, status="failed", error=f"{type(error).__name__}: {error}")
+        # A field of a CSV file that is longer than 128 KiB cannot be read again.
+        return replace(row, status="failed", error=f"{type(error).__name__}: {error!s:.2000}")
     row = _trained(row, training)
     return row if training.status == "complete" else replace(row, status="interrupted")
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import os
 import statistics
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
@@ -127,13 +129,15 @@ class SearchTable(Sequence[SearchRow]):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the rows to a CSV file, with genotypes as JSON; the folder must exist.
 
-        The file is replaced atomically.
+        The file is replaced atomically. Its last column, `crc32`, is a checksum of the number of rows and of
+        all rows up to this one. pandas and spreadsheets read the file; `load` refuses it if it was changed
+        and still has that column.
         """
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, _COLUMNS)
-        writer.writeheader()
-        for row in self:
-            writer.writerow({name: _as_text(getattr(row, name)) for name in _COLUMNS})
+        writer = csv.writer(text)
+        writer.writerow([*_COLUMNS, _SUM])
+        rows = [[_as_text(getattr(row, name)) for name in _COLUMNS] for row in self]
+        writer.writerows([*row, found] for row, found in zip(rows, _sums(rows), strict=True))
         write_atomically(user_path(path), text.getvalue())
 
     @classmethod
@@ -142,7 +146,8 @@ class SearchTable(Sequence[SearchRow]):
 
         Raises:
             FileNotFoundError: there is no such file.
-            CheckpointError: the file is truncated or malformed, or no such table; the message names it.
+            CheckpointError: the file is truncated, malformed, changed after it was written, or no such
+                table; or a value is out of range. The message names it.
         """
         return cls(read_checked(user_path(path), _rows))
 
@@ -244,24 +249,51 @@ def _as_text(value: Any) -> str:
 
 
 def _rows(data: bytes) -> list[SearchRow]:
-    reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-    if tuple(reader.fieldnames or ()) != _COLUMNS:
-        raise ValueError(f"its columns are {reader.fieldnames}, expected {', '.join(_COLUMNS)}")
-    return [_row(values) for values in reader]
+    reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+    columns, *rows = [row for row in reader if row] or [[]]
+    if tuple(columns) not in (_COLUMNS, (*_COLUMNS, _SUM)):  # earlier versions wrote no checksum
+        raise ValueError(f"its columns are {shown(columns)}, expected {', '.join(_COLUMNS)}")
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"expected {len(columns)} fields in a row, got {shown(row)}")
+    if columns[-1] == _SUM:
+        sums = [row.pop() for row in rows]
+        for row, given, found in zip(rows, sums, _sums(rows), strict=True):
+            if given != found:
+                raise ValueError(
+                    f"the checksum of row {shown(row[0])} differs, so the table was damaged or changed after "
+                    f"it was written; to read it as it is, remove the column {_SUM}"
+                )
+    return [_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+
+
+def _sums(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    """Yield the checksum of each row, which depends on the rows before it and on their number."""
+    found = zlib.crc32(str(len(rows)).encode())
+    for row in rows:
+        found = zlib.crc32(json.dumps(row).encode(), found)
+        yield f"{found:08x}"
 
 
 def _row(values: Mapping[str, str]) -> SearchRow:
-    if None in values or None in values.values():
-        raise ValueError(f"expected {len(_COLUMNS)} fields in a row, got {dict(values)}")
     for name, known in (("origin", get_args(Origin)), ("status", get_args(RowStatus))):
         if values[name] not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {shown(values[name])}")
     found: dict[str, Any] = {
         name: _READ.get(name, str)(text) if text or name == "name" else None for name, text in values.items()
     }
+    for name, most in _RANGES.items():
+        value = found[name]
+        if value is not None and not (0 <= value <= most and value < math.inf):
+            raise ValueError(f"{name} must be in [0, {most:g}], got {shown(values[name])}")
     return SearchRow(**found)
 
 
+_SUM = "crc32"
+_RANGES = {
+    **dict.fromkeys(("search_accuracy", "accuracy"), 1.0),
+    **dict.fromkeys(("weights", "multiply_adds", "seconds"), math.inf),
+}
 _READ: dict[str, Callable[[str], Any]] = {
     "genotype": Genotype.from_json,
     "weights": int,

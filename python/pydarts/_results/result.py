@@ -19,14 +19,14 @@ from .._values import views
 from .._values.config import SearchConfig
 from .._values.files import (
     about_in,
+    about_of,
     arrays_in,
     checksum_of,
     npz_of,
     read_checked,
     tensors_of,
     user_path,
-    write_about,
-    write_atomically,
+    write_together,
 )
 from .._values.genotype import Genotype
 from .._values.words import shown
@@ -150,7 +150,8 @@ class SearchResult:
         """Write the result to a folder, created if necessary, as JSON, npz and safetensors, never as pickle.
 
         The files are `config.json`, `genotype.json`, `history.json`, `alphas.npz`, `weights.safetensors` and,
-        last, `result.json`. Each is replaced atomically, so that a reader never sees a partial file.
+        last, `result.json`. They are written under temporary names and then renamed, so that a failed save
+        leaves an earlier result as it was, and a reader never sees a partial file.
         """
         folder = user_path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,21 +165,16 @@ class SearchResult:
             "environment": self.environment,
             "fingerprint": self.fingerprint,
         }
-        # result.json marks a complete result: an interrupted save never mixes old and new files.
-        (folder / "result.json").unlink(missing_ok=True)
-        files: dict[str, Callable[[], bytes]] = {
-            "config.json": lambda: self.config.to_json(indent=1).encode(),
-            "genotype.json": lambda: self.genotype.to_json().encode(),
-            "history.json": lambda: json.dumps(self.history.to_dicts(), indent=1).encode(),
-            "alphas.npz": lambda: npz_of(arrays),
-            "weights.safetensors": lambda: tensors_of(self.state_dict),
+        files = {
+            "config.json": self.config.to_json(indent=1).encode(),
+            "genotype.json": self.genotype.to_json().encode(),
+            "history.json": json.dumps(self.history.to_dicts(), indent=1).encode(),
+            "alphas.npz": npz_of(arrays),
+            "weights.safetensors": tensors_of(self.state_dict),
         }
-        checksums = {}
-        for name, content in files.items():
-            data = content()
-            write_atomically(folder / name, data)
-            checksums[name] = checksum_of(name, data)
-        write_about(folder / "result.json", _FORMAT, about | {"checksums": checksums})
+        checksums = {name: checksum_of(name, data) for name, data in files.items()}
+        marked = about_of(_FORMAT, about | {"checksums": checksums})
+        write_together(folder, {**files, "result.json": marked})
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> SearchResult:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from .. import _core
-from .._values.files import read_tensors, write_tensors
+from .._values.files import read_tensors, remove_leftovers, write_tensors
 from .._values.genotype import Genotype
 
 FORMAT, _OLDER = "pydarts-training-2", "pydarts-training-1"
@@ -23,6 +23,7 @@ _NAME = re.compile(r"training-(\d+)\.safetensors")
 def write(folder: Path, epochs: int, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write the checkpoint after `epochs` epochs, and remove the oldest."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder, ".training-*.part", locked=True)  # as src/checkpoint.rs does
     write_tensors(
         folder / f"training-{epochs:06}.safetensors", tensors, {"format": FORMAT, "batches": BATCHES, **about}
     )

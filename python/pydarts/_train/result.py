@@ -10,10 +10,10 @@ from .._results.environment import texts_from
 from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
 from .._values import views
-from .._values.files import about_in, read_checked, user_path, write_about
+from .._values.files import about_in, about_of, read_checked, user_path, write_together
 from ..nn import LanguageModel, Network
 from ..nn._cost import number_of_weights
-from ..nn._files import load_network, save_network
+from ..nn._files import load_network, network_bytes
 from .config import TrainConfig
 from .settings import ImageSettings, TextSettings, not_published
 from .task import merit
@@ -55,12 +55,11 @@ class TrainResult:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the result to a folder, created if necessary: `network.safetensors`, then `training.json`.
 
-        Each file is replaced atomically, so that a reader never sees a partial file.
+        They are written under temporary names and then renamed, so that a failed save leaves an earlier
+        result as it was, and a reader never sees a partial file.
         """
         folder = user_path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "training.json").unlink(missing_ok=True)  # as `SearchResult.save` does
-        save_network(self.network, folder / "network.safetensors")
         about = {
             "status": self.status,
             "config": self.config.to_dict(),
@@ -68,7 +67,11 @@ class TrainResult:
             "environment": self.environment,
             "fingerprint": self.fingerprint,
         }
-        write_about(folder / "training.json", _FORMAT, about)
+        files = {
+            "network.safetensors": network_bytes(self.network),
+            "training.json": about_of(_FORMAT, about),
+        }
+        write_together(folder, files)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> TrainResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import math
@@ -9,7 +10,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeVar
 
@@ -25,18 +26,20 @@ from .words import shown
 
 T = TypeVar("T")
 
-_LONGEST_NAME = 255  # bytes
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes; those of the common file systems, and of Linux
+_PART = ".part"
 _PATIENCE = 10.0  # seconds: the loader processes of a killed run hold its lock for a few more seconds
 
 
 def could_be_path(text: str) -> bool:
-    """Return whether file systems accept such a path: no NUL, and no name longer than 255 bytes.
+    """Return whether Linux accepts such a path: no NUL, no name over 255 bytes, at most 4,095 bytes in all.
 
-    >>> could_be_path("a" * 255), could_be_path("a" * 256)
-    (True, False)
+    >>> could_be_path("a" * 255), could_be_path("a" * 256), could_be_path("a/" * 3000)
+    (True, False, False)
     """
-    names = text.encode(errors="surrogatepass").split(b"/")
-    return "\0" not in text and max(map(len, names)) <= _LONGEST_NAME
+    data = text.encode(errors="surrogatepass")
+    names = max(map(len, data.split(b"/")))
+    return b"\0" not in data and names <= _LONGEST_NAME and len(data) <= _LONGEST_PATH
 
 
 def user_path(given: str | os.PathLike[str]) -> Path:
@@ -44,15 +47,19 @@ def user_path(given: str | os.PathLike[str]) -> Path:
 
     Raises:
         ConfigError: the path is empty, or one that no file system accepts.
+        TypeError: neither a string nor a path object.
 
     >>> user_path("~/run") == Path.home() / "run"
     True
     """
-    text = os.fspath(given)
+    text = given if isinstance(given, str) else os.fspath(given) if hasattr(given, "__fspath__") else None
+    if not isinstance(text, str):
+        decode = "; decode it with os.fsdecode" if isinstance(text or given, bytes) else ""
+        raise TypeError(f"a path must be a string or a pathlib.Path, got {shown(given)}{decode}")
     if not text:
         raise _core.ConfigError("the path is empty; give the name of a file or folder")
     if not could_be_path(text):
-        raise _core.ConfigError(f"{shown(text)} cannot be a path: a name is too long or contains a NUL")
+        raise _core.ConfigError(f"{shown(text)} cannot be a path: it is too long or contains a NUL")
     return Path(os.path.expanduser(text))
 
 
@@ -88,12 +95,47 @@ def held(folder: str | os.PathLike[str] | None) -> Iterator[None]:
 
 def write_atomically(path: Path, data: str | bytes) -> None:
     """Write a temporary file and rename it to `path`, so that a reader never sees a partial file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write_together(path.parent, {path.name: data})
+
+
+def write_together(folder: Path, contents: Mapping[str, str | bytes]) -> None:
+    """Write files of which the last marks the others as complete; a failed write leaves all old files.
+
+    All are written to temporary files first. Then the old last file is removed and all are renamed in order,
+    so that a process that is killed never leaves old and new files under that mark.
+    """
+    names, last = list(contents), list(contents)[-1]
+    parts = {name: folder / f".{name}.{os.getpid()}{_PART}" for name in names}
+    for name in names:
+        remove_leftovers(folder, f".{glob.escape(name)}.*{_PART}")
     try:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-        os.replace(temporary, path)
+        for name, data in contents.items():
+            parts[name].write_bytes(data.encode() if isinstance(data, str) else data)
+        if len(names) > 1:
+            (folder / last).unlink(missing_ok=True)
+        for name, part in parts.items():
+            os.replace(part, folder / name)
     finally:
-        temporary.unlink(missing_ok=True)
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, pattern: str, *, locked: bool = False) -> None:
+    """Remove temporary files of processes that were killed; with `locked`, no other process writes here."""
+    for part in folder.glob(pattern):
+        if locked or not _is_alive(part.name.removesuffix(_PART).rpartition(".")[2]):
+            with suppress(OSError):  # it does not prevent the write
+                part.unlink()
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):  # of another user, or not a file of ours
+        return True
+    return True
 
 
 def read_checked(path: Path, parse: Callable[[bytes], T], checksum: str | None = None) -> T:
@@ -153,13 +195,18 @@ def _seal(data: bytes) -> tuple[slice, str] | None:
 
 
 def write_about(path: Path, version: int, values: Mapping[str, Any]) -> None:
-    """Write plain data as JSON, with the version of the file format and of pydarts, and a checksum."""
+    """Write plain data as `about_of` formats them."""
+    write_atomically(path, about_of(version, values))
+
+
+def about_of(version: int, values: Mapping[str, Any]) -> str:
+    """Format plain data as JSON, with the version of the file format and of pydarts, and a checksum."""
     about = json.loads(json.dumps({"format": version, "pydarts": _core.__version__, **values}))
-    write_atomically(path, json.dumps({**about, "crc32": _crc(_canonical(about))}, indent=1))
+    return json.dumps({**about, "crc32": _crc(_canonical(about))}, indent=1)
 
 
 def about_in(data: bytes, newest: int) -> dict[str, Any]:
-    """Return the data that `write_about` wrote, in a format up to `newest`; format 1 has no checksum.
+    """Return the data that `about_of` formatted, in a format up to `newest`; format 1 has no checksum.
 
     Raises:
         ValueError: the data are something else, are damaged, or were written by a later pydarts.

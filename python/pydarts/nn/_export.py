@@ -15,7 +15,7 @@ from .._values.checks import whole
 from .._values.files import user_path, write_atomically
 from ._build import Network
 from ._examples import check_network, example
-from ._files import save_network
+from ._files import network_bytes
 from ._language import LanguageModel
 
 ENDINGS = {
@@ -84,7 +84,7 @@ def export(
     if path.suffix == ".safetensors":
         if image_size is not None or tokens is not None:
             raise _core.ConfigError("a .safetensors file serves any size; leave out image_size and tokens")
-        save_network(network, path)
+        write_atomically(path, network_bytes(network))
         return
     still = copy.deepcopy(network).cpu().eval().requires_grad_(False)
     # The compiler would treat a batch of 1 as a constant.

@@ -7,17 +7,17 @@ import os
 import torch
 
 from .. import _core
-from .._values.files import read_tensors, user_path, write_tensors
+from .._values.files import read_tensors, tensors_of, user_path
 from .._values.genotype import Genotype
 from ._build import Network, build
 
 _FORMAT, _OLDER = "pydarts-network-2", "pydarts-network-1"
 
 
-def save_network(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write weights, statistics, genotype and arguments, as `export` does for `.safetensors`."""
+def network_bytes(network: Network) -> bytes:
+    """Return weights, statistics, genotype and arguments as `export` writes them to `.safetensors`."""
     about = {"format": _FORMAT, "genotype": network.genotype.to_dict(), "arguments": network.arguments}
-    write_tensors(user_path(path), network.state_dict(), about)
+    return tensors_of(network.state_dict(), about)
 
 
 def load_network(path: str | os.PathLike[str]) -> Network:
