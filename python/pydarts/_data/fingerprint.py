@@ -207,7 +207,7 @@ def _named(part: str, **facts: Any) -> Facts:
 
 
 def comparable(*facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Leave out hashes that only one of two fingerprints has: a data set may read its data at the first access.
+    """Leave out hashes that one of two fingerprints lacks: a data set may read its data at the first access.
 
     >>> comparable({"data.sample": "6f3a", "data.examples": "9"}, {"data.examples": "8"})
     [{'data.examples': '9'}, {'data.examples': '8'}]
