@@ -7,8 +7,10 @@ example of a loader nor a random number.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +24,7 @@ from .arrays import ArrayData, as_tensor, is_array, name_of
 from .passes import LoaderPasses, Passes
 
 Facts: TypeAlias = dict[str, str]
+_Pick: TypeAlias = Callable[[Any, "Tensor | None"], Tensor]
 
 _HASHES = (".sample", ".labels", ".files")  # src/search/fingerprint.rs has the same list
 _EXAMPLES = 64
@@ -124,12 +127,37 @@ def _of_dataset(dataset: Any, part: str) -> Facts:
         dataset=type(dataset).__name__,
         examples=count,
         indices=None if indices is None else _hash(indices),
-        sample=_held(held.get("data"), indices, _sampled),
-        labels=_held(held.get("targets"), indices, _picked),
+        sample=_first(held, ("data", "images", "x", "X"), indices, _sampled),
+        labels=_first(held, ("targets", "labels", "y"), indices, _picked),
+        files=_files(held, indices),
     )
 
 
-def _held(values: Any, indices: Tensor | None, pick: Callable[[Any, Tensor | None], Tensor]) -> str | None:
+def _first(held: Mapping[str, Any], names: Iterable[str], indices: Tensor | None, pick: _Pick) -> str | None:
+    """Return the hash of the first of some attributes that can be hashed."""
+    hashes = (_held(held.get(name), indices, pick) for name in names)
+    return next((found for found in hashes if found is not None), None)
+
+
+def _files(held: Mapping[str, Any], indices: Tensor | None) -> str | None:
+    """Return a hash of classes and files, relative to their folder, as torchvision's data sets hold them."""
+    samples = held.get("samples", held.get("imgs"))
+    if not isinstance(samples, (list, tuple)) or not samples:
+        return None
+    order = torch.arange(len(samples), device="cpu") if indices is None else indices
+    picked = [samples[number] for number in order[_evenly(len(order), _TOKENS)].tolist()]
+    try:
+        labels = [int(label) for _, label in picked]
+        paths = [os.path.normpath(path) for path, _ in picked]
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    except (TypeError, ValueError):  # samples of another kind
+        return None
+    names = [path[len(folder) :].replace(os.sep, "/").lstrip("/") for path in paths]
+    classes = list(map(str, held.get("classes") or ()))
+    return hashlib.blake2b(json.dumps([classes, names, labels]).encode(), digest_size=8).hexdigest()
+
+
+def _held(values: Any, indices: Tensor | None, pick: _Pick) -> str | None:
     """Return the hash of values that a data set holds in memory; None if they are of another kind."""
     if not (is_array(values) or isinstance(values, (list, tuple))):
         return None
@@ -179,19 +207,13 @@ def _named(part: str, **facts: Any) -> Facts:
 
 
 def comparable(*facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Leave out hashes that are not in all of `facts`: some data sets read their data at the first access.
+    """Leave out hashes that one of two fingerprints lacks: a data set may read its data at the first access.
 
     >>> comparable({"data.sample": "6f3a", "data.examples": "9"}, {"data.examples": "8"})
     [{'data.examples': '9'}, {'data.examples': '8'}]
     """
-    return [
-        {
-            name: value
-            for name, value in each.items()
-            if not name.endswith(_HASHES) or all(name in other for other in facts)
-        }
-        for each in facts
-    ]
+    dropped = {name for name in facts[0].keys() ^ facts[1].keys() if name.endswith(_HASHES)}
+    return [{name: value for name, value in each.items() if name not in dropped} for each in facts]
 
 
 def summary(facts: Mapping[str, str]) -> dict[str, str]:

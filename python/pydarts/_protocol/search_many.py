@@ -21,7 +21,7 @@ from .._train.settings import ImageSettings, TextSettings
 from .._train.train import open_task
 from .._values.ambient import plain
 from .._values.arguments import configuration, takes_options_as
-from .._values.callables import Loss, check_loss
+from .._values.callables import Known, Loss, check_loss
 from .._values.config import SearchConfig
 from .._values.fields import FIELDS, ConfigFields
 from .._values.files import held
@@ -109,7 +109,7 @@ def search_many(
     sizes = Sizes.of(loader, config)
     alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
     each = config.replace(**(alone | sizes.fields))
-    given = Given(loader, loss)
+    given = Given(loader, Known.of(loss))
     executor = Executor.of(workers, given, training.resolved_device, len(numbers) + len(drawn))
     fitted = _fitted(each, config, sizes, executor)
     arguments = sizes.arguments | _width(config) | dict(network or {})
@@ -131,7 +131,7 @@ def search_many(
             config.checkpoint_dir,
             config.resume,
             choices,
-            sizes.facts_with(loss),
+            sizes.facts_with(given.loss),
             template,
             batch_size(fitted),
         )
@@ -237,7 +237,7 @@ def compare(
             "two cells have the same name, apart from capitals and hyphens (random cells are called "
             "'random 0', ...); rename one of them"
         )
-    given = Given(loader, loss)
+    given = Given(loader, Known.of(loss))
     executor = Executor.of(workers, given, training.resolved_device, len(jobs))
     _rehearse(next(iter(genotypes.values())), template, given)
     about = {
@@ -246,7 +246,9 @@ def compare(
         "cells": {name: genotype.to_dict() for name, genotype in genotypes.items()},
     }
     with held(training.checkpoint_dir):
-        folder = marked(training.checkpoint_dir, training.resume, about, sizes.facts_with(loss), template)
+        folder = marked(
+            training.checkpoint_dir, training.resume, about, sizes.facts_with(given.loss), template
+        )
         return _table(jobs, given, folder, executor, training.progress)
 
 

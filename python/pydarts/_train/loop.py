@@ -56,7 +56,7 @@ class Loop:
     @property
     def statistics(self) -> dict[str, Any]:
         """Mean and deviation of the data of the latest steps, by the names of the settings."""
-        held = self._about["config"] if self._before is None else self._before[1]
+        held: Any = self._about["config"] if self._before is None else self._before[1]
         return {name: None if held.get(name) is None else tuple(held[name]) for name in _OF_DATA}
 
     @property

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import dis
 import types
+from collections import deque
 from dataclasses import dataclass, field
 
-CHANGING = {
-    *(
-        "append",
-        "appendleft",
-        "extend",
-        "extendleft",
-        "insert",
-        "pop",
-        "popleft",
-        "popitem",
-        "remove",
-        "clear",
-    ),
-    *("sort", "reverse", "rotate", "add", "discard", "update", "setdefault", "subtract", "difference_update"),
-    *("intersection_update", "symmetric_difference_update", "write", "put"),
-}
+_FIXED = ((list, tuple), (deque, tuple), (set, frozenset), (dict, types.MappingProxyType))
+CHANGING = {"subtract"}.union(*({*dir(kind)} - {*dir(fixed), "copy", "fromkeys"} for kind, fixed in _FIXED))
 """Methods that change lists, dictionaries, sets and the like."""
 _ASSIGNING = ("STORE_GLOBAL", "STORE_ATTR", "DELETE_GLOBAL", "DELETE_ATTR")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -10,6 +11,21 @@ from torch import Tensor
 from .digest import digest, is_foreign, name_of
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A loss with the fact about it, for several runs: the first one may change what the loss refers to."""
+
+    loss: Loss
+    fact: str
+
+    @classmethod
+    def of(cls, loss: Loss | None) -> Known | None:
+        return None if loss is None else cls(loss, fact_of(loss))
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return self.loss(logits, targets)
 
 
 def check_loss(loss: Any) -> None:
@@ -35,6 +51,8 @@ def fact_of(loss: Any) -> str:
     """
     if loss is None:
         return "cross-entropy"
+    if isinstance(loss, Known):
+        return loss.fact
     name = name_of(loss)
     return name if is_foreign(loss) else f"{name} {digest(loss).hex()}"
 
@@ -46,7 +64,7 @@ def short_name(loss: Loss) -> str:
     >>> short_name(functools.partial(torch.nn.functional.cross_entropy, label_smoothing=0.1))
     'cross_entropy'
     """
-    return _shortened(name_of(loss))
+    return _shortened(name_of(loss.loss if isinstance(loss, Known) else loss))
 
 
 def name_in(fact: str) -> str | None:

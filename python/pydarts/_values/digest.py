@@ -212,7 +212,7 @@ class _Reader:
         if start is not None:
             yield self.of(start)
         if isinstance(value, (torch.jit.ScriptFunction, torch.jit.ScriptModule)):
-            yield value.code.encode()
+            yield str(value.code).encode()
         calls = "forward" if isinstance(value, nn.Module) else "__call__"
         yield from self._of_class(kind, {calls} if start is None else set())
         called = start is not None or callable(value)
@@ -245,11 +245,20 @@ class _Reader:
         for base in kind.__mro__:
             if _is_users(base.__module__):
                 held = {
-                    name: getattr(value, "__func__", getattr(value, "fget", value))
+                    name: _unwrapped(value)
                     for name, value in vars(base).items()
                     if (name in used and not name.startswith("__")) or name in (methods or ())
                 }
                 yield from self._of_named(held)
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return the function of a static method, a class method or a property."""
+    if isinstance(value, (staticmethod, classmethod)):
+        return value.__func__
+    if isinstance(value, property):
+        return value.fget
+    return value.func if isinstance(value, functools.cached_property) else value
 
 
 def _of_array(value: Any) -> Iterator[bytes]:
