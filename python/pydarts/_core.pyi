@@ -182,5 +182,5 @@ def search(
 ) -> dict[str, Any]:
     """Run a search. Errors after the first step are returned in the result, not raised.
 
-    `fingerprint` identifies data and loss when a search is resumed.
+    `fingerprint` identifies data and loss when a search is resumed. The result has that of the latest steps.
     """

@@ -56,7 +56,7 @@ pub fn search<'py>(
         let alphas = outcome.trajectory.tables(network.alphas())?;
         Ok((outcome, state, alphas))
     })?;
-    let Outcome { status, error, trajectory, history, genotype, .. } = outcome;
+    let Outcome { status, error, trajectory, history, genotype, config, fingerprint, .. } = outcome;
     let result = PyDict::new(py);
     result.set_item("status", serde_json::json!(status).as_str())?;
     result.set_item("error", error.map(|e| to_python(e).into_value(py)))?;
@@ -66,6 +66,7 @@ pub fn search<'py>(
     result.set_item("genotype", PyGenotype(genotype))?;
     result.set_item("state_dict", to_dict(py, state)?)?;
     result.set_item("config", PyConfig::from(config))?;
+    result.set_item("fingerprint", fingerprint.0)?;
     result.set_item("threads", tch::get_num_threads())?;
     result.set_item("device", device_name(device))?;
     result.set_item("precision", serde_json::json!(precision).as_str())?;

@@ -1,6 +1,6 @@
 //! A whole search: epochs, schedules, events, checkpoints.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::fingerprint::Fingerprint;
@@ -12,7 +12,7 @@ use super::step::stepper::{Issued, StepOutcome, Stepper};
 use super::trajectory::{self, Tables, Trajectory};
 use crate::arch::{self, Genotype};
 use crate::checkpoint;
-use crate::config::{Resume, SearchConfig};
+use crate::config::SearchConfig;
 use crate::data::{Batch, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EpochRecord, Event, EventKind, Observer, Status, StepRecord};
@@ -44,6 +44,10 @@ pub struct Outcome {
     pub history: Vec<EpochRecord>,
     /// Derived from the last α.
     pub genotype: Genotype,
+    /// The configuration, with the statistics of the data of the latest steps.
+    pub config: SearchConfig,
+    /// The facts about the data and the loss of the latest steps.
+    pub fingerprint: Fingerprint,
 }
 
 /// Runs a search from `initial`, or from the newest checkpoint if `config.execution.resume` is set. Errors before the
@@ -67,6 +71,7 @@ pub fn run<'a>(
         state: initial,
         stepper: Stepper::new(network, StepSettings::new(config), graphs)?,
         pending: Vec::new(),
+        restored: None,
         progress: Progress::default(),
         trajectory: Trajectory::default(),
         valid_started: false,
@@ -90,6 +95,9 @@ pub(super) struct Run<'a> {
     pub(super) folder: Option<PathBuf>,
     pub(super) state: State,
     stepper: Stepper<'a>,
+    /// Steps, epochs and fingerprint of the checkpoint from which this run started, and the configuration with its
+    /// statistics.
+    restored: Option<(u64, usize, SearchConfig, Fingerprint)>,
     /// Steps whose reports were not read yet. State and validation stream include them, progress and trajectory do not.
     pending: Vec<Pending>,
     pub(super) progress: Progress,
@@ -123,7 +131,10 @@ impl Run<'_> {
                 folder.display()
             )));
         }
-        self.check_same_search(newest)?;
+        let (facts, other) = self.fingerprint.check(self.config, newest)?;
+        if let Some(other) = other {
+            self.warn(&format!("steps from here on use other data or another loss: {other}"))?;
+        }
         let restored = checkpoint::load(newest, self.network)?;
         restored.restore_statistics(self.network)?;
         let threads = tch::get_num_threads();
@@ -141,42 +152,14 @@ impl Run<'_> {
                 self.config.optimisation.epochs
             ))?;
         }
+        let mut config = self.config.clone();
+        config.data.mean = restored.config.data.mean;
+        config.data.std = restored.config.data.std;
+        self.restored = Some((restored.progress.step, restored.progress.epoch, config, facts));
         self.state = restored.state;
         self.progress = restored.progress;
         self.trajectory = restored.trajectory;
         Ok(())
-    }
-
-    fn check_same_search(&mut self, path: &Path) -> Result<()> {
-        let (theirs, facts) = checkpoint::load_config(path)?;
-        let fewer = self.config.optimisation.epochs < theirs.optimisation.epochs;
-        let describe = |found: Vec<(String, String, String)>| -> Vec<String> {
-            let text = |(name, ours, theirs)| format!("`{name}` is {ours}, but {theirs} in the checkpoint");
-            found.into_iter().map(text).collect()
-        };
-        // Mean and deviation are computed from the data.
-        let (of_data, of_config): (Vec<_>, Vec<_>) = self
-            .config
-            .differences(&theirs)
-            .into_iter()
-            .filter(|(field, ..)| field != "epochs" || fewer)
-            .partition(|(field, ..)| ["mean", "std"].contains(&field.as_str()));
-        let other = describe([of_data, self.fingerprint.differences(&facts)].concat());
-        let mut changes = describe(of_config);
-        let mut remedy = "On resume, only `epochs` may change, to a larger number".to_owned();
-        if self.config.execution.resume == Resume::Force {
-            if changes.is_empty() && !other.is_empty() {
-                self.warn(&format!("the search continues with other data or another loss: {}", other.join("; ")))?;
-            }
-        } else if !other.is_empty() {
-            changes.extend(other);
-            remedy += "; resume=\"force\" continues with other data or another loss";
-        }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let changes = changes.join("; ");
-        Err(Error::checkpoint(format!("{} belongs to another search: {changes}. {remedy}", path.display())))
     }
 
     fn epochs(&mut self) -> Result<()> {
@@ -331,10 +314,20 @@ impl Run<'_> {
         }
     }
 
+    /// The configuration and the fingerprint of the latest steps: those of the checkpoint until this run does a step.
+    fn identity(&self) -> (&SearchConfig, &Fingerprint) {
+        match &self.restored {
+            Some((step, epoch, config, facts)) if (*step, *epoch) == (self.progress.step, self.progress.epoch) => {
+                (config, facts)
+            }
+            _ => (self.config, self.fingerprint),
+        }
+    }
+
     /// Writes a checkpoint if there is a folder for it.
     pub(super) fn save(&mut self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let identity = (self.config, self.fingerprint);
+        let identity = self.identity();
         let path = checkpoint::save(folder, self.network, identity, &self.state, &self.progress, &self.trajectory)?;
         self.observer.notify(&Event::Checkpoint { path: &path })
     }
@@ -372,6 +365,8 @@ impl Run<'_> {
         let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
         let genotype = arch::derive(&self.config.space, &alphas, None)?;
         let status = if error.is_some() { Status::Failed } else { status };
+        let (config, fingerprint) = self.identity();
+        let (config, fingerprint) = (config.clone(), fingerprint.clone());
         Ok(Outcome {
             status,
             error,
@@ -379,6 +374,8 @@ impl Run<'_> {
             trajectory: self.trajectory,
             history: self.progress.history,
             genotype,
+            config,
+            fingerprint,
         })
     }
 }

@@ -17,12 +17,13 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Subset, TensorDataset
 
 from .._core import DataError
-from .._values.callables import little_endian
+from .._values.digest import little_endian
 from .arrays import ArrayData, as_tensor, is_array, name_of
 from .passes import LoaderPasses, Passes
 
 Facts: TypeAlias = dict[str, str]
 
+_HASHES = (".sample", ".labels", ".files")  # src/search/fingerprint.rs has the same list
 _EXAMPLES = 64
 _TOKENS = 1 << 16
 _BYTES = 1 << 22  # of a sample
@@ -175,6 +176,22 @@ def _hash(tensor: Tensor) -> str:
 
 def _named(part: str, **facts: Any) -> Facts:
     return {f"{part}.{name}": str(value) for name, value in facts.items() if value is not None}
+
+
+def comparable(*facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Leave out hashes that are not in all of `facts`: some data sets read their data at the first access.
+
+    >>> comparable({"data.sample": "6f3a", "data.examples": "9"}, {"data.examples": "8"})
+    [{'data.examples': '9'}, {'data.examples': '8'}]
+    """
+    return [
+        {
+            name: value
+            for name, value in each.items()
+            if not name.endswith(_HASHES) or all(name in other for other in facts)
+        }
+        for each in facts
+    ]
 
 
 def summary(facts: Mapping[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _core
+from .._data.fingerprint import comparable
 from .._train.loop import differences
 from .._values.config import SearchConfig
 from .._values.fields import Resume
@@ -57,11 +58,11 @@ def marked(
         for what in differences(mine, read_checked(path, _choices)):
             raise _core.CheckpointError(f"{folder} was written with other settings: {what}")
         before: dict[str, Any] = said_by(path, "fingerprint") or dict(facts)  # earlier versions wrote none
-        other = "; ".join(differences(dict(facts), before))
+        other = "; ".join(differences(*comparable(facts, before)))
         if other and resume != "force":
             raise _core.CheckpointError(
                 f"{folder} was written with other data or another loss: {other}; use another folder, or keep "
-                'its finished rows and continue with resume="force"'
+                'its finished rows and continue with resume="force" (--force on the command line)'
             )
     folder.mkdir(parents=True, exist_ok=True)
     write_about(path, _FORMAT, {"batch_size": batch_size, "choices": mine, "fingerprint": facts})

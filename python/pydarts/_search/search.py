@@ -16,7 +16,7 @@ from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
 from .._values.ambient import keeping, plain
 from .._values.arguments import configuration, takes_options_as
-from .._values.callables import Loss, check_loss, fact_of, short_name
+from .._values.callables import Loss, check_loss, fact_of, name_in, short_name
 from .._values.checks import available_device
 from .._values.config import SearchConfig
 from .._values.fields import FIELDS
@@ -120,7 +120,12 @@ def _searched(
         sources.close()
     if watch.seen and outcome["status"] != "complete":  # the interrupt caused it, whatever the status says
         outcome["status"], outcome["error"] = "interrupted", None
-    result = _result(outcome, loss, facts, sources.class_counts)
+    # A search that does no step has the results, the data and the loss of its checkpoint.
+    same = outcome["fingerprint"] in (facts, {})
+    name = None if loss is None else short_name(loss)
+    if not same:
+        name = name_in(outcome["fingerprint"]["loss"])
+    result = _result(outcome, name, sources.class_counts if same else None)
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
@@ -150,9 +155,7 @@ def check_plan(config: SearchConfig) -> None:
             )
 
 
-def _result(
-    outcome: dict[str, Any], loss: Loss | None, facts: dict[str, str], class_counts: tuple[int, ...] | None
-) -> SearchResult:
+def _result(outcome: dict[str, Any], loss: str | None, class_counts: tuple[int, ...] | None) -> SearchResult:
     return SearchResult(
         genotype=Genotype._of(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
@@ -163,7 +166,7 @@ def _result(
         state_dict=outcome["state_dict"],
         threads=outcome["threads"],
         environment=environment(outcome["device"], precision=outcome["precision"]),
-        loss=None if loss is None else short_name(loss),
-        fingerprint=facts,
+        loss=loss,
+        fingerprint=outcome["fingerprint"],
         class_counts=class_counts,
     )

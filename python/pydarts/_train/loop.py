@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import _core
+from .._data.fingerprint import comparable
 from .._data.interrupt import InterruptWatch
 from .._results.history import History, TrainRecord, record_from
 from .._values.ambient import kept
@@ -41,10 +42,22 @@ class Loop:
             "config": {name: value for name, value in config.to_dict().items() if name not in free},
         }
         self._facts = task.facts
+        self._before: tuple[dict[str, str], dict[str, Any]] | None = None  # those of the checkpoint
         self._records: list[TrainRecord] = []
         self._best: dict[str, Tensor] = {}
         self._good = task.weights.copy()  # after the last finished epoch; at first the initial weights
         self._diverged = False
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The facts about data and loss of the latest steps: those of a checkpoint until a step is done."""
+        return self._facts if self._before is None else self._before[0]
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Mean and deviation of the data of the latest steps, by the names of the settings."""
+        held = self._about["config"] if self._before is None else self._before[1]
+        return {name: None if held.get(name) is None else tuple(held[name]) for name in _OF_DATA}
 
     @property
     def history(self) -> History[TrainRecord]:
@@ -104,6 +117,7 @@ class Loop:
         unread = 0
         count, rate = self._task.step_count(epoch), self._task.learning_rate(epoch)
         for index, step in enumerate(self._task.steps(epoch)):
+            self._before = None
             steps.append(step)
             if step.loss.is_cpu or index % READ_EVERY == 0:
                 self._read(steps, unread, epoch)
@@ -193,17 +207,18 @@ class Loop:
         config = dict(self._about["config"])
         mine = {name: config.pop(name, None) for name in _OF_DATA}
         found = {name: theirs.get("config", {}).pop(name, None) for name in _OF_DATA}
-        facts = theirs.pop("fingerprint", self._facts)
+        facts = theirs.pop("fingerprint", {})
         for what in differences(self._about | {"config": config}, theirs):
             raise _core.CheckpointError(f"the checkpoint in {folder} belongs to another training: {what}")
-        other = "; ".join(differences(self._facts | mine, facts | found))
+        other = "; ".join(differences(*comparable(mine | self._facts, found | (facts or self._facts))))
         if other and self._config.resume != "force":
             raise _core.CheckpointError(
                 f"the checkpoint in {folder} belongs to a training with other data or another loss: {other}; "
-                'use another folder, or continue with resume="force"'
+                'use another folder, or continue with resume="force" (--force on the command line)'
             )
         if other:
-            hint(f"the training continues with other data or another loss: {other}")
+            hint(f"steps from here on use other data or another loss: {other}")
+        self._before = facts, found
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> Iterable[str]:

@@ -139,7 +139,8 @@ def _trained(
     trained = task.network
     trained.load_state_dict(loop.weights())
     where = environment(str(device))
-    result = TrainResult(trained.eval(), loop.history, config, status, where, task.facts)
+    config = config.replace(**loop.statistics)
+    result = TrainResult(trained.eval(), loop.history, config, status, where, loop.facts)
     return end(result, error, hooks, "training")
 
 
