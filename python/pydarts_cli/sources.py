@@ -125,11 +125,23 @@ def read_genotype(text: str) -> Genotype:
         return Genotype.from_notation(text.strip())
     except RecursionError:
         values = None  # the reader below says so
-    if isinstance(values, dict) and any(key.startswith("normal/") for key in values):
-        return Genotype.from_nni(values)
-    if isinstance(values, dict) and any(key.startswith("NetworkSelectorDatasetInfo:") for key in values):
-        return Genotype.from_nasbench301(values)
+    is_mapping = isinstance(values, dict)
+    if is_mapping and any(key.startswith("normal/") for key in values):
+        return Genotype.from_nni(_without_repetition(text))
+    if is_mapping and any(key.startswith("NetworkSelectorDatasetInfo:") for key in values):
+        return Genotype.from_nasbench301(_without_repetition(text))
     return Genotype.from_json(text)
+
+
+def _without_repetition(text: str) -> dict[str, Any]:
+    from pydarts import GenotypeError
+    from pydarts._values.record import distinct
+
+    try:
+        values: dict[str, Any] = json.loads(text, object_pairs_hook=distinct)
+    except ValueError as error:
+        raise GenotypeError(str(error)) from error
+    return values
 
 
 def network_of(source: Path) -> Network | None:

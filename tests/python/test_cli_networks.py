@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -150,3 +151,11 @@ def test_output_of_libraries_is_not_mixed_with_json(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pydarts, "cost", chatter)
     outcome = answered("cost", "DARTS_V2", *NARROW, "--json")
     assert outcome.json["weights"] == 1 and outcome.err == "by the way\n"
+
+
+def test_a_file_of_another_tool_with_a_repeated_key_is_refused(tmp_path: Path) -> None:
+    for values in (V2.to_nni(), pydarts.genotypes.DARTS_V1.to_nni()):
+        text = json.dumps(values)
+        first = text[1:].split(", ")[0]
+        (tmp_path / "nni.json").write_text(f"{{{first}, {text[1:]}")
+        assert "normal/op_2_0" in refused(1, "derive", tmp_path / "nni.json")

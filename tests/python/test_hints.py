@@ -45,7 +45,8 @@ HINTS: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "floats of bytes": ((FLOATS, Y), {}, ("255", "uint8")),
     "doubles of bytes": ((X.astype(float), Y), {}, ("255",)),
     "floats of 16 bits": ((spread(0, 65535), Y), {}, ("65535",)),
-    "digits as scikit-learn has them": ((spread(0, 16), Y), {}, ("16",)),
+    "digits as scikit-learn has them": ((spread(0, 16).round(), Y), {}, ("16",)),
+    "resized bytes": ((spread(0, 254.5), Y), {}, ("254.5", "uint8")),
     "a pair": (((FLOATS, Y), (FLOATS, Y)), {}, ("training", "255")),
     "a loader": (loader(FLOATS, Y), {}, ("training", "255")),
     "a list of batches": ((batches(FLOATS, Y), batches(FLOATS, Y)), {}, ("training", "255")),
@@ -77,6 +78,10 @@ def test_a_hint_names_the_facts_and_points_at_the_callers_line(name: str) -> Non
 GOOD: dict[str, tuple[Any, dict[str, Any]]] = {
     "bytes": ((X, Y), {}),
     "zero to one": ((spread(0, 1), Y), {}),
+    "a logarithmic spectrogram": ((spread(0, 20), Y), {}),
+    "a spectrogram in decibels": ((spread(0, 80), Y), {}),
+    "black and white": ((FLOATS // 128, Y), {}),
+    "a few levels": ((FLOATS // 32, Y), {}),
     "normalised": ((spread(-3, 3), Y), {}),
     "normalised with outliers": ((spread(-20, 40), Y), {}),
     "bytes around zero": ((FLOATS - 128, Y), {}),
@@ -125,6 +130,33 @@ class Misspelt(pydarts.TrainCallback):
 
     def on_step(self, info: Any) -> None:
         raise Stopped
+
+
+@pytest.mark.parametrize("reductions", [[], [0, 1, 2]])
+def test_a_space_that_places_its_reductions_is_searched_without_a_hint(reductions: list[int]) -> None:
+    space = pydarts.Space(operations=("none", "skip_connect"), nodes=2, reductions=reductions)
+    cfg = pydarts.SearchConfig(space=space, channels=2, layers=3, epochs=1, batch_size=8, progress=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pydarts.search((X, Y), cfg)
+    texts = [str(warning.message) for warning in caught]
+    assert not any("reduce" in text for text in texts), texts
+    assert any("normal" in text for text in texts) == bool(reductions)
+
+
+def test_one_cell_is_singular() -> None:
+    with pytest.warns(UserWarning, match=r"\b1 cell\b"):
+        pydarts.search((X, Y), make_config(epochs=1, layers=1))
+
+
+@pytest.mark.parametrize("kind", ["csr_matrix", "coo_array", "lil_matrix"])
+def test_scipys_sparse_arrays_are_refused(kind: str) -> None:
+    sparse: Any = pytest.importorskip("scipy.sparse")
+    dense = FLOATS.reshape(len(FLOATS), -1)
+    make = getattr(sparse, kind)
+    for data in ((make(dense), Y), [make(dense), Y], (X, make(np.eye(4)[Y])), ((X, Y), (make(dense), Y))):
+        with pytest.raises(pydarts.DataError, match=kind):
+            opened(data)
 
 
 def test_a_cutout_that_hides_every_image_is_refused() -> None:

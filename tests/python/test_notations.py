@@ -253,6 +253,15 @@ DICTIONARY = (
         f"2019-12-30 04:54:12,339 genotype = {FLAT}",
         f"# second order\nDARTS_V2 = genotypes.{FLAT}\n",
         FLAT.replace(", ", ",\n    "),
+        FLAT.replace("[2, 3, 4, 5]", "range(2, 6, 1)"),
+        FLAT.replace("[2, 3, 4, 5]", "np.arange(2, 6, 1)"),
+        FLAT.replace("('", "(u'"),
+        DICTIONARY.replace("'", "u'", 1),
+        f'"{FLAT}"',
+        f"'{FLAT}'\n",
+        f"genotype: `{FLAT}`",
+        f"```python\n{FLAT}\n```\n",
+        f'```\nX = "{DICTIONARY}"  # 97.2 %\n```',
     ],
 )
 def test_text_of_other_tools_is_a_genotype(text: str) -> None:
@@ -275,3 +284,17 @@ def test_cells_of_nas_bench_201_are_recognised() -> None:
 def test_the_text_of_several_genotypes_is_refused_where_the_second_begins() -> None:
     with pytest.raises(pydarts.GenotypeError, match=rf"^at character {len(FLAT) + 2}: "):
         Genotype.from_notation(f"{FLAT}\n{FLAT}")
+
+
+def test_a_step_of_a_range_is_a_step() -> None:
+    text = FLAT.replace("[2, 3, 4, 5]", "range(2, 6, 3)")
+    assert Genotype.from_notation(text).normal_concat == (2, 5)
+    for step in ("0", "-1", "1, 1", ""):
+        with pytest.raises(pydarts.GenotypeError, match=r"^at character "):
+            Genotype.from_notation(FLAT.replace("[2, 3, 4, 5]", f"range(2, 6, {step})"))
+
+
+@pytest.mark.parametrize("end", ["'", '"', "`", "```", "\n```\n", "x", "u'"])
+def test_quotes_after_a_genotype_need_quotes_before_it(end: str) -> None:
+    with pytest.raises(pydarts.GenotypeError, match=r"^at character "):
+        Genotype.from_notation(FLAT + end)

@@ -68,6 +68,9 @@ def as_pair(source: Any) -> Any:
     if not isinstance(source, (tuple, list)) or len(source) != 2:
         return source
     x, y = source
+    for part, what in ((x, "X"), (y, "y")):
+        if hasattr(part, "tocsr") and hasattr(part, "toarray"):  # all kinds of scipy.sparse
+            raise DataError(f"{what} must be dense, got a sparse {type(part).__name__}; {_DENSE[what]}")
     if is_array(x) and is_array(y):
         return (x, y)
     if _like_array(x) or (_like_list(x) and (_like_array(y) or _numbers(y))):
@@ -77,6 +80,12 @@ def as_pair(source: Any) -> Any:
             raise DataError(f"X is an array, but y is {_shown(y)}; give the labels as integers [N]")
         return stacked(x, "X"), stacked(y, "y")
     return source
+
+
+_DENSE = {
+    "X": "convert with X.toarray() and restore the dimensions: .reshape(N, C, H, W)",
+    "y": "convert with y.toarray().argmax(1) if it is one-hot, or with y.toarray().ravel()",
+}
 
 
 def _like_array(value: object) -> bool:

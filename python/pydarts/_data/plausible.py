@@ -9,18 +9,25 @@ from .._core import ConfigError, DataError
 from .._values.config import SearchConfig
 from .._values.hints import hint
 
-# Values of images that are scaled to [0, 1] or normalised are below this, or partly negative.
-_UNSCALED = 15.0
+# Scaled or normalised images, and spectrograms in decibels, are below this or partly negative.
+_UNSCALED = 100.0
+# Whole numbers up to this or more are counts of an image file: scikit-learn's digits go up to 16.
+_WHOLE = 15.0
+_SAMPLE = 1000  # images in which whole numbers are looked for
 # With more classes than this, of which most have no example, the labels are certainly ids.
 _IDS = 65_536
 
 
 def check_pixels(x: Tensor, what: str, config: SearchConfig) -> None:
-    """Warn if floating-point images [N, C, H, W] look like bytes that were not scaled."""
+    """Warn if floating-point images [N, C, H, W] look like bytes that were not scaled.
+
+    They do if none is negative and the largest is above 100, or at least 15 with whole numbers only.
+    """
     if not x.is_floating_point() or config.mean is not None or not x.numel():
         return
     low, high = (float(value) for value in torch.aminmax(x))
-    if low >= 0 and high >= _UNSCALED:
+    some = x[:_SAMPLE]
+    if low >= 0 and (high > _UNSCALED or (high >= _WHOLE and bool((some == some.round()).all()))):
         hint(
             f"{what} are floating-point, from {low:g} to {high:g}, and are not scaled; divide them by 255 "
             "(or their largest possible value), or pass bytes as uint8"

@@ -24,6 +24,7 @@ from .._values.fields import FIELDS
 from .._values.files import held
 from .._values.genotype import Genotype
 from .._values.hints import hint
+from .._values.words import count as counted
 from ..nn._convolutional import reduction_cells
 from .callbacks import Callback, listeners
 from .observers import Observers
@@ -156,10 +157,11 @@ def check_plan(config: SearchConfig) -> None:
         *range(layers)
     }
     for name, count in (("normal", layers - len(reduced)), ("reduce", len(reduced))):
-        if not count:
+        # `Space(reductions=[])` says itself that there are no reduction cells, as for 1-D signals.
+        if not count and not (name == "reduce" and space.reductions is not None):
             hint(
-                f"a network of {layers} cells contains no {name} cell: its α is not trained, and the cell "
-                "derived from it is meaningless; use more layers"
+                f"a network of {counted(layers, 'cell')} contains no {name} cell: its α is not trained, "
+                "and the cell derived from it is meaningless; use more layers"
             )
 
 

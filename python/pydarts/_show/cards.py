@@ -157,7 +157,8 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
     else:
         height, width = config.image_size or (0, 0)
         size = (
-            f"{config.layers} cells, {config.channels} initial channels, {config.num_classes} classes, "
+            f"{count(config.layers, 'cell')}, {config.channels} initial channels, "
+            f"{config.num_classes} classes, "
             f"images {config.in_channels}×{height}×{width}"
         )
     tables = ", ".join(space.tables)

@@ -101,8 +101,8 @@ class Genotype(Record, _core.Genotype):
 
         Also read are values without names, one list per node (pt.darts), a weight after each source and a
         dictionary (AutoDL), comments, and lists and numbers as NumPy and PyTorch print them. Text before the
-        genotype, such as an assignment or the beginning of a line of a log, is ignored. The text is parsed,
-        never evaluated.
+        genotype, such as an assignment or the beginning of a line of a log, is ignored; quotes or a fence of
+        Markdown may be around it. The text is parsed, never evaluated.
 
         Raises:
             GenotypeError: malformed text, the text of several genotypes, or a cell of NAS-Bench-201, a space

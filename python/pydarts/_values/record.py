@@ -35,7 +35,7 @@ class Record:
     def _of_json(cls, text: str) -> Self:
         try:
             value = json.loads(
-                without_mark(text), object_pairs_hook=_distinct, parse_constant=_refuse_constant
+                without_mark(text), object_pairs_hook=distinct, parse_constant=_refuse_constant
             )
         except (ValueError, RecursionError) as error:
             raise cls._error(f"expected a JSON object: {error}") from error
@@ -74,7 +74,8 @@ def without_mark(text: str) -> str:
     return text.removeprefix("\ufeff") if isinstance(text, str) else text
 
 
-def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the dictionary of an object of JSON; raise ValueError if a key occurs twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         [(repeated, _)] = Counter(name for name, _ in pairs).most_common(1)

@@ -3,7 +3,7 @@
 //! It lists the edges of all nodes in one list, or, where that list does not determine the nodes, one list per node. The
 //! text is parsed, never evaluated. Lists and tuples, either quote, any white space, comments, trailing commas, values
 //! without names, numbers and arrays as NumPy and PyTorch print them, and any text before the genotype (an assignment,
-//! a comment, the beginning of a line of a log) are accepted. So are the notations of pt.darts (one list per node) and of
+//! a comment, the beginning of a line of a log) are accepted, and quotes or a fence of Markdown around it. So are the notations of pt.darts (one list per node) and of
 //! AutoDL (a dictionary; a weight behind each source). An error gives the position of the wrong character.
 
 use std::fmt;
@@ -55,6 +55,7 @@ impl fmt::Display for Genotype {
 fn parse(text: &str) -> Result<Genotype> {
     let mut parser = Parser { text: text.chars().collect(), at: 0 };
     let (separator, close) = parser.enter()?;
+    let before = parser.text[..parser.at].to_vec();
     let mut given: Vec<Argument> = Vec::new();
     while !parser.accept(close) {
         given.extend(parser.argument(separator, given.len())?);
@@ -64,7 +65,12 @@ fn parse(text: &str) -> Result<Genotype> {
         }
     }
     let closed = parser.at - 1;
+    // The quotes or the fence of Markdown around the whole text, with comments between them.
     parser.skip_space();
+    while parser.text.get(parser.at).is_some_and(|mark| "'\"`".contains(*mark) && before.contains(mark)) {
+        parser.at += 1;
+        parser.skip_space();
+    }
     if let Some(character) = parser.text.get(parser.at) {
         let detail = match parser.begins(parser.at) {
             Some(_) => "another genotype follows the first; give the text of one of them".to_string(),
@@ -134,7 +140,8 @@ impl Parser {
         };
         let inside = |at: usize| {
             if text[at] == '{' {
-                let quote = text.get(space(at + 1))?;
+                let key = space(at + 1);
+                let quote = text.get(key + usize::from(text.get(key) == Some(&'u')))?;
                 return "'\"".contains(*quote).then_some(at + 1);
             }
             let alone = at == 0 || !is_of_name(text[at - 1]);
@@ -253,7 +260,7 @@ impl Parser {
         number.parse::<f64>().map(|_| ()).map_err(|_| self.wrong(begin, &format!("`{}` is not a number", cut(&number))))
     }
 
-    /// range(low, high) or a list of numbers
+    /// range(low, high), also with a step, or a list of numbers
     fn nodes(&mut self) -> Result<Vec<(usize, usize)>> {
         self.wrapped("`range` or a list", RANGES, |parser| {
             let begin = parser.at;
@@ -263,8 +270,12 @@ impl Parser {
             }
             let first = parser.node()?;
             let range: Range<usize> = if parser.accept(',') { first..parser.node()? } else { 0..first };
+            let step = if parser.accept(',') { parser.node()? } else { 1 };
+            if step == 0 {
+                return Err(parser.wrong(begin, "the step of a range must be at least 1, found 0"));
+            }
             parser.expect(')')?;
-            Ok(range.map(|node| (begin, node)).collect())
+            Ok(range.step_by(step).map(|node| (begin, node)).collect())
         })
     }
 

@@ -76,6 +76,8 @@ impl Parser {
     /// Text in quotes; the position is that of its first character.
     pub(super) fn quoted(&mut self, expected: &str) -> Result<Word> {
         self.skip_space();
+        let is_quote = |at: usize| self.text.get(at).is_some_and(|character| "'\"".contains(*character));
+        self.at += usize::from(self.text.get(self.at) == Some(&'u') && is_quote(self.at + 1)); // Python 2
         let Some(quote) = self.text.get(self.at).copied().filter(|character| "'\"".contains(*character)) else {
             return Err(self.missing(expected));
         };

@@ -1,6 +1,6 @@
 //! Cuts a plan into runs of instructions that a backward pass can compute again from their inputs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::plan::{Module, Op, Plan, ValueId};
@@ -29,9 +29,12 @@ impl Plan {
 
     /// Two segments of whole cells that compute about the same number of elements.
     pub fn halves(&self) -> Vec<Segment> {
-        let before = |index: usize| self.instructions[..index].iter().map(|it| it.shape.elements()).sum::<u64>();
-        let total = before(self.instructions.len());
-        let middle = starts(self).into_iter().min_by_key(|start| (2 * before(*start)).abs_diff(total));
+        let mut before = vec![0_u64];
+        for instruction in &self.instructions {
+            before.push(before[before.len() - 1] + instruction.shape.elements());
+        }
+        let total = before[self.instructions.len()];
+        let middle = starts(self).into_iter().min_by_key(|start| (2 * before[*start]).abs_diff(total));
         cut(self, middle.as_slice())
     }
 }
@@ -40,12 +43,13 @@ impl Plan {
 fn starts(plan: &Plan) -> Vec<usize> {
     let mut starts = Vec::new();
     let mut cell = None;
+    let unmodified = unmodified(plan);
     for (index, instruction) in plan.instructions.iter().enumerate() {
         let here = match instruction.scope.module {
             Module::Cell(cell) => Some(cell),
             _ => None,
         };
-        if here.is_some() && cell.is_some() && here != cell && is_unmodified(plan, index) {
+        if here.is_some() && cell.is_some() && here != cell && unmodified[index] {
             starts.push(index);
         }
         cell = here.or(cell);
@@ -53,27 +57,43 @@ fn starts(plan: &Plan) -> Vec<usize> {
     starts
 }
 
-/// Whether no instruction from `index` on overwrites an earlier value: a segment is computed again from its inputs.
-fn is_unmodified(plan: &Plan, index: usize) -> bool {
-    let (before, after) = plan.instructions.split_at(index);
-    let written = after.iter().filter(|it| it.op == Op::Accumulate).filter_map(|it| it.inputs.first());
-    let made: HashSet<ValueId> = before.iter().map(|it| it.output).collect();
-    !written.into_iter().any(|value| made.contains(value))
+/// For each instruction, whether no instruction from it on overwrites an earlier value: a segment is computed again from
+/// its inputs.
+fn unmodified(plan: &Plan) -> Vec<bool> {
+    let mut made: HashMap<ValueId, usize> = HashMap::new();
+    // The overwritten values that exist before an instruction: those that begin to exist there less those that end.
+    let mut changes = vec![0_isize; plan.instructions.len() + 1];
+    for (index, instruction) in plan.instructions.iter().enumerate() {
+        let written = instruction.inputs.first().filter(|_| instruction.op == Op::Accumulate);
+        if let Some(first) = written.and_then(|value| made.get(value)) {
+            changes[first + 1] += 1;
+            changes[index + 1] -= 1;
+        }
+        made.entry(instruction.output).or_insert(index);
+    }
+    let overwritten = changes.iter().scan(0, |sum, change| {
+        *sum += change;
+        Some(*sum)
+    });
+    overwritten.map(|count| count == 0).collect()
 }
 
 fn cut(plan: &Plan, at: &[usize]) -> Vec<Segment> {
+    let mut last_read: HashMap<ValueId, usize> = HashMap::new();
+    for (index, instruction) in plan.instructions.iter().enumerate() {
+        last_read.extend(instruction.inputs.iter().map(|value| (*value, index)));
+    }
     let ends: Vec<usize> = [0].iter().chain(at).copied().chain([plan.instructions.len()]).collect();
-    ends.windows(2).map(|pair| segment(plan, pair[0]..pair[1])).collect()
+    ends.windows(2).map(|pair| segment(plan, pair[0]..pair[1], &last_read)).collect()
 }
 
-fn segment(plan: &Plan, range: Range<usize>) -> Segment {
+fn segment(plan: &Plan, range: Range<usize>, last_read: &HashMap<ValueId, usize>) -> Segment {
     let inside = &plan.instructions[range.clone()];
-    let made = |value: &ValueId| inside.iter().any(|it| it.output == *value);
+    let made: HashSet<ValueId> = inside.iter().map(|it| it.output).collect();
     let mut inputs: Vec<ValueId> = inside.iter().flat_map(|it| it.inputs.iter().copied()).collect();
-    inputs.retain(|value| !made(value));
-    let mut outputs: Vec<ValueId> =
-        plan.instructions[range.end..].iter().flat_map(|it| it.inputs.iter().copied()).collect();
-    outputs.retain(made);
+    inputs.retain(|value| !made.contains(value));
+    let is_read_later = |value: &ValueId| last_read.get(value).is_some_and(|index| *index >= range.end);
+    let mut outputs: Vec<ValueId> = made.iter().copied().filter(is_read_later).collect();
     for values in [&mut inputs, &mut outputs] {
         values.sort_unstable();
         values.dedup();

@@ -15,6 +15,7 @@ from ... import _core
 from ..._results.environment import versions
 from ..._search.supernet import Supernet
 from ..._values.config import SearchConfig
+from ..._values.words import count
 from ...nn._build import build
 from ...nn._cost import cost, number_of_weights
 
@@ -143,7 +144,10 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
             # Positions of reductions in the search are not those in 20 cells, unless there are none.
             cells = () if config.resolved_space.reductions == () else None
             published = _shapes(result, channels=36, layers=20, reductions=cells)
-            much, full = f"{config.channels} channels, {config.layers} cells", "36 channels, 20 cells"
+            much, full = (
+                f"{config.channels} channels, {count(config.layers, 'cell')}",
+                "36 channels, 20 cells",
+            )
     except _core.GenotypeError as error:
         return (Fact("not counted", str(error)),)
     found = cost(network, image)
