@@ -67,7 +67,7 @@ class TrainResult:
             "environment": self.environment,
             "fingerprint": self.fingerprint,
         }
-        files = {
+        files: dict[str, str | bytes] = {
             "network.safetensors": network_bytes(self.network),
             "training.json": about_of(_FORMAT, about),
         }
