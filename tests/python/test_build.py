@@ -116,7 +116,7 @@ def test_dropout_is_of_training_alone_and_one_mask_serves_all_tokens() -> None:
         (
             {"genotype": pydarts.genotypes.DARTS_V2},
             pydarts.ConfigError,
-            "ConvolutionalNetwork.*units.*vocabulary",
+            "ConvolutionalNetwork.*units",
         ),
         ({"genotype": "DARTS_RNN_V2"}, pydarts.GenotypeError, "Genotype.*str"),
     ],

@@ -131,7 +131,8 @@ def _searched(
     if watch.seen and outcome["status"] != "complete":  # the interrupt caused it, whatever the status says
         outcome["status"], outcome["error"] = "interrupted", None
     # A search that does no step has the results, the data and the loss of its checkpoint.
-    same = outcome["fingerprint"] in (facts, {})
+    outcome["fingerprint"] = outcome["fingerprint"] or facts  # checkpoints of earlier versions have none
+    same = outcome["fingerprint"] == facts
     name = None if loss is None else short_name(loss)
     if not same:
         name = name_in(outcome["fingerprint"]["loss"])

@@ -207,10 +207,10 @@ class Loop:
         config = dict(self._about["config"])
         mine = {name: config.pop(name, None) for name in _OF_DATA}
         found = {name: theirs.get("config", {}).pop(name, None) for name in _OF_DATA}
-        facts = theirs.pop("fingerprint", {})
+        facts = theirs.pop("fingerprint", self._facts)
         for what in differences(self._about | {"config": config}, theirs):
             raise _core.CheckpointError(f"the checkpoint in {folder} belongs to another training: {what}")
-        other = "; ".join(differences(*comparable(mine | self._facts, found | (facts or self._facts))))
+        other = "; ".join(differences(*comparable(mine | self._facts, found | facts)))
         if other and self._config.resume != "force":
             raise _core.CheckpointError(
                 f"the checkpoint in {folder} belongs to a training with other data or another loss: {other}; "
