@@ -25,8 +25,8 @@ use crate::search::{Carried, Fingerprint, Progress, State, Trajectory};
 const FORMAT: &str = "pydarts-checkpoint-3";
 /// The format of earlier versions, without a checksum and without the counts of running statistics.
 const OLDER: &str = "pydarts-checkpoint-2";
-/// What precedes the checksum in the metadata of the file: CRC-32 as 8 hexadecimal digits, computed with zeros in their
-/// place. `python/pydarts/_values/files.py` writes the same.
+/// The text before the checksum in the metadata of the file. The checksum is CRC-32 as 8 hexadecimal digits, computed
+/// with zeros in their place. `python/pydarts/_values/files.py` writes the same.
 const SEAL: &[u8] = b"\"crc32\":\"";
 const BLANK: &[u8] = b"00000000";
 const SUFFIX: &str = ".safetensors";

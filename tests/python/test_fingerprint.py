@@ -236,7 +236,7 @@ def test_other_values_of_resume_are_refused(value: Any, tmp_path: Path) -> None:
         pydarts.SearchConfig(resume="force")
 
 
-# ---- what is no difference
+# ---- Changes that are accepted
 
 
 class Plain(nn.Module):

@@ -45,7 +45,7 @@ class Sources:
     evaluation: Source
     config: SearchConfig
     facts: fingerprint.Facts
-    """What identifies the data when a run is resumed."""
+    """The facts that a resumed run compares."""
     class_counts: tuple[int, ...] | None = None
     """Validation examples per class; None if they cannot be counted without reading a loader."""
 

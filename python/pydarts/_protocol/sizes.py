@@ -25,7 +25,7 @@ class Sizes:
     batch_size: int
     """Batch size of a search that uses the memory alone."""
     facts: dict[str, str]
-    """What identifies the data when the table is resumed."""
+    """The facts that a resumed table compares."""
 
     def facts_with(self, loss: Loss | None) -> dict[str, str]:
         """The facts about the data and a loss."""
