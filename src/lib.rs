@@ -9,11 +9,15 @@
 pub mod error;
 mod json;
 pub mod random;
+pub mod schedule;
 pub mod suggest;
+pub mod variant;
 
 pub mod space;
 
 pub mod arch;
+
+pub mod relaxation;
 
 pub mod config;
 pub mod event;

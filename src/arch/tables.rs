@@ -1,6 +1,44 @@
-//! Functions of a table of logits α, with one row per edge and one column per operation.
+//! Tables of logits α, with one row per choice and one column per candidate.
+
+use std::sync::Arc;
 
 use ndarray::ArrayView2;
+
+/// A table of logits: the names of its rows and columns, and the rows that compete with each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogitTable {
+    /// The name, such as `normal`.
+    pub name: String,
+    /// The rows; in a cell space one per edge.
+    pub rows: Vec<LogitRow>,
+    /// The number of columns: the largest number of candidates of a row. Shorter rows are padded, and padding is masked.
+    pub columns: usize,
+    /// Rows that compete: in a cell space the edges into each node. Every row is in exactly one group.
+    pub groups: Vec<Vec<usize>>,
+    /// The candidate that is never selected, if there is one: `none` in the published spaces.
+    pub unselectable: Option<&'static str>,
+}
+
+/// A row of a table of logits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogitRow {
+    /// The label; in a cell space `source->target`.
+    pub label: String,
+    /// The names of the candidates, in the order of the columns.
+    pub candidates: Arc<[String]>,
+}
+
+impl LogitTable {
+    /// Whether a column of a row holds a candidate, not padding.
+    pub fn holds(&self, row: usize, column: usize) -> bool {
+        column < self.rows[row].candidates.len()
+    }
+
+    /// Whether a candidate may be selected.
+    pub fn selectable(&self, row: usize, column: usize) -> bool {
+        self.rows[row].candidates.get(column).is_some_and(|name| Some(name.as_str()) != self.unselectable)
+    }
+}
 
 /// The softmax of one row of logits. Terms are added in column order, so that equal rows give equal bits.
 pub fn softmax(row: &[f64]) -> Vec<f64> {
