@@ -7,6 +7,8 @@
 mod softmax;
 mod state;
 
+use serde::{Serialize, Serializer};
+
 use crate::error::Result;
 use crate::json::Field;
 use crate::variant::{Chosen, Spec};
@@ -84,11 +86,6 @@ impl Relaxation {
         Chosen::read(field, &specs).map(Relaxation)
     }
 
-    /// The relaxation as JSON.
-    pub(crate) fn to_value(&self) -> serde_json::Value {
-        self.0.write(self.rule().spec())
-    }
-
     /// Its functions.
     pub fn rule(&self) -> &'static dyn Relax {
         ALL[self.0.index]
@@ -97,5 +94,11 @@ impl Relaxation {
     /// The values of its parameters in an epoch.
     pub fn at(&self, epoch: usize, epochs: usize) -> Vec<f64> {
         self.0.at(epoch, epochs)
+    }
+}
+
+impl Serialize for Relaxation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.write(self.rule().spec()).serialize(serializer)
     }
 }

@@ -226,6 +226,14 @@ FIELDS = (
         "factor of the mean squared difference of consecutive states, which is added to the loss of the "
         "weight step (code)",
     ),
+    Field(
+        "relaxation",
+        "dict[str, Any]",
+        '"softmax"',
+        "the function from the logits α to the mixing weights: its name, or a dictionary with `name` and "
+        "parameters (eq. 2)",
+        "str | Mapping[str, Any]",
+    ),
 )
 
 
