@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::params::Table;
 use crate::plan::Peak;
 
-pub use buffers::Statistics;
+pub use buffers::{Buffers, NamedBuffers, Statistics};
 pub use gradients::{By, Gradients};
 pub use kernels::cross_entropy::{Decoder, DecoderLoss};
 pub use kernels::depthwise::Depthwise;
@@ -30,12 +30,12 @@ pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
 pub use precision::{MatrixPrecision, Numbers};
 
-/// Which statistics a pass normalises by, and whether it moves the running ones.
+/// Which statistics a pass normalises by, and whether it moves buffers such as running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Batch statistics; the running ones do not move. Every loss of an α step.
+    /// Batch statistics; buffers do not move. Every loss of an α step.
     Search,
-    /// Batch statistics; the running ones move by one step. The weight step.
+    /// Batch statistics; buffers move by one step. The weight step.
     Weights,
     /// Running statistics. Evaluation.
     Evaluation,
@@ -46,8 +46,8 @@ pub enum Mode {
 pub struct Loss {
     /// The scalar to differentiate.
     pub value: Tensor,
-    /// The number of correct predictions, a detached scalar on the device.
-    pub correct: Tensor,
+    /// The number of correct predictions, a detached scalar on the device; None if the network does not predict classes.
+    pub correct: Option<Tensor>,
     /// The hidden state with which the next batch of the stream continues, detached. None if batches are independent.
     pub carried: Option<Tensor>,
 }
@@ -59,8 +59,10 @@ pub trait Network {
     fn weights(&self) -> &Table;
     /// The names and shapes of the tables in α.
     fn alphas(&self) -> &Table;
-    /// The running statistics; None if the network has none.
-    fn statistics(&self) -> Option<&Statistics>;
+    /// What the weight step moves besides w; None if the network has no buffers.
+    fn buffers(&self) -> Option<&dyn Buffers> {
+        None
+    }
     /// The loss of a batch, differentiable with respect to `w` and `alpha` if they require gradients.
     fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss>;
     /// The loss of a batch and its gradients.
@@ -71,7 +73,13 @@ pub trait Network {
     fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
         let (w, alpha) = (leaf(w)?, leaf(alpha)?);
         let loss = self.loss(&w, &alpha, batch, Mode::Search)?.value;
+        if !loss.requires_grad() {
+            return Ok(alpha.f_zeros_like()?);
+        }
         let w_gradient = Tensor::f_run_backward(&[&loss], &[&w], true, true)?;
+        if !w_gradient[0].defined() {
+            return Ok(alpha.f_zeros_like()?);
+        }
         gradient(&w_gradient[0].f_dot(direction)?, &alpha)
     }
     /// The hidden state before the first batch of a stream: zeros. None if batches are independent.
@@ -90,8 +98,10 @@ pub trait Network {
     fn kind(&self) -> Kind;
     /// The device of w, α and batches.
     fn device(&self) -> Device;
-    /// The estimated peak memory of a search step by `method`.
-    fn peak(&self, method: Method) -> Peak;
+    /// The estimated peak memory of a search step by `method`; None if it is unknown.
+    fn peak(&self, _method: Method) -> Option<Peak> {
+        None
+    }
 }
 
 /// A guard that keeps a network in its exact mode until it is dropped.

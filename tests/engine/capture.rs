@@ -195,7 +195,7 @@ impl Search {
             graphs,
         )
         .unwrap();
-        Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener: self.listener }
+        Seen { outcome, statistics: network.buffers().unwrap().named().unwrap(), listener: self.listener }
     }
 }
 
@@ -289,7 +289,7 @@ fn on_words(method: Method, graphs: Option<&FakeGraphs>) -> Seen {
     let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
     let outcome =
         run(&network, (&config, &Fingerprint::default()), initial.unwrap(), sources, &mut listener, graphs).unwrap();
-    Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener }
+    Seen { outcome, statistics: network.buffers().unwrap().named().unwrap(), listener }
 }
 
 #[test]

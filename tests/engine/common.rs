@@ -1,11 +1,9 @@
 //! Networks small enough to be known in closed form, run through the same engine as the supernet.
 
-use pydarts::config::Method;
 use pydarts::data::Batch;
 use pydarts::error::Result;
-use pydarts::nn::{Loss, Mode, Network, Statistics};
+use pydarts::nn::{Loss, Mode, Network};
 use pydarts::params::Table;
-use pydarts::plan::Peak;
 use tch::{Device, Kind, Tensor};
 
 /// L(w, α, batch) given as a closure.
@@ -29,12 +27,8 @@ impl<F: Fn(&Tensor, &Tensor, &Batch) -> Tensor> Network for Formula<F> {
     fn alphas(&self) -> &Table {
         &self.alphas
     }
-    fn statistics(&self) -> Option<&Statistics> {
-        None
-    }
     fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, _: Mode) -> Result<Loss> {
-        let correct = Tensor::f_zeros([0i64; 0], (Kind::Int64, Device::Cpu))?;
-        Ok(Loss { value: (self.formula)(w, alpha, batch), correct, carried: None })
+        Ok(Loss { value: (self.formula)(w, alpha, batch), correct: None, carried: None })
     }
     fn set_exact(&self, _: bool) -> Result<()> {
         Ok(())
@@ -44,9 +38,6 @@ impl<F: Fn(&Tensor, &Tensor, &Batch) -> Tensor> Network for Formula<F> {
     }
     fn device(&self) -> Device {
         Device::Cpu
-    }
-    fn peak(&self, _: Method) -> Peak {
-        Peak { per_image: 0, fixed: 0, at_most: None }
     }
 }
 

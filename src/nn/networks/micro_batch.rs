@@ -85,7 +85,7 @@ impl Gradients {
         };
         let loss = Loss {
             value: self.loss.value.f_add(&other.loss.value)?,
-            correct: self.loss.correct.f_add(&other.loss.correct)?,
+            correct: sum(self.loss.correct, other.loss.correct)?,
             carried: None,
         };
         Ok(Gradients { loss, alpha: sum(self.alpha, other.alpha)?, w: sum(self.w, other.w)? })
