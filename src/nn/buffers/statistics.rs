@@ -127,11 +127,6 @@ impl Statistics {
         Ok(Some(Followers { leaders: indices(&leaders)?, followers: indices(&followers)? }))
     }
 
-    /// All running means and all running variances, not copied.
-    pub fn vectors(&self) -> [&Tensor; 2] {
-        [&self.mean, &self.variance]
-    }
-
     /// Copies of the running means and variances, taken before a pass moves them.
     pub fn remember(&self) -> Result<(Tensor, Tensor)> {
         Ok((copy(&self.mean)?, copy(&self.variance)?))
