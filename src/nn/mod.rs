@@ -30,7 +30,7 @@ pub use networks::language::LanguageModel;
 pub use networks::options::{Criterion, LanguageOptions, NetworkOptions};
 pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
-pub use precision::{MatrixPrecision, Numbers};
+pub use precision::{Arithmetic, MatrixPrecision, Numbers};
 pub use relaxed::{Draw, Relaxations, Relaxed, Role};
 
 /// Which statistics a pass normalises by, and whether it moves buffers such as running statistics.
@@ -92,6 +92,10 @@ pub trait Network {
     /// Draws the noise of a search step, which all its losses share: a function of the step. Called before an
     /// evaluation too, with the number of the next step.
     fn draw(&self, _step: u64) -> Result<()> {
+        Ok(())
+    }
+    /// Called before each loss of a step: what the network draws in losses of one role and part must be the same.
+    fn begin_loss(&self, _role: Role, _part: usize) -> Result<()> {
         Ok(())
     }
     /// Enters or leaves the exact mode, in which every product is computed in float32 or better: a finite difference

@@ -59,6 +59,7 @@ impl Relaxed<'_> {
     ) -> Result<Gradients> {
         let compute = |batch: &Batch, part: usize| -> Result<Gradients> {
             let draw = Draw::Part(role, part);
+            self.network.begin_loss(role, part)?;
             let m = self.relaxations.weights(alpha, draw)?;
             let found = self.network.gradients(w, &m, batch, mode, by)?;
             let back = |gradient: Tensor| self.relaxations.backward(alpha, &m, &gradient, draw);
@@ -85,6 +86,7 @@ impl Relaxed<'_> {
     pub fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
         let compute = |batch: &Batch, part: usize| -> Result<Tensor> {
             let draw = Draw::Part(Role::Weight, part);
+            self.network.begin_loss(Role::Weight, part)?;
             let m = self.relaxations.weights(alpha, draw)?;
             let product = self.network.hessian_product(w, &m, direction, batch)?;
             self.relaxations.backward(alpha, &m, &product, draw)
