@@ -57,6 +57,12 @@ pub fn batch(inputs: Tensor) -> Batch {
     Batch::new(inputs, Tensor::zeros([1], (Kind::Int64, Device::Cpu)))
 }
 
+/// The relaxation of this name with its default parameters.
+pub fn relaxation(name: &str) -> Relaxation {
+    let rule = pydarts::relaxation::ALL.iter().find(|rule| rule.spec().name == name);
+    Relaxation::new(*rule.unwrap())
+}
+
 /// A network with its relaxation, which owns what `Relaxed` borrows.
 pub struct Whole<'a> {
     pub network: &'a dyn Network,
@@ -82,7 +88,7 @@ impl<'a> Whole<'a> {
         };
         let tables = network.alphas().entries().iter().map(table).collect();
         let place = (network.kind(), network.device());
-        let relaxations = Relaxations::new(&Relaxation::named(name).unwrap(), tables, (0, 10), place).unwrap();
+        let relaxations = Relaxations::new(&relaxation(name), tables, (0, 10), place).unwrap();
         Whole { network, relaxations }
     }
 
