@@ -1,19 +1,22 @@
 //! Checkpoints: safetensors files with everything that a run needs to resume, written atomically.
 //!
 //! A file is written under a temporary name, synchronised, then renamed: a process killed at any moment leaves the
-//! previous checkpoints intact. Tensors are stored by name (`weight/…`, `momentum/…`, `statistic/…`, `alpha/…`,
+//! previous checkpoints intact. Tensors are stored by name (`weight/…`, `momentum/…`, `buffer/…`, `alpha/…`,
 //! `exp_avg/…`, `exp_avg_sq/…`, `carried/…`, `trajectory`, `trajectory_steps`), never by their place in a vector.
 
-use std::borrow::Cow;
+mod bytes;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::SafeTensors;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
+
+use bytes::{Bytes, tensor_of};
 
 use crate::config::SearchConfig;
 use crate::error::{Error, ErrorKind, Result, cut};
@@ -67,54 +70,16 @@ pub struct Restored {
     pub trajectory: Trajectory,
     /// The number of CPU threads of the run that wrote it: gradient bits depend on it.
     pub threads: i32,
-    statistics: Vec<(String, Tensor)>,
+    buffers: Vec<(String, Tensor)>,
 }
 
 impl Restored {
-    /// Loads the running statistics into the network.
-    pub fn restore_statistics(&self, network: &dyn Network) -> Result<()> {
-        match network.statistics() {
-            Some(statistics) => statistics.load(&self.statistics).map_err(as_checkpoint_error),
+    /// Loads the buffers into the network.
+    pub fn restore_buffers(&self, network: &dyn Network) -> Result<()> {
+        match network.buffers() {
+            Some(buffers) => buffers.load(&self.buffers).map_err(as_checkpoint_error),
             None => Ok(()),
         }
-    }
-}
-
-/// The bytes of one tensor, as safetensors expects them.
-struct Bytes {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    data: Vec<u8>,
-}
-
-impl View for Bytes {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.data)
-    }
-    fn data_len(&self) -> usize {
-        self.data.len()
-    }
-}
-
-impl Bytes {
-    fn of(tensor: &Tensor) -> Result<Self> {
-        let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let (dtype, width) = match tensor.f_kind()? {
-            Kind::Float => (Dtype::F32, 4),
-            Kind::Double => (Dtype::F64, 8),
-            Kind::Int64 => (Dtype::I64, 8),
-            other => return Err(Error::engine(format!("a checkpoint cannot store a tensor of dtype {other:?}"))),
-        };
-        let n = tensor.numel();
-        let mut data = vec![0; n * width];
-        tensor.f_copy_data_u8(&mut data, n)?;
-        Ok(Bytes { dtype, shape: tensor.size().iter().map(|&d| d as usize).collect(), data })
     }
 }
 
@@ -167,8 +132,8 @@ pub fn save(
     add("alpha", network.alphas(), &state.alpha)?;
     add("exp_avg", network.alphas(), &state.moments.exp_avg)?;
     add("exp_avg_sq", network.alphas(), &state.moments.exp_avg_sq)?;
-    for (name, tensor) in network.statistics().map(|s| s.named()).transpose()?.unwrap_or_default() {
-        tensors.push((format!("statistic/{name}"), Bytes::of(&tensor)?));
+    for (name, tensor) in network.buffers().map(|buffers| buffers.named()).transpose()?.unwrap_or_default() {
+        tensors.push((format!("buffer/{name}"), Bytes::of(&tensor)?));
     }
     for (name, tensor) in [("train", &state.carried.train), ("valid", &state.carried.valid)] {
         if let Some(tensor) = tensor {
@@ -287,14 +252,7 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
     let mut groups: HashMap<&str, Vec<(String, Tensor)>> = HashMap::new();
     let mut trajectory = (None, None);
     for (name, view) in file.iter() {
-        let kind = match view.dtype() {
-            Dtype::F32 => Kind::Float,
-            Dtype::F64 => Kind::Double,
-            Dtype::I64 => Kind::Int64,
-            other => return Err(Error::checkpoint(format!("tensor {name} has unexpected dtype {other:?}"))),
-        };
-        let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?;
+        let tensor = tensor_of(&name, &view)?;
         match name.split_once('/') {
             Some((group, name)) => groups.entry(group).or_default().push((name.to_owned(), tensor)),
             None if name == "trajectory" => trajectory.0 = Some(tensor),
@@ -336,20 +294,21 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         return Err(Error::checkpoint("the α trajectory is missing"));
     };
     let trajectory = restore_trajectory(&points, &steps, alphas.total())?;
-    let mut statistics = groups.remove("statistic").unwrap_or_default();
-    if let Some(kept) = network.statistics() {
-        let counts = kept.named_counts(header.progress.step);
-        let given = |name: &String| statistics.iter().any(|(other, _)| other == name);
+    // Earlier versions had no buffers but running statistics.
+    let mut buffers = groups.remove("buffer").or_else(|| groups.remove("statistic")).unwrap_or_default();
+    if let Some(kept) = network.buffers() {
+        let added = kept.added_since_format_2(header.progress.step);
+        let given = |name: &String| buffers.iter().any(|(other, _)| other == name);
         if header.format == OLDER {
-            statistics.extend(counts);
-        } else if let Some((missing, _)) = counts.iter().find(|(name, _)| !given(name)) {
-            return Err(Error::checkpoint(format!("the tensor statistic/{missing} is missing")));
+            buffers.extend(added);
+        } else if let Some((missing, _)) = added.iter().find(|(name, _)| !given(name)) {
+            return Err(Error::checkpoint(format!("the tensor buffer/{missing} is missing")));
         }
         // Check here, where the error names the file; the network is changed only after everything was read.
-        let _ = kept.pack(&statistics)?;
+        kept.check(&buffers)?;
     }
     let Header { config, progress, threads, .. } = header;
-    Ok(Restored { config, progress, state, trajectory, threads, statistics })
+    Ok(Restored { config, progress, state, trajectory, threads, buffers })
 }
 
 fn restore_trajectory(points: &Tensor, steps: &Tensor, width: i64) -> Result<Trajectory> {

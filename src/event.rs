@@ -24,8 +24,9 @@ pub struct StepRecord {
     pub train_loss: f64,
     /// The validation loss at which α's gradient was computed; None if α did not move.
     pub valid_loss: Option<f64>,
-    /// The share of the epoch's training examples so far that were classified correctly.
-    pub train_accuracy: f64,
+    /// The share of the epoch's training examples so far that were classified correctly; None if the network does not
+    /// predict classes.
+    pub train_accuracy: Option<f64>,
     /// The learning rate of the weights.
     pub learning_rate: f64,
 }
@@ -46,10 +47,10 @@ pub struct EpochRecord {
     /// The validation loss at its end.
     #[serde(deserialize_with = "nan_where_null")]
     pub valid_loss: f64,
-    /// The mean training accuracy of its steps.
-    pub train_accuracy: f64,
-    /// The validation accuracy at its end.
-    pub valid_accuracy: f64,
+    /// The mean training accuracy of its steps; None if the network does not predict classes.
+    pub train_accuracy: Option<f64>,
+    /// The validation accuracy at its end; None if the network does not predict classes.
+    pub valid_accuracy: Option<f64>,
     /// The learning rate of the weights.
     pub learning_rate: f64,
     /// The mean entropy (nats) of the softmax of the rows of each α table.

@@ -35,10 +35,10 @@ impl Run<'_> {
         self.observer.notify(&Event::Epoch { record: &record, genotype: &genotype, alphas: &alphas })
     }
 
-    /// The mean loss and accuracy on the validation examples, with running statistics.
-    fn evaluate(&mut self, epoch: usize) -> Result<(f64, f64)> {
+    /// The mean loss, and the accuracy if the network predicts classes, on the validation examples, with running statistics.
+    fn evaluate(&mut self, epoch: usize) -> Result<(f64, Option<f64>)> {
         let _guard = tch::no_grad_guard();
-        let (mut loss, mut correct, mut examples, mut carried) = (0.0, 0, 0, None);
+        let (mut loss, mut correct, mut examples, mut carried) = (0.0, Some(0), 0, None);
         // A resumed search may begin here.
         self.network.draw(self.state.step)?;
         let m = self.relaxed.mean(&self.state.alpha)?;
@@ -50,7 +50,8 @@ impl Run<'_> {
             self.evaluated_batch = Some(batch.width());
             let pass = self.network.loss(&self.state.w, &m, &batch, Mode::Evaluation)?;
             loss += pass.value.f_double_value(&[])? * n as f64;
-            correct += pass.correct.f_int64_value(&[])?;
+            let found = pass.correct.map(|correct| correct.f_int64_value(&[])).transpose()?;
+            correct = correct.zip(found).map(|(sum, found)| sum + found);
             examples += n;
             carried = pass.carried;
         }
@@ -58,6 +59,6 @@ impl Run<'_> {
         if examples == 0 {
             return Err(Error::data("expected at least one validation batch for evaluation, got none"));
         }
-        Ok((loss / examples as f64, correct as f64 / examples as f64))
+        Ok((loss / examples as f64, correct.map(|correct| correct as f64 / examples as f64)))
     }
 }

@@ -31,7 +31,8 @@ pub struct EpochSums {
     /// Σ loss · examples.
     #[serde(deserialize_with = "nan_where_null")]
     pub loss: f64,
-    pub correct: i64,
+    /// None if the network does not predict classes.
+    pub correct: Option<i64>,
     pub examples: i64,
     pub seconds: f64,
 }
@@ -39,7 +40,8 @@ pub struct EpochSums {
 impl EpochSums {
     pub fn add(&mut self, step: &StepOutcome, seconds: f64) {
         self.loss += step.train_loss * step.examples as f64;
-        self.correct += step.correct;
+        let before = if self.examples == 0 { Some(0) } else { self.correct };
+        self.correct = before.zip(step.correct).map(|(sum, correct)| sum + correct);
         self.examples += step.examples;
         self.seconds += seconds;
     }
@@ -48,8 +50,8 @@ impl EpochSums {
         self.loss / self.examples as f64
     }
 
-    pub fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.examples as f64
+    pub fn accuracy(&self) -> Option<f64> {
+        self.correct.map(|correct| correct as f64 / self.examples as f64)
     }
 }
 

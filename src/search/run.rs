@@ -138,7 +138,7 @@ impl Run<'_> {
             self.warn(&format!("steps from here on use other data or another loss: {other}"))?;
         }
         let restored = checkpoint::load(newest, self.network)?;
-        restored.restore_statistics(self.network)?;
+        restored.restore_buffers(self.network)?;
         let threads = tch::get_num_threads();
         if restored.threads != threads {
             self.warn(&format!(

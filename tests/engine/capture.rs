@@ -197,7 +197,7 @@ impl Search {
             graphs,
         )
         .unwrap();
-        Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener: self.listener }
+        Seen { outcome, statistics: network.buffers().unwrap().named().unwrap(), listener: self.listener }
     }
 }
 
@@ -293,7 +293,7 @@ fn on_words(method: Method, graphs: Option<&FakeGraphs>) -> Seen {
     let outcome =
         run(whole.relaxed(), (&config, &Fingerprint::default()), initial.unwrap(), sources, &mut listener, graphs)
             .unwrap();
-    Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener }
+    Seen { outcome, statistics: network.buffers().unwrap().named().unwrap(), listener }
 }
 
 #[test]

@@ -68,8 +68,8 @@ fn a_loss_of_nan_is_restored_as_nan() {
         epoch: 0,
         train_loss: f64::INFINITY,
         valid_loss: f64::NAN,
-        train_accuracy: 0.5,
-        valid_accuracy: 0.25,
+        train_accuracy: Some(0.5),
+        valid_accuracy: Some(0.25),
         learning_rate: 0.1,
         entropy: [("normal".to_owned(), 1.0)].into(),
         skip_connections: 1,
@@ -83,7 +83,7 @@ fn a_loss_of_nan_is_restored_as_nan() {
         checkpoint::save(folder.path(), &network(3), (&config, &facts()), &state(), &progress, &trajectory).unwrap();
     let found = checkpoint::load(&path, &network(3)).unwrap().progress;
     assert!(found.history[0].valid_loss.is_nan() && found.sums.loss.is_nan());
-    assert_eq!((found.history[0].train_accuracy, found.history[0].entropy["normal"]), (0.5, 1.0));
+    assert_eq!((found.history[0].train_accuracy, found.history[0].entropy["normal"]), (Some(0.5), 1.0));
 }
 
 #[test]

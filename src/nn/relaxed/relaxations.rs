@@ -22,7 +22,7 @@ pub enum Role {
 
 impl Role {
     /// Its name in the streams of random numbers.
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Role::Alpha => "alpha",
             Role::Weight => "weight",
