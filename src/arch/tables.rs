@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayView2;
 
-use crate::space::{Operation, Space};
+use crate::space::{Edge, Space};
 
 /// A table of logits: the names of its rows and columns, and the rows that compete with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,28 @@ pub struct LogitRow {
     pub candidates: Arc<[String]>,
 }
 
+impl Space {
+    /// The tables of logits of a search in this space: one per kind of cell, one row per edge.
+    pub fn logit_tables(&self) -> Vec<LogitTable> {
+        let candidates: Arc<[String]> = self.operations.iter().map(|operation| operation.name().to_string()).collect();
+        let edges = self.edges();
+        let row = |edge: &Edge| LogitRow {
+            label: format!("{}->{}", edge.from, edge.to),
+            candidates: Arc::clone(&candidates),
+        };
+        let into = |node: usize| (0..edges.len()).filter(|index| edges[*index].to == node).collect();
+        let table = |name: &&str| LogitTable {
+            name: name.to_string(),
+            rows: edges.iter().map(row).collect(),
+            columns: self.operations.len(),
+            groups: self.intermediate().map(into).collect(),
+            kept: Some(self.kept_edges()),
+            unselectable: Some("none"),
+        };
+        self.tables().iter().map(table).collect()
+    }
+}
+
 impl LogitTable {
     /// Whether a column of a row holds a candidate, not padding.
     pub fn holds(&self, row: usize, column: usize) -> bool {
@@ -41,28 +63,6 @@ impl LogitTable {
     /// Whether a candidate may be selected.
     pub fn selectable(&self, row: usize, column: usize) -> bool {
         self.rows[row].candidates.get(column).is_some_and(|name| Some(name.as_str()) != self.unselectable)
-    }
-}
-
-impl Space {
-    /// The tables of logits of the cells: rows are edges, and the edges into a node compete.
-    pub fn logit_tables(&self) -> Vec<LogitTable> {
-        let candidates: Arc<[String]> = self.operations.iter().map(|operation| operation.name().to_string()).collect();
-        let edges = self.edges();
-        let row = |edge: &crate::space::Edge| LogitRow {
-            label: format!("{}->{}", edge.from, edge.to),
-            candidates: candidates.clone(),
-        };
-        let into = |node: usize| (0..edges.len()).filter(|row| edges[*row].to == node).collect();
-        let table = |name: &&str| LogitTable {
-            name: name.to_string(),
-            rows: edges.iter().map(row).collect(),
-            columns: candidates.len(),
-            groups: self.intermediate().map(into).collect(),
-            kept: Some(self.kept_edges()),
-            unselectable: Some(Operation::None.name()),
-        };
-        self.tables().iter().map(table).collect()
     }
 }
 

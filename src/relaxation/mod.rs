@@ -5,12 +5,13 @@
 //! Jacobian by hand, and its mean on the host.
 
 mod derive;
+mod identity;
 mod softmax;
 mod state;
 
 use serde::{Serialize, Serializer};
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::json::Field;
 use crate::variant::{Chosen, Spec};
 
@@ -69,7 +70,7 @@ pub struct Inputs<'a> {
 }
 
 /// All relaxations.
-pub const ALL: &[&dyn Relax] = &[&softmax::Softmax];
+pub const ALL: &[&dyn Relax] = &[&softmax::Softmax, &identity::Identity];
 
 /// A relaxation with the values of its parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +83,12 @@ impl Default for Relaxation {
 }
 
 impl Relaxation {
+    /// The relaxation of this name with its default parameters.
+    pub fn named(name: &str) -> Result<Relaxation> {
+        let value = serde_json::json!(name);
+        Relaxation::read(&Field { kind: ErrorKind::Config, name: "relaxation", value: &value })
+    }
+
     /// The relaxation that a field of a configuration gives.
     pub(crate) fn read(field: &Field) -> Result<Relaxation> {
         let specs: Vec<&Spec> = ALL.iter().map(|rule| rule.spec()).collect();
