@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use super::errors::to_python;
 use super::json::{Lists, dict, object, python, value};
 use crate::arch::genotype::{self, Cell, Edge, Genotype};
-use crate::arch::{self, Selection, selection};
+use crate::arch::{self, selection};
 use crate::config::SearchConfig;
 use crate::error::{Error, ErrorKind};
 use crate::json::Field;
-use crate::relaxation::{self, Relaxation};
+use crate::relaxation;
 use crate::space::Space;
 
 /// The JSON value of a constructor's arguments: of the one positional argument, or of the keywords.
@@ -272,8 +272,8 @@ fn derive(
     relaxation: &Bound<'_, PyAny>,
     selection: &Bound<'_, PyAny>,
 ) -> PyResult<PyGenotype> {
-    let relaxation = variant("relaxation", relaxation, Relaxation::read)?;
-    let selection = variant("selection", selection, Selection::read)?;
+    let relaxation = variant("relaxation", relaxation, relaxation::read)?;
+    let selection = variant("selection", selection, selection::read)?;
     let genotype = relaxation::derive(&space.0, &tables(alphas)?, &relaxation, &selection);
     Ok(PyGenotype(genotype.map_err(to_python)?))
 }
@@ -281,7 +281,7 @@ fn derive(
 /// The genotype of strengths, in which NaN marks what may not be selected.
 #[pyfunction]
 fn select(space: &PySpace, strengths: &Bound<'_, PyDict>, selection: &Bound<'_, PyAny>) -> PyResult<PyGenotype> {
-    let selection = variant("selection", selection, Selection::read)?;
+    let selection = variant("selection", selection, selection::read)?;
     Ok(PyGenotype(selection::genotype(&space.0, &tables(strengths)?, &selection).map_err(to_python)?))
 }
 

@@ -6,11 +6,12 @@ use pydarts::arch::genotype::{Cell, Genotype};
 use pydarts::arch::{Selection, entropy, softmax};
 use pydarts::error::{ErrorKind, Result};
 use pydarts::relaxation::{self, Relaxation};
+use pydarts::schedule::Schedule;
 use pydarts::space::{Operation, Space};
 
 /// The genotype of the published rule, with the space's number of edges per node or another one.
 fn derive(space: &Space, alphas: &[(String, Array2<f64>)], k: Option<usize>) -> Result<Genotype> {
-    let selection = k.map_or_else(Selection::default, Selection::strongest);
+    let selection = Selection::default().with("k", Schedule::Constant(k.unwrap_or(0) as f64));
     relaxation::derive(space, alphas, &Relaxation::default(), &selection)
 }
 

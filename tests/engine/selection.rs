@@ -8,6 +8,7 @@ use pydarts::arch::selection::{self, ALL, Rule};
 use pydarts::arch::{Architecture, Genotype, LogitRow, LogitTable, Pick, Selection};
 use pydarts::error::ErrorKind;
 use pydarts::relaxation::TableState;
+use pydarts::schedule::Schedule;
 use pydarts::space::Space;
 
 fn rule(name: &str) -> &'static dyn Rule {
@@ -154,7 +155,10 @@ fn selections_are_read_and_written_by_name() {
     let read = |text: &str| pydarts::config::SearchConfig::from_json(&format!(r#"{{"selection": {text}}}"#));
     let strongest = read(r#"{"name": "strongest", "k": null}"#).unwrap().optimisation.selection;
     assert_eq!(strongest, Selection::default());
-    assert_eq!(read(r#"{"name": "strongest", "k": 3}"#).unwrap().optimisation.selection, Selection::strongest(3));
+    assert_eq!(
+        read(r#"{"name": "strongest", "k": 3}"#).unwrap().optimisation.selection,
+        Selection::default().with("k", Schedule::Constant(3.0))
+    );
     for text in [
         r#""strangest""#,
         "3",

@@ -6,22 +6,17 @@ mod strongest;
 mod threshold;
 
 use ndarray::{Array2, ArrayView2};
-use serde::{Serialize, Serializer};
 
 use super::{Architecture, LogitTable, Pick};
 use crate::error::Result;
 use crate::json::Field;
-use crate::schedule::Schedule;
-use crate::variant::{Chosen, Spec};
+use crate::variant::{Chosen, Variant};
 
 pub use genotype::{Named, genotype, tables};
 
 /// A rule that picks candidates. Strengths are the mean mixing weights of a table, [rows, columns]. A candidate whose
 /// strength is NaN or −∞ is not available, and neither is one that the table calls unselectable.
-pub trait Rule: Sync {
-    /// The name and the parameters.
-    fn spec(&self) -> &'static Spec;
-
+pub trait Rule: Variant {
     /// The picks of a table: group by group, in each group the strongest first. `values`: the parameters.
     fn pick(&self, table: &LogitTable, strengths: ArrayView2<f64>, values: &[f64]) -> Vec<Pick>;
 }
@@ -30,46 +25,28 @@ pub trait Rule: Sync {
 pub const ALL: &[&dyn Rule] = &[&strongest::Strongest, &argmax::Argmax, &threshold::Threshold];
 
 /// A selection with the values of its parameters.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Selection(Chosen);
+pub type Selection = Chosen<dyn Rule>;
 
 impl Default for Selection {
     fn default() -> Self {
-        Selection(Chosen::new(0, ALL[0].spec()))
+        Chosen::new(ALL[0])
     }
 }
 
+/// The selection that a field of a configuration gives.
+pub(crate) fn read(field: &Field) -> Result<Selection> {
+    Chosen::read(field, ALL)
+}
+
 impl Selection {
-    /// The selection that a field of a configuration gives.
-    pub(crate) fn read(field: &Field) -> Result<Selection> {
-        let specs: Vec<&Spec> = ALL.iter().map(|rule| rule.spec()).collect();
-        Chosen::read(field, &specs).map(Selection)
-    }
-
-    /// The published rule with `k` rows per group.
-    pub fn strongest(k: usize) -> Selection {
-        Selection(Chosen { index: 0, values: vec![Schedule::Constant(k as f64)] })
-    }
-
-    /// Its functions.
-    pub fn rule(&self) -> &'static dyn Rule {
-        ALL[self.0.index]
-    }
-
     /// The architecture that it picks from tables with these strengths, one array [rows, columns] per table.
     pub fn architecture(&self, tables: &[LogitTable], strengths: &[Array2<f64>]) -> Architecture {
         // Parameters of selections have no schedules.
-        let values = self.0.at(0, 1);
+        let values = self.at(0, 1);
         let picks = |(table, strengths): (&LogitTable, &Array2<f64>)| {
             (table.name.clone(), self.rule().pick(table, strengths.view(), &values))
         };
         Architecture { tables: tables.iter().zip(strengths).map(picks).collect() }
-    }
-}
-
-impl Serialize for Selection {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.write(self.rule().spec()).serialize(serializer)
     }
 }
 

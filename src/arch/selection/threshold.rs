@@ -5,11 +5,11 @@ use ndarray::ArrayView2;
 
 use super::{Rule, ranked};
 use crate::arch::{LogitTable, Pick};
-use crate::variant::{Domain, Parameter, Spec};
+use crate::variant::{Domain, Parameter, Spec, Variant};
 
 pub struct Threshold;
 
-impl Rule for Threshold {
+impl Variant for Threshold {
     fn spec(&self) -> &'static Spec {
         &Spec {
             name: "threshold",
@@ -19,7 +19,9 @@ impl Rule for Threshold {
             ],
         }
     }
+}
 
+impl Rule for Threshold {
     fn pick(&self, table: &LogitTable, strengths: ArrayView2<f64>, values: &[f64]) -> Vec<Pick> {
         let (value, k) = (values[0], values[1] as usize);
         let strong = |(strength, pick): (f64, Pick)| (strength >= value).then_some(pick);
