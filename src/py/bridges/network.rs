@@ -31,13 +31,11 @@ impl Definition {
     pub fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let tensors = |name: &str| from_dict(object.getattr(name)?.cast::<PyDict>()?);
         let table = |(name, rows, initial): GivenTable| {
-            let rows: Vec<LogitRow> = rows
-                .into_iter()
-                .map(|(label, candidates)| LogitRow { label, candidates: candidates.into() })
-                .collect();
+            let rows: Vec<LogitRow> =
+                rows.into_iter().map(|(label, candidates)| LogitRow { label, candidates: candidates.into() }).collect();
             let columns = rows.iter().map(|row| row.candidates.len()).max().unwrap_or(0);
             let groups = (0..rows.len()).map(|row| vec![row]).collect();
-            let table = LogitTable { name, rows, columns, groups, unselectable: None };
+            let table = LogitTable { name, rows, columns, groups, unselectable: None, kept: None };
             (table, initial.map(|tensor| tensor.0))
         };
         Ok(Definition {
@@ -58,8 +56,9 @@ impl Definition {
         let kind = numbers.kind;
         let shape = |tensor: &Tensor| tensor.size().iter().map(|&n| n as usize).collect();
         let weights = Table::new(self.weights.iter().map(|(name, tensor)| (name.clone(), shape(tensor))));
-        let alphas =
-            Table::new(self.tables.iter().map(|(table, _)| (table.name.clone(), vec![table.rows.len(), table.columns])));
+        let alphas = Table::new(
+            self.tables.iter().map(|(table, _)| (table.name.clone(), vec![table.rows.len(), table.columns])),
+        );
         let logits = |(table, initial): &(LogitTable, Option<Tensor>)| -> Result<Tensor> {
             Ok(match initial {
                 Some(initial) => initial.f_detach()?.f_to_device(device)?.f_to_kind(kind)?.f_reshape([-1])?,
