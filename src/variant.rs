@@ -75,7 +75,8 @@ impl Chosen {
         };
         let spec = specs[index];
         let mut chosen = Chosen::new(index, spec);
-        for (key, value) in given.iter().filter(|(key, _)| *key != "name") {
+        // null means "not given".
+        for (key, value) in given.iter().filter(|(key, value)| *key != "name" && !value.is_null()) {
             let Some(at) = spec.parameters.iter().position(|parameter| parameter.name == key) else {
                 let known: Vec<&str> = spec.parameters.iter().map(|parameter| parameter.name).collect();
                 return Err(Error::new(field.kind, unknown(&format!("parameter of `{name}`"), key, &known)));

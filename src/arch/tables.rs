@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayView2;
 
-use crate::space::{Edge, Space};
+use crate::space::{Operation, Space};
 
 /// A table of logits: the names of its rows and columns, and the rows that compete with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct LogitTable {
     pub columns: usize,
     /// Rows that compete: in a cell space the edges into each node. Every row is in exactly one group.
     pub groups: Vec<Vec<usize>>,
+    /// The number of rows of a group that a selection keeps unless it says otherwise; None: all.
+    pub kept: Option<usize>,
     /// The candidate that is never selected, if there is one: `none` in the published spaces.
     pub unselectable: Option<&'static str>,
 }
@@ -30,27 +32,6 @@ pub struct LogitRow {
     pub candidates: Arc<[String]>,
 }
 
-impl Space {
-    /// The tables of logits of a search in this space: one per kind of cell, one row per edge.
-    pub fn logit_tables(&self) -> Vec<LogitTable> {
-        let candidates: Arc<[String]> = self.operations.iter().map(|operation| operation.name().to_string()).collect();
-        let edges = self.edges();
-        let row = |edge: &Edge| LogitRow {
-            label: format!("{}->{}", edge.from, edge.to),
-            candidates: Arc::clone(&candidates),
-        };
-        let into = |node: usize| (0..edges.len()).filter(|index| edges[*index].to == node).collect();
-        let table = |name: &&str| LogitTable {
-            name: name.to_string(),
-            rows: edges.iter().map(row).collect(),
-            columns: self.operations.len(),
-            groups: self.intermediate().map(into).collect(),
-            unselectable: Some("none"),
-        };
-        self.tables().iter().map(table).collect()
-    }
-}
-
 impl LogitTable {
     /// Whether a column of a row holds a candidate, not padding.
     pub fn holds(&self, row: usize, column: usize) -> bool {
@@ -60,6 +41,28 @@ impl LogitTable {
     /// Whether a candidate may be selected.
     pub fn selectable(&self, row: usize, column: usize) -> bool {
         self.rows[row].candidates.get(column).is_some_and(|name| Some(name.as_str()) != self.unselectable)
+    }
+}
+
+impl Space {
+    /// The tables of logits of the cells: rows are edges, and the edges into a node compete.
+    pub fn logit_tables(&self) -> Vec<LogitTable> {
+        let candidates: Arc<[String]> = self.operations.iter().map(|operation| operation.name().to_string()).collect();
+        let edges = self.edges();
+        let row = |edge: &crate::space::Edge| LogitRow {
+            label: format!("{}->{}", edge.from, edge.to),
+            candidates: candidates.clone(),
+        };
+        let into = |node: usize| (0..edges.len()).filter(|row| edges[*row].to == node).collect();
+        let table = |name: &&str| LogitTable {
+            name: name.to_string(),
+            rows: edges.iter().map(row).collect(),
+            columns: candidates.len(),
+            groups: self.intermediate().map(into).collect(),
+            kept: Some(self.kept_edges()),
+            unselectable: Some(Operation::None.name()),
+        };
+        self.tables().iter().map(table).collect()
     }
 }
 

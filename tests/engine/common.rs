@@ -77,6 +77,7 @@ impl<'a> Whole<'a> {
                 rows: (0..rows).map(|index| row(index, columns)).collect(),
                 columns,
                 groups: vec![(0..rows).collect()],
+                kept: None,
                 unselectable: None,
             }
         };
