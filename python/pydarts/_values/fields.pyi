@@ -64,6 +64,7 @@ class ConfigFields(TypedDict, total=False):
     dropout_output: float
     slowness: float
     relaxation: str | Mapping[str, Any]
+    stop: str | Mapping[str, Any] | None
 
 class ConfigAttributes:
     @property
@@ -116,6 +117,7 @@ class ConfigAttributes:
     dropout_output: float
     slowness: float
     relaxation: dict[str, Any]
+    stop: dict[str, Any] | None
 
 class Field(NamedTuple):
     name: str
