@@ -60,7 +60,7 @@ def decisions_from(values: Any) -> tuple[tuple[int, Decision], ...]:
 
 
 def epochs_of(steps: Sequence[int], epochs: int) -> tuple[int, ...]:
-    """Return the epoch of each point of a trajectory of an earlier version, as if all epochs had as many steps.
+    """Return the epoch of each point of an earlier version's trajectory, as if all epochs had as many steps.
 
     >>> epochs_of((0, 2, 4, 6), epochs=3), epochs_of((0, 1, 2, 3, 4), epochs=2)
     ((0, 0, 1, 2), (0, 0, 0, 1, 1))

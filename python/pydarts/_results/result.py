@@ -33,8 +33,8 @@ from .._values.words import shown
 from ..nn import Network
 from ..nn._examples import check_network
 from ..nn._inherit import Inheritance, inherit
-from .diagnostics import Diagnostics, diagnose
 from .decisions import Architecture, Decision, architecture_from, architecture_of, decisions_from, epochs_of
+from .diagnostics import Diagnostics, diagnose
 from .environment import texts_from
 from .history import EpochRecord, History, record_from
 from .trajectory import Trajectory
@@ -91,16 +91,16 @@ class SearchResult:
     epochs: tuple[int, ...] = field(default=(), repr=False)
     """The epoch of the latest step at each of the T points, whose parameters of the relaxation hold there."""
     architecture: Architecture = field(default_factory=dict, repr=False)
-    """Table name -> for each row (edge), the names of the candidates that the selection picks from the last α;
-    empty where it picks none."""
+    """Table name -> for each row (edge), the names of the candidates that the selection picks from the last
+    α; empty where it picks none."""
     decisions: tuple[tuple[int, Decision], ...] = field(default=(), repr=False)
     """The decisions of the search in the order in which they were taken, each with the number of its epoch.
 
     A decision is taken at the end of its epoch and holds from the next one on. It is a dictionary with
     `decision`: "mask" (with `table`, `row`, `columns`), "freeze" (`table`, `row`, `column`), "drop" (`table`,
     `row`), "roll_back" (`epoch`, the number of epochs that remain) or "stop" (`reason`). A roll back undoes
-    the decisions at the end of the epochs that it undoes; decisions after it in the same epoch have the number
-    of the last epoch that remains."""
+    the decisions at the end of the epochs that it undoes; decisions after it in the same epoch have the
+    number of the last epoch that remains."""
 
     def __post_init__(self) -> None:
         # Results made by hand and those of earlier versions.

@@ -69,7 +69,7 @@ class EpochInfo(EpochRecord):
     strengths: dict[str, npt.NDArray[np.float64]] = field(repr=False, compare=False, default_factory=dict)
     """Table name -> mean mixing weights at this α, [rows, columns]; 0 where masked."""
     architecture: Architecture = field(repr=False, default_factory=dict)
-    """Table name -> for each row, the names of the candidates that the selection picks; empty where it picks none."""
+    """Table name -> for each row, the names of the candidates that the selection picks, if any."""
     decisions: tuple[Decision, ...] = field(default=(), hash=False)
     """The decisions taken at the end of the epoch, on the values above: see `SearchResult.decisions`."""
 
