@@ -23,6 +23,9 @@ pub struct Progress {
     pub sums: EpochSums,
     /// The records of completed epochs.
     pub history: Vec<EpochRecord>,
+    /// Whether the decisions at the end of the latest completed epoch are still to be taken: they failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undecided: bool,
 }
 
 /// Sums over the steps of an epoch.
@@ -56,10 +59,24 @@ impl EpochSums {
 }
 
 impl Progress {
-    /// Completes the current epoch.
+    /// The epoch of the latest step; 0 before the first.
+    pub fn latest_epoch(&self) -> usize {
+        if self.step_in_epoch > 0 { self.epoch } else { self.epoch.saturating_sub(1) }
+    }
+
+    /// The epoch of the latest of `step` completed steps if all epochs have as many steps, 0 before the first: for
+    /// trajectories of earlier versions.
+    pub fn epoch_of(&self, step: u64) -> usize {
+        let each = (self.step - self.step_in_epoch as u64).checked_div(self.epoch as u64).unwrap_or(0);
+        let epoch = step.saturating_sub(1).checked_div(each).unwrap_or(0);
+        self.latest_epoch().min(epoch as usize)
+    }
+
+    /// Completes the current epoch, whose decisions are then to be taken.
     pub fn finish_epoch(&mut self, record: EpochRecord) {
         self.history.push(record);
         self.epoch += 1;
+        self.undecided = true;
         self.step_in_epoch = 0;
         self.sums = EpochSums::default();
     }

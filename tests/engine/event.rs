@@ -14,7 +14,7 @@ fn the_record_of_an_epoch_keeps_every_bit_through_json() {
         valid_accuracy: Some(0.0),
         learning_rate: 0.025,
         entropy: BTreeMap::from([("normal".to_string(), 8f64.ln())]),
-        skip_connections: 2,
+        skip_connections: Some(2),
         seconds: 1e9,
     };
     let text = serde_json::to_string(&epoch).unwrap();

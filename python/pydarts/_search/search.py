@@ -191,9 +191,12 @@ def check_plan(config: SearchConfig) -> None:
 
 def _result(outcome: dict[str, Any], loss: str | None, class_counts: tuple[int, ...] | None) -> SearchResult:
     return SearchResult(
-        genotype=Genotype._of(outcome["genotype"]),
+        genotype=None if outcome["genotype"] is None else Genotype._of(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
         steps=tuple(outcome["steps"]),
+        epochs=tuple(outcome["epochs"]),
+        architecture=outcome["architecture"],
+        decisions=outcome["decisions"],
         history=History([record_from(record, EpochRecord) for record in outcome["history"]]),
         config=SearchConfig._of(outcome["config"]),
         status=outcome["status"],
