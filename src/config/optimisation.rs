@@ -1,7 +1,7 @@
 //! Options of the optimisation of weights and α.
 
 use super::choices::{Method, choice};
-use super::readers::{betas, not_negative, positive, seed, share, whole};
+use super::readers::{betas, flag, not_negative, positive, seed, share, whole};
 use super::table::options;
 use crate::relaxation::Relaxation;
 
@@ -25,5 +25,7 @@ options! {
         [23] seed: u64 = 0 => seed;
         [48] slowness: f64 = 1e-3 => not_negative;
         [49] relaxation: Relaxation = Relaxation::default() => Relaxation::read;
+        // Whether the virtual step clips its gradient as the weight step does: the published recurrent search does.
+        [50] clip_virtual_step: bool = false, recurrent true => flag;
     }
 }

@@ -234,6 +234,12 @@ FIELDS = (
         "parameters (eq. 2)",
         "str | Mapping[str, Any]",
     ),
+    Field(
+        "clip_virtual_step",
+        "bool",
+        "False",
+        "clip the gradient of the virtual step as that of the weight step; True in recurrent spaces (code)",
+    ),
 )
 
 
