@@ -4,12 +4,13 @@
 //! through the same J_Rᵀ because R does not contain w. Each relaxation is one file with a function, its transposed
 //! Jacobian by hand, and its mean on the host.
 
+mod identity;
 mod softmax;
 mod state;
 
 use serde::{Serialize, Serializer};
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::json::Field;
 use crate::variant::{Chosen, Spec};
 
@@ -67,7 +68,7 @@ pub struct Inputs<'a> {
 }
 
 /// All relaxations.
-pub const ALL: &[&dyn Relax] = &[&softmax::Softmax];
+pub const ALL: &[&dyn Relax] = &[&softmax::Softmax, &identity::Identity];
 
 /// A relaxation with the values of its parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +81,12 @@ impl Default for Relaxation {
 }
 
 impl Relaxation {
+    /// The relaxation of this name with its default parameters.
+    pub fn named(name: &str) -> Result<Relaxation> {
+        let value = serde_json::json!(name);
+        Relaxation::read(&Field { kind: ErrorKind::Config, name: "relaxation", value: &value })
+    }
+
     /// The relaxation that a field of a configuration gives.
     pub(crate) fn read(field: &Field) -> Result<Relaxation> {
         let specs: Vec<&Spec> = ALL.iter().map(|rule| rule.spec()).collect();
