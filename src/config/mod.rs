@@ -214,6 +214,7 @@ impl SearchConfig {
 
     /// Checks every range and rule, for a configuration that was not made by `from_json`.
     pub fn validate(&self) -> Result<()> {
+        self.space.validate()?;
         // Writing and reading applies the only definition of each range.
         SearchConfig::from_value(&Value::Object(self.to_object())).map(|_| ())
     }

@@ -101,10 +101,11 @@ impl CellSpec {
             Candidates::PerEdge(lists) => {
                 let edges = self.edges();
                 if lists.len() != edges.len() {
-                    let (table, lists) = (self.name, lists.len());
+                    let (table, edges, lists) = (self.name, edges.len(), lists.len());
                     return Some(format!(
-                        "`operations` of `{table}` has {lists} lists, and the cell {} edges; give one list per edge",
-                        edges.len()
+                        "expected {edges} lists in `operations` of `{table}`, one per edge of a cell with {} nodes, got \
+                         {lists}",
+                        self.nodes
                     ));
                 }
                 edges.iter().zip(lists).find_map(|(edge, list)| {
@@ -129,5 +130,5 @@ fn list_flaw(kind: CellKind, place: &str, list: &[Operation]) -> Option<String> 
     }
     let operation = list.iter().find(|operation| !kind.allows(**operation))?.name();
     let (kind, own) = (kind.name(), Operation::names(kind).join(", "));
-    Some(format!("operation `{operation}` in {place} does not belong in a {kind} cell; choose from {own}"))
+    Some(format!("{place}: operation `{operation}` does not belong in a {kind} cell; choose from {own}"))
 }

@@ -10,7 +10,7 @@ use pydarts::nn::{By, Dropout, LanguageModel, LanguageOptions, Mode, Network, Ne
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{DropoutTarget, Language, Plan};
 use pydarts::random;
-use pydarts::space::{CellKind, Operation, Space};
+use pydarts::space::{Operation, Reads, Space};
 use tch::{Device, Kind, Tensor};
 
 const BATCH: i64 = 3;
@@ -121,7 +121,7 @@ const ACTIVATIONS: [Operation; 5] =
 fn every_combination_of_passes_computes_what_the_lowered_plan_computes() {
     let language = Language { words: 11, units: 5 };
     let plan = plan(4, &ACTIVATIONS, language);
-    let all = Rewrite::of(CellKind::Recurrent);
+    let all = Rewrite::of(Reads::Words);
     let plain = see(&plan, &[], language);
     for bits in 1..1usize << all.len() {
         let passes: Vec<Rewrite> =
@@ -143,7 +143,7 @@ proptest! {
             .prop_filter("only none", |operations| operations[..] != [Operation::None]),
         words in 2usize..20,
         units in 1usize..7,
-        which in prop::sample::subsequence(Rewrite::of(CellKind::Recurrent).to_vec(), 1..=4),
+        which in prop::sample::subsequence(Rewrite::of(Reads::Words).to_vec(), 1..=4),
     ) {
         let language = Language { words, units };
         let plan = plan_of(nodes, &concat, &operations, language);
@@ -155,7 +155,7 @@ proptest! {
 fn the_gradient_is_that_of_the_loss_and_the_penalty() {
     let language = Language { words: 7, units: 4 };
     let plan = plan(3, &[Operation::Tanh, Operation::Sigmoid, Operation::Identity], language);
-    let model = model(&plan, Rewrite::of(CellKind::Recurrent), SOME);
+    let model = model(&plan, Rewrite::of(Reads::Words), SOME);
     model.draw(0).unwrap();
     let (w, alpha, batch) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
     let objective = |w: &Tensor, alpha: &Tensor| {
@@ -208,7 +208,7 @@ fn masks_are_a_function_of_the_step_and_have_the_right_shapes_and_rates() {
 fn running_statistics_move_once_by_the_mean_over_tokens() {
     let language = Language { words: 9, units: 4 };
     let plan = plan(2, &ACTIVATIONS, language);
-    let model = model(&plan, Rewrite::of(CellKind::Recurrent), Dropout::default());
+    let model = model(&plan, Rewrite::of(Reads::Words), Dropout::default());
     let (w, alpha, batch) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
     let before = model.statistics().unwrap().named().unwrap();
     model.gradients(&w, &alpha, &batch, Mode::Search, By::Both).unwrap();
@@ -228,7 +228,7 @@ fn running_statistics_move_once_by_the_mean_over_tokens() {
 fn a_segment_continues_with_the_last_state_of_the_previous_one() {
     let language = Language { words: 9, units: 4 };
     let plan = plan(3, &ACTIVATIONS, language);
-    let model = model(&plan, Rewrite::of(CellKind::Recurrent), SOME);
+    let model = model(&plan, Rewrite::of(Reads::Words), SOME);
     model.draw(0).unwrap();
     let (w, alpha, whole) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
     let part = |begin: i64, carried: Option<Tensor>| Batch {

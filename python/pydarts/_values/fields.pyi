@@ -64,6 +64,7 @@ class ConfigFields(TypedDict, total=False):
     dropout_output: float
     slowness: float
     relaxation: str | Mapping[str, Any]
+    clip_virtual_step: bool
 
 class ConfigAttributes:
     @property
@@ -116,6 +117,7 @@ class ConfigAttributes:
     dropout_output: float
     slowness: float
     relaxation: dict[str, Any]
+    clip_virtual_step: bool
 
 class Field(NamedTuple):
     name: str

@@ -95,9 +95,9 @@ fn check_fit(space: &Space, name: &str, cell: &Cell) -> Result<()> {
             if !known.contains(&edge.operation) {
                 let known: Vec<&str> = known.iter().map(|operation| operation.name()).collect();
                 return refuse(format!(
-                    "operation `{}` on edge {}->{node} is not one of space `{}`: {}",
-                    edge.operation.name(),
+                    "edge {}->{node}: operation `{}` is not one of space `{}`: {}",
                     edge.source,
+                    edge.operation.name(),
                     space.name,
                     known.join(", ")
                 ));
