@@ -3,7 +3,7 @@
 use super::choices::{Method, choice};
 use super::readers::{betas, flag, not_negative, positive, seed, share, whole};
 use super::table::options;
-use crate::relaxation::Relaxation;
+use crate::relaxation::{self, Relaxation};
 
 options! {
     /// How weights and α are updated, and for how long.
@@ -24,8 +24,8 @@ options! {
         [20] arch_start_epoch: usize = 0 => whole(0);
         [23] seed: u64 = 0 => seed;
         [48] slowness: f64 = 1e-3 => not_negative;
-        [49] relaxation: Relaxation = Relaxation::default() => Relaxation::read;
+        [49] relaxation: Relaxation = Relaxation::default() => relaxation::read;
         // Whether the virtual step clips its gradient as the weight step does: the published recurrent search does.
-        [50] clip_virtual_step: bool = false, recurrent true => flag;
+        [60] clip_virtual_step: bool = false, recurrent true => flag;
     }
 }
