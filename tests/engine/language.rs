@@ -11,6 +11,7 @@ use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{DropoutTarget, Language, Plan};
 use pydarts::random;
 use pydarts::space::{Operation, Reads, Space};
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 const BATCH: i64 = 3;
@@ -29,9 +30,11 @@ fn plan(nodes: usize, operations: &[Operation], language: Language) -> Plan {
 
 /// With an output of some nodes.
 fn plan_of(nodes: usize, concat: &[usize], operations: &[Operation], language: Language) -> Plan {
-    let names: Vec<&str> = operations.iter().map(|operation| operation.name()).collect();
-    let space = format!(r#"{{"kind": "recurrent", "nodes": {nodes}, "concat": {concat:?}, "operations": {names:?}}}"#);
-    Plan::lower_language(&Space::from_json(&space).unwrap(), &language).unwrap()
+    lower(json!({"kind": "recurrent", "nodes": nodes, "concat": concat, "operations": operations}), language)
+}
+
+fn lower(space: serde_json::Value, language: Language) -> Plan {
+    Plan::lower_language(&Space::from_json(&space.to_string()).unwrap(), &language).unwrap()
 }
 
 fn model(plan: &Plan, passes: &[Rewrite], dropout: Dropout) -> LanguageModel {
@@ -117,6 +120,12 @@ fn agree(one: &Seen, other: &Seen, passes: &[Rewrite]) {
 const ACTIVATIONS: [Operation; 5] =
     [Operation::None, Operation::Tanh, Operation::Relu, Operation::Sigmoid, Operation::Identity];
 
+/// Lists of up to so many activations, not only of `none`.
+fn operations(most: usize) -> impl Strategy<Value = Vec<Operation>> {
+    let useful = |operations: &Vec<Operation>| operations[..] != [Operation::None];
+    prop::sample::subsequence(ACTIVATIONS.to_vec(), 1..=most).prop_shuffle().prop_filter("only none", useful)
+}
+
 #[test]
 fn every_combination_of_passes_computes_what_the_lowered_plan_computes() {
     let language = Language { words: 11, units: 5 };
@@ -138,15 +147,27 @@ proptest! {
         (nodes, concat) in (1usize..6).prop_flat_map(|nodes| {
             (Just(nodes), prop::sample::subsequence((1..=nodes).collect::<Vec<_>>(), 1..=nodes))
         }),
-        operations in prop::sample::subsequence(ACTIVATIONS.to_vec(), 1..=5)
-            .prop_shuffle()
-            .prop_filter("only none", |operations| operations[..] != [Operation::None]),
+        operations in operations(5),
         words in 2usize..20,
         units in 1usize..7,
         which in prop::sample::subsequence(Rewrite::of(Reads::Words).to_vec(), 1..=4),
     ) {
         let language = Language { words, units };
         let plan = plan_of(nodes, &concat, &operations, language);
+        agree(&see(&plan, &which, language), &see(&plan, &[], language), &which);
+    }
+
+    #[test]
+    fn any_cell_of_different_edges_computes_the_same_with_any_passes(
+        (nodes, few) in (1usize..5, prop::collection::vec(operations(3), 1..4)),
+        edges in prop::collection::vec(any::<prop::sample::Index>(), 10),
+        last: bool,
+        which in prop::sample::subsequence(Rewrite::of(Reads::Words).to_vec(), 1..=4),
+    ) {
+        let language = Language { words: 7, units: 5 };
+        let lists: Vec<&Vec<Operation>> = edges[..(1..=nodes).sum()].iter().map(|index| index.get(&few)).collect();
+        let output = if last { "last" } else { "mean" };
+        let plan = lower(json!({"nodes": nodes, "operations": {"recurrent": lists}, "output": output}), language);
         agree(&see(&plan, &which, language), &see(&plan, &[], language), &which);
     }
 }

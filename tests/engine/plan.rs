@@ -330,6 +330,13 @@ fn the_largest_network_overflows_nothing() {
 }
 
 #[test]
+fn explain_shows_the_lowered_plan_of_s1() {
+    let space = Space::preset("s1").unwrap();
+    let plan = Plan::lower(&space, &geometry(4, 3, (8, 8))).unwrap();
+    insta::assert_snapshot!("the_lowered_plan_of_s1", plan.explain());
+}
+
+#[test]
 fn explain_shows_every_part_of_a_tiny_network() {
     insta::assert_snapshot!(tiny().explain());
 }
