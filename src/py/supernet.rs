@@ -164,6 +164,8 @@ impl PySupernet {
             let mut inner = self.lock();
             let (kind, device) = inner.kind_and_device();
             let alpha = inner.network.alphas().pack(&named, kind, device)?;
+            // Padding may be anything: results show NaN there.
+            let alpha = alpha.f_masked_fill(&inner.relaxations.masked()?, 0.0)?;
             check_alphas(inner.network.alphas(), &alpha)?;
             inner.state.alpha = alpha;
             Ok(())

@@ -101,10 +101,25 @@ impl PySpace {
     }
 
     fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        match json!(self.0).get(name) {
+        match self.0.all_fields().get(name) {
             Some(value) => python(py, value, Lists::Tuples),
             None => Err(PyAttributeError::new_err(format!("Space has no field '{name}'"))),
         }
+    }
+
+    /// The names of the candidates of each row of a table.
+    fn columns<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
+        let Some(cell) = self.0.cell(table) else {
+            let text = format!("no table {table:?}; choose from {}", self.0.tables().join(", "));
+            return Err(PyValueError::new_err(text));
+        };
+        let rows: Vec<_> = (0..cell.edges().len()).map(|row| cell.operations(row)).collect();
+        python(py, &json!(rows), Lists::Tuples)
+    }
+
+    #[getter]
+    fn all_operations<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        python(py, &json!(self.0.all_operations()), Lists::Tuples)
     }
 
     #[getter]
@@ -124,8 +139,8 @@ impl PySpace {
     }
 
     #[getter]
-    fn edges_kept(&self) -> usize {
-        self.0.kept_edges()
+    fn edges_kept(&self) -> Option<usize> {
+        self.0.kept()
     }
 
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
