@@ -1,7 +1,7 @@
 //! Architectures: tables of logits, and the discrete cells that they stand for.
 
 mod architecture;
-mod decision;
+pub mod decision;
 pub mod genotype;
 pub mod selection;
 mod tables;
@@ -10,4 +10,4 @@ pub use architecture::{Architecture, Pick};
 pub use decision::Decision;
 pub use genotype::Genotype;
 pub use selection::Selection;
-pub use tables::{LogitRow, LogitTable, entropy, softmax};
+pub use tables::{LogitRow, LogitTable, entropy, entropy_of, softmax};
