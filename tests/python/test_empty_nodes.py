@@ -9,7 +9,8 @@ import numpy as np
 import pydarts
 import pytest
 import torch
-from conftest import make_arrays
+from commands import answered, refused
+from conftest import make_arrays, make_config
 from drawn import ACTIVATIONS, any_edges
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -255,3 +256,31 @@ def test_a_search_whose_rule_keeps_nothing_is_shown_everywhere(tmp_path: Path) -
     assert (tmp_path / "report.html").stat().st_size > 1000
     result.save(tmp_path / "run")
     assert pydarts.SearchResult.load(tmp_path / "run").genotype == result.genotype
+
+
+def test_commands_take_such_genotypes(tmp_path: Path) -> None:
+    X, y = make_arrays(32)
+    np.savez(tmp_path / "data.npz", X=X, y=y)
+    for name, genotype in (("some", SOME), ("nothing", NOTHING)):
+        file = tmp_path / f"{name}.json"
+        file.write_text(genotype.to_json())
+        assert Genotype.from_notation(answered("derive", file).out) == genotype
+        assert Genotype.from_json(answered("derive", file, "--notation", "json").out) == genotype
+        assert "digraph" in answered("derive", file, "--notation", "dot").out
+        assert "node" in refused(1, "derive", file, "--notation", "nni")
+        found = answered("cost", file, "--channels", 2, "--layers", 3, "--json").json
+        assert found["weights"] == pydarts.cost(pydarts.build(genotype, channels=2, layers=3))["weights"]
+        options = ("--channels", 2, "--layers", 3, "--epochs", 1, "--batch-size", 8, "--out", tmp_path / name)
+        answered("train", file, "--data", f"npz:{tmp_path / 'data.npz'}", *options)
+        answered("export", tmp_path / name, tmp_path / f"{name}.pt2", "--image-size", 8)
+
+
+def test_commands_show_a_run_whose_rule_keeps_nothing(tmp_path: Path) -> None:
+    cfg = make_config(selection={"name": "threshold", "value": 1.0})
+    result = pydarts.search(make_arrays(32), cfg)
+    result.save(tmp_path / "run")
+    assert Genotype.from_notation(answered("derive", tmp_path / "run").out) == result.genotype
+    answered("plot", tmp_path / "run")
+    answered("report", tmp_path / "run")
+    kept = Genotype.from_notation(answered("derive", tmp_path / "run", "-k", 1).out)
+    assert [len(node) for node in kept.nodes("normal")] == [1, 1]
