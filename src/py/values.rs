@@ -166,7 +166,7 @@ impl PyGenotype {
     }
 
     /// The edges into each node of a cell; none for a cell of another kind of genotype.
-    fn into_nodes(&self, table: &str) -> PyResult<&[Vec<Edge>]> {
+    fn nodes_of(&self, table: &str) -> PyResult<&[Vec<Edge>]> {
         let known = ["normal", "reduce", "recurrent"];
         if !known.contains(&table) {
             let text = format!("no cell {table:?}; choose from {}", known.join(", "));
@@ -237,7 +237,7 @@ impl PyGenotype {
 
     /// (operation, source, target) of the edges of a cell, node by node.
     fn edges<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
-        let nodes = self.into_nodes(table)?;
+        let nodes = self.nodes_of(table)?;
         let into = |(target, edges): (usize, &Vec<Edge>)| -> Vec<Value> {
             edges.iter().map(|edge| json!([edge.operation, edge.source, target])).collect()
         };
@@ -249,7 +249,7 @@ impl PyGenotype {
     fn nodes<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
         let into =
             |edges: &Vec<Edge>| -> Value { edges.iter().map(|edge| json!([edge.operation, edge.source])).collect() };
-        let nodes = self.into_nodes(table)?.iter().map(into).collect();
+        let nodes = self.nodes_of(table)?.iter().map(into).collect();
         python(py, &Value::Array(nodes), Lists::Tuples)
     }
 

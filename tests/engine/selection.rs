@@ -107,9 +107,11 @@ proptest! {
             };
             let picks = rule.pick(&table, strengths.view(), &values);
             for pick in &picks {
-                let strength = strengths[[pick.row, pick.column]];
-                prop_assert!(pick.column > 0 && (0..pick.column).skip(1).all(|lower| !(strengths[[pick.row, lower]] >= strength)));
-                prop_assert!((1..3).all(|column| !(strengths[[pick.row, column]] > strength)));
+                let row = strengths.row(pick.row);
+                let strength = row[pick.column];
+                prop_assert!(pick.column > 0 && !strength.is_nan());
+                prop_assert!(row.iter().skip(1).all(|other| other.is_nan() || *other <= strength));
+                prop_assert!(row.iter().take(pick.column).skip(1).all(|other| *other != strength));
             }
             let group = |pick: &Pick| usize::from(pick.row > 1);
             let order = |pick: &Pick| (group(pick), -strengths[[pick.row, pick.column]], pick.row);

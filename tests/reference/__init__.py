@@ -1,6 +1,6 @@
 """Plain PyTorch DARTS: the float64 oracle of the parity tests and the peer of the benchmarks."""
 
-from .derive import derive, softmax
+from .derive import derive, select, softmax
 from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
@@ -23,6 +23,7 @@ __all__ = [
     "draw_masks",
     "first_order",
     "fixed_point",
+    "select",
     "softmax",
     "trajectory",
     "unrolled",
