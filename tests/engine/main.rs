@@ -2,6 +2,7 @@
 
 #![recursion_limit = "256"] // the options of a search as JSON, in config.rs
 
+mod buffers;
 mod capture;
 mod checkpoint;
 #[cfg(feature = "torch")]
