@@ -27,6 +27,7 @@ mod plan;
 mod precision;
 mod random;
 mod recurrent;
+mod select;
 mod selection;
 mod space;
 mod spaces;
