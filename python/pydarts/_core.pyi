@@ -179,7 +179,11 @@ class Observer(Protocol):
     def wants(self, kind: str) -> bool: ...  # for each kind, before the search and after each event
     def poll(self) -> None: ...  # between batches; an exception stops the search
     def observe(
-        self, kind: str, payload: dict[str, Any], alphas: dict[str, npt.NDArray[Any]] | None
+        self,
+        kind: str,
+        payload: dict[str, Any],
+        alphas: dict[str, npt.NDArray[Any]] | None,
+        strengths: dict[str, npt.NDArray[np.float64]] | None,
     ) -> None: ...
 
 def search(

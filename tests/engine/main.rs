@@ -28,6 +28,7 @@ mod plan;
 mod precision;
 mod random;
 mod recurrent;
+mod select;
 mod selection;
 mod space;
 mod spaces;
