@@ -282,6 +282,14 @@ impl PySupernet {
         Ok(dict)
     }
 
+    /// Applies a decision to the relaxation, as the end of an epoch does.
+    fn decide(&self, py: Python<'_>, decision: &str) -> PyResult<()> {
+        entry::engine(py, || {
+            let decision = serde_json::from_str(decision).map_err(|error| Error::config(error.to_string()))?;
+            self.lock().relaxations.apply(&decision)
+        })
+    }
+
     fn masks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let named = entry::engine(py, || self.lock().network.masks())?;
         to_dict(py, named)

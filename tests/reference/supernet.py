@@ -1,4 +1,4 @@
-"""The search network: cells whose edges carry softmax-weighted sums of all candidate operations."""
+"""The search network: cells whose edges carry weighted sums of all candidate operations."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,7 @@ DEFAULT_WEIGHT_COUNT = 1_930_618
 
 
 class MixedOp(nn.ModuleDict):
-    """One edge: the candidates' outputs, weighted by the softmax of the edge's logits, summed."""
+    """One edge: the candidates' outputs, weighted by the edge's mixing weights, summed."""
 
     def __init__(self, operations: Sequence[str], channels: int, stride: int) -> None:
         super().__init__({name: OPERATIONS[name](channels, stride) for name in operations})
@@ -143,7 +143,7 @@ class Supernet(Searched):
     def forward(self, x: Tensor) -> Tensor:
         before = previous = self.stem(x)
         for cell in self.cells:
-            weights = F.softmax(self.alphas["reduce" if cell.reduction else "normal"], dim=-1)
+            weights = self.mixing("reduce" if cell.reduction else "normal")
             before, previous = previous, cell(before, previous, weights)
         return self.classifier(F.adaptive_avg_pool2d(previous, 1).flatten(1))
 
