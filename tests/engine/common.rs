@@ -57,6 +57,27 @@ pub fn batch(inputs: Tensor) -> Batch {
     Batch::new(inputs, Tensor::zeros([1], (Kind::Int64, Device::Cpu)))
 }
 
+/// A table of logits whose rows compete.
+pub fn table(name: &str, rows: usize, columns: usize) -> LogitTable {
+    let row = |index: usize| LogitRow {
+        label: format!("row {index}"),
+        candidates: (0..columns).map(|column| format!("candidate {column}")).collect(),
+    };
+    LogitTable {
+        name: name.to_owned(),
+        rows: (0..rows).map(row).collect(),
+        columns,
+        groups: vec![(0..rows).collect()],
+        unselectable: None,
+    }
+}
+
+/// The relaxation of this name with its default parameters.
+pub fn relaxation(name: &str) -> Relaxation {
+    let rule = pydarts::relaxation::ALL.iter().find(|rule| rule.spec().name == name);
+    Relaxation::new(*rule.unwrap())
+}
+
 /// A network with its relaxation, which owns what `Relaxed` borrows.
 pub struct Whole<'a> {
     pub network: &'a dyn Network,
@@ -66,23 +87,11 @@ pub struct Whole<'a> {
 impl<'a> Whole<'a> {
     /// The relaxation of this name, of tables as the network declares them; seed 0, 10 epochs.
     pub fn named(network: &'a dyn Network, name: &str) -> Self {
-        let row = |index: usize, columns: usize| LogitRow {
-            label: format!("row {index}"),
-            candidates: (0..columns).map(|column| format!("candidate {column}")).collect(),
-        };
-        let table = |entry: &pydarts::params::Entry| {
-            let (rows, columns) = (entry.shape[0] as usize, entry.shape[1] as usize);
-            LogitTable {
-                name: entry.name.clone(),
-                rows: (0..rows).map(|index| row(index, columns)).collect(),
-                columns,
-                groups: vec![(0..rows).collect()],
-                unselectable: None,
-            }
-        };
+        let table =
+            |entry: &pydarts::params::Entry| table(&entry.name, entry.shape[0] as usize, entry.shape[1] as usize);
         let tables = network.alphas().entries().iter().map(table).collect();
         let place = (network.kind(), network.device());
-        let relaxations = Relaxations::new(&Relaxation::named(name).unwrap(), tables, (0, 10), place).unwrap();
+        let relaxations = Relaxations::new(&relaxation(name), tables, (0, 10), place).unwrap();
         Whole { network, relaxations }
     }
 
