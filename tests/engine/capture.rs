@@ -22,9 +22,9 @@ use tch::{Device, Kind, Tensor};
 
 /// Counts captured and replayed steps.
 #[derive(Default)]
-struct FakeGraphs {
-    captured: Cell<usize>,
-    replayed: Rc<Cell<usize>>,
+pub struct FakeGraphs {
+    pub captured: Cell<usize>,
+    pub replayed: Rc<Cell<usize>>,
     broken: bool,
     /// The number of captured steps at which an eager step runs out of memory.
     full_at: Option<usize>,
@@ -65,7 +65,7 @@ impl Replay for FakeReplay<'_> {
 }
 
 /// Batches of the given sizes. Those whose numbers, counted over all passes, are in `broken` have an infinite pixel.
-struct Batches {
+pub struct Batches {
     purpose: &'static str,
     sizes: Vec<usize>,
     broken: Vec<usize>,
@@ -73,7 +73,7 @@ struct Batches {
     position: usize,
 }
 
-fn batches(purpose: &'static str, sizes: &[usize]) -> Batches {
+pub fn batches(purpose: &'static str, sizes: &[usize]) -> Batches {
     Batches { purpose, sizes: sizes.to_vec(), broken: Vec::new(), pass: 0, position: 0 }
 }
 
@@ -147,7 +147,7 @@ impl Observer for Listener {
     }
 }
 
-fn config(changes: Value) -> SearchConfig {
+pub fn config(changes: Value) -> SearchConfig {
     let mut object = json!({
         "channels": 2, "layers": 3, "nodes": 2, "operations": ["none", "skip_connect", "sep_conv_3x3"],
         "num_classes": 3, "in_channels": 1, "image_size": 8, "epochs": 3, "weight_lr": 0.1, "arch_lr": 0.01,

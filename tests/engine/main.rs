@@ -26,6 +26,7 @@ mod plan;
 mod precision;
 mod random;
 mod recurrent;
+mod relaxation_state;
 mod space;
 mod spaces;
 mod step;
