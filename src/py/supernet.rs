@@ -20,6 +20,7 @@ use crate::nn::{
 };
 use crate::params::check_alphas;
 use crate::plan::Plan;
+use crate::relaxation::Restrictions;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use crate::search::{self, State, StepSettings, with_estimate};
 
@@ -286,7 +287,11 @@ impl PySupernet {
     fn decide(&self, py: Python<'_>, decision: &str) -> PyResult<()> {
         entry::engine(py, || {
             let decision = serde_json::from_str(decision).map_err(|error| Error::config(error.to_string()))?;
-            self.lock().relaxations.apply(&decision)
+            let relaxations = &self.lock().relaxations;
+            let (tables, states) = (relaxations.tables().to_vec(), relaxations.states().clone());
+            let mut restrictions = Restrictions { tables, states };
+            restrictions.apply(&decision)?;
+            relaxations.set_states(restrictions.states)
         })
     }
 

@@ -57,14 +57,11 @@ impl TableState {
         Ok(TableState { mask, frozen, frozen_value, columns })
     }
 
-    /// Removes candidates of a row; not the one at which the row is frozen.
+    /// Removes candidates of a row.
     pub fn mask(&mut self, row: usize, columns: &[usize]) -> Result<()> {
         let mut left = self.row(row)?.to_vec();
         for column in columns {
             let candidate = left.get_mut(*column).filter(|candidate| **candidate);
-            if candidate.is_some() && self.frozen_value[row * self.columns + column] == 1.0 {
-                return Err(Error::config(format!("row {row} is frozen at column {column}, which cannot be masked")));
-            }
             *candidate
                 .ok_or_else(|| Error::config(format!("row {row} has no candidate in column {column} to mask")))? =
                 false;
