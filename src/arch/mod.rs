@@ -10,4 +10,4 @@ pub use architecture::{Architecture, Pick};
 pub use decision::Decision;
 pub use genotype::Genotype;
 pub use strongest::derive;
-pub use tables::{LogitRow, LogitTable, entropy, softmax};
+pub use tables::{LogitRow, LogitTable, entropy, entropy_of, softmax};

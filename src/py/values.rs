@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use numpy::{IntoPyArray, PyArrayDyn, PyReadonlyArray2, PyReadonlyArrayDyn, ndarray::Array2, ndarray::Axis};
+use numpy::{PyReadonlyArray2, ndarray::Array2};
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -234,24 +234,6 @@ fn derive(space: &PySpace, alphas: &Bound<'_, PyDict>, k: Option<usize>) -> PyRe
 }
 
 #[pyfunction]
-fn entropy(alpha: PyReadonlyArray2<'_, f64>) -> f64 {
-    arch::entropy(alpha.as_array())
-}
-
-/// The softmax over the last axis, with the bits of the strengths that `derive` compares.
-#[pyfunction]
-fn softmax<'py>(py: Python<'py>, alpha: PyReadonlyArrayDyn<'py, f64>) -> Bound<'py, PyArrayDyn<f64>> {
-    let mut weights = alpha.as_array().to_owned();
-    if let Some(last) = weights.ndim().checked_sub(1) {
-        for mut row in weights.lanes_mut(Axis(last)) {
-            let softmax = arch::softmax(&row.to_vec());
-            row.iter_mut().zip(softmax).for_each(|(weight, value)| *weight = value);
-        }
-    }
-    weights.into_pyarray(py)
-}
-
-#[pyfunction]
 fn published_genotypes<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, genotype) in genotype::published() {
@@ -265,8 +247,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PySpace>()?;
     module.add_class::<PyGenotype>()?;
     module.add_function(wrap_pyfunction!(derive, module)?)?;
-    module.add_function(wrap_pyfunction!(entropy, module)?)?;
-    module.add_function(wrap_pyfunction!(softmax, module)?)?;
     module.add_function(wrap_pyfunction!(published_genotypes, module)?)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-"""The base class of loggers and what they share: flat names for measurements and for softmax weights."""
+"""The base class of loggers and what they share: flat names for measurements and for strengths."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from abc import abstractmethod
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from .. import _core
 from .._results.history import EpochRecord, flat
-from .._results.trajectory import softmax
+from .._results.trajectory import plain, snapshot
 from .._search.callbacks import Callback, EpochInfo, StartInfo
-from .._values.space import Space
+from .._values.config import SearchConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .._results.result import SearchResult
-    from .._values.config import SearchConfig
     from .._values.genotype import Genotype
 
 
@@ -28,13 +28,13 @@ class Logger(Callback):
 
     def on_start(self, info: StartInfo) -> None:
         """Open the log."""
-        self._space, self._cell = info.config.resolved_space, None
+        self._config, self._space, self._cell = info.config, info.config.resolved_space, None
         self._begin(info)
         self._open = True
 
     def on_epoch(self, info: EpochInfo) -> None:
         """Write the epoch, and its cell if it has changed."""
-        self._write(info.epoch, info, numbers(info, self._space))
+        self._write(info.epoch, info, numbers(info, self._config))
         cell = info.genotype.edge_set
         if cell != self._cell:
             self._cell = cell
@@ -55,42 +55,48 @@ class Logger(Callback):
     def _finish(self, result: SearchResult) -> None: ...
 
 
-def numbers(info: EpochRecord, space: Space) -> dict[str, float]:
+def numbers(info: EpochRecord, config: SearchConfig) -> dict[str, float]:
     """Return the measurements of an epoch by name: losses, accuracies (for text also perplexities), learning
-    rate, entropies, skip connections, seconds."""
+    rate, entropies, skip connections, seconds, and parameters of the relaxation that are not the published
+    ones, such as its temperature."""
     row = flat({field.name: getattr(info, field.name) for field in fields(EpochRecord)})
-    if space.kind == "recurrent":
+    if config.resolved_space.kind == "recurrent":
         row |= {"train_perplexity": info.train_perplexity, "valid_perplexity": info.valid_perplexity}
+    if plain(config.relaxation) != plain(SearchConfig().relaxation):
+        row |= _core.relaxation_at(plain(config.relaxation), info.epoch, config.epochs)["parameters"]
     return {name: float(value) for name, value in row.items() if name != "epoch"}
 
 
-def names(space: Space) -> list[str]:
+def names(config: SearchConfig) -> list[str]:
     """The names of `numbers`.
 
-    >>> names(Space())[:2], names(Space())[-1]
+    >>> from pydarts import SearchConfig
+    >>> names(SearchConfig())[:2], names(SearchConfig())[-1]
     (['train_loss', 'valid_loss'], 'entropy_reduce')
     """
-    blank = {field.name: 0 for field in fields(EpochRecord)} | {"entropy": dict.fromkeys(space.tables, 0.0)}
-    return list(numbers(EpochRecord(**blank), space))  # type: ignore[arg-type]
+    tables = dict.fromkeys(config.resolved_space.tables, 0.0)
+    blank = {field.name: 0 for field in fields(EpochRecord)} | {"entropy": tables}
+    return list(numbers(EpochRecord(**blank), config))  # type: ignore[arg-type]
 
 
-def weights(info: EpochInfo, space: Space) -> dict[tuple[str, int, int, str], float]:
-    """Return the softmax weights by table, source and target of the edge, and operation."""
+def weights(info: EpochInfo, config: SearchConfig) -> dict[tuple[str, str, str], float]:
+    """Return the strengths by table, row and candidate; a row is named as `AlphaTable.tag` does."""
+    path = snapshot(config, info.alphas, info.epoch)
     return {
-        (table, i, j, operation): float(weight)
-        for table, alpha in info.alphas.items()
-        for (i, j), row in zip(space.edges, softmax(alpha), strict=True)
-        for operation, weight in zip(space.operations, row, strict=True)
+        (name, table.tag(row), candidate): weight
+        for name, table in path.tables.items()
+        for row, strengths in enumerate(path.weights(name, 0).tolist())
+        for candidate, weight in zip(table.candidates[row], strengths, strict=False)
     }
 
 
-def tag(table: str, source: int, target: int, operation: str) -> str:
-    """Name a weight for loggers whose names are paths.
+def tag(table: str, row: str, candidate: str) -> str:
+    """Name a strength for loggers whose names are paths.
 
-    >>> tag("normal", 0, 2, "skip_connect")
+    >>> tag("normal", "0_2", "skip_connect")
     'alpha/normal/0_2/skip_connect'
     """
-    return f"alpha/{table}/{source}_{target}/{operation}"
+    return f"alpha/{table}/{row}/{candidate}"
 
 
 def choices(config: SearchConfig) -> dict[str, str | float]:

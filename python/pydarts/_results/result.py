@@ -56,7 +56,8 @@ class SearchResult:
     genotype: Genotype
     """The genotype derived from the last α."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False)
-    """Table name -> trajectory of the logits α, [T, edges, operations]; the first is the initial one."""
+    """Table name -> trajectory of the logits α, [T, edges, operations]; the first is the initial one. Masked
+    logits are NaN."""
     steps: tuple[int, ...] = field(repr=False)
     """The number of steps done at each of the T points."""
     history: History[EpochRecord]
@@ -96,8 +97,23 @@ class SearchResult:
 
     @property
     def trajectory(self) -> Trajectory:
-        """α over time: mixing weights, entropies, the genotype at every point, margins."""
-        return Trajectory(self.alphas, self.steps, self.config.resolved_space, len(self.history))
+        """α over time: strengths, entropies, the genotype at every point, margins."""
+        return Trajectory(
+            self.alphas,
+            self.steps,
+            self.config.resolved_space,
+            len(self.history),
+            self.config.relaxation,
+            total_epochs=self.config.epochs,
+        )
+
+    @property
+    def strengths(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Table name -> mean mixing weights that the relaxation makes of `alphas`, [T, edges, operations].
+
+        They are 0 where α is masked, and constant in rows that are decided.
+        """
+        return self.trajectory.strengths
 
     def diagnostics(self) -> Diagnostics:
         """Explain the measurements of this search: findings with numbers, warnings first.
@@ -247,13 +263,13 @@ class SearchResult:
         return inherit(network, self.state_dict, self.config)
 
     def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
-        """Draw the softmax weights over time: `plots.alphas` of the trajectory."""
+        """Draw the mixing weights over time: `plots.alphas` of the trajectory."""
         return views.panels.alphas(self.trajectory, ax=ax, cell=cell)
 
     def plot_weights(
         self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
     ) -> npt.NDArray[Any]:
-        """Draw the softmax weights at one point as a heat map: `plots.weights` of the trajectory."""
+        """Draw the mixing weights at one point as a heat map: `plots.weights` of the trajectory."""
         return views.panels.weights(self.trajectory, at=at, cell=cell, ax=ax)
 
     def plot_supernet(
@@ -267,7 +283,7 @@ class SearchResult:
         return views.panels.cells(self.genotype, ax=ax)
 
     def plot_entropy(self, ax: Axes | None = None) -> Axes:
-        """Draw the mean entropy of the softmax weights over time: `plots.entropy`."""
+        """Draw the mean entropy of the mixing weights over time: `plots.entropy`."""
         return views.axes.entropy(self.trajectory, ax=ax)
 
     def plot_skips(self, ax: Axes | None = None) -> Axes:
@@ -276,7 +292,8 @@ class SearchResult:
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, or perplexities of text: `plots.losses`."""
-        return views.axes.losses(self.history, words=self.config.resolved_space.kind == "recurrent", ax=ax)
+        words, path = self.config.resolved_space.kind == "recurrent", self.trajectory
+        return views.axes.losses(self.history, words=words, path=path, ax=ax)
 
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation accuracies: `plots.accuracies`."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
-
-from .. import _core
 from .._results.history import perplexity
-from .._values.derive import derive
+from .._results.trajectory import snapshot
+from .._values.config import SearchConfig
 from .._values.space import Space
 from .bar import Bar, in_a_line
 from .callbacks import EpochInfo, StepInfo
@@ -23,8 +21,8 @@ class Progress:
     The bar counts steps.
     """
 
-    def __init__(self, space: Space) -> None:
-        self._space = space
+    def __init__(self, config: SearchConfig) -> None:
+        self._config = config
         self._bar: Any = None
         self._epochs, self._first, self._steps = 0, 0, 0
         self._read_at = 0.0
@@ -57,7 +55,7 @@ class Progress:
             return
         if self._bar.total is None:
             self._bar.total = (self._epochs - self._first) * self._steps
-        self._held_out = f"/{right(self._space, info.valid_loss, info.valid_accuracy)}"
+        self._held_out = f"/{right(self._config.resolved_space, info.valid_loss, info.valid_accuracy)}"
         self._bar.set_description_str(self._title(info.epoch), refresh=False)
         self._show(info)
         self._bar.refresh()
@@ -73,26 +71,26 @@ class Progress:
         return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
 
     def _show(self, info: StepInfo | EpochInfo) -> None:
-        self._bar.values = values(self._space, info, self._held_out)
+        self._bar.values = values(self._config, info, self._held_out)
 
 
-def numbers(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> str:
+def numbers(config: SearchConfig, info: StepInfo | EpochInfo, held_out: str = "") -> str:
     """Format losses, accuracy (for text: perplexity), entropy and skip connections as one line; `held_out`
     follows the training accuracy."""
-    return in_a_line(values(space, info, held_out))
+    return in_a_line(values(config, info, held_out))
 
 
-def values(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> dict[str, str]:
+def values(config: SearchConfig, info: StepInfo | EpochInfo, held_out: str = "") -> dict[str, str]:
     """Return the values of `numbers` by name."""
-    tables = {name: np.asarray(alpha, dtype=np.float64) for name, alpha in info.alphas.items()}
-    entropy = sum(_core.entropy(alpha) for alpha in tables.values()) / max(len(tables), 1)
+    space, path = config.resolved_space, snapshot(config, info.alphas, info.epoch)
+    entropy = sum(path.entropy(table)[0] for table in path.alphas) / max(len(path.alphas), 1)
     name = "perplexity" if space.kind == "recurrent" else "acc"
     return {
         "train": f"{info.train_loss:.3f}",
         "valid": "–" if info.valid_loss is None else f"{info.valid_loss:.3f}",
         name: f"{right(space, info.train_loss, info.train_accuracy)}{held_out}",
         "entropy": f"{entropy:.3f}",
-        "skips": f"{derive(tables, space).skip_connections}",
+        "skips": f"{path.genotype(0).skip_connections}",
     }
 
 

@@ -111,7 +111,7 @@ def _searched(
             check_plan(sources.config)
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
-                progress = Progress(sources.config.resolved_space)
+                progress = Progress(sources.config)
             with held(sources.config.checkpoint_dir):
                 outcome = _core.search(
                     sources.config,

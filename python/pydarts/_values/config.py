@@ -151,7 +151,13 @@ def _defaults(preset: str) -> dict[str, Any]:
 
 def _types(texts: Mapping[str, str]) -> dict[str, Any]:
     """The types of fields; their table holds text, in which `help()` could not resolve the aliases."""
-    names = vars(fields) | {"os": os, "torch": torch, "Sequence": Sequence, "Space": Space}
+    names = vars(fields) | {
+        "Mapping": Mapping,
+        "os": os,
+        "torch": torch,
+        "Sequence": Sequence,
+        "Space": Space,
+    }
     return get_type_hints(type("Fields", (), {"__annotations__": texts}), names)
 
 

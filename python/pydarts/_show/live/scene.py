@@ -158,7 +158,7 @@ class Scene:
             return ""
         known = self.records[-1] if self.records else None
         held_out = f"/{right(self.space, known.valid_loss, known.valid_accuracy)}" if known else ""
-        return numbers(self.space, self.last, held_out)
+        return numbers(self.config, self.last, held_out)
 
     def _thin(self) -> None:
         """Merge pairs of points; an odd one waits for its partner."""
