@@ -63,6 +63,7 @@ class ConfigFields(TypedDict, total=False):
     dropout_hidden: float
     dropout_output: float
     slowness: float
+    relaxation: str | Mapping[str, Any]
 
 class ConfigAttributes:
     @property
@@ -114,6 +115,7 @@ class ConfigAttributes:
     dropout_hidden: float
     dropout_output: float
     slowness: float
+    relaxation: dict[str, Any]
 
 class Field(NamedTuple):
     name: str
