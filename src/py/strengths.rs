@@ -10,12 +10,12 @@ use super::json::value;
 use crate::arch;
 use crate::error::{Error, ErrorKind};
 use crate::json::Field;
-use crate::relaxation::{Relaxation, TableState};
+use crate::relaxation::{self, Relaxation, TableState};
 
 fn relaxation_of(given: &Bound<'_, PyAny>) -> PyResult<Relaxation> {
     let (kind, name) = (ErrorKind::Config, "relaxation");
     let value = value(kind, name, given)?;
-    Relaxation::read(&Field { kind, name, value: &value }).map_err(to_python)
+    relaxation::read(&Field { kind, name, value: &value }).map_err(to_python)
 }
 
 /// The mean mixing weights of a table at several points: see `TableState::strengths`. `alphas` [points, rows, columns] is

@@ -172,6 +172,16 @@ class Trajectory:
 
     def genotype(self, at: int = -1) -> Genotype:
         """Return the genotype at a point."""
+        point = range(len(self))[at]
+        if point not in self._genotypes:
+            self._genotypes[point] = self._genotype(point)
+        return self._genotypes[point]
+
+    @cached_property
+    def _genotypes(self) -> dict[int, Genotype]:
+        return {}
+
+    def _genotype(self, at: int) -> Genotype:
         if self.space is None:
             raise AttributeError("a trajectory without a space has no genotype")
         tables = {name: np.asarray(values[at], dtype=np.float64) for name, values in self.alphas.items()}

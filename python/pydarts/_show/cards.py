@@ -55,7 +55,7 @@ def of_result(result: SearchResult) -> str:
         if words:
             facts.append(("validation perplexity", f"{last.valid_perplexity:.2f}"))
         entropies = ", ".join(f"{name} {value:.3f}" for name, value in last.entropy.items())
-        facts.append(("mean entropy of softmax(α), nats", entropies))
+        facts.append(("mean entropy of the mixing weights, nats", entropies))
         facts.append(("duration", duration(sum(record.seconds for record in history))))
     if "processor" in result.environment:
         facts.append(("ran on", f"{result.environment['processor']}, {result.environment['precision']}"))

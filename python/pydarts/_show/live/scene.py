@@ -14,10 +14,9 @@ import numpy.typing as npt
 from ..._results.ending import reached
 from ..._results.history import EpochRecord, History
 from ..._results.result import SearchResult
-from ..._results.trajectory import Trajectory
+from ..._results.trajectory import Trajectory, snapshot
 from ..._search.callbacks import EpochInfo, StartInfo, StepInfo
 from ..._search.progress import numbers, right
-from ..._values.derive import derive
 from ..._values.genotype import Genotype
 
 _MOST = 96  # points kept: more would not be visible
@@ -28,6 +27,7 @@ class _Point:
     """α after a step, and the mean losses of the steps since the previous point."""
 
     steps: int
+    epoch: int
     alphas: Mapping[str, npt.NDArray[Any]]
     train_loss: float
     valid_loss: float
@@ -58,7 +58,7 @@ class Scene:
         self.steps_per_epoch = info.steps_per_epoch or self.steps_per_epoch
         self._done, self._step = self._done + 1, info.step + 1
         valid = math.nan if info.valid_loss is None else info.valid_loss
-        point = _Point(info.step + 1, info.alphas, info.train_loss, valid, 1)
+        point = _Point(info.step + 1, info.epoch, info.alphas, info.train_loss, valid, 1)
         if self._points and self._points[-1].weight < self._stride:
             point = _merged(self._points.pop(), point)
         self._points.append(point)
@@ -78,10 +78,12 @@ class Scene:
         self._ended = time.perf_counter()
         self.records = list(result.history)
         first = self._points[0].steps if self._points else math.inf
+        epochs = list(result.trajectory.parameter_epochs or ())
         before = [at for at, steps in enumerate(result.steps) if steps < first]
         self._points[:0] = [
             _Point(
                 result.steps[at],
+                epochs[at],
                 {name: values[at] for name, values in result.alphas.items()},
                 math.nan,
                 math.nan,
@@ -104,15 +106,22 @@ class Scene:
             name: np.stack([point.alphas[name] for point in self._points]) for name in self._points[0].alphas
         }
         # Points are not at ends of epochs: the axis counts steps.
-        return Trajectory(alphas, [point.steps for point in self._points], self.space, epochs=-1)
+        return Trajectory(
+            alphas,
+            [point.steps for point in self._points],
+            self.space,
+            epochs=-1,
+            relaxation=self.config.relaxation,
+            parameter_epochs=[point.epoch for point in self._points],
+            total_epochs=self.config.epochs,
+        )
 
     @property
     def genotype(self) -> Genotype | None:
         """The current genotype; None before the first step."""
         if not self._points:
             return None
-        tables = self._points[-1].alphas.items()
-        return derive({name: np.asarray(alpha, np.float64) for name, alpha in tables}, self.space)
+        return snapshot(self.config, self._points[-1].alphas, self._points[-1].epoch).genotype()
 
     @property
     def losses(self) -> tuple[list[int], list[float], list[float]]:
@@ -172,6 +181,7 @@ def _merged(early: _Point, late: _Point) -> _Point:
     weight = early.weight + late.weight
     return _Point(
         late.steps,
+        late.epoch,
         late.alphas,
         (early.weight * early.train_loss + late.weight * late.train_loss) / weight,
         (early.weight * early.valid_loss + late.weight * late.valid_loss) / weight,

@@ -19,10 +19,12 @@ from ..._protocol.table import SearchTable
 from ..._results.diagnostics import diagnose
 from ..._results.diagnostics.finding import weight
 from ..._results.diagnostics.losses import lowest_loss
+from ..._results.tables import decision_in_words
 from ..._results.trajectory import Margin, Trajectory
 from ..._values.files import write_atomically
 from ..._values.space import Space
 from ..._values.words import duration, edge_in_words
+from ..plots.points import relaxation_in_words
 from ..render import render
 from . import facts
 from .baseline import baseline
@@ -74,13 +76,15 @@ def page(result: SearchResult, table: SearchTable | None) -> str:
         written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         numbers=_numbers(result, trajectory),
         diagnostics=diagnose(result, trajectory),
-        margins=_margins(trajectory.margins(), space),
+        margins=[] if space is None else _margins(trajectory.margins(), space),
+        decisions=decided(trajectory),
+        relaxation=", ".join(relaxation_in_words(trajectory)),
         view=seen,
         final=_final(seen),
         shown=len(seen.data["times"]),
         points=len(trajectory),
         curves=plots,
-        notations=notations(result.genotype),
+        notations=[] if space is None else notations(result.genotype),
         chance=chance,
         configuration=facts.configuration(result.config),
         kept=facts.kept_environment(result),
@@ -98,7 +102,7 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
     ]
     if result.history:
         last = result.history[-1]
-        if path.space.kind == "recurrent":
+        if path.space is not None and path.space.kind == "recurrent":
             lowest = lowest_loss(result.history)
             found.append(
                 Figure(
@@ -117,7 +121,9 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
                 )
             )
         found.append(Figure("time of all epochs", duration(sum(record.seconds for record in result.history))))
-    genes = sum(len(getattr(result.genotype, table)) for table in path.alphas)
+    if path.space is None:
+        return found
+    genes = sum(len(result.genotype.edges(table)) for table in path.alphas)
     found.append(Figure("skip connections", str(result.genotype.skip_connections), f"of {genes} operations"))
     time, unit = path.time
     if len(path) > 1:
@@ -145,7 +151,12 @@ def _margins(margins: Sequence[Margin], space: Space) -> list[dict[str, Any]]:
 def _final(seen: View) -> list[tuple[str, Markup]]:
     """Return the cells at the last point, by table."""
     pictures = dict(seen.pictures)
-    return [(table["name"], pictures[table["cells"][-1]]) for table in seen.data["tables"]]
+    return [(table["name"], pictures[table["cells"][-1]]) for table in seen.data["tables"] if table["cells"]]
+
+
+def decided(path: Trajectory) -> list[tuple[int, str]]:
+    """Return the decisions in words, each with its epoch, counted from 1."""
+    return [(epoch + 1, decision_in_words(decision, path.tables)) for epoch, decision in path.decisions]
 
 
 def _weight(value: float) -> str:
