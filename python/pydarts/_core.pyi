@@ -1,7 +1,7 @@
 """The Rust engine. Tensors cross as torch tensors, α as numpy arrays."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -69,11 +69,19 @@ class Genotype:
     def _parse_notation(text: str) -> Genotype: ...
     def _validate_in(self, space: Space) -> None: ...
     def edges(self, table: str) -> tuple[tuple[str, int, int], ...]: ...
+    def nodes(self, table: str) -> tuple[tuple[tuple[str, int], ...], ...]: ...
+    @property
+    def kind(self) -> Literal["convolutional", "recurrent"]: ...
     @property
     def skip_connections(self) -> int: ...
     def to_dict(self) -> dict[str, Any]: ...
 
-def derive(space: Space, alphas: dict[str, npt.NDArray[np.float64]], k: int | None) -> Genotype: ...
+def derive(
+    space: Space, alphas: dict[str, npt.NDArray[np.float64]], relaxation: object, selection: object
+) -> Genotype: ...
+def select(space: Space, strengths: dict[str, npt.NDArray[np.float64]], selection: object) -> Genotype:
+    """The genotype of strengths, in which NaN marks what may not be selected."""
+
 def strengths(
     relaxation: Any,
     alphas: npt.NDArray[np.float64],

@@ -17,6 +17,8 @@ pub struct LogitTable {
     pub columns: usize,
     /// Rows that compete: in a cell space the edges into each node. Every row is in exactly one group.
     pub groups: Vec<Vec<usize>>,
+    /// The number of rows of a group that a selection keeps unless it says otherwise; None: all.
+    pub kept: Option<usize>,
     /// The candidate that is never selected, if there is one: `none` in the published spaces.
     pub unselectable: Option<&'static str>,
 }
@@ -45,6 +47,7 @@ impl Space {
             rows: edges.iter().map(row).collect(),
             columns: self.operations.len(),
             groups: self.intermediate().map(into).collect(),
+            kept: Some(self.kept_edges()),
             unselectable: Some("none"),
         };
         self.tables().iter().map(table).collect()

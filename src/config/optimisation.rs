@@ -3,6 +3,7 @@
 use super::choices::{Method, choice};
 use super::readers::{betas, not_negative, positive, seed, share, whole};
 use super::table::options;
+use crate::arch::selection::{self, Selection};
 use crate::relaxation::{self, Relaxation};
 
 options! {
@@ -25,5 +26,6 @@ options! {
         [23] seed: u64 = 0 => seed;
         [48] slowness: f64 = 1e-3 => not_negative;
         [49] relaxation: Relaxation = Relaxation::default() => relaxation::read;
+        [50] selection: Selection = Selection::default() => selection::read;
     }
 }

@@ -6,16 +6,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::errors::to_python;
-use super::json::value;
+use super::values::variant;
 use crate::arch;
-use crate::error::{Error, ErrorKind};
-use crate::json::Field;
+use crate::error::Error;
 use crate::relaxation::{self, Relaxation, TableState};
 
 fn relaxation_of(given: &Bound<'_, PyAny>) -> PyResult<Relaxation> {
-    let (kind, name) = (ErrorKind::Config, "relaxation");
-    let value = value(kind, name, given)?;
-    relaxation::read(&Field { kind, name, value: &value }).map_err(to_python)
+    variant("relaxation", given, relaxation::read)
 }
 
 /// The mean mixing weights of a table at several points: see `TableState::strengths`. `alphas` [points, rows, columns] is

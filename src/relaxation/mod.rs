@@ -4,6 +4,7 @@
 //! through the same J_Rᵀ because R does not contain w. Each relaxation is one file with a function, its transposed
 //! Jacobian by hand, and its mean on the host.
 
+mod derive;
 mod identity;
 mod softmax;
 mod state;
@@ -12,6 +13,7 @@ use crate::error::Result;
 use crate::json::Field;
 use crate::variant::{Chosen, Variant};
 
+pub use derive::derive;
 pub use state::TableState;
 
 /// What a relaxation draws, for every entry of a table.

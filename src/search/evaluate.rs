@@ -5,9 +5,11 @@ use std::time::Instant;
 use super::run::Run;
 use super::trajectory;
 use crate::arch;
+use crate::config::OptimisationConfig;
 use crate::error::{Error, Result};
 use crate::event::{EpochRecord, Event};
 use crate::nn::Mode;
+use crate::relaxation::derive;
 
 impl Run<'_> {
     /// Evaluates, records and saves the current epoch, whose learning rate was `lr`.
@@ -16,7 +18,8 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let (valid_loss, valid_accuracy) = self.evaluate(epoch)?;
         let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = arch::derive(&self.config.space, &alphas, None)?;
+        let OptimisationConfig { relaxation, selection, .. } = &self.config.optimisation;
+        let genotype = derive(&self.config.space, &alphas, relaxation, selection)?;
         let sums = self.progress.sums;
         let record = EpochRecord {
             epoch,

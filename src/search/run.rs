@@ -10,14 +10,15 @@ use super::step::capture::GraphCapture;
 use super::step::engine::{State, StepSettings};
 use super::step::stepper::{Issued, StepOutcome, Stepper};
 use super::trajectory::{self, Tables, Trajectory};
-use crate::arch::{self, Genotype};
+use crate::arch::Genotype;
 use crate::checkpoint;
-use crate::config::SearchConfig;
+use crate::config::{OptimisationConfig, SearchConfig};
 use crate::data::{Batch, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EpochRecord, Event, EventKind, Observer, Status, StepRecord};
 use crate::nn::{Network, Relaxed};
 use crate::optim;
+use crate::relaxation::derive;
 
 /// The sources of batches.
 pub struct Sources<'a> {
@@ -366,7 +367,8 @@ impl Run<'_> {
             self.record_alpha()?;
         }
         let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = arch::derive(&self.config.space, &alphas, None)?;
+        let OptimisationConfig { relaxation, selection, .. } = &self.config.optimisation;
+        let genotype = derive(&self.config.space, &alphas, relaxation, selection)?;
         let status = if error.is_some() { Status::Failed } else { status };
         let (config, fingerprint) = self.identity();
         let (config, fingerprint) = (config.clone(), fingerprint.clone());

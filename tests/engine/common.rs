@@ -68,6 +68,7 @@ pub fn table(name: &str, rows: usize, columns: usize) -> LogitTable {
         rows: (0..rows).map(row).collect(),
         columns,
         groups: vec![(0..rows).collect()],
+        kept: None,
         unselectable: None,
     }
 }

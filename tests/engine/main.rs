@@ -26,6 +26,7 @@ mod plan;
 mod precision;
 mod random;
 mod recurrent;
+mod selection;
 mod space;
 mod spaces;
 mod step;

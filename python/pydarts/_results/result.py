@@ -104,6 +104,7 @@ class SearchResult:
             self.config.resolved_space,
             len(self.history),
             self.config.relaxation,
+            self.config.selection,
             total_epochs=self.config.epochs,
         )
 
@@ -346,7 +347,8 @@ def _genotype(data: bytes, config: SearchConfig) -> Genotype:
     values, space = json.loads(data), config.resolved_space
     for table in space.tables:
         edges, kept = values[table], space.edges_kept
-        if isinstance(edges[0][0], str):  # version 1 wrote one list, which the space splits into nodes
+        # Version 1 wrote one list, which the space splits into nodes.
+        if edges and edges[0] and isinstance(edges[0][0], str):
             values[table] = [edges[first : first + kept] for first in range(0, len(edges), kept)]
     genotype = Genotype.from_dict(values)
     genotype.validate(space)

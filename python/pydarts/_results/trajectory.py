@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._values.derive import derive
 from .._values.genotype import Genotype
 from .._values.space import Space
 from .._values.words import shown
@@ -75,6 +74,8 @@ class Trajectory:
     """The number of completed epochs at the last point."""
     relaxation: Any = "softmax"
     """The relaxation of the search: its name, its value or a dictionary, as in `SearchConfig`."""
+    selection: Any = "strongest"
+    """The rule by which the genotype is selected from the strengths, given like `relaxation`."""
     parameter_epochs: Sequence[int] | None = field(default=None, repr=False)
     """For each point the epoch whose parameters hold, such as a temperature: that of its last step. None: the
     epochs of points that were recorded by epoch, otherwise 0."""
@@ -184,9 +185,12 @@ class Trajectory:
     def _genotype(self, at: int) -> Genotype:
         if self.space is None:
             raise AttributeError("a trajectory without a space has no genotype")
-        tables = {name: np.asarray(values[at], dtype=np.float64) for name, values in self.alphas.items()}
-        masked = {name: np.where(np.isnan(values), -np.inf, values) for name, values in tables.items()}
-        return derive(masked, self.space)
+        available = {}
+        for table, alphas in self.alphas.items():
+            strengths, frozen = self.weights(table, at), self.frozen(table, at)[:, None]
+            lost = np.isnan(alphas[at]) | (frozen & (strengths == 0))
+            available[table] = np.where(lost, np.nan, strengths)
+        return Genotype._of(_core.select(self.space, available, plain(self.selection)))
 
     def kept(self, table: str, at: int = -1) -> set[tuple[int, str]]:
         """Return the row and the candidate of everything that the genotype at a point keeps.
@@ -313,4 +317,5 @@ def plain(value: Any) -> Any:
 def snapshot(config: SearchConfig, alphas: Mapping[str, npt.NDArray[Any]], epoch: int) -> Trajectory:
     """Return a trajectory of one point: α [edges, operations] in an epoch of a search."""
     given = {name: values[None] for name, values in alphas.items()}
-    return Trajectory(given, (0,), config.resolved_space, -1, config.relaxation, (epoch,), config.epochs)
+    space, rules = config.resolved_space, (config.relaxation, config.selection)
+    return Trajectory(given, (0,), space, -1, *rules, (epoch,), config.epochs)

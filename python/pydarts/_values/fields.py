@@ -234,6 +234,14 @@ FIELDS = (
         "parameters (eq. 2)",
         "str | Mapping[str, Any]",
     ),
+    Field(
+        "selection",
+        "dict[str, Any]",
+        '"strongest"',
+        "the rule that picks the operations and edges of the cell: its name, or a dictionary with `name` and "
+        "parameters (section 2.4)",
+        "str | Mapping[str, Any]",
+    ),
 )
 
 

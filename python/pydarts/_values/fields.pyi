@@ -1,7 +1,7 @@
 # Written by tests/python/stubs.py from the rows of fields.py.
 import os
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
@@ -64,6 +64,7 @@ class ConfigFields(TypedDict, total=False):
     dropout_output: float
     slowness: float
     relaxation: str | Mapping[str, Any]
+    selection: str | Mapping[str, Any]
 
 class ConfigAttributes:
     @property
@@ -116,6 +117,7 @@ class ConfigAttributes:
     dropout_output: float
     slowness: float
     relaxation: dict[str, Any]
+    selection: dict[str, Any]
 
 class Field(NamedTuple):
     name: str

@@ -95,9 +95,9 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
             continue
         column = names.names.index(name)
         zero = [column for column, operation in enumerate(names.names) if operation == "none"]
-        genes, before = getattr(genotype, table), getattr(path.genotypes[0], table)
-        now = sum(operation == name for operation, _ in genes)
-        first = sum(operation == name for operation, _ in before)
+        genes, before = genotype.edges(table), path.genotypes[0].edges(table)
+        now = sum(operation == name for operation, *_ in genes)
+        first = sum(operation == name for operation, *_ in before)
         weights = path.shown(table, -1)
         weights[:, zero] = np.nan  # `none` is never selected
         weights = np.where(np.isnan(weights), -np.inf, weights)
@@ -108,10 +108,10 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
             f"{name} in the {table} cell: {now} of {len(genes)} operations ({first} at the start); it is the "
             f"strongest on {strongest} of {edges} edges."
         )
-        if now >= COLLAPSED * len(genes) and _unmoved(path, table):
+        if genes and now >= COLLAPSED * len(genes) and _unmoved(path, table):
             text += " α has hardly moved, so this mostly reflects the random initial α."
             yield Finding("note", "skips", text, table=table, values=values)
-        elif now >= COLLAPSED * len(genes):
+        elif genes and now >= COLLAPSED * len(genes):
             yield Finding(
                 "warning",
                 "skips",
@@ -126,8 +126,8 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
 
 def weightless(genotype: Genotype) -> Iterator[Finding]:
     """A normal cell without weights; a skip connection in a reduction cell has weights."""
-    genes = genotype.normal
-    if genes and all(operation in _WEIGHTLESS for operation, _ in genes):
+    genes = genotype.edges("normal")
+    if genes and all(operation in _WEIGHTLESS for operation, *_ in genes):
         yield Finding(
             "warning",
             "weightless",

@@ -112,6 +112,7 @@ class Scene:
             self.space,
             epochs=-1,
             relaxation=self.config.relaxation,
+            selection=self.config.selection,
             parameter_epochs=[point.epoch for point in self._points],
             total_epochs=self.config.epochs,
         )
