@@ -204,8 +204,9 @@ def search(
     observer: Observer,
     criterion: Callable[[Tensor, Tensor], Tensor] | None,
     fingerprint: dict[str, str],
+    network: object | None = None,
 ) -> dict[str, Any]:
-    """Run a search. Errors after the first step are returned in the result, not raised.
+    """Run a search; `network`: a `BoundNetwork`. Errors after the first step are returned in the result.
 
     `fingerprint` identifies data and loss when a search is resumed. The result has that of the latest steps.
     """

@@ -1,7 +1,7 @@
 //! Architectures: tables of logits, and the discrete cells that they stand for.
 
 mod architecture;
-mod decision;
+pub mod decision;
 pub mod genotype;
 pub mod selection;
 mod tables;

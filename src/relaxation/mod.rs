@@ -6,6 +6,7 @@
 
 mod derive;
 mod identity;
+mod restrictions;
 mod softmax;
 mod state;
 
@@ -14,6 +15,7 @@ use crate::json::Field;
 use crate::variant::{Chosen, Variant};
 
 pub use derive::derive;
+pub use restrictions::{Restrictions, Tables, shown_over_time};
 pub use state::TableState;
 
 /// What a relaxation draws, for every entry of a table.

@@ -9,6 +9,7 @@ mod common;
 mod config;
 mod cross_entropy;
 mod dataset;
+mod deciders;
 mod depthwise;
 mod derive;
 mod equivalence;

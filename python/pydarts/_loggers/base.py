@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from .._results.history import EpochRecord, flat
+from .._results.tables import AlphaTable
 from .._results.trajectory import plain, snapshot
 from .._search.callbacks import Callback, EpochInfo, StartInfo
 from .._values.config import SearchConfig
@@ -28,15 +31,15 @@ class Logger(Callback):
 
     def on_start(self, info: StartInfo) -> None:
         """Open the log."""
-        self._config, self._space, self._cell = info.config, info.config.resolved_space, None
+        self._config, self._tables, self._cell = info.config, info.tables, None
         self._begin(info)
         self._open = True
 
     def on_epoch(self, info: EpochInfo) -> None:
         """Write the epoch, and its cell if it has changed."""
         self._write(info.epoch, info, numbers(info, self._config))
-        cell = info.genotype.edge_set
-        if cell != self._cell:
+        cell = None if info.genotype is None else info.genotype.edge_set
+        if info.genotype is not None and cell != self._cell:
             self._cell = cell
             self._show(info.epoch, info.genotype)
 
@@ -57,31 +60,39 @@ class Logger(Callback):
 
 def numbers(info: EpochRecord, config: SearchConfig) -> dict[str, float]:
     """Return the measurements of an epoch by name: losses, accuracies (for text also perplexities), learning
-    rate, entropies, skip connections, seconds, and parameters of the relaxation that are not the published
-    ones, such as its temperature."""
+    rate, entropies, skip connections, seconds, and the parameters of a relaxation that is not the published
+    one, such as its temperature."""
     row = flat({field.name: getattr(info, field.name) for field in fields(EpochRecord)})
-    if config.resolved_space.kind == "recurrent":
+    if "recurrent" in info.entropy:
         row |= {"train_perplexity": info.train_perplexity, "valid_perplexity": info.valid_perplexity}
-    if plain(config.relaxation) != plain(SearchConfig().relaxation):
-        row |= _core.relaxation_at(plain(config.relaxation), info.epoch, config.epochs)["parameters"]
-    return {name: float(value) for name, value in row.items() if name != "epoch"}
+    relaxation = plain(config.relaxation)
+    if relaxation != plain(SearchConfig().relaxation):
+        row |= _core.relaxation_at(relaxation, info.epoch, config.epochs)["parameters"]
+    return {name: _number(value) for name, value in row.items() if name != "epoch"}
 
 
-def names(config: SearchConfig) -> list[str]:
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def names(config: SearchConfig, tables: Mapping[str, AlphaTable]) -> list[str]:
     """The names of `numbers`.
 
-    >>> from pydarts import SearchConfig
-    >>> names(SearchConfig())[:2], names(SearchConfig())[-1]
+    >>> from pydarts import SearchConfig, Space
+    >>> from pydarts._results.tables import tables_of
+    >>> known = names(SearchConfig(), tables_of(Space()))
+    >>> known[:2], known[-1]
     (['train_loss', 'valid_loss'], 'entropy_reduce')
     """
-    tables = dict.fromkeys(config.resolved_space.tables, 0.0)
-    blank = {field.name: 0 for field in fields(EpochRecord)} | {"entropy": tables}
+    blank = {field.name: 0 for field in fields(EpochRecord)} | {"entropy": dict.fromkeys(tables, 0.0)}
     return list(numbers(EpochRecord(**blank), config))  # type: ignore[arg-type]
 
 
-def weights(info: EpochInfo, config: SearchConfig) -> dict[tuple[str, str, str], float]:
+def weights(
+    info: EpochInfo, config: SearchConfig, tables: Mapping[str, AlphaTable]
+) -> dict[tuple[str, str, str], float]:
     """Return the strengths by table, row and candidate; a row is named as `AlphaTable.tag` does."""
-    path = snapshot(config, info.alphas, info.epoch)
+    path = snapshot(config, info, tables)
     return {
         (name, table.tag(row), candidate): weight
         for name, table in path.tables.items()

@@ -87,7 +87,9 @@ class MLflow(Logger):
         if epoch < self._next:
             return
         if self._alphas:
-            row = row | {tag(*entry): weight for entry, weight in weights(info, self._config).items()}
+            row = row | {
+                tag(*entry): weight for entry, weight in weights(info, self._config, self._tables).items()
+            }
         now = int(1000 * time.time())
         metrics = [self._entities.Metric(name, value, now, epoch) for name, value in row.items()]
         for at in range(0, len(metrics), _MOST):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from .._results.tables import tables_of
 from .._search.callbacks import EpochInfo, StartInfo
 from .._values.files import user_path
 from .base import Logger, choices, missing, names, picture, tag, weights
@@ -60,7 +59,7 @@ class TensorBoard(Logger):
 
     def _layout(self) -> dict[str, dict[str, list[Any]]]:
         """Return the charts with several curves."""
-        known, tables = names(self._config), tables_of(self._space)
+        known, tables = names(self._config, self._tables), self._tables
         curves: dict[str, list[Any]] = {
             name: ["Multiline", [f"search/{part}_{name}" for part in ("train", "valid")]]
             for name in ("loss", "accuracy", "perplexity")
@@ -80,7 +79,7 @@ class TensorBoard(Logger):
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
         for name, value in row.items():
             self._writer.add_scalar(f"search/{name}", value, epoch)
-        for entry, weight in weights(info, self._config).items():
+        for entry, weight in weights(info, self._config, self._tables).items():
             self._writer.add_scalar(tag(*entry), weight, epoch)
         self._writer.flush()
 

@@ -44,7 +44,9 @@ class WeightsAndBiases(Logger):
 
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
         if self._alphas:
-            row = row | {tag(*entry): weight for entry, weight in weights(info, self._config).items()}
+            row = row | {
+                tag(*entry): weight for entry, weight in weights(info, self._config, self._tables).items()
+            }
         self._run.log(row, step=epoch)
 
     def _show(self, epoch: int, genotype: Genotype) -> None:

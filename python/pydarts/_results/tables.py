@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._values.space import Space
-from .._values.words import count, edge_in_words
+from .._values.words import count, edge_in_words, shown
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,39 @@ def tables_of(space: Space) -> dict[str, AlphaTable]:
     rows = tuple(f"{i}->{j}" for i, j in space.edges)
     candidates = (space.operations,) * len(rows)
     return {name: AlphaTable(name, rows, candidates, space.edges, space.inputs) for name in space.tables}
+
+
+def is_cells(tables: Mapping[str, AlphaTable]) -> bool:
+    """Return whether the rows of tables are edges of cells."""
+    return all(table.edges for table in tables.values())
+
+
+def to_plain(tables: Mapping[str, AlphaTable]) -> dict[str, Any]:
+    """Return the names of tables that do not belong to cells as plain data."""
+    return {name: {"rows": table.rows, "candidates": table.candidates} for name, table in tables.items()}
+
+
+def from_plain(values: Any) -> dict[str, AlphaTable]:
+    """Return tables from plain data.
+
+    >>> from_plain({"mine": {"rows": ["0"], "candidates": [["a", "b"]]}})["mine"].names
+    ('a', 'b')
+
+    Raises:
+        ValueError: they are not names of rows and candidates.
+    """
+    found = {}
+    for name, table in values.items() if isinstance(values, dict) else [(shown(values), None)]:
+        rows, candidates = (
+            (table.get("rows"), table.get("candidates")) if isinstance(table, dict) else (None, None)
+        )
+        lists = isinstance(rows, list) and isinstance(candidates, list) and len(rows) == len(candidates)
+        if not lists or not all(isinstance(row, list) and row for row in candidates):
+            raise ValueError(f"table {name} must have rows and, for each, candidates, got {shown(table)}")
+        found[name] = AlphaTable(
+            name, tuple(map(str, rows)), tuple(tuple(map(str, row)) for row in candidates)
+        )
+    return found
 
 
 def all_names(tables: Mapping[str, AlphaTable]) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ from .. import _core
 from .._values.genotype import Genotype
 from .._values.space import Space
 from .._values.words import shown
-from .tables import AlphaTable, in_effect, tables_of
+from .tables import AlphaTable, in_effect, is_cells, tables_of
 
 if TYPE_CHECKING:
+    from .._search.callbacks import EpochInfo, StepInfo
     from .._values.config import SearchConfig
 
 Weights = npt.NDArray[np.float64]
@@ -85,6 +86,8 @@ class Trajectory:
     """Decisions about the search, each with the number of the epoch at whose end it was taken."""
     tables: Mapping[str, AlphaTable] = field(default_factory=dict, repr=False)
     """The names of rows and columns by table; empty: those of `space`."""
+    given: Mapping[str, Weights] | None = field(default=None, repr=False)
+    """The strengths by table, from the events of a search; None: computed from what is above."""
 
     def __post_init__(self) -> None:
         if not self.tables:
@@ -119,6 +122,8 @@ class Trajectory:
         Raises:
             ValueError: there is no such table.
         """
+        if self.given is not None:
+            return np.array(self.given[self._known(table)][at], np.float64)
         alphas, points = np.asarray(self.alphas[self._known(table)], np.float64), np.arange(len(self))[at]
         chosen, fixed = np.atleast_1d(points), self._fixed(table)
         epochs = np.asarray(self.parameter_epochs)[chosen].tolist()
@@ -270,6 +275,13 @@ class Trajectory:
         found: dict[str, float] = about["parameters"]
         return found
 
+    def relaxation_in_words(self, at: int | None = None) -> list[str]:
+        """Name the relaxation unless it is softmax and, at a point, the parameters that have a schedule."""
+        name, scheduled = self.about["name"], self.about["scheduled"]
+        now = {} if at is None or not scheduled else self.parameters(at)
+        changing = [f"{parameter} {now[parameter]:.3g}" for parameter in scheduled if now]
+        return [*([] if name == "softmax" else [name]), *changing]
+
     def decided(self) -> list[tuple[float, int, Mapping[str, Any]]]:
         """Return the decisions with their positions in time, and the epochs at whose ends they were taken."""
         epochs, (time, unit) = np.asarray(self.parameter_epochs), self.time
@@ -314,8 +326,20 @@ def plain(value: Any) -> Any:
     return value.to_dict() if hasattr(value, "to_dict") else value
 
 
-def snapshot(config: SearchConfig, alphas: Mapping[str, npt.NDArray[Any]], epoch: int) -> Trajectory:
-    """Return a trajectory of one point: α [edges, operations] in an epoch of a search."""
-    given = {name: values[None] for name, values in alphas.items()}
-    space, rules = config.resolved_space, (config.relaxation, config.selection)
-    return Trajectory(given, (0,), space, -1, *rules, (epoch,), config.epochs)
+def snapshot(
+    config: SearchConfig, info: StepInfo | EpochInfo, tables: Mapping[str, AlphaTable] | None = None
+) -> Trajectory:
+    """Return a trajectory of one point: that of an event. `tables` are required if α belongs to no cells."""
+    strengths = {name: values[None] for name, values in info.strengths.items()}
+    return Trajectory(
+        {name: values[None] for name, values in info.alphas.items()},
+        steps=(0,),
+        space=config.resolved_space if tables is None or is_cells(tables) else None,
+        epochs=-1,
+        relaxation=config.relaxation,
+        selection=config.selection,
+        parameter_epochs=(info.epoch,),
+        total_epochs=config.epochs,
+        tables=tables or {},
+        given=strengths or None,
+    )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .._data.draws import Quiet, Turn
 from .._data.interrupt import InterruptWatch
 from .._results.history import EpochRecord, record_from
+from .._results.tables import AlphaTable
 from .._values.ambient import kept
 from .._values.config import SearchConfig
 from .._values.genotype import Genotype
@@ -28,9 +30,10 @@ class Observers:
         watch: InterruptWatch,
         config: SearchConfig,
         gate: Turn | None = None,
+        tables: Mapping[str, AlphaTable] | None = None,
     ) -> None:
         self._callbacks, self._progress, self._watch = callbacks, progress, watch
-        self._config, self._gate = config, gate or Turn()
+        self._config, self._gate, self._tables = config, gate or Turn(), tables or {}
 
     def wants(self, kind: str) -> bool:
         """Called by the engine before the search and after each event; it does not send unwanted kinds."""
@@ -61,15 +64,27 @@ class Observers:
         self._watch.check()
 
     def observe(
-        self, kind: str, payload: Mapping[str, Any], alphas: Mapping[str, npt.NDArray[Any]] | None
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        alphas: Mapping[str, npt.NDArray[Any]] | None,
+        strengths: Mapping[str, npt.NDArray[np.float64]] | None = None,
     ) -> None:
         """Called by the engine; an exception stops the search."""
+        tables: dict[str, Any] = {"alphas": dict(alphas or {}), "strengths": dict(strengths or {})}
         if kind == "step":
-            self._step(StepInfo(**payload, alphas=dict(alphas or {})))
+            self._step(StepInfo(**payload, **tables))
         elif kind == "epoch":
             record = record_from(payload["record"], EpochRecord)
-            genotype = Genotype.from_dict(payload["genotype"])
-            self._epoch(EpochInfo(**vars(record), genotype=genotype, alphas=dict(alphas or {})))
+            given = payload["genotype"]
+            genotype = None if given is None else Genotype.from_dict(given)
+            picked = {table: tuple(map(tuple, rows)) for table, rows in payload["architecture"].items()}
+            decisions = tuple(payload["decisions"])
+            self._epoch(
+                EpochInfo(
+                    **vars(record), genotype=genotype, architecture=picked, decisions=decisions, **tables
+                )
+            )
         elif kind == "start":
             self._start(**payload)
         elif kind == "warning":
@@ -80,7 +95,7 @@ class Observers:
             self._progress.begin(epochs, first_epoch, steps_per_epoch)
         for callback in self._callbacks:
             with self._quiet(), kept():
-                callback.on_start(StartInfo(self._config, first_epoch, steps_per_epoch))
+                callback.on_start(StartInfo(self._config, first_epoch, steps_per_epoch, self._tables))
 
     def _step(self, info: StepInfo) -> None:
         if self._progress is not None:

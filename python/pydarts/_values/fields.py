@@ -242,6 +242,14 @@ FIELDS = (
         "parameters (section 2.4)",
         "str | Mapping[str, Any]",
     ),
+    Field(
+        "stop",
+        "dict[str, Any] | None",
+        "None",
+        "what ends the search early: a name, or a dictionary with `name` and parameters; "
+        '"skip_connections": as soon as the normal cell has `most` (2) skip connections (DARTS+)',
+        "str | Mapping[str, Any] | None",
+    ),
 )
 
 

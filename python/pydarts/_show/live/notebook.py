@@ -19,7 +19,7 @@ from ..._results.trajectory import Trajectory
 from ..palette import looks_of, series_look
 from ..plots import curves
 from ..plots.cells import figure_of
-from ..plots.points import grid, limits, relaxation_in_words
+from ..plots.points import grid, limits
 from ..plots.style import INK, tidy
 from .budget import TimeBudget
 from .scene import Scene
@@ -49,11 +49,13 @@ class NotebookView:
         """Draw what is due; at the end draw everything."""
         if last or self._line.due():
             self._line.show(lambda: _words(scene))
-        genotype = scene.genotype
-        if genotype is None:
+        if scene.trajectory is None:
             return
         if last or self._moving.due():
             self._moving.show(lambda: _png(moving(scene), "α over time, losses, accuracies, entropy"))
+        genotype = scene.genotype
+        if genotype is None:
+            return
         cell = genotype.edge_set
         if cell != self._cell and (last or self._cells.due()):
             self._cells.show(lambda: _png(figure_of(genotype), str(genotype)))
@@ -96,7 +98,7 @@ def moving(scene: Scene) -> Figure:
     bounds = limits([path.shown(table) for table in tables])
     for at, table in enumerate(tables):
         tiles(figure.add_subplot(upper[at]), path, table, bounds)
-    said = ", ".join(["mixing weights", *relaxation_in_words(path, -1)])
+    said = ", ".join(["mixing weights", *path.relaxation_in_words(-1)])
     said += f", every panel from {bounds[0]:.3f} to {bounds[1]:.3f}"
     figure.text(0.99, 1 - 0.55 / height, said, fontsize=8, color=INK, ha="right")
     _legend(figure, path)
@@ -140,6 +142,7 @@ def _png(figure: Figure, alt: str) -> dict[str, Any]:
 
 def _words(scene: Scene) -> dict[str, Any]:
     text = f"{scene.title}: {scene.numbers}" if scene.numbers else scene.title
+    text += f"; {scene.decided}" if scene.decided else ""
     bar = ""
     if scene.result is None and scene.total is not None:
         bar = f'<progress value="{scene.done}" max="{scene.total}"></progress> '

@@ -18,9 +18,8 @@ from rich.text import Text
 from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
 from ..._values.genotype import Genotype
-from ..._values.words import edge_in_words
 from ..palette import Look, looks_of
-from ..plots.points import limits, relaxation_in_words
+from ..plots.points import limits
 from .blocks import columns, sparkline
 from .budget import TimeBudget
 from .scene import Scene
@@ -62,16 +61,19 @@ def picture(scene: Scene, width: int, height: int) -> RenderableType:
     parts: list[RenderableType] = [_progress(scene, width)]
     left = height - 1
     path, genotype = scene.trajectory, scene.genotype
-    if path is None or genotype is None:
+    if path is None:
         return Group(*parts)
     curves = _curves(scene, path, genotype, width)
     low, high = _bounds(path)
-    about = "".join(f"{text}, " for text in relaxation_in_words(path, -1))
+    about = "".join(f"{text}, " for text in path.relaxation_in_words(-1))
     legend = Text.assemble((f"{about}bars from {low:.3f} to {high:.3f}:", _DIM))
     for operation, look in looks_of(all_names(path.tables)).items():
         legend.append(f" {operation}", style=look.color)
-    notation = Text(str(genotype))
-    below = [_wrapped(legend, width), _wrapped(notation, width)]
+    below = [_wrapped(legend, width)]
+    if scene.decided:
+        below.append(_wrapped(Text(scene.decided), width))
+    if genotype is not None:
+        below.append(_wrapped(Text(str(genotype)), width))
     if left >= curves.row_count:
         parts.append(curves)
         left -= curves.row_count
@@ -106,17 +108,19 @@ def _progress(scene: Scene, width: int) -> RenderableType:
 # ---- curves
 
 
-def _curves(scene: Scene, path: Trajectory, genotype: Genotype, width: int) -> Table:
+def _curves(scene: Scene, path: Trajectory, genotype: Genotype | None, width: int) -> Table:
     _, train, valid = scene.losses
-    skips = [float(record.skip_connections) for record in scene.records] + [float(genotype.skip_connections)]
     entropy = np.mean([path.entropy(name) for name in path.alphas], axis=0)
     said: list[tuple[str, Sequence[float], str]] = [
         ("train loss", train, _number(train)),
         ("α loss", valid, _number(valid)),
         *_rights(scene),
         ("entropy", entropy.tolist(), f"{entropy[-1]:.3f}"),
-        ("skips", skips, f"{skips[-1]:.0f}"),
     ]
+    if genotype is not None:
+        counts = [record.skip_connections or 0 for record in scene.records]
+        skips = [float(count) for count in (*counts, genotype.skip_connections)]
+        said.append(("skips", skips, f"{skips[-1]:.0f}"))
     across = 2 if width >= 60 else 1
     free = width // across - 22
     made = Table.grid(padding=(0, 1, 0, 0))
@@ -132,7 +136,7 @@ def _curves(scene: Scene, path: Trajectory, genotype: Genotype, width: int) -> T
 
 def _rights(scene: Scene) -> list[tuple[str, list[float], str]]:
     """Return accuracies by epoch, or perplexities of text."""
-    if scene.space.kind == "recurrent":
+    if scene.words:
         name, said = "perplexity", "{:.1f}"
         label = "ppl"
     else:
@@ -170,7 +174,7 @@ def _bounds(path: Trajectory) -> tuple[float, float]:
 
 
 def _weights(
-    path: Trajectory, genotype: Genotype, bounds: tuple[float, float], width: int, height: int
+    path: Trajectory, genotype: Genotype | None, bounds: tuple[float, float], width: int, height: int
 ) -> tuple[Table, int] | None:
     """Return the edges of all tables in blocks, and the height; None if not even the kept edges fit."""
     rows = {name: _rows(path, genotype, name) for name in path.alphas}
@@ -189,18 +193,17 @@ def _weights(
     return None
 
 
-def _rows(path: Trajectory, genotype: Genotype, table: str) -> list[_Row]:
+def _rows(path: Trajectory, genotype: Genotype | None, table: str) -> list[_Row]:
     names = path.tables[table]
-    kept = {(source, target): name for name, source, target in genotype.edges(table)}
+    kept = dict(path.kept(table)) if genotype is not None else {}
     found = []
     for row, candidates in enumerate(names.candidates):
-        edge = names.edges[row]
         # A removed operation is a blank.
         logits, strengths = path.alphas[table][-1, row], path.weights(table, -1)[row]
         weights = np.where(np.isnan(logits), np.nan, strengths)[: len(candidates)]
-        chosen = candidates.index(kept[edge]) if edge in kept else int(np.nanargmax(weights))
-        name = edge_in_words(edge, names.inputs).replace(" ", "")
-        found.append(_Row(name, edge in kept, candidates, weights.tolist(), chosen))
+        chosen = candidates.index(kept[row]) if row in kept else int(np.nanargmax(weights))
+        name = names.words(row).replace(" ", "")
+        found.append(_Row(name, row in kept, candidates, weights.tolist(), chosen))
     return found
 
 

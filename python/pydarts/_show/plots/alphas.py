@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
 from ..palette import Look, looks_of
-from .points import grid, limits, relaxation_in_words, state_of, tables
+from .points import grid, limits, state_of, tables
 from .style import FAINT, GRID, INK, inches, row_name
 
 
@@ -71,7 +71,7 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
             if x == 0 and y == (bottom - 1) // 2:
                 panel.set_ylabel("mixing weight", fontsize=8, color=INK)
             panels.append(panel)
-        said = ", ".join([name, *relaxation_in_words(path)])
+        said = ", ".join([name, *path.relaxation_in_words()])
         ax.text(
             left, 0.985, said, fontsize=11, fontweight="bold", color=INK, va="top", transform=ax.transAxes
         )

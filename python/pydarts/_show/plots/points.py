@@ -53,17 +53,7 @@ def point(path: Trajectory, at: int) -> int:
 def moment(path: Trajectory, at: int) -> str:
     """Describe a point of the trajectory, for example "epoch 12", or "epoch 12, gumbel, temperature 0.5"."""
     times, unit = path.time
-    return ", ".join([f"{unit} {times[at]:g}", *relaxation_in_words(path, at)])
-
-
-def relaxation_in_words(path: Trajectory, at: int | None = None) -> list[str]:
-    """Name the relaxation unless it is softmax and, at a point, the parameters that have a schedule."""
-    name = path.about["name"]
-    changing = {} if at is None else {name: path.parameters(at)[name] for name in path.about["scheduled"]}
-    return [
-        *([] if name == "softmax" else [name]),
-        *(f"{parameter} {value:.3g}" for parameter, value in changing.items()),
-    ]
+    return ", ".join([f"{unit} {times[at]:g}", *path.relaxation_in_words(at)])
 
 
 def limits(weights: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:

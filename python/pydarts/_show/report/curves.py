@@ -49,7 +49,7 @@ class Line:
 
 def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
     """Return the plots for which there are data."""
-    words = result.config.resolved_space.kind == "recurrent"
+    words = path.space is not None and path.space.kind == "recurrent"
     found = []
     if result.history:
         records = [result.history[point] for point in thin(len(result.history), POINTS)]
@@ -64,7 +64,7 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
         found.append(_curve("loss", "Loss", "nats", "epoch", pair("loss")))
         if words:
             found.append(_curve("perplexity", "Perplexity", "words", "epoch", pair("perplexity"), log=True))
-        else:
+        elif not all(math.isnan(record.valid_accuracy) for record in records):
             found.append(_curve("accuracy", "Accuracy", "%", "epoch", pair("accuracy", 100.0)))
         rate = Line("learning rate", "valid", epochs, [record.learning_rate for record in records])
         found.append(_curve("rate", "Learning rate of the weights", "", "epoch", [rate], zero=True))

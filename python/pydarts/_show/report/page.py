@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -24,7 +25,6 @@ from ..._results.trajectory import Margin, Trajectory
 from ..._values.files import write_atomically
 from ..._values.space import Space
 from ..._values.words import duration, edge_in_words
-from ..plots.points import relaxation_in_words
 from ..render import render
 from . import facts
 from .baseline import baseline
@@ -72,13 +72,13 @@ def page(result: SearchResult, table: SearchTable | None) -> str:
     return render(
         "report/page.html",
         result=result,
-        space=space,
+        name=space.name if space is not None else result.loss or "a function",
         written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         numbers=_numbers(result, trajectory),
         diagnostics=diagnose(result, trajectory),
         margins=[] if space is None else _margins(trajectory.margins(), space),
         decisions=decided(trajectory),
-        relaxation=", ".join(relaxation_in_words(trajectory)),
+        relaxation=", ".join(trajectory.relaxation_in_words()),
         view=seen,
         final=_final(seen),
         shown=len(seen.data["times"]),
@@ -89,7 +89,7 @@ def page(result: SearchResult, table: SearchTable | None) -> str:
         configuration=facts.configuration(result.config),
         kept=facts.kept_environment(result),
         environment=facts.environment(),
-        plan=facts.plan(result),
+        plan=None if space is None else facts.plan(result),
         data={"alpha": seen.data, "figures": figures},
         plotly=Markup(get_plotlyjs()),  # a script, embedded as plotly itself does
     )
@@ -111,6 +111,10 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
                     f"lowest {lowest.valid_perplexity:,.4g} in epoch {lowest.epoch + 1}",
                 )
             )
+        elif math.isnan(last.valid_accuracy):
+            lowest = lowest_loss(result.history)
+            note = f"lowest {lowest.valid_loss:,.4g} in epoch {lowest.epoch + 1}"
+            found.append(Figure("validation loss", f"{last.valid_loss:,.4g}", note))
         else:
             best = max(result.history, key=lambda record: record.valid_accuracy)
             found.append(

@@ -14,7 +14,7 @@ from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
 from ..._values.notations import Edges
 from ..palette import looks_of
-from ..plots.points import cell_space, relaxation_in_words, state_of
+from ..plots.points import cell_space, state_of
 from .pictures import cell_picture
 
 Kept: TypeAlias = tuple[tuple[int, int], ...]
@@ -78,7 +78,7 @@ def view(path: Trajectory) -> View:
     data = {
         "unit": unit,
         "times": time[points].tolist(),
-        "moments": [", ".join(relaxation_in_words(path, point)) for point in points],
+        "moments": [", ".join(path.relaxation_in_words(point)) for point in points],
         "operations": [
             {"name": name, "color": look.color, "dash": dash(look.style)}
             for name, look in looks_of(all_names(path.tables)).items()
