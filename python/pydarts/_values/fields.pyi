@@ -65,6 +65,7 @@ class ConfigFields(TypedDict, total=False):
     slowness: float
     relaxation: str | Mapping[str, Any]
     selection: str | Mapping[str, Any]
+    stop: str | Mapping[str, Any] | None
 
 class ConfigAttributes:
     @property
@@ -118,6 +119,7 @@ class ConfigAttributes:
     slowness: float
     relaxation: dict[str, Any]
     selection: dict[str, Any]
+    stop: dict[str, Any] | None
 
 class Field(NamedTuple):
     name: str
