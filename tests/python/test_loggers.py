@@ -41,7 +41,8 @@ def test_the_numbers_of_an_epoch_are_those_of_the_history_as_a_table(tiny_result
 
 def test_of_words_there_are_perplexities() -> None:
     config = pydarts.SearchConfig(space="darts-rnn")
-    assert {"train_perplexity", "valid_perplexity", "entropy_recurrent"} <= set(names(config, tables_of(config.resolved_space)))
+    known = names(config, tables_of(config.resolved_space))
+    assert {"train_perplexity", "valid_perplexity", "entropy_recurrent"} <= set(known)
     record = pydarts.EpochRecord(0, 1.0, 2.0, 0.5, 0.5, 20.0, {"recurrent": 1.5}, 0, 1.0)
     assert numbers(record, config)["valid_perplexity"] == pytest.approx(np.exp(2.0))
 

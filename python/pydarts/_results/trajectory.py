@@ -219,8 +219,8 @@ class Trajectory:
     def entropy(self, table: str) -> Weights:
         """Return the entropy of the strengths in nats, averaged over the edges: [T].
 
-        It is at most the mean of log(operations). If the mixing weights of an edge are not shares of 1, they
-        are first divided by their sum.
+        It is at most the mean of log(operations). If the mixing weights of an edge are not shares of 1, their
+        magnitudes are first divided by their sum.
         """
         return _core.entropy(plain(self.relaxation), self.weights(table))
 

@@ -19,7 +19,7 @@ from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
 from ..._values.genotype import Genotype
 from ..palette import Look, looks_of
-from ..plots.points import limits
+from ..plots.points import limits, widened
 from .blocks import columns, sparkline
 from .budget import TimeBudget
 from .scene import Scene
@@ -145,7 +145,8 @@ def _rights(scene: Scene) -> list[tuple[str, list[float], str]]:
     found = []
     for part in ("train", "valid"):
         values = [float(getattr(record, f"{part}_{name}")) for record in scene.records]
-        found.append((f"{part} {label}", values, said.format(values[-1]) if values else "–"))
+        if not values or any(map(math.isfinite, values)):
+            found.append((f"{part} {label}", values, said.format(values[-1]) if values else "–"))
     return found
 
 
@@ -169,8 +170,7 @@ class _Row(NamedTuple):
 def _bounds(path: Trajectory) -> tuple[float, float]:
     """Return the weights at both ends of a bar, far enough apart that noise does not look large."""
     low, high = limits([path.shown(name, -1) for name in path.alphas])
-    spare = max(0.0, _SPAN - (high - low)) / 2
-    return max(min(0.0, low), low - spare), min(max(1.0, high), high + spare)
+    return widened(low, high, max(0.0, _SPAN - (high - low)) / 2)
 
 
 def _weights(

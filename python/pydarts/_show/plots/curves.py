@@ -84,6 +84,8 @@ def skips(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     tidy(ax, "skip connections in the genotype")
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     _across(ax, label)
+    if path.decisions:
+        ax.legend(fontsize=8, frameon=False)
     return ax
 
 

@@ -65,9 +65,18 @@ def limits(weights: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
     known = [w[np.isfinite(w)] for w in weights]
     known = [w for w in known if w.size] or [np.zeros(1)]
     low, high = min(float(w.min()) for w in known), max(float(w.max()) for w in known)
-    margin = max(0.06 * (high - low), 0.0002)
-    # Shares of 1 are between 0 and 1; weights of other relaxations may be any numbers.
-    return max(min(0.0, low), low - margin), min(max(1.0, high), high + margin)
+    return widened(low, high, max(0.06 * (high - low), 0.0002))
+
+
+def widened(low: float, high: float, margin: float) -> tuple[float, float]:
+    """Widen a range; that of shares of 1 stays within 0 and 1, other weights may be any numbers.
+
+    >>> widened(0.0, 0.5, 0.1), widened(-1.0, 2.0, 0.5)
+    ((0.0, 0.6), (-1.5, 2.5))
+    """
+    least = 0.0 if low >= 0 else low - margin
+    most = 1.0 if high <= 1 else high + margin
+    return max(least, low - margin), min(most, high + margin)
 
 
 def decimals(weights: Sequence[npt.NDArray[np.float64]]) -> int:
