@@ -17,6 +17,8 @@ from ..palette import Look, looks_of
 from .points import grid, limits, state_of, tables
 from .style import FAINT, GRID, INK, inches, row_name
 
+_LEAST = 4.8  # inches: smallest width of the panels of a table
+
 
 def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) -> npt.NDArray[Any]:
     """Draw the mixing weights over time: one panel per edge, one line per operation.
@@ -51,7 +53,7 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     label = path.time[1]
     low, high = limits(list(weights.values()))
     if ax is None:
-        side = (1.45 * columns + 0.5, 1.25 * rows + 0.9)
+        side = (max(1.45 * columns + 0.5, _LEAST), 1.25 * rows + 0.9)
         ax = plt.figure(figsize=(side[0] * len(names), side[1])).add_axes((0.0, 0.0, 1.0, 1.0))
     ax.set_axis_off()
     tall = inches(ax)[1]

@@ -81,7 +81,7 @@ class _Movie:
     def __init__(self, path: Trajectory, names: list[str]) -> None:
         self.path, self.names = path, names
         width, height = (0.0, 0.0) if path.space is None else supernet.size_of(path)
-        left, right, below, above = heat.MARGINS
+        self.margins = left, right, below, above = heat.margins(path, names)
         columns, rows = heat.size_of(path, names)
         self.row = max(height + 0.3, 0.16 * rows + below + above)
         self.map = 0.3 * columns, self.row - below - above
@@ -105,7 +105,7 @@ class _Movie:
         figure.text(0.1 / width, 1 - 0.08 / height, moment(path, at), va="top", fontsize=12, color=INK)
         for number, name in enumerate(self.names):
             bottom = self.foot + (len(self.names) - 1 - number) * self.row
-            ax = figure.add_axes(box(heat.MARGINS[0], bottom + heat.MARGINS[2], *self.map))
+            ax = figure.add_axes(box(self.margins[0], bottom + self.margins[2], *self.map))
             heat.heat_map(ax, path, name, at, self.shown)
             if path.space is None:
                 title(ax, name)
@@ -113,7 +113,7 @@ class _Movie:
             ax = figure.add_axes(box(self.left, bottom + (self.row - 0.3 - self.cell[1]) / 2, *self.cell))
             supernet.draw_supernet(ax, path, name, at, self.digits)
             title(ax, name)
-        ax = figure.add_axes(box(heat.MARGINS[0], 0.45, width - heat.MARGINS[0] - 0.2, self.foot - 0.6))
+        ax = figure.add_axes(box(self.margins[0], 0.45, width - self.margins[0] - 0.2, self.foot - 0.6))
         curves.entropy(path, ax=ax)
         ax.set_ylabel("entropy, nats", fontsize=8, color=INK)
         ax.axvline(float(path.time[0][at]), color=INK, linewidth=1)

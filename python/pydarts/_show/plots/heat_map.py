@@ -16,11 +16,11 @@ from matplotlib.transforms import ScaledTranslation
 from ..._results.trajectory import Trajectory
 from ..palette import looks_of, text_on
 from .points import decimals, limits, moment, point, state_of, tables
-from .style import FAINT, INK, inches, panels, row_name, title
+from .style import FAINT, INK, Margins, inches, panels, row_name, title
 
 # Grey, so that only the frames are coloured; numbers are legible on the darkest shade.
 _SHADES = LinearSegmentedColormap.from_list("weights", mpl.colormaps["Greys"](np.linspace(0, 0.8, 64)))
-MARGINS = (0.8, 0.5, 0.1, 1.15)
+_MARGINS = (0.8, 0.5, 0.1, 1.15)
 
 
 def weights(
@@ -56,14 +56,25 @@ def weights(
     """
     names, at = tables(path, cell), point(path, at)
     columns, rows = size_of(path, names)
-    sides = 0.52 * columns + MARGINS[0] + MARGINS[1], 0.25 * rows + MARGINS[2] + MARGINS[3]
-    _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), MARGINS)
+    left, right, below, above = margins(path, names)
+    sides = 0.52 * columns + left + right, 0.25 * rows + below + above
+    _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), (left, right, below, above))
     values = [path.shown(name, at) for name in names]
     shown, digits = limits(values), decimals(values)
     for axes, name in zip(made, names, strict=True):
         heat_map(axes, path, name, at, shown, digits)
         title(axes, f"{name}, {moment(path, at)}")
     return np.array(made, dtype=object)
+
+
+def margins(path: Trajectory, names: Sequence[str]) -> Margins:
+    """Return the space around heat maps: on the left for the longest label of a row."""
+    longest = max(
+        len(path.tables[name].words(row) + state_of(path, name, row))
+        for name in names
+        for row in range(len(path.tables[name].rows))
+    )
+    return (max(_MARGINS[0], 0.085 * longest + 0.1), *_MARGINS[1:])
 
 
 def size_of(path: Trajectory, names: Sequence[str]) -> tuple[int, int]:

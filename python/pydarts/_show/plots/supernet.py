@@ -96,7 +96,7 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) 
         operation, weight, chosen = names[column], weights[row, column], row in kept
         color = FAINT if removed[row] else looks[operation].color
         start, end = _ends(space.edges, edge)
-        line = max(0.4, _WIDTH * min(weight, 1.0)) * scale
+        line = (1.2 if removed[row] else max(0.4, _WIDTH * min(weight, 1.0))) * scale
         style = ":" if removed[row] else "-"
         level = 2 if chosen else 1
         _arc(ax, start, end, edge[1] - edge[0], color, line, 1.0 if chosen else 0.4, level, style)
