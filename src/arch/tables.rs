@@ -53,11 +53,12 @@ pub fn softmax(row: &[f64]) -> Vec<f64> {
 }
 
 /// The mean over the rows of the entropy (nats) of their strengths; 0 for a table without rows. Without `shares`, the
-/// strengths of a row are first divided by their sum.
+/// magnitudes of a row are first divided by their sum.
 pub fn entropy_of(strengths: ArrayView2<f64>, shares: bool) -> f64 {
     let of_row = |row: ArrayView1<f64>| -> f64 {
-        let sum = if shares { 1.0 } else { row.sum() };
-        let terms = row.iter().map(|weight| weight / sum).filter(|weight| *weight > 0.0);
+        let sum = if shares { 1.0 } else { row.iter().map(|weight| weight.abs()).sum() };
+        let terms =
+            row.iter().map(|weight| if shares { *weight } else { weight.abs() / sum }).filter(|weight| *weight > 0.0);
         -terms.map(|weight| weight * weight.ln()).sum::<f64>()
     };
     match strengths.nrows() {
