@@ -28,6 +28,8 @@ mod plan;
 mod precision;
 mod random;
 mod recurrent;
+mod relaxation_state;
+mod select;
 mod selection;
 mod space;
 mod spaces;
