@@ -123,17 +123,17 @@ def from_plain(values: Any) -> dict[str, AlphaTable]:
     Raises:
         ValueError: they are not names of rows and candidates.
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"tables must be an object, got {shown(values)}")
     found = {}
-    for name, table in values.items() if isinstance(values, dict) else [(shown(values), None)]:
-        rows, candidates = (
-            (table.get("rows"), table.get("candidates")) if isinstance(table, dict) else (None, None)
-        )
+    for name, table in values.items():
+        given = table if isinstance(table, dict) else {}
+        rows, candidates = given.get("rows", ()), given.get("candidates", ())
         lists = isinstance(rows, list) and isinstance(candidates, list) and len(rows) == len(candidates)
         if not lists or not all(isinstance(row, list) and row for row in candidates):
             raise ValueError(f"table {name} must have rows and, for each, candidates, got {shown(table)}")
-        found[name] = AlphaTable(
-            name, tuple(map(str, rows)), tuple(tuple(map(str, row)) for row in candidates)
-        )
+        names = tuple(tuple(map(str, row)) for row in candidates)
+        found[name] = AlphaTable(name, tuple(map(str, rows)), names)
     return found
 
 
