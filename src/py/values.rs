@@ -101,10 +101,25 @@ impl PySpace {
     }
 
     fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        match json!(self.0).get(name) {
+        match self.0.all_fields().get(name) {
             Some(value) => python(py, value, Lists::Tuples),
             None => Err(PyAttributeError::new_err(format!("Space has no field '{name}'"))),
         }
+    }
+
+    /// The names of the candidates of each row of a table.
+    fn columns<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
+        let Some(cell) = self.0.cell(table) else {
+            let text = format!("no table {table:?}; choose from {}", self.0.tables().join(", "));
+            return Err(PyValueError::new_err(text));
+        };
+        let rows: Vec<_> = (0..cell.edges().len()).map(|row| cell.operations(row)).collect();
+        python(py, &json!(rows), Lists::Tuples)
+    }
+
+    #[getter]
+    fn all_operations<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        python(py, &json!(self.0.all_operations()), Lists::Tuples)
     }
 
     #[getter]
@@ -124,8 +139,8 @@ impl PySpace {
     }
 
     #[getter]
-    fn edges_kept(&self) -> usize {
-        self.0.kept_edges()
+    fn edges_kept(&self) -> Option<usize> {
+        self.0.kept()
     }
 
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -151,7 +166,7 @@ impl PyGenotype {
     }
 
     /// The edges into each node of a cell; none for a cell of another kind of genotype.
-    fn into_nodes(&self, table: &str) -> PyResult<&[Vec<Edge>]> {
+    fn nodes_of(&self, table: &str) -> PyResult<&[Vec<Edge>]> {
         let known = ["normal", "reduce", "recurrent"];
         if !known.contains(&table) {
             let text = format!("no cell {table:?}; choose from {}", known.join(", "));
@@ -222,7 +237,7 @@ impl PyGenotype {
 
     /// (operation, source, target) of the edges of a cell, node by node.
     fn edges<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
-        let nodes = self.into_nodes(table)?;
+        let nodes = self.nodes_of(table)?;
         let into = |(target, edges): (usize, &Vec<Edge>)| -> Vec<Value> {
             edges.iter().map(|edge| json!([edge.operation, edge.source, target])).collect()
         };
@@ -234,7 +249,7 @@ impl PyGenotype {
     fn nodes<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
         let into =
             |edges: &Vec<Edge>| -> Value { edges.iter().map(|edge| json!([edge.operation, edge.source])).collect() };
-        let nodes = self.into_nodes(table)?.iter().map(into).collect();
+        let nodes = self.nodes_of(table)?.iter().map(into).collect();
         python(py, &Value::Array(nodes), Lists::Tuples)
     }
 

@@ -437,7 +437,9 @@ DATA: dict[str, Any] = {
 @pytest.mark.parametrize("form", DATA)
 def test_batches_are_pairs_of_any_tensors(form: str) -> None:
     network = FunctionNetwork(regression, W, A)
-    result = pydarts.search(DATA[form], config(epochs=1, batch_size=4, weight_lr=1e-5), network=network)
+    result = pydarts.search(
+        DATA[form], config(epochs=1, batch_size=4, weight_lr=1e-5, weight_lr_min=0.0), network=network
+    )
     assert result.status == "complete"
     assert np.isfinite(result.history[0].valid_loss)
     assert result.fingerprint["network"].startswith("FunctionNetwork")

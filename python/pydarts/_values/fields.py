@@ -250,6 +250,12 @@ FIELDS = (
         '"skip_connections": as soon as the normal cell has `most` (2) skip connections (DARTS+)',
         "str | Mapping[str, Any] | None",
     ),
+    Field(
+        "clip_virtual_step",
+        "bool",
+        "False",
+        "clip the gradient of the virtual step as that of the weight step; True in recurrent spaces (code)",
+    ),
 )
 
 

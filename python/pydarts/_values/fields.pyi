@@ -66,6 +66,7 @@ class ConfigFields(TypedDict, total=False):
     relaxation: str | Mapping[str, Any]
     selection: str | Mapping[str, Any]
     stop: str | Mapping[str, Any] | None
+    clip_virtual_step: bool
 
 class ConfigAttributes:
     @property
@@ -120,6 +121,7 @@ class ConfigAttributes:
     relaxation: dict[str, Any]
     selection: dict[str, Any]
     stop: dict[str, Any] | None
+    clip_virtual_step: bool
 
 class Field(NamedTuple):
     name: str
