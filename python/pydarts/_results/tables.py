@@ -38,6 +38,8 @@ class AlphaTable:
     """The edge of every row; empty if rows are not edges of a cell."""
     inputs: int = 0
     """The number of inputs of the cell."""
+    unselectable: str | None = None
+    """The candidate that is never selected: `none` in the published spaces."""
 
     @property
     def columns(self) -> int:
@@ -100,8 +102,11 @@ def tables_of(space: Space) -> dict[str, AlphaTable]:
     ('0->2', '1->2')
     """
     rows = tuple(f"{i}->{j}" for i, j in space.edges)
-    candidates = (space.operations,) * len(rows)
-    return {name: AlphaTable(name, rows, candidates, space.edges, space.inputs) for name in space.tables}
+    never = None if space.none_selectable else "none"
+    return {
+        name: AlphaTable(name, rows, space.columns(name), space.edges, space.inputs, never)
+        for name in space.tables
+    }
 
 
 def is_cells(tables: Mapping[str, AlphaTable]) -> bool:

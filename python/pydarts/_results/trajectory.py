@@ -243,7 +243,7 @@ class Trajectory:
             {
                 name: weight
                 for name, weight in zip(names, row, strict=False)
-                if weight == weight and name != "none"
+                if weight == weight and name != self.tables[table].unselectable
             }
             for names, row in zip(candidates, weights.tolist(), strict=True)
         ]
