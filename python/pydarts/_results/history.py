@@ -82,6 +82,24 @@ class TrainRecord(Measures):
 R = TypeVar("R", bound=Measures)
 
 
+def known(value: float | None) -> float:
+    """Return a measurement as a number: NaN for one that was not taken.
+
+    >>> known(0.5), known(None)
+    (0.5, nan)
+    """
+    return math.nan if value is None else value
+
+
+def best_of(history: Sequence[R]) -> R:
+    """Return the first record with the highest validation accuracy; without accuracies, the lowest loss."""
+    if any(record.valid_accuracy is not None for record in history):
+        return max(
+            history, key=lambda record: -1.0 if record.valid_accuracy is None else record.valid_accuracy
+        )
+    return min(history, key=lambda record: math.inf if math.isnan(record.valid_loss) else record.valid_loss)
+
+
 class History(Sequence[R], Generic[R]):
     """The records of the epochs of a search or a training, in order.
 
@@ -116,7 +134,7 @@ class History(Sequence[R], Generic[R]):
         return (
             f"<History: {len(self)} {epochs}, train loss {last.train_loss:.4g}, valid loss "
             f"{last.valid_loss:.4g}, "
-            f"valid accuracy {last.valid_accuracy:.4g}>"
+            f"valid accuracy {known(last.valid_accuracy):.4g}>"
         )
 
     def to_dicts(self) -> list[dict[str, Any]]:
