@@ -4,6 +4,8 @@
 //! through the same J_Rᵀ because R does not contain w. Each relaxation is one file with a function, its transposed
 //! Jacobian by hand, and its mean on the host.
 
+mod gumbel;
+mod identity;
 mod softmax;
 mod state;
 
@@ -67,7 +69,7 @@ pub struct Inputs<'a> {
 }
 
 /// All relaxations.
-pub const ALL: &[&dyn Relax] = &[&softmax::Softmax];
+pub const ALL: &[&dyn Relax] = &[&softmax::Softmax, &gumbel::Gumbel, &identity::Identity];
 
 /// A relaxation with the values of its parameters.
 #[derive(Debug, Clone, PartialEq)]

@@ -25,6 +25,7 @@ mod plan;
 mod precision;
 mod random;
 mod recurrent;
+mod relaxation;
 mod space;
 mod spaces;
 mod step;
