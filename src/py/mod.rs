@@ -11,6 +11,7 @@ mod search;
 mod supernet;
 mod tensor;
 mod values;
+mod variants;
 
 use pyo3::prelude::*;
 
@@ -21,6 +22,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     errors::register(module)?;
     values::register(module)?;
+    variants::register(module)?;
     module.add_class::<data::PyDataset>()?;
     module.add_class::<data::PyArrays>()?;
     module.add_class::<data::PyArrayBatches>()?;

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydarts._values import fields
 
+PROPERTIES = ("space", "relaxation")
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -19,11 +20,12 @@ def stub() -> str:
     lines = [
         "# Written by tests/python/stubs.py from the rows of fields.py.",
         "import os",
-        "from collections.abc import Sequence",
-        "from typing import Literal, NamedTuple, TypeAlias, TypedDict",
+        "from collections.abc import Mapping, Sequence",
+        "from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict",
         "",
         "import torch",
         "",
+        "from .algorithms import Relaxation",
         "from .space import Space",
         "",
         *aliases,
@@ -32,9 +34,12 @@ def stub() -> str:
         *(f"    {field.name}: {field.accepts or field.type}" for field in fields.FIELDS),
         "",
         "class ConfigAttributes:",
-        "    @property",
-        "    def space(self) -> str | Space: ...",
-        *(f"    {field.name}: {field.type}" for field in fields.FIELDS if field.name != "space"),
+        *(
+            f"    @property\n    def {field.name}(self) -> {field.type}: ..."
+            if field.name in PROPERTIES
+            else f"    {field.name}: {field.type}"
+            for field in fields.FIELDS
+        ),
         "",
         "class Field(NamedTuple):",
         *(f"    {name}: str" for name in fields.Field._fields if name != "accepts"),

@@ -228,11 +228,11 @@ FIELDS = (
     ),
     Field(
         "relaxation",
-        "dict[str, Any]",
+        "Relaxation",
         '"softmax"',
-        "the function from the logits α to the mixing weights: its name, or a dictionary with `name` and "
-        "parameters (eq. 2)",
-        "str | Mapping[str, Any]",
+        "the function from the logits α to the mixing weights: a name, an instance of a class of "
+        "`pydarts.algorithms`, or a dictionary with `name` and parameters (eq. 2)",
+        "str | Relaxation | Mapping[str, Any]",
     ),
 )
 

@@ -1,10 +1,11 @@
 # Written by tests/python/stubs.py from the rows of fields.py.
 import os
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
+from .algorithms import Relaxation
 from .space import Space
 
 Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact"]
@@ -63,6 +64,7 @@ class ConfigFields(TypedDict, total=False):
     dropout_hidden: float
     dropout_output: float
     slowness: float
+    relaxation: str | Relaxation | Mapping[str, Any]
 
 class ConfigAttributes:
     @property
@@ -114,6 +116,8 @@ class ConfigAttributes:
     dropout_hidden: float
     dropout_output: float
     slowness: float
+    @property
+    def relaxation(self) -> Relaxation: ...
 
 class Field(NamedTuple):
     name: str
