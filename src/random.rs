@@ -48,6 +48,14 @@ pub fn normal(seed: u64, purpose: &str, index: u64, n: usize) -> Vec<f64> {
     numbers
 }
 
+/// n numbers of the standard Gumbel distribution, −ln(−ln U).
+pub fn gumbel(seed: u64, purpose: &str, index: u64, n: usize) -> Vec<f64> {
+    let mut generator = stream(seed, purpose, index);
+    // −ln U is exponential; 1 - u is in (0, 1], and the bound keeps the outer logarithm finite where it is 1.
+    let exponential = |generator: &mut ChaCha8Rng| (-(1.0 - unit(generator)).ln()).max(f64::MIN_POSITIVE);
+    (0..n).map(|_| -exponential(&mut generator).ln()).collect()
+}
+
 /// A number in [0, 1) with 53 random bits.
 fn unit(generator: &mut ChaCha8Rng) -> f64 {
     (generator.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)

@@ -3,6 +3,9 @@
 //! Relaxations, selections and deciders are lists of variants. A variant declares its name and parameters in a
 //! [`Spec`]; everything that reads, writes or lists variants uses the specification.
 
+use std::fmt::{Debug, Formatter};
+
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result, unknown};
@@ -40,23 +43,34 @@ pub enum Domain {
     Whole(usize),
 }
 
-/// A variant that was chosen, with the values of its parameters.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Chosen {
-    /// The index of the variant in its list.
-    pub index: usize,
-    /// One per parameter of its specification.
-    pub values: Vec<Schedule>,
+/// A rule that is one of several variants.
+pub trait Variant: Sync {
+    /// Its name and parameters.
+    fn spec(&self) -> &'static Spec;
 }
 
-impl Chosen {
-    /// The variant with its default values.
-    pub fn new(index: usize, spec: &Spec) -> Chosen {
-        Chosen { index, values: spec.parameters.iter().map(|p| Schedule::Constant(p.default)).collect() }
+/// A variant that was chosen, with the values of its parameters.
+pub struct Chosen<V: ?Sized + 'static> {
+    rule: &'static V,
+    values: Vec<Schedule>,
+}
+
+impl<V: Variant + ?Sized> Chosen<V> {
+    /// A rule with its default values.
+    pub fn new(rule: &'static V) -> Self {
+        Chosen { rule, values: rule.spec().parameters.iter().map(|p| Schedule::Constant(p.default)).collect() }
     }
 
-    /// The variant that a field gives: a name, or an object with `name` and parameters.
-    pub(crate) fn read(field: &Field, specs: &[&Spec]) -> Result<Chosen> {
+    /// The same with another value of a parameter; unknown names change nothing.
+    pub fn with(mut self, name: &str, value: Schedule) -> Self {
+        if let Some(at) = self.rule.spec().parameters.iter().position(|parameter| parameter.name == name) {
+            self.values[at] = value;
+        }
+        self
+    }
+
+    /// The variant of `all` that a field gives: a name, or an object with `name` and parameters.
+    pub(crate) fn read(field: &Field, all: &[&'static V]) -> Result<Self> {
         let empty = Map::new();
         let (name, given) = match field.value {
             Value::String(name) => (name.as_str(), &empty),
@@ -65,16 +79,16 @@ impl Chosen {
                 None => return Err(field.refuse("an object with the key `name`")),
             },
             _ => {
-                let names: Vec<&str> = specs.iter().map(|spec| spec.name).collect();
+                let names: Vec<&str> = all.iter().map(|rule| rule.spec().name).collect();
                 return Err(field.refuse(&format!("one of {}, or an object with `name`", names.join(", "))));
             }
         };
-        let Some(index) = specs.iter().position(|spec| spec.name == name) else {
-            let names: Vec<&str> = specs.iter().map(|spec| spec.name).collect();
+        let Some(rule) = all.iter().find(|rule| rule.spec().name == name) else {
+            let names: Vec<&str> = all.iter().map(|rule| rule.spec().name).collect();
             return Err(Error::new(field.kind, unknown(&format!("`{}`", field.name), name, &names)));
         };
-        let spec = specs[index];
-        let mut chosen = Chosen::new(index, spec);
+        let spec = rule.spec();
+        let mut chosen = Chosen::new(*rule);
         for (key, value) in given.iter().filter(|(key, _)| *key != "name") {
             let Some(at) = spec.parameters.iter().position(|parameter| parameter.name == key) else {
                 let known: Vec<&str> = spec.parameters.iter().map(|parameter| parameter.name).collect();
@@ -87,22 +101,53 @@ impl Chosen {
         Ok(chosen)
     }
 
-    /// The variant as JSON that [`Chosen::read`] reads to the same value.
-    pub(crate) fn write(&self, spec: &Spec) -> Value {
-        let mut object = Map::from_iter([("name".to_string(), json!(spec.name))]);
-        for (parameter, value) in spec.parameters.iter().zip(&self.values) {
+    /// Its functions.
+    pub fn rule(&self) -> &'static V {
+        self.rule
+    }
+
+    /// The name.
+    pub fn name(&self) -> &'static str {
+        self.rule.spec().name
+    }
+
+    /// The values of the parameters in an epoch of a search of `epochs` epochs.
+    pub fn at(&self, epoch: usize, epochs: usize) -> Vec<f64> {
+        self.values.iter().map(|value| value.at(epoch, epochs)).collect()
+    }
+}
+
+/// JSON that [`Chosen::read`] reads to the same value.
+impl<V: Variant + ?Sized> Serialize for Chosen<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = Map::from_iter([("name".to_string(), json!(self.name()))]);
+        for (parameter, value) in self.rule.spec().parameters.iter().zip(&self.values) {
             let value = match (parameter.domain, value) {
                 (Domain::Whole(_), Schedule::Constant(number)) => json!(*number as usize),
                 _ => value.to_value(),
             };
             object.insert(parameter.name.to_string(), value);
         }
-        Value::Object(object)
+        object.serialize(serializer)
     }
+}
 
-    /// The values of the parameters in an epoch of a search of `epochs` epochs.
-    pub fn at(&self, epoch: usize, epochs: usize) -> Vec<f64> {
-        self.values.iter().map(|value| value.at(epoch, epochs)).collect()
+impl<V: ?Sized> Clone for Chosen<V> {
+    fn clone(&self) -> Self {
+        Chosen { rule: self.rule, values: self.values.clone() }
+    }
+}
+
+/// Variants of one list have different names.
+impl<V: Variant + ?Sized> PartialEq for Chosen<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.values == other.values
+    }
+}
+
+impl<V: Variant + ?Sized> Debug for Chosen<V> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct(self.name()).field("values", &self.values).finish()
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use ndarray::ArrayView2;
 
+use crate::space::{Edge, Space};
+
 /// A table of logits: the names of its rows and columns, and the rows that compete with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogitTable {
@@ -26,6 +28,27 @@ pub struct LogitRow {
     pub label: String,
     /// The names of the candidates, in the order of the columns.
     pub candidates: Arc<[String]>,
+}
+
+impl Space {
+    /// The tables of logits of a search in this space: one per kind of cell, one row per edge.
+    pub fn logit_tables(&self) -> Vec<LogitTable> {
+        let candidates: Arc<[String]> = self.operations.iter().map(|operation| operation.name().to_string()).collect();
+        let edges = self.edges();
+        let row = |edge: &Edge| LogitRow {
+            label: format!("{}->{}", edge.from, edge.to),
+            candidates: Arc::clone(&candidates),
+        };
+        let into = |node: usize| (0..edges.len()).filter(|index| edges[*index].to == node).collect();
+        let table = |name: &&str| LogitTable {
+            name: name.to_string(),
+            rows: edges.iter().map(row).collect(),
+            columns: self.operations.len(),
+            groups: self.intermediate().map(into).collect(),
+            unselectable: Some("none"),
+        };
+        self.tables().iter().map(table).collect()
+    }
 }
 
 impl LogitTable {

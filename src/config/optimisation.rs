@@ -3,7 +3,7 @@
 use super::choices::{Method, choice};
 use super::readers::{betas, not_negative, positive, seed, share, whole};
 use super::table::options;
-use crate::relaxation::Relaxation;
+use crate::relaxation::{self, Relaxation};
 
 options! {
     /// How weights and α are updated, and for how long.
@@ -24,6 +24,6 @@ options! {
         [20] arch_start_epoch: usize = 0 => whole(0);
         [23] seed: u64 = 0 => seed;
         [48] slowness: f64 = 1e-3 => not_negative;
-        [49] relaxation: Relaxation = Relaxation::default() => Relaxation::read;
+        [49] relaxation: Relaxation = Relaxation::default() => relaxation::read;
     }
 }

@@ -6,7 +6,8 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::nn::{Loss, Mode, Network};
 
-/// What a loss is differentiated with respect to.
+/// What a loss is differentiated with respect to. A network alone differentiates with respect to the mixing weights
+/// where this says α.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// The logits.
@@ -39,7 +40,8 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Detaches the loss; the gradients are those that were requested.
+    /// Detaches the loss; the gradients are those that were requested. `alpha` is the gradient of m if a network alone
+    /// makes it.
     pub fn new(loss: Loss, alpha: Option<Tensor>, w: Option<Tensor>) -> Result<Self> {
         let loss = Loss { value: loss.value.f_detach()?, ..loss };
         Ok(Gradients { loss, alpha, w })
@@ -60,18 +62,18 @@ impl Gradients {
 pub(super) fn of_loss<N: Network + ?Sized>(
     network: &N,
     w: &Tensor,
-    alpha: &Tensor,
+    m: &Tensor,
     batch: &Batch,
     mode: Mode,
     by: By,
 ) -> Result<Gradients> {
     let w = if by.weights() { leaf(w)? } else { w.f_detach()? };
-    let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
-    let loss = network.loss(&w, &alpha, batch, mode)?;
-    let inputs: Vec<&Tensor> = [&alpha, &w].into_iter().filter(|input| input.requires_grad()).collect();
+    let m = if by.alpha() { leaf(m)? } else { m.f_detach()? };
+    let loss = network.loss(&w, &m, batch, mode)?;
+    let inputs: Vec<&Tensor> = [&m, &w].into_iter().filter(|input| input.requires_grad()).collect();
     let mut found = gradients(&loss.value, &inputs)?.into_iter();
-    let alpha_gradient = if by.alpha() { found.next() } else { None };
-    Gradients::new(loss, alpha_gradient, found.next())
+    let m_gradient = if by.alpha() { found.next() } else { None };
+    Gradients::new(loss, m_gradient, found.next())
 }
 
 /// A leaf of a new graph that shares the storage of `tensor`.

@@ -1,4 +1,5 @@
-//! Networks: functions from (w, α, batch) to a loss. The layers above depend on the trait [`Network`] alone.
+//! Networks: functions from (w, m, batch) to a loss, where m are the mixing weights that a relaxation makes of α. The
+//! layers above depend on the trait [`Network`] and on [`Relaxed`], a network with its relaxation.
 
 mod buffers;
 mod gradients;
@@ -6,6 +7,7 @@ mod interpreter;
 mod kernels;
 mod networks;
 mod precision;
+mod relaxed;
 
 use tch::{Device, Kind, Tensor};
 
@@ -29,6 +31,7 @@ pub use networks::options::{Criterion, LanguageOptions, NetworkOptions};
 pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
 pub use precision::{MatrixPrecision, Numbers};
+pub use relaxed::{Draw, Relaxations, Relaxed, Role};
 
 /// Which statistics a pass normalises by, and whether it moves the running ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,27 +55,27 @@ pub struct Loss {
     pub carried: Option<Tensor>,
 }
 
-/// A loss as a function of two flat vectors, w and α, and a batch. Engine, hypergradients, optimisers and checkpoints
-/// use a network through this trait only.
+/// A loss as a function of two flat vectors, weights w and mixing weights m, and a batch. m is laid out as α is, table
+/// after table. Engine, hypergradients, optimisers and checkpoints use a network through this trait only.
 pub trait Network {
     /// The names and shapes of the weights in w.
     fn weights(&self) -> &Table;
-    /// The names and shapes of the tables in α.
+    /// The names and shapes of the tables in α and in m.
     fn alphas(&self) -> &Table;
     /// The running statistics; None if the network has none.
     fn statistics(&self) -> Option<&Statistics>;
-    /// The loss of a batch, differentiable with respect to `w` and `alpha` if they require gradients.
-    fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss>;
-    /// The loss of a batch and its gradients.
-    fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
-        gradients::of_loss(self, w, alpha, batch, mode, by)
+    /// The loss of a batch, differentiable with respect to `w` and `m` if they require gradients.
+    fn loss(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss>;
+    /// The loss of a batch and its gradients; `By::Alpha` asks for that of m.
+    fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
+        gradients::of_loss(self, w, m, batch, mode, by)
     }
-    /// ∇²_{α,w} L(w, α)·direction = ∇_α (∇_w L·direction), flat, with batch statistics.
-    fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let (w, alpha) = (leaf(w)?, leaf(alpha)?);
-        let loss = self.loss(&w, &alpha, batch, Mode::Search)?.value;
+    /// ∇²_{m,w} L(w, m)·direction = ∇_m (∇_w L·direction), flat, with batch statistics.
+    fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let (w, m) = (leaf(w)?, leaf(m)?);
+        let loss = self.loss(&w, &m, batch, Mode::Search)?.value;
         let w_gradient = Tensor::f_run_backward(&[&loss], &[&w], true, true)?;
-        gradient(&w_gradient[0].f_dot(direction)?, &alpha)
+        gradient(&w_gradient[0].f_dot(direction)?, &m)
     }
     /// The hidden state before the first batch of a stream: zeros. None if batches are independent.
     fn beginning(&self, _batch: &Batch) -> Result<Option<Tensor>> {

@@ -14,7 +14,7 @@ use super::supernet::named_state;
 use super::tensor::{arrays, device, device_name, to_dict};
 use super::values::{PyConfig, PyGenotype};
 use crate::data::{Expected, Source};
-use crate::nn::NetworkOptions;
+use crate::nn::{NetworkOptions, Relaxed};
 use crate::plan::Plan;
 use crate::search::{Fingerprint, GraphCapture, Outcome, Sources, run, start};
 
@@ -44,11 +44,13 @@ pub fn search<'py>(
     let graphs = graph_capture(py, &config, device, criterion.is_some())?;
     let options = NetworkOptions::of_config(&config, numbers, device, criterion_of(criterion));
     let (outcome, state, alphas) = entry::engine(py, || {
-        let (network, initial) = start(plan, &config, options)?;
+        let (network, relaxations, initial) = start(plan, &config, options)?;
+        let micro_batch = config.execution.micro_batch;
+        let relaxed = Relaxed { network: &*network, relaxations: &relaxations, micro_batch };
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
         let graphs = graphs.as_ref().map(|graphs| graphs as &dyn GraphCapture);
-        let outcome = run(&*network, (&config, &fingerprint), initial, sources, &mut observer, graphs);
+        let outcome = run(relaxed, (&config, &fingerprint), initial, sources, &mut observer, graphs);
         // Stop the loader threads before the outcome is examined, also after an error.
         drop((train, valid, evaluation));
         let outcome = outcome?;

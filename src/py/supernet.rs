@@ -15,7 +15,9 @@ use super::values::PyConfig;
 use crate::config::{Method, SearchConfig};
 use crate::data::{Batch, Expected};
 use crate::error::{Error, ErrorKind, Result};
-use crate::nn::{MatrixPrecision, Mode, Network, NetworkOptions, SearchNetwork, Statistics};
+use crate::nn::{
+    Draw, MatrixPrecision, Mode, Network, NetworkOptions, Relaxations, Relaxed, Role, SearchNetwork, Statistics,
+};
 use crate::params::check_alphas;
 use crate::plan::Plan;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
@@ -30,6 +32,7 @@ pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Ten
 
 struct Inner {
     network: SearchNetwork,
+    relaxations: Relaxations,
     state: State,
     config: SearchConfig,
     expected: Expected,
@@ -41,12 +44,17 @@ impl Inner {
         let plan = Plan::of_config(&config)?;
         let expected = Expected::of_plan(&plan, config.data.bptt, options.numbers.kind, options.device);
         let switch = options.numbers.switch.clone();
-        let (network, state) = search::start(plan, &config, options)?;
-        Ok(Inner { network, state, config, expected, switch })
+        let (network, relaxations, state) = search::start(plan, &config, options)?;
+        Ok(Inner { network, relaxations, state, config, expected, switch })
     }
 
     fn batch(&self, (x, y): (Tensor, Tensor), what: &str) -> Result<Batch> {
         self.expected.admit(&x, &y, what)
+    }
+
+    fn relaxed(&self) -> Relaxed<'_> {
+        let micro_batch = self.config.execution.micro_batch;
+        Relaxed { network: &*self.network, relaxations: &self.relaxations, micro_batch }
     }
 
     fn kind_and_device(&self) -> (Kind, Device) {
@@ -168,7 +176,9 @@ impl PySupernet {
             let _guard = tch::no_grad_guard();
             let inner = self.lock();
             let batch = inner.network.examples(&x);
-            inner.explained(batch, || inner.network.logits(&inner.state.w, &inner.state.alpha, &x, Mode::Search))
+            inner.relaxed().draw(inner.state.step, None, None)?;
+            let m = inner.relaxations.weights(&inner.state.alpha, Draw::Part(Role::Weight, 0))?;
+            inner.explained(batch, || inner.network.logits(&inner.state.w, &m, &x, Mode::Search))
         })
         .map(PyTensor)
     }
@@ -215,7 +225,8 @@ impl PySupernet {
                 let valid = with_state(inner.batch(valid, "the validation batch")?, &carried.valid);
                 let table = inner.network.weights();
                 let buffer = momentum.map(|named| table.pack(&named, kind, device)).transpose()?;
-                let losses = Losses { network: &*inner.network, train: train.as_ref(), valid: &valid };
+                inner.relaxed().draw(inner.state.step, train.as_ref(), Some(&valid))?;
+                let losses = Losses { network: inner.relaxed(), train: train.as_ref(), valid: &valid };
                 let xi = Tensor::f_full([0i64; 0], xi, (kind, device))?;
                 let step = VirtualStep {
                     xi: &xi,
@@ -241,7 +252,9 @@ impl PySupernet {
             let train = inner.batch(train, "the training batch")?;
             let valid = inner.batch(valid, "the validation batch")?;
             let (settings, lr) = (StepSettings::new(&inner.config), inner.config.optimisation.weight_lr);
-            let outcome = search::step(&*inner.network, &mut inner.state, &train, Some(&valid), &settings, lr)
+            let micro_batch = inner.config.execution.micro_batch;
+            let relaxed = Relaxed { network: &*inner.network, relaxations: &inner.relaxations, micro_batch };
+            let outcome = search::step(relaxed, &mut inner.state, &train, Some(&valid), &settings, lr)
                 .map_err(|error| inner.explain(error, examples))?;
             // Draw the masks of the next step, so that later calls use them.
             inner.network.draw(inner.state.step)?;
@@ -309,7 +322,8 @@ impl PySupernet {
             let examples = inner.network.examples(&pair.0);
             inner.explained(examples, || {
                 let batch = inner.batch(pair, "the batch")?;
-                let pass = inner.network.loss(&inner.state.w, &inner.state.alpha, &batch, mode)?;
+                inner.relaxed().draw(inner.state.step, Some(&batch), None)?;
+                let pass = inner.relaxed().loss(&inner.state.w, &inner.state.alpha, &batch, mode)?;
                 Ok((pass.value.f_double_value(&[])?, pass.correct.f_int64_value(&[])?))
             })
         })

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tch::Tensor;
 
 use super::entry::engine;
@@ -13,44 +13,53 @@ use crate::error::{Error, ErrorKind, Result, unknown};
 use crate::json::Field;
 use crate::relaxation::{self, Inputs, Noise, Relax};
 use crate::schedule::Schedule;
-use crate::variant::{Chosen, Spec};
+use crate::variant::{Chosen, Variant};
 
-/// The variants of every option that holds one.
-fn axes() -> [(&'static str, Vec<&'static Spec>); 1] {
-    [("relaxation", relaxation::ALL.iter().map(|rule| rule.spec()).collect())]
+/// The variants of an option: what they write with their default values, and the reader of one of them.
+struct Axis {
+    name: &'static str,
+    defaults: Vec<Value>,
+    read: Box<dyn Fn(&Field) -> Result<Value>>,
 }
 
-fn specs(axis: &str) -> Result<Vec<&'static Spec>> {
-    let axes = axes();
-    let names: Vec<&str> = axes.iter().map(|(name, _)| *name).collect();
-    let found = axes.iter().find(|(name, _)| *name == axis).map(|(_, specs)| specs.clone());
-    found.ok_or_else(|| Error::config(unknown("option with variants", axis, &names)))
+impl Axis {
+    fn new<V: Variant + ?Sized>(name: &'static str, all: &'static [&'static V]) -> Axis {
+        let defaults = all.iter().map(|rule| json!(Chosen::new(*rule))).collect();
+        Axis { name, defaults, read: Box::new(|field| Ok(json!(Chosen::read(field, all)?))) }
+    }
+
+    fn named(name: &str) -> Result<Axis> {
+        let axes = axes();
+        let names: Vec<&str> = axes.iter().map(|axis| axis.name).collect();
+        let unknown = unknown("option with variants", name, &names);
+        axes.into_iter().find(|axis| axis.name == name).ok_or_else(|| Error::config(unknown))
+    }
+}
+
+/// Every option that holds a variant.
+fn axes() -> Vec<Axis> {
+    vec![Axis::new("relaxation", relaxation::ALL)]
 }
 
 /// The options that hold variants.
 #[pyfunction]
 pub fn variant_axes() -> Vec<&'static str> {
-    axes().iter().map(|(name, _)| *name).collect()
+    axes().iter().map(|axis| axis.name).collect()
 }
 
 /// The variants of an option, each as `variant` writes it, with the default values.
 #[pyfunction]
 pub fn variants<'py>(py: Python<'py>, axis: &str) -> PyResult<Bound<'py, PyAny>> {
-    let specs = specs(axis).map_err(to_python)?;
-    let defaults = specs.iter().map(|spec| Chosen::new(0, spec).write(spec)).collect();
-    python(py, &Value::Array(defaults), Lists::Lists)
+    python(py, &Value::Array(Axis::named(axis).map_err(to_python)?.defaults), Lists::Lists)
 }
 
 /// A variant of an option, checked, with all of its parameters.
 #[pyfunction]
 pub fn variant<'py>(py: Python<'py>, axis: &str, given: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let given = value(ErrorKind::Config, axis, given)?;
-    let read = || {
-        let specs = specs(axis)?;
-        let chosen = Chosen::read(&Field { kind: ErrorKind::Config, name: axis, value: &given }, &specs)?;
-        Ok(chosen.write(specs[chosen.index]))
-    };
-    python(py, &read().map_err(to_python)?, Lists::Lists)
+    let field = Field { kind: ErrorKind::Config, name: axis, value: &given };
+    let written = Axis::named(axis).and_then(|axis| (axis.read)(&field)).map_err(to_python)?;
+    python(py, &written, Lists::Lists)
 }
 
 fn read_schedule(given: &Bound<'_, PyDict>) -> PyResult<Schedule> {
@@ -81,17 +90,16 @@ impl Fixed {
     fn read(given: &Bound<'_, PyAny>) -> PyResult<Fixed> {
         let given = value(ErrorKind::Config, "relaxation", given)?;
         let read = || {
-            let specs = specs("relaxation")?;
             let field = Field { kind: ErrorKind::Config, name: "relaxation", value: &given };
-            let chosen = Chosen::read(&field, &specs)?;
-            let rule = relaxation::ALL[chosen.index];
-            let changes = |value: &Schedule| !matches!(value, Schedule::Constant(_));
-            if let Some(at) = chosen.values.iter().position(changes) {
-                let name = rule.spec().parameters[at].name;
+            let chosen = relaxation::read(&field)?;
+            let written = json!(chosen);
+            let changes = |name: &&str| written[*name].is_object();
+            if let Some(name) = chosen.rule().spec().parameters.iter().map(|found| found.name).find(changes) {
                 let text = format!("`{name}` changes with the epoch; pass a number, such as state={{\"{name}\": 1.0}}");
                 return Err(Error::config(text));
             }
-            Ok(Fixed { rule, values: chosen.at(0, 1).into_iter().map(Tensor::from).collect() })
+            let values = chosen.at(0, 1).into_iter().map(Tensor::from).collect();
+            Ok(Fixed { rule: chosen.rule(), values })
         };
         read().map_err(to_python)
     }

@@ -5,18 +5,20 @@
 
 use super::{Noise, Relax};
 use crate::arch;
-use crate::variant::{Domain, Parameter, Spec};
+use crate::variant::{Domain, Parameter, Spec, Variant};
 
 pub struct Gumbel;
 
-impl Relax for Gumbel {
+impl Variant for Gumbel {
     fn spec(&self) -> &'static Spec {
         &Spec {
             name: "gumbel",
             parameters: &[Parameter { name: "temperature", default: 1.0, domain: Domain::Positive }],
         }
     }
+}
 
+impl Relax for Gumbel {
     fn noise(&self) -> Noise {
         Noise::Gumbel
     }

@@ -1,15 +1,17 @@
-//! The logits themselves, m = α, for networks that use α directly.
+//! The identity, m = α, for networks that use their logits directly.
 
 use super::Relax;
-use crate::variant::Spec;
+use crate::variant::{Spec, Variant};
 
 pub struct Identity;
 
-impl Relax for Identity {
+impl Variant for Identity {
     fn spec(&self) -> &'static Spec {
         &Spec { name: "identity", parameters: &[] }
     }
+}
 
+impl Relax for Identity {
     fn shares(&self) -> bool {
         false
     }

@@ -9,11 +9,9 @@ mod identity;
 mod softmax;
 mod state;
 
-use serde::{Serialize, Serializer};
-
 use crate::error::Result;
 use crate::json::Field;
-use crate::variant::{Chosen, Spec};
+use crate::variant::{Chosen, Variant};
 
 pub use state::TableState;
 
@@ -27,10 +25,7 @@ pub enum Noise {
 }
 
 /// A relaxation. Masked logits are −∞ in what its functions get; the caller sets masked weights and gradients to 0.
-pub trait Relax: Sync {
-    /// The name and the parameters.
-    fn spec(&self) -> &'static Spec;
-
+pub trait Relax: Variant {
     /// What it draws for every step.
     fn noise(&self) -> Noise {
         Noise::None
@@ -72,35 +67,15 @@ pub struct Inputs<'a> {
 pub const ALL: &[&dyn Relax] = &[&softmax::Softmax, &gumbel::Gumbel, &identity::Identity];
 
 /// A relaxation with the values of its parameters.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Relaxation(Chosen);
+pub type Relaxation = Chosen<dyn Relax>;
 
 impl Default for Relaxation {
     fn default() -> Self {
-        Relaxation(Chosen::new(0, ALL[0].spec()))
+        Chosen::new(ALL[0])
     }
 }
 
-impl Relaxation {
-    /// The relaxation that a field of a configuration gives.
-    pub(crate) fn read(field: &Field) -> Result<Relaxation> {
-        let specs: Vec<&Spec> = ALL.iter().map(|rule| rule.spec()).collect();
-        Chosen::read(field, &specs).map(Relaxation)
-    }
-
-    /// Its functions.
-    pub fn rule(&self) -> &'static dyn Relax {
-        ALL[self.0.index]
-    }
-
-    /// The values of its parameters in an epoch.
-    pub fn at(&self, epoch: usize, epochs: usize) -> Vec<f64> {
-        self.0.at(epoch, epochs)
-    }
-}
-
-impl Serialize for Relaxation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.write(self.rule().spec()).serialize(serializer)
-    }
+/// The relaxation that a field of a configuration gives.
+pub(crate) fn read(field: &Field) -> Result<Relaxation> {
+    Chosen::read(field, ALL)
 }

@@ -2,18 +2,20 @@
 
 use super::Relax;
 use crate::arch;
-use crate::variant::{Domain, Parameter, Spec};
+use crate::variant::{Domain, Parameter, Spec, Variant};
 
 pub struct Softmax;
 
-impl Relax for Softmax {
+impl Variant for Softmax {
     fn spec(&self) -> &'static Spec {
         &Spec {
             name: "softmax",
             parameters: &[Parameter { name: "temperature", default: 1.0, domain: Domain::Positive }],
         }
     }
+}
 
+impl Relax for Softmax {
     fn mean(&self, row: &[f64], values: &[f64]) -> Vec<f64> {
         arch::softmax(&row.iter().map(|logit| logit / values[0]).collect::<Vec<_>>())
     }

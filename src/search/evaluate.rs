@@ -41,13 +41,14 @@ impl Run<'_> {
         let (mut loss, mut correct, mut examples, mut carried) = (0.0, 0, 0, None);
         // A resumed search may begin here.
         self.network.draw(self.state.step)?;
+        let m = self.relaxed.mean(&self.state.alpha)?;
         self.sources.evaluation.start(epoch as u64, 0)?;
         while let Some(mut batch) = self.sources.evaluation.next()? {
             self.observer.poll()?;
             batch.carried = carried.filter(|_| !batch.begins);
             let n = batch.examples();
             self.evaluated_batch = Some(batch.width());
-            let pass = self.network.loss(&self.state.w, &self.state.alpha, &batch, Mode::Evaluation)?;
+            let pass = self.network.loss(&self.state.w, &m, &batch, Mode::Evaluation)?;
             loss += pass.value.f_double_value(&[])? * n as f64;
             correct += pass.correct.f_int64_value(&[])?;
             examples += n;

@@ -16,7 +16,7 @@ use crate::config::SearchConfig;
 use crate::data::{Batch, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EpochRecord, Event, EventKind, Observer, Status, StepRecord};
-use crate::nn::Network;
+use crate::nn::{Network, Relaxed};
 use crate::optim;
 
 /// The sources of batches.
@@ -54,7 +54,7 @@ pub struct Outcome {
 /// first step are returned as `Err`, later ones in the outcome. `fingerprint` identifies the data and the loss. With
 /// `graphs`, steps are captured and replayed.
 pub fn run<'a>(
-    network: &'a dyn Network,
+    network: Relaxed<'a>,
     (config, fingerprint): (&'a SearchConfig, &'a Fingerprint),
     initial: State,
     sources: Sources<'a>,
@@ -62,7 +62,8 @@ pub fn run<'a>(
     graphs: Option<&'a dyn GraphCapture>,
 ) -> Result<Outcome> {
     let mut run = Run {
-        network,
+        network: network.network,
+        relaxed: network,
         config,
         fingerprint,
         sources,
@@ -87,6 +88,7 @@ pub fn run<'a>(
 /// A search while it runs.
 pub(super) struct Run<'a> {
     pub(super) network: &'a dyn Network,
+    pub(super) relaxed: Relaxed<'a>,
     pub(super) config: &'a SearchConfig,
     fingerprint: &'a Fingerprint,
     pub(super) sources: Sources<'a>,
@@ -184,6 +186,7 @@ impl Run<'_> {
             epoch,
             config.optimisation.epochs,
         );
+        self.relaxed.relaxations.begin_epoch(epoch, config.optimisation.epochs)?;
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();

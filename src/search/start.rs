@@ -1,11 +1,11 @@
-//! The start of a search: the network of a plan, and its state before the first step.
+//! The start of a search: the network of a plan, its relaxation, and its state before the first step.
 
 use tch::{Device, Kind};
 
 use super::step::engine::State;
 use crate::config::SearchConfig;
 use crate::error::Result;
-use crate::nn::{NetworkOptions, SearchNetwork};
+use crate::nn::{NetworkOptions, Relaxations, SearchNetwork};
 use crate::params::{initial_alphas, initial_weights};
 use crate::plan::Plan;
 
@@ -16,9 +16,20 @@ impl State {
     }
 }
 
-/// The network of a lowered plan and its initial state.
-pub fn start(plan: Plan, config: &SearchConfig, options: NetworkOptions) -> Result<(SearchNetwork, State)> {
+/// The network of a lowered plan, its relaxation and its initial state.
+pub fn start(
+    plan: Plan,
+    config: &SearchConfig,
+    options: NetworkOptions,
+) -> Result<(SearchNetwork, Relaxations, State)> {
     let network = SearchNetwork::new(plan, config, options)?;
+    let optimisation = &config.optimisation;
+    let relaxations = Relaxations::new(
+        &optimisation.relaxation,
+        config.space.logit_tables(),
+        (optimisation.seed, optimisation.epochs),
+        (network.kind(), network.device()),
+    )?;
     let state = State::initial(network.plan(), config.optimisation.seed, network.kind(), network.device())?;
-    Ok((network, state))
+    Ok((network, relaxations, state))
 }

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::common::Whole;
 use crate::options;
 use pydarts::config::{Method, Resume, SearchConfig};
 use pydarts::data::{Batch, Role, Segments, Source, TokenSource};
@@ -186,8 +187,9 @@ impl Search {
         let mut evaluation = batches("evaluation", &[4, 3]);
         let sources = Sources { train: &mut self.train, valid: &mut self.valid, evaluation: &mut evaluation };
         let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
+        let whole = Whole::of(&network, &self.config);
         let outcome = run(
-            &network,
+            whole.relaxed(),
             (&self.config, &Fingerprint::default()),
             initial.unwrap(),
             sources,
@@ -287,8 +289,10 @@ fn on_words(method: Method, graphs: Option<&FakeGraphs>) -> Seen {
     let mut listener = Listener::default();
     let sources = Sources { train: &mut train, valid: &mut valid, evaluation: &mut evaluation };
     let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
+    let whole = Whole::of(&network, &config);
     let outcome =
-        run(&network, (&config, &Fingerprint::default()), initial.unwrap(), sources, &mut listener, graphs).unwrap();
+        run(whole.relaxed(), (&config, &Fingerprint::default()), initial.unwrap(), sources, &mut listener, graphs)
+            .unwrap();
     Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener }
 }
 

@@ -2,7 +2,7 @@
 //! arguments.
 #![cfg(feature = "torch")]
 
-use crate::common::{Formula, batch};
+use crate::common::{Formula, Whole, batch};
 use pydarts::config::Method;
 use pydarts::data::Batch;
 use pydarts::nn::{Mode, Network};
@@ -45,7 +45,8 @@ fn case() -> Case {
 
 fn gradient(case: &Case, method: Method, epsilon: f64, clip: Option<f64>) -> Tensor {
     let network = smooth();
-    let losses = Losses { network: &network, train: Some(&case.train), valid: &case.valid };
+    let whole = Whole::identity(&network);
+    let losses = Losses { network: whole.relaxed(), train: Some(&case.train), valid: &case.valid };
     let xi = Tensor::from(0.1);
     let step = VirtualStep { xi: &xi, momentum: 0.9, buffer: Some(&case.buffer), weight_decay: 3e-4, clip, epsilon };
     arch_gradient(method, &losses, &case.w, &case.alpha, &step).unwrap().gradient
@@ -97,7 +98,8 @@ fn the_exact_hypergradient_is_the_derivative_of_the_validation_loss_after_the_vi
 fn first_order_is_the_gradient_at_w_and_needs_no_training_batch() {
     let case = case();
     let network = smooth();
-    let losses = Losses { network: &network, train: None, valid: &case.valid };
+    let whole = Whole::identity(&network);
+    let losses = Losses { network: whole.relaxed(), train: None, valid: &case.valid };
     let xi = Tensor::from(0.1);
     let step = VirtualStep { xi: &xi, momentum: 0.9, buffer: None, weight_decay: 0.0, clip: None, epsilon: 0.01 };
     let found = arch_gradient(Method::FirstOrder, &losses, &case.w, &case.alpha, &step).unwrap().gradient;
@@ -130,7 +132,8 @@ fn a_stationary_virtual_point_has_no_second_term() {
         if batch.inputs.double_value(&[0]) == 0.0 { valid } else { train }
     });
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
-    let losses = Losses { network: &network, train: Some(&train), valid: &valid };
+    let whole = Whole::identity(&network);
+    let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
     let xi = Tensor::from(0.1);
     let step = VirtualStep { xi: &xi, momentum: 0.0, buffer: None, weight_decay: 0.0, clip: None, epsilon: 0.01 };
     let (w, alpha) = (Tensor::from_slice(&[1.0, 2.0]), Tensor::from_slice(&[3.0, 4.0]));

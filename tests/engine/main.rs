@@ -14,6 +14,7 @@ mod derive;
 mod equivalence;
 mod error;
 mod event;
+mod extend;
 mod gates;
 mod genotype;
 mod hypergradient;

@@ -1,11 +1,12 @@
 //! Micro-batches, batch sizes that fit into memory, and estimates of memory, against plain reimplementations.
 #![cfg(feature = "torch")]
 
+use crate::common::Whole;
 use crate::options;
 use proptest::prelude::*;
 use pydarts::config::{Memory, Method};
 use pydarts::data::Batch;
-use pydarts::nn::{By, Mode, Network, NetworkOptions, Supernet};
+use pydarts::nn::{By, Mode, Network, NetworkOptions, Relaxed, Role, Supernet};
 use pydarts::params::{initial_alphas, initial_weights};
 use pydarts::plan::{Demand, Geometry, Peak, Plan};
 use pydarts::random;
@@ -46,7 +47,10 @@ fn micro_batches_average_gradients_and_move_statistics_once() {
             (Batch::new(of(&batch.inputs), of(&batch.targets)), length as f64 / 7.0)
         })
         .into();
-    let found = parted.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
+    // m = α, so that gradients of α are those of m.
+    let relaxation = Whole::identity(&parted);
+    let divided = Relaxed { micro_batch: Some(3), ..relaxation.relaxed() };
+    let found = divided.gradients(&w, &alpha, &batch, (Mode::Weights, Role::Weight), By::Both).unwrap();
     let (mut loss, mut correct) = (0.0, 0);
     let (mut of_alpha, mut of_w) = (alpha.zeros_like(), w.zeros_like());
     let mut moved: Vec<Tensor> = whole.statistics().unwrap().vectors().iter().map(|v| v.zeros_like()).collect();
@@ -72,7 +76,7 @@ fn micro_batches_average_gradients_and_move_statistics_once() {
     assert!(apart(whole_batch.w().unwrap(), &of_w) > 1e-3, "batch norm sees a part at a time");
 
     let direction = w.ones_like();
-    let product = parted.hessian_product(&w, &alpha, &direction, &batch).unwrap();
+    let product = divided.hessian_product(&w, &alpha, &direction, &batch).unwrap();
     let of_parts =
         parts.iter().map(|(part, share)| network(None).hessian_product(&w, &alpha, &direction, part).unwrap() * *share);
     assert!(apart(&product, &of_parts.reduce(|sum, one| sum + one).unwrap()) < 1e-12);
@@ -84,7 +88,11 @@ fn a_batch_that_fits_is_not_divided() {
     let (whole, parted, batch) = (network(None), network(Some(7)), images(7));
     let w = initial_weights(whole.plan(), 1, Kind::Double, Device::Cpu).unwrap();
     let alpha = initial_alphas(whole.plan(), 1, Kind::Double, Device::Cpu).unwrap();
-    let of = |network: &Supernet| network.gradients(&w, &alpha, &batch, Mode::Weights, By::Weights).unwrap();
+    let of = |network: &Supernet| {
+        let relaxation = Whole::identity(network);
+        let divided = Relaxed { micro_batch: Some(7), ..relaxation.relaxed() };
+        divided.gradients(&w, &alpha, &batch, (Mode::Weights, Role::Weight), By::Weights).unwrap()
+    };
     assert_eq!(of(&whole).w().unwrap(), of(&parted).w().unwrap());
 }
 

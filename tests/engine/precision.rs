@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::common::Whole;
 use crate::options;
 use pydarts::config::{Method, Precision, SearchConfig};
 use pydarts::data::Batch;
@@ -95,8 +96,10 @@ fn steps(
     let mut state = State::initial(&plan, 1, kind, device).unwrap();
     let [train, valid] = batches(space);
     let settings = StepSettings::new(&config);
-    let one = |_| step(&*network, &mut state, &train, Some(&valid), &settings, 0.1).unwrap();
+    let whole = Whole::of(&*network, &config);
+    let one = |_| step(whole.relaxed(), &mut state, &train, Some(&valid), &settings, 0.1).unwrap();
     let outcomes = (0..2).map(one).collect();
+    drop(whole);
     (outcomes, state, network)
 }
 

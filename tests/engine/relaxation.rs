@@ -2,11 +2,12 @@
 //! value of one is tested.
 
 use ndarray::Array2;
-use pydarts::arch::{LogitRow, LogitTable};
 use pydarts::config::SearchConfig;
 use pydarts::relaxation::{ALL, TableState};
 use pydarts::schedule::Schedule;
 use serde_json::json;
+
+use crate::common::table;
 
 const LOGITS: [f64; 8] = [0.2, -0.1, 0.5, 1.3, -0.7, 0.0, 0.4, -1.1];
 
@@ -37,17 +38,11 @@ fn shares_are_shares_of_one() {
     }
 }
 
+#[cfg(feature = "torch")]
 #[test]
 fn strengths_of_masked_candidates_are_0_and_those_of_others_are_numbers() {
-    let candidates: std::sync::Arc<[String]> = ["a", "b", "c", "d"].map(String::from).into();
-    let row = |label: &str| LogitRow { label: label.to_string(), candidates: candidates.clone() };
-    let mut table = LogitTable {
-        name: "table".into(),
-        rows: vec![row("0->2"), row("1->2")],
-        columns: 4,
-        groups: vec![vec![0, 1]],
-        unselectable: None,
-    };
+    let mut table = table("table", 2, 4);
+    let candidates = table.rows[0].candidates.clone();
     table.rows[1].candidates = candidates[..3].to_vec().into();
     let alpha = Array2::from_shape_vec((2, 4), LOGITS.to_vec()).unwrap();
     for rule in ALL {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::common::{Formula, batch};
+use crate::common::{Formula, Whole, batch};
 use crate::options;
 use pydarts::config::{Method, SearchConfig};
 use pydarts::data::Batch;
@@ -52,6 +52,7 @@ fn a_bad_step_of_a_supernet_is_rolled_back_with_its_running_statistics() {
     let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
     let options = NetworkOptions { criterion: Some(Arc::new(Fussy)), ..options::plain(kind) };
     let network = Supernet::new(Plan::lower(&config.space, &geometry).unwrap(), options).unwrap();
+    let whole = Whole::of(&network, &config);
     let mut state = State::initial(network.plan(), 1, kind, device).unwrap();
     let infinite = |mut batch: Batch| {
         let _ = batch.inputs.get(0).fill_(f64::INFINITY);
@@ -61,7 +62,7 @@ fn a_bad_step_of_a_supernet_is_rolled_back_with_its_running_statistics() {
     for method in [Method::FirstOrder, Method::Unrolled, Method::UnrolledExact] {
         let settings = StepSettings { method, ..StepSettings::new(&config) };
         let (train, valid) = (images("train", 1), images("valid", 1));
-        step(&network, &mut state, &train, Some(&valid), &settings, 0.1).unwrap();
+        step(whole.relaxed(), &mut state, &train, Some(&valid), &settings, 0.1).unwrap();
         let (before, counts) = (everything(&network, &state), (state.step, state.moments.step));
         for (train, valid, kind) in [
             (infinite(images("train", 1)), images("valid", 1), ErrorKind::Numerical),
@@ -70,12 +71,12 @@ fn a_bad_step_of_a_supernet_is_rolled_back_with_its_running_statistics() {
             (images("train", 2), images("valid", 1), ErrorKind::Foreign),
             (images("train", 1), images("valid", 2), ErrorKind::Foreign),
         ] {
-            let error = step(&network, &mut state, &train, Some(&valid), &settings, 0.1).unwrap_err();
+            let error = step(whole.relaxed(), &mut state, &train, Some(&valid), &settings, 0.1).unwrap_err();
             assert_eq!(error.kind, kind, "{method:?}: {error}");
             assert_equal(&before, &everything(&network, &state), &format!("{method:?}: {error}"));
             assert_eq!(counts, (state.step, state.moments.step));
         }
-        step(&network, &mut state, &train, Some(&valid), &settings, 0.1).unwrap();
+        step(whole.relaxed(), &mut state, &train, Some(&valid), &settings, 0.1).unwrap();
         assert_eq!((state.step, state.moments.step), (counts.0 + 1, counts.1 + 1), "a good step follows");
     }
 }
@@ -93,6 +94,7 @@ fn the_error_names_the_first_scalar_that_is_not_finite() {
         };
         moved.sum(None)
     });
+    let whole = Whole::identity(&network);
     let of = |formula: f64, factor: f64| batch(Tensor::from_slice(&[formula, factor]));
     let settings = StepSettings { method: Method::FirstOrder, ..StepSettings::new(&SearchConfig::default()) };
     for (train, valid, what) in [
@@ -104,7 +106,7 @@ fn the_error_names_the_first_scalar_that_is_not_finite() {
     ] {
         let mut state = State::new(Tensor::from_slice(&[1.0]), Tensor::from_slice(&[2.0])).unwrap();
         let before = everything(&network, &state);
-        let error = step(&network, &mut state, &train, Some(&valid), &settings, 0.1).unwrap_err();
+        let error = step(whole.relaxed(), &mut state, &train, Some(&valid), &settings, 0.1).unwrap_err();
         assert!(error.kind == ErrorKind::Numerical && error.detail.starts_with(what), "{what}: {error}");
         assert_equal(&before, &everything(&network, &state), what);
     }
@@ -115,6 +117,7 @@ fn a_step_that_makes_a_parameter_infinite_is_rolled_back() {
     // The loss and its gradients are finite whatever w and α are; decay alone makes the new values infinite.
     let network =
         Formula::new(1, 1, |w: &Tensor, alpha: &Tensor, _: &Batch| (w.clamp(-1, 1) * alpha.clamp(-1, 1)).sum(None));
+    let whole = Whole::identity(&network);
     let mut settings = StepSettings { method: Method::FirstOrder, ..StepSettings::new(&SearchConfig::default()) };
     settings.sgd.weight_decay = 2.0;
     let batch = batch(Tensor::zeros([2], (Kind::Double, Device::Cpu)));
@@ -125,7 +128,7 @@ fn a_step_that_makes_a_parameter_infinite_is_rolled_back() {
     ] {
         let mut state = State::new(Tensor::from_slice(&[w]), Tensor::from_slice(&[alpha])).unwrap();
         let before = everything(&network, &state);
-        let error = step(&network, &mut state, &batch, Some(&batch), &settings, 1.0).unwrap_err();
+        let error = step(whole.relaxed(), &mut state, &batch, Some(&batch), &settings, 1.0).unwrap_err();
         assert!(error.kind == ErrorKind::Numerical && error.detail.starts_with(what), "{what}: {error}");
         assert_equal(&before, &everything(&network, &state), what);
         assert_eq!((state.step, state.moments.step), (0, 0));
@@ -135,10 +138,17 @@ fn a_step_that_makes_a_parameter_infinite_is_rolled_back() {
 #[test]
 fn alpha_does_not_move_without_a_validation_batch() {
     let network = Formula::new(1, 1, |w: &Tensor, alpha: &Tensor, _: &Batch| (w * alpha).square().sum(None));
+    let whole = Whole::identity(&network);
     let mut state = State::new(Tensor::from_slice(&[1.0]), Tensor::from_slice(&[2.0])).unwrap();
     let settings = StepSettings::new(&SearchConfig::default());
-    let outcome =
-        step(&network, &mut state, &batch(Tensor::zeros([2], (Kind::Double, Device::Cpu))), None, &settings, 0.1);
+    let outcome = step(
+        whole.relaxed(),
+        &mut state,
+        &batch(Tensor::zeros([2], (Kind::Double, Device::Cpu))),
+        None,
+        &settings,
+        0.1,
+    );
     assert_eq!(outcome.unwrap().valid_loss, None);
     assert_eq!((state.step, state.moments.step), (1, 0));
     assert!(state.alpha.double_value(&[0]) == 2.0 && state.w.double_value(&[0]) != 1.0);

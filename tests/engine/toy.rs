@@ -1,7 +1,7 @@
 //! The bilevel toy of the paper's figure 2, through the engine and the hypergradients of a real search.
 #![cfg(feature = "torch")]
 
-use crate::common::{Formula, batch};
+use crate::common::{Formula, Whole, batch};
 use pydarts::config::Method;
 use pydarts::data::Batch;
 use pydarts::optim::{Adam, Sgd};
@@ -30,6 +30,7 @@ fn settings(method: Method, arch_lr: f64) -> StepSettings {
 /// α after many steps from (α, w) = (2, −2). With ξ = 0 the weight step still needs a learning rate.
 fn fixed_point(method: Method, xi: f64) -> f64 {
     let network = toy();
+    let whole = Whole::identity(&network);
     let start = |x: f64| Tensor::from_slice(&[x]);
     let mut state = State::new(start(-2.0), start(2.0)).unwrap();
     let (train, valid) = (batch(start(1.0)), batch(start(0.0)));
@@ -38,7 +39,7 @@ fn fixed_point(method: Method, xi: f64) -> f64 {
         let arch_lr = 0.02 * 0.1f64.powi(phase);
         let lr = if xi == 0.0 { 0.1 } else { xi };
         for _ in 0..400 {
-            step(&network, &mut state, &train, Some(&valid), &settings(method, arch_lr), lr).unwrap();
+            step(whole.relaxed(), &mut state, &train, Some(&valid), &settings(method, arch_lr), lr).unwrap();
         }
     }
     state.alpha.double_value(&[0])
@@ -63,9 +64,10 @@ fn unrolled_converges_to_two_over_one_plus_two_xi() {
 fn the_hypergradient_of_the_toy_is_the_one_derived_by_hand() {
     use pydarts::search::hypergradient::{Losses, VirtualStep, arch_gradient};
     let network = toy();
+    let whole = Whole::identity(&network);
     let (alpha, w, xi) = (1.7, -0.4, 0.3);
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
-    let losses = Losses { network: &network, train: Some(&train), valid: &valid };
+    let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
     let length = Tensor::from(xi);
     let step = VirtualStep { xi: &length, momentum: 0.0, buffer: None, weight_decay: 0.0, clip: None, epsilon: 0.01 };
     // w′ = w − 2ξ(w − α); dL_val/dα = w′ − 2 + α·dw′/dα = w′ − 2 + 2ξα.

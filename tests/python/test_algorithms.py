@@ -190,8 +190,6 @@ def test_a_schedule_is_a_function_of_the_epoch() -> None:
     assert np.diff(gdas) == pytest.approx(-9.9 / 249)
     cosine = [Cosine(1, 0).at(epoch, 5) for epoch in range(5)]
     assert cosine == pytest.approx([1, 0.853553, 0.5, 0.146447, 0], abs=1e-6)
-        [1, 0.853553, 0.5, 0.146447, 0], abs=1e-6
-    )
     assert [Exponential(8, 1).at(epoch, 4) for epoch in range(4)] == pytest.approx([8, 4, 2, 1])
 
 

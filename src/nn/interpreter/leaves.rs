@@ -1,5 +1,5 @@
 //! The leaves of a backward pass: weights and mixing weights, shared by all graphs that use them. Their gradients are
-//! assembled here: one concatenation for the weights, one pass through the softmax for the mixing weights, however many
+//! assembled here: one concatenation for the weights, one backward pass for the table of mixing weights, however many
 //! graphs there were.
 
 use tch::Tensor;
@@ -17,22 +17,22 @@ pub struct Leaves {
     /// The mixing weights of each α table.
     pub mixing: Vec<MixingWeights>,
     by: By,
-    alpha: Tensor,
-    /// The same as `mixing`, as functions of α.
-    mixing_of_alpha: Vec<MixingWeights>,
+    m: Tensor,
+    /// The same as `mixing`, as functions of m.
+    mixing_of_m: Vec<MixingWeights>,
 }
 
 impl Leaves {
-    /// The leaves at flat w and α. Those that `by` names require gradients.
-    pub fn new(executable: &Executable, w: &Tensor, alpha: &Tensor, alphas: &Table, by: By) -> Result<Self> {
+    /// The leaves at flat w and m. Those that `by` names require gradients.
+    pub fn new(executable: &Executable, w: &Tensor, m: &Tensor, alphas: &Table, by: By) -> Result<Self> {
         let mut weights = executable.weights.of(&w.f_detach()?)?;
         if by.weights() {
             weights = weights.into_iter().map(|weight| Ok(weight.f_set_requires_grad(true)?)).collect::<Result<_>>()?;
         }
-        let alpha = if by.alpha() { leaf(alpha)? } else { alpha.f_detach()? };
-        let mixing_of_alpha = executable.mixing(alphas.views(&alpha)?)?;
-        let mixing = mixing_of_alpha.iter().map(MixingWeights::leaves).collect::<Result<_>>()?;
-        Ok(Leaves { weights, mixing, by, alpha, mixing_of_alpha })
+        let m = if by.alpha() { leaf(m)? } else { m.f_detach()? };
+        let mixing_of_m = executable.mixing(alphas.views(&m)?)?;
+        let mixing = mixing_of_m.iter().map(MixingWeights::leaves).collect::<Result<_>>()?;
+        Ok(Leaves { weights, mixing, by, m, mixing_of_m })
     }
 
     /// All leaves, in the order of [`Executable::leaves`].
@@ -40,32 +40,32 @@ impl Leaves {
         self.weights.iter().chain(self.mixing.iter().flat_map(MixingWeights::tensors)).collect()
     }
 
-    /// The requested flat gradients with respect to α and w, from the gradients with respect to the leaves.
+    /// The requested flat gradients with respect to m and w, from the gradients with respect to the leaves.
     pub fn flatten(
         &self,
         executable: &Executable,
         mut gradients: Vec<Option<Tensor>>,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let mixing = gradients.split_off(self.weights.len());
-        let alpha = self.by.alpha().then(|| self.alpha_gradient(mixing)).transpose()?;
+        let m = self.by.alpha().then(|| self.m_gradient(mixing)).transpose()?;
         let or_zero = |(gradient, weight): (Option<Tensor>, &Tensor)| match gradient {
             Some(gradient) => Ok(gradient),
             None => Ok(weight.f_zeros_like()?),
         };
         let weights = || gradients.into_iter().zip(&self.weights).map(or_zero).collect::<Result<Vec<_>>>();
         let w = self.by.weights().then(|| executable.weights.flatten(&weights()?)).transpose()?;
-        Ok((alpha, w))
+        Ok((m, w))
     }
 
-    fn alpha_gradient(&self, gradients: Vec<Option<Tensor>>) -> Result<Tensor> {
+    fn m_gradient(&self, gradients: Vec<Option<Tensor>>) -> Result<Tensor> {
         let (mut gradients, mut scalar) = (gradients.into_iter(), None);
-        for table in &self.mixing_of_alpha {
+        for table in &self.mixing_of_m {
             let of_table: Vec<_> = gradients.by_ref().take(table.tensors().count()).collect();
             add(&mut scalar, table.scalar_with(&of_table)?)?;
         }
         match scalar {
-            Some(scalar) => gradient(&scalar, &self.alpha),
-            None => Ok(self.alpha.f_zeros_like()?),
+            Some(scalar) => gradient(&scalar, &self.m),
+            None => Ok(self.m.f_zeros_like()?),
         }
     }
 }

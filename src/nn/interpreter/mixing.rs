@@ -1,5 +1,5 @@
-//! Mixing weights, and the operations that mix values with them: ō(x) = Σ_o softmax(α)_o · o(x), eq. 2 of the paper,
-//! summed over a node's edges.
+//! Mixing weights, and the operations that mix values with them: ō(x) = Σ_o m_o · o(x), eq. 2 of the paper, summed over
+//! a node's edges.
 
 use tch::{Device, Kind, Tensor};
 
@@ -9,8 +9,7 @@ use crate::nn::gradients::{add, leaf};
 use crate::nn::precision::in_kind;
 use crate::plan::{AlphaId, Op, Plan};
 
-/// The mixing weights of one α table. One softmax and one `unbind` serve the whole table, so that the backward of each
-/// is one kernel.
+/// The mixing weights of one α table. One `unbind` serves the whole table, so that its backward is one kernel.
 pub struct MixingWeights {
     columns: usize,
     /// `[edge · columns + operation]`, scalars.
@@ -20,10 +19,10 @@ pub struct MixingWeights {
 }
 
 impl MixingWeights {
-    /// `alpha`: [edges, operations].
-    pub fn new(alpha: &Tensor, layout: &ScaleLayout) -> Result<Self> {
-        let columns = alpha.size()[1] as usize;
-        let table = alpha.f_softmax(-1, None)?.f_flatten(0, -1)?;
+    /// `m`: [edges, operations].
+    pub fn new(m: &Tensor, layout: &ScaleLayout) -> Result<Self> {
+        let columns = m.size()[1] as usize;
+        let table = m.f_flatten(0, -1)?;
         let scales = layout.scales(&table)?;
         let weights = Split { pieces: table.f_unbind(0)?, whole: table };
         Ok(MixingWeights { columns, weights, scales })
@@ -39,7 +38,7 @@ impl MixingWeights {
         self.weights.pieces.iter().chain(&self.scales.pieces)
     }
 
-    /// A scalar whose gradients with respect to the weights and scales, as functions of α, are `gradients`.
+    /// A scalar whose gradients with respect to the weights and scales, as functions of m, are `gradients`.
     pub fn scalar_with(&self, gradients: &[Option<Tensor>]) -> Result<Option<Tensor>> {
         let (weights, scales) = gradients.split_at(self.weights.pieces.len());
         let mut sum = self.weights.scalar_with(weights)?;
@@ -134,7 +133,7 @@ impl ScaleLayout {
         Ok(ScaleLayout { selection, runs, lengths })
     }
 
-    /// All scales from softmax(α), flat.
+    /// All scales from the mixing weights, flat.
     fn scales(&self, table: &Tensor) -> Result<Split> {
         if self.lengths.is_empty() {
             return Ok(Split { whole: table.f_narrow(0, 0, 0)?, pieces: Vec::new() });

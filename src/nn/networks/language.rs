@@ -106,8 +106,8 @@ impl LanguageModel {
     }
 
     /// The logits [tokens, batch, words] of the words that follow the tokens [tokens, batch].
-    pub fn logits(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        let (weights, mixing) = self.weights_and_mixing(w, alpha)?;
+    pub fn logits(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        let (weights, mixing) = self.weights_and_mixing(w, m)?;
         let masks = self.masks.borrow();
         let extent = self.check_batch(batch, mode)?;
         let pass = self.pass(self.forward(&weights, &mixing, mode, &masks), batch, extent, mode)?;
@@ -122,9 +122,9 @@ impl LanguageModel {
         forward.value(&plan.instructions[self.decoder], &prepared[self.decoder], &[output])
     }
 
-    /// Weight views and mixing weights in the graph of w and α.
-    fn weights_and_mixing(&self, w: &Tensor, alpha: &Tensor) -> Result<(Vec<Tensor>, Vec<MixingWeights>)> {
-        Ok((self.executable.weights.of(w)?, self.executable.mixing(self.alphas.views(alpha)?)?))
+    /// Weight views and mixing weights in the graph of w and m.
+    fn weights_and_mixing(&self, w: &Tensor, m: &Tensor) -> Result<(Vec<Tensor>, Vec<MixingWeights>)> {
+        Ok((self.executable.weights.of(w)?, self.executable.mixing(self.alphas.views(m)?)?))
     }
 
     fn forward<'a>(
@@ -306,14 +306,14 @@ impl Network for LanguageModel {
         Some(&self.statistics)
     }
 
-    fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
-        let (weights, mixing) = self.weights_and_mixing(w, alpha)?;
+    fn loss(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
+        let (weights, mixing) = self.weights_and_mixing(w, m)?;
         let masks = self.masks.borrow();
         Ok(self.pass_and_loss(self.forward(&weights, &mixing, mode, &masks), batch, mode)?.0)
     }
 
-    fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
-        let leaves = Leaves::new(&self.executable, w, alpha, &self.alphas, by)?;
+    fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
+        let leaves = Leaves::new(&self.executable, w, m, &self.alphas, by)?;
         let masks = self.masks.borrow();
         let forward = self.forward(&leaves.weights, &leaves.mixing, mode, &masks).with_deferred_weights();
         let (loss, pass) = self.pass_and_loss(forward, batch, mode)?;
@@ -324,8 +324,8 @@ impl Network for LanguageModel {
         };
         let mut sums = GradientSums::new(&leaves);
         sums.add(&objective, (0..sums.gradients.len()).collect(), &[], pass.forward.take_deferred())?;
-        let (alpha_gradient, w_gradient) = leaves.flatten(&self.executable, sums.gradients)?;
-        Gradients::new(loss, alpha_gradient, w_gradient)
+        let (m_gradient, w_gradient) = leaves.flatten(&self.executable, sums.gradients)?;
+        Gradients::new(loss, m_gradient, w_gradient)
     }
 
     fn beginning(&self, batch: &Batch) -> Result<Option<Tensor>> {

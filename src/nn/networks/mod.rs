@@ -2,7 +2,6 @@
 
 pub mod dropout;
 pub mod language;
-pub mod micro_batch;
 pub mod options;
 pub mod search_network;
 pub mod supernet;

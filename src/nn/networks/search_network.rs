@@ -39,16 +39,16 @@ impl SearchNetwork {
     }
 
     /// The logits of images [N, C, H, W], or of tokens [T, N].
-    pub fn logits(&self, w: &Tensor, alpha: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
+    pub fn logits(&self, w: &Tensor, m: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
         match self {
             SearchNetwork::Images(network) => {
                 let x = x.f_detach()?.f_to_device(network.device())?.f_to_kind(network.kind())?;
-                network.logits(w, alpha, &x, mode)
+                network.logits(w, m, &x, mode)
             }
             SearchNetwork::Words(network) => {
                 check_tokens(x, network.plan().sizes.outputs() as i64, "the batch")?;
                 let x = x.f_to_device(network.device())?.f_to_kind(Kind::Int64)?;
-                network.logits(w, alpha, &Batch::new(x.shallow_clone(), x), mode)
+                network.logits(w, m, &Batch::new(x.shallow_clone(), x), mode)
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::micro_batch;
 use crate::config::{Memory, Method};
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -81,14 +80,14 @@ impl Supernet {
     }
 
     /// The logits [N, classes] of images [N, C, H, W].
-    pub fn logits(&self, w: &Tensor, alpha: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
+    pub fn logits(&self, w: &Tensor, m: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let executable = self.executable(mode);
         let images = self.images(x, mode)?;
         let before = self.remember(executable, mode)?;
         if mode == Mode::Evaluation {
             self.statistics.correct()?;
         }
-        let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.alphas.views(alpha)?)?);
+        let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.alphas.views(m)?)?);
         let logits = executable.run(images, &self.forward(&weights, &mixing, mode)?)?;
         self.follow(executable, before)?;
         self.count(mode)?;
@@ -165,11 +164,28 @@ impl Supernet {
         }
         Ok(())
     }
+}
 
-    /// The loss and gradients of one micro-batch.
-    fn gradients_of(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
+impl Network for Supernet {
+    fn weights(&self) -> &Table {
+        &self.weights
+    }
+
+    fn alphas(&self) -> &Table {
+        &self.alphas
+    }
+
+    fn statistics(&self) -> Option<&Statistics> {
+        Some(&self.statistics)
+    }
+
+    fn loss(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
+        self.loss_of(&self.logits(w, m, &batch.inputs, mode)?, batch)
+    }
+
+    fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         let executable = self.executable(mode);
-        let leaves = Leaves::new(executable, w, alpha, &self.alphas, by)?;
+        let leaves = Leaves::new(executable, w, m, &self.alphas, by)?;
         let images = self.images(&batch.inputs, mode)?;
         let before = self.remember(executable, mode)?;
         // Running statistics move when a segment is computed for the first time, not again.
@@ -185,14 +201,14 @@ impl Supernet {
         let division = Division { segments: &self.cells, recompute: self.options.memory == Memory::Recompute };
         let (loss, gradients) = backward(executable, division, images, interpreter, &leaves, finish)?;
         self.follow(executable, before)?;
-        let (alpha_gradient, w_gradient) = leaves.flatten(executable, gradients)?;
-        Gradients::new(loss, alpha_gradient, w_gradient)
+        self.count(mode)?;
+        let (m_gradient, w_gradient) = leaves.flatten(executable, gradients)?;
+        Gradients::new(loss, m_gradient, w_gradient)
     }
 
-    /// ∇²_{α,w} L·direction of one micro-batch.
-    fn hessian_product_of(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+    fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
         let executable = self.executable(Mode::Search);
-        let leaves = Leaves::new(executable, w, alpha, &self.alphas, By::Alpha)?;
+        let leaves = Leaves::new(executable, w, m, &self.alphas, By::Alpha)?;
         let images = self.images(&batch.inputs, Mode::Search)?;
         let interpreter = |_| Jvp::new(self.forward(&leaves.weights, &leaves.mixing, Mode::Search)?, direction);
         let finish = |logits: Dual| {
@@ -211,37 +227,7 @@ impl Supernet {
         let division = Division { segments: &self.jvp_segments, recompute: true };
         let ((), gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
         let (product, _) = leaves.flatten(executable, gradients)?;
-        product.ok_or_else(|| Error::engine("the gradient of α was not requested"))
-    }
-}
-
-impl Network for Supernet {
-    fn weights(&self) -> &Table {
-        &self.weights
-    }
-
-    fn alphas(&self) -> &Table {
-        &self.alphas
-    }
-
-    fn statistics(&self) -> Option<&Statistics> {
-        Some(&self.statistics)
-    }
-
-    fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
-        self.loss_of(&self.logits(w, alpha, &batch.inputs, mode)?, batch)
-    }
-
-    fn gradients(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
-        let compute = |batch: &Batch| self.gradients_of(w, alpha, batch, mode, by);
-        let found = micro_batch::gradients(batch, self.options.micro_batch, mode, &self.statistics, compute)?;
-        self.count(mode)?;
-        Ok(found)
-    }
-
-    fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let compute = |batch: &Batch| self.hessian_product_of(w, alpha, direction, batch);
-        micro_batch::mean(batch, self.options.micro_batch, compute)
+        product.ok_or_else(|| Error::engine("the gradient of m was not requested"))
     }
 
     fn draw(&self, step: u64) -> Result<()> {

@@ -10,13 +10,13 @@ use tch::Tensor;
 use crate::config::Method;
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::nn::{By, Exact, Gradients, Loss, Mode, Network};
+use crate::nn::{By, Exact, Gradients, Loss, Mode, Relaxed, Role};
 use crate::optim::clip_coefficient;
 
-/// The two losses of one step, L_train and L_val, as functions of (w, α).
+/// The two losses of one step, L_train and L_val, as functions of (w, α). All uses of one of them share their noise.
 pub struct Losses<'a> {
-    /// The network.
-    pub network: &'a dyn Network,
+    /// The network with its relaxation.
+    pub network: Relaxed<'a>,
     /// The training batch; None for methods that need none.
     pub train: Option<&'a Batch>,
     /// The validation batch.
@@ -30,7 +30,7 @@ impl Losses<'_> {
 
     /// L_train(w, α) and its gradients, with batch statistics.
     pub fn train(&self, w: &Tensor, alpha: &Tensor, by: By) -> Result<Gradients> {
-        self.network.gradients(w, alpha, self.batch()?, Mode::Search, by)
+        self.network.gradients(w, alpha, self.batch()?, (Mode::Search, Role::Weight), by)
     }
 
     /// ∇²_{α,w} L_train(w, α)·direction, with batch statistics.
@@ -40,12 +40,12 @@ impl Losses<'_> {
 
     /// L_val(w, α) and its gradients, with batch statistics.
     pub fn valid(&self, w: &Tensor, alpha: &Tensor, by: By) -> Result<Gradients> {
-        self.network.gradients(w, alpha, self.valid, Mode::Search, by)
+        self.network.gradients(w, alpha, self.valid, (Mode::Search, Role::Alpha), by)
     }
 
     /// Every product in float32 or better until the guard is dropped.
     pub fn exact(&self) -> Result<Exact<'_>> {
-        Exact::enter(self.network)
+        Exact::enter(self.network.network)
     }
 }
 

@@ -10,7 +10,7 @@ use super::scalars::Scalars;
 use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::nn::{By, Mode, Network};
+use crate::nn::{By, Mode, Network, Relaxed, Role};
 use crate::optim::{Adam, Moments, Sgd};
 use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
 use crate::space::CellKind;
@@ -144,7 +144,7 @@ impl StepSettings {
 /// new weights are not all finite is rolled back, and so are the steps after it until the host has read the report. An
 /// error rolls back too.
 pub fn step(
-    network: &dyn Network,
+    network: Relaxed,
     state: &mut State,
     scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
@@ -160,14 +160,14 @@ pub fn step(
 }
 
 fn updates(
-    network: &dyn Network,
+    network: Relaxed,
     state: &mut State,
     scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
     settings: &StepSettings,
     rollback: &mut Rollback,
 ) -> Result<()> {
-    if let Some(statistics) = network.statistics() {
+    if let Some(statistics) = network.network.statistics() {
         rollback.save(statistics.tensors())?;
     }
     let [keep_train, keep_valid] = scalars.keep()?;
@@ -177,7 +177,7 @@ fn updates(
         .as_ref()
         .map(|valid| arch_step(network, state, scalars, (train, valid), settings, rollback))
         .transpose()?;
-    let found = network.gradients(&state.w, &state.alpha, train, Mode::Weights, By::Weights)?;
+    let found = network.gradients(&state.w, &state.alpha, train, (Mode::Weights, Role::Weight), By::Weights)?;
     rollback.save([&state.w, &state.momentum])?;
     settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &scalars.lr()?)?;
     store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), rollback)?;
@@ -195,7 +195,7 @@ fn magnitude(vector: &Tensor) -> Result<Tensor> {
 
 /// Returns the validation loss, the norm of α's gradient and the magnitude of the new α.
 fn arch_step(
-    network: &dyn Network,
+    network: Relaxed,
     state: &mut State,
     scalars: &Scalars,
     (train, valid): (&Batch, &Batch),
@@ -217,5 +217,7 @@ fn arch_step(
     rollback.save([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
     let (rate, root) = scalars.adam()?;
     settings.adam.step(&mut state.alpha, &mut state.moments, &gradient, &rate, &root)?;
+    // A gradient of 0 is not rest: decay and moments would still move masked and frozen logits.
+    rollback.restore_where(network.relaxations.fixed(), 3)?;
     Ok([valid_loss.value, gradient.f_norm()?, magnitude(&state.alpha)?])
 }

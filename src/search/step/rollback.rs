@@ -18,6 +18,17 @@ impl Rollback {
         Ok(())
     }
 
+    /// Restores the elements of the `count` tensors saved last for which `fixed` is true.
+    pub fn restore_where(&mut self, fixed: &Tensor, count: usize) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        let first = self.0.len().saturating_sub(count);
+        for (live, before) in &mut self.0[first..] {
+            let selected = before.f_where_self(fixed, live)?;
+            live.f_copy_(&selected)?;
+        }
+        Ok(())
+    }
+
     /// Restores all tensors unless `good`, a boolean scalar on the device, is true. It selects instead of multiplying
     /// by zero, so that NaN is restored too.
     pub fn unless(&mut self, good: &Tensor) -> Result<()> {

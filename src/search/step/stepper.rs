@@ -7,7 +7,7 @@ use super::engine::{self, State, StepSettings};
 use super::scalars::{Report, Scalars, StepInputs};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::nn::Network;
+use crate::nn::Relaxed;
 use crate::params::copy;
 
 /// The measurements of a step: losses before its updates.
@@ -45,7 +45,7 @@ impl Issued {
 
 /// Issues the steps of a search.
 pub struct Stepper<'a> {
-    network: &'a dyn Network,
+    network: Relaxed<'a>,
     settings: StepSettings,
     scalars: Scalars,
     captures: Option<Captures<'a>>,
@@ -54,8 +54,8 @@ pub struct Stepper<'a> {
 impl<'a> Stepper<'a> {
     /// With `graphs`, steps of one shape are captured once and replayed; without, every step runs operation by
     /// operation.
-    pub fn new(network: &'a dyn Network, settings: StepSettings, graphs: Option<&'a dyn GraphCapture>) -> Result<Self> {
-        let scalars = Scalars::new(network.kind(), network.device())?;
+    pub fn new(network: Relaxed<'a>, settings: StepSettings, graphs: Option<&'a dyn GraphCapture>) -> Result<Self> {
+        let scalars = Scalars::new(network.network.kind(), network.network.device())?;
         Ok(Stepper { network, settings, scalars, captures: graphs.map(Captures::new) })
     }
 
@@ -73,8 +73,8 @@ impl<'a> Stepper<'a> {
         let continues = [!train.begins, valid.is_some_and(|valid| !valid.begins)];
         let lr = lr * train.rate_scale;
         self.scalars.set(StepInputs { lr, adam_rate, adam_root, continues })?;
-        state.carried.begin(self.network, train, valid)?;
-        self.network.draw(state.step)?;
+        state.carried.begin(self.network.network, train, valid)?;
+        self.network.draw(state.step, Some(train), valid)?;
         self.run(state, train, valid)?;
         let report = copy(self.scalars.report())?;
         let alpha = copy_alpha.then(|| copy(&state.alpha)).transpose()?;
@@ -103,16 +103,22 @@ impl<'a> Stepper<'a> {
             Box::new(move || engine::step(network, &mut state, &mut scalars, (&train, valid.as_ref()), &settings))
         };
         let Some(captures) = &mut self.captures else { return body(train, valid)() };
-        let statistics = network.statistics().map(|statistics| statistics.tensors());
-        let fixed: Vec<&Tensor> =
-            state.tensors().into_iter().chain(scalars.tensors()).chain(statistics.into_iter().flatten()).collect();
+        let statistics = network.network.statistics().map(|statistics| statistics.tensors());
+        let relaxations = network.relaxations.tensors();
+        let fixed: Vec<&Tensor> = state
+            .tensors()
+            .into_iter()
+            .chain(scalars.tensors())
+            .chain(&relaxations)
+            .chain(statistics.into_iter().flatten())
+            .collect();
         captures.run(&body, &fixed, train, valid)
     }
 }
 
 /// One step, whose report is read at once.
 pub fn step(
-    network: &dyn Network,
+    network: Relaxed,
     state: &mut State,
     train: &Batch,
     valid: Option<&Batch>,
