@@ -9,6 +9,8 @@ use super::entry::engine;
 use super::errors::to_python;
 use super::json::{Lists, python, value};
 use super::tensor::PyTensor;
+use crate::arch::selection;
+use crate::decide;
 use crate::error::{Error, ErrorKind, Result, unknown};
 use crate::json::Field;
 use crate::relaxation::{self, Inputs, Noise, Relax};
@@ -38,7 +40,11 @@ impl Axis {
 
 /// Every option that holds a variant.
 fn axes() -> Vec<Axis> {
-    vec![Axis::new("relaxation", relaxation::ALL)]
+    vec![
+        Axis::new("relaxation", relaxation::ALL),
+        Axis::new("selection", selection::ALL),
+        Axis::new("stop", decide::ALL),
+    ]
 }
 
 /// The options that hold variants.

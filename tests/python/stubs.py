@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydarts._values import fields
 
-PROPERTIES = ("space", "relaxation")
+PROPERTIES = ("space", "relaxation", "selection", "stop")
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -25,7 +25,7 @@ def stub() -> str:
         "",
         "import torch",
         "",
-        "from .algorithms import Relaxation",
+        "from .algorithms import Decider, Relaxation, Selection",
         "from .space import Space",
         "",
         *aliases,

@@ -13,7 +13,7 @@ import torch
 
 from .. import _core
 from . import algorithms, fields, views
-from .algorithms import Relaxation
+from .algorithms import Decider, Relaxation, Selection
 from .fields import FIELDS, ConfigAttributes, rows, table
 from .files import user_path
 from .hints import hint
@@ -79,6 +79,17 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     def relaxation(self) -> Relaxation:
         """The function from the logits α to the mixing weights, one of `pydarts.algorithms`."""
         return Relaxation._of(self.to_dict()["relaxation"])
+
+    @property
+    def selection(self) -> Selection:
+        """The rule that picks operations and edges, one of `pydarts.algorithms`."""
+        return Selection._of(self.to_dict()["selection"])
+
+    @property
+    def stop(self) -> Decider | None:
+        """The rule that ends the search early, one of `pydarts.algorithms`."""
+        value = self.to_dict()["stop"]
+        return None if value is None else Decider._of(value)
 
     def replace(self, **changes: Unpack[ConfigFields]) -> SearchConfig:
         """A configuration like this one except for `changes`. Defaults follow a change of `space`.

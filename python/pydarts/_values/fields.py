@@ -230,9 +230,25 @@ FIELDS = (
         "relaxation",
         "Relaxation",
         '"softmax"',
-        "the function from the logits α to the mixing weights: a name, an instance of a class of "
-        "`pydarts.algorithms`, or a dictionary with `name` and parameters (eq. 2)",
-        "str | Relaxation | Mapping[str, Any]",
+        "the function from the logits α to the mixing weights: a name or an instance of a class of "
+        "`pydarts.algorithms` (eq. 2)",
+        "str | Relaxation | Mapping[str, Any] | None",
+    ),
+    Field(
+        "selection",
+        "Selection",
+        '"strongest"',
+        "the rule that picks the operations and edges of the cell: a name or an instance of a class of "
+        "`pydarts.algorithms` (section 2.4)",
+        "str | Selection | Mapping[str, Any] | None",
+    ),
+    Field(
+        "stop",
+        "Decider | None",
+        "None",
+        "the rule that ends the search early: a name or an instance of a class of `pydarts.algorithms`; "
+        "None: none (ours)",
+        "str | Decider | Mapping[str, Any] | None",
     ),
 )
 

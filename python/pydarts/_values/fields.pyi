@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
-from .algorithms import Relaxation
+from .algorithms import Decider, Relaxation, Selection
 from .space import Space
 
 Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact"]
@@ -64,7 +64,9 @@ class ConfigFields(TypedDict, total=False):
     dropout_hidden: float
     dropout_output: float
     slowness: float
-    relaxation: str | Relaxation | Mapping[str, Any]
+    relaxation: str | Relaxation | Mapping[str, Any] | None
+    selection: str | Selection | Mapping[str, Any] | None
+    stop: str | Decider | Mapping[str, Any] | None
 
 class ConfigAttributes:
     @property
@@ -118,6 +120,10 @@ class ConfigAttributes:
     slowness: float
     @property
     def relaxation(self) -> Relaxation: ...
+    @property
+    def selection(self) -> Selection: ...
+    @property
+    def stop(self) -> Decider | None: ...
 
 class Field(NamedTuple):
     name: str

@@ -73,9 +73,6 @@ class Variant:
     @classmethod
     def _checked(cls, value: Any) -> dict[str, Any]:
         """Return the plain data of a variant, checked and with all fields."""
-        if cls.axis not in _core.variant_axes():  # TODO until the core has them
-            given = {"name": value} if isinstance(value, str) else dict(value)
-            return dict(cls._classes[given["name"]]._fields()) | given
         return _core.variant(cls.axis, value)
 
     @classmethod
