@@ -159,7 +159,7 @@ class Softmax(Relaxation):
 
 
 class Gumbel(Relaxation):
-    """The Gumbel-softmax, m = softmax((log softmax(α) + G)/τ). SNAS (Xie et al., 2019), eq. 4.
+    """The Gumbel-softmax, m = softmax((log softmax(α) + G)/τ). SNAS (Xie et al., 2019).
 
     G holds independent numbers of the standard Gumbel distribution, drawn in every step. The mean, which
     evaluation and selection use, is softmax(α): the probabilities of having the largest perturbed logit.
