@@ -8,6 +8,7 @@ mod derive;
 mod gumbel;
 mod identity;
 mod restrictions;
+mod sigmoid;
 mod softmax;
 mod state;
 
@@ -68,7 +69,7 @@ pub struct Inputs<'a> {
 }
 
 /// All relaxations.
-pub const ALL: &[&dyn Relax] = &[&softmax::Softmax, &gumbel::Gumbel, &identity::Identity];
+pub const ALL: &[&dyn Relax] = &[&softmax::Softmax, &gumbel::Gumbel, &identity::Identity, &sigmoid::Sigmoid];
 
 /// A relaxation with the values of its parameters.
 pub type Relaxation = Chosen<dyn Relax>;

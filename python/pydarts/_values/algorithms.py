@@ -187,6 +187,16 @@ class Identity(Relaxation):
     """
 
 
+class Sigmoid(Relaxation):
+    """The sigmoid of each logit, m = σ(α): candidates do not compete. FairDARTS (Chu et al., 2020).
+
+    The weights of a row are not shares of 1.
+
+    >>> Sigmoid().weights([0.2, -0.1, 0.5])
+    tensor([0.5498, 0.4750, 0.6225], dtype=torch.float64)
+    """
+
+
 class Selection(Variant, axis="selection"):
     """The rule that picks candidates of a table by their mixing weights."""
 
