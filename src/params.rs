@@ -54,9 +54,9 @@ impl Table {
         Table::new(plan.weights.iter().map(|w| (w.name.clone(), w.shape.clone())))
     }
 
-    /// The logits of a plan: one [edges, operations] table per kind of cell.
+    /// The logits of a plan: one [rows, columns] table per kind of cell.
     pub fn of_alphas(plan: &Plan) -> Self {
-        Table::new(plan.alphas.iter().map(|a| (a.name.clone(), vec![a.edges, a.operations])))
+        Table::new(plan.alphas.iter().map(|a| (a.name.clone(), vec![a.rows.len(), a.columns])))
     }
 
     /// The batch norms of a plan by width; running mean and running variance are one vector each.
@@ -174,12 +174,13 @@ pub fn initial_weights(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Re
     Ok(all.f_to_device(device)?)
 }
 
-/// Initial logits, 1e-3·N(0, 1): nearly uniform mixtures (section 3 of the paper's published search).
+/// Initial logits, 1e-3·N(0, 1): nearly uniform mixtures (section 3 of the paper's published search). Padding is 0.
 pub fn initial_alphas(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Result<Tensor> {
     let mut values = Vec::new();
     for alpha in &plan.alphas {
-        let draw = random::normal(seed, &format!("alpha.{}", alpha.name), 0, alpha.edges * alpha.operations);
-        values.extend(draw.into_iter().map(|z| 1e-3 * z));
+        let draw = random::normal(seed, &format!("alpha.{}", alpha.name), 0, alpha.rows.len() * alpha.columns);
+        let holds = |index: usize| alpha.holds(index / alpha.columns, index % alpha.columns);
+        values.extend(draw.into_iter().enumerate().map(|(index, z)| if holds(index) { 1e-3 * z } else { 0.0 }));
     }
     Ok(Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(kind)?)
 }

@@ -1,6 +1,7 @@
 //! Architectures: tables of logits, and the discrete cells that they stand for.
 
 mod architecture;
+mod cells;
 pub mod decision;
 pub mod genotype;
 pub mod selection;

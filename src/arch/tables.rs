@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use crate::space::{Edge, Space};
-
 /// A table of logits: the names of its rows and columns, and the rows that compete with each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogitTable {
     /// The name, such as `normal`.
     pub name: String,
@@ -19,6 +17,8 @@ pub struct LogitTable {
     pub groups: Vec<Vec<usize>>,
     /// The number of rows of a group that a selection keeps unless it says otherwise; None: all.
     pub kept: Option<usize>,
+    /// The least strength of a row that is kept; None: any.
+    pub least: Option<f64>,
     /// The candidate that is never selected, if there is one: `none` in the published spaces.
     pub unselectable: Option<&'static str>,
 }
@@ -30,28 +30,6 @@ pub struct LogitRow {
     pub label: String,
     /// The names of the candidates, in the order of the columns.
     pub candidates: Arc<[String]>,
-}
-
-impl Space {
-    /// The tables of logits of a search in this space: one per kind of cell, one row per edge.
-    pub fn logit_tables(&self) -> Vec<LogitTable> {
-        let candidates: Arc<[String]> = self.operations.iter().map(|operation| operation.name().to_string()).collect();
-        let edges = self.edges();
-        let row = |edge: &Edge| LogitRow {
-            label: format!("{}->{}", edge.from, edge.to),
-            candidates: Arc::clone(&candidates),
-        };
-        let into = |node: usize| (0..edges.len()).filter(|index| edges[*index].to == node).collect();
-        let table = |name: &&str| LogitTable {
-            name: name.to_string(),
-            rows: edges.iter().map(row).collect(),
-            columns: self.operations.len(),
-            groups: self.intermediate().map(into).collect(),
-            kept: Some(self.kept_edges()),
-            unselectable: Some("none"),
-        };
-        self.tables().iter().map(table).collect()
-    }
 }
 
 impl LogitTable {
@@ -75,11 +53,12 @@ pub fn softmax(row: &[f64]) -> Vec<f64> {
 }
 
 /// The mean over the rows of the entropy (nats) of their strengths; 0 for a table without rows. Without `shares`, the
-/// strengths of a row are first divided by their sum.
+/// magnitudes of a row are first divided by their sum.
 pub fn entropy_of(strengths: ArrayView2<f64>, shares: bool) -> f64 {
     let of_row = |row: ArrayView1<f64>| -> f64 {
-        let sum = if shares { 1.0 } else { row.sum() };
-        let terms = row.iter().map(|weight| weight / sum).filter(|weight| *weight > 0.0);
+        let sum = if shares { 1.0 } else { row.iter().map(|weight| weight.abs()).sum() };
+        let terms =
+            row.iter().map(|weight| if shares { *weight } else { weight.abs() / sum }).filter(|weight| *weight > 0.0);
         -terms.map(|weight| weight * weight.ln()).sum::<f64>()
     };
     match strengths.nrows() {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result, unknown};
 use crate::json::Field;
-use crate::space::CellKind;
+use crate::space::Reads;
 
 /// One of several names.
 pub(super) trait Choice: Copy + Serialize + 'static {
@@ -224,13 +224,13 @@ impl Rewrite {
         Rewrite::Gates,
     ];
 
-    /// The rewrites that apply to a kind of cell, in the order in which they are applied.
-    pub fn of(kind: CellKind) -> &'static [Rewrite] {
-        match kind {
-            CellKind::Convolutional => {
+    /// The rewrites that apply to networks that read images or words, in the order in which they are applied.
+    pub fn of(reads: Reads) -> &'static [Rewrite] {
+        match reads {
+            Reads::Images => {
                 &[Rewrite::SpaceToBatch, Rewrite::Share, Rewrite::Fold, Rewrite::Group, Rewrite::Sum, Rewrite::Mixtures]
             }
-            CellKind::Recurrent => &[Rewrite::Share, Rewrite::Hoist, Rewrite::Stack, Rewrite::Gates],
+            Reads::Words => &[Rewrite::Share, Rewrite::Hoist, Rewrite::Stack, Rewrite::Gates],
         }
     }
 }

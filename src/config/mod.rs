@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
-use crate::space::{CellKind, Operation, Space};
+use crate::space::{Operation, Reads, Space};
 
 pub use choices::{Augment, BatchSize, Graph, Memory, Method, Precision, Record, Resume, Rewrite};
 pub use data::DataConfig;
@@ -59,19 +59,20 @@ pub(crate) fn largest(name: &str) -> usize {
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        SearchConfig::published(Space::published(CellKind::Convolutional))
+        SearchConfig::published(Space::default())
     }
 }
 
 impl SearchConfig {
-    /// The published options for a space of either kind.
+    /// The published options for a space.
     fn published(space: Space) -> SearchConfig {
+        let reads = space.reads();
         SearchConfig {
             operations: None,
-            network: NetworkConfig::published(space.kind),
-            optimisation: OptimisationConfig::published(space.kind),
-            data: DataConfig::published(space.kind),
-            execution: ExecutionConfig::published(space.kind),
+            network: NetworkConfig::published(reads),
+            optimisation: OptimisationConfig::published(reads),
+            data: DataConfig::published(reads),
+            execution: ExecutionConfig::published(reads),
             space,
         }
     }
@@ -111,23 +112,23 @@ impl SearchConfig {
         });
         let nodes = nodes.map(|field| field.at_least(1)).transpose()?;
         let kind = match space.map(|field| field.value) {
-            None => Some(CellKind::Convolutional),
-            Some(Value::String(name)) => Some(Space::preset(name)?.kind),
+            None => Some(Space::default().kind()),
+            Some(Value::String(name)) => Some(Space::preset(name)?.kind()),
             Some(_) => None,
         };
         let operations = operations.map(|field| Operation::list(&field, kind)).transpose()?;
         let space = match space {
-            None => Space::published(CellKind::Convolutional).with(nodes, operations.as_deref()),
+            None => Space::default().with(nodes, operations.as_deref()),
             Some(Field { value: Value::String(name), .. }) => Space::preset(name)?.with(nodes, operations.as_deref()),
             Some(field) => {
                 let space = Space::from_value(field.value)?;
-                if let Some(nodes) = nodes.filter(|nodes| *nodes != space.nodes) {
+                if let Some(nodes) = nodes.filter(|nodes| *nodes != space.nodes()) {
                     return Err(Error::config(format!(
                         "`nodes` is {nodes} and `space` has {}; leave `nodes` out, or give the space by name",
-                        space.nodes
+                        space.nodes()
                     )));
                 }
-                if operations.as_ref().is_some_and(|operations| *operations != space.operations) {
+                if operations.is_some() && operations.as_deref() != space.uniform_operations() {
                     return Err(Error::config(
                         "`operations` differs from those of `space`; leave `operations` out, or give the space by name",
                     ));
@@ -162,17 +163,17 @@ impl SearchConfig {
                  `weight_lr_min` must be at most `weight_lr`: with weight_lr_min={weight_lr} it stays constant"
             )));
         }
-        let foreign = |pass: &&Rewrite| !Rewrite::of(self.space.kind).contains(pass);
+        let foreign = |pass: &&Rewrite| !Rewrite::of(self.space.reads()).contains(pass);
         if let Some(pass) = self.execution.passes.iter().flatten().find(foreign) {
-            let own: Vec<String> = Rewrite::of(self.space.kind).iter().map(|pass| json!(pass).to_string()).collect();
+            let own: Vec<String> = Rewrite::of(self.space.reads()).iter().map(|pass| json!(pass).to_string()).collect();
             return Err(Error::config(format!(
                 "`passes`: pass {} does not apply to this space; choose from {}",
                 json!(pass),
                 own.join(", ")
             )));
         }
-        if self.space.kind == CellKind::Recurrent {
-            self.check_recurrent()?;
+        if self.space.reads() == Reads::Words {
+            self.check_words()?;
         }
         if self.execution.checkpoint_dir.is_none() {
             let given = [
@@ -195,8 +196,8 @@ impl SearchConfig {
         }
     }
 
-    /// Checks the rules that hold in recurrent spaces only.
-    fn check_recurrent(&self) -> Result<()> {
+    /// Checks the rules that hold for networks that read words.
+    fn check_words(&self) -> Result<()> {
         let (data, execution) = (&self.data, &self.execution);
         let foreign = [("memory", execution.memory != Memory::Keep), ("micro_batch", execution.micro_batch.is_some())];
         if let Some((name, _)) = foreign.iter().find(|(_, given)| *given) {
@@ -213,6 +214,7 @@ impl SearchConfig {
 
     /// Checks every range and rule, for a configuration that was not made by `from_json`.
     pub fn validate(&self) -> Result<()> {
+        self.space.validate()?;
         // Writing and reading applies the only definition of each range.
         SearchConfig::from_value(&Value::Object(self.to_object())).map(|_| ())
     }
@@ -225,7 +227,7 @@ impl SearchConfig {
     /// As `to_json`, as an object. A preset, with other nodes or operations perhaps, is written by its name.
     pub(crate) fn to_object(&self) -> Map<String, Value> {
         let named = Space::preset(&self.space.name)
-            .map(|preset| preset.with(Some(self.space.nodes), self.operations.as_deref()));
+            .map(|preset| preset.with(Some(self.space.nodes()), self.operations.as_deref()));
         let by_name = named.is_ok_and(|named| named == self.space);
         self.object(if by_name { json!(self.space.name) } else { json!(self.space) })
     }
@@ -233,7 +235,7 @@ impl SearchConfig {
     /// All options by name, in the order of their positions.
     fn object(&self, space: Value) -> Map<String, Value> {
         let own =
-            [(0, "space", space), (3, "nodes", json!(self.space.nodes)), (4, "operations", json!(self.operations))];
+            [(0, "space", space), (3, "nodes", json!(self.space.nodes())), (4, "operations", json!(self.operations))];
         let mut values = Vec::from(own);
         values.extend(self.network.values());
         values.extend(self.optimisation.values());

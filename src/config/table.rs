@@ -1,10 +1,10 @@
 //! `options!`: declares each option of a part of the configuration once.
 //!
 //! A row is `[position] name: type = default => reader;`. Positions order the options of all parts in JSON.
-//! Optional entries of a row: `recurrent VALUE`, the default in a recurrent space; `up_to N`, the largest value of
+//! Optional entries of a row: `recurrent VALUE`, the default where networks read words; `up_to N`, the largest value of
 //! a size; a final `may_differ`, for options in which a resumed search may differ from its checkpoint.
 
-use crate::space::CellKind;
+use crate::space::Reads;
 
 /// The facts about an option that do not depend on its value.
 pub(super) struct Entry {
@@ -13,11 +13,11 @@ pub(super) struct Entry {
     pub may_differ: bool,
 }
 
-/// The default of an option in a space of this kind.
-pub(super) fn published<T, const N: usize>(kind: CellKind, convolutional: T, recurrent: [T; N]) -> T {
-    match kind {
-        CellKind::Convolutional => convolutional,
-        CellKind::Recurrent => recurrent.into_iter().next().unwrap_or(convolutional),
+/// The default of an option in a space whose networks read images or words.
+pub(super) fn published<T, const N: usize>(reads: Reads, images: T, words: [T; N]) -> T {
+    match reads {
+        Reads::Images => images,
+        Reads::Words => words.into_iter().next().unwrap_or(images),
     }
 }
 
@@ -41,10 +41,10 @@ macro_rules! options {
                 may_differ: !stringify!($($may_differ)?).is_empty(),
             }),*];
 
-            /// The published values for a kind of cell.
-            pub(super) fn published(kind: $crate::space::CellKind) -> Self {
+            /// The published values for networks that read images or words.
+            pub(super) fn published(reads: $crate::space::Reads) -> Self {
                 $part {
-                    $($name: $crate::config::table::published(kind, $default, [$($recurrent)?]),)*
+                    $($name: $crate::config::table::published(reads, $default, [$($recurrent)?]),)*
                 }
             }
 

@@ -100,19 +100,18 @@ impl Plan {
         }
     }
 
-    /// Checks that an operation mixes with entries of α that exist, and never with those of `none`.
+    /// Checks that an operation mixes with entries of α that are candidates, and never with those of `none`.
     fn check_mixing(&self, op: &Op) -> Result<(), String> {
         let Some((alpha, cells)) = op.mixing() else { return Ok(()) };
-        let alpha = self.alphas.get(alpha.0).ok_or("an α table that does not exist")?;
-        let beyond = |(row, column): &&(usize, usize)| *row >= alpha.edges || *column >= alpha.operations;
-        if let Some((row, column)) = cells.iter().find(beyond) {
-            return Err(format!("`{}` has no row {row}, column {column}", alpha.name));
+        let table = self.alphas.get(alpha.0).ok_or("an α table that does not exist")?;
+        for (row, column) in cells {
+            match table.rows.get(row).and_then(|row| row.candidates.get(column)) {
+                None => return Err(format!("`{}` has no candidate in row {row}, column {column}", table.name)),
+                Some(name) if name == Operation::None.name() => return Err("`none` is mixed".to_string()),
+                Some(_) => {}
+            }
         }
-        let is_none = |(_, column): &&(usize, usize)| self.space.operations.get(*column) == Some(&Operation::None);
-        match cells.iter().find(is_none) {
-            Some(_) => Err("`none` is mixed".to_string()),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Checks that no value that an accumulation overwrites is a view, or is read afterwards.

@@ -88,17 +88,6 @@ pub struct StatisticSpec {
     pub width: usize,
 }
 
-/// A table of logits with one row per edge and one column per operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AlphaSpec {
-    /// "normal", "reduce" or "recurrent".
-    pub name: String,
-    /// The number of rows.
-    pub edges: usize,
-    /// The number of columns.
-    pub operations: usize,
-}
-
 /// The factor by which a batch norm scales the normalised channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scale {

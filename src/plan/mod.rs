@@ -12,11 +12,12 @@ use std::collections::HashMap;
 
 pub use analysis::{Cost, Demand, Peak, Segment, Spans};
 pub use instruction::{
-    AlphaId, AlphaSpec, DropoutTarget, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId,
-    WeightId, WeightSpec,
+    AlphaId, DropoutTarget, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
+    WeightSpec,
 };
 pub use scope::{Module, Part, Scope};
 
+use crate::arch::LogitTable;
 use crate::space::Space;
 
 /// The size of a network that reads images.
@@ -97,8 +98,8 @@ pub struct Plan {
     pub weights: Vec<WeightSpec>,
     /// The running statistics.
     pub statistics: Vec<StatisticSpec>,
-    /// The α tables.
-    pub alphas: Vec<AlphaSpec>,
+    /// The tables of logits.
+    pub alphas: Vec<LogitTable>,
     /// The instructions, in an order in which they can run.
     pub instructions: Vec<Instruction>,
     /// The value of the logits.

@@ -77,11 +77,21 @@ impl Operation {
     /// it is not known, that of the other names.
     pub(crate) fn list(field: &Field, kind: Option<CellKind>) -> Result<Vec<Operation>> {
         let names = field.texts("a list of operation names")?;
+        let kind = kind.unwrap_or_else(|| Operation::kind_of(&names));
         let read = |name: &str| Operation::parse(name).ok();
-        let recurrent = || names.iter().filter_map(|name| read(name)).any(|operation| !operation.is_convolutional());
-        let kind = kind.unwrap_or_else(|| if recurrent() { CellKind::Recurrent } else { CellKind::Convolutional });
         let refuse = |name: &str| Error::space(unknown("operation", name, &Operation::names(kind)));
         names.iter().map(|name| read(name).ok_or_else(|| refuse(name))).collect()
+    }
+
+    /// The kind of cell that may have these operations: recurrent if all that are known, other than `none`, are.
+    pub(crate) fn kind_of(names: &[&str]) -> CellKind {
+        let known = names.iter().filter_map(|name| Operation::parse(name).ok());
+        let mut named = known.filter(|operation| *operation != Operation::None).peekable();
+        if named.peek().is_some() && named.all(Operation::is_recurrent) {
+            CellKind::Recurrent
+        } else {
+            CellKind::Convolutional
+        }
     }
 
     /// The names of the operations that a kind of cell may contain.

@@ -16,7 +16,7 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection";
+    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection stop clip_virtual_step";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
@@ -36,7 +36,8 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "eval_batch_size": null, "passes": null, "memory": "keep", "micro_batch": null,
             "log_every": 1, "graph": "auto", "units": 300, "bptt": 35, "dropout_rows": 0.0, "dropout_embedded": 0.2,
             "dropout_input": 0.75, "dropout_hidden": 0.25, "dropout_output": 0.75, "slowness": 1e-3,
-            "relaxation": {"name": "softmax", "temperature": 1.0}, "selection": {"name": "strongest", "k": 0}
+            "relaxation": {"name": "softmax", "temperature": 1.0}, "selection": {"name": "strongest", "k": 0},
+            "stop": null, "clip_virtual_step": false
         })
     );
     assert_eq!(SearchConfig::from_json("{}").unwrap(), SearchConfig::default());
@@ -54,7 +55,7 @@ fn a_recurrent_space_has_its_own_published_defaults() {
     let config = read(json!({"space": "darts-rnn"}));
     assert_eq!(
         (
-            config.space.nodes,
+            config.space.nodes(),
             config.data.batch_size.examples(),
             config.optimisation.weight_lr,
             config.optimisation.weight_lr_min
@@ -68,6 +69,22 @@ fn a_recurrent_space_has_its_own_published_defaults() {
     assert_eq!((config.optimisation.arch_lr, config.optimisation.arch_betas), (3e-3, (0.9, 0.999)));
     assert_eq!(config.to_json(), SearchConfig::defaults("darts-rnn").unwrap().to_json());
     assert_eq!(SearchConfig::defaults("darts-rn").unwrap_err().kind, ErrorKind::Config);
+}
+
+#[test]
+#[cfg(feature = "torch")]
+fn the_virtual_step_clips_by_default_where_the_published_search_does() {
+    let clips = |value: Value| pydarts::search::StepSettings::new(&read(value)).virtual_clip;
+    assert_eq!((clips(json!({})), clips(json!({"space": "darts-rnn"}))), (None, Some(0.25)));
+    assert_eq!(clips(json!({"clip_virtual_step": true, "grad_clip": 3})), Some(3.0));
+    assert_eq!(clips(json!({"clip_virtual_step": true, "grad_clip": 0})), None);
+    assert_eq!(clips(json!({"space": "darts-rnn", "clip_virtual_step": false})), None);
+    // A checkpoint of an earlier version does not hold the option.
+    let mut old = SearchConfig::defaults("darts-rnn").unwrap().to_json();
+    old = old.replace(",\"clip_virtual_step\":true", "");
+    assert!(
+        !old.contains("clip_virtual_step") && SearchConfig::from_json(&old).unwrap().optimisation.clip_virtual_step
+    );
 }
 
 #[test]
@@ -214,9 +231,9 @@ fn a_space_that_cannot_be_is_an_error_of_the_space() {
 #[test]
 fn nodes_and_operations_override_a_space_given_by_name() {
     let config = read(json!({"space": "darts", "nodes": 2, "operations": ["none", "conv_3x3"]}));
-    assert_eq!((config.space.nodes, config.space.concat.as_slice()), (2, [2, 3].as_slice()));
-    assert_eq!(config.space.operations, [Operation::None, Operation::Conv3x3]);
-    assert_eq!(config.operations, Some(config.space.operations.clone()));
+    assert_eq!((config.space.nodes(), config.space.concat()), (2, vec![2, 3]));
+    assert_eq!(config.space.uniform_operations(), Some([Operation::None, Operation::Conv3x3].as_slice()));
+    assert_eq!(config.operations.as_deref(), config.space.uniform_operations());
     let written: Value = serde_json::from_str(&config.to_json()).unwrap();
     assert_eq!((&written["space"], &written["nodes"]), (&json!("darts"), &json!(2)));
 }
@@ -224,7 +241,7 @@ fn nodes_and_operations_override_a_space_given_by_name() {
 #[test]
 fn a_space_given_as_an_object_is_written_as_one_unless_it_is_the_preset() {
     let own = read(json!({"space": {"name": "mine", "operations": ["conv_3x3"], "nodes": 2}}));
-    assert_eq!((&own.operations, own.space.nodes), (&None, 2));
+    assert_eq!((&own.operations, own.space.nodes()), (&None, 2));
     let written: Value = serde_json::from_str(&own.to_json()).unwrap();
     assert_eq!((&written["space"]["name"], &written["operations"]), (&json!("mine"), &json!(null)));
     assert_eq!(read(written), own);
@@ -233,22 +250,23 @@ fn a_space_given_as_an_object_is_written_as_one_unless_it_is_the_preset() {
     assert_eq!(preset, SearchConfig::default());
     // The name alone would lose the reductions.
     let elsewhere = read(json!({"space": {"name": "darts", "reductions": [1]}}));
-    assert_eq!(read(serde_json::from_str(&elsewhere.to_json()).unwrap()).space.reductions, Some(vec![1]));
+    assert_eq!(read(serde_json::from_str(&elsewhere.to_json()).unwrap()).space.network.reductions(), Some(&vec![1]));
 }
 
 #[test]
 fn a_configuration_made_by_hand_is_checked_like_one_that_is_read() {
     let good = SearchConfig::default();
     good.validate().unwrap();
-    let edits: [fn(&mut SearchConfig); 8] = [
+    let edits: [fn(&mut SearchConfig); 9] = [
         |config| config.optimisation.epochs = 0,
         |config| config.optimisation.epsilon = f64::NAN,
         |config| config.optimisation.grad_clip = f64::INFINITY,
-        |config| config.space.nodes = 3,
-        |config| config.space.nodes = usize::MAX,
+        |config| config.space.cells[0].nodes = 3,
+        |config| config.space.cells[1].nodes = 3,
+        |config| config.space.cells.iter_mut().for_each(|cell| cell.nodes = usize::MAX),
         |config| config.execution.resume = Resume::Force,
         |config| config.execution.record = Record::Every(0),
-        |config| config.space.nodes = 0,
+        |config| config.space.cells.iter_mut().for_each(|cell| cell.nodes = 0),
     ];
     for edit in edits {
         let mut broken = good.clone();

@@ -8,6 +8,7 @@ use pydarts::error::{ErrorKind, Result};
 use pydarts::relaxation::{self, Relaxation};
 use pydarts::schedule::Schedule;
 use pydarts::space::{Operation, Space};
+use serde_json::json;
 
 /// The genotype of the published rule, with the space's number of edges per node or another one.
 fn derive(space: &Space, alphas: &[(String, Array2<f64>)], k: Option<usize>) -> Result<Genotype> {
@@ -34,12 +35,12 @@ fn restated(space: &Space, table: &Array2<f64>, k: usize) -> Vec<(String, usize)
     };
     let mut genes = Vec::new();
     let mut first_row = 0;
-    for node in space.inputs()..space.inputs() + space.nodes {
+    for node in space.inputs()..space.inputs() + space.nodes() {
         let mut taken = vec![false; node];
         for _ in 0..k.min(node) {
             let mut best: Option<(f64, usize, usize)> = None;
             for from in (0..node).filter(|from| !taken[*from]) {
-                for (column, operation) in space.operations.iter().enumerate() {
+                for (column, operation) in space.uniform_operations().unwrap().iter().enumerate() {
                     let weight = weight(first_row + from, column);
                     if *operation != Operation::None && best.is_none_or(|(heaviest, ..)| weight > heaviest) {
                         best = Some((weight, from, column));
@@ -48,7 +49,7 @@ fn restated(space: &Space, table: &Array2<f64>, k: usize) -> Vec<(String, usize)
             }
             let (_, from, column) = best.unwrap();
             taken[from] = true;
-            genes.push((space.operations[column].name().to_string(), from));
+            genes.push((space.uniform_operations().unwrap()[column].name().to_string(), from));
         }
         first_row += node;
     }
@@ -71,16 +72,14 @@ fn table(rows: usize, columns: usize) -> impl Strategy<Value = Array2<f64>> {
 
 fn cases() -> impl Strategy<Value = (Space, Array2<f64>, Array2<f64>, usize)> {
     (1usize..6, 1u32..256, 1usize..5).prop_flat_map(|(nodes, mask, k)| {
-        let mut space = Space::preset("darts").unwrap();
+        let all = Space::default().all_operations();
         let chosen = |(index, operation): (usize, &Operation)| (mask & (1 << index) != 0).then_some(*operation);
-        let mut operations: Vec<Operation> = space.operations.iter().enumerate().filter_map(chosen).collect();
+        let mut operations: Vec<Operation> = all.iter().enumerate().filter_map(chosen).collect();
         if operations == [Operation::None] {
             operations.push(Operation::Conv3x3);
         }
-        space.operations = operations;
-        space.nodes = nodes;
-        space.concat = (2..2 + nodes).collect();
-        let (rows, columns) = (space.edges().len(), space.operations.len());
+        let space = Space::from_json(&json!({"operations": operations, "nodes": nodes}).to_string()).unwrap();
+        let (rows, columns) = (space.edges().len(), operations.len());
         (Just(space), table(rows, columns), table(rows, columns), Just(k))
     })
 }
@@ -96,7 +95,7 @@ proptest! {
         };
         prop_assert_eq!(plain(&found_normal), restated(&space, &normal, k));
         prop_assert_eq!(plain(&found_reduce), restated(&space, &reduce, k));
-        prop_assert_eq!(found_normal.concat, space.concat.clone());
+        prop_assert_eq!(found_normal.concat, space.concat());
         if k == 2 {
             derive(&space, &alphas, None).unwrap().validate(&space).unwrap();
         }

@@ -2,7 +2,7 @@
 #![cfg(feature = "torch")]
 
 use crate::options;
-use crate::spaces::spaces;
+use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
 use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
@@ -10,12 +10,12 @@ use pydarts::nn::{By, Gradients, Mode, Network, NetworkOptions, Supernet};
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{Geometry, Module, Op, Plan};
 use pydarts::random;
-use pydarts::space::{CellKind, Space};
+use pydarts::space::{Reads, Space};
 use tch::{Device, Kind, Tensor};
 
 /// The passes over convolutional plans.
 fn all() -> &'static [Rewrite] {
-    Rewrite::of(CellKind::Convolutional)
+    Rewrite::of(Reads::Images)
 }
 
 /// The values in which two networks must agree.
@@ -141,7 +141,7 @@ const GEOMETRY: Geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in
 /// With the published operations and half of the nodes: the whole space takes three times as long.
 fn combinations(chosen: impl Fn(&[Rewrite]) -> bool) {
     let space = Space::from_json(r#"{"nodes": 2}"#).unwrap();
-    assert_eq!(space.operations, Space::preset("darts").unwrap().operations);
+    assert_eq!(space.all_operations(), Space::default().all_operations());
     let plan = Plan::lower(&space, &GEOMETRY).unwrap();
     let plain = see(&plan, vec![]);
     for passes in subsets().into_iter().filter(|passes| chosen(passes)) {
@@ -157,6 +157,18 @@ fn each_pass_and_all_together_compute_what_the_published_plan_computes() {
         compare(&plain, &plan, &[*pass]);
     }
     compare(&plain, &plan, all());
+}
+
+#[test]
+fn each_pass_and_all_together_compute_what_the_plans_of_s1_to_s3_compute() {
+    for name in ["s1", "s2", "s3"] {
+        let plan = Plan::lower(&Space::preset(name).unwrap(), &GEOMETRY).unwrap();
+        let plain = see(&plan, vec![]);
+        for pass in all() {
+            compare(&plain, &plan, &[*pass]);
+        }
+        compare(&plain, &plan, all());
+    }
 }
 
 #[test]
@@ -197,5 +209,16 @@ proptest! {
         let plain = see(&plan, vec![]);
         compare(&plain, &plan, &which);
         agree(&plain, see_in(&plan, which.clone(), Memory::Recompute), &which);
+    }
+
+    #[test]
+    fn any_space_of_different_edges_computes_the_same_with_any_passes(
+        (space, geometry) in ragged(3, 5, 5..13),
+        which in prop::sample::subsequence(all().to_vec(), 1..=all().len()),
+    ) {
+        let Ok(plan) = Plan::lower(&space, &geometry) else { return Ok(()) };
+        let plain = see(&plan, vec![]);
+        compare(&plain, &plan, &which);
+        compare(&plain, &plan, all());
     }
 }

@@ -10,7 +10,8 @@ use pydarts::nn::{By, Dropout, LanguageModel, LanguageOptions, Mode, Network, Ne
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{DropoutTarget, Language, Plan};
 use pydarts::random;
-use pydarts::space::{CellKind, Operation, Space};
+use pydarts::space::{Operation, Reads, Space};
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 const BATCH: i64 = 3;
@@ -29,9 +30,11 @@ fn plan(nodes: usize, operations: &[Operation], language: Language) -> Plan {
 
 /// With an output of some nodes.
 fn plan_of(nodes: usize, concat: &[usize], operations: &[Operation], language: Language) -> Plan {
-    let names: Vec<&str> = operations.iter().map(|operation| operation.name()).collect();
-    let space = format!(r#"{{"kind": "recurrent", "nodes": {nodes}, "concat": {concat:?}, "operations": {names:?}}}"#);
-    Plan::lower_language(&Space::from_json(&space).unwrap(), &language).unwrap()
+    lower(json!({"kind": "recurrent", "nodes": nodes, "concat": concat, "operations": operations}), language)
+}
+
+fn lower(space: serde_json::Value, language: Language) -> Plan {
+    Plan::lower_language(&Space::from_json(&space.to_string()).unwrap(), &language).unwrap()
 }
 
 fn model(plan: &Plan, passes: &[Rewrite], dropout: Dropout) -> LanguageModel {
@@ -117,11 +120,17 @@ fn agree(one: &Seen, other: &Seen, passes: &[Rewrite]) {
 const ACTIVATIONS: [Operation; 5] =
     [Operation::None, Operation::Tanh, Operation::Relu, Operation::Sigmoid, Operation::Identity];
 
+/// Lists of up to so many activations, not only of `none`.
+fn operations(most: usize) -> impl Strategy<Value = Vec<Operation>> {
+    let useful = |operations: &Vec<Operation>| operations[..] != [Operation::None];
+    prop::sample::subsequence(ACTIVATIONS.to_vec(), 1..=most).prop_shuffle().prop_filter("only none", useful)
+}
+
 #[test]
 fn every_combination_of_passes_computes_what_the_lowered_plan_computes() {
     let language = Language { words: 11, units: 5 };
     let plan = plan(4, &ACTIVATIONS, language);
-    let all = Rewrite::of(CellKind::Recurrent);
+    let all = Rewrite::of(Reads::Words);
     let plain = see(&plan, &[], language);
     for bits in 1..1usize << all.len() {
         let passes: Vec<Rewrite> =
@@ -138,15 +147,27 @@ proptest! {
         (nodes, concat) in (1usize..6).prop_flat_map(|nodes| {
             (Just(nodes), prop::sample::subsequence((1..=nodes).collect::<Vec<_>>(), 1..=nodes))
         }),
-        operations in prop::sample::subsequence(ACTIVATIONS.to_vec(), 1..=5)
-            .prop_shuffle()
-            .prop_filter("only none", |operations| operations[..] != [Operation::None]),
+        operations in operations(5),
         words in 2usize..20,
         units in 1usize..7,
-        which in prop::sample::subsequence(Rewrite::of(CellKind::Recurrent).to_vec(), 1..=4),
+        which in prop::sample::subsequence(Rewrite::of(Reads::Words).to_vec(), 1..=4),
     ) {
         let language = Language { words, units };
         let plan = plan_of(nodes, &concat, &operations, language);
+        agree(&see(&plan, &which, language), &see(&plan, &[], language), &which);
+    }
+
+    #[test]
+    fn any_cell_of_different_edges_computes_the_same_with_any_passes(
+        (nodes, few) in (1usize..5, prop::collection::vec(operations(3), 1..4)),
+        edges in prop::collection::vec(any::<prop::sample::Index>(), 10),
+        last: bool,
+        which in prop::sample::subsequence(Rewrite::of(Reads::Words).to_vec(), 1..=4),
+    ) {
+        let language = Language { words: 7, units: 5 };
+        let lists: Vec<&Vec<Operation>> = edges[..(1..=nodes).sum()].iter().map(|index| index.get(&few)).collect();
+        let output = if last { "last" } else { "mean" };
+        let plan = lower(json!({"nodes": nodes, "operations": {"recurrent": lists}, "output": output}), language);
         agree(&see(&plan, &which, language), &see(&plan, &[], language), &which);
     }
 }
@@ -155,7 +176,7 @@ proptest! {
 fn the_gradient_is_that_of_the_loss_and_the_penalty() {
     let language = Language { words: 7, units: 4 };
     let plan = plan(3, &[Operation::Tanh, Operation::Sigmoid, Operation::Identity], language);
-    let model = model(&plan, Rewrite::of(CellKind::Recurrent), SOME);
+    let model = model(&plan, Rewrite::of(Reads::Words), SOME);
     model.draw(0).unwrap();
     let (w, alpha, batch) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
     let objective = |w: &Tensor, alpha: &Tensor| {
@@ -208,7 +229,7 @@ fn masks_are_a_function_of_the_step_and_have_the_right_shapes_and_rates() {
 fn running_statistics_move_once_by_the_mean_over_tokens() {
     let language = Language { words: 9, units: 4 };
     let plan = plan(2, &ACTIVATIONS, language);
-    let model = model(&plan, Rewrite::of(CellKind::Recurrent), Dropout::default());
+    let model = model(&plan, Rewrite::of(Reads::Words), Dropout::default());
     let (w, alpha, batch) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
     let before = model.buffers().unwrap().named().unwrap();
     model.gradients(&w, &alpha, &batch, Mode::Search, By::Both).unwrap();
@@ -228,7 +249,7 @@ fn running_statistics_move_once_by_the_mean_over_tokens() {
 fn a_segment_continues_with_the_last_state_of_the_previous_one() {
     let language = Language { words: 9, units: 4 };
     let plan = plan(3, &ACTIVATIONS, language);
-    let model = model(&plan, Rewrite::of(CellKind::Recurrent), SOME);
+    let model = model(&plan, Rewrite::of(Reads::Words), SOME);
     model.draw(0).unwrap();
     let (w, alpha, whole) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
     let part = |begin: i64, carried: Option<Tensor>| Batch {

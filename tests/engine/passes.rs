@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::plan::passes;
 use pydarts::plan::{Geometry, Instruction, Op, Plan, Scale};
-use pydarts::space::{CellKind, Space};
+use pydarts::space::{Reads, Space};
 
 /// The passes over convolutional plans.
 fn all() -> &'static [Rewrite] {
-    Rewrite::of(CellKind::Convolutional)
+    Rewrite::of(Reads::Images)
 }
 
 fn plan(space: &Space, layers: usize, size: usize) -> Plan {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::spaces::spaces;
+use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
 use pydarts::config::SearchConfig;
 use pydarts::error::{ErrorKind, Result};
@@ -10,10 +10,16 @@ use pydarts::plan::passes::run;
 use pydarts::plan::{
     AlphaId, Geometry, Init, Language, Module, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, ValueId, WeightId,
 };
-use pydarts::space::{Operation, Space};
+use pydarts::space::{Operation, Space, Stages};
 
 fn darts() -> Space {
     Space::preset("darts").unwrap()
+}
+
+/// The space with reduction cells in these positions.
+fn reducing(mut space: Space, reductions: Option<Vec<usize>>) -> Space {
+    space.network.stages = Stages::Chain { reductions };
+    space
 }
 
 fn geometry(channels: usize, layers: usize, size: (usize, usize)) -> Geometry {
@@ -268,7 +274,7 @@ fn reductions_stand_at_a_third_and_two_thirds_unless_the_space_says_otherwise() 
         tables.collect::<std::collections::BTreeSet<usize>>().into_iter().collect()
     };
     let own = Space::from_json(r#"{"nodes": 1, "operations": ["conv_1x1"], "reductions": [3, 1]}"#).unwrap();
-    let published = Space { reductions: None, ..own.clone() };
+    let published = reducing(own.clone(), None);
     assert_eq!(reduced(&published, 8), [2, 5]);
     assert_eq!(reduced(&published, 3), [1, 2]);
     assert_eq!(reduced(&published, 2), [0, 1]);
@@ -300,7 +306,7 @@ fn what_cannot_be_built_is_refused_with_the_cell_the_size_and_the_remedy() {
         let detail = refused(&darts(), &geometry);
         assert!(detail.contains(reason), "{detail}");
     }
-    let space = Space { reductions: Some(vec![8]), ..darts() };
+    let space = reducing(darts(), Some(vec![8]));
     let detail = refused(&space, &good);
     assert!(detail.contains("`reductions` names cell 8; a network of 8 layers has the cells 0 to 7"), "{detail}");
     let detail = refused(&Space::preset("darts-rnn").unwrap(), &good);
@@ -321,6 +327,13 @@ fn the_largest_network_overflows_nothing() {
     plan.check().unwrap();
     assert!(plan.cost().multiply_adds > 0);
     plan.explain();
+}
+
+#[test]
+fn explain_shows_the_lowered_plan_of_s1() {
+    let space = Space::preset("s1").unwrap();
+    let plan = Plan::lower(&space, &geometry(4, 3, (8, 8))).unwrap();
+    insta::assert_snapshot!("the_lowered_plan_of_s1", plan.explain());
 }
 
 #[test]
@@ -402,7 +415,7 @@ fn check_finds_what_is_broken() {
                     Op::BatchNorm { statistic: StatisticId(0), members: 1, aliases: vec![], scale };
             }),
         ),
-        ("a table with too few rows", Box::new(|plan| plan.alphas.iter_mut().for_each(|alpha| alpha.edges = 1))),
+        ("a table with too few rows", Box::new(|plan| plan.alphas.iter_mut().for_each(|alpha| alpha.rows.truncate(1)))),
         ("no tables", Box::new(|plan| plan.alphas.clear())),
         (
             "a mixture of none",
@@ -452,11 +465,11 @@ fn weights_of(operation: Operation, channels: usize, stride: usize) -> usize {
 
 proptest! {
     #[test]
-    fn a_random_network_is_sound_and_halves_its_size_upward((space, geometry) in spaces(6, 4, 2..40)) {
-        let reductions = space.reductions.clone().unwrap_or(vec![geometry.layers / 3, 2 * geometry.layers / 3]);
+    fn a_random_network_is_sound_and_halves_its_size_upward((space, geometry) in prop_oneof![spaces(6, 4, 2..40), ragged(6, 4, 2..40)]) {
+        let reductions = space.network.reductions().cloned().unwrap_or(vec![geometry.layers / 3, 2 * geometry.layers / 3]);
         let (mut height, mut width) = geometry.image_size;
         let mut channels = geometry.channels;
-        let stem = space.stem_multiplier * channels;
+        let stem = space.network.stem_multiplier() * channels;
         let (mut before, mut last) = (stem, stem);
         let mut weights = 27 * stem + 2 * stem;
         let mut expected = HashMap::new();
@@ -468,12 +481,13 @@ proptest! {
                 (height, width, channels) = (height.div_ceil(2), width.div_ceil(2), 2 * channels);
             }
             weights += (before + last) * channels;
-            for edge in space.edges() {
+            let spec = &space.cells[usize::from(reduction)];
+            for (row, edge) in space.edges().into_iter().enumerate() {
                 let stride = if reduction && edge.from < 2 { 2 } else { 1 };
-                weights += space.operations.iter().map(|operation| weights_of(*operation, channels, stride)).sum::<usize>();
+                weights += spec.operations(row).iter().map(|operation| weights_of(*operation, channels, stride)).sum::<usize>();
             }
-            expected.insert(Scope::whole(Module::Cell(cell)), vec![space.concat.len() * channels, height, width]);
-            (before, last) = (last, space.concat.len() * channels);
+            expected.insert(Scope::whole(Module::Cell(cell)), vec![space.concat().len() * channels, height, width]);
+            (before, last) = (last, space.concat().len() * channels);
         }
         weights += 10 * last + 10;
 
@@ -492,9 +506,11 @@ proptest! {
             prop_assert_eq!(&instruction.shape.0, &expected[&instruction.scope]);
         }
         let text = plan.explain();
-        for operation in space.operations.iter().filter(|operation| **operation != Operation::None) {
+        for operation in space.all_operations() {
             prop_assert!(text.contains(operation.name()));
         }
+        let candidates: usize = plan.alphas.iter().flat_map(|table| &table.rows).map(|row| row.candidates.len()).sum();
+        prop_assert_eq!(plan.cost().alphas, candidates);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use pydarts::config::Rewrite;
 use pydarts::plan::{Geometry, Language, Op, Plan, passes};
-use pydarts::space::{CellKind, Space};
+use pydarts::space::{Reads, Space};
 
 const PUBLISHED: Language = Language { words: 10_000, units: 300 };
 
@@ -21,7 +21,7 @@ fn the_published_network_has_the_published_weights() {
     let names: Vec<String> = plan.weights.iter().map(|it| format!("{} {:?}", it.name, it.shape)).collect();
     assert_eq!(names[..3], ["encoder.weight [10000, 300]", "cell.w0 [600, 600]", "cell.w1 [300, 600]"]);
     assert_eq!(names[9..], ["cell.w8 [300, 600]", "decoder.bias [10000]"]);
-    assert_eq!((plan.alphas[0].edges, plan.alphas[0].operations), (36, 5));
+    assert_eq!((plan.alphas[0].rows.len(), plan.alphas[0].columns), (36, 5));
     assert_eq!(plan.statistics.len(), 9);
 }
 
@@ -49,7 +49,7 @@ fn a_node_multiplies_its_states_once() {
     assert_eq!(count(&shared, |op| matches!(op, Op::Mask { .. })), 5 + 7, "each state is masked once");
     // The first node has one state, and nothing to stack.
     assert_eq!(products(&with(&[Rewrite::Share, Rewrite::Stack])), 1 + 8);
-    let all = with(Rewrite::of(CellKind::Recurrent));
+    let all = with(Rewrite::of(Reads::Words));
     assert_eq!((products(&all), gates(&all)), (2 + 8, 1));
     assert_eq!(count(&all, |op| matches!(op, Op::Unstack { .. })), 0);
     assert_eq!(all.cost().weights, plan.cost().weights);
@@ -60,13 +60,13 @@ fn a_node_multiplies_its_states_once() {
 fn passes_over_convolutions_leave_a_recurrent_plan_as_it_is() {
     let ops = |plan: &Plan| plan.instructions.iter().map(|it| it.op.clone()).collect::<Vec<_>>();
     let plan = Plan::lower_language(&rnn(), &PUBLISHED).unwrap();
-    for which in Rewrite::of(CellKind::Convolutional).iter().filter(|which| **which != Rewrite::Share) {
+    for which in Rewrite::of(Reads::Images).iter().filter(|which| **which != Rewrite::Share) {
         let rewritten = passes::rewrite(plan.clone(), &[*which], usize::MAX).unwrap();
         assert!(ops(&rewritten) == ops(&plan), "{which:?}");
     }
     let geometry = Geometry { channels: 4, layers: 2, num_classes: 3, in_channels: 3, image_size: (8, 8) };
     let images = Plan::lower(&Space::preset("darts").unwrap(), &geometry).unwrap();
-    for which in Rewrite::of(CellKind::Recurrent).iter().filter(|which| **which != Rewrite::Share) {
+    for which in Rewrite::of(Reads::Words).iter().filter(|which| **which != Rewrite::Share) {
         let rewritten = passes::rewrite(images.clone(), &[*which], usize::MAX).unwrap();
         assert!(ops(&rewritten) == ops(&images), "{which:?}");
     }
@@ -89,7 +89,7 @@ fn explain_shows_a_recurrent_plan_before_and_after_each_pass() {
     let space = r#"{"kind": "recurrent", "name": "small", "nodes": 2, "operations": ["none", "tanh", "relu"]}"#;
     let mut plan = Plan::lower_language(&Space::from_json(space).unwrap(), &Language { words: 100, units: 8 }).unwrap();
     insta::assert_snapshot!("recurrent_before_the_passes", plan.explain());
-    for pass in Rewrite::of(CellKind::Recurrent) {
+    for pass in Rewrite::of(Reads::Words) {
         plan = passes::rewrite(plan, &[*pass], usize::MAX).unwrap();
         insta::assert_snapshot!(format!("recurrent_after_{}", plan.passes.last().unwrap()), plan.explain());
     }

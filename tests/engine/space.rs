@@ -1,8 +1,9 @@
 //! Spaces: the presets, the numbering of nodes and edges, and what is refused.
 
+use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
 use pydarts::error::ErrorKind;
-use pydarts::space::{CellKind, Operation, Space};
+use pydarts::space::{Aggregate, Candidates, CellKind, Head, Keep, Operation, Output, Space, Stem};
 use serde_json::json;
 
 fn refused(text: &str) -> String {
@@ -13,20 +14,22 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn the_presets_are_the_published_spaces() {
-    let names = |space: &Space| space.operations.iter().map(|operation| operation.name()).collect::<Vec<_>>().join(" ");
+    let names = |space: &Space| {
+        space.uniform_operations().unwrap().iter().map(|operation| operation.name()).collect::<Vec<_>>().join(" ")
+    };
     let darts = Space::preset("darts").unwrap();
     assert_eq!(
         names(&darts),
         "none max_pool_3x3 avg_pool_3x3 skip_connect sep_conv_3x3 sep_conv_5x5 dil_conv_3x3 dil_conv_5x5"
     );
-    assert_eq!((darts.nodes, darts.inputs(), darts.edges().len(), darts.kept_edges()), (4, 2, 14, 2));
-    assert_eq!((darts.concat.as_slice(), darts.stem_multiplier), ([2, 3, 4, 5].as_slice(), 3));
+    assert_eq!((darts.nodes(), darts.inputs(), darts.edges().len(), darts.kept()), (4, 2, 14, Some(2)));
+    assert_eq!((darts.concat(), darts.network.stem_multiplier()), (vec![2, 3, 4, 5], 3));
     assert_eq!(darts.tables(), ["normal", "reduce"]);
 
     let rnn = Space::preset("darts-rnn").unwrap();
     assert_eq!(names(&rnn), "none tanh relu sigmoid identity");
-    assert_eq!((rnn.nodes, rnn.inputs(), rnn.edges().len(), rnn.kept_edges()), (8, 1, 36, 1));
-    assert_eq!(rnn.concat, (1..=8).collect::<Vec<_>>());
+    assert_eq!((rnn.nodes(), rnn.inputs(), rnn.edges().len(), rnn.kept()), (8, 1, 36, Some(1)));
+    assert_eq!(rnn.concat(), (1..=8).collect::<Vec<_>>());
     assert_eq!(rnn.tables(), ["recurrent"]);
 }
 
@@ -51,9 +54,9 @@ fn missing_fields_are_those_of_the_preset_of_the_kind() {
     assert_eq!(Space::from_json("{}").unwrap(), Space::preset("darts").unwrap());
     assert_eq!(Space::from_json(r#"{"name": "darts-rnn"}"#).unwrap(), Space::preset("darts-rnn").unwrap());
     let rnn = Space::from_json(r#"{"name": "mine", "operations": ["none", "tanh"], "nodes": 3}"#).unwrap();
-    assert_eq!((rnn.kind, rnn.concat), (CellKind::Recurrent, vec![1, 2, 3]));
+    assert_eq!((rnn.kind(), rnn.concat()), (CellKind::Recurrent, vec![1, 2, 3]));
     let small = Space::from_json(r#"{"nodes": 2, "concat": null}"#).unwrap();
-    assert_eq!(small.concat, [2, 3]);
+    assert_eq!(small.concat(), [2, 3]);
 }
 
 #[test]
@@ -103,15 +106,26 @@ fn what_cannot_be_a_space_is_refused_with_the_reason() {
 #[test]
 fn a_space_made_by_hand_is_checked_like_one_that_is_read() {
     let darts = Space::preset("darts").unwrap();
-    let broken = [
-        Space { nodes: 0, ..darts.clone() },
-        Space { nodes: usize::MAX, ..darts.clone() },
-        Space { stem_multiplier: 0, ..darts.clone() },
-        Space { kind: CellKind::Recurrent, ..darts.clone() },
-        Space { nodes: 3, ..darts.clone() },
+    let edits: [fn(&mut Space); 12] = [
+        |space| space.cells.iter_mut().for_each(|cell| cell.nodes = 0),
+        |space| space.cells.iter_mut().for_each(|cell| cell.nodes = usize::MAX),
+        |space| space.cells.iter_mut().for_each(|cell| cell.nodes = 3),
+        |space| space.cells[1].nodes = 3,
+        |space| space.cells[1].keep = Keep::EveryEdge,
+        |space| space.cells.iter_mut().for_each(|cell| cell.aggregate = Aggregate::NormalizedSum),
+        |space| space.cells.truncate(1),
+        |space| space.cells.clear(),
+        |space| space.network.stem = Stem::Convolution { multiplier: 0 },
+        |space| space.network.stem = Stem::Embedding,
+        |space| space.network = Space::preset("darts-rnn").unwrap().network,
+        |space| space.network.head = Head::TiedDecoder,
     ];
-    assert!(darts.validate().is_ok());
-    assert!(broken.iter().all(|space| space.validate().is_err()));
+    darts.validate().unwrap();
+    for (index, edit) in edits.into_iter().enumerate() {
+        let mut broken = darts.clone();
+        edit(&mut broken);
+        assert_eq!(broken.validate().expect_err(&index.to_string()).kind, ErrorKind::Space);
+    }
 }
 
 #[test]
@@ -126,6 +140,152 @@ fn operations_know_their_names_and_their_cells() {
     assert_eq!(Operation::parse("conv_1x7").unwrap_err().kind, ErrorKind::Space);
 }
 
+/// The published lists of S1, edge by edge: the normal cell's, then the reduction cell's (ALGORITHMS: s skip, 3 and 5
+/// dilated, S separable, m and a pooling).
+const S1: [&str; 2] = ["s3 s5 s5 sS s3 ms sS sS s3 sS ms s3 35 35", "ma m3 ma ma s5 ma mS s3 s5 ma ma s5 s5 s5"];
+
+#[test]
+fn s1_has_two_operations_per_edge_and_cell() {
+    let name = |letter: char| match letter {
+        's' => "skip_connect",
+        '3' => "dil_conv_3x3",
+        '5' => "dil_conv_5x5",
+        'S' => "sep_conv_3x3",
+        'm' => "max_pool_3x3",
+        'a' => "avg_pool_3x3",
+        _ => panic!("{letter}"),
+    };
+    let space = Space::preset("s1").unwrap();
+    for (table, letters) in space.logit_tables().iter().zip(S1) {
+        let expected: Vec<Vec<&str>> = letters.split(' ').map(|pair| pair.chars().map(name).collect()).collect();
+        let found: Vec<Vec<&str>> =
+            table.rows.iter().map(|row| row.candidates.iter().map(String::as_str).collect()).collect();
+        assert_eq!((found, table.columns), (expected, 2), "{}", table.name);
+    }
+    let darts = Space::preset("darts").unwrap();
+    assert_eq!(
+        (space.edges(), space.concat(), space.kept(), space.network),
+        (darts.edges(), darts.concat(), Some(2), darts.network)
+    );
+}
+
+#[test]
+fn s2_and_s3_have_the_same_operations_on_every_edge() {
+    for (name, expected) in
+        [("s2", &["skip_connect", "sep_conv_3x3"][..]), ("s3", &["none", "skip_connect", "sep_conv_3x3"])]
+    {
+        let space = Space::preset(name).unwrap();
+        let names: Vec<&str> = space.uniform_operations().unwrap().iter().map(|operation| operation.name()).collect();
+        assert_eq!(names, expected);
+        assert_eq!((space.tables(), space.edges().len()), (vec!["normal", "reduce"], 14));
+    }
+}
+
+#[test]
+fn a_preset_of_version_one_is_written_as_before() {
+    for (name, kind, concat, stem) in
+        [("darts", "convolutional", vec![2, 3, 4, 5], 3), ("darts-rnn", "recurrent", (1..=8).collect(), 1)]
+    {
+        let space = Space::preset(name).unwrap();
+        let expected = json!({
+            "name": name, "kind": kind, "operations": space.all_operations(), "nodes": concat.len(), "concat": concat,
+            "reductions": null, "stem_multiplier": stem,
+        });
+        assert_eq!(serde_json::to_string(&space).unwrap(), expected.to_string());
+    }
+}
+
+#[test]
+fn tables_of_logits_name_edges_groups_and_padding() {
+    let lists = r#"{"nodes": 1, "operations": {"normal": [["none", "conv_1x1"], ["conv_3x3"]], "reduce": ["none", "skip_connect"]}}"#;
+    let space = Space::from_json(lists).unwrap();
+    let [normal, reduce] = &space.logit_tables()[..] else { panic!("not two tables") };
+    assert_eq!(normal.rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>(), ["0->2", "1->2"]);
+    assert_eq!((normal.columns, reduce.columns), (2, 2));
+    assert!(normal.holds(0, 1) && normal.holds(1, 0) && !normal.holds(1, 1) && reduce.holds(1, 1));
+    assert!(!normal.selectable(0, 0) && normal.selectable(0, 1));
+    assert_eq!(space.uniform_operations(), None);
+    let groups = &Space::preset("darts").unwrap().logit_tables()[1].groups;
+    assert_eq!(groups[..2], [vec![0, 1], vec![2, 3, 4]]);
+    let choice = Space::from_json(r#"{"none_selectable": true}"#).unwrap();
+    assert!(choice.logit_tables()[0].selectable(0, 0));
+}
+
+#[test]
+fn equal_lists_are_one_however_they_are_given() {
+    let plain = Space::from_json(r#"{"nodes": 1, "operations": ["conv_1x1", "none"]}"#).unwrap();
+    for operations in [
+        json!({"normal": ["conv_1x1", "none"], "reduce": ["conv_1x1", "none"]}),
+        json!({"normal": [["conv_1x1", "none"], ["conv_1x1", "none"]], "reduce": ["conv_1x1", "none"]}),
+    ] {
+        let space = Space::from_json(&json!({"nodes": 1, "operations": operations}).to_string()).unwrap();
+        assert_eq!(space, plain);
+    }
+    let rnn = json!({"nodes": 1, "operations": {"recurrent": [["tanh"]]}}).to_string();
+    assert_eq!(Space::from_json(&rnn).unwrap().kind(), CellKind::Recurrent);
+}
+
+#[test]
+fn what_cannot_be_lists_of_operations_is_refused_with_table_edge_and_value() {
+    let all = |reduce: serde_json::Value| json!({"normal": ["conv_1x1"], "reduce": reduce});
+    for (operations, facts) in [
+        (json!({"normal": ["conv_1x1"]}), ["reduce"].as_slice()),
+        (json!({"normal": ["conv_1x1"], "reduced": ["conv_1x1"]}), &["reduced", "reduce"]),
+        (all(json!([["conv_1x1"]])), &["reduce", "2", "1"]),
+        (all(json!([["conv_1x1"], ["conv_1x1"], ["conv_3x3"]])), &["reduce", "2", "3"]),
+        (all(json!([["conv_1x1"], []])), &["reduce", "1->2", "empty"]),
+        (all(json!([["conv_1x1"], ["none"]])), &["reduce", "1->2", "none"]),
+        (all(json!([["conv_1x1", "conv_1x1"], ["conv_3x3"]])), &["reduce", "0->2", "conv_1x1", "twice"]),
+        (all(json!([["conv_1x1"], ["tanh", "conv_3x3"]])), &["reduce", "1->2", "tanh", "convolutional"]),
+        (all(json!([["conv_1x1"], ["conv_1"]])), &["reduce", "1->2", "conv_1", "conv_1x1"]),
+        (all(json!([["conv_1x1"], "conv_1x1"])), &["reduce", "1->2", "conv_1x1"]),
+        (all(json!(["conv_3x3", ["conv_1x1"]])), &["reduce", "0->2", "conv_3x3"]),
+        (all(json!([])), &["reduce", "empty"]),
+        (all(json!(["none"])), &["reduce", "none"]),
+        (all(json!("conv_1x1")), &["reduce", "conv_1x1"]),
+        (all(json!(3)), &["reduce", "3"]),
+        (json!([["conv_1x1"], ["conv_1x1"]]), &["operations"]),
+        (json!({}), &["normal"]),
+    ] {
+        let text = json!({"nodes": 1, "operations": operations}).to_string();
+        let detail = refused(&text);
+        assert!(facts.iter().all(|fact| detail.contains(fact)), "{text}: {detail}");
+    }
+}
+
+#[test]
+fn output_and_kept_edges_are_read_and_refused() {
+    let read = |text: &str| Space::from_json(text).unwrap();
+    assert_eq!(read(r#"{"output": "last", "nodes": 3}"#).concat(), [4]);
+    assert_eq!(read(r#"{"output": "last", "concat": [5]}"#).cells[1].output, Output::Last);
+    assert_eq!(
+        read(r#"{"kind": "recurrent", "output": "mean", "concat": [2]}"#).cells[0].output,
+        Output::Mean(vec![2])
+    );
+    assert_eq!((read(r#"{"keep": 3}"#).keep(), read(r#"{"keep": 3}"#).kept()), (Keep::Strongest(3), Some(3)));
+    assert_eq!(
+        (read(r#"{"keep": "every_edge"}"#).keep(), read(r#"{"keep": "every_edge"}"#).kept()),
+        (Keep::EveryEdge, None)
+    );
+    assert_eq!(read(r#"{"keep": {"threshold": 0.85}}"#).keep(), Keep::Threshold(0.85));
+    for (text, fact) in [
+        (r#"{"output": "sum"}"#, "sum"),
+        (r#"{"output": 3}"#, "3"),
+        (r#"{"output": "mean"}"#, "mean"),
+        (r#"{"kind": "recurrent", "output": "concat"}"#, "concat"),
+        (r#"{"output": "last", "concat": [2, 3]}"#, "[2, 3]"),
+        (r#"{"keep": 0}"#, "0"),
+        (r#"{"keep": 1.5}"#, "1.5"),
+        (r#"{"keep": "all"}"#, "all"),
+        (r#"{"keep": {"threshold": 2}}"#, "keep.threshold"),
+        (r#"{"keep": {"thresh": 0.5}}"#, "thresh"),
+        (r#"{"none_selectable": 1}"#, "none_selectable"),
+    ] {
+        let detail = refused(text);
+        assert!(detail.contains(fact), "{text}: {detail}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_a_space_or_an_error(text: String) {
@@ -133,20 +293,30 @@ proptest! {
     }
 
     #[test]
-    fn a_space_comes_back_from_its_json(nodes in 1usize..6, mask in 1u32..2048, keep in 1usize..6, reductions in proptest::option::of(0usize..9)) {
-        let operations: Vec<Operation> = Operation::ALL.iter().copied().filter(|operation| operation.is_convolutional()).enumerate()
-            .filter(|(index, _)| *index == 1 || mask & (1 << index) != 0).map(|(_, operation)| operation).collect();
-        let space = Space {
-            name: "mine".to_string(),
-            kind: CellKind::Convolutional,
-            operations,
-            nodes,
-            concat: (2..2 + nodes).rev().take(keep).collect(),
-            reductions: reductions.map(|cell| vec![cell]),
-            stem_multiplier: 2,
-        };
+    fn a_space_comes_back_from_its_json(
+        (space, _) in prop_oneof![spaces(9, 1, 1..2), ragged(9, 1, 1..2)],
+        last: bool,
+        keep in prop_oneof![(1usize..5).prop_map(Keep::Strongest), Just(Keep::EveryEdge), (0.0f64..1.0).prop_map(Keep::Threshold)],
+        none_selectable: bool,
+    ) {
+        let mut space = space;
+        for cell in &mut space.cells {
+            (cell.keep, cell.none_selectable) = (keep, none_selectable);
+            if last {
+                cell.output = Output::Last;
+            }
+        }
         space.validate().unwrap();
         let text = serde_json::to_string(&space).unwrap();
         prop_assert_eq!(&Space::from_json(&text).unwrap(), &space);
+        let ragged = space.cells.iter().any(|cell| matches!(cell.operations, Candidates::PerEdge(_)));
+        prop_assert!(!ragged || space.uniform_operations().is_none());
+        for (table, cell) in space.logit_tables().iter().zip(&space.cells) {
+            let names = |row: usize| cell.operations(row).iter().map(|it| it.name().to_string()).collect::<Vec<_>>();
+            prop_assert!(table.rows.iter().enumerate().all(|(row, it)| it.candidates.to_vec() == names(row)));
+            let mut grouped: Vec<usize> = table.groups.iter().flatten().copied().collect();
+            grouped.sort_unstable();
+            prop_assert_eq!(grouped, (0..table.rows.len()).collect::<Vec<_>>());
+        }
     }
 }

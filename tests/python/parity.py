@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ ALL = tuple(reference.OPERATIONS)
 class Setup:
     """A network small enough to state twice."""
 
-    operations: tuple[str, ...] = reference.DARTS_OPERATIONS
+    operations: tuple[str, ...] | Mapping[str, Sequence[Sequence[str]]] = reference.DARTS_OPERATIONS
     nodes: int = 2
     concat: tuple[int, ...] | None = None
     reductions: tuple[int, ...] | None = None
@@ -65,7 +65,8 @@ class Setup:
             "seed": self.seed,
             "config": pydarts.SearchConfig(**config) if config else None,
         }
-        if self.concat is None and self.reductions is None and self.stem_multiplier == 3:
+        plain = not isinstance(self.operations, Mapping)
+        if plain and self.concat is None and self.reductions is None and self.stem_multiplier == 3:
             return pydarts.Supernet("darts", operations=self.operations, nodes=self.nodes, **sizes)
         space = pydarts.Space(
             operations=self.operations,
@@ -81,8 +82,9 @@ class Setup:
         theirs = self.reference()
         generator = torch.Generator().manual_seed(self.seed + 1)
         with torch.no_grad():
-            for alpha in theirs.alphas.values():
-                alpha.copy_(torch.randn(alpha.shape, generator=generator, dtype=torch.float64))
+            for name, alpha in theirs.alphas.items():
+                drawn = torch.randn(alpha.shape, generator=generator, dtype=torch.float64)
+                alpha.copy_(theirs.mask(name) * drawn)
             for norm in theirs._norms:
                 steps = int(torch.randint(30, (), generator=generator))
                 norm.num_batches_tracked.fill_(steps)
@@ -120,6 +122,30 @@ class Setup:
         }
 
 
+RAGGED = {
+    "s1": {name: pydarts.Space.preset("s1").columns(name) for name in ("normal", "reduce")},
+    "one to four": {
+        "normal": [
+            ("skip_connect", "dil_conv_3x3"),
+            ("none", "max_pool_3x3", "sep_conv_3x3", "conv_1x1"),
+            ("dil_conv_3x3",),
+            ("avg_pool_3x3", "max_pool_3x3", "none"),
+            ("sep_conv_3x3", "skip_connect"),
+        ],
+        "reduce": [
+            ("max_pool_3x3",),
+            ("skip_connect", "none"),
+            ("max_pool_3x3", "dil_conv_5x5", "skip_connect"),
+            ("skip_connect", "max_pool_3x3"),
+            ("none", "sep_conv_3x3"),
+        ],
+    },
+    "by cell": {
+        "normal": [("sep_conv_3x3", "dil_conv_3x3", "skip_connect")] * 5,
+        "reduce": [("max_pool_3x3", "avg_pool_3x3")] * 5,
+    },
+}
+
 SETUPS = {
     "the published operations": Setup(),
     "published cells of four nodes": Setup(nodes=4, layers=2, channels=2, reductions=(1,)),
@@ -138,6 +164,9 @@ SETUPS = {
     "reductions alone": Setup(operations=("skip_connect", "conv_1x1"), reductions=(0, 1, 2), size=(9, 7)),
     "a reduction at the end": Setup(operations=("none", "dil_conv_3x3"), reductions=(3,), layers=4),
     "one cell": Setup(operations=SMALL, layers=1, num_classes=2),
+    "the space S1": Setup(operations=RAGGED["s1"], nodes=4, channels=2, layers=3),
+    "one to four operations per edge": Setup(operations=RAGGED["one to four"], nodes=2),
+    "operations by cell": Setup(operations=RAGGED["by cell"], nodes=2),
     "a narrow stem": Setup(operations=SMALL, stem_multiplier=1, channels=5, in_channels=1),
 }
 

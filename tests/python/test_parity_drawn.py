@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -21,17 +23,35 @@ from parity import (
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+def candidates(most: int) -> st.SearchStrategy[tuple[str, ...]]:
+    names = st.lists(st.sampled_from(ALL), min_size=1, max_size=most, unique=True)
+    return names.filter(lambda drawn: drawn != ["none"]).map(tuple)
+
+
 @st.composite
 def setups(draw: st.DrawFn) -> Setup:
-    operations = draw(
-        st.lists(st.sampled_from(ALL), min_size=1, max_size=4, unique=True).filter(lambda o: o != ["none"])
-    )
+    operations: Any = draw(candidates(4))
     nodes = draw(st.integers(1, 4 if len(operations) < 3 else 2))
+    return draw(networks(operations, nodes))
+
+
+@st.composite
+def ragged(draw: st.DrawFn) -> Setup:
+    """Each edge has one of a few lists of candidates, of its own length."""
+    nodes = draw(st.integers(1, 3))
+    few = st.sampled_from(draw(st.lists(candidates(3), min_size=2, max_size=3)))
+    edges = sum(range(2, nodes + 2))
+    rows = st.lists(few, min_size=edges, max_size=edges)
+    return draw(networks({"normal": draw(rows), "reduce": draw(rows)}, nodes))
+
+
+@st.composite
+def networks(draw: st.DrawFn, operations: Any, nodes: int) -> Setup:
     numbers = list(range(2, nodes + 2))
     layers = draw(st.integers(1, 3))
     reductions = draw(st.none() | st.lists(st.integers(0, layers - 1), max_size=2, unique=True))
     return Setup(
-        operations=tuple(operations),
+        operations=operations,
         nodes=nodes,
         concat=draw(st.none() | st.lists(st.sampled_from(numbers), min_size=1, unique=True).map(tuple)),
         reductions=None if reductions is None else tuple(reductions),
@@ -46,11 +66,11 @@ def setups(draw: st.DrawFn) -> Setup:
     )
 
 
-few = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @few
-@given(setups())
+@given(setups() | ragged())
 def test_any_small_space_has_the_names_and_losses_of_the_reference(setup: Setup) -> None:
     ours, theirs = setup.pair()
     assert {name: tensor.shape for name, tensor in ours.state_dict().items()} == {
@@ -68,7 +88,7 @@ def test_any_small_space_has_the_names_and_losses_of_the_reference(setup: Setup)
 
 
 @few
-@given(setups(), st.sampled_from(METHODS), st.booleans())
+@given(setups() | ragged(), st.sampled_from(METHODS), st.booleans())
 def test_any_small_space_has_the_gradients_of_the_reference(
     setup: Setup, method: str, with_momentum: bool
 ) -> None:
@@ -79,8 +99,8 @@ def test_any_small_space_has_the_gradients_of_the_reference(
     assert_gradients_agree(ours.arch_gradient(train, valid, method, XI, momentum=buffers), expected, method)
 
 
-@settings(few, max_examples=10)
-@given(setups(), st.sampled_from(METHODS), st.sampled_from([0.0, 0.9]))
+@settings(few, max_examples=16)
+@given(setups() | ragged(), st.sampled_from(METHODS), st.sampled_from([0.0, 0.9]))
 def test_any_small_space_is_searched_as_by_the_reference(
     setup: Setup, method: str, weight_momentum: float
 ) -> None:

@@ -41,6 +41,19 @@ def test_the_gradient_of_alpha_is_that_of_the_reference(setup: Setup, method: st
 
 
 @pytest.mark.parametrize("method", ["unrolled", "unrolled_exact"])
+@each("no reduction", "one to four operations per edge")
+def test_the_virtual_step_clips_if_it_is_told_to(setup: Setup, method: str) -> None:
+    train, valid = setup.batches(2)
+    found = {}
+    for clip in (0.05, None):
+        ours, theirs = setup.pair(clip_virtual_step=clip is not None, grad_clip=0.05)
+        found[clip] = ours.arch_gradient(train, valid, method, XI)
+        expected = plain_gradient(theirs, method, train, valid, xi=XI, clip=clip)
+        assert_gradients_agree(found[clip], expected, method)
+    assert not torch.equal(found[0.05]["normal"], found[None]["normal"])
+
+
+@pytest.mark.parametrize("method", ["unrolled", "unrolled_exact"])
 @each(*FOLLOWED)
 def test_momentum_enters_the_virtual_step(setup: Setup, method: str) -> None:
     ours, theirs = setup.pair()

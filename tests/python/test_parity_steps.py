@@ -18,7 +18,7 @@ def test_five_steps_of_the_search_follow_the_reference(setup: Setup, method: str
 
 
 @pytest.mark.parametrize("method", METHODS)
-@each("odd images of 7x5", "all twelve operations")
+@each("odd images of 7x5", "all twelve operations", "the space S1", "one to four operations per edge")
 def test_five_steps_of_larger_spaces_follow_the_reference(setup: Setup, method: str) -> None:
     assert_steps_agree(setup, 5, method)
 

@@ -1,6 +1,7 @@
-"""The search network: cells whose edges carry softmax-weighted sums of all candidate operations."""
+"""The search network: cells whose edges carry weighted sums of all candidate operations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,14 @@ from .operations import DARTS_OPERATIONS, OPERATIONS, BatchNorm, FactorizedReduc
 from .searched import Searched
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
+Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
+"""The candidates of every edge, or for each table those of each edge."""
 
 DEFAULT_WEIGHT_COUNT = 1_930_618
 
 
 class MixedOp(nn.ModuleDict):
-    """One edge: the candidates' outputs, weighted by the softmax of the edge's logits, summed."""
+    """One edge: the candidates' outputs, weighted by the edge's mixing weights, summed."""
 
     def __init__(self, operations: Sequence[str], channels: int, stride: int) -> None:
         super().__init__({name: OPERATIONS[name](channels, stride) for name in operations})
@@ -42,7 +45,7 @@ class Cell(nn.Module):
 
     def __init__(
         self,
-        operations: Sequence[str],
+        operations: Sequence[Sequence[str]],
         nodes: int,
         concat: Sequence[int],
         in_channels: tuple[int, int],
@@ -61,9 +64,9 @@ class Cell(nn.Module):
         for j in range(2, nodes + 2):
             for i in range(j):
                 stride = 2 if reduction and i < 2 else 1
-                self.edges[f"{i}_{j}"] = MixedOp(operations, channels, stride)
+                self.edges[f"{i}_{j}"] = MixedOp(operations[len(self.edges)], channels, stride)
 
-    def forward(self, before: Tensor, previous: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, before: Tensor, previous: Tensor, weights: Sequence[Tensor]) -> Tensor:
         states = [self.pre0(before), self.pre1(previous)]
         row = 0
         for j in range(2, self.nodes + 2):
@@ -76,7 +79,8 @@ class Supernet(Searched):
     """Stem, cells, global average pooling, linear classifier.
 
     `alphas` maps "normal" and "reduce" to leaf tensors [edges, operations]; they are no part of the
-    state dict. In training mode batch statistics are used, and the running ones stay where they are
+    state dict. Where edges have fewer candidates than others, the last columns of their rows are 0 and
+    take no part in anything. In training mode batch statistics are used, and the running ones stay where they are
     unless the forward pass runs inside `moving_statistics()`. In evaluation mode the running
     statistics are used. Weights and alphas are drawn in float32 from `seed`, then cast to `dtype`.
     """
@@ -89,7 +93,7 @@ class Supernet(Searched):
         num_classes: int = 10,
         in_channels: int = 3,
         nodes: int = 4,
-        operations: Sequence[str] = DARTS_OPERATIONS,
+        operations: Operations = DARTS_OPERATIONS,
         concat: Sequence[int] | None = None,
         reductions: Sequence[int] | None = None,
         stem_multiplier: int = 3,
@@ -97,15 +101,23 @@ class Supernet(Searched):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
-        self.operations, self.nodes = tuple(operations), nodes
+        self.nodes, edges = nodes, sum(range(2, nodes + 2))
+        self.operations = None if isinstance(operations, Mapping) else tuple(operations)
+        self.candidates = {
+            name: [tuple(row) for row in operations[name]]
+            if isinstance(operations, Mapping)
+            else [tuple(operations)] * edges
+            for name in ("normal", "reduce")
+        }
+        assert all(len(rows) == edges for rows in self.candidates.values())
         self.concat = tuple(range(2, nodes + 2)) if concat is None else tuple(concat)
-        if len(set(self.operations)) != len(self.operations):
-            raise ValueError(f"an operation is listed twice: {self.operations}")
+        for row in sum(self.candidates.values(), []):
+            if len(set(row)) != len(row):
+                raise ValueError(f"an operation is listed twice: {row}")
         if not self.concat or not set(self.concat) <= set(range(2, nodes + 2)):
             raise ValueError(f"concat must name nodes 2 to {nodes + 1}, got {self.concat}")
         placed = {layers // 3, 2 * layers // 3} if reductions is None else set(reductions)
         self.reductions = tuple(sorted(placed))
-        edges = sum(range(2, nodes + 2))
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -118,7 +130,7 @@ class Supernet(Searched):
                 current *= 2 if reduction else 1
                 self.cells.append(
                     Cell(
-                        self.operations,
+                        self.candidates["reduce" if reduction else "normal"],
                         nodes,
                         self.concat,
                         (before, previous),
@@ -130,8 +142,8 @@ class Supernet(Searched):
                 before, previous, after_reduction = previous, len(self.concat) * current, reduction
             self.classifier = nn.Linear(previous, num_classes)
             self.alphas: dict[str, Tensor] = {
-                name: (1e-3 * torch.randn(edges, len(self.operations))).requires_grad_()
-                for name in ("normal", "reduce")
+                name: (self.mask(name) * 1e-3 * torch.randn(self.mask(name).shape)).requires_grad_()
+                for name in self.candidates
             }
         self._norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
         self.to(dtype)
@@ -140,10 +152,23 @@ class Supernet(Searched):
         if chosen == (16, 8, 10, 3, 4, DARTS_OPERATIONS, 3) and concat is None and reductions is None:
             assert self.weight_count() == DEFAULT_WEIGHT_COUNT
 
+    def mask(self, name: str) -> Tensor:
+        """1 where a table has a candidate, 0 where it is padded."""
+        rows = self.candidates[name]
+        columns = max(len(row) for row in rows)
+        return torch.tensor([[float(column < len(row)) for column in range(columns)] for row in rows])
+
+    def mixing_weights(self, name: str) -> Sequence[Tensor]:
+        """The mixing weights of a table; of a ragged one the softmax of each row over its own candidates."""
+        alpha = self.alphas[name]
+        if self.operations is not None:
+            return self.mixing(name)
+        return [F.softmax(row[: len(own)], -1) for row, own in zip(alpha, self.candidates[name], strict=True)]
+
     def forward(self, x: Tensor) -> Tensor:
         before = previous = self.stem(x)
         for cell in self.cells:
-            weights = F.softmax(self.alphas["reduce" if cell.reduction else "normal"], dim=-1)
+            weights = self.mixing_weights("reduce" if cell.reduction else "normal")
             before, previous = previous, cell(before, previous, weights)
         return self.classifier(F.adaptive_avg_pool2d(previous, 1).flatten(1))
 

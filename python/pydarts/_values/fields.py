@@ -250,6 +250,12 @@ FIELDS = (
         "None: none (ours)",
         "str | Decider | Mapping[str, Any] | None",
     ),
+    Field(
+        "clip_virtual_step",
+        "bool",
+        "False",
+        "clip the gradient of the virtual step as that of the weight step; True in recurrent spaces (code)",
+    ),
 )
 
 

@@ -67,6 +67,7 @@ class ConfigFields(TypedDict, total=False):
     relaxation: str | Relaxation | Mapping[str, Any] | None
     selection: str | Selection | Mapping[str, Any] | None
     stop: str | Decider | Mapping[str, Any] | None
+    clip_virtual_step: bool
 
 class ConfigAttributes:
     @property
@@ -124,6 +125,7 @@ class ConfigAttributes:
     def selection(self) -> Selection: ...
     @property
     def stop(self) -> Decider | None: ...
+    clip_virtual_step: bool
 
 class Field(NamedTuple):
     name: str

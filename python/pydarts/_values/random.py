@@ -16,9 +16,11 @@ from .space import Space, as_space
 def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) -> list[Genotype]:
     """Draw genotypes uniformly from a space, as random search does (paper, section 3.3).
 
-    Every node has edges from two distinct nodes before it (in a recurrent cell one), each with an operation
-    other than `none`. All genotypes are distinct; the order of the edges into a node does not distinguish
-    cells, and edges are listed by source.
+    Every node has as many edges from distinct nodes before it as the space keeps (two, in a recurrent cell one),
+    each with one of its candidates other than `none`, or `none` if the space may select it. Where the space
+    keeps every edge, all have one; where it keeps edges by a threshold, any number has, also none. All
+    genotypes are distinct; the order of the edges into a node does not distinguish cells, and edges are listed
+    by source.
 
     Args:
         space: a name or a `Space`.
@@ -36,8 +38,8 @@ def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) ->
     """
     space = as_space(space)
     n, seed = whole("n", n), whole("seed", seed, least=0, most=2**128 - 1)
-    nodes = _nodes(space)
-    cells = prod(len(choices) for choices in nodes) ** len(space.tables)
+    nodes = {table: _nodes(space, table) for table in space.tables}
+    cells = prod(len(choices) for table in nodes.values() for choices in table)
     if n > cells:
         raise _core.ConfigError(f"n is {n}, but space {space.name!r} has {cells} genotypes; lower n")
     # The first n entries of a shuffle of the numbers of all cells; only entries that moved are stored.
@@ -51,34 +53,50 @@ def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) ->
 
 
 class _Choices:
-    """All sets of edges that may enter a node, numbered: by sources, then by the operation of each edge."""
+    """All sets of edges that may enter a node, numbered: by operations, then by sources."""
 
-    def __init__(self, space: Space, node: int) -> None:
-        before = [source for source, target in space.edges if target == node]
-        self.sources = list(combinations(before, space.edges_kept))
-        self.operations = [name for name in space.operations if name != "none"]
+    def __init__(self, space: Space, table: str, node: int) -> None:
+        columns = space.columns(table)
+        self.operations = {
+            source: [name for name in columns[row] if name != "none" or space.none_selectable]
+            for row, (source, target) in enumerate(space.edges)
+            if target == node
+        }
+        before = [source for source, names in self.operations.items() if names]
+        kept = space.edges_kept
+        sizes = range(len(before) + 1) if isinstance(space.keep, dict) else [min(kept or node, len(before))]
+        self.sources = [sources for size in sizes for sources in combinations(before, size)]
+        self.counts = [prod(len(self.operations[source]) for source in sources) for sources in self.sources]
 
     def __len__(self) -> int:
-        return len(self.sources) * int(len(self.operations) ** len(self.sources[0]))
+        return sum(self.counts)
 
     def __getitem__(self, number: int) -> list[tuple[str, int]]:
-        number, index = divmod(number, len(self.sources))
+        # Of the sets of sources that have so many choices of operations, the first gets the first choice, and so on.
+        first, sets = 0, list(range(len(self.sources)))
+        for count in sorted(set(self.counts)):
+            if number < (count - first) * len(sets):
+                break
+            number -= (count - first) * len(sets)
+            first, sets = count, [index for index in sets if self.counts[index] > count]
+        number, index = divmod(number, len(sets))
+        number += first
         edges = []
-        for source in self.sources[index]:
-            number, operation = divmod(number, len(self.operations))
-            edges.append((self.operations[operation], source))
+        for source in self.sources[sets[index]]:
+            number, operation = divmod(number, len(self.operations[source]))
+            edges.append((self.operations[source][operation], source))
         return edges
 
 
-def _nodes(space: Space) -> list[_Choices]:
-    return [_Choices(space, node) for node in sorted({target for _, target in space.edges})]
+def _nodes(space: Space, table: str) -> list[_Choices]:
+    return [_Choices(space, table, node) for node in sorted({target for _, target in space.edges})]
 
 
-def _genotype(space: Space, nodes: list[_Choices], number: int) -> Genotype:
+def _genotype(space: Space, nodes: dict[str, list[_Choices]], number: int) -> Genotype:
     fields: dict[str, Any] = {}
     for table in space.tables:
         edges = []
-        for choices in nodes:
+        for choices in nodes[table]:
             number, index = divmod(number, len(choices))
             edges.append(choices[index])
         fields |= {table: edges, "concat" if table == "recurrent" else f"{table}_concat": list(space.concat)}

@@ -1,12 +1,17 @@
-"""`Space`: the operations and nodes of a cell, as an immutable value."""
+"""`Space`: the graph of a cell and the candidates of its edges, as an immutable value."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from .. import _core
 from .record import Record, differences, freeze
+
+Kind: TypeAlias = Literal["convolutional", "recurrent"]
+Output: TypeAlias = Literal["concat", "mean", "last"]
+Candidates: TypeAlias = Sequence[str] | Mapping[str, Sequence[str] | Sequence[Sequence[str]]]
+Names: TypeAlias = tuple[str, ...]
 
 
 class Space(Record, _core.Space):
@@ -17,7 +22,8 @@ class Space(Record, _core.Space):
 
     Args:
         name: the name of the space in results and messages.
-        operations: names of the candidates, in the order of α's columns. Convolutional: `none`,
+        operations: names of the candidates, in the order of α's columns: one list for all edges, or a mapping
+            from each table to a list, or to one list per edge in the order of `edges`. Convolutional: `none`,
             `skip_connect`, `max_pool_3x3`, `avg_pool_3x3`, `sep_conv_3x3`, `sep_conv_5x5`, `sep_conv_7x7`,
             `dil_conv_3x3`, `dil_conv_5x5`, `conv_1x1`, `conv_3x3`, `conv_7x1_1x7`. Recurrent: `none`, `tanh`,
             `relu`, `sigmoid`, `identity`.
@@ -27,49 +33,74 @@ class Space(Record, _core.Space):
         reductions: positions of the reduction cells; default: layers // 3 and 2 · layers // 3.
         stem_multiplier: channels of the stem over channels of the cells (3).
         kind: `"convolutional"` or `"recurrent"`.
+        output: `"concat"`: the nodes of `concat`, concatenated (convolutional cells); `"mean"`: their mean
+            (recurrent cells); `"last"`: the last node alone.
+        keep: the edges into a node that a genotype keeps: their number (2; recurrent 1), `"every_edge"`, or
+            `{"threshold": t}`: those whose strength is at least t.
+        none_selectable: whether `none` may be selected (False).
 
     Raises:
-        SpaceError: an unknown operation, a duplicate, an empty or impossible space.
+        SpaceError: an unknown operation or table, a duplicate, a wrong number of lists, an empty or impossible
+            space.
 
     >>> space = Space(operations=["none", "skip_connect", "conv_3x3"], nodes=2)
     >>> space.edges
     ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
     >>> space.replace(nodes=1).concat
     (2,)
+
+    Other candidates in each cell, and on each edge:
+
+    >>> reduce = [["max_pool_3x3"], ["avg_pool_3x3", "skip_connect"]]
+    >>> space = Space(operations={"normal": ["none", "conv_3x3"], "reduce": reduce}, nodes=1)
+    >>> space.columns("reduce")
+    (('max_pool_3x3',), ('avg_pool_3x3', 'skip_connect'))
     """
 
     __slots__ = ()
     _error = _core.SpaceError
     name: str
-    operations: tuple[str, ...]
+    operations: Any
+    """Names of the candidates; where edges differ, a dictionary: table -> names, or names per edge."""
     nodes: int
     concat: tuple[int, ...]
     reductions: tuple[int, ...] | None
     stem_multiplier: int
-    kind: Literal["convolutional", "recurrent"]
+    kind: Kind
+    output: Output
+    keep: int | Literal["every_edge"] | dict[str, float]
+    none_selectable: bool
 
     def __init__(
         self,
         *,
         name: str | None = None,
-        operations: Sequence[str] | None = None,
+        operations: Candidates | None = None,
         nodes: int | None = None,
         concat: Sequence[int] | None = None,
         reductions: Sequence[int] | None = None,
         stem_multiplier: int | None = None,
-        kind: Literal["convolutional", "recurrent"] | None = None,
+        kind: Kind | None = None,
+        output: Output | None = None,
+        keep: int | Literal["every_edge"] | Mapping[str, float] | None = None,
+        none_selectable: bool | None = None,
     ) -> None:
         pass  # `__new__` of the core's class reads the fields; None means "not given"
 
     @classmethod
     def preset(cls, name: str) -> Space:
-        """A published space by its name: `"darts"` or `"darts-rnn"`.
+        """A published space by its name: `"darts"`, `"darts-rnn"`, `"s1"`, `"s2"` or `"s3"`.
+
+        The last three have the cells of `"darts"` with two or three candidates per edge, on which searches
+        often fail (Zela et al., "Understanding and Robustifying Differentiable Architecture Search", 2020).
 
         Raises:
             ConfigError: an unknown name; the message suggests the nearest one.
 
         >>> Space.preset("darts").operations[:3]
         ('none', 'max_pool_3x3', 'avg_pool_3x3')
+        >>> Space.preset("s1").columns("normal")[:2]
+        (('skip_connect', 'dil_conv_3x3'), ('skip_connect', 'dil_conv_5x5'))
         """
         return cls._of(name)
 
@@ -85,7 +116,8 @@ class Space(Record, _core.Space):
     def replace(self, **changes: Any) -> Space:
         """A space like this one except for `changes`. A `concat` of all nodes follows a change of `nodes`."""
         values = self.to_dict() | changes
-        if "nodes" in changes and "concat" not in changes and len(self.concat) == self.nodes:
+        every = len(self.concat) == self.nodes or changes.get("output", self.output) == "last"
+        if every and "concat" not in changes and {"nodes", "output"} & changes.keys():
             values["concat"] = None
         return Space.from_dict(values)
 
@@ -104,8 +136,10 @@ class Space(Record, _core.Space):
         return super().inputs
 
     @property
-    def edges_kept(self) -> int:
+    def edges_kept(self) -> int | None:
         """The number of edges into each node of a genotype: 2, in recurrent cells 1 (paper, section 2.4).
+
+        None where `keep` is no number.
 
         >>> Space().edges_kept, Space.preset("darts-rnn").edges_kept
         (2, 1)
@@ -117,8 +151,42 @@ class Space(Record, _core.Space):
         """Names of the α tables: `("normal", "reduce")`, or `("recurrent",)`."""
         return super().tables
 
+    @property
+    def all_operations(self) -> Names:
+        """Names of the candidates of all edges, each once.
+
+        >>> Space.preset("s1").all_operations[:3]
+        ('skip_connect', 'dil_conv_3x3', 'dil_conv_5x5')
+        """
+        return super().all_operations
+
+    def columns(self, table: str) -> tuple[Names, ...]:
+        """Names of the candidates of each row of an α table, in the order of its columns.
+
+        Rows may differ in length; the table has as many columns as the longest, and the rest is padding.
+
+        Raises:
+            ValueError: a table that the space does not have.
+
+        >>> Space(nodes=1, operations=["none", "conv_1x1"]).columns("normal")
+        (('none', 'conv_1x1'), ('none', 'conv_1x1'))
+        """
+        return super().columns(table)
+
+    def operations_of(self, table: str, row: int) -> Names:
+        """Names of the candidates of one row of an α table.
+
+        Raises:
+            ValueError: a table that the space does not have.
+            IndexError: a row beyond the last edge.
+
+        >>> Space.preset("s1").operations_of("reduce", 0)
+        ('max_pool_3x3', 'avg_pool_3x3')
+        """
+        return self.columns(table)[row]
+
     def __repr__(self) -> str:
-        base = Space.preset("darts-rnn" if self.kind == "recurrent" else "darts").to_dict()
+        base = Space(kind=self.kind).to_dict()
         shown = differences(self.to_dict(), base)
         if self.kind == "recurrent":
             shown = {"kind": "recurrent"} | shown

@@ -17,12 +17,12 @@ impl Genotype {
     /// Checks that this is a genotype of this space. A node may have any number of edges, which depends on the selection.
     pub fn validate(&self, space: &Space) -> Result<()> {
         space.validate()?;
-        if self.kind() != space.kind {
+        if self.kind() != space.kind() {
             return Err(Error::genotype(format!(
                 "the genotype's cells are {} and those of space `{}` are {}",
                 self.kind().name(),
                 space.name,
-                space.kind.name()
+                space.kind().name()
             )));
         }
         self.check()?;
@@ -77,18 +77,25 @@ fn check_output(kind: CellKind, name: &str, cell: &Cell) -> Result<(), Flaw> {
 /// The cell must have the nodes, edges and operations of the space.
 fn check_fit(space: &Space, name: &str, cell: &Cell) -> Result<()> {
     let refuse = |detail: String| Err(Error::genotype(format!("cell `{name}`: {detail}")));
-    if cell.nodes.len() != space.nodes {
-        return refuse(format!("{} nodes; space `{}` has {}", cell.nodes.len(), space.name, space.nodes));
+    if cell.nodes.len() != space.nodes() {
+        return refuse(format!("{} nodes; space `{}` has {}", cell.nodes.len(), space.name, space.nodes()));
     }
+    let Some(spec) = space.cell(name) else { return refuse(format!("space `{}` has no such cell", space.name)) };
+    let all = spec.edges();
     for (node, edges) in space.intermediate().zip(&cell.nodes) {
-        if let Some(edge) = edges.iter().find(|edge| !space.operations.contains(&edge.operation)) {
-            let known: Vec<&str> = space.operations.iter().map(|operation| operation.name()).collect();
-            return refuse(format!(
-                "operation `{}` is not one of space `{}`: {}",
-                edge.operation.name(),
-                space.name,
-                known.join(", ")
-            ));
+        for edge in edges {
+            let row = all.iter().position(|other| (other.from, other.to) == (edge.source, node));
+            let known = row.map_or(&[][..], |row| spec.operations(row));
+            if !known.contains(&edge.operation) {
+                let known: Vec<&str> = known.iter().map(|operation| operation.name()).collect();
+                return refuse(format!(
+                    "edge {}->{node}: operation `{}` is not one of space `{}`: {}",
+                    edge.source,
+                    edge.operation.name(),
+                    space.name,
+                    known.join(", ")
+                ));
+            }
         }
         let sources: Vec<usize> = edges.iter().map(|edge| edge.source).collect();
         if let Some(source) = repeated(&sources) {

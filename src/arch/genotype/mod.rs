@@ -79,7 +79,7 @@ impl Genotype {
             let Some(table) = tables.iter().find(|table| known && table.name == name) else {
                 return Err(Error::genotype(format!("the architecture has no table `{name}`")));
             };
-            let mut nodes = vec![Vec::new(); space.nodes];
+            let mut nodes = vec![Vec::new(); space.nodes()];
             for pick in architecture.picks(name) {
                 let candidates = table.rows.get(pick.row).map(|row| &row.candidates);
                 let Some(operation) = candidates.and_then(|names| names.get(pick.column)) else {
@@ -90,9 +90,9 @@ impl Genotype {
                 let edge = edges[pick.row];
                 nodes[edge.to - first].push(Edge { operation: Operation::parse(operation)?, source: edge.from });
             }
-            Ok(Cell { nodes, concat: space.concat.clone() })
+            Ok(Cell { nodes, concat: space.concat().to_vec() })
         };
-        Ok(match space.kind {
+        Ok(match space.kind() {
             CellKind::Convolutional => Genotype::Convolutional { normal: cell("normal")?, reduce: cell("reduce")? },
             CellKind::Recurrent => Genotype::Recurrent { recurrent: cell("recurrent")? },
         })

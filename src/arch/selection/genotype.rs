@@ -21,7 +21,7 @@ pub fn genotype(space: &Space, strengths: &Named, selection: &Selection) -> Resu
 pub fn tables<'a>(space: &Space, given: &'a Named) -> Result<(Vec<LogitTable>, Vec<&'a Array2<f64>>)> {
     space.validate()?;
     if let Some((name, _)) = given.iter().find(|(name, _)| !space.tables().contains(&name.as_str())) {
-        return Err(Error::data(unknown("α table", name, space.tables())));
+        return Err(Error::data(unknown("α table", name, &space.tables())));
     }
     let tables = space.logit_tables();
     let array = |table: &LogitTable| {

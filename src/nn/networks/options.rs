@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::nn::Numbers;
 use crate::plan::passes;
 use crate::plan::{Demand, Peak, Plan};
-use crate::space::CellKind;
+use crate::space::Reads;
 
 /// A user's loss, a function of logits and targets.
 pub trait Criterion: Send + Sync {
@@ -61,14 +61,14 @@ impl NetworkOptions {
         }
     }
 
-    /// The passes that rewrite a plan of this kind: the requested ones, or those that suit the device.
-    pub fn rewrites(&self, kind: CellKind) -> Vec<Rewrite> {
+    /// The passes that rewrite a plan that reads images or words: the requested ones, or those that suit the device.
+    pub fn rewrites(&self, reads: Reads) -> Vec<Rewrite> {
         let suits = |rewrite: &Rewrite| match rewrite {
             // Dilation is free in libtorch's depthwise kernels for CUDA.
             Rewrite::SpaceToBatch => self.device == Device::Cpu,
             _ => true,
         };
-        let suitable = || Rewrite::of(kind).iter().copied().filter(suits).collect();
+        let suitable = || Rewrite::of(reads).iter().copied().filter(suits).collect();
         self.passes.clone().unwrap_or_else(suitable)
     }
 
@@ -80,7 +80,7 @@ impl NetworkOptions {
     /// Rewrites a lowered plan for the search.
     pub fn rewrite(&self, lowered: Plan) -> Result<Plan> {
         let largest = if self.device == Device::Cpu { GROUPED_PIXELS } else { usize::MAX };
-        let rewrites = self.rewrites(lowered.space.kind);
+        let rewrites = self.rewrites(lowered.space.reads());
         passes::rewrite(lowered, &rewrites, largest)
     }
 

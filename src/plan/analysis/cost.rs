@@ -12,7 +12,7 @@ pub struct Cost {
     pub example: &'static str,
     /// Numbers in the weights.
     pub weights: usize,
-    /// Numbers in α.
+    /// Candidates in the tables of α.
     pub alphas: usize,
     /// Multiply-adds per example of convolutions, products and linear layers in a forward pass.
     pub multiply_adds: u64,
@@ -45,7 +45,7 @@ impl Plan {
                 Sizes::Words(_) => "token",
             },
             weights: self.weights.iter().fold(0, |sum, weight| sum.saturating_add(weight.elements())),
-            alphas: self.alphas.iter().map(|alpha| alpha.edges * alpha.operations).sum(),
+            alphas: self.alphas.iter().flat_map(|table| &table.rows).map(|row| row.candidates.len()).sum(),
             multiply_adds: each(&|instruction| self.multiply_adds(instruction)),
             activation_elements_weight_loss: self.elements(&self.kept(false)),
             activation_elements_arch_loss: self.elements(&self.kept(true)),

@@ -28,22 +28,26 @@ impl Writer<'_> {
         let first = self.preprocess(cell, 0, before, cell.after_reduction)?;
         let second = self.preprocess(cell, 1, last, false)?;
         let mut states = vec![first, second];
-        let edges = self.space.edges();
-        for node in self.space.intermediate() {
+        // The stages of a chain: the first cell keeps the size, the second halves it.
+        let table = usize::from(cell.reduction);
+        let spec = &self.space.cells[table];
+        let edges = spec.edges();
+        for node in spec.intermediate() {
             let (mut inputs, mut terms) = (Vec::new(), Vec::new());
             for (row, edge) in edges.iter().enumerate().filter(|(_, edge)| edge.to == node) {
-                for (column, operation) in self.space.operations.iter().enumerate() {
+                for (column, operation) in spec.operations(row).iter().enumerate() {
                     if *operation != Operation::None {
                         inputs.push(self.edge(cell, *edge, *operation, states[edge.from])?);
                         terms.push((row, column));
                     }
                 }
             }
-            let alpha = AlphaId(usize::from(cell.reduction));
-            states.push(self.push(&Scope::node(cell.module(), node), Op::Mix { alpha, terms }, inputs)?);
+            let scope = Scope::node(cell.module(), node);
+            let mixed = self.push(&scope, Op::Mix { alpha: AlphaId(table), terms }, inputs)?;
+            states.push(self.aggregate(spec, &scope, "bn", mixed)?);
         }
-        let concat = self.space.concat.iter().map(|node| states[*node]).collect();
-        self.push(&Scope::whole(cell.module()), Op::Concat { blocks: 1 }, concat)
+        let outputs = spec.output_nodes().into_iter().map(|node| states[node]).collect();
+        self.push(&Scope::whole(cell.module()), Op::Concat { blocks: 1 }, outputs)
     }
 
     /// Brings an input of a cell to the cell's channels and size.

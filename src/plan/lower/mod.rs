@@ -9,14 +9,14 @@ mod writer;
 use crate::config::SearchConfig;
 use crate::error::{Error, Result};
 use crate::plan::{Geometry, Language, Plan};
-use crate::space::CellKind;
+use crate::space::Reads;
 
 impl Plan {
     /// The plain plan of a configuration whose sizes are all set.
     pub fn of_config(config: &SearchConfig) -> Result<Plan> {
         let missing = |field: &str| Error::config(format!("`{field}` is not known; pass it, or data to read it from"));
         let num_classes = config.network.num_classes.ok_or_else(|| missing("num_classes"))?;
-        if config.space.kind == CellKind::Recurrent {
+        if config.space.reads() == Reads::Words {
             return Plan::lower_language(&config.space, &Language { words: num_classes, units: config.network.units });
         }
         let geometry = Geometry {

@@ -9,7 +9,7 @@ use super::writer::Writer;
 use crate::config::largest;
 use crate::error::{Error, Result};
 use crate::plan::{Geometry, Init, Module, Op, Plan, Scale, Scope, Shape, Sizes, ValueId};
-use crate::space::{CellKind, Space};
+use crate::space::{Space, Stages, Stem};
 
 impl Geometry {
     /// Checks that every count is in range.
@@ -38,16 +38,18 @@ impl Plan {
     /// The plain plan of a space's search network.
     pub fn lower(space: &Space, geometry: &Geometry) -> Result<Plan> {
         space.validate()?;
-        if space.kind == CellKind::Recurrent {
+        let (Stem::Convolution { multiplier }, Stages::Chain { reductions }) =
+            (&space.network.stem, &space.network.stages)
+        else {
             return Err(Error::space(format!("space `{}` is recurrent: it reads words, not images", space.name)));
-        }
+        };
         geometry.validate()?;
-        let reductions = reductions(space, geometry.layers)?;
+        let reductions = positions(reductions.as_deref(), geometry.layers)?;
         let (height, width) = geometry.image_size;
         let images = Shape(vec![geometry.in_channels, height, width]);
         let mut writer = Writer::new(space, Sizes::Images(*geometry), images);
         let input = writer.plan.input;
-        let stem = stem(&mut writer, geometry, input)?;
+        let stem = stem(&mut writer, multiplier * geometry.channels, input)?;
         // The outputs of the two cells before the current one.
         let (mut before, mut last) = (stem, stem);
         let (mut channels, mut after_reduction) = (geometry.channels, false);
@@ -70,8 +72,8 @@ impl Plan {
 }
 
 /// The numbers of the reduction cells in a network of `layers` cells.
-fn reductions(space: &Space, layers: usize) -> Result<Vec<usize>> {
-    let Some(cells) = &space.reductions else {
+fn positions(given: Option<&[usize]>, layers: usize) -> Result<Vec<usize>> {
+    let Some(cells) = given else {
         return Ok(vec![layers / 3, 2 * layers / 3]);
     };
     if let Some(cell) = cells.iter().find(|cell| **cell >= layers) {
@@ -80,12 +82,11 @@ fn reductions(space: &Space, layers: usize) -> Result<Vec<usize>> {
             layers - 1
         )));
     }
-    Ok(cells.clone())
+    Ok(cells.to_vec())
 }
 
-fn stem(writer: &mut Writer, geometry: &Geometry, images: ValueId) -> Result<ValueId> {
+fn stem(writer: &mut Writer, channels: usize, images: ValueId) -> Result<ValueId> {
     let scope = Scope::whole(Module::Stem);
-    let channels = writer.space.stem_multiplier * geometry.channels;
     let value = writer.conv(&scope, "conv", images, channels, Window::square(3, 1, 1))?;
     let weight = writer.weight(format!("{scope}.bn.weight"), vec![channels], Init::Constant(1.0));
     let bias = writer.weight(format!("{scope}.bn.bias"), vec![channels], Init::Constant(0.0));

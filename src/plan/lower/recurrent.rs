@@ -9,7 +9,7 @@ use crate::plan::passes::prune;
 use crate::plan::{
     AlphaId, DropoutTarget, Init, Language, Module, Op, Plan, Recurrence, Scope, Shape, Sizes, ValueId, WeightId,
 };
-use crate::space::{CellKind, Operation, Space};
+use crate::space::{Operation, Space, Stages};
 
 /// Initial weights are uniform between ± this bound, as published.
 const BOUND: f64 = 0.04;
@@ -31,7 +31,7 @@ impl Plan {
     /// The plain plan of a recurrent space's search network, a language model.
     pub fn lower_language(space: &Space, language: &Language) -> Result<Plan> {
         space.validate()?;
-        if space.kind != CellKind::Recurrent {
+        if space.network.stages != Stages::Recurrence {
             return Err(Error::space(format!("space `{}` is convolutional: it reads images, not words", space.name)));
         }
         language.validate()?;
@@ -71,12 +71,13 @@ fn cell(writer: &mut Writer, units: usize, x: ValueId, h: ValueId) -> Result<Val
     let product = writer.push(&scope, Op::Product { weight: first, rows: (0, 2 * units) }, vec![both])?;
     let gated = writer.push(&scope, Op::Gate { activation: Operation::Tanh }, vec![h, product])?;
     let mut states = vec![writer.norm(&whole, "bn0", gated)?];
-    let edges = writer.space.edges();
-    for node in writer.space.intermediate() {
+    let spec = &writer.space.cells[0];
+    let edges = spec.edges();
+    for node in spec.intermediate() {
         let weight = writer.weight(format!("{whole}.w{node}"), vec![units, 2 * units], init);
         let (mut inputs, mut terms) = (Vec::new(), Vec::new());
         for (row, edge) in edges.iter().enumerate().filter(|(_, edge)| edge.to == node) {
-            for (column, operation) in writer.space.operations.iter().enumerate() {
+            for (column, operation) in spec.operations(row).iter().enumerate() {
                 if *operation != Operation::None {
                     let scope = Scope::edge(module, *edge, *operation);
                     inputs.push(gate(writer, &scope, states[edge.from], weight, units, *operation)?);
@@ -85,9 +86,9 @@ fn cell(writer: &mut Writer, units: usize, x: ValueId, h: ValueId) -> Result<Val
             }
         }
         let mixed = writer.push(&Scope::node(module, node), Op::Mix { alpha: AlphaId(0), terms }, inputs)?;
-        states.push(writer.norm(&whole, &format!("bn{node}"), mixed)?);
+        states.push(writer.aggregate(spec, &whole, &format!("bn{node}"), mixed)?);
     }
-    let outputs = writer.space.concat.iter().map(|node| states[*node]).collect();
+    let outputs = spec.output_nodes().into_iter().map(|node| states[node]).collect();
     writer.push(&whole, Op::Mean, outputs)
 }
 

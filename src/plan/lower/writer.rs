@@ -2,10 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::plan::{
-    AlphaSpec, Init, Instruction, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
-    WeightSpec,
+    Init, Instruction, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
 };
-use crate::space::Space;
+use crate::space::{Aggregate, CellSpec, Space};
 
 /// A plan under construction, and the shape of every value in it.
 pub(super) struct Writer<'a> {
@@ -17,11 +16,6 @@ pub(super) struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// The empty plan of a network of these sizes; its input is value 0.
     pub fn new(space: &'a Space, sizes: Sizes, input_shape: Shape) -> Self {
-        let table = |name: &&'static str| AlphaSpec {
-            name: name.to_string(),
-            edges: space.edges().len(),
-            operations: space.operations.len(),
-        };
         Writer {
             space,
             shapes: vec![input_shape.clone()],
@@ -33,7 +27,7 @@ impl<'a> Writer<'a> {
                 recurrence: None,
                 weights: Vec::new(),
                 statistics: Vec::new(),
-                alphas: space.tables().iter().map(table).collect(),
+                alphas: space.logit_tables(),
                 instructions: Vec::new(),
                 output: ValueId(0),
                 passes: Vec::new(),
@@ -51,6 +45,14 @@ impl<'a> Writer<'a> {
     pub fn norm(&mut self, scope: &Scope, name: &str, input: ValueId) -> Result<ValueId> {
         let statistic = self.statistic(format!("{scope}.{name}"), self.channels(input));
         self.push(scope, Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale: Scale::One }, vec![input])
+    }
+
+    /// Computes a node of a cell from its mixed edges; `name` is that of the batch norm, if there is one.
+    pub fn aggregate(&mut self, cell: &CellSpec, scope: &Scope, name: &str, mixed: ValueId) -> Result<ValueId> {
+        match cell.aggregate {
+            Aggregate::Sum => Ok(mixed),
+            Aggregate::NormalizedSum => self.norm(scope, name, mixed),
+        }
     }
 
     /// Adds a weight.

@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::nn::{By, Mode, Network, Relaxed, Role};
 use crate::optim::{Adam, Moments, Sgd};
 use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
-use crate::space::CellKind;
 
 /// Everything that a search moves except buffers, which belong to the network. Steps write to the tensors
 /// and never replace them.
@@ -114,7 +113,7 @@ pub struct StepSettings {
     pub sgd: Sgd,
     /// The settings of the α step.
     pub adam: Adam,
-    /// The norm to which the virtual step clips its gradient (recurrent spaces); None if it does not clip.
+    /// The norm to which the virtual step clips its gradient; None if it does not clip.
     pub virtual_clip: Option<f64>,
 }
 
@@ -135,7 +134,7 @@ impl StepSettings {
                 betas: config.optimisation.arch_betas,
                 weight_decay: config.optimisation.arch_weight_decay,
             },
-            virtual_clip: clip.filter(|_| config.space.kind == CellKind::Recurrent),
+            virtual_clip: clip.filter(|_| config.optimisation.clip_virtual_step),
         }
     }
 }

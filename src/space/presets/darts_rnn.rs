@@ -1,15 +1,22 @@
 //! "darts-rnn": the published recurrent space (section 3.1.2 of the DARTS paper).
 
-use crate::space::{CellKind, Operation, Space};
+use crate::space::{
+    Aggregate, Candidates, CellSpec, Head, Keep, NetworkSpec, Operation, Output, Preprocess, Space, Stages, Stem,
+};
 
-pub(in crate::space) fn space() -> Space {
-    Space {
-        name: "darts-rnn".to_string(),
-        kind: CellKind::Recurrent,
-        operations: vec![Operation::None, Operation::Tanh, Operation::Relu, Operation::Sigmoid, Operation::Identity],
+pub(super) fn space() -> Space {
+    let operations = vec![Operation::None, Operation::Tanh, Operation::Relu, Operation::Sigmoid, Operation::Identity];
+    let cell = CellSpec {
+        name: "recurrent",
+        inputs: 1,
         nodes: 8,
-        concat: vec![1, 2, 3, 4, 5, 6, 7, 8],
-        reductions: None,
-        stem_multiplier: 1,
-    }
+        preprocess: Preprocess::Gate,
+        aggregate: Aggregate::NormalizedSum,
+        output: Output::Mean(vec![1, 2, 3, 4, 5, 6, 7, 8]),
+        keep: Keep::Strongest(1),
+        none_selectable: false,
+        operations: Candidates::Everywhere(operations),
+    };
+    let network = NetworkSpec { stem: Stem::Embedding, stages: Stages::Recurrence, head: Head::TiedDecoder };
+    Space { name: "darts-rnn".to_string(), cells: vec![cell], network }
 }

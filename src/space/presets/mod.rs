@@ -1,17 +1,34 @@
 //! The published spaces.
 
-pub(super) mod darts;
-pub(super) mod darts_rnn;
+mod darts;
+mod darts_rnn;
+mod s1;
+mod s2;
+mod s3;
 
-use super::Space;
+use super::{CellKind, Space};
 
 /// The name of a preset, and the function that makes it.
 type Preset = (&'static str, fn() -> Space);
 
 /// Every preset.
-pub(super) const ALL: &[Preset] = &[("darts", darts::space), ("darts-rnn", darts_rnn::space)];
+pub(super) const ALL: &[Preset] = &[
+    ("darts", darts::space),
+    ("darts-rnn", darts_rnn::space),
+    ("s1", s1::space),
+    ("s2", s2::space),
+    ("s3", s3::space),
+];
 
 /// The names of the presets.
 pub(super) fn names() -> Vec<&'static str> {
     ALL.iter().map(|(name, _)| *name).collect()
+}
+
+/// The preset whose values a space of this kind has by default.
+pub(super) fn published(kind: CellKind) -> Space {
+    match kind {
+        CellKind::Convolutional => darts::space(),
+        CellKind::Recurrent => darts_rnn::space(),
+    }
 }

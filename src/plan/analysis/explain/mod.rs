@@ -11,9 +11,10 @@ use std::fmt::Write;
 
 use self::sections::{Paragraph, Section, chains};
 use super::cost::grouped;
+use crate::arch::LogitTable;
 use crate::plan::scope::{edge_names, operation_names};
 use crate::plan::{Instruction, Language, Module, Part, Plan, Recurrence, Sizes, ValueId};
-use crate::space::{Edge, Operation};
+use crate::space::{CellSpec, Edge, Operation};
 
 /// Longer lists of inputs are abridged.
 const MOST_INPUTS: usize = 4;
@@ -48,9 +49,8 @@ impl Plan {
     /// Writes the space, the tables, the size and the passes.
     fn explain_head(&self, text: &mut String) {
         let space = &self.space;
-        let operations: Vec<&str> = space.operations.iter().map(|operation| operation.name()).collect();
-        let tables: Vec<String> =
-            self.alphas.iter().map(|alpha| format!("{} [{}, {}]", alpha.name, alpha.edges, alpha.operations)).collect();
+        let size = |table: &LogitTable| format!("{} [{}, {}]", table.name, table.rows.len(), table.columns);
+        let tables: Vec<String> = self.alphas.iter().map(size).collect();
         let passes = if self.passes.is_empty() { "none".to_string() } else { self.passes.join(", ") };
         let (input, output) = (name(self.input), name(self.output));
         let network = match (&self.sizes, &self.recurrence) {
@@ -76,13 +76,33 @@ impl Plan {
             "space    {}: {} input nodes, {} intermediate nodes and {} edges per cell",
             space.name,
             space.inputs(),
-            space.nodes,
+            space.nodes(),
             space.edges().len()
         );
-        let _ = writeln!(text, "         operations {}", operations.join(", "));
+        self.explain_candidates(text);
         let _ = writeln!(text, "alphas   {}", tables.join(", "));
         let _ = writeln!(text, "network  {network}");
         let _ = writeln!(text, "passes   {passes}");
+    }
+
+    /// Writes the operations: one line if all edges have the same, else one per table and list.
+    fn explain_candidates(&self, text: &mut String) {
+        if let Some(operations) = self.space.uniform_operations() {
+            let _ = writeln!(text, "         operations {}", names_of(operations));
+            return;
+        }
+        for cell in &self.space.cells {
+            let mut lists: Vec<(&[Operation], Vec<Edge>)> = Vec::new();
+            for (row, edge) in cell.edges().into_iter().enumerate() {
+                match lists.iter_mut().find(|(list, _)| *list == cell.operations(row)) {
+                    Some((_, edges)) => edges.push(edge),
+                    None => lists.push((cell.operations(row), vec![edge])),
+                }
+            }
+            for (list, edges) in lists {
+                let _ = writeln!(text, "         {} {}: {}", cell.name, edge_names(&edges), names_of(list));
+            }
+        }
     }
 
     /// The lines that cells must share to be written once: all but those of the preprocessing.
@@ -117,7 +137,7 @@ impl Plan {
         let body = first.paragraphs.iter().filter(|paragraph| !paragraph.is_preprocessing());
         let (edges, rest): (Vec<&Paragraph>, Vec<&Paragraph>) =
             body.partition(|paragraph| matches!(paragraph.part, Part::Edges { .. }));
-        self.explain_edges(text, &edges);
+        self.explain_edges(text, &edges, self.table_of(&first.paragraphs));
         for paragraph in rest {
             let label = match paragraph.part {
                 Part::Node(node) => format!("node {node}"),
@@ -151,32 +171,16 @@ impl Plan {
         );
     }
 
-    /// Writes the edges of a cell, edges with equal lines once.
-    fn explain_edges(&self, text: &mut String, edges: &[&Paragraph]) {
+    /// Writes the edges of a cell, edges with equal lines once; `table` is the one that the cell mixes with.
+    fn explain_edges(&self, text: &mut String, edges: &[&Paragraph], table: Option<&str>) {
+        let cell = table.and_then(|table| self.space.cell(table));
         for alike in self.fold(edges) {
             let names: Vec<String> = alike.iter().map(|paragraph| edge_names(edges_of(paragraph))).collect();
             let weights = grouped(self.weights_of(alike[..1].iter().copied()));
             let _ = writeln!(text, "  edge {}, {weights} weights each", names.join(" "));
             self.explain_paragraph(text, "", alike[0]);
-            if let (&[edge], None) = (edges_of(alike[0]), &self.recurrence) {
-                self.explain_absent(text, edge, edges);
-            }
-        }
-    }
-
-    /// Names the operations of an edge that no paragraph shows.
-    fn explain_absent(&self, text: &mut String, edge: Edge, edges: &[&Paragraph]) {
-        // An operation of a group of edges is shown at the group.
-        let is_shown = |operation: Operation| {
-            edges.iter().any(|paragraph| edges_of(paragraph).contains(&edge) && paragraph.computes(operation))
-        };
-        for operation in self.space.operations.iter().filter(|operation| **operation != Operation::None) {
-            if !is_shown(*operation) {
-                let reason = match operation {
-                    Operation::SkipConnect => "the edge's input, as it is",
-                    _ => "shared with another edge of the same source",
-                };
-                let _ = writeln!(text, "    {:NAME$} {reason}", operation.name());
+            if let (&[edge], Some(cell), None) = (edges_of(alike[0]), cell, &self.recurrence) {
+                explain_absent(text, cell, edge, edges);
             }
         }
     }
@@ -233,6 +237,29 @@ impl Plan {
         let used: HashSet<usize> = chain.iter().flat_map(|instruction| instruction.op.weights()).collect();
         used.into_iter().filter_map(|id| self.weights.get(id)).map(|weight| weight.elements() as u64).sum()
     }
+}
+
+/// Names the operations of an edge of a cell that no paragraph shows.
+fn explain_absent(text: &mut String, cell: &CellSpec, edge: Edge, edges: &[&Paragraph]) {
+    // An operation of a group of edges is shown at the group.
+    let is_shown = |operation: Operation| {
+        edges.iter().any(|paragraph| edges_of(paragraph).contains(&edge) && paragraph.computes(operation))
+    };
+    let row = cell.edges().iter().position(|other| *other == edge).unwrap_or(usize::MAX);
+    for operation in cell.operations(row).iter().filter(|operation| **operation != Operation::None) {
+        if !is_shown(*operation) {
+            let reason = match operation {
+                Operation::SkipConnect => "the edge's input, as it is",
+                _ => "shared with another edge of the same source",
+            };
+            let _ = writeln!(text, "    {:NAME$} {reason}", operation.name());
+        }
+    }
+}
+
+/// "none, tanh".
+fn names_of(operations: &[Operation]) -> String {
+    operations.iter().map(|operation| operation.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// The edges of a paragraph; empty for other parts.
