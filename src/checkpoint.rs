@@ -1,26 +1,35 @@
 //! Checkpoints: safetensors files with everything that a run needs to resume, written atomically.
 //!
 //! A file is written under a temporary name, synchronised, then renamed: a process killed at any moment leaves the
-//! previous checkpoints intact. Tensors are stored by name (`weight/…`, `momentum/…`, `statistic/…`, `alpha/…`,
-//! `exp_avg/…`, `exp_avg_sq/…`, `carried/…`, `trajectory`, `trajectory_steps`), never by their place in a vector.
+//! previous checkpoints intact. Tensors are stored by name (`weight/…`, `momentum/…`, `buffer/…`, `alpha/…`,
+//! `exp_avg/…`, `exp_avg_sq/…`, `carried/…`, `relaxation/…`, `trajectory`, `trajectory_steps`, `trajectory_epochs`),
+//! never by their place in a vector.
 
-use std::borrow::Cow;
+mod bytes;
+mod files;
+mod restrictions;
+
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::SafeTensors;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
+use bytes::{Bytes, tensor_of};
+
+use crate::arch::{Architecture, Decision, LogitTable};
 use crate::config::SearchConfig;
 use crate::error::{Error, ErrorKind, Result, cut};
 use crate::nn::Network;
 use crate::optim::Moments;
 use crate::params::{Table, check_alphas};
+use crate::relaxation::Restrictions;
 use crate::search::{Carried, Fingerprint, Progress, State, Trajectory};
+
+pub use files::{checkpoints, keep, kept, save};
 
 const FORMAT: &str = "pydarts-checkpoint-3";
 /// The format of earlier versions, without a checksum and without the counts of running statistics.
@@ -29,13 +38,6 @@ const OLDER: &str = "pydarts-checkpoint-2";
 /// with zeros in their place. `python/pydarts/_values/files.py` writes the same.
 const SEAL: &[u8] = b"\"crc32\":\"";
 const BLANK: &[u8] = b"00000000";
-const SUFFIX: &str = ".safetensors";
-const TEMPORARY: &str = ".tmp";
-const PREFIX: &str = "checkpoint-";
-/// The least number of digits of a step in a file name.
-const DIGITS: usize = 10;
-/// The number of checkpoints that are kept: if one cannot be read, the other can.
-const KEPT: usize = 2;
 
 /// Everything that is not a tensor.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,9 +51,37 @@ struct Header {
     progress: Progress,
     adam_step: u64,
     threads: i32,
+    /// Empty in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    decisions: Vec<(usize, Decision)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    selection: Option<Architecture>,
     /// Written by earlier versions.
     #[serde(default, skip_serializing, rename = "forms")]
     _forms: IgnoredAny,
+}
+
+/// What a checkpoint holds.
+#[derive(Clone, Copy)]
+pub struct Contents<'a> {
+    /// The network, for its names and its running statistics.
+    pub network: &'a dyn Network,
+    /// The configuration of the run.
+    pub config: &'a SearchConfig,
+    /// What identifies its data and its loss.
+    pub fingerprint: &'a Fingerprint,
+    /// Weights, logits and the state of the optimisers.
+    pub state: &'a State,
+    /// The progress of the run.
+    pub progress: &'a Progress,
+    /// α over time.
+    pub trajectory: &'a Trajectory,
+    /// The masks and frozen rows.
+    pub restrictions: &'a Restrictions,
+    /// The decisions so far.
+    pub decisions: &'a [(usize, Decision)],
+    /// What the selection picked from this state, if it was asked.
+    pub selection: Option<&'a Architecture>,
 }
 
 /// A checkpoint that was read.
@@ -65,96 +95,30 @@ pub struct Restored {
     pub state: State,
     /// α over time.
     pub trajectory: Trajectory,
+    /// The masks and frozen rows.
+    pub restrictions: Restrictions,
+    /// The decisions so far.
+    pub decisions: Vec<(usize, Decision)>,
+    /// What the selection picked from this state, if it was asked.
+    pub selection: Option<Architecture>,
     /// The number of CPU threads of the run that wrote it: gradient bits depend on it.
     pub threads: i32,
-    statistics: Vec<(String, Tensor)>,
+    buffers: Vec<(String, Tensor)>,
 }
 
 impl Restored {
-    /// Loads the running statistics into the network.
-    pub fn restore_statistics(&self, network: &dyn Network) -> Result<()> {
-        match network.statistics() {
-            Some(statistics) => statistics.load(&self.statistics).map_err(as_checkpoint_error),
+    /// Loads the buffers into the network.
+    pub fn restore_buffers(&self, network: &dyn Network) -> Result<()> {
+        match network.buffers() {
+            Some(buffers) => buffers.load(&self.buffers).map_err(as_checkpoint_error),
             None => Ok(()),
         }
     }
 }
 
-/// The bytes of one tensor, as safetensors expects them.
-struct Bytes {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    data: Vec<u8>,
-}
-
-impl View for Bytes {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.data)
-    }
-    fn data_len(&self) -> usize {
-        self.data.len()
-    }
-}
-
-impl Bytes {
-    fn of(tensor: &Tensor) -> Result<Self> {
-        let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let (dtype, width) = match tensor.f_kind()? {
-            Kind::Float => (Dtype::F32, 4),
-            Kind::Double => (Dtype::F64, 8),
-            Kind::Int64 => (Dtype::I64, 8),
-            other => return Err(Error::engine(format!("a checkpoint cannot store a tensor of dtype {other:?}"))),
-        };
-        let n = tensor.numel();
-        let mut data = vec![0; n * width];
-        tensor.f_copy_data_u8(&mut data, n)?;
-        Ok(Bytes { dtype, shape: tensor.size().iter().map(|&d| d as usize).collect(), data })
-    }
-}
-
-/// The path of the checkpoint after `step` completed steps.
-fn path(folder: &Path, step: u64) -> PathBuf {
-    folder.join(format!("{PREFIX}{step:0DIGITS$}{SUFFIX}"))
-}
-
-/// The checkpoints in a folder, oldest first; none if the folder does not exist.
-pub fn checkpoints(folder: &Path) -> Result<Vec<PathBuf>> {
-    list(folder, SUFFIX)
-}
-
-fn list(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| io_error(folder, e))? {
-        let path = entry.map_err(|e| io_error(folder, e))?.path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        // "checkpoint-best.safetensors" is a user's copy, which must be neither read nor removed.
-        let number = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(suffix));
-        if let Some(step) = number.filter(|text| text.len() >= DIGITS).and_then(|text| text.parse::<u64>().ok()) {
-            found.push((step, path));
-        }
-    }
-    found.sort();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
-}
-
-/// Writes a checkpoint and removes all but the newest two.
-pub fn save(
-    folder: &Path,
-    network: &dyn Network,
-    (config, fingerprint): (&SearchConfig, &Fingerprint),
-    state: &State,
-    progress: &Progress,
-    trajectory: &Trajectory,
-) -> Result<PathBuf> {
+/// The bytes of a checkpoint.
+pub fn bytes(contents: &Contents) -> Result<Vec<u8>> {
+    let Contents { network, state, trajectory, .. } = *contents;
     let mut tensors = Vec::new();
     let mut add = |prefix: &str, table: &Table, flat: &Tensor| -> Result<()> {
         for (name, tensor) in table.unpack(flat)? {
@@ -167,27 +131,34 @@ pub fn save(
     add("alpha", network.alphas(), &state.alpha)?;
     add("exp_avg", network.alphas(), &state.moments.exp_avg)?;
     add("exp_avg_sq", network.alphas(), &state.moments.exp_avg_sq)?;
-    for (name, tensor) in network.statistics().map(|s| s.named()).transpose()?.unwrap_or_default() {
-        tensors.push((format!("statistic/{name}"), Bytes::of(&tensor)?));
+    for (name, tensor) in network.buffers().map(|buffers| buffers.named()).transpose()?.unwrap_or_default() {
+        tensors.push((format!("buffer/{name}"), Bytes::of(&tensor)?));
     }
     for (name, tensor) in [("train", &state.carried.train), ("valid", &state.carried.valid)] {
         if let Some(tensor) = tensor {
             tensors.push((format!("carried/{name}"), Bytes::of(tensor)?));
         }
     }
+    for (name, tensor) in restrictions::tensors(contents.restrictions)? {
+        tensors.push((format!("relaxation/{name}"), Bytes::of(&tensor)?));
+    }
     let steps: Vec<i64> = trajectory.steps.iter().map(|&s| s as i64).collect();
     tensors.push(("trajectory_steps".into(), Bytes::of(&Tensor::f_from_slice(&steps)?)?));
+    let epochs: Vec<i64> = trajectory.epochs.iter().map(|&e| e as i64).collect();
+    tensors.push(("trajectory_epochs".into(), Bytes::of(&Tensor::f_from_slice(&epochs)?)?));
     let points = Tensor::f_from_slice(&trajectory.points.concat())?
         .f_view([trajectory.points.len() as i64, network.alphas().total()])?;
     tensors.push(("trajectory".into(), Bytes::of(&points)?));
 
     let header = Header {
         format: FORMAT.into(),
-        config: config.clone(),
-        fingerprint: fingerprint.clone(),
-        progress: progress.clone(),
+        config: contents.config.clone(),
+        fingerprint: contents.fingerprint.clone(),
+        progress: contents.progress.clone(),
         adam_step: state.moments.step,
         threads: tch::get_num_threads(),
+        decisions: contents.decisions.to_vec(),
+        selection: contents.selection.cloned(),
         _forms: IgnoredAny,
     };
     let header = serde_json::to_string(&header).map_err(|e| Error::engine(e.to_string()))?;
@@ -198,38 +169,13 @@ pub fn save(
         bytes[at..at + BLANK.len()].copy_from_slice(checksum.as_bytes());
     }
 
-    fs::create_dir_all(folder).map_err(|e| io_error(folder, e))?;
-    // Temporary files are left by writes that were killed. They may fill the disk, so they are removed first.
-    for path in list(folder, TEMPORARY)? {
-        fs::remove_file(&path).map_err(|e| io_error(&path, e))?;
-    }
-    let target = path(folder, progress.step);
-    let temporary = target.with_extension("tmp");
-    let written = write_synced(&temporary, &bytes).map_err(|e| io_error(&temporary, e));
-    let renamed = written.and_then(|()| fs::rename(&temporary, &target).map_err(|e| io_error(&target, e)));
-    if renamed.is_err() {
-        let _ = fs::remove_file(&temporary); // the first error says more than one about this
-    }
-    renamed?;
-    // The rename itself must reach the disk, or a power cut could bring the old directory back.
-    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io_error(folder, e))?;
-    let found = list(folder, SUFFIX)?;
-    for path in &found[..found.len().saturating_sub(KEPT)] {
-        fs::remove_file(path).map_err(|e| io_error(path, e))?;
-    }
-    Ok(target)
+    Ok(bytes)
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Reads a checkpoint of a network of the same space and size.
-pub fn load(path: &Path, network: &dyn Network) -> Result<Restored> {
+/// Reads a checkpoint of a network of the same size with these tables.
+pub fn load(path: &Path, network: &dyn Network, tables: &[LogitTable]) -> Result<Restored> {
     let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
-    read(&bytes, network).map_err(|error| in_file(path, error))
+    read(&bytes, network, tables).map_err(|error| in_file(path, error))
 }
 
 /// The configuration and the fingerprint of the run that wrote a checkpoint.
@@ -281,24 +227,19 @@ fn damaged(error: safetensors::SafeTensorError) -> Error {
     Error::checkpoint(format!("not a whole checkpoint. {DAMAGED}")).with_source(error)
 }
 
-fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
+/// As `load`, from bytes.
+pub fn read(bytes: &[u8], network: &dyn Network, tables: &[LogitTable]) -> Result<Restored> {
     let header = header(bytes)?;
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let mut groups: HashMap<&str, Vec<(String, Tensor)>> = HashMap::new();
-    let mut trajectory = (None, None);
+    let mut trajectory = (None, None, None);
     for (name, view) in file.iter() {
-        let kind = match view.dtype() {
-            Dtype::F32 => Kind::Float,
-            Dtype::F64 => Kind::Double,
-            Dtype::I64 => Kind::Int64,
-            other => return Err(Error::checkpoint(format!("tensor {name} has unexpected dtype {other:?}"))),
-        };
-        let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?;
+        let tensor = tensor_of(&name, &view)?;
         match name.split_once('/') {
             Some((group, name)) => groups.entry(group).or_default().push((name.to_owned(), tensor)),
             None if name == "trajectory" => trajectory.0 = Some(tensor),
             None if name == "trajectory_steps" => trajectory.1 = Some(tensor),
+            None if name == "trajectory_epochs" => trajectory.2 = Some(tensor),
             None => return Err(Error::checkpoint(format!("unexpected tensor {name}"))),
         }
     }
@@ -332,43 +273,58 @@ fn read(bytes: &[u8], network: &dyn Network) -> Result<Restored> {
         };
         *carried = Some(tensor.f_to_device(network.device())?.f_to_kind(network.kind())?);
     }
-    let (Some(points), Some(steps)) = trajectory else {
+    let (Some(points), Some(steps), epochs) = trajectory else {
         return Err(Error::checkpoint("the α trajectory is missing"));
     };
-    let trajectory = restore_trajectory(&points, &steps, alphas.total())?;
-    let mut statistics = groups.remove("statistic").unwrap_or_default();
-    if let Some(kept) = network.statistics() {
-        let counts = kept.named_counts(header.progress.step);
-        let given = |name: &String| statistics.iter().any(|(other, _)| other == name);
+    let trajectory = restore_trajectory(&points, (&steps, epochs.as_ref()), alphas.total(), &header.progress)?;
+    let restrictions = restrictions::restore(tables, groups.remove("relaxation").unwrap_or_default())?;
+    if let Some(selection) = &header.selection {
+        restrictions::check(tables, selection)?;
+    }
+    // Earlier versions had no buffers but running statistics.
+    let mut buffers = groups.remove("buffer").or_else(|| groups.remove("statistic")).unwrap_or_default();
+    if let Some(kept) = network.buffers() {
+        let added = kept.added_since_format_2(header.progress.step);
+        let given = |name: &String| buffers.iter().any(|(other, _)| other == name);
         if header.format == OLDER {
-            statistics.extend(counts);
-        } else if let Some((missing, _)) = counts.iter().find(|(name, _)| !given(name)) {
-            return Err(Error::checkpoint(format!("the tensor statistic/{missing} is missing")));
+            buffers.extend(added);
+        } else if let Some((missing, _)) = added.iter().find(|(name, _)| !given(name)) {
+            return Err(Error::checkpoint(format!("the tensor buffer/{missing} is missing")));
         }
         // Check here, where the error names the file; the network is changed only after everything was read.
-        let _ = kept.pack(&statistics)?;
+        kept.check(&buffers)?;
     }
-    let Header { config, progress, threads, .. } = header;
-    Ok(Restored { config, progress, state, trajectory, threads, statistics })
+    let Header { config, progress, threads, decisions, selection, .. } = header;
+    Ok(Restored { config, progress, state, trajectory, restrictions, decisions, selection, threads, buffers })
 }
 
-fn restore_trajectory(points: &Tensor, steps: &Tensor, width: i64) -> Result<Trajectory> {
+fn restore_trajectory(
+    points: &Tensor,
+    (steps, epochs): (&Tensor, Option<&Tensor>),
+    width: i64,
+    progress: &Progress,
+) -> Result<Trajectory> {
     let n = steps.numel();
-    if points.size() != [n as i64, width] || points.kind() != Kind::Double || steps.kind() != Kind::Int64 {
+    if points.size() != [n as i64, width] || points.kind() != Kind::Double {
         return Err(Error::checkpoint(format!(
             "expected an α trajectory of shape [{n}, {width}], got {:?}",
             points.size()
         )));
     }
+    let counts = |tensor: &Tensor, name: &str| -> Result<Vec<usize>> {
+        let counts = Vec::<i64>::try_from(tensor).ok().filter(|counts| counts.len() == n);
+        let counts = counts.and_then(|counts| counts.into_iter().map(|count| usize::try_from(count).ok()).collect());
+        counts.ok_or_else(|| Error::checkpoint(format!("expected {name} as {n} whole numbers")))
+    };
     let mut values = vec![0.0; points.numel()];
-    let mut counts = vec![0i64; n];
     let total = values.len();
     points.f_copy_data(&mut values, total)?;
-    steps.f_copy_data(&mut counts, n)?;
-    Ok(Trajectory {
-        steps: counts.into_iter().map(|s| s as u64).collect(),
-        points: values.chunks(width.max(1) as usize).map(<[f64]>::to_vec).collect(),
-    })
+    let steps: Vec<u64> = counts(steps, "trajectory_steps")?.into_iter().map(|step| step as u64).collect();
+    let epochs = match epochs {
+        Some(epochs) => counts(epochs, "trajectory_epochs")?,
+        None => steps.iter().map(|step| progress.epoch_of(*step)).collect(),
+    };
+    Ok(Trajectory { steps, epochs, points: values.chunks(width.max(1) as usize).map(<[f64]>::to_vec).collect() })
 }
 
 /// Adds the path of the file to an error in its content.

@@ -6,7 +6,7 @@ use std::path::Path;
 use ndarray::Array2;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::arch::Genotype;
+use crate::arch::{Architecture, Decision};
 use crate::error::Result;
 
 /// The measurements of one search step.
@@ -24,8 +24,9 @@ pub struct StepRecord {
     pub train_loss: f64,
     /// The validation loss at which α's gradient was computed; None if α did not move.
     pub valid_loss: Option<f64>,
-    /// The share of the epoch's training examples so far that were classified correctly.
-    pub train_accuracy: f64,
+    /// The share of the epoch's training examples so far that were classified correctly; None if the network does not
+    /// predict classes.
+    pub train_accuracy: Option<f64>,
     /// The learning rate of the weights.
     pub learning_rate: f64,
 }
@@ -46,16 +47,17 @@ pub struct EpochRecord {
     /// The validation loss at its end.
     #[serde(deserialize_with = "nan_where_null")]
     pub valid_loss: f64,
-    /// The mean training accuracy of its steps.
-    pub train_accuracy: f64,
-    /// The validation accuracy at its end.
-    pub valid_accuracy: f64,
+    /// The mean training accuracy of its steps; None if the network does not predict classes.
+    pub train_accuracy: Option<f64>,
+    /// The validation accuracy at its end; None if the network does not predict classes.
+    pub valid_accuracy: Option<f64>,
     /// The learning rate of the weights.
     pub learning_rate: f64,
-    /// The mean entropy (nats) of the softmax of the rows of each α table.
+    /// The mean entropy (nats) of the strengths of the rows of each table.
     pub entropy: BTreeMap<String, f64>,
-    /// The number of skip connections (identities in a recurrent cell) in the current genotype.
-    pub skip_connections: usize,
+    /// The number of skip connections (identities in a recurrent cell) in the architecture; None where no table has such
+    /// a candidate.
+    pub skip_connections: Option<usize>,
     /// Wall-clock time of the epoch.
     pub seconds: f64,
 }
@@ -64,7 +66,7 @@ pub struct EpochRecord {
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// All epochs ran.
+    /// All epochs ran, or a decision ended it.
     Complete,
     /// The user stopped it.
     Interrupted,
@@ -88,17 +90,23 @@ pub enum Event<'a> {
     Step {
         /// Its measurements.
         record: &'a StepRecord,
-        /// α after it, by table.
+        /// α after it, by table; NaN where masked.
         alphas: &'a [(String, Array2<f64>)],
+        /// The mean mixing weights at this α, by table; 0 where masked.
+        strengths: &'a [(String, Array2<f64>)],
     },
     /// An epoch ended.
     Epoch {
         /// Its measurements.
         record: &'a EpochRecord,
-        /// The genotype derived from α.
-        genotype: &'a Genotype,
-        /// α after it, by table.
+        /// What the selection picks after it.
+        architecture: &'a Architecture,
+        /// α after it, by table; NaN where masked.
         alphas: &'a [(String, Array2<f64>)],
+        /// The mean mixing weights at this α, by table; 0 where masked.
+        strengths: &'a [(String, Array2<f64>)],
+        /// The decisions that were taken at its end, on what is above.
+        decisions: &'a [Decision],
     },
     /// A checkpoint was written.
     Checkpoint {

@@ -19,8 +19,11 @@ pub mod arch;
 
 pub mod relaxation;
 
-pub mod config;
 pub mod event;
+
+pub mod decide;
+
+pub mod config;
 pub mod plan;
 
 #[cfg(feature = "torch")]

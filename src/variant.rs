@@ -89,7 +89,8 @@ impl<V: Variant + ?Sized> Chosen<V> {
         };
         let spec = rule.spec();
         let mut chosen = Chosen::new(*rule);
-        for (key, value) in given.iter().filter(|(key, _)| *key != "name") {
+        // null means "not given".
+        for (key, value) in given.iter().filter(|(key, value)| *key != "name" && !value.is_null()) {
             let Some(at) = spec.parameters.iter().position(|parameter| parameter.name == key) else {
                 let known: Vec<&str> = spec.parameters.iter().map(|parameter| parameter.name).collect();
                 return Err(Error::new(field.kind, unknown(&format!("parameter of `{name}`"), key, &known)));

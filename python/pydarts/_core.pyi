@@ -1,7 +1,7 @@
 """The Rust engine. Tensors cross as torch tensors, α as numpy arrays."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -72,11 +72,19 @@ class Genotype:
     def _parse_notation(text: str) -> Genotype: ...
     def _validate_in(self, space: Space) -> None: ...
     def edges(self, table: str) -> tuple[tuple[str, int, int], ...]: ...
+    def nodes(self, table: str) -> tuple[tuple[tuple[str, int], ...], ...]: ...
+    @property
+    def kind(self) -> Literal["convolutional", "recurrent"]: ...
     @property
     def skip_connections(self) -> int: ...
     def to_dict(self) -> dict[str, Any]: ...
 
-def derive(space: Space, alphas: dict[str, npt.NDArray[np.float64]], k: int | None) -> Genotype: ...
+def derive(
+    space: Space, alphas: dict[str, npt.NDArray[np.float64]], relaxation: object, selection: object
+) -> Genotype: ...
+def select(space: Space, strengths: dict[str, npt.NDArray[np.float64]], selection: object) -> Genotype:
+    """The genotype of strengths, in which NaN marks what may not be selected."""
+
 def entropy(alpha: npt.NDArray[np.float64]) -> float: ...
 def softmax(alpha: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]: ...
 def published_genotypes() -> dict[str, Genotype]: ...
@@ -182,8 +190,9 @@ def search(
     observer: Observer,
     criterion: Callable[[Tensor, Tensor], Tensor] | None,
     fingerprint: dict[str, str],
+    network: object | None = None,
 ) -> dict[str, Any]:
-    """Run a search. Errors after the first step are returned in the result, not raised.
+    """Run a search; `network`: a `BoundNetwork`. Errors after the first step are returned in the result.
 
     `fingerprint` identifies data and loss when a search is resumed. The result has that of the latest steps.
     """

@@ -77,7 +77,7 @@ def cost(
     elif built is None:
         built = pydarts.build(genotype_of(source), **given)
     found = pydarts.cost(built, image_size=image_size)
-    if not built.genotype.recurrent:
+    if built.genotype.kind == "convolutional":
         from pydarts.nn._examples import example
 
         found = _sized(found, example(built, image_size, None, batch=1)[0].shape[2:])

@@ -71,7 +71,7 @@ def export(
     size = None if image_size is None else _SIZE.read(image_size)
     pydarts.export(found, to, image_size=size, tokens=tokens)
     size_of = to.stat().st_size
-    if to.suffix != ".safetensors" and not found.genotype.recurrent:
+    if to.suffix != ".safetensors" and found.genotype.kind == "convolutional":
         *_, height, width = example(found, size, None, batch=1)[0].shape
         say(
             f"inputs: images of {height}x{width}, normalised with the training's mean and std (training.json)"

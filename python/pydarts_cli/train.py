@@ -137,9 +137,9 @@ def check_cell(source: str, cell: Genotype, data: Spec) -> None:
     Raises:
         Problem: the cell is recurrent and the data are images, or it is convolutional and they are text.
     """
-    if bool(cell.recurrent) != data.words:
-        kind, other = ("recurrent", "text (corpus:…)") if cell.recurrent else ("convolutional", "images")
-        raise Problem(f"{cut(source)} is a {kind} cell, which requires {other}, got {data}", USAGE)
+    if (cell.kind == "recurrent") != data.words:
+        other = "text (corpus:…)" if cell.kind == "recurrent" else "images"
+        raise Problem(f"{cut(source)} is a {cell.kind} cell, which requires {other}, got {data}", USAGE)
 
 
 def preset_of(name: str | None) -> Callable[..., TrainConfig]:
@@ -169,7 +169,7 @@ def _summary(result: TrainResult) -> str:
     if not result.history or result.best is None:
         return text
     last, best = result.history[-1], result.history[result.best]
-    if result.network.genotype.recurrent:
+    if result.network.genotype.kind == "recurrent":
         score = (
             f"validation perplexity {last.valid_perplexity:.1f} (best {best.valid_perplexity:.1f} in epoch"
         )

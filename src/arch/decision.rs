@@ -2,6 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The decisions that hold now, each with the number of its epoch, from decisions in the order in which they were taken:
+/// a roll back undoes those at and after the end of the epochs that it undoes.
+pub fn in_effect(taken: &[(usize, Decision)]) -> Vec<(usize, &Decision)> {
+    let mut held: Vec<(usize, &Decision)> = Vec::new();
+    for (epoch, decision) in taken {
+        match decision {
+            Decision::RollBack { epoch: left } => held.retain(|(epoch, _)| epoch < left),
+            _ => held.push((*epoch, decision)),
+        }
+    }
+    held
+}
+
 /// A decision. Rows and columns are those of a table of logits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "decision", rename_all = "snake_case", deny_unknown_fields)]
@@ -31,9 +44,9 @@ pub enum Decision {
         /// The row.
         row: usize,
     },
-    /// The search returns to the state after an earlier epoch.
+    /// The search returns to the state after an earlier epoch, with the masks and frozen rows of that state.
     RollBack {
-        /// The number of epochs that remain completed.
+        /// The number of epochs that remain completed, at least 1.
         epoch: usize,
     },
     /// The search ends, with status "complete".

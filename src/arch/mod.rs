@@ -2,13 +2,13 @@
 
 mod architecture;
 mod cells;
-mod decision;
+pub mod decision;
 pub mod genotype;
-mod strongest;
+pub mod selection;
 mod tables;
 
 pub use architecture::{Architecture, Pick};
 pub use decision::Decision;
 pub use genotype::Genotype;
-pub use strongest::derive;
-pub use tables::{LogitRow, LogitTable, entropy, softmax};
+pub use selection::Selection;
+pub use tables::{LogitRow, LogitTable, entropy, entropy_of, softmax};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView1, ArrayView2};
 
 /// A table of logits: the names of its rows and columns, and the rows that compete with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct LogitTable {
     pub columns: usize,
     /// Rows that compete: in a cell space the edges into each node. Every row is in exactly one group.
     pub groups: Vec<Vec<usize>>,
+    /// The number of rows of a group that a selection keeps unless it says otherwise; None: all.
+    pub kept: Option<usize>,
     /// The candidate that is never selected, if there is one: `none` in the published spaces.
     pub unselectable: Option<&'static str>,
 }
@@ -46,6 +48,20 @@ pub fn softmax(row: &[f64]) -> Vec<f64> {
     let exponentials: Vec<f64> = row.iter().map(|logit| (logit - maximum).exp()).collect();
     let sum: f64 = exponentials.iter().fold(0.0, |sum, term| sum + term);
     exponentials.into_iter().map(|term| term / sum).collect()
+}
+
+/// The mean over the rows of the entropy (nats) of their strengths; 0 for a table without rows. Without `shares`, the
+/// strengths of a row are first divided by their sum.
+pub fn entropy_of(strengths: ArrayView2<f64>, shares: bool) -> f64 {
+    let of_row = |row: ArrayView1<f64>| -> f64 {
+        let sum = if shares { 1.0 } else { row.sum() };
+        let terms = row.iter().map(|weight| weight / sum).filter(|weight| *weight > 0.0);
+        -terms.map(|weight| weight * weight.ln()).sum::<f64>()
+    };
+    match strengths.nrows() {
+        0 => 0.0,
+        rows => strengths.rows().into_iter().map(of_row).sum::<f64>() / rows as f64,
+    }
 }
 
 /// The mean over the rows of the entropy (nats) of their softmax; 0 for a table without rows.

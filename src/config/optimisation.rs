@@ -1,8 +1,10 @@
 //! Options of the optimisation of weights and α.
 
 use super::choices::{Method, choice};
-use super::readers::{betas, flag, not_negative, positive, seed, share, whole};
+use super::readers::{betas, flag, not_negative, optional, positive, seed, share, whole};
 use super::table::options;
+use crate::arch::selection::{self, Selection};
+use crate::decide::{self, Stop};
 use crate::relaxation::{self, Relaxation};
 
 options! {
@@ -25,6 +27,8 @@ options! {
         [23] seed: u64 = 0 => seed;
         [48] slowness: f64 = 1e-3 => not_negative;
         [49] relaxation: Relaxation = Relaxation::default() => relaxation::read;
+        [50] selection: Selection = Selection::default() => selection::read;
+        [51] stop: Option<Stop> = None => optional(decide::read);
         // Whether the virtual step clips its gradient as the weight step does: the published recurrent search does.
         [60] clip_virtual_step: bool = false, recurrent true => flag;
     }

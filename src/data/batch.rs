@@ -4,13 +4,15 @@ use tch::Tensor;
 
 use crate::error::Result;
 
-/// One batch: inputs in the network's dtype and int64 targets, both on the network's device.
+/// One batch on the network's device: inputs in the network's dtype and int64 targets; for a user's network any tensors.
 #[derive(Debug)]
 pub struct Batch {
-    /// Images [N, C, H, W], or tokens [tokens, N].
+    /// Images [N, C, H, W], or tokens [tokens, N]; for a user's network [N, …].
     pub inputs: Tensor,
-    /// Labels [N], or the next tokens [tokens, N].
+    /// Labels [N], or the next tokens [tokens, N]; for a user's network [N, …].
     pub targets: Tensor,
+    /// Whether an example has one row of targets, not one element.
+    pub by_row: bool,
     /// The hidden state that the previous batch of the stream left; `None` at the start of a stream, and for images.
     pub carried: Option<Tensor>,
     /// Whether this batch is the first of its stream.
@@ -22,17 +24,18 @@ pub struct Batch {
 impl Batch {
     /// A full batch without a carried state.
     pub fn new(inputs: Tensor, targets: Tensor) -> Batch {
-        Batch { inputs, targets, carried: None, begins: true, rate_scale: 1.0 }
+        Batch { inputs, targets, by_row: false, carried: None, begins: true, rate_scale: 1.0 }
     }
 
-    /// The number of targets.
+    /// The number of examples: images, or tokens.
     pub fn examples(&self) -> i64 {
-        self.targets.numel() as i64
+        if self.by_row { self.width() } else { self.targets.numel() as i64 }
     }
 
     /// The number of images, or of sequences that are read in parallel.
     pub fn width(&self) -> i64 {
-        self.targets.size().last().copied().unwrap_or(1)
+        let size = self.targets.size();
+        if self.by_row { size.first() } else { size.last() }.copied().unwrap_or(1)
     }
 
     /// A batch that shares the tensors of this one.

@@ -29,6 +29,13 @@ pub enum Expected {
         /// The device of the network.
         device: Device,
     },
+    /// Pairs of any tensors [N, …], which Python checks.
+    Pairs {
+        /// The dtype of floating tensors.
+        kind: Kind,
+        /// The device of the network.
+        device: Device,
+    },
 }
 
 impl Expected {
@@ -72,6 +79,7 @@ impl Expected {
                 check_tokens(inputs, *words, what)?;
                 check_tokens(targets, *words, what)?;
             }
+            Expected::Pairs { .. } => {}
         }
         self.place(inputs, targets)
     }
@@ -86,6 +94,12 @@ impl Expected {
                 let rate_scale = inputs.size().first().copied().unwrap_or(0) as f64 / *bptt as f64;
                 let (inputs, targets) = (moved(inputs, *device, Kind::Int64)?, moved(targets, *device, Kind::Int64)?);
                 Ok(Batch { begins: false, rate_scale, ..Batch::new(inputs, targets) })
+            }
+            Expected::Pairs { kind, device } => {
+                let place = |tensor: &Tensor| {
+                    moved(tensor, *device, if tensor.is_floating_point() { *kind } else { tensor.f_kind()? })
+                };
+                Ok(Batch { by_row: true, ..Batch::new(place(inputs)?, place(targets)?) })
             }
         }
     }

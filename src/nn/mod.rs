@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::params::Table;
 use crate::plan::Peak;
 
-pub use buffers::Statistics;
+pub use buffers::{Buffers, NamedBuffers, Statistics};
 pub use gradients::{By, Gradients};
 pub use kernels::cross_entropy::{Decoder, DecoderLoss};
 pub use kernels::depthwise::Depthwise;
@@ -30,15 +30,15 @@ pub use networks::language::LanguageModel;
 pub use networks::options::{Criterion, LanguageOptions, NetworkOptions};
 pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
-pub use precision::{MatrixPrecision, Numbers};
+pub use precision::{Arithmetic, MatrixPrecision, Numbers};
 pub use relaxed::{Draw, Relaxations, Relaxed, Role};
 
-/// Which statistics a pass normalises by, and whether it moves the running ones.
+/// Which statistics a pass normalises by, and whether it moves buffers such as running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Batch statistics; the running ones do not move. Every loss of an α step.
+    /// Batch statistics; buffers do not move. Every loss of an α step.
     Search,
-    /// Batch statistics; the running ones move by one step. The weight step.
+    /// Batch statistics; buffers move by one step. The weight step.
     Weights,
     /// Running statistics. Evaluation.
     Evaluation,
@@ -49,8 +49,8 @@ pub enum Mode {
 pub struct Loss {
     /// The scalar to differentiate.
     pub value: Tensor,
-    /// The number of correct predictions, a detached scalar on the device.
-    pub correct: Tensor,
+    /// The number of correct predictions, a detached scalar on the device; None if the network does not predict classes.
+    pub correct: Option<Tensor>,
     /// The hidden state with which the next batch of the stream continues, detached. None if batches are independent.
     pub carried: Option<Tensor>,
 }
@@ -62,8 +62,10 @@ pub trait Network {
     fn weights(&self) -> &Table;
     /// The names and shapes of the tables in α and in m.
     fn alphas(&self) -> &Table;
-    /// The running statistics; None if the network has none.
-    fn statistics(&self) -> Option<&Statistics>;
+    /// What the weight step moves besides w; None if the network has no buffers.
+    fn buffers(&self) -> Option<&dyn Buffers> {
+        None
+    }
     /// The loss of a batch, differentiable with respect to `w` and `m` if they require gradients.
     fn loss(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss>;
     /// The loss of a batch and its gradients; `By::Alpha` asks for that of m.
@@ -74,7 +76,13 @@ pub trait Network {
     fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
         let (w, m) = (leaf(w)?, leaf(m)?);
         let loss = self.loss(&w, &m, batch, Mode::Search)?.value;
+        if !loss.requires_grad() {
+            return Ok(m.f_zeros_like()?);
+        }
         let w_gradient = Tensor::f_run_backward(&[&loss], &[&w], true, true)?;
+        if !w_gradient[0].defined() {
+            return Ok(m.f_zeros_like()?);
+        }
         gradient(&w_gradient[0].f_dot(direction)?, &m)
     }
     /// The hidden state before the first batch of a stream: zeros. None if batches are independent.
@@ -86,6 +94,10 @@ pub trait Network {
     fn draw(&self, _step: u64) -> Result<()> {
         Ok(())
     }
+    /// Called before each loss of a step: what the network draws in losses of one role and part must be the same.
+    fn begin_loss(&self, _role: Role, _part: usize) -> Result<()> {
+        Ok(())
+    }
     /// Enters or leaves the exact mode, in which every product is computed in float32 or better: a finite difference
     /// multiplies rounding errors by 1/ε.
     fn set_exact(&self, on: bool) -> Result<()>;
@@ -93,8 +105,10 @@ pub trait Network {
     fn kind(&self) -> Kind;
     /// The device of w, α and batches.
     fn device(&self) -> Device;
-    /// The estimated peak memory of a search step by `method`.
-    fn peak(&self, method: Method) -> Peak;
+    /// The estimated peak memory of a search step by `method`; None if it is unknown.
+    fn peak(&self, _method: Method) -> Option<Peak> {
+        None
+    }
 }
 
 /// A guard that keeps a network in its exact mode until it is dropped.

@@ -61,7 +61,7 @@ impl Numbers {
 }
 
 /// The current precision of a network.
-pub(super) struct Arithmetic {
+pub struct Arithmetic {
     numbers: Numbers,
     exact: Cell<bool>,
 }

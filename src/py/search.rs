@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::bridges::{PyObserver, criterion_of, graph_capture, source};
+use super::bridges::{Definition, PyObserver, criterion_of, graph_capture, source};
 use super::entry;
 use super::errors::to_python;
 use super::json::{Lists, python};
@@ -13,13 +13,43 @@ use super::precision::numbers;
 use super::supernet::named_state;
 use super::tensor::{arrays, device, device_name, to_dict};
 use super::values::{PyConfig, PyGenotype};
+use crate::arch::Genotype;
+use crate::config::{OptimisationConfig, SearchConfig};
 use crate::data::{Expected, Source};
-use crate::nn::{NetworkOptions, Relaxed};
+use crate::error::Result;
+use crate::nn::{Network, NetworkOptions, Relaxations, Relaxed};
 use crate::plan::Plan;
-use crate::search::{Fingerprint, GraphCapture, Outcome, Sources, run, start};
+use crate::relaxation::shown_over_time;
+use crate::search::{Fingerprint, GraphCapture, Outcome, Search, Sources, State, run, start};
+
+/// What a search begins with.
+enum Beginning {
+    /// A lowered plan.
+    Plan(Box<Plan>),
+    /// A network of the user.
+    Python(Definition),
+}
+
+impl Beginning {
+    /// The network, its relaxation and the state before the first step.
+    fn start(self, config: &SearchConfig, options: NetworkOptions) -> Result<(Box<dyn Network>, Relaxations, State)> {
+        let definition = match self {
+            Beginning::Plan(plan) => {
+                let (network, relaxations, initial) = start(*plan, config, options)?;
+                return Ok((network.into(), relaxations, initial));
+            }
+            Beginning::Python(definition) => definition,
+        };
+        let OptimisationConfig { relaxation, seed, epochs, .. } = &config.optimisation;
+        let (kind, device) = (options.numbers.kind, options.device);
+        let relaxations = Relaxations::new(relaxation, definition.tables(), (*seed, *epochs), (kind, device))?;
+        let (network, initial) = definition.start(options.numbers, device, *seed)?;
+        Ok((Box::new(network), relaxations, initial))
+    }
+}
 
 #[pyfunction]
-#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint))]
+#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint, network=None))]
 #[allow(clippy::too_many_arguments)] // one per argument of the Python function
 pub fn search<'py>(
     py: Python<'py>,
@@ -30,42 +60,66 @@ pub fn search<'py>(
     observer: Py<PyAny>,
     criterion: Option<Py<PyAny>>,
     fingerprint: BTreeMap<String, String>,
+    network: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (config, fingerprint) = (config.value.clone(), Fingerprint(fingerprint));
     let device = device(&config.execution.device).map_err(to_python)?;
     let numbers = numbers(config.execution.precision, device).map_err(to_python)?;
     let (kind, precision) = (numbers.kind, numbers.precision());
-    let plan = Plan::of_config(&config).map_err(to_python)?;
-    let expected = Expected::of_plan(&plan, config.data.bptt, kind, device);
+    let graph = |in_python| graph_capture(py, &config, device, in_python);
+    let (beginning, expected, graphs) = match network {
+        // Python code may behave differently at each call, so its steps are not captured.
+        Some(network) => (Beginning::Python(Definition::of(network)?), Expected::Pairs { kind, device }, None),
+        None => {
+            let plan = Plan::of_config(&config).map_err(to_python)?;
+            let expected = Expected::of_plan(&plan, config.data.bptt, kind, device);
+            (Beginning::Plan(Box::new(plan)), expected, graph(criterion.is_some())?)
+        }
+    };
     let mut train = source(train, &config, &expected, "training")?;
     let mut valid = source(valid, &config, &expected, "validation")?;
     let mut evaluation = source(evaluation, &config, &expected, "evaluation")?;
-    let mut observer = PyObserver::new(py, observer, kind)?;
-    let graphs = graph_capture(py, &config, device, criterion.is_some())?;
+    // A network of functions has tables of its own and no genotype.
+    let space = network.is_none().then_some(&config.space);
+    let tables = match &beginning {
+        Beginning::Plan(_) => config.space.logit_tables(),
+        Beginning::Python(definition) => definition.tables(),
+    };
+    let mut observer = PyObserver::new(py, observer, (space.cloned(), tables), kind)?;
     let options = NetworkOptions::of_config(&config, numbers, device, criterion_of(criterion));
-    let (outcome, state, alphas) = entry::engine(py, || {
-        let (network, relaxations, initial) = start(plan, &config, options)?;
+    let (outcome, state, alphas, (genotype, architecture)) = entry::engine(py, || {
+        let (network, relaxations, initial) = beginning.start(&config, options)?;
         let micro_batch = config.execution.micro_batch;
         let relaxed = Relaxed { network: &*network, relaxations: &relaxations, micro_batch };
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
-        let graphs = graphs.as_ref().map(|graphs| graphs as &dyn GraphCapture);
-        let outcome = run(relaxed, (&config, &fingerprint), initial, sources, &mut observer, graphs);
+        let search = Search {
+            deciders: config.optimisation.stop.as_slice(),
+            graphs: graphs.as_ref().map(|graphs| graphs as &dyn GraphCapture),
+            ..Search::new(&config, &fingerprint)
+        };
+        let outcome = run(relaxed, search, initial, sources, &mut observer);
         // Stop the loader threads before the outcome is examined, also after an error.
         drop((train, valid, evaluation));
         let outcome = outcome?;
         let state = named_state(&*network, &outcome.state.w)?;
-        let alphas = outcome.trajectory.tables(network.alphas())?;
-        Ok((outcome, state, alphas))
+        let Outcome { trajectory, decisions, architecture, .. } = &outcome;
+        let alphas = shown_over_time(relaxations.tables(), decisions, &trajectory.points, &trajectory.epochs)?;
+        let genotype = space.map(|space| Genotype::of_architecture(space, architecture)).transpose()?;
+        let architecture: BTreeMap<_, _> = architecture.names(relaxations.tables()).into_iter().collect();
+        Ok((outcome, state, alphas, (genotype, architecture)))
     })?;
-    let Outcome { status, error, trajectory, history, genotype, config, fingerprint, .. } = outcome;
+    let Outcome { status, error, trajectory, history, decisions, config, fingerprint, .. } = outcome;
     let result = PyDict::new(py);
     result.set_item("status", serde_json::json!(status).as_str())?;
     result.set_item("error", error.map(|e| to_python(e).into_value(py)))?;
     result.set_item("alphas", arrays(py, &alphas, kind)?)?;
     result.set_item("steps", trajectory.steps)?;
+    result.set_item("epochs", trajectory.epochs)?;
+    result.set_item("architecture", python(py, &serde_json::json!(architecture), Lists::Tuples)?)?;
+    result.set_item("decisions", python(py, &serde_json::json!(decisions), Lists::Tuples)?)?;
     result.set_item("history", python(py, &serde_json::json!(history), Lists::Lists)?)?;
-    result.set_item("genotype", PyGenotype(genotype))?;
+    result.set_item("genotype", genotype.map(PyGenotype))?;
     result.set_item("state_dict", to_dict(py, state)?)?;
     result.set_item("config", PyConfig::from(config))?;
     result.set_item("fingerprint", fingerprint.0)?;

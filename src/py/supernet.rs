@@ -23,10 +23,10 @@ use crate::plan::Plan;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use crate::search::{self, State, StepSettings, with_estimate};
 
-/// Copies of all weights, then of all running statistics, by name.
+/// Copies of all weights, then of all buffers, by name.
 pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Tensor)>> {
     let mut named = network.weights().unpack(w)?;
-    named.extend(network.statistics().map(|s| s.named()).transpose()?.unwrap_or_default());
+    named.extend(network.buffers().map(|buffers| buffers.named()).transpose()?.unwrap_or_default());
     Ok(named)
 }
 
@@ -141,8 +141,8 @@ impl PySupernet {
             let (kind, device) = inner.kind_and_device();
             let (statistics, weights): (Vec<_>, Vec<_>) = named.into_iter().partition(|(n, _)| Statistics::names(n));
             let w = inner.network.weights().pack(&weights, kind, device)?;
-            if let Some(kept) = inner.network.statistics() {
-                Statistics::check(&statistics)?;
+            if let Some(kept) = inner.network.buffers() {
+                Statistics::check_values(&statistics)?;
                 kept.load(&statistics)?;
             }
             inner.state.w = w;
@@ -296,8 +296,9 @@ impl PySupernet {
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let (cost, element, peak, batch) = entry::engine(py, || {
             let inner = self.lock();
-            let (element, peak) =
-                (inner.network.kind().elt_size_in_bytes(), inner.network.peak(inner.config.optimisation.hypergradient));
+            let element = inner.network.kind().elt_size_in_bytes();
+            let peak = inner.network.peak(inner.config.optimisation.hypergradient);
+            let peak = peak.ok_or_else(|| Error::engine("the plan has no estimate of its memory"))?;
             Ok((inner.network.plan().cost(), element, peak, inner.config.data.batch_size.examples()))
         })?;
         let (arch, weight) = cost.bytes_per_example(element);
@@ -326,7 +327,8 @@ impl PySupernet {
                 let batch = inner.batch(pair, "the batch")?;
                 inner.relaxed().draw(inner.state.step, Some(&batch), None)?;
                 let pass = inner.relaxed().loss(&inner.state.w, &inner.state.alpha, &batch, mode)?;
-                Ok((pass.value.f_double_value(&[])?, pass.correct.f_int64_value(&[])?))
+                let correct = pass.correct.ok_or_else(|| Error::engine("the pass counted no correct predictions"))?;
+                Ok((pass.value.f_double_value(&[])?, correct.f_int64_value(&[])?))
             })
         })
     }

@@ -10,10 +10,12 @@ use serde_json::{Map, Value, json};
 
 use super::errors::to_python;
 use super::json::{Lists, dict, object, python, value};
-use crate::arch;
 use crate::arch::genotype::{self, Cell, Edge, Genotype};
+use crate::arch::{self, selection};
 use crate::config::SearchConfig;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
+use crate::json::Field;
+use crate::relaxation;
 use crate::space::Space;
 
 /// The JSON value of a constructor's arguments: of the one positional argument, or of the keywords.
@@ -162,6 +164,16 @@ impl PyGenotype {
     fn cell(&self, table: &str) -> Option<&Cell> {
         self.0.cells().into_iter().find(|(name, _)| *name == table).map(|(_, cell)| cell)
     }
+
+    /// The edges into each node of a cell; none for a cell of another kind of genotype.
+    fn into_nodes(&self, table: &str) -> PyResult<&[Vec<Edge>]> {
+        let known = ["normal", "reduce", "recurrent"];
+        if !known.contains(&table) {
+            let text = format!("no cell {table:?}; choose from {}", known.join(", "));
+            return Err(PyValueError::new_err(text));
+        }
+        Ok(self.cell(table).map_or(&[], |cell| &cell.nodes))
+    }
 }
 
 #[pymethods]
@@ -189,11 +201,17 @@ impl PyGenotype {
         self.0.skip_connections()
     }
 
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.0.kind().name()
+    }
+
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         dict(py, &self.0.to_object(), Lists::Lists)
     }
 
-    /// The views of the published notation: flat lists of edges, and output nodes. A cell of another kind is empty.
+    /// The views of the published notation: flat lists of edges, and output nodes. A cell of another kind is empty. A flat
+    /// list cannot express a node without edges.
     fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let (table, is_concat) = match name {
             "normal" | "reduce" | "recurrent" => (name, false),
@@ -204,6 +222,13 @@ impl PyGenotype {
         };
         let view = match self.cell(table) {
             None => json!([]),
+            Some(cell) if !is_concat && cell.empty_node().is_some() => {
+                let node = cell.empty_node().unwrap_or(0) + self.0.kind().inputs();
+                return Err(to_python(Error::genotype(format!(
+                    "cell `{table}`: node {node} has no edges, which a list of the edges of all nodes cannot express; \
+                     use nodes({table:?}) or edges({table:?})"
+                ))));
+            }
             Some(cell) if is_concat => json!(cell.concat),
             Some(cell) => cell.edges().map(|edge| json!([edge.operation, edge.source])).collect(),
         };
@@ -212,17 +237,20 @@ impl PyGenotype {
 
     /// (operation, source, target) of the edges of a cell, node by node.
     fn edges<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
-        let known = ["normal", "reduce", "recurrent"];
-        if !known.contains(&table) {
-            let text = format!("no cell {table:?}; choose from {}", known.join(", "));
-            return Err(PyValueError::new_err(text));
-        }
-        let nodes = self.cell(table).into_iter().flat_map(|cell| &cell.nodes);
+        let nodes = self.into_nodes(table)?;
         let into = |(target, edges): (usize, &Vec<Edge>)| -> Vec<Value> {
             edges.iter().map(|edge| json!([edge.operation, edge.source, target])).collect()
         };
         let edges = (self.0.kind().inputs()..).zip(nodes).flat_map(into).collect();
         python(py, &Value::Array(edges), Lists::Tuples)
+    }
+
+    /// For each node of a cell, the (operation, source) of its edges.
+    fn nodes<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
+        let into =
+            |edges: &Vec<Edge>| -> Value { edges.iter().map(|edge| json!([edge.operation, edge.source])).collect() };
+        let nodes = self.into_nodes(table)?.iter().map(into).collect();
+        python(py, &Value::Array(nodes), Lists::Tuples)
     }
 
     fn __str__(&self) -> String {
@@ -238,14 +266,38 @@ impl PyGenotype {
     }
 }
 
-#[pyfunction]
-#[pyo3(signature = (space, alphas, k))]
-fn derive(space: &PySpace, alphas: &Bound<'_, PyDict>, k: Option<usize>) -> PyResult<PyGenotype> {
+/// Tables by name, as arrays.
+fn tables(given: &Bound<'_, PyDict>) -> PyResult<Vec<(String, Array2<f64>)>> {
     let table = |(name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| -> PyResult<(String, Array2<f64>)> {
         Ok((name.extract()?, value.extract::<PyReadonlyArray2<'_, f64>>()?.as_array().to_owned()))
     };
-    let alphas = alphas.iter().map(table).collect::<PyResult<Vec<_>>>()?;
-    Ok(PyGenotype(arch::derive(&space.0, &alphas, k).map_err(to_python)?))
+    given.iter().map(table).collect()
+}
+
+/// The variant that a name or a dictionary gives.
+fn variant<T>(name: &str, given: &Bound<'_, PyAny>, read: fn(&Field) -> crate::error::Result<T>) -> PyResult<T> {
+    let value = value(ErrorKind::Config, name, given)?;
+    read(&Field { kind: ErrorKind::Config, name, value: &value }).map_err(to_python)
+}
+
+#[pyfunction]
+fn derive(
+    space: &PySpace,
+    alphas: &Bound<'_, PyDict>,
+    relaxation: &Bound<'_, PyAny>,
+    selection: &Bound<'_, PyAny>,
+) -> PyResult<PyGenotype> {
+    let relaxation = variant("relaxation", relaxation, relaxation::read)?;
+    let selection = variant("selection", selection, selection::read)?;
+    let genotype = relaxation::derive(&space.0, &tables(alphas)?, &relaxation, &selection);
+    Ok(PyGenotype(genotype.map_err(to_python)?))
+}
+
+/// The genotype of strengths, in which NaN marks what may not be selected.
+#[pyfunction]
+fn select(space: &PySpace, strengths: &Bound<'_, PyDict>, selection: &Bound<'_, PyAny>) -> PyResult<PyGenotype> {
+    let selection = variant("selection", selection, selection::read)?;
+    Ok(PyGenotype(selection::genotype(&space.0, &tables(strengths)?, &selection).map_err(to_python)?))
 }
 
 #[pyfunction]
@@ -280,6 +332,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PySpace>()?;
     module.add_class::<PyGenotype>()?;
     module.add_function(wrap_pyfunction!(derive, module)?)?;
+    module.add_function(wrap_pyfunction!(select, module)?)?;
     module.add_function(wrap_pyfunction!(entropy, module)?)?;
     module.add_function(wrap_pyfunction!(softmax, module)?)?;
     module.add_function(wrap_pyfunction!(published_genotypes, module)?)?;

@@ -4,7 +4,9 @@
 //! through the same J_Rᵀ because R does not contain w. Each relaxation is one file with a function, its transposed
 //! Jacobian by hand, and its mean on the host.
 
+mod derive;
 mod identity;
+mod restrictions;
 mod softmax;
 mod state;
 
@@ -12,6 +14,8 @@ use crate::error::Result;
 use crate::json::Field;
 use crate::variant::{Chosen, Variant};
 
+pub use derive::derive;
+pub use restrictions::{Restrictions, Tables, shown_over_time};
 pub use state::TableState;
 
 /// What a relaxation draws, for every entry of a table.

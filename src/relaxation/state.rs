@@ -31,6 +31,32 @@ impl TableState {
         }
     }
 
+    /// The state with these values, [rows · columns], [rows] and [rows · columns], if they do not contradict each other.
+    pub fn restore(
+        table: &LogitTable,
+        mask: Vec<bool>,
+        frozen: Vec<bool>,
+        frozen_value: Vec<f64>,
+    ) -> Result<TableState> {
+        let columns = table.columns;
+        for (row, frozen) in frozen.iter().enumerate() {
+            let span = row * columns..(row + 1) * columns;
+            let (mask, value) = (&mask[span.clone()], &frozen_value[span]);
+            if !mask.contains(&true) {
+                return Err(Error::data(format!("row {row} has no candidate left")));
+            }
+            if let Some(column) = (0..columns).find(|column| mask[*column] && !table.holds(row, *column)) {
+                return Err(Error::data(format!("row {row} has no candidate in column {column}, which is not masked")));
+            }
+            let sound = |(left, value): (&bool, &f64)| value.is_finite() && (*value == 0.0 || (*left && *frozen));
+            if let Some(column) = mask.iter().zip(value).position(|entry| !sound(entry)) {
+                let value = value[column];
+                return Err(Error::data(format!("the fixed mixing weight of row {row}, column {column} is {value}")));
+            }
+        }
+        Ok(TableState { mask, frozen, frozen_value, columns })
+    }
+
     /// Removes candidates of a row.
     pub fn mask(&mut self, row: usize, columns: &[usize]) -> Result<()> {
         let mut left = self.row(row)?.to_vec();
@@ -39,6 +65,9 @@ impl TableState {
             *candidate
                 .ok_or_else(|| Error::config(format!("row {row} has no candidate in column {column} to mask")))? =
                 false;
+        }
+        if let Some(column) = columns.iter().find(|column| self.frozen_value[row * self.columns + **column] != 0.0) {
+            return Err(Error::config(format!("row {row} is decided for the candidate in column {column}")));
         }
         if !left.contains(&true) {
             return Err(Error::config(format!("masking columns {columns:?} leaves row {row} without a candidate")));
@@ -63,13 +92,19 @@ impl TableState {
     }
 
     fn row(&self, row: usize) -> Result<&[bool]> {
-        let row_mask = self.mask.get(row * self.columns..(row + 1) * self.columns);
+        let row_mask = (row < self.frozen.len()).then(|| &self.mask[row * self.columns..(row + 1) * self.columns]);
         row_mask.ok_or_else(|| Error::config(format!("there is no row {row}; the table has {}", self.frozen.len())))
     }
 
     /// Whether an entry does not move, [rows · columns]: masked, or in a frozen row.
     pub fn fixed(&self) -> Vec<bool> {
         (0..self.mask.len()).map(|index| !self.mask[index] || self.frozen[index / self.columns]).collect()
+    }
+
+    /// Whether a candidate may still be picked, [rows · columns]: not masked, and in a frozen row the one that is kept.
+    pub fn available(&self) -> Vec<bool> {
+        let kept = |index: usize| !self.frozen[index / self.columns] || self.frozen_value[index] != 0.0;
+        (0..self.mask.len()).map(|index| self.mask[index] && kept(index)).collect()
     }
 
     /// The strengths of the candidates at logits α [rows, columns]: the mean mixing weights in an epoch, 0 where masked.
@@ -89,6 +124,18 @@ impl TableState {
             let mean = if self.frozen[row] { frozen.to_vec() } else { relaxation.rule().mean(&logits, &values) };
             for ((out, weight), left) in out.iter_mut().zip(mean).zip(mask) {
                 *out = if *left { weight } else { 0.0 };
+            }
+        }
+        strengths
+    }
+
+    /// Strengths for a selection: NaN, which means not available, where a candidate is masked, or where its row is
+    /// decided for another one or removed.
+    pub fn selectable(&self, mut strengths: Array2<f64>) -> Array2<f64> {
+        for (index, strength) in strengths.iter_mut().enumerate() {
+            let decided = self.frozen[index / self.columns] && self.frozen_value[index] == 0.0;
+            if decided || !self.mask[index] {
+                *strength = f64::NAN;
             }
         }
         strengths

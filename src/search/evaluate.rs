@@ -2,12 +2,23 @@
 
 use std::time::Instant;
 
+use ndarray::Array2;
+
 use super::run::Run;
+use super::select::AtSelection;
 use super::trajectory;
-use crate::arch;
+use crate::arch::{Architecture, entropy_of};
 use crate::error::{Error, Result};
 use crate::event::{EpochRecord, Event};
 use crate::nn::Mode;
+use crate::relaxation::Tables;
+
+/// What readers see at the end of an epoch.
+pub(super) struct Seen {
+    pub alphas: Tables,
+    pub strengths: Tables,
+    pub architecture: Architecture,
+}
 
 impl Run<'_> {
     /// Evaluates, records and saves the current epoch, whose learning rate was `lr`.
@@ -15,8 +26,9 @@ impl Run<'_> {
         let started = Instant::now();
         let epoch = self.progress.epoch;
         let (valid_loss, valid_accuracy) = self.evaluate(epoch)?;
-        let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = arch::derive(&self.config.space, &alphas, None)?;
+        let seen = self.look(epoch)?;
+        let shares = self.config.optimisation.relaxation.rule().shares();
+        let entropy = |(name, strengths): &(String, Array2<f64>)| (name.clone(), entropy_of(strengths.view(), shares));
         let sums = self.progress.sums;
         let record = EpochRecord {
             epoch,
@@ -25,20 +37,47 @@ impl Run<'_> {
             train_accuracy: sums.accuracy(),
             valid_accuracy,
             learning_rate: lr,
-            entropy: alphas.iter().map(|(name, table)| (name.clone(), arch::entropy(table.view()))).collect(),
-            skip_connections: genotype.skip_connections(),
+            entropy: seen.strengths.iter().map(entropy).collect(),
+            skip_connections: seen.architecture.skip_connections(self.relaxed.relaxations.tables()),
             seconds: sums.seconds + started.elapsed().as_secs_f64(),
         };
         self.record_alpha()?;
         self.progress.finish_epoch(record.clone());
-        self.save()?;
-        self.observer.notify(&Event::Epoch { record: &record, genotype: &genotype, alphas: &alphas })
+        let decisions = self.decide(epoch, &seen)?;
+        let Seen { alphas, strengths, architecture } = &seen;
+        let record = &record;
+        self.observer.notify(&Event::Epoch { record, architecture, alphas, strengths, decisions: &decisions })
     }
 
-    /// The mean loss and accuracy on the validation examples, with running statistics.
-    fn evaluate(&mut self, epoch: usize) -> Result<(f64, f64)> {
+    /// What readers see of the current α in an epoch.
+    pub(super) fn look(&mut self, epoch: usize) -> Result<Seen> {
+        let alpha = trajectory::values(&self.state.alpha)?;
+        let strengths = self.strengths(epoch, &alpha);
+        let architecture = self.select(&strengths)?;
+        Ok(Seen { alphas: self.restrictions.shown(&alpha), strengths, architecture })
+    }
+
+    /// What the selection picks from the current α, whose strengths these are.
+    pub(super) fn select(&mut self, strengths: &Tables) -> Result<Architecture> {
+        if let Some(selected) = &self.selected {
+            return Ok(selected.clone());
+        }
+        let selected = self.search.select.select(&mut AtSelection {
+            network: self.network,
+            state: &self.state,
+            restrictions: &self.restrictions,
+            strengths,
+            train: &mut *self.sources.train,
+            evaluation: &mut *self.sources.evaluation,
+        })?;
+        self.selected = Some(selected.clone());
+        Ok(selected)
+    }
+
+    /// The mean loss, and the accuracy if the network predicts classes, on the validation examples, with running statistics.
+    fn evaluate(&mut self, epoch: usize) -> Result<(f64, Option<f64>)> {
         let _guard = tch::no_grad_guard();
-        let (mut loss, mut correct, mut examples, mut carried) = (0.0, 0, 0, None);
+        let (mut loss, mut correct, mut examples, mut carried) = (0.0, Some(0), 0, None);
         // A resumed search may begin here.
         self.network.draw(self.state.step)?;
         let m = self.relaxed.mean(&self.state.alpha)?;
@@ -50,7 +89,8 @@ impl Run<'_> {
             self.evaluated_batch = Some(batch.width());
             let pass = self.network.loss(&self.state.w, &m, &batch, Mode::Evaluation)?;
             loss += pass.value.f_double_value(&[])? * n as f64;
-            correct += pass.correct.f_int64_value(&[])?;
+            let found = pass.correct.map(|correct| correct.f_int64_value(&[])).transpose()?;
+            correct = correct.zip(found).map(|(sum, found)| sum + found);
             examples += n;
             carried = pass.carried;
         }
@@ -58,6 +98,6 @@ impl Run<'_> {
         if examples == 0 {
             return Err(Error::data("expected at least one validation batch for evaluation, got none"));
         }
-        Ok((loss / examples as f64, correct as f64 / examples as f64))
+        Ok((loss / examples as f64, correct.map(|correct| correct as f64 / examples as f64)))
     }
 }

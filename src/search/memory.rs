@@ -10,11 +10,9 @@ use crate::plan::{Peak, Plan};
 
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// Adds the plan's estimate to an out-of-memory error; returns other errors unchanged.
-pub fn with_estimate(error: Error, peak: Peak, batch: i64) -> Error {
-    if error.kind != ErrorKind::OutOfMemory {
-        return error;
-    }
+/// Adds the estimate, if there is one, to an out-of-memory error; returns other errors unchanged.
+pub fn with_estimate(error: Error, peak: Option<Peak>, batch: i64) -> Error {
+    let Some(peak) = peak.filter(|_| error.kind == ErrorKind::OutOfMemory) else { return error };
     let estimate = peak.of(batch.max(0) as usize) as f64 / GIB;
     let remedy = match batch {
         0..2 => "use a smaller network or smaller inputs".to_owned(),

@@ -1,11 +1,14 @@
 //! The bilevel search: hypergradients, steps, and a whole run.
 
+mod decisions;
 mod evaluate;
 mod fingerprint;
 pub mod hypergradient;
 mod memory;
 mod progress;
+mod resume;
 mod run;
+mod select;
 mod start;
 mod step;
 mod trajectory;
@@ -13,7 +16,8 @@ mod trajectory;
 pub use fingerprint::Fingerprint;
 pub use memory::{batch_size, fitting_batch, with_estimate};
 pub use progress::Progress;
-pub use run::{Outcome, Sources, run};
+pub use run::{Outcome, Search, Sources, run};
+pub use select::{AtSelection, Select};
 pub use start::start;
 pub use step::capture::{Body, GraphCapture, Replay};
 pub use step::engine::{Carried, State, StepSettings};

@@ -23,6 +23,9 @@ pub struct Progress {
     pub sums: EpochSums,
     /// The records of completed epochs.
     pub history: Vec<EpochRecord>,
+    /// Whether the decisions at the end of the latest completed epoch are still to be taken: they failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undecided: bool,
 }
 
 /// Sums over the steps of an epoch.
@@ -31,7 +34,8 @@ pub struct EpochSums {
     /// Σ loss · examples.
     #[serde(deserialize_with = "nan_where_null")]
     pub loss: f64,
-    pub correct: i64,
+    /// None if the network does not predict classes.
+    pub correct: Option<i64>,
     pub examples: i64,
     pub seconds: f64,
 }
@@ -39,7 +43,8 @@ pub struct EpochSums {
 impl EpochSums {
     pub fn add(&mut self, step: &StepOutcome, seconds: f64) {
         self.loss += step.train_loss * step.examples as f64;
-        self.correct += step.correct;
+        let before = if self.examples == 0 { Some(0) } else { self.correct };
+        self.correct = before.zip(step.correct).map(|(sum, correct)| sum + correct);
         self.examples += step.examples;
         self.seconds += seconds;
     }
@@ -48,16 +53,30 @@ impl EpochSums {
         self.loss / self.examples as f64
     }
 
-    pub fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.examples as f64
+    pub fn accuracy(&self) -> Option<f64> {
+        self.correct.map(|correct| correct as f64 / self.examples as f64)
     }
 }
 
 impl Progress {
-    /// Completes the current epoch.
+    /// The epoch of the latest step; 0 before the first.
+    pub fn latest_epoch(&self) -> usize {
+        if self.step_in_epoch > 0 { self.epoch } else { self.epoch.saturating_sub(1) }
+    }
+
+    /// The epoch of the latest of `step` completed steps if all epochs have as many steps, 0 before the first: for
+    /// trajectories of earlier versions.
+    pub fn epoch_of(&self, step: u64) -> usize {
+        let each = (self.step - self.step_in_epoch as u64).checked_div(self.epoch as u64).unwrap_or(0);
+        let epoch = step.saturating_sub(1).checked_div(each).unwrap_or(0);
+        self.latest_epoch().min(epoch as usize)
+    }
+
+    /// Completes the current epoch, whose decisions are then to be taken.
     pub fn finish_epoch(&mut self, record: EpochRecord) {
         self.history.push(record);
         self.epoch += 1;
+        self.undecided = true;
         self.step_in_epoch = 0;
         self.sums = EpochSums::default();
     }

@@ -1,23 +1,48 @@
 //! A whole search: epochs, schedules, events, checkpoints.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use super::fingerprint::Fingerprint;
 use super::memory::{in_evaluation, with_estimate};
 use super::progress::Progress;
+use super::select::Select;
 use super::step::capture::GraphCapture;
 use super::step::engine::{State, StepSettings};
 use super::step::stepper::{Issued, StepOutcome, Stepper};
-use super::trajectory::{self, Tables, Trajectory};
-use crate::arch::{self, Genotype};
-use crate::checkpoint;
-use crate::config::SearchConfig;
+use super::trajectory::{self, Trajectory};
+use crate::arch::{Architecture, Decision, LogitTable, decision};
+use crate::config::{OptimisationConfig, SearchConfig};
 use crate::data::{Batch, Source};
+use crate::decide::Stop;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EpochRecord, Event, EventKind, Observer, Status, StepRecord};
 use crate::nn::{Network, Relaxed};
 use crate::optim;
+use crate::relaxation::{Restrictions, Tables};
+
+/// A search, without its network and its data.
+#[derive(Clone, Copy)]
+pub struct Search<'a> {
+    /// The options.
+    pub config: &'a SearchConfig,
+    /// What identifies the data and the loss.
+    pub fingerprint: &'a Fingerprint,
+    /// What picks an architecture.
+    pub select: &'a dyn Select,
+    /// What decides at the end of each epoch, in this order.
+    pub deciders: &'a [Stop],
+    /// What captures steps, which are then replayed.
+    pub graphs: Option<&'a dyn GraphCapture>,
+}
+
+impl<'a> Search<'a> {
+    /// A search with the selection of a configuration, without deciders and captured steps.
+    pub fn new(config: &'a SearchConfig, fingerprint: &'a Fingerprint) -> Self {
+        Search { config, fingerprint, select: &config.optimisation.selection, deciders: &[], graphs: None }
+    }
+}
 
 /// The sources of batches.
 pub struct Sources<'a> {
@@ -42,8 +67,12 @@ pub struct Outcome {
     pub trajectory: Trajectory,
     /// One record per epoch.
     pub history: Vec<EpochRecord>,
-    /// Derived from the last α.
-    pub genotype: Genotype,
+    /// What the selection picks from the last α.
+    pub architecture: Architecture,
+    /// The masks and frozen rows of the last α.
+    pub restrictions: Restrictions,
+    /// The decisions in the order in which they were taken, each with the number of its epoch.
+    pub decisions: Vec<(usize, Decision)>,
     /// The configuration, with the statistics of the data of the latest steps.
     pub config: SearchConfig,
     /// The facts about the data and the loss of the latest steps.
@@ -51,38 +80,54 @@ pub struct Outcome {
 }
 
 /// Runs a search from `initial`, or from the newest checkpoint if `config.execution.resume` is set. Errors before the
-/// first step are returned as `Err`, later ones in the outcome. `fingerprint` identifies the data and the loss. With
-/// `graphs`, steps are captured and replayed.
+/// first step are returned as `Err`, later ones in the outcome.
 pub fn run<'a>(
-    network: Relaxed<'a>,
-    (config, fingerprint): (&'a SearchConfig, &'a Fingerprint),
+    relaxed: Relaxed<'a>,
+    search: Search<'a>,
     initial: State,
     sources: Sources<'a>,
     observer: &'a mut dyn Observer,
-    graphs: Option<&'a dyn GraphCapture>,
 ) -> Result<Outcome> {
+    let (config, tables) = (search.config, relaxed.relaxations.tables());
+    check_tables(relaxed.network, tables)?;
+    search.deciders.iter().try_for_each(|decider| decider.rule().check(tables))?;
     let mut run = Run {
-        network: network.network,
-        relaxed: network,
+        network: relaxed.network,
+        relaxed,
         config,
-        fingerprint,
+        search,
         sources,
         observer,
         folder: config.execution.checkpoint_dir.as_ref().map(PathBuf::from),
         state: initial,
-        stepper: Stepper::new(network, StepSettings::new(config), graphs)?,
+        stepper: Stepper::new(relaxed, StepSettings::new(config), search.graphs)?,
         pending: Vec::new(),
         restored: None,
         progress: Progress::default(),
         trajectory: Trajectory::default(),
+        restrictions: Restrictions::new(tables),
+        decisions: Vec::new(),
+        selected: None,
+        kept: BTreeMap::new(),
         valid_started: false,
         batch: 0,
         evaluated_batch: None,
     };
-    run.trajectory.push(0, &run.state.alpha)?;
+    run.clear_masked()?;
+    run.record_alpha()?;
     run.restore()?;
     let result = run.epochs();
     run.finish(result)
+}
+
+/// An error unless the tables are those of the network's α.
+fn check_tables(network: &dyn Network, tables: &[LogitTable]) -> Result<()> {
+    let of_network = network.alphas().entries().iter().map(|entry| (entry.name.as_str(), entry.shape.clone()));
+    let shape = |table: &LogitTable| vec![table.rows.len() as i64, table.columns as i64];
+    match of_network.eq(tables.iter().map(|table| (table.name.as_str(), shape(table)))) {
+        true => Ok(()),
+        false => Err(Error::engine("the tables of the search are not those of the network's α")),
+    }
 }
 
 /// A search while it runs.
@@ -90,21 +135,27 @@ pub(super) struct Run<'a> {
     pub(super) network: &'a dyn Network,
     pub(super) relaxed: Relaxed<'a>,
     pub(super) config: &'a SearchConfig,
-    fingerprint: &'a Fingerprint,
+    pub(super) search: Search<'a>,
     pub(super) sources: Sources<'a>,
     pub(super) observer: &'a mut dyn Observer,
     /// The folder of checkpoints.
     pub(super) folder: Option<PathBuf>,
     pub(super) state: State,
-    stepper: Stepper<'a>,
+    pub(super) stepper: Stepper<'a>,
     /// Steps, epochs and fingerprint of the checkpoint from which this run started, and the configuration with its
     /// statistics.
-    restored: Option<(u64, usize, SearchConfig, Fingerprint)>,
+    pub(super) restored: Option<(u64, usize, SearchConfig, Fingerprint)>,
     /// Steps whose reports were not read yet. State and validation stream include them, progress and trajectory do not.
     pending: Vec<Pending>,
     pub(super) progress: Progress,
-    trajectory: Trajectory,
-    valid_started: bool,
+    pub(super) trajectory: Trajectory,
+    pub(super) restrictions: Restrictions,
+    pub(super) decisions: Vec<(usize, Decision)>,
+    /// What the selection picked, until something moves.
+    pub(super) selected: Option<Architecture>,
+    /// The states after earlier epochs as bytes of checkpoints, by the number of completed epochs; only without a folder.
+    pub(super) kept: BTreeMap<usize, Vec<u8>>,
+    pub(super) valid_started: bool,
     /// The size of the latest training batch, for the estimate if memory runs out.
     batch: i64,
     /// The size of the batch that is being evaluated.
@@ -121,49 +172,6 @@ struct Pending {
 }
 
 impl Run<'_> {
-    /// Resumes from the newest checkpoint. Only the number of epochs may have changed since it was written, and only
-    /// grown; with `Resume::Force` also the data and the loss.
-    fn restore(&mut self) -> Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let found = checkpoint::checkpoints(folder)?;
-        let Some(newest) = found.last() else { return Ok(()) };
-        if !self.config.execution.resume.wanted() {
-            return Err(Error::checkpoint(format!(
-                "{} contains the checkpoints of a search; pass resume=True to continue it, or another checkpoint_dir",
-                folder.display()
-            )));
-        }
-        let (facts, other) = self.fingerprint.check(self.config, newest)?;
-        if let Some(other) = other {
-            self.warn(&format!("steps from here on use other data or another loss: {other}"))?;
-        }
-        let restored = checkpoint::load(newest, self.network)?;
-        restored.restore_statistics(self.network)?;
-        let threads = tch::get_num_threads();
-        if restored.threads != threads {
-            self.warn(&format!(
-                "the checkpoint was written with {} threads and this run uses {threads}: the last bits of gradients will \
-                 differ",
-                restored.threads
-            ))?;
-        }
-        let before = restored.config.optimisation.epochs;
-        if before != self.config.optimisation.epochs {
-            self.warn(&format!(
-                "epochs rises from {before} to {}: the learning rate schedule is recomputed",
-                self.config.optimisation.epochs
-            ))?;
-        }
-        let mut config = self.config.clone();
-        config.data.mean = restored.config.data.mean;
-        config.data.std = restored.config.data.std;
-        self.restored = Some((restored.progress.step, restored.progress.epoch, config, facts));
-        self.state = restored.state;
-        self.progress = restored.progress;
-        self.trajectory = restored.trajectory;
-        Ok(())
-    }
-
     fn epochs(&mut self) -> Result<()> {
         let start = Event::Start {
             epochs: self.config.optimisation.epochs,
@@ -171,10 +179,18 @@ impl Run<'_> {
             steps_per_epoch: self.sources.train.batches(),
         };
         self.observer.notify(&start)?;
-        while self.progress.epoch < self.config.optimisation.epochs {
+        self.decide_late()?;
+        // A search that was killed after it wrote its checkpoint may lack this.
+        self.keep_state()?;
+        while !self.stopped() && self.progress.epoch < self.config.optimisation.epochs {
             self.epoch()?;
         }
         Ok(())
+    }
+
+    /// Whether a decision ended the search.
+    pub(super) fn stopped(&self) -> bool {
+        decision::in_effect(&self.decisions).iter().any(|(_, decision)| matches!(decision, Decision::Stop { .. }))
     }
 
     fn epoch(&mut self) -> Result<()> {
@@ -257,27 +273,31 @@ impl Run<'_> {
         if failure.is_none() && accepted > 0 && self.wants_checkpoint(self.progress.step) {
             self.save()?;
         }
-        for (record, alphas) in &events {
-            self.observer.notify(&Event::Step { record, alphas })?;
+        for (record, alphas, strengths) in &events {
+            self.observer.notify(&Event::Step { record, alphas, strengths })?;
         }
         failure.map_or(Ok(()), Err)
     }
 
     /// Adds a good step to progress and trajectory. Returns its event if the observer wants it.
-    fn accept(&mut self, pending: &Pending, outcome: &StepOutcome) -> Result<Option<(StepRecord, Tables)>> {
+    fn accept(&mut self, pending: &Pending, outcome: &StepOutcome) -> Result<Option<(StepRecord, Tables, Tables)>> {
+        self.selected = None;
         self.progress.step += 1;
         self.progress.step_in_epoch += 1;
         self.progress.sums.add(outcome, pending.seconds);
         let Some(alpha) = &pending.issued.alpha else { return Ok(None) };
         let alpha = trajectory::values(alpha)?;
-        let wanted = self.observer.wants(EventKind::Step);
-        let alphas = wanted.then(|| trajectory::by_name(self.network.alphas(), &alpha)).transpose()?;
+        let epoch = self.progress.epoch;
+        let wanted = self
+            .observer
+            .wants(EventKind::Step)
+            .then(|| (self.restrictions.shown(&alpha), self.strengths(epoch, &alpha)));
         if Trajectory::wants_step(self.config.execution.record, self.progress.step) {
-            self.trajectory.push_values(self.progress.step, alpha);
+            self.trajectory.push(self.progress.step, epoch, alpha);
         }
-        let Some(alphas) = alphas else { return Ok(None) };
+        let Some((alphas, strengths)) = wanted else { return Ok(None) };
         let record = StepRecord {
-            epoch: self.progress.epoch,
+            epoch,
             step: self.progress.step - 1,
             step_in_epoch: self.progress.step_in_epoch - 1,
             steps_per_epoch: self.sources.train.batches(),
@@ -286,7 +306,7 @@ impl Run<'_> {
             train_accuracy: self.progress.sums.accuracy(),
             learning_rate: pending.lr,
         };
-        Ok(Some((record, alphas)))
+        Ok(Some((record, alphas, strengths)))
     }
 
     /// The next batch of the validation stream, which continues across steps and epochs.
@@ -313,29 +333,21 @@ impl Run<'_> {
     pub(super) fn record_alpha(&mut self) -> Result<()> {
         match self.trajectory.steps.last() == Some(&self.progress.step) {
             true => Ok(()),
-            false => self.trajectory.push(self.progress.step, &self.state.alpha),
-        }
-    }
-
-    /// The configuration and the fingerprint of the latest steps: those of the checkpoint until this run does a step.
-    fn identity(&self) -> (&SearchConfig, &Fingerprint) {
-        match &self.restored {
-            Some((step, epoch, config, facts)) if (*step, *epoch) == (self.progress.step, self.progress.epoch) => {
-                (config, facts)
+            false => {
+                let alpha = trajectory::values(&self.state.alpha)?;
+                self.trajectory.push(self.progress.step, self.progress.latest_epoch(), alpha);
+                Ok(())
             }
-            _ => (self.config, self.fingerprint),
         }
     }
 
-    /// Writes a checkpoint if there is a folder for it.
-    pub(super) fn save(&mut self) -> Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let identity = self.identity();
-        let path = checkpoint::save(folder, self.network, identity, &self.state, &self.progress, &self.trajectory)?;
-        self.observer.notify(&Event::Checkpoint { path: &path })
+    /// The mean mixing weights at flat α in an epoch.
+    pub(super) fn strengths(&self, epoch: usize, alpha: &[f64]) -> Tables {
+        let OptimisationConfig { relaxation, epochs, .. } = &self.identity().0.optimisation;
+        self.restrictions.strengths(relaxation, (epoch, *epochs), alpha)
     }
 
-    fn warn(&mut self, message: &str) -> Result<()> {
+    pub(super) fn warn(&mut self, message: &str) -> Result<()> {
         self.observer.notify(&Event::Warning { message })
     }
 
@@ -365,8 +377,12 @@ impl Run<'_> {
             }
             self.record_alpha()?;
         }
-        let alphas = trajectory::current(self.network.alphas(), &self.state.alpha)?;
-        let genotype = arch::derive(&self.config.space, &alphas, None)?;
+        let alpha = trajectory::values(&self.state.alpha)?;
+        let architecture =
+            self.select(&self.strengths(self.progress.latest_epoch(), &alpha)).unwrap_or_else(|failure| {
+                error.get_or_insert(failure);
+                Architecture::default()
+            });
         let status = if error.is_some() { Status::Failed } else { status };
         let (config, fingerprint) = self.identity();
         let (config, fingerprint) = (config.clone(), fingerprint.clone());
@@ -376,7 +392,9 @@ impl Run<'_> {
             state: self.state,
             trajectory: self.trajectory,
             history: self.progress.history,
-            genotype,
+            architecture,
+            restrictions: self.restrictions,
+            decisions: self.decisions,
             config,
             fingerprint,
         })

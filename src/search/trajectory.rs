@@ -1,35 +1,27 @@
 //! The trajectory of α: its values at each record, the initial point first.
 
-use ndarray::{Array2, Array3};
 use tch::{Kind, Tensor};
 
 use crate::config::Record;
-use crate::error::{Error, Result};
-use crate::params::{Entry, Table};
-
-/// Tables [edges, operations] by name.
-pub type Tables = Vec<(String, Array2<f64>)>;
+use crate::error::Result;
 
 /// α over time. Double precision represents float32 and float64 logits exactly.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trajectory {
     /// The number of completed steps at each record; 0 is the initial point.
     pub steps: Vec<u64>,
+    /// The epoch of the latest step at each record, whose parameters of the relaxation hold; 0 at the initial point.
+    pub epochs: Vec<usize>,
     /// One flat α per record.
     pub points: Vec<Vec<f64>>,
 }
 
 impl Trajectory {
-    /// Records α after `step` completed steps.
-    pub fn push(&mut self, step: u64, alpha: &Tensor) -> Result<()> {
-        self.push_values(step, values(alpha)?);
-        Ok(())
-    }
-
-    /// Records values of α after `step` completed steps.
-    pub fn push_values(&mut self, step: u64, alpha: Vec<f64>) {
-        self.points.push(alpha);
+    /// Records values of α after `step` completed steps, the latest of which was in `epoch`.
+    pub fn push(&mut self, step: u64, epoch: usize, alpha: Vec<f64>) {
         self.steps.push(step);
+        self.epochs.push(epoch);
+        self.points.push(alpha);
     }
 
     /// Whether to record α after `step` completed steps. The end of an epoch is recorded in any case.
@@ -40,34 +32,6 @@ impl Trajectory {
             Record::Every(n) => step.is_multiple_of(n as u64),
         }
     }
-
-    /// Tables [T, edges, operations] by name.
-    pub fn tables(&self, table: &Table) -> Result<Vec<(String, Array3<f64>)>> {
-        let one = |entry: &Entry| -> Result<(String, Array3<f64>)> {
-            let span = entry.offset as usize..(entry.offset + entry.length) as usize;
-            let values = self.points.iter().flat_map(|p| p[span.clone()].iter().copied()).collect();
-            let shape = (self.points.len(), entry.shape[0] as usize, entry.shape[1] as usize);
-            let array = Array3::from_shape_vec(shape, values).map_err(|e| Error::engine(e.to_string()))?;
-            Ok((entry.name.clone(), array))
-        };
-        table.entries().iter().map(one).collect()
-    }
-}
-
-/// The tables [edges, operations] of one flat α by name.
-pub fn current(table: &Table, alpha: &Tensor) -> Result<Tables> {
-    by_name(table, &values(alpha)?)
-}
-
-/// The same, of the values of one flat α.
-pub fn by_name(table: &Table, flat: &[f64]) -> Result<Tables> {
-    let one = |entry: &Entry| -> Result<(String, Array2<f64>)> {
-        let span = entry.offset as usize..(entry.offset + entry.length) as usize;
-        let shape = (entry.shape[0] as usize, entry.shape[1] as usize);
-        let array = Array2::from_shape_vec(shape, flat[span].to_vec()).map_err(|e| Error::engine(e.to_string()))?;
-        Ok((entry.name.clone(), array))
-    };
-    table.entries().iter().map(one).collect()
 }
 
 /// The values of a vector in double precision.

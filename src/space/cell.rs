@@ -110,7 +110,7 @@ pub enum Keep {
     Strongest(usize),
     /// All.
     EveryEdge,
-    /// Those whose strength is at least this number; a node may have none.
+    /// At most two, whose strengths are at least this number; a node may have none.
     Threshold(f64),
 }
 

@@ -5,24 +5,28 @@
 #![cfg(feature = "torch")]
 
 use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::common::Whole;
 use crate::options;
+use pydarts::arch::Decision;
 use pydarts::config::{Method, Resume, SearchConfig};
 use pydarts::data::{Batch, Role, Segments, Source, TokenSource};
+use pydarts::decide::Stop;
 use pydarts::error::{Error, ErrorKind, Result};
 use pydarts::event::{Event, EventKind, Observer, Status, StepRecord};
 use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Supernet};
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
-use pydarts::search::{Body, Fingerprint, GraphCapture, Outcome, Replay, Sources, State, run};
+use pydarts::search::{self, Body, Fingerprint, GraphCapture, Outcome, Replay, Sources, State, run};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
 
 /// Counts captured and replayed steps.
 #[derive(Default)]
-struct FakeGraphs {
+pub struct FakeGraphs {
     captured: Cell<usize>,
     replayed: Rc<Cell<usize>>,
     broken: bool,
@@ -65,7 +69,7 @@ impl Replay for FakeReplay<'_> {
 }
 
 /// Batches of the given sizes. Those whose numbers, counted over all passes, are in `broken` have an infinite pixel.
-struct Batches {
+pub struct Batches {
     purpose: &'static str,
     sizes: Vec<usize>,
     broken: Vec<usize>,
@@ -73,7 +77,7 @@ struct Batches {
     position: usize,
 }
 
-fn batches(purpose: &'static str, sizes: &[usize]) -> Batches {
+pub fn batches(purpose: &'static str, sizes: &[usize]) -> Batches {
     Batches { purpose, sizes: sizes.to_vec(), broken: Vec::new(), pass: 0, position: 0 }
 }
 
@@ -103,9 +107,14 @@ impl Source for Batches {
 
 /// Stores the events of a search.
 #[derive(Default)]
-struct Listener {
-    steps: Vec<(StepRecord, Vec<f64>)>,
-    warnings: Vec<String>,
+pub struct Listener {
+    pub steps: Vec<(StepRecord, Vec<f64>)>,
+    pub warnings: Vec<String>,
+    /// The decisions of each epoch event.
+    pub decided: Vec<(usize, Vec<Decision>)>,
+    /// The folder that is copied after each checkpoint, as if the process were killed there, and the copies.
+    pub killed: Option<PathBuf>,
+    pub copies: Vec<TempDir>,
     /// The number of step events before each checkpoint.
     checkpoints: Vec<usize>,
     /// The step whose event raises an error.
@@ -114,7 +123,16 @@ struct Listener {
     ignores_steps: bool,
     /// The number of polls, and the poll that interrupts the search.
     polls: usize,
-    interrupts_at: Option<usize>,
+    pub interrupts_at: Option<usize>,
+}
+
+fn copy_of(folder: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
 }
 
 impl Observer for Listener {
@@ -132,7 +150,7 @@ impl Observer for Listener {
 
     fn observe(&mut self, event: &Event) -> Result<()> {
         match event {
-            Event::Step { record, alphas } => {
+            Event::Step { record, alphas, .. } => {
                 if self.refuses == Some(record.step) {
                     return Err(Error::new(ErrorKind::Foreign, "the listener raised an error"));
                 }
@@ -140,7 +158,11 @@ impl Observer for Listener {
                 self.steps.push(((*record).clone(), alphas));
             }
             Event::Warning { message } => self.warnings.push((*message).to_owned()),
-            Event::Checkpoint { .. } => self.checkpoints.push(self.steps.len()),
+            Event::Checkpoint { .. } => {
+                self.checkpoints.push(self.steps.len());
+                self.copies.extend(self.killed.as_deref().map(copy_of));
+            }
+            Event::Epoch { record, decisions, .. } => self.decided.push((record.epoch, decisions.to_vec())),
             _ => {}
         }
         Ok(())
@@ -158,26 +180,31 @@ fn config(changes: Value) -> SearchConfig {
 }
 
 /// The outcome of a search, its statistics and its events.
-struct Seen {
-    outcome: Outcome,
+pub struct Seen {
+    pub outcome: Outcome,
     statistics: Vec<(String, Tensor)>,
-    listener: Listener,
+    pub listener: Listener,
 }
 
-struct Search {
-    config: SearchConfig,
-    train: Batches,
-    valid: Batches,
-    listener: Listener,
+pub struct Search {
+    pub config: SearchConfig,
+    pub train: Batches,
+    pub valid: Batches,
+    pub listener: Listener,
+    pub deciders: Vec<Stop>,
 }
 
-fn search(changes: Value) -> Search {
+pub fn search(changes: Value) -> Search {
     let (train, valid) = (batches("train", &[4; 6]), batches("valid", &[4; 5]));
-    Search { config: config(changes), train, valid, listener: Listener::default() }
+    Search { config: config(changes), train, valid, listener: Listener::default(), deciders: Vec::new() }
 }
 
 impl Search {
-    fn run(mut self, graphs: Option<&FakeGraphs>) -> Seen {
+    pub fn run(self, graphs: Option<&FakeGraphs>) -> Seen {
+        self.try_run(graphs).unwrap()
+    }
+
+    pub fn try_run(mut self, graphs: Option<&FakeGraphs>) -> Result<Seen> {
         tch::set_num_threads(1);
         let (kind, device) = (Kind::Float, Device::Cpu);
         let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
@@ -190,22 +217,30 @@ impl Search {
         let whole = Whole::of(&network, &self.config);
         let outcome = run(
             whole.relaxed(),
-            (&self.config, &Fingerprint::default()),
+            search::Search {
+                graphs,
+                deciders: &self.deciders,
+                ..search::Search::new(&self.config, &Fingerprint::default())
+            },
             initial.unwrap(),
             sources,
             &mut self.listener,
-            graphs,
-        )
-        .unwrap();
-        Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener: self.listener }
+        )?;
+        Ok(Seen { outcome, statistics: network.buffers().unwrap().named().unwrap(), listener: self.listener })
     }
 }
 
-fn assert_same(one: &Seen, other: &Seen, what: &str) {
+fn assert_heard(one: &Seen, other: &Seen, what: &str) {
+    assert_same(one, other, what);
+    assert_eq!(one.listener.steps, other.listener.steps, "{what}");
+}
+
+pub fn assert_same(one: &Seen, other: &Seen, what: &str) {
     let (a, b) = (&one.outcome, &other.outcome);
     assert_eq!(a.trajectory, b.trajectory, "{what}");
+    assert_eq!((&a.decisions, &a.restrictions), (&b.decisions, &b.restrictions), "{what}");
+    assert_eq!((a.status, &a.architecture), (b.status, &b.architecture), "{what}");
     assert_same_state(one, other, what);
-    assert_eq!(one.listener.steps, other.listener.steps, "{what}");
     let record = |seen: &Seen| -> Vec<_> {
         let history = seen.outcome.history.iter();
         history.map(|r| (r.train_loss, r.valid_loss, r.train_accuracy, r.valid_accuracy, r.learning_rate)).collect()
@@ -213,7 +248,7 @@ fn assert_same(one: &Seen, other: &Seen, what: &str) {
     assert_eq!(record(one), record(other), "{what}");
 }
 
-fn assert_same_state(one: &Seen, other: &Seen, what: &str) {
+pub fn assert_same_state(one: &Seen, other: &Seen, what: &str) {
     let (a, b) = (&one.outcome.state, &other.outcome.state);
     let pairs = [
         (&a.w, &b.w),
@@ -241,7 +276,7 @@ fn a_captured_search_equals_the_eager_one_for_every_hypergradient() {
         let (graphs, eager) = (FakeGraphs::default(), made().run(None));
         let captured = made().run(Some(&graphs));
         assert_eq!(eager.outcome.status, Status::Complete);
-        assert_same(&eager, &captured, &format!("{method:?}"));
+        assert_heard(&eager, &captured, &format!("{method:?}"));
         assert!(captured.listener.warnings.is_empty(), "{:?}", captured.listener.warnings);
         // Six steps without α and twelve with it; the first two of each kind warm up.
         assert_eq!((graphs.captured.get(), graphs.replayed.get()), (2, 4 + 10), "{method:?}");
@@ -261,7 +296,7 @@ fn each_shape_of_batches_is_captured_up_to_a_limit() {
     ] {
         let graphs = FakeGraphs::default();
         let captured = made(sizes).run(Some(&graphs));
-        assert_same(&made(sizes).run(None), &captured, &format!("{sizes:?}"));
+        assert_heard(&made(sizes).run(None), &captured, &format!("{sizes:?}"));
         assert_eq!((graphs.captured.get(), graphs.replayed.get()), (captures, replays), "{sizes:?}");
     }
 }
@@ -290,10 +325,10 @@ fn on_words(method: Method, graphs: Option<&FakeGraphs>) -> Seen {
     let sources = Sources { train: &mut train, valid: &mut valid, evaluation: &mut evaluation };
     let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
     let whole = Whole::of(&network, &config);
-    let outcome =
-        run(whole.relaxed(), (&config, &Fingerprint::default()), initial.unwrap(), sources, &mut listener, graphs)
-            .unwrap();
-    Seen { outcome, statistics: network.statistics().unwrap().named().unwrap(), listener }
+    let fingerprint = Fingerprint::default();
+    let search = search::Search { graphs, ..search::Search::new(&config, &fingerprint) };
+    let outcome = run(whole.relaxed(), search, initial.unwrap(), sources, &mut listener).unwrap();
+    Seen { outcome, statistics: network.buffers().unwrap().named().unwrap(), listener }
 }
 
 #[test]
@@ -302,7 +337,7 @@ fn a_captured_search_on_words_equals_the_eager_one() {
         let (graphs, eager) = (FakeGraphs::default(), on_words(method, None));
         let captured = on_words(method, Some(&graphs));
         assert_eq!(eager.outcome.status, Status::Complete);
-        assert_same(&eager, &captured, &format!("{method:?}"));
+        assert_heard(&eager, &captured, &format!("{method:?}"));
         assert!(captured.listener.warnings.is_empty(), "{:?}", captured.listener.warnings);
         let steps = eager.listener.steps.len();
         assert!(
@@ -319,7 +354,7 @@ fn a_captured_search_on_words_equals_the_eager_one() {
 fn a_step_that_cannot_be_captured_runs_eagerly_with_one_warning() {
     let graphs = FakeGraphs { broken: true, ..FakeGraphs::default() };
     let seen = search(json!({})).run(Some(&graphs));
-    assert_same(&search(json!({})).run(None), &seen, "broken");
+    assert_heard(&search(json!({})).run(None), &seen, "broken");
     assert_eq!(seen.listener.warnings.len(), 1);
     assert!(seen.listener.warnings[0].contains("the graph is broken"), "{}", seen.listener.warnings[0]);
 }
@@ -329,7 +364,7 @@ fn graphs_are_released_if_a_step_runs_out_of_memory() {
     let made = || Search { train: batches("train", &[4, 4, 4, 3]), ..search(json!({})) };
     let graphs = FakeGraphs { full_at: Some(1), ..FakeGraphs::default() };
     let seen = made().run(Some(&graphs));
-    assert_same(&made().run(None), &seen, "full");
+    assert_heard(&made().run(None), &seen, "full");
     assert_eq!((graphs.captured.get(), graphs.replayed.get(), graphs.released.get()), (1, 1, 1));
     assert!(seen.listener.warnings[0].contains("memory"), "{:?}", seen.listener.warnings);
     // Without graphs to release, the search fails.
@@ -342,8 +377,8 @@ fn reading_reports_less_often_changes_only_when_events_are_sent() {
     for method in METHODS {
         let made = |log_every: usize| search(json!({"hypergradient": method, "log_every": log_every, "record": 4}));
         let always = made(1).run(None);
-        assert_same(&always, &made(4).run(None), &format!("{method:?}"));
-        assert_same(&always, &made(100).run(Some(&FakeGraphs::default())), &format!("{method:?}, captured"));
+        assert_heard(&always, &made(4).run(None), &format!("{method:?}"));
+        assert_heard(&always, &made(100).run(Some(&FakeGraphs::default())), &format!("{method:?}, captured"));
     }
 }
 
@@ -398,7 +433,7 @@ fn a_checkpoint_within_an_epoch_reads_pending_reports() {
     // After steps 4, 8, 12 and 16, before the event of the step, and at the ends of epochs.
     assert_eq!(always.listener.checkpoints, [3, 6, 7, 11, 12, 15, 18]);
     let seldom = made(100).run(None);
-    assert_same(&always, &seldom, "checkpoints");
+    assert_heard(&always, &seldom, "checkpoints");
     assert_eq!(seldom.listener.checkpoints, [0, 6, 6, 8, 12, 12, 18]);
 }
 

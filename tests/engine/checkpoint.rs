@@ -1,14 +1,16 @@
 //! Checkpoints are restored bit for bit, only the newest two are kept, and other files are errors.
 #![cfg(feature = "torch")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::common::Formula;
-use pydarts::checkpoint;
+use crate::common::{Formula, Whole};
+use pydarts::arch::{Decision, LogitTable};
+use pydarts::checkpoint::{self, Contents, Restored};
 use pydarts::config::SearchConfig;
 use pydarts::data::Batch;
-use pydarts::error::ErrorKind;
+use pydarts::error::{ErrorKind, Result};
 use pydarts::event::EpochRecord;
+use pydarts::relaxation::Restrictions;
 use pydarts::search::{Fingerprint, Progress, State, Trajectory};
 use tch::Tensor;
 
@@ -32,10 +34,42 @@ fn facts() -> Fingerprint {
 }
 
 fn save(folder: &Path, step: u64) -> std::path::PathBuf {
-    let trajectory = Trajectory { steps: vec![0, step], points: vec![vec![0.1, 0.2], vec![0.3, 1.0 / 3.0]] };
+    let points = vec![vec![0.1, 0.2], vec![0.3, 1.0 / 3.0]];
+    let trajectory = Trajectory { steps: vec![0, step], epochs: vec![0, 1], points };
     let progress = Progress { step, epoch: 2, valid_index: 5, ..Progress::default() };
-    let config = SearchConfig::from_json("{}").unwrap();
-    checkpoint::save(folder, &network(3), (&config, &facts()), &state(), &progress, &trajectory).unwrap()
+    write(folder, &progress, &trajectory, &Restrictions::new(&tables()), &[]).unwrap()
+}
+
+fn write(
+    folder: &Path,
+    progress: &Progress,
+    trajectory: &Trajectory,
+    restrictions: &Restrictions,
+    decisions: &[(usize, Decision)],
+) -> Result<PathBuf> {
+    let (network, config, fingerprint, state) = (network(3), SearchConfig::default(), facts(), state());
+    checkpoint::save(
+        folder,
+        &Contents {
+            network: &network,
+            config: &config,
+            fingerprint: &fingerprint,
+            state: &state,
+            progress,
+            trajectory,
+            restrictions,
+            decisions,
+            selection: None,
+        },
+    )
+}
+
+fn tables() -> Vec<LogitTable> {
+    Whole::identity(&network(3)).relaxations.tables().to_vec()
+}
+
+fn load(path: &Path, weights: usize) -> Result<Restored> {
+    checkpoint::load(path, &network(weights), &tables())
 }
 
 fn bits(t: &Tensor) -> Vec<u64> {
@@ -46,7 +80,7 @@ fn bits(t: &Tensor) -> Vec<u64> {
 fn everything_is_restored_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let path = save(folder.path(), 17);
-    let restored = checkpoint::load(&path, &network(3)).unwrap();
+    let restored = load(&path, 3).unwrap();
     let (found, expected) = (restored.state, state());
     assert_eq!(bits(&found.w), bits(&expected.w));
     assert_eq!(bits(&found.alpha), bits(&expected.alpha));
@@ -57,6 +91,7 @@ fn everything_is_restored_bit_for_bit() {
     assert_eq!((restored.progress.epoch, restored.progress.valid_index), (2, 5));
     assert_eq!(restored.trajectory.points[1], [0.3, 1.0 / 3.0]);
     assert_eq!(restored.trajectory.steps, [0, 17]);
+    assert_eq!(restored.trajectory.epochs, [0, 1]);
     assert_eq!(restored.config, SearchConfig::default());
     assert_eq!(checkpoint::load_config(&path).unwrap(), (restored.config, facts()));
 }
@@ -68,22 +103,20 @@ fn a_loss_of_nan_is_restored_as_nan() {
         epoch: 0,
         train_loss: f64::INFINITY,
         valid_loss: f64::NAN,
-        train_accuracy: 0.5,
-        valid_accuracy: 0.25,
+        train_accuracy: Some(0.5),
+        valid_accuracy: Some(0.25),
         learning_rate: 0.1,
         entropy: [("normal".to_owned(), 1.0)].into(),
-        skip_connections: 1,
+        skip_connections: Some(1),
         seconds: 2.0,
     };
     let mut progress = Progress { step: 1, epoch: 1, history: vec![record], ..Progress::default() };
     progress.sums.loss = f64::NAN;
-    let trajectory = Trajectory { steps: vec![0], points: vec![vec![0.1, 0.2]] };
-    let config = SearchConfig::from_json("{}").unwrap();
-    let path =
-        checkpoint::save(folder.path(), &network(3), (&config, &facts()), &state(), &progress, &trajectory).unwrap();
-    let found = checkpoint::load(&path, &network(3)).unwrap().progress;
+    let trajectory = Trajectory { steps: vec![0], epochs: vec![0], points: vec![vec![0.1, 0.2]] };
+    let path = write(folder.path(), &progress, &trajectory, &Restrictions::new(&tables()), &[]).unwrap();
+    let found = load(&path, 3).unwrap().progress;
     assert!(found.history[0].valid_loss.is_nan() && found.sums.loss.is_nan());
-    assert_eq!((found.history[0].train_accuracy, found.history[0].entropy["normal"]), (0.5, 1.0));
+    assert_eq!((found.history[0].train_accuracy, found.history[0].entropy["normal"]), (Some(0.5), 1.0));
 }
 
 #[test]
@@ -111,7 +144,7 @@ fn every_truncation_is_a_checkpoint_error_and_never_a_panic() {
     let bytes = std::fs::read(&path).unwrap();
     for length in (0..bytes.len()).step_by(7) {
         std::fs::write(&path, &bytes[..length]).unwrap();
-        let error = checkpoint::load(&path, &network(3)).unwrap_err();
+        let error = load(&path, 3).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Checkpoint, "{length} bytes: {error}");
         assert!(error.detail.contains("checkpoint-0000000001"), "{error}");
     }
@@ -121,13 +154,13 @@ fn every_truncation_is_a_checkpoint_error_and_never_a_panic() {
 fn another_network_another_file_and_no_file_are_different_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = save(folder.path(), 1);
-    let other = checkpoint::load(&path, &network(4)).unwrap_err();
+    let other = load(&path, 4).unwrap_err();
     assert_eq!(other.kind, ErrorKind::Checkpoint);
     assert!(other.detail.contains("w has shape [3, 1], expected [4, 1]"), "{other}");
-    let missing = checkpoint::load(&folder.path().join("none"), &network(3)).unwrap_err();
+    let missing = load(&folder.path().join("none"), 3).unwrap_err();
     assert_eq!(missing.kind, ErrorKind::NotFound);
     std::fs::write(&path, b"not a checkpoint at all, just some text that is long enough").unwrap();
-    assert_eq!(checkpoint::load(&path, &network(3)).unwrap_err().kind, ErrorKind::Checkpoint);
+    assert_eq!(load(&path, 3).unwrap_err().kind, ErrorKind::Checkpoint);
     assert_eq!(checkpoint::load_config(&path).unwrap_err().kind, ErrorKind::Checkpoint);
     assert!(checkpoint::checkpoints(&folder.path().join("absent")).unwrap().is_empty());
 }
@@ -141,7 +174,7 @@ fn a_changed_byte_is_a_checkpoint_error() {
         let mut changed = whole.clone();
         changed[at] ^= 0x20;
         std::fs::write(&path, &changed).unwrap();
-        let error = checkpoint::load(&path, &network(3)).err().unwrap();
+        let error = load(&path, 3).err().unwrap();
         assert_eq!(error.kind, ErrorKind::Checkpoint, "byte {at}: {error}");
         assert!(error.detail.contains("checkpoint-0000000017"), "{error}");
         assert!(checkpoint::load_config(&path).is_err(), "byte {at}");
@@ -160,11 +193,11 @@ fn a_checkpoint_of_format_2_needs_no_checksum() {
     let without = |bytes: &[u8]| replaced(bytes, b"\"crc32\"", b"\"other\"");
     let older = replaced(&whole, b"checkpoint-3", b"checkpoint-2");
     std::fs::write(&path, without(&older)).unwrap();
-    assert_eq!(checkpoint::load(&path, &network(3)).unwrap().progress.step, 17);
+    assert_eq!(load(&path, 3).unwrap().progress.step, 17);
     // One of the two changes alone does not turn the check off.
     for changed in [without(&whole), older] {
         std::fs::write(&path, changed).unwrap();
-        assert_eq!(checkpoint::load(&path, &network(3)).err().unwrap().kind, ErrorKind::Checkpoint);
+        assert_eq!(load(&path, 3).err().unwrap().kind, ErrorKind::Checkpoint);
     }
 }
 
@@ -177,10 +210,9 @@ fn temporary_files_are_removed_before_writing_and_after_a_failure() {
     let blocked = folder.path().join("checkpoint-0000000017.safetensors");
     std::fs::create_dir(&blocked).unwrap();
     std::fs::write(blocked.join("file"), b"").unwrap();
-    let trajectory = Trajectory { steps: vec![0], points: vec![vec![0.1, 0.2]] };
+    let trajectory = Trajectory { steps: vec![0], epochs: vec![0], points: vec![vec![0.1, 0.2]] };
     let progress = Progress { step: 17, ..Progress::default() };
-    let config = SearchConfig::default();
-    let result = checkpoint::save(folder.path(), &network(3), (&config, &facts()), &state(), &progress, &trajectory);
+    let result = write(folder.path(), &progress, &trajectory, &Restrictions::new(&tables()), &[]);
     assert_eq!(result.unwrap_err().kind, ErrorKind::Io);
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["checkpoint-0000000017.safetensors"]);

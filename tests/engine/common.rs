@@ -1,12 +1,11 @@
 //! Networks small enough to be known in closed form, run through the same engine as the supernet.
 
 use pydarts::arch::{LogitRow, LogitTable};
-use pydarts::config::{Method, SearchConfig};
+use pydarts::config::SearchConfig;
 use pydarts::data::Batch;
 use pydarts::error::Result;
-use pydarts::nn::{Loss, Mode, Network, Relaxations, Relaxed, Statistics};
+use pydarts::nn::{Loss, Mode, Network, Relaxations, Relaxed};
 use pydarts::params::Table;
-use pydarts::plan::Peak;
 use pydarts::relaxation::Relaxation;
 use tch::{Device, Kind, Tensor};
 
@@ -31,12 +30,8 @@ impl<F: Fn(&Tensor, &Tensor, &Batch) -> Tensor> Network for Formula<F> {
     fn alphas(&self) -> &Table {
         &self.alphas
     }
-    fn statistics(&self) -> Option<&Statistics> {
-        None
-    }
     fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, _: Mode) -> Result<Loss> {
-        let correct = Tensor::f_zeros([0i64; 0], (Kind::Int64, Device::Cpu))?;
-        Ok(Loss { value: (self.formula)(w, alpha, batch), correct, carried: None })
+        Ok(Loss { value: (self.formula)(w, alpha, batch), correct: None, carried: None })
     }
     fn set_exact(&self, _: bool) -> Result<()> {
         Ok(())
@@ -46,9 +41,6 @@ impl<F: Fn(&Tensor, &Tensor, &Batch) -> Tensor> Network for Formula<F> {
     }
     fn device(&self) -> Device {
         Device::Cpu
-    }
-    fn peak(&self, _: Method) -> Peak {
-        Peak { per_image: 0, fixed: 0, at_most: None }
     }
 }
 
@@ -68,6 +60,7 @@ pub fn table(name: &str, rows: usize, columns: usize) -> LogitTable {
         rows: (0..rows).map(row).collect(),
         columns,
         groups: vec![(0..rows).collect()],
+        kept: None,
         unselectable: None,
     }
 }

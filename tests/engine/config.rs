@@ -16,7 +16,7 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation clip_virtual_step";
+    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection stop clip_virtual_step";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
@@ -36,7 +36,8 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "eval_batch_size": null, "passes": null, "memory": "keep", "micro_batch": null,
             "log_every": 1, "graph": "auto", "units": 300, "bptt": 35, "dropout_rows": 0.0, "dropout_embedded": 0.2,
             "dropout_input": 0.75, "dropout_hidden": 0.25, "dropout_output": 0.75, "slowness": 1e-3,
-            "relaxation": {"name": "softmax", "temperature": 1.0}, "clip_virtual_step": false
+            "relaxation": {"name": "softmax", "temperature": 1.0}, "selection": {"name": "strongest", "k": 0}, "stop": null,
+            "clip_virtual_step": false
         })
     );
     assert_eq!(SearchConfig::from_json("{}").unwrap(), SearchConfig::default());

@@ -69,7 +69,7 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
         logits: logits.detach(),
         of_alpha: both.alpha().unwrap().copy(),
         of_weights: network.weights().unpack(both.w().unwrap()).unwrap(),
-        statistics: network.statistics().unwrap().named().unwrap(),
+        statistics: network.buffers().unwrap().named().unwrap(),
     }
 }
 

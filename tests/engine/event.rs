@@ -10,11 +10,11 @@ fn the_record_of_an_epoch_keeps_every_bit_through_json() {
         epoch: 3,
         train_loss: 0.1 + 0.2,
         valid_loss: f64::MIN_POSITIVE,
-        train_accuracy: 1.0 / 3.0,
-        valid_accuracy: 0.0,
+        train_accuracy: Some(1.0 / 3.0),
+        valid_accuracy: Some(0.0),
         learning_rate: 0.025,
         entropy: BTreeMap::from([("normal".to_string(), 8f64.ln())]),
-        skip_connections: 2,
+        skip_connections: Some(2),
         seconds: 1e9,
     };
     let text = serde_json::to_string(&epoch).unwrap();

@@ -14,7 +14,7 @@ mod floor {
     use pydarts::error::Result;
     use pydarts::relaxation::{Inputs, Relax};
     use pydarts::variant::{Domain, Parameter, Spec, Variant};
-    use tch::{Kind, Tensor};
+    use tch::Tensor;
 
     pub struct Floor;
 

@@ -83,7 +83,7 @@ fn see(plan: &Plan, passes: &[Rewrite], language: Language) -> Seen {
         carried: found.loss.carried.as_ref().unwrap().copy(),
         of_alpha: found.alpha().unwrap().copy(),
         of_weights: model.weights().unpack(found.w().unwrap()).unwrap(),
-        statistics: model.statistics().unwrap().named().unwrap(),
+        statistics: model.buffers().unwrap().named().unwrap(),
         evaluated: model.loss(&w, &alpha, &batch, Mode::Evaluation).unwrap().value.double_value(&[]),
         product: model.hessian_product(&w, &alpha, &direction, &batch).unwrap(),
     }
@@ -231,13 +231,13 @@ fn running_statistics_move_once_by_the_mean_over_tokens() {
     let plan = plan(2, &ACTIVATIONS, language);
     let model = model(&plan, Rewrite::of(Reads::Words), Dropout::default());
     let (w, alpha, batch) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
-    let before = model.statistics().unwrap().named().unwrap();
+    let before = model.buffers().unwrap().named().unwrap();
     model.gradients(&w, &alpha, &batch, Mode::Search, By::Both).unwrap();
-    for ((_, one), (_, other)) in before.iter().zip(&model.statistics().unwrap().named().unwrap()) {
+    for ((_, one), (_, other)) in before.iter().zip(&model.buffers().unwrap().named().unwrap()) {
         assert!(one.equal(other), "a loss of an α step moved them");
     }
     model.gradients(&w, &alpha, &batch, Mode::Weights, By::Weights).unwrap();
-    let after = model.statistics().unwrap().named().unwrap();
+    let after = model.buffers().unwrap().named().unwrap();
     let names: Vec<&str> = after.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names[..3], ["cell.bn0.running_mean", "cell.bn0.running_var", "cell.bn0.num_batches_tracked"]);
     assert_eq!(names.len(), 9);

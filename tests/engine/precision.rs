@@ -9,7 +9,7 @@ use pydarts::config::{Method, Precision, SearchConfig};
 use pydarts::data::Batch;
 use pydarts::error::{ErrorKind, Result};
 use pydarts::nn::{
-    Dropout, LanguageModel, LanguageOptions, MatrixPrecision, Network, NetworkOptions, Numbers, Statistics, Supernet,
+    Dropout, LanguageModel, LanguageOptions, MatrixPrecision, Network, NetworkOptions, Numbers, Supernet,
 };
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
@@ -152,7 +152,7 @@ fn bfloat16_stays_inside_the_network() {
                     assert!((half / whole - 1.0).abs() < 0.05, "{space}, {method:?}: losses {half} and {whole}");
                 }
             }
-            let named = |network: &dyn Network| network.statistics().map(Statistics::named).unwrap().unwrap();
+            let named = |network: &dyn Network| network.buffers().map(|b| b.named()).unwrap().unwrap();
             for ((name, half), (_, whole)) in named(&*network).iter().zip(&named(&*reference)) {
                 if name.ends_with("num_batches_tracked") {
                     assert!(half.equal(whole), "{name}");

@@ -18,7 +18,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 fn everything(network: &dyn Network, state: &State) -> Vec<Tensor> {
     let own = [&state.w, &state.alpha, &state.momentum, &state.moments.exp_avg, &state.moments.exp_avg_sq];
     let mut all: Vec<Tensor> = own.into_iter().map(Tensor::copy).collect();
-    let statistics = network.statistics().map(|statistics| statistics.named().unwrap());
+    let statistics = network.buffers().map(|buffers| buffers.named().unwrap());
     all.extend(statistics.into_iter().flatten().map(|(_, tensor)| tensor));
     all
 }

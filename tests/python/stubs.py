@@ -19,8 +19,8 @@ def stub() -> str:
     lines = [
         "# Written by tests/python/stubs.py from the rows of fields.py.",
         "import os",
-        "from collections.abc import Sequence",
-        "from typing import Literal, NamedTuple, TypeAlias, TypedDict",
+        "from collections.abc import Mapping, Sequence",
+        "from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict",
         "",
         "import torch",
         "",

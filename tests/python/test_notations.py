@@ -217,7 +217,7 @@ ALL = r"\[2, 3, 4, 5\]"
             rf"reduce.*\[2, 3\].*{ALL}",
         ),
         (change(normal_concat=[5, 4, 3, 2]), f"cell normal: .*; .*{ALL}", f"cell normal: .*; .*{ALL}"),
-        (change(normal=[[("skip_connect", 0)]] * 4), "cell normal: node 2", "cell `normal`: node 2"),
+        (change(normal=[[("skip_connect", 0)]] * 4), "cell normal: node 2", "cell normal: node 2"),
     ],
 )
 def test_a_genotype_that_a_form_cannot_hold_is_refused(genotype: Genotype, nni: str, bench: str) -> None:

@@ -78,15 +78,16 @@ def test_every_operation_of_a_published_cell_stands_in_its_picture(name: str, tm
     drawn(axes, tmp_path)
 
 
-@given(seed=st.integers(0, 10**6), nodes=st.integers(1, 6))
+@given(seed=st.integers(0, 10**6), nodes=st.integers(1, 6), value=st.sampled_from([0.0, 0.3, 0.9]))
 @settings(max_examples=30, deadline=None)
-def test_boxes_and_lines_of_any_cell_keep_apart(seed: int, nodes: int) -> None:
+def test_boxes_and_lines_of_any_cell_keep_apart(seed: int, nodes: int, value: float) -> None:
     space = Space(nodes=nodes)
     rng = np.random.default_rng(seed)
     shape = (len(space.edges), len(space.operations))
-    genotype = derive({name: rng.normal(size=shape) for name in space.tables}, space)
-    graph = cell_graph(genotype.edges("normal"), genotype.normal_concat, 2)
-    assert graph.number_of_edges() == len(genotype.normal) + nodes
+    selection = {"name": "threshold", "value": value}  # nodes without edges too
+    genotype = derive({name: rng.normal(size=shape) for name in space.tables}, space, selection=selection)
+    graph = cell_graph(genotype.edges("normal"), genotype.normal_concat, 2, nodes)
+    assert graph.number_of_edges() == len(genotype.edges("normal")) + nodes
     plan = layout(graph)
     places: dict[int, list[float]] = {}
     for edge, lanes in plan.lanes.items():
@@ -98,6 +99,7 @@ def test_boxes_and_lines_of_any_cell_keep_apart(seed: int, nodes: int) -> None:
         assert all(b - a >= 0.5 for a, b in pairwise(ordered))
     depth = depths(graph)
     assert all(depth[i] < depth[j] for i, j in graph.edges())
+    assert all(depth[node] > 0 for node in range(2, 2 + nodes))
 
 
 def test_every_operation_has_a_look_of_its_own_within_its_space() -> None:

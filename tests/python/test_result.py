@@ -72,7 +72,7 @@ def test_the_folder_holds_json_npz_and_safetensors_and_nothing_else(saved: Path)
     assert json.loads((saved / "config.json").read_text())["num_classes"] == 4
     assert json.loads((saved / "result.json").read_text())["pydarts"] == pydarts.__version__
     with np.load(saved / "alphas.npz", allow_pickle=False) as arrays:
-        assert sorted(arrays.files) == ["normal", "reduce", "steps"]
+        assert sorted(arrays.files) == ["epochs", "normal", "reduce", "steps"]
 
 
 def test_saving_again_replaces_the_old_result(tiny_result: SearchResult, saved: Path) -> None:

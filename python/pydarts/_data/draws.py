@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .._values.ambient import kept
-from .._values.callables import Loss
 from .._values.hints import hint
 from . import generators
 from .generators import Generator, generators_of
@@ -284,21 +282,21 @@ class Draws:
 
 
 class SeededLoss:
-    """A loss of the user whose random numbers depend only on (seed, step, number of calls since it began)."""
+    """A function of the user that draws numbers by (seed, step, number of calls since the step began)."""
 
-    def __init__(self, loss: Loss, seed: int, poll: Callable[[], None] | None = None) -> None:
+    def __init__(self, loss: Callable[..., Any], seed: int, poll: Callable[[], None] | None = None) -> None:
         self._loss, self._seed, self._poll = loss, seed, poll
         self._own = generators_of(loss)
         self._step, self._calls = "0", 0
 
-    def begin(self, *step: int) -> None:
-        """Begin a step: a number, or several that identify it."""
+    def begin(self, *step: int | str) -> None:
+        """Begin a step: a number, or several values that identify it."""
         self._step, self._calls = " ".join(map(str, step)), 0
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def __call__(self, *arguments: Any) -> Any:
         bits, self._calls = stream(self._seed, f"loss {self._step}", self._calls), self._calls + 1
         with kept(), Section(bits, self._own, poll=self._poll, name="the loss"):
-            return self._loss(logits, targets)
+            return self._loss(*arguments)
 
 
 def _torch(cuda: bool) -> list[torch.Generator]:

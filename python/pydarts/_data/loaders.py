@@ -117,10 +117,10 @@ def _open_images(
     loader = as_pair(loader)
     if isinstance(loader, tuple) and len(loader) == 2 and not _is_arrays(loader):
         train, valid = (
-            _single(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
+            single_source(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
         )
         return _open_pair(train, valid, config, fewest_valid, poll)
-    single = _single(loader, "training")
+    single = single_source(loader, "training")
     if _is_arrays(single):
         return _open_split_arrays(single, config, fewest_valid)
     _refuse_augmentation(config)
@@ -228,7 +228,7 @@ def _open_split_loader(loader: Any, config: SearchConfig, poll: Callable[[], Non
     return Sources(sources[0], sources[1], sources[2], config, facts, class_counts(labels, config))
 
 
-def _single(source: Any, name: str) -> Any:
+def single_source(source: Any, name: str) -> Any:
     """Return `source`, arrays as (X, y), or raise DataError if it cannot be a source."""
     source = as_pair(source)
     if _is_arrays(source):
@@ -319,5 +319,9 @@ def _python_source(passes: Passes | None, role: str, config: SearchConfig) -> Py
         config.mean,
         config.std,
     )
-    cuda = config.device.startswith("cuda") or (config.device == "auto" and _core.cuda_is_available())
-    return PythonSource(passes, check, cuda)
+    return PythonSource(passes, check, on_gpu(config))
+
+
+def on_gpu(config: SearchConfig) -> bool:
+    """Return whether a search runs on a GPU."""
+    return config.device.startswith("cuda") or (config.device == "auto" and _core.cuda_is_available())

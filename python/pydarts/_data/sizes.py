@@ -115,7 +115,7 @@ def survey(
         )
         empty = True
         present: set[int] = set()
-        for number, batch in enumerate(_first_pass(run, poll)):
+        for number, batch in enumerate(first_pass(run, poll)):
             x, y = check(number, batch)
             firsts[-1] = firsts[-1] or batch
             found = tuple(x.shape[1:])
@@ -146,7 +146,7 @@ def survey(
     return with_sizes(config, shape, seen if count_labels else classes), firsts
 
 
-def _first_pass(run: Passes, poll: Callable[[], None]) -> Iterator[Any]:
+def first_pass(run: Passes, poll: Callable[[], None]) -> Iterator[Any]:
     """Yield the batches of pass 0, as a search reads them."""
     with kept(), run.draws.order(0, poll):
         iterator, _ = run.begin(0, 0)

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,6 +23,17 @@ Batch: TypeAlias = tuple[Tensor, Tensor]
 _AHEAD = 2  # prefetched batches
 _POLL = 0.1  # seconds between checks for a stop or an interrupt
 _PATIENCE = 1.0  # seconds to wait for a loader to finish its current batch
+
+
+class Checker(Protocol):
+    """Validates the batches of a loader."""
+
+    @property
+    def role(self) -> str:
+        """The role of the loader in messages: "training" or "validation"."""
+
+    def __call__(self, number: int, batch: Any) -> Batch:
+        """Check batch `number` of a pass, counted from 0, and return (x, y)."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,7 @@ _END = object()
 class PythonSource:
     """A source of the engine that reads a loader; `next` raises the exceptions of the loader unchanged."""
 
-    def __init__(self, passes: Passes, check: BatchChecker, pin: bool) -> None:
+    def __init__(self, passes: Passes, check: Checker, pin: bool) -> None:
         self._passes, self._check, self._pin = passes, check, pin
         self._queue: queue.Queue[Any] = queue.Queue(_AHEAD)
         self._stop = threading.Event()

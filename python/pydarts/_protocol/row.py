@@ -69,7 +69,7 @@ class SearchRow:
     @property
     def words(self) -> bool:
         """Whether the cell is recurrent, in a language model."""
-        return self.genotype is not None and bool(self.genotype.recurrent)
+        return self.genotype is not None and self.genotype.kind == "recurrent"
 
     def _score(self, accuracy: float | None, loss: float | None) -> float | None:
         if self.words:

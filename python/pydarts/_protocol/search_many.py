@@ -198,7 +198,7 @@ def compare(
     genotypes = {
         name: cell.genotype if isinstance(cell, SearchResult) else cell for name, cell in cells.items()
     }
-    kinds = {"recurrent" if genotype.recurrent else "convolutional" for genotype in genotypes.values()}
+    kinds = {genotype.kind for genotype in genotypes.values()}
     if len(kinds) > 1:
         raise _core.ConfigError("cells are both convolutional and recurrent; compare each kind separately")
     published = "darts-rnn" if "recurrent" in kinds else "darts"

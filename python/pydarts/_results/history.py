@@ -57,9 +57,9 @@ class EpochRecord(Measures):
     """The record of an epoch of a search."""
 
     entropy: dict[str, float] = field(hash=False)
-    """Table name -> mean over edges of the entropy of softmax(α), in nats."""
-    skip_connections: int
-    """Number of skip connections in the cells that α selects after the epoch."""
+    """Table name -> mean over rows of the entropy of the mixing weights, in nats."""
+    skip_connections: int | None
+    """Number of skip connections in the architecture after the epoch; None where no candidate is one."""
     seconds: float
     """Duration of the epoch, evaluation included."""
 
@@ -155,7 +155,7 @@ def frame(rows: Sequence[dict[str, Any]], what: str, columns: Sequence[str] | No
 def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
     """Return a record from plain data.
 
-    A missing number (JSON null) becomes NaN, or None where the field is optional.
+    A missing number (JSON null) becomes NaN, or None where the field may be None.
 
     Raises:
         ValueError: the fields are not those of a record.
@@ -164,8 +164,10 @@ def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
     names = [entry.name for entry in fields(kind)]
     if not isinstance(values, Mapping) or not set(names) - optional <= set(values) <= set(names):
         raise ValueError(f"expected a record with the fields {', '.join(names)}, got {shown(values)}")
+    may_be_none = {entry.name for entry in fields(kind) if "None" in str(entry.type)}
     found: dict[str, Any] = {
-        name: math.nan if value is None and name not in optional else value for name, value in values.items()
+        name: math.nan if value is None and name not in may_be_none else value
+        for name, value in values.items()
     }
     if "entropy" in found:
         found["entropy"] = {str(name): float(value) for name, value in found["entropy"].items()}

@@ -33,6 +33,7 @@ from .._values.words import shown
 from ..nn import Network
 from ..nn._examples import check_network
 from ..nn._inherit import Inheritance, inherit
+from .decisions import Architecture, Decision, architecture_from, architecture_of, decisions_from, epochs_of
 from .diagnostics import Diagnostics, diagnose
 from .environment import texts_from
 from .history import EpochRecord, History, record_from
@@ -56,7 +57,8 @@ class SearchResult:
     genotype: Genotype
     """The genotype derived from the last α."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False)
-    """Table name -> trajectory of the logits α, [T, edges, operations]; the first is the initial one."""
+    """Table name -> trajectory of the logits α, [T, rows, columns]; the first is the initial one. NaN where
+    a candidate was masked."""
     steps: tuple[int, ...] = field(repr=False)
     """The number of steps done at each of the T points."""
     history: History[EpochRecord]
@@ -86,6 +88,27 @@ class SearchResult:
     `resume` compares them. Empty in results of earlier versions."""
     class_counts: tuple[int, ...] | None = field(default=None, repr=False)
     """Number of validation images per class; None for text and for loaders whose dataset holds no labels."""
+    epochs: tuple[int, ...] = field(default=(), repr=False)
+    """The epoch of the latest step at each of the T points, whose parameters of the relaxation hold there."""
+    architecture: Architecture = field(default_factory=dict, repr=False)
+    """Table name -> for each row (edge), the names of the candidates that the selection picks from the last
+    α; empty where it picks none."""
+    decisions: tuple[tuple[int, Decision], ...] = field(default=(), repr=False)
+    """The decisions of the search in the order in which they were taken, each with the number of its epoch.
+
+    A decision is taken at the end of its epoch and holds from the next one on. It is a dictionary with
+    `decision`: "mask" (with `table`, `row`, `columns`), "freeze" (`table`, `row`, `column`), "drop" (`table`,
+    `row`), "roll_back" (`epoch`, the number of epochs that remain) or "stop" (`reason`). A roll back undoes
+    the decisions at the end of the epochs that it undoes; decisions after it in the same epoch have the
+    number of the last epoch that remains."""
+
+    def __post_init__(self) -> None:
+        # Results made by hand and those of earlier versions.
+        if not self.epochs:
+            object.__setattr__(self, "epochs", epochs_of(self.steps, len(self.history)))
+        if not self.architecture:
+            picked = architecture_of(self.genotype, self.config.resolved_space)
+            object.__setattr__(self, "architecture", picked)
 
     @property
     def best(self) -> int | None:
@@ -155,7 +178,8 @@ class SearchResult:
         """
         folder = user_path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {"steps": np.asarray(self.steps, dtype=np.int64), **self.alphas}
+        counts = {"steps": self.steps, "epochs": self.epochs}
+        arrays = {name: np.asarray(values, dtype=np.int64) for name, values in counts.items()}
         about = {
             "status": self.status,
             "best": self.best,
@@ -164,12 +188,14 @@ class SearchResult:
             "threads": self.threads,
             "environment": self.environment,
             "fingerprint": self.fingerprint,
+            "architecture": self.architecture,
+            "decisions": self.decisions,
         }
         files = {
             "config.json": self.config.to_json(indent=1).encode(),
             "genotype.json": self.genotype.to_json().encode(),
             "history.json": json.dumps(self.history.to_dicts(), indent=1).encode(),
-            "alphas.npz": npz_of(arrays),
+            "alphas.npz": npz_of(arrays | self.alphas),
             "weights.safetensors": tensors_of(self.state_dict),
         }
         checksums = {name: checksum_of(name, data) for name, data in files.items()}
@@ -199,7 +225,10 @@ class SearchResult:
             lambda data: History([record_from(row, EpochRecord) for row in json.loads(data)]),
         )
         alphas = read("alphas.npz", lambda data: _alphas(data, config))
-        steps = tuple(alphas.pop("steps").tolist())
+        steps, epochs = (tuple(alphas.pop(name).tolist()) for name in ("steps", "epochs"))
+        picked = about["architecture"]
+        if picked is not None:
+            picked = read("result.json", lambda _: architecture_from(picked, config.resolved_space))
         return cls(
             genotype=genotype,
             alphas=alphas,
@@ -213,6 +242,9 @@ class SearchResult:
             loss=about["loss"],
             fingerprint=about["fingerprint"],
             class_counts=about["class_counts"],
+            epochs=epochs,
+            architecture=picked or {},
+            decisions=about["decisions"],
         )
 
     def inherit(self, network: Network) -> Inheritance:
@@ -304,6 +336,8 @@ def _about(data: bytes) -> dict[str, Any]:
         "threads": int(about.get("threads", 1)),
         "environment": texts_from("environment", about),
         "fingerprint": texts_from("fingerprint", about),
+        "architecture": about.get("architecture"),
+        "decisions": decisions_from(about.get("decisions", [])),
     }
 
 
@@ -329,7 +363,8 @@ def _genotype(data: bytes, config: SearchConfig) -> Genotype:
     values, space = json.loads(data), config.resolved_space
     for table in space.tables:
         edges, kept = values[table], space.edges_kept
-        if isinstance(edges[0][0], str):  # version 1 wrote one list, which the space splits into nodes
+        # Version 1 wrote one list, which the space splits into nodes.
+        if edges and edges[0] and isinstance(edges[0][0], str):
             values[table] = [edges[first : first + kept] for first in range(0, len(edges), kept)]
     genotype = Genotype.from_dict(values)
     genotype.validate(space)
@@ -339,11 +374,15 @@ def _genotype(data: bytes, config: SearchConfig) -> Genotype:
 def _alphas(data: bytes, config: SearchConfig) -> dict[str, npt.NDArray[Any]]:
     arrays = arrays_in(io.BytesIO(data))
     space = config.resolved_space
-    if sorted(arrays) != sorted([*space.tables, "steps"]):
+    arrays.setdefault("epochs", np.zeros(0, np.int64))  # earlier versions have none
+    if sorted(arrays) != sorted([*space.tables, "epochs", "steps"]):
         raise ValueError(f"holds {', '.join(sorted(arrays))}; the space has {', '.join(space.tables)}")
-    if arrays["steps"].ndim != 1 or arrays["steps"].dtype.kind not in "iu":
-        raise ValueError(f"steps are {arrays['steps'].dtype} of shape {list(arrays['steps'].shape)}")
+    for name in ("steps", "epochs"):
+        if arrays[name].ndim != 1 or arrays[name].dtype.kind not in "iu":
+            raise ValueError(f"{name} are {arrays[name].dtype} of shape {list(arrays[name].shape)}")
     points = len(arrays["steps"])
+    if len(arrays["epochs"]) not in (0, points):
+        raise ValueError(f"{len(arrays['epochs'])} epochs and {points} steps")
     shape = (points, len(space.edges), len(space.operations))
     for name in space.tables:
         if arrays[name].shape != shape or arrays[name].dtype.kind != "f":

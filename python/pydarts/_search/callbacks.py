@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
 import numpy.typing as npt
 
+from .._results.decisions import Architecture, Decision
 from .._results.history import EpochRecord
 from .._values.genotype import Genotype
 from .._values.hints import hint
@@ -51,7 +53,9 @@ class StepInfo:
     learning_rate: float
     """Learning rate of the weights."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False, compare=False)
-    """Table name -> copy of α after the step, [edges, operations]."""
+    """Table name -> copy of α after the step, [rows, columns]; NaN where masked."""
+    strengths: dict[str, npt.NDArray[np.float64]] = field(repr=False, compare=False, default_factory=dict)
+    """Table name -> mean mixing weights at this α, [rows, columns]; 0 where masked."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,13 @@ class EpochInfo(EpochRecord):
     genotype: Genotype
     """The genotype that α selects after the epoch."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False, compare=False)
-    """Table name -> copy of α after the epoch, [edges, operations]."""
+    """Table name -> copy of α after the epoch, [rows, columns]; NaN where masked."""
+    strengths: dict[str, npt.NDArray[np.float64]] = field(repr=False, compare=False, default_factory=dict)
+    """Table name -> mean mixing weights at this α, [rows, columns]; 0 where masked."""
+    architecture: Architecture = field(repr=False, default_factory=dict)
+    """Table name -> for each row, the names of the candidates that the selection picks, if any."""
+    decisions: tuple[Decision, ...] = field(default=(), hash=False)
+    """The decisions taken at the end of the epoch, on the values above: see `SearchResult.decisions`."""
 
 
 class Callback:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .._data.draws import Quiet, Turn
@@ -61,15 +62,27 @@ class Observers:
         self._watch.check()
 
     def observe(
-        self, kind: str, payload: Mapping[str, Any], alphas: Mapping[str, npt.NDArray[Any]] | None
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        alphas: Mapping[str, npt.NDArray[Any]] | None,
+        strengths: Mapping[str, npt.NDArray[np.float64]] | None = None,
     ) -> None:
         """Called by the engine; an exception stops the search."""
+        tables: dict[str, Any] = {"alphas": dict(alphas or {}), "strengths": dict(strengths or {})}
         if kind == "step":
-            self._step(StepInfo(**payload, alphas=dict(alphas or {})))
+            self._step(StepInfo(**payload, **tables))
         elif kind == "epoch":
             record = record_from(payload["record"], EpochRecord)
-            genotype = Genotype.from_dict(payload["genotype"])
-            self._epoch(EpochInfo(**vars(record), genotype=genotype, alphas=dict(alphas or {})))
+            given = payload["genotype"]
+            genotype = None if given is None else Genotype.from_dict(given)
+            picked = {table: tuple(map(tuple, rows)) for table, rows in payload["architecture"].items()}
+            decisions = tuple(payload["decisions"])
+            self._epoch(
+                EpochInfo(
+                    **vars(record), genotype=genotype, architecture=picked, decisions=decisions, **tables
+                )
+            )
         elif kind == "start":
             self._start(**payload)
         elif kind == "warning":

@@ -11,6 +11,7 @@ from .. import _core
 from .._data.draws import SeededLoss, Turn, forget
 from .._data.interrupt import InterruptWatch
 from .._data.loaders import Loader, Sources, open_sources
+from .._data.pairs import open_pairs
 from .._results.ending import end
 from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
@@ -26,7 +27,9 @@ from .._values.genotype import Genotype
 from .._values.hints import hint
 from .._values.words import count as counted
 from ..nn._convolutional import reduction_cells
+from ..nn._function import FunctionNetwork
 from .callbacks import Callback, listeners
+from .network import BoundNetwork, check_function
 from .observers import Observers
 from .progress import Progress
 
@@ -37,6 +40,7 @@ def search(
     cfg: SearchConfig | None = None,
     callbacks: Callback | Sequence[Callback] = (),
     loss: Loss | None = None,
+    network: FunctionNetwork | None = None,
 ) -> SearchResult:
     """Search for a cell: train α on the validation loss while the weights are trained on the training loss.
 
@@ -62,6 +66,10 @@ def search(
         callbacks: one or several; called at the start, after every step and epoch, and at the end.
         loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy. What it draws is a
             function of (seed, step, call).
+        network: a network of one's own instead of the search network of `cfg.space`; see
+            `nn.FunctionNetwork`. `loader` then yields pairs (x, y) of tensors of any dtype and shape, whose
+            first dimension counts the examples. Options of spaces and images do not apply: space, channels,
+            layers, mean and the like.
 
     Returns:
         The result; after Ctrl-C or SIGTERM, the result of the steps done so far, with status "interrupted".
@@ -72,14 +80,14 @@ def search(
             transform of `torch.func`. Other settings of torch have no effect on a search.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
-        TypeError: `loss` is not callable, or a class instead of an instance.
+        TypeError: `loss` is not callable, or a class instead of an instance; `network` is something else.
         CheckpointError: a checkpoint is broken or belongs to another search; or its data or loss differ and
             `resume` is not "force".
         NumericalError: a loss became NaN or infinite.
         OutOfMemoryError: the message holds the estimate of the plan and a batch size that may fit.
 
-    An exception in the loader, a callback or `loss` is raised unchanged. Every exception that stops a running
-    search has the partial result as its attribute `result`, with status "failed".
+    An exception in the loader, a callback, `loss` or `network` is raised unchanged. Every exception that
+    stops a running search has the partial result as its attribute `result`, with status "failed".
 
     >>> import numpy as np, pydarts
     >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -91,13 +99,19 @@ def search(
     config = configuration(cfg, SearchConfig, "cfg", "search((X, y), cfg)")
     hooks = listeners(callbacks, Callback)
     check_loss(loss)
+    if network is not None:
+        check_function(network, config, loss)
     available_device(config.device)  # before the data are read and a folder is created
     with plain():
-        return _searched(loader, config, hooks, loss)
+        return _searched(loader, config, hooks, loss, network)
 
 
 def _searched(
-    loader: Loader, config: SearchConfig, hooks: Sequence[Callback], loss: Loss | None
+    loader: Loader,
+    config: SearchConfig,
+    hooks: Sequence[Callback],
+    loss: Loss | None,
+    network: FunctionNetwork | None,
 ) -> SearchResult:
     watch, gate = InterruptWatch(), Turn()
     forget()
@@ -105,10 +119,13 @@ def _searched(
     sources: Sources | None = None
     try:
         with watch:
-            sources = open_sources(loader, config, watch.check)
+            read = open_sources if network is None else open_pairs
+            sources = read(loader, config, watch.check)
             sources.pause_with(gate)
-            facts = {**sources.facts, "loss": fact_of(loss)}
-            check_plan(sources.config)
+            facts = sources.facts | ({"loss": fact_of(loss)} if network is None else network.facts)
+            check_start(sources.config)
+            if network is None:
+                check_plan(sources.config)
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
                 progress = Progress(sources.config.resolved_space)
@@ -121,6 +138,7 @@ def _searched(
                     Observers(hooks, progress, watch, sources.config, gate),
                     None if loss is None else SeededLoss(loss, config.seed, watch.check),
                     facts,
+                    None if network is None else BoundNetwork(network, config.seed, watch.check),
                 )
     finally:
         forget()
@@ -133,7 +151,8 @@ def _searched(
     # A search that does no step has the results, the data and the loss of its checkpoint.
     outcome["fingerprint"] = outcome["fingerprint"] or facts  # checkpoints of earlier versions have none
     same = outcome["fingerprint"] == facts
-    name = None if loss is None else short_name(loss)
+    function = loss if network is None else network.loss
+    name = None if function is None else short_name(function)
     if not same:
         name = name_in(outcome["fingerprint"]["loss"])
     result = _result(outcome, name, sources.class_counts if same else None)
@@ -143,14 +162,18 @@ def _searched(
     return end(result, error, hooks, "search")
 
 
-def check_plan(config: SearchConfig) -> None:
-    """Warn if the search trains no α, or if the network is too shallow to contain one kind of cell."""
-    space, layers = config.resolved_space, config.layers
+def check_start(config: SearchConfig) -> None:
+    """Warn if the search trains no α."""
     if config.arch_start_epoch >= config.epochs:
         hint(
             f"arch_start_epoch is {config.arch_start_epoch} and epochs is {config.epochs}, so α is never "
             "trained and the genotype is that of the random initial α; reduce arch_start_epoch"
         )
+
+
+def check_plan(config: SearchConfig) -> None:
+    """Warn if the network is too shallow to contain one kind of cell."""
+    space, layers = config.resolved_space, config.layers
     if space.kind == "recurrent":
         return
     # The engine refuses positions that the network does not have.
@@ -168,9 +191,12 @@ def check_plan(config: SearchConfig) -> None:
 
 def _result(outcome: dict[str, Any], loss: str | None, class_counts: tuple[int, ...] | None) -> SearchResult:
     return SearchResult(
-        genotype=Genotype._of(outcome["genotype"]),
+        genotype=None if outcome["genotype"] is None else Genotype._of(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
         steps=tuple(outcome["steps"]),
+        epochs=tuple(outcome["epochs"]),
+        architecture=outcome["architecture"],
+        decisions=outcome["decisions"],
         history=History([record_from(record, EpochRecord) for record in outcome["history"]]),
         config=SearchConfig._of(outcome["config"]),
         status=outcome["status"],

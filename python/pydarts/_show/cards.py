@@ -28,7 +28,7 @@ _WHOLE = 740  # pixels of a card in a window of 900 pixels, in which every plot 
 
 def of_genotype(genotype: Genotype) -> str:
     """Show the cells as a plot and in the paper's notation."""
-    names = [name for name in ("normal", "reduce", "recurrent") if getattr(genotype, name)]
+    names = [name for name in ("normal", "reduce", "recurrent") if genotype.nodes(name)]
     about = f"{' and '.join(names)}, {count(genotype.skip_connections, 'skip connection')}"
     return render("notebook/genotype.html", kind="Genotype", about=about, **_cells(genotype))
 
@@ -82,7 +82,7 @@ def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, 
     facts = [("network", f"{type(network).__name__}, {weights:,} weights"), *_given(result)]
     if history:
         last, best = history[-1], history[result.best or 0]
-        if network.genotype.recurrent:
+        if network.genotype.kind == "recurrent":
             name, said = "perplexity", f"{last.valid_perplexity:.2f}, lowest {best.valid_perplexity:.2f}"
         else:
             name, said = "accuracy", f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%}"

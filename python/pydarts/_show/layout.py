@@ -30,10 +30,14 @@ class Layout:
 
 
 def depths(graph: nx.MultiDiGraph) -> dict[Node, int]:
-    """Return the length of the longest path to each node from a node without predecessors."""
+    """Return the length of the longest path to each node from a node without predecessors.
+
+    The layer of a node is at least its attribute `layer`.
+    """
     found: dict[Node, int] = {}
     for node in nx.topological_sort(graph):
-        found[node] = 1 + max((found[before] for before in graph.predecessors(node)), default=-1)
+        after = 1 + max((found[before] for before in graph.predecessors(node)), default=-1)
+        found[node] = max(after, graph.nodes[node].get("layer", 0))
     return found
 
 

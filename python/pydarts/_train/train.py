@@ -182,7 +182,7 @@ def open_task(
                 "no weight of the network requires a gradient, so it cannot be trained; call "
                 "network.requires_grad_(True)"
             )
-    if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.recurrent):
+    if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.kind == "recurrent"):
         return TextTask.open(network, loader, config, device, loss, poll)
     # The published weight is not an explicit choice: it is in every configuration that was filled in.
     wished = config.auxiliary_weight not in (None, 0, ImageSettings.auxiliary_weight)

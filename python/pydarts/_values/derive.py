@@ -10,38 +10,65 @@ import numpy.typing as npt
 from torch import Tensor
 
 from .. import _core
+from .checks import whole
 from .genotype import Genotype
 from .space import Space, as_space
 from .words import shown
 
 
 def derive(
-    alphas: Mapping[str, npt.ArrayLike | Tensor], space: str | Space = "darts", k: int | None = None
+    alphas: Mapping[str, npt.ArrayLike | Tensor],
+    space: str | Space = "darts",
+    k: int | None = None,
+    relaxation: Any = "softmax",
+    selection: Any = "strongest",
 ) -> Genotype:
     """Derive the genotype of α: per node the `k` strongest edges, each with its strongest operation (2.4).
 
-    The strength of an edge is the largest softmax weight among its operations other than `none`; the softmax
-    runs over all operations, in float64. Ties go to the lower node and the earlier operation.
+    The strength of an operation is its mixing weight under `relaxation`, in float64: by default its softmax
+    weight among all operations of the edge. `none` is never selected. Ties go to the lower node and the
+    earlier operation.
 
     Args:
         alphas: table name -> logits [edges, operations]; `"normal"` and `"reduce"`, or `"recurrent"`.
         space: the space that α belongs to.
         k: edges kept per node; None: 2 for a convolutional space, 1 for a recurrent one. The published
-            notation and recurrent networks require these numbers.
+            notation and recurrent networks require these numbers. The same as
+            `selection={"name": "strongest", "k": k}`.
+        relaxation: the function from logits to mixing weights: its name, or a dictionary with `name` and
+            parameters. A parameter that changes during a search has its last value.
+        selection: the rule: its name, or a dictionary with `name` and parameters. `"strongest"`: the `k`
+            strongest edges of each node. `"argmax"`: every edge. `"threshold"` (`value=0.85`, `k=2`): of the
+            `k` strongest edges of each node those of at least this strength, so that nodes may be left
+            without edges (FairDARTS).
 
     Raises:
         DataError: a table is missing, has a wrong shape or holds NaN.
-        ConfigError: an unknown space, or a `k` that is not positive.
+        ConfigError: an unknown space or name, a parameter out of range, or `k` with another selection.
 
     >>> import numpy as np
     >>> alphas = {"normal": np.zeros((14, 8)), "reduce": np.zeros((14, 8))}
     >>> derive(alphas).normal[:2]
     (('max_pool_3x3', 0), ('max_pool_3x3', 1))
+    >>> alphas["normal"][2, 4] = 9.0
+    >>> derive(alphas, selection="threshold").nodes("normal")
+    ((), (('sep_conv_3x3', 0),), (), ())
     """
     if not isinstance(alphas, Mapping):
         raise _core.DataError(f"alphas must map table names to arrays, got a {type(alphas).__name__}")
+    rule = _plain(selection)
+    if k is not None:
+        name, own = (rule.get("name"), rule.get("k")) if isinstance(rule, Mapping) else (rule, None)
+        if name != "strongest" or own:
+            raise _core.ConfigError(f"k is {shown(k)} and selection is {shown(rule)}; give one of them")
+        rule = {"name": "strongest", "k": whole("k", k)}
     tables = {str(name): table(name, values) for name, values in alphas.items()}
-    return Genotype._of(_core.derive(as_space(space), tables, k))
+    return Genotype._of(_core.derive(as_space(space), tables, _plain(relaxation), rule))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a name or plain data."""
+    return value.to_dict() if hasattr(value, "to_dict") else value
 
 
 def table(name: str, values: Any) -> npt.NDArray[np.float64]:

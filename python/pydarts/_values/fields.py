@@ -235,6 +235,22 @@ FIELDS = (
         "str | Mapping[str, Any]",
     ),
     Field(
+        "selection",
+        "dict[str, Any]",
+        '"strongest"',
+        "the rule that picks the operations and edges of the cell: its name, or a dictionary with `name` and "
+        "parameters (section 2.4)",
+        "str | Mapping[str, Any]",
+    ),
+    Field(
+        "stop",
+        "dict[str, Any] | None",
+        "None",
+        "what ends the search early: a name, or a dictionary with `name` and parameters; "
+        '"skip_connections": as soon as the normal cell has `most` (2) skip connections (DARTS+)',
+        "str | Mapping[str, Any] | None",
+    ),
+    Field(
         "clip_virtual_step",
         "bool",
         "False",

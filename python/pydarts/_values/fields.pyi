@@ -1,7 +1,7 @@
 # Written by tests/python/stubs.py from the rows of fields.py.
 import os
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
@@ -64,6 +64,8 @@ class ConfigFields(TypedDict, total=False):
     dropout_output: float
     slowness: float
     relaxation: str | Mapping[str, Any]
+    selection: str | Mapping[str, Any]
+    stop: str | Mapping[str, Any] | None
     clip_virtual_step: bool
 
 class ConfigAttributes:
@@ -117,6 +119,8 @@ class ConfigAttributes:
     dropout_output: float
     slowness: float
     relaxation: dict[str, Any]
+    selection: dict[str, Any]
+    stop: dict[str, Any] | None
     clip_virtual_step: bool
 
 class Field(NamedTuple):

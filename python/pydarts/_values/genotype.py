@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,9 @@ class Genotype(Record, _core.Genotype):
 
     A cell is given as a list of nodes, each a list of edges, or as one flat list of the edges of all nodes,
     as it is published: with two edges per node, or one in a recurrent cell. `normal`, `reduce` and
-    `recurrent` are flat; `edges` has the target of each edge too. Node 0 is c_{k-2}, node 1 is c_{k-1}.
+    `recurrent` are flat; `nodes` lists the edges of each node, and `edges` has the target of each edge too. A
+    node may have no edges: it is zeros. A flat list cannot express that, so these three views then raise a
+    GenotypeError. Node 0 is c_{k-2}, node 1 is c_{k-1}.
     `normal_concat` and `reduce_concat` list the nodes whose outputs are concatenated. A recurrent genotype
     has `recurrent` and `concat` instead; the other fields are empty. An edge may hold `none`, which carries
     zeros; `derive` never selects it, but cells of other tools contain it. `str()` prints the published
@@ -35,7 +37,7 @@ class Genotype(Record, _core.Genotype):
     as a list of nodes.
 
     Raises:
-        GenotypeError: an unknown operation, one of another kind of cell, a cell without edges or output, an
+        GenotypeError: an unknown operation, one of another kind of cell, a cell without nodes or output, an
             edge from a node that is not below its target, or a flat list that does not have the published
             number of edges per node.
 
@@ -192,8 +194,8 @@ class Genotype(Record, _core.Genotype):
         """Check that this genotype is one of `space`.
 
         Raises:
-            GenotypeError: another number of edges, an operation that is not in the space, or two edges from
-                one node.
+            GenotypeError: another number of nodes, an operation that is not in the space, or two edges from
+                one node. The number of edges depends on the selection; a node may have any.
 
         >>> from pydarts import genotypes
         >>> genotypes.DARTS_V2.validate("darts")
@@ -240,6 +242,30 @@ class Genotype(Record, _core.Genotype):
         (('sigmoid', 0, 1), ('relu', 1, 2))
         """
         return super().edges(table)
+
+    def nodes(self, table: str) -> tuple[Genes, ...]:
+        """The edges into each node of a cell as (operation, source node).
+
+        Args:
+            table: "normal", "reduce" or "recurrent"; a cell of another kind of genotype has no nodes.
+
+        Raises:
+            ValueError: another name.
+
+        >>> Genotype(recurrent=[[], [("tanh", 0)]], concat=[1, 2]).nodes("recurrent")
+        ((), (('tanh', 0),))
+        """
+        return super().nodes(table)
+
+    @property
+    def kind(self) -> Literal["convolutional", "recurrent"]:
+        """The kind of the cells.
+
+        >>> from pydarts import genotypes
+        >>> genotypes.DARTS_V2.kind
+        'convolutional'
+        """
+        return super().kind
 
     @property
     def edge_set(self) -> frozenset[tuple[str, str, int, int]]:

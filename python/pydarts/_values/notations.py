@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -41,35 +40,27 @@ class Cells(Protocol):
     """The part of a `Genotype` that these functions use; `Genotype` itself imports this module."""
 
     @property
-    def normal(self) -> Genes: ...
+    def kind(self) -> str: ...
     @property
     def normal_concat(self) -> tuple[int, ...]: ...
     @property
-    def reduce(self) -> Genes: ...
-    @property
     def reduce_concat(self) -> tuple[int, ...]: ...
-    @property
-    def recurrent(self) -> Genes: ...
-    def edges(self, table: str) -> tuple[tuple[str, int, int], ...]: ...
+    def edges(self, table: str) -> Edges: ...
+    def nodes(self, table: str) -> tuple[Genes, ...]: ...
     def validate(self, space: str | Space) -> None: ...
 
 
 def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
     """See `Genotype.to_nni`."""
-    if genotype.recurrent:
+    if genotype.kind == "recurrent":
         raise _core.GenotypeError("NNI's hub has convolutional cells only; this genotype is recurrent")
     values: dict[str, str | list[int]] = {}
     for cell, edges, concat in _cells(genotype):
-        counts = Counter(node for *_, node in edges)
-        for node, count in counts.items():
-            if count != 2:
-                raise _core.GenotypeError(
-                    f"cell {cell}: node {node} has {count} edges; nodes of NNI's cells have two"
-                )
-        if concat != tuple(counts):
+        nodes = _two_edges(genotype, cell, "NNI's cells")
+        if concat != tuple(nodes):
             raise _core.GenotypeError(
                 f"cell {cell}: the output consists of nodes {list(concat)}; in NNI's cells it consists "
-                f"of all nodes in order, {list(counts)}"
+                f"of all nodes in order, {list(nodes)}"
             )
         for position, (operation, source, node) in enumerate(edges):
             _check_operation(cell, operation, source, node, NNI_OPERATIONS, "NNI's cells")
@@ -108,6 +99,7 @@ def to_nasbench301(genotype: Cells) -> dict[str, str]:
         raise _core.GenotypeError(f"NAS-Bench-301 takes cells of space 'darts': {error}") from error
     values: dict[str, str] = {}
     for cell, edges, concat in _cells(genotype):
+        _two_edges(genotype, cell, "NAS-Bench-301")
         if concat != NASBENCH301.concat:
             raise _core.GenotypeError(
                 f"cell {cell}: the output consists of nodes {list(concat)}; in NAS-Bench-301 it consists of "
@@ -152,6 +144,16 @@ def from_nasbench301(values: Mapping[str, Any]) -> dict[str, Any]:
 def _cells(genotype: Cells) -> Iterator[tuple[str, Edges, tuple[int, ...]]]:
     yield "normal", genotype.edges("normal"), genotype.normal_concat
     yield "reduce", genotype.edges("reduce"), genotype.reduce_concat
+
+
+def _two_edges(genotype: Cells, cell: str, whose: str) -> range:
+    """Check that every node has two edges; return the nodes."""
+    for node, edges in enumerate(genotype.nodes(cell), 2):
+        if len(edges) != 2:
+            raise _core.GenotypeError(
+                f"cell {cell}: node {node} has {len(edges)} edges; every node of {whose} has two"
+            )
+    return range(2, 2 + len(genotype.nodes(cell)))
 
 
 def _check_operation(

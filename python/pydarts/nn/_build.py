@@ -64,8 +64,8 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
 
     Args:
         genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
-            recurrent cell exactly one), from earlier nodes. Of a `SearchResult`, its genotype; `reductions`
-            is then that of its space by default.
+            recurrent cell at most one), from earlier nodes; a node without edges is zeros. Of a
+            `SearchResult`, its genotype; `reductions` is then that of its space by default.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
             `pool_norm`, `reductions`; or `vocabulary` (required), `units`, and the dropout rates.
 
@@ -93,7 +93,7 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
         raise _core.GenotypeError(
             f"expected a Genotype or a SearchResult, got a {type(genotype).__name__}{remedy}"
         )
-    kind = LanguageModel if cells.recurrent else ConvolutionalNetwork
+    kind = LanguageModel if cells.kind == "recurrent" else ConvolutionalNetwork
     takes = [name for name in inspect.signature(kind).parameters if name != "genotype"]
     unknown = sorted(set(arguments) - set(takes))
     if unknown:

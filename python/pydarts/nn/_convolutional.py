@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
@@ -16,7 +17,7 @@ from .._values.checks import flag, one_of, share, whole
 from .._values.genotype import Genotype
 from .._values.notations import Edges
 from .._values.words import shown
-from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn, Zero
+from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn, Zero, zeros
 from ._state import CheckedModule
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
@@ -60,8 +61,8 @@ class ConvBn(nn.Module):
 class Cell(nn.Module):
     """A discrete convolutional cell: every node is the sum of its edges (section 2.1 of the paper).
 
-    An edge with the operation `none` carries zeros. A node that only such edges enter is zeros of the same
-    size as the other nodes.
+    An edge with the operation `none` carries zeros. A node that no edge enters, or only such edges, is zeros
+    of the same size as the other nodes.
 
     Args:
         edges: (operation, source, target) of each edge, as `Genotype.edges` returns them.
@@ -73,7 +74,7 @@ class Cell(nn.Module):
         pool_norm: whether batch norm follows pooling, as in the search.
 
     Raises:
-        GenotypeError: edges that are not such triples, that leave out a node, or that no genotype can have.
+        GenotypeError: edges that are not such triples, or that no genotype can have.
     """
 
     def __init__(
@@ -88,8 +89,8 @@ class Cell(nn.Module):
         pool_norm: bool,
     ) -> None:
         super().__init__()
-        _check_edges(edges, concat)
-        self.concat = tuple(concat)
+        last = _check_edges(edges, concat)
+        self.concat, self._stride = tuple(concat), 2 if reduction else 1
         self.pre0: nn.Module
         if after_reduction:
             self.pre0 = FactorizedReduction(in_channels[0], channels)
@@ -98,7 +99,7 @@ class Cell(nn.Module):
         self.pre1 = ReluConvBn(in_channels[1], channels, 1)
         self.edges = nn.ModuleDict()
         # For each node the edges that are added: the source, and the two keys of the operation.
-        self._nodes: list[list[tuple[int, str, str]]] = [[] for _ in {target for *_, target in edges}]
+        self._nodes: list[list[tuple[int, str, str]]] = [[] for _ in range(2, last + 1)]
         for name, source, target in edges:
             edge = f"{source}_{target}"
             operations = self.edges[edge] if edge in self.edges else nn.ModuleDict()
@@ -123,26 +124,29 @@ class Cell(nn.Module):
                 if drop_path is not None and self.training and not isinstance(operation, (nn.Identity, Zero)):
                     term = dropped(term, drop_path)
                 terms.append(term)
-            states.append(reduce(add, terms))
+            states.append(reduce(add, terms) if terms else zeros(states[0], self._stride))
         return torch.cat([states[node] for node in self.concat], dim=1)
 
     def _is_zero(self, edge: tuple[int, str, str]) -> bool:
         return isinstance(self.get_submodule(f"edges.{edge[1]}.{edge[2]}"), Zero)
 
 
-def _check_edges(edges: Edges, concat: Sequence[int]) -> None:
-    """Check that edges and output make a cell of a genotype."""
+def _check_edges(edges: Edges, concat: Sequence[int]) -> int:
+    """Check that edges and output make a cell of a genotype; return its last node."""
     try:
-        cell = {target: [edge[:2] for edge in edges if edge[2] == target] for _, _, target in edges}
-        targets = sorted(cell)
+        targets = sorted({operator.index(target) for _, _, target in edges})
+        last = max([*targets, *map(operator.index, concat)])
     except (TypeError, ValueError) as error:
         raise _core.GenotypeError(
-            f"expected (operation, source, target) edges, got {shown(edges)}"
+            f"expected (operation, source, target) edges and nodes of the output, got {shown(edges)} and "
+            f"{shown(concat)}"
         ) from error
-    if targets != list(range(2, 2 + len(cell))):
+    if targets and targets[0] < 2:
         raise _core.GenotypeError(f"edges enter nodes {targets}; number the nodes 2, 3, ...")
-    nodes = [cell[target] for target in targets]
+    # A genotype refuses so many nodes; a list of all of them could fill the memory.
+    nodes = [[edge[:2] for edge in edges if edge[2] == node] for node in range(2, min(last, 99) + 1)]
     Genotype(normal=nodes, normal_concat=concat, reduce=nodes, reduce_concat=concat)
+    return last
 
 
 @torch.fx.wrap
@@ -243,7 +247,7 @@ class ConvolutionalNetwork(CheckedModule):
         reductions: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if not (genotype.normal and genotype.reduce):
+        if genotype.kind != "convolutional":
             raise _core.GenotypeError(
                 f"{genotype} has no normal and reduction cells; build a LanguageModel from it"
             )

@@ -21,6 +21,11 @@ def every_second(x: Tensor) -> Tensor:
     return x[:, :, ::2, ::2]
 
 
+def zeros(x: Tensor, stride: int) -> Tensor:
+    """[N, C, H, W] -> zeros [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+    return torch.zeros_like(x if stride == 1 else every_second(x))
+
+
 class ReluConvBn(nn.Module):
     """ReLU, one square convolution and batch norm; with a 1x1 kernel also the preprocessing of a cell."""
 
@@ -141,7 +146,7 @@ class Zero(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> zeros [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
-        return torch.zeros_like(x if self.stride == 1 else every_second(x))
+        return zeros(x, self.stride)
 
 
 # name -> constructor of the module from (channels, stride, batch norm after pooling)

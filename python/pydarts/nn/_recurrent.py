@@ -27,8 +27,8 @@ class RecurrentCell(nn.Module):
 
     The first state s_0 is computed from [x, h]·w_0 in the same way, with h for s_j and f = tanh; the output
     is the mean of the states in `concat` (paper, section 3.1.2 and figure 6). There is no batch norm: only
-    the search uses it. A node whose edge holds `none` is zeros and has no weights: in the published search
-    too, `none` adds nothing to a node.
+    the search uses it. A node without an edge, or whose edge holds `none`, is zeros and has no weights: in
+    the published search too, `none` adds nothing to a node.
 
     Args:
         genotype: a genotype with a recurrent cell.
@@ -45,14 +45,17 @@ class RecurrentCell(nn.Module):
 
     def __init__(self, genotype: Genotype, *, units: int) -> None:
         super().__init__()
-        if not genotype.recurrent:
+        if genotype.kind != "recurrent":
             raise _core.GenotypeError(f"{genotype} has no recurrent cell; it gives a ConvolutionalNetwork")
-        targets = [target for *_, target in genotype.edges("recurrent")]
-        if len(set(targets)) < len(targets):
+        nodes = genotype.nodes("recurrent")
+        if max(map(len, nodes)) > 1:
+            targets = [target for *_, target in genotype.edges("recurrent")]
             raise _core.GenotypeError(
                 f"a recurrent cell takes one edge per node, got edges into {targets}; derive it with k=1"
             )
-        self.genes, self.concat, self.units = genotype.recurrent, tuple(genotype.concat), units
+        # One edge per node; `none` of the initial state where there is no edge.
+        self.genes: Genes = tuple(into[0] if into else ("none", 0) for into in nodes)
+        self.concat, self.units = tuple(genotype.concat), units
         for node in range(len(self.genes) + 1):
             if node and self.genes[node - 1][0] == "none":
                 continue

@@ -9,7 +9,9 @@ mod scanner;
 
 use serde::Deserialize;
 
-use crate::space::{CellKind, Operation};
+use super::Architecture;
+use crate::error::{Error, Result};
+use crate::space::{CellKind, Operation, Space};
 
 pub use published::published;
 
@@ -39,6 +41,11 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// The index of the first node without edges.
+    pub fn empty_node(&self) -> Option<usize> {
+        self.nodes.iter().position(Vec::is_empty)
+    }
+
     /// The edges into all nodes, node by node.
     pub fn edges(&self) -> impl Iterator<Item = &Edge> {
         self.nodes.iter().flatten()
@@ -63,6 +70,35 @@ pub enum Genotype {
 }
 
 impl Genotype {
+    /// The genotype of an architecture of a cell space. A node that no pick enters has no edges.
+    pub fn of_architecture(space: &Space, architecture: &Architecture) -> Result<Genotype> {
+        let (tables, edges) = (space.logit_tables(), space.edges());
+        let first = space.inputs();
+        let cell = |name: &str| -> Result<Cell> {
+            let known = architecture.tables.iter().any(|(given, _)| given == name);
+            let Some(table) = tables.iter().find(|table| known && table.name == name) else {
+                return Err(Error::genotype(format!("the architecture has no table `{name}`")));
+            };
+            let mut nodes = vec![Vec::new(); space.nodes()];
+            for pick in architecture.picks(name) {
+                let candidates = table.rows.get(pick.row).map(|row| &row.candidates);
+                let Some(operation) = candidates.and_then(|names| names.get(pick.column)) else {
+                    let (row, column) = (pick.row, pick.column);
+                    let detail = format!("table `{name}` has no candidate in row {row}, column {column}");
+                    return Err(Error::genotype(detail));
+                };
+                let edge = edges[pick.row];
+                nodes[edge.to - first].push(Edge { operation: Operation::parse(operation)?, source: edge.from });
+            }
+            Ok(Cell { nodes, concat: space.concat() })
+        };
+        match space.tables()[..] {
+            ["normal", "reduce"] => Ok(Genotype::Convolutional { normal: cell("normal")?, reduce: cell("reduce")? }),
+            ["recurrent"] => Ok(Genotype::Recurrent { recurrent: cell("recurrent")? }),
+            ref others => Err(Error::genotype(format!("there is no genotype of the tables {}", others.join(", ")))),
+        }
+    }
+
     /// The kind of its cells.
     pub fn kind(&self) -> CellKind {
         match self {

@@ -20,7 +20,7 @@ use crate::nn::interpreter::execute::Forward;
 use crate::nn::interpreter::leaves::Leaves;
 use crate::nn::interpreter::mixing::MixingWeights;
 use crate::nn::precision::{Arithmetic, in_kind};
-use crate::nn::{Loss, Mode, Network, Statistics};
+use crate::nn::{Buffers, Loss, Mode, Network, Statistics};
 use crate::params::Table;
 use crate::plan::{Language, Peak, Plan, Recurrence, Sizes, Spans};
 
@@ -249,7 +249,7 @@ impl LanguageModel {
             None => self.loss_by_autograd(&pass, batch, extent)?,
         };
         let last_state = in_kind(&pass.states.f_select(0, -1)?.f_detach()?, self.options.numbers.kind)?;
-        Ok((Loss { value, correct, carried: Some(last_state) }, pass))
+        Ok((Loss { value, correct: Some(correct), carried: Some(last_state) }, pass))
     }
 
     /// The loss of a pass and the number of correct predictions, as operations that autograd differentiates.
@@ -302,7 +302,7 @@ impl Network for LanguageModel {
         &self.alphas
     }
 
-    fn statistics(&self) -> Option<&Statistics> {
+    fn buffers(&self) -> Option<&dyn Buffers> {
         Some(&self.statistics)
     }
 
@@ -350,7 +350,7 @@ impl Network for LanguageModel {
         self.options.device
     }
 
-    fn peak(&self, method: Method) -> Peak {
-        self.options.peak(&self.executable.plan, method).of_sequences(self.text.tokens)
+    fn peak(&self, method: Method) -> Option<Peak> {
+        Some(self.options.peak(&self.executable.plan, method).of_sequences(self.text.tokens))
     }
 }

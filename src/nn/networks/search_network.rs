@@ -82,3 +82,12 @@ impl Deref for SearchNetwork {
         }
     }
 }
+
+impl From<SearchNetwork> for Box<dyn Network> {
+    fn from(network: SearchNetwork) -> Self {
+        match network {
+            SearchNetwork::Images(network) => network,
+            SearchNetwork::Words(network) => network,
+        }
+    }
+}

@@ -14,7 +14,7 @@ use crate::nn::interpreter::layout::channels_last;
 use crate::nn::interpreter::leaves::Leaves;
 use crate::nn::interpreter::mixing::MixingWeights;
 use crate::nn::precision::{Arithmetic, in_kind};
-use crate::nn::{Loss, Mode, Network, NetworkOptions, Statistics};
+use crate::nn::{Buffers, Loss, Mode, Network, NetworkOptions, Statistics};
 use crate::params::Table;
 use crate::plan::{Instruction, Op, Peak, Plan, Segment};
 
@@ -133,7 +133,7 @@ impl Supernet {
         let value = self.criterion(logits, &batch.targets)?;
         let _guard = tch::no_grad_guard();
         let correct = logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&batch.targets)?.f_sum(Kind::Int64)?;
-        Ok(Loss { value, correct, carried: None })
+        Ok(Loss { value, correct: Some(correct), carried: None })
     }
 
     fn criterion(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
@@ -175,7 +175,7 @@ impl Network for Supernet {
         &self.alphas
     }
 
-    fn statistics(&self) -> Option<&Statistics> {
+    fn buffers(&self) -> Option<&dyn Buffers> {
         Some(&self.statistics)
     }
 
@@ -246,7 +246,7 @@ impl Network for Supernet {
         self.options.device
     }
 
-    fn peak(&self, method: Method) -> Peak {
-        self.options.peak(&self.search.plan, method)
+    fn peak(&self, method: Method) -> Option<Peak> {
+        Some(self.options.peak(&self.search.plan, method))
     }
 }

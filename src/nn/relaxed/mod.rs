@@ -59,13 +59,14 @@ impl Relaxed<'_> {
     ) -> Result<Gradients> {
         let compute = |batch: &Batch, part: usize| -> Result<Gradients> {
             let draw = Draw::Part(role, part);
+            self.network.begin_loss(role, part)?;
             let m = self.relaxations.weights(alpha, draw)?;
             let found = self.network.gradients(w, &m, batch, mode, by)?;
             let back = |gradient: Tensor| self.relaxations.backward(alpha, &m, &gradient, draw);
             Ok(Gradients { alpha: found.alpha.map(back).transpose()?, ..found })
         };
         let Some(micro_batches) = divide(batch, self.micro_batch)? else { return compute(batch, 0) };
-        let moves = self.network.statistics().filter(|_| mode == Mode::Weights);
+        let moves = self.network.buffers().filter(|_| mode == Mode::Weights);
         let mut buffers = moves.map(|moves| Averages::new(&moves.tensors())).transpose()?;
         let mut sum: Option<Gradients> = None;
         for (part, (micro_batch, share)) in micro_batches.iter().enumerate() {
@@ -85,6 +86,7 @@ impl Relaxed<'_> {
     pub fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
         let compute = |batch: &Batch, part: usize| -> Result<Tensor> {
             let draw = Draw::Part(Role::Weight, part);
+            self.network.begin_loss(Role::Weight, part)?;
             let m = self.relaxations.weights(alpha, draw)?;
             let product = self.network.hessian_product(w, &m, direction, batch)?;
             self.relaxations.backward(alpha, &m, &product, draw)
@@ -167,7 +169,7 @@ impl Gradients {
         };
         let loss = Loss {
             value: self.loss.value.f_add(&other.loss.value)?,
-            correct: self.loss.correct.f_add(&other.loss.correct)?,
+            correct: sum(self.loss.correct, other.loss.correct)?,
             carried: None,
         };
         Ok(Gradients { loss, alpha: sum(self.alpha, other.alpha)?, w: sum(self.w, other.w)? })

@@ -5,7 +5,7 @@ use std::cell::{Ref, RefCell};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::arch::{Decision, LogitTable};
+use crate::arch::LogitTable;
 use crate::error::{Error, Result};
 use crate::params::upload;
 use crate::random;
@@ -22,7 +22,7 @@ pub enum Role {
 
 impl Role {
     /// Its name in the streams of random numbers.
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Role::Alpha => "alpha",
             Role::Weight => "weight",
@@ -118,33 +118,10 @@ impl Relaxations {
         self.states.borrow()
     }
 
-    /// Replaces masks and frozen rows by those of a checkpoint.
+    /// Replaces masks and frozen rows, one per table. The caller sets the state of entries that became masked to 0: see
+    /// [`Relaxations::masked`].
     pub fn set_states(&self, states: Vec<TableState>) -> Result<()> {
         *self.states.borrow_mut() = states;
-        self.upload()
-    }
-
-    /// Changes masks or frozen rows by a decision; other decisions change nothing here. The caller sets the state of
-    /// entries that became masked to 0: see [`Relaxations::masked`].
-    pub fn apply(&self, decision: &Decision) -> Result<()> {
-        let (name, row) = match decision {
-            Decision::Mask { table, row, .. } | Decision::Freeze { table, row, .. } | Decision::Drop { table, row } => {
-                (table, *row)
-            }
-            Decision::RollBack { .. } | Decision::Stop { .. } => return Ok(()),
-        };
-        let index = self.tables.iter().position(|table| table.name == *name);
-        let index =
-            index.ok_or_else(|| Error::config(format!("a decision names the table `{name}`, which is unknown")))?;
-        {
-            let state = &mut self.states.borrow_mut()[index];
-            match decision {
-                Decision::Mask { columns, .. } => state.mask(row, columns),
-                Decision::Freeze { column, .. } => state.freeze(row, Some(*column)),
-                _ => state.freeze(row, None),
-            }
-            .map_err(|error| Error { detail: format!("table `{name}`: {}", error.detail), ..error })?;
-        }
         self.upload()
     }
 

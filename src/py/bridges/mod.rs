@@ -2,10 +2,12 @@
 
 mod criterion;
 mod graph;
+mod network;
 mod observer;
 mod sources;
 
 pub use criterion::criterion_of;
 pub use graph::graph_capture;
+pub use network::Definition;
 pub use observer::PyObserver;
 pub use sources::source;

@@ -70,6 +70,7 @@ pub fn source(
             return Ok(Box::new(entry::engine(object.py(), build)?));
         }
         (Expected::Images { shape, classes, kind, device }, Err(_)) => (shape, *classes, *kind, *device),
+        (Expected::Pairs { .. }, Err(_)) => return Ok(Box::new(PySource::new(object, expected.clone())?)),
         _ => return Err(to_python(Error::data("a recurrent space requires texts, and a convolutional space images"))),
     };
     let Ok(arrays) = object.cast::<PyArrays>() else {

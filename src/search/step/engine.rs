@@ -14,7 +14,7 @@ use crate::nn::{By, Mode, Network, Relaxed, Role};
 use crate::optim::{Adam, Moments, Sgd};
 use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
 
-/// Everything that a search moves except running statistics, which belong to the network. Steps write to the tensors
+/// Everything that a search moves except buffers, which belong to the network. Steps write to the tensors
 /// and never replace them.
 #[derive(Debug)]
 pub struct State {
@@ -166,8 +166,8 @@ fn updates(
     settings: &StepSettings,
     rollback: &mut Rollback,
 ) -> Result<()> {
-    if let Some(statistics) = network.network.statistics() {
-        rollback.save(statistics.tensors())?;
+    if let Some(buffers) = network.network.buffers() {
+        rollback.save(buffers.tensors())?;
     }
     let [keep_train, keep_valid] = scalars.keep()?;
     let train = &with_carried(train, state.carried.train.as_ref(), &keep_train)?;
@@ -181,7 +181,8 @@ fn updates(
     settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &scalars.lr()?)?;
     store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), rollback)?;
     let of_weights = [&found.loss.value, &found.w()?.f_norm()?, &magnitude(&state.w)?];
-    let good = scalars.conclude(of_alpha.as_ref().map(|all| all.each_ref()), of_weights, &found.loss.correct)?;
+    let good =
+        scalars.conclude(of_alpha.as_ref().map(|all| all.each_ref()), of_weights, found.loss.correct.as_ref())?;
     rollback.unless(&good)
 }
 

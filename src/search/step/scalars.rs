@@ -86,16 +86,26 @@ impl Scalars {
         Ok([self.inputs.f_select(0, 3)?, self.inputs.f_select(0, 4)?])
     }
 
-    /// Writes the report of a step, in the order of [`CHECKED`]; `alpha` is None if α does not move. Returns whether
-    /// this step and all since the last report was read were good: a boolean scalar on the device.
-    pub fn conclude(&mut self, alpha: Option<[&Tensor; 3]>, weights: [&Tensor; 3], correct: &Tensor) -> Result<Tensor> {
+    /// Writes the report of a step, in the order of [`CHECKED`]; `alpha` is None if α does not move, and `correct` if the
+    /// network does not predict classes. Returns whether this step and all since the last report was read were good: a
+    /// boolean scalar on the device.
+    pub fn conclude(
+        &mut self,
+        alpha: Option<[&Tensor; 3]>,
+        weights: [&Tensor; 3],
+        correct: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         let number = |tensor: &Tensor| Ok::<_, Error>(tensor.f_detach()?.f_to_kind(Kind::Double)?.f_reshape([1])?);
         let zero = Tensor::f_zeros([1], (Kind::Double, self.report.device()))?;
         let checked = alpha.unwrap_or([&zero; 3]).into_iter().chain(weights).map(number).collect::<Result<Vec<_>>>()?;
         let checked = Tensor::f_cat(&checked, 0)?;
         let good = checked.f_isfinite()?.f_all()?.f_logical_and(&self.healthy)?;
-        self.report.f_copy_(&Tensor::f_cat(&[checked, number(correct)?, number(&good)?], 0)?)?;
+        let correct = match correct {
+            Some(correct) => number(correct)?,
+            None => Tensor::f_full([1], f64::NAN, (Kind::Double, self.report.device()))?,
+        };
+        self.report.f_copy_(&Tensor::f_cat(&[checked, correct, number(&good)?], 0)?)?;
         self.healthy.f_copy_(&good)?;
         Ok(good)
     }
@@ -119,8 +129,8 @@ pub struct Report {
     pub valid_loss: f64,
     /// The training loss before the weight step.
     pub train_loss: f64,
-    /// The number of training examples predicted correctly.
-    pub correct: i64,
+    /// The number of training examples predicted correctly; None if the network does not predict classes.
+    pub correct: Option<i64>,
 }
 
 impl Report {
@@ -138,7 +148,8 @@ impl Report {
         }
         match numbers[..] {
             [valid_loss, _, _, train_loss, _, _, correct, 1.0] => {
-                Ok(Report { valid_loss, train_loss, correct: correct as i64 })
+                let correct = (!correct.is_nan()).then_some(correct as i64);
+                Ok(Report { valid_loss, train_loss, correct })
             }
             _ => Err(Error::engine(format!("step {step} was rolled back for an unknown reason; please report this"))),
         }

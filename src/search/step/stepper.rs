@@ -17,8 +17,8 @@ pub struct StepOutcome {
     pub train_loss: f64,
     /// L_val at which α's gradient was computed; None if α did not move.
     pub valid_loss: Option<f64>,
-    /// The number of training examples predicted correctly.
-    pub correct: i64,
+    /// The number of training examples predicted correctly; None if the network does not predict classes.
+    pub correct: Option<i64>,
     /// The number of training examples.
     pub examples: i64,
 }
@@ -103,14 +103,14 @@ impl<'a> Stepper<'a> {
             Box::new(move || engine::step(network, &mut state, &mut scalars, (&train, valid.as_ref()), &settings))
         };
         let Some(captures) = &mut self.captures else { return body(train, valid)() };
-        let statistics = network.network.statistics().map(|statistics| statistics.tensors());
+        let buffers = network.network.buffers().map(|buffers| buffers.tensors());
         let relaxations = network.relaxations.tensors();
         let fixed: Vec<&Tensor> = state
             .tensors()
             .into_iter()
             .chain(scalars.tensors())
             .chain(&relaxations)
-            .chain(statistics.into_iter().flatten())
+            .chain(buffers.into_iter().flatten())
             .collect();
         captures.run(&body, &fixed, train, valid)
     }

@@ -75,9 +75,9 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
     column = path.space.operations.index(name)
     zero = [column for column, operation in enumerate(path.space.operations) if operation == "none"]
     for table in path.alphas:
-        genes, before = getattr(genotype, table), getattr(path.genotypes[0], table)
-        now = sum(operation == name for operation, _ in genes)
-        first = sum(operation == name for operation, _ in before)
+        genes, before = genotype.edges(table), path.genotypes[0].edges(table)
+        now = sum(operation == name for operation, *_ in genes)
+        first = sum(operation == name for operation, *_ in before)
         weights = path.weights(table, -1).copy()
         weights[:, zero] = -1.0  # `none` is never selected
         strongest = int((weights.argmax(-1) == column).sum())
@@ -87,10 +87,10 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
             f"{name} in the {table} cell: {now} of {len(genes)} operations ({first} at the start); it is the "
             f"strongest on {strongest} of {edges} edges."
         )
-        if now >= COLLAPSED * len(genes) and _unmoved(path, table):
+        if genes and now >= COLLAPSED * len(genes) and _unmoved(path, table):
             text += " α has hardly moved, so this mostly reflects the random initial α."
             yield Finding("note", "skips", text, table=table, values=values)
-        elif now >= COLLAPSED * len(genes):
+        elif genes and now >= COLLAPSED * len(genes):
             yield Finding(
                 "warning",
                 "skips",
@@ -105,8 +105,8 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
 
 def weightless(genotype: Genotype) -> Iterator[Finding]:
     """A normal cell without weights; a skip connection in a reduction cell has weights."""
-    genes = genotype.normal
-    if genes and all(operation in _WEIGHTLESS for operation, _ in genes):
+    genes = genotype.edges("normal")
+    if genes and all(operation in _WEIGHTLESS for operation, *_ in genes):
         yield Finding(
             "warning",
             "weightless",

@@ -106,7 +106,9 @@ def _progress(scene: Scene, width: int) -> RenderableType:
 
 def _curves(scene: Scene, path: Trajectory, genotype: Genotype, width: int) -> Table:
     _, train, valid = scene.losses
-    skips = [float(record.skip_connections) for record in scene.records] + [float(genotype.skip_connections)]
+    skips = [float(record.skip_connections or 0) for record in scene.records] + [
+        float(genotype.skip_connections)
+    ]
     entropy = np.mean([path.entropy(name) for name in path.alphas], axis=0)
     said: list[tuple[str, Sequence[float], str]] = [
         ("train loss", train, _number(train)),

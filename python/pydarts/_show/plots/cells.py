@@ -36,8 +36,8 @@ class Cell(NamedTuple):
 def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
     """Draw the cells of a genotype as graphs, one below the other, from the inputs to the output.
 
-    The operation of an edge is a box before its target; the line of `none` is dotted. Intermediate nodes are
-    counted from 0 (paper, figure 4), in recurrent cells from 1.
+    The operation of an edge is a box before its target; the line of `none` is dotted, and so is the border of
+    a node without edges. Intermediate nodes are counted from 0 (paper, figure 4), in recurrent cells from 1.
 
     Args:
         genotype: a convolutional or recurrent genotype.
@@ -76,20 +76,21 @@ def size_of(genotype: Genotype) -> tuple[float, float]:
 def cells_of(genotype: Genotype) -> list[Cell]:
     """Return the cells of a genotype."""
     return [
-        Cell(name, cell_graph(edges, concat, first), first)
+        Cell(name, cell_graph(genotype.edges(name), concat, first, len(nodes)), first)
         for name, concat, first in (
             ("normal", genotype.normal_concat, 2),
             ("reduce", genotype.reduce_concat, 2),
             ("recurrent", genotype.concat, 1),
         )
-        if (edges := genotype.edges(name))
+        if (nodes := genotype.nodes(name))
     ]
 
 
-def cell_graph(edges: Edges, concat: Sequence[int], first: int) -> nx.MultiDiGraph:
+def cell_graph(edges: Edges, concat: Sequence[int], first: int, nodes: int) -> nx.MultiDiGraph:
     """Return a cell as a graph of inputs, nodes and "out"; edges have an `operation`, those to "out" None."""
     graph = nx.MultiDiGraph()
     graph.add_nodes_from(range(first))
+    graph.add_nodes_from(range(first, first + nodes), layer=1)  # at least, for nodes that no edge enters
     for operation, source, target in edges:
         graph.add_edge(source, target, operation=operation)
     for node in sorted(concat):
@@ -144,6 +145,7 @@ def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
                 "boxstyle": "circle,pad=0.4" if inner else "round,pad=0.45",
                 "facecolor": INNER if inner else OUTER,
                 "edgecolor": INK,
+                "linestyle": ":" if inner and not graph.in_degree(node) else "-",
                 "linewidth": 0.8,
             },
             zorder=4,

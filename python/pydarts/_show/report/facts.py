@@ -134,7 +134,7 @@ def _supernet(net: Supernet) -> tuple[Fact, ...]:
 def _derived(result: SearchResult) -> tuple[Fact, ...]:
     config, genotype = result.config, result.genotype
     try:
-        if genotype.recurrent:
+        if genotype.kind == "recurrent":
             network, image, each = _shapes(result, units=config.units), None, "a token"
             published = _shapes(result, units=850)
             much, full = f"{config.units} units", "850 units"
@@ -163,7 +163,7 @@ def _shapes(result: SearchResult, **width: Any) -> Any:
     config = result.config
     sizes: dict[str, Any] = (
         {"vocabulary": config.num_classes}
-        if result.genotype.recurrent
+        if result.genotype.kind == "recurrent"
         else {"num_classes": config.num_classes, "in_channels": config.in_channels}
     )
     with torch.device("meta"):

@@ -117,7 +117,7 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
                 )
             )
         found.append(Figure("time of all epochs", duration(sum(record.seconds for record in result.history))))
-    genes = sum(len(getattr(result.genotype, table)) for table in path.alphas)
+    genes = sum(len(result.genotype.edges(table)) for table in path.alphas)
     found.append(Figure("skip connections", str(result.genotype.skip_connections), f"of {genes} operations"))
     time, unit = path.time
     if len(path) > 1:

@@ -35,7 +35,7 @@ _COLORS = {INK: "var(--ink)", FAINT: "var(--faint)", INNER: "var(--inner)", OUTE
 def cell_picture(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> Markup:
     """Return the graph of a cell as an SVG element in natural size, labelled with its edges in words."""
     first = space.inputs
-    graph = cell_graph(edges, concat, first)
+    graph = cell_graph(edges, concat, first, space.nodes)
     plan = layout(graph)
 
     def draw(ax: Axes) -> None:
@@ -65,10 +65,11 @@ def cell_picture(table: str, edges: Edges, concat: tuple[int, ...], space: Space
 def words(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> str:
     """Describe a cell in words."""
     first = space.inputs
-    said: dict[int, list[str]] = {}
+    said: dict[int, list[str]] = {node: [] for node in range(first, first + space.nodes)}
     for operation, source, target in edges:
-        said.setdefault(target, []).append(f"{operation} from {_plain(node_name(source, first))}")
-    nodes = "; ".join(f"node {node_name(node, first)}: {', '.join(parts)}" for node, parts in said.items())
+        said[target].append(f"{operation} from {_plain(node_name(source, first))}")
+    parts = (f"node {node_name(node, first)}: {', '.join(into) or 'no edges'}" for node, into in said.items())
+    nodes = "; ".join(parts)
     output = ", ".join(node_name(node, first) for node in concat)
     return f"The {table} cell. {nodes}; output {_plain(output_name(first))}: nodes {output}."
 

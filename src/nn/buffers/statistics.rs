@@ -6,6 +6,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::Buffers;
 use crate::error::{Error, Result};
 use crate::params::{Entry, Table, copy};
 use crate::plan::{Op, Plan, StatisticId};
@@ -21,7 +22,7 @@ const SETTLED: i64 = 1 << 20;
 const LARGEST: i64 = 1 << 53;
 /// The suffix of a count in state dicts and files, as in PyTorch.
 const COUNT: &str = ".num_batches_tracked";
-/// The suffixes of all names of [`Statistics::named`].
+/// The suffixes of all names of [`Buffers::named`].
 const SUFFIXES: [&str; 3] = [".running_mean", ".running_var", COUNT];
 
 /// Elements of the running statistics, each with the element that it follows.
@@ -126,16 +127,6 @@ impl Statistics {
         Ok(Some(Followers { leaders: indices(&leaders)?, followers: indices(&followers)? }))
     }
 
-    /// All running means and all running variances, not copied.
-    pub fn vectors(&self) -> [&Tensor; 2] {
-        [&self.mean, &self.variance]
-    }
-
-    /// All that a weight step moves: means, variances and counts, not copied.
-    pub fn tensors(&self) -> [&Tensor; 3] {
-        [&self.mean, &self.variance, &self.counts]
-    }
-
     /// Copies of the running means and variances, taken before a pass moves them.
     pub fn remember(&self) -> Result<(Tensor, Tensor)> {
         Ok((copy(&self.mean)?, copy(&self.variance)?))
@@ -157,52 +148,8 @@ impl Statistics {
         Ok(())
     }
 
-    /// Copies of `<batch norm>.running_mean`, `.running_var` and `.num_batches_tracked`.
-    pub fn named(&self) -> Result<Vec<(String, Tensor)>> {
-        let mut out = Vec::with_capacity(SUFFIXES.len() * self.views.len());
-        for (index, (entry, (mean, variance))) in self.table.entries().iter().zip(&self.views).enumerate() {
-            let count = self.counts.f_select(0, index as i64)?;
-            for (suffix, tensor) in SUFFIXES.iter().zip([mean, variance, &count]) {
-                out.push((format!("{}{suffix}", entry.name), copy(tensor)?));
-            }
-        }
-        Ok(out)
-    }
-
-    /// The counts of [`Statistics::named`] if all batch norms were moved by `steps` steps.
-    pub fn named_counts(&self, steps: u64) -> Vec<(String, Tensor)> {
-        let count = |entry: &Entry| (format!("{}{COUNT}", entry.name), Tensor::from(steps as i64));
-        self.table.entries().iter().map(count).collect()
-    }
-
-    /// Checks tensors by name: `tensors` must have exactly the names of [`Statistics::named`], of which counts may be
-    /// absent. Returns means and variances in turn as one vector, and the counts.
-    pub fn pack(&self, tensors: &[(String, Tensor)]) -> Result<(Tensor, Tensor)> {
-        let mut counts = vec![SETTLED; self.table.entries().len()];
-        let mut others = Vec::with_capacity(tensors.len());
-        for (name, tensor) in tensors {
-            match name.strip_suffix(COUNT).and_then(|owner| self.table.index(owner)) {
-                Some(index) => counts[index] = count(name, tensor)?,
-                None => others.push((name.clone(), tensor.shallow_clone())),
-            }
-        }
-        let flat = self.vectors_table().pack(&others, self.kind, self.device)?;
-        Ok((flat, Tensor::f_from_slice(&counts)?.f_to_device(self.device)?))
-    }
-
-    /// Overwrites the statistics by checked ones: see [`Statistics::pack`].
-    pub fn load(&self, tensors: &[(String, Tensor)]) -> Result<()> {
-        let (flat, counts) = self.pack(tensors)?;
-        let _guard = tch::no_grad_guard();
-        for (pair, (mean, variance)) in self.vectors_table().views(&flat)?.chunks(2).zip(&self.views) {
-            mean.shallow_clone().f_copy_(&pair[0])?;
-            variance.shallow_clone().f_copy_(&pair[1])?;
-        }
-        Ok(self.counts.shallow_clone().f_copy_(&counts)?)
-    }
-
     /// Refuses statistics that no batches have: NaN, infinity, negative variances. Counts are not checked.
-    pub fn check(tensors: &[(String, Tensor)]) -> Result<()> {
+    pub fn check_values(tensors: &[(String, Tensor)]) -> Result<()> {
         let [means, variances, _] = SUFFIXES;
         for (name, tensor) in tensors {
             let least = if name.ends_with(variances) { 0.0 } else { f64::MIN };
@@ -220,6 +167,21 @@ impl Statistics {
         Ok(())
     }
 
+    /// Checks tensors by name: `tensors` must have exactly the names of [`Buffers::named`], of which counts may be
+    /// absent. Returns means and variances in turn as one vector, and the counts.
+    fn pack(&self, tensors: &[(String, Tensor)]) -> Result<(Tensor, Tensor)> {
+        let mut counts = vec![SETTLED; self.table.entries().len()];
+        let mut others = Vec::with_capacity(tensors.len());
+        for (name, tensor) in tensors {
+            match name.strip_suffix(COUNT).and_then(|owner| self.table.index(owner)) {
+                Some(index) => counts[index] = count(name, tensor)?,
+                None => others.push((name.clone(), tensor.shallow_clone())),
+            }
+        }
+        let flat = self.vectors_table().pack(&others, self.kind, self.device)?;
+        Ok((flat, Tensor::f_from_slice(&counts)?.f_to_device(self.device)?))
+    }
+
     /// The names of means and variances with their shapes.
     fn vectors_table(&self) -> Table {
         Table::new(
@@ -227,6 +189,45 @@ impl Statistics {
                 SUFFIXES[..2].iter().map(|suffix| (format!("{}{suffix}", e.name), vec![e.length as usize]))
             }),
         )
+    }
+}
+
+impl Buffers for Statistics {
+    /// Means, variances and counts.
+    fn tensors(&self) -> Vec<&Tensor> {
+        vec![&self.mean, &self.variance, &self.counts]
+    }
+
+    /// Copies of `<batch norm>.running_mean`, `.running_var` and `.num_batches_tracked`.
+    fn named(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut out = Vec::with_capacity(SUFFIXES.len() * self.views.len());
+        for (index, (entry, (mean, variance))) in self.table.entries().iter().zip(&self.views).enumerate() {
+            let count = self.counts.f_select(0, index as i64)?;
+            for (suffix, tensor) in SUFFIXES.iter().zip([mean, variance, &count]) {
+                out.push((format!("{}{suffix}", entry.name), copy(tensor)?));
+            }
+        }
+        Ok(out)
+    }
+
+    fn check(&self, tensors: &[(String, Tensor)]) -> Result<()> {
+        self.pack(tensors).map(drop)
+    }
+
+    fn load(&self, tensors: &[(String, Tensor)]) -> Result<()> {
+        let (flat, counts) = self.pack(tensors)?;
+        let _guard = tch::no_grad_guard();
+        for (pair, (mean, variance)) in self.vectors_table().views(&flat)?.chunks(2).zip(&self.views) {
+            mean.shallow_clone().f_copy_(&pair[0])?;
+            variance.shallow_clone().f_copy_(&pair[1])?;
+        }
+        Ok(self.counts.shallow_clone().f_copy_(&counts)?)
+    }
+
+    /// The counts.
+    fn added_since_format_2(&self, steps: u64) -> Vec<(String, Tensor)> {
+        let count = |entry: &Entry| (format!("{}{COUNT}", entry.name), Tensor::from(steps as i64));
+        self.table.entries().iter().map(count).collect()
     }
 }
 

@@ -1,0 +1,122 @@
+"""A `FunctionNetwork` as the engine calls it: seeded, and with its results checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._core import ConfigError, DataError
+from .._data.draws import SeededLoss
+from .._values.config import SearchConfig
+from ..nn._function import FunctionNetwork, Named
+
+
+class BoundNetwork:
+    """The network of one search. `src/py/bridges/network.rs` reads its attributes and calls it."""
+
+    def __init__(self, network: FunctionNetwork, seed: int, poll: Callable[[], None]) -> None:
+        self.weights, self.buffers = network.weights, network.buffers or {}
+        self.tables = [
+            (
+                table.name,
+                [(str(row), list(names)) for row, names in enumerate(table.candidates)],
+                table.initial,
+            )
+            for table in network.tables
+        ]
+        self._shapes = {table.name: table.shape for table in network.tables}
+        self._with_buffers = network.buffers is not None
+        self._seeded = SeededLoss(network.loss, seed, poll)
+        self._step = 0
+
+    def begin(self, step: int) -> None:
+        """Begin a step, or an evaluation: what is drawn depends on its number."""
+        self._step = step
+        self._seeded.begin(step)
+
+    def begin_loss(self, role: str, part: int) -> None:
+        """Begin a loss: those of one role and part of a step draw the same numbers."""
+        self._seeded.begin(self._step, role, part)
+
+    def __call__(
+        self, w: Named, m: Named, x: Tensor, y: Tensor, buffers: Named
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the loss, and the number of correct predictions or None."""
+        some = next(iter(w.values()))
+        learns, version = some.requires_grad and torch.is_grad_enabled(), some._version
+        mixing = {name: m[name].reshape(shape) for name, shape in self._shapes.items()}
+        given = dict(buffers)
+        found = self._seeded(w, mixing, (x, y), *((given,) if self._with_buffers else ()))
+        if some._version != version:
+            raise DataError("the function changed a tensor of w in place; only the search moves weights")
+        _check_buffers(given, buffers)
+        value, correct = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+        return _checked(value, some, learns), _count(correct, some)
+
+
+def check_function(network: Any, config: SearchConfig, loss: Any) -> None:
+    """Raise TypeError unless `network` is one, ConfigError if an option does not apply to it."""
+    if not isinstance(network, FunctionNetwork):
+        raise TypeError(f"network must be a pydarts.nn.FunctionNetwork, got a {type(network).__name__}")
+    if loss is not None:
+        raise ConfigError("a FunctionNetwork computes its own loss; leave out `loss`")
+    plain: dict[str, Any] = {"augment": "none", "cutout": 0, "mean": None, "std": None}
+    for name, value in plain.items():
+        if getattr(config, name) != value:
+            raise ConfigError(
+                f"{name} is {getattr(config, name)!r}; it applies to images of compiled spaces only"
+            )
+    if config.precision == "bfloat16":
+        raise ConfigError(
+            'precision "bfloat16" applies to compiled spaces; use "float32" and autocast in the function'
+        )
+    if config.batch_size == "auto":
+        raise ConfigError('batch_size "auto" requires a compiled space, whose memory is known; give a number')
+
+
+def _check_buffers(given: Named, buffers: Named) -> None:
+    if given.keys() != buffers.keys():
+        name = min(given.keys() ^ buffers.keys())
+        what = "added" if name in given else "removed"
+        raise DataError(f"the function {what} the buffer {name!r}; it may only change given ones in place")
+    for name, tensor in buffers.items():
+        if given[name] is not tensor:
+            raise DataError(
+                f"the function replaced the buffer {name!r}; change it in place: buffers[{name!r}].copy_(...)"
+            )
+
+
+def _checked(value: Any, like: Tensor, learns: bool) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"the function returned a {type(value).__name__}; it must return the loss as a scalar tensor, or "
+            "a pair (loss, number of correct predictions)"
+        )
+    if value.numel() != 1:
+        raise DataError(f"the loss has shape {list(value.shape)}; it must be a scalar (take the mean)")
+    if value.dtype != like.dtype or value.device != like.device:
+        raise DataError(
+            f"the loss is {value.dtype} on {value.device}; expected {like.dtype} on {like.device}, as the "
+            "weights are"
+        )
+    if learns and not value.requires_grad:
+        raise DataError(
+            "the loss has no graph to the weights, so nothing could be learned from it; compute it from them "
+            "with torch's operations, without .item(), .detach() or no_grad"
+        )
+    return value.reshape(())
+
+
+def _count(correct: Any, like: Tensor) -> Tensor | None:
+    if correct is None:
+        return None
+    count = torch.as_tensor(correct, device=like.device)
+    if count.numel() != 1 or count.dtype == torch.bool or count.is_floating_point() or count.is_complex():
+        raise DataError(
+            f"the number of correct predictions is {count.dtype} of shape {list(count.shape)}; it must be one "
+            "whole number, such as (logits.argmax(1) == y).sum()"
+        )
+    return count.detach().reshape(()).long()

@@ -1,0 +1,79 @@
+//! Selections by strength: rules that pick candidates of a table of logits by their mixing weights.
+
+mod argmax;
+mod genotype;
+mod strongest;
+mod threshold;
+
+use ndarray::{Array2, ArrayView2};
+
+use super::{Architecture, LogitTable, Pick};
+use crate::error::Result;
+use crate::json::Field;
+use crate::schedule::Schedule;
+use crate::space::{Keep, Space};
+use crate::variant::{Chosen, Variant};
+
+pub use genotype::{Named, genotype, tables};
+
+/// A rule that picks candidates. Strengths are the mean mixing weights of a table, [rows, columns]. A candidate whose
+/// strength is NaN or −∞ is not available, and neither is one that the table calls unselectable.
+pub trait Rule: Variant {
+    /// The picks of a table: group by group, in each group the strongest first. `values`: the parameters.
+    fn pick(&self, table: &LogitTable, strengths: ArrayView2<f64>, values: &[f64]) -> Vec<Pick>;
+}
+
+/// All selections by strength. The first is the published one.
+pub const ALL: &[&dyn Rule] = &[&strongest::Strongest, &argmax::Argmax, &threshold::Threshold];
+
+/// A selection with the values of its parameters.
+pub type Selection = Chosen<dyn Rule>;
+
+impl Default for Selection {
+    fn default() -> Self {
+        Chosen::new(ALL[0])
+    }
+}
+
+/// The selection that a field of a configuration gives.
+pub(crate) fn read(field: &Field) -> Result<Selection> {
+    Chosen::read(field, ALL)
+}
+
+impl Selection {
+    /// The selection that keeps the edges that a space says.
+    pub fn of(space: &Space) -> Selection {
+        match space.keep() {
+            Keep::Threshold(least) => Selection::new(&threshold::Threshold).with("value", Schedule::Constant(least)),
+            Keep::Strongest(_) | Keep::EveryEdge => Selection::default(),
+        }
+    }
+
+    /// The architecture that it picks from tables with these strengths, one array [rows, columns] per table.
+    pub fn architecture(&self, tables: &[LogitTable], strengths: &[Array2<f64>]) -> Architecture {
+        // Parameters of selections have no schedules.
+        let values = self.at(0, 1);
+        let picks = |(table, strengths): (&LogitTable, &Array2<f64>)| {
+            (table.name.clone(), self.rule().pick(table, strengths.view(), &values))
+        };
+        Architecture { tables: tables.iter().zip(strengths).map(picks).collect() }
+    }
+}
+
+/// The best available candidate of each row of a group and its strength, the strongest first. Equal strengths go to the
+/// lower row and the lower column.
+fn ranked(table: &LogitTable, group: &[usize], strengths: ArrayView2<f64>) -> Vec<(f64, Pick)> {
+    let best = |row: usize| {
+        let mut best: Option<(f64, Pick)> = None;
+        for (column, strength) in strengths.row(row).iter().copied().enumerate() {
+            let available = strength > f64::NEG_INFINITY && table.selectable(row, column);
+            if available && best.is_none_or(|(strongest, _)| strength > strongest) {
+                best = Some((strength, Pick { row, column }));
+            }
+        }
+        best
+    };
+    let mut found: Vec<(f64, Pick)> = group.iter().copied().filter_map(best).collect();
+    found.sort_by(|(left, _), (right, _)| right.total_cmp(left)); // stable
+    found
+}

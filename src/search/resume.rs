@@ -1,0 +1,147 @@
+//! Checkpoints of a run: writing them, resuming from them, and the states that a roll back returns to.
+
+use super::fingerprint::Fingerprint;
+use super::run::Run;
+use crate::checkpoint::{self, Contents, Restored};
+use crate::config::SearchConfig;
+use crate::error::{Error, Result};
+use crate::event::Event;
+
+impl Run<'_> {
+    /// Resumes from the newest checkpoint. Only the number of epochs may have changed since it was written, and only
+    /// grown; with `Resume::Force` also the data and the loss.
+    pub(super) fn restore(&mut self) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let found = checkpoint::checkpoints(folder)?;
+        let Some(newest) = found.last() else { return Ok(()) };
+        if !self.config.execution.resume.wanted() {
+            return Err(Error::checkpoint(format!(
+                "{} contains the checkpoints of a search; pass resume=True to continue it, or another checkpoint_dir",
+                folder.display()
+            )));
+        }
+        let (facts, other) = self.search.fingerprint.check(self.config, newest)?;
+        if let Some(other) = other {
+            self.warn(&format!("steps from here on use other data or another loss: {other}"))?;
+        }
+        let restored = checkpoint::load(newest, self.network, self.relaxed.relaxations.tables())?;
+        restored.restore_buffers(self.network)?;
+        let threads = tch::get_num_threads();
+        if restored.threads != threads {
+            self.warn(&format!(
+                "the checkpoint was written with {} threads and this run uses {threads}: the last bits of gradients will \
+                 differ",
+                restored.threads
+            ))?;
+        }
+        self.decisions = restored.decisions;
+        let mut config = self.config.clone();
+        let before = restored.config.optimisation.epochs;
+        let epochs = &mut config.optimisation.epochs;
+        if before != *epochs && self.stopped() {
+            let done = restored.progress.epoch;
+            let message = format!(
+                "a decision stopped this search after {done} epochs; `epochs` of {epochs} instead of {before} does not continue it"
+            );
+            *epochs = before;
+            self.warn(&message)?;
+        } else if before != *epochs {
+            self.warn(&format!("epochs rises from {before} to {epochs}: the learning rate schedule is recomputed"))?;
+        }
+        config.data.mean = restored.config.data.mean;
+        config.data.std = restored.config.data.std;
+        self.restored = Some((restored.progress.step, restored.progress.epoch, config, facts));
+        self.state = restored.state;
+        self.progress = restored.progress;
+        self.trajectory = restored.trajectory;
+        self.selected = restored.selection;
+        self.set_restrictions(restored.restrictions)
+    }
+
+    /// The configuration and the fingerprint of the latest steps: those of the checkpoint until this run does a step.
+    pub(super) fn identity(&self) -> (&SearchConfig, &Fingerprint) {
+        match &self.restored {
+            Some((step, epoch, config, facts)) if (*step, *epoch) == (self.progress.step, self.progress.epoch) => {
+                (config, facts)
+            }
+            _ => (self.config, self.search.fingerprint),
+        }
+    }
+
+    /// Writes a checkpoint if there is a folder for it.
+    pub(super) fn save(&mut self) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let path = checkpoint::save(folder, &self.contents())?;
+        self.observer.notify(&Event::Checkpoint { path: &path })
+    }
+
+    fn contents(&self) -> Contents<'_> {
+        let (config, fingerprint) = self.identity();
+        Contents {
+            network: self.network,
+            config,
+            fingerprint,
+            state: &self.state,
+            progress: &self.progress,
+            trajectory: &self.trajectory,
+            restrictions: &self.restrictions,
+            decisions: &self.decisions,
+            selection: self.selected.as_ref(),
+        }
+    }
+
+    /// The largest number of epochs by which a decider may return.
+    fn keeps(&self) -> usize {
+        self.search.deciders.iter().map(|decider| decider.rule().keeps()).max().unwrap_or(0)
+    }
+
+    /// Keeps the state between two epochs for roll backs: in the folder, where a resumed search finds it, or in memory.
+    pub(super) fn keep_state(&mut self) -> Result<()> {
+        let (keeps, epoch) = (self.keeps(), self.progress.epoch);
+        let between = epoch > 0 && self.progress.step_in_epoch == 0 && !self.progress.undecided;
+        if keeps == 0 || !between {
+            return Ok(());
+        }
+        let Some(folder) = &self.folder else {
+            self.kept.insert(epoch, checkpoint::bytes(&self.contents())?);
+            self.kept.retain(|kept, _| *kept <= epoch && kept + keeps > epoch);
+            return Ok(());
+        };
+        // One more than needed here is needed to resume from the previous checkpoint.
+        checkpoint::keep(folder, &self.contents(), keeps)
+    }
+
+    /// The state after `left` completed epochs, at the end of `epoch`.
+    pub(super) fn state_after(&self, left: usize, epoch: usize) -> Result<Restored> {
+        let keeps = self.keeps();
+        let first = (epoch + 1).saturating_sub(keeps).max(1);
+        if !(first..=epoch).contains(&left) {
+            let kept = match first <= epoch {
+                true => format!("the states after {first} to {epoch} epochs are kept"),
+                false => "no earlier state is kept".to_owned(),
+            };
+            return Err(Error::config(format!("{kept} (`keeps` of the deciders is {keeps})")));
+        }
+        match (&self.folder, self.kept.get(&left)) {
+            (Some(folder), _) => {
+                checkpoint::load(&checkpoint::kept(folder, left), self.network, self.relaxed.relaxations.tables())
+            }
+            (None, Some(bytes)) => checkpoint::read(bytes, self.network, self.relaxed.relaxations.tables()),
+            (None, None) => Err(Error::engine(format!("the state after {left} epochs was not kept"))),
+        }
+    }
+
+    /// Returns to an earlier state. Captured steps hold the tensors, so their values are replaced.
+    pub(super) fn return_to(&mut self, earlier: Restored) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        earlier.restore_buffers(self.network)?;
+        let Restored { state, progress, trajectory, .. } = earlier;
+        for (live, before) in self.state.tensors().into_iter().zip(state.tensors()) {
+            let _ = live.shallow_clone().f_copy_(before)?;
+        }
+        (self.state.step, self.state.moments.step) = (state.step, state.moments.step);
+        (self.progress, self.trajectory) = (progress, trajectory);
+        self.valid_started = false;
+        Ok(())
+    }
+}

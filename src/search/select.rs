@@ -1,0 +1,42 @@
+//! Selections: what picks an architecture at the end of an epoch and of the search.
+
+use super::step::engine::State;
+use crate::arch::{Architecture, Selection};
+use crate::data::Source;
+use crate::error::Result;
+use crate::nn::Network;
+use crate::relaxation::{Restrictions, Tables};
+
+/// A selection of a search. It may evaluate the network; it must leave the state as it was.
+pub trait Select {
+    /// The architecture at this point of the search.
+    fn select(&self, at: &mut AtSelection) -> Result<Architecture>;
+}
+
+/// What a selection reads.
+pub struct AtSelection<'s> {
+    /// The network.
+    pub network: &'s dyn Network,
+    /// Its weights and logits.
+    pub state: &'s State,
+    /// The tables with their masks and frozen rows.
+    pub restrictions: &'s Restrictions,
+    /// The mean mixing weights by table, [rows, columns]; 0 where masked.
+    pub strengths: &'s Tables,
+    /// The training batches; start a pass before reading.
+    pub train: &'s mut dyn Source,
+    /// The validation batches in order; start a pass before reading.
+    pub evaluation: &'s mut dyn Source,
+}
+
+/// The rules by strength. They see NaN in place of candidates that are not available.
+impl Select for Selection {
+    fn select(&self, at: &mut AtSelection) -> Result<Architecture> {
+        let mut strengths: Vec<_> = at.strengths.iter().map(|(_, strengths)| strengths.clone()).collect();
+        for (strengths, state) in strengths.iter_mut().zip(&at.restrictions.states) {
+            let available = strengths.iter_mut().zip(state.available());
+            available.filter(|(_, available)| !available).for_each(|(strength, _)| *strength = f64::NAN);
+        }
+        Ok(self.architecture(&at.restrictions.tables, &strengths))
+    }
+}
