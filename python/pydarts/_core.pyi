@@ -85,8 +85,25 @@ def derive(
 def select(space: Space, strengths: dict[str, npt.NDArray[np.float64]], selection: object) -> Genotype:
     """The genotype of strengths, in which NaN marks what may not be selected."""
 
-def entropy(alpha: npt.NDArray[np.float64]) -> float: ...
-def softmax(alpha: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]: ...
+def strengths(
+    relaxation: Any,
+    alphas: npt.NDArray[np.float64],
+    fixed: npt.NDArray[np.float64],
+    epochs: Sequence[int],
+    total: int,
+) -> npt.NDArray[np.float64]:
+    """The mean mixing weights at several points, [points, rows, columns]; `alphas` is NaN where masked.
+
+    `fixed`, of the same shape, holds the mixing weights of frozen rows and is NaN elsewhere; `epochs` has the
+    epoch of each point, in a search of `total` epochs.
+    """
+
+def entropy(relaxation: Any, strengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The mean entropy of the rows in nats, [points], from strengths [points, rows, columns]."""
+
+def relaxation_at(relaxation: Any, epoch: int, total: int) -> dict[str, Any]:
+    """`name`, `shares` (of 1), `parameters` in this epoch, and the names of the `scheduled` ones."""
+
 def published_genotypes() -> dict[str, Genotype]: ...
 def cuda_is_available() -> bool: ...
 def processor() -> str: ...
@@ -114,6 +131,7 @@ class Supernet:
     ) -> dict[str, Tensor]: ...
     def step(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> tuple[float, float]: ...
     def optimizer_state(self) -> dict[str, Any]: ...
+    def decide(self, decision: str) -> None: ...
     def masks(self) -> dict[str, Tensor]: ...
     def explain(self) -> str: ...
     def cost(self) -> dict[str, int]: ...
@@ -179,7 +197,11 @@ class Observer(Protocol):
     def wants(self, kind: str) -> bool: ...  # for each kind, before the search and after each event
     def poll(self) -> None: ...  # between batches; an exception stops the search
     def observe(
-        self, kind: str, payload: dict[str, Any], alphas: dict[str, npt.NDArray[Any]] | None
+        self,
+        kind: str,
+        payload: dict[str, Any],
+        alphas: dict[str, npt.NDArray[Any]] | None,
+        strengths: dict[str, npt.NDArray[np.float64]] | None,
     ) -> None: ...
 
 def search(

@@ -81,7 +81,10 @@ def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> 
         result = run_of(path)
         if at is None and k is None:
             return result.genotype
-        return pydarts.derive(_tables(result.alphas, at, source), result.config.resolved_space, k)
+        tables = _tables(result.alphas, at, source)  # checks `at`
+        if k is None:
+            return result.trajectory.genotype(-1 if at is None else at)
+        return pydarts.derive(tables, result.config.resolved_space, k, result.config.relaxation)
     if path.suffix == ".npz" and not is_text(source):
         from pydarts._values.files import read_npz
 

@@ -94,7 +94,16 @@ def _answer(result: SearchResult, out: Path) -> Answer:
         say("to continue from the last checkpoint, repeat the command with --resume")
     else:
         say("stopped before the first step; repeat the command to start again")
-    return ended(result, out, about(result.genotype), [summary(result), str(result.genotype)])
+    decisions = [{"epoch": epoch, **decision} for epoch, decision in result.decisions]
+    more = {**about(result.genotype), "decisions": decisions}
+    return ended(result, out, more, [summary(result), *decided(result), str(result.genotype)])
+
+
+def decided(result: SearchResult) -> list[str]:
+    """Describe the decisions of a search, one per line."""
+    from pydarts._results.tables import decisions_in_words
+
+    return [decisions_in_words([entry], result.tables) for entry in result.decisions]
 
 
 def summary(result: SearchResult) -> str:

@@ -32,6 +32,7 @@ impl CellSpec {
             rows: edges.iter().zip(lists).map(row).collect(),
             groups: self.intermediate().map(into).collect(),
             kept: self.kept(),
+            least: self.least(),
             unselectable: (!self.none_selectable).then_some(Operation::None.name()),
         }
     }

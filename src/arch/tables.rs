@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::{ArrayView1, ArrayView2};
 
 /// A table of logits: the names of its rows and columns, and the rows that compete with each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogitTable {
     /// The name, such as `normal`.
     pub name: String,
@@ -17,6 +17,8 @@ pub struct LogitTable {
     pub groups: Vec<Vec<usize>>,
     /// The number of rows of a group that a selection keeps unless it says otherwise; None: all.
     pub kept: Option<usize>,
+    /// The least strength of a row that is kept; None: any.
+    pub least: Option<f64>,
     /// The candidate that is never selected, if there is one: `none` in the published spaces.
     pub unselectable: Option<&'static str>,
 }
@@ -51,11 +53,12 @@ pub fn softmax(row: &[f64]) -> Vec<f64> {
 }
 
 /// The mean over the rows of the entropy (nats) of their strengths; 0 for a table without rows. Without `shares`, the
-/// strengths of a row are first divided by their sum.
+/// magnitudes of a row are first divided by their sum.
 pub fn entropy_of(strengths: ArrayView2<f64>, shares: bool) -> f64 {
     let of_row = |row: ArrayView1<f64>| -> f64 {
-        let sum = if shares { 1.0 } else { row.sum() };
-        let terms = row.iter().map(|weight| weight / sum).filter(|weight| *weight > 0.0);
+        let sum = if shares { 1.0 } else { row.iter().map(|weight| weight.abs()).sum() };
+        let terms =
+            row.iter().map(|weight| if shares { *weight } else { weight.abs() / sum }).filter(|weight| *weight > 0.0);
         -terms.map(|weight| weight * weight.ln()).sum::<f64>()
     };
     match strengths.nrows() {

@@ -11,7 +11,6 @@ mod table;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::arch::Selection;
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 use crate::space::{Operation, Reads, Space};
@@ -68,11 +67,10 @@ impl SearchConfig {
     /// The published options for a space.
     fn published(space: Space) -> SearchConfig {
         let reads = space.reads();
-        let selection = Selection::of(&space);
         SearchConfig {
             operations: None,
             network: NetworkConfig::published(reads),
-            optimisation: OptimisationConfig { selection, ..OptimisationConfig::published(reads) },
+            optimisation: OptimisationConfig::published(reads),
             data: DataConfig::published(reads),
             execution: ExecutionConfig::published(reads),
             space,

@@ -8,6 +8,7 @@ mod json;
 mod memory;
 mod precision;
 mod search;
+mod strengths;
 mod supernet;
 mod tensor;
 mod values;
@@ -29,6 +30,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(errors::unknown_name, module)?)?;
     module.add_function(wrap_pyfunction!(data::normalized, module)?)?;
     module.add_function(wrap_pyfunction!(search::search, module)?)?;
+    module.add_function(wrap_pyfunction!(strengths::strengths, module)?)?;
+    module.add_function(wrap_pyfunction!(strengths::entropy, module)?)?;
+    module.add_function(wrap_pyfunction!(strengths::relaxation_at, module)?)?;
     module.add_function(wrap_pyfunction!(memory::fitting_batch, module)?)?;
     module.add_function(wrap_pyfunction!(precision::cuda_is_available, module)?)?;
     module.add_function(wrap_pyfunction!(precision::processor, module)?)?;

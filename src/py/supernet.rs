@@ -20,6 +20,7 @@ use crate::nn::{
 };
 use crate::params::check_alphas;
 use crate::plan::Plan;
+use crate::relaxation::Restrictions;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use crate::search::{self, State, StepSettings, with_estimate};
 
@@ -282,6 +283,18 @@ impl PySupernet {
         dict.set_item("exp_avg_sq", to_dict(py, exp_avg_sq)?)?;
         dict.set_item("step", step)?;
         Ok(dict)
+    }
+
+    /// Applies a decision to the relaxation, as the end of an epoch does.
+    fn decide(&self, py: Python<'_>, decision: &str) -> PyResult<()> {
+        entry::engine(py, || {
+            let decision = serde_json::from_str(decision).map_err(|error| Error::config(error.to_string()))?;
+            let relaxations = &self.lock().relaxations;
+            let (tables, states) = (relaxations.tables().to_vec(), relaxations.states().clone());
+            let mut restrictions = Restrictions { tables, states };
+            restrictions.apply(&decision)?;
+            relaxations.set_states(restrictions.states)
+        })
     }
 
     fn masks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

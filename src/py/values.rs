@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use numpy::{IntoPyArray, PyArrayDyn, PyReadonlyArray2, PyReadonlyArrayDyn, ndarray::Array2, ndarray::Axis};
+use numpy::{PyReadonlyArray2, ndarray::Array2};
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::errors::to_python;
 use super::json::{Lists, dict, object, python, value};
 use crate::arch::genotype::{self, Cell, Edge, Genotype};
-use crate::arch::{self, selection};
+use crate::arch::selection;
 use crate::config::SearchConfig;
 use crate::error::{Error, ErrorKind};
 use crate::json::Field;
@@ -166,7 +166,7 @@ impl PyGenotype {
     }
 
     /// The edges into each node of a cell; none for a cell of another kind of genotype.
-    fn into_nodes(&self, table: &str) -> PyResult<&[Vec<Edge>]> {
+    fn nodes_of(&self, table: &str) -> PyResult<&[Vec<Edge>]> {
         let known = ["normal", "reduce", "recurrent"];
         if !known.contains(&table) {
             let text = format!("no cell {table:?}; choose from {}", known.join(", "));
@@ -237,7 +237,7 @@ impl PyGenotype {
 
     /// (operation, source, target) of the edges of a cell, node by node.
     fn edges<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
-        let nodes = self.into_nodes(table)?;
+        let nodes = self.nodes_of(table)?;
         let into = |(target, edges): (usize, &Vec<Edge>)| -> Vec<Value> {
             edges.iter().map(|edge| json!([edge.operation, edge.source, target])).collect()
         };
@@ -249,7 +249,7 @@ impl PyGenotype {
     fn nodes<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyAny>> {
         let into =
             |edges: &Vec<Edge>| -> Value { edges.iter().map(|edge| json!([edge.operation, edge.source])).collect() };
-        let nodes = self.into_nodes(table)?.iter().map(into).collect();
+        let nodes = self.nodes_of(table)?.iter().map(into).collect();
         python(py, &Value::Array(nodes), Lists::Tuples)
     }
 
@@ -275,7 +275,7 @@ fn tables(given: &Bound<'_, PyDict>) -> PyResult<Vec<(String, Array2<f64>)>> {
 }
 
 /// The variant that a name or a dictionary gives.
-fn variant<T>(name: &str, given: &Bound<'_, PyAny>, read: fn(&Field) -> crate::error::Result<T>) -> PyResult<T> {
+pub fn variant<T>(name: &str, given: &Bound<'_, PyAny>, read: fn(&Field) -> crate::error::Result<T>) -> PyResult<T> {
     let value = value(ErrorKind::Config, name, given)?;
     read(&Field { kind: ErrorKind::Config, name, value: &value }).map_err(to_python)
 }
@@ -301,24 +301,6 @@ fn select(space: &PySpace, strengths: &Bound<'_, PyDict>, selection: &Bound<'_, 
 }
 
 #[pyfunction]
-fn entropy(alpha: PyReadonlyArray2<'_, f64>) -> f64 {
-    arch::entropy(alpha.as_array())
-}
-
-/// The softmax over the last axis, with the bits of the strengths that `derive` compares.
-#[pyfunction]
-fn softmax<'py>(py: Python<'py>, alpha: PyReadonlyArrayDyn<'py, f64>) -> Bound<'py, PyArrayDyn<f64>> {
-    let mut weights = alpha.as_array().to_owned();
-    if let Some(last) = weights.ndim().checked_sub(1) {
-        for mut row in weights.lanes_mut(Axis(last)) {
-            let softmax = arch::softmax(&row.to_vec());
-            row.iter_mut().zip(softmax).for_each(|(weight, value)| *weight = value);
-        }
-    }
-    weights.into_pyarray(py)
-}
-
-#[pyfunction]
 fn published_genotypes<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, genotype) in genotype::published() {
@@ -333,8 +315,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyGenotype>()?;
     module.add_function(wrap_pyfunction!(derive, module)?)?;
     module.add_function(wrap_pyfunction!(select, module)?)?;
-    module.add_function(wrap_pyfunction!(entropy, module)?)?;
-    module.add_function(wrap_pyfunction!(softmax, module)?)?;
     module.add_function(wrap_pyfunction!(published_genotypes, module)?)?;
     Ok(())
 }

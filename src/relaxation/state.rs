@@ -96,6 +96,14 @@ impl TableState {
         row_mask.ok_or_else(|| Error::config(format!("there is no row {row}; the table has {}", self.frozen.len())))
     }
 
+    /// The state of α as readers see it, NaN where masked. `fixed` holds the mixing weights of frozen rows, NaN elsewhere.
+    pub fn of_shown(alpha: ArrayView2<f64>, fixed: ArrayView2<f64>) -> TableState {
+        let frozen: Vec<bool> = fixed.rows().into_iter().map(|row| row.iter().any(|value| !value.is_nan())).collect();
+        let value = |value: &f64| if value.is_nan() { 0.0 } else { *value };
+        let mask = alpha.iter().map(|logit| !logit.is_nan()).collect();
+        TableState { mask, frozen, frozen_value: fixed.iter().map(value).collect(), columns: alpha.ncols() }
+    }
+
     /// Whether an entry does not move, [rows · columns]: masked, or in a frozen row.
     pub fn fixed(&self) -> Vec<bool> {
         (0..self.mask.len()).map(|index| !self.mask[index] || self.frozen[index / self.columns]).collect()

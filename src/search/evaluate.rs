@@ -8,6 +8,7 @@ use super::run::Run;
 use super::select::AtSelection;
 use super::trajectory;
 use crate::arch::{Architecture, entropy_of};
+use crate::config::OptimisationConfig;
 use crate::error::{Error, Result};
 use crate::event::{EpochRecord, Event};
 use crate::nn::Mode;
@@ -55,6 +56,12 @@ impl Run<'_> {
         let strengths = self.strengths(epoch, &alpha);
         let architecture = self.select(&strengths)?;
         Ok(Seen { alphas: self.restrictions.shown(&alpha), strengths, architecture })
+    }
+
+    /// The mean mixing weights at flat α in an epoch.
+    pub(super) fn strengths(&self, epoch: usize, alpha: &[f64]) -> Tables {
+        let OptimisationConfig { relaxation, epochs, .. } = &self.identity().0.optimisation;
+        self.restrictions.strengths(relaxation, (epoch, *epochs), alpha)
     }
 
     /// What the selection picks from the current α, whose strengths these are.

@@ -136,8 +136,25 @@ impl Run<'_> {
         let _guard = tch::no_grad_guard();
         earlier.restore_buffers(self.network)?;
         let Restored { state, progress, trajectory, .. } = earlier;
-        for (live, before) in self.state.tensors().into_iter().zip(state.tensors()) {
-            let _ = live.shallow_clone().f_copy_(before)?;
+        let (live, moments, before) = (&mut self.state, &state.moments, &state);
+        for (live, before) in [
+            (&mut live.w, &before.w),
+            (&mut live.momentum, &before.momentum),
+            (&mut live.alpha, &before.alpha),
+            (&mut live.moments.exp_avg, &moments.exp_avg),
+            (&mut live.moments.exp_avg_sq, &moments.exp_avg_sq),
+        ] {
+            live.f_copy_(before)?;
+        }
+        let carried =
+            [(&mut live.carried.train, &before.carried.train), (&mut live.carried.valid, &before.carried.valid)];
+        for (live, before) in carried {
+            match (live, before) {
+                (Some(live), Some(before)) => live.f_copy_(before)?,
+                // The stream had not begun.
+                (Some(live), None) => drop(live.f_zero_()?),
+                (None, _) => {}
+            }
         }
         (self.state.step, self.state.moments.step) = (state.step, state.moments.step);
         (self.progress, self.trajectory) = (progress, trajectory);

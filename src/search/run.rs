@@ -13,7 +13,7 @@ use super::step::engine::{State, StepSettings};
 use super::step::stepper::{Issued, StepOutcome, Stepper};
 use super::trajectory::{self, Trajectory};
 use crate::arch::{Architecture, Decision, LogitTable, decision};
-use crate::config::{OptimisationConfig, SearchConfig};
+use crate::config::SearchConfig;
 use crate::data::{Batch, Source};
 use crate::decide::Stop;
 use crate::error::{Error, ErrorKind, Result};
@@ -180,9 +180,12 @@ impl Run<'_> {
         };
         self.observer.notify(&start)?;
         self.decide_late()?;
-        // A search that was killed after it wrote its checkpoint may lack this.
-        self.keep_state()?;
-        while !self.stopped() && self.progress.epoch < self.config.optimisation.epochs {
+        let goes_on = |run: &Self| !run.stopped() && run.progress.epoch < run.config.optimisation.epochs;
+        if goes_on(self) {
+            // A search that was killed after it wrote its checkpoint may lack this.
+            self.keep_state()?;
+        }
+        while goes_on(self) {
             self.epoch()?;
         }
         Ok(())
@@ -339,12 +342,6 @@ impl Run<'_> {
                 Ok(())
             }
         }
-    }
-
-    /// The mean mixing weights at flat α in an epoch.
-    pub(super) fn strengths(&self, epoch: usize, alpha: &[f64]) -> Tables {
-        let OptimisationConfig { relaxation, epochs, .. } = &self.identity().0.optimisation;
-        self.restrictions.strengths(relaxation, (epoch, *epochs), alpha)
     }
 
     pub(super) fn warn(&mut self, message: &str) -> Result<()> {

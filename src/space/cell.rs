@@ -110,7 +110,7 @@ pub enum Keep {
     Strongest(usize),
     /// All.
     EveryEdge,
-    /// At most two, whose strengths are at least this number; a node may have none.
+    /// Those whose strength is at least this number; a node may have none.
     Threshold(f64),
 }
 
@@ -174,6 +174,14 @@ impl CellSpec {
         match self.keep {
             Keep::Strongest(k) => Some(k),
             Keep::EveryEdge | Keep::Threshold(_) => None,
+        }
+    }
+
+    /// The least strength of an edge that is kept; None: any.
+    pub fn least(&self) -> Option<f64> {
+        match self.keep {
+            Keep::Threshold(least) => Some(least),
+            Keep::Strongest(_) | Keep::EveryEdge => None,
         }
     }
 

@@ -27,8 +27,8 @@ use tempfile::TempDir;
 /// Counts captured and replayed steps.
 #[derive(Default)]
 pub struct FakeGraphs {
-    captured: Cell<usize>,
-    replayed: Rc<Cell<usize>>,
+    pub captured: Cell<usize>,
+    pub replayed: Rc<Cell<usize>>,
     broken: bool,
     /// The number of captured steps at which an eager step runs out of memory.
     full_at: Option<usize>,
@@ -169,7 +169,7 @@ impl Observer for Listener {
     }
 }
 
-fn config(changes: Value) -> SearchConfig {
+pub fn config(changes: Value) -> SearchConfig {
     let mut object = json!({
         "channels": 2, "layers": 3, "nodes": 2, "operations": ["none", "skip_connect", "sep_conv_3x3"],
         "num_classes": 3, "in_channels": 1, "image_size": 8, "epochs": 3, "weight_lr": 0.1, "arch_lr": 0.01,

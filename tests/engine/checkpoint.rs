@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{Formula, Whole};
+use crate::common::{self, Formula, Whole};
 use pydarts::arch::{Decision, LogitTable};
 use pydarts::checkpoint::{self, Contents, Restored};
 use pydarts::config::SearchConfig;
@@ -229,4 +229,89 @@ fn facts_that_differ_or_are_missing_are_named_and_no_facts_differ_from_none() {
     );
     assert!(facts().differences(&facts()).is_empty());
     assert!(facts().differences(&Fingerprint::default()).is_empty(), "a checkpoint of an earlier version");
+}
+
+fn progress() -> Progress {
+    Progress { step: 17, epoch: 2, ..Progress::default() }
+}
+
+fn trajectory() -> Trajectory {
+    Trajectory { steps: vec![0, 17], epochs: vec![0, 1], points: vec![vec![0.1, 0.2], vec![0.3, 1.0 / 3.0]] }
+}
+
+/// Two tables of two rows and three columns, the second row of the first with padding.
+fn wide() -> Vec<LogitTable> {
+    let mut ragged = common::table("ragged", 2, 3);
+    ragged.rows[1].candidates = ragged.rows[1].candidates[..2].into();
+    vec![ragged, common::table("full", 2, 3)]
+}
+
+#[test]
+fn masks_frozen_rows_and_decisions_are_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let decisions = [
+        (0, Decision::Mask { table: "ragged".into(), row: 0, columns: vec![1] }),
+        (0, Decision::Freeze { table: "full".into(), row: 1, column: 2 }),
+        (1, Decision::RollBack { epoch: 1 }),
+        (0, Decision::Drop { table: "full".into(), row: 0 }),
+        (1, Decision::Stop { reason: "why".into() }),
+    ];
+    let mut restrictions = Restrictions::new(&wide());
+    decisions.iter().for_each(|(_, decision)| restrictions.apply(decision).unwrap());
+    let path = write(folder.path(), &progress(), &trajectory(), &restrictions, &decisions).unwrap();
+    let found = checkpoint::load(&path, &network(3), &wide()).unwrap();
+    assert_eq!((found.restrictions, &found.decisions[..]), (restrictions, &decisions[..]));
+}
+
+#[test]
+fn tables_without_masks_and_frozen_rows_have_no_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), &progress(), &trajectory(), &Restrictions::new(&wide()), &[]).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let names = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert!(names.names().iter().all(|name| !name.starts_with("relaxation/")));
+    assert_eq!(checkpoint::load(&path, &network(3), &wide()).unwrap().restrictions, Restrictions::new(&wide()));
+}
+
+#[test]
+fn masks_and_frozen_rows_that_contradict_themselves_or_the_tables_are_errors() {
+    type Damage = fn(&mut Restrictions);
+    let damages: [(&str, Damage); 8] = [
+        ("row 1", |r| r.states[1].mask[3..].fill(false)),
+        ("NaN", |r| r.states[1].frozen_value[0] = f64::NAN),
+        ("row 0, column 1", |r| r.states[1].frozen_value[1] = 1.0),
+        ("inf", |r| (r.states[1].frozen[1], r.states[1].frozen_value[5]) = (true, f64::INFINITY)),
+        ("column 2", |r| r.states[0].mask[5] = true),
+        ("column 1", |r| {
+            r.states[1].mask[1] = false;
+            (r.states[1].frozen[0], r.states[1].frozen_value[1]) = (true, 1.0);
+        }),
+        ("other", |r| {
+            r.tables[1].name = "other".to_owned();
+            r.states[1].frozen[0] = true;
+        }),
+        ("[2, 3]", |r| {
+            r.tables[1] = common::table("full", 3, 3);
+            r.states[1] = pydarts::relaxation::TableState::new(&r.tables[1]);
+            r.states[1].frozen[0] = true;
+        }),
+    ];
+    for (names, damage) in damages {
+        let folder = tempfile::tempdir().unwrap();
+        let mut restrictions = Restrictions::new(&wide());
+        damage(&mut restrictions);
+        let path = write(folder.path(), &progress(), &trajectory(), &restrictions, &[]).unwrap();
+        let error = checkpoint::load(&path, &network(3), &wide()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Checkpoint, "{names}: {error}");
+        assert!(error.detail.contains(names) && error.detail.contains("checkpoint-0000000017"), "{names}: {error}");
+    }
+}
+
+#[test]
+fn epochs_of_an_earlier_trajectory_follow_from_its_steps() {
+    let within = Progress { step: 11, epoch: 2, step_in_epoch: 3, ..Progress::default() };
+    assert_eq!([0, 1, 4, 5, 8, 9, 11].map(|step| within.epoch_of(step)), [0, 0, 0, 1, 1, 2, 2]);
+    let between = Progress { step: 8, epoch: 2, ..Progress::default() };
+    assert_eq!([0, 4, 5, 8].map(|step| between.epoch_of(step)), [0, 0, 1, 1]);
+    assert_eq!(Progress { step: 3, step_in_epoch: 3, ..Progress::default() }.epoch_of(3), 0);
 }

@@ -61,6 +61,7 @@ pub fn table(name: &str, rows: usize, columns: usize) -> LogitTable {
         columns,
         groups: vec![(0..rows).collect()],
         kept: None,
+        least: None,
         unselectable: None,
     }
 }

@@ -36,8 +36,8 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "eval_batch_size": null, "passes": null, "memory": "keep", "micro_batch": null,
             "log_every": 1, "graph": "auto", "units": 300, "bptt": 35, "dropout_rows": 0.0, "dropout_embedded": 0.2,
             "dropout_input": 0.75, "dropout_hidden": 0.25, "dropout_output": 0.75, "slowness": 1e-3,
-            "relaxation": {"name": "softmax", "temperature": 1.0}, "selection": {"name": "strongest", "k": 0}, "stop": null,
-            "clip_virtual_step": false
+            "relaxation": {"name": "softmax", "temperature": 1.0}, "selection": {"name": "strongest", "k": 0},
+            "stop": null, "clip_virtual_step": false
         })
     );
     assert_eq!(SearchConfig::from_json("{}").unwrap(), SearchConfig::default());

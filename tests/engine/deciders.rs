@@ -42,7 +42,7 @@ fn by(keeps: usize, says: impl Fn(&AtEpochEnd) -> Vec<Decision> + Sync + 'static
 }
 
 /// At the end of an epoch, decisions that are taken once.
-fn once(keeps: usize, script: Vec<(usize, Vec<Decision>)>) -> Stop {
+pub fn once(keeps: usize, script: Vec<(usize, Vec<Decision>)>) -> Stop {
     by(keeps, move |at| {
         let due = script.iter().find(|(epoch, decisions)| *epoch == at.epoch && !taken(at, &decisions[0]));
         due.map(|(_, decisions)| decisions.clone()).unwrap_or_default()
@@ -74,7 +74,7 @@ fn stop() -> Decision {
 }
 
 /// A short search: 3 operations, 2 nodes, so that tables have 5 rows and 3 columns.
-fn short(changes: Value, deciders: Vec<Stop>) -> Search {
+pub fn short(changes: Value, deciders: Vec<Stop>) -> Search {
     let mut options = json!({
         "epochs": 5, "hypergradient": "first_order",
         "relaxation": {"name": "softmax", "temperature": {"name": "linear", "start": 2.0, "end": 0.5}},

@@ -2,6 +2,7 @@
 
 #![recursion_limit = "256"] // the options of a search as JSON, in config.rs
 
+mod buffers;
 mod capture;
 mod checkpoint;
 #[cfg(feature = "torch")]
@@ -27,6 +28,8 @@ mod plan;
 mod precision;
 mod random;
 mod recurrent;
+mod relaxation_state;
+mod select;
 mod selection;
 mod space;
 mod spaces;

@@ -25,6 +25,7 @@ fn table() -> LogitTable {
         columns: 3,
         groups: vec![vec![0, 1], vec![2, 3, 4]],
         kept: Some(2),
+        least: None,
         unselectable: Some("none"),
     }
 }
@@ -45,6 +46,10 @@ fn strongest_keeps_the_strongest_rows_of_each_group() {
     assert_eq!(picks("strongest", strengths.view(), &[9.0]), [(1, 2), (0, 1), (2, 2), (4, 1), (3, 1)]);
     let all = LogitTable { kept: None, ..table() };
     assert_eq!(rule("strongest").pick(&all, strengths.view(), &[0.0]).len(), 5);
+    let strong = LogitTable { least: Some(0.9), ..all };
+    let rows =
+        |values| rule("strongest").pick(&strong, strengths.view(), values).iter().map(|p| p.row).collect::<Vec<_>>();
+    assert_eq!((rows(&[0.0]), rows(&[9.0]).len()), (vec![2, 4], 5), "an explicit number replaces what the table says");
 }
 
 #[test]
@@ -102,9 +107,11 @@ proptest! {
             };
             let picks = rule.pick(&table, strengths.view(), &values);
             for pick in &picks {
-                let strength = strengths[[pick.row, pick.column]];
-                prop_assert!(pick.column > 0 && (0..pick.column).skip(1).all(|lower| !(strengths[[pick.row, lower]] >= strength)));
-                prop_assert!((1..3).all(|column| !(strengths[[pick.row, column]] > strength)));
+                let row = strengths.row(pick.row);
+                let strength = row[pick.column];
+                prop_assert!(pick.column > 0 && !strength.is_nan());
+                prop_assert!(row.iter().skip(1).all(|other| other.is_nan() || *other <= strength));
+                prop_assert!(row.iter().take(pick.column).skip(1).all(|other| *other != strength));
             }
             let group = |pick: &Pick| usize::from(pick.row > 1);
             let order = |pick: &Pick| (group(pick), -strengths[[pick.row, pick.column]], pick.row);

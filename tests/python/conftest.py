@@ -18,7 +18,7 @@ from pydarts._data.loaders import Sources, open_sources
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `reference` is
 # What they assert fails as legibly as what tests do.
-pytest.register_assert_rewrite("loaders", "parity", "resuming")
+pytest.register_assert_rewrite("loaders", "parity", "relaxed", "resuming")
 matplotlib.use("Agg")
 # Whoever runs the tests in the background of a shell hands on that Ctrl-C is ignored, to their processes too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

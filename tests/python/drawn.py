@@ -31,6 +31,13 @@ def genes(draw: st.DrawFn, nodes: int, operations: Sequence[str] = OPERATIONS) -
 
 
 @st.composite
+def any_edges(draw: st.DrawFn, nodes: int) -> list[list[tuple[str, int]]]:
+    """No, one or two edges into each node, `none` among them."""
+    cell = draw(genes(nodes, ("none", *OPERATIONS)))
+    return [edges[: draw(st.integers(0, 2))] for edges in cell]
+
+
+@st.composite
 def convolutional(draw: st.DrawFn) -> pydarts.Genotype:
     """Cells of one to four nodes, whose outputs are of some of them, the same in both."""
     nodes = draw(st.integers(1, 4))

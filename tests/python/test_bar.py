@@ -31,10 +31,11 @@ def drawn(text: str) -> tuple[str, int]:
 
 def searched(columns: int, step: int, epoch: int, per_epoch: int, epochs: int) -> None:
     """Show a step of a search in its epoch, minutes after its beginning."""
-    space = pydarts.Space()
+    config = pydarts.SearchConfig(epochs=epochs)
+    space = config.resolved_space
     rng = np.random.default_rng(0)
     alphas = {name: rng.normal(size=(len(space.edges), len(space.operations))) for name in space.tables}
-    progress = Progress(space)
+    progress = Progress(config)
     progress.begin(epochs, 0, per_epoch)
     narrow(progress._bar, columns)
     genotype = pydarts.genotypes.DARTS_V2

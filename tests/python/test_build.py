@@ -53,7 +53,7 @@ def test_logits_and_gradients_are_those_of_the_plain_statement(
     torch.manual_seed(seed)
     logits, states = net(text, hidden)
     weights = dict(net.named_parameters())
-    expected = derived_logits(weights, genotype.recurrent, genotype.concat, text, hidden, masks)
+    expected = derived_logits(weights, genotype.nodes("recurrent"), genotype.concat, text, hidden, masks)
     for mine, theirs in zip((logits, states), expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
     by = list(net.parameters())

@@ -13,6 +13,7 @@ import pytest
 from conftest import Stop, make_arrays, make_config
 from pydarts import Callback, SearchResult, loggers, search
 from pydarts._loggers.base import Logger, names, numbers
+from pydarts._results.tables import tables_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:epochs rises")
 
@@ -33,16 +34,17 @@ def changes(result: SearchResult) -> list[int]:
 
 def test_the_numbers_of_an_epoch_are_those_of_the_history_as_a_table(tiny_result: SearchResult) -> None:
     table = tiny_result.history.to_pandas()
-    row = numbers(tiny_result.history[1], tiny_result.config.resolved_space)
-    assert list(row) == names(tiny_result.config.resolved_space)
+    row = numbers(tiny_result.history[1], tiny_result.config)
+    assert list(row) == names(tiny_result.config, tiny_result.tables)
     assert row == {name: float(value) for name, value in table.iloc[1].items() if name != "epoch"}
 
 
 def test_of_words_there_are_perplexities() -> None:
-    space = pydarts.Space.preset("darts-rnn")
-    assert {"train_perplexity", "valid_perplexity", "entropy_recurrent"} <= set(names(space))
+    config = pydarts.SearchConfig(space="darts-rnn")
+    known = names(config, tables_of(config.resolved_space))
+    assert {"train_perplexity", "valid_perplexity", "entropy_recurrent"} <= set(known)
     record = pydarts.EpochRecord(0, 1.0, 2.0, 0.5, 0.5, 20.0, {"recurrent": 1.5}, 0, 1.0)
-    assert numbers(record, space)["valid_perplexity"] == pytest.approx(np.exp(2.0))
+    assert numbers(record, config)["valid_perplexity"] == pytest.approx(np.exp(2.0))
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt(), LookupError()], ids=["end", "Ctrl-C", "error"])
@@ -99,7 +101,7 @@ def test_a_table_has_a_row_an_epoch(tmp_path: Path) -> None:
         assert pydarts.Genotype.from_notation(row["genotype"]) == genotype
 
 
-def test_the_file_of_alpha_has_the_softmax_weights(tmp_path: Path) -> None:
+def test_the_file_of_alpha_has_the_strengths(tmp_path: Path) -> None:
     path = tmp_path / "alphas.csv"
     result = search(make_arrays(), make_config(), loggers.CSV(tmp_path / "log.csv", alphas=path))
     rows = rows_of(path)

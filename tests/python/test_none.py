@@ -14,7 +14,7 @@ from drawn import ACTIVATIONS, OPERATIONS, genes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydarts import Genotype, genotypes
-from reference.derived import derived_logits
+from reference.derived import derived_images, derived_logits
 from torch.nn import functional as F
 
 CELL = [
@@ -46,31 +46,12 @@ def drawn(draw: st.DrawFn) -> Genotype:
     )
 
 
-def plain(network: Any, x: torch.Tensor) -> torch.Tensor:
-    """The network in evaluation mode, node by node, from its own modules."""
-    before = previous = network.stem(x)
-    for index, cell in enumerate(network.cells):
-        table = "reduce" if index in network.reductions else "normal"
-        states = {0: cell.pre0(before), 1: cell.pre1(previous)}
-        height, width = states[1].shape[2:]
-        if table == "reduce":
-            height, width = -(-height // 2), -(-width // 2)
-        for name, source, target in network.genotype.edges(table):
-            node = states.setdefault(target, torch.zeros(*states[1].shape[:2], height, width).to(x.dtype))
-            if name != "none":
-                (key,) = [key for key in cell.edges[f"{source}_{target}"] if key == name]
-                states[target] = node + cell.edges[f"{source}_{target}"][key](states[source])
-        concat = getattr(network.genotype, f"{table}_concat")
-        before, previous = previous, torch.cat([states[node] for node in concat], dim=1)
-    return network.classifier(previous.mean((2, 3)))  # type: ignore[no-any-return]
-
-
 @settings(max_examples=12, deadline=None)
 @given(genotype=drawn(), size=st.tuples(st.integers(5, 9), st.integers(5, 9)), layers=st.integers(1, 4))
 def test_an_edge_with_none_adds_zeros(genotype: Genotype, size: tuple[int, int], layers: int) -> None:
     net = pydarts.build(genotype, channels=3, layers=layers, num_classes=5).double().eval()
     x = torch.randn(2, 3, *size, dtype=torch.float64)
-    torch.testing.assert_close(net(x), plain(net, x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(net(x), derived_images(net, x), rtol=1e-12, atol=1e-12)
     again = Genotype.from_json(genotype.to_json())
     assert genotype == again == eval(repr(genotype)) == Genotype.from_notation(repr(genotype))
 
@@ -122,7 +103,7 @@ def test_a_recurrent_node_of_none_is_zeros(data: st.DataObject, nodes: int) -> N
     tokens, hidden = torch.randint(11, (5, 3)), torch.randn(3, 4, dtype=torch.float64)
     ones = {place: torch.ones(()) for place in ("input", "hidden", "embedded", "output")}
     masks = ones | {"rows": torch.ones(11, 1)}
-    expected = derived_logits(net.state_dict(), cell, concat, tokens, hidden, masks)
+    expected = derived_logits(net.state_dict(), [[edge] for edge in cell], concat, tokens, hidden, masks)
     for found, wanted in zip(net(tokens, hidden), expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 

@@ -19,7 +19,7 @@ from pydarts._show.report import view as view_module
 from pydarts._show.report.baseline import baseline
 from pydarts._show.report.notations import notations
 from pydarts._show.report.pictures import cell_picture
-from pydarts._show.report.view import CELLS, POINTS, WEIGHTS, edges_of, kept_of, thin, view
+from pydarts._show.report.view import CELLS, POINTS, WEIGHTS, cells, edges_of, thin, view
 from reports import KINDS, moving, restless, table_of
 
 
@@ -173,10 +173,10 @@ def test_weights_and_cells_of_the_view_are_those_of_the_trajectory(tiny_result: 
     for table in seen.data["tables"]:
         np.testing.assert_allclose(table["weights"], path.weights(table["name"]), atol=1e-6)
         for point, kept in enumerate(table["kept"]):
-            edges, _ = edges_of(kept, path.space)
+            edges = edges_of(path, table["name"], kept)
             expected = path.genotypes[point].edges(table["name"])
             assert sorted(edges) == sorted(expected)
-            assert kept == kept_of(path.genotypes[point], table["name"], path.space)
+            assert [kept] == cells(path, table["name"], [point])
     normal = seen.data["tables"][0]["cells"]
     assert normal == ["cell-normal-0"] * 3 + ["cell-normal-1"] * 3
     assert [name for name, _ in seen.pictures] == ["cell-normal-0", "cell-normal-1", "cell-reduce-0"]
@@ -211,7 +211,7 @@ def test_a_cell_that_always_changes_is_shown_at_fewer_points(
 def test_with_as_many_pictures_and_weights_as_may_be_the_file_stays_below_8_mb() -> None:
     genotype, space = pydarts.genotypes.DARTS_V2, Space()
     largest = max(
-        len(cell_picture(table, *edges_of(kept_of(genotype, table, space), space), space).encode())
+        len(cell_picture(table, genotype.edges(table), space.concat, space).encode())
         for table in space.tables
     )
     plotly = len(page_module.get_plotlyjs().encode())
@@ -220,9 +220,7 @@ def test_with_as_many_pictures_and_weights_as_may_be_the_file_stays_below_8_mb()
 
 def test_a_picture_is_told_in_words_and_takes_the_colours_of_the_page() -> None:
     genotype, space = pydarts.genotypes.DARTS_V2, Space()
-    picture = cell_picture(
-        "normal", *edges_of(kept_of(genotype, "normal", space), space), space
-    )  # fmt: skip
+    picture = cell_picture("normal", genotype.edges("normal"), space.concat, space)
     assert "node 3: skip_connect from c_k-2, dil_conv_3x3 from 0" in picture
     colors = set(re.findall(r"#[0-9a-f]{6}", picture))
     looks = {"#0072b2", "#d55e00", "#009e73", "#222222", "#ffffff"}

@@ -7,8 +7,7 @@ import pydarts
 import pytest
 from hypothesis import given, settings
 from paths import RECURRENT, SMALL, drawn_paths, make_path
-from pydarts import SearchResult, Space, Trajectory, _core
-from pydarts._results.trajectory import softmax
+from pydarts import SearchResult, Space, Trajectory
 
 
 def weights_of(alpha: list[float]) -> list[float]:
@@ -93,11 +92,14 @@ def test_margins_name_what_the_genotype_keeps_and_by_how_much(path: Trajectory) 
 
 
 def test_weights_have_the_bits_of_a_row_by_itself() -> None:
-    alpha = np.random.default_rng(0).normal(size=(3, 4, 14, 8))
-    weights = softmax(alpha)
-    assert weights.shape == alpha.shape and softmax(np.float32(alpha)).dtype == np.float64
-    for place in np.ndindex(3, 4, 14):
-        assert np.array_equal(weights[place], _core.softmax(alpha[place]))
+    alpha = np.random.default_rng(0).normal(size=(3, 5, 3))
+    path = Trajectory(dict.fromkeys(SMALL.tables, np.float32(alpha)), range(3), SMALL, 2)
+    weights = path.weights("normal")
+    assert weights.shape == alpha.shape and weights.dtype == np.float64
+    for point, row in np.ndindex(3, 5):
+        alone = np.full((1, 5, 3), np.float32(alpha[point, row]))
+        again = Trajectory(dict.fromkeys(SMALL.tables, alone), (0,), SMALL, 0).weights("normal")
+        assert np.array_equal(weights[point, row], again[0, 0])
     np.testing.assert_allclose(weights.sum(-1), 1.0)
 
 
@@ -161,8 +163,9 @@ def test_an_unknown_table_is_named_with_those_there_are() -> None:
 
 
 def test_huge_logits_overflow_nothing() -> None:
-    weights = softmax(np.array([[1e4, -1e4, 1e4], [0.0, 0.0, 0.0]]))
-    np.testing.assert_allclose(weights, [[0.5, 0.0, 0.5], [1 / 3] * 3])
+    alpha = np.array([[1e4, -1e4, 1e4], *[[0.0, 0.0, 0.0]] * 4])[None]
+    weights = Trajectory(dict.fromkeys(SMALL.tables, alpha), (0,), SMALL, 0).weights("normal", 0)
+    np.testing.assert_allclose(weights[:2], [[0.5, 0.0, 0.5], [1 / 3] * 3])
     path = Trajectory({"normal": np.full((1, 5, 3), 1e4), "reduce": np.full((1, 5, 3), -1e4)}, (0,), SMALL, 0)
     assert path.entropy("normal")[0] == pytest.approx(math.log(3))
 

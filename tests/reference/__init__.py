@@ -1,9 +1,10 @@
 """Plain PyTorch DARTS: the float64 oracle of the parity tests and the peer of the benchmarks."""
 
-from .derive import derive, softmax
+from .derive import derive, select, softmax
 from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
+from .relaxation import RELAXATIONS, SAMPLED, Relaxation
 from .search import Search
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
 from .toy import fixed_point, trajectory
@@ -14,8 +15,11 @@ __all__ = [
     "DEFAULT_WEIGHT_COUNT",
     "METHODS",
     "OPERATIONS",
+    "RELAXATIONS",
+    "SAMPLED",
     "LanguageModel",
     "Masks",
+    "Relaxation",
     "Search",
     "Stream",
     "Supernet",
@@ -23,6 +27,7 @@ __all__ = [
     "draw_masks",
     "first_order",
     "fixed_point",
+    "select",
     "softmax",
     "trajectory",
     "unrolled",

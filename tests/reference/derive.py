@@ -42,3 +42,30 @@ def derive(alpha_rows: np.ndarray, operations: Sequence[str], nodes: int, k: int
         chosen += [(name, i) for _, i, name in candidates[:k]]
         row += j
     return chosen
+
+
+def select(
+    strengths: np.ndarray, operations: Sequence[str], first: int, rule: str, k: int = 0, value: float = 0.0
+) -> list[list[tuple[str, int]]]:
+    """Per node its edges as (operation, source), by the strengths [edges, operations] of the operations.
+
+    Of every edge the strongest operation other than `none` counts. "strongest": the `k` strongest edges.
+    "argmax": all. "threshold": of the `k` strongest edges those of at least `value` (FairDARTS). A cell has
+    `first` inputs. Ties go to the lower column and the lower source.
+    """
+    nodes, row, target = [], 0, first
+    while row < len(strengths):
+        edges = []
+        for source in range(target):
+            weights = strengths[row + source]
+            columns = [column for column, name in enumerate(operations) if name != "none"]
+            best = max(columns, key=lambda column: float(weights[column]))
+            edges.append((float(weights[best]), operations[best], source))
+        edges.sort(key=lambda edge: -edge[0])  # stable
+        if rule != "argmax":
+            edges = edges[:k]
+        nodes.append(
+            [(name, source) for strength, name, source in edges if rule != "threshold" or strength >= value]
+        )
+        row, target = row + target, target + 1
+    return nodes

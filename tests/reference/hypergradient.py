@@ -28,7 +28,7 @@ def first_order(
 ) -> tuple[Gradients, float]:
     """∂α L_val(w, α) with w held fixed; the train batch is not looked at."""
     _require_training(net)
-    with net.moving_statistics(False):
+    with net.moving_statistics(False), net.of_role("alpha"):
         loss = net.loss(*valid, criterion)
     grads = gradients(loss, list(net.alphas.values()))
     return dict(zip(net.alphas, grads, strict=True)), loss.item()
@@ -67,7 +67,8 @@ def unrolled(
     alphas = list(other.alphas.values())
     with other.moving_statistics(False):
         _set_weights(other, virtual)
-        loss = other.loss(*valid, criterion)
+        with other.of_role("alpha"):
+            loss = other.loss(*valid, criterion)
         both = gradients(loss, [*alphas, *other.parameters()])
         direct, v = both[: len(alphas)], both[len(alphas) :]
 
@@ -113,7 +114,8 @@ def unrolled_exact(
             name: w - xi * (momentum * buffers[name] + c * grad + weight_decay * w)
             for (name, w), grad in zip(weights.items(), grads, strict=True)
         }
-        loss = net.loss_at(virtual, *valid, criterion)
+        with net.of_role("alpha"):
+            loss = net.loss_at(virtual, *valid, criterion)
     total = gradients(loss, alphas)
     return dict(zip(net.alphas, total, strict=True)), loss.item()
 

@@ -1,6 +1,6 @@
 """The recurrent search network, plainly.
 
-A cell whose edges carry softmax-weighted sums of gated activations, run over a text as a language model with
+A cell whose edges carry weighted sums of gated activations, run over a text as a language model with
 tied embedding and variational dropout.
 """
 
@@ -168,7 +168,7 @@ class LanguageModel(Searched):
         """Logits [tokens, batch, words] and the states [tokens, batch, units] before their dropout."""
         masks = self.masks if self.training else {place: torch.ones(1, 1).to(hidden) for place in PLACES}
         embedded = F.embedding(x, self.encoder.weight * masks["rows"]) * masks["embedded"]
-        weights = F.softmax(self.alphas["recurrent"], dim=-1)
+        weights = self.mixing("recurrent")
         states = []
         for token in embedded:
             hidden = self.cell(token, hidden, weights, masks["input"], masks["hidden"])

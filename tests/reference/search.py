@@ -72,7 +72,7 @@ class Search:
         alphas = list(net.alphas.values())
         if self.method == "first_order" and self.published:
             self._forget_gradients()
-            with net.moving_statistics(False):
+            with net.moving_statistics(False), net.of_role("alpha"):
                 loss = net.loss(*valid, self.criterion)
             loss.backward()
             _fill_gradients(alphas)
@@ -81,7 +81,7 @@ class Search:
             grads, valid_loss = self._hypergradient(train, valid, lr)
             for name, alpha in net.alphas.items():
                 alpha.grad = grads[name]
-        self.arch_optimizer.step()
+        self._move_alphas()
         return valid_loss
 
     def _hypergradient(self, train: Batch, valid: Batch, lr: float) -> tuple[dict[str, Tensor], float]:
@@ -119,6 +119,23 @@ class Search:
             group["lr"] = lr
         self.weight_optimizer.step()
         return loss.item()
+
+    def _move_alphas(self) -> None:
+        """Adam, after which masked and frozen logits and their moments are as they were."""
+        kept = {
+            name: [tensor.detach().clone() for tensor in (alpha, *self._moments(alpha))]
+            for name, alpha in self.net.alphas.items()
+        }
+        self.arch_optimizer.step()
+        for name, alpha in self.net.alphas.items():
+            fixed = self.net.relaxation.fixed(name, alpha)
+            for now, before in zip((alpha.detach(), *self._moments(alpha)), kept[name], strict=True):
+                now[fixed] = before[fixed]
+
+    def _moments(self, alpha: Tensor) -> list[Tensor]:
+        """Adam's moments, not copied; zeros before the first step."""
+        state = self.arch_optimizer.state.get(alpha, {})
+        return [state.get(key, torch.zeros_like(alpha)) for key in ("exp_avg", "exp_avg_sq")]
 
     def _forget_gradients(self) -> None:
         self.weight_optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""What every search network states alike: its α beside its weights, and statistics that move when told to."""
+"""What every search network states alike: α and its relaxation, and statistics that move when told to."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,12 +7,38 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .relaxation import Relaxation
+
+Noise = dict[str, dict[str, Tensor]]
+"""The noise of a step, by role and table: "alpha" for the validation loss, "weight" for all others."""
+
 
 class Searched(nn.Module):
-    """A network with `alphas`, name -> leaf tensor, and `_norms`, modules with a flag `moves`."""
+    """A network with `alphas`, name -> leaf tensor, and `_norms`, modules with a flag `moves`.
+
+    In training mode the mixing weights see the `noise` of the role whose loss is computed, if there is any;
+    in evaluation mode they are the mean.
+    """
 
     alphas: dict[str, Tensor]
     _norms: list[Any]
+    relaxation = Relaxation()
+    noise: Noise | None = None
+    _role = "weight"
+
+    def mixing(self, table: str) -> Tensor:
+        """The mixing weights of a table."""
+        noise = self.noise[self._role][table] if self.noise and self.training else None
+        return self.relaxation.weights(table, self.alphas[table], noise)
+
+    @contextmanager
+    def of_role(self, role: str) -> Iterator[None]:
+        """Within the block, losses see the noise of another role."""
+        before, self._role = self._role, role
+        try:
+            yield
+        finally:
+            self._role = before
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Searched":
         """Lets `to`, `double`, `cuda` carry the alphas along with the weights."""

@@ -1,4 +1,4 @@
-"""The search network: cells whose edges carry softmax-weighted sums of all candidate operations."""
+"""The search network: cells whose edges carry weighted sums of all candidate operations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
@@ -19,7 +19,7 @@ DEFAULT_WEIGHT_COUNT = 1_930_618
 
 
 class MixedOp(nn.ModuleDict):
-    """One edge: the candidates' outputs, weighted by the softmax of the edge's logits, summed."""
+    """One edge: the candidates' outputs, weighted by the edge's mixing weights, summed."""
 
     def __init__(self, operations: Sequence[str], channels: int, stride: int) -> None:
         super().__init__({name: OPERATIONS[name](channels, stride) for name in operations})
@@ -159,10 +159,10 @@ class Supernet(Searched):
         return torch.tensor([[float(column < len(row)) for column in range(columns)] for row in rows])
 
     def mixing_weights(self, name: str) -> Sequence[Tensor]:
-        """The softmax of each row over its own candidates."""
+        """The mixing weights of a table; of a ragged one the softmax of each row over its own candidates."""
         alpha = self.alphas[name]
         if self.operations is not None:
-            return F.softmax(alpha, dim=-1)
+            return self.mixing(name)
         return [F.softmax(row[: len(own)], -1) for row, own in zip(alpha, self.candidates[name], strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:

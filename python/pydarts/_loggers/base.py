@@ -1,22 +1,25 @@
-"""The base class of loggers and what they share: flat names for measurements and for softmax weights."""
+"""The base class of loggers and what they share: flat names for measurements and for strengths."""
 
 from __future__ import annotations
 
 import json
+import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from .. import _core
 from .._results.history import EpochRecord, flat
-from .._results.trajectory import softmax
+from .._results.tables import AlphaTable
+from .._results.trajectory import plain, snapshot
 from .._search.callbacks import Callback, EpochInfo, StartInfo
-from .._values.space import Space
+from .._values.config import SearchConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .._results.result import SearchResult
-    from .._values.config import SearchConfig
     from .._values.genotype import Genotype
 
 
@@ -28,15 +31,15 @@ class Logger(Callback):
 
     def on_start(self, info: StartInfo) -> None:
         """Open the log."""
-        self._space, self._cell = info.config.resolved_space, None
+        self._config, self._tables, self._cell = info.config, info.tables, None
         self._begin(info)
         self._open = True
 
     def on_epoch(self, info: EpochInfo) -> None:
         """Write the epoch, and its cell if it has changed."""
-        self._write(info.epoch, info, numbers(info, self._space))
-        cell = info.genotype.edge_set
-        if cell != self._cell:
+        self._write(info.epoch, info, numbers(info, self._config))
+        cell = None if info.genotype is None else info.genotype.edge_set
+        if info.genotype is not None and cell != self._cell:
             self._cell = cell
             self._show(info.epoch, info.genotype)
 
@@ -55,42 +58,56 @@ class Logger(Callback):
     def _finish(self, result: SearchResult) -> None: ...
 
 
-def numbers(info: EpochRecord, space: Space) -> dict[str, float]:
+def numbers(info: EpochRecord, config: SearchConfig) -> dict[str, float]:
     """Return the measurements of an epoch by name: losses, accuracies (for text also perplexities), learning
-    rate, entropies, skip connections, seconds."""
+    rate, entropies, skip connections, seconds, and the parameters of a relaxation that is not the published
+    one, such as its temperature."""
     row = flat({field.name: getattr(info, field.name) for field in fields(EpochRecord)})
-    if space.kind == "recurrent":
+    if "recurrent" in info.entropy:
         row |= {"train_perplexity": info.train_perplexity, "valid_perplexity": info.valid_perplexity}
-    return {name: float(value) for name, value in row.items() if name != "epoch"}
+    relaxation = plain(config.relaxation)
+    if relaxation != plain(SearchConfig().relaxation):
+        row |= _core.relaxation_at(relaxation, info.epoch, config.epochs)["parameters"]
+    return {name: _number(value) for name, value in row.items() if name != "epoch"}
 
 
-def names(space: Space) -> list[str]:
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def names(config: SearchConfig, tables: Mapping[str, AlphaTable]) -> list[str]:
     """The names of `numbers`.
 
-    >>> names(Space())[:2], names(Space())[-1]
+    >>> from pydarts import SearchConfig, Space
+    >>> from pydarts._results.tables import tables_of
+    >>> known = names(SearchConfig(), tables_of(Space()))
+    >>> known[:2], known[-1]
     (['train_loss', 'valid_loss'], 'entropy_reduce')
     """
-    blank = {field.name: 0 for field in fields(EpochRecord)} | {"entropy": dict.fromkeys(space.tables, 0.0)}
-    return list(numbers(EpochRecord(**blank), space))  # type: ignore[arg-type]
+    blank = {field.name: 0 for field in fields(EpochRecord)} | {"entropy": dict.fromkeys(tables, 0.0)}
+    return list(numbers(EpochRecord(**blank), config))  # type: ignore[arg-type]
 
 
-def weights(info: EpochInfo, space: Space) -> dict[tuple[str, int, int, str], float]:
-    """Return the softmax weights by table, source and target of the edge, and operation."""
+def weights(
+    info: EpochInfo, config: SearchConfig, tables: Mapping[str, AlphaTable]
+) -> dict[tuple[str, str, str], float]:
+    """Return the strengths by table, row and candidate; a row is named as `AlphaTable.tag` does."""
+    path = snapshot(config, info, tables)
     return {
-        (table, i, j, operation): float(weight)
-        for table, alpha in info.alphas.items()
-        for (i, j), row in zip(space.edges, softmax(alpha), strict=True)
-        for operation, weight in zip(space.operations, row, strict=True)
+        (name, table.tag(row), candidate): weight
+        for name, table in path.tables.items()
+        for row, strengths in enumerate(path.weights(name, 0).tolist())
+        for candidate, weight in zip(table.candidates[row], strengths, strict=False)
     }
 
 
-def tag(table: str, source: int, target: int, operation: str) -> str:
-    """Name a weight for loggers whose names are paths.
+def tag(table: str, row: str, candidate: str) -> str:
+    """Name a strength for loggers whose names are paths.
 
-    >>> tag("normal", 0, 2, "skip_connect")
+    >>> tag("normal", "0_2", "skip_connect")
     'alpha/normal/0_2/skip_connect'
     """
-    return f"alpha/{table}/{source}_{target}/{operation}"
+    return f"alpha/{table}/{row}/{candidate}"
 
 
 def choices(config: SearchConfig) -> dict[str, str | float]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from .._results.tables import is_cells
 from .._search.callbacks import EpochInfo, StartInfo
 from .._values.files import user_path, write_atomically
 from .base import Logger, names, weights
@@ -22,7 +23,7 @@ class CSV(Logger):
 
     The columns are those of `history.to_pandas()`, in a recurrent search also the perplexities, and
     `genotype` in the paper's notation. The file of α has one row per epoch, edge and operation: `epoch,
-    table, source, target, operation, weight`, the softmax weight.
+    table, source, target, operation, weight`, the mixing weight.
 
     A resumed search (`resume=True`) appends to existing files, after removing incomplete rows and epochs that
     it repeats. Any other search requires new files.
@@ -49,9 +50,10 @@ class CSV(Logger):
         self._alphas = None if alphas is None else _Table(user_path(alphas))
 
     def _begin(self, info: StartInfo) -> None:
-        headers = {self._table: ["epoch", *names(self._space), "genotype"]}
+        headers = {self._table: ["epoch", *names(self._config, self._tables), "genotype"]}
         if self._alphas is not None:
-            headers[self._alphas] = ["epoch", "table", "source", "target", "operation", "weight"]
+            row = ["source", "target", "operation"] if is_cells(self._tables) else ["row", "candidate"]
+            headers[self._alphas] = ["epoch", "table", *row, "weight"]
         # Both files are checked before one is changed.
         kept = {table: table.kept(info, columns) for table, columns in headers.items()}
         for table, lines in kept.items():
@@ -60,8 +62,10 @@ class CSV(Logger):
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
         self._table.write([[epoch, *row.values(), info.genotype]])
         if self._alphas is not None:
-            found = weights(info, self._space)
-            self._alphas.write([[epoch, *entry, weight] for entry, weight in found.items()])
+            found = weights(info, self._config, self._tables)
+            parts = (lambda row: row.split("_")) if is_cells(self._tables) else (lambda row: [row])
+            rows = [[epoch, table, *parts(row), name, at] for (table, row, name), at in found.items()]
+            self._alphas.write(rows)
 
     def _finish(self, result: SearchResult) -> None:
         self._table.close()

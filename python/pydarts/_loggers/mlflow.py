@@ -34,7 +34,7 @@ class MLflow(Logger):
         experiment: name of the experiment, created if necessary.
         run_name: name of the run; None: MLflow chooses one.
         tracking_uri: a server, or a file such as `sqlite:///mlflow.db`; None: the setting of MLflow.
-        alphas: whether the softmax weights are metrics too, `alpha/table/source_target/operation`.
+        alphas: whether the mixing weights are metrics too, `alpha/table/source_target/operation`.
 
     Raises:
         ImportError: mlflow is not installed.
@@ -87,7 +87,9 @@ class MLflow(Logger):
         if epoch < self._next:
             return
         if self._alphas:
-            row = row | {tag(*entry): weight for entry, weight in weights(info, self._space).items()}
+            row = row | {
+                tag(*entry): weight for entry, weight in weights(info, self._config, self._tables).items()
+            }
         now = int(1000 * time.time())
         metrics = [self._entities.Metric(name, value, now, epoch) for name, value in row.items()]
         for at in range(0, len(metrics), _MOST):

@@ -18,7 +18,7 @@ class TensorBoard(Logger):
     """Writes event files for TensorBoard: `tensorboard --logdir FOLDER`.
 
     Per epoch: losses, accuracies, learning rate, entropies, skip connections and seconds as scalars under
-    `search/`, softmax weights under `alpha/table/source_target/operation`; the page "custom scalars" has one
+    `search/`, mixing weights under `alpha/table/source_target/operation`; the page "custom scalars" has one
     chart per edge. When the cell changes, a plot of the cells and the genotype as text are written. The
     configuration is written as text and, with the best validation accuracy, as hyperparameters.
 
@@ -53,31 +53,33 @@ class TensorBoard(Logger):
                 f"{self._folder} already holds the events of a run; use another folder, or continue its "
                 "search with resume=True"
             )
-        self._config = info.config
         self._writer = self._make(str(self._folder), purge_step=info.first_epoch if resume else None)
         self._writer.add_text("config", f"```json\n{info.config.to_json(indent=1)}\n```", info.first_epoch)
         self._writer.add_custom_scalars(self._layout())
 
     def _layout(self) -> dict[str, dict[str, list[Any]]]:
         """Return the charts with several curves."""
-        space, known = self._space, names(self._space)
+        known, tables = names(self._config, self._tables), self._tables
         curves: dict[str, list[Any]] = {
             name: ["Multiline", [f"search/{part}_{name}" for part in ("train", "valid")]]
             for name in ("loss", "accuracy", "perplexity")
             if f"train_{name}" in known
         }
         return {"search": curves} | {
-            table: {
-                f"{i} to {j}": ["Multiline", [tag(table, i, j, name) for name in space.operations]]
-                for i, j in space.edges
+            name: {
+                table.tag(row).replace("_", " to "): [
+                    "Multiline",
+                    [tag(name, table.tag(row), candidate) for candidate in table.candidates[row]],
+                ]
+                for row in range(len(table.rows))
             }
-            for table in space.tables
+            for name, table in tables.items()
         }
 
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
         for name, value in row.items():
             self._writer.add_scalar(f"search/{name}", value, epoch)
-        for entry, weight in weights(info, self._space).items():
+        for entry, weight in weights(info, self._config, self._tables).items():
             self._writer.add_scalar(tag(*entry), weight, epoch)
         self._writer.flush()
 

@@ -23,7 +23,7 @@ class WeightsAndBiases(Logger):
 
     Args:
         project: name of the project.
-        alphas: whether the softmax weights are metrics too, `alpha/table/source_target/operation`.
+        alphas: whether the mixing weights are metrics too, `alpha/table/source_target/operation`.
         init: further arguments of `wandb.init`: `name`, `mode`, `dir`, `id`, `tags`, ….
 
     Raises:
@@ -44,7 +44,9 @@ class WeightsAndBiases(Logger):
 
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
         if self._alphas:
-            row = row | {tag(*entry): weight for entry, weight in weights(info, self._space).items()}
+            row = row | {
+                tag(*entry): weight for entry, weight in weights(info, self._config, self._tables).items()
+            }
         self._run.log(row, step=epoch)
 
     def _show(self, epoch: int, genotype: Genotype) -> None:

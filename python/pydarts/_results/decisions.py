@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from .._values.genotype import Genotype
 from .._values.space import Space
 from .._values.words import shown
+from .tables import AlphaTable
 
 Decision: TypeAlias = Mapping[str, Any]
 Architecture: TypeAlias = Mapping[str, tuple[tuple[str, ...], ...]]
@@ -30,20 +31,22 @@ def architecture_of(genotype: Genotype, space: Space) -> dict[str, tuple[tuple[s
     return found
 
 
-def architecture_from(values: Any, space: Space) -> dict[str, tuple[tuple[str, ...], ...]]:
+def architecture_from(
+    values: Any, tables: Mapping[str, AlphaTable]
+) -> dict[str, tuple[tuple[str, ...], ...]]:
     """Return an architecture from JSON.
 
     Raises:
-        ValueError: it is not one of this space.
+        ValueError: it is not one of these tables.
     """
-    rows = len(space.edges)
-    if not isinstance(values, dict) or sorted(values) != sorted(space.tables):
-        raise ValueError(f"architecture must have the tables {', '.join(space.tables)}, got {shown(values)}")
+    if not isinstance(values, dict) or sorted(values) != sorted(tables):
+        raise ValueError(f"architecture must have the tables {', '.join(tables)}, got {shown(values)}")
     for table, found in values.items():
+        rows = len(tables[table].rows)
         lists = isinstance(found, list) and len(found) == rows and all(isinstance(row, list) for row in found)
         if not lists or not all(isinstance(name, str) for row in found for name in row):
             raise ValueError(f"architecture of {table} must be {rows} lists of names, got {shown(found)}")
-    return {table: tuple(tuple(row) for row in values[table]) for table in space.tables}
+    return {table: tuple(tuple(row) for row in values[table]) for table in tables}
 
 
 def decisions_from(values: Any) -> tuple[tuple[int, Decision], ...]:

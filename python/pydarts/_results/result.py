@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -18,9 +17,7 @@ from torch import Tensor
 from .._values import views
 from .._values.config import SearchConfig
 from .._values.files import (
-    about_in,
     about_of,
-    arrays_in,
     checksum_of,
     npz_of,
     read_checked,
@@ -29,14 +26,14 @@ from .._values.files import (
     write_together,
 )
 from .._values.genotype import Genotype
-from .._values.words import shown
 from ..nn import Network
 from ..nn._examples import check_network
 from ..nn._inherit import Inheritance, inherit
-from .decisions import Architecture, Decision, architecture_from, architecture_of, decisions_from, epochs_of
+from .decisions import Architecture, Decision, architecture_from, architecture_of, epochs_of
 from .diagnostics import Diagnostics, diagnose
-from .environment import texts_from
 from .history import EpochRecord, History, record_from
+from .saved import FORMAT, about_from, alphas_from, genotype_from
+from .tables import AlphaTable, is_cells, tables_of, to_plain
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -45,9 +42,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Status: TypeAlias = Literal["complete", "interrupted", "failed"]
-
-_FORMAT = 2  # 1 has no checksums
-_STATUSES = ("complete", "interrupted", "failed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +96,16 @@ class SearchResult:
     the decisions at the end of the epochs that it undoes; decisions after it in the same epoch have the
     number of the last epoch that remains."""
 
+    tables: Mapping[str, AlphaTable] = field(default_factory=dict, repr=False)
+    """The names of the rows and candidates by table; those of the space unless the network is one's own."""
+
     def __post_init__(self) -> None:
+        if not self.tables:
+            object.__setattr__(self, "tables", tables_of(self.config.resolved_space))
         # Results made by hand and those of earlier versions.
         if not self.epochs:
             object.__setattr__(self, "epochs", epochs_of(self.steps, len(self.history)))
-        if not self.architecture:
+        if not self.architecture and is_cells(self.tables):
             picked = architecture_of(self.genotype, self.config.resolved_space)
             object.__setattr__(self, "architecture", picked)
 
@@ -119,8 +118,27 @@ class SearchResult:
 
     @property
     def trajectory(self) -> Trajectory:
-        """α over time: mixing weights, entropies, the genotype at every point, margins."""
-        return Trajectory(self.alphas, self.steps, self.config.resolved_space, len(self.history))
+        """α over time: strengths, entropies, the genotype at every point, margins."""
+        return Trajectory(
+            self.alphas,
+            self.steps,
+            self.config.resolved_space if is_cells(self.tables) else None,
+            len(self.history),
+            relaxation=self.config.relaxation,
+            selection=self.config.selection,
+            parameter_epochs=self.epochs if len(self.epochs) == len(self.steps) else None,
+            total_epochs=self.config.epochs,
+            decisions=self.decisions,
+            tables=self.tables,
+        )
+
+    @property
+    def strengths(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Table name -> mean mixing weights that the relaxation makes of `alphas`, [T, edges, operations].
+
+        They are 0 where α is masked, and constant in rows that are decided.
+        """
+        return self.trajectory.strengths
 
     def diagnostics(self) -> Diagnostics:
         """Explain the measurements of this search: findings with numbers, warnings first.
@@ -180,6 +198,7 @@ class SearchResult:
         folder.mkdir(parents=True, exist_ok=True)
         counts = {"steps": self.steps, "epochs": self.epochs}
         arrays = {name: np.asarray(values, dtype=np.int64) for name, values in counts.items()}
+        cells = is_cells(self.tables)
         about = {
             "status": self.status,
             "best": self.best,
@@ -190,16 +209,17 @@ class SearchResult:
             "fingerprint": self.fingerprint,
             "architecture": self.architecture,
             "decisions": self.decisions,
+            **({} if cells else {"tables": to_plain(self.tables)}),
         }
         files = {
             "config.json": self.config.to_json(indent=1).encode(),
-            "genotype.json": self.genotype.to_json().encode(),
+            "genotype.json": self.genotype.to_json().encode() if cells else b"null",
             "history.json": json.dumps(self.history.to_dicts(), indent=1).encode(),
             "alphas.npz": npz_of(arrays | self.alphas),
             "weights.safetensors": tensors_of(self.state_dict),
         }
         checksums = {name: checksum_of(name, data) for name, data in files.items()}
-        marked = about_of(_FORMAT, about | {"checksums": checksums})
+        marked = about_of(FORMAT, about | {"checksums": checksums})
         write_together(folder, {**files, "result.json": marked})
 
     @classmethod
@@ -213,22 +233,23 @@ class SearchResult:
         folder = user_path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"no result in {folder}: not a folder")
-        about = read_checked(folder / "result.json", _about)
+        about = read_checked(folder / "result.json", about_from)
 
         def read(name: str, parse: Callable[[bytes], T]) -> T:
             return read_checked(folder / name, parse, about["checksums"].get(name))
 
         config = read("config.json", lambda data: SearchConfig.from_json(data.decode("utf-8-sig")))
-        genotype = read("genotype.json", lambda data: _genotype(data, config))
+        genotype = read("genotype.json", lambda data: genotype_from(data, config))
+        tables = about["tables"] or tables_of(config.resolved_space)
         history = read(
             "history.json",
             lambda data: History([record_from(row, EpochRecord) for row in json.loads(data)]),
         )
-        alphas = read("alphas.npz", lambda data: _alphas(data, config))
+        alphas = read("alphas.npz", lambda data: alphas_from(data, tables))
         steps, epochs = (tuple(alphas.pop(name).tolist()) for name in ("steps", "epochs"))
         picked = about["architecture"]
         if picked is not None:
-            picked = read("result.json", lambda _: architecture_from(picked, config.resolved_space))
+            picked = read("result.json", lambda _: architecture_from(picked, tables))
         return cls(
             genotype=genotype,
             alphas=alphas,
@@ -245,6 +266,7 @@ class SearchResult:
             epochs=epochs,
             architecture=picked or {},
             decisions=about["decisions"],
+            tables=tables,
         )
 
     def inherit(self, network: Network) -> Inheritance:
@@ -279,13 +301,13 @@ class SearchResult:
         return inherit(network, self.state_dict, self.config)
 
     def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
-        """Draw the softmax weights over time: `plots.alphas` of the trajectory."""
+        """Draw the mixing weights over time: `plots.alphas` of the trajectory."""
         return views.panels.alphas(self.trajectory, ax=ax, cell=cell)
 
     def plot_weights(
         self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
     ) -> npt.NDArray[Any]:
-        """Draw the softmax weights at one point as a heat map: `plots.weights` of the trajectory."""
+        """Draw the mixing weights at one point as a heat map: `plots.weights` of the trajectory."""
         return views.panels.weights(self.trajectory, at=at, cell=cell, ax=ax)
 
     def plot_supernet(
@@ -299,7 +321,7 @@ class SearchResult:
         return views.panels.cells(self.genotype, ax=ax)
 
     def plot_entropy(self, ax: Axes | None = None) -> Axes:
-        """Draw the mean entropy of the softmax weights over time: `plots.entropy`."""
+        """Draw the mean entropy of the mixing weights over time: `plots.entropy`."""
         return views.axes.entropy(self.trajectory, ax=ax)
 
     def plot_skips(self, ax: Axes | None = None) -> Axes:
@@ -308,7 +330,8 @@ class SearchResult:
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, or perplexities of text: `plots.losses`."""
-        return views.axes.losses(self.history, words=self.config.resolved_space.kind == "recurrent", ax=ax)
+        words, path = self.config.resolved_space.kind == "recurrent", self.trajectory
+        return views.axes.losses(self.history, words=words, path=path, ax=ax)
 
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation accuracies: `plots.accuracies`."""
@@ -322,70 +345,3 @@ class SearchResult:
 
     def _repr_html_(self) -> str:
         return views.cards.of_result(self)
-
-
-def _about(data: bytes) -> dict[str, Any]:
-    about = about_in(data, _FORMAT)
-    if about.get("status") not in _STATUSES:
-        raise ValueError(f"status must be one of {', '.join(_STATUSES)}, got {shown(about.get('status'))}")
-    return {
-        "status": about["status"],
-        "loss": about.get("loss"),
-        "class_counts": _counts(about.get("class_counts")),
-        "checksums": _checksums(about),
-        "threads": int(about.get("threads", 1)),
-        "environment": texts_from("environment", about),
-        "fingerprint": texts_from("fingerprint", about),
-        "architecture": about.get("architecture"),
-        "decisions": decisions_from(about.get("decisions", [])),
-    }
-
-
-def _checksums(about: Mapping[str, Any]) -> dict[str, Any]:
-    found = about.get("checksums", {} if about["format"] == 1 else None)
-    if not isinstance(found, dict):
-        raise ValueError(f"checksums must be an object, got {shown(found)}")
-    return found
-
-
-def _counts(counts: Any) -> tuple[int, ...] | None:
-    """Return the examples per class; files of earlier versions have none."""
-    if counts is None:
-        return None
-    if not (
-        isinstance(counts, list) and counts and all(type(n) is int and n >= 0 for n in counts) and any(counts)
-    ):
-        raise ValueError("class_counts must be a list of whole numbers, not all of them 0")
-    return tuple(counts)
-
-
-def _genotype(data: bytes, config: SearchConfig) -> Genotype:
-    values, space = json.loads(data), config.resolved_space
-    for table in space.tables:
-        edges, kept = values[table], space.edges_kept
-        # Version 1 wrote one list, which the space splits into nodes.
-        if edges and edges[0] and isinstance(edges[0][0], str):
-            values[table] = [edges[first : first + kept] for first in range(0, len(edges), kept)]
-    genotype = Genotype.from_dict(values)
-    genotype.validate(space)
-    return genotype
-
-
-def _alphas(data: bytes, config: SearchConfig) -> dict[str, npt.NDArray[Any]]:
-    arrays = arrays_in(io.BytesIO(data))
-    space = config.resolved_space
-    arrays.setdefault("epochs", np.zeros(0, np.int64))  # earlier versions have none
-    if sorted(arrays) != sorted([*space.tables, "epochs", "steps"]):
-        raise ValueError(f"holds {', '.join(sorted(arrays))}; the space has {', '.join(space.tables)}")
-    for name in ("steps", "epochs"):
-        if arrays[name].ndim != 1 or arrays[name].dtype.kind not in "iu":
-            raise ValueError(f"{name} are {arrays[name].dtype} of shape {list(arrays[name].shape)}")
-    points = len(arrays["steps"])
-    if len(arrays["epochs"]) not in (0, points):
-        raise ValueError(f"{len(arrays['epochs'])} epochs and {points} steps")
-    shape = (points, len(space.edges), len(space.operations))
-    for name in space.tables:
-        if arrays[name].shape != shape or arrays[name].dtype.kind != "f":
-            found = f"{arrays[name].dtype} of shape {list(arrays[name].shape)}"
-            raise ValueError(f"{name} is {found}, expected floating-point numbers of shape {list(shape)}")
-    return arrays

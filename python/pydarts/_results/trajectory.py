@@ -1,26 +1,31 @@
-"""`Trajectory`: α over time, with the mixing weights, genotypes and margins derived from it."""
+"""`Trajectory`: α over time, with the strengths, genotypes and margins that follow from it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _core
-from .._values.derive import derive
 from .._values.genotype import Genotype
 from .._values.space import Space
 from .._values.words import shown
+from .tables import AlphaTable, in_effect, is_cells, tables_of
+
+if TYPE_CHECKING:
+    from .._search.callbacks import EpochInfo, StepInfo
+    from .._values.config import SearchConfig
 
 Weights = npt.NDArray[np.float64]
 
 
 class Margin(NamedTuple):
-    """The margin by which an operation and an edge were chosen, as a difference of softmax weights.
+    """The margin by which an operation and an edge were chosen, as a difference of mixing weights.
 
     Nodes are numbered as in `space.edges` and in genotypes. In a convolutional cell, 0 and 1 are the inputs;
     2 to n + 1 are the intermediate nodes, called 0 to n - 1 in plots and reports (paper, figure 4).
@@ -45,7 +50,10 @@ class Margin(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """The logits α at T points of a search, with the weights, genotypes and margins that follow from them.
+    """The logits α at T points of a search, with the strengths, genotypes and margins that follow from them.
+
+    The strengths of candidates are the mean mixing weights that the relaxation makes of α. Masked logits are
+    NaN; their strength is 0.
 
     >>> import numpy as np
     >>> alphas = {"normal": np.zeros((3, 14, 8)), "reduce": np.zeros((3, 14, 8))}
@@ -58,13 +66,37 @@ class Trajectory:
     """
 
     alphas: Mapping[str, npt.NDArray[Any]] = field(repr=False)
-    """Table name -> logits [T, edges, operations]."""
+    """Table name -> logits [T, edges, operations]; NaN where masked."""
     steps: Sequence[int] = field(repr=False)
     """The number of completed steps at each of the T points."""
-    space: Space
-    """The search space of α."""
+    space: Space | None
+    """The search space of α; None if α does not belong to cells. Then `tables` is required."""
     epochs: int
     """The number of completed epochs at the last point."""
+    relaxation: Any = "softmax"
+    """The relaxation of the search: its name, its value or a dictionary, as in `SearchConfig`."""
+    selection: Any = "strongest"
+    """The rule by which the genotype is selected from the strengths, given like `relaxation`."""
+    parameter_epochs: Sequence[int] | None = field(default=None, repr=False)
+    """For each point the epoch whose parameters hold, such as a temperature: that of its last step. None: the
+    epochs of points that were recorded by epoch, otherwise 0."""
+    total_epochs: int | None = field(default=None, repr=False)
+    """The planned number of epochs, to which schedules refer; None: `epochs`."""
+    decisions: Sequence[tuple[int, Mapping[str, Any]]] = field(default=(), repr=False)
+    """Decisions about the search, each with the number of the epoch at whose end it was taken."""
+    tables: Mapping[str, AlphaTable] = field(default_factory=dict, repr=False)
+    """The names of rows and columns by table; empty: those of `space`."""
+    given: Mapping[str, Weights] | None = field(default=None, repr=False)
+    """The strengths by table, from the events of a search; None: computed from what is above."""
+
+    def __post_init__(self) -> None:
+        if not self.tables:
+            if self.space is None:
+                raise TypeError("a Trajectory requires a space, or tables with names of rows and columns")
+            object.__setattr__(self, "tables", tables_of(self.space))
+        if self.parameter_epochs is None:
+            by_epoch = range(-1, self.epochs) if len(self) == self.epochs + 1 else [0] * len(self)
+            object.__setattr__(self, "parameter_epochs", [max(epoch, 0) for epoch in by_epoch])
 
     def __len__(self) -> int:
         return len(next(iter(self.alphas.values())))
@@ -76,24 +108,104 @@ class Trajectory:
             return np.arange(len(self), dtype=np.float64), "epoch"
         return np.asarray(self.steps, dtype=np.float64), "step"
 
+    @property
+    def strengths(self) -> dict[str, Weights]:
+        """Table name -> the strengths of all candidates, [T, edges, operations]: see `weights`."""
+        return {table: self.weights(table) for table in self.alphas}
+
     def weights(self, table: str, at: int | slice = slice(None)) -> Weights:
-        """Return the mixing weights softmax(α) (paper, equation 2): [T, edges, operations], or those at `at`.
+        """Return the strengths of the candidates, [T, edges, operations], or those at `at`.
+
+        They are the mean mixing weights of the relaxation; of softmax those of the paper's equation 2. They
+        are 0 where α is masked, and constant in rows that are decided.
 
         Raises:
             ValueError: there is no such table.
         """
-        if table not in self.alphas:
-            raise ValueError(f"no table {shown(table)}; choose from {', '.join(self.alphas)}")
-        return softmax(self.alphas[table][at])
+        if self.given is not None:
+            return np.array(self.given[self._known(table)][at], np.float64)
+        alphas, points = np.asarray(self.alphas[self._known(table)], np.float64), np.arange(len(self))[at]
+        chosen, fixed = np.atleast_1d(points), self._fixed(table)
+        epochs = np.asarray(self.parameter_epochs)[chosen].tolist()
+        found: Weights = _core.strengths(
+            plain(self.relaxation),
+            np.ascontiguousarray(alphas[chosen]),
+            np.full_like(alphas[chosen], np.nan) if fixed is None else fixed[chosen],
+            epochs,
+            self._total,
+        )
+        return found.reshape(alphas[points].shape)
+
+    def shown(self, table: str, at: int | slice = slice(None)) -> Weights:
+        """Return the strengths by name, [T, rows, names], NaN where masked or where a row lacks the name."""
+        strengths = self.weights(table, at)
+        strengths[np.isnan(self.alphas[table][at])] = np.nan
+        return self.tables[table].place(strengths)
+
+    def masked(self, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.bool_]:
+        """Return where a candidate is masked, by name: [T, rows, names]."""
+        alphas, names = self.alphas[self._known(table)][at], self.tables[table]
+        return names.place(np.isnan(alphas) & ~names.padding, False)
+
+    def frozen(self, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.bool_]:
+        """Return which rows are decided or removed: [T, rows]."""
+        fixed = self._fixed(self._known(table))
+        shape = self.alphas[table].shape[:-1]
+        return np.zeros(shape, bool)[at] if fixed is None else ~np.isnan(fixed[at]).all(-1)
+
+    def dropped(self, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.bool_]:
+        """Return which rows are removed: [T, rows]."""
+        frozen = self.frozen(table, at)
+        return frozen & (self.weights(table, at) == 0).all(-1) if frozen.any() else frozen
+
+    def equal(self, table: str) -> Weights:
+        """Return the strength of every row's candidates if all its logits are 0: [rows]."""
+        names = self.tables[self._known(table)]
+        zeros = np.where(names.padding, np.nan, 0.0)[None]
+        found: Weights = _core.strengths(
+            plain(self.relaxation), zeros, np.full_like(zeros, np.nan), [0], self._total
+        )
+        return found[0, :, 0]
 
     @cached_property
     def genotypes(self) -> tuple[Genotype, ...]:
-        """The genotype at each of the T points (paper, section 2.4)."""
-        tables = {name: np.asarray(values, dtype=np.float64) for name, values in self.alphas.items()}
-        return tuple(
-            derive({name: values[point] for name, values in tables.items()}, self.space)
-            for point in range(len(self))
-        )
+        """The genotype at each of the T points (paper, section 2.4).
+
+        Raises:
+            AttributeError: α does not belong to cells.
+        """
+        return tuple(self.genotype(point) for point in range(len(self)))
+
+    def genotype(self, at: int = -1) -> Genotype:
+        """Return the genotype at a point."""
+        point = range(len(self))[at]
+        if point not in self._genotypes:
+            self._genotypes[point] = self._genotype(point)
+        return self._genotypes[point]
+
+    @cached_property
+    def _genotypes(self) -> dict[int, Genotype]:
+        return {}
+
+    def _genotype(self, at: int) -> Genotype:
+        if self.space is None:
+            raise AttributeError("a trajectory without a space has no genotype")
+        available = {}
+        for table, alphas in self.alphas.items():
+            strengths, frozen = self.weights(table, at), self.frozen(table, at)[:, None]
+            lost = np.isnan(alphas[at]) | (frozen & (strengths == 0))
+            available[table] = np.where(lost, np.nan, strengths)
+        return Genotype._of(_core.select(self.space, available, plain(self.selection)))
+
+    def kept(self, table: str, at: int = -1) -> set[tuple[int, str]]:
+        """Return the row and the candidate of everything that the genotype at a point keeps.
+
+        Empty if α does not belong to cells.
+        """
+        if self.space is None:
+            return set()
+        edges = self.tables[table].edges
+        return {(edges.index((i, j)), name) for name, i, j in self.genotype(at).edges(table)}
 
     @property
     def last_change(self) -> int:
@@ -105,11 +217,12 @@ class Trajectory:
         return next((point for point in range(len(cells) - 1, 0, -1) if cells[point] != cells[point - 1]), 0)
 
     def entropy(self, table: str) -> Weights:
-        """Return the entropy of softmax(α) in nats, averaged over the edges: [T]. At most log(operations)."""
-        weights = self.weights(table)
-        terms = np.where(weights > 0, -weights * np.log(np.where(weights > 0, weights, 1.0)), 0.0)
-        mean: Weights = terms.sum(-1).mean(-1)
-        return mean
+        """Return the entropy of the strengths in nats, averaged over the edges: [T].
+
+        It is at most the mean of log(operations). If the mixing weights of an edge are not shares of 1, their
+        magnitudes are first divided by their sum.
+        """
+        return _core.entropy(plain(self.relaxation), self.weights(table))
 
     @property
     def skips(self) -> npt.NDArray[np.int64]:
@@ -121,38 +234,112 @@ class Trajectory:
 
         Nodes are numbered as in `space.edges`: node 5 of a convolutional cell is called 3 in plots.
         """
-        k = self.space.edges_kept
-        names = self.space.operations
-        candidates = [column for column, name in enumerate(names) if name != "none"]
-        found = []
-        for table in self.alphas:
-            weights = self.weights(table)[at][:, candidates]
-            strength = weights.max(-1)
-            for node in sorted({j for _, j in self.space.edges}):
-                rows = [row for row, (_, j) in enumerate(self.space.edges) if j == node]
-                ranked = sorted(rows, key=lambda row: (-strength[row], row))
-                left = strength[ranked[k]] if len(ranked) > k else np.nan
-                for row in sorted(ranked[:k]):
-                    order = sorted(range(len(candidates)), key=lambda column: (-weights[row, column], column))
-                    ahead = weights[row, order[0]] - weights[row, order[1]] if len(order) > 1 else np.nan
-                    found.append(
-                        Margin(
-                            table,
-                            node,
-                            self.space.edges[row],
-                            names[candidates[order[0]]],
-                            names[candidates[order[1]]] if len(order) > 1 else "",
-                            float(ahead),
-                            float(strength[row] - left),
-                        )
-                    )
-        return tuple(found)
+        return tuple(margin for table in self.alphas for margin in self._margins(table, at))
+
+    def _margins(self, table: str, at: int) -> Iterator[Margin]:
+        edges, candidates = self.tables[table].edges, self.tables[table].candidates
+        kept = dict(self.kept(table, at))
+        weights = np.where(np.isnan(self.alphas[table][at]), np.nan, self.weights(table, at))
+        found = [
+            {
+                name: weight
+                for name, weight in zip(names, row, strict=False)
+                if weight == weight and name != "none"
+            }
+            for names, row in zip(candidates, weights.tolist(), strict=True)
+        ]
+        strength = [max(row.values(), default=0.0) for row in found]
+        for row, chosen in sorted(kept.items()):
+            others = {name: weight for name, weight in found[row].items() if name != chosen}
+            following = max(others, key=others.__getitem__, default="")  # the first among equals
+            rest = [strength[k] for k, (_, j) in enumerate(edges) if j == edges[row][1] and k not in kept]
+            yield Margin(
+                table,
+                edges[row][1],
+                edges[row],
+                chosen,
+                following,
+                found[row][chosen] - others[following] if others else math.nan,
+                strength[row] - max(rest) if rest else math.nan,
+            )
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """The relaxation's `name`, whether its weights are `shares` of 1, and its `scheduled` parameters."""
+        return _core.relaxation_at(plain(self.relaxation), 0, self._total)
+
+    def parameters(self, at: int = -1) -> dict[str, float]:
+        """Return the parameters of the relaxation at a point, such as its temperature."""
+        assert self.parameter_epochs is not None
+        about = _core.relaxation_at(plain(self.relaxation), self.parameter_epochs[at], self._total)
+        found: dict[str, float] = about["parameters"]
+        return found
+
+    def relaxation_in_words(self, at: int | None = None) -> list[str]:
+        """Name the relaxation unless it is softmax and, at a point, the parameters that have a schedule."""
+        name, scheduled = self.about["name"], self.about["scheduled"]
+        now = {} if at is None or not scheduled else self.parameters(at)
+        changing = [f"{parameter} {now[parameter]:.3g}" for parameter in scheduled if now]
+        return [*([] if name == "softmax" else [name]), *changing]
+
+    def decided(self) -> list[tuple[float, int, Mapping[str, Any]]]:
+        """Return the decisions with their positions in time, and the epochs at whose ends they were taken."""
+        epochs, (time, unit) = np.asarray(self.parameter_epochs), self.time
+        if unit == "epoch":
+            return [(epoch + 1.0, epoch, decision) for epoch, decision in self.decisions]
+        until = [int((epochs <= epoch).sum()) - 1 for epoch, _ in self.decisions]
+        return [(float(time[at]), *entry) for at, entry in zip(until, self.decisions, strict=True)]
+
+    @property
+    def _total(self) -> int:
+        return max(self.epochs, 1) if self.total_epochs is None else self.total_epochs
+
+    def _known(self, table: str) -> str:
+        if table not in self.alphas:
+            raise ValueError(f"no table {shown(table)}; choose from {', '.join(self.alphas)}")
+        return table
+
+    def _fixed(self, table: str) -> Weights | None:
+        """Return the mixing weights of decided rows over time, NaN elsewhere; None if no row is decided.
+
+        A decision holds for points of later epochs, and for the last point.
+        """
+        rows = [
+            (epoch, decision)
+            for epoch, decision in in_effect(self.decisions)
+            if decision["decision"] in ("freeze", "drop") and decision["table"] == table
+        ]
+        if not rows:
+            return None
+        fixed, epochs = np.full(self.alphas[table].shape, np.nan), np.asarray(self.parameter_epochs)
+        for epoch, decision in rows:
+            later = epochs > epoch
+            later[-1] = True
+            fixed[later, decision["row"]] = 0.0
+            if decision["decision"] == "freeze":
+                fixed[later, decision["row"], decision["column"]] = 1.0
+        return fixed
 
 
-def softmax(alpha: npt.ArrayLike) -> Weights:
-    """Return the softmax over the last axis, bit-identical to the strengths that `derive` compares.
+def plain(value: Any) -> Any:
+    """Return the option of a configuration as plain data."""
+    return value.to_dict() if hasattr(value, "to_dict") else value
 
-    >>> softmax(np.zeros((1, 2))).tolist()
-    [[0.5, 0.5]]
-    """
-    return _core.softmax(np.asarray(alpha, dtype=np.float64))
+
+def snapshot(
+    config: SearchConfig, info: StepInfo | EpochInfo, tables: Mapping[str, AlphaTable] | None = None
+) -> Trajectory:
+    """Return a trajectory of one point: that of an event. `tables` are required if α belongs to no cells."""
+    strengths = {name: values[None] for name, values in info.strengths.items()}
+    return Trajectory(
+        {name: values[None] for name, values in info.alphas.items()},
+        steps=(0,),
+        space=config.resolved_space if tables is None or is_cells(tables) else None,
+        epochs=-1,
+        relaxation=config.relaxation,
+        selection=config.selection,
+        parameter_epochs=(info.epoch,),
+        total_epochs=config.epochs,
+        tables=tables or {},
+        given=strengths or None,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .._results.decisions import Architecture, Decision
 from .._results.history import EpochRecord
+from .._results.tables import AlphaTable, tables_of
 from .._values.genotype import Genotype
 from .._values.hints import hint
 
@@ -30,6 +31,12 @@ class StartInfo:
     """Number of the first epoch, from 0; in a resumed search, the number of finished epochs."""
     steps_per_epoch: int | None
     """Steps per epoch; None before the first pass over a loader without a length."""
+    tables: Mapping[str, AlphaTable] = field(default_factory=dict, repr=False)
+    """The names of the rows and candidates by table; those of the space unless the network is one's own."""
+
+    def __post_init__(self) -> None:
+        if not self.tables:
+            object.__setattr__(self, "tables", tables_of(self.config.resolved_space))
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,8 @@ class StepInfo:
 class EpochInfo(EpochRecord):
     """The record of an epoch, with the genotype and α after it."""
 
-    genotype: Genotype
-    """The genotype that α selects after the epoch."""
+    genotype: Genotype | None
+    """The genotype that α selects after the epoch; None if α does not belong to cells."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False, compare=False)
     """Table name -> copy of α after the epoch, [rows, columns]; NaN where masked."""
     strengths: dict[str, npt.NDArray[np.float64]] = field(repr=False, compare=False, default_factory=dict)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
+from .._results.tables import AlphaTable
 from .._values.config import SearchConfig
 from ..nn._function import FunctionNetwork, Named
 
@@ -55,6 +56,11 @@ class BoundNetwork:
         _check_buffers(given, buffers)
         value, correct = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
         return _checked(value, some, learns), _count(correct, some)
+
+
+def tables_of_function(network: FunctionNetwork) -> dict[str, AlphaTable]:
+    """Return the names of the rows and candidates of a network's tables."""
+    return {table.name: AlphaTable(table.name, table.labels, table.candidates) for table in network.tables}
 
 
 def check_function(network: Any, config: SearchConfig, loss: Any) -> None:

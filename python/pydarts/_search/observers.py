@@ -11,6 +11,7 @@ import numpy.typing as npt
 from .._data.draws import Quiet, Turn
 from .._data.interrupt import InterruptWatch
 from .._results.history import EpochRecord, record_from
+from .._results.tables import AlphaTable
 from .._values.ambient import kept
 from .._values.config import SearchConfig
 from .._values.genotype import Genotype
@@ -29,9 +30,10 @@ class Observers:
         watch: InterruptWatch,
         config: SearchConfig,
         gate: Turn | None = None,
+        tables: Mapping[str, AlphaTable] | None = None,
     ) -> None:
         self._callbacks, self._progress, self._watch = callbacks, progress, watch
-        self._config, self._gate = config, gate or Turn()
+        self._config, self._gate, self._tables = config, gate or Turn(), tables or {}
 
     def wants(self, kind: str) -> bool:
         """Called by the engine before the search and after each event; it does not send unwanted kinds."""
@@ -93,7 +95,7 @@ class Observers:
             self._progress.begin(epochs, first_epoch, steps_per_epoch)
         for callback in self._callbacks:
             with self._quiet(), kept():
-                callback.on_start(StartInfo(self._config, first_epoch, steps_per_epoch))
+                callback.on_start(StartInfo(self._config, first_epoch, steps_per_epoch, self._tables))
 
     def _step(self, info: StepInfo) -> None:
         if self._progress is not None:

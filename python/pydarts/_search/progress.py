@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from .. import _core
 from .._results.history import perplexity
-from .._values.derive import derive
-from .._values.space import Space
+from .._results.tables import AlphaTable, is_cells, tables_of
+from .._results.trajectory import snapshot
+from .._values.config import SearchConfig
 from .bar import Bar, in_a_line
 from .callbacks import EpochInfo, StepInfo
 
@@ -23,8 +23,8 @@ class Progress:
     The bar counts steps.
     """
 
-    def __init__(self, space: Space) -> None:
-        self._space = space
+    def __init__(self, config: SearchConfig, tables: Mapping[str, AlphaTable] | None = None) -> None:
+        self._config, self._tables = config, tables or tables_of(config.resolved_space)
         self._bar: Any = None
         self._epochs, self._first, self._steps = 0, 0, 0
         self._read_at = 0.0
@@ -57,7 +57,8 @@ class Progress:
             return
         if self._bar.total is None:
             self._bar.total = (self._epochs - self._first) * self._steps
-        self._held_out = f"/{right(self._space, info.valid_loss, info.valid_accuracy)}"
+        words = is_cells(self._tables) and self._config.resolved_space.kind == "recurrent"
+        self._held_out = f"/{right(words, info.valid_loss, info.valid_accuracy)}"
         self._bar.set_description_str(self._title(info.epoch), refresh=False)
         self._show(info)
         self._bar.refresh()
@@ -73,33 +74,50 @@ class Progress:
         return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
 
     def _show(self, info: StepInfo | EpochInfo) -> None:
-        self._bar.values = values(self._space, info, self._held_out)
+        self._bar.values = values(self._config, info, self._held_out, self._tables)
 
 
-def numbers(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> str:
+def numbers(
+    config: SearchConfig,
+    info: StepInfo | EpochInfo,
+    held_out: str = "",
+    tables: Mapping[str, AlphaTable] | None = None,
+) -> str:
     """Format losses, accuracy (for text: perplexity), entropy and skip connections as one line; `held_out`
     follows the training accuracy."""
-    return in_a_line(values(space, info, held_out))
+    return in_a_line(values(config, info, held_out, tables))
 
 
-def values(space: Space, info: StepInfo | EpochInfo, held_out: str = "") -> dict[str, str]:
-    """Return the values of `numbers` by name."""
-    tables = {name: np.asarray(alpha, dtype=np.float64) for name, alpha in info.alphas.items()}
-    entropy = sum(_core.entropy(alpha) for alpha in tables.values()) / max(len(tables), 1)
-    name = "perplexity" if space.kind == "recurrent" else "acc"
-    return {
+def values(
+    config: SearchConfig,
+    info: StepInfo | EpochInfo,
+    held_out: str = "",
+    tables: Mapping[str, AlphaTable] | None = None,
+) -> dict[str, str]:
+    """Return the values of `numbers` by name; an accuracy or skip connections only where there are any."""
+    path = snapshot(config, info, tables)
+    entropy = sum(path.entropy(table)[0] for table in path.alphas) / max(len(path.alphas), 1)
+    words = path.space is not None and path.space.kind == "recurrent"
+    found = {
         "train": f"{info.train_loss:.3f}",
         "valid": "–" if info.valid_loss is None else f"{info.valid_loss:.3f}",
-        name: f"{right(space, info.train_loss, info.train_accuracy)}{held_out}",
-        "entropy": f"{entropy:.3f}",
-        "skips": f"{derive(tables, space).skip_connections}",
     }
+    if score := right(words, info.train_loss, info.train_accuracy):
+        found["perplexity" if words else "acc"] = f"{score}{held_out}"
+    found["entropy"] = f"{entropy:.3f}"
+    if isinstance(info, EpochInfo):
+        skips = info.skip_connections
+    else:
+        skips = None if path.space is None else path.genotype(0).skip_connections
+    return found if skips is None else found | {"skips": f"{skips}"}
 
 
-def right(space: Space, loss: float, accuracy: float) -> str:
-    """Format the accuracy, or for a recurrent space the perplexity.
+def right(words: bool, loss: float, accuracy: float | None) -> str:
+    """Format the accuracy, or with `words` the perplexity; empty without an accuracy.
 
-    >>> right(Space(), 1.0, 0.25), right(Space(kind="recurrent"), 1.0, 0.25)
-    ('25.0%', '3')
+    >>> right(False, 1.0, 0.25), right(True, 1.0, 0.25), right(False, 1.0, None)
+    ('25.0%', '3', '')
     """
-    return f"{perplexity(loss):.0f}" if space.kind == "recurrent" else f"{accuracy:.1%}"
+    if words:
+        return f"{perplexity(loss):.0f}"
+    return "" if accuracy is None or math.isnan(accuracy) else f"{accuracy:.1%}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from .._results.ending import end
 from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
+from .._results.tables import AlphaTable
 from .._values.ambient import plain
 from .._values.arguments import configuration, takes_options_as
 from .._values.callables import Loss, check_loss, fact_of, name_in, short_name
@@ -29,7 +30,7 @@ from .._values.words import count as counted
 from ..nn._convolutional import reduction_cells
 from ..nn._function import FunctionNetwork
 from .callbacks import Callback, listeners
-from .network import BoundNetwork, check_function
+from .network import BoundNetwork, check_function, tables_of_function
 from .observers import Observers
 from .progress import Progress
 
@@ -117,6 +118,7 @@ def _searched(
     forget()
     progress: Progress | None = None
     sources: Sources | None = None
+    tables = {} if network is None else tables_of_function(network)
     try:
         with watch:
             read = open_sources if network is None else open_pairs
@@ -128,14 +130,14 @@ def _searched(
                 check_plan(sources.config)
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
-                progress = Progress(sources.config.resolved_space)
+                progress = Progress(sources.config, tables)
             with held(sources.config.checkpoint_dir):
                 outcome = _core.search(
                     sources.config,
                     sources.train,
                     sources.valid,
                     sources.evaluation,
-                    Observers(hooks, progress, watch, sources.config, gate),
+                    Observers(hooks, progress, watch, sources.config, gate, tables),
                     None if loss is None else SeededLoss(loss, config.seed, watch.check),
                     facts,
                     None if network is None else BoundNetwork(network, config.seed, watch.check),
@@ -155,7 +157,7 @@ def _searched(
     name = None if function is None else short_name(function)
     if not same:
         name = name_in(outcome["fingerprint"]["loss"])
-    result = _result(outcome, name, sources.class_counts if same else None)
+    result = _result(outcome, name, sources.class_counts if same else None, tables)
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
@@ -189,7 +191,12 @@ def check_plan(config: SearchConfig) -> None:
             )
 
 
-def _result(outcome: dict[str, Any], loss: str | None, class_counts: tuple[int, ...] | None) -> SearchResult:
+def _result(
+    outcome: dict[str, Any],
+    loss: str | None,
+    class_counts: tuple[int, ...] | None,
+    tables: Mapping[str, AlphaTable],
+) -> SearchResult:
     return SearchResult(
         genotype=None if outcome["genotype"] is None else Genotype._of(outcome["genotype"]),
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
@@ -206,4 +213,5 @@ def _result(outcome: dict[str, Any], loss: str | None, class_counts: tuple[int, 
         loss=loss,
         fingerprint=outcome["fingerprint"],
         class_counts=class_counts,
+        tables=tables,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from .._data.fingerprint import summary
+from .._results.tables import decision_in_words
 from .._values.words import count, duration
 from .render import render
 
@@ -45,31 +47,45 @@ def of_config(config: SearchConfig) -> str:
 def of_result(result: SearchResult) -> str:
     """Show how a search ended, its cells, its last epochs and its configuration."""
     config, history = result.config, result.history
-    words = config.resolved_space.kind == "recurrent"
-    facts = [("space", _space(config)), ("α's gradient", config.hypergradient), *_given(result)]
+    path = result.trajectory
+    words = path.space is not None and path.space.kind == "recurrent"
+    made_of = ("space", _space(config)) if path.space is not None else ("tables", ", ".join(path.alphas))
+    facts = [made_of, ("α's gradient", config.hypergradient), *_given(result)]
+    if relaxation := ", ".join(path.relaxation_in_words()):
+        facts.append(("relaxation", relaxation))
     if history:
         best = max(history, key=lambda record: record.valid_accuracy)
         last = history[-1]
         accuracies = f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%} in epoch {best.epoch + 1}"
-        facts.append(("validation accuracy", accuracies))
+        if math.isnan(last.valid_accuracy):
+            facts.append(("validation loss", f"{last.valid_loss:.4f}"))
+        else:
+            facts.append(("validation accuracy", accuracies))
         if words:
             facts.append(("validation perplexity", f"{last.valid_perplexity:.2f}"))
         entropies = ", ".join(f"{name} {value:.3f}" for name, value in last.entropy.items())
-        facts.append(("mean entropy of softmax(α), nats", entropies))
+        facts.append(("mean entropy of the mixing weights, nats", entropies))
         facts.append(("duration", duration(sum(record.seconds for record in history))))
     if "processor" in result.environment:
         facts.append(("ran on", f"{result.environment['processor']}, {result.environment['precision']}"))
-    facts.append(("skip connections", str(result.genotype.skip_connections)))
+    if path.space is not None:
+        facts.append(("skip connections", str(result.genotype.skip_connections)))
+    for epoch, decision in result.decisions[-_EPOCHS:]:
+        facts.append((f"decision of epoch {epoch + 1}", decision_in_words(decision, path.tables)))
     about = f"{result.status}, {len(history)} of {config.epochs} epochs"
     return render(
         "notebook/result.html",
         kind="SearchResult",
         about=about,
         facts=facts,
-        **_last(history, "skips", lambda record: str(record.skip_connections)),
+        **_last(history, "skips", lambda record: _or_dash(record.skip_connections)),
         changed=_changed(config),
-        **_cells(result.genotype),
+        **({"picture": None} if path.space is None else _cells(result.genotype)),
     )
+
+
+def _or_dash(value: object) -> str:
+    return "–" if value is None else str(value)
 
 
 def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, Any, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 LineStyle: TypeAlias = Literal["-"] | tuple[float, tuple[float, ...]]
@@ -44,6 +45,15 @@ def look_of(operation: str) -> Look:
     return _LOOKS.get(operation, Look("#000000", "-"))
 
 
+def looks_of(names: Sequence[str]) -> dict[str, Look]:
+    """Return the looks of the candidates of a search; names that are not operations get looks of their own.
+
+    >>> looks_of(("none", "mine"))["mine"].color
+    '#d55e00'
+    """
+    return {name: _LOOKS.get(name) or run_look(number) for number, name in enumerate(names)}
+
+
 # Origins of cells, in the same hues.
 _ORIGINS = {"searched": "#0072b2", "given": "#009e73", "random": "#9a9a9a"}
 
@@ -68,13 +78,15 @@ _SERIES = {
 }
 
 
-def series_look(name: str) -> Look:
+def series_look(name: str, number: int = 0) -> Look:
     """Return colour and line style of a curve: of an α table, or of a part of the data.
+
+    `number` distinguishes tables with names that are not those of cells.
 
     >>> series_look("valid").color
     '#0072b2'
     """
-    return _SERIES[name]
+    return _SERIES.get(name) or run_look(number)
 
 
 _RUNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333")

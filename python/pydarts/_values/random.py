@@ -18,7 +18,7 @@ def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) ->
 
     Every node has as many edges from distinct nodes before it as the space keeps (two, in a recurrent cell one),
     each with one of its candidates other than `none`, or `none` if the space may select it. Where the space
-    keeps every edge, all have one; where it keeps edges by a threshold, at most two have one. All
+    keeps every edge, all have one; where it keeps edges by a threshold, any number has one. All
     genotypes are distinct; the order of the edges into a node does not distinguish cells, and edges are listed
     by source.
 
@@ -64,7 +64,7 @@ class _Choices:
         }
         before = [source for source, names in self.operations.items() if names]
         kept = space.edges_kept
-        sizes = range(3) if isinstance(space.keep, dict) else [min(kept or node, len(before))]
+        sizes = range(len(before) + 1) if isinstance(space.keep, dict) else [min(kept or node, len(before))]
         self.sources = [sources for size in sizes for sources in combinations(before, size)]
         self.counts = [prod(len(self.operations[source]) for source in sources) for sources in self.sources]
 

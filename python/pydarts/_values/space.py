@@ -36,8 +36,7 @@ class Space(Record, _core.Space):
         output: `"concat"`: the nodes of `concat`, concatenated (convolutional cells); `"mean"`: their mean
             (recurrent cells); `"last"`: the last node alone.
         keep: the edges into a node that a genotype keeps: their number (2; recurrent 1), `"every_edge"`, or
-            `{"threshold": t}`: at most two, whose strengths are at least t. It is the default `selection` of a
-            search.
+            `{"threshold": t}`: those whose strength is at least t.
         none_selectable: whether `none` may be selected (False).
 
     Raises:

@@ -10,8 +10,6 @@ use ndarray::{Array2, ArrayView2};
 use super::{Architecture, LogitTable, Pick};
 use crate::error::Result;
 use crate::json::Field;
-use crate::schedule::Schedule;
-use crate::space::{Keep, Space};
 use crate::variant::{Chosen, Variant};
 
 pub use genotype::{Named, genotype, tables};
@@ -41,14 +39,6 @@ pub(crate) fn read(field: &Field) -> Result<Selection> {
 }
 
 impl Selection {
-    /// The selection that keeps the edges that a space says.
-    pub fn of(space: &Space) -> Selection {
-        match space.keep() {
-            Keep::Threshold(least) => Selection::new(&threshold::Threshold).with("value", Schedule::Constant(least)),
-            Keep::Strongest(_) | Keep::EveryEdge => Selection::default(),
-        }
-    }
-
     /// The architecture that it picks from tables with these strengths, one array [rows, columns] per table.
     pub fn architecture(&self, tables: &[LogitTable], strengths: &[Array2<f64>]) -> Architecture {
         // Parameters of selections have no schedules.

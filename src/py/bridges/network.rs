@@ -35,7 +35,7 @@ impl Definition {
                 rows.into_iter().map(|(label, candidates)| LogitRow { label, candidates: candidates.into() }).collect();
             let columns = rows.iter().map(|row| row.candidates.len()).max().unwrap_or(0);
             let groups = (0..rows.len()).map(|row| vec![row]).collect();
-            let table = LogitTable { name, rows, columns, groups, unselectable: None, kept: None };
+            let table = LogitTable { name, rows, columns, groups, unselectable: None, kept: None, least: None };
             (table, initial.map(|tensor| tensor.0))
         };
         Ok(Definition {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..trajectory import Trajectory
 from . import alphas, losses
 from .finding import Diagnostics, Finding, Outcome
@@ -18,10 +20,15 @@ def diagnose(result: Outcome, path: Trajectory | None = None) -> Diagnostics:
             *losses.learning(result),
             *losses.gap(result),
             *alphas.entropies(path),
-            *alphas.skips(result.genotype, path),
-            *alphas.weightless(result.genotype),
-            *alphas.zeros(path),
-            *alphas.change(path),
-            *alphas.margins(path),
+            *(_cells(result, path) if path.space is not None else ()),
         ]
     )
+
+
+def _cells(result: Outcome, path: Trajectory) -> Iterator[Finding]:
+    """The findings about a genotype, which only cells have."""
+    yield from alphas.skips(result.genotype, path)
+    yield from alphas.weightless(result.genotype)
+    yield from alphas.zeros(path)
+    yield from alphas.change(path)
+    yield from alphas.margins(path)

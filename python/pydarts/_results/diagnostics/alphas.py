@@ -8,15 +8,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..._values.genotype import Genotype
-from ..._values.space import Space
 from ..._values.words import edge_in_words
-from ..trajectory import Trajectory
+from ..tables import AlphaTable
+from ..trajectory import Margin, Trajectory
 from .finding import Finding, count, weight
 
 # α counts as unmoved above this fraction of the maximal entropy. Entropy is below log n by half the variance
 # of the logits, so 1 % of log 8 is a standard deviation of 0.2: the largest of 8 weights is about 0.16, not
 # 0.125.
 FLAT = 0.99
+# Weights that are no shares of 1 have no maximal entropy. Logits that differ by 0.2, as above, change the
+# weights of a sigmoid by 0.05.
+STILL = 0.05
 # A cell counts as collapsed from this fraction of skip connections. Good published cells have up to 3 in 8.
 COLLAPSED = 0.5
 # A genotype that still changes in this last fraction of a search counts as unsettled: 5 of the 50 published
@@ -27,33 +30,50 @@ UNSETTLED = 0.1
 _WEIGHTLESS = ("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3")
 
 
-def _both_names(edge: tuple[int, int], space: Space) -> str:
+def _both_names(edge: tuple[int, int], table: AlphaTable) -> str:
     """Name an edge as in plots and, where it differs, as in `space.edges`.
 
-    >>> _both_names((3, 5), Space())
+    >>> _both_names((3, 5), AlphaTable("normal", (), (), ((3, 5),), 2))
     '1 → 3 (edge (3, 5))'
     """
-    name = edge_in_words(edge, space.inputs)
-    return name if space.kind == "recurrent" else f"{name} (edge {edge})"
+    name = edge_in_words(edge, table.inputs)
+    return name if table.inputs == 1 else f"{name} (edge {edge})"
+
+
+def _names(margin: Margin, path: Trajectory) -> str:
+    return _both_names(margin.edge, path.tables[margin.table])
 
 
 def _unmoved(path: Trajectory, table: str) -> bool:
     """Return whether α counts as unmoved at the end."""
-    return float(path.entropy(table)[-1]) > FLAT * math.log(len(path.space.operations))
+    if path.about["shares"]:
+        return float(path.entropy(table)[-1]) > FLAT * path.tables[table].most
+    return _moved(path, table) < STILL
+
+
+def _moved(path: Trajectory, table: str) -> float:
+    """Return the largest change of a mixing weight since the start; 0 if all are masked."""
+    change = np.abs(path.shown(table, -1) - path.shown(table, 0))
+    return float(np.nanmax(change, initial=0.0))
 
 
 def entropies(path: Trajectory) -> Iterator[Finding]:
-    most = math.log(len(path.space.operations))
-    if len(path) < 2 or most == 0:
-        return
-    for table in path.alphas:
+    for table, names in path.tables.items():
+        most = names.most
+        if len(path) < 2 or most == 0:
+            continue
         entropy = path.entropy(table)
         first, last = float(entropy[0]), float(entropy[-1])
         values = {"first": first, "last": last, "most": most, "part": last / most}
+        sizes = {len(row) for row in names.candidates}
+        most_name = f"log {max(sizes)}" if len(sizes) == 1 else "the mean of log(operations)"
         text = (
-            f"Entropy of the {table} weights: {last:.4f} nats, {last / most:.2%} of its maximum, log "
-            f"{len(path.space.operations)} = {most:.4f}; it was {first:.4f} at the start."
+            f"Entropy of the {table} weights: {last:.4f} nats, {last / most:.2%} of its maximum, "
+            f"{most_name} = {most:.4f}; it was {first:.4f} at the start."
         )
+        if not path.about["shares"]:
+            values["moved"] = _moved(path, table)
+            text += f" The weights have changed by up to {weight(values['moved'])}."
         if _unmoved(path, table):
             yield Finding(
                 "warning",
@@ -69,17 +89,18 @@ def entropies(path: Trajectory) -> Iterator[Finding]:
 
 def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
     """How many operations of each cell are skip connections."""
-    name = "identity" if path.space.kind == "recurrent" else "skip_connect"
-    if name not in path.space.operations:
-        return
-    column = path.space.operations.index(name)
-    zero = [column for column, operation in enumerate(path.space.operations) if operation == "none"]
-    for table in path.alphas:
+    name = "identity" if genotype.recurrent else "skip_connect"
+    for table, names in path.tables.items():
+        if name not in names.names:
+            continue
+        column = names.names.index(name)
+        zero = [column for column, operation in enumerate(names.names) if operation == "none"]
         genes, before = genotype.edges(table), path.genotypes[0].edges(table)
         now = sum(operation == name for operation, *_ in genes)
         first = sum(operation == name for operation, *_ in before)
-        weights = path.weights(table, -1).copy()
-        weights[:, zero] = -1.0  # `none` is never selected
+        weights = path.shown(table, -1)
+        weights[:, zero] = np.nan  # `none` is never selected
+        weights = np.where(np.isnan(weights), -np.inf, weights)
         strongest = int((weights.argmax(-1) == column).sum())
         edges = len(weights)
         values = {"now": now, "first": first, "of": len(genes), "strongest": strongest, "edges": edges}
@@ -119,12 +140,12 @@ def weightless(genotype: Genotype) -> Iterator[Finding]:
 
 
 def zeros(path: Trajectory) -> Iterator[Finding]:
-    if "none" not in path.space.operations:
-        return
-    column = path.space.operations.index("none")
-    for table in path.alphas:
-        weights = path.weights(table, -1)
-        heaviest = int((weights.argmax(-1) == column).sum())
+    for table, names in path.tables.items():
+        if "none" not in names.names:
+            continue
+        weights = path.shown(table, -1)
+        weights = np.where(np.isnan(weights), -np.inf, weights)
+        heaviest = int((weights.argmax(-1) == names.names.index("none")).sum())
         if heaviest:
             yield Finding(
                 "note",
@@ -176,14 +197,13 @@ def margins(path: Trajectory) -> Iterator[Finding]:
         return
     narrow = min(operations, key=lambda margin: margin.operation)
     text = (
-        f"Narrowest choice of an operation: {narrow.table} {_both_names(narrow.edge, path.space)} keeps "
-        f"{narrow.chosen} over {narrow.next} by {weight(narrow.operation)} of softmax weight."
+        f"Narrowest choice of an operation: {narrow.table} {_names(narrow, path)} keeps {narrow.chosen} over "
+        f"{narrow.next} by {weight(narrow.operation)} of mixing weight."
     )
     values = {"operation": narrow.operation, "kept": len(operations)}
     if edges:
         edge = min(edges, key=lambda margin: margin.edges)
-        name = _both_names(edge.edge, path.space)
-        text += f" Narrowest choice of an edge: {edge.table} {name} by {weight(edge.edges)}."
+        text += f" Narrowest choice of an edge: {edge.table} {_names(edge, path)} by {weight(edge.edges)}."
         values["edge"] = edge.edges
     if len(path) < 2:
         yield Finding("note", "margins", text, values=values)
@@ -210,7 +230,7 @@ def margins(path: Trajectory) -> Iterator[Finding]:
 
 def _drift(path: Trajectory) -> tuple[int, float]:
     """Return the point at which the last part of the search begins (the fraction `UNSETTLED`, at least one
-    step), and the largest change of a softmax weight since then."""
+    step), and the largest change of a mixing weight since then."""
     time, _ = path.time
     begun = min(int(np.searchsorted(time, (1 - UNSETTLED) * time[-1], side="right")) - 1, len(path) - 2)
     moved = [np.abs(path.weights(table, -1) - path.weights(table, begun)).max() for table in path.alphas]

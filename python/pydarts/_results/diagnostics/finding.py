@@ -57,7 +57,7 @@ class Finding:
     table: str = ""
     """The α table concerned; empty: all tables."""
     values: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """The numbers by name; entropies and losses in nats, margins in softmax weight."""
+    """The numbers by name; entropies and losses in nats, margins in mixing weight."""
 
 
 class Diagnostics(Sequence[Finding]):
@@ -114,7 +114,7 @@ def count(number: float, unit: str) -> str:
 
 
 def weight(difference: float) -> str:
-    """Format a difference of softmax weights with enough digits to distinguish it from 0.
+    """Format a difference of mixing weights with enough digits to distinguish it from 0.
 
     >>> weight(0.0123456), weight(4.2e-07), weight(0.0)
     ('0.01235', '4.2e-07', '0')

@@ -106,8 +106,11 @@ def gap(result: Outcome) -> Iterator[Finding]:
     gap = last.valid_loss - last.train_loss
     text = (
         f"Losses of the last epoch: {last.train_loss:.3f} in training, {last.valid_loss:.3f} in validation, "
-        f"a gap of {gap:+.3f}; accuracies {last.train_accuracy:.1%} and {last.valid_accuracy:.1%}."
+        f"a gap of {gap:+.3f}"
     )
+    if not math.isnan(last.valid_accuracy):
+        text += f"; accuracies {last.train_accuracy:.1%} and {last.valid_accuracy:.1%}"
+    text += "."
     values = {
         "train_loss": last.train_loss,
         "valid_loss": last.valid_loss,

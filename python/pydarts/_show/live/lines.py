@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from ..._results.tables import decision_in_words
 from ..._search.callbacks import EpochInfo
 from .scene import Scene
 
@@ -21,8 +22,11 @@ class LineView:
         if isinstance(info, EpochInfo) and info.epoch > self._told:
             self._told = info.epoch
             self._print(f"{scene.title}: {scene.numbers}")
+            for decision in info.decisions:
+                self._print(f"epoch {info.epoch + 1}: {decision_in_words(decision, scene.tables)}")
         if last and scene.result is not None:
-            self._print(f"{scene.title}: {scene.result.genotype}")
+            found = scene.result.genotype if scene.space is not None else scene.result.architecture
+            self._print(f"{scene.title}: {found}")
 
     def _print(self, text: str) -> None:
         encoding = self._console.encoding

@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
-from ..palette import look_of, series_look
+from ..palette import looks_of, series_look
 from ..plots import curves
 from ..plots.cells import figure_of
-from ..plots.points import limits
+from ..plots.points import grid, limits
 from ..plots.style import INK, tidy
 from .budget import TimeBudget
 from .scene import Scene
@@ -48,11 +49,13 @@ class NotebookView:
         """Draw what is due; at the end draw everything."""
         if last or self._line.due():
             self._line.show(lambda: _words(scene))
-        genotype = scene.genotype
-        if genotype is None:
+        if scene.trajectory is None:
             return
         if last or self._moving.due():
             self._moving.show(lambda: _png(moving(scene), "α over time, losses, accuracies, entropy"))
+        genotype = scene.genotype
+        if genotype is None:
+            return
         cell = genotype.edge_set
         if cell != self._cell and (last or self._cells.due()):
             self._cells.show(lambda: _png(figure_of(genotype), str(genotype)))
@@ -83,7 +86,7 @@ def moving(scene: Scene) -> Figure:
     path = scene.trajectory
     assert path is not None
     tables = list(path.alphas)
-    body, foot = 0.62 * path.space.nodes, 1.6  # inches
+    body, foot = 0.62 * max(grid(names)[2] for names in path.tables.values()), 1.6  # inches
     height = 0.75 + body + 0.75 + foot
     figure = Figure(figsize=(_WIDTH, height))
     top, bottom = 1 - 0.65 / height, 0.4 / height
@@ -92,15 +95,16 @@ def moving(scene: Scene) -> Figure:
         1, len(tables), left=0.02, right=0.99, bottom=top - body / height, top=top, wspace=0.04
     )
     lower = figure.add_gridspec(1, 3, left=0.05, right=0.99, bottom=bottom, top=middle, wspace=0.22)
-    bounds = limits([path.weights(table) for table in tables])
+    bounds = limits([path.shown(table) for table in tables])
     for at, table in enumerate(tables):
         tiles(figure.add_subplot(upper[at]), path, table, bounds)
-    said = f"softmax weights, every panel from {bounds[0]:.3f} to {bounds[1]:.3f}"
+    said = ", ".join(["mixing weights", *path.relaxation_in_words(-1)])
+    said += f", every panel from {bounds[0]:.3f} to {bounds[1]:.3f}"
     figure.text(0.99, 1 - 0.55 / height, said, fontsize=8, color=INK, ha="right")
     _legend(figure, path)
     losses, rights, entropy = (figure.add_subplot(lower[at]) for at in range(3))
     if scene.records:
-        curves.losses(scene.history, ax=losses)
+        curves.losses(scene.history, path=path, ax=losses)
     else:
         _by_step(losses, scene)
     curves.accuracies(scene.history, ax=rights)
@@ -109,7 +113,7 @@ def moving(scene: Scene) -> Figure:
 
 
 def _legend(figure: Figure, path: Trajectory) -> None:
-    looks = {operation: look_of(operation) for operation in path.space.operations}
+    looks = looks_of(all_names(path.tables))
     handles = [
         Line2D([], [], color=look.color, linestyle=look.style, label=operation)
         for operation, look in looks.items()
@@ -138,6 +142,7 @@ def _png(figure: Figure, alt: str) -> dict[str, Any]:
 
 def _words(scene: Scene) -> dict[str, Any]:
     text = f"{scene.title}: {scene.numbers}" if scene.numbers else scene.title
+    text += f"; {scene.decided}" if scene.decided else ""
     bar = ""
     if scene.result is None and scene.total is not None:
         bar = f'<progress value="{scene.done}" max="{scene.total}"></progress> '

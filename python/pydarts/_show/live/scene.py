@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..._results.decisions import Decision
 from ..._results.ending import reached
 from ..._results.history import EpochRecord, History
 from ..._results.result import SearchResult
+from ..._results.tables import decisions_in_words, is_cells
 from ..._results.trajectory import Trajectory
 from ..._search.callbacks import EpochInfo, StartInfo, StepInfo
 from ..._search.progress import numbers, right
-from ..._values.derive import derive
 from ..._values.genotype import Genotype
 
 _MOST = 96  # points kept: more would not be visible
@@ -28,7 +29,9 @@ class _Point:
     """α after a step, and the mean losses of the steps since the previous point."""
 
     steps: int
+    epoch: int
     alphas: Mapping[str, npt.NDArray[Any]]
+    strengths: Mapping[str, npt.NDArray[np.float64]]
     train_loss: float
     valid_loss: float
     weight: int
@@ -39,13 +42,15 @@ class Scene:
 
     def __init__(self, start: StartInfo) -> None:
         self.config = start.config
-        self.space = start.config.resolved_space
+        self.tables = start.tables
+        self.space = start.config.resolved_space if is_cells(start.tables) else None
         self.first_epoch = start.first_epoch
         self.steps_per_epoch = start.steps_per_epoch
         self.records: list[EpochRecord] = []
         self.last: StepInfo | EpochInfo | None = None
         self.result: SearchResult | None = None
         self._points: list[_Point] = []
+        self._decisions: list[tuple[int, Decision]] = []
         self._stride = 1
         self._done = 0  # steps since the start of this run
         self._step = 0  # steps of the whole search
@@ -58,7 +63,7 @@ class Scene:
         self.steps_per_epoch = info.steps_per_epoch or self.steps_per_epoch
         self._done, self._step = self._done + 1, info.step + 1
         valid = math.nan if info.valid_loss is None else info.valid_loss
-        point = _Point(info.step + 1, info.alphas, info.train_loss, valid, 1)
+        point = _Point(info.step + 1, info.epoch, info.alphas, info.strengths, info.train_loss, valid, 1)
         if self._points and self._points[-1].weight < self._stride:
             point = _merged(self._points.pop(), point)
         self._points.append(point)
@@ -69,6 +74,7 @@ class Scene:
         """Record an epoch."""
         self.last = info
         self.records.append(info)
+        self._decisions += [(info.epoch, decision) for decision in info.decisions]
         if self.steps_per_epoch is None:
             self.steps_per_epoch = self._done
 
@@ -76,13 +82,17 @@ class Scene:
         """Record the end; for a resumed search also add what came before."""
         self.result = result
         self._ended = time.perf_counter()
-        self.records = list(result.history)
+        self.records, self._decisions = list(result.history), list(result.decisions)
         first = self._points[0].steps if self._points else math.inf
+        path = result.trajectory
+        epochs, strengths = list(path.parameter_epochs or ()), path.strengths
         before = [at for at, steps in enumerate(result.steps) if steps < first]
         self._points[:0] = [
             _Point(
                 result.steps[at],
+                epochs[at],
                 {name: values[at] for name, values in result.alphas.items()},
+                {name: values[at] for name, values in strengths.items()},
                 math.nan,
                 math.nan,
                 self._stride,
@@ -100,19 +110,33 @@ class Scene:
         """α over time, by step; None before the first step."""
         if not self._points:
             return None
-        alphas = {
-            name: np.stack([point.alphas[name] for point in self._points]) for name in self._points[0].alphas
-        }
+        alphas, strengths = (
+            {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+            for parts in ([point.alphas for point in self._points], [p.strengths for p in self._points])
+        )
         # Points are not at ends of epochs: the axis counts steps.
-        return Trajectory(alphas, [point.steps for point in self._points], self.space, epochs=-1)
+        return Trajectory(
+            alphas,
+            [point.steps for point in self._points],
+            self.space,
+            epochs=-1,
+            relaxation=self.config.relaxation,
+            selection=self.config.selection,
+            parameter_epochs=[point.epoch for point in self._points],
+            total_epochs=self.config.epochs,
+            decisions=self._decisions,
+            tables=self.tables,
+            given=strengths or None,
+        )
 
     @property
     def genotype(self) -> Genotype | None:
         """The current genotype; None before the first step."""
         if not self._points:
             return None
-        tables = self._points[-1].alphas.items()
-        return derive({name: np.asarray(alpha, np.float64) for name, alpha in tables}, self.space)
+        if self.space is None or self.trajectory is None:
+            return None
+        return self.trajectory.genotype()
 
     @property
     def losses(self) -> tuple[list[int], list[float], list[float]]:
@@ -157,8 +181,21 @@ class Scene:
         if self.last is None:
             return ""
         known = self.records[-1] if self.records else None
-        held_out = f"/{right(self.space, known.valid_loss, known.valid_accuracy)}" if known else ""
-        return numbers(self.space, self.last, held_out)
+        held_out = f"/{right(self.words, known.valid_loss, known.valid_accuracy)}" if known else ""
+        return numbers(self.config, self.last, held_out, self.tables)
+
+    @property
+    def decided(self) -> str:
+        """The decisions of the latest epoch that had any, as text."""
+        if not self._decisions:
+            return ""
+        epoch = self._decisions[-1][0]
+        return decisions_in_words([entry for entry in self._decisions if entry[0] == epoch], self.tables, 3)
+
+    @property
+    def words(self) -> bool:
+        """Whether the search is about text."""
+        return self.space is not None and self.space.kind == "recurrent"
 
     def _thin(self) -> None:
         """Merge pairs of points; an odd one waits for its partner."""
@@ -172,7 +209,9 @@ def _merged(early: _Point, late: _Point) -> _Point:
     weight = early.weight + late.weight
     return _Point(
         late.steps,
+        late.epoch,
         late.alphas,
+        late.strengths,
         (early.weight * early.train_loss + late.weight * late.train_loss) / weight,
         (early.weight * early.valid_loss + late.weight * late.valid_loss) / weight,
         weight,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
 from ..._values.genotype import Genotype
-from ..._values.words import edge_in_words
-from ..palette import look_of
-from ..plots.points import limits
+from ..palette import Look, looks_of
+from ..plots.points import limits, widened
 from .blocks import columns, sparkline
 from .budget import TimeBudget
 from .scene import Scene
@@ -61,15 +61,19 @@ def picture(scene: Scene, width: int, height: int) -> RenderableType:
     parts: list[RenderableType] = [_progress(scene, width)]
     left = height - 1
     path, genotype = scene.trajectory, scene.genotype
-    if path is None or genotype is None:
+    if path is None:
         return Group(*parts)
     curves = _curves(scene, path, genotype, width)
     low, high = _bounds(path)
-    legend = Text.assemble((f"bars from {low:.3f} to {high:.3f}:", _DIM))
-    for operation in scene.space.operations:
-        legend.append(f" {operation}", style=look_of(operation).color)
-    notation = Text(str(genotype))
-    below = [_wrapped(legend, width), _wrapped(notation, width)]
+    about = "".join(f"{text}, " for text in path.relaxation_in_words(-1))
+    legend = Text.assemble((f"{about}bars from {low:.3f} to {high:.3f}:", _DIM))
+    for operation, look in looks_of(all_names(path.tables)).items():
+        legend.append(f" {operation}", style=look.color)
+    below = [_wrapped(legend, width)]
+    if scene.decided:
+        below.append(_wrapped(Text(scene.decided), width))
+    if genotype is not None:
+        below.append(_wrapped(Text(str(genotype)), width))
     if left >= curves.row_count:
         parts.append(curves)
         left -= curves.row_count
@@ -104,19 +108,19 @@ def _progress(scene: Scene, width: int) -> RenderableType:
 # ---- curves
 
 
-def _curves(scene: Scene, path: Trajectory, genotype: Genotype, width: int) -> Table:
+def _curves(scene: Scene, path: Trajectory, genotype: Genotype | None, width: int) -> Table:
     _, train, valid = scene.losses
-    skips = [float(record.skip_connections or 0) for record in scene.records] + [
-        float(genotype.skip_connections)
-    ]
     entropy = np.mean([path.entropy(name) for name in path.alphas], axis=0)
     said: list[tuple[str, Sequence[float], str]] = [
         ("train loss", train, _number(train)),
         ("α loss", valid, _number(valid)),
         *_rights(scene),
         ("entropy", entropy.tolist(), f"{entropy[-1]:.3f}"),
-        ("skips", skips, f"{skips[-1]:.0f}"),
     ]
+    if genotype is not None:
+        counts = [record.skip_connections or 0 for record in scene.records]
+        skips = [float(count) for count in (*counts, genotype.skip_connections)]
+        said.append(("skips", skips, f"{skips[-1]:.0f}"))
     across = 2 if width >= 60 else 1
     free = width // across - 22
     made = Table.grid(padding=(0, 1, 0, 0))
@@ -132,7 +136,7 @@ def _curves(scene: Scene, path: Trajectory, genotype: Genotype, width: int) -> T
 
 def _rights(scene: Scene) -> list[tuple[str, list[float], str]]:
     """Return accuracies by epoch, or perplexities of text."""
-    if scene.space.kind == "recurrent":
+    if scene.words:
         name, said = "perplexity", "{:.1f}"
         label = "ppl"
     else:
@@ -141,7 +145,8 @@ def _rights(scene: Scene) -> list[tuple[str, list[float], str]]:
     found = []
     for part in ("train", "valid"):
         values = [float(getattr(record, f"{part}_{name}")) for record in scene.records]
-        found.append((f"{part} {label}", values, said.format(values[-1]) if values else "–"))
+        if not values or any(map(math.isfinite, values)):
+            found.append((f"{part} {label}", values, said.format(values[-1]) if values else "–"))
     return found
 
 
@@ -153,32 +158,33 @@ def _number(values: Sequence[float]) -> str:
 
 
 class _Row(NamedTuple):
-    """An edge: its name, whether the genotype has it, one weight per operation, and the operation to name."""
+    """An edge: its name, whether the genotype has it, its operations, their weights, and the one to name."""
 
     edge: str
     kept: bool
+    names: Sequence[str]
     weights: Sequence[float]
     operation: int
 
 
 def _bounds(path: Trajectory) -> tuple[float, float]:
     """Return the weights at both ends of a bar, far enough apart that noise does not look large."""
-    low, high = limits([path.weights(name, -1) for name in path.alphas])
-    spare = max(0.0, _SPAN - (high - low)) / 2
-    return max(0.0, low - spare), min(1.0, high + spare)
+    low, high = limits([path.shown(name, -1) for name in path.alphas])
+    return widened(low, high, max(0.0, _SPAN - (high - low)) / 2)
 
 
 def _weights(
-    path: Trajectory, genotype: Genotype, bounds: tuple[float, float], width: int, height: int
+    path: Trajectory, genotype: Genotype | None, bounds: tuple[float, float], width: int, height: int
 ) -> tuple[Table, int] | None:
     """Return the edges of all tables in blocks, and the height; None if not even the kept edges fit."""
     rows = {name: _rows(path, genotype, name) for name in path.alphas}
-    operations = path.space.operations
-    wide = max(len(name) for name in operations)
+    looks = looks_of(all_names(path.tables))
+    wide = max(map(len, looks))
     label = max(len(row.edge) for part in rows.values() for row in part)
+    most = max(table.columns for table in path.tables.values())
     some = {name: [row for row in part if row.kept] for name, part in rows.items()}
     for chosen, name_width, bar in product((rows, some), (wide, 0), (2, 1)):
-        row_format = _RowFormat(operations, label, name_width, bar, *bounds)
+        row_format = _RowFormat(looks, most, label, name_width, bar, *bounds)
         for blocks in range(1, _BLOCKS + 1):
             lines = 1 + max(math.ceil(len(part) / blocks) for part in chosen.values())
             fits = len(rows) * blocks * (row_format.width + _GAP) - _GAP <= width
@@ -187,25 +193,25 @@ def _weights(
     return None
 
 
-def _rows(path: Trajectory, genotype: Genotype, table: str) -> list[_Row]:
-    weights = path.weights(table, -1)
-    first, operations = path.space.inputs, path.space.operations
-    kept = {(source, target): name for name, source, target in genotype.edges(table)}
-    return [
-        _Row(
-            edge_in_words((i, j), first).replace(" ", ""),
-            (i, j) in kept,
-            row.tolist(),
-            operations.index(kept[i, j]) if (i, j) in kept else int(row.argmax()),
-        )
-        for (i, j), row in zip(path.space.edges, weights, strict=True)
-    ]
+def _rows(path: Trajectory, genotype: Genotype | None, table: str) -> list[_Row]:
+    names = path.tables[table]
+    kept = dict(path.kept(table)) if genotype is not None else {}
+    found = []
+    for row, candidates in enumerate(names.candidates):
+        # A removed operation is a blank.
+        logits, strengths = path.alphas[table][-1, row], path.weights(table, -1)[row]
+        weights = np.where(np.isnan(logits), np.nan, strengths)[: len(candidates)]
+        chosen = candidates.index(kept[row]) if row in kept else int(np.nanargmax(weights))
+        name = names.words(row).replace(" ", "")
+        found.append(_Row(name, row in kept, candidates, weights.tolist(), chosen))
+    return found
 
 
 class _RowFormat(NamedTuple):
     """Formats a row as a line."""
 
-    operations: Sequence[str]
+    looks: Mapping[str, Look]
+    most: int  # operations of an edge
     label: int  # width of the name of an edge
     name: int  # width of the name of an operation; 0: omitted
     bar: int  # width of a bar
@@ -215,19 +221,21 @@ class _RowFormat(NamedTuple):
     @property
     def width(self) -> int:
         """Width of a line."""
-        return self.label + 1 + self.bar * len(self.operations) + (self.name and self.name + 1) + 6
+        return self.label + 1 + self.bar * self.most + (self.name and self.name + 1) + 6
 
     def line(self, row: _Row) -> Text:
         """Return `edge• bars operation weight`; the dot marks edges of the genotype."""
         text = Text(no_wrap=True)
         text.append(f"{row.edge:>{self.label}}", style="" if row.kept else _DIM)
         text.append("•" if row.kept else " ")
-        for name, level in zip(self.operations, columns(row.weights, self.low, self.high), strict=True):
-            text.append(self.bar * level, style=look_of(name).color)
-        name = self.operations[row.operation]
+        for name, level in zip(row.names, columns(row.weights, self.low, self.high), strict=True):
+            text.append(self.bar * level, style=self.looks[name].color)
+        text.append(self.bar * (self.most - len(row.names)) * " ")
+        name = row.names[row.operation]
         if self.name:
-            text.append(f" {name:<{self.name}}", style=look_of(name).color if row.kept else _DIM)
-        weight = f"{row.weights[row.operation]:.4f}".removeprefix("0")[:5]
+            text.append(f" {name:<{self.name}}", style=self.looks[name].color if row.kept else _DIM)
+        value = row.weights[row.operation]
+        weight = (f"{value:.4f}".removeprefix("0") if 0 <= value <= 1 else f"{value:.2f}")[:5]
         text.append(f" {weight}", style="" if row.kept else _DIM)
         return text
 

@@ -10,31 +10,41 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from ..._results.trajectory import Trajectory
-from ..palette import look_of
-from ..plots.style import FAINT, INK, edge_name, title
+from ..palette import looks_of
+from ..plots.points import grid, state_of
+from ..plots.style import FAINT, INK, row_name, title
 
 _WIDE, _HIGH = 0.88, 0.7  # fraction of a tile that the lines use
 
 
 def tiles(ax: Axes, path: Trajectory, table: str, limits: tuple[float, float]) -> None:
-    """Draw one tile per edge: rows by the target node, columns by the source node."""
-    space, weights = path.space, path.weights(table)
-    first, (low, high) = path.space.inputs, limits
-    time, _ = path.time
+    """Draw one tile per edge: rows by the target node, columns by the source node.
+
+    The line of an operation that was removed ends with a cross.
+    """
+    names, weights = path.tables[table], path.shown(table)
+    (places, width, height), looks, (low, high) = grid(names), looks_of(names.names), limits
+    time, masked = path.time[0], path.masked(table, -1)
     across = (time - time[0]) / max(time[-1] - time[0], 1.0) * _WIDE
     lines, colors, styles, frames = [], [], [], []
-    for edge, (i, j) in enumerate(space.edges):
-        left, bottom = i, space.nodes - 1 - (j - first)
-        for column, operation in enumerate(space.operations):
-            height = (weights[:, edge, column] - low) / (high - low) * _HIGH
-            lines.append(np.stack([left + across, bottom + height], axis=1))
-            colors.append(look_of(operation).color)
-            styles.append(look_of(operation).style)
+    for row, (x, y) in enumerate(places):
+        left, bottom = x, height - 1 - y
+        for column, operation in enumerate(names.names):
+            (known,) = np.isfinite(weights[:, row, column]).nonzero()
+            if not known.size:
+                continue
+            level = (weights[known, row, column] - low) / (high - low) * _HIGH
+            lines.append(np.stack([left + across[known], bottom + level], axis=1))
+            colors.append(looks[operation].color)
+            styles.append(looks[operation].style)
+            if masked[row, column]:
+                ax.plot(*lines[-1][-1], "x", color=colors[-1], markersize=4)
         frames.append([(left, bottom + _HIGH), (left, bottom), (left + _WIDE, bottom)])
-        ax.text(left + 0.02, bottom + _HIGH + 0.05, edge_name((i, j), first), fontsize=7, color=INK)
+        said = row_name(names, row) + state_of(path, table, row)
+        ax.text(left + 0.02, bottom + _HIGH + 0.05, said, fontsize=7, color=INK)
     ax.add_collection(LineCollection(frames, colors=FAINT, linewidths=0.7))
     ax.add_collection(LineCollection(lines, colors=colors, linestyles=styles, linewidths=1.2))
-    ax.set_xlim(-0.05, max(i for i, _ in space.edges) + 1)
-    ax.set_ylim(-0.05, space.nodes)
+    ax.set_xlim(-0.05, width)
+    ax.set_ylim(-0.05, height)
     ax.set_axis_off()
     title(ax, table)

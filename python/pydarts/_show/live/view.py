@@ -37,7 +37,7 @@ class LiveView(Callback):
 
     In a notebook, three outputs below the cell are updated without flicker: a line of numbers, α with curves,
     and the cells when they change. In a terminal, a view made of text remains below all other output: bars of
-    the softmax weights of every edge, a dot after edges that the genotype keeps, curves, and the genotype if
+    the mixing weights of every edge, a dot after edges that the genotype keeps, curves, and the genotype if
     there is space. Elsewhere, for example in a log file, each epoch is a line. The view replaces the progress
     bar of `search`.
 

@@ -1,7 +1,8 @@
-"""Plot of the mixing weights of every edge over time."""
+"""Plot of the strengths of every edge over time."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,17 +11,21 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
-from ..palette import look_of
-from .points import checked, limits, tables
-from .style import FAINT, GRID, INK, edge_name, inches
+from ..palette import Look, looks_of
+from .points import grid, limits, state_of, tables
+from .style import FAINT, GRID, INK, inches, row_name
+
+_LEAST = 4.8  # inches: smallest width of the panels of a table
 
 
 def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) -> npt.NDArray[Any]:
-    """Draw the softmax weights over time: one panel per edge, one line per operation.
+    """Draw the mixing weights over time: one panel per edge, one line per operation.
 
     Rows of panels are the targets of edges, columns the sources. All panels have the same range; the thin
-    line is the uniform weight, 1 / operations.
+    line is the weight of equal logits: with softmax 1 / operations. The line of an operation that was removed
+    ends with a cross. A panel is grey from where its edge is decided or removed.
 
     Args:
         path: α over time, `result.trajectory`.
@@ -40,15 +45,15 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     >>> len(plots.alphas(path))
     3
     """
-    space = checked(path).space
     names = tables(path, cell)
-    weights = {name: path.weights(name) for name in names}
-    first = path.space.inputs
-    columns, rows = max(i for i, _ in space.edges) + 1, space.nodes
-    time, label = path.time
+    weights = {name: path.shown(name) for name in names}
+    grids = {name: grid(path.tables[name]) for name in names}
+    columns, rows = (max(found[side] for found in grids.values()) for side in (1, 2))
+    looks = looks_of(all_names({name: path.tables[name] for name in names}))
+    label = path.time[1]
     low, high = limits(list(weights.values()))
     if ax is None:
-        side = (1.45 * columns + 0.5, 1.25 * rows + 0.9)
+        side = (max(1.45 * columns + 0.5, _LEAST), 1.25 * rows + 0.9)
         ax = plt.figure(figsize=(side[0] * len(names), side[1])).add_axes((0.0, 0.0, 1.0, 1.0))
     ax.set_axis_off()
     tall = inches(ax)[1]
@@ -56,32 +61,49 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     panels = []
     for number, name in enumerate(names):
         left, width = (number + 0.08) / len(names), 0.91 / len(names)
-        for row, (i, j) in enumerate(space.edges):
-            box = _box(left, width, below, 1 - below - above, i, j - first, columns, rows)
-            panel = ax.inset_axes(box)
-            for column, operation in enumerate(space.operations):
-                look = look_of(operation)
-                panel.plot(
-                    time, weights[name][:, row, column], color=look.color, linestyle=look.style, linewidth=1.3
-                )
-            panel.axhline(1 / len(space.operations), color=FAINT, linewidth=0.7, zorder=0)
+        places, _, bottom = grids[name]
+        for row, (x, y) in enumerate(places):
+            panel = ax.inset_axes(_box(left, width, below, 1 - below - above, x, y, columns, rows))
+            _lines(panel, path, name, row, weights[name][:, row], looks)
             panel.set_ylim(low, high)
             panel.margins(x=0.02)
-            _quiet(panel, bottom=j - first == rows - 1, left=i == 0)
-            panel.set_title(edge_name((i, j), first), fontsize=7.5, pad=2, color=INK)
-            if i == 0 and j - first == (rows - 1) // 2:
-                panel.set_ylabel("softmax weight", fontsize=8, color=INK)
+            _quiet(panel, bottom=y == bottom - 1, left=x == 0)
+            said = row_name(path.tables[name], row) + state_of(path, name, row)
+            panel.set_title(said, fontsize=7.5, pad=2, color=INK)
+            if x == 0 and y == (bottom - 1) // 2:
+                panel.set_ylabel("mixing weight", fontsize=8, color=INK)
             panels.append(panel)
+        said = ", ".join([name, *path.relaxation_in_words()])
         ax.text(
-            left, 0.985, name, fontsize=11, fontweight="bold", color=INK, va="top", transform=ax.transAxes
+            left, 0.985, said, fontsize=11, fontweight="bold", color=INK, va="top", transform=ax.transAxes
         )
         ax.text(left + width / 2, 0.012, label, fontsize=8, color=INK, ha="center", transform=ax.transAxes)
     handles = [
-        Line2D([], [], color=look_of(name).color, linestyle=look_of(name).style, label=name)
-        for name in space.operations
+        Line2D([], [], color=look.color, linestyle=look.style, label=name.replace("$", r"\$"))
+        for name, look in looks.items()
     ]
     ax.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.995, 0.985), fontsize=7.5, frameon=False)
     return np.array(panels, dtype=object)
+
+
+def _lines(
+    panel: Axes, path: Trajectory, table: str, row: int, weights: npt.NDArray[Any], looks: Mapping[str, Look]
+) -> None:
+    """Draw the weights [T, names] of one row."""
+    time, masked = path.time[0], path.masked(table, -1)[row]
+    for column, name in enumerate(path.tables[table].names):
+        (known,) = np.isfinite(weights[:, column]).nonzero()
+        if not known.size:
+            continue
+        look = looks[name]
+        panel.plot(time, weights[:, column], color=look.color, linestyle=look.style, linewidth=1.3)
+        if masked[column]:
+            end = known[-1]
+            panel.plot(time[end], weights[end, column], "x", color=look.color, markersize=4)
+    panel.axhline(path.equal(table)[row], color=FAINT, linewidth=0.7, zorder=0)
+    (frozen,) = path.frozen(table)[:, row].nonzero()
+    if frozen.size:
+        panel.axvspan(time[frozen[0]], time[-1], color=GRID, zorder=-1)
 
 
 def _box(

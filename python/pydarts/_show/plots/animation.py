@@ -29,7 +29,7 @@ def animate(
     fps: int = 8,
     frames: int = 40,
 ) -> Path:
-    """Write an animation of α as a GIF: softmax weights, the cell of the search network, and the entropy.
+    """Write an animation of α as a GIF: mixing weights, the cell of the search network, and the entropy.
 
     A frame shows what `plots.weights`, `plots.supernet_cell` and `plots.entropy` draw for one point; the
     colour scale is the same in all frames.
@@ -80,18 +80,18 @@ class _Movie:
 
     def __init__(self, path: Trajectory, names: list[str]) -> None:
         self.path, self.names = path, names
-        space = path.space
-        width, height = supernet.size_of(path)
-        left, right, below, above = heat.MARGINS
-        self.row = max(height + 0.3, 0.16 * len(space.edges) + below + above)
-        self.map = 0.3 * len(space.operations), self.row - below - above
+        width, height = (0.0, 0.0) if path.space is None else supernet.size_of(path)
+        self.margins = left, right, below, above = heat.margins(path, names)
+        columns, rows = heat.size_of(path, names)
+        self.row = max(height + 0.3, 0.16 * rows + below + above)
+        self.map = 0.3 * columns, self.row - below - above
         self.left = left + right + self.map[0]
         self.cell = width, min(height, self.row - 0.3)
         self.foot = 1.3
         size = self.left + width, self.row * len(names) + self.foot + 0.35
         self.figure = Figure(size, dpi=_DPI)
         FigureCanvasAgg(self.figure)
-        self.shown = limits([path.weights(name) for name in names])
+        self.shown = limits([path.shown(name) for name in names])
         self.digits = decimals([supernet.strongest(path, name) for name in names])
 
     def draw(self, at: int) -> None:
@@ -105,12 +105,15 @@ class _Movie:
         figure.text(0.1 / width, 1 - 0.08 / height, moment(path, at), va="top", fontsize=12, color=INK)
         for number, name in enumerate(self.names):
             bottom = self.foot + (len(self.names) - 1 - number) * self.row
-            ax = figure.add_axes(box(heat.MARGINS[0], bottom + heat.MARGINS[2], *self.map))
+            ax = figure.add_axes(box(self.margins[0], bottom + self.margins[2], *self.map))
             heat.heat_map(ax, path, name, at, self.shown)
+            if path.space is None:
+                title(ax, name)
+                continue
             ax = figure.add_axes(box(self.left, bottom + (self.row - 0.3 - self.cell[1]) / 2, *self.cell))
             supernet.draw_supernet(ax, path, name, at, self.digits)
             title(ax, name)
-        ax = figure.add_axes(box(heat.MARGINS[0], 0.45, width - heat.MARGINS[0] - 0.2, self.foot - 0.6))
+        ax = figure.add_axes(box(self.margins[0], 0.45, width - self.margins[0] - 0.2, self.foot - 0.6))
         curves.entropy(path, ax=ax)
         ax.set_ylabel("entropy, nats", fontsize=8, color=INK)
         ax.axvline(float(path.time[0][at]), color=INK, linewidth=1)

@@ -70,7 +70,7 @@ def compare(
         made,
         (
             "validation perplexity" if words else "validation accuracy, %",
-            "mean entropy of softmax(α), nats",
+            "mean entropy of the mixing weights, nats",
             "skip connections in the genotype",
         ),
         ("epoch", unit, unit),

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from ..._results.history import History, Measures
+from ..._results.tables import decisions_in_words
 from ..._results.trajectory import Trajectory
 from ..palette import series_look
 from .points import checked
@@ -22,9 +23,10 @@ MARKED = 40  # up to this number, points have markers
 
 
 def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
-    """Draw the mean entropy of the softmax weights over time, one line per table.
+    """Draw the mean entropy of the mixing weights over time, one line per table.
 
-    The dashed line is log(operations), the entropy of equal weights; at 0 all edges are decided.
+    The dashed line is the mean of log(operations), the entropy of equal weights; at 0 all edges are decided.
+    Dotted vertical lines are decisions about the search.
 
     Args:
         path: α over time, `result.trajectory`.
@@ -38,15 +40,17 @@ def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     >>> space = Space(kind="recurrent", nodes=2)
     >>> path = Trajectory({"recurrent": np.zeros((3, 3, 5))}, range(3), space, 2)
     >>> plots.entropy(path).get_ylabel()
-    'mean entropy of softmax(α), nats'
+    'mean entropy of the mixing weights, nats'
     """
     ax = one(ax, _SIZE)
     time, label = checked(path).time
-    for name in path.alphas:
-        _line(ax, time, path.entropy(name), name)
-    most = math.log(len(path.space.operations))
-    ax.axhline(most, color=FAINT, linewidth=1, linestyle=_DASHED, zorder=0, label="all alike")
-    tidy(ax, "mean entropy of softmax(α), nats")
+    for number, name in enumerate(path.alphas):
+        _line(ax, time, path.entropy(name), name, number=number)
+    for number, most in enumerate(sorted({path.tables[name].most for name in path.alphas})):
+        alike = None if number else "all alike"
+        ax.axhline(most, color=FAINT, linewidth=1, linestyle=_DASHED, zorder=0, label=alike)
+    _decisions(ax, path)
+    tidy(ax, "mean entropy of the mixing weights, nats")
     plain_numbers(ax, LEAST)
     _across(ax, label)
     ax.legend(fontsize=8, frameon=False)
@@ -75,19 +79,29 @@ def skips(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     ax = one(ax, _SIZE)
     time, label = checked(path).time
     _line(ax, time, path.skips, "skip_connect", drawstyle="steps-post")
+    _decisions(ax, path)
     ax.set_ylim(-0.15, max(4, int(path.skips.max())) + 0.4)
     tidy(ax, "skip connections in the genotype")
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     _across(ax, label)
+    if path.decisions:
+        ax.legend(fontsize=8, frameon=False)
     return ax
 
 
-def losses(history: History[Any], *, words: bool | None = None, ax: Axes | None = None) -> Axes:
+def losses(
+    history: History[Any],
+    *,
+    words: bool | None = None,
+    path: Trajectory | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw training and validation losses of a search or a training, or perplexities of text.
 
     Args:
         history: `result.history`.
         words: whether the model is a language model; None: true for a search of recurrent cells.
+        path: `result.trajectory`, whose decisions are drawn as dotted vertical lines; None: no decisions.
         ax: axes to draw into; None: a new figure.
 
     Returns:
@@ -108,6 +122,8 @@ def losses(history: History[Any], *, words: bool | None = None, ax: Axes | None 
     _best(ax, history, f"valid_{unit}", -1, 1.0, ".4g")
     tidy(ax, unit if words else "loss, nats")
     _logarithmic(ax, [getattr(r, f"{part}_{unit}") for r in history for part in _PARTS])
+    if path is not None:
+        _decisions(ax, path, by_epoch=True)
     _finish(ax, history)
     return ax
 
@@ -162,8 +178,20 @@ def _epochs(history: Sequence[Measures]) -> list[int]:
     return [record.epoch + 1 for record in history]
 
 
-def _line(ax: Axes, x: Any, y: Any, name: str, label: str | None = None, **more: Any) -> None:
-    look = series_look(name)
+def _decisions(ax: Axes, path: Trajectory, *, by_epoch: bool = False) -> None:
+    """Draw a vertical line at every time at which a decision was taken; the legend names the last one."""
+    decided = [(epoch + 1.0 if by_epoch else at, epoch, decision) for at, epoch, decision in path.decided()]
+    times = sorted({at for at, _, _ in decided})
+    for at in times:
+        said = [(epoch, decision) for when, epoch, decision in decided if when == at]
+        label = None if at != times[-1] else decisions_in_words(said, path.tables)
+        ax.axvline(at, color=FAINT, linewidth=1, linestyle=":", zorder=0, label=label)
+
+
+def _line(
+    ax: Axes, x: Any, y: Any, name: str, label: str | None = None, *, number: int = 0, **more: Any
+) -> None:
+    look = series_look(name, number)
     marker = {"marker": "o", "markersize": 3} if len(x) <= MARKED else {}
     style: dict[str, Any] = {
         "color": look.color,

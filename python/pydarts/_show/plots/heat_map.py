@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -13,23 +14,24 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import ScaledTranslation
 
 from ..._results.trajectory import Trajectory
-from ..palette import look_of, text_on
-from .points import decimals, limits, moment, point, tables
-from .style import INK, edge_name, inches, panels, title
+from ..palette import looks_of, text_on
+from .points import decimals, limits, moment, point, state_of, tables
+from .style import FAINT, INK, Margins, inches, panels, row_name, title
 
 # Grey, so that only the frames are coloured; numbers are legible on the darkest shade.
 _SHADES = LinearSegmentedColormap.from_list("weights", mpl.colormaps["Greys"](np.linspace(0, 0.8, 64)))
-MARGINS = (0.8, 0.5, 0.1, 1.15)
+_MARGINS = (0.8, 0.5, 0.1, 1.15)
 
 
 def weights(
     path: Trajectory, *, at: int = -1, cell: str | None = None, ax: Axes | None = None
 ) -> npt.NDArray[Any]:
-    """Draw the softmax weights at one point as a heat map, one row per edge, one column per operation.
+    """Draw the mixing weights at one point as a heat map, one row per edge, one column per operation.
 
     A frame marks what the genotype of that point keeps: for each node its strongest edges, each with its
     strongest operation (paper, section 2.4). Lines separate the edges of different nodes. Weights are written
-    with as many decimals, 3 to 5, as are needed to distinguish them.
+    with as many decimals, 3 to 5, as are needed to distinguish them. A cross marks an operation that was
+    removed; a place is empty where an edge has no such operation.
 
     Args:
         path: α over time, `result.trajectory`.
@@ -52,18 +54,33 @@ def weights(
     >>> panel.get_title(loc="left")
     'recurrent, epoch 0'
     """
-    names, at, space = tables(path, cell), point(path, at), path.space
-    sides = (
-        0.52 * len(space.operations) + MARGINS[0] + MARGINS[1],
-        0.25 * len(space.edges) + MARGINS[2] + MARGINS[3],
-    )
-    _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), MARGINS)
-    values = [path.weights(name, at) for name in names]
+    names, at = tables(path, cell), point(path, at)
+    columns, rows = size_of(path, names)
+    left, right, below, above = margins(path, names)
+    sides = 0.52 * columns + left + right, 0.25 * rows + below + above
+    _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), (left, right, below, above))
+    values = [path.shown(name, at) for name in names]
     shown, digits = limits(values), decimals(values)
     for axes, name in zip(made, names, strict=True):
         heat_map(axes, path, name, at, shown, digits)
         title(axes, f"{name}, {moment(path, at)}")
     return np.array(made, dtype=object)
+
+
+def margins(path: Trajectory, names: Sequence[str]) -> Margins:
+    """Return the space around heat maps: on the left for the longest label of a row."""
+    longest = max(
+        len(path.tables[name].words(row) + state_of(path, name, row))
+        for name in names
+        for row in range(len(path.tables[name].rows))
+    )
+    return (max(_MARGINS[0], 0.085 * longest + 0.1), *_MARGINS[1:])
+
+
+def size_of(path: Trajectory, names: Sequence[str]) -> tuple[int, int]:
+    """Return the largest numbers of columns and rows of some tables."""
+    found = [path.tables[name] for name in names]
+    return max(len(table.names) for table in found), max(len(table.rows) for table in found)
 
 
 def heat_map(
@@ -73,23 +90,25 @@ def heat_map(
 
     `digits` is the number of decimals of the written weights; None: weights are not written.
     """
-    space, first = path.space, path.space.inputs
-    values = path.weights(table, at)
+    names, values, masked = path.tables[table], path.shown(table, at), path.masked(table, at)
     rows, columns = values.shape
+    looks = looks_of(names.names)
     ax.imshow(values, cmap=_SHADES, vmin=shown[0], vmax=shown[1], aspect="auto", interpolation="none")
     width, height = inches(ax)
     # A bold digit is 0.7 times as wide as high.
     size = min(7.5, 72 * 0.62 * height / rows, 72 * 1.35 * width / columns / (2 + (digits or 0)))
-    kept = {(margin.edge, margin.chosen) for margin in path.margins(at) if margin.table == table}
+    kept = path.kept(table, at)
     scale = Normalize(*shown)
-    for row, edge in enumerate(space.edges):
-        for column, operation in enumerate(space.operations):
-            chosen = (edge, operation) in kept
+    for row in range(rows):
+        for column, operation in enumerate(names.names):
+            chosen = (row, operation) in kept
             if chosen:
                 frame = (column - 0.5 + 0.04, row - 0.5 + 0.06), 0.92, 0.88
-                color = look_of(operation).color
+                color = looks[operation].color
                 ax.add_patch(Rectangle(*frame, fill=False, edgecolor=color, linewidth=2, zorder=3))
-            if digits is not None:
+            if masked[row, column]:
+                ax.plot(column, row, "x", color=FAINT, markersize=max(size, 3))
+            elif digits is not None and np.isfinite(values[row, column]):
                 ax.text(
                     column,
                     row,
@@ -100,20 +119,21 @@ def heat_map(
                     fontweight="bold" if chosen else "normal",
                     color=text_on(_SHADES(scale(values[row, column]))),
                 )
-    for row in range(1, rows):
-        if space.edges[row][1] != space.edges[row - 1][1]:
+    for row in range(1, len(names.edges)):
+        if names.edges[row][1] != names.edges[row - 1][1]:
             ax.axhline(row - 0.5, color=INK, linewidth=0.8)
-    ax.set_yticks(range(rows), [edge_name(edge, first) for edge in space.edges])
-    ax.set_xticks(range(columns), space.operations, rotation=40, ha="left", rotation_mode="anchor")
+    labels = [row_name(names, row) + state_of(path, table, row, at) for row in range(rows)]
+    ax.set_yticks(range(rows), labels)
+    ax.set_xticks(range(columns), names.names, rotation=40, ha="left", rotation_mode="anchor")
     ax.tick_params(length=0, labelcolor=INK, top=False, labeltop=True, bottom=False, labelbottom=False)
     ax.tick_params(axis="y", labelsize=min(8.0, 72 * 0.75 * height / rows))
     ax.tick_params(axis="x", labelsize=min(8.0, 72 * 0.4 * width / columns), pad=8)
     above = ax.get_xaxis_transform() + ScaledTranslation(0, 4 / 72, ax.figure.dpi_scale_trans)
-    for column, operation in enumerate(space.operations):  # labels in the colours of the operations
+    for column, operation in enumerate(names.names):  # labels in the colours of the operations
         ax.plot(
             [column - 0.4, column + 0.4],
             [1, 1],
-            color=look_of(operation).color,
+            color=looks[operation].color,
             linewidth=3,
             solid_capstyle="butt",
             transform=above,

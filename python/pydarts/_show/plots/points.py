@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..._results.tables import AlphaTable
 from ..._results.trajectory import Trajectory
+from ..._values.space import Space
 from ..._values.words import shown
 
 
@@ -18,6 +20,15 @@ def checked(path: Trajectory) -> Trajectory:
     if not isinstance(path, Trajectory):
         raise TypeError(f"expected a Trajectory such as result.trajectory, got a {type(path).__name__}")
     return path
+
+
+def cell_space(path: Trajectory) -> Space:
+    """Return the space of a trajectory; raise TypeError if it has none, so that there is no cell to draw."""
+    if path.space is None:
+        raise TypeError(
+            f"the tables {', '.join(path.alphas)} do not belong to cells: there is no cell to draw"
+        )
+    return path.space
 
 
 def tables(path: Trajectory, cell: str | None) -> list[str]:
@@ -40,16 +51,32 @@ def point(path: Trajectory, at: int) -> int:
 
 
 def moment(path: Trajectory, at: int) -> str:
-    """Describe a point of the trajectory, for example "epoch 12"."""
+    """Describe a point of the trajectory, for example "epoch 12", or "epoch 12, gumbel, temperature 0.5"."""
     times, unit = path.time
-    return f"{unit} {times[at]:g}"
+    return ", ".join([f"{unit} {times[at]:g}", *path.relaxation_in_words(at)])
 
 
 def limits(weights: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
-    """Return one range for all panels, wide enough that noise does not look large."""
-    low, high = min(float(w.min()) for w in weights), max(float(w.max()) for w in weights)
-    margin = max(0.06 * (high - low), 0.0002)
-    return max(0.0, low - margin), min(1.0, high + margin)
+    """Return one range for all panels, wide enough that noise does not look large. NaN has no effect.
+
+    >>> limits([np.array([0.2, np.nan, 1.0])])
+    (0.15200000000000002, 1.0)
+    """
+    known = [w[np.isfinite(w)] for w in weights]
+    known = [w for w in known if w.size] or [np.zeros(1)]
+    low, high = min(float(w.min()) for w in known), max(float(w.max()) for w in known)
+    return widened(low, high, max(0.06 * (high - low), 0.0002))
+
+
+def widened(low: float, high: float, margin: float) -> tuple[float, float]:
+    """Widen a range; that of shares of 1 stays within 0 and 1, other weights may be any numbers.
+
+    >>> widened(0.0, 0.5, 0.1), widened(-1.0, 2.0, 0.5)
+    ((0.0, 0.6), (-1.5, 2.5))
+    """
+    least = 0.0 if low >= 0 else low - margin
+    most = 1.0 if high <= 1 else high + margin
+    return max(least, low - margin), min(most, high + margin)
 
 
 def decimals(weights: Sequence[npt.NDArray[np.float64]]) -> int:
@@ -58,5 +85,29 @@ def decimals(weights: Sequence[npt.NDArray[np.float64]]) -> int:
     >>> [decimals([np.array([0.125, 0.125 + spread])]) for spread in (0.3, 0.01, 0.001, 0.0)]
     [3, 4, 5, 3]
     """
-    spread = max(float(w.max()) for w in weights) - min(float(w.min()) for w in weights)
+    known = np.concatenate([w[np.isfinite(w)] for w in weights])
+    spread = float(np.ptp(known)) if known.size else 0.0
     return min(5, max(3, math.ceil(-math.log10(spread / 20)))) if spread > 1e-9 else 3
+
+
+def grid(table: AlphaTable) -> tuple[list[tuple[int, int]], int, int]:
+    """Return the panel of every row as (column, row), and the numbers of columns and rows of panels.
+
+    Edges are in the column of their source and the row of their target; other rows fill a square.
+
+    >>> grid(AlphaTable("mine", ("a", "b", "c"), (("x",),) * 3))
+    ([(0, 0), (1, 0), (0, 1)], 2, 2)
+    """
+    if table.edges:
+        places = [(i, j - table.inputs) for i, j in table.edges]
+    else:
+        width = max(1, math.ceil(math.sqrt(len(table.rows))))
+        places = [(row % width, row // width) for row in range(len(table.rows))]
+    return places, max(x for x, _ in places) + 1, max(y for _, y in places) + 1
+
+
+def state_of(path: Trajectory, table: str, row: int, at: int = -1) -> str:
+    """Return " (removed)" or " (decided)" for a row that does not move any more, else nothing."""
+    if path.dropped(table, at)[row]:
+        return " (removed)"
+    return " (decided)" if path.frozen(table, at)[row] else ""

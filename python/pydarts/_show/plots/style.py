@@ -9,6 +9,8 @@ from ..._values.words import node_name
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from ..._results.tables import AlphaTable
+
 INK, FAINT, GRID = "#333333", "#b8b8b8", "#ececec"
 INNER, OUTER = "#eef3f8", "#dfe7d8"  # intermediate nodes; inputs and outputs
 
@@ -87,6 +89,13 @@ def title(ax: Axes, text: str, size: float = 11) -> None:
 def output_name(first: int) -> str:
     """Return the name of a cell's output in plots."""
     return "h_t" if first == 1 else "c_{k}"
+
+
+def row_name(table: AlphaTable, row: int) -> str:
+    """Name a row of an α table in plots."""
+    if table.edges:
+        return edge_name(table.edges[row], table.inputs)
+    return table.rows[row].replace("$", r"\$")
 
 
 def edge_name(edge: tuple[int, int], first: int) -> str:

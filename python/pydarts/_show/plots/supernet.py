@@ -12,8 +12,8 @@ from matplotlib.path import Path
 
 from ..._results.trajectory import Trajectory
 from ..._values.words import node_name
-from ..palette import look_of, text_on
-from .points import decimals, moment, point, tables
+from ..palette import looks_of, text_on
+from .points import cell_space, decimals, moment, point, state_of, tables
 from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
 
 _FAN, _NODE = 0.34, 0.37  # half widths of the ends of lines at a node, and of a node; nodes have distance 1
@@ -26,10 +26,10 @@ def supernet_cell(
 ) -> npt.NDArray[Any]:
     """Draw the whole cell of the search network, with every edge, at one point.
 
-    An edge has the colour of its strongest operation, except `none`, and a width proportional to the softmax
-    weight of this operation. The weight is below the name, with as many decimals, 3 to 5, as are needed to
-    distinguish weights. Labels are filled for edges that the genotype of that point keeps; other lines are
-    faint. Lines at the bottom lead to the output.
+    An edge has the colour of its strongest operation, except `none`, and a width proportional to the mixing
+    weight of this operation, at most that of weight 1. The weight is below the name, with as many decimals, 3
+    to 5, as are needed to distinguish weights. Labels are filled for edges that the genotype of that point
+    keeps; other lines are faint, and those of removed edges dotted. Lines at the bottom lead to the output.
 
     Args:
         path: α over time, `result.trajectory`.
@@ -43,6 +43,7 @@ def supernet_cell(
     Raises:
         ValueError: no such table.
         IndexError: no such point.
+        TypeError: α does not belong to cells.
 
     >>> import numpy as np
     >>> from pydarts import Space, Trajectory, plots
@@ -70,31 +71,45 @@ def size_of(path: Trajectory) -> tuple[float, float]:
 
 def strongest(path: Trajectory, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.float64]:
     """Return the largest weight of every edge, except `none`: [edges], or for several points [T, edges]."""
-    real = [column for column, name in enumerate(path.space.operations) if name != "none"]
-    found: npt.NDArray[np.float64] = path.weights(table, at)[..., real].max(-1)
+    real = [column for column, name in enumerate(path.tables[table].names) if name != "none"]
+    found: npt.NDArray[np.float64] = _known(path.shown(table, at))[..., real].max(-1)
     return found
+
+
+def _known(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return weights with -∞ for NaN."""
+    return np.where(np.isnan(weights), -np.inf, weights)
 
 
 def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) -> None:
     """Draw one table: nodes in a row, one arc per edge, with its label at the top."""
-    space, first = path.space, path.space.inputs
+    space = cell_space(path)
+    first, names = space.inputs, path.tables[table].names
     last, low, high = _spans(path)
-    weights = path.weights(table, at)
-    real = [column for column, name in enumerate(space.operations) if name != "none"]
-    kept = {margin.edge for margin in path.margins(at) if margin.table == table}
+    weights, removed = _known(path.shown(table, at)), path.dropped(table, at)
+    looks, real = looks_of(names), [column for column, name in enumerate(names) if name != "none"]
+    kept = dict(path.kept(table, at))
     width, height = inches(ax)
     scale = min(1.0, width / (1.15 * (last + 1)), height / (0.48 * (high - low)))
     for row, edge in enumerate(space.edges):
         column = max(real, key=lambda column: (weights[row, column], -column))
-        operation, weight = space.operations[column], weights[row, column]
-        color, chosen = look_of(operation).color, edge in kept
+        operation, weight, chosen = names[column], weights[row, column], row in kept
+        color = FAINT if removed[row] else looks[operation].color
         start, end = _ends(space.edges, edge)
-        line = max(0.4, _WIDTH * weight) * scale
-        _arc(ax, start, end, edge[1] - edge[0], color, line, 1.0 if chosen else 0.4, 2 if chosen else 1)
+        line = (1.2 if removed[row] else max(0.4, _WIDTH * min(weight, 1.0))) * scale
+        style = ":" if removed[row] else "-"
+        level = 2 if chosen else 1
+        _arc(ax, start, end, edge[1] - edge[0], color, line, 1.0 if chosen else 0.4, level, style)
+        said = "removed" if removed[row] else f"{operation}\n{weight:.{digits}f}"
         ax.text(
             (edge[0] + edge[1]) / 2,
             edge[1] - edge[0],
-            f"{operation}\n{weight:.{digits}f}",
+            said
+            + (
+                "\n" + state_of(path, table, row, at).strip()
+                if path.frozen(table, at)[row] and chosen
+                else ""
+            ),
             ha="center",
             va="center",
             fontsize=7 * scale,
@@ -143,9 +158,9 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) 
 
 def _spans(path: Trajectory) -> tuple[int, float, float]:
     """Return the position of the output, after all nodes, and the vertical range."""
-    edges = path.space.edges
+    edges, concat = cell_space(path).edges, cell_space(path).concat
     last = max(j for _, j in edges) + 1
-    deepest = _depth(last - min(path.space.concat))
+    deepest = _depth(last - min(concat))
     return last, deepest - 0.2, max(j - i for i, j in edges) + 0.45
 
 
@@ -165,7 +180,15 @@ def _ends(edges: tuple[tuple[int, int], ...], edge: tuple[int, int]) -> tuple[fl
 
 
 def _arc(
-    ax: Axes, start: float, end: float, top: float, color: str, width: float, alpha: float, level: int
+    ax: Axes,
+    start: float,
+    end: float,
+    top: float,
+    color: str,
+    width: float,
+    alpha: float,
+    level: int,
+    style: str = "-",
 ) -> None:
     """Draw an arc with vertical ends and its highest (lowest) point at `top`."""
     height = 4 / 3 * top
@@ -174,5 +197,13 @@ def _arc(
         [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
     )
     ax.add_patch(
-        PathPatch(path, facecolor="none", edgecolor=color, linewidth=width, alpha=alpha, zorder=level)
+        PathPatch(
+            path,
+            facecolor="none",
+            edgecolor=color,
+            linewidth=width,
+            linestyle=style,
+            alpha=alpha,
+            zorder=level,
+        )
     )

@@ -49,7 +49,7 @@ class Line:
 
 def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
     """Return the plots for which there are data."""
-    words = result.config.resolved_space.kind == "recurrent"
+    words = path.space is not None and path.space.kind == "recurrent"
     found = []
     if result.history:
         records = [result.history[point] for point in thin(len(result.history), POINTS)]
@@ -64,7 +64,7 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
         found.append(_curve("loss", "Loss", "nats", "epoch", pair("loss")))
         if words:
             found.append(_curve("perplexity", "Perplexity", "words", "epoch", pair("perplexity"), log=True))
-        else:
+        elif not all(math.isnan(record.valid_accuracy) for record in records):
             found.append(_curve("accuracy", "Accuracy", "%", "epoch", pair("accuracy", 100.0)))
         rate = Line("learning rate", "valid", epochs, [record.learning_rate for record in records])
         found.append(_curve("rate", "Learning rate of the weights", "", "epoch", [rate], zero=True))
@@ -73,16 +73,34 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
         time, unit = path.time
         x = time[points].tolist()
         entropies = [Line(table, table, x, path.entropy(table)[points].tolist()) for table in path.alphas]
-        most = math.log(len(path.space.operations))
+        most = max(table.most for table in path.tables.values())
+        sizes = {len(row) for table in path.tables.values() for row in table.candidates}
+        at_most = f"at most log {max(sizes)}" if len(sizes) == 1 else "at most, with equal weights"
         found.append(
             _curve(
                 "entropy", "Entropy of the mixing weights", "nats", unit, entropies,
-                level=most, level_name=f"at most log {len(path.space.operations)}",
+                level=most, level_name=at_most,
             )
         )  # fmt: skip
-        skips = Line("skip connections", "skip_connect", x, path.skips[points].tolist())
-        found.append(_curve("skips", "Skip connections in the genotype", "", unit, [skips], zero=True))
+        if path.space is not None:
+            skips = Line("skip connections", "skip_connect", x, path.skips[points].tolist())
+            found.append(_curve("skips", "Skip connections in the genotype", "", unit, [skips], zero=True))
+    for curve in found:
+        _mark(curve, path)
     return found
+
+
+def _mark(curve: Curve, path: Trajectory) -> None:
+    """Draw a vertical line at every decision; over epochs they count from 1, as records do."""
+    over_epochs = curve.figure["layout"]["xaxis"]["title"]["text"] == "epoch"
+    times = {epoch + 1.0 if over_epochs else at for at, epoch, _ in path.decided()}
+    curve.figure["layout"]["shapes"] = [
+        {
+            "type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "layer": "below",
+            "line": {"color": "#808080", "dash": "dot", "width": 1},
+        }
+        for at in sorted(times)
+    ]  # fmt: skip
 
 
 def _curve(
@@ -99,8 +117,8 @@ def _curve(
 ) -> Curve:
     figure = go.Figure(layout_template="none")
     notes = []
-    for line in lines:
-        look = series_look(line.look)
+    for number, line in enumerate(lines):
+        look = series_look(line.look, number)
         few = len(line.x) <= 60
         figure.add_trace(
             go.Scatter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,6 +20,7 @@ from ..._protocol.table import SearchTable
 from ..._results.diagnostics import diagnose
 from ..._results.diagnostics.finding import weight
 from ..._results.diagnostics.losses import lowest_loss
+from ..._results.tables import decision_in_words
 from ..._results.trajectory import Margin, Trajectory
 from ..._values.files import write_atomically
 from ..._values.space import Space
@@ -70,22 +72,24 @@ def page(result: SearchResult, table: SearchTable | None) -> str:
     return render(
         "report/page.html",
         result=result,
-        space=space,
+        name=space.name if space is not None else result.loss or "a function",
         written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         numbers=_numbers(result, trajectory),
         diagnostics=diagnose(result, trajectory),
-        margins=_margins(trajectory.margins(), space),
+        margins=[] if space is None else _margins(trajectory.margins(), space),
+        decisions=decided(trajectory),
+        relaxation=", ".join(trajectory.relaxation_in_words()),
         view=seen,
         final=_final(seen),
         shown=len(seen.data["times"]),
         points=len(trajectory),
         curves=plots,
-        notations=notations(result.genotype),
+        notations=[] if space is None else notations(result.genotype),
         chance=chance,
         configuration=facts.configuration(result.config),
         kept=facts.kept_environment(result),
         environment=facts.environment(),
-        plan=facts.plan(result),
+        plan=None if space is None else facts.plan(result),
         data={"alpha": seen.data, "figures": figures},
         plotly=Markup(get_plotlyjs()),  # a script, embedded as plotly itself does
     )
@@ -98,7 +102,7 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
     ]
     if result.history:
         last = result.history[-1]
-        if path.space.kind == "recurrent":
+        if path.space is not None and path.space.kind == "recurrent":
             lowest = lowest_loss(result.history)
             found.append(
                 Figure(
@@ -107,6 +111,10 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
                     f"lowest {lowest.valid_perplexity:,.4g} in epoch {lowest.epoch + 1}",
                 )
             )
+        elif math.isnan(last.valid_accuracy):
+            lowest = lowest_loss(result.history)
+            note = f"lowest {lowest.valid_loss:,.4g} in epoch {lowest.epoch + 1}"
+            found.append(Figure("validation loss", f"{last.valid_loss:,.4g}", note))
         else:
             best = max(result.history, key=lambda record: record.valid_accuracy)
             found.append(
@@ -117,6 +125,8 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
                 )
             )
         found.append(Figure("time of all epochs", duration(sum(record.seconds for record in result.history))))
+    if path.space is None:
+        return found
     genes = sum(len(result.genotype.edges(table)) for table in path.alphas)
     found.append(Figure("skip connections", str(result.genotype.skip_connections), f"of {genes} operations"))
     time, unit = path.time
@@ -145,7 +155,12 @@ def _margins(margins: Sequence[Margin], space: Space) -> list[dict[str, Any]]:
 def _final(seen: View) -> list[tuple[str, Markup]]:
     """Return the cells at the last point, by table."""
     pictures = dict(seen.pictures)
-    return [(table["name"], pictures[table["cells"][-1]]) for table in seen.data["tables"]]
+    return [(table["name"], pictures[table["cells"][-1]]) for table in seen.data["tables"] if table["cells"]]
+
+
+def decided(path: Trajectory) -> list[tuple[int, str]]:
+    """Return the decisions in words, each with its epoch, counted from 1."""
+    return [(epoch + 1, decision_in_words(decision, path.tables)) for epoch, decision in path.decisions]
 
 
 def _weight(value: float) -> str:

@@ -1,28 +1,28 @@
-"""The data for the report's view of α: weights, genotypes and cells at a bounded number of points."""
+"""The data for the report's view of α: strengths, genotypes and cells at a bounded number of points."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
+from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
-from ..._values.genotype import Genotype
 from ..._values.notations import Edges
-from ..._values.space import Space
-from ..._values.words import edge_in_words
-from ..palette import look_of
+from ..palette import looks_of
+from ..plots.points import cell_space, state_of
 from .pictures import cell_picture
 
 Kept: TypeAlias = tuple[tuple[int, int], ...]
-"""The operations of a derived cell as (row, column) of the α table, in the order of rows."""
+"""The operations of a derived cell as (row, number of the name), in the order of rows."""
 
 # Most screens do not allow finer positions of a slider.
 POINTS = 101
-# Softmax weights on the page, about 9 bytes each; a space with many edges is shown at fewer points.
+# Mixing weights on the page, about 9 bytes each; a space with many edges is shown at fewer points.
 WEIGHTS = 50_000
 # Plots of distinct cells, 0.2 seconds and 8 kB each; if the cell changes at every point, points are left
 # out.
@@ -34,7 +34,7 @@ class View:
     """α for the report."""
 
     data: dict[str, Any]
-    """Plain data for the script: points, edges, operations, and the tables with their weights."""
+    """Plain data for the script: points, operations, and the tables with rows and weights."""
     pictures: tuple[tuple[str, Markup], ...]
     """The distinct cells by their names in `data`."""
 
@@ -53,9 +53,9 @@ def thin(points: int, most: int, keep: Iterable[int] = ()) -> list[int]:
 
 def view(path: Trajectory) -> View:
     """Return the view of a trajectory."""
-    space, (time, unit) = path.space, path.time
-    numbers = len(path.alphas) * len(space.edges) * len(space.operations)
-    change = path.last_change
+    time, unit = path.time
+    numbers = sum(len(table.rows) * len(table.names) for table in path.tables.values())
+    change = 0 if path.space is None else path.last_change
     most = max(2, min(POINTS, WEIGHTS // numbers))
     while True:
         points = thin(len(path), most, keep={max(change - 1, 0), change})
@@ -64,53 +64,73 @@ def view(path: Trajectory) -> View:
         most = 2 * most // 3
     tables, pictures = [], []
     for table in path.alphas:
-        weights = path.weights(table)[points]
         kept = cells(path, table, points)
         numbered = {cell: f"cell-{table}-{number}" for number, cell in enumerate(dict.fromkeys(kept))}
-        pictures += [
-            (name, cell_picture(table, *edges_of(cell, space), space)) for cell, name in numbered.items()
-        ]
+        if path.space is not None:
+            pictures += [(name, _picture(path, table, cell)) for cell, name in numbered.items()]
         tables.append(
             {
-                "name": table,
-                "low": float(weights.min()),
-                "high": float(weights.max()),
-                "weights": weights.round(6).tolist(),
+                **_table(path, table, points),
                 "kept": kept,
-                "cells": [numbered[cell] for cell in kept],
+                "cells": [numbered[cell] for cell in kept] if path.space is not None else [],
             }
         )
     data = {
         "unit": unit,
         "times": time[points].tolist(),
-        "edges": [edge_in_words(edge, space.inputs) for edge in space.edges],
+        "moments": [", ".join(path.relaxation_in_words(point)) for point in points],
         "operations": [
-            {"name": name, "color": look_of(name).color, "dash": dash(look_of(name).style)}
-            for name in space.operations
+            {"name": name, "color": look.color, "dash": dash(look.style)}
+            for name, look in looks_of(all_names(path.tables)).items()
         ],
         "tables": tables,
+        "cells": path.space is not None,
     }
     return View(data, tuple(pictures))
 
 
+def _table(path: Trajectory, table: str, points: Sequence[int]) -> dict[str, Any]:
+    """Return rows, operations and weights of a table; a weight that is masked or does not exist is None."""
+    names, weights = path.tables[table], path.shown(table)[points].round(6)
+    known = weights[np.isfinite(weights)]
+    everything = all_names(path.tables)
+    return {
+        "name": table,
+        "rows": [names.words(row) for row in range(len(names.rows))],
+        "operations": [everything.index(name) for name in names.names],
+        "low": float(known.min(initial=0.0 if not known.size else np.inf)),
+        "high": float(known.max(initial=0.0 if not known.size else -np.inf)),
+        "equal": path.equal(table).round(6).tolist(),
+        "weights": np.where(np.isfinite(weights), weights, None).tolist(),
+        "masked": [_places(masked) for masked in path.masked(table)[points]],
+        "states": [[state_of(path, table, row, at) for row in range(len(names.rows))] for at in points],
+    }
+
+
+def _places(masked: npt.NDArray[np.bool_]) -> list[list[int]]:
+    """Return the rows and columns of masked candidates."""
+    found: list[list[int]] = np.argwhere(masked).tolist()
+    return found
+
+
 def cells(path: Trajectory, table: str, points: Iterable[int]) -> list[Kept]:
-    """Return the derived cells at some points."""
-    return [kept_of(path.genotypes[point], table, path.space) for point in points]
+    """Return the derived cells at some points, regardless of the order of edges into a node."""
+    names = path.tables[table].names
+    return [
+        tuple(sorted((row, names.index(name)) for row, name in path.kept(table, point))) for point in points
+    ]
 
 
-def kept_of(genotype: Genotype, table: str, space: Space) -> Kept:
-    """Return what a genotype keeps, regardless of the order of edges into a node."""
-    return tuple(
-        sorted(
-            (space.edges.index((source, target)), space.operations.index(operation))
-            for operation, source, target in genotype.edges(table)
-        )
-    )
+def edges_of(path: Trajectory, table: str, kept: Kept) -> Edges:
+    """Return the edges of a derived cell."""
+    names = path.tables[table]
+    return tuple((names.names[column], *names.edges[row]) for row, column in kept)
 
 
-def edges_of(kept: Kept, space: Space) -> tuple[Edges, tuple[int, ...]]:
-    """Return the edges of a cell, and the nodes of its output."""
-    return tuple((space.operations[column], *space.edges[row]) for row, column in kept), space.concat
+def _picture(path: Trajectory, table: str, kept: Kept) -> Markup:
+    """Draw a derived cell."""
+    space = cell_space(path)
+    return cell_picture(table, edges_of(path, table, kept), space.concat, space)
 
 
 def dash(style: str | tuple[float, tuple[float, ...]]) -> str:

@@ -42,23 +42,29 @@
     }
   }
 
-  const { times, unit, edges, operations, tables } = data.alpha;
-  const names = operations.map((operation) => operation.name);
+  const { times, moments, unit, operations, tables } = data.alpha;
   const last = times.length - 1;
-  const even = 1 / names.length;
+  // The operations of a table. A weight is null where an operation was removed or a row lacks it.
+  for (const table of tables) {
+    table.looks = table.operations.map((number) => operations[number]);
+    table.names = table.looks.map((look) => look.name);
+  }
+  const known = (weight) => weight !== null;
   const cell = byId("alpha-cell"), edge = byId("alpha-edge"), time = byId("alpha-time"), play = byId("alpha-play");
   const now = () => ({ table: tables[Number(cell.value)], row: Number(edge.value), point: Number(time.value) });
-  const moment = (point) => `${unit} ${times[point].toLocaleString("en")}`;
+  const moment = (point) => `${unit} ${times[point].toLocaleString("en")}${moments[point] ? `, ${moments[point]}` : ""}`;
 
   function drawBars({ table, row, point }) {
-    const weights = table.weights[point][row];
+    const shown = table.names.map((_, column) => column).filter((column) => known(table.weights[point][row][column]));
+    const weights = shown.map((column) => table.weights[point][row][column]);
+    const even = table.equal[row];
     draw(byId("alpha-bars"), [{
-      type: "bar", orientation: "h", x: weights, y: names, cliponaxis: false,
-      marker: { color: operations.map((operation) => operation.color) },
+      type: "bar", orientation: "h", x: weights, y: shown.map((column) => table.names[column]), cliponaxis: false,
+      marker: { color: shown.map((column) => table.looks[column].color) },
       text: weights.map((weight) => `\u2002${weight.toFixed(4)}`), textposition: "outside",
       hovertemplate: "%{y}: %{x:.6f}<extra></extra>",
     }], {
-      xaxis: { range: [0, 1.25 * table.high], title: { text: "softmax weight" } },
+      xaxis: { range: [1.25 * Math.min(0, table.low), 1.25 * Math.max(0, table.high)], title: { text: "mixing weight" } },
       yaxis: { type: "category", autorange: "reversed", dtick: 1, showgrid: false },
       shapes: [{
         type: "line", x0: even, x1: even, y0: 0, y1: 1, yref: "paper", layer: "below",
@@ -68,7 +74,9 @@
   }
 
   function drawLines({ table, row, point }) {
-    draw(byId("alpha-lines"), operations.map((operation, column) => ({
+    const present = table.looks.map((operation, column) => ({ operation, column }))
+      .filter(({ column }) => table.weights.some((weights) => known(weights[row][column])));
+    draw(byId("alpha-lines"), present.map(({ operation, column }) => ({
       name: operation.name, mode: last < 40 ? "lines+markers" : "lines", x: times,
       y: table.weights.map((weights) => weights[row][column]),
       line: { color: operation.color, dash: operation.dash, width: 2 }, marker: { size: 4 },
@@ -84,19 +92,25 @@
 
   function drawHeat({ table, row, point }) {
     const element = byId("alpha-heat");
-    element.style.height = `${150 + 24 * edges.length}px`;
-    const kept = table.kept[point];
+    const { names, rows } = table;
+    element.style.height = `${150 + 24 * rows.length}px`;
+    const kept = table.kept[point], masked = table.masked[point];
+    const labels = rows.map((label, line) => label + table.states[point][line]);
     draw(element, [{
-      type: "heatmap", z: table.weights[point], x: names, y: edges, zmin: table.low, zmax: table.high,
+      type: "heatmap", z: table.weights[point], x: names, y: labels, zmin: table.low, zmax: table.high,
       colorscale: "Viridis", xgap: 1, ygap: 1, hovertemplate: "%{y}<br>%{x}: %{z:.6f}<extra></extra>",
       colorbar: { orientation: "h", y: 1.01, yanchor: "bottom", thickness: 10, tickfont: { size: 12 }, nticks: 5 },
     }, {
-      mode: "markers", x: kept.map(([, column]) => names[column]), y: kept.map(([line]) => edges[line]),
+      mode: "markers", x: kept.map(([, column]) => names[column]), y: kept.map(([line]) => labels[line]),
       marker: { size: 9, color: "#ffffff", line: { color: "#000000", width: 1.5 } }, hoverinfo: "skip",
+      showlegend: false,
+    }, {
+      mode: "markers", x: masked.map(([, column]) => names[column]), y: masked.map(([line]) => labels[line]),
+      marker: { size: 8, symbol: "x-thin", line: { color: style("--quiet"), width: 1.5 } }, hoverinfo: "skip",
       showlegend: false,
     }], {
       xaxis: { type: "category", tickangle: -60, showgrid: false, dtick: 1, range: [-0.5, names.length - 0.5] },
-      yaxis: { type: "category", showgrid: false, dtick: 1, range: [edges.length - 0.5, -0.5] },
+      yaxis: { type: "category", showgrid: false, dtick: 1, range: [rows.length - 0.5, -0.5] },
       hovermode: "closest", dragmode: false,
       shapes: [{
         type: "rect", xref: "paper", x0: 0, x1: 1, y0: row - 0.5, y1: row + 0.5,
@@ -106,6 +120,7 @@
   }
 
   function drawCell({ table, point }) {
+    if (!table.cells.length) return;
     byId("alpha-picture").replaceChildren(byId(table.cells[point]).content.cloneNode(true));
     const final = new Set(table.kept[last].map(String));
     const others = table.kept[point].filter((kept) => !final.has(String(kept))).length;
@@ -118,12 +133,16 @@
     byId("alpha-now").value = moment(point);
     time.setAttribute("aria-valuetext", `${moment(point)} of ${times[last].toLocaleString("en")}`);
     const weights = table.weights[point][row];
-    const order = weights.map((_, column) => column).sort((a, b) => weights[b] - weights[a]);
+    const { names } = table;
+    const order = weights.map((_, column) => column).filter((column) => known(weights[column]))
+      .sort((a, b) => weights[b] - weights[a]);
+    const state = table.states[point][row];
     const kept = table.kept[point].find(([line]) => line === row);
     byId("alpha-said").textContent =
-      `${table.name} ${edges[row]} at ${moment(point)}: ${names[order[0]]} ${weights[order[0]].toFixed(4)}`
+      `${table.name} ${table.rows[row]}${state} at ${moment(point)}: ${names[order[0]]} ${weights[order[0]].toFixed(4)}`
       + (order.length > 1 ? `, then ${names[order[1]]} ${weights[order[1]].toFixed(4)}` : "")
-      + (kept ? `; the derived cell keeps ${names[kept[1]]} here.` : "; the derived cell leaves this edge out.");
+      + (!table.cells.length ? "."
+        : kept ? `; the derived cell keeps ${names[kept[1]]} here.` : "; the derived cell leaves this edge out.");
   }
 
   function drawAlpha() {
@@ -164,7 +183,13 @@
     show();
   }
 
-  cell.addEventListener("change", show);
+  cell.addEventListener("change", () => {
+    const { rows } = now().table;
+    const chosen = Math.min(Number(edge.value), rows.length - 1);
+    edge.replaceChildren(...rows.map((label, row) => new Option(label, row)));
+    edge.value = chosen;
+    show();
+  });
   edge.addEventListener("change", show);
   time.addEventListener("input", () => { stop(); show(); });
   play.addEventListener("click", () => (timer ? stop() : start()));
@@ -176,7 +201,8 @@
 
   drawAll();
   byId("alpha-heat").on("plotly_click", (event) => {
-    const row = edges.indexOf(event.points[0].y);
+    const { table, point } = now();
+    const row = table.rows.findIndex((label, line) => label + table.states[point][line] === event.points[0].y);
     if (row >= 0) { edge.value = row; show(); }
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
