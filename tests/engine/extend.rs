@@ -1,9 +1,16 @@
 //! What a fork writes to extend the engine: the page "Extend pydarts" shows these sections.
 #![cfg(feature = "torch")]
 
+use crate::capture::{Search, search};
 use crate::common::table;
+use pydarts::arch::LogitTable;
+use pydarts::arch::selection::Selection;
+use pydarts::decide::Stop;
+use pydarts::event::Status;
 use pydarts::nn::{Draw, Relaxations, Role};
 use pydarts::relaxation::Relaxation;
+use pydarts::schedule::Schedule;
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 // --8<-- [start:relaxation]
@@ -51,6 +58,102 @@ mod floor {
     }
 }
 // --8<-- [end:relaxation]
+
+// --8<-- [start:selection]
+mod above_mean {
+    //! Keeps the rows of a group that are at least as strong as the mean of the group.
+
+    use ndarray::ArrayView2;
+    use pydarts::arch::selection::{Rule, ranked};
+    use pydarts::arch::{LogitTable, Pick};
+    use pydarts::variant::{Spec, Variant};
+
+    pub struct AboveMean;
+
+    impl Variant for AboveMean {
+        fn spec(&self) -> &'static Spec {
+            &Spec { name: "above_mean", parameters: &[] }
+        }
+    }
+
+    impl Rule for AboveMean {
+        /// Group by group, the strongest first. A candidate that is not available has strength NaN; `ranked` leaves
+        /// it out, and decides ties.
+        fn pick(&self, table: &LogitTable, strengths: ArrayView2<f64>, _values: &[f64]) -> Vec<Pick> {
+            let mut picks = Vec::new();
+            for group in &table.groups {
+                let best = ranked(table, group, strengths);
+                let mean = best.iter().map(|(strength, _)| strength).sum::<f64>() / best.len() as f64;
+                picks.extend(best.into_iter().filter(|(strength, _)| *strength >= mean).map(|(_, pick)| pick));
+            }
+            picks
+        }
+    }
+}
+// --8<-- [end:selection]
+
+// --8<-- [start:decider]
+mod commit {
+    //! Freezes every row whose strongest candidate has reached a share, and stops when all rows are frozen.
+
+    use pydarts::arch::Decision;
+    use pydarts::decide::{AtEpochEnd, Decide};
+    use pydarts::error::Result;
+    use pydarts::variant::{Domain, Parameter, Spec, Variant};
+
+    pub struct Commit;
+
+    impl Variant for Commit {
+        fn spec(&self) -> &'static Spec {
+            &Spec {
+                name: "commit",
+                parameters: &[Parameter { name: "share", default: 0.9, domain: Domain::Number(0.0, 1.0) }],
+            }
+        }
+    }
+
+    impl Decide for Commit {
+        /// A function of its arguments alone, so that a resumed search decides the same.
+        fn decide(&self, at: &AtEpochEnd, values: &[f64]) -> Result<Vec<Decision>> {
+            let (mut decisions, mut open) = (Vec::new(), false);
+            for ((table, strengths), state) in at.strengths.iter().zip(at.states) {
+                for (row, shares) in strengths.rows().into_iter().enumerate() {
+                    let column = shares.iter().position(|share| *share >= values[0]);
+                    match column.filter(|_| !state.frozen[row]) {
+                        Some(column) => decisions.push(Decision::Freeze { table: table.clone(), row, column }),
+                        None => open |= !state.frozen[row],
+                    }
+                }
+            }
+            if !open {
+                decisions.push(Decision::Stop { reason: "every row is decided".into() });
+            }
+            Ok(decisions)
+        }
+    }
+}
+// --8<-- [end:decider]
+
+#[test]
+fn a_selection_of_a_fork_picks_what_it_says() {
+    let table = LogitTable { groups: vec![vec![0, 1], vec![2, 3]], ..table("alpha", 4, 2) };
+    let strengths = ndarray::array![[0.9, 0.1], [0.4, 0.6], [f64::NAN, 0.5], [0.5, 0.5]];
+    let architecture = Selection::new(&above_mean::AboveMean).architecture(&[table], &[strengths]);
+    let picks = architecture.picks("alpha").iter().map(|pick| (pick.row, pick.column));
+    assert_eq!(picks.collect::<Vec<_>>(), [(0, 0), (2, 1), (3, 0)]);
+}
+
+#[test]
+fn a_decider_of_a_fork_freezes_rows_and_stops_the_search() {
+    // At the initial α of three candidates, every row has one with a share above a third.
+    let options = json!({"epochs": 3, "nodes": 2, "operations": ["none", "skip_connect", "max_pool_3x3"]});
+    let decider = |share: f64| Stop::new(&commit::Commit).with("share", Schedule::Constant(share));
+    let run = |share: f64| Search { deciders: vec![decider(share)], ..search(options.clone()) }.run(None).outcome;
+    let (eager, patient) = (run(0.33), run(0.999));
+    assert_eq!((eager.status, eager.history.len(), eager.decisions.len()), (Status::Complete, 1, 11));
+    assert_eq!(eager.decisions[0].0, 0);
+    assert_eq!((patient.history.len(), patient.decisions.len()), (3, 0));
+}
 
 #[test]
 fn a_relaxation_of_a_fork_has_the_jacobian_that_it_states() {

@@ -1,4 +1,4 @@
-"""Networks of one's own for the tests: the toy of the paper's figure 2, and a small network with every part."""
+"""Networks of one's own for the tests: the toy of the paper's figure 2, and one with every part."""
 
 from __future__ import annotations
 
@@ -105,3 +105,18 @@ def config(**changes: Any) -> pydarts.SearchConfig:
         "progress": False,
     }
     return pydarts.SearchConfig(**(fields | changes))
+
+
+def regression(w: dict[str, Tensor], m: dict[str, Tensor], batch: Batch) -> Tensor:
+    """The squared error of a product with sums over everything but the examples."""
+    x, y = (part.double().reshape(len(part), -1).sum(1) for part in batch)
+    return ((x * w["w"].sum() * m["a"][0] - y) ** 2).mean()
+
+
+def product(w: dict[str, Tensor], m: dict[str, Tensor], batch: Batch) -> Tensor:
+    """A loss that ignores the batch."""
+    return (w["w"] ** 2).sum() * m["a"].sum()
+
+
+W, A = {"w": torch.ones(2)}, {"a": torch.zeros(2)}
+X, Y = torch.arange(48).reshape(16, 3) / 48, torch.linspace(-1, 1, 16)

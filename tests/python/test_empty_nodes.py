@@ -260,7 +260,7 @@ def test_a_search_whose_rule_keeps_nothing_is_shown_everywhere(tmp_path: Path) -
 
 def test_commands_take_such_genotypes(tmp_path: Path) -> None:
     X, y = make_arrays(32)
-    np.savez(tmp_path / "data.npz", X=X, y=y)
+    np.savez(tmp_path / "data.npz", x_train=X, y_train=y, x_test=X, y_test=y)
     for name, genotype in (("some", SOME), ("nothing", NOTHING)):
         file = tmp_path / f"{name}.json"
         file.write_text(genotype.to_json())

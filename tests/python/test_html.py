@@ -231,7 +231,7 @@ def test_a_network_shows_its_sizes_and_cost() -> None:
     page, cost = shown(net), net.cost()
     assert page.has("Supernet", "darts, float32 on cpu") and page.has("weights", f"{cost['weights']:,}")
     assert page.has("network", "3 cells, 4 initial channels, 5 classes, images 1×8×8")
-    assert page.has("α", "224 numbers: normal, reduce, [14, 8] each")
+    assert page.has("α", "224 numbers: normal [14, 8], reduce [14, 8]")
     assert page.has("forward", f"{cost['multiply_adds']:,} multiply-adds per image")
 
 

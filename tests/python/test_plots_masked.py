@@ -12,7 +12,7 @@ import pytest
 from paths import SMALL
 from pydarts import SearchResult, Trajectory, plots
 from pydarts._results.diagnostics import diagnose
-from pydarts._results.tables import AlphaTable
+from pydarts._results.tables import AlphaTable, tables_of
 from pydarts._search.callbacks import StartInfo, StepInfo
 from pydarts._show.live.scene import Scene
 from pydarts._show.live.terminal import picture
@@ -139,12 +139,12 @@ def test_titles_name_the_relaxation_and_what_is_scheduled() -> None:
 
 def result_of(result: SearchResult, path: Trajectory) -> SearchResult:
     """A result with another trajectory."""
-    space = result.config.space if path.space is None else path.space
+    space = result.config.resolved_space if path.space is None else path.space
+    config = result.config.replace(space=space, nodes=space.nodes, operations=None)
     return replace(
         result, alphas=dict(path.alphas), steps=tuple(path.steps), tables=dict(path.tables), epochs=(),
-        config=result.config.replace(space=space), decisions=tuple(path.decisions),
-        history=result.history[:0],
-        architecture={}, genotype=result.genotype if path.space is None else path.genotypes[-1],
+        config=config, decisions=tuple(path.decisions), history=result.history[:0], architecture={},
+        genotype=result.genotype if path.space is None else path.genotypes[-1],
     )  # fmt: skip
 
 
@@ -214,3 +214,31 @@ class _Outcome:
         self.trajectory, self.genotype = path, path.genotypes[-1]
         self.status, self.history, self.steps, self.loss, self.class_counts = "complete", (), (2,), None, None
         self.config = pydarts.SearchConfig(space=SMALL)
+
+
+# ---- spaces whose edges differ
+
+
+def s1_path() -> Trajectory:
+    space = pydarts.Space.preset("s1")
+    tables = tables_of(space)
+    rng = np.random.default_rng(0)
+    alphas = {}
+    for name, table in tables.items():
+        alphas[name] = rng.normal(size=(3, len(table.rows), table.columns))
+        alphas[name][:, table.padding] = np.nan
+    return Trajectory(alphas, range(3), space, 2)
+
+
+def test_views_of_a_space_whose_edges_differ_name_the_candidates_of_each(tiny_result: SearchResult) -> None:
+    path = s1_path()
+    for name, table in path.tables.items():
+        assert table.candidates == path.space.columns(name)  # type: ignore[union-attr]
+        assert np.isfinite(path.shown(name)).sum() == 3 * sum(map(len, table.candidates))
+        assert not path.masked(name).any()
+        panels = plots.alphas(path, cell=name)
+        drawn = [sum(len(line.get_xdata()) == 3 for line in panel.lines) for panel in panels]
+        assert drawn == list(map(len, table.candidates))
+    assert {margin.chosen for margin in path.margins()} <= set(path.space.all_operations)  # type: ignore[union-attr]
+    plots.weights(path), plots.supernet_cell(path), plots.entropy(path)
+    assert 'id="genotype"' in page(result_of(tiny_result, path), None)

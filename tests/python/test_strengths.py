@@ -130,6 +130,13 @@ def test_a_masked_candidate_is_neither_selected_nor_next() -> None:
     assert margin.chosen == "sep_conv_3x3" and margin.next == "" and math.isnan(margin.operation)
 
 
+def test_a_masked_candidate_is_not_selected_before_negative_weights() -> None:
+    alpha = np.full((1, 5, 3), -1.0)
+    alpha[0, :, 1] = np.nan  # its strength is 0, which is more than -1
+    path = path_of(alpha, relaxation="identity")
+    assert {name for name, *_ in path.genotype().edges("normal")} == {"sep_conv_3x3"}
+
+
 # ---- decided rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
@@ -49,7 +49,7 @@ class SearchResult:
     """The outcome of `search`, complete or partial."""
 
     genotype: Genotype
-    """The genotype derived from the last α."""
+    """The genotype derived from the last α; an AttributeError for a network of one's own, which has none."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False)
     """Table name -> trajectory of the logits α, [T, rows, columns]; the first is the initial one. NaN where
     a candidate was masked."""
@@ -100,6 +100,8 @@ class SearchResult:
     """The names of the rows and candidates by table; those of the space unless the network is one's own."""
 
     def __post_init__(self) -> None:
+        if self.genotype is None:
+            object.__delattr__(self, "genotype")
         if not self.tables:
             object.__setattr__(self, "tables", tables_of(self.config.resolved_space))
         # Results made by hand and those of earlier versions.
@@ -108,6 +110,20 @@ class SearchResult:
         if not self.architecture and is_cells(self.tables):
             picked = architecture_of(self.genotype, self.config.resolved_space)
             object.__setattr__(self, "architecture", picked)
+
+    if not TYPE_CHECKING:  # a type checker would accept any name
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "genotype":
+                raise AttributeError(
+                    "this search had a network of one's own, which has no cells and no genotype; see "
+                    "`architecture`, the candidates that were picked for each row"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        named = [entry.name for entry in fields(self) if entry.repr and hasattr(self, entry.name)]
+        return f"SearchResult({', '.join(f'{name}={getattr(self, name)!r}' for name in named)})"
 
     @property
     def best(self) -> int | None:

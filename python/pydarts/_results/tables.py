@@ -38,6 +38,8 @@ class AlphaTable:
     """The edge of every row; empty if rows are not edges of a cell."""
     inputs: int = 0
     """The number of inputs of the cell."""
+    unselectable: str | None = None
+    """The candidate that is never selected: `none` in the published spaces."""
 
     @property
     def columns(self) -> int:
@@ -100,8 +102,11 @@ def tables_of(space: Space) -> dict[str, AlphaTable]:
     ('0->2', '1->2')
     """
     rows = tuple(f"{i}->{j}" for i, j in space.edges)
-    candidates = (space.operations,) * len(rows)
-    return {name: AlphaTable(name, rows, candidates, space.edges, space.inputs) for name in space.tables}
+    never = None if space.none_selectable else "none"
+    return {
+        name: AlphaTable(name, rows, space.columns(name), space.edges, space.inputs, never)
+        for name in space.tables
+    }
 
 
 def is_cells(tables: Mapping[str, AlphaTable]) -> bool:
@@ -123,17 +128,17 @@ def from_plain(values: Any) -> dict[str, AlphaTable]:
     Raises:
         ValueError: they are not names of rows and candidates.
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"tables must be an object, got {shown(values)}")
     found = {}
-    for name, table in values.items() if isinstance(values, dict) else [(shown(values), None)]:
-        rows, candidates = (
-            (table.get("rows"), table.get("candidates")) if isinstance(table, dict) else (None, None)
-        )
+    for name, table in values.items():
+        given = table if isinstance(table, dict) else {}
+        rows, candidates = given.get("rows", ()), given.get("candidates", ())
         lists = isinstance(rows, list) and isinstance(candidates, list) and len(rows) == len(candidates)
         if not lists or not all(isinstance(row, list) and row for row in candidates):
             raise ValueError(f"table {name} must have rows and, for each, candidates, got {shown(table)}")
-        found[name] = AlphaTable(
-            name, tuple(map(str, rows)), tuple(tuple(map(str, row)) for row in candidates)
-        )
+        names = tuple(tuple(map(str, row)) for row in candidates)
+        found[name] = AlphaTable(name, tuple(map(str, rows)), names)
     return found
 
 

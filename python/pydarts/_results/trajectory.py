@@ -144,19 +144,18 @@ class Trajectory:
 
     def masked(self, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.bool_]:
         """Return where a candidate is masked, by name: [T, rows, names]."""
-        alphas, names = self.alphas[self._known(table)][at], self.tables[table]
-        return names.place(np.isnan(alphas) & ~names.padding, False)
+        return self.tables[self._known(table)].place(np.isnan(self.alphas[table][at]), False)
 
     def frozen(self, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.bool_]:
         """Return which rows are decided or removed: [T, rows]."""
-        fixed = self._fixed(self._known(table))
-        shape = self.alphas[table].shape[:-1]
-        return np.zeros(shape, bool)[at] if fixed is None else ~np.isnan(fixed[at]).all(-1)
+        fixed, shape = self._fixed(self._known(table)), self.alphas[table].shape[:-1]
+        found = np.zeros(shape, bool) if fixed is None else ~np.isnan(fixed).all(-1)
+        return np.asarray(found[at])
 
     def dropped(self, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.bool_]:
         """Return which rows are removed: [T, rows]."""
         frozen = self.frozen(table, at)
-        return frozen & (self.weights(table, at) == 0).all(-1) if frozen.any() else frozen
+        return np.asarray(frozen & (self.weights(table, at) == 0).all(-1)) if frozen.any() else frozen
 
     def equal(self, table: str) -> Weights:
         """Return the strength of every row's candidates if all its logits are 0: [rows]."""
@@ -244,7 +243,7 @@ class Trajectory:
             {
                 name: weight
                 for name, weight in zip(names, row, strict=False)
-                if weight == weight and name != "none"
+                if weight == weight and name != self.tables[table].unselectable
             }
             for names, row in zip(candidates, weights.tolist(), strict=True)
         ]

@@ -55,7 +55,7 @@ class StepInfo:
     """Loss of the training batch before the weight step, in nats."""
     valid_loss: float | None
     """Loss of the validation batch at which α's gradient was computed, in nats; None while α is fixed."""
-    train_accuracy: float
+    train_accuracy: float | None
     """Fraction of this epoch's training images so far that were classified correctly, 0 to 1."""
     learning_rate: float
     """Learning rate of the weights."""

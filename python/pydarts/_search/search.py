@@ -197,8 +197,9 @@ def _result(
     class_counts: tuple[int, ...] | None,
     tables: Mapping[str, AlphaTable],
 ) -> SearchResult:
+    genotype: Any = None if outcome["genotype"] is None else Genotype._of(outcome["genotype"])
     return SearchResult(
-        genotype=None if outcome["genotype"] is None else Genotype._of(outcome["genotype"]),
+        genotype=genotype,
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
         steps=tuple(outcome["steps"]),
         epochs=tuple(outcome["epochs"]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from .._data.fingerprint import summary
-from .._results.tables import decision_in_words
+from .._results.tables import decision_in_words, tables_of
 from .._values.words import count, duration
 from .render import render
 
@@ -177,13 +177,15 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
             f"{config.num_classes} classes, "
             f"images {config.in_channels}×{height}×{width}"
         )
-    tables = ", ".join(space.tables)
+    tables = ", ".join(
+        f"{name} [{len(table.rows)}, {table.columns}]" for name, table in tables_of(space).items()
+    )
     facts = [
         ("network", size),
-        ("operations", ", ".join(space.operations)),
+        ("operations", ", ".join(space.all_operations)),
         ("edges", f"{len(space.edges)} per cell, {space.nodes} intermediate nodes"),
         ("weights", f"{cost['weights']:,}"),
-        ("α", f"{cost['alphas']:,} numbers: {tables}, [{len(space.edges)}, {len(space.operations)}] each"),
+        ("α", f"{cost['alphas']:,} numbers: {tables}"),
         ("forward", f"{cost['multiply_adds']:,} multiply-adds per {'token' if recurrent else 'image'}"),
         ("peak of a step", f"{cost['bytes'] / 2**20:,.0f} MiB at batch {config.batch_size}"),
         ("α's gradient", config.hypergradient),

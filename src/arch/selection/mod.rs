@@ -52,7 +52,7 @@ impl Selection {
 
 /// The best available candidate of each row of a group and its strength, the strongest first. Equal strengths go to the
 /// lower row and the lower column.
-fn ranked(table: &LogitTable, group: &[usize], strengths: ArrayView2<f64>) -> Vec<(f64, Pick)> {
+pub fn ranked(table: &LogitTable, group: &[usize], strengths: ArrayView2<f64>) -> Vec<(f64, Pick)> {
     let best = |row: usize| {
         let mut best: Option<(f64, Pick)> = None;
         for (column, strength) in strengths.row(row).iter().copied().enumerate() {

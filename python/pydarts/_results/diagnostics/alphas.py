@@ -94,7 +94,7 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
         if name not in names.names:
             continue
         column = names.names.index(name)
-        zero = [column for column, operation in enumerate(names.names) if operation == "none"]
+        zero = [column for column, operation in enumerate(names.names) if operation == names.unselectable]
         genes, before = genotype.edges(table), path.genotypes[0].edges(table)
         now = sum(operation == name for operation, *_ in genes)
         first = sum(operation == name for operation, *_ in before)
@@ -141,16 +141,17 @@ def weightless(genotype: Genotype) -> Iterator[Finding]:
 
 def zeros(path: Trajectory) -> Iterator[Finding]:
     for table, names in path.tables.items():
-        if "none" not in names.names:
+        never = names.unselectable
+        if never is None or never not in names.names:
             continue
         weights = path.shown(table, -1)
         weights = np.where(np.isnan(weights), -np.inf, weights)
-        heaviest = int((weights.argmax(-1) == names.names.index("none")).sum())
+        heaviest = int((weights.argmax(-1) == names.names.index(never)).sum())
         if heaviest:
             yield Finding(
                 "note",
                 "zero",
-                f"none has the largest weight on {heaviest} of {len(weights)} {table} edges; it is never "
+                f"{never} has the largest weight on {heaviest} of {len(weights)} {table} edges; it is never "
                 "selected, so these edges keep the best other operation (paper, section 2.4).",
                 table=table,
                 values={"heaviest": heaviest, "edges": len(weights)},

@@ -48,7 +48,7 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     names = tables(path, cell)
     weights = {name: path.shown(name) for name in names}
     grids = {name: grid(path.tables[name]) for name in names}
-    columns, rows = (max(found[side] for found in grids.values()) for side in (1, 2))
+    columns, rows = max(found[1] for found in grids.values()), max(found[2] for found in grids.values())
     looks = looks_of(all_names({name: path.tables[name] for name in names}))
     label = path.time[1]
     low, high = limits(list(weights.values()))

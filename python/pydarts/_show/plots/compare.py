@@ -51,7 +51,8 @@ def compare(
     columns = max(1, min(len(runs), int(_WIDTH / (0.5 + 0.075 * max(map(len, runs))))))
     foot = 0.2 + 0.2 * -(-len(runs) // columns)
     host, made = panels(ax, 1, 3, (_WIDTH, 3.0 + foot), (0.75, 0.12, 0.45, 0.3), foot)
-    words = all(result.config.resolved_space.kind == "recurrent" for result in runs.values())
+    spaces = [result.trajectory.space for result in runs.values()]
+    words = all(space is not None and space.kind == "recurrent" for space in spaces)
     by_epoch = all(result.trajectory.time[1] == "epoch" for result in runs.values())
     handles = []
     for number, (name, result) in enumerate(runs.items()):
@@ -63,7 +64,8 @@ def compare(
         made[0].plot([record.epoch + 1 for record in result.history], scores, **style, **few)
         made[1].plot(time, np.mean([path.entropy(table) for table in path.alphas], 0), **style, **few)
         apart = min(0.05, 0.4 / len(runs)) * (number - (len(runs) - 1) / 2)
-        made[2].plot(time, path.skips + apart, drawstyle="steps-post", **style)
+        if path.space is not None:
+            made[2].plot(time, path.skips + apart, drawstyle="steps-post", **style)
         handles.append(Line2D([], [], label=name.replace("$", r"\$"), **style))
     unit = "epoch" if by_epoch else "step"
     for panel, label, across in zip(

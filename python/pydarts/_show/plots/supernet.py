@@ -71,7 +71,11 @@ def size_of(path: Trajectory) -> tuple[float, float]:
 
 def strongest(path: Trajectory, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.float64]:
     """Return the largest weight of every edge, except `none`: [edges], or for several points [T, edges]."""
-    real = [column for column, name in enumerate(path.tables[table].names) if name != "none"]
+    real = [
+        column
+        for column, name in enumerate(path.tables[table].names)
+        if name != path.tables[table].unselectable
+    ]
     found: npt.NDArray[np.float64] = _known(path.shown(table, at))[..., real].max(-1)
     return found
 
@@ -87,7 +91,10 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) 
     first, names = space.inputs, path.tables[table].names
     last, low, high = _spans(path)
     weights, removed = _known(path.shown(table, at)), path.dropped(table, at)
-    looks, real = looks_of(names), [column for column, name in enumerate(names) if name != "none"]
+    looks, real = (
+        looks_of(names),
+        [column for column, name in enumerate(names) if name != path.tables[table].unselectable],
+    )
     kept = dict(path.kept(table, at))
     width, height = inches(ax)
     scale = min(1.0, width / (1.15 * (last + 1)), height / (0.48 * (high - low)))

@@ -101,7 +101,7 @@ def _table(path: Trajectory, table: str, points: Sequence[int]) -> dict[str, Any
         "low": float(known.min(initial=0.0 if not known.size else np.inf)),
         "high": float(known.max(initial=0.0 if not known.size else -np.inf)),
         "equal": path.equal(table).round(6).tolist(),
-        "weights": np.where(np.isfinite(weights), weights, None).tolist(),
+        "weights": np.where(np.isfinite(weights), weights.astype(object), np.array(None)).tolist(),
         "masked": [_places(masked) for masked in path.masked(table)[points]],
         "states": [[state_of(path, table, row, at) for row in range(len(names.rows))] for at in points],
     }
