@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -127,10 +128,14 @@ class SearchResult:
 
     @property
     def best(self) -> int | None:
-        """The first epoch with the highest validation accuracy, counted from 0; None without an epoch."""
+        """The first epoch with the highest validation accuracy, counted from 0; None without an epoch.
+
+        Without accuracies, that with the lowest validation loss.
+        """
         if not self.history:
             return None
-        return max(self.history, key=lambda record: record.valid_accuracy).epoch
+        known = not math.isnan(self.history[0].valid_accuracy)
+        return max(self.history, key=lambda one: one.valid_accuracy if known else -one.valid_loss).epoch
 
     @property
     def trajectory(self) -> Trajectory:
