@@ -201,6 +201,13 @@ def test_every_public_name_has_its_place_in_the_reference(site: Path) -> None:
     assert "<code>pydarts.__version__</code>" in reference
 
 
+@pytest.mark.parametrize("axis", pydarts._core.variant_axes())
+def test_the_table_of_algorithms_has_every_variant_of_the_core(axis: str) -> None:
+    table = machinery("pages").algorithms()
+    for variant in pydarts._core.variants(axis):
+        assert re.search(rf"^\| \[`\w+`\]\[.*\] \| `{variant['name']}` \| \w", table, re.MULTILINE), variant
+
+
 def test_fields_methods_and_arguments_are_documented_where_they_belong(site: Path) -> None:
     page = html_of(site, "reference/search.html")
     for name in ("SearchResult.trajectory", "SearchResult.load", "EpochRecord.valid_loss", "StepInfo.alphas"):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from .._results.history import best_of
+from .._results.history import best_of, known
 from .._search.callbacks import EpochInfo, StartInfo
 from .._values.files import user_path
 from .base import Logger, choices, missing, names, picture, tag, weights
@@ -92,7 +93,7 @@ class TensorBoard(Logger):
     def _finish(self, result: SearchResult) -> None:
         if result.history:
             best = best_of(result.history)
-            name = "valid_loss" if best.valid_accuracy is None else "valid_accuracy"
+            name = "valid_loss" if math.isnan(known(best.valid_accuracy)) else "valid_accuracy"
             found = {f"best/{name}": getattr(best, name)}
             self._writer.add_hparams(choices(self._config), found, run_name=".")
         self._writer.close()

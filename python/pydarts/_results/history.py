@@ -25,10 +25,11 @@ class Measures:
     """Mean loss over the validation part after the epoch, in nats. Batch norm uses running statistics,
     without their initial values, in a search of convolutional cells, and the statistics of the batch in a
     search of recurrent cells."""
-    train_accuracy: float | None
-    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1."""
-    valid_accuracy: float | None
-    """Fraction of the validation examples classified correctly after the epoch, 0 to 1."""
+    train_accuracy: float
+    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1. NaN for a network
+    of one's own that does not count them."""
+    valid_accuracy: float
+    """Fraction of the validation examples classified correctly after the epoch, 0 to 1, or NaN likewise."""
     learning_rate: float
     """Learning rate of the weights in this epoch."""
 
@@ -93,11 +94,11 @@ def known(value: float | None) -> float:
 
 def best_of(history: Sequence[R]) -> R:
     """Return the first record with the highest validation accuracy; without accuracies, the lowest loss."""
-    if any(record.valid_accuracy is not None for record in history):
-        return max(
-            history, key=lambda record: -1.0 if record.valid_accuracy is None else record.valid_accuracy
-        )
-    return min(history, key=lambda record: math.inf if math.isnan(record.valid_loss) else record.valid_loss)
+    for name, sign in (("valid_accuracy", 1.0), ("valid_loss", -1.0)):
+        found = [sign * known(getattr(record, name)) for record in history]
+        if not all(map(math.isnan, found)):
+            return history[found.index(max(value for value in found if not math.isnan(value)))]
+    return history[0]
 
 
 class History(Sequence[R], Generic[R]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def of_result(result: SearchResult) -> str:
         last = history[-1]
         best_accuracy = known(best.valid_accuracy)
         accuracies = f"{known(last.valid_accuracy):.2%}, best {best_accuracy:.2%} in epoch {best.epoch + 1}"
-        if last.valid_accuracy is None:
+        if math.isnan(known(last.valid_accuracy)):
             facts.append(("validation loss", f"{last.valid_loss:.4f}"))
         else:
             facts.append(("validation accuracy", accuracies))
@@ -86,7 +87,7 @@ def of_result(result: SearchResult) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2%}"
+    return "–" if math.isnan(known(value)) else f"{value:.2%}"
 
 
 def _or_dash(value: object) -> str:

@@ -39,7 +39,7 @@ def ending(result: Outcome) -> Iterator[Finding]:
 def learning(result: Outcome) -> Iterator[Finding]:
     """Whether the network on which α was trained has learned."""
     classes = result.config.num_classes
-    if not result.history or classes is None or result.history[-1].valid_accuracy is None:
+    if not result.history or classes is None or math.isnan(known(result.history[-1].valid_accuracy)):
         return
     last, words = result.history[-1], result.config.resolved_space.kind == "recurrent"
     guess, accuracy = math.log(classes), known(last.valid_accuracy)
@@ -108,8 +108,8 @@ def gap(result: Outcome) -> Iterator[Finding]:
         f"Losses of the last epoch: {last.train_loss:.3f} in training, {last.valid_loss:.3f} in validation, "
         f"a gap of {gap:+.3f}"
     )
-    if last.train_accuracy is not None and last.valid_accuracy is not None:
-        text += f"; accuracies {last.train_accuracy:.1%} and {last.valid_accuracy:.1%}"
+    if not math.isnan(known(last.valid_accuracy)):
+        text += f"; accuracies {known(last.train_accuracy):.1%} and {known(last.valid_accuracy):.1%}"
     text += "."
     values = {
         "train_loss": last.train_loss,

@@ -70,7 +70,7 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
         found.append(_curve("loss", "Loss", "nats", "epoch", pair("loss")))
         if words:
             found.append(_curve("perplexity", "Perplexity", "words", "epoch", pair("perplexity"), log=True))
-        elif not all(record.valid_accuracy is None for record in records):
+        elif not all(math.isnan(known(record.valid_accuracy)) for record in records):
             found.append(_curve("accuracy", "Accuracy", "%", "epoch", pair("accuracy", 100.0)))
         rate = Line("learning rate", "valid", epochs, [record.learning_rate for record in records])
         found.append(_curve("rate", "Learning rate of the weights", "", "epoch", [rate], zero=True))

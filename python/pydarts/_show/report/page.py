@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -111,7 +112,7 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
                     f"lowest {lowest.valid_perplexity:,.4g} in epoch {lowest.epoch + 1}",
                 )
             )
-        elif last.valid_accuracy is None:
+        elif math.isnan(known(last.valid_accuracy)):
             lowest = lowest_loss(result.history)
             note = f"lowest {lowest.valid_loss:,.4g} in epoch {lowest.epoch + 1}"
             found.append(Figure("validation loss", f"{last.valid_loss:,.4g}", note))
