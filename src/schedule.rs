@@ -28,11 +28,13 @@ impl Schedule {
     /// The number in epoch `epoch` of a search of `epochs` epochs.
     pub fn at(&self, epoch: usize, epochs: usize) -> f64 {
         let share = if epochs > 1 { epoch.min(epochs - 1) as f64 / (epochs - 1) as f64 } else { 0.0 };
+        let between = |start: f64, end: f64, share: f64| start * (1.0 - share) + end * share;
         match *self {
             Schedule::Constant(number) => number,
-            Schedule::Linear(start, end) => start + (end - start) * share,
-            Schedule::Cosine(start, end) => end + (start - end) * (1.0 + (PI * share).cos()) / 2.0,
-            Schedule::Exponential(start, end) => start * (end / start).powf(share),
+            Schedule::Linear(start, end) => between(start, end, share),
+            Schedule::Cosine(start, end) => between(start, end, (1.0 - (PI * share).cos()) / 2.0),
+            Schedule::Exponential(start, end) if share < 1.0 => start * (end / start).powf(share),
+            Schedule::Exponential(_, end) => end,
         }
     }
 
@@ -57,6 +59,9 @@ impl Schedule {
             Field { kind: field.kind, name: &qualified, value }.number(expected, &accept)
         };
         let (start, end) = (number("start")?, number("end")?);
+        if name == "exponential" && !(start > 0.0 && end > 0.0) {
+            return Err(field.refuse("an exponential schedule between numbers above 0"));
+        }
         Ok(match name {
             "linear" => Schedule::Linear(start, end),
             "cosine" => Schedule::Cosine(start, end),

@@ -6,7 +6,7 @@ from ._values import libtorch as _libtorch  # noqa: F401, before everything that
 import importlib as _importlib
 import typing as _typing
 
-from . import datasets, genotypes, loggers, nn
+from . import algorithms, datasets, genotypes, loggers, nn
 from ._core import (
     CheckpointError,
     ConfigError,
@@ -85,6 +85,7 @@ __all__ = [
     "TrainStep",
     "Trajectory",
     "__version__",
+    "algorithms",
     "build",
     "compare",
     "cost",

@@ -14,7 +14,8 @@ SEARCH = Group(
             "space", "channels", "layers", "nodes", "operations", "num_classes", "in_channels", "image_size",
         ),
         "Optimisation of α": (
-            "hypergradient", "epsilon", "arch_lr", "arch_betas", "arch_weight_decay", "arch_start_epoch",
+            "relaxation", "hypergradient", "epsilon", "arch_lr", "arch_betas", "arch_weight_decay",
+            "arch_start_epoch", "clip_virtual_step", "selection", "stop",
         ),
         "Optimisation of the weights": (
             "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay",

@@ -33,10 +33,11 @@ class Field:
 def search_fields() -> tuple[Field, ...]:
     """The fields of a `SearchConfig`."""
     source = _Source("_values/fields.py")
+    variants = _Source("_values/algorithms.py").variants
     return tuple(
         Field(
             row.name,
-            kind_of(ast.parse(row.accepts or row.type, mode="eval").body, source.aliases),
+            kind_of(ast.parse(row.accepts or row.type, mode="eval").body, source.aliases, variants),
             _shown(row.default),
             row.meaning,
         )
@@ -98,6 +99,17 @@ class _Source:
             and node.value is not None
             and ast.unparse(node.annotation) == "TypeAlias"
         }
+
+    @property
+    def variants(self) -> dict[str, tuple[str, ...]]:
+        """The base classes of the module, and the names of the variants that inherit from each."""
+        found: dict[str, tuple[str, ...]] = {}
+        for node in self._body:
+            if isinstance(node, ast.ClassDef):
+                base = ast.unparse(node.bases[0])
+                name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node.name).lower()
+                found[base] = (*found.get(base, ()), name)
+        return {base: names for base, names in found.items() if base != "Variant"}
 
     def _class(self, name: str) -> ast.ClassDef:
         return next(node for node in self._body if isinstance(node, ast.ClassDef) and node.name == name)

@@ -55,7 +55,7 @@ def _parameter(field: Field, panel: str) -> inspect.Parameter:
         ]
     else:
         default = field.default
-        names = list(field.kind.names)
+        names = [*field.kind.names, *field.kind.variants]
         annotation = Annotated[
             Any,
             typer.Option(

@@ -9,6 +9,10 @@ from typing import Any
 
 import typer
 
+from . import variants
+
+NONE: Mapping[str, tuple[str, ...]] = {}
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -20,6 +24,8 @@ class Kind:
     whole: bool = False
     real: bool = False
     text: bool = False
+    variants: tuple[str, ...] = ()
+    """The names of variants, which may have fields in parentheses."""
     items: Kind | None = None
     """The kind of each item in a list separated by commas."""
     none: bool = False
@@ -42,6 +48,8 @@ class Kind:
             return text
         if self.none and text.lower() == "none":
             return None
+        if self.variants:
+            return variants.read(text)
         for allowed, kind in ((self.whole, int), (self.real, float)):
             if allowed:
                 try:
@@ -65,7 +73,7 @@ class Kind:
         >>> Kind(names=("auto",), whole=True).expected
         'auto or an integer'
         """
-        words = list(self.names)
+        words = [*self.names, *self.variants]
         words += ["an integer"] * self.whole + ["a number"] * self.real + ["text"] * self.text
         if self.items is not None:
             words.append(f"a list, separated by commas, where each item is {self.items.expected}")
@@ -79,20 +87,29 @@ class Kind:
         >>> Kind(whole=True, items=Kind(whole=True)).metavar
         'INT|INT,...'
         """
-        words = list(self.names) + ["INT"] * self.whole + ["FLOAT"] * self.real + ["TEXT"] * self.text
+        words = (
+            [*self.names, *self.variants]
+            + ["INT"] * self.whole
+            + ["FLOAT"] * self.real
+            + ["TEXT"] * self.text
+        )
         return "|".join(words + ([f"{self.items.metavar},..."] if self.items is not None else []))
 
 
-def kind_of(annotation: ast.expr, aliases: Mapping[str, ast.expr]) -> Kind:
-    """Return the kind of an annotation.
+def kind_of(
+    annotation: ast.expr, aliases: Mapping[str, ast.expr], known: Mapping[str, tuple[str, ...]] = NONE
+) -> Kind:
+    """Return the kind of an annotation; `known` maps classes of variants to their names.
 
     >>> kind_of(ast.parse("int | Literal['auto'] | None", mode="eval").body, {})
-    Kind(names=('auto',), flag=False, whole=True, real=False, text=False, items=None, none=True)
+    Kind(names=('auto',), flag=False, whole=True, real=False, text=False, variants=(), items=None, none=True)
     """
     found: dict[str, Any] = {}
     for part in _alternatives(annotation, aliases):
         text = ast.unparse(part)
-        if text in _PLAIN:
+        if text in known:
+            found["variants"] = known[text]
+        elif text in _PLAIN:
             found[_PLAIN[text]] = True
         elif isinstance(part, ast.Subscript) and ast.unparse(part.value) == "Literal":
             names = part.slice.elts if isinstance(part.slice, ast.Tuple) else [part.slice]
@@ -101,6 +118,8 @@ def kind_of(annotation: ast.expr, aliases: Mapping[str, ast.expr]) -> Kind:
             found["items"] = kind_of(part.slice, aliases)
         else:  # a Space, a device or a path, given as text
             found["text"] = True
+    if "variants" in found:
+        found.pop("text", None)  # the name
     return Kind(**found)
 
 

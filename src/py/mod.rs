@@ -12,6 +12,7 @@ mod strengths;
 mod supernet;
 mod tensor;
 mod values;
+mod variants;
 
 use pyo3::prelude::*;
 
@@ -22,6 +23,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     errors::register(module)?;
     values::register(module)?;
+    variants::register(module)?;
     module.add_class::<data::PyDataset>()?;
     module.add_class::<data::PyArrays>()?;
     module.add_class::<data::PyArrayBatches>()?;

@@ -5,8 +5,10 @@
 //! Jacobian by hand, and its mean on the host.
 
 mod derive;
+mod gumbel;
 mod identity;
 mod restrictions;
+mod sigmoid;
 mod softmax;
 mod state;
 
@@ -67,7 +69,7 @@ pub struct Inputs<'a> {
 }
 
 /// All relaxations.
-pub const ALL: &[&dyn Relax] = &[&softmax::Softmax, &identity::Identity];
+pub const ALL: &[&dyn Relax] = &[&softmax::Softmax, &gumbel::Gumbel, &identity::Identity, &sigmoid::Sigmoid];
 
 /// A relaxation with the values of its parameters.
 pub type Relaxation = Chosen<dyn Relax>;

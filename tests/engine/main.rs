@@ -28,6 +28,7 @@ mod plan;
 mod precision;
 mod random;
 mod recurrent;
+mod relaxation;
 mod relaxation_state;
 mod select;
 mod selection;

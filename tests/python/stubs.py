@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydarts._values import fields
 
+PROPERTIES = ("space", "relaxation", "selection", "stop")
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -24,6 +25,7 @@ def stub() -> str:
         "",
         "import torch",
         "",
+        "from .algorithms import Decider, Relaxation, Selection",
         "from .space import Space",
         "",
         *aliases,
@@ -32,9 +34,12 @@ def stub() -> str:
         *(f"    {field.name}: {field.accepts or field.type}" for field in fields.FIELDS),
         "",
         "class ConfigAttributes:",
-        "    @property",
-        "    def space(self) -> str | Space: ...",
-        *(f"    {field.name}: {field.type}" for field in fields.FIELDS if field.name != "space"),
+        *(
+            f"    @property\n    def {field.name}(self) -> {field.type}: ..."
+            if field.name in PROPERTIES
+            else f"    {field.name}: {field.type}"
+            for field in fields.FIELDS
+        ),
         "",
         "class Field(NamedTuple):",
         *(f"    {name}: str" for name in fields.Field._fields if name != "accepts"),

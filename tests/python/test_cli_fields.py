@@ -13,6 +13,7 @@ import typer
 from pydarts import _core
 from pydarts._train.fields import NETWORK_FIELDS
 from pydarts._train.settings import ImageSettings, TextSettings
+from pydarts._values.variants import AXES, Variant
 from pydarts_cli.choices import NETWORK, SEARCH, TRAINING
 from pydarts_cli.fields import Field, network_fields, search_fields, train_fields
 from pydarts_cli.options import Group
@@ -31,7 +32,10 @@ def test_search_fields_have_the_defaults_of_the_core() -> None:
     core = _core.SearchConfig(space="darts").to_dict()
     assert [field.name for field in search_fields()] == list(core)
     for field in search_fields():
-        assert default_of(field) == getattr(pydarts.SearchConfig(), field.name), field.name
+        given, default = default_of(field), getattr(pydarts.SearchConfig(), field.name)
+        if isinstance(default, Variant):
+            given = getattr(pydarts.SearchConfig.from_dict({field.name: given}), field.name)
+        assert given == default, field.name
 
 
 def test_training_fields_have_the_published_values() -> None:
@@ -98,6 +102,26 @@ def test_a_field_without_a_panel_still_becomes_an_option() -> None:
         ("device", "cuda:1", "cuda:1"),
         ("space", "darts-rnn", "darts-rnn"),
         ("checkpoint_every", "none", None),
+        ("stop", "none", None),
+        ("relaxation", "softmax", {"name": "softmax"}),
+        ("relaxation", "softmax()", {"name": "softmax"}),
+        ("relaxation", "gumbel(temperature=2)", {"name": "gumbel", "temperature": 2}),
+        ("relaxation", " gumbel( temperature = 5e-1 ) ", {"name": "gumbel", "temperature": 0.5}),
+        *(
+            (
+                "relaxation",
+                f"gumbel(temperature={text})",
+                {"name": "gumbel", "temperature": {"name": name, "start": 10.0, "end": 0.1}},
+            )
+            for name, text in (
+                ("linear", "10:0.1"),
+                ("linear", "linear(10, 0.1)"),
+                ("cosine", "cosine(10,0.1)"),
+                ("exponential", "exponential( 10, 1e-1 )"),
+            )
+        ),
+        ("selection", "threshold(value=0.8, k=3)", {"name": "threshold", "value": 0.8, "k": 3}),
+        ("stop", "skip_connections(most=3)", {"name": "skip_connections", "most": 3}),
     ],
 )
 def test_text_is_converted_to_the_type_of_the_field(field: str, text: str, value: Any) -> None:
@@ -115,12 +139,31 @@ def test_text_is_converted_to_the_type_of_the_field(field: str, text: str, value
         ("hypergradient", "first", "first_order.*unrolled.*unrolled_exact"),
         ("arch_betas", "0.9;0.99", "0.9;0.99"),
         ("mean", "", "comma"),
+        ("relaxation", "", "NAME"),
+        ("relaxation", "gumbel(", r"gumbel\("),
+        ("relaxation", "gumbel(temperature=1))", r"gumbel\("),
+        ("relaxation", "gumbel temperature=1", "gumbel temperature=1"),
+        ("relaxation", "gumbel(0.5)", r"FIELD=VALUE.*0\.5"),
+        ("relaxation", "gumbel(temperature=)", "temperature.*number"),
+        ("relaxation", "gumbel(temperature=warm)", "temperature.*warm.*number"),
+        ("relaxation", "gumbel(temperature=10:1:0)", "temperature.*10:1:0"),
+        ("relaxation", "gumbel(temperature=cosine(10))", r"temperature.*cosine\(10\)"),
+        ("relaxation", "gumbel(temperature=cosine(10, low))", "temperature.*low"),
+        ("relaxation", "gumbel(temperature=1, temperature=2)", "temperature.*twice"),
+        ("relaxation", "gumbel(name=1)", "name.*twice"),
+        ("selection", "threshold(value=0.8 k=3)", "value.*0.8 k=3"),
     ],
 )
 def test_an_error_for_invalid_text_names_the_value_or_the_choices(field: str, text: str, says: str) -> None:
     kind = next(found.kind for found in search_fields() if found.name == field)
     with pytest.raises(typer.BadParameter, match=says):
         kind.read(text)
+
+
+def test_the_names_of_variants_are_those_of_the_package() -> None:
+    for name, base in AXES.items():
+        found = [field.kind.variants for field in search_fields() if field.name == name]
+        assert found == ([] if name == "schedule" else [tuple(base._classes)]), name
 
 
 def test_values_that_are_not_text_are_not_converted() -> None:

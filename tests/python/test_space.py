@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pydarts
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydarts import Space
@@ -99,6 +100,130 @@ def test_a_space_can_be_copied_and_pickled() -> None:
 def test_an_impossible_space_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(pydarts.SpaceError):
         Space(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "facts"),
+    [
+        ({"operations": {"normal": ["conv_1x1"]}}, ["reduce"]),
+        ({"operations": {"normal": ["conv_1x1"], "reduced": ["conv_1x1"]}}, ["reduced", "reduce"]),
+        ({"operations": {"normal": ["conv_1x1"], "reduce": [["conv_1x1"]]}}, ["reduce", "1", "14"]),
+        ({"nodes": 1, "operations": {"normal": ["conv_1x1"], "reduce": [["conv_1x1"], []]}}, ["1->2"]),
+        (
+            {"nodes": 1, "operations": {"normal": ["conv_1x1"], "reduce": [["x"], ["conv_1x1"]]}},
+            ["0->2", "x"],
+        ),
+        ({"operations": [["conv_1x1"], ["conv_1x1"]]}, ["operations"]),
+        ({"keep": 0}, ["keep", "0"]),
+        ({"keep": {"threshold": 2}}, ["threshold", "2"]),
+        ({"output": "mean"}, ["output", "mean"]),
+        ({"output": "last", "concat": [2]}, ["output", "2"]),
+    ],
+)
+def test_an_impossible_specification_names_table_edge_and_value(
+    fields: dict[str, Any], facts: list[str]
+) -> None:
+    with pytest.raises(pydarts.SpaceError) as caught:
+        Space(**fields)
+    assert all(fact in str(caught.value) for fact in facts)
+
+
+NAMES = st.lists(
+    st.sampled_from(["none", "skip_connect", "conv_3x3", "max_pool_3x3"]), unique=True, min_size=1, max_size=3
+).filter(lambda names: names != ["none"])
+
+
+@st.composite
+def ragged(draw: st.DrawFn) -> tuple[Space, dict[str, list[list[str]]]]:
+    nodes = draw(st.integers(1, 3))
+    edges = sum(range(2, nodes + 2))
+    rows = st.lists(NAMES, min_size=edges, max_size=edges)
+    lists = {"normal": draw(rows), "reduce": draw(rows)}
+    keep: Any = draw(st.none() | st.integers(1, 3) | st.just("every_edge") | st.just({"threshold": 0.5}))
+    return Space(operations=lists, nodes=nodes, keep=keep), lists
+
+
+@given(ragged())
+def test_a_space_whose_edges_differ_survives_every_copy(drawn: tuple[Space, dict[str, Any]]) -> None:
+    space, lists = drawn
+    for table, rows in lists.items():
+        assert space.columns(table) == tuple(map(tuple, rows))
+        assert [space.operations_of(table, row) for row in range(len(rows))] == [tuple(row) for row in rows]
+    assert set(space.all_operations) == {name for rows in lists.values() for row in rows for name in row}
+    for back in (Space.from_dict(space.to_dict()), eval(repr(space)), pickle.loads(pickle.dumps(space))):
+        assert back == space and hash(back) == hash(space)
+    config = pydarts.SearchConfig(space=space)
+    assert pydarts.SearchConfig.from_json(config.to_json()).resolved_space == space
+
+
+@given(ragged(), st.integers(0, 100))
+def test_random_genotypes_take_candidates_of_their_edges(
+    drawn: tuple[Space, dict[str, Any]], seed: int
+) -> None:
+    space, lists = drawn
+    for genotype in pydarts.random_genotypes(space, n=1, seed=seed):
+        genotype.validate(space)
+        for table in space.tables:
+            for operation, source, target in genotype.edges(table):
+                names = lists[table][space.edges.index((source, target))]
+                assert operation in names and operation != "none"
+
+
+def test_random_genotypes_of_uneven_choices_are_each_drawn_once() -> None:
+    lists: dict[str, Any] = {
+        "normal": [["conv_1x1"], ["conv_1x1", "conv_3x3", "skip_connect"]],
+        "reduce": ["conv_1x1"],
+    }
+    space = Space(operations=lists, nodes=1, keep=1)
+    drawn = pydarts.random_genotypes(space, n=8, seed=1)  # 1 + 3 choices, and 2
+    assert len({str(genotype) for genotype in drawn}) == 8
+    with pytest.raises(pydarts.ConfigError, match="8"):
+        pydarts.random_genotypes(space, n=9)
+
+
+@pytest.mark.parametrize("name", ["s1", "s2", "s3"])
+def test_the_spaces_of_robust_darts_are_searched(name: str) -> None:
+    X = np.random.default_rng(0).integers(0, 256, (32, 1, 8, 8)).astype(np.uint8)
+    config = pydarts.SearchConfig(
+        space=name, channels=2, layers=3, epochs=2, batch_size=8, progress=False, hypergradient="unrolled"
+    )
+    result = pydarts.search((X, np.arange(32) % 2), config)
+    space = config.resolved_space
+    result.genotype.validate(space)
+    columns = 3 if name == "s3" else 2
+    assert {table: alpha.shape for table, alpha in result.alphas.items()} == {
+        "normal": (3, 14, columns),
+        "reduce": (3, 14, columns),
+    }
+    assert (
+        pydarts.derive({table: alpha[-1] for table, alpha in result.alphas.items()}, space) == result.genotype
+    )
+
+
+def test_padding_takes_no_part_in_a_search() -> None:
+    lists: dict[str, Any] = {
+        "normal": [["conv_1x1", "skip_connect", "conv_3x3"], ["max_pool_3x3"]],
+        "reduce": ["conv_1x1"],
+    }
+    space = Space(operations=lists, nodes=1)
+    sizes: dict[str, Any] = {"channels": 2, "layers": 3, "num_classes": 2, "in_channels": 1, "image_size": 8}
+    net = pydarts.Supernet(space, **sizes, config=pydarts.SearchConfig(arch_lr=0.1))
+    full = pydarts.Supernet(Space(operations=["conv_1x1", "none", "conv_3x3"], nodes=1), **sizes)
+    padded = torch.tensor([[False, False, False], [False, True, True]])
+    assert not net.alphas["normal"][padded].any()
+    assert torch.equal(net.alphas["normal"][~padded], full.alphas["normal"][~padded])  # the draws stay
+    x, y = torch.randn(8, 1, 8, 8), torch.arange(8) % 2
+    before = net.alphas["normal"].clone()
+    for _ in range(3):
+        net.step((x, y), (x, y))
+    assert not torch.equal(net.alphas["normal"][0], before[0])
+    state = net.optimizer_state()
+    for tensors in (net.alphas, state["exp_avg"], state["exp_avg_sq"]):
+        assert not tensors["normal"][padded].any()
+    shown = net.alphas["normal"].masked_fill(padded, torch.nan)
+    loss = net.loss(x, y)
+    net.set_alphas(net.alphas | {"normal": shown})
+    assert net.loss(x, y) == loss
 
 
 def test_an_unknown_operation_names_the_nearest() -> None:

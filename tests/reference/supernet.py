@@ -1,6 +1,7 @@
 """The search network: cells whose edges carry weighted sums of all candidate operations."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import TypeAlias
 
 import torch
@@ -80,8 +81,8 @@ class Supernet(Searched):
 
     `alphas` maps "normal" and "reduce" to leaf tensors [edges, operations]; they are no part of the
     state dict. Where edges have fewer candidates than others, the last columns of their rows are 0 and
-    take no part in anything. In training mode batch statistics are used, and the running ones stay where they are
-    unless the forward pass runs inside `moving_statistics()`. In evaluation mode the running
+    take no part in anything. In training mode batch statistics are used, and the running ones stay where
+    they are unless the forward pass runs inside `moving_statistics()`. In evaluation mode the running
     statistics are used. Weights and alphas are drawn in float32 from `seed`, then cast to `dtype`.
     """
 
@@ -111,7 +112,7 @@ class Supernet(Searched):
         }
         assert all(len(rows) == edges for rows in self.candidates.values())
         self.concat = tuple(range(2, nodes + 2)) if concat is None else tuple(concat)
-        for row in sum(self.candidates.values(), []):
+        for row in chain.from_iterable(self.candidates.values()):
             if len(set(row)) != len(row):
                 raise ValueError(f"an operation is listed twice: {row}")
         if not self.concat or not set(self.concat) <= set(range(2, nodes + 2)):

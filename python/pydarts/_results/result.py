@@ -31,7 +31,7 @@ from ..nn._examples import check_network
 from ..nn._inherit import Inheritance, inherit
 from .decisions import Architecture, Decision, architecture_from, architecture_of, epochs_of
 from .diagnostics import Diagnostics, diagnose
-from .history import EpochRecord, History, record_from
+from .history import EpochRecord, History, best_of, record_from
 from .saved import FORMAT, about_from, alphas_from, genotype_from
 from .tables import AlphaTable, is_cells, tables_of, to_plain
 from .trajectory import Trajectory
@@ -127,10 +127,13 @@ class SearchResult:
 
     @property
     def best(self) -> int | None:
-        """The first epoch with the highest validation accuracy, counted from 0; None without an epoch."""
+        """The first epoch with the highest validation accuracy, counted from 0; None without an epoch.
+
+        Without accuracies, the first with the lowest validation loss.
+        """
         if not self.history:
             return None
-        return max(self.history, key=lambda record: record.valid_accuracy).epoch
+        return best_of(self.history).epoch
 
     @property
     def trajectory(self) -> Trajectory:
@@ -267,7 +270,7 @@ class SearchResult:
         if picked is not None:
             picked = read("result.json", lambda _: architecture_from(picked, tables))
         return cls(
-            genotype=genotype,
+            genotype=genotype,  # type: ignore[arg-type]  # absent without cells
             alphas=alphas,
             steps=steps,
             history=history,

@@ -149,7 +149,7 @@ class Trajectory:
     def frozen(self, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.bool_]:
         """Return which rows are decided or removed: [T, rows]."""
         fixed, shape = self._fixed(self._known(table)), self.alphas[table].shape[:-1]
-        found = np.zeros(shape, bool) if fixed is None else ~np.isnan(fixed).all(-1)
+        found = np.asarray(np.zeros(shape, bool) if fixed is None else ~np.isnan(fixed).all(-1))
         return np.asarray(found[at])
 
     def dropped(self, table: str, at: int | slice = slice(None)) -> npt.NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,7 +74,9 @@ class Observers:
         """Called by the engine; an exception stops the search."""
         tables: dict[str, Any] = {"alphas": dict(alphas or {}), "strengths": dict(strengths or {})}
         if kind == "step":
-            self._step(StepInfo(**payload, **tables))
+            accuracy = payload["train_accuracy"]
+            known = {**payload, "train_accuracy": math.nan if accuracy is None else accuracy}
+            self._step(StepInfo(**known, **tables))
         elif kind == "epoch":
             record = record_from(payload["record"], EpochRecord)
             given = payload["genotype"]

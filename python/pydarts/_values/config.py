@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 import torch
 
 from .. import _core
-from . import fields, views
+from . import algorithms, fields, views
+from .algorithms import Decider, Relaxation, Selection
 from .fields import FIELDS, ConfigAttributes, rows, table
 from .files import user_path
 from .hints import hint
-from .record import Record, differences, freeze
+from .record import Record, differences
 from .space import Space
+from .variants import AXES, plain
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -59,9 +61,12 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
 
     @classmethod
     def _of(cls, value: object) -> Self:
-        folder = value.get("checkpoint_dir") if isinstance(value, Mapping) else None
-        if isinstance(value, Mapping) and isinstance(folder, (str, os.PathLike)) and folder != "":
-            value = {**value, "checkpoint_dir": os.fspath(user_path(folder))}
+        if isinstance(value, Mapping):
+            folder = value.get("checkpoint_dir")
+            if isinstance(folder, (str, os.PathLike)) and folder != "":
+                value = {**value, "checkpoint_dir": os.fspath(user_path(folder))}
+            given = {name: plain(field) if name in AXES else field for name, field in value.items()}
+            value = {name: field for name, field in given.items() if field is not None or name not in AXES}
         return super()._of(value)
 
     @property
@@ -69,6 +74,22 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         """The search space: its name, or a `Space` that differs from the preset of its name."""
         value = self.to_dict()["space"]
         return value if isinstance(value, str) else Space.from_dict(value)
+
+    @property
+    def relaxation(self) -> Relaxation:
+        """The function from the logits α to the mixing weights, one of `pydarts.algorithms`."""
+        return Relaxation._of(self.to_dict()["relaxation"])
+
+    @property
+    def selection(self) -> Selection:
+        """The rule that picks operations and edges, one of `pydarts.algorithms`."""
+        return Selection._of(self.to_dict()["selection"])
+
+    @property
+    def stop(self) -> Decider | None:
+        """The rule that ends the search early, one of `pydarts.algorithms`."""
+        value = self.to_dict()["stop"]
+        return None if value is None else Decider._of(value)
 
     def replace(self, **changes: Unpack[ConfigFields]) -> SearchConfig:
         """A configuration like this one except for `changes`. Defaults follow a change of `space`.
@@ -108,15 +129,15 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     def _not_default(self) -> dict[str, Any]:
         values = self.to_dict()
         space = values["space"]
-        shown = differences(values, _defaults(_preset(space)))
+        shown = differences(values, _default(_preset(space)).to_dict())
         if isinstance(space, dict):  # it holds nodes and operations
             shown = {name: value for name, value in shown.items() if name not in ("nodes", "operations")}
         return shown if space == "darts" else {"space": space} | shown
 
     def _changed(self) -> dict[str, Any]:
         """The defaults of the fields that have another value."""
-        defaults = _defaults(_preset(self.to_dict()["space"]))
-        return {name: freeze(defaults[name]) for name in self._not_default()}
+        defaults = _default(_preset(self.to_dict()["space"]))
+        return {name: getattr(defaults, name) for name in self._not_default()}
 
     def _repr_html_(self) -> str:
         return views.cards.of_config(self)
@@ -145,19 +166,14 @@ def _preset(space: str | dict[str, Any]) -> str:
 
 
 @lru_cache(maxsize=8)
-def _defaults(preset: str) -> dict[str, Any]:
-    return SearchConfig._of({"space": preset}).to_dict()
+def _default(preset: str) -> SearchConfig:
+    return SearchConfig._of({"space": preset})
 
 
 def _types(texts: Mapping[str, str]) -> dict[str, Any]:
     """The types of fields; their table holds text, in which `help()` could not resolve the aliases."""
-    names = vars(fields) | {
-        "Mapping": Mapping,
-        "os": os,
-        "torch": torch,
-        "Sequence": Sequence,
-        "Space": Space,
-    }
+    own = {"os": os, "torch": torch, "Mapping": Mapping, "Sequence": Sequence, "Space": Space}
+    names = vars(algorithms) | vars(fields) | own
     return get_type_hints(type("Fields", (), {"__annotations__": texts}), names)
 
 
@@ -169,7 +185,7 @@ def _signature() -> inspect.Signature:
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=freeze(_defaults("darts")[field.name]),
+                default=getattr(_default("darts"), field.name),
                 annotation=types[field.name],
             )
             for field in FIELDS

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from .. import _core
+from .algorithms import Relaxation, Selection
 from .checks import whole
 from .genotype import Genotype
 from .space import Space, as_space
@@ -20,8 +21,8 @@ def derive(
     alphas: Mapping[str, npt.ArrayLike | Tensor],
     space: str | Space = "darts",
     k: int | None = None,
-    relaxation: Any = "softmax",
-    selection: Any = "strongest",
+    relaxation: str | Relaxation | Mapping[str, Any] = "softmax",
+    selection: str | Selection | Mapping[str, Any] = "strongest",
 ) -> Genotype:
     """Derive the genotype of α: per node the `k` strongest edges, each with its strongest operation (2.4).
 
@@ -33,14 +34,10 @@ def derive(
         alphas: table name -> logits [edges, operations]; `"normal"` and `"reduce"`, or `"recurrent"`.
         space: the space that α belongs to.
         k: edges kept per node; None: 2 for a convolutional space, 1 for a recurrent one. The published
-            notation and recurrent networks require these numbers. The same as
-            `selection={"name": "strongest", "k": k}`.
-        relaxation: the function from logits to mixing weights: its name, or a dictionary with `name` and
-            parameters. A parameter that changes during a search has its last value.
-        selection: the rule: its name, or a dictionary with `name` and parameters. `"strongest"`: the `k`
-            strongest edges of each node. `"argmax"`: every edge. `"threshold"` (`value=0.85`, `k=2`): of the
-            `k` strongest edges of each node those of at least this strength, so that nodes may be left
-            without edges (FairDARTS).
+            notation and recurrent networks require these numbers. The same as `selection=Strongest(k)`.
+        relaxation: the function from logits to mixing weights: a name or an instance of a class of
+            `pydarts.algorithms`. A parameter that changes during a search has its last value.
+        selection: the rule: a name or an instance of a class of `pydarts.algorithms`.
 
     Raises:
         DataError: a table is missing, has a wrong shape or holds NaN.
@@ -56,19 +53,13 @@ def derive(
     """
     if not isinstance(alphas, Mapping):
         raise _core.DataError(f"alphas must map table names to arrays, got a {type(alphas).__name__}")
-    rule = _plain(selection)
+    rule = Selection._of(selection).to_dict()
     if k is not None:
-        name, own = (rule.get("name"), rule.get("k")) if isinstance(rule, Mapping) else (rule, None)
-        if name != "strongest" or own:
-            raise _core.ConfigError(f"k is {shown(k)} and selection is {shown(rule)}; give one of them")
-        rule = {"name": "strongest", "k": whole("k", k)}
+        if rule["name"] != "strongest" or rule["k"]:
+            raise _core.ConfigError(f"k is {shown(k)} and selection is {shown(selection)}; give one of them")
+        rule["k"] = whole("k", k)
     tables = {str(name): table(name, values) for name, values in alphas.items()}
-    return Genotype._of(_core.derive(as_space(space), tables, _plain(relaxation), rule))
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as a name or plain data."""
-    return value.to_dict() if hasattr(value, "to_dict") else value
+    return Genotype._of(_core.derive(as_space(space), tables, Relaxation._of(relaxation).to_dict(), rule))
 
 
 def table(name: str, values: Any) -> npt.NDArray[np.float64]:

@@ -228,27 +228,27 @@ FIELDS = (
     ),
     Field(
         "relaxation",
-        "dict[str, Any]",
+        "Relaxation",
         '"softmax"',
-        "the function from the logits α to the mixing weights: its name, or a dictionary with `name` and "
-        "parameters (eq. 2)",
-        "str | Mapping[str, Any]",
+        "the function from the logits α to the mixing weights: a name or an instance of a class of "
+        "`pydarts.algorithms` (eq. 2)",
+        "str | Relaxation | Mapping[str, Any] | None",
     ),
     Field(
         "selection",
-        "dict[str, Any]",
+        "Selection",
         '"strongest"',
-        "the rule that picks the operations and edges of the cell: its name, or a dictionary with `name` and "
-        "parameters (section 2.4)",
-        "str | Mapping[str, Any]",
+        "the rule that picks the operations and edges of the cell: a name or an instance of a class of "
+        "`pydarts.algorithms` (section 2.4)",
+        "str | Selection | Mapping[str, Any] | None",
     ),
     Field(
         "stop",
-        "dict[str, Any] | None",
+        "Decider | None",
         "None",
-        "what ends the search early: a name, or a dictionary with `name` and parameters; "
-        '"skip_connections": as soon as the normal cell has `most` (2) skip connections (DARTS+)',
-        "str | Mapping[str, Any] | None",
+        "the rule that ends the search early: a name or an instance of a class of `pydarts.algorithms`; "
+        "None: none (ours)",
+        "str | Decider | Mapping[str, Any] | None",
     ),
     Field(
         "clip_virtual_step",

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
+from .algorithms import Decider, Relaxation, Selection
 from .space import Space
 
 Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact"]
@@ -63,9 +64,9 @@ class ConfigFields(TypedDict, total=False):
     dropout_hidden: float
     dropout_output: float
     slowness: float
-    relaxation: str | Mapping[str, Any]
-    selection: str | Mapping[str, Any]
-    stop: str | Mapping[str, Any] | None
+    relaxation: str | Relaxation | Mapping[str, Any] | None
+    selection: str | Selection | Mapping[str, Any] | None
+    stop: str | Decider | Mapping[str, Any] | None
     clip_virtual_step: bool
 
 class ConfigAttributes:
@@ -118,9 +119,12 @@ class ConfigAttributes:
     dropout_hidden: float
     dropout_output: float
     slowness: float
-    relaxation: dict[str, Any]
-    selection: dict[str, Any]
-    stop: dict[str, Any] | None
+    @property
+    def relaxation(self) -> Relaxation: ...
+    @property
+    def selection(self) -> Selection: ...
+    @property
+    def stop(self) -> Decider | None: ...
     clip_virtual_step: bool
 
 class Field(NamedTuple):

@@ -16,11 +16,11 @@ from .space import Space, as_space
 def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) -> list[Genotype]:
     """Draw genotypes uniformly from a space, as random search does (paper, section 3.3).
 
-    Every node has as many edges from distinct nodes before it as the space keeps (two, in a recurrent cell one),
-    each with one of its candidates other than `none`, or `none` if the space may select it. Where the space
-    keeps every edge, all have one; where it keeps edges by a threshold, any number has, also none. All
-    genotypes are distinct; the order of the edges into a node does not distinguish cells, and edges are listed
-    by source.
+    Every node has as many edges from distinct nodes before it as the space keeps (two, in a recurrent cell
+    one), each with one of its candidates other than `none`, or `none` if the space may select it. Where the
+    space keeps every edge, all have one; where it keeps edges by a threshold, any number has one. All
+    genotypes are distinct; the order of the edges into a node does not distinguish cells, and edges are
+    listed by source.
 
     Args:
         space: a name or a `Space`.
@@ -72,7 +72,7 @@ class _Choices:
         return sum(self.counts)
 
     def __getitem__(self, number: int) -> list[tuple[str, int]]:
-        # Of the sets of sources that have so many choices of operations, the first gets the first choice, and so on.
+        # The first choice of operations of every set of sources, then the second of those that have one, …
         first, sets = 0, list(range(len(self.sources)))
         for count in sorted(set(self.counts)):
             if number < (count - first) * len(sets):

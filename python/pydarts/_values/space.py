@@ -40,8 +40,8 @@ class Space(Record, _core.Space):
         none_selectable: whether `none` may be selected (False).
 
     Raises:
-        SpaceError: an unknown operation or table, a duplicate, a wrong number of lists, an empty or impossible
-            space.
+        SpaceError: an unknown operation or table, a duplicate, a wrong number of lists, an empty or
+            impossible space.
 
     >>> space = Space(operations=["none", "skip_connect", "conv_3x3"], nodes=2)
     >>> space.edges

@@ -17,7 +17,8 @@ impl Genotype {
     /// Checks that this is a genotype of this space. A node may have any number of edges, which depends on the selection.
     pub fn validate(&self, space: &Space) -> Result<()> {
         space.validate()?;
-        if self.kind() != space.kind() {
+        let names: Vec<&str> = self.cells().into_iter().map(|(name, _)| name).collect();
+        if names != space.tables() {
             return Err(Error::genotype(format!(
                 "the genotype's cells are {} and those of space `{}` are {}",
                 self.kind().name(),

@@ -90,12 +90,13 @@ impl Genotype {
                 let edge = edges[pick.row];
                 nodes[edge.to - first].push(Edge { operation: Operation::parse(operation)?, source: edge.from });
             }
-            Ok(Cell { nodes, concat: space.concat().to_vec() })
+            Ok(Cell { nodes, concat: space.concat() })
         };
-        Ok(match space.kind() {
-            CellKind::Convolutional => Genotype::Convolutional { normal: cell("normal")?, reduce: cell("reduce")? },
-            CellKind::Recurrent => Genotype::Recurrent { recurrent: cell("recurrent")? },
-        })
+        match space.tables()[..] {
+            ["normal", "reduce"] => Ok(Genotype::Convolutional { normal: cell("normal")?, reduce: cell("reduce")? }),
+            ["recurrent"] => Ok(Genotype::Recurrent { recurrent: cell("recurrent")? }),
+            ref others => Err(Error::genotype(format!("there is no genotype of the tables {}", others.join(", ")))),
+        }
     }
 
     /// The kind of its cells.
