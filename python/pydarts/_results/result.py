@@ -270,7 +270,7 @@ class SearchResult:
         if picked is not None:
             picked = read("result.json", lambda _: architecture_from(picked, tables))
         return cls(
-            genotype=genotype,  # type: ignore[arg-type]  # absent without cells
+            genotype=genotype,  # absent without cells
             alphas=alphas,
             steps=steps,
             history=history,
