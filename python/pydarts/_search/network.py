@@ -122,7 +122,7 @@ def _count(correct: Any, like: Tensor) -> Tensor | None:
     count = torch.as_tensor(correct, device=like.device)
     if count.numel() != 1 or count.dtype == torch.bool or count.is_floating_point() or count.is_complex():
         raise DataError(
-            f"the number of correct predictions is {count.dtype} of shape {list(count.shape)}; it must be one "
-            "whole number, such as (logits.argmax(1) == y).sum()"
+            f"the number of correct predictions is {count.dtype} of shape {list(count.shape)}; it must be "
+            "one whole number, such as (logits.argmax(1) == y).sum()"
         )
     return count.detach().reshape(()).long()
