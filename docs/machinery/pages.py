@@ -1,8 +1,11 @@
-"""Pages of the site that stand elsewhere in the repository: benchmarks with their plots, and notebooks."""
+"""Pages of the site that are elsewhere in the repository: benchmarks, notebooks, and the algorithms."""
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -37,6 +40,26 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for place, content in pictures.items():
             files.append(File.generated(config, f"{NOTEBOOKS}/{place}", content=content))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace `{algorithms}` by a table of the algorithms and the documentation of each."""
+    return markdown.replace("{algorithms}", algorithms()) if "{algorithms}" in markdown else markdown
+
+
+def algorithms() -> str:
+    """The public classes of `pydarts.algorithms`, from their source."""
+    tree = ast.parse((ROOT / "python/pydarts/_values/algorithms.py").read_text(encoding="utf-8"))
+    rows, parts = ["| class | name | |", "|---|---|---|"], []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            path = f"pydarts.algorithms.{node.name}"
+            if ast.unparse(node.bases[0]) != "Variant":
+                name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node.name).lower()
+                summary = (ast.get_docstring(node) or "").splitlines()[0]
+                rows.append(f"| [`{node.name}`][{path}] | `{name}` | {summary} |")
+            parts.append(f"::: {path}")
+    return "\n".join(rows) + "\n\n" + "\n\n".join(parts)
 
 
 def _notebooks() -> list[Path]:

@@ -15,7 +15,7 @@ SEARCH = Group(
         ),
         "Optimisation of α": (
             "relaxation", "hypergradient", "epsilon", "arch_lr", "arch_betas", "arch_weight_decay",
-            "arch_start_epoch", "selection", "stop",
+            "arch_start_epoch", "clip_virtual_step", "selection", "stop",
         ),
         "Optimisation of the weights": (
             "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay",

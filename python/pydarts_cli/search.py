@@ -109,6 +109,7 @@ def decided(result: SearchResult) -> list[str]:
 def summary(result: SearchResult) -> str:
     """Summarise a search in one or two lines."""
     from pydarts._results.ending import reached
+    from pydarts._results.history import known
 
     text = f"{result.status} after {reached(result)}"
     if not result.history or result.best is None:
@@ -118,8 +119,8 @@ def summary(result: SearchResult) -> str:
         score = f"validation perplexity {last.valid_perplexity:.1f}, training {last.train_perplexity:.1f}"
     else:
         score = (
-            f"validation accuracy {last.valid_accuracy:.1%} (best {best.valid_accuracy:.1%} in epoch "
-            f"{best.epoch + 1}), training {last.train_accuracy:.1%}"
+            f"validation accuracy {known(last.valid_accuracy):.1%} (best {known(best.valid_accuracy):.1%} in "
+            f"epoch {best.epoch + 1}), training {known(last.train_accuracy):.1%}"
         )
     seconds = sum(record.seconds for record in result.history)
     return f"{text}, {seconds:.1f} s: {score}, {last.skip_connections} skip connections"

@@ -65,9 +65,14 @@ class Setup:
             "seed": self.seed,
             "config": pydarts.SearchConfig(**config) if config else None,
         }
-        plain = not isinstance(self.operations, Mapping)
-        if plain and self.concat is None and self.reductions is None and self.stem_multiplier == 3:
-            return pydarts.Supernet("darts", operations=self.operations, nodes=self.nodes, **sizes)
+        operations: Any = self.operations
+        if (
+            not isinstance(operations, Mapping)
+            and self.concat is None
+            and self.reductions is None
+            and self.stem_multiplier == 3
+        ):
+            return pydarts.Supernet("darts", operations=operations, nodes=self.nodes, **sizes)
         space = pydarts.Space(
             operations=self.operations,
             nodes=self.nodes,
@@ -122,7 +127,7 @@ class Setup:
         }
 
 
-RAGGED = {
+RAGGED: dict[str, Any] = {
     "s1": {name: pydarts.Space.preset("s1").columns(name) for name in ("normal", "reduce")},
     "one to four": {
         "normal": [

@@ -101,7 +101,8 @@ def test_the_commands_of_a_page_are_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for block in pages.blocks(page):
-        assert block.language in ("python", "sh", "toml", "text", "bibtex"), f"{page}: {block.language}"
+        known = ("python", "sh", "toml", "text", "bibtex", "rust")
+        assert block.language in known, f"{page}: {block.language}"
         if block.language == "toml":  # its title is its name
             Path(block.title).write_text(block.code, encoding="utf-8")
         if block.language == "sh":
@@ -199,6 +200,13 @@ def test_every_public_name_has_its_place_in_the_reference(site: Path) -> None:
     missing = [name for name in names if f'id="{name}"' not in reference]
     assert not missing, missing
     assert "<code>pydarts.__version__</code>" in reference
+
+
+@pytest.mark.parametrize("axis", pydarts._core.variant_axes())
+def test_the_table_of_algorithms_has_every_variant_of_the_core(axis: str) -> None:
+    table = machinery("pages").algorithms()
+    for variant in pydarts._core.variants(axis):
+        assert re.search(rf"^\| \[`\w+`\]\[.*\] \| `{variant['name']}` \| \w", table, re.MULTILINE), variant
 
 
 def test_fields_methods_and_arguments_are_documented_where_they_belong(site: Path) -> None:

@@ -1,7 +1,6 @@
 """Views of tables with removed candidates, decided and removed rows, and rows of different candidates."""
 
 import io
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pydarts
 import pytest
+from masked import ragged, restricted, result_of
 from paths import SMALL
 from pydarts import SearchResult, Trajectory, plots
 from pydarts._results.diagnostics import diagnose
-from pydarts._results.tables import AlphaTable, tables_of
+from pydarts._results.tables import tables_of
 from pydarts._search.callbacks import StartInfo, StepInfo
 from pydarts._show.live.scene import Scene
 from pydarts._show.live.terminal import picture
@@ -21,32 +21,11 @@ from pydarts._show.report.page import page
 from pydarts._show.report.view import view
 from rich.console import Console
 
-FREEZE: dict[str, Any] = {"decision": "freeze", "table": "normal", "row": 1, "column": 2}
-DROP: dict[str, Any] = {"decision": "drop", "table": "normal", "row": 3}
-STOP: dict[str, Any] = {"decision": "stop", "reason": "2 skip connections"}
-
 
 @pytest.fixture(autouse=True)
 def closed() -> Any:
     yield
     plt.close("all")
-
-
-def restricted(**more: Any) -> Trajectory:
-    """A search by epoch in which a candidate is masked from point 3 on, a row decided and another removed."""
-    rng = np.random.default_rng(0)
-    alphas = {name: rng.normal(size=(6, len(SMALL.edges), 3)) for name in SMALL.tables}
-    alphas["normal"][3:, 0, 1] = np.nan
-    decisions = [(2, FREEZE), (3, DROP), (4, STOP)]
-    return Trajectory(alphas, range(0, 60, 10), SMALL, 5, decisions=decisions, **more)
-
-
-def ragged(**more: Any) -> Trajectory:
-    """Tables of no cell; rows have 2, 3 and 1 candidates."""
-    table = AlphaTable("mine", ("first", "second", "third"), (("a", "b"), ("b", "c", "a"), ("$c$",)))
-    alpha = np.random.default_rng(0).normal(size=(4, 3, 3))
-    alpha[:, table.padding] = np.nan
-    return Trajectory({"mine": alpha}, range(4), None, 3, tables={"mine": table}, **more)
 
 
 # ---- plots
@@ -135,17 +114,6 @@ def test_titles_name_the_relaxation_and_what_is_scheduled() -> None:
 
 
 # ---- report
-
-
-def result_of(result: SearchResult, path: Trajectory) -> SearchResult:
-    """A result with another trajectory."""
-    space = result.config.resolved_space if path.space is None else path.space
-    config = result.config.replace(space=space, nodes=space.nodes, operations=None)
-    return replace(
-        result, alphas=dict(path.alphas), steps=tuple(path.steps), tables=dict(path.tables), epochs=(),
-        config=config, decisions=tuple(path.decisions), history=result.history[:0], architecture={},
-        genotype=result.genotype if path.space is None else path.genotypes[-1],
-    )  # fmt: skip
 
 
 def test_the_data_of_the_report_have_no_weight_where_there_is_no_candidate() -> None:

@@ -4,13 +4,15 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import chromium, opened
+from masked import ragged, restricted, result_of
 from playwright.sync_api import Browser, Page, expect
-from pydarts import SearchResult
+from pydarts import SearchResult, Trajectory
 from reports import KINDS, moving
 
 
@@ -131,6 +133,25 @@ def test_cell_and_edge_can_be_chosen(
         settled(page)
         assert page.locator("#alpha-edge").input_value() == "1"
         assert page.locator("#alpha-said").inner_text().startswith("reduce cₖ₋₁ → 0 at")
+
+
+@pytest.mark.parametrize("make", [restricted, ragged], ids=["removed candidates", "no cells"])
+def test_rows_may_have_lost_candidates_or_have_different_ones(
+    browser: Browser, tiny_result: SearchResult, tmp_path: Path, make: Callable[[], Trajectory]
+) -> None:
+    path = make()
+    with opened(browser, result_of(tiny_result, path).report(tmp_path / "report.html")) as page:
+        for name, table in path.tables.items():
+            page.locator("#alpha-cell").select_option(label=name)
+            shown = path.shown(name, -1)
+            for row in range(len(table.rows)):
+                page.locator("#alpha-edge").select_option(str(row))
+                settled(page)
+                expected = shown[row][~np.isnan(shown[row])]
+                assert [float(text.strip()) for text in bars(page)] == pytest.approx(expected, abs=1e-4)
+                said = page.locator("#alpha-said").inner_text()
+                assert ("decided" in said) == (path.frozen(name, -1)[row] and not path.dropped(name, -1)[row])
+        assert page.locator("#alpha-picture").is_visible() == (path.space is not None)
 
 
 def test_play_runs_from_the_first_point_to_the_last_and_stops_there(

@@ -139,7 +139,7 @@ def ragged(draw: st.DrawFn) -> tuple[Space, dict[str, list[list[str]]]]:
     edges = sum(range(2, nodes + 2))
     rows = st.lists(NAMES, min_size=edges, max_size=edges)
     lists = {"normal": draw(rows), "reduce": draw(rows)}
-    keep = draw(st.none() | st.integers(1, 3) | st.just("every_edge") | st.just({"threshold": 0.5}))
+    keep: Any = draw(st.none() | st.integers(1, 3) | st.just("every_edge") | st.just({"threshold": 0.5}))
     return Space(operations=lists, nodes=nodes, keep=keep), lists
 
 
@@ -170,7 +170,10 @@ def test_random_genotypes_take_candidates_of_their_edges(
 
 
 def test_random_genotypes_of_uneven_choices_are_each_drawn_once() -> None:
-    lists = {"normal": [["conv_1x1"], ["conv_1x1", "conv_3x3", "skip_connect"]], "reduce": ["conv_1x1"]}
+    lists: dict[str, Any] = {
+        "normal": [["conv_1x1"], ["conv_1x1", "conv_3x3", "skip_connect"]],
+        "reduce": ["conv_1x1"],
+    }
     space = Space(operations=lists, nodes=1, keep=1)
     drawn = pydarts.random_genotypes(space, n=8, seed=1)  # 1 + 3 choices, and 2
     assert len({str(genotype) for genotype in drawn}) == 8
@@ -198,7 +201,10 @@ def test_the_spaces_of_robust_darts_are_searched(name: str) -> None:
 
 
 def test_padding_takes_no_part_in_a_search() -> None:
-    lists = {"normal": [["conv_1x1", "skip_connect", "conv_3x3"], ["max_pool_3x3"]], "reduce": ["conv_1x1"]}
+    lists: dict[str, Any] = {
+        "normal": [["conv_1x1", "skip_connect", "conv_3x3"], ["max_pool_3x3"]],
+        "reduce": ["conv_1x1"],
+    }
     space = Space(operations=lists, nodes=1)
     sizes: dict[str, Any] = {"channels": 2, "layers": 3, "num_classes": 2, "in_channels": 1, "image_size": 8}
     net = pydarts.Supernet(space, **sizes, config=pydarts.SearchConfig(arch_lr=0.1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
+from .._results.history import best_of, known
 from .._search.callbacks import EpochInfo, StartInfo
 from .._values.files import user_path
 from .base import Logger, choices, missing, names, picture, tag, weights
@@ -90,6 +92,8 @@ class TensorBoard(Logger):
 
     def _finish(self, result: SearchResult) -> None:
         if result.history:
-            best = max(record.valid_accuracy for record in result.history)
-            self._writer.add_hparams(choices(self._config), {"best/valid_accuracy": best}, run_name=".")
+            best = best_of(result.history)
+            name = "valid_loss" if math.isnan(known(best.valid_accuracy)) else "valid_accuracy"
+            found = {f"best/{name}": getattr(best, name)}
+            self._writer.add_hparams(choices(self._config), found, run_name=".")
         self._writer.close()

@@ -18,7 +18,7 @@ def architecture_of(genotype: Genotype, space: Space) -> dict[str, tuple[tuple[s
     """Return the operations of a genotype by table and row.
 
     >>> found = architecture_of(Genotype(recurrent=[("tanh", 0), ("relu", 1)], concat=[1, 2]),
-    ...                         Space("darts-rnn", nodes=2))
+    ...                         Space(kind="recurrent", nodes=2))
     >>> found["recurrent"]
     (('tanh',), (), ('relu',))
     """

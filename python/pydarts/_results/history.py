@@ -83,6 +83,24 @@ class TrainRecord(Measures):
 R = TypeVar("R", bound=Measures)
 
 
+def known(value: float | None) -> float:
+    """Return a measurement as a number: NaN for one that was not taken.
+
+    >>> known(0.5), known(None)
+    (0.5, nan)
+    """
+    return math.nan if value is None else value
+
+
+def best_of(history: Sequence[R]) -> R:
+    """Return the first record with the highest validation accuracy; without accuracies, the lowest loss."""
+    for name, sign in (("valid_accuracy", 1.0), ("valid_loss", -1.0)):
+        found = [sign * known(getattr(record, name)) for record in history]
+        if not all(map(math.isnan, found)):
+            return history[found.index(max(value for value in found if not math.isnan(value)))]
+    return history[0]
+
+
 class History(Sequence[R], Generic[R]):
     """The records of the epochs of a search or a training, in order.
 
@@ -117,7 +135,7 @@ class History(Sequence[R], Generic[R]):
         return (
             f"<History: {len(self)} {epochs}, train loss {last.train_loss:.4g}, valid loss "
             f"{last.valid_loss:.4g}, "
-            f"valid accuracy {last.valid_accuracy:.4g}>"
+            f"valid accuracy {known(last.valid_accuracy):.4g}>"
         )
 
     def to_dicts(self) -> list[dict[str, Any]]:

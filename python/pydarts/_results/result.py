@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -32,7 +31,7 @@ from ..nn._examples import check_network
 from ..nn._inherit import Inheritance, inherit
 from .decisions import Architecture, Decision, architecture_from, architecture_of, epochs_of
 from .diagnostics import Diagnostics, diagnose
-from .history import EpochRecord, History, record_from
+from .history import EpochRecord, History, best_of, record_from
 from .saved import FORMAT, about_from, alphas_from, genotype_from
 from .tables import AlphaTable, is_cells, tables_of, to_plain
 from .trajectory import Trajectory
@@ -130,12 +129,11 @@ class SearchResult:
     def best(self) -> int | None:
         """The first epoch with the highest validation accuracy, counted from 0; None without an epoch.
 
-        Without accuracies, that with the lowest validation loss.
+        Without accuracies, the first with the lowest validation loss.
         """
         if not self.history:
             return None
-        known = not math.isnan(self.history[0].valid_accuracy)
-        return max(self.history, key=lambda one: one.valid_accuracy if known else -one.valid_loss).epoch
+        return best_of(self.history).epoch
 
     @property
     def trajectory(self) -> Trajectory:
@@ -272,7 +270,7 @@ class SearchResult:
         if picked is not None:
             picked = read("result.json", lambda _: architecture_from(picked, tables))
         return cls(
-            genotype=genotype,
+            genotype=genotype,  # absent without cells
             alphas=alphas,
             steps=steps,
             history=history,

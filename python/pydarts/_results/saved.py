@@ -65,9 +65,9 @@ def genotype_from(data: bytes, config: SearchConfig) -> Genotype | None:
     if values is None:
         return None
     for table in space.tables:
-        edges, kept = values[table], space.edges_kept
+        edges, kept = values[table], space.edges_kept or 1
         # Version 1 wrote one list, which the space splits into nodes.
-        if edges and edges[0] and isinstance(edges[0][0], str):
+        if kept and edges and edges[0] and isinstance(edges[0][0], str):
             values[table] = [edges[first : first + kept] for first in range(0, len(edges), kept)]
     genotype = Genotype.from_dict(values)
     genotype.validate(space)

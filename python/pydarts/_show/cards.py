@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from .._data.fingerprint import summary
+from .._results.history import best_of, known
 from .._results.tables import decision_in_words, tables_of
 from .._values.words import count, duration
 from .render import render
@@ -54,10 +55,11 @@ def of_result(result: SearchResult) -> str:
     if relaxation := ", ".join(path.relaxation_in_words()):
         facts.append(("relaxation", relaxation))
     if history:
-        best = max(history, key=lambda record: record.valid_accuracy)
+        best = best_of(history)
         last = history[-1]
-        accuracies = f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%} in epoch {best.epoch + 1}"
-        if math.isnan(last.valid_accuracy):
+        best_accuracy = known(best.valid_accuracy)
+        accuracies = f"{known(last.valid_accuracy):.2%}, best {best_accuracy:.2%} in epoch {best.epoch + 1}"
+        if math.isnan(known(last.valid_accuracy)):
             facts.append(("validation loss", f"{last.valid_loss:.4f}"))
         else:
             facts.append(("validation accuracy", accuracies))
@@ -84,6 +86,10 @@ def of_result(result: SearchResult) -> str:
     )
 
 
+def _percent(value: float | None) -> str:
+    return "–" if math.isnan(known(value)) else f"{value:.2%}"
+
+
 def _or_dash(value: object) -> str:
     return "–" if value is None else str(value)
 
@@ -101,7 +107,7 @@ def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, 
         if network.genotype.kind == "recurrent":
             name, said = "perplexity", f"{last.valid_perplexity:.2f}, lowest {best.valid_perplexity:.2f}"
         else:
-            name, said = "accuracy", f"{last.valid_accuracy:.2%}, best {best.valid_accuracy:.2%}"
+            name, said = "accuracy", f"{_percent(last.valid_accuracy)}, best {_percent(best.valid_accuracy)}"
         facts.append((f"validation {name}", f"{said} in epoch {best.epoch + 1}"))
         if last.valid_top5 is not None:
             facts.append(("validation accuracy, top 5", f"{last.valid_top5:.2%}"))
@@ -202,8 +208,8 @@ def _last(history: History[Any], extra: str, of: Callable[[Any], str]) -> dict[s
             record.epoch + 1,
             f"{record.train_loss:.4f}",
             f"{record.valid_loss:.4f}",
-            f"{record.train_accuracy:.2%}",
-            f"{record.valid_accuracy:.2%}",
+            _percent(record.train_accuracy),
+            _percent(record.valid_accuracy),
             of(record),
             f"{record.seconds:.1f}",
         )

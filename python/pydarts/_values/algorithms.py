@@ -148,7 +148,7 @@ class Relaxation(Variant, axis="relaxation"):
 class Softmax(Relaxation):
     """The softmax of a row with a temperature, m = softmax(α/τ). DARTS (Liu et al., 2019), eq. 2, with τ = 1.
 
-    Args:
+    Attributes:
         temperature: τ, a number above 0 or a schedule.
 
     >>> Softmax().weights([0.2, -0.1, 0.5])
@@ -164,7 +164,7 @@ class Gumbel(Relaxation):
     G holds independent numbers of the standard Gumbel distribution, drawn in every step. The mean, which
     evaluation and selection use, is softmax(α): the probabilities of having the largest perturbed logit.
 
-    Args:
+    Attributes:
         temperature: τ, a number above 0 or a schedule, such as `Linear(10, 0.1)`.
 
     >>> noise = [1.030930, -0.185627, 0.366513]
@@ -204,7 +204,7 @@ class Selection(Variant, axis="selection"):
 class Strongest(Selection):
     """Into each node the k edges whose best candidate is strongest. DARTS (Liu et al., 2019), section 2.4.
 
-    Args:
+    Attributes:
         k: the number of edges; None: that of the space, 2 or, in recurrent cells, 1.
 
     >>> Strongest(k=3).to_dict()
@@ -227,7 +227,7 @@ class Threshold(Selection):
 
     A node may have fewer than k inputs, and none.
 
-    Args:
+    Attributes:
         value: the smallest mixing weight, from 0 to 1.
         k: the largest number of edges into a node.
 
@@ -248,7 +248,7 @@ class SkipConnections(Decider):
 
     It is criterion 1 of the paper. The cell is the one that the selection picks at the end of an epoch.
 
-    Args:
+    Attributes:
         most: the number of skip connections at which the search ends.
 
     >>> SkipConnections(most=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from ..history import EpochRecord
+from ..history import EpochRecord, best_of, known
 from .finding import Finding, Outcome, count
 
 # The validation loss counts as rising when it exceeds its minimum by this fraction, more than the noise.
@@ -39,10 +39,10 @@ def ending(result: Outcome) -> Iterator[Finding]:
 def learning(result: Outcome) -> Iterator[Finding]:
     """Whether the network on which α was trained has learned."""
     classes = result.config.num_classes
-    if not result.history or classes is None:
+    if not result.history or classes is None or math.isnan(known(result.history[-1].valid_accuracy)):
         return
     last, words = result.history[-1], result.config.resolved_space.kind == "recurrent"
-    guess = math.log(classes)
+    guess, accuracy = math.log(classes), known(last.valid_accuracy)
     # Guessing always the most frequent class is the reference for the accuracy, where the labels are known.
     counts = result.class_counts
     most = 1 / classes if counts is None else max(counts) / sum(counts)
@@ -54,16 +54,16 @@ def learning(result: Outcome) -> Iterator[Finding]:
     values = {
         "valid_loss": last.valid_loss,
         "guessing": guess,
-        "valid_accuracy": last.valid_accuracy,
+        "valid_accuracy": accuracy,
         "most_frequent": most,
     }
     # A custom loss has another scale: only accuracy shows whether the network learned.
     own = result.loss is not None
-    if not words and (own or counts is not None) and not last.valid_accuracy > most:
+    if not words and (own or counts is not None) and not accuracy > most:
         yield Finding(
             "warning",
             "learning",
-            f"The validation accuracy after the last epoch, {last.valid_accuracy:.1%}, is not above that of "
+            f"The validation accuracy after the last epoch, {accuracy:.1%}, is not above that of "
             f"guessing: {guessing}.",
             _UNLEARNED,
             values=values,
@@ -87,12 +87,12 @@ def learning(result: Outcome) -> Iterator[Finding]:
             values=values,
         )
     else:
-        best = max(result.history, key=lambda record: record.valid_accuracy)
+        best = best_of(result.history)
         yield Finding(
             "note",
             "learning",
-            f"Validation accuracy {last.valid_accuracy:.1%} after the last epoch, best "
-            f"{best.valid_accuracy:.1%} in epoch {best.epoch + 1}; {guessing}.",
+            f"Validation accuracy {accuracy:.1%} after the last epoch, best "
+            f"{known(best.valid_accuracy):.1%} in epoch {best.epoch + 1}; {guessing}.",
             values=values,
         )
 
@@ -108,8 +108,8 @@ def gap(result: Outcome) -> Iterator[Finding]:
         f"Losses of the last epoch: {last.train_loss:.3f} in training, {last.valid_loss:.3f} in validation, "
         f"a gap of {gap:+.3f}"
     )
-    if not math.isnan(last.valid_accuracy):
-        text += f"; accuracies {last.train_accuracy:.1%} and {last.valid_accuracy:.1%}"
+    if not math.isnan(known(last.valid_accuracy)):
+        text += f"; accuracies {known(last.train_accuracy):.1%} and {known(last.valid_accuracy):.1%}"
     text += "."
     values = {
         "train_loss": last.train_loss,

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..._results.history import known
 from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
 from ..._values.genotype import Genotype
@@ -144,7 +145,7 @@ def _rights(scene: Scene) -> list[tuple[str, list[float], str]]:
         label = "acc."
     found = []
     for part in ("train", "valid"):
-        values = [float(getattr(record, f"{part}_{name}")) for record in scene.records]
+        values = [known(getattr(record, f"{part}_{name}")) for record in scene.records]
         if not values or any(map(math.isfinite, values)):
             found.append((f"{part} {label}", values, said.format(values[-1]) if values else "–"))
     return found

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ..._results.history import known
 from ..._results.result import SearchResult
 from ..palette import run_look
 from .curves import LEAST, MARKED
@@ -60,7 +61,7 @@ def compare(
         style: dict[str, Any] = {"color": look.color, "linestyle": look.style, "linewidth": 1.5}
         few: dict[str, Any] = {"marker": "o", "markersize": 3} if len(path) <= MARKED else {}
         time = path.time[0] if by_epoch else np.asarray(path.steps)
-        scores = [r.valid_perplexity if words else 100 * r.valid_accuracy for r in result.history]
+        scores = [r.valid_perplexity if words else 100 * known(r.valid_accuracy) for r in result.history]
         made[0].plot([record.epoch + 1 for record in result.history], scores, **style, **few)
         made[1].plot(time, np.mean([path.entropy(table) for table in path.alphas], 0), **style, **few)
         apart = min(0.05, 0.4 / len(runs)) * (number - (len(runs) - 1) / 2)

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from ..._results.history import History, Measures
+from ..._results.history import History, Measures, known
 from ..._results.tables import decisions_in_words
 from ..._results.trajectory import Trajectory
 from ..palette import series_look
@@ -147,7 +147,9 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
     _check(history)
     ax = one(ax, _SIZE)
     for part, said in _PARTS.items():
-        _line(ax, _epochs(history), [100 * getattr(r, f"{part}_accuracy") for r in history], part, said)
+        _line(
+            ax, _epochs(history), [100 * known(getattr(r, f"{part}_accuracy")) for r in history], part, said
+        )
     for part, said in _PARTS.items():
         top = [getattr(record, f"{part}_top5", None) for record in history]
         if any(value is not None for value in top):
@@ -204,9 +206,9 @@ def _line(
 
 def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: float, spec: str) -> None:
     """Draw a ring around the first best epoch; the legend shows its value."""
-    known = [record for record in history if math.isfinite(getattr(record, name))]
-    if known:
-        best = max(known, key=lambda record: sign * getattr(record, name))
+    found = [record for record in history if math.isfinite(known(getattr(record, name)))]
+    if found:
+        best = max(found, key=lambda record: sign * getattr(record, name))
         value = scale * getattr(best, name)
         ax.plot(
             [best.epoch + 1],
@@ -241,8 +243,8 @@ def _across(ax: Axes, label: str) -> None:
 
 
 def _logarithmic(ax: Axes, values: Sequence[float]) -> None:
-    known = [value for value in values if math.isfinite(value) and value > 0]
-    if known and max(known) > 10 * min(known):
+    found = [value for value in values if math.isfinite(value) and value > 0]
+    if found and max(found) > 10 * min(found):
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(ScalarFormatter())

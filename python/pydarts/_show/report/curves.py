@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
+from ..._results.history import known
 from ..._results.trajectory import Trajectory
 from ..palette import series_look
 from .view import dash, thin
@@ -57,14 +58,19 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
 
         def pair(name: str, factor: float = 1.0) -> list[Line]:
             return [
-                Line(text, part, epochs, [factor * getattr(record, f"{part}_{name}") for record in records])
+                Line(
+                    text,
+                    part,
+                    epochs,
+                    [factor * known(getattr(record, f"{part}_{name}")) for record in records],
+                )
                 for part, text in (("train", "training"), ("valid", "validation"))
             ]
 
         found.append(_curve("loss", "Loss", "nats", "epoch", pair("loss")))
         if words:
             found.append(_curve("perplexity", "Perplexity", "words", "epoch", pair("perplexity"), log=True))
-        elif not all(math.isnan(record.valid_accuracy) for record in records):
+        elif not all(math.isnan(known(record.valid_accuracy)) for record in records):
             found.append(_curve("accuracy", "Accuracy", "%", "epoch", pair("accuracy", 100.0)))
         rate = Line("learning rate", "valid", epochs, [record.learning_rate for record in records])
         found.append(_curve("rate", "Learning rate of the weights", "", "epoch", [rate], zero=True))

@@ -20,6 +20,7 @@ from ..._protocol.table import SearchTable
 from ..._results.diagnostics import diagnose
 from ..._results.diagnostics.finding import weight
 from ..._results.diagnostics.losses import lowest_loss
+from ..._results.history import best_of, known
 from ..._results.tables import decision_in_words
 from ..._results.trajectory import Margin, Trajectory
 from ..._values.files import write_atomically
@@ -111,17 +112,17 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
                     f"lowest {lowest.valid_perplexity:,.4g} in epoch {lowest.epoch + 1}",
                 )
             )
-        elif math.isnan(last.valid_accuracy):
+        elif math.isnan(known(last.valid_accuracy)):
             lowest = lowest_loss(result.history)
             note = f"lowest {lowest.valid_loss:,.4g} in epoch {lowest.epoch + 1}"
             found.append(Figure("validation loss", f"{last.valid_loss:,.4g}", note))
         else:
-            best = max(result.history, key=lambda record: record.valid_accuracy)
+            best = best_of(result.history)
             found.append(
                 Figure(
                     "validation accuracy",
-                    f"{last.valid_accuracy:.1%}",
-                    f"best {best.valid_accuracy:.1%} in epoch {best.epoch + 1}",
+                    f"{known(last.valid_accuracy):.1%}",
+                    f"best {known(best.valid_accuracy):.1%} in epoch {best.epoch + 1}",
                 )
             )
         found.append(Figure("time of all epochs", duration(sum(record.seconds for record in result.history))))

@@ -44,6 +44,8 @@
 
   const { times, moments, unit, operations, tables } = data.alpha;
   const last = times.length - 1;
+  /** A name as a label of a plot: a pair of $ would be taken for mathematics. */
+  const label = (name) => name.replaceAll("$", "&#36;");
   // The operations of a table. A weight is null where an operation was removed or a row lacks it.
   for (const table of tables) {
     table.looks = table.operations.map((number) => operations[number]);
@@ -59,7 +61,7 @@
     const weights = shown.map((column) => table.weights[point][row][column]);
     const even = table.equal[row];
     draw(byId("alpha-bars"), [{
-      type: "bar", orientation: "h", x: weights, y: shown.map((column) => table.names[column]), cliponaxis: false,
+      type: "bar", orientation: "h", x: weights, y: shown.map((column) => label(table.names[column])), cliponaxis: false,
       marker: { color: shown.map((column) => table.looks[column].color) },
       text: weights.map((weight) => `\u2002${weight.toFixed(4)}`), textposition: "outside",
       hovertemplate: "%{y}: %{x:.6f}<extra></extra>",
@@ -77,7 +79,7 @@
     const present = table.looks.map((operation, column) => ({ operation, column }))
       .filter(({ column }) => table.weights.some((weights) => known(weights[row][column])));
     draw(byId("alpha-lines"), present.map(({ operation, column }) => ({
-      name: operation.name, mode: last < 40 ? "lines+markers" : "lines", x: times,
+      name: label(operation.name), mode: last < 40 ? "lines+markers" : "lines", x: times,
       y: table.weights.map((weights) => weights[row][column]),
       line: { color: operation.color, dash: operation.dash, width: 2 }, marker: { size: 4 },
       hovertemplate: "%{y:.5f}",
@@ -92,10 +94,10 @@
 
   function drawHeat({ table, row, point }) {
     const element = byId("alpha-heat");
-    const { names, rows } = table;
+    const { rows } = table, names = table.names.map(label);
     element.style.height = `${150 + 24 * rows.length}px`;
     const kept = table.kept[point], masked = table.masked[point];
-    const labels = rows.map((label, line) => label + table.states[point][line]);
+    const labels = rows.map((row, line) => label(row) + table.states[point][line]);
     draw(element, [{
       type: "heatmap", z: table.weights[point], x: names, y: labels, zmin: table.low, zmax: table.high,
       colorscale: "Viridis", xgap: 1, ygap: 1, hovertemplate: "%{y}<br>%{x}: %{z:.6f}<extra></extra>",
@@ -186,7 +188,7 @@
   cell.addEventListener("change", () => {
     const { rows } = now().table;
     const chosen = Math.min(Number(edge.value), rows.length - 1);
-    edge.replaceChildren(...rows.map((label, row) => new Option(label, row)));
+    edge.replaceChildren(...rows.map((row, line) => new Option(row, line)));
     edge.value = chosen;
     show();
   });
@@ -202,7 +204,7 @@
   drawAll();
   byId("alpha-heat").on("plotly_click", (event) => {
     const { table, point } = now();
-    const row = table.rows.findIndex((label, line) => label + table.states[point][line] === event.points[0].y);
+    const row = table.rows.findIndex((row, line) => label(row) + table.states[point][line] === event.points[0].y);
     if (row >= 0) { edge.value = row; show(); }
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
