@@ -29,7 +29,7 @@ use crate::params::{Table, check_alphas};
 use crate::relaxation::Restrictions;
 use crate::search::{Carried, Fingerprint, Progress, State, Trajectory};
 
-pub use files::{checkpoints, keep, kept, save};
+pub use files::{checkpoints, is_kept, keep, kept, kept_epochs, save};
 
 const FORMAT: &str = "pydarts-checkpoint-3";
 /// The format of earlier versions, without a checksum and without the counts of running statistics.

@@ -342,6 +342,30 @@ fn returning_for_ever_is_an_error() {
 }
 
 #[test]
+fn a_roll_back_after_a_roll_back_finds_the_same_states_in_memory_and_in_a_folder() {
+    let deciders = || {
+        let returns = by(2, |at| match at.epoch {
+            4 if !taken(at, &back(3)) => vec![back(3)],
+            3 if taken(at, &back(3)) && !taken(at, &back(2)) => vec![back(2)],
+            2 if taken(at, &back(2)) => vec![back(1)],
+            _ => vec![],
+        });
+        vec![returns]
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let in_folder = run(json!({"checkpoint_dir": folder.path().to_str().unwrap()}), deciders());
+    let in_memory = run(json!({}), deciders());
+    for seen in [&in_folder, &in_memory] {
+        // The two returns have discarded the state after the first epoch.
+        let error = seen.outcome.error.as_ref().expect("an error");
+        assert_eq!((error.kind, seen.outcome.history.len()), (ErrorKind::Config, 3), "{error}");
+        assert!(error.detail.contains("\"epoch\":1") && error.detail.contains("[2]"), "{error}");
+        assert_eq!(seen.outcome.decisions, [(4, back(3)), (3, back(2))]);
+    }
+    assert_same(&in_folder, &in_memory, "in memory");
+}
+
+#[test]
 fn only_the_files_that_a_roll_back_needs_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     run(json!({"checkpoint_dir": folder.path().to_str().unwrap()}), vec![by(1, |_| vec![])]);
