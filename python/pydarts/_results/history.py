@@ -26,8 +26,8 @@ class Measures:
     without their initial values, in a search of convolutional cells, and the statistics of the batch in a
     search of recurrent cells."""
     train_accuracy: float
-    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1. NaN for a network
-    of one's own that does not count them."""
+    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1. NaN for a
+    network of one's own that does not count them."""
     valid_accuracy: float
     """Fraction of the validation examples classified correctly after the epoch, 0 to 1, or NaN likewise."""
     learning_rate: float
