@@ -132,11 +132,10 @@ class History(Sequence[R], Generic[R]):
         if not self._records:
             return "<History: no epoch>"
         last, epochs = self._records[-1], "epoch" if len(self) == 1 else "epochs"
-        return (
-            f"<History: {len(self)} {epochs}, train loss {last.train_loss:.4g}, valid loss "
-            f"{last.valid_loss:.4g}, "
-            f"valid accuracy {known(last.valid_accuracy):.4g}>"
-        )
+        losses = f"train loss {last.train_loss:.4g}, valid loss {last.valid_loss:.4g}"
+        accuracy = known(last.valid_accuracy)
+        counted = "" if math.isnan(accuracy) else f", valid accuracy {accuracy:.4g}"
+        return f"<History: {len(self)} {epochs}, {losses}{counted}>"
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dictionary per epoch, of plain data that JSON can represent."""

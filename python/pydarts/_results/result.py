@@ -122,7 +122,9 @@ class SearchResult:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
-        named = [entry.name for entry in fields(self) if entry.repr and hasattr(self, entry.name)]
+        named = [entry.name for entry in fields(self) if entry.repr]
+        if not hasattr(self, "genotype"):
+            named[0] = "architecture"
         return f"SearchResult({', '.join(f'{name}={getattr(self, name)!r}' for name in named)})"
 
     @property

@@ -184,7 +184,10 @@ class Trajectory:
 
     def _genotype(self, at: int) -> Genotype:
         if self.space is None:
-            raise AttributeError("a trajectory without a space has no genotype")
+            raise AttributeError(
+                "a trajectory without a space has no genotype and no skip connections: its tables do not "
+                "belong to cells; `SearchResult.architecture` has the candidates that were picked"
+            )
         available = {}
         for table, alphas in self.alphas.items():
             strengths, frozen = self.weights(table, at), self.frozen(table, at)[:, None]
