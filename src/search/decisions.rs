@@ -2,7 +2,6 @@
 
 use super::evaluate::Seen;
 use super::run::Run;
-use super::step::engine::State;
 use crate::arch::Decision;
 use crate::decide::AtEpochEnd;
 use crate::error::{ErrorKind, Result};
@@ -94,12 +93,6 @@ impl Run<'_> {
         if !self.restrictions.masked().contains(&true) {
             return Ok(());
         }
-        let _guard = tch::no_grad_guard();
-        let masked = self.relaxed.relaxations.masked()?;
-        let State { alpha, moments, .. } = &mut self.state;
-        for tensor in [alpha, &mut moments.exp_avg, &mut moments.exp_avg_sq] {
-            let _ = tensor.f_masked_fill_(&masked, 0.0)?;
-        }
-        Ok(())
+        self.state.clear(&self.relaxed.relaxations.masked()?)
     }
 }
