@@ -17,6 +17,7 @@ impl Run<'_> {
         let at = AtEpochEnd {
             epoch,
             epochs: self.config.optimisation.epochs,
+            arch_start_epoch: self.config.optimisation.arch_start_epoch,
             tables: self.relaxed.relaxations.tables(),
             states: &self.restrictions.states,
             alphas: &seen.alphas,
