@@ -283,6 +283,9 @@ pub fn read(bytes: &[u8], network: &dyn Network, tables: &[LogitTable]) -> Resul
     }
     // Earlier versions had no buffers but running statistics.
     let mut buffers = groups.remove("buffer").or_else(|| groups.remove("statistic")).unwrap_or_default();
+    if let Some(group) = groups.keys().min() {
+        return Err(Error::checkpoint(format!("unexpected tensors {group}/…")));
+    }
     if let Some(kept) = network.buffers() {
         let added = kept.added_since_format_2(header.progress.step);
         let given = |name: &String| buffers.iter().any(|(other, _)| other == name);

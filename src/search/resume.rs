@@ -46,7 +46,9 @@ impl Run<'_> {
             *epochs = before;
             self.warn(&message)?;
         } else if before != *epochs {
-            self.warn(&format!("epochs rises from {before} to {epochs}: the learning rate schedule is recomputed"))?;
+            self.warn(&format!(
+                "epochs rises from {before} to {epochs}: the learning rate and all schedules are recomputed"
+            ))?;
         }
         config.data.mean = restored.config.data.mean;
         config.data.std = restored.config.data.std;

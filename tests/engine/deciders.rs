@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use crate::capture::{FakeGraphs, Search, Seen, assert_same, search};
+use crate::capture::{FakeGraphs, Search, Seen, assert_same, on_words, search};
 use pydarts::arch::{Architecture, Decision, LogitTable, Pick};
-use pydarts::config::SearchConfig;
+use pydarts::config::{Method, SearchConfig};
 use pydarts::decide::{self, AtEpochEnd, Decide, Stop};
 use pydarts::error::{ErrorKind, Result};
 use pydarts::event::{EpochRecord, Status};
@@ -268,6 +268,23 @@ fn returning_once_repeats_what_was_done() {
 }
 
 #[test]
+fn a_roll_back_restores_the_hidden_states_of_texts() {
+    for (graphs, method) in [(false, Method::Unrolled), (true, Method::FirstOrder)] {
+        let whole = on_words(method, None, &[]);
+        let graphs = graphs.then(FakeGraphs::default);
+        let mut again = on_words(method, graphs.as_ref(), &[once(2, vec![(2, vec![back(1)])])]);
+        assert_eq!(again.outcome.decisions, [(2, back(1))]);
+        again.outcome.decisions.clear();
+        assert_same(&whole, &again, &format!("{method:?}"));
+        let states = |seen: &Seen| {
+            let carried = &seen.outcome.state.carried;
+            [&carried.train, &carried.valid].map(|state| state.as_ref().unwrap().copy())
+        };
+        assert!(states(&whole).iter().zip(&states(&again)).all(|(one, other)| one.equal(other)), "{method:?}");
+    }
+}
+
+#[test]
 fn a_roll_back_undoes_masks_of_later_epochs_and_keeps_earlier_ones() {
     let script = vec![(0, vec![mask(0, &[0])]), (1, vec![mask(0, &[1])]), (2, vec![back(1), mask(1, &[2])])];
     let seen = run(json!({"epochs": 4}), vec![once(4, script)]);
@@ -418,6 +435,7 @@ fn skip_connections_stop_when_the_normal_cell_has_most_of_them() {
             let at = AtEpochEnd {
                 epoch: 4,
                 epochs: 9,
+                arch_start_epoch: 0,
                 tables: &tables,
                 states: &states,
                 alphas: &[],
@@ -431,6 +449,10 @@ fn skip_connections_stop_when_the_normal_cell_has_most_of_them() {
             assert_eq!(!decided.is_empty(), skips >= most, "{skips} skip connections, most = {most}");
             if let [Decision::Stop { reason }] = &decided[..] {
                 assert!(reason.contains(&skips.to_string()));
+            }
+            for (arch_start_epoch, moved) in [(4, true), (5, false)] {
+                let decided = decider.rule().decide(&AtEpochEnd { arch_start_epoch, ..at }, &decider.at(0, 1)).unwrap();
+                assert_eq!(!decided.is_empty(), moved && skips >= most, "warm-up until epoch {arch_start_epoch}");
             }
         }
     }
