@@ -234,7 +234,7 @@ pub fn read(bytes: &[u8], network: &dyn Network, tables: &[LogitTable]) -> Resul
     let mut groups: HashMap<&str, Vec<(String, Tensor)>> = HashMap::new();
     let mut trajectory = (None, None, None);
     for (name, view) in file.iter() {
-        let tensor = tensor_of(&name, &view)?;
+        let tensor = tensor_of(name, &view)?;
         match name.split_once('/') {
             Some((group, name)) => groups.entry(group).or_default().push((name.to_owned(), tensor)),
             None if name == "trajectory" => trajectory.0 = Some(tensor),

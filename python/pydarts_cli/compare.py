@@ -236,7 +236,8 @@ def _row(name: str, result: SearchResult) -> dict[str, Any]:
     path, config = result.trajectory, result.config
     words = config.resolved_space.kind == "recurrent"
 
-    scores = [record.valid_perplexity if words else record.valid_accuracy for record in result.history]
+    measured = (record.valid_perplexity if words else record.valid_accuracy for record in result.history)
+    scores = [score for score in measured if score is not None]
     entropies = [float(path.entropy(table)[-1]) for table in result.alphas]
     return {
         "run": name,

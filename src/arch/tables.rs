@@ -59,7 +59,7 @@ pub fn entropy_of(strengths: ArrayView2<f64>, shares: bool) -> f64 {
         let sum = if shares { 1.0 } else { row.iter().map(|weight| weight.abs()).sum() };
         let terms =
             row.iter().map(|weight| if shares { *weight } else { weight.abs() / sum }).filter(|weight| *weight > 0.0);
-        // A decided row has entropy 0, not -0.
+        // From 0.0, so that a row with one candidate gives 0.0 instead of -0.0.
         0.0 - terms.map(|weight| weight * weight.ln()).sum::<f64>()
     };
     match strengths.nrows() {

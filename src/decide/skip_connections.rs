@@ -39,7 +39,8 @@ impl Decide for SkipConnections {
         }
         let table = normal(at.tables).map(std::slice::from_ref).unwrap_or_default();
         let count = at.architecture.skip_connections(table).unwrap_or(0);
-        let stop = || Decision::Stop { reason: format!("{count} skip connections in the normal cell") };
+        let plural = if count == 1 { "" } else { "s" };
+        let stop = || Decision::Stop { reason: format!("{count} skip connection{plural} in the normal cell") };
         Ok((count as f64 >= values[0]).then(stop).into_iter().collect())
     }
 }

@@ -100,7 +100,7 @@ pub enum Scale {
         /// `[channels]`.
         bias: WeightId,
     },
-    /// softmax(α)[row, column]; the channels are divided equally among the terms.
+    /// m[row, column]; the channels are divided equally among the terms.
     Mixing {
         /// The table.
         alpha: AlphaId,
@@ -203,7 +203,7 @@ pub enum Op {
         /// The number of equal blocks into which each input is divided.
         blocks: usize,
     },
-    /// Σ_t softmax(α)[row_t, column_t] · input_t. As lowered: all operations but `none` on all edges into a node.
+    /// Σ_t m[row_t, column_t] · input_t. As lowered: all operations but `none` on all edges into a node.
     Mix {
         /// The table.
         alpha: AlphaId,
@@ -240,7 +240,7 @@ pub enum Op {
     },
     /// The inputs concatenated along the batch, as phases are.
     Stack,
-    /// Several mixtures of the same stacked values: Σ_k softmax(α)[row_j, column_k] · value_k for each row, stacked.
+    /// Several mixtures of the same stacked values: Σ_k m[row_j, column_k] · value_k for each row, stacked.
     Mixtures {
         /// The table.
         alpha: AlphaId,
@@ -284,7 +284,7 @@ pub enum Op {
         /// f.
         activation: Operation,
     },
-    /// All gates of a node in one, Σ_t softmax(α)[row_t, column_t] · gate_t, from stacked states and their stacked [c,
+    /// All gates of a node in one, Σ_t m[row_t, column_t] · gate_t, from stacked states and their stacked [c,
     /// u]. The columns are the same for each state.
     Gates {
         /// The table.

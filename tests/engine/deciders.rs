@@ -1,6 +1,8 @@
 //! Decisions at the end of an epoch: what they change, that they survive a kill at any moment, and roll backs.
 #![cfg(feature = "torch")]
 
+use std::path::Path;
+
 use crate::capture::{FakeGraphs, Search, Seen, assert_same, on_words, search};
 use pydarts::arch::{Architecture, Decision, LogitTable, Pick};
 use pydarts::config::{Method, SearchConfig};
@@ -11,6 +13,7 @@ use pydarts::relaxation::{Restrictions, TableState, shown_over_time};
 use pydarts::space::Space;
 use pydarts::variant::{Spec, Variant};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const STEPS: usize = 3;
 
@@ -169,13 +172,31 @@ fn a_stop_ends_the_search_as_complete() {
 
 /// Freeze, mask, drop, roll back, decide otherwise, and stop.
 fn eventful() -> Vec<Stop> {
-    let script =
-        vec![(0, vec![freeze(0, 2)]), (1, vec![mask(0, &[1])]), (3, vec![back(1), dropped(1)]), (4, vec![stop()])];
+    let script = vec![
+        (0, vec![freeze(0, 2)]),
+        (1, vec![mask(0, &[1])]),
+        (3, vec![back(1), dropped(1), mask(3, &[0])]),
+        (4, vec![stop()]),
+    ];
     let later = |at: &AtEpochEnd| match at.epoch == 2 && taken(at, &back(1)) {
         true => vec![mask(2, &[0, 1])],
         false => vec![],
     };
     vec![once(3, script), by(0, later)]
+}
+
+/// The checkpoints of one folder with the kept states of another.
+fn mixed(checkpoints: &Path, kept: &Path) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (from, prefix) in [(checkpoints, "checkpoint-"), (kept, "epoch-")] {
+        for entry in std::fs::read_dir(from).unwrap() {
+            let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+            if name.to_str().unwrap().starts_with(prefix) {
+                std::fs::copy(path, folder.path().join(name)).unwrap();
+            }
+        }
+    }
+    folder
 }
 
 #[test]
@@ -194,12 +215,18 @@ fn a_search_with_decisions_that_is_killed_anywhere_resumes_bit_for_bit() {
         assert_eq!(whole.outcome.status, Status::Complete);
         let epochs: Vec<usize> = whole.outcome.decisions.iter().map(|(epoch, _)| *epoch).collect();
         // The epochs after the first are done twice. What follows a roll back belongs to the epoch that remains.
-        assert_eq!(epochs, [0, 1, 3, 0, 2, 4]);
+        assert_eq!(epochs, [0, 1, 3, 0, 0, 2, 4]);
         let mut without = options.clone();
         without.as_object_mut().unwrap().remove("checkpoint_every");
         assert_same(&whole, &short(without, eventful()).run(None), "in memory");
         assert!(whole.listener.copies.len() >= 8);
         for (index, copy) in whole.listener.copies.iter().enumerate() {
+            // Killed between the kept state of one checkpoint and the next checkpoint.
+            if let Some(next) = whole.listener.copies.get(index + 1) {
+                let between = mixed(copy.path(), next.path());
+                let resumed = with(between.path().to_str().unwrap(), true).run(None);
+                assert_same(&whole, &resumed, &format!("{options}, killed before checkpoint {}", index + 1));
+            }
             let resumed = with(copy.path().to_str().unwrap(), true).run(None);
             assert_same(&whole, &resumed, &format!("{options}, killed after checkpoint {index}"));
         }
@@ -301,6 +328,8 @@ fn decisions_without_sense_fail_and_name_table_row_and_decision() {
         assert_eq!((seen.outcome.status, error.kind), (Status::Failed, ErrorKind::Config), "{decision:?}");
         assert!(error.detail.contains(names), "{error}");
         assert_eq!((seen.outcome.history.len(), seen.outcome.decisions.len()), (2, 0));
+        let untouched = Restrictions::new(&seen.outcome.restrictions.tables);
+        assert_eq!(seen.outcome.restrictions, untouched, "none of the decisions is applied");
         // A resumed search takes the decisions of this epoch again.
         let better = run(place, vec![once(1, vec![(1, vec![freeze(0, 0)])])]);
         assert_same(&run(json!({}), vec![once(1, vec![(1, vec![freeze(0, 0)])])]), &better, "resumed");

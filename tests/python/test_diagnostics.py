@@ -254,3 +254,20 @@ def test_findings_print_warnings_first_and_go_into_json(tiny_result: SearchResul
     back = json.loads(json.dumps(diagnostics.to_dicts(), allow_nan=False))
     assert [entry["text"] for entry in back] == [finding.text for finding in diagnostics]
     assert len(diagnostics[:2]) == 2 and "warnings" in repr(diagnostics)
+
+
+def test_nodes_without_inputs_are_counted(tiny_result: SearchResult) -> None:
+    values = json.loads(tiny_result.genotype.to_json())
+    for nodes, level in (([[["sep_conv_3x3", 0]], []], "note"), ([[], []], "warning")):
+        genotype = pydarts.Genotype.from_json(json.dumps(values | {"normal": nodes}))
+        result = made(tiny_result, favour(2, "sep_conv_3x3"), genotype=genotype)
+        bare = found(result, "empty", "normal")
+        assert (bare.level, bare.values) == (level, {"empty": nodes.count([]), "of": 2})
+        assert [finding.table for finding in result.diagnostics() if finding.topic == "empty"] == ["normal"]
+
+
+def test_cells_without_edges_are_not_called_unchanged(tiny_result: SearchResult) -> None:
+    config = make_config(relaxation="sigmoid", selection=pydarts.algorithms.Threshold(value=1.0))
+    result = made(tiny_result, favour(2, "sep_conv_3x3"), config=config)
+    assert result.trajectory.genotype().edges("normal") == ()
+    assert "change" not in topics(result)

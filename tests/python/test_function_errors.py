@@ -76,8 +76,13 @@ RETURNS: dict[str, tuple[Callable[[Named, Named], Any], type[Exception], str]] =
     "vector": (lambda w, m: w["w"] ** 2, pydarts.DataError, r"\[2\]"),
     "detached": (lambda w, m: _good(w).detach(), pydarts.DataError, "graph"),
     "dtype": (lambda w, m: _good(w).float(), pydarts.DataError, "float32"),
-    "accuracy": (lambda w, m: (_good(w), 0.5), pydarts.DataError, "float"),
-    "counts": (lambda w, m: (_good(w), torch.ones(2).long()), pydarts.DataError, r"\[2\]"),
+    "accuracy": (lambda w, m: (_good(w) * m["a"].sum(), 0.5), pydarts.DataError, "float"),
+    "too many": (lambda w, m: (_good(w) * m["a"].sum(), 7), pydarts.DataError, "7"),
+    "negative": (lambda w, m: (_good(w) * m["a"].sum(), -1), pydarts.DataError, "-1"),
+    "text": (lambda w, m: (_good(w) * m["a"].sum(), "all"), TypeError, "all"),
+    "without m": (lambda w, m: _good(w), pydarts.DataError, "mixing weights of a"),
+    "detached m": (lambda w, m: _good(w) * m["a"].detach().sum(), pydarts.DataError, "mixing weights of a"),
+    "counts": (lambda w, m: (_good(w) * m["a"].sum(), torch.ones(2).long()), pydarts.DataError, r"\[2\]"),
 }
 
 
@@ -89,35 +94,41 @@ def test_wrong_returns_are_named(case: str) -> None:
         pydarts.search(data(), config(), network=network)
 
 
-def _move_weight(w: Named, kept: Named) -> None:
-    with torch.no_grad():
-        w["w"].add_(1)
+CHANGES: dict[str, tuple[Callable[[Named, Any, Named], Any], str]] = {
+    "first weight": (lambda w, batch, kept: w["w"].add_(1), "changed w"),
+    "another weight": (lambda w, batch, kept: w["v"].add_(1), "changed w"),
+    "x": (lambda w, batch, kept: batch[0].mul_(0.5), "changed x"),
+    "y": (lambda w, batch, kept: batch[1].zero_(), "changed y"),
+    "another tensor": (lambda w, batch, kept: kept.update(b=kept["b"] + 1), "'b'"),
+    "a new buffer": (lambda w, batch, kept: kept.update(new=torch.ones(2)), "'new'"),
+    "one buffer less": (lambda w, batch, kept: kept.pop("b"), "'b'"),
+    "another shape": (lambda w, batch, kept: kept["b"].resize_(3), r"\[3\]"),
+}
 
 
-def _replace(w: Named, kept: Named) -> None:
-    kept["b"] = kept["b"] + 1
+@pytest.mark.parametrize("case", CHANGES)
+def test_changes_that_a_search_cannot_keep_are_refused(case: str) -> None:
+    change, said = CHANGES[case]
 
-
-def _add(w: Named, kept: Named) -> None:
-    kept["new"] = torch.ones(2)
-
-
-def _remove(w: Named, kept: Named) -> None:
-    del kept["b"]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"), [(_move_weight, "in place"), (_replace, "'b'"), (_add, "'new'"), (_remove, "'b'")]
-)
-def test_changes_that_a_search_cannot_keep_are_refused(change: Any, said: str) -> None:
     def loss(w: Named, m: Named, batch: Any, kept: Named) -> Tensor:
-        value = _good(w) * m["a"].sum()
-        change(w, kept)
-        return value
+        with torch.no_grad():
+            change(w, batch, kept)
+        return _good(w) * m["a"].sum()
 
-    network = FunctionNetwork(loss, {"w": torch.ones(2)}, {"a": torch.zeros(2)}, buffers={"b": torch.ones(1)})
+    weights = {"w": torch.ones(2), "v": torch.ones(1)}
+    network = FunctionNetwork(loss, weights, {"a": torch.zeros(2)}, buffers={"b": torch.ones(1)})
     with pytest.raises(pydarts.DataError, match=said):
         pydarts.search(data(), config(), network=network)
+
+
+def test_a_table_that_some_losses_leave_out_is_accepted() -> None:
+    calls = itertools.count()
+
+    def loss(w: Named, m: Named, batch: Any) -> Tensor:
+        return _good(w) * m["ab"[next(calls) % 2]].sum()
+
+    network = FunctionNetwork(loss, {"w": torch.ones(2)}, {"a": torch.zeros(2), "b": torch.zeros(2)})
+    assert pydarts.search(data(), config(), network=network).status == "complete"
 
 
 NETWORKS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = {
@@ -138,6 +149,7 @@ NETWORKS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]
     "unknown table": ((product, W, A), {"candidates": {"b": ["x", "y"]}}, pydarts.ConfigError, "'b'"),
     "too few names": ((product, W, A), {"candidates": {"a": ["x"]}}, pydarts.ConfigError, "2 columns"),
     "equal names": ((product, W, A), {"candidates": {"a": ["x", "x"]}}, pydarts.ConfigError, "'x'"),
+    "reserved": ((product, W, {"steps": torch.zeros(2)}), {}, pydarts.ConfigError, "'steps'"),
     "too many rows": (
         (product, W, A),
         {"candidates": {"a": [["x", "y"]] * 2}},

@@ -75,6 +75,23 @@ def test_batches_of_another_seed_are_others() -> None:
     assert not np.array_equal(first, third)
 
 
+def test_what_there_is_not_is_said(tmp_path: Path) -> None:
+    cfg = config(epochs=1, batch_size=4, weight_lr=1e-5, weight_lr_min=0.0)
+    result = pydarts.search((X, Y), cfg, network=FunctionNetwork(regression, W, A))
+    assert "architecture={'a': (('" in repr(result) and "nan" not in repr(result)
+    with pytest.raises(pydarts.GenotypeError, match="no genotype"):
+        pydarts.build(result)
+    with pytest.raises(AttributeError, match="skip connections"):
+        result.plot_skips()
+    assert [text.get_text() for text in result.plot_accuracies().texts] == ["no accuracies"]
+    panels = pydarts.plots.compare([result, result])
+    assert [[text.get_text() for text in panel.texts] for panel in panels] == [
+        ["no accuracies"],
+        [],
+        ["no cells"],
+    ]
+
+
 def test_a_result_has_an_architecture_instead_of_a_genotype(tmp_path: Path) -> None:
     result = pydarts.search(data(), config(), network=mixed())
     chosen = np.argmax(result.alphas["choices"][-1], axis=1)
@@ -138,9 +155,10 @@ def test_there_is_no_accuracy_without_a_number_of_correct_predictions(tmp_path: 
     cfg = config(epochs=2, batch_size=4, weight_lr=1e-3, weight_lr_min=0.0, progress=True)
     result = pydarts.search(DATA["arrays"], cfg, callbacks=listener, network=network)
     rates = [rate for one in result.history for rate in (one.train_accuracy, one.valid_accuracy)]
-    assert listener.steps and np.isnan([*rates, *(info.train_accuracy for info in listener.steps)]).all()
+    assert listener.steps
+    assert {*rates, *(info.train_accuracy for info in listener.steps)} == {None}
     losses = [record.valid_loss for record in result.history]
     assert result.best == losses.index(min(losses))
     assert str(result.history) and result._repr_html_() and str(result.diagnostics())
     result.save(tmp_path)
-    assert np.isnan(pydarts.SearchResult.load(tmp_path).history[0].valid_accuracy)
+    assert pydarts.SearchResult.load(tmp_path).history[0].valid_accuracy is None

@@ -11,6 +11,7 @@ import pytest
 import reference
 import torch
 from parity import METHODS, SMALL, XI, Setup, assert_same_bits, distance, plain_gradient, snapshot
+from pydarts import _core
 from reference.noise import gumbel, uniform
 from relaxed import RELAXATIONS, ROLES, as_option, decide, share_noise
 from test_relaxation_parity import GRADIENT, decided
@@ -176,3 +177,8 @@ def test_warm_up_does_not_draw_for_alpha() -> None:
     )
     assert still.history[0].train_loss == frozen.history[0].train_loss
     assert all(torch.equal(tensor, frozen.state_dict[name]) for name, tensor in still.state_dict.items())
+
+
+def test_every_relaxation_of_the_engine_is_stated_by_the_reference() -> None:
+    names = {relaxation["name"] for relaxation in _core.variants("relaxation")}
+    assert names == set(RELAXATIONS) == set(reference.RELAXATIONS)

@@ -25,11 +25,11 @@ class Measures:
     """Mean loss over the validation part after the epoch, in nats. Batch norm uses running statistics,
     without their initial values, in a search of convolutional cells, and the statistics of the batch in a
     search of recurrent cells."""
-    train_accuracy: float
-    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1. NaN for a network
-    of one's own that does not count them."""
-    valid_accuracy: float
-    """Fraction of the validation examples classified correctly after the epoch, 0 to 1, or NaN likewise."""
+    train_accuracy: float | None
+    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1. None for a
+    network of one's own that does not count them."""
+    valid_accuracy: float | None
+    """Fraction of the validation examples classified correctly after the epoch, 0 to 1, or None likewise."""
     learning_rate: float
     """Learning rate of the weights in this epoch."""
 
@@ -132,11 +132,10 @@ class History(Sequence[R], Generic[R]):
         if not self._records:
             return "<History: no epoch>"
         last, epochs = self._records[-1], "epoch" if len(self) == 1 else "epochs"
-        return (
-            f"<History: {len(self)} {epochs}, train loss {last.train_loss:.4g}, valid loss "
-            f"{last.valid_loss:.4g}, "
-            f"valid accuracy {known(last.valid_accuracy):.4g}>"
-        )
+        losses = f"train loss {last.train_loss:.4g}, valid loss {last.valid_loss:.4g}"
+        accuracy = known(last.valid_accuracy)
+        counted = "" if math.isnan(accuracy) else f", valid accuracy {accuracy:.4g}"
+        return f"<History: {len(self)} {epochs}, {losses}{counted}>"
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dictionary per epoch, of plain data that JSON can represent."""

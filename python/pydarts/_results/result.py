@@ -122,7 +122,9 @@ class SearchResult:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
-        named = [entry.name for entry in fields(self) if entry.repr and hasattr(self, entry.name)]
+        named = [entry.name for entry in fields(self) if entry.repr]
+        if not hasattr(self, "genotype"):
+            named[0] = "architecture"
         return f"SearchResult({', '.join(f'{name}={getattr(self, name)!r}' for name in named)})"
 
     @property
@@ -258,7 +260,7 @@ class SearchResult:
             return read_checked(folder / name, parse, about["checksums"].get(name))
 
         config = read("config.json", lambda data: SearchConfig.from_json(data.decode("utf-8-sig")))
-        genotype = read("genotype.json", lambda data: genotype_from(data, config))
+        genotype: Any = read("genotype.json", lambda data: genotype_from(data, config))
         tables = about["tables"] or tables_of(config.resolved_space)
         history = read(
             "history.json",
@@ -270,7 +272,7 @@ class SearchResult:
         if picked is not None:
             picked = read("result.json", lambda _: architecture_from(picked, tables))
         return cls(
-            genotype=genotype,  # type: ignore[arg-type]  # absent without cells
+            genotype=genotype,  # absent without cells
             alphas=alphas,
             steps=steps,
             history=history,

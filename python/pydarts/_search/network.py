@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
 from .._results.tables import AlphaTable
 from .._values.config import SearchConfig
+from .._values.words import shown
 from ..nn._function import FunctionNetwork, Named
 
 
@@ -32,6 +34,7 @@ class BoundNetwork:
         self._with_buffers = network.buffers is not None
         self._seeded = SeededLoss(network.loss, seed, poll)
         self._step = 0
+        self._mixes = False
 
     def begin(self, step: int) -> None:
         """Begin a step, or an evaluation: what is drawn depends on its number."""
@@ -46,16 +49,24 @@ class BoundNetwork:
         self, w: Named, m: Named, x: Tensor, y: Tensor, buffers: Named
     ) -> tuple[Tensor, Tensor | None]:
         """Return the loss, and the number of correct predictions or None."""
-        some = next(iter(w.values()))
-        learns, version = some.requires_grad and torch.is_grad_enabled(), some._version
+        some, logits = next(iter(w.values())), next(iter(m.values()))
+        learns = some.requires_grad and torch.is_grad_enabled()
         mixing = {name: m[name].reshape(shape) for name, shape in self._shapes.items()}
-        given = dict(buffers)
+        # The tensors of w are views of one vector and share its counter, and so are those of m.
+        watched = {"w": some, "m": logits, "x": x, "y": y}
+        versions = {what: tensor._version for what, tensor in watched.items()}
+        given, sizes = dict(buffers), {name: tensor.shape for name, tensor in buffers.items()}
         found = self._seeded(w, mixing, (x, y), *((given,) if self._with_buffers else ()))
-        if some._version != version:
-            raise DataError("the function changed a tensor of w in place; only the search moves weights")
-        _check_buffers(given, buffers)
+        for what, tensor in watched.items():
+            if tensor._version != versions[what]:
+                raise DataError(f"the function changed {what} in place; change a copy instead")
+        _check_buffers(given, buffers, sizes)
         value, correct = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
-        return _checked(value, some, learns), _count(correct, some)
+        value = _checked(value, some, learns)
+        if logits.requires_grad and torch.is_grad_enabled() and not self._mixes:
+            _check_mixing(value, mixing)
+            self._mixes = True
+        return value, _count(correct, some, len(x))
 
 
 def tables_of_function(network: FunctionNetwork) -> dict[str, AlphaTable]:
@@ -83,7 +94,19 @@ def check_function(network: Any, config: SearchConfig, loss: Any) -> None:
         raise ConfigError('batch_size "auto" requires a compiled space, whose memory is known; give a number')
 
 
-def _check_buffers(given: Named, buffers: Named) -> None:
+def _check_mixing(value: Tensor, mixing: Named) -> None:
+    """Raise DataError if no mixing weight has a path to the loss: α would never get a gradient."""
+    inputs, found = list(mixing.values()), ()
+    if value.requires_grad:
+        found = torch.autograd.grad(value, inputs, retain_graph=True, allow_unused=True)
+    if all(gradient is None for gradient in found):
+        raise DataError(
+            f"the loss has no graph to the mixing weights of {', '.join(mixing)}, so no architecture could "
+            "be found; compute it from m with torch's operations, without .item(), .detach() or no_grad"
+        )
+
+
+def _check_buffers(given: Named, buffers: Named, sizes: dict[str, torch.Size]) -> None:
     if given.keys() != buffers.keys():
         name = min(given.keys() ^ buffers.keys())
         what = "added" if name in given else "removed"
@@ -92,6 +115,11 @@ def _check_buffers(given: Named, buffers: Named) -> None:
         if given[name] is not tensor:
             raise DataError(
                 f"the function replaced the buffer {name!r}; change it in place: buffers[{name!r}].copy_(...)"
+            )
+        if tensor.shape != sizes[name]:
+            raise DataError(
+                f"the function changed the shape of the buffer {name!r} from {list(sizes[name])} to "
+                f"{list(tensor.shape)}; a buffer keeps its shape"
             )
 
 
@@ -116,13 +144,22 @@ def _checked(value: Any, like: Tensor, learns: bool) -> Tensor:
     return value.reshape(())
 
 
-def _count(correct: Any, like: Tensor) -> Tensor | None:
+def _count(correct: Any, like: Tensor, examples: int) -> Tensor | None:
     if correct is None:
         return None
+    expected = "it must be one whole number, such as (logits.argmax(1) == y).sum()"
+    if not isinstance(correct, Tensor | np.ndarray | np.generic | int | float):
+        raise TypeError(f"the number of correct predictions is {shown(correct)}; {expected}")
     count = torch.as_tensor(correct, device=like.device)
     if count.numel() != 1 or count.dtype == torch.bool or count.is_floating_point() or count.is_complex():
         raise DataError(
-            f"the number of correct predictions is {count.dtype} of shape {list(count.shape)}; it must be one "
-            "whole number, such as (logits.argmax(1) == y).sum()"
+            f"the number of correct predictions is {count.dtype} of shape {list(count.shape)}; {expected}"
         )
-    return count.detach().reshape(()).long()
+    count = count.detach().reshape(()).long()
+    # A comparison on the host would wait for a GPU in every step.
+    if count.device.type == "cpu" and not 0 <= int(count) <= examples:
+        raise DataError(
+            f"the number of correct predictions is {int(count)}; expected 0 to {examples}, the number of "
+            "examples in the batch"
+        )
+    return count

@@ -90,6 +90,8 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
         remedy = "; Genotype.from_notation reads text" if isinstance(genotype, str) else ""
         if isinstance(genotype, torch.nn.Module) and hasattr(genotype, "genotype"):
             remedy = "; for another network with its cells pass network.genotype"
+        if hasattr(genotype, "architecture"):
+            remedy = " of a network of one's own, which has no cells and no genotype to build from"
         raise _core.GenotypeError(
             f"expected a Genotype or a SearchResult, got a {type(genotype).__name__}{remedy}"
         )

@@ -72,7 +72,8 @@ class FunctionNetwork:
     Raises:
         TypeError: `loss` is not callable, or a weight, logit or buffer is not a tensor.
         ConfigError: there are no weights or no tables; a weight or logit is not a finite floating-point
-            number; a name is both a weight and a buffer; or the candidates do not fit a table.
+            number; a name is both a weight and a buffer; a table is named "steps" or "epochs"; or the
+            candidates do not fit a table.
 
     >>> def loss(w, m, batch):
     ...     x, y = batch
@@ -173,6 +174,8 @@ def _floating(name: str, value: Any, what: str) -> Tensor:
 
 
 def _table(name: str, value: Any, given: Names | None) -> FunctionTable:
+    if name in ("steps", "epochs"):  # the other arrays of a saved result
+        raise ConfigError(f"a table cannot have the name {name!r}, which saved results use; rename it")
     initial: Tensor | None = None
     if isinstance(value, tuple):
         if len(value) != 2 or not all(type(size) is int and size > 0 for size in value):
@@ -190,9 +193,6 @@ def _table(name: str, value: Any, given: Names | None) -> FunctionTable:
         initial = initial.reshape(-1, shape[-1] if shape else 1)
     rows, columns = (1, 1, *shape)[-2:] if len(shape) < 2 else shape
     candidates = _candidates(name, rows, columns, given)
-    if initial is not None:
-        for row, names in zip(initial, candidates, strict=True):
-            row[len(names) :] = 0.0  # masked
     return FunctionTable(name, shape, candidates, initial)
 
 

@@ -29,6 +29,7 @@ def _cells(result: Outcome, path: Trajectory) -> Iterator[Finding]:
     """The findings about a genotype, which only cells have."""
     yield from alphas.skips(result.genotype, path)
     yield from alphas.weightless(result.genotype)
+    yield from alphas.empty(result.genotype, path)
     yield from alphas.zeros(path)
     yield from alphas.change(path)
     yield from alphas.margins(path)

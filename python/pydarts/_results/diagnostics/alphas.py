@@ -139,6 +139,26 @@ def weightless(genotype: Genotype) -> Iterator[Finding]:
         )
 
 
+def empty(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
+    """Nodes that a selection left without inputs."""
+    for table in path.tables:
+        nodes = genotype.nodes(table)
+        bare = sum(not genes for genes in nodes)
+        values = {"empty": bare, "of": len(nodes)}
+        if 0 < bare < len(nodes):
+            text = f"{bare} of {count(len(nodes), 'node')} of the {table} cell have no input and are zeros."
+            yield Finding("note", "empty", text, table=table, values=values)
+        elif bare:
+            yield Finding(
+                "warning",
+                "empty",
+                f"The {table} cell keeps no edge at all: its output is zeros.",
+                "Use a selection that keeps more, such as a smaller threshold.",
+                table,
+                values,
+            )
+
+
 def zeros(path: Trajectory) -> Iterator[Finding]:
     for table, names in path.tables.items():
         never = names.unselectable
@@ -164,6 +184,8 @@ def change(path: Trajectory) -> Iterator[Finding]:
     time, unit = path.time
     at, end = float(time[path.last_change]), float(time[-1])
     values = {"at": at, "end": end}
+    if path.last_change == 0 and not any(path.genotype().edges(table) for table in path.tables):
+        return  # cells without edges are a finding of their own
     if path.last_change == 0:
         yield Finding(
             "warning",

@@ -15,7 +15,7 @@ from ..trajectory import Trajectory
 
 Level: TypeAlias = Literal["warning", "note"]
 Topic: TypeAlias = Literal[
-    "ending", "learning", "gap", "entropy", "skips", "weightless", "zero", "change", "margins"
+    "ending", "learning", "gap", "entropy", "skips", "weightless", "empty", "zero", "change", "margins"
 ]
 
 
@@ -48,8 +48,8 @@ class Finding:
     """ "warning": the cell is probably worse than it could be; "note": for information."""
     topic: Topic
     """The subject: "ending", "learning", "gap" (training against validation), "entropy", "skips",
-    "weightless" (a cell without weights), "zero" (the operation `none`), "change" (the last change of the
-    genotype), "margins" (between the selected and the second best)."""
+    "weightless" (a cell without weights), "empty" (nodes without inputs), "zero" (the operation `none`),
+    "change" (the last change of the genotype), "margins" (between the selected and the second best)."""
     text: str
     """The observation with its numbers."""
     advice: str = ""

@@ -15,7 +15,7 @@ from ..._results.history import known
 from ..._results.result import SearchResult
 from ..palette import run_look
 from .curves import LEAST, MARKED
-from .style import INK, panels, plain_numbers, tidy
+from .style import INK, nothing, panels, plain_numbers, tidy
 
 _WIDTH = 11.5  # inches of a new figure
 
@@ -27,7 +27,8 @@ def compare(
 
     If all cells are recurrent, the first panel shows validation perplexity. The entropy is the mean over all
     edges of all tables, in nats. Curves of skip connections are slightly shifted, so that equal ones remain
-    visible.
+    visible. A panel for which no search has values says so: networks of one's own have no skip connections,
+    and may have no accuracies.
 
     Args:
         results: name -> result, or a sequence of results, which are named "run 0", "run 1" and so on.
@@ -85,6 +86,9 @@ def compare(
     plain_numbers(made[1], LEAST)
     made[2].yaxis.set_major_locator(MaxNLocator(6, integer=True))
     made[2].set_ylim(bottom=-0.3)
+    for panel, said in ((made[0], "no perplexities" if words else "no accuracies"), (made[2], "no cells")):
+        if not any(np.isfinite(line.get_ydata()).any() for line in panel.lines):
+            nothing(panel, said)
     host.legend(
         handles=handles,
         loc="lower center",

@@ -14,7 +14,7 @@ from ..._results.tables import decisions_in_words
 from ..._results.trajectory import Trajectory
 from ..palette import series_look
 from .points import checked
-from .style import FAINT, INK, one, plain_numbers, tidy
+from .style import FAINT, INK, nothing, one, plain_numbers, tidy
 
 _SIZE = (5.2, 3.2)
 _DASHED = (0, (4, 2))
@@ -137,7 +137,8 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
 
     Returns:
         The axes. Accuracies are in per cent; epochs are counted from 1, so the record of epoch 0 is at 1. A
-        ring marks the highest validation accuracy. Top-5 accuracies are drawn if a training has them.
+        ring marks the highest validation accuracy. Top-5 accuracies are drawn if a training has them. Without
+        accuracies, as of a network of one's own that counts none, the axes say so.
 
     >>> from pydarts import TrainRecord, History, plots
     >>> record = TrainRecord(0, 1.5, 1.4, 0.5, 0.55, 0.025, averaged=False, seconds=1.0)
@@ -158,6 +159,8 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
     _best(ax, history, "valid_accuracy", 1, 100.0, ".2f")
     tidy(ax, "accuracy, %")
     _finish(ax, history)
+    if history and not any(math.isfinite(value) for line in ax.lines for value in line.get_ydata()):
+        nothing(ax, "no accuracies")
     return ax
 
 
@@ -225,9 +228,7 @@ def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: fl
 def _finish(ax: Axes, history: Sequence[Measures]) -> None:
     _across(ax, "epoch")
     if not history:
-        ax.text(0.5, 0.5, "no epoch", transform=ax.transAxes, ha="center", fontsize=9, color=INK)
-        ax.set_xticks([])
-        ax.set_yticks([])
+        nothing(ax, "no epoch")
         return
     averaged = [record.epoch + 1 for record in history if getattr(record, "averaged", False)]
     if averaged:

@@ -73,6 +73,13 @@ def tidy(ax: Axes, label: str = "", *, size: float = 8) -> None:
         ax.set_ylabel(label, fontsize=size, color=INK)
 
 
+def nothing(ax: Axes, text: str) -> None:
+    """Say in empty axes why nothing is drawn, instead of ticks of no meaning."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", fontsize=9, color=INK)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
 def plain_numbers(ax: Axes, least: float) -> None:
     """Show numbers without a common offset, and a vertical range wide enough that noise looks small."""
     ax.ticklabel_format(axis="y", useOffset=False)

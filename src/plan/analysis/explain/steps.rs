@@ -64,15 +64,15 @@ impl Plan {
         format!("product {count}->{out}{rows}")
     }
 
-    /// The entries of α that an operation mixes with, as "softmax(normal), rows 0-1, columns 3-7".
+    /// The mixing weights m of an operation, as "m(normal), rows 0-1, columns 3-7".
     fn mixing(&self, op: &Op) -> String {
         let Some((alpha, cells)) = op.mixing() else { return String::new() };
         let table = self.alphas.get(alpha.0).map_or("?", |alpha| alpha.name.as_str());
         let rows: Vec<usize> = cells.iter().map(|(row, _)| *row).collect();
         let columns: Vec<usize> = cells.iter().map(|(_, column)| *column).collect();
         match cells[..] {
-            [(row, column)] => format!("softmax({table})[{row}, {column}]"),
-            _ => format!("softmax({table}), rows {}, columns {}", runs(&rows), runs(&columns)),
+            [(row, column)] => format!("m({table})[{row}, {column}]"),
+            _ => format!("m({table}), rows {}, columns {}", runs(&rows), runs(&columns)),
         }
     }
 }
