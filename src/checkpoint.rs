@@ -29,7 +29,7 @@ use crate::params::{Table, check_alphas};
 use crate::relaxation::Restrictions;
 use crate::search::{Carried, Fingerprint, Progress, State, Trajectory};
 
-pub use files::{checkpoints, keep, kept, save};
+pub use files::{checkpoints, is_kept, keep, kept, kept_epochs, save};
 
 const FORMAT: &str = "pydarts-checkpoint-3";
 /// The format of earlier versions, without a checksum and without the counts of running statistics.
@@ -234,7 +234,7 @@ pub fn read(bytes: &[u8], network: &dyn Network, tables: &[LogitTable]) -> Resul
     let mut groups: HashMap<&str, Vec<(String, Tensor)>> = HashMap::new();
     let mut trajectory = (None, None, None);
     for (name, view) in file.iter() {
-        let tensor = tensor_of(&name, &view)?;
+        let tensor = tensor_of(name, &view)?;
         match name.split_once('/') {
             Some((group, name)) => groups.entry(group).or_default().push((name.to_owned(), tensor)),
             None if name == "trajectory" => trajectory.0 = Some(tensor),
@@ -283,6 +283,9 @@ pub fn read(bytes: &[u8], network: &dyn Network, tables: &[LogitTable]) -> Resul
     }
     // Earlier versions had no buffers but running statistics.
     let mut buffers = groups.remove("buffer").or_else(|| groups.remove("statistic")).unwrap_or_default();
+    if let Some(group) = groups.keys().min() {
+        return Err(Error::checkpoint(format!("unexpected tensors {group}/…")));
+    }
     if let Some(kept) = network.buffers() {
         let added = kept.added_since_format_2(header.progress.step);
         let given = |name: &String| buffers.iter().any(|(other, _)| other == name);

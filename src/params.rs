@@ -199,8 +199,8 @@ pub fn check_alphas(table: &Table, alpha: &Tensor) -> Result<()> {
         format!(" `{}`, row {}, column {}", entry.name, within / columns, within % columns)
     });
     Err(Error::data(format!(
-        "expected finite logits, got {} in α table{}. Masking an operation by its logit is not available yet; leave \
-         the operation out of the space",
+        "expected finite logits, got {} in α table{}; leave an operation out of the space instead of masking it by \
+         its logit",
         alpha.f_double_value(&[index])?,
         place.unwrap_or_default()
     )))

@@ -37,7 +37,7 @@ pub struct Parameter {
 pub enum Domain {
     /// A number of at least the first and at most the second bound.
     Number(f64, f64),
-    /// A number above 0, or a schedule of such numbers.
+    /// A number from 1e-6 to 1e6, or a schedule of such numbers: logits divided by it stay finite in float32.
     Positive,
     /// A whole number of at least this bound.
     Whole(usize),
@@ -158,7 +158,9 @@ impl Domain {
             Domain::Number(low, high) => field
                 .number(&format!("a number from {low} to {high}"), |number| (low..=high).contains(&number))
                 .map(Schedule::Constant),
-            Domain::Positive => Schedule::read(field, "a number above 0", |number| number > 0.0),
+            Domain::Positive => {
+                Schedule::read(field, "a number from 1e-6 to 1e6", |number| (1e-6..=1e6).contains(&number))
+            }
             Domain::Whole(low) => field.whole(low).map(|number| Schedule::Constant(number as f64)),
         }
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -237,9 +236,8 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
 def _row(name: str, result: SearchResult) -> dict[str, Any]:
     path, config, cells = result.trajectory, result.config, hasattr(result, "genotype")
     words = cells and config.resolved_space.kind == "recurrent"
-    scores = [record.valid_perplexity if words else record.valid_accuracy for record in result.history]
-    if not cells and any(map(math.isnan, scores)):  # the network counts no correct predictions
-        scores = []
+    measured = (record.valid_perplexity if words else record.valid_accuracy for record in result.history)
+    scores = [score for score in measured if score is not None]
     entropies = [float(path.entropy(table)[-1]) for table in result.alphas]
     return {
         "run": name,

@@ -59,24 +59,11 @@ pub fn entropy_of(strengths: ArrayView2<f64>, shares: bool) -> f64 {
         let sum = if shares { 1.0 } else { row.iter().map(|weight| weight.abs()).sum() };
         let terms =
             row.iter().map(|weight| if shares { *weight } else { weight.abs() / sum }).filter(|weight| *weight > 0.0);
-        // From 0.0, so that a row with one candidate gives 0.0 instead of -0.0.
+        // A decided row has entropy 0, not -0.
         0.0 - terms.map(|weight| weight * weight.ln()).sum::<f64>()
     };
     match strengths.nrows() {
         0 => 0.0,
         rows => strengths.rows().into_iter().map(of_row).sum::<f64>() / rows as f64,
     }
-}
-
-/// The mean over the rows of the entropy (nats) of their softmax; 0 for a table without rows.
-pub fn entropy(table: ArrayView2<f64>) -> f64 {
-    let of_row = |row: Vec<f64>| -> f64 {
-        let terms = softmax(&row).into_iter().filter(|weight| *weight > 0.0);
-        -terms.map(|weight| weight * weight.ln()).sum::<f64>()
-    };
-    let rows = table.nrows();
-    if rows == 0 {
-        return 0.0;
-    }
-    table.rows().into_iter().map(|row| of_row(row.to_vec())).sum::<f64>() / rows as f64
 }

@@ -59,13 +59,23 @@ pub fn save(folder: &Path, contents: &Contents) -> Result<PathBuf> {
     Ok(target)
 }
 
-/// Writes the state after an epoch, and removes all but the latest `most` and this one.
-pub fn keep(folder: &Path, contents: &Contents, most: usize) -> Result<()> {
+/// The numbers of epochs after which the states in a folder were kept.
+pub fn kept_epochs(folder: &Path) -> Result<Vec<usize>> {
+    Ok(list(folder, EPOCH, SUFFIX)?.into_iter().map(|(epochs, _)| epochs as usize).collect())
+}
+
+/// Whether the state after `kept` epochs is still kept after `epochs` by a decider that returns by at most `keeps`. One
+/// more than it needs, which resuming from the previous checkpoint needs.
+pub fn is_kept(kept: usize, epochs: usize, keeps: usize) -> bool {
+    kept <= epochs && kept + keeps >= epochs
+}
+
+/// Writes the state after an epoch, and removes those that are not kept any more.
+pub fn keep(folder: &Path, contents: &Contents, keeps: usize) -> Result<()> {
     let epochs = contents.progress.epoch;
     write(folder, &kept(folder, epochs), &bytes(contents)?)?;
     let found = list(folder, EPOCH, SUFFIX)?;
-    let wanted = |number: u64| number <= epochs as u64 && number + most as u64 >= epochs as u64;
-    remove(found.iter().filter(|(number, _)| !wanted(*number)))
+    remove(found.iter().filter(|(number, _)| !is_kept(*number as usize, epochs, keeps)))
 }
 
 fn remove<'a>(files: impl IntoIterator<Item = &'a (u64, PathBuf)>) -> Result<()> {

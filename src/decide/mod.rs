@@ -37,6 +37,8 @@ pub struct AtEpochEnd<'a> {
     pub epoch: usize,
     /// The number of epochs of the search.
     pub epochs: usize,
+    /// The first epoch that moves α; before it, α is what was drawn.
+    pub arch_start_epoch: usize,
     /// The tables of logits.
     pub tables: &'a [LogitTable],
     /// Their masks and frozen rows.

@@ -34,6 +34,9 @@ impl Decide for SkipConnections {
     }
 
     fn decide(&self, at: &AtEpochEnd, values: &[f64]) -> Result<Vec<Decision>> {
+        if at.epoch < at.arch_start_epoch {
+            return Ok(Vec::new());
+        }
         let table = normal(at.tables).map(std::slice::from_ref).unwrap_or_default();
         let count = at.architecture.skip_connections(table).unwrap_or(0);
         let plural = if count == 1 { "" } else { "s" };

@@ -289,11 +289,13 @@ impl PySupernet {
     fn decide(&self, py: Python<'_>, decision: &str) -> PyResult<()> {
         entry::engine(py, || {
             let decision = serde_json::from_str(decision).map_err(|error| Error::config(error.to_string()))?;
-            let relaxations = &self.lock().relaxations;
-            let (tables, states) = (relaxations.tables().to_vec(), relaxations.states().clone());
+            let mut guard = self.lock();
+            let inner = &mut *guard;
+            let (tables, states) = (inner.relaxations.tables().to_vec(), inner.relaxations.states().clone());
             let mut restrictions = Restrictions { tables, states };
             restrictions.apply(&decision)?;
-            relaxations.set_states(restrictions.states)
+            inner.relaxations.set_states(restrictions.states)?;
+            inner.state.clear(&inner.relaxations.masked()?)
         })
     }
 

@@ -140,12 +140,8 @@ impl TableState {
     /// Strengths for a selection: NaN, which means not available, where a candidate is masked, or where its row is
     /// decided for another one or removed.
     pub fn selectable(&self, mut strengths: Array2<f64>) -> Array2<f64> {
-        for (index, strength) in strengths.iter_mut().enumerate() {
-            let decided = self.frozen[index / self.columns] && self.frozen_value[index] == 0.0;
-            if decided || !self.mask[index] {
-                *strength = f64::NAN;
-            }
-        }
+        let available = strengths.iter_mut().zip(self.available());
+        available.filter(|(_, available)| !available).for_each(|(strength, _)| *strength = f64::NAN);
         strengths
     }
 }

@@ -2,7 +2,6 @@
 
 use super::evaluate::Seen;
 use super::run::Run;
-use super::step::engine::State;
 use crate::arch::Decision;
 use crate::decide::AtEpochEnd;
 use crate::error::{ErrorKind, Result};
@@ -18,6 +17,7 @@ impl Run<'_> {
         let at = AtEpochEnd {
             epoch,
             epochs: self.config.optimisation.epochs,
+            arch_start_epoch: self.config.optimisation.arch_start_epoch,
             tables: self.relaxed.relaxations.tables(),
             states: &self.restrictions.states,
             alphas: &seen.alphas,
@@ -94,12 +94,6 @@ impl Run<'_> {
         if !self.restrictions.masked().contains(&true) {
             return Ok(());
         }
-        let _guard = tch::no_grad_guard();
-        let masked = self.relaxed.relaxations.masked()?;
-        let State { alpha, moments, .. } = &mut self.state;
-        for tensor in [alpha, &mut moments.exp_avg, &mut moments.exp_avg_sq] {
-            let _ = tensor.f_masked_fill_(&masked, 0.0)?;
-        }
-        Ok(())
+        self.state.clear(&self.relaxed.relaxations.masked()?)
     }
 }

@@ -46,7 +46,9 @@ impl Run<'_> {
             *epochs = before;
             self.warn(&message)?;
         } else if before != *epochs {
-            self.warn(&format!("epochs rises from {before} to {epochs}: the learning rate schedule is recomputed"))?;
+            self.warn(&format!(
+                "epochs rises from {before} to {epochs}: the learning rate and all schedules are recomputed"
+            ))?;
         }
         config.data.mean = restored.config.data.mean;
         config.data.std = restored.config.data.std;
@@ -104,29 +106,31 @@ impl Run<'_> {
         }
         let Some(folder) = &self.folder else {
             self.kept.insert(epoch, checkpoint::bytes(&self.contents())?);
-            self.kept.retain(|kept, _| *kept <= epoch && kept + keeps > epoch);
+            self.kept.retain(|kept, _| checkpoint::is_kept(*kept, epoch, keeps));
             return Ok(());
         };
-        // One more than needed here is needed to resume from the previous checkpoint.
         checkpoint::keep(folder, &self.contents(), keeps)
     }
 
     /// The state after `left` completed epochs, at the end of `epoch`.
     pub(super) fn state_after(&self, left: usize, epoch: usize) -> Result<Restored> {
-        let keeps = self.keeps();
-        let first = (epoch + 1).saturating_sub(keeps).max(1);
-        if !(first..=epoch).contains(&left) {
-            let kept = match first <= epoch {
-                true => format!("the states after {first} to {epoch} epochs are kept"),
-                false => "no earlier state is kept".to_owned(),
+        let (keeps, tables) = (self.keeps(), self.relaxed.relaxations.tables());
+        // A roll back discards later states, so the next one may find fewer.
+        let mut kept: Vec<usize> = match &self.folder {
+            Some(folder) => checkpoint::kept_epochs(folder)?,
+            None => self.kept.keys().copied().collect(),
+        };
+        kept.retain(|kept| *kept <= epoch && kept + keeps > epoch);
+        if !kept.contains(&left) {
+            let kept = match kept[..] {
+                [] => "no earlier state is kept".to_owned(),
+                _ => format!("the states that are kept are those after {kept:?} epochs"),
             };
             return Err(Error::config(format!("{kept} (`keeps` of the deciders is {keeps})")));
         }
         match (&self.folder, self.kept.get(&left)) {
-            (Some(folder), _) => {
-                checkpoint::load(&checkpoint::kept(folder, left), self.network, self.relaxed.relaxations.tables())
-            }
-            (None, Some(bytes)) => checkpoint::read(bytes, self.network, self.relaxed.relaxations.tables()),
+            (Some(folder), _) => checkpoint::load(&checkpoint::kept(folder, left), self.network, tables),
+            (None, Some(bytes)) => checkpoint::read(bytes, self.network, tables),
             (None, None) => Err(Error::engine(format!("the state after {left} epochs was not kept"))),
         }
     }

@@ -32,11 +32,8 @@ pub struct AtSelection<'s> {
 /// The rules by strength. They see NaN in place of candidates that are not available.
 impl Select for Selection {
     fn select(&self, at: &mut AtSelection) -> Result<Architecture> {
-        let mut strengths: Vec<_> = at.strengths.iter().map(|(_, strengths)| strengths.clone()).collect();
-        for (strengths, state) in strengths.iter_mut().zip(&at.restrictions.states) {
-            let available = strengths.iter_mut().zip(state.available());
-            available.filter(|(_, available)| !available).for_each(|(strength, _)| *strength = f64::NAN);
-        }
+        let states = at.strengths.iter().zip(&at.restrictions.states);
+        let strengths: Vec<_> = states.map(|((_, strengths), state)| state.selectable(strengths.clone())).collect();
         Ok(self.architecture(&at.restrictions.tables, &strengths))
     }
 }

@@ -16,7 +16,7 @@ use pydarts::data::{Batch, Role, Segments, Source, TokenSource};
 use pydarts::decide::Stop;
 use pydarts::error::{Error, ErrorKind, Result};
 use pydarts::event::{Event, EventKind, Observer, Status, StepRecord};
-use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Supernet};
+use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Relaxed, Supernet};
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
 use pydarts::search::{self, Body, Fingerprint, GraphCapture, Outcome, Replay, Sources, State, run};
@@ -215,8 +215,9 @@ impl Search {
         let sources = Sources { train: &mut self.train, valid: &mut self.valid, evaluation: &mut evaluation };
         let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
         let whole = Whole::of(&network, &self.config);
+        let micro_batch = self.config.execution.micro_batch;
         let outcome = run(
-            whole.relaxed(),
+            Relaxed { micro_batch, ..whole.relaxed() },
             search::Search {
                 graphs,
                 deciders: &self.deciders,
@@ -301,12 +302,27 @@ fn each_shape_of_batches_is_captured_up_to_a_limit() {
     }
 }
 
+#[test]
+fn larger_batches_with_more_micro_batches_do_not_end_the_capture_of_smaller_ones() {
+    let made = || Search {
+        train: batches("train", &[4, 4, 4, 7]),
+        ..search(json!({"epochs": 4, "relaxation": "gumbel", "micro_batch": 3}))
+    };
+    let graphs = FakeGraphs::default();
+    let captured = made().run(Some(&graphs));
+    assert_heard(&made().run(None), &captured, "micro-batches");
+    assert!(captured.listener.warnings.is_empty(), "{:?}", captured.listener.warnings);
+    // Twelve steps of one shape and four of the other.
+    assert_eq!((graphs.captured.get(), graphs.replayed.get()), (2, 10 + 2));
+}
+
 /// A search on a text. Its segments have two lengths, and each epoch ends differently.
-fn on_words(method: Method, graphs: Option<&FakeGraphs>) -> Seen {
+pub fn on_words(method: Method, graphs: Option<&FakeGraphs>, deciders: &[Stop]) -> Seen {
     tch::set_num_threads(1);
     let (kind, device) = (Kind::Float, Device::Cpu);
     let config = json!({"space": "darts-rnn", "nodes": 2, "num_classes": 7, "units": 5, "bptt": 6, "epochs": 3,
-        "batch_size": 3, "hypergradient": method, "record": "step", "seed": 4, "weight_lr": 1.0, "weight_lr_min": 1.0});
+        "batch_size": 3, "hypergradient": method, "record": "step", "seed": 4, "relaxation": "gumbel",
+        "weight_lr": 1.0, "weight_lr_min": 1.0});
     let config = SearchConfig::from_json(&config.to_string()).unwrap();
     let plan = Plan::lower_language(&config.space, &Language { words: 7, units: 5 }).unwrap();
     let dropout = Dropout { input: 0.3, hidden: 0.2, output: 0.5, ..Dropout::default() };
@@ -326,7 +342,7 @@ fn on_words(method: Method, graphs: Option<&FakeGraphs>) -> Seen {
     let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
     let whole = Whole::of(&network, &config);
     let fingerprint = Fingerprint::default();
-    let search = search::Search { graphs, ..search::Search::new(&config, &fingerprint) };
+    let search = search::Search { graphs, deciders, ..search::Search::new(&config, &fingerprint) };
     let outcome = run(whole.relaxed(), search, initial.unwrap(), sources, &mut listener).unwrap();
     Seen { outcome, statistics: network.buffers().unwrap().named().unwrap(), listener }
 }
@@ -334,8 +350,8 @@ fn on_words(method: Method, graphs: Option<&FakeGraphs>) -> Seen {
 #[test]
 fn a_captured_search_on_words_equals_the_eager_one() {
     for method in METHODS {
-        let (graphs, eager) = (FakeGraphs::default(), on_words(method, None));
-        let captured = on_words(method, Some(&graphs));
+        let (graphs, eager) = (FakeGraphs::default(), on_words(method, None, &[]));
+        let captured = on_words(method, Some(&graphs), &[]);
         assert_eq!(eager.outcome.status, Status::Complete);
         assert_heard(&eager, &captured, &format!("{method:?}"));
         assert!(captured.listener.warnings.is_empty(), "{:?}", captured.listener.warnings);

@@ -202,6 +202,29 @@ fn a_checkpoint_of_format_2_needs_no_checksum() {
 }
 
 #[test]
+fn tensors_of_unknown_sorts_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = save(folder.path(), 17);
+    let whole = std::fs::read(&path).unwrap();
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(&whole).unwrap();
+    // Format 2 has no checksum.
+    let mut about = metadata.metadata().clone().unwrap();
+    about.remove("crc32");
+    let header = about.get_mut("pydarts").unwrap();
+    *header = header.replace("checkpoint-3", "checkpoint-2");
+    let file = safetensors::SafeTensors::deserialize(&whole).unwrap();
+    for (from, to, accepted) in
+        [("", "", true), ("exp_avg/", "exp_avg/", true), ("carried/", "curried/", false), ("exp_avg/", "exp/", false)]
+    {
+        let tensors = file.iter().map(|(name, view)| (name.replacen(from, to, 1), view));
+        std::fs::write(&path, safetensors::serialize(tensors, Some(about.clone())).unwrap()).unwrap();
+        let loaded = load(&path, 3);
+        assert_eq!(loaded.as_ref().err().map(|error| error.kind), (!accepted).then_some(ErrorKind::Checkpoint));
+        assert!(loaded.err().is_none_or(|error| error.detail.contains("curried") || error.detail.contains("exp")));
+    }
+}
+
+#[test]
 fn temporary_files_are_removed_before_writing_and_after_a_failure() {
     let folder = tempfile::tempdir().unwrap();
     let left = folder.path().join("checkpoint-0000000003.tmp");

@@ -1,9 +1,11 @@
 //! Decisions at the end of an epoch: what they change, that they survive a kill at any moment, and roll backs.
 #![cfg(feature = "torch")]
 
-use crate::capture::{FakeGraphs, Search, Seen, assert_same, search};
+use std::path::Path;
+
+use crate::capture::{FakeGraphs, Search, Seen, assert_same, on_words, search};
 use pydarts::arch::{Architecture, Decision, LogitTable, Pick};
-use pydarts::config::SearchConfig;
+use pydarts::config::{Method, SearchConfig};
 use pydarts::decide::{self, AtEpochEnd, Decide, Stop};
 use pydarts::error::{ErrorKind, Result};
 use pydarts::event::{EpochRecord, Status};
@@ -11,6 +13,7 @@ use pydarts::relaxation::{Restrictions, TableState, shown_over_time};
 use pydarts::space::Space;
 use pydarts::variant::{Spec, Variant};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const STEPS: usize = 3;
 
@@ -169,13 +172,31 @@ fn a_stop_ends_the_search_as_complete() {
 
 /// Freeze, mask, drop, roll back, decide otherwise, and stop.
 fn eventful() -> Vec<Stop> {
-    let script =
-        vec![(0, vec![freeze(0, 2)]), (1, vec![mask(0, &[1])]), (3, vec![back(1), dropped(1)]), (4, vec![stop()])];
+    let script = vec![
+        (0, vec![freeze(0, 2)]),
+        (1, vec![mask(0, &[1])]),
+        (3, vec![back(1), dropped(1), mask(3, &[0])]),
+        (4, vec![stop()]),
+    ];
     let later = |at: &AtEpochEnd| match at.epoch == 2 && taken(at, &back(1)) {
         true => vec![mask(2, &[0, 1])],
         false => vec![],
     };
     vec![once(3, script), by(0, later)]
+}
+
+/// The checkpoints of one folder with the kept states of another.
+fn mixed(checkpoints: &Path, kept: &Path) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (from, prefix) in [(checkpoints, "checkpoint-"), (kept, "epoch-")] {
+        for entry in std::fs::read_dir(from).unwrap() {
+            let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+            if name.to_str().unwrap().starts_with(prefix) {
+                std::fs::copy(path, folder.path().join(name)).unwrap();
+            }
+        }
+    }
+    folder
 }
 
 #[test]
@@ -194,12 +215,18 @@ fn a_search_with_decisions_that_is_killed_anywhere_resumes_bit_for_bit() {
         assert_eq!(whole.outcome.status, Status::Complete);
         let epochs: Vec<usize> = whole.outcome.decisions.iter().map(|(epoch, _)| *epoch).collect();
         // The epochs after the first are done twice. What follows a roll back belongs to the epoch that remains.
-        assert_eq!(epochs, [0, 1, 3, 0, 2, 4]);
+        assert_eq!(epochs, [0, 1, 3, 0, 0, 2, 4]);
         let mut without = options.clone();
         without.as_object_mut().unwrap().remove("checkpoint_every");
         assert_same(&whole, &short(without, eventful()).run(None), "in memory");
         assert!(whole.listener.copies.len() >= 8);
         for (index, copy) in whole.listener.copies.iter().enumerate() {
+            // Killed between the kept state of one checkpoint and the next checkpoint.
+            if let Some(next) = whole.listener.copies.get(index + 1) {
+                let between = mixed(copy.path(), next.path());
+                let resumed = with(between.path().to_str().unwrap(), true).run(None);
+                assert_same(&whole, &resumed, &format!("{options}, killed before checkpoint {}", index + 1));
+            }
             let resumed = with(copy.path().to_str().unwrap(), true).run(None);
             assert_same(&whole, &resumed, &format!("{options}, killed after checkpoint {index}"));
         }
@@ -237,6 +264,23 @@ fn returning_once_repeats_what_was_done() {
         assert_eq!(again.listener.decided.iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [0, 1, 2, 3, 2, 3, 4]);
         again.outcome.decisions.clear();
         assert_same(&whole, &again, method);
+    }
+}
+
+#[test]
+fn a_roll_back_restores_the_hidden_states_of_texts() {
+    for (graphs, method) in [(false, Method::Unrolled), (true, Method::FirstOrder)] {
+        let whole = on_words(method, None, &[]);
+        let graphs = graphs.then(FakeGraphs::default);
+        let mut again = on_words(method, graphs.as_ref(), &[once(2, vec![(2, vec![back(1)])])]);
+        assert_eq!(again.outcome.decisions, [(2, back(1))]);
+        again.outcome.decisions.clear();
+        assert_same(&whole, &again, &format!("{method:?}"));
+        let states = |seen: &Seen| {
+            let carried = &seen.outcome.state.carried;
+            [&carried.train, &carried.valid].map(|state| state.as_ref().unwrap().copy())
+        };
+        assert!(states(&whole).iter().zip(&states(&again)).all(|(one, other)| one.equal(other)), "{method:?}");
     }
 }
 
@@ -284,6 +328,8 @@ fn decisions_without_sense_fail_and_name_table_row_and_decision() {
         assert_eq!((seen.outcome.status, error.kind), (Status::Failed, ErrorKind::Config), "{decision:?}");
         assert!(error.detail.contains(names), "{error}");
         assert_eq!((seen.outcome.history.len(), seen.outcome.decisions.len()), (2, 0));
+        let untouched = Restrictions::new(&seen.outcome.restrictions.tables);
+        assert_eq!(seen.outcome.restrictions, untouched, "none of the decisions is applied");
         // A resumed search takes the decisions of this epoch again.
         let better = run(place, vec![once(1, vec![(1, vec![freeze(0, 0)])])]);
         assert_same(&run(json!({}), vec![once(1, vec![(1, vec![freeze(0, 0)])])]), &better, "resumed");
@@ -310,6 +356,30 @@ fn returning_for_ever_is_an_error() {
     assert_eq!((seen.outcome.status, error.kind), (Status::Failed, ErrorKind::Config));
     assert_eq!(seen.outcome.decisions.len(), 10);
     assert!(error.detail.contains("\"epoch\":1"), "{error}");
+}
+
+#[test]
+fn a_roll_back_after_a_roll_back_finds_the_same_states_in_memory_and_in_a_folder() {
+    let deciders = || {
+        let returns = by(2, |at| match at.epoch {
+            4 if !taken(at, &back(3)) => vec![back(3)],
+            3 if taken(at, &back(3)) && !taken(at, &back(2)) => vec![back(2)],
+            2 if taken(at, &back(2)) => vec![back(1)],
+            _ => vec![],
+        });
+        vec![returns]
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let in_folder = run(json!({"checkpoint_dir": folder.path().to_str().unwrap()}), deciders());
+    let in_memory = run(json!({}), deciders());
+    for seen in [&in_folder, &in_memory] {
+        // The two returns have discarded the state after the first epoch.
+        let error = seen.outcome.error.as_ref().expect("an error");
+        assert_eq!((error.kind, seen.outcome.history.len()), (ErrorKind::Config, 3), "{error}");
+        assert!(error.detail.contains("\"epoch\":1") && error.detail.contains("[2]"), "{error}");
+        assert_eq!(seen.outcome.decisions, [(4, back(3)), (3, back(2))]);
+    }
+    assert_same(&in_folder, &in_memory, "in memory");
 }
 
 #[test]
@@ -365,6 +435,7 @@ fn skip_connections_stop_when_the_normal_cell_has_most_of_them() {
             let at = AtEpochEnd {
                 epoch: 4,
                 epochs: 9,
+                arch_start_epoch: 0,
                 tables: &tables,
                 states: &states,
                 alphas: &[],
@@ -378,6 +449,10 @@ fn skip_connections_stop_when_the_normal_cell_has_most_of_them() {
             assert_eq!(!decided.is_empty(), skips >= most, "{skips} skip connections, most = {most}");
             if let [Decision::Stop { reason }] = &decided[..] {
                 assert!(reason.contains(&skips.to_string()));
+            }
+            for (arch_start_epoch, moved) in [(4, true), (5, false)] {
+                let decided = decider.rule().decide(&AtEpochEnd { arch_start_epoch, ..at }, &decider.at(0, 1)).unwrap();
+                assert_eq!(!decided.is_empty(), moved && skips >= most, "warm-up until epoch {arch_start_epoch}");
             }
         }
     }

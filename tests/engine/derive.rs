@@ -1,9 +1,9 @@
 //! Derivation: against a plain restatement of the rule on thousands of random α full of ties.
 
-use ndarray::{Array2, array};
+use ndarray::{Array1, Array2, array};
 use proptest::prelude::*;
 use pydarts::arch::genotype::{Cell, Genotype};
-use pydarts::arch::{Selection, entropy, softmax};
+use pydarts::arch::{Selection, entropy_of, softmax};
 use pydarts::error::{ErrorKind, Result};
 use pydarts::relaxation::{self, Relaxation};
 use pydarts::schedule::Schedule;
@@ -186,10 +186,22 @@ fn what_is_not_an_alpha_is_refused_with_the_reason() {
 
 #[test]
 fn entropy_is_that_of_the_softmax_in_nats() {
-    assert!((entropy(Array2::zeros((14, 8)).view()) - 8f64.ln()).abs() < 1e-15);
-    assert_eq!(entropy(Array2::zeros((0, 8)).view()), 0.0);
-    assert_eq!(entropy(array![[0.0, f64::NEG_INFINITY], [2000.0, 0.0]].view()), 0.0);
+    let entropy = |mut table: Array2<f64>| {
+        for mut row in table.rows_mut() {
+            let weights = softmax(&row.to_vec());
+            row.assign(&Array1::from(weights));
+        }
+        entropy_of(table.view(), true)
+    };
+    assert!((entropy(Array2::zeros((14, 8))) - 8f64.ln()).abs() < 1e-15);
+    // Shown as 0, not as -0.
+    for decided in [Array2::zeros((0, 8)), array![[0.0, f64::NEG_INFINITY], [2000.0, 0.0]]] {
+        assert_eq!(entropy(decided).to_bits(), 0f64.to_bits());
+    }
+    for shares in [true, false] {
+        assert_eq!(entropy_of(array![[0.0, 0.0], [0.0, 1.0]].view(), shares).to_bits(), 0f64.to_bits());
+    }
     let (p, q) = (0.25f64, 0.75f64);
     let expected = (-(p * p.ln() + q * q.ln()) + 2f64.ln()) / 2.0;
-    assert!((entropy(array![[p.ln(), q.ln()], [1.0, 1.0]].view()) - expected).abs() < 1e-15);
+    assert!((entropy(array![[p.ln(), q.ln()], [1.0, 1.0]]) - expected).abs() < 1e-15);
 }

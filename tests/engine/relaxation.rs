@@ -3,8 +3,10 @@
 
 use ndarray::Array2;
 use pydarts::config::SearchConfig;
+use pydarts::error::ErrorKind;
 use pydarts::relaxation::{ALL, TableState};
 use pydarts::schedule::Schedule;
+use pydarts::variant::Domain;
 use serde_json::json;
 
 use crate::common::table;
@@ -25,6 +27,25 @@ fn every_relaxation_is_read_from_its_name_and_from_what_it_writes() {
         assert_eq!(written.as_object().unwrap().len(), 1 + spec.parameters.len(), "{}", spec.name);
         assert_eq!(read(written).unwrap(), config, "{}", spec.name);
         assert!(read(json!({"name": spec.name, "misspelt": 1.0})).is_err(), "{}", spec.name);
+    }
+}
+
+#[test]
+fn parameters_that_float32_cannot_divide_by_are_refused() {
+    let scheduled = |end: f64| json!({"name": "linear", "start": 1.0, "end": end});
+    for rule in ALL {
+        for parameter in rule.spec().parameters.iter().filter(|parameter| parameter.domain == Domain::Positive) {
+            let with = |value: serde_json::Value| read(json!({"name": rule.spec().name, parameter.name: value}));
+            for number in [0.0, -1.0, 5e-324, 1e-320, 1e-40, 9.9e-7, 1.1e6, 1e39, 1e308] {
+                for error in [with(json!(number)).unwrap_err(), with(scheduled(number)).unwrap_err()] {
+                    assert_eq!(error.kind, ErrorKind::Config, "{number}");
+                    assert!(error.detail.contains(parameter.name), "{error}");
+                }
+            }
+            for number in [1e-6, 1e6] {
+                assert!(with(json!(number)).is_ok() && with(scheduled(number)).is_ok(), "{number}");
+            }
+        }
     }
 }
 

@@ -246,6 +246,13 @@ def test_a_search_without_clipping_is_that_with_a_huge_limit(changes: Any) -> No
     assert all(torch.equal(value, huge.state_dict[name]) for name, value in off.state_dict.items())
 
 
+@pytest.mark.parametrize("rate", ["weight_lr", "arch_lr"])
+def test_a_rate_beyond_float32_is_a_numerical_error(rate: str) -> None:
+    with pytest.raises(pydarts.NumericalError) as caught:
+        search((X, Y), make_config(**{rate: 1e300}))
+    assert caught.value.result.steps == (0,)
+
+
 def test_a_training_without_clipping_is_that_with_a_huge_limit() -> None:
     def trained(limit: float) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)

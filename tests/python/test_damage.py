@@ -113,9 +113,19 @@ def test_a_change_of_a_single_number_is_refused(saved: Path, tmp_path: Path, nam
     for at in range(len(whole) // 2, len(whole), max(1, len(whole) // 40)):
         if chr(whole[at]).isspace() and path.suffix == ".json":
             continue
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        changed = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        if path.suffix == ".json" and equal_json(changed, whole):  # the 17th digit of a double
+            continue
+        path.write_bytes(changed)
         with pytest.raises(CheckpointError, match=path.name):
             read(tmp_path)
+
+
+def equal_json(one: bytes, other: bytes) -> bool:
+    try:
+        return bool(json.loads(one) == json.loads(other))
+    except ValueError:
+        return False
 
 
 def test_files_of_two_results_do_not_mix(saved: Path, tmp_path: Path) -> None:

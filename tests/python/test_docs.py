@@ -101,9 +101,8 @@ def test_the_commands_of_a_page_are_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for block in pages.blocks(page):
-        assert block.language in ("python", "sh", "toml", "text", "bibtex", "rust"), (
-            f"{page}: {block.language}"
-        )
+        known = ("python", "sh", "toml", "text", "bibtex", "rust")
+        assert block.language in known, f"{page}: {block.language}"
         if block.language == "toml":  # its title is its name
             Path(block.title).write_text(block.code, encoding="utf-8")
         if block.language == "sh":

@@ -11,6 +11,7 @@ import pytest
 import reference
 import torch
 from parity import METHODS, SMALL, XI, Setup, assert_same_bits, distance, plain_gradient, snapshot
+from pydarts import _core
 from reference.noise import gumbel, uniform
 from relaxed import RELAXATIONS, ROLES, as_option, decide, share_noise
 from test_relaxation_parity import GRADIENT, decided
@@ -127,6 +128,21 @@ def test_the_seed_reaches_the_noise_and_nothing_else(name: str) -> None:
     assert torch.equal(*gradients) == (name == "softmax")
 
 
+@pytest.mark.parametrize("name", RELAXATIONS)
+def test_masking_clears_logits_and_moments(name: str) -> None:
+    relaxation = reference.Relaxation(RELAXATIONS[name].name, RELAXATIONS[name].temperature)
+    net, _ = pair(relaxation)
+    train, valid = SETUP.batches(2)
+    net.step(train, valid)
+    net._net.decide('{"decision": "mask", "table": "normal", "row": 1, "columns": [2]}')
+    for _ in range(2):
+        state = net.optimizer_state()
+        for tables in (net.alphas, state["exp_avg"], state["exp_avg_sq"]):
+            assert tables["normal"][1, 2] == 0
+            assert (tables["normal"][1, :2] != 0).all()
+        net.step(train, valid)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_gradient_with_noise_leaves_everything_as_it_was(method: str) -> None:
     net, _ = pair(hypergradient=method)
@@ -161,3 +177,8 @@ def test_warm_up_does_not_draw_for_alpha() -> None:
     )
     assert still.history[0].train_loss == frozen.history[0].train_loss
     assert all(torch.equal(tensor, frozen.state_dict[name]) for name, tensor in still.state_dict.items())
+
+
+def test_every_relaxation_of_the_engine_is_stated_by_the_reference() -> None:
+    names = {relaxation["name"] for relaxation in _core.variants("relaxation")}
+    assert names == set(RELAXATIONS) == set(reference.RELAXATIONS)

@@ -148,9 +148,9 @@ def test_the_engine_serialises_only_events_that_a_callback_overrides(
     received: Counter[str] = Counter()
     observe = Observers.observe
 
-    def counting(self: Observers, kind: str, payload: Any, alphas: Any) -> None:
+    def counting(self: Observers, kind: str, payload: Any, alphas: Any, strengths: Any) -> None:
         received[kind] += 1
-        observe(self, kind, payload, alphas)
+        observe(self, kind, payload, alphas, strengths)
 
     monkeypatch.setattr(Observers, "observe", counting)
     search(make_arrays(), make_config(progress=False), callbacks=callbacks)

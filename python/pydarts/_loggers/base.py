@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from .. import _core
 from .._results.history import EpochRecord, flat
 from .._results.tables import AlphaTable
-from .._results.trajectory import plain, snapshot
+from .._results.trajectory import plain
 from .._search.callbacks import Callback, EpochInfo, StartInfo
+from .._search.moments import snapshot
 from .._values.config import SearchConfig
 
 if TYPE_CHECKING:

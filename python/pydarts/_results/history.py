@@ -25,11 +25,11 @@ class Measures:
     """Mean loss over the validation part after the epoch, in nats. Batch norm uses running statistics,
     without their initial values, in a search of convolutional cells, and the statistics of the batch in a
     search of recurrent cells."""
-    train_accuracy: float
-    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1. NaN for a
+    train_accuracy: float | None
+    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1. None for a
     network of one's own that does not count them."""
-    valid_accuracy: float
-    """Fraction of the validation examples classified correctly after the epoch, 0 to 1, or NaN likewise."""
+    valid_accuracy: float | None
+    """Fraction of the validation examples classified correctly after the epoch, 0 to 1, or None likewise."""
     learning_rate: float
     """Learning rate of the weights in this epoch."""
 

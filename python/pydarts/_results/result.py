@@ -260,7 +260,7 @@ class SearchResult:
             return read_checked(folder / name, parse, about["checksums"].get(name))
 
         config = read("config.json", lambda data: SearchConfig.from_json(data.decode("utf-8-sig")))
-        genotype = read("genotype.json", lambda data: genotype_from(data, config))
+        genotype: Any = read("genotype.json", lambda data: genotype_from(data, config))
         tables = about["tables"] or tables_of(config.resolved_space)
         history = read(
             "history.json",
@@ -272,7 +272,7 @@ class SearchResult:
         if picked is not None:
             picked = read("result.json", lambda _: architecture_from(picked, tables))
         return cls(
-            genotype=genotype,  # type: ignore[arg-type]  # absent without cells
+            genotype=genotype,  # absent without cells
             alphas=alphas,
             steps=steps,
             history=history,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,7 @@ from .. import _core
 from .._values.genotype import Genotype
 from .._values.space import Space
 from .._values.words import shown
-from .tables import AlphaTable, in_effect, is_cells, tables_of
-
-if TYPE_CHECKING:
-    from .._search.callbacks import EpochInfo, StepInfo
-    from .._values.config import SearchConfig
+from .tables import AlphaTable, in_effect, tables_of
 
 Weights = npt.NDArray[np.float64]
 
@@ -326,22 +322,3 @@ class Trajectory:
 def plain(value: Any) -> Any:
     """Return the option of a configuration as plain data."""
     return value.to_dict() if hasattr(value, "to_dict") else value
-
-
-def snapshot(
-    config: SearchConfig, info: StepInfo | EpochInfo, tables: Mapping[str, AlphaTable] | None = None
-) -> Trajectory:
-    """Return a trajectory of one point: that of an event. `tables` are required if α belongs to no cells."""
-    strengths = {name: values[None] for name, values in info.strengths.items()}
-    return Trajectory(
-        {name: values[None] for name, values in info.alphas.items()},
-        steps=(0,),
-        space=config.resolved_space if tables is None or is_cells(tables) else None,
-        epochs=-1,
-        relaxation=config.relaxation,
-        selection=config.selection,
-        parameter_epochs=(info.epoch,),
-        total_epochs=config.epochs,
-        tables=tables or {},
-        given=strengths or None,
-    )

@@ -55,8 +55,8 @@ class StepInfo:
     """Loss of the training batch before the weight step, in nats."""
     valid_loss: float | None
     """Loss of the validation batch at which α's gradient was computed, in nats; None while α is fixed."""
-    train_accuracy: float
-    """Fraction of this epoch's training images so far that were classified correctly, 0 to 1. NaN for a
+    train_accuracy: float | None
+    """Fraction of this epoch's training images so far that were classified correctly, 0 to 1. None for a
     network of one's own that does not count them."""
     learning_rate: float
     """Learning rate of the weights."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,9 +73,7 @@ class Observers:
         """Called by the engine; an exception stops the search."""
         tables: dict[str, Any] = {"alphas": dict(alphas or {}), "strengths": dict(strengths or {})}
         if kind == "step":
-            accuracy = payload["train_accuracy"]
-            known = {**payload, "train_accuracy": math.nan if accuracy is None else accuracy}
-            self._step(StepInfo(**known, **tables))
+            self._step(StepInfo(**payload, **tables))
         elif kind == "epoch":
             record = record_from(payload["record"], EpochRecord)
             given = payload["genotype"]

@@ -9,10 +9,10 @@ from typing import Any
 
 from .._results.history import perplexity
 from .._results.tables import AlphaTable, is_cells, tables_of
-from .._results.trajectory import snapshot
 from .._values.config import SearchConfig
 from .bar import Bar, in_a_line
 from .callbacks import EpochInfo, StepInfo
+from .moments import snapshot
 
 _EVERY = 0.25  # seconds between two updates of the values after the bar
 

@@ -128,7 +128,7 @@ class Supernet:
     @property
     @plain()
     def alphas(self) -> dict[str, Tensor]:
-        """Copies of the architecture logits α: table name -> [edges, operations]."""
+        """Copies of the logits α: table name -> [edges, operations]; 0 where an edge has fewer operations."""
         return self._net.alphas()
 
     @plain()

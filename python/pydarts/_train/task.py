@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._results.history import TrainRecord
+from .._results.history import TrainRecord, known
 from ..nn import LanguageModel, Network
 from .settings import Settings
 from .weights import Weights
@@ -108,4 +108,4 @@ def step_seed(*numbers: int) -> int:
 
 def merit(record: TrainRecord, network: Network) -> float:
     """Return the value that is largest in the best epoch: accuracy of images, negative loss of text."""
-    return -record.valid_loss if isinstance(network, LanguageModel) else record.valid_accuracy
+    return -record.valid_loss if isinstance(network, LanguageModel) else known(record.valid_accuracy)

@@ -149,7 +149,7 @@ class Softmax(Relaxation):
     """The softmax of a row with a temperature, m = softmax(α/τ). DARTS (Liu et al., 2019), eq. 2, with τ = 1.
 
     Attributes:
-        temperature: τ, a number above 0 or a schedule.
+        temperature: τ, a number from 1e-6 to 1e6 or a schedule.
 
     >>> Softmax().weights([0.2, -0.1, 0.5])
     tensor([0.3236, 0.2397, 0.4368], dtype=torch.float64)
@@ -165,7 +165,7 @@ class Gumbel(Relaxation):
     evaluation and selection use, is softmax(α): the probabilities of having the largest perturbed logit.
 
     Attributes:
-        temperature: τ, a number above 0 or a schedule, such as `Linear(10, 0.1)`.
+        temperature: τ, a number from 1e-6 to 1e6 or a schedule, such as `Linear(10, 0.1)`.
 
     >>> noise = [1.030930, -0.185627, 0.366513]
     >>> Gumbel().weights([0.2, -0.1, 0.5], noise=noise)
@@ -246,7 +246,8 @@ class Decider(Variant, axis="stop"):
 class SkipConnections(Decider):
     """End the search when the normal cell has this many skip connections. DARTS+ (Liang et al., 2019).
 
-    It is criterion 1 of the paper. The cell is the one that the selection picks at the end of an epoch.
+    It is criterion 1 of the paper. The cell is the one that the selection picks at the end of an epoch;
+    epochs before `arch_start_epoch`, which do not move α, are not counted.
 
     Attributes:
         most: the number of skip connections at which the search ends.

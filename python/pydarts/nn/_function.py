@@ -193,9 +193,6 @@ def _table(name: str, value: Any, given: Names | None) -> FunctionTable:
         initial = initial.reshape(-1, shape[-1] if shape else 1)
     rows, columns = (1, 1, *shape)[-2:] if len(shape) < 2 else shape
     candidates = _candidates(name, rows, columns, given)
-    if initial is not None:
-        for row, names in zip(initial, candidates, strict=True):
-            row[len(names) :] = 0.0  # masked
     return FunctionTable(name, shape, candidates, initial)
 
 

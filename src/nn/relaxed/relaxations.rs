@@ -187,12 +187,17 @@ impl Relaxations {
         Ok(Tensor::f_cat(&flat.collect::<Result<Vec<_>, _>>()?, 0)?)
     }
 
-    /// All tensors that a step reads, not copied.
+    /// All tensors that the current step reads, not copied.
     pub fn tensors(&self) -> Vec<Tensor> {
+        let (_, [weight, alpha]) = self.drawn.borrow().unwrap_or_default();
         let mut all: Vec<Tensor> = self.values.iter().chain([&self.fixed]).map(Tensor::shallow_clone).collect();
         for table in &self.on_device {
             all.extend([&table.masked, &table.frozen, &table.frozen_value].map(Tensor::shallow_clone));
-            all.extend(table.noise.borrow().iter().flatten().map(Tensor::shallow_clone));
+            // Other steps may have more parts.
+            let noise = table.noise.borrow();
+            let parts =
+                noise[Role::Alpha as usize].iter().take(alpha).chain(noise[Role::Weight as usize].iter().take(weight));
+            all.extend(parts.map(Tensor::shallow_clone));
         }
         all
     }

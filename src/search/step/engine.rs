@@ -81,6 +81,15 @@ impl State {
         Ok(State { w, alpha, momentum, moments, carried: Carried::default(), step: 0 })
     }
 
+    /// Sets α and its moments to 0 where `masked`.
+    pub fn clear(&mut self, masked: &Tensor) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        for tensor in [&mut self.alpha, &mut self.moments.exp_avg, &mut self.moments.exp_avg_sq] {
+            let _ = tensor.f_masked_fill_(masked, 0.0)?;
+        }
+        Ok(())
+    }
+
     /// The same tensors, not copied.
     pub fn share(&self) -> State {
         let same = Tensor::shallow_clone;

@@ -66,6 +66,8 @@ impl Scalars {
     pub fn set(&mut self, inputs: StepInputs) -> Result<()> {
         let [train, valid] = inputs.continues.map(|continues| f64::from(u8::from(continues)));
         for (index, number) in [inputs.lr, inputs.adam_rate, inputs.adam_root, train, valid].into_iter().enumerate() {
+            // libtorch refuses a number that float32 cannot hold; an infinite one fails the step, which names it.
+            let number = if self.inputs.kind() == Kind::Double { number } else { f64::from(number as f32) };
             let _ = self.inputs.f_select(0, index as i64)?.f_fill_(number)?;
         }
         Ok(())
