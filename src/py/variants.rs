@@ -17,11 +17,14 @@ use crate::relaxation::{self, Inputs, Noise, Relax};
 use crate::schedule::Schedule;
 use crate::variant::{Chosen, Variant};
 
+/// Reads a variant that a field gives, as JSON with all parameters.
+type Reader = Box<dyn Fn(&Field) -> Result<Value>>;
+
 /// The variants of an option: what they write with their default values, and the reader of one of them.
 struct Axis {
     name: &'static str,
     defaults: Vec<Value>,
-    read: Box<dyn Fn(&Field) -> Result<Value>>,
+    read: Reader,
 }
 
 impl Axis {

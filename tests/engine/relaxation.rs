@@ -1,5 +1,6 @@
 //! Every relaxation: its derivative, its mean, its masks and its parameters. Nothing here names a relaxation but where a
 //! value of one is tested.
+#![cfg(feature = "torch")]
 
 use ndarray::Array2;
 use pydarts::config::SearchConfig;
@@ -59,7 +60,6 @@ fn shares_are_shares_of_one() {
     }
 }
 
-#[cfg(feature = "torch")]
 #[test]
 fn strengths_of_masked_candidates_are_0_and_those_of_others_are_numbers() {
     let mut table = table("table", 2, 4);
@@ -96,7 +96,6 @@ fn a_schedule_has_its_ends_exactly_and_stays_between_them() {
     assert!((Schedule::Exponential(4.0, 1.0).at(1, 3) - 2.0).abs() < 1e-15);
 }
 
-#[cfg(feature = "torch")]
 mod tensors {
     use pydarts::relaxation::{ALL, Inputs, Noise, Relax};
     use tch::{Kind, Tensor};
