@@ -25,7 +25,7 @@ from .data import (
 from .options import named
 from .output import path_text
 from .plot import draw
-from .sources import genotype_of, is_run, is_text, run_of
+from .sources import cells_of, genotype_of, is_run, is_text, run_of
 from .train import NETWORKS, PresetOption, check_cell, check_choices, preset_of
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _cells(runs: list[str], data: Spec) -> dict[str, Genotype | SearchResult]:
     cells: dict[str, Genotype | SearchResult] = {}
     for name, source in _names(runs).items():
         if is_run(source):
-            result = run_of(Path(source))
+            result = cells_of(Path(source))
             cells[name], genotype = result, result.genotype
         else:
             cells[name] = genotype = genotype_of(source)
@@ -219,30 +219,30 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
     table = Table(*columns, box=None)
     for row in rows:
         table.add_row(*(Text(_text(name, row)) for name in columns))
-    cells = {result.genotype.edge_set for result in results.values()}
+    genotypes = {name: result.genotype for name, result in results.items() if hasattr(result, "genotype")}
+    cells = {genotype.edge_set for genotype in genotypes.values()}
     notes = [f"distinct cells: {len(cells)}; settled: the point in time of the last change of the genotype"]
     if plot is not None:
         import pydarts
 
         draw(lambda: pydarts.plots.compare(results), plot)
         notes.append(str(plot))
-    genotypes = {name: result.genotype.to_dict() for name, result in results.items()}
     file = None if plot is None else str(plot)
-    data = {"runs": rows, "cells": len(cells), "genotypes": genotypes, "plot": file}
+    written = {name: genotype.to_dict() for name, genotype in genotypes.items()}
+    data = {"runs": rows, "cells": len(cells), "genotypes": written, "plot": file}
     return Answer(data, [table, *notes])
 
 
 def _row(name: str, result: SearchResult) -> dict[str, Any]:
-    path, config = result.trajectory, result.config
-    words = config.resolved_space.kind == "recurrent"
-
+    path, config, cells = result.trajectory, result.config, hasattr(result, "genotype")
+    words = cells and config.resolved_space.kind == "recurrent"
     measured = (record.valid_perplexity if words else record.valid_accuracy for record in result.history)
     scores = [score for score in measured if score is not None]
     entropies = [float(path.entropy(table)[-1]) for table in result.alphas]
     return {
         "run": name,
         "status": result.status,
-        "space": config.resolved_space.name,
+        "space": config.resolved_space.name if cells else None,
         "method": config.hypergradient,
         "seed": config.seed,
         "epochs": len(result.history),
@@ -250,8 +250,8 @@ def _row(name: str, result: SearchResult) -> dict[str, Any]:
         "validation": scores[-1] if scores else None,
         "best": (min if words else max)(scores, default=None),
         "entropy": sum(entropies) / len(entropies),
-        "skips": result.genotype.skip_connections,
-        "settled": path.last_change,
+        "skips": result.genotype.skip_connections if cells else None,
+        "settled": path.last_change if cells else None,
         "seconds": sum(record.seconds for record in result.history),
     }
 

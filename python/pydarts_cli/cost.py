@@ -14,7 +14,7 @@ from .choices import NETWORK, SEARCH
 from .command import command
 from .explain import PLANNED
 from .options import Group, named
-from .sources import genotype_of, network_of, run_of
+from .sources import cells_of, genotype_of, network_of
 
 if TYPE_CHECKING:
     from pydarts import SearchConfig
@@ -71,7 +71,7 @@ def cost(
             f"{named(given)}: {source!r} is a trained network, whose sizes are fixed; leave them out", USAGE
         )
     if built is None and source and os.path.isdir(source):
-        result = run_of(Path(source))
+        result = cells_of(Path(source))
         built = pydarts.build(result, **{**_sizes(result.config), **given})
         image_size = result.config.image_size if image_size is None else image_size
     elif built is None:

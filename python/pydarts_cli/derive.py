@@ -12,7 +12,7 @@ import typer
 
 from .answer import USAGE, Answer, Problem, cut
 from .command import command
-from .sources import about, genotype_of, is_text, run_of
+from .sources import about, cells_of, genotype_of, is_text
 
 if TYPE_CHECKING:
     from pydarts import Genotype
@@ -78,7 +78,7 @@ def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> 
     if source and os.path.isdir(path) and not (path / "network.safetensors").is_file():
         if space is not None:
             raise Problem("--space applies to .npz files only; a run has its own space", USAGE)
-        result = run_of(path)
+        result = cells_of(path)
         if at is None and k is None:
             return result.genotype
         tables = _tables(result.alphas, at, source)  # checks `at`
@@ -88,7 +88,8 @@ def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> 
     if path.suffix == ".npz" and not is_text(source):
         from pydarts._values.files import read_npz
 
-        arrays = {name: values for name, values in read_npz(path).items() if name != "steps"}
+        points = ("steps", "epochs")  # of a run's alphas.npz
+        arrays = {name: values for name, values in read_npz(path).items() if name not in points}
         default = "darts-rnn" if "recurrent" in arrays else "darts"
         return pydarts.derive(_tables(arrays, at, source), space or default, k)
     if at is not None or k is not None or space is not None:

@@ -10,7 +10,7 @@ import typer
 from .answer import Answer, say
 from .choices import SEARCH
 from .command import command
-from .sources import run_of
+from .sources import cells_of
 
 # These options do not affect the plan.
 PLANNED = SEARCH.without("resume", "checkpoint_dir", "checkpoint_every", "progress", "record", "log_every")
@@ -36,7 +36,7 @@ def explain(
     """
     import pydarts
 
-    config = pydarts.SearchConfig() if run is None else run_of(run).config
+    config = pydarts.SearchConfig() if run is None else cells_of(run).config
     if run is not None and "device" not in choices and not _available(config.device):
         say(f"{run} was searched on {config.device}, which is not available; showing the plan for the CPU")
         choices = {"precision": "auto", **choices, "device": "cpu"}  # "tf32" requires a GPU

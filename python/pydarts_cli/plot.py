@@ -35,6 +35,7 @@ _TRAINING: dict[str, Callable[[TrainResult], Any]] = {
 }
 _MOVIE = "animation"
 _NEED_EPOCHS = ("losses", "accuracies")  # these require at least one epoch
+_OF_CELLS = ("cells", "supernet", "skips")  # those that a network of one's own does not have
 _PER_POINT = ("weights", "cells", "supernet")
 _PER_TABLE = ("alphas", "weights", "supernet", _MOVIE)
 
@@ -114,7 +115,12 @@ def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict
         points, at = len(result.trajectory), -1 if at is None else at
         if not -points <= at < points:
             raise Problem(f"--at {at}: {run} has {points} points; choose from 0 to {points - 1}", USAGE)
-        every = {name: (lambda draw=draw: draw(result, at, cell)) for name, draw in _SEARCH.items()}
+        cells = hasattr(result, "genotype")
+        every = {
+            name: (lambda draw=draw: draw(result, at, cell))
+            for name, draw in _SEARCH.items()
+            if cells or name not in _OF_CELLS
+        }
         every[_MOVIE] = lambda folder: result.animate(folder / f"{_MOVIE}.gif", cell=cell)
         epochs = len(result.history)
     unknown = [name for name in what if name not in every]

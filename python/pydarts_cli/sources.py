@@ -31,6 +31,22 @@ GenotypeArgument = Annotated[
 ]
 
 
+def cells_of(folder: Path) -> SearchResult:
+    """Load the result of a search for cells from its folder.
+
+    Raises:
+        Problem: as for `run_of`, or the search had a network of one's own, which has no genotype.
+        pydarts.CheckpointError: a file of the result is broken.
+    """
+    result = run_of(folder)
+    if not hasattr(result, "genotype"):
+        picked = ", ".join(f"{name} {list(rows)}" for name, rows in result.architecture.items())
+        raise Problem(
+            f"{folder} is a search with a network of one's own, which has no genotype; it picked {picked}"
+        )
+    return result
+
+
 def run_of(folder: Path) -> SearchResult:
     """Load the result of a search from its folder.
 
@@ -81,7 +97,7 @@ def genotype_of(source: str) -> Genotype:
     if source and os.path.isdir(path):
         if (path / "network.safetensors").is_file() and not (path / "genotype.json").is_file():
             return pydarts.load_network(path / "network.safetensors").genotype
-        return run_of(path).genotype
+        return cells_of(path).genotype
     if path.suffix == ".safetensors" and os.path.isfile(path):
         return pydarts.load_network(path).genotype
     if os.path.isfile(path):

@@ -14,7 +14,7 @@ from .choices import NETWORK, TRAINING
 from .command import command
 from .data import DataOption, DownloadOption, GrayOption, SideOption, Spec, WordsOption, WorkersOption, read
 from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
-from .sources import GenotypeArgument, about, genotype_of, is_run, run_of
+from .sources import GenotypeArgument, about, cells_of, genotype_of, is_run
 
 if TYPE_CHECKING:
     from pydarts import Genotype, TrainConfig, TrainResult
@@ -83,7 +83,7 @@ def train(
         **choices,
     }
     config = preset_of(preset)(**fields)
-    searched = run_of(Path(genotype)) if is_run(genotype) else None
+    searched = cells_of(Path(genotype)) if is_run(genotype) else None
     cell = genotype_of(genotype) if searched is None else searched.genotype
     check_cell(genotype, cell, data)
     if searched is not None and data.kind == "folder" and image_size is None:

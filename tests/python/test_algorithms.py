@@ -298,3 +298,22 @@ def test_an_option_takes_every_name_none_and_nothing_else(axis: str) -> None:
         options[axis] = wrong
         with pytest.raises(pydarts.ConfigError, match=f"{axis}|schedule"):
             SearchConfig(**options)
+
+
+@pytest.mark.parametrize(("epoch", "epochs"), [(-1, 3), (3, 3), (1.5, 3), (0, 0), (True, 3)])
+def test_schedules_have_no_number_outside_of_the_search(epoch: Any, epochs: int) -> None:
+    with pytest.raises(pydarts.ConfigError, match="epoch"):
+        Linear(10, 1).at(epoch, epochs)
+
+
+def test_zero_edges_are_refused_although_files_write_the_default_so() -> None:
+    with pytest.raises(pydarts.ConfigError, match=r"selection\.k"):
+        algorithms.Strongest(k=0)
+    written = algorithms.Strongest().to_dict()
+    assert written["k"] == 0
+    assert algorithms.Strongest.from_dict(written) == algorithms.Strongest(k=None)
+
+
+def test_values_are_read_from_mappings() -> None:
+    with pytest.raises(TypeError, match="gumbel"):
+        Gumbel.from_dict("gumbel")  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import numpy as np
 import pydarts
 import pytest
 from commands import NARROW, TINY, V2, answered, refused, words
+from functions import A, W, X, Y, config, regression
 from pydarts_cli.sources import read_genotype
 
 pytestmark = pytest.mark.usefixtures("somewhere")
@@ -38,11 +39,42 @@ def test_derive_reads_runs_and_archives_at_any_point(places: Path, tiny_result: 
     assert first == f"{tiny_result.trajectory.genotypes[0]}\n"
     rng = np.random.default_rng(0)
     alphas = {"normal": rng.normal(size=(3, 14, 8)), "reduce": rng.normal(size=(3, 14, 8))}
-    np.savez("alphas.npz", **alphas)
+    points = {
+        name: values for name, values in np.load(places / "run" / "alphas.npz").items() if values.ndim == 1
+    }
+    assert points.keys() == {"steps", "epochs"}
+    np.savez("alphas.npz", **alphas, **points)
     for at in (0, -1):
         wanted = pydarts.derive({name: values[at] for name, values in alphas.items()})
         assert answered("derive", "alphas.npz", "--at", at).out == f"{wanted}\n"
     assert "0 to 2" in refused(2, "derive", "alphas.npz", "--at", "3")
+
+
+@pytest.fixture
+def function_run() -> str:
+    """The folder of a search with a network of one's own that has no accuracies."""
+    cfg = config(epochs=1, batch_size=4, weight_lr=1e-5, weight_lr_min=0.0)
+    pydarts.search((X, Y), cfg, network=pydarts.nn.FunctionNetwork(regression, W, A)).save("function")
+    return "function"
+
+
+@pytest.mark.parametrize("command", ["derive", "cost", "train", "compare", "explain"])
+def test_commands_for_cells_refuse_networks_of_ones_own(
+    places: Path, function_run: str, command: str
+) -> None:
+    more = {"train": ["--data", f"npz:{places / 'data.npz'}"]}
+    more["compare"] = more["train"]
+    assert "a [" in refused(1, *command.split(), function_run, *more.get(command, []))
+
+
+def test_a_network_of_ones_own_is_plotted_and_compared(places: Path, function_run: str) -> None:
+    plots = answered("plot", function_run, "--json").json["files"]
+    assert [Path(file).stem for file in plots] == ["alphas", "weights", "entropy", "losses", "accuracies"]
+    assert "cells" in refused(2, "plot", function_run, "cells")
+    answer = answered("compare", function_run, places / "run", "--json").json
+    first, second = answer["runs"]
+    assert {first[name] for name in ("space", "validation", "best", "skips", "settled")} == {None}
+    assert second["space"] == "darts" and list(answer["genotypes"]) == ["run"]
 
 
 def test_an_error_for_a_missing_run_says_how_to_create_one(places: Path) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .. import _core
+from .checks import whole
 from .tables import table
 from .variants import Variant
 from .words import shown
@@ -20,11 +21,15 @@ class Schedule(Variant, axis="schedule"):
     def at(self, epoch: int, epochs: int) -> float:
         """Return the number in an epoch, counted from 0, of a search of `epochs` epochs.
 
+        Raises:
+            ConfigError: `epoch` is not between 0 and epochs - 1.
+
         >>> from pydarts.algorithms import Linear
         >>> Linear(10, 0.1).at(0, 250), round(Linear(10, 0.1).at(1, 250), 6), Linear(10, 0.1).at(249, 250)
         (10.0, 9.960241, 0.1)
         """
-        return _core.schedule_at(self.to_dict(), epoch, epochs)
+        epochs = whole("epochs", epochs, least=1)
+        return _core.schedule_at(self.to_dict(), whole("epoch", epoch, least=0, most=epochs - 1), epochs)
 
     @classmethod
     def _checked(cls, value: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from typing_extensions import Self, dataclass_transform
 
 from .. import _core
+from .words import shown
 
 
 @dataclass_transform(frozen_default=True)
@@ -37,6 +38,12 @@ class Variant:
             cls._classes[cls.name] = cls
 
     def __post_init__(self) -> None:
+        for name, default in self._fields().items():
+            if default is None and getattr(self, name) == self._checked(self.name)[name]:
+                raise _core.ConfigError(
+                    f"`{self.axis}.{name}` is {getattr(self, name)!r}; give at least 1, or None for the "
+                    "default"
+                )
         for name, value in self._values(self.to_dict()).items():
             object.__setattr__(self, name, value)
 
@@ -53,7 +60,10 @@ class Variant:
 
         Raises:
             ConfigError: an unknown name or field, or a value out of range.
+            TypeError: not a mapping.
         """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"expected a mapping with the key `name`, got {shown(values)}")
         return cls._of(dict(values))
 
     @classmethod
