@@ -17,11 +17,13 @@ use crate::relaxation::{self, Inputs, Noise, Relax};
 use crate::schedule::Schedule;
 use crate::variant::{Chosen, Variant};
 
+type Read = dyn Fn(&Field) -> Result<Value>;
+
 /// The variants of an option: what they write with their default values, and the reader of one of them.
 struct Axis {
     name: &'static str,
     defaults: Vec<Value>,
-    read: Box<dyn Fn(&Field) -> Result<Value>>,
+    read: Box<Read>,
 }
 
 impl Axis {
