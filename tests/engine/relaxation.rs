@@ -2,15 +2,12 @@
 //! value of one is tested.
 #![cfg(feature = "torch")]
 
-use ndarray::Array2;
 use pydarts::config::SearchConfig;
 use pydarts::error::ErrorKind;
-use pydarts::relaxation::{ALL, TableState};
+use pydarts::relaxation::ALL;
 use pydarts::schedule::Schedule;
 use pydarts::variant::Domain;
 use serde_json::json;
-
-use crate::common::table;
 
 const LOGITS: [f64; 8] = [0.2, -0.1, 0.5, 1.3, -0.7, 0.0, 0.4, -1.1];
 
@@ -62,6 +59,10 @@ fn shares_are_shares_of_one() {
 
 #[test]
 fn strengths_of_masked_candidates_are_0_and_those_of_others_are_numbers() {
+    use crate::common::table;
+    use ndarray::Array2;
+    use pydarts::relaxation::TableState;
+
     let mut table = table("table", 2, 4);
     let candidates = table.rows[0].candidates.clone();
     table.rows[1].candidates = candidates[..3].to_vec().into();
