@@ -213,14 +213,12 @@ fn tensors_of_unknown_sorts_are_errors() {
     let header = about.get_mut("pydarts").unwrap();
     *header = header.replace("checkpoint-3", "checkpoint-2");
     let file = safetensors::SafeTensors::deserialize(&whole).unwrap();
-    for (from, to, accepted) in
-        [("", "", true), ("exp_avg/", "exp_avg/", true), ("carried/", "curried/", false), ("exp_avg/", "exp/", false)]
-    {
-        let tensors = file.iter().map(|(name, view)| (name.replacen(from, to, 1), view));
+    for (group, accepted) in [("carried/", true), ("curried/", false), ("alphas/", false)] {
+        let tensors = file.iter().map(|(name, view)| (name.replacen("carried/", group, 1), view));
         std::fs::write(&path, safetensors::serialize(tensors, Some(about.clone())).unwrap()).unwrap();
-        let loaded = load(&path, 3);
-        assert_eq!(loaded.as_ref().err().map(|error| error.kind), (!accepted).then_some(ErrorKind::Checkpoint));
-        assert!(loaded.err().is_none_or(|error| error.detail.contains("curried") || error.detail.contains("exp")));
+        let error = load(&path, 3).err();
+        assert_eq!(error.as_ref().map(|error| error.kind), (!accepted).then_some(ErrorKind::Checkpoint), "{group}");
+        assert!(error.is_none_or(|error| error.detail.contains(group)));
     }
 }
 
