@@ -88,12 +88,12 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
         Line2D([], [], color=look.color, linestyle=look.style, label=name.replace("$", r"\$"))
         for name, look in looks.items()
     ]
-    corner = ("lower center", (0.5, 0.0), across) if full else ("upper right", (0.995, 0.985), 1)
+    where: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (0.995, 0.985)}
+    if full:
+        where = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.0), "ncols": across}
     ax.legend(
         handles=handles,
-        loc=corner[0],
-        bbox_to_anchor=corner[1],
-        ncols=corner[2],
+        **where,
         fontsize=7.5,
         frameon=False,
         borderpad=0.0,
