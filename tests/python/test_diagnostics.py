@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import make_arrays, make_config
 from pydarts import EpochRecord, Finding, History, SearchResult
+from pydarts._results.diagnostics import alphas
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
 EDGES = 5
@@ -271,3 +272,15 @@ def test_cells_without_edges_are_not_called_unchanged(tiny_result: SearchResult)
     result = made(tiny_result, favour(2, "sep_conv_3x3"), config=config)
     assert result.trajectory.genotype().edges("normal") == ()
     assert "change" not in topics(result)
+
+
+def test_recurrent_nodes_without_inputs_are_counted() -> None:
+    rule = pydarts.algorithms.Threshold(value=1.0)
+    space = pydarts.Space(kind="recurrent", nodes=2)
+    path = pydarts.Trajectory({"recurrent": np.zeros((2, 3, 5))}, (0, 1), space, 1, selection=rule)
+    genotype = path.genotype()
+    assert genotype.nodes("recurrent") == ((), ())
+    [bare] = alphas.empty(genotype, path)
+    assert (bare.level, bare.values) == ("warning", {"empty": 2, "of": 2})
+    [skips] = alphas.skips(genotype, path)
+    assert skips.values["of"] == 0

@@ -51,6 +51,18 @@ def test_one_table_and_given_axes_are_enough(tiny_result: SearchResult, tmp_path
         tiny_result.plot_alphas(cell="reduced")
 
 
+@pytest.mark.parametrize("nodes", [1, 2, 4])
+def test_the_legend_of_the_trajectories_covers_no_panel(nodes: int) -> None:
+    space = Space(nodes=nodes)
+    alphas = {name: np.zeros((3, len(space.edges), 8)) for name in space.tables}
+    panels = plots.alphas(Trajectory(alphas, range(3), space, 2))
+    figure = panels[0].figure
+    figure.canvas.draw()
+    legend = figure.axes[0].get_legend()
+    assert legend is not None and len(legend.get_texts()) == 8
+    assert not any(legend.get_window_extent().overlaps(panel.get_window_extent()) for panel in panels)
+
+
 def test_trajectories_recorded_by_step_are_drawn_over_steps() -> None:
     alphas = {"recurrent": np.random.default_rng(0).normal(size=(7, 36, 5))}
     config = SearchConfig(space="darts-rnn")

@@ -96,7 +96,8 @@ def check_function(network: Any, config: SearchConfig, loss: Any) -> None:
 
 def _check_mixing(value: Tensor, mixing: Named) -> None:
     """Raise DataError if no mixing weight has a path to the loss: α would never get a gradient."""
-    inputs, found = list(mixing.values()), ()
+    inputs = list(mixing.values())
+    found: tuple[Tensor | None, ...] = ()
     if value.requires_grad:
         found = torch.autograd.grad(value, inputs, retain_graph=True, allow_unused=True)
     if all(gradient is None for gradient in found):

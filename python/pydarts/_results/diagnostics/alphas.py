@@ -89,7 +89,7 @@ def entropies(path: Trajectory) -> Iterator[Finding]:
 
 def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
     """How many operations of each cell are skip connections."""
-    name = "identity" if genotype.recurrent else "skip_connect"
+    name = "identity" if genotype.kind == "recurrent" else "skip_connect"
     for table, names in path.tables.items():
         if name not in names.names:
             continue

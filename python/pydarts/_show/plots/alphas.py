@@ -18,6 +18,7 @@ from .points import grid, limits, state_of, tables
 from .style import FAINT, GRID, INK, inches, row_name
 
 _LEAST = 4.8  # inches: smallest width of the panels of a table
+_ENTRY = 1.25  # inches: width of an entry of a legend
 
 
 def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) -> npt.NDArray[Any]:
@@ -50,14 +51,18 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     grids = {name: grid(path.tables[name]) for name in names}
     columns, rows = max(found[1] for found in grids.values()), max(found[2] for found in grids.values())
     looks = looks_of(all_names({name: path.tables[name] for name in names}))
-    label = path.time[1]
+    label, wide = path.time[1], max(1.45 * columns + 0.5, _LEAST) * len(names)
+    # The legend is above the diagonal of the last table, or below all panels where the first row is full.
+    full = sum(y == 0 for _, y in grids[names[-1]][0]) == columns
+    across = max(1, min(len(looks), int(wide / _ENTRY)))
+    foot = 0.16 * -(-len(looks) // across) + 0.1 if full else 0.0
     low, high = limits(list(weights.values()))
     if ax is None:
-        side = (max(1.45 * columns + 0.5, _LEAST), 1.25 * rows + 0.9)
-        ax = plt.figure(figsize=(side[0] * len(names), side[1])).add_axes((0.0, 0.0, 1.0, 1.0))
+        ax = plt.figure(figsize=(wide, 1.25 * rows + 0.9 + foot)).add_axes((0.0, 0.0, 1.0, 1.0))
     ax.set_axis_off()
     tall = inches(ax)[1]
-    below, above = min(0.45 / tall, 0.15), min(0.5 / tall, 0.15)  # for the axis label and the title
+    foot = min(foot / tall, 0.15)
+    below, above = foot + min(0.45 / tall, 0.15), min(0.5 / tall, 0.15)  # for the axis label and the title
     panels = []
     for number, name in enumerate(names):
         left, width = (number + 0.08) / len(names), 0.91 / len(names)
@@ -77,12 +82,22 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
         ax.text(
             left, 0.985, said, fontsize=11, fontweight="bold", color=INK, va="top", transform=ax.transAxes
         )
-        ax.text(left + width / 2, 0.012, label, fontsize=8, color=INK, ha="center", transform=ax.transAxes)
+        middle = left + width / 2, foot + 0.012
+        ax.text(*middle, label, fontsize=8, color=INK, ha="center", transform=ax.transAxes)
     handles = [
         Line2D([], [], color=look.color, linestyle=look.style, label=name.replace("$", r"\$"))
         for name, look in looks.items()
     ]
-    ax.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.995, 0.985), fontsize=7.5, frameon=False)
+    where: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (0.995, 0.985)}
+    if full:
+        where = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.0), "ncols": across}
+    ax.legend(
+        handles=handles,
+        **where,
+        fontsize=7.5,
+        frameon=False,
+        borderpad=0.0,
+    )
     return np.array(panels, dtype=object)
 
 

@@ -159,7 +159,7 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
     _best(ax, history, "valid_accuracy", 1, 100.0, ".2f")
     tidy(ax, "accuracy, %")
     _finish(ax, history)
-    if history and not any(math.isfinite(value) for line in ax.lines for value in line.get_ydata()):
+    if history and all(record.train_accuracy is record.valid_accuracy is None for record in history):
         nothing(ax, "no accuracies")
     return ax
 
