@@ -1,5 +1,6 @@
 //! Every relaxation: its derivative, its mean, its masks and its parameters. Nothing here names a relaxation but where a
 //! value of one is tested.
+#![cfg(feature = "torch")]
 
 use pydarts::config::SearchConfig;
 use pydarts::error::ErrorKind;
