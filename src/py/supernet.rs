@@ -34,6 +34,7 @@ pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Ten
 struct Inner {
     network: SearchNetwork,
     relaxations: Relaxations,
+    restrictions: Restrictions,
     state: State,
     config: SearchConfig,
     expected: Expected,
@@ -46,7 +47,8 @@ impl Inner {
         let expected = Expected::of_plan(&plan, config.data.bptt, options.numbers.kind, options.device);
         let switch = options.numbers.switch.clone();
         let (network, relaxations, state) = search::start(plan, &config, options)?;
-        Ok(Inner { network, relaxations, state, config, expected, switch })
+        let restrictions = Restrictions::new(relaxations.tables());
+        Ok(Inner { network, relaxations, restrictions, state, config, expected, switch })
     }
 
     fn batch(&self, (x, y): (Tensor, Tensor), what: &str) -> Result<Batch> {
@@ -291,10 +293,8 @@ impl PySupernet {
             let decision = serde_json::from_str(decision).map_err(|error| Error::config(error.to_string()))?;
             let mut guard = self.lock();
             let inner = &mut *guard;
-            let (tables, states) = (inner.relaxations.tables().to_vec(), inner.relaxations.states().clone());
-            let mut restrictions = Restrictions { tables, states };
-            restrictions.apply(&decision)?;
-            inner.relaxations.set_states(restrictions.states)?;
+            inner.restrictions.apply(&decision)?;
+            inner.relaxations.set_states(&inner.restrictions.states)?;
             inner.state.clear(&inner.relaxations.masked()?)
         })
     }

@@ -3,18 +3,15 @@
 //! The logarithm of the softmax adds the same number to a whole row, so J is that of the softmax over τ. Without noise,
 //! m = softmax(α), the probabilities with which each candidate has the largest perturbed logit.
 
-use super::{Noise, Relax};
+use super::{Noise, Relax, TEMPERATURE};
 use crate::arch;
-use crate::variant::{Domain, Parameter, Spec, Variant};
+use crate::variant::{Spec, Variant};
 
 pub struct Gumbel;
 
 impl Variant for Gumbel {
     fn spec(&self) -> &'static Spec {
-        &Spec {
-            name: "gumbel",
-            parameters: &[Parameter { name: "temperature", default: 1.0, domain: Domain::Positive }],
-        }
+        &Spec { name: "gumbel", parameters: &[TEMPERATURE] }
     }
 }
 

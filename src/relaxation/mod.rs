@@ -14,11 +14,14 @@ mod state;
 
 use crate::error::Result;
 use crate::json::Field;
-use crate::variant::{Chosen, Variant};
+use crate::variant::{Chosen, Domain, Parameter, Variant};
 
 pub use derive::derive;
 pub use restrictions::{Restrictions, Tables, shown_over_time};
 pub use state::TableState;
+
+/// τ of relaxations that divide by a temperature.
+const TEMPERATURE: Parameter = Parameter { name: "temperature", default: 1.0, domain: Domain::Positive };
 
 /// What a relaxation draws, for every entry of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

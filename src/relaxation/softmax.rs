@@ -1,17 +1,14 @@
 //! The softmax of a row, eq. 2 of the paper, with a temperature: m_o = exp(α_o/τ) / Σ exp(α/τ).
 
-use super::Relax;
+use super::{Relax, TEMPERATURE};
 use crate::arch;
-use crate::variant::{Domain, Parameter, Spec, Variant};
+use crate::variant::{Spec, Variant};
 
 pub struct Softmax;
 
 impl Variant for Softmax {
     fn spec(&self) -> &'static Spec {
-        &Spec {
-            name: "softmax",
-            parameters: &[Parameter { name: "temperature", default: 1.0, domain: Domain::Positive }],
-        }
+        &Spec { name: "softmax", parameters: &[TEMPERATURE] }
     }
 }
 

@@ -84,7 +84,7 @@ impl Run<'_> {
 
     /// Replaces masks and frozen rows, and sets α and its moments to 0 where masked.
     pub(super) fn set_restrictions(&mut self, restrictions: Restrictions) -> Result<()> {
-        self.relaxed.relaxations.set_states(restrictions.states.clone())?;
+        self.relaxed.relaxations.set_states(&restrictions.states)?;
         self.restrictions = restrictions;
         self.clear_masked()
     }

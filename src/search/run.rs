@@ -27,7 +27,7 @@ use crate::relaxation::{Restrictions, Tables};
 pub struct Search<'a> {
     /// The options.
     pub config: &'a SearchConfig,
-    /// What identifies the data and the loss.
+    /// Facts about the data and the loss, which a resumed search compares.
     pub fingerprint: &'a Fingerprint,
     /// What picks an architecture.
     pub select: &'a dyn Select,

@@ -1,7 +1,7 @@
 //! The relaxation of all tables of a search, with its state on the device: masks, frozen rows, parameters and noise, in
 //! tensors whose addresses do not change, so that a captured step reads their current contents.
 
-use std::cell::{Ref, RefCell};
+use std::cell::RefCell;
 
 use tch::{Device, Kind, Tensor};
 
@@ -43,7 +43,6 @@ pub enum Draw {
 pub struct Relaxations {
     relaxation: Relaxation,
     tables: Vec<LogitTable>,
-    states: RefCell<Vec<TableState>>,
     on_device: Vec<OnDevice>,
     /// The parameters in the current epoch, scalars.
     values: Vec<Tensor>,
@@ -88,7 +87,6 @@ impl Relaxations {
         let values = relaxation.rule().spec().parameters.iter();
         let values = values.map(|_| Ok(Tensor::f_zeros([0i64; 0], (kind, device))?)).collect::<Result<_>>()?;
         let all = Relaxations {
-            states: RefCell::new(tables.iter().map(TableState::new).collect()),
             fixed: Tensor::f_zeros([lengths.iter().sum()], (Kind::Bool, device))?,
             relaxation: relaxation.clone(),
             tables,
@@ -98,7 +96,8 @@ impl Relaxations {
             seed,
             drawn: RefCell::new(None),
         };
-        all.upload()?;
+        let states: Vec<TableState> = all.tables.iter().map(TableState::new).collect();
+        all.set_states(&states)?;
         all.begin_epoch(0, epochs)?;
         Ok(all)
     }
@@ -113,23 +112,11 @@ impl Relaxations {
         &self.tables
     }
 
-    /// Masks and frozen rows, one per table.
-    pub fn states(&self) -> Ref<'_, Vec<TableState>> {
-        self.states.borrow()
-    }
-
-    /// Replaces masks and frozen rows, one per table. The caller sets the state of entries that became masked to 0: see
-    /// [`Relaxations::masked`].
-    pub fn set_states(&self, states: Vec<TableState>) -> Result<()> {
-        *self.states.borrow_mut() = states;
-        self.upload()
-    }
-
-    /// Copies masks and frozen rows to the device.
-    fn upload(&self) -> Result<()> {
+    /// Copies masks and frozen rows, one state per table, to the device. The caller keeps the states, and sets entries
+    /// that became masked to 0: see [`Relaxations::masked`].
+    pub fn set_states(&self, states: &[TableState]) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let states = self.states.borrow();
-        for (table, state) in self.on_device.iter().zip(states.iter()) {
+        for (table, state) in self.on_device.iter().zip(states) {
             let masked: Vec<bool> = state.mask.iter().map(|left| !left).collect();
             let rows = |values: &[bool]| Ok::<_, Error>(Tensor::f_from_slice(values)?);
             table.masked.shallow_clone().f_copy_(&rows(&masked)?.f_view(table.shape)?)?;
