@@ -16,7 +16,7 @@ use pydarts::error::ErrorKind;
 use pydarts::nn::{By, Draw, Mode, Network, Relaxations, Role, Supernet};
 use pydarts::plan::{Geometry, Plan};
 use pydarts::random;
-use pydarts::relaxation::{ALL, Inputs, Noise, Relaxation, Restrictions};
+use pydarts::relaxation::{ALL, Inputs, Noise, Relaxation, Restrictions, TableState};
 use pydarts::schedule::Schedule;
 use pydarts::search::{State, StepSettings, step};
 use serde_json::json;
@@ -69,7 +69,7 @@ fn decisions() -> impl Strategy<Value = Vec<Decision>> {
     prop::collection::vec(decision(), 0..8)
 }
 
-fn decide(relaxations: &Relaxations, decisions: &[Decision]) {
+fn decide(relaxations: &Relaxations, decisions: &[Decision]) -> Vec<TableState> {
     let mut restrictions = Restrictions::new(relaxations.tables());
     for decision in decisions {
         let before = restrictions.clone();
@@ -77,7 +77,8 @@ fn decide(relaxations: &Relaxations, decisions: &[Decision]) {
             assert_eq!((error.kind, &restrictions), (ErrorKind::Config, &before), "{decision:?}");
         }
     }
-    relaxations.set_states(restrictions.states).unwrap();
+    relaxations.set_states(&restrictions.states).unwrap();
+    restrictions.states
 }
 
 /// Logits of the usual size, and logits so large that their exponentials differ by many orders.
@@ -102,8 +103,7 @@ proptest! {
     fn weights_obey_masks_and_frozen_rows(alpha in logits(), decisions in decisions()) {
         for chosen in every() {
             let relaxations = drawn(&chosen);
-            decide(&relaxations, &decisions);
-            let states = relaxations.states();
+            let states = decide(&relaxations, &decisions);
             for draw in DRAWS {
                 let m = values(&relaxations.weights(&Tensor::from_slice(&alpha), draw).unwrap());
                 prop_assert!(m.iter().all(|weight| weight.is_finite()), "{chosen:?} {draw:?}: {m:?}");
@@ -128,9 +128,9 @@ proptest! {
     fn strengths_are_the_mean_mixing_weights(alpha in logits(), decisions in decisions()) {
         for chosen in every() {
             let relaxations = drawn(&chosen);
-            decide(&relaxations, &decisions);
+            let states = decide(&relaxations, &decisions);
             let m = values(&relaxations.weights(&Tensor::from_slice(&alpha), Draw::Mean).unwrap());
-            for (state, (alpha, m)) in relaxations.states().iter().zip(alpha.chunks(12).zip(m.chunks(12))) {
+            for (state, (alpha, m)) in states.iter().zip(alpha.chunks(12).zip(m.chunks(12))) {
                 let alpha = Array2::from_shape_vec((3, 4), alpha.to_vec()).unwrap();
                 let strengths = state.strengths(&chosen, (0, 1), alpha.view());
                 for (strength, weight) in strengths.iter().zip(m) {

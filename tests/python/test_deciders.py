@@ -11,22 +11,11 @@ import pydarts
 import pytest
 from pydarts._results.decisions import architecture_of, decisions_from, epochs_of
 from resuming import EPOCHS, STEPS, StopAt, assert_same, config, pair, resumed
+from searches import Listener
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ONLY_SKIPS: dict[str, Any] = {"operations": ("none", "skip_connect")}
-
-
-class Hear(pydarts.Callback):
-    def __init__(self) -> None:
-        self.steps: list[pydarts.StepInfo] = []
-        self.epochs: list[pydarts.EpochInfo] = []
-
-    def on_step(self, info: pydarts.StepInfo) -> None:
-        self.steps.append(info)
-
-    def on_epoch(self, info: pydarts.EpochInfo) -> None:
-        self.epochs.append(info)
 
 
 def softmax(alpha: np.ndarray) -> np.ndarray:
@@ -37,7 +26,7 @@ def softmax(alpha: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("most", "epochs"), [(1, 1), (2, 1), (3, EPOCHS)])
 def test_skip_connections_end_the_search_as_complete(most: int, epochs: int) -> None:
     """With one node every normal cell has two skip connections."""
-    listener = Hear()
+    listener = Listener()
     stop = {"name": "skip_connections", "most": most}
     result = pydarts.search(pair(), config(**ONLY_SKIPS, stop=stop), listener)
     assert (result.status, len(result.history), result.steps[-1]) == ("complete", epochs, epochs * STEPS)
@@ -60,7 +49,7 @@ def test_a_stopped_search_has_the_epochs_of_the_whole_one() -> None:
 
 
 def test_without_stop_nothing_is_decided() -> None:
-    listener = Hear()
+    listener = Listener()
     result = pydarts.search(pair(), config(), listener)
     assert result.decisions == ()
     assert all(info.decisions == () for info in listener.epochs)
@@ -94,7 +83,7 @@ def test_every_point_has_its_epoch(record: Any) -> None:
 
 
 def test_events_hold_strengths_and_architecture() -> None:
-    listener = Hear()
+    listener = Listener()
     relaxation = {"name": "softmax", "temperature": {"name": "linear", "start": 2.0, "end": 0.5}}
     result = pydarts.search(pair(), config(relaxation=relaxation), listener)
     assert (len(listener.steps), len(listener.epochs)) == (EPOCHS * STEPS, EPOCHS)

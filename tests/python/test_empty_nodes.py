@@ -12,6 +12,7 @@ import torch
 from commands import answered, refused
 from conftest import make_arrays, make_config
 from drawn import ACTIVATIONS, any_edges
+from exported import assert_exported
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydarts import Genotype, genotypes, plots
@@ -168,31 +169,7 @@ def test_a_cell_still_needs_nodes_and_sound_edges(wrong: Any) -> None:
 @pytest.mark.parametrize("ending", ["safetensors", "pt2", "onnx"])
 @pytest.mark.parametrize("name", GENOTYPES)
 def test_such_networks_are_exported(name: str, ending: str, tmp_path: Path) -> None:
-    genotype, path = GENOTYPES[name], tmp_path / f"net.{ending}"
-    words = genotype.kind == "recurrent"
-    sizes: dict[str, Any] = {"vocabulary": 11, "units": 4} if words else {"layers": 3, "channels": 2}
-    net = pydarts.build(genotype, **sizes).eval()
-    inputs = (torch.randint(11, (1, 3)), torch.randn(3, 4)) if words else (torch.randn(3, 3, 33, 31),)
-    if ending == "onnx":
-        runtime = pytest.importorskip("onnxruntime")
-        pytest.importorskip("onnxscript")
-    pydarts.export(net, path, image_size=None if words or ending == "safetensors" else (33, 31))
-    if ending == "onnx":
-        session = runtime.InferenceSession(path.read_bytes())
-        names = ("tokens", "hidden") if words else ("x",)
-        values = {key: value.numpy() for key, value in zip(names, inputs, strict=True)}
-        # An input that has no effect may be absent from the graph.
-        used = {node.name for node in session.get_inputs()}
-        found = torch.from_numpy(session.run(None, {key: values[key] for key in values if key in used})[0])
-    elif ending == "pt2":
-        found = torch.export.load(path).module()(*inputs)
-    else:
-        again = pydarts.load_network(path).eval()
-        assert again.genotype == genotype
-        found = again(*inputs)
-    wanted = net(*inputs)
-    first, second = (value[0] if isinstance(value, tuple) else value for value in (found, wanted))
-    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+    assert_exported(GENOTYPES[name], tmp_path / f"net.{ending}")
 
 
 def test_such_networks_are_trained_and_compared() -> None:

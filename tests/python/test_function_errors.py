@@ -1,4 +1,4 @@
-"""Networks written as Python functions that fail, and what is no network."""
+"""Errors of networks written as Python functions, and of objects that are not networks."""
 
 from __future__ import annotations
 

@@ -11,23 +11,10 @@ import pytest
 import torch
 from functions import CANDIDATES, A, W, X, Y, config, data, mixed, product, regression
 from pydarts.nn import FunctionNetwork
+from searches import Listener
 from torch import Tensor
 
 Named = dict[str, Tensor]
-
-
-class Listener(pydarts.Callback):
-    """Keeps the events."""
-
-    def __init__(self) -> None:
-        self.steps: list[pydarts.StepInfo] = []
-        self.epochs: list[pydarts.EpochInfo] = []
-
-    def on_step(self, info: pydarts.StepInfo) -> None:
-        self.steps.append(info)
-
-    def on_epoch(self, info: pydarts.EpochInfo) -> None:
-        self.epochs.append(info)
 
 
 DATA: dict[str, Any] = {

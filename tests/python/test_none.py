@@ -11,6 +11,7 @@ import pytest
 import reference
 import torch
 from drawn import ACTIVATIONS, OPERATIONS, genes
+from exported import assert_exported
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydarts import Genotype, genotypes
@@ -120,30 +121,7 @@ def test_none_of_the_recurrent_search_network_adds_nothing_either() -> None:
 @pytest.mark.parametrize("ending", ["safetensors", "pt2", "onnx"])
 @pytest.mark.parametrize("genotype", [ZEROS, WORDS], ids=["images", "words"])
 def test_networks_with_zeros_are_exported(genotype: Genotype, ending: str, tmp_path: Path) -> None:
-    path = tmp_path / f"net.{ending}"
-    sizes: dict[str, Any] = {"vocabulary": 11, "units": 4} if genotype.recurrent else {"layers": 3}
-    net = pydarts.build(genotype, **(sizes | ({} if genotype.recurrent else {"channels": 2}))).eval()
-    words = (torch.randint(11, (1, 3)), torch.randn(3, 4))
-    inputs = words if genotype.recurrent else (torch.randn(3, 3, 33, 31),)
-    if ending == "onnx":
-        runtime = pytest.importorskip("onnxruntime")
-        pytest.importorskip("onnxscript")
-    size = None if genotype.recurrent or ending == "safetensors" else (33, 31)
-    pydarts.export(net, path, image_size=size)
-    if ending == "onnx":
-        session = runtime.InferenceSession(path.read_bytes())
-        names = ("tokens", "hidden") if genotype.recurrent else ("x",)
-        values = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
-        found = torch.from_numpy(session.run(None, values)[0])
-    elif ending == "pt2":
-        found = torch.export.load(path).module()(*inputs)
-    else:
-        again = pydarts.load_network(path).eval()
-        assert again.genotype == genotype
-        found = again(*inputs)
-    wanted = net(*inputs)
-    first, second = (value[0] if isinstance(value, tuple) else value for value in (found, wanted))
-    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+    assert_exported(genotype, tmp_path / f"net.{ending}")
 
 
 def test_networks_with_zeros_are_trained_and_compared() -> None:
