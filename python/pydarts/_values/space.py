@@ -139,7 +139,7 @@ class Space(Record, _core.Space):
     def edges_kept(self) -> int | None:
         """The number of edges into each node of a genotype: 2, in recurrent cells 1 (paper, section 2.4).
 
-        None where `keep` is no number.
+        None where `keep` is not a number.
 
         >>> Space().edges_kept, Space.preset("darts-rnn").edges_kept
         (2, 1)
