@@ -56,6 +56,20 @@ class AlphaTable:
         """The largest possible entropy in nats: the mean over the rows of log(candidates)."""
         return sum(math.log(len(row)) for row in self.candidates) / max(len(self.candidates), 1)
 
+    @property
+    def single(self) -> bool:
+        """Whether the table is one choice of a network of one's own: a single row, which is no edge."""
+        return not self.edges and len(self.rows) == 1
+
+    @property
+    def sparse(self) -> bool:
+        """Whether rows have so different candidates that a column per name would be mostly empty.
+
+        >>> AlphaTable("mine", ("a", "b"), (("conv", "skip"), ("relu", "tanh"))).sparse
+        True
+        """
+        return not self.edges and 2 * len(self.names) > 3 * self.columns
+
     @cached_property
     def _columns_of_names(self) -> npt.NDArray[np.int64]:
         """The column of every name in every row, [rows, names]; past the last column where a row lacks it."""
@@ -86,12 +100,24 @@ class AlphaTable:
         """
         return edge_in_words(self.edges[row], self.inputs) if self.edges else self.rows[row]
 
+    def place_of(self, row: int) -> str:
+        """Name a row and its table for running text; a choice has the name of its table.
+
+        >>> AlphaTable("normal", ("0->2",), (("none",),), ((0, 2),), 2).place_of(0)
+        'normal cₖ₋₂ → 0'
+        >>> AlphaTable("layers.0.block", ("0",), (("conv", "skip"),)).place_of(0)
+        'layers.0.block'
+        """
+        return self.name if self.single else f"{self.name} {self.words(row)}"
+
     def tag(self, row: int) -> str:
-        """Name a row for loggers: `source_target`, or its label.
+        """Name a row for loggers: `source_target`, or its label; nothing if it is the only one.
 
         >>> AlphaTable("normal", ("0->2",), (("none",),), ((0, 2),), 2).tag(0)
         '0_2'
         """
+        if self.single:
+            return ""
         return "{}_{}".format(*self.edges[row]) if self.edges else self.rows[row]
 
 
@@ -161,7 +187,7 @@ def decision_in_words(decision: Mapping[str, Any], tables: Mapping[str, AlphaTab
         return f"returned to the state after epoch {decision['epoch']}"
     table, row = tables[decision["table"]], decision["row"]
     names = table.candidates[row]
-    place = f"{table.name} {table.words(row)}"
+    place = table.place_of(row)
     if kind == "mask":
         return f"{place}: removed {', '.join(names[column] for column in decision['columns'])}"
     return f"{place}: removed" if kind == "drop" else f"{place}: decided for {names[decision['column']]}"

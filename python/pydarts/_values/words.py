@@ -40,6 +40,15 @@ def score(value: float | None, words: bool) -> str:
     return f"{value:.2f}" if words else f"{value:.2%}"
 
 
+def tail(text: str, most: int) -> str:
+    """Shorten a qualified name from its start, since names differ at their ends.
+
+    >>> tail("layers.0.block", 20), tail("backbone.layers.0.block", 14)
+    ('layers.0.block', '…ayers.0.block')
+    """
+    return text if len(text) <= most else f"…{text[len(text) + 1 - most :]}"
+
+
 class _Shown(reprlib.Repr):
     """Cuts long texts and collections."""
 
