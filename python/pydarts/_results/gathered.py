@@ -47,7 +47,12 @@ def gathered(path: Trajectory, most: int | None = None) -> Trajectory:
         name = TOGETHER if TOGETHER not in rest else f"single {TOGETHER}"
         rows = {table: (name, row) for row, table in enumerate(single)}
         parts = [found[table] for table in single]
-        one = AlphaTable(name, tuple(single), tuple(part.candidates[0] for part in parts))
+        one = AlphaTable(
+            name,
+            tuple(part.place_of(0) for part in parts),
+            tuple(_named(part) for part in parts),
+            keeps=tuple(part.keep(0) for part in parts),
+        )
         found = {name: one, **{other: found[other] for other in rest}}
         alphas, strengths = (
             {
@@ -58,7 +63,13 @@ def gathered(path: Trajectory, most: int | None = None) -> Trajectory:
         )
     if most is not None:
         found = {
-            name: replace(table, rows=table.rows[:most], candidates=table.candidates[:most])
+            name: replace(
+                table,
+                rows=table.rows[:most],
+                candidates=table.candidates[:most],
+                choices=table.choices[:most],
+                keeps=table.keeps[:most],
+            )
             for name, table in found.items()
         }
         alphas = {name: values[:, :most, : found[name].columns] for name, values in alphas.items()}
@@ -69,29 +80,43 @@ def gathered(path: Trajectory, most: int | None = None) -> Trajectory:
 
 
 class ChoiceMargin(NamedTuple):
-    """The margin by which a candidate of a choice is the strongest, as a difference of mixing weights."""
+    """The margin by which candidates of a choice are the strongest, as a difference of mixing weights."""
 
     choice: str
-    """The table, with the row if it has several."""
+    """The name of the choice; of choices that share a row of a table, the first."""
     chosen: str
-    """The strongest candidate."""
+    """The strongest candidate, or the strongest inputs."""
     next: str
     """The strongest other candidate."""
     by: float
-    """The weight of `chosen` minus that of `next`."""
+    """The weight of the weakest that is chosen minus that of `next`."""
+    modules: tuple[str, ...]
+    """All choices that share the row."""
 
 
 def choice_margins(path: Trajectory, at: int = -1) -> list[ChoiceMargin]:
-    """Return the margins of the choices of a network of one's own that have a second candidate left."""
+    """Return the margins of the choices of a network of one's own that have another candidate left."""
     found = []
     for name, table in path.tables.items():
         weights = np.where(np.isnan(path.alphas[name][at]), -np.inf, path.weights(name, at))
+        order = np.argsort(-weights, axis=-1, kind="stable").tolist()
         for row, candidates in enumerate(table.candidates):
-            first, *others = sorted(range(len(candidates)), key=lambda column: -weights[row, column])
-            if others and np.isfinite(weights[row, others[0]]):
-                by = float(weights[row, first] - weights[row, others[0]])
-                found.append(ChoiceMargin(table.place_of(row), candidates[first], candidates[others[0]], by))
+            last = table.keep(row) - 1
+            if last + 1 >= len(candidates) or not np.isfinite(weights[row, order[row][last + 1]]):
+                continue
+            chosen = [candidates[column] for column in sorted(order[row][: last + 1])]
+            text = f"inputs {', '.join(chosen)}" if table.indices else ", ".join(chosen)
+            following = order[row][last + 1]
+            by = float(weights[row, order[row][last]] - weights[row, following])
+            modules = table.names_of(row)
+            found.append(ChoiceMargin(table.place_of(row), text, candidates[following], by, modules))
     return found
+
+
+def _named(table: AlphaTable) -> tuple[str, ...]:
+    """Return the candidates of a table of one row; inputs are called so among other candidates."""
+    (candidates,) = table.candidates
+    return tuple(f"input {name}" for name in candidates) if table.indices else candidates
 
 
 def _padded(values: npt.NDArray[Any], columns: int, blank: float) -> npt.NDArray[Any]:

@@ -40,6 +40,12 @@ class AlphaTable:
     """The number of inputs of the cell."""
     unselectable: str | None = None
     """The candidate that is never selected: `none` in the published spaces."""
+    choices: tuple[tuple[str, ...], ...] = ()
+    """The names of the modules that each row decides; empty unless the table belongs to modules."""
+    indices: bool = False
+    """Whether the candidates are inputs, which an architecture lists by their indices."""
+    keeps: tuple[int, ...] = ()
+    """The number of candidates that are picked from each row; empty: one."""
 
     @property
     def columns(self) -> int:
@@ -108,7 +114,17 @@ class AlphaTable:
         >>> AlphaTable("layers.0.block", ("0",), (("conv", "skip"),)).place_of(0)
         'layers.0.block'
         """
+        if self.choices:
+            return self.rows[row]
         return self.name if self.single else f"{self.name} {self.words(row)}"
+
+    def keep(self, row: int) -> int:
+        """Return the number of candidates that are picked from a row."""
+        return self.keeps[row] if self.keeps else 1
+
+    def names_of(self, row: int) -> tuple[str, ...]:
+        """Return the modules that a row decides, or its place where there are none."""
+        return self.choices[row] if self.choices else (self.place_of(row),)
 
     def tag(self, row: int) -> str:
         """Name a row for loggers: `source_target`, or its label; nothing if it is the only one.
@@ -142,7 +158,12 @@ def is_cells(tables: Mapping[str, AlphaTable]) -> bool:
 
 def to_plain(tables: Mapping[str, AlphaTable]) -> dict[str, Any]:
     """Return the names of tables that do not belong to cells as plain data."""
-    return {name: {"rows": table.rows, "candidates": table.candidates} for name, table in tables.items()}
+    return {
+        name: {"rows": table.rows, "candidates": table.candidates}
+        | ({"choices": table.choices, "indices": table.indices} if table.choices else {})
+        | ({"keeps": table.keeps} if table.keeps else {})
+        for name, table in tables.items()
+    }
 
 
 def from_plain(values: Any) -> dict[str, AlphaTable]:
@@ -164,7 +185,24 @@ def from_plain(values: Any) -> dict[str, AlphaTable]:
         if not lists or not all(isinstance(row, list) and row for row in candidates):
             raise ValueError(f"table {name} must have rows and, for each, candidates, got {shown(table)}")
         names = tuple(tuple(map(str, row)) for row in candidates)
-        found[name] = AlphaTable(name, tuple(map(str, rows)), names)
+        choices = given.get("choices", [])
+        if choices and (not isinstance(choices, list) or len(choices) != len(rows) or not all(choices)):
+            raise ValueError(f"choices of table {name} must name modules for each row, got {shown(choices)}")
+        modules = tuple(tuple(map(str, row)) for row in choices)
+        indices = bool(given.get("indices", False))
+        keeps = given.get("keeps", [])
+        sizes = list(map(len, names)) if keeps else []
+        if (
+            not isinstance(keeps, list)
+            or len(keeps) != len(sizes)
+            or not all(
+                type(keep) is int and 1 <= keep <= size for keep, size in zip(keeps, sizes, strict=True)
+            )
+        ):
+            raise ValueError(f"keeps of table {name} must be a number for each row, got {shown(keeps)}")
+        found[name] = AlphaTable(
+            name, tuple(map(str, rows)), names, choices=modules, indices=indices, keeps=tuple(keeps)
+        )
     return found
 
 

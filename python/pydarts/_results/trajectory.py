@@ -210,10 +210,13 @@ class Trajectory:
         if (rule["name"] if isinstance(rule, Mapping) else rule) not in ("strongest", "argmax"):
             return set()
         weights = np.where(np.isnan(self.alphas[table][at]), -np.inf, self.weights(table, at))
-        candidates = self.tables[self._known(table)].candidates
+        names = self.tables[self._known(table)]
+        order = np.argsort(-weights, axis=-1, kind="stable")  # ties to the lower index
         return {
-            (row, candidates[row][int(weights[row].argmax())])
-            for row in np.flatnonzero(np.isfinite(weights).any(-1)).tolist()
+            (row, candidates[column])
+            for row, candidates in enumerate(names.candidates)
+            for column in order[row, : names.keep(row)].tolist()
+            if np.isfinite(weights[row, column])
         }
 
     @property

@@ -164,7 +164,7 @@ def _name(result: SearchResult) -> str:
 
 def _picked(result: SearchResult, path: Trajectory) -> list[tuple[str, str, str, str]]:
     """Return for every choice what was picked, the strongest other candidate, and the margin."""
-    margins = {margin.choice: margin for margin in choice_margins(path)}
+    margins = {name: margin for margin in choice_margins(path) for name in margin.modules}
     found = []
     for name, value in picked(result.architecture):
         margin = margins.get(name)
