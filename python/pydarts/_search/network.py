@@ -45,6 +45,13 @@ class BoundNetwork:
         """Begin a loss: those of one role and part of a step draw the same numbers."""
         self._seeded.begin(self._step, role, part)
 
+    def begin_evaluation(self) -> None:
+        """Do nothing: the function measures its loss and the number of correct predictions only."""
+
+    def measured(self) -> dict[str, float]:
+        """Return the metrics of the evaluation: none."""
+        return {}
+
     def __call__(
         self, w: Named, m: Named, x: Tensor, y: Tensor, buffers: Named
     ) -> tuple[Tensor, Tensor | None]:

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::arch::{LogitRow, LogitTable};
 use crate::data::Batch;
 use crate::error::Result;
+use crate::event::Metrics;
 use crate::nn::{Arithmetic, Buffers, Loss, Mode, NamedBuffers, Network, Numbers, Role};
 use crate::params::{Table, copy};
 use crate::py::errors::from_python;
@@ -82,7 +83,7 @@ fn drawn(table: &LogitTable, seed: u64) -> Vec<f64> {
 }
 
 /// A Python object, called as (weights, mixing weights, x, y, buffers) -> (loss, number correct or None) with tensors
-/// of the graph, with methods `begin(step)` and `begin_loss(role, part)`. It checks what the user's function returns.
+/// of the graph, with methods `begin(step)`, `begin_loss(role, part)`, `begin_evaluation()` and `measured()`. It checks what the user's function returns.
 pub struct PyNetwork {
     object: Py<PyAny>,
     weights: Table,
@@ -135,6 +136,18 @@ impl Network for PyNetwork {
     fn begin_loss(&self, role: Role, part: usize) -> Result<()> {
         let begun = Python::attach(|py| self.object.call_method1(py, "begin_loss", (role.name(), part)).map(drop));
         begun.map_err(from_python)
+    }
+
+    fn begin_evaluation(&self) -> Result<()> {
+        Python::attach(|py| self.object.call_method0(py, "begin_evaluation").map(drop)).map_err(from_python)
+    }
+
+    fn measured(&self) -> Result<Metrics> {
+        let call = |py: Python| -> PyResult<Metrics> {
+            let found = self.object.bind(py).call_method0("measured")?;
+            found.cast::<PyDict>()?.iter().map(|(name, value)| Ok((name.extract()?, value.extract()?))).collect()
+        };
+        Python::attach(call).map_err(from_python)
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {
