@@ -25,7 +25,7 @@ class BoundModule:
     """A module with choices in one search. It is changed: its parameters share the memory of the engine.
 
     Args:
-        module: the module, a copy of the user's.
+        module: the module, a copy of the user's in the dtype of the search.
         loss: (output, targets) -> scalar tensor; None: the output is the loss.
         correct: (output, targets) -> number of correct predictions, or None; None: not counted.
         metric: what evaluations measure; None: only the loss and the correct predictions.
@@ -69,7 +69,7 @@ class BoundModule:
         """See `BoundNetwork`."""
         if w:
             some = next(iter(w.values()))
-            self.module.to(device=some.device, dtype=some.dtype)
+            self.module.to(device=some.device)
         owners: dict[int, list[tuple[nn.Module, str]]] = {}
         for part in self.module.modules():
             for key, buffer in part._buffers.items():

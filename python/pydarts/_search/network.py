@@ -73,8 +73,8 @@ class OwnNetwork:
     """What a resumed search compares."""
     loss: str | None
     """The name of the loss function; None: cross-entropy."""
-    bound: Callable[[int, Callable[[], None]], BoundNetwork]
-    """The network of a search with this seed, which calls the function while it waits."""
+    bound: Callable[[torch.dtype, Callable[[], None]], BoundNetwork]
+    """The network of a search in this dtype, which calls the function while it waits."""
     module: nn.Module | None = None
     """The module, a copy of the user's; None for a `FunctionNetwork`."""
 
@@ -151,7 +151,7 @@ class BoundFunction:
         return value, _count(correct, some, len(x))
 
 
-def of_function(network: FunctionNetwork, loss: Any, metric: Any) -> OwnNetwork:
+def of_function(network: FunctionNetwork, loss: Any, metric: Any, seed: int) -> OwnNetwork:
     """Return what a search needs to know about a `FunctionNetwork`.
 
     Raises:
@@ -162,7 +162,16 @@ def of_function(network: FunctionNetwork, loss: Any, metric: Any) -> OwnNetwork:
             raise ConfigError(f"a FunctionNetwork computes its own loss; leave out `{name}`")
     tables = {table.name: AlphaTable(table.name, table.labels, table.candidates) for table in network.tables}
     name = short_name(network.loss)
-    return OwnNetwork(tables, network.facts, name, lambda seed, poll: BoundFunction(network, seed, poll))
+    return OwnNetwork(tables, network.facts, name, lambda _, poll: BoundFunction(network, seed, poll))
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the dtype of the weights of a network of one's own.
+
+    >>> dtype_of("auto"), dtype_of("float64")
+    (torch.float32, torch.float64)
+    """
+    return torch.float64 if precision == "float64" else torch.float32
 
 
 def check_options(config: SearchConfig) -> None:
