@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
 from .._data.structure import Layout
+from .._values.hints import hint
+from .._values.words import listed
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import Named
@@ -124,7 +126,12 @@ class BoundModule:
             if twice:
                 stack.enter_context(differentiable_twice(self._recurrent))
             versions = [parameter._version for parameter in self._parameters.values()]
-            value, correct, output = self._seeded(inputs, targets)
+            try:
+                value, correct, output = self._seeded(inputs, targets)
+            except Exception as error:
+                shapes = ", ".join(f"{one.dtype} {list(one.shape)}" for one in tensors)
+                error.add_note(f"in {type(self.module).__name__} or its loss, on a batch of {shapes}")
+                raise
         for (name, parameter), version in zip(self._parameters.items(), versions, strict=True):
             if parameter._version != version:
                 raise DataError(
@@ -134,7 +141,12 @@ class BoundModule:
         learns = some.requires_grad and torch.is_grad_enabled()
         value = checked_loss(value, some, learns, "the network" if self._loss is None else "the loss")
         if not self._mixes and torch.is_grad_enabled() and any(one.requires_grad for one in self._m.values()):
-            check_mixing(value, self._m)
+            unused = check_mixing(value, self._m)
+            if unused:
+                hint(
+                    f"the loss of the first batch does not depend on the choices {listed(unused)}, so their "
+                    "logits have no gradient; are they called in forward?"
+                )
             self._mixes = True
         if mode == "evaluation" and self._metric is not None:
             self._metric.add(output, targets, len(tensors[0]))

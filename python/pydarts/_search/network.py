@@ -190,8 +190,12 @@ def check_options(config: SearchConfig) -> None:
         raise ConfigError('batch_size "auto" requires a compiled space, whose memory is known; give a number')
 
 
-def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> None:
-    """Raise DataError if no mixing weight has a path to the loss: α would never get a gradient."""
+def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> list[str]:
+    """Return the tables whose mixing weights have no path to the loss.
+
+    Raises:
+        DataError: none has, so that α would never get a gradient.
+    """
     inputs = list(mixing.values())
     found: tuple[Tensor | None, ...] = ()
     if value.requires_grad:
@@ -201,6 +205,7 @@ def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> None:
             f"the loss has no graph to the mixing weights of {listed(mixing)}, so no architecture could "
             "be found; compute it from them with torch's operations, without .item(), .detach() or no_grad"
         )
+    return [name for name, gradient in zip(mixing, found, strict=True) if gradient is None]
 
 
 def _check_buffers(given: Named, buffers: Named, sizes: dict[str, torch.Size]) -> None:
