@@ -35,6 +35,7 @@ class BatchReader:
     """Takes a batch of a loader apart: inputs and targets of any structure, with tensors in it."""
 
     role: str
+    """Of the loader: "training" or "validation"; "given" for a batch that is given alone."""
     unpack: Unpack | None = None
     """What makes inputs and targets of a batch, if it has not been called."""
     unpacked: bool = False
@@ -46,7 +47,8 @@ class BatchReader:
 
     def __call__(self, number: int, batch: Any) -> Structured:
         """Check batch `number` of a pass, from 0; return its tensors and the layout of (inputs, targets)."""
-        of = f" of batch {number} of the {self.role} loader"
+        given = self.role == "given"
+        of = " of the given batch" if given else f" of batch {number} of the {self.role} loader"
         unpacked = self.unpacked or self.unpack is not None
         parts, names = _parts(batch if self.unpack is None else self.unpack(batch), unpacked, of)
         tensors, layout = flatten(parts, names, of)
