@@ -36,7 +36,7 @@ def own_network(
         ConfigError: it has no choices or no weights, or its choices contradict each other.
     """
     if isinstance(network, FunctionNetwork):
-        return of_function(network, loss, metric)
+        return of_function(network, loss, metric, config.seed)
     check_selection(config)
     module, factory = built(network, config.seed), not isinstance(network, nn.Module)
     if not module.training:
@@ -58,12 +58,12 @@ def own_network(
             **({} if unpack is None else {"unpack": fact_of(unpack)}),
         },
         loss=name,
-        bound=lambda seed, poll: BoundModule(
-            built(network if factory else module, seed),
+        bound=lambda dtype, poll: BoundModule(
+            built(network if factory else module, config.seed).to(dtype=dtype),
             function,
             counter,
-            None if metric is None else Metric(metric, seed, poll),
-            seed,
+            None if metric is None else Metric(metric, config.seed, poll),
+            config.seed,
             poll,
         ),
         module=module,
