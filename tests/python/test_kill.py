@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import own_resume
 import pydarts
 import pytest
 import torch
@@ -34,8 +35,10 @@ pytestmark = [
 ]
 
 
-def run(folder: Path | None) -> pydarts.SearchResult:
-    """Run the search; resume it from the checkpoints in `folder`."""
+def run(folder: Path | None, kind: str = "images") -> pydarts.SearchResult:
+    """Run the search of cells, or of a network of one's own; resume it from the checkpoints in `folder`."""
+    if kind == "own":
+        return own_resume.run(folder, EPOCHS * STEPS // own_resume.STEPS)
     generator = np.random.default_rng(0)
     X, y = generator.integers(0, 256, (2 * STEPS * 4, 1, 6, 6)).astype(np.uint8), np.arange(2 * STEPS * 4) % 3
     config = pydarts.SearchConfig(
@@ -112,7 +115,7 @@ def kill_while_writing(process: subprocess.Popen[bytes], folder: Path) -> None:
     process.wait(PATIENCE)
 
 
-def kill_again_and_again(root: Path, chain: int) -> list[Kill]:
+def kill_again_and_again(root: Path, chain: int, kind: str) -> list[Kill]:
     """Start the search, kill it, start it again; keep a copy of the folder after each kill."""
     moment = random.Random(chain)
     folder, found = root / "search", []
@@ -120,7 +123,7 @@ def kill_again_and_again(root: Path, chain: int) -> list[Kill]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     for n in range(KILLS):
         before = newest(folder)
-        process = subprocess.Popen([sys.executable, __file__, str(folder)], env=environment)
+        process = subprocess.Popen([sys.executable, __file__, str(folder), kind], env=environment)
         aim = "start" if n == chain == 0 else ("any", "write")[n % 2]
         try:
             if aim == "start":
@@ -144,23 +147,29 @@ def kill_again_and_again(root: Path, chain: int) -> list[Kill]:
     return found
 
 
+@pytest.fixture(scope="module", params=["images", "own"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """What is searched: cells for images, or a network of one's own."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def uninterrupted() -> pydarts.SearchResult:
-    return run(None)
+def uninterrupted(kind: str) -> pydarts.SearchResult:
+    return run(None, kind)
 
 
 @pytest.mark.parametrize(
     "chain", [0, *(pytest.param(chain, marks=pytest.mark.long) for chain in range(1, CHAINS))]
 )
 def test_a_killed_search_resumes_bit_for_bit(
-    chain: int, uninterrupted: pydarts.SearchResult, tmp_path: Path
+    chain: int, kind: str, uninterrupted: pydarts.SearchResult, tmp_path: Path
 ) -> None:
-    for kill in kill_again_and_again(tmp_path, chain):
+    for kill in kill_again_and_again(tmp_path, chain, kind):
         assert newest(kill.snapshot) >= kill.seen, "a checkpoint that was there is gone"
         assert kill.writing or kill.aim != "write", "the process was killed while it wrote"
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            result = run(kill.snapshot)
+            result = run(kill.snapshot, kind)
         assert result.status == "complete"
         assert result.steps == uninterrupted.steps == tuple(range(STEPS * EPOCHS + 1))
         for name, trajectory in uninterrupted.alphas.items():
@@ -174,4 +183,4 @@ def test_a_killed_search_resumes_bit_for_bit(
 if __name__ == "__main__":
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    run(Path(sys.argv[1]))
+    run(Path(sys.argv[1]), sys.argv[2])
