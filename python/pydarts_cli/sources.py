@@ -167,10 +167,17 @@ def network_of(source: Path) -> Network | None:
         pydarts.CheckpointError: the file is broken.
     """
     import pydarts
+    from pydarts.nn._module import SavedModule
 
     file = source / "network.safetensors" if os.path.isdir(source) else source
     if file.suffix == ".safetensors" and os.path.isfile(file):
-        return pydarts.load_network(file)
+        found = pydarts.load_network(file)
+        if isinstance(found, SavedModule):
+            raise Problem(
+                f"{cut(str(file))!r} holds the weights of {found.name}, not its code; use it from Python: "
+                "pydarts.load_network(path, network)"
+            )
+        return found
     return None
 
 

@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 import os
+from typing import Any, overload
 
 import torch
+from torch import nn
 
 from .. import _core
+from .._values.digest import name_of
 from .._values.files import read_tensors, tensors_of, user_path
 from .._values.genotype import Genotype
 from ._build import Network, build
+from ._convolutional import ConvolutionalNetwork
+from ._language import LanguageModel
+from ._module import SavedModule, check_complete, check_module, load_tensors, tensors_in
 
 _FORMAT, _OLDER = "pydarts-network-2", "pydarts-network-1"
 
 
-def network_bytes(network: Network) -> bytes:
-    """Return weights, statistics, genotype and arguments as `export` writes them to `.safetensors`."""
-    about = {"format": _FORMAT, "genotype": network.genotype.to_dict(), "arguments": network.arguments}
-    return tensors_of(network.state_dict(), about)
+def network_bytes(network: nn.Module) -> bytes:
+    """Return weights, statistics, genotype and arguments as `export` writes them to `.safetensors`.
+
+    Of a module that pydarts did not build: weights, buffers and the name of its class.
+    """
+    about: dict[str, Any] = {"format": _FORMAT}
+    if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+        about |= {"genotype": network.genotype.to_dict(), "arguments": network.arguments}
+        return tensors_of(network.state_dict(), about)
+    check_complete(network)
+    name = network.name if isinstance(network, SavedModule) else name_of(network)
+    about |= {"module": name, "weights": [name for name, _ in network.named_parameters()]}
+    return tensors_of(tensors_in(network), about)
 
 
-def load_network(path: str | os.PathLike[str]) -> Network:
+@overload
+def load_network(path: str | os.PathLike[str], network: None = None) -> Network: ...
+@overload
+def load_network(path: str | os.PathLike[str], network: nn.Module) -> nn.Module: ...
+def load_network(path: str | os.PathLike[str], network: nn.Module | None = None) -> nn.Module:
     """Load the network of a `.safetensors` file of `export`, on the CPU, in training mode like `build`.
+
+    Args:
+        path: the file.
+        network: the module whose weights and buffers the file holds, for a module that `build` did not make:
+            they are copied into it, and it is returned. Without it the result only has the `state_dict()`.
+            Not for a network of `build`, which is in the file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is truncated or malformed, or holds something else.
+        CheckpointError: the file is truncated or malformed, or holds something else, or tensors of other
+            names or shapes than those of `network`.
+        ConfigError: `network` is given for a network of `build`.
 
     >>> import os, tempfile
     >>> import pydarts
@@ -37,16 +64,26 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     >>> again.genotype == net.genotype, again.arguments == net.arguments
     (True, True)
     """
+    if network is not None:
+        check_module(network, "load_network")
     tensors, about = read_tensors(user_path(path), _FORMAT, _OLDER)
     try:
+        if "module" in about:
+            if network is None:
+                return SavedModule(tensors, str(about["module"]), set(about["weights"]))
+            load_tensors(network, tensors)
+            return network
         genotype, arguments = Genotype.from_dict(about["genotype"]), about["arguments"]
         with torch.device("meta"):  # takes no memory, whatever sizes the file declares
             build(genotype, **arguments).load_state_dict(tensors, assign=True)
-        network: Network = build(genotype, **arguments)
-        network.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
-        network.load_state_dict(tensors)
+        built: Network = build(genotype, **arguments)
+        built.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
+        built.load_state_dict(tensors)
     except (LookupError, TypeError, ValueError, RuntimeError, StopIteration, _core.Error) as error:
-        raise _core.CheckpointError(
-            f"{os.fspath(path)} holds no network of pydarts: {error!s:.500}"
-        ) from error
-    return network
+        held = "this network" if network is not None else "a network of pydarts"
+        raise _core.CheckpointError(f"{os.fspath(path)} does not hold {held}: {error!s:.500}") from error
+    if network is not None:
+        raise _core.ConfigError(
+            f"{os.fspath(path)} holds a network of pydarts.build with its genotype; leave out `network`"
+        )
+    return built
