@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from .._values.words import listed
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import Named
+from ..nn._module import called
 from ..nn._settled import is_fresh, settle
 from .metrics import Counter, Metric
 from .network import GivenTable, Watched, check_mixing, checked_loss
@@ -148,7 +148,7 @@ class BoundModule:
         return value, correct
 
     def _compute(self, inputs: Any, targets: Any) -> tuple[Any, Tensor | None, Any]:
-        output = apply(self.module, inputs)
+        output = called(self.module, inputs)
         if self._outputs is not None:
             self._outputs.append(output)
             return next(iter(self._parameters.values())).new_zeros(()), None, output
@@ -236,23 +236,6 @@ def check_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, value in weights.items():
         if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
             raise ConfigError(f"{name} must be floating and finite, got {value.dtype} with NaN or infinity")
-
-
-def apply(module: nn.Module, inputs: Any) -> Any:
-    """Call a module on the inputs of a batch.
-
-    A tuple is passed as positional arguments and a dictionary as keyword arguments where the signature of
-    `forward` accepts them; otherwise, and for any other inputs, they are the only argument.
-    """
-    named = isinstance(inputs, Mapping)
-    if named or isinstance(inputs, tuple):
-        args, kwargs = ((), dict(inputs)) if named else (inputs, {})
-        try:
-            inspect.signature(module.forward).bind(*args, **kwargs)
-        except (TypeError, ValueError):
-            return module(inputs)
-        return module(*args, **kwargs)
-    return module(inputs)
 
 
 @contextmanager

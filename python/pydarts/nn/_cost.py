@@ -51,7 +51,7 @@ def cost(
     """
     _examples.check_sizes(network, "cost", example, image_size=image_size)
     built = isinstance(network, (ConvolutionalNetwork, LanguageModel))
-    if built:
+    if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
         shapes = copy.deepcopy(network).to("meta").eval()
         flops = _counted(shapes, _examples.example(shapes, image_size, None, batch=1))
     else:

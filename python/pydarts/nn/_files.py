@@ -15,7 +15,7 @@ from .._values.genotype import Genotype
 from ._build import Network, build
 from ._convolutional import ConvolutionalNetwork
 from ._language import LanguageModel
-from ._module import SavedModule, check_complete, check_module, load_tensors, tensors_in
+from ._module import SavedModule, check_complete, check_module, load_tensors, names_in, tensors_in
 
 _FORMAT, _OLDER = "pydarts-network-2", "pydarts-network-1"
 
@@ -31,7 +31,7 @@ def network_bytes(network: nn.Module) -> bytes:
         return tensors_of(network.state_dict(), about)
     check_complete(network)
     name = network.name if isinstance(network, SavedModule) else name_of(network)
-    about |= {"module": name, "weights": [name for name, _ in network.named_parameters()]}
+    about |= {"module": name, "names": names_in(network)}
     return tensors_of(tensors_in(network), about)
 
 
@@ -70,7 +70,7 @@ def load_network(path: str | os.PathLike[str], network: nn.Module | None = None)
     try:
         if "module" in about:
             if network is None:
-                return SavedModule(tensors, str(about["module"]), set(about["weights"]))
+                return SavedModule(tensors, str(about["module"]), about["names"])
             load_tensors(network, tensors)
             return network
         genotype, arguments = Genotype.from_dict(about["genotype"]), about["arguments"]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
 
 from .. import _core
-from .._values.digest import name_of
 from .._values.genotype import Genotype
 from .._values.words import shown
+from ._choice import Choice, InputChoice
+from ._state import CheckedModule
 
 
 def arguments_of(module: nn.Module, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -27,8 +25,8 @@ def arguments_of(module: nn.Module, inputs: Any) -> tuple[tuple[Any, ...], dict[
     >>> arguments_of(nn.Linear(2, 2), (1, 2)), arguments_of(nn.Bilinear(2, 2, 2), (1, 2))
     ((((1, 2),), {}), ((1, 2), {}))
     """
-    if type(inputs) is tuple and _accepts(module, *inputs):
-        return inputs, {}
+    if isinstance(inputs, tuple) and _accepts(module, *inputs):
+        return tuple(inputs), {}
     if (
         isinstance(inputs, Mapping)
         and all(isinstance(name, str) for name in inputs)
@@ -48,14 +46,14 @@ def _accepts(module: nn.Module, *args: Any, **kwargs: Any) -> bool:
     return True
 
 
-def called(module: nn.Module, inputs: Any) -> Any:
-    """Call a module with inputs: see `arguments_of`.
+def called(module: nn.Module, inputs: Any, run: Callable[..., Any] | None = None) -> Any:
+    """Call a module, or `run` in its place, with inputs: see `arguments_of`.
 
     >>> called(nn.Identity(), torch.ones(2)).tolist()
     [1.0, 1.0]
     """
     args, kwargs = arguments_of(module, inputs)
-    return module(*args, **kwargs)
+    return (module if run is None else run)(*args, **kwargs)
 
 
 def check_module(module: Any, what: str, *others: str) -> None:
@@ -87,40 +85,30 @@ def check_module(module: Any, what: str, *others: str) -> None:
             "TrainConfig(compile=True) compiles it for the training"
         )
     for name, part in module.named_modules():
-        if type(part).__module__ == "pydarts.nn._choice":
+        if isinstance(part, (Choice, InputChoice)):
             raise _core.ConfigError(
                 f"{name or 'the module'!r} is a {type(part).__name__}, not decided yet; {what} requires a "
                 "fixed network: result.fixed_network(), or pydarts.nn.fix(module, architecture)"
             )
     for name, weight in (*module.named_parameters(), *module.named_buffers()):
-        if isinstance(weight, UninitializedTensorMixin):
+        if isinstance(weight, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
             raise _core.ConfigError(
                 f"the shape of {name!r} is not known before the first batch; call the network once on "
                 "example inputs"
             )
 
 
-def fact_of_network(module: nn.Module) -> str:
-    """Return what identifies a module in a fingerprint: its class, and a hash of names, shapes and dtypes.
-
-    >>> fact_of_network(nn.Linear(2, 3)) == fact_of_network(nn.Linear(2, 3))
-    True
-    >>> fact_of_network(nn.Linear(2, 3)) == fact_of_network(nn.Linear(2, 4))
-    False
-    """
-    tensors = [[name, list(value.shape), str(value.dtype)] for name, value in tensors_in(module).items()]
-    structure = hashlib.blake2b(json.dumps(tensors).encode(), digest_size=8).hexdigest()
-    return f"{name_of(module)} {structure}"
-
-
 def tensors_in(module: nn.Module) -> dict[str, Tensor]:
     """Return the parameters and buffers of a module by name: shared ones once, and every buffer.
 
-    Unlike `state_dict` they include buffers that are not persistent.
+    Unlike `state_dict` they include buffers that are not persistent, except those of networks of `build`,
+    which are set before every epoch.
 
     >>> list(tensors_in(nn.BatchNorm1d(2)))
     ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
     """
+    if isinstance(module, CheckedModule):
+        return module.state_dict()
     return dict(module.named_parameters()) | dict(module.named_buffers())
 
 
@@ -161,6 +149,21 @@ def _buffers_beside(module: nn.Module, name: str) -> dict[str, Tensor | None]:
         return {}
 
 
+def names_in(module: nn.Module) -> dict[str, Any]:
+    """Return which tensors are weights, which are not in `state_dict`, and the other names of shared ones."""
+    tensors = (
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    )
+    first: dict[int, str] = {}
+    tied = {name: first[id(value)] for name, value in tensors if first.setdefault(id(value), name) != name}
+    return {
+        "weights": [name for name, _ in module.named_parameters()],
+        "volatile": sorted({*tensors_in(module)} - {*module.state_dict()}),
+        "tied": tied,
+    }
+
+
 def check_complete(module: nn.Module) -> None:
     """Raise ConfigError if a module has state that is no tensor, which files of tensors cannot hold."""
     for name, part in module.named_modules():
@@ -180,18 +183,28 @@ class SavedModule(nn.Module):
     [1.0, 1.0]
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], name: str, weights: set[str] | None = None) -> None:
+    def __init__(
+        self, tensors: Mapping[str, Tensor], name: str, names: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
         self.name = name
-        for path, value in tensors.items():
+        names = {} if names is None else names
+        made: dict[str, Tensor | nn.Parameter] = dict(tensors)
+        for path in names.get("weights", ()):
+            made[path] = nn.Parameter(made[path], made[path].is_floating_point())
+        for path, other in names.get("tied", {}).items():
+            made[path] = made[other]
+        for path, value in made.items():
             *above, leaf = path.split(".")
             holder: nn.Module = self
-            for part in above:  # a module may have any name that is not an attribute
+            for part in above:  # a module may have any name, also that of an attribute
                 holder = holder._modules.setdefault(part, nn.Module())  # type: ignore[assignment]
-            if weights is None or path not in weights:
-                holder._buffers[leaf] = value
-            else:
-                holder._parameters[leaf] = nn.Parameter(value, value.is_floating_point())
+            if isinstance(value, nn.Parameter):
+                holder._parameters[leaf] = value
+                continue
+            holder._buffers[leaf] = value
+            if path in names.get("volatile", ()):
+                holder._non_persistent_buffers_set.add(leaf)
 
     def forward(self, *_: Any, **__: Any) -> Any:
         """Raise ConfigError: the module is not in the file."""
