@@ -84,8 +84,9 @@ def test_counting_changes_neither_the_module_nor_the_generators() -> None:
 @pytest.mark.parametrize("make", [Words, Tied])
 def test_safetensors_bring_weights_and_buffers_back(make: Any, tmp_path: Path) -> None:
     net = seeded(make)
+    inputs = batch(6) if make is Words else (torch.randn(6, 4),)
     for _ in range(3):
-        net(*(batch(6) if make is Words else (torch.randn(6, 4),)))
+        net(*inputs)
     pydarts.export(net, tmp_path / "net.safetensors")
     other = seeded(make, seed=1)
     assert pydarts.load_network(tmp_path / "net.safetensors", other) is other
@@ -97,7 +98,10 @@ def test_safetensors_bring_weights_and_buffers_back(make: Any, tmp_path: Path) -
     assert all(torch.equal(value, found[name]) for name, value in state.items())
     saved = pydarts.load_network(tmp_path / "net.safetensors")
     fresh = seeded(make, seed=2)
-    fresh.load_state_dict(saved.state_dict(), strict=False)
+    assert (
+        sum(weight.numel() for weight in saved.parameters()) == pydarts.cost(net, example=inputs)["weights"]
+    )
+    fresh.load_state_dict(saved.state_dict())
     assert all(torch.equal(value, state[name]) for name, value in fresh.state_dict().items())
     with pytest.raises(pydarts.ConfigError, match=f"{make.__name__}.*load_network"):
         saved(*batch(2))
