@@ -32,7 +32,8 @@ from .._values.hints import hint
 from .._values.words import count as counted
 from ..nn._convolutional import reduction_cells
 from .callbacks import Callback, listeners
-from .network import OwnNetwork, check_options
+from .metrics import check_metric
+from .network import OwnNetwork, check_options, dtype_of
 from .observers import Observers
 from .own import NetworkLike, own_network
 from .progress import Progress
@@ -121,6 +122,7 @@ def search(
             return _searched(loader, config, hooks, cast("Loss | None", loss), None, None)
     check_options(config)
     with plain():
+        check_metric(metric, config.metric_mode)
         own = own_network(network, loss, metric, unpack, config)
         return _searched(loader, config, hooks, None, own, unpack)
 
@@ -152,7 +154,7 @@ def _searched(
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
                 progress = Progress(sources.config, tables)
-            bound = None if own is None else own.bound(config.seed, watch.check)
+            bound = None if own is None else own.bound(dtype_of(config.precision), watch.check)
             with held(sources.config.checkpoint_dir):
                 outcome = _core.search(
                     sources.config,
