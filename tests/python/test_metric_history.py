@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measured import RMSE, measure, searched
+from measured import RMSE, searched
 from pydarts import EpochRecord, History, SearchResult, SearchRow, SearchTable, TrainRecord
 from pydarts._protocol.job import _found
 from pydarts._results.history import record_from
@@ -24,10 +24,9 @@ def record(epoch: int, loss: float = 1.0, accuracy: float | None = None, **metri
     return EpochRecord(epoch, loss, loss, accuracy, accuracy, 0.1, {"a": 1.0}, None, 0.5, metrics=metrics)
 
 
-def test_records_and_events_hold_the_metrics_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure(monkeypatch, RMSE)
+def test_records_and_events_hold_the_metrics_in_their_order() -> None:
     listener = Listener()
-    result = searched(listener)
+    result = searched(RMSE, listener)
     assert [[*record.metrics.items()] for record in result.history] == [[*row.items()] for row in RMSE]
     assert [info.metrics for info in listener.epochs] == [record.metrics for record in result.history]
     table = result.history.to_pandas()
@@ -37,11 +36,8 @@ def test_records_and_events_hold_the_metrics_in_their_order(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", 2), ("min", 1)])
-def test_the_best_epoch_follows_the_first_metric(
-    mode: Any, best: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    measure(monkeypatch, RMSE)
-    result = searched(metric_mode=mode)
+def test_the_best_epoch_follows_the_first_metric(mode: Any, best: int, tmp_path: Path) -> None:
+    result = searched(RMSE, metric_mode=mode)
     assert result.best == best
     result.save(tmp_path)
     assert json.loads((tmp_path / "result.json").read_text())["best"] == best
@@ -89,12 +85,10 @@ def test_a_metric_named_accuracy_is_not_taken_for_per_cent() -> None:
     assert score.metric and score.text(score.valid(epoch)) == "93"
 
 
-def test_nan_survives_files_and_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nan_survives_files_and_checkpoints(tmp_path: Path) -> None:
     run = str(tmp_path / "run")
-    measure(monkeypatch, [{"rmse": NAN, "mae": 1.0}])
-    searched(epochs=1, checkpoint_dir=run)
-    measure(monkeypatch, [{"rmse": 0.5, "mae": 2.0}])
-    result = searched(epochs=2, checkpoint_dir=run, resume=True)
+    searched([{"rmse": NAN, "mae": 1.0}], epochs=1, checkpoint_dir=run)
+    result = searched([{"rmse": 0.5, "mae": 2.0}], epochs=2, checkpoint_dir=run, resume=True)
     first, second = result.history
     assert math.isnan(first.metrics["rmse"]) and [*first.metrics] == ["rmse", "mae"]
     assert second.metrics == {"rmse": 0.5, "mae": 2.0} and result.best == 1
@@ -103,13 +97,10 @@ def test_nan_survives_files_and_checkpoints(monkeypatch: pytest.MonkeyPatch, tmp
     assert math.isnan(loaded.history[0].metrics["rmse"]) and loaded.history[1] == second
 
 
-def test_the_mode_may_change_when_a_search_is_resumed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_mode_may_change_when_a_search_is_resumed(tmp_path: Path) -> None:
     run = str(tmp_path / "run")
-    measure(monkeypatch, RMSE)
-    assert searched(checkpoint_dir=run).best == 2
-    assert searched(checkpoint_dir=run, resume=True, metric_mode="min").best == 1
+    assert searched(RMSE, checkpoint_dir=run).best == 2
+    assert searched(RMSE, checkpoint_dir=run, resume=True, metric_mode="min").best == 1
 
 
 def test_without_metrics_histories_are_written_as_before(tmp_path: Path, tiny_result: SearchResult) -> None:
@@ -190,7 +181,7 @@ def test_rows_without_accuracy_and_metric_are_compared_by_loss() -> None:
     assert "%" not in str(table)
 
 
-def test_a_search_fills_its_row(monkeypatch: pytest.MonkeyPatch, tiny_result: SearchResult) -> None:
+def test_a_search_fills_its_row(tiny_result: SearchResult) -> None:
     last = EpochRecord(0, 1.0, 2.0, None, None, 0.1, {}, None, 1.0, metrics={"rmse": 0.5, "mae": 1.0})
     config = tiny_result.config.replace(metric_mode="min")
     result = SearchResult(

@@ -9,11 +9,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydarts
 import pytest
 from commands import answered
-from functions import config, data, mixed
-from measured import RMSE, measure, searched
+from measured import RMSE, Given, config, net, searched
 from pydarts import Callback, LiveView, SearchResult, loggers, plots
 from pydarts._search.progress import values
 from pydarts_cli.search import summary
@@ -31,15 +31,14 @@ RUNS: dict[str, Any] = {
 
 
 @pytest.fixture(params=RUNS)
-def any_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SearchResult:
-    measure(monkeypatch, RUNS[request.param])
-    return searched(metric_mode="min")
+def any_run(request: pytest.FixtureRequest) -> SearchResult:
+    values = RUNS[request.param]
+    return searched(values, metric_mode="min" if any(values) else "max")
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> SearchResult:
-    measure(monkeypatch, RMSE)
-    return searched(metric_mode="min")
+def run() -> SearchResult:
+    return searched(RMSE, metric_mode="min")
 
 
 def test_nothing_shows_what_there_is_not(any_run: SearchResult, tmp_path: Path) -> None:
@@ -57,9 +56,8 @@ def test_nothing_shows_what_there_is_not(any_run: SearchResult, tmp_path: Path) 
         draw().figure.canvas.draw()
 
 
-def test_a_plot_of_one_metric_is_titled_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure(monkeypatch, [{"rmse": value} for value in (0.5, 0.125, 0.75)])
-    result = searched(metric_mode="min")
+def test_a_plot_of_one_metric_is_titled_with_its_name() -> None:
+    result = searched([{"rmse": value} for value in (0.5, 0.125, 0.75)], metric_mode="min")
     ax = result.plot_metrics()
     line, ring = ax.lines
     assert ax.get_ylabel() == "rmse" and line.get_ydata().tolist() == [0.5, 0.125, 0.75]
@@ -96,21 +94,22 @@ def test_cards_and_reports_show_the_metric(run: SearchResult, tmp_path: Path) ->
     assert '"metric-0"' in page and '"metric-1"' in page and "metric_mode" in page
 
 
-def test_diagnostics_are_about_the_metric(run: SearchResult, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diagnostics_are_about_the_metric(run: SearchResult) -> None:
     (found,) = (finding for finding in run.diagnostics() if finding.topic == "learning")
     assert found.values == {"metric": 0.75, "best": 0.125, "best_epoch": 1} and "rmse" in found.text
-    measure(monkeypatch, RUNS["a metric that is always NaN"])
-    (found,) = (finding for finding in searched().diagnostics() if finding.topic == "learning")
+    without = searched(RUNS["a metric that is always NaN"]).diagnostics()
+    (found,) = (finding for finding in without if finding.topic == "learning")
     assert found.level == "warning" and "rmse" in found.text
 
 
-def test_a_run_with_accuracies_and_a_metric_shows_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure(monkeypatch, RMSE)
-    result = pydarts.search(data(), config(epochs=3), network=mixed())
+def test_a_run_with_accuracies_and_a_metric_shows_both() -> None:
+    data = (np.ones((12, 3)), np.arange(12) % 3)
+    result = pydarts.search(data, config(), network=net(3), metric=Given(RMSE))
     assert all(record.valid_accuracy is not None for record in result.history)
     assert result.best == 2
     card = result._repr_html_()
     assert "validation rmse" in card and "validation accuracy" in card and "valid accuracy" in card
+    assert "accuracies" in str(result.diagnostics())
 
 
 # ---- while it runs
@@ -127,29 +126,24 @@ class Keep(Callback):
         self.tables = info.tables
 
 
-def test_the_bar_shows_the_metrics_of_the_last_epoch(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    measure(monkeypatch, [{"rmse": 0.5, "entropy": 2.0}] * 3)
+def test_the_bar_shows_the_metrics_of_the_last_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     keep = Keep()
-    searched(keep, progress=True)
+    searched([{"rmse": 0.5, "entropy": 2.0}] * 3, keep, progress=True)
     assert keep.said[0]["rmse"] == "0.5" and keep.said[0]["metric entropy"] == "2"
     assert "acc" not in keep.said[0]
     assert "rmse 0.5" in capsys.readouterr().err
 
 
-def test_a_live_view_in_a_log_has_the_metric(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure(monkeypatch, RMSE)
+def test_a_live_view_in_a_log_has_the_metric() -> None:
     text = io.StringIO()
-    searched(LiveView(console=Console(file=text, width=200, _environ={})))
+    searched(RMSE, LiveView(console=Console(file=text, width=200, _environ={})))
     lines = text.getvalue().splitlines()
     assert "rmse 0.5" in lines[0] and "mae 0.0625" in lines[2]
 
 
-def test_a_live_view_in_a_terminal_has_curves_of_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure(monkeypatch, RMSE)
+def test_a_live_view_in_a_terminal_has_curves_of_metrics() -> None:
     console = on_screen()
-    searched(LiveView(console=console))
+    searched(RMSE, LiveView(console=console))
     text = text_of(console)
     assert "rmse" in text and "0.75" in text and "acc." not in text.rpartition("rmse")[2]
 
@@ -172,36 +166,27 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_csv_file_has_columns_of_metrics(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    measure(monkeypatch, RUNS["strange names"])
-    searched(loggers.CSV(tmp_path / "log.csv"))
+def test_a_csv_file_has_columns_of_metrics(tmp_path: Path) -> None:
+    searched(RUNS["strange names"], loggers.CSV(tmp_path / "log.csv"))
     rows = rows_of(tmp_path / "log.csv")
     assert len(rows) == 3 and rows[2]["metric_a,b"] == "2.0" and rows[0]["metric_val/f1"] == "0.5"
     assert rows[0]["train_accuracy"] == "nan" and rows[0]["genotype"] == ""
 
 
-def test_a_csv_file_of_a_resumed_search_keeps_its_columns(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_csv_file_of_a_resumed_search_keeps_its_columns(tmp_path: Path) -> None:
     path, run = tmp_path / "log.csv", str(tmp_path / "run")
-    measure(monkeypatch, RMSE[:1])
-    searched(loggers.CSV(path), epochs=1, checkpoint_dir=run)
-    measure(monkeypatch, RMSE[1:2])
+    searched(RMSE[:1], loggers.CSV(path), epochs=1, checkpoint_dir=run)
     with pytest.warns(UserWarning, match="epochs"):
-        searched(loggers.CSV(path), epochs=2, checkpoint_dir=run, resume=True)
+        searched(RMSE[1:2], loggers.CSV(path), epochs=2, checkpoint_dir=run, resume=True)
     assert [row["metric_rmse"] for row in rows_of(path)] == ["0.5", "0.125"]
-    measure(monkeypatch, [{"other": 1.0}])
     with pytest.raises(ValueError, match="metric_other"), pytest.warns(UserWarning, match="epochs"):
-        searched(loggers.CSV(path), epochs=3, checkpoint_dir=run, resume=True)
+        searched([{"other": 1.0}], loggers.CSV(path), epochs=3, checkpoint_dir=run, resume=True)
     assert len(rows_of(path)) == 2
 
 
-def test_tensorboard_has_the_metrics_and_the_best_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_tensorboard_has_the_metrics_and_the_best_one(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    measure(monkeypatch, RMSE)
-    searched(loggers.TensorBoard(tmp_path), metric_mode="min")
+    searched(RMSE, loggers.TensorBoard(tmp_path), metric_mode="min")
     events = accumulator.EventAccumulator(str(tmp_path)).Reload()
     assert [event.value for event in events.Scalars("search/metric_mae")] == [0.25, 0.5, 0.0625]
     assert events.Scalars("best/valid_rmse")[0].value == 0.125
@@ -212,8 +197,7 @@ def test_mlflow_gets_names_that_it_accepts(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     mlflow = pytest.importorskip("mlflow")
     address = (tmp_path / "mlruns").as_uri()
-    measure(monkeypatch, RUNS["strange names"])
-    searched(loggers.MLflow(tracking_uri=address))
+    searched(RUNS["strange names"], loggers.MLflow(tracking_uri=address))
     client = mlflow.MlflowClient(tracking_uri=address)
     (run,) = client.search_runs([client.get_experiment_by_name("pydarts").experiment_id])
     found = {name: value for name, value in run.data.metrics.items() if name.startswith("metric_")}

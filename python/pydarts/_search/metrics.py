@@ -213,7 +213,7 @@ def counter_of(loss: Any) -> Counter | None:
         loss = loss.loss
     if loss is None:
         return correct
-    if type(loss) is nn.CrossEntropyLoss:
+    if isinstance(loss, nn.CrossEntropyLoss):
         return functools.partial(correct, ignore_index=loss.ignore_index)
     arguments: dict[str, Any] = {}
     if isinstance(loss, functools.partial) and loss.func is nn.functional.cross_entropy and not loss.args:
