@@ -172,7 +172,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any], type[Exception], str]] 
     "mean": ({"mean": (0.5,)}, {}, pydarts.ConfigError, "mean"),
     "precision": ({"precision": "bfloat16"}, {}, pydarts.ConfigError, "bfloat16"),
     "batch_size": ({"batch_size": "auto"}, {}, pydarts.ConfigError, "batch_size"),
-    "network": ({}, {"network": torch.nn.Linear(2, 2)}, TypeError, "Linear"),
+    "network": ({}, {"network": torch.nn.Linear(2, 2)}, pydarts.ConfigError, "Linear"),
 }
 
 

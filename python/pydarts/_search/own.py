@@ -37,9 +37,7 @@ def own_network(
             `FunctionNetwork`, and there is a metric.
     """
     if isinstance(network, FunctionNetwork):
-        if metric is not None:
-            raise ConfigError("a FunctionNetwork has no outputs that a metric could read; leave out `metric`")
-        return of_function(network, loss)
+        return of_function(network, loss, metric, config.seed)
     check_selection(config)
     module, factory = built(network, config.seed), not isinstance(network, nn.Module)
     if not module.training:
@@ -50,6 +48,7 @@ def own_network(
     found = choices_in(module)
     function = loss_of(loss)
     name = None if loss is None else "network" if loss == "network" else short_name(loss)
+    counter = None if function is None else counter_of(loss)
     return OwnNetwork(
         tables=shown_tables(found),
         facts={
@@ -59,12 +58,12 @@ def own_network(
             **({} if unpack is None else {"unpack": fact_of(unpack)}),
         },
         loss=name,
-        bound=lambda seed, poll: BoundModule(
-            built(network if factory else module, seed),
+        bound=lambda dtype, poll: BoundModule(
+            built(network if factory else module, config.seed).to(dtype=dtype),
             function,
-            counter_of(loss),
-            None if metric is None else Metric(metric, seed, poll),
-            seed,
+            counter,
+            None if metric is None else Metric(metric, config.seed, poll),
+            config.seed,
             poll,
         ),
         module=module,
