@@ -43,9 +43,18 @@ def test_a_metric_that_is_the_loss_measures_the_validation_loss() -> None:
 def test_an_object_sees_every_validation_example_once_per_epoch() -> None:
     metric = Counting()
     result = searched(batches(X[:, :1]), loss=F.mse_loss, metric=metric, metric_mode="min")
-    assert metric.calls == ["reset", *["update"] * 3, "compute"] * 2 and metric.n == N
+    evaluation = ["reset", *["update"] * 3, "compute"]
+    assert metric.calls == ["reset", *evaluation, *evaluation] and metric.n == N
     for record in result.history:
         assert record.metrics["Counting"] == pytest.approx(math.sqrt(record.valid_loss))
+
+
+def test_a_mode_that_suits_the_metric_is_not_hinted_at(recwarn: pytest.WarningsRecorder) -> None:
+    class Error(Counting):
+        higher_is_better = False
+
+    searched(batches(X[:, :1]), loss=F.mse_loss, metric=Error(), metric_mode="min", epochs=1)
+    assert not [found for found in recwarn if "metric_mode" in str(found.message)]
 
 
 def test_several_labels_have_a_metric_and_no_accuracy() -> None:
@@ -146,6 +155,24 @@ def test_a_resumed_search_continues_its_metrics_and_refuses_another_one(tmp_path
         run(F.l1_loss, resume=True)
     result = run(mae, resume=True)
     assert [record.metrics for record in result.history] == [record.metrics for record in whole.history]
+
+
+def test_a_metric_that_was_used_before_is_the_same_metric(tmp_path: Path) -> None:
+    class Kept(Counting):
+        def reset(self) -> None:
+            self.parts: list[float] = []
+
+        def update(self, output: Tensor, targets: Tensor) -> None:
+            self.parts.append(float(mae(output, targets)))
+
+        def compute(self) -> float:
+            return max(self.parts)
+
+    metric, data = Kept(), batches(X[:, :1])
+    searched(data, loss=F.mse_loss, metric=metric, checkpoint_dir=str(tmp_path))
+    for same in (metric, Kept()):
+        result = searched(data, loss=F.mse_loss, metric=same, checkpoint_dir=str(tmp_path), resume=True)
+        assert list(result.history[0].metrics) == ["Kept"]
 
 
 def test_an_exception_of_a_metric_is_raised_with_the_partial_result() -> None:

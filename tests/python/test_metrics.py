@@ -146,8 +146,6 @@ class Module(nn.Module):
         super().__init__()
         self.register_buffer("total", torch.zeros(()))
 
-    device = torch.device("meta")  # not that of the outputs
-
     def to(self, *arguments: Any, **names: Any) -> Any:
         self.moved_to = arguments
         return self
