@@ -93,6 +93,7 @@ def shown_tables(found: tuple[Found, ...]) -> dict[str, AlphaTable]:
             tuple(row.choices[0].candidates for row in table.rows),
             choices=tuple(tuple(one.name for one in row.choices) for row in table.rows),
             indices=isinstance(table.rows[0].choices[0].module, InputChoice),
+            keeps=(table.keep,) * len(table.rows) if table.keep > 1 else (),
         )
         for table in tables_of_choices(found)
     }
