@@ -293,7 +293,7 @@ def saved(module: nn.Module) -> nn.Module:
 def loaded(module: nn.Module) -> nn.Module:
     name = next(name for name, model in MODELS.items() if type(module) is model)
     torch.manual_seed(99)
-    other = MODULES[name]()
+    other = MODULES[name]().double()
     file = io.BytesIO()
     torch.save(module.state_dict(), file)
     file.seek(0)
@@ -317,7 +317,7 @@ def test_copies_compute_the_same(name: str, way: str) -> None:
     with torch.no_grad():
         for choice in choices(module).values():
             choice.alpha.copy_(torch.randn_like(choice.alpha))
-    other = COPIES[way](module).double()
+    other = COPIES[way](module)
     ((x, _),) = batches(name, 1)
     x = x if isinstance(x, tuple) else (x,)
     assert torch.equal(module(*x), other(*x))
