@@ -17,6 +17,7 @@ from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import Named
 from ..nn._settled import is_fresh, settle
+from .metrics import Counter, Metric
 from .network import GivenTable, check_mixing, checked_loss
 
 
@@ -24,9 +25,10 @@ class BoundModule:
     """A module with choices in one search. It is changed: its parameters share the memory of the engine.
 
     Args:
-        module: the module, a copy of the user's.
+        module: the module, a copy of the user's in the dtype of the search.
         loss: (output, targets) -> scalar tensor; None: the output is the loss.
         correct: (output, targets) -> number of correct predictions, or None; None: not counted.
+        metric: what evaluations measure; None: only the loss and the correct predictions.
         seed: of what is drawn.
         poll: called while another section of code that draws runs.
     """
@@ -35,11 +37,12 @@ class BoundModule:
         self,
         module: nn.Module,
         loss: Callable[[Any, Any], Any] | None,
-        correct: Callable[[Any, Any], Tensor | None] | None,
+        correct: Counter | None,
+        metric: Metric | None,
         seed: int,
         poll: Callable[[], None],
     ) -> None:
-        self.module, self._loss, self._correct = module, loss, correct
+        self.module, self._loss, self._correct, self._metric = module, loss, correct, metric
         self.choices = choices_in(module)
         logits = {id(found.module.alpha) for found in self.choices}
         self._parameters: dict[str, nn.Parameter] = {
@@ -60,12 +63,13 @@ class BoundModule:
         self._seeded = SeededLoss(self._compute, seed, poll)
         self._step, self._mixes = 0, False
         self._m: Named = {}
+        self._outputs: list[Any] | None = None
 
     def bind(self, w: Named, m: Named, buffers: Named) -> tuple[list[Tensor], list[Tensor]]:
         """See `BoundNetwork`."""
         if w:
             some = next(iter(w.values()))
-            self.module.to(device=some.device, dtype=some.dtype)
+            self.module.to(device=some.device)
         owners: dict[int, list[tuple[nn.Module, str]]] = {}
         for part in self.module.modules():
             for key, buffer in part._buffers.items():
@@ -89,6 +93,24 @@ class BoundModule:
         """See `BoundNetwork`."""
         self._seeded.begin(self._step, role, part)
 
+    def begin_evaluation(self) -> None:
+        """See `BoundNetwork`."""
+        if self._metric is not None:
+            self._metric.begin(self._step)
+
+    def measured(self) -> dict[str, float]:
+        """See `BoundNetwork`."""
+        return {} if self._metric is None else self._metric.measured()
+
+    @contextmanager
+    def captured(self, outputs: list[Any]) -> Iterator[None]:
+        """Append the output of each pass to a list instead of computing its loss."""
+        self._outputs = outputs
+        try:
+            yield
+        finally:
+            self._outputs = None
+
     def __call__(
         self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
@@ -101,21 +123,30 @@ class BoundModule:
             stack.enter_context(self._buffers_of(mode))
             if twice:
                 stack.enter_context(differentiable_twice(self._recurrent))
-            value, correct = self._seeded(inputs, targets)
+            versions = [parameter._version for parameter in self._parameters.values()]
+            value, correct, output = self._seeded(inputs, targets)
+        for (name, parameter), version in zip(self._parameters.items(), versions, strict=True):
+            if parameter._version != version:
+                raise DataError(
+                    f"the network changed its parameter {name} in place, which only the search may do; use "
+                    "weight.clamp(...) instead of weight.clamp_(...), for example"
+                )
         learns = some.requires_grad and torch.is_grad_enabled()
         value = checked_loss(value, some, learns, "the network" if self._loss is None else "the loss")
         if not self._mixes and torch.is_grad_enabled() and any(one.requires_grad for one in self._m.values()):
             check_mixing(value, self._m)
             self._mixes = True
+        if mode == "evaluation" and self._metric is not None:
+            self._metric.add(output, targets, len(tensors[0]))
         return value, correct
 
-    def _compute(self, inputs: Any, targets: Any) -> tuple[Any, Tensor | None]:
+    def _compute(self, inputs: Any, targets: Any) -> tuple[Any, Tensor | None, Any]:
         output = apply(self.module, inputs)
+        if self._outputs is not None:
+            self._outputs.append(output)
+            return next(iter(self._parameters.values())).new_zeros(()), None, output
         value = output if self._loss is None else self._loss(output, targets)
-        if self._correct is None:
-            return value, None
-        with torch.no_grad():
-            return value, self._correct(output, targets)
+        return value, None if self._correct is None else self._correct(output, targets), output
 
     def _set_mode(self, training: bool) -> None:
         """Enter the training or the evaluation mode; what the user put into evaluation mode stays there."""

@@ -48,6 +48,12 @@ class BoundNetwork(Protocol):
     def begin_loss(self, role: str, part: int) -> None:
         """Begin a loss: those of one role and part of a step draw the same numbers."""
 
+    def begin_evaluation(self) -> None:
+        """Begin an evaluation: what it measures is cleared."""
+
+    def measured(self) -> dict[str, float]:
+        """End the evaluation, and return what it measured by name."""
+
     def __call__(
         self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
@@ -67,8 +73,8 @@ class OwnNetwork:
     """What a resumed search compares."""
     loss: str | None
     """The name of the loss function; None: cross-entropy."""
-    bound: Callable[[int, Callable[[], None]], BoundNetwork]
-    """The network of a search with this seed, which calls the function while it waits."""
+    bound: Callable[[torch.dtype, Callable[[], None]], BoundNetwork]
+    """The network of a search in this dtype, which calls the function while it waits."""
     module: nn.Module | None = None
     """The module, a copy of the user's; None for a `FunctionNetwork`."""
 
@@ -112,6 +118,13 @@ class BoundFunction:
         """See `BoundNetwork`."""
         self._seeded.begin(self._step, role, part)
 
+    def begin_evaluation(self) -> None:
+        """Do nothing: the function measures its loss and the number of correct predictions only."""
+
+    def measured(self) -> dict[str, float]:
+        """Return the metrics of the evaluation: none."""
+        return {}
+
     def __call__(
         self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
@@ -138,17 +151,27 @@ class BoundFunction:
         return value, _count(correct, some, len(x))
 
 
-def of_function(network: FunctionNetwork, loss: Any) -> OwnNetwork:
+def of_function(network: FunctionNetwork, loss: Any, metric: Any, seed: int) -> OwnNetwork:
     """Return what a search needs to know about a `FunctionNetwork`.
 
     Raises:
-        ConfigError: `loss` is given.
+        ConfigError: `loss` or `metric` is given.
     """
-    if loss is not None:
-        raise ConfigError("a FunctionNetwork computes its own loss; leave out `loss`")
+    for name, value in (("loss", loss), ("metric", metric)):
+        if value is not None:
+            raise ConfigError(f"a FunctionNetwork computes its own loss; leave out `{name}`")
     tables = {table.name: AlphaTable(table.name, table.labels, table.candidates) for table in network.tables}
     name = short_name(network.loss)
-    return OwnNetwork(tables, network.facts, name, lambda seed, poll: BoundFunction(network, seed, poll))
+    return OwnNetwork(tables, network.facts, name, lambda _, poll: BoundFunction(network, seed, poll))
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the dtype of the weights of a network of one's own.
+
+    >>> dtype_of("auto"), dtype_of("float64")
+    (torch.float32, torch.float64)
+    """
+    return torch.float64 if precision == "float64" else torch.float32
 
 
 def check_options(config: SearchConfig) -> None:
