@@ -104,6 +104,7 @@ def test_frozen_parameters_and_norms_stay() -> None:
     assert not {"first.weight", "bn.weight"} & twins.ours.optimizer_state()["momentum"].keys()
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["LSTM", "attention"])
 def test_float32_runs_twice_differentiable_kernels(name: str) -> None:
     """The kernels that PyTorch takes for float32 have no second derivative."""

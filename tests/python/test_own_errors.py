@@ -128,10 +128,9 @@ def test_an_operation_without_a_second_derivative_is_named() -> None:
     module = net(Choice([Returns(once), nn.Tanh()]))
     for method in ("first_order", "unrolled"):
         assert search(module, hypergradient=method).status == "complete"
-    with pytest.raises(pydarts.Error) as caught:
+    with pytest.raises(pydarts.ConfigError, match="Once") as caught:
         search(module, hypergradient="unrolled_exact")
-    assert "unrolled" in str(caught.value).replace("unrolled_exact", "")
-    assert "Once" in str(caught.value)
+    assert '"unrolled"' in str(caught.value)
 
 
 def test_an_operation_of_torch_without_a_second_derivative_is_named() -> None:
@@ -141,9 +140,9 @@ def test_an_operation_of_torch_without_a_second_derivative_is_named() -> None:
 
     module = net(Choice([Returns(aligned), nn.Tanh()]))
     assert search(module, hypergradient="unrolled").status == "complete"
-    with pytest.raises(pydarts.Error, match="ctc_loss") as caught:
+    with pytest.raises(pydarts.ConfigError, match="ctc_loss") as caught:
         search(module, hypergradient="unrolled_exact")
-    assert "unrolled" in str(caught.value).replace("unrolled_exact", "")
+    assert '"unrolled"' in str(caught.value)
 
 
 class Locked(nn.Linear):
@@ -158,16 +157,20 @@ def test_a_module_that_cannot_be_copied_is_refused_and_a_factory_is_not() -> Non
     def factory() -> nn.Module:
         return net(Choice([Locked(), nn.Tanh()]))
 
-    with pytest.raises(pydarts.Error, match=r"cop(y|ied)") as caught:
-        search(factory())
-    assert caught.value.__cause__ is not None
-    assert "factory" in str(caught.value)
+    for use in (search, pydarts.SearchModule):
+        with pytest.raises(TypeError, match="lock") as caught:
+            use(factory())  # type: ignore[operator]
+        assert isinstance(caught.value.__cause__, TypeError)
     assert search(factory).status == "complete"
 
 
 def test_lazy_modules_are_refused() -> None:
-    with pytest.raises(pydarts.Error, match=r"[Ll]azy"):
-        search(net(Choice([nn.LazyLinear(FEATURES), nn.Tanh()])))
+    for use in (search, pydarts.SearchModule):
+        module = net(Choice([nn.LazyLinear(FEATURES), nn.Tanh()]))
+        with pytest.raises(pydarts.ConfigError, match=r"1\.candidates\.0\.weight"):
+            use(module)  # type: ignore[operator]
+        module(torch.zeros(EXAMPLES, FEATURES))
+        use(module)  # type: ignore[operator]
 
 
 def test_a_module_without_choices_is_refused() -> None:
