@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
 from .._data.structure import Layout
+from .._values.hints import hint
+from .._values.words import listed
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import Named
 from ..nn._settled import is_fresh, settle
 from .metrics import Counter, Metric
-from .network import GivenTable, check_mixing, check_twice, checked_loss
+from .network import GivenTable, Watched, check_mixing, check_twice, checked_loss
 
 
 class BoundModule:
@@ -115,6 +117,7 @@ class BoundModule:
         self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
         """See `BoundNetwork`."""
+        watched = Watched(dict(zip(layout.paths, tensors, strict=True)) | self._parameters)
         inputs, targets = layout.rebuild(tensors)
         some = next(iter(self._parameters.values()))
         self._set_mode(mode != "evaluation")
@@ -123,18 +126,22 @@ class BoundModule:
             stack.enter_context(self._buffers_of(mode))
             if twice:
                 stack.enter_context(differentiable_twice(self._recurrent))
-            versions = [parameter._version for parameter in self._parameters.values()]
-            value, correct, output = self._seeded(inputs, targets)
-        for (name, parameter), version in zip(self._parameters.items(), versions, strict=True):
-            if parameter._version != version:
-                raise DataError(
-                    f"the network changed its parameter {name} in place, which only the search may do; use "
-                    "weight.clamp(...) instead of weight.clamp_(...), for example"
-                )
+            try:
+                value, correct, output = self._seeded(inputs, targets)
+            except Exception as error:
+                shapes = ", ".join(f"{one.dtype} {list(one.shape)}" for one in tensors)
+                error.add_note(f"in {type(self.module).__name__} or its loss, on a batch of {shapes}")
+                raise
+        watched.check("the network or its loss")
         learns = some.requires_grad and torch.is_grad_enabled()
         value = checked_loss(value, some, learns, "the network" if self._loss is None else "the loss")
         if not self._mixes and torch.is_grad_enabled() and any(one.requires_grad for one in self._m.values()):
-            check_mixing(value, self._m)
+            unused = check_mixing(value, self._m)
+            if unused:
+                hint(
+                    f"the loss of the first batch does not depend on the choices {listed(unused)}, so their "
+                    "logits have no gradient; are they called in forward?"
+                )
             self._mixes = True
         if twice and not self._twice:
             check_twice(value)

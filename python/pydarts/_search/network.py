@@ -79,6 +79,20 @@ class OwnNetwork:
     """The module, a copy of the user's; None for a `FunctionNetwork`."""
 
 
+class Watched:
+    """Tensors by name that code of the user must not change in place: several losses of a step read them."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+        self._versions = {name: tensor._version for name, tensor in tensors.items()}
+
+    def check(self, who: str) -> None:
+        """Raise DataError if one has been changed."""
+        for name, tensor in self._tensors.items():
+            if tensor._version != self._versions[name]:
+                raise DataError(f"{who} changed {name} in place; change a copy instead")
+
+
 class BoundFunction:
     """A `FunctionNetwork` in one search."""
 
@@ -129,19 +143,16 @@ class BoundFunction:
         self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
         """See `BoundNetwork`."""
-        x, y = layout.rebuild(tensors)
+        batch = layout.rebuild(tensors)
         buffers = self._live if mode == "weights" else {name: one.clone() for name, one in self._live.items()}
         some, logits = next(iter(self._w.values())), next(iter(self._m.values()))
         learns = some.requires_grad and torch.is_grad_enabled()
         mixing = {name: self._m[name].reshape(shape) for name, shape in self._shapes.items()}
         # The tensors of w share a counter, as they share their memory, and so do those of m.
-        watched = {"w": some, "m": logits, "x": x, "y": y}
-        versions = {what: tensor._version for what, tensor in watched.items()}
+        watched = Watched({"w": some, "m": logits, **dict(zip(layout.paths, tensors, strict=True))})
         given, sizes = dict(buffers), {name: tensor.shape for name, tensor in buffers.items()}
-        found = self._seeded(dict(self._w), mixing, (x, y), *((given,) if self._with_buffers else ()))
-        for what, tensor in watched.items():
-            if tensor._version != versions[what]:
-                raise DataError(f"the function changed {what} in place; change a copy instead")
+        found = self._seeded(dict(self._w), mixing, batch, *((given,) if self._with_buffers else ()))
+        watched.check("the function")
         _check_buffers(given, buffers, sizes)
         value, correct = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
         value = checked_loss(value, some, learns, "the function")
@@ -151,7 +162,7 @@ class BoundFunction:
         if twice and not self._twice:
             check_twice(value)
             self._twice = True
-        return value, _count(correct, some, len(x))
+        return value, _count(correct, some, len(tensors[0]))
 
 
 def of_function(network: FunctionNetwork, loss: Any, metric: Any, seed: int) -> OwnNetwork:
@@ -193,8 +204,12 @@ def check_options(config: SearchConfig) -> None:
         raise ConfigError('batch_size "auto" requires a compiled space, whose memory is known; give a number')
 
 
-def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> None:
-    """Raise DataError if no mixing weight has a path to the loss: α would never get a gradient."""
+def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> list[str]:
+    """Return the tables whose mixing weights have no path to the loss.
+
+    Raises:
+        DataError: none has, so that α would never get a gradient.
+    """
     inputs = list(mixing.values())
     found: tuple[Tensor | None, ...] = ()
     if value.requires_grad:
@@ -204,6 +219,7 @@ def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> None:
             f"the loss has no graph to the mixing weights of {listed(mixing)}, so no architecture could "
             "be found; compute it from them with torch's operations, without .item(), .detach() or no_grad"
         )
+    return [name for name, gradient in zip(mixing, found, strict=True) if gradient is None]
 
 
 _ONCE = torch.autograd.function.once_differentiable(lambda _: None).__code__

@@ -18,7 +18,7 @@ from ..nn._choice import InputChoice
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import FunctionNetwork
-from .metrics import Metric, check_metric, counter_of
+from .metrics import Metric, counter_of
 from .module import BoundModule, check_shapes
 from .network import OwnNetwork, of_function
 
@@ -48,7 +48,6 @@ def own_network(
     check_shapes(module)
     function = loss_of(loss)
     name = None if loss is None else "network" if loss == "network" else short_name(loss)
-    check_metric(metric, config.metric_mode)
     counter = None if function is None else counter_of(loss)
     return OwnNetwork(
         tables=shown_tables(found),

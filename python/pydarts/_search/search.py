@@ -32,6 +32,7 @@ from .._values.hints import hint
 from .._values.words import count as counted
 from ..nn._convolutional import reduction_cells
 from .callbacks import Callback, listeners
+from .metrics import check_metric
 from .network import OwnNetwork, check_options, dtype_of
 from .observers import Observers
 from .own import NetworkLike, own_network
@@ -121,6 +122,7 @@ def search(
             return _searched(loader, config, hooks, cast("Loss | None", loss), None, None)
     check_options(config)
     with plain():
+        check_metric(metric, config.metric_mode)
         own = own_network(network, loss, metric, unpack, config)
         return _searched(loader, config, hooks, None, own, unpack)
 
