@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::{Device, Kind, Tensor};
 
+use super::bridges::own_modules;
 use super::entry;
 use super::errors::to_python;
 use super::precision::numbers;
@@ -43,7 +44,7 @@ struct Inner {
 
 impl Inner {
     fn build(config: SearchConfig, options: NetworkOptions) -> Result<Self> {
-        let plan = Plan::of_config(&config)?;
+        let plan = Plan::of_config(&config, options.makers())?;
         let expected = Expected::of_plan(&plan, config.data.bptt, options.numbers.kind, options.device);
         let switch = options.numbers.switch.clone();
         let (network, relaxations, state) = search::start(plan, &config, options)?;
@@ -119,12 +120,20 @@ impl PySupernet {
 #[pymethods]
 impl PySupernet {
     #[new]
-    fn new(py: Python<'_>, config: &PyConfig, dtype: &str, device: &str) -> PyResult<Self> {
+    #[pyo3(signature = (config, dtype, device, operations=None))]
+    fn new(
+        py: Python<'_>,
+        config: &PyConfig,
+        dtype: &str,
+        device: &str,
+        operations: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let config = config.value.clone();
         let device = self::device(device).map_err(to_python)?;
         let precision = precision_of(dtype).map_err(to_python)?;
         let numbers = numbers(precision, device).map_err(to_python)?;
-        let options = NetworkOptions::of_config(&config, numbers, device, None);
+        let own = own_modules(operations);
+        let options = NetworkOptions { own, ..NetworkOptions::of_config(&config, numbers, device, None) };
         let inner = entry::engine(py, || Inner::build(config, options))?;
         Ok(PySupernet(Mutex::new(inner)))
     }
@@ -142,11 +151,23 @@ impl PySupernet {
         entry::engine(py, || {
             let mut inner = self.lock();
             let (kind, device) = inner.kind_and_device();
-            let (statistics, weights): (Vec<_>, Vec<_>) = named.into_iter().partition(|(n, _)| Statistics::names(n));
+            let of_weights = inner.network.weights();
+            let own = inner.network.buffers().map(|buffers| buffers.names()).unwrap_or_default();
+            let is_buffer = |(name, _): &(String, Tensor)| {
+                of_weights.index(name).is_none() && (Statistics::names(name) || own.contains(name))
+            };
+            let (buffers, weights): (Vec<_>, Vec<_>) = named.into_iter().partition(is_buffer);
             let w = inner.network.weights().pack(&weights, kind, device)?;
             if let Some(kept) = inner.network.buffers() {
-                Statistics::check_values(&statistics)?;
-                kept.load(&statistics)?;
+                let is_statistic = |(name, _): &&(String, Tensor)| Statistics::names(name);
+                Statistics::check_values(
+                    &buffers
+                        .iter()
+                        .filter(is_statistic)
+                        .map(|(n, t)| (n.clone(), t.shallow_clone()))
+                        .collect::<Vec<_>>(),
+                )?;
+                kept.load(&buffers)?;
             }
             inner.state.w = w;
             Ok(())

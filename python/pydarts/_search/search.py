@@ -32,6 +32,7 @@ from ..nn._function import FunctionNetwork
 from .callbacks import Callback, listeners
 from .network import BoundNetwork, check_function, tables_of_function
 from .observers import Observers
+from .operations import bound_operations
 from .progress import Progress
 
 
@@ -126,8 +127,11 @@ def _searched(
             sources.pause_with(gate)
             facts = sources.facts | ({"loss": fact_of(loss)} if network is None else network.facts)
             check_start(sources.config)
+            own = None
             if network is None:
                 check_plan(sources.config)
+                own = bound_operations(sources.config.resolved_space, config.seed, watch.check)
+                facts |= {} if own is None else own.facts(sources.config.channels)
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
                 progress = Progress(sources.config, tables)
@@ -141,6 +145,7 @@ def _searched(
                     None if loss is None else SeededLoss(loss, config.seed, watch.check),
                     facts,
                     None if network is None else BoundNetwork(network, config.seed, watch.check),
+                    own,
                 )
     finally:
         forget()

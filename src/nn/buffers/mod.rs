@@ -18,6 +18,10 @@ pub trait Buffers {
     fn tensors(&self) -> Vec<&Tensor>;
     /// Copies by name, as state dicts and files hold them.
     fn named(&self) -> Result<Vec<(String, Tensor)>>;
+    /// The names of the buffers that are no running statistics of a plan.
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Checks tensors by name: [`Buffers::load`] would accept them.
     fn check(&self, tensors: &[(String, Tensor)]) -> Result<()>;
     /// Overwrites the buffers; an error leaves them as they are.
