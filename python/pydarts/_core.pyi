@@ -122,9 +122,7 @@ def fitting_batch(config: SearchConfig, most: int, free: int, operations: object
 class Supernet:
     """The search network of a complete configuration."""
 
-    def __init__(
-        self, config: SearchConfig, dtype: str, device: str, operations: object = None
-    ) -> None: ...
+    def __init__(self, config: SearchConfig, dtype: str, device: str, operations: object = None) -> None: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
     def alphas(self) -> dict[str, Tensor]: ...
@@ -227,7 +225,9 @@ def search(
     network: object | None = None,
     operations: object = None,
 ) -> dict[str, Any]:
-    """Run a search; `network`: a `BoundNetwork`; `operations`: a `BoundOperations`. Errors after the first step are returned in the result.
+    """Run a search. Errors after the first step are returned in the result.
+
+    `network`: a `BoundNetwork`; `operations`: a `BoundOperations`.
 
     `fingerprint` identifies data and loss when a search is resumed. The result has that of the latest steps.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
@@ -19,6 +19,8 @@ from .._values.space import Space
 from ..nn._own import Described, Place, check_output, noted, weights_of
 
 _Slot = tuple[dict[str, Any], str]
+# In the errors of torch about derivatives that it does not have.
+_SIGNS = ("is not implemented", "once_differentiable", "not differentiable")
 
 
 class BoundOperations(Described):
@@ -57,9 +59,9 @@ class BoundOperations(Described):
         module = self._modules[name]
         watched = [x, *weights[:1]]  # weights are views of one vector and share its counter
         versions = [tensor._version for tensor in watched]
-        with noted(place), kept(), self._section(self._step, self._loss, name, place):
-            with module.bound(weights, buffers, trains) as replaced:
-                y = check_output(module.module(x), place, x.shape, stride)
+        section = self._section(self._step, self._loss, name, place)
+        with noted(place), kept(), section, module.bound(weights, buffers, trains) as replaced:
+            y = check_output(module.module(x), place, x.shape, stride)
         if versions != [tensor._version for tensor in watched]:
             what = "input" if watched[0]._version != versions[0] else "weights"
             raise DataError(
@@ -82,25 +84,27 @@ class BoundOperations(Described):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the output, and its derivative along tangents of the input and of the weights; None: 0.
 
-        J·t is the gradient by u of (Jᵀ u)·t, so that any module with a second derivative has it.
+        Both are part of the graph of the input and its tangent; see `_Along`.
         """
-        graph = torch.is_grad_enabled()
+        graph = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, tangent))
         place = self.places[name][0]
-        # Without a graph around it, or before the first value that depends on α, the module gets leaves.
-        own = x if graph and x.requires_grad else x.detach().requires_grad_()
-        leaves = [own, *(weight.detach().requires_grad_() for weight in weights)]
+        leaves = [tensor.detach().requires_grad_() for tensor in (x, *weights)]
         with torch.enable_grad(), self._modules[name].twice(), _named(place):
-            y = self.forward(name, own, leaves[1:], buffers, True, False)
-            moved = _moved(y, leaves, [tangent, *direction], graph)
-            if graph and moved is not None and x.requires_grad and place.operation not in self._twice:
-                # The engine differentiates once more, where the error would not name the operation.
-                torch.autograd.grad(moved.sum(), own, retain_graph=True, allow_unused=True)
+            y = self.forward(name, leaves[0], leaves[1:], buffers, True, False)
+            held = _Along(y, leaves, [tangent, *direction])
+            if graph and held.moved is not None and place.operation not in self._twice:
+                # Try the backward pass here: in the engine's, an error would not name the operation.
+                held.pull(torch.ones_like(y), torch.ones_like(held.moved))
                 self._twice.add(place.operation)
-        found = y if graph and x.requires_grad else y.detach()
-        return found, moved
+        if not graph:
+            return y.detach(), held.moved
+        if held.moved is None:
+            return _Joined.apply(x, tangent, held)[0], None
+        found: tuple[Tensor, Tensor] = _Joined.apply(x, tangent, held)
+        return found
 
     def facts(self, channels: int) -> dict[str, str]:
-        """Return what identifies the operations when a search is resumed: code, names and shapes of weights."""
+        """Return what a resumed search must have in common: code, names and shapes of weights."""
         return {f"operation {name}": self._fact(name, channels) for name in self.operations}
 
     def _fact(self, name: str, channels: int) -> str:
@@ -128,7 +132,9 @@ class _Bound:
         self.module = module
         self._trains = {part: part.training for part in module.modules()}
         weights = weights_of(module)
-        held = {name: weight for name, weight in module.named_parameters() if name not in weights}
+        held: dict[str, Tensor] = {
+            name: weight for name, weight in module.named_parameters() if name not in weights
+        }
         self._weights = _slots(module, weights)
         held |= dict(module.named_buffers())
         self._names = list(held)
@@ -186,12 +192,17 @@ class _Bound:
     @contextmanager
     def twice(self) -> Iterator[None]:
         """Use implementations that have a second derivative."""
-        with ExitStack() as stack:
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            if self._rnns:
-                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-                stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
-            yield
+        cudnn, mkldnn = torch.backends.cudnn.enabled, torch.backends.mkldnn.enabled
+        with sdpa_kernel(SDPBackend.MATH):
+            try:
+                if self._rnns:
+                    torch.backends.cudnn.set_flags(_enabled=False)
+                    torch.backends.mkldnn.set_flags(_enabled=False)
+                yield
+            finally:
+                if self._rnns:
+                    torch.backends.cudnn.set_flags(_enabled=cudnn)
+                    torch.backends.mkldnn.set_flags(_enabled=mkldnn)
 
     def _release(self) -> None:
         """Let go of the tensors, and of their graphs."""
@@ -237,23 +248,67 @@ def _copy_replaced(replaced: Iterable[Tensor], buffers: list[Tensor], place: Pla
             live.copy_(new)
 
 
-def _moved(y: Tensor, leaves: list[Tensor], directions: list[Tensor | None], graph: bool) -> Tensor | None:
-    """Return the derivative of y along `directions` of `leaves`; None: 0."""
-    if not y.requires_grad:
-        return None
-    u = torch.zeros_like(y).requires_grad_()
-    products = torch.autograd.grad(y, leaves, u, create_graph=True, allow_unused=True)
-    pairs = [
-        (product * direction).sum()
-        for product, direction in zip(products, directions, strict=True)
-        if product is not None and direction is not None and product.requires_grad
-    ]
-    if not pairs:
-        return None
-    (moved,) = torch.autograd.grad(
-        torch.stack(pairs).sum(), u, create_graph=graph, allow_unused=True, materialize_grads=True
-    )
-    return moved if graph else moved.detach()
+class _Along:
+    """A module's output y and its derivative J·t along tangents of its input and its weights.
+
+    J·t is the gradient by u of (Jᵀ u)·t. Its own gradient is not that of this expression: torch's second
+    derivatives, of batch norm for example, are not differentiated correctly. For cotangents (a, b) of (y, J·t),
+    the gradient by the input is Jᵀ a + ∇(Jᵀ b)·t, and by the tangent of the input Jᵀ b, so that two derivatives
+    are enough.
+    """
+
+    def __init__(self, y: Tensor, leaves: list[Tensor], directions: list[Tensor | None]) -> None:
+        self.y, self._leaves = y, leaves
+        self._directions = [None if tangent is None else tangent.detach() for tangent in directions]
+        self.moved: Tensor | None = None
+        if y.requires_grad:
+            u = torch.zeros_like(y).requires_grad_()
+            along, _ = self._products(u)
+            if along is not None and along.requires_grad:
+                (moved,) = torch.autograd.grad(along, u, retain_graph=True, materialize_grads=True)
+                self.moved = moved.detach()
+
+    def pull(self, a: Tensor, b: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """Return the gradients by the input and by its tangent; None: 0."""
+        if not self.y.requires_grad:
+            return None, None
+        outputs, cotangents, by_tangent = [self.y], [a], None
+        if b is not None:
+            along, by_tangent = self._products(b)
+            if along is not None and along.requires_grad:
+                outputs, cotangents = [self.y, along], [a, torch.ones_like(along)]
+        (by_input,) = torch.autograd.grad(
+            outputs, self._leaves[:1], cotangents, retain_graph=True, allow_unused=True
+        )
+        return by_input, None if by_tangent is None else by_tangent.detach()
+
+    def _products(self, b: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return (Jᵀ b)·t, and the part of Jᵀ b that belongs to the input."""
+        products = torch.autograd.grad(self.y, self._leaves, b, create_graph=True, allow_unused=True)
+        pairs = [
+            (product * tangent).sum()
+            for product, tangent in zip(products, self._directions, strict=True)
+            if product is not None and tangent is not None
+        ]
+        return torch.stack(pairs).sum() if pairs else None, products[0]
+
+
+class _Joined(torch.autograd.Function):
+    """The values of `_Along` in the graph of the input and its tangent."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tangent: Tensor | None, held: _Along) -> tuple[Tensor, Tensor | None]:
+        ctx.held, ctx.has_tangent = held, tangent is not None
+        ctx.set_materialize_grads(False)
+        return held.y.detach().clone(), held.moved
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        a, b = cotangents
+        held: _Along = ctx.held
+        with torch.enable_grad():
+            by_input, by_tangent = held.pull(torch.zeros_like(held.y) if a is None else a, b)
+        return by_input, by_tangent if ctx.has_tangent else None, None
 
 
 @contextmanager
@@ -268,8 +323,8 @@ def _named(place: Place) -> Iterator[None]:
         ):
             raise
         raise ConfigError(
-            f'{place} has no second derivative, which hypergradient="unrolled_exact" needs ({text:.200}); use '
-            'hypergradient="unrolled"'
+            f'{place} has no second derivative ({text:.200}), which hypergradient="unrolled_exact" '
+            'needs; use hypergradient="unrolled"'
         ) from error
 
 

@@ -181,8 +181,8 @@ def operations_of(space: Space, given: Iterable[Operation] = ()) -> dict[str, Op
             other = [known for known_name, known in _MADE if known_name == name]
             changed = f", and not with the code of the one made here, {other[-1]}" if other else ""
             raise _core.ConfigError(
-                f"the operation {name!r} of the space is your own, made by {fact}{changed}; make it first with "
-                f"pydarts.Operation({name!r}, ...), or replace the operations of the space by ones with it"
+                f"the operation {name!r} of the space is your own, made by {fact}{changed}; make it first "
+                f"with pydarts.Operation({name!r}, ...), or replace the operations of the space by ones with it"
             )
         found[name] = _MADE[name, fact]
     return {name: found[name] for name in space.own_operations}

@@ -136,7 +136,7 @@ def _shapes(module: nn.Module, where: Place, stride: int, shape: Sequence[int]) 
 
 
 def _run(module: nn.Module, shape: Sequence[int], device: str) -> tuple[Any, int, int]:
-    """Run a module on two examples; return the output, its operations, and the elements that autograd keeps."""
+    """Run a module on two examples; return output, operations, and elements that autograd keeps."""
     from torch.utils.flop_counter import FlopCounterMode
 
     # A value that is no leaf, as the input of a module in a cell.
@@ -150,7 +150,7 @@ def _run(module: nn.Module, shape: Sequence[int], device: str) -> tuple[Any, int
             saved[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    with FlopCounterMode(display=False) as counter:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            output = module(x)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with FlopCounterMode(display=False) as counter, hooks:
+        output = module(x)
     return output, int(counter.get_total_flops()), sum(tensor.numel() for tensor in saved.values())
