@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .._core import ConfigError, DataError
 from .._data.draws import Masks
@@ -17,6 +16,8 @@ from .._values.ambient import kept
 from .._values.operation import Operation, operations_of
 from .._values.space import Space
 from ..nn._own import Described, Place, check_output, noted, weights_of
+from ..nn._settled import is_fresh, settle
+from .module import differentiable_twice
 
 _Slot = tuple[dict[str, Any], str]
 # In the errors of torch about derivatives that it does not have.
@@ -89,7 +90,7 @@ class BoundOperations(Described):
         graph = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, tangent))
         place = self.places[name][0]
         leaves = [tensor.detach().requires_grad_() for tensor in (x, *weights)]
-        with torch.enable_grad(), self._modules[name].twice(), _named(place):
+        with torch.enable_grad(), differentiable_twice(self._modules[name].recurrent), _named(place):
             y = self.forward(name, leaves[0], leaves[1:], buffers, True, False)
             held = _Along(y, leaves, [tangent, *direction])
             if graph and held.moved is not None and place.operation not in self._twice:
@@ -99,8 +100,8 @@ class BoundOperations(Described):
         if not graph:
             return y.detach(), held.moved
         if held.moved is None:
-            return _Joined.apply(x, tangent, held)[0], None
-        found: tuple[Tensor, Tensor] = _Joined.apply(x, tangent, held)
+            return _Joined.apply(x, tangent, held)[0], None  # type: ignore[no-untyped-call]
+        found: tuple[Tensor, Tensor] = _Joined.apply(x, tangent, held)  # type: ignore[no-untyped-call]
         return found
 
     def facts(self, channels: int) -> dict[str, str]:
@@ -139,14 +140,9 @@ class _Bound:
         held |= dict(module.named_buffers())
         self._names = list(held)
         self._buffers = _slots(module, held)
-        self._norms = [
-            part
-            for part in module.modules()
-            if isinstance(part, nn.modules.batchnorm._NormBase)
-            and part.training
-            and part.momentum is not None
-        ]
+        self._norms = [part for part in module.modules() if part.training and is_fresh(part)]
         self._rnns = [part for part in module.modules() if isinstance(part, nn.RNNBase)]
+        self.recurrent = bool(self._rnns)
         self._empty: list[tuple[_Slot, Any]] = []
         self._mode = True
 
@@ -183,26 +179,11 @@ class _Bound:
         try:
             if not trains:
                 for norm in self._norms:
-                    _correct(norm)
+                    settle(norm)
             yield found
             found += [slots[0][0][slots[0][1]] for slots in self._buffers]
         finally:
             self._release()
-
-    @contextmanager
-    def twice(self) -> Iterator[None]:
-        """Use implementations that have a second derivative."""
-        cudnn, mkldnn = torch.backends.cudnn.enabled, torch.backends.mkldnn.enabled
-        with sdpa_kernel(SDPBackend.MATH):
-            try:
-                if self._rnns:
-                    torch.backends.cudnn.set_flags(_enabled=False)
-                    torch.backends.mkldnn.set_flags(_enabled=False)
-                yield
-            finally:
-                if self._rnns:
-                    torch.backends.cudnn.set_flags(_enabled=cudnn)
-                    torch.backends.mkldnn.set_flags(_enabled=mkldnn)
 
     def _release(self) -> None:
         """Let go of the tensors, and of their graphs."""
@@ -221,17 +202,6 @@ def _slots(module: nn.Module, tensors: Mapping[str, Any]) -> list[list[_Slot]]:
                 if id(tensor) in found:
                     found[id(tensor)].append((owner, leaf))
     return [found[id(tensor)] for tensor in tensors.values()]
-
-
-def _correct(norm: Any) -> None:
-    """Replace running statistics by those without what is left of their initial values."""
-    held = norm._buffers
-    mean, var, count = held.get("running_mean"), held.get("running_var"), held.get("num_batches_tracked")
-    if mean is None or var is None or count is None:
-        return
-    left = torch.where(count > 0, (1 - norm.momentum) ** count.double(), 0.0)
-    held["running_mean"] = (mean.double() / (1 - left)).to(mean)
-    held["running_var"] = ((var.double() - left) / (1 - left)).clamp(min=0).to(var)
 
 
 def _copy_replaced(replaced: Iterable[Tensor], buffers: list[Tensor], place: Place) -> None:

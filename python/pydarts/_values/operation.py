@@ -182,7 +182,7 @@ def operations_of(space: Space, given: Iterable[Operation] = ()) -> dict[str, Op
             changed = f", and not with the code of the one made here, {other[-1]}" if other else ""
             raise _core.ConfigError(
                 f"the operation {name!r} of the space is your own, made by {fact}{changed}; make it first "
-                f"with pydarts.Operation({name!r}, ...), or replace the operations of the space by ones with it"
+                f"with pydarts.Operation({name!r}, ...), or put it into space.replace(operations=[...])"
             )
         found[name] = _MADE[name, fact]
     return {name: found[name] for name in space.own_operations}

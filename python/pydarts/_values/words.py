@@ -1,9 +1,9 @@
-"""Counts, durations, scores and edges formatted for people."""
+"""Counts, durations and edges formatted for people."""
 
 from __future__ import annotations
 
-import math
 import reprlib
+from collections.abc import Iterable
 
 _LOWERED = str.maketrans("012k-", "₀₁₂ₖ₋")
 
@@ -29,17 +29,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def score(value: float | None, words: bool) -> str:
-    """Format the score of a cell: an accuracy, or with `words` a perplexity; a dash for None and NaN.
-
-    >>> score(0.98765, False), score(75.125, True), score(None, False)
-    ('98.77%', '75.12', '–')
-    """
-    if value is None or math.isnan(value):
-        return "–"
-    return f"{value:.2f}" if words else f"{value:.2%}"
-
-
 class _Shown(reprlib.Repr):
     """Cuts long texts and collections."""
 
@@ -63,6 +52,17 @@ def shown(value: object) -> str:
 
 
 _SHOWN = _Shown()
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """List names for an error; of many, the first ones and the number of the others.
+
+    >>> listed("abc"), listed(range(5), most=3)
+    ('a, b, c', '0, 1, 2 and 2 more')
+    """
+    given = [str(name) for name in names]
+    more = len(given) - most
+    return ", ".join(given[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def node_name(node: int, first: int) -> str:

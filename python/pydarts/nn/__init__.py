@@ -1,7 +1,9 @@
 """The networks of genotypes: plain PyTorch modules; and networks of one's own for a search."""
 
 from ._build import Network
+from ._choice import Choice, InputChoice
 from ._convolutional import AuxiliaryHead, Cell, ConvolutionalNetwork, Stem
+from ._fix import fix
 from ._function import FunctionNetwork
 from ._language import LanguageModel
 from ._recurrent import RecurrentCell
@@ -9,10 +11,13 @@ from ._recurrent import RecurrentCell
 __all__ = [
     "AuxiliaryHead",
     "Cell",
+    "Choice",
     "ConvolutionalNetwork",
     "FunctionNetwork",
+    "InputChoice",
     "LanguageModel",
     "Network",
     "RecurrentCell",
     "Stem",
+    "fix",
 ]

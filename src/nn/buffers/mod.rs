@@ -18,9 +18,9 @@ pub trait Buffers {
     fn tensors(&self) -> Vec<&Tensor>;
     /// Copies by name, as state dicts and files hold them.
     fn named(&self) -> Result<Vec<(String, Tensor)>>;
-    /// The names of the buffers that are no running statistics of a plan.
-    fn names(&self) -> Vec<String> {
-        Vec::new()
+    /// Whether a buffer of a user's module has this name.
+    fn holds(&self, _name: &str) -> bool {
+        false
     }
     /// Checks tensors by name: [`Buffers::load`] would accept them.
     fn check(&self, tensors: &[(String, Tensor)]) -> Result<()>;

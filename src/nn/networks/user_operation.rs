@@ -174,8 +174,8 @@ impl Buffers for SupernetBuffers {
         Ok(named)
     }
 
-    fn names(&self) -> Vec<String> {
-        self.own.live().into_iter().map(|(name, _)| name).collect()
+    fn holds(&self, name: &str) -> bool {
+        self.own.holds(name)
     }
 
     fn check(&self, tensors: &[(String, Tensor)]) -> Result<()> {
