@@ -221,10 +221,10 @@ def _copy_replaced(replaced: Iterable[Tensor], buffers: list[Tensor], place: Pla
 class _Along:
     """A module's output y and its derivative J·t along tangents of its input and its weights.
 
-    J·t is the gradient by u of (Jᵀ u)·t. Its own gradient is not that of this expression: torch's second
-    derivatives, of batch norm for example, are not differentiated correctly. For cotangents (a, b) of (y, J·t),
-    the gradient by the input is Jᵀ a + ∇(Jᵀ b)·t, and by the tangent of the input Jᵀ b, so that two derivatives
-    are enough.
+    J·t is the gradient by u of (Jᵀ u)·t. Its own gradient is not that of this expression, because torch
+    differentiates its second derivatives of batch norm, for example, wrongly. For cotangents (a, b) of
+    (y, J·t), the gradient by the input is Jᵀ a + ∇((Jᵀ b)·t), and by the tangent of the input Jᵀ b: two
+    derivatives are enough.
     """
 
     def __init__(self, y: Tensor, leaves: list[Tensor], directions: list[Tensor | None]) -> None:
