@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .._core import ConfigError, DataError
 from .._data.draws import Masks
 from .._values.ambient import kept
-from .._values.operation import Operation, operations_of
+from .._values.operation import Operation, made
 from .._values.space import Space
 from ..nn._own import Described, Place, check_output, noted, weights_of
 from ..nn._settled import is_fresh, settle
@@ -310,4 +310,4 @@ def bound_operations(
     Raises:
         ConfigError: one was not made in this process.
     """
-    return BoundOperations(operations_of(space), seed, poll) if space.own_operations else None
+    return BoundOperations(made(space.own_operations), seed, poll) if space.own_operations else None

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from .. import _core
 from .digest import digest, is_library, name_of
 from .words import shown
-
-if TYPE_CHECKING:
-    from .space import Space
 
 Factory = Callable[..., nn.Module]
 
@@ -132,6 +129,9 @@ class Operation:
     def __hash__(self) -> int:
         return hash((self._name, self._fact))
 
+    def __deepcopy__(self, memo: object) -> Operation:
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Operation, (self._name, self._factory)
 
@@ -167,25 +167,25 @@ def named(value: Any, own: dict[str, str]) -> Any:
     return value
 
 
-def operations_of(space: Space, given: Iterable[Operation] = ()) -> dict[str, Operation]:
-    """Return the user's own operations of a space by name; `given` ones win over those that it names.
+def made(facts: Mapping[str, str], given: Iterable[Operation] = ()) -> dict[str, Operation]:
+    """Return the operations of these names and facts; `given` ones may have other facts.
 
     Raises:
         ConfigError: an operation is neither given nor made in this process, with the code that it had.
     """
     found = by_name(given)
-    for name, fact in space.own_operations.items():
+    for name, fact in facts.items():
         if name in found:
             continue
         if (name, fact) not in _MADE:
             other = [known for known_name, known in _MADE if known_name == name]
             changed = f", and not with the code of the one made here, {other[-1]}" if other else ""
             raise _core.ConfigError(
-                f"the operation {name!r} of the space is your own, made by {fact}{changed}; make it first "
+                f"the operation {name!r} is your own, made by {fact}{changed}; make it first "
                 f"with pydarts.Operation({name!r}, ...), or put it into space.replace(operations=[...])"
             )
         found[name] = _MADE[name, fact]
-    return {name: found[name] for name in space.own_operations}
+    return found
 
 
 def by_name(given: Iterable[Operation]) -> dict[str, Operation]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._core import SpaceError
+from .._core import GenotypeError, SpaceError
 from .._values.ambient import kept
 from .._values.operation import Operation
 
@@ -95,6 +95,20 @@ def restored(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(before)
+
+
+def own_operation(name: str, operations: Mapping[str, Operation]) -> Operation:
+    """Return an operation of the user's own.
+
+    Raises:
+        GenotypeError: it is not among `operations`.
+    """
+    if name not in operations:
+        raise GenotypeError(
+            f"the genotype has the operation {name!r} of your own; pass operations=[...] with its "
+            "pydarts.Operation"
+        )
+    return operations[name]
 
 
 def weights_of(module: nn.Module) -> dict[str, nn.Parameter]:
