@@ -40,11 +40,20 @@ def cells_of(folder: Path) -> SearchResult:
     """
     result = run_of(folder)
     if not hasattr(result, "genotype"):
-        picked = ", ".join(f"{name} {list(rows)}" for name, rows in result.architecture.items())
+        from pydarts._values.words import listed
+
         raise Problem(
-            f"{folder} is a search with a network of one's own, which has no genotype; it picked {picked}"
+            f"{folder} is a search with a network of one's own, which has no genotype; it picked "
+            f"{listed(picks(result))}"
         )
     return result
+
+
+def picks(result: SearchResult) -> list[str]:
+    """Return what a search with a network of one's own picked, one choice per line."""
+    from pydarts._results.decisions import picked
+
+    return [f"{name}: {value}" for name, value in picked(result.architecture)]
 
 
 def run_of(folder: Path) -> SearchResult:
@@ -95,11 +104,10 @@ def genotype_of(source: str) -> Genotype:
     path = Path(source)
     # Other than the methods of `Path`, these functions do not fail for a name that is too long.
     if source and os.path.isdir(path):
-        if (path / "network.safetensors").is_file() and not (path / "genotype.json").is_file():
-            return pydarts.load_network(path / "network.safetensors").genotype
-        return cells_of(path).genotype
-    if path.suffix == ".safetensors" and os.path.isfile(path):
-        return pydarts.load_network(path).genotype
+        if (path / "genotype.json").is_file() or not (path / "network.safetensors").is_file():
+            return cells_of(path).genotype
+    if (network := network_of(path) if source else None) is not None:
+        return network.genotype
     if os.path.isfile(path):
         try:
             return read_genotype(path.read_text(encoding="utf-8-sig"))

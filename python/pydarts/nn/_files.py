@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 import torch
@@ -12,6 +13,8 @@ from .. import _core
 from .._values.digest import name_of
 from .._values.files import read_tensors, tensors_of, user_path
 from .._values.genotype import Genotype
+from .._values.operation import Operation, made
+from .._values.words import shown
 from ._build import Network, build
 from ._convolutional import ConvolutionalNetwork
 from ._language import LanguageModel
@@ -25,21 +28,27 @@ def network_bytes(network: nn.Module) -> bytes:
 
     Of a module that pydarts did not build: weights, buffers and the name of its class.
     """
-    about: dict[str, Any] = {"format": _FORMAT}
-    if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
-        about |= {"genotype": network.genotype.to_dict(), "arguments": network.arguments}
-        return tensors_of(network.state_dict(), about)
-    check_complete(network)
-    name = network.name if isinstance(network, SavedModule) else name_of(network)
-    about |= {"module": name, "names": names_in(network)}
-    return tensors_of(tensors_in(network), about)
+    about: dict[str, Any]
+    if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+        check_complete(network)
+        name = network.name if isinstance(network, SavedModule) else name_of(network)
+        about = {"format": _FORMAT, "module": name, "names": names_in(network)}
+        return tensors_of(tensors_in(network), about)
+    about = {"format": _FORMAT, "genotype": network.genotype.to_dict(), "arguments": network.arguments}
+    if own := getattr(network, "own_operations", None):
+        about["own_operations"] = own
+    return tensors_of(network.state_dict(), about)
 
 
 @overload
-def load_network(path: str | os.PathLike[str], network: None = None) -> Network: ...
+def load_network(
+    path: str | os.PathLike[str], network: None = None, operations: Sequence[Operation] = ()
+) -> Network: ...
 @overload
 def load_network(path: str | os.PathLike[str], network: nn.Module) -> nn.Module: ...
-def load_network(path: str | os.PathLike[str], network: nn.Module | None = None) -> nn.Module:
+def load_network(
+    path: str | os.PathLike[str], network: nn.Module | None = None, operations: Sequence[Operation] = ()
+) -> nn.Module:
     """Load the network of a `.safetensors` file of `export`, on the CPU, in training mode like `build`.
 
     Args:
@@ -47,12 +56,15 @@ def load_network(path: str | os.PathLike[str], network: nn.Module | None = None)
         network: the module whose weights and buffers the file holds, for a module that `build` did not make:
             they are copied into it, and it is returned. Without it the result only has the `state_dict()`.
             Not for a network of `build`, which is in the file.
+        operations: operations of your own that the network has; those that have been made in this process
+            with the same code need not be given.
 
     Raises:
         FileNotFoundError: there is no such file.
+        ConfigError: an operation of your own is neither given nor made here with the same code; or `network`
+            is given for a network of `build`.
         CheckpointError: the file is truncated or malformed, or holds something else, or tensors of other
             names or shapes than those of `network`.
-        ConfigError: `network` is given for a network of `build`.
 
     >>> import os, tempfile
     >>> import pydarts
@@ -67,6 +79,7 @@ def load_network(path: str | os.PathLike[str], network: nn.Module | None = None)
     if network is not None:
         check_module(network, "load_network")
     tensors, about = read_tensors(user_path(path), _FORMAT, _OLDER)
+    own = made(_facts(about), operations) if about.get("own_operations") else {}
     try:
         if "module" in about:
             if network is None:
@@ -74,8 +87,11 @@ def load_network(path: str | os.PathLike[str], network: nn.Module | None = None)
             load_tensors(network, tensors)
             return network
         genotype, arguments = Genotype.from_dict(about["genotype"]), about["arguments"]
-        with torch.device("meta"):  # takes no memory, whatever sizes the file declares
-            build(genotype, **arguments).load_state_dict(tensors, assign=True)
+        if own:
+            arguments["operations"] = tuple(own.values())
+        else:
+            with torch.device("meta"):  # takes no memory, whatever sizes the file declares
+                build(genotype, **arguments).load_state_dict(tensors, assign=True)
         built: Network = build(genotype, **arguments)
         built.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
         built.load_state_dict(tensors)
@@ -87,3 +103,10 @@ def load_network(path: str | os.PathLike[str], network: nn.Module | None = None)
             f"{os.fspath(path)} holds a network of pydarts.build with its genotype; leave out `network`"
         )
     return built
+
+
+def _facts(about: Mapping[str, Any]) -> dict[str, str]:
+    facts = about["own_operations"]
+    if not isinstance(facts, dict) or not all(isinstance(fact, str) for fact in facts.values()):
+        raise _core.CheckpointError(f"own_operations must map names to texts, got {shown(facts)}")
+    return facts
