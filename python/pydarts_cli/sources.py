@@ -104,10 +104,10 @@ def genotype_of(source: str) -> Genotype:
     path = Path(source)
     # Other than the methods of `Path`, these functions do not fail for a name that is too long.
     if source and os.path.isdir(path):
-        if (path / "genotype.json").is_file() or not (path / "network.safetensors").is_file():
-            return cells_of(path).genotype
-    if (network := network_of(path) if source else None) is not None:
-        return network.genotype
+        trained = (path / "network.safetensors").is_file() and not (path / "genotype.json").is_file()
+        return _trained(path) if trained else cells_of(path).genotype
+    if path.suffix == ".safetensors" and os.path.isfile(path):
+        return _trained(path)
     if os.path.isfile(path):
         try:
             return read_genotype(path.read_text(encoding="utf-8-sig"))
@@ -166,6 +166,12 @@ def _without_repetition(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise GenotypeError(str(error)) from error
     return values
+
+
+def _trained(source: Path) -> Genotype:
+    network = network_of(source)
+    assert network is not None
+    return network.genotype
 
 
 def network_of(source: Path) -> Network | None:

@@ -150,7 +150,7 @@ def _buffers_beside(module: nn.Module, name: str) -> dict[str, Tensor | None]:
 
 
 def names_in(module: nn.Module) -> dict[str, Any]:
-    """Return which tensors are weights, which are not in `state_dict`, and the other names of shared ones."""
+    """Return all names in order, the weights, what is not in `state_dict`, and names of shared tensors."""
     tensors = (
         *module.named_parameters(remove_duplicate=False),
         *module.named_buffers(remove_duplicate=False),
@@ -158,6 +158,7 @@ def names_in(module: nn.Module) -> dict[str, Any]:
     first: dict[int, str] = {}
     tied = {name: first[id(value)] for name, value in tensors if first.setdefault(id(value), name) != name}
     return {
+        "order": [name for name, _ in tensors],
         "weights": [name for name, _ in module.named_parameters()],
         "volatile": sorted({*tensors_in(module)} - {*module.state_dict()}),
         "tied": tied,
@@ -194,7 +195,8 @@ class SavedModule(nn.Module):
             made[path] = nn.Parameter(made[path], made[path].is_floating_point())
         for path, other in names.get("tied", {}).items():
             made[path] = made[other]
-        for path, value in made.items():
+        for path in names.get("order", made):
+            value = made[path]
             *above, leaf = path.split(".")
             holder: nn.Module = self
             for part in above:  # a module may have any name, also that of an attribute
