@@ -39,7 +39,7 @@ TRAINING = Group(
     {
         "Training": (
             "epochs", "batch_size", "learning_rate", "schedule", "warmup", "momentum", "weight_decay",
-            "grad_clip", "label_smoothing", "auxiliary_weight", "ema", "keep",
+            "grad_clip", "label_smoothing", "auxiliary_weight", "ema", "keep", "metric_mode",
         ),
         "Data processing": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: ("bptt", "slowness", "patience"),

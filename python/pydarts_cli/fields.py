@@ -53,7 +53,7 @@ def train_fields() -> tuple[Field, ...]:
     aliases = _Source("_values/fields.py").aliases | source.aliases
     kinds = _Source("_train/config.py").annotations("TrainConfig", aliases)
     found = []
-    for row in (*table.NETWORK_FIELDS, *table.RUN_FIELDS):
+    for row in (*table.NETWORK_FIELDS, *table.MODULE_FIELDS, *table.RUN_FIELDS):
         value, meaning = row.value or row.text_value, row.meaning or row.text_meaning
         if row.value and row.text_value:
             meaning += f". Language model: {_shown(row.text_value)}, {row.text_meaning}"

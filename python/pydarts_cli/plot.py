@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,6 +32,7 @@ _SEARCH: dict[str, Callable[[SearchResult, int, str | None], Any]] = {
 _TRAINING: dict[str, Callable[[TrainResult], Any]] = {
     "losses": lambda result: result.plot_losses(),
     "accuracies": lambda result: result.plot_accuracies(),
+    "metrics": lambda result: result.plot_metrics(),
     "cells": lambda result: result.network.genotype.plot(),
 }
 _MOVIE = "animation"
@@ -103,14 +104,17 @@ def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict
     for option, value, plots in (("--at", at, _PER_POINT), ("--cell", cell, _PER_TABLE)):
         if value is not None and (trained or (what and not set(what) & set(plots))):
             raise Problem(f"{option} applies to {', '.join(plots)} of a search only; leave it out", USAGE)
+    history: Sequence[Any]
     if trained:
         import pydarts
 
         training = pydarts.TrainResult.load(run)
+        history, cells = training.history, hasattr(training.network, "genotype")
         every: dict[str, Callable[..., Any]] = {
-            name: (lambda draw=draw: draw(training)) for name, draw in _TRAINING.items()
+            name: (lambda draw=draw: draw(training))
+            for name, draw in _TRAINING.items()
+            if cells or name not in _OF_CELLS
         }
-        epochs = len(training.history)
     else:
         result = run_of(run)
         points, at = len(result.trajectory), -1 if at is None else at
@@ -123,11 +127,12 @@ def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict
             if cells or name not in _OF_CELLS
         }
         every[_MOVIE] = lambda folder: result.animate(folder / f"{_MOVIE}.gif", cell=cell)
-        epochs = len(result.history)
-        if not any(record.metrics for record in result.history):
-            del every["metrics"]
-        elif all(record.valid_accuracy is None for record in result.history):
-            del every["accuracies"]
+        history = result.history
+    epochs = len(history)
+    if not any(record.metrics for record in history):
+        del every["metrics"]
+    elif all(record.valid_accuracy is None for record in history):
+        del every["accuracies"]
     unknown = [name for name in what if name not in every]
     if unknown:
         raise Problem(f"{run} has no plot {', '.join(unknown)}; choose from {', '.join(every)}", USAGE)

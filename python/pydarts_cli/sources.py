@@ -104,11 +104,10 @@ def genotype_of(source: str) -> Genotype:
     path = Path(source)
     # Other than the methods of `Path`, these functions do not fail for a name that is too long.
     if source and os.path.isdir(path):
-        if (path / "network.safetensors").is_file() and not (path / "genotype.json").is_file():
-            return pydarts.load_network(path / "network.safetensors").genotype
-        return cells_of(path).genotype
+        trained = (path / "network.safetensors").is_file() and not (path / "genotype.json").is_file()
+        return _trained(path) if trained else cells_of(path).genotype
     if path.suffix == ".safetensors" and os.path.isfile(path):
-        return pydarts.load_network(path).genotype
+        return _trained(path)
     if os.path.isfile(path):
         try:
             return read_genotype(path.read_text(encoding="utf-8-sig"))
@@ -169,6 +168,12 @@ def _without_repetition(text: str) -> dict[str, Any]:
     return values
 
 
+def _trained(source: Path) -> Genotype:
+    network = network_of(source)
+    assert network is not None
+    return network.genotype
+
+
 def network_of(source: Path) -> Network | None:
     """Load the network from a .safetensors file or the folder of a training; None if `source` is neither.
 
@@ -176,10 +181,17 @@ def network_of(source: Path) -> Network | None:
         pydarts.CheckpointError: the file is broken.
     """
     import pydarts
+    from pydarts.nn._module import SavedModule
 
     file = source / "network.safetensors" if os.path.isdir(source) else source
     if file.suffix == ".safetensors" and os.path.isfile(file):
-        return pydarts.load_network(file)
+        found = pydarts.load_network(file)
+        if isinstance(found, SavedModule):
+            raise Problem(
+                f"{cut(str(file))!r} holds the weights of {found.name}, not its code; use it from Python: "
+                "pydarts.load_network(path, network)"
+            )
+        return found
     return None
 
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 from pydarts import _core
 from pydarts._train.fields import NETWORK_FIELDS
-from pydarts._train.settings import ImageSettings, TextSettings
+from pydarts._train.settings import ImageSettings, ModuleSettings, TextSettings
 from pydarts._values.variants import AXES, Variant
 from pydarts_cli.choices import NETWORK, SEARCH, TRAINING
 from pydarts_cli.fields import Field, network_fields, search_fields, train_fields
@@ -42,7 +42,8 @@ def test_training_fields_have_the_published_values() -> None:
     declared = {field.name: field.default for field in dataclasses.fields(pydarts.TrainConfig)}
     assert sorted(field.name for field in train_fields()) == sorted(declared)
     for field in train_fields():
-        kind = ImageSettings if hasattr(ImageSettings, field.name) else TextSettings
+        kinds = (ImageSettings, TextSettings, ModuleSettings)
+        kind = next((each for each in kinds if hasattr(each, field.name)), ImageSettings)
         assert default_of(field) == getattr(kind, field.name, declared[field.name]), field.name
     for row in NETWORK_FIELDS:
         for kind, value in ((ImageSettings, row.value), (TextSettings, row.text_value)):

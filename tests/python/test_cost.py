@@ -109,7 +109,8 @@ WORDS = pydarts.build(genotypes.DARTS_RNN_V2, vocabulary=3, units=2)
         (IMAGES, 8.5, pydarts.ConfigError, r"image_size.*8\.5"),
         (IMAGES, (8, 8, 8), pydarts.ConfigError, r"image_size.*\(8, 8, 8\)"),
         (WORDS, 8, pydarts.ConfigError, "image_size.*LanguageModel"),
-        (torch.nn.Linear(2, 2), 8, TypeError, r"pydarts\.build.*Linear"),
+        (torch.nn.Linear(2, 2), 8, pydarts.ConfigError, r"image_size.*Linear.*example"),
+        (torch.nn.Linear(2, 2), None, TypeError, r"Linear.*example"),
         (torch.compile(IMAGES), 8, TypeError, r"torch\.compile"),
     ],
 )

@@ -134,21 +134,25 @@ def open_pairs(
     config: SearchConfig,
     poll: Callable[[], None],
     unpack: Unpack | None = None,
+    fewest_valid: int | None = None,
 ) -> Sources:
-    """Build the sources of a search with a network of one's own.
+    """Build the sources of a search or a training with a network of one's own.
 
     `loader` is `(X, y)`, a dictionary of arrays, `(dictionary, y)`, a `DataLoader`, or a pair (train, valid)
     of two of these or of two repeatable iterables of batches. A batch is a pair (inputs, targets), a
     dictionary, or what `unpack` makes such a pair of.
+
+    `fewest_valid`: the minimum number of examples in a validation part of arrays, which is then only
+    evaluated; None: one batch.
     """
     unpacks = None if unpack is None else Unpacking(unpack)
     found = arranged(loader)
     given = found if isinstance(found, Pair) else (found,)
     batches = tuple(part.loader(batch_size(config)) if isinstance(part, Rows) else part for part in given)
-    _check_rows(given, config)
+    _check_rows(given, config, fewest_valid)
     passes: tuple[Passes, Passes, Passes]
     if len(batches) == 1:
-        passes = split_loader(batches[0], config.train_portion, config.seed, PlannedPasses)
+        passes = split_loader(batches[0], config.train_portion, config.seed, PlannedPasses, fewest_valid)
     else:
         turns, (train, valid) = Turns(), batches
         passes = (
@@ -162,7 +166,8 @@ def open_pairs(
         )
         for role, part in zip((*_PARTS, _PARTS[1]), (given[0], given[-1], given[-1]), strict=True)
     ]
-    firsts = [_first(run, check, poll, unpacks) for run, check in zip(passes[:2], checks[:2], strict=True)]
+    read = passes[:2] if fewest_valid is None else passes[::2]
+    firsts = [_first(run, check, poll, unpacks) for run, check in zip(read, checks[:2], strict=True)]
     facts: fingerprint.Facts = {}
     names = ("data",) if len(given) == 1 else ("train", "valid")
     for part, name, run, first in zip(given, names, passes, firsts, strict=False):
@@ -181,14 +186,15 @@ def open_pairs(
     return sources
 
 
-def _check_rows(given: tuple[Any, ...], config: SearchConfig) -> None:
+def _check_rows(given: tuple[Any, ...], config: SearchConfig, fewest_valid: int | None) -> None:
     """Check the values of arrays, and that two parts have the same arrays of at least a batch each."""
     for part, role in zip(given, _PARTS, strict=False):
         if not isinstance(part, Rows):
             continue
         for tensor, path in zip(part.tensors, part.layout.paths, strict=True):
             check_finite(tensor, f"{path} of the {role} data")
-        if len(given) == 2 and len(part) < batch_size(config):
+        least = fewest_valid if role == _PARTS[1] and fewest_valid else batch_size(config)
+        if len(given) == 2 and len(part) < least:
             raise _core.DataError(
                 f"the {role} part has {len(part)} examples, fewer than one batch of "
                 f"batch_size={config.batch_size}; give more examples or a smaller batch_size"

@@ -217,7 +217,11 @@ def passes_of(loader: Any, seed: int, role: str, in_order: bool, turns: Turns) -
 
 
 def split_loader(
-    loader: Any, portion: float, seed: int, make: Callable[..., Any] = LoaderPasses
+    loader: Any,
+    portion: float,
+    seed: int,
+    make: Callable[..., Any] = LoaderPasses,
+    fewest_valid: int | None = None,
 ) -> tuple[Any, Any, Any]:
     """Split one loader into training, validation and evaluation passes, which `make` makes."""
     if not isinstance(loader, DataLoader):
@@ -232,6 +236,8 @@ def split_loader(
     train, valid = split_indices(n, portion, seed)
     for name, part in (("train", train), ("valid", valid)):
         least = (loader.batch_size or 1) if loader.drop_last else 1
+        if name == "valid" and fewest_valid is not None:  # it is only evaluated, with a smaller last batch
+            least = fewest_valid
         if len(part) < least:
             raise too_few(name, len(part), least, n, portion, getattr(loader.dataset, "made_by", None))
     turns = Turns()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,9 +17,10 @@ from .._values.words import listed
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import Named
+from ..nn._module import called
 from ..nn._settled import is_fresh, settle
 from .metrics import Counter, Metric
-from .network import GivenTable, Watched, check_mixing, checked_loss
+from .network import GivenTable, Watched, check_mixing, check_twice, checked_loss
 
 
 class BoundModule:
@@ -63,7 +63,7 @@ class BoundModule:
         self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
         self._training: bool | None = None
         self._seeded = SeededLoss(self._compute, seed, poll)
-        self._step, self._mixes = 0, False
+        self._step, self._mixes, self._twice = 0, False, False
         self._m: Named = {}
         self._outputs: list[Any] | None = None
 
@@ -143,12 +143,15 @@ class BoundModule:
                     "logits have no gradient; are they called in forward?"
                 )
             self._mixes = True
+        if twice and not self._twice:
+            check_twice(value)
+            self._twice = True
         if mode == "evaluation" and self._metric is not None:
             self._metric.add(output, targets, len(tensors[0]))
         return value, correct
 
     def _compute(self, inputs: Any, targets: Any) -> tuple[Any, Tensor | None, Any]:
-        output = apply(self.module, inputs)
+        output = called(self.module, inputs)
         if self._outputs is not None:
             self._outputs.append(output)
             return next(iter(self._parameters.values())).new_zeros(()), None, output
@@ -226,9 +229,8 @@ def given_tables(choices: Sequence[Found]) -> list[GivenTable]:
 
 def check_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Raise ConfigError if a search cannot train a module."""
+    check_shapes(module)
     for name, value in (*module.named_parameters(), *module.named_buffers()):
-        if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
-            raise ConfigError(f"{name} has no shape yet; call the network once on a batch before the search")
         if value.is_complex() or value.layout != torch.strided:
             raise ConfigError(f"{name} is {value.dtype}, {value.layout}; it must be dense and real")
     if not weights:
@@ -238,21 +240,13 @@ def check_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
             raise ConfigError(f"{name} must be floating and finite, got {value.dtype} with NaN or infinity")
 
 
-def apply(module: nn.Module, inputs: Any) -> Any:
-    """Call a module on the inputs of a batch.
-
-    A tuple is passed as positional arguments and a dictionary as keyword arguments where the signature of
-    `forward` accepts them; otherwise, and for any other inputs, they are the only argument.
-    """
-    named = isinstance(inputs, Mapping)
-    if named or isinstance(inputs, tuple):
-        args, kwargs = ((), dict(inputs)) if named else (inputs, {})
-        try:
-            inspect.signature(module.forward).bind(*args, **kwargs)
-        except (TypeError, ValueError):
-            return module(inputs)
-        return module(*args, **kwargs)
-    return module(inputs)
+def check_shapes(module: nn.Module) -> None:
+    """Raise ConfigError if a parameter or buffer of a lazy module has no shape yet."""
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
+            raise ConfigError(
+                f"{name} of a lazy module has no shape yet; call the network on a batch before the search"
+            )
 
 
 @contextmanager
@@ -264,5 +258,16 @@ def differentiable_twice(recurrent: bool) -> Iterator[None]:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if recurrent:
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+            stack.enter_context(_without_mkldnn())
         yield
+
+
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    """As `torch.backends.mkldnn.flags`, which warns of settings that it sets as well."""
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before

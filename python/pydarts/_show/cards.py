@@ -14,6 +14,7 @@ from .._results.history import known
 from .._results.score import score_of
 from .._results.tables import decision_in_words, tables_of
 from .._values.words import count, duration
+from ..nn import LanguageModel
 from .render import render
 
 if TYPE_CHECKING:
@@ -125,10 +126,12 @@ def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, 
     facts = [("network", f"{type(network).__name__}, {weights:,} weights"), *_given(result)]
     if history:
         last, best = history[-1], history[result.best or 0]
-        if network.genotype.kind == "recurrent":
+        if isinstance(network, LanguageModel):
             name, said = "perplexity", f"{last.valid_perplexity:.2f}, lowest {best.valid_perplexity:.2f}"
         else:
-            name, said = "accuracy", f"{_percent(last.valid_accuracy)}, best {_percent(best.valid_accuracy)}"
+            score = score_of(history, config.metric_mode or "max")
+            now, most = (score.text(score.valid(one), percent=".2%") for one in (last, best))
+            name, said = score.name, f"{now}, best {most}"
         facts.append((f"validation {name}", f"{said} in epoch {best.epoch + 1}"))
         if last.valid_top5 is not None:
             facts.append(("validation accuracy, top 5", f"{last.valid_top5:.2%}"))

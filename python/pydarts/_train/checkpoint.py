@@ -47,6 +47,8 @@ def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return None
     tensors, about = read_tensors(paths[-1], FORMAT, _OLDER)
     del about["format"]
+    if about.get("genotype", 0) is None:  # of a module that pydarts did not build
+        return tensors, about
     try:
         # Version 1 wrote the edges of all nodes in one list.
         about["genotype"] = Genotype.from_dict(about["genotype"]).to_dict()

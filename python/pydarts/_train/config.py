@@ -26,7 +26,7 @@ from .._values.checks import (
     whole,
 )
 from .._values.config import SearchConfig
-from .._values.fields import Augment, Resume, table
+from .._values.fields import Augment, MetricMode, Resume, table
 from .._values.files import user_path
 from .fields import Keep, Schedule, rows
 from .settings import ImageSettings
@@ -50,6 +50,11 @@ class TrainConfig:
     For a language model (A.2.2):
 
     {fields text}
+
+    Any other `torch.nn.Module` is trained like a network of images, without the fields `augment`, `cutout`,
+    `mean`, `std`, `auxiliary_weight` and `eval_batch_size`, and with one more:
+
+    {fields own}
 
     For all networks (all ours):
 
@@ -88,6 +93,7 @@ class TrainConfig:
     bfloat16: bool | None = None
     channels_last: bool | None = None
     compile: bool | None = None
+    metric_mode: MetricMode | None = None
     seed: int = 0
     device: str = "auto"
     checkpoint_dir: str | os.PathLike[str] | None = None
@@ -228,4 +234,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "device": device,
     "keep": partial(one_of, known=get_args(Keep)),
     "schedule": partial(one_of, known=get_args(Schedule)),
+    "metric_mode": partial(one_of, known=get_args(MetricMode)),
 }

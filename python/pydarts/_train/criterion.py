@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,18 +26,61 @@ def criterion(loss: SeededLoss | None, smoothing: float = 0.0) -> Callable[[Tens
         wide = logits if logits.dtype == torch.float64 else logits.float()
         if loss is None:
             return F.cross_entropy(wide, targets, label_smoothing=smoothing)
-        value = loss(wide, targets)
-        if not isinstance(value, Tensor):
-            raise TypeError(f"the loss returned a {type(value).__name__}; it must return a scalar tensor")
-        if value.numel() != 1:
-            raise DataError(
-                f"the loss returned shape {list(value.shape)}; it must return a scalar (take the mean)"
-            )
-        if wide.requires_grad and not value.requires_grad:
-            raise DataError(
-                "the loss has no graph to the logits, so nothing could be learned from it; compute it from "
-                "them with torch's operations, without .item(), .detach() or no_grad"
-            )
-        return value.reshape(())
+        return _scalar(loss(wide, targets), "the loss", wide.requires_grad, "logits")
 
     return mean
+
+
+def objective_of(
+    loss: SeededLoss | Literal["network"] | None, smoothing: float = 0.0
+) -> Callable[[Any, Any], Tensor]:
+    """Return the mean loss on (output, targets) of any network; "network": the output; None: cross-entropy.
+
+    It raises TypeError or DataError if there is no scalar tensor with a graph to the weights, or if output
+    and targets are not those of a cross-entropy.
+    """
+
+    def mean(output: Any, targets: Any) -> Tensor:
+        learns = torch.is_grad_enabled()
+        if loss == "network":
+            return _scalar(output, "the network, with loss='network',", learns, "weights")
+        if loss is None:
+            return _cross_entropy(output, targets, smoothing)
+        return _scalar(loss(output, targets), "the loss", learns, "output")
+
+    return mean
+
+
+def _scalar(value: Any, what: str, learns: bool, source: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{what} returned a {type(value).__name__}; it must return a scalar tensor")
+    if value.numel() != 1:
+        raise DataError(f"{what} returned shape {list(value.shape)}; it must return a scalar (take the mean)")
+    if not value.is_floating_point():
+        raise DataError(f"{what} returned {value.dtype}; it must return a real floating-point number")
+    if learns and not value.requires_grad:
+        raise DataError(
+            f"the loss has no graph to the {source}, so nothing could be learned from it; compute it with "
+            "torch's operations, without .item(), .detach() or no_grad"
+        )
+    return value.reshape(())
+
+
+def _cross_entropy(output: Any, targets: Any, smoothing: float) -> Tensor:
+    remedy = (
+        "; cross-entropy takes logits [N, classes, ...] and labels [N, ...] or class probabilities of the "
+        "shape of the logits: pass loss=, a function (output, targets) -> scalar tensor"
+    )
+    if not isinstance(output, Tensor) or not isinstance(targets, Tensor):
+        raise DataError(
+            f"the network returned a {type(output).__name__} and the targets are a {type(targets).__name__}"
+            + remedy
+        )
+    try:
+        value = F.cross_entropy(output, targets, label_smoothing=smoothing)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise DataError(
+            f"the network returned {output.dtype} {list(output.shape)} and the targets are {targets.dtype} "
+            f"{list(targets.shape)}: {error!s:.200}{remedy}"
+        ) from error
+    return _scalar(value, "the loss", torch.is_grad_enabled(), "output")

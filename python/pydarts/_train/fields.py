@@ -127,6 +127,14 @@ NETWORK_FIELDS = (
         "last epoch (code)",
     ),
 )
+MODULE_FIELDS = (
+    Field(
+        "metric_mode",
+        '"max"',
+        'which values of `metric` are better: "max", the large ones, or "min", such as for an error; '
+        "`TrainResult.best` and `keep` follow it (ours)",
+    ),
+)
 RUN_FIELDS = (
     Field("seed", "0", "all randomness is a function of seed, epoch and step"),
     Field("device", '"auto"', '"auto": CUDA if available; "cpu", "cuda", "cuda:1"'),
@@ -142,13 +150,14 @@ RUN_FIELDS = (
 
 
 def rows(kind: str) -> list[tuple[str, str, str]]:
-    """Return the table of fields for "images", "text" or "every" network: head, then name, value, meaning.
+    """Return the table of fields of "images", "text", "own" or "every" network: head, name, value, meaning.
 
     >>> rows("text")[:2]
     [('field', 'value', 'meaning (source)'), ('epochs', '8000', 'passes over the training text (code)')]
     """
-    if kind == "every":
-        return [("field", "value", "meaning"), *((row.name, row.value, row.meaning) for row in RUN_FIELDS)]
+    if kind in ("every", "own"):
+        chosen = RUN_FIELDS if kind == "every" else MODULE_FIELDS
+        return [("field", "value", "meaning"), *((row.name, row.value, row.meaning) for row in chosen)]
     value, meaning = {"images": (1, 2), "text": (3, 4)}[kind]
     found = [("field", "value", "meaning (source)")]
     for row in NETWORK_FIELDS:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 
 from .. import _core
 from .._data.arrays import name_of
@@ -25,15 +24,15 @@ from ..nn import ConvolutionalNetwork
 from ..nn._examples import example
 from .config import TrainConfig
 from .criterion import criterion
+from .descent import Descent
 from .settings import ImageSettings
 from .task import Evaluation, Step, step_seed
-from .weights import Weights, moving_share, under
 
 NEAR = 5  # the top-5 accuracy
 Batches: TypeAlias = _core.ArrayBatches | PythonSource
 
 
-class ImageTask:
+class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
     """The published training (A.2.1 and A.2.3 of the paper)."""
 
     def __init__(
@@ -45,13 +44,7 @@ class ImageTask:
         loss: Loss | None = None,
         poll: Callable[[], None] | None = None,
     ) -> None:
-        self.network = network.to(device)
-        if settings.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.settings = settings
-        self.weights = Weights(self.network, moving_share(settings.ema))
-        if settings.ema:
-            self.weights.begin_average()
+        super().__init__(network, settings, device)
         self._sources, self._device = sources, device
         self._train = _opened(sources.train, sources.config, device)
         self.facts = {**sources.facts, "loss": fact_of(loss)}
@@ -61,12 +54,6 @@ class ImageTask:
         self.from_arrays = not isinstance(self._train, PythonSource)
         self._evaluation = _opened(sources.evaluation, sources.config, device)
         self._drop_path = network.drop_path
-        self._optimizer = torch.optim.SGD(
-            network.parameters(),
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
         self._compiled: dict[int, Callable[[Tensor], Any]] = {}
         self._steps = self._train.batches()
 
@@ -119,10 +106,6 @@ class ImageTask:
         """Whether an epoch depends on the total number of epochs."""
         return self.settings.schedule == "cosine" or self._drop_path > 0
 
-    def learning_rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch."""
-        return self.settings.rate(epoch)
-
     def step_count(self, epoch: int) -> int | None:
         """Return the number of steps of an epoch; None in the first pass over a loader without a length."""
         return self._steps
@@ -132,8 +115,7 @@ class ImageTask:
         settings = self.settings
         self.network.train()
         self.network.drop_now(self._drop_path * epoch / settings.epochs)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.learning_rate(epoch)
+        self._begin_epoch(epoch)
         done, self._epoch = 0, epoch + 1
         for x, y in self._batches(self._train, epoch):
             if len(x) == 1:
@@ -141,12 +123,7 @@ class ImageTask:
             self._begin(epoch, done)
             with Masks(step_seed(settings.seed, epoch, done), self._poll):
                 step, objective = self._losses(x, y)
-            self._optimizer.zero_grad(set_to_none=True)
-            objective.backward()  # type: ignore[no-untyped-call]
-            if settings.grad_clip:
-                clip_grad_norm_(self.network.parameters(), settings.grad_clip)
-            self._optimizer.step()
-            self.weights.stepped()
+            self._descend(objective)
             done += 1
             yield step
         self._steps = done
@@ -160,27 +137,6 @@ class ImageTask:
                 self._begin(self._epoch, -1 - number)
                 steps.append(self._measured(self._forward(network, x), y))
             return Evaluation.of(steps)
-
-    def after(self, valid_losses: list[float]) -> None:
-        """Start the averaging at the beginning of the training, if there is any."""
-
-    def state(self) -> dict[str, Tensor]:
-        """Return everything that the next epoch depends on, by name."""
-        momentum = {
-            f"momentum/{name}": self._optimizer.state[weight]["momentum_buffer"]
-            for name, weight in self.network.named_parameters()
-            if self._optimizer.state[weight].get("momentum_buffer") is not None
-        }
-        return self.weights.state() | momentum
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned."""
-        self.weights.load_state(state)
-        momentum = under("momentum/", state)
-        for name, weight in self.network.named_parameters():
-            if name in momentum:
-                buffer = torch.empty_like(weight).copy_(momentum[name])
-                self._optimizer.state[weight]["momentum_buffer"] = buffer
 
     def close(self) -> None:
         """Stop the loaders' threads; restore the network's drop path."""

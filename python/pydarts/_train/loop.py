@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,12 +17,13 @@ from .._data.interrupt import InterruptWatch
 from .._results.history import History, TrainRecord, record_from
 from .._values.ambient import kept
 from .._values.hints import hint
+from ..nn import ConvolutionalNetwork, LanguageModel
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
 from .config import TrainConfig
 from .progress import READ_EVERY, TrainProgress
 from .settings import OF_EVERY_RUN
-from .task import Evaluation, Step, Task, merit
+from .task import Evaluation, Step, Task, best_record
 
 _OF_DATA = ("mean", "std")
 
@@ -36,9 +36,12 @@ class Loop:
         self._epochs, self._keep = task.settings.epochs, task.settings.keep
         # Settings that must equal those of a checkpoint.
         free = ("epochs", *OF_EVERY_RUN, *task.settings.of_the_run)
-        self._about = {
-            "genotype": task.network.genotype.to_dict(),
-            "arguments": task.network.arguments,
+        network, genotype, arguments = task.network, None, None
+        if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+            genotype, arguments = network.genotype.to_dict(), network.arguments
+        self._about: dict[str, Any] = {
+            "genotype": genotype,
+            "arguments": arguments,
             "config": {name: value for name, value in config.to_dict().items() if name not in free},
         }
         self._facts = task.facts
@@ -46,6 +49,8 @@ class Loop:
         self._records: list[TrainRecord] = []
         self._best: dict[str, Tensor] = {}
         self._good = task.weights.copy()  # after the last finished epoch; at first the initial weights
+        # A buffer of one's own may hold infinity, such as the mask of an attention.
+        self._finite = {name for name, value in self._good.items() if bool(value.isfinite().all())}
         self._diverged = False
 
     @property
@@ -69,7 +74,7 @@ class Loop:
         if self._keep == "best" and self._best:
             return self._best
         reached = self._task.weights.copy()
-        if self._diverged or not all(bool(value.isfinite().all()) for value in reached.values()):
+        if self._diverged or not all(bool(reached[name].isfinite().all()) for name in self._finite):
             return self._good
         return reached
 
@@ -97,6 +102,7 @@ class Loop:
                 seconds=perf_counter() - begun,
                 train_top5=trained.top5,
                 valid_top5=found.top5,
+                metrics=found.metrics,
             )
             self._note(record)
             if progress is not None:
@@ -148,17 +154,17 @@ class Loop:
 
     def _note(self, record: TrainRecord) -> None:
         """Record an epoch and write its checkpoint."""
-        merits = [merit(earlier, self._task.network) for earlier in self._records]
         self._good = self._task.weights.copy()
-        if self._keep == "best" and merit(record, self._task.network) > max(merits, default=-math.inf):
-            self._best = self._good
         self._records.append(record)
+        best = best_record(self._records, self._task.network, self._config.metric_mode)
+        if self._keep == "best" and best is record:
+            self._best = self._good
         self._task.after([record.valid_loss for record in self._records])
         if self._config.checkpoint_dir is not None:
             about = self._about | {
                 "epochs": self._epochs,
                 "fingerprint": self._facts,
-                "history": [asdict(record) for record in self._records],
+                "history": self.history.to_dicts(),
             }
             tensors = self._task.state() | {f"best/{name}": value for name, value in self._best.items()}
             checkpoint.write(Path(self._config.checkpoint_dir), len(self._records), about, tensors)
@@ -208,6 +214,12 @@ class Loop:
         mine = {name: config.pop(name, None) for name in _OF_DATA}
         found = {name: theirs.get("config", {}).pop(name, None) for name in _OF_DATA}
         facts = theirs.pop("fingerprint", self._facts)
+        if (theirs.get("genotype") is None) is not (self._about["genotype"] is None):
+            kinds = ["a network of one's own", "a network of pydarts.build"]
+            here, there = (kinds[each["genotype"] is not None] for each in (self._about, theirs))
+            raise _core.CheckpointError(
+                f"the checkpoint in {folder} belongs to another training: that of {there}, here {here}"
+            )
         for what in differences(self._about | {"config": config}, theirs):
             raise _core.CheckpointError(f"the checkpoint in {folder} belongs to another training: {what}")
         other = "; ".join(differences(*comparable(mine | self._facts, found | facts)))

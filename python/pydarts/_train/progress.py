@@ -36,11 +36,13 @@ class TrainProgress:
 
     def epoch(self, record: TrainRecord) -> None:
         """Show the measurements of the whole epoch."""
-        self._last = {"valid": f"{record.valid_loss:.3f}"} | (
-            {"perplexity": f"{record.valid_perplexity:.0f}"}
-            if self._words
-            else {"acc": f"{record.valid_accuracy:.1%}"}
-        )
+        self._last = {"valid": f"{record.valid_loss:.3f}"}
+        if self._words:
+            self._last["perplexity"] = f"{record.valid_perplexity:.0f}"
+        elif record.metrics:
+            self._last |= {name: f"{value:.4g}" for name, value in record.metrics.items()}
+        elif record.valid_accuracy is not None:
+            self._last["acc"] = f"{record.valid_accuracy:.1%}"
         self._bar.values = self._train | self._last
         self._bar.refresh()
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from .._results.environment import texts_from
 from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
 from .._values import views
 from .._values.files import about_in, about_of, read_checked, user_path, write_together
-from ..nn import LanguageModel, Network
+from ..nn import ConvolutionalNetwork, LanguageModel, Network
 from ..nn._cost import number_of_weights
 from ..nn._files import load_network, network_bytes
 from .config import TrainConfig
-from .settings import ImageSettings, TextSettings, not_published
-from .task import merit
+from .settings import ImageSettings, ModuleSettings, Settings, TextSettings, not_published
+from .task import best_record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,8 +30,9 @@ _FORMAT = 2
 class TrainResult:
     """The outcome of `train`, complete or partial."""
 
-    network: Network = field(repr=False)
-    """The trained network, with the weights selected by `TrainConfig.keep`; in evaluation mode."""
+    network: Network | Any = field(repr=False)
+    """The trained network, with the weights selected by `TrainConfig.keep`; in evaluation mode. A module that
+    `build` did not make is the one that `train` was given."""
     history: History[TrainRecord]
     """One record per epoch."""
     config: TrainConfig
@@ -46,11 +49,13 @@ class TrainResult:
     def best(self) -> int | None:
         """The first epoch with the highest validation accuracy, for text with the lowest validation loss.
 
+        With a metric, the first epoch with its best value in the sense of `config.metric_mode` (of several
+        values, the first one counts); without metric and accuracy, the one with the lowest validation loss.
         Counted from 0; None without an epoch.
         """
         if not self.history:
             return None
-        return max(self.history, key=lambda record: merit(record, self.network)).epoch
+        return best_record(self.history, self.network, self.config.metric_mode).epoch
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the result to a folder, created if necessary: `network.safetensors`, then `training.json`.
@@ -74,16 +79,21 @@ class TrainResult:
         write_together(folder, files)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> TrainResult:
+    def load(cls, folder: str | os.PathLike[str], network: nn.Module | None = None) -> TrainResult:
         """Read a result from a folder that `save` wrote.
+
+        Args:
+            folder: the folder.
+            network: the module whose weights the folder holds, for a module that `build` did not make: they
+                are copied into it. Without it the result's network only has the `state_dict()`.
 
         Raises:
             FileNotFoundError: there is no such folder, or a file is missing.
-            CheckpointError: a file is truncated or malformed; the message names it.
+            CheckpointError: a file is truncated or malformed, or does not fit `network`; the message says so.
         """
         folder = user_path(folder)
         about = read_checked(folder / "training.json", _about)
-        return cls(load_network(folder / "network.safetensors").eval(), *about)
+        return cls(load_network(folder / "network.safetensors", network).eval(), *about)
 
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, or perplexities of text: `plots.losses`."""
@@ -93,8 +103,14 @@ class TrainResult:
         """Draw training and validation accuracies: `plots.accuracies`."""
         return views.axes.accuracies(self.history, ax=ax)
 
+    def plot_metrics(self, ax: Axes | None = None) -> Axes:
+        """Draw the values of the metric: `plots.metrics`."""
+        return views.axes.metrics(self.history, mode=self.config.metric_mode or "max", ax=ax)
+
     def _repr_html_(self) -> str:
-        kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings
+        kind: type[Settings] = ModuleSettings
+        if isinstance(self.network, (ConvolutionalNetwork, LanguageModel)):
+            kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings
         changed = not_published(self.config, kind)
         return views.cards.of_training(self, number_of_weights(self.network), changed)
 

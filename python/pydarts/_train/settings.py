@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import _core
-from .._values.fields import Augment
+from .._values.fields import Augment, MetricMode
 from .fields import Keep, Schedule
 
 if TYPE_CHECKING:
@@ -64,10 +64,9 @@ class TextSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSettings(Settings):
-    """The settings of the training of a network of images; the defaults are the published values."""
+class SgdSettings(Settings):
+    """The settings of a training by SGD with momentum and a schedule."""
 
-    trains: ClassVar[str] = "a network of images"
     of_the_run: ClassVar[tuple[str, ...]] = ("eval_batch_size", "compile")
     epochs: int = 600
     batch_size: int = 96
@@ -79,11 +78,6 @@ class ImageSettings(Settings):
     weight_decay: float = 3e-4
     grad_clip: float = 5.0
     label_smoothing: float = 0.0
-    auxiliary_weight: float = 0.4
-    augment: Augment = "none"
-    cutout: int = 0
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
     train_portion: float = 0.9
     ema: float = 0.0
     bfloat16: bool = False
@@ -104,6 +98,55 @@ class ImageSettings(Settings):
         if self.schedule == "exponential":
             return self.learning_rate * 0.97**epoch
         return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings(SgdSettings):
+    """The settings of the training of a network of images; the defaults are the published values."""
+
+    trains: ClassVar[str] = "a network of images"
+    auxiliary_weight: float = 0.4
+    augment: Augment = "none"
+    cutout: int = 0
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleSettings(SgdSettings):
+    """The settings of the training of a module that pydarts did not build: those of a network of images."""
+
+    trains: ClassVar[str] = "a network of one's own"
+    metric_mode: MetricMode = "max"
+
+    @classmethod
+    def of(cls, config: DataclassInstance) -> Self:
+        """Take the settings from a configuration, as for a network of images.
+
+        Raises:
+            ConfigError: the configuration sets a field that only pydarts' own networks use, to another value
+                than the default.
+        """
+        off = {f.name: f.default for f in fields(ImageSettings)}
+        for name, remedy in _OF_IMAGES.items():
+            value = getattr(config, name)
+            if value not in (None, off[name]):
+                raise _core.ConfigError(
+                    f"{name} is {value!r}, but it applies to networks of images that pydarts built; {remedy}"
+                )
+        unset = dict.fromkeys(_OF_IMAGES)
+        return super().of(replace(config, **unset))
+
+
+# Fields of a network of images that no other module uses -> what to do instead.
+_OF_IMAGES = {
+    "augment": "augment in the data set or in `unpack`",
+    "cutout": "augment in the data set or in `unpack`",
+    "mean": "normalise in the data set, in `unpack` or in the network",
+    "std": "normalise in the data set, in `unpack` or in the network",
+    "auxiliary_weight": "add the loss of an auxiliary output in `loss`",
+    "eval_batch_size": "pass (train, valid), two loaders with batches of the sizes you want",
+}
 
 
 def not_published(config: DataclassInstance, kind: type[Settings]) -> list[tuple[str, Any, Any]]:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .._results.history import TrainRecord, known
-from ..nn import LanguageModel, Network
+from .._results.history import TrainRecord
+from .._results.score import best_of
+from ..nn import LanguageModel
 from .settings import Settings
 from .weights import Weights
 
 
 @dataclass(frozen=True)
 class Step:
-    """The measurements of a step: mean loss, number of correct answers (scalars), number of examples."""
+    """The measurements of a step: mean loss, number of correct answers (scalars), number of examples.
+
+    The number of correct answers is None where there are none, such as in a regression.
+    """
 
     loss: Tensor
-    correct: Tensor
+    correct: Tensor | None
     count: int
     top5: Tensor | None = None
     """Number of examples whose class was among the five likeliest, a scalar; None if it is not counted."""
@@ -29,22 +33,24 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss in nats, and fraction of the examples that were classified correctly."""
+    """Mean loss, fraction of the examples that were classified correctly, and values of the metric."""
 
     loss: float
-    accuracy: float
+    accuracy: float | None
     top5: float | None
+    metrics: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, steps: Sequence[Step]) -> Evaluation:
+    def of(cls, steps: Sequence[Step], metrics: Mapping[str, float] | None = None) -> Evaluation:
         """Average over all examples of some steps."""
         count = sum(step.count for step in steps)
         counts = torch.tensor([step.count for step in steps], dtype=torch.float64)
         losses = torch.stack([step.loss for step in steps]).double().cpu()
-        correct = int(torch.stack([step.correct for step in steps]).sum())
+        right = [step.correct for step in steps if step.correct is not None]
+        accuracy = torch.stack(right).sum().item() / count if len(right) == len(steps) else None
         near = [step.top5 for step in steps if step.top5 is not None]
         top5 = int(torch.stack(near).sum()) / count if near else None
-        return cls(float(losses @ counts) / count, correct / count, top5)
+        return cls(float(losses @ counts) / count, accuracy, top5, dict(metrics or {}))
 
 
 class Task(Protocol):
@@ -57,7 +63,7 @@ class Task(Protocol):
     """What identifies data and loss when a training is resumed."""
 
     @property
-    def network(self) -> Network:
+    def network(self) -> nn.Module:
         """The network to train."""
 
     @property
@@ -106,6 +112,12 @@ def step_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def merit(record: TrainRecord, network: Network) -> float:
-    """Return the value that is largest in the best epoch: accuracy of images, negative loss of text."""
-    return -record.valid_loss if isinstance(network, LanguageModel) else known(record.valid_accuracy)
+def best_record(history: Sequence[TrainRecord], network: nn.Module, mode: str | None = None) -> TrainRecord:
+    """Return the first record with the best value.
+
+    That is the lowest loss of text; of any other network the best metric in the sense of `mode`, "max" or
+    "min", without a metric the highest accuracy, and without accuracies the lowest loss.
+    """
+    if isinstance(network, LanguageModel):
+        return min(history, key=lambda record: record.valid_loss)
+    return best_of(history, mode or "max")

@@ -7,26 +7,29 @@ from dataclasses import asdict, fields
 from typing import Any
 
 import torch
+from torch import nn
 
 from .. import _core
 from .._data.draws import forget
 from .._data.interrupt import InterruptWatch
-from .._data.loaders import Loader
+from .._data.pairs import Unpack
 from .._results.ending import end
 from .._results.environment import environment
 from .._results.result import SearchResult, Status
 from .._search.callbacks import listeners
+from .._search.metrics import MetricFunction
 from .._values.ambient import plain
 from .._values.arguments import configuration, takes_options_as
-from .._values.callables import Loss, check_loss
+from .._values.callables import check_loss
 from .._values.files import held
 from .._values.genotype import Genotype
-from ..nn import LanguageModel, Network
-from ..nn._examples import check_network
+from ..nn import ConvolutionalNetwork, LanguageModel
+from ..nn._module import check_module
 from .callbacks import TrainCallback
 from .config import TrainConfig
 from .images import ImageTask
 from .loop import Loop
+from .module import AnyLoss, ModuleTask
 from .progress import TrainProgress
 from .result import TrainResult
 from .settings import ImageSettings
@@ -36,19 +39,24 @@ from .text import TextTask
 
 @takes_options_as("cfg", "TrainConfig", lambda: [field.name for field in fields(TrainConfig)])
 def train(
-    network: Network | Genotype | SearchResult,
-    loader: Loader,
+    network: nn.Module | Genotype | SearchResult,
+    loader: Any,
     cfg: TrainConfig | None = None,
     callbacks: TrainCallback | Sequence[TrainCallback] = (),
-    loss: Loss | None = None,
+    loss: AnyLoss | None = None,
+    metric: MetricFunction | None = None,
+    unpack: Unpack | None = None,
 ) -> TrainResult:
     """Train a network as the paper does: of images (A.2.1, A.2.3), or a language model (A.2.2).
 
+    Any other `torch.nn.Module` without choices is trained like a network of images, on any data and with any
+    loss: see `unpack`, `loss` and `metric`.
+
     Args:
-        network: from `build`, trained in place; or a genotype, or the result of a search: its network is
-            built for the channels and classes of the images or for the words of the texts, otherwise with the
-            defaults of `build` (so without the auxiliary head and drop path of the published training), and
-            initial weights are drawn from `cfg.seed`.
+        network: from `build`, or any other module, trained in place; or a genotype, or the result of a
+            search: its network is built for the channels and classes of the images or for the words of the
+            texts, otherwise with the defaults of `build` (so without the auxiliary head and drop path of the
+            published training), and initial weights are drawn from `cfg.seed`.
         loader: the data. For images the same as for `search`: `(X, y)`, a `DataLoader`, or a pair
             `(train, valid)` of either or of any re-iterables of batches `(x, y)`. A single source is split:
             a random part, `train_portion` of it, is for training, the rest for validation; validation arrays
@@ -56,25 +64,44 @@ def train(
             same permutation: with the same seed this validation part is within the half that a search used
             for α; to evaluate a cell on data that its search has not used, pass a separate part. With arrays,
             each training epoch leaves out a partial last batch. For a language model
-            `(train_tokens, valid_tokens)`, integers [N] as `datasets.corpus` returns them.
+            `(train_tokens, valid_tokens)`, integers [N] as `datasets.corpus` returns them. For a module that
+            `build` did not make the same as for `search(network=)`: arrays of any shape and dtype, `(X, y)`,
+            `(dictionary of arrays, y)` or a dictionary of arrays, a `DataLoader`, or a pair `(train, valid)`
+            of two of these or of two re-iterables of batches. Floating-point tensors are converted to the
+            dtype of the weights.
         cfg: the configuration of the training; None: the published one.
         callbacks: one or several; called after every step and epoch, and at the end.
         loss: (logits [N, classes], labels [N]) -> mean over the batch, a scalar tensor; for class weights, a
             focal loss and so on. It replaces cross-entropy in the steps, also for the auxiliary head, and in
             the evaluation. For a language model N counts the words of all sequences, and a perplexity is
-            then the exponential of this loss. None: cross-entropy, with `cfg.label_smoothing`.
+            then the exponential of this loss. None: cross-entropy, with `cfg.label_smoothing`. For a module
+            that `build` did not make: (what it returned, targets) -> mean, or "network", if the module
+            returns its loss.
+        metric: for a module that `build` did not make: (output, targets) -> mean over the batch, or an object
+            with the methods `update(output, targets)`, `compute()` and `reset()`; evaluated on the validation
+            part after every epoch (`TrainRecord.metrics`). `TrainResult.best` follows it, and so does
+            `keep="best"`, in the sense of `cfg.metric_mode`. Accuracies are recorded if the loss is a
+            cross-entropy.
+        unpack: for a module that `build` did not make: batch -> (inputs, targets). None: of a pair, its
+            members; of a dictionary, the whole dictionary twice. Inputs that are a tuple are passed as
+            positional arguments and those that are a dictionary as keyword arguments, where the signature of
+            `forward` accepts them; otherwise as one argument.
 
     Returns:
-        The result, its network in evaluation mode. After Ctrl-C or SIGTERM the status is "interrupted",
-        and `history` has the completed epochs. With `keep="last"` the network has its current weights,
-        including the steps of the incomplete epoch; with `"best"`, those of the best completed epoch (the
-        current ones if there is none).
+        The result, its network in evaluation mode. Submodules that were in evaluation mode when the training
+        began stay there (frozen batch norm), unless the whole module was; weights that require no gradient
+        are not trained. What a module keeps outside parameters and buffers is in no checkpoint.
+
+        After Ctrl-C or SIGTERM the status is "interrupted", and `history` has the completed epochs. With
+        `keep="last"` the network has its current weights, including the steps of the incomplete epoch; with
+        `"best"`, those of the best completed epoch (the current ones if there is none).
 
     Raises:
-        TypeError: neither a network of `build`, a genotype nor a result, or a network that `torch.compile`
-            has wrapped; or `loss` is not callable, or a class instead of an instance.
+        TypeError: neither a module, a genotype nor a result, or a network that `torch.compile` has wrapped;
+            or `loss`, `metric` or `unpack` is not callable, or a class instead of an instance.
         ConfigError: an invalid configuration, a setting that does not apply to this kind of network, both
-            `loss` and `label_smoothing`, a network without weights that require a gradient, or a call inside
+            `loss` and `label_smoothing`, a network without weights that require a gradient or with choices
+            that are not decided, `metric` or `unpack` with a network of `build`, or a call inside
             `torch.inference_mode()` or a transform of `torch.func`.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
@@ -100,20 +127,30 @@ def train(
     >>> result = pydarts.train(net, (text, text[:200]), cfg)
     >>> result.status, len(result.history), result.network is net
     ('complete', 2, True)
+    >>> X = torch.linspace(-1, 1, 60)[:, None]
+    >>> net = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+    >>> cfg = pydarts.TrainConfig(epochs=2, batch_size=8, metric_mode="min", progress=False)
+    >>> mse, error = nn.functional.mse_loss, nn.functional.l1_loss
+    >>> result = pydarts.train(net, (X, X**2), cfg, loss=mse, metric=error)
+    >>> result.status, list(result.history[-1].metrics), result.history[-1].valid_accuracy
+    ('complete', ['l1_loss'], None)
     """
     config = configuration(cfg, TrainConfig, "cfg", "train(network, (X, y), cfg)")
     hooks = listeners(callbacks, TrainCallback)
-    check_loss(loss)
+    if loss != "network":
+        check_loss(loss)
     with plain():
-        return _trained(network, loader, config, hooks, loss)
+        return _trained(network, loader, config, hooks, loss, metric, unpack)
 
 
 def _trained(
-    network: Network | Genotype | SearchResult,
-    loader: Loader,
+    network: nn.Module | Genotype | SearchResult,
+    loader: Any,
     config: TrainConfig,
     hooks: Sequence[TrainCallback],
-    loss: Loss | None,
+    loss: AnyLoss | None,
+    metric: MetricFunction | None,
+    unpack: Unpack | None,
 ) -> TrainResult:
     device = config.resolved_device
     watch = InterruptWatch()
@@ -125,7 +162,7 @@ def _trained(
     loop: Loop | None = None
     try:
         with watch, held(config.checkpoint_dir):
-            task = open_task(network, loader, config, device, watch.check, loss)
+            task = open_task(network, loader, config, device, watch.check, loss, metric, unpack)
             config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
             loop = Loop(task, config)
             words = isinstance(task.network, LanguageModel)
@@ -148,7 +185,7 @@ def _trained(
             task.close()
     assert task is not None and loop is not None
     trained = task.network
-    trained.load_state_dict(loop.weights())
+    task.weights.keep(loop.weights())
     where = environment(str(device))
     config = config.replace(**loop.statistics)
     result = TrainResult(trained.eval(), loop.history, config, status, where, loop.facts)
@@ -156,15 +193,22 @@ def _trained(
 
 
 def open_task(
-    network: Network | Genotype | SearchResult,
+    network: nn.Module | Genotype | SearchResult,
     loader: Any,
     config: TrainConfig,
     device: torch.device,
     poll: Callable[[], None],
-    loss: Loss | None = None,
+    loss: AnyLoss | None = None,
+    metric: MetricFunction | None = None,
+    unpack: Unpack | None = None,
 ) -> Task:
     """Create the task for the kind of network."""
     if isinstance(network, SearchResult):
+        if not hasattr(network, "genotype"):
+            raise TypeError(
+                "the search had a network of its own, which has no genotype to train; pass the network: "
+                "train(result.fixed_network(), ...)"
+            )
         if network.config.resolved_space.reductions is not None:
             raise _core.ConfigError(
                 "the search has `reductions` of its own; build its network first: train(build(result), ...)"
@@ -176,12 +220,21 @@ def open_task(
             "leave one of them out, or smooth in the loss: nn.CrossEntropyLoss(label_smoothing=...)"
         )
     if not isinstance(network, Genotype):
-        check_network(network, "train", "a Genotype")
+        check_module(network, "train", "a Genotype")
         if not any(weight.requires_grad for weight in network.parameters()):
             raise _core.ConfigError(
                 "no weight of the network requires a gradient, so it cannot be trained; call "
                 "network.requires_grad_(True)"
             )
+    if not isinstance(network, (Genotype, ConvolutionalNetwork, LanguageModel)):
+        return ModuleTask.open(network, loader, config, device, poll, loss, metric, unpack)
+    for name, value in (("metric", metric), ("unpack", unpack), ('loss="network"', loss == "network")):
+        if value not in (None, False):
+            raise _core.ConfigError(
+                f"{name} does not apply to a network of pydarts.build or a genotype, which is measured by "
+                "its accuracy; leave it out"
+            )
+    assert loss != "network"
     if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.kind == "recurrent"):
         return TextTask.open(network, loader, config, device, loss, poll)
     # The published weight is not an explicit choice: it is in every configuration that was filled in.

@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from ..nn._module import load_tensors, tensors_in
+from ..nn._state import CheckedModule
+
 
 def mean_share(steps: int) -> float:
     """The share of the next weights in the mean of all, after `steps` steps; for `Weights`.
@@ -42,9 +45,8 @@ class Weights:
         self._share = share
         self._average: nn.Module | None = None
         self._steps = 0
-        # The averages and their sources: weights and statistics, and counts.
-        self._real: list[list[Tensor]] = []
-        self._counts: list[list[Tensor]] = []
+        self._pairs: list[list[list[Tensor]]] = []
+        self._copied: set[str] = set()  # not averaged: counts, and buffers such as masks with -infinity
 
     @property
     def averaged(self) -> bool:
@@ -59,45 +61,76 @@ class Weights:
     def begin_average(self) -> None:
         """Average the weights after each of the following steps."""
         self._average, self._steps = copy.deepcopy(self.network), 0
+        weights = {name for name, _ in self.network.named_parameters()}
+        self._copied = {
+            name
+            for name, value in tensors_in(self.network).items()
+            if not value.is_floating_point() or (name not in weights and not bool(value.isfinite().all()))
+        }
+        self._pairs = self._paired()
+
+    def _paired(self) -> list[list[list[Tensor]]]:
+        """Return averages and their sources: those that are averaged, then those that are copied."""
+        assert self._average is not None
         # Average the state only: the current drop path rate is not part of it.
-        states = [list(network.state_dict().values()) for network in (self._average, self.network)]
-        self._real, self._counts = (
-            [[value for value in values if value.is_floating_point() is real] for values in states]
-            for real in (True, False)
-        )
+        averages, sources = tensors_in(self._average), tensors_in(self.network)
+        # A module of one's own may create buffers, or assign other tensors to them.
+        new = {
+            name: value
+            for name, value in sources.items()
+            if name not in averages or averages[name].shape != value.shape
+        }
+        if new:
+            load_tensors(self._average, averages | new)
+            averages = tensors_in(self._average)
+            self._copied |= {name for name, value in new.items() if not value.is_floating_point()}
+        return [
+            [
+                [tensors[name] for name in sources if (name in self._copied) is copied]
+                for tensors in (averages, sources)
+            ]
+            for copied in (False, True)
+        ]
 
     @torch.no_grad()
     def stepped(self) -> None:
         """Called after every step."""
         if self._average is None:
             return
-        averages, weights = self._real
+        if not isinstance(self.network, CheckedModule):
+            self._pairs = self._paired()
+        averages, weights = self._pairs[0]
         torch._foreach_lerp_(averages, weights, self._share(self._steps))
-        averages, counts = self._counts
+        averages, counts = self._pairs[1]
         if counts:  # batch norm's counts of batches
             torch._foreach_copy_(averages, counts)
         self._steps += 1
 
     def copy(self) -> dict[str, Tensor]:
         """Return a copy of the weights that are evaluated."""
-        return {name: value.detach().clone() for name, value in self.evaluated.state_dict().items()}
+        return {name: value.detach().clone() for name, value in tensors_in(self.evaluated).items()}
+
+    def keep(self, weights: Mapping[str, Tensor]) -> None:
+        """Give the network weights that `copy` returned."""
+        load_tensors(self.network, weights)
 
     def state(self) -> dict[str, Tensor]:
         """Return weights and average by name."""
-        state = {f"weight/{name}": value for name, value in self.network.state_dict().items()}
+        state = {f"weight/{name}": value for name, value in tensors_in(self.network).items()}
         if self._average is not None:
-            state |= {f"average/{name}": value for name, value in self._average.state_dict().items()}
+            state |= {f"average/{name}": value for name, value in tensors_in(self._average).items()}
             state["averaged"] = torch.tensor(self._steps)
         return state
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
-        self.network.load_state_dict(under("weight/", state))
+        load_tensors(self.network, under("weight/", state))
         if "averaged" in state:
             if self._average is None:
                 self.begin_average()
-            self.evaluated.load_state_dict(under("average/", state))
+            load_tensors(self.evaluated, under("average/", state))
             self._steps = int(state["averaged"])
+            self._pairs = self._paired()
 
 
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

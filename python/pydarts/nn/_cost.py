@@ -4,51 +4,77 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as trees
 
-from ._build import Network
-from ._examples import check_network, example
+from . import _examples
+from ._convolutional import ConvolutionalNetwork
+from ._language import LanguageModel
+from ._module import called
 
 
-def cost(network: Network, image_size: int | Sequence[int] | None = None) -> dict[str, int]:
+def cost(
+    network: nn.Module, image_size: int | Sequence[int] | None = None, *, example: Any = None
+) -> dict[str, int]:
     """Count the cost of a network from shapes alone: nothing is computed and `network` does not change.
 
+    A module that cannot run on shapes alone, because its code looks at values, is evaluated once on a copy.
+
     Args:
-        network: a network that `build` returned.
-        image_size: side in pixels or (height, width); None: 224 with the stem "imagenet", else 32. Not for
-            language models.
+        network: a network that `build` returned, or any other `torch.nn.Module`.
+        image_size: side in pixels or (height, width); None: 224 with the stem "imagenet", else 32. Only for
+            networks of images that `build` returned.
+        example: inputs of any other module, of which only the shapes and dtypes matter: a tensor, or a tuple
+            or dictionary of tensors, which are passed as `train` passes them. Give a batch of one example to
+            get the cost of one.
 
     Returns:
         `weights`, the number of weights as papers count them, without the auxiliary head, which is only for
-        training; `auxiliary_weights`, the weights of the head; `multiply_adds` of convolutions, products and
-        linear layers in the evaluation of one image or one token; `flops`, twice as many. `Supernet.cost`
-        returns the same for the search network.
+        training, shared ones once; `auxiliary_weights`, the weights of the head; `multiply_adds` of
+        convolutions, products, attention and linear layers in the evaluation of one image, one token or the
+        example; `flops`, twice as many. `Supernet.cost` returns the same for the search network.
 
     Raises:
-        TypeError: not a network of `build`.
-        ConfigError: an invalid `image_size`, or one given for a language model.
+        TypeError: not a module, or a module that `build` did not make without `example`.
+        ConfigError: an invalid `image_size`, or a size or `example` that does not apply to the network.
 
     >>> import pydarts
     >>> net = pydarts.build(pydarts.genotypes.DARTS_V2, auxiliary=True)
     >>> found = pydarts.cost(net, image_size=32)
     >>> found["weights"], found["auxiliary_weights"], found["multiply_adds"]
     (3349342, 476426, 528359040)
+    >>> pydarts.cost(nn.Linear(10, 4), example=torch.zeros(1, 10))["multiply_adds"]
+    40
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    check_network(network, "cost")
-    shapes = copy.deepcopy(network).to("meta").eval()
-    with FlopCounterMode(display=False) as counter:
-        shapes(*example(shapes, image_size, None, batch=1))
-    auxiliary = number_of_weights(getattr(network, "auxiliary", None))
-    flops = int(counter.get_total_flops())
+    _examples.check_sizes(network, "cost", example, image_size=image_size)
+    built = isinstance(network, (ConvolutionalNetwork, LanguageModel))
+    if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+        shapes = copy.deepcopy(network).to("meta").eval()
+        flops = _counted(shapes, _examples.example(shapes, image_size, None, batch=1))
+    else:
+        try:
+            on_meta = trees.tree_map_only(Tensor, lambda value: value.detach().to("meta"), example)
+            flops = _counted(copy.deepcopy(network).to("meta").eval(), on_meta)
+        except Exception:  # tensors outside parameters and buffers, or code that looks at values
+            flops = _counted(copy.deepcopy(network).eval(), example)
+    auxiliary = number_of_weights(getattr(network, "auxiliary", None)) if built else 0
     return {
         "weights": number_of_weights(network) - auxiliary,
         "auxiliary_weights": auxiliary,
         "multiply_adds": flops // 2,
         "flops": flops,
     }
+
+
+def _counted(network: nn.Module, inputs: Any) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        called(network, inputs)
+    return int(counter.get_total_flops())
 
 
 def number_of_weights(module: nn.Module | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from .._values.words import shown
 from ._build import Network
 from ._convolutional import ConvolutionalNetwork
 from ._language import LanguageModel
+from ._module import check_module
 
 
 def check_network(network: object, what: str, *others: str) -> None:
@@ -39,6 +41,33 @@ def check_network(network: object, what: str, *others: str) -> None:
         if isinstance(network, Genotype) or isinstance(getattr(network, "genotype", None), Genotype):
             remedy = f"; build its network first: {what}(pydarts.build(genotype, ...))"
         raise TypeError(f"{what} takes {takes}, got a {type(network).__name__}{remedy}")
+
+
+def check_sizes(network: object, what: str, example: Any, **sizes: Any) -> None:
+    """Check that inputs are known: from sizes for a network of `build`, from `example` for another module.
+
+    Raises:
+        TypeError: neither, or `example` is missing.
+        ConfigError: `example` or a size does not apply to the network.
+    """
+    if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+        if example is not None:
+            raise _core.ConfigError(
+                f"`example` does not apply to a {type(network).__name__} of pydarts.build; leave it out"
+            )
+        return
+    check_module(network, what)
+    given = [name for name, value in sizes.items() if value is not None]
+    if given:
+        raise _core.ConfigError(
+            f"{given[0]} applies to networks of pydarts.build; for a {type(network).__name__} pass its "
+            "inputs as `example`"
+        )
+    if example is None:
+        raise TypeError(
+            f"{what} of a {type(network).__name__} requires `example`, inputs of the network: only those of "
+            f"networks of pydarts.build are known; {what}(network, ..., example=x)"
+        )
 
 
 def example(

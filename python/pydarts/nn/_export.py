@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils import _pytree as trees
 
 from .. import _core
 from .._values.checks import whole
 from .._values.files import user_path, write_atomically
-from ._build import Network
-from ._examples import check_network, example
+from . import _examples
+from ._convolutional import ConvolutionalNetwork
 from ._files import network_bytes
 from ._language import LanguageModel
+from ._module import arguments_of, check_module
 
 ENDINGS = {
     ".onnx": "for ONNX runtimes",
@@ -26,11 +30,12 @@ ENDINGS = {
 
 
 def export(
-    network: Network,
+    network: nn.Module,
     path: str | os.PathLike[str],
     *,
     image_size: int | Sequence[int] | None = None,
     tokens: int | None = None,
+    example: Any = None,
     opset: int | None = None,
 ) -> None:
     """Write a network to a file in the format of its ending; an existing file is replaced atomically.
@@ -42,22 +47,29 @@ def export(
     `logits` [tokens, batch, vocabulary] and `states` [tokens, batch, units]; the last state is the `hidden`
     of the next segment, and a text begins with zeros. The network does not change.
 
+    Any other `torch.nn.Module` is written in the same formats. `.safetensors` holds its weights and buffers,
+    but not its code: `load_network(path, network)` copies them into an instance. Graphs are made from
+    `example`: each tensor whose first dimension is that of the first one may have any batch size there. Their
+    inputs have the names of the arguments of `forward`.
+
     `x` is normalised as in the training: images scaled to [0, 1], minus the mean, divided by the standard
     deviation. No file holds these values; they are in the training's configuration, `result.config.mean` and
     `.std`, per channel.
 
     Args:
-        network: a network that `build` returned, trained or not.
+        network: a network that `build` returned, or any other module without choices, trained or not.
         path: ends in `.onnx`, `.pt2` or `.safetensors`.
         image_size: side in pixels or (height, width) of a graph's images; None: 224 with the stem "imagenet",
             else 32.
         tokens: length of the segments of a language model's graph; None: 1.
+        example: inputs of a module that `build` did not make, for its graph: a tensor, or a tuple or
+            dictionary of tensors, which are passed as `train` passes them.
         opset: version of ONNX's operators in an `.onnx` file, from 18; None: the one that PyTorch recommends.
 
     Raises:
-        TypeError: not a network of `build`.
-        ConfigError: an unknown ending, a size or opset that does not apply to the network or ending, or an
-            opset that PyTorch cannot write.
+        TypeError: not a module, or a graph of a module that `build` did not make without `example`.
+        ConfigError: a module that contains a choice; an unknown ending, a size or opset that does not apply
+            to the network or ending, or an opset that PyTorch cannot write.
         ImportError: `.onnx` without the packages onnx and onnxscript.
         FileNotFoundError: there is no such folder.
 
@@ -70,7 +82,9 @@ def export(
     >>> again.genotype == net.genotype, again.arguments == net.arguments
     (True, True)
     """
-    check_network(network, "export")
+    built = isinstance(network, (ConvolutionalNetwork, LanguageModel))
+    if not built:
+        check_module(network, "export")
     path = user_path(path)
     if path.suffix not in ENDINGS:
         known = ", ".join(f"{ending} ({purpose})" for ending, purpose in ENDINGS.items())
@@ -82,37 +96,45 @@ def export(
             raise _core.ConfigError(f"opset applies to .onnx files; leave it out for {path.suffix}")
         opset = whole("opset", opset, 18)
     if path.suffix == ".safetensors":
-        if image_size is not None or tokens is not None:
-            raise _core.ConfigError("a .safetensors file serves any size; leave out image_size and tokens")
+        if image_size is not None or tokens is not None or example is not None:
+            raise _core.ConfigError(
+                "a .safetensors file serves any size; leave out image_size, tokens and example"
+            )
         write_atomically(path, network_bytes(network))
         return
+    _examples.check_sizes(network, "export", example, image_size=image_size, tokens=tokens)
     still = copy.deepcopy(network).cpu().eval().requires_grad_(False)
-    # The compiler would treat a batch of 1 as a constant.
-    inputs = example(still, image_size, tokens, batch=2)
+    if isinstance(still, (ConvolutionalNetwork, LanguageModel)):
+        # The compiler would treat a batch of 1 as a constant.
+        inputs = _examples.example(still, image_size, tokens, batch=2)
+    else:
+        inputs = _several(example)
     write_atomically(path, _onnx(still, inputs, opset) if path.suffix == ".onnx" else _pt2(still, inputs))
 
 
-def _pt2(network: Network, inputs: tuple[Tensor, ...]) -> bytes:
+def _pt2(network: nn.Module, inputs: Any) -> bytes:
     buffer = io.BytesIO()
     torch.export.save(_graph(network, inputs), buffer)
     return buffer.getvalue()
 
 
-def _onnx(network: Network, inputs: tuple[Tensor, ...], opset: int | None) -> bytes:
+def _onnx(network: nn.Module, inputs: Any, opset: int | None) -> bytes:
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError(
             "export to .onnx requires onnx and onnxscript; install them with: pip install onnx onnxscript"
         ) from error
-    language = isinstance(network, LanguageModel)
+    outputs = None
+    if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+        outputs = ["logits", "states"] if isinstance(network, LanguageModel) else ["logits"]
     program = torch.onnx.export(
         _graph(network, inputs),
         dynamo=True,
         opset_version=opset,
         # The graph knows its shapes already; these are names, one for all dimensions that are equal.
-        dynamic_shapes={"tokens": {1: "batch"}, "hidden": None} if language else {"x": {0: "batch"}},
-        output_names=["logits", "states"] if language else ["logits"],
+        dynamic_shapes=_shapes(network, inputs, "batch"),
+        output_names=outputs,
         verbose=False,
     )
     assert program is not None
@@ -123,8 +145,42 @@ def _onnx(network: Network, inputs: tuple[Tensor, ...], opset: int | None) -> by
     return data
 
 
-def _graph(network: Network, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
-    batch = torch.export.Dim("batch")
-    language = isinstance(network, LanguageModel)
-    shapes = {"tokens": {1: batch}, "hidden": {0: batch}} if language else {"x": {0: batch}}
-    return torch.export.export(network, inputs, dynamic_shapes=shapes)
+def _graph(network: nn.Module, inputs: Any) -> torch.export.ExportedProgram:
+    args, kwargs = arguments_of(network, inputs)
+    shapes = _shapes(network, inputs, torch.export.Dim("batch"))
+    return torch.export.export(network, args, kwargs, dynamic_shapes=shapes)
+
+
+def _shapes(network: nn.Module, inputs: Any, batch: Any) -> dict[str, Any]:
+    """Return the dimensions of any size, which are called `batch`, by arguments of `forward`."""
+    if isinstance(network, LanguageModel):
+        hidden = None if isinstance(batch, str) else {0: batch}  # ONNX needs the name once
+        return {"tokens": {1: batch}, "hidden": hidden}
+    args, kwargs = arguments_of(network, inputs)
+    given = inspect.signature(network.forward).bind(*args, **kwargs).arguments
+    count = _count(inputs)
+
+    def dimensions(value: Any) -> dict[int, Any] | None:
+        return {0: batch} if isinstance(value, Tensor) and value.ndim and len(value) == count else None
+
+    found: dict[str, Any] = trees.tree_map(dimensions, dict(given))
+    return found
+
+
+def _count(inputs: Any) -> int:
+    """Return the first dimension of the first tensor."""
+    first = next((value for value in trees.tree_leaves(inputs) if isinstance(value, Tensor)), None)
+    if first is None or first.ndim == 0:
+        raise _core.ConfigError("`example` must hold a tensor whose first dimension counts the examples")
+    return len(first)
+
+
+def _several(example: Any) -> Any:
+    """Return inputs on the CPU with two or more examples: one would be taken for a constant."""
+    one = _count(example) == 1
+
+    def prepared(value: Tensor) -> Tensor:
+        here = value.detach().cpu()
+        return torch.cat([here, here]) if one and here.ndim and len(here) == 1 else here
+
+    return trees.tree_map_only(Tensor, prepared, example)

@@ -3,29 +3,68 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
 
 import torch
+from torch import nn
 
 from .. import _core
+from .._values.digest import name_of
 from .._values.files import read_tensors, tensors_of, user_path
 from .._values.genotype import Genotype
+from .._values.operation import Operation, made
+from .._values.words import shown
 from ._build import Network, build
+from ._convolutional import ConvolutionalNetwork
+from ._language import LanguageModel
+from ._module import SavedModule, check_complete, check_module, load_tensors, names_in, tensors_in
 
 _FORMAT, _OLDER = "pydarts-network-2", "pydarts-network-1"
 
 
-def network_bytes(network: Network) -> bytes:
-    """Return weights, statistics, genotype and arguments as `export` writes them to `.safetensors`."""
+def network_bytes(network: nn.Module) -> bytes:
+    """Return weights, statistics, genotype and arguments as `export` writes them to `.safetensors`.
+
+    Of a module that pydarts did not build: weights, buffers and the name of its class.
+    """
+    about: dict[str, Any]
+    if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+        check_complete(network)
+        name = network.name if isinstance(network, SavedModule) else name_of(network)
+        about = {"format": _FORMAT, "module": name, "names": names_in(network)}
+        return tensors_of(tensors_in(network), about)
     about = {"format": _FORMAT, "genotype": network.genotype.to_dict(), "arguments": network.arguments}
+    if own := getattr(network, "own_operations", None):
+        about["own_operations"] = own
     return tensors_of(network.state_dict(), about)
 
 
-def load_network(path: str | os.PathLike[str]) -> Network:
+@overload
+def load_network(
+    path: str | os.PathLike[str], network: None = None, operations: Sequence[Operation] = ()
+) -> Network: ...
+@overload
+def load_network(path: str | os.PathLike[str], network: nn.Module) -> nn.Module: ...
+def load_network(
+    path: str | os.PathLike[str], network: nn.Module | None = None, operations: Sequence[Operation] = ()
+) -> nn.Module:
     """Load the network of a `.safetensors` file of `export`, on the CPU, in training mode like `build`.
+
+    Args:
+        path: the file.
+        network: the module whose weights and buffers the file holds, for a module that `build` did not make:
+            they are copied into it, and it is returned. Without it the result only has the `state_dict()`.
+            Not for a network of `build`, which is in the file.
+        operations: operations of your own that the network has; those that have been made in this process
+            with the same code need not be given.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is truncated or malformed, or holds something else.
+        ConfigError: an operation of your own is neither given nor made here with the same code; or `network`
+            is given for a network of `build`.
+        CheckpointError: the file is truncated or malformed, or holds something else, or tensors of other
+            names or shapes than those of `network`.
 
     >>> import os, tempfile
     >>> import pydarts
@@ -37,16 +76,37 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     >>> again.genotype == net.genotype, again.arguments == net.arguments
     (True, True)
     """
+    if network is not None:
+        check_module(network, "load_network")
     tensors, about = read_tensors(user_path(path), _FORMAT, _OLDER)
+    own = made(_facts(about), operations) if about.get("own_operations") else {}
     try:
+        if "module" in about:
+            if network is None:
+                return SavedModule(tensors, str(about["module"]), about["names"])
+            load_tensors(network, tensors)
+            return network
         genotype, arguments = Genotype.from_dict(about["genotype"]), about["arguments"]
-        with torch.device("meta"):  # takes no memory, whatever sizes the file declares
-            build(genotype, **arguments).load_state_dict(tensors, assign=True)
-        network: Network = build(genotype, **arguments)
-        network.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
-        network.load_state_dict(tensors)
+        if own:
+            arguments["operations"] = tuple(own.values())
+        else:
+            with torch.device("meta"):  # takes no memory, whatever sizes the file declares
+                build(genotype, **arguments).load_state_dict(tensors, assign=True)
+        built: Network = build(genotype, **arguments)
+        built.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
+        built.load_state_dict(tensors)
     except (LookupError, TypeError, ValueError, RuntimeError, StopIteration, _core.Error) as error:
-        raise _core.CheckpointError(
-            f"{os.fspath(path)} holds no network of pydarts: {error!s:.500}"
-        ) from error
-    return network
+        held = "this network" if network is not None else "a network of pydarts"
+        raise _core.CheckpointError(f"{os.fspath(path)} does not hold {held}: {error!s:.500}") from error
+    if network is not None:
+        raise _core.ConfigError(
+            f"{os.fspath(path)} holds a network of pydarts.build with its genotype; leave out `network`"
+        )
+    return built
+
+
+def _facts(about: Mapping[str, Any]) -> dict[str, str]:
+    facts = about["own_operations"]
+    if not isinstance(facts, dict) or not all(isinstance(fact, str) for fact in facts.values()):
+        raise _core.CheckpointError(f"own_operations must map names to texts, got {shown(facts)}")
+    return facts

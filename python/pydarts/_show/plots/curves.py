@@ -201,9 +201,10 @@ def metrics(history: History[Any], *, mode: Literal["max", "min"] = "max", ax: A
     if names:
         _best(ax, history, lambda record: record.metrics.get(names[0], math.nan), 1 if mode == "max" else -1)
     tidy(ax, verbatim(names[0]) if len(names) == 1 else "metrics")
-    _finish(ax, history)
     if history and not names:
         nothing(ax, "no metric")
+    else:
+        _finish(ax, history)
     return ax
 
 
