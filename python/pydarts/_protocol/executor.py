@@ -44,13 +44,14 @@ class Executor:
             )
         workers = min(workers, jobs)
         if workers:
-            try:
-                pickle.dumps(given.loss)
-            except Exception as error:
-                raise _core.ConfigError(
-                    f"the loss cannot be pickled ({type(error).__name__}: {error}); define it at the top "
-                    "level of a module, or use workers=0 to run everything in this process"
-                ) from error
+            for what in ("loss", "network", "metric", "unpack"):
+                try:
+                    pickle.dumps(getattr(given, what))
+                except Exception as error:
+                    raise _core.ConfigError(
+                        f"the {what} cannot be pickled ({type(error).__name__}: {error}); define it at the "
+                        "top level of a module, or use workers=0 to run everything in this process"
+                    ) from error
             what = "loader"
             try:
                 what = "operations" if given.operations else what
@@ -101,7 +102,13 @@ def _elsewhere(jobs: Sequence[Job], executor: Executor, tell: Tell) -> Generator
         if not isinstance(row, Lost):
             yield row
             continue
-        lost = SearchRow(name=job.name, origin=job.origin, status="interrupted", genotype=job.genotype)
+        lost = SearchRow(
+            name=job.name,
+            origin=job.origin,
+            status="interrupted",
+            genotype=job.genotype,
+            architecture=job.architecture,
+        )
         if not row.interrupted:
             lost = replace(lost, status="failed", error=f"its process ended with {row.how}")
         yield lost

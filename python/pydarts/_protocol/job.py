@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from torch import nn
 
 from .. import _core
 from .._data.draws import Masks
 from .._results.history import TrainRecord
+from .._results.modules import built, copied
 from .._results.result import SearchResult
 from .._results.score import score_of
 from .._search.callbacks import Callback, EpochInfo
+from .._search.metrics import Accumulator
 from .._search.search import search
 from .._train.callbacks import TrainCallback
 from .._train.config import TrainConfig
@@ -25,7 +30,8 @@ from .._values.genotype import Genotype
 from .._values.operation import Operation
 from ..nn import Network
 from ..nn._build import build
-from ..nn._cost import cost
+from ..nn._cost import cost, number_of_weights
+from ..nn._fix import fix_in_place
 from .row import Origin, SearchRow
 
 Tell: TypeAlias = Callable[[str, str, int, str], None]
@@ -36,14 +42,29 @@ class Given(NamedTuple):
     """What all rows share."""
 
     loader: Any
-    loss: Loss | None
+    loss: Loss | Literal["network"] | None
+    network: Any = None
+    """A function that makes the network of one's own; None: search and build cells."""
+    metric: Any = None
+    unpack: Any = None
     operations: tuple[Operation, ...] = ()
     """Operations of the user's own, which the cells may have."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `search` and `train` that networks of one's own have.
+
+        A metric with a state is copied, so that every row begins with the state that the user gave it.
+        """
+        if self.network is None:
+            return {}
+        metric = copy.deepcopy(self.metric) if isinstance(self.metric, Accumulator) else self.metric
+        return {"metric": metric, "unpack": self.unpack}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The work for one row. One of `search`, `result` and `genotype` determines the cell."""
+    """The work for one row. One of `search`, `result`, `genotype` and `architecture` determines the cell."""
 
     name: str
     origin: Origin
@@ -52,14 +73,19 @@ class Job:
     network: Mapping[str, Any]
     """Arguments of `build`."""
     image_size: tuple[int, int] | None
-    """Height and width of the images; None for text."""
+    """Height and width of the images; None for text and for networks of one's own."""
     search: SearchConfig | None = None
     result: SearchResult | None = None
     genotype: Genotype | None = None
+    architecture: Mapping[str, Any] | None = None
+    """The architecture of a network of one's own."""
     resume: Resume = True
     """How work in the folder is continued: with "force" also with other data or another loss."""
     folder: Path | None = None
     """The folder of the row: the search's result, its `checkpoints`, and `training` with its own."""
+
+    words: bool = False
+    """Whether the data are text, for recurrent cells."""
 
     @property
     def epochs(self) -> int:
@@ -70,7 +96,13 @@ class Job:
 
 def run(job: Job, given: Given, tell: Tell) -> SearchRow:
     """Search and train; an exception is recorded in the row. Work saved in the folder is not repeated."""
-    row = SearchRow(name=job.name, origin=job.origin, status="complete", genotype=job.genotype)
+    row = SearchRow(
+        name=job.name,
+        origin=job.origin,
+        status="complete",
+        genotype=job.genotype,
+        architecture=job.architecture,
+    )
     try:
         if job.result is not None:
             row = _found(row, job.result)
@@ -79,10 +111,12 @@ def run(job: Job, given: Given, tell: Tell) -> SearchRow:
             row = _found(row, result)
             if result.status != "complete":
                 return replace(row, status="interrupted")
-        assert row.genotype is not None
-        network = fresh(row.genotype, job, given)
-        costs = cost(network, job.image_size)
-        row = replace(row, weights=costs["weights"], multiply_adds=costs["multiply_adds"])
+        network = _network(row, job, given)
+        if isinstance(network, Network):
+            costs = cost(network, job.image_size)
+            row = replace(row, weights=costs["weights"], multiply_adds=costs["multiply_adds"])
+        else:
+            row = replace(row, weights=number_of_weights(network))
         training = _train(job, network, given, tell)
     except KeyboardInterrupt:
         return replace(row, status="interrupted")
@@ -98,6 +132,15 @@ def run(job: Job, given: Given, tell: Tell) -> SearchRow:
     return row if training.status == "complete" else replace(row, status="interrupted")
 
 
+def _network(row: SearchRow, job: Job, given: Given) -> nn.Module:
+    """Build the network to train."""
+    if given.network is None:
+        assert row.genotype is not None
+        return fresh(row.genotype, job, given)
+    assert row.architecture is not None
+    return fix_in_place(built(given.network, job.training.seed), row.architecture)
+
+
 def fresh(genotype: Genotype, job: Job, given: Given) -> Network:
     """Build the network to train, with weights drawn from the seed of the training."""
     with Masks(job.training.seed):
@@ -109,15 +152,16 @@ def fresh(genotype: Genotype, job: Job, given: Given) -> Network:
 
 
 def _search(job: Job, config: SearchConfig, given: Given, tell: Tell) -> SearchResult:
+    more = given.arguments
     if job.folder is None:
-        return search(given.loader, config, _SearchTeller(job, tell), given.loss)
+        return search(given.loader, config, _SearchTeller(job, tell), given.loss, given.network, **more)
     if (job.folder / "result.json").is_file():
         result = SearchResult.load(job.folder)
         if result.status == "complete":
             return result
     config = config.replace(checkpoint_dir=job.folder / "checkpoints", resume=job.resume)
     try:
-        result = search(given.loader, config, _SearchTeller(job, tell), given.loss)
+        result = search(given.loader, config, _SearchTeller(job, tell), given.loss, given.network, **more)
     except Exception as error:
         reached = getattr(error, "result", None)
         if isinstance(reached, SearchResult):
@@ -127,28 +171,33 @@ def _search(job: Job, config: SearchConfig, given: Given, tell: Tell) -> SearchR
     return result
 
 
-def _train(job: Job, network: Network, given: Given, tell: Tell) -> TrainResult:
+def _train(job: Job, network: nn.Module, given: Given, tell: Tell) -> TrainResult:
+    more: Any = given.arguments
     if job.folder is None:
-        return train(network, given.loader, job.training, _TrainTeller(job, tell), given.loss)
+        return train(network, given.loader, job.training, _TrainTeller(job, tell), given.loss, **more)
     folder = job.folder / "training"
     if (folder / "training.json").is_file():
-        result = TrainResult.load(folder)
-        kept = result.network
-        if kept.genotype != network.genotype or kept.arguments != network.arguments:
+        result = TrainResult.load(folder, *(() if given.network is None else (copied(network),)))
+        if given.network is None and _described(result.network) != _described(network):
             raise _core.CheckpointError(f"{folder} holds the training of another network; use another folder")
         if result.status == "complete":
             return result
     config = job.training.replace(checkpoint_dir=folder / "checkpoints", resume=job.resume)
-    result = train(network, given.loader, config, _TrainTeller(job, tell), given.loss)
+    result = train(network, given.loader, config, _TrainTeller(job, tell), given.loss, **more)
     result.save(folder)
     return result
+
+
+def _described(network: Any) -> tuple[Genotype, Any]:
+    return network.genotype, network.arguments
 
 
 def _found(row: SearchRow, result: SearchResult) -> SearchRow:
     """Return the row with the results of a search."""
     row = replace(
         row,
-        genotype=result.genotype,
+        genotype=getattr(result, "genotype", None),
+        architecture=None if hasattr(result, "genotype") else result.architecture,
         seconds=row.seconds + sum(record.seconds for record in result.history),
         result=result,
     )
@@ -193,7 +242,7 @@ class _TrainTeller(TrainCallback):
 
 
 def _how(job: Job, record: EpochInfo | TrainRecord) -> str:
-    if job.image_size is None:
+    if job.words:
         return f"perplexity {record.valid_perplexity:.0f}"
     score = score_of([record])
     return f"{'acc' if score.percent else score.name} {score.text(score.valid(record), number='.4g')}"

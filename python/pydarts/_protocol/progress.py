@@ -13,7 +13,8 @@ from .row import SearchRow
 class ManyProgress:
     """A bar that counts the epochs of all rows and shows a summary of the last one."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], what: str = "cell") -> None:
+        self._what = what
         self._epochs = {job.name: job.epochs for job in jobs}
         self._searched = {job.name: 0 if job.search is None else job.search.epochs for job in jobs}
         self._done = dict.fromkeys(self._epochs, 0)
@@ -39,6 +40,6 @@ class ManyProgress:
 
     def _show(self, text: str) -> None:
         self._bar.n = sum(self._done.values())
-        self._bar.set_description_str(f"cell {self._rows}/{len(self._epochs)}", refresh=False)
+        self._bar.set_description_str(f"{self._what} {self._rows}/{len(self._epochs)}", refresh=False)
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.refresh()

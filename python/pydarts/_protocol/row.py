@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from .._results.history import perplexity
 from .._results.result import SearchResult
@@ -80,6 +81,8 @@ class SearchRow:
     """Validation value of the metric in the search network after the last epoch."""
     value: float | None = None
     """Validation value of the metric after the short training, with the weights that it keeps."""
+    architecture: Mapping[str, Any] | None = field(default=None, hash=False)
+    """The architecture of a network of one's own, instead of a genotype; see `SearchResult.architecture`."""
     result: SearchResult | None = field(default=None, repr=False, compare=False)
     """The search; None in a table that was read from a file."""
     training: TrainResult | None = field(default=None, repr=False, compare=False)

@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, fields, replace
-from pathlib import Path
-from typing import Any
-
-import torch
+from dataclasses import fields
+from typing import Any, Literal, cast
 
 from .. import _core
 from .._data.loaders import Loader
-from .._data.memory import batch_size, with_batch_size
+from .._data.pairs import Unpack
 from .._results.result import SearchResult
-from .._search.search import check_plan
+from .._search.own import NetworkLike
 from .._train.config import TrainConfig
-from .._train.settings import ImageSettings, TextSettings
-from .._train.train import open_task
 from .._values.ambient import plain
 from .._values.arguments import configuration, takes_options_as
 from .._values.callables import Known, Loss, check_loss
 from .._values.config import SearchConfig
-from .._values.fields import FIELDS, ConfigFields
-from .._values.files import held
+from .._values.fields import FIELDS
 from .._values.genotype import Genotype
-from .._values.operation import by_name, made
-from .._values.random import random_genotypes
-from .._values.space import Space, as_space
+from .._values.space import Space
 from .._values.words import shown
-from ..nn._build import placed
-from .executor import Executor
-from .folder import MARK, OF_THE_WHOLE, TABLE, marked, said_by
-from .job import Given, Job, Tell, fresh
-from .progress import ManyProgress
-from .row import SearchRow
-from .sizes import Sizes
+from .cells import cells_compared, cells_many
+from .folder import MARK, TABLE
+from .job import Given
+from .own import is_own, maker_of, own_compared, own_many
 from .table import SearchTable
 
 
@@ -49,9 +37,11 @@ def search_many(
     select: TrainConfig | None = None,
     *,
     random: int = 0,
-    network: Mapping[str, Any] | None = None,
+    network: Mapping[str, Any] | NetworkLike | None = None,
     workers: int | None = None,
-    loss: Loss | None = None,
+    loss: Loss | Literal["network"] | None = None,
+    metric: Any = None,
+    unpack: Unpack | None = None,
 ) -> SearchTable:
     """Search several times, train every cell briefly, and compare them with random cells.
 
@@ -71,13 +61,19 @@ def search_many(
             `TrainConfig.quick()`, for images. `cfg` determines its folder and whether it shows progress.
         random: number of random cells to train too, from `random_genotypes(space, random, cfg.seed)`.
         network: arguments of `build` for the trained networks; sizes of the data that are not given are read
-            from the data, `channels` and `layers` (for text: `units`) are taken from `cfg`.
+            from the data, `channels` and `layers` (for text: `units`) are taken from `cfg`. Or a network of
+            one's own, as for `search`: a function or class that makes it, which is called for every row with
+            torch's generators seeded by the seed, or a module all of whose layers have `reset_parameters`.
+            Rows then have an `architecture` instead of a genotype, random ones come from
+            `random_architectures(module, random, cfg.seed)`, and `select` trains as `train` does.
         workers: number of processes; each uses its part of the CPU threads. 0: run everything in this
             process, one after the other. None: one for every two threads, one on a GPU; 0, with a warning, if
             `loader` cannot be sent to another process, for example because a notebook defines its classes. If
             `loader` uses classes of the main script, call this function under `if __name__ == "__main__":`.
         loss: of the searches and of the short trainings, as in `search` and `train`; with processes it must
-            be one that can be pickled. None: cross-entropy.
+            be one that can be pickled, and so must `network`, `metric` and `unpack`. None: cross-entropy.
+        metric: of a network of one's own, as in `search` and `train`; rows are compared by it.
+        unpack: of a network of one's own, as in `search` and `train`.
 
     Returns:
         The table, searched cells first. A failed cell does not stop the others: its row holds the error.
@@ -100,64 +96,34 @@ def search_many(
     (True, 2)
     """
     config = configuration(cfg, SearchConfig, "cfg", "search_many((X, y), cfg)")
-    check_plan(config)
-    training = _short(select, config.resolved_space)
-    check_loss(loss)
-    if training.checkpoint_dir is not None:
-        raise _core.ConfigError("select has a checkpoint_dir; pass it to cfg, which covers all files")
-    numbers = _seeds(seeds, config.seed)
-    drawn = _drawn(config.resolved_space, random, config.seed)
-    sizes = Sizes.of(loader, config)
-    alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
-    each = config.replace(**(alone | sizes.fields))
-    arguments = sizes.arguments | _width(config) | dict(network or {})
-    arguments |= placed(config, arguments)
-    given = Given(loader, Known.of(loss), tuple(arguments.pop("operations", ())))
-    executor = Executor.of(workers, given, training.resolved_device, len(numbers) + len(drawn))
-    fitted = _fitted(each, config, sizes, executor)
-    template = Job(
-        name="",
-        origin="searched",
-        training=training.replace(**OF_THE_WHOLE),
-        network=arguments,
-        image_size=sizes.image_size,
-        resume=config.resume or True,
-    )
-    jobs = [replace(template, name=f"seed {seed}", search=fitted.replace(seed=seed)) for seed in numbers]
-    jobs += _random_jobs(template, drawn)
-    _rehearse(random_genotypes(config.resolved_space)[0], template, given)
-    about = {name: value for name, value in each.to_dict().items() if name != "device"}
-    with held(config.checkpoint_dir):
-        choices = {"config": about}
-        folder = marked(
-            config.checkpoint_dir,
-            config.resume,
-            choices,
-            sizes.facts_with(given.loss),
-            template,
-            batch_size(fitted),
-        )
-        return _table(jobs, given, folder, executor, config.progress)
+    if network is not None and not isinstance(network, Mapping):
+        given = Given(loader, _known(loss), maker_of(network), metric, unpack)
+        return own_many(given, config, seeds, select, random, workers)
+    _only_own(metric, unpack, loss)
+    return cells_many(Given(loader, _known(loss)), config, seeds, select, random, network, workers)
 
 
 @takes_options_as("select", "TrainConfig", lambda: [field.name for field in fields(TrainConfig)])
 @plain()
 def compare(
-    cells: Mapping[str, Genotype | SearchResult],
+    cells: Mapping[str, Genotype | SearchResult | Mapping[str, Any]],
     loader: Loader,
     select: TrainConfig | None = None,
     *,
     random: int = 0,
     seed: int = 0,
     space: str | Space | None = None,
-    network: Mapping[str, Any] | None = None,
+    network: Mapping[str, Any] | NetworkLike | None = None,
     workers: int | None = None,
-    loss: Loss | None = None,
+    loss: Loss | Literal["network"] | None = None,
+    metric: Any = None,
+    unpack: Unpack | None = None,
 ) -> SearchTable:
     """Train given cells and random cells briefly, all with the same settings.
 
     Args:
-        cells: name -> genotype, or result of a search.
+        cells: name -> genotype, or result of a search; or, all of one network of one's own, results and
+            architectures, such as those of `random_architectures`.
         loader: the data, as `train` takes them.
         select: the short training, as in `search_many`. Its `checkpoint_dir`, `resume` and `progress` apply
             to the whole comparison, like those of `cfg` there.
@@ -165,9 +131,12 @@ def compare(
         seed: seed of the random cells.
         space: space of the random cells; None: that of the first result, or the published space.
         network: arguments of `build`; sizes of the data that are not given are read from the data, `channels`
-            and `layers` (for text: `units`) are those of the first result, or the defaults of `build`.
+            and `layers` (for text: `units`) are those of the first result, or the defaults of `build`. For
+            architectures, the network of one's own as in `search_many`; None: that of the first result.
         workers: as in `search_many`.
         loss: of the trainings, as in `train`; with processes it must be one that can be pickled.
+        metric: of a network of one's own, as in `train`.
+        unpack: of a network of one's own, as in `train`.
 
     Returns:
         The table, in the order of `cells`, then the random cells; see `search_many`.
@@ -188,159 +157,49 @@ def compare(
     if not isinstance(cells, Mapping) or not cells:
         raise TypeError("cells must be a dictionary from names to genotypes or results")
     for name, cell in cells.items():
-        if not isinstance(name, str) or not isinstance(cell, (Genotype, SearchResult)):
+        if not isinstance(name, str) or not isinstance(cell, (Genotype, SearchResult, Mapping)):
             raise TypeError(
-                f"cells[{shown(name)}] is a {type(cell).__name__}; it must be a Genotype or a SearchResult"
+                f"cells[{shown(name)}] is a {type(cell).__name__}; it must be a Genotype, a SearchResult or "
+                "an architecture"
             )
         if not re.fullmatch(r"\w[\w .+-]*", name) or name.casefold() in (MARK, TABLE):
             raise _core.ConfigError(
                 f"{shown(name)} must also be a folder name: use letters, digits, spaces, . _ + -, starting "
                 f"with a letter or digit, but not {MARK} or {TABLE}"
             )
-    genotypes = {
-        name: cell.genotype if isinstance(cell, SearchResult) else cell for name, cell in cells.items()
-    }
-    kinds = {genotype.kind for genotype in genotypes.values()}
-    if len(kinds) > 1:
-        raise _core.ConfigError("cells are both convolutional and recurrent; compare each kind separately")
-    published = "darts-rnn" if "recurrent" in kinds else "darts"
-    results = [cell for cell in cells.values() if isinstance(cell, SearchResult)]
-    chosen = as_space(space or (results[0].config.resolved_space if results else published))
-    if chosen.kind not in kinds:
-        raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, but the cells are not")
-    training = _short(select, chosen)
-    check_loss(loss)
-    drawn = _drawn(chosen, random, seed)
-    sizes = Sizes.of(loader, SearchConfig(space=published, batch_size=1))
-    arguments = sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {})
-    own = {**made(chosen.own_operations), **by_name(arguments.pop("operations", ()))}
-    template = Job(
-        name="",
-        origin="given",
-        training=training.replace(**OF_THE_WHOLE),
-        network=arguments | (_placed(results[0].config, arguments) if results else {}),
-        image_size=sizes.image_size,
-        resume=training.resume or True,
+    kinds_of = {is_own(cell) for cell in cells.values()}
+    if len(kinds_of) > 1:
+        raise _core.ConfigError("cells are both genotypes and architectures; compare each kind separately")
+    if True in kinds_of:
+        return own_compared(
+            cells, Given(loader, _known(loss), network, metric, unpack), select, random, seed, workers
+        )
+    _only_own(metric, unpack, loss)
+    return cells_compared(
+        cast("Mapping[str, Genotype | SearchResult]", cells),
+        Given(loader, _known(loss)),
+        select,
+        random,
+        seed,
+        space,
+        network,
+        workers,
     )
-    jobs = [
-        replace(
-            template,
-            name=name,
-            origin="searched",
-            result=cell,
-            network=arguments | _placed(cell.config, arguments),
-        )
-        if isinstance(cell, SearchResult)
-        else replace(template, name=name, genotype=cell)
-        for name, cell in cells.items()
-    ]
-    jobs += _random_jobs(template, drawn)
-    if len({job.name.replace(" ", "-").casefold() for job in jobs}) < len(jobs):  # for case-insensitive disks
-        raise _core.ConfigError(
-            "two cells have the same name, apart from capitals and hyphens (random cells are called "
-            "'random 0', ...); rename one of them"
-        )
-    given = Given(loader, Known.of(loss), tuple(own.values()))
-    executor = Executor.of(workers, given, training.resolved_device, len(jobs))
-    _rehearse(next(iter(genotypes.values())), template, given)
-    about = {
-        "space": chosen.to_dict(),
-        "seed": seed,
-        "cells": {name: genotype.to_dict() for name, genotype in genotypes.items()},
-    }
-    with held(training.checkpoint_dir):
-        folder = marked(
-            training.checkpoint_dir, training.resume, about, sizes.facts_with(given.loss), template
-        )
-        return _table(jobs, given, folder, executor, training.progress)
 
 
-def _fitted(each: SearchConfig, config: SearchConfig, sizes: Sizes, executor: Executor) -> SearchConfig:
-    """Return the configuration with the common batch size: parallel searches share the memory."""
-    if config.batch_size == "auto" and config.resume and config.checkpoint_dir is not None:
-        path = Path(config.checkpoint_dir) / MARK
-        if path.is_file():
-            return each.replace(batch_size=said_by(path, "batch_size"))
-    return with_batch_size(each, sizes.batch_size, searches=max(1, executor.workers))
+def _known(loss: Loss | Literal["network"] | None) -> Any:
+    if loss == "network":
+        return loss
+    check_loss(loss)
+    return Known.of(loss)
 
 
-def _width(config: SearchConfig) -> dict[str, Any]:
-    """Return width and depth of a search network as arguments of `build`."""
-    if config.resolved_space.kind == "recurrent":
-        return {"units": config.units}
-    return {"channels": config.channels, "layers": config.layers}
-
-
-def _placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `build` that one search determines; operations are those of all cells."""
-    return placed(config, {**arguments, "operations": ()})
-
-
-def _short(select: TrainConfig | None, space: Space) -> TrainConfig:
-    """Return the short training with the published values filled in."""
-    words = space.kind == "recurrent"
-    if select is None:
-        if words:
-            raise _core.ConfigError("`select` is required for text: pass TrainConfig(epochs=...)")
-        select = TrainConfig.quick()
-    select = configuration(select, TrainConfig, "select", "compare(cells, (X, y), select)")
-    settings = TextSettings.of(select) if words else ImageSettings.of(select)
-    return select.replace(**asdict(settings))
-
-
-def _seeds(seeds: int | Sequence[int], first: int) -> list[int]:
-    if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds >= 1:
-        return list(range(first, first + seeds))
-    if isinstance(seeds, Sequence) and not isinstance(seeds, (str, bytes)):
-        numbers = list(seeds)
-        whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in numbers)
-        if numbers and whole and len(set(numbers)) == len(numbers):
-            return numbers
-    raise _core.ConfigError(f"seeds is {shown(seeds)}; it must be a number or distinct integers from 0")
-
-
-def _drawn(space: Space, n: int, seed: int) -> list[Genotype]:
-    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-        raise _core.ConfigError(f"random is {shown(n)}; it must be a number of cells, 0 for none")
-    return random_genotypes(space, n, seed) if n else []
-
-
-def _random_jobs(template: Job, drawn: Sequence[Genotype]) -> list[Job]:
-    return [
-        replace(template, name=f"random {number}", origin="random", genotype=genotype)
-        for number, genotype in enumerate(drawn)
-    ]
-
-
-def _rehearse(genotype: Genotype, template: Job, given: Given) -> None:
-    """Open and close a training, so that an error in it or its data is raised before the searches."""
-    config = template.training
-    network = fresh(genotype, template, given)
-    # On the CPU: images in the memory of a GPU would take it from the processes.
-    open_task(network, given.loader, config, torch.device("cpu"), lambda: None, given.loss).close()
-
-
-def _table(
-    jobs: Sequence[Job], given: Given, folder: Path | None, executor: Executor, progress: bool
-) -> SearchTable:
-    """Do all jobs; save the table after every row."""
-    if folder is not None:
-        jobs = [replace(job, folder=folder / job.name.replace(" ", "-")) for job in jobs]
-    rows = {
-        job.name: SearchRow(name=job.name, origin=job.origin, status="waiting", genotype=job.genotype)
-        for job in jobs
-    }
-    bar = ManyProgress(jobs) if progress else None
-    tell: Tell = (lambda *_: None) if bar is None else bar.tell
-    try:
-        with closing(executor.rows(jobs, given, tell)) as done:
-            for row in done:
-                rows[row.name] = row
-                if bar is not None:
-                    bar.row(row)
-                if folder is not None:
-                    SearchTable(rows.values()).save(folder / TABLE)
-    finally:
-        if bar is not None:
-            bar.close()
-    return SearchTable(rows.values())
+def _only_own(metric: Any, unpack: Any, loss: Any) -> None:
+    """Refuse arguments of networks of one's own for cells."""
+    for name, given in (
+        ("metric", metric),
+        ("unpack", unpack),
+        ('loss="network"', loss == "network" or None),
+    ):
+        if given is not None:
+            raise _core.ConfigError(f"{name} applies to networks of one's own only; pass network= too")

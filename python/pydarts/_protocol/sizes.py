@@ -28,7 +28,9 @@ class Sizes:
     """The facts that a resumed table compares."""
 
     def facts_with(self, loss: Loss | None) -> dict[str, str]:
-        """The facts about the data and a loss."""
+        """The facts about the data and a loss; those of networks of one's own are complete."""
+        if "network" in self.facts:
+            return self.facts
         return {**self.facts, "loss": fact_of(loss)}
 
     @classmethod

@@ -163,6 +163,8 @@ class SearchTable(Sequence[SearchRow]):
         rows = [{name: getattr(row, name) for name in self._columns} for row in self]
         for row in rows:
             row["genotype"] = None if row["genotype"] is None else str(row["genotype"])
+            if row.get("architecture") is not None:
+                row["architecture"] = _as_text(row["architecture"])
         return frame(rows, "table", self._columns)
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -203,7 +205,10 @@ class SearchTable(Sequence[SearchRow]):
         if best is not None and best.genotype is not None:
             found = next(index for index, row in enumerate(self) if row is best), best.name, best.genotype
         rows = [_cells(row, self.measure) for row in self]
-        return views.cards.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found)
+        own = None
+        if best is not None and best.architecture is not None:
+            own = next(index for index, row in enumerate(self) if row is best), best.name, best.architecture
+        return views.cards.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found, own)
 
     def _foot(self) -> Iterable[str]:
         """Yield a line for each origin, then the verdicts."""
@@ -225,8 +230,10 @@ class SearchTable(Sequence[SearchRow]):
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        """The columns of the file; those of metrics only if a row has one."""
-        return _COLUMNS if any(row.metric is not None for row in self) else _OLDER
+        """The columns of the file; those of metrics and architectures only if a row has one."""
+        left = () if any(row.metric is not None for row in self) else _OF_METRICS
+        left += () if any(row.architecture is not None for row in self) else _OF_MODULES
+        return tuple(name for name in _COLUMNS if name not in left)
 
     @property
     def _origins(self) -> list[Origin]:
@@ -235,7 +242,8 @@ class SearchTable(Sequence[SearchRow]):
 
 _COLUMNS = tuple(entry.name for entry in fields(SearchRow) if entry.name not in ("result", "training"))
 _OF_METRICS = ("metric", "metric_mode", "search_value", "value")
-_OLDER = tuple(name for name in _COLUMNS if name not in _OF_METRICS)
+_OF_MODULES = ("architecture",)
+_OLDER = tuple(name for name in _COLUMNS if name not in (*_OF_METRICS, *_OF_MODULES))
 _HEAD = ("name", "status", "search", "trained", "weights", "seconds", "error")
 _NUMBERS = (2, 3, 4, 5)
 
@@ -259,6 +267,8 @@ def _figures(found: Summary, measure: Measure) -> str:
 def _as_text(value: Any) -> str:
     if isinstance(value, Genotype):
         return value.to_json()
+    if isinstance(value, Mapping):
+        return json.dumps(value)
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
@@ -266,7 +276,10 @@ def _rows(data: bytes) -> list[SearchRow]:
     reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
     columns, *rows = [row for row in reader if row] or [[]]
     names = tuple(name for name in columns if name != _SUM)  # earlier versions wrote no checksum
-    if names not in (_COLUMNS, _OLDER) or columns not in ([*names], [*names, _SUM]):
+    most = {*_OF_METRICS} & {*names}, {*_OF_MODULES} & {*names}
+    wanted = [name for name in _COLUMNS if name in _OLDER or any(name in part for part in most)]
+    whole = most[0] in (set(), {*_OF_METRICS})
+    if list(names) != wanted or not whole or columns not in ([*names], [*names, _SUM]):
         raise ValueError(f"its columns are {shown(columns)}, expected {', '.join(_COLUMNS)}")
     for row in rows:
         if len(row) != len(columns):
@@ -305,6 +318,19 @@ def _row(values: Mapping[str, str]) -> SearchRow:
     return SearchRow(**found)
 
 
+def _architecture(text: str) -> dict[str, Any]:
+    """Return an architecture from JSON, which has lists instead of tuples."""
+    values = json.loads(text)
+    entries = values.values() if isinstance(values, dict) else [None]
+    if not all(isinstance(one, str) or (isinstance(one, list) and all(map(_whole, one))) for one in entries):
+        raise ValueError(f"architecture must map choices to candidates, got {shown(values)}")
+    return {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
 _SUM = "crc32"
 _RANGES = {
     **dict.fromkeys(("search_accuracy", "accuracy"), 1.0),
@@ -312,6 +338,7 @@ _RANGES = {
 }
 _READ: dict[str, Callable[[str], Any]] = {
     "genotype": Genotype.from_json,
+    "architecture": _architecture,
     "weights": int,
     "multiply_adds": int,
     **dict.fromkeys(("search_accuracy", "search_loss", "accuracy", "loss", "seconds"), float),

@@ -81,7 +81,8 @@ def run_in_processes(
                         continue
                     if kind == "unreadable":
                         raise Unreadable(
-                            f"the loader or the loss cannot be unpickled in another process ({values[0]})"
+                            "the loader, the loss or the network cannot be unpickled in another process "
+                            f"({values[0]})"
                         )
                     if kind == "done":
                         task, worker.task = worker.task, None
@@ -207,6 +208,6 @@ def _main_only_if_named_in(pickled: bytes) -> Iterator[None]:
 
 
 _STILLBORN = (
-    "a process ended with {} before its first task; its output is above. If the loader uses classes of the "
-    'main script, call this function under `if __name__ == "__main__":`, or use workers=0'
+    "a process ended with {} before its first task; its output is above. If the loader or the network uses "
+    'classes of the main script, call this function under `if __name__ == "__main__":`, or use workers=0'
 )

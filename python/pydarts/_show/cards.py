@@ -172,12 +172,17 @@ def of_table(
     numbers: Sequence[int],
     foot: Sequence[str],
     best: tuple[int, str, Genotype] | None,
+    own: tuple[int, str, Mapping[str, Any]] | None = None,
 ) -> str:
     """Show rows of cells, their summary and, collapsed, the best cell.
 
-    `numbers` are the columns with numbers; `best` is index, name and genotype of the best row.
+    `numbers` are the columns with numbers; `best` is index, name and genotype of the best row, `own` index,
+    name and architecture.
     """
     index, name, genotype = best or (None, "", None)
+    architecture: list[tuple[str, str]] = []
+    if own is not None:
+        index, name, architecture = own[0], own[1], picked(own[2])
     cells = {"picture": None, "notation": ""} if genotype is None else _cells(genotype)
     about = count(len(rows), "row")
     return render(
@@ -190,6 +195,7 @@ def of_table(
         foot=foot,
         best=index,
         name=name,
+        picked=architecture,
         **cells,
     )
 

@@ -41,11 +41,17 @@ class Baseline:
     note: str
     """Alternative text of the plot."""
     figure: dict[str, Any]
+    what: str = "cell"
+    """What the rows are: cells, or architectures of a network of one's own."""
 
 
 def baseline(result: SearchResult, table: SearchTable) -> Baseline:
     """Return the table with this search's cell marked."""
     words, measured = result.config.resolved_space.kind == "recurrent", table.measure
+    what = "cell" if hasattr(result, "genotype") else "architecture"
+    if any(row.genotype is not None if what == "architecture" else row.architecture for row in table):
+        other = "architecture" if what == "cell" else "cell"
+        raise ValueError(f"the search has found {what}s, but the table has {other}s; pass its own table")
     if any(row.genotype is not None and row.words != words for row in table):
         mine, theirs = ("recurrent", "convolutional") if words else ("convolutional", "recurrent")
         raise ValueError(f"the search has {mine} cells, but the table has {theirs} ones; pass its own table")
@@ -65,31 +71,39 @@ def baseline(result: SearchResult, table: SearchTable) -> Baseline:
             measured.text(row.search_score),
             measured.text(row.score),
             "–" if row.weights is None else f"{row.weights:,}",
-            row.genotype == result.genotype,
+            _is_mine(row, result),
         )
         for row in table
     )
     said = [*sums, *table.verdicts, *_mine(result, table)]
     measure = f"validation {measured.name}"
-    note = f"One point per cell, by {measure} after the short training. {'; '.join(sums)}."
-    return Baseline(measure, rows, tuple(said), note, _figure(table, origins, measure))
+    note = f"One point per {what}, by {measure} after the short training. {'; '.join(sums)}."
+    return Baseline(measure, rows, tuple(said), note, _figure(table, origins, measure), what)
+
+
+def _is_mine(row: SearchRow, result: SearchResult) -> bool:
+    """Return whether a row has the cell, or the architecture, of the search."""
+    if hasattr(result, "genotype"):
+        return row.genotype == result.genotype
+    return row.architecture is not None and dict(row.architecture) == dict(result.architecture)
 
 
 def _mine(result: SearchResult, table: SearchTable) -> list[str]:
-    """Compare the cell of this report with the random cells."""
+    """Compare the cell or architecture of this report with the random ones."""
+    what = "cell" if hasattr(result, "genotype") else "architecture"
     if not any(row.origin == "random" for row in table):
-        return ["The table has no random cells; search_many(..., random=8) adds some."]
-    mine = next((row for row in table if row.genotype == result.genotype), None)
+        return [f"The table has no random {what}s; search_many(..., random=8) adds some."]
+    mine = next((row for row in table if _is_mine(row, result)), None)
     if mine is None:
-        return ["The table does not contain the cell of this report."]
+        return [f"The table does not contain the {what} of this report."]
     own = mine.score
     if own is None:
-        return [f"The table has no complete training of the cell of this report ({mine.name})."]
+        return [f"The table has no complete training of the {what} of this report ({mine.name})."]
     others = [row.score for row in table if row.origin == "random" and row.score is not None]
     worse = sum(other < own if table.measure.highest else other > own for other in others)
     return [
-        f"The cell of this report ({mine.name}) has {table.measure.text(own)}: better than {worse} of "
-        f"{len(others)} random cells."
+        f"The {what} of this report ({mine.name}) has {table.measure.text(own)}: better than {worse} of "
+        f"{len(others)} random {what}s."
     ]
 
 
