@@ -202,6 +202,4 @@ def _rehearse(genotype: Genotype, template: Job, given: Given) -> None:
     config = template.training
     network = fresh(genotype, template, given)
     # On the CPU: images in the memory of a GPU would take it from the processes.
-    open_task(
-        network, given.loader, config, torch.device("cpu"), lambda: None, (given.loss, None, None)
-    ).close()
+    open_task(network, given.loader, config, torch.device("cpu"), lambda: None, given.loss).close()
