@@ -65,7 +65,7 @@ def train(
             for α; to evaluate a cell on data that its search has not used, pass a separate part. With arrays,
             each training epoch leaves out a partial last batch. For a language model
             `(train_tokens, valid_tokens)`, integers [N] as `datasets.corpus` returns them. For a module that
-            `build` did not make the same as for `search(network=)`: arrays of any shape and dtype, `(X, y)`,
+            `build` did not make, the same as for `search(network=)`: arrays of any shape and dtype, `(X, y)`,
             `(dictionary of arrays, y)` or a dictionary of arrays, a `DataLoader`, or a pair `(train, valid)`
             of two of these or of two re-iterables of batches. Floating-point tensors are converted to the
             dtype of the weights.

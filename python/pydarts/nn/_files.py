@@ -26,7 +26,7 @@ _FORMAT, _OLDER = "pydarts-network-2", "pydarts-network-1"
 def network_bytes(network: nn.Module) -> bytes:
     """Return weights, statistics, genotype and arguments as `export` writes them to `.safetensors`.
 
-    Of a module that pydarts did not build: weights, buffers and the name of its class.
+    For a module that pydarts did not build: weights, buffers and the name of its class.
     """
     about: dict[str, Any]
     if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
