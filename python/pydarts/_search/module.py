@@ -13,19 +13,21 @@ from torch import Tensor, nn
 from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
 from .._data.structure import Layout
+from .._values.hints import hint
+from .._values.words import listed
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import Named
 from ..nn._settled import is_fresh, settle
 from .metrics import Counter, Metric
-from .network import GivenTable, check_mixing, checked_loss
+from .network import GivenTable, Watched, check_mixing, check_twice, checked_loss
 
 
 class BoundModule:
     """A module with choices in one search. It is changed: its parameters share the memory of the engine.
 
     Args:
-        module: the module, a copy of the user's.
+        module: the module, a copy of the user's in the dtype of the search.
         loss: (output, targets) -> scalar tensor; None: the output is the loss.
         correct: (output, targets) -> number of correct predictions, or None; None: not counted.
         metric: what evaluations measure; None: only the loss and the correct predictions.
@@ -61,7 +63,7 @@ class BoundModule:
         self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
         self._training: bool | None = None
         self._seeded = SeededLoss(self._compute, seed, poll)
-        self._step, self._mixes = 0, False
+        self._step, self._mixes, self._twice = 0, False, False
         self._m: Named = {}
         self._outputs: list[Any] | None = None
 
@@ -69,7 +71,7 @@ class BoundModule:
         """See `BoundNetwork`."""
         if w:
             some = next(iter(w.values()))
-            self.module.to(device=some.device, dtype=some.dtype)
+            self.module.to(device=some.device)
         owners: dict[int, list[tuple[nn.Module, str]]] = {}
         for part in self.module.modules():
             for key, buffer in part._buffers.items():
@@ -115,6 +117,7 @@ class BoundModule:
         self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
         """See `BoundNetwork`."""
+        watched = Watched(dict(zip(layout.paths, tensors, strict=True)) | self._parameters)
         inputs, targets = layout.rebuild(tensors)
         some = next(iter(self._parameters.values()))
         self._set_mode(mode != "evaluation")
@@ -123,19 +126,26 @@ class BoundModule:
             stack.enter_context(self._buffers_of(mode))
             if twice:
                 stack.enter_context(differentiable_twice(self._recurrent))
-            versions = [parameter._version for parameter in self._parameters.values()]
-            value, correct, output = self._seeded(inputs, targets)
-        for (name, parameter), version in zip(self._parameters.items(), versions, strict=True):
-            if parameter._version != version:
-                raise DataError(
-                    f"the network changed its parameter {name} in place, which only the search may do; use "
-                    "weight.clamp(...) instead of weight.clamp_(...), for example"
-                )
+            try:
+                value, correct, output = self._seeded(inputs, targets)
+            except Exception as error:
+                shapes = ", ".join(f"{one.dtype} {list(one.shape)}" for one in tensors)
+                error.add_note(f"in {type(self.module).__name__} or its loss, on a batch of {shapes}")
+                raise
+        watched.check("the network or its loss")
         learns = some.requires_grad and torch.is_grad_enabled()
         value = checked_loss(value, some, learns, "the network" if self._loss is None else "the loss")
         if not self._mixes and torch.is_grad_enabled() and any(one.requires_grad for one in self._m.values()):
-            check_mixing(value, self._m)
+            unused = check_mixing(value, self._m)
+            if unused:
+                hint(
+                    f"the loss of the first batch does not depend on the choices {listed(unused)}, so their "
+                    "logits have no gradient; are they called in forward?"
+                )
             self._mixes = True
+        if twice and not self._twice:
+            check_twice(value)
+            self._twice = True
         if mode == "evaluation" and self._metric is not None:
             self._metric.add(output, targets, len(tensors[0]))
         return value, correct
@@ -219,9 +229,8 @@ def given_tables(choices: Sequence[Found]) -> list[GivenTable]:
 
 def check_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Raise ConfigError if a search cannot train a module."""
+    check_shapes(module)
     for name, value in (*module.named_parameters(), *module.named_buffers()):
-        if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
-            raise ConfigError(f"{name} has no shape yet; call the network once on a batch before the search")
         if value.is_complex() or value.layout != torch.strided:
             raise ConfigError(f"{name} is {value.dtype}, {value.layout}; it must be dense and real")
     if not weights:
@@ -229,6 +238,15 @@ def check_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, value in weights.items():
         if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
             raise ConfigError(f"{name} must be floating and finite, got {value.dtype} with NaN or infinity")
+
+
+def check_shapes(module: nn.Module) -> None:
+    """Raise ConfigError if a parameter or buffer of a lazy module has no shape yet."""
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
+            raise ConfigError(
+                f"{name} of a lazy module has no shape yet; call the network on a batch before the search"
+            )
 
 
 def apply(module: nn.Module, inputs: Any) -> Any:
@@ -257,5 +275,16 @@ def differentiable_twice(recurrent: bool) -> Iterator[None]:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if recurrent:
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+            stack.enter_context(_without_mkldnn())
         yield
+
+
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    """As `torch.backends.mkldnn.flags`, which warns of settings that it sets as well."""
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before

@@ -17,7 +17,7 @@ from .._values.callables import Loss
 from .._values.config import SearchConfig
 from .._values.fields import Method
 from .module import BoundModule
-from .network import check_options
+from .network import check_options, dtype_of
 from .own import NetworkLike, own_network
 from .supernet import device_of, dtype_name, tensor_of
 
@@ -69,7 +69,7 @@ class SearchModule:
             raise _core.ConfigError('dtype "bfloat16" applies to compiled spaces; use "float32"')
         self._device = str(device) if device is not None else device_of(self._config)
         self._tables, self._reader = own.tables, BatchReader("given", unpack)
-        self._bound = own.bound(self._config.seed, lambda: None)
+        self._bound = own.bound(dtype_of(self._dtype), lambda: None)
         self._net = _core.SearchModule(self._config, self._bound, self._dtype, self._device)
 
     @property
@@ -134,6 +134,7 @@ class SearchModule:
     def evaluate(self, batch: Any) -> tuple[float, float | None]:
         """Return the loss of a batch in evaluation mode, and the number of correct predictions if counted.
 
+        An example with several targets, such as pixels, counts as the fraction that is correct.
         What is left of the initial values of running statistics is divided out.
         """
         return self._net.evaluate(self._read(batch))

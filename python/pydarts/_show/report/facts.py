@@ -13,6 +13,7 @@ import torch
 
 from ... import _core
 from ..._results.environment import versions
+from ..._results.tables import is_cells
 from ..._search.supernet import Supernet
 from ..._values.config import SearchConfig
 from ..._values.words import count
@@ -78,7 +79,7 @@ def kept_environment(result: SearchResult) -> list[Fact]:
     return [
         *_named(where),
         Fact("CPU threads", str(result.threads)),
-        Fact("passes", passes or "none"),
+        *([Fact("passes", passes or "none")] if is_cells(result.tables) else []),
         *_named(result.fingerprint),
     ]
 
