@@ -73,6 +73,16 @@ pub struct WeightSpec {
 }
 
 impl WeightSpec {
+    /// The shape of a convolution's kernel, [out, in / groups, height, width]. Sequences have kernels without a height,
+    /// as `nn.Conv1d` has.
+    pub fn kernel(&self) -> Option<[usize; 4]> {
+        match self.shape[..] {
+            [out, depth, tall, wide] => Some([out, depth, tall, wide]),
+            [out, depth, wide] => Some([out, depth, 1, wide]),
+            _ => None,
+        }
+    }
+
     /// The number of elements.
     pub fn elements(&self) -> usize {
         self.shape.iter().fold(1, |product, extent| product.saturating_mul(*extent))
@@ -146,10 +156,30 @@ impl DropoutTarget {
     }
 }
 
+/// The values of padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fill {
+    /// 0.
+    Zero,
+    /// -∞, which no maximum selects.
+    Lowest,
+}
+
+/// How a value is shifted along an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum By {
+    /// Not at all.
+    Nothing,
+    /// x[1:], padded with a zero at the end if x has an odd extent.
+    Next,
+    /// A zero, then x[:-1].
+    Previous,
+}
+
 /// The operation of an instruction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// A convolution without bias; the kernel is `[out, in / groups, height, width]`.
+    /// A convolution without bias; the kernel is `[out, in / groups, height, width]`, or without `height` if that is 1.
     Conv {
         /// The kernel, or the first of several consecutive ones.
         weight: WeightId,
@@ -177,26 +207,38 @@ pub enum Op {
     },
     /// max(x, 0).
     Relu,
-    /// The maximum of each square window.
+    /// The maximum of each window.
     MaxPool {
-        /// Side of the window.
-        kernel: usize,
-        /// Stride in both directions.
-        stride: usize,
-        /// Padding on each side.
-        padding: usize,
+        /// Height and width of the window.
+        kernel: [usize; 2],
+        /// Vertical and horizontal stride.
+        stride: [usize; 2],
+        /// Padding above and below, and left and right.
+        padding: [usize; 2],
     },
-    /// The mean of each square window, without the padding.
+    /// The mean of each window, without the padding.
     AvgPool {
-        /// Side of the window.
-        kernel: usize,
-        /// Stride in both directions.
-        stride: usize,
-        /// Padding on each side.
-        padding: usize,
+        /// Height and width of the window.
+        kernel: [usize; 2],
+        /// Vertical and horizontal stride.
+        stride: [usize; 2],
+        /// Padding above and below, and left and right.
+        padding: [usize; 2],
+        /// The number of first columns that are padding too ([`Op::Pad`]).
+        outside: usize,
     },
-    /// x[:, :, 1:, 1:], padded with a row (column) of zeros at the bottom (right) if x has an odd number of them.
-    Shift,
+    /// Columns before the first one.
+    Pad {
+        /// The number of columns.
+        left: usize,
+        /// Their values.
+        fill: Fill,
+    },
+    /// The pixel below, to the right or to the left of each.
+    Shift {
+        /// By axis, height and width: `Next` is x[1:], padded with a zero at the end if x has an odd extent.
+        by: [By; 2],
+    },
     /// The inputs concatenated along the channels: the first block of every input, then the second block of every
     /// input.
     Concat {
@@ -210,21 +252,21 @@ pub enum Op {
         /// The row and column of each input.
         terms: Vec<(usize, usize)>,
     },
-    /// Every `factor`th row and column.
+    /// Every `factors[0]`th row and `factors[1]`th column.
     Subsample {
-        /// Stride in both directions.
-        factor: usize,
+        /// Vertical and horizontal stride.
+        factors: [usize; 2],
     },
-    /// The image as `factor`² smaller ones (phases), concatenated along the batch: each has the rows and columns of
-    /// equal remainder. Height and width are multiples of `factor`.
+    /// The image as smaller ones (phases), as many as the product of `factors`, concatenated along the batch: each has
+    /// the rows and columns of equal remainder. Height and width are multiples of the factors.
     SpaceToBatch {
-        /// Distance of neighbouring rows (columns) of a phase.
-        factor: usize,
+        /// Distance of neighbouring rows, and of neighbouring columns, of a phase.
+        factors: [usize; 2],
     },
     /// The inverse of `SpaceToBatch`.
     BatchToSpace {
-        /// Distance of neighbouring rows (columns) of a phase.
-        factor: usize,
+        /// Distance of neighbouring rows, and of neighbouring columns, of a phase.
+        factors: [usize; 2],
     },
     /// The input several times, concatenated along the channels.
     Repeat {

@@ -6,10 +6,12 @@ from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_m
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .relaxation import RELAXATIONS, SAMPLED, Relaxation
 from .search import Search
+from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
 from .toy import fixed_point, trajectory
 
 __all__ = [
+    "DARTS_1D_OPERATIONS",
     "DARTS_OPERATIONS",
     "DARTS_RNN_OPERATIONS",
     "DEFAULT_WEIGHT_COUNT",
@@ -17,10 +19,12 @@ __all__ = [
     "OPERATIONS",
     "RELAXATIONS",
     "SAMPLED",
+    "SEQUENCE_OPERATIONS",
     "LanguageModel",
     "Masks",
     "Relaxation",
     "Search",
+    "SequenceSupernet",
     "Stream",
     "Supernet",
     "derive",

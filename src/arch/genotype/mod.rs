@@ -115,6 +115,12 @@ impl Genotype {
         }
     }
 
+    /// The number of dimensions that its convolutions and poolings run over; None if it has none.
+    pub fn dimensions(&self) -> Option<usize> {
+        let edges = || self.cells().into_iter().flat_map(|(_, cell)| cell.edges());
+        edges().find_map(|edge| edge.operation.dimensions())
+    }
+
     /// The number of skip connections, or of identities in a recurrent cell, in all cells.
     pub fn skip_connections(&self) -> usize {
         let is_skip = |edge: &&Edge| matches!(edge.operation, Operation::SkipConnect | Operation::Identity);

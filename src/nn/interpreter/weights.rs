@@ -35,7 +35,9 @@ impl WeightViews {
             let first = index.len();
             let group = &plan.weights[first..first + members[first]];
             let (offset, length) = table.run(group.iter().map(|weight| weight.name.as_str()))?;
-            let mut shape: Vec<i64> = group[0].shape.iter().map(|&extent| extent as i64).collect();
+            let kernel = group[0].kernel().map(Vec::from);
+            let shape = kernel.as_ref().unwrap_or(&group[0].shape);
+            let mut shape: Vec<i64> = shape.iter().map(|&extent| extent as i64).collect();
             shape[0] *= group.len() as i64;
             index.extend(std::iter::repeat_n(views.len(), group.len()));
             views.push(View { offset, length, shape });

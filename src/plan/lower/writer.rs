@@ -4,12 +4,14 @@ use crate::error::{Error, Result};
 use crate::plan::{
     Init, Instruction, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
 };
-use crate::space::{Aggregate, CellSpec, Space};
+use crate::space::{Aggregate, CellSpec, Domain, Space};
 
 /// A plan under construction, and the shape of every value in it.
 pub(super) struct Writer<'a> {
     pub space: &'a Space,
     pub plan: Plan,
+    /// What the network of convolutional cells reads.
+    pub domain: Domain,
     shapes: Vec<Shape>,
 }
 
@@ -18,6 +20,7 @@ impl<'a> Writer<'a> {
     pub fn new(space: &'a Space, sizes: Sizes, input_shape: Shape) -> Self {
         Writer {
             space,
+            domain: space.domain().unwrap_or(Domain::Images),
             shapes: vec![input_shape.clone()],
             plan: Plan {
                 space: space.clone(),
