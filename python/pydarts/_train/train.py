@@ -165,9 +165,11 @@ def open_task(
 ) -> Task:
     """Create the task for the kind of network."""
     if isinstance(network, SearchResult):
-        if network.config.resolved_space.reductions is not None:
+        space = network.config.resolved_space
+        if space.reductions is not None or space.causal:
+            own = "causal space" if space.causal else "space with `reductions` of its own"
             raise _core.ConfigError(
-                "the search has `reductions` of its own; build its network first: train(build(result), ...)"
+                f"the search has a {own}; build its network first: train(build(result), ...)"
             )
         network = network.genotype
     if loss is not None and config.label_smoothing:

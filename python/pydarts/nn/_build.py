@@ -43,6 +43,8 @@ def build(
     drop_path: float = ...,
     pool_norm: bool = ...,
     reductions: Sequence[int] | None = ...,
+    dimensions: int | None = ...,
+    causal: bool = ...,
 ) -> ConvolutionalNetwork: ...
 @overload
 def build(
@@ -65,9 +67,11 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     Args:
         genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
             recurrent cell at most one), from earlier nodes; a node without edges is zeros. Of a
-            `SearchResult`, its genotype; `reductions` is then that of its space by default.
+            `SearchResult`, its genotype; `reductions`, `dimensions` and `causal` are then those of its space
+            by default.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
-            `pool_norm`, `reductions`; or `vocabulary` (required), `units`, and the dropout rates.
+            `pool_norm`, `reductions`, `dimensions`, `causal`; or `vocabulary` (required), `units`, and the
+            dropout rates.
 
     Raises:
         GenotypeError: not a genotype, or a recurrent one with several edges into a node.
@@ -107,18 +111,24 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
 
 
 def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `reductions` as an argument of `build` if the space of a search has its own and none is given.
+    """Return those arguments of `build` that the space of a search determines and that are not given.
+
+    They are `reductions`, if the space has its own, and `dimensions` and `causal` of a space of sequences.
 
     Raises:
         ConfigError: the positions are those of a network of another number of layers.
     """
-    cells = config.resolved_space.reductions
-    if cells is None or "reductions" in arguments or config.resolved_space.kind == "recurrent":
-        return {}
+    space = config.resolved_space
+    found: dict[str, Any] = {"dimensions": 1} if space.dimensions == 1 else {}
+    found |= {"causal": True} if space.causal else {}
+    found = {name: value for name, value in found.items() if name not in arguments}
+    cells = space.reductions
+    if cells is None or "reductions" in arguments or space.kind == "recurrent":
+        return found
     layers = arguments.get("layers", inspect.signature(ConvolutionalNetwork).parameters["layers"].default)
     if cells and layers != config.layers:
         raise _core.ConfigError(
             f"the search has reductions={list(cells)} in {config.layers} layers; pass `reductions` "
             f"for a network of {layers} layers"
         )
-    return {"reductions": list(cells)}
+    return found | {"reductions": list(cells)}
