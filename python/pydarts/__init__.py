@@ -29,6 +29,7 @@ from ._results.result import SearchResult
 from ._results.trajectory import Margin, Trajectory
 from ._search.callbacks import Callback, EpochInfo, StartInfo, StepInfo
 from ._search.search import search
+from ._search.search_module import SearchModule
 from ._search.supernet import Supernet
 from ._show.live.view import LiveView
 from ._train.callbacks import TrainCallback, TrainStep
@@ -44,6 +45,7 @@ from .nn._build import build
 from .nn._cost import cost
 from .nn._export import export
 from .nn._files import load_network
+from .nn._fix import random_architectures
 from .nn._inherit import Inheritance
 
 if _typing.TYPE_CHECKING:
@@ -70,6 +72,7 @@ __all__ = [
     "NumericalError",
     "OutOfMemoryError",
     "SearchConfig",
+    "SearchModule",
     "SearchResult",
     "SearchRow",
     "SearchTable",
@@ -97,6 +100,7 @@ __all__ = [
     "loggers",
     "nn",
     "plots",
+    "random_architectures",
     "random_genotypes",
     "search",
     "search_many",

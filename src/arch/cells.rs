@@ -31,6 +31,7 @@ impl CellSpec {
             columns: lists.iter().map(|list| list.len()).max().unwrap_or(0),
             rows: edges.iter().zip(lists).map(row).collect(),
             groups: self.intermediate().map(into).collect(),
+            picks: 1,
             kept: self.kept(),
             least: self.least(),
             unselectable: (!self.none_selectable).then_some(Operation::None.name()),

@@ -15,6 +15,8 @@ pub struct LogitTable {
     pub columns: usize,
     /// Rows that compete: in a cell space the edges into each node. Every row is in exactly one group.
     pub groups: Vec<Vec<usize>>,
+    /// The number of candidates that a selection picks from a row that it keeps.
+    pub picks: usize,
     /// The number of rows of a group that a selection keeps unless it says otherwise; None: all.
     pub kept: Option<usize>,
     /// The least strength of a row that is kept; None: any.

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::Batch;
+use super::{Batch, Layout};
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Sizes};
 
@@ -29,8 +29,8 @@ pub enum Expected {
         /// The device of the network.
         device: Device,
     },
-    /// Pairs of any tensors [N, …], which Python checks.
-    Pairs {
+    /// Any tensors of a user, which Python checks.
+    Tensors {
         /// The dtype of floating tensors.
         kind: Kind,
         /// The device of the network.
@@ -79,7 +79,7 @@ impl Expected {
                 check_tokens(inputs, *words, what)?;
                 check_tokens(targets, *words, what)?;
             }
-            Expected::Pairs { .. } => {}
+            Expected::Tensors { .. } => return Err(Error::engine("a user's batch is not a pair of tensors")),
         }
         self.place(inputs, targets)
     }
@@ -95,13 +95,18 @@ impl Expected {
                 let (inputs, targets) = (moved(inputs, *device, Kind::Int64)?, moved(targets, *device, Kind::Int64)?);
                 Ok(Batch { begins: false, rate_scale, ..Batch::new(inputs, targets) })
             }
-            Expected::Pairs { kind, device } => {
-                let place = |tensor: &Tensor| {
-                    moved(tensor, *device, if tensor.is_floating_point() { *kind } else { tensor.f_kind()? })
-                };
-                Ok(Batch { by_row: true, ..Batch::new(place(inputs)?, place(targets)?) })
-            }
+            Expected::Tensors { .. } => Err(Error::engine("a user's batch is not a pair of tensors")),
         }
+    }
+
+    /// Moves the tensors of a user's batch to the device, and floating ones to the network's dtype.
+    pub fn gather(&self, tensors: &[Tensor], layout: Layout) -> Result<Batch> {
+        let Expected::Tensors { kind, device } = self else {
+            return Err(Error::engine("the network expects a pair of tensors"));
+        };
+        let place =
+            |tensor: &Tensor| moved(tensor, *device, if tensor.is_floating_point() { *kind } else { tensor.f_kind()? });
+        Batch::of_tensors(tensors.iter().map(place).collect::<Result<_>>()?, layout)
     }
 }
 

@@ -8,7 +8,7 @@ mod source;
 mod tokens;
 
 pub use augment::Augmentation;
-pub use batch::Batch;
+pub use batch::{Batch, Layout};
 pub use dataset::{ArraySource, Dataset, Normalization, View};
 pub use expect::{Expected, check_labels, check_tokens};
 pub use source::{Role, Source};

@@ -4,8 +4,10 @@ mod bridges;
 mod data;
 mod entry;
 mod errors;
+mod inspect;
 mod json;
 mod memory;
+mod module;
 mod precision;
 mod search;
 mod strengths;
@@ -29,6 +31,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<data::PyArrayBatches>()?;
     module.add_class::<data::PyTokens>()?;
     module.add_class::<supernet::PySupernet>()?;
+    module.add_class::<module::PySearchModule>()?;
     module.add_function(wrap_pyfunction!(errors::unknown_name, module)?)?;
     module.add_function(wrap_pyfunction!(data::normalized, module)?)?;
     module.add_function(wrap_pyfunction!(search::search, module)?)?;

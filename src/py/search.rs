@@ -8,9 +8,9 @@ use pyo3::types::PyDict;
 use super::bridges::{Definition, PyObserver, criterion_of, graph_capture, source};
 use super::entry;
 use super::errors::to_python;
+use super::inspect::named_state;
 use super::json::{Lists, python};
 use super::precision::numbers;
-use super::supernet::named_state;
 use super::tensor::{arrays, device, device_name, to_dict};
 use super::values::{PyConfig, PyGenotype};
 use crate::arch::Genotype;
@@ -69,7 +69,7 @@ pub fn search<'py>(
     let graph = |in_python| graph_capture(py, &config, device, in_python);
     let (beginning, expected, graphs) = match network {
         // Python code may behave differently at each call, so its steps are not captured.
-        Some(network) => (Beginning::Python(Definition::of(network)?), Expected::Pairs { kind, device }, None),
+        Some(network) => (Beginning::Python(Definition::of(network)?), Expected::Tensors { kind, device }, None),
         None => {
             let plan = Plan::of_config(&config).map_err(to_python)?;
             let expected = Expected::of_plan(&plan, config.data.bptt, kind, device);

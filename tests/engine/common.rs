@@ -60,6 +60,7 @@ pub fn table(name: &str, rows: usize, columns: usize) -> LogitTable {
         rows: (0..rows).map(row).collect(),
         columns,
         groups: vec![(0..rows).collect()],
+        picks: 1,
         kept: None,
         least: None,
         unselectable: None,

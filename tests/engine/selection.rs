@@ -24,6 +24,7 @@ fn table() -> LogitTable {
         rows: (0..5).map(row).collect(),
         columns: 3,
         groups: vec![vec![0, 1], vec![2, 3, 4]],
+        picks: 1,
         kept: Some(2),
         least: None,
         unselectable: Some("none"),
@@ -50,6 +51,18 @@ fn strongest_keeps_the_strongest_rows_of_each_group() {
     let rows =
         |values| rule("strongest").pick(&strong, strengths.view(), values).iter().map(|p| p.row).collect::<Vec<_>>();
     assert_eq!((rows(&[0.0]), rows(&[9.0]).len()), (vec![2, 4], 5), "an explicit number replaces what the table says");
+}
+
+#[test]
+fn a_row_keeps_as_many_candidates_as_its_table_says() {
+    let strengths = array![[0.2, 0.5, 0.3], [0.4, f64::NAN, 0.4]];
+    let two = LogitTable { groups: vec![vec![0], vec![1]], picks: 2, kept: None, unselectable: None, ..table() };
+    let two = LogitTable { rows: two.rows[..2].to_vec(), ..two };
+    for name in ["strongest", "argmax"] {
+        let found = rule(name).pick(&two, strengths.view(), &[0.0]);
+        let found: Vec<_> = found.into_iter().map(|pick| (pick.row, pick.column)).collect();
+        assert_eq!(found, [(0, 1), (0, 2), (1, 0), (1, 2)], "{name}");
+    }
 }
 
 #[test]

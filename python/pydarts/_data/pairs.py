@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,38 +19,31 @@ from .memory import batch_size
 from .passes import Passes, Turns, passes_of, split_loader
 from .sizes import first_pass
 from .source import PythonSource
+from .structure import Layout, flatten
+
+Unpack: TypeAlias = Callable[[Any], tuple[Any, Any]]
+"""A batch of the loader -> (inputs, targets)."""
 
 
 @dataclass(frozen=True)
-class PairChecker:
-    """Validates a batch of a loader: a pair of tensors whose first dimension counts the examples."""
+class BatchReader:
+    """Reads a batch of a loader: the tensors of its inputs and targets, and their layout."""
 
     role: str
+    unpack: Unpack | None = None
 
-    def __call__(self, number: int, batch: Any) -> tuple[Tensor, Tensor]:
-        """Check batch `number` of a pass, counted from 0."""
+    def __call__(self, number: int, batch: Any) -> tuple[list[Tensor], Layout]:
+        """Read batch `number` of a pass, counted from 0."""
         what = f"batch {number} of the {self.role} loader"
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise _core.DataError(f"{what} must be a pair (x, y) of tensors, got a {type(batch).__name__}")
-        x, y = (self._tensor(part, f"{name} of {what}") for part, name in zip(batch, ("x", "y"), strict=True))
-        if len(x) != len(y) or not len(x):
-            raise _core.DataError(
-                f"x and y of {what} have shapes {list(x.shape)} and {list(y.shape)}; the first dimension "
-                "counts the examples and must be equal and at least 1"
-            )
-        return x, y
+        tensors, layout = flatten(parted(batch, what, self.unpack))
+        checked = [self._checked(tensor, what) for tensor in tensors]
+        if not checked or checked[0].ndim == 0 or not len(checked[0]):
+            raise _core.DataError(f"{what} must hold a tensor whose first dimension counts the examples")
+        return checked, layout
 
-    def _tensor(self, value: Any, what: str) -> Tensor:
-        try:
-            given = torch.as_tensor(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise _core.DataError(
-                f"{what} must be a tensor or an array, got a {type(value).__name__}"
-            ) from error
-        if given.ndim == 0 or given.layout != torch.strided:
-            raise _core.DataError(
-                f"{what} has shape {list(given.shape)}; it must be dense, its first dimension the examples"
-            )
+    def _checked(self, given: Tensor, what: str) -> Tensor:
+        if given.layout != torch.strided:
+            raise _core.DataError(f"{what} holds a tensor of layout {given.layout}; it must be dense")
         tensor = given.detach().cpu()
         if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all()):
             raise _core.DataError(f"{what} contains NaN or infinity; remove or replace these values")
@@ -58,7 +51,28 @@ class PairChecker:
         return tensor.clone(memory_format=torch.contiguous_format)
 
 
-def open_pairs(loader: Any, config: SearchConfig, poll: Callable[[], None]) -> Sources:
+def parted(batch: Any, what: str, unpack: Unpack | None) -> tuple[Any, Any]:
+    """Return the inputs and targets of a batch.
+
+    Raises:
+        DataError: it is neither a pair nor a dictionary, and there is no `unpack`.
+    """
+    if unpack is not None:
+        return unpack(batch)
+    if isinstance(batch, Mapping):
+        return batch, batch
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        return batch[0], batch[1]
+    size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+    raise _core.DataError(
+        f"{what} is a {type(batch).__name__}{size}; it must be a pair (x, y) or a dictionary, or pass "
+        "unpack=function with function(batch) -> (inputs, targets)"
+    )
+
+
+def open_pairs(
+    loader: Any, config: SearchConfig, poll: Callable[[], None], unpack: Unpack | None = None
+) -> Sources:
     """Build the sources of a search with a network of one's own.
 
     `loader` is `(X, y)`, a `DataLoader`, or a pair (train, valid) of these or of lists of batches.
@@ -81,7 +95,7 @@ def open_pairs(loader: Any, config: SearchConfig, poll: Callable[[], None]) -> S
         single = _batches(loader, "training", config)
         passes = split_loader(single, config.train_portion, config.seed)
         given = (("data", single, None),)
-    checks = tuple(PairChecker(role) for role in ("training", "validation", "validation"))
+    checks = tuple(BatchReader(role, unpack) for role in ("training", "validation", "validation"))
     firsts = [_first(run, check, poll) for run, check in zip(passes[:2], checks, strict=False)]
     facts: fingerprint.Facts = {}
     for (part, one, run), batch in zip(given, firsts, strict=False):
@@ -106,7 +120,7 @@ def _batches(source: Any, role: str, config: SearchConfig) -> Any:
     return DataLoader(TensorDataset(x, y), batch_size=batch_size(config), shuffle=True, drop_last=True)
 
 
-def _first(run: Passes, check: PairChecker, poll: Callable[[], None]) -> Any:
+def _first(run: Passes, check: BatchReader, poll: Callable[[], None]) -> Any:
     """Return the first batch of a source, checked."""
     try:
         for batch in first_pass(run, poll):

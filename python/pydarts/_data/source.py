@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor
 
 from .._core import DataError, normalized
 from .._values.ambient import kept
@@ -26,8 +25,10 @@ from .arrays import (
 from .draws import Section, Turn
 from .interrupt import of_worker
 from .passes import Passes
+from .structure import Layout
 
-Batch: TypeAlias = tuple[Tensor, Tensor]
+Batch: TypeAlias = tuple[Any, Any]
+"""(x, y), or the tensors of a batch for a network of one's own, with their layout."""
 
 _AHEAD = 2  # prefetched batches
 _POLL = 0.1  # seconds between checks for a stop or an interrupt
@@ -196,8 +197,8 @@ class PythonSource:
         if isinstance(item, _Failure):
             self._thread = None
             raise item.error
-        x, y = item
-        return x, y
+        found: Batch = item
+        return found
 
     def close(self) -> None:
         """Stop the thread and release the worker processes; may be called twice."""
@@ -227,8 +228,8 @@ class PythonSource:
         torch.set_num_threads(1)
         try:
             for number, batch in made:
-                x, y = self._check(number, batch)
-                if not _put(out, (x.pin_memory(), y.pin_memory()) if self._pin else (x, y), stop):
+                read = self._check(number, batch)
+                if not _put(out, _pinned(read) if self._pin else read, stop):
                     return
             _put(out, _END, stop)
         except BaseException as error:
@@ -281,6 +282,14 @@ class PythonSource:
             number += 1
         if number == 0:
             raise DataError(f"the {self._check.role} loader is empty; it must yield at least one batch")
+
+
+def _pinned(batch: Batch) -> Batch:
+    """Return a batch in memory from which a GPU copies asynchronously."""
+    first, second = batch
+    if isinstance(second, Layout):
+        return [tensor.pin_memory() for tensor in first], second
+    return first.pin_memory(), second.pin_memory()
 
 
 def _await(asked: threading.Semaphore, stop: threading.Event, count: int) -> bool:

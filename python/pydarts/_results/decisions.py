@@ -11,7 +11,9 @@ from .._values.words import shown
 from .tables import AlphaTable
 
 Decision: TypeAlias = Mapping[str, Any]
-Architecture: TypeAlias = Mapping[str, tuple[tuple[str, ...], ...]]
+Architecture: TypeAlias = Mapping[str, Any]
+"""Table name -> for each row, the names of the picked candidates. Of modules with choices: the name of each
+-> the picked candidate, or for an `InputChoice` a tuple of indices."""
 
 
 def architecture_of(genotype: Genotype, space: Space) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -31,14 +33,33 @@ def architecture_of(genotype: Genotype, space: Space) -> dict[str, tuple[tuple[s
     return found
 
 
-def architecture_from(
-    values: Any, tables: Mapping[str, AlphaTable]
-) -> dict[str, tuple[tuple[str, ...], ...]]:
+def architecture_in(rows: Mapping[str, Any], tables: Mapping[str, AlphaTable]) -> dict[str, Any]:
+    """Return the architecture that the names of the picked candidates by table and row make.
+
+    >>> table = AlphaTable("t", ("0",), (("a", "b"),), choices=(("first", "second"),))
+    >>> architecture_in({"t": (("b",),)}, {"t": table})
+    {'first': 'b', 'second': 'b'}
+    """
+    found: dict[str, Any] = {}
+    for name in [name for name in tables if name in rows] or rows:
+        table, picked = tables.get(name), rows[name]
+        if table is None or not table.choices:
+            found[name] = tuple(map(tuple, picked))
+            continue
+        for modules, names in zip(table.choices, picked, strict=True):
+            entry = tuple(sorted(map(int, names))) if table.indices else names[0]
+            found |= dict.fromkeys(modules, entry)
+    return found
+
+
+def architecture_from(values: Any, tables: Mapping[str, AlphaTable]) -> dict[str, Any]:
     """Return an architecture from JSON.
 
     Raises:
         ValueError: it is not one of these tables.
     """
+    if any(table.choices for table in tables.values()):
+        return _of_modules(values, tables)
     if not isinstance(values, dict) or sorted(values) != sorted(tables):
         raise ValueError(f"architecture must have the tables {', '.join(tables)}, got {shown(values)}")
     for table, found in values.items():
@@ -47,6 +68,25 @@ def architecture_from(
         if not lists or not all(isinstance(name, str) for row in found for name in row):
             raise ValueError(f"architecture of {table} must be {rows} lists of names, got {shown(found)}")
     return {table: tuple(tuple(row) for row in values[table]) for table in tables}
+
+
+def _of_modules(values: Any, tables: Mapping[str, AlphaTable]) -> dict[str, Any]:
+    known = {
+        module: (table, row)
+        for table in tables.values()
+        for row, modules in enumerate(table.choices)
+        for module in modules
+    }
+    if not isinstance(values, dict) or sorted(values) != sorted(known):
+        raise ValueError(f"architecture must have the choices {', '.join(known)}, got {shown(values)}")
+    found: dict[str, Any] = {}
+    for module, (table, row) in known.items():
+        entry = values[module]
+        names = list(map(str, entry)) if table.indices and isinstance(entry, list) else [entry]
+        if not names or not all(name in table.candidates[row] for name in names):
+            raise ValueError(f"architecture of {module} must be one of its candidates, got {shown(entry)}")
+        found[module] = tuple(map(int, names)) if table.indices else entry
+    return found
 
 
 def decisions_from(values: Any) -> tuple[tuple[int, Decision], ...]:

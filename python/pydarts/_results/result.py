@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from .._core import ConfigError
 from .._values import views
 from .._values.config import SearchConfig
 from .._values.files import (
-    about_of,
-    checksum_of,
-    npz_of,
-    read_checked,
-    tensors_of,
     user_path,
-    write_together,
 )
 from .._values.genotype import Genotype
 from ..nn import Network
 from ..nn._examples import check_network
 from ..nn._inherit import Inheritance, inherit
-from .decisions import Architecture, Decision, architecture_from, architecture_of, epochs_of
+from .decisions import Architecture, Decision, architecture_of, epochs_of
 from .diagnostics import Diagnostics, diagnose
-from .history import EpochRecord, History, best_of, record_from
-from .saved import FORMAT, about_from, alphas_from, genotype_from
-from .tables import AlphaTable, is_cells, tables_of, to_plain
+from .files import read_result, write_result
+from .history import EpochRecord, History, best_of
+from .modules import ModuleLike, built, fixed
+from .tables import AlphaTable, is_cells, tables_of
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -86,7 +80,8 @@ class SearchResult:
     """The epoch of the latest step at each of the T points, whose parameters of the relaxation hold there."""
     architecture: Architecture = field(default_factory=dict, repr=False)
     """Table name -> for each row (edge), the names of the candidates that the selection picks from the last
-    α; empty where it picks none."""
+    α; empty where it picks none. Of a module with choices: the name of each choice -> its candidate, or for
+    an `InputChoice` a tuple of indices."""
     decisions: tuple[tuple[int, Decision], ...] = field(default=(), repr=False)
     """The decisions of the search in the order in which they were taken, each with the number of its epoch.
 
@@ -98,6 +93,9 @@ class SearchResult:
 
     tables: Mapping[str, AlphaTable] = field(default_factory=dict, repr=False)
     """The names of the rows and candidates by table; those of the space unless the network is one's own."""
+
+    module: nn.Module | None = field(default=None, repr=False)
+    """The module with choices that was searched, a copy; None otherwise, and in loaded results."""
 
     def __post_init__(self) -> None:
         if self.genotype is None:
@@ -215,33 +213,7 @@ class SearchResult:
         last, `result.json`. They are written under temporary names and then renamed, so that a failed save
         leaves an earlier result as it was, and a reader never sees a partial file.
         """
-        folder = user_path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        counts = {"steps": self.steps, "epochs": self.epochs}
-        arrays = {name: np.asarray(values, dtype=np.int64) for name, values in counts.items()}
-        cells = is_cells(self.tables)
-        about = {
-            "status": self.status,
-            "best": self.best,
-            "loss": self.loss,
-            "class_counts": self.class_counts,
-            "threads": self.threads,
-            "environment": self.environment,
-            "fingerprint": self.fingerprint,
-            "architecture": self.architecture,
-            "decisions": self.decisions,
-            **({} if cells else {"tables": to_plain(self.tables)}),
-        }
-        files = {
-            "config.json": self.config.to_json(indent=1).encode(),
-            "genotype.json": self.genotype.to_json().encode() if cells else b"null",
-            "history.json": json.dumps(self.history.to_dicts(), indent=1).encode(),
-            "alphas.npz": npz_of(arrays | self.alphas),
-            "weights.safetensors": tensors_of(self.state_dict),
-        }
-        checksums = {name: checksum_of(name, data) for name, data in files.items()}
-        marked = about_of(FORMAT, about | {"checksums": checksums})
-        write_together(folder, {**files, "result.json": marked})
+        write_result(self, user_path(folder))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> SearchResult:
@@ -251,44 +223,40 @@ class SearchResult:
             FileNotFoundError: there is no such folder, or a file is missing.
             CheckpointError: a file is truncated or malformed, or contradicts another; the message names it.
         """
-        folder = user_path(folder)
-        if not folder.is_dir():
-            raise FileNotFoundError(f"no result in {folder}: not a folder")
-        about = read_checked(folder / "result.json", about_from)
+        return cls(**read_result(user_path(folder)))
 
-        def read(name: str, parse: Callable[[bytes], T]) -> T:
-            return read_checked(folder / name, parse, about["checksums"].get(name))
+    def fixed_network(self, network: ModuleLike | None = None) -> nn.Module:
+        """Return the network of one's own that was searched, with its choices made and its weights kept.
 
-        config = read("config.json", lambda data: SearchConfig.from_json(data.decode("utf-8-sig")))
-        genotype: Any = read("genotype.json", lambda data: genotype_from(data, config))
-        tables = about["tables"] or tables_of(config.resolved_space)
-        history = read(
-            "history.json",
-            lambda data: History([record_from(row, EpochRecord) for row in json.loads(data)]),
-        )
-        alphas = read("alphas.npz", lambda data: alphas_from(data, tables))
-        steps, epochs = (tuple(alphas.pop(name).tolist()) for name in ("steps", "epochs"))
-        picked = about["architecture"]
-        if picked is not None:
-            picked = read("result.json", lambda _: architecture_from(picked, tables))
-        return cls(
-            genotype=genotype,  # absent without cells
-            alphas=alphas,
-            steps=steps,
-            history=history,
-            config=config,
-            status=about["status"],
-            state_dict=read("weights.safetensors", safetensors.torch.load),
-            threads=about["threads"],
-            environment=about["environment"],
-            loss=about["loss"],
-            fingerprint=about["fingerprint"],
-            class_counts=about["class_counts"],
-            epochs=epochs,
-            architecture=picked or {},
-            decisions=about["decisions"],
-            tables=tables,
-        )
+        Nothing of pydarts is left in it. Running statistics of batch norm lose what is left of their initial
+        values, as in the evaluation of the search.
+
+        Args:
+            network: the module, or the function that makes it; required for a loaded result.
+
+        Raises:
+            ConfigError: the search had no module with choices, or `network` is missing.
+            CheckpointError: `network` is not the one that was searched.
+
+        >>> import torch, pydarts
+        >>> from pydarts.nn import Choice
+        >>> choice = Choice({"tanh": torch.nn.Tanh(), "relu": torch.nn.ReLU()})
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 2), choice)
+        >>> X, y = torch.randn(32, 4), torch.arange(32) % 2
+        >>> cfg = pydarts.SearchConfig(epochs=1, batch_size=8, progress=False)
+        >>> result = pydarts.search((X, y), cfg, network=net)
+        >>> sorted(result.architecture), type(result.fixed_network()[0])
+        (['1'], <class 'torch.nn.modules.linear.Linear'>)
+        """
+        if not any(table.choices for table in self.tables.values()):
+            raise ConfigError("this search had no module with choices, so there is no network to fix")
+        if network is None and self.module is None:
+            raise ConfigError(
+                "a loaded result does not hold the network; pass the module or the function that makes it: "
+                "result.fixed_network(Net())"
+            )
+        module = built(self.module if network is None else network, self.config.seed)
+        return fixed(module, self.state_dict, self.architecture, self.fingerprint.get("network"))
 
     def inherit(self, network: Network) -> Inheritance:
         """Copy weights of the search into a network of `build`, as a warm start.

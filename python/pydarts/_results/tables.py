@@ -40,6 +40,10 @@ class AlphaTable:
     """The number of inputs of the cell."""
     unselectable: str | None = None
     """The candidate that is never selected: `none` in the published spaces."""
+    choices: tuple[tuple[str, ...], ...] = ()
+    """The names of the modules that each row decides; empty unless the table belongs to modules."""
+    indices: bool = False
+    """Whether the candidates are inputs, which an architecture lists by their indices."""
 
     @property
     def columns(self) -> int:
@@ -116,7 +120,11 @@ def is_cells(tables: Mapping[str, AlphaTable]) -> bool:
 
 def to_plain(tables: Mapping[str, AlphaTable]) -> dict[str, Any]:
     """Return the names of tables that do not belong to cells as plain data."""
-    return {name: {"rows": table.rows, "candidates": table.candidates} for name, table in tables.items()}
+    return {
+        name: {"rows": table.rows, "candidates": table.candidates}
+        | ({"choices": table.choices, "indices": table.indices} if table.choices else {})
+        for name, table in tables.items()
+    }
 
 
 def from_plain(values: Any) -> dict[str, AlphaTable]:
@@ -138,7 +146,12 @@ def from_plain(values: Any) -> dict[str, AlphaTable]:
         if not lists or not all(isinstance(row, list) and row for row in candidates):
             raise ValueError(f"table {name} must have rows and, for each, candidates, got {shown(table)}")
         names = tuple(tuple(map(str, row)) for row in candidates)
-        found[name] = AlphaTable(name, tuple(map(str, rows)), names)
+        choices = given.get("choices", [])
+        if choices and (not isinstance(choices, list) or len(choices) != len(rows) or not all(choices)):
+            raise ValueError(f"choices of table {name} must name modules for each row, got {shown(choices)}")
+        modules = tuple(tuple(map(str, row)) for row in choices)
+        indices = bool(given.get("indices", False))
+        found[name] = AlphaTable(name, tuple(map(str, rows)), names, choices=modules, indices=indices)
     return found
 
 

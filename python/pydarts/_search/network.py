@@ -1,32 +1,91 @@
-"""A `FunctionNetwork` as the engine calls it: seeded, and with its results checked."""
+"""Networks of one's own as the engine calls them: what all kinds share, and `FunctionNetwork`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
+from .._data.structure import Layout
 from .._results.tables import AlphaTable
+from .._values.callables import short_name
 from .._values.config import SearchConfig
-from .._values.words import shown
+from .._values.words import listed, shown
 from ..nn._function import FunctionNetwork, Named
 
+GivenRow: TypeAlias = tuple[str, list[str], Tensor | None]
+"""A row for the engine: its label, its candidates, and its initial logits, or None if they are drawn."""
+GivenTable: TypeAlias = tuple[str, list[GivenRow], int]
+"""A table for the engine: its name, its rows, and the number of candidates that are picked from each."""
 
-class BoundNetwork:
-    """The network of one search. `src/py/bridges/network.rs` reads its attributes and calls it."""
+
+class BoundNetwork(Protocol):
+    """The network of one search: `src/py/bridges/network.rs` reads its attributes and calls its methods."""
+
+    weights: Named
+    """The initial weights by name."""
+    buffers: Named
+    """The initial buffers by name."""
+    tables: list[GivenTable]
+    """The tables of logits."""
+
+    def bind(self, w: Named, m: Named, buffers: Named) -> tuple[list[Tensor], list[Tensor]]:
+        """Keep the memory of weights, mixing weights and buffers, which the engine fills before each loss.
+
+        Returns:
+            The leaves by which it differentiates, in the order of `w` and `m`; they share this memory.
+        """
+
+    def begin(self, step: int) -> None:
+        """Begin a step, or an evaluation: what is drawn depends on its number."""
+
+    def begin_loss(self, role: str, part: int) -> None:
+        """Begin a loss: those of one role and part of a step draw the same numbers."""
+
+    def __call__(
+        self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the loss of a batch, and the number of correct predictions or None.
+
+        `mode` is "search", "weights" or "evaluation"; the loss is differentiated `twice`.
+        """
+
+
+@dataclass(frozen=True)
+class OwnNetwork:
+    """A network of one's own with what a search needs to know about it."""
+
+    tables: Mapping[str, AlphaTable]
+    """The names of the rows and candidates by table."""
+    facts: Mapping[str, str]
+    """What a resumed search compares."""
+    loss: str | None
+    """The name of the loss function; None: cross-entropy."""
+    bound: Callable[[int, Callable[[], None]], BoundNetwork]
+    """The network of a search with this seed, which calls the function while it waits."""
+    module: nn.Module | None = None
+    """The module, a copy of the user's; None for a `FunctionNetwork`."""
+
+
+class BoundFunction:
+    """A `FunctionNetwork` in one search."""
 
     def __init__(self, network: FunctionNetwork, seed: int, poll: Callable[[], None]) -> None:
         self.weights, self.buffers = network.weights, network.buffers or {}
-        self.tables = [
+        self.tables: list[GivenTable] = [
             (
                 table.name,
-                [(str(row), list(names)) for row, names in enumerate(table.candidates)],
-                table.initial,
+                [
+                    (str(row), list(names), None if table.initial is None else table.initial[row])
+                    for row, names in enumerate(table.candidates)
+                ],
+                1,
             )
             for table in network.tables
         ]
@@ -35,51 +94,65 @@ class BoundNetwork:
         self._seeded = SeededLoss(network.loss, seed, poll)
         self._step = 0
         self._mixes = False
+        self._w: Named = {}
+        self._m: Named = {}
+        self._live: Named = {}
+
+    def bind(self, w: Named, m: Named, buffers: Named) -> tuple[list[Tensor], list[Tensor]]:
+        """See `BoundNetwork`."""
+        self._w, self._m, self._live = dict(w), dict(m), dict(buffers)
+        return list(w.values()), list(m.values())
 
     def begin(self, step: int) -> None:
-        """Begin a step, or an evaluation: what is drawn depends on its number."""
+        """See `BoundNetwork`."""
         self._step = step
         self._seeded.begin(step)
 
     def begin_loss(self, role: str, part: int) -> None:
-        """Begin a loss: those of one role and part of a step draw the same numbers."""
+        """See `BoundNetwork`."""
         self._seeded.begin(self._step, role, part)
 
     def __call__(
-        self, w: Named, m: Named, x: Tensor, y: Tensor, buffers: Named
+        self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the loss, and the number of correct predictions or None."""
-        some, logits = next(iter(w.values())), next(iter(m.values()))
+        """See `BoundNetwork`."""
+        x, y = layout.rebuild(tensors)
+        buffers = self._live if mode == "weights" else {name: one.clone() for name, one in self._live.items()}
+        some, logits = next(iter(self._w.values())), next(iter(self._m.values()))
         learns = some.requires_grad and torch.is_grad_enabled()
-        mixing = {name: m[name].reshape(shape) for name, shape in self._shapes.items()}
-        # The tensors of w are views of one vector and share its counter, and so are those of m.
+        mixing = {name: self._m[name].reshape(shape) for name, shape in self._shapes.items()}
+        # The tensors of w share a counter, as they share their memory, and so do those of m.
         watched = {"w": some, "m": logits, "x": x, "y": y}
         versions = {what: tensor._version for what, tensor in watched.items()}
         given, sizes = dict(buffers), {name: tensor.shape for name, tensor in buffers.items()}
-        found = self._seeded(w, mixing, (x, y), *((given,) if self._with_buffers else ()))
+        found = self._seeded(dict(self._w), mixing, (x, y), *((given,) if self._with_buffers else ()))
         for what, tensor in watched.items():
             if tensor._version != versions[what]:
                 raise DataError(f"the function changed {what} in place; change a copy instead")
         _check_buffers(given, buffers, sizes)
         value, correct = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
-        value = _checked(value, some, learns)
+        value = checked_loss(value, some, learns, "the function")
         if logits.requires_grad and torch.is_grad_enabled() and not self._mixes:
-            _check_mixing(value, mixing)
+            check_mixing(value, mixing)
             self._mixes = True
         return value, _count(correct, some, len(x))
 
 
-def tables_of_function(network: FunctionNetwork) -> dict[str, AlphaTable]:
-    """Return the names of the rows and candidates of a network's tables."""
-    return {table.name: AlphaTable(table.name, table.labels, table.candidates) for table in network.tables}
+def of_function(network: FunctionNetwork, loss: Any) -> OwnNetwork:
+    """Return what a search needs to know about a `FunctionNetwork`.
 
-
-def check_function(network: Any, config: SearchConfig, loss: Any) -> None:
-    """Raise TypeError unless `network` is one, ConfigError if an option does not apply to it."""
-    if not isinstance(network, FunctionNetwork):
-        raise TypeError(f"network must be a pydarts.nn.FunctionNetwork, got a {type(network).__name__}")
+    Raises:
+        ConfigError: `loss` is given.
+    """
     if loss is not None:
         raise ConfigError("a FunctionNetwork computes its own loss; leave out `loss`")
+    tables = {table.name: AlphaTable(table.name, table.labels, table.candidates) for table in network.tables}
+    name = short_name(network.loss)
+    return OwnNetwork(tables, network.facts, name, lambda seed, poll: BoundFunction(network, seed, poll))
+
+
+def check_options(config: SearchConfig) -> None:
+    """Raise ConfigError if an option does not apply to networks of one's own."""
     plain: dict[str, Any] = {"augment": "none", "cutout": 0, "mean": None, "std": None}
     for name, value in plain.items():
         if getattr(config, name) != value:
@@ -88,13 +161,13 @@ def check_function(network: Any, config: SearchConfig, loss: Any) -> None:
             )
     if config.precision == "bfloat16":
         raise ConfigError(
-            'precision "bfloat16" applies to compiled spaces; use "float32" and autocast in the function'
+            'precision "bfloat16" applies to compiled spaces; use "float32" and autocast in the network'
         )
     if config.batch_size == "auto":
         raise ConfigError('batch_size "auto" requires a compiled space, whose memory is known; give a number')
 
 
-def _check_mixing(value: Tensor, mixing: Named) -> None:
+def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> None:
     """Raise DataError if no mixing weight has a path to the loss: α would never get a gradient."""
     inputs = list(mixing.values())
     found: tuple[Tensor | None, ...] = ()
@@ -102,8 +175,8 @@ def _check_mixing(value: Tensor, mixing: Named) -> None:
         found = torch.autograd.grad(value, inputs, retain_graph=True, allow_unused=True)
     if all(gradient is None for gradient in found):
         raise DataError(
-            f"the loss has no graph to the mixing weights of {', '.join(mixing)}, so no architecture could "
-            "be found; compute it from m with torch's operations, without .item(), .detach() or no_grad"
+            f"the loss has no graph to the mixing weights of {listed(mixing)}, so no architecture could "
+            "be found; compute it from them with torch's operations, without .item(), .detach() or no_grad"
         )
 
 
@@ -124,11 +197,11 @@ def _check_buffers(given: Named, buffers: Named, sizes: dict[str, torch.Size]) -
             )
 
 
-def _checked(value: Any, like: Tensor, learns: bool) -> Tensor:
+def checked_loss(value: Any, like: Tensor, learns: bool, who: str) -> Tensor:
+    """Return a loss as a scalar tensor, or raise TypeError or DataError."""
     if not isinstance(value, Tensor):
         raise TypeError(
-            f"the function returned a {type(value).__name__}; it must return the loss as a scalar tensor, or "
-            "a pair (loss, number of correct predictions)"
+            f"{who} returned a {type(value).__name__}; it must return the loss as a scalar tensor"
         )
     if value.numel() != 1:
         raise DataError(f"the loss has shape {list(value.shape)}; it must be a scalar (take the mean)")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .._data.draws import Quiet, Turn
 from .._data.interrupt import InterruptWatch
+from .._results.decisions import architecture_in
 from .._results.history import EpochRecord, record_from
 from .._results.tables import AlphaTable
 from .._values.ambient import kept
@@ -78,7 +79,7 @@ class Observers:
             record = record_from(payload["record"], EpochRecord)
             given = payload["genotype"]
             genotype = None if given is None else Genotype.from_dict(given)
-            picked = {table: tuple(map(tuple, rows)) for table, rows in payload["architecture"].items()}
+            picked = architecture_in(payload["architecture"], self._tables)
             decisions = tuple(payload["decisions"])
             self._epoch(
                 EpochInfo(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
+from torch import nn
 
 from .. import _core
+from .._core import ConfigError
 from .._data.draws import SeededLoss, Turn, forget
 from .._data.interrupt import InterruptWatch
 from .._data.loaders import Loader, Sources, open_sources
-from .._data.pairs import open_pairs
+from .._data.pairs import Unpack, open_pairs
+from .._results.decisions import architecture_in
 from .._results.ending import end
 from .._results.environment import environment
 from .._results.history import EpochRecord, History, record_from
@@ -28,10 +31,10 @@ from .._values.genotype import Genotype
 from .._values.hints import hint
 from .._values.words import count as counted
 from ..nn._convolutional import reduction_cells
-from ..nn._function import FunctionNetwork
 from .callbacks import Callback, listeners
-from .network import BoundNetwork, check_function, tables_of_function
+from .network import OwnNetwork, check_options
 from .observers import Observers
+from .own import NetworkLike, own_network
 from .progress import Progress
 
 
@@ -40,8 +43,10 @@ def search(
     loader: Loader,
     cfg: SearchConfig | None = None,
     callbacks: Callback | Sequence[Callback] = (),
-    loss: Loss | None = None,
-    network: FunctionNetwork | None = None,
+    loss: Loss | Literal["network"] | None = None,
+    network: NetworkLike | None = None,
+    metric: Any = None,
+    unpack: Unpack | None = None,
 ) -> SearchResult:
     """Search for a cell: train α on the validation loss while the weights are trained on the training loss.
 
@@ -66,12 +71,19 @@ def search(
             is a function of (seed, pass, batch); one that draws in this process is not prefetched.
         cfg: the configuration of the search; None: the published one.
         callbacks: one or several; called at the start, after every step and epoch, and at the end.
-        loss: (logits [N, classes], labels [N]) -> scalar tensor; None: cross-entropy. What it draws is a
-            function of (seed, step, call).
-        network: a network of one's own instead of the search network of `cfg.space`; see
-            `nn.FunctionNetwork`. `loader` then yields pairs (x, y) of tensors of any dtype and shape, whose
-            first dimension counts the examples. Options of spaces and images do not apply: space, channels,
-            layers, mean and the like.
+        loss: (logits [N, classes], labels [N]) -> scalar tensor, with `network` (output, targets), the mean
+            over the examples; "network": the module returns its loss; None: cross-entropy. What it draws is
+            a function of (seed, step, call).
+        network: a network of one's own instead of the search network of `cfg.space`: a module with
+            `nn.Choice` and `nn.InputChoice`, a function or class that makes one, or an `nn.FunctionNetwork`.
+            The search works on a deep copy; initial weights are the values of its parameters. w is every
+            parameter that requires a gradient and is no logit; buffers move in the weight step only. Modules
+            that are in evaluation mode stay in it. Options of spaces and images do not apply: space,
+            channels, layers, mean and the like.
+        unpack: with `network`, batch -> (inputs, targets). Without it a batch is a pair, or a dictionary,
+            which is both. Inputs that are a tuple are passed to the module as positional arguments, and a
+            dictionary as keyword arguments, if its `forward` accepts them; otherwise as one argument. The
+            first dimension of the first tensor counts the examples.
 
     Returns:
         The result; after Ctrl-C or SIGTERM, the result of the steps done so far, with status "interrupted".
@@ -100,12 +112,18 @@ def search(
     """
     config = configuration(cfg, SearchConfig, "cfg", "search((X, y), cfg)")
     hooks = listeners(callbacks, Callback)
-    check_loss(loss)
-    if network is not None:
-        check_function(network, config, loss)
     available_device(config.device)  # before the data are read and a folder is created
+    if network is None:
+        check_loss(loss)
+        for name, value in (("metric", metric), ("unpack", unpack)):
+            if value is not None:
+                raise ConfigError(f"{name} applies to networks of one's own only; pass network= too")
+        with plain():
+            return _searched(loader, config, hooks, cast("Loss | None", loss), None, None)
+    check_options(config)
     with plain():
-        return _searched(loader, config, hooks, loss, network)
+        own = own_network(network, loss, metric, unpack, config)
+        return _searched(loader, config, hooks, None, own, unpack)
 
 
 def _searched(
@@ -113,25 +131,29 @@ def _searched(
     config: SearchConfig,
     hooks: Sequence[Callback],
     loss: Loss | None,
-    network: FunctionNetwork | None,
+    own: OwnNetwork | None,
+    unpack: Unpack | None,
 ) -> SearchResult:
     watch, gate = InterruptWatch(), Turn()
     forget()
     progress: Progress | None = None
     sources: Sources | None = None
-    tables = {} if network is None else tables_of_function(network)
+    tables = {} if own is None else own.tables
     try:
         with watch:
-            read = open_sources if network is None else open_pairs
-            sources = read(loader, config, watch.check)
+            if own is None:
+                sources = open_sources(loader, config, watch.check)
+            else:
+                sources = open_pairs(loader, config, watch.check, unpack)
             sources.pause_with(gate)
-            facts = sources.facts | ({"loss": fact_of(loss)} if network is None else network.facts)
+            facts = sources.facts | dict({"loss": fact_of(loss)} if own is None else own.facts)
             check_start(sources.config)
-            if network is None:
+            if own is None:
                 check_plan(sources.config)
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
                 progress = Progress(sources.config, tables)
+            bound = None if own is None else own.bound(config.seed, watch.check)
             with held(sources.config.checkpoint_dir):
                 outcome = _core.search(
                     sources.config,
@@ -141,7 +163,7 @@ def _searched(
                     Observers(hooks, progress, watch, sources.config, gate, tables),
                     None if loss is None else SeededLoss(loss, config.seed, watch.check),
                     facts,
-                    None if network is None else BoundNetwork(network, config.seed, watch.check),
+                    bound,
                 )
     finally:
         forget()
@@ -154,11 +176,11 @@ def _searched(
     # A search that does no step has the results, the data and the loss of its checkpoint.
     outcome["fingerprint"] = outcome["fingerprint"] or facts  # checkpoints of earlier versions have none
     same = outcome["fingerprint"] == facts
-    function = loss if network is None else network.loss
-    name = None if function is None else short_name(function)
+    name = own.loss if own is not None else None if loss is None else short_name(loss)
     if not same:
         name = name_in(outcome["fingerprint"]["loss"])
-    result = _result(outcome, name, sources.class_counts if same else None, tables)
+    module = own.module if own is not None and same else None
+    result = _result(outcome, name, sources.class_counts if same else None, tables, module)
     error = outcome["error"]
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
@@ -197,6 +219,7 @@ def _result(
     loss: str | None,
     class_counts: tuple[int, ...] | None,
     tables: Mapping[str, AlphaTable],
+    module: nn.Module | None,
 ) -> SearchResult:
     genotype: Any = None if outcome["genotype"] is None else Genotype._of(outcome["genotype"])
     return SearchResult(
@@ -204,7 +227,7 @@ def _result(
         alphas={name: np.asarray(values) for name, values in outcome["alphas"].items()},
         steps=tuple(outcome["steps"]),
         epochs=tuple(outcome["epochs"]),
-        architecture=outcome["architecture"],
+        architecture=architecture_in(outcome["architecture"], tables),
         decisions=outcome["decisions"],
         history=History([record_from(record, EpochRecord) for record in outcome["history"]]),
         config=SearchConfig._of(outcome["config"]),
@@ -216,4 +239,5 @@ def _result(
         fingerprint=outcome["fingerprint"],
         class_counts=class_counts,
         tables=tables,
+        module=module,
     )

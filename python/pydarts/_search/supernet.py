@@ -112,8 +112,8 @@ class Supernet:
             if getattr(base, name) is None:
                 changes.setdefault(name, value)
         self._config = base.replace(**_fields(changes))
-        self._dtype = _dtype_name(dtype, self._config)
-        self._device = str(device) if device is not None else _device_of(self._config)
+        self._dtype = dtype_name(dtype, self._config)
+        self._device = str(device) if device is not None else device_of(self._config)
         self._net = _core.Supernet(self._config, self._dtype, self._device)
 
     @property
@@ -139,7 +139,7 @@ class Supernet:
         Raises:
             DataError: a table name or shape is wrong, or a logit is NaN or infinite.
         """
-        self._net.set_alphas({name: _tensor(value) for name, value in alphas.items()})
+        self._net.set_alphas({name: tensor_of(value) for name, value in alphas.items()})
 
     @plain()
     def state_dict(self) -> dict[str, Tensor]:
@@ -162,7 +162,7 @@ class Supernet:
                 statistic is NaN, infinite or a negative variance; the message names them.
         """
         check_state(state)
-        self._net.load_state_dict({name: _tensor(value) for name, value in state.items()})
+        self._net.load_state_dict({name: tensor_of(value) for name, value in state.items()})
 
     @plain()
     def logits(self, x: Array) -> Tensor:
@@ -170,7 +170,7 @@ class Supernet:
 
         For tokens x [T, N], return [T, N, words], from a state of zeros, with the `masks` of the next step.
         """
-        return self._net.logits(_tensor(x))
+        return self._net.logits(tensor_of(x))
 
     @plain()
     def loss(self, x: Array, y: Array) -> float:
@@ -220,7 +220,7 @@ class Supernet:
             self._config.hypergradient if method is None else method,
             self._config.weight_lr if xi is None else float(xi),
             self._config.epsilon if epsilon is None else float(epsilon),
-            None if momentum is None else {name: _tensor(value) for name, value in momentum.items()},
+            None if momentum is None else {name: tensor_of(value) for name, value in momentum.items()},
         )
 
     @plain()
@@ -293,7 +293,8 @@ def _fields(changes: dict[str, Any]) -> ConfigFields:
     return changes  # type: ignore[return-value]
 
 
-def _dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
+def dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
+    """Return the name of a dtype, or of the config's precision."""
     if dtype is None:
         return "float32" if config.precision == "auto" else config.precision
     name = name_of(dtype) if isinstance(dtype, torch.dtype) else dtype
@@ -302,12 +303,13 @@ def _dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
     return name
 
 
-def _device_of(config: SearchConfig) -> str:
+def device_of(config: SearchConfig) -> str:
     """Return the config's device; "auto" means the CPU here."""
     return "cpu" if config.device == "auto" else config.device
 
 
-def _tensor(value: Array) -> Tensor:
+def tensor_of(value: Array) -> Tensor:
+    """Return a tensor without a graph, or raise DataError."""
     if isinstance(value, Tensor):
         return value.detach()
     try:
@@ -321,5 +323,5 @@ def _tensor(value: Array) -> Tensor:
 def _batch(batch: Batch) -> tuple[Tensor, Tensor]:
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         raise _core.DataError("a batch must be a pair (x, y) of images [N, C, H, W] and labels [N]")
-    x, y = (_tensor(part) for part in batch)
+    x, y = (tensor_of(part) for part in batch)
     return x, y if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool else y.long()

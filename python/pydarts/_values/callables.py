@@ -73,7 +73,9 @@ def name_in(fact: str) -> str | None:
     >>> name_in("cross-entropy"), name_in("torch.nn.functional:mse_loss")
     (None, 'mse_loss')
     """
-    return None if fact == "cross-entropy" else _shortened(fact.split(" ")[0])
+    if fact in ("cross-entropy", "network"):  # the second one is computed by the network itself
+        return None if fact == "cross-entropy" else fact
+    return _shortened(fact.split(" ")[0])
 
 
 def _shortened(name: str) -> str:

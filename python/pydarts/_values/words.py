@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+from collections.abc import Iterable
 
 _LOWERED = str.maketrans("012k-", "₀₁₂ₖ₋")
 
@@ -63,6 +64,17 @@ def shown(value: object) -> str:
 
 
 _SHOWN = _Shown()
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """List names for an error; of many, the first ones and the number of the others.
+
+    >>> listed("abc"), listed(range(5), most=3)
+    ('a, b, c', '0, 1, 2 and 2 more')
+    """
+    given = [str(name) for name in names]
+    more = len(given) - most
+    return ", ".join(given[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def node_name(node: int, first: int) -> str:

@@ -2,7 +2,9 @@
 
 from ._auxiliary import AuxiliaryHead
 from ._build import Network
+from ._choice import Choice, InputChoice
 from ._convolutional import Cell, ConvolutionalNetwork, Stem
+from ._fix import fix
 from ._function import FunctionNetwork
 from ._language import LanguageModel
 from ._recurrent import RecurrentCell
@@ -10,10 +12,13 @@ from ._recurrent import RecurrentCell
 __all__ = [
     "AuxiliaryHead",
     "Cell",
+    "Choice",
     "ConvolutionalNetwork",
     "FunctionNetwork",
+    "InputChoice",
     "LanguageModel",
     "Network",
     "RecurrentCell",
     "Stem",
+    "fix",
 ]

@@ -50,20 +50,21 @@ impl Selection {
     }
 }
 
-/// The best available candidate of each row of a group and its strength, the strongest first. Equal strengths go to the
-/// lower row and the lower column.
+/// The best available candidates of each row of a group, as many as the table says, and their strengths, the strongest
+/// first. Equal strengths go to the lower row and the lower column.
 pub fn ranked(table: &LogitTable, group: &[usize], strengths: ArrayView2<f64>) -> Vec<(f64, Pick)> {
+    let strongest_first = |found: &mut Vec<(f64, Pick)>| found.sort_by(|(left, _), (right, _)| right.total_cmp(left)); // stable
     let best = |row: usize| {
-        let mut best: Option<(f64, Pick)> = None;
-        for (column, strength) in strengths.row(row).iter().copied().enumerate() {
-            let available = strength > f64::NEG_INFINITY && table.selectable(row, column);
-            if available && best.is_none_or(|(strongest, _)| strength > strongest) {
-                best = Some((strength, Pick { row, column }));
-            }
-        }
-        best
+        let all = strengths.row(row).into_iter().copied().enumerate();
+        let available =
+            |(column, strength): &(usize, f64)| *strength > f64::NEG_INFINITY && table.selectable(row, *column);
+        let mut found: Vec<_> =
+            all.filter(available).map(|(column, strength)| (strength, Pick { row, column })).collect();
+        strongest_first(&mut found);
+        found.truncate(table.picks);
+        found
     };
-    let mut found: Vec<(f64, Pick)> = group.iter().copied().filter_map(best).collect();
-    found.sort_by(|(left, _), (right, _)| right.total_cmp(left)); // stable
+    let mut found: Vec<(f64, Pick)> = group.iter().copied().flat_map(best).collect();
+    strongest_first(&mut found);
     found
 }

@@ -102,7 +102,7 @@ impl Relaxed<'_> {
 
 /// The number of micro-batches of at most `most` examples.
 fn parts(batch: &Batch, most: Option<usize>) -> i64 {
-    let examples = batch.targets.size().first().copied().unwrap_or(0);
+    let examples = batch.inputs.size().first().copied().unwrap_or(0);
     let most = most.map_or(examples, |most| most as i64).max(1);
     ((examples + most - 1) / most).max(1)
 }
@@ -114,11 +114,10 @@ fn divide(batch: &Batch, most: Option<usize>) -> Result<Option<Vec<(Batch, f64)>
     if count < 2 {
         return Ok(None);
     }
-    let examples = batch.targets.size()[0];
+    let examples = batch.inputs.size()[0];
     let micro_batch = |index: i64| {
         let (start, end) = (index * examples / count, (index + 1) * examples / count);
-        let slice = |tensor: &Tensor| tensor.f_narrow(0, start, end - start);
-        Ok((Batch::new(slice(&batch.inputs)?, slice(&batch.targets)?), (end - start) as f64 / examples as f64))
+        Ok((batch.rows(start, end)?, (end - start) as f64 / examples as f64))
     };
     (0..count).map(micro_batch).collect::<Result<_>>().map(Some)
 }

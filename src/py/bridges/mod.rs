@@ -8,6 +8,6 @@ mod sources;
 
 pub use criterion::criterion_of;
 pub use graph::graph_capture;
-pub use network::Definition;
+pub use network::{Definition, PyNetwork};
 pub use observer::PyObserver;
 pub use sources::source;

@@ -1,42 +1,47 @@
-//! A network of the user: a Python function of weights and mixing weights by name, and a batch.
+//! A network of the user: a Python object that computes the loss of a batch from tensors which the engine fills.
+
+use std::cell::RefCell;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::{Device, Kind, Tensor};
 
 use crate::arch::{LogitRow, LogitTable};
-use crate::data::Batch;
-use crate::error::Result;
-use crate::nn::{Arithmetic, Buffers, Loss, Mode, NamedBuffers, Network, Numbers, Role};
+use crate::data::{Batch, Layout};
+use crate::error::{Error, ErrorKind, Result};
+use crate::nn::{Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Role};
 use crate::params::{Table, copy};
-use crate::py::errors::from_python;
+use crate::py::errors::{from_python, to_python};
 use crate::py::tensor::{PyTensor, from_dict, to_dict};
 use crate::random;
 use crate::search::State;
 
-/// What Python says about a network: `_search/network.py` has the same fields.
+/// What Python says about a network: `_search/network.py` describes the attributes and methods of the object.
 pub struct Definition {
     object: Py<PyAny>,
     weights: Vec<(String, Tensor)>,
     buffers: Vec<(String, Tensor)>,
-    /// Each with the initial logits [rows, columns]; None: drawn.
-    tables: Vec<(LogitTable, Option<Tensor>)>,
+    /// Each with the initial logits of its rows; None: drawn.
+    tables: Vec<(LogitTable, Vec<Option<Tensor>>)>,
 }
 
-/// A table in Python: its name, the label and the candidates of each row, and the initial logits.
-type GivenTable = (String, Vec<(String, Vec<String>)>, Option<PyTensor>);
+/// A row in Python: its label, its candidates, and its initial logits.
+type GivenRow = (String, Vec<String>, Option<PyTensor>);
+/// A table in Python: its name, its rows, and the number of candidates that are picked from each.
+type GivenTable = (String, Vec<GivenRow>, usize);
 
 impl Definition {
     /// Reads the definition of a Python object, which is also the function.
     pub fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let tensors = |name: &str| from_dict(object.getattr(name)?.cast::<PyDict>()?);
-        let table = |(name, rows, initial): GivenTable| {
-            let rows: Vec<LogitRow> =
-                rows.into_iter().map(|(label, candidates)| LogitRow { label, candidates: candidates.into() }).collect();
+        let table = |(name, rows, picks): GivenTable| {
+            let split = |(label, candidates, initial): GivenRow| {
+                (LogitRow { label, candidates: candidates.into() }, initial.map(|tensor| tensor.0))
+            };
+            let (rows, initial): (Vec<LogitRow>, Vec<_>) = rows.into_iter().map(split).unzip();
             let columns = rows.iter().map(|row| row.candidates.len()).max().unwrap_or(0);
             let groups = (0..rows.len()).map(|row| vec![row]).collect();
-            let table = LogitTable { name, rows, columns, groups, unselectable: None, kept: None, least: None };
-            (table, initial.map(|tensor| tensor.0))
+            (LogitTable { name, rows, columns, groups, picks, unselectable: None, kept: None, least: None }, initial)
         };
         Ok(Definition {
             weights: tensors("weights")?,
@@ -59,34 +64,111 @@ impl Definition {
         let alphas = Table::new(
             self.tables.iter().map(|(table, _)| (table.name.clone(), vec![table.rows.len(), table.columns])),
         );
-        let logits = |(table, initial): &(LogitTable, Option<Tensor>)| -> Result<Tensor> {
-            Ok(match initial {
-                Some(initial) => initial.f_detach()?.f_to_device(device)?.f_to_kind(kind)?.f_reshape([-1])?,
-                None => Tensor::f_from_slice(&drawn(table, seed))?.f_to_device(device)?.f_to_kind(kind)?,
-            })
-        };
         let w = weights.pack(&self.weights, kind, device)?;
-        let alpha = Tensor::f_cat(&self.tables.iter().map(logits).collect::<Result<Vec<_>>>()?, 0)?;
+        let logits: Vec<Tensor> =
+            self.tables.iter().map(|(table, rows)| initial(table, rows, seed)).collect::<Result<_>>()?;
+        let alpha = Tensor::f_cat(&logits, 0)?.f_to_device(device)?.f_to_kind(kind)?;
         let buffers = NamedBuffers::new(&self.buffers, device)?;
-        let arithmetic = Arithmetic::new(numbers);
-        let network = PyNetwork { object: self.object, weights, alphas, buffers, kind, device, arithmetic };
+        let (w_memory, m_memory) = (copy(&w)?, copy(&alpha)?);
+        let bound = Python::attach(|py| -> PyResult<(Vec<PyTensor>, Vec<PyTensor>)> {
+            let w = to_dict(py, named_views(&weights, &w_memory).map_err(to_python)?)?;
+            let m = to_dict(py, named_views(&alphas, &m_memory).map_err(to_python)?)?;
+            self.object.bind(py).call_method1("bind", (w, m, to_dict(py, buffers.live())?))?.extract()
+        });
+        let (w_leaves, m_leaves) = bound.map_err(from_python)?;
+        let network = PyNetwork {
+            object: self.object,
+            weights: Leaves::new(weights, w_memory, w_leaves),
+            mixing: Leaves::new(alphas, m_memory, m_leaves),
+            buffers,
+            kind,
+            device,
+            arithmetic: Arithmetic::new(numbers),
+        };
         Ok((network, State::new(copy(&w)?, copy(&alpha)?)?))
     }
 }
 
-/// Initial logits as spaces draw them, 1e-3·N(0, 1); 0 for padding.
-fn drawn(table: &LogitTable, seed: u64) -> Vec<f64> {
-    let draw = random::normal(seed, &format!("alpha.{}", table.name), 0, table.rows.len() * table.columns);
-    let holds = |index: usize| table.holds(index / table.columns, index % table.columns);
-    draw.into_iter().enumerate().map(|(index, z)| if holds(index) { 1e-3 * z } else { 0.0 }).collect()
+/// The slices of a vector by name, each a tensor without a graph that shares the memory.
+fn named_views(table: &Table, flat: &Tensor) -> Result<Vec<(String, Tensor)>> {
+    let names = table.entries().iter().map(|entry| entry.name.clone());
+    let views = table.views(flat)?;
+    names.zip(views).map(|(name, view)| Ok((name, view.f_detach()?))).collect()
 }
 
-/// A Python object, called as (weights, mixing weights, x, y, buffers) -> (loss, number correct or None) with tensors
-/// of the graph, with methods `begin(step)` and `begin_loss(role, part)`. It checks what the user's function returns.
+/// Initial logits of a table, flat: those of a row, or drawn as for spaces, 1e-3·N(0, 1); 0 for padding.
+fn initial(table: &LogitTable, rows: &[Option<Tensor>], seed: u64) -> Result<Tensor> {
+    let columns = table.columns;
+    let draw = random::normal(seed, &format!("alpha.{}", table.name), 0, table.rows.len() * columns);
+    let mut values: Vec<f64> = draw.into_iter().map(|z| 1e-3 * z).collect();
+    for (row, given) in rows.iter().enumerate() {
+        let (row_values, held) = (&mut values[row * columns..][..columns], table.rows[row].candidates.len());
+        if let Some(given) = given {
+            let given = Vec::<f64>::try_from(given.f_detach()?.f_to_kind(Kind::Double)?.f_reshape([-1])?)?;
+            row_values[..held].copy_from_slice(&given[..held]);
+        }
+        row_values[held..].fill(0.0);
+    }
+    Ok(Tensor::f_from_slice(&values)?)
+}
+
+/// Memory for a vector whose slices are the tensors that Python computes with: leaves of every graph, so that a
+/// gradient is one concatenation.
+struct Leaves {
+    table: Table,
+    memory: Tensor,
+    leaves: Vec<Tensor>,
+    /// The vector that was copied last, and its version. It is kept so that no other one gets its address.
+    held: RefCell<Option<(Tensor, i64)>>,
+}
+
+impl Leaves {
+    fn new(table: Table, memory: Tensor, leaves: Vec<PyTensor>) -> Self {
+        Leaves { table, memory, leaves: leaves.into_iter().map(|leaf| leaf.0).collect(), held: RefCell::new(None) }
+    }
+
+    /// Copies a vector into the leaves; `learn` requests their gradients.
+    fn set(&self, vector: &Tensor, learn: bool) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        let version = vector.f_internal_version()?;
+        let mut held = self.held.borrow_mut();
+        let same = held.as_ref().is_some_and(|(last, at)| last.data_ptr() == vector.data_ptr() && *at == version);
+        if !same {
+            self.memory.shallow_clone().f_copy_(vector)?;
+            *held = Some((vector.f_detach()?, version));
+        }
+        for leaf in &self.leaves {
+            let _ = leaf.f_set_requires_grad(learn)?;
+        }
+        Ok(())
+    }
+
+    /// The flat gradient from those of the leaves, zero where there is none.
+    fn flat(&self, found: &[Tensor]) -> Result<Tensor> {
+        let part = |(gradient, leaf): (&Tensor, &Tensor)| match gradient.defined() {
+            true => Ok::<_, Error>(gradient.f_detach()?.f_reshape([-1])?),
+            false => Ok(leaf.f_zeros_like()?.f_reshape([-1])?),
+        };
+        let parts = found.iter().zip(&self.leaves).map(part).collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::f_cat(&parts, 0)?)
+    }
+}
+
+/// The gradients of a loss by leaves; none are defined if it has no graph.
+fn differentiate(value: &Tensor, leaves: &[&Tensor], again: bool) -> Result<Vec<Tensor>> {
+    match value.requires_grad() && !leaves.is_empty() {
+        true => Ok(Tensor::f_run_backward(&[value], leaves, again, again)?),
+        false => Ok(leaves.iter().map(|_| Tensor::new()).collect()),
+    }
+}
+
+/// A Python object with `bind(weights, mixing weights, buffers)`, which returns the leaves, `begin(step)`,
+/// `begin_loss(role, part)`, and a call (mode, tensors of the batch, its layout, whether it is differentiated twice) ->
+/// (loss, number correct or None). It checks what the user's code returns.
 pub struct PyNetwork {
     object: Py<PyAny>,
-    weights: Table,
-    alphas: Table,
+    weights: Leaves,
+    mixing: Leaves,
     buffers: NamedBuffers,
     kind: Kind,
     device: Device,
@@ -94,38 +176,83 @@ pub struct PyNetwork {
 }
 
 impl PyNetwork {
-    /// The slices of a vector by name, as part of its graph.
-    fn by_name(table: &Table, flat: &Tensor) -> Result<Vec<(String, Tensor)>> {
-        let names = table.entries().iter().map(|entry| entry.name.clone());
-        Ok(names.zip(table.views(flat)?).collect())
+    /// The loss of a batch at the values of the leaves.
+    fn pass(&self, batch: &Batch, mode: Mode, twice: bool) -> Result<Loss> {
+        self.arithmetic.set_switch()?;
+        let layout = batch.layout.as_ref().and_then(|Layout(layout)| layout.downcast_ref::<Py<PyAny>>());
+        let layout = layout.ok_or_else(|| Error::engine("the batch of a user's network has no layout"))?;
+        let mode = match mode {
+            Mode::Search => "search",
+            Mode::Weights => "weights",
+            Mode::Evaluation => "evaluation",
+        };
+        let call = |py: Python| -> PyResult<(PyTensor, Option<PyTensor>)> {
+            let tensors: Vec<_> = batch.tensors().map(|tensor| PyTensor(tensor.shallow_clone())).collect();
+            self.object.bind(py).call1((mode, tensors, layout, twice))?.extract()
+        };
+        let (value, correct) = Python::attach(call).map_err(from_python)?;
+        Ok(Loss { value: value.0, correct: correct.map(|correct| correct.0), carried: None })
     }
 }
 
 impl Network for PyNetwork {
     fn weights(&self) -> &Table {
-        &self.weights
+        &self.weights.table
     }
 
     fn alphas(&self) -> &Table {
-        &self.alphas
+        &self.mixing.table
     }
 
     fn buffers(&self) -> Option<&dyn Buffers> {
         Some(&self.buffers)
     }
 
+    /// Without a graph to `w` and `m`: gradients are by the leaves.
     fn loss(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
-        self.arithmetic.set_switch()?;
-        let (w, m) = (Self::by_name(&self.weights, w)?, Self::by_name(&self.alphas, m)?);
-        // Only the weight step may move the buffers.
-        let buffers = if mode == Mode::Weights { self.buffers.live() } else { self.buffers.named()? };
-        let (x, y) = (batch.inputs.shallow_clone(), batch.targets.shallow_clone());
-        let call = |py: Python| -> PyResult<(PyTensor, Option<PyTensor>)> {
-            let arguments = (to_dict(py, w)?, to_dict(py, m)?, PyTensor(x), PyTensor(y), to_dict(py, buffers)?);
-            self.object.bind(py).call1(arguments)?.extract()
+        self.weights.set(w, false)?;
+        self.mixing.set(m, false)?;
+        self.pass(batch, mode, false)
+    }
+
+    fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
+        self.weights.set(w, by.weights())?;
+        self.mixing.set(m, by.alpha())?;
+        let loss = self.pass(batch, mode, false)?;
+        let wanted = [(by.alpha(), &self.mixing), (by.weights(), &self.weights)];
+        let wanted = || wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, leaves)| *leaves);
+        let inputs: Vec<&Tensor> = wanted().flat_map(|leaves| &leaves.leaves).collect();
+        let found = differentiate(&loss.value, &inputs, false)?;
+        let mut rest = found.as_slice();
+        let mut flat = |leaves: &Leaves| {
+            let (own, others) = rest.split_at(leaves.leaves.len());
+            rest = others;
+            leaves.flat(own)
         };
-        let (value, correct) = Python::attach(call).map_err(from_python)?;
-        Ok(Loss { value: value.0, correct: correct.map(|correct| correct.0), carried: None })
+        let m_gradient = by.alpha().then(|| flat(&self.mixing)).transpose()?;
+        let w_gradient = by.weights().then(|| flat(&self.weights)).transpose()?;
+        Gradients::new(loss, m_gradient, w_gradient)
+    }
+
+    fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+        self.weights.set(w, true)?;
+        self.mixing.set(m, true)?;
+        let loss = self.pass(batch, Mode::Search, true)?.value;
+        let first = differentiate(&loss, &self.weights.leaves.iter().collect::<Vec<_>>(), true)
+            .map_err(without_second_derivative)?;
+        let mut product: Option<Tensor> = None;
+        for (gradient, direction) in first.iter().zip(self.weights.table.views(&direction.f_detach()?)?) {
+            if gradient.defined() && gradient.requires_grad() {
+                let term = gradient.f_mul(&direction)?.f_sum(self.kind)?;
+                product = Some(match product {
+                    Some(sum) => sum.f_add(&term)?,
+                    None => term,
+                });
+            }
+        }
+        let Some(product) = product else { return Ok(m.f_zeros_like()?) };
+        let second = differentiate(&product, &self.mixing.leaves.iter().collect::<Vec<_>>(), false);
+        self.mixing.flat(&second.map_err(without_second_derivative)?)
     }
 
     fn draw(&self, step: u64) -> Result<()> {
@@ -147,5 +274,22 @@ impl Network for PyNetwork {
 
     fn device(&self) -> Device {
         self.device
+    }
+}
+
+/// Names the operation that cannot be differentiated twice.
+fn without_second_derivative(error: Error) -> Error {
+    let lacks = ["derivative for", "once_differentiable"];
+    match lacks.iter().any(|text| error.detail.contains(text)) {
+        true => Error::new(
+            ErrorKind::Config,
+            format!(
+                "hypergradient \"unrolled_exact\" differentiates twice, and an operation of the network cannot be \
+                 ({}); use hypergradient=\"unrolled\", or write the operation with others that can",
+                error.detail
+            ),
+        )
+        .with_source(error),
+        false => error,
     }
 }

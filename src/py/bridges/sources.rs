@@ -1,10 +1,12 @@
 //! The engine's sources: Python loaders, device-resident arrays and texts.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use tch::Tensor;
 
 use crate::config::{Augment, SearchConfig};
-use crate::data::{ArraySource, Augmentation, Batch, Expected, Source, check_labels};
+use crate::data::{ArraySource, Augmentation, Batch, Expected, Layout, Source, check_labels};
 use crate::error::{Error, Result};
 use crate::py::data::{PyArrays, PyTokens};
 use crate::py::entry;
@@ -37,6 +39,16 @@ impl Source for PySource {
     }
 
     fn next(&mut self) -> Result<Option<Batch>> {
+        if let Expected::Tensors { .. } = self.expected {
+            let batch = Python::attach(|py| -> PyResult<Option<(Vec<PyTensor>, Py<PyAny>)>> {
+                self.object.bind(py).call_method0("next")?.extract()
+            });
+            let gathered = |(tensors, layout): (Vec<PyTensor>, Py<PyAny>)| {
+                let tensors: Vec<Tensor> = tensors.into_iter().map(|tensor| tensor.0).collect();
+                self.expected.gather(&tensors, Layout(Arc::new(layout)))
+            };
+            return batch.map_err(from_python)?.map(gathered).transpose();
+        }
         let pair = Python::attach(|py| -> PyResult<Option<(Tensor, Tensor)>> {
             let pair: Option<(PyTensor, PyTensor)> = self.object.bind(py).call_method0("next")?.extract()?;
             Ok(pair.map(|(x, y)| (x.0, y.0)))
@@ -70,7 +82,7 @@ pub fn source(
             return Ok(Box::new(entry::engine(object.py(), build)?));
         }
         (Expected::Images { shape, classes, kind, device }, Err(_)) => (shape, *classes, *kind, *device),
-        (Expected::Pairs { .. }, Err(_)) => return Ok(Box::new(PySource::new(object, expected.clone())?)),
+        (Expected::Tensors { .. }, Err(_)) => return Ok(Box::new(PySource::new(object, expected.clone())?)),
         _ => return Err(to_python(Error::data("a recurrent space requires texts, and a convolutional space images"))),
     };
     let Ok(arrays) = object.cast::<PyArrays>() else {

@@ -1,0 +1,230 @@
+"""A module with choices in one search: its parameters and buffers are the engine's memory."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._core import ConfigError, DataError
+from .._data.draws import SeededLoss
+from .._data.structure import Layout
+from ..nn._choices import Found, tables_of_choices
+from ..nn._fix import choices_in
+from ..nn._function import Named
+from ..nn._settled import is_fresh, settle
+from .network import GivenTable, check_mixing, checked_loss
+
+
+class BoundModule:
+    """A module with choices in one search. It is changed: its parameters share the memory of the engine.
+
+    Args:
+        module: the module, a copy of the user's.
+        loss: (output, targets) -> scalar tensor; None: the output is the loss.
+        correct: (output, targets) -> number of correct predictions, or None; None: not counted.
+        seed: of what is drawn.
+        poll: called while another section of code that draws runs.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Callable[[Any, Any], Any] | None,
+        correct: Callable[[Any, Any], Tensor | None] | None,
+        seed: int,
+        poll: Callable[[], None],
+    ) -> None:
+        self.module, self._loss, self._correct = module, loss, correct
+        self.choices = choices_in(module)
+        logits = {id(found.module.alpha) for found in self.choices}
+        self._parameters: dict[str, nn.Parameter] = {
+            name: value
+            for name, value in module.named_parameters()
+            if value.requires_grad and id(value) not in logits
+        }
+        check_parameters(module, self._parameters)
+        self.weights: Named = {name: value.detach() for name, value in self._parameters.items()}
+        self.buffers: Named = dict(module.named_buffers())
+        self.tables = given_tables(self.choices)
+        self._rows = [(found.module, found.table, found.row, len(found.candidates)) for found in self.choices]
+        self._live: list[tuple[nn.Module, str, Tensor]] = []
+        self._frozen = [part for part in module.modules() if not part.training]
+        self._norms = [part for part in module.modules() if part.training and is_fresh(part)]
+        self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
+        self._training: bool | None = None
+        self._seeded = SeededLoss(self._compute, seed, poll)
+        self._step, self._mixes = 0, False
+        self._m: Named = {}
+
+    def bind(self, w: Named, m: Named, buffers: Named) -> tuple[list[Tensor], list[Tensor]]:
+        """See `BoundNetwork`."""
+        if w:
+            some = next(iter(w.values()))
+            self.module.to(device=some.device, dtype=some.dtype)
+        owners: dict[int, list[tuple[nn.Module, str]]] = {}
+        for part in self.module.modules():
+            for key, buffer in part._buffers.items():
+                if buffer is not None:
+                    owners.setdefault(id(buffer), []).append((part, key))
+        for name, buffer in [*self.module.named_buffers()]:
+            for part, key in owners[id(buffer)]:
+                part._buffers[key] = buffers[name]
+                self._live.append((part, key, buffers[name]))
+        for name, memory in w.items():
+            self._parameters[name].data = memory
+        self._m = dict(m)
+        return list(self._parameters.values()), list(m.values())
+
+    def begin(self, step: int) -> None:
+        """See `BoundNetwork`."""
+        self._step = step
+        self._seeded.begin(step)
+
+    def begin_loss(self, role: str, part: int) -> None:
+        """See `BoundNetwork`."""
+        self._seeded.begin(self._step, role, part)
+
+    def __call__(
+        self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `BoundNetwork`."""
+        inputs, targets = layout.rebuild(tensors)
+        some = next(iter(self._parameters.values()))
+        self._set_mode(mode != "evaluation")
+        with ExitStack() as stack:
+            stack.enter_context(self._mixing())
+            stack.enter_context(self._buffers_of(mode))
+            if twice:
+                stack.enter_context(differentiable_twice(self._recurrent))
+            value, correct = self._seeded(inputs, targets)
+        learns = some.requires_grad and torch.is_grad_enabled()
+        value = checked_loss(value, some, learns, "the network" if self._loss is None else "the loss")
+        if not self._mixes and torch.is_grad_enabled() and any(one.requires_grad for one in self._m.values()):
+            check_mixing(value, self._m)
+            self._mixes = True
+        return value, correct
+
+    def _compute(self, inputs: Any, targets: Any) -> tuple[Any, Tensor | None]:
+        output = apply(self.module, inputs)
+        value = output if self._loss is None else self._loss(output, targets)
+        if self._correct is None:
+            return value, None
+        with torch.no_grad():
+            return value, self._correct(output, targets)
+
+    def _set_mode(self, training: bool) -> None:
+        """Enter the training or the evaluation mode; what the user put into evaluation mode stays there."""
+        if self._training != training:
+            self.module.train(training)
+            for part in self._frozen:
+                part.training = False
+            self._training = training
+
+    @contextmanager
+    def _mixing(self) -> Iterator[None]:
+        rows = {name: table.unbind(0) for name, table in self._m.items()}
+        for choice, table, row, count in self._rows:
+            weights = rows[table][row]
+            choice._mixing = weights if len(weights) == count else weights[:count]
+        try:
+            yield
+        finally:
+            for choice, *_ in self._rows:
+                choice._mixing = None
+
+    @contextmanager
+    def _buffers_of(self, mode: str) -> Iterator[None]:
+        """Let the weight step move the buffers; any other pass gets copies, which are discarded."""
+        if mode != "weights":
+            copies: dict[int, Tensor] = {}
+            for part, key, live in self._live:
+                copies.setdefault(id(live), live.clone())
+                part._buffers[key] = copies[id(live)]
+            if mode == "evaluation":
+                for norm in self._norms:
+                    settle(norm)
+        try:
+            yield
+            if mode == "weights":
+                self._take_over()
+        finally:
+            for part, key, live in self._live:
+                part._buffers[key] = live
+
+    @torch.no_grad()
+    def _take_over(self) -> None:
+        """Copy buffers that the module replaced instead of changing them in place."""
+        for part, key, live in self._live:
+            new = part._buffers.get(key)
+            if new is live:
+                continue
+            if new is None or new.shape != live.shape:
+                given = (
+                    "removed" if new is None else f"of shape {list(new.shape)} instead of {list(live.shape)}"
+                )
+                raise DataError(
+                    f"the buffer {key!r} of {type(part).__name__} is {given} after a forward pass; a buffer "
+                    "keeps its shape"
+                )
+            live.copy_(new)
+
+
+def given_tables(choices: Sequence[Found]) -> list[GivenTable]:
+    """Return the tables of choices for the engine."""
+    return [
+        (
+            table.name,
+            [(row.label, list(row.choices[0].candidates), row.initial) for row in table.rows],
+            table.keep,
+        )
+        for table in tables_of_choices(choices)
+    ]
+
+
+def check_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raise ConfigError if a search cannot train a module."""
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
+            raise ConfigError(f"{name} has no shape yet; call the network once on a batch before the search")
+        if value.is_complex() or value.layout != torch.strided:
+            raise ConfigError(f"{name} is {value.dtype}, {value.layout}; it must be dense and real")
+    if not weights:
+        raise ConfigError("the network has no parameters that require gradients; there is nothing to train")
+    for name, value in weights.items():
+        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+            raise ConfigError(f"{name} must be floating and finite, got {value.dtype} with NaN or infinity")
+
+
+def apply(module: nn.Module, inputs: Any) -> Any:
+    """Call a module on the inputs of a batch.
+
+    A tuple is passed as positional arguments and a dictionary as keyword arguments where the signature of
+    `forward` accepts them; otherwise, and for any other inputs, they are the only argument.
+    """
+    named = isinstance(inputs, Mapping)
+    if named or isinstance(inputs, tuple):
+        args, kwargs = ((), dict(inputs)) if named else (inputs, {})
+        try:
+            inspect.signature(module.forward).bind(*args, **kwargs)
+        except (TypeError, ValueError):
+            return module(inputs)
+        return module(*args, **kwargs)
+    return module(inputs)
+
+
+@contextmanager
+def differentiable_twice(recurrent: bool) -> Iterator[None]:
+    """Use kernels that have second derivatives, for attention and for recurrent layers."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if recurrent:
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        yield

@@ -1,0 +1,177 @@
+"""`SearchModule`: a network of one's own under search, for inspection and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _core
+from .._data.arrays import Array
+from .._data.pairs import BatchReader, Unpack
+from .._results.tables import AlphaTable
+from .._values.ambient import plain
+from .._values.callables import Loss
+from .._values.config import SearchConfig
+from .._values.fields import Method
+from .network import check_options
+from .own import NetworkLike, own_network
+from .supernet import device_of, dtype_name, tensor_of
+
+
+class SearchModule:
+    """A module with choices as a search sees it, with its logits, losses, gradients and steps.
+
+    The module is copied. A batch is whatever the loader of a search would yield: a pair (x, y), a dictionary,
+    or with `unpack` anything.
+
+    Args:
+        network: as in `search`: a module with choices, a function that makes one, or a `FunctionNetwork`.
+        config: a `SearchConfig` for the relaxation, learning rates and the seed; None: the published one.
+        loss: as in `search`.
+        unpack: as in `search`.
+        dtype: "float32" or "float64", or a torch dtype (the config's precision; "float32" if that is "auto").
+        device: "cpu", "cuda", "cuda:1" or a torch.device ("cpu").
+
+    Raises:
+        ConfigError: the network has no choices or no weights, or an option does not apply to it.
+        TypeError: `network` is something else, or cannot be copied.
+        DeviceError: CUDA was requested but is not available.
+
+    >>> from torch import nn
+    >>> from pydarts.nn import Choice
+    >>> net = nn.Sequential(nn.Linear(4, 3), Choice({"tanh": nn.Tanh(), "relu": nn.ReLU()}))
+    >>> module = SearchModule(net)
+    >>> batch = torch.ones(2, 4), torch.tensor([0, 2])
+    >>> module.alphas["1"].shape, module.arch_gradient(valid=batch)["1"].shape
+    (torch.Size([1, 2]), torch.Size([1, 2]))
+    """
+
+    @plain()
+    def __init__(
+        self,
+        network: NetworkLike,
+        config: SearchConfig | None = None,
+        *,
+        loss: Loss | str | None = None,
+        unpack: Unpack | None = None,
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        self._config = SearchConfig() if config is None else config
+        check_options(self._config)
+        own = own_network(network, loss, None, unpack, self._config)
+        self._dtype = dtype_name(dtype, self._config)
+        if self._dtype == "bfloat16":
+            raise _core.ConfigError('dtype "bfloat16" applies to compiled spaces; use "float32"')
+        self._device = str(device) if device is not None else device_of(self._config)
+        self._tables, self._reader = own.tables, BatchReader("given", unpack)
+        self._bound = own.bound(self._config.seed, lambda: None)
+        self._net = _core.SearchModule(self._config, self._bound, self._dtype, self._device)
+
+    @property
+    def config(self) -> SearchConfig:
+        """The configuration."""
+        return self._config
+
+    @property
+    def tables(self) -> Mapping[str, AlphaTable]:
+        """The names of the rows and candidates by table."""
+        return self._tables
+
+    @property
+    @plain()
+    def alphas(self) -> dict[str, Tensor]:
+        """Copies of the logits: table name -> [rows, columns]; 0 where a row has fewer candidates."""
+        return self._net.alphas()
+
+    @plain()
+    def set_alphas(self, alphas: Mapping[str, Array]) -> None:
+        """Replace the logits; accepts the dictionary that `alphas` returns.
+
+        Raises:
+            DataError: a table name or shape is wrong, or a logit is NaN or infinite.
+        """
+        self._net.set_alphas({name: tensor_of(value) for name, value in alphas.items()})
+
+    @plain()
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return copies of all weights and buffers by name, without α."""
+        return self._net.state_dict()
+
+    @plain()
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Replace weights and buffers by those of `state`, which must be complete.
+
+        Raises:
+            DataError: names, shapes or the dtypes of buffers are wrong; the message names them.
+        """
+        self._net.load_state_dict({name: tensor_of(value) for name, value in state.items()})
+
+    @plain()
+    def loss(self, batch: Any) -> float:
+        """Return the loss of a batch in training mode; buffers do not move."""
+        return self._net.loss(self._read(batch))
+
+    @plain()
+    def evaluate(self, batch: Any) -> tuple[float, int | None]:
+        """Return the loss of a batch in evaluation mode, and the number of correct predictions if counted.
+
+        What is left of the initial values of running statistics is divided out.
+        """
+        return self._net.evaluate(self._read(batch))
+
+    @plain()
+    def arch_gradient(
+        self,
+        train: Any = None,
+        valid: Any = None,
+        method: Method | None = None,
+        xi: float | None = None,
+        epsilon: float | None = None,
+        momentum: Mapping[str, Array] | None = None,
+    ) -> dict[str, Tensor]:
+        """Compute the gradient of the validation loss by α, table name -> [rows, columns].
+
+        The arguments are those of `Supernet.arch_gradient`.
+
+        Raises:
+            ConfigError: the method is unknown; or it differentiates twice, and an operation cannot be.
+            DataError: there is no validation batch, or no training batch for a method that requires one.
+        """
+        if valid is None:
+            raise _core.DataError("the gradient by α requires a validation batch: pass valid=batch")
+        return self._net.arch_gradient(
+            None if train is None else self._read(train),
+            self._read(valid),
+            self._config.hypergradient if method is None else method,
+            self._config.weight_lr if xi is None else float(xi),
+            self._config.epsilon if epsilon is None else float(epsilon),
+            None if momentum is None else {name: tensor_of(value) for name, value in momentum.items()},
+        )
+
+    @plain()
+    def step(self, train: Any, valid: Any) -> tuple[float, float]:
+        """Do one search step: α, then the weights, with method and learning rates of the config at epoch 0.
+
+        Returns:
+            The training loss before the weight step, and the validation loss at which α's gradient was taken.
+        """
+        return self._net.step(self._read(train), self._read(valid))
+
+    @plain()
+    def optimizer_state(self) -> dict[str, Any]:
+        """SGD's `momentum` by weight name, Adam's `exp_avg` and `exp_avg_sq` by table, and `step`."""
+        return self._net.optimizer_state()
+
+    def _read(self, batch: Any) -> tuple[list[Tensor], Any]:
+        return self._reader(0, batch)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a SearchModule cannot be pickled or copied, as it holds the engine's memory")
+
+    def __repr__(self) -> str:
+        tables = ", ".join(f"{name} {list(logits.shape)}" for name, logits in self.alphas.items())
+        return f"<SearchModule {self._dtype} on {self._device}: {tables}>"

@@ -1,0 +1,257 @@
+"""`Choice` and `InputChoice`: the places in a network of one's own that a search decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._core import ConfigError, SpaceError
+from .._values.words import shown
+
+
+class _Marked(nn.Module):
+    """A module with logits. `table` and `row` say which ones a search gives it."""
+
+    _mixing: Tensor | None  # the mixing weights of a pass of a search
+
+    def __init__(self, count: int, alpha: str | None, row: int, init: Any) -> None:
+        super().__init__()
+        if alpha is not None and (not isinstance(alpha, str) or not alpha or "/" in alpha):
+            raise ConfigError(f"alpha is {shown(alpha)}; it must be the name of a table of logits, without /")
+        if type(row) is not int or row < 0 or (row and alpha is None):
+            raise ConfigError(f"row is {shown(row)}; it must be a row, from 0, of the table that alpha names")
+        self.table, self.row, self.given = alpha, row, init is not None
+        self.alpha = nn.Parameter(_initial(init, count))
+        self._mixing = None
+
+    def mixing_weights(self) -> Tensor:
+        """Return the weights [n] by which the module mixes: those of the search, or softmax(alpha)."""
+        return self.alpha.softmax(0) if self._mixing is None else self._mixing
+
+
+class Choice(_Marked):
+    """A module that is one of several candidates: `search(..., network=)` finds out which.
+
+    In a search, and before one, its output is the sum of the outputs of all candidates, each times its mixing
+    weight (DARTS, eq. 2). Outputs may be tensors, or tuples, lists and dictionaries of tensors, which are
+    mixed leaf by leaf; shapes must agree, and leaves that are not floating must be equal. All candidates get
+    the same arguments. Choices may be nested, shared, and called several times in a forward pass.
+
+    Args:
+        candidates: the modules by name, or a sequence of modules, whose names are "0", "1", …
+        alpha: the name of a table of logits. Choices that name the same row of the same table share their
+            logits; their candidates must have the same names in the same order. None: a table of its own,
+            named after the module, such as "layers.0.block".
+        row: the row of that table.
+        init: initial logits [n]; None: 0, and in a search 1e-3·N(0, 1), drawn by (seed, table).
+
+    Attributes:
+        candidates: the modules by name, an `nn.ModuleDict`.
+        alpha: the logits [n], a parameter. Outside a search the mixing weights are softmax(alpha).
+
+    Raises:
+        ConfigError: there are no candidates, a name is not possible in a ModuleDict, or `init` does not fit.
+        TypeError: a candidate is not a module.
+        SpaceError: in a forward pass: outputs cannot be mixed, or a candidate changes its input in place.
+
+    >>> choice = Choice({"linear": nn.Linear(2, 2), "skip": nn.Identity()}, init=[0.0, 0.0])
+    >>> x = torch.ones(1, 2)
+    >>> torch.allclose(choice(x), 0.5 * choice.candidates["linear"](x) + 0.5 * x)
+    True
+    """
+
+    def __init__(
+        self,
+        candidates: Mapping[str, nn.Module] | Sequence[nn.Module],
+        alpha: str | None = None,
+        row: int = 0,
+        init: Sequence[float] | Tensor | None = None,
+    ) -> None:
+        named = _named(candidates)
+        super().__init__(len(named), alpha, row, init)
+        try:
+            self.candidates = nn.ModuleDict(named)
+        except KeyError as error:
+            raise ConfigError(f"a candidate cannot have this name: {error.args[0]}; rename it") from error
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the candidates, in the order of the logits."""
+        return tuple(self.candidates)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        versions, outputs = [value._version for value in given], []
+        for name, candidate in self.candidates.items():
+            outputs.append(candidate(*args, **kwargs))
+            if versions != [value._version for value in given]:
+                raise SpaceError(
+                    f"the candidate {name!r} changes its input in place, which the other candidates read; "
+                    "use operations that do not, such as nn.ReLU(inplace=False)"
+                )
+        return _mix(outputs, self.mixing_weights().unbind(0), self.names)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows next to the candidates."""
+        return "" if self.table is None else f"alpha={self.table!r}, row={self.row}"
+
+
+class InputChoice(_Marked):
+    """A choice of `keep` out of `n` inputs, for skip connections and for edges between nodes.
+
+    It is called with a sequence of n tensors. In a search, and before one, the output is the sum of all
+    inputs, each times its mixing weight. `fix` replaces it by a module that reduces the kept inputs.
+
+    Args:
+        n: the number of inputs.
+        keep: the number of inputs that are kept.
+        alpha, row, init: as for `Choice`. Rows of one table keep the same number.
+        reduction: how the fixed network reduces several kept inputs: "sum" or "mean".
+
+    Raises:
+        ConfigError: n, keep or reduction is out of range, or `init` does not fit.
+        SpaceError: in a forward pass: the number of inputs is not n, or they cannot be mixed.
+
+    >>> skip = InputChoice(2)
+    >>> skip([torch.zeros(3), torch.ones(3)])
+    tensor([0.5000, 0.5000, 0.5000], grad_fn=<AddBackward0>)
+    """
+
+    def __init__(
+        self,
+        n: int,
+        keep: int = 1,
+        alpha: str | None = None,
+        row: int = 0,
+        init: Sequence[float] | Tensor | None = None,
+        reduction: str = "sum",
+    ) -> None:
+        if type(n) is not int or n < 1:
+            raise ConfigError(f"n is {shown(n)}; it must be the number of inputs, at least 1")
+        if type(keep) is not int or not 1 <= keep <= n:
+            raise ConfigError(f"keep is {shown(keep)}; it must be a whole number from 1 to {n}")
+        if reduction not in ("sum", "mean"):
+            raise ConfigError(f'reduction is {shown(reduction)}; it must be "sum" or "mean"')
+        super().__init__(n, alpha, row, init)
+        self.n, self.keep, self.reduction = n, keep, reduction
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the inputs: their indices."""
+        return tuple(map(str, range(self.n)))
+
+    def forward(self, inputs: Sequence[Any]) -> Any:
+        if not isinstance(inputs, (list, tuple)) or len(inputs) != self.n:
+            given = f"{len(inputs)}" if isinstance(inputs, (list, tuple)) else f"a {type(inputs).__name__}"
+            raise SpaceError(
+                f"an InputChoice of {self.n} inputs takes a list of {self.n} tensors, got {given}"
+            )
+        return _mix(list(inputs), self.mixing_weights().unbind(0), self.names, "inputs")
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows."""
+        of_table = "" if self.table is None else f", alpha={self.table!r}, row={self.row}"
+        return f"{self.n}, keep={self.keep}{of_table}"
+
+
+def _named(candidates: Any) -> dict[str, nn.Module]:
+    if isinstance(candidates, (Mapping, nn.ModuleDict)):
+        named = dict(candidates.items())
+    elif isinstance(candidates, (Sequence, nn.ModuleList)) and not isinstance(candidates, str):
+        named = {str(index): module for index, module in enumerate(candidates)}
+    else:
+        raise TypeError(
+            f"candidates must be a dictionary or a sequence of modules, got a {type(candidates).__name__}"
+        )
+    if not named:
+        raise ConfigError("candidates is empty; a choice needs at least one module")
+    for name, module in named.items():
+        if not isinstance(module, nn.Module):
+            remedy = f"; pass an instance, {module.__name__}()" if isinstance(module, type) else ""
+            raise TypeError(f"the candidate {name!r} must be an nn.Module, got {shown(module)}{remedy}")
+        if not isinstance(name, str) or not name or "." in name or "/" in name:
+            raise ConfigError(f"a candidate has the name {shown(name)}; a name is a string without . and /")
+    return named
+
+
+def _initial(init: Any, count: int) -> Tensor:
+    if init is None:
+        return torch.zeros(count)
+    try:
+        given = torch.as_tensor(init).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"init is {shown(init)}; it must be {count} numbers") from error
+    given = given if given.is_floating_point() else given.to(torch.get_default_dtype())
+    if given.shape != (count,) or not bool(torch.isfinite(given).all()):
+        raise ConfigError(f"init is {shown(init)}; it must be {count} finite numbers, one per candidate")
+    return given.clone()
+
+
+def _mix(
+    outputs: Sequence[Any], weights: Sequence[Tensor], names: Sequence[str], what: str = "outputs"
+) -> Any:
+    """Return the weighted sum of tensors, or of equal structures leaf by leaf."""
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        _check_alike(outputs, names, what)
+        if first.is_floating_point() or first.is_complex():
+            total = weights[0] * first
+            for weight, output in zip(weights[1:], outputs[1:], strict=True):
+                total = total + weight * output
+            return total
+        if all(torch.equal(first, other) for other in outputs[1:]):
+            return first
+    elif isinstance(first, Mapping) and all(
+        isinstance(other, Mapping) and other.keys() == first.keys() for other in outputs
+    ):
+        mixed = {key: _mix([other[key] for other in outputs], weights, names, what) for key in first}
+        return mixed if type(first) is dict else type(first)(**mixed)
+    elif isinstance(first, (tuple, list)) and all(
+        type(other) is type(first) and len(other) == len(first) for other in outputs
+    ):
+        parts = [_mix(leaves, weights, names, what) for leaves in zip(*outputs, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+    elif not any(isinstance(other, (Tensor, Mapping, tuple, list)) for other in outputs) and _same(outputs):
+        return first
+    other = next((n for n, value in zip(names, outputs, strict=True) if not _like(value, first)), names[-1])
+    raise SpaceError(
+        f"the {what} of {names[0]!r} and {other!r} cannot be mixed: {_described(first)} and "
+        f"{_described(outputs[list(names).index(other)])}; they must be floating tensors of the same shape, "
+        "or equal structures of these"
+    )
+
+
+def _check_alike(outputs: Sequence[Any], names: Sequence[str], what: str) -> None:
+    first = outputs[0]
+    for name, output in zip(names[1:], outputs[1:], strict=True):
+        if not isinstance(output, Tensor) or output.shape != first.shape:
+            raise SpaceError(
+                f"the {what} of {names[0]!r} and {name!r} cannot be mixed: {_described(first)} and "
+                f"{_described(output)}; all candidates must give tensors of the same shape"
+            )
+
+
+def _same(values: Sequence[Any]) -> bool:
+    try:
+        return all(bool(value == values[0]) or value is values[0] for value in values)
+    except (TypeError, ValueError, RuntimeError):
+        return all(value is values[0] for value in values)
+
+
+def _like(value: Any, first: Any) -> bool:
+    if isinstance(first, Tensor):
+        return isinstance(value, Tensor) and torch.equal(value, first)
+    return type(value) is type(first) and _described(value) == _described(first)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    if isinstance(value, Mapping):
+        return f"a {type(value).__name__} with {', '.join(map(str, value)) or 'no keys'}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"{shown(value)}"

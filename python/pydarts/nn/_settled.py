@@ -1,0 +1,42 @@
+"""Batch norm of any module without what is left of the initial values of its running statistics."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def is_fresh(part: nn.Module) -> bool:
+    """Return whether the running statistics of a module hold, or may hold, the initial values 0 and 1.
+
+    Not those that were set by hand: they differ from 0 and 1 without a step.
+    """
+    if not isinstance(part, _BatchNorm) or part.momentum is None or part.num_batches_tracked is None:
+        return False
+    mean, var = part.running_mean, part.running_var
+    if mean is None or var is None:
+        return False
+    return int(part.num_batches_tracked) > 0 or bool((mean == 0).all() and (var == 1).all())
+
+
+@torch.no_grad()
+def settle(norm: nn.Module) -> None:
+    """Divide what is left of the initial values out of running statistics, in place.
+
+    After t steps of momentum m, (1 - m)^t of them is left. Before the first step nothing changes.
+
+    >>> norm = nn.BatchNorm1d(1)
+    >>> _ = norm(torch.tensor([[1.0], [3.0]]))
+    >>> settle(norm)
+    >>> norm.running_mean.item(), round(norm.running_var.item(), 4)
+    (2.0, 2.0)
+    """
+    assert isinstance(norm, _BatchNorm) and norm.momentum is not None
+    count, mean, var = norm.num_batches_tracked, norm.running_mean, norm.running_var
+    if count is None or mean is None or var is None:
+        return
+    left = torch.where(count > 0, (1 - norm.momentum) ** count.double(), 0.0)
+    mean.copy_(mean.double() / (1 - left))
+    # A variance near 0 can round to less than what is left of the initial one.
+    var.copy_(((var.double() - left) / (1 - left)).clamp(min=0))

@@ -1,0 +1,306 @@
+//! One network for inspection, with its weights, losses, gradients and steps: what `Supernet` and `SearchModule` share.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use tch::{Device, Kind, Tensor};
+
+use super::entry;
+use super::errors::to_python;
+use super::tensor::{from_dict, to_dict};
+use crate::config::{Method, SearchConfig};
+use crate::data::Batch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::nn::{MatrixPrecision, Mode, Network, Relaxations, Relaxed};
+use crate::params::check_alphas;
+use crate::relaxation::Restrictions;
+use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
+use crate::search::{self, State, StepSettings, with_estimate};
+
+/// Copies of all weights, then of all buffers, by name.
+pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Tensor)>> {
+    let mut named = network.weights().unpack(w)?;
+    named.extend(network.buffers().map(|buffers| buffers.named()).transpose()?.unwrap_or_default());
+    Ok(named)
+}
+
+/// A network that can be inspected.
+pub trait Inspectable: Send {
+    /// The network.
+    fn network(&self) -> &dyn Network;
+}
+
+/// A network with its state.
+pub struct Inspected<N> {
+    pub network: N,
+    pub relaxations: Relaxations,
+    pub restrictions: Restrictions,
+    pub state: State,
+    pub config: SearchConfig,
+    pub switch: Option<Arc<dyn MatrixPrecision>>,
+}
+
+/// The arguments of `arch_gradient` besides the batches.
+pub struct Estimate {
+    method: Method,
+    xi: f64,
+    epsilon: f64,
+    momentum: Option<Vec<(String, Tensor)>>,
+}
+
+impl Estimate {
+    /// The arguments as Python gives them.
+    pub fn new(method: &str, xi: f64, epsilon: f64, momentum: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let momentum = momentum.map(from_dict).transpose()?;
+        let method = Method::parse("method", method).map_err(to_python)?;
+        if !(epsilon.is_finite() && epsilon > 0.0 && xi.is_finite() && xi >= 0.0) {
+            let text = format!("epsilon is {epsilon} and xi is {xi}; epsilon must be above 0 and xi at least 0");
+            return Err(to_python(Error::new(ErrorKind::Config, text)));
+        }
+        Ok(Estimate { method, xi, epsilon, momentum })
+    }
+}
+
+impl<N: Inspectable> Inspected<N> {
+    /// The network.
+    pub fn network(&self) -> &dyn Network {
+        self.network.network()
+    }
+
+    /// The network with its relaxation.
+    pub fn relaxed(&self) -> Relaxed<'_> {
+        let micro_batch = self.config.execution.micro_batch;
+        Relaxed { network: self.network(), relaxations: &self.relaxations, micro_batch }
+    }
+
+    fn kind_and_device(&self) -> (Kind, Device) {
+        (self.network().kind(), self.network().device())
+    }
+
+    /// Adds the estimate for `batch` examples to an out-of-memory error.
+    fn explain(&self, error: Error, batch: i64) -> Error {
+        with_estimate(error, self.network().peak(self.config.optimisation.hypergradient), batch)
+    }
+
+    /// Runs `f`; an out-of-memory error gets the estimate for `batch` examples.
+    pub fn explained<T>(&self, batch: i64, f: impl FnOnce() -> Result<T>) -> Result<T> {
+        f().map_err(|error| self.explain(error, batch))
+    }
+
+    fn load(
+        &mut self,
+        named: Vec<(String, Tensor)>,
+        is_buffer: impl Fn(&dyn Network, &str) -> bool,
+        check: impl Fn(&[(String, Tensor)]) -> Result<()>,
+    ) -> Result<()> {
+        let (kind, device) = self.kind_and_device();
+        let network = self.network();
+        let (buffers, weights): (Vec<_>, Vec<_>) = named.into_iter().partition(|(name, _)| is_buffer(network, name));
+        let w = self.network().weights().pack(&weights, kind, device)?;
+        check(&buffers)?;
+        if let Some(kept) = self.network().buffers() {
+            kept.load(&buffers)?;
+        }
+        self.state.w = w;
+        Ok(())
+    }
+
+    fn set_alphas(&mut self, named: &[(String, Tensor)]) -> Result<()> {
+        let (kind, device) = self.kind_and_device();
+        let alpha = self.network().alphas().pack(named, kind, device)?;
+        // Padding may be anything: results show NaN there.
+        let alpha = alpha.f_masked_fill(&self.relaxations.masked()?, 0.0)?;
+        check_alphas(self.network().alphas(), &alpha)?;
+        self.state.alpha = alpha;
+        Ok(())
+    }
+
+    fn arch_gradient(&self, train: Option<Batch>, valid: Batch, by: Estimate) -> Result<Vec<(String, Tensor)>> {
+        let (kind, device) = self.kind_and_device();
+        let carried = &self.state.carried;
+        let with_state = |batch: Batch, carried: &Option<Tensor>| {
+            let carried = carried.as_ref().map(Tensor::shallow_clone);
+            Batch { carried, ..batch }
+        };
+        let train = train.map(|batch| with_state(batch, &carried.train));
+        let valid = with_state(valid, &carried.valid);
+        let table = self.network().weights();
+        let buffer = by.momentum.map(|named| table.pack(&named, kind, device)).transpose()?;
+        self.relaxed().draw(self.state.step, train.as_ref(), Some(&valid))?;
+        let losses = Losses { network: self.relaxed(), train: train.as_ref(), valid: &valid };
+        let xi = Tensor::f_full([0i64; 0], by.xi, (kind, device))?;
+        let step = VirtualStep {
+            xi: &xi,
+            momentum: self.config.optimisation.weight_momentum,
+            buffer: buffer.as_ref(),
+            weight_decay: self.config.optimisation.weight_decay,
+            clip: StepSettings::new(&self.config).virtual_clip,
+            epsilon: by.epsilon,
+        };
+        let found = arch_gradient(by.method, &losses, &self.state.w, &self.state.alpha, &step)?;
+        self.network().alphas().unpack(&found.gradient)
+    }
+
+    fn step(&mut self, train: &Batch, valid: &Batch) -> Result<(f64, f64)> {
+        let (settings, lr) = (StepSettings::new(&self.config), self.config.optimisation.weight_lr);
+        let micro_batch = self.config.execution.micro_batch;
+        let relaxed = Relaxed { network: self.network.network(), relaxations: &self.relaxations, micro_batch };
+        let outcome = search::step(relaxed, &mut self.state, train, Some(valid), &settings, lr)
+            .map_err(|error| self.explain(error, train.width()))?;
+        // Draw the masks of the next step, so that later calls use them.
+        self.network().draw(self.state.step)?;
+        let valid_loss = outcome.valid_loss.ok_or_else(|| Error::engine("the step returned no validation loss"))?;
+        Ok((outcome.train_loss, valid_loss))
+    }
+}
+
+/// The locked network for one call. Dropping it restores the user's precision of matrix products.
+pub struct Held<'a, N>(MutexGuard<'a, Inspected<N>>);
+
+impl<N> Deref for Held<'_, N> {
+    type Target = Inspected<N>;
+
+    fn deref(&self) -> &Inspected<N> {
+        &self.0
+    }
+}
+
+impl<N> DerefMut for Held<'_, N> {
+    fn deref_mut(&mut self) -> &mut Inspected<N> {
+        &mut self.0
+    }
+}
+
+impl<N> Drop for Held<'_, N> {
+    fn drop(&mut self) {
+        if let Some(switch) = &self.0.switch {
+            switch.restore();
+        }
+    }
+}
+
+/// The methods of the Python classes.
+pub struct Inspector<N>(pub Mutex<Inspected<N>>);
+
+impl<N: Inspectable> Inspector<N> {
+    /// Ignores poisoning: a thread that panicked leaves every tensor valid, although a step may be half applied.
+    pub fn lock(&self) -> Held<'_, N> {
+        Held(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let named = entry::engine(py, || {
+            let held = self.lock();
+            named_state(held.network(), &held.state.w)
+        })?;
+        to_dict(py, named)
+    }
+
+    /// `is_buffer` tells the names of buffers from those of weights; `check` looks at the values of buffers.
+    pub fn load_state_dict(
+        &self,
+        py: Python<'_>,
+        state: &Bound<'_, PyDict>,
+        is_buffer: impl Fn(&dyn Network, &str) -> bool + Send,
+        check: impl Fn(&[(String, Tensor)]) -> Result<()> + Send,
+    ) -> PyResult<()> {
+        let named = from_dict(state)?;
+        entry::engine(py, move || self.lock().load(named, is_buffer, check))
+    }
+
+    pub fn alphas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let named = entry::engine(py, || {
+            let held = self.lock();
+            held.network().alphas().unpack(&held.state.alpha)
+        })?;
+        to_dict(py, named)
+    }
+
+    pub fn set_alphas(&self, py: Python<'_>, alphas: &Bound<'_, PyDict>) -> PyResult<()> {
+        let named = from_dict(alphas)?;
+        entry::engine(py, move || self.lock().set_alphas(&named))
+    }
+
+    /// `batches` makes the batches of training and validation, whose first has this many examples.
+    pub fn arch_gradient<'py>(
+        &self,
+        py: Python<'py>,
+        examples: i64,
+        by: Estimate,
+        batches: impl FnOnce(&Inspected<N>) -> Result<(Option<Batch>, Batch)> + Send,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let named = entry::engine(py, || {
+            let held = self.lock();
+            held.explained(examples, || {
+                let (train, valid) = batches(&held)?;
+                held.arch_gradient(train, valid, by)
+            })
+        })?;
+        to_dict(py, named)
+    }
+
+    pub fn step(
+        &self,
+        py: Python<'_>,
+        batches: impl FnOnce(&Inspected<N>) -> Result<(Batch, Batch)> + Send,
+    ) -> PyResult<(f64, f64)> {
+        entry::engine(py, || {
+            let mut held = self.lock();
+            let (train, valid) = batches(&held)?;
+            held.step(&train, &valid)
+        })
+    }
+
+    pub fn optimizer_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (momentum, exp_avg, exp_avg_sq, step) = entry::engine(py, || {
+            let held = self.lock();
+            let (weights, alphas, state) = (held.network().weights(), held.network().alphas(), &held.state);
+            Ok((
+                weights.unpack(&state.momentum)?,
+                alphas.unpack(&state.moments.exp_avg)?,
+                alphas.unpack(&state.moments.exp_avg_sq)?,
+                state.moments.step,
+            ))
+        })?;
+        let dict = PyDict::new(py);
+        dict.set_item("momentum", to_dict(py, momentum)?)?;
+        dict.set_item("exp_avg", to_dict(py, exp_avg)?)?;
+        dict.set_item("exp_avg_sq", to_dict(py, exp_avg_sq)?)?;
+        dict.set_item("step", step)?;
+        Ok(dict)
+    }
+
+    /// Applies a decision to the relaxation, as the end of an epoch does.
+    pub fn decide(&self, py: Python<'_>, decision: &str) -> PyResult<()> {
+        entry::engine(py, || {
+            let decision = serde_json::from_str(decision).map_err(|error| Error::config(error.to_string()))?;
+            let mut guard = self.lock();
+            let held = &mut *guard;
+            held.restrictions.apply(&decision)?;
+            held.relaxations.set_states(&held.restrictions.states)?;
+            held.state.clear(&held.relaxations.masked()?)
+        })
+    }
+
+    /// The loss and the number of correct predictions of one batch, without a graph.
+    pub fn pass(
+        &self,
+        py: Python<'_>,
+        (examples, mode): (i64, Mode),
+        batch: impl FnOnce(&Inspected<N>) -> Result<Batch> + Send,
+    ) -> PyResult<(f64, Option<i64>)> {
+        entry::engine(py, || {
+            let _guard = tch::no_grad_guard();
+            let held = self.lock();
+            held.explained(examples, || {
+                let batch = batch(&held)?;
+                held.relaxed().draw(held.state.step, Some(&batch), None)?;
+                let pass = held.relaxed().loss(&held.state.w, &held.state.alpha, &batch, mode)?;
+                let correct = pass.correct.map(|correct| correct.f_int64_value(&[])).transpose()?;
+                Ok((pass.value.f_double_value(&[])?, correct))
+            })
+        })
+    }
+}
