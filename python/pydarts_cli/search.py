@@ -72,6 +72,7 @@ def search(
             workers=loader_workers,
             grayscale=grayscale,
             words=words,
+            dimensions=config.resolved_space.dimensions,
         )
     config = pydarts.SearchConfig.from_dict({**found.settings, **fields})
     if config.resume and not any(Path(config.checkpoint_dir or "").glob("*.safetensors")):

@@ -27,7 +27,7 @@ COLLAPSED = 0.5
 UNSETTLED = 0.1
 
 # Operations without weights: they copy or pool their input.
-_WEIGHTLESS = ("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3")
+_WEIGHTLESS = ("none", "skip_connect", "max_pool", "avg_pool")
 
 
 def _both_names(edge: tuple[int, int], table: AlphaTable) -> str:
@@ -127,7 +127,7 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
 def weightless(genotype: Genotype) -> Iterator[Finding]:
     """A normal cell without weights; a skip connection in a reduction cell has weights."""
     genes = genotype.edges("normal")
-    if genes and all(operation in _WEIGHTLESS for operation, *_ in genes):
+    if genes and all(operation.startswith(_WEIGHTLESS) for operation, *_ in genes):
         yield Finding(
             "warning",
             "weightless",
