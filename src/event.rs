@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use indexmap::IndexMap;
 use ndarray::Array2;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -36,6 +37,15 @@ pub(crate) fn nan_where_null<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
     Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
+/// Measurements by name, in the order in which the network returns them.
+pub type Metrics = IndexMap<String, f64>;
+
+/// As [`nan_where_null`], for every metric.
+fn metrics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metrics, D::Error> {
+    let found = IndexMap::<String, Option<f64>>::deserialize(deserializer)?;
+    Ok(found.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
+}
+
 /// The measurements of one epoch.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct EpochRecord {
@@ -60,6 +70,9 @@ pub struct EpochRecord {
     pub skip_connections: Option<usize>,
     /// Wall-clock time of the epoch.
     pub seconds: f64,
+    /// What the network measured on the validation examples besides loss and accuracy; empty in files of earlier versions.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty", deserialize_with = "metrics")]
+    pub metrics: Metrics,
 }
 
 /// How a search ended.

@@ -11,7 +11,7 @@ from ._show.plots.alphas import alphas
 from ._show.plots.animation import animate
 from ._show.plots.cells import cells
 from ._show.plots.compare import compare
-from ._show.plots.curves import accuracies, entropy, losses, skips
+from ._show.plots.curves import accuracies, entropy, losses, metrics, skips
 from ._show.plots.heat_map import weights
 from ._show.plots.supernet import supernet_cell
 
@@ -23,6 +23,7 @@ __all__ = [
     "compare",
     "entropy",
     "losses",
+    "metrics",
     "skips",
     "supernet_cell",
     "weights",

@@ -28,7 +28,7 @@ SEARCH = Group(
         ),
         "Run": (
             "seed", "device", "precision", "record", "resume", "checkpoint_dir", "checkpoint_every",
-            "progress", "log_every",
+            "progress", "log_every", "metric_mode",
         ),
         "Engine": ("passes", "graph", "memory", "micro_batch"),
     },

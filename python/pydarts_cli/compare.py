@@ -30,6 +30,7 @@ from .train import NETWORKS, PresetOption, check_cell, check_choices, preset_of
 
 if TYPE_CHECKING:
     from pydarts import Genotype, SearchResult, SearchTable
+    from pydarts._results.score import Score
 
 _TRAINED = "Training of the cells (with --data)"
 
@@ -206,7 +207,8 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
     from rich.table import Table
     from rich.text import Text
 
-    rows = [_row(name, result) for name, result in results.items()]
+    scores = {name: _score(result) for name, result in results.items()}
+    rows = [_row(name, result, scores[name]) for name, result in results.items()]
     columns = (
         "run",
         "status",
@@ -216,6 +218,11 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
         "epochs",
         "validation",
         "best",
+        *(
+            ["measure"]
+            if any(score.name not in ("accuracy", "perplexity") for score in scores.values())
+            else []
+        ),
         "entropy",
         "skips",
         "settled",
@@ -223,7 +230,7 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
     )
     table = Table(*columns, box=None)
     for row in rows:
-        table.add_row(*(Text(_text(name, row)) for name in columns))
+        table.add_row(*(Text(_text(name, row, scores[row["run"]])) for name in columns))
     genotypes = {name: result.genotype for name, result in results.items() if hasattr(result, "genotype")}
     cells = {genotype.edge_set for genotype in genotypes.values()}
     notes = [f"distinct cells: {len(cells)}; settled: the point in time of the last change of the genotype"]
@@ -238,11 +245,17 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
     return Answer(data, [table, *notes])
 
 
-def _row(name: str, result: SearchResult) -> dict[str, Any]:
+def _score(result: SearchResult) -> Score:
+    """What a search is judged by: its metric, perplexity, accuracy or loss."""
+    from pydarts._results.score import score_of
+
+    words = hasattr(result, "genotype") and result.config.resolved_space.kind == "recurrent"
+    return score_of(result.history, result.config.metric_mode, words=words)
+
+
+def _row(name: str, result: SearchResult, score: Score) -> dict[str, Any]:
     path, config, cells = result.trajectory, result.config, hasattr(result, "genotype")
-    words = cells and config.resolved_space.kind == "recurrent"
-    measured = (record.valid_perplexity if words else record.valid_accuracy for record in result.history)
-    scores = [score for score in measured if score is not None]
+    scores = [score.valid(record) for record in result.history]
     entropies = [float(path.entropy(table)[-1]) for table in result.alphas]
     return {
         "run": name,
@@ -251,9 +264,9 @@ def _row(name: str, result: SearchResult) -> dict[str, Any]:
         "method": config.hypergradient,
         "seed": config.seed,
         "epochs": len(result.history),
-        "measure": "perplexity" if words else "accuracy",
+        "measure": score.name if scores or score.name == "perplexity" else "accuracy",
         "validation": scores[-1] if scores else None,
-        "best": (min if words else max)(scores, default=None),
+        "best": score.valid(score.best(result.history)) if scores else None,
         "entropy": sum(entropies) / len(entropies),
         "skips": result.genotype.skip_connections if cells else None,
         "settled": path.last_change if cells else None,
@@ -261,12 +274,13 @@ def _row(name: str, result: SearchResult) -> dict[str, Any]:
     }
 
 
-def _text(column: str, row: dict[str, Any]) -> str:
+def _text(column: str, row: dict[str, Any], score: Score) -> str:
     value = row[column]
     if value is None:
         return "–"
     if column in ("validation", "best"):
-        return f"{value:.1f}" if row["measure"] == "perplexity" else f"{value:.1%}"
+        number = ".1f" if score.name == "perplexity" and not score.metric else ".4g"
+        return score.text(value, number=number)
     return {"entropy": "{:.3f}", "seconds": "{:.1f}"}.get(column, "{}").format(value)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +65,13 @@ def ended(
     result: SearchResult | TrainResult, out: Path, more: Mapping[str, Any], lines: Sequence[str]
 ) -> Answer:
     """Return the answer for a run: the data of every run, `more` data of this kind of run, and its text."""
-    last = result.history[-1] if result.history else None
+    last = result.history[-1:].to_dicts()
     data = {
         "status": result.status,
         "out": str(out),
         "epochs": len(result.history),
         "best_epoch": result.best,
-        "last": None if last is None else asdict(last),
+        "last": last[0] if last else None,
         **more,
     }
     return Answer(data, list(lines), code_of(result.status))

@@ -27,6 +27,7 @@ _SEARCH: dict[str, Callable[[SearchResult, int, str | None], Any]] = {
     "skips": lambda result, at, cell: result.plot_skips(),
     "losses": lambda result, at, cell: result.plot_losses(),
     "accuracies": lambda result, at, cell: result.plot_accuracies(),
+    "metrics": lambda result, at, cell: result.plot_metrics(),
 }
 _TRAINING: dict[str, Callable[[TrainResult], Any]] = {
     "losses": lambda result: result.plot_losses(),
@@ -34,7 +35,7 @@ _TRAINING: dict[str, Callable[[TrainResult], Any]] = {
     "cells": lambda result: result.network.genotype.plot(),
 }
 _MOVIE = "animation"
-_NEED_EPOCHS = ("losses", "accuracies")  # these require at least one epoch
+_NEED_EPOCHS = ("losses", "accuracies", "metrics")  # these require at least one epoch
 _OF_CELLS = ("cells", "supernet", "skips")  # those that a network of one's own does not have
 _PER_POINT = ("weights", "cells", "supernet")
 _PER_TABLE = ("alphas", "weights", "supernet", _MOVIE)
@@ -123,6 +124,10 @@ def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict
         }
         every[_MOVIE] = lambda folder: result.animate(folder / f"{_MOVIE}.gif", cell=cell)
         epochs = len(result.history)
+        if not any(record.metrics for record in result.history):
+            del every["metrics"]
+        elif all(record.valid_accuracy is None for record in result.history):
+            del every["accuracies"]
     unknown = [name for name in what if name not in every]
     if unknown:
         raise Problem(f"{run} has no plot {', '.join(unknown)}; choose from {', '.join(every)}", USAGE)

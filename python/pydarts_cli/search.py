@@ -110,18 +110,20 @@ def decided(result: SearchResult) -> list[str]:
 def summary(result: SearchResult) -> str:
     """Summarise a search in one or two lines."""
     from pydarts._results.ending import reached
-    from pydarts._results.history import known
+    from pydarts._results.score import score_of
 
     text = f"{result.status} after {reached(result)}"
     if not result.history or result.best is None:
         return text
     last, best = result.history[-1], result.history[result.best]
-    if result.config.resolved_space.kind == "recurrent":
-        score = f"validation perplexity {last.valid_perplexity:.1f}, training {last.train_perplexity:.1f}"
+    if hasattr(result, "genotype") and result.config.resolved_space.kind == "recurrent":
+        said = f"validation perplexity {last.valid_perplexity:.1f}, training {last.train_perplexity:.1f}"
     else:
-        score = (
-            f"validation accuracy {known(last.valid_accuracy):.1%} (best {known(best.valid_accuracy):.1%} in "
-            f"epoch {best.epoch + 1}), training {known(last.train_accuracy):.1%}"
-        )
+        score = score_of(result.history, result.config.metric_mode)
+        now, most = (score.text(score.valid(record), number=".4g") for record in (last, best))
+        said = f"validation {score.name} {now} (best {most} in epoch {best.epoch + 1})"
+        if score.train is not None:
+            said += f", training {score.text(score.train(last), number='.4g')}"
     seconds = sum(record.seconds for record in result.history)
-    return f"{text}, {seconds:.1f} s: {score}, {last.skip_connections} skip connections"
+    skips = "" if last.skip_connections is None else f", {last.skip_connections} skip connections"
+    return f"{text}, {seconds:.1f} s: {said}{skips}"

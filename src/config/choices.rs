@@ -160,6 +160,16 @@ pub enum Method {
     UnrolledExact,
 }
 
+/// Which values of a metric are better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricMode {
+    /// Large ones.
+    Max,
+    /// Small ones.
+    Min,
+}
+
 /// The augmentation of training images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -257,6 +267,10 @@ pub enum Graph {
 
 impl Choice for Method {
     const ALL: &'static [Self] = &[Method::FirstOrder, Method::Unrolled, Method::UnrolledExact];
+}
+
+impl Choice for MetricMode {
+    const ALL: &'static [Self] = &[MetricMode::Max, MetricMode::Min];
 }
 
 impl Choice for Augment {

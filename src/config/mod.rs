@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 use crate::space::{Operation, Reads, Space};
 
-pub use choices::{Augment, BatchSize, Graph, Memory, Method, Precision, Record, Resume, Rewrite};
+pub use choices::{Augment, BatchSize, Graph, Memory, Method, MetricMode, Precision, Record, Resume, Rewrite};
 pub use data::DataConfig;
 pub use execution::ExecutionConfig;
 pub use network::NetworkConfig;

@@ -1,6 +1,6 @@
 //! Options of the optimisation of weights and α.
 
-use super::choices::{Method, choice};
+use super::choices::{Method, MetricMode, choice};
 use super::readers::{betas, flag, not_negative, optional, positive, seed, share, whole};
 use super::table::options;
 use crate::arch::selection::{self, Selection};
@@ -31,5 +31,7 @@ options! {
         [51] stop: Option<Stop> = None => optional(decide::read);
         // Whether the virtual step clips its gradient as the weight step does: the published recurrent search does.
         [60] clip_virtual_step: bool = false, recurrent true => flag;
+        // Which values of the metric are better; the search itself does not depend on it.
+        [61] metric_mode: MetricMode = MetricMode::Max => choice, may_differ;
     }
 }

@@ -16,6 +16,7 @@ use gradients::{gradient, leaf};
 use crate::config::Method;
 use crate::data::Batch;
 use crate::error::Result;
+use crate::event::Metrics;
 use crate::params::Table;
 use crate::plan::Peak;
 
@@ -49,7 +50,8 @@ pub enum Mode {
 pub struct Loss {
     /// The scalar to differentiate.
     pub value: Tensor,
-    /// The number of correct predictions, a detached scalar on the device; None if the network does not predict classes.
+    /// The number of correct predictions, a detached scalar on the device; an example with several targets counts as the
+    /// fraction that is correct. None if the network does not predict classes.
     pub correct: Option<Tensor>,
     /// The hidden state with which the next batch of the stream continues, detached. None if batches are independent.
     pub carried: Option<Tensor>,
@@ -97,6 +99,14 @@ pub trait Network {
     /// Called before each loss of a step: what the network draws in losses of one role and part must be the same.
     fn begin_loss(&self, _role: Role, _part: usize) -> Result<()> {
         Ok(())
+    }
+    /// Called before an evaluation, which consists of losses in `Mode::Evaluation`.
+    fn begin_evaluation(&self) -> Result<()> {
+        Ok(())
+    }
+    /// What the network measured over all batches since `begin_evaluation`, besides loss and accuracy.
+    fn measured(&self) -> Result<Metrics> {
+        Ok(Metrics::new())
     }
     /// Enters or leaves the exact mode, in which every product is computed in float32 or better: a finite difference
     /// multiplies rounding errors by 1/ε.

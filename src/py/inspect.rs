@@ -290,7 +290,7 @@ impl<N: Inspectable> Inspector<N> {
         py: Python<'_>,
         (examples, mode): (i64, Mode),
         batch: impl FnOnce(&Inspected<N>) -> Result<Batch> + Send,
-    ) -> PyResult<(f64, Option<i64>)> {
+    ) -> PyResult<(f64, Option<f64>)> {
         entry::engine(py, || {
             let _guard = tch::no_grad_guard();
             let held = self.lock();
@@ -298,7 +298,7 @@ impl<N: Inspectable> Inspector<N> {
                 let batch = batch(&held)?;
                 held.relaxed().draw(held.state.step, Some(&batch), None)?;
                 let pass = held.relaxed().loss(&held.state.w, &held.state.alpha, &batch, mode)?;
-                let correct = pass.correct.map(|correct| correct.f_int64_value(&[])).transpose()?;
+                let correct = pass.correct.map(|correct| correct.f_double_value(&[])).transpose()?;
                 Ok((pass.value.f_double_value(&[])?, correct))
             })
         })

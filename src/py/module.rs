@@ -87,7 +87,7 @@ impl PySearchModule {
         self.0.pass(py, (0, Mode::Search), |held| held.batch(batch)).map(|(loss, _)| loss)
     }
 
-    fn evaluate(&self, py: Python<'_>, batch: Given) -> PyResult<(f64, Option<i64>)> {
+    fn evaluate(&self, py: Python<'_>, batch: Given) -> PyResult<(f64, Option<f64>)> {
         self.0.pass(py, (0, Mode::Evaluation), |held| held.batch(batch))
     }
 

@@ -68,7 +68,7 @@ impl PySupernet {
         let examples = self.examples(&pair.0);
         let (loss, correct) = self.0.pass(py, (examples, mode), |held| held.batch(pair, "the batch"))?;
         let correct = correct.ok_or_else(|| Error::engine("the pass counted no correct predictions"));
-        Ok((loss, correct.map_err(to_python)?))
+        Ok((loss, correct.map_err(to_python)? as i64))
     }
 }
 

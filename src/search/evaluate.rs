@@ -10,7 +10,7 @@ use super::trajectory;
 use crate::arch::{Architecture, entropy_of};
 use crate::config::OptimisationConfig;
 use crate::error::{Error, Result};
-use crate::event::{EpochRecord, Event};
+use crate::event::{EpochRecord, Event, Metrics};
 use crate::nn::Mode;
 use crate::relaxation::Tables;
 
@@ -26,7 +26,7 @@ impl Run<'_> {
     pub(super) fn end_epoch(&mut self, lr: f64) -> Result<()> {
         let started = Instant::now();
         let epoch = self.progress.epoch;
-        let (valid_loss, valid_accuracy) = self.evaluate(epoch)?;
+        let (valid_loss, valid_accuracy, metrics) = self.evaluate(epoch)?;
         let seen = self.look(epoch)?;
         let shares = self.config.optimisation.relaxation.rule().shares();
         let entropy = |(name, strengths): &(String, Array2<f64>)| (name.clone(), entropy_of(strengths.view(), shares));
@@ -41,6 +41,7 @@ impl Run<'_> {
             entropy: seen.strengths.iter().map(entropy).collect(),
             skip_connections: seen.architecture.skip_connections(self.relaxed.relaxations.tables()),
             seconds: sums.seconds + started.elapsed().as_secs_f64(),
+            metrics,
         };
         self.record_alpha()?;
         self.progress.finish_epoch(record.clone());
@@ -81,12 +82,14 @@ impl Run<'_> {
         Ok(selected)
     }
 
-    /// The mean loss, and the accuracy if the network predicts classes, on the validation examples, with running statistics.
-    fn evaluate(&mut self, epoch: usize) -> Result<(f64, Option<f64>)> {
+    /// The mean loss, the accuracy if the network predicts classes, and what else the network measures, on the validation
+    /// examples, with running statistics.
+    fn evaluate(&mut self, epoch: usize) -> Result<(f64, Option<f64>, Metrics)> {
         let _guard = tch::no_grad_guard();
-        let (mut loss, mut correct, mut examples, mut carried) = (0.0, Some(0), 0, None);
+        let (mut loss, mut correct, mut examples, mut carried) = (0.0, Some(0.0), 0, None);
         // A resumed search may begin here.
         self.network.draw(self.state.step)?;
+        self.network.begin_evaluation()?;
         let m = self.relaxed.mean(&self.state.alpha)?;
         self.sources.evaluation.start(epoch as u64, 0)?;
         while let Some(mut batch) = self.sources.evaluation.next()? {
@@ -96,7 +99,7 @@ impl Run<'_> {
             self.evaluated_batch = Some(batch.width());
             let pass = self.network.loss(&self.state.w, &m, &batch, Mode::Evaluation)?;
             loss += pass.value.f_double_value(&[])? * n as f64;
-            let found = pass.correct.map(|correct| correct.f_int64_value(&[])).transpose()?;
+            let found = pass.correct.map(|correct| correct.f_double_value(&[])).transpose()?;
             correct = correct.zip(found).map(|(sum, found)| sum + found);
             examples += n;
             carried = pass.carried;
@@ -105,6 +108,7 @@ impl Run<'_> {
         if examples == 0 {
             return Err(Error::data("expected at least one validation batch for evaluation, got none"));
         }
-        Ok((loss / examples as f64, correct.map(|correct| correct as f64 / examples as f64)))
+        let metrics = self.network.measured()?;
+        Ok((loss / examples as f64, correct.map(|correct| correct / examples as f64), metrics))
     }
 }

@@ -35,7 +35,7 @@ pub struct EpochSums {
     #[serde(deserialize_with = "nan_where_null")]
     pub loss: f64,
     /// None if the network does not predict classes.
-    pub correct: Option<i64>,
+    pub correct: Option<f64>,
     pub examples: i64,
     pub seconds: f64,
 }
@@ -43,7 +43,7 @@ pub struct EpochSums {
 impl EpochSums {
     pub fn add(&mut self, step: &StepOutcome, seconds: f64) {
         self.loss += step.train_loss * step.examples as f64;
-        let before = if self.examples == 0 { Some(0) } else { self.correct };
+        let before = if self.examples == 0 { Some(0.0) } else { self.correct };
         self.correct = before.zip(step.correct).map(|(sum, correct)| sum + correct);
         self.examples += step.examples;
         self.seconds += seconds;
@@ -54,7 +54,7 @@ impl EpochSums {
     }
 
     pub fn accuracy(&self) -> Option<f64> {
-        self.correct.map(|correct| correct as f64 / self.examples as f64)
+        self.correct.map(|correct| correct / self.examples as f64)
     }
 }
 

@@ -109,6 +109,7 @@ fn a_loss_of_nan_is_restored_as_nan() {
         entropy: [("normal".to_owned(), 1.0)].into(),
         skip_connections: Some(1),
         seconds: 2.0,
+        metrics: [("mae".to_owned(), f64::NAN), ("f1".to_owned(), 0.75)].into(),
     };
     let mut progress = Progress { step: 1, epoch: 1, history: vec![record], ..Progress::default() };
     progress.sums.loss = f64::NAN;
@@ -116,6 +117,8 @@ fn a_loss_of_nan_is_restored_as_nan() {
     let path = write(folder.path(), &progress, &trajectory, &Restrictions::new(&tables()), &[]).unwrap();
     let found = load(&path, 3).unwrap().progress;
     assert!(found.history[0].valid_loss.is_nan() && found.sums.loss.is_nan());
+    let metrics = &found.history[0].metrics;
+    assert!(metrics["mae"].is_nan() && metrics.get_index(1) == Some((&"f1".to_owned(), &0.75)));
     assert_eq!((found.history[0].train_accuracy, found.history[0].entropy["normal"]), (Some(0.5), 1.0));
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use pydarts::config::{
-    Augment, BatchSize, ExecutionConfig, Graph, Method, Precision, Record, Resume, Rewrite, SearchConfig,
+    Augment, BatchSize, ExecutionConfig, Graph, Method, MetricMode, Precision, Record, Resume, Rewrite, SearchConfig,
 };
 use pydarts::error::ErrorKind;
 use pydarts::space::{Operation, Space};
@@ -16,7 +16,7 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection stop clip_virtual_step";
+    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection stop clip_virtual_step metric_mode";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
@@ -37,7 +37,7 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "log_every": 1, "graph": "auto", "units": 300, "bptt": 35, "dropout_rows": 0.0, "dropout_embedded": 0.2,
             "dropout_input": 0.75, "dropout_hidden": 0.25, "dropout_output": 0.75, "slowness": 1e-3,
             "relaxation": {"name": "softmax", "temperature": 1.0}, "selection": {"name": "strongest", "k": 0},
-            "stop": null, "clip_virtual_step": false
+            "stop": null, "clip_virtual_step": false, "metric_mode": "max"
         })
     );
     assert_eq!(SearchConfig::from_json("{}").unwrap(), SearchConfig::default());
@@ -290,6 +290,8 @@ fn differences_name_what_makes_another_search() {
         graph: Graph::Off,
         ..theirs.execution
     };
+    assert!(ours.differences(&theirs).is_empty());
+    theirs.optimisation.metric_mode = MetricMode::Min;
     assert!(ours.differences(&theirs).is_empty());
     theirs.optimisation.epochs = 60;
     theirs.network.image_size = Some((8, 8));

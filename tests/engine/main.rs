@@ -22,6 +22,7 @@ mod genotype;
 mod hypergradient;
 mod language;
 mod memory;
+mod metrics;
 mod options;
 mod passes;
 mod plan;

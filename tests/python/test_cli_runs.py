@@ -73,7 +73,9 @@ def test_a_network_of_ones_own_is_plotted_and_compared(places: Path, function_ru
     assert "cells" in refused(2, "plot", function_run, "cells")
     answer = answered("compare", function_run, places / "run", "--json").json
     first, second = answer["runs"]
-    assert {first[name] for name in ("space", "validation", "best", "skips", "settled")} == {None}
+    assert {first[name] for name in ("space", "skips", "settled")} == {None}
+    assert first["measure"] == "loss" and first["best"] <= first["validation"]
+    assert second["measure"] == "accuracy"
     assert second["space"] == "darts" and list(answer["genotypes"]) == ["run"]
 
 

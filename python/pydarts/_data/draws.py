@@ -253,6 +253,8 @@ class Draws:
     role: str
     own: Sequence[Generator] = ()
     """Generators of the loader and its data set, besides those of torch, numpy and Python."""
+    of_batch: Sequence[Generator] | None = None
+    """Those of them that a batch may draw from; None: all."""
 
     def order(self, index: int, poll: Callable[[], None] | None = None) -> Section:
         """Return the section that begins pass `index`."""
@@ -270,7 +272,25 @@ class Draws:
     ) -> Section:
         """Return the section that makes batch `number` of pass `index`."""
         bits, name = stream(self.seed, f"{self.role} batch {number}", index), f"the {self.role} loader"
-        return Section(bits, self.own, cuda, poll, name, gate)
+        own = self.own if self.of_batch is None else self.of_batch
+        return Section(bits, own, cuda, poll, name, gate)
+
+    def unpacked(
+        self,
+        index: int,
+        number: int,
+        own: Sequence[Generator],
+        *,
+        cuda: bool = True,
+        poll: Callable[[], None] | None = None,
+        gate: Turn | None = None,
+    ) -> Section:
+        """Return the section that unpacks batch `number` of pass `index`, with generators of its own."""
+        bits, name = (
+            stream(self.seed, f"{self.role} unpack {number}", index),
+            f"unpack of the {self.role} loader",
+        )
+        return Section(bits, own, cuda, poll, name, gate)
 
     def close(self, iterator: Any, index: int) -> None:
         """Run the clean-up code of an iterator of pass `index`, if it is a generator."""

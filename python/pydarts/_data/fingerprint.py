@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +22,8 @@ from .._core import DataError
 from .._values.digest import little_endian
 from .arrays import ArrayData, as_tensor, is_array, name_of
 from .passes import LoaderPasses, Passes
+from .planned import PlannedPasses
+from .structure import Layout
 
 Facts: TypeAlias = dict[str, str]
 _Pick: TypeAlias = Callable[[Any, "Tensor | None"], Tensor]
@@ -93,6 +95,8 @@ def of_loader(loader: Any, passes: Passes | None, part: str) -> Facts:
 def _order(loader: DataLoader[Any], passes: Passes) -> str | None:
     if isinstance(passes, LoaderPasses):
         return "shuffled" if passes.sampler.shuffle else "in order"
+    if isinstance(passes, PlannedPasses) and passes.indices is not None:
+        return "shuffled" if passes.shuffle else "in order"
     if isinstance(loader.dataset, IterableDataset):
         return None
     custom = type(loader.batch_sampler) is not BatchSampler
@@ -108,6 +112,39 @@ def of_batch(batch: Any, loader: Any, part: str) -> Facts:
     return facts
 
 
+def of_rows(tensors: Sequence[Tensor], paths: Sequence[str], part: str) -> Facts:
+    """Return the facts about arrays of any number, by their paths.
+
+    >>> sorted(of_rows([torch.zeros(9, 2)], ['x["a"]'], "data"))[:3]
+    ['data.examples', 'data.source', 'data.x["a"].dtype']
+    """
+    facts = _named(part, source="arrays", examples=len(tensors[0]))
+    for tensor, path in zip(tensors, paths, strict=True):
+        facts |= _leaf(tensor, path, part, held=True)
+    return facts
+
+
+def of_structure(tensors: Sequence[Tensor], layout: Layout, part: str, held: bool) -> Facts:
+    """Return the facts about the tensors of the first batch, by their paths.
+
+    `held`: whether every pass begins with this batch.
+    """
+    facts: Facts = {}
+    for tensor, path in zip(tensors, layout.paths, strict=True):
+        facts |= _leaf(tensor, path, part, held)
+    return facts
+
+
+def _leaf(tensor: Tensor, path: str, part: str, held: bool) -> Facts:
+    small = tensor.numel() * tensor.dtype.itemsize <= _BYTES or not tensor.ndim
+    return _named(
+        f"{part}.{path}",
+        shape=list(tensor.shape[1:]),
+        dtype=name_of(tensor.dtype),
+        sample=(_hash(tensor if small else _sampled(tensor))) if held else None,
+    )
+
+
 def _of_dataset(dataset: Any, part: str) -> Facts:
     """Return the facts about a data set, without its transforms: hashes only of arrays in memory."""
     try:
@@ -115,11 +152,14 @@ def _of_dataset(dataset: Any, part: str) -> Facts:
     except TypeError:  # an IterableDataset
         count = None
     indices: Tensor | None = None
+    more: dict[str, str | None] = {}
     while isinstance(dataset, Subset):
         own = torch.from_numpy(np.asarray(dataset.indices, dtype=np.int64).copy())
         indices, dataset = own if indices is None else own[indices], dataset.dataset
     if isinstance(dataset, TensorDataset):
-        held = dict(zip(("data", "targets"), dataset.tensors, strict=False))
+        tensors = dataset.tensors
+        held = dict(zip(("data", "targets"), tensors, strict=False))
+        more = {f"tensors[{n}]": _held(tensors[n], indices, _sampled) for n in range(2, len(tensors))}
     else:
         held = getattr(dataset, "__dict__", {})  # an attribute of the class may be a slow property
     return _named(
@@ -130,6 +170,7 @@ def _of_dataset(dataset: Any, part: str) -> Facts:
         sample=_first(held, ("data", "images", "x", "X"), indices, _sampled),
         labels=_first(held, ("targets", "labels", "y"), indices, _picked),
         files=_files(held, indices),
+        **{f"{name}.sample": found for name, found in more.items()},
     )
 
 
@@ -224,7 +265,9 @@ def summary(facts: Mapping[str, str]) -> dict[str, str]:
     """
     texts: dict[str, list[str]] = {}
     for name, value in facts.items():
-        part, _, fact = name.rpartition(".")
+        path, _, fact = name.rpartition(".")
         if fact in _SHOWN:
-            texts.setdefault(part, []).append(_SHOWN[fact].format(value))
+            part, _, member = path.partition(".")
+            prefix = f"{member} " if member else ""
+            texts.setdefault(part, []).append(prefix + _SHOWN[fact].format(value))
     return {part: ", ".join(shown) for part, shown in texts.items()}

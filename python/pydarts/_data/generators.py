@@ -24,7 +24,7 @@ def generators_of(source: Any) -> tuple[Generator, ...]:
     """Return the generators that a loader, its samplers, its data set or its functions hold as attributes.
 
     Class attributes and arguments of `functools.partial` count; so do parts, such as those of a
-    ConcatDataset.
+    ConcatDataset, and the modules in a module.
 
     >>> from torch.utils.data import DataLoader
     >>> mine = torch.Generator()
@@ -74,14 +74,16 @@ def _held(owner: Any) -> Iterator[Any]:
         for cell in owner.__closure__ or ():
             with contextlib.suppress(ValueError):  # not assigned yet
                 yield cell.cell_contents
-    yield from list(getattr(owner, "__dict__", {}).values())[:_MOST]
-    for kind in type(owner).__mro__:
-        for value in list(vars(kind).values()):
-            if isinstance(value, Generator):
-                yield value
-            elif isinstance(value, types.MemberDescriptorType) and kind.__module__ != "builtins":
-                with contextlib.suppress(AttributeError, TypeError):  # a slot without a value
-                    yield value.__get__(owner)
+    # The modules in a module may be at any depth.
+    for part in owner.modules() if isinstance(owner, torch.nn.Module) else (owner,):
+        yield from list(getattr(part, "__dict__", {}).values())[:_MOST]
+        for kind in type(part).__mro__:
+            for value in list(vars(kind).values()):
+                if isinstance(value, Generator):
+                    yield value
+                elif isinstance(value, types.MemberDescriptorType) and kind.__module__ != "builtins":
+                    with contextlib.suppress(AttributeError, TypeError):  # a slot without a value
+                        yield value.__get__(part)
 
 
 def state_of(generator: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import threading
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -146,7 +146,7 @@ class LoaderPasses:
 
     @property
     def smallest(self) -> int | None:
-        return _smallest(self.loader)
+        return smallest_batch(self.loader)
 
     def batches(self) -> int | None:
         examples, size = len(self.sampler.indices), self.loader.batch_size or 1
@@ -156,7 +156,7 @@ class LoaderPasses:
         self.sampler.index, self.sampler.start = index, skip * (self.loader.batch_size or 1)
         seed = stream(self.sampler.seed, self.sampler.role + " workers", index).random_raw()
         self.generator.manual_seed(int(seed) >> 1)
-        with sheltered(_start_method(self.loader)):
+        with sheltered(start_method(self.loader)):
             return iter(self.loader), 0
 
     def close(self) -> None:
@@ -179,11 +179,11 @@ class IterablePasses:
 
     @property
     def draws_here(self) -> bool:
-        return True  # at least its order may be random
+        return type(self.iterable) not in (list, tuple)  # at least its order may be random
 
     @property
     def smallest(self) -> int | None:
-        return _smallest(self.iterable)
+        return smallest_batch(self.iterable)
 
     def batches(self) -> int | None:
         if not isinstance(self.iterable, Sized):
@@ -195,7 +195,7 @@ class IterablePasses:
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
         self.close()  # persistent workers would continue the random numbers of the previous pass
-        with sheltered(_start_method(self.iterable)):
+        with sheltered(start_method(self.iterable)):
             return iter(self.iterable), skip
 
     def close(self) -> None:
@@ -216,8 +216,10 @@ def passes_of(loader: Any, seed: int, role: str, in_order: bool, turns: Turns) -
     return IterablePasses(loader, seed, role, turns)
 
 
-def split_loader(loader: Any, portion: float, seed: int) -> tuple[LoaderPasses, LoaderPasses, LoaderPasses]:
-    """Split one loader into training, validation and evaluation passes."""
+def split_loader(
+    loader: Any, portion: float, seed: int, make: Callable[..., Any] = LoaderPasses
+) -> tuple[Any, Any, Any]:
+    """Split one loader into training, validation and evaluation passes, which `make` makes."""
     if not isinstance(loader, DataLoader):
         raise DataError(
             f"a single source must be split into a training and a validation part, but a "
@@ -234,9 +236,9 @@ def split_loader(loader: Any, portion: float, seed: int) -> tuple[LoaderPasses, 
             raise too_few(name, len(part), least, n, portion, getattr(loader.dataset, "made_by", None))
     turns = Turns()
     return (
-        LoaderPasses(loader, train, True, seed, "train", turns),
-        LoaderPasses(loader, valid, True, seed, "valid", turns),
-        LoaderPasses(loader, valid, False, seed, "eval", turns),
+        make(loader, train, True, seed, "train", turns),
+        make(loader, valid, True, seed, "valid", turns),
+        make(loader, valid, False, seed, "eval", turns),
     )
 
 
@@ -269,7 +271,7 @@ def _draws(loader: Any, seed: int, role: str) -> Draws:
     return Draws(seed, "evaluation" if role == "eval" else role, generators_of(loader))
 
 
-def _smallest(loader: Any) -> int | None:
+def smallest_batch(loader: Any) -> int | None:
     """Return the size of the smallest batch of a loader; None if its sampler has no known length."""
     if not isinstance(loader, DataLoader) or type(loader.batch_sampler) is not BatchSampler:
         return None
@@ -279,7 +281,7 @@ def _smallest(loader: Any) -> int | None:
     return size if loader.drop_last else min(size, len(sampler) % size or size)
 
 
-def _start_method(loader: Any) -> str:
+def start_method(loader: Any) -> str:
     """Return the start method of the worker processes of a loader; "fork" if it has none."""
     if not isinstance(loader, DataLoader) or not loader.num_workers:
         return "fork"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import torch
+from torch import Tensor
 
 from .._core import DataError, normalized
 from .._values.ambient import kept
@@ -26,9 +27,10 @@ from .draws import Section, Turn
 from .interrupt import of_worker
 from .passes import Passes
 from .structure import Layout
+from .unpacking import Unpacking
 
-Batch: TypeAlias = tuple[Any, Any]
-"""(x, y), or the tensors of a batch for a network of one's own, with their layout."""
+Batch: TypeAlias = tuple[Tensor, Tensor]
+Structured: TypeAlias = tuple[list[Tensor], Layout]
 
 _AHEAD = 2  # prefetched batches
 _POLL = 0.1  # seconds between checks for a stop or an interrupt
@@ -42,8 +44,8 @@ class Checker(Protocol):
     def role(self) -> str:
         """The role of the loader in messages: "training" or "validation"."""
 
-    def __call__(self, number: int, batch: Any) -> Batch:
-        """Check batch `number` of a pass, counted from 0, and return (x, y)."""
+    def __call__(self, number: int, batch: Any) -> Batch | Structured:
+        """Check batch `number` of a pass, counted from 0; return (x, y), or all tensors and their layout."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,8 @@ _END = object()
 class PythonSource:
     """A source of the engine that reads a loader; `next` raises the exceptions of the loader unchanged."""
 
-    def __init__(self, passes: Passes, check: Checker, pin: bool) -> None:
-        self._passes, self._check, self._pin = passes, check, pin
+    def __init__(self, passes: Passes, check: Checker, pin: bool, unpack: Unpacking | None = None) -> None:
+        self._passes, self._check, self._pin, self._unpack = passes, check, pin, unpack
         self._queue: queue.Queue[Any] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -156,7 +158,7 @@ class PythonSource:
     @property
     def draws_here(self) -> bool:
         """Whether fetching a batch may draw random numbers in this process."""
-        return self._passes.draws_here
+        return self._passes.draws_here or self._unpack is not None
 
     @property
     def smallest(self) -> int | None:
@@ -179,8 +181,8 @@ class PythonSource:
         )
         self._thread.start()
 
-    def next(self) -> Batch | None:
-        """Return the next (x, y), or None at the end of the pass."""
+    def next(self) -> Any:
+        """Return the next batch as the checker returns it, or None at the end of the pass."""
         if self._thread is None:
             return None
         self._asked.release()
@@ -197,8 +199,7 @@ class PythonSource:
         if isinstance(item, _Failure):
             self._thread = None
             raise item.error
-        found: Batch = item
-        return found
+        return item
 
     def close(self) -> None:
         """Stop the thread and release the worker processes; may be called twice."""
@@ -228,8 +229,8 @@ class PythonSource:
         torch.set_num_threads(1)
         try:
             for number, batch in made:
-                read = self._check(number, batch)
-                if not _put(out, _pinned(read) if self._pin else read, stop):
+                checked = self._check(number, batch)
+                if not _put(out, _pinned(checked) if self._pin else checked, stop):
                     return
             _put(out, _END, stop)
         except BaseException as error:
@@ -249,7 +250,7 @@ class PythonSource:
     ) -> Iterator[tuple[int, Any]]:
         """Yield the batches of a pass from number `first` on, without the first `skip`."""
         passes, number, unasked = self._passes, first, 0
-        ahead = self.ahead or not passes.draws_here
+        ahead = self.ahead or not self.draws_here
 
         def poll() -> None:
             if stop.is_set():
@@ -278,18 +279,25 @@ class PythonSource:
             if stop.is_set():
                 return
             if number >= first + skip:
+                if self._unpack is not None:
+                    section = self._unpack.section(passes.draws, index, number, not ahead, poll, self.gate)
+                    self._section = section
+                    with section:
+                        batch = self._unpack(batch, number, self._check.role)
+                    self.ahead = self.ahead and not section.gave_way
+                    ahead = ahead and self.ahead and not section.drew
                 yield number, batch
             number += 1
         if number == 0:
             raise DataError(f"the {self._check.role} loader is empty; it must yield at least one batch")
 
 
-def _pinned(batch: Batch) -> Batch:
-    """Return a batch in memory from which a GPU copies asynchronously."""
+def _pinned(batch: Batch | Structured) -> Batch | Structured:
     first, second = batch
-    if isinstance(second, Layout):
-        return [tensor.pin_memory() for tensor in first], second
-    return first.pin_memory(), second.pin_memory()
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.pin_memory(), second.pin_memory()
+    assert isinstance(first, list) and isinstance(second, Layout)
+    return [tensor.pin_memory() for tensor in first], second
 
 
 def _await(asked: threading.Semaphore, stop: threading.Event, count: int) -> bool:

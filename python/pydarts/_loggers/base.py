@@ -61,8 +61,8 @@ class Logger(Callback):
 
 def numbers(info: EpochRecord, config: SearchConfig) -> dict[str, float]:
     """Return the measurements of an epoch by name: losses, accuracies (for text also perplexities), learning
-    rate, entropies, skip connections, seconds, and the parameters of a relaxation that is not the published
-    one, such as its temperature."""
+    rate, skip connections, seconds, entropies, metrics (`metric_<name>`), and the parameters of a relaxation
+    that is not the published one, such as its temperature."""
     row = flat({field.name: getattr(info, field.name) for field in fields(EpochRecord)})
     if "recurrent" in info.entropy:
         row |= {"train_perplexity": info.train_perplexity, "valid_perplexity": info.valid_perplexity}
@@ -77,7 +77,7 @@ def _number(value: float | None) -> float:
 
 
 def names(config: SearchConfig, tables: Mapping[str, AlphaTable]) -> list[str]:
-    """The names of `numbers`.
+    """The names of `numbers` without metrics, which only the first evaluation names.
 
     >>> from pydarts import SearchConfig, Space
     >>> from pydarts._results.tables import tables_of
@@ -85,7 +85,8 @@ def names(config: SearchConfig, tables: Mapping[str, AlphaTable]) -> list[str]:
     >>> known[:2], known[-1]
     (['train_loss', 'valid_loss'], 'entropy_reduce')
     """
-    blank = {field.name: 0 for field in fields(EpochRecord)} | {"entropy": dict.fromkeys(tables, 0.0)}
+    blank = {field.name: 0 for field in fields(EpochRecord)}
+    blank |= {"entropy": dict.fromkeys(tables, 0.0), "metrics": {}}  # type: ignore[dict-item]
     return list(numbers(EpochRecord(**blank), config))  # type: ignore[arg-type]
 
 

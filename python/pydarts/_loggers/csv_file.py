@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class CSV(Logger):
     """Writes a table with one row per epoch, each as soon as the epoch ends; optionally α too.
 
-    The columns are those of `history.to_pandas()`, in a recurrent search also the perplexities, and
-    `genotype` in the paper's notation. The file of α has one row per epoch, edge and operation: `epoch,
-    table, source, target, operation, weight`, the mixing weight.
+    The columns are those of `history.to_pandas()`, such as `metric_f1` for a metric, in a recurrent search
+    also the perplexities, and `genotype` in the paper's notation. The file of α has one row per epoch, edge
+    and operation: `epoch, table, source, target, operation, weight`, the mixing weight.
 
     A resumed search (`resume=True`) appends to existing files, after removing incomplete rows and epochs that
     it repeats. Any other search requires new files.
@@ -34,7 +34,8 @@ class CSV(Logger):
 
     Raises:
         FileExistsError: at the start of a search without `resume`, if a file exists.
-        ValueError: at the start of a search, if a file has other columns.
+        ValueError: at the start of a search, if a file has other columns; at the first epoch, if it has
+            columns of other metrics.
 
     >>> import tempfile, numpy as np, pydarts
     >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -50,7 +51,7 @@ class CSV(Logger):
         self._alphas = None if alphas is None else _Table(user_path(alphas))
 
     def _begin(self, info: StartInfo) -> None:
-        headers = {self._table: ["epoch", *names(self._config, self._tables), "genotype"]}
+        headers = {self._table: self._columns(names(self._config, self._tables))}
         if self._alphas is not None:
             row = ["source", "target", "operation"] if is_cells(self._tables) else ["row", "candidate"]
             headers[self._alphas] = ["epoch", "table", *row, "weight"]
@@ -59,7 +60,12 @@ class CSV(Logger):
         for table, lines in kept.items():
             table.begin(lines)
 
+    @staticmethod
+    def _columns(names: Iterable[str]) -> list[str]:
+        return ["epoch", *names, "genotype"]
+
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
+        self._table.name(self._columns(row))
         self._table.write([[epoch, *row.values(), info.genotype]])
         if self._alphas is not None:
             found = weights(info, self._config, self._tables)
@@ -79,11 +85,11 @@ class _Table:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: TextIO | None = None
+        self._lines: list[str] = []  # those written at the start
 
     def kept(self, info: StartInfo, columns: list[str]) -> list[str]:
         """Return the lines to keep: the header, and existing rows of epochs before the first one."""
-        header = ",".join(columns) + "\n"
-        rows = self._rows(header, bool(info.config.resume))
+        header, rows = self._rows(_line(columns), bool(info.config.resume))
         return [header, *(row for row in rows if int(row.split(",", 1)[0]) < info.first_epoch)]
 
     def begin(self, lines: list[str]) -> None:
@@ -91,30 +97,35 @@ class _Table:
         self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, "".join(lines))
-        self._file = self._path.open("a", newline="", encoding="utf-8")
+        self._file, self._lines = self._path.open("a", newline="", encoding="utf-8"), lines
 
-    def _rows(self, header: str, resume: bool) -> list[str]:
-        """Return the complete lines below the header."""
+    def name(self, columns: list[str]) -> None:
+        """Add the columns of metrics to the header, before the first row."""
+        header = _line(columns)
+        if header == self._lines[0]:
+            return
+        if len(self._lines) > 1:
+            raise _other_columns(self._path, self._lines[0], header)
+        self.begin([header])
+
+    def _rows(self, header: str, resume: bool) -> tuple[str, list[str]]:
+        """Return the header, which in an existing file may name metrics, and the complete lines below it."""
         if not self._path.exists() or not self._path.stat().st_size:
-            return []
+            return header, []
         if not resume:
             raise FileExistsError(
                 f"{self._path} already exists; use another file, or continue its search with resume=True"
             )
         lines = self._path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
-        if lines[0] != header:
-            raise ValueError(
-                f"{self._path} has the columns {lines[0].strip()}, but this search writes {header.strip()}; "
-                "use another file"
-            )
-        return [line for line in lines[1:] if line.endswith("\n")]
+        known = next(csv.reader(lines[:1]))
+        if _line([name for name in known if not name.startswith("metric_")]) != header:
+            raise _other_columns(self._path, lines[0], header)
+        return lines[0], [line for line in lines[1:] if line.endswith("\n")]
 
     def write(self, rows: Iterable[Sequence[object]]) -> None:
         """Append rows and flush the file."""
         assert self._file is not None
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._file.write(text.getvalue())
+        self._file.write("".join(map(_line, rows)))
         self._file.flush()
 
     def close(self) -> None:
@@ -122,3 +133,15 @@ class _Table:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _line(row: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(row)
+    return text.getvalue()
+
+
+def _other_columns(path: Path, found: str, wanted: str) -> ValueError:
+    return ValueError(
+        f"{path} has the columns {found.strip()}, but this search writes {wanted.strip()}; use another file"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _ENDS = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 _FOLDER = "pydarts.checkpoint_dir"  # tag of a run, by which a resumed search finds it
 _MOST = 1000  # metrics per call
+_REFUSED = re.compile(r"[^\w\-. /]")  # characters that names of metrics cannot have
 
 
 class MLflow(Logger):
@@ -91,7 +93,9 @@ class MLflow(Logger):
                 tag(*entry): weight for entry, weight in weights(info, self._config, self._tables).items()
             }
         now = int(1000 * time.time())
-        metrics = [self._entities.Metric(name, value, now, epoch) for name, value in row.items()]
+        metrics = [
+            self._entities.Metric(_REFUSED.sub("_", name), value, now, epoch) for name, value in row.items()
+        ]
         for at in range(0, len(metrics), _MOST):
             self._client.log_batch(self._run, metrics=metrics[at : at + _MOST])
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from .._results.history import best_of, known
+from .._results.score import score_of
 from .._search.callbacks import EpochInfo, StartInfo
 from .._values.files import user_path
 from .base import Logger, choices, missing, names, picture, tag, weights
@@ -19,10 +18,11 @@ if TYPE_CHECKING:
 class TensorBoard(Logger):
     """Writes event files for TensorBoard: `tensorboard --logdir FOLDER`.
 
-    Per epoch: losses, accuracies, learning rate, entropies, skip connections and seconds as scalars under
-    `search/`, mixing weights under `alpha/table/source_target/operation`; the page "custom scalars" has one
-    chart per edge. When the cell changes, a plot of the cells and the genotype as text are written. The
-    configuration is written as text and, with the best validation accuracy, as hyperparameters.
+    Per epoch: losses, accuracies, metrics, learning rate, entropies, skip connections and seconds as scalars
+    under `search/`, mixing weights under `alpha/table/source_target/operation`; the page "custom scalars" has
+    one chart per edge. When the cell changes, a plot of the cells and the genotype as text are written. The
+    configuration is written as text and, with the metric, accuracy or loss of the best epoch, as
+    hyperparameters.
 
     A resumed search (`resume=True`) continues in the existing folder; events of epochs that it repeats are
     hidden. Any other search requires a new folder.
@@ -92,8 +92,7 @@ class TensorBoard(Logger):
 
     def _finish(self, result: SearchResult) -> None:
         if result.history:
-            best = best_of(result.history)
-            name = "valid_loss" if math.isnan(known(best.valid_accuracy)) else "valid_accuracy"
-            found = {f"best/{name}": getattr(best, name)}
+            score = score_of(result.history, result.config.metric_mode)
+            found = {f"best/valid_{score.name}": score.valid(score.best(result.history))}
             self._writer.add_hparams(choices(self._config), found, run_name=".")
         self._writer.close()

@@ -11,6 +11,7 @@ from .. import _core
 from .._data.draws import Masks
 from .._results.history import TrainRecord
 from .._results.result import SearchResult
+from .._results.score import score_of
 from .._search.callbacks import Callback, EpochInfo
 from .._search.search import search
 from .._train.callbacks import TrainCallback
@@ -148,6 +149,8 @@ def _found(row: SearchRow, result: SearchResult) -> SearchRow:
     if result.history:
         last = result.history[-1]
         row = replace(row, search_accuracy=last.valid_accuracy, search_loss=last.valid_loss)
+        for name, value in [*last.metrics.items()][:1]:
+            row = replace(row, metric=name, metric_mode=result.config.metric_mode, search_value=value)
     return row
 
 
@@ -160,7 +163,11 @@ def _trained(row: SearchRow, training: TrainResult) -> SearchRow:
     kept = training.history[-1]
     if training.config.keep == "best" and training.best is not None:
         kept = training.history[training.best]
-    return replace(row, accuracy=kept.valid_accuracy, loss=kept.valid_loss)
+    row = replace(row, accuracy=kept.valid_accuracy, loss=kept.valid_loss)
+    for name, value in [*kept.metrics.items()][:1]:
+        mode = getattr(training.config, "metric_mode", row.metric_mode)
+        row = replace(row, metric=name, metric_mode=mode, value=value)
+    return row
 
 
 class _SearchTeller(Callback):
@@ -182,4 +189,5 @@ class _TrainTeller(TrainCallback):
 def _how(job: Job, record: EpochInfo | TrainRecord) -> str:
     if job.image_size is None:
         return f"perplexity {record.valid_perplexity:.0f}"
-    return f"acc {record.valid_accuracy:.1%}"
+    score = score_of([record])
+    return f"{'acc' if score.percent else score.name} {score.text(score.valid(record), number='.4g')}"

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 from .._results.history import frame
 from .._values import views
+from .._values.fields import MetricMode
 from .._values.files import read_checked, user_path, write_atomically
 from .._values.genotype import Genotype
-from .._values.words import score, shown
-from .row import Origin, RowStatus, SearchRow
+from .._values.words import shown
+from .row import ACCURACY, Measure, Origin, RowStatus, SearchRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ class SearchTable(Sequence[SearchRow]):
         return "failed" if "failed" in found else "complete"
 
     def summary(self, origin: Origin) -> Summary:
-        """Return mean and deviation of the scores of one origin: accuracies, 0 to 1; for text perplexities.
+        """Return mean and deviation of the scores of one origin: those of `SearchRow.score`.
 
         Infinite scores have no deviation.
         """
@@ -115,14 +116,16 @@ class SearchTable(Sequence[SearchRow]):
             if origin == "random" or not found.n or not chance.n or not deviations:
                 continue
             difference, deviation = found.mean - chance.mean, max(deviations)
-            scale, unit = (1.0, "") if self._words else (100.0, " points")
-            text = f"{origin} − random = {difference * scale:+.2f}{unit}"
+            measure = self.measure
+            scale, unit = (100.0, " points") if measure.percent else (1.0, "")
+            spec = ".2f" if measure.format != ".4g" else ".4g"
+            text = f"{origin} − random = {difference * scale:+{spec}}{unit}"
             if min(found.n, chance.n) < 2:
                 text += f": not significant with n = {min(found.n, chance.n)}"
             elif abs(difference) <= deviation:
-                text += f", within one standard deviation ({deviation * scale:.2f}): not significant"
+                text += f", within one standard deviation ({deviation * scale:{spec}}): not significant"
             else:
-                text += f", more than one standard deviation ({deviation * scale:.2f})"
+                text += f", more than one standard deviation ({deviation * scale:{spec}})"
             said.append(text)
         return tuple(said)
 
@@ -135,8 +138,8 @@ class SearchTable(Sequence[SearchRow]):
         """
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        writer.writerow([*_COLUMNS, _SUM])
-        rows = [[_as_text(getattr(row, name)) for name in _COLUMNS] for row in self]
+        writer.writerow([*self._columns, _SUM])
+        rows = [[_as_text(getattr(row, name)) for name in self._columns] for row in self]
         writer.writerows([*row, found] for row, found in zip(rows, _sums(rows), strict=True))
         write_atomically(user_path(path), text.getvalue())
 
@@ -157,10 +160,10 @@ class SearchTable(Sequence[SearchRow]):
         Raises:
             ImportError: pandas is not installed.
         """
-        rows = [{name: getattr(row, name) for name in _COLUMNS} for row in self]
+        rows = [{name: getattr(row, name) for name in self._columns} for row in self]
         for row in rows:
             row["genotype"] = None if row["genotype"] is None else str(row["genotype"])
-        return frame(rows, "table", _COLUMNS)
+        return frame(rows, "table", self._columns)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot the scores, one point per cell, with mean ± standard deviation of each origin.
@@ -176,14 +179,14 @@ class SearchTable(Sequence[SearchRow]):
             for origin in self._origins
         }
         means: dict[str, tuple[float, float]] = {origin: self.summary(origin)[:2] for origin in self._origins}
-        return views.scores.scores(scores, means, percent=not self._words, ax=ax)
+        return views.scores.scores(scores, means, name=self.measure.name, percent=self.measure.percent, ax=ax)
 
     def __repr__(self) -> str:
-        found = [f"{_figures(self.summary(origin), self._words)} {origin}" for origin in self._origins]
+        found = [f"{_figures(self.summary(origin), self.measure)} {origin}" for origin in self._origins]
         return f"<SearchTable: {'; '.join(found) or 'no row'}>"
 
     def __str__(self) -> str:
-        lines = [_HEAD] + [_cells(row, self._words) for row in self]
+        lines = [_HEAD] + [_cells(row, self.measure) for row in self]
         widths = [max(len(line[index]) for line in lines) for index in range(len(_HEAD))]
         text = []
         for line in lines:
@@ -199,7 +202,7 @@ class SearchTable(Sequence[SearchRow]):
         found = None
         if best is not None and best.genotype is not None:
             found = next(index for index, row in enumerate(self) if row is best), best.name, best.genotype
-        rows = [_cells(row, self._words) for row in self]
+        rows = [_cells(row, self.measure) for row in self]
         return views.cards.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found)
 
     def _foot(self) -> Iterable[str]:
@@ -209,12 +212,21 @@ class SearchTable(Sequence[SearchRow]):
             rows = sum(row.origin == origin for row in self)
             found = self.summary(origin)
             short = f" of {rows}" if found.n < rows else ""
-            yield f"{origin.ljust(wide)}  {_figures(found, self._words)}{short}"
+            yield f"{origin.ljust(wide)}  {_figures(found, self.measure)}{short}"
+        if self.measure.format == ".4g":
+            yield f"search, trained: validation {self.measure.name}"
         yield from self.verdicts
 
     @property
-    def _words(self) -> bool:
-        return any(row.words for row in self)
+    def measure(self) -> Measure:
+        """What the rows are compared by."""
+        named = [row.measure for row in self if row.score is not None or row.search_score is not None]
+        return (*named, *(row.measure for row in self), ACCURACY)[0]
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """The columns of the file; those of metrics only if a row has one."""
+        return _COLUMNS if any(row.metric is not None for row in self) else _OLDER
 
     @property
     def _origins(self) -> list[Origin]:
@@ -222,24 +234,26 @@ class SearchTable(Sequence[SearchRow]):
 
 
 _COLUMNS = tuple(entry.name for entry in fields(SearchRow) if entry.name not in ("result", "training"))
+_OF_METRICS = ("metric", "metric_mode", "search_value", "value")
+_OLDER = tuple(name for name in _COLUMNS if name not in _OF_METRICS)
 _HEAD = ("name", "status", "search", "trained", "weights", "seconds", "error")
 _NUMBERS = (2, 3, 4, 5)
 
 
-def _cells(row: SearchRow, words: bool) -> tuple[str, ...]:
+def _cells(row: SearchRow, measure: Measure) -> tuple[str, ...]:
     return (
         row.name,
         row.status,
-        score(row.search_score, words),
-        score(row.score, words),
+        measure.text(row.search_score),
+        measure.text(row.score),
         "–" if row.weights is None else f"{row.weights:,}",
         f"{row.seconds:.1f}",
         "" if row.error is None else row.error.partition("\n")[0],
     )
 
 
-def _figures(found: Summary, words: bool) -> str:
-    return f"{score(found.mean, words)} ± {score(found.deviation, words)}  n = {found.n}"
+def _figures(found: Summary, measure: Measure) -> str:
+    return f"{measure.text(found.mean)} ± {measure.text(found.deviation)}  n = {found.n}"
 
 
 def _as_text(value: Any) -> str:
@@ -251,7 +265,8 @@ def _as_text(value: Any) -> str:
 def _rows(data: bytes) -> list[SearchRow]:
     reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
     columns, *rows = [row for row in reader if row] or [[]]
-    if tuple(columns) not in (_COLUMNS, (*_COLUMNS, _SUM)):  # earlier versions wrote no checksum
+    names = tuple(name for name in columns if name != _SUM)  # earlier versions wrote no checksum
+    if names not in (_COLUMNS, _OLDER) or columns not in ([*names], [*names, _SUM]):
         raise ValueError(f"its columns are {shown(columns)}, expected {', '.join(_COLUMNS)}")
     for row in rows:
         if len(row) != len(columns):
@@ -264,7 +279,7 @@ def _rows(data: bytes) -> list[SearchRow]:
                     f"the checksum of row {shown(row[0])} differs, so the table was damaged or changed after "
                     f"it was written; to read it as it is, remove the column {_SUM}"
                 )
-    return [_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+    return [_row(dict(zip(names, row, strict=True))) for row in rows]
 
 
 def _sums(rows: Sequence[Sequence[str]]) -> Iterable[str]:
@@ -276,8 +291,9 @@ def _sums(rows: Sequence[Sequence[str]]) -> Iterable[str]:
 
 
 def _row(values: Mapping[str, str]) -> SearchRow:
-    for name, known in (("origin", get_args(Origin)), ("status", get_args(RowStatus))):
-        if values[name] not in known:
+    texts = {"origin": get_args(Origin), "status": get_args(RowStatus), "metric_mode": get_args(MetricMode)}
+    for name, known in texts.items():
+        if name in values and values[name] not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {shown(values[name])}")
     found: dict[str, Any] = {
         name: _READ.get(name, str)(text) if text or name == "name" else None for name, text in values.items()
@@ -299,4 +315,5 @@ _READ: dict[str, Callable[[str], Any]] = {
     "weights": int,
     "multiply_adds": int,
     **dict.fromkeys(("search_accuracy", "search_loss", "accuracy", "loss", "seconds"), float),
+    **dict.fromkeys(("search_value", "value"), float),
 }

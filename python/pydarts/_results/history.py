@@ -32,6 +32,9 @@ class Measures:
     """Fraction of the validation examples classified correctly after the epoch, 0 to 1, or None likewise."""
     learning_rate: float
     """Learning rate of the weights in this epoch."""
+    metrics: dict[str, float] = field(default_factory=dict, hash=False, kw_only=True)
+    """Values of the run's `metric` on the validation part after the epoch, by name; empty without a metric.
+    Epochs are compared by the first one. NaN where the metric gave no finite number."""
 
     @property
     def train_perplexity(self) -> float:
@@ -92,15 +95,6 @@ def known(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def best_of(history: Sequence[R]) -> R:
-    """Return the first record with the highest validation accuracy; without accuracies, the lowest loss."""
-    for name, sign in (("valid_accuracy", 1.0), ("valid_loss", -1.0)):
-        found = [sign * known(getattr(record, name)) for record in history]
-        if not all(map(math.isnan, found)):
-            return history[found.index(max(value for value in found if not math.isnan(value)))]
-    return history[0]
-
-
 class History(Sequence[R], Generic[R]):
     """The records of the epochs of a search or a training, in order.
 
@@ -135,14 +129,16 @@ class History(Sequence[R], Generic[R]):
         losses = f"train loss {last.train_loss:.4g}, valid loss {last.valid_loss:.4g}"
         accuracy = known(last.valid_accuracy)
         counted = "" if math.isnan(accuracy) else f", valid accuracy {accuracy:.4g}"
+        counted += "".join(f", {name} {value:.4g}" for name, value in last.metrics.items())
         return f"<History: {len(self)} {epochs}, {losses}{counted}>"
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return one dictionary per epoch, of plain data that JSON can represent."""
-        return [asdict(record) for record in self._records]
+        """Return one dictionary per epoch, of plain data; `metrics` only where there are any."""
+        rows = [asdict(record) for record in self._records]
+        return [{name: value for name, value in row.items() if name != "metrics" or value} for row in rows]
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with one row per epoch and one column per entropy, such as `entropy_normal`.
+        """Return a table with one row per epoch, and columns such as `entropy_normal` and `metric_f1`.
 
         Raises:
             ImportError: pandas is not installed.
@@ -151,14 +147,18 @@ class History(Sequence[R], Generic[R]):
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Flatten a record: `entropy` becomes `entropy_normal`, `entropy_reduce`.
+    """Flatten a record: `entropy` becomes `entropy_normal`, `entropy_reduce`, and `metrics` `metric_…`.
 
-    >>> flat({"epoch": 0, "entropy": {"normal": 2.0}})
-    {'epoch': 0, 'entropy_normal': 2.0}
+    >>> flat({"epoch": 0, "entropy": {"normal": 2.0}, "metrics": {"f1": 0.5}})
+    {'epoch': 0, 'entropy_normal': 2.0, 'metric_f1': 0.5}
     """
-    entropy = row.get("entropy", {})
-    rest = {name: value for name, value in row.items() if name != "entropy"}
-    return rest | {f"entropy_{name}": value for name, value in entropy.items()}
+    rest = {name: value for name, value in row.items() if name not in _GROUPS}
+    for group, prefix in _GROUPS.items():
+        rest |= {f"{prefix}_{name}": value for name, value in row.get(group, {}).items()}
+    return rest
+
+
+_GROUPS = {"entropy": "entropy", "metrics": "metric"}  # fields that hold numbers by name
 
 
 def frame(rows: Sequence[dict[str, Any]], what: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -178,7 +178,7 @@ def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
     Raises:
         ValueError: the fields are not those of a record.
     """
-    optional = {entry.name for entry in fields(kind) if entry.default is None}
+    optional = {entry.name for entry in fields(kind) if entry.default is None or entry.name == "metrics"}
     names = [entry.name for entry in fields(kind)]
     if not isinstance(values, Mapping) or not set(names) - optional <= set(values) <= set(names):
         raise ValueError(f"expected a record with the fields {', '.join(names)}, got {shown(values)}")
@@ -187,9 +187,9 @@ def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
         name: math.nan if value is None and name not in may_be_none else value
         for name, value in values.items()
     }
-    if "entropy" in found:
-        found["entropy"] = {str(name): float(value) for name, value in found["entropy"].items()}
+    for group in _GROUPS.keys() & found.keys():
+        found[group] = {str(name): float(known(value)) for name, value in found[group].items()}
     for name, value in found.items():
-        if name != "entropy" and value is not None and not isinstance(value, (int, float)):
+        if name not in _GROUPS and value is not None and not isinstance(value, (int, float)):
             raise ValueError(f"{name} must be a number, got {shown(value)}")
     return kind(**found)

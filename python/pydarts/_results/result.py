@@ -25,8 +25,9 @@ from ..nn._inherit import Inheritance, inherit
 from .decisions import Architecture, Decision, architecture_of, epochs_of
 from .diagnostics import Diagnostics, diagnose
 from .files import read_result, write_result
-from .history import EpochRecord, History, best_of
+from .history import EpochRecord, History
 from .modules import ModuleLike, built, fixed
+from .score import best_of
 from .tables import AlphaTable, is_cells, tables_of
 from .trajectory import Trajectory
 
@@ -127,13 +128,15 @@ class SearchResult:
 
     @property
     def best(self) -> int | None:
-        """The first epoch with the highest validation accuracy, counted from 0; None without an epoch.
+        """The first epoch with the best value of the metric, counted from 0; None without an epoch.
 
-        Without accuracies, the first with the lowest validation loss.
+        `config.metric_mode` says which values are better; of several metrics the first one counts. Without a
+        metric, the first epoch with the highest validation accuracy; without accuracies, with the lowest
+        validation loss.
         """
         if not self.history:
             return None
-        return best_of(self.history).epoch
+        return best_of(self.history, self.config.metric_mode).epoch
 
     @property
     def trajectory(self) -> Trajectory:
@@ -325,6 +328,10 @@ class SearchResult:
     def plot_accuracies(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation accuracies: `plots.accuracies`."""
         return views.axes.accuracies(self.history, ax=ax)
+
+    def plot_metrics(self, ax: Axes | None = None) -> Axes:
+        """Draw the values of the metric: `plots.metrics`."""
+        return views.axes.metrics(self.history, mode=self.config.metric_mode, ax=ax)
 
     def animate(
         self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40

@@ -41,7 +41,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
         if not shown:
             return about
         about["postfix"] = in_a_line(shown)
-        for name in ("rate", *_DISPENSABLE):
+        metrics = [name for name in shown if name not in _DISPENSABLE]
+        for name in ("rate", *_DISPENSABLE, *reversed(metrics)):
             if self._fits(about):
                 break
             shown.pop(name, None)

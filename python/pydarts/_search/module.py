@@ -13,20 +13,24 @@ from torch import Tensor, nn
 from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
 from .._data.structure import Layout
+from .._values.hints import hint
+from .._values.words import listed
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import Named
 from ..nn._settled import is_fresh, settle
-from .network import GivenTable, check_mixing, checked_loss
+from .metrics import Counter, Metric
+from .network import GivenTable, Watched, check_mixing, checked_loss
 
 
 class BoundModule:
     """A module with choices in one search. It is changed: its parameters share the memory of the engine.
 
     Args:
-        module: the module, a copy of the user's.
+        module: the module, a copy of the user's in the dtype of the search.
         loss: (output, targets) -> scalar tensor; None: the output is the loss.
         correct: (output, targets) -> number of correct predictions, or None; None: not counted.
+        metric: what evaluations measure; None: only the loss and the correct predictions.
         seed: of what is drawn.
         poll: called while another section of code that draws runs.
     """
@@ -35,11 +39,12 @@ class BoundModule:
         self,
         module: nn.Module,
         loss: Callable[[Any, Any], Any] | None,
-        correct: Callable[[Any, Any], Tensor | None] | None,
+        correct: Counter | None,
+        metric: Metric | None,
         seed: int,
         poll: Callable[[], None],
     ) -> None:
-        self.module, self._loss, self._correct = module, loss, correct
+        self.module, self._loss, self._correct, self._metric = module, loss, correct, metric
         self.choices = choices_in(module)
         logits = {id(found.module.alpha) for found in self.choices}
         self._parameters: dict[str, nn.Parameter] = {
@@ -60,12 +65,13 @@ class BoundModule:
         self._seeded = SeededLoss(self._compute, seed, poll)
         self._step, self._mixes = 0, False
         self._m: Named = {}
+        self._outputs: list[Any] | None = None
 
     def bind(self, w: Named, m: Named, buffers: Named) -> tuple[list[Tensor], list[Tensor]]:
         """See `BoundNetwork`."""
         if w:
             some = next(iter(w.values()))
-            self.module.to(device=some.device, dtype=some.dtype)
+            self.module.to(device=some.device)
         owners: dict[int, list[tuple[nn.Module, str]]] = {}
         for part in self.module.modules():
             for key, buffer in part._buffers.items():
@@ -89,10 +95,29 @@ class BoundModule:
         """See `BoundNetwork`."""
         self._seeded.begin(self._step, role, part)
 
+    def begin_evaluation(self) -> None:
+        """See `BoundNetwork`."""
+        if self._metric is not None:
+            self._metric.begin(self._step)
+
+    def measured(self) -> dict[str, float]:
+        """See `BoundNetwork`."""
+        return {} if self._metric is None else self._metric.measured()
+
+    @contextmanager
+    def captured(self, outputs: list[Any]) -> Iterator[None]:
+        """Append the output of each pass to a list instead of computing its loss."""
+        self._outputs = outputs
+        try:
+            yield
+        finally:
+            self._outputs = None
+
     def __call__(
         self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
         """See `BoundNetwork`."""
+        watched = Watched(dict(zip(layout.paths, tensors, strict=True)) | self._parameters)
         inputs, targets = layout.rebuild(tensors)
         some = next(iter(self._parameters.values()))
         self._set_mode(mode != "evaluation")
@@ -101,21 +126,34 @@ class BoundModule:
             stack.enter_context(self._buffers_of(mode))
             if twice:
                 stack.enter_context(differentiable_twice(self._recurrent))
-            value, correct = self._seeded(inputs, targets)
+            try:
+                value, correct, output = self._seeded(inputs, targets)
+            except Exception as error:
+                shapes = ", ".join(f"{one.dtype} {list(one.shape)}" for one in tensors)
+                error.add_note(f"in {type(self.module).__name__} or its loss, on a batch of {shapes}")
+                raise
+        watched.check("the network or its loss")
         learns = some.requires_grad and torch.is_grad_enabled()
         value = checked_loss(value, some, learns, "the network" if self._loss is None else "the loss")
         if not self._mixes and torch.is_grad_enabled() and any(one.requires_grad for one in self._m.values()):
-            check_mixing(value, self._m)
+            unused = check_mixing(value, self._m)
+            if unused:
+                hint(
+                    f"the loss of the first batch does not depend on the choices {listed(unused)}, so their "
+                    "logits have no gradient; are they called in forward?"
+                )
             self._mixes = True
+        if mode == "evaluation" and self._metric is not None:
+            self._metric.add(output, targets, len(tensors[0]))
         return value, correct
 
-    def _compute(self, inputs: Any, targets: Any) -> tuple[Any, Tensor | None]:
+    def _compute(self, inputs: Any, targets: Any) -> tuple[Any, Tensor | None, Any]:
         output = apply(self.module, inputs)
+        if self._outputs is not None:
+            self._outputs.append(output)
+            return next(iter(self._parameters.values())).new_zeros(()), None, output
         value = output if self._loss is None else self._loss(output, targets)
-        if self._correct is None:
-            return value, None
-        with torch.no_grad():
-            return value, self._correct(output, targets)
+        return value, None if self._correct is None else self._correct(output, targets), output
 
     def _set_mode(self, training: bool) -> None:
         """Enter the training or the evaluation mode; what the user put into evaluation mode stays there."""

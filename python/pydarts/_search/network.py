@@ -48,6 +48,12 @@ class BoundNetwork(Protocol):
     def begin_loss(self, role: str, part: int) -> None:
         """Begin a loss: those of one role and part of a step draw the same numbers."""
 
+    def begin_evaluation(self) -> None:
+        """Begin an evaluation: what it measures is cleared."""
+
+    def measured(self) -> dict[str, float]:
+        """End the evaluation, and return what it measured by name."""
+
     def __call__(
         self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
@@ -67,10 +73,24 @@ class OwnNetwork:
     """What a resumed search compares."""
     loss: str | None
     """The name of the loss function; None: cross-entropy."""
-    bound: Callable[[int, Callable[[], None]], BoundNetwork]
-    """The network of a search with this seed, which calls the function while it waits."""
+    bound: Callable[[torch.dtype, Callable[[], None]], BoundNetwork]
+    """The network of a search in this dtype, which calls the function while it waits."""
     module: nn.Module | None = None
     """The module, a copy of the user's; None for a `FunctionNetwork`."""
+
+
+class Watched:
+    """Tensors by name that code of the user must not change in place: several losses of a step read them."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+        self._versions = {name: tensor._version for name, tensor in tensors.items()}
+
+    def check(self, who: str) -> None:
+        """Raise DataError if one has been changed."""
+        for name, tensor in self._tensors.items():
+            if tensor._version != self._versions[name]:
+                raise DataError(f"{who} changed {name} in place; change a copy instead")
 
 
 class BoundFunction:
@@ -112,43 +132,57 @@ class BoundFunction:
         """See `BoundNetwork`."""
         self._seeded.begin(self._step, role, part)
 
+    def begin_evaluation(self) -> None:
+        """Do nothing: the function measures its loss and the number of correct predictions only."""
+
+    def measured(self) -> dict[str, float]:
+        """Return the metrics of the evaluation: none."""
+        return {}
+
     def __call__(
         self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
         """See `BoundNetwork`."""
-        x, y = layout.rebuild(tensors)
+        batch = layout.rebuild(tensors)
         buffers = self._live if mode == "weights" else {name: one.clone() for name, one in self._live.items()}
         some, logits = next(iter(self._w.values())), next(iter(self._m.values()))
         learns = some.requires_grad and torch.is_grad_enabled()
         mixing = {name: self._m[name].reshape(shape) for name, shape in self._shapes.items()}
         # The tensors of w share a counter, as they share their memory, and so do those of m.
-        watched = {"w": some, "m": logits, "x": x, "y": y}
-        versions = {what: tensor._version for what, tensor in watched.items()}
+        watched = Watched({"w": some, "m": logits, **dict(zip(layout.paths, tensors, strict=True))})
         given, sizes = dict(buffers), {name: tensor.shape for name, tensor in buffers.items()}
-        found = self._seeded(dict(self._w), mixing, (x, y), *((given,) if self._with_buffers else ()))
-        for what, tensor in watched.items():
-            if tensor._version != versions[what]:
-                raise DataError(f"the function changed {what} in place; change a copy instead")
+        found = self._seeded(dict(self._w), mixing, batch, *((given,) if self._with_buffers else ()))
+        watched.check("the function")
         _check_buffers(given, buffers, sizes)
         value, correct = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
         value = checked_loss(value, some, learns, "the function")
         if logits.requires_grad and torch.is_grad_enabled() and not self._mixes:
             check_mixing(value, mixing)
             self._mixes = True
-        return value, _count(correct, some, len(x))
+        return value, _count(correct, some, len(tensors[0]))
 
 
-def of_function(network: FunctionNetwork, loss: Any) -> OwnNetwork:
+def of_function(network: FunctionNetwork, loss: Any, metric: Any, seed: int) -> OwnNetwork:
     """Return what a search needs to know about a `FunctionNetwork`.
 
     Raises:
-        ConfigError: `loss` is given.
+        ConfigError: `loss` or `metric` is given.
     """
-    if loss is not None:
-        raise ConfigError("a FunctionNetwork computes its own loss; leave out `loss`")
+    for name, value in (("loss", loss), ("metric", metric)):
+        if value is not None:
+            raise ConfigError(f"a FunctionNetwork computes its own loss; leave out `{name}`")
     tables = {table.name: AlphaTable(table.name, table.labels, table.candidates) for table in network.tables}
     name = short_name(network.loss)
-    return OwnNetwork(tables, network.facts, name, lambda seed, poll: BoundFunction(network, seed, poll))
+    return OwnNetwork(tables, network.facts, name, lambda _, poll: BoundFunction(network, seed, poll))
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the dtype of the weights of a network of one's own.
+
+    >>> dtype_of("auto"), dtype_of("float64")
+    (torch.float32, torch.float64)
+    """
+    return torch.float64 if precision == "float64" else torch.float32
 
 
 def check_options(config: SearchConfig) -> None:
@@ -167,8 +201,12 @@ def check_options(config: SearchConfig) -> None:
         raise ConfigError('batch_size "auto" requires a compiled space, whose memory is known; give a number')
 
 
-def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> None:
-    """Raise DataError if no mixing weight has a path to the loss: α would never get a gradient."""
+def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> list[str]:
+    """Return the tables whose mixing weights have no path to the loss.
+
+    Raises:
+        DataError: none has, so that α would never get a gradient.
+    """
     inputs = list(mixing.values())
     found: tuple[Tensor | None, ...] = ()
     if value.requires_grad:
@@ -178,6 +216,7 @@ def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> None:
             f"the loss has no graph to the mixing weights of {listed(mixing)}, so no architecture could "
             "be found; compute it from them with torch's operations, without .item(), .detach() or no_grad"
         )
+    return [name for name, gradient in zip(mixing, found, strict=True) if gradient is None]
 
 
 def _check_buffers(given: Named, buffers: Named, sizes: dict[str, torch.Size]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from torch import Tensor, nn
+from torch import nn
 
 from .._core import ConfigError
 from .._results.modules import built, fact_of_module
@@ -19,6 +18,7 @@ from ..nn._choice import InputChoice
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import FunctionNetwork
+from .metrics import Metric, check_metric, counter_of
 from .module import BoundModule
 from .network import OwnNetwork, of_function
 
@@ -36,7 +36,7 @@ def own_network(
         ConfigError: it has no choices or no weights, or its choices contradict each other.
     """
     if isinstance(network, FunctionNetwork):
-        return of_function(network, loss)
+        return of_function(network, loss, metric, config.seed)
     check_selection(config)
     module, factory = built(network, config.seed), not isinstance(network, nn.Module)
     if not module.training:
@@ -47,17 +47,24 @@ def own_network(
     found = choices_in(module)
     function = loss_of(loss)
     name = None if loss is None else "network" if loss == "network" else short_name(loss)
-    counts = is_cross_entropy(loss)
+    check_metric(metric, config.metric_mode)
+    counter = None if function is None else counter_of(loss)
     return OwnNetwork(
         tables=shown_tables(found),
         facts={
             "network": fact_of_module(module, found),
             "loss": "network" if loss == "network" else fact_of(loss),
+            **({} if metric is None else {"metric": fact_of(metric)}),
             **({} if unpack is None else {"unpack": fact_of(unpack)}),
         },
         loss=name,
-        bound=lambda seed, poll: BoundModule(
-            built(network if factory else module, seed), function, _classified if counts else None, seed, poll
+        bound=lambda dtype, poll: BoundModule(
+            built(network if factory else module, config.seed).to(dtype=dtype),
+            function,
+            counter,
+            None if metric is None else Metric(metric, config.seed, poll),
+            config.seed,
+            poll,
         ),
         module=module,
     )
@@ -75,20 +82,6 @@ def loss_of(loss: Any) -> Callable[[Any, Any], Any] | None:
         return None
     check_loss(loss)
     return nn.functional.cross_entropy if loss is None else loss
-
-
-def is_cross_entropy(loss: Any) -> bool:
-    """Return whether a loss is cross-entropy, with any options."""
-    while isinstance(loss, functools.partial):
-        loss = loss.func
-    return loss is None or loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
-
-
-def _classified(output: Any, targets: Any) -> Tensor | None:
-    if not isinstance(output, Tensor) or not isinstance(targets, Tensor) or output.ndim != 2:
-        return None
-    labels = targets if targets.ndim == 1 else targets.argmax(1)
-    return (output.argmax(1) == labels).sum()
 
 
 def shown_tables(found: tuple[Found, ...]) -> dict[str, AlphaTable]:

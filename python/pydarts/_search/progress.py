@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from .._results.history import perplexity
@@ -15,10 +16,12 @@ from .callbacks import EpochInfo, StepInfo
 from .moments import snapshot
 
 _EVERY = 0.25  # seconds between two updates of the values after the bar
+_NONE: Mapping[str, float] = MappingProxyType({})
 
 
 class Progress:
-    """Shows epoch, losses, accuracy (for text: perplexity), entropy, skip connections and remaining time.
+    """Shows epoch, losses, accuracy (for text: perplexity), metrics of the last epoch, entropy, skip
+    connections and remaining time.
 
     The bar counts steps.
     """
@@ -28,7 +31,7 @@ class Progress:
         self._bar: Any = None
         self._epochs, self._first, self._steps = 0, 0, 0
         self._read_at = 0.0
-        self._held_out = ""
+        self._held_out, self._metrics = "", _NONE
 
     def begin(self, epochs: int, first_epoch: int, steps_per_epoch: int | None) -> None:
         """Open the bar; in a resumed search it starts at the current step."""
@@ -59,6 +62,7 @@ class Progress:
             self._bar.total = (self._epochs - self._first) * self._steps
         words = is_cells(self._tables) and self._config.resolved_space.kind == "recurrent"
         self._held_out = f"/{right(words, info.valid_loss, info.valid_accuracy)}"
+        self._metrics = info.metrics
         self._bar.set_description_str(self._title(info.epoch), refresh=False)
         self._show(info)
         self._bar.refresh()
@@ -74,7 +78,7 @@ class Progress:
         return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
 
     def _show(self, info: StepInfo | EpochInfo) -> None:
-        self._bar.values = values(self._config, info, self._held_out, self._tables)
+        self._bar.values = values(self._config, info, self._held_out, self._tables, self._metrics)
 
 
 def numbers(
@@ -82,10 +86,11 @@ def numbers(
     info: StepInfo | EpochInfo,
     held_out: str = "",
     tables: Mapping[str, AlphaTable] | None = None,
+    metrics: Mapping[str, float] = _NONE,
 ) -> str:
-    """Format losses, accuracy (for text: perplexity), entropy and skip connections as one line; `held_out`
-    follows the training accuracy."""
-    return in_a_line(values(config, info, held_out, tables))
+    """Format losses, accuracy (for text: perplexity), metrics, entropy and skip connections as one line;
+    `held_out` follows the training accuracy."""
+    return in_a_line(values(config, info, held_out, tables, metrics))
 
 
 def values(
@@ -93,6 +98,7 @@ def values(
     info: StepInfo | EpochInfo,
     held_out: str = "",
     tables: Mapping[str, AlphaTable] | None = None,
+    metrics: Mapping[str, float] = _NONE,
 ) -> dict[str, str]:
     """Return the values of `numbers` by name; an accuracy or skip connections only where there are any."""
     path = snapshot(config, info, tables)
@@ -104,6 +110,8 @@ def values(
     }
     if score := right(words, info.train_loss, info.train_accuracy):
         found["perplexity" if words else "acc"] = f"{score}{held_out}"
+    for name, value in metrics.items():
+        found[f"metric {name}" if name in (*found, "entropy", "skips") else name] = f"{value:.4g}"
     found["entropy"] = f"{entropy:.3f}"
     if isinstance(info, EpochInfo):
         skips = info.skip_connections

@@ -16,7 +16,8 @@ from .._values.ambient import plain
 from .._values.callables import Loss
 from .._values.config import SearchConfig
 from .._values.fields import Method
-from .network import check_options
+from .module import BoundModule
+from .network import check_options, dtype_of
 from .own import NetworkLike, own_network
 from .supernet import device_of, dtype_name, tensor_of
 
@@ -68,7 +69,7 @@ class SearchModule:
             raise _core.ConfigError('dtype "bfloat16" applies to compiled spaces; use "float32"')
         self._device = str(device) if device is not None else device_of(self._config)
         self._tables, self._reader = own.tables, BatchReader("given", unpack)
-        self._bound = own.bound(self._config.seed, lambda: None)
+        self._bound = own.bound(dtype_of(self._dtype), lambda: None)
         self._net = _core.SearchModule(self._config, self._bound, self._dtype, self._device)
 
     @property
@@ -111,12 +112,26 @@ class SearchModule:
         self._net.load_state_dict({name: tensor_of(value) for name, value in state.items()})
 
     @plain()
+    def output(self, inputs: Any) -> Any:
+        """Return what the module returns for inputs in training mode; buffers do not move.
+
+        Raises:
+            ConfigError: the network is a `FunctionNetwork`.
+        """
+        if not isinstance(self._bound, BoundModule):
+            raise _core.ConfigError("a FunctionNetwork has no output, only a loss")
+        found: list[Any] = []
+        with self._bound.captured(found):
+            self._net.loss(self._read((inputs, None)))
+        return found[0]
+
+    @plain()
     def loss(self, batch: Any) -> float:
         """Return the loss of a batch in training mode; buffers do not move."""
         return self._net.loss(self._read(batch))
 
     @plain()
-    def evaluate(self, batch: Any) -> tuple[float, int | None]:
+    def evaluate(self, batch: Any) -> tuple[float, float | None]:
         """Return the loss of a batch in evaluation mode, and the number of correct predictions if counted.
 
         What is left of the initial values of running statistics is divided out.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from .._data.fingerprint import summary
-from .._results.history import best_of, known
+from .._results.history import known
+from .._results.score import score_of
 from .._results.tables import decision_in_words, tables_of
 from .._values.words import count, duration
 from .render import render
@@ -55,14 +56,15 @@ def of_result(result: SearchResult) -> str:
     if relaxation := ", ".join(path.relaxation_in_words()):
         facts.append(("relaxation", relaxation))
     if history:
-        best = best_of(history)
-        last = history[-1]
-        best_accuracy = known(best.valid_accuracy)
-        accuracies = f"{known(last.valid_accuracy):.2%}, best {best_accuracy:.2%} in epoch {best.epoch + 1}"
-        if math.isnan(known(last.valid_accuracy)):
+        last, score = history[-1], score_of(history, config.metric_mode)
+        if score.name == "loss" and not score.metric:
             facts.append(("validation loss", f"{last.valid_loss:.4f}"))
         else:
-            facts.append(("validation accuracy", accuracies))
+            best = score.best(history)
+            said, most = (score.text(score.valid(record), percent=".2%") for record in (last, best))
+            facts.append((f"validation {score.name}", f"{said}, best {most} in epoch {best.epoch + 1}"))
+        if score.metric and not math.isnan(known(last.valid_accuracy)):
+            facts.append(("validation accuracy", _percent(last.valid_accuracy)))
         if words:
             facts.append(("validation perplexity", f"{last.valid_perplexity:.2f}"))
         entropies = ", ".join(f"{name} {value:.3f}" for name, value in last.entropy.items())
@@ -202,15 +204,21 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
 
 
 def _last(history: History[Any], extra: str, of: Callable[[Any], str]) -> dict[str, Any]:
-    """Return the last epochs as a table, with the column `extra`."""
-    head = ["epoch", "train loss", "valid loss", "train accuracy", "valid accuracy", extra, "seconds"]
+    """Return the last epochs as a table, with the metrics and the column `extra`.
+
+    Accuracies are left out if there are metrics instead.
+    """
+    metrics = list(dict.fromkeys(name for record in history for name in record.metrics))
+    rates = not metrics or any(record.valid_accuracy is not None for record in history)
+    accuracies = ["train accuracy", "valid accuracy"] if rates else []
+    head = ["epoch", "train loss", "valid loss", *accuracies, *metrics, extra, "seconds"]
     epochs = [
         (
             record.epoch + 1,
             f"{record.train_loss:.4f}",
             f"{record.valid_loss:.4f}",
-            _percent(record.train_accuracy),
-            _percent(record.valid_accuracy),
+            *(_percent(getattr(record, name.replace(" ", "_"))) for name in accuracies),
+            *(f"{record.metrics.get(name, math.nan):.4g}".replace("nan", "–") for name in metrics),
             of(record),
             f"{record.seconds:.1f}",
         )

@@ -57,7 +57,7 @@ def fact_of(loss: Any) -> str:
     return name if is_foreign(loss) else f"{name} {digest(loss).hex()}"
 
 
-def short_name(loss: Loss) -> str:
+def short_name(loss: Callable[..., Any]) -> str:
     """Return the name of a function, or of the class of an object, without its module.
 
     >>> import functools, torch

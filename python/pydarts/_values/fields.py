@@ -17,6 +17,7 @@ Precision: TypeAlias = Literal["auto", "float64", "float32", "tf32", "bfloat16"]
 Recording: TypeAlias = int | Literal["epoch", "step"]
 BatchSize: TypeAlias = int | Literal["auto"]
 Resume: TypeAlias = bool | Literal["force"]
+MetricMode: TypeAlias = Literal["max", "min"]
 ConfigFields: TypeAlias = dict[str, Any]
 
 
@@ -255,6 +256,13 @@ FIELDS = (
         "bool",
         "False",
         "clip the gradient of the virtual step as that of the weight step; True in recurrent spaces (code)",
+    ),
+    Field(
+        "metric_mode",
+        "MetricMode",
+        '"max"',
+        'which values of the metric of a search are better: "max", the large ones, or "min", such as for an '
+        "error; `result.best` follows it (ours)",
     ),
 )
 

@@ -14,6 +14,7 @@ Precision: TypeAlias = Literal["auto", "float64", "float32", "tf32", "bfloat16"]
 Recording: TypeAlias = int | Literal["epoch", "step"]
 BatchSize: TypeAlias = int | Literal["auto"]
 Resume: TypeAlias = bool | Literal["force"]
+MetricMode: TypeAlias = Literal["max", "min"]
 
 class ConfigFields(TypedDict, total=False):
     space: str | Space
@@ -68,6 +69,7 @@ class ConfigFields(TypedDict, total=False):
     selection: str | Selection | Mapping[str, Any] | None
     stop: str | Decider | Mapping[str, Any] | None
     clip_virtual_step: bool
+    metric_mode: MetricMode
 
 class ConfigAttributes:
     @property
@@ -126,6 +128,7 @@ class ConfigAttributes:
     @property
     def stop(self) -> Decider | None: ...
     clip_virtual_step: bool
+    metric_mode: MetricMode
 
 class Field(NamedTuple):
     name: str

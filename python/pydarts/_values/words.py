@@ -1,8 +1,7 @@
-"""Counts, durations, scores and edges formatted for people."""
+"""Counts, durations and edges formatted for people."""
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Iterable
 
@@ -28,17 +27,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def score(value: float | None, words: bool) -> str:
-    """Format the score of a cell: an accuracy, or with `words` a perplexity; a dash for None and NaN.
-
-    >>> score(0.98765, False), score(75.125, True), score(None, False)
-    ('98.77%', '75.12', '–')
-    """
-    if value is None or math.isnan(value):
-        return "–"
-    return f"{value:.2f}" if words else f"{value:.2%}"
 
 
 class _Shown(reprlib.Repr):

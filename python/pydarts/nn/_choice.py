@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._core import ConfigError, SpaceError
-from .._values.words import shown
+from .._values.words import listed, shown
 
 
 class _Marked(nn.Module):
@@ -86,7 +86,11 @@ class Choice(_Marked):
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         versions, outputs = [value._version for value in given], []
         for name, candidate in self.candidates.items():
-            outputs.append(candidate(*args, **kwargs))
+            try:
+                outputs.append(candidate(*args, **kwargs))
+            except Exception as error:
+                error.add_note(f"in the candidate {name!r} of a choice among {listed(self.names)}")
+                raise
             if versions != [value._version for value in given]:
                 raise SpaceError(
                     f"the candidate {name!r} changes its input in place, which the other candidates read; "

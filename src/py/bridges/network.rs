@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 use crate::arch::{LogitRow, LogitTable};
 use crate::data::{Batch, Layout};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Metrics;
 use crate::nn::{Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Role};
 use crate::params::{Table, copy};
 use crate::py::errors::{from_python, to_python};
@@ -262,6 +263,18 @@ impl Network for PyNetwork {
     fn begin_loss(&self, role: Role, part: usize) -> Result<()> {
         let begun = Python::attach(|py| self.object.call_method1(py, "begin_loss", (role.name(), part)).map(drop));
         begun.map_err(from_python)
+    }
+
+    fn begin_evaluation(&self) -> Result<()> {
+        Python::attach(|py| self.object.call_method0(py, "begin_evaluation").map(drop)).map_err(from_python)
+    }
+
+    fn measured(&self) -> Result<Metrics> {
+        let call = |py: Python| -> PyResult<Metrics> {
+            let found = self.object.bind(py).call_method0("measured")?;
+            found.cast::<PyDict>()?.iter().map(|(name, value)| Ok((name.extract()?, value.extract()?))).collect()
+        };
+        Python::attach(call).map_err(from_python)
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {

@@ -131,8 +131,9 @@ pub struct Report {
     pub valid_loss: f64,
     /// The training loss before the weight step.
     pub train_loss: f64,
-    /// The number of training examples predicted correctly; None if the network does not predict classes.
-    pub correct: Option<i64>,
+    /// The number of training examples predicted correctly, a fraction of an example with several targets; None if the
+    /// network does not predict classes.
+    pub correct: Option<f64>,
 }
 
 impl Report {
@@ -150,7 +151,7 @@ impl Report {
         }
         match numbers[..] {
             [valid_loss, _, _, train_loss, _, _, correct, 1.0] => {
-                let correct = (!correct.is_nan()).then_some(correct as i64);
+                let correct = (!correct.is_nan()).then_some(correct);
                 Ok(Report { valid_loss, train_loss, correct })
             }
             _ => Err(Error::engine(format!("step {step} was rolled back for an unknown reason; please report this"))),

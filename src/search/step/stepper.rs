@@ -18,7 +18,7 @@ pub struct StepOutcome {
     /// L_val at which α's gradient was computed; None if α did not move.
     pub valid_loss: Option<f64>,
     /// The number of training examples predicted correctly; None if the network does not predict classes.
-    pub correct: Option<i64>,
+    pub correct: Option<f64>,
     /// The number of training examples.
     pub examples: i64,
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from ..history import EpochRecord, best_of, known
+from ..history import EpochRecord, known
+from ..score import best_of, score_of
 from .finding import Finding, Outcome, count
 
 # The validation loss counts as rising when it exceeds its minimum by this fraction, more than the noise.
@@ -39,7 +40,11 @@ def ending(result: Outcome) -> Iterator[Finding]:
 def learning(result: Outcome) -> Iterator[Finding]:
     """Whether the network on which α was trained has learned."""
     classes = result.config.num_classes
-    if not result.history or classes is None or math.isnan(known(result.history[-1].valid_accuracy)):
+    if not result.history:
+        return
+    if result.history[-1].metrics:
+        yield measured(result)
+    if classes is None or math.isnan(known(result.history[-1].valid_accuracy)):
         return
     last, words = result.history[-1], result.config.resolved_space.kind == "recurrent"
     guess, accuracy = math.log(classes), known(last.valid_accuracy)
@@ -97,6 +102,23 @@ def learning(result: Outcome) -> Iterator[Finding]:
         )
 
 
+def measured(result: Outcome) -> Finding:
+    """The metric over the epochs."""
+    last, mode = result.history[-1], result.config.metric_mode
+    name, value = next(iter(last.metrics.items()))
+    values = {"metric": value}
+    said = ", ".join(f"{name} {value:.4g}" for name, value in last.metrics.items())
+    text = f"After the last epoch on the validation part: {said}"
+    if all(math.isnan(record.metrics.get(name, math.nan)) for record in result.history):
+        advice = "Epochs are compared by accuracy or loss instead: check the metric for divisions by zero."
+        return Finding("warning", "learning", f"{text}; no epoch has a finite {name}.", advice, values=values)
+    best = score_of(result.history, mode).best(result.history)
+    values |= {"best": best.metrics[name], "best_epoch": best.epoch}
+    which = "highest" if mode == "max" else "lowest"
+    text += f"; {which} {name} {best.metrics[name]:.4g} in epoch {best.epoch + 1}."
+    return Finding("note", "learning", text, values=values)
+
+
 def gap(result: Outcome) -> Iterator[Finding]:
     """Training against validation after the last epoch."""
     if not result.history:
@@ -108,8 +130,9 @@ def gap(result: Outcome) -> Iterator[Finding]:
         f"Losses of the last epoch: {last.train_loss:.3f} in training, {last.valid_loss:.3f} in validation, "
         f"a gap of {gap:+.3f}"
     )
-    if not math.isnan(known(last.valid_accuracy)):
-        text += f"; accuracies {known(last.train_accuracy):.1%} and {known(last.valid_accuracy):.1%}"
+    accuracies = known(last.train_accuracy), known(last.valid_accuracy)
+    if not any(map(math.isnan, accuracies)):
+        text += "; accuracies {:.1%} and {:.1%}".format(*accuracies)
     text += "."
     values = {
         "train_loss": last.train_loss,

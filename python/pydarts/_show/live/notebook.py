@@ -52,7 +52,7 @@ class NotebookView:
         if scene.trajectory is None:
             return
         if last or self._moving.due():
-            self._moving.show(lambda: _png(moving(scene), "α over time, losses, accuracies, entropy"))
+            self._moving.show(lambda: _png(moving(scene), "α over time, losses, scores, entropy"))
         genotype = scene.genotype
         if genotype is None:
             return
@@ -82,7 +82,7 @@ class _Output:
 
 
 def moving(scene: Scene) -> Figure:
-    """Draw α over time with one tile per edge, and below it losses, accuracies and entropy."""
+    """Draw α over time with one tile per edge, and below it losses, accuracies or metrics, and entropy."""
     path = scene.trajectory
     assert path is not None
     tables = list(path.alphas)
@@ -107,7 +107,10 @@ def moving(scene: Scene) -> Figure:
         curves.losses(scene.history, path=path, ax=losses)
     else:
         _by_step(losses, scene)
-    curves.accuracies(scene.history, ax=rights)
+    if any(record.metrics for record in scene.records):
+        curves.metrics(scene.history, mode=scene.config.metric_mode, ax=rights)
+    else:
+        curves.accuracies(scene.history, ax=rights)
     curves.entropy(path, ax=entropy).set_ylabel("mean entropy, nats")
     return figure
 

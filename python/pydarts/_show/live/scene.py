@@ -177,12 +177,13 @@ class Scene:
 
     @property
     def numbers(self) -> str:
-        """The latest losses, accuracies, entropy and skip connections as text; empty before step 0."""
+        """The latest losses, scores, entropy and skip connections as text; empty before step 0."""
         if self.last is None:
             return ""
         known = self.records[-1] if self.records else None
         held_out = f"/{right(self.words, known.valid_loss, known.valid_accuracy)}" if known else ""
-        return numbers(self.config, self.last, held_out, self.tables)
+        metrics = known.metrics if known else {}
+        return numbers(self.config, self.last, held_out, self.tables, metrics)
 
     @property
     def decided(self) -> str:

@@ -136,7 +136,7 @@ def _curves(scene: Scene, path: Trajectory, genotype: Genotype | None, width: in
 
 
 def _rights(scene: Scene) -> list[tuple[str, list[float], str]]:
-    """Return accuracies by epoch, or perplexities of text."""
+    """Return accuracies by epoch, or perplexities of text; and metrics."""
     if scene.words:
         name, said = "perplexity", "{:.1f}"
         label = "ppl"
@@ -148,6 +148,9 @@ def _rights(scene: Scene) -> list[tuple[str, list[float], str]]:
         values = [known(getattr(record, f"{part}_{name}")) for record in scene.records]
         if not values or any(map(math.isfinite, values)):
             found.append((f"{part} {label}", values, said.format(values[-1]) if values else "–"))
+    for name in scene.records[-1].metrics if scene.records else ():
+        values = [record.metrics.get(name, math.nan) for record in scene.records]
+        found.append((name, values, f"{values[-1]:.4g}"))
     return found
 
 

@@ -33,7 +33,7 @@ class View(Protocol):
 
 
 class LiveView(Callback):
-    """Shows a running search: α of every edge, losses, accuracies, entropy, skip connections, current cell.
+    """Shows a running search: α of every edge, losses, scores, entropy, skip connections, current cell.
 
     In a notebook, three outputs below the cell are updated without flicker: a line of numbers, α with curves,
     and the cells when they change. In a terminal, a view made of text remains below all other output: bars of

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..._results.history import known
 from ..._results.result import SearchResult
+from ..._results.score import ACCURACY, PERPLEXITY, Score, score_of
 from ..palette import run_look
 from .curves import LEAST, MARKED
-from .style import INK, nothing, panels, plain_numbers, tidy
+from .style import INK, nothing, panels, plain_numbers, tidy, verbatim
 
 _WIDTH = 11.5  # inches of a new figure
 
@@ -25,7 +25,8 @@ def compare(
 ) -> npt.NDArray[Any]:
     """Draw validation accuracy, entropy and skip connections of several searches over time.
 
-    If all cells are recurrent, the first panel shows validation perplexity. The entropy is the mean over all
+    If all cells are recurrent, the first panel shows validation perplexity; if all searches have the same
+    metric, it shows this. The entropy is the mean over all
     edges of all tables, in nats. Curves of skip connections are slightly shifted, so that equal ones remain
     visible. A panel for which no search has values says so: networks of one's own have no skip connections,
     and may have no accuracies.
@@ -55,6 +56,7 @@ def compare(
     host, made = panels(ax, 1, 3, (_WIDTH, 3.0 + foot), (0.75, 0.12, 0.45, 0.3), foot)
     spaces = [result.trajectory.space for result in runs.values()]
     words = all(space is not None and space.kind == "recurrent" for space in spaces)
+    score = _score(list(runs.values()), words)
     by_epoch = all(result.trajectory.time[1] == "epoch" for result in runs.values())
     handles = []
     for number, (name, result) in enumerate(runs.items()):
@@ -62,7 +64,7 @@ def compare(
         style: dict[str, Any] = {"color": look.color, "linestyle": look.style, "linewidth": 1.5}
         few: dict[str, Any] = {"marker": "o", "markersize": 3} if len(path) <= MARKED else {}
         time = path.time[0] if by_epoch else np.asarray(path.steps)
-        scores = [r.valid_perplexity if words else 100 * known(r.valid_accuracy) for r in result.history]
+        scores = [(100 if score.percent else 1) * score.valid(record) for record in result.history]
         made[0].plot([record.epoch + 1 for record in result.history], scores, **style, **few)
         made[1].plot(time, np.mean([path.entropy(table) for table in path.alphas], 0), **style, **few)
         apart = min(0.05, 0.4 / len(runs)) * (number - (len(runs) - 1) / 2)
@@ -73,7 +75,7 @@ def compare(
     for panel, label, across in zip(
         made,
         (
-            "validation perplexity" if words else "validation accuracy, %",
+            verbatim(score.label),
             "mean entropy of the mixing weights, nats",
             "skip connections in the genotype",
         ),
@@ -86,7 +88,8 @@ def compare(
     plain_numbers(made[1], LEAST)
     made[2].yaxis.set_major_locator(MaxNLocator(6, integer=True))
     made[2].set_ylim(bottom=-0.3)
-    for panel, said in ((made[0], "no perplexities" if words else "no accuracies"), (made[2], "no cells")):
+    missing = {"perplexity": "no perplexities", "accuracy": "no accuracies"}.get(score.name, "no values")
+    for panel, said in ((made[0], missing), (made[2], "no cells")):
         if not any(np.isfinite(line.get_ydata()).any() for line in panel.lines):
             nothing(panel, said)
     host.legend(
@@ -98,6 +101,15 @@ def compare(
         bbox_to_anchor=(0.5, 0.0),
     )
     return np.array(made, dtype=object)
+
+
+def _score(results: Sequence[SearchResult], words: bool) -> Score:
+    """Return the metric that all searches share; perplexity of text; otherwise accuracy."""
+    found = [score_of(result.history, result.config.metric_mode) for result in results if result.history]
+    shared = {score.name for score in found if score.metric}
+    if len(shared) == 1 and all(score.metric for score in found):
+        return found[0]
+    return PERPLEXITY if words else ACCURACY
 
 
 def _named(results: Any) -> dict[str, SearchResult]:

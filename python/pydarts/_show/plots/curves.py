@@ -1,10 +1,10 @@
-"""Plots of curves over time: entropy, skip connections, losses, accuracies."""
+"""Plots of curves over time: entropy, skip connections, losses, accuracies, metrics."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
@@ -14,7 +14,7 @@ from ..._results.tables import decisions_in_words
 from ..._results.trajectory import Trajectory
 from ..palette import series_look
 from .points import checked
-from .style import FAINT, INK, nothing, one, plain_numbers, tidy
+from .style import FAINT, INK, nothing, one, plain_numbers, tidy, verbatim
 
 _SIZE = (5.2, 3.2)
 _DASHED = (0, (4, 2))
@@ -119,7 +119,7 @@ def losses(
     unit = "perplexity" if words else "loss"
     for part in ("train", "valid"):
         _line(ax, _epochs(history), [getattr(r, f"{part}_{unit}") for r in history], part, _PARTS[part])
-    _best(ax, history, f"valid_{unit}", -1, 1.0, ".4g")
+    _best(ax, history, lambda record: getattr(record, f"valid_{unit}"), -1, 1.0, ".4g")
     tidy(ax, unit if words else "loss, nats")
     _logarithmic(ax, [getattr(r, f"{part}_{unit}") for r in history for part in _PARTS])
     if path is not None:
@@ -156,11 +156,47 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
         if any(value is not None for value in top):
             shown = [math.nan if value is None else 100 * value for value in top]
             _line(ax, _epochs(history), shown, part, f"{said}, top 5", linewidth=0.9, marker="")
-    _best(ax, history, "valid_accuracy", 1, 100.0, ".2f")
+    _best(ax, history, lambda record: known(record.valid_accuracy), 1, 100.0, ".2f")
     tidy(ax, "accuracy, %")
     _finish(ax, history)
     if history and all(record.train_accuracy is record.valid_accuracy is None for record in history):
         nothing(ax, "no accuracies")
+    return ax
+
+
+def metrics(history: History[Any], *, mode: Literal["max", "min"] = "max", ax: Axes | None = None) -> Axes:
+    """Draw the values of a metric on the validation part, or those of several.
+
+    Args:
+        history: `result.history`.
+        mode: which values are better, `result.config.metric_mode`.
+        ax: axes to draw into; None: a new figure.
+
+    Returns:
+        The axes, titled with the name of the metric; of several, the legend holds the names. Epochs are
+        counted from 1, so the record of epoch 0 is at 1. A ring marks the best value of the first metric,
+        which epochs are compared by. Without a metric, the axes say so.
+
+    >>> from pydarts import TrainRecord, History, plots
+    >>> record = TrainRecord(0, 1.5, 1.4, None, None, 0.1, metrics={"f1": 0.5}, averaged=False, seconds=1.0)
+    >>> ax = plots.metrics(History([record]))
+    >>> ax.get_ylabel(), ax.lines[0].get_ydata().tolist()
+    ('f1', [0.5])
+    """
+    _check(history)
+    ax = one(ax, _SIZE)
+    names = list(dict.fromkeys(name for record in history for name in record.metrics))
+    for number, name in enumerate(names):
+        values = [record.metrics.get(name, math.nan) for record in history]
+        look = "valid" if len(names) == 1 else name
+        said = _PARTS["valid"] if len(names) == 1 else verbatim(name)
+        _line(ax, _epochs(history), values, look, said, number=number)
+    if names:
+        _best(ax, history, lambda record: record.metrics.get(names[0], math.nan), 1 if mode == "max" else -1)
+    tidy(ax, verbatim(names[0]) if len(names) == 1 else "metrics")
+    _finish(ax, history)
+    if history and not names:
+        nothing(ax, "no metric")
     return ax
 
 
@@ -207,12 +243,19 @@ def _line(
     ax.plot(x, y, **(style | marker | more))
 
 
-def _best(ax: Axes, history: Sequence[Measures], name: str, sign: int, scale: float, spec: str) -> None:
+def _best(
+    ax: Axes,
+    history: Sequence[Measures],
+    of: Callable[[Any], float],
+    sign: int,
+    scale: float = 1.0,
+    spec: str = ".4g",
+) -> None:
     """Draw a ring around the first best epoch; the legend shows its value."""
-    found = [record for record in history if math.isfinite(known(getattr(record, name)))]
+    found = [record for record in history if math.isfinite(of(record))]
     if found:
-        best = max(found, key=lambda record: sign * getattr(record, name))
-        value = scale * getattr(best, name)
+        best = max(found, key=lambda record: sign * of(record))
+        value = scale * of(best)
         ax.plot(
             [best.epoch + 1],
             [value],

@@ -8,13 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..palette import color_of
-from .style import one, tidy
+from .style import one, tidy, verbatim
 
 
 def scores(
     values: Mapping[str, Sequence[float]],
     means: Mapping[str, tuple[float, float]],
     *,
+    name: str,
     percent: bool,
     ax: Axes | None = None,
 ) -> Axes:
@@ -32,5 +33,5 @@ def scores(
             ax.errorbar(column - 0.22, scale * mean, error, fmt="_", color=color, capsize=4, markersize=14)
     ax.set_xticks(range(len(values)), [f"{origin}\nn = {len(found)}" for origin, found in values.items()])
     ax.set_xlim(-0.6, len(values) - 0.4)
-    tidy(ax, "validation accuracy, %" if percent else "validation perplexity")
+    tidy(ax, verbatim(f"validation {name}, %" if percent else f"validation {name}"))
     return ax

@@ -73,6 +73,15 @@ def tidy(ax: Axes, label: str = "", *, size: float = 8) -> None:
         ax.set_ylabel(label, fontsize=size, color=INK)
 
 
+def verbatim(name: str) -> str:
+    """Return a name of the user as text of a plot: no formula, and not hidden from legends.
+
+    >>> verbatim("_cost_in_$")
+    'cost_in_\\\\$'
+    """
+    return name.lstrip("_").replace("$", r"\$")
+
+
 def nothing(ax: Axes, text: str) -> None:
     """Say in empty axes why nothing is drawn, instead of ticks of no meaning."""
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", fontsize=9, color=INK)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
-from ..._values.words import score
 from ..palette import color_of
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Baseline:
 
 def baseline(result: SearchResult, table: SearchTable) -> Baseline:
     """Return the table with this search's cell marked."""
-    words = result.config.resolved_space.kind == "recurrent"
+    words, measured = result.config.resolved_space.kind == "recurrent", table.measure
     if any(row.genotype is not None and row.words != words for row in table):
         mine, theirs = ("recurrent", "convolutional") if words else ("convolutional", "recurrent")
         raise ValueError(f"the search has {mine} cells, but the table has {theirs} ones; pass its own table")
@@ -56,26 +55,27 @@ def baseline(result: SearchResult, table: SearchTable) -> Baseline:
     sums = []
     for origin in origins:
         found = table.summary(origin)
-        sums.append(f"{origin}: {score(found.mean, words)} ± {score(found.deviation, words)}, n = {found.n}")
+        mean, deviation = measured.text(found.mean), measured.text(found.deviation)
+        sums.append(f"{origin}: {mean} ± {deviation}, n = {found.n}")
     rows = tuple(
         Row(
             row.name,
             row.origin,
             row.status,
-            score(row.search_score, words),
-            score(row.score, words),
+            measured.text(row.search_score),
+            measured.text(row.score),
             "–" if row.weights is None else f"{row.weights:,}",
             row.genotype == result.genotype,
         )
         for row in table
     )
-    said = [*sums, *table.verdicts, *_mine(result, table, words)]
-    measure = "validation perplexity" if words else "validation accuracy"
+    said = [*sums, *table.verdicts, *_mine(result, table)]
+    measure = f"validation {measured.name}"
     note = f"One point per cell, by {measure} after the short training. {'; '.join(sums)}."
-    return Baseline(measure, rows, tuple(said), note, _figure(table, origins, words, measure))
+    return Baseline(measure, rows, tuple(said), note, _figure(table, origins, measure))
 
 
-def _mine(result: SearchResult, table: SearchTable, words: bool) -> list[str]:
+def _mine(result: SearchResult, table: SearchTable) -> list[str]:
     """Compare the cell of this report with the random cells."""
     if not any(row.origin == "random" for row in table):
         return ["The table has no random cells; search_many(..., random=8) adds some."]
@@ -86,16 +86,17 @@ def _mine(result: SearchResult, table: SearchTable, words: bool) -> list[str]:
     if own is None:
         return [f"The table has no complete training of the cell of this report ({mine.name})."]
     others = [row.score for row in table if row.origin == "random" and row.score is not None]
-    worse = sum(other > own if words else other < own for other in others)
+    worse = sum(other < own if table.measure.highest else other > own for other in others)
     return [
-        f"The cell of this report ({mine.name}) has {score(own, words)}: better than {worse} of "
+        f"The cell of this report ({mine.name}) has {table.measure.text(own)}: better than {worse} of "
         f"{len(others)} random cells."
     ]
 
 
-def _figure(table: SearchTable, origins: list[Origin], words: bool, measure: str) -> dict[str, Any]:
+def _figure(table: SearchTable, origins: list[Origin], measure: str) -> dict[str, Any]:
     figure = go.Figure(layout_template="none")
-    scale = 1.0 if words else 100.0
+    percent = table.measure.percent
+    scale = 100.0 if percent else 1.0
     for origin in origins:
         rows: list[SearchRow] = [row for row in table if row.origin == origin and row.score is not None]
         found = table.summary(origin)
@@ -128,7 +129,7 @@ def _figure(table: SearchTable, origins: list[Origin], words: bool, measure: str
             )
         )
     figure.update_layout(
-        xaxis={"title": {"text": measure if words else f"{measure}, %"}},
+        xaxis={"title": {"text": f"{measure}, %" if percent else measure}},
         yaxis={"type": "category", "autorange": "reversed"},
         showlegend=False,
         hovermode="closest",

@@ -72,6 +72,9 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
             found.append(_curve("perplexity", "Perplexity", "words", "epoch", pair("perplexity"), log=True))
         elif not all(math.isnan(known(record.valid_accuracy)) for record in records):
             found.append(_curve("accuracy", "Accuracy", "%", "epoch", pair("accuracy", 100.0)))
+        for number, name in enumerate(dict.fromkeys(name for record in records for name in record.metrics)):
+            values = [record.metrics.get(name, math.nan) for record in records]
+            found.append(_curve(f"metric-{number}", name, "", "epoch", [Line(name, "valid", epochs, values)]))
         rate = Line("learning rate", "valid", epochs, [record.learning_rate for record in records])
         found.append(_curve("rate", "Learning rate of the weights", "", "epoch", [rate], zero=True))
     if len(path) > 1:

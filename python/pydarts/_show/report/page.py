@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,8 +18,7 @@ except ImportError as error:
 from ..._protocol.table import SearchTable
 from ..._results.diagnostics import diagnose
 from ..._results.diagnostics.finding import weight
-from ..._results.diagnostics.losses import lowest_loss
-from ..._results.history import best_of, known
+from ..._results.score import score_of
 from ..._results.tables import decision_in_words
 from ..._results.trajectory import Margin, Trajectory
 from ..._values.files import write_atomically
@@ -103,28 +101,12 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
     ]
     if result.history:
         last = result.history[-1]
-        if path.space is not None and path.space.kind == "recurrent":
-            lowest = lowest_loss(result.history)
-            found.append(
-                Figure(
-                    "validation perplexity",
-                    f"{last.valid_perplexity:,.4g}",
-                    f"lowest {lowest.valid_perplexity:,.4g} in epoch {lowest.epoch + 1}",
-                )
-            )
-        elif math.isnan(known(last.valid_accuracy)):
-            lowest = lowest_loss(result.history)
-            note = f"lowest {lowest.valid_loss:,.4g} in epoch {lowest.epoch + 1}"
-            found.append(Figure("validation loss", f"{last.valid_loss:,.4g}", note))
-        else:
-            best = best_of(result.history)
-            found.append(
-                Figure(
-                    "validation accuracy",
-                    f"{known(last.valid_accuracy):.1%}",
-                    f"best {known(best.valid_accuracy):.1%} in epoch {best.epoch + 1}",
-                )
-            )
+        words = path.space is not None and path.space.kind == "recurrent"
+        score = score_of(result.history, config.metric_mode, words=words)
+        best = score.best(result.history)
+        which = "best" if score.highest or score.metric else "lowest"
+        note = f"{which} {score.text(score.valid(best))} in epoch {best.epoch + 1}"
+        found.append(Figure(f"validation {score.name}", score.text(score.valid(last)), note))
         found.append(Figure("time of all epochs", duration(sum(record.seconds for record in result.history))))
     if path.space is None:
         return found
