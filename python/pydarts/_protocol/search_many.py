@@ -214,8 +214,9 @@ def compare(
     training = _short(select, chosen)
     check_loss(loss)
     drawn = _drawn(chosen, random, seed)
-    sizes = Sizes.of(loader, SearchConfig(space=published, batch_size=1))
-    arguments = sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {})
+    lines = {"dimensions": 1} if chosen.dimensions == 1 else {}
+    sizes = Sizes.of(loader, SearchConfig(space="darts-1d" if lines else published, batch_size=1))
+    arguments = sizes.arguments | lines | (_width(results[0].config) if results else {}) | dict(network or {})
     template = Job(
         name="",
         origin="given",

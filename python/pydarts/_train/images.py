@@ -86,6 +86,8 @@ class ImageTask:
         """
         settings = ImageSettings.of(config)
         given = network if isinstance(network, ConvolutionalNetwork) else None
+        if settings.channels_last and network.dimensions == 1:
+            raise _core.ConfigError("channels_last applies to images only; leave it out for sequences")
         reading = config.reading(
             batch_size=settings.batch_size,
             eval_batch_size=settings.eval_batch_size,

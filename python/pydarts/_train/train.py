@@ -166,10 +166,11 @@ def open_task(
     """Create the task for the kind of network."""
     if isinstance(network, SearchResult):
         space = network.config.resolved_space
-        if space.reductions is not None or space.causal:
-            own = "causal space" if space.causal else "space with `reductions` of its own"
+        unclear = space.causal or (space.dimensions == 1 and network.genotype.dimensions is None)
+        if space.reductions is not None or unclear:
+            own = "a space that its genotype does not state" if unclear else "`reductions` of its own"
             raise _core.ConfigError(
-                f"the search has a {own}; build its network first: train(build(result), ...)"
+                f"the search has {own}; build its network first: train(build(result), ...)"
             )
         network = network.genotype
     if loss is not None and config.label_smoothing:
