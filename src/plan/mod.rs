@@ -4,6 +4,8 @@ mod analysis;
 mod check;
 mod instruction;
 mod lower;
+mod own;
+mod padding;
 pub mod passes;
 mod scope;
 mod shape;
@@ -12,13 +14,15 @@ use std::collections::HashMap;
 
 pub use analysis::{Cost, Demand, Peak, Segment, Spans};
 pub use instruction::{
-    AlphaId, By, DropoutTarget, Fill, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId,
-    WeightId, WeightSpec,
+    AlphaId, DropoutTarget, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
+    WeightSpec,
 };
+pub use own::{Description, Makers, OwnId, OwnSpec};
+pub use padding::{By, Fill};
 pub use scope::{Module, Part, Scope};
 
 use crate::arch::LogitTable;
-use crate::space::Space;
+use crate::space::{Edge, Space};
 
 /// The size of a network that reads images, or sequences as images of height 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,6 +102,8 @@ pub struct Plan {
     pub weights: Vec<WeightSpec>,
     /// The running statistics.
     pub statistics: Vec<StatisticSpec>,
+    /// The modules of the user's own operations.
+    pub own: Vec<OwnSpec>,
     /// The tables of logits.
     pub alphas: Vec<LogitTable>,
     /// The instructions, in an order in which they can run.

@@ -1,5 +1,7 @@
 //! Spaces as JSON: the name of a preset, or an object with the fields that differ from the preset of its kind.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -25,9 +27,10 @@ const FIELDS: &[&str] = &[
     "none_selectable",
     "dimensions",
     "causal",
+    "own_operations",
 ];
 
-const LATER: [&str; 5] = ["output", "keep", "none_selectable", "dimensions", "causal"];
+const LATER: [&str; 6] = ["output", "keep", "none_selectable", "dimensions", "causal", "own_operations"];
 
 impl Space {
     /// A space from a JSON string (a preset's name) or object, whose missing fields are the preset's of its kind.
@@ -56,6 +59,7 @@ impl Space {
             let value = given.get(name).filter(|value| !value.is_null())?;
             Some(Field { kind: ErrorKind::Space, name, value })
         };
+        let own_operations = field("own_operations").map(|field| read_own(&field)).transpose()?.unwrap_or_default();
         let name = field("name").map(|field| field.text("a string")).transpose()?;
         let kind = field("kind").map(|field| read_kind(&field)).transpose()?;
         let of = field("operations").map(|field| Operation::kind_of(&names_within(field.value)));
@@ -111,6 +115,9 @@ impl Space {
                 _ => {}
             }
         }
+        let used = space.all_operations();
+        space.own_operations = own_operations;
+        space.own_operations.retain(|name, _| used.iter().any(|operation| operation.name() == name));
         space.validate()?;
         Ok(space)
     }
@@ -154,6 +161,7 @@ impl Space {
             json!(cell.none_selectable),
             json!(self.dimensions()),
             json!(self.domain().is_some_and(Domain::is_causal)),
+            json!(self.own_operations),
         ];
         FIELDS.iter().map(|name| name.to_string()).zip(values).collect()
     }
@@ -184,6 +192,17 @@ fn base(name: Option<&str>, kind: Option<CellKind>, given: Option<usize>, of_ope
     };
     let kind = kind.unwrap_or(CellKind::Convolutional);
     named.filter(fits).unwrap_or_else(|| presets::published(kind, given.or(of_operations)))
+}
+
+/// The operations of the user's own, whose names are known from now on.
+fn read_own(field: &Field) -> Result<BTreeMap<String, String>> {
+    let expected = "an object of names and of \"module:qualname\" of what makes their modules";
+    let Value::Object(given) = field.value else { return Err(field.refuse(expected)) };
+    let own = given.iter().map(|(name, fact)| {
+        let fact = fact.as_str().ok_or_else(|| field.refuse(expected))?;
+        Ok((Operation::own(name)?.name().to_owned(), fact.to_owned()))
+    });
+    own.collect()
 }
 
 fn read_kind(field: &Field) -> Result<CellKind> {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pydarts
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,8 @@ from parity import (
     plain_gradient,
 )
 from parity_sequences import ALL, SETUPS, Sequences
+from reference.sequences import operation as sequence_operation
+from torch import nn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LOGITS = 1e-11
@@ -109,3 +112,40 @@ def test_any_small_space_has_the_gradients_of_the_reference(setup: Sequences, me
     train, valid = setup.batches(2)
     expected = plain_gradient(theirs, method, train, valid, xi=XI)
     assert_gradients_agree(ours.arch_gradient(train, valid, method, XI), expected, method)
+
+
+class Own(nn.Module):
+    """A separable convolution of one's own, whose weights have as many dimensions as those of the engine."""
+
+    def __init__(self, channels: int, stride: int, causal: bool) -> None:
+        super().__init__()
+        copied = sequence_operation("sep_conv_3", channels, stride, causal)
+        for name, module in copied.named_children():
+            norm = nn.BatchNorm1d(channels, affine=False) if name.startswith("bn") else module
+            self.add_module(name, norm)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for name, module in self.named_children():
+            x = module(torch.relu(x) if name.startswith("dw") else x)
+        return x
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_an_operation_of_ones_own_that_copies_a_built_in_one_is_that(method: str, causal: bool) -> None:
+    own = pydarts.Operation("own_separable", lambda channels, stride: Own(channels, stride, causal))
+    setup = Sequences(operations=("sep_conv_3", "skip_connect"), nodes=1, length=11, causal=causal)
+    built_in, _ = setup.pair()
+    space = pydarts.Space(name="mine", dimensions=1, operations=[own, "skip_connect"], nodes=1, causal=causal)
+    sizes: dict[str, Any] = {"channels": 4, "layers": 3, "num_classes": 5, "image_size": 11}
+    ours = pydarts.Supernet(space, **sizes, dtype="float64")
+    state = {
+        name.replace(".sep_conv_3.", ".own_separable."): tensor
+        for name, tensor in built_in.state_dict().items()
+    }
+    ours.load_state_dict(state)
+    ours.set_alphas(built_in.alphas)
+    train, valid = setup.batches(2)
+    assert distance(ours.logits(train[0]), built_in.logits(train[0])) <= LOGITS
+    gradients = [net.arch_gradient(train, valid, method, XI) for net in (ours, built_in)]
+    assert_gradients_agree(gradients[0], gradients[1], method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
@@ -10,6 +11,7 @@ import torch
 
 from .. import _core
 from .._values.genotype import Genotype
+from .._values.operation import Operation, made
 from ._convolutional import ConvolutionalNetwork, Stem
 from ._language import LanguageModel
 
@@ -45,6 +47,7 @@ def build(
     reductions: Sequence[int] | None = ...,
     dimensions: int | None = ...,
     causal: bool = ...,
+    operations: Sequence[Operation] = ...,
 ) -> ConvolutionalNetwork: ...
 @overload
 def build(
@@ -67,14 +70,15 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     Args:
         genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
             recurrent cell at most one), from earlier nodes; a node without edges is zeros. Of a
-            `SearchResult`, its genotype; `reductions`, `dimensions` and `causal` are then those of its space
-            by default.
+            `SearchResult`, its genotype; `reductions`, `dimensions`, `causal` and `operations` are then by
+            default those of its space, the last if they have been made in this process with the same code.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
-            `pool_norm`, `reductions`, `dimensions`, `causal`; or `vocabulary` (required), `units`, and the
-            dropout rates.
+            `pool_norm`, `reductions`, `dimensions`, `causal`, `operations` (your own, a list of
+            `pydarts.Operation`); or `vocabulary` (required), `units`, and the dropout rates.
 
     Raises:
-        GenotypeError: not a genotype, or a recurrent one with several edges into a node.
+        GenotypeError: not a genotype, a recurrent one with several edges into a node, or one with an
+            operation of your own that `operations` lacks.
         ConfigError: an argument is unknown, missing or out of range, or the search of a result has
             `reductions` in another number of `layers`.
 
@@ -113,16 +117,20 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
 def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return those arguments of `build` that the space of a search determines and that are not given.
 
-    They are `reductions`, if the space has its own, and `dimensions` and `causal` of a space of sequences.
+    They are `reductions` and `operations`, if the space has its own, and `dimensions` and `causal` of a space
+    of sequences.
 
     Raises:
         ConfigError: the positions are those of a network of another number of layers.
     """
-    space = config.resolved_space
+    space, cells = config.resolved_space, config.resolved_space.reductions
+    if space.own_operations and "operations" not in arguments:
+        with contextlib.suppress(_core.ConfigError):  # the genotype may have none of them
+            own = tuple(made(space.own_operations).values())
+            return {"operations": own} | placed(config, {**arguments, "operations": own})
     found: dict[str, Any] = {"dimensions": 1} if space.dimensions == 1 else {}
     found |= {"causal": True} if space.causal else {}
     found = {name: value for name, value in found.items() if name not in arguments}
-    cells = space.reductions
     if cells is None or "reductions" in arguments or space.kind == "recurrent":
         return found
     layers = arguments.get("layers", inspect.signature(ConvolutionalNetwork).parameters["layers"].default)

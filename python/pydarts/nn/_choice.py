@@ -53,7 +53,7 @@ class Choice(_Marked):
         alpha: the logits [n], a parameter. Outside a search the mixing weights are softmax(alpha).
 
     Raises:
-        ConfigError: there are no candidates, a name is not possible in a ModuleDict, or `init` does not fit.
+        ConfigError: there are no candidates, a name is empty or contains . or /, or `init` does not fit.
         TypeError: a candidate is not a module.
         SpaceError: in a forward pass: outputs cannot be mixed, or a candidate changes its input in place.
 
@@ -72,10 +72,9 @@ class Choice(_Marked):
     ) -> None:
         named = _named(candidates)
         super().__init__(len(named), alpha, row, init)
-        try:
-            self.candidates = nn.ModuleDict(named)
-        except KeyError as error:
-            raise ConfigError(f"a candidate cannot have this name: {error.args[0]}; rename it") from error
+        self.candidates = nn.ModuleDict()
+        # Names such as "double" are methods of modules, which a ModuleDict would refuse.
+        self.candidates._modules.update(named)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, Literal, TypeAlias, get_args
@@ -15,10 +15,12 @@ from .. import _core
 from .._values.checks import flag, one_of, share, whole
 from .._values.genotype import Genotype
 from .._values.notations import Edges
+from .._values.operation import Operation, by_name
 from .._values.words import shown
 from ._auxiliary import AuxiliaryHead
 from ._layers import IMAGES, Layers
 from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn, Zero
+from ._own import own_operation
 from ._state import CheckedModule
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
@@ -75,9 +77,11 @@ class Cell(nn.Module):
         pool_norm: whether batch norm follows pooling, as in the search.
         dimensions: 2 for images, 1 for sequences.
         causal: whether all padding of sequences is before their first position.
+        operations: operations of your own by name.
 
     Raises:
-        GenotypeError: edges that are not such triples, or that no genotype can have.
+        GenotypeError: an operation of your own that is not given, edges that are not such triples, or that no
+            genotype can have.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Cell(nn.Module):
         pool_norm: bool,
         dimensions: int = 2,
         causal: bool = False,
+        operations: Mapping[str, Operation] | None = None,
     ) -> None:
         super().__init__()
         last = _check_edges(edges, concat)
@@ -108,14 +113,17 @@ class Cell(nn.Module):
         self._nodes: list[list[tuple[int, str, str]]] = [[] for _ in range(2, last + 1)]
         for name, source, target in edges:
             edge = f"{source}_{target}"
-            operations = self.edges[edge] if edge in self.edges else nn.ModuleDict()
-            assert isinstance(operations, nn.ModuleDict)
+            candidates = self.edges[edge] if edge in self.edges else nn.ModuleDict()
+            assert isinstance(candidates, nn.ModuleDict)
             own = name
-            while own in operations:
+            while own in candidates:
                 own += "_again"
             stride = 2 if reduction and source < 2 else 1
-            operations[own] = OPERATIONS[name](channels, stride, pool_norm, layers)
-            self.edges[edge] = operations
+            if name in OPERATIONS:
+                candidates[own] = OPERATIONS[name](channels, stride, pool_norm, layers)
+            else:
+                candidates[own] = own_operation(name, operations or {}).build(channels, stride, affine=True)
+            self.edges[edge] = candidates
             self._nodes[target - 2].append((source, edge, own))
         # Zeros are added only where there is nothing else to add.
         self._nodes = [[edge for edge in into if not self._is_zero(edge)] or into[:1] for into in self._nodes]
@@ -205,6 +213,7 @@ class ConvolutionalNetwork(CheckedModule):
         dimensions: 2 for images, 1 for sequences [N, in_channels, L], with 1-D layers; None: as the
             operations of the genotype have it (2, if it has only `none` and `skip_connect`).
         causal: whether all padding of sequences is before their first position, as in `Space`.
+        operations: the `Operation`s of your own in the genotype; their batch norms are affine here.
 
     Raises:
         GenotypeError: the genotype has no convolutional cells, or operations of other `dimensions`.
@@ -236,6 +245,7 @@ class ConvolutionalNetwork(CheckedModule):
         reductions: Sequence[int] | None = None,
         dimensions: int | None = None,
         causal: bool = False,
+        operations: Sequence[Operation] = (),
     ) -> None:
         super().__init__()
         if genotype.kind != "convolutional":
@@ -260,6 +270,9 @@ class ConvolutionalNetwork(CheckedModule):
             "drop_path": 0.0,
             "pool_norm": flag("pool_norm", pool_norm),
         }
+        own = by_name(operations)
+        used = genotype.to_dict().get("own_operations", ())
+        self.own_operations = {name: own_operation(name, own).fact for name in used}
         self._reductions = reduction_cells(layers, reductions)
         if reductions is not None:  # left out otherwise, for version 1 to read the files
             self.arguments["reductions"] = list(self._reductions)
@@ -288,6 +301,7 @@ class ConvolutionalNetwork(CheckedModule):
                     pool_norm=pool_norm,
                     dimensions=self.dimensions,
                     causal=causal,
+                    operations=own,
                 )
             )
             sizes, after_reduction = (sizes[1], len(concat) * current), reduction

@@ -77,6 +77,14 @@ impl<'a> Jvp<'a> {
                 let tangent = first()?.tangent.as_ref().map(|tangent| pad(tangent, *left as i64, Fill::Zero));
                 Ok(Dual { value, tangent: tangent.transpose()? })
             }
+            Op::Own { module, weights, .. } => {
+                let input = first()?;
+                let direction: Vec<Tensor> =
+                    weights.iter().map(|weight| self.weight(*weight).shallow_clone()).collect();
+                let along = (&input.value, input.tangent.as_ref());
+                let (value, tangent) = self.forward.own_module_along(along, *module, weights, &direction)?;
+                Ok(Dual { value, tangent })
+            }
             Op::Conv { weight, .. } => {
                 let value = self.forward.instruction(instruction, prepared, &[&first()?.value], &self.values)?;
                 let moved = self.forward.convolution(&instruction.op, &first()?.value, self.weight(*weight))?;

@@ -7,7 +7,7 @@ use super::cell::Cell;
 use super::writer::Writer;
 use crate::config::largest;
 use crate::error::{Error, Result};
-use crate::plan::{Geometry, Init, Module, Op, Plan, Scale, Scope, Shape, Sizes, ValueId};
+use crate::plan::{Geometry, Init, Makers, Module, Op, Plan, Scale, Scope, Shape, Sizes, ValueId};
 use crate::space::{Domain, Space, Stages, Stem};
 
 impl Geometry {
@@ -34,8 +34,13 @@ impl Geometry {
 }
 
 impl Plan {
-    /// The plain plan of a space's search network.
+    /// The plain plan of a space's search network, without operations of the user's own.
     pub fn lower(space: &Space, geometry: &Geometry) -> Result<Plan> {
+        Plan::lower_with(space, geometry, None)
+    }
+
+    /// The plain plan of a space's search network.
+    pub fn lower_with(space: &Space, geometry: &Geometry, makers: Option<&dyn Makers>) -> Result<Plan> {
         space.validate()?;
         let (Stem::Convolution { multiplier, domain }, Stages::Chain { reductions }) =
             (&space.network.stem, &space.network.stages)
@@ -53,6 +58,7 @@ impl Plan {
         }
         let images = Shape(vec![geometry.in_channels, height, width]);
         let mut writer = Writer::new(space, Sizes::Images(*geometry), images);
+        writer.makers = makers;
         let input = writer.plan.input;
         let stem = stem(&mut writer, multiplier * geometry.channels, input)?;
         // The outputs of the two cells before the current one.

@@ -2,13 +2,15 @@
 
 use crate::error::{Error, Result};
 use crate::plan::{
-    Init, Instruction, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
+    Init, Instruction, Makers, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
+    WeightSpec,
 };
 use crate::space::{Aggregate, CellSpec, Domain, Space};
 
 /// A plan under construction, and the shape of every value in it.
 pub(super) struct Writer<'a> {
     pub space: &'a Space,
+    pub makers: Option<&'a dyn Makers>,
     pub plan: Plan,
     /// What the network of convolutional cells reads.
     pub domain: Domain,
@@ -21,6 +23,7 @@ impl<'a> Writer<'a> {
         Writer {
             space,
             domain: space.domain().unwrap_or(Domain::Images),
+            makers: None,
             shapes: vec![input_shape.clone()],
             plan: Plan {
                 space: space.clone(),
@@ -30,6 +33,7 @@ impl<'a> Writer<'a> {
                 recurrence: None,
                 weights: Vec::new(),
                 statistics: Vec::new(),
+                own: Vec::new(),
                 alphas: space.logit_tables(),
                 instructions: Vec::new(),
                 output: ValueId(0),
@@ -80,6 +84,11 @@ impl<'a> Writer<'a> {
         self.shapes.push(shape.clone());
         self.plan.instructions.push(Instruction { op, inputs, output, shape, scope: scope.clone() });
         Ok(output)
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, value: ValueId) -> &Shape {
+        &self.shapes[value.0]
     }
 
     /// Channels (or features) of a value.

@@ -42,5 +42,6 @@ pub(super) fn with_operations(name: &str, operations: [Candidates; 2], domain: D
             stages: Stages::Chain { reductions: None },
             head: Head::Classifier,
         },
+        own_operations: Default::default(),
     }
 }
