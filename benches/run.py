@@ -45,6 +45,7 @@ JOBS = (
     Job("liveview", "liveview", (), 16),
     Job("training", "training", (*TRAINED, "--rounds", "5", "--steps", "6"), 4),
     Job("language", "language", (), 8),
+    Job("own-networks", "own_networks", (), 4),
     Job("epsilon-rnn", "epsilon_rnn", (), 3),
 )
 

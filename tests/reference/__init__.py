@@ -1,9 +1,11 @@
 """Plain PyTorch DARTS: the float64 oracle of the parity tests and the peer of the benchmarks."""
 
+from .choice_supernet import ChoiceSupernet
 from .derive import derive, select, softmax
 from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
+from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
 from .relaxation import RELAXATIONS, SAMPLED, Relaxation
 from .search import Search
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
@@ -17,16 +19,24 @@ __all__ = [
     "OPERATIONS",
     "RELAXATIONS",
     "SAMPLED",
+    "ChoiceSupernet",
+    "HandAttention",
+    "HandLSTM",
     "LanguageModel",
     "Masks",
+    "OwnNetwork",
+    "PlainChoice",
+    "PlainInputChoice",
     "Relaxation",
     "Search",
     "Stream",
     "Supernet",
+    "attended",
     "derive",
     "draw_masks",
     "first_order",
     "fixed_point",
+    "mixed",
     "select",
     "softmax",
     "trajectory",

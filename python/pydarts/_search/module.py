@@ -20,7 +20,7 @@ from ..nn._fix import choices_in
 from ..nn._function import Named
 from ..nn._settled import is_fresh, settle
 from .metrics import Counter, Metric
-from .network import GivenTable, Watched, check_mixing, checked_loss
+from .network import GivenTable, Watched, check_mixing, check_twice, checked_loss
 
 
 class BoundModule:
@@ -63,7 +63,7 @@ class BoundModule:
         self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
         self._training: bool | None = None
         self._seeded = SeededLoss(self._compute, seed, poll)
-        self._step, self._mixes = 0, False
+        self._step, self._mixes, self._twice = 0, False, False
         self._m: Named = {}
         self._outputs: list[Any] | None = None
 
@@ -143,6 +143,9 @@ class BoundModule:
                     "logits have no gradient; are they called in forward?"
                 )
             self._mixes = True
+        if twice and not self._twice:
+            check_twice(value)
+            self._twice = True
         if mode == "evaluation" and self._metric is not None:
             self._metric.add(output, targets, len(tensors[0]))
         return value, correct
@@ -226,9 +229,8 @@ def given_tables(choices: Sequence[Found]) -> list[GivenTable]:
 
 def check_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Raise ConfigError if a search cannot train a module."""
+    check_shapes(module)
     for name, value in (*module.named_parameters(), *module.named_buffers()):
-        if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
-            raise ConfigError(f"{name} has no shape yet; call the network once on a batch before the search")
         if value.is_complex() or value.layout != torch.strided:
             raise ConfigError(f"{name} is {value.dtype}, {value.layout}; it must be dense and real")
     if not weights:
@@ -236,6 +238,15 @@ def check_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, value in weights.items():
         if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
             raise ConfigError(f"{name} must be floating and finite, got {value.dtype} with NaN or infinity")
+
+
+def check_shapes(module: nn.Module) -> None:
+    """Raise ConfigError if a parameter or buffer of a lazy module has no shape yet."""
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
+            raise ConfigError(
+                f"{name} of a lazy module has no shape yet; call the network on a batch before the search"
+            )
 
 
 def apply(module: nn.Module, inputs: Any) -> Any:
@@ -264,5 +275,16 @@ def differentiable_twice(recurrent: bool) -> Iterator[None]:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if recurrent:
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+            stack.enter_context(_without_mkldnn())
         yield
+
+
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    """As `torch.backends.mkldnn.flags`, which warns of settings that it sets as well."""
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before

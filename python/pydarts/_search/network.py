@@ -113,7 +113,7 @@ class BoundFunction:
         self._with_buffers = network.buffers is not None
         self._seeded = SeededLoss(network.loss, seed, poll)
         self._step = 0
-        self._mixes = False
+        self._mixes = self._twice = False
         self._w: Named = {}
         self._m: Named = {}
         self._live: Named = {}
@@ -159,6 +159,9 @@ class BoundFunction:
         if logits.requires_grad and torch.is_grad_enabled() and not self._mixes:
             check_mixing(value, mixing)
             self._mixes = True
+        if twice and not self._twice:
+            check_twice(value)
+            self._twice = True
         return value, _count(correct, some, len(tensors[0]))
 
 
@@ -217,6 +220,31 @@ def check_mixing(value: Tensor, mixing: Mapping[str, Tensor]) -> list[str]:
             "be found; compute it from them with torch's operations, without .item(), .detach() or no_grad"
         )
     return [name for name, gradient in zip(mixing, found, strict=True) if gradient is None]
+
+
+_ONCE = torch.autograd.function.once_differentiable(lambda _: None).__code__
+
+
+def check_twice(value: Tensor) -> None:
+    """Raise ConfigError if a loss has a function marked as `once_differentiable` in its graph.
+
+    Its second derivative would be left out without an error where autograd is asked for certain inputs.
+    """
+    seen, waiting = set(), [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        backward = getattr(getattr(node, "_forward_cls", None), "backward", None)
+        if getattr(backward, "__code__", None) is _ONCE:
+            name = node._forward_cls.__name__  # type: ignore[attr-defined]
+            raise ConfigError(
+                f'hypergradient "unrolled_exact" differentiates twice, and {name} is marked as '
+                '`once_differentiable`; use hypergradient="unrolled", or write its backward with operations '
+                "that can be differentiated"
+            )
+        waiting += [before for before, _ in node.next_functions]
 
 
 def _check_buffers(given: Named, buffers: Named, sizes: dict[str, torch.Size]) -> None:

@@ -19,7 +19,7 @@ from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import FunctionNetwork
 from .metrics import Metric, MetricFunction, counter_of, fact_of_metric
-from .module import BoundModule
+from .module import BoundModule, check_shapes
 from .network import OwnNetwork, of_function
 
 NetworkLike: TypeAlias = nn.Module | Callable[[], nn.Module] | FunctionNetwork
@@ -46,6 +46,7 @@ def own_network(
             "a search; call network.train() unless that is intended"
         )
     found = choices_in(module)
+    check_shapes(module)
     function = loss_of(loss)
     name = None if loss is None else "network" if loss == "network" else short_name(loss)
     counter = None if function is None else counter_of(loss)
@@ -93,6 +94,7 @@ def shown_tables(found: tuple[Found, ...]) -> dict[str, AlphaTable]:
             tuple(row.choices[0].candidates for row in table.rows),
             choices=tuple(tuple(one.name for one in row.choices) for row in table.rows),
             indices=isinstance(table.rows[0].choices[0].module, InputChoice),
+            keeps=(table.keep,) * len(table.rows) if table.keep > 1 else (),
         )
         for table in tables_of_choices(found)
     }

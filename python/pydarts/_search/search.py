@@ -35,6 +35,7 @@ from .callbacks import Callback, listeners
 from .metrics import MetricFunction, check_metric
 from .network import OwnNetwork, check_options, dtype_of
 from .observers import Observers
+from .operations import bound_operations
 from .own import NetworkLike, own_network
 from .progress import Progress
 
@@ -157,8 +158,11 @@ def _searched(
             sources.pause_with(gate)
             facts = sources.facts | dict({"loss": fact_of(loss)} if own is None else own.facts)
             check_start(sources.config)
+            operations = None
             if own is None:
                 check_plan(sources.config)
+                operations = bound_operations(sources.config.resolved_space, config.seed, watch.check)
+                facts |= {} if operations is None else operations.facts(sources.config.channels)
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
                 progress = Progress(sources.config, tables)
@@ -173,6 +177,7 @@ def _searched(
                     None if loss is None else SeededLoss(loss, config.seed, watch.check),
                     facts,
                     bound,
+                    operations,
                 )
     finally:
         forget()
