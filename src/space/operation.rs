@@ -122,7 +122,11 @@ impl Operation {
             return refuse("is a built-in one; choose another name");
         }
         let word = name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
-        if !word || name.starts_with(|first: char| !first.is_ascii_alphabetic()) || name.len() > LONGEST_NAME {
+        if !word
+            || name.is_empty()
+            || name.starts_with(|first: char| !first.is_ascii_alphabetic())
+            || name.len() > LONGEST_NAME
+        {
             let expected = format!("is not a name; use at most {LONGEST_NAME} letters, digits and underscores");
             return refuse(&expected);
         }
