@@ -209,9 +209,12 @@ def open_task(
                 "the search had a network of its own, which has no genotype to train; pass the network: "
                 "train(result.fixed_network(), ...)"
             )
-        if network.config.resolved_space.reductions is not None:
+        space = network.config.resolved_space
+        unclear = space.causal or (space.dimensions == 1 and network.genotype.dimensions is None)
+        if space.reductions is not None or unclear:
+            own = "a space that its genotype does not state" if unclear else "`reductions` of its own"
             raise _core.ConfigError(
-                "the search has `reductions` of its own; build its network first: train(build(result), ...)"
+                f"the search has {own}; build its network first: train(build(result), ...)"
             )
         network = network.genotype
     if loss is not None and config.label_smoothing:

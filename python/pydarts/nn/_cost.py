@@ -25,8 +25,8 @@ def cost(
 
     Args:
         network: a network that `build` returned, or any other `torch.nn.Module`.
-        image_size: side in pixels or (height, width); None: 224 with the stem "imagenet", else 32. Only for
-            networks of images that `build` returned.
+        image_size: side in pixels or (height, width), or the length of a sequence; None: 224 with the stem
+            "imagenet", else 32. Only for networks of images and sequences that `build` returned.
         example: inputs of any other module, of which only the shapes and dtypes matter: a tensor, or a tuple
             or dictionary of tensors, which are passed as `train` passes them. Give a batch of one example to
             get the cost of one.

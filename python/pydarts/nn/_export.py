@@ -42,10 +42,11 @@ def export(
 
     `.safetensors` holds weights, running statistics, genotype and arguments: `load_network` restores the
     network, in training mode, for inputs of any size. `.onnx` and `.pt2` hold the network in evaluation mode
-    as a graph, for any batch size. An image network maps `x` [batch, channels, height, width] to `logits`
-    [batch, classes]. A language model maps `tokens`, int64 [tokens, batch], and `hidden` [batch, units] to
-    `logits` [tokens, batch, vocabulary] and `states` [tokens, batch, units]; the last state is the `hidden`
-    of the next segment, and a text begins with zeros. The network does not change.
+    as a graph, for any batch size. A network of images maps `x` [batch, channels, height, width] to `logits`
+    [batch, classes], one of sequences `x` [batch, channels, length]. A language model maps `tokens`, int64
+    [tokens, batch], and `hidden` [batch, units] to `logits` [tokens, batch, vocabulary] and `states` [tokens,
+    batch, units]; the last state is the `hidden` of the next segment, and a text begins with zeros. The
+    network does not change.
 
     Any other `torch.nn.Module` is written in the same formats. `.safetensors` holds its weights and buffers,
     but not its code: `load_network(path, network)` copies them into an instance. Graphs are made from
@@ -59,8 +60,8 @@ def export(
     Args:
         network: a network that `build` returned, or any other module without choices, trained or not.
         path: ends in `.onnx`, `.pt2` or `.safetensors`.
-        image_size: side in pixels or (height, width) of a graph's images; None: 224 with the stem "imagenet",
-            else 32.
+        image_size: side in pixels or (height, width) of a graph's images, or the length of its sequences;
+            None: 224 with the stem "imagenet", else 32.
         tokens: length of the segments of a language model's graph; None: 1.
         example: inputs of a module that `build` did not make, for its graph: a tensor, or a tuple or
             dictionary of tensors, which are passed as `train` passes them.
