@@ -319,6 +319,36 @@ def test_the_dropout_of_a_step_depends_on_the_seed_alone() -> None:
     assert same(trained(0, 1), trained(0, 2)) and not same(trained(0, 1), trained(1, 1))
 
 
+class Drawing(nn.Linear):
+    """Draws a number in every forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.drawn: list[float] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.drawn.append(float(torch.rand(())))
+        return super().forward(x)
+
+
+def test_every_step_and_batch_of_an_evaluation_draws_other_numbers() -> None:
+    X = numbers(24, 4)
+    first, second = seeded(Drawing), seeded(Drawing)
+    for module in (first, second):
+        pydarts.train(module, parts((X, X)), config(epochs=2), loss=F.mse_loss)
+    assert len({*first.drawn}) == len(first.drawn) == 12 and first.drawn == second.drawn
+
+
+def test_an_interrupted_training_keeps_the_steps_of_its_last_epoch() -> None:
+    X = numbers(32, 4)
+    whole, stopped = seeded(Tied), seeded(Tied)
+    pydarts.train(whole, parts((X, X)), config(epochs=1, schedule="exponential"), loss=F.mse_loss)
+    cfg = config(epochs=2, schedule="exponential")
+    result = pydarts.train(stopped, parts((X, X)), cfg, StopAt(1, 1, press), loss=F.mse_loss)
+    assert result.status == "interrupted" and len(result.history) == 1
+    assert int(stopped.count) == int(whole.count) + 2 and not same(whole, stopped)
+
+
 # ---- resuming
 
 RESUMED: dict[str, Callable[[], tuple[nn.Module, Any, dict[str, Any]]]] = {
