@@ -246,7 +246,7 @@ class _Along:
         for product in found:
             if product is None or not bool(product.any()):  # such as the derivative of rounding
                 continue
-            again = (None,)
+            again: tuple[Tensor | None, ...] = (None,)
             if product.requires_grad:
                 again = torch.autograd.grad(product.sum(), u, retain_graph=True, allow_unused=True)
             if again[0] is None:
