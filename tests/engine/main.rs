@@ -24,6 +24,7 @@ mod language;
 mod memory;
 mod metrics;
 mod options;
+mod own;
 mod passes;
 mod plan;
 mod precision;

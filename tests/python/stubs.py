@@ -26,6 +26,7 @@ def stub() -> str:
         "import torch",
         "",
         "from .algorithms import Decider, Relaxation, Selection",
+        "from .operation import Operation",
         "from .space import Space",
         "",
         *aliases,

@@ -11,7 +11,7 @@ import reference
 import torch
 from own_operations import KINDS, OwnSetup, Separable, own_reference  # noqa: F401
 from parity import METHODS, XI, apart, distance, plain_gradient
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -170,3 +170,61 @@ def test_a_masked_candidate_takes_no_part(method: str) -> None:
     assert all(not gradient[:, 1].any() for gradient in found.values())
     kept = {name: gradient[:, [0, 2]] for name, gradient in found.items()}
     assert apart(kept, expected) <= GRADIENT[method]
+
+
+class Separable1d(nn.Module):
+    """The built-in sep_conv_3 of sequences as a user writes it."""
+
+    def __init__(self, channels: int, stride: int, affine: bool) -> None:
+        super().__init__()
+        c = channels
+        self.dw1 = nn.Conv1d(c, c, 3, stride, padding=1, groups=c, bias=False)
+        self.pw1 = nn.Conv1d(c, c, 1, bias=False)
+        self.bn1 = nn.BatchNorm1d(c, affine=affine)
+        self.dw2 = nn.Conv1d(c, c, 3, padding=1, groups=c, bias=False)
+        self.pw2 = nn.Conv1d(c, c, 1, bias=False)
+        self.bn2 = nn.BatchNorm1d(c, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, length = x.shape
+        x = self.bn1(self.pw1(self.dw1(F.relu(x.view(n, c, length)))))
+        return self.bn2(self.pw2(self.dw2(F.relu(x))))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sequences_have_own_operations_too(method: str) -> None:
+    own = pydarts.Operation("separable_1d", Separable1d)
+    nets = [
+        pydarts.Supernet(
+            pydarts.Space(name="darts-1d", operations=["none", candidate, "skip_connect"], nodes=2),
+            channels=4,
+            layers=3,
+            num_classes=3,
+            in_channels=2,
+            image_size=(1, 13),
+            dtype="float64",
+            config=pydarts.SearchConfig(hypergradient=method),  # type: ignore[arg-type]
+        )
+        for candidate in ("sep_conv_3", own)
+    ]
+    net, other = nets
+
+    def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name.replace("sep_conv_3", "separable_1d"): tensor for name, tensor in state.items()}
+
+    other.load_state_dict(renamed(net.state_dict()))
+    other.set_alphas(net.alphas)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 2, 13, generator=generator, dtype=torch.float64)
+    train, valid = (x, torch.arange(4) % 3), (x.flip(2), torch.arange(4) % 2)
+    for _ in range(2):
+        assert other.step(train, valid) == pytest.approx(net.step(train, valid), rel=1e-10, abs=0)
+    assert apart(other.state_dict(), renamed(net.state_dict())) <= 1e-9
+    assert apart(other.alphas, net.alphas) <= GRADIENT[method]
+    found = pydarts.Genotype(
+        normal=[[(own, 0)], []], normal_concat=[2, 3], reduce=[[(own, 1)], []], reduce_concat=[2]
+    )
+    built = pydarts.build(
+        found, channels=4, layers=3, num_classes=3, in_channels=2, dimensions=1, operations=[own]
+    )
+    assert built(x.float()).shape == (4, 3)

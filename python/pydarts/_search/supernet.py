@@ -16,6 +16,7 @@ from .._values.ambient import plain
 from .._values.checks import check_state
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields, Method
+from .._values.operation import Operation
 from .._values.space import Space
 from .._values.words import shown
 from .operations import bound_operations
@@ -73,7 +74,7 @@ class Supernet:
         num_classes: int | None = None,
         in_channels: int | None = None,
         image_size: int | Sequence[int] | None = None,
-        operations: Sequence[str] | None = None,
+        operations: Sequence[str | Operation] | None = None,
         nodes: int | None = None,
         vocabulary: int | None = None,
         units: int | None = None,

@@ -17,7 +17,7 @@ from .algorithms import Decider, Relaxation, Selection
 from .fields import FIELDS, ConfigAttributes, rows, table
 from .files import user_path
 from .hints import hint
-from .operation import named
+from .operation import Operation, named
 from .record import Record, differences
 from .space import Space, as_space
 from .variants import AXES, plain
@@ -189,7 +189,14 @@ def _default(preset: str) -> SearchConfig:
 
 def _types(texts: Mapping[str, str]) -> dict[str, Any]:
     """The types of fields; their table holds text, in which `help()` could not resolve the aliases."""
-    own = {"os": os, "torch": torch, "Mapping": Mapping, "Sequence": Sequence, "Space": Space}
+    own = {
+        "os": os,
+        "torch": torch,
+        "Mapping": Mapping,
+        "Sequence": Sequence,
+        "Space": Space,
+        "Operation": Operation,
+    }
     names = vars(algorithms) | vars(fields) | own
     return get_type_hints(type("Fields", (), {"__annotations__": texts}), names)
 

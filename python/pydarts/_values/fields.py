@@ -52,7 +52,7 @@ FIELDS = (
         "tuple[str, ...] | None",
         "None",
         "candidate operations in order; None: those of the space (3.1.1)",
-        "Sequence[str] | None",
+        "Sequence[str | Operation] | None",
     ),
     Field("num_classes", "int | None", "None", "number of classes; None: read from the data (ours)"),
     Field("in_channels", "int | None", "None", "channels of an image; None: read from the data (ours)"),

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 import torch
 
 from .algorithms import Decider, Relaxation, Selection
+from .operation import Operation
 from .space import Space
 
 Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact"]
@@ -21,7 +22,7 @@ class ConfigFields(TypedDict, total=False):
     channels: int
     layers: int
     nodes: int
-    operations: Sequence[str] | None
+    operations: Sequence[str | Operation] | None
     num_classes: int | None
     in_channels: int | None
     image_size: int | Sequence[int] | None
