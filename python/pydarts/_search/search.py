@@ -88,10 +88,12 @@ def search(
             of the function or class; if it is a dictionary, all its values, of which the first one counts.
             `result.best` follows it, the largest one or with `metric_mode="min"` the smallest. Without a
             metric, accuracy is measured if the loss is a cross-entropy of classes on dimension 1.
-        unpack: with `network`, batch -> (inputs, targets). Without it a batch is a pair, or a dictionary,
-            which is both. Inputs that are a tuple are passed to the module as positional arguments, and a
-            dictionary as keyword arguments, if its `forward` accepts them; otherwise as one argument. The
-            first dimension of the first tensor counts the examples.
+        unpack: with `network`, batch -> (inputs, targets), tensors in any structure of tuples, lists,
+            dictionaries and dataclasses. Without it a batch is a pair, or a dictionary, which is both. Arrays
+            may then be dictionaries too: `({"a": A, "b": B}, y)`, where y has any shape and dtype. Inputs
+            that are a tuple are passed to the module as positional arguments, and a dictionary as keyword
+            arguments, if its `forward` accepts them; otherwise as one argument. The first dimension of the
+            first tensor counts the examples.
 
     Returns:
         The result; after Ctrl-C or SIGTERM, the result of the steps done so far, with status "interrupted".
