@@ -89,6 +89,7 @@ def test_searches_with_the_same_metric_are_compared_by_it(
 def test_cards_and_reports_show_the_metric(run: SearchResult, tmp_path: Path) -> None:
     card = run._repr_html_()
     assert "validation rmse" in card and "0.75" in card and "0.125" in card and "train accuracy" not in card
+    assert "measured:Given" in card
     page = run.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "validation rmse" in page and "best 0.125 in epoch 2" in page
     assert '"metric-0"' in page and '"metric-1"' in page and "metric_mode" in page

@@ -271,6 +271,9 @@ def test_ignored_positions_are_not_counted() -> None:
     targets = torch.tensor([[0, 0, -100, -100]])
     assert float(correct(output, targets)) == 0.5
     assert float(correct(output, torch.tensor([[0, 7, 7, 1]]), ignore_index=7)) == 1.0
+    # A class may be ignored, also where it is predicted.
+    assert float(correct(output, torch.tensor([[0, 1, 1, 1]]), ignore_index=1)) == 1.0
+    assert float(correct(output, torch.tensor([[1, 1, 0, 0]]), ignore_index=1)) == 0.5
 
 
 @pytest.mark.parametrize(

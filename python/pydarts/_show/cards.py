@@ -153,10 +153,11 @@ def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, 
 
 
 def _given(result: SearchResult | TrainResult) -> list[tuple[str, str]]:
-    """Return what the run was given: its data and its loss. Results of earlier versions do not say."""
+    """Return what the run was given: data, loss and metric. Results of earlier versions do not say."""
     found = result.fingerprint
     given = [(_PARTS[part], text) for part, text in summary(found).items()]
-    return [*given, ("loss", found["loss"].partition(" ")[0])] if "loss" in found else given
+    named = [(name, found[name].partition(" ")[0]) for name in ("loss", "metric") if name in found]
+    return [*given, *named]
 
 
 def of_diagnostics(found: Diagnostics) -> str:
