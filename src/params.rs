@@ -164,6 +164,7 @@ pub fn initial_weights(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Re
         let within = |bound: f64| random::uniform(seed, &weight.name, 0, n, -bound, bound);
         let mut part = all.f_narrow(0, offset, n as i64)?;
         let values = match weight.init {
+            Init::Own => Tensor::f_zeros([n as i64], (Kind::Double, Device::Cpu))?,
             Init::Constant(value) => Tensor::f_full([n as i64], value, (Kind::Double, Device::Cpu))?,
             Init::FanIn(fan_in) => Tensor::f_from_slice(&within(1.0 / (fan_in as f64).sqrt()))?,
             Init::Within(bound) => Tensor::f_from_slice(&within(bound))?,

@@ -39,6 +39,7 @@ from ._train.train import train
 from ._values.config import SearchConfig
 from ._values.derive import derive
 from ._values.genotype import Genotype
+from ._values.operation import Operation
 from ._values.random import random_genotypes
 from ._values.space import Space
 from .nn._build import build
@@ -70,6 +71,7 @@ __all__ = [
     "LiveView",
     "Margin",
     "NumericalError",
+    "Operation",
     "OutOfMemoryError",
     "SearchConfig",
     "SearchModule",

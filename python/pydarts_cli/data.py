@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .answer import USAGE, Problem, cut, nearest, say
+from .own import data_from, is_place, place
 
 ENGLISH = "bundled"
 _WORDS = 2000  # default vocabulary of the bundled English
@@ -23,7 +24,10 @@ _KINDS = {
     "npz": "FILE",
     "corpus": "DIR|FILE",
 }
-_FORMS = ", ".join(kind + (f":{where}" if where else "") for kind, where in _KINDS.items())
+_FORMS = ", ".join(
+    [*(kind + (f":{where}" if where else "") for kind, where in _KINDS.items()), "FILE.py:NAME"]
+)
+PYTHON = "python"  # the kind of data that a Python file makes
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Spec:
         return self.kind == "corpus"
 
     def __str__(self) -> str:
+        if self.kind == PYTHON:
+            return self.where
         return f"{self.kind}:{self.where}" if self.where else self.kind
 
 
@@ -57,6 +63,8 @@ def spec(text: str) -> Spec:
     """
     if isinstance(text, Spec):
         return text
+    if is_place(str(text)):
+        return Spec(PYTHON, str(place(text)))
     kind, _, where = str(text).partition(":")
     if kind not in _KINDS:
         meant = nearest(kind, _KINDS)
@@ -88,7 +96,8 @@ DATA_HELP = (
     "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with one folder of images "
     "per class, or with train/ and val/ that have them; npz:FILE, with x_train, y_train and optionally "
     "x_test, y_test; "
-    f"corpus:DIR or FILE, text; corpus:{ENGLISH}, English text that comes with Python"
+    f"corpus:DIR or FILE, text; corpus:{ENGLISH}, English text that comes with Python; "
+    "FILE.py:NAME, what search takes as a loader, or a function that returns it"
 )
 
 DataOption = Annotated[
@@ -181,6 +190,9 @@ def read(
         raise Problem(f"--download applies to cifar10 and cifar100 only, not to {given}; leave it out", USAGE)
     if grayscale and given.kind != "folder":
         raise Problem(f"--grayscale applies to images in folders only, not to {given}; leave it out", USAGE)
+    if given.kind == PYTHON:
+        made = data_from(place(given.where))
+        return Data(made, made, {})
     from pydarts import datasets
 
     if given.kind == "digits":

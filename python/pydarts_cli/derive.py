@@ -12,10 +12,10 @@ import typer
 
 from .answer import USAGE, Answer, Problem, cut
 from .command import command
-from .sources import about, cells_of, genotype_of, is_text
+from .sources import about, cells_of, genotype_of, is_run, is_text, picks, run_of
 
 if TYPE_CHECKING:
-    from pydarts import Genotype
+    from pydarts import Genotype, SearchResult
 
 Notation = Literal["paper", "json", "nni", "nasbench301", "dot"]
 
@@ -58,7 +58,7 @@ def derive(
         typer.Option("--space", help="search space of the α in an .npz", show_default="from its tables"),
     ] = None,
 ) -> Answer:
-    """Derive the genotype from α and print it in the chosen notation.
+    """Derive the genotype from α and print it in the chosen notation; of a network of one's own, the choices.
 
     Examples:
 
@@ -66,9 +66,21 @@ def derive(
     $ pydarts derive run --at 10
     $ pydarts derive DARTS_V2 --notation nni
     """
+    if source and is_run(source) and not hasattr(result := run_of(Path(source)), "genotype"):
+        return _architecture(result, notation, {"--at": at, "-k": k, "--space": space})
     genotype = _genotype(source, at, k, space)
     written = _WRITE[notation](genotype)
     return Answer(about(genotype) | {"notation": written}, [written])
+
+
+def _architecture(result: SearchResult, notation: Notation, options: dict[str, Any]) -> Answer:
+    """The architecture of a network of one's own: one choice per line, or JSON."""
+    refused = [option for option, value in options.items() if value is not None]
+    if refused or notation not in ("paper", "json"):
+        what = ", ".join([*refused, *([] if notation in ("paper", "json") else [f"--notation {notation}"])])
+        raise Problem(f"{what}: applies to cells, and this is a network of one's own; leave it out", USAGE)
+    written = "\n".join(picks(result)) if notation == "paper" else json.dumps(result.architecture)
+    return Answer({"architecture": result.architecture, "notation": written}, [written])
 
 
 def _genotype(source: str, at: int | None, k: int | None, space: str | None) -> Genotype:

@@ -8,16 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answer import Answer, quoted, say, waiting
+from .answer import USAGE, Answer, Problem, quoted, say, waiting
 from .choices import SEARCH
 from .command import command
-from .data import DataOption, DownloadOption, GrayOption, WordsOption, WorkersOption, read
+from .data import PYTHON, DataOption, DownloadOption, GrayOption, Spec, WordsOption, WorkersOption, read
+from .options import named
 from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
-from .sources import about
+from .own import (
+    LossOption,
+    MetricOption,
+    NetworkOption,
+    Place,
+    UnpackOption,
+    given,
+    network_from,
+    place,
+    placed,
+    refuse_alone,
+)
+from .sources import about, picks
 
 if TYPE_CHECKING:
     from pydarts import SearchResult
 
+_OF_SPACES = ("Space and search network", "Recurrent cells (text)")
 _OUT = Annotated[
     Path,
     typer.Option(
@@ -36,10 +50,14 @@ def search(
     loader_workers: WorkersOption = None,
     grayscale: GrayOption = False,
     words: WordsOption = None,
+    network: NetworkOption = None,
+    loss: LossOption = None,
+    metric: MetricOption = None,
+    unpack: UnpackOption = None,
     *,
     choices: dict[str, Any],
 ) -> Answer:
-    """Search for a cell and save the result to a folder.
+    """Search for a cell, or with --network for the choices of a network, and save the result to a folder.
 
     Ctrl-C stops the search after the current step and saves its result; the same command with --resume
     continues it. The defaults are the published values for images. Text (corpus:) uses the space darts-rnn,
@@ -51,7 +69,13 @@ def search(
     $ pydarts search --data digits --channels 8 --layers 5 --epochs 10 --out run
     $ pydarts search --data cifar10:data --hypergradient unrolled --out cifar
     $ pydarts search --data corpus:bundled --units 64 --batch-size 16 --bptt 20 --epochs 2 --out english
+    $ pydarts search --network net.py:Net --loss net.py:error --data net.py:loader --epochs 10 --out own
     """
+    parts = {"loss": loss, "metric": metric, "unpack": unpack}
+    if network is None:
+        refuse_alone(parts, "a network of your own")
+    else:
+        _check_own(data, choices)
     refuse_results(out, ("result.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
     with waiting("loading PyTorch …"):
         import pydarts
@@ -73,16 +97,38 @@ def search(
             grayscale=grayscale,
             words=words,
         )
-    config = pydarts.SearchConfig.from_dict({**found.settings, **fields})
+    arguments: dict[str, Any] = {}
+    if network is None:
+        config = pydarts.SearchConfig.from_dict({**found.settings, **fields})
+    else:
+        arguments = {"network": network_from(network), **given(metric, loss, unpack)}
     if config.resume and not any(Path(config.checkpoint_dir or "").glob("*.safetensors")):
         say(f"no checkpoint in {config.checkpoint_dir}; starting from the beginning")
+    files = [part.file for part in (network, *parts.values()) if isinstance(part, Place)]
+    own = {*files, *([place(data.where).file] if data.kind == PYTHON else [])}
     try:
-        result = pydarts.search(found.search, config)
+        with placed(own):
+            result = pydarts.search(found.search, config, **arguments)
     except BaseException as error:
-        keep(getattr(error, "result", None), out)
+        keep(getattr(error, "result", None) or getattr(error.__cause__, "result", None), out)
         raise
     keep(result, out)
     return _answer(result, out)
+
+
+def _check_own(data: Spec, choices: dict[str, Any]) -> None:
+    """Check, before the data are read, that the options apply to a network of one's own.
+
+    Raises:
+        Problem: an option of spaces or images was given, or the data are text.
+    """
+    foreign = [name for panel in _OF_SPACES for name in SEARCH.panels[panel] if name in choices]
+    if foreign:
+        raise Problem(f"{named(foreign)}: applies to spaces, not to --network; leave it out", USAGE)
+    if data.words:
+        raise Problem(
+            f"--data {data}: text is for recurrent cells; pass batches of it: --data FILE.py:NAME", USAGE
+        )
 
 
 def _answer(result: SearchResult, out: Path) -> Answer:
@@ -95,8 +141,11 @@ def _answer(result: SearchResult, out: Path) -> Answer:
     else:
         say("stopped before the first step; repeat the command to start again")
     decisions = [{"epoch": epoch, **decision} for epoch, decision in result.decisions]
-    more = {**about(result.genotype), "decisions": decisions}
-    return ended(result, out, more, [summary(result), *decided(result), str(result.genotype)])
+    if hasattr(result, "genotype"):
+        found, lines = about(result.genotype), [str(result.genotype)]
+    else:
+        found, lines = {"architecture": result.architecture}, picks(result)
+    return ended(result, out, {**found, "decisions": decisions}, [summary(result), *decided(result), *lines])
 
 
 def decided(result: SearchResult) -> list[str]:

@@ -40,11 +40,20 @@ def cells_of(folder: Path) -> SearchResult:
     """
     result = run_of(folder)
     if not hasattr(result, "genotype"):
-        picked = ", ".join(f"{name} {list(rows)}" for name, rows in result.architecture.items())
+        from pydarts._values.words import listed
+
         raise Problem(
-            f"{folder} is a search with a network of one's own, which has no genotype; it picked {picked}"
+            f"{folder} is a search with a network of one's own, which has no genotype; it picked "
+            f"{listed(picks(result))}"
         )
     return result
+
+
+def picks(result: SearchResult) -> list[str]:
+    """Return what a search with a network of one's own picked, one choice per line."""
+    from pydarts._results.decisions import picked
+
+    return [f"{name}: {value}" for name, value in picked(result.architecture)]
 
 
 def run_of(folder: Path) -> SearchResult:

@@ -12,7 +12,17 @@ import typer
 from .answer import USAGE, Answer, Problem, cut, quoted, say, waiting
 from .choices import NETWORK, TRAINING
 from .command import command
-from .data import DataOption, DownloadOption, GrayOption, SideOption, Spec, WordsOption, WorkersOption, read
+from .data import (
+    PYTHON,
+    DataOption,
+    DownloadOption,
+    GrayOption,
+    SideOption,
+    Spec,
+    WordsOption,
+    WorkersOption,
+    read,
+)
 from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
 from .sources import GenotypeArgument, about, cells_of, genotype_of, is_run
 
@@ -120,8 +130,10 @@ def check_choices(data: Spec, preset: str | None, image_size: int | None) -> Non
     """Check, before the data are read, that the options apply to them.
 
     Raises:
-        Problem: a preset was given for text, or a size for images that are not in folders.
+        Problem: a preset was given for text, a size for images that are not in folders, or a Python file.
     """
+    if data.kind == PYTHON:
+        raise Problem(f"--data {data}: data from Python files are for `pydarts search`; use npz:FILE", USAGE)
     if data.words and preset is not None:
         raise Problem(
             f"--preset {preset} applies to images only; leave it out to train on text as published",

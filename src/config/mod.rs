@@ -248,8 +248,14 @@ impl SearchConfig {
     /// The options that make another configuration a different search: name, our value, their value, as JSON.
     pub fn differences(&self, other: &SearchConfig) -> Vec<(String, String, String)> {
         let may_differ = |name: &str| entries().any(|entry| entry.name == name && entry.may_differ);
-        let ours = self.to_object().into_iter().filter(|(name, _)| !may_differ(name));
-        ours.zip(other.to_object().into_iter().filter(|(name, _)| !may_differ(name)))
+        // The code of operations of the user's own is compared by the fingerprint.
+        let values = |config: &SearchConfig| {
+            let mut values = config.to_object();
+            values.get_mut("space").and_then(Value::as_object_mut).map(|space| space.remove("own_operations"));
+            values.into_iter().filter(|(name, _)| !may_differ(name)).collect::<Vec<_>>()
+        };
+        let ours = values(self).into_iter();
+        ours.zip(values(other))
             .filter(|((_, ours), (_, theirs))| ours != theirs)
             .map(|((name, ours), (_, theirs))| (name, ours.to_string(), theirs.to_string()))
             .collect()

@@ -31,6 +31,7 @@ pub use networks::language::LanguageModel;
 pub use networks::options::{Criterion, LanguageOptions, NetworkOptions};
 pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
+pub use networks::user_operation::{OwnModules, Started};
 pub use precision::{Arithmetic, MatrixPrecision, Numbers};
 pub use relaxed::{Draw, Relaxations, Relaxed, Role};
 

@@ -92,6 +92,14 @@ impl Plan {
                 }
                 Ok(())
             }
+            Op::Own { module, weights, .. } => {
+                let module = self.own.get(module.0).ok_or("a module that does not exist")?;
+                let shapes = weights.iter().map(|id| self.weights.get(id.0).map(|weight| &weight.shape));
+                match shapes.eq(module.description.weights.iter().map(|(_, shape)| Some(shape))) {
+                    true => Ok(()),
+                    false => Err(format!("`{}` has other weights", module.name)),
+                }
+            }
             Op::Linear { weight, bias } => {
                 let weight = self.weights.get(weight.0).ok_or("a weight that does not exist")?;
                 self.check_vector(*bias, weight.shape.first().copied().unwrap_or(0))

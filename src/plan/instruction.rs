@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Scope;
+use super::{OwnId, Scope};
 use crate::space::Operation;
 
 /// A value: the network's input or an instruction's output.
@@ -59,6 +59,8 @@ pub enum Init {
     Within(f64),
     /// A constant.
     Constant(f64),
+    /// As the module of an operation of the user's own draws it; 0 until then.
+    Own,
 }
 
 /// A weight of the network.
@@ -296,6 +298,15 @@ pub enum Op {
     },
     /// The mean of the inputs.
     Mean,
+    /// A module of an operation of the user's own; the output has as many channels, and extents divided by the stride.
+    Own {
+        /// The module.
+        module: OwnId,
+        /// Its weights, in its order.
+        weights: Vec<WeightId>,
+        /// The stride in all directions.
+        stride: usize,
+    },
     /// weight · x + bias; the weight is `[out, in]`.
     Linear {
         /// `[out, in]`.
@@ -313,6 +324,7 @@ impl Op {
             Op::Linear { weight, bias } | Op::BatchNorm { scale: Scale::Affine { weight, bias }, .. } => {
                 vec![weight.0, bias.0]
             }
+            Op::Own { weights, .. } => weights.iter().map(|weight| weight.0).collect(),
             Op::Lookup { weight } | Op::Product { weight, .. } => vec![weight.0],
             _ => Vec::new(),
         }

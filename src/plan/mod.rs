@@ -4,6 +4,7 @@ mod analysis;
 mod check;
 mod instruction;
 mod lower;
+mod own;
 pub mod passes;
 mod scope;
 mod shape;
@@ -15,10 +16,11 @@ pub use instruction::{
     AlphaId, DropoutTarget, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
     WeightSpec,
 };
+pub use own::{Description, Makers, OwnId, OwnSpec};
 pub use scope::{Module, Part, Scope};
 
 use crate::arch::LogitTable;
-use crate::space::Space;
+use crate::space::{Edge, Space};
 
 /// The size of a network that reads images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,6 +100,8 @@ pub struct Plan {
     pub weights: Vec<WeightSpec>,
     /// The running statistics.
     pub statistics: Vec<StatisticSpec>,
+    /// The modules of the user's own operations.
+    pub own: Vec<OwnSpec>,
     /// The tables of logits.
     pub alphas: Vec<LogitTable>,
     /// The instructions, in an order in which they can run.

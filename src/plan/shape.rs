@@ -17,6 +17,8 @@ impl Op {
             }
             // An even extent loses its first row; an odd one gets a row of zeros for it.
             Op::Shift => Image::of(one(inputs)?)?.resized(|extent| Ok(extent.saturating_sub(1) + extent % 2)),
+            Op::Own { stride: 0, .. } => Err("a stride of 0".to_string()),
+            Op::Own { stride, .. } => Image::of(one(inputs)?)?.resized(|extent| Ok(extent.div_ceil(*stride))),
             Op::Subsample { factor: 0 } => Err("a factor of 0".to_string()),
             Op::Subsample { factor } => Image::of(one(inputs)?)?.resized(|extent| Ok(extent.div_ceil(*factor))),
             Op::SpaceToBatch { factor } => space_to_batch(Image::of(one(inputs)?)?, *factor),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::bridges::{Definition, PyObserver, criterion_of, graph_capture, source};
+use super::bridges::{Definition, PyObserver, criterion_of, graph_capture, own_modules, source};
 use super::entry;
 use super::errors::to_python;
 use super::inspect::named_state;
@@ -18,7 +18,7 @@ use crate::config::{OptimisationConfig, SearchConfig};
 use crate::data::{Expected, Source};
 use crate::error::Result;
 use crate::nn::{Network, NetworkOptions, Relaxations, Relaxed};
-use crate::plan::Plan;
+use crate::plan::{Makers, Plan};
 use crate::relaxation::shown_over_time;
 use crate::search::{Fingerprint, GraphCapture, Outcome, Search, Sources, State, run, start};
 
@@ -49,7 +49,7 @@ impl Beginning {
 }
 
 #[pyfunction]
-#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint, network=None))]
+#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint, network=None, operations=None))]
 #[allow(clippy::too_many_arguments)] // one per argument of the Python function
 pub fn search<'py>(
     py: Python<'py>,
@@ -61,19 +61,23 @@ pub fn search<'py>(
     criterion: Option<Py<PyAny>>,
     fingerprint: BTreeMap<String, String>,
     network: Option<&Bound<'py, PyAny>>,
+    operations: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (config, fingerprint) = (config.value.clone(), Fingerprint(fingerprint));
     let device = device(&config.execution.device).map_err(to_python)?;
     let numbers = numbers(config.execution.precision, device).map_err(to_python)?;
     let (kind, precision) = (numbers.kind, numbers.precision());
+    let own = own_modules(operations);
     let graph = |in_python| graph_capture(py, &config, device, in_python);
     let (beginning, expected, graphs) = match network {
         // Python code may behave differently at each call, so its steps are not captured.
         Some(network) => (Beginning::Python(Definition::of(network)?), Expected::Tensors { kind, device }, None),
         None => {
-            let plan = Plan::of_config(&config).map_err(to_python)?;
+            let makers = own.as_deref().map(|own| own as &dyn Makers);
+            let plan = Plan::of_config(&config, makers).map_err(to_python)?;
             let expected = Expected::of_plan(&plan, config.data.bptt, kind, device);
-            (Beginning::Plan(Box::new(plan)), expected, graph(criterion.is_some())?)
+            let graphs = if own.is_none() { graph(criterion.is_some())? } else { None };
+            (Beginning::Plan(Box::new(plan)), expected, graphs)
         }
     };
     let mut train = source(train, &config, &expected, "training")?;
@@ -86,7 +90,8 @@ pub fn search<'py>(
         Beginning::Python(definition) => definition.tables(),
     };
     let mut observer = PyObserver::new(py, observer, (space.cloned(), tables), kind)?;
-    let options = NetworkOptions::of_config(&config, numbers, device, criterion_of(criterion));
+    let options =
+        NetworkOptions { own, ..NetworkOptions::of_config(&config, numbers, device, criterion_of(criterion)) };
     let (outcome, state, alphas, (genotype, architecture)) = entry::engine(py, || {
         let (network, relaxations, initial) = beginning.start(&config, options)?;
         let micro_batch = config.execution.micro_batch;

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::Tensor;
 
+use super::bridges::own_modules;
 use super::entry;
 use super::errors::to_python;
 use super::inspect::{Estimate, Inspectable, Inspected, Inspector};
@@ -34,7 +35,7 @@ impl Inspectable for Compiled {
 
 impl Inspected<Compiled> {
     fn build(config: SearchConfig, options: NetworkOptions) -> Result<Self> {
-        let plan = Plan::of_config(&config)?;
+        let plan = Plan::of_config(&config, options.makers())?;
         let expected = Expected::of_plan(&plan, config.data.bptt, options.numbers.kind, options.device);
         let switch = options.numbers.switch.clone();
         let (network, relaxations, state) = search::start(plan, &config, options)?;
@@ -75,12 +76,20 @@ impl PySupernet {
 #[pymethods]
 impl PySupernet {
     #[new]
-    fn new(py: Python<'_>, config: &PyConfig, dtype: &str, device: &str) -> PyResult<Self> {
+    #[pyo3(signature = (config, dtype, device, operations=None))]
+    fn new(
+        py: Python<'_>,
+        config: &PyConfig,
+        dtype: &str,
+        device: &str,
+        operations: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let config = config.value.clone();
         let device = self::device(device).map_err(to_python)?;
         let precision = precision_of(dtype).map_err(to_python)?;
         let numbers = numbers(precision, device).map_err(to_python)?;
-        let options = NetworkOptions::of_config(&config, numbers, device, None);
+        let own = own_modules(operations);
+        let options = NetworkOptions { own, ..NetworkOptions::of_config(&config, numbers, device, None) };
         let built = entry::engine(py, || Inspected::build(config, options))?;
         Ok(PySupernet(Inspector(Mutex::new(built))))
     }
@@ -90,7 +99,11 @@ impl PySupernet {
     }
 
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
-        self.0.load_state_dict(py, state, |_, name| Statistics::names(name), Statistics::check_values)
+        let is_buffer = |network: &dyn Network, name: &str| {
+            let own = || network.buffers().is_some_and(|buffers| buffers.holds(name));
+            network.weights().index(name).is_none() && (Statistics::names(name) || own())
+        };
+        self.0.load_state_dict(py, state, is_buffer, Statistics::check_values)
     }
 
     fn alphas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -16,7 +16,7 @@ use crate::config::SearchConfig;
 use crate::error::{Error, ErrorKind};
 use crate::json::Field;
 use crate::relaxation;
-use crate::space::Space;
+use crate::space::{Operation, Space};
 
 /// The JSON value of a constructor's arguments: of the one positional argument, or of the keywords.
 ///
@@ -300,6 +300,12 @@ fn select(space: &PySpace, strengths: &Bound<'_, PyDict>, selection: &Bound<'_, 
     Ok(PyGenotype(selection::genotype(&space.0, &tables(strengths)?, &selection).map_err(to_python)?))
 }
 
+/// Checks the name of an operation of the user's own; from now on names of operations include it.
+#[pyfunction]
+fn own_operation(name: &str) -> PyResult<()> {
+    Operation::own(name).map(drop).map_err(to_python)
+}
+
 #[pyfunction]
 fn published_genotypes<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
@@ -313,6 +319,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyConfig>()?;
     module.add_class::<PySpace>()?;
     module.add_class::<PyGenotype>()?;
+    module.add_function(wrap_pyfunction!(own_operation, module)?)?;
     module.add_function(wrap_pyfunction!(derive, module)?)?;
     module.add_function(wrap_pyfunction!(select, module)?)?;
     module.add_function(wrap_pyfunction!(published_genotypes, module)?)?;

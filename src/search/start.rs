@@ -31,5 +31,6 @@ pub fn start(
         (network.kind(), network.device()),
     )?;
     let state = State::initial(network.plan(), config.optimisation.seed, network.kind(), network.device())?;
+    network.write_initial(&state.w)?;
     Ok((network, relaxations, state))
 }

@@ -41,6 +41,14 @@ impl Space {
         if let Some(other) = self.cells.iter().find(|cell| alike(cell) != *first) {
             return Some(format!("cells `{}` and `{}` differ in more than their operations", first.name, other.name));
         }
+        let is_unknown =
+            |operation: &Operation| operation.is_own() && !self.own_operations.contains_key(operation.name());
+        if let Some(operation) = self.all_operations().into_iter().find(is_unknown) {
+            let name = operation.name();
+            return Some(format!(
+                "`{name}` is an operation of your own; give the pydarts.Operation instead of its name"
+            ));
+        }
         let uniform = self.uniform_operations().is_some();
         self.cells.iter().find_map(|cell| cell.flaw(uniform)).or_else(|| {
             let cell = self.network.reductions().and_then(|cells| repeated(cells))?;

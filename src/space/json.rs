@@ -1,5 +1,7 @@
 //! Spaces as JSON: the name of a preset, or an object with the fields that differ from the preset of its kind.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -10,7 +12,7 @@ use super::{MOST_NODES, Operation, Space, presets};
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 
-/// The fields of a space, in the order in which they are written. The last three are written if they differ from the
+/// The fields of a space, in the order in which they are written. The last four are written if they differ from the
 /// preset's, as they came later.
 const FIELDS: &[&str] = &[
     "name",
@@ -23,6 +25,7 @@ const FIELDS: &[&str] = &[
     "output",
     "keep",
     "none_selectable",
+    "own_operations",
 ];
 
 impl Space {
@@ -52,6 +55,7 @@ impl Space {
             let value = given.get(name).filter(|value| !value.is_null())?;
             Some(Field { kind: ErrorKind::Space, name, value })
         };
+        let own_operations = field("own_operations").map(|field| read_own(&field)).transpose()?.unwrap_or_default();
         let name = field("name").map(|field| field.text("a string")).transpose()?;
         let kind = field("kind").map(|field| read_kind(&field)).transpose()?;
         let kind = kind.or_else(|| field("operations").map(|field| Operation::kind_of(&names_within(field.value))));
@@ -88,14 +92,17 @@ impl Space {
                 *multiplier = given;
             }
         }
+        let used = space.all_operations();
+        space.own_operations = own_operations;
+        space.own_operations.retain(|name, _| used.iter().any(|operation| operation.name() == name));
         space.validate()?;
         Ok(space)
     }
 
-    /// All fields. The last three are left out if they have the values that `from_value` gives to missing ones.
+    /// All fields. The last four are left out if they have the values that `from_value` gives to missing ones.
     pub(crate) fn to_object(&self) -> Map<String, Value> {
         let base = base(Some(self.name.as_str()), Some(self.kind()));
-        let missing = |name: &str| ["output", "keep", "none_selectable"].contains(&name);
+        let missing = |name: &str| ["output", "keep", "none_selectable", "own_operations"].contains(&name);
         let (own, known) = (self.all_fields(), base.all_fields());
         own.into_iter().filter(|(name, value)| !missing(name) || known.get(name) != Some(value)).collect()
     }
@@ -128,6 +135,7 @@ impl Space {
             json!(output),
             keep,
             json!(cell.none_selectable),
+            json!(self.own_operations),
         ];
         FIELDS.iter().map(|name| name.to_string()).zip(values).collect()
     }
@@ -153,6 +161,17 @@ fn base(name: Option<&str>, kind: Option<CellKind>) -> Space {
     let named = name.and_then(|name| Space::preset(name).ok());
     let fits = |space: &Space| kind.is_none_or(|kind| space.kind() == kind);
     named.filter(fits).unwrap_or_else(|| presets::published(kind.unwrap_or(CellKind::Convolutional)))
+}
+
+/// The operations of the user's own, whose names are known from now on.
+fn read_own(field: &Field) -> Result<BTreeMap<String, String>> {
+    let expected = "an object of names and of \"module:qualname\" of what makes their modules";
+    let Value::Object(given) = field.value else { return Err(field.refuse(expected)) };
+    let own = given.iter().map(|(name, fact)| {
+        let fact = fact.as_str().ok_or_else(|| field.refuse(expected))?;
+        Ok((Operation::own(name)?.name().to_owned(), fact.to_owned()))
+    });
+    own.collect()
 }
 
 fn read_kind(field: &Field) -> Result<CellKind> {

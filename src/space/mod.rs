@@ -9,7 +9,7 @@ mod network;
 mod operation;
 mod presets;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 
 use crate::error::{Error, Result, unknown};
@@ -31,6 +31,8 @@ pub struct Space {
     pub cells: Vec<CellSpec>,
     /// The network.
     pub network: NetworkSpec,
+    /// The operations of the user's own: name -> "module:qualname" of what makes their modules, with a hash of its code.
+    pub own_operations: BTreeMap<String, String>,
 }
 
 impl Default for Space {

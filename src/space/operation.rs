@@ -1,9 +1,11 @@
 //! The candidate operations of an edge and their names.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::CellKind;
-use crate::error::{Error, Result, unknown};
+use crate::error::{Error, Result, cut, unknown};
 use crate::json::Field;
 
 /// A candidate operation of an edge. `None` is the zero operation.
@@ -26,9 +28,17 @@ pub enum Operation {
     Relu,
     Sigmoid,
     Identity,
+    /// An operation of the user's own, see [`Operation::own`].
+    Own(&'static str),
 }
 
-/// Every operation with its name in files, tables and messages.
+/// The names of the operations of the user's own. They are few and are never freed.
+static OWN: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+
+/// The longest name of such an operation.
+const LONGEST_NAME: usize = 64;
+
+/// Every built-in operation with its name in files, tables and messages.
 const NAMES: &[(Operation, &str)] = &[
     (Operation::None, "none"),
     (Operation::SkipConnect, "skip_connect"),
@@ -49,7 +59,7 @@ const NAMES: &[(Operation, &str)] = &[
 ];
 
 impl Operation {
-    /// Every operation.
+    /// Every built-in operation.
     pub const ALL: &[Operation] = &{
         let mut all = [Operation::None; NAMES.len()];
         let mut index = 0;
@@ -62,12 +72,43 @@ impl Operation {
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        NAMES[self as usize].1
+        match self {
+            Operation::Own(name) => name,
+            built_in => NAMES.iter().find(|(operation, _)| *operation == built_in).map_or("", |(_, name)| name),
+        }
+    }
+
+    /// An operation of the user's own. From now on `parse` knows its name, which is a word of letters, digits and
+    /// underscores, as it is a part of the names of weights.
+    pub fn own(name: &str) -> Result<Operation> {
+        let refuse = |detail: &str| Err(Error::space(format!("the operation `{}` {detail}", cut(name))));
+        if NAMES.iter().any(|(_, known)| *known == name) {
+            return refuse("is a built-in one; choose another name");
+        }
+        let word = name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+        if !word || name.starts_with(|first: char| !first.is_ascii_alphabetic()) || name.len() > LONGEST_NAME {
+            let expected = format!("is not a name; use at most {LONGEST_NAME} letters, digits and underscores");
+            return refuse(&expected);
+        }
+        let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = own.iter().find(|known| **known == name).copied();
+        Ok(Operation::Own(known.unwrap_or_else(|| {
+            let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+            own.push(name);
+            name
+        })))
+    }
+
+    /// Whether it is an operation of the user's own.
+    pub fn is_own(self) -> bool {
+        matches!(self, Operation::Own(_))
     }
 
     /// The operation of a name; an error suggests the nearest known name.
     pub fn parse(name: &str) -> Result<Operation> {
-        NAMES.iter().find(|(_, known)| *known == name).map(|(operation, _)| *operation).ok_or_else(|| {
+        let built_in = NAMES.iter().find(|(_, known)| *known == name).map(|(operation, _)| *operation);
+        let own = || OWN.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|known| **known == name).copied();
+        built_in.or_else(|| own().map(Operation::Own)).ok_or_else(|| {
             let known: Vec<&str> = NAMES.iter().map(|(_, known)| *known).collect();
             Error::space(unknown("operation", name, &known))
         })

@@ -50,7 +50,7 @@ fn the_default_network_has_the_published_number_of_weights() {
 
 #[test]
 fn a_configuration_has_the_plan_of_its_space_or_says_which_size_is_missing() {
-    let of = |text: &str| Plan::of_config(&SearchConfig::from_json(text).unwrap());
+    let of = |text: &str| Plan::of_config(&SearchConfig::from_json(text).unwrap(), None);
     let images = r#"{"num_classes": 10, "in_channels": 3, "image_size": 32}"#;
     assert_eq!(of(images).unwrap(), default_plan());
     let words = of(r#"{"space": "darts-rnn", "num_classes": 10000}"#).unwrap();

@@ -82,8 +82,8 @@ class Setup:
         )
         return pydarts.Supernet(space, **sizes)
 
-    def pair(self, **config: Any) -> tuple[pydarts.Supernet, reference.Supernet]:
-        """Both networks with the same weights, running statistics and α, none of them trivial."""
+    def filled(self) -> reference.Supernet:
+        """The plain network with weights, running statistics and α of which none is trivial."""
         theirs = self.reference()
         generator = torch.Generator().manual_seed(self.seed + 1)
         with torch.no_grad():
@@ -102,6 +102,11 @@ class Setup:
                 parameter.add_(
                     torch.randn(parameter.shape, generator=generator, dtype=torch.float64), alpha=0.1
                 )
+        return theirs
+
+    def pair(self, **config: Any) -> tuple[pydarts.Supernet, reference.Supernet]:
+        """Both networks with the same weights, running statistics and α, none of them trivial."""
+        theirs = self.filled()
         ours = self.engine(**config)
         ours.load_state_dict(theirs.state_dict())
         ours.set_alphas({name: alpha.detach() for name, alpha in theirs.alphas.items()})

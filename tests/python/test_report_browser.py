@@ -142,7 +142,8 @@ def test_rows_may_have_lost_candidates_or_have_different_ones(
     path = make()
     with opened(browser, result_of(tiny_result, path).report(tmp_path / "report.html")) as page:
         for name, table in path.tables.items():
-            page.locator("#alpha-cell").select_option(label=name)
+            if len(path.tables) > 1:
+                page.locator("#alpha-cell").select_option(label=name)
             shown = path.shown(name, -1)
             for row in range(len(table.rows)):
                 page.locator("#alpha-edge").select_option(str(row))

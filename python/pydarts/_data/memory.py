@@ -10,6 +10,8 @@ import torch
 
 from .. import _core
 from .._values.config import SearchConfig
+from .._values.operation import made
+from ..nn._own import Described
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -23,7 +25,9 @@ def with_batch_size(config: SearchConfig, most: int, searches: int = 1) -> Searc
     """
     if config.batch_size != "auto":
         return config
-    size = _core.fitting_batch(config, most, free_memory(config.device) // searches)
+    own = config.resolved_space.own_operations
+    operations = Described(made(own)) if own else None
+    size = _core.fitting_batch(config, most, free_memory(config.device) // searches, operations)
     return config.replace(batch_size=size)
 
 

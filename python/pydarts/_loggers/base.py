@@ -104,12 +104,12 @@ def weights(
 
 
 def tag(table: str, row: str, candidate: str) -> str:
-    """Name a strength for loggers whose names are paths.
+    """Name a strength for loggers whose names are paths; a choice, which has one row, without the row.
 
-    >>> tag("normal", "0_2", "skip_connect")
-    'alpha/normal/0_2/skip_connect'
+    >>> tag("normal", "0_2", "skip_connect"), tag("layers.0.block", "", "conv")
+    ('alpha/normal/0_2/skip_connect', 'alpha/layers.0.block/conv')
     """
-    return f"alpha/{table}/{row}/{candidate}"
+    return "/".join(filter(None, ("alpha", table, row, candidate)))
 
 
 def choices(config: SearchConfig) -> dict[str, str | float]:

@@ -69,7 +69,7 @@ class CSV(Logger):
         self._table.write([[epoch, *row.values(), info.genotype]])
         if self._alphas is not None:
             found = weights(info, self._config, self._tables)
-            parts = (lambda row: row.split("_")) if is_cells(self._tables) else (lambda row: [row])
+            parts = (lambda row: row.split("_")) if is_cells(self._tables) else (lambda row: [row or "0"])
             rows = [[epoch, table, *parts(row), name, at] for (table, row, name), at in found.items()]
             self._alphas.write(rows)
 

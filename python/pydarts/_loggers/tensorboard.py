@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from .._results.gathered import TOGETHER
 from .._results.score import score_of
 from .._search.callbacks import EpochInfo, StartInfo
 from .._values.files import user_path
@@ -20,9 +21,9 @@ class TensorBoard(Logger):
 
     Per epoch: losses, accuracies, metrics, learning rate, entropies, skip connections and seconds as scalars
     under `search/`, mixing weights under `alpha/table/source_target/operation`; the page "custom scalars" has
-    one chart per edge. When the cell changes, a plot of the cells and the genotype as text are written. The
-    configuration is written as text and, with the metric, accuracy or loss of the best epoch, as
-    hyperparameters.
+    one chart per edge, or per choice of a network of one's own. When the cell changes, a plot of the cells
+    and the genotype as text are written. The configuration is written as text and, with the metric, accuracy
+    or loss of the best epoch, as hyperparameters.
 
     A resumed search (`resume=True`) continues in the existing folder; events of epochs that it repeats are
     hidden. Any other search requires a new folder.
@@ -67,16 +68,15 @@ class TensorBoard(Logger):
             for name in ("loss", "accuracy", "perplexity")
             if f"train_{name}" in known
         }
-        return {"search": curves} | {
-            name: {
-                table.tag(row).replace("_", " to "): [
-                    "Multiline",
-                    [tag(name, table.tag(row), candidate) for candidate in table.candidates[row]],
-                ]
-                for row in range(len(table.rows))
-            }
-            for name, table in tables.items()
-        }
+        pages: dict[str, dict[str, list[Any]]] = {"search": curves}
+        for name, table in tables.items():
+            page = pages.setdefault(TOGETHER if table.single else name, {})
+            for row, candidates in enumerate(table.candidates):
+                label = name if table.single else table.tag(row)
+                if table.edges:
+                    label = label.replace("_", " to ")
+                page[label] = ["Multiline", [tag(name, table.tag(row), each) for each in candidates]]
+        return pages
 
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
         for name, value in row.items():

@@ -51,11 +51,15 @@ class Executor:
                     f"the loss cannot be pickled ({type(error).__name__}: {error}); define it at the top "
                     "level of a module, or use workers=0 to run everything in this process"
                 ) from error
+            what = "loader"
             try:
+                what = "operations" if given.operations else what
+                pickle.dumps(given.operations)
+                what = "loader"
                 shared = pickle.dumps(given)
                 return cls(workers, max(1, threads // workers), shared, wished is not None)
             except Exception as error:  # pickling may raise anything
-                text = f"the loader cannot be pickled ({type(error).__name__}: {error})"
+                text = f"the {what} cannot be pickled ({type(error).__name__}: {error})"
                 if wished is not None:
                     raise _core.DataError(
                         f"{text}; use workers=0 to run everything in this process"

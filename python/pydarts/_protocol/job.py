@@ -22,6 +22,7 @@ from .._values.callables import Loss
 from .._values.config import SearchConfig
 from .._values.fields import Resume
 from .._values.genotype import Genotype
+from .._values.operation import Operation
 from ..nn import Network
 from ..nn._build import build
 from ..nn._cost import cost
@@ -36,6 +37,8 @@ class Given(NamedTuple):
 
     loader: Any
     loss: Loss | None
+    operations: tuple[Operation, ...] = ()
+    """Operations of the user's own, which the cells may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,7 @@ def run(job: Job, given: Given, tell: Tell) -> SearchRow:
             if result.status != "complete":
                 return replace(row, status="interrupted")
         assert row.genotype is not None
-        network = fresh(row.genotype, job)
+        network = fresh(row.genotype, job, given)
         costs = cost(network, job.image_size)
         row = replace(row, weights=costs["weights"], multiply_adds=costs["multiply_adds"])
         training = _train(job, network, given, tell)
@@ -95,10 +98,13 @@ def run(job: Job, given: Given, tell: Tell) -> SearchRow:
     return row if training.status == "complete" else replace(row, status="interrupted")
 
 
-def fresh(genotype: Genotype, job: Job) -> Network:
+def fresh(genotype: Genotype, job: Job, given: Given) -> Network:
     """Build the network to train, with weights drawn from the seed of the training."""
     with Masks(job.training.seed):
-        network: Network = build(genotype, **job.network)
+        arguments: dict[str, Any] = dict(job.network)
+        if given.operations:
+            arguments["operations"] = given.operations
+        network: Network = build(genotype, **arguments)
         return network
 
 

@@ -26,6 +26,7 @@ from .._values.config import SearchConfig
 from .._values.fields import FIELDS, ConfigFields
 from .._values.files import held
 from .._values.genotype import Genotype
+from .._values.operation import by_name, made
 from .._values.random import random_genotypes
 from .._values.space import Space, as_space
 from .._values.words import shown
@@ -109,15 +110,16 @@ def search_many(
     sizes = Sizes.of(loader, config)
     alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
     each = config.replace(**(alone | sizes.fields))
-    given = Given(loader, Known.of(loss))
+    arguments = sizes.arguments | _width(config) | dict(network or {})
+    arguments |= placed(config, arguments)
+    given = Given(loader, Known.of(loss), tuple(arguments.pop("operations", ())))
     executor = Executor.of(workers, given, training.resolved_device, len(numbers) + len(drawn))
     fitted = _fitted(each, config, sizes, executor)
-    arguments = sizes.arguments | _width(config) | dict(network or {})
     template = Job(
         name="",
         origin="searched",
         training=training.replace(**OF_THE_WHOLE),
-        network=arguments | placed(config, arguments),
+        network=arguments,
         image_size=sizes.image_size,
         resume=config.resume or True,
     )
@@ -211,11 +213,12 @@ def compare(
     drawn = _drawn(chosen, random, seed)
     sizes = Sizes.of(loader, SearchConfig(space=published, batch_size=1))
     arguments = sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {})
+    own = {**made(chosen.own_operations), **by_name(arguments.pop("operations", ()))}
     template = Job(
         name="",
         origin="given",
         training=training.replace(**OF_THE_WHOLE),
-        network=arguments | (placed(results[0].config, arguments) if results else {}),
+        network=arguments | (_placed(results[0].config, arguments) if results else {}),
         image_size=sizes.image_size,
         resume=training.resume or True,
     )
@@ -225,7 +228,7 @@ def compare(
             name=name,
             origin="searched",
             result=cell,
-            network=arguments | placed(cell.config, arguments),
+            network=arguments | _placed(cell.config, arguments),
         )
         if isinstance(cell, SearchResult)
         else replace(template, name=name, genotype=cell)
@@ -237,7 +240,7 @@ def compare(
             "two cells have the same name, apart from capitals and hyphens (random cells are called "
             "'random 0', ...); rename one of them"
         )
-    given = Given(loader, Known.of(loss))
+    given = Given(loader, Known.of(loss), tuple(own.values()))
     executor = Executor.of(workers, given, training.resolved_device, len(jobs))
     _rehearse(next(iter(genotypes.values())), template, given)
     about = {
@@ -266,6 +269,11 @@ def _width(config: SearchConfig) -> dict[str, Any]:
     if config.resolved_space.kind == "recurrent":
         return {"units": config.units}
     return {"channels": config.channels, "layers": config.layers}
+
+
+def _placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `build` that one search determines; operations are those of all cells."""
+    return placed(config, {**arguments, "operations": ()})
 
 
 def _short(select: TrainConfig | None, space: Space) -> TrainConfig:
@@ -307,7 +315,7 @@ def _random_jobs(template: Job, drawn: Sequence[Genotype]) -> list[Job]:
 def _rehearse(genotype: Genotype, template: Job, given: Given) -> None:
     """Open and close a training, so that an error in it or its data is raised before the searches."""
     config = template.training
-    network = fresh(genotype, template)
+    network = fresh(genotype, template, given)
     # On the CPU: images in the memory of a GPU would take it from the processes.
     open_task(network, given.loader, config, torch.device("cpu"), lambda: None, given.loss).close()
 

@@ -70,6 +70,25 @@ def architecture_from(values: Any, tables: Mapping[str, AlphaTable]) -> dict[str
     return {table: tuple(tuple(row) for row in values[table]) for table in tables}
 
 
+def picked(architecture: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what an architecture of a network of one's own picked, by choice, in words.
+
+    >>> picked({"layers.0.block": "conv", "inputs": (0, 2), "table": (("relu",), ("tanh", "gelu"))})
+    [('layers.0.block', 'conv'), ('inputs', 'inputs 0, 2'), ('table 0', 'relu'), ('table 1', 'tanh, gelu')]
+    """
+    found = []
+    for name, value in architecture.items():
+        if isinstance(value, str):
+            found.append((name, value))
+        elif all(isinstance(part, int) for part in value):
+            found.append((name, f"inputs {', '.join(map(str, value))}" if value else "nothing"))
+        else:
+            for row, names in enumerate(value):
+                label = name if len(value) == 1 else f"{name} {row}"
+                found.append((label, ", ".join(map(str, names)) or "nothing"))
+    return found
+
+
 def _of_modules(values: Any, tables: Mapping[str, AlphaTable]) -> dict[str, Any]:
     known = {
         module: (table, row)

@@ -44,6 +44,8 @@ class AlphaTable:
     """The names of the modules that each row decides; empty unless the table belongs to modules."""
     indices: bool = False
     """Whether the candidates are inputs, which an architecture lists by their indices."""
+    keeps: tuple[int, ...] = ()
+    """The number of candidates that are picked from each row; empty: one."""
 
     @property
     def columns(self) -> int:
@@ -59,6 +61,20 @@ class AlphaTable:
     def most(self) -> float:
         """The largest possible entropy in nats: the mean over the rows of log(candidates)."""
         return sum(math.log(len(row)) for row in self.candidates) / max(len(self.candidates), 1)
+
+    @property
+    def single(self) -> bool:
+        """Whether the table is one choice of a network of one's own: a single row, which is no edge."""
+        return not self.edges and len(self.rows) == 1
+
+    @property
+    def sparse(self) -> bool:
+        """Whether rows have so different candidates that a column per name would be mostly empty.
+
+        >>> AlphaTable("mine", ("a", "b"), (("conv", "skip"), ("relu", "tanh"))).sparse
+        True
+        """
+        return not self.edges and 2 * len(self.names) > 3 * self.columns
 
     @cached_property
     def _columns_of_names(self) -> npt.NDArray[np.int64]:
@@ -90,12 +106,34 @@ class AlphaTable:
         """
         return edge_in_words(self.edges[row], self.inputs) if self.edges else self.rows[row]
 
+    def place_of(self, row: int) -> str:
+        """Name a row and its table for running text; a choice has the name of its table.
+
+        >>> AlphaTable("normal", ("0->2",), (("none",),), ((0, 2),), 2).place_of(0)
+        'normal cₖ₋₂ → 0'
+        >>> AlphaTable("layers.0.block", ("0",), (("conv", "skip"),)).place_of(0)
+        'layers.0.block'
+        """
+        if self.choices:
+            return self.rows[row]
+        return self.name if self.single else f"{self.name} {self.words(row)}"
+
+    def keep(self, row: int) -> int:
+        """Return the number of candidates that are picked from a row."""
+        return self.keeps[row] if self.keeps else 1
+
+    def names_of(self, row: int) -> tuple[str, ...]:
+        """Return the modules that a row decides, or its place where there are none."""
+        return self.choices[row] if self.choices else (self.place_of(row),)
+
     def tag(self, row: int) -> str:
-        """Name a row for loggers: `source_target`, or its label.
+        """Name a row for loggers: `source_target`, or its label; nothing if it is the only one.
 
         >>> AlphaTable("normal", ("0->2",), (("none",),), ((0, 2),), 2).tag(0)
         '0_2'
         """
+        if self.single:
+            return ""
         return "{}_{}".format(*self.edges[row]) if self.edges else self.rows[row]
 
 
@@ -123,6 +161,7 @@ def to_plain(tables: Mapping[str, AlphaTable]) -> dict[str, Any]:
     return {
         name: {"rows": table.rows, "candidates": table.candidates}
         | ({"choices": table.choices, "indices": table.indices} if table.choices else {})
+        | ({"keeps": table.keeps} if table.keeps else {})
         for name, table in tables.items()
     }
 
@@ -151,7 +190,19 @@ def from_plain(values: Any) -> dict[str, AlphaTable]:
             raise ValueError(f"choices of table {name} must name modules for each row, got {shown(choices)}")
         modules = tuple(tuple(map(str, row)) for row in choices)
         indices = bool(given.get("indices", False))
-        found[name] = AlphaTable(name, tuple(map(str, rows)), names, choices=modules, indices=indices)
+        keeps = given.get("keeps", [])
+        sizes = list(map(len, names)) if keeps else []
+        if (
+            not isinstance(keeps, list)
+            or len(keeps) != len(sizes)
+            or not all(
+                type(keep) is int and 1 <= keep <= size for keep, size in zip(keeps, sizes, strict=True)
+            )
+        ):
+            raise ValueError(f"keeps of table {name} must be a number for each row, got {shown(keeps)}")
+        found[name] = AlphaTable(
+            name, tuple(map(str, rows)), names, choices=modules, indices=indices, keeps=tuple(keeps)
+        )
     return found
 
 
@@ -174,7 +225,7 @@ def decision_in_words(decision: Mapping[str, Any], tables: Mapping[str, AlphaTab
         return f"returned to the state after epoch {decision['epoch']}"
     table, row = tables[decision["table"]], decision["row"]
     names = table.candidates[row]
-    place = f"{table.name} {table.words(row)}"
+    place = table.place_of(row)
     if kind == "mask":
         return f"{place}: removed {', '.join(names[column] for column in decision['columns'])}"
     return f"{place}: removed" if kind == "drop" else f"{place}: decided for {names[decision['column']]}"

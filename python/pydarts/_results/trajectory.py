@@ -198,20 +198,39 @@ class Trajectory:
     def kept(self, table: str, at: int = -1) -> set[tuple[int, str]]:
         """Return the row and the candidate of everything that the genotype at a point keeps.
 
-        Empty if α does not belong to cells.
+        Of a network of one's own, the strongest candidate of every row; empty if another rule selects.
         """
         if self.space is None:
-            return set()
+            return self._strongest(table, at)
         edges = self.tables[table].edges
         return {(edges.index((i, j)), name) for name, i, j in self.genotype(at).edges(table)}
+
+    def _strongest(self, table: str, at: int) -> set[tuple[int, str]]:
+        rule = plain(self.selection)
+        if (rule["name"] if isinstance(rule, Mapping) else rule) not in ("strongest", "argmax"):
+            return set()
+        weights = np.where(np.isnan(self.alphas[table][at]), -np.inf, self.weights(table, at))
+        names = self.tables[self._known(table)]
+        order = np.argsort(-weights, axis=-1, kind="stable")  # ties to the lower index
+        return {
+            (row, candidates[column])
+            for row, candidates in enumerate(names.candidates)
+            for column in order[row, : names.keep(row)].tolist()
+            if np.isfinite(weights[row, column])
+        }
 
     @property
     def last_change(self) -> int:
         """The point of the last change of the genotype; 0 if it never changed.
 
-        Genotypes with the same operations on the same edges count as equal, whatever their order.
+        Genotypes with the same operations on the same edges count as equal, whatever their order. For a
+        network of one's own, it is the last change of the strongest candidates.
         """
-        cells = [genotype.edge_set for genotype in self.genotypes]
+        cells: list[Any] = (
+            [{table: self.kept(table, at) for table in self.alphas} for at in range(len(self))]
+            if self.space is None
+            else [genotype.edge_set for genotype in self.genotypes]
+        )
         return next((point for point in range(len(cells) - 1, 0, -1) if cells[point] != cells[point - 1]), 0)
 
     def entropy(self, table: str) -> Weights:

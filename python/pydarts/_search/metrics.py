@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
-from .._values.callables import Known, short_name
+from .._values.callables import Known, fact_of, short_name
 from .._values.hints import hint
 from .._values.words import shown
 
@@ -77,6 +77,13 @@ def metric_name(metric: Any) -> str:
     return name if name.isidentifier() else "metric"  # a lambda has no name
 
 
+def fact_of_metric(metric: MetricFunction) -> str:
+    """Return the fact about a metric in a fingerprint, as `fact_of` does; a state is cleared first."""
+    if isinstance(metric, Accumulator):
+        metric.reset()
+    return fact_of(metric)
+
+
 class Metric:
     """A metric during the evaluations of a run: seeded, on the device of the outputs, its values checked.
 
@@ -92,7 +99,6 @@ class Metric:
     """
 
     def __init__(self, metric: MetricFunction, seed: int, poll: Callable[[], None] | None = None) -> None:
-        check_metric(metric)
         self.name = metric_name(metric)
         self._metric: Any = metric
         self._keeps_state = isinstance(metric, Accumulator)
@@ -100,11 +106,12 @@ class Metric:
         self._names: tuple[str, ...] | None = None
         self._sums: dict[str, float] = {}
         self._examples, self._open = 0, False
+        self._device: torch.device | None = None  # that of the metric in this evaluation, once it is known
 
     def begin(self, step: int) -> None:
         """Begin an evaluation after `step` steps; what the metric draws depends on this number."""
         self._seeded.begin("metric", step)
-        self._sums, self._examples, self._open = {}, 0, True
+        self._sums, self._examples, self._open, self._device = {}, 0, True, None
         if self._keeps_state:
             self._seeded(self._metric.reset)
 
@@ -113,9 +120,8 @@ class Metric:
         if not self._open:
             return
         output, targets = _detached(output), _detached(targets)
+        self._move(output, targets)
         if self._keeps_state:
-            device = next((tensor.device for tensor in (*_tensors(output), *_tensors(targets))), None)
-            self._move(device)
             self._seeded(self._metric.update, output, targets)
         else:
             found = self._read(self._seeded(self._metric, output, targets))
@@ -133,11 +139,12 @@ class Metric:
         with torch.no_grad():
             return function(*arguments)
 
-    def _move(self, device: torch.device | None) -> None:
-        """Move the state of a metric of torchmetrics, which is a module, to the device of the outputs."""
-        own = getattr(self._metric, "device", None)
-        if isinstance(self._metric, nn.Module) and device is not None and own != device:
-            self._metric.to(device)
+    def _move(self, output: Any, targets: Any) -> None:
+        """Move a metric that is a module, such as those of torchmetrics, to the device of the outputs."""
+        devices = [tensor.device for tensor in (*_tensors(output), *_tensors(targets))]
+        if isinstance(self._metric, nn.Module) and devices and devices[0] != self._device:
+            self._device = devices[0]
+            self._metric.to(self._device)
 
     def _read(self, found: Any) -> dict[str, float]:
         """Return the values that the metric returned, by name."""
@@ -213,7 +220,7 @@ def counter_of(loss: Any) -> Counter | None:
         loss = loss.loss
     if loss is None:
         return correct
-    if type(loss) is nn.CrossEntropyLoss:
+    if isinstance(loss, nn.CrossEntropyLoss):
         return functools.partial(correct, ignore_index=loss.ignore_index)
     arguments: dict[str, Any] = {}
     if isinstance(loss, functools.partial) and loss.func is nn.functional.cross_entropy and not loss.args:

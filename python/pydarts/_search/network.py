@@ -133,10 +133,10 @@ class BoundFunction:
         self._seeded.begin(self._step, role, part)
 
     def begin_evaluation(self) -> None:
-        """Do nothing: the function measures its loss and the number of correct predictions only."""
+        """See `BoundNetwork`."""
 
     def measured(self) -> dict[str, float]:
-        """Return the metrics of the evaluation: none."""
+        """Return nothing: a function has no outputs that a metric could read."""
         return {}
 
     def __call__(

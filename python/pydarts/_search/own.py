@@ -18,7 +18,7 @@ from ..nn._choice import InputChoice
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import FunctionNetwork
-from .metrics import Metric, counter_of
+from .metrics import Metric, MetricFunction, counter_of, fact_of_metric
 from .module import BoundModule, check_shapes
 from .network import OwnNetwork, of_function
 
@@ -27,13 +27,14 @@ NetworkLike: TypeAlias = nn.Module | Callable[[], nn.Module] | FunctionNetwork
 
 
 def own_network(
-    network: NetworkLike, loss: Any, metric: Any, unpack: Any, config: SearchConfig
+    network: NetworkLike, loss: Any, metric: MetricFunction | None, unpack: Any, config: SearchConfig
 ) -> OwnNetwork:
     """Return what a search needs to know about `network`.
 
     Raises:
         TypeError: `network` is none, or cannot be copied.
-        ConfigError: it has no choices or no weights, or its choices contradict each other.
+        ConfigError: it has no choices or no weights, or its choices contradict each other; or it is a
+            `FunctionNetwork`, and there is a metric.
     """
     if isinstance(network, FunctionNetwork):
         return of_function(network, loss, metric, config.seed)
@@ -54,7 +55,7 @@ def own_network(
         facts={
             "network": fact_of_module(module, found),
             "loss": "network" if loss == "network" else fact_of(loss),
-            **({} if metric is None else {"metric": fact_of(metric)}),
+            **({} if metric is None else {"metric": fact_of_metric(metric)}),
             **({} if unpack is None else {"unpack": fact_of(unpack)}),
         },
         loss=name,
@@ -93,6 +94,7 @@ def shown_tables(found: tuple[Found, ...]) -> dict[str, AlphaTable]:
             tuple(row.choices[0].candidates for row in table.rows),
             choices=tuple(tuple(one.name for one in row.choices) for row in table.rows),
             indices=isinstance(table.rows[0].choices[0].module, InputChoice),
+            keeps=(table.keep,) * len(table.rows) if table.keep > 1 else (),
         )
         for table in tables_of_choices(found)
     }

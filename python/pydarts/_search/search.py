@@ -32,9 +32,10 @@ from .._values.hints import hint
 from .._values.words import count as counted
 from ..nn._convolutional import reduction_cells
 from .callbacks import Callback, listeners
-from .metrics import check_metric
+from .metrics import MetricFunction, check_metric
 from .network import OwnNetwork, check_options, dtype_of
 from .observers import Observers
+from .operations import bound_operations
 from .own import NetworkLike, own_network
 from .progress import Progress
 
@@ -46,7 +47,7 @@ def search(
     callbacks: Callback | Sequence[Callback] = (),
     loss: Loss | Literal["network"] | None = None,
     network: NetworkLike | None = None,
-    metric: Any = None,
+    metric: MetricFunction | None = None,
     unpack: Unpack | None = None,
 ) -> SearchResult:
     """Search for a cell: train α on the validation loss while the weights are trained on the training loss.
@@ -80,6 +81,12 @@ def search(
             parameter that requires a gradient and is no logit; buffers move in the weight step only. Modules
             that are in evaluation mode stay in it. Options of spaces and images do not apply: space,
             channels, layers, mean and the like.
+        metric: with `network`, what evaluations measure besides loss and accuracy: a function (output,
+            targets) -> number, the mean over a batch, or an object with update(output, targets), compute()
+            and reset(), such as those of torchmetrics. `EpochRecord.metrics` holds the value under the name
+            of the function or class; if it is a dictionary, all its values, of which the first one counts.
+            `result.best` follows it, the largest one or with `metric_mode="min"` the smallest. Without a
+            metric, accuracy is measured if the loss is a cross-entropy of classes on dimension 1.
         unpack: with `network`, batch -> (inputs, targets). Without it a batch is a pair, or a dictionary,
             which is both. Inputs that are a tuple are passed to the module as positional arguments, and a
             dictionary as keyword arguments, if its `forward` accepts them; otherwise as one argument. The
@@ -94,14 +101,15 @@ def search(
             transform of `torch.func`. Other settings of torch have no effect on a search.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
-        TypeError: `loss` is not callable, or a class instead of an instance; `network` is something else.
+        TypeError: `loss` or `metric` is not callable, or a class instead of an instance; `network` is
+            something else.
         CheckpointError: a checkpoint is broken or belongs to another search; or its data or loss differ and
             `resume` is not "force".
         NumericalError: a loss became NaN or infinite.
         OutOfMemoryError: the message holds the estimate of the plan and a batch size that may fit.
 
-    An exception in the loader, a callback, `loss` or `network` is raised unchanged. Every exception that
-    stops a running search has the partial result as its attribute `result`, with status "failed".
+    An exception in the loader, a callback, `loss`, `metric` or `network` is raised unchanged. Every exception
+    that stops a running search has the partial result as its attribute `result`, with status "failed".
 
     >>> import numpy as np, pydarts
     >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -118,11 +126,12 @@ def search(
         for name, value in (("metric", metric), ("unpack", unpack)):
             if value is not None:
                 raise ConfigError(f"{name} applies to networks of one's own only; pass network= too")
+        check_metric(None, config.metric_mode)
         with plain():
             return _searched(loader, config, hooks, cast("Loss | None", loss), None, None)
     check_options(config)
+    check_metric(metric, config.metric_mode)
     with plain():
-        check_metric(metric, config.metric_mode)
         own = own_network(network, loss, metric, unpack, config)
         return _searched(loader, config, hooks, None, own, unpack)
 
@@ -149,8 +158,11 @@ def _searched(
             sources.pause_with(gate)
             facts = sources.facts | dict({"loss": fact_of(loss)} if own is None else own.facts)
             check_start(sources.config)
+            operations = None
             if own is None:
                 check_plan(sources.config)
+                operations = bound_operations(sources.config.resolved_space, config.seed, watch.check)
+                facts |= {} if operations is None else operations.facts(sources.config.channels)
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
                 progress = Progress(sources.config, tables)
@@ -165,6 +177,7 @@ def _searched(
                     None if loss is None else SeededLoss(loss, config.seed, watch.check),
                     facts,
                     bound,
+                    operations,
                 )
     finally:
         forget()

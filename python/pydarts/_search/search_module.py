@@ -134,6 +134,7 @@ class SearchModule:
     def evaluate(self, batch: Any) -> tuple[float, float | None]:
         """Return the loss of a batch in evaluation mode, and the number of correct predictions if counted.
 
+        An example with several targets, such as pixels, counts as the fraction that is correct.
         What is left of the initial values of running statistics is divided out.
         """
         return self._net.evaluate(self._read(batch))

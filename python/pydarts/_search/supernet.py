@@ -18,6 +18,7 @@ from .._values.config import SearchConfig
 from .._values.fields import ConfigFields, Method
 from .._values.space import Space
 from .._values.words import shown
+from .operations import bound_operations
 
 Batch: TypeAlias = tuple[Array, Array]
 
@@ -113,7 +114,8 @@ class Supernet:
         self._config = base.replace(**_fields(changes))
         self._dtype = dtype_name(dtype, self._config)
         self._device = str(device) if device is not None else device_of(self._config)
-        self._net = _core.Supernet(self._config, self._dtype, self._device)
+        own = bound_operations(self._config.resolved_space, self._config.seed)
+        self._net = _core.Supernet(self._config, self._dtype, self._device, own)
 
     @property
     def config(self) -> SearchConfig:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from .._data.fingerprint import summary
+from .._results.decisions import picked
 from .._results.history import known
 from .._results.score import score_of
 from .._results.tables import decision_in_words, tables_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .._values.genotype import Genotype
 
 _PARTS = {"data": "data", "train": "training data", "valid": "validation data"}
+_TABLES = 7  # tables that are named
 _EPOCHS = 5  # number of last epochs shown
 _LEAST = 0.75  # smallest scale at which the text of a plot is easy to read
 _WHOLE = 740  # pixels of a card in a window of 900 pixels, in which every plot is visible completely
@@ -51,7 +53,7 @@ def of_result(result: SearchResult) -> str:
     config, history = result.config, result.history
     path = result.trajectory
     words = path.space is not None and path.space.kind == "recurrent"
-    made_of = ("space", _space(config)) if path.space is not None else ("tables", ", ".join(path.alphas))
+    made_of = ("space", _space(config)) if path.space is not None else ("choices", _some(list(path.alphas)))
     facts = [made_of, ("α's gradient", config.hypergradient), *_given(result)]
     if relaxation := ", ".join(path.relaxation_in_words()):
         facts.append(("relaxation", relaxation))
@@ -67,8 +69,7 @@ def of_result(result: SearchResult) -> str:
             facts.append(("validation accuracy", _percent(last.valid_accuracy)))
         if words:
             facts.append(("validation perplexity", f"{last.valid_perplexity:.2f}"))
-        entropies = ", ".join(f"{name} {value:.3f}" for name, value in last.entropy.items())
-        facts.append(("mean entropy of the mixing weights, nats", entropies))
+        facts.append(("mean entropy of the mixing weights, nats", _entropies(last.entropy)))
         facts.append(("duration", duration(sum(record.seconds for record in history))))
     if "processor" in result.environment:
         facts.append(("ran on", f"{result.environment['processor']}, {result.environment['precision']}"))
@@ -85,7 +86,25 @@ def of_result(result: SearchResult) -> str:
         **_last(history, "skips", lambda record: _or_dash(record.skip_connections)),
         changed=_changed(config),
         **({"picture": None} if path.space is None else _cells(result.genotype)),
+        picked=picked(result.architecture) if path.space is None else [],
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first tables and count the others."""
+    more = len(names) - _TABLES
+    if more <= 0:
+        return ", ".join(names)
+    return f"{len(names)}: {', '.join(names[:_TABLES])} and {more} more"
+
+
+def _entropies(found: Mapping[str, float]) -> str:
+    """Return the entropies by table; of very many the mean, the lowest and the highest."""
+    if len(found) <= _TABLES:
+        return ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+    low, high = (which(found, key=lambda name: found[name]) for which in (min, max))
+    mean = sum(found.values()) / len(found)
+    return f"{mean:.3f}, from {found[low]:.3f} ({low}) to {found[high]:.3f} ({high})"
 
 
 def _percent(value: float | None) -> str:

@@ -51,7 +51,17 @@ def looks_of(names: Sequence[str]) -> dict[str, Look]:
     >>> looks_of(("none", "mine"))["mine"].color
     '#d55e00'
     """
-    return {name: _LOOKS.get(name) or run_look(number) for number, name in enumerate(names)}
+    known = {name: _LOOKS[name] for name in names if name in _LOOKS}
+    used = set(known.values())
+    found: dict[str, Look] = {}
+    for number, name in enumerate(names):
+        free = (look for look in map(run_look, range(number, number + _OWN)) if look not in used)
+        if name in known and known[name] not in found.values():  # operations of different spaces share looks
+            found[name] = known[name]
+        else:
+            found[name] = next(free, run_look(number))
+        used.add(found[name])
+    return found
 
 
 # Origins of cells, in the same hues.
@@ -91,6 +101,9 @@ def series_look(name: str, number: int = 0) -> Look:
 
 _RUNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333")
 _STYLES: tuple[LineStyle, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
+
+
+_OWN = len(_RUNS) * len(_STYLES)
 
 
 def run_look(number: int) -> Look:

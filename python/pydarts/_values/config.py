@@ -17,8 +17,9 @@ from .algorithms import Decider, Relaxation, Selection
 from .fields import FIELDS, ConfigAttributes, rows, table
 from .files import user_path
 from .hints import hint
+from .operation import named
 from .record import Record, differences
-from .space import Space
+from .space import Space, as_space
 from .variants import AXES, plain
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
             folder = value.get("checkpoint_dir")
             if isinstance(folder, (str, os.PathLike)) and folder != "":
                 value = {**value, "checkpoint_dir": os.fspath(user_path(folder))}
+            value = _with_own(value)
             given = {name: plain(field) if name in AXES else field for name, field in value.items()}
             value = {name: field for name, field in given.items() if field is not None or name not in AXES}
         return super()._of(value)
@@ -156,6 +158,21 @@ def _current(fields: Mapping[str, Any]) -> dict[str, Any]:
     if limit is None or (isinstance(limit, float) and limit == math.inf):
         given["grad_clip"] = 0.0
     return given
+
+
+def _with_own(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields with operations of the user's own in the space, which holds what they are."""
+    own: dict[str, str] = {}
+    if not isinstance(fields.get("operations"), (list, tuple)):
+        return fields
+    named(fields["operations"], own)
+    if not own:
+        return fields
+    space = fields.get("space") or "darts"
+    space = Space.from_dict(space) if isinstance(space, Mapping) else as_space(space)
+    moved = {name: fields[name] for name in ("operations", "nodes") if fields.get(name) is not None}
+    rest = {name: value for name, value in fields.items() if name not in ("operations", "nodes")}
+    return {**rest, "space": space.replace(**moved)}
 
 
 def _preset(space: str | dict[str, Any]) -> str:

@@ -30,11 +30,14 @@ _ITEMS = 10_000  # the same for a list or a dictionary
 _VISITS, _DEPTH = 200_000, 60  # what lies beyond is hashed by the name of its type
 
 
-def digest(value: Any) -> bytes:
-    """Return a hash of a loss, 8 bytes, that is the same in every process and on every machine."""
+def digest(value: Any, made: bool = False) -> bytes:
+    """Return a hash of a loss, 8 bytes, that is the same in every process and on every machine.
+
+    `made`: whether the value makes modules, so that the code of their classes counts.
+    """
     names = Names()
     while True:  # code that is found in one pass may read more attributes
-        reader = _Reader(names)
+        reader = _Reader(names, made)
         found = reader.of(value)
         if not names.add(reader.found):
             return found
@@ -68,6 +71,11 @@ def is_foreign(value: Any) -> bool:
     if isinstance(value, types.FunctionType):
         return not _is_users(value.__globals__.get("__name__"))
     return isinstance(value, (types.BuiltinFunctionType, type))
+
+
+def is_library(factory: Any) -> bool:
+    """Return whether a class or a function belongs to a library: its name identifies it."""
+    return not _is_users(factory.__module__) if isinstance(factory, type) else is_foreign(factory)
 
 
 @functools.cache
@@ -105,9 +113,10 @@ def _sampled(items: Sequence[Any]) -> Iterator[Any]:
 class _Reader:
     """Hashes values, and collects the names in the code on the way."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, made: bool) -> None:
         self.found = Names()
         self._names = names  # those that are known from the pass before
+        self._made = made
         self._done: dict[int, bytes] = {}
         self._kept: list[Any] = []  # so that no other object gets the same id
         self._visits = self._depth = 0
@@ -150,7 +159,8 @@ class _Reader:
             yield name_of(value).encode()
         elif isinstance(value, type):
             yield name_of(value).encode()
-            yield from self._of_class(value)
+            made = self._made and issubclass(value, nn.Module)
+            yield from self._of_class(value, {"__init__", "forward"} if made else None)
         elif isinstance(value, types.ModuleType):
             yield value.__name__.encode()
             if _is_users(value.__name__):

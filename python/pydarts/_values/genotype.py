@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .. import _core
 from . import notations, views
 from .notations import Edges, Genes
+from .operation import Operation, named
 from .record import Record, without_mark
 from .space import Space, as_space
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from typing_extensions import Self
 
-Given: TypeAlias = Iterable[tuple[str, int]] | Iterable[Iterable[tuple[str, int]]]
+Gene: TypeAlias = tuple[str | Operation, int]
+Given: TypeAlias = Iterable[Gene] | Iterable[Iterable[Gene]]
 
 
 class Genotype(Record, _core.Genotype):
@@ -76,7 +78,11 @@ class Genotype(Record, _core.Genotype):
     def __new__(cls, **fields: Iterable[Any] | None) -> Self:
         """Read the fields, iterators among them; None means "not given"."""
         return cls._of(
-            {name: list(map(_listed, value)) for name, value in fields.items() if value is not None}
+            {
+                name: named(list(map(_listed, value)), {})
+                for name, value in fields.items()
+                if value is not None
+            }
         )
 
     @classmethod

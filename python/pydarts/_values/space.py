@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import _core
+from .operation import Operation, named
 from .record import Record, differences, freeze
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Kind: TypeAlias = Literal["convolutional", "recurrent"]
 Output: TypeAlias = Literal["concat", "mean", "last"]
-Candidates: TypeAlias = Sequence[str] | Mapping[str, Sequence[str] | Sequence[Sequence[str]]]
+Candidate: TypeAlias = str | Operation
+Candidates: TypeAlias = (
+    Sequence[Candidate] | Mapping[str, Sequence[Candidate] | Sequence[Sequence[Candidate]]]
+)
 Names: TypeAlias = tuple[str, ...]
 
 
@@ -26,7 +33,8 @@ class Space(Record, _core.Space):
             from each table to a list, or to one list per edge in the order of `edges`. Convolutional: `none`,
             `skip_connect`, `max_pool_3x3`, `avg_pool_3x3`, `sep_conv_3x3`, `sep_conv_5x5`, `sep_conv_7x7`,
             `dil_conv_3x3`, `dil_conv_5x5`, `conv_1x1`, `conv_3x3`, `conv_7x1_1x7`. Recurrent: `none`, `tanh`,
-            `relu`, `sigmoid`, `identity`.
+            `relu`, `sigmoid`, `identity`. Convolutional cells may have operations of your own, each a
+            `pydarts.Operation` in the place of a name.
         nodes: intermediate nodes of a cell (4; recurrent 8).
         concat: numbers of the nodes that form the output of the cell; default: all intermediate nodes.
             Convolutional cells number their two inputs 0 and 1, so these are 2 … nodes + 1.
@@ -38,6 +46,8 @@ class Space(Record, _core.Space):
         keep: the edges into a node that a genotype keeps: their number (2; recurrent 1), `"every_edge"`, or
             `{"threshold": t}`: those whose strength is at least t.
         none_selectable: whether `none` may be selected (False).
+        own_operations: facts about operations of your own that `operations` gives by name, as in a saved
+            space; left out where it holds the `Operation`s themselves.
 
     Raises:
         SpaceError: an unknown operation or table, a duplicate, a wrong number of lists, an empty or
@@ -70,6 +80,22 @@ class Space(Record, _core.Space):
     output: Output
     keep: int | Literal["every_edge"] | dict[str, float]
     none_selectable: bool
+    own_operations: dict[str, str]
+    """The operations of your own: name -> "module:qualname" of the factory, with a hash of its code."""
+
+    def __new__(cls, **fields: Any) -> Self:
+        """Read the fields; None means "not given"."""
+        return cls._of({name: value for name, value in fields.items() if value is not None})
+
+    @classmethod
+    def _of(cls, value: object) -> Self:
+        if isinstance(value, Mapping) and "operations" in value:
+            own: dict[str, str] = {}
+            operations = named(value["operations"], own)
+            value = {**value, "operations": operations}
+            if own:
+                value["own_operations"] = {**(value.get("own_operations") or {}), **own}
+        return super()._of(value)
 
     def __init__(
         self,
@@ -84,8 +110,9 @@ class Space(Record, _core.Space):
         output: Output | None = None,
         keep: int | Literal["every_edge"] | Mapping[str, float] | None = None,
         none_selectable: bool | None = None,
+        own_operations: Mapping[str, str] | None = None,
     ) -> None:
-        pass  # `__new__` of the core's class reads the fields; None means "not given"
+        pass  # `__new__` has read the fields
 
     @classmethod
     def preset(cls, name: str) -> Space:

@@ -29,6 +29,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def tail(text: str, most: int) -> str:
+    """Shorten a qualified name from its start, since names differ at their ends.
+
+    >>> tail("layers.0.block", 20), tail("backbone.layers.0.block", 14)
+    ('layers.0.block', '…ayers.0.block')
+    """
+    return text if len(text) <= most else f"…{text[len(text) + 1 - most :]}"
+
+
 class _Shown(reprlib.Repr):
     """Cuts long texts and collections."""
 

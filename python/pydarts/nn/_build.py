@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload, runtime_checkable
@@ -10,6 +11,7 @@ import torch
 
 from .. import _core
 from .._values.genotype import Genotype
+from .._values.operation import Operation, made
 from ._convolutional import ConvolutionalNetwork, Stem
 from ._language import LanguageModel
 
@@ -43,6 +45,7 @@ def build(
     drop_path: float = ...,
     pool_norm: bool = ...,
     reductions: Sequence[int] | None = ...,
+    operations: Sequence[Operation] = ...,
 ) -> ConvolutionalNetwork: ...
 @overload
 def build(
@@ -65,12 +68,15 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     Args:
         genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
             recurrent cell at most one), from earlier nodes; a node without edges is zeros. Of a
-            `SearchResult`, its genotype; `reductions` is then that of its space by default.
+            `SearchResult`, its genotype; `reductions` and `operations` are then by default those of its
+            space, the latter if they have been made in this process with the same code.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
-            `pool_norm`, `reductions`; or `vocabulary` (required), `units`, and the dropout rates.
+            `pool_norm`, `reductions`, `operations` (your own, a list of `pydarts.Operation`); or
+            `vocabulary` (required), `units`, and the dropout rates.
 
     Raises:
-        GenotypeError: not a genotype, or a recurrent one with several edges into a node.
+        GenotypeError: not a genotype, a recurrent one with several edges into a node, or one with an
+            operation of your own that `operations` lacks.
         ConfigError: an argument is unknown, missing or out of range, or the search of a result has
             `reductions` in another number of `layers`.
 
@@ -107,12 +113,17 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
 
 
 def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `reductions` as an argument of `build` if the space of a search has its own and none is given.
+    """Return `reductions` and `operations` for `build` where a space has its own and none are given.
 
     Raises:
         ConfigError: the positions are those of a network of another number of layers.
     """
-    cells = config.resolved_space.reductions
+    space, cells = config.resolved_space, config.resolved_space.reductions
+    if space.own_operations and "operations" not in arguments:
+        with contextlib.suppress(_core.ConfigError):  # the genotype may have none of them
+            found = tuple(made(space.own_operations).values())
+            arguments = {**arguments, "operations": found}
+            return {"operations": found} | placed(config, arguments)
     if cells is None or "reductions" in arguments or config.resolved_space.kind == "recurrent":
         return {}
     layers = arguments.get("layers", inspect.signature(ConvolutionalNetwork).parameters["layers"].default)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, Literal, TypeAlias, get_args
@@ -16,8 +16,10 @@ from .. import _core
 from .._values.checks import flag, one_of, share, whole
 from .._values.genotype import Genotype
 from .._values.notations import Edges
+from .._values.operation import Operation, by_name
 from .._values.words import shown
 from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn, Zero, zeros
+from ._own import own_operation
 from ._state import CheckedModule
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
@@ -72,9 +74,11 @@ class Cell(nn.Module):
         reduction: whether edges from the inputs halve height and width.
         after_reduction: whether the first input comes from before a reduction and has twice the size.
         pool_norm: whether batch norm follows pooling, as in the search.
+        operations: operations of your own by name.
 
     Raises:
-        GenotypeError: edges that are not such triples, or that no genotype can have.
+        GenotypeError: an operation of your own that is not given, edges that are not such triples, or that no
+            genotype can have.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Cell(nn.Module):
         reduction: bool,
         after_reduction: bool,
         pool_norm: bool,
+        operations: Mapping[str, Operation] | None = None,
     ) -> None:
         super().__init__()
         last = _check_edges(edges, concat)
@@ -102,13 +107,17 @@ class Cell(nn.Module):
         self._nodes: list[list[tuple[int, str, str]]] = [[] for _ in range(2, last + 1)]
         for name, source, target in edges:
             edge = f"{source}_{target}"
-            operations = self.edges[edge] if edge in self.edges else nn.ModuleDict()
-            assert isinstance(operations, nn.ModuleDict)
+            candidates = self.edges[edge] if edge in self.edges else nn.ModuleDict()
+            assert isinstance(candidates, nn.ModuleDict)
             own = name
-            while own in operations:
+            while own in candidates:
                 own += "_again"
-            operations[own] = OPERATIONS[name](channels, 2 if reduction and source < 2 else 1, pool_norm)
-            self.edges[edge] = operations
+            stride = 2 if reduction and source < 2 else 1
+            if name in OPERATIONS:
+                candidates[own] = OPERATIONS[name](channels, stride, pool_norm)
+            else:
+                candidates[own] = own_operation(name, operations or {}).build(channels, stride, affine=True)
+            self.edges[edge] = candidates
             self._nodes[target - 2].append((source, edge, own))
         # Zeros are added only where there is nothing else to add.
         self._nodes = [[edge for edge in into if not self._is_zero(edge)] or into[:1] for into in self._nodes]
@@ -216,6 +225,7 @@ class ConvolutionalNetwork(CheckedModule):
         pool_norm: whether batch norm without affine parameters follows pooling, as in the search network.
         reductions: positions of the reduction cells, counted from 0, as in `Space`; []: none; None: layers//3
             and 2·layers//3, as published.
+        operations: the `Operation`s of your own in the genotype; their batch norms are affine here.
 
     Raises:
         GenotypeError: the genotype has no convolutional cells.
@@ -245,6 +255,7 @@ class ConvolutionalNetwork(CheckedModule):
         drop_path: float = 0.0,
         pool_norm: bool = False,
         reductions: Sequence[int] | None = None,
+        operations: Sequence[Operation] = (),
     ) -> None:
         super().__init__()
         if genotype.kind != "convolutional":
@@ -269,6 +280,9 @@ class ConvolutionalNetwork(CheckedModule):
             "drop_path": 0.0,
             "pool_norm": flag("pool_norm", pool_norm),
         }
+        own = by_name(operations)
+        used = genotype.to_dict().get("own_operations", ())
+        self.own_operations = {name: own_operation(name, own).fact for name in used}
         self._reductions = reduction_cells(layers, reductions)
         if reductions is not None:  # left out otherwise, for version 1 to read the files
             self.arguments["reductions"] = list(self._reductions)
@@ -292,6 +306,7 @@ class ConvolutionalNetwork(CheckedModule):
                     reduction=reduction,
                     after_reduction=after_reduction,
                     pool_norm=pool_norm,
+                    operations=own,
                 )
             )
             sizes, after_reduction = (sizes[1], len(concat) * current), reduction

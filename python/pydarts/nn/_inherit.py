@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ._build import Network
 from ._convolutional import reduction_cells
@@ -46,7 +46,12 @@ class Inheritance:
 
 def inherit(network: Network, found: Mapping[str, Tensor], config: SearchConfig) -> Inheritance:
     """Copy the matching tensors of a search network into `network`; see `SearchResult.inherit`."""
-    own, found = network.state_dict(), corrected(found)
+    momenta = {
+        f"{name}.": part.momentum
+        for name, part in network.named_modules()
+        if isinstance(part, nn.modules.batchnorm._NormBase)
+    }
+    own, found = network.state_dict(), corrected(found, momenta)
     weights = dict(network.named_parameters())
     cells = _other_cells(network, config)
     copied: list[str] = []
@@ -58,6 +63,8 @@ def inherit(network: Network, found: Mapping[str, Tensor], config: SearchConfig)
                     tensor.copy_(found[name])
                 continue
             if name not in found:
+                if tensor.data_ptr() in {own[other].data_ptr() for other in copied}:
+                    continue  # the second name of a tied weight
                 left[name] = "the search has no such tensor"
             elif name.startswith(cells):
                 left[name] = "the search's cell there is of the other kind"

@@ -12,11 +12,13 @@ SETTLED = 1 << 20
 """The count of statistics that hold no initial value, however few batches they are of; as in the engine."""
 
 
-def corrected(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def corrected(
+    state: Mapping[str, Tensor], momenta: Mapping[str, float | None] | None = None
+) -> dict[str, Tensor]:
     """Return the state of a search network, its running statistics without their initial values 0 and 1.
 
-    After t steps 0.9^t of the initial value is left. Statistics of no step and those without a count do not
-    change.
+    After t steps 0.9^t of the initial value is left. `momenta`: prefix of a batch norm -> momentum, if it is
+    not 0.1; None for a mean over all steps. Statistics of no step and those without a count do not change.
 
     >>> state = {"bn.running_mean": torch.tensor([0.2]), "bn.running_var": torch.tensor([1.1])}
     >>> found = corrected(state | {"bn.num_batches_tracked": torch.tensor(1)})
@@ -27,7 +29,10 @@ def corrected(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for bn in [name.removesuffix("running_var") for name in state if name.endswith(".running_var")]:
         mean, var = state[f"{bn}running_mean"], state[f"{bn}running_var"]
         count = state.get(bn + COUNT, torch.tensor(SETTLED))
-        left = torch.where(count > 0, 0.9 ** count.double(), 0.0)
+        momentum = (momenta or {}).get(bn, 0.1)
+        if momentum is None:
+            continue
+        left = torch.where(count > 0, (1 - momentum) ** count.double(), 0.0)
         found[f"{bn}running_mean"] = (mean.double() / (1 - left)).to(mean)
         # A variance near 0 can round to less than what is left of the initial one.
         found[f"{bn}running_var"] = ((var.double() - left) / (1 - left)).clamp(min=0).to(var)

@@ -6,7 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::Genotype;
 use super::parts::{Holds, Part, assemble, concat_key, holds};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::Field;
+use crate::space::Operation;
+
+/// The key of the names of operations of the user's own, which a reader may not know.
+const OWN: &str = "own_operations";
 
 impl Genotype {
     /// A genotype from its JSON object.
@@ -24,8 +29,14 @@ impl Genotype {
                  or `recurrent`, `concat`",
             ));
         };
-        let parts =
-            given.iter().map(|(key, value)| Ok((key.as_str(), read(key, value)?))).collect::<Result<Vec<_>>>()?;
+        if let Some(own) = given.get(OWN) {
+            Field { kind: ErrorKind::Genotype, name: OWN, value: own }
+                .texts("a list of names")?
+                .into_iter()
+                .try_for_each(|name| Operation::own(name).map(drop))?;
+        }
+        let cells = given.iter().filter(|(key, _)| *key != OWN);
+        let parts = cells.map(|(key, value)| Ok((key.as_str(), read(key, value)?))).collect::<Result<Vec<_>>>()?;
         Ok(assemble(parts)?)
     }
 
@@ -43,6 +54,10 @@ impl Genotype {
             };
             object.insert(name.to_string(), cell.nodes.iter().map(edges).collect());
             object.insert(concat_key(name), json!(cell.concat));
+        }
+        let own = self.own_operations();
+        if !own.is_empty() {
+            object.insert(OWN.to_string(), json!(own));
         }
         object
     }

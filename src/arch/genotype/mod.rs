@@ -7,6 +7,8 @@ mod parts;
 mod published;
 mod scanner;
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::Architecture;
@@ -113,6 +115,14 @@ impl Genotype {
             Genotype::Convolutional { normal, reduce } => vec![("normal", normal), ("reduce", reduce)],
             Genotype::Recurrent { recurrent } => vec![("recurrent", recurrent)],
         }
+    }
+
+    /// The names of the operations of the user's own, each once.
+    pub fn own_operations(&self) -> Vec<&'static str> {
+        let edges = self.cells().into_iter().flat_map(|(_, cell)| cell.edges());
+        let names: BTreeSet<_> =
+            edges.map(|edge| edge.operation).filter(|it| it.is_own()).map(Operation::name).collect();
+        names.into_iter().collect()
     }
 
     /// The number of skip connections, or of identities in a recurrent cell, in all cells.

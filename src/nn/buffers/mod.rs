@@ -18,6 +18,10 @@ pub trait Buffers {
     fn tensors(&self) -> Vec<&Tensor>;
     /// Copies by name, as state dicts and files hold them.
     fn named(&self) -> Result<Vec<(String, Tensor)>>;
+    /// Whether a buffer of a user's module has this name.
+    fn holds(&self, _name: &str) -> bool {
+        false
+    }
     /// Checks tensors by name: [`Buffers::load`] would accept them.
     fn check(&self, tensors: &[(String, Tensor)]) -> Result<()>;
     /// Overwrites the buffers; an error leaves them as they are.

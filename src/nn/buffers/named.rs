@@ -17,6 +17,11 @@ impl NamedBuffers {
         tensors.iter().map(own).collect::<Result<_>>().map(NamedBuffers)
     }
 
+    /// Whether there is a buffer of this name.
+    pub fn holds(&self, name: &str) -> bool {
+        self.0.iter().any(|(own, _)| own == name)
+    }
+
     /// The buffers, not copied.
     pub fn live(&self) -> Vec<(String, Tensor)> {
         self.0.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()

@@ -10,8 +10,9 @@ use super::layout::{batch_to_space, concat, repeat, shift, space_to_batch, subsa
 use super::mixing::{MixingWeights, mixtures};
 use super::weight_gradients::Deferred;
 use crate::error::Result;
-use crate::nn::Mode;
 use crate::nn::networks::dropout::Masks;
+use crate::nn::networks::user_operation::Own;
+use crate::nn::{Mode, NamedBuffers};
 use crate::plan::{DropoutTarget, Instruction, Op, WeightId};
 
 /// One forward pass, with everything that its instructions look up.
@@ -27,6 +28,8 @@ pub struct Forward<'a> {
     pub(super) kind: Kind,
     /// The dropout masks; None without dropout.
     masks: Option<&'a Masks>,
+    /// The modules of the user's own operations, with their buffers.
+    pub(super) own: Option<(&'a Own, &'a NamedBuffers)>,
     /// Operations whose weights are outside the graph, in order; None if all weights are part of it.
     pub(super) deferred: Option<RefCell<Vec<Deferred>>>,
 }
@@ -42,7 +45,7 @@ impl<'a> Forward<'a> {
         kind: Kind,
     ) -> Self {
         let blocks = Blocks::default();
-        Forward { executable, weights, mixing, mode, blocks, compute, kind, masks: None, deferred: None }
+        Forward { executable, weights, mixing, mode, blocks, compute, kind, masks: None, own: None, deferred: None }
     }
 
     /// The same, with weight gradients computed outside autograd where that is faster.
@@ -53,6 +56,11 @@ impl<'a> Forward<'a> {
     /// The same with dropout.
     pub fn with_masks(self, masks: &'a Masks) -> Self {
         Forward { masks: Some(masks), ..self }
+    }
+
+    /// The same with modules of the user's own operations.
+    pub fn with_own(self, own: Option<(&'a Own, &'a NamedBuffers)>) -> Self {
+        Forward { own, ..self }
     }
 
     pub(super) fn mask(&self, target: DropoutTarget) -> Option<&Tensor> {
@@ -121,6 +129,7 @@ impl<'a> Forward<'a> {
             Op::Accumulate => pair().and_then(|(into, value)| Ok(into.shallow_clone().f_add_(value)?)),
             Op::Mean => Ok(Tensor::f_stack(inputs, 0)?.f_mean_dim([0i64].as_slice(), false, None)?),
 
+            Op::Own { module, weights, .. } => self.own_module(x()?, *module, weights),
             Op::Lookup { weight } => self.lookup(x()?, *weight),
             Op::Mask { target } => self.dropout(x()?, *target),
             Op::Product { weight, rows } => self.product(x()?, *weight, *rows),

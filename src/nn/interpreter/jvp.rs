@@ -74,6 +74,14 @@ impl<'a> Jvp<'a> {
             Op::MaxPool { kernel, stride, padding } => {
                 max_pool(first()?, *kernel as i64, *stride as i64, *padding as i64)
             }
+            Op::Own { module, weights, .. } => {
+                let input = first()?;
+                let direction: Vec<Tensor> =
+                    weights.iter().map(|weight| self.weight(*weight).shallow_clone()).collect();
+                let along = (&input.value, input.tangent.as_ref());
+                let (value, tangent) = self.forward.own_module_along(along, *module, weights, &direction)?;
+                Ok(Dual { value, tangent })
+            }
             Op::Conv { weight, .. } => {
                 let value = self.forward.instruction(instruction, prepared, &[&first()?.value], &self.values)?;
                 let moved = self.forward.convolution(&instruction.op, &first()?.value, self.weight(*weight))?;

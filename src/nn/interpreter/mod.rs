@@ -9,6 +9,7 @@ pub mod layers;
 pub mod layout;
 pub mod leaves;
 pub mod mixing;
+mod own;
 pub mod recurrent;
 pub mod weight_gradients;
 pub mod weights;

@@ -6,3 +6,4 @@ pub mod options;
 pub mod search_network;
 pub mod supernet;
 pub mod token_statistics;
+pub mod user_operation;

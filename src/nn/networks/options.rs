@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tch::{Device, Tensor};
 
 use super::dropout::Dropout;
+use super::user_operation::OwnModules;
 use crate::config::{Memory, Method, Rewrite, SearchConfig};
 use crate::error::Result;
 use crate::nn::Numbers;
 use crate::plan::passes;
-use crate::plan::{Demand, Peak, Plan};
+use crate::plan::{Demand, Makers, Peak, Plan};
 use crate::space::Reads;
 
 /// A user's loss, a function of logits and targets.
@@ -30,6 +31,8 @@ pub struct NetworkOptions {
     pub device: Device,
     /// The loss; None for cross-entropy.
     pub criterion: Option<Arc<dyn Criterion>>,
+    /// What runs the modules of the user's own operations; None without such operations.
+    pub own: Option<Arc<dyn OwnModules>>,
     /// The passes that rewrite the plan; None for those that suit device and space.
     pub passes: Option<Vec<Rewrite>>,
     /// Whether a backward pass keeps its graph or computes cells again.
@@ -55,6 +58,7 @@ impl NetworkOptions {
             numbers,
             device,
             criterion,
+            own: None,
             passes: config.execution.passes.clone(),
             memory: config.execution.memory,
             micro_batch: config.execution.micro_batch,
@@ -75,6 +79,11 @@ impl NetworkOptions {
     /// Tells the criterion, if there is one, which step begins.
     pub fn begin(&self, step: u64) -> Result<()> {
         self.criterion.as_ref().map_or(Ok(()), |criterion| criterion.begin(step))
+    }
+
+    /// What makes the modules of the user's own operations.
+    pub fn makers(&self) -> Option<&dyn Makers> {
+        self.own.as_deref().map(|own| own as &dyn Makers)
     }
 
     /// Rewrites a lowered plan for the search.

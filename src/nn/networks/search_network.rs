@@ -38,6 +38,14 @@ impl SearchNetwork {
         }
     }
 
+    /// Writes the initial weights of the modules of the user's own operations, once.
+    pub fn write_initial(&self, w: &Tensor) -> Result<()> {
+        match self {
+            SearchNetwork::Images(network) => network.write_initial(w),
+            SearchNetwork::Words(_) => Ok(()),
+        }
+    }
+
     /// The logits of images [N, C, H, W], or of tokens [T, N].
     pub fn logits(&self, w: &Tensor, m: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
         match self {

@@ -13,8 +13,9 @@ use crate::nn::interpreter::jvp::{Dual, Jvp};
 use crate::nn::interpreter::layout::channels_last;
 use crate::nn::interpreter::leaves::Leaves;
 use crate::nn::interpreter::mixing::MixingWeights;
+use crate::nn::networks::user_operation::{Own, SupernetBuffers};
 use crate::nn::precision::{Arithmetic, in_kind};
-use crate::nn::{Buffers, Loss, Mode, Network, NetworkOptions, Statistics};
+use crate::nn::{Buffers, Loss, Mode, Network, NetworkOptions, Role, Statistics};
 use crate::params::Table;
 use crate::plan::{Instruction, Op, Peak, Plan, Segment};
 
@@ -31,7 +32,9 @@ pub struct Supernet {
     jvp_segments: Vec<Segment>,
     weights: Table,
     alphas: Table,
-    statistics: Statistics,
+    buffers: SupernetBuffers,
+    /// The modules of the user's own operations.
+    own: Option<Own>,
     /// The smallest number of pixels that a batch norm of the plan averages over in one image.
     smallest_area: i64,
     options: NetworkOptions,
@@ -55,6 +58,8 @@ impl Supernet {
         let search = Executable::new(rewritten, &weights, &statistics, numbers.kind, options.device)?;
         let evaluation = Executable::new(plan, &weights, &statistics, numbers.kind, options.device)?;
         let arithmetic = Arithmetic::new(numbers.clone());
+        let (own, buffers) = Own::new(&search.plan, options.own.as_ref(), numbers.kind, options.device)?;
+        let buffers = SupernetBuffers { statistics, own: buffers };
         let cells = search.plan.cells();
         let jvp_segments = match options.memory {
             Memory::Keep => search.plan.halves(),
@@ -67,7 +72,8 @@ impl Supernet {
             jvp_segments,
             weights,
             alphas,
-            statistics,
+            buffers,
+            own,
             smallest_area,
             options,
             arithmetic,
@@ -79,13 +85,18 @@ impl Supernet {
         &self.search.plan
     }
 
+    /// Writes the initial weights of the modules of the user's own operations, once.
+    pub fn write_initial(&self, w: &Tensor) -> Result<()> {
+        self.own.as_ref().map_or(Ok(()), |own| own.write_initial(&self.weights, w))
+    }
+
     /// The logits [N, classes] of images [N, C, H, W].
     pub fn logits(&self, w: &Tensor, m: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let executable = self.executable(mode);
         let images = self.images(x, mode)?;
         let before = self.remember(executable, mode)?;
         if mode == Mode::Evaluation {
-            self.statistics.correct()?;
+            self.buffers.statistics.correct()?;
         }
         let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.alphas.views(m)?)?);
         let logits = executable.run(images, &self.forward(&weights, &mixing, mode)?)?;
@@ -103,26 +114,27 @@ impl Supernet {
     fn forward<'a>(&'a self, weights: &'a [Tensor], mixing: &'a [MixingWeights], mode: Mode) -> Result<Forward<'a>> {
         self.arithmetic.set_switch()?;
         let (compute, kind) = (self.arithmetic.compute(), self.options.numbers.kind);
-        Ok(Forward::new(self.executable(mode), weights, mixing, mode, compute, kind))
+        let forward = Forward::new(self.executable(mode), weights, mixing, mode, compute, kind);
+        Ok(forward.with_own(self.own.as_ref().map(|own| (own, &self.buffers.own))))
     }
 
     /// A copy of the running statistics before a pass that moves some of them through others.
     fn remember(&self, executable: &Executable, mode: Mode) -> Result<Option<(Tensor, Tensor)>> {
         let moves = mode == Mode::Weights && executable.followers.is_some();
-        moves.then(|| self.statistics.remember()).transpose()
+        moves.then(|| self.buffers.statistics.remember()).transpose()
     }
 
     /// Moves these statistics after the pass.
     fn follow(&self, executable: &Executable, before: Option<(Tensor, Tensor)>) -> Result<()> {
         match (&executable.followers, before) {
-            (Some(followers), Some(before)) => self.statistics.follow(followers, &before),
+            (Some(followers), Some(before)) => self.buffers.statistics.follow(followers, &before),
             _ => Ok(()),
         }
     }
 
     /// Counts a pass of the weight step.
     fn count(&self, mode: Mode) -> Result<()> {
-        if mode == Mode::Weights { self.statistics.count() } else { Ok(()) }
+        if mode == Mode::Weights { self.buffers.statistics.count() } else { Ok(()) }
     }
 
     fn executable(&self, mode: Mode) -> &Executable {
@@ -176,7 +188,7 @@ impl Network for Supernet {
     }
 
     fn buffers(&self) -> Option<&dyn Buffers> {
-        Some(&self.statistics)
+        Some(&self.buffers)
     }
 
     fn loss(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
@@ -231,7 +243,12 @@ impl Network for Supernet {
     }
 
     fn draw(&self, step: u64) -> Result<()> {
+        self.own.as_ref().map_or(Ok(()), |own| own.begin(step))?;
         self.options.begin(step)
+    }
+
+    fn begin_loss(&self, role: Role, part: usize) -> Result<()> {
+        self.own.as_ref().map_or(Ok(()), |own| own.begin_loss(role, part))
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {

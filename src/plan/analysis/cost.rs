@@ -39,6 +39,7 @@ impl Plan {
         let each = |count: &dyn Fn(&Instruction) -> u64| {
             self.instructions.iter().fold(0u64, |sum, instruction| sum.saturating_add(count(instruction)))
         };
+        let inside = self.kept_inside(0..self.instructions.len());
         Cost {
             example: match self.sizes {
                 Sizes::Images(_) => "image",
@@ -47,8 +48,8 @@ impl Plan {
             weights: self.weights.iter().fold(0, |sum, weight| sum.saturating_add(weight.elements())),
             alphas: self.alphas.iter().flat_map(|table| &table.rows).map(|row| row.candidates.len()).sum(),
             multiply_adds: each(&|instruction| self.multiply_adds(instruction)),
-            activation_elements_weight_loss: self.elements(&self.kept(false)),
-            activation_elements_arch_loss: self.elements(&self.kept(true)),
+            activation_elements_weight_loss: self.elements(&self.kept(false)).saturating_add(inside),
+            activation_elements_arch_loss: self.elements(&self.kept(true)).saturating_add(inside),
             pooling_indices: self.pooling_indices(0..self.instructions.len()),
         }
     }
@@ -57,6 +58,7 @@ impl Plan {
     fn multiply_adds(&self, instruction: &Instruction) -> u64 {
         let weight = match &instruction.op {
             Op::Conv { weight, .. } | Op::Linear { weight, .. } => weight,
+            Op::Own { module, .. } => return self.own.get(module.0).map_or(0, |own| own.description.multiply_adds),
             Op::Product { rows: (_, count), .. } => {
                 return instruction.shape.elements().saturating_mul(*count as u64);
             }

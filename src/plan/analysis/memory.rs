@@ -120,7 +120,7 @@ impl Plan {
     fn peak_of(&self, segments: &[Segment], recompute: bool, pass: Pass) -> u64 {
         let doubled = if pass.along { 2 } else { 1 };
         let mut held: HashSet<ValueId> = HashSet::new();
-        let (mut peak, mut indices) = (0, 0);
+        let (mut peak, mut indices, mut inside) = (0, 0, 0);
         for segment in segments {
             let kept = self.keepers(segment.range.clone(), pass.of_alpha).into_iter().map(|(_, value)| value);
             let kept: HashSet<ValueId> = kept.chain(segment.inputs.iter().copied()).collect();
@@ -129,13 +129,16 @@ impl Plan {
             // With derivatives along a direction a batch norm also keeps the normalised values.
             let normal = if pass.along { self.normalised(segment.range.clone()) } else { 0 };
             let of_segment = self.pooling_indices(segment.range.clone()).saturating_mul(INDEX_BYTES);
-            let bytes = (doubled * elements + normal).saturating_mul(pass.element);
+            // Differentiated twice, a module keeps about twice as much for either derivative.
+            let within = doubled * doubled * self.kept_inside(segment.range.clone());
+            let bytes = (doubled * elements + normal + inside + within).saturating_mul(pass.element);
             peak = peak.max(bytes.saturating_add(indices + of_segment));
             if recompute {
                 held.extend(&segment.inputs);
             } else {
                 held.extend(&kept);
                 indices += of_segment;
+                inside += within;
             }
         }
         peak
@@ -205,6 +208,7 @@ impl Plan {
                 | Op::Product { .. }
                 | Op::Gate { .. }
                 | Op::Gates { .. }
+                | Op::Own { .. }
                 | Op::Linear { .. } => &instruction.inputs,
                 Op::Relu => std::slice::from_ref(&instruction.output),
                 Op::Mix { .. } | Op::Mixtures { .. } if of_alpha => &instruction.inputs,
@@ -253,6 +257,15 @@ impl Plan {
     fn sizes(&self) -> impl Iterator<Item = (ValueId, u64)> {
         let made = self.instructions.iter().map(|instruction| (instruction.output, instruction.shape.elements()));
         made.chain([(self.input, self.input_shape.elements())])
+    }
+
+    /// Elements per image that modules of the user's own operations keep besides their inputs.
+    pub(super) fn kept_inside(&self, range: Range<usize>) -> u64 {
+        let of = |instruction: &Instruction| match instruction.op {
+            Op::Own { module, .. } => self.own.get(module.0).map_or(0, |own| own.description.kept),
+            _ => 0,
+        };
+        self.instructions[range].iter().fold(0, |sum, it| sum.saturating_add(of(it)))
     }
 
     /// Indices per image that max pooling keeps.

@@ -3,7 +3,7 @@
 use super::operations::Window;
 use super::writer::Writer;
 use crate::error::{Error, Result};
-use crate::plan::{AlphaId, Module, Op, Scope, ValueId};
+use crate::plan::{AlphaId, Description, Init, Module, Op, OwnId, OwnSpec, Scope, ValueId};
 use crate::space::{Edge, Operation};
 
 /// A cell's position in the network.
@@ -50,6 +50,35 @@ impl Writer<'_> {
         self.push(&Scope::whole(cell.module()), Op::Concat { blocks: 1 }, outputs)
     }
 
+    /// Writes the module of an operation of the user's own.
+    fn own(&mut self, cell: Cell, edge: Edge, operation: Operation, stride: usize, input: ValueId) -> Result<ValueId> {
+        let scope = Scope::edge(cell.module(), edge, operation);
+        let Some(makers) = self.makers else {
+            return Err(Error::space(format!(
+                "the operation `{}` is one of your own, and nothing here makes its modules; make its \
+                 pydarts.Operation first, or replace the operations of the space by ones with it",
+                operation.name()
+            )));
+        };
+        let mut module = OwnSpec {
+            name: scope.to_string(),
+            operation,
+            cell: cell.index,
+            table: self.space.cells[usize::from(cell.reduction)].name,
+            edge,
+            stride,
+            input: self.shape(input).clone(),
+            description: Description::default(),
+        };
+        module.description = makers.describe(&module)?;
+        let weights = module.description.weights.iter();
+        let weights =
+            weights.map(|(name, shape)| self.weight(format!("{scope}.{name}"), shape.clone(), Init::Own)).collect();
+        self.plan.own.push(module);
+        let module = OwnId(self.plan.own.len() - 1);
+        self.push(&scope, Op::Own { module, weights, stride }, vec![input])
+    }
+
     /// Brings an input of a cell to the cell's channels and size.
     fn preprocess(&mut self, cell: Cell, number: usize, input: ValueId, halve: bool) -> Result<ValueId> {
         let scope = Scope::preprocess(cell.module(), number);
@@ -88,6 +117,7 @@ impl Writer<'_> {
                 let tall = Window { kernel: [7, 1], stride: [stride, 1], padding: [3, 0], dilation: 1, groups: 1 };
                 self.plain(&scope, input, &[("conv_1x7", wide), ("conv_7x1", tall)])
             }
+            Operation::Own(_) => self.own(cell, edge, operation, stride, input),
             Operation::None | Operation::Tanh | Operation::Relu | Operation::Sigmoid | Operation::Identity => {
                 Err(Error::space(format!(
                     "operation `{}` is not available on the edges of a convolutional cell",

@@ -8,12 +8,12 @@ mod writer;
 
 use crate::config::SearchConfig;
 use crate::error::{Error, Result};
-use crate::plan::{Geometry, Language, Plan};
+use crate::plan::{Geometry, Language, Makers, Plan};
 use crate::space::Reads;
 
 impl Plan {
-    /// The plain plan of a configuration whose sizes are all set.
-    pub fn of_config(config: &SearchConfig) -> Result<Plan> {
+    /// The plain plan of a configuration whose sizes are all set; `makers` make the modules of the user's own operations.
+    pub fn of_config(config: &SearchConfig, makers: Option<&dyn Makers>) -> Result<Plan> {
         let missing = |field: &str| Error::config(format!("`{field}` is not known; pass it, or data to read it from"));
         let num_classes = config.network.num_classes.ok_or_else(|| missing("num_classes"))?;
         if config.space.reads() == Reads::Words {
@@ -26,6 +26,6 @@ impl Plan {
             in_channels: config.network.in_channels.ok_or_else(|| missing("in_channels"))?,
             image_size: config.network.image_size.ok_or_else(|| missing("image_size"))?,
         };
-        Plan::lower(&config.space, &geometry)
+        Plan::lower_with(&config.space, &geometry, makers)
     }
 }

@@ -8,7 +8,7 @@ use super::operations::Window;
 use super::writer::Writer;
 use crate::config::largest;
 use crate::error::{Error, Result};
-use crate::plan::{Geometry, Init, Module, Op, Plan, Scale, Scope, Shape, Sizes, ValueId};
+use crate::plan::{Geometry, Init, Makers, Module, Op, Plan, Scale, Scope, Shape, Sizes, ValueId};
 use crate::space::{Space, Stages, Stem};
 
 impl Geometry {
@@ -35,8 +35,13 @@ impl Geometry {
 }
 
 impl Plan {
-    /// The plain plan of a space's search network.
+    /// The plain plan of a space's search network, without operations of the user's own.
     pub fn lower(space: &Space, geometry: &Geometry) -> Result<Plan> {
+        Plan::lower_with(space, geometry, None)
+    }
+
+    /// The plain plan of a space's search network.
+    pub fn lower_with(space: &Space, geometry: &Geometry, makers: Option<&dyn Makers>) -> Result<Plan> {
         space.validate()?;
         let (Stem::Convolution { multiplier }, Stages::Chain { reductions }) =
             (&space.network.stem, &space.network.stages)
@@ -48,6 +53,7 @@ impl Plan {
         let (height, width) = geometry.image_size;
         let images = Shape(vec![geometry.in_channels, height, width]);
         let mut writer = Writer::new(space, Sizes::Images(*geometry), images);
+        writer.makers = makers;
         let input = writer.plan.input;
         let stem = stem(&mut writer, multiplier * geometry.channels, input)?;
         // The outputs of the two cells before the current one.

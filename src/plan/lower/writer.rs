@@ -2,13 +2,15 @@
 
 use crate::error::{Error, Result};
 use crate::plan::{
-    Init, Instruction, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
+    Init, Instruction, Makers, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
+    WeightSpec,
 };
 use crate::space::{Aggregate, CellSpec, Space};
 
 /// A plan under construction, and the shape of every value in it.
 pub(super) struct Writer<'a> {
     pub space: &'a Space,
+    pub makers: Option<&'a dyn Makers>,
     pub plan: Plan,
     shapes: Vec<Shape>,
 }
@@ -18,6 +20,7 @@ impl<'a> Writer<'a> {
     pub fn new(space: &'a Space, sizes: Sizes, input_shape: Shape) -> Self {
         Writer {
             space,
+            makers: None,
             shapes: vec![input_shape.clone()],
             plan: Plan {
                 space: space.clone(),
@@ -27,6 +30,7 @@ impl<'a> Writer<'a> {
                 recurrence: None,
                 weights: Vec::new(),
                 statistics: Vec::new(),
+                own: Vec::new(),
                 alphas: space.logit_tables(),
                 instructions: Vec::new(),
                 output: ValueId(0),
@@ -77,6 +81,11 @@ impl<'a> Writer<'a> {
         self.shapes.push(shape.clone());
         self.plan.instructions.push(Instruction { op, inputs, output, shape, scope: scope.clone() });
         Ok(output)
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, value: ValueId) -> &Shape {
+        &self.shapes[value.0]
     }
 
     /// Channels (or features) of a value.

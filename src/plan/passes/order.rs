@@ -26,6 +26,7 @@ pub(super) fn renumber(
 ) {
     match op {
         Op::Conv { weight, .. } | Op::Lookup { weight } | Op::Product { weight, .. } => weight.0 = weights(weight.0),
+        Op::Own { weights: own, .. } => own.iter_mut().for_each(|id| id.0 = weights(id.0)),
         Op::Linear { weight, bias } => [weight, bias].into_iter().for_each(|id| id.0 = weights(id.0)),
         Op::BatchNorm { statistic, aliases, scale, .. } => {
             aliases.iter_mut().chain([statistic]).for_each(|id| id.0 = statistics(id.0));

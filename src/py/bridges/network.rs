@@ -164,8 +164,9 @@ fn differentiate(value: &Tensor, leaves: &[&Tensor], again: bool) -> Result<Vec<
 }
 
 /// A Python object with `bind(weights, mixing weights, buffers)`, which returns the leaves, `begin(step)`,
-/// `begin_loss(role, part)`, and a call (mode, tensors of the batch, its layout, whether it is differentiated twice) ->
-/// (loss, number correct or None). It checks what the user's code returns.
+/// `begin_loss(role, part)`, a call (mode, tensors of the batch, its layout, whether it is differentiated twice) -> (loss,
+/// number correct or None), `begin_evaluation()` and `measured()`, the metrics by name. It checks what the user's code
+/// returns.
 pub struct PyNetwork {
     object: Py<PyAny>,
     weights: Leaves,

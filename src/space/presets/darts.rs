@@ -41,5 +41,6 @@ pub(super) fn with_operations(name: &str, operations: [Candidates; 2]) -> Space 
             stages: Stages::Chain { reductions: None },
             head: Head::Classifier,
         },
+        own_operations: Default::default(),
     }
 }

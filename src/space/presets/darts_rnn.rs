@@ -18,5 +18,5 @@ pub(super) fn space() -> Space {
         operations: Candidates::Everywhere(operations),
     };
     let network = NetworkSpec { stem: Stem::Embedding, stages: Stages::Recurrence, head: Head::TiedDecoder };
-    Space { name: "darts-rnn".to_string(), cells: vec![cell], network }
+    Space { name: "darts-rnn".to_string(), cells: vec![cell], network, own_operations: Default::default() }
 }

@@ -20,7 +20,7 @@ def diagnose(result: Outcome, path: Trajectory | None = None) -> Diagnostics:
             *losses.learning(result),
             *losses.gap(result),
             *alphas.entropies(path),
-            *(_cells(result, path) if path.space is not None else ()),
+            *(_cells(result, path) if path.space is not None else _choices(path)),
         ]
     )
 
@@ -33,3 +33,10 @@ def _cells(result: Outcome, path: Trajectory) -> Iterator[Finding]:
     yield from alphas.zeros(path)
     yield from alphas.change(path)
     yield from alphas.margins(path)
+
+
+def _choices(path: Trajectory) -> Iterator[Finding]:
+    """The findings about the choices of a network of one's own."""
+    if any(path.kept(table) for table in path.alphas):
+        yield from alphas.change(path)
+        yield from alphas.choices(path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._values.genotype import Genotype
 from ..._values.words import edge_in_words
+from ..gathered import choice_margins
 from ..tables import AlphaTable
 from ..trajectory import Margin, Trajectory
 from .finding import Finding, count, weight
@@ -25,6 +26,10 @@ COLLAPSED = 0.5
 # A genotype that still changes in this last fraction of a search counts as unsettled: 5 of the 50 published
 # epochs.
 UNSETTLED = 0.1
+
+# From more tables on, one finding says what there is to say about their entropies.
+MANY = 7
+_RESTS = "The genotype rests on small differences: search longer, or raise arch_lr."
 
 # Operations without weights: they copy or pool their input.
 _WEIGHTLESS = ("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3")
@@ -58,6 +63,9 @@ def _moved(path: Trajectory, table: str) -> float:
 
 
 def entropies(path: Trajectory) -> Iterator[Finding]:
+    if path.space is None and len(path.tables) > MANY:
+        yield from _entropies(path)
+        return
     for table, names in path.tables.items():
         most = names.most
         if len(path) < 2 or most == 0:
@@ -79,12 +87,37 @@ def entropies(path: Trajectory) -> Iterator[Finding]:
                 "warning",
                 "entropy",
                 f"{text} α has hardly moved.",
-                "The genotype rests on small differences: search longer, or raise arch_lr.",
+                _RESTS if path.space is not None else _RESTS.replace("genotype", "architecture"),
                 table,
                 values,
             )
         else:
             yield Finding("note", "entropy", text, table=table, values=values)
+
+
+def _entropies(path: Trajectory) -> Iterator[Finding]:
+    """One finding about the entropies of very many tables."""
+    learned = [table for table, names in path.tables.items() if names.most > 0]
+    if len(path) < 2 or not learned:
+        return
+    found = np.array([path.entropy(table) for table in learned])
+    most = float(np.mean([path.tables[table].most for table in learned]))
+    first, last = float(found[:, 0].mean()), float(found[:, -1].mean())
+    still = [table for table in learned if _unmoved(path, table)]
+    values = {"first": first, "last": last, "most": most, "part": last / most}
+    values |= {"unmoved": len(still), "of": len(learned)}
+    text = (
+        f"Entropy of the weights of {len(learned)} tables: {last:.4f} nats in the mean, {last / most:.2%} of "
+        f"its maximum, {most:.4f}; it was {first:.4f} at the start."
+    )
+    if still:
+        more = f" and {len(still) - 3} more" if len(still) > 3 else ""
+        text += f" α has hardly moved in {len(still)} of them: {', '.join(still[:3])}{more}."
+    if 2 * len(still) > len(learned):
+        advice = _RESTS.replace("genotype", "architecture")
+        yield Finding("warning", "entropy", text, advice, values=values)
+    else:
+        yield Finding("note", "entropy", text, values=values)
 
 
 def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
@@ -184,13 +217,20 @@ def change(path: Trajectory) -> Iterator[Finding]:
     time, unit = path.time
     at, end = float(time[path.last_change]), float(time[-1])
     values = {"at": at, "end": end}
-    if path.last_change == 0 and not any(path.genotype().edges(table) for table in path.tables):
+    cells = path.space is not None
+    found = "genotype" if cells else "architecture"
+    if path.last_change == 0 and cells and not any(path.genotype().edges(table) for table in path.tables):
         return  # cells without edges are a finding of their own
-    if path.last_change == 0:
+    if path.last_change == 0 and not cells:  # a few choices may well begin with the best candidates
+        text = (
+            f"The strongest candidates never changed: after {count(end, unit)} they are still the first ones."
+        )
+        yield Finding("note", "change", text, values=values)
+    elif path.last_change == 0:
         yield Finding(
             "warning",
             "change",
-            f"The genotype never changed: after {count(end, unit)} it is still that of the random initial α.",
+            f"The {found} never changed: after {count(end, unit)} it is still that of the random initial α.",
             "Search longer, raise arch_lr, or start to train α earlier (arch_start_epoch).",
             values=values,
         )
@@ -198,15 +238,16 @@ def change(path: Trajectory) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "change",
-            f"The genotype was still changing: it last changed at {unit} {at:g} of {end:g}.",
-            "A longer search may end with another cell; search_many shows whether that matters.",
+            f"The {found} was still changing: it last changed at {unit} {at:g} of {end:g}.",
+            f"A longer search may end with another {'cell' if cells else found}; search_many shows whether "
+            "that matters.",
             values=values,
         )
     else:
         yield Finding(
             "note",
             "change",
-            f"The genotype last changed at {unit} {at:g} of {end:g}.",
+            f"The {found} last changed at {unit} {at:g} of {end:g}.",
             values=values,
         )
 
@@ -247,6 +288,35 @@ def margins(path: Trajectory) -> Iterator[Finding]:
             "Most decisions could still change: search longer, or compare several seeds with search_many.",
             values=values,
         )
+    else:
+        yield Finding("note", "margins", text, values=values)
+
+
+def choices(path: Trajectory) -> Iterator[Finding]:
+    """The narrowest decision of a network of one's own, and the number of those that are narrow."""
+    found = choice_margins(path)
+    if not found:
+        return
+    narrow = min(found, key=lambda margin: margin.by)
+    text = (
+        f"Narrowest choice: {narrow.choice} picks {narrow.chosen} over {narrow.next} by {weight(narrow.by)} "
+        "of mixing weight."
+    )
+    values: dict[str, float] = {"operation": narrow.by, "kept": len(found)}
+    if len(path) < 2:
+        yield Finding("note", "margins", text, values=values)
+        return
+    begun, drift = _drift(path)
+    time, unit = path.time
+    undecided = sum(margin.by < drift for margin in found)
+    values |= {"drift": drift, "undecided": undecided}
+    text += (
+        f" {undecided} of {count(len(found), 'choice')} lead by less than a weight moved from {unit} "
+        f"{time[begun]:g} to the end ({weight(drift)})."
+    )
+    if 2 * undecided > len(found):
+        advice = "Most decisions could still change: search longer, or compare several seeds."
+        yield Finding("warning", "margins", text, advice, values=values)
     else:
         yield Finding("note", "margins", text, values=values)
 

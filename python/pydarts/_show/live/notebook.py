@@ -14,13 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ..._results.gathered import gathered
 from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
 from ..palette import looks_of, series_look
 from ..plots import curves
+from ..plots.alphas import PANELS
 from ..plots.cells import figure_of
-from ..plots.points import grid, limits
-from ..plots.style import INK, tidy
+from ..plots.points import cut_of, grid, limits
+from ..plots.style import INK, tidy, title
 from .budget import TimeBudget
 from .scene import Scene
 from .tiles import tiles
@@ -83,8 +85,8 @@ class _Output:
 
 def moving(scene: Scene) -> Figure:
     """Draw α over time with one tile per edge, and below it losses, accuracies or metrics, and entropy."""
-    path = scene.trajectory
-    assert path is not None
+    assert scene.trajectory is not None
+    path = gathered(scene.trajectory, PANELS)
     tables = list(path.alphas)
     body, foot = 0.62 * max(grid(names)[2] for names in path.tables.values()), 1.6  # inches
     height = 0.75 + body + 0.75 + foot
@@ -97,11 +99,14 @@ def moving(scene: Scene) -> Figure:
     lower = figure.add_gridspec(1, 3, left=0.05, right=0.99, bottom=bottom, top=middle, wspace=0.22)
     bounds = limits([path.shown(table) for table in tables])
     for at, table in enumerate(tables):
-        tiles(figure.add_subplot(upper[at]), path, table, bounds)
+        ax = figure.add_subplot(upper[at])
+        tiles(ax, path, table, bounds)
+        title(ax, table + cut_of(scene.trajectory, path, table))
     said = ", ".join(["mixing weights", *path.relaxation_in_words(-1)])
     said += f", every panel from {bounds[0]:.3f} to {bounds[1]:.3f}"
     figure.text(0.99, 1 - 0.55 / height, said, fontsize=8, color=INK, ha="right")
-    _legend(figure, path)
+    if not any(table.sparse for table in path.tables.values()):
+        _legend(figure, path)
     losses, rights, entropy = (figure.add_subplot(lower[at]) for at in range(3))
     if scene.records:
         curves.losses(scene.history, path=path, ax=losses)
@@ -111,7 +116,7 @@ def moving(scene: Scene) -> Figure:
         curves.metrics(scene.history, mode=scene.config.metric_mode, ax=rights)
     else:
         curves.accuracies(scene.history, ax=rights)
-    curves.entropy(path, ax=entropy).set_ylabel("mean entropy, nats")
+    curves.entropy(scene.trajectory, ax=entropy).set_ylabel("mean entropy, nats")
     return figure
 
 

@@ -15,10 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..._results.gathered import gathered
 from ..._results.history import known
-from ..._results.tables import all_names
+from ..._results.tables import AlphaTable, all_names
 from ..._results.trajectory import Trajectory
 from ..._values.genotype import Genotype
+from ..._values.words import count, tail
 from ..palette import Look, looks_of
 from ..plots.points import limits, widened
 from .blocks import columns, sparkline
@@ -30,6 +32,8 @@ _BLOCKS = 4  # columns of blocks per table
 _SPAN = 0.004  # smallest range of weights that a bar covers
 _WHOLE = 1000  # lines, more than any view has
 _DIM = "dim"
+_NAMES = 16  # names in the legend; a line of weights names the strongest candidate anyway
+_LABEL = 28  # letters of the name of a row
 
 
 class TerminalView:
@@ -65,10 +69,12 @@ def picture(scene: Scene, width: int, height: int) -> RenderableType:
     if path is None:
         return Group(*parts)
     curves = _curves(scene, path, genotype, width)
+    path = gathered(path)
     low, high = _bounds(path)
     about = "".join(f"{text}, " for text in path.relaxation_in_words(-1))
     legend = Text.assemble((f"{about}bars from {low:.3f} to {high:.3f}:", _DIM))
-    for operation, look in looks_of(all_names(path.tables)).items():
+    looks = looks_of(all_names(path.tables))
+    for operation, look in looks.items() if len(looks) <= _NAMES else ():
         legend.append(f" {operation}", style=look.color)
     below = [_wrapped(legend, width)]
     if scene.decided:
@@ -162,10 +168,11 @@ def _number(values: Sequence[float]) -> str:
 
 
 class _Row(NamedTuple):
-    """An edge: its name, whether the genotype has it, its operations, their weights, and the one to name."""
+    """An edge or a choice: its name, whether the genotype has it (None: there are no cells), its operations,
+    their weights, and the one to name."""
 
     edge: str
-    kept: bool
+    kept: bool | None
     names: Sequence[str]
     weights: Sequence[float]
     operation: int
@@ -180,13 +187,16 @@ def _bounds(path: Trajectory) -> tuple[float, float]:
 def _weights(
     path: Trajectory, genotype: Genotype | None, bounds: tuple[float, float], width: int, height: int
 ) -> tuple[Table, int] | None:
-    """Return the edges of all tables in blocks, and the height; None if not even the kept edges fit."""
+    """Return the edges of all tables in blocks, and the height; None if not even the kept edges fit.
+
+    Where there are no cells, the first rows that fit.
+    """
     rows = {name: _rows(path, genotype, name) for name in path.alphas}
     looks = looks_of(all_names(path.tables))
     wide = max(map(len, looks))
     label = max(len(row.edge) for part in rows.values() for row in part)
     most = max(table.columns for table in path.tables.values())
-    some = {name: [row for row in part if row.kept] for name, part in rows.items()}
+    some = {name: [row for row in part if row.kept is not False] for name, part in rows.items()}
     for chosen, name_width, bar in product((rows, some), (wide, 0), (2, 1)):
         row_format = _RowFormat(looks, most, label, name_width, bar, *bounds)
         for blocks in range(1, _BLOCKS + 1):
@@ -194,7 +204,22 @@ def _weights(
             fits = len(rows) * blocks * (row_format.width + _GAP) - _GAP <= width
             if fits and lines <= height:
                 return _grid(chosen, blocks, row_format.line), lines
+    if genotype is None and height > 2:
+        return _first(rows, _RowFormat(looks, most, label, wide, 1, *bounds), width, height)
     return None
+
+
+def _first(rows: dict[str, list[_Row]], row_format: _RowFormat, width: int, height: int) -> tuple[Table, int]:
+    """Return as many rows of the first tables as fit, and their height; the last line counts the others."""
+    blocks = max(1, (width + _GAP) // (row_format.width + _GAP))
+    parts = dict(list(rows.items())[:blocks])
+    each = blocks // len(parts)
+    found = {name: part[: each * (height - 2)] for name, part in parts.items()}
+    left = sum(map(len, rows.values())) - sum(map(len, found.values()))
+    made = Table.grid()
+    made.add_row(_grid(found, each, row_format.line))
+    made.add_row(Text(f"and {count(left, 'other row')}", style=_DIM))
+    return made, 2 + max(math.ceil(len(part) / each) for part in found.values())
 
 
 def _rows(path: Trajectory, genotype: Genotype | None, table: str) -> list[_Row]:
@@ -206,9 +231,14 @@ def _rows(path: Trajectory, genotype: Genotype | None, table: str) -> list[_Row]
         logits, strengths = path.alphas[table][-1, row], path.weights(table, -1)[row]
         weights = np.where(np.isnan(logits), np.nan, strengths)[: len(candidates)]
         chosen = candidates.index(kept[row]) if row in kept else int(np.nanargmax(weights))
-        name = names.words(row).replace(" ", "")
-        found.append(_Row(name, row in kept, candidates, weights.tolist(), chosen))
+        name = names.words(row).replace(" ", "") if genotype is not None else _label(names, row)
+        found.append(_Row(name, row in kept if genotype else None, candidates, weights.tolist(), chosen))
     return found
+
+
+def _label(names: AlphaTable, row: int) -> str:
+    """Name a row of a table that is no cell; a table of one choice has its name above."""
+    return "" if names.single else tail(names.words(row), _LABEL)
 
 
 class _RowFormat(NamedTuple):
@@ -230,17 +260,17 @@ class _RowFormat(NamedTuple):
     def line(self, row: _Row) -> Text:
         """Return `edge• bars operation weight`; the dot marks edges of the genotype."""
         text = Text(no_wrap=True)
-        text.append(f"{row.edge:>{self.label}}", style="" if row.kept else _DIM)
+        text.append(f"{row.edge:>{self.label}}", style=_DIM if row.kept is False else "")
         text.append("•" if row.kept else " ")
         for name, level in zip(row.names, columns(row.weights, self.low, self.high), strict=True):
             text.append(self.bar * level, style=self.looks[name].color)
         text.append(self.bar * (self.most - len(row.names)) * " ")
         name = row.names[row.operation]
         if self.name:
-            text.append(f" {name:<{self.name}}", style=self.looks[name].color if row.kept else _DIM)
+            text.append(f" {name:<{self.name}}", style=_DIM if row.kept is False else self.looks[name].color)
         value = row.weights[row.operation]
         weight = (f"{value:.4f}".removeprefix("0") if 0 <= value <= 1 else f"{value:.2f}")[:5]
-        text.append(f" {weight}", style="" if row.kept else _DIM)
+        text.append(f" {weight}", style=_DIM if row.kept is False else "")
         return text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,12 +13,16 @@ from matplotlib.lines import Line2D
 
 from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
+from ..._values.words import tail
 from ..palette import Look, looks_of
-from .points import grid, limits, state_of, tables
+from .points import cut_of, drawn, grid, limits, state_of
 from .style import FAINT, GRID, INK, inches, row_name
 
 _LEAST = 4.8  # inches: smallest width of the panels of a table
 _ENTRY = 1.25  # inches: width of an entry of a legend
+PANELS = 40  # of a table that is no cell
+_WIDE = 2.3, 0.52  # inches: width of a panel with names at its lines, and the part of it that has the lines
+_NAMES = 8  # lines that are named
 
 
 def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) -> npt.NDArray[Any]:
@@ -27,6 +31,9 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     Rows of panels are the targets of edges, columns the sources. All panels have the same range; the thin
     line is the weight of equal logits: with softmax 1 / operations. The line of an operation that was removed
     ends with a cross. A panel is grey from where its edge is decided or removed.
+
+    The choices of a network of one's own, which has a table for each, are the panels of one table, the first
+    40 of them. If they have different candidates, the lines are named next to them instead of in a legend.
 
     Args:
         path: α over time, `result.trajectory`.
@@ -46,16 +53,18 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     >>> len(plots.alphas(path))
     3
     """
-    names = tables(path, cell)
+    whole, (path, names) = path, drawn(path, cell, PANELS)
     weights = {name: path.shown(name) for name in names}
     grids = {name: grid(path.tables[name]) for name in names}
     columns, rows = max(found[1] for found in grids.values()), max(found[2] for found in grids.values())
+    named = any(path.tables[name].sparse for name in names)
     looks = looks_of(all_names({name: path.tables[name] for name in names}))
-    label, wide = path.time[1], max(1.45 * columns + 0.5, _LEAST) * len(names)
+    each, part = _WIDE if named else (1.45, 0.86)
+    label, wide = path.time[1], max(each * columns + 0.5, _LEAST) * len(names)
     # The legend is above the diagonal of the last table, or below all panels where the first row is full.
     full = sum(y == 0 for _, y in grids[names[-1]][0]) == columns
     across = max(1, min(len(looks), int(wide / _ENTRY)))
-    foot = 0.16 * -(-len(looks) // across) + 0.1 if full else 0.0
+    foot = 0.16 * -(-len(looks) // across) + 0.1 if full and not named else 0.0
     low, high = limits(list(weights.values()))
     if ax is None:
         ax = plt.figure(figsize=(wide, 1.25 * rows + 0.9 + foot)).add_axes((0.0, 0.0, 1.0, 1.0))
@@ -68,28 +77,37 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
         left, width = (number + 0.08) / len(names), 0.91 / len(names)
         places, _, bottom = grids[name]
         for row, (x, y) in enumerate(places):
-            panel = ax.inset_axes(_box(left, width, below, 1 - below - above, x, y, columns, rows))
+            panel = ax.inset_axes(_box(left, width, below, 1 - below - above, x, y, columns, rows, part))
             _lines(panel, path, name, row, weights[name][:, row], looks)
             panel.set_ylim(low, high)
             panel.margins(x=0.02)
             _quiet(panel, bottom=y == bottom - 1, left=x == 0)
-            said = row_name(path.tables[name], row) + state_of(path, name, row)
+            if named:
+                _name_lines(panel, path.tables[name].names, weights[name][-1, row], looks, (low, high))
+            said = row_name(path.tables[name], row, int(each * 13)) + state_of(path, name, row)
             panel.set_title(said, fontsize=7.5, pad=2, color=INK)
             if x == 0 and y == (bottom - 1) // 2:
                 panel.set_ylabel("mixing weight", fontsize=8, color=INK)
             panels.append(panel)
-        said = ", ".join([name, *path.relaxation_in_words()])
+        said = ", ".join([name, *path.relaxation_in_words()]) + cut_of(whole, path, name)
         ax.text(
             left, 0.985, said, fontsize=11, fontweight="bold", color=INK, va="top", transform=ax.transAxes
         )
         middle = left + width / 2, foot + 0.012
         ax.text(*middle, label, fontsize=8, color=INK, ha="center", transform=ax.transAxes)
+    if not named:
+        _legend(ax, looks, across if full else None)
+    return np.array(panels, dtype=object)
+
+
+def _legend(ax: Axes, looks: Mapping[str, Look], across: int | None) -> None:
+    """Name the operations above the diagonal of the last table, or in `across` columns below all panels."""
     handles = [
         Line2D([], [], color=look.color, linestyle=look.style, label=name.replace("$", r"\$"))
         for name, look in looks.items()
     ]
     where: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (0.995, 0.985)}
-    if full:
+    if across is not None:
         where = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.0), "ncols": across}
     ax.legend(
         handles=handles,
@@ -98,7 +116,36 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
         frameon=False,
         borderpad=0.0,
     )
-    return np.array(panels, dtype=object)
+
+
+def _name_lines(
+    panel: Axes,
+    names: Sequence[str],
+    weights: npt.NDArray[Any],
+    looks: Mapping[str, Look],
+    bounds: tuple[float, float],
+) -> None:
+    """Write the names of the strongest candidates to the right of a panel, at the ends of their lines."""
+    (known,) = np.isfinite(weights).nonzero()
+    order = sorted(known.tolist(), key=lambda column: -weights[column])
+    low, high = bounds
+    apart = 1 / max(5, min(len(order), _NAMES + 1))
+    at = 1.0 + apart
+    for place, column in enumerate(order[: _NAMES + 1]):
+        left = min(len(order) - place, _NAMES + 1 - place)
+        # As near to its line as the names above and below it allow.
+        at = min(at - apart, max((weights[column] - low) / (high - low), (left - 0.5) * apart))
+        more = len(order) - _NAMES
+        text = names[column] if place < _NAMES else f"and {more} more"
+        panel.text(
+            1.04,
+            at,
+            tail(text, 14).replace("$", r"\$"),
+            transform=panel.transAxes,
+            fontsize=6,
+            va="center",
+            color=looks[names[column]].color if place < _NAMES else INK,
+        )
 
 
 def _lines(
@@ -122,11 +169,19 @@ def _lines(
 
 
 def _box(
-    left: float, width: float, bottom: float, height: float, column: int, row: int, columns: int, rows: int
+    left: float,
+    width: float,
+    bottom: float,
+    height: float,
+    column: int,
+    row: int,
+    columns: int,
+    rows: int,
+    part: float,
 ) -> tuple[float, float, float, float]:
-    """Return the position of a panel in its axes: left, bottom, width, height."""
+    """Return the position of a panel in its axes: left, bottom, width (`part` of its place), height."""
     cell = (width / columns, height / rows)
-    return left + column * cell[0], bottom + height - (row + 1) * cell[1], cell[0] * 0.86, cell[1] * 0.74
+    return left + column * cell[0], bottom + height - (row + 1) * cell[1], cell[0] * part, cell[1] * 0.74
 
 
 def _quiet(panel: Axes, *, bottom: bool, left: bool) -> None:

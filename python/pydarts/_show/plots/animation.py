@@ -15,7 +15,7 @@ from ..._results.trajectory import Trajectory
 from ..._values.files import user_path, write_atomically
 from . import curves, supernet
 from . import heat_map as heat
-from .points import decimals, limits, moment, tables
+from .points import cut_of, decimals, drawn, limits, moment
 from .style import INK, title
 
 _DPI = 80
@@ -57,13 +57,13 @@ def animate(
     ...     plots.animate(alpha, f"{folder}/alpha.gif").name
     'alpha.gif'
     """
-    names, file = tables(path, cell), user_path(file)
+    (shown, names), file = drawn(path, cell, heat.ROWS), user_path(file)
     if file.suffix.lower() != ".gif":
         raise ValueError(f"the name of an animation must end in .gif, got {file.name!r}")
     if fps <= 0 or frames < 1:
         raise ValueError(f"fps and frames must be positive, got fps={fps} and frames={frames}")
     points = np.unique(np.linspace(len(path) - 1, 0, min(frames, len(path))).round().astype(int)).tolist()
-    movie = _Movie(path, names)
+    movie = _Movie(shown, names, path)
     writer = PillowWriter(fps=fps)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "movie.gif"
@@ -78,21 +78,27 @@ def animate(
 class _Movie:
     """A figure that is redrawn for each point: one row per table, and the entropy below."""
 
-    def __init__(self, path: Trajectory, names: list[str]) -> None:
-        self.path, self.names = path, names
+    def __init__(self, path: Trajectory, names: list[str], whole: Trajectory) -> None:
+        self.path, self.names, self.whole = path, names, whole
         width, height = (0.0, 0.0) if path.space is None else supernet.size_of(path)
         self.margins = left, right, below, above = heat.margins(path, names)
         columns, rows = heat.size_of(path, names)
         self.row = max(height + 0.3, 0.16 * rows + below + above)
-        self.map = 0.3 * columns, self.row - below - above
+        width_of_column = heat.width_of(path, names) if any(path.tables[n].sparse for n in names) else 0.3
+        self.map = width_of_column * columns, self.row - below - above
         self.left = left + right + self.map[0]
         self.cell = width, min(height, self.row - 0.3)
         self.foot = 1.3
-        size = self.left + width, self.row * len(names) + self.foot + 0.35
+        # Without cells, wide enough for the entropy below.
+        size = (
+            max(self.left + width, 0.0 if path.space is not None else 4.5),
+            self.row * len(names) + self.foot + 0.35,
+        )
         self.figure = Figure(size, dpi=_DPI)
         FigureCanvasAgg(self.figure)
         self.shown = limits([path.shown(name) for name in names])
-        self.digits = decimals([supernet.strongest(path, name) for name in names])
+        cells = path.space is not None
+        self.digits = decimals([supernet.strongest(path, name) for name in names]) if cells else 3
 
     def draw(self, at: int) -> None:
         figure, path = self.figure, self.path
@@ -108,12 +114,12 @@ class _Movie:
             ax = figure.add_axes(box(self.margins[0], bottom + self.margins[2], *self.map))
             heat.heat_map(ax, path, name, at, self.shown)
             if path.space is None:
-                title(ax, name)
+                title(ax, name + cut_of(self.whole, path, name))
                 continue
             ax = figure.add_axes(box(self.left, bottom + (self.row - 0.3 - self.cell[1]) / 2, *self.cell))
             supernet.draw_supernet(ax, path, name, at, self.digits)
             title(ax, name)
         ax = figure.add_axes(box(self.margins[0], 0.45, width - self.margins[0] - 0.2, self.foot - 0.6))
-        curves.entropy(path, ax=ax)
+        curves.entropy(self.whole, ax=ax)
         ax.set_ylabel("entropy, nats", fontsize=8, color=INK)
         ax.axvline(float(path.time[0][at]), color=INK, linewidth=1)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
+from ..._results.gathered import gathered
 from ..._results.history import History, Measures, known
 from ..._results.tables import decisions_in_words
 from ..._results.trajectory import Trajectory
@@ -18,6 +19,7 @@ from .style import FAINT, INK, nothing, one, plain_numbers, tidy, verbatim
 
 _SIZE = (5.2, 3.2)
 _DASHED = (0, (4, 2))
+LINES = 7  # tables with a line and an entry in the legend
 LEAST = 0.02  # nats: smallest range of a plot of entropies
 MARKED = 40  # up to this number, points have markers
 
@@ -26,7 +28,8 @@ def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     """Draw the mean entropy of the mixing weights over time, one line per table.
 
     The dashed line is the mean of log(operations), the entropy of equal weights; at 0 all edges are decided.
-    Dotted vertical lines are decisions about the search.
+    Dotted vertical lines are decisions about the search. If a network of one's own has more than 7 tables,
+    their lines are thin, and a bold line is their mean.
 
     Args:
         path: α over time, `result.trajectory`.
@@ -44,9 +47,13 @@ def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     """
     ax = one(ax, _SIZE)
     time, label = checked(path).time
-    for number, name in enumerate(path.alphas):
-        _line(ax, time, path.entropy(name), name, number=number)
-    for number, most in enumerate(sorted({path.tables[name].most for name in path.alphas})):
+    shown = path if len(path.alphas) <= LINES else gathered(path)
+    for name in path.alphas if shown is not path else ():
+        ax.plot(time, path.entropy(name), color=FAINT, linewidth=0.6, zorder=1)
+    for number, name in enumerate(shown.alphas):
+        said = name if name in path.alphas else f"mean of {len(shown.tables[name].rows)} {name}"
+        _line(ax, time, shown.entropy(name), name, said, number=number)
+    for number, most in enumerate(sorted({shown.tables[name].most for name in shown.alphas})):
         alike = None if number else "all alike"
         ax.axhline(most, color=FAINT, linewidth=1, linestyle=_DASHED, zorder=0, label=alike)
     _decisions(ax, path)
@@ -194,9 +201,10 @@ def metrics(history: History[Any], *, mode: Literal["max", "min"] = "max", ax: A
     if names:
         _best(ax, history, lambda record: record.metrics.get(names[0], math.nan), 1 if mode == "max" else -1)
     tidy(ax, verbatim(names[0]) if len(names) == 1 else "metrics")
-    _finish(ax, history)
     if history and not names:
         nothing(ax, "no metric")
+    else:
+        _finish(ax, history)
     return ax
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from ..._results.gathered import gathered
 from ..._results.tables import AlphaTable
 from ..._results.trajectory import Trajectory
 from ..._values.space import Space
@@ -37,6 +39,54 @@ def tables(path: Trajectory, cell: str | None) -> list[str]:
     if cell is not None and cell not in path.alphas:
         raise ValueError(f"no table {shown(cell)}; choose from {', '.join(path.alphas)}")
     return list(path.alphas) if cell is None else [cell]
+
+
+def drawn(path: Trajectory, cell: str | None, most: int) -> tuple[Trajectory, list[str]]:
+    """Return the trajectory to draw and the names of its tables.
+
+    Without `cell`, the choices of a network of one's own are rows of one table. Its tables are cut to `most`
+    rows; `cut_of` says so.
+    """
+    names = tables(path, cell)
+    if path.space is not None:
+        return path, names
+    found = gathered(path if cell is None else only(path, cell), most)
+    return found, list(found.alphas)
+
+
+def only(path: Trajectory, table: str) -> Trajectory:
+    """Return a trajectory of one table."""
+    given = None if path.given is None else {table: path.given[table]}
+    decisions = [entry for entry in path.decisions if entry[1].get("table", table) == table]
+    tables = {table: path.tables[table]}
+    return replace(path, alphas={table: path.alphas[table]}, tables=tables, given=given, decisions=decisions)
+
+
+def cut_of(path: Trajectory, cut: Trajectory, table: str) -> str:
+    """Return ", first 40 of 200" for a table that `drawn` has cut, else nothing.
+
+    >>> cut_of(path := Trajectory({"a": np.zeros((1, 1, 2))}, (0,), None, 0,
+    ...        tables={"a": AlphaTable("a", ("0",), (("x", "y"),))}), path, "a")
+    ''
+    """
+    shown = len(cut.tables[table].rows)
+    known = path.tables if table in path.tables else gathered(path).tables
+    every = len(known[table].rows) if table in known else shown
+    return f", first {shown} of {every}" if shown < every else ""
+
+
+def places(
+    path: Trajectory, table: str, at: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], list[Sequence[str]]]:
+    """Return strengths [rows, columns], where candidates are masked, and the candidates of every row.
+
+    There is a column per name; of a sparse table one per position, so that no column is almost empty.
+    """
+    names = path.tables[table]
+    if not names.sparse:
+        return path.shown(table, at), path.masked(table, at), [names.names] * len(names.rows)
+    values, lost = path.weights(table, at), np.isnan(path.alphas[table][at])
+    return np.where(lost, np.nan, values), lost & ~names.padding, list(names.candidates)
 
 
 def point(path: Trajectory, at: int) -> int:

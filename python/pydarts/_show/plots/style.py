@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..._values.words import node_name
+from ..._values.words import node_name, tail
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 INK, FAINT, GRID = "#333333", "#b8b8b8", "#ececec"
 INNER, OUTER = "#eef3f8", "#dfe7d8"  # intermediate nodes; inputs and outputs
 
+LONGEST = 40  # letters of the name of a row
 Margins = tuple[float, float, float, float]
 """Inches left of, right of, below and above a panel, for what is written there."""
 
@@ -107,11 +108,11 @@ def output_name(first: int) -> str:
     return "h_t" if first == 1 else "c_{k}"
 
 
-def row_name(table: AlphaTable, row: int) -> str:
-    """Name a row of an α table in plots."""
+def row_name(table: AlphaTable, row: int, most: int = LONGEST) -> str:
+    """Name a row of an α table in plots, with at most `most` letters; a table of one choice names itself."""
     if table.edges:
         return edge_name(table.edges[row], table.inputs)
-    return table.rows[row].replace("$", r"\$")
+    return tail(table.name if table.single else table.rows[row], most).replace("$", r"\$")
 
 
 def edge_name(edge: tuple[int, int], first: int) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from ..._results.history import known
 from ..._results.trajectory import Trajectory
 from ..palette import series_look
+from ..plots.curves import LINES
 from .view import dash, thin
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
         points = thin(len(path), POINTS)
         time, unit = path.time
         x = time[points].tolist()
-        entropies = [Line(table, table, x, path.entropy(table)[points].tolist()) for table in path.alphas]
+        entropies = _entropies(path, x, points)
         most = max(table.most for table in path.tables.values())
         sizes = {len(row) for table in path.tables.values() for row in table.candidates}
         at_most = f"at most log {max(sizes)}" if len(sizes) == 1 else "at most, with equal weights"
@@ -97,6 +99,20 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
     for curve in found:
         _mark(curve, path)
     return found
+
+
+def _entropies(path: Trajectory, x: Sequence[float], points: Sequence[int]) -> list[Line]:
+    """Return a line per table; of very many their mean, and the ones that end lowest and highest."""
+    found = {table: path.entropy(table)[points] for table in path.alphas}
+    if len(found) <= LINES:
+        return [Line(table, table, x, values.tolist()) for table, values in found.items()]
+    low, high = (which(found, key=lambda table: found[table][-1]) for which in (min, max))
+    named = {
+        f"mean of {len(found)}": np.mean(list(found.values()), axis=0),
+        f"lowest: {low}": found[low],
+        f"highest: {high}": found[high],
+    }
+    return [Line(name, name, x, values.tolist()) for name, values in named.items()]
 
 
 def _mark(curve: Curve, path: Trajectory) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from ... import _core
 from ..._results.environment import versions
+from ..._results.tables import is_cells
 from ..._search.supernet import Supernet
 from ..._values.config import SearchConfig
 from ..._values.words import count
@@ -78,7 +79,7 @@ def kept_environment(result: SearchResult) -> list[Fact]:
     return [
         *_named(where),
         Fact("CPU threads", str(result.threads)),
-        Fact("passes", passes or "none"),
+        *([Fact("passes", passes or "none")] if is_cells(result.tables) else []),
         *_named(result.fingerprint),
     ]
 
@@ -150,6 +151,10 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
             )
     except _core.GenotypeError as error:
         return (Fact("not counted", str(error)),)
+    except Exception as error:  # of modules of the user's own operations
+        if not result.config.resolved_space.own_operations:
+            raise
+        return (Fact("not counted", f"{type(error).__name__}: {error}"),)
     found = cost(network, image)
     return (
         Fact(f"weights, {much} (the search's)", f"{found['weights']:,}"),

@@ -16,8 +16,10 @@ except ImportError as error:
     raise ImportError("SearchResult.report requires plotly; install it with: pip install plotly") from error
 
 from ..._protocol.table import SearchTable
+from ..._results.decisions import picked
 from ..._results.diagnostics import diagnose
 from ..._results.diagnostics.finding import weight
+from ..._results.gathered import choice_margins
 from ..._results.score import score_of
 from ..._results.tables import decision_in_words
 from ..._results.trajectory import Margin, Trajectory
@@ -71,7 +73,7 @@ def page(result: SearchResult, table: SearchTable | None) -> str:
     return render(
         "report/page.html",
         result=result,
-        name=space.name if space is not None else result.loss or "a function",
+        name=space.name if space is not None else _name(result),
         written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         numbers=_numbers(result, trajectory),
         diagnostics=diagnose(result, trajectory),
@@ -80,6 +82,7 @@ def page(result: SearchResult, table: SearchTable | None) -> str:
         relaxation=", ".join(trajectory.relaxation_in_words()),
         view=seen,
         final=_final(seen),
+        picked=[] if space is not None else _picked(result, trajectory),
         shown=len(seen.data["times"]),
         points=len(trajectory),
         curves=plots,
@@ -133,6 +136,25 @@ def _margins(margins: Sequence[Margin], space: Space) -> list[dict[str, Any]]:
         }
         for margin in margins
     ]
+
+
+def _name(result: SearchResult) -> str:
+    """Name a network of one's own: by its class, otherwise by its loss."""
+    named = result.fingerprint.get("network", "").partition(" ")[0].rpartition(":")[2]
+    return named if named not in ("", "FunctionNetwork") else result.loss or "a network"
+
+
+def _picked(result: SearchResult, path: Trajectory) -> list[tuple[str, str, str, str]]:
+    """Return for every choice what was picked, the strongest other candidate, and the margin."""
+    margins = {name: margin for margin in choice_margins(path) for name in margin.modules}
+    found = []
+    for name, value in picked(result.architecture):
+        margin = margins.get(name)
+        if margin is None or margin.chosen != value:
+            found.append((name, value, "–", "–"))
+        else:
+            found.append((name, value, margin.next, weight(margin.by)))
+    return found
 
 
 def _final(seen: View) -> list[tuple[str, Markup]]:

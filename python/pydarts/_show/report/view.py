@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from ..._results.gathered import TOGETHER, gathered
 from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
 from ..._values.notations import Edges
 from ..palette import looks_of
-from ..plots.points import cell_space, state_of
+from ..plots.points import cell_space, places, state_of
 from .pictures import cell_picture
 
 Kept: TypeAlias = tuple[tuple[int, int], ...]
@@ -53,13 +54,21 @@ def thin(points: int, most: int, keep: Iterable[int] = ()) -> list[int]:
 
 def view(path: Trajectory) -> View:
     """Return the view of a trajectory."""
+    path = gathered(path)
     time, unit = path.time
-    numbers = sum(len(table.rows) * len(table.names) for table in path.tables.values())
+    numbers = sum(
+        len(table.rows) * (table.columns if table.sparse else len(table.names))
+        for table in path.tables.values()
+    )
     change = 0 if path.space is None else path.last_change
     most = max(2, min(POINTS, WEIGHTS // numbers))
     while True:
         points = thin(len(path), most, keep={max(change - 1, 0), change})
-        if most <= 2 or sum(len(set(cells(path, table, points))) for table in path.alphas) <= CELLS:
+        if (
+            most <= 2
+            or path.space is None
+            or sum(len(set(cells(path, table, points))) for table in path.alphas) <= CELLS
+        ):
             break
         most = 2 * most // 3
     tables, pictures = [], []
@@ -90,19 +99,28 @@ def view(path: Trajectory) -> View:
 
 
 def _table(path: Trajectory, table: str, points: Sequence[int]) -> dict[str, Any]:
-    """Return rows, operations and weights of a table; a weight that is masked or does not exist is None."""
-    names, weights = path.tables[table], path.shown(table)[points].round(6)
+    """Return rows, operations and weights of a table; a weight that is masked or does not exist is None.
+
+    The columns of a sparse table are positions, and `own` has the operations of every row.
+    """
+    names = path.tables[table]
+    found = [places(path, table, at) for at in points]
+    weights = np.stack([values for values, _, _ in found]).round(6)
     known = weights[np.isfinite(weights)]
     everything = all_names(path.tables)
     return {
         "name": table,
-        "rows": [names.words(row) for row in range(len(names.rows))],
+        "rows": [names.name if names.single else names.words(row) for row in range(len(names.rows))],
+        "said": ["" if names.single or table == TOGETHER else table for _ in names.rows],
         "operations": [everything.index(name) for name in names.names],
+        "own": [[everything.index(name) for name in row] for row in names.candidates]
+        if names.sparse
+        else None,
         "low": float(known.min(initial=0.0 if not known.size else np.inf)),
         "high": float(known.max(initial=0.0 if not known.size else -np.inf)),
         "equal": path.equal(table).round(6).tolist(),
         "weights": np.where(np.isfinite(weights), weights.astype(object), np.array(None)).tolist(),
-        "masked": [_places(masked) for masked in path.masked(table)[points]],
+        "masked": [_places(masked) for _, masked, _ in found],
         "states": [[state_of(path, table, row, at) for row in range(len(names.rows))] for at in points],
     }
 
@@ -115,9 +133,11 @@ def _places(masked: npt.NDArray[np.bool_]) -> list[list[int]]:
 
 def cells(path: Trajectory, table: str, points: Iterable[int]) -> list[Kept]:
     """Return the derived cells at some points, regardless of the order of edges into a node."""
-    names = path.tables[table].names
+    names = path.tables[table]
+    columns = names.candidates if names.sparse else [names.names] * len(names.rows)
     return [
-        tuple(sorted((row, names.index(name)) for row, name in path.kept(table, point))) for point in points
+        tuple(sorted((row, columns[row].index(name)) for row, name in path.kept(table, point)))
+        for point in points
     ]
 
 

@@ -50,6 +50,8 @@ impl Plan {
                 let names: Vec<&str> = columns.iter().map(|(_, activation)| activation.name()).collect();
                 format!("gates {} by {}", names.join(", "), self.mixing(op))
             }
+            Op::Own { stride: 1, .. } => "own module".to_string(),
+            Op::Own { stride, .. } => format!("own module stride {stride}"),
             Op::Mean => "mean".to_string(),
             Op::Linear { weight, .. } => match self.weight_shape(*weight) {
                 [out, features] => format!("linear {features}->{out}"),

@@ -46,23 +46,26 @@
   const last = times.length - 1;
   /** A name as a label of a plot: a pair of $ would be taken for mathematics. */
   const label = (name) => name.replaceAll("$", "&#36;");
-  // The operations of a table. A weight is null where an operation was removed or a row lacks it.
+  // The operations of a table, or of a row if rows have different ones. A weight is null where an operation
+  // was removed or a row lacks it.
   for (const table of tables) {
     table.looks = table.operations.map((number) => operations[number]);
     table.names = table.looks.map((look) => look.name);
   }
+  const looksOf = ({ own, looks }, row) => (own ? own[row].map((number) => operations[number]) : looks);
   const known = (weight) => weight !== null;
   const cell = byId("alpha-cell"), edge = byId("alpha-edge"), time = byId("alpha-time"), play = byId("alpha-play");
   const now = () => ({ table: tables[Number(cell.value)], row: Number(edge.value), point: Number(time.value) });
   const moment = (point) => `${unit} ${times[point].toLocaleString("en")}${moments[point] ? `, ${moments[point]}` : ""}`;
 
   function drawBars({ table, row, point }) {
-    const shown = table.names.map((_, column) => column).filter((column) => known(table.weights[point][row][column]));
+    const looks = looksOf(table, row);
+    const shown = looks.map((_, column) => column).filter((column) => known(table.weights[point][row][column]));
     const weights = shown.map((column) => table.weights[point][row][column]);
     const even = table.equal[row];
     draw(byId("alpha-bars"), [{
-      type: "bar", orientation: "h", x: weights, y: shown.map((column) => label(table.names[column])), cliponaxis: false,
-      marker: { color: shown.map((column) => table.looks[column].color) },
+      type: "bar", orientation: "h", x: weights, y: shown.map((column) => label(looks[column].name)), cliponaxis: false,
+      marker: { color: shown.map((column) => looks[column].color) },
       text: weights.map((weight) => `\u2002${weight.toFixed(4)}`), textposition: "outside",
       hovertemplate: "%{y}: %{x:.6f}<extra></extra>",
     }], {
@@ -76,7 +79,7 @@
   }
 
   function drawLines({ table, row, point }) {
-    const present = table.looks.map((operation, column) => ({ operation, column }))
+    const present = looksOf(table, row).map((operation, column) => ({ operation, column }))
       .filter(({ column }) => table.weights.some((weights) => known(weights[row][column])));
     draw(byId("alpha-lines"), present.map(({ operation, column }) => ({
       name: label(operation.name), mode: last < 40 ? "lines+markers" : "lines", x: times,
@@ -94,13 +97,19 @@
 
   function drawHeat({ table, row, point }) {
     const element = byId("alpha-heat");
-    const { rows } = table, names = table.names.map(label);
+    const { rows, own } = table;
+    const names = own ? table.weights[0][0].map((_, column) => String(column + 1)) : table.names.map(label);
     element.style.height = `${150 + 24 * rows.length}px`;
-    const kept = table.kept[point], masked = table.masked[point];
+    // Where boxes hold names, the dot of a marker would hide them.
+    const strongest = new Set(own ? table.kept[point].map(String) : []);
+    const text = own && own.map((row, line) => row.map((number, column) =>
+      (strongest.has(`${line},${column}`) ? "● " : "") + label(operations[number].name)));
+    const kept = own ? [] : table.kept[point], masked = table.masked[point];
     const labels = rows.map((row, line) => label(row) + table.states[point][line]);
     draw(element, [{
       type: "heatmap", z: table.weights[point], x: names, y: labels, zmin: table.low, zmax: table.high,
-      colorscale: "Viridis", xgap: 1, ygap: 1, hovertemplate: "%{y}<br>%{x}: %{z:.6f}<extra></extra>",
+      colorscale: "Viridis", xgap: 1, ygap: 1, hovertemplate: `%{y}<br>${own ? "%{text}" : "%{x}"}: %{z:.6f}<extra></extra>`,
+      ...(own ? { text, texttemplate: "%{text}" } : {}),
       colorbar: { orientation: "h", y: 1.01, yanchor: "bottom", thickness: 10, tickfont: { size: 12 }, nticks: 5 },
     }, {
       mode: "markers", x: kept.map(([, column]) => names[column]), y: kept.map(([line]) => labels[line]),
@@ -111,7 +120,7 @@
       marker: { size: 8, symbol: "x-thin", line: { color: style("--quiet"), width: 1.5 } }, hoverinfo: "skip",
       showlegend: false,
     }], {
-      xaxis: { type: "category", tickangle: -60, showgrid: false, dtick: 1, range: [-0.5, names.length - 0.5] },
+      xaxis: { type: "category", tickangle: -60, showticklabels: !own, showgrid: false, dtick: 1, range: [-0.5, names.length - 0.5] },
       yaxis: { type: "category", showgrid: false, dtick: 1, range: [rows.length - 0.5, -0.5] },
       hovermode: "closest", dragmode: false,
       shapes: [{
@@ -135,13 +144,13 @@
     byId("alpha-now").value = moment(point);
     time.setAttribute("aria-valuetext", `${moment(point)} of ${times[last].toLocaleString("en")}`);
     const weights = table.weights[point][row];
-    const { names } = table;
+    const names = looksOf(table, row).map((look) => look.name);
     const order = weights.map((_, column) => column).filter((column) => known(weights[column]))
       .sort((a, b) => weights[b] - weights[a]);
     const state = table.states[point][row];
     const kept = table.kept[point].find(([line]) => line === row);
     byId("alpha-said").textContent =
-      `${table.name} ${table.rows[row]}${state} at ${moment(point)}: ${names[order[0]]} ${weights[order[0]].toFixed(4)}`
+      `${table.said[row] && `${table.said[row]} `}${table.rows[row]}${state} at ${moment(point)}: ${names[order[0]]} ${weights[order[0]].toFixed(4)}`
       + (order.length > 1 ? `, then ${names[order[1]]} ${weights[order[1]].toFixed(4)}` : "")
       + (!table.cells.length ? "."
         : kept ? `; the derived cell keeps ${names[kept[1]]} here.` : "; the derived cell leaves this edge out.");

@@ -1,0 +1,142 @@
+"""Float64 parity of networks with operations of one's own with plain PyTorch that holds the same modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pydarts
+import pytest
+import reference
+import torch
+from own_operations import KINDS, OwnSetup, Separable, own_reference  # noqa: F401
+from parity import METHODS, XI, apart, distance, plain_gradient
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+pytestmark = pytest.mark.usefixtures("one_thread", "own_reference")
+
+LOGITS = 1e-11
+STEPS = 1e-8
+GRADIENT = {"first_order": 1e-9, "unrolled": 1e-6, "unrolled_exact": 1e-8}
+MIXED = ("none", "skip_connect", "sep_conv_3x3", "smooth")
+SETUPS = {
+    "smooth among others": OwnSetup(operations=MIXED),
+    "the copy of a built-in one": OwnSetup(operations=("separable", "max_pool_3x3", "none")),
+    "attention": OwnSetup(operations=("attention", "dil_conv_3x3"), nodes=1),
+    "recurrent": OwnSetup(operations=("recurrent", "skip_connect"), nodes=1),
+    "without weights": OwnSetup(operations=("bare", "sep_conv_3x3"), nodes=1),
+    "own ones alone": OwnSetup(operations=("smooth", "separable"), layers=2),
+    "odd images of 7x5": OwnSetup(operations=MIXED, size=(7, 5), nodes=1, layers=4),
+    "by table and edge": OwnSetup(
+        operations={
+            "normal": [
+                ("smooth",),
+                ("skip_connect", "separable"),
+                ("none", "smooth"),
+                ("bare",),
+                ("smooth",),
+            ],
+            "reduce": [("max_pool_3x3", "separable")] * 5,
+        }
+    ),
+}
+each = pytest.mark.parametrize("setup", [pytest.param(setup, id=name) for name, setup in SETUPS.items()])
+
+
+@each
+def test_names_and_shapes_are_those_of_the_modules(setup: OwnSetup) -> None:
+    ours, theirs = setup.engine().state_dict(), setup.reference().state_dict()
+    # PyTorch's state dict holds a tied weight under both names.
+    theirs = {name: tensor for name, tensor in theirs.items() if not name.endswith("again.weight")}
+    assert {n: tuple(t.shape) for n, t in ours.items()} == {n: tuple(t.shape) for n, t in theirs.items()}
+
+
+def pair(setup: OwnSetup, **config: Any) -> tuple[pydarts.Supernet, reference.Supernet]:
+    """Both networks with the same state; the engine has tied weights once."""
+    theirs = setup.filled()
+    ours = setup.engine(**config)
+    own = ours.state_dict()
+    ours.load_state_dict({name: tensor for name, tensor in theirs.state_dict().items() if name in own})
+    ours.set_alphas({name: alpha.detach() for name, alpha in theirs.alphas.items()})
+    return ours, theirs
+
+
+@each
+def test_logits_and_evaluation_are_those_of_the_reference(setup: OwnSetup) -> None:
+    ours, theirs = pair(setup)
+    x, y = setup.batches(1)[0]
+    with torch.no_grad():
+        assert distance(ours.logits(x), theirs(x)) <= LOGITS
+        theirs.eval()
+        expected, logits = theirs.loss(x, y).item(), theirs(x)
+    loss, correct = ours.evaluate(x, y)
+    assert loss == pytest.approx(expected, rel=LOGITS, abs=0)
+    assert correct == int((logits.argmax(1) == y).sum())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@each
+def test_the_gradient_of_alpha_is_that_of_the_reference(setup: OwnSetup, method: str) -> None:
+    ours, theirs = pair(setup)
+    train, valid = setup.batches(2)
+    buffers = setup.buffers(theirs)
+    with sdpa_kernel(SDPBackend.MATH):
+        expected = plain_gradient(theirs, method, train, valid, xi=XI, momentum_buffers=buffers)
+    found = ours.arch_gradient(train, valid, method, XI, momentum=buffers)
+    for name, gradient in expected.items():
+        assert distance(found[name], gradient) <= GRADIENT[method], name
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["smooth among others", "by table and edge"])
+def test_five_steps_of_the_search_follow_the_reference(name: str, method: str) -> None:
+    setup = SETUPS[name]
+    ours, theirs = pair(setup, hypergradient=method, weight_lr=XI)
+    search = reference.Search(theirs, method=method, published=False)
+    batches = setup.batches(10)
+    for train, valid in zip(batches[::2], batches[1::2], strict=True):
+        assert ours.step(train, valid) == pytest.approx(search.step(train, valid, XI), rel=1e-9, abs=0)
+    state = ours.state_dict()
+    assert (
+        apart(state, {name: value for name, value in theirs.state_dict().items() if name in state}) <= STEPS
+    )
+    assert apart(ours.alphas, theirs.alphas) <= STEPS
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_copy_of_a_built_in_operation_gives_its_numbers(method: str) -> None:
+    built_in, own = (
+        OwnSetup(operations=("none", name, "skip_connect")) for name in ("sep_conv_3x3", "separable")
+    )
+    (net, _), other = pair(built_in, hypergradient=method), own.engine(hypergradient=method)
+    other.load_state_dict(
+        {name.replace("sep_conv_3x3", "separable"): t for name, t in net.state_dict().items()}
+    )
+    other.set_alphas(net.alphas)
+    train, valid = built_in.batches(2)
+    for _ in range(2):
+        assert other.step(train, valid) == pytest.approx(net.step(train, valid), rel=1e-10, abs=0)
+    expected = {name.replace("sep_conv_3x3", "separable"): t for name, t in net.state_dict().items()}
+    assert apart(other.state_dict(), expected) <= 1e-10
+    assert apart(other.alphas, net.alphas) <= GRADIENT[method]
+    assert other.evaluate(*valid) == (
+        pytest.approx(net.evaluate(*valid)[0], rel=1e-10),
+        net.evaluate(*valid)[1],
+    )
+
+
+@pytest.mark.parametrize("memory", ["keep", "recompute"])
+@pytest.mark.parametrize("method", METHODS)
+def test_micro_batches_and_recomputing_give_the_gradients_of_their_mean(method: str, memory: Any) -> None:
+    setup = OwnSetup(operations=("bare", "skip_connect"), nodes=1, batch=6)
+    # Without batch norm between the images a micro-batch changes nothing; here its mean is compared.
+    ours, theirs = pair(setup, micro_batch=3, memory=memory)
+    train, valid = setup.batches(2)
+    halves = [[(x[i : i + 3], y[i : i + 3]) for i in (0, 3)] for x, y in (train, valid)]
+    if method != "first_order":
+        whole = ours.arch_gradient(train, valid, method, XI)
+        other, _ = pair(setup, micro_batch=3, memory="keep")
+        assert apart(whole, other.arch_gradient(train, valid, method, XI)) <= 1e-10
+        return
+    parts = [plain_gradient(theirs, method, train, half) for half in halves[1]]
+    mean = {name: (parts[0][name] + parts[1][name]) / 2 for name in parts[0]}
+    assert apart(ours.arch_gradient(train, valid, method, XI), mean) <= GRADIENT[method]
