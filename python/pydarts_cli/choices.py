@@ -54,7 +54,7 @@ NETWORK = Group(
     {
         "Network": (
             "channels", "layers", "num_classes", "in_channels", "stem", "auxiliary", "drop_path", "pool_norm",
-            "reductions",
+            "reductions", "dimensions", "causal",
         ),
         _RECURRENT: (
             "vocabulary", "units", "dropout_rows", "dropout_embedded", "dropout_input", "dropout_hidden",

@@ -154,6 +154,7 @@ def compare(
         workers=loader_workers,
         grayscale=grayscale,
         words=words,
+        dimensions=next((cell.dimensions for cell in map(_genotype, cells.values())), None),
     )
     table = pydarts.compare(
         cells,
@@ -196,6 +197,10 @@ def _cells(runs: list[str], data: Spec) -> dict[str, Genotype | SearchResult]:
             cells[name] = genotype = genotype_of(source)
         check_cell(name, genotype, data)
     return cells
+
+
+def _genotype(cell: Genotype | SearchResult) -> Genotype:
+    return cell.genotype if hasattr(cell, "genotype") else cell
 
 
 def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer:

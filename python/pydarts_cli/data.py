@@ -95,7 +95,7 @@ _PANEL = "Data"
 DATA_HELP = (
     "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with one folder of images "
     "per class, or with train/ and val/ that have them; npz:FILE, with x_train, y_train and optionally "
-    "x_test, y_test; "
+    "x_test, y_test, images or, for a space such as darts-1d, sequences; "
     f"corpus:DIR or FILE, text; corpus:{ENGLISH}, English text that comes with Python; "
     "FILE.py:NAME, what search takes as a loader, or a function that returns it"
 )
@@ -177,8 +177,11 @@ def read(
     workers: int | None,
     words: int | None,
     grayscale: bool = False,
+    dimensions: int | None = None,
 ) -> Data:
-    """Open the data. Only `folder` uses the sizes, because it forms its own batches (None: of 96 images).
+    """Open the data; `dimensions` are those of the space (1: arrays of sequences).
+
+    Only `folder` uses the sizes, because it forms its own batches (None: of 96 images).
 
     Raises:
         Problem: an option does not apply to these data, or a folder lacks its parts.
@@ -201,7 +204,7 @@ def read(
     if given.words:
         return _text(given, words)
     if given.kind == "npz":
-        found = datasets.npz(given.where)
+        found = datasets.npz(given.where, dimensions=1 if dimensions == 1 else 2)
     elif given.kind == "folder":
         train, valid = _parts(Path(given.where))
         batch_size = 96 if batch_size is None else batch_size  # as published (A.2.1)

@@ -96,6 +96,7 @@ def search(
             workers=loader_workers,
             grayscale=grayscale,
             words=words,
+            dimensions=config.resolved_space.dimensions,
         )
     arguments: dict[str, Any] = {}
     if network is None:

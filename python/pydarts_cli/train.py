@@ -110,6 +110,7 @@ def train(
             workers=loader_workers,
             grayscale=grayscale,
             words=words,
+            dimensions=searched.config.resolved_space.dimensions if searched else cell.dimensions,
         )
     config = preset_of(preset)(**{**found.settings, **fields})
     torch.manual_seed(config.seed)

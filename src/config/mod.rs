@@ -100,6 +100,7 @@ impl SearchConfig {
         for (name, value) in given.iter().filter(|(name, _)| is_own(name)) {
             config.set(&Field { kind: ErrorKind::Config, name, value })?;
         }
+        config.set_length()?;
         config.check_together()?;
         Ok(config)
     }
@@ -111,9 +112,10 @@ impl SearchConfig {
             Some(Field { kind: ErrorKind::Config, name, value })
         });
         let nodes = nodes.map(|field| field.at_least(1)).transpose()?;
+        let of = |space: Space| Some((space.kind(), space.dimensions()));
         let kind = match space.map(|field| field.value) {
-            None => Some(Space::default().kind()),
-            Some(Value::String(name)) => Some(Space::preset(name)?.kind()),
+            None => of(Space::default()),
+            Some(Value::String(name)) => of(Space::preset(name)?),
             Some(_) => None,
         };
         let operations = operations.map(|field| Operation::list(&field, kind)).transpose()?;
@@ -152,6 +154,29 @@ impl SearchConfig {
                 let known: Vec<&str> = defaults.keys().map(String::as_str).collect();
                 Err(Error::config(unknown("option", field.name, &known)))
             })
+    }
+
+    /// Reads `image_size` as the length of a sequence, an image of height 1, where the space is one of sequences.
+    fn set_length(&mut self) -> Result<()> {
+        if self.space.dimensions() != Some(1) {
+            return Ok(());
+        }
+        if let Some((height, width)) = self.network.image_size {
+            if height != width && height != 1 {
+                return Err(Error::config(format!(
+                    "`image_size` is [{height}, {width}]; space `{}` reads sequences: give their length, one number",
+                    self.space.name
+                )));
+            }
+            self.network.image_size = Some((1, width));
+        }
+        let given = [("augment", self.data.augment != Augment::None), ("cutout", self.data.cutout > 0)];
+        match given.iter().find(|(_, given)| *given) {
+            Some((name, _)) => {
+                Err(Error::config(format!("`{name}` applies to images only; leave it out with a space of sequences")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks the rules that involve several options.

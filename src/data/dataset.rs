@@ -26,7 +26,7 @@ struct Examples {
 /// The tensors on a device. A tensor can be sent to another thread but not shared, hence the lock.
 type Upload = Arc<Mutex<Held>>;
 
-/// Images [N, C, H, W], uint8 or floating, and int64 labels [N].
+/// Images [N, C, H, W] or sequences [N, C, L], uint8 or floating, and int64 labels [N].
 #[derive(Debug)]
 struct Held {
     x: Tensor,
@@ -40,14 +40,14 @@ impl Held {
 }
 
 impl Dataset {
-    /// The data set of images `x` [N, C, H, W], uint8 or floating, and int64 labels `y` [N].
+    /// The data set of images `x` [N, C, H, W] or sequences [N, C, L], uint8 or floating, and int64 labels `y` [N].
     ///
     /// Images share the memory of `x`, because a copy would double the memory they take. Writing into `x` during a search
     /// therefore changes the search. Labels are copied.
     pub fn new(x: &Tensor, y: &Tensor) -> Result<Dataset> {
-        if x.dim() != 4 || y.size() != [x.size()[0]] || y.f_kind()? != Kind::Int64 {
+        if !matches!(x.dim(), 3 | 4) || y.size() != [x.size()[0]] || y.f_kind()? != Kind::Int64 {
             return Err(Error::data(format!(
-                "arrays are images [N, C, H, W] and int64 labels [N]; got shapes {:?} and {:?}",
+                "arrays are images [N, C, H, W] or sequences [N, C, L], and int64 labels [N]; got shapes {:?} and {:?}",
                 x.size(),
                 y.size()
             )));
@@ -56,7 +56,7 @@ impl Dataset {
         Ok(Dataset(Mutex::new(Examples { given, uploaded: None })))
     }
 
-    /// The shape of the images, [C, H, W].
+    /// The shape of the images, [C, H, W], or sequences, [C, L].
     pub fn image_shape(&self) -> Result<Vec<i64>> {
         let examples = self.0.lock().map_err(|_| Error::engine("a thread failed while it used this data set"))?;
         Ok(examples.given.x.size()[1..].to_vec())
@@ -93,8 +93,9 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// The constants for images with `channels` channels.
-    pub fn prepare(&self, channels: i64, kind: Kind, device: Device) -> Result<Scale> {
+    /// The constants for examples of this shape, [C, H, W] or [C, L].
+    pub fn prepare(&self, shape: &[i64], kind: Kind, device: Device) -> Result<Scale> {
+        let channels = shape.first().copied().unwrap_or(0);
         if self.mean.is_none() && self.std.is_none() {
             return Ok(Scale { kind, constants: None });
         }
@@ -105,7 +106,9 @@ impl Normalization {
                 return Err(Error::data(format!("`{name}` has {given} values; the images have {channels} channels")));
             }
             let tensor = Tensor::f_from_slice(&values)?.f_to_kind(kind)?.f_to_device(device)?;
-            Ok(copy(&tensor)?.f_view([1, channels, 1, 1])?)
+            let mut broadcast = vec![1; shape.len() + 1];
+            broadcast[1] = channels;
+            Ok(copy(&tensor)?.f_view(broadcast.as_slice())?)
         };
         let constants = (shaped(&self.mean, 0.0, "mean")?, shaped(&self.std, 1.0, "std")?);
         Ok(Scale { kind, constants: Some(constants) })
@@ -133,7 +136,7 @@ impl Scale {
         }
     }
 
-    /// Images [N, C, H, W] as the inputs of a network.
+    /// Images [N, C, H, W], or sequences [N, C, L], as the inputs of a network.
     pub fn apply(&self, images: &Tensor) -> Result<Tensor> {
         self.normalize(self.numbers(images)?)
     }
@@ -182,7 +185,7 @@ impl ArraySource {
     ) -> Result<Self> {
         let View { indices, role, batch_size, normalization } = view;
         let (examples, upload) = dataset.on(device)?;
-        let (n, channels) = (examples.x.size()[0], examples.x.size()[1]);
+        let (n, shape) = (examples.x.size()[0], examples.x.size().split_off(1));
         let indices = indices.unwrap_or_else(|| (0..n).collect());
         if let Some(bad) = indices.iter().find(|&&i| i < 0 || i >= n) {
             return Err(Error::data(format!("index {bad} is outside the {n} examples")));
@@ -197,7 +200,7 @@ impl ArraySource {
         }
         let augmentation = if role == Role::Evaluation { Augmentation::default() } else { augmentation };
         Ok(ArraySource {
-            scale: normalization.prepare(channels, kind, device)?,
+            scale: normalization.prepare(&shape, kind, device)?,
             examples,
             _upload: upload,
             indices,

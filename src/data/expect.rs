@@ -9,9 +9,9 @@ use crate::plan::{Plan, Sizes};
 /// What a network expects of a batch.
 #[derive(Debug, Clone)]
 pub enum Expected {
-    /// Images with one label each.
+    /// Images or sequences with one label each.
     Images {
-        /// The shape of one image, [C, H, W].
+        /// The shape of one image, [C, H, W], or sequence, [C, L].
         shape: Vec<i64>,
         /// Labels are in 0..classes.
         classes: i64,
@@ -43,7 +43,7 @@ impl Expected {
     pub fn of_plan(plan: &Plan, bptt: usize, kind: Kind, device: Device) -> Self {
         match plan.sizes {
             Sizes::Images(geometry) => Expected::Images {
-                shape: plan.input_shape.0.iter().map(|&n| n as i64).collect(),
+                shape: plan.example_shape().into_iter().map(|n| n as i64).collect(),
                 classes: geometry.num_classes as i64,
                 kind,
                 device,
@@ -110,7 +110,7 @@ impl Expected {
     }
 }
 
-/// Checks that images are floating and of shape [N, C, H, W].
+/// Checks that images are floating and of shape [N, C, H, W], sequences of shape [N, C, L].
 fn check_images(inputs: &Tensor, shape: &[i64], what: &str) -> Result<()> {
     let size = inputs.size();
     if size.len() != shape.len() + 1 || size[1..] != *shape {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{OwnId, Scope};
+use super::{By, Fill, OwnId, Scope};
 use crate::space::Operation;
 
 /// A value: the network's input or an instruction's output.
@@ -75,6 +75,16 @@ pub struct WeightSpec {
 }
 
 impl WeightSpec {
+    /// The shape of a convolution's kernel, [out, in / groups, height, width]. Sequences have kernels without a height,
+    /// as `nn.Conv1d` has.
+    pub fn kernel(&self) -> Option<[usize; 4]> {
+        match self.shape[..] {
+            [out, depth, tall, wide] => Some([out, depth, tall, wide]),
+            [out, depth, wide] => Some([out, depth, 1, wide]),
+            _ => None,
+        }
+    }
+
     /// The number of elements.
     pub fn elements(&self) -> usize {
         self.shape.iter().fold(1, |product, extent| product.saturating_mul(*extent))
@@ -151,7 +161,7 @@ impl DropoutTarget {
 /// The operation of an instruction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// A convolution without bias; the kernel is `[out, in / groups, height, width]`.
+    /// A convolution without bias; the kernel is `[out, in / groups, height, width]`, or without `height` if that is 1.
     Conv {
         /// The kernel, or the first of several consecutive ones.
         weight: WeightId,
@@ -179,26 +189,38 @@ pub enum Op {
     },
     /// max(x, 0).
     Relu,
-    /// The maximum of each square window.
+    /// The maximum of each window.
     MaxPool {
-        /// Side of the window.
-        kernel: usize,
-        /// Stride in both directions.
-        stride: usize,
-        /// Padding on each side.
-        padding: usize,
+        /// Height and width of the window.
+        kernel: [usize; 2],
+        /// Vertical and horizontal stride.
+        stride: [usize; 2],
+        /// Padding above and below, and left and right.
+        padding: [usize; 2],
     },
-    /// The mean of each square window, without the padding.
+    /// The mean of each window, without the padding.
     AvgPool {
-        /// Side of the window.
-        kernel: usize,
-        /// Stride in both directions.
-        stride: usize,
-        /// Padding on each side.
-        padding: usize,
+        /// Height and width of the window.
+        kernel: [usize; 2],
+        /// Vertical and horizontal stride.
+        stride: [usize; 2],
+        /// Padding above and below, and left and right.
+        padding: [usize; 2],
+        /// The number of first columns that are padding too ([`Op::Pad`]).
+        outside: usize,
     },
-    /// x[:, :, 1:, 1:], padded with a row (column) of zeros at the bottom (right) if x has an odd number of them.
-    Shift,
+    /// Columns before the first one.
+    Pad {
+        /// The number of columns.
+        left: usize,
+        /// Their values.
+        fill: Fill,
+    },
+    /// The pixel below, to the right or to the left of each.
+    Shift {
+        /// By axis, height and width: `Next` is x[1:], padded with a zero at the end if x has an odd extent.
+        by: [By; 2],
+    },
     /// The inputs concatenated along the channels: the first block of every input, then the second block of every
     /// input.
     Concat {
@@ -212,21 +234,21 @@ pub enum Op {
         /// The row and column of each input.
         terms: Vec<(usize, usize)>,
     },
-    /// Every `factor`th row and column.
+    /// Every `factors[0]`th row and `factors[1]`th column.
     Subsample {
-        /// Stride in both directions.
-        factor: usize,
+        /// Vertical and horizontal stride.
+        factors: [usize; 2],
     },
-    /// The image as `factor`² smaller ones (phases), concatenated along the batch: each has the rows and columns of
-    /// equal remainder. Height and width are multiples of `factor`.
+    /// The image as smaller ones (phases), as many as the product of `factors`, concatenated along the batch: each has
+    /// the rows and columns of equal remainder. Height and width are multiples of the factors.
     SpaceToBatch {
-        /// Distance of neighbouring rows (columns) of a phase.
-        factor: usize,
+        /// Distance of neighbouring rows, and of neighbouring columns, of a phase.
+        factors: [usize; 2],
     },
     /// The inverse of `SpaceToBatch`.
     BatchToSpace {
-        /// Distance of neighbouring rows (columns) of a phase.
-        factor: usize,
+        /// Distance of neighbouring rows, and of neighbouring columns, of a phase.
+        factors: [usize; 2],
     },
     /// The input several times, concatenated along the channels.
     Repeat {

@@ -5,6 +5,7 @@ mod check;
 mod instruction;
 mod lower;
 mod own;
+mod padding;
 pub mod passes;
 mod scope;
 mod shape;
@@ -17,12 +18,13 @@ pub use instruction::{
     WeightSpec,
 };
 pub use own::{Description, Makers, OwnId, OwnSpec};
+pub use padding::{By, Fill};
 pub use scope::{Module, Part, Scope};
 
 use crate::arch::LogitTable;
 use crate::space::{Edge, Space};
 
-/// The size of a network that reads images.
+/// The size of a network that reads images, or sequences as images of height 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Geometry {
     /// Channels of the first cells; they double at each reduction.
@@ -33,7 +35,7 @@ pub struct Geometry {
     pub num_classes: usize,
     /// Channels of an image.
     pub in_channels: usize,
-    /// Height and width of an image.
+    /// Height and width of an image; 1 and the length of a sequence.
     pub image_size: (usize, usize),
 }
 
@@ -140,6 +142,19 @@ impl Plan {
     /// The shape of a weight; empty for a weight that does not exist.
     fn weight_shape(&self, weight: WeightId) -> &[usize] {
         self.weights.get(weight.0).map_or(&[], |weight| &weight.shape)
+    }
+
+    /// The kernel of a convolution, [out, in / groups, height, width]; None for a weight of another sort.
+    fn kernel(&self, weight: WeightId) -> Option<[usize; 4]> {
+        self.weights.get(weight.0).and_then(WeightSpec::kernel)
+    }
+
+    /// The shape of an example as data hold it: that of an image, [C, L] of a sequence, [] of a token.
+    pub fn example_shape(&self) -> Vec<usize> {
+        match (self.space.dimensions(), &self.input_shape.0[..]) {
+            (Some(1), &[channels, _, length]) => vec![channels, length],
+            (_, shape) => shape.to_vec(),
+        }
     }
 
     /// One more than the highest value id: the length of a table of all values.

@@ -1,6 +1,6 @@
 //! Shape inference: the output shape of each operation, for lowering, passes and checks.
 
-use super::{Op, Shape, WeightSpec};
+use super::{By, Op, Shape, WeightSpec};
 
 impl Op {
     /// The shape of the output, or the reason why the operation does not fit its inputs.
@@ -11,18 +11,24 @@ impl Op {
                 let kernel = Kernel::of(weights.get(weight.0), *members, *groups)?;
                 kernel.convolve(Image::of(one(inputs)?)?, *stride, *padding, *dilation)
             }
-            Op::MaxPool { kernel, stride, padding } | Op::AvgPool { kernel, stride, padding } => {
+            Op::MaxPool { kernel, stride, padding } | Op::AvgPool { kernel, stride, padding, .. } => {
                 let image = Image::of(one(inputs)?)?;
-                image.resized(|extent| slid(extent, *kernel, *stride, *padding, 1))
+                image.resized(|axis, extent| slid(extent, kernel[axis], stride[axis], padding[axis], 1))
             }
-            // An even extent loses its first row; an odd one gets a row of zeros for it.
-            Op::Shift => Image::of(one(inputs)?)?.resized(|extent| Ok(extent.saturating_sub(1) + extent % 2)),
+            Op::Pad { left, .. } => Image::of(one(inputs)?)?.resized(|axis, extent| Ok(extent + axis * left)),
+            Op::Shift { by } => Image::of(one(inputs)?)?.resized(|axis, extent| match by[axis] {
+                // An even extent loses its first row; an odd one gets a row of zeros for it.
+                By::Next => Ok(extent.saturating_sub(1) + extent % 2),
+                By::Nothing | By::Previous => Ok(extent),
+            }),
             Op::Own { stride: 0, .. } => Err("a stride of 0".to_string()),
-            Op::Own { stride, .. } => Image::of(one(inputs)?)?.resized(|extent| Ok(extent.div_ceil(*stride))),
-            Op::Subsample { factor: 0 } => Err("a factor of 0".to_string()),
-            Op::Subsample { factor } => Image::of(one(inputs)?)?.resized(|extent| Ok(extent.div_ceil(*factor))),
-            Op::SpaceToBatch { factor } => space_to_batch(Image::of(one(inputs)?)?, *factor),
-            Op::BatchToSpace { factor } => batch_to_space(Image::of(one(inputs)?)?, *factor),
+            Op::Own { stride, .. } => Image::of(one(inputs)?)?.resized(|_, extent| Ok(extent.div_ceil(*stride))),
+            Op::Subsample { factors } if factors.contains(&0) => Err("a factor of 0".to_string()),
+            Op::Subsample { factors } => {
+                Image::of(one(inputs)?)?.resized(|axis, extent| Ok(extent.div_ceil(factors[axis])))
+            }
+            Op::SpaceToBatch { factors } => space_to_batch(Image::of(one(inputs)?)?, *factors),
+            Op::BatchToSpace { factors } => batch_to_space(Image::of(one(inputs)?)?, *factors),
             Op::Repeat { times } => {
                 let image = Image::of(one(inputs)?)?;
                 Ok(Image { channels: image.channels * times, ..image }.shape())
@@ -106,9 +112,9 @@ impl Image {
         Shape(self.phases.into_iter().chain([self.channels, self.height, self.width]).collect())
     }
 
-    /// The image with another height and width.
-    fn resized(self, resize: impl Fn(usize) -> Result<usize, String>) -> Result<Shape, String> {
-        Ok(Image { height: resize(self.height)?, width: resize(self.width)?, ..self }.shape())
+    /// The image with another height and width, each computed from the axis, 0 or 1, and its extent.
+    fn resized(self, resize: impl Fn(usize, usize) -> Result<usize, String>) -> Result<Shape, String> {
+        Ok(Image { height: resize(0, self.height)?, width: resize(1, self.width)?, ..self }.shape())
     }
 }
 
@@ -126,11 +132,11 @@ impl<'a> Kernel<'a> {
     /// The kernel that `members` weights of one shape make.
     fn of(weight: Option<&'a WeightSpec>, members: usize, groups: usize) -> Result<Self, String> {
         let weight = weight.ok_or("a weight that does not exist")?;
-        match weight.shape[..] {
-            [out, depth, tall, wide] => {
+        match weight.kernel() {
+            Some([out, depth, tall, wide]) => {
                 Ok(Kernel { name: &weight.name, out: out * members, depth, size: [tall, wide], groups })
             }
-            _ => Err(format!("`{}` is not the weight of a convolution", weight.name)),
+            None => Err(format!("`{}` is not the weight of a convolution", weight.name)),
         }
     }
 
@@ -166,20 +172,20 @@ fn slid(extent: usize, kernel: usize, stride: usize, padding: usize, dilation: u
     Ok((padded - reach) / stride + 1)
 }
 
-fn space_to_batch(image: Image, factor: usize) -> Result<Shape, String> {
-    let divides = |extent: usize| factor > 0 && extent.is_multiple_of(factor);
-    if image.phases.is_some() || !divides(image.height) || !divides(image.width) {
-        return Err(format!("{} cannot be split into phases of {factor}", image.shape()));
+fn space_to_batch(image: Image, [down, across]: [usize; 2]) -> Result<Shape, String> {
+    let divides = |extent: usize, factor: usize| factor > 0 && extent.is_multiple_of(factor);
+    if image.phases.is_some() || !divides(image.height, down) || !divides(image.width, across) {
+        return Err(format!("{} cannot be split into phases of {down}x{across}", image.shape()));
     }
-    let (height, width) = (image.height / factor, image.width / factor);
-    Ok(Image { phases: Some(factor * factor), height, width, ..image }.shape())
+    let (height, width) = (image.height / down, image.width / across);
+    Ok(Image { phases: Some(down * across), height, width, ..image }.shape())
 }
 
-fn batch_to_space(image: Image, factor: usize) -> Result<Shape, String> {
-    if image.phases != Some(factor * factor) {
-        return Err(format!("{} is not split into phases of {factor}", image.shape()));
+fn batch_to_space(image: Image, [down, across]: [usize; 2]) -> Result<Shape, String> {
+    if image.phases != Some(down * across) {
+        return Err(format!("{} is not split into phases of {down}x{across}", image.shape()));
     }
-    let (height, width) = (image.height * factor, image.width * factor);
+    let (height, width) = (image.height * down, image.width * across);
     Ok(Image { phases: None, height, width, ..image }.shape())
 }
 

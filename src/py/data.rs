@@ -127,8 +127,8 @@ pub fn normalized(
     let kind = float_kind(dtype).map_err(to_python)?;
     let images = images.0;
     let made = entry::engine(py, move || {
-        let channels = images.size().get(1).copied().unwrap_or(0);
-        let scale = Normalization { mean, std }.prepare(channels, kind, images.device())?;
+        let shape = images.size();
+        let scale = Normalization { mean, std }.prepare(shape.get(1..).unwrap_or(&[]), kind, images.device())?;
         let made = scale.apply(&images)?.f_contiguous()?;
         if made.data_ptr() == images.data_ptr() { copy(&made) } else { Ok(made) }
     })?;

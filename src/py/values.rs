@@ -206,6 +206,11 @@ impl PyGenotype {
         self.0.kind().name()
     }
 
+    #[getter]
+    fn dimensions(&self) -> Option<usize> {
+        self.0.dimensions()
+    }
+
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         dict(py, &self.0.to_object(), Lists::Lists)
     }

@@ -28,7 +28,7 @@ impl Space {
             let cells = self.cells.len();
             return Some(format!("its network has {count} {} cells, and the space {cells}", kind.name()));
         }
-        if let Stem::Convolution { multiplier } = self.network.stem
+        if let Stem::Convolution { multiplier, .. } = self.network.stem
             && !(1..=LARGEST_STEM).contains(&multiplier)
         {
             return Some(format!(
@@ -50,7 +50,8 @@ impl Space {
             ));
         }
         let uniform = self.uniform_operations().is_some();
-        self.cells.iter().find_map(|cell| cell.flaw(uniform)).or_else(|| {
+        let dimensions = self.dimensions();
+        self.cells.iter().find_map(|cell| cell.flaw(uniform, dimensions)).or_else(|| {
             let cell = self.network.reductions().and_then(|cells| repeated(cells))?;
             Some(format!("cell {cell} occurs twice in `reductions`"))
         })
@@ -58,8 +59,9 @@ impl Space {
 }
 
 impl CellSpec {
-    /// What is wrong with the cell; `uniform`: whether all cells have one list of operations.
-    fn flaw(&self, uniform: bool) -> Option<String> {
+    /// What is wrong with the cell; `uniform`: whether all cells have one list of operations; `dimensions`: how many the
+    /// network's convolutions run over.
+    fn flaw(&self, uniform: bool, dimensions: Option<usize>) -> Option<String> {
         if self.nodes == 0 || self.nodes > MOST_NODES {
             return Some(format!("`nodes` is {}; it must be a whole number from 1 to {MOST_NODES}", self.nodes));
         }
@@ -77,7 +79,7 @@ impl CellSpec {
             }
             _ => {}
         }
-        self.output_flaw().or_else(|| self.operations_flaw(uniform))
+        self.output_flaw().or_else(|| self.operations_flaw(uniform, dimensions))
     }
 
     fn output_flaw(&self) -> Option<String> {
@@ -102,10 +104,11 @@ impl CellSpec {
         Some(format!("`concat` holds node {node}; the intermediate nodes are {} to {}", own.start, own.end - 1))
     }
 
-    fn operations_flaw(&self, uniform: bool) -> Option<String> {
+    fn operations_flaw(&self, uniform: bool, dimensions: Option<usize>) -> Option<String> {
+        let of = (self.kind(), dimensions);
         match &self.operations {
-            Candidates::Everywhere(list) if uniform => list_flaw(self.kind(), "`operations`", list),
-            Candidates::Everywhere(list) => list_flaw(self.kind(), &format!("`operations` of `{}`", self.name), list),
+            Candidates::Everywhere(list) if uniform => list_flaw(of, "`operations`", list),
+            Candidates::Everywhere(list) => list_flaw(of, &format!("`operations` of `{}`", self.name), list),
             Candidates::PerEdge(lists) => {
                 let edges = self.edges();
                 if lists.len() != edges.len() {
@@ -118,7 +121,7 @@ impl CellSpec {
                 }
                 edges.iter().zip(lists).find_map(|(edge, list)| {
                     let place = format!("`operations` of `{}`, edge {}->{}", self.name, edge.from, edge.to);
-                    list_flaw(self.kind(), &place, list)
+                    list_flaw(of, &place, list)
                 })
             }
         }
@@ -126,7 +129,7 @@ impl CellSpec {
 }
 
 /// What is wrong with the candidates of an edge.
-fn list_flaw(kind: CellKind, place: &str, list: &[Operation]) -> Option<String> {
+fn list_flaw((kind, dimensions): (CellKind, Option<usize>), place: &str, list: &[Operation]) -> Option<String> {
     if list.is_empty() {
         return Some(format!("{place} is empty; give at least one other than `none`"));
     }
@@ -136,7 +139,13 @@ fn list_flaw(kind: CellKind, place: &str, list: &[Operation]) -> Option<String> 
     if list == [Operation::None] {
         return Some(format!("{place} holds only `none`; give at least one more"));
     }
-    let operation = list.iter().find(|operation| !kind.allows(**operation))?.name();
-    let (kind, own) = (kind.name(), Operation::names(kind).join(", "));
-    Some(format!("{place}: operation `{operation}` does not belong in a {kind} cell; choose from {own}"))
+    let fits = |operation: &Operation| kind.allows(*operation) && operation.suits(dimensions.unwrap_or(2));
+    let operation = list.iter().find(|operation| !fits(operation))?.name();
+    let own = Operation::names(kind, dimensions).join(", ");
+    let (sort, other) = match (dimensions, Operation::parse(operation).ok()?.dimensions()) {
+        (Some(1), _) => ("1-D convolutional", ", or leave the name of the preset out"),
+        (Some(2), Some(1)) => ("2-D convolutional", ", or give space \"darts-1d\" for sequences"),
+        _ => (kind.name(), ""),
+    };
+    Some(format!("{place}: operation `{operation}` does not belong in a {sort} cell; choose from {own}{other}"))
 }

@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::cell::{Candidates, CellKind, Keep, Output};
 use super::check::LARGEST_STEM;
-use super::network::{Stages, Stem};
+use super::network::{Domain, Stages, Stem};
 use super::{MOST_NODES, Operation, Space, presets};
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 
-/// The fields of a space, in the order in which they are written. The last four are written if they differ from the
-/// preset's, as they came later.
+/// The fields of a space, in the order in which they are written. Those of `LATER` are written if they differ from the
+/// preset's.
 const FIELDS: &[&str] = &[
     "name",
     "kind",
@@ -25,8 +25,12 @@ const FIELDS: &[&str] = &[
     "output",
     "keep",
     "none_selectable",
+    "dimensions",
+    "causal",
     "own_operations",
 ];
+
+const LATER: [&str; 6] = ["output", "keep", "none_selectable", "dimensions", "causal", "own_operations"];
 
 impl Space {
     /// A space from a JSON string (a preset's name) or object, whose missing fields are the preset's of its kind.
@@ -58,8 +62,10 @@ impl Space {
         let own_operations = field("own_operations").map(|field| read_own(&field)).transpose()?.unwrap_or_default();
         let name = field("name").map(|field| field.text("a string")).transpose()?;
         let kind = field("kind").map(|field| read_kind(&field)).transpose()?;
-        let kind = kind.or_else(|| field("operations").map(|field| Operation::kind_of(&names_within(field.value))));
-        let mut space = base(name, kind);
+        let of = field("operations").map(|field| Operation::kind_of(&names_within(field.value)));
+        let kind = kind.or(of.map(|(kind, _)| kind));
+        let dimensions = field("dimensions").map(|field| field.whole_within(1, 2)).transpose()?;
+        let mut space = base(name, kind, dimensions, of.and_then(|(_, dimensions)| dimensions));
         if let Some(name) = name {
             space.name = name.to_string();
         }
@@ -88,8 +94,25 @@ impl Space {
         }
         if let Some(field) = field("stem_multiplier") {
             let given = field.whole_within(1, LARGEST_STEM)?;
-            if let Stem::Convolution { multiplier } = &mut space.network.stem {
+            if let Stem::Convolution { multiplier, .. } = &mut space.network.stem {
                 *multiplier = given;
+            }
+        }
+        if let Some(dimensions) = dimensions.filter(|given| space.dimensions() != Some(*given)) {
+            return Err(Error::space(format!(
+                "`dimensions` is {dimensions}; a recurrent space has none, leave it out"
+            )));
+        }
+        if let Some(given) = field("causal").map(|field| field.flag()).transpose()? {
+            match &mut space.network.stem {
+                Stem::Convolution { domain: Domain::Sequences { causal }, .. } => *causal = given,
+                _ if given => {
+                    return Err(Error::space(
+                        "`causal` is true; only a space for sequences can be causal: give 1-D `operations` such as \
+                         \"sep_conv_3\", `dimensions` as 1, or `name` as \"darts-1d\"",
+                    ));
+                }
+                _ => {}
             }
         }
         let used = space.all_operations();
@@ -99,11 +122,12 @@ impl Space {
         Ok(space)
     }
 
-    /// All fields. The last four are left out if they have the values that `from_value` gives to missing ones.
+    /// All fields. Those of `LATER` are left out if they have the values that `from_value` gives to missing ones.
     pub(crate) fn to_object(&self) -> Map<String, Value> {
-        let base = base(Some(self.name.as_str()), Some(self.kind()));
-        let missing = |name: &str| ["output", "keep", "none_selectable", "own_operations"].contains(&name);
+        let dimensions = self.all_operations().into_iter().find_map(Operation::dimensions);
+        let base = base(Some(self.name.as_str()), Some(self.kind()), None, dimensions);
         let (own, known) = (self.all_fields(), base.all_fields());
+        let missing = |name: &str| LATER.contains(&name);
         own.into_iter().filter(|(name, value)| !missing(name) || known.get(name) != Some(value)).collect()
     }
 
@@ -135,6 +159,8 @@ impl Space {
             json!(output),
             keep,
             json!(cell.none_selectable),
+            json!(self.dimensions()),
+            json!(self.domain().is_some_and(Domain::is_causal)),
             json!(self.own_operations),
         ];
         FIELDS.iter().map(|name| name.to_string()).zip(values).collect()
@@ -156,11 +182,16 @@ impl Serialize for Candidates {
     }
 }
 
-/// The space whose values missing fields have: the preset of this name, if it is of this kind, else the published one.
-fn base(name: Option<&str>, kind: Option<CellKind>) -> Space {
+/// The space whose values missing fields have: the preset of this name, if it is of this kind and has the given
+/// dimensions, else the published one; its dimensions are then those of the operations unless they are given.
+fn base(name: Option<&str>, kind: Option<CellKind>, given: Option<usize>, of_operations: Option<usize>) -> Space {
     let named = name.and_then(|name| Space::preset(name).ok());
-    let fits = |space: &Space| kind.is_none_or(|kind| space.kind() == kind);
-    named.filter(fits).unwrap_or_else(|| presets::published(kind.unwrap_or(CellKind::Convolutional)))
+    let fits = |space: &Space| {
+        let same = given.is_none_or(|given| space.dimensions().is_none_or(|own| own == given));
+        kind.is_none_or(|kind| space.kind() == kind) && same
+    };
+    let kind = kind.unwrap_or(CellKind::Convolutional);
+    named.filter(fits).unwrap_or_else(|| presets::published(kind, given.or(of_operations)))
 }
 
 /// The operations of the user's own, whose names are known from now on.
@@ -191,7 +222,7 @@ fn names_within(value: &Value) -> Vec<&str> {
 
 /// Sets the operations: one list for all edges, or for each table a list or one list per edge.
 fn read_operations(field: &Field, space: &mut Space) -> Result<()> {
-    let kind = space.kind();
+    let kind = (space.kind(), space.dimensions());
     let Value::Object(tables) = field.value else {
         let operations = Operation::list(field, Some(kind))?;
         space.cells.iter_mut().for_each(|cell| cell.operations = Candidates::Everywhere(operations.clone()));

@@ -15,7 +15,7 @@ use std::hash::Hash;
 use crate::error::{Error, Result, unknown};
 
 pub use cell::{Aggregate, Candidates, CellKind, CellSpec, Edge, Keep, Output, Preprocess};
-pub use network::{Head, NetworkSpec, Reads, Stages, Stem};
+pub use network::{Domain, Head, NetworkSpec, Reads, Stages, Stem};
 pub use operation::Operation;
 
 /// The largest number of intermediate nodes; the published cells have 4 and 8.
@@ -37,7 +37,7 @@ pub struct Space {
 
 impl Default for Space {
     fn default() -> Self {
-        presets::published(CellKind::Convolutional)
+        presets::published(CellKind::Convolutional, None)
     }
 }
 
@@ -76,6 +76,16 @@ impl Space {
     /// What the network reads.
     pub fn reads(&self) -> Reads {
         self.network.reads()
+    }
+
+    /// What a network of convolutional cells reads; None for words.
+    pub fn domain(&self) -> Option<Domain> {
+        self.network.domain()
+    }
+
+    /// The number of dimensions that convolutions run over; None for words.
+    pub fn dimensions(&self) -> Option<usize> {
+        self.domain().map(Domain::dimensions)
     }
 
     /// The first cell, which has what all cells have in common.

@@ -5,10 +5,37 @@ use super::CellKind;
 /// What a network reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reads {
-    /// Images, which it classifies.
+    /// Images or sequences of numbers, which it classifies.
     Images,
     /// Sequences of words, of which it predicts the next one.
     Words,
+}
+
+/// What a network of convolutional cells reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Domain {
+    /// Images [C, H, W].
+    Images,
+    /// Sequences [C, L]. In a plan they are images of height 1, with kernels 1 x k.
+    Sequences {
+        /// Whether position i of a value with stride s depends on positions 0 to s·i of the sequence only.
+        causal: bool,
+    },
+}
+
+impl Domain {
+    /// The number of dimensions that convolutions run over.
+    pub fn dimensions(self) -> usize {
+        match self {
+            Domain::Images => 2,
+            Domain::Sequences { .. } => 1,
+        }
+    }
+
+    /// Whether all padding is before the first position of a sequence.
+    pub fn is_causal(self) -> bool {
+        self == Domain::Sequences { causal: true }
+    }
 }
 
 /// A network: what comes before the cells, the cells, and what follows them.
@@ -29,6 +56,8 @@ pub enum Stem {
     Convolution {
         /// The channels of the stem divided by those of the first cell.
         multiplier: usize,
+        /// What the network reads.
+        domain: Domain,
     },
     /// An embedding of words.
     Embedding,
@@ -76,8 +105,16 @@ impl NetworkSpec {
     /// The channels of the stem divided by those of the first cell; 1 for words.
     pub fn stem_multiplier(&self) -> usize {
         match self.stem {
-            Stem::Convolution { multiplier } => multiplier,
+            Stem::Convolution { multiplier, .. } => multiplier,
             Stem::Embedding => 1,
+        }
+    }
+
+    /// What a network of convolutional cells reads; None for words.
+    pub fn domain(&self) -> Option<Domain> {
+        match self.stem {
+            Stem::Convolution { domain, .. } => Some(domain),
+            Stem::Embedding => None,
         }
     }
 

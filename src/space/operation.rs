@@ -24,6 +24,24 @@ pub enum Operation {
     Conv1x1,
     Conv3x3,
     Conv7x1_1x7,
+    MaxPool3,
+    MaxPool5,
+    MaxPool7,
+    AvgPool3,
+    AvgPool5,
+    AvgPool7,
+    SepConv3,
+    SepConv5,
+    SepConv7,
+    SepConv15,
+    SepConv31,
+    DilConv3,
+    DilConv5,
+    DilConv7,
+    Conv1,
+    Conv3,
+    Conv5,
+    Conv7,
     Tanh,
     Relu,
     Sigmoid,
@@ -52,6 +70,24 @@ const NAMES: &[(Operation, &str)] = &[
     (Operation::Conv1x1, "conv_1x1"),
     (Operation::Conv3x3, "conv_3x3"),
     (Operation::Conv7x1_1x7, "conv_7x1_1x7"),
+    (Operation::MaxPool3, "max_pool_3"),
+    (Operation::MaxPool5, "max_pool_5"),
+    (Operation::MaxPool7, "max_pool_7"),
+    (Operation::AvgPool3, "avg_pool_3"),
+    (Operation::AvgPool5, "avg_pool_5"),
+    (Operation::AvgPool7, "avg_pool_7"),
+    (Operation::SepConv3, "sep_conv_3"),
+    (Operation::SepConv5, "sep_conv_5"),
+    (Operation::SepConv7, "sep_conv_7"),
+    (Operation::SepConv15, "sep_conv_15"),
+    (Operation::SepConv31, "sep_conv_31"),
+    (Operation::DilConv3, "dil_conv_3"),
+    (Operation::DilConv5, "dil_conv_5"),
+    (Operation::DilConv7, "dil_conv_7"),
+    (Operation::Conv1, "conv_1"),
+    (Operation::Conv3, "conv_3"),
+    (Operation::Conv5, "conv_5"),
+    (Operation::Conv7, "conv_7"),
     (Operation::Tanh, "tanh"),
     (Operation::Relu, "relu"),
     (Operation::Sigmoid, "sigmoid"),
@@ -86,7 +122,11 @@ impl Operation {
             return refuse("is a built-in one; choose another name");
         }
         let word = name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
-        if !word || name.starts_with(|first: char| !first.is_ascii_alphabetic()) || name.len() > LONGEST_NAME {
+        if !word
+            || name.is_empty()
+            || name.starts_with(|first: char| !first.is_ascii_alphabetic())
+            || name.len() > LONGEST_NAME
+        {
             let expected = format!("is not a name; use at most {LONGEST_NAME} letters, digits and underscores");
             return refuse(&expected);
         }
@@ -114,30 +154,49 @@ impl Operation {
         })
     }
 
-    /// The operations that a list of names gives. For an unknown name, the error lists those of the kind of cell; if
-    /// it is not known, that of the other names.
-    pub(crate) fn list(field: &Field, kind: Option<CellKind>) -> Result<Vec<Operation>> {
+    /// The operations that a list of names gives. For an unknown name, the error lists those of the kind of cell and
+    /// number of dimensions; if the kind is not known, those of the other names.
+    pub(crate) fn list(field: &Field, of: Option<(CellKind, Option<usize>)>) -> Result<Vec<Operation>> {
         let names = field.texts("a list of operation names")?;
-        let kind = kind.unwrap_or_else(|| Operation::kind_of(&names));
+        let (kind, dimensions) = of.unwrap_or_else(|| Operation::kind_of(&names));
         let read = |name: &str| Operation::parse(name).ok();
-        let refuse = |name: &str| Error::space(unknown("operation", name, &Operation::names(kind)));
+        let refuse = |name: &str| Error::space(unknown("operation", name, &Operation::names(kind, dimensions)));
         names.iter().map(|name| read(name).ok_or_else(|| refuse(name))).collect()
     }
 
-    /// The kind of cell that may have these operations: recurrent if all that are known, other than `none`, are.
-    pub(crate) fn kind_of(names: &[&str]) -> CellKind {
-        let known = names.iter().filter_map(|name| Operation::parse(name).ok());
-        let mut named = known.filter(|operation| *operation != Operation::None).peekable();
+    /// The kind of cell that may have these operations: recurrent if all that are known, other than `none`, are; and
+    /// the dimensions of a convolutional cell, if the first operation with any has them.
+    pub(crate) fn kind_of(names: &[&str]) -> (CellKind, Option<usize>) {
+        let known = || names.iter().filter_map(|name| Operation::parse(name).ok());
+        let mut named = known().filter(|operation| *operation != Operation::None).peekable();
         if named.peek().is_some() && named.all(Operation::is_recurrent) {
-            CellKind::Recurrent
+            (CellKind::Recurrent, None)
         } else {
-            CellKind::Convolutional
+            (CellKind::Convolutional, known().find_map(Operation::dimensions))
         }
     }
 
-    /// The names of the operations that a kind of cell may contain.
-    pub(crate) fn names(kind: CellKind) -> Vec<&'static str> {
-        NAMES.iter().filter(|(operation, _)| kind.allows(*operation)).map(|(_, name)| *name).collect()
+    /// The names of the operations that a kind of cell may contain; of convolutional cells those of these dimensions
+    /// (None: of 2).
+    pub(crate) fn names(kind: CellKind, dimensions: Option<usize>) -> Vec<&'static str> {
+        let fits = |operation: Operation| kind.allows(operation) && operation.suits(dimensions.unwrap_or(2));
+        NAMES.iter().filter(|(operation, _)| fits(*operation)).map(|(_, name)| *name).collect()
+    }
+
+    /// The number of dimensions that the operation runs over; None if it may run over any, or is recurrent.
+    pub fn dimensions(self) -> Option<usize> {
+        match self {
+            Operation::None | Operation::SkipConnect | Operation::Own(_) => None,
+            _ if self.is_recurrent() => None,
+            // Names end with the window: "3x3" in two dimensions, "3" in one.
+            _ if self.name().rsplit('_').next().is_some_and(|window| window.contains('x')) => Some(2),
+            _ => Some(1),
+        }
+    }
+
+    /// Whether a cell of so many dimensions may have the operation.
+    pub fn suits(self, dimensions: usize) -> bool {
+        self.dimensions().is_none_or(|own| own == dimensions)
     }
 
     /// Whether a convolutional cell may contain it.

@@ -365,3 +365,20 @@ proptest! {
         let _ = SearchConfig::from_json(&json!({key: text}).to_string());
     }
 }
+
+#[test]
+fn a_space_of_sequences_reads_image_size_as_a_length_and_refuses_options_of_images() {
+    for (given, expected) in [(json!(128), (1, 128)), (json!([1, 7]), (1, 7)), (json!([9, 9]), (1, 9))] {
+        let config = read(json!({"space": "darts-1d", "image_size": given}));
+        assert_eq!(config.network.image_size, Some(expected));
+        assert_eq!(SearchConfig::from_json(&config.to_json()).unwrap(), config);
+    }
+    for (name, value) in [("image_size", json!([3, 7])), ("augment", json!("cifar")), ("cutout", json!(2))] {
+        let mut given = json!({"space": "darts-1d"});
+        given[name] = value;
+        let error = SearchConfig::from_json(&given.to_string()).unwrap_err();
+        assert!(error.kind == ErrorKind::Config && error.detail.contains(name), "{error}");
+    }
+    let error = SearchConfig::from_json(r#"{"space": "darts-1d", "operations": ["conv_1x1"]}"#).unwrap_err();
+    assert!(error.detail.contains("sep_conv_31"), "{error}");
+}

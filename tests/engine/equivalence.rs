@@ -47,8 +47,9 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     let named = Table::of_weights(plan).unpack(&drawn).unwrap();
     let w = network.weights().pack(&named, Kind::Double, Device::Cpu).unwrap().set_requires_grad(true);
     let alpha = draw("alpha", &[network.alphas().total()]).set_requires_grad(true);
-    let Geometry { image_size: (h, w_), in_channels, num_classes, .. } = *plan.sizes.images().unwrap();
-    let inputs = draw("images", &[3, in_channels as i64, h as i64, w_ as i64]);
+    let Geometry { num_classes, .. } = *plan.sizes.images().unwrap();
+    let shape: Vec<i64> = [3].into_iter().chain(plan.example_shape().into_iter().map(|extent| extent as i64)).collect();
+    let inputs = draw("images", &shape);
     let targets = Tensor::from_slice(&[0i64, 1, 1]).remainder(num_classes as i64);
     let batch = Batch::new(inputs, targets);
     let logits = network.logits(&w, &alpha, &batch.inputs, Mode::Search).unwrap();

@@ -285,7 +285,7 @@ fn skip_connections_of_both_cells_are_counted() {
 
 /// A cell of up to 8 nodes with `kept` edges each, or with any number where `kept` is none.
 fn cell(kind: CellKind, kept: Option<usize>) -> impl Strategy<Value = Cell> {
-    let fits = move |operation: &Operation| kind.allows(*operation);
+    let fits = move |operation: &Operation| kind.allows(*operation) && operation.suits(2);
     let operations: Vec<Operation> = Operation::ALL.iter().copied().filter(fits).collect();
     let edge = move |node: usize| (proptest::sample::select(operations.clone()), 0..node).prop_map(Edge::from);
     let counts = kept.map_or(0..=3, |kept| kept..=kept);

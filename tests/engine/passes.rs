@@ -175,7 +175,7 @@ proptest! {
         // No term is lost, whether it is mixed or scales a batch norm: a pooling that is shared scales none.
         prop_assert_eq!(terms(&rewritten), terms(&lowered));
         let once = which.contains(&Rewrite::Share);
-        let alike = |op: &Op| matches!(op, Op::Relu | Op::Shift | Op::MaxPool { .. } | Op::AvgPool { .. });
+        let alike = |op: &Op| matches!(op, Op::Relu | Op::Shift { .. } | Op::Pad { .. } | Op::MaxPool { .. } | Op::AvgPool { .. });
         for (index, one) in rewritten.instructions.iter().enumerate().filter(|_| once) {
             for other in &rewritten.instructions[index + 1..] {
                 prop_assert!(!(alike(&one.op) && one.op == other.op && one.inputs == other.inputs));

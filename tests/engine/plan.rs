@@ -151,6 +151,90 @@ fn statistics_are_named_as_documented() {
 }
 
 /// Every operation an edge of a convolutional cell can have, alone on the single edge of interest.
+/// What a sequence of length 8 runs into on the first edge of a cell with one operation.
+fn on_sequences(operation: &str, stride: usize, causal: bool) -> Vec<String> {
+    let space = format!(
+        r#"{{"dimensions": 1, "nodes": 1, "operations": ["{operation}"], "reductions": {}, "causal": {causal}}}"#,
+        if stride == 2 { "[0]" } else { "[]" }
+    );
+    let plan = Plan::lower(&Space::from_json(&space).unwrap(), &geometry(8 / stride, 1, (1, 8))).unwrap();
+    let scope = format!("cells.0.edges.0_2.{operation}");
+    let own = plan.instructions.iter().filter(|instruction| instruction.scope.to_string() == scope);
+    own.filter(|instruction| !matches!(instruction.op, Op::BatchNorm { .. } | Op::Relu))
+        .map(|instruction| match &instruction.op {
+            Op::Conv { weight, stride, padding, dilation, groups, .. } => {
+                let shape = &plan.weights[weight.0].shape;
+                format!("{shape:?} s{stride:?} p{padding:?} d{dilation} g{groups} -> {}", instruction.shape)
+            }
+            other => format!("{other:?} -> {}", instruction.shape),
+        })
+        .collect()
+}
+
+#[test]
+fn sequences_have_windows_of_height_one_and_causal_ones_their_padding_in_front() {
+    for (operation, stride, causal, expected) in [
+        (
+            "sep_conv_5",
+            2,
+            false,
+            &[
+                "[8, 1, 5] s[1, 2] p[0, 2] d1 g8 -> 8x1x4",
+                "[8, 8, 1] s[1, 1] p[0, 0] d1 g1 -> 8x1x4",
+                "[8, 1, 5] s[1, 1] p[0, 2] d1 g8 -> 8x1x4",
+                "[8, 8, 1] s[1, 1] p[0, 0] d1 g1 -> 8x1x4",
+            ][..],
+        ),
+        (
+            "dil_conv_3",
+            1,
+            true,
+            &[
+                "Pad { left: 4, fill: Zero } -> 8x1x12",
+                "[8, 1, 3] s[1, 1] p[0, 0] d2 g8 -> 8x1x8",
+                "[8, 8, 1] s[1, 1] p[0, 0] d1 g1 -> 8x1x8",
+            ],
+        ),
+        (
+            "max_pool_3",
+            2,
+            true,
+            &[
+                "Pad { left: 2, fill: Lowest } -> 8x1x10",
+                "MaxPool { kernel: [1, 3], stride: [1, 2], padding: [0, 0] } -> 8x1x4",
+            ],
+        ),
+        (
+            "avg_pool_5",
+            1,
+            true,
+            &[
+                "Pad { left: 4, fill: Zero } -> 8x1x12",
+                "AvgPool { kernel: [1, 5], stride: [1, 1], padding: [0, 0], outside: 4 } -> 8x1x8",
+            ],
+        ),
+        ("avg_pool_3", 1, false, &["AvgPool { kernel: [1, 3], stride: [1, 1], padding: [0, 1], outside: 0 } -> 8x1x8"]),
+        (
+            "skip_connect",
+            2,
+            true,
+            &[
+                "[4, 8, 1] s[1, 2] p[0, 0] d1 g1 -> 4x1x4",
+                "Shift { by: [Nothing, Previous] } -> 8x1x8",
+                "[4, 8, 1] s[1, 2] p[0, 0] d1 g1 -> 4x1x4",
+                "Concat { blocks: 1 } -> 8x1x4",
+            ],
+        ),
+    ] {
+        assert_eq!(on_sequences(operation, stride, causal), expected, "{operation}");
+    }
+    let preset = Space::preset("darts-1d").unwrap();
+    for (geometry, reason) in [(geometry(4, 3, (2, 8)), "height 1"), (geometry(4, 3, (1, 2)), "length 1")] {
+        let error = Plan::lower(&preset, &geometry).unwrap_err();
+        assert!(error.kind == ErrorKind::Space && error.detail.contains(reason), "{error}");
+    }
+}
+
 #[test]
 fn each_operation_has_the_weights_statistics_and_windows_of_the_paper() {
     // Operation, and per stride: weights as name and shape, statistics, windows as stride, padding, dilation, groups.
@@ -184,12 +268,12 @@ fn each_operation_has_the_weights_statistics_and_windows_of_the_paper() {
         (
             "skip_connect",
             2,
-            "Relu; conv_1.weight [4, 8, 1, 1] s[2, 2] p[0, 0] d1 g1; Shift; \
+            "Relu; conv_1.weight [4, 8, 1, 1] s[2, 2] p[0, 0] d1 g1; Shift { by: [Next, Next] }; \
              conv_2.weight [4, 8, 1, 1] s[2, 2] p[0, 0] d1 g1; Concat { blocks: 1 }; bn",
         ),
-        ("max_pool_3x3", 1, "MaxPool { kernel: 3, stride: 1, padding: 1 }; bn"),
-        ("max_pool_3x3", 2, "MaxPool { kernel: 3, stride: 2, padding: 1 }; bn"),
-        ("avg_pool_3x3", 2, "AvgPool { kernel: 3, stride: 2, padding: 1 }; bn"),
+        ("max_pool_3x3", 1, "MaxPool { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }; bn"),
+        ("max_pool_3x3", 2, "MaxPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1] }; bn"),
+        ("avg_pool_3x3", 2, "AvgPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1], outside: 0 }; bn"),
         (
             "sep_conv_3x3",
             2,
@@ -459,6 +543,18 @@ fn weights_of(operation: Operation, channels: usize, stride: usize) -> usize {
         Operation::Conv1x1 => square,
         Operation::Conv3x3 => 9 * square,
         Operation::Conv7x1_1x7 => 14 * square,
+        Operation::SepConv3 => 2 * (3 * one + square),
+        Operation::SepConv5 => 2 * (5 * one + square),
+        Operation::SepConv7 => 2 * (7 * one + square),
+        Operation::SepConv15 => 2 * (15 * one + square),
+        Operation::SepConv31 => 2 * (31 * one + square),
+        Operation::DilConv3 => 3 * one + square,
+        Operation::DilConv5 => 5 * one + square,
+        Operation::DilConv7 => 7 * one + square,
+        Operation::Conv1 => square,
+        Operation::Conv3 => 3 * square,
+        Operation::Conv5 => 5 * square,
+        Operation::Conv7 => 7 * square,
         _ => 0,
     }
 }
@@ -471,13 +567,14 @@ proptest! {
         let mut channels = geometry.channels;
         let stem = space.network.stem_multiplier() * channels;
         let (mut before, mut last) = (stem, stem);
-        let mut weights = 27 * stem + 2 * stem;
+        let sequences = space.dimensions() == Some(1);
+        let mut weights = if sequences { 9 } else { 27 } * stem + 2 * stem;
         let mut expected = HashMap::new();
         let mut refused = false;
         for cell in 0..geometry.layers {
             let reduction = reductions.contains(&cell);
             if reduction {
-                refused |= height < 2 || width < 2;
+                refused |= (height < 2 && !sequences) || width < 2;
                 (height, width, channels) = (height.div_ceil(2), width.div_ceil(2), 2 * channels);
             }
             weights += (before + last) * channels;

@@ -3,7 +3,7 @@
 use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
 use pydarts::error::ErrorKind;
-use pydarts::space::{Aggregate, Candidates, CellKind, Head, Keep, Operation, Output, Space, Stem};
+use pydarts::space::{Aggregate, Candidates, CellKind, Domain, Head, Keep, Operation, Output, Space, Stem};
 use serde_json::json;
 
 fn refused(text: &str) -> String {
@@ -66,6 +66,10 @@ fn an_unknown_operation_is_answered_with_those_of_its_kind_of_cell() {
         (r#"{"operations": ["tanh", "qqq"]}"#, "sigmoid", "sep_conv_3x3"),
         (r#"{"kind": "recurrent", "operations": ["none", "qqq"]}"#, "sigmoid", "sep_conv_3x3"),
         (r#"{"operations": ["conv_1x1", "identity"]}"#, "sep_conv_3x3", "tanh"),
+        (r#"{"operations": ["conv_1", "qqq"]}"#, "sep_conv_31", "sep_conv_3x3"),
+        (r#"{"operations": ["conv_1", "conv_1x1"]}"#, "sep_conv_31", "sep_conv_3x3"),
+        (r#"{"name": "darts-1d", "operations": ["sep_conv_3x3"]}"#, "sep_conv_31", "sep_conv_7x7"),
+        (r#"{"dimensions": 2, "operations": ["sep_conv_3"]}"#, "sep_conv_7x7", "sep_conv_31"),
     ] {
         let error = Space::from_json(text).unwrap_err().detail;
         assert!(error.contains(own) && !error.contains(foreign), "{text}: {error}");
@@ -106,7 +110,7 @@ fn what_cannot_be_a_space_is_refused_with_the_reason() {
 #[test]
 fn a_space_made_by_hand_is_checked_like_one_that_is_read() {
     let darts = Space::preset("darts").unwrap();
-    let edits: [fn(&mut Space); 12] = [
+    let edits: [fn(&mut Space); 13] = [
         |space| space.cells.iter_mut().for_each(|cell| cell.nodes = 0),
         |space| space.cells.iter_mut().for_each(|cell| cell.nodes = usize::MAX),
         |space| space.cells.iter_mut().for_each(|cell| cell.nodes = 3),
@@ -115,7 +119,8 @@ fn a_space_made_by_hand_is_checked_like_one_that_is_read() {
         |space| space.cells.iter_mut().for_each(|cell| cell.aggregate = Aggregate::NormalizedSum),
         |space| space.cells.truncate(1),
         |space| space.cells.clear(),
-        |space| space.network.stem = Stem::Convolution { multiplier: 0 },
+        |space| space.network.stem = Stem::Convolution { multiplier: 0, domain: Domain::Images },
+        |space| space.network.stem = Stem::Convolution { multiplier: 3, domain: Domain::Sequences { causal: false } },
         |space| space.network.stem = Stem::Embedding,
         |space| space.network = Space::preset("darts-rnn").unwrap().network,
         |space| space.network.head = Head::TiedDecoder,
@@ -178,6 +183,38 @@ fn s2_and_s3_have_the_same_operations_on_every_edge() {
         let names: Vec<&str> = space.uniform_operations().unwrap().iter().map(|operation| operation.name()).collect();
         assert_eq!(names, expected);
         assert_eq!((space.tables(), space.edges().len()), (vec!["normal", "reduce"], 14));
+    }
+}
+
+#[test]
+fn a_space_of_sequences_has_the_dimensions_of_its_operations_or_its_name() {
+    let preset = Space::preset("darts-1d").unwrap();
+    let names: Vec<&str> = preset.uniform_operations().unwrap().iter().map(|operation| operation.name()).collect();
+    let expected = "none max_pool_3 avg_pool_3 skip_connect sep_conv_3 sep_conv_5 dil_conv_3 dil_conv_5";
+    assert_eq!(names.join(" "), expected);
+    assert_eq!(preset.domain(), Some(Domain::Sequences { causal: false }));
+    assert_eq!(Space::preset("darts").unwrap().domain(), Some(Domain::Images));
+    assert_eq!(Space::preset("darts-rnn").unwrap().dimensions(), None);
+    for (text, causal) in [
+        (r#"{"operations": ["none", "sep_conv_3"]}"#, false),
+        (r#"{"name": "mine", "operations": {"normal": ["conv_1"], "reduce": ["skip_connect"]}, "causal": true}"#, true),
+        (r#"{"name": "darts-1d", "operations": ["skip_connect"], "causal": false}"#, false),
+        (r#"{"name": "mine", "operations": ["none", "skip_connect"], "dimensions": 1, "causal": true}"#, true),
+        (r#"{"name": "darts", "dimensions": 1}"#, false),
+    ] {
+        let space = Space::from_json(text).unwrap();
+        assert_eq!(space.domain(), Some(Domain::Sequences { causal }), "{text}");
+        let written = serde_json::to_string(&space).unwrap();
+        assert_eq!(Space::from_json(&written).unwrap(), space, "{written}");
+    }
+    for text in [
+        r#"{"causal": true}"#,
+        r#"{"name": "darts-rnn", "causal": true}"#,
+        r#"{"name": "darts-rnn", "dimensions": 1}"#,
+        r#"{"dimensions": 3}"#,
+        r#"{"dimensions": 2, "causal": true, "operations": ["conv_1x1"]}"#,
+    ] {
+        assert_eq!(Space::from_json(text).unwrap_err().kind, ErrorKind::Space, "{text}");
     }
 }
 

@@ -168,6 +168,33 @@ def test_a_search_on_text_uses_the_recurrent_space() -> None:
     assert pydarts.SearchResult.load("run").config.space == "darts-rnn"
 
 
+def test_a_search_on_sequences_and_what_follows_it() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 2, 13)).astype("float32")
+    np.savez("waves.npz", x_train=x, y_train=np.arange(40) % 3)
+    sizes = words("--channels 2 --layers 3 --nodes 1 --batch-size 8 --epochs 1 --device cpu")
+    command = ("search", "--data", "npz:waves.npz", "--space", "darts-1d", *sizes, "--json")
+    assert answered(*command).json["status"] == "complete"
+    result = pydarts.SearchResult.load("run")
+    assert (result.config.space, result.config.image_size) == ("darts-1d", (1, 13))
+    assert answered("cost", "run", "--json").json["image_size"] == [13]
+    trained = (
+        "train",
+        "run",
+        "--data",
+        "npz:waves.npz",
+        "--preset",
+        "quick",
+        *words("--channels 2 --layers 3"),
+    )
+    assert answered(*trained, "--epochs", "1", "--batch-size", "8", "--out", "trained").code == 0
+    answered("export", "trained", "net.pt2", "--image-size", "13")
+    answered(
+        "compare", "run", "--data", "npz:waves.npz", "--epochs", "1", "--batch-size", "8", "--workers", "0"
+    )
+    (notation := Path("cell.txt")).write_text(str(result.genotype))
+    answered("cost", str(notation), "--image-size", "13", "--channels", "4", "--layers", "3")
+
+
 def opened(text: str, **choices: Any) -> Data:
     fields: dict[str, Any] = {
         "image_size": None,

@@ -109,7 +109,9 @@ def test_a_run_with_accuracies_and_a_metric_shows_both() -> None:
     assert result.best == 2
     card = result._repr_html_()
     assert "validation rmse" in card and "validation accuracy" in card and "valid accuracy" in card
-    assert "accuracies" in str(result.diagnostics())
+    found = [finding.values for finding in result.diagnostics() if finding.topic == "learning"]
+    assert [*found[0]] == ["metric", "best", "best_epoch"]
+    assert found[1]["valid_accuracy"] == result.history[-1].valid_accuracy
 
 
 # ---- while it runs

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pydarts
 import pytest
+import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
@@ -119,7 +120,7 @@ def test_every_operation_has_a_look_of_its_own_within_its_space() -> None:
         "none", "skip_connect", "max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5",
         "sep_conv_7x7", "dil_conv_3x3", "dil_conv_5x5", "conv_1x1", "conv_3x3", "conv_7x1_1x7",
     )  # fmt: skip
-    for names in (convolutional, Space.preset("darts-rnn").operations):
+    for names in (convolutional, reference.SEQUENCE_OPERATIONS, Space.preset("darts-rnn").operations):
         for one, other in combinations(names, 2):
             assert look_of(one) != look_of(other)
 

@@ -8,10 +8,12 @@ from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
 from .relaxation import RELAXATIONS, SAMPLED, Relaxation
 from .search import Search
+from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
 from .toy import fixed_point, trajectory
 
 __all__ = [
+    "DARTS_1D_OPERATIONS",
     "DARTS_OPERATIONS",
     "DARTS_RNN_OPERATIONS",
     "DEFAULT_WEIGHT_COUNT",
@@ -19,6 +21,7 @@ __all__ = [
     "OPERATIONS",
     "RELAXATIONS",
     "SAMPLED",
+    "SEQUENCE_OPERATIONS",
     "ChoiceSupernet",
     "HandAttention",
     "HandLSTM",
@@ -29,6 +32,7 @@ __all__ = [
     "PlainInputChoice",
     "Relaxation",
     "Search",
+    "SequenceSupernet",
     "Stream",
     "Supernet",
     "attended",

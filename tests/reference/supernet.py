@@ -86,6 +86,9 @@ class Supernet(Searched):
     statistics are used. Weights and alphas are drawn in float32 from `seed`, then cast to `dtype`.
     """
 
+    make_stem: Callable[..., nn.Module] = Stem
+    make_cell: Callable[..., nn.Module] = Cell
+
     def __init__(
         self,
         *,
@@ -123,14 +126,14 @@ class Supernet(Searched):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             width = stem_multiplier * channels
-            self.stem = Stem(in_channels, width)
+            self.stem = self.make_stem(in_channels, width)
             self.cells = nn.ModuleList()
             before, previous, current, after_reduction = width, width, channels, False
             for c in range(layers):
                 reduction = c in placed
                 current *= 2 if reduction else 1
                 self.cells.append(
-                    Cell(
+                    self.make_cell(
                         self.candidates["reduce" if reduction else "normal"],
                         nodes,
                         self.concat,
@@ -171,7 +174,11 @@ class Supernet(Searched):
         for cell in self.cells:
             weights = self.mixing_weights("reduce" if cell.reduction else "normal")
             before, previous = previous, cell(before, previous, weights)
-        return self.classifier(F.adaptive_avg_pool2d(previous, 1).flatten(1))
+        return self.classifier(self.pooled(previous))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """The mean over all positions."""
+        return F.adaptive_avg_pool2d(x, 1).flatten(1)
 
     def loss(self, x: Tensor, y: Tensor, criterion: Criterion = F.cross_entropy) -> Tensor:
         return criterion(self(x), y)

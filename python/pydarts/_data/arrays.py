@@ -28,7 +28,10 @@ _CHUNK = 4096  # images per step of a check, which limits its memory
 
 @dataclass(frozen=True)
 class ArrayData:
-    """Validated images [N, C, H, W], uint8 or in the dtype of the search, with int64 labels [N]."""
+    """Validated images [N, C, H, W] or sequences [N, C, L], with int64 labels [N].
+
+    They are uint8 or in the dtype of the search.
+    """
 
     x: Tensor
     y: Tensor
@@ -41,10 +44,9 @@ class ArrayData:
         return Dataset(self.x, self.y)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of each image."""
-        _, channels, height, width = self.x.shape
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width of each image, or channels and length of each sequence."""
+        return tuple(self.x.shape[1:])
 
     @property
     def classes(self) -> int:
@@ -121,19 +123,22 @@ def _shown(value: object) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def read_arrays(x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: int | None) -> ArrayData:
+def read_arrays(
+    x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: int | None, dimensions: int = 2
+) -> ArrayData:
     """Validate a data set that is given as arrays; `what` ("training" or "validation") names it in errors."""
-    images = as_tensor(x, f"the {what} images")
-    check_images(images, f"the {what} images", in_channels)
+    name = f"the {what} {NOUNS[dimensions]}"
+    images = as_tensor(x, name)
+    check_images(images, name, in_channels, dimensions)
     if len(images) == 0:
-        raise DataError(f"the {what} images are empty")
+        raise DataError(f"{name} are empty")
     labels = check_labels(as_tensor(y, f"the {what} labels"), len(images), f"the {what} labels")
     given = images.dtype
     if images.dtype != torch.uint8:
         bad = first_bad_image(images)
         if bad is not None:
             raise DataError(
-                f"image {bad} of the {what} images contains NaN or infinity; remove it or replace the values"
+                f"number {bad} of {name} contains NaN or infinity; remove it or replace the values"
             )
         images = images.to(dtype)
     return ArrayData(images.contiguous(), labels, given)
@@ -169,14 +174,20 @@ def as_tensor(value: Any, what: str) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def check_images(x: Tensor, what: str, in_channels: int | None) -> None:
-    """Raise DataError unless `x` has the shape and dtype of images [N, C, H, W]."""
+NOUNS = {1: "sequences", 2: "images"}
+"""What examples are called, by the number of dimensions that convolutions run over."""
+
+
+def check_images(x: Tensor, what: str, in_channels: int | None, dimensions: int = 2) -> None:
+    """Raise DataError unless `x` has shape and dtype of images [N, C, H, W], or of sequences [N, C, L]."""
     shape = list(x.shape)
+    if dimensions == 1:
+        _check_sequences(x, what, in_channels)
+        return
     if x.ndim == 3:
         raise DataError(
             f"{what} must be [N, C, H, W], got {shape}; add the channel dimension of grey images: "
-            "X[:, None]; 1-D signals [N, C, L] need a space without reduction cells: X[:, :, None] and "
-            "Space(reductions=[])"
+            'X[:, None]; sequences [N, C, L] need a space of one dimension: space="darts-1d"'
         )
     if x.ndim != 4:
         remedy = (
@@ -192,13 +203,37 @@ def check_images(x: Tensor, what: str, in_channels: int | None) -> None:
             f"X.transpose(0, 3, 1, 2) in NumPy or X.permute(0, 3, 1, 2) in PyTorch, or pass "
             f"in_channels={second} if the order is correct"
         )
+    _check_numbers(x, what)
+
+
+def _check_sequences(x: Tensor, what: str, in_channels: int | None) -> None:
+    shape = list(x.shape)
+    if x.ndim != 3:
+        remedies = {
+            2: "add the channel dimension: X[:, None]",
+            4: 'images [N, C, H, W] need a space of two dimensions: space="darts"',
+        }
+        remedy = remedies.get(x.ndim, "give one array of numbers per channel and position")
+        raise DataError(f"{what} must be [N, C, L], got {x.ndim} dimensions: {shape}; {remedy}")
+    if shape[1] > 4 * shape[2] and in_channels != shape[1]:
+        raise DataError(
+            f"{what} must be [N, C, L], got {shape}, which looks like [N, L, C]; transpose with "
+            f"X.transpose(0, 2, 1) in NumPy or X.permute(0, 2, 1) in PyTorch, or pass in_channels={shape[1]} "
+            "if the order is correct"
+        )
+    _check_numbers(x, what)
+
+
+def _check_numbers(x: Tensor, what: str) -> None:
     if x.dtype != torch.uint8 and x.dtype not in _FLOATS:
         raise DataError(
             f"{what} must be uint8 (0 to 255) or floating-point, got {name_of(x.dtype)}; "
             "convert with X.astype('uint8') or X.astype('float32')"
         )
-    if 0 in shape[1:]:
-        raise DataError(f"{what} must have pixels, got shape {shape}; remove the dimension of size 0")
+    if 0 in x.shape[1:]:
+        raise DataError(
+            f"{what} must not be empty, got shape {list(x.shape)}; remove the dimension of size 0"
+        )
 
 
 def check_labels(y: Tensor, length: int, what: str) -> Tensor:

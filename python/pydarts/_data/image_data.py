@@ -14,7 +14,7 @@ import torch
 from .._core import DataError
 from .._values.fields import Augment
 from .._values.files import read_npz, user_path
-from .arrays import Single, channel_statistics, check_range, read_arrays
+from .arrays import NOUNS, Single, channel_statistics, check_range, read_arrays
 
 _PARTS = (("x_train", "y_train"), ("x_test", "y_test"))
 
@@ -64,21 +64,26 @@ def of_arrays(
     valid: tuple[Any, Any] | None,
     classes: tuple[str, ...] | None = None,
     augment: Augment = "none",
+    dimensions: int = 2,
 ) -> ImageData:
     """Validate arrays `(X, y)`; `settings` normalises uint8 images by the statistics of the training images.
+
+    `dimensions`: 1 for sequences [N, C, L].
 
     Raises:
         DataError: the arrays are not images with labels.
     """
-    data = read_arrays(*train, "training", torch.float32, None)
-    checked = [data] if valid is None else [data, read_arrays(*valid, "validation", torch.float32, None)]
+    data = read_arrays(*train, "training", torch.float32, None, dimensions)
+    checked = [data]
+    if valid is not None:
+        checked.append(read_arrays(*valid, "validation", torch.float32, None, dimensions))
     count = max(part.classes for part in checked) if classes is None else len(classes)
     for part, name in zip(checked, ("training", "validation"), strict=False):
         check_range(part.y, count, f"the {name} labels")
         if part.shape != data.shape:
             raise DataError(
-                f"training images are {list(data.shape)} (channels, height, width), validation images "
-                f"{list(part.shape)}; give both parts the same shape"
+                f"training {NOUNS[dimensions]} have shape {list(data.shape)} (channels first), those of the "
+                f"validation {list(part.shape)}; give both parts the same shape"
             )
     settings: Reading = {"augment": augment}
     if data.x.dtype == torch.uint8:
@@ -88,18 +93,20 @@ def of_arrays(
     return ImageData(train, valid, names, settings)
 
 
-def npz(path: str | os.PathLike[str]) -> ImageData:
-    """Read images from a NumPy archive that uses the array names of Keras.
+def npz(path: str | os.PathLike[str], *, dimensions: int = 2) -> ImageData:
+    """Read images or sequences from a NumPy archive that uses the array names of Keras.
 
     Args:
         path: an archive with the arrays `x_train` and `y_train`, and optionally `x_test` and `y_test` (the
             validation part) and `classes` (names, as strings or UTF-8 bytes). Images are uint8 (0 to 255) or
             floating-point, [N, H, W], [N, C, H, W] or, with 1, 3 or 4 channels, [N, H, W, C]. Labels are
             integers from 0, [N] or [N, 1].
+        dimensions: 2 for images; 1 for sequences [N, C, L], or [N, L] of one channel, for a space such as
+            "darts-1d".
 
     Returns:
-        The parts as `(X, y)` with images [N, C, H, W]. `settings` normalises uint8 images by the statistics
-        of the training images, without augmentation.
+        The parts as `(X, y)` with images [N, C, H, W] or sequences [N, C, L]. `settings` normalises uint8
+        images by the statistics of the training images, without augmentation.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -124,18 +131,20 @@ def npz(path: str | os.PathLike[str]) -> ImageData:
         held = ", ".join(sorted(arrays)) or "nothing"
         raise DataError(f"{path} does not contain {', '.join(missing)}; found {held}")
     parts = [
-        (_channels_first(arrays[x], f"{x} of {path}"), _flat(arrays[y]))
+        (_channels_first(arrays[x], f"{x} of {path}", dimensions), _flat(arrays[y]))
         for x, y in _PARTS[: 1 if missing else 2]
     ]
     names = arrays.get("classes")
     classes = None if names is None else tuple(_text(name, path) for name in names.reshape(-1))
     try:
-        return of_arrays(parts[0], parts[1] if len(parts) > 1 else None, classes)
+        return of_arrays(parts[0], parts[1] if len(parts) > 1 else None, classes, dimensions=dimensions)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _channels_first(images: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
+def _channels_first(images: npt.NDArray[Any], what: str, dimensions: int) -> npt.NDArray[Any]:
+    if dimensions == 1:
+        return images[:, None] if images.ndim == 2 else images
     if images.ndim == 3:
         return images[:, None]
     if images.ndim != 4:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from .. import _core
 from .._values.config import SearchConfig
 from . import fingerprint
-from .arrays import ArrayData, Single, as_pair, check_range, is_array, name_of, read_arrays
+from .arrays import NOUNS, ArrayData, Single, as_pair, check_range, is_array, name_of, read_arrays
 from .draws import Turn
 from .image_data import ImageData
 from .memory import batch_size, with_batch_size
@@ -20,6 +20,7 @@ from .passes import Passes, Turns, passes_of, split_indices, split_loader, too_f
 from .plausible import check_classes, check_cutout, check_pixels
 from .sizes import (
     class_counts,
+    dimensions_of,
     examples_labels,
     known_classes,
     search_dtype,
@@ -263,7 +264,7 @@ def _is_arrays(source: Any) -> bool:
 
 def _read(arrays: Any, name: str, config: SearchConfig) -> ArrayData:
     x, y = arrays
-    data = read_arrays(x, y, name, search_dtype(config), config.in_channels)
+    data = read_arrays(x, y, name, search_dtype(config), config.in_channels, dimensions_of(config))
     check_pixels(data.x, f"the {name} images", config)
     check_classes(data.y, f"the {name} labels", config, some=name == "validation")
     return data
@@ -272,8 +273,8 @@ def _read(arrays: Any, name: str, config: SearchConfig) -> ArrayData:
 def _check_alike(train: ArrayData, valid: ArrayData, config: SearchConfig) -> None:
     if train.shape != valid.shape:
         raise _core.DataError(
-            f"training images are {list(train.shape)} (channels, height, width), validation images "
-            f"{list(valid.shape)}; give both parts the same shape"
+            f"training {NOUNS[len(train.shape) - 1]} have shape {list(train.shape)} (channels first), those "
+            f"of the validation {list(valid.shape)}; give both parts the same shape"
         )
     kinds = [data.x.dtype for data in (train, valid)]
     if (kinds[0] == torch.uint8) != (kinds[1] == torch.uint8) and (config.mean is None or config.std is None):
@@ -313,11 +314,12 @@ def _python_source(passes: Passes | None, role: str, config: SearchConfig) -> Py
     check = BatchChecker(
         "training" if role == "train" else "validation",
         search_dtype(config),
-        (config.in_channels, *config.image_size),
+        (config.in_channels, *config.image_size[-dimensions_of(config) :]),
         config.num_classes,
         config.in_channels,
         config.mean,
         config.std,
+        dimensions=dimensions_of(config),
     )
     return PythonSource(passes, check, on_gpu(config))
 

@@ -23,7 +23,8 @@ def check_pixels(x: Tensor, what: str, config: SearchConfig) -> None:
 
     They do if none is negative and the largest is above 100, or at least 15 with whole numbers only.
     """
-    if not x.is_floating_point() or config.mean is not None or not x.numel():
+    # Sequences have units of their own.
+    if x.ndim != 4 or not x.is_floating_point() or config.mean is not None or not x.numel():
         return
     low, high = (float(value) for value in torch.aminmax(x))
     some = x[:_SAMPLE]

@@ -15,7 +15,7 @@ from .. import _core
 from .._values.ambient import kept
 from .._values.config import SearchConfig
 from .._values.hints import hint
-from .arrays import ArrayData, as_tensor, channel_statistics
+from .arrays import NOUNS, ArrayData, as_tensor, channel_statistics
 from .interrupt import of_worker
 from .passes import Passes, is_plain
 from .plausible import check_classes, check_pixels
@@ -27,6 +27,11 @@ PATIENCE = 10.0  # seconds of reading a loader until a hint says why nothing els
 def search_dtype(config: SearchConfig) -> torch.dtype:
     """Return the dtype of the batches that the engine receives."""
     return torch.float64 if config.precision == "float64" else torch.float32
+
+
+def dimensions_of(config: SearchConfig) -> int:
+    """Return 1 if the network reads sequences [N, C, L], else 2."""
+    return config.resolved_space.dimensions or 2
 
 
 def known_classes(source: Any, name: str, config: SearchConfig) -> int | None:
@@ -111,7 +116,11 @@ def survey(
         if run is None:
             continue
         check = BatchChecker(
-            role, search_dtype(config), in_channels=config.in_channels, array_dtype=array_dtype
+            role,
+            search_dtype(config),
+            in_channels=config.in_channels,
+            array_dtype=array_dtype,
+            dimensions=dimensions_of(config),
         )
         empty = True
         present: set[int] = set()
@@ -120,9 +129,10 @@ def survey(
             firsts[-1] = firsts[-1] or batch
             found = tuple(x.shape[1:])
             if shape is not None and found != shape:
+                noun = NOUNS[check.dimensions]
                 raise _core.DataError(
-                    f"the images of batch {number} of the {role} loader have shape {list(found)}, expected "
-                    f"{list(shape)}; give all images the same channels and size"
+                    f"the {noun} of batch {number} of the {role} loader have shape {list(found)}, expected "
+                    f"{list(shape)}; give all {noun} the same channels and size"
                 )
             shape, seen, empty = found, max(seen, int(y.max()) + 1), False
             if number == 0 and role == "training":
@@ -167,11 +177,13 @@ def first_pass(run: Passes, poll: Callable[[], None]) -> Iterator[Any]:
 
 def with_sizes(config: SearchConfig, shape: tuple[int, ...], classes: int | None) -> SearchConfig:
     """Set the sizes of the data in the configuration; raise DataError if they contradict it."""
-    channels, height, width = shape
+    channels, *sides = shape
+    height, width = sides if len(sides) == 2 else (1, sides[0])  # a sequence is an image of height 1
+    noun = NOUNS[len(sides)]
     if config.in_channels not in (None, channels):
-        raise _core.DataError(f"in_channels is {config.in_channels}, but the images have {channels} channels")
+        raise _core.DataError(f"in_channels is {config.in_channels}, but the {noun} have {channels} channels")
     if config.image_size not in (None, (height, width)):
-        raise _core.DataError(f"image_size is {config.image_size}, but the images are {(height, width)}")
+        raise _core.DataError(f"image_size is {config.image_size}, but the {noun} are {(height, width)}")
     return config.replace(
         in_channels=channels,
         image_size=(height, width),

@@ -13,7 +13,16 @@ from torch import Tensor
 
 from .._core import DataError, normalized
 from .._values.ambient import kept
-from .arrays import as_tensor, check_images, check_labels, check_range, first_bad_image, is_array, name_of
+from .arrays import (
+    NOUNS,
+    as_tensor,
+    check_images,
+    check_labels,
+    check_range,
+    first_bad_image,
+    is_array,
+    name_of,
+)
 from .draws import Section, Turn
 from .interrupt import of_worker
 from .passes import Passes
@@ -45,12 +54,13 @@ class BatchChecker:
 
     role: str  # "training" or "validation"
     dtype: torch.dtype
-    shape: tuple[int, int, int] | None = None  # channels, height, width; None: any
+    shape: tuple[int, ...] | None = None  # channels, height, width; or channels, length; None: any
     num_classes: int | None = None  # None: any
     in_channels: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     array_dtype: torch.dtype | None = None  # of the other part, if it is arrays; None: any
+    dimensions: int = 2  # 1: sequences
 
     def __call__(self, number: int, batch: Any) -> Batch:
         """Check batch `number` of a pass, counted from 0."""
@@ -62,26 +72,27 @@ class BatchChecker:
             raise DataError(
                 f"{what} must hold arrays or tensors, got {type(x).__name__} and {type(y).__name__}"
             )
-        images = as_tensor(x, f"the images of {what}")
-        check_images(images, f"the images of {what}", self.in_channels)
+        noun = NOUNS[self.dimensions]
+        images = as_tensor(x, f"the {noun} of {what}")
+        check_images(images, f"the {noun} of {what}", self.in_channels, self.dimensions)
         if self.array_dtype is not None and (images.dtype == torch.uint8) != (
             self.array_dtype == torch.uint8
         ):
             raise DataError(
-                f"the images of {what} are {name_of(images.dtype)}, the arrays of the other part "
+                f"the {noun} of {what} are {name_of(images.dtype)}, the arrays of the other part "
                 f"{name_of(self.array_dtype)}; give both the same dtype, or set mean and std in the config"
             )
         if len(images) == 0:
-            raise DataError(f"{what} is empty; give at least one image per batch")
+            raise DataError(f"{what} is empty; give at least one example per batch")
         if self.shape is not None and tuple(images.shape[1:]) != self.shape:
             raise DataError(
-                f"the images of {what} have shape {list(images.shape[1:])}, expected {list(self.shape)}; "
-                "give all images the same channels and size"
+                f"the {noun} of {what} have shape {list(images.shape[1:])}, expected {list(self.shape)}; "
+                f"give all {noun} the same channels and size"
             )
         made = normalized(images, name_of(self.dtype), self.mean, self.std)
         if not bool(torch.isfinite(made).all()):
             raise DataError(
-                f"{what} contains NaN or infinity (image {first_bad_image(made)} of the batch); "
+                f"{what} contains NaN or infinity (number {first_bad_image(made)} of the batch); "
                 "remove it or replace the values"
             )
         given = as_tensor(y, f"the labels of {what}")

@@ -171,7 +171,7 @@ def _trained(row: SearchRow, training: TrainResult) -> SearchRow:
         kept = training.history[training.best]
     row = replace(row, accuracy=kept.valid_accuracy, loss=kept.valid_loss)
     for name, value in [*kept.metrics.items()][:1]:
-        mode = getattr(training.config, "metric_mode", row.metric_mode)
+        mode = getattr(training.config, "metric_mode", None) or row.metric_mode
         row = replace(row, metric=name, metric_mode=mode, value=value)
     return row
 

@@ -203,16 +203,22 @@ def compare(
     kinds = {genotype.kind for genotype in genotypes.values()}
     if len(kinds) > 1:
         raise _core.ConfigError("cells are both convolutional and recurrent; compare each kind separately")
-    published = "darts-rnn" if "recurrent" in kinds else "darts"
+    sides = {genotype.dimensions for genotype in genotypes.values()} - {None}
+    if len(sides) > 1:
+        raise _core.ConfigError("cells are both of images and of sequences; compare each sort separately")
+    published = "darts-rnn" if "recurrent" in kinds else "darts-1d" if sides == {1} else "darts"
     results = [cell for cell in cells.values() if isinstance(cell, SearchResult)]
     chosen = as_space(space or (results[0].config.resolved_space if results else published))
     if chosen.kind not in kinds:
         raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, but the cells are not")
+    if sides and chosen.dimensions not in sides:
+        raise _core.ConfigError(f"space {chosen.name!r} has {chosen.dimensions} dimensions; the cells do not")
     training = _short(select, chosen)
     check_loss(loss)
     drawn = _drawn(chosen, random, seed)
-    sizes = Sizes.of(loader, SearchConfig(space=published, batch_size=1))
-    arguments = sizes.arguments | (_width(results[0].config) if results else {}) | dict(network or {})
+    lines = {"dimensions": 1} if chosen.dimensions == 1 else {}
+    sizes = Sizes.of(loader, SearchConfig(space="darts-1d" if lines else published, batch_size=1))
+    arguments = sizes.arguments | lines | (_width(results[0].config) if results else {}) | dict(network or {})
     own = {**made(chosen.own_operations), **by_name(arguments.pop("operations", ()))}
     template = Job(
         name="",

@@ -56,8 +56,8 @@ class StepInfo:
     valid_loss: float | None
     """Loss of the validation batch at which α's gradient was computed, in nats; None while α is fixed."""
     train_accuracy: float | None
-    """Fraction of this epoch's training images so far that were classified correctly, 0 to 1. None for a
-    network of one's own that does not count them."""
+    """Fraction of this epoch's training examples so far that were classified correctly, 0 to 1. None where it
+    has no meaning, as in a regression."""
     learning_rate: float
     """Learning rate of the weights."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False, compare=False)

@@ -93,9 +93,8 @@ class BoundOperations(Described):
         with torch.enable_grad(), differentiable_twice(self._modules[name].recurrent), _named(place):
             y = self.forward(name, leaves[0], leaves[1:], buffers, True, False)
             held = _Along(y, leaves, [tangent, *direction])
-            if graph and held.moved is not None and place.operation not in self._twice:
-                # Try the backward pass here: in the engine's, an error would not name the operation.
-                held.pull(torch.ones_like(y), torch.ones_like(held.moved))
+            if place.operation not in self._twice:
+                held.check()
                 self._twice.add(place.operation)
         if not graph:
             return y.detach(), held.moved
@@ -237,6 +236,22 @@ class _Along:
             if along is not None and along.requires_grad:
                 (moved,) = torch.autograd.grad(along, u, retain_graph=True, materialize_grads=True)
                 self.moved = moved.detach()
+
+    def check(self) -> None:
+        """Raise RuntimeError if a derivative is missing. Autograd itself is silent about some of them."""
+        if not self.y.requires_grad:
+            return
+        u = torch.randn(self.y.shape, generator=torch.Generator().manual_seed(0)).to(self.y).requires_grad_()
+        found = torch.autograd.grad(self.y, self._leaves, u, create_graph=True, allow_unused=True)
+        for product in found:
+            if product is None or not bool(product.any()):  # such as the derivative of rounding
+                continue
+            again: tuple[Tensor | None, ...] = (None,)
+            if product.requires_grad:
+                again = torch.autograd.grad(product.sum(), u, retain_graph=True, allow_unused=True)
+            if again[0] is None:
+                raise RuntimeError("the gradient that its backward pass computes is not differentiable")
+        self.pull(torch.ones_like(self.y), torch.ones_like(self.y))
 
     def pull(self, a: Tensor, b: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Return the gradients by the input and by its tangent; None: 0."""

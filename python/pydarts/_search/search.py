@@ -58,9 +58,10 @@ def search(
     Args:
         loader: the data. One of
 
-            - `(X, y)`: images [N, C, H, W] and integer labels [N], as numpy arrays or tensors; uint8 images
-              are scaled to [0, 1] and normalised by `mean` and `std` (computed if not given), floating-point
-              images are used as they are; split by `train_portion` into batches of `batch_size`;
+            - `(X, y)`: images [N, C, H, W], or sequences [N, C, L] for a space such as "darts-1d", and
+              integer labels [N], as numpy arrays or tensors; uint8 images are scaled to [0, 1] and
+              normalised by `mean` and `std` (computed if not given), floating-point images are used as they
+              are; split by `train_portion` into batches of `batch_size`;
             - a map-style `DataLoader` with sequential or shuffled order: its examples are split by
               `train_portion`;
             - a pair `(train, valid)`, each `(X, y)`, a `DataLoader`, or any re-iterable of batches `(x, y)`.

@@ -31,7 +31,8 @@ class Supernet:
     Arguments override `config`; an argument that neither gives has the default in parentheses.
 
     The network of a recurrent space is a language model: x and y are tokens [T, N], N sequences of T tokens,
-    with y one token ahead of x. The rest of this page describes images unless stated otherwise.
+    with y one token ahead of x. The network of a space of one dimension, such as "darts-1d", reads sequences
+    x [N, C, L]. The rest of this page describes images unless stated otherwise.
 
     Args:
         space: a name or a `Space` ("darts").
@@ -41,7 +42,7 @@ class Supernet:
         layers: number of cells (8).
         num_classes: number of classes (10).
         in_channels: channels of an image (3).
-        image_size: side in pixels or (height, width) (32).
+        image_size: side in pixels or (height, width), or the length of a sequence (32).
         operations: candidate operations, in order (those of the space).
         nodes: intermediate nodes of a cell (those of the space).
         seed: seed of the initial weights and α (0).

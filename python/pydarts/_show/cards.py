@@ -195,14 +195,15 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
     """Show the sizes and the cost of a search network."""
     config, space, cost = net.config, net.space, net.cost()
     recurrent = space.kind == "recurrent"
+    example = "token" if recurrent else "sequence" if space.dimensions == 1 else "image"
     if recurrent:
         size = f"{config.units} units, {config.num_classes:,} words"
     else:
-        height, width = config.image_size or (0, 0)
+        sides = "×".join(map(str, (config.image_size or (0, 0))[-(space.dimensions or 2) :]))
         size = (
             f"{count(config.layers, 'cell')}, {config.channels} initial channels, "
             f"{config.num_classes} classes, "
-            f"images {config.in_channels}×{height}×{width}"
+            f"{example}s {config.in_channels}×{sides}"
         )
     tables = ", ".join(
         f"{name} [{len(table.rows)}, {table.columns}]" for name, table in tables_of(space).items()
@@ -213,7 +214,7 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
         ("edges", f"{len(space.edges)} per cell, {space.nodes} intermediate nodes"),
         ("weights", f"{cost['weights']:,}"),
         ("α", f"{cost['alphas']:,} numbers: {tables}"),
-        ("forward", f"{cost['multiply_adds']:,} multiply-adds per {'token' if recurrent else 'image'}"),
+        ("forward", f"{cost['multiply_adds']:,} multiply-adds per {example}"),
         ("peak of a step", f"{cost['bytes'] / 2**20:,.0f} MiB at batch {config.batch_size}"),
         ("α's gradient", config.hypergradient),
     ]

@@ -86,6 +86,8 @@ class ImageTask:
         """
         settings = ImageSettings.of(config)
         given = network if isinstance(network, ConvolutionalNetwork) else None
+        if settings.channels_last and network.dimensions == 1:
+            raise _core.ConfigError("channels_last applies to images only; leave it out for sequences")
         reading = config.reading(
             batch_size=settings.batch_size,
             eval_batch_size=settings.eval_batch_size,
@@ -95,6 +97,7 @@ class ImageTask:
             precision="float64" if given is not None and _dtype(given) == torch.float64 else "float32",
             num_classes=given.arguments["num_classes"] if given is not None else None,
             in_channels=given.arguments["in_channels"] if given is not None else None,
+            space="darts-1d" if network.dimensions == 1 else None,
         )
         sources = open_images(loader, reading, fewest_valid=1, poll=poll)
         sources.fetch_when_asked()
@@ -137,7 +140,7 @@ class ImageTask:
         done, self._epoch = 0, epoch + 1
         for x, y in self._batches(self._train, epoch):
             if len(x) == 1:
-                _check_alone(self.network, (x.shape[2], x.shape[3]))
+                _check_alone(self.network, (1, *x.shape[2:])[-2:])
             self._begin(epoch, done)
             with Masks(step_seed(settings.seed, epoch, done), self._poll):
                 step, objective = self._losses(x, y)
@@ -259,7 +262,7 @@ def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> No
     reduced = sum(cell <= network.head_cell for cell in set(network.reductions))
     factor = 2 ** (reduced + (3 if imagenet else 0))
     least = network.auxiliary.least
-    if min(-(-side // factor) for side in size) < least:
+    if min(-(-side // factor) for side in size[-network.dimensions :]) < least:
         raise _core.DataError(
             f"images of {size[0]}x{size[1]} pixels are too small for the auxiliary head, which requires "
             f"{factor * (least - 1) + 1} or more; build the network with auxiliary=False"

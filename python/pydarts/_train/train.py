@@ -165,9 +165,12 @@ def open_task(
 ) -> Task:
     """Create the task for the kind of network."""
     if isinstance(network, SearchResult):
-        if network.config.resolved_space.reductions is not None:
+        space = network.config.resolved_space
+        unclear = space.causal or (space.dimensions == 1 and network.genotype.dimensions is None)
+        if space.reductions is not None or unclear:
+            own = "a space that its genotype does not state" if unclear else "`reductions` of its own"
             raise _core.ConfigError(
-                "the search has `reductions` of its own; build its network first: train(build(result), ...)"
+                f"the search has {own}; build its network first: train(build(result), ...)"
             )
         network = network.genotype
     if loss is not None and config.label_smoothing:

@@ -60,7 +60,7 @@ FIELDS = (
         "image_size",
         "tuple[int, int] | None",
         "None",
-        "side in pixels or (height, width); None: read from the data (ours)",
+        "side in pixels or (height, width), or the length of sequences; None: read from the data (ours)",
         "int | Sequence[int] | None",
     ),
     Field("epochs", "int", "50", "passes over the training part (A.1.1)"),

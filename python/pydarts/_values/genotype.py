@@ -274,6 +274,18 @@ class Genotype(Record, _core.Genotype):
         return super().kind
 
     @property
+    def dimensions(self) -> int | None:
+        """2 if the operations are those of images, 1 if of sequences; None if they are neither.
+
+        `none`, `skip_connect` and the operations of recurrent cells are neither.
+
+        >>> from pydarts import genotypes
+        >>> genotypes.DARTS_V2.dimensions, genotypes.DARTS_RNN_V2.dimensions
+        (2, None)
+        """
+        return super().dimensions
+
+    @property
     def edge_set(self) -> frozenset[tuple[str, str, int, int]]:
         """All edges as (table, operation, source node, target node), without an order.
 

@@ -29,7 +29,8 @@ class Operation:
             candidate in results, genotypes and plots, and a part of the names of its weights,
             `cells.0.edges.0_2.<name>.<parameter>`.
         factory: `(channels, stride) -> torch.nn.Module`, a function or a class. The module maps
-            [N, channels, H, W] to [N, channels, ⌈H/stride⌉, ⌈W/stride⌉]; stride is 1 or 2. If the factory has
+            [N, channels, H, W] to [N, channels, ⌈H/stride⌉, ⌈W/stride⌉], in a space of sequences [N,
+            channels, L] to [N, channels, ⌈L/stride⌉]; stride is 1 or 2. If the factory has
             a third required argument, or one named `affine`, it gets False in a search, whose batch norms
             should not be affine, and True in a network of `build`.
 

@@ -24,17 +24,21 @@ Names: TypeAlias = tuple[str, ...]
 class Space(Record, _core.Space):
     """A search space: the cell's graph and the operations on its edges (paper, section 2.1).
 
-    Every field has a default, that of the published convolutional space `"darts"`, or of `"darts-rnn"` where
-    `kind` or the operations are recurrent. A space is immutable; `replace(...)` makes another.
+    Every field has a default: that of the preset `name`, else that of the published convolutional space
+    `"darts"`, of `"darts-1d"` where the operations are those of sequences, or of `"darts-rnn"` where `kind`
+    or the operations are recurrent. A space is immutable; `replace(...)` makes another.
 
     Args:
-        name: the name of the space in results and messages.
+        name: the name of the space in results and messages; the name of a preset gives the defaults of the
+            other fields.
         operations: names of the candidates, in the order of α's columns: one list for all edges, or a mapping
             from each table to a list, or to one list per edge in the order of `edges`. Convolutional: `none`,
             `skip_connect`, `max_pool_3x3`, `avg_pool_3x3`, `sep_conv_3x3`, `sep_conv_5x5`, `sep_conv_7x7`,
-            `dil_conv_3x3`, `dil_conv_5x5`, `conv_1x1`, `conv_3x3`, `conv_7x1_1x7`. Recurrent: `none`, `tanh`,
-            `relu`, `sigmoid`, `identity`. Convolutional cells may have operations of your own, each a
-            `pydarts.Operation` in the place of a name.
+            `dil_conv_3x3`, `dil_conv_5x5`, `conv_1x1`, `conv_3x3`, `conv_7x1_1x7`. Convolutional on
+            sequences: `none`, `skip_connect`, `max_pool_k` and `avg_pool_k` with k = 3, 5, 7, `sep_conv_k`
+            with k = 3, 5, 7, 15, 31, `dil_conv_k` (dilation 2) with k = 3, 5, 7, `conv_k` with k = 1, 3, 5,
+            7. Recurrent: `none`, `tanh`, `relu`, `sigmoid`, `identity`. Convolutional cells may have
+            operations of your own, each a `pydarts.Operation` in the place of a name.
         nodes: intermediate nodes of a cell (4; recurrent 8).
         concat: numbers of the nodes that form the output of the cell; default: all intermediate nodes.
             Convolutional cells number their two inputs 0 and 1, so these are 2 … nodes + 1.
@@ -46,6 +50,13 @@ class Space(Record, _core.Space):
         keep: the edges into a node that a genotype keeps: their number (2; recurrent 1), `"every_edge"`, or
             `{"threshold": t}`: those whose strength is at least t.
         none_selectable: whether `none` may be selected (False).
+        dimensions: 2 for images [N, C, H, W], 1 for sequences [N, C, L]; default: as the operations have it.
+            None in a recurrent space.
+        causal: whether all padding of a space for sequences is before their first position (False). Position
+            i of a value whose stride is s then depends on positions 0 to s·i of the sequence and on nothing
+            after them. This holds for every convolution, pooling and reduction, but not for what reads all
+            positions: batch norm while it uses the statistics of the batch, and the mean before the
+            classifier.
         own_operations: facts about operations of your own that `operations` gives by name, as in a saved
             space; left out where it holds the `Operation`s themselves.
 
@@ -65,6 +76,12 @@ class Space(Record, _core.Space):
     >>> space = Space(operations={"normal": ["none", "conv_3x3"], "reduce": reduce}, nodes=1)
     >>> space.columns("reduce")
     (('max_pool_3x3',), ('avg_pool_3x3', 'skip_connect'))
+
+    Sequences, with all padding in the past:
+
+    >>> space = Space(name="darts-1d", causal=True)
+    >>> space.dimensions, space.operations[:3]
+    (1, ('none', 'max_pool_3', 'avg_pool_3'))
     """
 
     __slots__ = ()
@@ -80,6 +97,8 @@ class Space(Record, _core.Space):
     output: Output
     keep: int | Literal["every_edge"] | dict[str, float]
     none_selectable: bool
+    dimensions: Literal[1, 2] | None
+    causal: bool
     own_operations: dict[str, str]
     """The operations of your own: name -> "module:qualname" of the factory, with a hash of its code."""
 
@@ -110,16 +129,20 @@ class Space(Record, _core.Space):
         output: Output | None = None,
         keep: int | Literal["every_edge"] | Mapping[str, float] | None = None,
         none_selectable: bool | None = None,
+        dimensions: Literal[1, 2] | None = None,
+        causal: bool | None = None,
         own_operations: Mapping[str, str] | None = None,
     ) -> None:
         pass  # `__new__` has read the fields
 
     @classmethod
     def preset(cls, name: str) -> Space:
-        """A published space by its name: `"darts"`, `"darts-rnn"`, `"s1"`, `"s2"` or `"s3"`.
+        """A space by its name: `"darts"`, `"darts-rnn"`, `"darts-1d"`, `"s1"`, `"s2"` or `"s3"`.
 
-        The last three have the cells of `"darts"` with two or three candidates per edge, on which searches
-        often fail (Zela et al., "Understanding and Robustifying Differentiable Architecture Search", 2020).
+        `"darts-1d"` has the cells and candidates of `"darts"` for sequences [N, C, L], with kernels of 3 and
+        5 points. The last three have the cells of `"darts"` with two or three candidates per edge, on which
+        searches often fail (Zela et al., "Understanding and Robustifying Differentiable Architecture
+        Search", 2020).
 
         Raises:
             ConfigError: an unknown name; the message suggests the nearest one.

@@ -1,8 +1,9 @@
 """The networks of genotypes: plain PyTorch modules; and networks of one's own for a search."""
 
+from ._auxiliary import AuxiliaryHead
 from ._build import Network
 from ._choice import Choice, InputChoice
-from ._convolutional import AuxiliaryHead, Cell, ConvolutionalNetwork, Stem
+from ._convolutional import Cell, ConvolutionalNetwork, Stem
 from ._fix import fix
 from ._function import FunctionNetwork
 from ._language import LanguageModel

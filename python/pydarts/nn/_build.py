@@ -45,6 +45,8 @@ def build(
     drop_path: float = ...,
     pool_norm: bool = ...,
     reductions: Sequence[int] | None = ...,
+    dimensions: int | None = ...,
+    causal: bool = ...,
     operations: Sequence[Operation] = ...,
 ) -> ConvolutionalNetwork: ...
 @overload
@@ -68,11 +70,11 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     Args:
         genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
             recurrent cell at most one), from earlier nodes; a node without edges is zeros. Of a
-            `SearchResult`, its genotype; `reductions` and `operations` are then by default those of its
-            space, the latter if they have been made in this process with the same code.
+            `SearchResult`, its genotype; `reductions`, `dimensions`, `causal` and `operations` are then by
+            default those of its space, the last if they have been made in this process with the same code.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
-            `pool_norm`, `reductions`, `operations` (your own, a list of `pydarts.Operation`); or
-            `vocabulary` (required), `units`, and the dropout rates.
+            `pool_norm`, `reductions`, `dimensions`, `causal`, `operations` (your own, a list of
+            `pydarts.Operation`); or `vocabulary` (required), `units`, and the dropout rates.
 
     Raises:
         GenotypeError: not a genotype, a recurrent one with several edges into a node, or one with an
@@ -113,7 +115,10 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
 
 
 def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `reductions` and `operations` for `build` where a space has its own and none are given.
+    """Return those arguments of `build` that the space of a search determines and that are not given.
+
+    They are `reductions` and `operations`, if the space has its own, and `dimensions` and `causal` of a space
+    of sequences.
 
     Raises:
         ConfigError: the positions are those of a network of another number of layers.
@@ -121,15 +126,17 @@ def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]
     space, cells = config.resolved_space, config.resolved_space.reductions
     if space.own_operations and "operations" not in arguments:
         with contextlib.suppress(_core.ConfigError):  # the genotype may have none of them
-            found = tuple(made(space.own_operations).values())
-            arguments = {**arguments, "operations": found}
-            return {"operations": found} | placed(config, arguments)
-    if cells is None or "reductions" in arguments or config.resolved_space.kind == "recurrent":
-        return {}
+            own = tuple(made(space.own_operations).values())
+            return {"operations": own} | placed(config, {**arguments, "operations": own})
+    found: dict[str, Any] = {"dimensions": 1} if space.dimensions == 1 else {}
+    found |= {"causal": True} if space.causal else {}
+    found = {name: value for name, value in found.items() if name not in arguments}
+    if cells is None or "reductions" in arguments or space.kind == "recurrent":
+        return found
     layers = arguments.get("layers", inspect.signature(ConvolutionalNetwork).parameters["layers"].default)
     if cells and layers != config.layers:
         raise _core.ConfigError(
             f"the search has reductions={list(cells)} in {config.layers} layers; pass `reductions` "
             f"for a network of {layers} layers"
         )
-    return {"reductions": list(cells)}
+    return found | {"reductions": list(cells)}

@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .. import _core
 from .._values.checks import flag, one_of, share, whole
@@ -18,7 +17,9 @@ from .._values.genotype import Genotype
 from .._values.notations import Edges
 from .._values.operation import Operation, by_name
 from .._values.words import shown
-from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn, Zero, zeros
+from ._auxiliary import AuxiliaryHead
+from ._layers import IMAGES, Layers
+from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn, Zero
 from ._own import own_operation
 from ._state import CheckedModule
 
@@ -49,10 +50,10 @@ def reduction_cells(layers: int, given: Sequence[int] | None = None) -> tuple[in
 class ConvBn(nn.Module):
     """A 3x3 convolution and batch norm."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int = 1, layers: Layers = IMAGES) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(channels)
+        self.conv = layers.conv(in_channels, channels, 3, stride)
+        self.bn = layers.norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in_channels, H, W] -> [N, channels, ⌈H/stride⌉, ⌈W/stride⌉]."""
@@ -74,6 +75,8 @@ class Cell(nn.Module):
         reduction: whether edges from the inputs halve height and width.
         after_reduction: whether the first input comes from before a reduction and has twice the size.
         pool_norm: whether batch norm follows pooling, as in the search.
+        dimensions: 2 for images, 1 for sequences.
+        causal: whether all padding of sequences is before their first position.
         operations: operations of your own by name.
 
     Raises:
@@ -91,17 +94,20 @@ class Cell(nn.Module):
         reduction: bool,
         after_reduction: bool,
         pool_norm: bool,
+        dimensions: int = 2,
+        causal: bool = False,
         operations: Mapping[str, Operation] | None = None,
     ) -> None:
         super().__init__()
         last = _check_edges(edges, concat)
+        layers = self._layers = Layers(dimensions, causal)
         self.concat, self._stride = tuple(concat), 2 if reduction else 1
         self.pre0: nn.Module
         if after_reduction:
-            self.pre0 = FactorizedReduction(in_channels[0], channels)
+            self.pre0 = FactorizedReduction(in_channels[0], channels, layers)
         else:
-            self.pre0 = ReluConvBn(in_channels[0], channels, 1)
-        self.pre1 = ReluConvBn(in_channels[1], channels, 1)
+            self.pre0 = ReluConvBn(in_channels[0], channels, 1, layers=layers)
+        self.pre1 = ReluConvBn(in_channels[1], channels, 1, layers=layers)
         self.edges = nn.ModuleDict()
         # For each node the edges that are added: the source, and the two keys of the operation.
         self._nodes: list[list[tuple[int, str, str]]] = [[] for _ in range(2, last + 1)]
@@ -114,7 +120,7 @@ class Cell(nn.Module):
                 own += "_again"
             stride = 2 if reduction and source < 2 else 1
             if name in OPERATIONS:
-                candidates[own] = OPERATIONS[name](channels, stride, pool_norm)
+                candidates[own] = OPERATIONS[name](channels, stride, pool_norm, layers)
             else:
                 candidates[own] = own_operation(name, operations or {}).build(channels, stride, affine=True)
             self.edges[edge] = candidates
@@ -133,7 +139,7 @@ class Cell(nn.Module):
                 if drop_path is not None and self.training and not isinstance(operation, (nn.Identity, Zero)):
                     term = dropped(term, drop_path)
                 terms.append(term)
-            states.append(reduce(add, terms) if terms else zeros(states[0], self._stride))
+            states.append(reduce(add, terms) if terms else self._layers.zeros(states[0], self._stride))
         return torch.cat([states[node] for node in self.concat], dim=1)
 
     def _is_zero(self, edge: tuple[int, str, str]) -> bool:
@@ -161,47 +167,26 @@ def _check_edges(edges: Edges, concat: Sequence[int]) -> int:
 @torch.fx.wrap
 def dropped(x: Tensor, share: Tensor) -> Tensor:
     """Set whole examples to zero with probability `share` and scale the others to keep the mean."""
-    kept = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= share
+    kept = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= share
     return x * (kept / (1.0 - share)).to(x.dtype)
 
 
-class AuxiliaryHead(nn.Module):
-    """A classifier in the middle of the network; its loss helps to train the cells before it (as published).
-
-    For 32x32 images pooling has stride 3 and both convolutions have batch norm; for 224x224 images pooling
-    has stride 2 and only the first convolution has batch norm.
+def layers_of(genotype: Genotype, dimensions: int | None, causal: bool) -> Layers:
+    """Return the layers of a genotype's network.
 
     Raises:
-        DataError: when called on an input smaller than 8x8 (`imagenet`: 7x7), the size in the published nets.
+        GenotypeError: the operations run over another number of dimensions.
+        ConfigError: `dimensions` is neither 1 nor 2, or a network of images is to be causal.
     """
-
-    def __init__(self, in_channels: int, num_classes: int, *, imagenet: bool) -> None:
-        super().__init__()
-        self.least = 7 if imagenet else 8
-        self.pool = nn.AvgPool2d(5, stride=2 if imagenet else 3, count_include_pad=False)
-        self.conv_1 = nn.Conv2d(in_channels, 128, 1, bias=False)
-        self.bn_1 = nn.BatchNorm2d(128)
-        self.conv_2 = nn.Conv2d(128, 768, 2, bias=False)
-        self.bn_2 = nn.Identity() if imagenet else nn.BatchNorm2d(768)
-        self.classifier = nn.Linear(768, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> logits [N, classes]."""
-        _check_size(x, self.least)
-        x = F.relu(self.bn_1(self.conv_1(self.pool(F.relu(x)))))
-        x = F.relu(self.bn_2(self.conv_2(x)))
-        out: Tensor = self.classifier(x.mean((2, 3)))
-        return out
-
-
-@torch.fx.wrap
-def _check_size(x: Tensor, least: int) -> None:
-    height, width = x.shape[2:]
-    if min(height, width) < least:
-        raise _core.DataError(
-            f"the auxiliary head requires {least}x{least} pixels, got {height}x{width}: "
-            "use larger images, or build the network with auxiliary=False"
+    own = genotype.dimensions
+    chosen = (own or 2) if dimensions is None else whole("dimensions", dimensions, 1, 2)
+    if own not in (None, chosen):
+        raise _core.GenotypeError(
+            f"dimensions is {chosen}, but the genotype has {own}-D operations; leave it out"
         )
+    if flag("causal", causal) and chosen != 1:
+        raise _core.ConfigError("causal is True; only a network of sequences can be causal: dimensions=1")
+    return Layers(chosen, causal)
 
 
 class ConvolutionalNetwork(CheckedModule):
@@ -225,10 +210,13 @@ class ConvolutionalNetwork(CheckedModule):
         pool_norm: whether batch norm without affine parameters follows pooling, as in the search network.
         reductions: positions of the reduction cells, counted from 0, as in `Space`; []: none; None: layers//3
             and 2·layers//3, as published.
+        dimensions: 2 for images, 1 for sequences [N, in_channels, L], with 1-D layers; None: as the
+            operations of the genotype have it (2, if it has only `none` and `skip_connect`).
+        causal: whether all padding of sequences is before their first position, as in `Space`.
         operations: the `Operation`s of your own in the genotype; their batch norms are affine here.
 
     Raises:
-        GenotypeError: the genotype has no convolutional cells.
+        GenotypeError: the genotype has no convolutional cells, or operations of other `dimensions`.
         ConfigError: a count below 1 (`channels` with the stem "imagenet": below 2), a fraction outside
             [0, 1), an unknown stem, a flag that is neither True nor False, reductions that are not distinct
             cells of the network.
@@ -255,6 +243,8 @@ class ConvolutionalNetwork(CheckedModule):
         drop_path: float = 0.0,
         pool_norm: bool = False,
         reductions: Sequence[int] | None = None,
+        dimensions: int | None = None,
+        causal: bool = False,
         operations: Sequence[Operation] = (),
     ) -> None:
         super().__init__()
@@ -286,6 +276,9 @@ class ConvolutionalNetwork(CheckedModule):
         self._reductions = reduction_cells(layers, reductions)
         if reductions is not None:  # left out otherwise, for version 1 to read the files
             self.arguments["reductions"] = list(self._reductions)
+        self._layers = layers_of(genotype, dimensions, causal)
+        if self._layers.dimensions == 1:
+            self.arguments |= {"dimensions": 1} | ({"causal": True} if causal else {})
         # A tensor: the compiler would treat a number as a constant and compile again in every epoch.
         self.register_buffer("_dropped", torch.zeros(()), persistent=False)
         self.drop_path = drop_path
@@ -306,18 +299,27 @@ class ConvolutionalNetwork(CheckedModule):
                     reduction=reduction,
                     after_reduction=after_reduction,
                     pool_norm=pool_norm,
+                    dimensions=self.dimensions,
+                    causal=causal,
                     operations=own,
                 )
             )
             sizes, after_reduction = (sizes[1], len(concat) * current), reduction
             if auxiliary and index == self.head_cell:
-                self.auxiliary = AuxiliaryHead(sizes[1], num_classes, imagenet=stem == "imagenet")
+                self.auxiliary = AuxiliaryHead(
+                    sizes[1], num_classes, imagenet=stem == "imagenet", dimensions=self.dimensions
+                )
         self.classifier = nn.Linear(sizes[1], num_classes)
 
     @property
     def reductions(self) -> tuple[int, ...]:
         """The positions of the reduction cells; by default two, which are equal in a network of one layer."""
         return self._reductions
+
+    @property
+    def dimensions(self) -> int:
+        """2 for images, 1 for sequences."""
+        return self._layers.dimensions
 
     @property
     def head_cell(self) -> int:
@@ -354,10 +356,10 @@ class ConvolutionalNetwork(CheckedModule):
         self._dropped.fill_(dropped)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Classify images.
+        """Classify images, or sequences.
 
         Args:
-            x: [N, in_channels, H, W].
+            x: [N, in_channels, H, W], or [N, in_channels, L].
 
         Returns:
             Logits [N, classes]; in training mode with an auxiliary head, a pair: the logits of the network
@@ -371,21 +373,21 @@ class ConvolutionalNetwork(CheckedModule):
             before, previous = previous, cell(before, previous, dropped)
             if self.auxiliary is not None and self.training and index == self.head_cell:
                 aside = self.auxiliary(previous)
-        logits: Tensor = self.classifier(previous.mean((2, 3)))
+        logits: Tensor = self.classifier(self._layers.mean(previous))
         return logits if aside is None else (logits, aside)
 
     def _make_stem(self, stem: Stem, in_channels: int, channels: int) -> int:
         """Create the stem and return the number of channels of its output."""
         if stem != "imagenet":
             width = channels if stem == "small" else 3 * channels
-            self.stem = ConvBn(in_channels, width)
+            self.stem = ConvBn(in_channels, width, layers=self._layers)
             return width
         self.stem0 = nn.Sequential(
-            ConvBn(in_channels, channels // 2, stride=2),
+            ConvBn(in_channels, channels // 2, 2, self._layers),
             nn.ReLU(),
-            ConvBn(channels // 2, channels, stride=2),
+            ConvBn(channels // 2, channels, 2, self._layers),
         )
-        self.stem1 = nn.Sequential(nn.ReLU(), ConvBn(channels, channels, stride=2))
+        self.stem1 = nn.Sequential(nn.ReLU(), ConvBn(channels, channels, 2, self._layers))
         return channels
 
     def _enter(self, x: Tensor) -> tuple[Tensor, Tensor]:

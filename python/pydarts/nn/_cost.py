@@ -16,8 +16,8 @@ def cost(network: Network, image_size: int | Sequence[int] | None = None) -> dic
 
     Args:
         network: a network that `build` returned.
-        image_size: side in pixels or (height, width); None: 224 with the stem "imagenet", else 32. Not for
-            language models.
+        image_size: side in pixels or (height, width), or the length of a sequence; None: 224 with the stem
+            "imagenet", else 32. Not for language models.
 
     Returns:
         `weights`, the number of weights as papers count them, without the auxiliary head, which is only for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,11 +45,14 @@ def check_network(network: object, what: str, *others: str) -> None:
 def example(
     network: Network, image_size: int | Sequence[int] | None, tokens: int | None, batch: int
 ) -> tuple[Tensor, ...]:
-    """Return inputs on the network's device: images [batch, C, H, W]; or tokens [tokens, batch] and a state.
+    """Return inputs on the network's device: images [batch, C, H, W], sequences [batch, C, L], or a text.
+
+    A text is tokens [tokens, batch] and a state.
 
     Args:
         network: a network that `build` returned.
-        image_size: side in pixels or (height, width); None: 224 with the stem "imagenet", else 32.
+        image_size: side in pixels or (height, width), or the length of a sequence (also as (1, length));
+            None: 224 with the stem "imagenet", else 32.
         tokens: length of a segment of text; None: 1.
         batch: number of images or sequences.
 
@@ -66,8 +70,14 @@ def example(
         raise _core.ConfigError("tokens does not apply to a ConvolutionalNetwork; leave it out")
     if image_size is None:
         image_size = 224 if network.arguments["stem"] == "imagenet" else 32
+    channels = int(network.arguments["in_channels"])
+    if network.dimensions == 1:
+        size: Any = image_size
+        if isinstance(size, Sequence) and len(size) == 2 and (size[0] == 1 or size[0] == size[1]):
+            size = size[1]  # as in a SearchConfig
+        return (weight.new_zeros(batch, channels, whole("image_size", size, most=65_536)),)
     sides = (image_size, image_size) if isinstance(image_size, int) else image_size
     if not isinstance(sides, Sequence) or len(sides) != 2:
         raise _core.ConfigError(f"image_size is {shown(image_size)}; it must be a side or (height, width)")
     height, width = (whole("image_size", side, most=65_536) for side in sides)
-    return (weight.new_zeros(batch, int(network.arguments["in_channels"]), height, width),)
+    return (weight.new_zeros(batch, channels, height, width),)

@@ -37,10 +37,11 @@ def export(
 
     `.safetensors` holds weights, running statistics, genotype and arguments: `load_network` restores the
     network, in training mode, for inputs of any size. `.onnx` and `.pt2` hold the network in evaluation mode
-    as a graph, for any batch size. An image network maps `x` [batch, channels, height, width] to `logits`
-    [batch, classes]. A language model maps `tokens`, int64 [tokens, batch], and `hidden` [batch, units] to
-    `logits` [tokens, batch, vocabulary] and `states` [tokens, batch, units]; the last state is the `hidden`
-    of the next segment, and a text begins with zeros. The network does not change.
+    as a graph, for any batch size. A network of images maps `x` [batch, channels, height, width] to `logits`
+    [batch, classes], one of sequences `x` [batch, channels, length]. A language model maps `tokens`, int64
+    [tokens, batch], and `hidden` [batch, units] to `logits` [tokens, batch, vocabulary] and `states` [tokens,
+    batch, units]; the last state is the `hidden` of the next segment, and a text begins with zeros. The
+    network does not change.
 
     `x` is normalised as in the training: images scaled to [0, 1], minus the mean, divided by the standard
     deviation. No file holds these values; they are in the training's configuration, `result.config.mean` and
@@ -49,8 +50,8 @@ def export(
     Args:
         network: a network that `build` returned, trained or not.
         path: ends in `.onnx`, `.pt2` or `.safetensors`.
-        image_size: side in pixels or (height, width) of a graph's images; None: 224 with the stem "imagenet",
-            else 32.
+        image_size: side in pixels or (height, width) of a graph's images, or the length of its sequences;
+            None: 224 with the stem "imagenet", else 32.
         tokens: length of the segments of a language model's graph; None: 1.
         opset: version of ONNX's operators in an `.onnx` file, from 18; None: the one that PyTorch recommends.
 

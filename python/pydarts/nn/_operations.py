@@ -6,40 +6,30 @@ Submodules have the names of the search network, so that its weights fit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def every_second(x: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N, C, ⌈H/2⌉, ⌈W/2⌉], the pixels that a 1x1 convolution of stride 2 uses.
-
-    The convolution itself does not stride, because oneDNN's strided 1x1 kernels write past their buffers for
-    few channels in channels-last memory (observed with PyTorch 2.11, weight gradient).
-    """
-    return x[:, :, ::2, ::2]
-
-
-def zeros(x: Tensor, stride: int) -> Tensor:
-    """[N, C, H, W] -> zeros [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
-    return torch.zeros_like(x if stride == 1 else every_second(x))
+from ._layers import IMAGES, Layers
 
 
 class ReluConvBn(nn.Module):
     """ReLU, one square convolution and batch norm; with a 1x1 kernel also the preprocessing of a cell."""
 
-    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int, stride: int = 1, layers: Layers = IMAGES
+    ) -> None:
         super().__init__()
-        self._halves = kernel == 1 and stride == 2
-        self.conv = nn.Conv2d(
-            in_channels, channels, kernel, 1 if self._halves else stride, padding=kernel // 2, bias=False
-        )
-        self.bn = nn.BatchNorm2d(channels)
+        self._halves, self._layers = kernel == 1 and stride == 2, layers
+        self.conv = layers.conv(in_channels, channels, kernel, 1 if self._halves else stride)
+        self.bn = layers.norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in_channels, H, W] -> [N, channels, ⌈H/stride⌉, ⌈W/stride⌉]."""
-        x = F.relu(every_second(x) if self._halves else x)
+        x = F.relu(self._layers.every_second(x) if self._halves else x)
         out: Tensor = self.bn(self.conv(x))
         return out
 
@@ -47,37 +37,34 @@ class ReluConvBn(nn.Module):
 class FactorizedReduction(nn.Module):
     """Halve height and width by two 1x1 convolutions of every second pixel, the second shifted by one pixel.
 
-    An odd height or width is rounded up: the shifted image is padded with a row or column of zeros.
+    An odd height or width is rounded up: the shifted image is padded with a row or column of zeros. In a
+    causal network the second convolution reads the position before that of the first, not the one after it.
     """
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, layers: Layers = IMAGES) -> None:
         super().__init__()
-        half = channels // 2
-        self.conv_1 = nn.Conv2d(in_channels, half, 1, bias=False)
-        self.conv_2 = nn.Conv2d(in_channels, channels - half, 1, bias=False)
-        self.bn = nn.BatchNorm2d(channels)
+        half, self._layers = channels // 2, layers
+        self.conv_1 = layers.conv(in_channels, half, 1)
+        self.conv_2 = layers.conv(in_channels, channels - half, 1)
+        self.bn = layers.norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in_channels, H, W] -> [N, channels, ⌈H/2⌉, ⌈W/2⌉]."""
         x = F.relu(x)
-        height, width = x.shape[2:]
-        # Without a branch on the size, so that torch.fx can trace it.
-        shifted = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
-        out: Tensor = self.bn(torch.cat([self.conv_1(every_second(x)), self.conv_2(shifted)], dim=1))
+        halves = self.conv_1(self._layers.every_second(x)), self.conv_2(self._layers.other_half(x))
+        out: Tensor = self.bn(torch.cat(halves, dim=1))
         return out
 
 
 class Pool(nn.Module):
-    """3x3 pooling that averages over pixels inside the image only; `norm` adds the search's batch norm."""
+    """Pooling over a square of pixels inside the image; `norm` adds the search's batch norm."""
 
-    def __init__(self, kind: str, channels: int, stride: int, norm: bool) -> None:
+    def __init__(
+        self, kind: str, channels: int, stride: int, norm: bool, kernel: int = 3, layers: Layers = IMAGES
+    ) -> None:
         super().__init__()
-        self.pool: nn.Module
-        if kind == "max":
-            self.pool = nn.MaxPool2d(3, stride, padding=1)
-        else:
-            self.pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
-        self.bn = nn.BatchNorm2d(channels, affine=False) if norm else nn.Identity()
+        self.pool = (layers.max_pool if kind == "max" else layers.avg_pool)(kernel, stride)
+        self.bn = layers.norm(channels, affine=False) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
@@ -88,15 +75,15 @@ class Pool(nn.Module):
 class SepConv(nn.Module):
     """Twice: ReLU, depthwise convolution, pointwise convolution, batch norm; the first one has the stride."""
 
-    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+    def __init__(self, channels: int, kernel: int, stride: int, layers: Layers = IMAGES) -> None:
         super().__init__()
-        c, pad = channels, kernel // 2
-        self.dw1 = nn.Conv2d(c, c, kernel, stride, padding=pad, groups=c, bias=False)
-        self.pw1 = nn.Conv2d(c, c, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(c)
-        self.dw2 = nn.Conv2d(c, c, kernel, 1, padding=pad, groups=c, bias=False)
-        self.pw2 = nn.Conv2d(c, c, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(c)
+        c = channels
+        self.dw1 = layers.conv(c, c, kernel, stride, groups=c)
+        self.pw1 = layers.conv(c, c, 1)
+        self.bn1 = layers.norm(c)
+        self.dw2 = layers.conv(c, c, kernel, groups=c)
+        self.pw2 = layers.conv(c, c, 1)
+        self.bn2 = layers.norm(c)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
@@ -108,12 +95,12 @@ class SepConv(nn.Module):
 class DilConv(nn.Module):
     """ReLU, depthwise convolution with dilation 2, pointwise convolution and batch norm."""
 
-    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+    def __init__(self, channels: int, kernel: int, stride: int, layers: Layers = IMAGES) -> None:
         super().__init__()
         c = channels
-        self.dw = nn.Conv2d(c, c, kernel, stride, padding=kernel - 1, dilation=2, groups=c, bias=False)
-        self.pw = nn.Conv2d(c, c, 1, bias=False)
-        self.bn = nn.BatchNorm2d(c)
+        self.dw = layers.conv(c, c, kernel, stride, dilation=2, groups=c)
+        self.pw = layers.conv(c, c, 1)
+        self.bn = layers.norm(c)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
@@ -140,27 +127,40 @@ class Conv7x1After1x7(nn.Module):
 class Zero(nn.Module):
     """Zeros: the operation `none`."""
 
-    def __init__(self, stride: int) -> None:
+    def __init__(self, stride: int, layers: Layers = IMAGES) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self._layers = stride, layers
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> zeros [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
-        return zeros(x, self.stride)
+        return self._layers.zeros(x, self.stride)
 
 
-# name -> constructor of the module from (channels, stride, batch norm after pooling)
-OPERATIONS: dict[str, Callable[[int, int, bool], nn.Module]] = {
-    "none": lambda c, s, norm: Zero(s),
-    "max_pool_3x3": lambda c, s, norm: Pool("max", c, s, norm),
-    "avg_pool_3x3": lambda c, s, norm: Pool("avg", c, s, norm),
-    "skip_connect": lambda c, s, norm: nn.Identity() if s == 1 else FactorizedReduction(c, c),
-    "sep_conv_3x3": lambda c, s, norm: SepConv(c, 3, s),
-    "sep_conv_5x5": lambda c, s, norm: SepConv(c, 5, s),
-    "sep_conv_7x7": lambda c, s, norm: SepConv(c, 7, s),
-    "dil_conv_3x3": lambda c, s, norm: DilConv(c, 3, s),
-    "dil_conv_5x5": lambda c, s, norm: DilConv(c, 5, s),
-    "conv_1x1": lambda c, s, norm: ReluConvBn(c, c, 1, s),
-    "conv_3x3": lambda c, s, norm: ReluConvBn(c, c, 3, s),
-    "conv_7x1_1x7": lambda c, s, norm: Conv7x1After1x7(c, s),
+Constructor: TypeAlias = Callable[[int, int, bool, Layers], nn.Module]
+
+# The operations that have a window: those of images end with "3x3", those of sequences with "3".
+_WINDOWS: dict[str, Callable[[int, int, int, bool, Layers], nn.Module]] = {
+    "max_pool": lambda k, c, s, norm, layers: Pool("max", c, s, norm, k, layers),
+    "avg_pool": lambda k, c, s, norm, layers: Pool("avg", c, s, norm, k, layers),
+    "sep_conv": lambda k, c, s, norm, layers: SepConv(c, k, s, layers),
+    "dil_conv": lambda k, c, s, norm, layers: DilConv(c, k, s, layers),
+    "conv": lambda k, c, s, norm, layers: ReluConvBn(c, c, k, s, layers),
 }
+_SQUARES = {"max_pool": (3,), "avg_pool": (3,), "sep_conv": (3, 5, 7), "dil_conv": (3, 5), "conv": (1, 3)}
+_LENGTHS = {
+    "max_pool": (3, 5, 7),
+    "avg_pool": (3, 5, 7),
+    "sep_conv": (3, 5, 7, 15, 31),
+    "dil_conv": (3, 5, 7),
+    "conv": (1, 3, 5, 7),
+}
+
+# name -> constructor of the module from (channels, stride, batch norm after pooling, layers)
+OPERATIONS: dict[str, Constructor] = {
+    "none": lambda c, s, norm, layers: Zero(s, layers),
+    "skip_connect": lambda c, s, norm, layers: nn.Identity() if s == 1 else FactorizedReduction(c, c, layers),
+    "conv_7x1_1x7": lambda c, s, norm, layers: Conv7x1After1x7(c, s),
+}
+for _sort, _made in _WINDOWS.items():
+    OPERATIONS |= {f"{_sort}_{k}x{k}": partial(_made, k) for k in _SQUARES[_sort]}
+    OPERATIONS |= {f"{_sort}_{k}": partial(_made, k) for k in _LENGTHS[_sort]}

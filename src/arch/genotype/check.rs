@@ -9,7 +9,7 @@ impl Genotype {
     /// Checks the rules that hold in any space.
     pub(super) fn check(&self) -> Result<(), Flaw> {
         self.cells().into_iter().try_for_each(|(name, cell)| {
-            check_edges(self.kind(), name, cell)?;
+            check_edges(self.kind(), self.dimensions(), name, cell)?;
             check_output(self.kind(), name, cell)
         })
     }
@@ -31,8 +31,8 @@ impl Genotype {
     }
 }
 
-/// Operations must belong to the kind of cell, and edges must come from lower nodes.
-fn check_edges(kind: CellKind, name: &str, cell: &Cell) -> Result<(), Flaw> {
+/// Operations must belong to the kind of cell and have one number of dimensions; edges must come from lower nodes.
+fn check_edges(kind: CellKind, dimensions: Option<usize>, name: &str, cell: &Cell) -> Result<(), Flaw> {
     if cell.nodes.is_empty() {
         return Err(Flaw::new(name, None, format!("cell `{name}` has no nodes")));
     }
@@ -42,6 +42,8 @@ fn check_edges(kind: CellKind, name: &str, cell: &Cell) -> Result<(), Flaw> {
             let (operation, source) = (edge.operation.name(), edge.source);
             let detail = if !kind.allows(edge.operation) {
                 format!("cell `{name}`: operation `{operation}` does not belong in a {} cell", kind.name())
+            } else if dimensions.is_some_and(|dimensions| !edge.operation.suits(dimensions)) {
+                format!("cell `{name}`: operation `{operation}` is not {}-D, as others are", dimensions.unwrap_or(2))
             } else if source >= node {
                 format!(
                     "cell `{name}`: an edge into node {node} comes from node {source}; it must come from a lower one"

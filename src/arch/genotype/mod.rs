@@ -117,6 +117,12 @@ impl Genotype {
         }
     }
 
+    /// The number of dimensions that its convolutions and poolings run over; None if it has none.
+    pub fn dimensions(&self) -> Option<usize> {
+        let edges = || self.cells().into_iter().flat_map(|(_, cell)| cell.edges());
+        edges().find_map(|edge| edge.operation.dimensions())
+    }
+
     /// The names of the operations of the user's own, each once.
     pub fn own_operations(&self) -> Vec<&'static str> {
         let edges = self.cells().into_iter().flat_map(|(_, cell)| cell.edges());

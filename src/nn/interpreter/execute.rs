@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::blocks::Blocks;
 use super::executable::{Executable, Interpreter, Prepared, Value, broken_plan};
-use super::layout::{batch_to_space, concat, repeat, shift, space_to_batch, subsample};
+use super::layout::{avg_pool, batch_to_space, both, concat, pad, repeat, shift, space_to_batch, subsample};
 use super::mixing::{MixingWeights, mixtures};
 use super::weight_gradients::Deferred;
 use crate::error::Result;
@@ -101,20 +101,19 @@ impl<'a> Forward<'a> {
             Op::Linear { weight, bias } => self.linear(x()?, *weight, *bias),
             Op::Relu => Ok(x()?.f_relu()?),
             Op::MaxPool { kernel, stride, padding } => {
-                let (k, s, p) = (*kernel as i64, *stride as i64, *padding as i64);
-                Ok(x()?.f_max_pool2d([k, k], [s, s], [p, p], [1, 1], false)?)
+                Ok(x()?.f_max_pool2d(both(*kernel), both(*stride), both(*padding), [1, 1], false)?)
             }
-            Op::AvgPool { kernel, stride, padding } => {
-                let (k, s, p) = (*kernel as i64, *stride as i64, *padding as i64);
-                Ok(x()?.f_avg_pool2d([k, k], [s, s], [p, p], false, false, None)?)
+            Op::AvgPool { kernel, stride, padding, outside } => {
+                avg_pool(x()?, [*kernel, *stride, *padding].map(both), *outside as i64)
             }
             Op::GlobalAvgPool => Ok(x()?.f_mean_dim([2i64, 3].as_slice(), false, None)?),
 
-            Op::Shift => shift(x()?),
+            Op::Pad { left, fill } => pad(x()?, *left as i64, *fill),
+            Op::Shift { by } => shift(x()?, *by),
             Op::Concat { blocks } => concat(inputs, instruction.shape.0.len(), *blocks as i64),
-            Op::Subsample { factor } => subsample(x()?, *factor as i64),
-            Op::SpaceToBatch { factor } => space_to_batch(x()?, *factor as i64),
-            Op::BatchToSpace { factor } => batch_to_space(x()?, *factor as i64),
+            Op::Subsample { factors } => subsample(x()?, both(*factors)),
+            Op::SpaceToBatch { factors } => space_to_batch(x()?, both(*factors)),
+            Op::BatchToSpace { factors } => batch_to_space(x()?, both(*factors)),
             Op::Repeat { times } => repeat(x()?, *times as i64),
             Op::Slice { index, of } => block(1, index, of),
             Op::Stack => Ok(Tensor::f_cat(inputs, 0)?),

@@ -11,10 +11,10 @@ use tch::Tensor;
 use super::blocks::Blocks;
 use super::executable::{Interpreter, Prepared, Value, broken_plan};
 use super::execute::Forward;
-use super::layout::channels_second;
+use super::layout::{both, channels_second, pad};
 use crate::error::Result;
 use crate::nn::buffers::EPSILON;
-use crate::plan::{Instruction, Op, Scale, WeightId};
+use crate::plan::{Fill, Instruction, Op, Scale, WeightId};
 
 /// A value and its derivative along the direction, its tangent; None is zero.
 pub struct Dual {
@@ -71,8 +71,11 @@ impl<'a> Jvp<'a> {
                 let tangent = first()?.tangent.as_ref().map(|tangent| output.f_threshold_backward(tangent, 0.0));
                 Ok(Dual { value, tangent: tangent.transpose()? })
             }
-            Op::MaxPool { kernel, stride, padding } => {
-                max_pool(first()?, *kernel as i64, *stride as i64, *padding as i64)
+            Op::MaxPool { kernel, stride, padding } => max_pool(first()?, [*kernel, *stride, *padding].map(both)),
+            Op::Pad { left, fill } => {
+                let value = pad(&first()?.value, *left as i64, *fill)?;
+                let tangent = first()?.tangent.as_ref().map(|tangent| pad(tangent, *left as i64, Fill::Zero));
+                Ok(Dual { value, tangent: tangent.transpose()? })
             }
             Op::Own { module, weights, .. } => {
                 let input = first()?;
@@ -190,9 +193,8 @@ impl<'a> Jvp<'a> {
 }
 
 /// The tangent of a maximum is the tangent of the element that was selected.
-fn max_pool(input: &Dual, kernel: i64, stride: i64, padding: i64) -> Result<Dual> {
-    let (value, indices) =
-        input.value.f_max_pool2d_with_indices([kernel, kernel], [stride, stride], [padding, padding], [1, 1], false)?;
+fn max_pool(input: &Dual, [kernel, stride, padding]: [[i64; 2]; 3]) -> Result<Dual> {
+    let (value, indices) = input.value.f_max_pool2d_with_indices(kernel, stride, padding, [1, 1], false)?;
     let Some(tangent) = &input.tangent else { return Ok(Dual { value, tangent: None }) };
     let size = value.size();
     let (n, c, h, w) = (size[0], size[1], size[2], size[3]);

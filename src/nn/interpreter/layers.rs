@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use super::executable::Prepared;
 use super::execute::Forward;
-use super::layout::subsampled;
+use super::layout::{both, subsampled};
 use super::weight_gradients::Deferred;
 use crate::error::{Error, Result};
 use crate::nn::Mode;
@@ -31,11 +31,11 @@ impl Forward<'_> {
         let kernel = in_kind(kernel, self.compute)?;
         let (pointwise, strided) = (kernel.size()[2..] == [1, 1], *stride != [1, 1]);
         let (x, stride) = match pointwise && strided {
-            true => (subsampled(x, pair(stride))?, [1, 1]),
-            false => (x.shallow_clone(), pair(stride)),
+            true => (subsampled(x, both(*stride))?, [1, 1]),
+            false => (x.shallow_clone(), both(*stride)),
         };
         let dilation = [*dilation as i64; 2];
-        Ok(x.f_conv2d(&kernel, None::<Tensor>, stride, pair(padding), dilation, *groups as i64)?)
+        Ok(x.f_conv2d(&kernel, None::<Tensor>, stride, both(*padding), dilation, *groups as i64)?)
     }
 
     /// Ones as the scale of a batch norm of activations in a narrower dtype than the statistics: libtorch computes
@@ -68,8 +68,4 @@ impl Forward<'_> {
         let x = in_kind(x, self.kind)?;
         Ok(x.f_linear(self.weight(weight), Some(self.weight(bias)))?)
     }
-}
-
-fn pair(v: &[usize; 2]) -> [i64; 2] {
-    [v[0] as i64, v[1] as i64]
 }

@@ -3,6 +3,12 @@
 use tch::{Device, Tensor};
 
 use crate::error::Result;
+use crate::plan::{By, Fill};
+
+/// A vertical and a horizontal number as libtorch takes them.
+pub fn both(pair: [usize; 2]) -> [i64; 2] {
+    pair.map(|number| number as i64)
+}
 
 /// Images in channels-last layout on the CPU; every operation preserves it. oneDNN's depthwise convolutions then need
 /// no reordering, and pooling runs along the channels: a step of the default network takes two thirds of the time. On a
@@ -25,27 +31,27 @@ pub fn subsampled(x: &Tensor, stride: [i64; 2]) -> Result<Tensor> {
     Ok(x.f_slice(2, None, None, stride[0])?.f_slice(3, None, None, stride[1])?)
 }
 
-/// Every `factor`th row and column, as a contiguous channels-last image.
-pub fn subsample(x: &Tensor, factor: i64) -> Result<Tensor> {
-    let x = subsampled(x, [factor; 2])?;
+/// Every `factors[0]`th row and `factors[1]`th column, as a contiguous channels-last image.
+pub fn subsample(x: &Tensor, factors: [i64; 2]) -> Result<Tensor> {
+    let x = subsampled(x, factors)?;
     channels_second(&x.f_permute([0, 2, 3, 1])?.f_contiguous()?)
 }
 
-/// [N, C, H, W] as [f²·N, C, H/f, W/f]: phase (i, j), x[:, :, i::f, j::f], is block i·f + j of the batch.
-pub fn space_to_batch(x: &Tensor, factor: i64) -> Result<Tensor> {
+/// [N, C, H, W] as [f·g·N, C, H/f, W/g]: phase (i, j), x[:, :, i::f, j::g], is block i·g + j of the batch.
+pub fn space_to_batch(x: &Tensor, [f, g]: [i64; 2]) -> Result<Tensor> {
     let size = x.size();
-    let (n, c, h, w) = (size[0], size[1], size[2] / factor, size[3] / factor);
-    let split = x.f_permute([0, 2, 3, 1])?.f_reshape([n, h, factor, w, factor, c])?;
-    let phases = split.f_permute([2, 4, 0, 1, 3, 5])?.f_reshape([factor * factor * n, h, w, c])?;
+    let (n, c, h, w) = (size[0], size[1], size[2] / f, size[3] / g);
+    let split = x.f_permute([0, 2, 3, 1])?.f_reshape([n, h, f, w, g, c])?;
+    let phases = split.f_permute([2, 4, 0, 1, 3, 5])?.f_reshape([f * g * n, h, w, c])?;
     channels_second(&phases)
 }
 
 /// The inverse of [`space_to_batch`].
-pub fn batch_to_space(x: &Tensor, factor: i64) -> Result<Tensor> {
+pub fn batch_to_space(x: &Tensor, [f, g]: [i64; 2]) -> Result<Tensor> {
     let size = x.size();
-    let (n, c, h, w) = (size[0] / (factor * factor), size[1], size[2], size[3]);
-    let split = x.f_permute([0, 2, 3, 1])?.f_reshape([factor, factor, n, h, w, c])?;
-    let image = split.f_permute([2, 3, 0, 4, 1, 5])?.f_reshape([n, h * factor, w * factor, c])?;
+    let (n, c, h, w) = (size[0] / (f * g), size[1], size[2], size[3]);
+    let split = x.f_permute([0, 2, 3, 1])?.f_reshape([f, g, n, h, w, c])?;
+    let image = split.f_permute([2, 3, 0, 4, 1, 5])?.f_reshape([n, h * f, w * g, c])?;
     channels_second(&image)
 }
 
@@ -84,16 +90,49 @@ pub fn channels_second(x: &Tensor) -> Result<Tensor> {
     if x.device() == Device::Cpu { Ok(image) } else { Ok(image.f_contiguous()?) }
 }
 
-/// x[:, :, 1:, 1:], with one row (column) of zeros at the bottom (right) if the height (width) is odd: the second half
-/// of a factorized reduction then has the size of the first, ⌈H/2⌉ × ⌈W/2⌉.
-pub fn shift(x: &Tensor) -> Result<Tensor> {
-    let size = x.size();
-    let (h, w) = (size[2], size[3]);
-    let shifted = x.f_narrow(2, 1, h - 1)?.f_narrow(3, 1, w - 1)?;
-    if h % 2 == 0 && w % 2 == 0 {
-        return Ok(shifted);
+/// The image shifted along its axes: the second half of a factorized reduction then has the size of the first, ⌈H/2⌉ ×
+/// ⌈W/2⌉.
+pub fn shift(x: &Tensor, by: [By; 2]) -> Result<Tensor> {
+    let mut shifted = x.shallow_clone();
+    // Zeros before and after the columns, before and after the rows.
+    let mut zeros = [0; 4];
+    for (axis, by) in by.into_iter().enumerate() {
+        let (dim, extent) = (axis as i64 + 2, shifted.size()[axis + 2]);
+        match by {
+            By::Nothing => {}
+            By::Next => {
+                shifted = shifted.f_narrow(dim, 1, extent - 1)?;
+                zeros[3 - 2 * axis] = extent % 2;
+            }
+            By::Previous => {
+                shifted = shifted.f_narrow(dim, 0, extent - 1)?;
+                zeros[2 - 2 * axis] = 1;
+            }
+        }
     }
-    Ok(shifted.f_constant_pad_nd([0, w % 2, 0, h % 2])?)
+    if zeros == [0; 4] { Ok(shifted) } else { Ok(shifted.f_constant_pad_nd(zeros)?) }
+}
+
+/// `left` columns before the first one.
+pub fn pad(x: &Tensor, left: i64, fill: Fill) -> Result<Tensor> {
+    match fill {
+        Fill::Zero => Ok(x.f_constant_pad_nd([left, 0])?),
+        Fill::Lowest => Ok(x.f_pad([left, 0], "constant", f64::NEG_INFINITY)?),
+    }
+}
+
+/// The mean of each window, [height and width, strides, padding], without padding and without the first `outside`
+/// columns, which are zeros.
+pub fn avg_pool(x: &Tensor, [kernel, stride, padding]: [[i64; 2]; 3], outside: i64) -> Result<Tensor> {
+    let mean = x.f_avg_pool2d(kernel, stride, padding, false, false, None)?;
+    if outside == 0 {
+        return Ok(mean);
+    }
+    // Window i ends with column stride·i + kernel - 1, of which `outside` columns are padding.
+    let last = mean.size()[3];
+    let columns = Tensor::f_arange(last, (mean.f_kind()?, mean.device()))?.f_mul_scalar(stride[1])?;
+    let inside = columns.f_add_scalar(kernel[1] - outside)?.f_clamp_max(kernel[1])?;
+    Ok(mean.f_mul(&inside.f_reciprocal()?.f_mul_scalar(kernel[1])?)?)
 }
 
 /// `count` values that are stacked along the batch, each as one row.

@@ -14,7 +14,7 @@ impl Forward<'_> {
     /// The output of a module.
     pub(super) fn own_module(&self, x: &Tensor, module: OwnId, weights: &[WeightId]) -> Result<Tensor> {
         let (own, buffers) = self.own()?;
-        let y = own.forward(module, x, &self.own_weights(weights), buffers, self.mode)?;
+        let y = own.forward(module, &self.as_input(x)?, &self.own_weights(weights), buffers, self.mode)?;
         self.as_value(&y)
     }
 
@@ -27,7 +27,9 @@ impl Forward<'_> {
         direction: &[Tensor],
     ) -> Result<(Tensor, Option<Tensor>)> {
         let (own, buffers) = self.own()?;
-        let found = own.along(module, x, &self.own_weights(weights), buffers, (tangent, direction))?;
+        let (x, tangent) = (self.as_input(x)?, tangent.map(|tangent| self.as_input(tangent)).transpose()?);
+        let moved = (tangent.as_ref(), direction);
+        let found = own.along(module, &x, &self.own_weights(weights), buffers, moved)?;
         Ok((self.as_value(&found.0)?, found.1.map(|tangent| self.as_value(&tangent)).transpose()?))
     }
 
@@ -39,9 +41,16 @@ impl Forward<'_> {
         weights.iter().map(|weight| self.weight(*weight).shallow_clone()).collect()
     }
 
+    /// A value as the input of a module: sequences [N, C, L] without the height that they have in a plan.
+    fn as_input(&self, x: &Tensor) -> Result<Tensor> {
+        let sequences = self.executable.plan.space.dimensions() == Some(1);
+        if sequences { Ok(x.f_squeeze_dim(2)?) } else { Ok(x.shallow_clone()) }
+    }
+
     /// The output of a module in the dtype and layout of other values.
     fn as_value(&self, y: &Tensor) -> Result<Tensor> {
         let y = in_kind(y, self.compute)?;
+        let y = if y.dim() == 3 { y.f_unsqueeze(2)? } else { y };
         if y.device() != Device::Cpu {
             return Ok(y);
         }

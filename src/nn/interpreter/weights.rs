@@ -25,9 +25,11 @@ impl WeightViews {
     /// The views of the weights of `plan` in the vector that `table` describes.
     pub fn new(plan: &Plan, table: &Table) -> Result<Self> {
         let mut members = vec![1; plan.weights.len()];
+        let mut kernels = vec![None; plan.weights.len()];
         for instruction in &plan.instructions {
             if let Op::Conv { weight, members: count, .. } = &instruction.op {
                 members[weight.0] = *count;
+                kernels[weight.0] = plan.weights[weight.0].kernel().map(Vec::from);
             }
         }
         let (mut index, mut views) = (Vec::with_capacity(plan.weights.len()), Vec::new());
@@ -35,7 +37,8 @@ impl WeightViews {
             let first = index.len();
             let group = &plan.weights[first..first + members[first]];
             let (offset, length) = table.run(group.iter().map(|weight| weight.name.as_str()))?;
-            let mut shape: Vec<i64> = group[0].shape.iter().map(|&extent| extent as i64).collect();
+            let shape = kernels[first].as_ref().unwrap_or(&group[0].shape);
+            let mut shape: Vec<i64> = shape.iter().map(|&extent| extent as i64).collect();
             shape[0] *= group.len() as i64;
             index.extend(std::iter::repeat_n(views.len(), group.len()));
             views.push(View { offset, length, shape });

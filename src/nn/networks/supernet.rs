@@ -108,7 +108,9 @@ impl Supernet {
     /// Checks images and converts them to the plan's input.
     fn images(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.check_batch(x, mode)?;
-        channels_last(&in_kind(x, self.arithmetic.compute())?)
+        let x = in_kind(x, self.arithmetic.compute())?;
+        // A sequence is an image of height 1.
+        channels_last(&if x.dim() == 3 { x.f_unsqueeze(2)? } else { x })
     }
 
     fn forward<'a>(&'a self, weights: &'a [Tensor], mixing: &'a [MixingWeights], mode: Mode) -> Result<Forward<'a>> {
@@ -157,11 +159,13 @@ impl Supernet {
 
     fn check_batch(&self, x: &Tensor, mode: Mode) -> Result<()> {
         let size = x.size();
-        let expected: Vec<i64> = self.search.plan.input_shape.0.iter().map(|&n| n as i64).collect();
+        let expected: Vec<i64> = self.search.plan.example_shape().into_iter().map(|n| n as i64).collect();
         if size.len() != expected.len() + 1 || size[1..] != expected {
+            let expected: Vec<String> = expected.iter().map(i64::to_string).collect();
+            let what = if expected.len() == 2 { "sequences" } else { "images" };
             return Err(Error::data(format!(
-                "expected a batch of shape [batch, {}, {}, {}], got {size:?}",
-                expected[0], expected[1], expected[2]
+                "expected a batch of {what} of shape [batch, {}], got {size:?}",
+                expected.join(", ")
             )));
         }
         if size[0] == 0 {

@@ -147,6 +147,9 @@ impl Own {
     }
 }
 
+/// Tensors by name.
+type Named = Vec<(String, Tensor)>;
+
 /// The running statistics of a plan and the buffers of its own modules.
 pub struct SupernetBuffers {
     /// Those of the plan's batch norms.
@@ -157,7 +160,7 @@ pub struct SupernetBuffers {
 
 impl SupernetBuffers {
     /// The tensors of statistics, and those of modules.
-    fn divide(&self, tensors: &[(String, Tensor)]) -> (Vec<(String, Tensor)>, Vec<(String, Tensor)>) {
+    fn divide(&self, tensors: &[(String, Tensor)]) -> (Named, Named) {
         let cloned = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
         cloned.partition(|(name, _)| !self.own.holds(name))
     }

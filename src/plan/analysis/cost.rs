@@ -8,7 +8,7 @@ use crate::plan::{Instruction, Op, Plan, Shape, Sizes};
 /// The cost of a search network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cost {
-    /// "image" or "token": the example that counts per example refer to.
+    /// "image", "sequence" or "token": the example that counts per example refer to.
     pub example: &'static str,
     /// Numbers in the weights.
     pub weights: usize,
@@ -42,6 +42,7 @@ impl Plan {
         let inside = self.kept_inside(0..self.instructions.len());
         Cost {
             example: match self.sizes {
+                Sizes::Images(_) if self.space.dimensions() == Some(1) => "sequence",
                 Sizes::Images(_) => "image",
                 Sizes::Words(_) => "token",
             },

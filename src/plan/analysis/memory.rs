@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::config::{Memory, Method};
-use crate::plan::{Instruction, Op, Plan, Segment, Shape, ValueId};
+use crate::plan::{By, Instruction, Op, Plan, Segment, Shape, ValueId};
 
 /// Bytes of an index that max pooling keeps.
 pub(super) const INDEX_BYTES: u64 = 8;
@@ -212,9 +212,14 @@ impl Plan {
                 | Op::Linear { .. } => &instruction.inputs,
                 Op::Relu => std::slice::from_ref(&instruction.output),
                 Op::Mix { .. } | Op::Mixtures { .. } if of_alpha => &instruction.inputs,
-                Op::Shift => {
+                Op::Shift { by } => {
                     let input = instruction.inputs.first().copied();
-                    let is_even = |shape: &&Shape| shape.0.iter().skip(1).all(|extent| extent % 2 == 0);
+                    let cuts = |(extent, by): (&usize, &By)| match by {
+                        By::Nothing => true,
+                        By::Next => extent % 2 == 0,
+                        By::Previous => false,
+                    };
+                    let is_even = |shape: &&Shape| shape.0.iter().skip(1).zip(by).all(cuts);
                     let even = input.filter(|input| shapes.get(input).is_some_and(is_even));
                     views.extend(even.map(|input| (instruction.output, *views.get(&input).unwrap_or(&input))));
                     &[]
@@ -232,6 +237,7 @@ impl Plan {
                 | Op::Stack
                 | Op::Concat { .. }
                 | Op::GlobalAvgPool
+                | Op::Pad { .. }
                 | Op::Subsample { .. }
                 | Op::SpaceToBatch { .. }
                 | Op::BatchToSpace { .. }

@@ -3,8 +3,8 @@
 use super::operations::Window;
 use super::writer::Writer;
 use crate::error::{Error, Result};
-use crate::plan::{AlphaId, Description, Init, Module, Op, OwnId, OwnSpec, Scope, ValueId};
-use crate::space::{Edge, Operation};
+use crate::plan::{AlphaId, Description, Init, Module, Op, OwnId, OwnSpec, Scope, Shape, ValueId};
+use crate::space::{Domain, Edge, Operation};
 
 /// A cell's position in the network.
 #[derive(Clone, Copy)]
@@ -67,7 +67,11 @@ impl Writer<'_> {
             table: self.space.cells[usize::from(cell.reduction)].name,
             edge,
             stride,
-            input: self.shape(input).clone(),
+            // A module for sequences has no height.
+            input: match (self.domain, &self.shape(input).0[..]) {
+                (Domain::Sequences { .. }, &[channels, _, length]) => Shape(vec![channels, length]),
+                (_, shape) => Shape(shape.to_vec()),
+            },
             description: Description::default(),
         };
         module.description = makers.describe(&module)?;
@@ -86,7 +90,7 @@ impl Writer<'_> {
             return self.factorized_reduction(&scope, cell.channels, input);
         }
         let value = self.push(&scope, Op::Relu, vec![input])?;
-        let value = self.conv(&scope, "conv", value, cell.channels, Window::square(1, 1, 0))?;
+        let value = self.conv(&scope, "conv", value, cell.channels, self.window(1, 1, 0))?;
         self.norm(&scope, "bn", value)
     }
 
@@ -97,21 +101,24 @@ impl Writer<'_> {
         match operation {
             Operation::SkipConnect if stride == 1 => Ok(input),
             Operation::SkipConnect => self.factorized_reduction(&scope, cell.channels, input),
-            Operation::MaxPool3x3 => {
-                let value = self.push(&scope, Op::MaxPool { kernel: 3, stride, padding: 1 }, vec![input])?;
-                self.norm(&scope, "bn", value)
-            }
-            Operation::AvgPool3x3 => {
-                let value = self.push(&scope, Op::AvgPool { kernel: 3, stride, padding: 1 }, vec![input])?;
-                self.norm(&scope, "bn", value)
-            }
-            Operation::SepConv3x3 => self.separable(&scope, input, 3, stride),
-            Operation::SepConv5x5 => self.separable(&scope, input, 5, stride),
-            Operation::SepConv7x7 => self.separable(&scope, input, 7, stride),
-            Operation::DilConv3x3 => self.dilated(&scope, input, 3, stride),
-            Operation::DilConv5x5 => self.dilated(&scope, input, 5, stride),
-            Operation::Conv1x1 => self.plain(&scope, input, &[("conv", Window::square(1, stride, 0))]),
-            Operation::Conv3x3 => self.plain(&scope, input, &[("conv", Window::square(3, stride, 1))]),
+            Operation::MaxPool3x3 | Operation::MaxPool3 => self.max_pool(&scope, input, 3, stride),
+            Operation::MaxPool5 => self.max_pool(&scope, input, 5, stride),
+            Operation::MaxPool7 => self.max_pool(&scope, input, 7, stride),
+            Operation::AvgPool3x3 | Operation::AvgPool3 => self.avg_pool(&scope, input, 3, stride),
+            Operation::AvgPool5 => self.avg_pool(&scope, input, 5, stride),
+            Operation::AvgPool7 => self.avg_pool(&scope, input, 7, stride),
+            Operation::SepConv3x3 | Operation::SepConv3 => self.separable(&scope, input, 3, stride),
+            Operation::SepConv5x5 | Operation::SepConv5 => self.separable(&scope, input, 5, stride),
+            Operation::SepConv7x7 | Operation::SepConv7 => self.separable(&scope, input, 7, stride),
+            Operation::SepConv15 => self.separable(&scope, input, 15, stride),
+            Operation::SepConv31 => self.separable(&scope, input, 31, stride),
+            Operation::DilConv3x3 | Operation::DilConv3 => self.dilated(&scope, input, 3, stride),
+            Operation::DilConv5x5 | Operation::DilConv5 => self.dilated(&scope, input, 5, stride),
+            Operation::DilConv7 => self.dilated(&scope, input, 7, stride),
+            Operation::Conv1x1 | Operation::Conv1 => self.plain(&scope, input, &[("conv", self.window(1, stride, 0))]),
+            Operation::Conv3x3 | Operation::Conv3 => self.plain(&scope, input, &[("conv", self.window(3, stride, 1))]),
+            Operation::Conv5 => self.plain(&scope, input, &[("conv", self.window(5, stride, 2))]),
+            Operation::Conv7 => self.plain(&scope, input, &[("conv", self.window(7, stride, 3))]),
             Operation::Conv7x1_1x7 => {
                 let wide = Window { kernel: [1, 7], stride: [1, stride], padding: [0, 3], dilation: 1, groups: 1 };
                 let tall = Window { kernel: [7, 1], stride: [stride, 1], padding: [3, 0], dilation: 1, groups: 1 };

@@ -4,12 +4,11 @@
 //! paper. The passes find what can be shared.
 
 use super::cell::Cell;
-use super::operations::Window;
 use super::writer::Writer;
 use crate::config::largest;
 use crate::error::{Error, Result};
 use crate::plan::{Geometry, Init, Makers, Module, Op, Plan, Scale, Scope, Shape, Sizes, ValueId};
-use crate::space::{Space, Stages, Stem};
+use crate::space::{Domain, Space, Stages, Stem};
 
 impl Geometry {
     /// Checks that every count is in range.
@@ -43,7 +42,7 @@ impl Plan {
     /// The plain plan of a space's search network.
     pub fn lower_with(space: &Space, geometry: &Geometry, makers: Option<&dyn Makers>) -> Result<Plan> {
         space.validate()?;
-        let (Stem::Convolution { multiplier }, Stages::Chain { reductions }) =
+        let (Stem::Convolution { multiplier, domain }, Stages::Chain { reductions }) =
             (&space.network.stem, &space.network.stages)
         else {
             return Err(Error::space(format!("space `{}` is recurrent: it reads words, not images", space.name)));
@@ -51,6 +50,12 @@ impl Plan {
         geometry.validate()?;
         let reductions = positions(reductions.as_deref(), geometry.layers)?;
         let (height, width) = geometry.image_size;
+        if *domain != Domain::Images && height != 1 {
+            return Err(Error::space(format!(
+                "`image_size` is {height}x{width}; space `{}` reads sequences, of height 1",
+                space.name
+            )));
+        }
         let images = Shape(vec![geometry.in_channels, height, width]);
         let mut writer = Writer::new(space, Sizes::Images(*geometry), images);
         writer.makers = makers;
@@ -93,7 +98,7 @@ fn positions(given: Option<&[usize]>, layers: usize) -> Result<Vec<usize>> {
 
 fn stem(writer: &mut Writer, channels: usize, images: ValueId) -> Result<ValueId> {
     let scope = Scope::whole(Module::Stem);
-    let value = writer.conv(&scope, "conv", images, channels, Window::square(3, 1, 1))?;
+    let value = writer.conv(&scope, "conv", images, channels, writer.window(3, 1, 1))?;
     let weight = writer.weight(format!("{scope}.bn.weight"), vec![channels], Init::Constant(1.0));
     let bias = writer.weight(format!("{scope}.bn.bias"), vec![channels], Init::Constant(0.0));
     let statistic = writer.statistic(format!("{scope}.bn"), channels);
@@ -115,10 +120,20 @@ fn classifier(writer: &mut Writer, geometry: &Geometry, last: ValueId) -> Result
 /// Refuses to reduce an image that has less than two rows or columns.
 fn demand_reducible(writer: &Writer, geometry: &Geometry, cell: usize, value: ValueId) -> Result<()> {
     let (height, width) = writer.size(value);
+    let (tall, wide) = geometry.image_size;
+    if writer.domain != Domain::Images {
+        return if width >= 2 {
+            Ok(())
+        } else {
+            Err(Error::space(format!(
+                "cell {cell} is a reduction cell and its input has length {width}; a reduction needs at least 2. Use \
+             sequences longer than {wide}, or a space with fewer `reductions`"
+            )))
+        };
+    }
     if height.min(width) >= 2 {
         return Ok(());
     }
-    let (tall, wide) = geometry.image_size;
     Err(Error::space(format!(
         "cell {cell} is a reduction cell and its input is {height}x{width}; a reduction needs at least 2x2. Use \
          images larger than {tall}x{wide}, or a space with fewer `reductions`"

@@ -1,8 +1,10 @@
-//! The operations of convolutional cells, one instruction per layer.
+//! The operations of convolutional cells, one instruction per layer. Sequences are images of height 1: only the window
+//! of an operation and the padding depend on what the network reads.
 
 use super::writer::Writer;
 use crate::error::{Error, Result};
-use crate::plan::{Init, Op, Scope, ValueId};
+use crate::plan::{By, Fill, Init, Op, Scope, ValueId};
+use crate::space::Domain;
 
 /// The window of a convolution.
 #[derive(Clone, Copy)]
@@ -14,14 +16,49 @@ pub(super) struct Window {
     pub groups: usize,
 }
 
-impl Window {
-    /// A square window without dilation, over all channels.
-    pub fn square(kernel: usize, stride: usize, padding: usize) -> Window {
-        Window { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], dilation: 1, groups: 1 }
-    }
-}
-
 impl Writer<'_> {
+    /// A window without dilation, over all channels: square, or of height 1 on sequences.
+    pub fn window(&self, kernel: usize, stride: usize, padding: usize) -> Window {
+        let [kernel, stride, padding] = match self.domain {
+            Domain::Images => [[kernel; 2], [stride; 2], [padding; 2]],
+            Domain::Sequences { .. } => [[1, kernel], [1, stride], [0, padding]],
+        };
+        Window { kernel, stride, padding, dilation: 1, groups: 1 }
+    }
+
+    /// Puts the padding of both sides before a causal sequence. Returns the padded value, and the padding that is left
+    /// for the window.
+    fn padded(
+        &mut self,
+        scope: &Scope,
+        input: ValueId,
+        padding: [usize; 2],
+        fill: Fill,
+    ) -> Result<(ValueId, [usize; 2])> {
+        if !self.domain.is_causal() || padding == [0; 2] {
+            return Ok((input, padding));
+        }
+        let padded = self.push(scope, Op::Pad { left: 2 * padding[1], fill }, vec![input])?;
+        Ok((padded, [0; 2]))
+    }
+
+    /// Max pooling, then norm.
+    pub fn max_pool(&mut self, scope: &Scope, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
+        let Window { kernel, stride, padding, .. } = self.window(kernel, stride, kernel / 2);
+        let (input, padding) = self.padded(scope, input, padding, Fill::Lowest)?;
+        let value = self.push(scope, Op::MaxPool { kernel, stride, padding }, vec![input])?;
+        self.norm(scope, "bn", value)
+    }
+
+    /// Average pooling over what is inside the image, then norm.
+    pub fn avg_pool(&mut self, scope: &Scope, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
+        let Window { kernel, stride, padding: both, .. } = self.window(kernel, stride, kernel / 2);
+        let (input, padding) = self.padded(scope, input, both, Fill::Zero)?;
+        let outside = if padding == both { 0 } else { 2 * both[1] };
+        let value = self.push(scope, Op::AvgPool { kernel, stride, padding, outside }, vec![input])?;
+        self.norm(scope, "bn", value)
+    }
+
     /// Halves the size with two 1x1 convolutions, one on the even pixels and one on the odd.
     pub fn factorized_reduction(&mut self, scope: &Scope, channels: usize, input: ValueId) -> Result<ValueId> {
         let half = channels / 2;
@@ -30,10 +67,15 @@ impl Writer<'_> {
                 "the factorized reduction `{scope}` needs at least 2 channels and its cell has 1; use more `channels`"
             )));
         }
-        let window = Window::square(1, 2, 0);
+        let window = self.window(1, 2, 0);
+        let by = match self.domain {
+            Domain::Images => [By::Next; 2],
+            Domain::Sequences { causal: false } => [By::Nothing, By::Next],
+            Domain::Sequences { causal: true } => [By::Nothing, By::Previous],
+        };
         let rectified = self.push(scope, Op::Relu, vec![input])?;
         let even = self.conv(scope, "conv_1", rectified, half, window)?;
-        let shifted = self.push(scope, Op::Shift, vec![rectified])?;
+        let shifted = self.push(scope, Op::Shift { by }, vec![rectified])?;
         let odd = self.conv(scope, "conv_2", shifted, channels - half, window)?;
         let value = self.push(scope, Op::Concat { blocks: 1 }, vec![even, odd])?;
         self.norm(scope, "bn", value)
@@ -44,10 +86,10 @@ impl Writer<'_> {
         let channels = self.channels(input);
         let mut value = input;
         for (turn, stride) in [(1, stride), (2, 1)] {
-            let depthwise = Window { groups: channels, ..Window::square(kernel, stride, kernel / 2) };
+            let depthwise = Window { groups: channels, ..self.window(kernel, stride, kernel / 2) };
             value = self.push(scope, Op::Relu, vec![value])?;
             value = self.conv(scope, &format!("dw{turn}"), value, channels, depthwise)?;
-            value = self.conv(scope, &format!("pw{turn}"), value, channels, Window::square(1, 1, 0))?;
+            value = self.conv(scope, &format!("pw{turn}"), value, channels, self.window(1, 1, 0))?;
             value = self.norm(scope, &format!("bn{turn}"), value)?;
         }
         Ok(value)
@@ -56,10 +98,10 @@ impl Writer<'_> {
     /// ReLU, depthwise with dilation 2, pointwise, norm.
     pub fn dilated(&mut self, scope: &Scope, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
         let channels = self.channels(input);
-        let depthwise = Window { dilation: 2, groups: channels, ..Window::square(kernel, stride, kernel - 1) };
+        let depthwise = Window { dilation: 2, groups: channels, ..self.window(kernel, stride, kernel - 1) };
         let value = self.push(scope, Op::Relu, vec![input])?;
         let value = self.conv(scope, "dw", value, channels, depthwise)?;
-        let value = self.conv(scope, "pw", value, channels, Window::square(1, 1, 0))?;
+        let value = self.conv(scope, "pw", value, channels, self.window(1, 1, 0))?;
         self.norm(scope, "bn", value)
     }
 
@@ -77,9 +119,13 @@ impl Writer<'_> {
     pub fn conv(&mut self, scope: &Scope, name: &str, input: ValueId, out: usize, window: Window) -> Result<ValueId> {
         let Window { kernel, stride, padding, dilation, groups } = window;
         let depth = self.channels(input) / groups;
-        let shape = vec![out, depth, kernel[0], kernel[1]];
+        let shape = match self.domain {
+            Domain::Images => vec![out, depth, kernel[0], kernel[1]],
+            Domain::Sequences { .. } => vec![out, depth, kernel[1]],
+        };
         let init = Init::FanIn(depth * kernel[0] * kernel[1]);
         let weight = self.weight(format!("{scope}.{name}.weight"), shape, init);
+        let (input, padding) = self.padded(scope, input, padding, Fill::Zero)?;
         self.push(scope, Op::Conv { weight, members: 1, stride, padding, dilation, groups }, vec![input])
     }
 }

@@ -5,13 +5,15 @@ use crate::plan::{
     Init, Instruction, Makers, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
     WeightSpec,
 };
-use crate::space::{Aggregate, CellSpec, Space};
+use crate::space::{Aggregate, CellSpec, Domain, Space};
 
 /// A plan under construction, and the shape of every value in it.
 pub(super) struct Writer<'a> {
     pub space: &'a Space,
     pub makers: Option<&'a dyn Makers>,
     pub plan: Plan,
+    /// What the network of convolutional cells reads.
+    pub domain: Domain,
     shapes: Vec<Shape>,
 }
 
@@ -20,6 +22,7 @@ impl<'a> Writer<'a> {
     pub fn new(space: &'a Space, sizes: Sizes, input_shape: Shape) -> Self {
         Writer {
             space,
+            domain: space.domain().unwrap_or(Domain::Images),
             makers: None,
             shapes: vec![input_shape.clone()],
             plan: Plan {

@@ -3,7 +3,7 @@
 //!
 //! A group begins with convolutions of one kernel shape that read one value: depthwise ones on as many copies of it, on
 //! images that are small enough; ordinary ones, as those of the factorized reductions, as one with all their kernels.
-//! It continues through ReLUs, convolutions, batch norms and concatenations with other groups of the same edges while
+//! It continues through ReLUs, padding, convolutions, batch norms and concatenations with other groups of the same edges while
 //! all its members do the same, and ends where their outputs go to different nodes. Weights and running statistics of a
 //! group are contiguous, so that the group's kernel is one view of the weight vector.
 
@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use super::editor::{Editor, readers};
 use super::order::reorder;
 use crate::error::Result;
-use crate::plan::{Instruction, Module, Op, Plan, Scale, Scope, Shape, StatisticId, ValueId, WeightId};
+use crate::plan::{Fill, Instruction, Module, Op, Plan, Scale, Scope, Shape, StatisticId, ValueId, WeightId};
 
 /// Groups depthwise convolutions on images of at most `largest` pixels, and ordinary convolutions everywhere.
 pub(super) fn apply(plan: &Plan, largest: usize) -> Result<Plan> {
@@ -209,6 +209,7 @@ impl<'a> Grouping<'a> {
     fn like(&self, instruction: &Instruction) -> Option<Like> {
         match &instruction.op {
             Op::Relu => Some(Like::Relu),
+            Op::Pad { left, fill } => Some(Like::Pad(*left, *fill)),
             Op::Conv { weight, members: 1, stride, padding, dilation, groups } => {
                 let kernel = self.plan.weight_shape(*weight).to_vec();
                 let depthwise = kernel.first() == Some(groups) && kernel.get(1) == Some(&1);
@@ -255,6 +256,7 @@ fn norms<'a>(ops: impl Iterator<Item = &'a Op>) -> (Vec<StatisticId>, Vec<(usize
 #[derive(PartialEq)]
 enum Like {
     Relu,
+    Pad(usize, Fill),
     Conv { kernel: Vec<usize>, stride: [usize; 2], padding: [usize; 2], dilation: usize, depthwise: bool },
     Norm(Option<usize>),
 }

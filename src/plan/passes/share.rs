@@ -34,7 +34,8 @@ fn alike(one: &Op, other: &Op) -> bool {
         (Op::BatchNorm { scale: Scale::One, .. }, Op::BatchNorm { scale: Scale::One, .. }) => true,
         (
             Op::Relu
-            | Op::Shift
+            | Op::Shift { .. }
+            | Op::Pad { .. }
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::Subsample { .. }

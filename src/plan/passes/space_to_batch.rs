@@ -21,7 +21,7 @@ pub(super) fn apply(plan: &Plan) -> Result<Plan> {
 #[derive(Clone, Copy)]
 struct Phases {
     value: ValueId,
-    factor: usize,
+    factors: [usize; 2],
     /// Whether the image has been put together too.
     whole: bool,
 }
@@ -47,7 +47,7 @@ impl Splitting<'_> {
 
     fn is_pointwise(&self, op: &Op) -> bool {
         matches!(op, Op::Conv { weight, stride: [1, 1], padding: [0, 0], .. }
-            if self.plan.weight_shape(*weight).ends_with(&[1, 1]))
+            if matches!(self.plan.kernel(*weight), Some([_, _, 1, 1])))
     }
 
     /// Writes an instruction that needs whole images.
@@ -66,28 +66,31 @@ impl Splitting<'_> {
     }
 
     fn dilated(&mut self, editor: &mut Editor, instruction: &Instruction) -> Result<()> {
-        let (Op::Conv { weight, members, stride, padding, dilation: factor, groups }, [input]) =
+        let (Op::Conv { weight, members, stride, padding, dilation, groups }, [input]) =
             (instruction.op.clone(), &instruction.inputs[..])
         else {
             return self.unsplit(editor, instruction);
         };
-        if padding.iter().any(|extent| extent % factor != 0) {
+        let Some([_, _, tall, wide]) = self.plan.kernel(weight) else { return self.unsplit(editor, instruction) };
+        // Along an axis on which the kernel has one point there is no dilation.
+        let factors = [tall, wide].map(|points| if points == 1 { 1 } else { dilation });
+        if padding.iter().zip(factors).any(|(extent, factor)| extent % factor != 0) {
             return self.unsplit(editor, instruction);
         }
-        let padding = padding.map(|extent| extent / factor);
+        let padding = [padding[0] / factors[0], padding[1] / factors[1]];
         let undilated = Op::Conv { weight, members, stride: [1, 1], padding, dilation: 1, groups };
         self.whole(editor, *input, &instruction.scope)?;
-        if stride == [factor; 2] {
-            let phase = editor.push(Op::Subsample { factor }, vec![*input], &instruction.scope)?;
+        if stride == factors {
+            let phase = editor.push(Op::Subsample { factors }, vec![*input], &instruction.scope)?;
             return editor.define(undilated, vec![phase], &instruction.scope, instruction.output);
         }
         let extents = editor.shape(*input)?.0.split_first().map_or(&[][..], |(_, extents)| extents);
-        if stride != [1, 1] || extents.iter().any(|extent| extent % factor != 0) {
+        if stride != [1, 1] || extents.iter().zip(factors).any(|(extent, factor)| extent % factor != 0) {
             return self.unsplit(editor, instruction);
         }
-        let phases = editor.push(Op::SpaceToBatch { factor }, vec![*input], &instruction.scope)?;
+        let phases = editor.push(Op::SpaceToBatch { factors }, vec![*input], &instruction.scope)?;
         let value = editor.push(undilated, vec![phases], &instruction.scope)?;
-        self.split.insert(instruction.output, Phases { value, factor, whole: false });
+        self.split.insert(instruction.output, Phases { value, factors, whole: false });
         Ok(())
     }
 
@@ -100,7 +103,7 @@ impl Splitting<'_> {
         };
         let (mut split, mut whole) = ((vec![], vec![]), (vec![], vec![]));
         for (input, term) in instruction.inputs.iter().zip(terms) {
-            match of_input(input).filter(|phases| phases.factor == first.factor) {
+            match of_input(input).filter(|phases| phases.factors == first.factors) {
                 Some(phases) => {
                     split.0.push(phases.value);
                     split.1.push(*term);
@@ -113,7 +116,7 @@ impl Splitting<'_> {
         }
         let scope = &instruction.scope;
         let mixed = editor.push(Op::Mix { alpha: *alpha, terms: split.1 }, split.0, scope)?;
-        let together = Op::BatchToSpace { factor: first.factor };
+        let together = Op::BatchToSpace { factors: first.factors };
         if whole.0.is_empty() {
             return editor.define(together, vec![mixed], scope, instruction.output);
         }
@@ -131,8 +134,8 @@ impl Splitting<'_> {
             && !phases.whole
         {
             phases.whole = true;
-            let Phases { value: split, factor, .. } = *phases;
-            editor.define(Op::BatchToSpace { factor }, vec![split], scope, value)?;
+            let Phases { value: split, factors, .. } = *phases;
+            editor.define(Op::BatchToSpace { factors }, vec![split], scope, value)?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! "darts": the published convolutional space (section 2.1 of the DARTS paper).
 
 use crate::space::{
-    Aggregate, Candidates, CellSpec, Head, Keep, NetworkSpec, Operation, Output, Preprocess, Space, Stages, Stem,
+    Aggregate, Candidates, CellSpec, Domain, Head, Keep, NetworkSpec, Operation, Output, Preprocess, Space, Stages,
+    Stem,
 };
 
 pub(super) fn space() -> Space {
@@ -16,11 +17,11 @@ pub(super) fn space() -> Space {
         Operation::DilConv5x5,
     ];
     let operations = Candidates::Everywhere(operations);
-    with_operations("darts", [operations.clone(), operations])
+    with_operations("darts", [operations.clone(), operations], Domain::Images)
 }
 
 /// The published cells and network with other candidates in the normal and the reduction cell.
-pub(super) fn with_operations(name: &str, operations: [Candidates; 2]) -> Space {
+pub(super) fn with_operations(name: &str, operations: [Candidates; 2], domain: Domain) -> Space {
     let [normal, reduce] = operations;
     let cell = |name, operations| CellSpec {
         name,
@@ -37,7 +38,7 @@ pub(super) fn with_operations(name: &str, operations: [Candidates; 2]) -> Space 
         name: name.to_string(),
         cells: vec![cell("normal", normal), cell("reduce", reduce)],
         network: NetworkSpec {
-            stem: Stem::Convolution { multiplier: 3 },
+            stem: Stem::Convolution { multiplier: 3, domain },
             stages: Stages::Chain { reductions: None },
             head: Head::Classifier,
         },

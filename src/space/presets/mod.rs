@@ -1,6 +1,7 @@
 //! The published spaces.
 
 mod darts;
+mod darts_1d;
 mod darts_rnn;
 mod s1;
 mod s2;
@@ -15,6 +16,7 @@ type Preset = (&'static str, fn() -> Space);
 pub(super) const ALL: &[Preset] = &[
     ("darts", darts::space),
     ("darts-rnn", darts_rnn::space),
+    ("darts-1d", darts_1d::space),
     ("s1", s1::space),
     ("s2", s2::space),
     ("s3", s3::space),
@@ -25,10 +27,11 @@ pub(super) fn names() -> Vec<&'static str> {
     ALL.iter().map(|(name, _)| *name).collect()
 }
 
-/// The preset whose values a space of this kind has by default.
-pub(super) fn published(kind: CellKind) -> Space {
-    match kind {
-        CellKind::Convolutional => darts::space(),
-        CellKind::Recurrent => darts_rnn::space(),
+/// The preset whose values a space of this kind and number of dimensions has by default.
+pub(super) fn published(kind: CellKind, dimensions: Option<usize>) -> Space {
+    match (kind, dimensions) {
+        (CellKind::Convolutional, Some(1)) => darts_1d::space(),
+        (CellKind::Convolutional, _) => darts::space(),
+        (CellKind::Recurrent, _) => darts_rnn::space(),
     }
 }

@@ -6,7 +6,7 @@ use crate::space::Operation::{
     AvgPool3x3 as Avg, DilConv3x3 as Dil3, DilConv5x5 as Dil5, MaxPool3x3 as Max, SepConv3x3 as Sep3,
     SkipConnect as Skip,
 };
-use crate::space::{Candidates, Operation, Space};
+use crate::space::{Candidates, Domain, Operation, Space};
 
 /// The candidates of the normal cell, edge by edge.
 const NORMAL: [[Operation; 2]; 14] = [
@@ -46,5 +46,5 @@ const REDUCE: [[Operation; 2]; 14] = [
 
 pub(super) fn space() -> Space {
     let lists = |edges: [[Operation; 2]; 14]| Candidates::of_edges(edges.map(Vec::from).to_vec());
-    with_operations("s1", [lists(NORMAL), lists(REDUCE)])
+    with_operations("s1", [lists(NORMAL), lists(REDUCE)], Domain::Images)
 }

@@ -32,7 +32,7 @@ MANY = 7
 _RESTS = "The genotype rests on small differences: search longer, or raise arch_lr."
 
 # Operations without weights: they copy or pool their input.
-_WEIGHTLESS = ("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3")
+_WEIGHTLESS = ("none", "skip_connect", "max_pool", "avg_pool")
 
 
 def _both_names(edge: tuple[int, int], table: AlphaTable) -> str:
@@ -160,7 +160,7 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
 def weightless(genotype: Genotype) -> Iterator[Finding]:
     """A normal cell without weights; a skip connection in a reduction cell has weights."""
     genes = genotype.edges("normal")
-    if genes and all(operation in _WEIGHTLESS for operation, *_ in genes):
+    if genes and all(operation.startswith(_WEIGHTLESS) for operation, *_ in genes):
         yield Finding(
             "warning",
             "weightless",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from ..history import EpochRecord, known
-from ..score import best_of, score_of
+from ..score import ACCURACY, score_of
 from .finding import Finding, Outcome, count
 
 # The validation loss counts as rising when it exceeds its minimum by this fraction, more than the noise.
@@ -44,7 +44,10 @@ def learning(result: Outcome) -> Iterator[Finding]:
         return
     if result.history[-1].metrics:
         yield measured(result)
-    if classes is None or math.isnan(known(result.history[-1].valid_accuracy)):
+    if math.isnan(known(result.history[-1].valid_accuracy)):
+        return
+    if classes is None:
+        yield counted(result.history)
         return
     last, words = result.history[-1], result.config.resolved_space.kind == "recurrent"
     guess, accuracy = math.log(classes), known(last.valid_accuracy)
@@ -92,7 +95,7 @@ def learning(result: Outcome) -> Iterator[Finding]:
             values=values,
         )
     else:
-        best = best_of(result.history)
+        best = ACCURACY.best(result.history)
         yield Finding(
             "note",
             "learning",
@@ -100,6 +103,14 @@ def learning(result: Outcome) -> Iterator[Finding]:
             f"{known(best.valid_accuracy):.1%} in epoch {best.epoch + 1}; {guessing}.",
             values=values,
         )
+
+
+def counted(history: Sequence[EpochRecord]) -> Finding:
+    """The accuracy over the epochs, where the number of classes is unknown."""
+    last, best = known(history[-1].valid_accuracy), ACCURACY.best(history)
+    most = known(best.valid_accuracy)
+    text = f"Validation accuracy {last:.1%} after the last epoch, best {most:.1%} in epoch {best.epoch + 1}."
+    return Finding("note", "learning", text, values={"valid_accuracy": last, "best": most})
 
 
 def measured(result: Outcome) -> Finding:

@@ -121,13 +121,14 @@ def _summary(text: str) -> str:
 
 def _supernet(net: Supernet) -> tuple[Fact, ...]:
     found = net.cost()
-    words = net.space.kind == "recurrent"
-    each = "a token" if words else "an image"
+    words, sequences = net.space.kind == "recurrent", net.space.dimensions == 1
+    each = "a token" if words else "a sequence" if sequences else "an image"
+    example = "sequence" if words or sequences else "image"
     return (
         Fact("weights", f"{found['weights']:,}"),
         Fact("logits α", f"{found['alphas']:,}"),
         Fact(f"multiply-adds of {each}, forward", f"{found['multiply_adds']:,}"),
-        Fact(f"memory of a step per {'sequence' if words else 'image'}", size(found["bytes_per_image"])),
+        Fact(f"memory of a step per {example}", size(found["bytes_per_image"])),
         Fact(f"memory of a step, batch size {net.config.batch_size}", size(found["bytes"])),
     )
 
@@ -141,7 +142,8 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
             much, full = f"{config.units} units", "850 units"
         else:
             network = _shapes(result, channels=config.channels, layers=config.layers)
-            image, each = config.image_size, "an image"
+            sequences = config.resolved_space.dimensions == 1
+            image, each = config.image_size, "a sequence" if sequences else "an image"
             # Positions of reductions in the search are not those in 20 cells, unless there are none.
             cells = () if config.resolved_space.reductions == () else None
             published = _shapes(result, channels=36, layers=20, reductions=cells)

@@ -13,7 +13,7 @@ use self::sections::{Paragraph, Section, chains};
 use super::cost::grouped;
 use crate::arch::LogitTable;
 use crate::plan::scope::{edge_names, operation_names};
-use crate::plan::{Instruction, Language, Module, Part, Plan, Recurrence, Sizes, ValueId};
+use crate::plan::{Instruction, Language, Module, Part, Plan, Recurrence, Shape, Sizes, ValueId};
 use crate::space::{CellSpec, Edge, Operation};
 
 /// Longer lists of inputs are abridged.
@@ -62,11 +62,12 @@ impl Plan {
             ),
             _ => {
                 let geometry = self.sizes.images();
+                let what = if self.space.dimensions() == Some(1) { "sequences" } else { "images" };
                 format!(
-                    "{} channels, {} cells, images {} in {input}, {} classes in {output}",
+                    "{} channels, {} cells, {what} {} in {input}, {} classes in {output}",
                     geometry.map_or(0, |geometry| geometry.channels),
                     geometry.map_or(0, |geometry| geometry.layers),
-                    self.input_shape,
+                    Shape(self.example_shape()),
                     self.sizes.outputs()
                 )
             }

@@ -1,13 +1,13 @@
 //! An instruction of the explanation: the operation with its parameters.
 
-use crate::plan::{Op, Plan, Scale, WeightId};
+use crate::plan::{By, Fill, Op, Plan, Scale, WeightId};
 
 impl Plan {
     /// An operation with its parameters; those with their usual value are left out.
     pub(super) fn step(&self, op: &Op) -> String {
         match op {
             Op::Conv { weight, members, stride, padding, dilation, groups } => {
-                let [out, depth, tall, wide] = *self.weight_shape(*weight) else { return "convolution".to_string() };
+                let Some([out, depth, tall, wide]) = self.kernel(*weight) else { return "convolution".to_string() };
                 let out = out * members;
                 let channels = match *groups {
                     1 => format!(" {depth}->{out}"),
@@ -22,21 +22,27 @@ impl Plan {
             Op::BatchNorm { scale: Scale::Mixing { .. }, .. } => format!("norm scaled by {}", self.mixing(op)),
             Op::Relu => "relu".to_string(),
             Op::MaxPool { kernel, stride, padding } => {
-                format!("max pool {kernel}x{kernel}{}", window([*stride; 2], [*padding; 2]))
+                format!("max pool {}x{}{}", kernel[0], kernel[1], window(*stride, *padding))
             }
-            Op::AvgPool { kernel, stride, padding } => {
-                format!("mean pool {kernel}x{kernel}{}", window([*stride; 2], [*padding; 2]))
+            Op::AvgPool { kernel, stride, padding, outside } => {
+                let outside = if *outside == 0 { String::new() } else { format!(" without the first {outside}") };
+                format!("mean pool {}x{}{}{outside}", kernel[0], kernel[1], window(*stride, *padding))
             }
-            Op::Shift => "shift by one row and column".to_string(),
+            Op::Pad { left, fill: Fill::Zero } => format!("pad {left} zeros at the left"),
+            Op::Pad { left, fill: Fill::Lowest } => format!("pad {left} times -inf at the left"),
+            Op::Shift { by: [By::Nothing, By::Next] } => "shift by one column".to_string(),
+            Op::Shift { by: [_, By::Previous] } => "shift by one column to the right".to_string(),
+            Op::Shift { .. } => "shift by one row and column".to_string(),
             Op::Concat { blocks: 1 } => "concat".to_string(),
             Op::Concat { blocks } => format!("concat in turn {blocks} blocks of each"),
             Op::Mix { .. } => format!("mix by {}", self.mixing(op)),
             Op::Stack => "stack".to_string(),
             Op::Mixtures { rows, .. } => format!("{} mixtures by {}", rows.len(), self.mixing(op)),
             Op::Unstack { index, of } => format!("value {index} of {of}"),
-            Op::Subsample { factor } => format!("one row and column in {factor}"),
-            Op::SpaceToBatch { factor } => format!("space to batch by {factor}"),
-            Op::BatchToSpace { factor } => format!("batch to space by {factor}"),
+            Op::Subsample { factors: [1, factor] } => format!("one column in {factor}"),
+            Op::Subsample { factors } => format!("one row and column in{}", both("", *factors, 0)),
+            Op::SpaceToBatch { factors } => format!("space to batch by{}", both("", *factors, 0)),
+            Op::BatchToSpace { factors } => format!("batch to space by{}", both("", *factors, 0)),
             Op::Repeat { times } => format!("repeat {times} times"),
             Op::Slice { index, of } => format!("block {index} of {of}"),
             Op::Add => "add".to_string(),
