@@ -225,6 +225,8 @@ class Case:
         Timed.stamps.clear()
         # A last validation batch alone: the evaluation after the epoch is in evaluation mode.
         result = pydarts.search((self.train, self.valid), config, network=self.ours)
+        if result.status != "complete":
+            raise SystemExit(f"the search is {result.status}")
         return self._steps(), result.history[0].train_loss
 
     def loop(self) -> tuple[list[float], float]:

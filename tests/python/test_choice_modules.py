@@ -26,8 +26,8 @@ from torch.nn import functional as F
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TOLERANCE = {"first_order": 1e-9, "unrolled": 1e-6, "unrolled_exact": 1e-8}
-few = settings(max_examples=60, deadline=None)
-fewer = settings(max_examples=25, deadline=None)
+few = settings(max_examples=50, deadline=None)
+fewer = settings(max_examples=20, deadline=None)
 
 
 def choices(module: nn.Module) -> dict[str, Any]:

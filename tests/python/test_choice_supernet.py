@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 LOGITS = 1e-11
 GRADIENT = {"first_order": 1e-9, "unrolled": 1e-6, "unrolled_exact": 1e-8}
 STEPS = {"first_order": 1e-8, "unrolled": 1e-6, "unrolled_exact": 1e-8}
-SMALL = Setup(operations=parity.SMALL, nodes=3)
+SMALL = Setup(operations=parity.SMALL)
 SEARCHED = Setup(operations=("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"), batch=6)
 
 methods = pytest.mark.parametrize("method", METHODS)
