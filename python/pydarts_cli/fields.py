@@ -63,11 +63,15 @@ def train_fields() -> tuple[Field, ...]:
 
 @lru_cache(maxsize=1)
 def network_fields() -> tuple[Field, ...]:
-    """The arguments of `build`: those for networks of images, then those for language models."""
-    return (
+    """The arguments of `build`: those for networks of images, then those for language models.
+
+    Operations of one's own are objects, which a command line cannot hold.
+    """
+    found = (
         *_Source("nn/_convolutional.py").arguments("ConvolutionalNetwork"),
         *_Source("nn/_language.py").arguments("LanguageModel"),
     )
+    return tuple(field for field in found if field.name != "operations")
 
 
 class _Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pydarts
@@ -10,6 +11,8 @@ import reference
 import torch
 from own_operations import KINDS, OwnSetup, Separable, own_reference  # noqa: F401
 from parity import METHODS, XI, apart, distance, plain_gradient
+from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_reference")
@@ -124,19 +127,46 @@ def test_a_copy_of_a_built_in_operation_gives_its_numbers(method: str) -> None:
     )
 
 
+class InHalves(reference.Supernet):
+    """The mean of the losses of both halves of a batch, each normalised by its own statistics."""
+
+    def loss(self, x: Tensor, y: Tensor, criterion: Any = F.cross_entropy) -> Tensor:
+        return self.loss_at(self.weights(), x, y, criterion)
+
+    def loss_at(
+        self, weights: dict[str, Tensor], x: Tensor, y: Tensor, criterion: Any = F.cross_entropy
+    ) -> Tensor:
+        pairs = zip(x.chunk(2), y.chunk(2), strict=True)
+        losses = [super(InHalves, self).loss_at(weights, *half, criterion) for half in pairs]
+        return (losses[0] + losses[1]) / 2
+
+
 @pytest.mark.parametrize("memory", ["keep", "recompute"])
 @pytest.mark.parametrize("method", METHODS)
-def test_micro_batches_and_recomputing_give_the_gradients_of_their_mean(method: str, memory: Any) -> None:
-    setup = OwnSetup(operations=("bare", "skip_connect"), nodes=1, batch=6)
-    # Without batch norm between the images a micro-batch changes nothing; here its mean is compared.
+def test_micro_batches_give_the_gradient_of_their_mean(method: str, memory: Any) -> None:
+    setup = OwnSetup(operations=MIXED, nodes=1, batch=6)
     ours, theirs = pair(setup, micro_batch=3, memory=memory)
+    theirs.__class__ = InHalves
     train, valid = setup.batches(2)
-    halves = [[(x[i : i + 3], y[i : i + 3]) for i in (0, 3)] for x, y in (train, valid)]
-    if method != "first_order":
-        whole = ours.arch_gradient(train, valid, method, XI)
-        other, _ = pair(setup, micro_batch=3, memory="keep")
-        assert apart(whole, other.arch_gradient(train, valid, method, XI)) <= 1e-10
-        return
-    parts = [plain_gradient(theirs, method, train, half) for half in halves[1]]
-    mean = {name: (parts[0][name] + parts[1][name]) / 2 for name in parts[0]}
-    assert apart(ours.arch_gradient(train, valid, method, XI), mean) <= GRADIENT[method]
+    expected = plain_gradient(theirs, method, train, valid, xi=XI)
+    assert apart(ours.arch_gradient(train, valid, method, XI), expected) <= GRADIENT[method]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_masked_candidate_takes_no_part(method: str) -> None:
+    with_mask = OwnSetup(operations=("smooth", "separable", "skip_connect"), nodes=1)
+    without = OwnSetup(operations=("smooth", "skip_connect"), nodes=1)
+    (ours, _), (other, theirs) = pair(with_mask), pair(without)
+    for table in ("normal", "reduce"):
+        for row in range(2):
+            mask = {"decision": "mask", "table": table, "row": row, "columns": [1]}
+            ours._net.decide(json.dumps(mask))
+    known = other.state_dict()
+    ours.load_state_dict(ours.state_dict() | known)
+    ours.set_alphas({n: torch.cat([a[:, :1], a[:, :1] * 0, a[:, 1:]], 1) for n, a in other.alphas.items()})
+    train, valid = without.batches(2)
+    expected = plain_gradient(theirs, method, train, valid, xi=XI)
+    found = ours.arch_gradient(train, valid, method, XI)
+    assert all(not gradient[:, 1].any() for gradient in found.values())
+    kept = {name: gradient[:, [0, 2]] for name, gradient in found.items()}
+    assert apart(kept, expected) <= GRADIENT[method]
