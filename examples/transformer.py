@@ -50,10 +50,10 @@ def main(out: str = "runs/transformer", epochs: int = 8, c: int = 32) -> None:
     quick = pydarts.TrainConfig.quick(epochs=epochs, batch_size=16, learning_rate=0.3)
     fixed = [fix(net, one) for one in [result.architecture, *pydarts.random_architectures(net, 3)]]
     runs = [pydarts.train(one, (data, test), quick) for one in [*fixed, result.fixed_network()]]
-    searched, *random, tuned = [f"{run.history[-1].valid_accuracy:.1%}" for run in runs]
-    print(f"{result.architecture}\naccuracy {searched}, fine-tuned {tuned}, random {', '.join(random)}")
-    result.plot_alphas()[0].figure.suptitle(f"Accuracy: searched {searched}, random {', '.join(random)}")
-    plt.savefig(f"{out}/transformer.png")
+    found, *random, tuned = [f"{run.history[-1].valid_accuracy:.1%}" for run in runs]
+    print(f"{result.architecture}\naccuracy {found}, fine-tuned {tuned}, random {', '.join(random)}")
+    result.plot_alphas()[0].figure.suptitle(f"Accuracy: searched {found}, random {', '.join(random)}", y=1.1)
+    plt.savefig(f"{out}/transformer.png", bbox_inches="tight")
 
 
 if __name__ == "__main__":
