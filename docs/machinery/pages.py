@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from nbconvert import MarkdownExporter
 
@@ -43,8 +44,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace `{algorithms}` by a table of the algorithms and the documentation of each."""
+    """Replace `{algorithms}` by a table of the algorithms, `{example NAME PARTS}` by code of an example."""
+    markdown = re.sub(
+        r"^\{example (\w+) ([\w ]+)\}$", lambda m: example(m[1], m[2].split()), markdown, flags=re.M
+    )
     return markdown.replace("{algorithms}", algorithms()) if "{algorithms}" in markdown else markdown
+
+
+def example(name: str, parts: list[str]) -> str:
+    """Classes and functions of a script in `examples/`, as a block of code."""
+    text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
+    nodes = {getattr(node, "name", ""): node for node in ast.parse(text).body}
+    missing = [part for part in parts if part not in nodes]
+    if missing:
+        raise PluginError(f"examples/{name}.py has no {missing[0]}")
+    code = "\n\n\n".join(ast.get_source_segment(text, nodes[part]) or "" for part in parts)
+    return f'```python title="examples/{name}.py"\n{code}\n```'
 
 
 def algorithms() -> str:

@@ -302,6 +302,24 @@ def test_an_equation_that_cannot_be_written_is_an_error() -> None:
         convert(r'<div class="arithmatex">\[\nosuchthing\]</div>')
 
 
+def test_a_page_shows_parts_of_an_example() -> None:
+    from mkdocs.exceptions import PluginError
+
+    insert = machinery("pages").on_page_markdown
+    shown = insert("Text.\n\n{example segment block iou}\n")
+    assert 0 < shown.index("def block(") < shown.index("def iou(") and "main" not in shown
+    assert insert("a {example segment block} in a line") == "a {example segment block} in a line"
+    with pytest.raises(PluginError, match="no_such_part"):
+        insert("{example segment no_such_part}")
+
+
+def test_every_example_of_a_network_has_a_small_picture_on_the_page() -> None:
+    page = (DOCS / "guide" / "own-networks.md").read_text(encoding="utf-8")
+    pictures = [DOCS / "guide" / name for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)]
+    assert {path.stem for path in pictures} >= set(re.findall(r"^\{example (\w+)", page, re.MULTILINE))
+    assert all(path.stat().st_size < 100_000 for path in pictures)
+
+
 def test_tables_and_examples_of_docstrings_become_markdown() -> None:
     rewritten = machinery("docstrings").rewritten
     table = "==  ===\na   b\n==  ===\nx   one\n    two\ny   3\n==  ==="

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import runpy
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +16,15 @@ from pydarts._data.corpus import bundled_english
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 SAVED = {"genotype.json", "alphas.npz", "history.json", "alphas.png", "cells.png"}
+
+OWN = {
+    "series": ("strings", "accuracy", {"layers.0", "layers.1", "layers.2"}),
+    "table": (None, "error", {"0"}),
+    "forecast": ("lorenz", "error", {"past", "start"}),
+    "segment": ("heat", "IoU", {"0.down", "0.up", "0.inner.1.down", "0.inner.1.up", "0.inner.1.inner.1"}),
+    "transformer": (None, "accuracy", {"1.mix", "2.mix", "3.mix"}),
+}
+"""Of the examples of own networks: the function that makes their data, what they print, and their choices."""
 
 
 def example(name: str) -> ModuleType:
@@ -25,8 +37,9 @@ def example(name: str) -> ModuleType:
 
 
 def test_every_example_fits_a_page_and_is_tested() -> None:
-    assert {path.name for path in FOLDER.iterdir() if path.suffix} == {"digits.py", "text.py"}
-    assert all(len(path.read_text().splitlines()) <= 80 for path in FOLDER.glob("*.py"))
+    assert {path.stem for path in FOLDER.iterdir() if path.suffix} == {"digits", "text", "operation", *OWN}
+    for path in FOLDER.glob("*.py"):
+        assert len(path.read_text().splitlines()) <= (80 if path.stem in ("digits", "text") else 60), path
 
 
 def test_digits_saves_two_results_and_a_table(
@@ -59,3 +72,41 @@ def test_text_saves_a_recurrent_result(
     assert {path.name for path in tmp_path.iterdir()} >= SAVED
     shown = capsys.readouterr().out
     assert "Genotype(recurrent=" in shown and "perplexity: validation" in shown
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_network_of_ones_own_is_searched_fixed_and_compared(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, (makes, measure, choices) = example(name), OWN[name]
+    if makes is not None:
+        whole = getattr(script, makes)
+        monkeypatch.setattr(script, makes, lambda n: whole(max(n // 8, 64)))
+    script.main(out=str(tmp_path), epochs=1)
+    result = pydarts.SearchResult.load(tmp_path)
+    assert result.architecture.keys() >= choices and result.status == "complete"
+    architecture, scores = capsys.readouterr().out.splitlines()
+    assert architecture == str(result.architecture)
+    searched, tuned, *random = re.findall(r"\d+\.\d", scores)
+    assert scores.startswith(f"{measure} {searched}") and len(random) == 3 and tuned
+    assert (tmp_path / f"{name}.png").stat().st_size > 5_000
+
+
+def test_an_operation_of_ones_own_is_searched_and_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = datasets.digits()
+    monkeypatch.setattr(datasets, "digits", lambda: (X[:256], y[:256]))
+    example("operation").main(out=str(tmp_path), epochs=1)
+    result = pydarts.SearchResult.load(tmp_path)
+    assert "gated_conv_3x3" in result.config.resolved_space.operations
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and lines[0].endswith(str(result.genotype))
+    assert (tmp_path / "operation.png").stat().st_size > 5_000
+
+
+def test_an_example_is_a_command_with_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["table.py", "--out", str(tmp_path), "--epochs", "1"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(FOLDER / "table.py"), run_name="__main__")
+    assert not ended.value.code and (tmp_path / "table.png").exists()

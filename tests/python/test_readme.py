@@ -33,8 +33,13 @@ def test_the_first_example_has_at_most_ten_statements_and_goes_from_data_to_a_tr
     assert calls == sorted(calls)
 
 
+def test_an_example_searches_a_network_of_ones_own_with_a_loss_and_a_metric() -> None:
+    own = [block.code for block in pages.blocks(README) if block.runs and "Choice(" in block.code]
+    assert len(own) == 1 and all(word in own[0] for word in ("network=", "metric=", "fixed_network"))
+
+
 def test_the_readme_is_short() -> None:
-    assert len(README.read_text(encoding="utf-8").splitlines()) < 150
+    assert len(README.read_text(encoding="utf-8").splitlines()) < 170
 
 
 def test_every_picture_of_the_readme_is_in_the_repository_and_one_moves() -> None:

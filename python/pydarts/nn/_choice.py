@@ -111,7 +111,9 @@ class InputChoice(_Marked):
     Args:
         n: the number of inputs.
         keep: the number of inputs that are kept.
-        alpha, row, init: as for `Choice`. Rows of one table keep the same number.
+        alpha: the name of a table of logits, as for `Choice`. Rows of one table keep the same number.
+        row: the row of that table.
+        init: initial logits [n], as for `Choice`.
         reduction: how the fixed network reduces several kept inputs: "sum" or "mean".
 
     Raises:
