@@ -16,6 +16,7 @@ from .._values.ambient import kept
 from .._values.operation import Operation, made
 from .._values.space import Space
 from ..nn._own import Described, Place, check_output, noted, weights_of
+from ..nn._places import moved
 from ..nn._settled import is_fresh, settle
 from .module import differentiable_twice
 
@@ -47,7 +48,8 @@ class BoundOperations(Described):
         """Make the module of a prefix. Return its initial weights in order, and its buffers by name."""
         place, channels, stride = self.places[name]
         with noted(place), kept(), self._section("start", name, place):
-            module = self.operations[place.operation].build(channels, stride).to(like.device, like.dtype)
+            module = self.operations[place.operation].build(channels, stride)
+            moved(module, dtype=like.dtype, device=like.device)
         self._modules[name] = _Bound(module)
         weights, buffers = self._modules[name].take()
         return weights, buffers
