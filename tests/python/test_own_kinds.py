@@ -269,6 +269,14 @@ def test_results_with_a_module_that_can_be_pickled_keep_it() -> None:
     assert torch.equal(again.fixed_network().eval()(x), result.fixed_network().eval()(x))
 
 
+def test_complex_tensors_are_refused() -> None:
+    net = seeded(Net)
+    net.first.register_buffer("turns", torch.ones(2, dtype=torch.complex64))
+    for use in (search, pydarts.SearchModule):
+        with pytest.raises(pydarts.ConfigError, match=r"first\.turns.*complex"):
+            use(net)  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
 def test_names_that_files_cannot_hold_are_refused(name: str) -> None:
     net = nn.ModuleDict({name: Choice([nn.Tanh(), nn.Identity()]), "last": nn.Linear(1, 1)})

@@ -110,9 +110,9 @@ def fixed(
     places = places_of(module)
     with torch.no_grad():
         for name, value in state.items():
-            own = value.clone()
+            kept_value = value.clone()
             for part, key in places[name]:
-                _set(part, key, own)
+                _set(part, key, kept_value)
     for norm in norms:
         settle(norm)
         norm.num_batches_tracked.fill_(SETTLED)  # type: ignore[operator]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .._core import ConfigError
+
 Place = tuple[nn.Module, str]
 """A part of a module, and the name of the parameter or buffer in it."""
 
@@ -29,7 +31,14 @@ def places_of(module: nn.Module) -> dict[str, list[Place]]:
 def moved(
     module: nn.Module, *, dtype: torch.dtype | None = None, device: torch.device | None = None
 ) -> nn.Module:
-    """Return the module after `module.to`, with its shared buffers, of which each owner would get a copy."""
+    """Return the module after `module.to`, with its shared buffers, of which each owner would get a copy.
+
+    Raises:
+        ConfigError: a parameter or buffer is complex; `module.to` would drop its imaginary part.
+    """
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if value.is_complex():
+            raise ConfigError(f"{name} is {value.dtype}; it must be real, such as torch.view_as_real of it")
     places = places_of(module)
     module.to(device=device, dtype=dtype)
     for (first, name), *others in places.values():
