@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -200,19 +200,10 @@ def compare(
     genotypes = {
         name: cell.genotype if isinstance(cell, SearchResult) else cell for name, cell in cells.items()
     }
-    kinds = {genotype.kind for genotype in genotypes.values()}
-    if len(kinds) > 1:
-        raise _core.ConfigError("cells are both convolutional and recurrent; compare each kind separately")
-    sides = {genotype.dimensions for genotype in genotypes.values()} - {None}
-    if len(sides) > 1:
-        raise _core.ConfigError("cells are both of images and of sequences; compare each sort separately")
-    published = "darts-rnn" if "recurrent" in kinds else "darts-1d" if sides == {1} else "darts"
     results = [cell for cell in cells.values() if isinstance(cell, SearchResult)]
-    chosen = as_space(space or (results[0].config.resolved_space if results else published))
-    if chosen.kind not in kinds:
-        raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, but the cells are not")
-    if sides and chosen.dimensions not in sides:
-        raise _core.ConfigError(f"space {chosen.name!r} has {chosen.dimensions} dimensions; the cells do not")
+    chosen, published = _space_of(
+        genotypes.values(), space or (results[0].config.resolved_space if results else None)
+    )
     training = _short(select, chosen)
     check_loss(loss)
     drawn = _drawn(chosen, random, seed)
@@ -259,6 +250,24 @@ def compare(
             training.checkpoint_dir, training.resume, about, sizes.facts_with(given.loss), template
         )
         return _table(jobs, given, folder, executor, training.progress)
+
+
+def _space_of(genotypes: Iterable[Genotype], space: str | Space | None) -> tuple[Space, str]:
+    """Return the space of some cells, which must be of one sort, and the name of the published one."""
+    cells = list(genotypes)
+    kinds = {genotype.kind for genotype in cells}
+    if len(kinds) > 1:
+        raise _core.ConfigError("cells are both convolutional and recurrent; compare each kind separately")
+    sides = {genotype.dimensions for genotype in cells} - {None}
+    if len(sides) > 1:
+        raise _core.ConfigError("cells are both of images and of sequences; compare each sort separately")
+    published = "darts-rnn" if "recurrent" in kinds else "darts-1d" if sides == {1} else "darts"
+    chosen = as_space(space or published)
+    if chosen.kind not in kinds:
+        raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, but the cells are not")
+    if sides and chosen.dimensions not in sides:
+        raise _core.ConfigError(f"space {chosen.name!r} has {chosen.dimensions} dimensions; the cells do not")
+    return chosen, published
 
 
 def _fitted(each: SearchConfig, config: SearchConfig, sizes: Sizes, executor: Executor) -> SearchConfig:
