@@ -138,8 +138,8 @@ def read_arrays(
         bad = first_bad_image(images)
         if bad is not None:
             raise DataError(
-                f"{NOUNS[dimensions][:-1]} {bad} of {name} contains NaN or infinity; remove it or replace the "
-                "values"
+                f"{NOUNS[dimensions][:-1]} {bad} of {name} contains NaN or infinity; remove it or replace "
+                "the values"
             )
         images = images.to(dtype)
     return ArrayData(images.contiguous(), labels, given)
