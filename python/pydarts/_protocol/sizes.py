@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from .._data.loaders import Loader, open_sources
 from .._data.memory import batch_size
-from .._values.callables import Loss, fact_of
+from .._values.callables import fact_of
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
 
@@ -27,7 +27,7 @@ class Sizes:
     facts: dict[str, str]
     """The facts that a resumed table compares."""
 
-    def facts_with(self, loss: Loss | Literal["network"] | None) -> dict[str, str]:
+    def facts_with(self, loss: Any) -> dict[str, str]:
         """The facts about the data and a loss; those of networks of one's own are complete."""
         if "network" in self.facts:
             return self.facts
