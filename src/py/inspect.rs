@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -157,42 +158,64 @@ impl<N: Inspectable> Inspected<N> {
 }
 
 /// The locked network for one call. Dropping it restores the user's precision of matrix products.
-pub struct Held<'a, N>(MutexGuard<'a, Inspected<N>>);
+pub struct Held<'a, N> {
+    guard: MutexGuard<'a, Inspected<N>>,
+    by: &'a Mutex<Option<ThreadId>>,
+}
 
 impl<N> Deref for Held<'_, N> {
     type Target = Inspected<N>;
 
     fn deref(&self) -> &Inspected<N> {
-        &self.0
+        &self.guard
     }
 }
 
 impl<N> DerefMut for Held<'_, N> {
     fn deref_mut(&mut self) -> &mut Inspected<N> {
-        &mut self.0
+        &mut self.guard
     }
 }
 
 impl<N> Drop for Held<'_, N> {
     fn drop(&mut self) {
-        if let Some(switch) = &self.0.switch {
+        if let Some(switch) = &self.guard.switch {
             switch.restore();
         }
+        *self.by.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
 /// The methods of the Python classes.
-pub struct Inspector<N>(pub Mutex<Inspected<N>>);
+pub struct Inspector<N> {
+    held: Mutex<Inspected<N>>,
+    /// The thread that holds it.
+    by: Mutex<Option<ThreadId>>,
+}
 
 impl<N: Inspectable> Inspector<N> {
-    /// Ignores poisoning: a thread that panicked leaves every tensor valid, although a step may be half applied.
-    pub fn lock(&self) -> Held<'_, N> {
-        Held(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn new(inspected: Inspected<N>) -> Self {
+        Inspector { held: Mutex::new(inspected), by: Mutex::new(None) }
+    }
+
+    /// Ignores poisoning: a thread that panicked leaves every tensor valid, although a step may be half applied. The user's
+    /// code inside a call of this thread would wait for itself, which is an error.
+    pub fn lock(&self) -> Result<Held<'_, N>> {
+        let here = Some(thread::current().id());
+        if *self.by.lock().unwrap_or_else(PoisonError::into_inner) == here {
+            return Err(Error::config(
+                "this search network is in use by the call that runs this code; its network, operations and loss \
+                 cannot call it: pass them what they need, such as a copy of `alphas` from before",
+            ));
+        }
+        let guard = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.by.lock().unwrap_or_else(PoisonError::into_inner) = here;
+        Ok(Held { guard, by: &self.by })
     }
 
     pub fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let named = entry::engine(py, || {
-            let held = self.lock();
+            let held = self.lock()?;
             named_state(held.network(), &held.state.w)
         })?;
         to_dict(py, named)
@@ -207,12 +230,12 @@ impl<N: Inspectable> Inspector<N> {
         check: impl Fn(&[(String, Tensor)]) -> Result<()> + Send,
     ) -> PyResult<()> {
         let named = from_dict(state)?;
-        entry::engine(py, move || self.lock().load(named, is_buffer, check))
+        entry::engine(py, move || self.lock()?.load(named, is_buffer, check))
     }
 
     pub fn alphas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let named = entry::engine(py, || {
-            let held = self.lock();
+            let held = self.lock()?;
             held.network().alphas().unpack(&held.state.alpha)
         })?;
         to_dict(py, named)
@@ -220,7 +243,7 @@ impl<N: Inspectable> Inspector<N> {
 
     pub fn set_alphas(&self, py: Python<'_>, alphas: &Bound<'_, PyDict>) -> PyResult<()> {
         let named = from_dict(alphas)?;
-        entry::engine(py, move || self.lock().set_alphas(&named))
+        entry::engine(py, move || self.lock()?.set_alphas(&named))
     }
 
     /// `batches` makes the batches of training and validation, whose first has this many examples.
@@ -232,7 +255,7 @@ impl<N: Inspectable> Inspector<N> {
         batches: impl FnOnce(&Inspected<N>) -> Result<(Option<Batch>, Batch)> + Send,
     ) -> PyResult<Bound<'py, PyDict>> {
         let named = entry::engine(py, || {
-            let held = self.lock();
+            let held = self.lock()?;
             held.explained(examples, || {
                 let (train, valid) = batches(&held)?;
                 held.arch_gradient(train, valid, by)
@@ -247,7 +270,7 @@ impl<N: Inspectable> Inspector<N> {
         batches: impl FnOnce(&Inspected<N>) -> Result<(Batch, Batch)> + Send,
     ) -> PyResult<(f64, f64)> {
         entry::engine(py, || {
-            let mut held = self.lock();
+            let mut held = self.lock()?;
             let (train, valid) = batches(&held)?;
             held.step(&train, &valid)
         })
@@ -255,7 +278,7 @@ impl<N: Inspectable> Inspector<N> {
 
     pub fn optimizer_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let (momentum, exp_avg, exp_avg_sq, step) = entry::engine(py, || {
-            let held = self.lock();
+            let held = self.lock()?;
             let (weights, alphas, state) = (held.network().weights(), held.network().alphas(), &held.state);
             Ok((
                 weights.unpack(&state.momentum)?,
@@ -276,7 +299,7 @@ impl<N: Inspectable> Inspector<N> {
     pub fn decide(&self, py: Python<'_>, decision: &str) -> PyResult<()> {
         entry::engine(py, || {
             let decision = serde_json::from_str(decision).map_err(|error| Error::config(error.to_string()))?;
-            let mut guard = self.lock();
+            let mut guard = self.lock()?;
             let held = &mut *guard;
             held.restrictions.apply(&decision)?;
             held.relaxations.set_states(&held.restrictions.states)?;
@@ -293,7 +316,7 @@ impl<N: Inspectable> Inspector<N> {
     ) -> PyResult<(f64, Option<f64>)> {
         entry::engine(py, || {
             let _guard = tch::no_grad_guard();
-            let held = self.lock();
+            let held = self.lock()?;
             held.explained(examples, || {
                 let batch = batch(&held)?;
                 held.relaxed().draw(held.state.step, Some(&batch), None)?;

@@ -1,6 +1,6 @@
 //! `SearchModule`: one network of the user for inspection.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -59,7 +59,7 @@ impl PySearchModule {
             built.state.clear(&built.relaxations.masked()?)?;
             Ok(built)
         })?;
-        Ok(PySearchModule(Inspector(Mutex::new(built))))
+        Ok(PySearchModule(Inspector::new(built)))
     }
 
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

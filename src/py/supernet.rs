@@ -1,6 +1,5 @@
 //! `Supernet`: one search network of a compiled space for inspection.
 
-use std::sync::Mutex;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -59,14 +58,15 @@ pub struct PySupernet(Inspector<Compiled>);
 
 impl PySupernet {
     /// The number of examples in a tensor of inputs.
-    fn examples(&self, x: &Tensor) -> i64 {
-        self.0.lock().network.network.examples(x)
+    fn examples(&self, py: Python<'_>, x: &Tensor) -> PyResult<i64> {
+        let x = x.shallow_clone();
+        entry::engine(py, move || Ok(self.0.lock()?.network.network.examples(&x)))
     }
 
     /// The loss and the number of correct predictions of one batch, without a graph.
     fn pass(&self, py: Python<'_>, pair: Pair, mode: Mode) -> PyResult<(f64, i64)> {
         let pair = tensors(pair);
-        let examples = self.examples(&pair.0);
+        let examples = self.examples(py, &pair.0)?;
         let (loss, correct) = self.0.pass(py, (examples, mode), |held| held.batch(pair, "the batch"))?;
         let correct = correct.ok_or_else(|| Error::engine("the pass counted no correct predictions"));
         Ok((loss, correct.map_err(to_python)? as i64))
@@ -91,7 +91,7 @@ impl PySupernet {
         let own = own_modules(operations);
         let options = NetworkOptions { own, ..NetworkOptions::of_config(&config, numbers, device, None) };
         let built = entry::engine(py, || Inspected::build(config, options))?;
-        Ok(PySupernet(Inspector(Mutex::new(built))))
+        Ok(PySupernet(Inspector::new(built)))
     }
 
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -118,7 +118,7 @@ impl PySupernet {
         let x = x.0;
         entry::engine(py, move || {
             let _guard = tch::no_grad_guard();
-            let held = self.0.lock();
+            let held = self.0.lock()?;
             let network = &held.network.network;
             held.relaxed().draw(held.state.step, None, None)?;
             let m = held.relaxations.weights(&held.state.alpha, Draw::Part(Role::Weight, 0))?;
@@ -149,7 +149,7 @@ impl PySupernet {
     ) -> PyResult<Bound<'py, PyDict>> {
         let by = Estimate::new(method, xi, epsilon, momentum)?;
         let (train, valid) = (train.map(tensors), tensors(valid));
-        self.0.arch_gradient(py, self.examples(&valid.0), by, |held| {
+        self.0.arch_gradient(py, self.examples(py, &valid.0)?, by, |held| {
             let train = train.map(|pair| held.batch(pair, "the training batch")).transpose()?;
             Ok((train, held.batch(valid, "the validation batch")?))
         })
@@ -170,17 +170,17 @@ impl PySupernet {
     }
 
     fn masks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let named = entry::engine(py, || self.0.lock().network.network.masks())?;
+        let named = entry::engine(py, || self.0.lock()?.network.network.masks())?;
         to_dict(py, named)
     }
 
     fn explain(&self, py: Python<'_>) -> PyResult<String> {
-        entry::engine(py, || Ok(self.0.lock().network.network.plan().explain()))
+        entry::engine(py, || Ok(self.0.lock()?.network.network.plan().explain()))
     }
 
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let (cost, element, peak, batch) = entry::engine(py, || {
-            let held = self.0.lock();
+            let held = self.0.lock()?;
             let element = held.network().kind().elt_size_in_bytes();
             let peak = held.network().peak(held.config.optimisation.hypergradient);
             let peak = peak.ok_or_else(|| Error::engine("the plan has no estimate of its memory"))?;

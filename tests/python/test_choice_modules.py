@@ -336,3 +336,48 @@ def test_logits_are_parameters_that_follow_the_module() -> None:
     assert [*Choice([nn.Identity(), nn.Tanh()]).candidates] == ["0", "1"]
     assert Choice([nn.Identity(), nn.Tanh()]).alpha.tolist() == [0.0, 0.0]
     assert InputChoice(3).alpha.tolist() == [0.0, 0.0, 0.0]
+
+
+class Referring(nn.Module):
+    """Calls its choices through attributes that are not registered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.other = Choice([Times(2.0), Times(3.0)]), Choice([Times(5.0), Times(7.0)])
+        self.order, self.pair, self.named = [self.mix], (self.mix, "a"), {"deep": [self.other]}
+        self.call = self.other.forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.call(self.named["deep"][0](self.pair[0](self.order[0](x))))  # type: ignore[operator]
+        return found
+
+
+class Times(nn.Module):
+    """A product with a number."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+def test_choices_in_lists_and_dictionaries_are_fixed() -> None:
+    module = Referring()
+    fixed = pydarts.nn.fix(module, {"mix": "1", "other": "0"})
+    assert fixed(torch.ones(1)).item() == 3.0 * 3.0 * 5.0 * 5.0
+    assert module.order == [module.mix]  # the original has not changed
+
+
+def test_several_structures_are_not_kept() -> None:
+    choice = InputChoice(3, keep=2)
+    with pytest.raises(pydarts.SpaceError, match="dict"):
+        choice([{"h": torch.ones(1)}] * 3)
+
+
+@pytest.mark.parametrize("name", ["steps", "epochs", "file", "allow_pickle", "a\0b", "\ud800"])
+def test_names_that_files_cannot_hold_are_refused(name: str) -> None:
+    choice, last = Choice([nn.Tanh(), nn.Identity()], alpha=name), nn.Linear(1, 1)
+    with pytest.raises(pydarts.ConfigError, match="name"):
+        pydarts.SearchModule(nn.Sequential(choice, last))

@@ -241,6 +241,12 @@ def test_a_factory_that_returns_the_same_parts_loses_nothing(part: bool) -> None
     assert isinstance(net.mix, Choice)
 
 
+def test_a_factory_that_makes_different_modules_is_refused() -> None:
+    made = iter([seeded(Net), nn.Sequential(seeded(Net), nn.Linear(CLASSES, CLASSES))])
+    with pytest.raises(pydarts.ConfigError, match="Net"):
+        search(lambda: next(made))
+
+
 WRAPPED: dict[str, Callable[[nn.Module], nn.Module]] = {
     "weight_norm": parametrizations.weight_norm,
     "spectral_norm": parametrizations.spectral_norm,
@@ -269,19 +275,71 @@ def test_results_with_a_module_that_can_be_pickled_keep_it() -> None:
     assert torch.equal(again.fixed_network().eval()(x), result.fixed_network().eval()(x))
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.1, 1.0, None])
+def test_batch_norm_of_any_momentum_is_evaluated(momentum: float | None) -> None:
+    net = seeded(Net)
+    net.mix.candidates["normed"][1].momentum = momentum
+    result = search(net)
+    fixed = result.fixed_network().eval()
+    assert all(record.valid_loss < 10 for record in result.history)
+    assert torch.isfinite(fixed(data()[0])).all()
+
+
+class Transformed(Net):
+    """The middle runs inside a transform of functions."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        found: Tensor = torch.func.vmap(self.mix)(x)
+        return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_choices_inside_transforms_of_functions_have_the_same_gradients(method: Any) -> None:
+    x, y = data()
+    train, valid = (x[:EXAMPLES], y[:EXAMPLES]), (x[EXAMPLES:], y[EXAMPLES:])
+    found = []
+    for kind in (Net, Transformed):
+        net = seeded(kind)
+        net.mix = Choice([nn.Tanh(), nn.ReLU()])
+        found.append(pydarts.SearchModule(net, config()).arch_gradient(train, valid, method=method)["mix"])
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("use", ["alphas", "loss", "state_dict"])
+def test_code_inside_a_pass_that_calls_the_same_search_module_gets_an_error(use: str) -> None:
+    def loss(output: Tensor, y: Tensor) -> Tensor:
+        if use == "alphas":
+            assert module.alphas
+        elif use == "state_dict":
+            module.state_dict()
+        else:
+            module.loss(data())
+        return F.cross_entropy(output, y)
+
+    module = pydarts.SearchModule(seeded(Net), config(), loss=loss)
+    with pytest.raises(pydarts.ConfigError, match="alphas"):
+        module.loss(data())
+    assert module.alphas  # the error has set it free
+
+
+def test_outputs_are_those_of_plain_inputs_where_batches_are_unpacked() -> None:
+    x, y = data()
+    module = pydarts.SearchModule(seeded(Net), config(), unpack=lambda batch: (batch["a"], batch["b"]))
+    expected = F.cross_entropy(module.output(x), y)
+    assert module.loss({"a": x, "b": y}) == pytest.approx(float(expected), abs=1e-12)
+
+
+def test_modules_on_the_meta_device_are_refused() -> None:
+    with pytest.raises(pydarts.ConfigError, match="meta"):
+        search(seeded(Net).to("meta"))
+
+
 def test_complex_tensors_are_refused() -> None:
     net = seeded(Net)
     net.first.register_buffer("turns", torch.ones(2, dtype=torch.complex64))
     for use in (search, pydarts.SearchModule):
         with pytest.raises(pydarts.ConfigError, match=r"first\.turns.*complex"):
             use(net)  # type: ignore[operator]
-
-
-@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
-def test_names_that_files_cannot_hold_are_refused(name: str) -> None:
-    net = nn.ModuleDict({name: Choice([nn.Tanh(), nn.Identity()]), "last": nn.Linear(1, 1)})
-    with pytest.raises(pydarts.ConfigError, match="name"):
-        search(net)
 
 
 class Failing(torch.autograd.Function):

@@ -260,6 +260,8 @@ def check_shapes(module: nn.Module) -> None:
             raise ConfigError(
                 f"{name} of a lazy module has no shape yet; call the network on a batch before the search"
             )
+        if value.is_meta:
+            raise ConfigError(f"{name} is on the meta device, without values; use to_empty() and set them")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from .._values.config import SearchConfig
 from .._values.hints import hint
 from .._values.words import shown
 from ..nn._choice import InputChoice
-from ..nn._choices import Found, tables_of_choices
+from ..nn._choices import Found, choices_of, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import FunctionNetwork
 from ..nn._places import moved, share
@@ -77,6 +77,11 @@ def _apart(network: Any, module: nn.Module, seed: int) -> nn.Module:
     if isinstance(network, nn.Module):
         return copied(module)
     made = built(network, seed)
+    if fact_of_module(made, choices_of(made)) != fact_of_module(module, choices_of(module)):
+        raise ConfigError(
+            f"network() made two different modules, {type(module).__name__} first; a search calls it several "
+            "times, so it must always make the same"
+        )
     return copied(made) if share(made, module) else made  # a factory may return the same module every time
 
 

@@ -155,6 +155,9 @@ class InputChoice(_Marked):
             raise SpaceError(
                 f"an InputChoice of {self.n} inputs takes a list of {self.n} tensors, got {given}"
             )
+        if self.keep > 1 and not all(isinstance(one, Tensor) for one in inputs):
+            kinds = listed(sorted({type(one).__name__ for one in inputs}))
+            raise SpaceError(f"an InputChoice that keeps {self.keep} inputs adds tensors, got {kinds}")
         return mix(inputs, self.mixing_weights(), self.names, "inputs", fused=self._mixing is not None)
 
     def extra_repr(self) -> str:

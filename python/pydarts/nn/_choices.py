@@ -14,8 +14,8 @@ from ._choice import Choice, InputChoice
 
 ROOT = "choice"
 """The name of a choice that is the whole network."""
-RESERVED = ("steps", "epochs")
-"""Names that a table cannot have: the other arrays of a saved result."""
+RESERVED = ("steps", "epochs", "file", "allow_pickle")
+"""Names that a table cannot have: the other arrays of a saved result, and arguments of `numpy.savez`."""
 
 
 @dataclass(frozen=True, eq=False)

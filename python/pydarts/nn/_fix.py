@@ -7,6 +7,7 @@ import operator
 from collections.abc import Mapping
 from difflib import get_close_matches
 from random import Random
+from types import MethodType
 from typing import Any, TypeAlias
 
 import torch
@@ -72,6 +73,20 @@ def fix_in_place(module: nn.Module, architecture: OwnArchitecture) -> nn.Module:
             part = replaced[part]
         return part
 
+    def rewired(value: Any, levels: int = 4) -> Any:
+        """Replace the choices in an attribute such as a list, which is not registered."""
+        if isinstance(value, nn.Module):
+            return resolved(value)
+        if isinstance(value, MethodType) and isinstance(value.__self__, (Choice, InputChoice)):
+            return getattr(resolved(value.__self__), value.__name__)
+        if type(value) not in (list, tuple, dict) or not levels:
+            return value
+        parts = [*value.values()] if isinstance(value, dict) else [*value]
+        others = [rewired(part, levels - 1) for part in parts]
+        if all(one is other for one, other in zip(parts, others, strict=True)):
+            return value
+        return dict(zip(value, others, strict=True)) if isinstance(value, dict) else type(value)(others)
+
     made = resolved(module)
     seen: set[int] = set()
     waiting = [made]
@@ -82,6 +97,9 @@ def fix_in_place(module: nn.Module, architecture: OwnArchitecture) -> nn.Module:
         if id(part) in seen:
             continue
         seen.add(id(part))
+        for key, value in vars(part).items():
+            if key not in ("_modules", "_parameters", "_buffers"):
+                vars(part)[key] = rewired(value)
         for key, child in part._modules.items():
             if child is not None:
                 part._modules[key] = resolved(child)

@@ -65,7 +65,8 @@ def mix(
     if isinstance(first, Tensor):
         _check_alike(outputs, names, what)
         if first.is_floating_point() or first.is_complex():
-            if fused and all(output.dtype == weights.dtype for output in outputs):
+            plain = fused and not torch._C._are_functorch_transforms_active()
+            if plain and all(output.dtype == weights.dtype for output in outputs):
                 return Mixture.apply(weights, *outputs)  # type: ignore[no-untyped-call]
             terms = [weight * output for weight, output in zip(weights.unbind(0), outputs, strict=True)]
             return functools.reduce(torch.add, terms)

@@ -10,9 +10,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def is_fresh(part: nn.Module) -> bool:
     """Return whether the running statistics of a module hold, or may hold, the initial values 0 and 1.
 
-    Not those that were set by hand: they differ from 0 and 1 without a step.
+    Not those that were set by hand: they differ from 0 and 1 without a step. Nor those of momentum 0, which
+    always hold them.
     """
-    if not isinstance(part, _BatchNorm) or part.momentum is None or part.num_batches_tracked is None:
+    if not isinstance(part, _BatchNorm) or not part.momentum or part.num_batches_tracked is None:
         return False
     mean, var = part.running_mean, part.running_var
     if mean is None or var is None:
