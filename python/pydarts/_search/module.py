@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
 from .._data.structure import Layout
-from .._values.hints import hint
+from .._values.hints import add_note, hint
 from .._values.words import listed
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
@@ -21,7 +21,7 @@ from ..nn._module import called
 from ..nn._places import moved, places_of
 from ..nn._settled import is_fresh, settle
 from .kept import Kept
-from .metrics import Counter, Metric
+from .metrics import Counter, Metric, check_classes
 from .network import GivenTable, Watched, check_mixing, check_twice, checked_loss
 
 
@@ -65,7 +65,7 @@ class BoundModule:
         self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
         self._training: bool | None = None
         self._seeded = SeededLoss(self._compute, seed, poll)
-        self._step, self._mixes, self._twice = 0, False, False
+        self._step, self._fits, self._mixes, self._twice = 0, False, False, False
         self._m: Named = {}
         self._place = ""
         self._outputs: list[Any] | None = None
@@ -158,22 +158,27 @@ class BoundModule:
         if self._outputs is not None:
             self._outputs.append(output)
             return next(iter(self._parameters.values())).new_zeros(()), None, output
+        if not self._fits and self._loss is nn.functional.cross_entropy:
+            check_classes(output, targets)
+        self._fits = True
         value = output if self._loss is None else self._loss(output, targets)
         return value, None if self._correct is None else self._correct(output, targets), output
 
     def _explain(self, error: Exception, tensors: Sequence[Tensor]) -> None:
         """Add notes to an exception of the user's code: where it was raised, and what may help."""
         shapes = ", ".join(f"{str(one.dtype).removeprefix('torch.')} {list(one.shape)}" for one in tensors)
-        error.add_note(f"{self._place}, on a batch of {shapes}")
+        add_note(error, f"{self._place}, on a batch of {shapes}")
         if self._place == "in the loss" and self._loss is nn.functional.cross_entropy:
-            error.add_note(
+            add_note(
+                error,
                 "cross-entropy, the default loss, compares outputs [N, classes] with class indices [N] or "
-                "probabilities [N, classes]; pass loss= for other targets"
+                "probabilities [N, classes]; pass loss= for other targets",
             )
         elif self._place != "in the loss" and not tensors[0].is_floating_point():
-            error.add_note(
+            add_note(
+                error,
                 "whole numbers are passed to the network as they are; images, for example, must be converted "
-                "to floating numbers first: x.float() / 255"
+                "to floating numbers first: x.float() / 255",
             )
 
     def _set_mode(self, training: bool) -> None:
