@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from typing import Any
 
@@ -359,3 +360,31 @@ def test_a_forward_pass_that_changes_weights_is_refused(change: Any) -> None:
     operation = pydarts.Operation("scaled", lambda c, s: Scaled(c, s, change=change))
     with pytest.raises(pydarts.DataError, match=r"scaled.*0->2"):
         supernet("skip_connect", operation).step(batch(), batch(1))
+
+
+# ---- threads
+
+
+def test_two_threads_may_use_one_supernet() -> None:
+    net, found = supernet("skip_connect", pydarts.Operation("smooth", Smooth)), []
+    threads = [
+        threading.Thread(target=lambda: found.extend(net.loss(*batch()) for _ in range(20)), daemon=True)
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 40 and len({*found}) == 1
+
+
+def test_an_operation_that_calls_its_supernet_gets_an_error() -> None:
+    def ask(_: nn.Module) -> None:
+        assert all(net.alphas for net in made)
+
+    made: list[pydarts.Supernet] = []  # empty while the operation is described
+    net = supernet("skip_connect", pydarts.Operation("scaled", lambda c, s: Scaled(c, s, change=ask)))
+    made.append(net)
+    with pytest.raises(pydarts.ConfigError, match="alphas"):
+        net.loss(*batch())
+    assert net.alphas
