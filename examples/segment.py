@@ -51,7 +51,7 @@ def main(out: str = "runs/segment", epochs: int = 15) -> None:
     searched, *random, tuned = [f"{run.history[-1].metrics['iou']:.1%}" for run in runs]
     print(f"{result.architecture}\nIoU {searched}, fine-tuned {tuned}, random {', '.join(random)}")
     found = fixed[0].eval()(X[:5]).argmax(1)
-    plt.imshow(torch.cat([*torch.cat([X[:5, 0], y[:5], found], 1)], 1))
+    plt.imshow(torch.cat([*torch.cat([X[:5, 0], y[:5], found], 1)], 1).numpy())
     plt.title(f"IoU: searched {searched}, random {', '.join(random)}")
     plt.savefig(f"{out}/segment.png")
 

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
         ((torch.zeros(4, 1, 8, 9), torch.zeros(4).long()), r"\[1, 8, 9\].*\[1, 8, 8\]"),
         ((torch.zeros(4, 1, 8, 8).long(), torch.zeros(4).long()), "uint8"),
         ((torch.zeros(0, 1, 8, 8), torch.zeros(0).long()), "empty"),
-        ((torch.full((4, 1, 8, 8), torch.nan), torch.zeros(4).long()), "NaN or infinity.*image 0"),
+        ((torch.full((4, 1, 8, 8), torch.nan), torch.zeros(4).long()), "NaN or infinity.*0"),
         ((torch.zeros(4, 1, 8, 8), torch.zeros(4)), "integers"),
         ((torch.zeros(4, 1, 8, 8), torch.zeros(3).long()), "3.*4"),
         ((torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 4, 0])), "num_classes=4.*2.*4"),

@@ -151,7 +151,8 @@ def read_arrays(
         bad = first_bad_image(images)
         if bad is not None:
             raise DataError(
-                f"number {bad} of {name} contains NaN or infinity; remove it or replace the values"
+                f"{NOUNS[dimensions][:-1]} {bad} of {name} contains NaN or infinity; remove it or replace "
+                "the values"
             )
         images = images.to(dtype)
     return ArrayData(images.contiguous(), targets, given, free)
@@ -245,7 +246,8 @@ def _check_numbers(x: Tensor, what: str) -> None:
         )
     if 0 in x.shape[1:]:
         raise DataError(
-            f"{what} must not be empty, got shape {list(x.shape)}; remove the dimension of size 0"
+            f"{what} must have {'pixels' if x.ndim == 4 else 'positions'}, got shape {list(x.shape)}; remove "
+            "the dimension of size 0"
         )
 
 

@@ -124,6 +124,8 @@ class Section:
 
     gives_way = True
     """Whether the section ends if another one has waited for long, unless it has drawn numbers."""
+    reports = True
+    """Whether the section finds out what `drew` says."""
 
     def __init__(
         self,
@@ -182,7 +184,7 @@ class Section:
     def _end(self) -> None:
         try:
             if self._open:
-                self.drew = self._moved()
+                self.drew = self.reports and self._moved()
                 self._restore()
         except BaseException:  # an interrupt
             self._restore()
@@ -227,6 +229,12 @@ class Masks(Section):
     def _seed(self) -> None:
         for generator in self._generators:
             generator.manual_seed(self._number)
+
+
+class _OfLoss(Section):
+    """Section of a loss. There are several per step, so it does not find out whether anything was drawn."""
+
+    reports = False
 
 
 class Quiet(Section):
@@ -315,7 +323,7 @@ class SeededLoss:
 
     def __call__(self, *arguments: Any) -> Any:
         bits, self._calls = stream(self._seed, f"loss {self._step}", self._calls), self._calls + 1
-        with kept(), Section(bits, self._own, poll=self._poll, name="the loss"):
+        with kept(), _OfLoss(bits, self._own, poll=self._poll, name="the loss"):
             return self._loss(*arguments)
 
 

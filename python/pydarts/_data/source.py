@@ -97,7 +97,7 @@ class BatchChecker:
         made = normalized(images, name_of(self.dtype), self.mean, self.std)
         if not bool(torch.isfinite(made).all()):
             raise DataError(
-                f"{what} contains NaN or infinity (number {first_bad_image(made)} of the batch); "
+                f"{what} contains NaN or infinity ({noun[:-1]} {first_bad_image(made)} of the batch); "
                 "remove it or replace the values"
             )
         given = as_tensor(y, f"the labels of {what}")

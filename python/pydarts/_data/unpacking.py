@@ -54,7 +54,7 @@ class Contents:
     """What the batches of images of a user hold besides the images."""
 
     free: bool = False
-    """Whether targets may be anything, as a loss of the user reads them; otherwise labels or probabilities."""
+    """Whether targets may be anything, as a loss of the user reads them; else labels or probabilities."""
     unpack: Unpacking | None = None
     """What makes (images, targets) of a batch; None: batches are such pairs."""
 

@@ -153,15 +153,17 @@ def fresh(genotype: Genotype, job: Job, given: Given) -> Network:
 
 def _search(job: Job, config: SearchConfig, given: Given, tell: Tell) -> SearchResult:
     more = given.arguments
+    if given.network is not None:
+        more["network"] = given.network
     if job.folder is None:
-        return search(given.loader, config, _SearchTeller(job, tell), given.loss, given.network, **more)
+        return search(given.loader, config, _SearchTeller(job, tell), given.loss, **more)
     if (job.folder / "result.json").is_file():
         result = SearchResult.load(job.folder)
         if result.status == "complete":
             return result
     config = config.replace(checkpoint_dir=job.folder / "checkpoints", resume=job.resume)
     try:
-        result = search(given.loader, config, _SearchTeller(job, tell), given.loss, given.network, **more)
+        result = search(given.loader, config, _SearchTeller(job, tell), given.loss, **more)
     except Exception as error:
         reached = getattr(error, "result", None)
         if isinstance(reached, SearchResult):

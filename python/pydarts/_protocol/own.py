@@ -158,7 +158,7 @@ def compared(cells: Mapping[str, Any], network: Any) -> tuple[Any, dict[str, Arc
     maker = maker_of(network)
     module = built(maker, 0)
     own = fact_of_module(module, choices_in(module))
-    architectures = {}
+    architectures: dict[str, Architecture] = {}
     for name, cell in cells.items():
         fact = cell.fingerprint.get("network") if name in results else own
         if fact is not None and fact != own:

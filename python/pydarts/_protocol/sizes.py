@@ -8,7 +8,7 @@ from typing import Any
 from .._data.loaders import Loader, open_sources
 from .._data.memory import batch_size
 from .._data.unpacking import Contents
-from .._values.callables import Loss, fact_of
+from .._values.callables import fact_of
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
 
@@ -28,14 +28,14 @@ class Sizes:
     facts: dict[str, str]
     """The facts that a resumed table compares."""
 
-    def facts_with(self, loss: Loss | None) -> dict[str, str]:
+    def facts_with(self, loss: Any) -> dict[str, str]:
         """The facts about the data and a loss; those of networks of one's own are complete."""
         if "network" in self.facts:
             return self.facts
         return {**self.facts, "loss": fact_of(loss)}
 
     @classmethod
-    def of(cls, loader: Loader, config: SearchConfig, loss: Loss | None) -> Sizes:
+    def of(cls, loader: Loader, config: SearchConfig, loss: Any) -> Sizes:
         sources = open_sources(loader, config, contents=Contents(free=loss is not None))
         sources.close()
         found = sources.config

@@ -231,7 +231,7 @@ class SearchTable(Sequence[SearchRow]):
     @property
     def _columns(self) -> tuple[str, ...]:
         """The columns of the file; those of metrics and architectures only if a row has one."""
-        left = () if any(row.metric is not None for row in self) else _OF_METRICS
+        left: tuple[str, ...] = () if any(row.metric is not None for row in self) else _OF_METRICS
         left += () if any(row.architecture is not None for row in self) else _OF_MODULES
         return tuple(name for name in _COLUMNS if name not in left)
 

@@ -116,7 +116,7 @@ class SearchResult:
             if name == "genotype":
                 raise AttributeError(
                     "this search had a network of one's own, which has no cells and no genotype; see "
-                    "`architecture`, the candidates that were picked for each row"
+                    "`architecture`, the candidates that were picked, and `fixed_network()`"
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

@@ -65,6 +65,7 @@ class BoundModule:
         self._seeded = SeededLoss(self._compute, seed, poll)
         self._step, self._mixes, self._twice = 0, False, False
         self._m: Named = {}
+        self._place = ""
         self._outputs: list[Any] | None = None
 
     def bind(self, w: Named, m: Named, buffers: Named) -> tuple[list[Tensor], list[Tensor]]:
@@ -129,8 +130,7 @@ class BoundModule:
             try:
                 value, correct, output = self._seeded(inputs, targets)
             except Exception as error:
-                shapes = ", ".join(f"{one.dtype} {list(one.shape)}" for one in tensors)
-                error.add_note(f"in {type(self.module).__name__} or its loss, on a batch of {shapes}")
+                self._explain(error, tensors)
                 raise
         watched.check("the network or its loss")
         learns = some.requires_grad and torch.is_grad_enabled()
@@ -151,12 +151,29 @@ class BoundModule:
         return value, correct
 
     def _compute(self, inputs: Any, targets: Any) -> tuple[Any, Tensor | None, Any]:
+        self._place = f"in the network {type(self.module).__name__}"
         output = called(self.module, inputs)
+        self._place = "in the loss"
         if self._outputs is not None:
             self._outputs.append(output)
             return next(iter(self._parameters.values())).new_zeros(()), None, output
         value = output if self._loss is None else self._loss(output, targets)
         return value, None if self._correct is None else self._correct(output, targets), output
+
+    def _explain(self, error: Exception, tensors: Sequence[Tensor]) -> None:
+        """Add notes to an exception of the user's code: where it was raised, and what may help."""
+        shapes = ", ".join(f"{str(one.dtype).removeprefix('torch.')} {list(one.shape)}" for one in tensors)
+        error.add_note(f"{self._place}, on a batch of {shapes}")
+        if self._place == "in the loss" and self._loss is nn.functional.cross_entropy:
+            error.add_note(
+                "cross-entropy, the default loss, compares outputs [N, classes] with class indices [N] or "
+                "probabilities [N, classes]; pass loss= for other targets"
+            )
+        elif self._place != "in the loss" and not tensors[0].is_floating_point():
+            error.add_note(
+                "whole numbers are passed to the network as they are; images, for example, must be converted "
+                "to floating numbers first: x.float() / 255"
+            )
 
     def _set_mode(self, training: bool) -> None:
         """Enter the training or the evaluation mode; what the user put into evaluation mode stays there."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .._core import ConfigError, SpaceError
 from .._values.words import listed, shown
+from ._mixture import mix
 
 
 class _Marked(nn.Module):
@@ -95,7 +96,7 @@ class Choice(_Marked):
                     f"the candidate {name!r} changes its input in place, which the other candidates read; "
                     "use operations that do not, such as nn.ReLU(inplace=False)"
                 )
-        return _mix(outputs, self.mixing_weights().unbind(0), self.names)
+        return mix(outputs, self.mixing_weights(), self.names, fused=self._mixing is not None)
 
     def extra_repr(self) -> str:
         """Return what `print` shows next to the candidates."""
@@ -154,7 +155,7 @@ class InputChoice(_Marked):
             raise SpaceError(
                 f"an InputChoice of {self.n} inputs takes a list of {self.n} tensors, got {given}"
             )
-        return _mix(list(inputs), self.mixing_weights().unbind(0), self.names, "inputs")
+        return mix(inputs, self.mixing_weights(), self.names, "inputs", fused=self._mixing is not None)
 
     def extra_repr(self) -> str:
         """Return what `print` shows."""
@@ -193,70 +194,3 @@ def _initial(init: Any, count: int) -> Tensor:
     if given.shape != (count,) or not bool(torch.isfinite(given).all()):
         raise ConfigError(f"init is {shown(init)}; it must be {count} finite numbers, one per candidate")
     return given.clone()
-
-
-def _mix(
-    outputs: Sequence[Any], weights: Sequence[Tensor], names: Sequence[str], what: str = "outputs"
-) -> Any:
-    """Return the weighted sum of tensors, or of equal structures leaf by leaf."""
-    first = outputs[0]
-    if isinstance(first, Tensor):
-        _check_alike(outputs, names, what)
-        if first.is_floating_point() or first.is_complex():
-            total = weights[0] * first
-            for weight, output in zip(weights[1:], outputs[1:], strict=True):
-                total = total + weight * output
-            return total
-        if all(torch.equal(first, other) for other in outputs[1:]):
-            return first
-    elif isinstance(first, Mapping) and all(
-        isinstance(other, Mapping) and other.keys() == first.keys() for other in outputs
-    ):
-        mixed = {key: _mix([other[key] for other in outputs], weights, names, what) for key in first}
-        return mixed if type(first) is dict else type(first)(**mixed)
-    elif isinstance(first, (tuple, list)) and all(
-        type(other) is type(first) and len(other) == len(first) for other in outputs
-    ):
-        parts = [_mix(leaves, weights, names, what) for leaves in zip(*outputs, strict=True)]
-        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
-    elif not any(isinstance(other, (Tensor, Mapping, tuple, list)) for other in outputs) and _same(outputs):
-        return first
-    other = next((n for n, value in zip(names, outputs, strict=True) if not _like(value, first)), names[-1])
-    raise SpaceError(
-        f"the {what} of {names[0]!r} and {other!r} cannot be mixed: {_described(first)} and "
-        f"{_described(outputs[list(names).index(other)])}; they must be floating tensors of the same shape, "
-        "or equal structures of these"
-    )
-
-
-def _check_alike(outputs: Sequence[Any], names: Sequence[str], what: str) -> None:
-    first = outputs[0]
-    for name, output in zip(names[1:], outputs[1:], strict=True):
-        if not isinstance(output, Tensor) or output.shape != first.shape:
-            raise SpaceError(
-                f"the {what} of {names[0]!r} and {name!r} cannot be mixed: {_described(first)} and "
-                f"{_described(output)}; all candidates must give tensors of the same shape"
-            )
-
-
-def _same(values: Sequence[Any]) -> bool:
-    try:
-        return all(bool(value == values[0]) or value is values[0] for value in values)
-    except (TypeError, ValueError, RuntimeError):
-        return all(value is values[0] for value in values)
-
-
-def _like(value: Any, first: Any) -> bool:
-    if isinstance(first, Tensor):
-        return isinstance(value, Tensor) and torch.equal(value, first)
-    return type(value) is type(first) and _described(value) == _described(first)
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-    if isinstance(value, Mapping):
-        return f"a {type(value).__name__} with {', '.join(map(str, value)) or 'no keys'}"
-    if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"{shown(value)}"

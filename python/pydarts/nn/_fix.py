@@ -140,6 +140,8 @@ def choices_in(module: Any) -> tuple[Found, ...]:
         ConfigError: it has no choices.
     """
     if not isinstance(module, nn.Module):
+        if isinstance(module, type):
+            raise TypeError(f"got the class {module.__name__}; pass a module: {module.__name__}()")
         raise TypeError(f"expected an nn.Module, got a {type(module).__name__}")
     found = choices_of(module)
     if not found:
