@@ -331,7 +331,7 @@ def _remedy(y: Tensor, length: int) -> str:
             "loss, such as loss=torch.nn.functional.binary_cross_entropy_with_logits with float targets"
         )
     if y.ndim != 1:
-        return "masks and other structured targets need a loss that reads them; otherwise give one class per image"
+        return "masks and other structured targets need a loss that reads them; or give one class per image"
     if y.is_floating_point() and not bool((y == y.round()).all()):
         return "for a regression pass loss=lambda output, y: F.mse_loss(output[:, 0], y) and num_classes=1"
     return "if they are class numbers, convert with y.astype('int64'); for a regression pass a loss"

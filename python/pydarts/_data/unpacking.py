@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._values.callables import short_name
+from .._values.hints import add_note
 from .draws import Draws, Section, Turn
 from .generators import generators_of
 from .structure import describe
@@ -42,10 +43,8 @@ class Unpacking:
         try:
             return self._function(batch)
         except Exception as error:
-            add = getattr(error, "add_note", None)  # Python 3.11 and later
-            if add is not None:
-                name = short_name(self._function)
-                add(f"in `unpack` ({name}) of batch {number} of the {role} loader, {describe(batch)}")
+            where = f"in `unpack` ({short_name(self._function)}) of batch {number} of the {role} loader"
+            add_note(error, f"{where}, {describe(batch)}")
             raise
 
 

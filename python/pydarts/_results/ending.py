@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 from .._values.ambient import kept
+from .._values.hints import add_note
 from .._values.words import count
 
 
@@ -37,7 +38,7 @@ def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: 
             if error is None:
                 error = late
             else:
-                _note(error, f"then on_end of {type(callback).__name__} raised {late!r}")
+                add_note(error, f"then on_end of {type(callback).__name__} raised {late!r}")
     if error is None:
         return result
     try:
@@ -48,7 +49,7 @@ def end(result: R, error: BaseException | None, callbacks: Sequence[Any], what: 
         where = "is the attribute `result` of this exception"
     folder = result.config.checkpoint_dir
     saved = "" if folder is None or not wrote(result) else f"; the last checkpoint is in {folder}"
-    _note(
+    add_note(
         error,
         f"pydarts: the {what} stopped after {reached(result)}; the partial result {where}{saved}",
     )
@@ -67,9 +68,3 @@ def reached(result: Ended) -> str:
 def wrote(result: Ended) -> bool:
     """Return whether a run wrote a checkpoint: a search after a step, a training after an epoch."""
     return bool(len(result.history) or any(getattr(result, "steps", ())))
-
-
-def _note(error: BaseException, text: str) -> None:
-    add = getattr(error, "add_note", None)  # Python 3.11 and later
-    if add is not None:
-        add(text)

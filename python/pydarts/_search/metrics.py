@@ -263,3 +263,41 @@ def correct(output: Any, targets: Any, ignore_index: int = -100) -> Tensor | Non
             wanted, counted = targets, targets != ignore_index
         hits = ((classes == wanted) & counted).sum(dtype=torch.float64)
         return hits * len(output) / counted.sum(dtype=torch.float64)
+
+
+def check_classes(output: Any, targets: Any) -> None:
+    """Check, on a first batch, that outputs and targets are those of a cross-entropy, the default loss.
+
+    PyTorch computes a number for a regression and for several labels per example too, but not a useful one.
+
+    Raises:
+        DataError: the loss does not depend on the output, or mixes examples.
+
+    >>> check_classes(torch.zeros(4, 2), torch.tensor([0, 1, 1, 0]))
+    >>> check_classes(torch.zeros(4, 1), torch.zeros(4, 1))
+    Traceback (most recent call last):
+    ...
+    pydarts.DataError: the network returned [4, 1], ...
+    """
+    if not isinstance(output, Tensor) or not isinstance(targets, Tensor):
+        return
+    remedy = "pass loss=, such as nn.MSELoss() for a regression or nn.BCEWithLogitsLoss() for two classes"
+    if output.dim() < 2 or output.shape[1] < 2:
+        why = "one number per example" if output.dim() < 2 else "a single class"
+        raise DataError(
+            f"the network returned {list(output.shape)}, {why}, but cross-entropy, the default loss, takes "
+            f"logits [N, classes, ...] of two classes or more; {remedy}"
+        )
+    if not targets.is_floating_point() or targets.shape != output.shape:
+        return
+    sums = targets.detach().double().sum(1).flatten()
+    wrong = (sums - 1).abs() > 1e-2
+    if bool(wrong.any()) or bool((targets < 0).any()):
+        odd = float(sums[wrong][0]) if bool(wrong.any()) else float(targets.min())
+        what = "sum to" if bool(wrong.any()) else "contain"
+        hint(
+            f"the targets {list(targets.shape)} of the first batch are not class probabilities: they {what} "
+            f"{odd:.4g} {'over the classes ' if bool(wrong.any()) else ''}in an example, but the loss is "
+            "cross-entropy, the default; pass loss=, such as nn.MSELoss() for a regression or "
+            "nn.BCEWithLogitsLoss() for several labels per example"
+        )

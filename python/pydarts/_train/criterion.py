@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .._core import DataError
 from .._data.draws import SeededLoss
+from .._search.metrics import check_classes
 
 
 def criterion(loss: SeededLoss | None, smoothing: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
@@ -45,11 +46,17 @@ def objective_of(
     and targets are not those of a cross-entropy.
     """
 
+    fits = False
+
     def mean(output: Any, targets: Any) -> Tensor:
+        nonlocal fits
         learns = torch.is_grad_enabled()
         if loss == "network":
             return _scalar(output, "the network, with loss='network',", learns, "weights")
         if loss is None:
+            if not fits:
+                check_classes(output, targets)
+            fits = True
             return _cross_entropy(output, targets, smoothing)
         return _scalar(loss(output, targets), "the loss", learns, "output")
 

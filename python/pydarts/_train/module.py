@@ -20,6 +20,7 @@ from .._data.structure import describe
 from .._results.modules import fact_of_module
 from .._search.metrics import Metric, MetricFunction, check_metric, counter_of
 from .._values.callables import fact_of
+from .._values.hints import add_note
 from ..nn._module import called, check_complete
 from .config import TrainConfig
 from .criterion import objective_of
@@ -181,9 +182,7 @@ class ModuleTask(Descent[nn.Module, ModuleSettings]):
         try:
             return self._forward(network, inputs)
         except Exception as error:
-            add = getattr(error, "add_note", None)  # Python 3.11 and later
-            if add is not None:
-                add(f"{type(network).__name__} was called with {describe(inputs)}")
+            add_note(error, f"{type(network).__name__} was called with {describe(inputs)}")
             raise
 
     def _called(self, network: nn.Module, inputs: Any) -> Any:

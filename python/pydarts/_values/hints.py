@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's code that called this library."""
+"""Warnings that point at the line of the user's code that called this library, and notes of exceptions."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def hint(message: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Add a note to an exception, where Python has notes: from 3.11."""
+    add = getattr(error, "add_note", None)
+    if add is not None:
+        add(text)
 
 
 def silence() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._core import ConfigError, SpaceError
+from .._values.hints import add_note
 from .._values.words import listed, shown
 from ._mixture import mix
 
@@ -89,7 +90,7 @@ class Choice(_Marked):
             try:
                 outputs.append(candidate(*args, **kwargs))
             except Exception as error:
-                error.add_note(f"in the candidate {name!r} of a choice among {listed(self.names)}")
+                add_note(error, f"in the candidate {name!r} of a choice among {listed(self.names)}")
                 raise
             if versions != [value._version for value in given]:
                 raise SpaceError(

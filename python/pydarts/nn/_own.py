@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .._core import GenotypeError, SpaceError
 from .._values.ambient import kept
+from .._values.hints import add_note
 from .._values.operation import Operation
 
 
@@ -80,9 +81,8 @@ def noted(where: Place) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Python 3.10 has no notes.
-        if hasattr(error, "add_note") and not isinstance(error, SpaceError):
-            error.add_note(f"raised by {where}")
+        if not isinstance(error, SpaceError):
+            add_note(error, f"raised by {where}")
         raise
 
 
