@@ -108,7 +108,7 @@ CALLS: dict[str, Row] = {
     "volumes": (pydarts.DataError, ("volumes",), lambda: a_search((X[:, :, None], Y))),
     "signals": (
         pydarts.DataError,
-        ("X[:, :, None]", "Space(reductions=[])"),
+        ("darts-1d", "[48, 2, 64]"),
         lambda: a_search((np.zeros((48, 2, 64), np.float32), Y)),
     ),
     "flat images": (pydarts.DataError, ("reshape",), lambda: a_search((X.reshape(48, 64), Y))),
