@@ -121,7 +121,7 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """
     own, replaced = tensors_in(module), {}
     wrong = [f"{name!r} is missing" for name in own if name not in tensors]
-    for name, value in tensors.items():
+    for name, value in sorted(tensors.items()):  # files list them in any order
         buffers = _buffers_beside(module, name)
         if name in own and own[name].shape == value.shape:
             continue
@@ -132,7 +132,7 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         else:
             wrong.append(f"the network has no {name!r}")
     if wrong:
-        raise RuntimeError("; ".join(wrong[:5]))
+        raise RuntimeError("; ".join(wrong[:8]))
     for name, value in tensors.items():
         if name in replaced:
             like = own.get(name, next(iter(own.values()), value))
