@@ -1,6 +1,5 @@
 //! `Supernet`: one search network of a compiled space for inspection.
 
-
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::Tensor;
