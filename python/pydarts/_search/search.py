@@ -76,7 +76,7 @@ def search(
         loss: (logits [N, classes], labels [N]) -> scalar tensor, with `network` (output, targets), the mean
             over the examples; "network": the module returns its loss; None: cross-entropy. What it draws is
             a function of (seed, step, call).
-        network: a network of one's own instead of the search network of `cfg.space`: a module with
+        network: a network of your own instead of the search network of `cfg.space`: a module with
             `nn.Choice` and `nn.InputChoice`, a function or class that makes one, or an `nn.FunctionNetwork`.
             The search works on a deep copy; initial weights are the values of its parameters. w is every
             parameter that requires a gradient and is no logit; buffers move in the weight step only. Modules
@@ -128,7 +128,7 @@ def search(
         check_loss(loss)
         for name, value in (("metric", metric), ("unpack", unpack)):
             if value is not None:
-                raise ConfigError(f"{name} applies to networks of one's own only; pass network= too")
+                raise ConfigError(f"{name} applies to networks of your own only; pass network= too")
         check_metric(None, config.metric_mode)
         with plain():
             return _searched(loader, config, hooks, cast("Loss | None", loss), None, None)
