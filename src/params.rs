@@ -4,6 +4,7 @@
 //! [`Table`] maps one to the other.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use tch::{Device, Kind, Tensor};
 
@@ -224,9 +225,22 @@ pub fn copy(tensor: &Tensor) -> Result<Tensor> {
     Ok(out)
 }
 
+/// Takes the exception of a user's code that libtorch called, such as a backward pass in Python.
+type Raised = fn() -> Option<Error>;
+
+static RAISED: OnceLock<Raised> = OnceLock::new();
+
+/// Has errors of libtorch asked for the exception of a user's code that caused them.
+pub fn ask_for_exceptions(raised: Raised) {
+    let _ = RAISED.set(raised);
+}
+
 impl From<tch::TchError> for Error {
     /// Keeps the first line of libtorch's text, which says what happened. Out of memory is a separate kind.
     fn from(error: tch::TchError) -> Self {
+        if let Some(raised) = RAISED.get().and_then(|raised| raised()) {
+            return raised;
+        }
         let text = error.to_string();
         let line = text.lines().next().unwrap_or_default().trim().to_owned();
         let lower = text.to_lowercase();

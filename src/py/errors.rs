@@ -6,6 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::error::{Error, ErrorKind, unknown};
+use crate::params::ask_for_exceptions;
 
 /// Name, builtin base class and docstring of the exception; None for kinds with a builtin exception.
 fn row(kind: ErrorKind) -> Option<(&'static str, &'static str, &'static str)> {
@@ -45,6 +46,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add(name, &made)?;
         types.push((kind, made.unbind()));
     }
+    ask_for_exceptions(raised);
     // A second import in the same process keeps the types of the first.
     let _ = TYPES.set(py, types);
     Ok(())
@@ -89,6 +91,12 @@ pub fn from_python(error: PyErr) -> Error {
         let detail = error.value(py).to_string();
         Error::new(kind, detail).with_source(error)
     })
+}
+
+/// The exception of a backward pass in Python, which libtorch leaves set in this thread. Any other call of Python would
+/// trip over it.
+fn raised() -> Option<Error> {
+    Python::attach(PyErr::take).map(from_python)
 }
 
 /// The message for an unknown name, with what may be meant, or the known names.

@@ -311,3 +311,51 @@ def test_the_dtype_of_a_network_is_that_of_its_modules() -> None:
         net = pydarts.Supernet(space, dtype=dtype, **sizes)
         assert net.logits(batch()[0]).isfinite().all()
         assert set(seen) == {(inside, inside, True)}
+
+
+# ---- weights
+
+
+class Scaled(nn.Module):
+    """Scales channels by a looked up vector; `change` may do something to the weights before."""
+
+    def __init__(self, channels: int, stride: int, sparse: bool = False, change: Any = None) -> None:
+        super().__init__()
+        self.pool, self.table = nn.AvgPool2d(stride), nn.Embedding(2, channels, sparse=sparse)
+        self.change = change
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.change is not None:
+            self.change(self.table)
+        found: Tensor = self.pool(x) * self.table(torch.zeros(1, dtype=torch.long)).reshape(1, -1, 1, 1)
+        return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sparse_gradients_are_those_of_dense_ones(method: Any) -> None:
+    states = []
+    for sparse in (False, True):
+        operation = pydarts.Operation("scaled", lambda c, s, sparse=sparse: Scaled(c, s, sparse))
+        net = supernet("skip_connect", operation, hypergradient=method)
+        net.step(batch(), batch(1))
+        states.append(net.state_dict() | net.alphas)
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def _clamped(table: nn.Embedding) -> None:
+    table.weight.data.clamp_(-0.1, 0.1)
+
+
+def _normalized(table: nn.Embedding) -> None:
+    table.weight.data = F.normalize(table.weight.data)
+
+
+def _replaced(table: nn.Embedding) -> None:
+    table.weight = nn.Parameter(table.weight.detach() * 0.5)
+
+
+@pytest.mark.parametrize("change", [_clamped, _normalized, _replaced])
+def test_a_forward_pass_that_changes_weights_is_refused(change: Any) -> None:
+    operation = pydarts.Operation("scaled", lambda c, s: Scaled(c, s, change=change))
+    with pytest.raises(pydarts.DataError, match=r"scaled.*0->2"):
+        supernet("skip_connect", operation).step(batch(), batch(1))

@@ -20,6 +20,7 @@ from .._values.digest import name_of
 from .._values.words import listed, shown
 from ..nn._choices import Found, choices_of, tables_of_choices
 from ..nn._fix import choices_in, fix_in_place
+from ..nn._places import moved, places_of
 from ..nn._settled import is_fresh, settle
 from ..nn._statistics import SETTLED
 
@@ -113,6 +114,7 @@ def fixed(
 ) -> nn.Module:
     """Give a module the weights and buffers of a search, make its choices, and return it.
 
+    The module gets the dtype and device of the weights.
     Running statistics of batch norm lose what is left of their initial values, as in the evaluation.
 
     Raises:
@@ -125,32 +127,24 @@ def fixed(
             f"the search had the network {fact}, got {own}; pass the network of that search"
         )
     norms = [part for part in module.modules() if part.training and is_fresh(part)]
-    places = _places(module)
+    weight = next(state[name] for name, value in module.named_parameters() if name in state)
+    moved(module, dtype=weight.dtype, device=weight.device)  # frozen parameters are not part of the state
+    places = places_of(module)
     with torch.no_grad():
         for name, value in state.items():
+            kept_value = value.clone()
             for part, key in places[name]:
-                _set(part, key, value)
+                _set(part, key, kept_value)
     for norm in norms:
         settle(norm)
         norm.num_batches_tracked.fill_(SETTLED)  # type: ignore[operator]
     return fix_in_place(module, architecture)
 
 
-def _places(module: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
-    """Return where each parameter and buffer is, by its first name."""
-    owners: dict[int, list[tuple[nn.Module, str]]] = {}
-    for part in module.modules():
-        for key, value in (*part._parameters.items(), *part._buffers.items()):
-            if value is not None:
-                owners.setdefault(id(value), []).append((part, key))
-    named = (*module.named_parameters(), *module.named_buffers())
-    return {name: owners[id(value)] for name, value in named}
-
-
 def _set(part: nn.Module, key: str, value: Tensor) -> None:
     """Set a parameter or buffer; its dtype and device are those of the value."""
     parameter = part._parameters.get(key)
     if parameter is not None:
-        parameter.data = value.clone()
+        parameter.data = value
     else:
-        part._buffers[key] = value.clone()
+        part._buffers[key] = value

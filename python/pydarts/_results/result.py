@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -26,7 +28,7 @@ from .decisions import Architecture, Decision, architecture_of, epochs_of
 from .diagnostics import Diagnostics, diagnose
 from .files import read_result, write_result
 from .history import EpochRecord, History
-from .modules import ModuleLike, built, fixed
+from .modules import ModuleLike, built, copied, fixed
 from .score import best_of
 from .tables import AlphaTable, is_cells, tables_of
 from .trajectory import Trajectory
@@ -96,7 +98,8 @@ class SearchResult:
     """The names of rows and candidates by table: those of the space, or of a network of your own."""
 
     module: nn.Module | None = field(default=None, repr=False)
-    """The module with choices that was searched, a copy; None otherwise, and in loaded results."""
+    """The module with choices that was searched, a copy; None otherwise, in loaded results, and in pickled
+    ones if it cannot be pickled."""
 
     def __post_init__(self) -> None:
         if self.genotype is None:
@@ -119,6 +122,15 @@ class SearchResult:
                     "`architecture`, the candidates that were picked, and `fixed_network()`"
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out a module that cannot be pickled, such as a parametrized one."""
+        state = dict(self.__dict__)
+        try:
+            pickle.dumps(self.module)
+        except Exception:
+            state["module"] = None
+        return state
 
     def __repr__(self) -> str:
         named = [entry.name for entry in fields(self) if entry.repr]
@@ -259,6 +271,9 @@ class SearchResult:
                 "result.fixed_network(Net())"
             )
         module = built(self.module if network is None else network, self.config.seed)
+        if not isinstance(network, nn.Module | None):  # a factory may return the same module every time
+            with suppress(TypeError):
+                module = copied(module)
         return fixed(module, self.state_dict, self.architecture, self.fingerprint.get("network"))
 
     def inherit(self, network: Network) -> Inheritance:

@@ -18,7 +18,9 @@ from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import Named
 from ..nn._module import called
+from ..nn._places import moved, places_of
 from ..nn._settled import is_fresh, settle
+from .kept import Kept
 from .metrics import Counter, Metric, check_classes
 from .network import GivenTable, Watched, check_mixing, check_twice, checked_loss
 
@@ -70,20 +72,15 @@ class BoundModule:
 
     def bind(self, w: Named, m: Named, buffers: Named) -> tuple[list[Tensor], list[Tensor]]:
         """See `BoundNetwork`."""
-        if w:
-            some = next(iter(w.values()))
-            self.module.to(device=some.device)
-        owners: dict[int, list[tuple[nn.Module, str]]] = {}
-        for part in self.module.modules():
-            for key, buffer in part._buffers.items():
-                if buffer is not None:
-                    owners.setdefault(id(buffer), []).append((part, key))
-        for name, buffer in [*self.module.named_buffers()]:
-            for part, key in owners[id(buffer)]:
-                part._buffers[key] = buffers[name]
-                self._live.append((part, key, buffers[name]))
+        moved(self.module, device=next(iter(w.values())).device)
+        for name, places in places_of(self.module).items():
+            if name in buffers:
+                for part, key in places:
+                    self._live.append((part, key, buffers[name]))
+        self._let_in(self._live)
         for name, memory in w.items():
             self._parameters[name].data = memory
+        self._kept = Kept(self.module)
         self._m = dict(m)
         return list(self._parameters.values()), list(m.values())
 
@@ -118,13 +115,14 @@ class BoundModule:
         self, mode: str, tensors: Sequence[Tensor], layout: Layout, twice: bool
     ) -> tuple[Tensor, Tensor | None]:
         """See `BoundNetwork`."""
-        watched = Watched(dict(zip(layout.paths, tensors, strict=True)) | self._parameters)
+        watched = Watched(dict(zip(layout.paths, tensors, strict=True)))
+        self._kept.begin(mode)
         inputs, targets = layout.rebuild(tensors)
         some = next(iter(self._parameters.values()))
         self._set_mode(mode != "evaluation")
+        self._set_mixing()
+        self._set_buffers(mode)
         with ExitStack() as stack:
-            stack.enter_context(self._mixing())
-            stack.enter_context(self._buffers_of(mode))
             if twice:
                 stack.enter_context(differentiable_twice(self._recurrent))
             try:
@@ -133,6 +131,9 @@ class BoundModule:
                 self._explain(error, tensors)
                 raise
         watched.check("the network or its loss")
+        self._kept.check()
+        if mode == "weights":
+            self._take_over()
         learns = some.requires_grad and torch.is_grad_enabled()
         value = checked_loss(value, some, learns, "the network" if self._loss is None else "the loss")
         if not self._mixes and torch.is_grad_enabled() and any(one.requires_grad for one in self._m.values()):
@@ -188,36 +189,30 @@ class BoundModule:
                 part.training = False
             self._training = training
 
-    @contextmanager
-    def _mixing(self) -> Iterator[None]:
+    def _set_mixing(self) -> None:
+        """Set the mixing weights; they stay, as `torch.utils.checkpoint` runs parts in the backward pass."""
         rows = {name: table.unbind(0) for name, table in self._m.items()}
         for choice, table, row, count in self._rows:
             weights = rows[table][row]
             choice._mixing = weights if len(weights) == count else weights[:count]
-        try:
-            yield
-        finally:
-            for choice, *_ in self._rows:
-                choice._mixing = None
 
-    @contextmanager
-    def _buffers_of(self, mode: str) -> Iterator[None]:
-        """Let the weight step move the buffers; any other pass gets copies, which are discarded."""
-        if mode != "weights":
-            copies: dict[int, Tensor] = {}
-            for part, key, live in self._live:
-                copies.setdefault(id(live), live.clone())
-                part._buffers[key] = copies[id(live)]
-            if mode == "evaluation":
-                for norm in self._norms:
-                    settle(norm)
-        try:
-            yield
-            if mode == "weights":
-                self._take_over()
-        finally:
-            for part, key, live in self._live:
-                part._buffers[key] = live
+    def _set_buffers(self, mode: str) -> None:
+        """Let the weight step move the buffers; any other pass, and its backward pass, gets copies."""
+        if mode == "weights":
+            self._let_in(self._live)
+            return
+        copies: dict[int, Tensor] = {}
+        for _, _, live in self._live:
+            copies.setdefault(id(live), live.clone())
+        self._let_in([(part, key, copies[id(live)]) for part, key, live in self._live])
+        if mode == "evaluation":
+            for norm in self._norms:
+                settle(norm)
+
+    @staticmethod
+    def _let_in(buffers: Sequence[tuple[nn.Module, str, Tensor]]) -> None:
+        for part, key, buffer in buffers:
+            part._buffers[key] = buffer
 
     @torch.no_grad()
     def _take_over(self) -> None:
@@ -235,6 +230,7 @@ class BoundModule:
                     "keeps its shape"
                 )
             live.copy_(new)
+        self._let_in(self._live)
 
 
 def given_tables(choices: Sequence[Found]) -> list[GivenTable]:

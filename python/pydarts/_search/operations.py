@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
@@ -16,6 +16,7 @@ from .._values.ambient import kept
 from .._values.operation import Operation, made
 from .._values.space import Space
 from ..nn._own import Described, Place, check_output, noted, weights_of
+from ..nn._places import moved
 from ..nn._settled import is_fresh, settle
 from .module import differentiable_twice
 
@@ -47,7 +48,11 @@ class BoundOperations(Described):
         """Make the module of a prefix. Return its initial weights in order, and its buffers by name."""
         place, channels, stride = self.places[name]
         with noted(place), kept(), self._section("start", name, place):
-            module = self.operations[place.operation].build(channels, stride).to(like.device, like.dtype)
+            module = self.operations[place.operation].build(channels, stride)
+            moved(module, dtype=like.dtype, device=like.device)
+            for part in module.modules():
+                if isinstance(part, (nn.Embedding, nn.EmbeddingBag)):
+                    part.sparse = False  # the gradient is part of one vector
         self._modules[name] = _Bound(module)
         weights, buffers = self._modules[name].take()
         return weights, buffers
@@ -62,7 +67,11 @@ class BoundOperations(Described):
         versions = [tensor._version for tensor in watched]
         section = self._section(self._step, self._loss, name, place)
         with noted(place), kept(), section, module.bound(weights, buffers, trains) as replaced:
+            before = module.sums(weights) if trains and not module.seen else None
             y = check_output(module.module(x), place, x.shape, stride)
+            if module.changed(weights) or (before is not None and before != module.sums(weights)):
+                raise DataError(f"{place} changed its weights, which only the search does; change a copy")
+            module.seen |= trains
         if versions != [tensor._version for tensor in watched]:
             what = "input" if watched[0]._version != versions[0] else "weights"
             raise DataError(
@@ -144,6 +153,21 @@ class _Bound:
         self.recurrent = bool(self._rnns)
         self._empty: list[tuple[_Slot, Any]] = []
         self._mode = True
+        self.seen = False
+        """Whether a pass of the training mode has been checked for changes of weights."""
+
+    @staticmethod
+    def sums(weights: Sequence[Tensor]) -> list[float]:
+        """Return what shows changes of `.data`, which have no counter."""
+        return [weight.detach().sum(dtype=torch.float64).item() for weight in weights]
+
+    def changed(self, weights: Sequence[Tensor]) -> bool:
+        """Return whether the module holds other weights than these."""
+        return any(
+            owner[leaf] is not weight
+            for slots, weight in zip(self._weights, weights, strict=True)
+            for owner, leaf in slots
+        )
 
     def take(self) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Return the tensors that the module was made with; between calls it has empty ones."""

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from .._core import ConfigError
-from .._results.modules import built, fact_of_module
+from .._results.modules import built, copied, fact_of_module
 from .._results.tables import AlphaTable
 from .._values.callables import check_loss, fact_of, short_name
 from .._values.config import SearchConfig
@@ -18,6 +18,7 @@ from ..nn._choice import InputChoice
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import FunctionNetwork
+from ..nn._places import moved, share
 from .metrics import Metric, MetricFunction, counter_of, fact_of_metric
 from .module import BoundModule, check_shapes
 from .network import OwnNetwork, of_function
@@ -39,7 +40,7 @@ def own_network(
     if isinstance(network, FunctionNetwork):
         return of_function(network, loss, metric, config.seed)
     check_selection(config)
-    module, factory = built(network, config.seed), not isinstance(network, nn.Module)
+    module = built(network, config.seed)
     if not module.training:
         hint(
             f"{type(module).__name__} is in evaluation mode, and modules in evaluation mode stay in it in "
@@ -60,7 +61,7 @@ def own_network(
         },
         loss=name,
         bound=lambda dtype, poll: BoundModule(
-            built(network if factory else module, config.seed).to(dtype=dtype),
+            moved(_apart(network, module, config.seed), dtype=dtype),
             function,
             counter,
             None if metric is None else Metric(metric, config.seed, poll),
@@ -69,6 +70,14 @@ def own_network(
         ),
         module=module,
     )
+
+
+def _apart(network: Any, module: nn.Module, seed: int) -> nn.Module:
+    """Return a module that a search may change: not `module`, which the result has, nor a part of it."""
+    if isinstance(network, nn.Module):
+        return copied(module)
+    made = built(network, seed)
+    return copied(made) if share(made, module) else made  # a factory may return the same module every time
 
 
 def loss_of(loss: Any) -> Callable[[Any, Any], Any] | None:

@@ -122,7 +122,7 @@ class SearchModule:
             raise _core.ConfigError("a FunctionNetwork has no output, only a loss")
         found: list[Any] = []
         with self._bound.captured(found):
-            self._net.loss(self._read((inputs, None)))
+            self._net.loss(BatchReader("given", None)(0, (inputs, None)))
         return found[0]
 
     @plain()

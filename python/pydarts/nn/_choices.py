@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._core import ConfigError
-from .._values.words import listed
+from .._values.words import listed, shown
 from ._choice import Choice, InputChoice
 
 ROOT = "choice"
@@ -98,6 +98,8 @@ def tables_of_choices(choices: Sequence[Found]) -> tuple[ChoiceTable, ...]:
     for name, rows in by_table.items():
         if name in RESERVED:
             raise ConfigError(f"a table cannot have the name {name!r}, which saved results use; pass alpha=")
+        if "\0" in name or name != name.encode(errors="replace").decode():
+            raise ConfigError(f"a table has the name {shown(name)}, which files cannot hold; pass alpha=")
         missing = sorted({*range(max(rows) + 1)} - {*rows})
         if missing:
             raise ConfigError(

@@ -155,10 +155,14 @@ impl Leaves {
     }
 }
 
-/// The gradients of a loss by leaves; none are defined if it has no graph.
+/// The gradients of a loss by leaves, dense; none are defined if it has no graph.
 fn differentiate(value: &Tensor, leaves: &[&Tensor], again: bool) -> Result<Vec<Tensor>> {
+    let dense = |gradient: Tensor| match gradient.defined() && gradient.is_sparse() {
+        true => Ok(gradient.f_to_dense(None, false)?), // of an embedding with sparse gradients
+        false => Ok(gradient),
+    };
     match value.requires_grad() && !leaves.is_empty() {
-        true => Ok(Tensor::f_run_backward(&[value], leaves, again, again)?),
+        true => Tensor::f_run_backward(&[value], leaves, again, again)?.into_iter().map(dense).collect(),
         false => Ok(leaves.iter().map(|_| Tensor::new()).collect()),
     }
 }
@@ -192,7 +196,13 @@ impl PyNetwork {
             let tensors: Vec<_> = batch.tensors().map(|tensor| PyTensor(tensor.shallow_clone())).collect();
             self.object.bind(py).call1((mode, tensors, layout, twice))?.extract()
         };
-        let (value, correct) = Python::attach(call).map_err(from_python)?;
+        let (value, correct) = Python::attach(call).map_err(|error| {
+            // The user's code may have changed the leaves.
+            for leaves in [&self.weights, &self.mixing] {
+                leaves.held.take();
+            }
+            from_python(error)
+        })?;
         Ok(Loss { value: value.0, correct: correct.map(|correct| correct.0), carried: None })
     }
 }
