@@ -257,6 +257,9 @@ def check_labels(y: Tensor, length: int, what: str) -> Tensor:
     return y
 
 
+_OTHERS = "a network of your own (search(..., network=)) takes"
+
+
 def _remedy(y: Tensor, length: int) -> str:
     """Return what to do about labels that are not integers [N], without losing what they say."""
     if y.ndim > 1 and y.numel() == length:
@@ -264,12 +267,12 @@ def _remedy(y: Tensor, length: int) -> str:
     if y.ndim == 2:
         if y.numel() and bool(((y != 0).sum(1) == 1).all()) and bool((y.sum(1) == 1).all()):
             return "these are one-hot: use y.argmax(1)"
-        return "soft and multi-label targets are not supported, also with a `loss`: give one class per image"
+        return f"cells take one class per image, also with a `loss`; {_OTHERS} soft or multi-label targets"
     if y.ndim != 1:
-        return "masks and other structured targets are not supported: give one class per image"
+        return f"cells take one class per image; {_OTHERS} masks and other structured targets"
     if y.is_floating_point() and not bool((y == y.round()).all()):
-        return "regression is not supported, also with a `loss`: give classes, for example bins of the values"
-    return "if they are class numbers, convert with y.astype('int64'); regression is not supported"
+        return f"cells take classes, such as bins of the values, also with a `loss`; {_OTHERS} a regression"
+    return f"if they are class numbers, convert with y.astype('int64'); {_OTHERS} a regression"
 
 
 def check_range(y: Tensor, num_classes: int, what: str) -> None:
