@@ -186,7 +186,7 @@ class Source(Protocol):
         """Stop threads; called at the end, always."""
 
 class Dataset:
-    """Images [N, C, H, W] and labels [N], uploaded to the device once for all sources that read them."""
+    """Images [N, C, H, W] and targets [N, ...], uploaded to the device once for all sources of them."""
 
     def __init__(self, x: Tensor, y: Tensor) -> None: ...
 
@@ -247,14 +247,16 @@ def search(
     valid: Source | Arrays | Tokens,
     evaluation: Source | Arrays | Tokens,
     observer: Observer,
-    criterion: Callable[[Tensor, Tensor], Tensor] | None,
+    criterion: tuple[Callable[[Tensor, Tensor], Tensor], bool] | None,
     fingerprint: dict[str, str],
     network: object | None = None,
     operations: object = None,
+    metric: object = None,
 ) -> dict[str, Any]:
     """Run a search. Errors after the first step are returned in the result.
 
-    `network`: a `BoundNetwork`; `operations`: a `BoundOperations`.
+    `criterion`: a loss, and whether it is a cross-entropy. `network`: a `BoundNetwork`; `operations`: a
+    `BoundOperations`; `metric`: a `Metric` of a space of images.
 
     `fingerprint` identifies data and loss when a search is resumed. The result has that of the latest steps.
     """

@@ -8,12 +8,13 @@ use tch::Tensor;
 
 use crate::error::{Error, Result};
 
-/// One batch on the network's device: inputs in the network's dtype and int64 targets; for a user's network any tensors.
+/// One batch on the network's device: inputs and floating targets in the network's dtype, int64 labels and tokens; for a
+/// user's network any tensors.
 #[derive(Debug)]
 pub struct Batch {
     /// Images [N, C, H, W], or tokens [tokens, N]; the first tensor of a user's batch, [N, …].
     pub inputs: Tensor,
-    /// Labels [N], or the next tokens [tokens, N]; of a user's batch the same tensor as `inputs`.
+    /// Labels [N] or other targets [N, …] of images, or the next tokens [tokens, N]; of a user's batch the same tensor as `inputs`.
     pub targets: Tensor,
     /// The other tensors of a user's batch.
     pub others: Vec<Tensor>,
@@ -60,13 +61,20 @@ impl Batch {
 
     /// The number of examples: images, or tokens.
     pub fn examples(&self) -> i64 {
-        if self.layout.is_some() { self.width() } else { self.targets.numel() as i64 }
+        if self.counts_inputs() { self.width() } else { self.targets.numel() as i64 }
     }
 
     /// The number of images, or of sequences that are read in parallel.
     pub fn width(&self) -> i64 {
-        let size = self.targets.size();
-        if self.layout.is_some() { size.first() } else { size.last() }.copied().unwrap_or(1)
+        match self.counts_inputs() {
+            true => self.inputs.size().first().copied().unwrap_or(1),
+            false => self.targets.size().last().copied().unwrap_or(1),
+        }
+    }
+
+    /// Whether the first dimension of the inputs counts the examples: of images, sequences and a user's batch.
+    fn counts_inputs(&self) -> bool {
+        self.layout.is_some() || self.inputs.dim() > 2
     }
 
     /// A batch that shares the tensors of this one.

@@ -26,7 +26,7 @@ struct Examples {
 /// The tensors on a device. A tensor can be sent to another thread but not shared, hence the lock.
 type Upload = Arc<Mutex<Held>>;
 
-/// Images [N, C, H, W] or sequences [N, C, L], uint8 or floating, and int64 labels [N].
+/// Images [N, C, H, W] or sequences [N, C, L], uint8 or floating, and targets [N, …].
 #[derive(Debug)]
 struct Held {
     x: Tensor,
@@ -40,14 +40,15 @@ impl Held {
 }
 
 impl Dataset {
-    /// The data set of images `x` [N, C, H, W] or sequences [N, C, L], uint8 or floating, and int64 labels `y` [N].
+    /// The data set of images `x` [N, C, H, W] or sequences [N, C, L], uint8 or floating, and targets `y` [N, …]: int64
+    /// labels [N], or others.
     ///
     /// Images share the memory of `x`, because a copy would double the memory they take. Writing into `x` during a search
-    /// therefore changes the search. Labels are copied.
+    /// therefore changes the search. Targets are copied.
     pub fn new(x: &Tensor, y: &Tensor) -> Result<Dataset> {
-        if !matches!(x.dim(), 3 | 4) || y.size() != [x.size()[0]] || y.f_kind()? != Kind::Int64 {
+        if !matches!(x.dim(), 3 | 4) || y.size().first() != Some(&x.size()[0]) {
             return Err(Error::data(format!(
-                "arrays are images [N, C, H, W] or sequences [N, C, L], and int64 labels [N]; got shapes {:?} and {:?}",
+                "arrays are images [N, C, H, W] or sequences [N, C, L], and targets [N, ...]; got shapes {:?} and {:?}",
                 x.size(),
                 y.size()
             )));
@@ -214,8 +215,8 @@ impl ArraySource {
         })
     }
 
-    /// All labels of the data set, [N].
-    pub fn labels(&self) -> &Tensor {
+    /// All targets of the data set, [N, …].
+    pub fn targets(&self) -> &Tensor {
         &self.examples.y
     }
 

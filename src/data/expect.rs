@@ -9,7 +9,7 @@ use crate::plan::{Plan, Sizes};
 /// What a network expects of a batch.
 #[derive(Debug, Clone)]
 pub enum Expected {
-    /// Images or sequences with one label each.
+    /// Images or sequences with one label each, or with other targets that a loss reads.
     Images {
         /// The shape of one image, [C, H, W], or sequence, [C, L].
         shape: Vec<i64>,
@@ -59,13 +59,16 @@ impl Expected {
             Expected::Images { shape, classes, .. } => {
                 check_images(inputs, shape, what)?;
                 let count = inputs.size()[0];
-                if targets.size() != [count] {
+                if targets.is_floating_point() && targets.size() == [count, *classes] {
+                    check_finite(targets, what)?;
+                } else if targets.size() == [count] {
+                    check_labels(targets, *classes, what)?;
+                } else {
                     return Err(Error::data(format!(
-                        "{what} has {count} inputs and targets of shape {:?}; expected one label per example",
+                        "{what} has {count} inputs and targets of shape {:?}; expected one label per example, or                          class probabilities of shape [{count}, {classes}]",
                         targets.size()
                     )));
                 }
-                check_labels(targets, *classes, what)?;
                 check_finite(inputs, what)?;
             }
             Expected::Words { words, .. } => {
@@ -88,7 +91,13 @@ impl Expected {
     pub fn place(&self, inputs: &Tensor, targets: &Tensor) -> Result<Batch> {
         match self {
             Expected::Images { kind, device, .. } => {
-                Ok(Batch::new(moved(inputs, *device, *kind)?, moved(targets, *device, Kind::Int64)?))
+                // A loss may read targets of any kind, such as booleans; labels of any width are int64.
+                let target_kind = match targets.f_kind()? {
+                    _ if targets.is_floating_point() => *kind,
+                    other if other == Kind::Bool || targets.dim() != 1 => other,
+                    _ => Kind::Int64,
+                };
+                Ok(Batch::new(moved(inputs, *device, *kind)?, moved(targets, *device, target_kind)?))
             }
             Expected::Words { bptt, device, .. } => {
                 let rate_scale = inputs.size().first().copied().unwrap_or(0) as f64 / *bptt as f64;

@@ -28,7 +28,7 @@ pub use kernels::gates::GateMixture;
 pub use kernels::parallel::Number;
 pub use networks::dropout::{Dropout, Masks};
 pub use networks::language::LanguageModel;
-pub use networks::options::{Criterion, LanguageOptions, NetworkOptions};
+pub use networks::options::{Criterion, LanguageOptions, Measure, NetworkOptions};
 pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
 pub use networks::user_operation::{OwnModules, Started};
@@ -101,8 +101,8 @@ pub trait Network {
     fn begin_loss(&self, _role: Role, _part: usize) -> Result<()> {
         Ok(())
     }
-    /// Called before an evaluation, which consists of losses in `Mode::Evaluation`.
-    fn begin_evaluation(&self) -> Result<()> {
+    /// Called before an evaluation, which consists of losses in `Mode::Evaluation`, with the number of the next step.
+    fn begin_evaluation(&self, _step: u64) -> Result<()> {
         Ok(())
     }
     /// What the network measured over all batches since `begin_evaluation`, besides loss and accuracy.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::bridges::{Definition, PyObserver, criterion_of, graph_capture, own_modules, source};
+use super::bridges::{Definition, PyObserver, criterion_of, graph_capture, measure_of, own_modules, source};
 use super::entry;
 use super::errors::to_python;
 use super::inspect::named_state;
@@ -49,7 +49,7 @@ impl Beginning {
 }
 
 #[pyfunction]
-#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint, network=None, operations=None))]
+#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint, network=None, operations=None, metric=None))]
 #[allow(clippy::too_many_arguments)] // one per argument of the Python function
 pub fn search<'py>(
     py: Python<'py>,
@@ -58,10 +58,11 @@ pub fn search<'py>(
     valid: &Bound<'py, PyAny>,
     evaluation: &Bound<'py, PyAny>,
     observer: Py<PyAny>,
-    criterion: Option<Py<PyAny>>,
+    criterion: Option<(Py<PyAny>, bool)>,
     fingerprint: BTreeMap<String, String>,
     network: Option<&Bound<'py, PyAny>>,
     operations: Option<Py<PyAny>>,
+    metric: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (config, fingerprint) = (config.value.clone(), Fingerprint(fingerprint));
     let device = device(&config.execution.device).map_err(to_python)?;
@@ -90,8 +91,11 @@ pub fn search<'py>(
         Beginning::Python(definition) => definition.tables(),
     };
     let mut observer = PyObserver::new(py, observer, (space.cloned(), tables), kind)?;
-    let options =
-        NetworkOptions { own, ..NetworkOptions::of_config(&config, numbers, device, criterion_of(criterion)) };
+    let options = NetworkOptions {
+        own,
+        measure: measure_of(metric),
+        ..NetworkOptions::of_config(&config, numbers, device, criterion_of(criterion))
+    };
     let (outcome, state, alphas, (genotype, architecture)) = entry::engine(py, || {
         let (network, relaxations, initial) = beginning.start(&config, options)?;
         let micro_batch = config.execution.micro_batch;

@@ -89,7 +89,7 @@ impl Run<'_> {
         let (mut loss, mut correct, mut examples, mut carried) = (0.0, Some(0.0), 0, None);
         // A resumed search may begin here.
         self.network.draw(self.state.step)?;
-        self.network.begin_evaluation()?;
+        self.network.begin_evaluation(self.state.step)?;
         let m = self.relaxed.mean(&self.state.alpha)?;
         self.sources.evaluation.start(epoch as u64, 0)?;
         while let Some(mut batch) = self.sources.evaluation.next()? {

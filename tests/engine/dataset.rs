@@ -173,7 +173,7 @@ fn all_views_of_a_data_set_share_its_tensors() {
     let data = dataset(&arrays(8, 1, 2, 2));
     let sources = [Role::Train, Role::Valid, Role::Evaluation]
         .map(|role| source_of(&data, view(role, 4), Augmentation::default(), 0).unwrap());
-    let [train, valid, evaluation] = sources.each_ref().map(|source| source.labels().data_ptr());
+    let [train, valid, evaluation] = sources.each_ref().map(|source| source.targets().data_ptr());
     assert_eq!((valid, evaluation), (train, train));
 }
 
@@ -202,6 +202,8 @@ fn every_fault_of_a_batch_is_named() {
     let x = Tensor::ones([2, 3, 4, 4], float);
     let y = Tensor::from_slice(&[0i64, 4]);
     assert!(expected.admit(&x, &y, "batch 0").is_ok());
+    let probabilities = Tensor::full([2, 5], 0.2, (Kind::Double, device));
+    assert_eq!(expected.admit(&x, &probabilities, "batch 0").unwrap().targets.kind(), kind);
     let nan = &x / 0.0 - &x / 0.0;
     let cases = [
         (Tensor::ones([2, 3, 4, 5], float), y.shallow_clone(), "shape [2, 3, 4, 5]"),
@@ -212,6 +214,8 @@ fn every_fault_of_a_batch_is_named() {
         (x.shallow_clone(), Tensor::from_slice(&[-1i64, 0]), "label -1"),
         (x.shallow_clone(), Tensor::from_slice(&[0.0, 1.0]), "integers"),
         (x.shallow_clone(), Tensor::from_slice(&[0i64]), "targets of shape [1]"),
+        (x.shallow_clone(), Tensor::ones([2, 4], float), "targets of shape [2, 4]"),
+        (x.shallow_clone(), Tensor::full([2, 5], f64::NAN, float), "NaN or infinity"),
     ];
     for (x, y, text) in cases {
         let error = expected.admit(&x, &y, "training batch 7").unwrap_err();
@@ -219,4 +223,25 @@ fn every_fault_of_a_batch_is_named() {
         assert!(error.detail.contains("training batch 7") && error.detail.contains(text), "{error}");
     }
     assert!(check_labels(&Tensor::zeros([0], (Kind::Int64, Device::Cpu)), 5, "labels").is_err());
+}
+
+#[test]
+fn targets_of_any_kind_keep_it_and_a_batch_counts_its_images() {
+    let (kind, device) = (Kind::Double, Device::Cpu);
+    let expected = Expected::Images { shape: vec![1, 4, 4], classes: 5, kind, device };
+    let x = Tensor::ones([4, 1, 4, 4], (Kind::Float, device));
+    let cases = [
+        (Tensor::zeros([4, 3], (Kind::Float, device)), kind),
+        (Tensor::zeros([4], (Kind::Float, device)), kind),
+        (Tensor::zeros([4], (Kind::Bool, device)), Kind::Bool),
+        (Tensor::zeros([4, 3], (Kind::Uint8, device)), Kind::Uint8),
+        (Tensor::zeros([4], (Kind::Uint8, device)), Kind::Int64),
+    ];
+    for (targets, after) in cases {
+        let batch = expected.place(&x, &targets).unwrap();
+        assert_eq!(batch.targets.kind(), after);
+        assert_eq!((batch.examples(), batch.width()), (4, 4));
+        let part = batch.rows(1, 3).unwrap();
+        assert_eq!((part.targets.size()[0], part.examples()), (2, 2));
+    }
 }

@@ -37,7 +37,7 @@ impl Network for Measuring {
         let correct = Tensor::from(0.25 * batch.examples() as f64);
         Ok(Loss { correct: Some(correct), ..self.inner.loss(w, m, batch, mode)? })
     }
-    fn begin_evaluation(&self) -> Result<()> {
+    fn begin_evaluation(&self, _step: u64) -> Result<()> {
         self.calls.borrow_mut().push("begin".into());
         Ok(())
     }

@@ -14,6 +14,7 @@ pub fn plain(kind: Kind) -> NetworkOptions {
         passes: None,
         memory: Memory::Keep,
         micro_batch: None,
+        measure: None,
         own: None,
     }
 }

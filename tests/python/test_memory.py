@@ -48,7 +48,7 @@ def test_a_search_goes_on_with_the_batch_size_it_began_with(free: dict[str, int]
 def test_searches_that_run_at_once_share_the_memory_and_a_resumed_one_keeps_its_batch(
     free: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_core, "fitting_batch", lambda config, most, memory: min(most, memory // 1000))
+    monkeypatch.setattr(_core, "fitting_batch", lambda config, most, memory, own: min(most, memory // 1000))
     arrays = make_arrays()
     free["bytes"] = 16_000
 

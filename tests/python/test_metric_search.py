@@ -200,8 +200,6 @@ def test_wrong_arguments_are_refused_before_the_search() -> None:
     )
     with pytest.raises(pydarts.ConfigError, match="metric"):
         searched(data, function, metric=mae)
-    with pytest.raises(pydarts.ConfigError, match="metric"):
-        pydarts.search((torch.zeros(8, 1, 8, 8), torch.arange(8) % 2), metric=mae)
     with pytest.raises(pydarts.ConfigError, match="metric_mode"):
         cfg = pydarts.SearchConfig(metric_mode="min", progress=False)
         pydarts.search((torch.zeros(8, 1, 8, 8), torch.arange(8) % 2), cfg)

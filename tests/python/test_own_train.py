@@ -513,11 +513,11 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any], dict[str, Any], type[E
     "a loss without a graph": (
         lambda: net(4, 2), {}, {"loss": lambda output, targets: mse(output.detach(), targets)}, DATA, "graph",
     ),
-    "metric of a built network": (
-        lambda: pydarts.genotypes.DARTS_V2, {}, {"metric": mean_error}, CONFIG, "metric",
+    "metric of a language model": (
+        lambda: pydarts.genotypes.DARTS_RNN_V2, {}, {"metric": mean_error}, CONFIG, "metric",
     ),
-    "unpack of a built network": (
-        lambda: pydarts.genotypes.DARTS_V2, {}, {"unpack": lambda batch: batch}, CONFIG, "unpack",
+    "unpack of a language model": (
+        lambda: pydarts.genotypes.DARTS_RNN_V2, {}, {"unpack": lambda batch: batch}, CONFIG, "unpack",
     ),
     "a choice": (
         lambda: nn.Sequential(pydarts.nn.Choice([nn.Linear(4, 2), nn.Linear(4, 2)])), {}, {},

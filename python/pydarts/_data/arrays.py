@@ -28,15 +28,17 @@ _CHUNK = 4096  # images per step of a check, which limits its memory
 
 @dataclass(frozen=True)
 class ArrayData:
-    """Validated images [N, C, H, W] or sequences [N, C, L], with int64 labels [N].
+    """Validated images [N, C, H, W] or sequences [N, C, L], with int64 labels [N] or other targets [N, ...].
 
-    They are uint8 or in the dtype of the search.
+    Images are uint8 or in the dtype of the search, floating-point targets in that dtype.
     """
 
     x: Tensor
     y: Tensor
     given: torch.dtype | None = None
     """The dtype of the images before they were converted."""
+    free: bool = False
+    """Whether a loss of the user reads the targets."""
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -49,9 +51,9 @@ class ArrayData:
         return tuple(self.x.shape[1:])
 
     @property
-    def classes(self) -> int:
-        """The number of classes: the largest label + 1."""
-        return int(self.y.max()) + 1
+    def classes(self) -> int | None:
+        """The number of classes: the largest label + 1, or the number of probabilities; None if unknown."""
+        return classes_in(self.y, self.free)
 
 
 def is_array(value: object) -> TypeGuard[Array]:
@@ -124,15 +126,26 @@ def _shown(value: object) -> str:
 
 
 def read_arrays(
-    x: Array, y: Array, what: str, dtype: torch.dtype, in_channels: int | None, dimensions: int = 2
+    x: Array,
+    y: Array,
+    what: str,
+    dtype: torch.dtype,
+    in_channels: int | None,
+    dimensions: int = 2,
+    free: bool = False,
 ) -> ArrayData:
-    """Validate a data set that is given as arrays; `what` ("training" or "validation") names it in errors."""
+    """Validate a data set that is given as arrays; `what` ("training" or "validation") names it in errors.
+
+    `free`: whether a loss of the user reads the targets.
+    """
     name = f"the {what} {NOUNS[dimensions]}"
     images = as_tensor(x, name)
     check_images(images, name, in_channels, dimensions)
     if len(images) == 0:
         raise DataError(f"{name} are empty")
-    labels = check_labels(as_tensor(y, f"the {what} labels"), len(images), f"the {what} labels")
+    targets = check_targets(
+        as_tensor(y, f"the {what} labels"), len(images), f"the {what} labels", dtype, free
+    )
     given = images.dtype
     if images.dtype != torch.uint8:
         bad = first_bad_image(images)
@@ -142,7 +155,7 @@ def read_arrays(
                 "the values"
             )
         images = images.to(dtype)
-    return ArrayData(images.contiguous(), labels, given)
+    return ArrayData(images.contiguous(), targets, given, free)
 
 
 def as_tensor(value: Any, what: str) -> Tensor:
@@ -238,6 +251,55 @@ def _check_numbers(x: Tensor, what: str) -> None:
         )
 
 
+def is_labels(y: Tensor) -> bool:
+    """Return whether targets are whole numbers [N]: those are class numbers."""
+    return y.ndim == 1 and not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
+
+
+def classes_in(y: Tensor, free: bool) -> int | None:
+    """Return the number of classes that targets state; None for any targets of a loss of the user."""
+    if is_labels(y):
+        return int(y.max()) + 1
+    return None if free else y.shape[1]
+
+
+def check_targets(y: Tensor, length: int, what: str, dtype: torch.dtype, free: bool) -> Tensor:
+    """Return labels as int64 [N], or other targets [N, ...], in `dtype` if they are floating-point.
+
+    Others are class probabilities [N, classes], or if a loss of the user reads them (`free`) anything.
+
+    Raises:
+        DataError: another number of targets than of examples, NaN or infinity, or neither labels nor
+            probabilities.
+    """
+    soft = y.ndim == 2 and y.is_floating_point() and y.shape[1] > 1
+    if is_labels(y) or not (free or soft):
+        return check_labels(y, length, what)
+    if not y.ndim or len(y) != length:
+        raise DataError(f"{what} have shape {list(y.shape)} for {length} images; give one target per image")
+    bad = first_bad_image(y.reshape(length, -1))
+    if bad is not None:
+        raise DataError(f"number {bad} of {what} contains NaN or infinity; remove or replace these values")
+    if not free:
+        wrong = ((y < 0).any(1) | ((y.sum(1, dtype=torch.float64) - 1).abs() > _OFF_ONE)).nonzero()
+        if len(wrong):
+            row = int(wrong[0])
+            raise DataError(
+                f"{what} [N, {y.shape[1]}] are no class probabilities: number {row} is {_row(y[row])}; they "
+                "must be 0 or more and add up to 1. For regression or several labels pass a loss, such as "
+                "loss=torch.nn.functional.mse_loss or binary_cross_entropy_with_logits"
+            )
+    return y.to(dtype) if y.is_floating_point() else y
+
+
+_OFF_ONE = 0.01  # by which a sum of probabilities may differ from 1: float16 and bfloat16 round them
+
+
+def _row(values: Tensor) -> str:
+    some = ", ".join(f"{value:g}" for value in values[:4].tolist())
+    return f"[{some}{', ...' if len(values) > 4 else ''}]"
+
+
 def check_labels(y: Tensor, length: int, what: str) -> Tensor:
     """Return the labels as int64 [N]; raise DataError unless they are `length` class numbers from 0."""
     whole = not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
@@ -257,9 +319,6 @@ def check_labels(y: Tensor, length: int, what: str) -> Tensor:
     return y
 
 
-_OTHERS = "a network of your own (search(..., network=)) takes"
-
-
 def _remedy(y: Tensor, length: int) -> str:
     """Return what to do about labels that are not integers [N], without losing what they say."""
     if y.ndim > 1 and y.numel() == length:
@@ -267,16 +326,29 @@ def _remedy(y: Tensor, length: int) -> str:
     if y.ndim == 2:
         if y.numel() and bool(((y != 0).sum(1) == 1).all()) and bool((y.sum(1) == 1).all()):
             return "these are one-hot: use y.argmax(1)"
-        return f"cells take one class per image, also with a `loss`; {_OTHERS} soft or multi-label targets"
+        return (
+            "give one class per image, or probabilities of the classes as floats; multi-label targets need a "
+            "loss, such as loss=torch.nn.functional.binary_cross_entropy_with_logits with float targets"
+        )
     if y.ndim != 1:
-        return f"cells take one class per image; {_OTHERS} masks and other structured targets"
+        return "masks and other structured targets need a loss that reads them; or give one class per image"
     if y.is_floating_point() and not bool((y == y.round()).all()):
-        return f"cells take classes, such as bins of the values, also with a `loss`; {_OTHERS} a regression"
-    return f"if they are class numbers, convert with y.astype('int64'); {_OTHERS} a regression"
+        return "for a regression pass loss=lambda output, y: F.mse_loss(output[:, 0], y) and num_classes=1"
+    return "if they are class numbers, convert with y.astype('int64'); for a regression pass a loss"
 
 
-def check_range(y: Tensor, num_classes: int, what: str) -> None:
-    """Raise DataError if a label in the int64 tensor `y` is `num_classes` or larger."""
+def check_range(y: Tensor, num_classes: int, what: str, free: bool = False) -> None:
+    """Raise DataError if a label is `num_classes` or larger, or probabilities are of another number.
+
+    `free`: whether a loss of the user reads the targets, which have any shape if they are no labels.
+    """
+    if not is_labels(y):
+        if not free and y.shape[1] != num_classes:
+            raise DataError(
+                f"{what} are probabilities of {y.shape[1]} classes, but num_classes is {num_classes}; make "
+                "both equal"
+            )
+        return
     if len(y) and int(y.max()) >= num_classes:
         index = int((y >= num_classes).nonzero()[0])
         raise DataError(

@@ -20,7 +20,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Subset, 
 
 from .._core import DataError
 from .._values.digest import little_endian
-from .arrays import ArrayData, as_tensor, is_array, name_of
+from .arrays import ArrayData, as_tensor, is_array, is_labels, name_of
 from .passes import LoaderPasses, Passes
 from .planned import PlannedPasses
 from .structure import Layout
@@ -46,13 +46,13 @@ _SHOWN = {
 
 
 def of_arrays(data: ArrayData, part: str) -> Facts:
-    """Return the facts about images and labels that are given as arrays; `part` begins their names.
+    """Return the facts about images and targets that are given as arrays; `part` begins their names.
 
     >>> data = ArrayData(torch.zeros(9, 1, 8, 8), torch.arange(9) % 2)
     >>> sorted(of_arrays(data, "train"))[:3]
     ['train.dtype', 'train.examples', 'train.labels']
     """
-    return _named(
+    facts = _named(
         part,
         source="arrays",
         examples=len(data.x),
@@ -61,6 +61,12 @@ def of_arrays(data: ArrayData, part: str) -> Facts:
         sample=_hash(_sampled(data.x)),
         labels=_hash(data.y),
     )
+    return facts | _of_targets(data.y, part)
+
+
+def _of_targets(y: Tensor, part: str) -> Facts:
+    """Return the facts about targets that are no labels; those of labels are the facts of version 1."""
+    return {} if is_labels(y) else _leaf(y, "targets", part, held=False)
 
 
 def of_tokens(tokens: Tensor, part: str) -> Facts:
@@ -106,7 +112,7 @@ def _order(loader: DataLoader[Any], passes: Passes) -> str | None:
 def of_batch(batch: Any, loader: Any, part: str) -> Facts:
     """Return the facts about the first batch (x, y) that `loader` gave, which has been checked."""
     x, y = (as_tensor(each, "a batch") for each in batch)
-    facts = _named(part, shape=list(x.shape[1:]), dtype=name_of(x.dtype))
+    facts = _named(part, shape=list(x.shape[1:]), dtype=name_of(x.dtype)) | _of_targets(y, part)
     if isinstance(loader, (list, tuple)):  # every pass begins with this batch
         facts |= _named(part, sample=_hash(_sampled(x)), labels=_hash(_whole(y)))
     return facts

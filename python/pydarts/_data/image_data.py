@@ -77,7 +77,7 @@ def of_arrays(
     checked = [data]
     if valid is not None:
         checked.append(read_arrays(*valid, "validation", torch.float32, None, dimensions))
-    count = max(part.classes for part in checked) if classes is None else len(classes)
+    count = max(part.classes or 0 for part in checked) if classes is None else len(classes)
     for part, name in zip(checked, ("training", "validation"), strict=False):
         check_range(part.y, count, f"the {name} labels")
         if part.shape != data.shape:

@@ -25,11 +25,13 @@ from .sizes import (
     known_classes,
     search_dtype,
     survey,
+    unknown_classes,
     with_sizes,
     with_statistics,
 )
 from .source import BatchChecker, PythonSource
 from .texts import open_texts
+from .unpacking import LABELLED, Contents
 
 Loader: TypeAlias = Single | tuple[Single, Single]
 Source: TypeAlias = _core.Arrays | _core.Tokens | PythonSource
@@ -82,15 +84,21 @@ def _no_poll() -> None:
     """Do nothing while a loader is read."""
 
 
-def open_sources(loader: Loader, config: SearchConfig, poll: Callable[[], None] = _no_poll) -> Sources:
+def open_sources(
+    loader: Loader,
+    config: SearchConfig,
+    poll: Callable[[], None] = _no_poll,
+    contents: Contents = LABELLED,
+) -> Sources:
     """Build the sources of a search; a recurrent space requires token arrays `(train, valid)`.
 
-    `poll` is called between batches that are read, and while the engine waits for a loader.
+    `contents`: what batches of images hold. `poll` is called between batches that are read, and while the
+    engine waits for a loader.
     """
     if config.resolved_space.kind == "recurrent":
         (train, valid, evaluation), config, facts = open_texts(loader, config)
         return Sources(train, valid, evaluation, config, facts)
-    return open_images(loader, config, poll=poll)
+    return open_images(loader, config, poll=poll, contents=contents)
 
 
 def open_images(
@@ -99,19 +107,24 @@ def open_images(
     *,
     fewest_valid: int | None = None,
     poll: Callable[[], None] = _no_poll,
+    contents: Contents = LABELLED,
 ) -> Sources:
     """Build sources of images: a 2-tuple of arrays is (X, y), any other 2-tuple is (train, valid).
 
     `fewest_valid`: the minimum number of examples in a validation part of arrays; None: one batch.
-    `poll`: see `open_sources`.
+    `poll`, `contents`: see `open_sources`.
     """
-    sources = _open_images(loader, config, fewest_valid, poll)
+    sources = _open_images(loader, config, fewest_valid, poll, contents)
     sources.poll_with(poll)
     return sources
 
 
 def _open_images(
-    loader: Loader, config: SearchConfig, fewest_valid: int | None, poll: Callable[[], None]
+    loader: Loader,
+    config: SearchConfig,
+    fewest_valid: int | None,
+    poll: Callable[[], None],
+    contents: Contents,
 ) -> Sources:
     if isinstance(loader, ImageData):
         raise _core.DataError("expected images, got an ImageData; give its `train` or `(train, valid)`")
@@ -120,16 +133,18 @@ def _open_images(
         train, valid = (
             single_source(part, name) for part, name in zip(loader, ("training", "validation"), strict=True)
         )
-        return _open_pair(train, valid, config, fewest_valid, poll)
+        return _open_pair(train, valid, config, fewest_valid, poll, contents)
     single = single_source(loader, "training")
     if _is_arrays(single):
-        return _open_split_arrays(single, config, fewest_valid)
+        return _open_split_arrays(single, config, fewest_valid, contents)
     _refuse_augmentation(config)
-    return _open_split_loader(single, config, poll)
+    return _open_split_loader(single, config, poll, contents)
 
 
-def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | None) -> Sources:
-    data = _read(arrays, "training", config)
+def _open_split_arrays(
+    arrays: Any, config: SearchConfig, fewest_valid: int | None, contents: Contents
+) -> Sources:
+    data = _read(arrays, "training", config, contents)
     config = with_sizes(config, data.shape, data.classes)
     check_cutout(config)
     n = len(data.x)
@@ -152,12 +167,17 @@ def _open_split_arrays(arrays: Any, config: SearchConfig, fewest_valid: int | No
 
 
 def _open_pair(
-    train: Any, valid: Any, config: SearchConfig, fewest_valid: int | None, poll: Callable[[], None]
+    train: Any,
+    valid: Any,
+    config: SearchConfig,
+    fewest_valid: int | None,
+    poll: Callable[[], None],
+    contents: Contents,
 ) -> Sources:
     if not _is_arrays(train):
         _refuse_augmentation(config)
     read = [
-        _read(part, name, config) if _is_arrays(part) else None
+        _read(part, name, config, contents) if _is_arrays(part) else None
         for part, name in ((train, "training"), (valid, "validation"))
     ]
     first, second = read
@@ -170,7 +190,7 @@ def _open_pair(
     if first is not None and second is not None:
         _check_alike(first, second, config)
     classes = [
-        data.classes if data is not None else known_classes(part, name, config)
+        data.classes if data is not None else _known_classes(part, name, config, contents)
         for data, part, name in zip(read, (train, valid), ("training", "validation"), strict=True)
     ]
     turns = Turns()
@@ -187,7 +207,7 @@ def _open_pair(
         config = with_sizes(config, shape, count)
     else:
         array_dtype = next((data.x.dtype for data in read if data is not None), None)
-        config, firsts = survey(passes[:2], shape, count, config, array_dtype, poll)
+        config, firsts = survey(passes[:2], shape, count, config, array_dtype, poll, contents)
     arrays = [len(data.x) for data in read if data is not None]
     if arrays:
         config = with_batch_size(config, min(arrays))
@@ -199,7 +219,7 @@ def _open_pair(
             _check_labels(data, config, name)
     roles = ("train", "valid", "eval")
     sources = [
-        _arrays(data, None, role, config) if data is not None else _python_source(run, role, config)
+        _arrays(data, None, role, config) if data is not None else _python_source(run, role, config, contents)
         for data, run, role in zip((first, second, second), passes, roles, strict=True)
     ]
     facts: fingerprint.Facts = {}
@@ -210,23 +230,34 @@ def _open_pair(
             facts |= fingerprint.of_arrays(data, part)
         elif run is not None:
             facts |= fingerprint.of_loader(given, run, part) | fingerprint.of_batch(batch, given, part)
-    labels = second.y if second is not None else examples_labels(valid)
+    labels = second.y if second is not None else _examples_labels(valid, contents)
     return Sources(sources[0], sources[1], sources[2], config, facts, class_counts(labels, config))
 
 
-def _open_split_loader(loader: Any, config: SearchConfig, poll: Callable[[], None]) -> Sources:
+def _open_split_loader(
+    loader: Any, config: SearchConfig, poll: Callable[[], None], contents: Contents
+) -> Sources:
     passes = split_loader(loader, config.train_portion, config.seed)
-    classes = known_classes(loader, "training", config)
-    config, (batch, _) = survey(passes[:2], None, classes, config, poll=poll)
+    classes = _known_classes(loader, "training", config, contents)
+    config, (batch, _) = survey(passes[:2], None, classes, config, poll=poll, contents=contents)
     sources = [
-        _python_source(run, role, config)
+        _python_source(run, role, config, contents)
         for run, role in zip(passes, ("train", "valid", "eval"), strict=True)
     ]
     facts = fingerprint.of_loader(loader, None, "data") | fingerprint.of_batch(batch, loader, "data")
-    labels = examples_labels(loader)
+    labels = _examples_labels(loader, contents)
     if labels is not None:
         labels = labels[torch.from_numpy(passes[1].sampler.indices)]
     return Sources(sources[0], sources[1], sources[2], config, facts, class_counts(labels, config))
+
+
+def _known_classes(loader: Any, name: str, config: SearchConfig, contents: Contents) -> int | None:
+    """Return the classes that a data set states, unless `unpack` makes the labels."""
+    return None if contents.unpack is not None else known_classes(loader, name, config)
+
+
+def _examples_labels(loader: Any, contents: Contents) -> torch.Tensor | None:
+    return None if contents.unpack is not None else examples_labels(loader)
 
 
 def single_source(source: Any, name: str) -> Any:
@@ -262,10 +293,17 @@ def _is_arrays(source: Any) -> bool:
     return isinstance(source, tuple) and len(source) == 2 and all(is_array(part) for part in source)
 
 
-def _read(arrays: Any, name: str, config: SearchConfig) -> ArrayData:
+def _read(arrays: Any, name: str, config: SearchConfig, contents: Contents) -> ArrayData:
+    if contents.unpack is not None:
+        raise _core.ConfigError(
+            "unpack applies to the batches of loaders; leave it out for arrays, which are (X, y) already"
+        )
     x, y = arrays
-    data = read_arrays(x, y, name, search_dtype(config), config.in_channels, dimensions_of(config))
+    dimensions, dtype = dimensions_of(config), search_dtype(config)
+    data = read_arrays(x, y, name, dtype, config.in_channels, dimensions, contents.free)
     check_pixels(data.x, f"the {name} images", config)
+    if config.num_classes is None and data.classes is None:
+        raise unknown_classes(data.y)
     check_classes(data.y, f"the {name} labels", config, some=name == "validation")
     return data
 
@@ -286,7 +324,7 @@ def _check_alike(train: ArrayData, valid: ArrayData, config: SearchConfig) -> No
 
 def _check_labels(data: ArrayData, config: SearchConfig, name: str) -> None:
     assert config.num_classes is not None
-    check_range(data.y, config.num_classes, f"the {name} labels")
+    check_range(data.y, config.num_classes, f"the {name} labels", data.free)
 
 
 def _refuse_augmentation(config: SearchConfig) -> None:
@@ -309,7 +347,9 @@ def _arrays(data: ArrayData, indices: list[int] | None, role: str, config: Searc
     return _core.Arrays(data.dataset, indices, role, size, mean, std)
 
 
-def _python_source(passes: Passes | None, role: str, config: SearchConfig) -> PythonSource:
+def _python_source(
+    passes: Passes | None, role: str, config: SearchConfig, contents: Contents
+) -> PythonSource:
     assert passes is not None and config.image_size is not None and config.in_channels is not None
     check = BatchChecker(
         "training" if role == "train" else "validation",
@@ -320,8 +360,9 @@ def _python_source(passes: Passes | None, role: str, config: SearchConfig) -> Py
         config.mean,
         config.std,
         dimensions=dimensions_of(config),
+        contents=contents,
     )
-    return PythonSource(passes, check, on_gpu(config))
+    return PythonSource(passes, check, on_gpu(config), contents.unpack)
 
 
 def on_gpu(config: SearchConfig) -> bool:

@@ -211,10 +211,7 @@ def _check_rows(given: tuple[Any, ...], config: SearchConfig, fewest_valid: int 
 def _first(run: Passes, check: BatchReader, poll: Callable[[], None], unpack: Unpacking | None) -> Structured:
     """Return the first batch of a source, taken apart."""
     try:
-        for batch in first_pass(run, poll):
-            if unpack is not None:
-                with unpack.section(run.draws, 0, 0, poll=poll):
-                    batch = unpack(batch, 0, check.role)
+        for batch in first_pass(run, poll, unpack, check.role):
             return check(0, batch)
     finally:
         run.close()

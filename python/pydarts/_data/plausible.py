@@ -8,6 +8,7 @@ from torch import Tensor
 from .._core import ConfigError, DataError
 from .._values.config import SearchConfig
 from .._values.hints import hint
+from .arrays import is_labels
 
 # Scaled or normalised images, and spectrograms in decibels, are below this or partly negative.
 _UNSCALED = 100.0
@@ -36,14 +37,14 @@ def check_pixels(x: Tensor, what: str, config: SearchConfig) -> None:
 
 
 def check_classes(y: Tensor, what: str, config: SearchConfig, *, some: bool = False) -> None:
-    """Warn if labels, int64 [N] from 0, do not look like class numbers.
+    """Warn if labels, int64 [N] from 0, do not look like class numbers; other targets are not examined.
 
     `some`: the labels need not contain all classes, like those of a validation part.
 
     Raises:
         DataError: the labels would make so many unused classes that they must be ids.
     """
-    if not len(y):
+    if not len(y) or not is_labels(y):
         return
     present = torch.unique(y)
     distinct, least, most = len(present), int(present[0]), int(present[-1])

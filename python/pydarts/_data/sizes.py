@@ -15,11 +15,12 @@ from .. import _core
 from .._values.ambient import kept
 from .._values.config import SearchConfig
 from .._values.hints import hint
-from .arrays import NOUNS, ArrayData, as_tensor, channel_statistics
+from .arrays import NOUNS, ArrayData, as_tensor, channel_statistics, classes_in, is_labels, name_of
 from .interrupt import of_worker
 from .passes import Passes, is_plain
 from .plausible import check_classes, check_pixels
 from .source import BatchChecker
+from .unpacking import LABELLED, Contents, Unpacking
 
 PATIENCE = 10.0  # seconds of reading a loader until a hint says why nothing else happens
 
@@ -64,7 +65,7 @@ def examples_labels(source: Any) -> Tensor | None:
 def class_counts(labels: Tensor | None, config: SearchConfig) -> tuple[int, ...] | None:
     """Count the labels per class; None if they are unknown or not those of the configuration."""
     classes = config.num_classes
-    if labels is None or classes is None or not len(labels):
+    if labels is None or classes is None or not len(labels) or not is_labels(labels):
         return None
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
         return None
@@ -97,10 +98,11 @@ def survey(
     config: SearchConfig,
     array_dtype: torch.dtype | None = None,
     poll: Callable[[], None] = lambda: None,
+    contents: Contents = LABELLED,
 ) -> tuple[SearchConfig, list[Any]]:
     """Complete the sizes from the first batches; if the classes must be counted, from all batches.
 
-    Returns the configuration, and for each of the passes its first batch, or None.
+    Returns the configuration, and for each of the passes its first batch (x, y), or None.
 
     `array_dtype`: the dtype of the other part of the pair, if it is arrays. Both use the same mean and std.
     `poll` is called before each batch and while another run draws; an exception in it ends the survey.
@@ -121,10 +123,11 @@ def survey(
             in_channels=config.in_channels,
             array_dtype=array_dtype,
             dimensions=dimensions_of(config),
+            contents=contents,
         )
         empty = True
         present: set[int] = set()
-        for number, batch in enumerate(first_pass(run, poll)):
+        for number, batch in enumerate(first_pass(run, poll, contents.unpack, role)):
             x, y = check(number, batch)
             firsts[-1] = firsts[-1] or batch
             found = tuple(x.shape[1:])
@@ -134,10 +137,13 @@ def survey(
                     f"the {noun} of batch {number} of the {role} loader have shape {list(found)}, expected "
                     f"{list(shape)}; give all {noun} the same channels and size"
                 )
-            shape, seen, empty = found, max(seen, int(y.max()) + 1), False
+            stated = classes_in(y, contents.free)
+            if count_labels and stated is None:
+                raise unknown_classes(y)
+            shape, seen, empty = found, max(seen, stated or 0), False
             if number == 0 and role == "training":
                 check_pixels(x, f"the images of the {role} loader", config)
-            if not count_labels:
+            if not count_labels or not is_labels(y):
                 break
             present.update(torch.unique(y).tolist())
             if waits and time.monotonic() - begun > PATIENCE:
@@ -156,8 +162,18 @@ def survey(
     return with_sizes(config, shape, seen if count_labels else classes), firsts
 
 
-def first_pass(run: Passes, poll: Callable[[], None]) -> Iterator[Any]:
-    """Yield the batches of pass 0, as a search reads them."""
+def unknown_classes(y: Tensor) -> _core.ConfigError:
+    """Return the error for targets that do not state the number of outputs of the network."""
+    return _core.ConfigError(
+        f"num_classes, the number of outputs of the network, cannot be read from targets {name_of(y.dtype)} "
+        f"{['N', *y.shape[1:]]}; pass num_classes= in the configuration of a search, or to build before train"
+    )
+
+
+def first_pass(
+    run: Passes, poll: Callable[[], None], unpack: Unpacking | None = None, role: str = "training"
+) -> Iterator[Any]:
+    """Yield the batches of pass 0, as a search reads them; `unpack` is applied to each."""
     with kept(), run.draws.order(0, poll):
         iterator, _ = run.begin(0, 0)
     try:
@@ -170,6 +186,9 @@ def first_pass(run: Passes, poll: Callable[[], None]) -> Iterator[Any]:
                 raise of_worker(iterator, error)  # noqa: B904
             if batch is run:
                 return
+            if unpack is not None:
+                with unpack.section(run.draws, 0, number, poll=poll):
+                    batch = unpack(batch, number, role)
             yield batch
     finally:
         run.draws.close(iterator, 0)

@@ -17,8 +17,8 @@ from .arrays import (
     NOUNS,
     as_tensor,
     check_images,
-    check_labels,
     check_range,
+    check_targets,
     first_bad_image,
     is_array,
     name_of,
@@ -26,8 +26,8 @@ from .arrays import (
 from .draws import Section, Turn
 from .interrupt import of_worker
 from .passes import Passes
-from .structure import Layout
-from .unpacking import Unpacking
+from .structure import Layout, describe
+from .unpacking import LABELLED, Contents, Unpacking
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 Structured: TypeAlias = tuple[list[Tensor], Layout]
@@ -61,11 +61,16 @@ class BatchChecker:
     std: tuple[float, ...] | None = None
     array_dtype: torch.dtype | None = None  # of the other part, if it is arrays; None: any
     dimensions: int = 2  # 1: sequences
+    contents: Contents = LABELLED
 
     def __call__(self, number: int, batch: Any) -> Batch:
         """Check batch `number` of a pass, counted from 0."""
         what = f"batch {number} of the {self.role} loader"
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            if self.contents.unpack is not None:
+                raise DataError(
+                    f"unpack must return a pair (images, labels), but returned {describe(batch)} for {what}"
+                )
             raise DataError(f"{what} must be a pair (x, y), got a {type(batch).__name__}{_remedy(batch)}")
         x, y = batch
         if not is_array(x) or (not is_array(y) and not isinstance(y, (list, tuple))):
@@ -96,16 +101,17 @@ class BatchChecker:
                 "remove it or replace the values"
             )
         given = as_tensor(y, f"the labels of {what}")
-        labels = check_labels(given, len(images), f"the labels of {what}")
+        free = self.contents.free
+        labels = check_targets(given, len(images), f"the labels of {what}", self.dtype, free)
         if self.num_classes is not None:
-            check_range(labels, self.num_classes, f"the labels of {what}")
+            check_range(labels, self.num_classes, f"the labels of {what}", free)
         # The results do not share memory with the batch: the loader may reuse its memory.
         labels = labels.clone() if labels.data_ptr() == given.data_ptr() else labels
         return made, labels.contiguous()
 
 
 def _remedy(batch: Any) -> str:
-    """Describe the parts of a batch that is no pair, and how its loader can yield pairs."""
+    """Describe the parts of a batch that is no pair, and how `unpack` makes a pair of it."""
     if isinstance(batch, Mapping):
         x, y = (next((key for key in names if key in batch), "...") for names in (_IMAGES, _LABELS))
         keys, parts = ", ".join(map(repr, batch)), f'batch["{x}"], batch["{y}"]'
@@ -114,10 +120,7 @@ def _remedy(batch: Any) -> str:
         size, parts = f" of {len(batch)}", "batch[0], batch[1]"
     else:
         return "; give batches of images with their labels"
-    return (
-        f"{size}; let the loader yield pairs: DataLoader(..., collate_fn=pairs), where pairs(examples) sets "
-        f"batch = torch.utils.data.default_collate(examples) and returns {parts}"
-    )
+    return f"{size}; say which are the images and the labels: pass unpack=lambda batch: ({parts})"
 
 
 # Usual names of images and labels in batches that are dictionaries.

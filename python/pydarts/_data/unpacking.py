@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from .._values.callables import short_name
@@ -45,6 +46,19 @@ class Unpacking:
             where = f"in `unpack` ({short_name(self._function)}) of batch {number} of the {role} loader"
             add_note(error, f"{where}, {describe(batch)}")
             raise
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the batches of images of a user hold besides the images."""
+
+    free: bool = False
+    """Whether targets may be anything, as a loss of the user reads them; else labels or probabilities."""
+    unpack: Unpacking | None = None
+    """What makes (images, targets) of a batch; None: batches are such pairs."""
+
+
+LABELLED = Contents()
 
 
 def _kind(value: object) -> str:

@@ -49,7 +49,7 @@ def cells_many(
     check_folder(training)
     numbers = seeds_of(seeds, config.seed)
     drawn = _drawn(config.resolved_space, random, config.seed)
-    sizes = Sizes.of(given.loader, config)
+    sizes = Sizes.of(given.loader, config, given.loss)
     alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
     each = config.replace(**(alone | sizes.fields))
     arguments = sizes.arguments | _width(config) | dict(network or {})
@@ -116,7 +116,12 @@ def cells_compared(
     training = _short(select, chosen)
     drawn = _drawn(chosen, random, seed)
     lines = {"dimensions": 1} if chosen.dimensions == 1 else {}
-    sizes = Sizes.of(loader, SearchConfig(space="darts-1d" if lines else published, batch_size=1))
+    reading = SearchConfig(
+        space="darts-1d" if lines else published,
+        batch_size=1,
+        num_classes=dict(network or {}).get("num_classes"),
+    )
+    sizes = Sizes.of(loader, reading, given.loss)
     arguments = sizes.arguments | lines | (_width(results[0].config) if results else {}) | dict(network or {})
     own = {**made(chosen.own_operations), **by_name(arguments.pop("operations", ()))}
     given = given._replace(operations=tuple(own.values()))

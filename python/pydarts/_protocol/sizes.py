@@ -7,6 +7,7 @@ from typing import Any
 
 from .._data.loaders import Loader, open_sources
 from .._data.memory import batch_size
+from .._data.unpacking import Contents
 from .._values.callables import fact_of
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
@@ -34,8 +35,8 @@ class Sizes:
         return {**self.facts, "loss": fact_of(loss)}
 
     @classmethod
-    def of(cls, loader: Loader, config: SearchConfig) -> Sizes:
-        sources = open_sources(loader, config)
+    def of(cls, loader: Loader, config: SearchConfig, loss: Any) -> Sizes:
+        sources = open_sources(loader, config, contents=Contents(free=loss is not None))
         sources.close()
         found = sources.config
         if config.resolved_space.kind == "recurrent":

@@ -14,6 +14,7 @@ from .._data.draws import SeededLoss, Turn, forget
 from .._data.interrupt import InterruptWatch
 from .._data.loaders import Loader, Sources, open_sources
 from .._data.pairs import Unpack, open_pairs
+from .._data.unpacking import Contents, Unpacking
 from .._results.decisions import architecture_in
 from .._results.ending import end
 from .._results.environment import environment
@@ -32,7 +33,7 @@ from .._values.hints import hint
 from .._values.words import count as counted
 from ..nn._convolutional import reduction_cells
 from .callbacks import Callback, listeners
-from .metrics import MetricFunction, check_metric
+from .metrics import Metric, MetricFunction, check_metric, counter_of, fact_of_metric
 from .network import OwnNetwork, check_options, dtype_of
 from .observers import Observers
 from .operations import bound_operations
@@ -59,9 +60,10 @@ def search(
         loader: the data. One of
 
             - `(X, y)`: images [N, C, H, W], or sequences [N, C, L] for a space such as "darts-1d", and
-              integer labels [N], as numpy arrays or tensors; uint8 images are scaled to [0, 1] and
-              normalised by `mean` and `std` (computed if not given), floating-point images are used as they
-              are; split by `train_portion` into batches of `batch_size`;
+              integer labels [N], class probabilities [N, classes], or with `loss` targets [N, ...] of any
+              dtype, as numpy arrays or tensors; uint8 images are scaled to [0, 1] and normalised by `mean`
+              and `std` (computed if not given), floating-point images are used as they are; split by
+              `train_portion` into batches of `batch_size`;
             - a map-style `DataLoader` with sequential or shuffled order: its examples are split by
               `train_portion`;
             - a pair `(train, valid)`, each `(X, y)`, a `DataLoader`, or any re-iterable of batches `(x, y)`.
@@ -73,23 +75,26 @@ def search(
             is a function of (seed, pass, batch); one that draws in this process is not prefetched.
         cfg: the configuration of the search; None: the published one.
         callbacks: one or several; called at the start, after every step and epoch, and at the end.
-        loss: (logits [N, classes], labels [N]) -> scalar tensor, with `network` (output, targets), the mean
-            over the examples; "network": the module returns its loss; None: cross-entropy. What it draws is
-            a function of (seed, step, call).
+        loss: (logits [N, classes], targets [N, ...]) -> scalar tensor, with `network` (output, targets), the
+            mean over the examples; "network": the module returns its loss; None: cross-entropy. What it draws
+            is a function of (seed, step, call). Targets that are no labels need `cfg.num_classes`, the number
+            of outputs; whole numbers [N] are labels.
         network: a network of your own instead of the search network of `cfg.space`: a module with
             `nn.Choice` and `nn.InputChoice`, a function or class that makes one, or an `nn.FunctionNetwork`.
             The search works on a deep copy; initial weights are the values of its parameters. w is every
             parameter that requires a gradient and is not a logit; buffers move in the weight step only.
             Modules in evaluation mode stay in it. Options of spaces and images do not apply: space,
             channels, layers, mean and the like.
-        metric: with `network`, what evaluations measure besides loss and accuracy: a function (output,
+        metric: not of texts, what evaluations measure besides loss and accuracy: a function (output,
             targets) -> number, the mean over a batch, or an object with update(output, targets), compute()
             and reset(), such as those of torchmetrics. `EpochRecord.metrics` holds the value under the name
             of the function or class; if it is a dictionary, all its values, of which the first one counts.
-            `result.best` follows it, the largest one or with `metric_mode="min"` the smallest. Without a
-            metric, accuracy is measured if the loss is a cross-entropy of classes on dimension 1.
-        unpack: with `network`, batch -> (inputs, targets), tensors in any structure of tuples, lists,
-            dictionaries and dataclasses. Without it a batch is a pair, or a dictionary, which is both. Arrays
+            `result.best` follows it, the largest one or with `metric_mode="min"` the smallest. Accuracy is
+            measured for labels and, if the loss is a cross-entropy, for probabilities; with `network`, if
+            the loss is a cross-entropy of classes on dimension 1.
+        unpack: of the batches of a loader of images or sequences, batch -> (images, targets). With `network`,
+            batch -> (inputs, targets), tensors in any structure of tuples, lists, dictionaries and
+            dataclasses. Without it a batch is a pair, or with `network` a dictionary, which is both. Arrays
             may then be dictionaries too: `({"a": A, "b": B}, y)`, where y has any shape and dtype. Inputs
             that are a tuple are passed to the module as positional arguments, and a dictionary as keyword
             arguments, if its `forward` accepts them; otherwise as one argument. The first dimension of the
@@ -126,17 +131,17 @@ def search(
     available_device(config.device)  # before the data are read and a folder is created
     if network is None:
         check_loss(loss)
+        check_metric(metric, config.metric_mode)
         for name, value in (("metric", metric), ("unpack", unpack)):
-            if value is not None:
-                raise ConfigError(f"{name} applies to networks of your own only; pass network= too")
-        check_metric(None, config.metric_mode)
+            if value is not None and config.resolved_space.kind == "recurrent":
+                raise ConfigError(f"{name} does not apply to texts; leave it out")
         with plain():
-            return _searched(loader, config, hooks, cast("Loss | None", loss), None, None)
+            return _searched(loader, config, hooks, cast("Loss | None", loss), None, metric, unpack)
     check_options(config)
     check_metric(metric, config.metric_mode)
     with plain():
         own = own_network(network, loss, metric, unpack, config)
-        return _searched(loader, config, hooks, None, own, unpack)
+        return _searched(loader, config, hooks, None, own, metric, unpack)
 
 
 def _searched(
@@ -145,6 +150,7 @@ def _searched(
     hooks: Sequence[Callback],
     loss: Loss | None,
     own: OwnNetwork | None,
+    metric: MetricFunction | None,
     unpack: Unpack | None,
 ) -> SearchResult:
     watch, gate = InterruptWatch(), Turn()
@@ -155,11 +161,12 @@ def _searched(
     try:
         with watch:
             if own is None:
-                sources = open_sources(loader, config, watch.check)
+                contents = Contents(loss is not None, None if unpack is None else Unpacking(unpack))
+                sources = open_sources(loader, config, watch.check, contents)
             else:
                 sources = open_pairs(loader, config, watch.check, unpack)
             sources.pause_with(gate)
-            facts = sources.facts | dict({"loss": fact_of(loss)} if own is None else own.facts)
+            facts = sources.facts | dict(_facts(loss, metric, unpack) if own is None else own.facts)
             check_start(sources.config)
             operations = None
             if own is None:
@@ -177,10 +184,13 @@ def _searched(
                     sources.valid,
                     sources.evaluation,
                     Observers(hooks, progress, watch, sources.config, gate, tables),
-                    None if loss is None else SeededLoss(loss, config.seed, watch.check),
+                    None
+                    if loss is None
+                    else (SeededLoss(loss, config.seed, watch.check), counter_of(loss) is not None),
                     facts,
                     bound,
                     operations,
+                    None if own is not None or metric is None else Metric(metric, config.seed, watch.check),
                 )
     finally:
         forget()
@@ -202,6 +212,13 @@ def _searched(
     if result.status == "interrupted" or isinstance(error, KeyboardInterrupt):
         error = None
     return end(result, error, hooks, "search")
+
+
+def _facts(loss: Loss | None, metric: MetricFunction | None, unpack: Unpack | None) -> dict[str, str]:
+    """Return the facts about the functions of the user in a search of a space."""
+    facts = {"loss": fact_of(loss)}
+    facts |= {} if metric is None else {"metric": fact_of_metric(metric)}
+    return facts | ({} if unpack is None else {"unpack": fact_of(unpack)})
 
 
 def check_start(config: SearchConfig) -> None:

@@ -24,12 +24,17 @@ def criterion(loss: SeededLoss | None, smoothing: float = 0.0) -> Callable[[Tens
     """
 
     def mean(logits: Tensor, targets: Tensor) -> Tensor:
-        wide = logits if logits.dtype == torch.float64 else logits.float()
+        numbers = wide(logits)
         if loss is None:
-            return F.cross_entropy(wide, targets, label_smoothing=smoothing)
-        return _scalar(loss(wide, targets), "the loss", wide.requires_grad, "logits")
+            return F.cross_entropy(numbers, targets, label_smoothing=smoothing)
+        return _scalar(loss(numbers, targets), "the loss", numbers.requires_grad, "logits")
 
     return mean
+
+
+def wide(logits: Tensor) -> Tensor:
+    """Return logits in float32 or float64."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def objective_of(

@@ -12,18 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from .. import _core
-from .._data.arrays import name_of
+from .._data.arrays import is_labels, name_of
 from .._data.draws import Masks, SeededLoss
 from .._data.loaders import Loader, Source, Sources, open_images
+from .._data.pairs import Unpack
 from .._data.sizes import search_dtype
 from .._data.source import PythonSource
+from .._data.unpacking import Contents, Unpacking
+from .._search.metrics import Metric, MetricFunction, check_metric, counter_of, fact_of_metric
 from .._values.callables import Loss, fact_of
 from .._values.config import SearchConfig
 from .._values.genotype import Genotype
 from ..nn import ConvolutionalNetwork
 from ..nn._examples import example
 from .config import TrainConfig
-from .criterion import criterion
+from .criterion import criterion, wide
 from .descent import Descent
 from .settings import ImageSettings
 from .task import Evaluation, Step, step_seed
@@ -43,11 +46,17 @@ class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
         device: torch.device,
         loss: Loss | None = None,
         poll: Callable[[], None] | None = None,
+        metric: MetricFunction | None = None,
+        unpack: Unpack | None = None,
     ) -> None:
         super().__init__(network, settings, device)
         self._sources, self._device = sources, device
         self._train = _opened(sources.train, sources.config, device)
         self.facts = {**sources.facts, "loss": fact_of(loss)}
+        self.facts |= {} if metric is None else {"metric": fact_of_metric(metric)}
+        self.facts |= {} if unpack is None else {"unpack": fact_of(unpack)}
+        self._metric = None if metric is None else Metric(metric, settings.seed, poll)
+        self._correct = counter_of(loss)
         self._poll, self._epoch = poll, 0
         self._user = None if loss is None else SeededLoss(loss, settings.seed, poll)
         self._loss, self._objective = criterion(self._user), criterion(self._user, settings.label_smoothing)
@@ -66,12 +75,16 @@ class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
         device: torch.device,
         poll: Callable[[], None],
         loss: Loss | None = None,
+        metric: MetricFunction | None = None,
+        unpack: Unpack | None = None,
     ) -> ImageTask:
         """Create the task of a configuration; a genotype's network is built for the data's sizes.
 
         `poll` is called while waiting for a loader.
         """
         settings = ImageSettings.of(config)
+        check_metric(metric, settings.metric_mode)
+        contents = Contents(loss is not None, None if unpack is None else Unpacking(unpack))
         given = network if isinstance(network, ConvolutionalNetwork) else None
         if settings.channels_last and network.dimensions == 1:
             raise _core.ConfigError("channels_last applies to images only; leave it out for sequences")
@@ -86,7 +99,7 @@ class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
             in_channels=given.arguments["in_channels"] if given is not None else None,
             space="darts-1d" if network.dimensions == 1 else None,
         )
-        sources = open_images(loader, reading, fewest_valid=1, poll=poll)
+        sources = open_images(loader, reading, fewest_valid=1, poll=poll, contents=contents)
         sources.fetch_when_asked()
         found = sources.config
         assert (
@@ -99,7 +112,8 @@ class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
                 )
         _check_dtype(network, settings.bfloat16)
         _check_auxiliary(network, found.image_size)
-        task = cls(network, sources, replace(settings, mean=found.mean, std=found.std), device, loss, poll)
+        settings = replace(settings, mean=found.mean, std=found.std)
+        task = cls(network, sources, settings, device, loss, poll, metric, unpack)
         if task._train.smallest == 1:
             _check_alone(network, found.image_size)
         return task
@@ -132,14 +146,19 @@ class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
         self._steps = done
 
     def evaluate(self) -> Evaluation:
-        """Evaluate loss and accuracy over the validation images, with running statistics."""
+        """Evaluate loss, accuracy and metric over the validation images, with running statistics."""
         network = self.weights.evaluated.eval()
+        if self._metric is not None:
+            self._metric.begin(self._epoch)
         with torch.no_grad():
             steps = []
             for number, (x, y) in enumerate(self._batches(self._evaluation, 0)):
                 self._begin(self._epoch, -1 - number)
-                steps.append(self._measured(self._forward(network, x), y))
-            return Evaluation.of(steps)
+                logits = self._forward(network, x)
+                steps.append(self._measured(logits, y))
+                if self._metric is not None:
+                    self._metric.add(wide(logits), y, len(y))
+        return Evaluation.of(steps, {} if self._metric is None else self._metric.measured())
 
     def close(self) -> None:
         """Stop the loaders' threads; restore the network's drop path."""
@@ -170,10 +189,12 @@ class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
 
     def _measured(self, logits: Tensor, y: Tensor) -> Step:
         answers = logits.detach()
-        near = None
+        loss, near = self._loss(logits, y), None
+        if not is_labels(y):
+            return Step(loss, None if self._correct is None else self._correct(answers, y), len(y))
         if answers.shape[1] > NEAR:
             near = (answers.topk(NEAR, 1).indices == y[:, None]).any(1).sum()
-        return Step(self._loss(logits, y), (answers.argmax(1) == y).sum(), len(y), near)
+        return Step(loss, (answers.argmax(1) == y).sum(), len(y), near)
 
     def _forward(self, network: nn.Module, x: Tensor) -> Any:
         if self.settings.compile and id(network) not in self._compiled:

@@ -83,6 +83,7 @@ class SgdSettings(Settings):
     bfloat16: bool = False
     channels_last: bool = False
     compile: bool = False
+    metric_mode: MetricMode = "max"
     keep: Keep = "last"
     seed: int = 0
 
@@ -117,7 +118,6 @@ class ModuleSettings(SgdSettings):
     """The settings of the training of a module that pydarts did not build: those of a network of images."""
 
     trains: ClassVar[str] = "a network of your own"
-    metric_mode: MetricMode = "max"
 
     @classmethod
     def of(cls, config: DataclassInstance) -> Self:

@@ -71,19 +71,21 @@ def train(
             dtype of the weights.
         cfg: the configuration of the training; None: the published one.
         callbacks: one or several; called after every step and epoch, and at the end.
-        loss: (logits [N, classes], labels [N]) -> mean over the batch, a scalar tensor; for class weights, a
-            focal loss and so on. It replaces cross-entropy in the steps, also for the auxiliary head, and in
+        loss: (logits [N, classes], targets [N, ...]) -> mean over the batch, a scalar tensor; for class
+            weights, a focal loss, a regression and so on: targets that are not whole numbers [N] may have any
+            shape and dtype. It replaces cross-entropy in the steps, also for the auxiliary head, and in
             the evaluation. For a language model N counts the words of all sequences, and a perplexity is
             then the exponential of this loss. None: cross-entropy, with `cfg.label_smoothing`. For a module
             that `build` did not make: (what it returned, targets) -> mean, or "network", if the module
             returns its loss.
-        metric: for a module that `build` did not make: (output, targets) -> mean over the batch, or an object
-            with the methods `update(output, targets)`, `compute()` and `reset()`; evaluated on the validation
-            part after every epoch (`TrainRecord.metrics`). `TrainResult.best` follows it, and so does
-            `keep="best"`, in the sense of `cfg.metric_mode`. Accuracies are recorded if the loss is a
-            cross-entropy.
-        unpack: for a module that `build` did not make: batch -> (inputs, targets). None: of a pair, its
-            members; of a dictionary, the whole dictionary twice. Inputs that are a tuple are passed as
+        metric: not for a language model: (output, targets) -> mean over the batch, or an object with the
+            methods `update(output, targets)`, `compute()` and `reset()`; evaluated on the validation part
+            after every epoch (`TrainRecord.metrics`). `TrainResult.best` follows it, and so does
+            `keep="best"`, in the sense of `cfg.metric_mode`. Accuracies are recorded for labels, or if the
+            loss is a cross-entropy; of a module that `build` did not make only if it is.
+        unpack: for batches of images, batch -> (images, targets). For a module that `build` did not make:
+            batch -> (inputs, targets). None: of a pair, its members; of a dictionary, the whole dictionary
+            twice. Inputs that are a tuple are passed as
             positional arguments and those that are a dictionary as keyword arguments, where the signature of
             `forward` accepts them; otherwise as one argument.
 
@@ -101,7 +103,7 @@ def train(
             or `loss`, `metric` or `unpack` is not callable, or a class instead of an instance.
         ConfigError: an invalid configuration, a setting that does not apply to this kind of network, both
             `loss` and `label_smoothing`, a network without weights that require a gradient or with choices
-            that are not decided, `metric` or `unpack` with a network of `build`, or a call inside
+            that are not decided, `metric` or `unpack` with a language model, or a call inside
             `torch.inference_mode()` or a transform of `torch.func`.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
@@ -231,14 +233,15 @@ def open_task(
             )
     if not isinstance(network, (Genotype, ConvolutionalNetwork, LanguageModel)):
         return ModuleTask.open(network, loader, config, device, poll, loss, metric, unpack)
-    for name, value in (("metric", metric), ("unpack", unpack), ('loss="network"', loss == "network")):
-        if value not in (None, False):
-            raise _core.ConfigError(
-                f"{name} does not apply to a network of pydarts.build or a genotype, which is measured by "
-                "its accuracy; leave it out"
-            )
-    assert loss != "network"
+    if loss == "network":
+        raise _core.ConfigError(
+            'loss="network" does not apply to a network of pydarts.build or a genotype, which returns '
+            "logits; leave it out, or pass a function (logits, targets) -> mean"
+        )
     if isinstance(network, LanguageModel) or (isinstance(network, Genotype) and network.kind == "recurrent"):
+        for name, value in (("metric", metric), ("unpack", unpack)):
+            if value is not None:
+                raise _core.ConfigError(f"{name} does not apply to texts; leave it out")
         return TextTask.open(network, loader, config, device, loss, poll)
     # The published weight is not an explicit choice: it is in every configuration that was filled in.
     wished = config.auxiliary_weight not in (None, 0, ImageSettings.auxiliary_weight)
@@ -247,4 +250,4 @@ def open_task(
             f"auxiliary_weight is {config.auxiliary_weight}, but the network has no auxiliary head: use "
             "build(genotype, auxiliary=True, ...), or leave auxiliary_weight out"
         )
-    return ImageTask.open(network, loader, config, device, poll, loss)
+    return ImageTask.open(network, loader, config, device, poll, loss, metric, unpack)

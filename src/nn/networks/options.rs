@@ -8,6 +8,7 @@ use super::dropout::Dropout;
 use super::user_operation::OwnModules;
 use crate::config::{Memory, Method, Rewrite, SearchConfig};
 use crate::error::Result;
+use crate::event::Metrics;
 use crate::nn::Numbers;
 use crate::plan::passes;
 use crate::plan::{Demand, Makers, Peak, Plan};
@@ -21,6 +22,20 @@ pub trait Criterion: Send + Sync {
     fn begin(&self, _step: u64) -> Result<()> {
         Ok(())
     }
+    /// Whether it is a cross-entropy, so that the largest of some class probabilities can be predicted correctly.
+    fn is_cross_entropy(&self) -> bool {
+        false
+    }
+}
+
+/// What a user measures in the evaluations of a network of images.
+pub trait Measure: Send + Sync {
+    /// Begins an evaluation before step `step`.
+    fn begin(&self, step: u64) -> Result<()>;
+    /// Adds a batch: logits [N, classes] and targets.
+    fn add(&self, logits: &Tensor, targets: &Tensor) -> Result<()>;
+    /// Ends the evaluation.
+    fn measured(&self) -> Result<Metrics>;
 }
 
 /// The options of every network. Memory and micro-batches apply to networks of images.
@@ -31,6 +46,8 @@ pub struct NetworkOptions {
     pub device: Device,
     /// The loss; None for cross-entropy.
     pub criterion: Option<Arc<dyn Criterion>>,
+    /// What evaluations measure besides loss and accuracy; texts have no such measure.
+    pub measure: Option<Arc<dyn Measure>>,
     /// What runs the modules of the user's own operations; None without such operations.
     pub own: Option<Arc<dyn OwnModules>>,
     /// The passes that rewrite the plan; None for those that suit device and space.
@@ -58,6 +75,7 @@ impl NetworkOptions {
             numbers,
             device,
             criterion,
+            measure: None,
             own: None,
             passes: config.execution.passes.clone(),
             memory: config.execution.memory,

@@ -5,6 +5,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::config::{Memory, Method};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::event::Metrics;
 use crate::nn::gradients::{By, Gradients};
 use crate::nn::interpreter::backward::{Division, backward};
 use crate::nn::interpreter::executable::Executable;
@@ -146,8 +147,18 @@ impl Supernet {
     fn loss_of(&self, logits: &Tensor, batch: &Batch) -> Result<Loss> {
         let value = self.criterion(logits, &batch.targets)?;
         let _guard = tch::no_grad_guard();
-        let correct = logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(&batch.targets)?.f_sum(Kind::Int64)?;
-        Ok(Loss { value, correct: Some(correct), carried: None })
+        Ok(Loss { value, correct: self.correct(&logits.f_detach()?, &batch.targets)?, carried: None })
+    }
+
+    /// The number of correct predictions of labels [N] or, in a cross-entropy, of the largest probabilities [N, classes].
+    fn correct(&self, logits: &Tensor, targets: &Tensor) -> Result<Option<Tensor>> {
+        let cross_entropy = || self.options.criterion.as_ref().is_none_or(|criterion| criterion.is_cross_entropy());
+        let labels = match targets.is_floating_point() {
+            false if targets.dim() == 1 && targets.f_kind()? == Kind::Int64 => targets.shallow_clone(),
+            true if targets.size() == logits.size() && cross_entropy() => targets.f_argmax(-1, false)?,
+            _ => return Ok(None),
+        };
+        Ok(Some(logits.f_argmax(-1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Int64)?))
     }
 
     fn criterion(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
@@ -196,7 +207,11 @@ impl Network for Supernet {
     }
 
     fn loss(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
-        self.loss_of(&self.logits(w, m, &batch.inputs, mode)?, batch)
+        let logits = self.logits(w, m, &batch.inputs, mode)?;
+        if let (Some(measure), Mode::Evaluation) = (&self.options.measure, mode) {
+            measure.add(&logits, &batch.targets)?;
+        }
+        self.loss_of(&logits, batch)
     }
 
     fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
@@ -253,6 +268,14 @@ impl Network for Supernet {
 
     fn begin_loss(&self, role: Role, part: usize) -> Result<()> {
         self.own.as_ref().map_or(Ok(()), |own| own.begin_loss(role, part))
+    }
+
+    fn begin_evaluation(&self, step: u64) -> Result<()> {
+        self.options.measure.as_ref().map_or(Ok(()), |measure| measure.begin(step))
+    }
+
+    fn measured(&self) -> Result<Metrics> {
+        self.options.measure.as_ref().map_or_else(|| Ok(Metrics::new()), |measure| measure.measured())
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {

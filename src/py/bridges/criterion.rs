@@ -1,4 +1,4 @@
-//! A user's loss function as the engine's criterion.
+//! A user's loss function as the engine's criterion, and a user's metric as what evaluations measure.
 
 use std::sync::Arc;
 
@@ -6,21 +6,26 @@ use pyo3::prelude::*;
 use tch::Tensor;
 
 use crate::error::{Error, Result};
-use crate::nn::Criterion;
+use crate::event::Metrics;
+use crate::nn::{Criterion, Measure};
+use crate::py::bridges::network::measured_by;
 use crate::py::errors::from_python;
 use crate::py::tensor::PyTensor;
 
 /// A Python object, called as (logits, targets) -> scalar with tensors of the graph, with a method `begin(step)`.
-struct PyCriterion(Py<PyAny>);
+struct PyCriterion {
+    object: Py<PyAny>,
+    is_cross_entropy: bool,
+}
 
 impl Criterion for PyCriterion {
     fn begin(&self, step: u64) -> Result<()> {
-        Python::attach(|py| self.0.call_method1(py, "begin", (step,)).map(drop)).map_err(from_python)
+        Python::attach(|py| self.object.call_method1(py, "begin", (step,)).map(drop)).map_err(from_python)
     }
 
     fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let pair = (PyTensor(logits.shallow_clone()), PyTensor(targets.shallow_clone()));
-        let value = Python::attach(|py| self.0.call1(py, pair)?.extract::<PyTensor>(py)).map_err(from_python)?.0;
+        let value = Python::attach(|py| self.object.call1(py, pair)?.extract::<PyTensor>(py)).map_err(from_python)?.0;
         if value.numel() != 1 {
             return Err(Error::data(format!(
                 "the loss returned shape {:?}; it must return a scalar (take the mean)",
@@ -35,9 +40,36 @@ impl Criterion for PyCriterion {
         }
         Ok(value.f_reshape([0i64; 0])?)
     }
+
+    fn is_cross_entropy(&self) -> bool {
+        self.is_cross_entropy
+    }
 }
 
-/// The criterion of an optional Python function; `None` selects cross-entropy.
-pub fn criterion_of(object: Option<Py<PyAny>>) -> Option<Arc<dyn Criterion>> {
-    object.map(|o| Arc::new(PyCriterion(o)) as Arc<dyn Criterion>)
+/// The criterion of an optional Python function, with whether it is a cross-entropy; `None` selects cross-entropy.
+pub fn criterion_of(given: Option<(Py<PyAny>, bool)>) -> Option<Arc<dyn Criterion>> {
+    given.map(|(object, is_cross_entropy)| Arc::new(PyCriterion { object, is_cross_entropy }) as Arc<dyn Criterion>)
+}
+
+/// A Python object with `begin(step)`, `add(logits, targets, examples)` and `measured()`, the metrics by name.
+struct PyMeasure(Py<PyAny>);
+
+impl Measure for PyMeasure {
+    fn begin(&self, step: u64) -> Result<()> {
+        Python::attach(|py| self.0.call_method1(py, "begin", (step,)).map(drop)).map_err(from_python)
+    }
+
+    fn add(&self, logits: &Tensor, targets: &Tensor) -> Result<()> {
+        let batch = (PyTensor(logits.f_detach()?), PyTensor(targets.shallow_clone()), targets.size()[0]);
+        Python::attach(|py| self.0.call_method1(py, "add", batch).map(drop)).map_err(from_python)
+    }
+
+    fn measured(&self) -> Result<Metrics> {
+        measured_by(&self.0)
+    }
+}
+
+/// What an optional Python object measures in evaluations.
+pub fn measure_of(object: Option<Py<PyAny>>) -> Option<Arc<dyn Measure>> {
+    object.map(|object| Arc::new(PyMeasure(object)) as Arc<dyn Measure>)
 }

@@ -7,7 +7,7 @@ mod observer;
 mod operation;
 mod sources;
 
-pub use criterion::criterion_of;
+pub use criterion::{criterion_of, measure_of};
 pub use graph::graph_capture;
 pub use network::{Definition, PyNetwork};
 pub use observer::PyObserver;

@@ -276,16 +276,12 @@ impl Network for PyNetwork {
         begun.map_err(from_python)
     }
 
-    fn begin_evaluation(&self) -> Result<()> {
+    fn begin_evaluation(&self, _step: u64) -> Result<()> {
         Python::attach(|py| self.object.call_method0(py, "begin_evaluation").map(drop)).map_err(from_python)
     }
 
     fn measured(&self) -> Result<Metrics> {
-        let call = |py: Python| -> PyResult<Metrics> {
-            let found = self.object.bind(py).call_method0("measured")?;
-            found.cast::<PyDict>()?.iter().map(|(name, value)| Ok((name.extract()?, value.extract()?))).collect()
-        };
-        Python::attach(call).map_err(from_python)
+        measured_by(&self.object)
     }
 
     fn set_exact(&self, on: bool) -> Result<()> {
@@ -299,6 +295,15 @@ impl Network for PyNetwork {
     fn device(&self) -> Device {
         self.device
     }
+}
+
+/// What a Python object measured since its evaluation began, by name.
+pub fn measured_by(object: &Py<PyAny>) -> Result<Metrics> {
+    let call = |py: Python| -> PyResult<Metrics> {
+        let found = object.bind(py).call_method0("measured")?;
+        found.cast::<PyDict>()?.iter().map(|(name, value)| Ok((name.extract()?, value.extract()?))).collect()
+    };
+    Python::attach(call).map_err(from_python)
 }
 
 /// Names the operation that cannot be differentiated twice.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::config::{Augment, SearchConfig};
 use crate::data::{ArraySource, Augmentation, Batch, Expected, Layout, Source, check_labels};
@@ -100,7 +100,10 @@ pub fn source(
             )));
         }
         let source = arrays.source(augmentation, config.optimisation.seed, kind, device)?;
-        check_labels(source.labels(), classes, &format!("{what} data"))?;
+        let targets = source.targets();
+        if targets.f_kind()? == Kind::Int64 && targets.dim() == 1 {
+            check_labels(targets, classes, &format!("{what} data"))?;
+        }
         Ok(source)
     };
     Ok(Box::new(entry::engine(object.py(), build)?))
