@@ -15,7 +15,7 @@ row = ROWS.row
 
 @row(pydarts.SpaceError, "sep_conv_3x3")
 def an_unknown_operation(_: Path) -> object:
-    return search(make_arrays(), make_config(operations=["none", "sep_conv_4"]))
+    return search(make_arrays(), make_config(operations=["none", "sep_conv_3"]))
 
 
 @row(pydarts.ConfigError, "darts")
@@ -70,9 +70,9 @@ def augmentation_of_a_loader(_: Path) -> object:
     return search((batches(), batches()), make_config(augment="cifar"))
 
 
-@row(pydarts.GenotypeError, "sep_conv_4")
+@row(pydarts.GenotypeError, "sep_conv_9x8")
 def a_malformed_genotype(_: Path) -> object:
-    return pydarts.Genotype.from_notation("Genotype(normal=[('sep_conv_4', 1)], normal_concat=[2])")
+    return pydarts.Genotype.from_notation("Genotype(normal=[('sep_conv_9x8', 1)], normal_concat=[2])")
 
 
 @row(pydarts.DataError, r"stem\.conv\.weight")

@@ -121,7 +121,7 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """
     own, replaced = tensors_in(module), {}
     wrong = [f"{name!r} is missing" for name in own if name not in tensors]
-    for name, value in tensors.items():
+    for name, value in sorted(tensors.items()):
         buffers = _buffers_beside(module, name)
         if name in own and own[name].shape == value.shape:
             continue
