@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -233,7 +234,10 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
         table.add_row(*(Text(_text(name, row, scores[row["run"]])) for name in columns))
     genotypes = {name: result.genotype for name, result in results.items() if hasattr(result, "genotype")}
     cells = {genotype.edge_set for genotype in genotypes.values()}
-    notes = [f"distinct cells: {len(cells)}; settled: the point in time of the last change of the genotype"]
+    picked = {name: one.architecture for name, one in results.items() if name not in genotypes}
+    counts = {"cells": len(cells), "architectures": len({json.dumps(one) for one in picked.values()})}
+    notes = ["; ".join(f"distinct {what}: {number}" for what, number in counts.items() if number)]
+    notes[0] += "; settled: the point in time of the last change"
     if plot is not None:
         import pydarts
 
@@ -241,7 +245,7 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
         notes.append(str(plot))
     file = None if plot is None else str(plot)
     written = {name: genotype.to_dict() for name, genotype in genotypes.items()}
-    data = {"runs": rows, "cells": len(cells), "genotypes": written, "plot": file}
+    data = {"runs": rows, **counts, "genotypes": written, "picked": picked, "plot": file}
     return Answer(data, [table, *notes])
 
 
@@ -269,7 +273,7 @@ def _row(name: str, result: SearchResult, score: Score) -> dict[str, Any]:
         "best": score.valid(score.best(result.history)) if scores else None,
         "entropy": sum(entropies) / len(entropies),
         "skips": result.genotype.skip_connections if cells else None,
-        "settled": path.last_change if cells else None,
+        "settled": path.last_change if cells or any(map(path.kept, path.alphas)) else None,
         "seconds": sum(record.seconds for record in result.history),
     }
 

@@ -58,7 +58,7 @@ def derive(
         typer.Option("--space", help="search space of the α in an .npz", show_default="from its tables"),
     ] = None,
 ) -> Answer:
-    """Derive the genotype from α and print it in the chosen notation; of a network of one's own, the choices.
+    """Derive the genotype from α and print it in the chosen notation; for a network of your own, the choices.
 
     Examples:
 
@@ -78,7 +78,7 @@ def _architecture(result: SearchResult, notation: Notation, options: dict[str, A
     refused = [option for option, value in options.items() if value is not None]
     if refused or notation not in ("paper", "json"):
         what = ", ".join([*refused, *([] if notation in ("paper", "json") else [f"--notation {notation}"])])
-        raise Problem(f"{what}: applies to cells, and this is a network of one's own; leave it out", USAGE)
+        raise Problem(f"{what}: applies to cells, and this is a network of your own; leave it out", USAGE)
     written = "\n".join(picks(result)) if notation == "paper" else json.dumps(result.architecture)
     return Answer({"architecture": result.architecture, "notation": written}, [written])
 

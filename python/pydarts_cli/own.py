@@ -173,9 +173,13 @@ def placed(files: set[str]) -> Iterator[None]:
         found = _where(error.__traceback__, files)
         if found is None and isinstance(error, TypeError) and _from_pydarts(error.__traceback__):
             raise Problem(str(error), USAGE) from error  # an object of the wrong kind
-        if found is None or isinstance(error, GeneratorExit):
+        notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith("pydarts:")]
+        ours = getattr(sys.modules.get("pydarts"), "Error", ())
+        if isinstance(error, GeneratorExit) or (found is None and (not notes or isinstance(error, ours))):
             raise
-        raise Problem(f"{found}: {_said(error)}") from error
+        # PyTorch raises some errors of the user's code, such as a wrong call of `forward`; notes say where.
+        said = "; ".join([_said(error), *notes])
+        raise Problem(said if found is None else f"{found}: {said}") from error
 
 
 def _module(file: str) -> ModuleType:

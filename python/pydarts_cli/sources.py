@@ -43,7 +43,7 @@ def cells_of(folder: Path) -> SearchResult:
         from pydarts._values.words import listed
 
         raise Problem(
-            f"{folder} is a search with a network of one's own, which has no genotype; it picked "
+            f"{folder} is a search with a network of your own, which has no genotype; it picked "
             f"{listed(picks(result))}"
         )
     return result

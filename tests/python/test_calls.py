@@ -104,6 +104,7 @@ CALLS: dict[str, Row] = {
     "several labels": (pydarts.DataError, ("multi-label",), lambda: a_search((X, np.ones((48, 4), int)))),
     "one-hot integers": (pydarts.DataError, ("argmax(1)",), lambda: a_search((X, np.eye(4, dtype=int)[Y]))),
     "a column": (pydarts.DataError, ("reshape(-1)",), lambda: a_search((X, Y[:, None]))),
+    "a column of a regression": (pydarts.DataError, ("loss=",), lambda: a_search((X, Y[:, None] + 0.5))),
     "masks": (pydarts.DataError, ("masks",), lambda: a_search((X, np.zeros((48, 8, 8), int)))),
     "volumes": (pydarts.DataError, ("volumes",), lambda: a_search((X[:, :, None], Y))),
     "signals": (

@@ -71,6 +71,14 @@ class Breaks(Net):
     def forward(self, x):
         raise RuntimeError("broken on purpose")
 
+class Masked(Net):
+    def forward(self, x, mask):
+        return super().forward(x * mask)
+
+class Needs(Net):
+    def __init__(self, size):
+        super().__init__()
+
 class Differs(Net):
     def __init__(self):
         super().__init__()
@@ -184,7 +192,10 @@ def test_other_commands_show_its_results(folder: Path) -> None:
         (2, "net.py:Net.nothing", "Net.nothing"),
         (2, "net.py:plain", "dict"),
         (2, "net.py:X", "Tensor"),
+        (2, "net.py:Needs", "size"),
         (1, "net.py:Breaks", "broken on purpose"),
+        (1, "net.py:Masked", "mask"),
+        (1, "net.py:Masked", "[8, 3]"),
         (1, "net.py:Differs", "wide"),
     ],
 )

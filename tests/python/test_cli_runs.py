@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -73,7 +74,11 @@ def test_a_network_of_ones_own_is_plotted_and_compared(places: Path, function_ru
     assert "cells" in refused(2, "plot", function_run, "cells")
     answer = answered("compare", function_run, places / "run", "--json").json
     first, second = answer["runs"]
-    assert {first[name] for name in ("space", "skips", "settled")} == {None}
+    result = pydarts.SearchResult.load("function")
+    assert first["space"] is None and first["skips"] is None
+    assert first["settled"] == result.trajectory.last_change
+    assert answer["cells"] == answer["architectures"] == 1
+    assert answer["picked"]["function"] == json.loads(json.dumps(result.architecture))
     assert first["measure"] == "loss" and first["best"] <= first["validation"]
     assert second["measure"] == "accuracy"
     assert second["space"] == "darts" and list(answer["genotypes"]) == ["run"]

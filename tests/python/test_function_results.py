@@ -72,11 +72,9 @@ def test_what_there_is_not_is_said(tmp_path: Path) -> None:
         result.plot_skips()
     assert [text.get_text() for text in result.plot_accuracies().texts] == ["no accuracies"]
     panels = pydarts.plots.compare([result, result])
-    assert [[text.get_text() for text in panel.texts] for panel in panels] == [
-        ["no accuracies"],
-        [],
-        ["no cells"],
-    ]
+    assert [[text.get_text() for text in panel.texts] for panel in panels] == [[], [], ["no cells"]]
+    assert panels[0].get_ylabel() == "validation loss"
+    assert [list(line.get_ydata()) for line in panels[0].lines] == [[result.history[0].valid_loss]] * 2
 
 
 def test_a_result_has_an_architecture_instead_of_a_genotype(tmp_path: Path) -> None:

@@ -325,3 +325,28 @@ def test_the_module_is_usable_after_a_search_that_failed() -> None:
     assert torch.equal(module(x), before)
     module(x).sum().backward()
     assert all(p.grad is not None for p in module.parameters())
+
+
+class Sized(nn.Sequential):
+    """A network that needs arguments."""
+
+    def __init__(self, width: int, *, depth: int, bias: bool = True) -> None:
+        super().__init__(nn.Linear(FEATURES, CLASSES, bias), Choice([nn.Tanh(), nn.Identity()]))
+
+
+@pytest.mark.parametrize("where", ["search", "fixed_network", "SearchModule", "search_many"])
+def test_a_factory_that_needs_arguments_is_told_which(where: str) -> None:
+    cfg = pydarts.SearchConfig(epochs=1, device="cpu", progress=False)
+    calls: dict[str, Callable[[], Any]] = {
+        "search": lambda: search(Sized),
+        "fixed_network": lambda: search(lambda: Sized(1, depth=2)).fixed_network(Sized),  # type: ignore[arg-type]
+        "SearchModule": lambda: pydarts.SearchModule(Sized, cfg),  # type: ignore[arg-type]
+        "search_many": lambda: pydarts.search_many(data(), cfg, network=Sized, workers=0),  # type: ignore[arg-type]
+    }
+    with pytest.raises(TypeError, match="Sized requires width, depth;"):
+        calls[where]()
+
+
+def test_a_candidate_of_another_type_is_told_apart_from_its_name() -> None:
+    with pytest.raises(pydarts.ConfigError, match=r"1.*'0', '1'"):
+        pydarts.nn.fix(net(Choice([nn.Tanh(), nn.ReLU()])), {"1": 1})

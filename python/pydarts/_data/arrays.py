@@ -285,7 +285,7 @@ def check_targets(y: Tensor, length: int, what: str, dtype: torch.dtype, free: b
         if len(wrong):
             row = int(wrong[0])
             raise DataError(
-                f"{what} [N, {y.shape[1]}] are no class probabilities: number {row} is {_row(y[row])}; they "
+                f"{what} [N, {y.shape[1]}] are not class probabilities: number {row} is {_row(y[row])}; they "
                 "must be 0 or more and add up to 1. For regression or several labels pass a loss, such as "
                 "loss=torch.nn.functional.mse_loss or binary_cross_entropy_with_logits"
             )
@@ -321,18 +321,19 @@ def check_labels(y: Tensor, length: int, what: str) -> Tensor:
 
 def _remedy(y: Tensor, length: int) -> str:
     """Return what to do about labels that are not integers [N], without losing what they say."""
-    if y.ndim > 1 and y.numel() == length:
+    whole = not y.is_floating_point() or bool((y == y.round()).all())
+    if y.ndim > 1 and y.numel() == length and whole:
         return "use y.reshape(-1)"
-    if y.ndim == 2:
+    if y.ndim == 2 and y.numel() != length:
         if y.numel() and bool(((y != 0).sum(1) == 1).all()) and bool((y.sum(1) == 1).all()):
             return "these are one-hot: use y.argmax(1)"
         return (
             "give one class per image, or probabilities of the classes as floats; multi-label targets need a "
             "loss, such as loss=torch.nn.functional.binary_cross_entropy_with_logits with float targets"
         )
-    if y.ndim != 1:
+    if y.ndim != 1 and y.numel() != length:
         return "masks and other structured targets need a loss that reads them; or give one class per image"
-    if y.is_floating_point() and not bool((y == y.round()).all()):
+    if not whole:
         return "for a regression pass loss=lambda output, y: F.mse_loss(output[:, 0], y) and num_classes=1"
     return "if they are class numbers, convert with y.astype('int64'); for a regression pass a loss"
 

@@ -117,8 +117,8 @@ def _rows(source: Any, role: str) -> Rows:
     if not all(shapes) or len({shape[0] for shape in shapes}) != 1 or not shapes[0][0]:
         texts = ", ".join(f"{path} {shape}" for path, shape in zip(layout.paths, shapes, strict=True))
         raise DataError(
-            f"the {role} arrays have the shapes {texts}; each must have one row per example, equally many. "
-            "A pair of parts is ((X, y), (X, y))"
+            f"the {role} arrays have the shapes {texts}; all must have the same number of rows, one per "
+            "example. A pair of parts is ((X, y), (X, y))"
         )
     return Rows(tensors, layout)
 

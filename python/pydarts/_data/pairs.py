@@ -87,7 +87,7 @@ class BatchReader:
         whole = [other for other, length in layout.whole if length in (None, first[0])]
         if divided and whole:
             raise _core.DataError(
-                f"{whole[0]}{of} is no tensor, so micro_batch cannot divide it; leave it out"
+                f"{whole[0]}{of} is not a tensor, so micro_batch cannot divide it; leave out micro_batch"
             )
 
 

@@ -164,9 +164,10 @@ def survey(
 
 def unknown_classes(y: Tensor) -> _core.ConfigError:
     """Return the error for targets that do not state the number of outputs of the network."""
+    shape = ", ".join(map(str, ("N", *y.shape[1:])))
     return _core.ConfigError(
         f"num_classes, the number of outputs of the network, cannot be read from targets {name_of(y.dtype)} "
-        f"{['N', *y.shape[1:]]}; pass num_classes= in the configuration of a search, or to build before train"
+        f"[{shape}]; pass num_classes= in the configuration of a search, or to build before train"
     )
 
 

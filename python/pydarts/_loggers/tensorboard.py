@@ -21,7 +21,7 @@ class TensorBoard(Logger):
 
     Per epoch: losses, accuracies, metrics, learning rate, entropies, skip connections and seconds as scalars
     under `search/`, mixing weights under `alpha/table/source_target/operation`; the page "custom scalars" has
-    one chart per edge, or per choice of a network of one's own. When the cell changes, a plot of the cells
+    one chart per edge, or per choice of a network of your own. When the cell changes, a plot of the cells
     and the genotype as text are written. The configuration is written as text and, with the metric, accuracy
     or loss of the best epoch, as hyperparameters.
 

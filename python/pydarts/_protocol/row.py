@@ -82,7 +82,7 @@ class SearchRow:
     value: float | None = None
     """Validation value of the metric after the short training, with the weights that it keeps."""
     architecture: Mapping[str, Any] | None = field(default=None, hash=False)
-    """The architecture of a network of one's own, instead of a genotype; see `SearchResult.architecture`."""
+    """The architecture of a network of your own, instead of a genotype; see `SearchResult.architecture`."""
     result: SearchResult | None = field(default=None, repr=False, compare=False)
     """The search; None in a table that was read from a file."""
     training: TrainResult | None = field(default=None, repr=False, compare=False)

@@ -62,7 +62,7 @@ def search_many(
         random: number of random cells to train too, from `random_genotypes(space, random, cfg.seed)`.
         network: arguments of `build` for the trained networks; sizes of the data that are not given are read
             from the data, `channels` and `layers` (for text: `units`) are taken from `cfg`. Or a network of
-            one's own, as for `search`: a function or class that makes it, which is called for every row with
+            your own, as for `search`: a function or class that makes it, which is called for every row with
             torch's generators seeded by the seed, or a module all of whose layers have `reset_parameters`.
             Rows then have an `architecture` instead of a genotype, random ones come from
             `random_architectures(module, random, cfg.seed)`, and `select` trains as `train` does.
@@ -72,8 +72,8 @@ def search_many(
             `loader` uses classes of the main script, call this function under `if __name__ == "__main__":`.
         loss: of the searches and of the short trainings, as in `search` and `train`; with processes it must
             be one that can be pickled, and so must `network`, `metric` and `unpack`. None: cross-entropy.
-        metric: of a network of one's own, as in `search` and `train`; rows are compared by it.
-        unpack: of a network of one's own, as in `search` and `train`.
+        metric: for a network of your own, as in `search` and `train`; rows are compared by it.
+        unpack: for a network of your own, as in `search` and `train`.
 
     Returns:
         The table, searched cells first. A failed cell does not stop the others: its row holds the error.
@@ -122,8 +122,8 @@ def compare(
     """Train given cells and random cells briefly, all with the same settings.
 
     Args:
-        cells: name -> genotype, or result of a search; or, all of one network of one's own, results and
-            architectures, such as those of `random_architectures`.
+        cells: name -> genotype or result of a search. For a network of your own: name -> architecture,
+            such as those of `random_architectures`, or result; all of the same network.
         loader: the data, as `train` takes them.
         select: the short training, as in `search_many`. Its `checkpoint_dir`, `resume` and `progress` apply
             to the whole comparison, like those of `cfg` there.
@@ -132,11 +132,11 @@ def compare(
         space: space of the random cells; None: that of the first result, or the published space.
         network: arguments of `build`; sizes of the data that are not given are read from the data, `channels`
             and `layers` (for text: `units`) are those of the first result, or the defaults of `build`. For
-            architectures, the network of one's own as in `search_many`; None: that of the first result.
+            architectures, your own network as in `search_many`; None: that of the first result.
         workers: as in `search_many`.
         loss: of the trainings, as in `train`; with processes it must be one that can be pickled.
-        metric: of a network of one's own, as in `train`.
-        unpack: of a network of one's own, as in `train`.
+        metric: for a network of your own, as in `train`.
+        unpack: for a network of your own, as in `train`.
 
     Returns:
         The table, in the order of `cells`, then the random cells; see `search_many`.
@@ -195,11 +195,11 @@ def _known(loss: Loss | Literal["network"] | None) -> Any:
 
 
 def _only_own(metric: Any, unpack: Any, loss: Any) -> None:
-    """Refuse arguments of networks of one's own for cells."""
+    """Refuse arguments of networks of your own for cells."""
     for name, given in (
         ("metric", metric),
         ("unpack", unpack),
         ('loss="network"', loss == "network" or None),
     ):
         if given is not None:
-            raise _core.ConfigError(f"{name} applies to networks of one's own only; pass network= too")
+            raise _core.ConfigError(f"{name} applies to networks of your own only; pass network= too")

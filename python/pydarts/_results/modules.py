@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from .._core import CheckpointError
 from .._data.draws import Section, stream
 from .._values.ambient import kept
+from .._values.callables import short_name
 from .._values.digest import name_of
 from .._values.words import listed, shown
 from ..nn._choices import Found, choices_of, tables_of_choices
@@ -30,7 +32,7 @@ def built(network: Any, seed: int) -> nn.Module:
     """Return a copy of a module, or what a factory makes with torch's generators seeded by `seed`.
 
     Raises:
-        TypeError: neither a module nor a factory of one.
+        TypeError: neither a module nor a factory of one, or the factory needs arguments.
     """
     if isinstance(network, nn.Module):
         return copied(network)
@@ -39,11 +41,31 @@ def built(network: Any, seed: int) -> nn.Module:
             "network must be a module with choices, a function without arguments that makes one, or a "
             f"pydarts.nn.FunctionNetwork, got a {type(network).__name__}: {shown(network)}"
         )
+    missing = _missing(network)
+    if missing:
+        name = short_name(network)
+        given = ", ".join(f"{one}=…" for one in missing)
+        raise TypeError(
+            f"network is called without arguments, but {name} requires {listed(missing)}; pass them in a "
+            f"function: network=lambda: {name}({given})"
+        )
     with kept(), Section(stream(seed, "network", 0), name="the network"):
         module = network()
     if not isinstance(module, nn.Module):
-        raise TypeError(f"network() must return an nn.Module, got a {type(module).__name__}")
+        raise TypeError(
+            f"network() of {short_name(network)} must return an nn.Module, got a {type(module).__name__}"
+        )
     return module
+
+
+def _missing(factory: Callable[..., Any]) -> list[str]:
+    """Return the arguments without which a factory cannot be called."""
+    try:
+        given = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # some callables of C have no signature
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one.name for one in given if one.default is one.empty and one.kind not in optional]
 
 
 def copied(module: nn.Module) -> nn.Module:

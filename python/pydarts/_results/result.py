@@ -46,7 +46,7 @@ class SearchResult:
     """The outcome of `search`, complete or partial."""
 
     genotype: Genotype
-    """The genotype derived from the last α; an AttributeError for a network of one's own, which has none."""
+    """The genotype derived from the last α; an AttributeError for a network of your own, which has none."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False)
     """Table name -> trajectory of the logits α, [T, rows, columns]; the first is the initial one. NaN where
     a candidate was masked."""
@@ -95,7 +95,7 @@ class SearchResult:
     number of the last epoch that remains."""
 
     tables: Mapping[str, AlphaTable] = field(default_factory=dict, repr=False)
-    """The names of the rows and candidates by table; those of the space unless the network is one's own."""
+    """The names of rows and candidates by table: those of the space, or of a network of your own."""
 
     module: nn.Module | None = field(default=None, repr=False)
     """The module with choices that was searched, a copy; None otherwise, in loaded results, and in pickled
@@ -118,7 +118,7 @@ class SearchResult:
         def __getattr__(self, name: str) -> Any:
             if name == "genotype":
                 raise AttributeError(
-                    "this search had a network of one's own, which has no cells and no genotype; see "
+                    "this search had a network of your own, which has no cells and no genotype; see "
                     "`architecture`, the candidates that were picked, and `fixed_network()`"
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -241,7 +241,7 @@ class SearchResult:
         return cls(**read_result(user_path(folder)))
 
     def fixed_network(self, network: ModuleLike | None = None) -> nn.Module:
-        """Return the network of one's own that was searched, with its choices made and its weights kept.
+        """Return the network of your own that was searched, with its choices made and its weights kept.
 
         Nothing of pydarts is left in it. Running statistics of batch norm lose what is left of their initial
         values, as in the evaluation of the search.

@@ -198,7 +198,7 @@ class Trajectory:
     def kept(self, table: str, at: int = -1) -> set[tuple[int, str]]:
         """Return the row and the candidate of everything that the genotype at a point keeps.
 
-        Of a network of one's own, the strongest candidate of every row; empty if another rule selects.
+        Of a network of your own, the strongest candidate of every row; empty if another rule selects.
         """
         if self.space is None:
             return self._strongest(table, at)
@@ -224,7 +224,7 @@ class Trajectory:
         """The point of the last change of the genotype; 0 if it never changed.
 
         Genotypes with the same operations on the same edges count as equal, whatever their order. For a
-        network of one's own, it is the last change of the strongest candidates.
+        network of your own, it is the last change of the strongest candidates.
         """
         cells: list[Any] = (
             [{table: self.kept(table, at) for table in self.alphas} for at in range(len(self))]

@@ -32,7 +32,7 @@ class StartInfo:
     steps_per_epoch: int | None
     """Steps per epoch; None before the first pass over a loader without a length."""
     tables: Mapping[str, AlphaTable] = field(default_factory=dict, repr=False)
-    """The names of the rows and candidates by table; those of the space unless the network is one's own."""
+    """The names of rows and candidates by table: those of the space, or of a network of your own."""
 
     def __post_init__(self) -> None:
         if not self.tables:

@@ -156,7 +156,7 @@ class Metric:
             for name in found:
                 if not isinstance(name, str) or not name or name != name.strip() or not name.isprintable():
                     raise DataError(
-                        f"the metric {self.name} returned a value named {shown(name)}; use a text"
+                        f"the metric {self.name} returned a value named {shown(name)}; use a string"
                     )
             values = {name: _number(value, f"{self.name}[{name!r}]") for name, value in found.items()}
         else:

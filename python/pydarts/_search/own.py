@@ -1,4 +1,4 @@
-"""What a search needs to know about a network of one's own: a module with choices, or a factory of one."""
+"""What a search needs to know about a network of your own: a module with choices, or a factory of one."""
 
 from __future__ import annotations
 
@@ -119,6 +119,6 @@ def check_selection(config: SearchConfig) -> None:
     selection: Any = config.selection
     if selection.name == "threshold" or getattr(selection, "k", None):
         raise ConfigError(
-            f"selection is {selection!r}, which may leave a choice of a network of one's own without a "
+            f"selection is {selection!r}, which may leave a choice of a network of your own without a "
             'candidate; use "strongest" or "argmax"'
         )

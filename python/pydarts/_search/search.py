@@ -79,11 +79,11 @@ def search(
             mean over the examples; "network": the module returns its loss; None: cross-entropy. What it draws
             is a function of (seed, step, call). Targets that are no labels need `cfg.num_classes`, the number
             of outputs; whole numbers [N] are labels.
-        network: a network of one's own instead of the search network of `cfg.space`: a module with
+        network: a network of your own instead of the search network of `cfg.space`: a module with
             `nn.Choice` and `nn.InputChoice`, a function or class that makes one, or an `nn.FunctionNetwork`.
             The search works on a deep copy; initial weights are the values of its parameters. w is every
-            parameter that requires a gradient and is no logit; buffers move in the weight step only. Modules
-            that are in evaluation mode stay in it. Options of spaces and images do not apply: space,
+            parameter that requires a gradient and is not a logit; buffers move in the weight step only.
+            Modules in evaluation mode stay in it. Options of spaces and images do not apply: space,
             channels, layers, mean and the like.
         metric: not of texts, what evaluations measure besides loss and accuracy: a function (output,
             targets) -> number, the mean over a batch, or an object with update(output, targets), compute()

@@ -49,7 +49,7 @@ class Loop:
         self._records: list[TrainRecord] = []
         self._best: dict[str, Tensor] = {}
         self._good = task.weights.copy()  # after the last finished epoch; at first the initial weights
-        # A buffer of one's own may hold infinity, such as the mask of an attention.
+        # A buffer of your own may hold infinity, such as the mask of an attention.
         self._finite = {name for name, value in self._good.items() if bool(value.isfinite().all())}
         self._diverged = False
 
@@ -215,7 +215,7 @@ class Loop:
         found = {name: theirs.get("config", {}).pop(name, None) for name in _OF_DATA}
         facts = theirs.pop("fingerprint", self._facts)
         if (theirs.get("genotype") is None) is not (self._about["genotype"] is None):
-            kinds = ["a network of one's own", "a network of pydarts.build"]
+            kinds = ["a network of your own", "a network of pydarts.build"]
             here, there = (kinds[each["genotype"] is not None] for each in (self._about, theirs))
             raise _core.CheckpointError(
                 f"the checkpoint in {folder} belongs to another training: that of {there}, here {here}"

@@ -117,7 +117,7 @@ class ImageSettings(SgdSettings):
 class ModuleSettings(SgdSettings):
     """The settings of the training of a module that pydarts did not build: those of a network of images."""
 
-    trains: ClassVar[str] = "a network of one's own"
+    trains: ClassVar[str] = "a network of your own"
 
     @classmethod
     def of(cls, config: DataclassInstance) -> Self:

@@ -208,7 +208,7 @@ def open_task(
     if isinstance(network, SearchResult):
         if not hasattr(network, "genotype"):
             raise TypeError(
-                "the search had a network of its own, which has no genotype to train; pass the network: "
+                "the search had a network of your own, which has no genotype to train; pass the network: "
                 "train(result.fixed_network(), ...)"
             )
         space = network.config.resolved_space

@@ -74,7 +74,7 @@ class Weights:
         assert self._average is not None
         # Average the state only: the current drop path rate is not part of it.
         averages, sources = tensors_in(self._average), tensors_in(self.network)
-        # A module of one's own may create buffers, or assign other tensors to them.
+        # A module of your own may create buffers, or assign other tensors to them.
         new = {
             name: value
             for name, value in sources.items()

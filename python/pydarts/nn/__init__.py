@@ -1,4 +1,4 @@
-"""The networks of genotypes: plain PyTorch modules; and networks of one's own for a search."""
+"""The networks of genotypes: plain PyTorch modules; and networks of your own for a search."""
 
 from ._auxiliary import AuxiliaryHead
 from ._build import Network

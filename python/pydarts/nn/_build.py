@@ -99,7 +99,7 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
         if isinstance(genotype, torch.nn.Module) and hasattr(genotype, "genotype"):
             remedy = "; for another network with its cells pass network.genotype"
         if hasattr(genotype, "architecture"):
-            remedy = " of a network of one's own, which has no cells and no genotype to build from"
+            remedy = " of a network of your own, which has no cells and no genotype to build from"
         raise _core.GenotypeError(
             f"expected a Genotype or a SearchResult, got a {type(genotype).__name__}{remedy}"
         )

@@ -1,4 +1,4 @@
-"""`Choice` and `InputChoice`: the places in a network of one's own that a search decides."""
+"""`Choice` and `InputChoice`: the decisions that a search makes in a network of your own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fix`: a network of one's own with its choices made; `random_architectures`: the baseline."""
+"""`fix`: a network of your own with its choices made; `random_architectures`: the baseline."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def random_architectures(module: nn.Module, n: int = 1, seed: int = 0) -> list[d
         seed: the same seed gives the same architectures; a larger `n` extends the list.
 
     Returns:
-        Dictionaries that `nn.fix` accepts.
+        Dictionaries that `pydarts.nn.fix` accepts.
 
     Raises:
         ConfigError: the module has no choices, or n is below 1 or the seed below 0.
@@ -172,7 +172,8 @@ def _picked(one: Found, pick: Any) -> nn.Module:
     if isinstance(one.module, Choice):
         if not isinstance(pick, str) or pick not in one.candidates:
             raise ConfigError(
-                f"the choice {one.name!r} has no candidate {shown(pick)}; it has {listed(one.candidates)}"
+                f"the choice {one.name!r} has no candidate {shown(pick)}; it has "
+                f"{listed(map(repr, one.candidates))}"
             )
         return one.module.candidates[pick]
     several = isinstance(pick, (tuple, list)) and len(pick) == one.keep == len({*pick})

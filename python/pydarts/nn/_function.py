@@ -1,4 +1,4 @@
-"""`FunctionNetwork`: a network of one's own, written as a function of weights and mixing weights."""
+"""`FunctionNetwork`: a network of your own, written as a function of weights and mixing weights."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FunctionTable:
 
 
 class FunctionNetwork:
-    """A network of one's own for `search(..., network=)`: any function of weights and mixing weights.
+    """A network of your own for `search(..., network=)`: any function of weights and mixing weights.
 
     The search minimises `loss(w, m, (x, y))` by w on training batches, and by the logits α on validation
     batches. m are the mixing weights that the config's relaxation makes of α: with "softmax" the softmax of

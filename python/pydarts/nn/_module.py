@@ -176,7 +176,7 @@ def check_complete(module: nn.Module) -> None:
 
 
 class SavedModule(nn.Module):
-    """Weights and buffers of a module of one's own, as a file holds them; the module itself is not in it.
+    """Weights and buffers of a module of your own, as a file holds them; the module itself is not in it.
 
     `state_dict()` has the names of the module, for its `load_state_dict`.
 

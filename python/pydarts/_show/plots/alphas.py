@@ -32,7 +32,7 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     line is the weight of equal logits: with softmax 1 / operations. The line of an operation that was removed
     ends with a cross. A panel is grey from where its edge is decided or removed.
 
-    The choices of a network of one's own, which has a table for each, are the panels of one table, the first
+    The choices of a network of your own, which has a table for each, are the panels of one table, the first
     40 of them. If they have different candidates, the lines are named next to them instead of in a legend.
 
     Args:

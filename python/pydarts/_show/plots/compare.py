@@ -25,11 +25,11 @@ def compare(
 ) -> npt.NDArray[Any]:
     """Draw validation accuracy, entropy and skip connections of several searches over time.
 
-    If all cells are recurrent, the first panel shows validation perplexity; if all searches have the same
-    metric, it shows this. The entropy is the mean over all
-    edges of all tables, in nats. Curves of skip connections are slightly shifted, so that equal ones remain
-    visible. A panel for which no search has values says so: networks of one's own have no skip connections,
-    and may have no accuracies.
+    If all cells are recurrent, the first panel shows validation perplexity. It shows the metric if all
+    searches have the same one, and the validation loss if none has a metric or accuracies. The entropy is
+    the mean over all rows of all tables, in nats. Curves of skip connections are slightly shifted, so that
+    equal ones remain visible. A panel for which no search has values says so, such as that of the skip
+    connections for networks of your own.
 
     Args:
         results: name -> result, or a sequence of results, which are named "run 0", "run 1" and so on.
@@ -104,10 +104,10 @@ def compare(
 
 
 def _score(results: Sequence[SearchResult], words: bool) -> Score:
-    """Return the metric that all searches share; perplexity of text; otherwise accuracy."""
+    """Return perplexity of text; otherwise the measurement that all searches share, or accuracy."""
     found = [score_of(result.history, result.config.metric_mode) for result in results if result.history]
-    shared = {score.name for score in found if score.metric}
-    if len(shared) == 1 and all(score.metric for score in found):
+    same = len({(score.name, score.metric) for score in found}) == 1
+    if same and (found[0].metric or not words):
         return found[0]
     return PERPLEXITY if words else ACCURACY
 

@@ -28,7 +28,7 @@ def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     """Draw the mean entropy of the mixing weights over time, one line per table.
 
     The dashed line is the mean of log(operations), the entropy of equal weights; at 0 all edges are decided.
-    Dotted vertical lines are decisions about the search. If a network of one's own has more than 7 tables,
+    Dotted vertical lines are decisions about the search. If a network of your own has more than 7 tables,
     their lines are thin, and a bold line is their mean.
 
     Args:
@@ -145,7 +145,7 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
     Returns:
         The axes. Accuracies are in per cent; epochs are counted from 1, so the record of epoch 0 is at 1. A
         ring marks the highest validation accuracy. Top-5 accuracies are drawn if a training has them. Without
-        accuracies, as of a network of one's own that counts none, the axes say so.
+        accuracies, as of a network of your own that counts none, the axes say so.
 
     >>> from pydarts import TrainRecord, History, plots
     >>> record = TrainRecord(0, 1.5, 1.4, 0.5, 0.55, 0.025, averaged=False, seconds=1.0)

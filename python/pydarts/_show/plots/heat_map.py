@@ -35,7 +35,7 @@ def weights(
     with as many decimals, 3 to 5, as are needed to distinguish them. A cross marks an operation that was
     removed; a place is empty where an edge has no such operation.
 
-    The choices of a network of one's own are the rows of one heat map, the first 60 of them; frames mark the
+    The choices of a network of your own are the rows of one heat map, the first 60 of them; frames mark the
     strongest candidates. If the choices have different candidates, these are named in their boxes.
 
     Args:

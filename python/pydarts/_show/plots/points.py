@@ -44,7 +44,7 @@ def tables(path: Trajectory, cell: str | None) -> list[str]:
 def drawn(path: Trajectory, cell: str | None, most: int) -> tuple[Trajectory, list[str]]:
     """Return the trajectory to draw and the names of its tables.
 
-    Without `cell`, the choices of a network of one's own are rows of one table. Its tables are cut to `most`
+    Without `cell`, the choices of a network of your own are rows of one table. Its tables are cut to `most`
     rows; `cut_of` says so.
     """
     names = tables(path, cell)
