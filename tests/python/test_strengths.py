@@ -217,7 +217,7 @@ def test_tables_of_no_cell_have_no_genotype() -> None:
     path = ragged()
     with pytest.raises(AttributeError):
         path.genotype()
-    assert path.kept("mine") == set()
+    assert path.kept("mine") == {(0, "b"), (1, "b"), (2, "c")}
     with pytest.raises(TypeError):
         Trajectory(path.alphas, range(3), None, 2)
 

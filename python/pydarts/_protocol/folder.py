@@ -70,11 +70,12 @@ def marked(
 
 
 def _choices(data: bytes) -> dict[str, Any]:
-    """Return the stored settings; those of version 1 hold `tune`, and flat lists of edges."""
+    """Return the stored settings; those of version 1 have flat lists of edges, and no metrics."""
     choices: dict[str, Any] = about_in(data, _FORMAT)["choices"]
     if "config" in choices:
         config = SearchConfig.from_dict(choices["config"]).to_dict()
         choices["config"] = {name: value for name, value in config.items() if name != "device"}
+    choices.get("training", {}).setdefault("metric_mode", "max")  # earlier versions had no metrics
     if "cells" in choices:
         cells = choices["cells"].items()
         choices["cells"] = {name: Genotype.from_dict(cell).to_dict() for name, cell in cells}

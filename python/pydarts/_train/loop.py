@@ -212,6 +212,7 @@ class Loop:
         # Mean and deviation are computed from the data. Checkpoints of earlier versions have no fingerprint.
         config = dict(self._about["config"])
         mine = {name: config.pop(name, None) for name in _OF_DATA}
+        theirs.get("config", {}).setdefault("metric_mode", "max")  # earlier versions had no metrics
         found = {name: theirs.get("config", {}).pop(name, None) for name in _OF_DATA}
         facts = theirs.pop("fingerprint", self._facts)
         if (theirs.get("genotype") is None) is not (self._about["genotype"] is None):
