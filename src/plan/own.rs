@@ -40,7 +40,7 @@ pub struct Description {
     pub kept: u64,
 }
 
-/// What makes the modules of the user's own operations.
+/// Makes the modules of user-defined operations.
 pub trait Makers: Send + Sync {
     /// Describes the module, whose own description is not used; an error if its output has the wrong shape.
     fn describe(&self, module: &OwnSpec) -> Result<Description>;

@@ -128,16 +128,10 @@ class LoaderPasses:
             loader.dataset,
             batch_size=loader.batch_size,
             sampler=self.sampler,
-            num_workers=loader.num_workers,
             collate_fn=loader.collate_fn,
-            pin_memory=loader.pin_memory,
             drop_last=loader.drop_last and role != "eval",
-            timeout=loader.timeout,
-            worker_init_fn=loader.worker_init_fn,
-            multiprocessing_context=loader.multiprocessing_context,
             generator=self.generator,
-            prefetch_factor=loader.prefetch_factor,
-            in_order=loader.in_order,
+            **workers_of(loader),
         )
 
     @property
@@ -275,6 +269,12 @@ def too_few(
 
 def _draws(loader: Any, seed: int, role: str) -> Draws:
     return Draws(seed, "evaluation" if role == "eval" else role, generators_of(loader))
+
+
+def workers_of(loader: DataLoader[Any]) -> dict[str, Any]:
+    """Return the arguments that say how a loader fetches: those of its workers and of pinned memory."""
+    names = ("num_workers", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
+    return {name: getattr(loader, name) for name in (*names, "prefetch_factor", "in_order")}
 
 
 def smallest_batch(loader: Any) -> int | None:

@@ -31,6 +31,7 @@ from .passes import (
     permutation,
     smallest_batch,
     start_method,
+    workers_of,
 )
 from .structure import Layout
 
@@ -137,15 +138,9 @@ class PlannedPasses:
             made,
             batch_size=None,
             sampler=self._plan,
-            num_workers=loader.num_workers,
             collate_fn=_same,
-            pin_memory=loader.pin_memory,
-            timeout=loader.timeout,
-            worker_init_fn=loader.worker_init_fn,
-            multiprocessing_context=loader.multiprocessing_context,
             generator=self._generator,
-            prefetch_factor=loader.prefetch_factor,
-            in_order=loader.in_order,
+            **workers_of(loader),
         )
 
     @property

@@ -84,7 +84,7 @@ def maker_of(network: NetworkLike) -> Any:
 
 
 def _resets(part: nn.Module) -> bool:
-    """Return whether a layer draws its weights anew; frozen ones keep theirs."""
+    """Return whether a layer can draw new initial weights; a frozen layer keeps its weights."""
     own = [value for value in part._parameters.values() if value is not None]
     frozen = bool(own) and not any(value.requires_grad for value in own)
     return callable(getattr(part, "reset_parameters", None)) and not frozen

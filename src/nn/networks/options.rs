@@ -48,7 +48,7 @@ pub struct NetworkOptions {
     pub criterion: Option<Arc<dyn Criterion>>,
     /// What evaluations measure besides loss and accuracy; texts have no such measure.
     pub measure: Option<Arc<dyn Measure>>,
-    /// What runs the modules of the user's own operations; None without such operations.
+    /// The runner of the modules of user-defined operations; None if the space has no such operation.
     pub own: Option<Arc<dyn OwnModules>>,
     /// The passes that rewrite the plan; None for those that suit device and space.
     pub passes: Option<Vec<Rewrite>>,
@@ -99,7 +99,7 @@ impl NetworkOptions {
         self.criterion.as_ref().map_or(Ok(()), |criterion| criterion.begin(step))
     }
 
-    /// What makes the modules of the user's own operations.
+    /// The maker of the modules of user-defined operations, if there is one.
     pub fn makers(&self) -> Option<&dyn Makers> {
         self.own.as_deref().map(|own| own as &dyn Makers)
     }

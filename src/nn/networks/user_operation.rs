@@ -42,7 +42,7 @@ pub trait OwnModules: Makers {
     fn begin_loss(&self, role: Role, part: usize) -> Result<()>;
 }
 
-/// What a module begins with.
+/// The initial state of a module.
 pub struct Started {
     /// The weights, in the order of the description.
     pub weights: Vec<Tensor>,

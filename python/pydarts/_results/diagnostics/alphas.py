@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -269,27 +269,7 @@ def margins(path: Trajectory) -> Iterator[Finding]:
         edge = min(edges, key=lambda margin: margin.edges)
         text += f" Narrowest choice of an edge: {edge.table} {_names(edge, path)} by {weight(edge.edges)}."
         values["edge"] = edge.edges
-    if len(path) < 2:
-        yield Finding("note", "margins", text, values=values)
-        return
-    begun, drift = _drift(path)
-    time, unit = path.time
-    undecided = sum(margin.operation < drift for margin in operations)
-    values |= {"drift": drift, "undecided": undecided}
-    text += (
-        f" {undecided} of {len(operations)} operations lead by less than a weight moved from "
-        f"{unit} {time[begun]:g} to the end ({weight(drift)})."
-    )
-    if 2 * undecided > len(operations):
-        yield Finding(
-            "warning",
-            "margins",
-            text,
-            "Most decisions could still change: search longer, or compare several seeds with search_many.",
-            values=values,
-        )
-    else:
-        yield Finding("note", "margins", text, values=values)
+    yield _of_margins(path, text, values, [margin.operation for margin in operations], "operation")
 
 
 def choices(path: Trajectory) -> Iterator[Finding]:
@@ -303,22 +283,27 @@ def choices(path: Trajectory) -> Iterator[Finding]:
         "of mixing weight."
     )
     values: dict[str, float] = {"operation": narrow.by, "kept": len(found)}
+    yield _of_margins(path, text, values, [margin.by for margin in found], "choice")
+
+
+def _of_margins(
+    path: Trajectory, text: str, values: dict[str, float], leads: Sequence[float], unit: str
+) -> Finding:
+    """Return the finding about margins: how many are smaller than a weight moved in the last part."""
     if len(path) < 2:
-        yield Finding("note", "margins", text, values=values)
-        return
+        return Finding("note", "margins", text, values=values)
     begun, drift = _drift(path)
-    time, unit = path.time
-    undecided = sum(margin.by < drift for margin in found)
-    values |= {"drift": drift, "undecided": undecided}
+    time, clock = path.time
+    undecided = sum(lead < drift for lead in leads)
+    values = values | {"drift": drift, "undecided": undecided}
     text += (
-        f" {undecided} of {count(len(found), 'choice')} lead by less than a weight moved from {unit} "
+        f" {undecided} of {count(len(leads), unit)} lead by less than a weight moved from {clock} "
         f"{time[begun]:g} to the end ({weight(drift)})."
     )
-    if 2 * undecided > len(found):
-        advice = "Most decisions could still change: search longer, or compare several seeds."
-        yield Finding("warning", "margins", text, advice, values=values)
-    else:
-        yield Finding("note", "margins", text, values=values)
+    if 2 * undecided <= len(leads):
+        return Finding("note", "margins", text, values=values)
+    advice = "Most decisions could still change: search longer, or compare several seeds with search_many."
+    return Finding("warning", "margins", text, advice, values=values)
 
 
 def _drift(path: Trajectory) -> tuple[int, float]:
