@@ -15,14 +15,14 @@ from .._results.tables import AlphaTable
 from .._values.ambient import plain
 from .._values.callables import Loss
 from .._values.config import SearchConfig
-from .._values.fields import Method
+from .inspected import Inspected, tensor_of
 from .module import BoundModule
 from .network import check_options, dtype_of
 from .own import NetworkLike, own_network
-from .supernet import device_of, dtype_name, tensor_of
+from .supernet import device_of, dtype_name
 
 
-class SearchModule:
+class SearchModule(Inspected):
     """A module with choices as a search sees it, with its logits, losses, gradients and steps.
 
     The module is copied. A batch is whatever the loader of a search would yield: a pair (x, y), a dictionary,
@@ -49,6 +49,8 @@ class SearchModule:
     >>> module.alphas["1"].shape, module.arch_gradient(valid=batch)["1"].shape
     (torch.Size([1, 2]), torch.Size([1, 2]))
     """
+
+    _net: _core.SearchModule
 
     @plain()
     def __init__(
@@ -81,21 +83,6 @@ class SearchModule:
     def tables(self) -> Mapping[str, AlphaTable]:
         """The names of the rows and candidates by table."""
         return self._tables
-
-    @property
-    @plain()
-    def alphas(self) -> dict[str, Tensor]:
-        """Copies of the logits: table name -> [rows, columns]; 0 where a row has fewer candidates."""
-        return self._net.alphas()
-
-    @plain()
-    def set_alphas(self, alphas: Mapping[str, Array]) -> None:
-        """Replace the logits; accepts the dictionary that `alphas` returns.
-
-        Raises:
-            DataError: a table name or shape is wrong, or a logit is NaN or infinite.
-        """
-        self._net.set_alphas({name: tensor_of(value) for name, value in alphas.items()})
 
     @plain()
     def state_dict(self) -> dict[str, Tensor]:
@@ -138,49 +125,6 @@ class SearchModule:
         What is left of the initial values of running statistics is divided out.
         """
         return self._net.evaluate(self._read(batch))
-
-    @plain()
-    def arch_gradient(
-        self,
-        train: Any = None,
-        valid: Any = None,
-        method: Method | None = None,
-        xi: float | None = None,
-        epsilon: float | None = None,
-        momentum: Mapping[str, Array] | None = None,
-    ) -> dict[str, Tensor]:
-        """Compute the gradient of the validation loss by α, table name -> [rows, columns].
-
-        The arguments are those of `Supernet.arch_gradient`.
-
-        Raises:
-            ConfigError: the method is unknown; or it differentiates twice, and an operation cannot be.
-            DataError: there is no validation batch, or no training batch for a method that requires one.
-        """
-        if valid is None:
-            raise _core.DataError("the gradient by α requires a validation batch: pass valid=batch")
-        return self._net.arch_gradient(
-            None if train is None else self._read(train),
-            self._read(valid),
-            self._config.hypergradient if method is None else method,
-            self._config.weight_lr if xi is None else float(xi),
-            self._config.epsilon if epsilon is None else float(epsilon),
-            None if momentum is None else {name: tensor_of(value) for name, value in momentum.items()},
-        )
-
-    @plain()
-    def step(self, train: Any, valid: Any) -> tuple[float, float]:
-        """Do one search step: α, then the weights, with method and learning rates of the config at epoch 0.
-
-        Returns:
-            The training loss before the weight step, and the validation loss at which α's gradient was taken.
-        """
-        return self._net.step(self._read(train), self._read(valid))
-
-    @plain()
-    def optimizer_state(self) -> dict[str, Any]:
-        """SGD's `momentum` by weight name, Adam's `exp_avg` and `exp_avg_sq` by table, and `step`."""
-        return self._net.optimizer_state()
 
     def _read(self, batch: Any) -> tuple[list[Tensor], Any]:
         return self._reader(0, batch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,10 +14,11 @@ from .._values import views
 from .._values.ambient import plain
 from .._values.checks import check_state
 from .._values.config import SearchConfig
-from .._values.fields import ConfigFields, Method
+from .._values.fields import ConfigFields
 from .._values.operation import Operation
 from .._values.space import Space
 from .._values.words import shown
+from .inspected import Inspected, tensor_of
 from .operations import bound_operations
 
 Batch: TypeAlias = tuple[Array, Array]
@@ -26,7 +26,7 @@ Batch: TypeAlias = tuple[Array, Array]
 _NAMES = ("float32", "float64", "tf32", "bfloat16")
 
 
-class Supernet:
+class Supernet(Inspected):
     """The network of a search (paper, section 2.2): every edge is a softmax-weighted sum of all candidates.
 
     Arguments override `config`; an argument that neither gives has the default in parentheses.
@@ -63,6 +63,8 @@ class Supernet:
     >>> sorted(net.alphas)
     ['normal', 'reduce']
     """
+
+    _net: _core.Supernet
 
     @plain()
     def __init__(
@@ -129,21 +131,6 @@ class Supernet:
         """The search space."""
         return self._config.resolved_space
 
-    @property
-    @plain()
-    def alphas(self) -> dict[str, Tensor]:
-        """Copies of the logits α: table name -> [edges, operations]; 0 where an edge has fewer operations."""
-        return self._net.alphas()
-
-    @plain()
-    def set_alphas(self, alphas: Mapping[str, Array]) -> None:
-        """Replace α; accepts the dictionary that `alphas` returns.
-
-        Raises:
-            DataError: a table name or shape is wrong, or a logit is NaN or infinite.
-        """
-        self._net.set_alphas({name: tensor_of(value) for name, value in alphas.items()})
-
     @plain()
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of all weights and running statistics by name, without α.
@@ -191,51 +178,6 @@ class Supernet:
         return self._net.evaluate(*_batch((x, y)))
 
     @plain()
-    def arch_gradient(
-        self,
-        train: Batch | None = None,
-        valid: Batch | None = None,
-        method: Method | None = None,
-        xi: float | None = None,
-        epsilon: float | None = None,
-        momentum: Mapping[str, Array] | None = None,
-    ) -> dict[str, Tensor]:
-        """Compute the gradient of the validation loss by α, table name -> [edges, operations].
-
-        Args:
-            train: training batch (x, y) of the virtual step; may be None for "first_order".
-            valid: validation batch (x, y); required.
-            method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, its
-                product as a directional derivative); None: the config's.
-            xi: learning rate ξ of the virtual step; None: the config's `weight_lr`.
-            epsilon: scale of the finite difference of eq. 8; None: the config's.
-            momentum: momentum buffer of the virtual step by weight name; None: zeros.
-
-        Raises:
-            ConfigError: the method is unknown, or requires `train`.
-            DataError: a batch has a wrong shape or dtype.
-        """
-        if valid is None:
-            raise _core.DataError("the gradient by α requires a validation batch: pass valid=(x, y)")
-        return self._net.arch_gradient(
-            None if train is None else _batch(train),
-            _batch(valid),
-            self._config.hypergradient if method is None else method,
-            self._config.weight_lr if xi is None else float(xi),
-            self._config.epsilon if epsilon is None else float(epsilon),
-            None if momentum is None else {name: tensor_of(value) for name, value in momentum.items()},
-        )
-
-    @plain()
-    def step(self, train: Batch, valid: Batch) -> tuple[float, float]:
-        """Do one search step: α, then the weights, with method and learning rates of the config at epoch 0.
-
-        Returns:
-            The training loss before the weight step, and the validation loss at which α's gradient was taken.
-        """
-        return self._net.step(_batch(train), _batch(valid))
-
-    @plain()
     def masks(self) -> dict[str, Tensor]:
         """Return the dropout masks of the next step of a recurrent network, shared by all its losses.
 
@@ -249,11 +191,6 @@ class Supernet:
         torch.Size([2, 4])
         """
         return self._net.masks()
-
-    @plain()
-    def optimizer_state(self) -> dict[str, Any]:
-        """SGD's `momentum` by weight name, Adam's `exp_avg` and `exp_avg_sq` by table, and `step`."""
-        return self._net.optimizer_state()
 
     @plain()
     def explain(self) -> str:
@@ -276,6 +213,9 @@ class Supernet:
         (394210, True)
         """
         return self._net.cost()
+
+    def _read(self, batch: Any) -> tuple[Tensor, Tensor]:
+        return _batch(batch)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
@@ -309,18 +249,6 @@ def dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
 def device_of(config: SearchConfig) -> str:
     """Return the config's device; "auto" means the CPU here."""
     return "cpu" if config.device == "auto" else config.device
-
-
-def tensor_of(value: Array) -> Tensor:
-    """Return a tensor without a graph, or raise DataError."""
-    if isinstance(value, Tensor):
-        return value.detach()
-    try:
-        return torch.as_tensor(np.asarray(value, order="C"))
-    except (TypeError, ValueError) as error:
-        raise _core.DataError(
-            f"expected a tensor or an array, got a {type(value).__name__}: {error}"
-        ) from error
 
 
 def _batch(batch: Batch) -> tuple[Tensor, Tensor]:

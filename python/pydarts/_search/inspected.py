@@ -1,0 +1,109 @@
+"""What `Supernet` and `SearchModule` share: the logits, gradients and steps of one network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import _core
+from .._data.arrays import Array
+from .._values.ambient import plain
+from .._values.config import SearchConfig
+from .._values.fields import Method
+
+
+class Inspected:
+    """A network with its state, for inspection."""
+
+    _net: _core.Supernet | _core.SearchModule
+    _config: SearchConfig
+
+    @abstractmethod
+    def _read(self, batch: Any) -> Any:
+        """Return a batch as `_net` takes it."""
+
+    @property
+    @plain()
+    def alphas(self) -> dict[str, Tensor]:
+        """Copies of the logits α: table name -> [rows, columns]; 0 where a row has fewer candidates.
+
+        In a space, rows are edges and columns are operations.
+        """
+        return self._net.alphas()
+
+    @plain()
+    def set_alphas(self, alphas: Mapping[str, Array]) -> None:
+        """Replace α; accepts the dictionary that `alphas` returns.
+
+        Raises:
+            DataError: a table name or shape is wrong, or a logit is NaN or infinite.
+        """
+        self._net.set_alphas({name: tensor_of(value) for name, value in alphas.items()})
+
+    @plain()
+    def arch_gradient(
+        self,
+        train: Any = None,
+        valid: Any = None,
+        method: Method | None = None,
+        xi: float | None = None,
+        epsilon: float | None = None,
+        momentum: Mapping[str, Array] | None = None,
+    ) -> dict[str, Tensor]:
+        """Compute the gradient of the validation loss by α, table name -> [rows, columns].
+
+        Args:
+            train: training batch of the virtual step, a pair (x, y) or what a loader of the search yields;
+                may be None for "first_order".
+            valid: validation batch; required.
+            method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, its
+                product as a directional derivative); None: the config's.
+            xi: learning rate ξ of the virtual step; None: the config's `weight_lr`.
+            epsilon: scale of the finite difference of eq. 8; None: the config's.
+            momentum: momentum buffer of the virtual step by weight name; None: zeros.
+
+        Raises:
+            ConfigError: the method is unknown; or it differentiates twice, and an operation cannot be.
+            DataError: a batch is missing, or has a wrong shape or dtype.
+        """
+        if valid is None:
+            raise _core.DataError("the gradient by α requires a validation batch: pass valid=batch")
+        return self._net.arch_gradient(
+            None if train is None else self._read(train),
+            self._read(valid),
+            self._config.hypergradient if method is None else method,
+            self._config.weight_lr if xi is None else float(xi),
+            self._config.epsilon if epsilon is None else float(epsilon),
+            None if momentum is None else {name: tensor_of(value) for name, value in momentum.items()},
+        )
+
+    @plain()
+    def step(self, train: Any, valid: Any) -> tuple[float, float]:
+        """Do one search step: α, then the weights, with method and learning rates of the config at epoch 0.
+
+        Returns:
+            The training loss before the weight step, and the validation loss at which α's gradient was taken.
+        """
+        return self._net.step(self._read(train), self._read(valid))
+
+    @plain()
+    def optimizer_state(self) -> dict[str, Any]:
+        """SGD's `momentum` by weight name, Adam's `exp_avg` and `exp_avg_sq` by table, and `step`."""
+        return self._net.optimizer_state()
+
+
+def tensor_of(value: Array) -> Tensor:
+    """Return a tensor without a graph, or raise DataError."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    try:
+        return torch.as_tensor(np.asarray(value, order="C"))
+    except (TypeError, ValueError) as error:
+        raise _core.DataError(
+            f"expected a tensor or an array, got a {type(value).__name__}: {error}"
+        ) from error
