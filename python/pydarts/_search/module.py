@@ -17,7 +17,7 @@ from .._values.words import listed
 from ..nn._choices import Found, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import Named
-from ..nn._module import called
+from ..nn._module import called, check_shapes
 from ..nn._places import moved, places_of
 from ..nn._settled import is_fresh, settle
 from .kept import Kept
@@ -249,6 +249,8 @@ def check_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Raise ConfigError if a search cannot train a module."""
     check_shapes(module)
     for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if value.is_meta:
+            raise ConfigError(f"{name} is on the meta device, without values; use to_empty() and set them")
         if value.is_complex() or value.layout != torch.strided:
             raise ConfigError(f"{name} is {value.dtype}, {value.layout}; it must be dense and real")
     if not weights:
@@ -256,17 +258,6 @@ def check_parameters(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, value in weights.items():
         if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
             raise ConfigError(f"{name} must be floating and finite, got {value.dtype} with NaN or infinity")
-
-
-def check_shapes(module: nn.Module) -> None:
-    """Raise ConfigError if a parameter or buffer of a lazy module has no shape yet."""
-    for name, value in (*module.named_parameters(), *module.named_buffers()):
-        if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
-            raise ConfigError(
-                f"{name} of a lazy module has no shape yet; call the network on a batch before the search"
-            )
-        if value.is_meta:
-            raise ConfigError(f"{name} is on the meta device, without values; use to_empty() and set them")
 
 
 @contextmanager

@@ -18,9 +18,10 @@ from ..nn._choice import InputChoice
 from ..nn._choices import Found, choices_of, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import FunctionNetwork
+from ..nn._module import check_shapes
 from ..nn._places import moved, share
 from .metrics import Metric, MetricFunction, counter_of, fact_of_metric
-from .module import BoundModule, check_shapes
+from .module import BoundModule
 from .network import OwnNetwork, of_function
 
 NetworkLike: TypeAlias = nn.Module | Callable[[], nn.Module] | FunctionNetwork

@@ -90,11 +90,15 @@ def check_module(module: Any, what: str, *others: str) -> None:
                 f"{name or 'the module'!r} is a {type(part).__name__}, not decided yet; {what} requires a "
                 "fixed network: result.fixed_network(), or pydarts.nn.fix(module, architecture)"
             )
-    for name, weight in (*module.named_parameters(), *module.named_buffers()):
-        if isinstance(weight, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
+    check_shapes(module)
+
+
+def check_shapes(module: nn.Module) -> None:
+    """Raise ConfigError if a parameter or buffer of a lazy module has no shape yet."""
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
             raise _core.ConfigError(
-                f"the shape of {name!r} is not known before the first batch; call the network once on "
-                "example inputs"
+                f"{name} of a lazy module has no shape yet; call the network once on a batch first"
             )
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ._statistics import settled
+
 
 def is_fresh(part: nn.Module) -> bool:
     """Return whether the running statistics of a module hold, or may hold, the initial values 0 and 1.
@@ -37,7 +39,5 @@ def settle(norm: nn.Module) -> None:
     count, mean, var = norm.num_batches_tracked, norm.running_mean, norm.running_var
     if count is None or mean is None or var is None:
         return
-    left = torch.where(count > 0, (1 - norm.momentum) ** count.double(), 0.0)
-    mean.copy_(mean.double() / (1 - left))
-    # A variance near 0 can round to less than what is left of the initial one.
-    var.copy_(((var.double() - left) / (1 - left)).clamp(min=0))
+    for live, value in zip((mean, var), settled(mean, var, count, norm.momentum), strict=True):
+        live.copy_(value)

@@ -32,9 +32,17 @@ def corrected(
         momentum = (momenta or {}).get(bn, 0.1)
         if momentum is None:
             continue
-        left = torch.where(count > 0, (1 - momentum) ** count.double(), 0.0)
-        found[f"{bn}running_mean"] = (mean.double() / (1 - left)).to(mean)
-        # A variance near 0 can round to less than what is left of the initial one.
-        found[f"{bn}running_var"] = ((var.double() - left) / (1 - left)).clamp(min=0).to(var)
+        found[f"{bn}running_mean"], found[f"{bn}running_var"] = settled(mean, var, count, momentum)
         found[bn + COUNT] = torch.where(count > 0, SETTLED, count)
     return found
+
+
+def settled(mean: Tensor, var: Tensor, count: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
+    """Return running statistics without what is left of their initial values 0 and 1.
+
+    After t steps of momentum m this is (1 - m)^t. Before the first step nothing changes.
+    """
+    left = torch.where(count > 0, (1 - momentum) ** count.double(), 0.0)
+    # A variance near 0 can round to less than what is left of the initial one.
+    corrected_var = ((var.double() - left) / (1 - left)).clamp(min=0)
+    return (mean.double() / (1 - left)).to(mean), corrected_var.to(var)
