@@ -181,7 +181,7 @@ class Source(Protocol):
     def start(self, index: int, skip: int) -> None:
         """Begin pass number `index`, skipping its first `skip` batches."""
     def next(self) -> tuple[Any, Any] | None:
-        """The next (x, y) on the CPU, or for a network of one's own the tensors of a batch and its layout."""
+        """The next (x, y) on the CPU, or for a user-defined network the tensors of a batch and its layout."""
     def close(self) -> None:
         """Stop threads; called at the end, always."""
 

@@ -74,7 +74,7 @@ def derive(
 
 
 def _architecture(result: SearchResult, notation: Notation, options: dict[str, Any]) -> Answer:
-    """The architecture of a network of one's own: one choice per line, or JSON."""
+    """The architecture of a user-defined network: one choice per line, or JSON."""
     refused = [option for option, value in options.items() if value is not None]
     if refused or notation not in ("paper", "json"):
         what = ", ".join([*refused, *([] if notation in ("paper", "json") else [f"--notation {notation}"])])

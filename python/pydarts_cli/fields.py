@@ -65,7 +65,7 @@ def train_fields() -> tuple[Field, ...]:
 def network_fields() -> tuple[Field, ...]:
     """The arguments of `build`: those for networks of images, then those for language models.
 
-    Operations of one's own are objects, which a command line cannot hold.
+    User-defined operations are objects, which a command line cannot hold.
     """
     found = (
         *_Source("nn/_convolutional.py").arguments("ConvolutionalNetwork"),

@@ -1,4 +1,4 @@
-"""Objects from Python files: `FILE.py:NAME` for networks, losses, metrics and data of one's own."""
+"""Objects from Python files: `FILE.py:NAME` for networks, losses, metrics and user data."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def imported(where: Place, option: str) -> Any:
 
 
 def network_from(where: Place) -> Any:
-    """Return a network of one's own from a file, without calling a factory.
+    """Return a user-defined network from a file, without calling a factory.
 
     Raises:
         Problem: as for `imported`, or the object is no network and makes none.
@@ -234,7 +234,7 @@ def _said(error: BaseException) -> str:
 
 
 def refuse_alone(values: Mapping[str, Any], what: str) -> None:
-    """Refuse options that apply to a network of one's own only.
+    """Refuse options that apply to a user-defined network only.
 
     Raises:
         Problem: an option is given.

@@ -37,7 +37,7 @@ _TRAINING: dict[str, Callable[[TrainResult], Any]] = {
 }
 _MOVIE = "animation"
 _NEED_EPOCHS = ("losses", "accuracies", "metrics")  # these require at least one epoch
-_OF_CELLS = ("cells", "supernet", "skips")  # those that a network of one's own does not have
+_OF_CELLS = ("cells", "supernet", "skips")  # those that a user-defined network does not have
 _PER_POINT = ("weights", "cells", "supernet")
 _PER_TABLE = ("alphas", "weights", "supernet", _MOVIE)
 

@@ -118,7 +118,7 @@ def search(
 
 
 def _check_own(data: Spec, choices: dict[str, Any]) -> None:
-    """Check, before the data are read, that the options apply to a network of one's own.
+    """Check, before the data are read, that the options apply to a user-defined network.
 
     Raises:
         Problem: an option of spaces or images was given, or the data are text.

@@ -35,7 +35,7 @@ def cells_of(folder: Path) -> SearchResult:
     """Load the result of a search for cells from its folder.
 
     Raises:
-        Problem: as for `run_of`, or the search had a network of one's own, which has no genotype.
+        Problem: as for `run_of`, or the search had a user-defined network, which has no genotype.
         pydarts.CheckpointError: a file of the result is broken.
     """
     result = run_of(folder)
@@ -50,7 +50,7 @@ def cells_of(folder: Path) -> SearchResult:
 
 
 def picks(result: SearchResult) -> list[str]:
-    """Return what a search with a network of one's own picked, one choice per line."""
+    """Return what a search with a user-defined network picked, one choice per line."""
     from pydarts._results.decisions import picked
 
     return [f"{name}: {value}" for name, value in picked(result.architecture)]

@@ -273,7 +273,7 @@ impl SearchConfig {
     /// The options that make another configuration a different search: name, our value, their value, as JSON.
     pub fn differences(&self, other: &SearchConfig) -> Vec<(String, String, String)> {
         let may_differ = |name: &str| entries().any(|entry| entry.name == name && entry.may_differ);
-        // The code of operations of the user's own is compared by the fingerprint.
+        // The code of user-defined operations is compared by the fingerprint.
         let values = |config: &SearchConfig| {
             let mut values = config.to_object();
             values.get_mut("space").and_then(Value::as_object_mut).map(|space| space.remove("own_operations"));

@@ -59,7 +59,7 @@ pub enum Init {
     Within(f64),
     /// A constant.
     Constant(f64),
-    /// As the module of an operation of the user's own draws it; 0 until then.
+    /// As the module of a user-defined operation draws it; 0 until then.
     Own,
 }
 
@@ -320,7 +320,7 @@ pub enum Op {
     },
     /// The mean of the inputs.
     Mean,
-    /// A module of an operation of the user's own; the output has as many channels, and extents divided by the stride.
+    /// A module of a user-defined operation; the output has as many channels, and extents divided by the stride.
     Own {
         /// The module.
         module: OwnId,

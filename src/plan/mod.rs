@@ -102,7 +102,7 @@ pub struct Plan {
     pub weights: Vec<WeightSpec>,
     /// The running statistics.
     pub statistics: Vec<StatisticSpec>,
-    /// The modules of the user's own operations.
+    /// The modules of user-defined operations.
     pub own: Vec<OwnSpec>,
     /// The tables of logits.
     pub alphas: Vec<LogitTable>,

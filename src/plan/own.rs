@@ -1,4 +1,4 @@
-//! Modules of the user's own operations: opaque to the plan, which knows their shapes, weights and cost.
+//! Modules of user-defined operations: opaque to the plan, which knows their shapes, weights and cost.
 
 use super::{Edge, Shape};
 use crate::error::Result;
@@ -8,7 +8,7 @@ use crate::space::Operation;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OwnId(pub usize);
 
-/// The module of an operation of the user's own on one edge of one cell.
+/// The module of a user-defined operation on one edge of one cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OwnSpec {
     /// The prefix of the names of its weights and buffers, such as "cells.0.edges.0_2.ghost".

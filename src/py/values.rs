@@ -305,7 +305,7 @@ fn select(space: &PySpace, strengths: &Bound<'_, PyDict>, selection: &Bound<'_, 
     Ok(PyGenotype(selection::genotype(&space.0, &tables(strengths)?, &selection).map_err(to_python)?))
 }
 
-/// Checks the name of an operation of the user's own; from now on names of operations include it.
+/// Checks the name of a user-defined operation; from now on names of operations include it.
 #[pyfunction]
 fn own_operation(name: &str) -> PyResult<()> {
     Operation::own(name).map(drop).map_err(to_python)

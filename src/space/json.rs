@@ -194,7 +194,7 @@ fn base(name: Option<&str>, kind: Option<CellKind>, given: Option<usize>, of_ope
     named.filter(fits).unwrap_or_else(|| presets::published(kind, given.or(of_operations)))
 }
 
-/// The operations of the user's own, whose names are known from now on.
+/// The user-defined operations, whose names are known from now on.
 fn read_own(field: &Field) -> Result<BTreeMap<String, String>> {
     let expected = "an object of names and of \"module:qualname\" of what makes their modules";
     let Value::Object(given) = field.value else { return Err(field.refuse(expected)) };

@@ -31,7 +31,7 @@ pub struct Space {
     pub cells: Vec<CellSpec>,
     /// The network.
     pub network: NetworkSpec,
-    /// The operations of the user's own: name -> "module:qualname" of what makes their modules, with a hash of its code.
+    /// The user-defined operations: name -> "module:qualname" of what makes their modules, with a hash of its code.
     pub own_operations: BTreeMap<String, String>,
 }
 

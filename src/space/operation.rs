@@ -46,11 +46,11 @@ pub enum Operation {
     Relu,
     Sigmoid,
     Identity,
-    /// An operation of the user's own, see [`Operation::own`].
+    /// A user-defined operation, see [`Operation::own`].
     Own(&'static str),
 }
 
-/// The names of the operations of the user's own. They are few and are never freed.
+/// The names of user-defined operations. They are few and are never freed.
 static OWN: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 
 /// The longest name of such an operation.
@@ -114,7 +114,7 @@ impl Operation {
         }
     }
 
-    /// An operation of the user's own. From now on `parse` knows its name, which is a word of letters, digits and
+    /// A user-defined operation. From now on `parse` knows its name, which is a word of letters, digits and
     /// underscores, as it is a part of the names of weights.
     pub fn own(name: &str) -> Result<Operation> {
         let refuse = |detail: &str| Err(Error::space(format!("the operation `{}` {detail}", cut(name))));
@@ -139,7 +139,7 @@ impl Operation {
         })))
     }
 
-    /// Whether it is an operation of the user's own.
+    /// Whether it is a user-defined operation.
     pub fn is_own(self) -> bool {
         matches!(self, Operation::Own(_))
     }

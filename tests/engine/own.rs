@@ -1,4 +1,4 @@
-//! Plans with operations of the user's own: opaque modules whose weights are entries of the plan.
+//! Plans with user-defined operations: opaque modules whose weights are entries of the plan.
 
 use pydarts::config::{Rewrite, SearchConfig};
 use pydarts::error::{Error, ErrorKind, Result};

@@ -1,4 +1,4 @@
-"""A network of one's own with many tables of one row each, whose candidates and qualified names differ."""
+"""A user-defined network with many tables of one row each, whose candidates and qualified names differ."""
 
 from __future__ import annotations
 

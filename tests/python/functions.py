@@ -1,4 +1,4 @@
-"""Networks of one's own for the tests: the toy of the paper's figure 2, and one with every part."""
+"""User-defined networks for the tests: the toy of the paper's figure 2, and one with every part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network of one's own for the tests of several searches: at the top level, so that processes import it."""
+"""A user-defined network for the tests of several searches: at the top level, so that processes import it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations of one's own for tests: each for the engine, and for the plain PyTorch reference."""
+"""User-defined operations for tests: each for the engine, and for the plain PyTorch reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network of one's own with everything that a resumed search has to restore."""
+"""A user-defined network with everything that a resumed search has to restore."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_derive_reads_runs_and_archives_at_any_point(places: Path, tiny_result: 
 
 @pytest.fixture
 def function_run() -> str:
-    """The folder of a search with a network of one's own that has no accuracies."""
+    """The folder of a search with a user-defined network that has no accuracies."""
     cfg = config(epochs=1, batch_size=4, weight_lr=1e-5, weight_lr_min=0.0)
     pydarts.search((X, Y), cfg, network=pydarts.nn.FunctionNetwork(regression, W, A)).save("function")
     return "function"

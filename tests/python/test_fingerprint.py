@@ -173,7 +173,7 @@ CHANGES = {
     "a setting of a module": Change(
         "loss", loss=weighted(1, 1, 1), loss_then=weighted(1, 1, 1, label_smoothing=0.1)
     ),
-    "a setting of a module of one's own": Change("loss", loss=Focal(1.0), loss_then=Focal(2.0)),
+    "a setting of a user-defined module": Change("loss", loss=Focal(1.0), loss_then=Focal(2.0)),
     "a buffer": Change("loss", loss=Focal(1.0, [1, 1, 1]), loss_then=Focal(1.0, [1, 2, 1])),
     "an argument of a partial function": Change("loss", loss=SMOOTH, loss_then=F.cross_entropy),
     "an enclosing variable": Change("loss", loss=enclosing(1.0), loss_then=enclosing(2.0)),

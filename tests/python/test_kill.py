@@ -36,7 +36,7 @@ pytestmark = [
 
 
 def run(folder: Path | None, kind: str = "images") -> pydarts.SearchResult:
-    """Run the search of cells, or of a network of one's own; resume it from the checkpoints in `folder`."""
+    """Run the search of cells, or of a user-defined network; resume it from the checkpoints in `folder`."""
     if kind == "own":
         return own_resume.run(folder, EPOCHS * STEPS // own_resume.STEPS)
     generator = np.random.default_rng(0)
@@ -149,7 +149,7 @@ def kill_again_and_again(root: Path, chain: int, kind: str) -> list[Kill]:
 
 @pytest.fixture(scope="module", params=["images", "own"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """What is searched: cells for images, or a network of one's own."""
+    """What is searched: cells for images, or a user-defined network."""
     return str(request.param)
 
 

@@ -1,4 +1,4 @@
-"""What shows α with a network of one's own that has many tables of one row each."""
+"""What shows α with a user-defined network that has many tables of one row each."""
 
 from __future__ import annotations
 

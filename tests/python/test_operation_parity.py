@@ -1,4 +1,4 @@
-"""Float64 parity of networks with operations of one's own with plain PyTorch that holds the same modules."""
+"""Float64 parity of networks with user-defined operations with plain PyTorch that holds the same modules."""
 
 from __future__ import annotations
 

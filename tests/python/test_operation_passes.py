@@ -1,4 +1,4 @@
-"""Modules of one's own operations in passes: initial weights, buffers, modes, random numbers, gradients."""
+"""User-defined operations in passes: initial weights, buffers, modes, random numbers, gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches with operations of one's own, and what is done with their results."""
+"""Searches with user-defined operations, and what is done with their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches with networks of one's own on data of any structure, and how a resumed search recognises them."""
+"""Searches with user-defined networks on data of any structure, and how a resumed search recognises them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random numbers of loaders, `unpack` and modules in searches with networks of one's own.
+"""Random numbers of loaders, `unpack` and modules in searches with user-defined networks.
 
 What a search gives is a function of its seed, not of threads, worker processes, or the caller's generators.
 """

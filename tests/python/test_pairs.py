@@ -1,4 +1,4 @@
-"""Data of networks of one's own: arrays, loaders and pairs of any structure, and what cannot be read."""
+"""Data of user-defined networks: arrays, loaders and pairs of any structure, and what cannot be read."""
 
 from __future__ import annotations
 

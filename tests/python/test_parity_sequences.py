@@ -115,7 +115,7 @@ def test_any_small_space_has_the_gradients_of_the_reference(setup: Sequences, me
 
 
 class Own(nn.Module):
-    """A separable convolution of one's own, whose weights have as many dimensions as those of the engine."""
+    """A separable convolution of a user; its weights have as many dimensions as those of the engine."""
 
     def __init__(self, channels: int, stride: int, causal: bool) -> None:
         super().__init__()

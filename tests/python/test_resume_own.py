@@ -1,4 +1,4 @@
-"""Networks of one's own: what a resumed search continues, refuses and returns."""
+"""User-defined networks: what a resumed search continues, refuses and returns."""
 
 from __future__ import annotations
 

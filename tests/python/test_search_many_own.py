@@ -1,4 +1,4 @@
-"""`search_many` and `compare` with networks of one's own."""
+"""`search_many` and `compare` with user-defined networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loss of one's own in trainings and tables, and what of a resumed training is compared."""
+"""A user-defined loss in trainings and tables, and what of a resumed training is compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the data of a network of one's own are: arrays, batches, or a pair (train, valid) of these."""
+"""What the data of a user-defined network are: arrays, batches, or a pair (train, valid) of these."""
 
 from __future__ import annotations
 

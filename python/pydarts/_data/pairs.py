@@ -1,4 +1,4 @@
-"""Sources of batches of any structure, for networks of one's own."""
+"""Sources of batches of any structure, for user-defined networks."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def open_pairs(
     unpack: Unpack | None = None,
     fewest_valid: int | None = None,
 ) -> Sources:
-    """Build the sources of a search or a training with a network of one's own.
+    """Build the sources of a search or a training with a user-defined network.
 
     `loader` is `(X, y)`, a dictionary of arrays, `(dictionary, y)`, a `DataLoader`, or a pair (train, valid)
     of two of these or of two repeatable iterables of batches. A batch is a pair (inputs, targets), a

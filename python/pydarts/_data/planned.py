@@ -1,4 +1,4 @@
-"""Passes over a loader of a network of one's own: batches do not depend on the process that makes them."""
+"""Passes over a loader of a user-defined network: batches do not depend on the process that makes them."""
 
 from __future__ import annotations
 

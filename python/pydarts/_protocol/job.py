@@ -44,15 +44,15 @@ class Given(NamedTuple):
     loader: Any
     loss: Loss | Literal["network"] | None
     network: Any = None
-    """A function that makes the network of one's own; None: search and build cells."""
+    """A function that makes the network of the user; None: search and build cells."""
     metric: Any = None
     unpack: Any = None
     operations: tuple[Operation, ...] = ()
-    """Operations of the user's own, which the cells may have."""
+    """User-defined operations, which the cells may have."""
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments of `search` and `train` that networks of one's own have.
+        """The arguments of `search` and `train` that user-defined networks have.
 
         A metric with a state is copied, so that every row begins with the state that the user gave it.
         """
@@ -73,12 +73,12 @@ class Job:
     network: Mapping[str, Any]
     """Arguments of `build`."""
     image_size: tuple[int, int] | None
-    """Height and width of the images; None for text and for networks of one's own."""
+    """Height and width of the images; None for text and for user-defined networks."""
     search: SearchConfig | None = None
     result: SearchResult | None = None
     genotype: Genotype | None = None
     architecture: Mapping[str, Any] | None = None
-    """The architecture of a network of one's own."""
+    """The architecture of a user-defined network."""
     resume: Resume = True
     """How work in the folder is continued: with "force" also with other data or another loss."""
     folder: Path | None = None

@@ -1,4 +1,4 @@
-"""Networks of one's own for several searches: what makes them, their architectures, and their training."""
+"""User-defined networks for several searches: what makes them, their architectures, and their training."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def sizes_of(given: Given, config: SearchConfig) -> Sizes:
     """Read the data once for all searches and trainings: only what a resumed table compares.
 
     Raises:
-        ConfigError: an option does not apply to networks of one's own, or the network has no choices.
+        ConfigError: an option does not apply to user-defined networks, or the network has no choices.
         DataError: invalid data.
     """
     check_options(config)
@@ -134,7 +134,7 @@ def random_jobs(template: Job, found: Sequence[Architecture]) -> list[Job]:
 
 
 def is_own(cell: Any) -> bool:
-    """Return whether a value of `compare` is of a network of one's own: a result or an architecture."""
+    """Return whether a value of `compare` is of a user-defined network: a result or an architecture."""
     if isinstance(cell, SearchResult):
         return any(table.choices for table in cell.tables.values())
     return isinstance(cell, Mapping)
@@ -187,7 +187,7 @@ def own_many(
     random: int,
     workers: int | None,
 ) -> SearchTable:
-    """Search a network of one's own several times."""
+    """Search a user-defined network several times."""
     training = short_training(select, config)
     check_folder(training)
     numbers = seeds_of(seeds, config.seed)
@@ -209,7 +209,7 @@ def own_many(
 
 
 def _own_template(origin: Origin, training: TrainConfig, resume: Resume) -> Job:
-    """Return the job of a network of one's own without what determines its architecture."""
+    """Return the job of a user-defined network without what determines its architecture."""
     return Job(
         name="",
         origin=origin,
@@ -228,7 +228,7 @@ def own_compared(
     seed: int,
     workers: int | None,
 ) -> SearchTable:
-    """Train architectures of a network of one's own."""
+    """Train architectures of a user-defined network."""
     maker, architectures = compared(cells, given.network)
     given = given._replace(network=maker)
     first = next((cell.config for cell in cells.values() if isinstance(cell, SearchResult)), None)

@@ -29,7 +29,7 @@ class Sizes:
     """The facts that a resumed table compares."""
 
     def facts_with(self, loss: Any) -> dict[str, str]:
-        """The facts about the data and a loss; those of networks of one's own are complete."""
+        """The facts about the data and a loss; those of user-defined networks are complete."""
         if "network" in self.facts:
             return self.facts
         return {**self.facts, "loss": fact_of(loss)}

@@ -71,7 +71,7 @@ def architecture_from(values: Any, tables: Mapping[str, AlphaTable]) -> dict[str
 
 
 def picked(architecture: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what an architecture of a network of one's own picked, by choice, in words.
+    """Return what an architecture of a user-defined network picked, by choice, in words.
 
     >>> picked({"layers.0.block": "conv", "inputs": (0, 2), "table": (("relu",), ("tanh", "gelu"))})
     [('layers.0.block', 'conv'), ('inputs', 'inputs 0, 2'), ('table 0', 'relu'), ('table 1', 'tanh, gelu')]

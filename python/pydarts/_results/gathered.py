@@ -19,7 +19,7 @@ TOGETHER = "choices"
 def gathered(path: Trajectory, most: int | None = None) -> Trajectory:
     """Return a trajectory in which all tables of one row are the rows of one table.
 
-    A network of one's own has one table per choice, each of one row, so that panels per table would be as
+    A user-defined network has one table per choice, each of one row, so that panels per table would be as
     many figures. Strengths are those of `path`. Cells, and trajectories with fewer than two such tables, are
     returned as they are.
 
@@ -95,7 +95,7 @@ class ChoiceMargin(NamedTuple):
 
 
 def choice_margins(path: Trajectory, at: int = -1) -> list[ChoiceMargin]:
-    """Return the margins of the choices of a network of one's own that have another candidate left."""
+    """Return the margins of the choices of a user-defined network that have another candidate left."""
     found = []
     for name, table in path.tables.items():
         weights = np.where(np.isnan(path.alphas[name][at]), -np.inf, path.weights(name, at))

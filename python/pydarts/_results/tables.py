@@ -64,7 +64,7 @@ class AlphaTable:
 
     @property
     def single(self) -> bool:
-        """Whether the table is one choice of a network of one's own: a single row, which is no edge."""
+        """Whether the table is one choice of a user-defined network: a single row, which is no edge."""
         return not self.edges and len(self.rows) == 1
 
     @property

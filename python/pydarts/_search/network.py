@@ -1,4 +1,4 @@
-"""Networks of one's own as the engine calls them: what all kinds share, and `FunctionNetwork`."""
+"""User-defined networks as the engine calls them: what all kinds share, and `FunctionNetwork`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class BoundNetwork(Protocol):
 
 @dataclass(frozen=True)
 class OwnNetwork:
-    """A network of one's own with what a search needs to know about it."""
+    """A user-defined network with what a search needs to know about it."""
 
     tables: Mapping[str, AlphaTable]
     """The names of the rows and candidates by table."""
@@ -180,7 +180,7 @@ def of_function(network: FunctionNetwork, loss: Any, metric: Any, seed: int) -> 
 
 
 def dtype_of(precision: str) -> torch.dtype:
-    """Return the dtype of the weights of a network of one's own.
+    """Return the dtype of the weights of a user-defined network.
 
     >>> dtype_of("auto"), dtype_of("float64")
     (torch.float32, torch.float64)
@@ -189,7 +189,7 @@ def dtype_of(precision: str) -> torch.dtype:
 
 
 def check_options(config: SearchConfig) -> None:
-    """Raise ConfigError if an option does not apply to networks of one's own."""
+    """Raise ConfigError if an option does not apply to user-defined networks."""
     plain: dict[str, Any] = {"augment": "none", "cutout": 0, "mean": None, "std": None}
     for name, value in plain.items():
         if getattr(config, name) != value:

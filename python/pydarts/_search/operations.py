@@ -1,4 +1,4 @@
-"""The modules of the user's own operations as the engine runs them: on its tensors, seeded, and checked."""
+"""The modules of user-defined operations as the engine runs them: on its tensors, seeded, and checked."""
 
 from __future__ import annotations
 
@@ -344,7 +344,7 @@ def _hash(value: object) -> str:
 def bound_operations(
     space: Space, seed: int, poll: Callable[[], None] | None = None
 ) -> BoundOperations | None:
-    """Return the user's own operations of a space; None if it has none.
+    """Return user-defined operations of a space; None if it has none.
 
     Raises:
         ConfigError: one was not made in this process.

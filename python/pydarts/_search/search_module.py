@@ -1,4 +1,4 @@
-"""`SearchModule`: a network of one's own under search, for inspection and tests."""
+"""`SearchModule`: a user-defined network under search, for inspection and tests."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def _current(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_own(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields with operations of the user's own in the space, which holds what they are."""
+    """The fields with user-defined operations in the space, which holds what they are."""
     own: dict[str, str] = {}
     if not isinstance(fields.get("operations"), (list, tuple)):
         return fields

@@ -1,6 +1,6 @@
 """Layers over two dimensions, of images, and over one, of sequences: one statement for both.
 
-Submodules are those of PyTorch, so that their state dicts load into networks of one's own.
+Submodules are those of PyTorch, so that their state dicts load into user-defined networks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The modules of the user's own operations before they run: shapes, weights and cost."""
+"""The modules of user-defined operations before they run: shapes, weights and cost."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def restored(seed: int) -> Iterator[None]:
 
 
 def own_operation(name: str, operations: Mapping[str, Operation]) -> Operation:
-    """Return an operation of the user's own.
+    """Return a user-defined operation.
 
     Raises:
         GenotypeError: it is not among `operations`.

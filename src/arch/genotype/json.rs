@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::Field;
 use crate::space::Operation;
 
-/// The key of the names of operations of the user's own, which a reader may not know.
+/// The key of the names of user-defined operations, which a reader may not know.
 const OWN: &str = "own_operations";
 
 impl Genotype {

@@ -123,7 +123,7 @@ impl Genotype {
         edges().find_map(|edge| edge.operation.dimensions())
     }
 
-    /// The names of the operations of the user's own, each once.
+    /// The names of user-defined operations, each once.
     pub fn own_operations(&self) -> Vec<&'static str> {
         let edges = self.cells().into_iter().flat_map(|(_, cell)| cell.edges());
         let names: BTreeSet<_> =

@@ -28,7 +28,7 @@ pub struct Forward<'a> {
     pub(super) kind: Kind,
     /// The dropout masks; None without dropout.
     masks: Option<&'a Masks>,
-    /// The modules of the user's own operations, with their buffers.
+    /// The modules of user-defined operations, with their buffers.
     pub(super) own: Option<(&'a Own, &'a NamedBuffers)>,
     /// Operations whose weights are outside the graph, in order; None if all weights are part of it.
     pub(super) deferred: Option<RefCell<Vec<Deferred>>>,
@@ -58,7 +58,7 @@ impl<'a> Forward<'a> {
         Forward { masks: Some(masks), ..self }
     }
 
-    /// The same with modules of the user's own operations.
+    /// The same with modules of user-defined operations.
     pub fn with_own(self, own: Option<(&'a Own, &'a NamedBuffers)>) -> Self {
         Forward { own, ..self }
     }

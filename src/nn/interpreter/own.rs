@@ -1,4 +1,4 @@
-//! Modules of the user's own operations.
+//! Modules of user-defined operations.
 
 use tch::{Device, Tensor};
 
@@ -34,7 +34,7 @@ impl Forward<'_> {
     }
 
     fn own(&self) -> Result<(&Own, &NamedBuffers)> {
-        self.own.ok_or_else(|| Error::engine("the modules of the user's own operations are missing"))
+        self.own.ok_or_else(|| Error::engine("the modules of user-defined operations are missing"))
     }
 
     fn own_weights(&self, weights: &[WeightId]) -> Vec<Tensor> {

@@ -38,7 +38,7 @@ impl SearchNetwork {
         }
     }
 
-    /// Writes the initial weights of the modules of the user's own operations, once.
+    /// Writes the initial weights of the modules of user-defined operations, once.
     pub fn write_initial(&self, w: &Tensor) -> Result<()> {
         match self {
             SearchNetwork::Images(network) => network.write_initial(w),

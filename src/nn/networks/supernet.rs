@@ -34,7 +34,7 @@ pub struct Supernet {
     weights: Table,
     alphas: Table,
     buffers: SupernetBuffers,
-    /// The modules of the user's own operations.
+    /// The modules of user-defined operations.
     own: Option<Own>,
     /// The smallest number of pixels that a batch norm of the plan averages over in one image.
     smallest_area: i64,
@@ -86,7 +86,7 @@ impl Supernet {
         &self.search.plan
     }
 
-    /// Writes the initial weights of the modules of the user's own operations, once.
+    /// Writes the initial weights of the modules of user-defined operations, once.
     pub fn write_initial(&self, w: &Tensor) -> Result<()> {
         self.own.as_ref().map_or(Ok(()), |own| own.write_initial(&self.weights, w))
     }

@@ -1,4 +1,4 @@
-//! The modules of the user's own operations, as a supernet runs them.
+//! The modules of user-defined operations, as a supernet runs them.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -265,7 +265,7 @@ impl Plan {
         made.chain([(self.input, self.input_shape.elements())])
     }
 
-    /// Elements per image that modules of the user's own operations keep besides their inputs.
+    /// Elements per image that modules of user-defined operations keep besides their inputs.
     pub(super) fn kept_inside(&self, range: Range<usize>) -> u64 {
         let of = |instruction: &Instruction| match instruction.op {
             Op::Own { module, .. } => self.own.get(module.0).map_or(0, |own| own.description.kept),

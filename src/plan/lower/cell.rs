@@ -50,7 +50,7 @@ impl Writer<'_> {
         self.push(&Scope::whole(cell.module()), Op::Concat { blocks: 1 }, outputs)
     }
 
-    /// Writes the module of an operation of the user's own.
+    /// Writes the module of a user-defined operation.
     fn own(&mut self, cell: Cell, edge: Edge, operation: Operation, stride: usize, input: ValueId) -> Result<ValueId> {
         let scope = Scope::edge(cell.module(), edge, operation);
         let Some(makers) = self.makers else {

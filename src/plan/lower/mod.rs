@@ -12,7 +12,7 @@ use crate::plan::{Geometry, Language, Makers, Plan};
 use crate::space::Reads;
 
 impl Plan {
-    /// The plain plan of a configuration whose sizes are all set; `makers` make the modules of the user's own operations.
+    /// The plain plan of a configuration whose sizes are all set; `makers` make the modules of user-defined operations.
     pub fn of_config(config: &SearchConfig, makers: Option<&dyn Makers>) -> Result<Plan> {
         let missing = |field: &str| Error::config(format!("`{field}` is not known; pass it, or data to read it from"));
         let num_classes = config.network.num_classes.ok_or_else(|| missing("num_classes"))?;

@@ -34,7 +34,7 @@ impl Geometry {
 }
 
 impl Plan {
-    /// The plain plan of a space's search network, without operations of the user's own.
+    /// The plain plan of a space's search network, without user-defined operations.
     pub fn lower(space: &Space, geometry: &Geometry) -> Result<Plan> {
         Plan::lower_with(space, geometry, None)
     }

@@ -1,4 +1,4 @@
-//! The user's own operations: a Python object that makes and runs their modules.
+//! User-defined operations: a Python object that makes and runs their modules.
 
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ impl OwnModules for PyOperations {
     }
 }
 
-/// The modules of an optional Python object; None without operations of the user's own.
+/// The modules of an optional Python object; None without user-defined operations.
 pub fn own_modules(object: Option<Py<PyAny>>) -> Option<Arc<dyn OwnModules>> {
     object.map(|object| Arc::new(PyOperations(object)) as Arc<dyn OwnModules>)
 }

@@ -36,7 +36,7 @@ def _cells(result: Outcome, path: Trajectory) -> Iterator[Finding]:
 
 
 def _choices(path: Trajectory) -> Iterator[Finding]:
-    """The findings about the choices of a network of one's own."""
+    """The findings about the choices of a user-defined network."""
     if any(path.kept(table) for table in path.alphas):
         yield from alphas.change(path)
         yield from alphas.choices(path)

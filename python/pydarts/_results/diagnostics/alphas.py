@@ -273,7 +273,7 @@ def margins(path: Trajectory) -> Iterator[Finding]:
 
 
 def choices(path: Trajectory) -> Iterator[Finding]:
-    """The narrowest decision of a network of one's own, and the number of those that are narrow."""
+    """The narrowest decision of a user-defined network, and the number of those that are narrow."""
     found = choice_margins(path)
     if not found:
         return

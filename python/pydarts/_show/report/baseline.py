@@ -42,7 +42,7 @@ class Baseline:
     """Alternative text of the plot."""
     figure: dict[str, Any]
     what: str = "cell"
-    """What the rows are: cells, or architectures of a network of one's own."""
+    """What the rows are: cells, or architectures of a user-defined network."""
 
 
 def baseline(result: SearchResult, table: SearchTable) -> Baseline:

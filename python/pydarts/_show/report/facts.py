@@ -153,7 +153,7 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
             )
     except _core.GenotypeError as error:
         return (Fact("not counted", str(error)),)
-    except Exception as error:  # of modules of the user's own operations
+    except Exception as error:  # of modules of user-defined operations
         if not result.config.resolved_space.own_operations:
             raise
         return (Fact("not counted", f"{type(error).__name__}: {error}"),)

@@ -139,7 +139,7 @@ def _margins(margins: Sequence[Margin], space: Space) -> list[dict[str, Any]]:
 
 
 def _name(result: SearchResult) -> str:
-    """Name a network of one's own: by its class, otherwise by its loss."""
+    """Name a user-defined network: by its class, otherwise by its loss."""
     named = result.fingerprint.get("network", "").partition(" ")[0].rpartition(":")[2]
     return named if named not in ("", "FunctionNetwork") else result.loss or "a network"
 
