@@ -213,7 +213,8 @@ impl Run<'_> {
             let Some(train) = self.sources.train.next()? else { break };
             self.batch = train.width();
             let valid_position = (self.progress.valid_pass, self.progress.valid_index);
-            let valid = match epoch >= config.optimisation.arch_start_epoch {
+            let learns = config.optimisation.relaxation.rule().learns();
+            let valid = match learns && epoch >= config.optimisation.arch_start_epoch {
                 true => Some(self.next_valid()?),
                 false => None,
             };

@@ -17,6 +17,9 @@ RELAXATIONS = {
     "gumbel": {"name": "gumbel", "temperature": SCHEDULE},
     "softmax": {"name": "softmax", "temperature": {"name": "exponential", "start": 5.0, "end": 0.2}},
     "sigmoid": {"name": "sigmoid"},
+    "gdas": {"name": "gdas", "temperature": SCHEDULE},
+    "dirichlet": {"name": "dirichlet"},
+    "random": {"name": "random"},
 }
 TOKENS = tuple(np.random.default_rng(seed).integers(0, 9, 300) for seed in (0, 1))
 
@@ -37,7 +40,7 @@ def test_a_resumed_search_on_images_is_the_uninterrupted_one(tmp_path: Path, met
     assert_same(resumed(tmp_path, checkpoint_every=1, **changes), run(**changes))
 
 
-@pytest.mark.parametrize("relaxation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("relaxation", ["softmax", "sigmoid", "gdas", "dirichlet", "random"])
 def test_every_relaxation_resumes_in_the_middle_of_an_epoch(tmp_path: Path, relaxation: str) -> None:
     changes: dict[str, Any] = {"relaxation": RELAXATIONS[relaxation], "record": "step"}
     stopped(tmp_path, step=STEPS + 1, checkpoint_every=1, **changes)
