@@ -6,7 +6,6 @@ mod uniform;
 
 use crate::error::Result;
 use crate::json::Field;
-use crate::schedule::Schedule;
 use crate::variant::{Chosen, Domain, Parameter, Variant};
 
 /// The radius ε, by default from 0.03 in the first epoch to 0.3 in the last.

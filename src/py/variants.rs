@@ -10,9 +10,11 @@ use super::errors::to_python;
 use super::json::{Lists, python, value};
 use super::tensor::PyTensor;
 use crate::arch::{LogitRow, LogitTable, selection};
+use crate::config::hypergradient;
 use crate::decide;
 use crate::error::{Error, ErrorKind, Result, unknown};
 use crate::json::Field;
+use crate::perturbation;
 use crate::relaxation::{self, Inputs, Noise, Relax, TableState};
 use crate::schedule::Schedule;
 use crate::variant::{Chosen, Variant};
@@ -45,8 +47,10 @@ impl Axis {
 fn axes() -> Vec<Axis> {
     vec![
         Axis::new("relaxation", relaxation::ALL),
+        Axis::new("perturbation", perturbation::ALL),
         Axis::new("selection", selection::ALL),
         Axis::new("stop", decide::ALL),
+        Axis::new("hypergradient", hypergradient::ALL),
     ]
 }
 
