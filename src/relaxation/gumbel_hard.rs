@@ -39,6 +39,12 @@ impl Relax for GumbelHard {
     }
 
     #[cfg(feature = "torch")]
+    fn soft(&self, alpha: &tch::Tensor, at: &super::Inputs) -> crate::error::Result<tch::Tensor> {
+        let Some(noise) = at.noise else { return self.weights(alpha, at) };
+        Ok(alpha.f_log_softmax(-1, None)?.f_add(noise)?.f_div(&at.values[0])?.f_softmax(-1, None)?)
+    }
+
+    #[cfg(feature = "torch")]
     fn backward(
         &self,
         alpha: &tch::Tensor,
@@ -49,8 +55,10 @@ impl Relax for GumbelHard {
         let through = |gradient: &tch::Tensor, soft: &tch::Tensor| {
             tch::Tensor::f_internal_softmax_backward_data(gradient, soft, -1, soft.kind())
         };
-        let Some(noise) = at.noise else { return Ok(through(gradient, m)?) };
-        let soft = alpha.f_log_softmax(-1, None)?.f_add(noise)?.f_div(&at.values[0])?.f_softmax(-1, None)?;
+        if at.noise.is_none() {
+            return Ok(through(gradient, m)?);
+        }
+        let soft = self.soft(alpha, at)?;
         let of_sampled = gradient.f_masked_fill(&m.f_eq(0.0)?, 0.0)?;
         Ok(through(&of_sampled, &soft)?.f_div(&at.values[0])?)
     }

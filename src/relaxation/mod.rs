@@ -64,6 +64,12 @@ pub trait Relax: Variant {
     #[cfg(feature = "torch")]
     fn weights(&self, alpha: &tch::Tensor, at: &Inputs) -> Result<tch::Tensor>;
 
+    /// The mixing weights whose derivative `backward` takes: m, or what a hard relaxation rounds to m.
+    #[cfg(feature = "torch")]
+    fn soft(&self, alpha: &tch::Tensor, at: &Inputs) -> Result<tch::Tensor> {
+        self.weights(alpha, at)
+    }
+
     /// J_Rᵀ·gradient at α, where m = R(α), all [rows, columns].
     #[cfg(feature = "torch")]
     fn backward(
@@ -88,11 +94,11 @@ pub struct Inputs<'a> {
 pub const ALL: &[&dyn Relax] = &[
     &softmax::Softmax,
     &gumbel::Gumbel,
+    &identity::Identity,
+    &sigmoid::Sigmoid,
     &gumbel_hard::GumbelHard,
     &dirichlet::Dirichlet,
     &random::Random,
-    &identity::Identity,
-    &sigmoid::Sigmoid,
 ];
 
 /// A relaxation with the values of its parameters.

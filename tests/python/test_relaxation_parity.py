@@ -242,7 +242,7 @@ def test_random_architectures_train_the_weights_of_plain_pytorch_and_do_not_move
         share_noise(theirs, number)
         assert theirs.noise is not None
         for m in theirs.noise["weight"].values():
-            assert m.sum(1).unique().tolist() == [0, 1] and m.sum() == 2 * 2  # two edges into each of two nodes
+            assert m.sum(1).unique().tolist() == [0, 1] and m.sum() == 2 * 2  # two into each of two nodes
         assert ours.step(train, valid) == pytest.approx(search.step(train, valid, XI), rel=1e-8)
     weights = {name: tensor for name, tensor in ours.state_dict().items() if name in theirs.weights()}
     assert apart(weights, theirs.weights()) <= 1e-8

@@ -25,7 +25,7 @@ def gumbel(seed: int, table: str, role: str, step: int, shape: tuple[int, int], 
 
 
 def dirichlet(seed: int, table: str, role: str, step: int, shape: tuple[int, int], part: int = 0) -> Tensor:
-    """What a Dirichlet sample of a table is made of, [rows, columns, 21]: 10 normal numbers and 11 logarithms."""
+    """What a Dirichlet sample is made of, [rows, columns, 21]: 10 normal numbers and 11 logarithms."""
     rows, columns = shape
     purpose = f"relaxation.{table}.{role}.{part}"
     pairs = normal(seed, f"{purpose}.normal", step)
@@ -45,7 +45,7 @@ def architecture(
     kept: int,
     part: int = 0,
 ) -> Tensor:
-    """The mixing weights of a uniform random architecture. `mask` [rows, columns]: False for removed candidates."""
+    """The mixing weights of a uniform random architecture. `mask` is False for removed candidates."""
     purpose, m = f"relaxation.{table}.{role}.{part}", torch.zeros(mask.shape, dtype=torch.float64)
     for number, group in enumerate(groups):
         order = permutation(seed, f"{purpose}.rows.{number}", step, len(group))

@@ -27,7 +27,7 @@ def gumbel(logits: Tensor, noise: Tensor | None, temperature: float) -> Tensor:
 
 
 def gdas(logits: Tensor, noise: Tensor | None, temperature: float) -> Tensor:
-    """Hard Gumbel: 1 for the drawn candidate, with the derivative of its soft weight; without noise the mean."""
+    """Hard Gumbel: 1 for the drawn candidate, with the derivative of its soft weight."""
     soft = gumbel(logits, noise, temperature)
     if noise is None:
         return soft
@@ -36,7 +36,7 @@ def gdas(logits: Tensor, noise: Tensor | None, temperature: float) -> Tensor:
 
 
 def dirichlet(logits: Tensor, noise: Tensor | None, _: float) -> Tensor:
-    """A Dirichlet sample; without noise its mean. `noise` [..., candidates, 21] as `noise.dirichlet` gives it."""
+    """A Dirichlet sample; without noise its mean. `noise` [..., 21] as `noise.dirichlet` gives it."""
     kappa = torch.where(logits > 0, logits + 1, logits.exp()).clamp(min=1e-3)
     if noise is None:
         return kappa / kappa.sum(-1, keepdim=True)
@@ -44,7 +44,7 @@ def dirichlet(logits: Tensor, noise: Tensor | None, _: float) -> Tensor:
 
 
 class PathwiseDirichlet(torch.autograd.Function):
-    """Gamma numbers by Marsaglia and Tsang (2000), divided by their sum; the gradient of torch's Dirichlet."""
+    """Gamma numbers by Marsaglia and Tsang (2000), divided by their sum; the gradient of torch."""
 
     @staticmethod
     def forward(ctx: Any, kappa: Tensor, noise: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class PathwiseDirichlet(torch.autograd.Function):
 
 
 def random(logits: Tensor, noise: Tensor | None, _: float) -> Tensor:
-    """The weights of a random architecture, which are the noise; without it the same share for all candidates."""
+    """The weights of a random architecture, which are the noise; without it equal shares."""
     return torch.full_like(logits, 1 / logits.shape[-1]) if noise is None else noise + 0.0 * logits
 
 

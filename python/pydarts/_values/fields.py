@@ -309,6 +309,14 @@ FIELDS = (
         'whether the learning rate of the weights changes from epoch to epoch, "epoch", or from step to '
         'step, "step" (code)',
     ),
+    Field(
+        "perturbation",
+        "Perturbation | None",
+        "None",
+        "what the weight step does with the mixing weights: a name or an instance of a class of "
+        "`pydarts.algorithms`; None: nothing (SDARTS)",
+        "str | Perturbation | Mapping[str, Any] | None",
+    ),
 )
 
 

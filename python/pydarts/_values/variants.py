@@ -1,7 +1,8 @@
 """Variants: classes of values that an option of a search takes, such as `Gumbel(temperature=0.5)`.
 
 A variant is a class with a docstring and typed fields. Its name in files and on the command line is that of
-the class in snake_case, unless the class gives another one. The core knows the same names and fields, checks them, and has their defaults.
+the class in snake_case, or the one that the class gives (`called=`). The core knows the same names and
+fields, checks them, and has their defaults.
 """
 
 from __future__ import annotations

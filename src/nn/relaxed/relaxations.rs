@@ -10,7 +10,7 @@ use crate::arch::LogitTable;
 use crate::config::OptimisationConfig;
 use crate::error::{Error, Result};
 use crate::params::upload;
-use crate::relaxation::{Inputs, Noise, Relaxation, TableState, row_shares};
+use crate::relaxation::{Inputs, Noise, Relax, Relaxation, TableState, row_shares};
 
 /// The losses that share the noise of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,13 +230,30 @@ impl Relaxations {
 
     /// m = R(α), flat.
     pub fn weights(&self, alpha: &Tensor, draw: Draw) -> Result<Tensor> {
+        self.of_tables(alpha, draw, |rule, alpha, inputs| rule.weights(alpha, inputs))
+    }
+
+    /// The mean entropy (nats) of the rows that were drawn for a loss; of a hard relaxation, before it rounds them. A scalar.
+    pub fn sample_entropy(&self, alpha: &Tensor, draw: Draw) -> Result<Tensor> {
+        let soft = self.of_tables(alpha, draw, |rule, alpha, inputs| rule.soft(alpha, inputs))?;
+        let rows: i64 = self.on_device.iter().map(|table| table.shape[0]).sum();
+        Ok(soft.f_xlogy(&soft)?.f_sum(None)?.f_div_scalar(-rows as f64)?)
+    }
+
+    /// A function of (rule, logits, inputs) for every table, with masks and frozen rows, flat.
+    fn of_tables(
+        &self,
+        alpha: &Tensor,
+        draw: Draw,
+        function: impl Fn(&dyn Relax, &Tensor, &Inputs) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         let rule = self.relaxation.rule();
         let m = |table: &OnDevice, alpha: Tensor| -> Result<Tensor> {
             let alpha = table.logits(&alpha)?;
             let drawn = self.drawn_for(table, draw)?;
             let noise = drawn.map(|drawn| rule.sample(&alpha, &drawn)).transpose()?;
-            let mut m = rule.weights(&alpha, &Inputs { values: &self.values, noise: noise.as_ref() })?;
+            let mut m = function(rule, &alpha, &Inputs { values: &self.values, noise: noise.as_ref() })?;
             if let (Draw::Mean, Some(shares)) = (draw, &table.row_shares) {
                 m = m.f_mul(shares)?;
             }
