@@ -272,7 +272,7 @@ FIELDS = (
     Field(
         "arch_init",
         "tuple[str, float] | tuple[str, float, float]",
-        '("normal", 0.001)',
+        "('normal', 0.001)",
         'distribution of the initial logits: ("normal", deviation) or ("normal", deviation, mean) (code)',
         "Sequence[str | float]",
     ),
