@@ -309,6 +309,12 @@ FIELDS = (
         'whether the learning rate of the weights changes from epoch to epoch, "epoch", or from step to '
         'step, "step" (code)',
     ),
+    Field(
+        "algorithm",
+        "str | None",
+        "None",
+        "name of the preset from which the configuration was made, shown in reports; it changes nothing (ours)",
+    ),
 )
 
 
