@@ -337,3 +337,19 @@ fn a_captured_step_sees_later_decisions_temperatures_and_noise() {
         }
     }
 }
+
+#[test]
+fn a_captured_step_sees_the_radius_of_its_epoch_and_the_noise_of_its_step() {
+    for name in ["uniform", "adversarial"] {
+        let radius = json!({"name": "linear", "start": 0.05, "end": 0.4});
+        let search = |perturbation: serde_json::Value, graphs: Option<&FakeGraphs>| {
+            short(json!({"perturbation": perturbation}), vec![]).run(graphs)
+        };
+        let (graphs, perturbation) = (FakeGraphs::default(), json!({"name": name, "epsilon": radius}));
+        let eager = search(perturbation.clone(), None);
+        assert_same(&eager, &search(perturbation, Some(&graphs)), name);
+        assert_eq!((graphs.captured.get(), graphs.replayed.get()), (1, 13), "{name}");
+        let constant = search(json!({"name": name, "epsilon": 0.05}), None);
+        assert!(!eager.outcome.state.w.equal(&constant.outcome.state.w), "the radius of the first epoch was kept");
+    }
+}

@@ -214,6 +214,11 @@ def test_ten_steps_with_other_options_are_those_of_the_compiled_space(method: st
     )
 
 
+@pytest.mark.parametrize("name", ["uniform", "adversarial"])
+def test_steps_at_perturbed_weights_are_those_of_the_compiled_space(name: str) -> None:
+    follow(SMALL, "first_order", steps=4, perturbation={"name": name, "epsilon": 0.2})
+
+
 @pytest.mark.parametrize("name", ["gumbel", "softmax"])
 @methods
 def test_ten_steps_in_micro_batches_are_those_of_the_compiled_space(method: str, name: str) -> None:

@@ -56,6 +56,17 @@ def test_micro_batches_and_the_checkpoint_before_the_newest_resume(tmp_path: Pat
     assert not np.array_equal(whole.alphas["normal"], run(**changes).alphas["normal"])
 
 
+@pytest.mark.parametrize("micro_batch", [None, 3])
+@pytest.mark.parametrize("name", ["uniform", "adversarial"])
+def test_a_perturbation_is_resumed_in_the_middle_of_an_epoch(
+    tmp_path: Path, name: str, micro_batch: int | None
+) -> None:
+    perturbation = {"name": name, "epsilon": {"name": "linear", "start": 0.05, "end": 0.4}}
+    changes: dict[str, Any] = {"perturbation": perturbation, "micro_batch": micro_batch, "record": "step"}
+    stopped(tmp_path, step=STEPS + 1, checkpoint_every=1, **changes)
+    assert_same(resumed(tmp_path, checkpoint_every=1, **changes), run(**changes))
+
+
 def test_the_schedule_and_the_noise_matter() -> None:
     """What is resumed above depends on the temperature of the epoch and on the noise of the step."""
     constant = {"name": "gumbel", "temperature": SCHEDULE["start"]}

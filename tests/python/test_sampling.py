@@ -10,7 +10,7 @@ import parity
 import pydarts
 import pytest
 import torch
-from pydarts.algorithms import Dirichlet, Gumbel, GumbelHard, Random, Relaxation
+from pydarts.algorithms import Dirichlet, Gumbel, GumbelHard, Linear, Random, Relaxation
 from relaxed import RELAXATIONS, as_option, noise_of
 from torch import Tensor
 
@@ -181,3 +181,49 @@ def test_alpha_does_not_move_under_random_architectures() -> None:
     for alphas in result.alphas.values():
         assert (alphas == alphas[0]).all()
     assert result.history[0].train_loss != result.history[1].train_loss
+
+
+# ---- Diagnostics
+
+
+def records(**changes: Any) -> list[dict[str, float]]:
+    """The diagnostics of a search of three epochs."""
+    X, y = torch.rand(32, 1, 8, 8).numpy(), (torch.arange(32) % 3).numpy()
+    fields: dict[str, Any] = {
+        "channels": 2,
+        "layers": 3,
+        "nodes": 1,
+        "operations": parity.SMALL,
+        "batch_size": 8,
+        "epochs": 3,
+        "device": "cpu",
+        "progress": False,
+        "arch_lr": 0.0,
+        "arch_weight_decay": 0.0,
+    }
+    result = pydarts.search(((X, y), (X, y)), pydarts.SearchConfig(**(fields | changes)))
+    return [dict(record.diagnostics) for record in result.history]
+
+
+def test_an_epoch_records_its_temperature_and_the_entropy_of_its_samples() -> None:
+    found = records(relaxation=GumbelHard(temperature=Linear(10, 0.1)))
+    assert [record["temperature"] for record in found] == pytest.approx([10, 5.05, 0.1])
+    entropies = [record["sample_entropy"] for record in found]
+    # Of p̃, not of the one-hot vector: near ln 3 at temperature 10, and near 0 at 0.1.
+    assert math.log(3) > entropies[0] > 1.0 > entropies[1] > 0.5 > entropies[2] > 0.0
+    assert "temperature" not in records(relaxation="gumbel")[0]
+
+
+def test_the_entropy_of_a_dirichlet_sample_is_recorded() -> None:
+    [first, *_] = records(relaxation="dirichlet")
+    # Of a flat Dirichlet distribution of three numbers: ψ(4) − ψ(2) = 1/2 + 1/3.
+    assert first["sample_entropy"] == pytest.approx(5 / 6, abs=0.25)
+    for relaxation in ("softmax", "random", "sigmoid"):
+        assert "sample_entropy" not in records(relaxation=relaxation)[0]
+
+
+@pytest.mark.parametrize("name", ["uniform", "adversarial"])
+def test_an_epoch_records_its_radius(name: str) -> None:
+    found = [record["epsilon"] for record in records(perturbation=name)]
+    assert found == pytest.approx([0.03, 0.165, 0.3])
+    assert "epsilon" not in records(perturbation={"name": name, "epsilon": 0.1})[0]

@@ -83,6 +83,7 @@ class ConfigFields(TypedDict, total=False):
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
     perturbation: str | Perturbation | Mapping[str, Any] | None
+    algorithm: str | None
 
 class ConfigAttributes:
     @property
@@ -152,6 +153,7 @@ class ConfigAttributes:
     weight_lr_schedule: RateSchedule
     @property
     def perturbation(self) -> Perturbation | None: ...
+    algorithm: str | None
 
 class Field(NamedTuple):
     name: str
