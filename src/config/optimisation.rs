@@ -6,6 +6,7 @@ use super::table::options;
 use crate::arch::selection::{self, Selection};
 use crate::decide::{self, Stop};
 use crate::relaxation::{self, Relaxation};
+use crate::terms::{self, ArchTerm};
 
 options! {
     /// How weights and α are updated, and for how long.
@@ -33,5 +34,7 @@ options! {
         [60] clip_virtual_step: bool = false, recurrent true => flag;
         // Which values of the metric are better; the search itself does not depend on it.
         [61] metric_mode: MetricMode = MetricMode::Max => choice, may_differ;
+        // What is added to the validation loss of the α step.
+        [74] arch_terms: Vec<ArchTerm> = Vec::new() => terms::read;
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result, unknown};
 use crate::json::Field;
 use crate::relaxation::{self, Inputs, Noise, Relax};
 use crate::schedule::Schedule;
+use crate::terms;
 use crate::variant::{Chosen, Variant};
 
 /// Reads a variant that a field gives, as JSON with all parameters.
@@ -47,6 +48,7 @@ fn axes() -> Vec<Axis> {
         Axis::new("relaxation", relaxation::ALL),
         Axis::new("selection", selection::ALL),
         Axis::new("stop", decide::ALL),
+        Axis::new("arch_terms", terms::ALL),
     ]
 }
 

@@ -22,4 +22,5 @@ pub use start::start;
 pub use step::capture::{Body, GraphCapture, Replay};
 pub use step::engine::{Carried, State, StepSettings};
 pub use step::stepper::{StepOutcome, step};
+pub use step::terms::Terms;
 pub use trajectory::Trajectory;

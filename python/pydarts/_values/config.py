@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 import torch
 
 from .. import _core
-from . import algorithms, fields, views
+from . import algorithms, fields, terms, views
 from .algorithms import Decider, Relaxation, Selection
 from .fields import FIELDS, ConfigAttributes, rows, table
 from .files import user_path
@@ -20,6 +20,7 @@ from .hints import hint
 from .operation import Operation, named
 from .record import Record, differences
 from .space import Space, as_space
+from .terms import Term
 from .variants import AXES, plain
 
 if TYPE_CHECKING:
@@ -92,6 +93,11 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         """The rule that ends the search early, one of `pydarts.algorithms`."""
         value = self.to_dict()["stop"]
         return None if value is None else Decider._of(value)
+
+    @property
+    def arch_terms(self) -> tuple[Term, ...]:
+        """The terms that are added to the validation loss of the α step, of `pydarts.algorithms`."""
+        return tuple(Term._of(term) for term in self.to_dict()["arch_terms"])
 
     def replace(self, **changes: Unpack[ConfigFields]) -> SearchConfig:
         """A configuration like this one except for `changes`. Defaults follow a change of `space`.
@@ -197,7 +203,7 @@ def _types(texts: Mapping[str, str]) -> dict[str, Any]:
         "Space": Space,
         "Operation": Operation,
     }
-    names = vars(algorithms) | vars(fields) | own
+    names = vars(algorithms) | vars(terms) | vars(fields) | own
     return get_type_hints(type("Fields", (), {"__annotations__": texts}), names)
 
 

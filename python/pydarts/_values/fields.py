@@ -264,6 +264,14 @@ FIELDS = (
         'which values of the metric of a search are better: "max", the large ones, or "min", such as for an '
         "error; `result.best` follows it (ours)",
     ),
+    Field(
+        "arch_terms",
+        "tuple[Term, ...]",
+        "()",
+        "what is added to the validation loss of the α step: a name or an instance of a class of "
+        "`pydarts.algorithms`, or several of them (ours)",
+        "str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None",
+    ),
 )
 
 
