@@ -117,7 +117,11 @@ impl<V: Variant + ?Sized> Chosen<V> {
             let field = Field { kind: field.kind, name: &qualified, value };
             match spec.parameters[at].domain {
                 Domain::Text => {
-                    chosen.texts.insert(spec.parameters[at].name, field.text("text")?.to_string());
+                    let text = field.text("text")?.to_string();
+                    if text.is_empty() {
+                        return Err(field.refuse("text that is not empty"));
+                    }
+                    chosen.texts.insert(spec.parameters[at].name, text);
                 }
                 domain => chosen.values[at] = domain.read(&field)?,
             }
@@ -135,9 +139,16 @@ impl<V: Variant + ?Sized> Chosen<V> {
         self.rule.spec().name
     }
 
+    /// The parameters that change with the epoch, with their values in an epoch of a search of `epochs` epochs.
+    pub fn scheduled(&self, epoch: usize, epochs: usize) -> Vec<(&'static str, f64)> {
+        let parameters = self.rule.spec().parameters.iter().zip(&self.values);
+        let scheduled = parameters.filter(|(_, value)| !matches!(value, Schedule::Constant(_)));
+        scheduled.map(|(parameter, value)| (parameter.name, value.at(epoch, epochs))).collect()
+    }
+
     /// The text of a parameter of [`Domain::Text`]; None if there is none.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.texts.get(name).map(String::as_str).filter(|text| !text.is_empty())
+        self.texts.get(name).map(String::as_str)
     }
 
     /// The values of the parameters in an epoch of a search of `epochs` epochs.

@@ -132,7 +132,14 @@ def fitting_batch(config: SearchConfig, most: int, free: int, operations: object
 class Supernet:
     """The search network of a complete configuration."""
 
-    def __init__(self, config: SearchConfig, dtype: str, device: str, operations: object = None) -> None: ...
+    def __init__(
+        self,
+        config: SearchConfig,
+        dtype: str,
+        device: str,
+        operations: object = None,
+        costs: list[tuple[str, list[float], float]] = ...,
+    ) -> None: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
     def alphas(self) -> dict[str, Tensor]: ...
@@ -144,7 +151,7 @@ class Supernet:
         self,
         train: tuple[Tensor, Tensor] | None,
         valid: tuple[Tensor, Tensor],
-        method: str,
+        method: str | dict[str, Any],
         xi: float,
         epsilon: float,
         momentum: dict[str, Tensor] | None,
@@ -170,7 +177,7 @@ class SearchModule:
         self,
         train: tuple[list[Tensor], Any] | None,
         valid: tuple[list[Tensor], Any],
-        method: str,
+        method: str | dict[str, Any],
         xi: float,
         epsilon: float,
         momentum: dict[str, Tensor] | None,
@@ -260,6 +267,7 @@ def search(
     network: object | None = None,
     operations: object = None,
     metric: object = None,
+    costs: list[tuple[str, list[float], float]] = ...,
 ) -> dict[str, Any]:
     """Run a search. Errors after the first step are returned in the result.
 

@@ -10,10 +10,9 @@ use super::tensor::PyTensor;
 use super::values::variant;
 use crate::arch::{LogitRow, LogitTable};
 use crate::error::{Error, Result};
-use crate::nn::{Loss, Relaxations};
+use crate::nn::Relaxations;
 use crate::relaxation::{self, TableState};
 use crate::search::Terms;
-use crate::search::hypergradient::ArchGradient;
 use crate::terms::{self, TargetCost};
 
 /// What is counted, the cost of each entry of flat α, and that of the rest of the network.
@@ -51,17 +50,14 @@ pub fn terms_apply(
         let masked = alpha.f_isneginf()?;
         let alpha = alpha.f_masked_fill(&masked, 0.0)?;
         relaxations.set_states(&states(&tables, &Vec::<bool>::try_from(&masked)?)?)?;
-        let value = Tensor::from(loss);
-        let valid_loss = Loss { value, correct: None, carried: None };
-        let found = ArchGradient { gradient: flat(&gradients)?, valid_loss };
         let terms = Terms::of(&terms, &relaxations, &costs(given_costs), 1)?;
-        let (found, measured) = terms.apply(&relaxations, &alpha, found)?;
+        let (gradient, measured) = terms.apply(&relaxations, &alpha, &flat(&gradients)?, &Tensor::from(loss))?;
         let mut total = loss;
-        for value in measured {
+        for (_, value) in measured {
             total += value.f_double_value(&[])?;
         }
         let lengths: Vec<i64> = shapes.iter().map(|shape| shape.iter().product()).collect();
-        let parts = found.gradient.f_split_with_sizes(lengths.as_slice(), 0)?;
+        let parts = gradient.f_split_with_sizes(lengths.as_slice(), 0)?;
         let shaped = parts.into_iter().zip(&shapes).map(|(part, shape)| Ok(PyTensor(part.f_view(shape.as_slice())?)));
         Ok((total, shaped.collect::<Result<_>>()?))
     })

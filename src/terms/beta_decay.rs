@@ -16,6 +16,10 @@ impl Variant for BetaDecay {
 }
 
 impl Term for BetaDecay {
+    fn measured(&self) -> &'static str {
+        "term.beta_decay"
+    }
+
     #[cfg(feature = "torch")]
     fn evaluate(&self, tables: &[super::View], _values: &[f64]) -> crate::error::Result<super::Evaluated> {
         let (mut values, mut gradient) = (Vec::new(), Vec::new());

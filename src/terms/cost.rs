@@ -108,6 +108,10 @@ macro_rules! costs {
             }
 
             impl Term for $name {
+                fn measured(&self) -> &'static str {
+                    concat!("term.", $measure)
+                }
+
                 fn measure(&self) -> Option<&'static str> {
                     Some($measure)
                 }

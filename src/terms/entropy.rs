@@ -20,6 +20,10 @@ impl Variant for Entropy {
 }
 
 impl Term for Entropy {
+    fn measured(&self) -> &'static str {
+        "term.entropy"
+    }
+
     fn check(&self, relaxation: &Relaxation) -> Result<()> {
         match relaxation.rule().shares() {
             true => Ok(()),

@@ -21,6 +21,10 @@ impl Variant for KlAnchor {
 }
 
 impl Term for KlAnchor {
+    fn measured(&self) -> &'static str {
+        "term.kl_anchor"
+    }
+
     fn check(&self, relaxation: &Relaxation) -> Result<()> {
         match relaxation.name() {
             "dirichlet" => Ok(()),

@@ -28,6 +28,9 @@ pub trait Term: Variant {
         Ok(())
     }
 
+    /// The name of what it adds to the validation loss, among the diagnostics of an epoch.
+    fn measured(&self) -> &'static str;
+
     /// What the term counts of the network that will be built; None for a function of α alone.
     fn measure(&self) -> Option<&'static str> {
         None

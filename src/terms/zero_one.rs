@@ -14,6 +14,10 @@ impl Variant for ZeroOne {
 }
 
 impl Term for ZeroOne {
+    fn measured(&self) -> &'static str {
+        "term.zero_one"
+    }
+
     #[cfg(feature = "torch")]
     fn evaluate(&self, tables: &[super::View], values: &[f64]) -> crate::error::Result<super::Evaluated> {
         use tch::Kind::Double;

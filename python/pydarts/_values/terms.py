@@ -115,11 +115,11 @@ class BetaDecay(Term):
 
 
 class ZeroOne(Term):
-    """Minus the distance of each mixing weight from ½, which pushes it to 0 or 1. FairDARTS (Chu et al., 2020).
+    """Minus the distance of each mixing weight from ½. FairDARTS (Chu et al., 2020).
 
-    It is the mean over all entries of all tables of −(m − ½)², or −|m − ½|. The decay of α
-    (`arch_weight_decay`) pulls sigmoids to ½, against this term. The published code has it with "sigmoid",
-    and in the training loss too, where it has no effect on the weights.
+    It pushes mixing weights to 0 or 1: the mean over all entries of all tables of −(m − ½)², or −|m − ½|. The
+    decay of α (`arch_weight_decay`) pulls sigmoids to ½, against this term. The published code has it with
+    "sigmoid", and in the training loss too, where it has no effect on the weights.
 
     Attributes:
         weight: a number of at least 0 or a schedule.
@@ -172,8 +172,8 @@ class Flops(Term):
         image_size: side of its images in pixels, or the length of its sequences; None: that of the search.
         stem: its stem.
 
-    >>> Flops(weight=0.1, reference=5e8)
-    Flops(weight=0.1, form='add', reference=500000000.0, exponent=0.6, channels=36, layers=20, image_size=None, stem='cifar')
+    >>> Flops(reference=5e8).to_dict()["reference"]
+    500000000.0
     """
 
     weight: float | Schedule = 0.1

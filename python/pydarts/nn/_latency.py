@@ -138,8 +138,8 @@ def latency_costs(term: Latency, config: SearchConfig, device: torch.device | No
     here = processor(available_device(config.device) if device is None else device)
     if term.other_device == "refuse" and table["device"] != here:
         raise _core.ConfigError(
-            f"{path} was measured on {table['device']}, and this search runs on {here}; measure it again with "
-            'pydarts.latency_table, or pass other_device="accept"'
+            f"{path} was measured on {table['device']}, and this search runs on {here}; measure it again "
+            'with pydarts.latency_table, or pass other_device="accept"'
         )
     times = table["operations"]
 

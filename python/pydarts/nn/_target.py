@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import _core
 from .._values.derive import derive
 from .._values.genotype import Genotype
 from .._values.operation import Operation, by_name

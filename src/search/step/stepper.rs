@@ -5,13 +5,14 @@ use tch::Tensor;
 use super::capture::{Body, Captures, GraphCapture};
 use super::engine::{self, State, StepSettings};
 use super::scalars::{Report, Scalars, StepInputs};
+use super::terms::Terms;
 use crate::data::Batch;
 use crate::error::Result;
 use crate::nn::Relaxed;
 use crate::params::copy;
 
 /// The measurements of a step: losses before its updates.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepOutcome {
     /// L_train before the weight step.
     pub train_loss: f64,
@@ -21,6 +22,8 @@ pub struct StepOutcome {
     pub correct: Option<f64>,
     /// The number of training examples.
     pub examples: i64,
+    /// What else the step measured, by name.
+    pub measured: Vec<(&'static str, f64)>,
 }
 
 /// A step that was issued. The device may still be computing it.
@@ -30,6 +33,7 @@ pub struct Issued {
     report: Tensor,
     examples: i64,
     moved_alpha: bool,
+    measured: Vec<&'static str>,
     /// The counts of the state before the step: completed steps, and Adam's.
     before: (u64, u64),
 }
@@ -37,9 +41,10 @@ pub struct Issued {
 impl Issued {
     /// The measurements; waits for the device. An error if a loss or gradient was not finite.
     pub fn outcome(&self) -> Result<StepOutcome> {
-        let Report { train_loss, valid_loss, correct } = Report::read(&self.report, self.before.0)?;
+        let Report { train_loss, valid_loss, correct, extras } = Report::read(&self.report, self.before.0)?;
         let valid_loss = self.moved_alpha.then_some(valid_loss);
-        Ok(StepOutcome { train_loss, valid_loss, correct, examples: self.examples })
+        let measured = self.measured.iter().copied().zip(extras).filter(|(_, value)| value.is_finite()).collect();
+        Ok(StepOutcome { train_loss, valid_loss, correct, examples: self.examples, measured })
     }
 }
 
@@ -47,6 +52,9 @@ impl Issued {
 pub struct Stepper<'a> {
     network: Relaxed<'a>,
     settings: StepSettings,
+    terms: Option<&'a Terms>,
+    /// The names of what a step measures besides its losses.
+    measured: Vec<&'static str>,
     scalars: Scalars,
     captures: Option<Captures<'a>>,
 }
@@ -54,9 +62,15 @@ pub struct Stepper<'a> {
 impl<'a> Stepper<'a> {
     /// With `graphs`, steps of one shape are captured once and replayed; without, every step runs operation by
     /// operation.
-    pub fn new(network: Relaxed<'a>, settings: StepSettings, graphs: Option<&'a dyn GraphCapture>) -> Result<Self> {
-        let scalars = Scalars::new(network.network.kind(), network.network.device())?;
-        Ok(Stepper { network, settings, scalars, captures: graphs.map(Captures::new) })
+    pub fn new(
+        network: Relaxed<'a>,
+        (settings, terms): (StepSettings, Option<&'a Terms>),
+        graphs: Option<&'a dyn GraphCapture>,
+    ) -> Result<Self> {
+        let mut measured = settings.measured();
+        measured.extend(terms.iter().flat_map(|terms| terms.measured()));
+        let scalars = Scalars::new((network.network.kind(), network.network.device()), measured.clone())?;
+        Ok(Stepper { network, settings, terms, measured, scalars, captures: graphs.map(Captures::new) })
     }
 
     /// Issues a step with learning rate `lr`; without a validation batch α does not move. `copy_alpha` requests a copy
@@ -80,7 +94,14 @@ impl<'a> Stepper<'a> {
         let alpha = copy_alpha.then(|| copy(&state.alpha)).transpose()?;
         state.step += 1;
         state.moments.step += u64::from(valid.is_some());
-        Ok(Issued { alpha, report, examples: train.examples(), moved_alpha: valid.is_some(), before })
+        Ok(Issued {
+            alpha,
+            report,
+            examples: train.examples(),
+            moved_alpha: valid.is_some(),
+            measured: self.measured.clone(),
+            before,
+        })
     }
 
     /// Resets the counts after the report of `failed` was read: neither it nor the steps issued since have moved
@@ -96,11 +117,13 @@ impl<'a> Stepper<'a> {
     }
 
     fn run(&mut self, state: &State, train: &Batch, valid: Option<&Batch>) -> Result<()> {
-        let (network, settings, scalars) = (self.network, self.settings, &self.scalars);
+        let (network, settings, terms, scalars) = (self.network, self.settings, self.terms, &self.scalars);
         let body = |train: &Batch, valid: Option<&Batch>| -> Body<'a> {
             let (mut state, mut scalars) = (state.share(), scalars.share());
             let (train, valid) = (train.share(), valid.map(Batch::share));
-            Box::new(move || engine::step(network, &mut state, &mut scalars, (&train, valid.as_ref()), &settings))
+            Box::new(move || {
+                engine::step(network, &mut state, &mut scalars, (&train, valid.as_ref()), (&settings, terms))
+            })
         };
         let Some(captures) = &mut self.captures else { return body(train, valid)() };
         let buffers = network.network.buffers().map(|buffers| buffers.tensors());
@@ -110,13 +133,14 @@ impl<'a> Stepper<'a> {
             .into_iter()
             .chain(scalars.tensors())
             .chain(&relaxations)
+            .chain(self.terms.iter().flat_map(|terms| terms.tensors()))
             .chain(buffers.into_iter().flatten())
             .collect();
         captures.run(&body, &fixed, train, valid)
     }
 }
 
-/// One step, whose report is read at once.
+/// One step without terms, whose report is read at once.
 pub fn step(
     network: Relaxed,
     state: &mut State,
@@ -125,7 +149,18 @@ pub fn step(
     settings: &StepSettings,
     lr: f64,
 ) -> Result<StepOutcome> {
-    let mut stepper = Stepper::new(network, *settings, None)?;
+    step_with(network, state, (train, valid), (settings, None), lr)
+}
+
+/// One step, whose report is read at once.
+pub fn step_with(
+    network: Relaxed,
+    state: &mut State,
+    (train, valid): (&Batch, Option<&Batch>),
+    (settings, terms): (&StepSettings, Option<&Terms>),
+    lr: f64,
+) -> Result<StepOutcome> {
+    let mut stepper = Stepper::new(network, (*settings, terms), None)?;
     let issued = stepper.issue(state, (train, valid), lr, false)?;
     let outcome = issued.outcome();
     if outcome.is_err() {

@@ -6,10 +6,10 @@
 
 use tch::{Kind, Tensor};
 
+use super::engine::Extra;
 use crate::config::SearchConfig;
 use crate::error::{Error, Result};
 use crate::nn::{Draw, Relaxations};
-use crate::search::hypergradient::ArchGradient;
 use crate::terms::{ArchTerm, By, Form, TargetCost, View};
 
 /// The terms of a search.
@@ -89,8 +89,8 @@ impl Terms {
     }
 
     /// The names of what a step measures: what each term adds to the validation loss.
-    pub fn names(&self) -> Vec<String> {
-        self.terms.iter().map(|term| format!("term.{}", term.term.name())).collect()
+    pub fn measured(&self) -> Vec<&'static str> {
+        self.terms.iter().map(|term| term.term.rule().measured()).collect()
     }
 
     /// All tensors that change between steps, not copied.
@@ -98,22 +98,23 @@ impl Terms {
         self.terms.iter().map(|term| &term.weight).collect()
     }
 
-    /// The hypergradient with the terms, and what each adds to the validation loss, in the order of [`Terms::names`].
+    /// A gradient by α with the terms, and what each adds to the loss at which the gradient was computed.
     pub fn apply(
         &self,
         relaxations: &Relaxations,
         alpha: &Tensor,
-        found: ArchGradient,
-    ) -> Result<(ArchGradient, Vec<Tensor>)> {
+        gradient: &Tensor,
+        loss: &Tensor,
+    ) -> Result<(Tensor, Vec<Extra>)> {
         if self.terms.is_empty() {
-            return Ok((found, Vec::new()));
+            return Ok((gradient.shallow_clone(), Vec::new()));
         }
         let _guard = tch::no_grad_guard();
         let m = relaxations.weights(alpha, Draw::Mean)?;
         let precise = m.f_to_kind(Kind::Double)?;
         let views = views(relaxations, alpha, &precise)?;
         let mut sums = Sums {
-            loss: found.valid_loss.value.f_detach()?.f_to_kind(Kind::Double)?,
+            loss: loss.f_detach()?.f_to_kind(Kind::Double)?,
             factor: None,
             by_alpha: Tensor::f_zeros([self.logits], (Kind::Double, m.device()))?,
             by_m: precise.f_zeros_like()?,
@@ -126,11 +127,11 @@ impl Terms {
         let by_alpha = by_alpha.f_masked_fill(relaxations.fixed(), 0.0)?.f_to_kind(alpha.kind())?;
         let through_m = relaxations.backward(alpha, &m, &by_m.f_to_kind(m.kind())?, Draw::Mean)?;
         let gradient = match factor {
-            Some(factor) => found.gradient.f_mul(&factor.f_to_kind(alpha.kind())?)?,
-            None => found.gradient,
+            Some(factor) => gradient.f_mul(&factor.f_to_kind(alpha.kind())?)?,
+            None => gradient.shallow_clone(),
         };
         let gradient = gradient.f_add(&by_alpha)?.f_add(&through_m)?;
-        Ok((ArchGradient { gradient, ..found }, measured))
+        Ok((gradient, self.measured().into_iter().zip(measured).collect()))
     }
 
     /// The expected cost of each measure at α.
