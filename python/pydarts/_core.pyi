@@ -116,6 +116,14 @@ def relaxation_weights(given: dict[str, Any], alpha: Tensor, noise: Tensor | Non
 def relaxation_backward(
     given: dict[str, Any], alpha: Tensor, m: Tensor, gradient: Tensor, noise: Tensor | None
 ) -> Tensor: ...
+def terms_apply(
+    given: object,
+    relaxation: object,
+    alphas: list[Tensor],
+    loss: float,
+    gradients: list[Tensor],
+    costs: list[tuple[str, list[float], float]],
+) -> tuple[float, list[Tensor]]: ...
 def own_operation(name: str) -> None: ...
 def published_genotypes() -> dict[str, Genotype]: ...
 def cuda_is_available() -> bool: ...
@@ -125,7 +133,14 @@ def fitting_batch(config: SearchConfig, most: int, free: int, operations: object
 class Supernet:
     """The search network of a complete configuration."""
 
-    def __init__(self, config: SearchConfig, dtype: str, device: str, operations: object = None) -> None: ...
+    def __init__(
+        self,
+        config: SearchConfig,
+        dtype: str,
+        device: str,
+        operations: object = None,
+        costs: list[tuple[str, list[float], float]] = ...,
+    ) -> None: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
     def alphas(self) -> dict[str, Tensor]: ...
@@ -253,6 +268,7 @@ def search(
     network: object | None = None,
     operations: object = None,
     metric: object = None,
+    costs: list[tuple[str, list[float], float]] = ...,
 ) -> dict[str, Any]:
     """Run a search. Errors after the first step are returned in the result.
 

@@ -13,6 +13,7 @@ mod search;
 mod strengths;
 mod supernet;
 mod tensor;
+mod terms;
 mod values;
 mod variants;
 
@@ -26,6 +27,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(module)?;
     values::register(module)?;
     variants::register(module)?;
+    terms::register(module)?;
     module.add_class::<data::PyDataset>()?;
     module.add_class::<data::PyArrays>()?;
     module.add_class::<data::PyArrayBatches>()?;

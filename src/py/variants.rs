@@ -17,6 +17,7 @@ use crate::json::Field;
 use crate::perturbation;
 use crate::relaxation::{self, Inputs, Noise, Relax, TableState};
 use crate::schedule::Schedule;
+use crate::terms;
 use crate::variant::{Chosen, Variant};
 
 /// Reads a variant that a field gives, as JSON with all parameters.
@@ -51,6 +52,7 @@ fn axes() -> Vec<Axis> {
         Axis::new("selection", selection::ALL),
         Axis::new("stop", decide::ALL),
         Axis::new("hypergradient", hypergradient::ALL),
+        Axis::new("arch_terms", terms::ALL),
     ]
 }
 

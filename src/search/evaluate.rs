@@ -30,7 +30,7 @@ impl Run<'_> {
         let seen = self.look(epoch)?;
         let shares = self.config.optimisation.relaxation.rule().shares();
         let entropy = |(name, strengths): &(String, Array2<f64>)| (name.clone(), entropy_of(strengths.view(), shares));
-        let diagnostics = self.diagnostics(epoch);
+        let diagnostics = self.diagnostics(epoch)?;
         let sums = &self.progress.sums;
         let record = EpochRecord {
             epoch,
@@ -54,11 +54,13 @@ impl Run<'_> {
     }
 
     /// What the algorithm was and measured in an epoch, by name.
-    fn diagnostics(&self, epoch: usize) -> Metrics {
+    fn diagnostics(&self, epoch: usize) -> Result<Metrics> {
         let OptimisationConfig { relaxation, perturbation, epochs, .. } = &self.identity().0.optimisation;
         let of_perturbation = perturbation.iter().flat_map(|perturbation| perturbation.scheduled(epoch, *epochs));
         let scheduled = relaxation.scheduled(epoch, *epochs).into_iter().chain(of_perturbation);
-        scheduled.map(|(name, value)| (name.to_string(), value)).chain(self.progress.sums.means()).collect()
+        let costs = self.search.terms.map(|terms| terms.costs(self.relaxed.relaxations, &self.state.alpha));
+        let scheduled = scheduled.map(|(name, value)| (name.to_string(), value));
+        Ok(scheduled.chain(self.progress.sums.means()).chain(costs.transpose()?.unwrap_or_default()).collect())
     }
 
     /// What readers see of the current α in an epoch.

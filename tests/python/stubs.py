@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydarts._values import fields
 
-PROPERTIES = ("space", "hypergradient", "relaxation", "selection", "stop", "perturbation")
+PROPERTIES = ("space", "hypergradient", "relaxation", "selection", "stop", "perturbation", "arch_terms")
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -29,6 +29,7 @@ def stub() -> str:
         "from .operation import Operation",
         "from .perturbations import Perturbation",
         "from .space import Space",
+        "from .terms import Term",
         "",
         *aliases,
         "",

@@ -10,6 +10,7 @@ from .relaxation import RELAXATIONS, SAMPLED, TEMPERED, Relaxation
 from .search import Search
 from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
+from .terms import Term, total
 from .toy import fixed_point, trajectory
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SequenceSupernet",
     "Stream",
     "Supernet",
+    "Term",
     "attended",
     "derive",
     "draw_masks",
@@ -44,6 +46,7 @@ __all__ = [
     "mixed",
     "select",
     "softmax",
+    "total",
     "trajectory",
     "unrolled",
     "unrolled_exact",

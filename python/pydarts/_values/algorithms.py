@@ -12,7 +12,6 @@ from .. import _core
 from .checks import whole
 from .tables import table
 from .variants import Variant
-from .words import shown
 
 
 class Schedule(Variant, axis="schedule"):
@@ -164,16 +163,6 @@ class Relaxation(Variant, axis="relaxation"):
         return _core.relaxation_sample(
             self.to_dict(), logits, whole("seed", seed, least=0), whole("step", step, least=0)
         )
-
-    def _at(self, state: Mapping[str, float] | None) -> dict[str, Any]:
-        """Return the plain data with the values of `state`."""
-        if not isinstance(state, Mapping | None):
-            raise TypeError(f"state must be a mapping from parameters to numbers, got {shown(state)}")
-        known = list(self._fields())
-        for name in state or {}:
-            if name not in known:
-                raise _core.ConfigError(_core.unknown_name(f"parameter of `{self.name}`", str(name), known))
-        return self.to_dict() | dict(state or {})
 
 
 class Softmax(Relaxation):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 import torch
 
 from .. import _core
-from . import algorithms, fields, perturbations, relaxations, views
+from . import algorithms, fields, perturbations, relaxations, terms, views
 from .algorithms import Decider, Hypergradient, Relaxation, Selection
 from .fields import FIELDS, ConfigAttributes, Method, rows, table
 from .files import user_path
@@ -21,6 +21,7 @@ from .operation import Operation, named
 from .perturbations import Perturbation
 from .record import Record, differences
 from .space import Space, as_space
+from .terms import Term
 from .variants import AXES, plain
 
 if TYPE_CHECKING:
@@ -105,6 +106,11 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         """What the weight step does with the mixing weights, one of `pydarts.algorithms`."""
         value = self.to_dict()["perturbation"]
         return None if value is None else Perturbation._of(value)
+
+    @property
+    def arch_terms(self) -> tuple[Term, ...]:
+        """The terms that are added to the validation loss of the α step, of `pydarts.algorithms`."""
+        return tuple(Term._of(term) for term in self.to_dict()["arch_terms"])
 
     def replace(self, **changes: Unpack[ConfigFields]) -> SearchConfig:
         """A configuration like this one except for `changes`. Defaults follow a change of `space`.
@@ -210,7 +216,7 @@ def _types(texts: Mapping[str, str]) -> dict[str, Any]:
         "Space": Space,
         "Operation": Operation,
     }
-    names = vars(algorithms) | vars(relaxations) | vars(perturbations) | vars(fields) | own
+    names = vars(algorithms) | vars(relaxations) | vars(perturbations) | vars(terms) | vars(fields) | own
     return get_type_hints(type("Fields", (), {"__annotations__": texts}), names)
 
 

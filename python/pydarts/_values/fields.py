@@ -318,6 +318,14 @@ FIELDS = (
         "str | Perturbation | Mapping[str, Any] | None",
     ),
     Field(
+        "arch_terms",
+        "tuple[Term, ...]",
+        "()",
+        "what is added to the validation loss of the α step: a name or an instance of a class of "
+        "`pydarts.algorithms`, or several of them (ours)",
+        "str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None",
+    ),
+    Field(
         "algorithm",
         "str | None",
         "None",

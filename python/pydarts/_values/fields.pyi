@@ -9,6 +9,7 @@ from .algorithms import Decider, Hypergradient, Relaxation, Selection
 from .operation import Operation
 from .perturbations import Perturbation
 from .space import Space
+from .terms import Term
 
 Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level"]
 Order: TypeAlias = Literal["arch_first", "weights_first"]
@@ -84,6 +85,7 @@ class ConfigFields(TypedDict, total=False):
     weight_lr_schedule: RateSchedule
     perturbation: str | Perturbation | Mapping[str, Any] | None
     algorithm: str | None
+    arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
 
 class ConfigAttributes:
     @property
@@ -154,6 +156,7 @@ class ConfigAttributes:
     @property
     def perturbation(self) -> Perturbation | None: ...
     algorithm: str | None
+    def arch_terms(self) -> tuple[Term, ...]: ...
 
 class Field(NamedTuple):
     name: str

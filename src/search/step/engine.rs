@@ -8,6 +8,7 @@ use tch::Tensor;
 
 use super::rollback::Rollback;
 use super::scalars::Scalars;
+use super::terms::Terms;
 use crate::config::{ArchOptimizer, Estimator, Method, Order, SearchConfig};
 use crate::data::Batch;
 use crate::error::Result;
@@ -177,10 +178,10 @@ pub fn step(
     state: &mut State,
     scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
-    settings: &StepSettings,
+    (settings, terms): (&StepSettings, Option<&Terms>),
 ) -> Result<()> {
     let mut rollback = Rollback::default();
-    let done = updates(network, state, scalars, (train, valid), settings, &mut rollback);
+    let done = updates(network, state, scalars, (train, valid), (settings, terms), &mut rollback);
     if done.is_err() {
         // Report the first error, not one of the rollback.
         let _ = rollback.all();
@@ -194,6 +195,7 @@ struct Step<'s> {
     state: &'s mut State,
     scalars: &'s Scalars,
     settings: &'s StepSettings,
+    terms: Option<&'s Terms>,
     rollback: &'s mut Rollback,
     extras: Vec<Extra>,
 }
@@ -212,7 +214,7 @@ fn updates(
     state: &mut State,
     scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
-    settings: &StepSettings,
+    (settings, terms): (&StepSettings, Option<&Terms>),
     rollback: &mut Rollback,
 ) -> Result<()> {
     if let Some(buffers) = network.network.buffers() {
@@ -221,7 +223,7 @@ fn updates(
     let [keep_train, keep_valid] = scalars.keep()?;
     let train = &with_carried(train, state.carried.train.as_ref(), &keep_train)?;
     let valid = valid.map(|valid| with_carried(valid, state.carried.valid.as_ref(), &keep_valid)).transpose()?;
-    let mut step = Step { network, state, scalars, settings, rollback, extras: Vec::new() };
+    let mut step = Step { network, state, scalars, settings, terms, rollback, extras: Vec::new() };
     let (of_alpha, of_weights, correct) = match (&valid, settings.estimator.method, settings.order) {
         (None, ..) => step.weights(train).map(|(checked, correct)| (None, checked, correct)),
         (Some(_), Method::SingleLevel, _) => step.both(train),
@@ -304,8 +306,17 @@ impl Step<'_> {
         self.move_alpha(&gradient, valid_loss.value)
     }
 
-    /// Moves α by a gradient that was taken at this loss.
+    /// Moves α by a gradient that was taken at this loss, and by the terms.
     fn move_alpha(&mut self, gradient: &Tensor, loss: Tensor) -> Result<Checked> {
+        let with_terms = match self.terms {
+            Some(terms) => {
+                let (sum, measured) = terms.apply(self.network.relaxations, &self.state.alpha, gradient, &loss)?;
+                self.extras.extend(measured);
+                Some(sum)
+            }
+            None => None,
+        };
+        let gradient = with_terms.as_ref().unwrap_or(gradient);
         let (state, settings) = (&mut *self.state, self.settings);
         self.rollback.save([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
         let coefficient = settings.arch_clip.map(|clip| optim::clip_coefficient(gradient, clip)).transpose()?;
