@@ -5,6 +5,7 @@
 //! Jacobian by hand, and its mean on the host.
 
 mod derive;
+mod edges;
 mod gumbel;
 mod identity;
 mod restrictions;
@@ -17,6 +18,7 @@ use crate::json::Field;
 use crate::variant::{Chosen, Domain, Parameter, Variant};
 
 pub use derive::derive;
+pub use edges::normalize_edges;
 pub use restrictions::{Restrictions, Tables, shown_over_time};
 pub use state::TableState;
 

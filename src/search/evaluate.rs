@@ -7,7 +7,7 @@ use ndarray::Array2;
 use super::run::Run;
 use super::select::AtSelection;
 use super::trajectory;
-use crate::arch::{Architecture, entropy_of};
+use crate::arch::{Architecture, LogitTable, TableRole, entropy_of};
 use crate::config::OptimisationConfig;
 use crate::error::{Error, Result};
 use crate::event::{EpochRecord, Event, Metrics};
@@ -28,8 +28,13 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let (valid_loss, valid_accuracy, metrics) = self.evaluate(epoch)?;
         let seen = self.look(epoch)?;
-        let shares = self.config.optimisation.relaxation.rule().shares();
-        let entropy = |(name, strengths): &(String, Array2<f64>)| (name.clone(), entropy_of(strengths.view(), shares));
+        let tables = self.relaxed.relaxations.tables();
+        // The strengths of weighted edges are not shares of 1.
+        let weighted = tables.iter().any(|table| table.role == TableRole::EdgeWeights);
+        let shares = self.config.optimisation.relaxation.rule().shares() && !weighted;
+        let entropy = |(table, (name, strengths)): (&LogitTable, &(String, Array2<f64>))| {
+            (table.role == TableRole::Candidates).then(|| (name.clone(), entropy_of(strengths.view(), shares)))
+        };
         let sums = self.progress.sums;
         let record = EpochRecord {
             epoch,
@@ -38,8 +43,8 @@ impl Run<'_> {
             train_accuracy: sums.accuracy(),
             valid_accuracy,
             learning_rate: lr,
-            entropy: seen.strengths.iter().map(entropy).collect(),
-            skip_connections: seen.architecture.skip_connections(self.relaxed.relaxations.tables()),
+            entropy: tables.iter().zip(&seen.strengths).filter_map(entropy).collect(),
+            skip_connections: seen.architecture.skip_connections(tables),
             seconds: sums.seconds + started.elapsed().as_secs_f64(),
             metrics,
         };

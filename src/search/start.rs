@@ -22,14 +22,18 @@ pub fn start(
     config: &SearchConfig,
     options: NetworkOptions,
 ) -> Result<(SearchNetwork, Relaxations, State)> {
+    let tables = plan.alphas.clone();
     let network = SearchNetwork::new(plan, config, options)?;
     let optimisation = &config.optimisation;
-    let relaxations = Relaxations::new(
+    let mut relaxations = Relaxations::new(
         &optimisation.relaxation,
-        config.space.logit_tables(),
+        tables,
         (optimisation.seed, optimisation.epochs),
         (network.kind(), network.device()),
     )?;
+    if let Some(auxiliary_skip) = config.network.auxiliary_skip {
+        relaxations = relaxations.with_constant(auxiliary_skip, optimisation.epochs)?;
+    }
     let state = State::initial(network.plan(), config.optimisation.seed, network.kind(), network.device())?;
     network.write_initial(&state.w)?;
     Ok((network, relaxations, state))

@@ -13,7 +13,7 @@ import torch
 
 from .. import _core
 from . import algorithms, fields, views
-from .algorithms import Decider, Relaxation, Selection
+from .algorithms import Decider, Relaxation, Schedule, Selection
 from .fields import FIELDS, ConfigAttributes, rows, table
 from .files import user_path
 from .hints import hint
@@ -67,7 +67,10 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
             if isinstance(folder, (str, os.PathLike)) and folder != "":
                 value = {**value, "checkpoint_dir": os.fspath(user_path(folder))}
             value = _with_own(value)
-            given = {name: plain(field) if name in AXES else field for name, field in value.items()}
+            given = {
+                name: plain(field) if name in AXES or isinstance(field, Schedule) else field
+                for name, field in value.items()
+            }
             value = {name: field for name, field in given.items() if field is not None or name not in AXES}
         return super()._of(value)
 
@@ -92,6 +95,12 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         """The rule that ends the search early, one of `pydarts.algorithms`."""
         value = self.to_dict()["stop"]
         return None if value is None else Decider._of(value)
+
+    @property
+    def auxiliary_skip(self) -> float | Schedule | None:
+        """The weight of the skip connection that every edge has besides its operations; None: there is none."""
+        value = self.to_dict()["auxiliary_skip"]
+        return Schedule._of(value) if isinstance(value, dict) else value
 
     def replace(self, **changes: Unpack[ConfigFields]) -> SearchConfig:
         """A configuration like this one except for `changes`. Defaults follow a change of `space`.

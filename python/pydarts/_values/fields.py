@@ -264,6 +264,28 @@ FIELDS = (
         'which values of the metric of a search are better: "max", the large ones, or "min", such as for an '
         "error; `result.best` follows it (ours)",
     ),
+    Field(
+        "partial_channels",
+        "int",
+        "1",
+        "k: the operations of an edge read the first 1/k of the channels, the others bypass them; 1: all "
+        "channels go through the operations (PC-DARTS)",
+    ),
+    Field(
+        "edge_normalization",
+        "bool",
+        "False",
+        "weight the edges into each node by a softmax of logits of their own, the tables `normal.beta` and "
+        "`reduce.beta` (PC-DARTS)",
+    ),
+    Field(
+        "auxiliary_skip",
+        "float | Schedule | None",
+        "None",
+        "weight of a skip connection that every edge has besides its operations: a number or a schedule; "
+        "None: no such connection (DARTS-)",
+        "float | Schedule | Mapping[str, Any] | None",
+    ),
 )
 
 

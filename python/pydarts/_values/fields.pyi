@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
-from .algorithms import Decider, Relaxation, Selection
+from .algorithms import Decider, Relaxation, Schedule, Selection
 from .operation import Operation
 from .space import Space
 
@@ -71,6 +71,9 @@ class ConfigFields(TypedDict, total=False):
     stop: str | Decider | Mapping[str, Any] | None
     clip_virtual_step: bool
     metric_mode: MetricMode
+    partial_channels: int
+    edge_normalization: bool
+    auxiliary_skip: float | Schedule | Mapping[str, Any] | None
 
 class ConfigAttributes:
     @property
@@ -130,6 +133,10 @@ class ConfigAttributes:
     def stop(self) -> Decider | None: ...
     clip_virtual_step: bool
     metric_mode: MetricMode
+    partial_channels: int
+    edge_normalization: bool
+    @property
+    def auxiliary_skip(self) -> float | Schedule | None: ...
 
 class Field(NamedTuple):
     name: str

@@ -5,6 +5,7 @@
 //! mean of the micro-batches' gradients. Batch norm normalises each micro-batch by its own statistics, and each has its
 //! own noise.
 
+mod edges;
 mod relaxations;
 
 use tch::Tensor;

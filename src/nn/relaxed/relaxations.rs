@@ -5,11 +5,13 @@ use std::cell::RefCell;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::arch::LogitTable;
+use super::edges::EdgeSoftmax;
+use crate::arch::{LogitTable, TableRole};
 use crate::error::{Error, Result};
 use crate::params::upload;
 use crate::random;
 use crate::relaxation::{Inputs, Noise, Relaxation, TableState};
+use crate::schedule::Schedule;
 
 /// The losses that share the noise of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +51,20 @@ pub struct Relaxations {
     /// Whether an entry does not move, flat.
     fixed: Tensor,
     lengths: Vec<i64>,
+    /// The weights of the edges, by table of logits; None for a table without, and for tables of edges.
+    edges: Vec<Option<Edges>>,
+    /// Mixing weights that do not depend on α, as schedules and as vectors.
+    constants: Vec<(Schedule, Tensor)>,
     seed: u64,
     /// The step and the numbers of parts of the current noise.
     drawn: RefCell<Option<(u64, [usize; 2])>>,
+}
+
+/// The edge weights that multiply the rows of a table.
+struct Edges {
+    /// The place of their logits among the tables.
+    at: usize,
+    softmax: EdgeSoftmax,
 }
 
 /// The state of one table, [rows, columns] each.
@@ -89,10 +102,12 @@ impl Relaxations {
         let all = Relaxations {
             fixed: Tensor::f_zeros([lengths.iter().sum()], (Kind::Bool, device))?,
             relaxation: relaxation.clone(),
-            tables,
             on_device,
             values,
             lengths,
+            edges: edges_of(&tables, device)?,
+            constants: Vec::new(),
+            tables,
             seed,
             drawn: RefCell::new(None),
         };
@@ -100,6 +115,15 @@ impl Relaxations {
         all.set_states(&states)?;
         all.begin_epoch(0, epochs)?;
         Ok(all)
+    }
+
+    /// The same, followed by a table of one mixing weight that does not depend on α.
+    pub fn with_constant(mut self, value: Schedule, epochs: usize) -> Result<Self> {
+        let (kind, device) = (self.on_device[0].frozen_value.kind(), self.fixed.device());
+        let vector = Tensor::f_zeros([1], (kind, device))?;
+        self.constants.push((value, vector));
+        self.begin_epoch(0, epochs)?;
+        Ok(self)
     }
 
     /// The relaxation.
@@ -132,6 +156,9 @@ impl Relaxations {
     pub fn begin_epoch(&self, epoch: usize, epochs: usize) -> Result<()> {
         for (tensor, value) in self.values.iter().zip(self.relaxation.at(epoch, epochs)) {
             let _ = tensor.shallow_clone().f_fill_(value)?;
+        }
+        for (schedule, tensor) in &self.constants {
+            let _ = tensor.shallow_clone().f_fill_(schedule.at(epoch, epochs))?;
         }
         Ok(())
     }
@@ -177,7 +204,9 @@ impl Relaxations {
     /// All tensors that the current step reads, not copied.
     pub fn tensors(&self) -> Vec<Tensor> {
         let (_, [weight, alpha]) = self.drawn.borrow().unwrap_or_default();
-        let mut all: Vec<Tensor> = self.values.iter().chain([&self.fixed]).map(Tensor::shallow_clone).collect();
+        let constants = self.constants.iter().map(|(_, tensor)| tensor);
+        let mut all: Vec<Tensor> =
+            self.values.iter().chain([&self.fixed]).chain(constants).map(Tensor::shallow_clone).collect();
         for table in &self.on_device {
             all.extend([&table.masked, &table.frozen, &table.frozen_value].map(Tensor::shallow_clone));
             // Other steps may have more parts.
@@ -189,31 +218,64 @@ impl Relaxations {
         all
     }
 
-    /// m = R(α), flat.
+    /// m = R(α), flat, with the constants at its end.
     pub fn weights(&self, alpha: &Tensor, draw: Draw) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
-        let m = |table: &OnDevice, alpha: Tensor| -> Result<Tensor> {
-            let noise = table.noise.borrow();
-            let m = self.relaxation.rule().weights(&table.logits(&alpha)?, &self.inputs(&noise, draw)?)?;
-            let m = m.f_masked_fill(&table.masked, 0.0)?;
-            Ok(table.frozen_value.f_where_self(&table.frozen, &m)?.f_view([-1])?)
-        };
         let alphas = self.split(alpha)?;
-        let all = self.on_device.iter().zip(alphas).map(|(table, alpha)| m(table, alpha));
-        Ok(Tensor::f_cat(&all.collect::<Result<Vec<_>>>()?, 0)?)
+        let mut all = Vec::with_capacity(self.on_device.len() + self.constants.len());
+        for (index, alpha) in alphas.iter().enumerate() {
+            all.push(match self.tables[index].role {
+                TableRole::Candidates => self.rows(index, alpha, draw)?,
+                TableRole::EdgeWeights => alpha.f_view(self.on_device[index].shape)?,
+            });
+        }
+        for (index, edges) in self.edges.iter().enumerate() {
+            if let Some(Edges { at, softmax }) = edges {
+                all[*at] = softmax.weights(&all[*at])?;
+                all[index] = all[index].f_mul(&all[*at])?;
+            }
+        }
+        all.extend(self.constants.iter().map(|(_, tensor)| tensor.shallow_clone()));
+        Ok(Tensor::f_cat(&all.iter().map(|m| m.f_reshape([-1])).collect::<Result<Vec<_>, _>>()?, 0)?)
     }
 
-    /// J_Rᵀ·gradient at α, where m = R(α), all flat.
+    /// R of one table [rows, columns], without the weights of its edges.
+    fn rows(&self, index: usize, alpha: &Tensor, draw: Draw) -> Result<Tensor> {
+        let table = &self.on_device[index];
+        let noise = table.noise.borrow();
+        let m = self.relaxation.rule().weights(&table.logits(alpha)?, &self.inputs(&noise, draw)?)?;
+        let m = m.f_masked_fill(&table.masked, 0.0)?;
+        Ok(table.frozen_value.f_where_self(&table.frozen, &m)?)
+    }
+
+    /// J_Rᵀ·gradient at α, where m = R(α), all flat. What follows the tables of α has no part in it.
     pub fn backward(&self, alpha: &Tensor, m: &Tensor, gradient: &Tensor, draw: Draw) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         let (alphas, ms, gradients) = (self.split(alpha)?, self.split(m)?, self.split(gradient)?);
+        let shaped = |(table, flat): (&OnDevice, Tensor)| Ok(flat.f_view(table.shape)?);
+        let mut ms = self.on_device.iter().zip(ms).map(shaped).collect::<Result<Vec<_>>>()?;
+        let mut gradients = self.on_device.iter().zip(gradients).map(shaped).collect::<Result<Vec<_>>>()?;
+        for (index, edges) in self.edges.iter().enumerate() {
+            // The product rule: m = R(α)·b, where b is also the m of its own table.
+            if let Some(Edges { at, softmax }) = edges {
+                let rows = self.rows(index, &alphas[index], draw)?;
+                let by_weight = gradients[index].f_mul(&rows)?.f_sum_dim_intlist([1i64].as_slice(), true, None)?;
+                gradients[index] = gradients[index].f_mul(&ms[*at])?;
+                gradients[*at] = softmax.backward(&ms[*at], &gradients[*at].f_add(&by_weight)?)?;
+                ms[index] = rows;
+            }
+        }
         let mut all = Vec::with_capacity(self.on_device.len());
-        for (((table, alpha), m), gradient) in self.on_device.iter().zip(alphas).zip(ms).zip(gradients) {
+        for (index, table) in self.on_device.iter().enumerate() {
             let noise = table.noise.borrow();
-            let gradient = gradient.f_view(table.shape)?.f_masked_fill(&table.masked, 0.0)?;
-            let inputs = self.inputs(&noise, draw)?;
-            let m = m.f_view(table.shape)?;
-            all.push(self.relaxation.rule().backward(&table.logits(&alpha)?, &m, &gradient, &inputs)?.f_view([-1])?);
+            all.push(match self.tables[index].role {
+                TableRole::EdgeWeights => gradients[index].f_reshape([-1])?,
+                TableRole::Candidates => {
+                    let gradient = gradients[index].f_masked_fill(&table.masked, 0.0)?;
+                    let (inputs, logits) = (self.inputs(&noise, draw)?, table.logits(&alphas[index])?);
+                    self.relaxation.rule().backward(&logits, &ms[index], &gradient, &inputs)?.f_reshape([-1])?
+                }
+            });
         }
         Ok(Tensor::f_cat(&all, 0)?.f_masked_fill(&self.fixed, 0.0)?)
     }
@@ -228,9 +290,20 @@ impl Relaxations {
         Ok(Inputs { values: &self.values, noise })
     }
 
+    /// The slices of the tables of α; a flat m may be longer.
     fn split(&self, flat: &Tensor) -> Result<Vec<Tensor>> {
-        Ok(flat.f_detach()?.f_split_with_sizes(self.lengths.as_slice(), 0)?)
+        let of_alpha = flat.f_detach()?.f_narrow(0, 0, self.lengths.iter().sum())?;
+        Ok(of_alpha.f_split_with_sizes(self.lengths.as_slice(), 0)?)
     }
+}
+
+/// The edge weights of each table.
+fn edges_of(tables: &[LogitTable], device: Device) -> Result<Vec<Option<Edges>>> {
+    let of = |table: &LogitTable| {
+        let at = table.edge_weights_in(tables);
+        at.map(|at| Ok(Edges { at, softmax: EdgeSoftmax::new(&tables[at], device)? })).transpose()
+    };
+    tables.iter().map(of).collect()
 }
 
 impl OnDevice {

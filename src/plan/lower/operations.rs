@@ -46,7 +46,7 @@ impl Writer<'_> {
     pub fn max_pool(&mut self, scope: &Scope, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
         let Window { kernel, stride, padding, .. } = self.window(kernel, stride, kernel / 2);
         let (input, padding) = self.padded(scope, input, padding, Fill::Lowest)?;
-        let value = self.push(scope, Op::MaxPool { kernel, stride, padding }, vec![input])?;
+        let value = self.push(scope, Op::MaxPool { kernel, stride, padding, ceil: false }, vec![input])?;
         self.norm(scope, "bn", value)
     }
 
