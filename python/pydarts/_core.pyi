@@ -100,6 +100,9 @@ def strengths(
     epoch of each point, in a search of `total` epochs.
     """
 
+def edge_weights(logits: npt.NDArray[np.float64], groups: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
+    """The weights of edges at several points, [points, rows], from their logits: a softmax over each group."""
+
 def entropy(relaxation: Any, strengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The mean entropy of the rows in nats, [points], from strengths [points, rows, columns]."""
 
@@ -136,7 +139,7 @@ class Supernet:
         self,
         train: tuple[Tensor, Tensor] | None,
         valid: tuple[Tensor, Tensor],
-        method: str,
+        method: str | dict[str, Any],
         xi: float,
         epsilon: float,
         momentum: dict[str, Tensor] | None,
@@ -162,7 +165,7 @@ class SearchModule:
         self,
         train: tuple[list[Tensor], Any] | None,
         valid: tuple[list[Tensor], Any],
-        method: str,
+        method: str | dict[str, Any],
         xi: float,
         epsilon: float,
         momentum: dict[str, Tensor] | None,

@@ -7,8 +7,8 @@ use ndarray::Array2;
 use super::run::Run;
 use super::select::AtSelection;
 use super::trajectory;
-use crate::arch::{Architecture, LogitTable, TableRole, entropy_of};
-use crate::config::OptimisationConfig;
+use crate::arch::{AUXILIARY_SKIP, Architecture, LogitTable, TableRole, entropy_of};
+use crate::config::{OptimisationConfig, SearchConfig};
 use crate::error::{Error, Result};
 use crate::event::{EpochRecord, Event, Metrics};
 use crate::nn::Mode;
@@ -35,7 +35,8 @@ impl Run<'_> {
         let entropy = |(table, (name, strengths)): (&LogitTable, &(String, Array2<f64>))| {
             (table.role == TableRole::Candidates).then(|| (name.clone(), entropy_of(strengths.view(), shares)))
         };
-        let sums = self.progress.sums;
+        let diagnostics = self.diagnostics(epoch);
+        let sums = &self.progress.sums;
         let record = EpochRecord {
             epoch,
             train_loss: sums.mean_loss(),
@@ -47,6 +48,7 @@ impl Run<'_> {
             skip_connections: seen.architecture.skip_connections(tables),
             seconds: sums.seconds + started.elapsed().as_secs_f64(),
             metrics,
+            diagnostics,
         };
         self.record_alpha()?;
         self.progress.finish_epoch(record.clone());
@@ -54,6 +56,15 @@ impl Run<'_> {
         let Seen { alphas, strengths, architecture } = &seen;
         let record = &record;
         self.observer.notify(&Event::Epoch { record, architecture, alphas, strengths, decisions: &decisions })
+    }
+
+    /// What the algorithm was and measured in an epoch, by name.
+    fn diagnostics(&self, epoch: usize) -> Metrics {
+        let SearchConfig { network, optimisation: OptimisationConfig { relaxation, epochs, .. }, .. } =
+            self.identity().0;
+        let auxiliary_skip = network.auxiliary_skip.map(|weight| (AUXILIARY_SKIP, weight.at(epoch, *epochs)));
+        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter().chain(auxiliary_skip);
+        scheduled.map(|(name, value)| (name.to_string(), value)).chain(self.progress.sums.means()).collect()
     }
 
     /// What readers see of the current α in an epoch.

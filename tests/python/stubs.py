@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydarts._values import fields
 
-PROPERTIES = ("space", "relaxation", "selection", "stop", "auxiliary_skip")
+PROPERTIES = ("space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip")
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -25,7 +25,7 @@ def stub() -> str:
         "",
         "import torch",
         "",
-        "from .algorithms import Decider, Relaxation, Schedule, Selection",
+        "from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection",
         "from .operation import Operation",
         "from .space import Space",
         "",

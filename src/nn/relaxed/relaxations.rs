@@ -171,7 +171,8 @@ impl Relaxations {
             return Ok(());
         }
         let _guard = tch::no_grad_guard();
-        for (spec, table) in self.tables.iter().zip(&self.on_device) {
+        let tables = self.tables.iter().zip(&self.on_device);
+        for (spec, table) in tables.filter(|(spec, _)| spec.role == TableRole::Candidates) {
             for (role, parts) in [(Role::Alpha, alpha), (Role::Weight, weight)] {
                 let noise = &mut table.noise.borrow_mut()[role as usize];
                 for part in 0..parts {
