@@ -104,7 +104,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
 
     @property
     def auxiliary_skip(self) -> float | Schedule | None:
-        """The weight of the skip connection that every edge has besides its operations; None: there is none."""
+        """The weight of the skip connection that every edge has besides its operations; None: none."""
         value = self.to_dict()["auxiliary_skip"]
         return Schedule._of(value) if isinstance(value, dict) else value
 
