@@ -100,6 +100,9 @@ def strengths(
     epoch of each point, in a search of `total` epochs.
     """
 
+def edge_weights(logits: npt.NDArray[np.float64], groups: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
+    """The weights of edges at several points, [points, rows]: a softmax of their logits over each group."""
+
 def entropy(relaxation: Any, strengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The mean entropy of the rows in nats, [points], from strengths [points, rows, columns]."""
 

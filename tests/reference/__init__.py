@@ -6,6 +6,7 @@ from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
+from .partial import PartialSequenceSupernet, PartialSupernet
 from .relaxation import RELAXATIONS, SAMPLED, TEMPERED, Relaxation
 from .search import Search
 from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
@@ -30,6 +31,8 @@ __all__ = [
     "LanguageModel",
     "Masks",
     "OwnNetwork",
+    "PartialSequenceSupernet",
+    "PartialSupernet",
     "PlainChoice",
     "PlainInputChoice",
     "Relaxation",

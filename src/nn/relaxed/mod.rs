@@ -5,8 +5,10 @@
 //! mean of the micro-batches' gradients. Batch norm normalises each micro-batch by its own statistics, and each has its
 //! own noise.
 
+mod edges;
 mod perturbation;
 mod relaxations;
+mod roles;
 
 use tch::Tensor;
 
@@ -16,7 +18,8 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::copy;
 
-pub use relaxations::{Draw, Relaxations, Role};
+pub use relaxations::Relaxations;
+pub use roles::{Draw, Role};
 
 /// A network and the relaxation of its tables.
 #[derive(Clone, Copy)]
