@@ -12,6 +12,7 @@ mod table;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use crate::decide::Stop;
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 use crate::space::{Operation, Reads, Space};
@@ -204,6 +205,14 @@ impl SearchConfig {
         }
         if self.space.reads() == Reads::Words {
             self.check_words()?;
+        }
+        let unmeasured = self.optimisation.curvature_every.is_none();
+        let reads = |stop: &&Stop| unmeasured && stop.rule().reads_curvature();
+        if let Some(stop) = self.optimisation.stop.as_ref().filter(reads) {
+            return Err(Error::config(format!(
+                "`stop` is \"{}\", which requires `curvature_every`; the published search has curvature_every=2",
+                stop.name()
+            )));
         }
         if self.execution.checkpoint_dir.is_none() {
             let given = [

@@ -112,6 +112,7 @@ pub fn run<'a>(
         valid_started: false,
         batch: 0,
         evaluated_batch: None,
+        last_valid: None,
     };
     run.clear_masked()?;
     run.record_alpha()?;
@@ -160,6 +161,8 @@ pub(super) struct Run<'a> {
     batch: i64,
     /// The size of the batch that is being evaluated.
     pub(super) evaluated_batch: Option<i64>,
+    /// The batch of the latest α step, if the curvature is measured.
+    pub(super) last_valid: Option<Batch>,
 }
 
 /// A step whose report was not read yet.
@@ -221,6 +224,9 @@ impl Run<'_> {
             };
             let copy_alpha =
                 self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.execution.record, step);
+            if !single_level && config.optimisation.curvature_every.is_some() && valid.is_some() {
+                self.last_valid = valid.as_ref().map(Batch::share);
+            }
             let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
             if issued.is_err() {
                 // The step was rolled back, so its validation batch counts as unused.
@@ -351,6 +357,18 @@ impl Run<'_> {
         Ok(batch)
     }
 
+    /// The batch of the latest α step; a search that resumed after it reads it again. In a single-level search, whose
+    /// steps use none, the first one.
+    pub(super) fn last_valid(&mut self) -> Result<Option<Batch>> {
+        let (pass, index) = (self.progress.valid_pass, self.progress.valid_index);
+        if self.last_valid.is_none() {
+            self.sources.valid.start(pass, index.saturating_sub(1))?;
+            self.valid_started = index > 0;
+            self.last_valid = self.sources.valid.next()?;
+        }
+        Ok(self.last_valid.as_ref().map(Batch::share))
+    }
+
     /// Records the current α unless this step is recorded already.
     pub(super) fn record_alpha(&mut self) -> Result<()> {
         match self.trajectory.steps.last() == Some(&self.progress.step) {
@@ -375,7 +393,7 @@ impl Run<'_> {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
             Err(error) => {
-                let peak = self.network.peak(self.config.optimisation.hypergradient.method());
+                let peak = self.network.peak(self.config.optimisation.largest_method());
                 let explained = match self.evaluated_batch {
                     Some(batch) => in_evaluation(error, batch),
                     None => with_estimate(error, peak, self.batch),

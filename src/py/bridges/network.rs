@@ -322,8 +322,9 @@ fn without_second_derivative(error: Error) -> Error {
         true => Error::new(
             ErrorKind::Config,
             format!(
-                "hypergradient \"unrolled_exact\" differentiates twice, and an operation of the network cannot be \
-                 ({}); use hypergradient=\"unrolled\", or write the operation with others that can",
+                "the search needs second derivatives (of hypergradients such as \"unrolled_exact\", or of `probe_every` \
+                 and `curvature_every`), and an operation of the network has none ({}); use hypergradient=\"unrolled\" or \
+                 \"first_order\", or write the operation with others that have them",
                 error.detail
             ),
         )
