@@ -40,6 +40,18 @@ impl Run<'_> {
         let start = start.f_masked_fill(self.relaxed.relaxations.fixed(), 0.0)?;
         Ok(largest_eigenvalue(|u| hessian.times(u), &start)?.map(|largest| largest + decay))
     }
+
+    /// The batch of the latest α step; a search that resumed after it reads it again. In a single-level search, whose
+    /// steps use none, the first one.
+    fn last_valid(&mut self) -> Result<Option<Batch>> {
+        let (pass, index) = (self.progress.valid_pass, self.progress.valid_index);
+        if self.last_valid.is_none() {
+            self.sources.valid.start(pass, index.saturating_sub(1))?;
+            self.valid_started = index > 0;
+            self.last_valid = self.sources.valid.next()?;
+        }
+        Ok(self.last_valid.as_ref().map(Batch::share))
+    }
 }
 
 /// The largest eigenvalue of a symmetric operator on the smallest subspace that contains `start` and that it maps into

@@ -357,18 +357,6 @@ impl Run<'_> {
         Ok(batch)
     }
 
-    /// The batch of the latest α step; a search that resumed after it reads it again. In a single-level search, whose
-    /// steps use none, the first one.
-    pub(super) fn last_valid(&mut self) -> Result<Option<Batch>> {
-        let (pass, index) = (self.progress.valid_pass, self.progress.valid_index);
-        if self.last_valid.is_none() {
-            self.sources.valid.start(pass, index.saturating_sub(1))?;
-            self.valid_started = index > 0;
-            self.last_valid = self.sources.valid.next()?;
-        }
-        Ok(self.last_valid.as_ref().map(Batch::share))
-    }
-
     /// Records the current α unless this step is recorded already.
     pub(super) fn record_alpha(&mut self) -> Result<()> {
         match self.trajectory.steps.last() == Some(&self.progress.step) {

@@ -1,4 +1,4 @@
-"""The curvature of the validation loss by α against `eigvalsh` of the full Hessian, and the stop that reads it."""
+"""The curvature of the validation loss by α against the full Hessian, and the stop that reads it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def test_the_curvature_is_that_of_the_mean_mixing_weights(relaxation: str, micro
             name: RELAXATIONS[relaxation](piece.view(table.shape))
             for (name, table), piece in zip(tables.items(), pieces, strict=True)
         }
-        each_part = [mixed_loss(weights, m, part, {k: v.clone() for k, v in kept.items()})[0] for part in parts]  # type: ignore[arg-type]
+        each_part = [
+            mixed_loss(weights, m, part, {k: v.clone() for k, v in kept.items()})[0] for part in parts
+        ]  # type: ignore[arg-type]
         return torch.stack(each_part).mean()
 
     hessian = torch.autograd.functional.hessian(loss, torch.cat([t.flatten() for t in tables.values()]))
@@ -95,7 +97,7 @@ def test_the_curvature_is_that_of_the_mean_mixing_weights(relaxation: str, micro
 
 
 def growing_loss(w: Named, m: Named, batch: Any) -> Tensor:
-    """L_val = ½ exp(w) α² on batches of zeros; L_train = −w on others, so that w grows by the rate of each step."""
+    """L_val = ½ exp(w) α² on batches of zeros; L_train = −w on others: w grows by the rate of a step."""
     if batch[0].sum() == 0:
         return 0.5 * torch.exp(w["w"]) * (m["alpha"] ** 2).sum()
     return -w["w"] + 0 * m["alpha"].sum()
@@ -130,7 +132,8 @@ def test_it_is_measured_in_epoch_0_and_in_every_nth_epoch_that_moves_alpha() -> 
 
 def test_measuring_does_not_move_the_search() -> None:
     plain, with_curvature = (
-        pydarts.search(data(), config(curvature_every=every, epochs=3), network=mixed()) for every in (None, 1)
+        pydarts.search(data(), config(curvature_every=every, epochs=3), network=mixed())
+        for every in (None, 1)
     )
     for name, values in plain.alphas.items():
         assert np.array_equal(with_curvature.alphas[name], values)
@@ -186,7 +189,9 @@ def test_a_resumed_search_measures_the_same(tmp_path: Path, at: int) -> None:
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_a_search_whose_curvature_grows_returns_to_the_epoch_from_before(tmp_path: Path, folder: bool) -> None:
+def test_a_search_whose_curvature_grows_returns_to_the_epoch_from_before(
+    tmp_path: Path, folder: bool
+) -> None:
     """Each epoch multiplies the curvature by exp(0.3) = 1.35."""
     whole = growing(epochs=3)
     options: dict[str, Any] = {"checkpoint_dir": str(tmp_path)} if folder else {}

@@ -28,7 +28,12 @@ Named = dict[str, Tensor]
 
 
 @methods
-@each("the published operations", "odd images of 7x5", "all twelve operations", "one to four operations per edge")
+@each(
+    "the published operations",
+    "odd images of 7x5",
+    "all twelve operations",
+    "one to four operations per edge",
+)
 def test_gradients_are_those_of_double_backward(setup: Setup, method: Name) -> None:
     ours, theirs = setup.pair()
     train, valid = setup.batches(2)
@@ -178,7 +183,9 @@ def test_estimates_converge_to_the_exact_inverse() -> None:
     assert errors[0] > 0.1
     assert errors[-1] < 1e-6
     errors = [
-        distance(net.arch_gradient(train, valid, ConjugateGradient(terms=terms), 0.0)["units"].flatten(), exact)
+        distance(
+            net.arch_gradient(train, valid, ConjugateGradient(terms=terms), 0.0)["units"].flatten(), exact
+        )
         for terms in (1, 4, 16, 40)
     ]
     assert errors[0] > 1e-2 > 1e-8 > errors[2]
@@ -251,7 +258,5 @@ def test_configurations_hold_the_estimate(method: Any) -> None:
     ids=str,
 )
 def test_values_out_of_range_are_refused(method: dict[str, Any]) -> None:
-    with pytest.raises(pydarts.ConfigError, match="hypergradient|t1_t2"):
+    with pytest.raises(pydarts.ConfigError, match=r"hypergradient|t1_t2"):
         pydarts.SearchConfig(hypergradient=method)
-
-

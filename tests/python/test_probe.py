@@ -16,7 +16,15 @@ from pydarts.algorithms import Neumann
 from test_double_backward import flat
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-METHODS: list[Any] = ["first_order", "unrolled", "unrolled_exact", "single_level", "t1_t2", Neumann(2), "mixed_level"]
+METHODS: list[Any] = [
+    "first_order",
+    "unrolled",
+    "unrolled_exact",
+    "single_level",
+    "t1_t2",
+    Neumann(2),
+    "mixed_level",
+]
 methods = pytest.mark.parametrize("method", METHODS, ids=str)
 
 
@@ -49,7 +57,11 @@ def test_a_gradient_of_zero_has_no_probe() -> None:
 
 def test_the_toy_has_the_values_computed_by_hand() -> None:
     """At (α, w) = (2, −2) with ξ = 0.1: first order −4, unrolled −2.8, mixed level 4."""
-    expected = {"first_order": (1.0, 1.2 / 2.8), "mixed_level": (-1.0, 6.8 / 2.8), "unrolled_exact": (1.0, 0.0)}
+    expected = {
+        "first_order": (1.0, 1.2 / 2.8),
+        "mixed_level": (-1.0, 6.8 / 2.8),
+        "unrolled_exact": (1.0, 0.0),
+    }
     for method, (cosine, error) in expected.items():
         cfg = config(
             epochs=1,
@@ -69,9 +81,7 @@ def test_the_toy_has_the_values_computed_by_hand() -> None:
 @pytest.mark.parametrize("order", ["arch_first", "weights_first"])
 def test_a_search_with_probes_moves_as_one_without(method: Any, order: Any) -> None:
     plain, probed = (
-        pydarts.search(
-            data(), config(hypergradient=method, order=order, probe_every=every), network=mixed()
-        )
+        pydarts.search(data(), config(hypergradient=method, order=order, probe_every=every), network=mixed())
         for every in (None, 2)
     )
     for name, values in plain.alphas.items():
@@ -83,7 +93,7 @@ def test_a_search_with_probes_moves_as_one_without(method: Any, order: Any) -> N
 
 
 def test_every_nth_step_of_alpha_is_probed() -> None:
-    """Six steps in two epochs: with n = 4 the first epoch has one probe, that of step 0, and the second step 4's."""
+    """Six steps in two epochs: with n = 4, step 0 in the first epoch and step 4 in the second."""
 
     def means(every: int, **more: Any) -> list[dict[str, float]]:
         found = pydarts.search(data(), config(probe_every=every, **more), network=mixed())

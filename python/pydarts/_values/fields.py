@@ -89,8 +89,8 @@ FIELDS = (
         '"first_order"',
         '"first_order" (ξ = 0), "unrolled" (eq. 7-8), "unrolled_exact" (the Hessian-vector product of eq. 7 '
         'without finite differences), "single_level" (the training loss moves α too; SNAS), "t1_t2", '
-        '"neumann", "conjugate_gradient" (estimates of the implicit gradient), "mixed_level" (both losses move '
-        "α; MiLeNAS), or an instance of a class of `pydarts.algorithms`",
+        '"neumann", "conjugate_gradient" (estimates of the implicit gradient), "mixed_level" (both losses '
+        "move α; MiLeNAS), or an instance of a class of `pydarts.algorithms`",
         "Method | str | Hypergradient | Mapping[str, Any]",
     ),
     Field("epsilon", "float", "0.01", "scale of the finite difference, ε = epsilon / ‖∇w′ L_val‖₂ (eq. 8)"),
@@ -323,7 +323,7 @@ FIELDS = (
         "probe_every",
         "int | None",
         "None",
-        "compare the gradient of α with the exact one, that of \"unrolled_exact\", in every n-th step of α: the "
+        'compare the gradient of α with the exact one, "unrolled_exact", in every n-th step of α: the '
         'means of cosine and relative error per epoch are the diagnostics "probe.cosine" and "probe.error"; '
         "None: never (ours)",
     ),
