@@ -339,8 +339,8 @@ def _named(place: Place) -> Iterator[None]:
             raise
         raise ConfigError(
             f"{place} has no second derivative ({text:.200}), which the search needs for hypergradients "
-            'such as "unrolled_exact", for `probe_every` or for `curvature_every`; use hypergradient="unrolled" or '
-            '"first_order" without these'
+            'such as "unrolled_exact", for `probe_every` or for `curvature_every`; use '
+            'hypergradient="unrolled" or "first_order" without these'
         ) from error
 
 
