@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use ndarray::Array2;
 
+use super::curvature;
 use super::run::Run;
 use super::select::AtSelection;
 use super::trajectory;
@@ -35,7 +36,8 @@ impl Run<'_> {
         let entropy = |(table, (name, strengths)): (&LogitTable, &(String, Array2<f64>))| {
             (table.role == TableRole::Candidates).then(|| (name.clone(), entropy_of(strengths.view(), shares)))
         };
-        let diagnostics = self.diagnostics(epoch)?;
+        let mut diagnostics = self.diagnostics(epoch)?;
+        diagnostics.extend(self.curvature(epoch)?.map(|value| (curvature::NAME.to_string(), value)));
         let sums = &self.progress.sums;
         let record = EpochRecord {
             epoch,

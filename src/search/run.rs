@@ -115,6 +115,7 @@ pub fn run<'a>(
         valid_started: false,
         batch: 0,
         evaluated_batch: None,
+        last_valid: None,
     };
     run.clear_masked()?;
     run.record_alpha()?;
@@ -163,6 +164,8 @@ pub(super) struct Run<'a> {
     batch: i64,
     /// The size of the batch that is being evaluated.
     pub(super) evaluated_batch: Option<i64>,
+    /// The batch of the latest α step, if the curvature is measured.
+    pub(super) last_valid: Option<Batch>,
 }
 
 /// A step whose report was not read yet.
@@ -226,6 +229,9 @@ impl Run<'_> {
             };
             let copy_alpha =
                 self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.execution.record, step);
+            if !single_level && config.optimisation.curvature_every.is_some() && valid.is_some() {
+                self.last_valid = valid.as_ref().map(Batch::share);
+            }
             let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
             if issued.is_err() {
                 // The step was rolled back, so its validation batch counts as unused.
@@ -380,7 +386,7 @@ impl Run<'_> {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
             Err(error) => {
-                let peak = self.network.peak(self.config.optimisation.hypergradient.method());
+                let peak = self.network.peak(self.config.optimisation.largest_method());
                 let explained = match self.evaluated_batch {
                     Some(batch) => in_evaluation(error, batch),
                     None => with_estimate(error, peak, self.batch),

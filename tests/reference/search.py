@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .hypergradient import METHODS, Batch, gradients
+from .hypergradient import Batch, gradients
+from .implicit import METHODS
 from .supernet import Criterion, Supernet
 from .terms import Term, total
 

@@ -6,7 +6,7 @@ use crate::config::{Memory, Method};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::event::Metrics;
-use crate::nn::gradients::{By, Gradients};
+use crate::nn::gradients::{By, Gradients, gradient, leaf};
 use crate::nn::interpreter::backward::{Division, backward};
 use crate::nn::interpreter::executable::Executable;
 use crate::nn::interpreter::execute::Forward;
@@ -16,7 +16,7 @@ use crate::nn::interpreter::leaves::Leaves;
 use crate::nn::interpreter::mixing::MixingWeights;
 use crate::nn::networks::user_operation::{Own, SupernetBuffers};
 use crate::nn::precision::{Arithmetic, in_kind};
-use crate::nn::{Buffers, Loss, Mode, Network, NetworkOptions, Role, Statistics};
+use crate::nn::{Along, Buffers, Loss, Mode, Network, NetworkOptions, Role, Statistics};
 use crate::params::Table;
 use crate::plan::{Instruction, Op, Peak, Plan, Segment};
 
@@ -245,28 +245,36 @@ impl Network for Supernet {
         Gradients::new(loss, m_gradient, w_gradient)
     }
 
-    fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+    fn gradients_along(&self, w: &Tensor, m: &Tensor, along: Along, batch: &Batch, by: By) -> Result<Gradients> {
         let executable = self.executable(Mode::Search);
-        let leaves = Leaves::new(executable, w, m, &self.mixing, By::Alpha)?;
+        let leaves = Leaves::new(executable, w, m, &self.mixing, by)?;
         let images = self.images(&batch.inputs, Mode::Search)?;
-        let interpreter = |_| Jvp::new(self.forward(&leaves.weights, &leaves.mixing, Mode::Search)?, direction);
+        let interpreter = |_| {
+            let forward = self.forward(&leaves.weights, &leaves.mixing, Mode::Search)?.with_deferred_weights();
+            Jvp::new(forward, along, &self.mixing)
+        };
         let finish = |logits: Dual| {
-            let (value, Some(tangent)) = (logits.value, logits.tangent) else {
-                return Err(Error::engine("the logits do not depend on the weights"));
+            let derivative = match (logits.value, logits.tangent) {
+                (value, None) => value.f_sum(None)?.f_detach()?.f_zeros_like()?,
+                (value, Some(tangent)) if !value.requires_grad() => {
+                    let value = leaf(&value)?;
+                    let loss = self.criterion(&value, &batch.targets)?;
+                    gradient(&loss, &value)?.f_mul(&tangent)?.f_sum(None)?
+                }
+                (value, Some(tangent)) => {
+                    let loss = self.criterion(&value, &batch.targets)?;
+                    // The chain rule through the logits, so that a user's loss needs no tangents.
+                    let logit_gradient = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
+                    logit_gradient[0].f_mul(&tangent)?.f_sum(None)?
+                }
             };
-            if !value.requires_grad() {
-                return Ok((tangent.f_sum(None)?, ()));
-            }
-            let loss = self.criterion(&value, &batch.targets)?;
-            // The chain rule through the logits, so that a user's loss needs no tangents.
-            let logit_gradient = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
-            Ok((logit_gradient[0].f_mul(&tangent)?.f_sum(None)?, ()))
+            Ok((derivative.shallow_clone(), derivative))
         };
         let start = Dual { value: images, tangent: None };
         let division = Division { segments: &self.jvp_segments, recompute: true };
-        let ((), gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
-        let (product, _) = leaves.flatten(executable, gradients)?;
-        product.ok_or_else(|| Error::engine("the gradient of m was not requested"))
+        let (derivative, gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
+        let (m_gradient, w_gradient) = leaves.flatten(executable, gradients)?;
+        Gradients::new(Loss::alone(derivative), m_gradient, w_gradient)
     }
 
     fn draw(&self, step: u64) -> Result<()> {
