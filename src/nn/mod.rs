@@ -7,6 +7,7 @@ mod interpreter;
 mod kernels;
 mod networks;
 mod precision;
+mod reach;
 mod relaxed;
 
 use tch::{Device, Kind, Tensor};
@@ -33,6 +34,7 @@ pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
 pub use networks::user_operation::{OwnModules, Started};
 pub use precision::{Arithmetic, MatrixPrecision, Numbers};
+pub use reach::{Path, Reach};
 pub use relaxed::{Draw, Relaxations, Relaxed, Role};
 
 /// Which statistics a pass normalises by, and whether it moves buffers such as running statistics.
@@ -65,6 +67,11 @@ pub trait Network {
     fn weights(&self) -> &Table;
     /// The names and shapes of the tables in α and in m.
     fn alphas(&self) -> &Table;
+    /// The elements of w that take part in a loss with these mixing weights, one-hot rows or zeros; None: all. The other
+    /// elements and their momentum do not move in a step. Only asked where a relaxation samples operations.
+    fn touched(&self, _m: &Tensor) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
     /// What the weight step moves besides w; None if the network has no buffers.
     fn buffers(&self) -> Option<&dyn Buffers> {
         None

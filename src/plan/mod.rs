@@ -12,7 +12,7 @@ mod shape;
 
 use std::collections::HashMap;
 
-pub use analysis::{Cost, Demand, Peak, Segment, Spans};
+pub use analysis::{Cost, Demand, Peak, Segment, Spans, Term, Terms};
 pub use instruction::{
     AlphaId, DropoutTarget, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
     WeightSpec,

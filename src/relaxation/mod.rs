@@ -39,6 +39,11 @@ pub trait Relax: Variant {
         Noise::None
     }
 
+    /// Whether the mixing weights that it draws are 1 for one candidate of a row, or 0 for all.
+    fn samples_one(&self) -> bool {
+        false
+    }
+
     /// Whether the mixing weights of a row are shares of 1.
     fn shares(&self) -> bool {
         true

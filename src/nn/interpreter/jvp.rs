@@ -12,6 +12,7 @@ use super::blocks::Blocks;
 use super::executable::{Interpreter, Prepared, Value, broken_plan};
 use super::execute::Forward;
 use super::layout::{both, channels_second, pad};
+use super::thinned::Thinned;
 use crate::error::Result;
 use crate::nn::buffers::EPSILON;
 use crate::plan::{Fill, Instruction, Op, Scale, WeightId};
@@ -31,6 +32,10 @@ impl Value for Dual {
         let mut tensors = tensors.into_iter();
         Dual { value: tensors.next().unwrap_or_else(|| self.value.shallow_clone()), tangent: tensors.next() }
     }
+
+    fn constant(value: Tensor) -> Dual {
+        Dual { value, tangent: None }
+    }
 }
 
 impl Interpreter for Jvp<'_> {
@@ -38,6 +43,10 @@ impl Interpreter for Jvp<'_> {
 
     fn value(&self, instruction: &Instruction, prepared: &Prepared, inputs: &[&Dual]) -> Result<Dual> {
         self.dual(instruction, prepared, inputs)
+    }
+
+    fn thinned(&self) -> Option<&Thinned> {
+        self.forward.thinned()
     }
 }
 

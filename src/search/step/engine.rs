@@ -188,6 +188,10 @@ fn updates(
     let found = network.gradients(&state.w, &state.alpha, train, (Mode::Weights, Role::Weight), By::Weights)?;
     rollback.save([&state.w, &state.momentum])?;
     settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &scalars.lr()?)?;
+    // A gradient of 0 is not rest: momentum and decay would still move kernels that no sample used.
+    if let Some(untouched) = network.untouched(&state.alpha, train, Role::Weight)? {
+        rollback.restore_where(&untouched, 2)?;
+    }
     store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), rollback)?;
     let of_weights = [&found.loss.value, &found.w()?.f_norm()?, &magnitude(&state.w)?];
     let good =
@@ -212,6 +216,7 @@ fn arch_step(
     rollback: &mut Rollback,
 ) -> Result<[Tensor; 3]> {
     let losses = Losses { network, train: Some(train), valid };
+    let untouched = network.untouched(&state.alpha, train, Role::Weight)?;
     let virtual_step = VirtualStep {
         xi: &scalars.lr()?,
         momentum: settings.sgd.momentum,
@@ -219,6 +224,7 @@ fn arch_step(
         weight_decay: settings.sgd.weight_decay,
         clip: settings.virtual_clip,
         epsilon: settings.epsilon,
+        untouched: untouched.as_ref(),
     };
     let ArchGradient { gradient, valid_loss } =
         arch_gradient(settings.method, &losses, &state.w, &state.alpha, &virtual_step)?;
