@@ -43,7 +43,7 @@ impl Beginning {
         let OptimisationConfig { relaxation, seed, epochs, arch_init, .. } = &config.optimisation;
         let (kind, device) = (options.numbers.kind, options.device);
         let relaxations = Relaxations::new(relaxation, definition.tables(), (*seed, *epochs), (kind, device))?;
-        let (network, initial) = definition.start(options.numbers, device, *arch_init, *seed)?;
+        let (network, initial) = definition.start(options.samples, options.numbers, device, *arch_init, *seed)?;
         Ok((Box::new(network), relaxations, initial))
     }
 }

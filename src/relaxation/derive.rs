@@ -15,6 +15,12 @@ pub fn derive(space: &Space, alphas: &Named, relaxation: &Relaxation, selection:
         check(table, alpha)?;
         Ok((table.name.clone(), TableState::new(table).strengths(relaxation, (1, 2), alpha.view())))
     };
+    if selection.rule().samples() {
+        let name = selection.name();
+        return Err(Error::config(format!(
+            "selection {name:?} evaluates architectures with the network of a search; choose one that needs α alone"
+        )));
+    }
     let (tables, alphas) = selection::tables(space, alphas)?;
     let strengths = tables.iter().zip(alphas).map(strengths).collect::<Result<Vec<_>>>()?;
     selection::genotype(space, &strengths, selection)

@@ -64,7 +64,8 @@ impl Run<'_> {
     pub(super) fn look(&mut self, epoch: usize) -> Result<Seen> {
         let alpha = trajectory::values(&self.state.alpha)?;
         let strengths = self.strengths(epoch, &alpha);
-        let architecture = self.select(&strengths)?;
+        let last = epoch + 1 == self.config.optimisation.epochs;
+        let architecture = self.select(&strengths, last, true)?;
         Ok(Seen { alphas: self.restrictions.shown(&alpha), strengths, architecture })
     }
 
@@ -74,11 +75,13 @@ impl Run<'_> {
         self.restrictions.strengths(relaxation, (epoch, *epochs), alpha)
     }
 
-    /// What the selection picks from the current α, whose strengths these are.
-    pub(super) fn select(&mut self, strengths: &Tables) -> Result<Architecture> {
-        if let Some(selected) = &self.selected {
+    /// What the selection picks from the current α, whose strengths these are; `last`: as the result of the search. `polls`:
+    /// whether the user can interrupt it.
+    pub(super) fn select(&mut self, strengths: &Tables, last: bool, polls: bool) -> Result<Architecture> {
+        if let Some((selected, _)) = self.selected.as_ref().filter(|(_, is_result)| *is_result || !last) {
             return Ok(selected.clone());
         }
+        let observer = &mut *self.observer;
         let selected = self.search.select.select(&mut AtSelection {
             network: self.network,
             state: &self.state,
@@ -86,8 +89,12 @@ impl Run<'_> {
             strengths,
             train: &mut *self.sources.train,
             evaluation: &mut *self.sources.evaluation,
+            pass: self.progress.latest_epoch() as u64,
+            seed: self.config.optimisation.seed,
+            last,
+            poll: &mut || if polls { observer.poll() } else { Ok(()) },
         })?;
-        self.selected = Some(selected.clone());
+        self.selected = Some((selected.clone(), last));
         Ok(selected)
     }
 
