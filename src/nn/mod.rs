@@ -7,7 +7,6 @@ mod interpreter;
 mod kernels;
 mod networks;
 mod precision;
-mod reach;
 mod relaxed;
 
 use tch::{Device, Kind, Tensor};
@@ -30,11 +29,11 @@ pub use kernels::parallel::Number;
 pub use networks::dropout::{Dropout, Masks};
 pub use networks::language::LanguageModel;
 pub use networks::options::{Criterion, LanguageOptions, Measure, NetworkOptions};
+pub use networks::reach::{Path, Reach};
 pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
 pub use networks::user_operation::{OwnModules, Started};
 pub use precision::{Arithmetic, MatrixPrecision, Numbers};
-pub use reach::{Path, Reach};
 pub use relaxed::{Draw, Relaxations, Relaxed, Role};
 
 /// Which statistics a pass normalises by, and whether it moves buffers such as running statistics.

@@ -9,8 +9,8 @@ use super::select::AtSelection;
 use super::trajectory;
 use crate::arch::{Architecture, entropy_of};
 use crate::config::OptimisationConfig;
-use crate::error::{Error, Result};
-use crate::event::{EpochRecord, Event, Metrics};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EpochRecord, Event, Metrics, Status};
 use crate::nn::Mode;
 use crate::relaxation::Tables;
 
@@ -96,6 +96,18 @@ impl Run<'_> {
         })?;
         self.selected = Some((selected.clone(), last));
         Ok(selected)
+    }
+
+    /// What the selection picks from flat α at the end of a search with this status, which becomes "interrupted" if the
+    /// user interrupts the selection.
+    pub(super) fn result(&mut self, alpha: &[f64], status: &mut Status) -> Result<Architecture> {
+        let strengths = self.strengths(self.progress.latest_epoch(), alpha);
+        let complete = *status == Status::Complete;
+        match self.select(&strengths, complete, complete) {
+            Err(failure) if failure.kind == ErrorKind::Interrupted => *status = Status::Interrupted,
+            selected => return selected,
+        }
+        self.select(&strengths, false, false)
     }
 
     /// The mean loss, the accuracy if the network predicts classes, and what else the network measures, on the validation

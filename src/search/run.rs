@@ -394,13 +394,7 @@ impl Run<'_> {
             self.record_alpha()?;
         }
         let alpha = trajectory::values(&self.state.alpha)?;
-        let strengths = self.strengths(self.progress.latest_epoch(), &alpha);
-        let complete = status == Status::Complete;
-        let mut selected = self.select(&strengths, complete, complete);
-        if selected.as_ref().is_err_and(|failure| failure.kind == ErrorKind::Interrupted) {
-            (status, selected) = (Status::Interrupted, self.select(&strengths, false, false));
-        }
-        let architecture = selected.unwrap_or_else(|failure| {
+        let architecture = self.result(&alpha, &mut status).unwrap_or_else(|failure| {
             error.get_or_insert(failure);
             Architecture::default()
         });

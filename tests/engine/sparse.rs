@@ -5,9 +5,9 @@
 use crate::options;
 use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
-use pydarts::config::Memory;
+use pydarts::config::{Memory, SearchConfig};
 use pydarts::data::Batch;
-use pydarts::nn::{By, Mode, Network, NetworkOptions, Supernet};
+use pydarts::nn::{By, Mode, Network, NetworkOptions, Path, Reach, Supernet};
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{Geometry, Plan};
 use pydarts::random;
@@ -188,4 +188,38 @@ proptest! {
             compare(&plan, &sampled(&plan, seed), Memory::Keep);
         }
     }
+}
+
+/// A step that is captured cannot read which operations were sampled: on a GPU passes are whole, and what rests is masked on
+/// the device, as the mode "masked" above does.
+#[test]
+fn trap_1_2_g_a_step_that_may_be_captured_reads_no_sample_on_the_host() {
+    for (relaxation, samples) in [("gdas", true), ("random", true), ("softmax", false), ("gumbel", false)] {
+        let config = SearchConfig::from_json(&format!("{{\"relaxation\": \"{relaxation}\"}}")).unwrap();
+        for device in [Device::Cpu, Device::Cuda(0)] {
+            let numbers = options::plain(Kind::Float).numbers;
+            let made = NetworkOptions::of_config(&config, numbers, device, None);
+            assert_eq!((made.samples, made.sparse), (samples, samples && device == Device::Cpu));
+        }
+    }
+}
+
+/// A part takes part if one of its paths is open, and a path if none of its mixing weights is 0.
+#[test]
+fn reach_is_any_of_paths_that_are_all_open() {
+    let parts: Vec<Vec<Path>> = vec![vec![], vec![vec![0]], vec![vec![0, 2], vec![3]], vec![vec![]], vec![vec![1, 2]]];
+    let lengths = [1, 2, 1, 0, 3];
+    let reach = Reach::new(parts.iter().map(Vec::as_slice).zip(lengths), Device::Cpu).unwrap();
+    let of = |m: [f64; 4]| {
+        let m = Tensor::from_slice(&m);
+        let found: Vec<bool> = reach.parts(&m).unwrap().try_into().unwrap();
+        let elements: Vec<bool> = reach.elements(&m).unwrap().try_into().unwrap();
+        let repeated = found.iter().zip(lengths).flat_map(|(one, length)| vec![*one; length as usize]);
+        assert_eq!(elements, repeated.collect::<Vec<_>>());
+        found
+    };
+    assert_eq!(of([1.0, 0.0, 0.0, 0.0]), [true, true, false, true, false]);
+    assert_eq!(of([1.0, 0.0, 0.5, 0.0]), [true, true, true, true, false]);
+    assert_eq!(of([0.0, -1.0, 2.0, 1.0]), [true, false, true, true, true]);
+    assert_eq!(of([0.0; 4]), [true, false, false, true, false]);
 }

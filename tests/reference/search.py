@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .hypergradient import METHODS, Batch, gradients
+from .hypergradient import METHODS, Batch
+from .sparse import gradients as sparse_gradients
+from .sparse import rests
 from .supernet import Criterion, Supernet
 
 
@@ -110,10 +112,12 @@ class Search:
             objective, loss = net.training_loss(*train, self.criterion)
         if self.published:
             objective.backward()
-            _fill_gradients(weights)
+            named = net.weights().items()
+            _fill_gradients([weight for name, weight in named if not rests(name, weight.grad, net.samples)])
         else:
-            for weight, grad in zip(weights, gradients(objective, weights), strict=True):
-                weight.grad = grad
+            found = sparse_gradients(objective, net.weights(), net.samples)
+            for weight, grad in zip(weights, found.values(), strict=True):
+                weight.grad = None if grad is None else grad.detach()
         torch.nn.utils.clip_grad_norm_(weights, self.grad_clip)
         for group in self.weight_optimizer.param_groups:
             group["lr"] = lr
