@@ -93,7 +93,11 @@ impl<V: Variant + ?Sized> Chosen<V> {
         for (key, value) in given.iter().filter(|(key, value)| *key != "name" && !value.is_null()) {
             let Some(at) = spec.parameters.iter().position(|parameter| parameter.name == key) else {
                 let known: Vec<&str> = spec.parameters.iter().map(|parameter| parameter.name).collect();
-                return Err(Error::new(field.kind, unknown(&format!("parameter of `{name}`"), key, &known)));
+                let why = match known[..] {
+                    [] => format!("`{}`: `{name}` has no parameters; leave out `{key}`", field.name),
+                    _ => unknown(&format!("parameter of `{name}`"), key, &known),
+                };
+                return Err(Error::new(field.kind, why));
             };
             let qualified = format!("{}.{key}", field.name);
             let field = Field { kind: field.kind, name: &qualified, value };

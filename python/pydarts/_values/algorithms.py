@@ -205,7 +205,43 @@ class Sigmoid(Relaxation):
 class Hypergradient(Variant, axis="hypergradient"):
     """The estimator of the gradient of the validation loss by α, with parameters.
 
-    Estimators without parameters are names: "first_order", "unrolled", "unrolled_exact", "single_level".
+    A configuration shows an estimator without parameters as its name.
+    """
+
+
+class FirstOrder(Hypergradient):
+    """The gradient at the current weights, as if they did not depend on α. DARTS (Liu et al., 2019), ξ = 0.
+
+    >>> import pydarts
+    >>> pydarts.SearchConfig(hypergradient=FirstOrder()).hypergradient
+    'first_order'
+    """
+
+
+class Unrolled(Hypergradient):
+    """One virtual step of the weights, its second term by finite differences. DARTS, eq. 7 and 8.
+
+    >>> Unrolled().to_dict()
+    {'name': 'unrolled'}
+    """
+
+
+class UnrolledExact(Hypergradient):
+    """One virtual step of the weights, its second term exactly. DARTS, eq. 7.
+
+    >>> UnrolledExact().name
+    'unrolled_exact'
+    """
+
+
+class SingleLevel(Hypergradient):
+    """The gradient of the training loss, by the backward pass of the weight step. SNAS (Xie et al., 2019).
+
+    α and the weights have one objective: no example is held back for α, and validation examples are used for
+    evaluation only.
+
+    >>> SingleLevel().name
+    'single_level'
     """
 
 

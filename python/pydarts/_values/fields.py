@@ -272,7 +272,7 @@ FIELDS = (
     Field(
         "arch_init",
         "tuple[str, float] | tuple[str, float, float]",
-        '("normal", 0.001)',
+        "('normal', 0.001)",
         'distribution of the initial logits: ("normal", deviation) or ("normal", deviation, mean) (code)',
         "Sequence[str | float]",
     ),
@@ -309,6 +309,12 @@ FIELDS = (
         'whether the learning rate of the weights changes from epoch to epoch, "epoch", or from step to '
         'step, "step" (code)',
     ),
+    Field(
+        "algorithm",
+        "str | None",
+        "None",
+        "name of the preset from which the configuration was made, shown in reports; it changes nothing (ours)",
+    ),
 )
 
 
@@ -324,7 +330,7 @@ def table(rows: Sequence[tuple[str, str, str]], indent: str = "    ", width: int
     """Format a head and rows of three columns as a reStructuredText table.
 
     >>> print(table(rows()).splitlines()[3])
-        space              "darts"        search space: a name or a `Space` (section 2.1)
+        space               "darts"            search space: a name or a `Space` (section 2.1)
     """
     names, defaults = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
     rest = width - len(indent) - names - defaults

@@ -81,6 +81,7 @@ class ConfigFields(TypedDict, total=False):
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    algorithm: str | None
 
 class ConfigAttributes:
     @property
@@ -148,6 +149,7 @@ class ConfigAttributes:
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    algorithm: str | None
 
 class Field(NamedTuple):
     name: str
