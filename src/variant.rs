@@ -39,6 +39,11 @@ pub enum Domain {
     Number(f64, f64),
     /// A number from 1e-6 to 1e6, or a schedule of such numbers: logits divided by it stay finite in float32.
     Positive,
+    /// A number from 0 to 1, or a schedule of such numbers; the default rises linearly from `from` to the default number.
+    Share {
+        /// The first number of the default schedule.
+        from: f64,
+    },
     /// A whole number of at least this bound.
     Whole(usize),
 }
@@ -58,7 +63,11 @@ pub struct Chosen<V: ?Sized + 'static> {
 impl<V: Variant + ?Sized> Chosen<V> {
     /// A rule with its default values.
     pub fn new(rule: &'static V) -> Self {
-        Chosen { rule, values: rule.spec().parameters.iter().map(|p| Schedule::Constant(p.default)).collect() }
+        let value = |parameter: &Parameter| match parameter.domain {
+            Domain::Share { from } => Schedule::Linear(from, parameter.default),
+            _ => Schedule::Constant(parameter.default),
+        };
+        Chosen { rule, values: rule.spec().parameters.iter().map(value).collect() }
     }
 
     /// The same with another value of a parameter; unknown names change nothing.
@@ -171,6 +180,9 @@ impl Domain {
                 .map(Schedule::Constant),
             Domain::Positive => {
                 Schedule::read(field, "a number from 1e-6 to 1e6", |number| (1e-6..=1e6).contains(&number))
+            }
+            Domain::Share { .. } => {
+                Schedule::read(field, "a number from 0 to 1", |number| (0.0..=1.0).contains(&number))
             }
             Domain::Whole(low) => field.whole(low).map(|number| Schedule::Constant(number as f64)),
         }

@@ -55,9 +55,8 @@ impl PySearchModule {
                 let samples = optimisation.relaxation.rule().samples_one();
                 definition.start(samples, numbers, device, optimisation.arch_init, optimisation.seed)?
             };
-            let lengths = (config.optimisation.seed, config.optimisation.epochs);
             let kinds = (network.kind(), network.device());
-            let relaxations = Relaxations::new(&config.optimisation.relaxation, tables, lengths, kinds)?;
+            let relaxations = Relaxations::of(&config.optimisation, tables, kinds)?;
             let restrictions = Restrictions::new(relaxations.tables());
             let mut built = Inspected { network, relaxations, restrictions, state, config, switch };
             built.state.clear(&built.relaxations.masked()?)?;

@@ -55,8 +55,9 @@ impl Run<'_> {
 
     /// What the algorithm was and measured in an epoch, by name.
     fn diagnostics(&self, epoch: usize) -> Metrics {
-        let OptimisationConfig { relaxation, epochs, .. } = &self.identity().0.optimisation;
-        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter();
+        let OptimisationConfig { relaxation, perturbation, epochs, .. } = &self.identity().0.optimisation;
+        let of_perturbation = perturbation.iter().flat_map(|perturbation| perturbation.scheduled(epoch, *epochs));
+        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter().chain(of_perturbation);
         scheduled.map(|(name, value)| (name.to_string(), value)).chain(self.progress.sums.means()).collect()
     }
 

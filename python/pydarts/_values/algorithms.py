@@ -87,8 +87,8 @@ class Relaxation(Variant, axis="relaxation"):
             alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
             state: values of parameters that differ from the fields, such as `{"temperature": 0.5}`. A field
                 that is a schedule needs one.
-            noise: what a search would draw, in the shape of `alpha`; None: the mean, which evaluation,
-                selection and plots use.
+            noise: what a search would draw, in the shape of `alpha`, such as the result of `sample`; None:
+                the mean, which evaluation, selection and plots use.
 
         Returns:
             A float64 tensor in the shape of `alpha`, without a graph; 0 for removed candidates.
@@ -138,6 +138,32 @@ class Relaxation(Variant, axis="relaxation"):
         weights, gradient = table("m", m, logits), table("grad", grad, logits)
         drawn = None if noise is None else table("noise", noise, logits)
         return _core.relaxation_backward(self._at(state), logits, weights, gradient, drawn)
+
+    def sample(self, alpha: Tensor | ArrayLike, seed: int = 0, step: int = 0) -> Tensor:
+        """Return what a relaxation draws for one table in a step, to be passed to `weights` as `noise`.
+
+        The code is that of a search, whose numbers are different: they depend on table and loss too.
+
+        Args:
+            alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
+            seed: a whole number of at least 0.
+            step: a whole number of at least 0; the draws of different steps are independent.
+
+        Returns:
+            A float64 tensor in the shape of `alpha`: Gumbel numbers, a Dirichlet sample, or one-hot rows.
+
+        Raises:
+            ConfigError: a relaxation that draws nothing, or a seed or step out of range.
+            DataError, TypeError: as for `weights`.
+
+        >>> from pydarts.algorithms import Dirichlet
+        >>> Dirichlet().sample([0.2, -0.1, 0.5], step=1)
+        tensor([0.4234, 0.3623, 0.2143], dtype=torch.float64)
+        """
+        logits = table("alpha", alpha, masks=True)
+        return _core.relaxation_sample(
+            self.to_dict(), logits, whole("seed", seed, least=0), whole("step", step, least=0)
+        )
 
     def _at(self, state: Mapping[str, float] | None) -> dict[str, Any]:
         """Return the plain data with the values of `state`."""

@@ -310,6 +310,14 @@ FIELDS = (
         'step, "step" (code)',
     ),
     Field(
+        "perturbation",
+        "Perturbation | None",
+        "None",
+        "what the weight step does with the mixing weights: a name or an instance of a class of "
+        "`pydarts.algorithms`; None: nothing (SDARTS)",
+        "str | Perturbation | Mapping[str, Any] | None",
+    ),
+    Field(
         "algorithm",
         "str | None",
         "None",

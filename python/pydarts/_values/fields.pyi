@@ -7,6 +7,7 @@ import torch
 
 from .algorithms import Decider, Hypergradient, Relaxation, Selection
 from .operation import Operation
+from .perturbations import Perturbation
 from .space import Space
 
 Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level"]
@@ -81,6 +82,7 @@ class ConfigFields(TypedDict, total=False):
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    perturbation: str | Perturbation | Mapping[str, Any] | None
     algorithm: str | None
 
 class ConfigAttributes:
@@ -149,6 +151,8 @@ class ConfigAttributes:
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    @property
+    def perturbation(self) -> Perturbation | None: ...
     algorithm: str | None
 
 class Field(NamedTuple):

@@ -105,9 +105,6 @@ impl Supernet {
         let images = self.images(x, mode)?;
         let thinned = self.thinned(executable, m, &images, mode)?;
         let before = self.remember(mode)?;
-        if mode == Mode::Evaluation {
-            self.buffers.statistics.correct()?;
-        }
         let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.alphas.views(m)?)?);
         let forward = self.forward((&weights, &mixing), mode, thinned.as_ref())?;
         let logits = executable.run(images, &forward)?;
@@ -123,11 +120,14 @@ impl Supernet {
         channels_last(&if x.dim() == 3 { x.f_unsqueeze(2)? } else { x })
     }
 
-    /// What a pass leaves out. An evaluation reads the mixing weights too, on the CPU: those of a single architecture are
-    /// mostly 0.
+    /// What a pass leaves out. An evaluation without gradients reads the mixing weights too, on the CPU: those of a single
+    /// architecture are mostly 0.
     fn thinned(&self, executable: &Executable, m: &Tensor, images: &Tensor, mode: Mode) -> Result<Option<Thinned>> {
-        let evaluates = mode == Mode::Evaluation && self.options.device == Device::Cpu && !m.requires_grad();
-        if !evaluates && (mode == Mode::Evaluation || self.sparse.is_none()) {
+        let thins = match mode {
+            Mode::Evaluation => self.options.device == Device::Cpu && !m.requires_grad(),
+            _ => self.sparse.is_some(),
+        };
+        if !thins {
             return Ok(None);
         }
         let options = (self.arithmetic.compute(), self.options.device);
@@ -146,9 +146,12 @@ impl Supernet {
         Ok(forward.with_own(self.own.as_ref().map(|own| (own, &self.buffers.own))).with_thinned(thinned))
     }
 
-    /// The buffers before a pass that moves some running statistics through others, or buffers that must rest; None if
-    /// the pass moves exactly those that it should, or none.
+    /// Prepares the buffers for a pass. Returns copies of them if the pass moves some running statistics through others, or
+    /// moves what must rest.
     fn remember(&self, mode: Mode) -> Result<Option<Before>> {
+        if mode == Mode::Evaluation {
+            self.buffers.statistics.correct()?;
+        }
         if mode != Mode::Weights {
             return Ok(None);
         }
@@ -263,7 +266,8 @@ impl Network for Supernet {
         let executable = self.executable(mode);
         let leaves = Leaves::new(executable, w, m, &self.alphas, by)?;
         let images = self.images(&batch.inputs, mode)?;
-        let thinned = self.thinned(executable, m, &images, mode)?;
+        let evaluates = mode == Mode::Evaluation;
+        let thinned = if evaluates { None } else { self.thinned(executable, m, &images, mode)? };
         let before = self.remember(mode)?;
         // Running statistics move when a segment is computed for the first time, not again.
         let second = if mode == Mode::Weights { Mode::Search } else { mode };
@@ -276,7 +280,8 @@ impl Network for Supernet {
             let loss = self.loss_of(&logits, batch)?;
             Ok((loss.value.shallow_clone(), loss))
         };
-        let segments = &self.searched().cells;
+        let of_evaluation = evaluates.then(|| executable.plan.cells());
+        let segments = of_evaluation.as_ref().unwrap_or(&self.searched().cells);
         let division = Division { segments, recompute: self.options.memory == Memory::Recompute };
         let (loss, gradients) = backward(executable, division, images, interpreter, &leaves, finish)?;
         self.settle(before, m)?;
