@@ -1,9 +1,9 @@
-"""Time of a search step that samples operations ("gdas"), against the step that mixes all of them ("softmax").
+"""Time of a search step that samples operations ("gdas"), against the step that mixes all ("softmax").
 
-Compiled: the search network of the published space, first order. A step of "gdas" computes two draws, one for α
-and one for the weights, and draws differ in time, so its figure is the mean over many at α = 0. Choice: a network
-of `pydarts.nn.Choice` with seven equal candidates each. Both sides take whole steps with optimisers; they
-alternate.
+Compiled: the search network of the published space, first order. A step of "gdas" computes two draws, one for
+α and one for the weights, and draws differ in time, so its figure is the mean over many at α = 0. Choice: a
+network of `pydarts.nn.Choice` with seven equal candidates each. Both sides take whole steps with optimisers;
+they alternate.
 
 The bounds: compiled at most 0.35 of the softmax step, a choice of seven at least 3 times as fast.
 """
@@ -88,11 +88,18 @@ def row(name: str, make: Any, given: Any, bound: float) -> list[str]:
             times = alternate({"step": lambda: sides["gdas"].step(*batches)}, 1, 0)
             sampled.extend(times["step"])
 
-    times = alternate({"softmax": lambda: sides["softmax"].step(*batches), "gdas": draws}, given.rounds, given.warm)
+    times = alternate(
+        {"softmax": lambda: sides["softmax"].step(*batches), "gdas": draws}, given.rounds, given.warm
+    )
     sampled = sampled[given.warm * each :]
     whole, mean = median(times["softmax"]), fmean(sampled)
     ratio = mean / whole
-    figures = [milliseconds(whole), milliseconds(mean), milliseconds(min(sampled)), milliseconds(max(sampled))]
+    figures = [
+        milliseconds(whole),
+        milliseconds(mean),
+        milliseconds(min(sampled)),
+        milliseconds(max(sampled)),
+    ]
     met = f"≤ {bound:.2f}" if ratio <= bound else f"≤ {bound:.2f}: missed"
     return [name, *figures, f"{ratio:.3f}", met]
 
@@ -108,9 +115,9 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     about = provenance(
         f"{given.channels} channels, {given.layers} cells, {given.size}×{given.size}, batch {given.batch}, "
-        f"float32, first order, {given.threads} threads; choice: three choices of seven convolutions; the median of "
-        f"{given.rounds} softmax steps and the mean of {given.draws} draws after {given.warm} round to warm up; "
-        "milliseconds"
+        f"float32, first order, {given.threads} threads; choice: three choices of seven convolutions; the "
+        f"median of {given.rounds} softmax steps, the mean of {given.draws} draws, {given.warm} round to warm "
+        "up; milliseconds"
     )
     rows = []
     for name, make, bound in (("compiled", compiled, 0.35), ("choice", choices, 1 / 3)):

@@ -21,7 +21,7 @@ use crate::json::Field;
 use crate::variant::{Chosen, Domain, Parameter, Variant};
 
 pub use derive::derive;
-pub use noise::{Noise, row_shares};
+pub use noise::{Noise, open_rows, row_shares};
 pub use restrictions::{Restrictions, Tables, shown_over_time};
 pub use state::TableState;
 

@@ -9,7 +9,7 @@ use crate::arch::{Architecture, LogitTable, Pick};
 use crate::error::{Error, Result};
 use crate::nn::Mode;
 use crate::random;
-use crate::relaxation::{Restrictions, TableState};
+use crate::relaxation::{Restrictions, TableState, open_rows};
 
 /// Draws architectures, scores each on some validation batches, and the best on all; ties go to the earlier one. Before
 /// the last epoch few are drawn and scored on one batch. `values`: the parameters of the rule. A function of the seed and
@@ -60,8 +60,13 @@ fn picks(table: &LogitTable, state: &TableState, seed: u64, step: u64, sample: u
     };
     let mut picks = Vec::new();
     for (index, group) in table.groups.iter().enumerate() {
-        let rows: Vec<usize> = group.iter().copied().filter(|row| !columns(*row).is_empty()).collect();
-        for row in some("rows", index, &rows, table.kept.unwrap_or(usize::MAX)) {
+        // Decided rows are kept, and count.
+        let (mut open, kept) = open_rows(table, state, group);
+        open.retain(|row| !columns(*row).is_empty());
+        let mut rows: Vec<usize> = group.iter().copied().filter(|row| state.frozen[*row]).collect();
+        rows.extend(some("rows", index, &open, kept));
+        rows.sort_unstable();
+        for row in rows {
             let chosen = some("columns", row, &columns(row), table.picks);
             picks.extend(chosen.into_iter().map(|column| Pick { row, column }));
         }

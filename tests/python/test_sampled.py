@@ -1,4 +1,4 @@
-"""Sampled operations: what no sample uses is not computed and does not move. Traps of ALGORITHMS.md 1.2 and 5."""
+"""Sampled operations: what no sample uses is not computed and does not move."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_five_steps_are_those_of_a_plain_network_of_the_sampled_operations(
 
 @relaxations
 def test_trap_1_2_c_kernels_that_no_sample_used_rest(relaxation: str) -> None:
-    """A gradient of zeros would let momentum and decay move them; the published code depends on the version."""
+    """A gradient of zeros would let momentum and decay move them; published code depends on the version."""
     ours, theirs = pair(relaxation, weight_lr=XI, arch_lr=0.0)
     batches = SETUP.batches(4)
     ours.step(batches[0], batches[1])  # momentum of what the first step sampled
@@ -90,7 +90,9 @@ def test_trap_1_2_c_kernels_that_no_sample_used_rest(relaxation: str) -> None:
 @relaxations
 def test_trap_1_2_d_running_statistics_of_unselected_operations_rest(relaxation: str) -> None:
     """Also where poolings share what they compute (trap 5.8): each batch norm moves by its own sample."""
-    setup = replace(SETUP, operations=("none", "avg_pool_3x3", "max_pool_3x3", "sep_conv_3x3"), nodes=4, layers=2)
+    setup = replace(
+        SETUP, operations=("none", "avg_pool_3x3", "max_pool_3x3", "sep_conv_3x3"), nodes=4, layers=2
+    )
     ours, theirs = pair(relaxation, setup, weight_lr=XI, arch_lr=0.0)
     before, (train, valid) = ours.state_dict(), setup.batches(2)
     ours.step(train, valid)

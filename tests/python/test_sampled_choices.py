@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Counted(nn.Module):
-    """A layer with statistics that counts its passes in training and in evaluation mode; copies share the counts."""
+    """A layer with statistics that counts its passes by mode; copies share the counts."""
 
     calls: ClassVar[Counter[tuple[str, bool]]] = Counter()
 
@@ -32,7 +32,7 @@ class Counted(nn.Module):
 
 
 class Net(nn.Module):
-    """A choice of four candidates, of which two share a layer and one holds a choice, and a choice of inputs."""
+    """A choice of four candidates, two with a common layer and one with a choice, and a choice of inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,9 @@ def test_parameters_and_buffers_of_other_candidates_rest(relaxation: str) -> Non
     """A gradient of zeros is not rest: momentum and decay would move them (trap 1.2 c)."""
     seen = set()
     for calls, before, after in steps(module(relaxation=relaxation), 16):
-        moved = {name.removeprefix("momentum/") for name in before if not torch.equal(before[name], after[name])}
+        moved = {
+            name.removeprefix("momentum/") for name in before if not torch.equal(before[name], after[name])
+        }
         statistics = {name for name in moved if "running" in name or "tracked" in name}
         assert len(statistics) == 3, "those of one batch norm"
         (place,) = {name.rsplit(".", 2)[0] for name in statistics}

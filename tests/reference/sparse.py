@@ -1,4 +1,4 @@
-"""Sampled operations, plainly: what is multiplied by 0 is not computed, and what is not computed does not move."""
+"""Sampled operations, plainly: what is multiplied by 0 is not computed, and rests."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -21,7 +21,7 @@ def rests(name: str, gradient: Tensor | None, samples: bool) -> bool:
 
 
 def gradients(loss: Tensor, weights: Mapping[str, Tensor], samples: bool) -> dict[str, Tensor | None]:
-    """The gradients by name: None where a weight rests, zeros where the loss does not depend on another one."""
+    """The gradients by name: None where a weight rests, zeros where the loss has no path to another one."""
     found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True, create_graph=True)
     named = zip(weights.items(), found, strict=True)
     return {

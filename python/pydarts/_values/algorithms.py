@@ -317,8 +317,8 @@ class Sampled(Selection):
     """The best of random architectures. Random search with weight sharing (Li & Talwalkar, 2019).
 
     At the end of a search random architectures, which do not depend on α, are evaluated with the trained
-    weights: each on the first validation batches, the best of them on all. Of equal ones the earlier wins. The
-    score is the accuracy, or the loss where there is no accuracy. At the ends of earlier epochs a few
+    weights: each on the first validation batches, the best of them on all. Of equal ones the earlier wins.
+    The score is the accuracy, or the loss where there is no accuracy. At the ends of earlier epochs a few
     architectures are drawn and scored on one batch. Where only α is known, at the points of a trajectory, the
     strongest candidates stand for the selection; `derive` refuses it.
 

@@ -88,8 +88,8 @@ def choices_of(module: nn.Module) -> tuple[Found, ...]:
 def paths_of(module: nn.Module, choices: Sequence[Found]) -> dict[str, list[list[int]]]:
     """Return when each parameter is used, by its first name: one of several paths must be open.
 
-    A path is a list of places in the mixing weights of all tables, row by row, padded to equal rows. It is open
-    if none of them is 0.
+    A path is a list of places in the mixing weights of all tables, row by row, padded to equal rows. It is
+    open if none of them is 0.
 
     >>> net = nn.Sequential(Choice([nn.Linear(2, 2, bias=False), nn.Identity()]), nn.Linear(2, 2, bias=False))
     >>> paths_of(net, choices_of(net))
