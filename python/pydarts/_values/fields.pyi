@@ -5,14 +5,22 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
-from .algorithms import Decider, Hypergradient, Schedule, Selection
+from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
 from .operation import Operation
 from .perturbations import Perturbation
-from .relaxations import Relaxation
 from .space import Space
 from .terms import Term
 
-Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level", "t1_t2", "neumann", "conjugate_gradient", "mixed_level"]
+Method: TypeAlias = Literal[
+    "first_order",
+    "unrolled",
+    "unrolled_exact",
+    "single_level",
+    "t1_t2",
+    "neumann",
+    "conjugate_gradient",
+    "mixed_level",
+]
 Order: TypeAlias = Literal["arch_first", "weights_first"]
 ArchOptimizer: TypeAlias = Literal["adam", "sgd"]
 RateSchedule: TypeAlias = Literal["epoch", "step"]
