@@ -133,7 +133,7 @@ impl Supernet {
             return Ok(None);
         }
         let options = (self.arithmetic.compute(), self.options.device);
-        Thinned::new(&executable.plan, (&self.alphas, m), images.size()[0], options)
+        Thinned::new(&executable.plan, (&self.mixing, m), images.size()[0], options)
     }
 
     fn forward<'a>(
