@@ -40,6 +40,11 @@ pub enum Domain {
     Number(f64, f64),
     /// A number from 1e-6 to 1e6, or a schedule of such numbers: logits divided by it stay finite in float32.
     Positive,
+    /// A number from 0 to 1, or a schedule of such numbers; the default rises linearly from `from` to the default number.
+    Share {
+        /// The first number of the default schedule.
+        from: f64,
+    },
     /// A whole number of at least this bound.
     Whole(usize),
     /// The weight of a term: a number of at least the bound, or a schedule of such numbers.
@@ -73,6 +78,7 @@ impl<V: Variant + ?Sized> Chosen<V> {
     /// A rule with its default values.
     pub fn new(rule: &'static V) -> Self {
         let value = |parameter: &Parameter| match parameter.domain {
+            Domain::Share { from } => Schedule::Linear(from, parameter.default),
             Domain::Rising => Schedule::Linear(0.0, parameter.default),
             _ => Schedule::Constant(parameter.default),
         };
@@ -111,7 +117,11 @@ impl<V: Variant + ?Sized> Chosen<V> {
         for (key, value) in given.iter().filter(|(key, value)| *key != "name" && !value.is_null()) {
             let Some(at) = spec.parameters.iter().position(|parameter| parameter.name == key) else {
                 let known: Vec<&str> = spec.parameters.iter().map(|parameter| parameter.name).collect();
-                return Err(Error::new(field.kind, unknown(&format!("parameter of `{name}`"), key, &known)));
+                let why = match known[..] {
+                    [] => format!("`{}`: `{name}` has no parameters; leave out `{key}`", field.name),
+                    _ => unknown(&format!("parameter of `{name}`"), key, &known),
+                };
+                return Err(Error::new(field.kind, why));
             };
             let qualified = format!("{}.{key}", field.name);
             let field = Field { kind: field.kind, name: &qualified, value };
@@ -201,6 +211,9 @@ impl Domain {
                 .map(Schedule::Constant),
             Domain::Positive => {
                 Schedule::read(field, "a number from 1e-6 to 1e6", |number| (1e-6..=1e6).contains(&number))
+            }
+            Domain::Share { .. } => {
+                Schedule::read(field, "a number from 0 to 1", |number| (0.0..=1.0).contains(&number))
             }
             Domain::Whole(low) => field.whole(low).map(|number| Schedule::Constant(number as f64)),
             Domain::Weight(low) => weight(field, low),

@@ -42,6 +42,7 @@ def search_fields() -> tuple[Field, ...]:
             row.meaning,
         )
         for row in source.run().FIELDS
+        if row.name != "algorithm"  # --preset sets it
     )
 
 

@@ -1,6 +1,7 @@
 //! The options of a search: published defaults, ranges, and JSON.
 
 mod choices;
+mod combinations;
 mod data;
 mod execution;
 pub(crate) mod hypergradient;
@@ -108,6 +109,7 @@ impl SearchConfig {
         }
         config.set_length()?;
         config.check_together()?;
+        combinations::check(&config)?;
         Ok(config)
     }
 

@@ -63,9 +63,8 @@ impl PySearchModule {
                 let optimisation = &config.optimisation;
                 definition.start(numbers, device, optimisation.arch_init, optimisation.seed)?
             };
-            let lengths = (config.optimisation.seed, config.optimisation.epochs);
             let kinds = (network.kind(), network.device());
-            let relaxations = Relaxations::new(&config.optimisation.relaxation, tables, lengths, kinds)?;
+            let relaxations = Relaxations::of(&config.optimisation, tables, kinds)?;
             let restrictions = Restrictions::new(relaxations.tables());
             let terms = Terms::new(&config, &relaxations, &costs(given_costs))?;
             let mut built = Inspected { network, relaxations, restrictions, terms, state, config, switch };

@@ -41,9 +41,9 @@ impl Beginning {
             }
             Beginning::Python(definition) => definition,
         };
-        let OptimisationConfig { relaxation, seed, epochs, arch_init, .. } = &config.optimisation;
+        let optimisation @ OptimisationConfig { seed, arch_init, .. } = &config.optimisation;
         let (kind, device) = (options.numbers.kind, options.device);
-        let relaxations = Relaxations::new(relaxation, definition.tables(), (*seed, *epochs), (kind, device))?;
+        let relaxations = Relaxations::of(optimisation, definition.tables(), (kind, device))?;
         let (network, initial) = definition.start(options.numbers, device, *arch_init, *seed)?;
         Ok((Box::new(network), relaxations, initial))
     }

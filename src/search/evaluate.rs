@@ -55,8 +55,9 @@ impl Run<'_> {
 
     /// What the algorithm was and measured in an epoch, by name.
     fn diagnostics(&self, epoch: usize) -> Result<Metrics> {
-        let OptimisationConfig { relaxation, epochs, .. } = &self.identity().0.optimisation;
-        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter();
+        let OptimisationConfig { relaxation, perturbation, epochs, .. } = &self.identity().0.optimisation;
+        let of_perturbation = perturbation.iter().flat_map(|perturbation| perturbation.scheduled(epoch, *epochs));
+        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter().chain(of_perturbation);
         let costs = self.search.terms.map(|terms| terms.costs(self.relaxed.relaxations, &self.state.alpha));
         let scheduled = scheduled.map(|(name, value)| (name.to_string(), value));
         Ok(scheduled.chain(self.progress.sums.means()).chain(costs.transpose()?.unwrap_or_default()).collect())

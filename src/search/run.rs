@@ -215,7 +215,8 @@ impl Run<'_> {
             let issued = self.pending.len();
             lr = self.rate(epoch, self.progress.step_in_epoch + issued)?;
             let step = self.progress.step + issued as u64 + 1;
-            let moves_alpha = epoch >= config.optimisation.arch_start_epoch
+            let moves_alpha = config.optimisation.relaxation.rule().learns()
+                && epoch >= config.optimisation.arch_start_epoch
                 && (step - 1).is_multiple_of(config.optimisation.arch_every as u64);
             let single_level = config.optimisation.hypergradient.method() == Method::SingleLevel;
             let valid = match (moves_alpha, single_level) {

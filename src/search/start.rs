@@ -24,12 +24,7 @@ pub fn start(
 ) -> Result<(SearchNetwork, Relaxations, State)> {
     let network = SearchNetwork::new(plan, config, options)?;
     let optimisation = &config.optimisation;
-    let relaxations = Relaxations::new(
-        &optimisation.relaxation,
-        config.space.logit_tables(),
-        (optimisation.seed, optimisation.epochs),
-        (network.kind(), network.device()),
-    )?;
+    let relaxations = Relaxations::of(optimisation, config.space.logit_tables(), (network.kind(), network.device()))?;
     let state =
         State::initial(network.plan(), optimisation.arch_init, optimisation.seed, network.kind(), network.device())?;
     network.write_initial(&state.w)?;

@@ -98,9 +98,8 @@ impl<'a> Whole<'a> {
     /// The relaxation of a configuration.
     pub fn of(network: &'a dyn Network, config: &SearchConfig) -> Self {
         let optimisation = &config.optimisation;
-        let (tables, times) = (config.space.logit_tables(), (optimisation.seed, optimisation.epochs));
         let place = (network.kind(), network.device());
-        let relaxations = Relaxations::new(&optimisation.relaxation, tables, times, place).unwrap();
+        let relaxations = Relaxations::of(optimisation, config.space.logit_tables(), place).unwrap();
         Whole { network, relaxations }
     }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydarts._values import fields
 
-PROPERTIES = ("space", "hypergradient", "relaxation", "selection", "stop", "arch_terms")
+PROPERTIES = ("space", "hypergradient", "relaxation", "selection", "stop", "perturbation", "arch_terms")
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -27,6 +27,7 @@ def stub() -> str:
         "",
         "from .algorithms import Decider, Hypergradient, Relaxation, Selection",
         "from .operation import Operation",
+        "from .perturbations import Perturbation",
         "from .space import Space",
         "from .terms import Term",
         "",

@@ -6,7 +6,7 @@ from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
-from .relaxation import RELAXATIONS, SAMPLED, Relaxation
+from .relaxation import RELAXATIONS, SAMPLED, TEMPERED, Relaxation
 from .search import Search
 from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
@@ -23,6 +23,7 @@ __all__ = [
     "RELAXATIONS",
     "SAMPLED",
     "SEQUENCE_OPERATIONS",
+    "TEMPERED",
     "ChoiceSupernet",
     "HandAttention",
     "HandLSTM",

@@ -86,8 +86,8 @@ class Relaxation(Variant, axis="relaxation"):
             alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
             state: values of parameters that differ from the fields, such as `{"temperature": 0.5}`. A field
                 that is a schedule needs one.
-            noise: what a search would draw, in the shape of `alpha`; None: the mean, which evaluation,
-                selection and plots use.
+            noise: what a search would draw, in the shape of `alpha`, such as the result of `sample`; None:
+                the mean, which evaluation, selection and plots use.
 
         Returns:
             A float64 tensor in the shape of `alpha`, without a graph; 0 for removed candidates.
@@ -137,6 +137,32 @@ class Relaxation(Variant, axis="relaxation"):
         weights, gradient = table("m", m, logits), table("grad", grad, logits)
         drawn = None if noise is None else table("noise", noise, logits)
         return _core.relaxation_backward(self._at(state), logits, weights, gradient, drawn)
+
+    def sample(self, alpha: Tensor | ArrayLike, seed: int = 0, step: int = 0) -> Tensor:
+        """Return what a relaxation draws for one table in a step, to be passed to `weights` as `noise`.
+
+        The code is that of a search, whose numbers are different: they depend on table and loss too.
+
+        Args:
+            alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
+            seed: a whole number of at least 0.
+            step: a whole number of at least 0; the draws of different steps are independent.
+
+        Returns:
+            A float64 tensor in the shape of `alpha`: Gumbel numbers, a Dirichlet sample, or one-hot rows.
+
+        Raises:
+            ConfigError: a relaxation that draws nothing, or a seed or step out of range.
+            DataError, TypeError: as for `weights`.
+
+        >>> from pydarts.algorithms import Dirichlet
+        >>> Dirichlet().sample([0.2, -0.1, 0.5], step=1)
+        tensor([0.4234, 0.3623, 0.2143], dtype=torch.float64)
+        """
+        logits = table("alpha", alpha, masks=True)
+        return _core.relaxation_sample(
+            self.to_dict(), logits, whole("seed", seed, least=0), whole("step", step, least=0)
+        )
 
 
 class Softmax(Relaxation):
@@ -194,7 +220,43 @@ class Sigmoid(Relaxation):
 class Hypergradient(Variant, axis="hypergradient"):
     """The estimator of the gradient of the validation loss by α, with parameters.
 
-    Estimators without parameters are names: "first_order", "unrolled", "unrolled_exact", "single_level".
+    A configuration shows an estimator without parameters as its name.
+    """
+
+
+class FirstOrder(Hypergradient):
+    """The gradient at the current weights, as if they did not depend on α. DARTS (Liu et al., 2019), ξ = 0.
+
+    >>> import pydarts
+    >>> pydarts.SearchConfig(hypergradient=FirstOrder()).hypergradient
+    'first_order'
+    """
+
+
+class Unrolled(Hypergradient):
+    """One virtual step of the weights, its second term by finite differences. DARTS, eq. 7 and 8.
+
+    >>> Unrolled().to_dict()
+    {'name': 'unrolled'}
+    """
+
+
+class UnrolledExact(Hypergradient):
+    """One virtual step of the weights, its second term exactly. DARTS, eq. 7.
+
+    >>> UnrolledExact().name
+    'unrolled_exact'
+    """
+
+
+class SingleLevel(Hypergradient):
+    """The gradient of the training loss, by the backward pass of the weight step. SNAS (Xie et al., 2019).
+
+    α and the weights have one objective: no example is held back for α, and validation examples are used for
+    evaluation only.
+
+    >>> SingleLevel().name
+    'single_level'
     """
 
 

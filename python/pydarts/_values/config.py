@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 import torch
 
 from .. import _core
-from . import algorithms, fields, terms, views
+from . import algorithms, fields, perturbations, relaxations, terms, views
 from .algorithms import Decider, Hypergradient, Relaxation, Selection
 from .fields import FIELDS, ConfigAttributes, Method, rows, table
 from .files import user_path
 from .hints import hint
 from .operation import Operation, named
+from .perturbations import Perturbation
 from .record import Record, differences
 from .space import Space, as_space
 from .terms import Term
@@ -99,6 +100,12 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         """The rule that ends the search early, one of `pydarts.algorithms`."""
         value = self.to_dict()["stop"]
         return None if value is None else Decider._of(value)
+
+    @property
+    def perturbation(self) -> Perturbation | None:
+        """What the weight step does with the mixing weights, one of `pydarts.algorithms`."""
+        value = self.to_dict()["perturbation"]
+        return None if value is None else Perturbation._of(value)
 
     @property
     def arch_terms(self) -> tuple[Term, ...]:
@@ -209,7 +216,7 @@ def _types(texts: Mapping[str, str]) -> dict[str, Any]:
         "Space": Space,
         "Operation": Operation,
     }
-    names = vars(algorithms) | vars(terms) | vars(fields) | own
+    names = vars(algorithms) | vars(relaxations) | vars(perturbations) | vars(terms) | vars(fields) | own
     return get_type_hints(type("Fields", (), {"__annotations__": texts}), names)
 
 

@@ -272,7 +272,7 @@ FIELDS = (
     Field(
         "arch_init",
         "tuple[str, float] | tuple[str, float, float]",
-        '("normal", 0.001)',
+        "('normal', 0.001)",
         'distribution of the initial logits: ("normal", deviation) or ("normal", deviation, mean) (code)',
         "Sequence[str | float]",
     ),
@@ -310,12 +310,26 @@ FIELDS = (
         'step, "step" (code)',
     ),
     Field(
+        "perturbation",
+        "Perturbation | None",
+        "None",
+        "what the weight step does with the mixing weights: a name or an instance of a class of "
+        "`pydarts.algorithms`; None: nothing (SDARTS)",
+        "str | Perturbation | Mapping[str, Any] | None",
+    ),
+    Field(
         "arch_terms",
         "tuple[Term, ...]",
         "()",
         "what is added to the validation loss of the α step: a name or an instance of a class of "
         "`pydarts.algorithms`, or several of them (ours)",
         "str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None",
+    ),
+    Field(
+        "algorithm",
+        "str | None",
+        "None",
+        "name of the preset from which the configuration was made, shown in reports; it changes nothing (ours)",
     ),
 )
 
@@ -332,7 +346,7 @@ def table(rows: Sequence[tuple[str, str, str]], indent: str = "    ", width: int
     """Format a head and rows of three columns as a reStructuredText table.
 
     >>> print(table(rows()).splitlines()[3])
-        space              "darts"        search space: a name or a `Space` (section 2.1)
+        space               "darts"            search space: a name or a `Space` (section 2.1)
     """
     names, defaults = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
     rest = width - len(indent) - names - defaults

@@ -7,6 +7,7 @@ import torch
 
 from .algorithms import Decider, Hypergradient, Relaxation, Selection
 from .operation import Operation
+from .perturbations import Perturbation
 from .space import Space
 from .terms import Term
 
@@ -82,6 +83,8 @@ class ConfigFields(TypedDict, total=False):
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    perturbation: str | Perturbation | Mapping[str, Any] | None
+    algorithm: str | None
     arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
 
 class ConfigAttributes:
@@ -151,6 +154,8 @@ class ConfigAttributes:
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
     @property
+    def perturbation(self) -> Perturbation | None: ...
+    algorithm: str | None
     def arch_terms(self) -> tuple[Term, ...]: ...
 
 class Field(NamedTuple):

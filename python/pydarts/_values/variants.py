@@ -1,7 +1,8 @@
 """Variants: classes of values that an option of a search takes, such as `Gumbel(temperature=0.5)`.
 
 A variant is a class with a docstring and typed fields. Its name in files and on the command line is that of
-the class in snake_case. The core knows the same names and fields, checks them, and has their defaults.
+the class in snake_case, or the one that the class gives (`called=`). The core knows the same names and
+fields, checks them, and has their defaults.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ class Variant:
     """The name in files and on the command line."""
     _classes: ClassVar[dict[str, type[Variant]]]
 
-    def __init_subclass__(cls, axis: str = "", **keywords: Any) -> None:
+    def __init_subclass__(cls, axis: str = "", called: str = "", **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if axis:
             cls.axis, cls._classes = axis, {}
             AXES[axis] = cls
         else:
             dataclasses.dataclass(frozen=True)(cls)
-            cls.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+            cls.name = called or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
             cls._classes[cls.name] = cls
 
     def __post_init__(self) -> None:

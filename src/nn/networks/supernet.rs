@@ -96,9 +96,6 @@ impl Supernet {
         let executable = self.executable(mode);
         let images = self.images(x, mode)?;
         let before = self.remember(executable, mode)?;
-        if mode == Mode::Evaluation {
-            self.buffers.statistics.correct()?;
-        }
         let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.alphas.views(m)?)?);
         let logits = executable.run(images, &self.forward(&weights, &mixing, mode)?)?;
         self.follow(executable, before)?;
@@ -121,8 +118,11 @@ impl Supernet {
         Ok(forward.with_own(self.own.as_ref().map(|own| (own, &self.buffers.own))))
     }
 
-    /// A copy of the running statistics before a pass that moves some of them through others.
+    /// Prepares the running statistics for a pass. Returns a copy of them if the pass moves some of them through others.
     fn remember(&self, executable: &Executable, mode: Mode) -> Result<Option<(Tensor, Tensor)>> {
+        if mode == Mode::Evaluation {
+            self.buffers.statistics.correct()?;
+        }
         let moves = mode == Mode::Weights && executable.followers.is_some();
         moves.then(|| self.buffers.statistics.remember()).transpose()
     }
@@ -229,7 +229,9 @@ impl Network for Supernet {
             let loss = self.loss_of(&logits, batch)?;
             Ok((loss.value.shallow_clone(), loss))
         };
-        let division = Division { segments: &self.cells, recompute: self.options.memory == Memory::Recompute };
+        let of_evaluation = (mode == Mode::Evaluation).then(|| executable.plan.cells());
+        let segments = of_evaluation.as_ref().unwrap_or(&self.cells);
+        let division = Division { segments, recompute: self.options.memory == Memory::Recompute };
         let (loss, gradients) = backward(executable, division, images, interpreter, &leaves, finish)?;
         self.follow(executable, before)?;
         self.count(mode)?;

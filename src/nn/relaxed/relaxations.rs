@@ -5,11 +5,12 @@ use std::cell::RefCell;
 
 use tch::{Device, Kind, Tensor};
 
+use super::perturbation::{LossAt, Perturbations, Rows};
 use crate::arch::LogitTable;
+use crate::config::OptimisationConfig;
 use crate::error::{Error, Result};
 use crate::params::upload;
-use crate::random;
-use crate::relaxation::{Inputs, Noise, Relaxation, TableState};
+use crate::relaxation::{Inputs, Noise, Relax, Relaxation, TableState, row_shares};
 
 /// The losses that share the noise of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +51,12 @@ pub struct Relaxations {
     fixed: Tensor,
     lengths: Vec<i64>,
     seed: u64,
+    /// The states that the device has.
+    states: RefCell<Vec<TableState>>,
     /// The step and the numbers of parts of the current noise.
     drawn: RefCell<Option<(u64, [usize; 2])>>,
+    /// What the weight step does with m.
+    perturbation: Option<Perturbations>,
 }
 
 /// The state of one table, [rows, columns] each.
@@ -60,7 +65,9 @@ struct OnDevice {
     masked: Tensor,
     frozen: Tensor,
     frozen_value: Tensor,
-    /// By role and part.
+    /// The share of architectures that keep a row, [rows, 1]; None unless architectures are drawn.
+    row_shares: Option<Tensor>,
+    /// The numbers that were drawn, by role and part.
     noise: RefCell<[Vec<Tensor>; 2]>,
 }
 
@@ -72,6 +79,7 @@ impl Relaxations {
         (seed, epochs): (u64, usize),
         (kind, device): (Kind, Device),
     ) -> Result<Self> {
+        let draws_rows = relaxation.rule().noise() == Noise::Architecture;
         let on_device = |table: &LogitTable| -> Result<OnDevice> {
             let shape = [table.rows.len() as i64, table.columns as i64];
             Ok(OnDevice {
@@ -79,6 +87,7 @@ impl Relaxations {
                 masked: Tensor::f_zeros(shape, (Kind::Bool, device))?,
                 frozen: Tensor::f_zeros([shape[0], 1], (Kind::Bool, device))?,
                 frozen_value: Tensor::f_zeros(shape, (kind, device))?,
+                row_shares: draws_rows.then(|| Tensor::f_ones([shape[0], 1], (kind, device))).transpose()?,
                 noise: RefCell::default(),
             })
         };
@@ -94,12 +103,22 @@ impl Relaxations {
             values,
             lengths,
             seed,
+            states: RefCell::default(),
             drawn: RefCell::new(None),
+            perturbation: None,
         };
         let states: Vec<TableState> = all.tables.iter().map(TableState::new).collect();
         all.set_states(&states)?;
         all.begin_epoch(0, epochs)?;
         Ok(all)
+    }
+
+    /// As a configuration says: with its perturbation.
+    pub fn of(options: &OptimisationConfig, tables: Vec<LogitTable>, place: (Kind, Device)) -> Result<Self> {
+        let perturbation = options.perturbation.as_ref();
+        let perturbation = perturbation.map(|chosen| Perturbations::new(chosen, options.epochs, place)).transpose()?;
+        let all = Relaxations::new(&options.relaxation, tables, (options.seed, options.epochs), place)?;
+        Ok(Relaxations { perturbation, ..all })
     }
 
     /// The relaxation.
@@ -116,15 +135,23 @@ impl Relaxations {
     /// that became masked to 0: see [`Relaxations::masked`].
     pub fn set_states(&self, states: &[TableState]) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        for (table, state) in self.on_device.iter().zip(states) {
+        // Random architectures depend on the state.
+        self.drawn.replace(None);
+        self.states.replace(states.to_vec());
+        for ((spec, table), state) in self.tables.iter().zip(&self.on_device).zip(states) {
             let masked: Vec<bool> = state.mask.iter().map(|left| !left).collect();
             let rows = |values: &[bool]| Ok::<_, Error>(Tensor::f_from_slice(values)?);
             table.masked.shallow_clone().f_copy_(&rows(&masked)?.f_view(table.shape)?)?;
             table.frozen.shallow_clone().f_copy_(&rows(&state.frozen)?.f_view([table.shape[0], 1])?)?;
             let value = Tensor::f_from_slice(&state.frozen_value)?.f_view(table.shape)?;
             table.frozen_value.shallow_clone().f_copy_(&value)?;
+            if let Some(shares) = &table.row_shares {
+                let new = Tensor::f_from_slice(&row_shares(spec, state))?.f_view([table.shape[0], 1])?;
+                shares.shallow_clone().f_copy_(&new)?;
+            }
         }
-        let fixed: Vec<bool> = states.iter().flat_map(TableState::fixed).collect();
+        let learns = self.relaxation.rule().learns();
+        let fixed: Vec<bool> = states.iter().flat_map(TableState::fixed).map(|fixed| fixed || !learns).collect();
         Ok(self.fixed.shallow_clone().f_copy_(&Tensor::f_from_slice(&fixed)?)?)
     }
 
@@ -133,33 +160,43 @@ impl Relaxations {
         for (tensor, value) in self.values.iter().zip(self.relaxation.at(epoch, epochs)) {
             let _ = tensor.shallow_clone().f_fill_(value)?;
         }
-        Ok(())
+        self.perturbation.as_ref().map_or(Ok(()), |perturbation| perturbation.begin_epoch(epoch, epochs))
     }
 
     /// Draws the noise of a step for this many parts of the training and the validation batch: a function of (seed,
     /// step, role, part).
     pub fn draw(&self, step: u64, [weight, alpha]: [usize; 2]) -> Result<()> {
-        let Noise::Gumbel = self.relaxation.rule().noise() else { return Ok(()) };
-        if *self.drawn.borrow() == Some((step, [weight, alpha])) {
+        if self.drawn.replace(Some((step, [weight, alpha]))) == Some((step, [weight, alpha])) {
             return Ok(());
         }
         let _guard = tch::no_grad_guard();
-        for (spec, table) in self.tables.iter().zip(&self.on_device) {
+        if let Some(perturbation) = &self.perturbation {
+            perturbation.draw((self.seed, step), &self.tables, weight)?;
+        }
+        let distribution = self.relaxation.rule().noise();
+        if distribution == Noise::None {
+            return Ok(());
+        }
+        let states = self.states.borrow();
+        for ((spec, table), state) in self.tables.iter().zip(&self.on_device).zip(states.iter()) {
+            let (kind, device) = (table.frozen_value.kind(), table.masked.device());
+            let (kind, shape) = match distribution {
+                Noise::Dirichlet => (Kind::Double, vec![distribution.blocks() as i64, table.shape[0], table.shape[1]]),
+                _ => (kind, table.shape.to_vec()),
+            };
             for (role, parts) in [(Role::Alpha, alpha), (Role::Weight, weight)] {
                 let noise = &mut table.noise.borrow_mut()[role as usize];
                 for part in 0..parts {
                     let purpose = format!("relaxation.{}.{}.{part}", spec.name, role.name());
-                    let count = (table.shape[0] * table.shape[1]) as usize;
-                    let numbers = random::gumbel(self.seed, &purpose, step, count);
-                    let numbers = Tensor::f_from_slice(&numbers)?.f_to_kind(table.frozen_value.kind())?;
+                    let numbers = distribution.draw((self.seed, &purpose, step), spec, state);
+                    let numbers = Tensor::f_from_slice(&numbers)?.f_to_kind(kind)?.f_view(shape.as_slice())?;
                     if noise.len() == part {
-                        noise.push(table.frozen_value.f_zeros_like()?);
+                        noise.push(Tensor::f_zeros(shape.as_slice(), (kind, device))?);
                     }
-                    noise[part].f_copy_(&upload(&numbers.f_view(table.shape)?, table.masked.device())?)?;
+                    noise[part].f_copy_(&upload(&numbers, device)?)?;
                 }
             }
         }
-        *self.drawn.borrow_mut() = Some((step, [weight, alpha]));
         Ok(())
     }
 
@@ -178,8 +215,10 @@ impl Relaxations {
     pub fn tensors(&self) -> Vec<Tensor> {
         let (_, [weight, alpha]) = self.drawn.borrow().unwrap_or_default();
         let mut all: Vec<Tensor> = self.values.iter().chain([&self.fixed]).map(Tensor::shallow_clone).collect();
+        all.extend(self.perturbation.iter().flat_map(|perturbation| perturbation.tensors(weight)));
         for table in &self.on_device {
             all.extend([&table.masked, &table.frozen, &table.frozen_value].map(Tensor::shallow_clone));
+            all.extend(table.row_shares.as_ref().map(Tensor::shallow_clone));
             // Other steps may have more parts.
             let noise = table.noise.borrow();
             let parts =
@@ -191,10 +230,33 @@ impl Relaxations {
 
     /// m = R(α), flat.
     pub fn weights(&self, alpha: &Tensor, draw: Draw) -> Result<Tensor> {
+        self.of_tables(alpha, draw, |rule, alpha, inputs| rule.weights(alpha, inputs))
+    }
+
+    /// The mean entropy (nats) of the rows that were drawn for a loss; of a hard relaxation, before it rounds them. A scalar.
+    pub fn sample_entropy(&self, alpha: &Tensor, draw: Draw) -> Result<Tensor> {
+        let soft = self.of_tables(alpha, draw, |rule, alpha, inputs| rule.soft(alpha, inputs))?;
+        let rows: i64 = self.on_device.iter().map(|table| table.shape[0]).sum();
+        Ok(soft.f_xlogy(&soft)?.f_sum(None)?.f_div_scalar(-rows as f64)?)
+    }
+
+    /// A function of (rule, logits, inputs) for every table, with masks and frozen rows, flat.
+    fn of_tables(
+        &self,
+        alpha: &Tensor,
+        draw: Draw,
+        function: impl Fn(&dyn Relax, &Tensor, &Inputs) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
+        let rule = self.relaxation.rule();
         let m = |table: &OnDevice, alpha: Tensor| -> Result<Tensor> {
-            let noise = table.noise.borrow();
-            let m = self.relaxation.rule().weights(&table.logits(&alpha)?, &self.inputs(&noise, draw)?)?;
+            let alpha = table.logits(&alpha)?;
+            let drawn = self.drawn_for(table, draw)?;
+            let noise = drawn.map(|drawn| rule.sample(&alpha, &drawn)).transpose()?;
+            let mut m = function(rule, &alpha, &Inputs { values: &self.values, noise: noise.as_ref() })?;
+            if let (Draw::Mean, Some(shares)) = (draw, &table.row_shares) {
+                m = m.f_mul(shares)?;
+            }
             let m = m.f_masked_fill(&table.masked, 0.0)?;
             Ok(table.frozen_value.f_where_self(&table.frozen, &m)?.f_view([-1])?)
         };
@@ -203,29 +265,48 @@ impl Relaxations {
         Ok(Tensor::f_cat(&all.collect::<Result<Vec<_>>>()?, 0)?)
     }
 
+    /// The mixing weights of a weight step: those of [`Relaxations::weights`], perturbed if the search says so. `loss` is
+    /// the training loss of this part at mixing weights.
+    pub(super) fn perturbed(&self, m: &Tensor, part: usize, loss: &LossAt<'_>) -> Result<Tensor> {
+        let Some(perturbation) = &self.perturbation else { return Ok(m.shallow_clone()) };
+        let starts = self.lengths.iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end - length)
+        });
+        let rows = |(table, offset): (&OnDevice, i64)| {
+            let [masked, frozen] = [&table.masked, &table.frozen].map(Tensor::shallow_clone);
+            Rows { offset, shape: table.shape, masked, frozen }
+        };
+        let tables: Vec<Rows> = self.on_device.iter().zip(starts).map(rows).collect();
+        perturbation.apply(m, part, (&tables, self.relaxation.rule().shares()), loss)
+    }
+
     /// J_Rᵀ·gradient at α, where m = R(α), all flat.
     pub fn backward(&self, alpha: &Tensor, m: &Tensor, gradient: &Tensor, draw: Draw) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         let (alphas, ms, gradients) = (self.split(alpha)?, self.split(m)?, self.split(gradient)?);
         let mut all = Vec::with_capacity(self.on_device.len());
         for (((table, alpha), m), gradient) in self.on_device.iter().zip(alphas).zip(ms).zip(gradients) {
-            let noise = table.noise.borrow();
             let gradient = gradient.f_view(table.shape)?.f_masked_fill(&table.masked, 0.0)?;
-            let inputs = self.inputs(&noise, draw)?;
             let m = m.f_view(table.shape)?;
+            // A Dirichlet sample is m itself.
+            let is_sample = self.relaxation.rule().noise() == Noise::Dirichlet;
+            let noise = self.drawn_for(table, draw)?.map(|drawn| if is_sample { m.shallow_clone() } else { drawn });
+            let inputs = Inputs { values: &self.values, noise: noise.as_ref() };
             all.push(self.relaxation.rule().backward(&table.logits(&alpha)?, &m, &gradient, &inputs)?.f_view([-1])?);
         }
         Ok(Tensor::f_cat(&all, 0)?.f_masked_fill(&self.fixed, 0.0)?)
     }
 
-    fn inputs<'a>(&'a self, noise: &'a [Vec<Tensor>; 2], draw: Draw) -> Result<Inputs<'a>> {
-        let noise = match (self.relaxation.rule().noise(), draw) {
-            (Noise::None, _) | (_, Draw::Mean) => None,
-            (_, Draw::Part(role, part)) => Some(
-                noise[role as usize].get(part).ok_or_else(|| Error::engine("a loss needs noise that was not drawn"))?,
-            ),
-        };
-        Ok(Inputs { values: &self.values, noise })
+    /// The numbers that were drawn for a loss; None for the mean.
+    fn drawn_for(&self, table: &OnDevice, draw: Draw) -> Result<Option<Tensor>> {
+        let Draw::Part(role, part) = draw else { return Ok(None) };
+        if self.relaxation.rule().noise() == Noise::None {
+            return Ok(None);
+        }
+        let noise = table.noise.borrow();
+        let drawn = noise[role as usize].get(part).map(Tensor::shallow_clone);
+        drawn.map(Some).ok_or_else(|| Error::engine("a loss needs noise that was not drawn"))
     }
 
     fn split(&self, flat: &Tensor) -> Result<Vec<Tensor>> {

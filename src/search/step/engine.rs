@@ -12,8 +12,9 @@ use super::terms::Terms;
 use crate::config::{ArchOptimizer, Estimator, Method, Order, SearchConfig};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::nn::{By, Gradients, Mode, Network, Relaxed, Role};
+use crate::nn::{By, Draw, Gradients, Mode, Network, Relaxed, Role};
 use crate::optim::{self, Adam, Moments, Sgd};
+use crate::relaxation::Noise;
 use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
 
 /// Everything that a search moves except buffers, which belong to the network. Steps write to the tensors
@@ -132,20 +133,21 @@ pub struct StepSettings {
     pub order: Order,
     /// The norm to which the virtual step clips its gradient; None if it does not clip.
     pub virtual_clip: Option<f64>,
+    /// Whether it measures the entropy of drawn mixing weights.
+    pub measures_samples: bool,
 }
 
 impl StepSettings {
     /// The names of the numbers that a step measures besides its losses, in the order of its report.
     pub fn measured(&self) -> Vec<&'static str> {
-        Vec::new()
+        if self.measures_samples { vec![SAMPLE_ENTROPY] } else { Vec::new() }
     }
-}
 
-impl StepSettings {
     /// The settings of a configuration.
     pub fn new(config: &SearchConfig) -> Self {
         let clip = Some(config.optimisation.grad_clip).filter(|norm| *norm > 0.0);
         StepSettings {
+            measures_samples: matches!(config.optimisation.relaxation.rule().noise(), Noise::Gumbel | Noise::Dirichlet),
             estimator: config.optimisation.hypergradient.estimator(),
             epsilon: config.optimisation.epsilon,
             sgd: Sgd {
@@ -198,6 +200,9 @@ struct Step<'s> {
     extras: Vec<Extra>,
 }
 
+/// The mean entropy of the mixing weights that the weight step drew.
+const SAMPLE_ENTROPY: &str = "sample_entropy";
+
 /// A number that a step measured, by its name among [`StepSettings::measured`].
 pub type Extra = (&'static str, Tensor);
 
@@ -248,15 +253,26 @@ impl Step<'_> {
     /// Moves w on the training loss. Also returns the number of correct predictions.
     fn weights(&mut self, train: &Batch) -> Result<(Checked, Option<Tensor>)> {
         let found = self.train_gradients(train, By::Weights)?;
+        self.measure_sample()?;
         self.move_weights(found)
     }
 
     /// Moves α and w by one backward pass of the training loss.
     fn both(&mut self, train: &Batch) -> Result<(Option<Checked>, Checked, Option<Tensor>)> {
         let found = self.train_gradients(train, By::Both)?;
+        self.measure_sample()?;
         let (gradient, loss) = (found.alpha()?.shallow_clone(), found.loss.value.shallow_clone());
         let of_alpha = self.move_alpha(&gradient, loss)?;
         self.move_weights(found).map(|(checked, correct)| (Some(of_alpha), checked, correct))
+    }
+
+    fn measure_sample(&mut self) -> Result<()> {
+        if self.settings.measures_samples {
+            let draw = Draw::Part(Role::Weight, 0);
+            let entropy = self.network.relaxations.sample_entropy(&self.state.alpha, draw)?;
+            self.extras.push((SAMPLE_ENTROPY, entropy));
+        }
+        Ok(())
     }
 
     fn train_gradients(&self, train: &Batch, by: By) -> Result<Gradients> {
