@@ -15,7 +15,7 @@ import torch
 from parity import METHODS, XI, apart
 from pydarts.algorithms import BetaDecay, Entropy, Flops, KlAnchor, Linear, Parameters, Term, ZeroOne
 from pydarts.nn._costs import target_costs
-from relaxed import RELAXATIONS
+from relaxed import RELAXATIONS, share_noise
 from resuming import STEPS, assert_same, config, pair, resumed, stopped, uninterrupted
 from test_relaxation_parity import assert_alphas_agree, decided
 from test_relaxation_parity import pair as twins
@@ -88,7 +88,8 @@ def follow(
     first = method == "first_order"
     search = reference.Search(theirs, method=method, arch_lr=0.1, published=first, terms=statement)
     batches = setup.batches(10)
-    for train, valid in zip(batches[::2], batches[1::2], strict=True):
+    for number, (train, valid) in enumerate(zip(batches[::2], batches[1::2], strict=True)):
+        share_noise(theirs, number, seed=setup.seed)
         assert ours.step(train, valid) == pytest.approx(search.step(train, valid, XI), rel=TOLERANCE[method])
     weights = {name: tensor for name, tensor in ours.state_dict().items() if name in theirs.weights()}
     assert apart(weights, theirs.weights()) <= TOLERANCE[method]
@@ -109,6 +110,13 @@ def test_trap_1_15_b_every_hypergradient_has_the_terms_once(method: str) -> None
 @pytest.mark.parametrize("name", [name for name in TERMS if "entropy" not in name and name != "several"])
 def test_five_steps_with_sigmoids_are_those_of_plain_pytorch(name: str) -> None:
     follow(SETUP, TERMS[name], RELAXATIONS["sigmoid"], "first_order")
+
+
+@pytest.mark.parametrize("name", ["gumbel", "gdas", "dirichlet"])
+def test_five_steps_with_sampled_weights_take_the_mean(name: str) -> None:
+    """Trap 1.6 a: the cost and the entropy are those of the mean mixing weights, not of the sample."""
+    anchor = [KlAnchor(weight=0.3)] if name == "dirichlet" else []
+    follow(SETUP, [*TERMS["several"], *anchor], RELAXATIONS[name], "first_order")
 
 
 def test_five_steps_with_masks_and_frozen_rows_count_only_what_is_left() -> None:

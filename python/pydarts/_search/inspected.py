@@ -57,7 +57,7 @@ class Inspected:
         epsilon: float | None = None,
         momentum: Mapping[str, Array] | None = None,
     ) -> dict[str, Tensor]:
-        """Compute the gradient of the validation loss by α, table name -> [rows, columns].
+        """Compute the gradient of the validation loss by α, without terms: table name -> [rows, columns].
 
         Args:
             train: training batch of the virtual step, a pair (x, y) or what a loader of the search yields;

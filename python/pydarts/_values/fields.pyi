@@ -84,8 +84,8 @@ class ConfigFields(TypedDict, total=False):
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
     perturbation: str | Perturbation | Mapping[str, Any] | None
-    algorithm: str | None
     arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
+    algorithm: str | None
 
 class ConfigAttributes:
     @property
@@ -155,8 +155,9 @@ class ConfigAttributes:
     weight_lr_schedule: RateSchedule
     @property
     def perturbation(self) -> Perturbation | None: ...
-    algorithm: str | None
+    @property
     def arch_terms(self) -> tuple[Term, ...]: ...
+    algorithm: str | None
 
 class Field(NamedTuple):
     name: str
