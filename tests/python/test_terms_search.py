@@ -181,6 +181,24 @@ def test_a_cost_pulls_alpha_to_cheap_candidates() -> None:
     assert {columns[index] for index in strongest} <= {"none", "skip_connect"}
 
 
+def test_the_weights_of_edges_count_in_costs_but_are_no_candidates() -> None:
+    """With edge normalisation E = Σ c·m·b, where b are the softmaxes of the edges into each node."""
+    terms = [Flops(weight=0.5, **COST), BetaDecay(weight=3)]
+    result = pydarts.search(
+        pair(), config(arch_terms=terms, nodes=2, partial_channels=2, edge_normalization=True)
+    )
+    [(_, flat, constant)] = target_costs(result.config)
+    expected = constant
+    for table, costs in zip(("normal", "reduce"), np.array(flat).reshape(2, 5, 3), strict=True):
+        alpha, beta = (result.alphas[name][-1].astype(float) for name in (table, f"{table}.beta"))
+        m = np.exp(alpha) / np.exp(alpha).sum(-1, keepdims=True)
+        b = np.exp(beta)
+        for rows in (slice(0, 2), slice(2, 5)):
+            b[rows] /= b[rows].sum()
+        expected += float((costs * m * b).sum())
+    assert result.history[-1].diagnostics["cost.flops"] == pytest.approx(expected, rel=1e-6)
+
+
 def test_costs_are_refused_for_a_network_of_ones_own() -> None:
     module = torch.nn.Sequential(
         pydarts.nn.Choice([torch.nn.Linear(4, 4), torch.nn.Identity()]), torch.nn.Linear(4, 3)

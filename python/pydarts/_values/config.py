@@ -13,7 +13,7 @@ import torch
 
 from .. import _core
 from . import algorithms, fields, perturbations, relaxations, terms, views
-from .algorithms import Decider, Hypergradient, Relaxation, Selection
+from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
 from .fields import FIELDS, ConfigAttributes, Method, rows, table
 from .files import user_path
 from .hints import hint
@@ -69,7 +69,10 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
             if isinstance(folder, (str, os.PathLike)) and folder != "":
                 value = {**value, "checkpoint_dir": os.fspath(user_path(folder))}
             value = _with_own(value)
-            given = {name: plain(field) if name in AXES else field for name, field in value.items()}
+            given = {
+                name: plain(field) if name in AXES or isinstance(field, Schedule) else field
+                for name, field in value.items()
+            }
             value = {name: field for name, field in given.items() if field is not None or name not in AXES}
         return super()._of(value)
 
@@ -102,6 +105,12 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         return None if value is None else Decider._of(value)
 
     @property
+    def auxiliary_skip(self) -> float | Schedule | None:
+        """The weight of the skip connection that every edge has besides its operations; None: none."""
+        value = self.to_dict()["auxiliary_skip"]
+        return Schedule._of(value) if isinstance(value, dict) else value
+
+    @property
     def perturbation(self) -> Perturbation | None:
         """What the weight step does with the mixing weights, one of `pydarts.algorithms`."""
         value = self.to_dict()["perturbation"]
@@ -111,6 +120,30 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     def arch_terms(self) -> tuple[Term, ...]:
         """The terms that are added to the validation loss of the α step, of `pydarts.algorithms`."""
         return tuple(Term._of(term) for term in self.to_dict()["arch_terms"])
+
+    @classmethod
+    def preset(cls, name: str, *, like: str | None = None, **changes: Unpack[ConfigFields]) -> SearchConfig:
+        """Return the published settings of an algorithm for a space.
+
+        Settings that count epochs, such as a warm-up, scale with `epochs`. Values in `changes` are taken as
+        they are.
+
+        Args:
+            name: the algorithm; `pydarts.algorithms.presets()` lists all, with their sources.
+            like: the space whose settings to use, for a space without published settings.
+            changes: fields of the configuration, such as `space` and `epochs`.
+
+        Raises:
+            ConfigError: the name is unknown; the algorithm has no published settings for the space; or a
+                value is out of range.
+
+        >>> config = SearchConfig.preset("pc_darts", epochs=10)
+        >>> config.partial_channels, config.arch_start_epoch, config.algorithm
+        (4, 3, 'pc_darts')
+        """
+        from .presets import configuration
+
+        return configuration(name, like, _current(changes))
 
     def replace(self, **changes: Unpack[ConfigFields]) -> SearchConfig:
         """A configuration like this one except for `changes`. Defaults follow a change of `space`.

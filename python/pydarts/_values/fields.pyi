@@ -5,13 +5,22 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
-from .algorithms import Decider, Hypergradient, Relaxation, Selection
+from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
 from .operation import Operation
 from .perturbations import Perturbation
 from .space import Space
 from .terms import Term
 
-Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level"]
+Method: TypeAlias = Literal[
+    "first_order",
+    "unrolled",
+    "unrolled_exact",
+    "single_level",
+    "t1_t2",
+    "neumann",
+    "conjugate_gradient",
+    "mixed_level",
+]
 Order: TypeAlias = Literal["arch_first", "weights_first"]
 ArchOptimizer: TypeAlias = Literal["adam", "sgd"]
 RateSchedule: TypeAlias = Literal["epoch", "step"]
@@ -83,8 +92,13 @@ class ConfigFields(TypedDict, total=False):
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    probe_every: int | None
+    partial_channels: int
+    edge_normalization: bool
+    auxiliary_skip: float | Schedule | Mapping[str, Any] | None
     perturbation: str | Perturbation | Mapping[str, Any] | None
     arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
+    curvature_every: int | None
     algorithm: str | None
 
 class ConfigAttributes:
@@ -153,10 +167,16 @@ class ConfigAttributes:
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    probe_every: int | None
+    partial_channels: int
+    edge_normalization: bool
+    @property
+    def auxiliary_skip(self) -> float | Schedule | None: ...
     @property
     def perturbation(self) -> Perturbation | None: ...
     @property
     def arch_terms(self) -> tuple[Term, ...]: ...
+    curvature_every: int | None
     algorithm: str | None
 
 class Field(NamedTuple):
