@@ -25,6 +25,7 @@ def measured(result: pydarts.SearchResult) -> list[float | None]:
     return [record.diagnostics.get("curvature") for record in result.history]
 
 
+@pytest.mark.filterwarnings("ignore:a network of 2 cells")
 @each("none, skip and one convolution", "one to four operations per edge", "no none")
 def test_the_curvature_of_a_space_is_that_of_the_full_hessian(setup: Setup) -> None:
     train, valid = setup.batches(3), setup.batches(5)[3:]
@@ -158,7 +159,7 @@ def test_float32_networks_have_nearly_the_same_curvature() -> None:
                 operations=setup.operations,
                 nodes=2,
                 channels=4,
-                layers=2,
+                layers=3,
                 num_classes=5,
                 epochs=1,
                 precision=precision,
