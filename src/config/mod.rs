@@ -1,6 +1,7 @@
 //! The options of a search: published defaults, ranges, and JSON.
 
 mod choices;
+mod combinations;
 mod data;
 mod execution;
 pub(crate) mod hypergradient;
@@ -12,10 +13,10 @@ mod table;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::decide::Stop;
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 use crate::space::{Operation, Reads, Space};
+use crate::terms;
 
 pub use choices::{
     ArchInit, ArchOptimizer, Augment, BatchSize, Graph, Memory, MetricMode, Order, Precision, RateSchedule, Record,
@@ -108,6 +109,7 @@ impl SearchConfig {
         }
         config.set_length()?;
         config.check_together()?;
+        combinations::check(&config)?;
         Ok(config)
     }
 
@@ -194,6 +196,7 @@ impl SearchConfig {
                  `weight_lr_min` must be at most `weight_lr`: with weight_lr_min={weight_lr} it stays constant"
             )));
         }
+        terms::check(&self.optimisation.arch_terms, &self.optimisation.relaxation, self.space.reads())?;
         let foreign = |pass: &&Rewrite| !Rewrite::of(self.space.reads()).contains(pass);
         if let Some(pass) = self.execution.passes.iter().flatten().find(foreign) {
             let own: Vec<String> = Rewrite::of(self.space.reads()).iter().map(|pass| json!(pass).to_string()).collect();
@@ -206,14 +209,7 @@ impl SearchConfig {
         if self.space.reads() == Reads::Words {
             self.check_words()?;
         }
-        let unmeasured = self.optimisation.curvature_every.is_none();
-        let reads = |stop: &&Stop| unmeasured && stop.rule().reads_curvature();
-        if let Some(stop) = self.optimisation.stop.as_ref().filter(reads) {
-            return Err(Error::config(format!(
-                "`stop` is \"{}\", which requires `curvature_every`; the published search has curvature_every=2",
-                stop.name()
-            )));
-        }
+        combinations::check(self)?;
         if self.execution.checkpoint_dir.is_none() {
             let given = [
                 ("resume", self.execution.resume.wanted()),

@@ -6,7 +6,9 @@ use super::readers::{betas, flag, not_negative, optional, positive, seed, share,
 use super::table::options;
 use crate::arch::selection::{self, Selection};
 use crate::decide::{self, Stop};
+use crate::perturbation::{self, Perturbation};
 use crate::relaxation::{self, Relaxation};
+use crate::terms::{self, ArchTerm};
 
 options! {
     /// How weights and α are updated, and for how long.
@@ -44,6 +46,9 @@ options! {
         [68] weight_lr_schedule: RateSchedule = RateSchedule::Epoch => choice;
         // Every how many α steps the hypergradient is compared with the exact one.
         [69] probe_every: Option<usize> = None => optional(whole(1)), may_differ;
+        [73] perturbation: Option<Perturbation> = None => optional(perturbation::read);
+        // What is added to the validation loss of the α step.
+        [74] arch_terms: Vec<ArchTerm> = Vec::new() => terms::read;
         // Every how many epochs the curvature of the validation loss by α is measured.
         [78] curvature_every: Option<usize> = None => optional(whole(1));
     }

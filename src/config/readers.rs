@@ -3,6 +3,7 @@
 use super::largest;
 use crate::error::Result;
 use crate::json::Field;
+use crate::schedule::Schedule;
 
 /// A whole number of at least `low`.
 pub(super) fn whole(low: usize) -> impl Fn(&Field) -> Result<usize> {
@@ -29,6 +30,11 @@ pub(super) fn positive(field: &Field) -> Result<f64> {
 
 pub(super) fn not_negative(field: &Field) -> Result<f64> {
     field.number("a number of at least 0", |number| number >= 0.0)
+}
+
+/// A number of at least 0, or a schedule of such numbers.
+pub(super) fn not_negative_schedule(field: &Field) -> Result<Schedule> {
+    Schedule::read(field, "a number of at least 0", |number| number >= 0.0)
 }
 
 /// A number in [0, 1).
@@ -82,6 +88,10 @@ pub(super) fn device(field: &Field) -> Result<String> {
     let name = field.text(expected)?;
     let numbered = name.strip_prefix("cuda:").is_some_and(|number| number.parse::<u8>().is_ok());
     if numbered || ["auto", "cpu", "cuda"].contains(&name) { Ok(name.to_string()) } else { Err(field.refuse(expected)) }
+}
+
+pub(super) fn label(field: &Field) -> Result<String> {
+    field.text("a name").map(str::to_string)
 }
 
 pub(super) fn path(field: &Field) -> Result<String> {

@@ -7,10 +7,12 @@ from .implicit import METHODS, arch_hessian
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
-from .relaxation import RELAXATIONS, SAMPLED, Relaxation
+from .partial import PartialSequenceSupernet, PartialSupernet
+from .relaxation import RELAXATIONS, SAMPLED, TEMPERED, Relaxation
 from .search import Search
 from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
+from .terms import Term, total
 from .toy import fixed_point, trajectory
 
 __all__ = [
@@ -23,12 +25,15 @@ __all__ = [
     "RELAXATIONS",
     "SAMPLED",
     "SEQUENCE_OPERATIONS",
+    "TEMPERED",
     "ChoiceSupernet",
     "HandAttention",
     "HandLSTM",
     "LanguageModel",
     "Masks",
     "OwnNetwork",
+    "PartialSequenceSupernet",
+    "PartialSupernet",
     "PlainChoice",
     "PlainInputChoice",
     "Relaxation",
@@ -36,6 +41,7 @@ __all__ = [
     "SequenceSupernet",
     "Stream",
     "Supernet",
+    "Term",
     "arch_hessian",
     "attended",
     "derive",
@@ -45,6 +51,7 @@ __all__ = [
     "mixed",
     "select",
     "softmax",
+    "total",
     "trajectory",
     "unrolled",
     "unrolled_exact",

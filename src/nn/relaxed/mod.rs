@@ -6,7 +6,10 @@
 //! own noise.
 
 mod curvature;
+mod edges;
+mod perturbation;
 mod relaxations;
+mod roles;
 
 use tch::Tensor;
 
@@ -17,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::params::copy;
 
 pub use curvature::ArchHessian;
-pub use relaxations::{Draw, Relaxations, Role};
+pub use relaxations::Relaxations;
+pub use roles::{Draw, Role};
 
 /// A network and the relaxation of its tables.
 #[derive(Clone, Copy)]
@@ -63,7 +67,10 @@ impl Relaxed<'_> {
             let draw = Draw::Part(role, part);
             self.network.begin_loss(role, part)?;
             let m = self.relaxations.weights(alpha, draw)?;
-            let found = self.network.gradients(w, &m, batch, mode, by)?;
+            let found = match mode {
+                Mode::Weights => self.network.gradients(w, &self.perturbed(w, &m, batch, part)?, batch, mode, by)?,
+                _ => self.network.gradients(w, &m, batch, mode, by)?,
+            };
             let back = |gradient: Tensor| self.relaxations.backward(alpha, &m, &gradient, draw);
             Ok(Gradients { alpha: found.alpha.map(back).transpose()?, ..found })
         };
@@ -93,6 +100,21 @@ impl Relaxed<'_> {
             }
         }
         sum.ok_or_else(|| Error::engine("a batch was divided into no micro-batches"))
+    }
+
+    /// The mixing weights of the weight step on one part of its batch.
+    fn perturbed(&self, w: &Tensor, m: &Tensor, batch: &Batch, part: usize) -> Result<Tensor> {
+        let loss = |m: &Tensor, by_m: bool| -> Result<(Tensor, Option<Tensor>)> {
+            self.network.begin_loss(Role::Weight, part)?;
+            let found = match by_m {
+                true => self.network.gradients(w, m, batch, Mode::Evaluation, By::Alpha)?,
+                false => Gradients::new(self.network.loss(w, m, batch, Mode::Evaluation)?, None, None)?,
+            };
+            Ok((found.loss.value, found.alpha))
+        };
+        let perturbed = self.relaxations.perturbed(m, part, &loss)?;
+        self.network.begin_loss(Role::Weight, part)?;
+        Ok(perturbed)
     }
 
     /// The derivative of L_train(w, α) along a direction of the weights, with batch statistics, and its gradients:
