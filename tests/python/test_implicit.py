@@ -13,6 +13,7 @@ import torch
 from own_models import Twins, batches
 from own_operations import own_reference  # noqa: F401, a fixture
 from parity import SETUPS, XI, Setup, assert_same_bits, assert_steps_agree, distance, each, snapshot
+from parity_partial import BASES
 from pydarts.algorithms import ConjugateGradient, MixedLevel, Neumann
 from pydarts.nn import FunctionNetwork
 from test_double_backward import flat
@@ -45,6 +46,15 @@ def test_gradients_are_those_of_double_backward(setup: Setup, method: Name) -> N
     assert distance(flat(found), flat(expected)) <= GRADIENT
     first = ours.arch_gradient(train, valid, "first_order")
     assert distance(flat(found), flat(first)) > 1e-4
+
+
+@methods
+@pytest.mark.parametrize("name", BASES)
+def test_partial_channels_and_weighted_edges_are_differentiated_exactly(name: str, method: Name) -> None:
+    ours, theirs = BASES[name].pair()
+    train, valid = BASES[name].batches(2)
+    expected, _ = reference.METHODS[method](theirs, train, valid, xi=XI)
+    assert distance(flat(ours.arch_gradient(train, valid, method, XI)), flat(expected)) <= GRADIENT
 
 
 @pytest.mark.usefixtures("own_reference")
@@ -187,7 +197,10 @@ def test_estimates_converge_to_the_exact_inverse() -> None:
     assert errors[-1] < 1e-6
     errors = [
         distance(
-            net.arch_gradient(train, valid, ConjugateGradient(terms=terms, damping=0), 0.0)["units"].flatten(), exact
+            net.arch_gradient(train, valid, ConjugateGradient(terms=terms, damping=0), 0.0)[
+                "units"
+            ].flatten(),
+            exact,
         )
         for terms in (1, 4, 16, 40)
     ]
