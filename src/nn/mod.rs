@@ -27,6 +27,7 @@ pub use kernels::parallel::Number;
 pub use networks::dropout::{Dropout, Masks};
 pub use networks::language::LanguageModel;
 pub use networks::options::{Criterion, LanguageOptions, Measure, NetworkOptions};
+pub use networks::reach::{Path, Reach};
 pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
 pub use networks::user_operation::{OwnModules, Started};
@@ -73,6 +74,11 @@ pub trait Network {
     /// The names and shapes of the tables in m: those of α in their order, then constant ones.
     fn mixing(&self) -> &Table {
         self.alphas()
+    }
+    /// The elements of w that take part in a loss with these mixing weights, one-hot rows or zeros; None: all. The other
+    /// elements and their momentum do not move in a step. Only asked where a relaxation samples operations.
+    fn touched(&self, _m: &Tensor) -> Result<Option<Tensor>> {
+        Ok(None)
     }
     /// What the weight step moves besides w; None if the network has no buffers.
     fn buffers(&self) -> Option<&dyn Buffers> {

@@ -15,7 +15,7 @@ use super::tensor::{from_dict, to_dict};
 use crate::config::{Estimator, Hypergradient, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::nn::{MatrixPrecision, Mode, Network, Relaxations, Relaxed};
+use crate::nn::{MatrixPrecision, Mode, Network, Relaxations, Relaxed, Role};
 use crate::params::check_alphas;
 use crate::relaxation::Restrictions;
 use crate::search::hypergradient::{Losses, Probe, VirtualStep, arch_gradient};
@@ -150,6 +150,10 @@ impl<N: Inspectable> Inspected<N> {
         self.relaxed().draw(self.state.step, train.as_ref(), Some(&valid))?;
         let losses = Losses { network: self.relaxed(), train: train.as_ref(), valid: &valid };
         let xi = Tensor::f_full([0i64; 0], by.xi, (kind, device))?;
+        let untouched = match &train {
+            Some(train) => self.relaxed().untouched(&self.state.alpha, train, Role::Weight)?,
+            None => None,
+        };
         let step = VirtualStep {
             xi: &xi,
             momentum: self.config.optimisation.weight_momentum,
@@ -157,6 +161,7 @@ impl<N: Inspectable> Inspected<N> {
             weight_decay: self.config.optimisation.weight_decay,
             clip: StepSettings::new(&self.config).virtual_clip,
             epsilon: by.epsilon,
+            untouched: untouched.as_ref(),
         };
         let found = arch_gradient(by.estimator, &losses, &self.state.w, &self.state.alpha, &step)?;
         let number = |scalar: Tensor| scalar.f_double_value(&[]);

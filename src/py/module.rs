@@ -61,7 +61,8 @@ impl PySearchModule {
             let tables = definition.tables();
             let (network, state): (PyNetwork, State) = {
                 let optimisation = &config.optimisation;
-                definition.start(numbers, device, optimisation.arch_init, optimisation.seed)?
+                let samples = optimisation.relaxation.rule().samples_one();
+                definition.start(samples, numbers, device, optimisation.arch_init, optimisation.seed)?
             };
             let kinds = (network.kind(), network.device());
             let relaxations = Relaxations::of(&config.optimisation, tables, kinds)?;

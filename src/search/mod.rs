@@ -9,6 +9,7 @@ mod memory;
 mod progress;
 mod resume;
 mod run;
+mod sampled;
 mod select;
 mod start;
 mod step;

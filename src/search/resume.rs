@@ -57,7 +57,9 @@ impl Run<'_> {
         self.state = restored.state;
         self.progress = restored.progress;
         self.trajectory = restored.trajectory;
-        self.selected = restored.selection;
+        // A search that a decision stopped selects its result after its last checkpoint.
+        let is_result = self.progress.epoch >= before;
+        self.selected = restored.selection.map(|architecture| (architecture, is_result));
         self.set_restrictions(restored.restrictions)
     }
 
@@ -89,7 +91,7 @@ impl Run<'_> {
             trajectory: &self.trajectory,
             restrictions: &self.restrictions,
             decisions: &self.decisions,
-            selection: self.selected.as_ref(),
+            selection: self.selected.as_ref().map(|(architecture, _)| architecture),
         }
     }
 

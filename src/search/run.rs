@@ -155,8 +155,8 @@ pub(super) struct Run<'a> {
     pub(super) trajectory: Trajectory,
     pub(super) restrictions: Restrictions,
     pub(super) decisions: Vec<(usize, Decision)>,
-    /// What the selection picked, until something moves.
-    pub(super) selected: Option<Architecture>,
+    /// What the selection picked, until something moves, and whether as the result of the search.
+    pub(super) selected: Option<(Architecture, bool)>,
     /// The states after earlier epochs as bytes of checkpoints, by the number of completed epochs; only without a folder.
     pub(super) kept: BTreeMap<usize, Vec<u8>>,
     pub(super) valid_started: bool,
@@ -382,7 +382,7 @@ impl Run<'_> {
     fn finish(mut self, result: Result<()>) -> Result<Outcome> {
         // A failure of a pending step comes before that of `result`.
         let result = self.read_reports().and(result);
-        let (status, mut error) = match result {
+        let (mut status, mut error) = match result {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
             Err(error) => {
@@ -405,11 +405,10 @@ impl Run<'_> {
             self.record_alpha()?;
         }
         let alpha = trajectory::values(&self.state.alpha)?;
-        let architecture =
-            self.select(&self.strengths(self.progress.latest_epoch(), &alpha)).unwrap_or_else(|failure| {
-                error.get_or_insert(failure);
-                Architecture::default()
-            });
+        let architecture = self.result(&alpha, &mut status).unwrap_or_else(|failure| {
+            error.get_or_insert(failure);
+            Architecture::default()
+        });
         let status = if error.is_some() { Status::Failed } else { status };
         let (config, fingerprint) = self.identity();
         let (config, fingerprint) = (config.clone(), fingerprint.clone());

@@ -38,6 +38,7 @@ mod select;
 mod selection;
 mod space;
 mod spaces;
+mod sparse;
 mod step;
 mod tokens;
 mod toy;

@@ -261,7 +261,7 @@ class SingleLevel(Hypergradient):
 
 
 class T1T2(Hypergradient):
-    """∂α L_val − η·∂²αw L_train · ∂w L_val at the current weights, η their rate. T1–T2 (Luketina et al., 2016).
+    """∂α L_val − η·∂²αw L_train·∂w L_val at the current weights, η their rate. T1–T2 (Luketina et al., 2016).
 
     >>> T1T2().name
     't1_t2'
@@ -359,6 +359,31 @@ class Threshold(Selection):
 
     value: float = 0.85
     k: int = 2
+
+
+class Sampled(Selection):
+    """The best of random architectures. Random search with weight sharing (Li & Talwalkar, 2019).
+
+    At the end of a search random architectures, which do not depend on α, are evaluated with the trained
+    weights: each on the first validation batches, the best of them on all. Of equal ones the earlier wins.
+    The score is the accuracy, or the loss where there is no accuracy. At the ends of earlier epochs a few
+    architectures are drawn and scored on one batch. Where only α is known, at the points of a trajectory, the
+    strongest candidates stand for the selection; `derive` refuses it.
+
+    Attributes:
+        samples: the number of architectures that are drawn at the end; equal ones are scored once.
+        batches: the number of validation batches that score all of them.
+        finalists: the number of architectures that all validation batches score.
+        epoch_samples: the number of architectures that are drawn at the ends of earlier epochs.
+
+    >>> Sampled(samples=200)
+    Sampled(samples=200, batches=10, finalists=10, epoch_samples=16)
+    """
+
+    samples: int = 1000
+    batches: int = 10
+    finalists: int = 10
+    epoch_samples: int = 16
 
 
 class Decider(Variant, axis="stop"):

@@ -13,6 +13,7 @@ use super::executable::{Interpreter, Prepared, Value, broken_plan};
 use super::execute::Forward;
 use super::layout::{both, channels_second, pad};
 use super::mixing::{MixingWeights, mixtures};
+use super::thinned::Thinned;
 use super::weight_gradients::Deferred;
 use crate::error::Result;
 use crate::nn::Along;
@@ -36,6 +37,10 @@ impl Value for Dual {
         let mut tensors = tensors.into_iter();
         Dual { value: tensors.next().unwrap_or_else(|| self.value.shallow_clone()), tangent: tensors.next() }
     }
+
+    fn constant(value: Tensor) -> Dual {
+        Dual { value, tangent: None }
+    }
 }
 
 impl Interpreter for Jvp<'_> {
@@ -47,6 +52,10 @@ impl Interpreter for Jvp<'_> {
 
     fn take_deferred(&self) -> Vec<Deferred> {
         self.forward.take_deferred()
+    }
+
+    fn thinned(&self) -> Option<&Thinned> {
+        self.forward.thinned()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A network of the user: a Python object that computes the loss of a batch from tensors which the engine fills.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -11,8 +12,10 @@ use crate::config::ArchInit;
 use crate::data::{Batch, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Metrics;
-use crate::nn::{Along, Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Role};
-use crate::params::{Table, copy};
+use crate::nn::{
+    Along, Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Path, Reach, Role,
+};
+use crate::params::{Entry, Table, copy};
 use crate::py::errors::{from_python, to_python};
 use crate::py::tensor::{PyTensor, from_dict, to_dict};
 use crate::random;
@@ -25,6 +28,8 @@ pub struct Definition {
     buffers: Vec<(String, Tensor)>,
     /// Each with the initial logits of its rows; None: drawn.
     tables: Vec<(LogitTable, Vec<Option<Tensor>>)>,
+    /// When a weight is used, by name; weights that it lacks always are.
+    paths: BTreeMap<String, Vec<Path>>,
 }
 
 /// A row in Python: its label, its candidates, and its initial logits.
@@ -62,6 +67,7 @@ impl Definition {
             weights: tensors("weights")?,
             buffers: tensors("buffers")?,
             tables: object.getattr("tables")?.extract::<Vec<GivenTable>>()?.into_iter().map(table).collect(),
+            paths: object.getattr("paths")?.extract()?,
             object: object.clone().unbind(),
         })
     }
@@ -71,8 +77,15 @@ impl Definition {
         self.tables.iter().map(|(table, _)| table.clone()).collect()
     }
 
-    /// The network and its state before the first step.
-    pub fn start(self, numbers: Numbers, device: Device, init: ArchInit, seed: u64) -> Result<(PyNetwork, State)> {
+    /// The network and its state before the first step; `samples`: the relaxation samples candidates.
+    pub fn start(
+        self,
+        samples: bool,
+        numbers: Numbers,
+        device: Device,
+        init: ArchInit,
+        seed: u64,
+    ) -> Result<(PyNetwork, State)> {
         let kind = numbers.kind;
         let shape = |tensor: &Tensor| tensor.size().iter().map(|&n| n as usize).collect();
         let weights = Table::new(self.weights.iter().map(|(name, tensor)| (name.clone(), shape(tensor))));
@@ -88,11 +101,15 @@ impl Definition {
         let bound = Python::attach(|py| -> PyResult<(Vec<PyTensor>, Vec<PyTensor>)> {
             let w = to_dict(py, named_views(&weights, &w_memory).map_err(to_python)?)?;
             let m = to_dict(py, named_views(&alphas, &m_memory).map_err(to_python)?)?;
-            self.object.bind(py).call_method1("bind", (w, m, to_dict(py, buffers.live())?))?.extract()
+            self.object.bind(py).call_method1("bind", (w, m, to_dict(py, buffers.live())?, samples))?.extract()
         });
         let (w_leaves, m_leaves) = bound.map_err(from_python)?;
+        let always: Vec<Path> = Vec::new();
+        let paths = |entry: &Entry| (self.paths.get(&entry.name).unwrap_or(&always).as_slice(), entry.length);
+        let reach = samples.then(|| Reach::new(weights.entries().iter().map(paths), device)).transpose()?;
         let network = PyNetwork {
             object: self.object,
+            reach: reach.filter(|_| !self.paths.is_empty()),
             weights: Leaves::new(weights, w_memory, w_leaves),
             mixing: Leaves::new(alphas, m_memory, m_leaves),
             buffers,
@@ -190,6 +207,8 @@ pub struct PyNetwork {
     weights: Leaves,
     mixing: Leaves,
     buffers: NamedBuffers,
+    /// Which weights the sampled candidates use.
+    reach: Option<Reach>,
     kind: Kind,
     device: Device,
     arithmetic: Arithmetic,
@@ -245,6 +264,10 @@ impl Network for PyNetwork {
 
     fn alphas(&self) -> &Table {
         &self.mixing.table
+    }
+
+    fn touched(&self, m: &Tensor) -> Result<Option<Tensor>> {
+        self.reach.as_ref().map(|reach| reach.elements(m)).transpose()
     }
 
     fn buffers(&self) -> Option<&dyn Buffers> {

@@ -78,6 +78,8 @@ pub struct VirtualStep<'a> {
     pub clip: Option<f64>,
     /// ε, before it is divided by ‖v‖.
     pub epsilon: f64,
+    /// The elements of w that no training loss of the step depends on, which take no virtual step; None if there are none.
+    pub untouched: Option<&'a Tensor>,
 }
 
 impl VirtualStep<'_> {
@@ -89,6 +91,9 @@ impl VirtualStep<'_> {
         let mut direction = clipped.as_ref().unwrap_or(gradient).f_add(&decay)?;
         if let Some(buffer) = self.buffer {
             direction = direction.f_add(&buffer.f_mul_scalar(self.momentum)?)?;
+        }
+        if let Some(untouched) = self.untouched {
+            direction = direction.f_masked_fill(untouched, 0.0)?;
         }
         Ok((w.f_sub(&direction.f_mul(self.xi)?)?, c))
     }

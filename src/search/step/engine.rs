@@ -264,19 +264,19 @@ fn magnitude(vector: &Tensor) -> Result<Tensor> {
 impl Step<'_> {
     /// Moves w on the training loss. Also returns the number of correct predictions.
     fn weights(&mut self, train: &Batch) -> Result<(Checked, Option<Tensor>)> {
-        let found = self.train_gradients(train, By::Weights)?;
+        let (found, untouched) = self.train_gradients(train, By::Weights)?;
         self.measure_sample()?;
-        self.move_weights(found)
+        self.move_weights(found, untouched.as_ref())
     }
 
     /// Moves α and w by one backward pass of the training loss.
     fn both(&mut self, train: &Batch) -> Result<(Option<Checked>, Checked, Option<Tensor>)> {
-        let found = self.train_gradients(train, By::Both)?;
+        let (found, untouched) = self.train_gradients(train, By::Both)?;
         self.measure_sample()?;
         let (gradient, loss) = (found.alpha()?.shallow_clone(), found.loss.value.shallow_clone());
         self.probe(&gradient, train, train)?;
         let of_alpha = self.move_alpha(&gradient, loss)?;
-        self.move_weights(found).map(|(checked, correct)| (Some(of_alpha), checked, correct))
+        self.move_weights(found, untouched.as_ref()).map(|(checked, correct)| (Some(of_alpha), checked, correct))
     }
 
     fn measure_sample(&mut self) -> Result<()> {
@@ -288,14 +288,19 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn train_gradients(&self, train: &Batch, by: By) -> Result<Gradients> {
-        self.network.gradients(&self.state.w, &self.state.alpha, train, (Mode::Weights, Role::Weight), by)
+    /// The gradients of the training loss, and the elements of w that it does not depend on at this α.
+    fn train_gradients(&self, train: &Batch, by: By) -> Result<(Gradients, Option<Tensor>)> {
+        let State { w, alpha, .. } = &*self.state;
+        let untouched = self.network.untouched(alpha, train, Role::Weight)?;
+        Ok((self.network.gradients(w, alpha, train, (Mode::Weights, Role::Weight), by)?, untouched))
     }
 
-    fn move_weights(&mut self, found: Gradients) -> Result<(Checked, Option<Tensor>)> {
+    fn move_weights(&mut self, found: Gradients, untouched: Option<&Tensor>) -> Result<(Checked, Option<Tensor>)> {
         let state = &mut *self.state;
         self.rollback.save([&state.w, &state.momentum])?;
         self.settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &self.scalars.lr()?)?;
+        // A gradient of 0 is not rest: momentum and decay would still move kernels that no sample used.
+        untouched.map_or(Ok(()), |untouched| self.rollback.restore_where(untouched, 2))?;
         store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), self.rollback)?;
         let norm = found.w()?.f_norm()?;
         Ok(([found.loss.value, norm, magnitude(&self.state.w)?], found.loss.correct))
@@ -305,7 +310,8 @@ impl Step<'_> {
     fn arch(&mut self, train: &Batch, valid: &Batch) -> Result<Checked> {
         let losses = Losses { network: self.network, train: Some(train), valid };
         let (xi, state) = (self.scalars.lr()?, &*self.state);
-        let virtual_step = self.virtual_step(&xi);
+        let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
+        let virtual_step = self.virtual_step(&xi, untouched.as_ref());
         let ArchGradient { gradient, valid_loss } =
             arch_gradient(self.settings.estimator, &losses, &state.w, &state.alpha, &virtual_step)?;
         self.probe(&gradient, train, valid)?;
@@ -313,7 +319,7 @@ impl Step<'_> {
         self.move_alpha(&gradient, valid_loss.value)
     }
 
-    fn virtual_step<'v>(&'v self, xi: &'v Tensor) -> VirtualStep<'v> {
+    fn virtual_step<'v>(&'v self, xi: &'v Tensor, untouched: Option<&'v Tensor>) -> VirtualStep<'v> {
         let settings = self.settings;
         VirtualStep {
             xi,
@@ -322,6 +328,7 @@ impl Step<'_> {
             weight_decay: settings.sgd.weight_decay,
             clip: settings.virtual_clip,
             epsilon: settings.epsilon,
+            untouched,
         }
     }
 
@@ -332,7 +339,9 @@ impl Step<'_> {
         }
         let losses = Losses { network: self.network, train: Some(train), valid };
         let (xi, state) = (self.scalars.lr()?, &*self.state);
-        let found = Probe::of(gradient, &losses, &state.w, &state.alpha, &self.virtual_step(&xi))?;
+        let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
+        let step = self.virtual_step(&xi, untouched.as_ref());
+        let found = Probe::of(gradient, &losses, &state.w, &state.alpha, &step)?;
         self.extras.extend(Probe::NAMES.into_iter().zip([found.cosine, found.error]));
         Ok(())
     }
