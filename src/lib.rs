@@ -21,6 +21,8 @@ pub mod relaxation;
 
 pub mod perturbation;
 
+pub mod terms;
+
 pub mod event;
 
 pub mod decide;

@@ -100,6 +100,9 @@ def strengths(
     epoch of each point, in a search of `total` epochs.
     """
 
+def edge_weights(logits: npt.NDArray[np.float64], groups: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
+    """The weights of edges at several points, [points, rows]: a softmax of their logits over each group."""
+
 def entropy(relaxation: Any, strengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The mean entropy of the rows in nats, [points], from strengths [points, rows, columns]."""
 
@@ -116,6 +119,14 @@ def relaxation_weights(given: dict[str, Any], alpha: Tensor, noise: Tensor | Non
 def relaxation_backward(
     given: dict[str, Any], alpha: Tensor, m: Tensor, gradient: Tensor, noise: Tensor | None
 ) -> Tensor: ...
+def terms_apply(
+    given: object,
+    relaxation: object,
+    alphas: list[Tensor],
+    loss: float,
+    gradients: list[Tensor],
+    costs: list[tuple[str, list[float], float]],
+) -> tuple[float, list[Tensor]]: ...
 def own_operation(name: str) -> None: ...
 def published_genotypes() -> dict[str, Genotype]: ...
 def cuda_is_available() -> bool: ...
@@ -125,7 +136,14 @@ def fitting_batch(config: SearchConfig, most: int, free: int, operations: object
 class Supernet:
     """The search network of a complete configuration."""
 
-    def __init__(self, config: SearchConfig, dtype: str, device: str, operations: object = None) -> None: ...
+    def __init__(
+        self,
+        config: SearchConfig,
+        dtype: str,
+        device: str,
+        operations: object = None,
+        costs: list[tuple[str, list[float], float]] = ...,
+    ) -> None: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
     def alphas(self) -> dict[str, Tensor]: ...
@@ -141,7 +159,8 @@ class Supernet:
         xi: float,
         epsilon: float,
         momentum: dict[str, Tensor] | None,
-    ) -> dict[str, Tensor]: ...
+        probe: bool,
+    ) -> tuple[dict[str, Tensor], tuple[float, float] | None]: ...
     def step(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> tuple[float, float]: ...
     def optimizer_state(self) -> dict[str, Any]: ...
     def decide(self, decision: str) -> None: ...
@@ -167,7 +186,8 @@ class SearchModule:
         xi: float,
         epsilon: float,
         momentum: dict[str, Tensor] | None,
-    ) -> dict[str, Tensor]: ...
+        probe: bool,
+    ) -> tuple[dict[str, Tensor], tuple[float, float] | None]: ...
     def step(
         self, train: tuple[list[Tensor], Any], valid: tuple[list[Tensor], Any]
     ) -> tuple[float, float]: ...
@@ -253,6 +273,7 @@ def search(
     network: object | None = None,
     operations: object = None,
     metric: object = None,
+    costs: list[tuple[str, list[float], float]] = ...,
 ) -> dict[str, Any]:
     """Run a search. Errors after the first step are returned in the result.
 

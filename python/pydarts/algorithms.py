@@ -13,13 +13,15 @@ from __future__ import annotations
 from ._values import algorithms as _classes
 from ._values import perturbations as _perturbations
 from ._values import relaxations as _relaxations
+from ._values import terms as _terms
 from ._values.algorithms import *  # noqa: F403
 from ._values.perturbations import *  # noqa: F403
 from ._values.relaxations import *  # noqa: F403
+from ._values.terms import *  # noqa: F403
 
 __all__ = [
     name
-    for module in (_classes, _relaxations, _perturbations)
+    for module in (_classes, _relaxations, _perturbations, _terms)
     for name, value in vars(module).items()
     if isinstance(value, type) and value.__module__ == module.__name__
 ]

@@ -9,7 +9,7 @@ use super::entry::engine;
 use super::errors::to_python;
 use super::json::{Lists, python, value};
 use super::tensor::PyTensor;
-use crate::arch::{LogitRow, LogitTable, selection};
+use crate::arch::{LogitRow, LogitTable, TableRole, selection};
 use crate::config::hypergradient;
 use crate::decide;
 use crate::error::{Error, ErrorKind, Result, unknown};
@@ -17,6 +17,7 @@ use crate::json::Field;
 use crate::perturbation;
 use crate::relaxation::{self, Inputs, Noise, Relax, TableState};
 use crate::schedule::Schedule;
+use crate::terms;
 use crate::variant::{Chosen, Variant};
 
 /// Reads a variant that a field gives, as JSON with all parameters.
@@ -51,6 +52,7 @@ fn axes() -> Vec<Axis> {
         Axis::new("selection", selection::ALL),
         Axis::new("stop", decide::ALL),
         Axis::new("hypergradient", hypergradient::ALL),
+        Axis::new("arch_terms", terms::ALL),
     ]
 }
 
@@ -171,6 +173,7 @@ pub fn relaxation_sample(
         let candidates: std::sync::Arc<[String]> = (0..columns).map(|column| column.to_string()).collect();
         let row = |row: usize| LogitRow { label: row.to_string(), candidates: candidates.clone() };
         let table = LogitTable {
+            role: TableRole::Candidates,
             name: "table".to_string(),
             rows: (0..rows).map(row).collect(),
             columns,

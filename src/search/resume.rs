@@ -4,6 +4,7 @@ use super::fingerprint::Fingerprint;
 use super::run::Run;
 use crate::checkpoint::{self, Contents, Restored};
 use crate::config::SearchConfig;
+use crate::decide::Stop;
 use crate::error::{Error, Result};
 use crate::event::Event;
 
@@ -96,7 +97,9 @@ impl Run<'_> {
 
     /// The largest number of epochs by which a decider may return.
     fn keeps(&self) -> usize {
-        self.search.deciders.iter().map(|decider| decider.rule().keeps()).max().unwrap_or(0)
+        let every = self.config.optimisation.curvature_every;
+        let keeps = |decider: &Stop| decider.rule().keeps(&decider.at(0, 1), every);
+        self.search.deciders.iter().map(keeps).max().unwrap_or(0)
     }
 
     /// Keeps the state between two epochs for roll backs: in the folder, where a resumed search finds it, or in memory.
@@ -165,6 +168,7 @@ impl Run<'_> {
         (self.state.step, self.state.moments.step) = (state.step, state.moments.step);
         (self.progress, self.trajectory) = (progress, trajectory);
         self.valid_started = false;
+        self.last_valid = None;
         Ok(())
     }
 }

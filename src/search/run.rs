@@ -11,6 +11,7 @@ use super::select::Select;
 use super::step::capture::GraphCapture;
 use super::step::engine::{State, StepSettings};
 use super::step::stepper::{Issued, StepOutcome, Stepper};
+use super::step::terms::Terms;
 use super::trajectory::{self, Trajectory};
 use crate::arch::{Architecture, Decision, LogitTable, decision};
 use crate::config::{Method, OptimisationConfig, RateSchedule, SearchConfig};
@@ -35,12 +36,14 @@ pub struct Search<'a> {
     pub deciders: &'a [Stop],
     /// What captures steps, which are then replayed.
     pub graphs: Option<&'a dyn GraphCapture>,
+    /// What is added to the loss of the α step.
+    pub terms: Option<&'a Terms>,
 }
 
 impl<'a> Search<'a> {
     /// A search with the selection of a configuration, without deciders and captured steps.
     pub fn new(config: &'a SearchConfig, fingerprint: &'a Fingerprint) -> Self {
-        Search { config, fingerprint, select: &config.optimisation.selection, deciders: &[], graphs: None }
+        Search { config, fingerprint, select: &config.optimisation.selection, deciders: &[], graphs: None, terms: None }
     }
 }
 
@@ -100,7 +103,7 @@ pub fn run<'a>(
         observer,
         folder: config.execution.checkpoint_dir.as_ref().map(PathBuf::from),
         state: initial,
-        stepper: Stepper::new(relaxed, StepSettings::new(config), search.graphs)?,
+        stepper: Stepper::new(relaxed, (StepSettings::new(config), search.terms), search.graphs)?,
         pending: Vec::new(),
         restored: None,
         progress: Progress::default(),
@@ -112,6 +115,7 @@ pub fn run<'a>(
         valid_started: false,
         batch: 0,
         evaluated_batch: None,
+        last_valid: None,
     };
     run.clear_masked()?;
     run.record_alpha()?;
@@ -160,6 +164,8 @@ pub(super) struct Run<'a> {
     batch: i64,
     /// The size of the batch that is being evaluated.
     pub(super) evaluated_batch: Option<i64>,
+    /// The batch of the latest α step, if the curvature is measured.
+    pub(super) last_valid: Option<Batch>,
 }
 
 /// A step whose report was not read yet.
@@ -201,6 +207,7 @@ impl Run<'_> {
         let config = self.config;
         let mut lr = self.rate(epoch, 0)?;
         self.relaxed.relaxations.begin_epoch(epoch, config.optimisation.epochs)?;
+        self.search.terms.iter().try_for_each(|terms| terms.begin_epoch(epoch, config.optimisation.epochs))?;
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();
@@ -222,6 +229,9 @@ impl Run<'_> {
             };
             let copy_alpha =
                 self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.execution.record, step);
+            if !single_level && config.optimisation.curvature_every.is_some() && valid.is_some() {
+                self.last_valid = valid.as_ref().map(Batch::share);
+            }
             let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
             if issued.is_err() {
                 // The step was rolled back, so its validation batch counts as unused.
@@ -376,7 +386,7 @@ impl Run<'_> {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
             Err(error) => {
-                let peak = self.network.peak(self.config.optimisation.hypergradient.method());
+                let peak = self.network.peak(self.config.optimisation.largest_method());
                 let explained = match self.evaluated_batch {
                     Some(batch) => in_evaluation(error, batch),
                     None => with_estimate(error, peak, self.batch),

@@ -2,14 +2,17 @@
 
 from .choice_supernet import ChoiceSupernet
 from .derive import derive, select, softmax
-from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
+from .hypergradient import first_order, unrolled, unrolled_exact
+from .implicit import METHODS, arch_hessian
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
+from .partial import PartialSequenceSupernet, PartialSupernet
 from .relaxation import RELAXATIONS, SAMPLED, TEMPERED, Relaxation
 from .search import Search
 from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
+from .terms import Term, total
 from .toy import fixed_point, trajectory
 
 __all__ = [
@@ -29,6 +32,8 @@ __all__ = [
     "LanguageModel",
     "Masks",
     "OwnNetwork",
+    "PartialSequenceSupernet",
+    "PartialSupernet",
     "PlainChoice",
     "PlainInputChoice",
     "Relaxation",
@@ -36,6 +41,8 @@ __all__ = [
     "SequenceSupernet",
     "Stream",
     "Supernet",
+    "Term",
+    "arch_hessian",
     "attended",
     "derive",
     "draw_masks",
@@ -44,6 +51,7 @@ __all__ = [
     "mixed",
     "select",
     "softmax",
+    "total",
     "trajectory",
     "unrolled",
     "unrolled_exact",

@@ -245,9 +245,10 @@ def check_twice(value: Tensor) -> None:
         if getattr(backward, "__code__", None) is _ONCE:
             name = node._forward_cls.__name__  # type: ignore[attr-defined]
             raise ConfigError(
-                f'hypergradient "unrolled_exact" differentiates twice, and {name} is marked as '
-                '`once_differentiable`; use hypergradient="unrolled", or write its backward with operations '
-                "that can be differentiated"
+                'the search needs second derivatives, for hypergradients such as "unrolled_exact", for '
+                f"`probe_every` or for `curvature_every`, and {name} is marked as `once_differentiable`; use "
+                'hypergradient="unrolled" or "first_order" without these, or write its backward with '
+                "operations that can be differentiated"
             )
         waiting += [before for before, _ in node.next_functions]
 

@@ -35,15 +35,15 @@ class Variant:
             AXES[axis] = cls
         else:
             dataclasses.dataclass(frozen=True)(cls)
-            cls.name = called or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+            cls.name = called or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
             cls._classes[cls.name] = cls
 
     def __post_init__(self) -> None:
         for name, default in self._fields().items():
-            if default is None and getattr(self, name) == self._checked(self.name)[name]:
+            given = getattr(self, name)
+            if default is None and given is not None and given == self._checked(self.name)[name]:
                 raise _core.ConfigError(
-                    f"`{self.axis}.{name}` is {getattr(self, name)!r}; give at least 1, or None for the "
-                    "default"
+                    f"`{self.axis}.{name}` is {given!r}; give another, or None for the default"
                 )
         for name, value in self._values(self.to_dict()).items():
             object.__setattr__(self, name, value)
@@ -66,6 +66,16 @@ class Variant:
         if not isinstance(values, Mapping):
             raise TypeError(f"expected a mapping with the key `name`, got {shown(values)}")
         return cls._of(dict(values))
+
+    def _at(self, state: Mapping[str, float] | None) -> dict[str, Any]:
+        """Return the plain data with the values of `state`."""
+        if not isinstance(state, Mapping | None):
+            raise TypeError(f"state must be a mapping from parameters to numbers, got {shown(state)}")
+        known = list(self._fields())
+        for name in state or {}:
+            if name not in known:
+                raise _core.ConfigError(_core.unknown_name(f"parameter of `{self.name}`", str(name), known))
+        return self.to_dict() | dict(state or {})
 
     @classmethod
     def _of(cls, value: object) -> Self:
@@ -116,4 +126,6 @@ def plain(value: Any) -> Any:
         raise _core.ConfigError(f"{value.__name__} is a class; pass {value.__name__}()")
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     return value

@@ -6,7 +6,7 @@ use crate::config::{Memory, Method};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::event::Metrics;
-use crate::nn::gradients::{By, Gradients};
+use crate::nn::gradients::{By, Gradients, gradient, leaf};
 use crate::nn::interpreter::backward::{Division, backward};
 use crate::nn::interpreter::executable::Executable;
 use crate::nn::interpreter::execute::Forward;
@@ -18,7 +18,7 @@ use crate::nn::interpreter::thinned::Thinned;
 use crate::nn::networks::sampled::{Sampled, Searched};
 use crate::nn::networks::user_operation::{Own, SupernetBuffers};
 use crate::nn::precision::{Arithmetic, in_kind};
-use crate::nn::{Buffers, Loss, Mode, Network, NetworkOptions, Role, Statistics};
+use crate::nn::{Along, Buffers, Loss, Mode, Network, NetworkOptions, Role, Statistics};
 use crate::params::Table;
 use crate::plan::{Instruction, Op, Peak, Plan};
 
@@ -39,6 +39,7 @@ pub struct Supernet {
     evaluation: Executable,
     weights: Table,
     alphas: Table,
+    mixing: Table,
     buffers: SupernetBuffers,
     /// What rests where operations are sampled.
     sampled: Option<Sampled>,
@@ -59,7 +60,7 @@ impl Supernet {
         let (numbers, rewritten) = (&options.numbers, options.rewrite(plan.clone())?);
         // The rewritten plan determines the order of weights and statistics in their vectors.
         let weights = Table::of_weights(&rewritten);
-        let alphas = Table::of_alphas(&rewritten);
+        let (alphas, mixing) = (Table::of_alphas(&rewritten), Table::of_mixing(&rewritten));
         let statistics = Statistics::new(Table::of_statistics(&rewritten), numbers.kind, options.device)?;
         let normalised = plan.instructions.iter().filter(|i| matches!(i.op, Op::BatchNorm { .. }));
         let area = |i: &Instruction| i.shape.elements() as i64 / i.shape.channels() as i64;
@@ -68,7 +69,7 @@ impl Supernet {
         let searched = |plan| Ok::<_, Error>(Searched::new(prepare(plan)?, options.memory));
         let search = searched(rewritten)?;
         let sparse = options.sparse.then(|| searched(options.rewrite_by_edge(plan.clone())?)).transpose()?;
-        let tables = [&weights, statistics.table(), &alphas];
+        let tables = [&weights, statistics.table(), &mixing];
         let sampled = options.samples.then(|| Sampled::new(&plan, tables, options.device)).transpose()?;
         let evaluation = prepare(plan)?;
         let arithmetic = Arithmetic::new(numbers.clone());
@@ -80,6 +81,7 @@ impl Supernet {
             evaluation,
             weights,
             alphas,
+            mixing,
             buffers,
             sampled,
             own,
@@ -105,7 +107,7 @@ impl Supernet {
         let images = self.images(x, mode)?;
         let thinned = self.thinned(executable, m, &images, mode)?;
         let before = self.remember(mode)?;
-        let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.alphas.views(m)?)?);
+        let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.mixing.views(m)?)?);
         let forward = self.forward((&weights, &mixing), mode, thinned.as_ref())?;
         let logits = executable.run(images, &forward)?;
         self.settle(before, m)?;
@@ -246,6 +248,10 @@ impl Network for Supernet {
         &self.alphas
     }
 
+    fn mixing(&self) -> &Table {
+        &self.mixing
+    }
+
     fn touched(&self, m: &Tensor) -> Result<Option<Tensor>> {
         self.sampled.as_ref().map(|sampled| sampled.weights.elements(m)).transpose()
     }
@@ -264,7 +270,7 @@ impl Network for Supernet {
 
     fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         let executable = self.executable(mode);
-        let leaves = Leaves::new(executable, w, m, &self.alphas, by)?;
+        let leaves = Leaves::new(executable, w, m, &self.mixing, by)?;
         let images = self.images(&batch.inputs, mode)?;
         let evaluates = mode == Mode::Evaluation;
         let thinned = if evaluates { None } else { self.thinned(executable, m, &images, mode)? };
@@ -289,30 +295,38 @@ impl Network for Supernet {
         Gradients::new(loss, m_gradient, w_gradient)
     }
 
-    fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+    fn gradients_along(&self, w: &Tensor, m: &Tensor, along: Along, batch: &Batch, by: By) -> Result<Gradients> {
         let executable = self.executable(Mode::Search);
-        let leaves = Leaves::new(executable, w, m, &self.alphas, By::Alpha)?;
+        let leaves = Leaves::new(executable, w, m, &self.mixing, by)?;
         let images = self.images(&batch.inputs, Mode::Search)?;
         let thinned = self.thinned(executable, m, &images, Mode::Search)?;
         let parts = (&leaves.weights[..], &leaves.mixing[..]);
-        let interpreter = |_| Jvp::new(self.forward(parts, Mode::Search, thinned.as_ref())?, direction);
+        let interpreter = |_| {
+            let forward = self.forward(parts, Mode::Search, thinned.as_ref())?.with_deferred_weights();
+            Jvp::new(forward, along, &self.mixing)
+        };
         let finish = |logits: Dual| {
-            let (value, Some(tangent)) = (logits.value, logits.tangent) else {
-                return Err(Error::engine("the logits do not depend on the weights"));
+            let derivative = match (logits.value, logits.tangent) {
+                (value, None) => value.f_sum(None)?.f_detach()?.f_zeros_like()?,
+                (value, Some(tangent)) if !value.requires_grad() => {
+                    let value = leaf(&value)?;
+                    let loss = self.criterion(&value, &batch.targets)?;
+                    gradient(&loss, &value)?.f_mul(&tangent)?.f_sum(None)?
+                }
+                (value, Some(tangent)) => {
+                    let loss = self.criterion(&value, &batch.targets)?;
+                    // The chain rule through the logits, so that a user's loss needs no tangents.
+                    let logit_gradient = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
+                    logit_gradient[0].f_mul(&tangent)?.f_sum(None)?
+                }
             };
-            if !value.requires_grad() {
-                return Ok((tangent.f_sum(None)?, ()));
-            }
-            let loss = self.criterion(&value, &batch.targets)?;
-            // The chain rule through the logits, so that a user's loss needs no tangents.
-            let logit_gradient = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
-            Ok((logit_gradient[0].f_mul(&tangent)?.f_sum(None)?, ()))
+            Ok((derivative.shallow_clone(), derivative))
         };
         let start = Dual { value: images, tangent: None };
         let division = Division { segments: &self.searched().jvp_segments, recompute: true };
-        let ((), gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
-        let (product, _) = leaves.flatten(executable, gradients)?;
-        product.ok_or_else(|| Error::engine("the gradient of m was not requested"))
+        let (derivative, gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
+        let (m_gradient, w_gradient) = leaves.flatten(executable, gradients)?;
+        Gradients::new(Loss::alone(derivative), m_gradient, w_gradient)
     }
 
     fn draw(&self, step: u64) -> Result<()> {

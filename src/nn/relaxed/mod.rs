@@ -5,18 +5,23 @@
 //! mean of the micro-batches' gradients. Batch norm normalises each micro-batch by its own statistics, and each has its
 //! own noise.
 
+mod curvature;
+mod edges;
 mod perturbation;
 mod relaxations;
+mod roles;
 
 use tch::Tensor;
 
 use super::gradients::add;
-use super::{By, Gradients, Loss, Mode, Network};
+use super::{Along, Buffers, By, Gradients, Loss, Mode, Network};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::copy;
 
-pub use relaxations::{Draw, Relaxations, Role};
+pub use curvature::ArchHessian;
+pub use relaxations::Relaxations;
+pub use roles::{Draw, Role};
 
 /// A network and the relaxation of its tables.
 #[derive(Clone, Copy)]
@@ -69,8 +74,19 @@ impl Relaxed<'_> {
             let back = |gradient: Tensor| self.relaxations.backward(alpha, &m, &gradient, draw);
             Ok(Gradients { alpha: found.alpha.map(back).transpose()?, ..found })
         };
-        let Some(micro_batches) = divide(batch, self.micro_batch)? else { return compute(batch, 0) };
         let moves = self.network.buffers().filter(|_| mode == Mode::Weights);
+        self.over_parts(batch, moves, compute)
+    }
+
+    /// The mean over the micro-batches, each with its number, of what `compute` returns; `moves`: the buffers that it
+    /// moves.
+    fn over_parts(
+        &self,
+        batch: &Batch,
+        moves: Option<&dyn Buffers>,
+        compute: impl Fn(&Batch, usize) -> Result<Gradients>,
+    ) -> Result<Gradients> {
+        let Some(micro_batches) = divide(batch, self.micro_batch)? else { return compute(batch, 0) };
         let samples = self.relaxations.relaxation().rule().samples_one();
         let mut buffers = moves.map(|moves| Averages::new(&moves.tensors(), samples)).transpose()?;
         let mut sum: Option<Gradients> = None;
@@ -120,21 +136,29 @@ impl Relaxed<'_> {
         Ok(perturbed)
     }
 
-    /// ∇²_{α,w} L_train(w, α)·direction, with batch statistics.
-    pub fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let compute = |batch: &Batch, part: usize| -> Result<Tensor> {
+    /// The derivative of L_train(w, α) along a direction of the weights, with batch statistics, and its gradients:
+    /// ∇²_{α,w} L·direction and ∇²_w L·direction.
+    pub fn gradients_along(
+        &self,
+        w: &Tensor,
+        alpha: &Tensor,
+        direction: &Tensor,
+        batch: &Batch,
+        by: By,
+    ) -> Result<Gradients> {
+        self.over_parts(batch, None, |batch, part| {
             let draw = Draw::Part(Role::Weight, part);
             self.network.begin_loss(Role::Weight, part)?;
             let m = self.relaxations.weights(alpha, draw)?;
-            let product = self.network.hessian_product(w, &m, direction, batch)?;
-            self.relaxations.backward(alpha, &m, &product, draw)
-        };
-        let Some(micro_batches) = divide(batch, self.micro_batch)? else { return compute(batch, 0) };
-        let mut sum = None;
-        for (part, (micro_batch, share)) in micro_batches.iter().enumerate() {
-            add(&mut sum, Some(compute(micro_batch, part)?.f_mul_scalar(*share)?))?;
-        }
-        sum.ok_or_else(|| Error::engine("a batch was divided into no micro-batches"))
+            let found = self.network.gradients_along(w, &m, Along::weights(direction), batch, by)?;
+            let back = |gradient: Tensor| self.relaxations.backward(alpha, &m, &gradient, draw);
+            Ok(Gradients { alpha: found.alpha.map(back).transpose()?, ..found })
+        })
+    }
+
+    /// ∇²_{α,w} L_train(w, α)·direction, with batch statistics.
+    pub fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+        Ok(self.gradients_along(w, alpha, direction, batch, By::Alpha)?.alpha()?.shallow_clone())
     }
 }
 

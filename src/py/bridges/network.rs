@@ -7,12 +7,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::{Device, Kind, Tensor};
 
-use crate::arch::{LogitRow, LogitTable};
+use crate::arch::{LogitRow, LogitTable, TableRole};
 use crate::config::ArchInit;
 use crate::data::{Batch, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Metrics;
-use crate::nn::{Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Path, Reach, Role};
+use crate::nn::{
+    Along, Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Path, Reach, Role,
+};
 use crate::params::{Entry, Table, copy};
 use crate::py::errors::{from_python, to_python};
 use crate::py::tensor::{PyTensor, from_dict, to_dict};
@@ -46,7 +48,20 @@ impl Definition {
             let (rows, initial): (Vec<LogitRow>, Vec<_>) = rows.into_iter().map(split).unzip();
             let columns = rows.iter().map(|row| row.candidates.len()).max().unwrap_or(0);
             let groups = (0..rows.len()).map(|row| vec![row]).collect();
-            (LogitTable { name, rows, columns, groups, picks, unselectable: None, kept: None, least: None }, initial)
+            (
+                LogitTable {
+                    name,
+                    rows,
+                    columns,
+                    groups,
+                    picks,
+                    unselectable: None,
+                    kept: None,
+                    least: None,
+                    role: TableRole::Candidates,
+                },
+                initial,
+            )
         };
         Ok(Definition {
             weights: tensors("weights")?,
@@ -200,6 +215,23 @@ pub struct PyNetwork {
 }
 
 impl PyNetwork {
+    /// A loss and its gradients by the leaves.
+    fn gradients_of(&self, loss: Loss, by: By) -> Result<Gradients> {
+        let wanted = [(by.alpha(), &self.mixing), (by.weights(), &self.weights)];
+        let wanted = || wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, leaves)| *leaves);
+        let inputs: Vec<&Tensor> = wanted().flat_map(|leaves| &leaves.leaves).collect();
+        let found = differentiate(&loss.value, &inputs, false)?;
+        let mut rest = found.as_slice();
+        let mut flat = |leaves: &Leaves| {
+            let (own, others) = rest.split_at(leaves.leaves.len());
+            rest = others;
+            leaves.flat(own)
+        };
+        let m_gradient = by.alpha().then(|| flat(&self.mixing)).transpose()?;
+        let w_gradient = by.weights().then(|| flat(&self.weights)).transpose()?;
+        Gradients::new(loss, m_gradient, w_gradient)
+    }
+
     /// The loss of a batch at the values of the leaves.
     fn pass(&self, batch: &Batch, mode: Mode, twice: bool) -> Result<Loss> {
         self.arithmetic.set_switch()?;
@@ -253,40 +285,31 @@ impl Network for PyNetwork {
         self.weights.set(w, by.weights())?;
         self.mixing.set(m, by.alpha())?;
         let loss = self.pass(batch, mode, false)?;
-        let wanted = [(by.alpha(), &self.mixing), (by.weights(), &self.weights)];
-        let wanted = || wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, leaves)| *leaves);
-        let inputs: Vec<&Tensor> = wanted().flat_map(|leaves| &leaves.leaves).collect();
-        let found = differentiate(&loss.value, &inputs, false)?;
-        let mut rest = found.as_slice();
-        let mut flat = |leaves: &Leaves| {
-            let (own, others) = rest.split_at(leaves.leaves.len());
-            rest = others;
-            leaves.flat(own)
-        };
-        let m_gradient = by.alpha().then(|| flat(&self.mixing)).transpose()?;
-        let w_gradient = by.weights().then(|| flat(&self.weights)).transpose()?;
-        Gradients::new(loss, m_gradient, w_gradient)
+        self.gradients_of(loss, by)
     }
 
-    fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+    fn gradients_along(&self, w: &Tensor, m: &Tensor, along: Along, batch: &Batch, by: By) -> Result<Gradients> {
         self.weights.set(w, true)?;
         self.mixing.set(m, true)?;
         let loss = self.pass(batch, Mode::Search, true)?.value;
-        let first = differentiate(&loss, &self.weights.leaves.iter().collect::<Vec<_>>(), true)
-            .map_err(without_second_derivative)?;
-        let mut product: Option<Tensor> = None;
-        for (gradient, direction) in first.iter().zip(self.weights.table.views(&direction.f_detach()?)?) {
-            if gradient.defined() && gradient.requires_grad() {
-                let term = gradient.f_mul(&direction)?.f_sum(self.kind)?;
-                product = Some(match product {
+        let parts = [(&self.weights, along.w), (&self.mixing, along.m)];
+        let parts: Vec<_> = parts.into_iter().filter_map(|(leaves, part)| Some((leaves, part?))).collect();
+        let inputs: Vec<&Tensor> = parts.iter().flat_map(|(leaves, _)| &leaves.leaves).collect();
+        let first = differentiate(&loss, &inputs, true).map_err(without_second_derivative)?;
+        let directions = parts.iter().map(|(leaves, part)| leaves.table.views(&part.f_detach()?));
+        let directions = directions.collect::<Result<Vec<_>>>()?;
+        let mut derivative: Option<Tensor> = None;
+        for (gradient, direction) in first.iter().zip(directions.iter().flatten()) {
+            if gradient.defined() {
+                let term = gradient.f_mul(direction)?.f_sum(self.kind)?;
+                derivative = Some(match derivative {
                     Some(sum) => sum.f_add(&term)?,
                     None => term,
                 });
             }
         }
-        let Some(product) = product else { return Ok(m.f_zeros_like()?) };
-        let second = differentiate(&product, &self.mixing.leaves.iter().collect::<Vec<_>>(), false);
-        self.mixing.flat(&second.map_err(without_second_derivative)?)
+        let derivative = derivative.map_or_else(|| loss.f_detach()?.f_zeros_like(), Ok)?;
+        self.gradients_of(Loss::alone(derivative), by).map_err(without_second_derivative)
     }
 
     fn draw(&self, step: u64) -> Result<()> {
@@ -335,8 +358,9 @@ fn without_second_derivative(error: Error) -> Error {
         true => Error::new(
             ErrorKind::Config,
             format!(
-                "hypergradient \"unrolled_exact\" differentiates twice, and an operation of the network cannot be \
-                 ({}); use hypergradient=\"unrolled\", or write the operation with others that can",
+                "the search needs second derivatives (of hypergradients such as \"unrolled_exact\", or of `probe_every` \
+                 and `curvature_every`), and an operation of the network has none ({}); use hypergradient=\"unrolled\" or \
+                 \"first_order\", or write the operation with others that have them",
                 error.detail
             ),
         )

@@ -8,13 +8,14 @@ use tch::Tensor;
 
 use super::rollback::Rollback;
 use super::scalars::Scalars;
+use super::terms::Terms;
 use crate::config::{ArchOptimizer, Estimator, Method, Order, SearchConfig};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::nn::{By, Draw, Gradients, Mode, Network, Relaxed, Role};
 use crate::optim::{self, Adam, Moments, Sgd};
 use crate::relaxation::Noise;
-use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
+use crate::search::hypergradient::{ArchGradient, Losses, Probe, VirtualStep, arch_gradient};
 
 /// Everything that a search moves except buffers, which belong to the network. Steps write to the tensors
 /// and never replace them.
@@ -134,12 +135,22 @@ pub struct StepSettings {
     pub virtual_clip: Option<f64>,
     /// Whether it measures the entropy of drawn mixing weights.
     pub measures_samples: bool,
+    /// Every how many steps of α its gradient is compared with the exact one; None: never.
+    pub probe_every: Option<usize>,
+    /// Whether this step does so.
+    pub probes: bool,
 }
 
 impl StepSettings {
     /// The names of the numbers that a step measures besides its losses, in the order of its report.
     pub fn measured(&self) -> Vec<&'static str> {
-        if self.measures_samples { vec![SAMPLE_ENTROPY] } else { Vec::new() }
+        let samples = self.measures_samples.then_some(SAMPLE_ENTROPY).into_iter();
+        samples.chain(self.probe_every.iter().flat_map(|_| Probe::NAMES)).collect()
+    }
+
+    /// The settings of a step that moves α for the `number`th time, counted from 0.
+    pub fn of_step(&self, number: u64) -> Self {
+        StepSettings { probes: self.probe_every.is_some_and(|n| number.is_multiple_of(n as u64)), ..*self }
     }
 
     /// The settings of a configuration.
@@ -164,6 +175,8 @@ impl StepSettings {
             arch_clip: config.optimisation.arch_grad_clip,
             order: config.optimisation.order,
             virtual_clip: clip.filter(|_| config.optimisation.clip_virtual_step),
+            probe_every: config.optimisation.probe_every,
+            probes: false,
         }
     }
 }
@@ -177,10 +190,10 @@ pub fn step(
     state: &mut State,
     scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
-    settings: &StepSettings,
+    (settings, terms): (&StepSettings, Option<&Terms>),
 ) -> Result<()> {
     let mut rollback = Rollback::default();
-    let done = updates(network, state, scalars, (train, valid), settings, &mut rollback);
+    let done = updates(network, state, scalars, (train, valid), (settings, terms), &mut rollback);
     if done.is_err() {
         // Report the first error, not one of the rollback.
         let _ = rollback.all();
@@ -194,6 +207,7 @@ struct Step<'s> {
     state: &'s mut State,
     scalars: &'s Scalars,
     settings: &'s StepSettings,
+    terms: Option<&'s Terms>,
     rollback: &'s mut Rollback,
     extras: Vec<Extra>,
 }
@@ -212,7 +226,7 @@ fn updates(
     state: &mut State,
     scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
-    settings: &StepSettings,
+    (settings, terms): (&StepSettings, Option<&Terms>),
     rollback: &mut Rollback,
 ) -> Result<()> {
     if let Some(buffers) = network.network.buffers() {
@@ -221,7 +235,7 @@ fn updates(
     let [keep_train, keep_valid] = scalars.keep()?;
     let train = &with_carried(train, state.carried.train.as_ref(), &keep_train)?;
     let valid = valid.map(|valid| with_carried(valid, state.carried.valid.as_ref(), &keep_valid)).transpose()?;
-    let mut step = Step { network, state, scalars, settings, rollback, extras: Vec::new() };
+    let mut step = Step { network, state, scalars, settings, terms, rollback, extras: Vec::new() };
     let (of_alpha, of_weights, correct) = match (&valid, settings.estimator.method, settings.order) {
         (None, ..) => step.weights(train).map(|(checked, correct)| (None, checked, correct)),
         (Some(_), Method::SingleLevel, _) => step.both(train),
@@ -260,6 +274,7 @@ impl Step<'_> {
         let (found, untouched) = self.train_gradients(train, By::Both)?;
         self.measure_sample()?;
         let (gradient, loss) = (found.alpha()?.shallow_clone(), found.loss.value.shallow_clone());
+        self.probe(&gradient, train, train)?;
         let of_alpha = self.move_alpha(&gradient, loss)?;
         self.move_weights(found, untouched.as_ref()).map(|(checked, correct)| (Some(of_alpha), checked, correct))
     }
@@ -294,25 +309,54 @@ impl Step<'_> {
     /// Moves α by the hypergradient.
     fn arch(&mut self, train: &Batch, valid: &Batch) -> Result<Checked> {
         let losses = Losses { network: self.network, train: Some(train), valid };
+        let (xi, state) = (self.scalars.lr()?, &*self.state);
+        let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
+        let virtual_step = self.virtual_step(&xi, untouched.as_ref());
+        let ArchGradient { gradient, valid_loss } =
+            arch_gradient(self.settings.estimator, &losses, &state.w, &state.alpha, &virtual_step)?;
+        self.probe(&gradient, train, valid)?;
+        store_carried(self.state.carried.valid.as_mut(), valid_loss.carried.as_ref(), self.rollback)?;
+        self.move_alpha(&gradient, valid_loss.value)
+    }
+
+    fn virtual_step<'v>(&'v self, xi: &'v Tensor, untouched: Option<&'v Tensor>) -> VirtualStep<'v> {
         let settings = self.settings;
-        let untouched = self.network.untouched(&self.state.alpha, train, Role::Weight)?;
-        let virtual_step = VirtualStep {
-            xi: &self.scalars.lr()?,
+        VirtualStep {
+            xi,
             momentum: settings.sgd.momentum,
             buffer: Some(&self.state.momentum),
             weight_decay: settings.sgd.weight_decay,
             clip: settings.virtual_clip,
             epsilon: settings.epsilon,
-            untouched: untouched.as_ref(),
-        };
-        let ArchGradient { gradient, valid_loss } =
-            arch_gradient(settings.estimator, &losses, &self.state.w, &self.state.alpha, &virtual_step)?;
-        store_carried(self.state.carried.valid.as_mut(), valid_loss.carried.as_ref(), self.rollback)?;
-        self.move_alpha(&gradient, valid_loss.value)
+            untouched,
+        }
     }
 
-    /// Moves α by a gradient that was taken at this loss.
+    /// Compares a gradient of α with the exact one, in steps that do so.
+    fn probe(&mut self, gradient: &Tensor, train: &Batch, valid: &Batch) -> Result<()> {
+        if !self.settings.probes {
+            return Ok(());
+        }
+        let losses = Losses { network: self.network, train: Some(train), valid };
+        let (xi, state) = (self.scalars.lr()?, &*self.state);
+        let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
+        let step = self.virtual_step(&xi, untouched.as_ref());
+        let found = Probe::of(gradient, &losses, &state.w, &state.alpha, &step)?;
+        self.extras.extend(Probe::NAMES.into_iter().zip([found.cosine, found.error]));
+        Ok(())
+    }
+
+    /// Moves α by a gradient that was taken at this loss, and by the terms.
     fn move_alpha(&mut self, gradient: &Tensor, loss: Tensor) -> Result<Checked> {
+        let with_terms = match self.terms {
+            Some(terms) => {
+                let (sum, measured) = terms.apply(self.network.relaxations, &self.state.alpha, gradient, &loss)?;
+                self.extras.extend(measured);
+                Some(sum)
+            }
+            None => None,
+        };
+        let gradient = with_terms.as_ref().unwrap_or(gradient);
         let (state, settings) = (&mut *self.state, self.settings);
         self.rollback.save([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
         let coefficient = settings.arch_clip.map(|clip| optim::clip_coefficient(gradient, clip)).transpose()?;
