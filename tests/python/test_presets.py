@@ -56,6 +56,8 @@ def small(name: str, **changes: Any) -> SearchConfig:
     """A preset with sizes that take a second, and few samples where it evaluates architectures."""
     if name == "random_ws":
         changes["selection"] = pydarts.algorithms.Sampled(samples=4, batches=1, finalists=2, epoch_samples=2)
+    if name == "snas":  # a tenth of the examples must be a batch
+        changes["batch_size"] = 4
     return SearchConfig.preset(name, **SMALL | changes)
 
 
