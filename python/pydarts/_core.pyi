@@ -100,6 +100,9 @@ def strengths(
     epoch of each point, in a search of `total` epochs.
     """
 
+def edge_weights(logits: npt.NDArray[np.float64], groups: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
+    """The weights of edges at several points, [points, rows]: a softmax of their logits over each group."""
+
 def entropy(relaxation: Any, strengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The mean entropy of the rows in nats, [points], from strengths [points, rows, columns]."""
 
@@ -156,7 +159,8 @@ class Supernet:
         xi: float,
         epsilon: float,
         momentum: dict[str, Tensor] | None,
-    ) -> dict[str, Tensor]: ...
+        probe: bool,
+    ) -> tuple[dict[str, Tensor], tuple[float, float] | None]: ...
     def step(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> tuple[float, float]: ...
     def optimizer_state(self) -> dict[str, Any]: ...
     def decide(self, decision: str) -> None: ...
@@ -182,7 +186,8 @@ class SearchModule:
         xi: float,
         epsilon: float,
         momentum: dict[str, Tensor] | None,
-    ) -> dict[str, Tensor]: ...
+        probe: bool,
+    ) -> tuple[dict[str, Tensor], tuple[float, float] | None]: ...
     def step(
         self, train: tuple[list[Tensor], Any], valid: tuple[list[Tensor], Any]
     ) -> tuple[float, float]: ...

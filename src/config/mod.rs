@@ -209,6 +209,7 @@ impl SearchConfig {
         if self.space.reads() == Reads::Words {
             self.check_words()?;
         }
+        combinations::check(self)?;
         if self.execution.checkpoint_dir.is_none() {
             let given = [
                 ("resume", self.execution.resume.wanted()),

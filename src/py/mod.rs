@@ -38,6 +38,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(data::normalized, module)?)?;
     module.add_function(wrap_pyfunction!(search::search, module)?)?;
     module.add_function(wrap_pyfunction!(strengths::strengths, module)?)?;
+    module.add_function(wrap_pyfunction!(strengths::edge_weights, module)?)?;
     module.add_function(wrap_pyfunction!(strengths::entropy, module)?)?;
     module.add_function(wrap_pyfunction!(strengths::relaxation_at, module)?)?;
     module.add_function(wrap_pyfunction!(memory::fitting_batch, module)?)?;

@@ -44,7 +44,7 @@ impl Beginning {
         let optimisation @ OptimisationConfig { seed, arch_init, .. } = &config.optimisation;
         let (kind, device) = (options.numbers.kind, options.device);
         let relaxations = Relaxations::of(optimisation, definition.tables(), (kind, device))?;
-        let (network, initial) = definition.start(options.numbers, device, *arch_init, *seed)?;
+        let (network, initial) = definition.start(options.samples, options.numbers, device, *arch_init, *seed)?;
         Ok((Box::new(network), relaxations, initial))
     }
 }
@@ -89,7 +89,7 @@ pub fn search<'py>(
     // A network of functions has tables of its own and no genotype.
     let space = network.is_none().then_some(&config.space);
     let tables = match &beginning {
-        Beginning::Plan(_) => config.space.logit_tables(),
+        Beginning::Plan(plan) => plan.alphas.clone(),
         Beginning::Python(definition) => definition.tables(),
     };
     let mut observer = PyObserver::new(py, observer, (space.cloned(), tables), kind)?;

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use super::entry::engine;
 use super::tensor::PyTensor;
 use super::values::variant;
-use crate::arch::{LogitRow, LogitTable};
+use crate::arch::{LogitRow, LogitTable, TableRole};
 use crate::error::{Error, Result};
 use crate::nn::Relaxations;
 use crate::relaxation::{self, TableState};
@@ -68,6 +68,7 @@ fn table(shape: &[i64]) -> LogitTable {
     let candidates: Arc<[String]> = (0..shape[1]).map(|column| column.to_string()).collect();
     let row = |row: i64| LogitRow { label: row.to_string(), candidates: candidates.clone() };
     LogitTable {
+        role: TableRole::Candidates,
         name: String::new(),
         rows: (0..shape[0]).map(row).collect(),
         columns: shape[1] as usize,

@@ -9,7 +9,7 @@ use super::entry::engine;
 use super::errors::to_python;
 use super::json::{Lists, python, value};
 use super::tensor::PyTensor;
-use crate::arch::{LogitRow, LogitTable, selection};
+use crate::arch::{LogitRow, LogitTable, TableRole, selection};
 use crate::config::hypergradient;
 use crate::decide;
 use crate::error::{Error, ErrorKind, Result, unknown};
@@ -173,6 +173,7 @@ pub fn relaxation_sample(
         let candidates: std::sync::Arc<[String]> = (0..columns).map(|column| column.to_string()).collect();
         let row = |row: usize| LogitRow { label: row.to_string(), candidates: candidates.clone() };
         let table = LogitTable {
+            role: TableRole::Candidates,
             name: "table".to_string(),
             rows: (0..rows).map(row).collect(),
             columns,

@@ -6,6 +6,7 @@
 
 mod derive;
 mod dirichlet;
+mod edges;
 mod gumbel;
 mod gumbel_hard;
 mod identity;
@@ -21,7 +22,8 @@ use crate::json::Field;
 use crate::variant::{Chosen, Domain, Parameter, Variant};
 
 pub use derive::derive;
-pub use noise::{Noise, row_shares};
+pub use edges::normalize_edges;
+pub use noise::{Noise, open_rows, row_shares};
 pub use restrictions::{Restrictions, Tables, shown_over_time};
 pub use state::TableState;
 

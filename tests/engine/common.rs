@@ -1,6 +1,6 @@
 //! Networks small enough to be known in closed form, run through the same engine as the supernet.
 
-use pydarts::arch::{LogitRow, LogitTable};
+use pydarts::arch::{LogitRow, LogitTable, TableRole};
 use pydarts::config::SearchConfig;
 use pydarts::data::Batch;
 use pydarts::error::Result;
@@ -64,6 +64,7 @@ pub fn table(name: &str, rows: usize, columns: usize) -> LogitTable {
         kept: None,
         least: None,
         unselectable: None,
+        role: TableRole::Candidates,
     }
 }
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from pydarts._values import fields
 
-PROPERTIES = ("space", "hypergradient", "relaxation", "selection", "stop", "perturbation", "arch_terms")
+PROPERTIES = (
+    "space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip", "perturbation", "arch_terms",
+)  # fmt: skip
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -25,7 +27,7 @@ def stub() -> str:
         "",
         "import torch",
         "",
-        "from .algorithms import Decider, Hypergradient, Relaxation, Selection",
+        "from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection",
         "from .operation import Operation",
         "from .perturbations import Perturbation",
         "from .space import Space",

@@ -2,10 +2,12 @@
 
 from .choice_supernet import ChoiceSupernet
 from .derive import derive, select, softmax
-from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
+from .hypergradient import first_order, unrolled, unrolled_exact
+from .implicit import METHODS, arch_hessian
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
+from .partial import PartialSequenceSupernet, PartialSupernet
 from .relaxation import RELAXATIONS, SAMPLED, TEMPERED, Relaxation
 from .search import Search
 from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
@@ -30,6 +32,8 @@ __all__ = [
     "LanguageModel",
     "Masks",
     "OwnNetwork",
+    "PartialSequenceSupernet",
+    "PartialSupernet",
     "PlainChoice",
     "PlainInputChoice",
     "Relaxation",
@@ -38,6 +42,7 @@ __all__ = [
     "Stream",
     "Supernet",
     "Term",
+    "arch_hessian",
     "attended",
     "derive",
     "draw_masks",

@@ -13,7 +13,7 @@ import torch
 
 from .. import _core
 from . import algorithms, fields, perturbations, relaxations, terms, views
-from .algorithms import Decider, Hypergradient, Relaxation, Selection
+from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
 from .fields import FIELDS, ConfigAttributes, Method, rows, table
 from .files import user_path
 from .hints import hint
@@ -69,7 +69,10 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
             if isinstance(folder, (str, os.PathLike)) and folder != "":
                 value = {**value, "checkpoint_dir": os.fspath(user_path(folder))}
             value = _with_own(value)
-            given = {name: plain(field) if name in AXES else field for name, field in value.items()}
+            given = {
+                name: plain(field) if name in AXES or isinstance(field, Schedule) else field
+                for name, field in value.items()
+            }
             value = {name: field for name, field in given.items() if field is not None or name not in AXES}
         return super()._of(value)
 
@@ -100,6 +103,12 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         """The rule that ends the search early, one of `pydarts.algorithms`."""
         value = self.to_dict()["stop"]
         return None if value is None else Decider._of(value)
+
+    @property
+    def auxiliary_skip(self) -> float | Schedule | None:
+        """The weight of the skip connection that every edge has besides its operations; None: none."""
+        value = self.to_dict()["auxiliary_skip"]
+        return Schedule._of(value) if isinstance(value, dict) else value
 
     @property
     def perturbation(self) -> Perturbation | None:

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
-from .algorithms import Decider, Hypergradient, Relaxation, Selection
+from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
 from .operation import Operation
 from .perturbations import Perturbation
 from .space import Space
@@ -86,6 +86,9 @@ class ConfigFields(TypedDict, total=False):
     perturbation: str | Perturbation | Mapping[str, Any] | None
     algorithm: str | None
     arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
+    partial_channels: int
+    edge_normalization: bool
+    auxiliary_skip: float | Schedule | Mapping[str, Any] | None
 
 class ConfigAttributes:
     @property
@@ -157,6 +160,10 @@ class ConfigAttributes:
     def perturbation(self) -> Perturbation | None: ...
     algorithm: str | None
     def arch_terms(self) -> tuple[Term, ...]: ...
+    partial_channels: int
+    edge_normalization: bool
+    @property
+    def auxiliary_skip(self) -> float | Schedule | None: ...
 
 class Field(NamedTuple):
     name: str
