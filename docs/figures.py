@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/algorithms: `python docs/figures.py [NAME …]` writes docs/pictures/algorithms/NAME.svg.
+"""Draw the pictures of docs/algorithms: `python docs/figures.py [NAME …]`.
 
 Numbers come from the library where it computes them: relaxations, schedules, terms, gradients of the engine.
 """
@@ -17,6 +17,7 @@ import pydarts
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from pydarts import algorithms
 from pydarts.nn import FunctionNetwork
 
@@ -36,7 +37,9 @@ ROW = torch.tensor([0.2, -0.1, 0.5], dtype=torch.float64)
 EPOCHS = 50
 
 
-def panels(columns: int = 1, width: float = 6.4, height: float = 2.6, **options: Any) -> tuple[Figure, list[Axes]]:
+def panels(
+    columns: int = 1, width: float = 6.4, height: float = 2.6, **options: Any
+) -> tuple[Figure, list[Axes]]:
     """Return a figure with panels side by side."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False, **options)
@@ -130,10 +133,12 @@ def triangle(axis: Axes, m: torch.Tensor, mean: torch.Tensor, title: str) -> Non
     """Draw samples of three shares and their mean."""
     edge = corners(torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0]])
     axis.plot(*edge, color="black", linewidth=0.8)
-    axis.scatter(*corners(m), s=5, color=BLUE, alpha=0.5, linewidths=0)
+    axis.scatter(*corners(m), s=5, color=BLUE, alpha=0.5, linewidths=0, rasterized=True)
     axis.scatter(*corners(mean[None]), s=40, color=ORANGE, marker="D", zorder=3)
     for number, (x, y) in enumerate(zip(edge[0][:3], edge[1][:3], strict=True)):
-        axis.annotate(str(number + 1), (x, y), (0, 4 if y > 0 else -12), textcoords="offset points", ha="center")
+        axis.annotate(
+            str(number + 1), (x, y), (0, 4 if y > 0 else -12), textcoords="offset points", ha="center"
+        )
     axis.set_title(title, pad=12)
     axis.set(aspect="equal", xlim=(-0.1, 1.1), ylim=(-0.12, 0.95))
     axis.set_axis_off()
@@ -176,7 +181,9 @@ def gdas() -> Figure:
         hard = algorithms.GumbelHard(temperature=temperature).weights(ROW, noise=noise)
         axis.bar(range(3), hard, width=0.8, color="none", edgecolor=BLUE, label="runs: m")
         axis.bar(range(3), soft, width=0.5, color=ORANGE, label="gradient: p̃")
-        axis.set(title=f"τ = {temperature:g}", xticks=range(3), xticklabels=["1", "2", "3"], xlabel="candidate")
+        axis.set(
+            title=f"τ = {temperature:g}", xticks=range(3), xticklabels=["1", "2", "3"], xlabel="candidate"
+        )
     axes[0].legend(loc="upper right")
     return figure
 
@@ -188,11 +195,10 @@ def random_ws() -> Figure:
     figure, axes = panels(3, height=3.4, sharey=True)
     generator = np.random.default_rng(0)
     for step, axis in enumerate(axes):
-        m = np.zeros((len(edges), len(operations)))
-        for node in sorted({target for _, target in edges}):
+        m = algorithms.Random().sample(torch.zeros(len(edges), len(operations)), step=step).numpy()
+        for node in sorted({target for _, target in edges}):  # two edges into a node are kept
             into = [row for row, (_, target) in enumerate(edges) if target == node]
-            for row in generator.choice(into, 2, replace=False):
-                m[row, generator.integers(len(operations))] = 1
+            m[generator.permutation(into)[2:]] = 0
         axis.imshow(m, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         axis.set(title=f"step {step + 1}", xticks=range(len(operations)), yticks=range(len(edges)))
         axis.set_xticklabels(operations, rotation=90, fontsize=7)
@@ -231,7 +237,13 @@ def sdarts() -> Figure:
     places = np.arange(3)
     right.bar(places - 0.2, m, 0.35, color=GREY, label="m: α step")
     right.bar(places + 0.2, clipped / clipped.sum(), 0.35, color=BLUE, label="m′: w step")
-    right.set(xticks=places, xticklabels=["1", "2", "3"], xlabel="candidate", title="one draw, ε = 0.3", ylim=(0, 0.8))
+    right.set(
+        xticks=places,
+        xticklabels=["1", "2", "3"],
+        xlabel="candidate",
+        title="one draw, ε = 0.3",
+        ylim=(0, 0.8),
+    )
     right.legend(loc="upper center", ncols=2)
     return figure
 
@@ -274,10 +286,10 @@ def robust_darts() -> Figure:
     means = {at[last]: np.mean(measured[max(0, last - 4) : last + 1]) for last in range(2, len(at))}
     figure, (axis,) = panels()
     axis.plot(at, measured, "o", color=GREY, label="curvature, every 2 epochs")
-    axis.plot(list(means), list(means.values()), "o-", color=BLUE, markersize=3, label="mean of 5 measurements")
-    axis.annotate(
-        "", (22, means[22]), (14, means[14]), arrowprops={"arrowstyle": "->", "color": ORANGE}
+    axis.plot(
+        list(means), list(means.values()), "o-", color=BLUE, markersize=3, label="mean of 5 measurements"
     )
+    axis.annotate("", (22, means[22]), (14, means[14]), arrowprops={"arrowstyle": "->", "color": ORANGE})
     axis.annotate(f"× {means[22] / means[14]:.2f} > 1.3: stop", (17, 0.78), color=ORANGE, ha="right")
     axis.axvline(10, color="black", linewidth=0.8, linestyle=":")
     axis.annotate("returns to epoch 10", (10, 1.3), (4, 0), textcoords="offset points")
@@ -328,12 +340,11 @@ def pc_darts() -> Figure:
         order = [order[place] for place in shuffled(channels, k)]
     for (y, row), x in product(enumerate(rows), range(channels)):
         read = x < channels // k
-        box = matplotlib.patches.Rectangle((x, -y), 0.9, 0.7, color=colours[row[x]], alpha=1 if read else 0.35)
-        axis.add_patch(box)
-        axis.annotate(str(row[x]), (x + 0.45, -y + 0.35), ha="center", va="center", color="white" if read else "black")
+        axis.add_patch(Rectangle((x, -y), 0.9, 0.7, color=colours[row[x]], alpha=1 if read else 0.35))
+        place, colour = (x + 0.45, -y + 0.35), "white" if read else "black"
+        axis.annotate(str(row[x]), place, ha="center", va="center", color=colour)
     for y in range(3):
-        outline = matplotlib.patches.Rectangle((-0.06, -y - 0.06), 2.02, 0.82, fill=False, edgecolor=ORANGE, linewidth=1.5)
-        axis.add_patch(outline)
+        axis.add_patch(Rectangle((-0.06, -y - 0.06), 2.02, 0.82, fill=False, edgecolor=ORANGE, linewidth=1.5))
         axis.annotate(f"node {y + 1}", (-0.3, -y + 0.35), ha="right", va="center")
     axis.annotate("operations read these", (1, 0.85), ha="center", color=ORANGE)
     axis.annotate("these bypass", (5, 0.85), ha="center")
@@ -345,8 +356,8 @@ def pc_darts() -> Figure:
 FIGURES: dict[str, Callable[[], Figure]] = {
     draw.__name__.replace("_", "-"): draw
     for draw in (
-        darts, pc_darts, gdas, snas, drnas, fair_darts, darts_minus, sdarts, robust_darts, beta_darts, milenas,
-        random_ws, implicit, cost,
+        darts, pc_darts, gdas, snas, drnas, fair_darts, darts_minus, sdarts, robust_darts, beta_darts,
+        milenas, random_ws, implicit, cost,
     )
 }  # fmt: skip
 
@@ -358,7 +369,7 @@ def main(names: Sequence[str]) -> None:
     for name in names or FIGURES:
         with matplotlib.rc_context(STYLE):
             path = FOLDER / f"{name}.svg"
-            FIGURES[name]().savefig(path, metadata={"Date": None})
+            FIGURES[name]().savefig(path, metadata={"Date": None}, dpi=150)
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
