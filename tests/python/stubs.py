@@ -6,7 +6,8 @@ from pathlib import Path
 from pydarts._values import fields
 
 PROPERTIES = (
-    "space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip", "perturbation", "arch_terms",
+    "space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip", "perturbation",
+    "arch_terms",
 )  # fmt: skip
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
@@ -27,9 +28,10 @@ def stub() -> str:
         "",
         "import torch",
         "",
-        "from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection",
+        "from .algorithms import Decider, Hypergradient, Schedule, Selection",
         "from .operation import Operation",
         "from .perturbations import Perturbation",
+        "from .relaxations import Relaxation",
         "from .space import Space",
         "from .terms import Term",
         "",
