@@ -13,6 +13,7 @@ from ._show.plots.cells import cells
 from ._show.plots.compare import compare
 from ._show.plots.curves import accuracies, entropy, losses, metrics, skips
 from ._show.plots.heat_map import weights
+from ._show.plots.measured import diagnostics
 from ._show.plots.supernet import supernet_cell
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "animate",
     "cells",
     "compare",
+    "diagnostics",
     "entropy",
     "losses",
     "metrics",

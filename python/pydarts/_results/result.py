@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -347,6 +347,14 @@ class SearchResult:
     def plot_metrics(self, ax: Axes | None = None) -> Axes:
         """Draw the values of the metric: `plots.metrics`."""
         return views.axes.metrics(self.history, mode=self.config.metric_mode, ax=ax)
+
+    def plot_diagnostics(
+        self, ax: Axes | None = None, *, names: Sequence[str] | str | None = None
+    ) -> npt.NDArray[Any]:
+        """Draw what the algorithm was and measured in every epoch: `plots.diagnostics`."""
+        return views.panels.diagnostics(
+            self.history, names, path=self.trajectory, stop=self.config.stop, ax=ax
+        )
 
     def animate(
         self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40

@@ -242,6 +242,23 @@ class Trajectory:
         return _core.entropy(plain(self.relaxation), self.weights(table))
 
     @property
+    def learns(self) -> bool:
+        """Whether the search moves α; the relaxation "random" draws candidates without it."""
+        return bool(self.about["name"] != "random")
+
+    @property
+    def selects(self) -> bool:
+        """Whether α decides what is selected; "sampled" compares networks instead."""
+        rule = plain(self.selection)
+        return (rule["name"] if isinstance(rule, Mapping) else rule) != "sampled"
+
+    @property
+    def counts_skips(self) -> bool:
+        """Whether a candidate of the cells is a skip connection."""
+        names = {name for table in self.tables.values() for name in table.names}
+        return self.space is not None and bool(names & {"skip_connect", "identity"})
+
+    @property
     def skips(self) -> npt.NDArray[np.int64]:
         """The number of skip connections in the genotype at each point: [T]."""
         return np.array([genotype.skip_connections for genotype in self.genotypes], dtype=np.int64)
