@@ -48,6 +48,7 @@ from .nn._export import export
 from .nn._files import load_network
 from .nn._fix import random_architectures
 from .nn._inherit import Inheritance
+from .nn._latency import latency_table
 
 if _typing.TYPE_CHECKING:
     from . import plots
@@ -98,6 +99,7 @@ __all__ = [
     "derive",
     "export",
     "genotypes",
+    "latency_table",
     "load_network",
     "loggers",
     "nn",

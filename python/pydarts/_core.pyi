@@ -100,6 +100,9 @@ def strengths(
     epoch of each point, in a search of `total` epochs.
     """
 
+def edge_weights(logits: npt.NDArray[np.float64], groups: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
+    """The weights of edges at several points, [points, rows]: a softmax of their logits over each group."""
+
 def entropy(relaxation: Any, strengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The mean entropy of the rows in nats, [points], from strengths [points, rows, columns]."""
 
@@ -111,10 +114,19 @@ def variants(axis: str) -> list[dict[str, Any]]: ...
 def variant(axis: str, given: object) -> dict[str, Any]: ...
 def schedule(given: object) -> dict[str, Any]: ...
 def schedule_at(given: dict[str, Any], epoch: int, epochs: int) -> float: ...
+def relaxation_sample(given: dict[str, Any], alpha: Tensor, seed: int, step: int) -> Tensor: ...
 def relaxation_weights(given: dict[str, Any], alpha: Tensor, noise: Tensor | None) -> Tensor: ...
 def relaxation_backward(
     given: dict[str, Any], alpha: Tensor, m: Tensor, gradient: Tensor, noise: Tensor | None
 ) -> Tensor: ...
+def terms_apply(
+    given: object,
+    relaxation: object,
+    alphas: list[Tensor],
+    loss: float,
+    gradients: list[Tensor],
+    costs: list[tuple[str, list[float], float]],
+) -> tuple[float, list[Tensor]]: ...
 def own_operation(name: str) -> None: ...
 def published_genotypes() -> dict[str, Genotype]: ...
 def cuda_is_available() -> bool: ...
@@ -124,7 +136,14 @@ def fitting_batch(config: SearchConfig, most: int, free: int, operations: object
 class Supernet:
     """The search network of a complete configuration."""
 
-    def __init__(self, config: SearchConfig, dtype: str, device: str, operations: object = None) -> None: ...
+    def __init__(
+        self,
+        config: SearchConfig,
+        dtype: str,
+        device: str,
+        operations: object = None,
+        costs: list[tuple[str, list[float], float]] = ...,
+    ) -> None: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
     def alphas(self) -> dict[str, Tensor]: ...
@@ -252,6 +271,7 @@ def search(
     network: object | None = None,
     operations: object = None,
     metric: object = None,
+    costs: list[tuple[str, list[float], float]] = ...,
 ) -> dict[str, Any]:
     """Run a search. Errors after the first step are returned in the result.
 

@@ -33,7 +33,7 @@ class Field:
 def search_fields() -> tuple[Field, ...]:
     """The fields of a `SearchConfig`."""
     source = _Source("_values/fields.py")
-    variants = _Source("_values/algorithms.py").variants
+    variants = _Source("_values/algorithms.py").variants | _Source("_values/terms.py").variants
     return tuple(
         Field(
             row.name,

@@ -1,7 +1,9 @@
 //! Options of the network. The space is an option of its own (`SearchConfig::space`).
 
-use super::readers::{image_size, optional, share, size};
+use super::readers::{flag, image_size, not_negative_schedule, optional, share, size};
 use super::table::options;
+use crate::plan::EdgeOptions;
+use crate::schedule::Schedule;
 
 options! {
     /// Sizes and dropout of the search network.
@@ -17,5 +19,19 @@ options! {
         [45] dropout_input: f64 = 0.75 => share;
         [46] dropout_hidden: f64 = 0.25 => share;
         [47] dropout_output: f64 = 0.75 => share;
+        [70] partial_channels: usize = 1, up_to 4096 => size;
+        [71] edge_normalization: bool = false => flag;
+        [72] auxiliary_skip: Option<Schedule> = None => optional(not_negative_schedule);
+    }
+}
+
+impl NetworkConfig {
+    /// The options of the edges.
+    pub fn edges(&self) -> EdgeOptions {
+        EdgeOptions {
+            partial_channels: self.partial_channels,
+            edge_normalization: self.edge_normalization,
+            auxiliary_skip: self.auxiliary_skip.is_some(),
+        }
     }
 }

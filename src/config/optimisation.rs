@@ -6,7 +6,9 @@ use super::readers::{betas, flag, not_negative, optional, positive, seed, share,
 use super::table::options;
 use crate::arch::selection::{self, Selection};
 use crate::decide::{self, Stop};
+use crate::perturbation::{self, Perturbation};
 use crate::relaxation::{self, Relaxation};
+use crate::terms::{self, ArchTerm};
 
 options! {
     /// How weights and α are updated, and for how long.
@@ -42,5 +44,8 @@ options! {
         [66] arch_every: usize = 1 => whole(1);
         [67] weight_nesterov: bool = false => flag;
         [68] weight_lr_schedule: RateSchedule = RateSchedule::Epoch => choice;
+        [73] perturbation: Option<Perturbation> = None => optional(perturbation::read);
+        // What is added to the validation loss of the α step.
+        [74] arch_terms: Vec<ArchTerm> = Vec::new() => terms::read;
     }
 }

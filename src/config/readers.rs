@@ -3,6 +3,7 @@
 use super::largest;
 use crate::error::Result;
 use crate::json::Field;
+use crate::schedule::Schedule;
 
 /// A whole number of at least `low`.
 pub(super) fn whole(low: usize) -> impl Fn(&Field) -> Result<usize> {
@@ -29,6 +30,11 @@ pub(super) fn positive(field: &Field) -> Result<f64> {
 
 pub(super) fn not_negative(field: &Field) -> Result<f64> {
     field.number("a number of at least 0", |number| number >= 0.0)
+}
+
+/// A number of at least 0, or a schedule of such numbers.
+pub(super) fn not_negative_schedule(field: &Field) -> Result<Schedule> {
+    Schedule::read(field, "a number of at least 0", |number| number >= 0.0)
 }
 
 /// A number in [0, 1).

@@ -59,12 +59,16 @@ pub struct Loss {
 }
 
 /// A loss as a function of two flat vectors, weights w and mixing weights m, and a batch. m is laid out as α is, table
-/// after table. Engine, hypergradients, optimisers and checkpoints use a network through this trait only.
+/// after table, and ends with tables that do not depend on α. Engine, hypergradients, optimisers and checkpoints use a network through this trait only.
 pub trait Network {
     /// The names and shapes of the weights in w.
     fn weights(&self) -> &Table;
-    /// The names and shapes of the tables in α and in m.
+    /// The names and shapes of the tables in α.
     fn alphas(&self) -> &Table;
+    /// The names and shapes of the tables in m: those of α in their order, then constant ones.
+    fn mixing(&self) -> &Table {
+        self.alphas()
+    }
     /// What the weight step moves besides w; None if the network has no buffers.
     fn buffers(&self) -> Option<&dyn Buffers> {
         None

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{By, Fill, OwnId, Scope};
+use super::{By, DropoutTarget, Fill, OwnId, Scope};
 use crate::space::Operation;
 
 /// A value: the network's input or an instruction's output.
@@ -17,7 +17,7 @@ pub struct WeightId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StatisticId(pub usize);
 
-/// A row of the plan's table of α tables.
+/// A table of mixing weights: a row of the plan's tables of α, followed by its constant tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlphaId(pub usize);
 
@@ -121,43 +121,6 @@ pub enum Scale {
     },
 }
 
-/// The values that variational dropout applies a mask to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DropoutTarget {
-    /// Rows of the embedding, that is, whole words.
-    Rows,
-    /// The embedded input.
-    Embedded,
-    /// The input of the cell.
-    Input,
-    /// The hidden state, and every state of the cell, before they are multiplied by weights.
-    Hidden,
-    /// The output.
-    Output,
-}
-
-impl DropoutTarget {
-    /// All targets, in the order in which they are computed.
-    pub const ALL: [DropoutTarget; 5] = [
-        DropoutTarget::Rows,
-        DropoutTarget::Embedded,
-        DropoutTarget::Input,
-        DropoutTarget::Hidden,
-        DropoutTarget::Output,
-    ];
-
-    /// The name, as shown by `explain`.
-    pub fn name(self) -> &'static str {
-        match self {
-            DropoutTarget::Rows => "rows",
-            DropoutTarget::Embedded => "embedded",
-            DropoutTarget::Input => "input",
-            DropoutTarget::Hidden => "hidden",
-            DropoutTarget::Output => "output",
-        }
-    }
-}
-
 /// The operation of an instruction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
@@ -197,6 +160,8 @@ pub enum Op {
         stride: [usize; 2],
         /// Padding above and below, and left and right.
         padding: [usize; 2],
+        /// Whether a last window may reach past the end, so that every element belongs to a window.
+        ceil: bool,
     },
     /// The mean of each window, without the padding.
     AvgPool {
@@ -261,6 +226,18 @@ pub enum Op {
         index: usize,
         /// The number of parts.
         of: usize,
+    },
+    /// The channels before one of them, copied, or those from it on, a view.
+    Cut {
+        /// The first channel of the second part.
+        at: usize,
+        /// Whether it is the second part.
+        rest: bool,
+    },
+    /// The channels j in the order of (j mod `by`, ⌊j / `by`⌋).
+    Shuffle {
+        /// The number of channels that were mixed.
+        by: usize,
     },
     /// The inputs concatenated along the batch, as phases are.
     Stack,

@@ -19,7 +19,7 @@ use crate::nn::{MatrixPrecision, Mode, Network, Relaxations, Relaxed};
 use crate::params::check_alphas;
 use crate::relaxation::Restrictions;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
-use crate::search::{self, State, StepSettings, with_estimate};
+use crate::search::{self, State, StepSettings, Terms, with_estimate};
 
 /// Copies of all weights, then of all buffers, by name.
 pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Tensor)>> {
@@ -39,6 +39,7 @@ pub struct Inspected<N> {
     pub network: N,
     pub relaxations: Relaxations,
     pub restrictions: Restrictions,
+    pub terms: Terms,
     pub state: State,
     pub config: SearchConfig,
     pub switch: Option<Arc<dyn MatrixPrecision>>,
@@ -155,7 +156,8 @@ impl<N: Inspectable> Inspected<N> {
         let (settings, lr) = (StepSettings::new(&self.config), self.config.optimisation.weight_lr);
         let micro_batch = self.config.execution.micro_batch;
         let relaxed = Relaxed { network: self.network.network(), relaxations: &self.relaxations, micro_batch };
-        let outcome = search::step(relaxed, &mut self.state, train, Some(valid), &settings, lr)
+        let with_terms = (&settings, Some(&self.terms));
+        let outcome = search::step_with(relaxed, &mut self.state, (train, Some(valid)), with_terms, lr)
             .map_err(|error| self.explain(error, train.width()))?;
         // Draw the masks of the next step, so that later calls use them.
         self.network().draw(self.state.step)?;

@@ -12,12 +12,13 @@ use super::errors::to_python;
 use super::inspect::{Estimate, Inspectable, Inspected, Inspector};
 use super::precision::numbers;
 use super::tensor::{PyTensor, device, precision_of};
+use super::terms::{GivenCost, costs};
 use super::values::PyConfig;
 use crate::data::{Batch, Expected, Layout};
 use crate::error::Result;
 use crate::nn::{Mode, Network, Relaxations};
 use crate::relaxation::Restrictions;
-use crate::search::State;
+use crate::search::{State, Terms};
 
 impl Inspectable for PyNetwork {
     fn network(&self) -> &dyn Network {
@@ -42,7 +43,15 @@ pub struct PySearchModule(Inspector<PyNetwork>);
 #[pymethods]
 impl PySearchModule {
     #[new]
-    fn new(py: Python<'_>, config: &PyConfig, network: &Bound<'_, PyAny>, dtype: &str, device: &str) -> PyResult<Self> {
+    #[pyo3(signature = (config, network, dtype, device, given_costs=Vec::new()))]
+    fn new(
+        py: Python<'_>,
+        config: &PyConfig,
+        network: &Bound<'_, PyAny>,
+        dtype: &str,
+        device: &str,
+        given_costs: Vec<GivenCost>,
+    ) -> PyResult<Self> {
         let config = config.value.clone();
         let device = self::device(device).map_err(to_python)?;
         let numbers = numbers(precision_of(dtype).map_err(to_python)?, device).map_err(to_python)?;
@@ -54,11 +63,11 @@ impl PySearchModule {
                 let optimisation = &config.optimisation;
                 definition.start(numbers, device, optimisation.arch_init, optimisation.seed)?
             };
-            let lengths = (config.optimisation.seed, config.optimisation.epochs);
             let kinds = (network.kind(), network.device());
-            let relaxations = Relaxations::new(&config.optimisation.relaxation, tables, lengths, kinds)?;
+            let relaxations = Relaxations::of(&config.optimisation, tables, kinds)?;
             let restrictions = Restrictions::new(relaxations.tables());
-            let mut built = Inspected { network, relaxations, restrictions, state, config, switch };
+            let terms = Terms::new(&config, &relaxations, &costs(given_costs))?;
+            let mut built = Inspected { network, relaxations, restrictions, terms, state, config, switch };
             built.state.clear(&built.relaxations.masked()?)?;
             Ok(built)
         })?;

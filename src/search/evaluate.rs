@@ -7,8 +7,8 @@ use ndarray::Array2;
 use super::run::Run;
 use super::select::AtSelection;
 use super::trajectory;
-use crate::arch::{Architecture, entropy_of};
-use crate::config::OptimisationConfig;
+use crate::arch::{AUXILIARY_SKIP, Architecture, LogitTable, TableRole, entropy_of};
+use crate::config::{OptimisationConfig, SearchConfig};
 use crate::error::{Error, Result};
 use crate::event::{EpochRecord, Event, Metrics};
 use crate::nn::Mode;
@@ -28,9 +28,14 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let (valid_loss, valid_accuracy, metrics) = self.evaluate(epoch)?;
         let seen = self.look(epoch)?;
-        let shares = self.config.optimisation.relaxation.rule().shares();
-        let entropy = |(name, strengths): &(String, Array2<f64>)| (name.clone(), entropy_of(strengths.view(), shares));
-        let diagnostics = self.diagnostics(epoch);
+        let tables = self.relaxed.relaxations.tables();
+        // The strengths of weighted edges are not shares of 1.
+        let weighted = tables.iter().any(|table| table.role == TableRole::EdgeWeights);
+        let shares = self.config.optimisation.relaxation.rule().shares() && !weighted;
+        let entropy = |(table, (name, strengths)): (&LogitTable, &(String, Array2<f64>))| {
+            (table.role == TableRole::Candidates).then(|| (name.clone(), entropy_of(strengths.view(), shares)))
+        };
+        let diagnostics = self.diagnostics(epoch)?;
         let sums = &self.progress.sums;
         let record = EpochRecord {
             epoch,
@@ -39,8 +44,8 @@ impl Run<'_> {
             train_accuracy: sums.accuracy(),
             valid_accuracy,
             learning_rate: lr,
-            entropy: seen.strengths.iter().map(entropy).collect(),
-            skip_connections: seen.architecture.skip_connections(self.relaxed.relaxations.tables()),
+            entropy: tables.iter().zip(&seen.strengths).filter_map(entropy).collect(),
+            skip_connections: seen.architecture.skip_connections(tables),
             seconds: sums.seconds + started.elapsed().as_secs_f64(),
             metrics,
             diagnostics,
@@ -54,10 +59,15 @@ impl Run<'_> {
     }
 
     /// What the algorithm was and measured in an epoch, by name.
-    fn diagnostics(&self, epoch: usize) -> Metrics {
-        let OptimisationConfig { relaxation, epochs, .. } = &self.identity().0.optimisation;
-        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter();
-        scheduled.map(|(name, value)| (name.to_string(), value)).chain(self.progress.sums.means()).collect()
+    fn diagnostics(&self, epoch: usize) -> Result<Metrics> {
+        let SearchConfig { network, optimisation, .. } = self.identity().0;
+        let OptimisationConfig { relaxation, perturbation, epochs, .. } = optimisation;
+        let of_perturbation = perturbation.iter().flat_map(|perturbation| perturbation.scheduled(epoch, *epochs));
+        let auxiliary_skip = network.auxiliary_skip.map(|weight| (AUXILIARY_SKIP, weight.at(epoch, *epochs)));
+        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter().chain(of_perturbation).chain(auxiliary_skip);
+        let costs = self.search.terms.map(|terms| terms.costs(self.relaxed.relaxations, &self.state.alpha));
+        let scheduled = scheduled.map(|(name, value)| (name.to_string(), value));
+        Ok(scheduled.chain(self.progress.sums.means()).chain(costs.transpose()?.unwrap_or_default()).collect())
     }
 
     /// What readers see of the current α in an epoch.

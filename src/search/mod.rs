@@ -21,5 +21,6 @@ pub use select::{AtSelection, Select};
 pub use start::start;
 pub use step::capture::{Body, GraphCapture, Replay};
 pub use step::engine::{Carried, State, StepSettings};
-pub use step::stepper::{StepOutcome, step};
+pub use step::stepper::{StepOutcome, step, step_with};
+pub use step::terms::Terms;
 pub use trajectory::Trajectory;

@@ -11,6 +11,7 @@ use super::select::Select;
 use super::step::capture::GraphCapture;
 use super::step::engine::{State, StepSettings};
 use super::step::stepper::{Issued, StepOutcome, Stepper};
+use super::step::terms::Terms;
 use super::trajectory::{self, Trajectory};
 use crate::arch::{Architecture, Decision, LogitTable, decision};
 use crate::config::{Method, OptimisationConfig, RateSchedule, SearchConfig};
@@ -35,12 +36,14 @@ pub struct Search<'a> {
     pub deciders: &'a [Stop],
     /// What captures steps, which are then replayed.
     pub graphs: Option<&'a dyn GraphCapture>,
+    /// What is added to the loss of the α step.
+    pub terms: Option<&'a Terms>,
 }
 
 impl<'a> Search<'a> {
     /// A search with the selection of a configuration, without deciders and captured steps.
     pub fn new(config: &'a SearchConfig, fingerprint: &'a Fingerprint) -> Self {
-        Search { config, fingerprint, select: &config.optimisation.selection, deciders: &[], graphs: None }
+        Search { config, fingerprint, select: &config.optimisation.selection, deciders: &[], graphs: None, terms: None }
     }
 }
 
@@ -100,7 +103,7 @@ pub fn run<'a>(
         observer,
         folder: config.execution.checkpoint_dir.as_ref().map(PathBuf::from),
         state: initial,
-        stepper: Stepper::new(relaxed, StepSettings::new(config), search.graphs)?,
+        stepper: Stepper::new(relaxed, (StepSettings::new(config), search.terms), search.graphs)?,
         pending: Vec::new(),
         restored: None,
         progress: Progress::default(),
@@ -201,6 +204,7 @@ impl Run<'_> {
         let config = self.config;
         let mut lr = self.rate(epoch, 0)?;
         self.relaxed.relaxations.begin_epoch(epoch, config.optimisation.epochs)?;
+        self.search.terms.iter().try_for_each(|terms| terms.begin_epoch(epoch, config.optimisation.epochs))?;
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();
@@ -211,7 +215,8 @@ impl Run<'_> {
             let issued = self.pending.len();
             lr = self.rate(epoch, self.progress.step_in_epoch + issued)?;
             let step = self.progress.step + issued as u64 + 1;
-            let moves_alpha = epoch >= config.optimisation.arch_start_epoch
+            let moves_alpha = config.optimisation.relaxation.rule().learns()
+                && epoch >= config.optimisation.arch_start_epoch
                 && (step - 1).is_multiple_of(config.optimisation.arch_every as u64);
             let single_level = config.optimisation.hypergradient.method() == Method::SingleLevel;
             let valid = match (moves_alpha, single_level) {

@@ -19,6 +19,7 @@ fn toy() -> Formula<impl Fn(&Tensor, &Tensor, &Batch) -> Tensor> {
 
 fn settings(method: Method, arch_lr: f64) -> StepSettings {
     StepSettings {
+        measures_samples: false,
         estimator: method.into(),
         epsilon: 0.01,
         sgd: Sgd { momentum: 0.0, weight_decay: 0.0, clip: None, nesterov: false },

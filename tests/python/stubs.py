@@ -5,7 +5,9 @@ from pathlib import Path
 
 from pydarts._values import fields
 
-PROPERTIES = ("space", "hypergradient", "relaxation", "selection", "stop")
+PROPERTIES = (
+    "space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip", "perturbation", "arch_terms",
+)  # fmt: skip
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -25,9 +27,11 @@ def stub() -> str:
         "",
         "import torch",
         "",
-        "from .algorithms import Decider, Hypergradient, Relaxation, Selection",
+        "from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection",
         "from .operation import Operation",
+        "from .perturbations import Perturbation",
         "from .space import Space",
+        "from .terms import Term",
         "",
         *aliases,
         "",

@@ -6,10 +6,12 @@ from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
-from .relaxation import RELAXATIONS, SAMPLED, Relaxation
+from .partial import PartialSequenceSupernet, PartialSupernet
+from .relaxation import RELAXATIONS, SAMPLED, TEMPERED, Relaxation
 from .search import Search
 from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
+from .terms import Term, total
 from .toy import fixed_point, trajectory
 
 __all__ = [
@@ -22,12 +24,15 @@ __all__ = [
     "RELAXATIONS",
     "SAMPLED",
     "SEQUENCE_OPERATIONS",
+    "TEMPERED",
     "ChoiceSupernet",
     "HandAttention",
     "HandLSTM",
     "LanguageModel",
     "Masks",
     "OwnNetwork",
+    "PartialSequenceSupernet",
+    "PartialSupernet",
     "PlainChoice",
     "PlainInputChoice",
     "Relaxation",
@@ -35,6 +40,7 @@ __all__ = [
     "SequenceSupernet",
     "Stream",
     "Supernet",
+    "Term",
     "attended",
     "derive",
     "draw_masks",
@@ -43,6 +49,7 @@ __all__ = [
     "mixed",
     "select",
     "softmax",
+    "total",
     "trajectory",
     "unrolled",
     "unrolled_exact",

@@ -1,11 +1,14 @@
 """The order of updates of the search: an α step on validation data and a w step on training data."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .hypergradient import METHODS, Batch, gradients
 from .supernet import Criterion, Supernet
+from .terms import Term, total
 
 
 class Search:
@@ -36,12 +39,13 @@ class Search:
         weight_nesterov: bool = False,
         criterion: Criterion = F.cross_entropy,
         published: bool = True,
+        terms: Sequence[Term] = (),
     ) -> None:
         if method not in METHODS and method != "single_level":
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         self.net, self.method, self.epsilon = net, method, epsilon
         self.weight_momentum, self.weight_decay, self.grad_clip = weight_momentum, weight_decay, grad_clip
-        self.virtual_clip = virtual_clip
+        self.virtual_clip, self.terms = virtual_clip, terms
         self.criterion, self.published, self.steps = criterion, published, 0
         self.order, self.arch_grad_clip = order, arch_grad_clip
         self.weight_optimizer = torch.optim.SGD(
@@ -92,13 +96,14 @@ class Search:
             self._forget_gradients()
             with net.moving_statistics(False), net.of_role("alpha"):
                 loss = net.loss(*valid, self.criterion)
-            loss.backward()
+            total(loss, self.terms, net.alphas, net.relaxation).backward()
             _fill_gradients(alphas)
             valid_loss = loss.item()
         else:
             grads, valid_loss = self._hypergradient(train, valid, lr)
             for name, alpha in net.alphas.items():
                 alpha.grad = grads[name]
+            self._add_terms(torch.tensor(valid_loss, dtype=alphas[0].dtype))
         self._move_alphas()
         return valid_loss
 
@@ -131,6 +136,17 @@ class Search:
             clip=self.virtual_clip,
             criterion=self.criterion,
         )
+
+    def _add_terms(self, loss: Tensor) -> None:
+        """Add to a hypergradient what the terms add to the gradient, and multiply it by their factors."""
+        if not self.terms:
+            return
+        alphas, loss = list(self.net.alphas.values()), loss.requires_grad_()
+        value = total(loss, self.terms, self.net.alphas, self.net.relaxation)
+        factor, *added = torch.autograd.grad(value, [loss, *alphas], allow_unused=True)
+        for alpha, gradient in zip(alphas, added, strict=True):
+            assert alpha.grad is not None
+            alpha.grad = factor * alpha.grad + (0 if gradient is None else gradient)
 
     def _weight_step(self, train: Batch, lr: float) -> float:
         net = self.net

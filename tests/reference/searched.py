@@ -24,10 +24,14 @@ class Searched(nn.Module):
     _norms: list[Any]
     relaxation = Relaxation()
     noise: Noise | None = None
+    perturbed: dict[str, Tensor] | None = None
+    """Mixing weights that replace those of the logits."""
     _role = "weight"
 
     def mixing(self, table: str) -> Tensor:
         """The mixing weights of a table."""
+        if self.perturbed is not None:
+            return self.perturbed[table]
         noise = self.noise[self._role][table] if self.noise and self.training else None
         return self.relaxation.weights(table, self.alphas[table], noise)
 

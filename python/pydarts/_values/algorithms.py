@@ -12,7 +12,6 @@ from .. import _core
 from .checks import whole
 from .tables import table
 from .variants import Variant
-from .words import shown
 
 
 class Schedule(Variant, axis="schedule"):
@@ -87,8 +86,8 @@ class Relaxation(Variant, axis="relaxation"):
             alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
             state: values of parameters that differ from the fields, such as `{"temperature": 0.5}`. A field
                 that is a schedule needs one.
-            noise: what a search would draw, in the shape of `alpha`; None: the mean, which evaluation,
-                selection and plots use.
+            noise: what a search would draw, in the shape of `alpha`, such as the result of `sample`; None:
+                the mean, which evaluation, selection and plots use.
 
         Returns:
             A float64 tensor in the shape of `alpha`, without a graph; 0 for removed candidates.
@@ -139,15 +138,31 @@ class Relaxation(Variant, axis="relaxation"):
         drawn = None if noise is None else table("noise", noise, logits)
         return _core.relaxation_backward(self._at(state), logits, weights, gradient, drawn)
 
-    def _at(self, state: Mapping[str, float] | None) -> dict[str, Any]:
-        """Return the plain data with the values of `state`."""
-        if not isinstance(state, Mapping | None):
-            raise TypeError(f"state must be a mapping from parameters to numbers, got {shown(state)}")
-        known = list(self._fields())
-        for name in state or {}:
-            if name not in known:
-                raise _core.ConfigError(_core.unknown_name(f"parameter of `{self.name}`", str(name), known))
-        return self.to_dict() | dict(state or {})
+    def sample(self, alpha: Tensor | ArrayLike, seed: int = 0, step: int = 0) -> Tensor:
+        """Return what a relaxation draws for one table in a step, to be passed to `weights` as `noise`.
+
+        The code is that of a search, whose numbers are different: they depend on table and loss too.
+
+        Args:
+            alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
+            seed: a whole number of at least 0.
+            step: a whole number of at least 0; the draws of different steps are independent.
+
+        Returns:
+            A float64 tensor in the shape of `alpha`: Gumbel numbers, a Dirichlet sample, or one-hot rows.
+
+        Raises:
+            ConfigError: a relaxation that draws nothing, or a seed or step out of range.
+            DataError, TypeError: as for `weights`.
+
+        >>> from pydarts.algorithms import Dirichlet
+        >>> Dirichlet().sample([0.2, -0.1, 0.5], step=1)
+        tensor([0.4234, 0.3623, 0.2143], dtype=torch.float64)
+        """
+        logits = table("alpha", alpha, masks=True)
+        return _core.relaxation_sample(
+            self.to_dict(), logits, whole("seed", seed, least=0), whole("step", step, least=0)
+        )
 
 
 class Softmax(Relaxation):

@@ -310,6 +310,44 @@ FIELDS = (
         'step, "step" (code)',
     ),
     Field(
+        "partial_channels",
+        "int",
+        "1",
+        "k: the operations of an edge read the first 1/k of the channels, the others bypass them; 1: all "
+        "channels go through the operations (PC-DARTS)",
+    ),
+    Field(
+        "edge_normalization",
+        "bool",
+        "False",
+        "weight the edges into each node by a softmax of logits of their own, the tables `normal.beta` and "
+        "`reduce.beta` (PC-DARTS)",
+    ),
+    Field(
+        "auxiliary_skip",
+        "float | Schedule | None",
+        "None",
+        "weight of a skip connection that every edge has besides its operations: a number or a schedule; "
+        "None: no such connection (DARTS-)",
+        "float | Schedule | Mapping[str, Any] | None",
+    ),
+    Field(
+        "perturbation",
+        "Perturbation | None",
+        "None",
+        "what the weight step does with the mixing weights: a name or an instance of a class of "
+        "`pydarts.algorithms`; None: nothing (SDARTS)",
+        "str | Perturbation | Mapping[str, Any] | None",
+    ),
+    Field(
+        "arch_terms",
+        "tuple[Term, ...]",
+        "()",
+        "what is added to the validation loss of the α step: a name or an instance of a class of "
+        "`pydarts.algorithms`, or several of them (ours)",
+        "str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None",
+    ),
+    Field(
         "algorithm",
         "str | None",
         "None",

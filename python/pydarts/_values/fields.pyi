@@ -5,9 +5,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
-from .algorithms import Decider, Hypergradient, Relaxation, Selection
+from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
 from .operation import Operation
+from .perturbations import Perturbation
 from .space import Space
+from .terms import Term
 
 Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level"]
 Order: TypeAlias = Literal["arch_first", "weights_first"]
@@ -81,7 +83,12 @@ class ConfigFields(TypedDict, total=False):
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    perturbation: str | Perturbation | Mapping[str, Any] | None
     algorithm: str | None
+    arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
+    partial_channels: int
+    edge_normalization: bool
+    auxiliary_skip: float | Schedule | Mapping[str, Any] | None
 
 class ConfigAttributes:
     @property
@@ -149,7 +156,14 @@ class ConfigAttributes:
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    @property
+    def perturbation(self) -> Perturbation | None: ...
     algorithm: str | None
+    def arch_terms(self) -> tuple[Term, ...]: ...
+    partial_channels: int
+    edge_normalization: bool
+    @property
+    def auxiliary_skip(self) -> float | Schedule | None: ...
 
 class Field(NamedTuple):
     name: str

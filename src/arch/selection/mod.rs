@@ -7,7 +7,7 @@ mod threshold;
 
 use ndarray::{Array2, ArrayView2};
 
-use super::{Architecture, LogitTable, Pick};
+use super::{Architecture, LogitTable, Pick, TableRole};
 use crate::error::Result;
 use crate::json::Field;
 use crate::variant::{Chosen, Variant};
@@ -46,7 +46,8 @@ impl Selection {
         let picks = |(table, strengths): (&LogitTable, &Array2<f64>)| {
             (table.name.clone(), self.rule().pick(table, strengths.view(), &values))
         };
-        Architecture { tables: tables.iter().zip(strengths).map(picks).collect() }
+        let candidates = tables.iter().zip(strengths).filter(|(table, _)| table.role == TableRole::Candidates);
+        Architecture { tables: candidates.map(picks).collect() }
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Executable {
     pub prepared: Vec<Prepared>,
     /// The weights as views of the flat vector.
     pub weights: WeightViews,
-    /// One per α table.
+    /// One per table of mixing weights.
     pub scales: Vec<ScaleLayout>,
     /// Running statistics that are updated through others.
     pub followers: Option<Followers>,
@@ -44,9 +44,10 @@ impl Executable {
     /// Prepares `plan`; the tables say where its weights and statistics are.
     pub fn new(plan: Plan, weights: &Table, statistics: &Statistics, kind: Kind, device: Device) -> Result<Self> {
         let layout = |index| ScaleLayout::new(&plan, AlphaId(index), kind, device);
-        let scales = (0..plan.alphas.len()).map(layout).collect::<Result<Vec<_>>>()?;
+        let tables = plan.mixing_tables().count();
+        let scales = (0..tables).map(layout).collect::<Result<Vec<_>>>()?;
         let weights = WeightViews::new(&plan, weights)?;
-        let mut scale_counts = vec![0; plan.alphas.len()];
+        let mut scale_counts = vec![0; tables];
         let mut prepared = Vec::with_capacity(plan.instructions.len());
         for (index, (instruction, dying)) in plan.instructions.iter().zip(plan.last_uses()).enumerate() {
             let mut one = Prepared { index, dying, ..Prepared::default() };
@@ -64,9 +65,14 @@ impl Executable {
         Ok(Executable { plan, prepared, weights, scales, followers })
     }
 
-    /// The mixing weights of the α tables.
+    /// The mixing weights of all tables. Constant ones have no gradient.
     pub fn mixing(&self, tables: Vec<Tensor>) -> Result<Vec<MixingWeights>> {
-        tables.iter().zip(&self.scales).map(|(table, layout)| MixingWeights::new(table, layout)).collect()
+        let logits = self.plan.alphas.len();
+        let one = |(index, (table, layout)): (usize, (&Tensor, &ScaleLayout))| match index < logits {
+            true => MixingWeights::new(table, layout),
+            false => MixingWeights::new(&table.f_detach()?, layout),
+        };
+        tables.iter().zip(&self.scales).enumerate().map(one).collect()
     }
 
     /// The index of a scale among the leaves: after the weights and the mixing weights of earlier tables.

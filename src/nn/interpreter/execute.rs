@@ -4,9 +4,9 @@ use std::cell::RefCell;
 
 use tch::{Kind, Tensor};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, cut};
 use super::executable::{Executable, Interpreter, Prepared, Value, broken_plan};
-use super::layout::{avg_pool, batch_to_space, both, concat, pad, repeat, shift, space_to_batch, subsample};
+use super::layout::{avg_pool, batch_to_space, both, concat, pad, repeat, shift, shuffle, space_to_batch, subsample};
 use super::mixing::{MixingWeights, mixtures};
 use super::weight_gradients::Deferred;
 use crate::error::Result;
@@ -91,17 +91,17 @@ impl<'a> Forward<'a> {
             [one, other] => Ok((*one, *other)),
             _ => Err(broken()),
         };
+        let whole = || instruction.inputs.first().copied().ok_or_else(broken);
         let block = |dim, index: &usize, count: &usize| {
-            let whole = instruction.inputs.first().ok_or_else(broken)?;
-            blocks.take(*whole, x()?, dim, (*index, *count))
+            blocks.take(whole()?, x()?, *index, |x| Ok(x.f_chunk(*count as i64, dim)?))
         };
         match &instruction.op {
             Op::Conv { weight, .. } => self.deferrable_convolution(&instruction.op, x()?, *weight),
             Op::BatchNorm { scale, .. } => self.batch_norm(x()?, scale, prepared)?.ok_or_else(broken),
             Op::Linear { weight, bias } => self.linear(x()?, *weight, *bias),
             Op::Relu => Ok(x()?.f_relu()?),
-            Op::MaxPool { kernel, stride, padding } => {
-                Ok(x()?.f_max_pool2d(both(*kernel), both(*stride), both(*padding), [1, 1], false)?)
+            Op::MaxPool { kernel, stride, padding, ceil } => {
+                Ok(x()?.f_max_pool2d(both(*kernel), both(*stride), both(*padding), [1, 1], *ceil)?)
             }
             Op::AvgPool { kernel, stride, padding, outside } => {
                 avg_pool(x()?, [*kernel, *stride, *padding].map(both), *outside as i64)
@@ -116,6 +116,8 @@ impl<'a> Forward<'a> {
             Op::BatchToSpace { factors } => batch_to_space(x()?, both(*factors)),
             Op::Repeat { times } => repeat(x()?, *times as i64),
             Op::Slice { index, of } => block(1, index, of),
+            Op::Cut { at, rest } => cut(whole()?, x()?, (*at as i64, *rest), blocks),
+            Op::Shuffle { by } => shuffle(x()?, *by as i64),
             Op::Stack => Ok(Tensor::f_cat(inputs, 0)?),
             Op::Unstack { index, of } => block(0, index, of),
 

@@ -71,7 +71,9 @@ impl<'a> Jvp<'a> {
                 let tangent = first()?.tangent.as_ref().map(|tangent| output.f_threshold_backward(tangent, 0.0));
                 Ok(Dual { value, tangent: tangent.transpose()? })
             }
-            Op::MaxPool { kernel, stride, padding } => max_pool(first()?, [*kernel, *stride, *padding].map(both)),
+            Op::MaxPool { kernel, stride, padding, ceil } => {
+                max_pool(first()?, [*kernel, *stride, *padding].map(both), *ceil)
+            }
             Op::Pad { left, fill } => {
                 let value = pad(&first()?.value, *left as i64, *fill)?;
                 let tangent = first()?.tangent.as_ref().map(|tangent| pad(tangent, *left as i64, Fill::Zero));
@@ -193,8 +195,8 @@ impl<'a> Jvp<'a> {
 }
 
 /// The tangent of a maximum is the tangent of the element that was selected.
-fn max_pool(input: &Dual, [kernel, stride, padding]: [[i64; 2]; 3]) -> Result<Dual> {
-    let (value, indices) = input.value.f_max_pool2d_with_indices(kernel, stride, padding, [1, 1], false)?;
+fn max_pool(input: &Dual, [kernel, stride, padding]: [[i64; 2]; 3], ceil: bool) -> Result<Dual> {
+    let (value, indices) = input.value.f_max_pool2d_with_indices(kernel, stride, padding, [1, 1], ceil)?;
     let Some(tangent) = &input.tangent else { return Ok(Dual { value, tangent: None }) };
     let size = value.size();
     let (n, c, h, w) = (size[0], size[1], size[2], size[3]);

@@ -33,6 +33,7 @@ pub struct Supernet {
     jvp_segments: Vec<Segment>,
     weights: Table,
     alphas: Table,
+    mixing: Table,
     buffers: SupernetBuffers,
     /// The modules of user-defined operations.
     own: Option<Own>,
@@ -51,7 +52,7 @@ impl Supernet {
         let (numbers, rewritten) = (&options.numbers, options.rewrite(plan.clone())?);
         // The rewritten plan determines the order of weights and statistics in their vectors.
         let weights = Table::of_weights(&rewritten);
-        let alphas = Table::of_alphas(&rewritten);
+        let (alphas, mixing) = (Table::of_alphas(&rewritten), Table::of_mixing(&rewritten));
         let statistics = Statistics::new(Table::of_statistics(&rewritten), numbers.kind, options.device)?;
         let normalised = plan.instructions.iter().filter(|i| matches!(i.op, Op::BatchNorm { .. }));
         let area = |i: &Instruction| i.shape.elements() as i64 / i.shape.channels() as i64;
@@ -73,6 +74,7 @@ impl Supernet {
             jvp_segments,
             weights,
             alphas,
+            mixing,
             buffers,
             own,
             smallest_area,
@@ -96,10 +98,7 @@ impl Supernet {
         let executable = self.executable(mode);
         let images = self.images(x, mode)?;
         let before = self.remember(executable, mode)?;
-        if mode == Mode::Evaluation {
-            self.buffers.statistics.correct()?;
-        }
-        let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.alphas.views(m)?)?);
+        let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.mixing.views(m)?)?);
         let logits = executable.run(images, &self.forward(&weights, &mixing, mode)?)?;
         self.follow(executable, before)?;
         self.count(mode)?;
@@ -121,8 +120,11 @@ impl Supernet {
         Ok(forward.with_own(self.own.as_ref().map(|own| (own, &self.buffers.own))))
     }
 
-    /// A copy of the running statistics before a pass that moves some of them through others.
+    /// Prepares the running statistics for a pass. Returns a copy of them if the pass moves some of them through others.
     fn remember(&self, executable: &Executable, mode: Mode) -> Result<Option<(Tensor, Tensor)>> {
+        if mode == Mode::Evaluation {
+            self.buffers.statistics.correct()?;
+        }
         let moves = mode == Mode::Weights && executable.followers.is_some();
         moves.then(|| self.buffers.statistics.remember()).transpose()
     }
@@ -202,6 +204,10 @@ impl Network for Supernet {
         &self.alphas
     }
 
+    fn mixing(&self) -> &Table {
+        &self.mixing
+    }
+
     fn buffers(&self) -> Option<&dyn Buffers> {
         Some(&self.buffers)
     }
@@ -216,7 +222,7 @@ impl Network for Supernet {
 
     fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         let executable = self.executable(mode);
-        let leaves = Leaves::new(executable, w, m, &self.alphas, by)?;
+        let leaves = Leaves::new(executable, w, m, &self.mixing, by)?;
         let images = self.images(&batch.inputs, mode)?;
         let before = self.remember(executable, mode)?;
         // Running statistics move when a segment is computed for the first time, not again.
@@ -229,7 +235,9 @@ impl Network for Supernet {
             let loss = self.loss_of(&logits, batch)?;
             Ok((loss.value.shallow_clone(), loss))
         };
-        let division = Division { segments: &self.cells, recompute: self.options.memory == Memory::Recompute };
+        let of_evaluation = (mode == Mode::Evaluation).then(|| executable.plan.cells());
+        let segments = of_evaluation.as_ref().unwrap_or(&self.cells);
+        let division = Division { segments, recompute: self.options.memory == Memory::Recompute };
         let (loss, gradients) = backward(executable, division, images, interpreter, &leaves, finish)?;
         self.follow(executable, before)?;
         self.count(mode)?;
@@ -239,7 +247,7 @@ impl Network for Supernet {
 
     fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
         let executable = self.executable(Mode::Search);
-        let leaves = Leaves::new(executable, w, m, &self.alphas, By::Alpha)?;
+        let leaves = Leaves::new(executable, w, m, &self.mixing, By::Alpha)?;
         let images = self.images(&batch.inputs, Mode::Search)?;
         let interpreter = |_| Jvp::new(self.forward(&leaves.weights, &leaves.mixing, Mode::Search)?, direction);
         let finish = |logits: Dual| {

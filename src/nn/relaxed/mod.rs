@@ -5,7 +5,10 @@
 //! mean of the micro-batches' gradients. Batch norm normalises each micro-batch by its own statistics, and each has its
 //! own noise.
 
+mod edges;
+mod perturbation;
 mod relaxations;
+mod roles;
 
 use tch::Tensor;
 
@@ -15,7 +18,8 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::copy;
 
-pub use relaxations::{Draw, Relaxations, Role};
+pub use relaxations::Relaxations;
+pub use roles::{Draw, Role};
 
 /// A network and the relaxation of its tables.
 #[derive(Clone, Copy)]
@@ -61,7 +65,10 @@ impl Relaxed<'_> {
             let draw = Draw::Part(role, part);
             self.network.begin_loss(role, part)?;
             let m = self.relaxations.weights(alpha, draw)?;
-            let found = self.network.gradients(w, &m, batch, mode, by)?;
+            let found = match mode {
+                Mode::Weights => self.network.gradients(w, &self.perturbed(w, &m, batch, part)?, batch, mode, by)?,
+                _ => self.network.gradients(w, &m, batch, mode, by)?,
+            };
             let back = |gradient: Tensor| self.relaxations.backward(alpha, &m, &gradient, draw);
             Ok(Gradients { alpha: found.alpha.map(back).transpose()?, ..found })
         };
@@ -80,6 +87,21 @@ impl Relaxed<'_> {
             }
         }
         sum.ok_or_else(|| Error::engine("a batch was divided into no micro-batches"))
+    }
+
+    /// The mixing weights of the weight step on one part of its batch.
+    fn perturbed(&self, w: &Tensor, m: &Tensor, batch: &Batch, part: usize) -> Result<Tensor> {
+        let loss = |m: &Tensor, by_m: bool| -> Result<(Tensor, Option<Tensor>)> {
+            self.network.begin_loss(Role::Weight, part)?;
+            let found = match by_m {
+                true => self.network.gradients(w, m, batch, Mode::Evaluation, By::Alpha)?,
+                false => Gradients::new(self.network.loss(w, m, batch, Mode::Evaluation)?, None, None)?,
+            };
+            Ok((found.loss.value, found.alpha))
+        };
+        let perturbed = self.relaxations.perturbed(m, part, &loss)?;
+        self.network.begin_loss(Role::Weight, part)?;
+        Ok(perturbed)
     }
 
     /// ∇²_{α,w} L_train(w, α)·direction, with batch statistics.

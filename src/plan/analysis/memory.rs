@@ -224,7 +224,7 @@ impl Plan {
                     views.extend(even.map(|input| (instruction.output, *views.get(&input).unwrap_or(&input))));
                     &[]
                 }
-                Op::Slice { .. } | Op::Unstack { .. } => {
+                Op::Slice { .. } | Op::Unstack { .. } | Op::Cut { rest: true, .. } => {
                     let whole = instruction.inputs.first().copied();
                     views.extend(whole.map(|whole| (instruction.output, *views.get(&whole).unwrap_or(&whole))));
                     &[]
@@ -236,6 +236,8 @@ impl Plan {
                 | Op::Mean
                 | Op::Stack
                 | Op::Concat { .. }
+                | Op::Cut { .. }
+                | Op::Shuffle { .. }
                 | Op::GlobalAvgPool
                 | Op::Pad { .. }
                 | Op::Subsample { .. }

@@ -1,8 +1,10 @@
 //! Lowering: from a space and the sizes of a network to the plain plan, one instruction per layer.
 
+mod auxiliary;
 mod cell;
 mod network;
 mod operations;
+mod partial;
 mod recurrent;
 mod writer;
 
@@ -26,6 +28,6 @@ impl Plan {
             in_channels: config.network.in_channels.ok_or_else(|| missing("in_channels"))?,
             image_size: config.network.image_size.ok_or_else(|| missing("image_size"))?,
         };
-        Plan::lower_with(&config.space, &geometry, makers)
+        Plan::lower_with(&config.space, &geometry, config.network.edges(), makers)
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::plan::{
-    Init, Instruction, Makers, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
-    WeightSpec,
+    EdgeOptions, Init, Instruction, Makers, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId,
+    WeightId, WeightSpec,
 };
 use crate::space::{Aggregate, CellSpec, Domain, Space};
 
@@ -12,6 +12,8 @@ pub(super) struct Writer<'a> {
     pub space: &'a Space,
     pub makers: Option<&'a dyn Makers>,
     pub plan: Plan,
+    /// How the edges of convolutional cells are computed.
+    pub edges: EdgeOptions,
     /// What the network of convolutional cells reads.
     pub domain: Domain,
     shapes: Vec<Shape>,
@@ -19,11 +21,12 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// The empty plan of a network of these sizes; its input is value 0.
-    pub fn new(space: &'a Space, sizes: Sizes, input_shape: Shape) -> Self {
+    pub fn new(space: &'a Space, sizes: Sizes, input_shape: Shape, edges: EdgeOptions) -> Self {
         Writer {
             space,
             domain: space.domain().unwrap_or(Domain::Images),
             makers: None,
+            edges,
             shapes: vec![input_shape.clone()],
             plan: Plan {
                 space: space.clone(),
@@ -34,7 +37,8 @@ impl<'a> Writer<'a> {
                 weights: Vec::new(),
                 statistics: Vec::new(),
                 own: Vec::new(),
-                alphas: space.logit_tables(),
+                alphas: edges.alphas(space),
+                constants: edges.constants(),
                 instructions: Vec::new(),
                 output: ValueId(0),
                 passes: Vec::new(),

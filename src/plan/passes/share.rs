@@ -40,6 +40,7 @@ fn alike(one: &Op, other: &Op) -> bool {
             | Op::AvgPool { .. }
             | Op::Subsample { .. }
             | Op::SpaceToBatch { .. }
+            | Op::Add
             | Op::Mask { .. }
             | Op::Product { .. },
             _,

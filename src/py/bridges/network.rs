@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::{Device, Kind, Tensor};
 
-use crate::arch::{LogitRow, LogitTable};
+use crate::arch::{LogitRow, LogitTable, TableRole};
 use crate::config::ArchInit;
 use crate::data::{Batch, Layout};
 use crate::error::{Error, ErrorKind, Result};
@@ -43,7 +43,20 @@ impl Definition {
             let (rows, initial): (Vec<LogitRow>, Vec<_>) = rows.into_iter().map(split).unzip();
             let columns = rows.iter().map(|row| row.candidates.len()).max().unwrap_or(0);
             let groups = (0..rows.len()).map(|row| vec![row]).collect();
-            (LogitTable { name, rows, columns, groups, picks, unselectable: None, kept: None, least: None }, initial)
+            (
+                LogitTable {
+                    name,
+                    rows,
+                    columns,
+                    groups,
+                    picks,
+                    unselectable: None,
+                    kept: None,
+                    least: None,
+                    role: TableRole::Candidates,
+                },
+                initial,
+            )
         };
         Ok(Definition {
             weights: tensors("weights")?,

@@ -8,11 +8,13 @@ use tch::Tensor;
 
 use super::rollback::Rollback;
 use super::scalars::Scalars;
+use super::terms::Terms;
 use crate::config::{ArchOptimizer, Estimator, Method, Order, SearchConfig};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::nn::{By, Gradients, Mode, Network, Relaxed, Role};
+use crate::nn::{By, Draw, Gradients, Mode, Network, Relaxed, Role};
 use crate::optim::{self, Adam, Moments, Sgd};
+use crate::relaxation::Noise;
 use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
 
 /// Everything that a search moves except buffers, which belong to the network. Steps write to the tensors
@@ -131,20 +133,21 @@ pub struct StepSettings {
     pub order: Order,
     /// The norm to which the virtual step clips its gradient; None if it does not clip.
     pub virtual_clip: Option<f64>,
+    /// Whether it measures the entropy of drawn mixing weights.
+    pub measures_samples: bool,
 }
 
 impl StepSettings {
     /// The names of the numbers that a step measures besides its losses, in the order of its report.
     pub fn measured(&self) -> Vec<&'static str> {
-        Vec::new()
+        if self.measures_samples { vec![SAMPLE_ENTROPY] } else { Vec::new() }
     }
-}
 
-impl StepSettings {
     /// The settings of a configuration.
     pub fn new(config: &SearchConfig) -> Self {
         let clip = Some(config.optimisation.grad_clip).filter(|norm| *norm > 0.0);
         StepSettings {
+            measures_samples: matches!(config.optimisation.relaxation.rule().noise(), Noise::Gumbel | Noise::Dirichlet),
             estimator: config.optimisation.hypergradient.estimator(),
             epsilon: config.optimisation.epsilon,
             sgd: Sgd {
@@ -175,10 +178,10 @@ pub fn step(
     state: &mut State,
     scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
-    settings: &StepSettings,
+    (settings, terms): (&StepSettings, Option<&Terms>),
 ) -> Result<()> {
     let mut rollback = Rollback::default();
-    let done = updates(network, state, scalars, (train, valid), settings, &mut rollback);
+    let done = updates(network, state, scalars, (train, valid), (settings, terms), &mut rollback);
     if done.is_err() {
         // Report the first error, not one of the rollback.
         let _ = rollback.all();
@@ -192,9 +195,13 @@ struct Step<'s> {
     state: &'s mut State,
     scalars: &'s Scalars,
     settings: &'s StepSettings,
+    terms: Option<&'s Terms>,
     rollback: &'s mut Rollback,
     extras: Vec<Extra>,
 }
+
+/// The mean entropy of the mixing weights that the weight step drew.
+const SAMPLE_ENTROPY: &str = "sample_entropy";
 
 /// A number that a step measured, by its name among [`StepSettings::measured`].
 pub type Extra = (&'static str, Tensor);
@@ -207,7 +214,7 @@ fn updates(
     state: &mut State,
     scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
-    settings: &StepSettings,
+    (settings, terms): (&StepSettings, Option<&Terms>),
     rollback: &mut Rollback,
 ) -> Result<()> {
     if let Some(buffers) = network.network.buffers() {
@@ -216,7 +223,7 @@ fn updates(
     let [keep_train, keep_valid] = scalars.keep()?;
     let train = &with_carried(train, state.carried.train.as_ref(), &keep_train)?;
     let valid = valid.map(|valid| with_carried(valid, state.carried.valid.as_ref(), &keep_valid)).transpose()?;
-    let mut step = Step { network, state, scalars, settings, rollback, extras: Vec::new() };
+    let mut step = Step { network, state, scalars, settings, terms, rollback, extras: Vec::new() };
     let (of_alpha, of_weights, correct) = match (&valid, settings.estimator.method, settings.order) {
         (None, ..) => step.weights(train).map(|(checked, correct)| (None, checked, correct)),
         (Some(_), Method::SingleLevel, _) => step.both(train),
@@ -246,15 +253,26 @@ impl Step<'_> {
     /// Moves w on the training loss. Also returns the number of correct predictions.
     fn weights(&mut self, train: &Batch) -> Result<(Checked, Option<Tensor>)> {
         let found = self.train_gradients(train, By::Weights)?;
+        self.measure_sample()?;
         self.move_weights(found)
     }
 
     /// Moves α and w by one backward pass of the training loss.
     fn both(&mut self, train: &Batch) -> Result<(Option<Checked>, Checked, Option<Tensor>)> {
         let found = self.train_gradients(train, By::Both)?;
+        self.measure_sample()?;
         let (gradient, loss) = (found.alpha()?.shallow_clone(), found.loss.value.shallow_clone());
         let of_alpha = self.move_alpha(&gradient, loss)?;
         self.move_weights(found).map(|(checked, correct)| (Some(of_alpha), checked, correct))
+    }
+
+    fn measure_sample(&mut self) -> Result<()> {
+        if self.settings.measures_samples {
+            let draw = Draw::Part(Role::Weight, 0);
+            let entropy = self.network.relaxations.sample_entropy(&self.state.alpha, draw)?;
+            self.extras.push((SAMPLE_ENTROPY, entropy));
+        }
+        Ok(())
     }
 
     fn train_gradients(&self, train: &Batch, by: By) -> Result<Gradients> {
@@ -288,8 +306,17 @@ impl Step<'_> {
         self.move_alpha(&gradient, valid_loss.value)
     }
 
-    /// Moves α by a gradient that was taken at this loss.
+    /// Moves α by a gradient that was taken at this loss, and by the terms.
     fn move_alpha(&mut self, gradient: &Tensor, loss: Tensor) -> Result<Checked> {
+        let with_terms = match self.terms {
+            Some(terms) => {
+                let (sum, measured) = terms.apply(self.network.relaxations, &self.state.alpha, gradient, &loss)?;
+                self.extras.extend(measured);
+                Some(sum)
+            }
+            None => None,
+        };
+        let gradient = with_terms.as_ref().unwrap_or(gradient);
         let (state, settings) = (&mut *self.state, self.settings);
         self.rollback.save([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
         let coefficient = settings.arch_clip.map(|clip| optim::clip_coefficient(gradient, clip)).transpose()?;
