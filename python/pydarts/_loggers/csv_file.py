@@ -27,8 +27,9 @@ class CSV(Logger):
 
     The columns are those of `history.to_pandas()`, such as `metric_f1` for a metric and `temperature` for a
     diagnostic, in a recurrent search also the perplexities, and `genotype` in the paper's notation. What is
-    first measured in a later epoch gets a column then, which is empty in the rows above. The file of α has one row per epoch, edge
-    and operation: `epoch, table, source, target, operation, weight`, the mixing weight.
+    first measured in a later epoch gets a column then, which is empty in the rows above. The file of α has
+    one row per epoch, edge and operation: `epoch, table, source, target, operation, weight`, the mixing
+    weight.
 
     A resumed search (`resume=True`) appends to existing files, after removing incomplete rows and epochs that
     it repeats. Any other search requires new files.

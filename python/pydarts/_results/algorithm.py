@@ -28,6 +28,28 @@ AXES = (
     "stop",
 )
 
+_OF_TEXT = (
+    "units", "bptt", "dropout_rows", "dropout_embedded", "dropout_input", "dropout_hidden", "dropout_output",
+    "slowness",
+)  # fmt: skip
+_OF_IMAGES = (
+    "channels", "layers", "in_channels", "image_size", "augment", "mean", "std", "cutout", "partial_channels",
+    "edge_normalization", "auxiliary_skip", "drop_path", "skip_dropout",
+)  # fmt: skip
+_OF_SPACES = ("space", "nodes", "operations", "num_classes", "passes")
+
+
+def applicable(config: SearchConfig, cells: bool) -> list[str]:
+    """Return the options that apply to a search, of cells or of a user-defined network.
+
+    >>> "units" in applicable(SearchConfig(), True), "channels" in applicable(SearchConfig(), True)
+    (False, True)
+    """
+    words = cells and config.resolved_space.kind == "recurrent"
+    left = (*(() if words else _OF_TEXT), *(() if cells and not words else _OF_IMAGES))
+    left += () if cells else _OF_SPACES
+    return [name for name in config.to_dict() if name not in left]
+
 
 def axes(config: SearchConfig) -> dict[str, str]:
     """Return the options by which the algorithm of a search differs from first-order DARTS, by name.

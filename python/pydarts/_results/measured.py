@@ -1,4 +1,4 @@
-"""The diagnostics of epochs: their names, what they are in words, and the groups in which curves show them."""
+"""The diagnostics of epochs: their names, what they are in words, and the groups that curves show."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def in_words(values: Mapping[str, float], most: int | None = None) -> dict[str, 
 
 
 class Limit(NamedTuple):
-    """The rule that ends a search by its curvature, at the epochs, from 1, at which the curvature was measured."""
+    """The rule that ends a search by its curvature, at the epochs, from 1, that measured it."""
 
     epochs: list[int]
     averages: list[float]

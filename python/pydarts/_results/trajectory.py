@@ -15,7 +15,7 @@ from .. import _core
 from .._values.genotype import Genotype
 from .._values.space import Space
 from .._values.words import shown
-from .tables import EDGES, AlphaTable, in_effect, tables_of
+from .tables import EDGES, AlphaTable, all_names, in_effect, tables_of
 
 Weights = npt.NDArray[np.float64]
 
@@ -244,8 +244,7 @@ class Trajectory:
         return {(edges.index((i, j)), name) for name, i, j in self.genotype(at).edges(table)}
 
     def _strongest(self, table: str, at: int) -> set[tuple[int, str]]:
-        rule = plain(self.selection)
-        if (rule["name"] if isinstance(rule, Mapping) else rule) not in ("strongest", "argmax"):
+        if self._rule not in ("strongest", "argmax"):
             return set()
         weights = np.where(np.isnan(self.alphas[table][at]), -np.inf, self.weights(table, at))
         names = self.tables[self._known(table)]
@@ -291,14 +290,12 @@ class Trajectory:
     @property
     def selects(self) -> bool:
         """Whether α decides what is selected; "sampled" compares networks instead."""
-        rule = plain(self.selection)
-        return (rule["name"] if isinstance(rule, Mapping) else rule) != "sampled"
+        return self._rule != "sampled"
 
     @property
     def counts_skips(self) -> bool:
         """Whether a candidate of the cells is a skip connection."""
-        names = {name for table in self.tables.values() for name in table.names}
-        return self.space is not None and bool(names & {"skip_connect", "identity"})
+        return self.space is not None and not {"skip_connect", "identity"}.isdisjoint(all_names(self.tables))
 
     @property
     def skips(self) -> npt.NDArray[np.int64]:
@@ -365,6 +362,10 @@ class Trajectory:
             return [(epoch + 1.0, epoch, decision) for epoch, decision in self.decisions]
         until = [int((epochs <= epoch).sum()) - 1 for epoch, _ in self.decisions]
         return [(float(time[at]), *entry) for at, entry in zip(until, self.decisions, strict=True)]
+
+    @property
+    def _rule(self) -> Any:
+        return rule["name"] if isinstance(rule := plain(self.selection), Mapping) else rule
 
     @property
     def _total(self) -> int:

@@ -22,8 +22,8 @@ _BRIEF = 2  # diagnostics in a line
 
 
 class Progress:
-    """Shows epoch, losses, accuracy (for text: perplexity), metrics and diagnostics of the last epoch, entropy,
-    skip connections and remaining time.
+    """Shows epoch, losses, accuracy (for text: perplexity), metrics and diagnostics of the last epoch,
+    entropy, skip connections and remaining time.
 
     The bar counts steps.
     """

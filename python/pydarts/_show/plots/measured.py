@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from ..._results.history import History
+from ..._results.history import History, Measures
 from ..._results.measured import curvature_limit, names_of, points, quantity
 from ..._results.trajectory import Trajectory
 from ..._values.words import shown
@@ -71,21 +71,29 @@ def diagnostics(
         nothing(made[0], "no diagnostics")
         return np.array(made[:1], dtype=object)
     for panel, name in zip(made, wanted, strict=False):
-        x, y = points(history, name)
-        line(panel, x, y, "valid", "measured")
-        limit = curvature_limit(history, stop) if name == "curvature" else None
-        if limit is not None:
-            line(panel, limit.epochs, limit.averages, "train", "local average", marker="")
-            panel.plot(
-                limit.epochs, limit.limits, color=FAINT, linestyle=(0, (4, 2)), label="ends the search"
-            )
-        if path is not None:
-            mark_decisions(panel, path, by_epoch=True)
-        tidy(panel, quantity(name).unit, size=7)
-        across(panel, "epoch")
+        draw(panel, history, [name], path, stop)
         title(panel, name, 8.5)
-        if len(panel.lines) > 1:
-            panel.legend(fontsize=6.5, frameon=False)
-        if not x:
-            nothing(panel, "no finite value")
     return np.array(made[: len(wanted)], dtype=object)
+
+
+def draw(
+    ax: Axes, history: Sequence[Measures], names: Sequence[str], path: Trajectory | None, stop: Any
+) -> None:
+    """Draw diagnostics of one group over the epochs."""
+    known = False
+    for number, name in enumerate(names):
+        x, y = points(history, name)
+        line(ax, x, y, "valid" if len(names) == 1 else name, name, number=number)
+        known = known or bool(x)
+    limit = curvature_limit(history, stop) if "curvature" in names else None
+    if limit is not None:
+        line(ax, limit.epochs, limit.averages, "train", "local average", marker="")
+        ax.plot(limit.epochs, limit.limits, color=FAINT, linestyle=(0, (4, 2)), label="ends the search")
+    if path is not None:
+        mark_decisions(ax, path, by_epoch=True)
+    tidy(ax, quantity(names[0]).unit, size=7)
+    across(ax, "epoch")
+    if len(ax.lines) > 1:
+        ax.legend(fontsize=6.5, frameon=False)
+    if not known:
+        nothing(ax, "no finite value")
