@@ -28,6 +28,7 @@ from ._results.history import EpochRecord, History, TrainRecord
 from ._results.result import SearchResult
 from ._results.trajectory import Margin, Trajectory
 from ._search.callbacks import Callback, EpochInfo, StartInfo, StepInfo
+from ._search.inspected import Probe
 from ._search.search import search
 from ._search.search_module import SearchModule
 from ._search.supernet import Supernet
@@ -74,6 +75,7 @@ __all__ = [
     "NumericalError",
     "Operation",
     "OutOfMemoryError",
+    "Probe",
     "SearchConfig",
     "SearchModule",
     "SearchResult",

@@ -16,7 +16,7 @@ SEARCH = Group(
         "Optimisation of α": (
             "relaxation", "hypergradient", "epsilon", "arch_lr", "arch_betas", "arch_weight_decay",
             "arch_start_epoch", "arch_every", "arch_init", "arch_optimizer", "arch_grad_clip", "order",
-            "clip_virtual_step", "arch_terms", "selection", "stop",
+            "clip_virtual_step", "arch_terms", "probe_every", "curvature_every", "selection", "stop",
         ),
         "Optimisation of the weights": (
             "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay",

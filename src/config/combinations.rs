@@ -9,6 +9,7 @@ use crate::space::Reads;
 /// Refuses a contradiction.
 pub(super) fn check(config: &SearchConfig) -> Result<()> {
     edges(config)?;
+    curvature(config)?;
     perturbation(config)
 }
 
@@ -61,4 +62,16 @@ fn edges(config: &SearchConfig) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// A stop rule that reads the curvature needs it to be measured.
+fn curvature(config: &SearchConfig) -> Result<()> {
+    let options = &config.optimisation;
+    match options.stop.as_ref().filter(|stop| stop.rule().reads_curvature() && options.curvature_every.is_none()) {
+        Some(stop) => Err(Error::config(format!(
+            "`stop` is \"{}\", which requires `curvature_every`; the published search has curvature_every=2",
+            stop.name()
+        ))),
+        None => Ok(()),
+    }
 }

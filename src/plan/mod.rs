@@ -14,7 +14,7 @@ mod shape;
 
 use std::collections::HashMap;
 
-pub use analysis::{Cost, Demand, Peak, Segment, Spans};
+pub use analysis::{Cost, Demand, Peak, Segment, Spans, Term, Terms};
 pub use dropout::DropoutTarget;
 pub use edges::EdgeOptions;
 pub use instruction::{

@@ -9,7 +9,7 @@ use tch::Tensor;
 use super::bridges::{Definition, PyNetwork};
 use super::entry;
 use super::errors::to_python;
-use super::inspect::{Estimate, Inspectable, Inspected, Inspector};
+use super::inspect::{Estimate, Inspectable, Inspected, Inspector, Probed};
 use super::precision::numbers;
 use super::tensor::{PyTensor, device, precision_of};
 use super::terms::{GivenCost, costs};
@@ -61,7 +61,8 @@ impl PySearchModule {
             let tables = definition.tables();
             let (network, state): (PyNetwork, State) = {
                 let optimisation = &config.optimisation;
-                definition.start(numbers, device, optimisation.arch_init, optimisation.seed)?
+                let samples = optimisation.relaxation.rule().samples_one();
+                definition.start(samples, numbers, device, optimisation.arch_init, optimisation.seed)?
             };
             let kinds = (network.kind(), network.device());
             let relaxations = Relaxations::of(&config.optimisation, tables, kinds)?;
@@ -103,7 +104,7 @@ impl PySearchModule {
         self.0.pass(py, (0, Mode::Evaluation), |held| held.batch(batch))
     }
 
-    #[pyo3(signature = (train, valid, method, xi, epsilon, momentum))]
+    #[pyo3(signature = (train, valid, method, xi, epsilon, momentum, probe))]
     #[allow(clippy::too_many_arguments)] // one per argument of the Python method
     fn arch_gradient<'py>(
         &self,
@@ -114,8 +115,9 @@ impl PySearchModule {
         xi: f64,
         epsilon: f64,
         momentum: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let by = Estimate::new(method, xi, epsilon, momentum)?;
+        probe: bool,
+    ) -> PyResult<(Bound<'py, PyDict>, Probed)> {
+        let by = Estimate::new(method, xi, epsilon, momentum, probe)?;
         self.0.arch_gradient(py, 0, by, |held| {
             Ok((train.map(|batch| held.batch(batch)).transpose()?, held.batch(valid)?))
         })

@@ -44,7 +44,7 @@ impl Beginning {
         let optimisation @ OptimisationConfig { seed, arch_init, .. } = &config.optimisation;
         let (kind, device) = (options.numbers.kind, options.device);
         let relaxations = Relaxations::of(optimisation, definition.tables(), (kind, device))?;
-        let (network, initial) = definition.start(options.numbers, device, *arch_init, *seed)?;
+        let (network, initial) = definition.start(options.samples, options.numbers, device, *arch_init, *seed)?;
         Ok((Box::new(network), relaxations, initial))
     }
 }

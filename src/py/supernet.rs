@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::bridges::own_modules;
 use super::entry;
 use super::errors::to_python;
-use super::inspect::{Estimate, Inspectable, Inspected, Inspector};
+use super::inspect::{Estimate, Inspectable, Inspected, Inspector, Probed};
 use super::precision::numbers;
 use super::tensor::{PyTensor, device, precision_of, to_dict};
 use super::terms::{GivenCost, costs};
@@ -138,7 +138,7 @@ impl PySupernet {
         self.pass(py, (x, y), Mode::Evaluation)
     }
 
-    #[pyo3(signature = (train, valid, method, xi, epsilon, momentum))]
+    #[pyo3(signature = (train, valid, method, xi, epsilon, momentum, probe))]
     #[allow(clippy::too_many_arguments)] // one per argument of the Python method
     fn arch_gradient<'py>(
         &self,
@@ -149,8 +149,9 @@ impl PySupernet {
         xi: f64,
         epsilon: f64,
         momentum: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let by = Estimate::new(method, xi, epsilon, momentum)?;
+        probe: bool,
+    ) -> PyResult<(Bound<'py, PyDict>, Probed)> {
+        let by = Estimate::new(method, xi, epsilon, momentum, probe)?;
         let (train, valid) = (train.map(tensors), tensors(valid));
         self.0.arch_gradient(py, self.examples(py, &valid.0)?, by, |held| {
             let train = train.map(|pair| held.batch(pair, "the training batch")).transpose()?;
@@ -185,7 +186,7 @@ impl PySupernet {
         let (cost, element, peak, batch) = entry::engine(py, || {
             let held = self.0.lock()?;
             let element = held.network().kind().elt_size_in_bytes();
-            let peak = held.network().peak(held.config.optimisation.hypergradient.method());
+            let peak = held.network().peak(held.config.optimisation.largest_method());
             let peak = peak.ok_or_else(|| Error::engine("the plan has no estimate of its memory"))?;
             let plan = held.network.network.plan();
             Ok((plan.cost(), element, peak, held.config.data.batch_size.examples()))

@@ -12,6 +12,12 @@ use crate::space::Space;
 /// edges if α holds their logits. A parameter with a schedule has
 /// its last value. −∞ masks an operation as long as one is left on its edge.
 pub fn derive(space: &Space, alphas: &Named, relaxation: &Relaxation, selection: &Selection) -> Result<Genotype> {
+    if selection.rule().samples() {
+        let name = selection.name();
+        return Err(Error::config(format!(
+            "selection {name:?} evaluates architectures with the network of a search; choose one that needs α alone"
+        )));
+    }
     let (tables, alphas) = selection::tables(space, alphas)?;
     tables.iter().zip(&alphas).try_for_each(|(table, alpha)| check(table, alpha))?;
     let flat: Vec<f64> = alphas.iter().flat_map(|alpha| alpha.iter().copied()).collect();

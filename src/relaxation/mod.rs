@@ -23,7 +23,7 @@ use crate::variant::{Chosen, Domain, Parameter, Variant};
 
 pub use derive::derive;
 pub use edges::normalize_edges;
-pub use noise::{Noise, row_shares};
+pub use noise::{Noise, open_rows, row_shares};
 pub use restrictions::{Restrictions, Tables, shown_over_time};
 pub use state::TableState;
 

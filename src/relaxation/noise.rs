@@ -70,7 +70,7 @@ fn architecture((seed, purpose, step): (u64, &str, u64), table: &LogitTable, sta
 }
 
 /// The rows of a group that no decision has fixed, and how many of them an architecture keeps.
-fn open_rows(table: &LogitTable, state: &TableState, group: &[usize]) -> (Vec<usize>, usize) {
+pub fn open_rows(table: &LogitTable, state: &TableState, group: &[usize]) -> (Vec<usize>, usize) {
     let span = |row: usize| row * table.columns..(row + 1) * table.columns;
     let decided =
         |row: &&usize| state.frozen[**row] && state.frozen_value[span(**row)].iter().any(|weight| *weight != 0.0);

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use ndarray::Array2;
 
+use super::curvature;
 use super::run::Run;
 use super::select::AtSelection;
 use super::trajectory;
 use crate::arch::{AUXILIARY_SKIP, Architecture, LogitTable, TableRole, entropy_of};
 use crate::config::{OptimisationConfig, SearchConfig};
-use crate::error::{Error, Result};
-use crate::event::{EpochRecord, Event, Metrics};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EpochRecord, Event, Metrics, Status};
 use crate::nn::Mode;
 use crate::relaxation::Tables;
 
@@ -35,7 +36,8 @@ impl Run<'_> {
         let entropy = |(table, (name, strengths)): (&LogitTable, &(String, Array2<f64>))| {
             (table.role == TableRole::Candidates).then(|| (name.clone(), entropy_of(strengths.view(), shares)))
         };
-        let diagnostics = self.diagnostics(epoch)?;
+        let mut diagnostics = self.diagnostics(epoch)?;
+        diagnostics.extend(self.curvature(epoch)?.map(|value| (curvature::NAME.to_string(), value)));
         let sums = &self.progress.sums;
         let record = EpochRecord {
             epoch,
@@ -74,7 +76,8 @@ impl Run<'_> {
     pub(super) fn look(&mut self, epoch: usize) -> Result<Seen> {
         let alpha = trajectory::values(&self.state.alpha)?;
         let strengths = self.strengths(epoch, &alpha);
-        let architecture = self.select(&strengths)?;
+        let last = epoch + 1 == self.config.optimisation.epochs;
+        let architecture = self.select(&strengths, last, true)?;
         Ok(Seen { alphas: self.restrictions.shown(&alpha), strengths, architecture })
     }
 
@@ -84,11 +87,13 @@ impl Run<'_> {
         self.restrictions.strengths(relaxation, (epoch, *epochs), alpha)
     }
 
-    /// What the selection picks from the current α, whose strengths these are.
-    pub(super) fn select(&mut self, strengths: &Tables) -> Result<Architecture> {
-        if let Some(selected) = &self.selected {
+    /// What the selection picks from the current α, whose strengths these are; `last`: as the result of the search. `polls`:
+    /// whether the user can interrupt it.
+    pub(super) fn select(&mut self, strengths: &Tables, last: bool, polls: bool) -> Result<Architecture> {
+        if let Some((selected, _)) = self.selected.as_ref().filter(|(_, is_result)| *is_result || !last) {
             return Ok(selected.clone());
         }
+        let observer = &mut *self.observer;
         let selected = self.search.select.select(&mut AtSelection {
             network: self.network,
             state: &self.state,
@@ -96,9 +101,25 @@ impl Run<'_> {
             strengths,
             train: &mut *self.sources.train,
             evaluation: &mut *self.sources.evaluation,
+            pass: self.progress.latest_epoch() as u64,
+            seed: self.config.optimisation.seed,
+            last,
+            poll: &mut || if polls { observer.poll() } else { Ok(()) },
         })?;
-        self.selected = Some(selected.clone());
+        self.selected = Some((selected.clone(), last));
         Ok(selected)
+    }
+
+    /// What the selection picks from flat α at the end of a search with this status, which becomes "interrupted" if the
+    /// user interrupts the selection.
+    pub(super) fn result(&mut self, alpha: &[f64], status: &mut Status) -> Result<Architecture> {
+        let strengths = self.strengths(self.progress.latest_epoch(), alpha);
+        let complete = *status == Status::Complete;
+        match self.select(&strengths, complete, complete) {
+            Err(failure) if failure.kind == ErrorKind::Interrupted => *status = Status::Interrupted,
+            selected => return selected,
+        }
+        self.select(&strengths, false, false)
     }
 
     /// The mean loss, the accuracy if the network predicts classes, and what else the network measures, on the validation

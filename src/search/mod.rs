@@ -1,5 +1,6 @@
 //! The bilevel search: hypergradients, steps, and a whole run.
 
+mod curvature;
 mod decisions;
 mod evaluate;
 mod fingerprint;
@@ -8,11 +9,13 @@ mod memory;
 mod progress;
 mod resume;
 mod run;
+mod sampled;
 mod select;
 mod start;
 mod step;
 mod trajectory;
 
+pub use curvature::largest_eigenvalue;
 pub use fingerprint::Fingerprint;
 pub use memory::{batch_size, fitting_batch, with_estimate};
 pub use progress::Progress;

@@ -115,6 +115,7 @@ pub fn run<'a>(
         valid_started: false,
         batch: 0,
         evaluated_batch: None,
+        last_valid: None,
     };
     run.clear_masked()?;
     run.record_alpha()?;
@@ -154,8 +155,8 @@ pub(super) struct Run<'a> {
     pub(super) trajectory: Trajectory,
     pub(super) restrictions: Restrictions,
     pub(super) decisions: Vec<(usize, Decision)>,
-    /// What the selection picked, until something moves.
-    pub(super) selected: Option<Architecture>,
+    /// What the selection picked, until something moves, and whether as the result of the search.
+    pub(super) selected: Option<(Architecture, bool)>,
     /// The states after earlier epochs as bytes of checkpoints, by the number of completed epochs; only without a folder.
     pub(super) kept: BTreeMap<usize, Vec<u8>>,
     pub(super) valid_started: bool,
@@ -163,6 +164,8 @@ pub(super) struct Run<'a> {
     batch: i64,
     /// The size of the batch that is being evaluated.
     pub(super) evaluated_batch: Option<i64>,
+    /// The batch of the latest α step, if the curvature is measured.
+    pub(super) last_valid: Option<Batch>,
 }
 
 /// A step whose report was not read yet.
@@ -226,6 +229,9 @@ impl Run<'_> {
             };
             let copy_alpha =
                 self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.execution.record, step);
+            if !single_level && config.optimisation.curvature_every.is_some() && valid.is_some() {
+                self.last_valid = valid.as_ref().map(Batch::share);
+            }
             let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
             if issued.is_err() {
                 // The step was rolled back, so its validation batch counts as unused.
@@ -376,11 +382,11 @@ impl Run<'_> {
     fn finish(mut self, result: Result<()>) -> Result<Outcome> {
         // A failure of a pending step comes before that of `result`.
         let result = self.read_reports().and(result);
-        let (status, mut error) = match result {
+        let (mut status, mut error) = match result {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
             Err(error) => {
-                let peak = self.network.peak(self.config.optimisation.hypergradient.method());
+                let peak = self.network.peak(self.config.optimisation.largest_method());
                 let explained = match self.evaluated_batch {
                     Some(batch) => in_evaluation(error, batch),
                     None => with_estimate(error, peak, self.batch),
@@ -399,11 +405,10 @@ impl Run<'_> {
             self.record_alpha()?;
         }
         let alpha = trajectory::values(&self.state.alpha)?;
-        let architecture =
-            self.select(&self.strengths(self.progress.latest_epoch(), &alpha)).unwrap_or_else(|failure| {
-                error.get_or_insert(failure);
-                Architecture::default()
-            });
+        let architecture = self.result(&alpha, &mut status).unwrap_or_else(|failure| {
+            error.get_or_insert(failure);
+            Architecture::default()
+        });
         let status = if error.is_some() { Status::Failed } else { status };
         let (config, fingerprint) = self.identity();
         let (config, fingerprint) = (config.clone(), fingerprint.clone());

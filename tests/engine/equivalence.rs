@@ -6,7 +6,7 @@ use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
 use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
-use pydarts::nn::{By, Gradients, Mode, Network, NetworkOptions, Supernet};
+use pydarts::nn::{Along, By, Gradients, Mode, Network, NetworkOptions, Supernet};
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{Geometry, Module, Op, Plan};
 use pydarts::random;
@@ -24,8 +24,9 @@ struct Seen {
     of_alpha: Tensor,
     of_weights: Vec<(String, Tensor)>,
     statistics: Vec<(String, Tensor)>,
-    /// ∇_α (∇_w L·v), by the network itself and by double backward.
-    product: (Tensor, Tensor),
+    /// Gradients by m and w of the derivative along a direction of w, of m, and of both, by the network itself and by
+    /// double backward.
+    products: Vec<(Tensor, Tensor)>,
 }
 
 fn draw(purpose: &str, shape: &[i64]) -> Tensor {
@@ -53,23 +54,47 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     let targets = Tensor::from_slice(&[0i64, 1, 1]).remainder(num_classes as i64);
     let batch = Batch::new(inputs, targets);
     let logits = network.logits(&w, &alpha, &batch.inputs, Mode::Search).unwrap();
-    let both = network.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
+    let gradients = network.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
     for by in [By::Alpha, By::Weights] {
         let alone = network.gradients(&w, &alpha, &batch, Mode::Search, by).unwrap();
         let of = |found: &Gradients| if by.alpha() { found.alpha() } else { found.w() }.unwrap().copy();
-        assert!(apart(&of(&alone), &of(&both)) < 1e-12, "{by:?} alone differs from both");
+        assert!(apart(&of(&alone), &of(&gradients)) < 1e-12, "{by:?} alone differs from both");
     }
     let direction = Table::of_weights(plan).unpack(&draw("direction", &[w.size()[0]])).unwrap();
     let direction = network.weights().pack(&direction, Kind::Double, Device::Cpu).unwrap();
-    let by_tangent = network.hessian_product(&w, &alpha, &direction, &batch).unwrap();
+    let mixing = draw("mixing", &[network.alphas().total()]);
+    let ordered = |vector: &Tensor| {
+        let mut named = network.weights().unpack(vector).unwrap();
+        named.sort_by(|one, other| one.0.cmp(&other.0));
+        flat(&by_name(&named))
+    };
     let loss = network.loss(&w, &alpha, &batch, Mode::Search).unwrap().value;
-    let of_w = Tensor::run_backward(&[loss], &[&w], true, true).remove(0);
-    let twice = Tensor::run_backward(&[of_w.dot(&direction)], &[&alpha], false, false).remove(0);
+    let first = Tensor::run_backward(&[loss], &[&w, &alpha], true, true);
+    let terms = [first[0].dot(&direction), first[1].dot(&mixing)];
+    let both = &terms[0] + &terms[1];
+    let along = Along { w: Some(&direction), m: Some(&mixing) };
+    let cases = [
+        (Along::weights(&direction), &terms[0], By::Alpha),
+        (Along::mixing(&mixing), &terms[1], By::Weights),
+        (along, &both, By::Both),
+    ];
+    let mut products = Vec::new();
+    for (along, derivative, by) in cases {
+        let found = network.gradients_along(&w, &alpha, along, &batch, by).unwrap();
+        assert!(apart(&found.loss.value, &derivative.detach()) < 1e-9);
+        let twice = Tensor::run_backward(&[derivative], &[&w, &alpha], true, false);
+        if by.alpha() {
+            products.push((found.alpha().unwrap().copy(), twice[1].copy()));
+        }
+        if by.weights() {
+            products.push((ordered(found.w().unwrap()), ordered(&twice[0])));
+        }
+    }
     Seen {
-        product: (by_tangent, twice),
+        products,
         logits: logits.detach(),
-        of_alpha: both.alpha().unwrap().copy(),
-        of_weights: network.weights().unpack(both.w().unwrap()).unwrap(),
+        of_alpha: gradients.alpha().unwrap().copy(),
+        of_weights: network.weights().unpack(gradients.w().unwrap()).unwrap(),
         statistics: network.buffers().unwrap().named().unwrap(),
     }
 }
@@ -103,8 +128,10 @@ fn agree(plain: &Seen, rewritten: Seen, passes: &[Rewrite]) {
     };
     close("logits", &rewritten.logits, &plain.logits, 1e-11);
     // A variance near zero multiplies rounding by up to 1/√ε in each derivative of a batch norm: by 3e7 in the third.
-    close("forward and backward over backward", &rewritten.product.0, &rewritten.product.1, 1e-6);
-    close("Hessian-vector products", &rewritten.product.0, &plain.product.1, 1e-6);
+    for (number, (ours, theirs)) in rewritten.products.iter().zip(&plain.products).enumerate() {
+        close(&format!("forward and backward over backward, product {number}"), &ours.0, &ours.1, 1e-6);
+        close(&format!("Hessian-vector products, {number}"), &ours.0, &theirs.1, 1e-6);
+    }
     close("gradients of α", &rewritten.of_alpha, &plain.of_alpha, 1e-9);
     let (ours, theirs) = (by_name(&rewritten.of_weights), by_name(&plain.of_weights));
     // Relative to the whole gradient: the gradient of a weight before a batch norm can be rounding error only.

@@ -73,7 +73,15 @@ fn the_hypergradient_of_the_toy_is_the_one_derived_by_hand() {
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
     let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
     let length = Tensor::from(xi);
-    let step = VirtualStep { xi: &length, momentum: 0.0, buffer: None, weight_decay: 0.0, clip: None, epsilon: 0.01 };
+    let step = VirtualStep {
+        xi: &length,
+        momentum: 0.0,
+        buffer: None,
+        weight_decay: 0.0,
+        clip: None,
+        epsilon: 0.01,
+        untouched: None,
+    };
     // w′ = w − 2ξ(w − α); dL_val/dα = w′ − 2 + α·dw′/dα = w′ − 2 + 2ξα.
     let expected = w - 2.0 * xi * (w - alpha) - 2.0 + 2.0 * xi * alpha;
     for method in [Method::Unrolled, Method::UnrolledExact] {

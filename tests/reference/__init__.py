@@ -2,7 +2,8 @@
 
 from .choice_supernet import ChoiceSupernet
 from .derive import derive, select, softmax
-from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
+from .hypergradient import first_order, unrolled, unrolled_exact
+from .implicit import METHODS, arch_hessian
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
@@ -41,6 +42,7 @@ __all__ = [
     "Stream",
     "Supernet",
     "Term",
+    "arch_hessian",
     "attended",
     "derive",
     "draw_masks",

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .hypergradient import METHODS, Batch, gradients
+from .hypergradient import Batch
+from .implicit import METHODS
+from .sparse import gradients as sparse_gradients
+from .sparse import rests
 from .supernet import Criterion, Supernet
 from .terms import Term, total
 
@@ -113,7 +116,7 @@ class Search:
         with self.net.moving_statistics():
             objective, loss = self.net.training_loss(*train, self.criterion)
         objective.backward()
-        _fill_gradients([*self.net.alphas.values(), *self.net.parameters()])
+        _fill_gradients([*self.net.alphas.values(), *self._moving()])
         self._move_alphas()
         self._move_weights(lr)
         return loss.item()
@@ -156,12 +159,18 @@ class Search:
             objective, loss = net.training_loss(*train, self.criterion)
         if self.published:
             objective.backward()
-            _fill_gradients(weights)
+            _fill_gradients(self._moving())
         else:
-            for weight, grad in zip(weights, gradients(objective, weights), strict=True):
-                weight.grad = grad
+            found = sparse_gradients(objective, net.weights(), net.samples)
+            for weight, grad in zip(weights, found.values(), strict=True):
+                weight.grad = None if grad is None else grad.detach()
         self._move_weights(lr)
         return loss.item()
+
+    def _moving(self) -> list[Tensor]:
+        """The weights that a step moves: all that do not rest."""
+        named = self.net.weights().items()
+        return [weight for name, weight in named if not rests(name, weight.grad, self.net.samples)]
 
     def _move_weights(self, lr: float) -> None:
         torch.nn.utils.clip_grad_norm_(list(self.net.parameters()), self.grad_clip)

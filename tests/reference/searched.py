@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .relaxation import Relaxation
+from .sparse import SAMPLES_ONE
 
 Noise = dict[str, dict[str, Tensor]]
 """The noise of a step, by role and table: "alpha" for the validation loss, "weight" for all others."""
@@ -27,6 +28,11 @@ class Searched(nn.Module):
     perturbed: dict[str, Tensor] | None = None
     """Mixing weights that replace those of the logits."""
     _role = "weight"
+
+    @property
+    def samples(self) -> bool:
+        """Whether the mixing weights of training are one-hot."""
+        return self.relaxation.name in SAMPLES_ONE
 
     def mixing(self, table: str) -> Tensor:
         """The mixing weights of a table."""

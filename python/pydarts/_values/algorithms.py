@@ -260,6 +260,65 @@ class SingleLevel(Hypergradient):
     """
 
 
+class T1T2(Hypergradient):
+    """∂α L_val − η·∂²αw L_train · ∂w L_val at the current weights, η their rate. T1–T2 (Luketina et al., 2016).
+
+    >>> T1T2().name
+    't1_t2'
+    """
+
+
+class Neumann(Hypergradient):
+    """The implicit gradient with the inverse Hessian as a Neumann series (Lorraine et al., 2020).
+
+    ∂α L_val − ∂²αw L_train · q with q = η·Σ_{k=0..terms} (I − ηH)^k v, v = ∂w L_val, and H the Hessian of the
+    training loss by the weights plus `weight_decay` on its diagonal. The step η is the learning rate of the
+    weights (published implementations take 1, with which the series diverges on a network). The terms grow
+    if an eigenvalue of H is above 2/η or below 0.
+
+    Attributes:
+        terms: the number of products with H; with 0 it is "t1_t2".
+
+    >>> Neumann(terms=5)
+    Neumann(terms=5)
+    """
+
+    terms: int = 3
+
+
+class ConjugateGradient(Hypergradient):
+    """The implicit gradient with q from conjugate gradients on (H + damping·I)·q = v; see `Neumann`.
+
+    The iteration ends at a direction of negative curvature. If that is the first one, the gradient is that of
+    "first_order".
+
+    Attributes:
+        terms: the largest number of products with H.
+        damping: what is added to the diagonal of H, at least 0.
+
+    >>> ConjugateGradient(terms=2)
+    ConjugateGradient(terms=2, damping=0.0)
+    """
+
+    terms: int = 3
+    damping: float = 0.0
+
+
+class MixedLevel(Hypergradient):
+    """∂α L_val + weight·∂α L_train, both at the current weights. MiLeNAS (He et al., 2020).
+
+    The training batch is that of the weight step.
+
+    Attributes:
+        weight: the factor of the training loss.
+
+    >>> MixedLevel()
+    MixedLevel(weight=1.0)
+    """
+
+    weight: float = 1.0
+
+
 class Selection(Variant, axis="selection"):
     """The rule that picks candidates of a table by their mixing weights."""
 
@@ -302,6 +361,31 @@ class Threshold(Selection):
     k: int = 2
 
 
+class Sampled(Selection):
+    """The best of random architectures. Random search with weight sharing (Li & Talwalkar, 2019).
+
+    At the end of a search random architectures, which do not depend on α, are evaluated with the trained
+    weights: each on the first validation batches, the best of them on all. Of equal ones the earlier wins.
+    The score is the accuracy, or the loss where there is no accuracy. At the ends of earlier epochs a few
+    architectures are drawn and scored on one batch. Where only α is known, at the points of a trajectory, the
+    strongest candidates stand for the selection; `derive` refuses it.
+
+    Attributes:
+        samples: the number of architectures that are drawn at the end; equal ones are scored once.
+        batches: the number of validation batches that score all of them.
+        finalists: the number of architectures that all validation batches score.
+        epoch_samples: the number of architectures that are drawn at the ends of earlier epochs.
+
+    >>> Sampled(samples=200)
+    Sampled(samples=200, batches=10, finalists=10, epoch_samples=16)
+    """
+
+    samples: int = 1000
+    batches: int = 10
+    finalists: int = 10
+    epoch_samples: int = 16
+
+
 class Decider(Variant, axis="stop"):
     """The rule that decides at the end of every epoch whether a search ends."""
 
@@ -320,3 +404,27 @@ class SkipConnections(Decider):
     """
 
     most: int = 2
+
+
+class Curvature(Decider):
+    """End the search when the curvature of the validation loss by α grows. RobustDARTS (Zela et al., 2020).
+
+    The curvature is measured every `curvature_every` epochs, which must be given; the published search has
+    2. A local average is the mean of the latest `window` measurements, fewer at the beginning but more than
+    half of them. When it is more than `ratio` times the local average of `back` measurements earlier, the
+    search returns to the epoch in the middle of that earlier window and ends.
+
+    Attributes:
+        window: the number of measurements in a local average.
+        back: how many measurements earlier the other average is.
+        ratio: the largest growth, at least 1. The published code has 1.3, the paper 1/0.75.
+        start: the first epoch to which the search may return, counted from 0.
+
+    >>> Curvature(ratio=1.5)
+    Curvature(window=5, back=4, ratio=1.5, start=10)
+    """
+
+    window: int = 5
+    back: int = 4
+    ratio: float = 1.3
+    start: int = 10

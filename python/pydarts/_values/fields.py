@@ -11,7 +11,16 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level"]
+Method: TypeAlias = Literal[
+    "first_order",
+    "unrolled",
+    "unrolled_exact",
+    "single_level",
+    "t1_t2",
+    "neumann",
+    "conjugate_gradient",
+    "mixed_level",
+]
 Order: TypeAlias = Literal["arch_first", "weights_first"]
 ArchOptimizer: TypeAlias = Literal["adam", "sgd"]
 RateSchedule: TypeAlias = Literal["epoch", "step"]
@@ -79,8 +88,9 @@ FIELDS = (
         "Method | Hypergradient",
         '"first_order"',
         '"first_order" (ξ = 0), "unrolled" (eq. 7-8), "unrolled_exact" (the Hessian-vector product of eq. 7 '
-        'without finite differences), "single_level" (the training loss moves α too; SNAS), or an instance '
-        "of a class of `pydarts.algorithms`",
+        'without finite differences), "single_level" (the training loss moves α too; SNAS), "t1_t2", '
+        '"neumann", "conjugate_gradient" (estimates of the implicit gradient), "mixed_level" (both losses '
+        "move α; MiLeNAS), or an instance of a class of `pydarts.algorithms`",
         "Method | str | Hypergradient | Mapping[str, Any]",
     ),
     Field("epsilon", "float", "0.01", "scale of the finite difference, ε = epsilon / ‖∇w′ L_val‖₂ (eq. 8)"),
@@ -310,6 +320,14 @@ FIELDS = (
         'step, "step" (code)',
     ),
     Field(
+        "probe_every",
+        "int | None",
+        "None",
+        'compare the gradient of α with the exact one, "unrolled_exact", in every n-th step of α: the '
+        'means of cosine and relative error per epoch are the diagnostics "probe.cosine" and "probe.error"; '
+        "None: never (ours)",
+    ),
+    Field(
         "partial_channels",
         "int",
         "1",
@@ -346,6 +364,13 @@ FIELDS = (
         "what is added to the validation loss of the α step: a name or an instance of a class of "
         "`pydarts.algorithms`, or several of them (ours)",
         "str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None",
+    ),
+    Field(
+        "curvature_every",
+        "int | None",
+        "None",
+        "measure the largest eigenvalue of the Hessian of the validation loss by α at the end of every n-th "
+        'epoch, epoch 0 first: the diagnostic "curvature"; None: never (RobustDARTS, code: 2)',
     ),
     Field(
         "algorithm",

@@ -35,7 +35,7 @@ class Variant:
             AXES[axis] = cls
         else:
             dataclasses.dataclass(frozen=True)(cls)
-            cls.name = called or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+            cls.name = called or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
             cls._classes[cls.name] = cls
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 mod argmax;
 mod genotype;
+mod sampled;
 mod strongest;
 mod threshold;
 
@@ -19,10 +20,14 @@ pub use genotype::{Named, genotype, tables};
 pub trait Rule: Variant {
     /// The picks of a table: group by group, in each group the strongest first. `values`: the parameters.
     fn pick(&self, table: &LogitTable, strengths: ArrayView2<f64>, values: &[f64]) -> Vec<Pick>;
+    /// Whether a search scores random architectures instead.
+    fn samples(&self) -> bool {
+        false
+    }
 }
 
 /// All selections by strength. The first is the published one.
-pub const ALL: &[&dyn Rule] = &[&strongest::Strongest, &argmax::Argmax, &threshold::Threshold];
+pub const ALL: &[&dyn Rule] = &[&strongest::Strongest, &argmax::Argmax, &threshold::Threshold, &sampled::Sampled];
 
 /// A selection with the values of its parameters.
 pub type Selection = Chosen<dyn Rule>;

@@ -8,6 +8,7 @@ use super::blocks::{Blocks, cut};
 use super::executable::{Executable, Interpreter, Prepared, Value, broken_plan};
 use super::layout::{avg_pool, batch_to_space, both, concat, pad, repeat, shift, shuffle, space_to_batch, subsample};
 use super::mixing::{MixingWeights, mixtures};
+use super::thinned::Thinned;
 use super::weight_gradients::Deferred;
 use crate::error::Result;
 use crate::nn::networks::dropout::Masks;
@@ -30,6 +31,8 @@ pub struct Forward<'a> {
     masks: Option<&'a Masks>,
     /// The modules of user-defined operations, with their buffers.
     pub(super) own: Option<(&'a Own, &'a NamedBuffers)>,
+    /// What the pass leaves out.
+    thinned: Option<&'a Thinned>,
     /// Operations whose weights are outside the graph, in order; None if all weights are part of it.
     pub(super) deferred: Option<RefCell<Vec<Deferred>>>,
 }
@@ -45,7 +48,8 @@ impl<'a> Forward<'a> {
         kind: Kind,
     ) -> Self {
         let blocks = Blocks::default();
-        Forward { executable, weights, mixing, mode, blocks, compute, kind, masks: None, own: None, deferred: None }
+        let (masks, own, thinned, deferred) = (None, None, None, None);
+        Forward { executable, weights, mixing, mode, blocks, compute, kind, masks, own, thinned, deferred }
     }
 
     /// The same, with weight gradients computed outside autograd where that is faster.
@@ -61,6 +65,11 @@ impl<'a> Forward<'a> {
     /// The same with modules of user-defined operations.
     pub fn with_own(self, own: Option<(&'a Own, &'a NamedBuffers)>) -> Self {
         Forward { own, ..self }
+    }
+
+    /// The same without some operations.
+    pub fn with_thinned(self, thinned: Option<&'a Thinned>) -> Self {
+        Forward { thinned, ..self }
     }
 
     pub(super) fn mask(&self, target: DropoutTarget) -> Option<&Tensor> {
@@ -147,6 +156,10 @@ impl Interpreter for Forward<'_> {
         self.instruction(instruction, prepared, inputs, &self.blocks)
     }
 
+    fn thinned(&self) -> Option<&Thinned> {
+        self.thinned
+    }
+
     fn take_deferred(&self) -> Vec<Deferred> {
         self.deferred.as_ref().map(RefCell::take).unwrap_or_default()
     }
@@ -159,5 +172,9 @@ impl Value for Tensor {
 
     fn like(&self, mut tensors: Vec<Tensor>) -> Tensor {
         tensors.pop().unwrap_or_else(|| self.shallow_clone())
+    }
+
+    fn constant(tensor: Tensor) -> Tensor {
+        tensor
     }
 }

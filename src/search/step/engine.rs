@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::nn::{By, Draw, Gradients, Mode, Network, Relaxed, Role};
 use crate::optim::{self, Adam, Moments, Sgd};
 use crate::relaxation::Noise;
-use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
+use crate::search::hypergradient::{ArchGradient, Losses, Probe, VirtualStep, arch_gradient};
 
 /// Everything that a search moves except buffers, which belong to the network. Steps write to the tensors
 /// and never replace them.
@@ -135,12 +135,22 @@ pub struct StepSettings {
     pub virtual_clip: Option<f64>,
     /// Whether it measures the entropy of drawn mixing weights.
     pub measures_samples: bool,
+    /// Every how many steps of α its gradient is compared with the exact one; None: never.
+    pub probe_every: Option<usize>,
+    /// Whether this step does so.
+    pub probes: bool,
 }
 
 impl StepSettings {
     /// The names of the numbers that a step measures besides its losses, in the order of its report.
     pub fn measured(&self) -> Vec<&'static str> {
-        if self.measures_samples { vec![SAMPLE_ENTROPY] } else { Vec::new() }
+        let samples = self.measures_samples.then_some(SAMPLE_ENTROPY).into_iter();
+        samples.chain(self.probe_every.iter().flat_map(|_| Probe::NAMES)).collect()
+    }
+
+    /// The settings of a step that moves α for the `number`th time, counted from 0.
+    pub fn of_step(&self, number: u64) -> Self {
+        StepSettings { probes: self.probe_every.is_some_and(|n| number.is_multiple_of(n as u64)), ..*self }
     }
 
     /// The settings of a configuration.
@@ -165,6 +175,8 @@ impl StepSettings {
             arch_clip: config.optimisation.arch_grad_clip,
             order: config.optimisation.order,
             virtual_clip: clip.filter(|_| config.optimisation.clip_virtual_step),
+            probe_every: config.optimisation.probe_every,
+            probes: false,
         }
     }
 }
@@ -252,18 +264,19 @@ fn magnitude(vector: &Tensor) -> Result<Tensor> {
 impl Step<'_> {
     /// Moves w on the training loss. Also returns the number of correct predictions.
     fn weights(&mut self, train: &Batch) -> Result<(Checked, Option<Tensor>)> {
-        let found = self.train_gradients(train, By::Weights)?;
+        let (found, untouched) = self.train_gradients(train, By::Weights)?;
         self.measure_sample()?;
-        self.move_weights(found)
+        self.move_weights(found, untouched.as_ref())
     }
 
     /// Moves α and w by one backward pass of the training loss.
     fn both(&mut self, train: &Batch) -> Result<(Option<Checked>, Checked, Option<Tensor>)> {
-        let found = self.train_gradients(train, By::Both)?;
+        let (found, untouched) = self.train_gradients(train, By::Both)?;
         self.measure_sample()?;
         let (gradient, loss) = (found.alpha()?.shallow_clone(), found.loss.value.shallow_clone());
+        self.probe(&gradient, train, train)?;
         let of_alpha = self.move_alpha(&gradient, loss)?;
-        self.move_weights(found).map(|(checked, correct)| (Some(of_alpha), checked, correct))
+        self.move_weights(found, untouched.as_ref()).map(|(checked, correct)| (Some(of_alpha), checked, correct))
     }
 
     fn measure_sample(&mut self) -> Result<()> {
@@ -275,14 +288,19 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn train_gradients(&self, train: &Batch, by: By) -> Result<Gradients> {
-        self.network.gradients(&self.state.w, &self.state.alpha, train, (Mode::Weights, Role::Weight), by)
+    /// The gradients of the training loss, and the elements of w that it does not depend on at this α.
+    fn train_gradients(&self, train: &Batch, by: By) -> Result<(Gradients, Option<Tensor>)> {
+        let State { w, alpha, .. } = &*self.state;
+        let untouched = self.network.untouched(alpha, train, Role::Weight)?;
+        Ok((self.network.gradients(w, alpha, train, (Mode::Weights, Role::Weight), by)?, untouched))
     }
 
-    fn move_weights(&mut self, found: Gradients) -> Result<(Checked, Option<Tensor>)> {
+    fn move_weights(&mut self, found: Gradients, untouched: Option<&Tensor>) -> Result<(Checked, Option<Tensor>)> {
         let state = &mut *self.state;
         self.rollback.save([&state.w, &state.momentum])?;
         self.settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &self.scalars.lr()?)?;
+        // A gradient of 0 is not rest: momentum and decay would still move kernels that no sample used.
+        untouched.map_or(Ok(()), |untouched| self.rollback.restore_where(untouched, 2))?;
         store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), self.rollback)?;
         let norm = found.w()?.f_norm()?;
         Ok(([found.loss.value, norm, magnitude(&self.state.w)?], found.loss.correct))
@@ -291,19 +309,41 @@ impl Step<'_> {
     /// Moves α by the hypergradient.
     fn arch(&mut self, train: &Batch, valid: &Batch) -> Result<Checked> {
         let losses = Losses { network: self.network, train: Some(train), valid };
+        let (xi, state) = (self.scalars.lr()?, &*self.state);
+        let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
+        let virtual_step = self.virtual_step(&xi, untouched.as_ref());
+        let ArchGradient { gradient, valid_loss } =
+            arch_gradient(self.settings.estimator, &losses, &state.w, &state.alpha, &virtual_step)?;
+        self.probe(&gradient, train, valid)?;
+        store_carried(self.state.carried.valid.as_mut(), valid_loss.carried.as_ref(), self.rollback)?;
+        self.move_alpha(&gradient, valid_loss.value)
+    }
+
+    fn virtual_step<'v>(&'v self, xi: &'v Tensor, untouched: Option<&'v Tensor>) -> VirtualStep<'v> {
         let settings = self.settings;
-        let virtual_step = VirtualStep {
-            xi: &self.scalars.lr()?,
+        VirtualStep {
+            xi,
             momentum: settings.sgd.momentum,
             buffer: Some(&self.state.momentum),
             weight_decay: settings.sgd.weight_decay,
             clip: settings.virtual_clip,
             epsilon: settings.epsilon,
-        };
-        let ArchGradient { gradient, valid_loss } =
-            arch_gradient(settings.estimator, &losses, &self.state.w, &self.state.alpha, &virtual_step)?;
-        store_carried(self.state.carried.valid.as_mut(), valid_loss.carried.as_ref(), self.rollback)?;
-        self.move_alpha(&gradient, valid_loss.value)
+            untouched,
+        }
+    }
+
+    /// Compares a gradient of α with the exact one, in steps that do so.
+    fn probe(&mut self, gradient: &Tensor, train: &Batch, valid: &Batch) -> Result<()> {
+        if !self.settings.probes {
+            return Ok(());
+        }
+        let losses = Losses { network: self.network, train: Some(train), valid };
+        let (xi, state) = (self.scalars.lr()?, &*self.state);
+        let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
+        let step = self.virtual_step(&xi, untouched.as_ref());
+        let found = Probe::of(gradient, &losses, &state.w, &state.alpha, &step)?;
+        self.extras.extend(Probe::NAMES.into_iter().zip([found.cosine, found.error]));
+        Ok(())
     }
 
     /// Moves α by a gradient that was taken at this loss, and by the terms.

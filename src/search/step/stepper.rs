@@ -89,7 +89,11 @@ impl<'a> Stepper<'a> {
         self.scalars.set(StepInputs { lr, adam_rate, adam_root, continues })?;
         state.carried.begin(self.network.network, train, valid)?;
         self.network.draw(state.step, Some(train), valid)?;
-        self.run(state, train, valid)?;
+        let settings = match valid {
+            Some(_) => self.settings.of_step(state.moments.step),
+            None => self.settings,
+        };
+        self.run(state, (train, valid), settings)?;
         let report = copy(self.scalars.report())?;
         let alpha = copy_alpha.then(|| copy(&state.alpha)).transpose()?;
         state.step += 1;
@@ -116,8 +120,8 @@ impl<'a> Stepper<'a> {
         self.captures.as_mut()?.take_warning()
     }
 
-    fn run(&mut self, state: &State, train: &Batch, valid: Option<&Batch>) -> Result<()> {
-        let (network, settings, terms, scalars) = (self.network, self.settings, self.terms, &self.scalars);
+    fn run(&mut self, state: &State, (train, valid): (&Batch, Option<&Batch>), settings: StepSettings) -> Result<()> {
+        let (network, terms, scalars) = (self.network, self.terms, &self.scalars);
         let body = |train: &Batch, valid: Option<&Batch>| -> Body<'a> {
             let (mut state, mut scalars) = (state.share(), scalars.share());
             let (train, valid) = (train.share(), valid.map(Batch::share));
@@ -125,7 +129,8 @@ impl<'a> Stepper<'a> {
                 engine::step(network, &mut state, &mut scalars, (&train, valid.as_ref()), (&settings, terms))
             })
         };
-        let Some(captures) = &mut self.captures else { return body(train, valid)() };
+        // A step with other settings runs outside the captured one, on the same tensors.
+        let Some(captures) = self.captures.as_mut().filter(|_| !settings.probes) else { return body(train, valid)() };
         let buffers = network.network.buffers().map(|buffers| buffers.tensors());
         let relaxations = network.relaxations.tensors();
         let fixed: Vec<&Tensor> = state
