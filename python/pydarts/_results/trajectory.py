@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .. import _core
 from .._values.genotype import Genotype
 from .._values.space import Space
+from .._values.variants import plain
 from .._values.words import shown
 from .tables import EDGES, AlphaTable, all_names, in_effect, tables_of
 
@@ -396,8 +397,3 @@ class Trajectory:
             if decision["decision"] == "freeze":
                 fixed[later, decision["row"], decision["column"]] = 1.0
         return fixed
-
-
-def plain(value: Any) -> Any:
-    """Return the option of a configuration as plain data."""
-    return value.to_dict() if hasattr(value, "to_dict") else value
