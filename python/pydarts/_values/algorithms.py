@@ -261,7 +261,7 @@ class SingleLevel(Hypergradient):
 
 
 class T1T2(Hypergradient):
-    """∂α L_val − η·∂²αw L_train · ∂w L_val at the current weights, η their rate. T1–T2 (Luketina et al., 2016).
+    """∂α L_val − η·∂²αw L_train·∂w L_val at the current weights, η their rate. T1–T2 (Luketina et al., 2016).
 
     >>> T1T2().name
     't1_t2'

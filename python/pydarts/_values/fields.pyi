@@ -11,7 +11,16 @@ from .perturbations import Perturbation
 from .space import Space
 from .terms import Term
 
-Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level"]
+Method: TypeAlias = Literal[
+    "first_order",
+    "unrolled",
+    "unrolled_exact",
+    "single_level",
+    "t1_t2",
+    "neumann",
+    "conjugate_gradient",
+    "mixed_level",
+]
 Order: TypeAlias = Literal["arch_first", "weights_first"]
 ArchOptimizer: TypeAlias = Literal["adam", "sgd"]
 RateSchedule: TypeAlias = Literal["epoch", "step"]
@@ -83,12 +92,14 @@ class ConfigFields(TypedDict, total=False):
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
-    perturbation: str | Perturbation | Mapping[str, Any] | None
-    algorithm: str | None
-    arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
+    probe_every: int | None
     partial_channels: int
     edge_normalization: bool
     auxiliary_skip: float | Schedule | Mapping[str, Any] | None
+    perturbation: str | Perturbation | Mapping[str, Any] | None
+    arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
+    curvature_every: int | None
+    algorithm: str | None
 
 class ConfigAttributes:
     @property
@@ -156,14 +167,17 @@ class ConfigAttributes:
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
-    @property
-    def perturbation(self) -> Perturbation | None: ...
-    algorithm: str | None
-    def arch_terms(self) -> tuple[Term, ...]: ...
+    probe_every: int | None
     partial_channels: int
     edge_normalization: bool
     @property
     def auxiliary_skip(self) -> float | Schedule | None: ...
+    @property
+    def perturbation(self) -> Perturbation | None: ...
+    @property
+    def arch_terms(self) -> tuple[Term, ...]: ...
+    curvature_every: int | None
+    algorithm: str | None
 
 class Field(NamedTuple):
     name: str
