@@ -61,9 +61,8 @@ def result_of(
 
 def test_known_diagnostics_come_first_and_those_of_a_group_together() -> None:
     found = measured.names_of(records({"mine": [1.0] * 4, "term.b": [1.0] * 4, **ALL}))
-    assert found[:2] == ["temperature", "epsilon"] and found[-4:] == [
-        "mine", "term.b", "term.entropy", "term.flops",
-    ]  # fmt: skip
+    assert found[:2] == ["temperature", "epsilon"]
+    assert found[-4:] == ["term.b", "term.entropy", "term.flops", "mine"]
     groups = [names for _, names in measured.grouped(found)]
     assert ["probe.cosine", "probe.error"] in groups and ["term.b", "term.entropy", "term.flops"] in groups
     assert sorted(name for group in groups for name in group) == sorted(found)
@@ -101,6 +100,10 @@ def log_epochs(log: Any, config: pydarts.SearchConfig, found: Sequence[EpochReco
         log.on_epoch(EpochInfo(**record.__dict__, genotype=genotype, alphas=alphas))
 
 
+def resumed(folder: Path) -> pydarts.SearchConfig:
+    return make_config(resume=True, checkpoint_dir=str(folder))
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -127,7 +130,7 @@ def test_a_resumed_table_keeps_and_adds_columns_of_diagnostics(
     path, found = tmp_path / "log.csv", records(ALL)
     log_epochs(log := loggers.CSV(path), make_config(), found[:2])
     log.on_end(tiny_result)
-    log_epochs(log := loggers.CSV(path), make_config(resume=True), found[1:], first=1)
+    log_epochs(log := loggers.CSV(path), resumed(tmp_path), found[1:], first=1)
     log.on_end(tiny_result)
     rows = rows_of(path)
     assert [int(row["epoch"]) for row in rows] == [0, 1, 2, 3]
@@ -141,7 +144,7 @@ def test_the_table_of_another_kind_of_search_is_refused(tmp_path: Path, other: s
     log_epochs(loggers.CSV(path), make_config(), records({})[:1])
     path.write_text(path.read_text().replace("genotype", f"{other},genotype"))
     with pytest.raises(ValueError, match=other):
-        log_epochs(loggers.CSV(path), make_config(resume=True), [])
+        log_epochs(loggers.CSV(path), resumed(tmp_path), [])
 
 
 def test_a_file_of_alpha_has_no_further_columns(tmp_path: Path) -> None:
@@ -150,7 +153,7 @@ def test_a_file_of_alpha_has_no_further_columns(tmp_path: Path) -> None:
     (tmp_path / "log.csv").unlink()
     path.write_text(path.read_text().replace("weight", "mine,weight", 1))
     with pytest.raises(ValueError, match="mine"):
-        log_epochs(loggers.CSV(tmp_path / "log.csv", path), make_config(resume=True), [])
+        log_epochs(loggers.CSV(tmp_path / "log.csv", path), resumed(tmp_path), [])
 
 
 def test_tensorboard_has_every_diagnostic_under_its_name(tmp_path: Path, tiny_result: SearchResult) -> None:
