@@ -13,13 +13,14 @@ import torch
 
 from .. import _core
 from . import algorithms, fields, perturbations, relaxations, terms, views
-from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
+from .algorithms import Decider, Hypergradient, Schedule, Selection
 from .fields import FIELDS, ConfigAttributes, Method, rows, table
 from .files import user_path
 from .hints import hint
 from .operation import Operation, named
 from .perturbations import Perturbation
 from .record import Record, differences
+from .relaxations import Relaxation
 from .space import Space, as_space
 from .terms import Term
 from .variants import AXES, plain
