@@ -103,7 +103,7 @@ class Limit(NamedTuple):
     """What the average must not exceed; NaN where the rule does not decide."""
 
 
-def curvature_limit(history: Sequence[EpochRecord], stop: Any) -> Limit | None:
+def curvature_limit(history: Sequence[Any], stop: Any) -> Limit | None:
     """Return the averages and limits of the rule `stop`; None for another rule."""
     if getattr(stop, "name", None) != "curvature":
         return None
