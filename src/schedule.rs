@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result, unknown};
@@ -78,5 +79,12 @@ impl Schedule {
             Schedule::Cosine(start, end) => named("cosine", start, end),
             Schedule::Exponential(start, end) => named("exponential", start, end),
         }
+    }
+}
+
+/// JSON that [`Schedule::read`] reads to the same schedule.
+impl Serialize for Schedule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.to_value().serialize(serializer)
     }
 }

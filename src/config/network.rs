@@ -1,7 +1,9 @@
 //! Options of the network. The space is an option of its own (`SearchConfig::space`).
 
-use super::readers::{image_size, optional, share, size};
+use super::readers::{image_size, optional, scheduled_share, share, size};
 use super::table::options;
+use crate::plan::EdgeOptions;
+use crate::schedule::Schedule;
 
 options! {
     /// Sizes and dropout of the search network.
@@ -17,5 +19,16 @@ options! {
         [45] dropout_input: f64 = 0.75 => share;
         [46] dropout_hidden: f64 = 0.25 => share;
         [47] dropout_output: f64 = 0.75 => share;
+        // Dropout of a supernet; `dropout_*` is that of a language model.
+        [76] drop_path: Schedule = Schedule::Constant(0.0) => scheduled_share;
+        [77] skip_dropout: Schedule = Schedule::Constant(0.0) => scheduled_share;
+    }
+}
+
+impl NetworkConfig {
+    /// The options of the edges.
+    pub fn edges(&self) -> EdgeOptions {
+        let on = |probability: Schedule| probability != Schedule::Constant(0.0);
+        EdgeOptions { drop_path: on(self.drop_path), skip_dropout: on(self.skip_dropout) }
     }
 }

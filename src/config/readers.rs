@@ -3,6 +3,7 @@
 use super::largest;
 use crate::error::Result;
 use crate::json::Field;
+use crate::schedule::Schedule;
 
 /// A whole number of at least `low`.
 pub(super) fn whole(low: usize) -> impl Fn(&Field) -> Result<usize> {
@@ -34,6 +35,11 @@ pub(super) fn not_negative(field: &Field) -> Result<f64> {
 /// A number in [0, 1).
 pub(super) fn share(field: &Field) -> Result<f64> {
     field.number("a number from 0 up to, but not including, 1", is_share)
+}
+
+/// A number in [0, 1), or a schedule of such numbers.
+pub(super) fn scheduled_share(field: &Field) -> Result<Schedule> {
+    Schedule::read(field, "a number from 0 up to, but not including, 1", is_share)
 }
 
 /// A number in (0, 1).

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{By, Fill, OwnId, Scope};
+use super::{By, DropoutTarget, Fill, MaskId, OwnId, Scope};
 use crate::space::Operation;
 
 /// A value: the network's input or an instruction's output.
@@ -119,43 +119,6 @@ pub enum Scale {
         /// The row and column of each block of channels.
         terms: Vec<(usize, usize)>,
     },
-}
-
-/// The values that variational dropout applies a mask to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DropoutTarget {
-    /// Rows of the embedding, that is, whole words.
-    Rows,
-    /// The embedded input.
-    Embedded,
-    /// The input of the cell.
-    Input,
-    /// The hidden state, and every state of the cell, before they are multiplied by weights.
-    Hidden,
-    /// The output.
-    Output,
-}
-
-impl DropoutTarget {
-    /// All targets, in the order in which they are computed.
-    pub const ALL: [DropoutTarget; 5] = [
-        DropoutTarget::Rows,
-        DropoutTarget::Embedded,
-        DropoutTarget::Input,
-        DropoutTarget::Hidden,
-        DropoutTarget::Output,
-    ];
-
-    /// The name, as shown by `explain`.
-    pub fn name(self) -> &'static str {
-        match self {
-            DropoutTarget::Rows => "rows",
-            DropoutTarget::Embedded => "embedded",
-            DropoutTarget::Input => "input",
-            DropoutTarget::Hidden => "hidden",
-            DropoutTarget::Output => "output",
-        }
-    }
 }
 
 /// The operation of an instruction.
@@ -295,6 +258,11 @@ pub enum Op {
     Mask {
         /// The mask.
         target: DropoutTarget,
+    },
+    /// Dropout of a supernet: the input times a mask of the step and the constant that keeps its mean.
+    Drop {
+        /// The mask.
+        mask: MaskId,
     },
     /// Input · weight, or input · consecutive rows of the weight.
     Product {

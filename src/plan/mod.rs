@@ -2,8 +2,11 @@
 
 mod analysis;
 mod check;
+mod dropout;
+mod edges;
 mod instruction;
 mod lower;
+mod masks;
 mod own;
 mod padding;
 pub mod passes;
@@ -13,10 +16,12 @@ mod shape;
 use std::collections::HashMap;
 
 pub use analysis::{Cost, Demand, Peak, Segment, Spans};
+pub use dropout::DropoutTarget;
+pub use edges::EdgeOptions;
 pub use instruction::{
-    AlphaId, DropoutTarget, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId,
-    WeightSpec,
+    AlphaId, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
 };
+pub use masks::{MaskId, MaskKind, MaskSpec};
 pub use own::{Description, Makers, OwnId, OwnSpec};
 pub use padding::{By, Fill};
 pub use scope::{Module, Part, Scope};
@@ -104,6 +109,8 @@ pub struct Plan {
     pub statistics: Vec<StatisticSpec>,
     /// The modules of user-defined operations.
     pub own: Vec<OwnSpec>,
+    /// The masks of drop path and skip dropout.
+    pub masks: Vec<MaskSpec>,
     /// The tables of logits.
     pub alphas: Vec<LogitTable>,
     /// The instructions, in an order in which they can run.

@@ -14,7 +14,7 @@ use super::tensor::{from_dict, to_dict};
 use crate::config::{Method, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::nn::{MatrixPrecision, Mode, Network, Relaxations, Relaxed};
+use crate::nn::{MatrixPrecision, Mode, Network, Parts, Relaxations, Relaxed};
 use crate::params::check_alphas;
 use crate::relaxation::Restrictions;
 use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
@@ -151,7 +151,7 @@ impl<N: Inspectable> Inspected<N> {
         let outcome = search::step(relaxed, &mut self.state, train, Some(valid), &settings, lr)
             .map_err(|error| self.explain(error, train.width()))?;
         // Draw the masks of the next step, so that later calls use them.
-        self.network().draw(self.state.step)?;
+        self.network().draw(self.state.step, &Parts::default())?;
         let valid_loss = outcome.valid_loss.ok_or_else(|| Error::engine("the step returned no validation loss"))?;
         Ok((outcome.train_loss, valid_loss))
     }

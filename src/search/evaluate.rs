@@ -11,7 +11,7 @@ use crate::arch::{Architecture, entropy_of};
 use crate::config::OptimisationConfig;
 use crate::error::{Error, Result};
 use crate::event::{EpochRecord, Event, Metrics};
-use crate::nn::Mode;
+use crate::nn::{Mode, Parts};
 use crate::relaxation::Tables;
 
 /// What readers see at the end of an epoch.
@@ -88,7 +88,7 @@ impl Run<'_> {
         let _guard = tch::no_grad_guard();
         let (mut loss, mut correct, mut examples, mut carried) = (0.0, Some(0.0), 0, None);
         // A resumed search may begin here.
-        self.network.draw(self.state.step)?;
+        self.network.draw(self.state.step, &Parts::default())?;
         self.network.begin_evaluation(self.state.step)?;
         let m = self.relaxed.mean(&self.state.alpha)?;
         self.sources.evaluation.start(epoch as u64, 0)?;

@@ -205,7 +205,7 @@ impl Run<'_> {
             epoch,
             config.optimisation.epochs,
         );
-        self.relaxed.relaxations.begin_epoch(epoch, config.optimisation.epochs)?;
+        self.relaxed.begin_epoch(epoch, config.optimisation.epochs)?;
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();

@@ -6,10 +6,11 @@ use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
 use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
-use pydarts::nn::{By, Gradients, Mode, Network, NetworkOptions, Supernet};
+use pydarts::nn::{By, DropOptions, Gradients, Mode, Network, NetworkOptions, Supernet};
 use pydarts::params::{Table, initial_weights};
-use pydarts::plan::{Geometry, Module, Op, Plan};
+use pydarts::plan::{EdgeOptions, Geometry, Module, Op, Plan};
 use pydarts::random;
+use pydarts::schedule::Schedule;
 use pydarts::space::{Reads, Space};
 use tch::{Device, Kind, Tensor};
 
@@ -40,7 +41,8 @@ fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
 fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     // The tests run in parallel, and teams of threads that spin for one core block each other.
     tch::set_num_threads(1);
-    let options = NetworkOptions { passes: Some(passes), memory, ..options::plain(Kind::Double) };
+    let drop = DropOptions { probabilities: [Schedule::Constant(0.3), Schedule::Constant(0.4)], seed: 1 };
+    let options = NetworkOptions { passes: Some(passes), memory, drop, ..options::plain(Kind::Double) };
     let network = Supernet::new(plan.clone(), options).unwrap();
     // Weights by name, because passes change their order.
     let drawn = initial_weights(plan, 3, Kind::Double, Device::Cpu).unwrap();
@@ -52,6 +54,7 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     let inputs = draw("images", &shape);
     let targets = Tensor::from_slice(&[0i64, 1, 1]).remainder(num_classes as i64);
     let batch = Batch::new(inputs, targets);
+    network.draw(5, &[vec![], vec![3]]).unwrap();
     let logits = network.logits(&w, &alpha, &batch.inputs, Mode::Search).unwrap();
     let both = network.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
     for by in [By::Alpha, By::Weights] {
@@ -185,6 +188,26 @@ fn large_images_whose_edges_are_grouped_after_a_reduction_compute_the_same() {
     compare(&see(&plan, vec![]), &plan, all());
 }
 
+/// Drop path alone, skip dropout alone, both.
+const DROPS: [EdgeOptions; 3] = [
+    EdgeOptions { drop_path: true, skip_dropout: false },
+    EdgeOptions { drop_path: false, skip_dropout: true },
+    EdgeOptions { drop_path: true, skip_dropout: true },
+];
+
+#[test]
+fn each_pass_and_all_together_drop_what_the_lowered_plan_drops() {
+    for edges in DROPS {
+        let plan = Plan::lower_with(&Space::preset("darts").unwrap(), &GEOMETRY, edges, None).unwrap();
+        let plain = see(&plan, vec![]);
+        for pass in all() {
+            compare(&plain, &plan, &[*pass]);
+        }
+        compare(&plain, &plan, all());
+        agree(&plain, see_in(&plan, all().to_vec(), Memory::Recompute), all());
+    }
+}
+
 #[test]
 fn recomputed_cells_give_the_same_gradients_and_move_statistics_once() {
     let geometry = Geometry { channels: 2, layers: 5, num_classes: 3, in_channels: 2, image_size: (8, 8) };
@@ -221,5 +244,17 @@ proptest! {
         let plain = see(&plan, vec![]);
         compare(&plain, &plan, &which);
         compare(&plain, &plan, all());
+    }
+
+    #[test]
+    fn any_space_drops_the_same_with_any_passes(
+        (space, geometry) in ragged(3, 5, 5..13),
+        which in prop::sample::subsequence(all().to_vec(), 1..=all().len()),
+        dropped in 0..DROPS.len(),
+    ) {
+        let Ok(plan) = Plan::lower_with(&space, &geometry, DROPS[dropped], None) else { return Ok(()) };
+        let plain = see(&plan, vec![]);
+        compare(&plain, &plan, &which);
+        agree(&plain, see_in(&plan, which.clone(), Memory::Recompute), &which);
     }
 }

@@ -2,7 +2,7 @@
 #![cfg(feature = "torch")]
 
 use pydarts::config::Memory;
-use pydarts::nn::{Dropout, LanguageOptions, NetworkOptions, Numbers};
+use pydarts::nn::{DropOptions, Dropout, LanguageOptions, NetworkOptions, Numbers};
 use tch::{Device, Kind};
 
 /// The options of a network.
@@ -16,6 +16,7 @@ pub fn plain(kind: Kind) -> NetworkOptions {
         micro_batch: None,
         measure: None,
         own: None,
+        drop: DropOptions::default(),
     }
 }
 

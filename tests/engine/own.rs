@@ -2,7 +2,7 @@
 
 use pydarts::config::{Rewrite, SearchConfig};
 use pydarts::error::{Error, ErrorKind, Result};
-use pydarts::plan::{Description, Geometry, Makers, Op, OwnSpec, Plan, passes};
+use pydarts::plan::{Description, EdgeOptions, Geometry, Makers, Op, OwnSpec, Plan, passes};
 use pydarts::space::{Operation, Reads, Space};
 use serde_json::json;
 
@@ -34,7 +34,7 @@ fn geometry() -> Geometry {
 }
 
 fn lowered(name: &str) -> Plan {
-    Plan::lower_with(&space(name), &geometry(), Some(&Scaling)).unwrap()
+    Plan::lower_with(&space(name), &geometry(), EdgeOptions::default(), Some(&Scaling)).unwrap()
 }
 
 #[test]
@@ -92,7 +92,8 @@ fn a_plan_needs_what_makes_its_modules() {
     let error = Plan::lower(&space, &geometry()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Space);
     assert!(error.detail.contains("lonely"));
-    let error = Plan::lower_with(&self::space("unknown_to_all"), &geometry(), Some(&Scaling)).unwrap_err();
+    let error = Plan::lower_with(&self::space("unknown_to_all"), &geometry(), EdgeOptions::default(), Some(&Scaling))
+        .unwrap_err();
     assert!(error.detail.contains("cells.0.edges.0_2.unknown_to_all"));
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tch::{Device, Tensor};
 
+use super::drop::DropOptions;
 use super::dropout::Dropout;
 use super::user_operation::OwnModules;
 use crate::config::{Memory, Method, Rewrite, SearchConfig};
@@ -56,6 +57,8 @@ pub struct NetworkOptions {
     pub memory: Memory,
     /// The number of examples computed at once; None for the whole batch.
     pub micro_batch: Option<usize>,
+    /// Drop path and skip dropout.
+    pub drop: DropOptions,
 }
 
 /// The largest image size, in pixels, at which a CPU groups edges: the overhead of a call dominates on small images,
@@ -80,6 +83,7 @@ impl NetworkOptions {
             passes: config.execution.passes.clone(),
             memory: config.execution.memory,
             micro_batch: config.execution.micro_batch,
+            drop: DropOptions::of_config(config),
         }
     }
 

@@ -233,6 +233,7 @@ impl Plan {
                 | Op::Mixtures { .. }
                 | Op::Lookup { .. }
                 | Op::Mask { .. }
+                | Op::Drop { .. }
                 | Op::Mean
                 | Op::Stack
                 | Op::Concat { .. }

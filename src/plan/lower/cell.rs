@@ -3,7 +3,8 @@
 use super::operations::Window;
 use super::writer::Writer;
 use crate::error::{Error, Result};
-use crate::plan::{AlphaId, Description, Init, Module, Op, OwnId, OwnSpec, Scope, Shape, ValueId};
+use crate::plan::scope::edge_names;
+use crate::plan::{AlphaId, Description, Init, MaskKind, Module, Op, OwnId, OwnSpec, Scope, Shape, ValueId};
 use crate::space::{Domain, Edge, Operation};
 
 /// A cell's position in the network.
@@ -33,21 +34,43 @@ impl Writer<'_> {
         let spec = &self.space.cells[table];
         let edges = spec.edges();
         for node in spec.intermediate() {
-            let (mut inputs, mut terms) = (Vec::new(), Vec::new());
-            for (row, edge) in edges.iter().enumerate().filter(|(_, edge)| edge.to == node) {
-                for (column, operation) in spec.operations(row).iter().enumerate() {
-                    if *operation != Operation::None {
-                        inputs.push(self.edge(cell, *edge, *operation, states[edge.from])?);
-                        terms.push((row, column));
+            let scope = Scope::node(cell.module(), node);
+            let into: Vec<(usize, Edge)> =
+                edges.iter().enumerate().filter(|(_, edge)| edge.to == node).map(|(row, edge)| (row, *edge)).collect();
+            // Edges that are dropped are mixed one by one.
+            let at_once = if self.edges.drop_path { 1 } else { into.len().max(1) };
+            let mut sums = Vec::new();
+            for group in into.chunks(at_once) {
+                let (mut inputs, mut terms) = (Vec::new(), Vec::new());
+                for (row, edge) in group {
+                    for (column, operation) in spec.operations(*row).iter().enumerate() {
+                        if *operation != Operation::None {
+                            inputs.push(self.edge(cell, *edge, *operation, states[edge.from])?);
+                            terms.push((*row, column));
+                        }
                     }
                 }
+                if inputs.is_empty() && into.len() > at_once {
+                    continue;
+                }
+                let mixed = self.push(&scope, Op::Mix { alpha: AlphaId(table), terms }, inputs)?;
+                let name = format!("{}.edges.{}", scope.module, edge_names(&[group[0].1]));
+                sums.push(self.dropped(&scope, MaskKind::DropPath, name, mixed)?);
             }
-            let scope = Scope::node(cell.module(), node);
-            let mixed = self.push(&scope, Op::Mix { alpha: AlphaId(table), terms }, inputs)?;
+            let mixed = self.sum(&scope, sums)?;
             states.push(self.aggregate(spec, &scope, "bn", mixed)?);
         }
         let outputs = spec.output_nodes().into_iter().map(|node| states[node]).collect();
         self.push(&Scope::whole(cell.module()), Op::Concat { blocks: 1 }, outputs)
+    }
+
+    /// Writes the sum of the edges into a node.
+    fn sum(&mut self, scope: &Scope, edges: Vec<ValueId>) -> Result<ValueId> {
+        let mut edges = edges.into_iter();
+        let first = edges.next().ok_or_else(|| Error::space(format!("no operation leads to `{scope}`")))?;
+        // The first sum is a value of its own, which may be overwritten.
+        let sum = edges.next().map_or(Ok(first), |second| self.push(scope, Op::Add, vec![first, second]))?;
+        edges.try_fold(sum, |sum, edge| self.push(scope, Op::Accumulate, vec![sum, edge]))
     }
 
     /// Writes the module of a user-defined operation.
@@ -94,12 +117,15 @@ impl Writer<'_> {
         self.norm(&scope, "bn", value)
     }
 
-    /// Writes a candidate operation of an edge. A skip connection that keeps the size is the input itself.
+    /// Writes a candidate operation of an edge. A skip connection that keeps the size is the input itself, or the input
+    /// with elements dropped; one that halves the size is a convolution, and nothing of it is dropped.
     fn edge(&mut self, cell: Cell, edge: Edge, operation: Operation, input: ValueId) -> Result<ValueId> {
         let scope = Scope::edge(cell.module(), edge, operation);
         let stride = if cell.reduction && edge.from < self.space.inputs() { 2 } else { 1 };
         match operation {
-            Operation::SkipConnect if stride == 1 => Ok(input),
+            Operation::SkipConnect if stride == 1 => {
+                self.dropped(&scope, MaskKind::SkipDropout, scope.to_string(), input)
+            }
             Operation::SkipConnect => self.factorized_reduction(&scope, cell.channels, input),
             Operation::MaxPool3x3 | Operation::MaxPool3 => self.max_pool(&scope, input, 3, stride),
             Operation::MaxPool5 => self.max_pool(&scope, input, 5, stride),

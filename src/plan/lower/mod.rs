@@ -26,6 +26,6 @@ impl Plan {
             in_channels: config.network.in_channels.ok_or_else(|| missing("in_channels"))?,
             image_size: config.network.image_size.ok_or_else(|| missing("image_size"))?,
         };
-        Plan::lower_with(&config.space, &geometry, makers)
+        Plan::lower_with(&config.space, &geometry, config.network.edges(), makers)
     }
 }

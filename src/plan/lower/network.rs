@@ -7,7 +7,7 @@ use super::cell::Cell;
 use super::writer::Writer;
 use crate::config::largest;
 use crate::error::{Error, Result};
-use crate::plan::{Geometry, Init, Makers, Module, Op, Plan, Scale, Scope, Shape, Sizes, ValueId};
+use crate::plan::{EdgeOptions, Geometry, Init, Makers, Module, Op, Plan, Scale, Scope, Shape, Sizes, ValueId};
 use crate::space::{Domain, Space, Stages, Stem};
 
 impl Geometry {
@@ -36,11 +36,16 @@ impl Geometry {
 impl Plan {
     /// The plain plan of a space's search network, without user-defined operations.
     pub fn lower(space: &Space, geometry: &Geometry) -> Result<Plan> {
-        Plan::lower_with(space, geometry, None)
+        Plan::lower_with(space, geometry, EdgeOptions::default(), None)
     }
 
     /// The plain plan of a space's search network.
-    pub fn lower_with(space: &Space, geometry: &Geometry, makers: Option<&dyn Makers>) -> Result<Plan> {
+    pub fn lower_with(
+        space: &Space,
+        geometry: &Geometry,
+        edges: EdgeOptions,
+        makers: Option<&dyn Makers>,
+    ) -> Result<Plan> {
         space.validate()?;
         let (Stem::Convolution { multiplier, domain }, Stages::Chain { reductions }) =
             (&space.network.stem, &space.network.stages)
@@ -57,7 +62,7 @@ impl Plan {
             )));
         }
         let images = Shape(vec![geometry.in_channels, height, width]);
-        let mut writer = Writer::new(space, Sizes::Images(*geometry), images);
+        let mut writer = Writer::new(space, Sizes::Images(*geometry), images, edges);
         writer.makers = makers;
         let input = writer.plan.input;
         let stem = stem(&mut writer, multiplier * geometry.channels, input)?;

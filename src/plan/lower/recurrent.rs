@@ -7,7 +7,8 @@ use crate::config::largest;
 use crate::error::{Error, Result};
 use crate::plan::passes::prune;
 use crate::plan::{
-    AlphaId, DropoutTarget, Init, Language, Module, Op, Plan, Recurrence, Scope, Shape, Sizes, ValueId, WeightId,
+    AlphaId, DropoutTarget, EdgeOptions, Init, Language, Module, Op, Plan, Recurrence, Scope, Shape, Sizes, ValueId,
+    WeightId,
 };
 use crate::space::{Operation, Space, Stages};
 
@@ -36,7 +37,7 @@ impl Plan {
         }
         language.validate()?;
         let Language { words, units } = *language;
-        let mut writer = Writer::new(space, Sizes::Words(*language), Shape(Vec::new()));
+        let mut writer = Writer::new(space, Sizes::Words(*language), Shape(Vec::new()), EdgeOptions::default());
         let token = writer.plan.input;
         let state = writer.given(Shape(vec![units]));
         let init = Init::Within(BOUND);

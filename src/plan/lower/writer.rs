@@ -1,9 +1,10 @@
 //! The writer that lowering uses: it appends instructions and infers the shape of each value.
 
 use crate::error::{Error, Result};
+
 use crate::plan::{
-    Init, Instruction, Makers, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId, WeightId,
-    WeightSpec,
+    EdgeOptions, Init, Instruction, Makers, MaskId, MaskKind, MaskSpec, Op, Plan, Scale, Scope, Shape, Sizes,
+    StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
 };
 use crate::space::{Aggregate, CellSpec, Domain, Space};
 
@@ -12,6 +13,8 @@ pub(super) struct Writer<'a> {
     pub space: &'a Space,
     pub makers: Option<&'a dyn Makers>,
     pub plan: Plan,
+    /// How the edges of convolutional cells are computed.
+    pub edges: EdgeOptions,
     /// What the network of convolutional cells reads.
     pub domain: Domain,
     shapes: Vec<Shape>,
@@ -19,11 +22,12 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// The empty plan of a network of these sizes; its input is value 0.
-    pub fn new(space: &'a Space, sizes: Sizes, input_shape: Shape) -> Self {
+    pub fn new(space: &'a Space, sizes: Sizes, input_shape: Shape, edges: EdgeOptions) -> Self {
         Writer {
             space,
             domain: space.domain().unwrap_or(Domain::Images),
             makers: None,
+            edges,
             shapes: vec![input_shape.clone()],
             plan: Plan {
                 space: space.clone(),
@@ -34,6 +38,7 @@ impl<'a> Writer<'a> {
                 weights: Vec::new(),
                 statistics: Vec::new(),
                 own: Vec::new(),
+                masks: Vec::new(),
                 alphas: space.logit_tables(),
                 instructions: Vec::new(),
                 output: ValueId(0),
@@ -72,6 +77,18 @@ impl<'a> Writer<'a> {
     pub fn statistic(&mut self, name: String, width: usize) -> StatisticId {
         self.plan.statistics.push(StatisticSpec { name, width });
         StatisticId(self.plan.statistics.len() - 1)
+    }
+
+    /// Drops a value by a mask of its own, if the plan has masks of this sort.
+    pub fn dropped(&mut self, scope: &Scope, kind: MaskKind, name: String, input: ValueId) -> Result<ValueId> {
+        let shape = match kind {
+            MaskKind::DropPath if self.edges.drop_path => Shape(vec![1, 1, 1]),
+            MaskKind::SkipDropout if self.edges.skip_dropout => self.shape(input).clone(),
+            _ => return Ok(input),
+        };
+        self.plan.masks.push(MaskSpec { name, kind, shape });
+        let mask = MaskId(self.plan.masks.len() - 1);
+        self.push(scope, Op::Drop { mask }, vec![input])
     }
 
     /// Adds an instruction and returns its value.

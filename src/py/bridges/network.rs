@@ -10,7 +10,7 @@ use crate::arch::{LogitRow, LogitTable};
 use crate::data::{Batch, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Metrics;
-use crate::nn::{Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Role};
+use crate::nn::{Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Parts, Role};
 use crate::params::{Table, copy};
 use crate::py::errors::{from_python, to_python};
 use crate::py::tensor::{PyTensor, from_dict, to_dict};
@@ -267,7 +267,7 @@ impl Network for PyNetwork {
         self.mixing.flat(&second.map_err(without_second_derivative)?)
     }
 
-    fn draw(&self, step: u64) -> Result<()> {
+    fn draw(&self, step: u64, _examples: &Parts) -> Result<()> {
         Python::attach(|py| self.object.call_method1(py, "begin", (step,)).map(drop)).map_err(from_python)
     }
 
