@@ -73,6 +73,10 @@ pub struct EpochRecord {
     /// What the network measured on the validation examples besides loss and accuracy; empty in files of earlier versions.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty", deserialize_with = "metrics")]
     pub metrics: Metrics,
+    /// What the algorithm was and measured in this epoch: parameters that change, values of terms, curvature and the
+    /// like, by name; empty for plain DARTS and in files of earlier versions.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty", deserialize_with = "metrics")]
+    pub diagnostics: Metrics,
 }
 
 /// How a search ended.

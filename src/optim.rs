@@ -13,11 +13,13 @@ pub struct Sgd {
     pub weight_decay: f64,
     /// The largest Euclidean norm of the gradient of all weights; None: any.
     pub clip: Option<f64>,
+    /// Whether the step looks ahead along the buffer (Nesterov's momentum).
+    pub nesterov: bool,
 }
 
 impl Sgd {
-    /// g ← clip(∇L); d ← g + λw; b ← μb + d; w ← w − lr·b. The buffer starts at zero, so that b = d in the first step.
-    /// `lr` is a scalar on the device.
+    /// g ← clip(∇L); d ← g + λw; b ← μb + d; w ← w − lr·b, or with `nesterov` w − lr·(d + μb). The buffer starts at zero,
+    /// so that b = d in the first step. `lr` is a scalar on the device.
     pub fn step(&self, w: &mut Tensor, buffer: &mut Tensor, gradient: &Tensor, lr: &Tensor) -> Result<()> {
         let _guard = tch::no_grad_guard();
         let decay = w.f_mul_scalar(self.weight_decay)?;
@@ -26,7 +28,11 @@ impl Sgd {
             None => gradient.f_add(&decay)?,
         };
         let _ = buffer.f_mul_scalar_(self.momentum)?.f_add_(&direction)?;
-        let _ = w.f_sub_(&buffer.f_mul(lr)?)?;
+        let change = match self.nesterov {
+            true => direction.f_add(&buffer.f_mul_scalar(self.momentum)?)?.f_mul(lr)?,
+            false => buffer.f_mul(lr)?,
+        };
+        let _ = w.f_sub_(&change)?;
         Ok(())
     }
 }
@@ -98,8 +104,16 @@ impl Adam {
     }
 }
 
-/// Cosine decay from `high` at epoch 0 to `low` at epoch `epochs`, constant within an epoch.
-pub fn cosine(high: f64, low: f64, epoch: usize, epochs: usize) -> f64 {
-    let turn = std::f64::consts::PI * epoch as f64 / epochs as f64;
+/// Plain gradient descent on α, with weight decay added to the gradient.
+pub fn descend(parameter: &mut Tensor, gradient: &Tensor, lr: f64, weight_decay: f64) -> Result<()> {
+    let _guard = tch::no_grad_guard();
+    let change = gradient.f_add(&parameter.f_mul_scalar(weight_decay)?)?.f_mul_scalar(lr)?;
+    let _ = parameter.f_sub_(&change)?;
+    Ok(())
+}
+
+/// Cosine decay from `high` at the time 0 to `low` at `epochs`; the time is counted in epochs.
+pub fn cosine(high: f64, low: f64, time: f64, epochs: usize) -> f64 {
+    let turn = std::f64::consts::PI * time / epochs as f64;
     low + (high - low) * (1.0 + turn.cos()) / 2.0
 }

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use tch::{Device, Kind, Tensor};
 
+use crate::config::ArchInit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Init, Plan};
 use crate::random;
@@ -177,12 +178,12 @@ pub fn initial_weights(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Re
 }
 
 /// Initial logits, 1e-3·N(0, 1): nearly uniform mixtures (section 3 of the paper's published search). Padding is 0.
-pub fn initial_alphas(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Result<Tensor> {
+pub fn initial_alphas(plan: &Plan, init: ArchInit, seed: u64, kind: Kind, device: Device) -> Result<Tensor> {
     let mut values = Vec::new();
     for alpha in &plan.alphas {
         let draw = random::normal(seed, &format!("alpha.{}", alpha.name), 0, alpha.rows.len() * alpha.columns);
         let holds = |index: usize| alpha.holds(index / alpha.columns, index % alpha.columns);
-        values.extend(draw.into_iter().enumerate().map(|(index, z)| if holds(index) { 1e-3 * z } else { 0.0 }));
+        values.extend(draw.into_iter().enumerate().map(|(index, z)| if holds(index) { init.logit(z) } else { 0.0 }));
     }
     Ok(Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(kind)?)
 }

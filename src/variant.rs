@@ -112,6 +112,13 @@ impl<V: Variant + ?Sized> Chosen<V> {
         self.rule.spec().name
     }
 
+    /// The parameters that change with the epoch, with their values in an epoch of a search of `epochs` epochs.
+    pub fn scheduled(&self, epoch: usize, epochs: usize) -> Vec<(&'static str, f64)> {
+        let parameters = self.rule.spec().parameters.iter().zip(&self.values);
+        let scheduled = parameters.filter(|(_, value)| !matches!(value, Schedule::Constant(_)));
+        scheduled.map(|(parameter, value)| (parameter.name, value.at(epoch, epochs))).collect()
+    }
+
     /// The values of the parameters in an epoch of a search of `epochs` epochs.
     pub fn at(&self, epoch: usize, epochs: usize) -> Vec<f64> {
         self.values.iter().map(|value| value.at(epoch, epochs)).collect()

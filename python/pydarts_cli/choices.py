@@ -15,11 +15,12 @@ SEARCH = Group(
         ),
         "Optimisation of α": (
             "relaxation", "hypergradient", "epsilon", "arch_lr", "arch_betas", "arch_weight_decay",
-            "arch_start_epoch", "clip_virtual_step", "selection", "stop",
+            "arch_start_epoch", "arch_every", "arch_init", "arch_optimizer", "arch_grad_clip", "order",
+            "clip_virtual_step", "selection", "stop",
         ),
         "Optimisation of the weights": (
             "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay",
-            "grad_clip",
+            "grad_clip", "weight_nesterov", "weight_lr_schedule",
         ),
         "Data processing": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: (

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::error::{Error, ErrorKind, Result, unknown};
+use crate::error::{Error, Result, unknown};
 use crate::json::Field;
 use crate::space::Reads;
 
@@ -148,16 +148,85 @@ pub(super) fn rewrites(field: &Field) -> Result<Vec<Rewrite>> {
     Ok(Rewrite::ALL.iter().copied().filter(|rewrite| given.contains(rewrite)).collect())
 }
 
-/// How α's gradient accounts for the weights' dependence on α.
+/// What moves first in a search step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// It ignores it: ξ = 0.
-    FirstOrder,
-    /// One virtual step, the second term by finite differences (equations 7 and 8).
-    Unrolled,
-    /// One virtual step, the second term exactly: the derivative of a gradient along one direction.
-    UnrolledExact,
+pub enum Order {
+    /// α, at the weights before the step.
+    ArchFirst,
+    /// The weights; α's gradient is taken at the new ones.
+    WeightsFirst,
+}
+
+/// The optimiser of α.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchOptimizer {
+    /// Adam.
+    Adam,
+    /// Gradient descent without momentum.
+    Sgd,
+}
+
+/// How often the learning rate of the weights changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateSchedule {
+    /// From epoch to epoch.
+    Epoch,
+    /// From step to step.
+    Step,
+}
+
+/// The normal distribution from which the initial logits are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ArchInit {
+    /// The standard deviation.
+    pub deviation: f64,
+    /// The mean.
+    pub mean: f64,
+}
+
+/// The published one.
+impl Default for ArchInit {
+    fn default() -> Self {
+        ArchInit { deviation: 1e-3, mean: 0.0 }
+    }
+}
+
+impl ArchInit {
+    /// The logit of a standard normal number.
+    pub fn logit(&self, z: f64) -> f64 {
+        let scaled = self.deviation * z;
+        // The sum with 0 would turn -0 into 0.
+        if self.mean == 0.0 { scaled } else { self.mean + scaled }
+    }
+}
+
+/// `["normal", deviation]`, or with a mean `["normal", deviation, mean]`.
+impl Serialize for ArchInit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.mean {
+            0.0 => ("normal", self.deviation).serialize(serializer),
+            mean => ("normal", self.deviation, mean).serialize(serializer),
+        }
+    }
+}
+
+pub(super) fn arch_init(field: &Field) -> Result<ArchInit> {
+    let expected = "(\"normal\", standard deviation) or (\"normal\", standard deviation, mean)";
+    let refused = || field.refuse(expected);
+    let [name, numbers @ ..] = field.value.as_array().map(Vec::as_slice).unwrap_or_default() else {
+        return Err(refused());
+    };
+    let numbers: Option<Vec<f64>> = numbers.iter().map(Value::as_f64).collect();
+    match (name.as_str(), numbers.as_deref()) {
+        (Some("normal"), Some(&[deviation])) if deviation >= 0.0 => Ok(ArchInit { deviation, mean: 0.0 }),
+        (Some("normal"), Some(&[deviation, mean])) if deviation >= 0.0 && mean.is_finite() => {
+            Ok(ArchInit { deviation, mean })
+        }
+        _ => Err(refused()),
+    }
 }
 
 /// Which values of a metric are better.
@@ -265,8 +334,16 @@ pub enum Graph {
     Off,
 }
 
-impl Choice for Method {
-    const ALL: &'static [Self] = &[Method::FirstOrder, Method::Unrolled, Method::UnrolledExact];
+impl Choice for Order {
+    const ALL: &'static [Self] = &[Order::ArchFirst, Order::WeightsFirst];
+}
+
+impl Choice for ArchOptimizer {
+    const ALL: &'static [Self] = &[ArchOptimizer::Adam, ArchOptimizer::Sgd];
+}
+
+impl Choice for RateSchedule {
+    const ALL: &'static [Self] = &[RateSchedule::Epoch, RateSchedule::Step];
 }
 
 impl Choice for MetricMode {
@@ -292,12 +369,4 @@ impl Choice for Memory {
 
 impl Choice for Graph {
     const ALL: &'static [Self] = &[Graph::Auto, Graph::Off];
-}
-
-impl Method {
-    /// The method that an argument names; an unknown one is refused with the nearest known.
-    pub fn parse(argument: &'static str, name: &str) -> Result<Method> {
-        let value = json!(name);
-        choice(&Field { kind: ErrorKind::Config, name: argument, value: &value })
-    }
 }

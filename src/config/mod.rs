@@ -3,6 +3,7 @@
 mod choices;
 mod data;
 mod execution;
+pub(crate) mod hypergradient;
 mod network;
 mod optimisation;
 mod readers;
@@ -15,9 +16,13 @@ use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 use crate::space::{Operation, Reads, Space};
 
-pub use choices::{Augment, BatchSize, Graph, Memory, Method, MetricMode, Precision, Record, Resume, Rewrite};
+pub use choices::{
+    ArchInit, ArchOptimizer, Augment, BatchSize, Graph, Memory, MetricMode, Order, Precision, RateSchedule, Record,
+    Resume, Rewrite,
+};
 pub use data::DataConfig;
 pub use execution::ExecutionConfig;
+pub use hypergradient::{Estimator, Hypergradient, Method};
 pub use network::NetworkConfig;
 pub use optimisation::OptimisationConfig;
 use table::Entry;

@@ -1,6 +1,7 @@
 //! Options of the optimisation of weights and α.
 
-use super::choices::{Method, MetricMode, choice};
+use super::choices::{ArchInit, ArchOptimizer, MetricMode, Order, RateSchedule, arch_init, choice};
+use super::hypergradient::{Hypergradient, Method};
 use super::readers::{betas, flag, not_negative, optional, positive, seed, share, whole};
 use super::table::options;
 use crate::arch::selection::{self, Selection};
@@ -11,7 +12,7 @@ options! {
     /// How weights and α are updated, and for how long.
     OptimisationConfig {
         [8] epochs: usize = 50 => whole(1);
-        [10] hypergradient: Method = Method::FirstOrder => choice;
+        [10] hypergradient: Hypergradient = Method::FirstOrder.into() => Hypergradient::read;
         [11] epsilon: f64 = 0.01 => positive;
         [12] weight_lr: f64 = 0.025, recurrent 20.0 => not_negative;
         // The published recurrent search keeps its learning rate constant.
@@ -33,5 +34,13 @@ options! {
         [60] clip_virtual_step: bool = false, recurrent true => flag;
         // Which values of the metric are better; the search itself does not depend on it.
         [61] metric_mode: MetricMode = MetricMode::Max => choice, may_differ;
+        [62] arch_init: ArchInit = ArchInit::default() => arch_init;
+        [63] arch_optimizer: ArchOptimizer = ArchOptimizer::Adam => choice;
+        [64] arch_grad_clip: Option<f64> = None => optional(positive);
+        [65] order: Order = Order::ArchFirst => choice;
+        // α moves in every n-th step.
+        [66] arch_every: usize = 1 => whole(1);
+        [67] weight_nesterov: bool = false => flag;
+        [68] weight_lr_schedule: RateSchedule = RateSchedule::Epoch => choice;
     }
 }

@@ -10,8 +10,9 @@ use tch::{Device, Kind, Tensor};
 
 use super::entry;
 use super::errors::to_python;
+use super::json::value;
 use super::tensor::{from_dict, to_dict};
-use crate::config::{Method, SearchConfig};
+use crate::config::{Estimator, Hypergradient, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{MatrixPrecision, Mode, Network, Parts, Relaxations, Relaxed};
@@ -45,7 +46,7 @@ pub struct Inspected<N> {
 
 /// The arguments of `arch_gradient` besides the batches.
 pub struct Estimate {
-    method: Method,
+    estimator: Estimator,
     xi: f64,
     epsilon: f64,
     momentum: Option<Vec<(String, Tensor)>>,
@@ -53,14 +54,20 @@ pub struct Estimate {
 
 impl Estimate {
     /// The arguments as Python gives them.
-    pub fn new(method: &str, xi: f64, epsilon: f64, momentum: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    pub fn new(
+        method: &Bound<'_, PyAny>,
+        xi: f64,
+        epsilon: f64,
+        momentum: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
         let momentum = momentum.map(from_dict).transpose()?;
-        let method = Method::parse("method", method).map_err(to_python)?;
+        let method = value(ErrorKind::Config, "method", method)?;
+        let estimator = Hypergradient::parse("method", &method).map_err(to_python)?.estimator();
         if !(epsilon.is_finite() && epsilon > 0.0 && xi.is_finite() && xi >= 0.0) {
             let text = format!("epsilon is {epsilon} and xi is {xi}; epsilon must be above 0 and xi at least 0");
             return Err(to_python(Error::new(ErrorKind::Config, text)));
         }
-        Ok(Estimate { method, xi, epsilon, momentum })
+        Ok(Estimate { estimator, xi, epsilon, momentum })
     }
 }
 
@@ -82,7 +89,7 @@ impl<N: Inspectable> Inspected<N> {
 
     /// Adds the estimate for `batch` examples to an out-of-memory error.
     fn explain(&self, error: Error, batch: i64) -> Error {
-        with_estimate(error, self.network().peak(self.config.optimisation.hypergradient), batch)
+        with_estimate(error, self.network().peak(self.config.optimisation.hypergradient.method()), batch)
     }
 
     /// Runs `f`; an out-of-memory error gets the estimate for `batch` examples.
@@ -140,7 +147,7 @@ impl<N: Inspectable> Inspected<N> {
             clip: StepSettings::new(&self.config).virtual_clip,
             epsilon: by.epsilon,
         };
-        let found = arch_gradient(by.method, &losses, &self.state.w, &self.state.alpha, &step)?;
+        let found = arch_gradient(by.estimator, &losses, &self.state.w, &self.state.alpha, &step)?;
         self.network().alphas().unpack(&found.gradient)
     }
 

@@ -50,7 +50,10 @@ impl PySearchModule {
         let built = entry::engine(py, || {
             let switch = numbers.switch.clone();
             let tables = definition.tables();
-            let (network, state): (PyNetwork, State) = definition.start(numbers, device, config.optimisation.seed)?;
+            let (network, state): (PyNetwork, State) = {
+                let optimisation = &config.optimisation;
+                definition.start(numbers, device, optimisation.arch_init, optimisation.seed)?
+            };
             let lengths = (config.optimisation.seed, config.optimisation.epochs);
             let kinds = (network.kind(), network.device());
             let relaxations = Relaxations::new(&config.optimisation.relaxation, tables, lengths, kinds)?;
@@ -98,7 +101,7 @@ impl PySearchModule {
         py: Python<'py>,
         train: Option<Given>,
         valid: Given,
-        method: &str,
+        method: &Bound<'_, PyAny>,
         xi: f64,
         epsilon: f64,
         momentum: Option<&Bound<'_, PyDict>>,

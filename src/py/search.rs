@@ -40,10 +40,10 @@ impl Beginning {
             }
             Beginning::Python(definition) => definition,
         };
-        let OptimisationConfig { relaxation, seed, epochs, .. } = &config.optimisation;
+        let OptimisationConfig { relaxation, seed, epochs, arch_init, .. } = &config.optimisation;
         let (kind, device) = (options.numbers.kind, options.device);
         let relaxations = Relaxations::new(relaxation, definition.tables(), (*seed, *epochs), (kind, device))?;
-        let (network, initial) = definition.start(options.numbers, device, *seed)?;
+        let (network, initial) = definition.start(options.numbers, device, *arch_init, *seed)?;
         Ok((Box::new(network), relaxations, initial))
     }
 }

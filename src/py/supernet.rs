@@ -142,7 +142,7 @@ impl PySupernet {
         py: Python<'py>,
         train: Option<Pair>,
         valid: Pair,
-        method: &str,
+        method: &Bound<'_, PyAny>,
         xi: f64,
         epsilon: f64,
         momentum: Option<&Bound<'_, PyDict>>,
@@ -182,7 +182,7 @@ impl PySupernet {
         let (cost, element, peak, batch) = entry::engine(py, || {
             let held = self.0.lock()?;
             let element = held.network().kind().elt_size_in_bytes();
-            let peak = held.network().peak(held.config.optimisation.hypergradient);
+            let peak = held.network().peak(held.config.optimisation.hypergradient.method());
             let peak = peak.ok_or_else(|| Error::engine("the plan has no estimate of its memory"))?;
             let plan = held.network.network.plan();
             Ok((plan.cost(), element, peak, held.config.data.batch_size.examples()))

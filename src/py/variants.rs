@@ -10,6 +10,7 @@ use super::errors::to_python;
 use super::json::{Lists, python, value};
 use super::tensor::PyTensor;
 use crate::arch::selection;
+use crate::config::hypergradient;
 use crate::decide;
 use crate::error::{Error, ErrorKind, Result, unknown};
 use crate::json::Field;
@@ -47,6 +48,7 @@ fn axes() -> Vec<Axis> {
         Axis::new("relaxation", relaxation::ALL),
         Axis::new("selection", selection::ALL),
         Axis::new("stop", decide::ALL),
+        Axis::new("hypergradient", hypergradient::ALL),
     ]
 }
 

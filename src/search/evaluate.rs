@@ -30,7 +30,8 @@ impl Run<'_> {
         let seen = self.look(epoch)?;
         let shares = self.config.optimisation.relaxation.rule().shares();
         let entropy = |(name, strengths): &(String, Array2<f64>)| (name.clone(), entropy_of(strengths.view(), shares));
-        let sums = self.progress.sums;
+        let diagnostics = self.diagnostics(epoch);
+        let sums = &self.progress.sums;
         let record = EpochRecord {
             epoch,
             train_loss: sums.mean_loss(),
@@ -42,6 +43,7 @@ impl Run<'_> {
             skip_connections: seen.architecture.skip_connections(self.relaxed.relaxations.tables()),
             seconds: sums.seconds + started.elapsed().as_secs_f64(),
             metrics,
+            diagnostics,
         };
         self.record_alpha()?;
         self.progress.finish_epoch(record.clone());
@@ -49,6 +51,13 @@ impl Run<'_> {
         let Seen { alphas, strengths, architecture } = &seen;
         let record = &record;
         self.observer.notify(&Event::Epoch { record, architecture, alphas, strengths, decisions: &decisions })
+    }
+
+    /// What the algorithm was and measured in an epoch, by name.
+    fn diagnostics(&self, epoch: usize) -> Metrics {
+        let OptimisationConfig { relaxation, epochs, .. } = &self.identity().0.optimisation;
+        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter();
+        scheduled.map(|(name, value)| (name.to_string(), value)).chain(self.progress.sums.means()).collect()
     }
 
     /// What readers see of the current α in an epoch.

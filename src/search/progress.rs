@@ -1,5 +1,6 @@
 //! The progress of a run: all of its state that is not a tensor.
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::step::stepper::StepOutcome;
@@ -29,7 +30,7 @@ pub struct Progress {
 }
 
 /// Sums over the steps of an epoch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochSums {
     /// Σ loss · examples.
     #[serde(deserialize_with = "nan_where_null")]
@@ -38,6 +39,9 @@ pub struct EpochSums {
     pub correct: Option<f64>,
     pub examples: i64,
     pub seconds: f64,
+    /// Sum and number of what else steps measured, by name.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub measured: IndexMap<String, (f64, u64)>,
 }
 
 impl EpochSums {
@@ -47,6 +51,15 @@ impl EpochSums {
         self.correct = before.zip(step.correct).map(|(sum, correct)| sum + correct);
         self.examples += step.examples;
         self.seconds += seconds;
+        for (name, value) in &step.measured {
+            let (sum, count) = self.measured.entry((*name).to_string()).or_default();
+            (*sum, *count) = (*sum + value, *count + 1);
+        }
+    }
+
+    /// The means of what else steps measured.
+    pub fn means(&self) -> impl Iterator<Item = (String, f64)> {
+        self.measured.iter().map(|(name, (sum, count))| (name.clone(), sum / *count as f64))
     }
 
     pub fn mean_loss(&self) -> f64 {

@@ -13,7 +13,7 @@ use super::step::engine::{State, StepSettings};
 use super::step::stepper::{Issued, StepOutcome, Stepper};
 use super::trajectory::{self, Trajectory};
 use crate::arch::{Architecture, Decision, LogitTable, decision};
-use crate::config::SearchConfig;
+use crate::config::{Method, OptimisationConfig, RateSchedule, SearchConfig};
 use crate::data::{Batch, Source};
 use crate::decide::Stop;
 use crate::error::{Error, ErrorKind, Result};
@@ -199,12 +199,7 @@ impl Run<'_> {
     fn epoch(&mut self) -> Result<()> {
         let epoch = self.progress.epoch;
         let config = self.config;
-        let lr = optim::cosine(
-            config.optimisation.weight_lr,
-            config.optimisation.weight_lr_min,
-            epoch,
-            config.optimisation.epochs,
-        );
+        let mut lr = self.rate(epoch, 0)?;
         self.relaxed.begin_epoch(epoch, config.optimisation.epochs)?;
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
@@ -213,11 +208,17 @@ impl Run<'_> {
             let Some(train) = self.sources.train.next()? else { break };
             self.batch = train.width();
             let valid_position = (self.progress.valid_pass, self.progress.valid_index);
-            let valid = match epoch >= config.optimisation.arch_start_epoch {
-                true => Some(self.next_valid()?),
-                false => None,
+            let issued = self.pending.len();
+            lr = self.rate(epoch, self.progress.step_in_epoch + issued)?;
+            let step = self.progress.step + issued as u64 + 1;
+            let moves_alpha = epoch >= config.optimisation.arch_start_epoch
+                && (step - 1).is_multiple_of(config.optimisation.arch_every as u64);
+            let single_level = config.optimisation.hypergradient.method() == Method::SingleLevel;
+            let valid = match (moves_alpha, single_level) {
+                (false, _) => None,
+                (true, true) => Some(train.share()),
+                (true, false) => Some(self.next_valid()?),
             };
-            let step = self.progress.step + self.pending.len() as u64 + 1;
             let copy_alpha =
                 self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.execution.record, step);
             let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
@@ -245,6 +246,24 @@ impl Run<'_> {
             ));
         }
         self.end_epoch(lr)
+    }
+
+    /// The learning rate of w in a step of an epoch.
+    fn rate(&self, epoch: usize, step: usize) -> Result<f64> {
+        let OptimisationConfig { weight_lr, weight_lr_min, epochs, .. } = self.config.optimisation;
+        let within = match self.config.optimisation.weight_lr_schedule {
+            RateSchedule::Epoch => 0.0,
+            RateSchedule::Step => {
+                let steps = self.sources.train.batches().ok_or_else(|| {
+                    Error::config(
+                        "`weight_lr_schedule` is \"step\", and the number of batches per epoch is unknown; give a loader \
+                         with a length, or use weight_lr_schedule=\"epoch\"",
+                    )
+                })?;
+                (step as f64 / steps as f64).min(1.0)
+            }
+        };
+        Ok(optim::cosine(weight_lr, weight_lr_min, epoch as f64 + within, epochs))
     }
 
     fn wants_checkpoint(&self, step: u64) -> bool {
@@ -356,7 +375,7 @@ impl Run<'_> {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
             Err(error) => {
-                let peak = self.network.peak(self.config.optimisation.hypergradient);
+                let peak = self.network.peak(self.config.optimisation.hypergradient.method());
                 let explained = match self.evaluated_batch {
                     Some(batch) => in_evaluation(error, batch),
                     None => with_estimate(error, peak, self.batch),

@@ -3,7 +3,7 @@
 use tch::{Device, Kind};
 
 use super::step::engine::State;
-use crate::config::SearchConfig;
+use crate::config::{ArchInit, SearchConfig};
 use crate::error::Result;
 use crate::nn::{NetworkOptions, Relaxations, SearchNetwork};
 use crate::params::{initial_alphas, initial_weights};
@@ -11,8 +11,8 @@ use crate::plan::Plan;
 
 impl State {
     /// The state before the first step of a network with this plan, drawn from `seed`.
-    pub fn initial(plan: &Plan, seed: u64, kind: Kind, device: Device) -> Result<Self> {
-        State::new(initial_weights(plan, seed, kind, device)?, initial_alphas(plan, seed, kind, device)?)
+    pub fn initial(plan: &Plan, init: ArchInit, seed: u64, kind: Kind, device: Device) -> Result<Self> {
+        State::new(initial_weights(plan, seed, kind, device)?, initial_alphas(plan, init, seed, kind, device)?)
     }
 }
 
@@ -30,7 +30,8 @@ pub fn start(
         (optimisation.seed, optimisation.epochs),
         (network.kind(), network.device()),
     )?;
-    let state = State::initial(network.plan(), config.optimisation.seed, network.kind(), network.device())?;
+    let state =
+        State::initial(network.plan(), optimisation.arch_init, optimisation.seed, network.kind(), network.device())?;
     network.write_initial(&state.w)?;
     Ok((network, relaxations, state))
 }

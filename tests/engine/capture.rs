@@ -210,7 +210,7 @@ impl Search {
         let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
         let plan = Plan::lower(&self.config.space, &geometry).unwrap();
         let network = Supernet::new(plan, options::plain(kind)).unwrap();
-        let initial = State::initial(network.plan(), 1, kind, device);
+        let initial = State::initial(network.plan(), pydarts::config::ArchInit::default(), 1, kind, device);
         let mut evaluation = batches("evaluation", &[4, 3]);
         let sources = Sources { train: &mut self.train, valid: &mut self.valid, evaluation: &mut evaluation };
         let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);
@@ -336,7 +336,7 @@ pub fn on_words(method: Method, graphs: Option<&FakeGraphs>, deciders: &[Stop]) 
     };
     let [mut train, mut valid, mut evaluation] =
         [(Role::Train, 3 * 62), (Role::Valid, 3 * 55), (Role::Evaluation, 3 * 20)].map(|(role, n)| text(role, n));
-    let initial = State::initial(network.plan(), 1, kind, device);
+    let initial = State::initial(network.plan(), pydarts::config::ArchInit::default(), 1, kind, device);
     let mut listener = Listener::default();
     let sources = Sources { train: &mut train, valid: &mut valid, evaluation: &mut evaluation };
     let graphs = graphs.map(|graphs| graphs as &dyn GraphCapture);

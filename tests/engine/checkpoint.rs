@@ -110,6 +110,7 @@ fn a_loss_of_nan_is_restored_as_nan() {
         skip_connections: Some(1),
         seconds: 2.0,
         metrics: [("mae".to_owned(), f64::NAN), ("f1".to_owned(), 0.75)].into(),
+        diagnostics: [("temperature".to_owned(), 1.0 / 3.0), ("curvature".to_owned(), f64::NAN)].into(),
     };
     let mut progress = Progress { step: 1, epoch: 1, history: vec![record], ..Progress::default() };
     progress.sums.loss = f64::NAN;

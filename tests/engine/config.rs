@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use pydarts::config::{
-    Augment, BatchSize, ExecutionConfig, Graph, Method, MetricMode, Precision, Record, Resume, Rewrite, SearchConfig,
+    Augment, BatchSize, ExecutionConfig, Graph, Hypergradient, Method, MetricMode, Precision, Record, Resume, Rewrite,
+    SearchConfig,
 };
 use pydarts::error::ErrorKind;
 use pydarts::space::{Operation, Space};
@@ -16,7 +17,7 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection stop clip_virtual_step metric_mode";
+    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection stop clip_virtual_step metric_mode arch_init arch_optimizer arch_grad_clip order arch_every weight_nesterov weight_lr_schedule";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
@@ -37,7 +38,9 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "log_every": 1, "graph": "auto", "units": 300, "bptt": 35, "dropout_rows": 0.0, "dropout_embedded": 0.2,
             "dropout_input": 0.75, "dropout_hidden": 0.25, "dropout_output": 0.75, "slowness": 1e-3,
             "relaxation": {"name": "softmax", "temperature": 1.0}, "selection": {"name": "strongest", "k": 0},
-            "stop": null, "clip_virtual_step": false, "metric_mode": "max"
+            "stop": null, "clip_virtual_step": false, "metric_mode": "max", "arch_init": ["normal", 1e-3],
+            "arch_optimizer": "adam", "arch_grad_clip": null, "order": "arch_first", "arch_every": 1,
+            "weight_nesterov": false, "weight_lr_schedule": "epoch"
         })
     );
     assert_eq!(SearchConfig::from_json("{}").unwrap(), SearchConfig::default());
@@ -101,7 +104,10 @@ fn every_option_is_read() {
         (config.network.num_classes, config.network.in_channels, config.network.image_size),
         (Some(10), Some(1), Some((28, 30)))
     );
-    assert_eq!((config.optimisation.hypergradient, config.data.augment), (Method::UnrolledExact, Augment::Cifar));
+    assert_eq!(
+        (config.optimisation.hypergradient.method(), config.data.augment),
+        (Method::UnrolledExact, Augment::Cifar)
+    );
     assert_eq!((config.execution.precision, config.execution.record), (Precision::Bfloat16, Record::Every(10)));
     assert_eq!(
         (config.optimisation.arch_betas, config.optimisation.seed, config.execution.device.as_str()),
@@ -164,7 +170,10 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
         (r#"{"batch_size": "all"}"#, "`batch_size` is \"all\"; it must be \"auto\" or a whole number"),
         (r#"{"micro_batch": 0}"#, "`micro_batch` is 0; it must be a whole number of at least 1"),
         (r#"{"hypergradient": "unroled"}"#, "unknown `hypergradient` `unroled`; did you mean `unrolled`?"),
-        (r#"{"hypergradient": 2}"#, "`hypergradient` is 2; it must be one of first_order, unrolled, unrolled_exact"),
+        (
+            r#"{"hypergradient": 2}"#,
+            "`hypergradient` is 2; it must be one of first_order, unrolled, unrolled_exact, single_level, or an object with `name`",
+        ),
         (r#"{"epsilon": 0}"#, "`epsilon` is 0; it must be a number greater than 0"),
         (r#"{"epsilon": 1e999}"#, "not JSON"),
         (r#"{"weight_lr": -0.1}"#, "`weight_lr` is -0.1; it must be a number of at least 0"),
@@ -304,8 +313,8 @@ fn differences_name_what_makes_another_search() {
 
 #[test]
 fn a_method_is_known_by_its_name() {
-    assert_eq!(Method::parse("method", "unrolled").unwrap(), Method::Unrolled);
-    assert_eq!(Method::parse("method", "second_order").unwrap_err().kind, ErrorKind::Config);
+    assert_eq!(Hypergradient::parse("method", &json!("unrolled")).unwrap().method(), Method::Unrolled);
+    assert_eq!(Hypergradient::parse("method", &json!("second_order")).unwrap_err().kind, ErrorKind::Config);
 }
 
 /// A JSON object with some options, each in its range.
@@ -323,7 +332,7 @@ fn objects() -> impl Strategy<Value = Value> {
         option("num_classes", whole()),
         option("image_size", (1usize..99, 1usize..99).prop_map(|sides| json!(sides)).boxed()),
         option("epochs", whole()),
-        option("hypergradient", name(&["first_order", "unrolled", "unrolled_exact"])),
+        option("hypergradient", name(&["first_order", "unrolled", "unrolled_exact", "single_level"])),
         option("epsilon", number()),
         option("weight_lr", (20.0f64..1e9).prop_map(|number| json!(number)).boxed()),
         option("weight_decay", number()),

@@ -16,6 +16,7 @@ fn record() -> EpochRecord {
         skip_connections: Some(2),
         seconds: 1e9,
         metrics: [("rmse".to_string(), 1.0 / 7.0), ("mae".to_string(), 0.5)].into(),
+        diagnostics: [("temperature".to_string(), 1.0 / 3.0)].into(),
     }
 }
 

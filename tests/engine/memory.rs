@@ -40,7 +40,8 @@ fn micro_batches_average_gradients_and_move_statistics_once() {
     // Seven examples, at most three at once: micro-batches of two, two and three.
     let (whole, parted, batch) = (network(None), network(Some(3)), images(7));
     let w = initial_weights(whole.plan(), 1, Kind::Double, Device::Cpu).unwrap();
-    let alpha = initial_alphas(whole.plan(), 1, Kind::Double, Device::Cpu).unwrap();
+    let alpha =
+        initial_alphas(whole.plan(), pydarts::config::ArchInit::default(), 1, Kind::Double, Device::Cpu).unwrap();
     let parts: Vec<(Batch, f64)> = [(0, 2), (2, 2), (4, 3)]
         .map(|(start, length)| {
             let of = |tensor: &Tensor| tensor.narrow(0, start, length);
@@ -87,7 +88,8 @@ fn a_batch_that_fits_is_not_divided() {
     tch::set_num_threads(1);
     let (whole, parted, batch) = (network(None), network(Some(7)), images(7));
     let w = initial_weights(whole.plan(), 1, Kind::Double, Device::Cpu).unwrap();
-    let alpha = initial_alphas(whole.plan(), 1, Kind::Double, Device::Cpu).unwrap();
+    let alpha =
+        initial_alphas(whole.plan(), pydarts::config::ArchInit::default(), 1, Kind::Double, Device::Cpu).unwrap();
     let of = |network: &Supernet| {
         let relaxation = Whole::identity(network);
         let divided = Relaxed { micro_batch: Some(7), ..relaxation.relaxed() };

@@ -237,8 +237,10 @@ fn steps_with_decay_and_momentum_do_not_move_masked_and_frozen_entries() {
             let what = format!("{chosen:?} {method:?}");
             let (config, network) = small(json!({"arch_weight_decay": 0.1, "relaxation": chosen}));
             let whole = Whole::of(&network, &config);
-            let settings = StepSettings { method, ..StepSettings::new(&config) };
-            let mut state = State::initial(network.plan(), 1, Kind::Double, Device::Cpu).unwrap();
+            let settings = StepSettings { estimator: method.into(), ..StepSettings::new(&config) };
+            let mut state =
+                State::initial(network.plan(), pydarts::config::ArchInit::default(), 1, Kind::Double, Device::Cpu)
+                    .unwrap();
             let steps = |state: &mut State, numbers: std::ops::Range<u64>| {
                 for n in numbers {
                     let (train, valid) = (images("train", n), images("valid", n));
@@ -274,7 +276,8 @@ fn steps_with_decay_and_momentum_do_not_move_masked_and_frozen_entries() {
 #[test]
 fn a_frozen_row_trains_the_operation_that_it_chose_and_no_other() {
     let (config, network) = small(json!({}));
-    let state = State::initial(network.plan(), 1, Kind::Double, Device::Cpu).unwrap();
+    let state =
+        State::initial(network.plan(), pydarts::config::ArchInit::default(), 1, Kind::Double, Device::Cpu).unwrap();
     let of_edge = |column: Option<usize>| {
         let whole = Whole::of(&network, &config);
         decide(&whole.relaxations, &[freeze(0, column)]);

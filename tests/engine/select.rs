@@ -69,7 +69,8 @@ fn searched(changes: Value, select: &dyn Select) -> (Outcome, Heard) {
     let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
     let plan = Plan::lower(&config.space, &geometry).unwrap();
     let network = Supernet::new(plan, options::plain(Kind::Float)).unwrap();
-    let initial = State::initial(network.plan(), 1, Kind::Float, Device::Cpu).unwrap();
+    let initial =
+        State::initial(network.plan(), pydarts::config::ArchInit::default(), 1, Kind::Float, Device::Cpu).unwrap();
     let [mut train, mut valid, mut evaluation] =
         [("train", 3), ("valid", 2), ("evaluation", 2)].map(|(purpose, count)| batches(purpose, &vec![4; count]));
     let sources = Sources { train: &mut train, valid: &mut valid, evaluation: &mut evaluation };
@@ -130,7 +131,8 @@ fn every_rule_by_strength_leaves_out_what_is_not_available() {
     restrictions.apply(&Decision::Freeze { table, row, column: 5 }).unwrap();
     let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
     let network = Supernet::new(Plan::lower(&config.space, &geometry).unwrap(), options::plain(Kind::Float)).unwrap();
-    let state = State::initial(network.plan(), 1, Kind::Float, Device::Cpu).unwrap();
+    let state =
+        State::initial(network.plan(), pydarts::config::ArchInit::default(), 1, Kind::Float, Device::Cpu).unwrap();
     // Without a relaxation by shares a masked 0 would be larger than all others.
     let strengths: Vec<_> = tables
         .iter()

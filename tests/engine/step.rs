@@ -53,14 +53,14 @@ fn a_bad_step_of_a_supernet_is_rolled_back_with_its_running_statistics() {
     let options = NetworkOptions { criterion: Some(Arc::new(Fussy)), ..options::plain(kind) };
     let network = Supernet::new(Plan::lower(&config.space, &geometry).unwrap(), options).unwrap();
     let whole = Whole::of(&network, &config);
-    let mut state = State::initial(network.plan(), 1, kind, device).unwrap();
+    let mut state = State::initial(network.plan(), pydarts::config::ArchInit::default(), 1, kind, device).unwrap();
     let infinite = |mut batch: Batch| {
         let _ = batch.inputs.get(0).fill_(f64::INFINITY);
         batch.inputs = batch.inputs.copy();
         batch
     };
     for method in [Method::FirstOrder, Method::Unrolled, Method::UnrolledExact] {
-        let settings = StepSettings { method, ..StepSettings::new(&config) };
+        let settings = StepSettings { estimator: method.into(), ..StepSettings::new(&config) };
         let (train, valid) = (images("train", 1), images("valid", 1));
         step(whole.relaxed(), &mut state, &train, Some(&valid), &settings, 0.1).unwrap();
         let (before, counts) = (everything(&network, &state), (state.step, state.moments.step));
@@ -96,7 +96,7 @@ fn the_error_names_the_first_scalar_that_is_not_finite() {
     });
     let whole = Whole::identity(&network);
     let of = |formula: f64, factor: f64| batch(Tensor::from_slice(&[formula, factor]));
-    let settings = StepSettings { method: Method::FirstOrder, ..StepSettings::new(&SearchConfig::default()) };
+    let settings = StepSettings { estimator: Method::FirstOrder.into(), ..StepSettings::new(&SearchConfig::default()) };
     for (train, valid, what) in [
         (of(0.0, 0.0), of(3.0, f64::NAN), "the validation loss became NaN at step 0"),
         (of(3.0, f64::NAN), of(3.0, f64::INFINITY), "the validation loss became inf at step 0"),
@@ -118,7 +118,8 @@ fn a_step_that_makes_a_parameter_infinite_is_rolled_back() {
     let network =
         Formula::new(1, 1, |w: &Tensor, alpha: &Tensor, _: &Batch| (w.clamp(-1, 1) * alpha.clamp(-1, 1)).sum(None));
     let whole = Whole::identity(&network);
-    let mut settings = StepSettings { method: Method::FirstOrder, ..StepSettings::new(&SearchConfig::default()) };
+    let mut settings =
+        StepSettings { estimator: Method::FirstOrder.into(), ..StepSettings::new(&SearchConfig::default()) };
     settings.sgd.weight_decay = 2.0;
     let batch = batch(Tensor::zeros([2], (Kind::Double, Device::Cpu)));
     for (w, alpha, what) in [

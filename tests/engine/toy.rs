@@ -2,7 +2,7 @@
 #![cfg(feature = "torch")]
 
 use crate::common::{Formula, Whole, batch};
-use pydarts::config::Method;
+use pydarts::config::{ArchOptimizer, Method, Order};
 use pydarts::data::Batch;
 use pydarts::optim::{Adam, Sgd};
 use pydarts::search::{State, StepSettings, step};
@@ -19,11 +19,14 @@ fn toy() -> Formula<impl Fn(&Tensor, &Tensor, &Batch) -> Tensor> {
 
 fn settings(method: Method, arch_lr: f64) -> StepSettings {
     StepSettings {
-        method,
+        estimator: method.into(),
         epsilon: 0.01,
-        sgd: Sgd { momentum: 0.0, weight_decay: 0.0, clip: None },
+        sgd: Sgd { momentum: 0.0, weight_decay: 0.0, clip: None, nesterov: false },
         adam: Adam { lr: arch_lr, betas: (0.0, 0.999), weight_decay: 0.0 },
         virtual_clip: None,
+        arch_optimizer: ArchOptimizer::Adam,
+        arch_clip: None,
+        order: Order::ArchFirst,
     }
 }
 

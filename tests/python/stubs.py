@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydarts._values import fields
 
-PROPERTIES = ("space", "relaxation", "selection", "stop")
+PROPERTIES = ("space", "hypergradient", "relaxation", "selection", "stop")
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -25,7 +25,7 @@ def stub() -> str:
         "",
         "import torch",
         "",
-        "from .algorithms import Decider, Relaxation, Selection",
+        "from .algorithms import Decider, Hypergradient, Relaxation, Selection",
         "from .operation import Operation",
         "from .space import Space",
         "",

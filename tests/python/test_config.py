@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pydarts import SearchConfig, Space, _core
+from pydarts import SearchConfig, Space, _core, algorithms
 from pydarts._values.fields import FIELDS, Method
 from stubs import PATH, stub
 
@@ -51,7 +51,10 @@ def test_the_signature_shows_every_field_as_keyword_only_with_its_default() -> N
 def test_signature_and_attributes_have_types_without_aliases() -> None:
     hints = get_type_hints(SearchConfig)
     assert set(RUST) <= set(hints) and not any(isinstance(hint, str) for hint in hints.values())
-    assert hints["hypergradient"] == Method and hints["batch_size"] == int | Literal["auto"]
+    assert (
+        hints["hypergradient"] == Method | algorithms.Hypergradient
+        and hints["batch_size"] == int | Literal["auto"]
+    )
     accepts = inspect.signature(SearchConfig).parameters
     assert accepts["batch_size"].annotation == int | Literal["auto"]
     assert accepts["device"].annotation == str | torch.device

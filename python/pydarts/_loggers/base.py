@@ -86,7 +86,7 @@ def names(config: SearchConfig, tables: Mapping[str, AlphaTable]) -> list[str]:
     (['train_loss', 'valid_loss'], 'entropy_reduce')
     """
     blank = {field.name: 0 for field in fields(EpochRecord)}
-    blank |= {"entropy": dict.fromkeys(tables, 0.0), "metrics": {}}  # type: ignore[dict-item]
+    blank |= {"entropy": dict.fromkeys(tables, 0.0), "metrics": {}, "diagnostics": {}}  # type: ignore[dict-item]
     return list(numbers(EpochRecord(**blank), config))  # type: ignore[arg-type]
 
 

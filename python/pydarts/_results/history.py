@@ -67,6 +67,9 @@ class EpochRecord(Measures):
     """Number of skip connections in the architecture after the epoch; None where no candidate is one."""
     seconds: float
     """Duration of the epoch, evaluation included."""
+    diagnostics: dict[str, float] = field(default_factory=dict, hash=False, kw_only=True)
+    """What the algorithm was and measured in this epoch, by name: parameters that change with the epoch, such
+    as "temperature", and means of what steps measure, such as "term.entropy". Empty for plain DARTS."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +137,11 @@ class History(Sequence[R], Generic[R]):
         return f"<History: {len(self)} {epochs}, {losses}{counted}>"
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return one dictionary per epoch, of plain data; `metrics` only where there are any."""
+        """Return one dictionary per epoch, of plain data; without empty `metrics` and `diagnostics`."""
         rows = [asdict(record) for record in self._records]
-        return [{name: value for name, value in row.items() if name != "metrics" or value} for row in rows]
+        return [
+            {name: value for name, value in row.items() if name not in _OPTIONAL or value} for row in rows
+        ]
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per epoch, and columns such as `entropy_normal` and `metric_f1`.
@@ -148,18 +153,20 @@ class History(Sequence[R], Generic[R]):
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Flatten a record: `entropy` becomes `entropy_normal`, `entropy_reduce`, and `metrics` `metric_…`.
+    """Flatten a record: `entropy` becomes `entropy_normal`, `entropy_reduce`, and `metrics` `metric_…`;
+    diagnostics keep their names.
 
     >>> flat({"epoch": 0, "entropy": {"normal": 2.0}, "metrics": {"f1": 0.5}})
     {'epoch': 0, 'entropy_normal': 2.0, 'metric_f1': 0.5}
     """
     rest = {name: value for name, value in row.items() if name not in _GROUPS}
     for group, prefix in _GROUPS.items():
-        rest |= {f"{prefix}_{name}": value for name, value in row.get(group, {}).items()}
+        rest |= {f"{prefix}{name}": value for name, value in row.get(group, {}).items()}
     return rest
 
 
-_GROUPS = {"entropy": "entropy", "metrics": "metric"}  # fields that hold numbers by name
+_GROUPS = {"entropy": "entropy_", "metrics": "metric_", "diagnostics": ""}  # fields that hold numbers by name
+_OPTIONAL = ("metrics", "diagnostics")  # those that may be empty
 
 
 def frame(rows: Sequence[dict[str, Any]], what: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -179,7 +186,7 @@ def record_from(values: Mapping[str, Any], kind: type[R]) -> R:
     Raises:
         ValueError: the fields are not those of a record.
     """
-    optional = {entry.name for entry in fields(kind) if entry.default is None or entry.name == "metrics"}
+    optional = {entry.name for entry in fields(kind) if entry.default is None or entry.name in _OPTIONAL}
     names = [entry.name for entry in fields(kind)]
     if not isinstance(values, Mapping) or not set(names) - optional <= set(values) <= set(names):
         raise ValueError(f"expected a record with the fields {', '.join(names)}, got {shown(values)}")

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from .. import _core
 from .._data.arrays import Array
+from .._values.algorithms import Hypergradient
 from .._values.ambient import plain
 from .._values.config import SearchConfig
 from .._values.fields import Method
+from .._values.variants import plain as plain_value
 
 
 class Inspected:
@@ -50,7 +52,7 @@ class Inspected:
         self,
         train: Any = None,
         valid: Any = None,
-        method: Method | None = None,
+        method: Method | Hypergradient | None = None,
         xi: float | None = None,
         epsilon: float | None = None,
         momentum: Mapping[str, Array] | None = None,
@@ -62,7 +64,8 @@ class Inspected:
                 may be None for "first_order".
             valid: validation batch; required.
             method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, its
-                product as a directional derivative); None: the config's.
+                product as a directional derivative), "single_level" (the gradient of the training loss), or
+                an instance of a class of `pydarts.algorithms`; None: the config's.
             xi: learning rate ξ of the virtual step; None: the config's `weight_lr`.
             epsilon: scale of the finite difference of eq. 8; None: the config's.
             momentum: momentum buffer of the virtual step by weight name; None: zeros.
@@ -76,7 +79,7 @@ class Inspected:
         return self._net.arch_gradient(
             None if train is None else self._read(train),
             self._read(valid),
-            self._config.hypergradient if method is None else method,
+            plain_value(self._config.hypergradient if method is None else method),
             self._config.weight_lr if xi is None else float(xi),
             self._config.epsilon if epsilon is None else float(epsilon),
             None if momentum is None else {name: tensor_of(value) for name, value in momentum.items()},

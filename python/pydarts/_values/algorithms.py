@@ -202,6 +202,13 @@ class Sigmoid(Relaxation):
     """
 
 
+class Hypergradient(Variant, axis="hypergradient"):
+    """The estimator of the gradient of the validation loss by α, with parameters.
+
+    Estimators without parameters are names: "first_order", "unrolled", "unrolled_exact", "single_level".
+    """
+
+
 class Selection(Variant, axis="selection"):
     """The rule that picks candidates of a table by their mixing weights."""
 

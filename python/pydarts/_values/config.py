@@ -13,8 +13,8 @@ import torch
 
 from .. import _core
 from . import algorithms, fields, views
-from .algorithms import Decider, Relaxation, Selection
-from .fields import FIELDS, ConfigAttributes, rows, table
+from .algorithms import Decider, Hypergradient, Relaxation, Selection
+from .fields import FIELDS, ConfigAttributes, Method, rows, table
 from .files import user_path
 from .hints import hint
 from .operation import Operation, named
@@ -81,6 +81,12 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     def relaxation(self) -> Relaxation:
         """The function from the logits α to the mixing weights, one of `pydarts.algorithms`."""
         return Relaxation._of(self.to_dict()["relaxation"])
+
+    @property
+    def hypergradient(self) -> Method | Hypergradient:
+        """The estimator of the gradient by α: a name, or one with parameters of `pydarts.algorithms`."""
+        value: Any = self.to_dict()["hypergradient"]
+        return Hypergradient._of(value) if isinstance(value, dict) else value
 
     @property
     def selection(self) -> Selection:

@@ -11,7 +11,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact"]
+Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level"]
+Order: TypeAlias = Literal["arch_first", "weights_first"]
+ArchOptimizer: TypeAlias = Literal["adam", "sgd"]
+RateSchedule: TypeAlias = Literal["epoch", "step"]
 Augment: TypeAlias = Literal["none", "cifar"]
 Precision: TypeAlias = Literal["auto", "float64", "float32", "tf32", "bfloat16"]
 Recording: TypeAlias = int | Literal["epoch", "step"]
@@ -73,10 +76,12 @@ FIELDS = (
     ),
     Field(
         "hypergradient",
-        "Method",
+        "Method | Hypergradient",
         '"first_order"',
         '"first_order" (ξ = 0), "unrolled" (eq. 7-8), "unrolled_exact" (the Hessian-vector product of eq. 7 '
-        "without finite differences)",
+        'without finite differences), "single_level" (the training loss moves α too; SNAS), or an instance '
+        "of a class of `pydarts.algorithms`",
+        "Method | str | Hypergradient | Mapping[str, Any]",
     ),
     Field("epsilon", "float", "0.01", "scale of the finite difference, ε = epsilon / ‖∇w′ L_val‖₂ (eq. 8)"),
     Field("weight_lr", "float", "0.025", "first learning rate of the weights, and ξ (A.1.1)"),
@@ -263,6 +268,46 @@ FIELDS = (
         '"max"',
         'which values of the metric of a search are better: "max", the large ones, or "min", such as for an '
         "error; `result.best` follows it (ours)",
+    ),
+    Field(
+        "arch_init",
+        "tuple[str, float] | tuple[str, float, float]",
+        '("normal", 0.001)',
+        'distribution of the initial logits: ("normal", deviation) or ("normal", deviation, mean) (code)',
+        "Sequence[str | float]",
+    ),
+    Field(
+        "arch_optimizer",
+        "ArchOptimizer",
+        '"adam"',
+        'optimiser of α: "adam", or "sgd" without momentum, with `arch_lr` and `arch_weight_decay` (A.1.1)',
+    ),
+    Field(
+        "arch_grad_clip",
+        "float | None",
+        "None",
+        "largest 2-norm of the gradient of α; None: no limit (ours)",
+    ),
+    Field(
+        "order",
+        "Order",
+        '"arch_first"',
+        'what a search step moves first: "arch_first" (algorithm 1), or "weights_first", where the gradient '
+        "of α is taken at the new weights (GDAS, code)",
+    ),
+    Field("arch_every", "int", "1", "α moves in every n-th step (ours)"),
+    Field(
+        "weight_nesterov",
+        "bool",
+        "False",
+        "Nesterov's momentum for the weights; the virtual step has none (GDAS, code)",
+    ),
+    Field(
+        "weight_lr_schedule",
+        "RateSchedule",
+        '"epoch"',
+        'whether the learning rate of the weights changes from epoch to epoch, "epoch", or from step to '
+        'step, "step" (code)',
     ),
 )
 

@@ -5,11 +5,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
-from .algorithms import Decider, Relaxation, Selection
+from .algorithms import Decider, Hypergradient, Relaxation, Selection
 from .operation import Operation
 from .space import Space
 
-Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact"]
+Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level"]
+Order: TypeAlias = Literal["arch_first", "weights_first"]
+ArchOptimizer: TypeAlias = Literal["adam", "sgd"]
+RateSchedule: TypeAlias = Literal["epoch", "step"]
 Augment: TypeAlias = Literal["none", "cifar"]
 Precision: TypeAlias = Literal["auto", "float64", "float32", "tf32", "bfloat16"]
 Recording: TypeAlias = int | Literal["epoch", "step"]
@@ -28,7 +31,7 @@ class ConfigFields(TypedDict, total=False):
     image_size: int | Sequence[int] | None
     epochs: int
     batch_size: BatchSize
-    hypergradient: Method
+    hypergradient: Method | str | Hypergradient | Mapping[str, Any]
     epsilon: float
     weight_lr: float
     weight_lr_min: float
@@ -71,6 +74,13 @@ class ConfigFields(TypedDict, total=False):
     stop: str | Decider | Mapping[str, Any] | None
     clip_virtual_step: bool
     metric_mode: MetricMode
+    arch_init: Sequence[str | float]
+    arch_optimizer: ArchOptimizer
+    arch_grad_clip: float | None
+    order: Order
+    arch_every: int
+    weight_nesterov: bool
+    weight_lr_schedule: RateSchedule
 
 class ConfigAttributes:
     @property
@@ -84,7 +94,8 @@ class ConfigAttributes:
     image_size: tuple[int, int] | None
     epochs: int
     batch_size: BatchSize
-    hypergradient: Method
+    @property
+    def hypergradient(self) -> Method | Hypergradient: ...
     epsilon: float
     weight_lr: float
     weight_lr_min: float
@@ -130,6 +141,13 @@ class ConfigAttributes:
     def stop(self) -> Decider | None: ...
     clip_virtual_step: bool
     metric_mode: MetricMode
+    arch_init: tuple[str, float] | tuple[str, float, float]
+    arch_optimizer: ArchOptimizer
+    arch_grad_clip: float | None
+    order: Order
+    arch_every: int
+    weight_nesterov: bool
+    weight_lr_schedule: RateSchedule
 
 class Field(NamedTuple):
     name: str

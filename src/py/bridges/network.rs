@@ -7,6 +7,7 @@ use pyo3::types::PyDict;
 use tch::{Device, Kind, Tensor};
 
 use crate::arch::{LogitRow, LogitTable};
+use crate::config::ArchInit;
 use crate::data::{Batch, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Metrics;
@@ -58,7 +59,7 @@ impl Definition {
     }
 
     /// The network and its state before the first step.
-    pub fn start(self, numbers: Numbers, device: Device, seed: u64) -> Result<(PyNetwork, State)> {
+    pub fn start(self, numbers: Numbers, device: Device, init: ArchInit, seed: u64) -> Result<(PyNetwork, State)> {
         let kind = numbers.kind;
         let shape = |tensor: &Tensor| tensor.size().iter().map(|&n| n as usize).collect();
         let weights = Table::new(self.weights.iter().map(|(name, tensor)| (name.clone(), shape(tensor))));
@@ -67,7 +68,7 @@ impl Definition {
         );
         let w = weights.pack(&self.weights, kind, device)?;
         let logits: Vec<Tensor> =
-            self.tables.iter().map(|(table, rows)| initial(table, rows, seed)).collect::<Result<_>>()?;
+            self.tables.iter().map(|(table, rows)| initial(table, rows, init, seed)).collect::<Result<_>>()?;
         let alpha = Tensor::f_cat(&logits, 0)?.f_to_device(device)?.f_to_kind(kind)?;
         let buffers = NamedBuffers::new(&self.buffers, device)?;
         let (w_memory, m_memory) = (copy(&w)?, copy(&alpha)?);
@@ -97,11 +98,11 @@ fn named_views(table: &Table, flat: &Tensor) -> Result<Vec<(String, Tensor)>> {
     names.zip(views).map(|(name, view)| Ok((name, view.f_detach()?))).collect()
 }
 
-/// Initial logits of a table, flat: those of a row, or drawn as for spaces, 1e-3·N(0, 1); 0 for padding.
-fn initial(table: &LogitTable, rows: &[Option<Tensor>], seed: u64) -> Result<Tensor> {
+/// Initial logits of a table, flat: those of a row, or drawn as for spaces; 0 for padding.
+fn initial(table: &LogitTable, rows: &[Option<Tensor>], init: ArchInit, seed: u64) -> Result<Tensor> {
     let columns = table.columns;
     let draw = random::normal(seed, &format!("alpha.{}", table.name), 0, table.rows.len() * columns);
-    let mut values: Vec<f64> = draw.into_iter().map(|z| 1e-3 * z).collect();
+    let mut values: Vec<f64> = draw.into_iter().map(|z| init.logit(z)).collect();
     for (row, given) in rows.iter().enumerate() {
         let (row_values, held) = (&mut values[row * columns..][..columns], table.rows[row].candidates.len());
         if let Some(given) = given {

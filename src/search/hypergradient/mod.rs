@@ -2,12 +2,13 @@
 //! optimiser or writes to w or α.
 
 mod first_order;
+mod single_level;
 mod unrolled;
 mod unrolled_exact;
 
 use tch::Tensor;
 
-use crate::config::Method;
+use crate::config::{Estimator, Method};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::nn::{By, Exact, Gradients, Loss, Mode, Relaxed, Role};
@@ -88,17 +89,19 @@ pub struct ArchGradient {
     pub valid_loss: Loss,
 }
 
-/// The estimate of `method`. `w` and `alpha` are detached flat vectors, which are only read.
+/// The estimate of a method with its parameters. `w` and `alpha` are detached flat vectors, which are only read.
 pub fn arch_gradient(
-    method: Method,
+    estimator: impl Into<Estimator>,
     losses: &Losses,
     w: &Tensor,
     alpha: &Tensor,
     step: &VirtualStep,
 ) -> Result<ArchGradient> {
+    let Estimator { method, values: _ } = estimator.into();
     match method {
         Method::FirstOrder => first_order::arch_gradient(losses, w, alpha, step),
         Method::Unrolled => unrolled::arch_gradient(losses, w, alpha, step),
         Method::UnrolledExact => unrolled_exact::arch_gradient(losses, w, alpha, step),
+        Method::SingleLevel => single_level::arch_gradient(losses, w, alpha, step),
     }
 }

@@ -1,4 +1,5 @@
-//! The order of updates: a step moves α on the validation loss, then w on the training loss.
+//! The order of updates: a step moves α on the validation loss, then w on the training loss; or w first; or both on the
+//! training loss, by one backward pass.
 //!
 //! A step is a sequence of operations on tensors whose addresses do not change, and reads nothing on the host: it can
 //! be captured as a graph and replayed. Its inputs and its report are in [`Scalars`].
@@ -7,11 +8,11 @@ use tch::Tensor;
 
 use super::rollback::Rollback;
 use super::scalars::Scalars;
-use crate::config::{Method, SearchConfig};
+use crate::config::{ArchOptimizer, Estimator, Method, Order, SearchConfig};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::nn::{By, Mode, Network, Relaxed, Role};
-use crate::optim::{Adam, Moments, Sgd};
+use crate::nn::{By, Gradients, Mode, Network, Relaxed, Role};
+use crate::optim::{self, Adam, Moments, Sgd};
 use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
 
 /// Everything that a search moves except buffers, which belong to the network. Steps write to the tensors
@@ -115,15 +116,28 @@ impl State {
 #[derive(Debug, Clone, Copy)]
 pub struct StepSettings {
     /// The estimator of α's gradient.
-    pub method: Method,
+    pub estimator: Estimator,
     /// ε of the finite difference, before it is divided by ‖v‖.
     pub epsilon: f64,
     /// The settings of the weight step.
     pub sgd: Sgd,
     /// The settings of the α step.
     pub adam: Adam,
+    /// The optimiser of α; gradient descent has the rate and the decay of `adam`.
+    pub arch_optimizer: ArchOptimizer,
+    /// The largest norm of α's gradient; None: any.
+    pub arch_clip: Option<f64>,
+    /// What moves first.
+    pub order: Order,
     /// The norm to which the virtual step clips its gradient; None if it does not clip.
     pub virtual_clip: Option<f64>,
+}
+
+impl StepSettings {
+    /// The names of the numbers that a step measures besides its losses, in the order of its report.
+    pub fn measured(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 impl StepSettings {
@@ -131,24 +145,29 @@ impl StepSettings {
     pub fn new(config: &SearchConfig) -> Self {
         let clip = Some(config.optimisation.grad_clip).filter(|norm| *norm > 0.0);
         StepSettings {
-            method: config.optimisation.hypergradient,
+            estimator: config.optimisation.hypergradient.estimator(),
             epsilon: config.optimisation.epsilon,
             sgd: Sgd {
                 momentum: config.optimisation.weight_momentum,
                 weight_decay: config.optimisation.weight_decay,
                 clip,
+                nesterov: config.optimisation.weight_nesterov,
             },
             adam: Adam {
                 lr: config.optimisation.arch_lr,
                 betas: config.optimisation.arch_betas,
                 weight_decay: config.optimisation.arch_weight_decay,
             },
+            arch_optimizer: config.optimisation.arch_optimizer,
+            arch_clip: config.optimisation.arch_grad_clip,
+            order: config.optimisation.order,
             virtual_clip: clip.filter(|_| config.optimisation.clip_virtual_step),
         }
     }
 }
 
-/// One search step. Without a validation batch α does not move (warm-up). A step whose losses, gradients, new logits and
+/// One search step. Without a validation batch α does not move (warm-up); a single-level step moves α by the training
+/// batch, and with any validation batch. A step whose losses, gradients, new logits and
 /// new weights are not all finite is rolled back, and so are the steps after it until the host has read the report. An
 /// error rolls back too.
 pub fn step(
@@ -167,6 +186,22 @@ pub fn step(
     done
 }
 
+/// A step while it runs.
+struct Step<'s> {
+    network: Relaxed<'s>,
+    state: &'s mut State,
+    scalars: &'s Scalars,
+    settings: &'s StepSettings,
+    rollback: &'s mut Rollback,
+    extras: Vec<Extra>,
+}
+
+/// A number that a step measured, by its name among [`StepSettings::measured`].
+pub type Extra = (&'static str, Tensor);
+
+/// A loss, the norm of a gradient, and the magnitude of the parameters that it moved.
+type Checked = [Tensor; 3];
+
 fn updates(
     network: Relaxed,
     state: &mut State,
@@ -181,17 +216,22 @@ fn updates(
     let [keep_train, keep_valid] = scalars.keep()?;
     let train = &with_carried(train, state.carried.train.as_ref(), &keep_train)?;
     let valid = valid.map(|valid| with_carried(valid, state.carried.valid.as_ref(), &keep_valid)).transpose()?;
-    let of_alpha = valid
-        .as_ref()
-        .map(|valid| arch_step(network, state, scalars, (train, valid), settings, rollback))
-        .transpose()?;
-    let found = network.gradients(&state.w, &state.alpha, train, (Mode::Weights, Role::Weight), By::Weights)?;
-    rollback.save([&state.w, &state.momentum])?;
-    settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &scalars.lr()?)?;
-    store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), rollback)?;
-    let of_weights = [&found.loss.value, &found.w()?.f_norm()?, &magnitude(&state.w)?];
-    let good =
-        scalars.conclude(of_alpha.as_ref().map(|all| all.each_ref()), of_weights, found.loss.correct.as_ref())?;
+    let mut step = Step { network, state, scalars, settings, rollback, extras: Vec::new() };
+    let (of_alpha, of_weights, correct) = match (&valid, settings.estimator.method, settings.order) {
+        (None, ..) => step.weights(train).map(|(checked, correct)| (None, checked, correct)),
+        (Some(_), Method::SingleLevel, _) => step.both(train),
+        (Some(valid), _, Order::ArchFirst) => {
+            let of_alpha = step.arch(train, valid)?;
+            step.weights(train).map(|(checked, correct)| (Some(of_alpha), checked, correct))
+        }
+        (Some(valid), _, Order::WeightsFirst) => {
+            let (checked, correct) = step.weights(train)?;
+            step.arch(train, valid).map(|of_alpha| (Some(of_alpha), checked, correct))
+        }
+    }?;
+    let extras = step.extras;
+    let of_alpha = of_alpha.as_ref().map(|all| all.each_ref());
+    let good = scalars.conclude(of_alpha, of_weights.each_ref(), correct.as_ref(), &extras)?;
     rollback.unless(&good)
 }
 
@@ -202,31 +242,70 @@ fn magnitude(vector: &Tensor) -> Result<Tensor> {
     Ok(high.f_maximum(&low.f_neg()?)?)
 }
 
-/// Returns the validation loss, the norm of α's gradient and the magnitude of the new α.
-fn arch_step(
-    network: Relaxed,
-    state: &mut State,
-    scalars: &Scalars,
-    (train, valid): (&Batch, &Batch),
-    settings: &StepSettings,
-    rollback: &mut Rollback,
-) -> Result<[Tensor; 3]> {
-    let losses = Losses { network, train: Some(train), valid };
-    let virtual_step = VirtualStep {
-        xi: &scalars.lr()?,
-        momentum: settings.sgd.momentum,
-        buffer: Some(&state.momentum),
-        weight_decay: settings.sgd.weight_decay,
-        clip: settings.virtual_clip,
-        epsilon: settings.epsilon,
-    };
-    let ArchGradient { gradient, valid_loss } =
-        arch_gradient(settings.method, &losses, &state.w, &state.alpha, &virtual_step)?;
-    store_carried(state.carried.valid.as_mut(), valid_loss.carried.as_ref(), rollback)?;
-    rollback.save([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
-    let (rate, root) = scalars.adam()?;
-    settings.adam.step(&mut state.alpha, &mut state.moments, &gradient, &rate, &root)?;
-    // A gradient of 0 is not rest: decay and moments would still move masked and frozen logits.
-    rollback.restore_where(network.relaxations.fixed(), 3)?;
-    Ok([valid_loss.value, gradient.f_norm()?, magnitude(&state.alpha)?])
+impl Step<'_> {
+    /// Moves w on the training loss. Also returns the number of correct predictions.
+    fn weights(&mut self, train: &Batch) -> Result<(Checked, Option<Tensor>)> {
+        let found = self.train_gradients(train, By::Weights)?;
+        self.move_weights(found)
+    }
+
+    /// Moves α and w by one backward pass of the training loss.
+    fn both(&mut self, train: &Batch) -> Result<(Option<Checked>, Checked, Option<Tensor>)> {
+        let found = self.train_gradients(train, By::Both)?;
+        let (gradient, loss) = (found.alpha()?.shallow_clone(), found.loss.value.shallow_clone());
+        let of_alpha = self.move_alpha(&gradient, loss)?;
+        self.move_weights(found).map(|(checked, correct)| (Some(of_alpha), checked, correct))
+    }
+
+    fn train_gradients(&self, train: &Batch, by: By) -> Result<Gradients> {
+        self.network.gradients(&self.state.w, &self.state.alpha, train, (Mode::Weights, Role::Weight), by)
+    }
+
+    fn move_weights(&mut self, found: Gradients) -> Result<(Checked, Option<Tensor>)> {
+        let state = &mut *self.state;
+        self.rollback.save([&state.w, &state.momentum])?;
+        self.settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &self.scalars.lr()?)?;
+        store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), self.rollback)?;
+        let norm = found.w()?.f_norm()?;
+        Ok(([found.loss.value, norm, magnitude(&self.state.w)?], found.loss.correct))
+    }
+
+    /// Moves α by the hypergradient.
+    fn arch(&mut self, train: &Batch, valid: &Batch) -> Result<Checked> {
+        let losses = Losses { network: self.network, train: Some(train), valid };
+        let settings = self.settings;
+        let virtual_step = VirtualStep {
+            xi: &self.scalars.lr()?,
+            momentum: settings.sgd.momentum,
+            buffer: Some(&self.state.momentum),
+            weight_decay: settings.sgd.weight_decay,
+            clip: settings.virtual_clip,
+            epsilon: settings.epsilon,
+        };
+        let ArchGradient { gradient, valid_loss } =
+            arch_gradient(settings.estimator, &losses, &self.state.w, &self.state.alpha, &virtual_step)?;
+        store_carried(self.state.carried.valid.as_mut(), valid_loss.carried.as_ref(), self.rollback)?;
+        self.move_alpha(&gradient, valid_loss.value)
+    }
+
+    /// Moves α by a gradient that was taken at this loss.
+    fn move_alpha(&mut self, gradient: &Tensor, loss: Tensor) -> Result<Checked> {
+        let (state, settings) = (&mut *self.state, self.settings);
+        self.rollback.save([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
+        let coefficient = settings.arch_clip.map(|clip| optim::clip_coefficient(gradient, clip)).transpose()?;
+        let clipped = coefficient.map(|coefficient| gradient.f_mul(&coefficient)).transpose()?;
+        let direction = clipped.as_ref().unwrap_or(gradient);
+        match settings.arch_optimizer {
+            ArchOptimizer::Adam => {
+                let (rate, root) = self.scalars.adam()?;
+                settings.adam.step(&mut state.alpha, &mut state.moments, direction, &rate, &root)?;
+            }
+            ArchOptimizer::Sgd => {
+                optim::descend(&mut state.alpha, direction, settings.adam.lr, settings.adam.weight_decay)?;
+            }
+        }
+        // A gradient of 0 is not rest: decay and moments would still move masked and frozen logits.
+        self.rollback.restore_where(self.network.relaxations.fixed(), 3)?;
+        Ok([loss, gradient.f_norm()?, magnitude(&self.state.alpha)?])
+    }
 }

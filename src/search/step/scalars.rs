@@ -3,6 +3,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::engine::Extra;
 use crate::error::{Error, Result};
 use crate::search::trajectory::values;
 
@@ -28,22 +29,26 @@ pub struct Scalars {
     healthy: Tensor,
     /// See [`Report`].
     report: Tensor,
+    /// The names of the last scalars of the report.
+    measured: Vec<&'static str>,
 }
 
 /// The names of the scalars that must be finite.
 const CHECKED: [&str; 6] =
     ["validation loss", "gradient of α", "magnitude of α", "training loss", "gradient of w", "magnitude of w"];
 
-/// The length of a report: the checked scalars, the number of correct predictions, whether the step was good.
-const LENGTH: i64 = CHECKED.len() as i64 + 2;
+/// The length of a report without what else a step measures: the checked scalars, the number of correct predictions,
+/// whether the step was good.
+const LENGTH: usize = CHECKED.len() + 2;
 
 impl Scalars {
-    /// The scalars for a network of this dtype and device.
-    pub fn new(kind: Kind, device: Device) -> Result<Self> {
+    /// The scalars for a network of this dtype and device, and for what else a step measures.
+    pub fn new((kind, device): (Kind, Device), measured: Vec<&'static str>) -> Result<Self> {
         Ok(Scalars {
             inputs: Tensor::f_zeros([5], (kind, device))?,
             healthy: Tensor::f_ones([0i64; 0], (Kind::Bool, device))?,
-            report: Tensor::f_zeros([LENGTH], (Kind::Double, device))?,
+            report: Tensor::f_zeros([(LENGTH + measured.len()) as i64], (Kind::Double, device))?,
+            measured,
         })
     }
 
@@ -53,6 +58,7 @@ impl Scalars {
             inputs: self.inputs.shallow_clone(),
             healthy: self.healthy.shallow_clone(),
             report: self.report.shallow_clone(),
+            measured: self.measured.clone(),
         }
     }
 
@@ -89,13 +95,14 @@ impl Scalars {
     }
 
     /// Writes the report of a step, in the order of [`CHECKED`]; `alpha` is None if α does not move, and `correct` if the
-    /// network does not predict classes. Returns whether this step and all since the last report was read were good: a
+    /// network does not predict classes. `extras`: what else it measured, NaN where it did not. Returns whether this step and all since the last report was read were good: a
     /// boolean scalar on the device.
     pub fn conclude(
         &mut self,
         alpha: Option<[&Tensor; 3]>,
         weights: [&Tensor; 3],
         correct: Option<&Tensor>,
+        extras: &[Extra],
     ) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         let number = |tensor: &Tensor| Ok::<_, Error>(tensor.f_detach()?.f_to_kind(Kind::Double)?.f_reshape([1])?);
@@ -103,11 +110,15 @@ impl Scalars {
         let checked = alpha.unwrap_or([&zero; 3]).into_iter().chain(weights).map(number).collect::<Result<Vec<_>>>()?;
         let checked = Tensor::f_cat(&checked, 0)?;
         let good = checked.f_isfinite()?.f_all()?.f_logical_and(&self.healthy)?;
-        let correct = match correct {
-            Some(correct) => number(correct)?,
-            None => Tensor::f_full([1], f64::NAN, (Kind::Double, self.report.device()))?,
+        let or_nan = |value: Option<&Tensor>| match value {
+            Some(value) => number(value),
+            None => Ok(Tensor::f_full([1], f64::NAN, (Kind::Double, self.report.device()))?),
         };
-        self.report.f_copy_(&Tensor::f_cat(&[checked, correct, number(&good)?], 0)?)?;
+        let mut report = vec![checked, or_nan(correct)?, number(&good)?];
+        for name in &self.measured {
+            report.push(or_nan(extras.iter().find(|(known, _)| known == name).map(|(_, value)| value))?);
+        }
+        self.report.f_copy_(&Tensor::f_cat(&report, 0)?)?;
         self.healthy.f_copy_(&good)?;
         Ok(good)
     }
@@ -125,7 +136,7 @@ impl Scalars {
 }
 
 /// The report of a step, on the host.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Report {
     /// The validation loss at which α's gradient was computed; 0 if α did not move.
     pub valid_loss: f64,
@@ -134,6 +145,8 @@ pub struct Report {
     /// The number of training examples predicted correctly, a fraction of an example with several targets; None if the
     /// network does not predict classes.
     pub correct: Option<f64>,
+    /// What else the step measured, in the order of its names; NaN where it did not.
+    pub extras: Vec<f64>,
 }
 
 impl Report {
@@ -150,9 +163,9 @@ impl Report {
             }
         }
         match numbers[..] {
-            [valid_loss, _, _, train_loss, _, _, correct, 1.0] => {
+            [valid_loss, _, _, train_loss, _, _, correct, 1.0, ref extras @ ..] => {
                 let correct = (!correct.is_nan()).then_some(correct);
-                Ok(Report { valid_loss, train_loss, correct })
+                Ok(Report { valid_loss, train_loss, correct, extras: extras.to_vec() })
             }
             _ => Err(Error::engine(format!("step {step} was rolled back for an unknown reason; please report this"))),
         }

@@ -11,7 +11,7 @@ use crate::nn::Relaxed;
 use crate::params::copy;
 
 /// The measurements of a step: losses before its updates.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepOutcome {
     /// L_train before the weight step.
     pub train_loss: f64,
@@ -21,6 +21,8 @@ pub struct StepOutcome {
     pub correct: Option<f64>,
     /// The number of training examples.
     pub examples: i64,
+    /// What else the step measured, by name.
+    pub measured: Vec<(&'static str, f64)>,
 }
 
 /// A step that was issued. The device may still be computing it.
@@ -30,6 +32,7 @@ pub struct Issued {
     report: Tensor,
     examples: i64,
     moved_alpha: bool,
+    measured: Vec<&'static str>,
     /// The counts of the state before the step: completed steps, and Adam's.
     before: (u64, u64),
 }
@@ -37,9 +40,10 @@ pub struct Issued {
 impl Issued {
     /// The measurements; waits for the device. An error if a loss or gradient was not finite.
     pub fn outcome(&self) -> Result<StepOutcome> {
-        let Report { train_loss, valid_loss, correct } = Report::read(&self.report, self.before.0)?;
+        let Report { train_loss, valid_loss, correct, extras } = Report::read(&self.report, self.before.0)?;
         let valid_loss = self.moved_alpha.then_some(valid_loss);
-        Ok(StepOutcome { train_loss, valid_loss, correct, examples: self.examples })
+        let measured = self.measured.iter().copied().zip(extras).filter(|(_, value)| value.is_finite()).collect();
+        Ok(StepOutcome { train_loss, valid_loss, correct, examples: self.examples, measured })
     }
 }
 
@@ -55,7 +59,7 @@ impl<'a> Stepper<'a> {
     /// With `graphs`, steps of one shape are captured once and replayed; without, every step runs operation by
     /// operation.
     pub fn new(network: Relaxed<'a>, settings: StepSettings, graphs: Option<&'a dyn GraphCapture>) -> Result<Self> {
-        let scalars = Scalars::new(network.network.kind(), network.network.device())?;
+        let scalars = Scalars::new((network.network.kind(), network.network.device()), settings.measured())?;
         Ok(Stepper { network, settings, scalars, captures: graphs.map(Captures::new) })
     }
 
@@ -80,7 +84,14 @@ impl<'a> Stepper<'a> {
         let alpha = copy_alpha.then(|| copy(&state.alpha)).transpose()?;
         state.step += 1;
         state.moments.step += u64::from(valid.is_some());
-        Ok(Issued { alpha, report, examples: train.examples(), moved_alpha: valid.is_some(), before })
+        Ok(Issued {
+            alpha,
+            report,
+            examples: train.examples(),
+            moved_alpha: valid.is_some(),
+            measured: self.settings.measured(),
+            before,
+        })
     }
 
     /// Resets the counts after the report of `failed` was read: neither it nor the steps issued since have moved
