@@ -32,6 +32,11 @@ pub(super) fn not_negative(field: &Field) -> Result<f64> {
     field.number("a number of at least 0", |number| number >= 0.0)
 }
 
+/// A number of at least 0, or a schedule of such numbers.
+pub(super) fn not_negative_schedule(field: &Field) -> Result<Schedule> {
+    Schedule::read(field, "a number of at least 0", |number| number >= 0.0)
+}
+
 /// A number in [0, 1).
 pub(super) fn share(field: &Field) -> Result<f64> {
     field.number("a number from 0 up to, but not including, 1", is_share)

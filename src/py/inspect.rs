@@ -138,12 +138,13 @@ impl<N: Inspectable> Inspected<N> {
         let buffer = by.momentum.map(|named| table.pack(&named, kind, device)).transpose()?;
         self.relaxed().draw(self.state.step, train.as_ref(), Some(&valid))?;
         let losses = Losses { network: self.relaxed(), train: train.as_ref(), valid: &valid };
-        let xi = Tensor::f_full([0i64; 0], by.xi, (kind, device))?;
+        let scalar = |number: f64| Tensor::f_full([0i64; 0], number, (kind, device));
+        let xi = scalar(by.xi)?;
         let step = VirtualStep {
             xi: &xi,
             momentum: self.config.optimisation.weight_momentum,
             buffer: buffer.as_ref(),
-            weight_decay: self.config.optimisation.weight_decay,
+            weight_decay: &scalar(self.config.optimisation.weight_decay.at(0, 1))?,
             clip: StepSettings::new(&self.config).virtual_clip,
             epsilon: by.epsilon,
         };

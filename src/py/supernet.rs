@@ -195,7 +195,7 @@ impl PySupernet {
         dict.set_item("flops", 2 * cost.multiply_adds)?;
         dict.set_item("bytes_per_image_arch", arch)?;
         dict.set_item("bytes_per_image_weight", weight)?;
-        dict.set_item("bytes_per_image", peak.per_image)?;
+        dict.set_item("bytes_per_image", peak.per_image + peak.masks)?;
         dict.set_item("bytes", peak.of(batch))?;
         Ok(dict)
     }

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::{EpochRecord, Event, Metrics};
 use crate::nn::{Mode, Parts};
 use crate::relaxation::Tables;
+use crate::schedule::Schedule;
 
 /// What readers see at the end of an epoch.
 pub(super) struct Seen {
@@ -55,9 +56,15 @@ impl Run<'_> {
 
     /// What the algorithm was and measured in an epoch, by name.
     fn diagnostics(&self, epoch: usize) -> Metrics {
-        let OptimisationConfig { relaxation, epochs, .. } = &self.identity().0.optimisation;
+        let config = &self.identity().0;
+        let OptimisationConfig { relaxation, weight_decay, epochs, .. } = &config.optimisation;
         let scheduled = relaxation.scheduled(epoch, *epochs).into_iter();
-        scheduled.map(|(name, value)| (name.to_string(), value)).chain(self.progress.sums.means()).collect()
+        let dropped = [("drop_path", config.network.drop_path), ("skip_dropout", config.network.skip_dropout)];
+        let dropped = dropped.into_iter().filter(|(_, p)| *p != Schedule::Constant(0.0));
+        let decay = Some(("weight_decay", *weight_decay)).filter(|(_, decay)| decay.is_scheduled());
+        let numbers = dropped.chain(decay).map(|(name, number)| (name, number.at(epoch, *epochs)));
+        let named = scheduled.chain(numbers).map(|(name, value)| (name.to_string(), value));
+        named.chain(self.progress.sums.means()).collect()
     }
 
     /// What readers see of the current α in an epoch.

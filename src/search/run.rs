@@ -200,7 +200,7 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let config = self.config;
         let mut lr = self.rate(epoch, 0)?;
-        self.relaxed.begin_epoch(epoch, config.optimisation.epochs)?;
+        self.stepper.begin_epoch(epoch, config.optimisation.epochs)?;
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();

@@ -41,6 +41,8 @@ impl Default for DropOptions {
 pub struct DropMasks {
     drop: DropOptions,
     masks: Vec<Mask>,
+    /// Whether the network reads sequences, images of height 1.
+    sequences: bool,
     /// By [`MaskKind`].
     kinds: [OfKind; 2],
     /// The role and part of the current loss.
@@ -114,6 +116,7 @@ impl DropMasks {
         let masks = DropMasks {
             drop,
             masks,
+            sequences: plan.space.dimensions() == Some(1),
             kinds,
             current: Cell::new((Role::Weight, 0)),
             drawn: RefCell::new((0, Parts::default())),
@@ -184,7 +187,8 @@ impl DropMasks {
         Ok(all.f_narrow(0, before * examples, count * examples)?.f_view(shape.as_slice())?)
     }
 
-    /// Copies of the masks of the latest draw, 0 or 1/(1 − p): "weight.0.cells.0.edges.0_2" for role, part and name.
+    /// Copies of the masks of the latest draw, 0 or 1/(1 − p), by "weight.0.cells.0.edges.0_2": role, part and name. That
+    /// of an edge is [N], that of a skip connection has the shape of its values.
     pub fn named(&self) -> Result<Vec<(String, Tensor)>> {
         let mut named = Vec::new();
         let sizes = self.drawn.borrow().1.clone();
@@ -193,6 +197,11 @@ impl DropMasks {
                 for mask in &self.masks {
                     let scale = &self.kinds[mask.kind as usize].scale;
                     let value = self.kept(mask, (role, part), *examples)?.f_to_kind(scale.kind())?.f_mul(scale)?;
+                    let value = match mask.kind {
+                        MaskKind::DropPath => value.f_view([-1])?,
+                        MaskKind::SkipDropout if self.sequences => value.f_squeeze_dim(2)?,
+                        MaskKind::SkipDropout => value,
+                    };
                     named.push((format!("{}.{part}.{}", role.name(), mask.name), value));
                 }
             }

@@ -13,6 +13,7 @@ use crate::data::Batch;
 use crate::error::Result;
 use crate::nn::{By, Gradients, Mode, Network, Relaxed, Role};
 use crate::optim::{self, Adam, Moments, Sgd};
+use crate::schedule::Schedule;
 use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
 
 /// Everything that a search moves except buffers, which belong to the network. Steps write to the tensors
@@ -121,6 +122,8 @@ pub struct StepSettings {
     pub epsilon: f64,
     /// The settings of the weight step.
     pub sgd: Sgd,
+    /// λ of the weight step, by the epoch.
+    pub weight_decay: Schedule,
     /// The settings of the α step.
     pub adam: Adam,
     /// The optimiser of α; gradient descent has the rate and the decay of `adam`.
@@ -149,10 +152,10 @@ impl StepSettings {
             epsilon: config.optimisation.epsilon,
             sgd: Sgd {
                 momentum: config.optimisation.weight_momentum,
-                weight_decay: config.optimisation.weight_decay,
                 clip,
                 nesterov: config.optimisation.weight_nesterov,
             },
+            weight_decay: config.optimisation.weight_decay,
             adam: Adam {
                 lr: config.optimisation.arch_lr,
                 betas: config.optimisation.arch_betas,
@@ -264,7 +267,8 @@ impl Step<'_> {
     fn move_weights(&mut self, found: Gradients) -> Result<(Checked, Option<Tensor>)> {
         let state = &mut *self.state;
         self.rollback.save([&state.w, &state.momentum])?;
-        self.settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &self.scalars.lr()?)?;
+        let numbers = [&self.scalars.lr()?, &self.scalars.decay()?];
+        self.settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, numbers)?;
         store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), self.rollback)?;
         let norm = found.w()?.f_norm()?;
         Ok(([found.loss.value, norm, magnitude(&self.state.w)?], found.loss.correct))
@@ -278,7 +282,7 @@ impl Step<'_> {
             xi: &self.scalars.lr()?,
             momentum: settings.sgd.momentum,
             buffer: Some(&self.state.momentum),
-            weight_decay: settings.sgd.weight_decay,
+            weight_decay: &self.scalars.decay()?,
             clip: settings.virtual_clip,
             epsilon: settings.epsilon,
         };

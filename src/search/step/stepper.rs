@@ -52,6 +52,8 @@ pub struct Stepper<'a> {
     network: Relaxed<'a>,
     settings: StepSettings,
     scalars: Scalars,
+    /// The weight decay of the epoch.
+    decay: f64,
     captures: Option<Captures<'a>>,
 }
 
@@ -60,7 +62,14 @@ impl<'a> Stepper<'a> {
     /// operation.
     pub fn new(network: Relaxed<'a>, settings: StepSettings, graphs: Option<&'a dyn GraphCapture>) -> Result<Self> {
         let scalars = Scalars::new((network.network.kind(), network.network.device()), settings.measured())?;
-        Ok(Stepper { network, settings, scalars, captures: graphs.map(Captures::new) })
+        let decay = settings.weight_decay.at(0, 1);
+        Ok(Stepper { network, settings, scalars, decay, captures: graphs.map(Captures::new) })
+    }
+
+    /// Sets the numbers of an epoch; until the first call they are those of the first epoch.
+    pub fn begin_epoch(&mut self, epoch: usize, epochs: usize) -> Result<()> {
+        self.decay = self.settings.weight_decay.at(epoch, epochs);
+        self.network.begin_epoch(epoch, epochs)
     }
 
     /// Issues a step with learning rate `lr`; without a validation batch α does not move. `copy_alpha` requests a copy
@@ -75,8 +84,8 @@ impl<'a> Stepper<'a> {
         let before = (state.step, state.moments.step);
         let (adam_rate, adam_root) = self.settings.adam.corrections(state.moments.step + 1);
         let continues = [!train.begins, valid.is_some_and(|valid| !valid.begins)];
-        let lr = lr * train.rate_scale;
-        self.scalars.set(StepInputs { lr, adam_rate, adam_root, continues })?;
+        let (lr, decay) = (lr * train.rate_scale, self.decay);
+        self.scalars.set(StepInputs { lr, decay, adam_rate, adam_root, continues })?;
         state.carried.begin(self.network.network, train, valid)?;
         self.network.draw(state.step, Some(train), valid)?;
         self.run(state, train, valid)?;
