@@ -20,7 +20,7 @@ SEARCH = Group(
         ),
         "Optimisation of the weights": (
             "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay",
-            "grad_clip", "weight_nesterov", "weight_lr_schedule",
+            "grad_clip", "weight_nesterov", "weight_lr_schedule", "drop_path", "skip_dropout",
         ),
         "Data processing": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: (

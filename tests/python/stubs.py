@@ -5,7 +5,16 @@ from pathlib import Path
 
 from pydarts._values import fields
 
-PROPERTIES = ("space", "hypergradient", "relaxation", "selection", "stop")
+PROPERTIES = (
+    "space",
+    "hypergradient",
+    "relaxation",
+    "selection",
+    "stop",
+    "weight_decay",
+    "drop_path",
+    "skip_dropout",
+)
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -25,7 +34,7 @@ def stub() -> str:
         "",
         "import torch",
         "",
-        "from .algorithms import Decider, Hypergradient, Relaxation, Selection",
+        "from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection",
         "from .operation import Operation",
         "from .space import Space",
         "",

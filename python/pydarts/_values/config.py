@@ -13,7 +13,7 @@ import torch
 
 from .. import _core
 from . import algorithms, fields, views
-from .algorithms import Decider, Hypergradient, Relaxation, Selection
+from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
 from .fields import FIELDS, ConfigAttributes, Method, rows, table
 from .files import user_path
 from .hints import hint
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from .fields import ConfigFields
+
+
+_SCHEDULED = ("weight_decay", "drop_path", "skip_dropout")
+"""Fields that are numbers or schedules."""
 
 
 class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
@@ -67,7 +71,10 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
             if isinstance(folder, (str, os.PathLike)) and folder != "":
                 value = {**value, "checkpoint_dir": os.fspath(user_path(folder))}
             value = _with_own(value)
-            given = {name: plain(field) if name in AXES else field for name, field in value.items()}
+            given = {
+                name: plain(field) if name in AXES or name in _SCHEDULED else field
+                for name, field in value.items()
+            }
             value = {name: field for name, field in given.items() if field is not None or name not in AXES}
         return super()._of(value)
 
@@ -98,6 +105,25 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         """The rule that ends the search early, one of `pydarts.algorithms`."""
         value = self.to_dict()["stop"]
         return None if value is None else Decider._of(value)
+
+    @property
+    def weight_decay(self) -> float | Schedule:
+        """The weight decay of the weights: a number, or a schedule of the epochs."""
+        return self._scheduled("weight_decay")
+
+    @property
+    def drop_path(self) -> float | Schedule:
+        """The probability that a mixed edge is dropped: a number, or a schedule of the epochs."""
+        return self._scheduled("drop_path")
+
+    @property
+    def skip_dropout(self) -> float | Schedule:
+        """The share of a skip connection that is dropped: a number, or a schedule of the epochs."""
+        return self._scheduled("skip_dropout")
+
+    def _scheduled(self, name: str) -> float | Schedule:
+        value = self.to_dict()[name]
+        return Schedule._of(value) if isinstance(value, dict) else float(value)
 
     def replace(self, **changes: Unpack[ConfigFields]) -> SearchConfig:
         """A configuration like this one except for `changes`. Defaults follow a change of `space`.

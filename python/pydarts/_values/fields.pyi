@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
-from .algorithms import Decider, Hypergradient, Relaxation, Selection
+from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
 from .operation import Operation
 from .space import Space
 
@@ -36,7 +36,7 @@ class ConfigFields(TypedDict, total=False):
     weight_lr: float
     weight_lr_min: float
     weight_momentum: float
-    weight_decay: float
+    weight_decay: float | Schedule | Mapping[str, Any]
     grad_clip: float | None
     arch_lr: float
     arch_betas: Sequence[float]
@@ -81,6 +81,8 @@ class ConfigFields(TypedDict, total=False):
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    drop_path: float | Schedule | Mapping[str, Any]
+    skip_dropout: float | Schedule | Mapping[str, Any]
 
 class ConfigAttributes:
     @property
@@ -100,7 +102,8 @@ class ConfigAttributes:
     weight_lr: float
     weight_lr_min: float
     weight_momentum: float
-    weight_decay: float
+    @property
+    def weight_decay(self) -> float | Schedule: ...
     grad_clip: float
     arch_lr: float
     arch_betas: tuple[float, float]
@@ -148,6 +151,10 @@ class ConfigAttributes:
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
+    @property
+    def drop_path(self) -> float | Schedule: ...
+    @property
+    def skip_dropout(self) -> float | Schedule: ...
 
 class Field(NamedTuple):
     name: str
