@@ -4,6 +4,7 @@ from .choice_supernet import ChoiceSupernet
 from .derive import derive, select, softmax
 from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
+from .masks import Masked, MaskedSequences
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
 from .relaxation import RELAXATIONS, SAMPLED, Relaxation
@@ -26,6 +27,8 @@ __all__ = [
     "HandAttention",
     "HandLSTM",
     "LanguageModel",
+    "Masked",
+    "MaskedSequences",
     "Masks",
     "OwnNetwork",
     "PlainChoice",
