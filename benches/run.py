@@ -46,6 +46,7 @@ JOBS = (
     Job("training", "training", (*TRAINED, "--rounds", "5", "--steps", "6"), 4),
     Job("language", "language", (), 8),
     Job("own-networks", "own_networks", (), 4),
+    Job("sampled", "sampled", (), 3),
     Job("epsilon-rnn", "epsilon_rnn", (), 3),
 )
 

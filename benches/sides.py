@@ -19,6 +19,7 @@ from common import alternate, random_batch, reference, twin
 from pydarts import SearchConfig, Supernet
 
 SIDES = ("ours", "unfused", "plain", "needed", "compiled")
+CHOICES = ("passes", "memory", "partial_channels", "edge_normalization")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9, "tf32": 1e-2}  # relative, for the losses of the first step
 
@@ -43,6 +44,8 @@ class Setting:
     tf32: bool = False
     passes: tuple[str, ...] | None = None
     memory: str | None = None
+    partial_channels: int | None = None
+    edge_normalization: bool | None = None
 
     @classmethod
     def of(cls, given: Namespace, **changes: Any) -> Setting:
@@ -85,7 +88,7 @@ def prepare(setting: Setting) -> None:
 
 def network(setting: Setting) -> Supernet:
     """Our network of a setting; the same weights every time."""
-    choices = {name: getattr(setting, name) for name in ("passes", "memory")}
+    choices = {name: getattr(setting, name) for name in CHOICES}
     given = {name: value for name, value in choices.items() if value is not None}
     config = SearchConfig.from_dict({"hypergradient": setting.method, "batch_size": setting.batch, **given})
     return Supernet(

@@ -19,6 +19,10 @@ pub mod arch;
 
 pub mod relaxation;
 
+pub mod perturbation;
+
+pub mod terms;
+
 pub mod event;
 
 pub mod decide;

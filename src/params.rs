@@ -61,6 +61,11 @@ impl Table {
         Table::new(plan.alphas.iter().map(|a| (a.name.clone(), vec![a.rows.len(), a.columns])))
     }
 
+    /// The mixing weights of a plan: tables of the shapes of the logits', then the constant ones.
+    pub fn of_mixing(plan: &Plan) -> Self {
+        Table::new(plan.mixing_tables().map(|a| (a.name.clone(), vec![a.rows.len(), a.columns])))
+    }
+
     /// The batch norms of a plan by width; running mean and running variance are one vector each.
     pub fn of_statistics(plan: &Plan) -> Self {
         Table::new(plan.statistics.iter().map(|s| (s.name.clone(), vec![s.width])))

@@ -3,6 +3,7 @@
 //! Relaxations, selections and deciders are lists of variants. A variant declares its name and parameters in a
 //! [`Spec`]; everything that reads, writes or lists variants uses the specification.
 
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Formatter};
 
 use serde::{Serialize, Serializer};
@@ -39,9 +40,25 @@ pub enum Domain {
     Number(f64, f64),
     /// A number from 1e-6 to 1e6, or a schedule of such numbers: logits divided by it stay finite in float32.
     Positive,
+    /// A number from 0 to 1, or a schedule of such numbers; the default rises linearly from `from` to the default number.
+    Share {
+        /// The first number of the default schedule.
+        from: f64,
+    },
     /// A whole number of at least this bound.
     Whole(usize),
+    /// The weight of a term: a number of at least the bound, or a schedule of such numbers.
+    Weight(f64),
+    /// As a weight of at least 0; the default rises linearly from 0 to the default number.
+    Rising,
+    /// One of these names; the value is its index.
+    Name(&'static [&'static str]),
+    /// Text; none by default.
+    Text,
 }
+
+/// The largest weight of a term.
+const HEAVIEST: f64 = 1e6;
 
 /// A rule that is one of several variants.
 pub trait Variant: Sync {
@@ -53,12 +70,19 @@ pub trait Variant: Sync {
 pub struct Chosen<V: ?Sized + 'static> {
     rule: &'static V,
     values: Vec<Schedule>,
+    /// The parameters of [`Domain::Text`].
+    texts: BTreeMap<&'static str, String>,
 }
 
 impl<V: Variant + ?Sized> Chosen<V> {
     /// A rule with its default values.
     pub fn new(rule: &'static V) -> Self {
-        Chosen { rule, values: rule.spec().parameters.iter().map(|p| Schedule::Constant(p.default)).collect() }
+        let value = |parameter: &Parameter| match parameter.domain {
+            Domain::Share { from } => Schedule::Linear(from, parameter.default),
+            Domain::Rising => Schedule::Linear(0.0, parameter.default),
+            _ => Schedule::Constant(parameter.default),
+        };
+        Chosen { rule, values: rule.spec().parameters.iter().map(value).collect(), texts: BTreeMap::new() }
     }
 
     /// The same with another value of a parameter; unknown names change nothing.
@@ -93,11 +117,24 @@ impl<V: Variant + ?Sized> Chosen<V> {
         for (key, value) in given.iter().filter(|(key, value)| *key != "name" && !value.is_null()) {
             let Some(at) = spec.parameters.iter().position(|parameter| parameter.name == key) else {
                 let known: Vec<&str> = spec.parameters.iter().map(|parameter| parameter.name).collect();
-                return Err(Error::new(field.kind, unknown(&format!("parameter of `{name}`"), key, &known)));
+                let why = match known[..] {
+                    [] => format!("`{}`: `{name}` has no parameters; leave out `{key}`", field.name),
+                    _ => unknown(&format!("parameter of `{name}`"), key, &known),
+                };
+                return Err(Error::new(field.kind, why));
             };
             let qualified = format!("{}.{key}", field.name);
             let field = Field { kind: field.kind, name: &qualified, value };
-            chosen.values[at] = spec.parameters[at].domain.read(&field)?;
+            match spec.parameters[at].domain {
+                Domain::Text => {
+                    let text = field.text("text")?.to_string();
+                    if text.is_empty() {
+                        return Err(field.refuse("text that is not empty"));
+                    }
+                    chosen.texts.insert(spec.parameters[at].name, text);
+                }
+                domain => chosen.values[at] = domain.read(&field)?,
+            }
         }
         Ok(chosen)
     }
@@ -119,6 +156,11 @@ impl<V: Variant + ?Sized> Chosen<V> {
         scheduled.map(|(parameter, value)| (parameter.name, value.at(epoch, epochs))).collect()
     }
 
+    /// The text of a parameter of [`Domain::Text`]; None if there is none.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.texts.get(name).map(String::as_str)
+    }
+
     /// The values of the parameters in an epoch of a search of `epochs` epochs.
     pub fn at(&self, epoch: usize, epochs: usize) -> Vec<f64> {
         self.values.iter().map(|value| value.at(epoch, epochs)).collect()
@@ -132,6 +174,8 @@ impl<V: Variant + ?Sized> Serialize for Chosen<V> {
         for (parameter, value) in self.rule.spec().parameters.iter().zip(&self.values) {
             let value = match (parameter.domain, value) {
                 (Domain::Whole(_), Schedule::Constant(number)) => json!(*number as usize),
+                (Domain::Name(names), Schedule::Constant(index)) => json!(names[*index as usize]),
+                (Domain::Text, _) => json!(self.text(parameter.name)),
                 _ => value.to_value(),
             };
             object.insert(parameter.name.to_string(), value);
@@ -142,20 +186,20 @@ impl<V: Variant + ?Sized> Serialize for Chosen<V> {
 
 impl<V: ?Sized> Clone for Chosen<V> {
     fn clone(&self) -> Self {
-        Chosen { rule: self.rule, values: self.values.clone() }
+        Chosen { rule: self.rule, values: self.values.clone(), texts: self.texts.clone() }
     }
 }
 
 /// Variants of one list have different names.
 impl<V: Variant + ?Sized> PartialEq for Chosen<V> {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name() && self.values == other.values
+        (self.name(), &self.values, &self.texts) == (other.name(), &other.values, &other.texts)
     }
 }
 
 impl<V: Variant + ?Sized> Debug for Chosen<V> {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct(self.name()).field("values", &self.values).finish()
+        f.debug_struct(self.name()).field("values", &self.values).field("texts", &self.texts).finish()
     }
 }
 
@@ -168,7 +212,24 @@ impl Domain {
             Domain::Positive => {
                 Schedule::read(field, "a number from 1e-6 to 1e6", |number| (1e-6..=1e6).contains(&number))
             }
+            Domain::Share { .. } => {
+                Schedule::read(field, "a number from 0 to 1", |number| (0.0..=1.0).contains(&number))
+            }
             Domain::Whole(low) => field.whole(low).map(|number| Schedule::Constant(number as f64)),
+            Domain::Weight(low) => weight(field, low),
+            Domain::Rising => weight(field, 0.0),
+            Domain::Name(names) => {
+                let name = field.text(&format!("one of {}", names.join(", ")))?;
+                let index = names.iter().position(|known| *known == name);
+                let unknown = || Error::new(field.kind, unknown(&format!("`{}`", field.name), name, names));
+                index.map(|index| Schedule::Constant(index as f64)).ok_or_else(unknown)
+            }
+            Domain::Text => Ok(Schedule::Constant(0.0)),
         }
     }
+}
+
+fn weight(field: &Field, low: f64) -> Result<Schedule> {
+    let expected = format!("a number from {low} to {HEAVIEST}");
+    Schedule::read(field, &expected, |number| (low..=HEAVIEST).contains(&number))
 }

@@ -64,9 +64,10 @@ def example(name: str, parts: list[str]) -> str:
 
 def algorithms() -> str:
     """The public classes of `pydarts.algorithms`, from their source."""
-    tree = ast.parse((ROOT / "python/pydarts/_values/algorithms.py").read_text(encoding="utf-8"))
+    sources = [ROOT / f"python/pydarts/_values/{name}.py" for name in ("algorithms", "terms")]
+    nodes = [node for source in sources for node in ast.parse(source.read_text(encoding="utf-8")).body]
     rows, parts = ["| class | name | |", "|---|---|---|"], []
-    for node in tree.body:
+    for node in nodes:
         if isinstance(node, ast.ClassDef):
             path = f"pydarts.algorithms.{node.name}"
             if ast.unparse(node.bases[0]) != "Variant":

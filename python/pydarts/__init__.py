@@ -28,6 +28,7 @@ from ._results.history import EpochRecord, History, TrainRecord
 from ._results.result import SearchResult
 from ._results.trajectory import Margin, Trajectory
 from ._search.callbacks import Callback, EpochInfo, StartInfo, StepInfo
+from ._search.inspected import Probe
 from ._search.search import search
 from ._search.search_module import SearchModule
 from ._search.supernet import Supernet
@@ -48,6 +49,7 @@ from .nn._export import export
 from .nn._files import load_network
 from .nn._fix import random_architectures
 from .nn._inherit import Inheritance
+from .nn._latency import latency_table
 
 if _typing.TYPE_CHECKING:
     from . import plots
@@ -73,6 +75,7 @@ __all__ = [
     "NumericalError",
     "Operation",
     "OutOfMemoryError",
+    "Probe",
     "SearchConfig",
     "SearchModule",
     "SearchResult",
@@ -98,6 +101,7 @@ __all__ = [
     "derive",
     "export",
     "genotypes",
+    "latency_table",
     "load_network",
     "loggers",
     "nn",

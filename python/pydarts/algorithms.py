@@ -11,8 +11,17 @@ SearchConfig(relaxation=Gumbel(temperature=Linear(start=10.0, end=0.1)))
 from __future__ import annotations
 
 from ._values import algorithms as _classes
+from ._values import perturbations as _perturbations
+from ._values import relaxations as _relaxations
+from ._values import terms as _terms
 from ._values.algorithms import *  # noqa: F403
+from ._values.perturbations import *  # noqa: F403
+from ._values.relaxations import *  # noqa: F403
+from ._values.terms import *  # noqa: F403
 
 __all__ = [
-    name for name, value in vars(_classes).items() if getattr(value, "__module__", "") == _classes.__name__
+    name
+    for module in (_classes, _relaxations, _perturbations, _terms)
+    for name, value in vars(module).items()
+    if isinstance(value, type) and value.__module__ == module.__name__
 ]

@@ -16,11 +16,11 @@ SEARCH = Group(
         "Optimisation of α": (
             "relaxation", "hypergradient", "epsilon", "arch_lr", "arch_betas", "arch_weight_decay",
             "arch_start_epoch", "arch_every", "arch_init", "arch_optimizer", "arch_grad_clip", "order",
-            "clip_virtual_step", "selection", "stop",
+            "clip_virtual_step", "arch_terms", "probe_every", "curvature_every", "selection", "stop",
         ),
         "Optimisation of the weights": (
             "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay",
-            "grad_clip", "weight_nesterov", "weight_lr_schedule", "drop_path", "skip_dropout",
+            "grad_clip", "weight_nesterov", "weight_lr_schedule", "perturbation", "drop_path", "skip_dropout",
         ),
         "Data processing": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: (

@@ -33,7 +33,7 @@ class Field:
 def search_fields() -> tuple[Field, ...]:
     """The fields of a `SearchConfig`."""
     source = _Source("_values/fields.py")
-    variants = _Source("_values/algorithms.py").variants
+    variants = _Source("_values/algorithms.py").variants | _Source("_values/terms.py").variants
     return tuple(
         Field(
             row.name,
@@ -42,6 +42,7 @@ def search_fields() -> tuple[Field, ...]:
             row.meaning,
         )
         for row in source.run().FIELDS
+        if row.name != "algorithm"  # --preset sets it
     )
 
 

@@ -51,7 +51,7 @@ class Kind:
         if self.none and text.lower() == "none":
             return None
         if self.variants:
-            return variants.read(text)
+            return variants.read(text) if self.items is None else variants.read_several(text)
         if self.scheduled and not self.variants:
             return variants.number("the value", text)
         for allowed, kind in ((self.whole, int), (self.real, float)):
@@ -80,7 +80,9 @@ class Kind:
         words = [*self.names, *self.variants]
         words += ["an integer"] * self.whole + ["a number"] * self.real + ["text"] * self.text
         words += ["a schedule such as 10:0.1"] * self.scheduled
-        if self.items is not None:
+        if self.items is not None and self.variants:
+            words.append("several of these, separated by commas")
+        elif self.items is not None:
             words.append(f"a list, separated by commas, where each item is {self.items.expected}")
         words += ["none"] * self.none
         return " or ".join(words)
@@ -99,7 +101,9 @@ class Kind:
             + ["FLOAT:FLOAT"] * self.scheduled
             + ["TEXT"] * self.text
         )
-        return "|".join(words + ([f"{self.items.metavar},..."] if self.items is not None else []))
+        if self.items is not None and not self.variants:
+            words.append(f"{self.items.metavar},...")
+        return "|".join(words) + ",..." * (self.items is not None and bool(self.variants))
 
 
 def kind_of(
@@ -124,7 +128,7 @@ def kind_of(
             names = part.slice.elts if isinstance(part.slice, ast.Tuple) else [part.slice]
             found["names"] = tuple(str(ast.literal_eval(name)) for name in names)
         elif isinstance(part, ast.Subscript) and ast.unparse(part.value) == "Sequence":
-            found["items"] = kind_of(part.slice, aliases)
+            found["items"] = kind_of(part.slice, aliases, known)
         else:  # a Space, a device or a path, given as text
             found["text"] = True
     if "variants" in found or "scheduled" in found:

@@ -13,8 +13,8 @@ _CALL = re.compile(r"([a-z]\w*)\s*(?:\((.*)\))?", re.DOTALL)
 def read(text: str) -> dict[str, Any]:
     """Convert text to the plain data of a variant. The configuration checks names and values.
 
-    `NAME` or `NAME(FIELD=VALUE, …)`; a value is a number, or a schedule: `10:0.1` (linear), `cosine(10, 0.1)`
-    or `exponential(10, 0.1)`.
+    `NAME` or `NAME(FIELD=VALUE, …)`; a value is a number, a schedule: `10:0.1` (linear), `cosine(10, 0.1)`
+    or `exponential(10, 0.1)`, or text in quotation marks.
 
     Raises:
         typer.BadParameter: the text is not of this form.
@@ -39,6 +39,15 @@ def read(text: str) -> dict[str, Any]:
             raise typer.BadParameter(f"{name} has {field!r} twice")
         fields[field] = number(field, value.strip())
     return fields
+
+
+def read_several(text: str) -> tuple[dict[str, Any], ...]:
+    """Convert text to the plain data of variants that are separated by commas.
+
+    >>> read_several('entropy, zero_one(weight=1, form="l1")')
+    ({'name': 'entropy'}, {'name': 'zero_one', 'weight': 1, 'form': 'l1'})
+    """
+    return tuple(read(part) for part in _parts(text) or [text])
 
 
 def _called(text: str) -> tuple[str, list[str]]:
@@ -67,11 +76,13 @@ def _parts(text: str) -> list[str] | None:
 
 
 def number(field: str, text: str) -> Any:
-    """Convert the text of a number or of a schedule.
+    """Convert the text of a number, of a schedule, or in quotation marks.
 
     >>> number("weight_decay", "3e-4:2.43e-2")
     {'name': 'linear', 'start': 0.0003, 'end': 0.0243}
     """
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1]
     if re.fullmatch(r"[+-]?\d+", text):
         return int(text)
     real = _number(text)

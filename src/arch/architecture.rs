@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::LogitTable;
+use super::tables::{LogitTable, TableRole};
 
 /// A candidate that was picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Architecture {
             }
             (table.name.clone(), rows)
         };
-        tables.iter().map(names).collect()
+        tables.iter().filter(|table| table.role == TableRole::Candidates).map(names).collect()
     }
 
     /// The number of picks from `tables` that are skip connections. None if no table has such a candidate.

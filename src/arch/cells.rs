@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::tables::{LogitRow, LogitTable};
+use super::tables::{LogitRow, LogitTable, TableRole};
 use crate::space::{Candidates, CellSpec, Operation, Space};
 
 impl Space {
@@ -35,6 +35,7 @@ impl CellSpec {
             kept: self.kept(),
             least: self.least(),
             unselectable: (!self.none_selectable).then_some(Operation::None.name()),
+            role: TableRole::Candidates,
         }
     }
 }

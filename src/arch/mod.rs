@@ -11,4 +11,4 @@ pub use architecture::{Architecture, Pick};
 pub use decision::Decision;
 pub use genotype::Genotype;
 pub use selection::Selection;
-pub use tables::{LogitRow, LogitTable, entropy_of, softmax};
+pub use tables::{AUXILIARY_SKIP, EDGE_WEIGHTS, LogitRow, LogitTable, TableRole, entropy_of, softmax};

@@ -23,7 +23,24 @@ pub struct LogitTable {
     pub least: Option<f64>,
     /// The candidate that is never selected, if there is one: `none` in the published spaces.
     pub unselectable: Option<&'static str>,
+    /// What its mixing weights multiply.
+    pub role: TableRole,
 }
+
+/// What the mixing weights of a table multiply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableRole {
+    /// The candidates of each row.
+    Candidates,
+    /// The rows of the table whose name comes before [`EDGE_WEIGHTS`]: the weights of each group are a softmax.
+    EdgeWeights,
+}
+
+/// The end of the name of a table of edge weights.
+pub const EDGE_WEIGHTS: &str = ".beta";
+
+/// The name of the table that holds the weight of the auxiliary skip connections.
+pub const AUXILIARY_SKIP: &str = "auxiliary_skip";
 
 /// A row of a table of logits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +52,47 @@ pub struct LogitRow {
 }
 
 impl LogitTable {
+    /// The logits of the edges of this table.
+    pub fn edge_weights(&self) -> LogitTable {
+        let candidates: Arc<[String]> = Arc::new(["edge".to_string()]);
+        let rows = self.rows.iter();
+        LogitTable {
+            name: format!("{}{EDGE_WEIGHTS}", self.name),
+            rows: rows.map(|row| LogitRow { label: row.label.clone(), candidates: candidates.clone() }).collect(),
+            columns: 1,
+            groups: self.groups.clone(),
+            picks: 1,
+            kept: None,
+            least: None,
+            unselectable: None,
+            role: TableRole::EdgeWeights,
+        }
+    }
+
+    /// A table of one mixing weight, which does not depend on logits.
+    pub fn constant(name: &str) -> LogitTable {
+        let row = LogitRow { label: "0".to_string(), candidates: Arc::new([name.to_string()]) };
+        LogitTable {
+            name: name.to_string(),
+            rows: vec![row],
+            columns: 1,
+            groups: vec![vec![0]],
+            picks: 1,
+            kept: None,
+            least: None,
+            unselectable: None,
+            role: TableRole::Candidates,
+        }
+    }
+
+    /// The place of its edge weights among the tables of a search, if they have any.
+    pub fn edge_weights_in(&self, tables: &[LogitTable]) -> Option<usize> {
+        let is_of = |other: &LogitTable| {
+            other.role == TableRole::EdgeWeights && other.name.strip_suffix(EDGE_WEIGHTS) == Some(self.name.as_str())
+        };
+        (self.role == TableRole::Candidates).then(|| tables.iter().position(is_of)).flatten()
+    }
+
     /// Whether a column of a row holds a candidate, not padding.
     pub fn holds(&self, row: usize, column: usize) -> bool {
         column < self.rows[row].candidates.len()

@@ -1,7 +1,7 @@
 //! Options of the execution: device, precision, memory, recording and checkpoints.
 
 use super::choices::{Graph, Memory, Precision, Record, Resume, Rewrite, choice, record, resume, rewrites};
-use super::readers::{device, flag, optional, path, whole};
+use super::readers::{device, flag, label, optional, path, whole};
 use super::table::options;
 
 options! {
@@ -19,5 +19,7 @@ options! {
         [38] micro_batch: Option<usize> = None => optional(whole(1));
         [39] log_every: usize = 1 => whole(1), may_differ;
         [40] graph: Graph = Graph::Auto => choice, may_differ;
+        // The preset from which the configuration was made: a label.
+        [79] algorithm: Option<String> = None => optional(label), may_differ;
     }
 }

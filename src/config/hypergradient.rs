@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::error::{ErrorKind, Result};
 use crate::json::Field;
-use crate::variant::{Chosen, Spec, Variant};
+use crate::variant::{Chosen, Domain, Parameter, Spec, Variant};
 
 /// How α's gradient accounts for the weights' dependence on α.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -22,6 +22,22 @@ pub enum Method {
     UnrolledExact,
     /// The gradient of the training loss, in the backward pass of the weight step: α and w have one objective.
     SingleLevel,
+    /// One step of gradient descent at w as an estimate of the inverse Hessian.
+    T1T2,
+    /// A Neumann series as an estimate of the inverse Hessian.
+    Neumann,
+    /// Conjugate gradients as an estimate of the inverse Hessian.
+    ConjugateGradient,
+    /// The gradients of validation and training loss, weighted.
+    MixedLevel,
+}
+
+impl Method {
+    /// Whether it is computed by exact products of second derivatives.
+    pub fn has_products(self) -> bool {
+        use Method::{ConjugateGradient, Neumann, T1T2, UnrolledExact};
+        matches!(self, UnrolledExact | T1T2 | Neumann | ConjugateGradient)
+    }
 }
 
 /// A method with its name and parameters.
@@ -36,12 +52,27 @@ impl Variant for Rule {
     }
 }
 
+/// The number of products with the Hessian.
+const TERMS: Parameter = Parameter { name: "terms", default: 3.0, domain: Domain::Whole(0) };
+const STEPS: Parameter = Parameter { domain: Domain::Whole(1), ..TERMS };
+/// What is added to the diagonal of the Hessian.
+const DAMPING: Parameter = Parameter { name: "damping", default: 0.0, domain: Domain::Number(0.0, 1e6) };
+/// The factor of the training loss.
+const WEIGHT: Parameter = Parameter { name: "weight", default: 1.0, domain: Domain::Number(0.0, 1e6) };
+
 /// All hypergradients.
 pub const ALL: &[&Rule] = &[
     &Rule { method: Method::FirstOrder, spec: &Spec { name: "first_order", parameters: &[] } },
     &Rule { method: Method::Unrolled, spec: &Spec { name: "unrolled", parameters: &[] } },
     &Rule { method: Method::UnrolledExact, spec: &Spec { name: "unrolled_exact", parameters: &[] } },
     &Rule { method: Method::SingleLevel, spec: &Spec { name: "single_level", parameters: &[] } },
+    &Rule { method: Method::T1T2, spec: &Spec { name: "t1_t2", parameters: &[] } },
+    &Rule { method: Method::Neumann, spec: &Spec { name: "neumann", parameters: &[TERMS] } },
+    &Rule {
+        method: Method::ConjugateGradient,
+        spec: &Spec { name: "conjugate_gradient", parameters: &[STEPS, DAMPING] },
+    },
+    &Rule { method: Method::MixedLevel, spec: &Spec { name: "mixed_level", parameters: &[WEIGHT] } },
 ];
 
 /// The largest number of parameters of a hypergradient.

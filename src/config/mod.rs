@@ -1,6 +1,7 @@
 //! The options of a search: published defaults, ranges, and JSON.
 
 mod choices;
+mod combinations;
 mod data;
 mod execution;
 pub(crate) mod hypergradient;
@@ -16,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 use crate::schedule::Schedule;
 use crate::space::{Operation, Reads, Space};
+use crate::terms;
 
 pub use choices::{
     ArchInit, ArchOptimizer, Augment, BatchSize, Graph, Memory, MetricMode, Order, Precision, RateSchedule, Record,
@@ -108,6 +110,7 @@ impl SearchConfig {
         }
         config.set_length()?;
         config.check_together()?;
+        combinations::check(&config)?;
         Ok(config)
     }
 
@@ -194,6 +197,7 @@ impl SearchConfig {
                  `weight_lr_min` must be at most `weight_lr`: with weight_lr_min={weight_lr} it stays constant"
             )));
         }
+        terms::check(&self.optimisation.arch_terms, &self.optimisation.relaxation, self.space.reads())?;
         let foreign = |pass: &&Rewrite| !Rewrite::of(self.space.reads()).contains(pass);
         if let Some(pass) = self.execution.passes.iter().flatten().find(foreign) {
             let own: Vec<String> = Rewrite::of(self.space.reads()).iter().map(|pass| json!(pass).to_string()).collect();
@@ -206,6 +210,7 @@ impl SearchConfig {
         if self.space.reads() == Reads::Words {
             self.check_words()?;
         }
+        combinations::check(self)?;
         if self.execution.checkpoint_dir.is_none() {
             let given = [
                 ("resume", self.execution.resume.wanted()),

@@ -6,8 +6,10 @@ use super::readers::{betas, flag, not_negative, not_negative_schedule, optional,
 use super::table::options;
 use crate::arch::selection::{self, Selection};
 use crate::decide::{self, Stop};
+use crate::perturbation::{self, Perturbation};
 use crate::relaxation::{self, Relaxation};
 use crate::schedule::Schedule;
+use crate::terms::{self, ArchTerm};
 
 options! {
     /// How weights and α are updated, and for how long.
@@ -43,5 +45,21 @@ options! {
         [66] arch_every: usize = 1 => whole(1);
         [67] weight_nesterov: bool = false => flag;
         [68] weight_lr_schedule: RateSchedule = RateSchedule::Epoch => choice;
+        // Every how many α steps the hypergradient is compared with the exact one.
+        [69] probe_every: Option<usize> = None => optional(whole(1)), may_differ;
+        [73] perturbation: Option<Perturbation> = None => optional(perturbation::read);
+        // What is added to the validation loss of the α step.
+        [74] arch_terms: Vec<ArchTerm> = Vec::new() => terms::read;
+        // Every how many epochs the curvature of the validation loss by α is measured.
+        [78] curvature_every: Option<usize> = None => optional(whole(1));
+    }
+}
+
+impl OptimisationConfig {
+    /// The method that determines the memory of a search: what it measures needs products of second derivatives too.
+    pub fn largest_method(&self) -> Method {
+        let method = self.hypergradient.method();
+        let measures = self.probe_every.is_some() || self.curvature_every.is_some();
+        if measures && !method.has_products() { Method::UnrolledExact } else { method }
     }
 }

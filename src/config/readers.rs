@@ -95,6 +95,10 @@ pub(super) fn device(field: &Field) -> Result<String> {
     if numbered || ["auto", "cpu", "cuda"].contains(&name) { Ok(name.to_string()) } else { Err(field.refuse(expected)) }
 }
 
+pub(super) fn label(field: &Field) -> Result<String> {
+    field.text("a name").map(str::to_string)
+}
+
 pub(super) fn path(field: &Field) -> Result<String> {
     let expected = "the path of a folder";
     let path = field.text(expected)?;

@@ -2,6 +2,7 @@
 //!
 //! The configuration names deciders, so this module uses no libtorch.
 
+mod curvature;
 mod skip_connections;
 
 use ndarray::Array2;
@@ -15,9 +16,15 @@ use crate::variant::{Chosen, Variant};
 
 /// A decider.
 pub trait Decide: Variant {
-    /// How many epochs back a decision may return: the states after so many earlier epochs are kept.
-    fn keeps(&self) -> usize {
+    /// How many epochs back a decision may return: the states after so many earlier epochs are kept. `values`: the
+    /// parameters; `curvature_every`: every how many epochs the curvature is measured.
+    fn keeps(&self, _values: &[f64], _curvature_every: Option<usize>) -> usize {
         0
+    }
+
+    /// Whether it reads the curvature in the records of epochs.
+    fn reads_curvature(&self) -> bool {
+        false
     }
 
     /// An error if the decider cannot work on these tables. Called before the first step.
@@ -58,7 +65,7 @@ pub struct AtEpochEnd<'a> {
 }
 
 /// All deciders.
-pub const ALL: &[&dyn Decide] = &[&skip_connections::SkipConnections];
+pub const ALL: &[&dyn Decide] = &[&skip_connections::SkipConnections, &curvature::Curvature];
 
 /// A decider with the values of its parameters.
 pub type Stop = Chosen<dyn Decide>;

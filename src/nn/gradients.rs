@@ -30,10 +30,31 @@ impl By {
     }
 }
 
-/// A loss and its gradients, detached from every graph.
+/// A direction in the space of weights and mixing weights, flat each; None is zero.
+#[derive(Clone, Copy, Default)]
+pub struct Along<'a> {
+    /// Its part in w.
+    pub w: Option<&'a Tensor>,
+    /// Its part in m.
+    pub m: Option<&'a Tensor>,
+}
+
+impl<'a> Along<'a> {
+    /// A direction of the weights.
+    pub fn weights(w: &'a Tensor) -> Self {
+        Along { w: Some(w), m: None }
+    }
+
+    /// A direction of the mixing weights.
+    pub fn mixing(m: &'a Tensor) -> Self {
+        Along { w: None, m: Some(m) }
+    }
+}
+
+/// A loss, or its derivative along a direction, and its gradients, detached from every graph.
 #[derive(Debug)]
 pub struct Gradients {
-    /// The loss.
+    /// The loss, or the derivative.
     pub loss: Loss,
     pub(super) alpha: Option<Tensor>,
     pub(super) w: Option<Tensor>,
@@ -74,6 +95,39 @@ pub(super) fn of_loss<N: Network + ?Sized>(
     let mut found = gradients(&loss.value, &inputs)?.into_iter();
     let m_gradient = if by.alpha() { found.next() } else { None };
     Gradients::new(loss, m_gradient, found.next())
+}
+
+/// The derivative of a loss along a direction, and its gradients, by double backward.
+pub(super) fn of_derivative<N: Network + ?Sized>(
+    network: &N,
+    w: &Tensor,
+    m: &Tensor,
+    along: Along,
+    batch: &Batch,
+    by: By,
+) -> Result<Gradients> {
+    let (w, m) = (leaf(w)?, leaf(m)?);
+    let value = network.loss(&w, &m, batch, Mode::Search)?.value;
+    let parts = [(&w, along.w), (&m, along.m)].into_iter().filter_map(|(leaf, part)| Some((leaf, part?)));
+    let (inputs, directions): (Vec<&Tensor>, Vec<&Tensor>) = parts.unzip();
+    let mut derivative = None;
+    if value.requires_grad() && !inputs.is_empty() {
+        let first = Tensor::f_run_backward(&[&value], &inputs, true, true)?;
+        for (gradient, direction) in first.iter().zip(directions).filter(|(gradient, _)| gradient.defined()) {
+            add(&mut derivative, Some(gradient.f_dot(direction)?))?;
+        }
+    }
+    let derivative = match derivative {
+        Some(derivative) => derivative,
+        None => value.f_detach()?.f_zeros_like()?,
+    };
+    let wanted: Vec<&Tensor> = [(by.alpha(), &m), (by.weights(), &w)]
+        .into_iter()
+        .filter_map(|(wanted, leaf)| wanted.then_some(leaf))
+        .collect();
+    let mut found = gradients(&derivative, &wanted)?.into_iter();
+    let m_gradient = if by.alpha() { found.next() } else { None };
+    Gradients::new(Loss::alone(derivative), m_gradient, found.next())
 }
 
 /// A leaf of a new graph that shares the storage of `tensor`.

@@ -11,8 +11,6 @@ mod relaxed;
 
 use tch::{Device, Kind, Tensor};
 
-use gradients::{gradient, leaf};
-
 use crate::config::Method;
 use crate::data::Batch;
 use crate::error::Result;
@@ -21,7 +19,7 @@ use crate::params::Table;
 use crate::plan::Peak;
 
 pub use buffers::{Buffers, NamedBuffers, Statistics};
-pub use gradients::{By, Gradients};
+pub use gradients::{Along, By, Gradients};
 pub use kernels::cross_entropy::{Decoder, DecoderLoss};
 pub use kernels::depthwise::Depthwise;
 pub use kernels::gates::GateMixture;
@@ -30,11 +28,12 @@ pub use networks::drop::{DropMasks, DropOptions};
 pub use networks::dropout::{Dropout, Masks};
 pub use networks::language::LanguageModel;
 pub use networks::options::{Criterion, LanguageOptions, Measure, NetworkOptions};
+pub use networks::reach::{Path, Reach};
 pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
 pub use networks::user_operation::{OwnModules, Started};
 pub use precision::{Arithmetic, MatrixPrecision, Numbers};
-pub use relaxed::{Draw, Parts, Relaxations, Relaxed, Role};
+pub use relaxed::{ArchHessian, Draw, Parts, Relaxations, Relaxed, Role};
 
 /// Which statistics a pass normalises by, and whether it moves buffers such as running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +58,29 @@ pub struct Loss {
     pub carried: Option<Tensor>,
 }
 
+impl Loss {
+    /// A scalar without predictions and without a hidden state.
+    pub fn alone(value: Tensor) -> Loss {
+        Loss { value, correct: None, carried: None }
+    }
+}
+
 /// A loss as a function of two flat vectors, weights w and mixing weights m, and a batch. m is laid out as α is, table
-/// after table. Engine, hypergradients, optimisers and checkpoints use a network through this trait only.
+/// after table, and ends with tables that do not depend on α. Engine, hypergradients, optimisers and checkpoints use a network through this trait only.
 pub trait Network {
     /// The names and shapes of the weights in w.
     fn weights(&self) -> &Table;
-    /// The names and shapes of the tables in α and in m.
+    /// The names and shapes of the tables in α.
     fn alphas(&self) -> &Table;
+    /// The names and shapes of the tables in m: those of α in their order, then constant ones.
+    fn mixing(&self) -> &Table {
+        self.alphas()
+    }
+    /// The elements of w that take part in a loss with these mixing weights, one-hot rows or zeros; None: all. The other
+    /// elements and their momentum do not move in a step. Only asked where a relaxation samples operations.
+    fn touched(&self, _m: &Tensor) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
     /// What the weight step moves besides w; None if the network has no buffers.
     fn buffers(&self) -> Option<&dyn Buffers> {
         None
@@ -76,18 +91,15 @@ pub trait Network {
     fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         gradients::of_loss(self, w, m, batch, mode, by)
     }
+    /// The derivative of the loss along a direction, ∇_w L·along.w + ∇_m L·along.m, with batch statistics, and its
+    /// gradients: exact products of second derivatives with the direction. `By::Alpha` asks for that of m.
+    fn gradients_along(&self, w: &Tensor, m: &Tensor, along: Along, batch: &Batch, by: By) -> Result<Gradients> {
+        gradients::of_derivative(self, w, m, along, batch, by)
+    }
     /// ∇²_{m,w} L(w, m)·direction = ∇_m (∇_w L·direction), flat, with batch statistics.
     fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let (w, m) = (leaf(w)?, leaf(m)?);
-        let loss = self.loss(&w, &m, batch, Mode::Search)?.value;
-        if !loss.requires_grad() {
-            return Ok(m.f_zeros_like()?);
-        }
-        let w_gradient = Tensor::f_run_backward(&[&loss], &[&w], true, true)?;
-        if !w_gradient[0].defined() {
-            return Ok(m.f_zeros_like()?);
-        }
-        gradient(&w_gradient[0].f_dot(direction)?, &m)
+        let found = self.gradients_along(w, m, Along::weights(direction), batch, By::Alpha)?;
+        Ok(found.alpha()?.shallow_clone())
     }
     /// The hidden state before the first batch of a stream: zeros. None if batches are independent.
     fn beginning(&self, _batch: &Batch) -> Result<Option<Tensor>> {

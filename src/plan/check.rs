@@ -13,7 +13,7 @@ impl Plan {
         distinct("weight", self.weights.iter().map(|weight| weight.name.as_str())).map_err(broken)?;
         distinct("statistic", self.statistics.iter().map(|statistic| statistic.name.as_str())).map_err(broken)?;
         distinct("mask", self.masks.iter().map(|mask| mask.name.as_str())).map_err(broken)?;
-        distinct("α table", self.alphas.iter().map(|alpha| alpha.name.as_str())).map_err(broken)?;
+        distinct("α table", self.mixing_tables().map(|alpha| alpha.name.as_str())).map_err(broken)?;
         let units = match (self.sizes, self.recurrence) {
             (Sizes::Images(_), None) => None,
             (Sizes::Words(language), Some(recurrence)) => Some((recurrence, Shape(vec![language.units]))),
@@ -119,7 +119,7 @@ impl Plan {
     /// Checks that an operation mixes with entries of α that are candidates, and never with those of `none`.
     fn check_mixing(&self, op: &Op) -> Result<(), String> {
         let Some((alpha, cells)) = op.mixing() else { return Ok(()) };
-        let table = self.alphas.get(alpha.0).ok_or("an α table that does not exist")?;
+        let table = self.mixing_table(alpha).ok_or("an α table that does not exist")?;
         for (row, column) in cells {
             match table.rows.get(row).and_then(|row| row.candidates.get(column)) {
                 None => return Err(format!("`{}` has no candidate in row {row}, column {column}", table.name)),

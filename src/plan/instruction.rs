@@ -17,7 +17,7 @@ pub struct WeightId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StatisticId(pub usize);
 
-/// A row of the plan's table of α tables.
+/// A table of mixing weights: a row of the plan's tables of α, followed by its constant tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlphaId(pub usize);
 
@@ -160,6 +160,8 @@ pub enum Op {
         stride: [usize; 2],
         /// Padding above and below, and left and right.
         padding: [usize; 2],
+        /// Whether a last window may reach past the end, so that every element belongs to a window.
+        ceil: bool,
     },
     /// The mean of each window, without the padding.
     AvgPool {
@@ -224,6 +226,18 @@ pub enum Op {
         index: usize,
         /// The number of parts.
         of: usize,
+    },
+    /// The channels before one of them, copied, or those from it on, a view.
+    Cut {
+        /// The first channel of the second part.
+        at: usize,
+        /// Whether it is the second part.
+        rest: bool,
+    },
+    /// The channels j in the order of (j mod `by`, ⌊j / `by`⌋).
+    Shuffle {
+        /// The number of channels that were mixed.
+        by: usize,
     },
     /// The inputs concatenated along the batch, as phases are.
     Stack,

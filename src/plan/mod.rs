@@ -15,7 +15,7 @@ mod shape;
 
 use std::collections::HashMap;
 
-pub use analysis::{Cost, Demand, Peak, Segment, Spans};
+pub use analysis::{Cost, Demand, Peak, Segment, Spans, Term, Terms};
 pub use dropout::DropoutTarget;
 pub use edges::EdgeOptions;
 pub use instruction::{
@@ -113,6 +113,8 @@ pub struct Plan {
     pub masks: Vec<MaskSpec>,
     /// The tables of logits.
     pub alphas: Vec<LogitTable>,
+    /// Tables of mixing weights that do not depend on logits. They follow those of the logits.
+    pub constants: Vec<LogitTable>,
     /// The instructions, in an order in which they can run.
     pub instructions: Vec<Instruction>,
     /// The value of the logits.
@@ -144,6 +146,16 @@ impl Plan {
             values.sort_unstable();
         }
         dying
+    }
+
+    /// All tables of mixing weights: those of the logits, then the constant ones.
+    pub fn mixing_tables(&self) -> impl Iterator<Item = &LogitTable> {
+        self.alphas.iter().chain(&self.constants)
+    }
+
+    /// A table of mixing weights.
+    pub fn mixing_table(&self, alpha: AlphaId) -> Option<&LogitTable> {
+        self.mixing_tables().nth(alpha.0)
     }
 
     /// The shape of a weight; empty for a weight that does not exist.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::arch::AUXILIARY_SKIP;
 use crate::space::{Edge, Operation};
 
 /// A module of the network.
@@ -43,7 +44,9 @@ pub enum Part {
         /// Each operation once.
         operations: Vec<Operation>,
     },
-    /// The sum at an intermediate node.
+    /// The skip connection that an edge has besides its operations.
+    AuxiliarySkip(Edge),
+    /// A node: the sum of its edges, and the parts that edges read.
     Node(usize),
 }
 
@@ -72,7 +75,12 @@ impl Scope {
         Scope { module: cell, part: Part::Edges { edges: vec![edge], operations: vec![operation] } }
     }
 
-    /// An intermediate node.
+    /// The skip connection that an edge has besides its operations.
+    pub fn auxiliary_skip(cell: Module, edge: Edge) -> Scope {
+        Scope { module: cell, part: Part::AuxiliarySkip(edge) }
+    }
+
+    /// A node.
     pub fn node(cell: Module, node: usize) -> Scope {
         Scope { module: cell, part: Part::Node(node) }
     }
@@ -134,6 +142,7 @@ impl fmt::Display for Scope {
             Part::Edges { edges, operations } => {
                 write!(formatter, ".edges.{}.{}", edge_names(edges), operation_names(operations))
             }
+            Part::AuxiliarySkip(edge) => write!(formatter, ".edges.{}.{AUXILIARY_SKIP}", edge_names(&[*edge])),
             Part::Node(node) => write!(formatter, ".nodes.{node}"),
         }
     }

@@ -11,7 +11,14 @@ impl Op {
                 let kernel = Kernel::of(weights.get(weight.0), *members, *groups)?;
                 kernel.convolve(Image::of(one(inputs)?)?, *stride, *padding, *dilation)
             }
-            Op::MaxPool { kernel, stride, padding } | Op::AvgPool { kernel, stride, padding, .. } => {
+            Op::MaxPool { kernel, stride, padding, ceil: true } => {
+                let outside = |axis: usize| padding[axis] > 0 || kernel[axis] != stride[axis];
+                if (0..2).any(outside) {
+                    return Err("windows that reach past the end must cover an image without padding".to_string());
+                }
+                Image::of(one(inputs)?)?.resized(|axis, extent| Ok(extent.div_ceil(stride[axis])))
+            }
+            Op::MaxPool { kernel, stride, padding, .. } | Op::AvgPool { kernel, stride, padding, .. } => {
                 let image = Image::of(one(inputs)?)?;
                 image.resized(|axis, extent| slid(extent, kernel[axis], stride[axis], padding[axis], 1))
             }
@@ -40,6 +47,17 @@ impl Op {
                 }
                 Ok(Image { channels: image.channels / of, ..image }.shape())
             }
+            Op::Cut { at, rest } => {
+                let image = Image::of(one(inputs)?)?;
+                if *at == 0 || *at >= image.channels {
+                    return Err(format!("{} channels cannot be divided at channel {at}", image.channels));
+                }
+                Ok(Image { channels: if *rest { image.channels - at } else { *at }, ..image }.shape())
+            }
+            Op::Shuffle { by } => match Image::of(one(inputs)?)? {
+                image if (1..=image.channels).contains(by) => Ok(image.shape()),
+                image => Err(format!("{} channels cannot be ordered by {by}", image.channels)),
+            },
             Op::Concat { blocks } => concat(inputs, *blocks),
             Op::Stack => stack(inputs),
             Op::Unstack { index, of } => unstack(one(inputs)?, *index, *of),

@@ -15,11 +15,11 @@ use super::tensor::{from_dict, to_dict};
 use crate::config::{Estimator, Hypergradient, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::nn::{MatrixPrecision, Mode, Network, Parts, Relaxations, Relaxed};
+use crate::nn::{MatrixPrecision, Mode, Network, Parts, Relaxations, Relaxed, Role};
 use crate::params::check_alphas;
 use crate::relaxation::Restrictions;
-use crate::search::hypergradient::{Losses, VirtualStep, arch_gradient};
-use crate::search::{self, State, StepSettings, with_estimate};
+use crate::search::hypergradient::{Losses, Probe, VirtualStep, arch_gradient};
+use crate::search::{self, State, StepSettings, Terms, with_estimate};
 
 /// Copies of all weights, then of all buffers, by name.
 pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Tensor)>> {
@@ -39,6 +39,7 @@ pub struct Inspected<N> {
     pub network: N,
     pub relaxations: Relaxations,
     pub restrictions: Restrictions,
+    pub terms: Terms,
     pub state: State,
     pub config: SearchConfig,
     pub switch: Option<Arc<dyn MatrixPrecision>>,
@@ -50,7 +51,11 @@ pub struct Estimate {
     xi: f64,
     epsilon: f64,
     momentum: Option<Vec<(String, Tensor)>>,
+    probe: bool,
 }
+
+/// Cosine and relative error of a gradient to the exact one.
+pub type Probed = Option<(f64, f64)>;
 
 impl Estimate {
     /// The arguments as Python gives them.
@@ -59,6 +64,7 @@ impl Estimate {
         xi: f64,
         epsilon: f64,
         momentum: Option<&Bound<'_, PyDict>>,
+        probe: bool,
     ) -> PyResult<Self> {
         let momentum = momentum.map(from_dict).transpose()?;
         let method = value(ErrorKind::Config, "method", method)?;
@@ -67,7 +73,7 @@ impl Estimate {
             let text = format!("epsilon is {epsilon} and xi is {xi}; epsilon must be above 0 and xi at least 0");
             return Err(to_python(Error::new(ErrorKind::Config, text)));
         }
-        Ok(Estimate { estimator, xi, epsilon, momentum })
+        Ok(Estimate { estimator, xi, epsilon, momentum, probe })
     }
 }
 
@@ -89,7 +95,7 @@ impl<N: Inspectable> Inspected<N> {
 
     /// Adds the estimate for `batch` examples to an out-of-memory error.
     fn explain(&self, error: Error, batch: i64) -> Error {
-        with_estimate(error, self.network().peak(self.config.optimisation.hypergradient.method()), batch)
+        with_estimate(error, self.network().peak(self.config.optimisation.largest_method()), batch)
     }
 
     /// Runs `f`; an out-of-memory error gets the estimate for `batch` examples.
@@ -125,7 +131,12 @@ impl<N: Inspectable> Inspected<N> {
         Ok(())
     }
 
-    fn arch_gradient(&self, train: Option<Batch>, valid: Batch, by: Estimate) -> Result<Vec<(String, Tensor)>> {
+    fn arch_gradient(
+        &self,
+        train: Option<Batch>,
+        valid: Batch,
+        by: Estimate,
+    ) -> Result<(Vec<(String, Tensor)>, Probed)> {
         let (kind, device) = self.kind_and_device();
         let carried = &self.state.carried;
         let with_state = |batch: Batch, carried: &Option<Tensor>| {
@@ -140,6 +151,10 @@ impl<N: Inspectable> Inspected<N> {
         let losses = Losses { network: self.relaxed(), train: train.as_ref(), valid: &valid };
         let scalar = |number: f64| Tensor::f_full([0i64; 0], number, (kind, device));
         let xi = scalar(by.xi)?;
+        let untouched = match &train {
+            Some(train) => self.relaxed().untouched(&self.state.alpha, train, Role::Weight)?,
+            None => None,
+        };
         let step = VirtualStep {
             xi: &xi,
             momentum: self.config.optimisation.weight_momentum,
@@ -147,16 +162,26 @@ impl<N: Inspectable> Inspected<N> {
             weight_decay: &scalar(self.config.optimisation.weight_decay.at(0, 1))?,
             clip: StepSettings::new(&self.config).virtual_clip,
             epsilon: by.epsilon,
+            untouched: untouched.as_ref(),
         };
         let found = arch_gradient(by.estimator, &losses, &self.state.w, &self.state.alpha, &step)?;
-        self.network().alphas().unpack(&found.gradient)
+        let number = |scalar: Tensor| scalar.f_double_value(&[]);
+        let probed = match by.probe {
+            true => {
+                let probe = Probe::of(&found.gradient, &losses, &self.state.w, &self.state.alpha, &step)?;
+                Some((number(probe.cosine)?, number(probe.error)?))
+            }
+            false => None,
+        };
+        Ok((self.network().alphas().unpack(&found.gradient)?, probed))
     }
 
     fn step(&mut self, train: &Batch, valid: &Batch) -> Result<(f64, f64)> {
         let (settings, lr) = (StepSettings::new(&self.config), self.config.optimisation.weight_lr);
         let micro_batch = self.config.execution.micro_batch;
         let relaxed = Relaxed { network: self.network.network(), relaxations: &self.relaxations, micro_batch };
-        let outcome = search::step(relaxed, &mut self.state, train, Some(valid), &settings, lr)
+        let with_terms = (&settings, Some(&self.terms));
+        let outcome = search::step_with(relaxed, &mut self.state, (train, Some(valid)), with_terms, lr)
             .map_err(|error| self.explain(error, train.width()))?;
         // Draw the masks of the next step, so that later calls use them.
         self.network().draw(self.state.step, &Parts::default())?;
@@ -261,15 +286,15 @@ impl<N: Inspectable> Inspector<N> {
         examples: i64,
         by: Estimate,
         batches: impl FnOnce(&Inspected<N>) -> Result<(Option<Batch>, Batch)> + Send,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let named = entry::engine(py, || {
+    ) -> PyResult<(Bound<'py, PyDict>, Probed)> {
+        let (named, probed) = entry::engine(py, || {
             let held = self.lock()?;
             held.explained(examples, || {
                 let (train, valid) = batches(&held)?;
                 held.arch_gradient(train, valid, by)
             })
         })?;
-        to_dict(py, named)
+        Ok((to_dict(py, named)?, probed))
     }
 
     pub fn step(

@@ -13,6 +13,7 @@ mod search;
 mod strengths;
 mod supernet;
 mod tensor;
+mod terms;
 mod values;
 mod variants;
 
@@ -26,6 +27,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(module)?;
     values::register(module)?;
     variants::register(module)?;
+    terms::register(module)?;
     module.add_class::<data::PyDataset>()?;
     module.add_class::<data::PyArrays>()?;
     module.add_class::<data::PyArrayBatches>()?;
@@ -36,6 +38,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(data::normalized, module)?)?;
     module.add_function(wrap_pyfunction!(search::search, module)?)?;
     module.add_function(wrap_pyfunction!(strengths::strengths, module)?)?;
+    module.add_function(wrap_pyfunction!(strengths::edge_weights, module)?)?;
     module.add_function(wrap_pyfunction!(strengths::entropy, module)?)?;
     module.add_function(wrap_pyfunction!(strengths::relaxation_at, module)?)?;
     module.add_function(wrap_pyfunction!(memory::fitting_batch, module)?)?;

@@ -9,15 +9,16 @@ use tch::Tensor;
 use super::bridges::{Definition, PyNetwork};
 use super::entry;
 use super::errors::to_python;
-use super::inspect::{Estimate, Inspectable, Inspected, Inspector};
+use super::inspect::{Estimate, Inspectable, Inspected, Inspector, Probed};
 use super::precision::numbers;
 use super::tensor::{PyTensor, device, precision_of};
+use super::terms::{GivenCost, costs};
 use super::values::PyConfig;
 use crate::data::{Batch, Expected, Layout};
 use crate::error::Result;
 use crate::nn::{Mode, Network, Relaxations};
 use crate::relaxation::Restrictions;
-use crate::search::State;
+use crate::search::{State, Terms};
 
 impl Inspectable for PyNetwork {
     fn network(&self) -> &dyn Network {
@@ -42,7 +43,15 @@ pub struct PySearchModule(Inspector<PyNetwork>);
 #[pymethods]
 impl PySearchModule {
     #[new]
-    fn new(py: Python<'_>, config: &PyConfig, network: &Bound<'_, PyAny>, dtype: &str, device: &str) -> PyResult<Self> {
+    #[pyo3(signature = (config, network, dtype, device, given_costs=Vec::new()))]
+    fn new(
+        py: Python<'_>,
+        config: &PyConfig,
+        network: &Bound<'_, PyAny>,
+        dtype: &str,
+        device: &str,
+        given_costs: Vec<GivenCost>,
+    ) -> PyResult<Self> {
         let config = config.value.clone();
         let device = self::device(device).map_err(to_python)?;
         let numbers = numbers(precision_of(dtype).map_err(to_python)?, device).map_err(to_python)?;
@@ -52,13 +61,14 @@ impl PySearchModule {
             let tables = definition.tables();
             let (network, state): (PyNetwork, State) = {
                 let optimisation = &config.optimisation;
-                definition.start(numbers, device, optimisation.arch_init, optimisation.seed)?
+                let samples = optimisation.relaxation.rule().samples_one();
+                definition.start(samples, numbers, device, optimisation.arch_init, optimisation.seed)?
             };
-            let lengths = (config.optimisation.seed, config.optimisation.epochs);
             let kinds = (network.kind(), network.device());
-            let relaxations = Relaxations::new(&config.optimisation.relaxation, tables, lengths, kinds)?;
+            let relaxations = Relaxations::of(&config.optimisation, tables, kinds)?;
             let restrictions = Restrictions::new(relaxations.tables());
-            let mut built = Inspected { network, relaxations, restrictions, state, config, switch };
+            let terms = Terms::new(&config, &relaxations, &costs(given_costs))?;
+            let mut built = Inspected { network, relaxations, restrictions, terms, state, config, switch };
             built.state.clear(&built.relaxations.masked()?)?;
             Ok(built)
         })?;
@@ -94,7 +104,7 @@ impl PySearchModule {
         self.0.pass(py, (0, Mode::Evaluation), |held| held.batch(batch))
     }
 
-    #[pyo3(signature = (train, valid, method, xi, epsilon, momentum))]
+    #[pyo3(signature = (train, valid, method, xi, epsilon, momentum, probe))]
     #[allow(clippy::too_many_arguments)] // one per argument of the Python method
     fn arch_gradient<'py>(
         &self,
@@ -105,8 +115,9 @@ impl PySearchModule {
         xi: f64,
         epsilon: f64,
         momentum: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let by = Estimate::new(method, xi, epsilon, momentum)?;
+        probe: bool,
+    ) -> PyResult<(Bound<'py, PyDict>, Probed)> {
+        let by = Estimate::new(method, xi, epsilon, momentum, probe)?;
         self.0.arch_gradient(py, 0, by, |held| {
             Ok((train.map(|batch| held.batch(batch)).transpose()?, held.batch(valid)?))
         })

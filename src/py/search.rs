@@ -12,6 +12,7 @@ use super::inspect::named_state;
 use super::json::{Lists, python};
 use super::precision::numbers;
 use super::tensor::{arrays, device, device_name, to_dict};
+use super::terms::{GivenCost, costs};
 use super::values::{PyConfig, PyGenotype};
 use crate::arch::Genotype;
 use crate::config::{OptimisationConfig, SearchConfig};
@@ -20,7 +21,7 @@ use crate::error::Result;
 use crate::nn::{Network, NetworkOptions, Relaxations, Relaxed};
 use crate::plan::{Makers, Plan};
 use crate::relaxation::shown_over_time;
-use crate::search::{Fingerprint, GraphCapture, Outcome, Search, Sources, State, run, start};
+use crate::search::{Fingerprint, GraphCapture, Outcome, Search, Sources, State, Terms, run, start};
 
 /// What a search begins with.
 enum Beginning {
@@ -40,16 +41,16 @@ impl Beginning {
             }
             Beginning::Python(definition) => definition,
         };
-        let OptimisationConfig { relaxation, seed, epochs, arch_init, .. } = &config.optimisation;
+        let optimisation @ OptimisationConfig { seed, arch_init, .. } = &config.optimisation;
         let (kind, device) = (options.numbers.kind, options.device);
-        let relaxations = Relaxations::new(relaxation, definition.tables(), (*seed, *epochs), (kind, device))?;
-        let (network, initial) = definition.start(options.numbers, device, *arch_init, *seed)?;
+        let relaxations = Relaxations::of(optimisation, definition.tables(), (kind, device))?;
+        let (network, initial) = definition.start(options.samples, options.numbers, device, *arch_init, *seed)?;
         Ok((Box::new(network), relaxations, initial))
     }
 }
 
 #[pyfunction]
-#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint, network=None, operations=None, metric=None))]
+#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint, network=None, operations=None, metric=None, given_costs=Vec::new()))]
 #[allow(clippy::too_many_arguments)] // one per argument of the Python function
 pub fn search<'py>(
     py: Python<'py>,
@@ -63,6 +64,7 @@ pub fn search<'py>(
     network: Option<&Bound<'py, PyAny>>,
     operations: Option<Py<PyAny>>,
     metric: Option<Py<PyAny>>,
+    given_costs: Vec<GivenCost>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (config, fingerprint) = (config.value.clone(), Fingerprint(fingerprint));
     let device = device(&config.execution.device).map_err(to_python)?;
@@ -87,7 +89,7 @@ pub fn search<'py>(
     // A network of functions has tables of its own and no genotype.
     let space = network.is_none().then_some(&config.space);
     let tables = match &beginning {
-        Beginning::Plan(_) => config.space.logit_tables(),
+        Beginning::Plan(plan) => plan.alphas.clone(),
         Beginning::Python(definition) => definition.tables(),
     };
     let mut observer = PyObserver::new(py, observer, (space.cloned(), tables), kind)?;
@@ -99,12 +101,14 @@ pub fn search<'py>(
     let (outcome, state, alphas, (genotype, architecture)) = entry::engine(py, || {
         let (network, relaxations, initial) = beginning.start(&config, options)?;
         let micro_batch = config.execution.micro_batch;
+        let terms = Terms::new(&config, &relaxations, &costs(given_costs))?;
         let relaxed = Relaxed { network: &*network, relaxations: &relaxations, micro_batch };
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
         let search = Search {
             deciders: config.optimisation.stop.as_slice(),
             graphs: graphs.as_ref().map(|graphs| graphs as &dyn GraphCapture),
+            terms: Some(&terms),
             ..Search::new(&config, &fingerprint)
         };
         let outcome = run(relaxed, search, initial, sources, &mut observer);

@@ -1,7 +1,7 @@
 //! The strengths of candidates over time: what everything in Python that shows α reads.
 
-use numpy::ndarray::{Array3, Axis};
-use numpy::{IntoPyArray, PyArray1, PyArray3, PyReadonlyArray3};
+use numpy::ndarray::{Array2, Array3, Axis};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray2, PyReadonlyArray3};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -72,4 +72,24 @@ pub fn relaxation_at<'py>(relaxation: &Bound<'py, PyAny>, epoch: usize, total: u
     found
         .set_item("scheduled", (0..first.len()).filter(changes).filter_map(|at| names().nth(at)).collect::<Vec<_>>())?;
     Ok(found)
+}
+
+/// The weights of edges at several points, [points, rows], from their logits: a softmax over each of `groups`.
+#[pyfunction]
+pub fn edge_weights<'py>(
+    py: Python<'py>,
+    logits: PyReadonlyArray2<'py, f64>,
+    groups: Vec<Vec<usize>>,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let logits = logits.as_array();
+    let mut found = Array2::zeros(logits.dim());
+    for (given, mut found) in logits.rows().into_iter().zip(found.rows_mut()) {
+        for group in &groups {
+            let of_group = group.iter().map(|row| given.get(*row).copied()).collect::<Option<Vec<f64>>>();
+            let of_group = of_group.ok_or_else(|| Error::data(format!("the group {group:?} names a missing row")));
+            let weights = arch::softmax(&of_group.map_err(to_python)?);
+            group.iter().zip(weights).for_each(|(row, weight)| found[*row] = weight);
+        }
+    }
+    Ok(found.into_pyarray(py))
 }

@@ -7,9 +7,10 @@ use tch::Tensor;
 use super::bridges::own_modules;
 use super::entry;
 use super::errors::to_python;
-use super::inspect::{Estimate, Inspectable, Inspected, Inspector};
+use super::inspect::{Estimate, Inspectable, Inspected, Inspector, Probed};
 use super::precision::numbers;
 use super::tensor::{PyTensor, device, precision_of, to_dict};
+use super::terms::{GivenCost, costs};
 use super::values::PyConfig;
 use crate::config::SearchConfig;
 use crate::data::{Batch, Expected};
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::nn::{Draw, Mode, Network, NetworkOptions, Role, SearchNetwork, Statistics};
 use crate::plan::Plan;
 use crate::relaxation::Restrictions;
-use crate::search;
+use crate::search::{self, Terms};
 
 /// The network of a plan, and what it expects of a batch.
 struct Compiled {
@@ -32,13 +33,15 @@ impl Inspectable for Compiled {
 }
 
 impl Inspected<Compiled> {
-    fn build(config: SearchConfig, options: NetworkOptions) -> Result<Self> {
+    fn build(config: SearchConfig, options: NetworkOptions, given_costs: Vec<GivenCost>) -> Result<Self> {
         let plan = Plan::of_config(&config, options.makers())?;
         let expected = Expected::of_plan(&plan, config.data.bptt, options.numbers.kind, options.device);
         let switch = options.numbers.switch.clone();
         let (network, relaxations, state) = search::start(plan, &config, options)?;
         let restrictions = Restrictions::new(relaxations.tables());
-        Ok(Inspected { network: Compiled { network, expected }, relaxations, restrictions, state, config, switch })
+        let terms = Terms::new(&config, &relaxations, &costs(given_costs))?;
+        let network = Compiled { network, expected };
+        Ok(Inspected { network, relaxations, restrictions, terms, state, config, switch })
     }
 
     fn batch(&self, (x, y): (Tensor, Tensor), what: &str) -> Result<Batch> {
@@ -75,13 +78,14 @@ impl PySupernet {
 #[pymethods]
 impl PySupernet {
     #[new]
-    #[pyo3(signature = (config, dtype, device, operations=None))]
+    #[pyo3(signature = (config, dtype, device, operations=None, given_costs=Vec::new()))]
     fn new(
         py: Python<'_>,
         config: &PyConfig,
         dtype: &str,
         device: &str,
         operations: Option<Py<PyAny>>,
+        given_costs: Vec<GivenCost>,
     ) -> PyResult<Self> {
         let config = config.value.clone();
         let device = self::device(device).map_err(to_python)?;
@@ -89,7 +93,7 @@ impl PySupernet {
         let numbers = numbers(precision, device).map_err(to_python)?;
         let own = own_modules(operations);
         let options = NetworkOptions { own, ..NetworkOptions::of_config(&config, numbers, device, None) };
-        let built = entry::engine(py, || Inspected::build(config, options))?;
+        let built = entry::engine(py, || Inspected::build(config, options, given_costs))?;
         Ok(PySupernet(Inspector::new(built)))
     }
 
@@ -135,7 +139,7 @@ impl PySupernet {
         self.pass(py, (x, y), Mode::Evaluation)
     }
 
-    #[pyo3(signature = (train, valid, method, xi, epsilon, momentum))]
+    #[pyo3(signature = (train, valid, method, xi, epsilon, momentum, probe))]
     #[allow(clippy::too_many_arguments)] // one per argument of the Python method
     fn arch_gradient<'py>(
         &self,
@@ -146,8 +150,9 @@ impl PySupernet {
         xi: f64,
         epsilon: f64,
         momentum: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let by = Estimate::new(method, xi, epsilon, momentum)?;
+        probe: bool,
+    ) -> PyResult<(Bound<'py, PyDict>, Probed)> {
+        let by = Estimate::new(method, xi, epsilon, momentum, probe)?;
         let (train, valid) = (train.map(tensors), tensors(valid));
         self.0.arch_gradient(py, self.examples(py, &valid.0)?, by, |held| {
             let train = train.map(|pair| held.batch(pair, "the training batch")).transpose()?;
@@ -182,7 +187,7 @@ impl PySupernet {
         let (cost, element, peak, batch) = entry::engine(py, || {
             let held = self.0.lock()?;
             let element = held.network().kind().elt_size_in_bytes();
-            let peak = held.network().peak(held.config.optimisation.hypergradient.method());
+            let peak = held.network().peak(held.config.optimisation.largest_method());
             let peak = peak.ok_or_else(|| Error::engine("the plan has no estimate of its memory"))?;
             let plan = held.network.network.plan();
             Ok((plan.cost(), element, peak, held.config.data.batch_size.examples()))

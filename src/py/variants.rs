@@ -9,13 +9,15 @@ use super::entry::engine;
 use super::errors::to_python;
 use super::json::{Lists, python, value};
 use super::tensor::PyTensor;
-use crate::arch::selection;
+use crate::arch::{LogitRow, LogitTable, TableRole, selection};
 use crate::config::hypergradient;
 use crate::decide;
 use crate::error::{Error, ErrorKind, Result, unknown};
 use crate::json::Field;
-use crate::relaxation::{self, Inputs, Noise, Relax};
+use crate::perturbation;
+use crate::relaxation::{self, Inputs, Noise, Relax, TableState};
 use crate::schedule::Schedule;
+use crate::terms;
 use crate::variant::{Chosen, Variant};
 
 /// Reads a variant that a field gives, as JSON with all parameters.
@@ -46,9 +48,11 @@ impl Axis {
 fn axes() -> Vec<Axis> {
     vec![
         Axis::new("relaxation", relaxation::ALL),
+        Axis::new("perturbation", perturbation::ALL),
         Axis::new("selection", selection::ALL),
         Axis::new("stop", decide::ALL),
         Axis::new("hypergradient", hypergradient::ALL),
+        Axis::new("arch_terms", terms::ALL),
     ]
 }
 
@@ -120,8 +124,74 @@ impl Fixed {
             let name = self.rule.spec().name;
             return Err(Error::config(format!("relaxation {name:?} draws nothing; leave out `noise`")));
         }
+        if let Some(noise) = noise {
+            check_noise(self.rule.noise(), noise)?;
+        }
         Ok(Inputs { values: &self.values, noise })
     }
+}
+
+/// An error unless rows of noise are what is drawn: shares of 1, or one-hot or zero.
+fn check_noise(kind: Noise, noise: &Tensor) -> Result<()> {
+    let sums = noise.f_sum_dim_intlist(-1i64, false, None)?;
+    let (fits, expected) = match kind {
+        Noise::None | Noise::Gumbel => return Ok(()),
+        Noise::Dirichlet => (
+            noise.f_ge(0.0)?.f_all()?.f_logical_and(&sums.f_sub_scalar(1.0)?.f_abs()?.f_le(1e-6)?.f_all()?)?,
+            "a sample, rows of numbers of at least 0 whose sum is 1",
+        ),
+        Noise::Architecture => (
+            noise.f_mul(&noise.f_sub_scalar(1.0)?)?.f_eq(0.0)?.f_all()?.f_logical_and(&sums.f_le(1.0)?.f_all()?)?,
+            "rows that are 1 for one candidate or 0 for all",
+        ),
+    };
+    match bool::try_from(fits)? {
+        true => Ok(()),
+        false => Err(Error::data(format!("noise must hold {expected}"))),
+    }
+}
+
+/// What a search draws for a table of logits; masked logits are −∞.
+#[pyfunction]
+pub fn relaxation_sample(
+    py: Python<'_>,
+    given: &Bound<'_, PyAny>,
+    alpha: PyTensor,
+    seed: u64,
+    step: u64,
+) -> PyResult<PyTensor> {
+    let relaxation = Fixed::read(given)?;
+    engine(py, move || {
+        let (rule, alpha) = (relaxation.rule, alpha.0);
+        let shape = alpha.size();
+        let columns = shape.last().map_or(0, |size| *size as usize);
+        let rows = alpha.numel() / columns.max(1);
+        let distribution = rule.noise();
+        if distribution == Noise::None {
+            return Err(Error::config(format!("relaxation {:?} draws nothing", rule.spec().name)));
+        }
+        let candidates: std::sync::Arc<[String]> = (0..columns).map(|column| column.to_string()).collect();
+        let row = |row: usize| LogitRow { label: row.to_string(), candidates: candidates.clone() };
+        let table = LogitTable {
+            role: TableRole::Candidates,
+            name: "table".to_string(),
+            rows: (0..rows).map(row).collect(),
+            columns,
+            groups: (0..rows).map(|row| vec![row]).collect(),
+            picks: 1,
+            kept: None,
+            least: None,
+            unselectable: None,
+        };
+        let logits = Vec::<f64>::try_from(alpha.f_reshape([-1])?)?;
+        let mut state = TableState::new(&table);
+        state.mask = logits.iter().map(|logit| *logit != f64::NEG_INFINITY).collect();
+        let numbers = distribution.draw((seed, "relaxation.sample", step), &table, &state);
+        let mut size = if distribution.blocks() > 1 { vec![distribution.blocks() as i64] } else { Vec::new() };
+        size.extend(&shape);
+        let drawn = Tensor::f_from_slice(&numbers)?.f_view(size.as_slice())?;
+        Ok(PyTensor(rule.sample(&alpha, &drawn)?))
+    })
 }
 
 /// The mixing weights of a table; masked logits are −∞.
@@ -164,6 +234,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(variant, module)?)?;
     module.add_function(wrap_pyfunction!(schedule, module)?)?;
     module.add_function(wrap_pyfunction!(schedule_at, module)?)?;
+    module.add_function(wrap_pyfunction!(relaxation_sample, module)?)?;
     module.add_function(wrap_pyfunction!(relaxation_weights, module)?)?;
     module.add_function(wrap_pyfunction!(relaxation_backward, module)?)?;
     Ok(())

@@ -2,21 +2,26 @@
 
 use ndarray::Array2;
 
-use super::{Relaxation, TableState};
+use super::{Relaxation, Restrictions};
 use crate::arch::selection::{self, Named, Selection};
 use crate::arch::{Genotype, LogitTable};
 use crate::error::{Error, Result};
 use crate::space::Space;
 
-/// The genotype that a selection picks by the mean mixing weights of a relaxation at α. A parameter with a schedule has
+/// The genotype that a selection picks by the mean mixing weights of a relaxation at α, multiplied by the weights of the
+/// edges if α holds their logits. A parameter with a schedule has
 /// its last value. −∞ masks an operation as long as one is left on its edge.
 pub fn derive(space: &Space, alphas: &Named, relaxation: &Relaxation, selection: &Selection) -> Result<Genotype> {
-    let strengths = |(table, alpha): (&LogitTable, &Array2<f64>)| {
-        check(table, alpha)?;
-        Ok((table.name.clone(), TableState::new(table).strengths(relaxation, (1, 2), alpha.view())))
-    };
+    if selection.rule().samples() {
+        let name = selection.name();
+        return Err(Error::config(format!(
+            "selection {name:?} evaluates architectures with the network of a search; choose one that needs α alone"
+        )));
+    }
     let (tables, alphas) = selection::tables(space, alphas)?;
-    let strengths = tables.iter().zip(alphas).map(strengths).collect::<Result<Vec<_>>>()?;
+    tables.iter().zip(&alphas).try_for_each(|(table, alpha)| check(table, alpha))?;
+    let flat: Vec<f64> = alphas.iter().flat_map(|alpha| alpha.iter().copied()).collect();
+    let strengths = Restrictions::new(&tables).strengths(relaxation, (1, 2), &flat);
     selection::genotype(space, &strengths, selection)
 }
 

@@ -5,8 +5,13 @@
 //! Jacobian by hand, and its mean on the host.
 
 mod derive;
+mod dirichlet;
+mod edges;
 mod gumbel;
+mod gumbel_hard;
 mod identity;
+mod noise;
+mod random;
 mod restrictions;
 mod sigmoid;
 mod softmax;
@@ -17,26 +22,29 @@ use crate::json::Field;
 use crate::variant::{Chosen, Domain, Parameter, Variant};
 
 pub use derive::derive;
+pub use edges::normalize_edges;
+pub use noise::{Noise, open_rows, row_shares};
 pub use restrictions::{Restrictions, Tables, shown_over_time};
 pub use state::TableState;
 
 /// τ of relaxations that divide by a temperature.
 const TEMPERATURE: Parameter = Parameter { name: "temperature", default: 1.0, domain: Domain::Positive };
 
-/// What a relaxation draws, for every entry of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Noise {
-    /// Nothing.
-    None,
-    /// Independent numbers of the standard Gumbel distribution, −ln(−ln U).
-    Gumbel,
-}
-
 /// A relaxation. Masked logits are −∞ in what its functions get; the caller sets masked weights and gradients to 0.
 pub trait Relax: Variant {
     /// What it draws for every step.
     fn noise(&self) -> Noise {
         Noise::None
+    }
+
+    /// Whether the mixing weights that it draws are 1 for one candidate of a row, or 0 for all.
+    fn samples_one(&self) -> bool {
+        false
+    }
+
+    /// Whether α has a gradient. Otherwise it does not move, not even by decay.
+    fn learns(&self) -> bool {
+        true
     }
 
     /// Whether the mixing weights of a row are shares of 1.
@@ -47,9 +55,22 @@ pub trait Relax: Variant {
     /// The mean mixing weights of one row, which evaluation, selection and plots use. `values`: the parameters.
     fn mean(&self, row: &[f64], values: &[f64]) -> Vec<f64>;
 
+    /// The noise of a loss from the numbers that were drawn, [rows, columns] or [blocks, rows, columns]: themselves,
+    /// unless the distribution depends on α.
+    #[cfg(feature = "torch")]
+    fn sample(&self, _alpha: &tch::Tensor, drawn: &tch::Tensor) -> Result<tch::Tensor> {
+        Ok(drawn.shallow_clone())
+    }
+
     /// m = R(α) of a table [rows, columns]; without noise the mean.
     #[cfg(feature = "torch")]
     fn weights(&self, alpha: &tch::Tensor, at: &Inputs) -> Result<tch::Tensor>;
+
+    /// The mixing weights whose derivative `backward` takes: m, or what a hard relaxation rounds to m.
+    #[cfg(feature = "torch")]
+    fn soft(&self, alpha: &tch::Tensor, at: &Inputs) -> Result<tch::Tensor> {
+        self.weights(alpha, at)
+    }
 
     /// J_Rᵀ·gradient at α, where m = R(α), all [rows, columns].
     #[cfg(feature = "torch")]
@@ -67,12 +88,20 @@ pub trait Relax: Variant {
 pub struct Inputs<'a> {
     /// The parameters, scalars.
     pub values: &'a [tch::Tensor],
-    /// The numbers that were drawn, [rows, columns].
+    /// What was drawn, [rows, columns]: see [`Relax::sample`].
     pub noise: Option<&'a tch::Tensor>,
 }
 
 /// All relaxations.
-pub const ALL: &[&dyn Relax] = &[&softmax::Softmax, &gumbel::Gumbel, &identity::Identity, &sigmoid::Sigmoid];
+pub const ALL: &[&dyn Relax] = &[
+    &softmax::Softmax,
+    &gumbel::Gumbel,
+    &identity::Identity,
+    &sigmoid::Sigmoid,
+    &gumbel_hard::GumbelHard,
+    &dirichlet::Dirichlet,
+    &random::Random,
+];
 
 /// A relaxation with the values of its parameters.
 pub type Relaxation = Chosen<dyn Relax>;

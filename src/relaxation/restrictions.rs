@@ -2,8 +2,8 @@
 
 use ndarray::{Array2, Array3, Axis};
 
-use super::{Relaxation, TableState};
-use crate::arch::{Decision, LogitTable, decision};
+use super::{Relaxation, TableState, normalize_edges};
+use crate::arch::{Decision, LogitTable, TableRole, decision};
 use crate::error::{Error, Result, unknown};
 
 /// Arrays [rows, columns] by the name of their table.
@@ -36,6 +36,9 @@ impl Restrictions {
             let names: Vec<&str> = self.tables.iter().map(|known| known.name.as_str()).collect();
             return Err(decision.refuse(&unknown("table", table, &names)));
         };
+        if self.tables[index].role == TableRole::EdgeWeights {
+            return Err(decision.refuse("the weights of edges have no candidates to decide between"));
+        }
         let state = &mut self.states[index];
         let applied = match decision {
             Decision::Mask { columns, .. } => state.mask(row, columns),
@@ -63,10 +66,15 @@ impl Restrictions {
 
     /// The mean mixing weights at flat α in an epoch; 0 where masked.
     pub fn strengths(&self, relaxation: &Relaxation, (epoch, epochs): (usize, usize), flat: &[f64]) -> Tables {
-        let arrays = self.arrays(flat).into_iter().zip(&self.states);
-        arrays
-            .map(|((name, alpha), state)| (name, state.strengths(relaxation, (epoch, epochs), alpha.view())))
-            .collect()
+        let arrays = self.arrays(flat).into_iter().zip(&self.states).zip(&self.tables);
+        let strengths = |(((name, alpha), state), table): (((String, Array2<f64>), &TableState), &LogitTable)| {
+            // The weights of edges are those of a group, not of a row.
+            let mean = |alpha: &Array2<f64>| state.strengths(relaxation, (epoch, epochs), alpha.view());
+            (name, if table.role == TableRole::EdgeWeights { alpha } else { mean(&alpha) })
+        };
+        let mut found = arrays.map(strengths).collect();
+        normalize_edges(&self.tables, &mut found);
+        found
     }
 
     /// The arrays of a flat vector.

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use ndarray::Array2;
 
+use super::curvature;
 use super::run::Run;
 use super::select::AtSelection;
 use super::trajectory;
-use crate::arch::{Architecture, entropy_of};
-use crate::config::OptimisationConfig;
-use crate::error::{Error, Result};
-use crate::event::{EpochRecord, Event, Metrics};
+use crate::arch::{AUXILIARY_SKIP, Architecture, LogitTable, TableRole, entropy_of};
+use crate::config::{OptimisationConfig, SearchConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EpochRecord, Event, Metrics, Status};
 use crate::nn::{Mode, Parts};
 use crate::relaxation::Tables;
 use crate::schedule::Schedule;
@@ -29,9 +30,15 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let (valid_loss, valid_accuracy, metrics) = self.evaluate(epoch)?;
         let seen = self.look(epoch)?;
-        let shares = self.config.optimisation.relaxation.rule().shares();
-        let entropy = |(name, strengths): &(String, Array2<f64>)| (name.clone(), entropy_of(strengths.view(), shares));
-        let diagnostics = self.diagnostics(epoch);
+        let tables = self.relaxed.relaxations.tables();
+        // The strengths of weighted edges are not shares of 1.
+        let weighted = tables.iter().any(|table| table.role == TableRole::EdgeWeights);
+        let shares = self.config.optimisation.relaxation.rule().shares() && !weighted;
+        let entropy = |(table, (name, strengths)): (&LogitTable, &(String, Array2<f64>))| {
+            (table.role == TableRole::Candidates).then(|| (name.clone(), entropy_of(strengths.view(), shares)))
+        };
+        let mut diagnostics = self.diagnostics(epoch)?;
+        diagnostics.extend(self.curvature(epoch)?.map(|value| (curvature::NAME.to_string(), value)));
         let sums = &self.progress.sums;
         let record = EpochRecord {
             epoch,
@@ -40,8 +47,8 @@ impl Run<'_> {
             train_accuracy: sums.accuracy(),
             valid_accuracy,
             learning_rate: lr,
-            entropy: seen.strengths.iter().map(entropy).collect(),
-            skip_connections: seen.architecture.skip_connections(self.relaxed.relaxations.tables()),
+            entropy: tables.iter().zip(&seen.strengths).filter_map(entropy).collect(),
+            skip_connections: seen.architecture.skip_connections(tables),
             seconds: sums.seconds + started.elapsed().as_secs_f64(),
             metrics,
             diagnostics,
@@ -55,23 +62,28 @@ impl Run<'_> {
     }
 
     /// What the algorithm was and measured in an epoch, by name.
-    fn diagnostics(&self, epoch: usize) -> Metrics {
-        let config = &self.identity().0;
-        let OptimisationConfig { relaxation, weight_decay, epochs, .. } = &config.optimisation;
-        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter();
-        let dropped = [("drop_path", config.network.drop_path), ("skip_dropout", config.network.skip_dropout)];
+    fn diagnostics(&self, epoch: usize) -> Result<Metrics> {
+        let SearchConfig { network, optimisation, .. } = self.identity().0;
+        let OptimisationConfig { relaxation, perturbation, weight_decay, epochs, .. } = optimisation;
+        let of_perturbation = perturbation.iter().flat_map(|perturbation| perturbation.scheduled(epoch, *epochs));
+        let dropped = [("drop_path", network.drop_path), ("skip_dropout", network.skip_dropout)];
         let dropped = dropped.into_iter().filter(|(_, p)| *p != Schedule::Constant(0.0));
         let decay = Some(("weight_decay", *weight_decay)).filter(|(_, decay)| decay.is_scheduled());
-        let numbers = dropped.chain(decay).map(|(name, number)| (name, number.at(epoch, *epochs)));
-        let named = scheduled.chain(numbers).map(|(name, value)| (name.to_string(), value));
-        named.chain(self.progress.sums.means()).collect()
+        let auxiliary_skip = network.auxiliary_skip.map(|weight| (AUXILIARY_SKIP, weight));
+        let numbers = auxiliary_skip.into_iter().chain(dropped).chain(decay);
+        let numbers = numbers.map(|(name, number)| (name, number.at(epoch, *epochs)));
+        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter().chain(of_perturbation).chain(numbers);
+        let costs = self.search.terms.map(|terms| terms.costs(self.relaxed.relaxations, &self.state.alpha));
+        let scheduled = scheduled.map(|(name, value)| (name.to_string(), value));
+        Ok(scheduled.chain(self.progress.sums.means()).chain(costs.transpose()?.unwrap_or_default()).collect())
     }
 
     /// What readers see of the current α in an epoch.
     pub(super) fn look(&mut self, epoch: usize) -> Result<Seen> {
         let alpha = trajectory::values(&self.state.alpha)?;
         let strengths = self.strengths(epoch, &alpha);
-        let architecture = self.select(&strengths)?;
+        let last = epoch + 1 == self.config.optimisation.epochs;
+        let architecture = self.select(&strengths, last, true)?;
         Ok(Seen { alphas: self.restrictions.shown(&alpha), strengths, architecture })
     }
 
@@ -81,11 +93,13 @@ impl Run<'_> {
         self.restrictions.strengths(relaxation, (epoch, *epochs), alpha)
     }
 
-    /// What the selection picks from the current α, whose strengths these are.
-    pub(super) fn select(&mut self, strengths: &Tables) -> Result<Architecture> {
-        if let Some(selected) = &self.selected {
+    /// What the selection picks from the current α, whose strengths these are; `last`: as the result of the search. `polls`:
+    /// whether the user can interrupt it.
+    pub(super) fn select(&mut self, strengths: &Tables, last: bool, polls: bool) -> Result<Architecture> {
+        if let Some((selected, _)) = self.selected.as_ref().filter(|(_, is_result)| *is_result || !last) {
             return Ok(selected.clone());
         }
+        let observer = &mut *self.observer;
         let selected = self.search.select.select(&mut AtSelection {
             network: self.network,
             state: &self.state,
@@ -93,9 +107,25 @@ impl Run<'_> {
             strengths,
             train: &mut *self.sources.train,
             evaluation: &mut *self.sources.evaluation,
+            pass: self.progress.latest_epoch() as u64,
+            seed: self.config.optimisation.seed,
+            last,
+            poll: &mut || if polls { observer.poll() } else { Ok(()) },
         })?;
-        self.selected = Some(selected.clone());
+        self.selected = Some((selected.clone(), last));
         Ok(selected)
+    }
+
+    /// What the selection picks from flat α at the end of a search with this status, which becomes "interrupted" if the
+    /// user interrupts the selection.
+    pub(super) fn result(&mut self, alpha: &[f64], status: &mut Status) -> Result<Architecture> {
+        let strengths = self.strengths(self.progress.latest_epoch(), alpha);
+        let complete = *status == Status::Complete;
+        match self.select(&strengths, complete, complete) {
+            Err(failure) if failure.kind == ErrorKind::Interrupted => *status = Status::Interrupted,
+            selected => return selected,
+        }
+        self.select(&strengths, false, false)
     }
 
     /// The mean loss, the accuracy if the network predicts classes, and what else the network measures, on the validation

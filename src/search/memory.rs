@@ -48,7 +48,7 @@ pub fn batch_size(config: &SearchConfig, options: &NetworkOptions, most: usize, 
         return Ok(checkpoint::load_config(newest)?.0.data.batch_size.examples());
     }
     let plan = options.rewrite(Plan::of_config(config, options.makers())?)?;
-    fitting_batch(options.peak(&plan, config.optimisation.hypergradient.method()), most, free)
+    fitting_batch(options.peak(&plan, config.optimisation.largest_method()), most, free)
 }
 
 /// The largest batch that is chosen automatically: beyond it, the published learning rates are no longer suitable.

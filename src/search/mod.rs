@@ -1,5 +1,6 @@
 //! The bilevel search: hypergradients, steps, and a whole run.
 
+mod curvature;
 mod decisions;
 mod evaluate;
 mod fingerprint;
@@ -8,11 +9,13 @@ mod memory;
 mod progress;
 mod resume;
 mod run;
+mod sampled;
 mod select;
 mod start;
 mod step;
 mod trajectory;
 
+pub use curvature::largest_eigenvalue;
 pub use fingerprint::Fingerprint;
 pub use memory::{batch_size, fitting_batch, with_estimate};
 pub use progress::Progress;
@@ -21,5 +24,6 @@ pub use select::{AtSelection, Select};
 pub use start::start;
 pub use step::capture::{Body, GraphCapture, Replay};
 pub use step::engine::{Carried, State, StepSettings};
-pub use step::stepper::{StepOutcome, step};
+pub use step::stepper::{StepOutcome, step, step_with};
+pub use step::terms::Terms;
 pub use trajectory::Trajectory;

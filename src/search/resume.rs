@@ -4,6 +4,7 @@ use super::fingerprint::Fingerprint;
 use super::run::Run;
 use crate::checkpoint::{self, Contents, Restored};
 use crate::config::SearchConfig;
+use crate::decide::Stop;
 use crate::error::{Error, Result};
 use crate::event::Event;
 
@@ -56,7 +57,9 @@ impl Run<'_> {
         self.state = restored.state;
         self.progress = restored.progress;
         self.trajectory = restored.trajectory;
-        self.selected = restored.selection;
+        // A search that a decision stopped selects its result after its last checkpoint.
+        let is_result = self.progress.epoch >= before;
+        self.selected = restored.selection.map(|architecture| (architecture, is_result));
         self.set_restrictions(restored.restrictions)
     }
 
@@ -88,13 +91,15 @@ impl Run<'_> {
             trajectory: &self.trajectory,
             restrictions: &self.restrictions,
             decisions: &self.decisions,
-            selection: self.selected.as_ref(),
+            selection: self.selected.as_ref().map(|(architecture, _)| architecture),
         }
     }
 
     /// The largest number of epochs by which a decider may return.
     fn keeps(&self) -> usize {
-        self.search.deciders.iter().map(|decider| decider.rule().keeps()).max().unwrap_or(0)
+        let every = self.config.optimisation.curvature_every;
+        let keeps = |decider: &Stop| decider.rule().keeps(&decider.at(0, 1), every);
+        self.search.deciders.iter().map(keeps).max().unwrap_or(0)
     }
 
     /// Keeps the state between two epochs for roll backs: in the folder, where a resumed search finds it, or in memory.
@@ -163,6 +168,7 @@ impl Run<'_> {
         (self.state.step, self.state.moments.step) = (state.step, state.moments.step);
         (self.progress, self.trajectory) = (progress, trajectory);
         self.valid_started = false;
+        self.last_valid = None;
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use super::select::Select;
 use super::step::capture::GraphCapture;
 use super::step::engine::{State, StepSettings};
 use super::step::stepper::{Issued, StepOutcome, Stepper};
+use super::step::terms::Terms;
 use super::trajectory::{self, Trajectory};
 use crate::arch::{Architecture, Decision, LogitTable, decision};
 use crate::config::{Method, OptimisationConfig, RateSchedule, SearchConfig};
@@ -35,12 +36,14 @@ pub struct Search<'a> {
     pub deciders: &'a [Stop],
     /// What captures steps, which are then replayed.
     pub graphs: Option<&'a dyn GraphCapture>,
+    /// What is added to the loss of the α step.
+    pub terms: Option<&'a Terms>,
 }
 
 impl<'a> Search<'a> {
     /// A search with the selection of a configuration, without deciders and captured steps.
     pub fn new(config: &'a SearchConfig, fingerprint: &'a Fingerprint) -> Self {
-        Search { config, fingerprint, select: &config.optimisation.selection, deciders: &[], graphs: None }
+        Search { config, fingerprint, select: &config.optimisation.selection, deciders: &[], graphs: None, terms: None }
     }
 }
 
@@ -100,7 +103,7 @@ pub fn run<'a>(
         observer,
         folder: config.execution.checkpoint_dir.as_ref().map(PathBuf::from),
         state: initial,
-        stepper: Stepper::new(relaxed, StepSettings::new(config), search.graphs)?,
+        stepper: Stepper::new(relaxed, (StepSettings::new(config), search.terms), search.graphs)?,
         pending: Vec::new(),
         restored: None,
         progress: Progress::default(),
@@ -112,6 +115,7 @@ pub fn run<'a>(
         valid_started: false,
         batch: 0,
         evaluated_batch: None,
+        last_valid: None,
     };
     run.clear_masked()?;
     run.record_alpha()?;
@@ -151,8 +155,8 @@ pub(super) struct Run<'a> {
     pub(super) trajectory: Trajectory,
     pub(super) restrictions: Restrictions,
     pub(super) decisions: Vec<(usize, Decision)>,
-    /// What the selection picked, until something moves.
-    pub(super) selected: Option<Architecture>,
+    /// What the selection picked, until something moves, and whether as the result of the search.
+    pub(super) selected: Option<(Architecture, bool)>,
     /// The states after earlier epochs as bytes of checkpoints, by the number of completed epochs; only without a folder.
     pub(super) kept: BTreeMap<usize, Vec<u8>>,
     pub(super) valid_started: bool,
@@ -160,6 +164,8 @@ pub(super) struct Run<'a> {
     batch: i64,
     /// The size of the batch that is being evaluated.
     pub(super) evaluated_batch: Option<i64>,
+    /// The batch of the latest α step, if the curvature is measured.
+    pub(super) last_valid: Option<Batch>,
 }
 
 /// A step whose report was not read yet.
@@ -201,6 +207,7 @@ impl Run<'_> {
         let config = self.config;
         let mut lr = self.rate(epoch, 0)?;
         self.stepper.begin_epoch(epoch, config.optimisation.epochs)?;
+        self.search.terms.iter().try_for_each(|terms| terms.begin_epoch(epoch, config.optimisation.epochs))?;
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();
@@ -211,7 +218,8 @@ impl Run<'_> {
             let issued = self.pending.len();
             lr = self.rate(epoch, self.progress.step_in_epoch + issued)?;
             let step = self.progress.step + issued as u64 + 1;
-            let moves_alpha = epoch >= config.optimisation.arch_start_epoch
+            let moves_alpha = config.optimisation.relaxation.rule().learns()
+                && epoch >= config.optimisation.arch_start_epoch
                 && (step - 1).is_multiple_of(config.optimisation.arch_every as u64);
             let single_level = config.optimisation.hypergradient.method() == Method::SingleLevel;
             let valid = match (moves_alpha, single_level) {
@@ -221,6 +229,9 @@ impl Run<'_> {
             };
             let copy_alpha =
                 self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.execution.record, step);
+            if !single_level && config.optimisation.curvature_every.is_some() && valid.is_some() {
+                self.last_valid = valid.as_ref().map(Batch::share);
+            }
             let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
             if issued.is_err() {
                 // The step was rolled back, so its validation batch counts as unused.
@@ -371,11 +382,11 @@ impl Run<'_> {
     fn finish(mut self, result: Result<()>) -> Result<Outcome> {
         // A failure of a pending step comes before that of `result`.
         let result = self.read_reports().and(result);
-        let (status, mut error) = match result {
+        let (mut status, mut error) = match result {
             Ok(()) => (Status::Complete, None),
             Err(error) if error.kind == ErrorKind::Interrupted => (Status::Interrupted, None),
             Err(error) => {
-                let peak = self.network.peak(self.config.optimisation.hypergradient.method());
+                let peak = self.network.peak(self.config.optimisation.largest_method());
                 let explained = match self.evaluated_batch {
                     Some(batch) => in_evaluation(error, batch),
                     None => with_estimate(error, peak, self.batch),
@@ -394,11 +405,10 @@ impl Run<'_> {
             self.record_alpha()?;
         }
         let alpha = trajectory::values(&self.state.alpha)?;
-        let architecture =
-            self.select(&self.strengths(self.progress.latest_epoch(), &alpha)).unwrap_or_else(|failure| {
-                error.get_or_insert(failure);
-                Architecture::default()
-            });
+        let architecture = self.result(&alpha, &mut status).unwrap_or_else(|failure| {
+            error.get_or_insert(failure);
+            Architecture::default()
+        });
         let status = if error.is_some() { Status::Failed } else { status };
         let (config, fingerprint) = self.identity();
         let (config, fingerprint) = (config.clone(), fingerprint.clone());

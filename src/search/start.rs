@@ -22,14 +22,13 @@ pub fn start(
     config: &SearchConfig,
     options: NetworkOptions,
 ) -> Result<(SearchNetwork, Relaxations, State)> {
+    let tables = plan.alphas.clone();
     let network = SearchNetwork::new(plan, config, options)?;
     let optimisation = &config.optimisation;
-    let relaxations = Relaxations::new(
-        &optimisation.relaxation,
-        config.space.logit_tables(),
-        (optimisation.seed, optimisation.epochs),
-        (network.kind(), network.device()),
-    )?;
+    let mut relaxations = Relaxations::of(optimisation, tables, (network.kind(), network.device()))?;
+    if let Some(auxiliary_skip) = config.network.auxiliary_skip {
+        relaxations = relaxations.with_constant(auxiliary_skip, optimisation.epochs)?;
+    }
     let state =
         State::initial(network.plan(), optimisation.arch_init, optimisation.seed, network.kind(), network.device())?;
     network.write_initial(&state.w)?;

@@ -1,6 +1,6 @@
 //! Networks small enough to be known in closed form, run through the same engine as the supernet.
 
-use pydarts::arch::{LogitRow, LogitTable};
+use pydarts::arch::{LogitRow, LogitTable, TableRole};
 use pydarts::config::SearchConfig;
 use pydarts::data::Batch;
 use pydarts::error::Result;
@@ -64,6 +64,7 @@ pub fn table(name: &str, rows: usize, columns: usize) -> LogitTable {
         kept: None,
         least: None,
         unselectable: None,
+        role: TableRole::Candidates,
     }
 }
 
@@ -98,9 +99,8 @@ impl<'a> Whole<'a> {
     /// The relaxation of a configuration.
     pub fn of(network: &'a dyn Network, config: &SearchConfig) -> Self {
         let optimisation = &config.optimisation;
-        let (tables, times) = (config.space.logit_tables(), (optimisation.seed, optimisation.epochs));
         let place = (network.kind(), network.device());
-        let relaxations = Relaxations::new(&optimisation.relaxation, tables, times, place).unwrap();
+        let relaxations = Relaxations::of(optimisation, config.space.logit_tables(), place).unwrap();
         Whole { network, relaxations }
     }
 

@@ -30,7 +30,7 @@ impl<F: Sync> Variant for By<F> {
 }
 
 impl<F: Fn(&AtEpochEnd) -> Vec<Decision> + Sync> Decide for By<F> {
-    fn keeps(&self) -> usize {
+    fn keeps(&self, _: &[f64], _: Option<usize>) -> usize {
         self.keeps
     }
 

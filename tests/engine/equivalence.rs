@@ -6,7 +6,7 @@ use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
 use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
-use pydarts::nn::{By, DropOptions, Gradients, Mode, Network, NetworkOptions, Supernet};
+use pydarts::nn::{Along, By, DropOptions, Gradients, Mode, Network, NetworkOptions, Supernet};
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{EdgeOptions, Geometry, Module, Op, Plan};
 use pydarts::random;
@@ -25,8 +25,9 @@ struct Seen {
     of_alpha: Tensor,
     of_weights: Vec<(String, Tensor)>,
     statistics: Vec<(String, Tensor)>,
-    /// ∇_α (∇_w L·v), by the network itself and by double backward.
-    product: (Tensor, Tensor),
+    /// Gradients by m and w of the derivative along a direction of w, of m, and of both, by the network itself and by
+    /// double backward.
+    products: Vec<(Tensor, Tensor)>,
 }
 
 fn draw(purpose: &str, shape: &[i64]) -> Tensor {
@@ -56,23 +57,47 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     let batch = Batch::new(inputs, targets);
     network.draw(5, &[vec![], vec![3]]).unwrap();
     let logits = network.logits(&w, &alpha, &batch.inputs, Mode::Search).unwrap();
-    let both = network.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
+    let gradients = network.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
     for by in [By::Alpha, By::Weights] {
         let alone = network.gradients(&w, &alpha, &batch, Mode::Search, by).unwrap();
         let of = |found: &Gradients| if by.alpha() { found.alpha() } else { found.w() }.unwrap().copy();
-        assert!(apart(&of(&alone), &of(&both)) < 1e-12, "{by:?} alone differs from both");
+        assert!(apart(&of(&alone), &of(&gradients)) < 1e-12, "{by:?} alone differs from both");
     }
     let direction = Table::of_weights(plan).unpack(&draw("direction", &[w.size()[0]])).unwrap();
     let direction = network.weights().pack(&direction, Kind::Double, Device::Cpu).unwrap();
-    let by_tangent = network.hessian_product(&w, &alpha, &direction, &batch).unwrap();
+    let mixing = draw("mixing", &[network.alphas().total()]);
+    let ordered = |vector: &Tensor| {
+        let mut named = network.weights().unpack(vector).unwrap();
+        named.sort_by(|one, other| one.0.cmp(&other.0));
+        flat(&by_name(&named))
+    };
     let loss = network.loss(&w, &alpha, &batch, Mode::Search).unwrap().value;
-    let of_w = Tensor::run_backward(&[loss], &[&w], true, true).remove(0);
-    let twice = Tensor::run_backward(&[of_w.dot(&direction)], &[&alpha], false, false).remove(0);
+    let first = Tensor::run_backward(&[loss], &[&w, &alpha], true, true);
+    let terms = [first[0].dot(&direction), first[1].dot(&mixing)];
+    let both = &terms[0] + &terms[1];
+    let along = Along { w: Some(&direction), m: Some(&mixing) };
+    let cases = [
+        (Along::weights(&direction), &terms[0], By::Alpha),
+        (Along::mixing(&mixing), &terms[1], By::Weights),
+        (along, &both, By::Both),
+    ];
+    let mut products = Vec::new();
+    for (along, derivative, by) in cases {
+        let found = network.gradients_along(&w, &alpha, along, &batch, by).unwrap();
+        assert!(apart(&found.loss.value, &derivative.detach()) < 1e-9);
+        let twice = Tensor::run_backward(&[derivative], &[&w, &alpha], true, false);
+        if by.alpha() {
+            products.push((found.alpha().unwrap().copy(), twice[1].copy()));
+        }
+        if by.weights() {
+            products.push((ordered(found.w().unwrap()), ordered(&twice[0])));
+        }
+    }
     Seen {
-        product: (by_tangent, twice),
+        products,
         logits: logits.detach(),
-        of_alpha: both.alpha().unwrap().copy(),
-        of_weights: network.weights().unpack(both.w().unwrap()).unwrap(),
+        of_alpha: gradients.alpha().unwrap().copy(),
+        of_weights: network.weights().unpack(gradients.w().unwrap()).unwrap(),
         statistics: network.buffers().unwrap().named().unwrap(),
     }
 }
@@ -106,8 +131,10 @@ fn agree(plain: &Seen, rewritten: Seen, passes: &[Rewrite]) {
     };
     close("logits", &rewritten.logits, &plain.logits, 1e-11);
     // A variance near zero multiplies rounding by up to 1/√ε in each derivative of a batch norm: by 3e7 in the third.
-    close("forward and backward over backward", &rewritten.product.0, &rewritten.product.1, 1e-6);
-    close("Hessian-vector products", &rewritten.product.0, &plain.product.1, 1e-6);
+    for (number, (ours, theirs)) in rewritten.products.iter().zip(&plain.products).enumerate() {
+        close(&format!("forward and backward over backward, product {number}"), &ours.0, &ours.1, 1e-6);
+        close(&format!("Hessian-vector products, {number}"), &ours.0, &theirs.1, 1e-6);
+    }
     close("gradients of α", &rewritten.of_alpha, &plain.of_alpha, 1e-9);
     let (ours, theirs) = (by_name(&rewritten.of_weights), by_name(&plain.of_weights));
     // Relative to the whole gradient: the gradient of a weight before a batch norm can be rounding error only.
@@ -188,16 +215,17 @@ fn large_images_whose_edges_are_grouped_after_a_reduction_compute_the_same() {
     compare(&see(&plan, vec![]), &plan, all());
 }
 
-/// Drop path alone, skip dropout alone, both.
-const DROPS: [EdgeOptions; 3] = [
-    EdgeOptions { drop_path: true, skip_dropout: false },
-    EdgeOptions { drop_path: false, skip_dropout: true },
-    EdgeOptions { drop_path: true, skip_dropout: true },
-];
+/// Drop path alone, skip dropout alone, both, and both with every other option of edges.
+fn drops() -> [EdgeOptions; 4] {
+    let plain = EdgeOptions::default();
+    let both = EdgeOptions { drop_path: true, skip_dropout: true, ..plain };
+    let all = EdgeOptions { partial_channels: 2, edge_normalization: true, auxiliary_skip: true, ..both };
+    [EdgeOptions { drop_path: true, ..plain }, EdgeOptions { skip_dropout: true, ..plain }, both, all]
+}
 
 #[test]
 fn each_pass_and_all_together_drop_what_the_lowered_plan_drops() {
-    for edges in DROPS {
+    for edges in drops() {
         let plan = Plan::lower_with(&Space::preset("darts").unwrap(), &GEOMETRY, edges, None).unwrap();
         let plain = see(&plan, vec![]);
         for pass in all() {
@@ -250,9 +278,9 @@ proptest! {
     fn any_space_drops_the_same_with_any_passes(
         (space, geometry) in ragged(3, 5, 5..13),
         which in prop::sample::subsequence(all().to_vec(), 1..=all().len()),
-        dropped in 0..DROPS.len(),
+        dropped in 0..drops().len(),
     ) {
-        let Ok(plan) = Plan::lower_with(&space, &geometry, DROPS[dropped], None) else { return Ok(()) };
+        let Ok(plan) = Plan::lower_with(&space, &geometry, drops()[dropped], None) else { return Ok(()) };
         let plain = see(&plan, vec![]);
         compare(&plain, &plan, &which);
         agree(&plain, see_in(&plan, which.clone(), Memory::Recompute), &which);

@@ -49,7 +49,15 @@ fn gradient(case: &Case, method: Method, epsilon: f64, clip: Option<f64>) -> Ten
     let losses = Losses { network: whole.relaxed(), train: Some(&case.train), valid: &case.valid };
     let xi = Tensor::from(0.1);
     let decay = Tensor::from(3e-4);
-    let step = VirtualStep { xi: &xi, momentum: 0.9, buffer: Some(&case.buffer), weight_decay: &decay, clip, epsilon };
+    let step = VirtualStep {
+        xi: &xi,
+        momentum: 0.9,
+        buffer: Some(&case.buffer),
+        weight_decay: &decay,
+        clip,
+        epsilon,
+        untouched: None,
+    };
     arch_gradient(method, &losses, &case.w, &case.alpha, &step).unwrap().gradient
 }
 
@@ -103,7 +111,15 @@ fn first_order_is_the_gradient_at_w_and_needs_no_training_batch() {
     let losses = Losses { network: whole.relaxed(), train: None, valid: &case.valid };
     let xi = Tensor::from(0.1);
     let none = Tensor::from(0.0);
-    let step = VirtualStep { xi: &xi, momentum: 0.9, buffer: None, weight_decay: &none, clip: None, epsilon: 0.01 };
+    let step = VirtualStep {
+        xi: &xi,
+        momentum: 0.9,
+        buffer: None,
+        weight_decay: &none,
+        clip: None,
+        epsilon: 0.01,
+        untouched: None,
+    };
     let found = arch_gradient(Method::FirstOrder, &losses, &case.w, &case.alpha, &step).unwrap().gradient;
     let alpha = case.alpha.copy().set_requires_grad(true);
     let loss = network.loss(&case.w, &alpha, &case.valid, Mode::Search).unwrap().value;
@@ -138,7 +154,15 @@ fn a_stationary_virtual_point_has_no_second_term() {
     let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
     let xi = Tensor::from(0.1);
     let none = Tensor::from(0.0);
-    let step = VirtualStep { xi: &xi, momentum: 0.0, buffer: None, weight_decay: &none, clip: None, epsilon: 0.01 };
+    let step = VirtualStep {
+        xi: &xi,
+        momentum: 0.0,
+        buffer: None,
+        weight_decay: &none,
+        clip: None,
+        epsilon: 0.01,
+        untouched: None,
+    };
     let (w, alpha) = (Tensor::from_slice(&[1.0, 2.0]), Tensor::from_slice(&[3.0, 4.0]));
     for method in [Method::Unrolled, Method::UnrolledExact] {
         let found = arch_gradient(method, &losses, &w, &alpha, &step).unwrap().gradient;

@@ -16,6 +16,8 @@ pub fn plain(kind: Kind) -> NetworkOptions {
         micro_batch: None,
         measure: None,
         own: None,
+        samples: false,
+        sparse: false,
         drop: DropOptions::default(),
     }
 }

@@ -187,7 +187,7 @@ proptest! {
 /// Each edge dropped, elements of skip connections dropped, or both.
 fn dropped() -> impl Strategy<Value = EdgeOptions> {
     prop::sample::select(vec![(true, false), (false, true), (true, true)])
-        .prop_map(|(drop_path, skip_dropout)| EdgeOptions { drop_path, skip_dropout })
+        .prop_map(|(drop_path, skip_dropout)| EdgeOptions { drop_path, skip_dropout, ..EdgeOptions::default() })
 }
 
 proptest! {
@@ -219,7 +219,7 @@ proptest! {
 #[test]
 fn drop_path_keeps_the_benefit_of_every_pass() {
     let geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in_channels: 2, image_size: (8, 8) };
-    let edges = EdgeOptions { drop_path: true, skip_dropout: false };
+    let edges = EdgeOptions { drop_path: true, ..EdgeOptions::default() };
     let space = Space::preset("darts").unwrap();
     let counts = |plan: Plan| {
         let plan = rewrite(plan, all());

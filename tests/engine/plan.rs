@@ -201,7 +201,7 @@ fn sequences_have_windows_of_height_one_and_causal_ones_their_padding_in_front()
             true,
             &[
                 "Pad { left: 2, fill: Lowest } -> 8x1x10",
-                "MaxPool { kernel: [1, 3], stride: [1, 2], padding: [0, 0] } -> 8x1x4",
+                "MaxPool { kernel: [1, 3], stride: [1, 2], padding: [0, 0], ceil: false } -> 8x1x4",
             ],
         ),
         (
@@ -271,8 +271,8 @@ fn each_operation_has_the_weights_statistics_and_windows_of_the_paper() {
             "Relu; conv_1.weight [4, 8, 1, 1] s[2, 2] p[0, 0] d1 g1; Shift { by: [Next, Next] }; \
              conv_2.weight [4, 8, 1, 1] s[2, 2] p[0, 0] d1 g1; Concat { blocks: 1 }; bn",
         ),
-        ("max_pool_3x3", 1, "MaxPool { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }; bn"),
-        ("max_pool_3x3", 2, "MaxPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1] }; bn"),
+        ("max_pool_3x3", 1, "MaxPool { kernel: [3, 3], stride: [1, 1], padding: [1, 1], ceil: false }; bn"),
+        ("max_pool_3x3", 2, "MaxPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ceil: false }; bn"),
         ("avg_pool_3x3", 2, "AvgPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1], outside: 0 }; bn"),
         (
             "sep_conv_3x3",

@@ -9,7 +9,7 @@ use pydarts::schedule::Schedule;
 use pydarts::variant::Domain;
 use serde_json::json;
 
-const LOGITS: [f64; 8] = [0.2, -0.1, 0.5, 1.3, -0.7, 0.0, 0.4, -1.1];
+const LOGITS: [f64; 8] = [0.2, -0.1, 0.5, 1.3, -0.7, 0.05, 0.4, -1.1];
 
 fn read(relaxation: serde_json::Value) -> pydarts::error::Result<SearchConfig> {
     SearchConfig::from_json(&json!({ "relaxation": relaxation }).to_string())
@@ -104,6 +104,8 @@ mod tensors {
     use super::LOGITS;
 
     const GUMBEL: [f64; 8] = [1.030930, -0.185627, 0.366513, 0.1, -0.9, 2.2, 0.7, -0.3];
+    const SHARES: [f64; 8] = [0.5, 0.0, 0.45, 0.05, 0.3, 0.6, 0.1, 0.0];
+    const ONE_HOT: [f64; 8] = [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0];
 
     fn table(numbers: &[f64]) -> Tensor {
         Tensor::from_slice(numbers).view([2, 4])
@@ -115,6 +117,8 @@ mod tensors {
         let noise = match rule.noise() {
             Noise::None => None,
             Noise::Gumbel => Some(table(&GUMBEL)),
+            Noise::Dirichlet => Some(table(&SHARES)),
+            Noise::Architecture => Some(table(&ONE_HOT)),
         };
         let halves = defaults.iter().map(|value| value * 0.5).collect();
         [defaults, halves]
@@ -147,6 +151,9 @@ mod tensors {
         let gradient = table(&[0.3, -1.0, 2.0, 0.7, 1.1, -0.4, 0.0, 0.9]);
         for rule in ALL {
             for case in inputs(*rule) {
+                if case.1.is_some() && (rule.samples_one() || rule.noise() == Noise::Dirichlet) {
+                    continue; // straight through, and pathwise: tested below and in Python
+                }
                 let exact = backward(*rule, &table(&LOGITS), &gradient, &case).view([-1]);
                 for index in 0..LOGITS.len() {
                     let loss = |by: f64| {
@@ -158,6 +165,59 @@ mod tensors {
                     let error = (exact.double_value(&[index as i64]) - difference).abs();
                     assert!(error < 1e-8, "{}: {error} at {index}, {:?}", rule.spec().name, case.0);
                 }
+            }
+        }
+    }
+
+    /// ALGORITHMS 1.2: candidates that did not run have the gradient 0.
+    #[test]
+    fn the_hard_gumbel_passes_the_gradient_of_the_soft_one_straight_through() {
+        let named = |name: &str| *ALL.iter().find(|rule| rule.spec().name == name).unwrap();
+        let (hard, soft) = (named("gdas"), named("gumbel"));
+        let gradient = table(&[0.3, -1.0, 2.0, 0.7, 1.1, -0.4, 0.0, 0.9]);
+        for case in inputs(hard) {
+            let m = weights(hard, &table(&LOGITS), &case);
+            let of_sampled = match case.1 {
+                Some(_) => {
+                    assert_eq!(Vec::<f64>::try_from(m.view([-1])).unwrap(), [0., 0., 0., 1., 0., 1., 0., 0.]);
+                    &gradient * &m
+                }
+                None => gradient.shallow_clone(),
+            };
+            let found = backward(hard, &table(&LOGITS), &gradient, &case);
+            assert!(found.equal(&backward(soft, &table(&LOGITS), &of_sampled, &case)));
+        }
+    }
+
+    #[test]
+    fn uniform_architectures_have_no_gradient() {
+        for rule in ALL.iter().filter(|rule| !rule.learns()) {
+            for case in inputs(*rule) {
+                assert_eq!(largest(&backward(*rule, &table(&LOGITS), &table(&LOGITS), &case)), 0.0);
+            }
+        }
+    }
+
+    /// ALGORITHMS 1.4 (f), and the sampler's own case: κ far below 1, where U^(1/κ) underflows, and far above.
+    #[test]
+    fn dirichlet_samples_and_gradients_are_finite_at_any_logit() {
+        let rule = *ALL.iter().find(|rule| rule.spec().name == "dirichlet").unwrap();
+        for kind in [Kind::Double, Kind::Float] {
+            for logit in [-1e4, -50.0, -7.0, -6.0, 0.0, 1e-9, 3.0, 1e4] {
+                let alpha = (Tensor::zeros([64, 4], (Kind::Double, tch::Device::Cpu)) + logit).to_kind(kind);
+                let drawn = {
+                    use crate::common::table;
+                    use pydarts::relaxation::TableState;
+                    let table = table("table", 64, 4);
+                    rule.noise().draw((0, "test", 0), &table, &TableState::new(&table))
+                };
+                let sample = rule.sample(&alpha, &Tensor::from_slice(&drawn).view([-1, 64, 4])).unwrap();
+                assert_eq!(sample.kind(), kind);
+                assert!(largest(&(sample.sum_dim_intlist(-1, false, None) - 1.0)) < 1e-6, "{logit}");
+                let inputs = Inputs { values: &[], noise: Some(&sample) };
+                let gradient = rule.backward(&alpha, &sample, &sample, &inputs).unwrap();
+                assert!(largest(&gradient).is_finite(), "{logit}");
+                assert_eq!(largest(&gradient) == 0.0, logit < 1e-3f64.ln(), "κ is clamped at {logit}");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayView2, array};
 use proptest::prelude::*;
 use pydarts::arch::selection::{self, ALL, Rule};
-use pydarts::arch::{Architecture, Genotype, LogitRow, LogitTable, Pick, Selection};
+use pydarts::arch::{Architecture, Genotype, LogitRow, LogitTable, Pick, Selection, TableRole};
 use pydarts::error::ErrorKind;
 use pydarts::relaxation::TableState;
 use pydarts::schedule::Schedule;
@@ -28,6 +28,7 @@ fn table() -> LogitTable {
         kept: Some(2),
         least: None,
         unselectable: Some("none"),
+        role: TableRole::Candidates,
     }
 }
 

@@ -20,6 +20,7 @@ fn toy() -> Formula<impl Fn(&Tensor, &Tensor, &Batch) -> Tensor> {
 
 fn settings(method: Method, arch_lr: f64) -> StepSettings {
     StepSettings {
+        measures_samples: false,
         estimator: method.into(),
         epsilon: 0.01,
         sgd: Sgd { momentum: 0.0, clip: None, nesterov: false },
@@ -75,8 +76,15 @@ fn the_hypergradient_of_the_toy_is_the_one_derived_by_hand() {
     let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
     let length = Tensor::from(xi);
     let decay = Tensor::from(0.0);
-    let step =
-        VirtualStep { xi: &length, momentum: 0.0, buffer: None, weight_decay: &decay, clip: None, epsilon: 0.01 };
+    let step = VirtualStep {
+        xi: &length,
+        momentum: 0.0,
+        buffer: None,
+        weight_decay: &decay,
+        clip: None,
+        epsilon: 0.01,
+        untouched: None,
+    };
     // w′ = w − 2ξ(w − α); dL_val/dα = w′ − 2 + α·dw′/dα = w′ − 2 + 2ξα.
     let expected = w - 2.0 * xi * (w - alpha) - 2.0 + 2.0 * xi * alpha;
     for method in [Method::Unrolled, Method::UnrolledExact] {

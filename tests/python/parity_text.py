@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pydarts
 import reference
@@ -27,6 +28,7 @@ class Setup:
     concat: tuple[int, ...] | None = None
     rate: float = 20.0
     relaxation: reference.Relaxation = field(default_factory=reference.Relaxation)
+    perturbation: Any = None
 
     def ours(self) -> pydarts.Supernet:
         config = pydarts.SearchConfig(
@@ -41,6 +43,7 @@ class Setup:
             weight_lr=self.rate,
             weight_lr_min=self.rate,
             relaxation=as_option(self.relaxation),
+            perturbation=self.perturbation,
         )
         net = pydarts.Supernet(vocabulary=self.words, units=self.units, dtype="float64", config=config)
         generator = torch.Generator().manual_seed(2)

@@ -6,15 +6,9 @@ from pathlib import Path
 from pydarts._values import fields
 
 PROPERTIES = (
-    "space",
-    "hypergradient",
-    "relaxation",
-    "selection",
-    "stop",
-    "weight_decay",
-    "drop_path",
-    "skip_dropout",
-)
+    "space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip", "perturbation", "arch_terms",
+    "weight_decay", "drop_path", "skip_dropout",
+)  # fmt: skip
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
 
@@ -36,7 +30,9 @@ def stub() -> str:
         "",
         "from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection",
         "from .operation import Operation",
+        "from .perturbations import Perturbation",
         "from .space import Space",
+        "from .terms import Term",
         "",
         *aliases,
         "",

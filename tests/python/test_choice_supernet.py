@@ -14,7 +14,7 @@ import reference
 import torch
 from parity import METHODS, SETUPS, XI, Batch, Setup, apart, distance, plain_gradient
 from reference import ChoiceSupernet, OwnNetwork, PlainChoice
-from relaxed import RELAXATIONS, as_option, decide
+from relaxed import LEARNING, RELAXATIONS, as_option, decide
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -158,7 +158,7 @@ def test_gradients_are_those_of_the_compiled_space(setup: Setup, method: str) ->
     assert distance(flat(found), flat(expected)) <= GRADIENT[method]
 
 
-@pytest.mark.parametrize("name", [name for name in RELAXATIONS if name != "softmax"])
+@pytest.mark.parametrize("name", [name for name in LEARNING if name != "softmax"])
 @methods
 def test_gradients_under_every_relaxation_are_those_of_the_compiled_space(method: str, name: str) -> None:
     own, compiled, _ = pair(SMALL, relaxation=as_option(RELAXATIONS[name]))
@@ -212,6 +212,11 @@ def test_ten_steps_with_other_options_are_those_of_the_compiled_space(method: st
         arch_weight_decay=0.1,
         epsilon=0.05,
     )
+
+
+@pytest.mark.parametrize("name", ["uniform", "adversarial"])
+def test_steps_at_perturbed_weights_are_those_of_the_compiled_space(name: str) -> None:
+    follow(SMALL, "first_order", steps=4, perturbation={"name": name, "epsilon": 0.2})
 
 
 @pytest.mark.parametrize("name", ["gumbel", "softmax"])

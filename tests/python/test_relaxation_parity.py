@@ -13,7 +13,7 @@ import pytest
 import reference
 import torch
 from parity import ALL, METHODS, XI, Batch, apart, distance, plain_gradient
-from relaxed import RELAXATIONS, as_option, decide, share_noise
+from relaxed import LEARNING, RELAXATIONS, as_option, decide, share_noise
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -24,7 +24,7 @@ IMAGES = parity.Setup(operations=ALL, nodes=2, layers=3, size=(9, 8))
 WORDS = parity_text.Setup(rate=2.0)  # at the published 20, five steps amplify rounding beyond 1e-8
 SMALL_TEXT_STEP = {"momentum": 0.0, "weight_decay": 5e-7, "clip": 0.25}
 
-relaxations = pytest.mark.parametrize("relaxation", [pytest.param(r, id=n) for n, r in RELAXATIONS.items()])
+relaxations = pytest.mark.parametrize("relaxation", [pytest.param(r, id=n) for n, r in LEARNING.items()])
 methods = pytest.mark.parametrize("method", METHODS)
 
 
@@ -214,12 +214,10 @@ class Divided(reference.Supernet):
 
 
 @methods
-@pytest.mark.parametrize("relaxation", [RELAXATIONS["gumbel"], RELAXATIONS["softmax"]], ids=lambda r: r.name)
-def test_micro_batches_give_the_mean_over_parts_each_with_its_own_noise(
-    relaxation: reference.Relaxation, method: str
-) -> None:
+@pytest.mark.parametrize("name", ["gumbel", "gdas", "dirichlet", "softmax"])
+def test_micro_batches_give_the_mean_over_parts_each_with_its_own_noise(name: str, method: str) -> None:
     setup = parity.Setup(operations=parity.SMALL, batch=8)
-    ours, theirs = pair(setup, relaxation, hypergradient=method, weight_lr=XI, micro_batch=3)
+    ours, theirs = pair(setup, RELAXATIONS[name], hypergradient=method, weight_lr=XI, micro_batch=3)
     theirs.__class__, theirs.most = Divided, 3  # type: ignore[assignment]
     train, (x, y) = setup.batches(2)
     valid: Batch = (x[:5], y[:5])  # three parts of 2, 3, 3 and two parts of 2, 3
@@ -229,3 +227,23 @@ def test_micro_batches_give_the_mean_over_parts_each_with_its_own_noise(
     for theirs.step in range(3):  # type: ignore[attr-defined]
         assert ours.step(train, valid) == pytest.approx(search.step(train, valid, XI), rel=STEPS[method])
     assert apart(ours.alphas, theirs.alphas) <= STEPS[method]
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["all candidates", "masks"])
+def test_random_architectures_train_the_weights_of_plain_pytorch_and_do_not_move_alpha(masked: bool) -> None:
+    relaxation = RELAXATIONS["random"]
+    if masked:
+        decisions = decided(relaxation, IMAGES.reference().alphas)
+        relaxation = replace(decisions, frozen={})
+    ours, theirs = pair(IMAGES, relaxation, weight_lr=XI)
+    before, search = ours.alphas, reference.Search(theirs, method="first_order", published=False, arch_lr=0.0)
+    batches = IMAGES.batches(10)
+    for number, (train, valid) in enumerate(zip(batches[::2], batches[1::2], strict=True)):
+        share_noise(theirs, number)
+        assert theirs.noise is not None
+        for m in theirs.noise["weight"].values():
+            assert m.sum(1).unique().tolist() == [0, 1] and m.sum() == 2 * 2  # two into each of two nodes
+        assert ours.step(train, valid) == pytest.approx(search.step(train, valid, XI), rel=1e-8)
+    weights = {name: tensor for name, tensor in ours.state_dict().items() if name in theirs.weights()}
+    assert apart(weights, theirs.weights()) <= 1e-8
+    assert all(torch.equal(alpha, before[name]) for name, alpha in ours.alphas.items())

@@ -17,6 +17,9 @@ RELAXATIONS = {
     "gumbel": {"name": "gumbel", "temperature": SCHEDULE},
     "softmax": {"name": "softmax", "temperature": {"name": "exponential", "start": 5.0, "end": 0.2}},
     "sigmoid": {"name": "sigmoid"},
+    "gdas": {"name": "gdas", "temperature": SCHEDULE},
+    "dirichlet": {"name": "dirichlet"},
+    "random": {"name": "random"},
 }
 TOKENS = tuple(np.random.default_rng(seed).integers(0, 9, 300) for seed in (0, 1))
 
@@ -37,7 +40,7 @@ def test_a_resumed_search_on_images_is_the_uninterrupted_one(tmp_path: Path, met
     assert_same(resumed(tmp_path, checkpoint_every=1, **changes), run(**changes))
 
 
-@pytest.mark.parametrize("relaxation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("relaxation", ["softmax", "sigmoid", "gdas", "dirichlet", "random"])
 def test_every_relaxation_resumes_in_the_middle_of_an_epoch(tmp_path: Path, relaxation: str) -> None:
     changes: dict[str, Any] = {"relaxation": RELAXATIONS[relaxation], "record": "step"}
     stopped(tmp_path, step=STEPS + 1, checkpoint_every=1, **changes)
@@ -51,6 +54,17 @@ def test_micro_batches_and_the_checkpoint_before_the_newest_resume(tmp_path: Pat
     assert_same(resumed(tmp_path, checkpoint_every=1, **changes), run(**changes))
     whole = run(**(changes | {"micro_batch": None}))
     assert not np.array_equal(whole.alphas["normal"], run(**changes).alphas["normal"])
+
+
+@pytest.mark.parametrize("micro_batch", [None, 3])
+@pytest.mark.parametrize("name", ["uniform", "adversarial"])
+def test_a_perturbation_is_resumed_in_the_middle_of_an_epoch(
+    tmp_path: Path, name: str, micro_batch: int | None
+) -> None:
+    perturbation = {"name": name, "epsilon": {"name": "linear", "start": 0.05, "end": 0.4}}
+    changes: dict[str, Any] = {"perturbation": perturbation, "micro_batch": micro_batch, "record": "step"}
+    stopped(tmp_path, step=STEPS + 1, checkpoint_every=1, **changes)
+    assert_same(resumed(tmp_path, checkpoint_every=1, **changes), run(**changes))
 
 
 def test_the_schedule_and_the_noise_matter() -> None:

@@ -29,7 +29,7 @@ def logits(points: int = 5) -> np.ndarray[Any, Any]:
 
 def names() -> list[str]:
     """The relaxations that this build has."""
-    known = ["softmax", "identity", "gumbel", "sigmoid"]
+    known = ["softmax", "identity", "gumbel", "sigmoid", "gdas", "dirichlet", "random"]
     found = []
     for name in known:
         try:
@@ -38,6 +38,11 @@ def names() -> list[str]:
             continue
         found.append(name)
     return found
+
+
+def of_dirichlet(alpha: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """κ = elu(α) + 1."""
+    return np.where(alpha > 0, alpha + 1, np.exp(alpha))
 
 
 # ---- values
@@ -49,12 +54,15 @@ def test_strengths_are_the_mean_mixing_weights(name: str) -> None:
     expected = {
         "softmax": softmax,
         "gumbel": softmax,  # the softmax of α, whatever the temperature
+        "gdas": softmax,
+        "dirichlet": lambda alpha: of_dirichlet(alpha) / of_dirichlet(alpha).sum(-1, keepdims=True),
+        "random": lambda alpha: np.full_like(alpha, 1 / alpha.shape[-1]),
         "sigmoid": lambda alpha: 1 / (1 + np.exp(-alpha)),
         "identity": lambda alpha: alpha,
     }[name](alpha)
     path = path_of(alpha, relaxation=name)
     np.testing.assert_allclose(path.weights("normal"), expected, rtol=1e-12)
-    assert path.about["shares"] == (name in ("softmax", "gumbel"))
+    assert path.about["shares"] == (name not in ("sigmoid", "identity"))
     shares = np.abs(expected) / np.abs(expected).sum(-1, keepdims=True)
     terms = np.where(shares > 0, -shares * np.log(np.where(shares > 0, shares, 1)), 0.0)
     np.testing.assert_allclose(path.entropy("normal"), terms.sum(-1).mean(-1), rtol=1e-9)
@@ -224,7 +232,7 @@ def test_tables_of_no_cell_have_no_genotype() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_equal_logits_have_one_strength(name: str) -> None:
-    expected = {"softmax": 1 / 3, "gumbel": 1 / 3, "sigmoid": 0.5, "identity": 0.0}[name]
+    expected = {"sigmoid": 0.5, "identity": 0.0}.get(name, 1 / 3)
     assert path_of(logits(), relaxation=name).equal("normal").tolist() == pytest.approx([expected] * 5)
 
 

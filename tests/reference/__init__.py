@@ -2,15 +2,18 @@
 
 from .choice_supernet import ChoiceSupernet
 from .derive import derive, select, softmax
-from .hypergradient import METHODS, first_order, unrolled, unrolled_exact
+from .hypergradient import first_order, unrolled, unrolled_exact
+from .implicit import METHODS, arch_hessian
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .masks import Masked, MaskedSequences
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
-from .relaxation import RELAXATIONS, SAMPLED, Relaxation
+from .partial import PartialSequenceSupernet, PartialSupernet
+from .relaxation import RELAXATIONS, SAMPLED, TEMPERED, Relaxation
 from .search import Search
 from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
+from .terms import Term, total
 from .toy import fixed_point, trajectory
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "RELAXATIONS",
     "SAMPLED",
     "SEQUENCE_OPERATIONS",
+    "TEMPERED",
     "ChoiceSupernet",
     "HandAttention",
     "HandLSTM",
@@ -31,6 +35,8 @@ __all__ = [
     "MaskedSequences",
     "Masks",
     "OwnNetwork",
+    "PartialSequenceSupernet",
+    "PartialSupernet",
     "PlainChoice",
     "PlainInputChoice",
     "Relaxation",
@@ -38,6 +44,8 @@ __all__ = [
     "SequenceSupernet",
     "Stream",
     "Supernet",
+    "Term",
+    "arch_hessian",
     "attended",
     "derive",
     "draw_masks",
@@ -46,6 +54,7 @@ __all__ = [
     "mixed",
     "select",
     "softmax",
+    "total",
     "trajectory",
     "unrolled",
     "unrolled_exact",

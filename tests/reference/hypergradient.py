@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from . import sparse
 from .supernet import Criterion, Supernet
 
 Batch = tuple[Tensor, Tensor]
@@ -53,14 +54,14 @@ def unrolled(
     The loss returned is L_val(w', α).
     """
     _require_training(net)
-    names, weights = list(net.weights()), list(net.parameters())
+    weights = list(net.parameters())
     with net.moving_statistics(False):
-        grads = gradients(net.loss(*train, criterion), weights)
+        grads = sparse.gradients(net.loss(*train, criterion), net.weights(), net.samples)
     buffers, c = _buffers(net, momentum_buffers), _clip_coefficient(grads, clip)
     with torch.no_grad():
         virtual = [
-            w - xi * (momentum * buffers[name] + c * grad + weight_decay * w)
-            for name, w, grad in zip(names, weights, grads, strict=True)
+            w if grad is None else w - xi * (momentum * buffers[name] + c * grad + weight_decay * w)
+            for (name, grad), w in zip(grads.items(), weights, strict=True)
         ]
 
     other = copy.deepcopy(net)  # a second network, first at w', then at w + εv and w - εv
@@ -108,11 +109,11 @@ def unrolled_exact(
     weights, alphas = net.weights(), list(net.alphas.values())
     buffers = _buffers(net, momentum_buffers)
     with net.moving_statistics(False):
-        grads = gradients(net.loss(*train, criterion), list(weights.values()), create_graph=True)
+        grads = sparse.gradients(net.loss(*train, criterion), weights, net.samples)
         c = _clip_coefficient(grads, clip)
         virtual = {
-            name: w - xi * (momentum * buffers[name] + c * grad + weight_decay * w)
-            for (name, w), grad in zip(weights.items(), grads, strict=True)
+            name: w if grad is None else w - xi * (momentum * buffers[name] + c * grad + weight_decay * w)
+            for (name, grad), w in zip(grads.items(), weights.values(), strict=True)
         }
         with net.of_role("alpha"):
             loss = net.loss_at(virtual, *valid, criterion)
@@ -127,11 +128,11 @@ METHODS: dict[str, Callable[..., tuple[Gradients, float]]] = {
 }
 
 
-def _clip_coefficient(grads: Sequence[Tensor], clip: float | None) -> float:
+def _clip_coefficient(grads: dict[str, Tensor | None], clip: float | None) -> float:
     """min(1, clip/(‖∇‖ + 1e-6)) where there is a clip, a constant of the virtual step; else 1."""
     if clip is None:
         return 1.0
-    norm = torch.cat([grad.detach().flatten() for grad in grads]).norm().item()
+    norm = torch.cat([grad.detach().flatten() for grad in grads.values() if grad is not None]).norm().item()
     return min(1.0, clip / (norm + 1e-6))
 
 

@@ -99,6 +99,9 @@ class RecurrentCell(nn.Module):
     A batch norm follows s_0 and each s_i.
     """
 
+    sparse = False
+    """Whether activations of weight 0 on all edges into a node are not computed."""
+
     def __init__(self, operations: Sequence[str], nodes: int, concat: Sequence[int], units: int) -> None:
         super().__init__()
         self.operations, self.nodes, self.concat = tuple(operations), nodes, tuple(concat)
@@ -121,6 +124,8 @@ class RecurrentCell(nn.Module):
             total = torch.zeros_like(h)
             for k, name in enumerate(self.operations):
                 activation = ACTIVATIONS[name]
+                if self.sparse and not weights[row : row + node, k].any():
+                    continue
                 if activation is not None:
                     gated = states + c * (activation(u) - states)
                     total = total + (weights[row : row + node, k, None, None] * gated).sum(0)
@@ -169,6 +174,7 @@ class LanguageModel(Searched):
         masks = self.masks if self.training else {place: torch.ones(1, 1).to(hidden) for place in PLACES}
         embedded = F.embedding(x, self.encoder.weight * masks["rows"]) * masks["embedded"]
         weights = self.mixing("recurrent")
+        self.cell.sparse = self.samples
         states = []
         for token in embedded:
             hidden = self.cell(token, hidden, weights, masks["input"], masks["hidden"])

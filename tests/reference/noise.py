@@ -28,14 +28,68 @@ def kept(seed: int, purpose: str, index: int, count: int, p: float) -> Tensor:
     """Decisions, each False with probability p: whether a word of 32 bits is at least p·2^32."""
     words = _words(seed, purpose, index)
     return torch.tensor([next(words) >= round(p * 2**32) for _ in range(count)])
+def dirichlet(seed: int, table: str, role: str, step: int, shape: tuple[int, int], part: int = 0) -> Tensor:
+    """What a Dirichlet sample is made of, [rows, columns, 21]: 10 normal numbers and 11 logarithms."""
+    rows, columns = shape
+    purpose = f"relaxation.{table}.{role}.{part}"
+    pairs = normal(seed, f"{purpose}.normal", step)
+    numbers = [next(pairs) for _ in range(10 * rows * columns)]
+    units = uniform(seed, f"{purpose}.uniform", step)
+    numbers += [math.log(1.0 - next(units)) for _ in range(11 * rows * columns)]
+    return torch.tensor(numbers, dtype=torch.float64).view(21, rows, columns).permute(1, 2, 0)
+
+
+def architecture(
+    seed: int,
+    table: str,
+    role: str,
+    step: int,
+    mask: Tensor,
+    groups: list[list[int]],
+    kept: int,
+    part: int = 0,
+) -> Tensor:
+    """The mixing weights of a uniform random architecture. `mask` is False for removed candidates."""
+    purpose, m = f"relaxation.{table}.{role}.{part}", torch.zeros(mask.shape, dtype=torch.float64)
+    for number, group in enumerate(groups):
+        order = permutation(seed, f"{purpose}.rows.{number}", step, len(group))
+        for row in [group[index] for index in order[:kept]]:
+            left = mask[row].nonzero().flatten().tolist()
+            m[row, left[permutation(seed, f"{purpose}.candidate.{row}", step, len(left))[0]]] = 1.0
+    return m
+
+
+def normal(seed: int, purpose: str, index: int) -> Iterator[float]:
+    """Standard normal numbers by Box and Muller, both of each pair."""
+    units = uniform(seed, purpose, index)
+    while True:
+        radius = math.sqrt(-2.0 * math.log(1.0 - next(units)))
+        angle = 2.0 * math.pi * next(units)
+        yield radius * math.cos(angle)
+        yield radius * math.sin(angle)
+
+
+def permutation(seed: int, purpose: str, index: int, n: int) -> list[int]:
+    """A permutation of 0..n by Fisher and Yates."""
+    words, order = _integers(seed, purpose, index), list(range(n))
+    for last in range(n - 1, 0, -1):
+        chosen = next(words) * (last + 1) >> 64  # the engine rejects some, with a probability below n/2⁶⁴
+        order[last], order[chosen] = order[chosen], order[last]
+    return order
 
 
 def uniform(seed: int, purpose: str, index: int) -> Iterator[float]:
     """Numbers in [0, 1), each from the upper 53 of 64 bits."""
+    for number in _integers(seed, purpose, index):
+        yield (number >> 11) / 2.0**53
+
+
+def _integers(seed: int, purpose: str, index: int) -> Iterator[int]:
+    """Numbers of 64 bits."""
     words = _words(seed, purpose, index)
     while True:
         low, high = next(words), next(words)
-        yield ((high << 32 | low) >> 11) / 2.0**53
+        yield high << 32 | low
 
 
 def _words(seed: int, purpose: str, index: int) -> Iterator[int]:

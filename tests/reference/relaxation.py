@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,57 @@ def gumbel(logits: Tensor, noise: Tensor | None, temperature: float) -> Tensor:
     return F.softmax((logits + noise) / temperature, dim=-1)
 
 
+def gdas(logits: Tensor, noise: Tensor | None, temperature: float) -> Tensor:
+    """Hard Gumbel: 1 for the drawn candidate, with the derivative of its soft weight."""
+    soft = gumbel(logits, noise, temperature)
+    if noise is None:
+        return soft
+    drawn = F.one_hot((logits.log_softmax(-1) + noise).argmax(-1), logits.shape[-1]).to(soft)
+    return drawn * (1.0 + soft - soft.detach())
+
+
+def dirichlet(logits: Tensor, noise: Tensor | None, _: float) -> Tensor:
+    """A Dirichlet sample; without noise its mean. `noise` [..., 21] as `noise.dirichlet` gives it."""
+    kappa = torch.where(logits > 0, logits + 1, logits.exp()).clamp(min=1e-3)
+    if noise is None:
+        return kappa / kappa.sum(-1, keepdim=True)
+    return PathwiseDirichlet.apply(kappa, noise)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class PathwiseDirichlet(torch.autograd.Function):
+    """Gamma numbers by Marsaglia and Tsang (2000), divided by their sum; the gradient of torch."""
+
+    @staticmethod
+    def forward(ctx: Any, kappa: Tensor, noise: Tensor) -> Tensor:
+        normal, logarithm, extra = noise[..., :10], noise[..., 10:20], noise[..., 20]
+        gammas = torch.empty_like(kappa)
+        for at in torch.cartesian_prod(*map(torch.arange, kappa.shape)).view(-1, kappa.ndim).tolist():
+            k = kappa[tuple(at)]
+            d = k + (1.0 if k < 1 else 0.0) - 1 / 3
+            gamma = d
+            for x, log_u in zip(normal[tuple(at)], logarithm[tuple(at)], strict=True):
+                v = (1 + x / (9 * d).sqrt()) ** 3
+                if v > 0 and log_u < x**2 / 2 + d - d * v + d * v.log():
+                    gamma = d * v
+                    break
+            gammas[tuple(at)] = gamma * (extra[tuple(at)] / k).exp() if k < 1 else gamma
+        m = gammas / gammas.sum(-1, keepdim=True)
+        ctx.save_for_backward(kappa, m)
+        return m
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        kappa, m = ctx.saved_tensors
+        direct = torch._dirichlet_grad(m, kappa, kappa.sum(-1, keepdim=True).expand_as(kappa).contiguous())
+        return (direct * (gradient - (m * gradient).sum(-1, keepdim=True))).nan_to_num(), None
+
+
+def random(logits: Tensor, noise: Tensor | None, _: float) -> Tensor:
+    """The weights of a random architecture, which are the noise; without it equal shares."""
+    return torch.full_like(logits, 1 / logits.shape[-1]) if noise is None else noise + 0.0 * logits
+
+
 def sigmoid(logits: Tensor, _: Tensor | None, __: float) -> Tensor:
     """Every candidate for itself."""
     return 1.0 / (1.0 + torch.exp(-logits))
@@ -35,9 +87,19 @@ def identity(logits: Tensor, _: Tensor | None, __: float) -> Tensor:
     return logits.clone()
 
 
-RELAXATIONS: dict[str, Row] = {"softmax": softmax, "gumbel": gumbel, "sigmoid": sigmoid, "identity": identity}
-SAMPLED = ("gumbel",)
+RELAXATIONS: dict[str, Row] = {
+    "softmax": softmax,
+    "gumbel": gumbel,
+    "gdas": gdas,
+    "dirichlet": dirichlet,
+    "random": random,
+    "sigmoid": sigmoid,
+    "identity": identity,
+}
+SAMPLED = ("gumbel", "gdas", "dirichlet", "random")
 """The relaxations that draw noise."""
+TEMPERED = ("softmax", "gumbel", "gdas")
+"""The relaxations that have a temperature."""
 
 
 @dataclass(frozen=True)

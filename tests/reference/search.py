@@ -1,11 +1,17 @@
-"""The order of updates of the search: an α step on validation data, then a w step on training data."""
+"""The order of updates of the search: an α step on validation data and a w step on training data."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .hypergradient import METHODS, Batch, gradients
+from .hypergradient import Batch
+from .implicit import METHODS
+from .sparse import gradients as sparse_gradients
+from .sparse import rests
 from .supernet import Criterion, Supernet
+from .terms import Term, total
 
 
 class Search:
@@ -30,20 +36,33 @@ class Search:
         arch_lr: float = 3e-4,
         arch_betas: tuple[float, float] = (0.5, 0.999),
         arch_weight_decay: float = 1e-3,
+        arch_optimizer: str = "adam",
+        arch_grad_clip: float | None = None,
+        order: str = "arch_first",
+        weight_nesterov: bool = False,
         criterion: Criterion = F.cross_entropy,
         published: bool = True,
+        terms: Sequence[Term] = (),
     ) -> None:
-        if method not in METHODS:
+        if method not in METHODS and method != "single_level":
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         self.net, self.method, self.epsilon = net, method, epsilon
         self.weight_momentum, self.weight_decay, self.grad_clip = weight_momentum, weight_decay, grad_clip
-        self.virtual_clip = virtual_clip
+        self.virtual_clip, self.terms = virtual_clip, terms
         self.criterion, self.published, self.steps = criterion, published, 0
+        self.order, self.arch_grad_clip = order, arch_grad_clip
         self.weight_optimizer = torch.optim.SGD(
-            net.parameters(), lr=0.025, momentum=weight_momentum, weight_decay=weight_decay
+            net.parameters(),
+            lr=0.025,
+            momentum=weight_momentum,
+            weight_decay=weight_decay,
+            nesterov=weight_nesterov,
         )
-        self.arch_optimizer = torch.optim.Adam(
-            list(net.alphas.values()), lr=arch_lr, betas=arch_betas, eps=1e-8, weight_decay=arch_weight_decay
+        alphas, decay = list(net.alphas.values()), arch_weight_decay
+        self.arch_optimizer: torch.optim.Optimizer = (
+            torch.optim.Adam(alphas, lr=arch_lr, betas=arch_betas, eps=1e-8, weight_decay=decay)
+            if arch_optimizer == "adam"
+            else torch.optim.SGD(alphas, lr=arch_lr, weight_decay=decay)
         )
 
     def step(self, train: Batch, valid: Batch, lr: float) -> tuple[float, float]:
@@ -53,8 +72,14 @@ class Search:
         at w for first order, at w' for the unrolled methods.
         """
         self.net.train()
-        valid_loss = self._arch_step(train, valid, lr)
-        train_loss = self._weight_step(train, lr)
+        if self.method == "single_level":
+            valid_loss = train_loss = self._joint_step(train, lr)
+        elif self.order == "arch_first":
+            valid_loss = self._arch_step(train, valid, lr)
+            train_loss = self._weight_step(train, lr)
+        else:
+            train_loss = self._weight_step(train, lr)
+            valid_loss = self._arch_step(train, valid, lr)
         self.steps += 1
         return train_loss, valid_loss
 
@@ -74,21 +99,34 @@ class Search:
             self._forget_gradients()
             with net.moving_statistics(False), net.of_role("alpha"):
                 loss = net.loss(*valid, self.criterion)
-            loss.backward()
+            total(loss, self.terms, net.alphas, net.relaxation).backward()
             _fill_gradients(alphas)
             valid_loss = loss.item()
         else:
             grads, valid_loss = self._hypergradient(train, valid, lr)
             for name, alpha in net.alphas.items():
                 alpha.grad = grads[name]
+            self._add_terms(torch.tensor(valid_loss, dtype=alphas[0].dtype))
         self._move_alphas()
         return valid_loss
+
+    def _joint_step(self, train: Batch, lr: float) -> float:
+        """One backward pass of the training loss moves α and the weights (SNAS)."""
+        self._forget_gradients()
+        with self.net.moving_statistics():
+            objective, loss = self.net.training_loss(*train, self.criterion)
+        objective.backward()
+        _fill_gradients([*self.net.alphas.values(), *self._moving()])
+        self._move_alphas()
+        self._move_weights(lr)
+        return loss.item()
 
     def _hypergradient(self, train: Batch, valid: Batch, lr: float) -> tuple[dict[str, Tensor], float]:
         if self.method == "first_order":
             return METHODS[self.method](self.net, train, valid, criterion=self.criterion)
         self._forget_gradients()  # else the second network would copy them
-        momentum = self.optimizer_state()["momentum"] if self.steps else None
+        moved = self.steps > 0 or self.order == "weights_first"
+        momentum = self.optimizer_state()["momentum"] if moved else None
         return METHODS[self.method](
             self.net,
             train,
@@ -102,6 +140,17 @@ class Search:
             criterion=self.criterion,
         )
 
+    def _add_terms(self, loss: Tensor) -> None:
+        """Add to a hypergradient what the terms add to the gradient, and multiply it by their factors."""
+        if not self.terms:
+            return
+        alphas, loss = list(self.net.alphas.values()), loss.requires_grad_()
+        value = total(loss, self.terms, self.net.alphas, self.net.relaxation)
+        factor, *added = torch.autograd.grad(value, [loss, *alphas], allow_unused=True)
+        for alpha, gradient in zip(alphas, added, strict=True):
+            assert alpha.grad is not None
+            alpha.grad = factor * alpha.grad + (0 if gradient is None else gradient)
+
     def _weight_step(self, train: Batch, lr: float) -> float:
         net = self.net
         weights = list(net.parameters())
@@ -110,22 +159,33 @@ class Search:
             objective, loss = net.training_loss(*train, self.criterion)
         if self.published:
             objective.backward()
-            _fill_gradients(weights)
+            _fill_gradients(self._moving())
         else:
-            for weight, grad in zip(weights, gradients(objective, weights), strict=True):
-                weight.grad = grad
-        torch.nn.utils.clip_grad_norm_(weights, self.grad_clip)
+            found = sparse_gradients(objective, net.weights(), net.samples)
+            for weight, grad in zip(weights, found.values(), strict=True):
+                weight.grad = None if grad is None else grad.detach()
+        self._move_weights(lr)
+        return loss.item()
+
+    def _moving(self) -> list[Tensor]:
+        """The weights that a step moves: all that do not rest."""
+        named = self.net.weights().items()
+        return [weight for name, weight in named if not rests(name, weight.grad, self.net.samples)]
+
+    def _move_weights(self, lr: float) -> None:
+        torch.nn.utils.clip_grad_norm_(list(self.net.parameters()), self.grad_clip)
         for group in self.weight_optimizer.param_groups:
             group["lr"] = lr
         self.weight_optimizer.step()
-        return loss.item()
 
     def _move_alphas(self) -> None:
-        """Adam, after which masked and frozen logits and their moments are as they were."""
+        """Step α's optimiser; masked and frozen logits and their moments are then as they were."""
         kept = {
             name: [tensor.detach().clone() for tensor in (alpha, *self._moments(alpha))]
             for name, alpha in self.net.alphas.items()
         }
+        if self.arch_grad_clip is not None:
+            torch.nn.utils.clip_grad_norm_(list(self.net.alphas.values()), self.arch_grad_clip)
         self.arch_optimizer.step()
         for name, alpha in self.net.alphas.items():
             fixed = self.net.relaxation.fixed(name, alpha)

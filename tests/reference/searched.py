@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .relaxation import Relaxation
+from .sparse import SAMPLES_ONE
 
 Noise = dict[str, dict[str, Tensor]]
 """The noise of a step, by role and table: "alpha" for the validation loss, "weight" for all others."""
@@ -24,10 +25,19 @@ class Searched(nn.Module):
     _norms: list[Any]
     relaxation = Relaxation()
     noise: Noise | None = None
+    perturbed: dict[str, Tensor] | None = None
+    """Mixing weights that replace those of the logits."""
     _role = "weight"
+
+    @property
+    def samples(self) -> bool:
+        """Whether the mixing weights of training are one-hot."""
+        return self.relaxation.name in SAMPLES_ONE
 
     def mixing(self, table: str) -> Tensor:
         """The mixing weights of a table."""
+        if self.perturbed is not None:
+            return self.perturbed[table]
         noise = self.noise[self._role][table] if self.noise and self.training else None
         return self.relaxation.weights(table, self.alphas[table], noise)
 

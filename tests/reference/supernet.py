@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from .operations import DARTS_OPERATIONS, OPERATIONS, BatchNorm, FactorizedReduction, ReluConvBn
+from .operations import DARTS_OPERATIONS, OPERATIONS, BatchNorm, FactorizedReduction, ReluConvBn, Zero
 from .searched import Searched
+from .sparse import mixed
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Operations: TypeAlias = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
@@ -22,10 +23,16 @@ DEFAULT_WEIGHT_COUNT = 1_930_618
 class MixedOp(nn.ModuleDict):
     """One edge: the candidates' outputs, weighted by the edge's mixing weights, summed."""
 
+    sparse = False
+    """Whether candidates of weight 0 are not computed."""
+
     def __init__(self, operations: Sequence[str], channels: int, stride: int) -> None:
         super().__init__({name: OPERATIONS[name](channels, stride) for name in operations})
+        self._zero = [Zero(channels, stride)]  # no part of the module
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        if self.sparse:
+            return mixed(self.values(), list(weights), x, self._zero[0])
         return sum(w * op(x) for w, op in zip(weights, self.values(), strict=True))
 
 
@@ -170,6 +177,9 @@ class Supernet(Searched):
         return [F.softmax(row[: len(own)], -1) for row, own in zip(alpha, self.candidates[name], strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:
+        for module in self.modules():
+            if isinstance(module, MixedOp):
+                module.sparse = self.samples
         before = previous = self.stem(x)
         for cell in self.cells:
             weights = self.mixing_weights("reduce" if cell.reduction else "normal")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from .._results.history import EpochRecord, flat
-from .._results.tables import AlphaTable
+from .._results.tables import EDGES, AlphaTable
 from .._results.trajectory import plain
 from .._search.callbacks import Callback, EpochInfo, StartInfo
 from .._search.moments import snapshot
@@ -95,12 +95,18 @@ def weights(
 ) -> dict[tuple[str, str, str], float]:
     """Return the strengths by table, row and candidate; a row is named as `AlphaTable.tag` does."""
     path = snapshot(config, info, tables)
+    edges = {
+        (name + EDGES, table.tag(row), "edge"): weight
+        for name, table in path.tables.items()
+        if path.weighted(name)
+        for row, weight in enumerate(path.edge_weights(name, 0).tolist())
+    }
     return {
         (name, table.tag(row), candidate): weight
         for name, table in path.tables.items()
         for row, strengths in enumerate(path.weights(name, 0).tolist())
         for candidate, weight in zip(table.candidates[row], strengths, strict=False)
-    }
+    } | edges
 
 
 def tag(table: str, row: str, candidate: str) -> str:

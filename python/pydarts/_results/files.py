@@ -69,7 +69,7 @@ def read_result(folder: Path) -> dict[str, Any]:
         "history.json",
         lambda data: History([record_from(row, EpochRecord) for row in json.loads(data)]),
     )
-    alphas = read("alphas.npz", lambda data: alphas_from(data, tables))
+    alphas = read("alphas.npz", lambda data: alphas_from(data, tables, config.edge_normalization))
     steps, epochs = (tuple(alphas.pop(name).tolist()) for name in ("steps", "epochs"))
     picked = about["architecture"]
     if picked is not None:

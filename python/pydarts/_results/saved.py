@@ -16,7 +16,7 @@ from .._values.genotype import Genotype
 from .._values.words import shown
 from .decisions import decisions_from
 from .environment import texts_from
-from .tables import AlphaTable, from_plain
+from .tables import EDGES, AlphaTable, from_plain
 
 FORMAT = 2  # 1 has no checksums
 _STATUSES = ("complete", "interrupted", "failed")
@@ -74,20 +74,25 @@ def genotype_from(data: bytes, config: SearchConfig) -> Genotype | None:
     return genotype
 
 
-def alphas_from(data: bytes, tables: Mapping[str, AlphaTable]) -> dict[str, npt.NDArray[Any]]:
-    """Return the content of `alphas.npz`."""
+def alphas_from(
+    data: bytes, tables: Mapping[str, AlphaTable], edges: bool = False
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the content of `alphas.npz`; `edges`: whether it holds logits of edges too."""
+    shapes = {name: (len(table.rows), table.columns) for name, table in tables.items()}
+    if edges:
+        shapes |= {name + EDGES: (len(table.rows), 1) for name, table in tables.items()}
     arrays = arrays_in(io.BytesIO(data))
     arrays.setdefault("epochs", np.zeros(0, np.int64))  # earlier versions have none
-    if sorted(arrays) != sorted([*tables, "epochs", "steps"]):
-        raise ValueError(f"holds {', '.join(sorted(arrays))}; the space has {', '.join(tables)}")
+    if sorted(arrays) != sorted([*shapes, "epochs", "steps"]):
+        raise ValueError(f"holds {', '.join(sorted(arrays))}; the search has {', '.join(shapes)}")
     for name in ("steps", "epochs"):
         if arrays[name].ndim != 1 or arrays[name].dtype.kind not in "iu":
             raise ValueError(f"{name} are {arrays[name].dtype} of shape {list(arrays[name].shape)}")
     points = len(arrays["steps"])
     if len(arrays["epochs"]) not in (0, points):
         raise ValueError(f"{len(arrays['epochs'])} epochs and {points} steps")
-    for name, table in tables.items():
-        shape = points, len(table.rows), table.columns
+    for name, of_point in shapes.items():
+        shape = points, *of_point
         if arrays[name].shape != shape or arrays[name].dtype.kind != "f":
             found = f"{arrays[name].dtype} of shape {list(arrays[name].shape)}"
             raise ValueError(f"{name} is {found}, expected floating-point numbers of shape {list(shape)}")

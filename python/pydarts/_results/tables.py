@@ -14,6 +14,9 @@ import numpy.typing as npt
 from .._values.space import Space
 from .._values.words import count, edge_in_words, shown
 
+EDGES = ".beta"
+"""The end of the name of a table that holds the logits of edges."""
+
 
 @dataclass(frozen=True)
 class AlphaTable:

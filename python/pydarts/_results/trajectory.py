@@ -15,7 +15,7 @@ from .. import _core
 from .._values.genotype import Genotype
 from .._values.space import Space
 from .._values.words import shown
-from .tables import AlphaTable, in_effect, tables_of
+from .tables import EDGES, AlphaTable, in_effect, tables_of
 
 Weights = npt.NDArray[np.float64]
 
@@ -62,7 +62,8 @@ class Trajectory:
     """
 
     alphas: Mapping[str, npt.NDArray[Any]] = field(repr=False)
-    """Table name -> logits [T, edges, operations]; NaN where masked."""
+    """Table name -> logits [T, edges, operations]; NaN where masked. Logits of edges that are given here,
+    such as `normal.beta`, go to `edges`."""
     steps: Sequence[int] = field(repr=False)
     """The number of completed steps at each of the T points."""
     space: Space | None
@@ -84,12 +85,21 @@ class Trajectory:
     """The names of rows and columns by table; empty: those of `space`."""
     given: Mapping[str, Weights] | None = field(default=None, repr=False)
     """The strengths by table, from the events of a search; None: computed from what is above."""
+    edges: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False)
+    """The logits of edges, [T, edges, 1], by the name of their table, such as `normal.beta`."""
 
     def __post_init__(self) -> None:
         if not self.tables:
             if self.space is None:
                 raise TypeError("a Trajectory requires a space, or tables with names of rows and columns")
             object.__setattr__(self, "tables", tables_of(self.space))
+        if self.space is not None:
+            names = {table + EDGES for table in self.tables}
+            edges = {name: logits for name, logits in self.alphas.items() if name in names}
+            rest = {name: alphas for name, alphas in self.alphas.items() if name not in names}
+            if edges:
+                object.__setattr__(self, "edges", {**self.edges, **edges})
+                object.__setattr__(self, "alphas", rest)
         if self.parameter_epochs is None:
             by_epoch = range(-1, self.epochs) if len(self) == self.epochs + 1 else [0] * len(self)
             object.__setattr__(self, "parameter_epochs", [max(epoch, 0) for epoch in by_epoch])
@@ -106,14 +116,38 @@ class Trajectory:
 
     @property
     def strengths(self) -> dict[str, Weights]:
-        """Table name -> the strengths of all candidates, [T, edges, operations]: see `weights`."""
-        return {table: self.weights(table) for table in self.alphas}
+        """Table name -> the strengths of all candidates, [T, edges, operations]: see `weights`.
+
+        The weights of edges follow, [T, edges, 1], by the names of their tables.
+        """
+        weighted = filter(self.weighted, self.alphas)
+        edges = {table + EDGES: self.edge_weights(table)[..., None] for table in weighted}
+        return {table: self.weights(table) for table in self.alphas} | edges
+
+    def weighted(self, table: str) -> bool:
+        """Return whether the edges of a table have weights of their own."""
+        return table + EDGES in self.edges
+
+    def edge_weights(self, table: str, at: int | slice = slice(None)) -> Weights:
+        """Return the weights of the edges, [T, edges]: a softmax over the edges into each node.
+
+        Raises:
+            ValueError: the table has no logits of edges.
+        """
+        if not self.weighted(table):
+            raise ValueError(f"no logits of edges for {shown(table)}; the search had no edge_normalization")
+        logits = np.asarray(self.edges[table + EDGES][at], np.float64)[..., 0]
+        targets = [target for _, target in self.tables[table].edges]
+        groups = [[row for row, to in enumerate(targets) if to == node] for node in sorted(set(targets))]
+        found = _core.edge_weights(np.ascontiguousarray(logits.reshape(-1, len(targets))), groups)
+        return found.reshape(logits.shape)
 
     def weights(self, table: str, at: int | slice = slice(None)) -> Weights:
         """Return the strengths of the candidates, [T, edges, operations], or those at `at`.
 
         They are the mean mixing weights of the relaxation; of softmax those of the paper's equation 2. They
-        are 0 where α is masked, and constant in rows that are decided.
+        are 0 where α is masked, and constant in rows that are decided. Where edges have weights of their own,
+        these multiply them.
 
         Raises:
             ValueError: there is no such table.
@@ -130,7 +164,8 @@ class Trajectory:
             epochs,
             self._total,
         )
-        return found.reshape(alphas[points].shape)
+        found = found.reshape(alphas[points].shape)
+        return found * self.edge_weights(table, at)[..., None] if self.weighted(table) else found
 
     def shown(self, table: str, at: int | slice = slice(None)) -> Weights:
         """Return the strengths by name, [T, rows, names], NaN where masked or where a row lacks the name."""
@@ -160,6 +195,9 @@ class Trajectory:
         found: Weights = _core.strengths(
             plain(self.relaxation), zeros, np.full_like(zeros, np.nan), [0], self._total
         )
+        if self.weighted(table):
+            targets = [target for _, target in names.edges]
+            found = found / np.array([targets.count(target) for target in targets])[:, None]
         return found[0, :, 0]
 
     @cached_property
@@ -239,7 +277,11 @@ class Trajectory:
         It is at most the mean of log(operations). If the mixing weights of an edge are not shares of 1, their
         magnitudes are first divided by their sum.
         """
-        return _core.entropy(plain(self.relaxation), self.weights(table))
+        weights = self.weights(table)
+        if self.weighted(table):
+            sums = weights.sum(-1, keepdims=True)
+            weights = weights / np.where(sums == 0, 1.0, sums)
+        return _core.entropy(plain(self.relaxation), weights)
 
     @property
     def skips(self) -> npt.NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -17,6 +17,18 @@ from .._values.ambient import plain
 from .._values.config import SearchConfig
 from .._values.fields import Method
 from .._values.variants import plain as plain_value
+
+
+class Probe(NamedTuple):
+    """The difference of a gradient g by α from the exact one g*, that of "unrolled_exact".
+
+    Both are NaN if g* is zero.
+    """
+
+    cosine: float
+    """The cosine of the angle between g and g*, ⟨g, g*⟩ / (‖g‖·‖g*‖)."""
+    error: float
+    """The relative error, ‖g − g*‖ / ‖g*‖."""
 
 
 class Inspected:
@@ -47,6 +59,32 @@ class Inspected:
         """
         self._net.set_alphas({name: tensor_of(value) for name, value in alphas.items()})
 
+    @overload
+    def arch_gradient(
+        self,
+        train: Any = None,
+        valid: Any = None,
+        method: Method | Hypergradient | None = None,
+        xi: float | None = None,
+        epsilon: float | None = None,
+        momentum: Mapping[str, Array] | None = None,
+        *,
+        probe: Literal[False] = False,
+    ) -> dict[str, Tensor]: ...
+
+    @overload
+    def arch_gradient(
+        self,
+        train: Any = None,
+        valid: Any = None,
+        method: Method | Hypergradient | None = None,
+        xi: float | None = None,
+        epsilon: float | None = None,
+        momentum: Mapping[str, Array] | None = None,
+        *,
+        probe: Literal[True],
+    ) -> tuple[dict[str, Tensor], Probe]: ...
+
     @plain()
     def arch_gradient(
         self,
@@ -56,7 +94,9 @@ class Inspected:
         xi: float | None = None,
         epsilon: float | None = None,
         momentum: Mapping[str, Array] | None = None,
-    ) -> dict[str, Tensor]:
+        *,
+        probe: bool = False,
+    ) -> dict[str, Tensor] | tuple[dict[str, Tensor], Probe]:
         """Compute the gradient of the validation loss by α, table name -> [rows, columns].
 
         Args:
@@ -64,11 +104,17 @@ class Inspected:
                 may be None for "first_order".
             valid: validation batch; required.
             method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, its
-                product as a directional derivative), "single_level" (the gradient of the training loss), or
-                an instance of a class of `pydarts.algorithms`; None: the config's.
-            xi: learning rate ξ of the virtual step; None: the config's `weight_lr`.
+                product as a directional derivative), "single_level" (the gradient of the training loss),
+                "t1_t2", "neumann", "conjugate_gradient", "mixed_level", or an instance of a class of
+                `pydarts.algorithms`; None: the config's.
+            xi: learning rate ξ of the virtual step, and η of "t1_t2" and "neumann"; None: the config's
+                `weight_lr`.
             epsilon: scale of the finite difference of eq. 8; None: the config's.
             momentum: momentum buffer of the virtual step by weight name; None: zeros.
+            probe: whether to compare the gradient with that of "unrolled_exact" for the same arguments.
+
+        Returns:
+            The gradient; with `probe`, a pair of it and a `Probe`.
 
         Raises:
             ConfigError: the method is unknown; or it differentiates twice, and an operation cannot be.
@@ -76,14 +122,16 @@ class Inspected:
         """
         if valid is None:
             raise _core.DataError("the gradient by α requires a validation batch: pass valid=batch")
-        return self._net.arch_gradient(
+        gradient, probed = self._net.arch_gradient(
             None if train is None else self._read(train),
             self._read(valid),
             plain_value(self._config.hypergradient if method is None else method),
             self._config.weight_lr if xi is None else float(xi),
             self._config.epsilon if epsilon is None else float(epsilon),
             None if momentum is None else {name: tensor_of(value) for name, value in momentum.items()},
+            bool(probe),
         )
+        return gradient if probed is None else (gradient, Probe(*probed))
 
     @plain()
     def step(self, train: Any, valid: Any) -> tuple[float, float]:

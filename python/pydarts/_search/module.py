@@ -14,7 +14,7 @@ from .._data.draws import SeededLoss
 from .._data.structure import Layout
 from .._values.hints import add_note, hint
 from .._values.words import listed
-from ..nn._choices import Found, tables_of_choices
+from ..nn._choices import Found, paths_of, tables_of_choices
 from ..nn._fix import choices_in
 from ..nn._function import Named
 from ..nn._module import called, check_shapes
@@ -58,6 +58,7 @@ class BoundModule:
         self.weights: Named = {name: value.detach() for name, value in self._parameters.items()}
         self.buffers: Named = dict(module.named_buffers())
         self.tables = given_tables(self.choices)
+        self.paths = paths_of(module, self.choices)
         self._rows = [(found.module, found.table, found.row, len(found.candidates)) for found in self.choices]
         self._live: list[tuple[nn.Module, str, Tensor]] = []
         self._frozen = [part for part in module.modules() if not part.training]
@@ -67,11 +68,13 @@ class BoundModule:
         self._seeded = SeededLoss(self._compute, seed, poll)
         self._step, self._fits, self._mixes, self._twice = 0, False, False, False
         self._m: Named = {}
+        self._samples = False
         self._place = ""
         self._outputs: list[Any] | None = None
 
-    def bind(self, w: Named, m: Named, buffers: Named) -> tuple[list[Tensor], list[Tensor]]:
+    def bind(self, w: Named, m: Named, buffers: Named, samples: bool) -> tuple[list[Tensor], list[Tensor]]:
         """See `BoundNetwork`."""
+        self._samples = samples
         moved(self.module, device=next(iter(w.values())).device)
         for name, places in places_of(self.module).items():
             if name in buffers:
@@ -120,7 +123,7 @@ class BoundModule:
         inputs, targets = layout.rebuild(tensors)
         some = next(iter(self._parameters.values()))
         self._set_mode(mode != "evaluation")
-        self._set_mixing()
+        self._set_mixing(self._samples or mode == "evaluation")
         self._set_buffers(mode)
         with ExitStack() as stack:
             if twice:
@@ -138,7 +141,7 @@ class BoundModule:
         value = checked_loss(value, some, learns, "the network" if self._loss is None else "the loss")
         if not self._mixes and torch.is_grad_enabled() and any(one.requires_grad for one in self._m.values()):
             unused = check_mixing(value, self._m)
-            if unused:
+            if unused and not self._samples:  # else it may be in a candidate that was not sampled
                 hint(
                     f"the loss of the first batch does not depend on the choices {listed(unused)}, so their "
                     "logits have no gradient; are they called in forward?"
@@ -189,12 +192,19 @@ class BoundModule:
                 part.training = False
             self._training = training
 
-    def _set_mixing(self) -> None:
-        """Set the mixing weights; they stay, as `torch.utils.checkpoint` runs parts in the backward pass."""
+    def _set_mixing(self, sparse: bool) -> None:
+        """Set the mixing weights; they stay, as `torch.utils.checkpoint` runs parts in the backward pass.
+
+        `sparse`: candidates whose weight is 0 are not computed, unless that is all of them, since the shape
+        of what they return is not known.
+        """
         rows = {name: table.unbind(0) for name, table in self._m.items()}
+        numbers = {name: table.tolist() for name, table in self._m.items()} if sparse else {}
         for choice, table, row, count in self._rows:
             weights = rows[table][row]
             choice._mixing = weights if len(weights) == count else weights[:count]
+            live = [i for i, weight in enumerate(numbers[table][row][:count]) if weight] if sparse else []
+            choice._live = tuple(live) if 0 < len(live) < count else None
 
     def _set_buffers(self, mode: str) -> None:
         """Let the weight step move the buffers; any other pass, and its backward pass, gets copies."""

@@ -34,9 +34,13 @@ class BoundNetwork(Protocol):
     """The initial buffers by name."""
     tables: list[GivenTable]
     """The tables of logits."""
+    paths: Mapping[str, list[list[int]]]
+    """When each weight is used: see `paths_of`. A weight that it lacks always is."""
 
-    def bind(self, w: Named, m: Named, buffers: Named) -> tuple[list[Tensor], list[Tensor]]:
+    def bind(self, w: Named, m: Named, buffers: Named, samples: bool) -> tuple[list[Tensor], list[Tensor]]:
         """Keep the memory of weights, mixing weights and buffers, which the engine fills before each loss.
+
+        `samples`: the relaxation samples candidates, so that mixing weights are 0 or 1.
 
         Returns:
             The leaves by which it differentiates, in the order of `w` and `m`; they share this memory.
@@ -109,6 +113,7 @@ class BoundFunction:
             )
             for table in network.tables
         ]
+        self.paths: Mapping[str, list[list[int]]] = {}
         self._shapes = {table.name: table.shape for table in network.tables}
         self._with_buffers = network.buffers is not None
         self._seeded = SeededLoss(network.loss, seed, poll)
@@ -118,7 +123,7 @@ class BoundFunction:
         self._m: Named = {}
         self._live: Named = {}
 
-    def bind(self, w: Named, m: Named, buffers: Named) -> tuple[list[Tensor], list[Tensor]]:
+    def bind(self, w: Named, m: Named, buffers: Named, samples: bool) -> tuple[list[Tensor], list[Tensor]]:
         """See `BoundNetwork`."""
         self._w, self._m, self._live = dict(w), dict(m), dict(buffers)
         return list(w.values()), list(m.values())
@@ -241,9 +246,10 @@ def check_twice(value: Tensor) -> None:
         if getattr(backward, "__code__", None) is _ONCE:
             name = node._forward_cls.__name__  # type: ignore[attr-defined]
             raise ConfigError(
-                f'hypergradient "unrolled_exact" differentiates twice, and {name} is marked as '
-                '`once_differentiable`; use hypergradient="unrolled", or write its backward with operations '
-                "that can be differentiated"
+                'the search needs second derivatives, for hypergradients such as "unrolled_exact", for '
+                f"`probe_every` or for `curvature_every`, and {name} is marked as `once_differentiable`; use "
+                'hypergradient="unrolled" or "first_order" without these, or write its backward with '
+                "operations that can be differentiated"
             )
         waiting += [before for before, _ in node.next_functions]
 

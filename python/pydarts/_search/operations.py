@@ -94,9 +94,10 @@ class BoundOperations(Described):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the output, and its derivative along tangents of the input and of the weights; None: 0.
 
-        Both are part of the graph of the input and its tangent; see `_Along`.
+        Both are part of the graph of the input, its tangent and the weights; see `_Along`.
         """
-        graph = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, tangent))
+        sources = (x, tangent, *weights)
+        graph = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in sources)
         place = self.places[name][0]
         leaves = [tensor.detach().requires_grad_() for tensor in (x, *weights)]
         with torch.enable_grad(), differentiable_twice(self._modules[name].recurrent), _named(place):
@@ -107,10 +108,8 @@ class BoundOperations(Described):
                 self._twice.add(place.operation)
         if not graph:
             return y.detach(), held.moved
-        if held.moved is None:
-            return _Joined.apply(x, tangent, held)[0], None  # type: ignore[no-untyped-call]
-        found: tuple[Tensor, Tensor] = _Joined.apply(x, tangent, held)  # type: ignore[no-untyped-call]
-        return found
+        found: tuple[Tensor, Tensor | None] = _Joined.apply(held, *sources)  # type: ignore[no-untyped-call]
+        return found[0], None if held.moved is None else found[1]
 
     def facts(self, channels: int) -> dict[str, str]:
         """Return what a resumed search must have in common: code, names and shapes of weights."""
@@ -246,8 +245,8 @@ class _Along:
 
     J·t is the gradient by u of (Jᵀ u)·t. Its own gradient is not that of this expression, because torch
     differentiates its second derivatives of batch norm, for example, wrongly. For cotangents (a, b) of
-    (y, J·t), the gradient by the input is Jᵀ a + ∇((Jᵀ b)·t), and by the tangent of the input Jᵀ b: two
-    derivatives are enough.
+    (y, J·t), the gradient by input and weights is Jᵀ a + ∇((Jᵀ b)·t), and by the tangent of the input Jᵀ b:
+    two derivatives are enough.
     """
 
     def __init__(self, y: Tensor, leaves: list[Tensor], directions: list[Tensor | None]) -> None:
@@ -277,19 +276,22 @@ class _Along:
                 raise RuntimeError("the gradient that its backward pass computes is not differentiable")
         self.pull(torch.ones_like(self.y), torch.ones_like(self.y))
 
-    def pull(self, a: Tensor, b: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """Return the gradients by the input and by its tangent; None: 0."""
+    def pull(
+        self, a: Tensor, b: Tensor | None, weights: bool = False
+    ) -> tuple[Tensor | None, Tensor | None, list[Tensor | None]]:
+        """Return the gradients by the input, by its tangent, and by the weights if asked; None: 0."""
         if not self.y.requires_grad:
-            return None, None
+            return None, None, [None] * (len(self._leaves) - 1 if weights else 0)
         outputs, cotangents, by_tangent = [self.y], [a], None
         if b is not None:
             along, by_tangent = self._products(b)
             if along is not None and along.requires_grad:
                 outputs, cotangents = [self.y, along], [a, torch.ones_like(along)]
-        (by_input,) = torch.autograd.grad(
-            outputs, self._leaves[:1], cotangents, retain_graph=True, allow_unused=True
+        leaves = self._leaves if weights else self._leaves[:1]
+        by_input, *by_weights = torch.autograd.grad(
+            outputs, leaves, cotangents, retain_graph=True, allow_unused=True
         )
-        return by_input, None if by_tangent is None else by_tangent.detach()
+        return by_input, None if by_tangent is None else by_tangent.detach(), by_weights
 
     def _products(self, b: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return (Jᵀ b)·t, and the part of Jᵀ b that belongs to the input."""
@@ -303,11 +305,13 @@ class _Along:
 
 
 class _Joined(torch.autograd.Function):
-    """The values of `_Along` in the graph of the input and its tangent."""
+    """The values of `_Along` in the graph of the input, its tangent and the weights."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, tangent: Tensor | None, held: _Along) -> tuple[Tensor, Tensor | None]:
-        ctx.held, ctx.has_tangent = held, tangent is not None
+    def forward(
+        ctx: Any, held: _Along, x: Tensor, tangent: Tensor | None, *weights: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.held, ctx.has_tangent, ctx.count = held, tangent is not None, len(weights)
         ctx.set_materialize_grads(False)
         return held.y.detach().clone(), held.moved
 
@@ -315,9 +319,11 @@ class _Joined(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         a, b = cotangents
         held: _Along = ctx.held
+        wanted = any(ctx.needs_input_grad[3:])
         with torch.enable_grad():
-            by_input, by_tangent = held.pull(torch.zeros_like(held.y) if a is None else a, b)
-        return by_input, by_tangent if ctx.has_tangent else None, None
+            a = torch.zeros_like(held.y) if a is None else a
+            by_input, by_tangent, by_weights = held.pull(a, b, wanted)
+        return None, by_input, by_tangent if ctx.has_tangent else None, *(by_weights or [None] * ctx.count)
 
 
 @contextmanager
@@ -332,8 +338,9 @@ def _named(place: Place) -> Iterator[None]:
         ):
             raise
         raise ConfigError(
-            f'{place} has no second derivative ({text:.200}), which hypergradient="unrolled_exact" '
-            'needs; use hypergradient="unrolled"'
+            f"{place} has no second derivative ({text:.200}), which the search needs for hypergradients "
+            'such as "unrolled_exact", for `probe_every` or for `curvature_every`; use '
+            'hypergradient="unrolled" or "first_order" without these'
         ) from error
 
 

@@ -36,8 +36,9 @@ def own_network(
     Raises:
         TypeError: `network` is none, or cannot be copied.
         ConfigError: it has no choices or no weights, or its choices contradict each other; or it is a
-            `FunctionNetwork`, and there is a metric.
+            `FunctionNetwork`, and there is a metric; or `config` has options of the edges of cells.
     """
+    check_edges(config)
     if isinstance(network, FunctionNetwork):
         return of_function(network, loss, metric, config.seed)
     check_selection(config)
@@ -113,6 +114,20 @@ def shown_tables(found: tuple[Found, ...]) -> dict[str, AlphaTable]:
         )
         for table in tables_of_choices(found)
     }
+
+
+def check_edges(config: SearchConfig) -> None:
+    """Raise ConfigError for options of the edges of cells."""
+    given = {
+        "partial_channels": config.partial_channels != 1,
+        "edge_normalization": config.edge_normalization,
+        "auxiliary_skip": config.auxiliary_skip is not None,
+    }
+    for name in (name for name, wanted in given.items() if wanted):
+        raise ConfigError(
+            f"{name} is {getattr(config, name)!r} and applies to the edges of cells; leave it out with a "
+            "network of your own"
+        )
 
 
 def check_selection(config: SearchConfig) -> None:

@@ -32,6 +32,7 @@ from .._values.genotype import Genotype
 from .._values.hints import hint
 from .._values.words import count as counted
 from ..nn._convolutional import reduction_cells
+from ..nn._costs import check_terms, latency_facts, target_costs
 from .callbacks import Callback, listeners
 from .metrics import Metric, MetricFunction, check_metric, counter_of, fact_of_metric
 from .network import OwnNetwork, check_options, dtype_of
@@ -173,6 +174,9 @@ def _searched(
                 check_plan(sources.config)
                 operations = bound_operations(sources.config.resolved_space, config.seed, watch.check)
                 facts |= {} if operations is None else operations.facts(sources.config.channels)
+            check_terms(sources.config, own is not None)
+            costs = target_costs(sources.config)
+            facts |= latency_facts(costs)
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
                 progress = Progress(sources.config, tables)
@@ -191,6 +195,7 @@ def _searched(
                     bound,
                     operations,
                     None if own is not None or metric is None else Metric(metric, config.seed, watch.check),
+                    costs,
                 )
     finally:
         forget()

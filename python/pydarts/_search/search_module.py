@@ -15,6 +15,7 @@ from .._results.tables import AlphaTable
 from .._values.ambient import plain
 from .._values.callables import Loss
 from .._values.config import SearchConfig
+from ..nn._costs import check_terms
 from .inspected import Inspected, tensor_of
 from .module import BoundModule
 from .network import check_options, dtype_of
@@ -72,6 +73,7 @@ class SearchModule(Inspected):
         self._device = str(device) if device is not None else device_of(self._config)
         self._tables, self._reader = own.tables, BatchReader("given", unpack)
         self._bound = own.bound(dtype_of(self._dtype), lambda: None)
+        check_terms(self._config, True)
         self._net = _core.SearchModule(self._config, self._bound, self._dtype, self._device)
 
     @property

@@ -18,6 +18,7 @@ from .._values.fields import ConfigFields
 from .._values.operation import Operation
 from .._values.space import Space
 from .._values.words import shown
+from ..nn._costs import target_costs
 from .inspected import Inspected, tensor_of
 from .operations import bound_operations
 
@@ -119,7 +120,8 @@ class Supernet(Inspected):
         self._dtype = dtype_name(dtype, self._config)
         self._device = str(device) if device is not None else device_of(self._config)
         own = bound_operations(self._config.resolved_space, self._config.seed)
-        self._net = _core.Supernet(self._config, self._dtype, self._device, own)
+        costs = target_costs(self._config)
+        self._net = _core.Supernet(self._config, self._dtype, self._device, own, costs)
 
     @property
     def config(self) -> SearchConfig:

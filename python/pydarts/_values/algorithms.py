@@ -12,7 +12,6 @@ from .. import _core
 from .checks import whole
 from .tables import table
 from .variants import Variant
-from .words import shown
 
 
 class Schedule(Variant, axis="schedule"):
@@ -87,8 +86,8 @@ class Relaxation(Variant, axis="relaxation"):
             alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
             state: values of parameters that differ from the fields, such as `{"temperature": 0.5}`. A field
                 that is a schedule needs one.
-            noise: what a search would draw, in the shape of `alpha`; None: the mean, which evaluation,
-                selection and plots use.
+            noise: what a search would draw, in the shape of `alpha`, such as the result of `sample`; None:
+                the mean, which evaluation, selection and plots use.
 
         Returns:
             A float64 tensor in the shape of `alpha`, without a graph; 0 for removed candidates.
@@ -139,15 +138,31 @@ class Relaxation(Variant, axis="relaxation"):
         drawn = None if noise is None else table("noise", noise, logits)
         return _core.relaxation_backward(self._at(state), logits, weights, gradient, drawn)
 
-    def _at(self, state: Mapping[str, float] | None) -> dict[str, Any]:
-        """Return the plain data with the values of `state`."""
-        if not isinstance(state, Mapping | None):
-            raise TypeError(f"state must be a mapping from parameters to numbers, got {shown(state)}")
-        known = list(self._fields())
-        for name in state or {}:
-            if name not in known:
-                raise _core.ConfigError(_core.unknown_name(f"parameter of `{self.name}`", str(name), known))
-        return self.to_dict() | dict(state or {})
+    def sample(self, alpha: Tensor | ArrayLike, seed: int = 0, step: int = 0) -> Tensor:
+        """Return what a relaxation draws for one table in a step, to be passed to `weights` as `noise`.
+
+        The code is that of a search, whose numbers are different: they depend on table and loss too.
+
+        Args:
+            alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
+            seed: a whole number of at least 0.
+            step: a whole number of at least 0; the draws of different steps are independent.
+
+        Returns:
+            A float64 tensor in the shape of `alpha`: Gumbel numbers, a Dirichlet sample, or one-hot rows.
+
+        Raises:
+            ConfigError: a relaxation that draws nothing, or a seed or step out of range.
+            DataError, TypeError: as for `weights`.
+
+        >>> from pydarts.algorithms import Dirichlet
+        >>> Dirichlet().sample([0.2, -0.1, 0.5], step=1)
+        tensor([0.4234, 0.3623, 0.2143], dtype=torch.float64)
+        """
+        logits = table("alpha", alpha, masks=True)
+        return _core.relaxation_sample(
+            self.to_dict(), logits, whole("seed", seed, least=0), whole("step", step, least=0)
+        )
 
 
 class Softmax(Relaxation):
@@ -205,8 +220,103 @@ class Sigmoid(Relaxation):
 class Hypergradient(Variant, axis="hypergradient"):
     """The estimator of the gradient of the validation loss by α, with parameters.
 
-    Estimators without parameters are names: "first_order", "unrolled", "unrolled_exact", "single_level".
+    A configuration shows an estimator without parameters as its name.
     """
+
+
+class FirstOrder(Hypergradient):
+    """The gradient at the current weights, as if they did not depend on α. DARTS (Liu et al., 2019), ξ = 0.
+
+    >>> import pydarts
+    >>> pydarts.SearchConfig(hypergradient=FirstOrder()).hypergradient
+    'first_order'
+    """
+
+
+class Unrolled(Hypergradient):
+    """One virtual step of the weights, its second term by finite differences. DARTS, eq. 7 and 8.
+
+    >>> Unrolled().to_dict()
+    {'name': 'unrolled'}
+    """
+
+
+class UnrolledExact(Hypergradient):
+    """One virtual step of the weights, its second term exactly. DARTS, eq. 7.
+
+    >>> UnrolledExact().name
+    'unrolled_exact'
+    """
+
+
+class SingleLevel(Hypergradient):
+    """The gradient of the training loss, by the backward pass of the weight step. SNAS (Xie et al., 2019).
+
+    α and the weights have one objective: no example is held back for α, and validation examples are used for
+    evaluation only.
+
+    >>> SingleLevel().name
+    'single_level'
+    """
+
+
+class T1T2(Hypergradient):
+    """∂α L_val − η·∂²αw L_train · ∂w L_val at the current weights, η their rate. T1–T2 (Luketina et al., 2016).
+
+    >>> T1T2().name
+    't1_t2'
+    """
+
+
+class Neumann(Hypergradient):
+    """The implicit gradient with the inverse Hessian as a Neumann series (Lorraine et al., 2020).
+
+    ∂α L_val − ∂²αw L_train · q with q = η·Σ_{k=0..terms} (I − ηH)^k v, v = ∂w L_val, and H the Hessian of the
+    training loss by the weights plus `weight_decay` on its diagonal. The step η is the learning rate of the
+    weights (published implementations take 1, with which the series diverges on a network). The terms grow
+    if an eigenvalue of H is above 2/η or below 0.
+
+    Attributes:
+        terms: the number of products with H; with 0 it is "t1_t2".
+
+    >>> Neumann(terms=5)
+    Neumann(terms=5)
+    """
+
+    terms: int = 3
+
+
+class ConjugateGradient(Hypergradient):
+    """The implicit gradient with q from conjugate gradients on (H + damping·I)·q = v; see `Neumann`.
+
+    The iteration ends at a direction of negative curvature. If that is the first one, the gradient is that of
+    "first_order".
+
+    Attributes:
+        terms: the largest number of products with H.
+        damping: what is added to the diagonal of H, at least 0.
+
+    >>> ConjugateGradient(terms=2)
+    ConjugateGradient(terms=2, damping=0.0)
+    """
+
+    terms: int = 3
+    damping: float = 0.0
+
+
+class MixedLevel(Hypergradient):
+    """∂α L_val + weight·∂α L_train, both at the current weights. MiLeNAS (He et al., 2020).
+
+    The training batch is that of the weight step.
+
+    Attributes:
+        weight: the factor of the training loss.
+
+    >>> MixedLevel()
+    MixedLevel(weight=1.0)
+    """
+
+    weight: float = 1.0
 
 
 class Selection(Variant, axis="selection"):
@@ -251,6 +361,31 @@ class Threshold(Selection):
     k: int = 2
 
 
+class Sampled(Selection):
+    """The best of random architectures. Random search with weight sharing (Li & Talwalkar, 2019).
+
+    At the end of a search random architectures, which do not depend on α, are evaluated with the trained
+    weights: each on the first validation batches, the best of them on all. Of equal ones the earlier wins.
+    The score is the accuracy, or the loss where there is no accuracy. At the ends of earlier epochs a few
+    architectures are drawn and scored on one batch. Where only α is known, at the points of a trajectory, the
+    strongest candidates stand for the selection; `derive` refuses it.
+
+    Attributes:
+        samples: the number of architectures that are drawn at the end; equal ones are scored once.
+        batches: the number of validation batches that score all of them.
+        finalists: the number of architectures that all validation batches score.
+        epoch_samples: the number of architectures that are drawn at the ends of earlier epochs.
+
+    >>> Sampled(samples=200)
+    Sampled(samples=200, batches=10, finalists=10, epoch_samples=16)
+    """
+
+    samples: int = 1000
+    batches: int = 10
+    finalists: int = 10
+    epoch_samples: int = 16
+
+
 class Decider(Variant, axis="stop"):
     """The rule that decides at the end of every epoch whether a search ends."""
 
@@ -269,3 +404,27 @@ class SkipConnections(Decider):
     """
 
     most: int = 2
+
+
+class Curvature(Decider):
+    """End the search when the curvature of the validation loss by α grows. RobustDARTS (Zela et al., 2020).
+
+    The curvature is measured every `curvature_every` epochs, which must be given; the published search has
+    2. A local average is the mean of the latest `window` measurements, fewer at the beginning but more than
+    half of them. When it is more than `ratio` times the local average of `back` measurements earlier, the
+    search returns to the epoch in the middle of that earlier window and ends.
+
+    Attributes:
+        window: the number of measurements in a local average.
+        back: how many measurements earlier the other average is.
+        ratio: the largest growth, at least 1. The published code has 1.3, the paper 1/0.75.
+        start: the first epoch to which the search may return, counted from 0.
+
+    >>> Curvature(ratio=1.5)
+    Curvature(window=5, back=4, ratio=1.5, start=10)
+    """
+
+    window: int = 5
+    back: int = 4
+    ratio: float = 1.3
+    start: int = 10

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 import torch
 
 from .. import _core
-from . import algorithms, fields, views
+from . import algorithms, fields, perturbations, relaxations, terms, views
 from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
 from .fields import FIELDS, ConfigAttributes, Method, rows, table
 from .files import user_path
 from .hints import hint
 from .operation import Operation, named
+from .perturbations import Perturbation
 from .record import Record, differences
 from .space import Space, as_space
+from .terms import Term
 from .variants import AXES, plain
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
                 value = {**value, "checkpoint_dir": os.fspath(user_path(folder))}
             value = _with_own(value)
             given = {
-                name: plain(field) if name in AXES or name in _SCHEDULED else field
+                name: plain(field) if name in AXES or isinstance(field, Schedule) else field
                 for name, field in value.items()
             }
             value = {name: field for name, field in given.items() if field is not None or name not in AXES}
@@ -124,6 +126,23 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     def _scheduled(self, name: str) -> float | Schedule:
         value = self.to_dict()[name]
         return Schedule._of(value) if isinstance(value, dict) else float(value)
+
+    @property
+    def auxiliary_skip(self) -> float | Schedule | None:
+        """The weight of the skip connection that every edge has besides its operations; None: none."""
+        value = self.to_dict()["auxiliary_skip"]
+        return Schedule._of(value) if isinstance(value, dict) else value
+
+    @property
+    def perturbation(self) -> Perturbation | None:
+        """What the weight step does with the mixing weights, one of `pydarts.algorithms`."""
+        value = self.to_dict()["perturbation"]
+        return None if value is None else Perturbation._of(value)
+
+    @property
+    def arch_terms(self) -> tuple[Term, ...]:
+        """The terms that are added to the validation loss of the α step, of `pydarts.algorithms`."""
+        return tuple(Term._of(term) for term in self.to_dict()["arch_terms"])
 
     def replace(self, **changes: Unpack[ConfigFields]) -> SearchConfig:
         """A configuration like this one except for `changes`. Defaults follow a change of `space`.
@@ -229,7 +248,7 @@ def _types(texts: Mapping[str, str]) -> dict[str, Any]:
         "Space": Space,
         "Operation": Operation,
     }
-    names = vars(algorithms) | vars(fields) | own
+    names = vars(algorithms) | vars(relaxations) | vars(perturbations) | vars(terms) | vars(fields) | own
     return get_type_hints(type("Fields", (), {"__annotations__": texts}), names)
 
 

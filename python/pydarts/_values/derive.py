@@ -31,7 +31,9 @@ def derive(
     earlier operation.
 
     Args:
-        alphas: table name -> logits [edges, operations]; `"normal"` and `"reduce"`, or `"recurrent"`.
+        alphas: table name -> logits [edges, operations]; `"normal"` and `"reduce"`, or `"recurrent"`. With
+            `"normal.beta"` and `"reduce.beta"`, logits of the edges [edges, 1], the weight of an operation is
+            multiplied by that of its edge, the softmax over the edges into its node.
         space: the space that α belongs to.
         k: edges kept per node; None: 2 for a convolutional space, 1 for a recurrent one. The published
             notation and recurrent networks require these numbers. The same as `selection=Strongest(k)`.

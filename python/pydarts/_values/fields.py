@@ -11,7 +11,16 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level"]
+Method: TypeAlias = Literal[
+    "first_order",
+    "unrolled",
+    "unrolled_exact",
+    "single_level",
+    "t1_t2",
+    "neumann",
+    "conjugate_gradient",
+    "mixed_level",
+]
 Order: TypeAlias = Literal["arch_first", "weights_first"]
 ArchOptimizer: TypeAlias = Literal["adam", "sgd"]
 RateSchedule: TypeAlias = Literal["epoch", "step"]
@@ -80,8 +89,9 @@ FIELDS = (
         "Method | Hypergradient",
         '"first_order"',
         '"first_order" (ξ = 0), "unrolled" (eq. 7-8), "unrolled_exact" (the Hessian-vector product of eq. 7 '
-        'without finite differences), "single_level" (the training loss moves α too; SNAS), or an instance '
-        "of a class of `pydarts.algorithms`",
+        'without finite differences), "single_level" (the training loss moves α too; SNAS), "t1_t2", '
+        '"neumann", "conjugate_gradient" (estimates of the implicit gradient), "mixed_level" (both losses '
+        "move α; MiLeNAS), or an instance of a class of `pydarts.algorithms`",
         "Method | str | Hypergradient | Mapping[str, Any]",
     ),
     Field("epsilon", "float", "0.01", "scale of the finite difference, ε = epsilon / ‖∇w′ L_val‖₂ (eq. 8)"),
@@ -279,7 +289,7 @@ FIELDS = (
     Field(
         "arch_init",
         "tuple[str, float] | tuple[str, float, float]",
-        '("normal", 0.001)',
+        "('normal', 0.001)",
         'distribution of the initial logits: ("normal", deviation) or ("normal", deviation, mean) (code)',
         "Sequence[str | float]",
     ),
@@ -317,6 +327,52 @@ FIELDS = (
         'step, "step" (code)',
     ),
     Field(
+        "probe_every",
+        "int | None",
+        "None",
+        'compare the gradient of α with the exact one, "unrolled_exact", in every n-th step of α: the '
+        'means of cosine and relative error per epoch are the diagnostics "probe.cosine" and "probe.error"; '
+        "None: never (ours)",
+    ),
+    Field(
+        "partial_channels",
+        "int",
+        "1",
+        "k: the operations of an edge read the first 1/k of the channels, the others bypass them; 1: all "
+        "channels go through the operations (PC-DARTS)",
+    ),
+    Field(
+        "edge_normalization",
+        "bool",
+        "False",
+        "weight the edges into each node by a softmax of logits of their own, the tables `normal.beta` and "
+        "`reduce.beta` (PC-DARTS)",
+    ),
+    Field(
+        "auxiliary_skip",
+        "float | Schedule | None",
+        "None",
+        "weight of a skip connection that every edge has besides its operations: a number or a schedule; "
+        "None: no such connection (DARTS-)",
+        "float | Schedule | Mapping[str, Any] | None",
+    ),
+    Field(
+        "perturbation",
+        "Perturbation | None",
+        "None",
+        "what the weight step does with the mixing weights: a name or an instance of a class of "
+        "`pydarts.algorithms`; None: nothing (SDARTS)",
+        "str | Perturbation | Mapping[str, Any] | None",
+    ),
+    Field(
+        "arch_terms",
+        "tuple[Term, ...]",
+        "()",
+        "what is added to the validation loss of the α step: a name or an instance of a class of "
+        "`pydarts.algorithms`, or several of them (ours)",
+        "str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None",
+    ),
+    Field(
         "drop_path",
         "float | Schedule",
         "0.0",
@@ -331,6 +387,19 @@ FIELDS = (
         "share of the elements that are dropped behind a skip connection that keeps the size: a number or a "
         "schedule; images and sequences only (P-DARTS)",
         SCHEDULED,
+    ),
+    Field(
+        "curvature_every",
+        "int | None",
+        "None",
+        "measure the largest eigenvalue of the Hessian of the validation loss by α at the end of every n-th "
+        'epoch, epoch 0 first: the diagnostic "curvature"; None: never (RobustDARTS, code: 2)',
+    ),
+    Field(
+        "algorithm",
+        "str | None",
+        "None",
+        "name of the preset from which the configuration was made, shown in reports; it changes nothing (ours)",
     ),
 )
 
@@ -347,7 +416,7 @@ def table(rows: Sequence[tuple[str, str, str]], indent: str = "    ", width: int
     """Format a head and rows of three columns as a reStructuredText table.
 
     >>> print(table(rows()).splitlines()[3])
-        space              "darts"        search space: a name or a `Space` (section 2.1)
+        space               "darts"            search space: a name or a `Space` (section 2.1)
     """
     names, defaults = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
     rest = width - len(indent) - names - defaults

@@ -1,7 +1,8 @@
 """Variants: classes of values that an option of a search takes, such as `Gumbel(temperature=0.5)`.
 
 A variant is a class with a docstring and typed fields. Its name in files and on the command line is that of
-the class in snake_case. The core knows the same names and fields, checks them, and has their defaults.
+the class in snake_case, or the one that the class gives (`called=`). The core knows the same names and
+fields, checks them, and has their defaults.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ class Variant:
     """The name in files and on the command line."""
     _classes: ClassVar[dict[str, type[Variant]]]
 
-    def __init_subclass__(cls, axis: str = "", **keywords: Any) -> None:
+    def __init_subclass__(cls, axis: str = "", called: str = "", **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if axis:
             cls.axis, cls._classes = axis, {}
             AXES[axis] = cls
         else:
             dataclasses.dataclass(frozen=True)(cls)
-            cls.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+            cls.name = called or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
             cls._classes[cls.name] = cls
 
     def __post_init__(self) -> None:
         for name, default in self._fields().items():
-            if default is None and getattr(self, name) == self._checked(self.name)[name]:
+            given = getattr(self, name)
+            if default is None and given is not None and given == self._checked(self.name)[name]:
                 raise _core.ConfigError(
-                    f"`{self.axis}.{name}` is {getattr(self, name)!r}; give at least 1, or None for the "
-                    "default"
+                    f"`{self.axis}.{name}` is {given!r}; give another, or None for the default"
                 )
         for name, value in self._values(self.to_dict()).items():
             object.__setattr__(self, name, value)
@@ -65,6 +66,16 @@ class Variant:
         if not isinstance(values, Mapping):
             raise TypeError(f"expected a mapping with the key `name`, got {shown(values)}")
         return cls._of(dict(values))
+
+    def _at(self, state: Mapping[str, float] | None) -> dict[str, Any]:
+        """Return the plain data with the values of `state`."""
+        if not isinstance(state, Mapping | None):
+            raise TypeError(f"state must be a mapping from parameters to numbers, got {shown(state)}")
+        known = list(self._fields())
+        for name in state or {}:
+            if name not in known:
+                raise _core.ConfigError(_core.unknown_name(f"parameter of `{self.name}`", str(name), known))
+        return self.to_dict() | dict(state or {})
 
     @classmethod
     def _of(cls, value: object) -> Self:
@@ -115,4 +126,6 @@ def plain(value: Any) -> Any:
         raise _core.ConfigError(f"{value.__name__} is a class; pass {value.__name__}()")
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     return value

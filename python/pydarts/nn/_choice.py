@@ -18,6 +18,7 @@ class _Marked(nn.Module):
     """A module with logits. `table` and `row` say which ones a search gives it."""
 
     _mixing: Tensor | None  # the mixing weights of a pass of a search
+    _live: tuple[int, ...] | None  # those that are not 0, if only these candidates are computed
 
     def __init__(self, count: int, alpha: str | None, row: int, init: Any) -> None:
         super().__init__()
@@ -27,11 +28,23 @@ class _Marked(nn.Module):
             raise ConfigError(f"row is {shown(row)}; it must be a row, from 0, of the table that alpha names")
         self.table, self.row, self.given = alpha, row, init is not None
         self.alpha = nn.Parameter(_initial(init, count))
-        self._mixing = None
+        self._mixing = self._live = None
 
     def mixing_weights(self) -> Tensor:
         """Return the weights [n] by which the module mixes: those of the search, or softmax(alpha)."""
         return self.alpha.softmax(0) if self._mixing is None else self._mixing
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the candidates, in the order of the logits."""
+        raise NotImplementedError
+
+    def _mixed(self, outputs: Sequence[Any], what: str = "outputs") -> Any:
+        """Return the sum of the outputs of the candidates that are computed, each times its weight."""
+        weights, names = self.mixing_weights(), self.names
+        if self._live is not None:
+            weights, names = weights[list(self._live)], tuple(names[index] for index in self._live)
+        return mix(outputs, weights, names, what, fused=self._mixing is not None)
 
 
 class Choice(_Marked):
@@ -40,7 +53,8 @@ class Choice(_Marked):
     In a search, and before one, its output is the sum of the outputs of all candidates, each times its mixing
     weight (DARTS, eq. 2). Outputs may be tensors, or tuples, lists and dictionaries of tensors, which are
     mixed leaf by leaf; shapes must agree, and leaves that are not floating must be equal. All candidates get
-    the same arguments. Choices may be nested, shared, and called several times in a forward pass.
+    the same arguments. Choices may be nested, shared, and called several times in a forward pass. Where a
+    relaxation samples one candidate, as "gdas" does, only that one is called.
 
     Args:
         candidates: the modules by name, or a sequence of modules, whose names are "0", "1", …
@@ -86,7 +100,10 @@ class Choice(_Marked):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         versions, outputs = [value._version for value in given], []
-        for name, candidate in self.candidates.items():
+        candidates = tuple(self.candidates.items())
+        if self._live is not None:
+            candidates = tuple(candidates[index] for index in self._live)
+        for name, candidate in candidates:
             try:
                 outputs.append(candidate(*args, **kwargs))
             except Exception as error:
@@ -97,7 +114,7 @@ class Choice(_Marked):
                     f"the candidate {name!r} changes its input in place, which the other candidates read; "
                     "use operations that do not, such as nn.ReLU(inplace=False)"
                 )
-        return mix(outputs, self.mixing_weights(), self.names, fused=self._mixing is not None)
+        return self._mixed(outputs)
 
     def extra_repr(self) -> str:
         """Return what `print` shows next to the candidates."""
@@ -159,7 +176,7 @@ class InputChoice(_Marked):
         if self.keep > 1 and not all(isinstance(one, Tensor) for one in inputs):
             kinds = listed(sorted({type(one).__name__ for one in inputs}))
             raise SpaceError(f"an InputChoice that keeps {self.keep} inputs adds tensors, got {kinds}")
-        return mix(inputs, self.mixing_weights(), self.names, "inputs", fused=self._mixing is not None)
+        return self._mixed(inputs if self._live is None else [inputs[i] for i in self._live], "inputs")
 
     def extra_repr(self) -> str:
         """Return what `print` shows."""

@@ -85,6 +85,46 @@ def choices_of(module: nn.Module) -> tuple[Found, ...]:
     return tuple(found)
 
 
+def paths_of(module: nn.Module, choices: Sequence[Found]) -> dict[str, list[list[int]]]:
+    """Return when each parameter is used, by its first name: one of several paths must be open.
+
+    A path is a list of places in the mixing weights of all tables, row by row, padded to equal rows. It is
+    open if none of them is 0.
+
+    >>> net = nn.Sequential(Choice([nn.Linear(2, 2, bias=False), nn.Identity()]), nn.Linear(2, 2, bias=False))
+    >>> paths_of(net, choices_of(net))
+    {'0.candidates.0.weight': [[0]], '1.weight': [[]]}
+    """
+    starts: dict[tuple[str, int], int] = {}
+    start = 0
+    for table in tables_of_choices(choices):
+        columns = max(len(row.choices[0].candidates) for row in table.rows)
+        for row in range(len(table.rows)):
+            starts[table.name, row] = start
+            start += columns
+    first = {id(found.module): starts[found.table, found.row] for found in choices}
+    found: dict[int, list[list[int]]] = {}
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+
+    def walk(part: nn.Module, path: tuple[int, ...]) -> None:
+        if (id(part), path) in seen:
+            return
+        seen.add((id(part), path))
+        for parameter in part._parameters.values():
+            if parameter is not None:
+                found.setdefault(id(parameter), []).append(list(path))
+        for child in part._modules.values():
+            if isinstance(part, Choice) and child is part.candidates:
+                for index, candidate in enumerate(part.candidates.values()):
+                    walk(candidate, (*path, first[id(part)] + index))
+            elif child is not None:
+                walk(child, path)
+
+    walk(module, ())
+    logits = {id(choice.module.alpha) for choice in choices}
+    return {name: found[id(one)] for name, one in module.named_parameters() if id(one) not in logits}
+
+
 def tables_of_choices(choices: Sequence[Found]) -> tuple[ChoiceTable, ...]:
     """Return the tables of choices, in the order of their first rows.
 

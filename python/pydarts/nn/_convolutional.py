@@ -19,8 +19,8 @@ from .._values.operation import Operation, by_name
 from .._values.words import shown
 from ._auxiliary import AuxiliaryHead
 from ._layers import IMAGES, Layers
-from ._operations import OPERATIONS, FactorizedReduction, ReluConvBn, Zero
-from ._own import own_operation
+from ._operations import FactorizedReduction, ReluConvBn, Zero
+from ._own import candidate, own_operation
 from ._state import CheckedModule
 
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
@@ -119,10 +119,7 @@ class Cell(nn.Module):
             while own in candidates:
                 own += "_again"
             stride = 2 if reduction and source < 2 else 1
-            if name in OPERATIONS:
-                candidates[own] = OPERATIONS[name](channels, stride, pool_norm, layers)
-            else:
-                candidates[own] = own_operation(name, operations or {}).build(channels, stride, affine=True)
+            candidates[own] = candidate(name, channels, stride, pool_norm, layers, operations or {})
             self.edges[edge] = candidates
             self._nodes[target - 2].append((source, edge, own))
         # Zeros are added only where there is nothing else to add.

@@ -53,13 +53,13 @@ def cost(
     built = isinstance(network, (ConvolutionalNetwork, LanguageModel))
     if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
         shapes = copy.deepcopy(network).to("meta").eval()
-        flops = _counted(shapes, _examples.example(shapes, image_size, None, batch=1))
+        flops = counted(shapes, _examples.example(shapes, image_size, None, batch=1))
     else:
         try:
             on_meta = trees.tree_map_only(Tensor, lambda value: value.detach().to("meta"), example)
-            flops = _counted(copy.deepcopy(network).to("meta").eval(), on_meta)
+            flops = counted(copy.deepcopy(network).to("meta").eval(), on_meta)
         except Exception:  # tensors outside parameters and buffers, or code that looks at values
-            flops = _counted(copy.deepcopy(network).eval(), example)
+            flops = counted(copy.deepcopy(network).eval(), example)
     auxiliary = number_of_weights(getattr(network, "auxiliary", None)) if built else 0
     return {
         "weights": number_of_weights(network) - auxiliary,
@@ -69,7 +69,8 @@ def cost(
     }
 
 
-def _counted(network: nn.Module, inputs: Any) -> int:
+def counted(network: nn.Module, inputs: Any) -> int:
+    """Count the FLOPs of one pass, twice the multiply-adds."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.random.fork_rng(devices=[]), torch.no_grad(), FlopCounterMode(display=False) as counter:

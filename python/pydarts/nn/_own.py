@@ -16,6 +16,8 @@ from .._core import GenotypeError, SpaceError
 from .._values.ambient import kept
 from .._values.hints import add_note
 from .._values.operation import Operation
+from ._layers import Layers
+from ._operations import OPERATIONS
 
 
 @dataclass(frozen=True)
@@ -168,3 +170,16 @@ def _run(module: nn.Module, shape: Sequence[int], device: str) -> tuple[Any, int
     with FlopCounterMode(display=False) as counter, hooks:
         output = module(x)
     return output, int(counter.get_total_flops()), sum(tensor.numel() for tensor in saved.values())
+
+
+def candidate(
+    name: str, channels: int, stride: int, pool_norm: bool, layers: Layers, own: Mapping[str, Operation]
+) -> nn.Module:
+    """Make an operation of a cell; `own` are those of the user by name.
+
+    Raises:
+        GenotypeError: an operation of the user that is not given.
+    """
+    if name in OPERATIONS:
+        return OPERATIONS[name](channels, stride, pool_norm, layers)
+    return own_operation(name, own).build(channels, stride, affine=True)

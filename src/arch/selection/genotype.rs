@@ -17,13 +17,19 @@ pub fn genotype(space: &Space, strengths: &Named, selection: &Selection) -> Resu
     Genotype::of_architecture(space, &selection.architecture(&tables, &strengths))
 }
 
-/// The tables of a space and their arrays. Each must be given once, with the right shape.
+/// The tables of a space and their arrays. Each must be given once, with the right shape. The logits of edges are given
+/// for all cells or for none.
 pub fn tables<'a>(space: &Space, given: &'a Named) -> Result<(Vec<LogitTable>, Vec<&'a Array2<f64>>)> {
     space.validate()?;
-    if let Some((name, _)) = given.iter().find(|(name, _)| !space.tables().contains(&name.as_str())) {
-        return Err(Error::data(unknown("α table", name, &space.tables())));
+    let mut tables = space.logit_tables();
+    let edges = tables.iter().map(LogitTable::edge_weights).collect::<Vec<_>>();
+    if given.iter().any(|(name, _)| edges.iter().any(|table| table.name == *name)) {
+        tables.extend(edges);
     }
-    let tables = space.logit_tables();
+    let known: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    if let Some((name, _)) = given.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        return Err(Error::data(unknown("α table", name, &known)));
+    }
     let array = |table: &LogitTable| {
         let name = &table.name;
         let mut named = given.iter().filter(|(given, _)| given == name);

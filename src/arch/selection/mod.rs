@@ -2,12 +2,13 @@
 
 mod argmax;
 mod genotype;
+mod sampled;
 mod strongest;
 mod threshold;
 
 use ndarray::{Array2, ArrayView2};
 
-use super::{Architecture, LogitTable, Pick};
+use super::{Architecture, LogitTable, Pick, TableRole};
 use crate::error::Result;
 use crate::json::Field;
 use crate::variant::{Chosen, Variant};
@@ -19,10 +20,14 @@ pub use genotype::{Named, genotype, tables};
 pub trait Rule: Variant {
     /// The picks of a table: group by group, in each group the strongest first. `values`: the parameters.
     fn pick(&self, table: &LogitTable, strengths: ArrayView2<f64>, values: &[f64]) -> Vec<Pick>;
+    /// Whether a search scores random architectures instead.
+    fn samples(&self) -> bool {
+        false
+    }
 }
 
 /// All selections by strength. The first is the published one.
-pub const ALL: &[&dyn Rule] = &[&strongest::Strongest, &argmax::Argmax, &threshold::Threshold];
+pub const ALL: &[&dyn Rule] = &[&strongest::Strongest, &argmax::Argmax, &threshold::Threshold, &sampled::Sampled];
 
 /// A selection with the values of its parameters.
 pub type Selection = Chosen<dyn Rule>;
@@ -46,7 +51,8 @@ impl Selection {
         let picks = |(table, strengths): (&LogitTable, &Array2<f64>)| {
             (table.name.clone(), self.rule().pick(table, strengths.view(), &values))
         };
-        Architecture { tables: tables.iter().zip(strengths).map(picks).collect() }
+        let candidates = tables.iter().zip(strengths).filter(|(table, _)| table.role == TableRole::Candidates);
+        Architecture { tables: candidates.map(picks).collect() }
     }
 }
 

@@ -22,6 +22,11 @@ impl NamedBuffers {
         self.0.iter().any(|(own, _)| own == name)
     }
 
+    /// Copies of the buffers.
+    pub fn copies(&self) -> Result<Vec<Tensor>> {
+        self.0.iter().map(|(_, tensor)| copy(tensor)).collect()
+    }
+
     /// The buffers, not copied.
     pub fn live(&self) -> Vec<(String, Tensor)> {
         self.0.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()

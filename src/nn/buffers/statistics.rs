@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::Buffers;
 use crate::error::{Error, Result};
+use crate::nn::Reach;
 use crate::params::{Entry, Table, copy};
 use crate::plan::{Op, Plan, StatisticId};
 
@@ -70,6 +71,11 @@ impl Statistics {
         Ok(Statistics { table, kind, device, mean, variance, views, counts, owners, corrected })
     }
 
+    /// The batch norms by width.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// Whether a name of a state dict is one of running statistics.
     pub fn names(name: &str) -> bool {
         SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
@@ -84,11 +90,21 @@ impl Statistics {
         Ok(Running { raw: views(&self.mean, &self.variance)?, corrected: views(&self.corrected.0, &self.corrected.1)? })
     }
 
-    /// Counts a weight step, which moves every batch norm.
-    pub fn count(&self) -> Result<()> {
+    /// Counts a weight step, which moves every batch norm, or those that `moved` says.
+    pub fn count(&self, moved: Option<&Tensor>) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let _ = self.counts.shallow_clone().f_add_scalar_(1)?;
+        let _ = match moved {
+            Some(moved) => self.counts.shallow_clone().f_add_(&moved.f_to_kind(Kind::Int64)?)?,
+            None => self.counts.shallow_clone().f_add_scalar_(1)?,
+        };
         Ok(())
+    }
+
+    /// Restores the statistics of the batch norms that did not move, from copies of all of them.
+    pub fn restore(&self, (mean, variance): &(Tensor, Tensor), moved: &Tensor) -> Result<()> {
+        let moved = moved.f_index_select(0, &self.owners)?;
+        Reach::keep(&self.mean, mean, &moved)?;
+        Reach::keep(&self.variance, variance, &moved)
     }
 
     /// Computes the corrected statistics from the raw ones, which do not change. A batch norm that no step has moved

@@ -67,7 +67,7 @@ impl<'a> GradientSums<'a> {
 /// A segment that was run with its own graph.
 struct Graph<V> {
     inputs: Vec<SegmentInput>,
-    outputs: Vec<V>,
+    outputs: Vec<(ValueId, V)>,
     deferred: Vec<Deferred>,
 }
 
@@ -108,23 +108,23 @@ pub fn backward<I: Interpreter, T>(
     let mut kept = Vec::with_capacity(earlier.len());
     for segment in earlier {
         let first = interpreter(true)?;
-        let inputs = read(&segment.inputs, &values)?;
+        let inputs = read(&segment.inputs, &values, &first)?;
         if division.recompute {
             let _guard = tch::no_grad_guard();
             kept.push(Kept::Inputs(inputs));
             executable.walk(segment.range.clone(), &mut values, &first, |_| false)?;
         } else {
             let graph = run(executable, segment, inputs, &mut values, &first)?;
-            for (id, output) in segment.outputs.iter().zip(&graph.outputs) {
-                values[id.0] = Some(share(output));
+            for (id, output) in &graph.outputs {
+                values[id.0] = Some(output.share());
             }
             kept.push(Kept::Graph(graph));
         }
     }
     let mut sums = GradientSums::new(leaves);
-    let indices = |segment: &Segment| executable.leaves(segment.range.clone(), &leaves.mixing);
     let first = interpreter(true)?;
-    let inputs = detach(executable, read(&last.inputs, &values)?, &mut values)?;
+    let indices = |segment: &Segment| executable.leaves(segment.range.clone(), &leaves.mixing, first.thinned());
+    let inputs = detach(executable, read(&last.inputs, &values, &first)?, &mut values)?;
     executable.walk(last.range.clone(), &mut values, &first, |_| false)?;
     let (scalar, result) = finish(executable.output(&mut values)?)?;
     drop(values);
@@ -136,7 +136,7 @@ pub fn backward<I: Interpreter, T>(
             Kept::Inputs(inputs) => run(executable, segment, inputs, &mut executable.empty(), &interpreter(false)?)?,
         };
         let mut scalar: Option<Tensor> = None;
-        for (id, output) in segment.outputs.iter().zip(&outputs) {
+        for (id, output) in &outputs {
             let gradients = sums.values.remove(id).unwrap_or_default();
             for (tensor, gradient) in output.tensors().into_iter().zip(gradients) {
                 let Some(gradient) = gradient else { continue };
@@ -161,8 +161,10 @@ fn run<I: Interpreter>(
 ) -> Result<Graph<I::Value>> {
     let inputs = detach(executable, inputs, values)?;
     executable.walk(segment.range.clone(), values, interpreter, |id| segment.outputs.contains(id))?;
-    let outputs = segment.outputs.iter().map(|id| values[id.0].take()).collect::<Option<Vec<_>>>();
-    let outputs = outputs.ok_or_else(|| Error::engine("a segment does not compute one of its outputs"))?;
+    let outputs: Vec<_> = segment.outputs.iter().filter_map(|id| Some((*id, values[id.0].take()?))).collect();
+    if outputs.len() < segment.outputs.len() && interpreter.thinned().is_none() {
+        return Err(Error::engine("a segment does not compute one of its outputs"));
+    }
     Ok(Graph { inputs, outputs, deferred: interpreter.take_deferred() })
 }
 
@@ -184,15 +186,15 @@ fn detach<V: Value>(
     Ok(leaves)
 }
 
-fn read<V: Value>(ids: &[ValueId], values: &[Option<V>]) -> Result<Vec<(ValueId, V)>> {
-    let one = |id: &ValueId| {
-        let value = values[id.0].as_ref().ok_or_else(|| Error::engine("a segment reads a value that was freed"))?;
-        Ok((*id, share(value)))
-    };
-    ids.iter().map(one).collect()
-}
-
-/// The same value, made up of the same tensors.
-fn share<V: Value>(value: &V) -> V {
-    value.like(value.tensors().into_iter().map(Tensor::shallow_clone).collect())
+/// The values of these ids, without those that the pass leaves out.
+fn read<I: Interpreter>(
+    ids: &[ValueId],
+    values: &[Option<I::Value>],
+    interpreter: &I,
+) -> Result<Vec<(ValueId, I::Value)>> {
+    let found: Vec<_> = ids.iter().filter_map(|id| Some((*id, values[id.0].as_ref()?.share()))).collect();
+    match found.len() == ids.len() || interpreter.thinned().is_some() {
+        true => Ok(found),
+        false => Err(Error::engine("a segment reads a value that was freed")),
+    }
 }

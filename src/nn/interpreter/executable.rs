@@ -5,6 +5,7 @@ use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 use super::mixing::{MixingWeights, ScaleLayout, scaled};
+use super::thinned::Thinned;
 use super::weight_gradients::Deferred;
 use super::weights::WeightViews;
 use crate::error::{Error, Result};
@@ -21,7 +22,7 @@ pub struct Executable {
     pub prepared: Vec<Prepared>,
     /// The weights as views of the flat vector.
     pub weights: WeightViews,
-    /// One per α table.
+    /// One per table of mixing weights.
     pub scales: Vec<ScaleLayout>,
     /// Running statistics that are updated through others.
     pub followers: Option<Followers>,
@@ -44,9 +45,10 @@ impl Executable {
     /// Prepares `plan`; the tables say where its weights and statistics are.
     pub fn new(plan: Plan, weights: &Table, statistics: &Statistics, kind: Kind, device: Device) -> Result<Self> {
         let layout = |index| ScaleLayout::new(&plan, AlphaId(index), kind, device);
-        let scales = (0..plan.alphas.len()).map(layout).collect::<Result<Vec<_>>>()?;
+        let tables = plan.mixing_tables().count();
+        let scales = (0..tables).map(layout).collect::<Result<Vec<_>>>()?;
         let weights = WeightViews::new(&plan, weights)?;
-        let mut scale_counts = vec![0; plan.alphas.len()];
+        let mut scale_counts = vec![0; tables];
         let mut prepared = Vec::with_capacity(plan.instructions.len());
         for (index, (instruction, dying)) in plan.instructions.iter().zip(plan.last_uses()).enumerate() {
             let mut one = Prepared { index, dying, ..Prepared::default() };
@@ -64,9 +66,14 @@ impl Executable {
         Ok(Executable { plan, prepared, weights, scales, followers })
     }
 
-    /// The mixing weights of the α tables.
+    /// The mixing weights of all tables. Constant ones have no gradient.
     pub fn mixing(&self, tables: Vec<Tensor>) -> Result<Vec<MixingWeights>> {
-        tables.iter().zip(&self.scales).map(|(table, layout)| MixingWeights::new(table, layout)).collect()
+        let logits = self.plan.alphas.len();
+        let one = |(index, (table, layout)): (usize, (&Tensor, &ScaleLayout))| match index < logits {
+            true => MixingWeights::new(table, layout),
+            false => MixingWeights::new(&table.f_detach()?, layout),
+        };
+        tables.iter().zip(&self.scales).enumerate().map(one).collect()
     }
 
     /// The index of a scale among the leaves: after the weights and the mixing weights of earlier tables.
@@ -76,18 +83,22 @@ impl Executable {
     }
 
     /// The indices of the leaves that some instructions use: weights first, then the mixing weights of each table.
-    pub fn leaves(&self, range: Range<usize>, mixing: &[MixingWeights]) -> Vec<usize> {
+    pub fn leaves(&self, range: Range<usize>, mixing: &[MixingWeights], thinned: Option<&Thinned>) -> Vec<usize> {
         let mut starts = vec![self.weights.count()];
         for table in mixing {
             starts.push(starts[starts.len() - 1] + table.tensors().count());
         }
         let mut leaves = Vec::new();
         for (instruction, prepared) in self.plan.instructions[range.clone()].iter().zip(&self.prepared[range]) {
+            if thinned.is_some_and(|thinned| !thinned.runs(prepared.index)) {
+                continue;
+            }
             leaves.extend(instruction.op.weights().into_iter().map(|weight| self.weights.index[weight]));
             if let Some((alpha, _)) = scaled(&instruction.op) {
                 leaves.push(starts[alpha.0] + mixing[alpha.0].scale_index(prepared.scale));
             } else if let Some((alpha, cells)) = instruction.op.mixing() {
-                leaves.extend(cells.iter().map(|cell| starts[alpha.0] + mixing[alpha.0].index(*cell)));
+                let left = cells.iter().filter(|cell| thinned.is_none_or(|thinned| thinned.mixes(alpha, **cell)));
+                leaves.extend(left.map(|cell| starts[alpha.0] + mixing[alpha.0].index(*cell)));
             }
         }
         leaves.sort_unstable();
@@ -127,10 +138,15 @@ impl Executable {
     ) -> Result<()> {
         for index in indices {
             let (instruction, prepared) = (&self.plan.instructions[index], &self.prepared[index]);
-            let inputs = instruction.inputs.iter().map(|id| values[id.0].as_ref());
-            let inputs = inputs.collect::<Option<Vec<_>>>().ok_or_else(|| broken_plan(instruction))?;
-            let value = interpreter.value(instruction, prepared, &inputs)?;
-            values[instruction.output.0] = Some(value);
+            let value = match interpreter.thinned() {
+                Some(thinned) => thinned.value(&self.plan, interpreter, (instruction, prepared), values)?,
+                None => {
+                    let inputs = instruction.inputs.iter().map(|id| values[id.0].as_ref());
+                    let inputs = inputs.collect::<Option<Vec<_>>>().ok_or_else(|| broken_plan(instruction))?;
+                    Some(interpreter.value(instruction, prepared, &inputs)?)
+                }
+            };
+            values[instruction.output.0] = value;
             for id in prepared.dying.iter().filter(|id| !keep(id)) {
                 values[id.0] = None;
             }
@@ -150,6 +166,10 @@ pub trait Interpreter {
     type Value: Value;
     /// The value of one instruction.
     fn value(&self, instruction: &Instruction, prepared: &Prepared, inputs: &[&Self::Value]) -> Result<Self::Value>;
+    /// What a pass leaves out; None if it computes everything.
+    fn thinned(&self) -> Option<&Thinned> {
+        None
+    }
     /// Takes the operations since the last call whose weights are outside the graph.
     fn take_deferred(&self) -> Vec<Deferred> {
         Vec::new()
@@ -162,6 +182,12 @@ pub trait Value: Sized {
     fn tensors(&self) -> Vec<&Tensor>;
     /// The same kind of value, made up of other tensors.
     fn like(&self, tensors: Vec<Tensor>) -> Self;
+    /// A value that depends on nothing.
+    fn constant(tensor: Tensor) -> Self;
+    /// The same value, made up of the same tensors.
+    fn share(&self) -> Self {
+        self.like(self.tensors().into_iter().map(Tensor::shallow_clone).collect())
+    }
 }
 
 /// An instruction whose inputs are missing or too few; plans are checked, so this is a defect.

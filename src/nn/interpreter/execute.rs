@@ -4,10 +4,11 @@ use std::cell::RefCell;
 
 use tch::{Kind, Tensor};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, cut};
 use super::executable::{Executable, Interpreter, Prepared, Value, broken_plan};
-use super::layout::{avg_pool, batch_to_space, both, concat, pad, repeat, shift, space_to_batch, subsample};
+use super::layout::{avg_pool, batch_to_space, both, concat, pad, repeat, shift, shuffle, space_to_batch, subsample};
 use super::mixing::{MixingWeights, mixtures};
+use super::thinned::Thinned;
 use super::weight_gradients::Deferred;
 use crate::error::Result;
 use crate::nn::networks::drop::DropMasks;
@@ -33,6 +34,8 @@ pub struct Forward<'a> {
     drop: Option<&'a DropMasks>,
     /// The modules of user-defined operations, with their buffers.
     pub(super) own: Option<(&'a Own, &'a NamedBuffers)>,
+    /// What the pass leaves out.
+    thinned: Option<&'a Thinned>,
     /// Operations whose weights are outside the graph, in order; None if all weights are part of it.
     pub(super) deferred: Option<RefCell<Vec<Deferred>>>,
 }
@@ -48,19 +51,8 @@ impl<'a> Forward<'a> {
         kind: Kind,
     ) -> Self {
         let blocks = Blocks::default();
-        Forward {
-            executable,
-            weights,
-            mixing,
-            mode,
-            blocks,
-            compute,
-            kind,
-            masks: None,
-            drop: None,
-            own: None,
-            deferred: None,
-        }
+        let (masks, drop, own, thinned, deferred) = (None, None, None, None, None);
+        Forward { executable, weights, mixing, mode, blocks, compute, kind, masks, drop, own, thinned, deferred }
     }
 
     /// The same, with weight gradients computed outside autograd where that is faster.
@@ -81,6 +73,11 @@ impl<'a> Forward<'a> {
     /// The same with modules of user-defined operations.
     pub fn with_own(self, own: Option<(&'a Own, &'a NamedBuffers)>) -> Self {
         Forward { own, ..self }
+    }
+
+    /// The same without some operations.
+    pub fn with_thinned(self, thinned: Option<&'a Thinned>) -> Self {
+        Forward { thinned, ..self }
     }
 
     pub(super) fn mask(&self, target: DropoutTarget) -> Option<&Tensor> {
@@ -111,17 +108,17 @@ impl<'a> Forward<'a> {
             [one, other] => Ok((*one, *other)),
             _ => Err(broken()),
         };
+        let whole = || instruction.inputs.first().copied().ok_or_else(broken);
         let block = |dim, index: &usize, count: &usize| {
-            let whole = instruction.inputs.first().ok_or_else(broken)?;
-            blocks.take(*whole, x()?, dim, (*index, *count))
+            blocks.take(whole()?, x()?, *index, |x| Ok(x.f_chunk(*count as i64, dim)?))
         };
         match &instruction.op {
             Op::Conv { weight, .. } => self.deferrable_convolution(&instruction.op, x()?, *weight),
             Op::BatchNorm { scale, .. } => self.batch_norm(x()?, scale, prepared)?.ok_or_else(broken),
             Op::Linear { weight, bias } => self.linear(x()?, *weight, *bias),
             Op::Relu => Ok(x()?.f_relu()?),
-            Op::MaxPool { kernel, stride, padding } => {
-                Ok(x()?.f_max_pool2d(both(*kernel), both(*stride), both(*padding), [1, 1], false)?)
+            Op::MaxPool { kernel, stride, padding, ceil } => {
+                Ok(x()?.f_max_pool2d(both(*kernel), both(*stride), both(*padding), [1, 1], *ceil)?)
             }
             Op::AvgPool { kernel, stride, padding, outside } => {
                 avg_pool(x()?, [*kernel, *stride, *padding].map(both), *outside as i64)
@@ -136,6 +133,8 @@ impl<'a> Forward<'a> {
             Op::BatchToSpace { factors } => batch_to_space(x()?, both(*factors)),
             Op::Repeat { times } => repeat(x()?, *times as i64),
             Op::Slice { index, of } => block(1, index, of),
+            Op::Cut { at, rest } => cut(whole()?, x()?, (*at as i64, *rest), blocks),
+            Op::Shuffle { by } => shuffle(x()?, *by as i64),
             Op::Stack => Ok(Tensor::f_cat(inputs, 0)?),
             Op::Unstack { index, of } => block(0, index, of),
 
@@ -166,6 +165,10 @@ impl Interpreter for Forward<'_> {
         self.instruction(instruction, prepared, inputs, &self.blocks)
     }
 
+    fn thinned(&self) -> Option<&Thinned> {
+        self.thinned
+    }
+
     fn take_deferred(&self) -> Vec<Deferred> {
         self.deferred.as_ref().map(RefCell::take).unwrap_or_default()
     }
@@ -178,5 +181,9 @@ impl Value for Tensor {
 
     fn like(&self, mut tensors: Vec<Tensor>) -> Tensor {
         tensors.pop().unwrap_or_else(|| self.shallow_clone())
+    }
+
+    fn constant(tensor: Tensor) -> Tensor {
+        tensor
     }
 }

@@ -1,9 +1,9 @@
-//! One pass over a plan that computes each value and its derivative along a direction of the weights (forward-mode
-//! differentiation, a Jacobian-vector product).
+//! One pass over a plan that computes each value and its derivative along a direction of weights and mixing weights
+//! (forward-mode differentiation, a Jacobian-vector product).
 //!
-//! ∇_w L(w, α)·v is the derivative of L along v, so it needs one tangent per value instead of a second backward pass.
-//! Values and tangents are computed by ordinary libtorch operations: the gradient of ∇_w L·v with respect to α, the
-//! Hessian-vector product of eq. 7, is one backward pass over them. ReLU and max pooling differentiate as double
+//! ∇_w L(w, m)·v + ∇_m L(w, m)·u is the derivative of L along (v, u), so it needs one tangent per value instead of a
+//! second backward pass. Values and tangents are computed by ordinary libtorch operations: its gradients with respect to
+//! m and w, products of second derivatives with (v, u), are one backward pass over them. ReLU and max pooling differentiate as double
 //! backward does: the selected elements are constant.
 
 use tch::Tensor;
@@ -12,9 +12,15 @@ use super::blocks::Blocks;
 use super::executable::{Interpreter, Prepared, Value, broken_plan};
 use super::execute::Forward;
 use super::layout::{both, channels_second, pad};
+use super::mixing::{MixingWeights, mixtures};
+use super::thinned::Thinned;
+use super::weight_gradients::Deferred;
 use crate::error::Result;
+use crate::nn::Along;
 use crate::nn::buffers::EPSILON;
-use crate::plan::{Fill, Instruction, Op, Scale, WeightId};
+use crate::nn::gradients::add;
+use crate::params::Table;
+use crate::plan::{AlphaId, Fill, Instruction, Op, Scale, WeightId};
 
 /// A value and its derivative along the direction, its tangent; None is zero.
 pub struct Dual {
@@ -31,6 +37,10 @@ impl Value for Dual {
         let mut tensors = tensors.into_iter();
         Dual { value: tensors.next().unwrap_or_else(|| self.value.shallow_clone()), tangent: tensors.next() }
     }
+
+    fn constant(value: Tensor) -> Dual {
+        Dual { value, tangent: None }
+    }
 }
 
 impl Interpreter for Jvp<'_> {
@@ -39,26 +49,44 @@ impl Interpreter for Jvp<'_> {
     fn value(&self, instruction: &Instruction, prepared: &Prepared, inputs: &[&Dual]) -> Result<Dual> {
         self.dual(instruction, prepared, inputs)
     }
+
+    fn take_deferred(&self) -> Vec<Deferred> {
+        self.forward.take_deferred()
+    }
+
+    fn thinned(&self) -> Option<&Thinned> {
+        self.forward.thinned()
+    }
 }
 
 /// A pass along a direction.
 pub struct Jvp<'a> {
     forward: Forward<'a>,
-    direction: Vec<Tensor>,
+    /// The tangents of weights and of mixing weights, as the pass reads those; None: zero.
+    direction: Option<Vec<Tensor>>,
+    mixing: Option<Vec<MixingWeights>>,
     /// Blocks of values, and of their tangents.
     values: Blocks,
     tangents: Blocks,
 }
 
 impl<'a> Jvp<'a> {
-    /// `direction` is flat, like the weights.
-    pub fn new(forward: Forward<'a>, direction: &Tensor) -> Result<Self> {
-        let direction = forward.executable.weights.of(direction)?;
-        Ok(Jvp { forward, direction, values: Blocks::default(), tangents: Blocks::default() })
+    /// `alphas` describes the tables of the flat m.
+    pub fn new(forward: Forward<'a>, along: Along, alphas: &Table) -> Result<Self> {
+        let executable = forward.executable;
+        let direction = along.w.map(|w| executable.weights.of(w)).transpose()?;
+        let mixing = along.m.map(|m| executable.mixing(alphas.views(m)?)).transpose()?;
+        Ok(Jvp { forward, direction, mixing, values: Blocks::default(), tangents: Blocks::default() })
     }
 
-    fn weight(&self, id: WeightId) -> &Tensor {
-        &self.direction[self.forward.executable.weights.index[id.0]]
+    /// The tangent of a weight.
+    fn weight(&self, id: WeightId) -> Option<&Tensor> {
+        self.direction.as_ref().map(|all| &all[self.forward.executable.weights.index[id.0]])
+    }
+
+    /// The tangents of the mixing weights of a table.
+    fn mixing(&self, alpha: AlphaId) -> Option<&MixingWeights> {
+        self.mixing.as_ref().map(|all| &all[alpha.0])
     }
 
     fn dual(&self, instruction: &Instruction, prepared: &Prepared, inputs: &[&Dual]) -> Result<Dual> {
@@ -71,7 +99,9 @@ impl<'a> Jvp<'a> {
                 let tangent = first()?.tangent.as_ref().map(|tangent| output.f_threshold_backward(tangent, 0.0));
                 Ok(Dual { value, tangent: tangent.transpose()? })
             }
-            Op::MaxPool { kernel, stride, padding } => max_pool(first()?, [*kernel, *stride, *padding].map(both)),
+            Op::MaxPool { kernel, stride, padding, ceil } => {
+                max_pool(first()?, [*kernel, *stride, *padding].map(both), *ceil)
+            }
             Op::Pad { left, fill } => {
                 let value = pad(&first()?.value, *left as i64, *fill)?;
                 let tangent = first()?.tangent.as_ref().map(|tangent| pad(tangent, *left as i64, Fill::Zero));
@@ -79,25 +109,44 @@ impl<'a> Jvp<'a> {
             }
             Op::Own { module, weights, .. } => {
                 let input = first()?;
-                let direction: Vec<Tensor> =
-                    weights.iter().map(|weight| self.weight(*weight).shallow_clone()).collect();
+                let tangent = |weight: &WeightId| match self.weight(*weight) {
+                    Some(tangent) => Ok(tangent.shallow_clone()),
+                    None => self.forward.weight(*weight).f_zeros_like(),
+                };
+                let direction = weights.iter().map(tangent).collect::<Result<Vec<_>, _>>()?;
                 let along = (&input.value, input.tangent.as_ref());
                 let (value, tangent) = self.forward.own_module_along(along, *module, weights, &direction)?;
                 Ok(Dual { value, tangent })
             }
             Op::Conv { weight, .. } => {
                 let value = self.forward.instruction(instruction, prepared, &[&first()?.value], &self.values)?;
-                let moved = self.forward.convolution(&instruction.op, &first()?.value, self.weight(*weight))?;
+                let by_weight = |kernel| self.forward.convolution(&instruction.op, &first()?.value, kernel);
+                let moved = self.weight(*weight).map(by_weight).transpose()?;
                 Ok(Dual { value, tangent: self.plus_linear(moved, instruction, prepared, inputs)? })
             }
             Op::Linear { weight, bias } => {
                 let value = self.forward.instruction(instruction, prepared, &[&first()?.value], &self.values)?;
-                let moved = first()?.value.f_linear(self.weight(*weight), Some(self.weight(*bias)))?;
-                let tangent = match &first()?.tangent {
-                    Some(tangent) => moved.f_add(&tangent.f_linear(self.forward.weight(*weight), None::<&Tensor>)?)?,
-                    None => moved,
-                };
-                Ok(Dual { value, tangent: Some(tangent) })
+                let x = first()?;
+                let by_weight = |matrix| x.value.f_linear(matrix, self.weight(*bias));
+                let mut tangent = self.weight(*weight).map(by_weight).transpose()?;
+                let by_input = |x: &Tensor| x.f_linear(self.forward.weight(*weight), None::<&Tensor>);
+                add(&mut tangent, x.tangent.as_ref().map(by_input).transpose()?)?;
+                Ok(Dual { value, tangent })
+            }
+            Op::Mix { alpha, terms } => {
+                let values: Vec<&Tensor> = inputs.iter().map(|input| &input.value).collect();
+                let by_weights = |mixing: &MixingWeights| mixing.mix(&values, terms);
+                let moved = self.mixing(*alpha).map(by_weights).transpose()?.flatten();
+                let value = self.forward.instruction(instruction, prepared, &values, &self.values)?;
+                Ok(Dual { value, tangent: self.plus_linear(moved, instruction, prepared, inputs)? })
+            }
+            Op::Mixtures { alpha, rows, columns } => {
+                let x = &first()?.value;
+                let by_weights =
+                    |mixing: &MixingWeights| mixtures(x, &mixing.matrix(prepared.scale, [rows.len(), columns.len()])?);
+                let moved = self.mixing(*alpha).map(by_weights).transpose()?;
+                let value = self.forward.instruction(instruction, prepared, &[x], &self.values)?;
+                Ok(Dual { value, tangent: self.plus_linear(moved, instruction, prepared, inputs)? })
             }
             _ => {
                 let values: Vec<&Tensor> = inputs.iter().map(|input| &input.value).collect();
@@ -123,14 +172,14 @@ impl<'a> Jvp<'a> {
 
     fn plus_linear(
         &self,
-        moved: Tensor,
+        moved: Option<Tensor>,
         instruction: &Instruction,
         prepared: &Prepared,
         inputs: &[&Dual],
     ) -> Result<Option<Tensor>> {
-        match self.linear(instruction, prepared, inputs)? {
-            Some(mut tangent) => Ok(Some(tangent.f_add_(&moved)?)),
-            None => Ok(Some(moved)),
+        match (self.linear(instruction, prepared, inputs)?, moved) {
+            (Some(mut tangent), Some(moved)) => Ok(Some(tangent.f_add_(&moved)?)),
+            (tangent, moved) => Ok(tangent.or(moved)),
         }
     }
 
@@ -145,12 +194,15 @@ impl<'a> Jvp<'a> {
         let sum = |x: &Tensor| x.f_sum_dim_intlist(POSITIONS.as_slice(), true, None);
         let (factor, shift, factor_tangent, shift_tangent) = match scale {
             Scale::One => (None, None, None, None),
-            Scale::Mixing { alpha, .. } => (Some(self.forward.mixing[alpha.0].scale(prepared.scale)), None, None, None),
+            Scale::Mixing { alpha, .. } => {
+                let tangent = self.mixing(*alpha).map(|mixing| mixing.scale(prepared.scale));
+                (Some(self.forward.mixing[alpha.0].scale(prepared.scale)), None, tangent, None)
+            }
             Scale::Affine { weight, bias } => (
                 Some(self.forward.weight(*weight)),
                 Some(self.forward.weight(*bias)),
-                Some(self.weight(*weight)),
-                Some(self.weight(*bias)),
+                self.weight(*weight),
+                self.weight(*bias),
             ),
         };
         let factor = factor.map(per_channel).transpose()?;
@@ -181,20 +233,19 @@ impl<'a> Jvp<'a> {
                 Some(level.f_addcmul(tangent, &outer)?.f_addcmul(&normal, &along)?)
             }
         };
-        if let (Some(factor_tangent), Some(shift_tangent)) = (factor_tangent, shift_tangent) {
-            let moved = per_channel(shift_tangent)?.f_addcmul(&normal, &per_channel(factor_tangent)?)?;
-            tangent = Some(match tangent {
-                Some(tangent) => tangent.f_add(&moved)?,
-                None => moved,
-            });
-        }
+        let moved = match (factor_tangent.map(per_channel).transpose()?, shift_tangent.map(per_channel).transpose()?) {
+            (Some(factor), Some(shift)) => Some(shift.f_addcmul(&normal, &factor)?),
+            (Some(factor), None) => Some(normal.f_mul(&factor)?),
+            (None, _) => None,
+        };
+        add(&mut tangent, moved)?;
         Ok(Dual { value, tangent })
     }
 }
 
 /// The tangent of a maximum is the tangent of the element that was selected.
-fn max_pool(input: &Dual, [kernel, stride, padding]: [[i64; 2]; 3]) -> Result<Dual> {
-    let (value, indices) = input.value.f_max_pool2d_with_indices(kernel, stride, padding, [1, 1], false)?;
+fn max_pool(input: &Dual, [kernel, stride, padding]: [[i64; 2]; 3], ceil: bool) -> Result<Dual> {
+    let (value, indices) = input.value.f_max_pool2d_with_indices(kernel, stride, padding, [1, 1], ceil)?;
     let Some(tangent) = &input.tangent else { return Ok(Dual { value, tangent: None }) };
     let size = value.size();
     let (n, c, h, w) = (size[0], size[1], size[2], size[3]);

@@ -84,6 +84,25 @@ fn interleave(images: &[&Tensor], blocks: i64) -> Result<Tensor> {
     channels_second(&joined.f_flatten(3, 4)?)
 }
 
+/// The channels j in the order of (j mod `by`, ⌊j / by⌋).
+pub fn shuffle(x: &Tensor, by: i64) -> Result<Tensor> {
+    let channels = x.size()[1];
+    let (rows, rest) = (channels / by, channels % by);
+    if rest == 0 {
+        return Ok(x.f_channel_shuffle(rows)?);
+    }
+    // The first `rest` remainders occur once more than the others.
+    let x = x.f_permute([0, 2, 3, 1])?;
+    let size = [x.size()[0], x.size()[1], x.size()[2]];
+    let shaped = |x: &Tensor, last: [i64; 2]| x.f_reshape([size[0], size[1], size[2], last[0], last[1]]);
+    let whole = shaped(&x.f_narrow(3, 0, rows * by)?, [rows, by])?;
+    let last = x.f_narrow(3, rows * by, rest)?.f_unsqueeze(3)?;
+    let more = Tensor::f_cat(&[whole.f_narrow(4, 0, rest)?, last], 3)?;
+    let parts = [more, whole.f_narrow(4, rest, by - rest)?];
+    let turned = parts.iter().map(|part| Ok(part.f_transpose(3, 4)?.f_flatten(3, 4)?));
+    channels_second(&Tensor::f_cat(&turned.collect::<Result<Vec<_>>>()?, 3)?)
+}
+
 /// [N, H, W, C] as [N, C, H, W]; on the CPU a view.
 pub fn channels_second(x: &Tensor) -> Result<Tensor> {
     let image = x.f_permute([0, 3, 1, 2])?;

@@ -14,7 +14,7 @@ use crate::params::Table;
 pub struct Leaves {
     /// The weight views of the executable.
     pub weights: Vec<Tensor>,
-    /// The mixing weights of each α table.
+    /// The mixing weights of each table.
     pub mixing: Vec<MixingWeights>,
     by: By,
     m: Tensor,
@@ -23,14 +23,14 @@ pub struct Leaves {
 }
 
 impl Leaves {
-    /// The leaves at flat w and m. Those that `by` names require gradients.
-    pub fn new(executable: &Executable, w: &Tensor, m: &Tensor, alphas: &Table, by: By) -> Result<Self> {
+    /// The leaves at flat w and m, whose slices are `tables`. Those that `by` names require gradients.
+    pub fn new(executable: &Executable, w: &Tensor, m: &Tensor, tables: &Table, by: By) -> Result<Self> {
         let mut weights = executable.weights.of(&w.f_detach()?)?;
         if by.weights() {
             weights = weights.into_iter().map(|weight| Ok(weight.f_set_requires_grad(true)?)).collect::<Result<_>>()?;
         }
         let m = if by.alpha() { leaf(m)? } else { m.f_detach()? };
-        let mixing_of_m = executable.mixing(alphas.views(&m)?)?;
+        let mixing_of_m = executable.mixing(tables.views(&m)?)?;
         let mixing = mixing_of_m.iter().map(MixingWeights::leaves).collect::<Result<_>>()?;
         Ok(Leaves { weights, mixing, by, m, mixing_of_m })
     }

@@ -4,7 +4,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::layout::{rows, unrows};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::gradients::{add, leaf};
 use crate::nn::precision::in_kind;
 use crate::plan::{AlphaId, Op, Plan};
@@ -114,7 +114,8 @@ impl ScaleLayout {
     /// The scales of `plan` from the table `alpha`.
     pub fn new(plan: &Plan, alpha: AlphaId, kind: Kind, device: Device) -> Result<Self> {
         let (mut cells, mut runs, mut lengths) = (Vec::new(), Vec::<(i64, i64)>::new(), Vec::new());
-        let columns = plan.alphas[alpha.0].columns;
+        let table = plan.mixing_table(alpha).ok_or_else(|| Error::engine("a table of mixing weights is missing"))?;
+        let columns = table.columns;
         for instruction in &plan.instructions {
             let Some((_, terms)) = scaled(&instruction.op).filter(|(table, _)| *table == alpha) else { continue };
             let channels = match instruction.op {
@@ -128,7 +129,7 @@ impl ScaleLayout {
                 None => runs.push((terms.len() as i64, channels)),
             }
         }
-        let all = (plan.alphas[alpha.0].rows.len() * columns) as i64;
+        let all = (table.rows.len() * columns) as i64;
         let selection = Tensor::f_from_slice(&cells)?.f_one_hot(all)?.f_to_device(device)?.f_to_kind(kind)?;
         Ok(ScaleLayout { selection, runs, lengths })
     }

@@ -11,5 +11,6 @@ pub mod leaves;
 pub mod mixing;
 mod own;
 pub mod recurrent;
+pub mod thinned;
 pub mod weight_gradients;
 pub mod weights;

@@ -11,8 +11,10 @@ pub struct WeightViews {
     /// For each weight of the plan the index of the view that contains it.
     pub index: Vec<usize>,
     views: Vec<View>,
-    /// The lengths of the views, if they cover the whole vector in order.
-    lengths: Option<Vec<i64>>,
+    /// The lengths of the views in the order of the vector, which they cover.
+    lengths: Vec<i64>,
+    /// The place of each view in that order; None if views are in order.
+    places: Option<Vec<usize>>,
 }
 
 struct View {
@@ -43,11 +45,18 @@ impl WeightViews {
             index.extend(std::iter::repeat_n(views.len(), group.len()));
             views.push(View { offset, length, shape });
         }
-        let ends = views.iter().map(|view| view.offset + view.length);
-        let begins = views.iter().skip(1).map(|view| view.offset).chain([table.total()]);
-        let in_order = ends.eq(begins) && views.first().is_none_or(|view| view.offset == 0);
-        let lengths = in_order.then(|| views.iter().map(|view| view.length).collect());
-        Ok(WeightViews { index, views, lengths })
+        let mut order: Vec<usize> = (0..views.len()).collect();
+        order.sort_by_key(|view| views[*view].offset);
+        let mut places = vec![0; views.len()];
+        for (place, view) in order.iter().enumerate() {
+            places[*view] = place;
+        }
+        let lengths: Vec<i64> = order.iter().map(|view| views[*view].length).collect();
+        if lengths.iter().sum::<i64>() != table.total() {
+            return Err(Error::engine("the weights of this plan are not those of the vector"));
+        }
+        let places = (!order.is_sorted()).then_some(places);
+        Ok(WeightViews { index, views, lengths, places })
     }
 
     /// The number of views.
@@ -55,27 +64,21 @@ impl WeightViews {
         self.views.len()
     }
 
-    /// All views of `flat`. If they are in order, they are one node of the autograd graph, whose backward is a single
-    /// concatenation.
+    /// All views of `flat`: one node of the autograd graph, whose backward is a single concatenation.
     pub fn of(&self, flat: &Tensor) -> Result<Vec<Tensor>> {
-        let shaped = |(piece, view): (Tensor, &View)| Ok(piece.f_view(view.shape.as_slice())?);
-        match &self.lengths {
-            Some(lengths) => {
-                flat.f_split_with_sizes(lengths.as_slice(), 0)?.into_iter().zip(&self.views).map(shaped).collect()
-            }
-            None => {
-                let narrow = |view: &View| flat.f_narrow(0, view.offset, view.length);
-                self.views.iter().map(|view| shaped((narrow(view)?, view))).collect()
-            }
-        }
+        let pieces = flat.f_split_with_sizes(self.lengths.as_slice(), 0)?;
+        let piece = |index: usize| &pieces[self.places.as_ref().map_or(index, |places| places[index])];
+        self.views.iter().enumerate().map(|(index, view)| Ok(piece(index).f_view(view.shape.as_slice())?)).collect()
     }
 
     /// The flat vector of one tensor per view.
     pub fn flatten(&self, pieces: &[Tensor]) -> Result<Tensor> {
-        if self.lengths.is_none() {
-            return Err(Error::engine("the weights of this plan are not in the order of the vector"));
+        let mut flat = pieces.iter().map(|piece| Ok(piece.f_reshape([-1])?)).collect::<Result<Vec<_>>>()?;
+        if let Some(places) = &self.places {
+            let mut placed: Vec<_> = places.iter().zip(flat).collect();
+            placed.sort_by_key(|(place, _)| **place);
+            flat = placed.into_iter().map(|(_, piece)| piece).collect();
         }
-        let flat = pieces.iter().map(|piece| Ok(piece.f_reshape([-1])?)).collect::<Result<Vec<_>>>()?;
         Ok(Tensor::f_cat(&flat, 0)?)
     }
 }

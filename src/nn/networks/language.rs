@@ -20,7 +20,7 @@ use crate::nn::interpreter::execute::Forward;
 use crate::nn::interpreter::leaves::Leaves;
 use crate::nn::interpreter::mixing::MixingWeights;
 use crate::nn::precision::{Arithmetic, in_kind};
-use crate::nn::{Buffers, Loss, Mode, Network, Parts, Statistics};
+use crate::nn::{Buffers, Loss, Mode, Network, Parts, Reach, Statistics};
 use crate::params::Table;
 use crate::plan::{Language, Peak, Plan, Recurrence, Sizes, Spans};
 
@@ -39,6 +39,8 @@ pub struct LanguageModel {
     options: NetworkOptions,
     text: LanguageOptions,
     arithmetic: Arithmetic,
+    /// Which weights the sampled operations use. Every norm of the cell moves always.
+    reach: Option<Reach>,
 }
 
 /// The results of one pass.
@@ -65,6 +67,7 @@ const AT_ONCE: i64 = 1 << 22;
 impl LanguageModel {
     /// Rewrites a lowered plan and prepares it; weights and α belong to the caller.
     pub fn new(plan: Plan, options: NetworkOptions, text: LanguageOptions) -> Result<Self> {
+        let sampled = options.samples.then(|| plan.clone());
         let plan = options.rewrite(plan)?;
         let (Some(mut spans), Some(recurrence), Sizes::Words(language)) = (plan.spans(), plan.recurrence, plan.sizes)
         else {
@@ -79,6 +82,8 @@ impl LanguageModel {
         let executable = Executable::new(plan, &weights, &statistics, kind, device)?;
         let masks = Masks::new(&language, text.batch, text.dropout, text.seed, (kind, device))?;
         let arithmetic = Arithmetic::new(options.numbers.clone());
+        let reach = sampled.map(|plan| Reach::of_terms(&weights, plan.terms().of_weights(&plan), &alphas, device));
+        let reach = reach.transpose()?;
         Ok(LanguageModel {
             executable,
             spans,
@@ -92,6 +97,7 @@ impl LanguageModel {
             options,
             text,
             arithmetic,
+            reach,
         })
     }
 
@@ -194,7 +200,7 @@ impl LanguageModel {
         let output = output.ok_or_else(|| Error::engine("the input of the decoder is missing"))?;
         pass.update_running(executable)?;
         if mode == Mode::Weights {
-            self.statistics.count()?;
+            self.statistics.count(None)?;
         }
         Ok(Pass { states, output, forward: pass.forward })
     }
@@ -300,6 +306,10 @@ impl Network for LanguageModel {
 
     fn alphas(&self) -> &Table {
         &self.alphas
+    }
+
+    fn touched(&self, m: &Tensor) -> Result<Option<Tensor>> {
+        self.reach.as_ref().map(|reach| reach.elements(m)).transpose()
     }
 
     fn buffers(&self) -> Option<&dyn Buffers> {

@@ -4,6 +4,8 @@ pub mod drop;
 pub mod dropout;
 pub mod language;
 pub mod options;
+pub mod reach;
+pub mod sampled;
 pub mod search_network;
 pub mod supernet;
 pub mod token_statistics;

@@ -57,6 +57,10 @@ pub struct NetworkOptions {
     pub memory: Memory,
     /// The number of examples computed at once; None for the whole batch.
     pub micro_batch: Option<usize>,
+    /// Whether operations are sampled: what is multiplied by 0 does not move its statistics and kernels.
+    pub samples: bool,
+    /// Whether passes compute only what is not multiplied by 0. They read the mixing weights on the host.
+    pub sparse: bool,
     /// Drop path and skip dropout.
     pub drop: DropOptions,
 }
@@ -83,6 +87,8 @@ impl NetworkOptions {
             passes: config.execution.passes.clone(),
             memory: config.execution.memory,
             micro_batch: config.execution.micro_batch,
+            samples: config.optimisation.relaxation.rule().samples_one(),
+            sparse: config.optimisation.relaxation.rule().samples_one() && device == Device::Cpu,
             drop: DropOptions::of_config(config),
         }
     }
@@ -113,6 +119,12 @@ impl NetworkOptions {
         let largest = if self.device == Device::Cpu { GROUPED_PIXELS } else { usize::MAX };
         let rewrites = self.rewrites(lowered.space.reads());
         passes::rewrite(lowered, &rewrites, largest)
+    }
+
+    /// Rewrites a lowered plan for passes that leave out what is multiplied by 0.
+    pub fn rewrite_by_edge(&self, lowered: Plan) -> Result<Plan> {
+        let rewrites = self.rewrites(lowered.space.reads());
+        passes::rewrite_by_edge(lowered, &rewrites)
     }
 
     /// The estimated peak memory of a search step by `method` on a rewritten plan; of a recurrent plan, for one token

@@ -6,7 +6,7 @@ use crate::config::{Memory, Method};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::event::Metrics;
-use crate::nn::gradients::{By, Gradients};
+use crate::nn::gradients::{By, Gradients, gradient, leaf};
 use crate::nn::interpreter::backward::{Division, backward};
 use crate::nn::interpreter::executable::Executable;
 use crate::nn::interpreter::execute::Forward;
@@ -14,27 +14,36 @@ use crate::nn::interpreter::jvp::{Dual, Jvp};
 use crate::nn::interpreter::layout::channels_last;
 use crate::nn::interpreter::leaves::Leaves;
 use crate::nn::interpreter::mixing::MixingWeights;
+use crate::nn::interpreter::thinned::Thinned;
 use crate::nn::networks::drop::DropMasks;
+use crate::nn::networks::sampled::{Sampled, Searched};
 use crate::nn::networks::user_operation::{Own, SupernetBuffers};
 use crate::nn::precision::{Arithmetic, in_kind};
-use crate::nn::{Buffers, Loss, Mode, Network, NetworkOptions, Parts, Role, Statistics};
+use crate::nn::{Along, Buffers, Loss, Mode, Network, NetworkOptions, Parts, Role, Statistics};
 use crate::params::Table;
-use crate::plan::{Instruction, Op, Peak, Plan, Segment};
+use crate::plan::{Instruction, Op, Peak, Plan};
+
+/// Buffers before a pass; empty where a pass moves exactly those that it should.
+struct Before {
+    statistics: Option<(Tensor, Tensor)>,
+    own: Vec<Tensor>,
+}
 
 /// A plan, ready to run.
 pub struct Supernet {
     /// The plan as rewritten for the search.
-    search: Executable,
+    search: Searched,
+    /// What the search runs if passes compute only sampled operations.
+    sparse: Option<Searched>,
     /// The lowered plan, which evaluation runs. A rewritten plan moves some running statistics through others; loaded
     /// values may differ between them, and here each batch norm reads its own.
     evaluation: Executable,
-    /// The segments of a backward pass.
-    cells: Vec<Segment>,
-    /// The segments of a pass along a direction, which keeps twice as much.
-    jvp_segments: Vec<Segment>,
     weights: Table,
     alphas: Table,
+    mixing: Table,
     buffers: SupernetBuffers,
+    /// What rests where operations are sampled.
+    sampled: Option<Sampled>,
     /// The modules of user-defined operations.
     own: Option<Own>,
     /// The smallest number of pixels that a batch norm of the plan averages over in one image.
@@ -53,30 +62,31 @@ impl Supernet {
         let (numbers, rewritten) = (&options.numbers, options.rewrite(plan.clone())?);
         // The rewritten plan determines the order of weights and statistics in their vectors.
         let weights = Table::of_weights(&rewritten);
-        let alphas = Table::of_alphas(&rewritten);
+        let (alphas, mixing) = (Table::of_alphas(&rewritten), Table::of_mixing(&rewritten));
         let statistics = Statistics::new(Table::of_statistics(&rewritten), numbers.kind, options.device)?;
         let normalised = plan.instructions.iter().filter(|i| matches!(i.op, Op::BatchNorm { .. }));
         let area = |i: &Instruction| i.shape.elements() as i64 / i.shape.channels() as i64;
         let smallest_area = normalised.map(area).min().unwrap_or(i64::MAX);
-        let search = Executable::new(rewritten, &weights, &statistics, numbers.kind, options.device)?;
-        let evaluation = Executable::new(plan, &weights, &statistics, numbers.kind, options.device)?;
+        let prepare = |plan| Executable::new(plan, &weights, &statistics, numbers.kind, options.device);
+        let searched = |plan| Ok::<_, Error>(Searched::new(prepare(plan)?, options.memory));
+        let search = searched(rewritten)?;
+        let sparse = options.sparse.then(|| searched(options.rewrite_by_edge(plan.clone())?)).transpose()?;
+        let tables = [&weights, statistics.table(), &mixing];
+        let sampled = options.samples.then(|| Sampled::new(&plan, tables, options.device)).transpose()?;
+        let evaluation = prepare(plan)?;
         let arithmetic = Arithmetic::new(numbers.clone());
-        let (own, buffers) = Own::new(&search.plan, options.own.as_ref(), numbers.kind, options.device)?;
+        let (own, buffers) = Own::new(&search.executable.plan, options.own.as_ref(), numbers.kind, options.device)?;
         let buffers = SupernetBuffers { statistics, own: buffers };
-        let drop = DropMasks::new(&search.plan, options.drop, (numbers.kind, options.device))?;
-        let cells = search.plan.cells();
-        let jvp_segments = match options.memory {
-            Memory::Keep => search.plan.halves(),
-            Memory::Recompute => search.plan.cells(),
-        };
+        let drop = DropMasks::new(&search.executable.plan, options.drop, (numbers.kind, options.device))?;
         Ok(Supernet {
             search,
+            sparse,
             evaluation,
-            cells,
-            jvp_segments,
             weights,
             alphas,
+            mixing,
             buffers,
+            sampled,
             own,
             smallest_area,
             options,
@@ -87,7 +97,7 @@ impl Supernet {
 
     /// The rewritten plan, which the search runs.
     pub fn plan(&self) -> &Plan {
-        &self.search.plan
+        &self.search.executable.plan
     }
 
     /// Writes the initial weights of the modules of user-defined operations, once.
@@ -104,14 +114,12 @@ impl Supernet {
     pub fn logits(&self, w: &Tensor, m: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let executable = self.executable(mode);
         let images = self.images(x, mode)?;
-        let before = self.remember(executable, mode)?;
-        if mode == Mode::Evaluation {
-            self.buffers.statistics.correct()?;
-        }
-        let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.alphas.views(m)?)?);
-        let logits = executable.run(images, &self.forward(&weights, &mixing, mode)?)?;
-        self.follow(executable, before)?;
-        self.count(mode)?;
+        let thinned = self.thinned(executable, m, &images, mode)?;
+        let before = self.remember(mode)?;
+        let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.mixing.views(m)?)?);
+        let forward = self.forward((&weights, &mixing), mode, thinned.as_ref())?;
+        let logits = executable.run(images, &forward)?;
+        self.settle(before, m)?;
         Ok(logits)
     }
 
@@ -123,35 +131,73 @@ impl Supernet {
         channels_last(&if x.dim() == 3 { x.f_unsqueeze(2)? } else { x })
     }
 
-    fn forward<'a>(&'a self, weights: &'a [Tensor], mixing: &'a [MixingWeights], mode: Mode) -> Result<Forward<'a>> {
+    /// What a pass leaves out. An evaluation without gradients reads the mixing weights too, on the CPU: those of a single
+    /// architecture are mostly 0.
+    fn thinned(&self, executable: &Executable, m: &Tensor, images: &Tensor, mode: Mode) -> Result<Option<Thinned>> {
+        let thins = match mode {
+            Mode::Evaluation => self.options.device == Device::Cpu && !m.requires_grad(),
+            _ => self.sparse.is_some(),
+        };
+        if !thins {
+            return Ok(None);
+        }
+        let options = (self.arithmetic.compute(), self.options.device);
+        Thinned::new(&executable.plan, (&self.alphas, m), images.size()[0], options)
+    }
+
+    fn forward<'a>(
+        &'a self,
+        (weights, mixing): (&'a [Tensor], &'a [MixingWeights]),
+        mode: Mode,
+        thinned: Option<&'a Thinned>,
+    ) -> Result<Forward<'a>> {
         self.arithmetic.set_switch()?;
         let (compute, kind) = (self.arithmetic.compute(), self.options.numbers.kind);
         let forward = Forward::new(self.executable(mode), weights, mixing, mode, compute, kind);
         let forward = forward.with_drop(self.drop.as_ref().filter(|_| mode != Mode::Evaluation));
-        Ok(forward.with_own(self.own.as_ref().map(|own| (own, &self.buffers.own))))
+        Ok(forward.with_own(self.own.as_ref().map(|own| (own, &self.buffers.own))).with_thinned(thinned))
     }
 
-    /// A copy of the running statistics before a pass that moves some of them through others.
-    fn remember(&self, executable: &Executable, mode: Mode) -> Result<Option<(Tensor, Tensor)>> {
-        let moves = mode == Mode::Weights && executable.followers.is_some();
-        moves.then(|| self.buffers.statistics.remember()).transpose()
-    }
-
-    /// Moves these statistics after the pass.
-    fn follow(&self, executable: &Executable, before: Option<(Tensor, Tensor)>) -> Result<()> {
-        match (&executable.followers, before) {
-            (Some(followers), Some(before)) => self.buffers.statistics.follow(followers, &before),
-            _ => Ok(()),
+    /// Prepares the buffers for a pass. Returns copies of them if the pass moves some running statistics through others, or
+    /// moves what must rest.
+    fn remember(&self, mode: Mode) -> Result<Option<Before>> {
+        if mode == Mode::Evaluation {
+            self.buffers.statistics.correct()?;
         }
+        if mode != Mode::Weights {
+            return Ok(None);
+        }
+        let copies = self.sparse.is_none() && (self.search.executable.followers.is_some() || self.sampled.is_some());
+        let statistics = copies.then(|| self.buffers.statistics.remember()).transpose()?;
+        let own = if copies && self.sampled.is_some() { self.buffers.own.copies()? } else { Vec::new() };
+        Ok(Some(Before { statistics, own }))
     }
 
-    /// Counts a pass of the weight step.
-    fn count(&self, mode: Mode) -> Result<()> {
-        if mode == Mode::Weights { self.buffers.statistics.count() } else { Ok(()) }
+    /// After a pass of the weight step at mixing weights `m`: moves statistics through others, restores what rests, and
+    /// counts the pass.
+    fn settle(&self, before: Option<Before>, m: &Tensor) -> Result<()> {
+        let Some(Before { statistics: before, own }) = before else { return Ok(()) };
+        let statistics = &self.buffers.statistics;
+        if let (Some(followers), Some(before)) = (&self.search.executable.followers, &before) {
+            statistics.follow(followers, before)?;
+        }
+        let Some(sampled) = &self.sampled else { return statistics.count(None) };
+        let moved = sampled.statistics.parts(m)?;
+        if let Some(before) = &before {
+            statistics.restore(before, &moved)?;
+        }
+        if let (false, Some(modules)) = (own.is_empty(), &self.own) {
+            modules.restore(&self.buffers.own, &own, &sampled.own.parts(m)?)?;
+        }
+        statistics.count(Some(&moved))
+    }
+
+    fn searched(&self) -> &Searched {
+        self.sparse.as_ref().unwrap_or(&self.search)
     }
 
     fn executable(&self, mode: Mode) -> &Executable {
-        if mode == Mode::Evaluation { &self.evaluation } else { &self.search }
+        if mode == Mode::Evaluation { &self.evaluation } else { &self.searched().executable }
     }
 
     fn loss_of(&self, logits: &Tensor, batch: &Batch) -> Result<Loss> {
@@ -180,7 +226,7 @@ impl Supernet {
 
     fn check_batch(&self, x: &Tensor, mode: Mode) -> Result<()> {
         let size = x.size();
-        let expected: Vec<i64> = self.search.plan.example_shape().into_iter().map(|n| n as i64).collect();
+        let expected: Vec<i64> = self.search.executable.plan.example_shape().into_iter().map(|n| n as i64).collect();
         if size.len() != expected.len() + 1 || size[1..] != expected {
             let expected: Vec<String> = expected.iter().map(i64::to_string).collect();
             let what = if expected.len() == 2 { "sequences" } else { "images" };
@@ -212,6 +258,14 @@ impl Network for Supernet {
         &self.alphas
     }
 
+    fn mixing(&self) -> &Table {
+        &self.mixing
+    }
+
+    fn touched(&self, m: &Tensor) -> Result<Option<Tensor>> {
+        self.sampled.as_ref().map(|sampled| sampled.weights.elements(m)).transpose()
+    }
+
     fn buffers(&self) -> Option<&dyn Buffers> {
         Some(&self.buffers)
     }
@@ -226,49 +280,63 @@ impl Network for Supernet {
 
     fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         let executable = self.executable(mode);
-        let leaves = Leaves::new(executable, w, m, &self.alphas, by)?;
+        let leaves = Leaves::new(executable, w, m, &self.mixing, by)?;
         let images = self.images(&batch.inputs, mode)?;
-        let before = self.remember(executable, mode)?;
+        let evaluates = mode == Mode::Evaluation;
+        let thinned = if evaluates { None } else { self.thinned(executable, m, &images, mode)? };
+        let before = self.remember(mode)?;
         // Running statistics move when a segment is computed for the first time, not again.
         let second = if mode == Mode::Weights { Mode::Search } else { mode };
         let interpreter = |first| {
-            let forward = self.forward(&leaves.weights, &leaves.mixing, if first { mode } else { second })?;
+            let mode = if first { mode } else { second };
+            let forward = self.forward((&leaves.weights, &leaves.mixing), mode, thinned.as_ref())?;
             Ok(forward.with_deferred_weights())
         };
         let finish = |logits: Tensor| {
             let loss = self.loss_of(&logits, batch)?;
             Ok((loss.value.shallow_clone(), loss))
         };
-        let division = Division { segments: &self.cells, recompute: self.options.memory == Memory::Recompute };
+        let of_evaluation = evaluates.then(|| executable.plan.cells());
+        let segments = of_evaluation.as_ref().unwrap_or(&self.searched().cells);
+        let division = Division { segments, recompute: self.options.memory == Memory::Recompute };
         let (loss, gradients) = backward(executable, division, images, interpreter, &leaves, finish)?;
-        self.follow(executable, before)?;
-        self.count(mode)?;
+        self.settle(before, m)?;
         let (m_gradient, w_gradient) = leaves.flatten(executable, gradients)?;
         Gradients::new(loss, m_gradient, w_gradient)
     }
 
-    fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+    fn gradients_along(&self, w: &Tensor, m: &Tensor, along: Along, batch: &Batch, by: By) -> Result<Gradients> {
         let executable = self.executable(Mode::Search);
-        let leaves = Leaves::new(executable, w, m, &self.alphas, By::Alpha)?;
+        let leaves = Leaves::new(executable, w, m, &self.mixing, by)?;
         let images = self.images(&batch.inputs, Mode::Search)?;
-        let interpreter = |_| Jvp::new(self.forward(&leaves.weights, &leaves.mixing, Mode::Search)?, direction);
+        let thinned = self.thinned(executable, m, &images, Mode::Search)?;
+        let parts = (&leaves.weights[..], &leaves.mixing[..]);
+        let interpreter = |_| {
+            let forward = self.forward(parts, Mode::Search, thinned.as_ref())?.with_deferred_weights();
+            Jvp::new(forward, along, &self.mixing)
+        };
         let finish = |logits: Dual| {
-            let (value, Some(tangent)) = (logits.value, logits.tangent) else {
-                return Err(Error::engine("the logits do not depend on the weights"));
+            let derivative = match (logits.value, logits.tangent) {
+                (value, None) => value.f_sum(None)?.f_detach()?.f_zeros_like()?,
+                (value, Some(tangent)) if !value.requires_grad() => {
+                    let value = leaf(&value)?;
+                    let loss = self.criterion(&value, &batch.targets)?;
+                    gradient(&loss, &value)?.f_mul(&tangent)?.f_sum(None)?
+                }
+                (value, Some(tangent)) => {
+                    let loss = self.criterion(&value, &batch.targets)?;
+                    // The chain rule through the logits, so that a user's loss needs no tangents.
+                    let logit_gradient = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
+                    logit_gradient[0].f_mul(&tangent)?.f_sum(None)?
+                }
             };
-            if !value.requires_grad() {
-                return Ok((tangent.f_sum(None)?, ()));
-            }
-            let loss = self.criterion(&value, &batch.targets)?;
-            // The chain rule through the logits, so that a user's loss needs no tangents.
-            let logit_gradient = Tensor::f_run_backward(&[&loss], &[&value], true, true)?;
-            Ok((logit_gradient[0].f_mul(&tangent)?.f_sum(None)?, ()))
+            Ok((derivative.shallow_clone(), derivative))
         };
         let start = Dual { value: images, tangent: None };
-        let division = Division { segments: &self.jvp_segments, recompute: true };
-        let ((), gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
-        let (product, _) = leaves.flatten(executable, gradients)?;
-        product.ok_or_else(|| Error::engine("the gradient of m was not requested"))
+        let division = Division { segments: &self.searched().jvp_segments, recompute: true };
+        let (derivative, gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
+        let (m_gradient, w_gradient) = leaves.flatten(executable, gradients)?;
+        Gradients::new(Loss::alone(derivative), m_gradient, w_gradient)
     }
 
     fn begin_epoch(&self, epoch: usize, epochs: usize) -> Result<()> {
@@ -307,6 +375,6 @@ impl Network for Supernet {
     }
 
     fn peak(&self, method: Method) -> Option<Peak> {
-        Some(self.options.peak(&self.search.plan, method))
+        Some(self.options.peak(&self.search.executable.plan, method))
     }
 }

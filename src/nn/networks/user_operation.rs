@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
 use crate::nn::buffers::{Buffers, NamedBuffers, Statistics};
-use crate::nn::{Mode, Role};
+use crate::nn::{Mode, Reach, Role};
 use crate::params::{Table, copy};
 use crate::plan::{Makers, OwnId, OwnSpec, Plan};
 
@@ -106,6 +106,17 @@ impl Own {
     /// Begins a loss.
     pub fn begin_loss(&self, role: Role, part: usize) -> Result<()> {
         self.modules.begin_loss(role, part)
+    }
+
+    /// Restores the buffers of the modules that did not move, from copies of all buffers.
+    pub fn restore(&self, live: &NamedBuffers, before: &[Tensor], moved: &Tensor) -> Result<()> {
+        for (module, pair) in self.starts.windows(2).enumerate() {
+            let moved = moved.f_select(0, module as i64)?;
+            for index in pair[0]..pair[1] {
+                Reach::keep(live.tensors()[index], &before[index], &moved)?;
+            }
+        }
+        Ok(())
     }
 
     /// The output of a module.

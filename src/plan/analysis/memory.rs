@@ -42,7 +42,7 @@ pub struct Demand {
 fn heap(demand: &Demand) -> f64 {
     match (demand.memory, demand.method) {
         (Memory::Recompute, _) => 1.75,
-        (Memory::Keep, Method::UnrolledExact) => 1.25,
+        (Memory::Keep, method) if method.has_products() => 1.25,
         (Memory::Keep, _) => 1.1,
     }
 }
@@ -96,19 +96,26 @@ impl Plan {
         let cells = self.cells();
         let recompute = demand.memory == Memory::Recompute;
         let by_alpha = Pass { of_alpha: true, outside: false, along: false, element: demand.element as u64 };
-        // The weight step needs the gradient of the weights alone, the validation loss of an unrolled step both.
-        let both = demand.method != Method::FirstOrder;
+        // The weight step needs the gradient of the weights alone, the validation loss of other methods both.
+        let both = !matches!(demand.method, Method::FirstOrder | Method::MixedLevel);
         let by_weights = Pass { of_alpha: both, outside: demand.kernels_outside, ..by_alpha };
         let passes = [by_alpha, by_weights].into_iter();
         let mut per_image = passes.map(|pass| self.peak_of(&cells, recompute, pass)).max().unwrap_or(0);
-        if demand.method == Method::UnrolledExact {
-            let along = Pass { along: true, ..by_alpha };
+        if demand.method.has_products() {
+            // Products with the Hessian by w are differentiated with respect to the weights.
+            let by_w = matches!(demand.method, Method::Neumann | Method::ConjugateGradient);
+            let along = Pass { along: true, outside: by_w && demand.kernels_outside, ..by_alpha };
             let segments = if recompute { cells } else { self.halves() };
             per_image = per_image.max(self.peak_of(&segments, true, along));
         }
         // A gradient, the parts that it is concatenated from, and the temporaries of an update; an unrolled step adds
-        // the virtual weights, the gradient at them and the weights on either side.
-        let vectors = if demand.method == Method::FirstOrder { 4 } else { 7 };
+        // the virtual weights, the gradient at them and the weights on either side; a solver adds its vectors.
+        let vectors = match demand.method {
+            Method::FirstOrder | Method::SingleLevel | Method::MixedLevel => 4,
+            Method::Unrolled | Method::UnrolledExact | Method::T1T2 => 7,
+            Method::Neumann => 8,
+            Method::ConjugateGradient => 9,
+        };
         let weights = self.weights.iter().fold(0, |sum: u64, weight| sum.saturating_add(weight.elements() as u64));
         let fixed = weights.saturating_mul(vectors * demand.weight as u64);
         let masks = self.mask_bytes();
@@ -234,7 +241,7 @@ impl Plan {
                     views.extend(even.map(|input| (instruction.output, *views.get(&input).unwrap_or(&input))));
                     &[]
                 }
-                Op::Slice { .. } | Op::Unstack { .. } => {
+                Op::Slice { .. } | Op::Unstack { .. } | Op::Cut { rest: true, .. } => {
                     let whole = instruction.inputs.first().copied();
                     views.extend(whole.map(|whole| (instruction.output, *views.get(&whole).unwrap_or(&whole))));
                     &[]
@@ -247,6 +254,8 @@ impl Plan {
                 | Op::Mean
                 | Op::Stack
                 | Op::Concat { .. }
+                | Op::Cut { .. }
+                | Op::Shuffle { .. }
                 | Op::GlobalAvgPool
                 | Op::Pad { .. }
                 | Op::Subsample { .. }

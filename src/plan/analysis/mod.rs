@@ -5,8 +5,10 @@ mod explain;
 mod memory;
 mod segments;
 mod spans;
+mod terms;
 
 pub use cost::Cost;
 pub use memory::{Demand, Peak};
 pub use segments::Segment;
 pub use spans::Spans;
+pub use terms::{Term, Terms};

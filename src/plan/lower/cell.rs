@@ -1,10 +1,10 @@
 //! A convolutional cell: preprocessing, an operation per edge and candidate, a mixture per node.
 
 use super::operations::Window;
+use super::partial::Source;
 use super::writer::Writer;
 use crate::error::{Error, Result};
-use crate::plan::scope::edge_names;
-use crate::plan::{AlphaId, Description, Init, MaskKind, Module, Op, OwnId, OwnSpec, Scope, Shape, ValueId};
+use crate::plan::{AlphaId, Description, Init, Module, Op, OwnId, OwnSpec, Scope, Shape, ValueId};
 use crate::space::{Domain, Edge, Operation};
 
 /// A cell's position in the network.
@@ -18,8 +18,14 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    fn module(&self) -> Module {
+    pub fn module(&self) -> Module {
         Module::Cell(self.index)
+    }
+
+    /// The number of its table among those of the space. The stages of a chain: the first cell keeps the size, the
+    /// second halves it.
+    pub fn table(&self) -> usize {
+        usize::from(self.reduction)
     }
 }
 
@@ -28,39 +34,39 @@ impl Writer<'_> {
     pub fn cell(&mut self, cell: Cell, before: ValueId, last: ValueId) -> Result<ValueId> {
         let first = self.preprocess(cell, 0, before, cell.after_reduction)?;
         let second = self.preprocess(cell, 1, last, false)?;
-        let mut states = vec![first, second];
-        // The stages of a chain: the first cell keeps the size, the second halves it.
-        let table = usize::from(cell.reduction);
-        let spec = &self.space.cells[table];
-        let edges = spec.edges();
+        let spec = &self.space.cells[cell.table()];
+        let scope = |node: usize| Scope::node(cell.module(), node);
+        let edges: Vec<(usize, Edge)> = spec.edges().into_iter().enumerate().collect();
+        let mut sources = vec![self.source(&scope(0), first)?, self.source(&scope(1), second)?];
         for node in spec.intermediate() {
-            let scope = Scope::node(cell.module(), node);
-            let into: Vec<(usize, Edge)> =
-                edges.iter().enumerate().filter(|(_, edge)| edge.to == node).map(|(row, edge)| (row, *edge)).collect();
+            let into: Vec<(usize, Edge)> = edges.iter().filter(|(_, edge)| edge.to == node).copied().collect();
+            let scope = scope(node);
             // Edges that are dropped are mixed one by one.
             let at_once = if self.edges.drop_path { 1 } else { into.len().max(1) };
-            let mut sums = Vec::new();
+            let mut mixtures = Vec::new();
             for group in into.chunks(at_once) {
                 let (mut inputs, mut terms) = (Vec::new(), Vec::new());
                 for (row, edge) in group {
                     for (column, operation) in spec.operations(*row).iter().enumerate() {
                         if *operation != Operation::None {
-                            inputs.push(self.edge(cell, *edge, *operation, states[edge.from])?);
+                            inputs.push(self.edge(cell, *edge, *operation, sources[edge.from].mixed)?);
                             terms.push((*row, column));
                         }
                     }
                 }
-                if inputs.is_empty() && into.len() > at_once {
-                    continue;
+                if !inputs.is_empty() {
+                    let mixed = self.push(&scope, Op::Mix { alpha: AlphaId(cell.table()), terms }, inputs)?;
+                    mixtures.push(self.dropped_edge(&scope, group[0].1, mixed)?);
                 }
-                let mixed = self.push(&scope, Op::Mix { alpha: AlphaId(table), terms }, inputs)?;
-                let name = format!("{}.edges.{}", scope.module, edge_names(&[group[0].1]));
-                sums.push(self.dropped(&scope, MaskKind::DropPath, name, mixed)?);
             }
-            let mixed = self.sum(&scope, sums)?;
-            states.push(self.aggregate(spec, &scope, "bn", mixed)?);
+            let sum = self.sum(&scope, mixtures)?;
+            let sum = self.with_bypass(cell, &scope, sum, &into, &sources)?;
+            let sum = self.with_auxiliary_skip(cell, &scope, sum, &into, &sources)?;
+            let whole = self.aggregate(spec, &scope, "bn", sum)?;
+            let is_read = edges.iter().any(|(_, edge)| edge.from == node);
+            sources.push(if is_read { self.source(&scope, whole)? } else { Source::whole(whole) });
         }
-        let outputs = spec.output_nodes().into_iter().map(|node| states[node]).collect();
+        let outputs = spec.output_nodes().into_iter().map(|node| sources[node].whole).collect();
         self.push(&Scope::whole(cell.module()), Op::Concat { blocks: 1 }, outputs)
     }
 
@@ -87,7 +93,7 @@ impl Writer<'_> {
             name: scope.to_string(),
             operation,
             cell: cell.index,
-            table: self.space.cells[usize::from(cell.reduction)].name,
+            table: self.space.cells[cell.table()].name,
             edge,
             stride,
             // A module for sequences has no height.
@@ -117,16 +123,19 @@ impl Writer<'_> {
         self.norm(&scope, "bn", value)
     }
 
+    /// The stride of the operations of an edge.
+    pub fn stride(&self, cell: Cell, edge: Edge) -> usize {
+        if cell.reduction && edge.from < self.space.inputs() { 2 } else { 1 }
+    }
+
     /// Writes a candidate operation of an edge. A skip connection that keeps the size is the input itself, or the input
     /// with elements dropped; one that halves the size is a convolution, and nothing of it is dropped.
     fn edge(&mut self, cell: Cell, edge: Edge, operation: Operation, input: ValueId) -> Result<ValueId> {
         let scope = Scope::edge(cell.module(), edge, operation);
-        let stride = if cell.reduction && edge.from < self.space.inputs() { 2 } else { 1 };
+        let stride = self.stride(cell, edge);
         match operation {
-            Operation::SkipConnect if stride == 1 => {
-                self.dropped(&scope, MaskKind::SkipDropout, scope.to_string(), input)
-            }
-            Operation::SkipConnect => self.factorized_reduction(&scope, cell.channels, input),
+            Operation::SkipConnect if stride == 1 => self.dropped_skip(&scope, input),
+            Operation::SkipConnect => self.factorized_reduction(&scope, self.channels(input), input),
             Operation::MaxPool3x3 | Operation::MaxPool3 => self.max_pool(&scope, input, 3, stride),
             Operation::MaxPool5 => self.max_pool(&scope, input, 5, stride),
             Operation::MaxPool7 => self.max_pool(&scope, input, 7, stride),

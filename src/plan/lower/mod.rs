@@ -1,8 +1,10 @@
 //! Lowering: from a space and the sizes of a network to the plain plan, one instruction per layer.
 
+mod auxiliary;
 mod cell;
 mod network;
 mod operations;
+mod partial;
 mod recurrent;
 mod writer;
 

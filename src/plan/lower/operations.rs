@@ -46,7 +46,7 @@ impl Writer<'_> {
     pub fn max_pool(&mut self, scope: &Scope, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
         let Window { kernel, stride, padding, .. } = self.window(kernel, stride, kernel / 2);
         let (input, padding) = self.padded(scope, input, padding, Fill::Lowest)?;
-        let value = self.push(scope, Op::MaxPool { kernel, stride, padding }, vec![input])?;
+        let value = self.push(scope, Op::MaxPool { kernel, stride, padding, ceil: false }, vec![input])?;
         self.norm(scope, "bn", value)
     }
 
@@ -59,10 +59,11 @@ impl Writer<'_> {
         self.norm(scope, "bn", value)
     }
 
-    /// Halves the size with two 1x1 convolutions, one on the even pixels and one on the odd.
+    /// Halves the size with two 1x1 convolutions, one on the even pixels and one on the odd. One channel of a cell with
+    /// more comes from the odd pixels alone.
     pub fn factorized_reduction(&mut self, scope: &Scope, channels: usize, input: ValueId) -> Result<ValueId> {
         let half = channels / 2;
-        if half == 0 {
+        if half == 0 && self.edges.partial_channels == 1 {
             return Err(Error::space(format!(
                 "the factorized reduction `{scope}` needs at least 2 channels and its cell has 1; use more `channels`"
             )));
@@ -74,10 +75,16 @@ impl Writer<'_> {
             Domain::Sequences { causal: true } => [By::Nothing, By::Previous],
         };
         let rectified = self.push(scope, Op::Relu, vec![input])?;
-        let even = self.conv(scope, "conv_1", rectified, half, window)?;
+        let even = match half {
+            0 => None,
+            half => Some(self.conv(scope, "conv_1", rectified, half, window)?),
+        };
         let shifted = self.push(scope, Op::Shift { by }, vec![rectified])?;
         let odd = self.conv(scope, "conv_2", shifted, channels - half, window)?;
-        let value = self.push(scope, Op::Concat { blocks: 1 }, vec![even, odd])?;
+        let value = match even {
+            Some(even) => self.push(scope, Op::Concat { blocks: 1 }, vec![even, odd])?,
+            None => odd,
+        };
         self.norm(scope, "bn", value)
     }
 

@@ -121,7 +121,7 @@ impl Editor {
             *input = self.resolve(*input);
         }
         match instruction.op {
-            Op::Slice { .. } | Op::Unstack { .. } => {
+            Op::Slice { .. } | Op::Unstack { .. } | Op::Cut { rest: true, .. } => {
                 self.views.insert(instruction.output);
             }
             // Overwriting a view would overwrite a part of another value.

@@ -22,7 +22,7 @@ pub(super) use editor::prune;
 pub fn rewrite(plan: Plan, passes: &[Rewrite], grouped_pixels: usize) -> Result<Plan> {
     passes.iter().try_fold(plan, |plan, pass| match pass {
         Rewrite::SpaceToBatch => run(&plan, "space_to_batch", space_to_batch::apply),
-        Rewrite::Share => run(&plan, "share", share::apply),
+        Rewrite::Share => run(&plan, "share", |plan| share::apply(plan, true)),
         Rewrite::Fold => run(&plan, "fold", fold::apply),
         Rewrite::Group => run(&plan, "group", |plan| group::apply(plan, grouped_pixels)),
         Rewrite::Sum => run(&plan, "sum", sum::apply),
@@ -30,6 +30,17 @@ pub fn rewrite(plan: Plan, passes: &[Rewrite], grouped_pixels: usize) -> Result<
         Rewrite::Hoist => run(&plan, "hoist", hoist::apply),
         Rewrite::Stack => run(&plan, "stack", stack::apply),
         Rewrite::Gates => run(&plan, "gates", gates::apply),
+    })
+}
+
+/// Applies those of `passes` after which each operation of an edge is still computed alone, so that a pass over the plan
+/// can leave it out.
+pub fn rewrite_by_edge(plan: Plan, passes: &[Rewrite]) -> Result<Plan> {
+    passes.iter().try_fold(plan, |plan, pass| match pass {
+        Rewrite::SpaceToBatch => run(&plan, "space_to_batch", space_to_batch::apply),
+        Rewrite::Share => run(&plan, "share", |plan| share::apply(plan, false)),
+        Rewrite::Fold => run(&plan, "fold", fold::apply),
+        _ => Ok(plan),
     })
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Two instructions are alike when they apply the same operation to the same values, with the same weights if they have
 //! any. The remaining batch norm updates the running statistics of those that it replaces, so that names, checkpoints
-//! and state dicts do not change.
+//! and state dicts do not change. Where each batch norm moves only if its own edge is sampled, none is shared.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,13 @@ use super::editor::Editor;
 use crate::error::Result;
 use crate::plan::{Op, Plan, Scale, ValueId};
 
-pub(super) fn apply(plan: &Plan) -> Result<Plan> {
+pub(super) fn apply(plan: &Plan, norms: bool) -> Result<Plan> {
     let mut by_inputs: HashMap<Vec<ValueId>, Vec<usize>> = HashMap::new();
     Editor::rewrite(plan, |editor, instruction| {
         let inputs = instruction.inputs.iter().map(|input| editor.resolve(*input)).collect();
+        if !norms && matches!(instruction.op, Op::BatchNorm { .. }) {
+            return editor.keep(instruction);
+        }
         let readers = by_inputs.entry(inputs).or_default();
         let written = editor.instructions();
         let Some(place) = readers.iter().copied().find(|place| alike(&written[*place].op, &instruction.op)) else {
@@ -40,6 +43,7 @@ fn alike(one: &Op, other: &Op) -> bool {
             | Op::AvgPool { .. }
             | Op::Subsample { .. }
             | Op::SpaceToBatch { .. }
+            | Op::Add
             | Op::Mask { .. }
             | Op::Product { .. },
             _,

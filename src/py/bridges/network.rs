@@ -1,18 +1,21 @@
 //! A network of the user: a Python object that computes the loss of a batch from tensors which the engine fills.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::{Device, Kind, Tensor};
 
-use crate::arch::{LogitRow, LogitTable};
+use crate::arch::{LogitRow, LogitTable, TableRole};
 use crate::config::ArchInit;
 use crate::data::{Batch, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Metrics;
-use crate::nn::{Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Parts, Role};
-use crate::params::{Table, copy};
+use crate::nn::{
+    Along, Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Parts, Path, Reach, Role,
+};
+use crate::params::{Entry, Table, copy};
 use crate::py::errors::{from_python, to_python};
 use crate::py::tensor::{PyTensor, from_dict, to_dict};
 use crate::random;
@@ -25,6 +28,8 @@ pub struct Definition {
     buffers: Vec<(String, Tensor)>,
     /// Each with the initial logits of its rows; None: drawn.
     tables: Vec<(LogitTable, Vec<Option<Tensor>>)>,
+    /// When a weight is used, by name; weights that it lacks always are.
+    paths: BTreeMap<String, Vec<Path>>,
 }
 
 /// A row in Python: its label, its candidates, and its initial logits.
@@ -43,12 +48,26 @@ impl Definition {
             let (rows, initial): (Vec<LogitRow>, Vec<_>) = rows.into_iter().map(split).unzip();
             let columns = rows.iter().map(|row| row.candidates.len()).max().unwrap_or(0);
             let groups = (0..rows.len()).map(|row| vec![row]).collect();
-            (LogitTable { name, rows, columns, groups, picks, unselectable: None, kept: None, least: None }, initial)
+            (
+                LogitTable {
+                    name,
+                    rows,
+                    columns,
+                    groups,
+                    picks,
+                    unselectable: None,
+                    kept: None,
+                    least: None,
+                    role: TableRole::Candidates,
+                },
+                initial,
+            )
         };
         Ok(Definition {
             weights: tensors("weights")?,
             buffers: tensors("buffers")?,
             tables: object.getattr("tables")?.extract::<Vec<GivenTable>>()?.into_iter().map(table).collect(),
+            paths: object.getattr("paths")?.extract()?,
             object: object.clone().unbind(),
         })
     }
@@ -58,8 +77,15 @@ impl Definition {
         self.tables.iter().map(|(table, _)| table.clone()).collect()
     }
 
-    /// The network and its state before the first step.
-    pub fn start(self, numbers: Numbers, device: Device, init: ArchInit, seed: u64) -> Result<(PyNetwork, State)> {
+    /// The network and its state before the first step; `samples`: the relaxation samples candidates.
+    pub fn start(
+        self,
+        samples: bool,
+        numbers: Numbers,
+        device: Device,
+        init: ArchInit,
+        seed: u64,
+    ) -> Result<(PyNetwork, State)> {
         let kind = numbers.kind;
         let shape = |tensor: &Tensor| tensor.size().iter().map(|&n| n as usize).collect();
         let weights = Table::new(self.weights.iter().map(|(name, tensor)| (name.clone(), shape(tensor))));
@@ -75,11 +101,15 @@ impl Definition {
         let bound = Python::attach(|py| -> PyResult<(Vec<PyTensor>, Vec<PyTensor>)> {
             let w = to_dict(py, named_views(&weights, &w_memory).map_err(to_python)?)?;
             let m = to_dict(py, named_views(&alphas, &m_memory).map_err(to_python)?)?;
-            self.object.bind(py).call_method1("bind", (w, m, to_dict(py, buffers.live())?))?.extract()
+            self.object.bind(py).call_method1("bind", (w, m, to_dict(py, buffers.live())?, samples))?.extract()
         });
         let (w_leaves, m_leaves) = bound.map_err(from_python)?;
+        let always: Vec<Path> = Vec::new();
+        let paths = |entry: &Entry| (self.paths.get(&entry.name).unwrap_or(&always).as_slice(), entry.length);
+        let reach = samples.then(|| Reach::new(weights.entries().iter().map(paths), device)).transpose()?;
         let network = PyNetwork {
             object: self.object,
+            reach: reach.filter(|_| !self.paths.is_empty()),
             weights: Leaves::new(weights, w_memory, w_leaves),
             mixing: Leaves::new(alphas, m_memory, m_leaves),
             buffers,
@@ -177,12 +207,31 @@ pub struct PyNetwork {
     weights: Leaves,
     mixing: Leaves,
     buffers: NamedBuffers,
+    /// Which weights the sampled candidates use.
+    reach: Option<Reach>,
     kind: Kind,
     device: Device,
     arithmetic: Arithmetic,
 }
 
 impl PyNetwork {
+    /// A loss and its gradients by the leaves.
+    fn gradients_of(&self, loss: Loss, by: By) -> Result<Gradients> {
+        let wanted = [(by.alpha(), &self.mixing), (by.weights(), &self.weights)];
+        let wanted = || wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, leaves)| *leaves);
+        let inputs: Vec<&Tensor> = wanted().flat_map(|leaves| &leaves.leaves).collect();
+        let found = differentiate(&loss.value, &inputs, false)?;
+        let mut rest = found.as_slice();
+        let mut flat = |leaves: &Leaves| {
+            let (own, others) = rest.split_at(leaves.leaves.len());
+            rest = others;
+            leaves.flat(own)
+        };
+        let m_gradient = by.alpha().then(|| flat(&self.mixing)).transpose()?;
+        let w_gradient = by.weights().then(|| flat(&self.weights)).transpose()?;
+        Gradients::new(loss, m_gradient, w_gradient)
+    }
+
     /// The loss of a batch at the values of the leaves.
     fn pass(&self, batch: &Batch, mode: Mode, twice: bool) -> Result<Loss> {
         self.arithmetic.set_switch()?;
@@ -217,6 +266,10 @@ impl Network for PyNetwork {
         &self.mixing.table
     }
 
+    fn touched(&self, m: &Tensor) -> Result<Option<Tensor>> {
+        self.reach.as_ref().map(|reach| reach.elements(m)).transpose()
+    }
+
     fn buffers(&self) -> Option<&dyn Buffers> {
         Some(&self.buffers)
     }
@@ -232,40 +285,31 @@ impl Network for PyNetwork {
         self.weights.set(w, by.weights())?;
         self.mixing.set(m, by.alpha())?;
         let loss = self.pass(batch, mode, false)?;
-        let wanted = [(by.alpha(), &self.mixing), (by.weights(), &self.weights)];
-        let wanted = || wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, leaves)| *leaves);
-        let inputs: Vec<&Tensor> = wanted().flat_map(|leaves| &leaves.leaves).collect();
-        let found = differentiate(&loss.value, &inputs, false)?;
-        let mut rest = found.as_slice();
-        let mut flat = |leaves: &Leaves| {
-            let (own, others) = rest.split_at(leaves.leaves.len());
-            rest = others;
-            leaves.flat(own)
-        };
-        let m_gradient = by.alpha().then(|| flat(&self.mixing)).transpose()?;
-        let w_gradient = by.weights().then(|| flat(&self.weights)).transpose()?;
-        Gradients::new(loss, m_gradient, w_gradient)
+        self.gradients_of(loss, by)
     }
 
-    fn hessian_product(&self, w: &Tensor, m: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
+    fn gradients_along(&self, w: &Tensor, m: &Tensor, along: Along, batch: &Batch, by: By) -> Result<Gradients> {
         self.weights.set(w, true)?;
         self.mixing.set(m, true)?;
         let loss = self.pass(batch, Mode::Search, true)?.value;
-        let first = differentiate(&loss, &self.weights.leaves.iter().collect::<Vec<_>>(), true)
-            .map_err(without_second_derivative)?;
-        let mut product: Option<Tensor> = None;
-        for (gradient, direction) in first.iter().zip(self.weights.table.views(&direction.f_detach()?)?) {
-            if gradient.defined() && gradient.requires_grad() {
-                let term = gradient.f_mul(&direction)?.f_sum(self.kind)?;
-                product = Some(match product {
+        let parts = [(&self.weights, along.w), (&self.mixing, along.m)];
+        let parts: Vec<_> = parts.into_iter().filter_map(|(leaves, part)| Some((leaves, part?))).collect();
+        let inputs: Vec<&Tensor> = parts.iter().flat_map(|(leaves, _)| &leaves.leaves).collect();
+        let first = differentiate(&loss, &inputs, true).map_err(without_second_derivative)?;
+        let directions = parts.iter().map(|(leaves, part)| leaves.table.views(&part.f_detach()?));
+        let directions = directions.collect::<Result<Vec<_>>>()?;
+        let mut derivative: Option<Tensor> = None;
+        for (gradient, direction) in first.iter().zip(directions.iter().flatten()) {
+            if gradient.defined() {
+                let term = gradient.f_mul(direction)?.f_sum(self.kind)?;
+                derivative = Some(match derivative {
                     Some(sum) => sum.f_add(&term)?,
                     None => term,
                 });
             }
         }
-        let Some(product) = product else { return Ok(m.f_zeros_like()?) };
-        let second = differentiate(&product, &self.mixing.leaves.iter().collect::<Vec<_>>(), false);
-        self.mixing.flat(&second.map_err(without_second_derivative)?)
+        let derivative = derivative.map_or_else(|| loss.f_detach()?.f_zeros_like(), Ok)?;
+        self.gradients_of(Loss::alone(derivative), by).map_err(without_second_derivative)
     }
 
     fn draw(&self, step: u64, _examples: &Parts) -> Result<()> {
@@ -314,8 +358,9 @@ fn without_second_derivative(error: Error) -> Error {
         true => Error::new(
             ErrorKind::Config,
             format!(
-                "hypergradient \"unrolled_exact\" differentiates twice, and an operation of the network cannot be \
-                 ({}); use hypergradient=\"unrolled\", or write the operation with others that can",
+                "the search needs second derivatives (of hypergradients such as \"unrolled_exact\", or of `probe_every` \
+                 and `curvature_every`), and an operation of the network has none ({}); use hypergradient=\"unrolled\" or \
+                 \"first_order\", or write the operation with others that have them",
                 error.detail
             ),
         )

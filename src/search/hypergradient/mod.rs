@@ -1,8 +1,14 @@
 //! Estimators of dL_val(w*(α), α)/dα. Each method is one file with one function of the same signature. None owns an
 //! optimiser or writes to w or α.
 
+mod conjugate_gradient;
 mod first_order;
+mod implicit;
+mod mixed_level;
+mod neumann;
+mod probe;
 mod single_level;
+mod t1_t2;
 mod unrolled;
 mod unrolled_exact;
 
@@ -13,6 +19,8 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::nn::{By, Exact, Gradients, Loss, Mode, Relaxed, Role};
 use crate::optim::clip_coefficient;
+
+pub use probe::Probe;
 
 /// The two losses of one step, L_train and L_val, as functions of (w, α). All uses of one of them share their noise.
 pub struct Losses<'a> {
@@ -37,6 +45,12 @@ impl Losses<'_> {
     /// ∇²_{α,w} L_train(w, α)·direction, with batch statistics.
     pub fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor) -> Result<Tensor> {
         self.network.hessian_product(w, alpha, direction, self.batch()?)
+    }
+
+    /// ∇²_w L_train(w, α)·direction, with batch statistics.
+    pub fn weight_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor) -> Result<Tensor> {
+        let found = self.network.gradients_along(w, alpha, direction, self.batch()?, By::Weights)?;
+        Ok(found.w()?.shallow_clone())
     }
 
     /// L_val(w, α) and its gradients, with batch statistics.
@@ -64,6 +78,8 @@ pub struct VirtualStep<'a> {
     pub clip: Option<f64>,
     /// ε, before it is divided by ‖v‖.
     pub epsilon: f64,
+    /// The elements of w that no training loss of the step depends on, which take no virtual step; None if there are none.
+    pub untouched: Option<&'a Tensor>,
 }
 
 impl VirtualStep<'_> {
@@ -75,6 +91,9 @@ impl VirtualStep<'_> {
         let mut direction = clipped.as_ref().unwrap_or(gradient).f_add(&decay)?;
         if let Some(buffer) = self.buffer {
             direction = direction.f_add(&buffer.f_mul_scalar(self.momentum)?)?;
+        }
+        if let Some(untouched) = self.untouched {
+            direction = direction.f_masked_fill(untouched, 0.0)?;
         }
         Ok((w.f_sub(&direction.f_mul(self.xi)?)?, c))
     }
@@ -97,11 +116,17 @@ pub fn arch_gradient(
     alpha: &Tensor,
     step: &VirtualStep,
 ) -> Result<ArchGradient> {
-    let Estimator { method, values: _ } = estimator.into();
+    let Estimator { method, values } = estimator.into();
     match method {
         Method::FirstOrder => first_order::arch_gradient(losses, w, alpha, step),
         Method::Unrolled => unrolled::arch_gradient(losses, w, alpha, step),
         Method::UnrolledExact => unrolled_exact::arch_gradient(losses, w, alpha, step),
         Method::SingleLevel => single_level::arch_gradient(losses, w, alpha, step),
+        Method::T1T2 => t1_t2::arch_gradient(losses, w, alpha, step),
+        Method::Neumann => neumann::arch_gradient(losses, w, alpha, step, values[0] as usize),
+        Method::ConjugateGradient => {
+            conjugate_gradient::arch_gradient(losses, w, alpha, step, (values[0] as usize, values[1]))
+        }
+        Method::MixedLevel => mixed_level::arch_gradient(losses, w, alpha, step, values[0]),
     }
 }

@@ -8,13 +8,15 @@ use tch::Tensor;
 
 use super::rollback::Rollback;
 use super::scalars::Scalars;
+use super::terms::Terms;
 use crate::config::{ArchOptimizer, Estimator, Method, Order, SearchConfig};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::nn::{By, Gradients, Mode, Network, Relaxed, Role};
+use crate::nn::{By, Draw, Gradients, Mode, Network, Relaxed, Role};
 use crate::optim::{self, Adam, Moments, Sgd};
+use crate::relaxation::Noise;
 use crate::schedule::Schedule;
-use crate::search::hypergradient::{ArchGradient, Losses, VirtualStep, arch_gradient};
+use crate::search::hypergradient::{ArchGradient, Losses, Probe, VirtualStep, arch_gradient};
 
 /// Everything that a search moves except buffers, which belong to the network. Steps write to the tensors
 /// and never replace them.
@@ -134,20 +136,31 @@ pub struct StepSettings {
     pub order: Order,
     /// The norm to which the virtual step clips its gradient; None if it does not clip.
     pub virtual_clip: Option<f64>,
+    /// Whether it measures the entropy of drawn mixing weights.
+    pub measures_samples: bool,
+    /// Every how many steps of α its gradient is compared with the exact one; None: never.
+    pub probe_every: Option<usize>,
+    /// Whether this step does so.
+    pub probes: bool,
 }
 
 impl StepSettings {
     /// The names of the numbers that a step measures besides its losses, in the order of its report.
     pub fn measured(&self) -> Vec<&'static str> {
-        Vec::new()
+        let samples = self.measures_samples.then_some(SAMPLE_ENTROPY).into_iter();
+        samples.chain(self.probe_every.iter().flat_map(|_| Probe::NAMES)).collect()
     }
-}
 
-impl StepSettings {
+    /// The settings of a step that moves α for the `number`th time, counted from 0.
+    pub fn of_step(&self, number: u64) -> Self {
+        StepSettings { probes: self.probe_every.is_some_and(|n| number.is_multiple_of(n as u64)), ..*self }
+    }
+
     /// The settings of a configuration.
     pub fn new(config: &SearchConfig) -> Self {
         let clip = Some(config.optimisation.grad_clip).filter(|norm| *norm > 0.0);
         StepSettings {
+            measures_samples: matches!(config.optimisation.relaxation.rule().noise(), Noise::Gumbel | Noise::Dirichlet),
             estimator: config.optimisation.hypergradient.estimator(),
             epsilon: config.optimisation.epsilon,
             sgd: Sgd {
@@ -165,6 +178,8 @@ impl StepSettings {
             arch_clip: config.optimisation.arch_grad_clip,
             order: config.optimisation.order,
             virtual_clip: clip.filter(|_| config.optimisation.clip_virtual_step),
+            probe_every: config.optimisation.probe_every,
+            probes: false,
         }
     }
 }
@@ -178,10 +193,10 @@ pub fn step(
     state: &mut State,
     scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
-    settings: &StepSettings,
+    (settings, terms): (&StepSettings, Option<&Terms>),
 ) -> Result<()> {
     let mut rollback = Rollback::default();
-    let done = updates(network, state, scalars, (train, valid), settings, &mut rollback);
+    let done = updates(network, state, scalars, (train, valid), (settings, terms), &mut rollback);
     if done.is_err() {
         // Report the first error, not one of the rollback.
         let _ = rollback.all();
@@ -195,9 +210,13 @@ struct Step<'s> {
     state: &'s mut State,
     scalars: &'s Scalars,
     settings: &'s StepSettings,
+    terms: Option<&'s Terms>,
     rollback: &'s mut Rollback,
     extras: Vec<Extra>,
 }
+
+/// The mean entropy of the mixing weights that the weight step drew.
+const SAMPLE_ENTROPY: &str = "sample_entropy";
 
 /// A number that a step measured, by its name among [`StepSettings::measured`].
 pub type Extra = (&'static str, Tensor);
@@ -210,7 +229,7 @@ fn updates(
     state: &mut State,
     scalars: &mut Scalars,
     (train, valid): (&Batch, Option<&Batch>),
-    settings: &StepSettings,
+    (settings, terms): (&StepSettings, Option<&Terms>),
     rollback: &mut Rollback,
 ) -> Result<()> {
     if let Some(buffers) = network.network.buffers() {
@@ -219,7 +238,7 @@ fn updates(
     let [keep_train, keep_valid] = scalars.keep()?;
     let train = &with_carried(train, state.carried.train.as_ref(), &keep_train)?;
     let valid = valid.map(|valid| with_carried(valid, state.carried.valid.as_ref(), &keep_valid)).transpose()?;
-    let mut step = Step { network, state, scalars, settings, rollback, extras: Vec::new() };
+    let mut step = Step { network, state, scalars, settings, terms, rollback, extras: Vec::new() };
     let (of_alpha, of_weights, correct) = match (&valid, settings.estimator.method, settings.order) {
         (None, ..) => step.weights(train).map(|(checked, correct)| (None, checked, correct)),
         (Some(_), Method::SingleLevel, _) => step.both(train),
@@ -248,27 +267,44 @@ fn magnitude(vector: &Tensor) -> Result<Tensor> {
 impl Step<'_> {
     /// Moves w on the training loss. Also returns the number of correct predictions.
     fn weights(&mut self, train: &Batch) -> Result<(Checked, Option<Tensor>)> {
-        let found = self.train_gradients(train, By::Weights)?;
-        self.move_weights(found)
+        let (found, untouched) = self.train_gradients(train, By::Weights)?;
+        self.measure_sample()?;
+        self.move_weights(found, untouched.as_ref())
     }
 
     /// Moves α and w by one backward pass of the training loss.
     fn both(&mut self, train: &Batch) -> Result<(Option<Checked>, Checked, Option<Tensor>)> {
-        let found = self.train_gradients(train, By::Both)?;
+        let (found, untouched) = self.train_gradients(train, By::Both)?;
+        self.measure_sample()?;
         let (gradient, loss) = (found.alpha()?.shallow_clone(), found.loss.value.shallow_clone());
+        self.probe(&gradient, train, train)?;
         let of_alpha = self.move_alpha(&gradient, loss)?;
-        self.move_weights(found).map(|(checked, correct)| (Some(of_alpha), checked, correct))
+        self.move_weights(found, untouched.as_ref()).map(|(checked, correct)| (Some(of_alpha), checked, correct))
     }
 
-    fn train_gradients(&self, train: &Batch, by: By) -> Result<Gradients> {
-        self.network.gradients(&self.state.w, &self.state.alpha, train, (Mode::Weights, Role::Weight), by)
+    fn measure_sample(&mut self) -> Result<()> {
+        if self.settings.measures_samples {
+            let draw = Draw::Part(Role::Weight, 0);
+            let entropy = self.network.relaxations.sample_entropy(&self.state.alpha, draw)?;
+            self.extras.push((SAMPLE_ENTROPY, entropy));
+        }
+        Ok(())
     }
 
-    fn move_weights(&mut self, found: Gradients) -> Result<(Checked, Option<Tensor>)> {
+    /// The gradients of the training loss, and the elements of w that it does not depend on at this α.
+    fn train_gradients(&self, train: &Batch, by: By) -> Result<(Gradients, Option<Tensor>)> {
+        let State { w, alpha, .. } = &*self.state;
+        let untouched = self.network.untouched(alpha, train, Role::Weight)?;
+        Ok((self.network.gradients(w, alpha, train, (Mode::Weights, Role::Weight), by)?, untouched))
+    }
+
+    fn move_weights(&mut self, found: Gradients, untouched: Option<&Tensor>) -> Result<(Checked, Option<Tensor>)> {
         let state = &mut *self.state;
         self.rollback.save([&state.w, &state.momentum])?;
         let numbers = [&self.scalars.lr()?, &self.scalars.decay()?];
         self.settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, numbers)?;
+        // A gradient of 0 is not rest: momentum and decay would still move kernels that no sample used.
+        untouched.map_or(Ok(()), |untouched| self.rollback.restore_where(untouched, 2))?;
         store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), self.rollback)?;
         let norm = found.w()?.f_norm()?;
         Ok(([found.loss.value, norm, magnitude(&self.state.w)?], found.loss.correct))
@@ -277,23 +313,58 @@ impl Step<'_> {
     /// Moves α by the hypergradient.
     fn arch(&mut self, train: &Batch, valid: &Batch) -> Result<Checked> {
         let losses = Losses { network: self.network, train: Some(train), valid };
-        let settings = self.settings;
-        let virtual_step = VirtualStep {
-            xi: &self.scalars.lr()?,
-            momentum: settings.sgd.momentum,
-            buffer: Some(&self.state.momentum),
-            weight_decay: &self.scalars.decay()?,
-            clip: settings.virtual_clip,
-            epsilon: settings.epsilon,
-        };
+        let (numbers, state) = ([self.scalars.lr()?, self.scalars.decay()?], &*self.state);
+        let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
+        let virtual_step = self.virtual_step(&numbers, untouched.as_ref());
         let ArchGradient { gradient, valid_loss } =
-            arch_gradient(settings.estimator, &losses, &self.state.w, &self.state.alpha, &virtual_step)?;
+            arch_gradient(self.settings.estimator, &losses, &state.w, &state.alpha, &virtual_step)?;
+        self.probe(&gradient, train, valid)?;
         store_carried(self.state.carried.valid.as_mut(), valid_loss.carried.as_ref(), self.rollback)?;
         self.move_alpha(&gradient, valid_loss.value)
     }
 
-    /// Moves α by a gradient that was taken at this loss.
+    fn virtual_step<'v>(
+        &'v self,
+        [xi, weight_decay]: &'v [Tensor; 2],
+        untouched: Option<&'v Tensor>,
+    ) -> VirtualStep<'v> {
+        let settings = self.settings;
+        VirtualStep {
+            xi,
+            momentum: settings.sgd.momentum,
+            buffer: Some(&self.state.momentum),
+            weight_decay,
+            clip: settings.virtual_clip,
+            epsilon: settings.epsilon,
+            untouched,
+        }
+    }
+
+    /// Compares a gradient of α with the exact one, in steps that do so.
+    fn probe(&mut self, gradient: &Tensor, train: &Batch, valid: &Batch) -> Result<()> {
+        if !self.settings.probes {
+            return Ok(());
+        }
+        let losses = Losses { network: self.network, train: Some(train), valid };
+        let (numbers, state) = ([self.scalars.lr()?, self.scalars.decay()?], &*self.state);
+        let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
+        let step = self.virtual_step(&numbers, untouched.as_ref());
+        let found = Probe::of(gradient, &losses, &state.w, &state.alpha, &step)?;
+        self.extras.extend(Probe::NAMES.into_iter().zip([found.cosine, found.error]));
+        Ok(())
+    }
+
+    /// Moves α by a gradient that was taken at this loss, and by the terms.
     fn move_alpha(&mut self, gradient: &Tensor, loss: Tensor) -> Result<Checked> {
+        let with_terms = match self.terms {
+            Some(terms) => {
+                let (sum, measured) = terms.apply(self.network.relaxations, &self.state.alpha, gradient, &loss)?;
+                self.extras.extend(measured);
+                Some(sum)
+            }
+            None => None,
+        };
+        let gradient = with_terms.as_ref().unwrap_or(gradient);
         let (state, settings) = (&mut *self.state, self.settings);
         self.rollback.save([&state.alpha, &state.moments.exp_avg, &state.moments.exp_avg_sq])?;
         let coefficient = settings.arch_clip.map(|clip| optim::clip_coefficient(gradient, clip)).transpose()?;

@@ -5,3 +5,4 @@ pub mod engine;
 pub mod rollback;
 pub mod scalars;
 pub mod stepper;
+pub mod terms;

@@ -5,6 +5,7 @@ use tch::Tensor;
 use super::capture::{Body, Captures, GraphCapture};
 use super::engine::{self, State, StepSettings};
 use super::scalars::{Report, Scalars, StepInputs};
+use super::terms::Terms;
 use crate::data::Batch;
 use crate::error::Result;
 use crate::nn::Relaxed;
@@ -51,6 +52,9 @@ impl Issued {
 pub struct Stepper<'a> {
     network: Relaxed<'a>,
     settings: StepSettings,
+    terms: Option<&'a Terms>,
+    /// The names of what a step measures besides its losses.
+    measured: Vec<&'static str>,
     scalars: Scalars,
     /// The weight decay of the epoch.
     decay: f64,
@@ -60,10 +64,16 @@ pub struct Stepper<'a> {
 impl<'a> Stepper<'a> {
     /// With `graphs`, steps of one shape are captured once and replayed; without, every step runs operation by
     /// operation.
-    pub fn new(network: Relaxed<'a>, settings: StepSettings, graphs: Option<&'a dyn GraphCapture>) -> Result<Self> {
-        let scalars = Scalars::new((network.network.kind(), network.network.device()), settings.measured())?;
-        let decay = settings.weight_decay.at(0, 1);
-        Ok(Stepper { network, settings, scalars, decay, captures: graphs.map(Captures::new) })
+    pub fn new(
+        network: Relaxed<'a>,
+        (settings, terms): (StepSettings, Option<&'a Terms>),
+        graphs: Option<&'a dyn GraphCapture>,
+    ) -> Result<Self> {
+        let mut measured = settings.measured();
+        measured.extend(terms.iter().flat_map(|terms| terms.measured()));
+        let scalars = Scalars::new((network.network.kind(), network.network.device()), measured.clone())?;
+        let (decay, captures) = (settings.weight_decay.at(0, 1), graphs.map(Captures::new));
+        Ok(Stepper { network, settings, terms, measured, scalars, decay, captures })
     }
 
     /// Sets the numbers of an epoch; until the first call they are those of the first epoch.
@@ -88,7 +98,11 @@ impl<'a> Stepper<'a> {
         self.scalars.set(StepInputs { lr, decay, adam_rate, adam_root, continues })?;
         state.carried.begin(self.network.network, train, valid)?;
         self.network.draw(state.step, Some(train), valid)?;
-        self.run(state, train, valid)?;
+        let settings = match valid {
+            Some(_) => self.settings.of_step(state.moments.step),
+            None => self.settings,
+        };
+        self.run(state, (train, valid), settings)?;
         let report = copy(self.scalars.report())?;
         let alpha = copy_alpha.then(|| copy(&state.alpha)).transpose()?;
         state.step += 1;
@@ -98,7 +112,7 @@ impl<'a> Stepper<'a> {
             report,
             examples: train.examples(),
             moved_alpha: valid.is_some(),
-            measured: self.settings.measured(),
+            measured: self.measured.clone(),
             before,
         })
     }
@@ -115,14 +129,17 @@ impl<'a> Stepper<'a> {
         self.captures.as_mut()?.take_warning()
     }
 
-    fn run(&mut self, state: &State, train: &Batch, valid: Option<&Batch>) -> Result<()> {
-        let (network, settings, scalars) = (self.network, self.settings, &self.scalars);
+    fn run(&mut self, state: &State, (train, valid): (&Batch, Option<&Batch>), settings: StepSettings) -> Result<()> {
+        let (network, terms, scalars) = (self.network, self.terms, &self.scalars);
         let body = |train: &Batch, valid: Option<&Batch>| -> Body<'a> {
             let (mut state, mut scalars) = (state.share(), scalars.share());
             let (train, valid) = (train.share(), valid.map(Batch::share));
-            Box::new(move || engine::step(network, &mut state, &mut scalars, (&train, valid.as_ref()), &settings))
+            Box::new(move || {
+                engine::step(network, &mut state, &mut scalars, (&train, valid.as_ref()), (&settings, terms))
+            })
         };
-        let Some(captures) = &mut self.captures else { return body(train, valid)() };
+        // A step with other settings runs outside the captured one, on the same tensors.
+        let Some(captures) = self.captures.as_mut().filter(|_| !settings.probes) else { return body(train, valid)() };
         let buffers = network.network.buffers().map(|buffers| buffers.tensors());
         let relaxations = network.relaxations.tensors();
         let fixed: Vec<&Tensor> = state
@@ -130,13 +147,14 @@ impl<'a> Stepper<'a> {
             .into_iter()
             .chain(scalars.tensors())
             .chain(&relaxations)
+            .chain(self.terms.iter().flat_map(|terms| terms.tensors()))
             .chain(buffers.into_iter().flatten())
             .collect();
         captures.run(&body, &fixed, train, valid)
     }
 }
 
-/// One step, whose report is read at once.
+/// One step without terms, whose report is read at once.
 pub fn step(
     network: Relaxed,
     state: &mut State,
@@ -145,7 +163,18 @@ pub fn step(
     settings: &StepSettings,
     lr: f64,
 ) -> Result<StepOutcome> {
-    let mut stepper = Stepper::new(network, *settings, None)?;
+    step_with(network, state, (train, valid), (settings, None), lr)
+}
+
+/// One step, whose report is read at once.
+pub fn step_with(
+    network: Relaxed,
+    state: &mut State,
+    (train, valid): (&Batch, Option<&Batch>),
+    (settings, terms): (&StepSettings, Option<&Terms>),
+    lr: f64,
+) -> Result<StepOutcome> {
+    let mut stepper = Stepper::new(network, (*settings, terms), None)?;
     let issued = stepper.issue(state, (train, valid), lr, false)?;
     let outcome = issued.outcome();
     if outcome.is_err() {

@@ -142,6 +142,7 @@ impl Plan {
         for paragraph in rest {
             let label = match paragraph.part {
                 Part::Node(node) => format!("node {node}"),
+                Part::AuxiliarySkip(edge) => format!("auxiliary skip {}", edge_names(&[*edge])),
                 _ => "output".to_string(),
             };
             self.explain_paragraph(text, &label, paragraph);

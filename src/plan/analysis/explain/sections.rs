@@ -24,6 +24,7 @@ impl Paragraph<'_> {
             Part::Whole => String::new(),
             Part::Preprocess(input) => format!("pre{input}"),
             Part::Edges { edges, .. } => format!("edges.{}", edge_names(edges)),
+            Part::AuxiliarySkip(edge) => format!("auxiliary.{}", edge_names(&[*edge])),
             Part::Node(node) => format!("nodes.{node}"),
         }
     }

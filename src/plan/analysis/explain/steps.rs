@@ -21,8 +21,9 @@ impl Plan {
             Op::BatchNorm { scale: Scale::Affine { .. }, .. } => "affine norm".to_string(),
             Op::BatchNorm { scale: Scale::Mixing { .. }, .. } => format!("norm scaled by {}", self.mixing(op)),
             Op::Relu => "relu".to_string(),
-            Op::MaxPool { kernel, stride, padding } => {
-                format!("max pool {}x{}{}", kernel[0], kernel[1], window(*stride, *padding))
+            Op::MaxPool { kernel, stride, padding, ceil } => {
+                let past = if *ceil { " past the end" } else { "" };
+                format!("max pool {}x{}{}{past}", kernel[0], kernel[1], window(*stride, *padding))
             }
             Op::AvgPool { kernel, stride, padding, outside } => {
                 let outside = if *outside == 0 { String::new() } else { format!(" without the first {outside}") };
@@ -45,6 +46,9 @@ impl Plan {
             Op::BatchToSpace { factors } => format!("batch to space by{}", both("", *factors, 0)),
             Op::Repeat { times } => format!("repeat {times} times"),
             Op::Slice { index, of } => format!("block {index} of {of}"),
+            Op::Cut { at, rest: false } => format!("channels before {at}"),
+            Op::Cut { at, rest: true } => format!("channels from {at}"),
+            Op::Shuffle { by } => format!("shuffle by {by}"),
             Op::Add => "add".to_string(),
             Op::Accumulate => "add in place".to_string(),
             Op::GlobalAvgPool => "mean over height and width".to_string(),
@@ -81,7 +85,7 @@ impl Plan {
     /// The mixing weights m of an operation, as "m(normal), rows 0-1, columns 3-7".
     fn mixing(&self, op: &Op) -> String {
         let Some((alpha, cells)) = op.mixing() else { return String::new() };
-        let table = self.alphas.get(alpha.0).map_or("?", |alpha| alpha.name.as_str());
+        let table = self.mixing_table(alpha).map_or("?", |alpha| alpha.name.as_str());
         let rows: Vec<usize> = cells.iter().map(|(row, _)| *row).collect();
         let columns: Vec<usize> = cells.iter().map(|(_, column)| *column).collect();
         match cells[..] {

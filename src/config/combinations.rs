@@ -1,0 +1,77 @@
+//! Combinations of options that contradict each other, each refused with its reason.
+
+use super::SearchConfig;
+use super::hypergradient::Method;
+use crate::error::{Error, Result};
+use crate::relaxation::Noise;
+use crate::space::Reads;
+
+/// Refuses a contradiction.
+pub(super) fn check(config: &SearchConfig) -> Result<()> {
+    edges(config)?;
+    curvature(config)?;
+    perturbation(config)
+}
+
+/// A perturbation changes soft mixing weights of the weight step.
+fn perturbation(config: &SearchConfig) -> Result<()> {
+    let options = &config.optimisation;
+    let Some(perturbation) = &options.perturbation else { return Ok(()) };
+    let rule = options.relaxation.rule();
+    let reason = match options.relaxation.name() {
+        _ if rule.samples_one() => "draws one candidate per row, and near a one-hot vector there is nothing to smooth",
+        _ if rule.noise() != Noise::None => "draws mixing weights itself, which is a perturbation already",
+        "identity" => "has no bounds, to which perturbed mixing weights could be clipped",
+        _ if options.hypergradient.method() == Method::SingleLevel => {
+            return Err(Error::config(format!(
+                "`perturbation` is {:?} and `hypergradient` \"single_level\": one backward pass serves α and w, but only \
+                 w is trained at perturbed mixing weights; use another hypergradient",
+                perturbation.name()
+            )));
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::config(format!(
+        "`perturbation` is {:?} and `relaxation` {:?}, which {reason}; use the relaxation \"softmax\" or \"sigmoid\", or no \
+         perturbation",
+        perturbation.name(),
+        options.relaxation.name()
+    )))
+}
+
+/// The options of the edges of convolutional cells.
+fn edges(config: &SearchConfig) -> Result<()> {
+    let (network, relaxation) = (&config.network, &config.optimisation.relaxation);
+    if config.space.reads() == Reads::Words {
+        let given = [
+            ("partial_channels", network.partial_channels != 1, "a recurrent cell has no channels to divide"),
+            ("edge_normalization", network.edge_normalization, "a recurrent cell has no edge weights"),
+            ("auxiliary_skip", network.auxiliary_skip.is_some(), "every gate of a recurrent cell passes its state on"),
+        ];
+        if let Some((name, _, reason)) = given.iter().find(|(_, given, _)| *given) {
+            return Err(Error::config(format!(
+                "`{name}` applies to convolutional cells only: {reason}; leave it out with a recurrent space"
+            )));
+        }
+    }
+    if network.edge_normalization && !relaxation.rule().shares() {
+        let name = relaxation.name();
+        return Err(Error::config(format!(
+            "`edge_normalization` contradicts the relaxation `{name}`, whose weights are not shares of 1: the scale of \
+             its rows already weights the edges; leave one of them out"
+        )));
+    }
+    Ok(())
+}
+
+/// A stop rule that reads the curvature needs it to be measured.
+fn curvature(config: &SearchConfig) -> Result<()> {
+    let options = &config.optimisation;
+    match options.stop.as_ref().filter(|stop| stop.rule().reads_curvature() && options.curvature_every.is_none()) {
+        Some(stop) => Err(Error::config(format!(
+            "`stop` is \"{}\", which requires `curvature_every`; the published search has curvature_every=2",
+            stop.name()
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,152 @@
+"""`selection="sampled"`: of random architectures the one that the trained network evaluates best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydarts
+import pytest
+import torch
+from conftest import make_arrays, make_config
+from pydarts.algorithms import Sampled
+from pydarts.nn import Choice
+from torch import Tensor, nn
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+FEW = Sampled(samples=40, batches=2, finalists=3, epoch_samples=4)
+
+
+def search(selection: Any = FEW, **changes: Any) -> pydarts.SearchResult:
+    return pydarts.search(make_arrays(96), make_config(selection=selection, **changes))
+
+
+def test_names_and_defaults() -> None:
+    assert pydarts.SearchConfig(selection="sampled").selection == Sampled(1000, 10, 10, 16)
+    for field in ("samples", "batches", "finalists", "epoch_samples"):
+        with pytest.raises(pydarts.ConfigError, match=field):
+            Sampled(**{field: 0})
+
+
+def test_derive_needs_alpha_alone() -> None:
+    alphas = search().alphas
+    last = {name: table[-1] for name, table in alphas.items()}
+    with pytest.raises(pydarts.ConfigError, match="sampled"):
+        pydarts.derive(last, make_config().resolved_space, selection="sampled")
+
+
+def test_an_architecture_is_one_of_the_space() -> None:
+    found = search()
+    space = found.config.resolved_space
+    for table in space.tables:
+        edges = found.genotype.edges(table)
+        assert all(name != "none" for name, _, _ in edges)
+        into = [j for _, _, j in edges]
+        assert all(into.count(j) == 2 for j in set(into)), "two distinct inputs per node"
+
+
+def test_it_is_a_function_of_seed_and_state() -> None:
+    one, two = search(), search()
+    assert one.genotype == two.genotype
+    assert all(torch.equal(one.state_dict[name], two.state_dict[name]) for name in one.state_dict)
+
+
+def test_the_search_is_that_without_it() -> None:
+    """Evaluating architectures moves neither weights nor statistics nor streams of batches."""
+    one, two = search(), search("strongest")
+    assert all(torch.equal(one.state_dict[name], two.state_dict[name]) for name in two.state_dict)
+    assert all(np.array_equal(one.alphas[name], two.alphas[name]) for name in two.alphas)
+    assert [record.valid_loss for record in one.history] == [record.valid_loss for record in two.history]
+
+
+def test_the_best_by_hand_is_the_one_that_is_found(tmp_path: Path) -> None:
+    """All four architectures of a chain of choices are scored, by accuracy; ties go to the earlier draw."""
+    torch.manual_seed(0)
+
+    class Scaled(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.factor * x
+
+    X = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(np.int64)
+    candidates = {"good": Scaled(1.0), "bad": Scaled(-1.0)}
+    net = nn.Sequential(
+        nn.Linear(4, 2), Choice(dict(candidates), alpha="first"), Choice(dict(candidates), alpha="second")
+    )
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[-1.0, 0, 0, 0], [1.0, 0, 0, 0]]))
+        net[0].bias.zero_()
+    found = pydarts.search(
+        (X, y),
+        pydarts.SearchConfig(
+            relaxation="random",
+            selection=Sampled(samples=50),
+            epochs=1,
+            batch_size=16,
+            weight_lr=1e-6,
+            weight_lr_min=0.0,
+            progress=False,
+        ),
+        network=net,
+    )
+    chosen = (found.architecture["first"], found.architecture["second"])
+    assert chosen in [("good", "good"), ("bad", "bad")]
+
+
+def test_candidates_that_are_not_left_are_not_drawn() -> None:
+    found = search(FEW, stop=None, epochs=1)
+    assert found.status == "complete"
+
+
+class Stop(pydarts.Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, info: pydarts.StepInfo) -> None:
+        if info.step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_a_resumed_search_selects_the_same(tmp_path: Path, step: int) -> None:
+    changes: dict[str, Any] = {"relaxation": "random", "checkpoint_every": 1}
+    whole = search(checkpoint_dir=str(tmp_path / "whole"), **changes)
+    config = make_config(selection=FEW, checkpoint_dir=str(tmp_path / "part"), **changes)
+    stopped = pydarts.search(make_arrays(96), config, callbacks=[Stop(step)])
+    assert stopped.status == "interrupted" and stopped.genotype is not None
+    again = search(checkpoint_dir=str(tmp_path / "part"), resume=True, **changes)
+    assert again.genotype == whole.genotype
+    assert all(torch.equal(again.state_dict[name], whole.state_dict[name]) for name in whole.state_dict)
+
+
+def test_a_stopped_search_selects_from_all_samples() -> None:
+    """A decision that ends the search early does not leave it with the few samples of an epoch."""
+    few = Sampled(samples=40, batches=2, finalists=3, epoch_samples=1)
+    stopped = search(few, epochs=3, stop={"name": "skip_connections", "most": 1}, arch_start_epoch=0)
+    if len(stopped.history) < 3:
+        same = search(few, epochs=3, stop={"name": "skip_connections", "most": 1}, arch_start_epoch=0)
+        assert same.genotype == stopped.genotype
+
+
+def test_words_are_selected_from() -> None:
+    tokens = tuple(np.random.default_rng(seed).integers(0, 9, 300) for seed in (0, 1))
+    config = pydarts.SearchConfig(
+        space="darts-rnn",
+        nodes=2,
+        units=6,
+        batch_size=4,
+        bptt=7,
+        epochs=1,
+        eval_batch_size=4,
+        selection=FEW,
+        relaxation="random",
+        progress=False,
+    )
+    found = pydarts.search(tokens, config)
+    assert found.status == "complete" and found.genotype.edges("recurrent")
