@@ -115,9 +115,9 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     about = provenance(
         f"{given.channels} channels, {given.layers} cells, {given.size}×{given.size}, batch {given.batch}, "
-        f"float32, first order, {given.threads} threads; choice: three choices of seven convolutions; the "
-        f"median of {given.rounds} softmax steps, the mean of {given.draws} draws, {given.warm} round to warm "
-        "up; milliseconds"
+        f"float32, first order, {given.threads} threads; choice: three choices of seven convolutions; "
+        f"the median of {given.rounds} softmax steps, the mean of {given.draws} draws, {given.warm} round to "
+        "warm up; milliseconds"
     )
     rows = []
     for name, make, bound in (("compiled", compiled, 0.35), ("choice", choices, 1 / 3)):

@@ -21,6 +21,8 @@ fn toy() -> Formula<impl Fn(&Tensor, &Tensor, &Batch) -> Tensor> {
 fn settings(method: Method, arch_lr: f64) -> StepSettings {
     StepSettings {
         measures_samples: false,
+        probe_every: None,
+        probes: false,
         estimator: method.into(),
         epsilon: 0.01,
         sgd: Sgd { momentum: 0.0, clip: None, nesterov: false },

@@ -399,7 +399,7 @@ FIELDS = (
         "algorithm",
         "str | None",
         "None",
-        "name of the preset from which the configuration was made, shown in reports; it changes nothing (ours)",
+        "name of the preset from which the configuration was made, a label for reports (ours)",
     ),
 )
 

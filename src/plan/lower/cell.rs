@@ -42,7 +42,7 @@ impl Writer<'_> {
             let into: Vec<(usize, Edge)> = edges.iter().filter(|(_, edge)| edge.to == node).copied().collect();
             let scope = scope(node);
             // Edges that are dropped are mixed one by one.
-            let at_once = if self.edges.drop_path { 1 } else { into.len().max(1) };
+            let at_once = if self.plan.edges.drop_path { 1 } else { into.len().max(1) };
             let mut mixtures = Vec::new();
             for group in into.chunks(at_once) {
                 let (mut inputs, mut terms) = (Vec::new(), Vec::new());

@@ -13,8 +13,6 @@ pub(super) struct Writer<'a> {
     pub space: &'a Space,
     pub makers: Option<&'a dyn Makers>,
     pub plan: Plan,
-    /// How the edges of convolutional cells are computed.
-    pub edges: EdgeOptions,
     /// What the network of convolutional cells reads.
     pub domain: Domain,
     shapes: Vec<Shape>,
@@ -27,11 +25,11 @@ impl<'a> Writer<'a> {
             space,
             domain: space.domain().unwrap_or(Domain::Images),
             makers: None,
-            edges,
             shapes: vec![input_shape.clone()],
             plan: Plan {
                 space: space.clone(),
                 sizes,
+                edges,
                 input: ValueId(0),
                 input_shape,
                 recurrence: None,
@@ -82,7 +80,7 @@ impl<'a> Writer<'a> {
 
     /// Drops what an edge adds to a node, if the plan does so. All parts of an edge have one mask.
     pub fn dropped_edge(&mut self, scope: &Scope, edge: Edge, value: ValueId) -> Result<ValueId> {
-        if !self.edges.drop_path {
+        if !self.plan.edges.drop_path {
             return Ok(value);
         }
         let name = format!("{}.edges.{}", scope.module, edge_names(&[edge]));
@@ -92,7 +90,7 @@ impl<'a> Writer<'a> {
 
     /// Drops elements of a skip connection that keeps the size, if the plan does so.
     pub fn dropped_skip(&mut self, scope: &Scope, value: ValueId) -> Result<ValueId> {
-        if !self.edges.skip_dropout {
+        if !self.plan.edges.skip_dropout {
             return Ok(value);
         }
         let shape = self.shape(value).clone();
