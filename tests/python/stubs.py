@@ -6,8 +6,8 @@ from pathlib import Path
 from pydarts._values import fields
 
 PROPERTIES = (
-    "space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip", "perturbation", "arch_terms",
-    "weight_decay", "drop_path", "skip_dropout",
+    "space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip", "perturbation",
+    "arch_terms", "weight_decay", "drop_path", "skip_dropout",
 )  # fmt: skip
 PATH = Path(fields.__file__).with_suffix(".pyi")
 

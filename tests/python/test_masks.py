@@ -9,6 +9,7 @@ import pydarts
 import pytest
 import torch
 from masked_edges import MaskedImages, MaskedSequences
+from pydarts.algorithms import Cosine, Linear
 from reference.noise import kept
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,7 +39,7 @@ def test_trap_1_5_a_skip_that_halves_the_size_is_never_dropped() -> None:
 
 
 def test_trap_1_11_drop_path_drops_whole_edges_image_by_image() -> None:
-    """ALGORITHMS.md 1.11 (1): the whole mixed edge, per image, inverted; edges that hold a skip are dropped too."""
+    """ALGORITHMS.md 1.11 (1): the whole mixed edge, per image, inverted; edges with a skip too."""
     masks = {name: mask for name, mask in drawn().items() if not name.endswith(".skip_connect")}
     edges = {f"cells.{cell}.edges.{i}_{j}" for cell in range(3) for j in (2, 3) for i in range(j)}
     assert set(masks) == {f"{role}.0.{edge}" for role in ("alpha", "weight") for edge in edges}
@@ -134,8 +135,6 @@ def test_texts_and_user_defined_networks_refuse_them(name: str) -> None:
 
 
 def test_schedules_are_values_of_the_configuration() -> None:
-    from pydarts.algorithms import Cosine, Linear
-
     config = pydarts.SearchConfig(
         drop_path=Linear(0, 0.2), skip_dropout=0.1, weight_decay=Cosine(3e-4, 0.0243)
     )

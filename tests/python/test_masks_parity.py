@@ -103,10 +103,8 @@ def test_every_micro_batch_has_masks_of_its_own() -> None:
     found = ours.arch_gradient(valid=valid, method="first_order")
     expected = None
     for part in range(2):
-        renamed = {
-            name.replace(f".{part}.", ".0.", 1): m for name, m in masks.items() if f".{part}." in name[:9]
-        }
-        theirs.masks = {name: mask for name, mask in renamed.items()}
+        own = {name: mask for name, mask in masks.items() if name.split(".")[1] == str(part)}
+        theirs.masks = {name.replace(f".{part}.", ".0.", 1): mask for name, mask in own.items()}
         rows = slice(2 * part, 2 * part + 2)
         batch = (valid[0][rows], valid[1][rows])
         gradient = plain_gradient(theirs, "first_order", batch, batch)
@@ -185,6 +183,5 @@ def test_the_masks_need_the_batch_that_they_are_for() -> None:
     x, y = setup.batches(1)[0]
     ours.loss(x[:3], y[:3])
     assert {mask.shape[0] for mask in ours.masks().values()} == {3}
-    assert isinstance(ours, pydarts.Supernet)
     ours.loss(x, y)
     assert {mask.shape[0] for mask in ours.masks().values()} == {4}

@@ -28,6 +28,8 @@ def kept(seed: int, purpose: str, index: int, count: int, p: float) -> Tensor:
     """Decisions, each False with probability p: whether a word of 32 bits is at least p·2^32."""
     words = _words(seed, purpose, index)
     return torch.tensor([next(words) >= round(p * 2**32) for _ in range(count)])
+
+
 def dirichlet(seed: int, table: str, role: str, step: int, shape: tuple[int, int], part: int = 0) -> Tensor:
     """What a Dirichlet sample is made of, [rows, columns, 21]: 10 normal numbers and 11 logarithms."""
     rows, columns = shape
