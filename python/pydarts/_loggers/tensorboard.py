@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 class TensorBoard(Logger):
     """Writes event files for TensorBoard: `tensorboard --logdir FOLDER`.
 
-    Per epoch: losses, accuracies, metrics, learning rate, entropies, skip connections and seconds as scalars
-    under `search/`, mixing weights under `alpha/table/source_target/operation`; the page "custom scalars" has
-    one chart per edge, or per choice of a network of your own. When the cell changes, a plot of the cells
-    and the genotype as text are written. The configuration is written as text and, with the metric, accuracy
-    or loss of the best epoch, as hyperparameters.
+    Per epoch: losses, accuracies, metrics, learning rate, entropies, skip connections, seconds and the
+    diagnostics of the algorithm as scalars under `search/`, mixing weights under
+    `alpha/table/source_target/operation`; the page "custom scalars" has one chart per edge, or per choice of
+    a network of your own. When the cell changes, a plot of the cells and the genotype as text are written.
+    The configuration is written as text and, with the metric, accuracy or loss of the best epoch, as
+    hyperparameters.
 
     A resumed search (`resume=True`) continues in the existing folder; events of epochs that it repeats are
     hidden. Any other search requires a new folder.
@@ -62,7 +63,7 @@ class TensorBoard(Logger):
 
     def _layout(self) -> dict[str, dict[str, list[Any]]]:
         """Return the charts with several curves."""
-        known, tables = names(self._config, self._tables), self._tables
+        known, tables = names(self._tables), self._tables
         curves: dict[str, list[Any]] = {
             name: ["Multiline", [f"search/{part}_{name}" for part in ("train", "valid")]]
             for name in ("loss", "accuracy", "perplexity")
