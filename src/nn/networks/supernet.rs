@@ -70,7 +70,9 @@ impl Supernet {
         let prepare = |plan| Executable::new(plan, &weights, &statistics, numbers.kind, options.device);
         let searched = |plan| Ok::<_, Error>(Searched::new(prepare(plan)?, options.memory));
         let search = searched(rewritten)?;
-        let sparse = options.sparse.then(|| searched(options.rewrite_by_edge(plan.clone())?)).transpose()?;
+        let by_edge =
+            || Ok::<_, Error>(Searched::in_one(prepare(options.rewrite_by_edge(plan.clone())?)?, options.memory));
+        let sparse = options.sparse.then(by_edge).transpose()?;
         let tables = [&weights, statistics.table(), &mixing];
         let sampled = options.samples.then(|| Sampled::new(&plan, tables, options.device)).transpose()?;
         let evaluation = prepare(plan)?;
@@ -114,7 +116,7 @@ impl Supernet {
     pub fn logits(&self, w: &Tensor, m: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let executable = self.executable(mode);
         let images = self.images(x, mode)?;
-        let thinned = self.thinned(executable, m, &images, mode)?;
+        let thinned = self.thinned(executable, (m, m.requires_grad()), &images, mode)?;
         let before = self.remember(mode)?;
         let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.mixing.views(m)?)?);
         let forward = self.forward((&weights, &mixing), mode, thinned.as_ref())?;
@@ -133,7 +135,13 @@ impl Supernet {
 
     /// What a pass leaves out. An evaluation without gradients reads the mixing weights too, on the CPU: those of a single
     /// architecture are mostly 0.
-    fn thinned(&self, executable: &Executable, m: &Tensor, images: &Tensor, mode: Mode) -> Result<Option<Thinned>> {
+    fn thinned(
+        &self,
+        executable: &Executable,
+        (m, by_m): (&Tensor, bool),
+        images: &Tensor,
+        mode: Mode,
+    ) -> Result<Option<Thinned>> {
         let thins = match mode {
             Mode::Evaluation => self.options.device == Device::Cpu && !m.requires_grad(),
             _ => self.sparse.is_some(),
@@ -142,7 +150,8 @@ impl Supernet {
             return Ok(None);
         }
         let options = (self.arithmetic.compute(), self.options.device);
-        Thinned::new(&executable.plan, (&self.mixing, m), images.size()[0], options)
+        let thinned = Thinned::new(&executable.plan, (&self.mixing, m), images.size()[0], options)?;
+        Ok(thinned.map(|thinned| if by_m { thinned } else { thinned.without_gradients() }))
     }
 
     fn forward<'a>(
@@ -280,10 +289,13 @@ impl Network for Supernet {
 
     fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         let executable = self.executable(mode);
-        let leaves = Leaves::new(executable, w, m, &self.mixing, by)?;
         let images = self.images(&batch.inputs, mode)?;
         let evaluates = mode == Mode::Evaluation;
-        let thinned = if evaluates { None } else { self.thinned(executable, m, &images, mode)? };
+        let thinned = if evaluates { None } else { self.thinned(executable, (m, by.alpha()), &images, mode)? };
+        let leaves = match &thinned {
+            Some(thinned) => Leaves::thinned(executable, (w, m), &self.mixing, by, thinned)?,
+            None => Leaves::new(executable, w, m, &self.mixing, by)?,
+        };
         let before = self.remember(mode)?;
         // Running statistics move when a segment is computed for the first time, not again.
         let second = if mode == Mode::Weights { Mode::Search } else { mode };
@@ -309,7 +321,9 @@ impl Network for Supernet {
         let executable = self.executable(Mode::Search);
         let leaves = Leaves::new(executable, w, m, &self.mixing, by)?;
         let images = self.images(&batch.inputs, Mode::Search)?;
-        let thinned = self.thinned(executable, m, &images, Mode::Search)?;
+        // Along m, operations of weight 0 have a tangent.
+        let whole = along.m.is_some();
+        let thinned = if whole { None } else { self.thinned(executable, (m, true), &images, Mode::Search)? };
         let parts = (&leaves.weights[..], &leaves.mixing[..]);
         let interpreter = |_| {
             let forward = self.forward(parts, Mode::Search, thinned.as_ref())?.with_deferred_weights();

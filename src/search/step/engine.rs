@@ -314,7 +314,10 @@ impl Step<'_> {
     fn arch(&mut self, train: &Batch, valid: &Batch) -> Result<Checked> {
         let losses = Losses { network: self.network, train: Some(train), valid };
         let (numbers, state) = ([self.scalars.lr()?, self.scalars.decay()?], &*self.state);
-        let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
+        let untouched = match self.settings.estimator.method {
+            Method::FirstOrder => None,
+            _ => self.network.untouched(&state.alpha, train, Role::Weight)?,
+        };
         let virtual_step = self.virtual_step(&numbers, untouched.as_ref());
         let ArchGradient { gradient, valid_loss } =
             arch_gradient(self.settings.estimator, &losses, &state.w, &state.alpha, &virtual_step)?;
