@@ -261,7 +261,7 @@ def test_plots_of_alpha_show_the_weights_of_edges() -> None:
     wanted = path.edge_weights("recurrent", -1).tolist()
     assert wanted[0] == 1.0 and wanted[1] > 0.9
     titles = [panel.get_title() for panel in plots.alphas(path)]
-    assert [title.rpartition(", ")[2] for title in titles] == [f"{weight:.2f}" for weight in wanted]
+    assert [title.rpartition(", ")[2] for title in titles] == [f"β {weight:.2f}" for weight in wanted]
     (panel,) = plots.weights(path)
     labels = [label.get_text() for label in panel.get_xticklabels()]
     assert labels[-1] == "edge" and len(labels) == 6
