@@ -12,6 +12,7 @@ SEARCH = Group(
     {
         "Space and search network": (
             "space", "channels", "layers", "nodes", "operations", "num_classes", "in_channels", "image_size",
+            "partial_channels", "edge_normalization", "auxiliary_skip",
         ),
         "Optimisation of α": (
             "relaxation", "hypergradient", "epsilon", "arch_lr", "arch_betas", "arch_weight_decay",

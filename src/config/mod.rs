@@ -16,7 +16,6 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 use crate::space::{Operation, Reads, Space};
-use crate::terms;
 
 pub use choices::{
     ArchInit, ArchOptimizer, Augment, BatchSize, Graph, Memory, MetricMode, Order, Precision, RateSchedule, Record,
@@ -196,7 +195,6 @@ impl SearchConfig {
                  `weight_lr_min` must be at most `weight_lr`: with weight_lr_min={weight_lr} it stays constant"
             )));
         }
-        terms::check(&self.optimisation.arch_terms, &self.optimisation.relaxation, self.space.reads())?;
         let foreign = |pass: &&Rewrite| !Rewrite::of(self.space.reads()).contains(pass);
         if let Some(pass) = self.execution.passes.iter().flatten().find(foreign) {
             let own: Vec<String> = Rewrite::of(self.space.reads()).iter().map(|pass| json!(pass).to_string()).collect();

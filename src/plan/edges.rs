@@ -1,5 +1,7 @@
 //! Options of the edges of convolutional cells.
 
+use std::fmt;
+
 use crate::arch::{AUXILIARY_SKIP, LogitTable};
 use crate::space::Space;
 
@@ -17,6 +19,20 @@ pub struct EdgeOptions {
 impl Default for EdgeOptions {
     fn default() -> Self {
         EdgeOptions { partial_channels: 1, edge_normalization: false, auxiliary_skip: false }
+    }
+}
+
+/// "1/4 of the channels through the operations, weighted edges".
+impl fmt::Display for EdgeOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let partial = format!("1/{} of the channels through the operations", self.partial_channels);
+        let given = [
+            (self.partial_channels != 1, partial.as_str()),
+            (self.edge_normalization, "weighted edges"),
+            (self.auxiliary_skip, "auxiliary skips"),
+        ];
+        let given: Vec<&str> = given.into_iter().filter_map(|(given, words)| given.then_some(words)).collect();
+        formatter.write_str(&given.join(", "))
     }
 }
 

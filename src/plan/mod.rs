@@ -95,6 +95,8 @@ pub struct Plan {
     pub space: Space,
     /// The size.
     pub sizes: Sizes,
+    /// How the edges of convolutional cells are computed.
+    pub edges: EdgeOptions,
     /// The value of the images, or of the tokens.
     pub input: ValueId,
     /// The shape of an image, or of a token.

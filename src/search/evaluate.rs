@@ -96,6 +96,7 @@ impl Run<'_> {
         let observer = &mut *self.observer;
         let selected = self.search.select.select(&mut AtSelection {
             network: self.network,
+            relaxed: self.relaxed,
             state: &self.state,
             restrictions: &self.restrictions,
             strengths,

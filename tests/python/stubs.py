@@ -16,7 +16,7 @@ def stub() -> str:
     """The text of the stub: the definitions of the module, and the types of keywords and attributes."""
     tree = ast.parse(Path(fields.__file__).read_text(encoding="utf-8"))
     aliases = [
-        ast.unparse(node)
+        _wrapped(ast.unparse(node))
         for node in tree.body
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) != "ConfigFields"
     ]
@@ -58,6 +58,14 @@ def stub() -> str:
         "def table(rows: Sequence[tuple[str, str, str]], indent: str = ..., width: int = ...) -> str: ...",
     ]
     return "\n".join(lines).replace("'", '"') + "\n"
+
+
+def _wrapped(alias: str) -> str:
+    """Return an alias as the formatter writes it: one item per line if it is too long for one."""
+    if len(alias) <= 110:
+        return alias
+    head, items = alias.removesuffix("]").split("[", 1)
+    return "\n".join([f"{head}[", *(f"    {item}," for item in items.split(", ")), "]"])
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
-from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
+from .algorithms import Decider, Hypergradient, Schedule, Selection
 from .operation import Operation
 from .perturbations import Perturbation
+from .relaxations import Relaxation
 from .space import Space
 from .terms import Term
 

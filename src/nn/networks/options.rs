@@ -112,7 +112,9 @@ impl NetworkOptions {
 
     /// Rewrites a lowered plan for the search.
     pub fn rewrite(&self, lowered: Plan) -> Result<Plan> {
-        let largest = if self.device == Device::Cpu { GROUPED_PIXELS } else { usize::MAX };
+        // Kernels of few channels do not fill a vector, so partial channels are grouped on larger images.
+        let on_cpu = GROUPED_PIXELS.saturating_mul(lowered.edges.partial_channels);
+        let largest = if self.device == Device::Cpu { on_cpu } else { usize::MAX };
         let rewrites = self.rewrites(lowered.space.reads());
         passes::rewrite(lowered, &rewrites, largest)
     }

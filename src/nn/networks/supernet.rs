@@ -133,7 +133,7 @@ impl Supernet {
             return Ok(None);
         }
         let options = (self.arithmetic.compute(), self.options.device);
-        Thinned::new(&executable.plan, (&self.alphas, m), images.size()[0], options)
+        Thinned::new(&executable.plan, (&self.mixing, m), images.size()[0], options)
     }
 
     fn forward<'a>(
@@ -323,7 +323,10 @@ impl Network for Supernet {
             Ok((derivative.shallow_clone(), derivative))
         };
         let start = Dual { value: images, tangent: None };
-        let division = Division { segments: &self.searched().jvp_segments, recompute: true };
+        // Products by w are the costly part of a solver, which needs several: they keep what they can.
+        let (searched, keeps) = (self.searched(), by.weights() && self.options.memory == Memory::Keep);
+        let segments = if keeps { &searched.cells } else { &searched.jvp_segments };
+        let division = Division { segments, recompute: !keeps };
         let (derivative, gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
         let (m_gradient, w_gradient) = leaves.flatten(executable, gradients)?;
         Gradients::new(Loss::alone(derivative), m_gradient, w_gradient)

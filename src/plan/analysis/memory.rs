@@ -42,7 +42,7 @@ pub struct Demand {
 fn heap(demand: &Demand) -> f64 {
     match (demand.memory, demand.method) {
         (Memory::Recompute, _) => 1.75,
-        (Memory::Keep, method) if method.has_products() => 1.25,
+        (Memory::Keep, Method::UnrolledExact | Method::T1T2) => 1.25,
         (Memory::Keep, _) => 1.1,
     }
 }
@@ -99,11 +99,14 @@ impl Plan {
         let passes = [by_alpha, by_weights].into_iter();
         let mut per_image = passes.map(|pass| self.peak_of(&cells, recompute, pass)).max().unwrap_or(0);
         if demand.method.has_products() {
-            // Products with the Hessian by w are differentiated with respect to the weights.
-            let by_w = matches!(demand.method, Method::Neumann | Method::ConjugateGradient);
-            let along = Pass { along: true, outside: by_w && demand.kernels_outside, ..by_alpha };
-            let segments = if recompute { cells } else { self.halves() };
+            let along = Pass { along: true, ..by_alpha };
+            let segments = if recompute { self.cells() } else { self.halves() };
             per_image = per_image.max(self.peak_of(&segments, true, along));
+        }
+        if matches!(demand.method, Method::Neumann | Method::ConjugateGradient) {
+            // Products by w keep all.
+            let along = Pass { along: true, outside: demand.kernels_outside, ..by_alpha };
+            per_image = per_image.max(self.peak_of(&cells, recompute, along));
         }
         // A gradient, the parts that it is concatenated from, and the temporaries of an update; an unrolled step adds
         // the virtual weights, the gradient at them and the weights on either side; a solver adds its vectors.

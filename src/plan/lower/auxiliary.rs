@@ -17,7 +17,7 @@ impl Writer<'_> {
         edges: &[(usize, Edge)],
         sources: &[Source],
     ) -> Result<ValueId> {
-        if !self.edges.auxiliary_skip {
+        if !self.plan.edges.auxiliary_skip {
             return Ok(node);
         }
         let mut values = Vec::with_capacity(edges.len());

@@ -33,7 +33,7 @@ impl Writer<'_> {
     /// The parts of a node.
     pub fn source(&mut self, scope: &Scope, whole: ValueId) -> Result<Source> {
         let channels = self.channels(whole);
-        let at = self.edges.mixed(channels);
+        let at = self.plan.edges.mixed(channels);
         if at == channels {
             return Ok(Source::whole(whole));
         }
@@ -57,7 +57,7 @@ impl Writer<'_> {
             values.push(if self.stride(cell, *edge) == 1 { bypass } else { self.halved(scope, bypass)? });
             terms.push((*row, 0));
         }
-        let sum = match (self.edges.edge_normalization, values.split_first()) {
+        let sum = match (self.plan.edges.edge_normalization, values.split_first()) {
             (true, _) => {
                 let alpha = AlphaId(self.space.cells.len() + cell.table());
                 self.push(scope, Op::Mix { alpha, terms }, values)?

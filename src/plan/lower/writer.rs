@@ -12,8 +12,6 @@ pub(super) struct Writer<'a> {
     pub space: &'a Space,
     pub makers: Option<&'a dyn Makers>,
     pub plan: Plan,
-    /// How the edges of convolutional cells are computed.
-    pub edges: EdgeOptions,
     /// What the network of convolutional cells reads.
     pub domain: Domain,
     shapes: Vec<Shape>,
@@ -26,11 +24,11 @@ impl<'a> Writer<'a> {
             space,
             domain: space.domain().unwrap_or(Domain::Images),
             makers: None,
-            edges,
             shapes: vec![input_shape.clone()],
             plan: Plan {
                 space: space.clone(),
                 sizes,
+                edges,
                 input: ValueId(0),
                 input_shape,
                 recurrence: None,
