@@ -291,7 +291,7 @@ class Trajectory:
     @property
     def selects(self) -> bool:
         """Whether α decides what is selected; "sampled" compares networks instead."""
-        return self._rule != "sampled"
+        return bool(self._rule != "sampled")
 
     @property
     def counts_skips(self) -> bool:
