@@ -365,8 +365,8 @@ class Trajectory:
         return [(float(time[at]), *entry) for at, entry in zip(until, self.decisions, strict=True)]
 
     @property
-    def _rule(self) -> Any:
-        return rule["name"] if isinstance(rule := plain(self.selection), Mapping) else rule
+    def _rule(self) -> str:
+        return str(rule["name"] if isinstance(rule := plain(self.selection), Mapping) else rule)
 
     @property
     def _total(self) -> int:
