@@ -21,7 +21,7 @@ SEARCH = Group(
         ),
         "Optimisation of the weights": (
             "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay",
-            "grad_clip", "weight_nesterov", "weight_lr_schedule", "perturbation",
+            "grad_clip", "weight_nesterov", "weight_lr_schedule", "perturbation", "drop_path", "skip_dropout",
         ),
         "Data processing": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: (

@@ -14,11 +14,21 @@ pub struct EdgeOptions {
     pub edge_normalization: bool,
     /// Whether every edge has a skip connection besides its operations.
     pub auxiliary_skip: bool,
+    /// Whether mixed edges are dropped.
+    pub drop_path: bool,
+    /// Whether elements of skip connections are dropped.
+    pub skip_dropout: bool,
 }
 
 impl Default for EdgeOptions {
     fn default() -> Self {
-        EdgeOptions { partial_channels: 1, edge_normalization: false, auxiliary_skip: false }
+        EdgeOptions {
+            partial_channels: 1,
+            edge_normalization: false,
+            auxiliary_skip: false,
+            drop_path: false,
+            skip_dropout: false,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod dropout;
 mod edges;
 mod instruction;
 mod lower;
+mod masks;
 mod own;
 mod padding;
 pub mod passes;
@@ -20,6 +21,7 @@ pub use edges::EdgeOptions;
 pub use instruction::{
     AlphaId, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
 };
+pub use masks::{MaskId, MaskKind, MaskSpec};
 pub use own::{Description, Makers, OwnId, OwnSpec};
 pub use padding::{By, Fill};
 pub use scope::{Module, Part, Scope};
@@ -109,6 +111,8 @@ pub struct Plan {
     pub statistics: Vec<StatisticSpec>,
     /// The modules of user-defined operations.
     pub own: Vec<OwnSpec>,
+    /// The masks of drop path and skip dropout.
+    pub masks: Vec<MaskSpec>,
     /// The tables of logits.
     pub alphas: Vec<LogitTable>,
     /// Tables of mixing weights that do not depend on logits. They follow those of the logits.

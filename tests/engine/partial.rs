@@ -7,7 +7,13 @@ use pydarts::config::Rewrite;
 use pydarts::plan::{EdgeOptions, Geometry, Op, Plan, passes};
 use pydarts::space::{Reads, Space};
 
-const ALL: EdgeOptions = EdgeOptions { partial_channels: 4, edge_normalization: true, auxiliary_skip: true };
+const ALL: EdgeOptions = EdgeOptions {
+    partial_channels: 4,
+    edge_normalization: true,
+    auxiliary_skip: true,
+    drop_path: false,
+    skip_dropout: false,
+};
 
 fn lowered(space: &str, edges: EdgeOptions, channels: usize, size: (usize, usize)) -> Plan {
     let geometry = Geometry { channels, layers: 3, num_classes: 3, in_channels: 2, image_size: size };
@@ -82,7 +88,7 @@ proptest! {
         sequences: bool,
         largest in prop_oneof![Just(0usize), Just(64), Just(usize::MAX)],
     ) {
-        let edges = EdgeOptions { partial_channels, edge_normalization, auxiliary_skip };
+        let edges = EdgeOptions { partial_channels, edge_normalization, auxiliary_skip, ..EdgeOptions::default() };
         let (space, size) = if sequences { ("darts-1d", (1, size.1)) } else { ("darts", size) };
         let plan = lowered(space, edges, channels, size);
         plan.check().unwrap();

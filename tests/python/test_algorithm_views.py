@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pydarts
 import pytest
-from commands import answered
+from commands import answered, refused
 from conftest import make_arrays, make_config
 from pydarts import EpochRecord, History, SearchResult, SearchRow, SearchTable, Space, Trajectory, plots
 from pydarts._protocol.job import Job
 from pydarts._results.algorithm import applicable, axes, in_words, named
 from pydarts.algorithms import Cosine, Gumbel, Linear, Sampled, Softmax, Threshold
+from pydarts_cli.search import summary
 from reports import moving
 
 EDGES = 5
@@ -103,6 +104,25 @@ def test_commands_name_the_algorithm(tiny_result: SearchResult, tmp_path: Path) 
     both = answered("compare", tmp_path / "a", tmp_path / "b", "--json").json
     assert [row["algorithm"] for row in both["runs"]] == ["mine", None]
     assert [row["method"] for row in both["runs"]] == ["first_order", "first_order"]
+
+
+def test_commands_draw_and_say_diagnostics(tiny_result: SearchResult, tmp_path: Path) -> None:
+    history = [
+        replace(record, diagnostics={"temperature": 0.25, "mine": 2.0}) for record in tiny_result.history
+    ]
+    result = replace(
+        tiny_result, history=History(history), config=tiny_result.config.replace(algorithm="mine")
+    )
+    result.save(tmp_path / "a")
+    tiny_result.save(tmp_path / "b")
+    answered("plot", tmp_path / "a", "diagnostics")
+    assert (tmp_path / "a" / "diagnostics.png").stat().st_size
+    assert not (tmp_path / "a" / "edges.png").exists()
+    refused(2, "plot", tmp_path / "b", "diagnostics")
+    refused(2, "plot", tmp_path / "b", "edges")
+    said = summary(result)
+    assert "mine" in said and "temperature 0.25" in said
+    assert "temperature" not in summary(tiny_result)
 
 
 # ---- tables of several searches
@@ -261,7 +281,7 @@ def test_plots_of_alpha_show_the_weights_of_edges() -> None:
     wanted = path.edge_weights("recurrent", -1).tolist()
     assert wanted[0] == 1.0 and wanted[1] > 0.9
     titles = [panel.get_title() for panel in plots.alphas(path)]
-    assert [title.rpartition(", ")[2] for title in titles] == [f"{weight:.2f}" for weight in wanted]
+    assert [title.rpartition(", ")[2] for title in titles] == [f"β {weight:.2f}" for weight in wanted]
     (panel,) = plots.weights(path)
     labels = [label.get_text() for label in panel.get_xticklabels()]
     assert labels[-1] == "edge" and len(labels) == 6
@@ -295,6 +315,7 @@ def test_a_search_with_weights_of_edges_is_shown_by_everything(tmp_path: Path) -
     assert {"normal.beta", "reduce.beta"} <= set(result.alphas)
     text = result.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "edges-normal" in text and "edges-reduce" in text
+    result.animate(tmp_path / "alpha.gif", frames=2)
     for draw in (result.plot_alphas, result.plot_weights, result.plot_supernet, result.plot_edges):
         draw()
     assert result._repr_html_() and topics(result)["entropy"]

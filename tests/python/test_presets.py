@@ -137,7 +137,7 @@ def test_every_preset_moves_alpha_in_a_run_of_three_epochs(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("darts_first_order", "random_ws")])
 def test_alpha_differs_from_that_of_darts(name: str) -> None:
-    sizes = SMALL | {"precision": "float64", "operations": pydarts.Space().operations[1:]}
+    sizes = SMALL | {"precision": "float64", "operations": pydarts.Space().operations[1:], "batch_size": 4}
     ours = pydarts.search(images(), SearchConfig.preset(name, **sizes))
     darts = pydarts.search(images(), SearchConfig(**sizes))
     shared = darts.alphas.keys()

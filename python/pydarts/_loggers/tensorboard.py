@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._results.gathered import TOGETHER
 from .._results.score import score_of
+from .._results.tables import EDGES
 from .._search.callbacks import EpochInfo, StartInfo
 from .._values.files import user_path
 from .base import Logger, choices, missing, names, picture, tag, weights
@@ -77,6 +78,9 @@ class TensorBoard(Logger):
                 if table.edges:
                     label = label.replace("_", " to ")
                 page[label] = ["Multiline", [tag(name, table.tag(row), each) for each in candidates]]
+            for row, (_, target) in enumerate(table.edges if self._config.edge_normalization else ()):
+                chart = pages.setdefault(name + EDGES, {}).setdefault(f"to {target}", ["Multiline", []])
+                chart[1].append(tag(name + EDGES, table.tag(row), "edge"))
         return pages
 
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from .history import EpochRecord, Measures
+from .history import Measures
 
 
 class Quantity(NamedTuple):
@@ -75,7 +75,7 @@ def points(history: Iterable[Measures], name: str) -> tuple[list[int], list[floa
     return [epoch for epoch, _ in found], [value for _, value in found]
 
 
-def latest(history: Sequence[EpochRecord]) -> dict[str, float]:
+def latest(history: Sequence[Measures]) -> dict[str, float]:
     """Return the last finite value of every diagnostic."""
     found = {name: points(history, name)[1] for name in names_of(history)}
     return {name: values[-1] for name, values in found.items() if values}
@@ -103,7 +103,7 @@ class Limit(NamedTuple):
     """What the average must not exceed; NaN where the rule does not decide."""
 
 
-def curvature_limit(history: Sequence[EpochRecord], stop: Any) -> Limit | None:
+def curvature_limit(history: Sequence[Measures], stop: Any) -> Limit | None:
     """Return the averages and limits of the rule `stop`; None for another rule."""
     if getattr(stop, "name", None) != "curvature":
         return None

@@ -291,7 +291,7 @@ class Trajectory:
     @property
     def selects(self) -> bool:
         """Whether α decides what is selected; "sampled" compares networks instead."""
-        return self._rule != "sampled"
+        return bool(self._rule != "sampled")
 
     @property
     def counts_skips(self) -> bool:
@@ -365,8 +365,8 @@ class Trajectory:
         return [(float(time[at]), *entry) for at, entry in zip(until, self.decisions, strict=True)]
 
     @property
-    def _rule(self) -> Any:
-        return rule["name"] if isinstance(rule := plain(self.selection), Mapping) else rule
+    def _rule(self) -> str:
+        return str(rule["name"] if isinstance(rule := plain(self.selection), Mapping) else rule)
 
     @property
     def _total(self) -> int:

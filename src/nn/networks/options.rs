@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tch::{Device, Tensor};
 
+use super::drop::DropOptions;
 use super::dropout::Dropout;
 use super::user_operation::OwnModules;
 use crate::config::{Memory, Method, Rewrite, SearchConfig};
@@ -60,6 +61,8 @@ pub struct NetworkOptions {
     pub samples: bool,
     /// Whether passes compute only what is not multiplied by 0. They read the mixing weights on the host.
     pub sparse: bool,
+    /// Drop path and skip dropout.
+    pub drop: DropOptions,
 }
 
 /// The largest image size, in pixels, at which a CPU groups edges: the overhead of a call dominates on small images,
@@ -86,6 +89,7 @@ impl NetworkOptions {
             micro_batch: config.execution.micro_batch,
             samples: config.optimisation.relaxation.rule().samples_one(),
             sparse: config.optimisation.relaxation.rule().samples_one() && device == Device::Cpu,
+            drop: DropOptions::of_config(config),
         }
     }
 

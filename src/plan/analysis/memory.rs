@@ -53,8 +53,10 @@ const KERNELS: u64 = 40 << 20;
 /// Bytes at the peak of a search step, in addition to network, state and data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peak {
-    /// Per example of a batch.
+    /// Per example that is computed at once.
     pub per_image: u64,
+    /// Per example of a whole batch: its masks.
+    pub masks: u64,
     /// Independent of the batch.
     pub fixed: u64,
     /// The size of a micro-batch, if batches are split.
@@ -65,7 +67,8 @@ impl Peak {
     /// The peak with batches of `batch` examples.
     pub fn of(&self, batch: usize) -> u64 {
         let at_once = batch.min(self.at_most.unwrap_or(batch));
-        self.per_image.saturating_mul(at_once as u64).saturating_add(self.fixed)
+        let masks = self.masks.saturating_mul(batch as u64);
+        self.per_image.saturating_mul(at_once as u64).saturating_add(masks).saturating_add(self.fixed)
     }
 
     /// The peak if an example is a sequence of `tokens` tokens.
@@ -118,11 +121,18 @@ impl Plan {
         };
         let weights = self.weights.iter().fold(0, |sum: u64, weight| sum.saturating_add(weight.elements() as u64));
         let fixed = weights.saturating_mul(vectors * demand.weight as u64);
+        let masks = self.mask_bytes();
         if !demand.heap {
-            return Peak { per_image, fixed, at_most: demand.at_most };
+            return Peak { per_image, masks, fixed, at_most: demand.at_most };
         }
         let taken = |bytes: u64| (bytes as f64 * heap(demand)) as u64;
-        Peak { per_image: taken(per_image), fixed: taken(fixed).saturating_add(KERNELS), at_most: demand.at_most }
+        let (per_image, fixed) = (taken(per_image), taken(fixed).saturating_add(KERNELS));
+        Peak { per_image, masks, fixed, at_most: demand.at_most }
+    }
+
+    /// Bytes per image of the masks of a step: a byte per element, for the training and for the validation batch.
+    fn mask_bytes(&self) -> u64 {
+        self.masks.iter().fold(0, |sum, mask| sum.saturating_add(mask.shape.elements().saturating_mul(2)))
     }
 
     /// Bytes per image at the peak of a backward pass in segments. The current segment keeps all activations; earlier
@@ -243,6 +253,7 @@ impl Plan {
                 | Op::Mixtures { .. }
                 | Op::Lookup { .. }
                 | Op::Mask { .. }
+                | Op::Drop { .. }
                 | Op::Mean
                 | Op::Stack
                 | Op::Concat { .. }

@@ -23,10 +23,11 @@ impl Writer<'_> {
         let mut values = Vec::with_capacity(edges.len());
         for (_, edge) in edges {
             let input = sources[edge.from].whole;
-            values.push(match self.stride(cell, *edge) {
+            let value = match self.stride(cell, *edge) {
                 1 => input,
                 _ => self.factorized_reduction(&Scope::auxiliary_skip(cell.module(), *edge), cell.channels, input)?,
-            });
+            };
+            values.push(self.dropped_edge(scope, *edge, value)?);
         }
         let terms = vec![(0, 0); values.len()];
         let skips = self.push(scope, Op::Mix { alpha: AlphaId(self.plan.alphas.len()), terms }, values)?;

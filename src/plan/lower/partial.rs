@@ -54,7 +54,8 @@ impl Writer<'_> {
         let (mut values, mut terms) = (Vec::new(), Vec::new());
         for (row, edge) in edges {
             let Some(bypass) = sources[edge.from].bypass else { return Ok(mixture) };
-            values.push(if self.stride(cell, *edge) == 1 { bypass } else { self.halved(scope, bypass)? });
+            let value = if self.stride(cell, *edge) == 1 { bypass } else { self.halved(scope, bypass)? };
+            values.push(self.dropped_edge(scope, *edge, value)?);
             terms.push((*row, 0));
         }
         let sum = match (self.plan.edges.edge_normalization, values.split_first()) {

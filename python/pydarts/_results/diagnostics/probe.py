@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import fmean
 
-from ..algorithm import named
+from ..algorithm import in_words
 from ..measured import points
 from .finding import Finding, Outcome, count
 
@@ -21,8 +21,9 @@ def probes(result: Outcome) -> Iterator[Finding]:
         return
     values = {"cosine": fmean(cosines), "lowest": min(cosines), "last": cosines[-1], "epochs": len(cosines)}
     text = (
-        f"The gradient of α by {named(result.config)} has a cosine of {values['cosine']:.3f} with the exact "
-        f"one, the mean of {count(len(cosines), 'epoch')} ({cosines[-1]:.3f} in the last)"
+        f"The gradient of α by {in_words(result.config.hypergradient)} has a cosine of "
+        f"{values['cosine']:.3f} with the exact one, the mean of {count(len(cosines), 'epoch')} "
+        f"({cosines[-1]:.3f} in the last)"
     )
     if errors:
         values["error"] = fmean(errors)

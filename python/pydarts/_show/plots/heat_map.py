@@ -66,7 +66,6 @@ def weights(
     """
     whole, (path, names), at = path, drawn(path, cell, ROWS), point(path, at)
     columns, rows = size_of(path, names)
-    columns += any(map(path.weighted, names))
     left, right, below, above = margins(path, names)
     sides = width_of(path, names) * columns + left + right, 0.25 * rows + below + above
     _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), (left, right, below, above))
@@ -99,7 +98,7 @@ def size_of(path: Trajectory, names: Sequence[str]) -> tuple[int, int]:
     """Return the largest numbers of columns and rows of some tables."""
     found = [path.tables[name] for name in names]
     columns = max(table.columns if table.sparse else len(table.names) for table in found)
-    return columns, max(len(table.rows) for table in found)
+    return columns + any(map(path.weighted, names)), max(len(table.rows) for table in found)
 
 
 def heat_map(

@@ -14,7 +14,7 @@ from ..._results.measured import curvature_limit, names_of, points, quantity
 from ..._results.trajectory import Trajectory
 from ..._values.words import shown
 from .curves import across, check_history, line, mark_decisions
-from .style import FAINT, nothing, panels, tidy, title
+from .style import nothing, panels, tidy, title
 
 _ACROSS = 3  # panels in a row
 _SIZE = 3.1, 2.1  # inches of a panel with its margins
@@ -88,7 +88,7 @@ def draw(
     limit = curvature_limit(history, stop) if "curvature" in names else None
     if limit is not None:
         line(ax, limit.epochs, limit.averages, "train", "local average", marker="")
-        ax.plot(limit.epochs, limit.limits, color=FAINT, linestyle=(0, (4, 2)), label="ends the search")
+        line(ax, limit.epochs, limit.limits, "limit", "ends the search", marker="")
     if path is not None:
         mark_decisions(ax, path, by_epoch=True)
     tidy(ax, quantity(names[0]).unit, size=7)
