@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
+use crate::schedule::Schedule;
 use crate::space::{Operation, Reads, Space};
 
 pub use choices::{
@@ -235,6 +236,13 @@ impl SearchConfig {
         let foreign = [("memory", execution.memory != Memory::Keep), ("micro_batch", execution.micro_batch.is_some())];
         if let Some((name, _)) = foreign.iter().find(|(_, given)| *given) {
             return Err(Error::config(format!("`{name}` applies to images only; leave it out with a recurrent space")));
+        }
+        let dropped = [("drop_path", self.network.drop_path), ("skip_dropout", self.network.skip_dropout)];
+        if let Some((name, _)) = dropped.iter().find(|(_, given)| *given != Schedule::Constant(0.0)) {
+            return Err(Error::config(format!(
+                "`{name}` applies to networks of images and sequences; a recurrent space has dropout of its own: use \
+                 `dropout_input`, `dropout_hidden` and the like"
+            )));
         }
         let sizes = [("batch_size", Some(data.batch_size.examples())), ("eval_batch_size", data.eval_batch_size)];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == Some(1)) {

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import _core
-from .algorithms import Curvature, Gumbel, Linear, MixedLevel, Threshold
+from .algorithms import Curvature, Linear, MixedLevel, Threshold
 from .config import SearchConfig
 from .perturbations import Adversarial, Uniform
-from .relaxations import Dirichlet, GumbelHard
+from .relaxations import Dirichlet, Gumbel, GumbelHard
 from .space import Space
 from .terms import BetaDecay, ZeroOne
 from .words import shown
