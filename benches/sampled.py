@@ -115,8 +115,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     about = provenance(
         f"{given.channels} channels, {given.layers} cells, {given.size}×{given.size}, batch {given.batch}, "
-        f"float32, first order, {given.threads} threads; choice: three choices of seven convolutions; the "
-        f"median of {given.rounds} softmax steps, the mean of {given.draws} draws, {given.warm} round to "
+        f"float32, first order, {given.threads} threads; choice: three choices of seven convolutions; "
+        f"the median of {given.rounds} softmax steps, the mean of {given.draws} draws, {given.warm} round to "
         "warm up; milliseconds"
     )
     rows = []

@@ -190,9 +190,11 @@ def decided(result: SearchResult) -> list[str]:
 def summary(result: SearchResult) -> str:
     """Summarise a search in one or two lines."""
     from pydarts._results.ending import reached
+    from pydarts._results.measured import in_words, latest
     from pydarts._results.score import score_of
 
-    text = f"{result.status} after {reached(result)}"
+    algorithm = f", {result.config.algorithm}" if result.config.algorithm else ""
+    text = f"{result.status} after {reached(result)}{algorithm}"
     if not result.history or result.best is None:
         return text
     last, best = result.history[-1], result.history[result.best]
@@ -206,4 +208,5 @@ def summary(result: SearchResult) -> str:
             said += f", training {score.text(score.train(last), number='.4g')}"
     seconds = sum(record.seconds for record in result.history)
     skips = "" if last.skip_connections is None else f", {last.skip_connections} skip connections"
-    return f"{text}, {seconds:.1f} s: {said}{skips}"
+    measured = "".join(f", {name} {value}" for name, value in in_words(latest(result.history), 2).items())
+    return f"{text}, {seconds:.1f} s: {said}{skips}{measured}"

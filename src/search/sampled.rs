@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use tch::Tensor;
 
 use super::select::AtSelection;
-use crate::arch::{Architecture, LogitTable, Pick};
+use super::trajectory;
+use crate::arch::{Architecture, LogitTable, Pick, TableRole};
 use crate::error::{Error, Result};
-use crate::nn::Mode;
+use crate::nn::{Mode, Parts};
 use crate::random;
 use crate::relaxation::{Restrictions, TableState, open_rows};
 
@@ -24,7 +25,7 @@ pub fn select(at: &mut AtSelection, values: &[f64]) -> Result<Architecture> {
     };
     let _guard = tch::no_grad_guard();
     // A resumed search may begin here.
-    at.network.draw(at.state.step)?;
+    at.network.draw(at.state.step, &Parts::default())?;
     let mut seen = HashSet::new();
     let drawn = (0..samples).map(|sample| draw(at.restrictions, at.seed, at.state.step, sample));
     let mut left: Vec<Architecture> = drawn.filter(|architecture| seen.insert(architecture.clone())).collect();
@@ -40,6 +41,7 @@ pub fn select(at: &mut AtSelection, values: &[f64]) -> Result<Architecture> {
 /// A random architecture: in each group as many rows as are kept, in each row a candidate; all are equally likely.
 fn draw(restrictions: &Restrictions, seed: u64, step: u64, sample: u64) -> Architecture {
     let tables = restrictions.tables.iter().zip(&restrictions.states);
+    let tables = tables.filter(|(table, _)| table.role == TableRole::Candidates);
     Architecture {
         tables: tables.map(|(table, state)| (table.name.clone(), picks(table, state, seed, step, sample))).collect(),
     }
@@ -82,7 +84,8 @@ fn best(
     batches: Option<usize>,
     most: usize,
 ) -> Result<Vec<Architecture>> {
-    let weights = all.iter().map(|one| mixing(at, one)).collect::<Result<Vec<_>>>()?;
+    let mean = trajectory::values(&at.relaxed.mean(&at.state.alpha)?)?;
+    let weights = all.iter().map(|one| mixing(at, &mean, one)).collect::<Result<Vec<_>>>()?;
     let mut scores = vec![Score::default(); all.len()];
     let mut carried: Vec<Option<Tensor>> = all.iter().map(|_| None).collect();
     at.evaluation.start(at.pass, 0)?;
@@ -111,15 +114,20 @@ fn best(
     Ok(ranked.into_iter().take(most).map(|(_, architecture)| architecture).collect())
 }
 
-/// The mixing weights of one architecture: 1 for what it picks.
-fn mixing(at: &AtSelection, architecture: &Architecture) -> Result<Tensor> {
-    let mut m = Vec::new();
-    for table in &at.restrictions.tables {
-        let first = m.len();
-        m.resize(first + table.rows.len() * table.columns, 0.0);
-        for pick in architecture.picks(&table.name) {
-            m[first + pick.row * table.columns + pick.column] = 1.0;
+/// The mixing weights of one architecture: 1 for what it picks, times the weight of its edge. Weights of edges and
+/// constants are those of the mean.
+fn mixing(at: &AtSelection, mean: &[f64], architecture: &Architecture) -> Result<Tensor> {
+    let (mut m, tables, mut first) = (mean.to_vec(), &at.restrictions.tables, 0);
+    for table in tables {
+        let edges = table.edge_weights_in(tables).map(|index| &at.strengths[index].1);
+        let next = first + table.rows.len() * table.columns;
+        if table.role == TableRole::Candidates {
+            m[first..next].fill(0.0);
         }
+        for pick in architecture.picks(&table.name) {
+            m[first + pick.row * table.columns + pick.column] = edges.map_or(1.0, |weights| weights[[pick.row, 0]]);
+        }
+        first = next;
     }
     Ok(Tensor::f_from_slice(&m)?.f_to_kind(at.network.kind())?.f_to_device(at.network.device())?)
 }

@@ -5,7 +5,7 @@ use super::step::engine::State;
 use crate::arch::{Architecture, Selection};
 use crate::data::Source;
 use crate::error::Result;
-use crate::nn::Network;
+use crate::nn::{Network, Relaxed};
 use crate::relaxation::{Restrictions, Tables};
 
 /// A selection of a search. It may evaluate the network; it must leave the state as it was.
@@ -18,6 +18,8 @@ pub trait Select {
 pub struct AtSelection<'s> {
     /// The network.
     pub network: &'s dyn Network,
+    /// The network with its relaxation.
+    pub relaxed: Relaxed<'s>,
     /// Its weights and logits.
     pub state: &'s State,
     /// The tables with their masks and frozen rows.

@@ -7,7 +7,7 @@ from pydarts._values import fields
 
 PROPERTIES = (
     "space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip", "perturbation",
-    "arch_terms",
+    "arch_terms", "weight_decay", "drop_path", "skip_dropout",
 )  # fmt: skip
 PATH = Path(fields.__file__).with_suffix(".pyi")
 

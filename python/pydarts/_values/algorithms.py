@@ -136,18 +136,18 @@ class ConjugateGradient(Hypergradient):
     """The implicit gradient with q from conjugate gradients on (H + damping·I)·q = v; see `Neumann`.
 
     The iteration ends at a direction of negative curvature. If that is the first one, the gradient is that of
-    "first_order".
+    "first_order": without damping this is often so at the beginning of a search.
 
     Attributes:
         terms: the largest number of products with H.
-        damping: what is added to the diagonal of H, at least 0.
+        damping: what is added to the diagonal of H, at least 0 (1 is ours).
 
     >>> ConjugateGradient(terms=2)
-    ConjugateGradient(terms=2, damping=0.0)
+    ConjugateGradient(terms=2, damping=1.0)
     """
 
     terms: int = 3
-    damping: float = 0.0
+    damping: float = 1.0
 
 
 class MixedLevel(Hypergradient):

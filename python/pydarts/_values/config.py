@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from .fields import ConfigFields
 
 
+_SCHEDULED = ("weight_decay", "drop_path", "skip_dropout")
+"""Fields that are numbers or schedules."""
+
+
 class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     """The options of a search. Keyword-only and immutable; the defaults are the published ones.
 
@@ -104,6 +108,25 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         """The rule that ends the search early, one of `pydarts.algorithms`."""
         value = self.to_dict()["stop"]
         return None if value is None else Decider._of(value)
+
+    @property
+    def weight_decay(self) -> float | Schedule:
+        """The weight decay of the weights: a number, or a schedule of the epochs."""
+        return self._scheduled("weight_decay")
+
+    @property
+    def drop_path(self) -> float | Schedule:
+        """The probability that a mixed edge is dropped: a number, or a schedule of the epochs."""
+        return self._scheduled("drop_path")
+
+    @property
+    def skip_dropout(self) -> float | Schedule:
+        """The share of a skip connection that is dropped: a number, or a schedule of the epochs."""
+        return self._scheduled("skip_dropout")
+
+    def _scheduled(self, name: str) -> float | Schedule:
+        value = self.to_dict()[name]
+        return Schedule._of(value) if isinstance(value, dict) else float(value)
 
     @property
     def auxiliary_skip(self) -> float | Schedule | None:

@@ -48,7 +48,7 @@ class ConfigFields(TypedDict, total=False):
     weight_lr: float
     weight_lr_min: float
     weight_momentum: float
-    weight_decay: float
+    weight_decay: float | Schedule | Mapping[str, Any]
     grad_clip: float | None
     arch_lr: float
     arch_betas: Sequence[float]
@@ -99,6 +99,8 @@ class ConfigFields(TypedDict, total=False):
     auxiliary_skip: float | Schedule | Mapping[str, Any] | None
     perturbation: str | Perturbation | Mapping[str, Any] | None
     arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
+    drop_path: float | Schedule | Mapping[str, Any]
+    skip_dropout: float | Schedule | Mapping[str, Any]
     curvature_every: int | None
     algorithm: str | None
 
@@ -120,7 +122,8 @@ class ConfigAttributes:
     weight_lr: float
     weight_lr_min: float
     weight_momentum: float
-    weight_decay: float
+    @property
+    def weight_decay(self) -> float | Schedule: ...
     grad_clip: float
     arch_lr: float
     arch_betas: tuple[float, float]
@@ -177,6 +180,10 @@ class ConfigAttributes:
     def perturbation(self) -> Perturbation | None: ...
     @property
     def arch_terms(self) -> tuple[Term, ...]: ...
+    @property
+    def drop_path(self) -> float | Schedule: ...
+    @property
+    def skip_dropout(self) -> float | Schedule: ...
     curvature_every: int | None
     algorithm: str | None
 

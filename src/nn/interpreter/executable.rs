@@ -106,6 +106,15 @@ impl Executable {
         leaves
     }
 
+    /// Which views of the weights a pass uses.
+    pub fn used(&self, thinned: &Thinned) -> Vec<bool> {
+        let mut used = vec![false; self.weights.count()];
+        for (_, instruction) in self.plan.instructions.iter().enumerate().filter(|(index, _)| thinned.runs(*index)) {
+            instruction.op.weights().into_iter().for_each(|weight| used[self.weights.index[weight]] = true);
+        }
+        used
+    }
+
     /// A slot for every value, all empty.
     pub fn empty<V>(&self) -> Vec<Option<V>> {
         let mut values = Vec::new();

@@ -6,6 +6,7 @@ use tch::Tensor;
 
 use super::executable::Executable;
 use super::mixing::MixingWeights;
+use super::thinned::Thinned;
 use crate::error::Result;
 use crate::nn::gradients::{By, add, gradient, leaf};
 use crate::params::Table;
@@ -17,6 +18,7 @@ pub struct Leaves {
     /// The mixing weights of each table.
     pub mixing: Vec<MixingWeights>,
     by: By,
+    w: Tensor,
     m: Tensor,
     /// The same as `mixing`, as functions of m.
     mixing_of_m: Vec<MixingWeights>,
@@ -25,14 +27,41 @@ pub struct Leaves {
 impl Leaves {
     /// The leaves at flat w and m, whose slices are `tables`. Those that `by` names require gradients.
     pub fn new(executable: &Executable, w: &Tensor, m: &Tensor, tables: &Table, by: By) -> Result<Self> {
-        let mut weights = executable.weights.of(&w.f_detach()?)?;
+        let w = w.f_detach()?;
+        Leaves::with(executable, executable.weights.of(&w)?, w, (m, tables), by)
+    }
+
+    /// The same for a pass that leaves out operations: weights that it does not use are undefined.
+    pub fn thinned(
+        executable: &Executable,
+        (w, m): (&Tensor, &Tensor),
+        tables: &Table,
+        by: By,
+        thinned: &Thinned,
+    ) -> Result<Self> {
+        let w = w.f_detach()?;
+        let weights = executable.weights.some(&w, &executable.used(thinned))?;
+        Leaves::with(executable, weights, w, (m, tables), by)
+    }
+
+    fn with(
+        executable: &Executable,
+        mut weights: Vec<Tensor>,
+        w: Tensor,
+        (m, tables): (&Tensor, &Table),
+        by: By,
+    ) -> Result<Self> {
         if by.weights() {
-            weights = weights.into_iter().map(|weight| Ok(weight.f_set_requires_grad(true)?)).collect::<Result<_>>()?;
+            let learn = |weight: Tensor| match weight.defined() {
+                true => Ok(weight.f_set_requires_grad(true)?),
+                false => Ok(weight),
+            };
+            weights = weights.into_iter().map(learn).collect::<Result<_>>()?;
         }
         let m = if by.alpha() { leaf(m)? } else { m.f_detach()? };
         let mixing_of_m = executable.mixing(tables.views(&m)?)?;
         let mixing = mixing_of_m.iter().map(MixingWeights::leaves).collect::<Result<_>>()?;
-        Ok(Leaves { weights, mixing, by, m, mixing_of_m })
+        Ok(Leaves { weights, mixing, by, w, m, mixing_of_m })
     }
 
     /// All leaves, in the order of [`Executable::leaves`].
@@ -48,12 +77,7 @@ impl Leaves {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let mixing = gradients.split_off(self.weights.len());
         let m = self.by.alpha().then(|| self.m_gradient(mixing)).transpose()?;
-        let or_zero = |(gradient, weight): (Option<Tensor>, &Tensor)| match gradient {
-            Some(gradient) => Ok(gradient),
-            None => Ok(weight.f_zeros_like()?),
-        };
-        let weights = || gradients.into_iter().zip(&self.weights).map(or_zero).collect::<Result<Vec<_>>>();
-        let w = self.by.weights().then(|| executable.weights.flatten(&weights()?)).transpose()?;
+        let w = self.by.weights().then(|| executable.weights.flatten(gradients, &self.w)).transpose()?;
         Ok((m, w))
     }
 

@@ -3,6 +3,9 @@
 //! The rest runs as in a whole pass, so that values and gradients are the same to rounding. A sum without terms is no
 //! value at all until something that is not a sum reads it, which then gets zeros.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use tch::{Device, Kind, Tensor};
 
 use super::executable::{Interpreter, Prepared, Value, broken_plan};
@@ -16,6 +19,10 @@ pub struct Thinned {
     /// Whether each instruction runs.
     runs: Vec<bool>,
     mixed: Mixed,
+    /// Whether the mixing weights have no gradients: then a weight of 1 need not be multiplied.
+    constant: bool,
+    /// Values that share the memory of another one, which must not be overwritten.
+    shared: RefCell<HashSet<ValueId>>,
     /// The number of images, and the dtype and device of values.
     batch: i64,
     options: (Kind, Device),
@@ -23,15 +30,15 @@ pub struct Thinned {
 
 /// Which mixing weights are not 0, on the host.
 struct Mixed {
-    live: Vec<bool>,
+    m: Vec<f64>,
     /// By table: the place of its first weight, and the number of its columns.
     tables: Vec<(usize, usize)>,
 }
 
 impl Mixed {
-    fn has(&self, alpha: AlphaId, (row, column): (usize, usize)) -> bool {
+    fn at(&self, alpha: AlphaId, (row, column): (usize, usize)) -> f64 {
         let (first, columns) = self.tables[alpha.0];
-        self.live[first + row * columns + column]
+        self.m[first + row * columns + column]
     }
 }
 
@@ -47,7 +54,7 @@ impl Thinned {
         let m = Vec::<f64>::try_from(m.f_detach()?.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?)?;
         let of_table = |table: &crate::params::Entry| (table.offset as usize, table.shape[1] as usize);
         let tables = tables.entries().iter().map(of_table).collect();
-        let mixed = Mixed { live: m.iter().map(|weight| *weight != 0.0).collect(), tables };
+        let mixed = Mixed { m, tables };
         let mut whole = true;
         let mut runs = vec![false; plan.instructions.len()];
         let mut read = vec![false; plan.values()];
@@ -56,7 +63,7 @@ impl Thinned {
             runs[index] = match &instruction.op {
                 _ if instruction.scope.edges().is_empty() => true,
                 Op::BatchNorm { scale: Scale::Mixing { alpha, terms }, .. } => {
-                    terms.iter().any(|term| mixed.has(*alpha, *term))
+                    terms.iter().any(|term| mixed.at(*alpha, *term) != 0.0)
                 }
                 _ => read[instruction.output.0],
             };
@@ -67,13 +74,19 @@ impl Thinned {
             match &instruction.op {
                 Op::Mix { alpha, terms } => {
                     for (input, term) in instruction.inputs.iter().zip(terms) {
-                        read[input.0] |= mixed.has(*alpha, *term);
+                        read[input.0] |= mixed.at(*alpha, *term) != 0.0;
                     }
                 }
                 _ => instruction.inputs.iter().for_each(|input| read[input.0] = true),
             }
         }
-        Ok((!whole).then_some(Thinned { runs, mixed, batch, options }))
+        let shared = RefCell::default();
+        Ok((!whole).then_some(Thinned { runs, mixed, constant: false, shared, batch, options }))
+    }
+
+    /// The same for a pass in which the mixing weights have no gradients.
+    pub fn without_gradients(self) -> Self {
+        Thinned { constant: true, ..self }
     }
 
     /// Whether an instruction runs.
@@ -83,7 +96,7 @@ impl Thinned {
 
     /// Whether a mixing weight is not 0.
     pub fn mixes(&self, alpha: AlphaId, term: (usize, usize)) -> bool {
-        self.mixed.has(alpha, term)
+        self.mixed.at(alpha, term) != 0.0
     }
 
     /// The value of an instruction; None if it is left out, or a sum of nothing.
@@ -106,18 +119,25 @@ impl Thinned {
                 if found.is_empty() {
                     return Ok(None);
                 }
+                if self.constant
+                    && let ([only], [term]) = (&found[..], &terms[..])
+                    && self.mixed.at(*alpha, *term) == 1.0
+                {
+                    self.shared.borrow_mut().insert(instruction.output);
+                    return Ok(Some(only.share()));
+                }
                 let scope = instruction.scope.clone();
                 let (op, shape) = (Op::Mix { alpha: *alpha, terms }, instruction.shape.clone());
                 let fewer = Instruction { op, inputs, output: instruction.output, shape, scope };
                 interpreter.value(&fewer, prepared, &found).map(Some)
             }
             (Op::Add | Op::Accumulate, [one, other]) => match (read(one), read(other)) {
-                (Some(left), Some(right)) => interpreter.value(instruction, prepared, &[left, right]).map(Some),
-                (Some(only), None) => alone(only, prepared.dying.contains(one)).map(Some),
-                (None, Some(only)) => alone(only, prepared.dying.contains(other)).map(Some),
+                (Some(left), Some(right)) => self.sum(interpreter, (instruction, prepared), [left, right]).map(Some),
+                (Some(only), None) => Ok(Some(self.alone(only, *one, instruction, prepared))),
+                (None, Some(only)) => Ok(Some(self.alone(only, *other, instruction, prepared))),
                 (None, None) => Ok(None),
             },
-            (Op::BatchToSpace { .. }, [id]) if read(id).is_none() => Ok(None),
+            (Op::BatchToSpace { .. } | Op::Drop { .. }, [id]) if read(id).is_none() => Ok(None),
             (_, ids) => {
                 let missing = ids.iter().filter(|id| read(id).is_none());
                 let zeros = missing.map(|id| self.zeros(plan, *id)).collect::<Result<Vec<_>>>()?;
@@ -127,6 +147,28 @@ impl Thinned {
                 interpreter.value(instruction, prepared, &inputs).map(Some)
             }
         }
+    }
+
+    /// The sum of two terms, written over the first if that is not shared.
+    fn sum<I: Interpreter>(
+        &self,
+        interpreter: &I,
+        (instruction, prepared): (&Instruction, &Prepared),
+        terms: [&I::Value; 2],
+    ) -> Result<I::Value> {
+        if instruction.op == Op::Add || !self.shared.borrow().contains(&instruction.inputs[0]) {
+            return interpreter.value(instruction, prepared, &terms);
+        }
+        interpreter.value(&Instruction { op: Op::Add, ..instruction.clone() }, prepared, &terms)
+    }
+
+    /// The sum of one term, the term itself. A later term must not be added in place if something else reads it.
+    fn alone<V: Value>(&self, term: &V, id: ValueId, instruction: &Instruction, prepared: &Prepared) -> V {
+        let mut shared = self.shared.borrow_mut();
+        if shared.contains(&id) || !prepared.dying.contains(&id) {
+            shared.insert(instruction.output);
+        }
+        term.share()
     }
 
     /// The value of a sum without terms.
@@ -139,16 +181,5 @@ impl Thinned {
         };
         let size = [self.batch * phases as i64, height as i64, width as i64, channels as i64];
         channels_second(&Tensor::f_zeros(size, self.options)?).map(V::constant)
-    }
-}
-
-/// The sum of one term. A later term may be added in place, so the sum is a copy unless nothing else reads the term.
-fn alone<V: Value>(term: &V, dies: bool) -> Result<V> {
-    match dies {
-        true => Ok(term.share()),
-        false => {
-            let copies = term.tensors().into_iter().map(|tensor| Ok(tensor.f_mul_scalar(1.0)?));
-            Ok(term.like(copies.collect::<Result<_>>()?))
-        }
     }
 }

@@ -71,9 +71,22 @@ impl WeightViews {
         self.views.iter().enumerate().map(|(index, view)| Ok(piece(index).f_view(view.shape.as_slice())?)).collect()
     }
 
-    /// The flat vector of one tensor per view.
-    pub fn flatten(&self, pieces: &[Tensor]) -> Result<Tensor> {
-        let mut flat = pieces.iter().map(|piece| Ok(piece.f_reshape([-1])?)).collect::<Result<Vec<_>>>()?;
+    /// The views of `flat` for which `used` is true; the others are undefined.
+    pub fn some(&self, flat: &Tensor, used: &[bool]) -> Result<Vec<Tensor>> {
+        let view = |view: &View| Ok(flat.f_narrow(0, view.offset, view.length)?.f_view(view.shape.as_slice())?);
+        let one = |(own, used): (&View, &bool)| if *used { view(own) } else { Ok(Tensor::new()) };
+        self.views.iter().zip(used).map(one).collect()
+    }
+
+    /// The flat vector of one tensor per view; zeros in place of None.
+    pub fn flatten(&self, pieces: Vec<Option<Tensor>>, like: &Tensor) -> Result<Tensor> {
+        let longest = pieces.iter().zip(&self.views).filter(|(piece, _)| piece.is_none()).map(|(_, view)| view.length);
+        let zeros = like.f_new_zeros([longest.max().unwrap_or(0)], (like.kind(), like.device()))?;
+        let piece = |(piece, view): (Option<Tensor>, &View)| match piece {
+            Some(piece) => Ok(piece.f_reshape([-1])?),
+            None => Ok(zeros.f_narrow(0, 0, view.length)?),
+        };
+        let mut flat = pieces.into_iter().zip(&self.views).map(piece).collect::<Result<Vec<_>>>()?;
         if let Some(places) = &self.places {
             let mut placed: Vec<_> = places.iter().zip(flat).collect();
             placed.sort_by_key(|(place, _)| **place);

@@ -27,6 +27,15 @@ impl Searched {
         };
         Searched { cells: plan.cells(), jvp_segments, executable }
     }
+
+    /// For passes that compute few operations: their graph is small enough to be one.
+    pub fn in_one(executable: Executable, memory: Memory) -> Self {
+        let searched = Searched::new(executable, memory);
+        match memory {
+            Memory::Keep => Searched { cells: searched.executable.plan.whole(), ..searched },
+            Memory::Recompute => searched,
+        }
+    }
 }
 
 /// What rests in a step in which its operation is not sampled.

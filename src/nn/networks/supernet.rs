@@ -15,10 +15,11 @@ use crate::nn::interpreter::layout::channels_last;
 use crate::nn::interpreter::leaves::Leaves;
 use crate::nn::interpreter::mixing::MixingWeights;
 use crate::nn::interpreter::thinned::Thinned;
+use crate::nn::networks::drop::DropMasks;
 use crate::nn::networks::sampled::{Sampled, Searched};
 use crate::nn::networks::user_operation::{Own, SupernetBuffers};
 use crate::nn::precision::{Arithmetic, in_kind};
-use crate::nn::{Along, Buffers, Loss, Mode, Network, NetworkOptions, Role, Statistics};
+use crate::nn::{Along, Buffers, Loss, Mode, Network, NetworkOptions, Parts, Role, Statistics};
 use crate::params::Table;
 use crate::plan::{Instruction, Op, Peak, Plan};
 
@@ -49,6 +50,7 @@ pub struct Supernet {
     smallest_area: i64,
     options: NetworkOptions,
     arithmetic: Arithmetic,
+    drop: Option<DropMasks>,
 }
 
 impl Supernet {
@@ -68,13 +70,16 @@ impl Supernet {
         let prepare = |plan| Executable::new(plan, &weights, &statistics, numbers.kind, options.device);
         let searched = |plan| Ok::<_, Error>(Searched::new(prepare(plan)?, options.memory));
         let search = searched(rewritten)?;
-        let sparse = options.sparse.then(|| searched(options.rewrite_by_edge(plan.clone())?)).transpose()?;
+        let by_edge =
+            || Ok::<_, Error>(Searched::in_one(prepare(options.rewrite_by_edge(plan.clone())?)?, options.memory));
+        let sparse = options.sparse.then(by_edge).transpose()?;
         let tables = [&weights, statistics.table(), &mixing];
         let sampled = options.samples.then(|| Sampled::new(&plan, tables, options.device)).transpose()?;
         let evaluation = prepare(plan)?;
         let arithmetic = Arithmetic::new(numbers.clone());
         let (own, buffers) = Own::new(&search.executable.plan, options.own.as_ref(), numbers.kind, options.device)?;
         let buffers = SupernetBuffers { statistics, own: buffers };
+        let drop = DropMasks::new(&search.executable.plan, options.drop, (numbers.kind, options.device))?;
         Ok(Supernet {
             search,
             sparse,
@@ -88,6 +93,7 @@ impl Supernet {
             smallest_area,
             options,
             arithmetic,
+            drop,
         })
     }
 
@@ -101,11 +107,16 @@ impl Supernet {
         self.own.as_ref().map_or(Ok(()), |own| own.write_initial(&self.weights, w))
     }
 
+    /// Copies of the masks of drop path and skip dropout by name.
+    pub fn masks(&self) -> Result<Vec<(String, Tensor)>> {
+        self.drop.as_ref().map_or_else(|| Ok(Vec::new()), DropMasks::named)
+    }
+
     /// The logits [N, classes] of images [N, C, H, W].
     pub fn logits(&self, w: &Tensor, m: &Tensor, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let executable = self.executable(mode);
         let images = self.images(x, mode)?;
-        let thinned = self.thinned(executable, m, &images, mode)?;
+        let thinned = self.thinned(executable, (m, m.requires_grad()), &images, mode)?;
         let before = self.remember(mode)?;
         let (weights, mixing) = (executable.weights.of(w)?, executable.mixing(self.mixing.views(m)?)?);
         let forward = self.forward((&weights, &mixing), mode, thinned.as_ref())?;
@@ -124,7 +135,13 @@ impl Supernet {
 
     /// What a pass leaves out. An evaluation without gradients reads the mixing weights too, on the CPU: those of a single
     /// architecture are mostly 0.
-    fn thinned(&self, executable: &Executable, m: &Tensor, images: &Tensor, mode: Mode) -> Result<Option<Thinned>> {
+    fn thinned(
+        &self,
+        executable: &Executable,
+        (m, by_m): (&Tensor, bool),
+        images: &Tensor,
+        mode: Mode,
+    ) -> Result<Option<Thinned>> {
         let thins = match mode {
             Mode::Evaluation => self.options.device == Device::Cpu && !m.requires_grad(),
             _ => self.sparse.is_some(),
@@ -133,7 +150,8 @@ impl Supernet {
             return Ok(None);
         }
         let options = (self.arithmetic.compute(), self.options.device);
-        Thinned::new(&executable.plan, (&self.alphas, m), images.size()[0], options)
+        let thinned = Thinned::new(&executable.plan, (&self.mixing, m), images.size()[0], options)?;
+        Ok(thinned.map(|thinned| if by_m { thinned } else { thinned.without_gradients() }))
     }
 
     fn forward<'a>(
@@ -145,6 +163,7 @@ impl Supernet {
         self.arithmetic.set_switch()?;
         let (compute, kind) = (self.arithmetic.compute(), self.options.numbers.kind);
         let forward = Forward::new(self.executable(mode), weights, mixing, mode, compute, kind);
+        let forward = forward.with_drop(self.drop.as_ref().filter(|_| mode != Mode::Evaluation));
         Ok(forward.with_own(self.own.as_ref().map(|own| (own, &self.buffers.own))).with_thinned(thinned))
     }
 
@@ -270,10 +289,13 @@ impl Network for Supernet {
 
     fn gradients(&self, w: &Tensor, m: &Tensor, batch: &Batch, mode: Mode, by: By) -> Result<Gradients> {
         let executable = self.executable(mode);
-        let leaves = Leaves::new(executable, w, m, &self.mixing, by)?;
         let images = self.images(&batch.inputs, mode)?;
         let evaluates = mode == Mode::Evaluation;
-        let thinned = if evaluates { None } else { self.thinned(executable, m, &images, mode)? };
+        let thinned = if evaluates { None } else { self.thinned(executable, (m, by.alpha()), &images, mode)? };
+        let leaves = match &thinned {
+            Some(thinned) => Leaves::thinned(executable, (w, m), &self.mixing, by, thinned)?,
+            None => Leaves::new(executable, w, m, &self.mixing, by)?,
+        };
         let before = self.remember(mode)?;
         // Running statistics move when a segment is computed for the first time, not again.
         let second = if mode == Mode::Weights { Mode::Search } else { mode };
@@ -299,7 +321,9 @@ impl Network for Supernet {
         let executable = self.executable(Mode::Search);
         let leaves = Leaves::new(executable, w, m, &self.mixing, by)?;
         let images = self.images(&batch.inputs, Mode::Search)?;
-        let thinned = self.thinned(executable, m, &images, Mode::Search)?;
+        // Along m, operations of weight 0 have a tangent.
+        let whole = along.m.is_some();
+        let thinned = if whole { None } else { self.thinned(executable, (m, true), &images, Mode::Search)? };
         let parts = (&leaves.weights[..], &leaves.mixing[..]);
         let interpreter = |_| {
             let forward = self.forward(parts, Mode::Search, thinned.as_ref())?.with_deferred_weights();
@@ -323,18 +347,27 @@ impl Network for Supernet {
             Ok((derivative.shallow_clone(), derivative))
         };
         let start = Dual { value: images, tangent: None };
-        let division = Division { segments: &self.searched().jvp_segments, recompute: true };
+        // Products by w are the costly part of a solver, which needs several: they keep what they can.
+        let (searched, keeps) = (self.searched(), by.weights() && self.options.memory == Memory::Keep);
+        let segments = if keeps { &searched.cells } else { &searched.jvp_segments };
+        let division = Division { segments, recompute: !keeps };
         let (derivative, gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
         let (m_gradient, w_gradient) = leaves.flatten(executable, gradients)?;
         Gradients::new(Loss::alone(derivative), m_gradient, w_gradient)
     }
 
-    fn draw(&self, step: u64) -> Result<()> {
+    fn begin_epoch(&self, epoch: usize, epochs: usize) -> Result<()> {
+        self.drop.as_ref().map_or(Ok(()), |drop| drop.begin_epoch(epoch, epochs))
+    }
+
+    fn draw(&self, step: u64, examples: &Parts) -> Result<()> {
+        self.drop.as_ref().map_or(Ok(()), |drop| drop.draw(step, examples))?;
         self.own.as_ref().map_or(Ok(()), |own| own.begin(step))?;
         self.options.begin(step)
     }
 
     fn begin_loss(&self, role: Role, part: usize) -> Result<()> {
+        self.drop.iter().for_each(|drop| drop.begin_loss(role, part));
         self.own.as_ref().map_or(Ok(()), |own| own.begin_loss(role, part))
     }
 

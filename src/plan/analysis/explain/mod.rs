@@ -13,7 +13,7 @@ use self::sections::{Paragraph, Section, chains};
 use super::cost::grouped;
 use crate::arch::LogitTable;
 use crate::plan::scope::{edge_names, operation_names};
-use crate::plan::{Instruction, Language, Module, Part, Plan, Recurrence, Shape, Sizes, ValueId};
+use crate::plan::{EdgeOptions, Instruction, Language, Module, Part, Plan, Recurrence, Shape, Sizes, ValueId};
 use crate::space::{CellSpec, Edge, Operation};
 
 /// Longer lists of inputs are abridged.
@@ -83,6 +83,9 @@ impl Plan {
         self.explain_candidates(text);
         let _ = writeln!(text, "alphas   {}", tables.join(", "));
         let _ = writeln!(text, "network  {network}");
+        if self.edges != EdgeOptions::default() {
+            let _ = writeln!(text, "edges    {}", self.edges);
+        }
         let _ = writeln!(text, "passes   {passes}");
     }
 
