@@ -3,6 +3,7 @@
 mod curvature;
 mod decisions;
 mod evaluate;
+mod feed;
 mod fingerprint;
 pub mod hypergradient;
 mod memory;

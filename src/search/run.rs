@@ -14,13 +14,12 @@ use super::step::stepper::{Issued, StepOutcome, Stepper};
 use super::step::terms::Terms;
 use super::trajectory::{self, Trajectory};
 use crate::arch::{Architecture, Decision, LogitTable, decision};
-use crate::config::{Method, OptimisationConfig, RateSchedule, SearchConfig};
+use crate::config::SearchConfig;
 use crate::data::{Batch, Source};
 use crate::decide::Stop;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EpochRecord, Event, EventKind, Observer, Status, StepRecord};
 use crate::nn::{Network, Relaxed};
-use crate::optim;
 use crate::relaxation::{Restrictions, Tables};
 
 /// A search, without its network and its data.
@@ -218,20 +217,9 @@ impl Run<'_> {
             let issued = self.pending.len();
             lr = self.rate(epoch, self.progress.step_in_epoch + issued)?;
             let step = self.progress.step + issued as u64 + 1;
-            let moves_alpha = config.optimisation.relaxation.rule().learns()
-                && epoch >= config.optimisation.arch_start_epoch
-                && (step - 1).is_multiple_of(config.optimisation.arch_every as u64);
-            let single_level = config.optimisation.hypergradient.method() == Method::SingleLevel;
-            let valid = match (moves_alpha, single_level) {
-                (false, _) => None,
-                (true, true) => Some(train.share()),
-                (true, false) => Some(self.next_valid()?),
-            };
+            let valid = self.arch_batch(&train, epoch, step)?;
             let copy_alpha =
                 self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.execution.record, step);
-            if !single_level && config.optimisation.curvature_every.is_some() && valid.is_some() {
-                self.last_valid = valid.as_ref().map(Batch::share);
-            }
             let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
             if issued.is_err() {
                 // The step was rolled back, so its validation batch counts as unused.
@@ -257,24 +245,6 @@ impl Run<'_> {
             ));
         }
         self.end_epoch(lr)
-    }
-
-    /// The learning rate of w in a step of an epoch.
-    fn rate(&self, epoch: usize, step: usize) -> Result<f64> {
-        let OptimisationConfig { weight_lr, weight_lr_min, epochs, .. } = self.config.optimisation;
-        let within = match self.config.optimisation.weight_lr_schedule {
-            RateSchedule::Epoch => 0.0,
-            RateSchedule::Step => {
-                let steps = self.sources.train.batches().ok_or_else(|| {
-                    Error::config(
-                        "`weight_lr_schedule` is \"step\", and the number of batches per epoch is unknown; give a loader \
-                         with a length, or use weight_lr_schedule=\"epoch\"",
-                    )
-                })?;
-                (step as f64 / steps as f64).min(1.0)
-            }
-        };
-        Ok(optim::cosine(weight_lr, weight_lr_min, epoch as f64 + within, epochs))
     }
 
     fn wants_checkpoint(&self, step: u64) -> bool {
@@ -340,26 +310,6 @@ impl Run<'_> {
             learning_rate: pending.lr,
         };
         Ok(Some((record, alphas, strengths)))
-    }
-
-    /// The next batch of the validation stream, which continues across steps and epochs.
-    fn next_valid(&mut self) -> Result<Batch> {
-        let progress = &mut self.progress;
-        let valid = &mut *self.sources.valid;
-        if !self.valid_started {
-            valid.start(progress.valid_pass, progress.valid_index)?;
-            self.valid_started = true;
-        }
-        if let Some(batch) = valid.next()? {
-            progress.valid_index += 1;
-            return Ok(batch);
-        }
-        valid.start(progress.valid_pass + 1, 0)?;
-        let batch = valid.next()?.ok_or_else(|| {
-            Error::data("expected at least one validation batch, got none: the data is empty or smaller than one batch")
-        })?;
-        (progress.valid_pass, progress.valid_index) = (progress.valid_pass + 1, 1);
-        Ok(batch)
     }
 
     /// Records the current α unless this step is recorded already.

@@ -55,7 +55,6 @@ def stub() -> str:
         "FIELDS: tuple[Field, ...]",
         "",
         "def rows() -> list[tuple[str, str, str]]: ...",
-        "def table(rows: Sequence[tuple[str, str, str]], indent: str = ..., width: int = ...) -> str: ...",
     ]
     return "\n".join(lines).replace("'", '"') + "\n"
 

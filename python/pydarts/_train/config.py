@@ -26,7 +26,8 @@ from .._values.checks import (
     whole,
 )
 from .._values.config import SearchConfig
-from .._values.fields import Augment, MetricMode, Resume, table
+from .._values.columns import table
+from .._values.fields import Augment, MetricMode, Resume
 from .._values.files import user_path
 from .fields import Keep, Schedule, rows
 from .settings import ImageSettings

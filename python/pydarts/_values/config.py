@@ -14,7 +14,8 @@ import torch
 from .. import _core
 from . import algorithms, fields, perturbations, relaxations, terms, views
 from .algorithms import Decider, Hypergradient, Schedule, Selection
-from .fields import FIELDS, ConfigAttributes, Method, rows, table
+from .columns import table
+from .fields import FIELDS, ConfigAttributes, Method, rows
 from .files import user_path
 from .hints import hint
 from .operation import Operation, named

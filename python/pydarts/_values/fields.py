@@ -7,7 +7,6 @@ module of pydarts.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -293,18 +292,8 @@ FIELDS = (
         'distribution of the initial logits: ("normal", deviation) or ("normal", deviation, mean) (code)',
         "Sequence[str | float]",
     ),
-    Field(
-        "arch_optimizer",
-        "ArchOptimizer",
-        '"adam"',
-        'optimiser of α: "adam", or "sgd" without momentum, with `arch_lr` and `arch_weight_decay` (A.1.1)',
-    ),
-    Field(
-        "arch_grad_clip",
-        "float | None",
-        "None",
-        "largest 2-norm of the gradient of α; None: no limit (ours)",
-    ),
+    Field("arch_optimizer", "ArchOptimizer", '"adam"', 'of α: "adam", or "sgd" without momentum (A.1.1)'),
+    Field("arch_grad_clip", "float | None", "None", "largest 2-norm of α's gradient; None: no limit (ours)"),
     Field(
         "order",
         "Order",
@@ -313,12 +302,7 @@ FIELDS = (
         "of α is taken at the new weights (GDAS, code)",
     ),
     Field("arch_every", "int", "1", "α moves in every n-th step (ours)"),
-    Field(
-        "weight_nesterov",
-        "bool",
-        "False",
-        "Nesterov's momentum for the weights; the virtual step has none (GDAS, code)",
-    ),
+    Field("weight_nesterov", "bool", "False", "Nesterov's momentum; the virtual step has none (GDAS, code)"),
     Field(
         "weight_lr_schedule",
         "RateSchedule",
@@ -395,12 +379,7 @@ FIELDS = (
         "measure the largest eigenvalue of the Hessian of the validation loss by α at the end of every n-th "
         'epoch, epoch 0 first: the diagnostic "curvature"; None: never (RobustDARTS, code: 2)',
     ),
-    Field(
-        "algorithm",
-        "str | None",
-        "None",
-        "name of the preset from which the configuration was made, a label for reports (ours)",
-    ),
+    Field("algorithm", "str | None", "None", "preset of the configuration, a label for reports (ours)"),
 )
 
 
@@ -410,20 +389,3 @@ def rows() -> list[tuple[str, str, str]]:
         ("field", "default", "meaning (source)"),
         *((row.name, row.default, row.meaning) for row in FIELDS),
     ]
-
-
-def table(rows: Sequence[tuple[str, str, str]], indent: str = "    ", width: int = 110) -> str:
-    """Format a head and rows of three columns as a reStructuredText table.
-
-    >>> print(table(rows()).splitlines()[3])
-        space               "darts"            search space: a name or a `Space` (section 2.1)
-    """
-    names, defaults = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
-    rest = width - len(indent) - names - defaults
-    rule = f"{'=' * (names - 2)}  {'=' * (defaults - 2)}  {'=' * rest}"
-    lines = []
-    for name, default, meaning in rows:
-        first, *more = textwrap.wrap(meaning, rest)
-        lines.append(f"{name:{names}}{default:{defaults}}{first}")
-        lines += [f"{'':{names + defaults}}{line}" for line in more]
-    return "\n".join(indent + line for line in [rule, lines[0], rule, *lines[1:], rule])

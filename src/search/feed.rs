@@ -1,0 +1,67 @@
+//! What a step of a search gets: the learning rate of w, and the batch that moves α.
+
+use super::run::Run;
+use crate::config::{Method, OptimisationConfig, RateSchedule};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::optim;
+
+impl Run<'_> {
+    /// The learning rate of w in a step of an epoch.
+    pub(super) fn rate(&self, epoch: usize, step: usize) -> Result<f64> {
+        let OptimisationConfig { weight_lr, weight_lr_min, epochs, .. } = self.config.optimisation;
+        let within = match self.config.optimisation.weight_lr_schedule {
+            RateSchedule::Epoch => 0.0,
+            RateSchedule::Step => {
+                let steps = self.sources.train.batches().ok_or_else(|| {
+                    Error::config(
+                        "`weight_lr_schedule` is \"step\", and the number of batches per epoch is unknown; give a loader \
+                         with a length, or use weight_lr_schedule=\"epoch\"",
+                    )
+                })?;
+                (step as f64 / steps as f64).min(1.0)
+            }
+        };
+        Ok(optim::cosine(weight_lr, weight_lr_min, epoch as f64 + within, epochs))
+    }
+
+    /// The batch by which step `step`, counted from 1, moves α: the next one of the validation stream, or the training
+    /// batch where α and w have one objective. None where α rests.
+    pub(super) fn arch_batch(&mut self, train: &Batch, epoch: usize, step: u64) -> Result<Option<Batch>> {
+        let options = &self.config.optimisation;
+        let moves = options.relaxation.rule().learns()
+            && epoch >= options.arch_start_epoch
+            && (step - 1).is_multiple_of(options.arch_every as u64);
+        if !moves {
+            return Ok(None);
+        }
+        if options.hypergradient.method() == Method::SingleLevel {
+            return Ok(Some(train.share()));
+        }
+        let valid = self.next_valid()?;
+        if self.config.optimisation.curvature_every.is_some() {
+            self.last_valid = Some(valid.share());
+        }
+        Ok(Some(valid))
+    }
+
+    /// The next batch of the validation stream, which continues across steps and epochs.
+    fn next_valid(&mut self) -> Result<Batch> {
+        let progress = &mut self.progress;
+        let valid = &mut *self.sources.valid;
+        if !self.valid_started {
+            valid.start(progress.valid_pass, progress.valid_index)?;
+            self.valid_started = true;
+        }
+        if let Some(batch) = valid.next()? {
+            progress.valid_index += 1;
+            return Ok(batch);
+        }
+        valid.start(progress.valid_pass + 1, 0)?;
+        let batch = valid.next()?.ok_or_else(|| {
+            Error::data("expected at least one validation batch, got none: the data is empty or smaller than one batch")
+        })?;
+        (progress.valid_pass, progress.valid_index) = (progress.valid_pass + 1, 1);
+        Ok(batch)
+    }
+}
