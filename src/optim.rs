@@ -9,8 +9,6 @@ use crate::error::Result;
 pub struct Sgd {
     /// μ.
     pub momentum: f64,
-    /// λ.
-    pub weight_decay: f64,
     /// The largest Euclidean norm of the gradient of all weights; None: any.
     pub clip: Option<f64>,
     /// Whether the step looks ahead along the buffer (Nesterov's momentum).
@@ -19,10 +17,16 @@ pub struct Sgd {
 
 impl Sgd {
     /// g ← clip(∇L); d ← g + λw; b ← μb + d; w ← w − lr·b, or with `nesterov` w − lr·(d + μb). The buffer starts at zero,
-    /// so that b = d in the first step. `lr` is a scalar on the device.
-    pub fn step(&self, w: &mut Tensor, buffer: &mut Tensor, gradient: &Tensor, lr: &Tensor) -> Result<()> {
+    /// so that b = d in the first step. `lr` and λ, `decay`, are scalars on the device.
+    pub fn step(
+        &self,
+        w: &mut Tensor,
+        buffer: &mut Tensor,
+        gradient: &Tensor,
+        [lr, decay]: [&Tensor; 2],
+    ) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let decay = w.f_mul_scalar(self.weight_decay)?;
+        let decay = w.f_mul(decay)?;
         let direction = match self.clip {
             Some(clip) => gradient.f_mul(&clip_coefficient(gradient, clip)?)?.f_add_(&decay)?,
             None => gradient.f_add(&decay)?,

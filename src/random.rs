@@ -33,6 +33,13 @@ pub fn uniform(seed: u64, purpose: &str, index: u64, n: usize, low: f64, high: f
     (0..n).map(|_| low + (high - low) * unit(&mut generator)).collect()
 }
 
+/// n independent decisions, each false with probability p to 32 bits.
+pub fn kept(seed: u64, purpose: &str, index: u64, n: usize, p: f64) -> Vec<bool> {
+    let mut generator = stream(seed, purpose, index);
+    let dropped = (p * (1u64 << 32) as f64).round() as u64;
+    (0..n).map(|_| u64::from(generator.next_u32()) >= dropped).collect()
+}
+
 /// n standard normal numbers (Box-Muller, both of each pair used).
 pub fn normal(seed: u64, purpose: &str, index: u64, n: usize) -> Vec<f64> {
     let mut generator = stream(seed, purpose, index);

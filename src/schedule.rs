@@ -39,6 +39,11 @@ impl Schedule {
         }
     }
 
+    /// Whether the number changes with the epoch.
+    pub fn is_scheduled(&self) -> bool {
+        !matches!(self, Schedule::Constant(_))
+    }
+
     /// The schedule that a field gives: a number, or `{"name": "linear", "start": 10, "end": 0.1}`. `accept` checks
     /// every number; `expected` describes such numbers in the error.
     pub(crate) fn read(field: &Field, expected: &str, accept: impl Fn(f64) -> bool) -> Result<Schedule> {

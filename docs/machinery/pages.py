@@ -1,12 +1,14 @@
-"""Pages of the site that are elsewhere in the repository: benchmarks, notebooks, and the algorithms."""
+"""Parts of the site that are elsewhere: benchmarks, notebooks, and what the library says of algorithms."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pydarts
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -44,11 +46,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace `{algorithms}` by a table of the algorithms, `{example NAME PARTS}` by code of an example."""
-    markdown = re.sub(
-        r"^\{example (\w+) ([\w ]+)\}$", lambda m: example(m[1], m[2].split()), markdown, flags=re.M
-    )
-    return markdown.replace("{algorithms}", algorithms()) if "{algorithms}" in markdown else markdown
+    """Replace lines that stand for what the library says itself.
+
+    `{algorithms}` is the list of classes, `{settings NAME}` the settings of a preset, `{table of presets}`
+    that of all presets by axis, `{example NAME PARTS}` code of an example.
+    """
+    parts: dict[str, Callable[[re.Match[str]], str]] = {
+        r"\{example (\w+) ([\w ]+)\}": lambda m: example(m[1], m[2].split()),
+        r"\{settings (\w+)\}": lambda m: settings(m[1]),
+        r"\{table of presets\}": lambda m: pydarts.algorithms.table(),
+        r"\{algorithms\}": lambda m: algorithms(),
+    }
+    for pattern, replacement in parts.items():
+        markdown = re.sub(f"^{pattern}$", replacement, markdown, flags=re.MULTILINE)
+    return markdown
 
 
 def example(name: str, parts: list[str]) -> str:
@@ -63,19 +74,30 @@ def example(name: str, parts: list[str]) -> str:
 
 
 def algorithms() -> str:
-    """The public classes of `pydarts.algorithms`, from their source."""
-    sources = [ROOT / f"python/pydarts/_values/{name}.py" for name in ("algorithms", "terms")]
-    nodes = [node for source in sources for node in ast.parse(source.read_text(encoding="utf-8")).body]
+    """The public classes and functions of `pydarts.algorithms`."""
     rows, parts = ["| class | name | |", "|---|---|---|"], []
-    for node in nodes:
-        if isinstance(node, ast.ClassDef):
-            path = f"pydarts.algorithms.{node.name}"
-            if ast.unparse(node.bases[0]) != "Variant":
-                name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node.name).lower()
-                summary = (ast.get_docstring(node) or "").splitlines()[0]
-                rows.append(f"| [`{node.name}`][{path}] | `{name}` | {summary} |")
-            parts.append(f"::: {path}")
+    for name in pydarts.algorithms.__all__:
+        path, value = f"pydarts.algorithms.{name}", getattr(pydarts.algorithms, name)
+        if getattr(value, "name", ""):  # a rule, not the base class of an axis
+            rows.append(f"| [`{name}`][{path}] | `{value.name}` | {(value.__doc__ or '').splitlines()[0]} |")
+        parts.append(f"::: {path}")
     return "\n".join(rows) + "\n\n" + "\n\n".join(parts)
+
+
+def settings(name: str) -> str:
+    """The settings of a preset that differ from those of DARTS, its source and its spaces."""
+    presets = {preset.name: preset for preset in pydarts.algorithms.presets()}
+    if name not in presets:
+        raise PluginError(f"there is no preset {name}")
+    preset = presets[name]
+    config, default = pydarts.SearchConfig.preset(name), pydarts.SearchConfig()
+    shown = [field for field in default.to_dict() if field not in ("space", "algorithm")]
+    pairs = [(field, getattr(config, field), getattr(default, field)) for field in shown]
+    rows = [f"| `{field}` | `{value!r}` | `{other!r}` |" for field, value, other in pairs if value != other]
+    spaces = ", ".join(f"`{space}`" for space in preset.spaces)
+    about = f"`{name}`: {preset.title}. Read in {preset.source}. Spaces with published settings: {spaces}."
+    table = ["| option | preset | default |", "|---|---|---|", *rows] if rows else []
+    return "\n".join([about, "", *table])
 
 
 def _notebooks() -> list[Path]:

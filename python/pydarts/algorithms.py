@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ._values import algorithms as _classes
 from ._values import perturbations as _perturbations
+from ._values import presets as _presets
 from ._values import relaxations as _relaxations
 from ._values import terms as _terms
 from ._values.algorithms import *  # noqa: F403
@@ -19,9 +20,16 @@ from ._values.perturbations import *  # noqa: F403
 from ._values.relaxations import *  # noqa: F403
 from ._values.terms import *  # noqa: F403
 
+Preset, presets, table = _presets.Preset, _presets.presets, _presets.table
+
 __all__ = [
-    name
-    for module in (_classes, _relaxations, _perturbations, _terms)
-    for name, value in vars(module).items()
-    if isinstance(value, type) and value.__module__ == module.__name__
+    "Preset",
+    "presets",
+    "table",
+    *(
+        name
+        for module in (_classes, _relaxations, _perturbations, _terms)
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__
+    ),
 ]

@@ -12,7 +12,9 @@ from ._show.plots.animation import animate
 from ._show.plots.cells import cells
 from ._show.plots.compare import compare
 from ._show.plots.curves import accuracies, entropy, losses, metrics, skips
+from ._show.plots.edges import edges
 from ._show.plots.heat_map import weights
+from ._show.plots.measured import diagnostics
 from ._show.plots.supernet import supernet_cell
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "animate",
     "cells",
     "compare",
+    "diagnostics",
+    "edges",
     "entropy",
     "losses",
     "metrics",

@@ -12,6 +12,7 @@ SEARCH = Group(
     {
         "Space and search network": (
             "space", "channels", "layers", "nodes", "operations", "num_classes", "in_channels", "image_size",
+            "partial_channels", "edge_normalization", "auxiliary_skip",
         ),
         "Optimisation of α": (
             "relaxation", "hypergradient", "epsilon", "arch_lr", "arch_betas", "arch_weight_decay",
@@ -20,7 +21,7 @@ SEARCH = Group(
         ),
         "Optimisation of the weights": (
             "epochs", "batch_size", "weight_lr", "weight_lr_min", "weight_momentum", "weight_decay",
-            "grad_clip", "weight_nesterov", "weight_lr_schedule", "perturbation",
+            "grad_clip", "weight_nesterov", "weight_lr_schedule", "perturbation", "drop_path", "skip_dropout",
         ),
         "Data processing": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: (

@@ -214,6 +214,7 @@ def _side_by_side(results: dict[str, SearchResult], plot: Path | None) -> Answer
         "run",
         "status",
         "space",
+        *(["algorithm"] if any(row["algorithm"] for row in rows) else []),
         "method",
         "seed",
         "epochs",
@@ -258,14 +259,17 @@ def _score(result: SearchResult) -> Score:
 
 
 def _row(name: str, result: SearchResult, score: Score) -> dict[str, Any]:
+    from pydarts._results.algorithm import in_words
+
     path, config, cells = result.trajectory, result.config, hasattr(result, "genotype")
     scores = [score.valid(record) for record in result.history]
-    entropies = [float(path.entropy(table)[-1]) for table in result.alphas]
+    entropies = [float(path.entropy(table)[-1]) for table in path.alphas]
     return {
         "run": name,
         "status": result.status,
         "space": config.resolved_space.name if cells else None,
-        "method": config.hypergradient,
+        "algorithm": config.algorithm,
+        "method": in_words(config.hypergradient),
         "seed": config.seed,
         "epochs": len(result.history),
         "measure": score.name if scores or score.name == "perplexity" else "accuracy",

@@ -28,6 +28,8 @@ _SEARCH: dict[str, Callable[[SearchResult, int, str | None], Any]] = {
     "losses": lambda result, at, cell: result.plot_losses(),
     "accuracies": lambda result, at, cell: result.plot_accuracies(),
     "metrics": lambda result, at, cell: result.plot_metrics(),
+    "diagnostics": lambda result, at, cell: result.plot_diagnostics(),
+    "edges": lambda result, at, cell: result.plot_edges(cell=cell),
 }
 _TRAINING: dict[str, Callable[[TrainResult], Any]] = {
     "losses": lambda result: result.plot_losses(),
@@ -36,10 +38,10 @@ _TRAINING: dict[str, Callable[[TrainResult], Any]] = {
     "cells": lambda result: result.network.genotype.plot(),
 }
 _MOVIE = "animation"
-_NEED_EPOCHS = ("losses", "accuracies", "metrics")  # these require at least one epoch
+_NEED_EPOCHS = ("losses", "accuracies", "metrics", "diagnostics")  # these require at least one epoch
 _OF_CELLS = ("cells", "supernet", "skips")  # those that a user-defined network does not have
 _PER_POINT = ("weights", "cells", "supernet")
-_PER_TABLE = ("alphas", "weights", "supernet", _MOVIE)
+_PER_TABLE = ("alphas", "weights", "supernet", "edges", _MOVIE)
 
 
 @command()
@@ -127,12 +129,16 @@ def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict
             if cells or name not in _OF_CELLS
         }
         every[_MOVIE] = lambda folder: result.animate(folder / f"{_MOVIE}.gif", cell=cell)
+        if not any(map(result.trajectory.weighted, result.trajectory.alphas)):
+            del every["edges"]
         history = result.history
     epochs = len(history)
     if not any(record.metrics for record in history):
         del every["metrics"]
     elif all(record.valid_accuracy is None for record in history):
         del every["accuracies"]
+    if not any(getattr(record, "diagnostics", None) for record in history):
+        every.pop("diagnostics", None)
     unknown = [name for name in what if name not in every]
     if unknown:
         raise Problem(f"{run} has no plot {', '.join(unknown)}; choose from {', '.join(every)}", USAGE)

@@ -40,6 +40,18 @@ _OUT = Annotated[
         help="folder for the result and, in checkpoints/, the checkpoints for --resume",
     ),
 ]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="the published settings of an algorithm, such as gdas; other options change them",
+    ),
+]
+LikeOption = Annotated[
+    str | None,
+    typer.Option("--like", metavar="SPACE", help="with --preset: the space whose settings to use"),
+]
 
 
 @command(choices=SEARCH)
@@ -54,6 +66,8 @@ def search(
     loss: LossOption = None,
     metric: MetricOption = None,
     unpack: UnpackOption = None,
+    preset: PresetOption = None,
+    like: LikeOption = None,
     *,
     choices: dict[str, Any],
 ) -> Answer:
@@ -68,6 +82,7 @@ def search(
 
     $ pydarts search --data digits --channels 8 --layers 5 --epochs 10 --out run
     $ pydarts search --data cifar10:data --hypergradient unrolled --out cifar
+    $ pydarts search --data cifar10:data --preset pc_darts --epochs 20 --out pc
     $ pydarts search --data corpus:bundled --units 64 --batch-size 16 --bptt 20 --epochs 2 --out english
     $ pydarts search --network net.py:Net --loss net.py:error --data net.py:loader --epochs 10 --out own
     """
@@ -86,6 +101,7 @@ def search(
         **({"space": "darts-rnn"} if data.words else {}),
         **choices,
     }
+    fields = _with_preset(fields, preset, like)
     config = pydarts.SearchConfig.from_dict(fields)  # reports errors before the data are read
     with waiting(f"reading {data} …"):
         found = read(
@@ -115,6 +131,21 @@ def search(
         raise
     keep(result, out)
     return _answer(result, out)
+
+
+def _with_preset(fields: dict[str, Any], preset: str | None, like: str | None) -> dict[str, Any]:
+    """Return the fields of a configuration, with those of a preset.
+
+    Raises:
+        Problem: --like without --preset.
+    """
+    import pydarts
+
+    if preset is None:
+        if like is not None:
+            raise Problem("--like: applies to --preset; leave it out", USAGE)
+        return fields
+    return pydarts.SearchConfig.preset(preset, like=like, **fields)._not_default()
 
 
 def _check_own(data: Spec, choices: dict[str, Any]) -> None:
@@ -159,9 +190,11 @@ def decided(result: SearchResult) -> list[str]:
 def summary(result: SearchResult) -> str:
     """Summarise a search in one or two lines."""
     from pydarts._results.ending import reached
+    from pydarts._results.measured import in_words, latest
     from pydarts._results.score import score_of
 
-    text = f"{result.status} after {reached(result)}"
+    algorithm = f", {result.config.algorithm}" if result.config.algorithm else ""
+    text = f"{result.status} after {reached(result)}{algorithm}"
     if not result.history or result.best is None:
         return text
     last, best = result.history[-1], result.history[result.best]
@@ -175,4 +208,5 @@ def summary(result: SearchResult) -> str:
             said += f", training {score.text(score.train(last), number='.4g')}"
     seconds = sum(record.seconds for record in result.history)
     skips = "" if last.skip_connections is None else f", {last.skip_connections} skip connections"
-    return f"{text}, {seconds:.1f} s: {said}{skips}"
+    measured = "".join(f", {name} {value}" for name, value in in_words(latest(result.history), 2).items())
+    return f"{text}, {seconds:.1f} s: {said}{skips}{measured}"

@@ -24,6 +24,8 @@ class Kind:
     whole: bool = False
     real: bool = False
     text: bool = False
+    scheduled: bool = False
+    """Whether numbers may be schedules, such as `10:0.1`."""
     variants: tuple[str, ...] = ()
     """The names of variants, which may have fields in parentheses."""
     items: Kind | None = None
@@ -50,6 +52,8 @@ class Kind:
             return None
         if self.variants:
             return variants.read(text) if self.items is None else variants.read_several(text)
+        if self.scheduled and not self.variants:
+            return variants.number("the value", text)
         for allowed, kind in ((self.whole, int), (self.real, float)):
             if allowed:
                 try:
@@ -75,6 +79,7 @@ class Kind:
         """
         words = [*self.names, *self.variants]
         words += ["an integer"] * self.whole + ["a number"] * self.real + ["text"] * self.text
+        words += ["a schedule such as 10:0.1"] * self.scheduled
         if self.items is not None and self.variants:
             words.append("several of these, separated by commas")
         elif self.items is not None:
@@ -93,6 +98,7 @@ class Kind:
             [*self.names, *self.variants]
             + ["INT"] * self.whole
             + ["FLOAT"] * self.real
+            + ["FLOAT:FLOAT"] * self.scheduled
             + ["TEXT"] * self.text
         )
         if self.items is not None and not self.variants:
@@ -105,13 +111,16 @@ def kind_of(
 ) -> Kind:
     """Return the kind of an annotation; `known` maps classes of variants to their names.
 
-    >>> kind_of(ast.parse("int | Literal['auto'] | None", mode="eval").body, {})
-    Kind(names=('auto',), flag=False, whole=True, real=False, text=False, variants=(), items=None, none=True)
+    >>> kind = kind_of(ast.parse("int | Literal['auto'] | None", mode="eval").body, {})
+    >>> kind == Kind(names=("auto",), whole=True, none=True)
+    True
     """
     found: dict[str, Any] = {}
     for part in _alternatives(annotation, aliases):
         text = ast.unparse(part)
-        if text in known:
+        if text == "Schedule":
+            found["scheduled"] = True
+        elif text in known:
             found["variants"] = known[text]
         elif text in _PLAIN:
             found[_PLAIN[text]] = True
@@ -122,7 +131,7 @@ def kind_of(
             found["items"] = kind_of(part.slice, aliases, known)
         else:  # a Space, a device or a path, given as text
             found["text"] = True
-    if "variants" in found:
+    if "variants" in found or "scheduled" in found:
         found.pop("text", None)  # the name
     return Kind(**found)
 

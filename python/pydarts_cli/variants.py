@@ -37,7 +37,7 @@ def read(text: str) -> dict[str, Any]:
             )
         if field in fields:
             raise typer.BadParameter(f"{name} has {field!r} twice")
-        fields[field] = _value(field, value.strip())
+        fields[field] = number(field, value.strip())
     return fields
 
 
@@ -75,15 +75,19 @@ def _parts(text: str) -> list[str] | None:
     return [] if not text.strip() else [part.strip() for part in parts]
 
 
-def _value(field: str, text: str) -> Any:
-    """Convert the text of a number, of a schedule, or in quotation marks."""
+def number(field: str, text: str) -> Any:
+    """Convert the text of a number, of a schedule, or in quotation marks.
+
+    >>> number("weight_decay", "3e-4:2.43e-2")
+    {'name': 'linear', 'start': 0.0003, 'end': 0.0243}
+    """
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         return text[1:-1]
     if re.fullmatch(r"[+-]?\d+", text):
         return int(text)
-    number = _number(text)
-    if number is not None:
-        return number
+    real = _number(text)
+    if real is not None:
+        return real
     kind, ends = "linear", text.split(":")
     if len(ends) == 1 and "(" in text:
         kind, ends = _called(text)

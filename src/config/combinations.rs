@@ -5,11 +5,14 @@ use super::hypergradient::Method;
 use crate::error::{Error, Result};
 use crate::relaxation::Noise;
 use crate::space::Reads;
+use crate::terms;
 
 /// Refuses a contradiction.
 pub(super) fn check(config: &SearchConfig) -> Result<()> {
     edges(config)?;
     curvature(config)?;
+    let (options, edges) = (&config.optimisation, config.network.edge_normalization);
+    terms::check(&options.arch_terms, &options.relaxation, edges, config.space.reads())?;
     perturbation(config)
 }
 

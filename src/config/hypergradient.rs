@@ -56,7 +56,7 @@ impl Variant for Rule {
 const TERMS: Parameter = Parameter { name: "terms", default: 3.0, domain: Domain::Whole(0) };
 const STEPS: Parameter = Parameter { domain: Domain::Whole(1), ..TERMS };
 /// What is added to the diagonal of the Hessian.
-const DAMPING: Parameter = Parameter { name: "damping", default: 0.0, domain: Domain::Number(0.0, 1e6) };
+const DAMPING: Parameter = Parameter { name: "damping", default: 1.0, domain: Domain::Number(0.0, 1e6) };
 /// The factor of the training loss.
 const WEIGHT: Parameter = Parameter { name: "weight", default: 1.0, domain: Domain::Number(0.0, 1e6) };
 

@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
+use crate::schedule::Schedule;
 use crate::space::{Operation, Reads, Space};
-use crate::terms;
 
 pub use choices::{
     ArchInit, ArchOptimizer, Augment, BatchSize, Graph, Memory, MetricMode, Order, Precision, RateSchedule, Record,
@@ -196,7 +196,6 @@ impl SearchConfig {
                  `weight_lr_min` must be at most `weight_lr`: with weight_lr_min={weight_lr} it stays constant"
             )));
         }
-        terms::check(&self.optimisation.arch_terms, &self.optimisation.relaxation, self.space.reads())?;
         let foreign = |pass: &&Rewrite| !Rewrite::of(self.space.reads()).contains(pass);
         if let Some(pass) = self.execution.passes.iter().flatten().find(foreign) {
             let own: Vec<String> = Rewrite::of(self.space.reads()).iter().map(|pass| json!(pass).to_string()).collect();
@@ -237,6 +236,13 @@ impl SearchConfig {
         let foreign = [("memory", execution.memory != Memory::Keep), ("micro_batch", execution.micro_batch.is_some())];
         if let Some((name, _)) = foreign.iter().find(|(_, given)| *given) {
             return Err(Error::config(format!("`{name}` applies to images only; leave it out with a recurrent space")));
+        }
+        let dropped = [("drop_path", self.network.drop_path), ("skip_dropout", self.network.skip_dropout)];
+        if let Some((name, _)) = dropped.iter().find(|(_, given)| *given != Schedule::Constant(0.0)) {
+            return Err(Error::config(format!(
+                "`{name}` applies to networks of images and sequences; a recurrent space has dropout of its own: use \
+                 `dropout_input`, `dropout_hidden` and the like"
+            )));
         }
         let sizes = [("batch_size", Some(data.batch_size.examples())), ("eval_batch_size", data.eval_batch_size)];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == Some(1)) {

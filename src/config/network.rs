@@ -1,6 +1,6 @@
 //! Options of the network. The space is an option of its own (`SearchConfig::space`).
 
-use super::readers::{flag, image_size, not_negative_schedule, optional, share, size};
+use super::readers::{flag, image_size, not_negative_schedule, optional, scheduled_share, share, size};
 use super::table::options;
 use crate::plan::EdgeOptions;
 use crate::schedule::Schedule;
@@ -22,16 +22,22 @@ options! {
         [70] partial_channels: usize = 1, up_to 4096 => size;
         [71] edge_normalization: bool = false => flag;
         [72] auxiliary_skip: Option<Schedule> = None => optional(not_negative_schedule);
+        // Dropout of a supernet; `dropout_*` is that of a language model.
+        [76] drop_path: Schedule = Schedule::Constant(0.0) => scheduled_share;
+        [77] skip_dropout: Schedule = Schedule::Constant(0.0) => scheduled_share;
     }
 }
 
 impl NetworkConfig {
     /// The options of the edges.
     pub fn edges(&self) -> EdgeOptions {
+        let on = |probability: Schedule| probability != Schedule::Constant(0.0);
         EdgeOptions {
             partial_channels: self.partial_channels,
             edge_normalization: self.edge_normalization,
             auxiliary_skip: self.auxiliary_skip.is_some(),
+            drop_path: on(self.drop_path),
+            skip_dropout: on(self.skip_dropout),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use super::choices::{ArchInit, ArchOptimizer, MetricMode, Order, RateSchedule, arch_init, choice};
 use super::hypergradient::{Hypergradient, Method};
-use super::readers::{betas, flag, not_negative, optional, positive, seed, share, whole};
+use super::readers::{betas, flag, not_negative, not_negative_schedule, optional, positive, seed, share, whole};
 use super::table::options;
 use crate::arch::selection::{self, Selection};
 use crate::decide::{self, Stop};
 use crate::perturbation::{self, Perturbation};
 use crate::relaxation::{self, Relaxation};
+use crate::schedule::Schedule;
 use crate::terms::{self, ArchTerm};
 
 options! {
@@ -20,7 +21,7 @@ options! {
         // The published recurrent search keeps its learning rate constant.
         [13] weight_lr_min: f64 = 0.001, recurrent 20.0 => not_negative;
         [14] weight_momentum: f64 = 0.9, recurrent 0.0 => share;
-        [15] weight_decay: f64 = 3e-4, recurrent 5e-7 => not_negative;
+        [15] weight_decay: Schedule = Schedule::Constant(3e-4), recurrent Schedule::Constant(5e-7) => not_negative_schedule;
         // 0: none.
         [16] grad_clip: f64 = 5.0, recurrent 0.25 => not_negative;
         [17] arch_lr: f64 = 3e-4, recurrent 3e-3 => not_negative;

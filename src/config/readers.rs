@@ -42,6 +42,11 @@ pub(super) fn share(field: &Field) -> Result<f64> {
     field.number("a number from 0 up to, but not including, 1", is_share)
 }
 
+/// A number in [0, 1), or a schedule of such numbers.
+pub(super) fn scheduled_share(field: &Field) -> Result<Schedule> {
+    Schedule::read(field, "a number from 0 up to, but not including, 1", is_share)
+}
+
 /// A number in (0, 1).
 pub(super) fn open_share(field: &Field) -> Result<f64> {
     field.number("a number between 0 and 1, neither of them", |number| number > 0.0 && number < 1.0)

@@ -24,6 +24,7 @@ pub use kernels::cross_entropy::{Decoder, DecoderLoss};
 pub use kernels::depthwise::Depthwise;
 pub use kernels::gates::GateMixture;
 pub use kernels::parallel::Number;
+pub use networks::drop::{DropMasks, DropOptions};
 pub use networks::dropout::{Dropout, Masks};
 pub use networks::language::LanguageModel;
 pub use networks::options::{Criterion, LanguageOptions, Measure, NetworkOptions};
@@ -32,7 +33,7 @@ pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
 pub use networks::user_operation::{OwnModules, Started};
 pub use precision::{Arithmetic, MatrixPrecision, Numbers};
-pub use relaxed::{ArchHessian, Draw, Relaxations, Relaxed, Role};
+pub use relaxed::{ArchHessian, Draw, Parts, Relaxations, Relaxed, Role};
 
 /// Which statistics a pass normalises by, and whether it moves buffers such as running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +105,14 @@ pub trait Network {
     fn beginning(&self, _batch: &Batch) -> Result<Option<Tensor>> {
         Ok(None)
     }
-    /// Draws the noise of a search step, which all its losses share: a function of the step. Called before an
-    /// evaluation too, with the number of the next step.
-    fn draw(&self, _step: u64) -> Result<()> {
+    /// Sets numbers that change with the epoch, such as the probabilities of dropout.
+    fn begin_epoch(&self, _epoch: usize, _epochs: usize) -> Result<()> {
+        Ok(())
+    }
+    /// Draws the noise of a search step, which its losses of one role share: a function of the step. `examples`: the
+    /// sizes of the parts of the batches, by role. Called before an evaluation too, with the number of the next step and
+    /// without parts.
+    fn draw(&self, _step: u64, _examples: &Parts) -> Result<()> {
         Ok(())
     }
     /// Called before each loss of a step: what the network draws in losses of one role and part must be the same.

@@ -12,6 +12,7 @@ impl Plan {
         let broken = |detail: String| Error::engine(format!("the plan is inconsistent: {detail}"));
         distinct("weight", self.weights.iter().map(|weight| weight.name.as_str())).map_err(broken)?;
         distinct("statistic", self.statistics.iter().map(|statistic| statistic.name.as_str())).map_err(broken)?;
+        distinct("mask", self.masks.iter().map(|mask| mask.name.as_str())).map_err(broken)?;
         distinct("α table", self.mixing_tables().map(|alpha| alpha.name.as_str())).map_err(broken)?;
         let units = match (self.sizes, self.recurrence) {
             (Sizes::Images(_), None) => None,
@@ -98,6 +99,13 @@ impl Plan {
                 match shapes.eq(module.description.weights.iter().map(|(_, shape)| Some(shape))) {
                     true => Ok(()),
                     false => Err(format!("`{}` has other weights", module.name)),
+                }
+            }
+            Op::Drop { mask } => {
+                let mask = self.masks.get(mask.0).ok_or("a mask that does not exist")?;
+                match inputs {
+                    [input] if mask.shape.0 == [1, 1, 1] || mask.shape == **input => Ok(()),
+                    _ => Err(format!("the mask `{}` has shape {}", mask.name, mask.shape)),
                 }
             }
             Op::Linear { weight, bias } => {

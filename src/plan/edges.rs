@@ -1,5 +1,7 @@
 //! Options of the edges of convolutional cells.
 
+use std::fmt;
+
 use crate::arch::{AUXILIARY_SKIP, LogitTable};
 use crate::space::Space;
 
@@ -12,11 +14,35 @@ pub struct EdgeOptions {
     pub edge_normalization: bool,
     /// Whether every edge has a skip connection besides its operations.
     pub auxiliary_skip: bool,
+    /// Whether mixed edges are dropped.
+    pub drop_path: bool,
+    /// Whether elements of skip connections are dropped.
+    pub skip_dropout: bool,
 }
 
 impl Default for EdgeOptions {
     fn default() -> Self {
-        EdgeOptions { partial_channels: 1, edge_normalization: false, auxiliary_skip: false }
+        EdgeOptions {
+            partial_channels: 1,
+            edge_normalization: false,
+            auxiliary_skip: false,
+            drop_path: false,
+            skip_dropout: false,
+        }
+    }
+}
+
+/// "1/4 of the channels through the operations, weighted edges".
+impl fmt::Display for EdgeOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let partial = format!("1/{} of the channels through the operations", self.partial_channels);
+        let given = [
+            (self.partial_channels != 1, partial.as_str()),
+            (self.edge_normalization, "weighted edges"),
+            (self.auxiliary_skip, "auxiliary skips"),
+        ];
+        let given: Vec<&str> = given.into_iter().filter_map(|(given, words)| given.then_some(words)).collect();
+        formatter.write_str(&given.join(", "))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{By, DropoutTarget, Fill, OwnId, Scope};
+use super::{By, DropoutTarget, Fill, MaskId, OwnId, Scope};
 use crate::space::Operation;
 
 /// A value: the network's input or an instruction's output.
@@ -272,6 +272,11 @@ pub enum Op {
     Mask {
         /// The mask.
         target: DropoutTarget,
+    },
+    /// Dropout of a supernet: the input times a mask of the step and the constant that keeps its mean.
+    Drop {
+        /// The mask.
+        mask: MaskId,
     },
     /// Input · weight, or input · consecutive rows of the weight.
     Product {

@@ -6,6 +6,7 @@ mod dropout;
 mod edges;
 mod instruction;
 mod lower;
+mod masks;
 mod own;
 mod padding;
 pub mod passes;
@@ -20,6 +21,7 @@ pub use edges::EdgeOptions;
 pub use instruction::{
     AlphaId, Init, Instruction, Op, Scale, Shape, StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
 };
+pub use masks::{MaskId, MaskKind, MaskSpec};
 pub use own::{Description, Makers, OwnId, OwnSpec};
 pub use padding::{By, Fill};
 pub use scope::{Module, Part, Scope};
@@ -95,6 +97,8 @@ pub struct Plan {
     pub space: Space,
     /// The size.
     pub sizes: Sizes,
+    /// How the edges of convolutional cells are computed.
+    pub edges: EdgeOptions,
     /// The value of the images, or of the tokens.
     pub input: ValueId,
     /// The shape of an image, or of a token.
@@ -107,6 +111,8 @@ pub struct Plan {
     pub statistics: Vec<StatisticSpec>,
     /// The modules of user-defined operations.
     pub own: Vec<OwnSpec>,
+    /// The masks of drop path and skip dropout.
+    pub masks: Vec<MaskSpec>,
     /// The tables of logits.
     pub alphas: Vec<LogitTable>,
     /// Tables of mixing weights that do not depend on logits. They follow those of the logits.

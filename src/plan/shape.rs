@@ -6,7 +6,7 @@ impl Op {
     /// The shape of the output, or the reason why the operation does not fit its inputs.
     pub(super) fn output_shape(&self, inputs: &[&Shape], weights: &[WeightSpec]) -> Result<Shape, String> {
         match self {
-            Op::BatchNorm { .. } | Op::Relu | Op::Mask { .. } => Ok(one(inputs)?.clone()),
+            Op::BatchNorm { .. } | Op::Relu | Op::Mask { .. } | Op::Drop { .. } => Ok(one(inputs)?.clone()),
             Op::Conv { weight, members, stride, padding, dilation, groups } => {
                 let kernel = Kernel::of(weights.get(weight.0), *members, *groups)?;
                 kernel.convolve(Image::of(one(inputs)?)?, *stride, *padding, *dilation)

@@ -15,7 +15,7 @@ use super::tensor::{from_dict, to_dict};
 use crate::config::{Estimator, Hypergradient, SearchConfig};
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::nn::{MatrixPrecision, Mode, Network, Relaxations, Relaxed, Role};
+use crate::nn::{MatrixPrecision, Mode, Network, Parts, Relaxations, Relaxed, Role};
 use crate::params::check_alphas;
 use crate::relaxation::Restrictions;
 use crate::search::hypergradient::{Losses, Probe, VirtualStep, arch_gradient};
@@ -149,7 +149,8 @@ impl<N: Inspectable> Inspected<N> {
         let buffer = by.momentum.map(|named| table.pack(&named, kind, device)).transpose()?;
         self.relaxed().draw(self.state.step, train.as_ref(), Some(&valid))?;
         let losses = Losses { network: self.relaxed(), train: train.as_ref(), valid: &valid };
-        let xi = Tensor::f_full([0i64; 0], by.xi, (kind, device))?;
+        let scalar = |number: f64| Tensor::f_full([0i64; 0], number, (kind, device));
+        let xi = scalar(by.xi)?;
         let untouched = match &train {
             Some(train) => self.relaxed().untouched(&self.state.alpha, train, Role::Weight)?,
             None => None,
@@ -158,7 +159,7 @@ impl<N: Inspectable> Inspected<N> {
             xi: &xi,
             momentum: self.config.optimisation.weight_momentum,
             buffer: buffer.as_ref(),
-            weight_decay: self.config.optimisation.weight_decay,
+            weight_decay: &scalar(self.config.optimisation.weight_decay.at(0, 1))?,
             clip: StepSettings::new(&self.config).virtual_clip,
             epsilon: by.epsilon,
             untouched: untouched.as_ref(),
@@ -183,7 +184,7 @@ impl<N: Inspectable> Inspected<N> {
         let outcome = search::step_with(relaxed, &mut self.state, (train, Some(valid)), with_terms, lr)
             .map_err(|error| self.explain(error, train.width()))?;
         // Draw the masks of the next step, so that later calls use them.
-        self.network().draw(self.state.step)?;
+        self.network().draw(self.state.step, &Parts::default())?;
         let valid_loss = outcome.valid_loss.ok_or_else(|| Error::engine("the step returned no validation loss"))?;
         Ok((outcome.train_loss, valid_loss))
     }

@@ -123,7 +123,8 @@ impl PySupernet {
             let _guard = tch::no_grad_guard();
             let held = self.0.lock()?;
             let network = &held.network.network;
-            held.relaxed().draw(held.state.step, None, None)?;
+            let batch = Batch::new(x.shallow_clone(), x.shallow_clone());
+            held.relaxed().draw(held.state.step, Some(&batch), None)?;
             let m = held.relaxations.weights(&held.state.alpha, Draw::Part(Role::Weight, 0))?;
             held.explained(network.examples(&x), || network.logits(&held.state.w, &m, &x, Mode::Search))
         })
@@ -199,7 +200,7 @@ impl PySupernet {
         dict.set_item("flops", 2 * cost.multiply_adds)?;
         dict.set_item("bytes_per_image_arch", arch)?;
         dict.set_item("bytes_per_image_weight", weight)?;
-        dict.set_item("bytes_per_image", peak.per_image)?;
+        dict.set_item("bytes_per_image", peak.per_image + peak.masks)?;
         dict.set_item("bytes", peak.of(batch))?;
         Ok(dict)
     }

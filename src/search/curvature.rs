@@ -31,7 +31,7 @@ impl Run<'_> {
         let (seed, decay) = (optimisation.seed, optimisation.arch_weight_decay);
         let state = &self.state;
         // As in an evaluation: a function of the number of the next step, which draws again.
-        self.network.draw(state.step)?;
+        self.network.draw(state.step, &self.relaxed.parts(None, Some(&batch)))?;
         let batch = Batch { carried: self.network.beginning(&batch)?, ..batch };
         let _exact = Exact::enter(self.network)?;
         let hessian = ArchHessian::new(self.relaxed, &state.w, &state.alpha, &batch)?;

@@ -12,8 +12,9 @@ use crate::arch::{AUXILIARY_SKIP, Architecture, LogitTable, TableRole, entropy_o
 use crate::config::{OptimisationConfig, SearchConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EpochRecord, Event, Metrics, Status};
-use crate::nn::Mode;
+use crate::nn::{Mode, Parts};
 use crate::relaxation::Tables;
+use crate::schedule::Schedule;
 
 /// What readers see at the end of an epoch.
 pub(super) struct Seen {
@@ -63,10 +64,15 @@ impl Run<'_> {
     /// What the algorithm was and measured in an epoch, by name.
     fn diagnostics(&self, epoch: usize) -> Result<Metrics> {
         let SearchConfig { network, optimisation, .. } = self.identity().0;
-        let OptimisationConfig { relaxation, perturbation, epochs, .. } = optimisation;
+        let OptimisationConfig { relaxation, perturbation, weight_decay, epochs, .. } = optimisation;
         let of_perturbation = perturbation.iter().flat_map(|perturbation| perturbation.scheduled(epoch, *epochs));
-        let auxiliary_skip = network.auxiliary_skip.map(|weight| (AUXILIARY_SKIP, weight.at(epoch, *epochs)));
-        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter().chain(of_perturbation).chain(auxiliary_skip);
+        let dropped = [("drop_path", network.drop_path), ("skip_dropout", network.skip_dropout)];
+        let dropped = dropped.into_iter().filter(|(_, p)| *p != Schedule::Constant(0.0));
+        let decay = Some(("weight_decay", *weight_decay)).filter(|(_, decay)| decay.is_scheduled());
+        let auxiliary_skip = network.auxiliary_skip.map(|weight| (AUXILIARY_SKIP, weight));
+        let numbers = auxiliary_skip.into_iter().chain(dropped).chain(decay);
+        let numbers = numbers.map(|(name, number)| (name, number.at(epoch, *epochs)));
+        let scheduled = relaxation.scheduled(epoch, *epochs).into_iter().chain(of_perturbation).chain(numbers);
         let costs = self.search.terms.map(|terms| terms.costs(self.relaxed.relaxations, &self.state.alpha));
         let scheduled = scheduled.map(|(name, value)| (name.to_string(), value));
         Ok(scheduled.chain(self.progress.sums.means()).chain(costs.transpose()?.unwrap_or_default()).collect())
@@ -129,7 +135,7 @@ impl Run<'_> {
         let _guard = tch::no_grad_guard();
         let (mut loss, mut correct, mut examples, mut carried) = (0.0, Some(0.0), 0, None);
         // A resumed search may begin here.
-        self.network.draw(self.state.step)?;
+        self.network.draw(self.state.step, &Parts::default())?;
         self.network.begin_evaluation(self.state.step)?;
         let m = self.relaxed.mean(&self.state.alpha)?;
         self.sources.evaluation.start(epoch as u64, 0)?;

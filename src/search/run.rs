@@ -206,7 +206,7 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let config = self.config;
         let mut lr = self.rate(epoch, 0)?;
-        self.relaxed.relaxations.begin_epoch(epoch, config.optimisation.epochs)?;
+        self.stepper.begin_epoch(epoch, config.optimisation.epochs)?;
         self.search.terms.iter().try_for_each(|terms| terms.begin_epoch(epoch, config.optimisation.epochs))?;
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {

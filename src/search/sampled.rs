@@ -8,7 +8,7 @@ use super::select::AtSelection;
 use super::trajectory;
 use crate::arch::{Architecture, LogitTable, Pick, TableRole};
 use crate::error::{Error, Result};
-use crate::nn::Mode;
+use crate::nn::{Mode, Parts};
 use crate::random;
 use crate::relaxation::{Restrictions, TableState, open_rows};
 
@@ -25,7 +25,7 @@ pub fn select(at: &mut AtSelection, values: &[f64]) -> Result<Architecture> {
     };
     let _guard = tch::no_grad_guard();
     // A resumed search may begin here.
-    at.network.draw(at.state.step)?;
+    at.network.draw(at.state.step, &Parts::default())?;
     let mut seen = HashSet::new();
     let drawn = (0..samples).map(|sample| draw(at.restrictions, at.seed, at.state.step, sample));
     let mut left: Vec<Architecture> = drawn.filter(|architecture| seen.insert(architecture.clone())).collect();

@@ -52,6 +52,8 @@ pub struct View {
     pub left: tch::Tensor,
     /// 1 for rows with entries that are left, else 0, [rows, 1].
     pub rows: tch::Tensor,
+    /// The place of its first entry in flat α.
+    pub offset: i64,
 }
 
 /// The value of a term and its gradient, one tensor per table.
@@ -130,10 +132,22 @@ pub(crate) fn read(field: &Field) -> Result<Vec<ArchTerm>> {
     Ok(terms)
 }
 
-/// An error if terms contradict the relaxation or the space.
-pub(crate) fn check(terms: &[ArchTerm], relaxation: &Relaxation, reads: Reads) -> Result<()> {
+/// An error if terms contradict the relaxation, the space, or weights of edges.
+pub(crate) fn check(terms: &[ArchTerm], relaxation: &Relaxation, edges: bool, reads: Reads) -> Result<()> {
     for term in terms {
         let name = term.name();
+        if !relaxation.rule().learns() {
+            let relaxation = relaxation.name();
+            return Err(Error::config(format!(
+                "`arch_terms` has {name:?}, which moves α, and relaxation={relaxation:?} does not; leave the terms out"
+            )));
+        }
+        if edges && ["entropy", "zero_one"].contains(&name) {
+            return Err(Error::config(format!(
+                "`arch_terms` has {name:?}, which has no meaning with edge_normalization=True: mixing weights are \
+                 multiplied by those of their edges; leave one of them out"
+            )));
+        }
         term.rule().check(relaxation)?;
         if term.rule().measure().is_some() && reads == Reads::Words {
             return Err(Error::config(format!(

@@ -6,6 +6,7 @@ use pydarts::config::{
     SearchConfig,
 };
 use pydarts::error::ErrorKind;
+use pydarts::schedule::Schedule;
 use pydarts::space::{Operation, Space};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection stop clip_virtual_step metric_mode arch_init arch_optimizer arch_grad_clip order arch_every weight_nesterov weight_lr_schedule algorithm";
+    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection stop clip_virtual_step metric_mode arch_init arch_optimizer arch_grad_clip order arch_every weight_nesterov weight_lr_schedule probe_every partial_channels edge_normalization auxiliary_skip perturbation arch_terms drop_path skip_dropout curvature_every algorithm";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
@@ -40,7 +41,9 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "relaxation": {"name": "softmax", "temperature": 1.0}, "selection": {"name": "strongest", "k": 0},
             "stop": null, "clip_virtual_step": false, "metric_mode": "max", "arch_init": ["normal", 1e-3],
             "arch_optimizer": "adam", "arch_grad_clip": null, "order": "arch_first", "arch_every": 1,
-            "weight_nesterov": false, "weight_lr_schedule": "epoch", "algorithm": null
+            "weight_nesterov": false, "weight_lr_schedule": "epoch", "probe_every": null, "partial_channels": 1,
+            "edge_normalization": false, "auxiliary_skip": null, "perturbation": null, "arch_terms": [],
+            "drop_path": 0.0, "skip_dropout": 0.0, "curvature_every": null, "algorithm": null
         })
     );
     assert_eq!(SearchConfig::from_json("{}").unwrap(), SearchConfig::default());
@@ -67,7 +70,7 @@ fn a_recurrent_space_has_its_own_published_defaults() {
     );
     assert_eq!(
         (config.optimisation.weight_momentum, config.optimisation.weight_decay, config.optimisation.grad_clip),
-        (0.0, 5e-7, 0.25)
+        (0.0, Schedule::Constant(5e-7), 0.25)
     );
     assert_eq!((config.optimisation.arch_lr, config.optimisation.arch_betas), (3e-3, (0.9, 0.999)));
     assert_eq!(config.to_json(), SearchConfig::defaults("darts-rnn").unwrap().to_json());
@@ -179,6 +182,11 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
         (r#"{"weight_lr": -0.1}"#, "`weight_lr` is -0.1; it must be a number of at least 0"),
         (r#"{"weight_momentum": 1}"#, "`weight_momentum` is 1; it must be a number from 0 up to, but not including, 1"),
         (r#"{"weight_decay": "no"}"#, "`weight_decay` is \"no\"; it must be a number of at least 0"),
+        (r#"{"weight_decay": {"name": "linear", "start": 0, "end": -1}}"#, "`weight_decay.end` is -1"),
+        (r#"{"drop_path": 1}"#, "`drop_path` is 1; it must be a number from 0 up to, but not including, 1"),
+        (r#"{"skip_dropout": {"name": "linear", "start": 1.0, "end": 0.1}}"#, "`skip_dropout.start` is 1.0"),
+        (r#"{"space": "darts-rnn", "drop_path": 0.1}"#, "`drop_path` applies to networks of images"),
+        (r#"{"space": "darts-rnn", "skip_dropout": 0.1}"#, "`skip_dropout` applies to networks of images"),
         (r#"{"grad_clip": -1}"#, "`grad_clip` is -1; it must be a number of at least 0"),
         (r#"{"arch_lr": -1}"#, "`arch_lr` is -1"),
         (r#"{"arch_betas": [0.5]}"#, "`arch_betas` is [0.5]; it must be two numbers from 0"),
@@ -324,6 +332,11 @@ fn objects() -> impl Strategy<Value = Value> {
     };
     let whole = || (1usize..1000).prop_map(|number| json!(number)).boxed();
     let number = || (1e-12f64..1.0).prop_map(|number| json!(number)).boxed();
+    let schedule = || {
+        (0.1f64..0.9, 0.1f64..0.9)
+            .prop_map(|(start, end)| json!({"name": "cosine", "start": start, "end": end}))
+            .boxed()
+    };
     let name = |names: &'static [&'static str]| proptest::sample::select(names).prop_map(|name| json!(name)).boxed();
     let options = vec![
         option("space", name(&["darts", "darts-rnn"])),
@@ -335,7 +348,7 @@ fn objects() -> impl Strategy<Value = Value> {
         option("hypergradient", name(&["first_order", "unrolled", "unrolled_exact", "single_level"])),
         option("epsilon", number()),
         option("weight_lr", (20.0f64..1e9).prop_map(|number| json!(number)).boxed()),
-        option("weight_decay", number()),
+        option("weight_decay", prop_oneof![number(), schedule()].boxed()),
         option("train_portion", (0.01f64..0.99).prop_map(|number| json!(number)).boxed()),
         option("seed", any::<u64>().prop_map(|number| json!(number)).boxed()),
         option("precision", name(&["auto", "float64", "float32", "tf32", "bfloat16"])),

@@ -6,10 +6,11 @@ use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
 use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
-use pydarts::nn::{Along, By, Gradients, Mode, Network, NetworkOptions, Supernet};
+use pydarts::nn::{Along, By, DropOptions, Gradients, Mode, Network, NetworkOptions, Supernet};
 use pydarts::params::{Table, initial_weights};
-use pydarts::plan::{Geometry, Module, Op, Plan};
+use pydarts::plan::{EdgeOptions, Geometry, Module, Op, Plan};
 use pydarts::random;
+use pydarts::schedule::Schedule;
 use pydarts::space::{Reads, Space};
 use tch::{Device, Kind, Tensor};
 
@@ -41,7 +42,8 @@ fn see(plan: &Plan, passes: Vec<Rewrite>) -> Seen {
 fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     // The tests run in parallel, and teams of threads that spin for one core block each other.
     tch::set_num_threads(1);
-    let options = NetworkOptions { passes: Some(passes), memory, ..options::plain(Kind::Double) };
+    let drop = DropOptions { probabilities: [Schedule::Constant(0.3), Schedule::Constant(0.4)], seed: 1 };
+    let options = NetworkOptions { passes: Some(passes), memory, drop, ..options::plain(Kind::Double) };
     let network = Supernet::new(plan.clone(), options).unwrap();
     // Weights by name, because passes change their order.
     let drawn = initial_weights(plan, 3, Kind::Double, Device::Cpu).unwrap();
@@ -53,6 +55,7 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     let inputs = draw("images", &shape);
     let targets = Tensor::from_slice(&[0i64, 1, 1]).remainder(num_classes as i64);
     let batch = Batch::new(inputs, targets);
+    network.draw(5, &[vec![], vec![3]]).unwrap();
     let logits = network.logits(&w, &alpha, &batch.inputs, Mode::Search).unwrap();
     let gradients = network.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
     for by in [By::Alpha, By::Weights] {
@@ -212,6 +215,27 @@ fn large_images_whose_edges_are_grouped_after_a_reduction_compute_the_same() {
     compare(&see(&plan, vec![]), &plan, all());
 }
 
+/// Drop path alone, skip dropout alone, both, and both with every other option of edges.
+fn drops() -> [EdgeOptions; 4] {
+    let plain = EdgeOptions::default();
+    let both = EdgeOptions { drop_path: true, skip_dropout: true, ..plain };
+    let all = EdgeOptions { partial_channels: 2, edge_normalization: true, auxiliary_skip: true, ..both };
+    [EdgeOptions { drop_path: true, ..plain }, EdgeOptions { skip_dropout: true, ..plain }, both, all]
+}
+
+#[test]
+fn each_pass_and_all_together_drop_what_the_lowered_plan_drops() {
+    for edges in drops() {
+        let plan = Plan::lower_with(&Space::preset("darts").unwrap(), &GEOMETRY, edges, None).unwrap();
+        let plain = see(&plan, vec![]);
+        for pass in all() {
+            compare(&plain, &plan, &[*pass]);
+        }
+        compare(&plain, &plan, all());
+        agree(&plain, see_in(&plan, all().to_vec(), Memory::Recompute), all());
+    }
+}
+
 #[test]
 fn recomputed_cells_give_the_same_gradients_and_move_statistics_once() {
     let geometry = Geometry { channels: 2, layers: 5, num_classes: 3, in_channels: 2, image_size: (8, 8) };
@@ -248,5 +272,17 @@ proptest! {
         let plain = see(&plan, vec![]);
         compare(&plain, &plan, &which);
         compare(&plain, &plan, all());
+    }
+
+    #[test]
+    fn any_space_drops_the_same_with_any_passes(
+        (space, geometry) in ragged(3, 5, 5..13),
+        which in prop::sample::subsequence(all().to_vec(), 1..=all().len()),
+        dropped in 0..drops().len(),
+    ) {
+        let Ok(plan) = Plan::lower_with(&space, &geometry, drops()[dropped], None) else { return Ok(()) };
+        let plain = see(&plan, vec![]);
+        compare(&plain, &plan, &which);
+        agree(&plain, see_in(&plan, which.clone(), Memory::Recompute), &which);
     }
 }

@@ -48,11 +48,12 @@ fn gradient(case: &Case, method: Method, epsilon: f64, clip: Option<f64>) -> Ten
     let whole = Whole::identity(&network);
     let losses = Losses { network: whole.relaxed(), train: Some(&case.train), valid: &case.valid };
     let xi = Tensor::from(0.1);
+    let decay = Tensor::from(3e-4);
     let step = VirtualStep {
         xi: &xi,
         momentum: 0.9,
         buffer: Some(&case.buffer),
-        weight_decay: 3e-4,
+        weight_decay: &decay,
         clip,
         epsilon,
         untouched: None,
@@ -109,11 +110,12 @@ fn first_order_is_the_gradient_at_w_and_needs_no_training_batch() {
     let whole = Whole::identity(&network);
     let losses = Losses { network: whole.relaxed(), train: None, valid: &case.valid };
     let xi = Tensor::from(0.1);
+    let none = Tensor::from(0.0);
     let step = VirtualStep {
         xi: &xi,
         momentum: 0.9,
         buffer: None,
-        weight_decay: 0.0,
+        weight_decay: &none,
         clip: None,
         epsilon: 0.01,
         untouched: None,
@@ -151,11 +153,12 @@ fn a_stationary_virtual_point_has_no_second_term() {
     let whole = Whole::identity(&network);
     let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
     let xi = Tensor::from(0.1);
+    let none = Tensor::from(0.0);
     let step = VirtualStep {
         xi: &xi,
         momentum: 0.0,
         buffer: None,
-        weight_decay: 0.0,
+        weight_decay: &none,
         clip: None,
         epsilon: 0.01,
         untouched: None,

@@ -41,8 +41,9 @@ fn gradient(network: &dyn Network, at: &At, method: Value) -> f64 {
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
     let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
     let xi = Tensor::from(at.xi);
-    let step =
-        VirtualStep { xi: &xi, momentum: 0.9, buffer: None, weight_decay: at.decay, clip: Some(1e-3), epsilon: 0.01 };
+    let weight_decay = &Tensor::from(at.decay);
+    let (clip, epsilon, untouched) = (Some(1e-3), 0.01, None);
+    let step = VirtualStep { xi: &xi, momentum: 0.9, buffer: None, weight_decay, clip, epsilon, untouched };
     let (w, alpha) = (Tensor::from_slice(at.w), Tensor::from_slice(&[at.alpha]));
     let estimator = Hypergradient::parse("method", &method).unwrap().estimator();
     let found = arch_gradient(estimator, &losses, &w, &alpha, &step).unwrap().gradient;
@@ -190,7 +191,9 @@ fn a_probe_of_the_exact_gradient_finds_no_difference() {
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
     let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
     let xi = Tensor::from(0.1);
-    let step = VirtualStep { xi: &xi, momentum: 0.0, buffer: None, weight_decay: 0.0, clip: None, epsilon: 0.01 };
+    let weight_decay = &Tensor::from(0.0);
+    let (clip, epsilon, untouched) = (None, 0.01, None);
+    let step = VirtualStep { xi: &xi, momentum: 0.0, buffer: None, weight_decay, clip, epsilon, untouched };
     let (w, alpha) = (Tensor::from_slice(&[-2.0]), Tensor::from_slice(&[2.0]));
     let probe = |method: Method| {
         let found = arch_gradient(method, &losses, &w, &alpha, &step).unwrap().gradient;

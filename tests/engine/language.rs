@@ -6,7 +6,7 @@ use crate::options;
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::data::Batch;
-use pydarts::nn::{By, Dropout, LanguageModel, LanguageOptions, Mode, Network, NetworkOptions};
+use pydarts::nn::{By, Dropout, LanguageModel, LanguageOptions, Mode, Network, NetworkOptions, Parts};
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{DropoutTarget, Language, Plan};
 use pydarts::random;
@@ -71,7 +71,7 @@ struct Seen {
 
 fn see(plan: &Plan, passes: &[Rewrite], language: Language) -> Seen {
     let model = model(plan, passes, SOME);
-    model.draw(3).unwrap();
+    model.draw(3, &Parts::default()).unwrap();
     let w = weights(plan, &model);
     let alpha = draw("alpha", &[model.alphas().total()]);
     let batch = segment(language);
@@ -177,7 +177,7 @@ fn the_gradient_is_that_of_the_loss_and_the_penalty() {
     let language = Language { words: 7, units: 4 };
     let plan = plan(3, &[Operation::Tanh, Operation::Sigmoid, Operation::Identity], language);
     let model = model(&plan, Rewrite::of(Reads::Words), SOME);
-    model.draw(0).unwrap();
+    model.draw(0, &Parts::default()).unwrap();
     let (w, alpha, batch) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
     let objective = |w: &Tensor, alpha: &Tensor| {
         let logits = model.logits(w, alpha, &batch, Mode::Search).unwrap();
@@ -208,7 +208,7 @@ fn masks_are_a_function_of_the_step_and_have_the_right_shapes_and_rates() {
     let plan = plan(1, &[Operation::Tanh], language);
     let model = model(&plan, &[], Dropout { rows: 0.1, hidden: 0.25, ..Dropout::default() });
     let seen = |step: u64| {
-        model.draw(step).unwrap();
+        model.draw(step, &Parts::default()).unwrap();
         DropoutTarget::ALL.map(|target| model.masks().at(target).map(Tensor::copy))
     };
     let (one, other, again) = (seen(1), seen(2), seen(1));
@@ -250,7 +250,7 @@ fn a_segment_continues_with_the_last_state_of_the_previous_one() {
     let language = Language { words: 9, units: 4 };
     let plan = plan(3, &ACTIVATIONS, language);
     let model = model(&plan, Rewrite::of(Reads::Words), SOME);
-    model.draw(0).unwrap();
+    model.draw(0, &Parts::default()).unwrap();
     let (w, alpha, whole) = (weights(&plan, &model), draw("alpha", &[model.alphas().total()]), segment(language));
     let part = |begin: i64, carried: Option<Tensor>| Batch {
         carried,

@@ -27,6 +27,7 @@ mod memory;
 mod metrics;
 mod options;
 mod own;
+mod partial;
 mod passes;
 mod plan;
 mod precision;

@@ -120,13 +120,15 @@ fn estimates_include_recomputation_and_passes_along_a_direction() {
     assert_eq!(keep.of(3), 3 * keep.per_image + keep.fixed);
     let parted = Peak { at_most: Some(2), ..keep };
     assert_eq!((parted.of(1), parted.of(3)), (keep.of(1), keep.of(2)));
+    // All parts have their masks during the whole step.
+    assert_eq!(Peak { masks: 5, ..parted }.of(3), keep.of(2) + 15);
 }
 
 proptest! {
     #[test]
     fn the_batch_that_fits_is_the_largest_power_of_two(per_image in 1u64..1000, fixed in 0u64..1000, most in 0usize..600,
                                                        free in 0u64..500_000) {
-        let peak = Peak { per_image, fixed, at_most: None };
+        let peak = Peak { per_image, masks: 0, fixed, at_most: None };
         let fits = |size: usize| size <= most.min(256) && peak.of(size) as f64 <= 0.8 * free as f64;
         match fitting_batch(peak, most, free) {
             Ok(size) => prop_assert!(size.is_power_of_two() && size >= 2 && fits(size) && !fits(2 * size)),

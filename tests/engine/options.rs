@@ -2,7 +2,7 @@
 #![cfg(feature = "torch")]
 
 use pydarts::config::Memory;
-use pydarts::nn::{Dropout, LanguageOptions, NetworkOptions, Numbers};
+use pydarts::nn::{DropOptions, Dropout, LanguageOptions, NetworkOptions, Numbers};
 use tch::{Device, Kind};
 
 /// The options of a network.
@@ -18,6 +18,7 @@ pub fn plain(kind: Kind) -> NetworkOptions {
         own: None,
         samples: false,
         sparse: false,
+        drop: DropOptions::default(),
     }
 }
 

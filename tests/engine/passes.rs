@@ -1,11 +1,11 @@
 //! The passes as rewrites of plans: each does what it says, and nothing else changes. That they compute the same is
 //! tested in `equivalence.rs`.
 
-use crate::spaces::spaces;
+use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
 use pydarts::config::Rewrite;
 use pydarts::plan::passes;
-use pydarts::plan::{Geometry, Instruction, Op, Plan, Scale};
+use pydarts::plan::{EdgeOptions, Geometry, Instruction, Op, Plan, Scale};
 use pydarts::space::{Reads, Space};
 
 /// The passes over convolutional plans.
@@ -182,6 +182,60 @@ proptest! {
             }
         }
     }
+}
+
+/// Each edge dropped, elements of skip connections dropped, or both.
+fn dropped() -> impl Strategy<Value = EdgeOptions> {
+    prop::sample::select(vec![(true, false), (false, true), (true, true)])
+        .prop_map(|(drop_path, skip_dropout)| EdgeOptions { drop_path, skip_dropout, ..EdgeOptions::default() })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_mask_is_applied_once_whatever_the_passes(
+        (space, geometry) in ragged(5, 4, 2..14),
+        edges in dropped(),
+        which in prop::sample::subsequence(all().to_vec(), 0..=all().len()),
+    ) {
+        let Ok(lowered) = Plan::lower_with(&space, &geometry, edges, None) else { return Ok(()) };
+        let rewritten = rewrite(lowered.clone(), &which);
+        prop_assert!(rewritten.check().is_ok());
+        let mut masks: Vec<usize> = rewritten
+            .instructions
+            .iter()
+            .filter_map(|it| if let Op::Drop { mask } = it.op { Some(mask.0) } else { None })
+            .collect();
+        masks.sort_unstable();
+        prop_assert_eq!(masks, (0..lowered.masks.len()).collect::<Vec<_>>());
+        prop_assert_eq!(&rewritten.masks, &lowered.masks);
+        prop_assert_eq!(terms(&rewritten), terms(&lowered));
+        prop_assert_eq!(moved(&rewritten), moved(&lowered));
+        prop_assert_eq!(kernels(&rewritten), kernels(&lowered));
+    }
+}
+
+#[test]
+fn drop_path_keeps_the_benefit_of_every_pass() {
+    let geometry = Geometry { channels: 4, layers: 3, num_classes: 3, in_channels: 2, image_size: (8, 8) };
+    let edges = EdgeOptions { drop_path: true, ..EdgeOptions::default() };
+    let space = Space::preset("darts").unwrap();
+    let counts = |plan: Plan| {
+        let plan = rewrite(plan, all());
+        [
+            count(&plan, |op| matches!(op, Op::Conv { .. })),
+            count(&plan, |op| matches!(op, Op::BatchNorm { .. })),
+            count(&plan, |op| matches!(op, Op::MaxPool { .. } | Op::AvgPool { .. })),
+            count(&plan, |op| matches!(op, Op::Mixtures { .. })),
+            count(&plan, |op| matches!(op, Op::Slice { .. })),
+        ]
+    };
+    let plain = Plan::lower(&space, &geometry).unwrap();
+    let dropped = Plan::lower_with(&space, &geometry, edges, None).unwrap();
+    assert_eq!(counts(dropped.clone()), counts(plain.clone()));
+    assert_eq!(dropped.masks.len(), 3 * 14);
+    assert_eq!((&dropped.weights, &dropped.statistics), (&plain.weights, &plain.statistics));
 }
 
 /// Two nodes and every kind of operation that a pass knows, in a normal cell and a reduction.

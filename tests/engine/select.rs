@@ -133,6 +133,7 @@ fn every_rule_by_strength_leaves_out_what_is_not_available() {
     let network = Supernet::new(Plan::lower(&config.space, &geometry).unwrap(), options::plain(Kind::Float)).unwrap();
     let state =
         State::initial(network.plan(), pydarts::config::ArchInit::default(), 1, Kind::Float, Device::Cpu).unwrap();
+    let whole = crate::common::Whole::of(&network, &config);
     // Without a relaxation by shares a masked 0 would be larger than all others.
     let strengths: Vec<_> = tables
         .iter()
@@ -155,6 +156,11 @@ fn every_rule_by_strength_leaves_out_what_is_not_available() {
             strengths: &shown,
             train: &mut train,
             evaluation: &mut evaluation,
+            relaxed: whole.relaxed(),
+            pass: 0,
+            seed: 0,
+            last: true,
+            poll: &mut || Ok(()),
         };
         let picked = config.optimisation.selection.select(&mut at).unwrap();
         for pick in picked.picks("normal") {

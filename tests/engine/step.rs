@@ -11,6 +11,7 @@ use pydarts::error::{Error, ErrorKind, Result};
 use pydarts::nn::{Criterion, Network, NetworkOptions, Supernet};
 use pydarts::plan::{Geometry, Plan};
 use pydarts::random;
+use pydarts::schedule::Schedule;
 use pydarts::search::{State, StepSettings, step};
 use tch::{Device, Kind, Reduction, Tensor};
 
@@ -120,7 +121,7 @@ fn a_step_that_makes_a_parameter_infinite_is_rolled_back() {
     let whole = Whole::identity(&network);
     let mut settings =
         StepSettings { estimator: Method::FirstOrder.into(), ..StepSettings::new(&SearchConfig::default()) };
-    settings.sgd.weight_decay = 2.0;
+    settings.weight_decay = Schedule::Constant(2.0);
     let batch = batch(Tensor::zeros([2], (Kind::Double, Device::Cpu)));
     for (w, alpha, what) in [
         (1.0, f64::INFINITY, "the magnitude of α became NaN at step 0"),

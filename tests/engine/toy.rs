@@ -5,6 +5,7 @@ use crate::common::{Formula, Whole, batch};
 use pydarts::config::{ArchOptimizer, Method, Order};
 use pydarts::data::Batch;
 use pydarts::optim::{Adam, Sgd};
+use pydarts::schedule::Schedule;
 use pydarts::search::{State, StepSettings, step};
 use tch::{Kind, Tensor};
 
@@ -20,9 +21,12 @@ fn toy() -> Formula<impl Fn(&Tensor, &Tensor, &Batch) -> Tensor> {
 fn settings(method: Method, arch_lr: f64) -> StepSettings {
     StepSettings {
         measures_samples: false,
+        probe_every: None,
+        probes: false,
         estimator: method.into(),
         epsilon: 0.01,
-        sgd: Sgd { momentum: 0.0, weight_decay: 0.0, clip: None, nesterov: false },
+        sgd: Sgd { momentum: 0.0, clip: None, nesterov: false },
+        weight_decay: Schedule::Constant(0.0),
         adam: Adam { lr: arch_lr, betas: (0.0, 0.999), weight_decay: 0.0 },
         virtual_clip: None,
         arch_optimizer: ArchOptimizer::Adam,
@@ -73,11 +77,12 @@ fn the_hypergradient_of_the_toy_is_the_one_derived_by_hand() {
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
     let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
     let length = Tensor::from(xi);
+    let decay = Tensor::from(0.0);
     let step = VirtualStep {
         xi: &length,
         momentum: 0.0,
         buffer: None,
-        weight_decay: 0.0,
+        weight_decay: &decay,
         clip: None,
         epsilon: 0.01,
         untouched: None,

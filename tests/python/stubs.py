@@ -6,7 +6,8 @@ from pathlib import Path
 from pydarts._values import fields
 
 PROPERTIES = (
-    "space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip", "perturbation", "arch_terms",
+    "space", "hypergradient", "relaxation", "selection", "stop", "auxiliary_skip", "perturbation",
+    "arch_terms", "weight_decay", "drop_path", "skip_dropout",
 )  # fmt: skip
 PATH = Path(fields.__file__).with_suffix(".pyi")
 
@@ -15,7 +16,7 @@ def stub() -> str:
     """The text of the stub: the definitions of the module, and the types of keywords and attributes."""
     tree = ast.parse(Path(fields.__file__).read_text(encoding="utf-8"))
     aliases = [
-        ast.unparse(node)
+        _wrapped(ast.unparse(node))
         for node in tree.body
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) != "ConfigFields"
     ]
@@ -27,9 +28,10 @@ def stub() -> str:
         "",
         "import torch",
         "",
-        "from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection",
+        "from .algorithms import Decider, Hypergradient, Schedule, Selection",
         "from .operation import Operation",
         "from .perturbations import Perturbation",
+        "from .relaxations import Relaxation",
         "from .space import Space",
         "from .terms import Term",
         "",
@@ -56,6 +58,14 @@ def stub() -> str:
         "def table(rows: Sequence[tuple[str, str, str]], indent: str = ..., width: int = ...) -> str: ...",
     ]
     return "\n".join(lines).replace("'", '"') + "\n"
+
+
+def _wrapped(alias: str) -> str:
+    """Return an alias as the formatter writes it: one item per line if it is too long for one."""
+    if len(alias) <= 110:
+        return alias
+    head, items = alias.removesuffix("]").split("[", 1)
+    return "\n".join([f"{head}[", *(f"    {item}," for item in items.split(", ")), "]"])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import pytest
 import reference
 import torch
 from functions import batches, config, data, mixed, mixed_loss
-from parity import SETUPS, Setup, each
+from parity import SETUPS, SMALL, Setup
+from parity_partial import Partial, options
 from pydarts.algorithms import Curvature
 from pydarts.nn import FunctionNetwork
 from torch import Tensor
@@ -25,7 +26,16 @@ def measured(result: pydarts.SearchResult) -> list[float | None]:
     return [record.diagnostics.get("curvature") for record in result.history]
 
 
-@each("none, skip and one convolution", "one to four operations per edge", "no none")
+@pytest.mark.filterwarnings("ignore:a network of 2 cells")
+@pytest.mark.parametrize(
+    "setup",
+    [
+        *(SETUPS[name] for name in ("none, skip and one convolution", "one to four operations per edge")),
+        Partial(k=2, normalized=True, operations=SMALL),
+        Partial(normalized=True, auxiliary=0.5, operations=SMALL),
+    ],
+    ids=str,
+)
 def test_the_curvature_of_a_space_is_that_of_the_full_hessian(setup: Setup) -> None:
     train, valid = setup.batches(3), setup.batches(5)[3:]
     space = pydarts.Space(operations=setup.operations, nodes=setup.nodes, concat=setup.concat)
@@ -38,6 +48,7 @@ def test_the_curvature_of_a_space_is_that_of_the_full_hessian(setup: Setup) -> N
         arch_lr=0.3,
         arch_weight_decay=DECAY,
         curvature_every=1,
+        **(options(setup) if isinstance(setup, Partial) else {}),
     )
     result = pydarts.search((train, valid), cfg)
     theirs = setup.reference()
@@ -158,7 +169,7 @@ def test_float32_networks_have_nearly_the_same_curvature() -> None:
                 operations=setup.operations,
                 nodes=2,
                 channels=4,
-                layers=2,
+                layers=3,
                 num_classes=5,
                 epochs=1,
                 precision=precision,

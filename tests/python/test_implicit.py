@@ -11,7 +11,9 @@ import test_language
 import test_operation_parity
 import torch
 from own_models import Twins, batches
+from own_operations import own_reference  # noqa: F401, a fixture
 from parity import SETUPS, XI, Setup, assert_same_bits, assert_steps_agree, distance, each, snapshot
+from parity_partial import BASES
 from pydarts.algorithms import ConjugateGradient, MixedLevel, Neumann
 from pydarts.nn import FunctionNetwork
 from test_double_backward import flat
@@ -43,9 +45,20 @@ def test_gradients_are_those_of_double_backward(setup: Setup, method: Name) -> N
     expected, _ = reference.METHODS[method](theirs, train, valid, xi=XI)
     assert distance(flat(found), flat(expected)) <= GRADIENT
     first = ours.arch_gradient(train, valid, "first_order")
-    assert distance(flat(found), flat(first)) > 1e-4
+    # Conjugate gradients may end at once: at a direction whose curvature is below minus the damping.
+    assert distance(flat(found), flat(first)) > 1e-4 or method == "conjugate_gradient"
 
 
+@methods
+@pytest.mark.parametrize("name", BASES)
+def test_partial_channels_and_weighted_edges_are_differentiated_exactly(name: str, method: Name) -> None:
+    ours, theirs = BASES[name].pair()
+    train, valid = BASES[name].batches(2)
+    expected, _ = reference.METHODS[method](theirs, train, valid, xi=XI)
+    assert distance(flat(ours.arch_gradient(train, valid, method, XI)), flat(expected)) <= GRADIENT
+
+
+@pytest.mark.usefixtures("own_reference")
 @methods
 @pytest.mark.parametrize("name", ["smooth among others", "by table and edge"])
 def test_user_defined_operations_are_differentiated_exactly(name: str, method: Name) -> None:
@@ -58,7 +71,7 @@ def test_user_defined_operations_are_differentiated_exactly(name: str, method: N
 
 
 @methods
-@pytest.mark.parametrize("name", ["LSTM", "attention", "shared"])
+@pytest.mark.parametrize("name", ["LSTM", "attention", "shared and ragged tables"])
 def test_user_defined_networks_are_differentiated_exactly(name: str, method: Name) -> None:
     twins = Twins(name)
     train, valid = batches(name, 2)
@@ -107,6 +120,7 @@ def test_recomputed_cells_and_micro_batches_give_the_same(method: Name) -> None:
         (Neumann(terms=0), {"terms": 0}),
         (Neumann(terms=5), {"terms": 5}),
         (ConjugateGradient(terms=2, damping=0.5), {"terms": 2, "damping": 0.5}),
+        (ConjugateGradient(terms=5, damping=0), {"terms": 5, "damping": 0.0}),
         (MixedLevel(weight=0.3), {"weight": 0.3}),
     ],
     ids=str,
@@ -141,7 +155,7 @@ def drawn(seed: int, *shape: int) -> Tensor:
 
 W = {"first": 0.5 * drawn(1, 3, 4), "last": 0.5 * drawn(2, 4)}
 ALPHA = {"units": drawn(3, 2, 4)}
-DECAY = 0.1
+DECAY = 1.0
 
 
 def smooth(method: Any = "first_order", **options: Any) -> pydarts.SearchModule:
@@ -184,7 +198,10 @@ def test_estimates_converge_to_the_exact_inverse() -> None:
     assert errors[-1] < 1e-6
     errors = [
         distance(
-            net.arch_gradient(train, valid, ConjugateGradient(terms=terms), 0.0)["units"].flatten(), exact
+            net.arch_gradient(train, valid, ConjugateGradient(terms=terms, damping=0), 0.0)[
+                "units"
+            ].flatten(),
+            exact,
         )
         for terms in (1, 4, 16, 40)
     ]

@@ -16,6 +16,7 @@ from parity import (
     METHODS,
     XI,
     Setup,
+    apart,
     assert_gradients_agree,
     assert_steps_agree,
     distance,
@@ -23,6 +24,7 @@ from parity import (
 )
 from parity_partial import BASES, Partial, PartialSequences
 from reference.partial import mixed_channels, order
+from relaxed import share_noise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PASSES = ("space_to_batch", "share", "fold", "group", "sum", "mixtures")
@@ -93,6 +95,22 @@ def test_gradients_of_sequences_are_those_of_the_reference(setup: PartialSequenc
 @pytest.mark.parametrize("name", ["the published operations, k=4", "an auxiliary skip", "all three"])
 def test_five_steps_are_those_of_the_reference(name: str) -> None:
     assert_steps_agree(BASES[name], 5, "first_order")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["an odd number of mixed channels", "an auxiliary skip", "all three"])
+def test_sampled_operations_keep_bypass_and_auxiliary_skip(name: str, method: str) -> None:
+    """Under GDAS one operation of an edge is computed, next to all bypasses and auxiliary skips."""
+    setup = BASES[name]
+    ours, theirs = setup.pair(relaxation="gdas", hypergradient=method, weight_lr=XI)
+    theirs.relaxation = reference.Relaxation("gdas")
+    search = reference.Search(theirs, method=method, published=False)
+    batches = setup.batches(6)
+    for number, (train, valid) in enumerate(zip(batches[::2], batches[1::2], strict=True)):
+        share_noise(theirs, number, seed=setup.seed)
+        assert ours.step(train, valid) == pytest.approx(search.step(train, valid, XI), rel=1e-6)
+    assert apart(ours.state_dict(), theirs.state_dict()) <= 1e-6
+    assert apart(ours.alphas, theirs.alphas) <= 1e-6
 
 
 @pytest.mark.parametrize("passes", [(), *[(name,) for name in PASSES], PASSES[:3], PASSES])

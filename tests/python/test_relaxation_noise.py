@@ -13,7 +13,7 @@ import torch
 from parity import METHODS, SMALL, XI, Setup, assert_same_bits, distance, plain_gradient, snapshot
 from pydarts import _core
 from reference.noise import gumbel, uniform
-from relaxed import RELAXATIONS, ROLES, as_option, decide, share_noise
+from relaxed import LEARNING, RELAXATIONS, ROLES, as_option, decide, share_noise
 from test_relaxation_parity import GRADIENT, decided
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -128,7 +128,7 @@ def test_the_seed_reaches_the_noise_and_nothing_else(name: str) -> None:
     assert torch.equal(*gradients) == (name == "softmax")
 
 
-@pytest.mark.parametrize("name", RELAXATIONS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_masking_clears_logits_and_moments(name: str) -> None:
     relaxation = reference.Relaxation(RELAXATIONS[name].name, RELAXATIONS[name].temperature)
     net, _ = pair(relaxation)

@@ -210,7 +210,7 @@ def test_an_epoch_records_its_temperature_and_the_entropy_of_its_samples() -> No
     assert [record["temperature"] for record in found] == pytest.approx([10, 5.05, 0.1])
     entropies = [record["sample_entropy"] for record in found]
     # Of p̃, not of the one-hot vector: near ln 3 at temperature 10, and near 0 at 0.1.
-    assert math.log(3) > entropies[0] > 1.0 > entropies[1] > 0.5 > entropies[2] > 0.0
+    assert math.log(3) > entropies[0] > entropies[1] > 1.0 and 0.3 > entropies[2] > 0.0
     assert "temperature" not in records(relaxation="gumbel")[0]
 
 

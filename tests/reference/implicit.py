@@ -76,7 +76,7 @@ def neumann(
 
 
 def conjugate_gradient(
-    net: Supernet, train: Batch, valid: Batch, *, terms: int = 3, damping: float = 0.0, **more: Any
+    net: Supernet, train: Batch, valid: Batch, *, terms: int = 3, damping: float = 1.0, **more: Any
 ) -> tuple[Gradients, float]:
     """Conjugate gradients on (H + damping·I) q = v, which end at negative curvature."""
 
@@ -131,7 +131,7 @@ def arch_hessian(net: Supernet, batch: Batch, criterion: Criterion = F.cross_ent
     with net.moving_statistics(False), net.of_role("alpha"):
         first = gradients(net.loss(*batch, criterion), alphas, create_graph=True)
     rows = [
-        torch.cat([part.flatten() for part in torch.autograd.grad(entry, alphas, retain_graph=True)])
+        torch.cat([part.flatten() for part in gradients(entry, alphas, create_graph=True)]).detach()
         for entry in torch.cat([part.flatten() for part in first])
     ]
     return torch.stack(rows)

@@ -24,6 +24,12 @@ def gumbel(seed: int, table: str, role: str, step: int, shape: tuple[int, int], 
     return torch.tensor(drawn, dtype=torch.float64).view(shape)
 
 
+def kept(seed: int, purpose: str, index: int, count: int, p: float) -> Tensor:
+    """Decisions, each False with probability p: whether a word of 32 bits is at least p·2^32."""
+    words = _words(seed, purpose, index)
+    return torch.tensor([next(words) >= round(p * 2**32) for _ in range(count)])
+
+
 def dirichlet(seed: int, table: str, role: str, step: int, shape: tuple[int, int], part: int = 0) -> Tensor:
     """What a Dirichlet sample is made of, [rows, columns, 21]: 10 normal numbers and 11 logarithms."""
     rows, columns = shape
@@ -82,11 +88,15 @@ def uniform(seed: int, purpose: str, index: int) -> Iterator[float]:
 
 def _integers(seed: int, purpose: str, index: int) -> Iterator[int]:
     """Numbers of 64 bits."""
-    key = b"".join(number.to_bytes(8, "little") for number in (seed, _fnv1a(purpose), index, 0))
-    words = _chacha8(key)
+    words = _words(seed, purpose, index)
     while True:
         low, high = next(words), next(words)
         yield high << 32 | low
+
+
+def _words(seed: int, purpose: str, index: int) -> Iterator[int]:
+    """The words of the generator of a purpose at an index."""
+    return _chacha8(b"".join(number.to_bytes(8, "little") for number in (seed, _fnv1a(purpose), index, 0)))
 
 
 def _fnv1a(text: str) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import sequences
+from . import sequences, sparse
 from .operations import OPERATIONS, BatchNorm, FactorizedReduction
 from .sequences import SequenceCell, SequenceSupernet
 from .supernet import Cell, Supernet
@@ -87,16 +87,16 @@ class PartialEdge(nn.ModuleDict):
         mixed = mixed_channels(channels, k)
         super().__init__({name: make(name, mixed, stride) for name in operations})
         self.names, self.mixed, self.stride, self.halve = tuple(operations), mixed, stride, halve
-        self.auxiliary = auxiliary
+        self.auxiliary, self.__dict__["zero"] = auxiliary, make("none", mixed, stride)
         if auxiliary is not None and stride == 2:
             self["auxiliary_skip"] = reduce(channels)
 
     def forward(self, x: Tensor, weights: Tensor, b: Tensor) -> Tensor:
         first, others = x[:, : self.mixed], x[:, self.mixed :]
-        whole = sum(w * self[name](first) for w, name in zip(weights, self.names, strict=True))
+        whole = sparse.mixed([self[name] for name in self.names], weights, first, self.zero)
         if others.shape[1]:
             bypass = others if self.stride == 1 else self.halve(others)
-            joined = torch.cat([whole, bypass], dim=1)  # type: ignore[list-item]
+            joined = torch.cat([whole, bypass], dim=1)
             whole = joined[:, order(joined.shape[1], self.mixed)]
         out = b * whole
         if self.auxiliary is not None:

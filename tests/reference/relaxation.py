@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,23 +44,26 @@ def dirichlet(logits: Tensor, noise: Tensor | None, _: float) -> Tensor:
     return PathwiseDirichlet.apply(kappa, noise)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def gamma(k: float, drawn: list[float]) -> float:
+    """A gamma number of shape k by Marsaglia and Tsang (2000), from ten proposals."""
+    normal, logarithms, extra = drawn[:10], drawn[10:20], drawn[20]
+    d = k + (1 if k < 1 else 0) - 1 / 3
+    found = d
+    for x, log_u in zip(normal, logarithms, strict=True):
+        v = (1 + x / math.sqrt(9 * d)) ** 3
+        if v > 0 and log_u < x**2 / 2 + d - d * v + d * math.log(v):
+            found = d * v
+            break
+    return found * math.exp(extra / k) if k < 1 else found
+
+
 class PathwiseDirichlet(torch.autograd.Function):
-    """Gamma numbers by Marsaglia and Tsang (2000), divided by their sum; the gradient of torch."""
+    """Gamma numbers divided by their sum; the gradient of torch."""
 
     @staticmethod
     def forward(ctx: Any, kappa: Tensor, noise: Tensor) -> Tensor:
-        normal, logarithm, extra = noise[..., :10], noise[..., 10:20], noise[..., 20]
-        gammas = torch.empty_like(kappa)
-        for at in torch.cartesian_prod(*map(torch.arange, kappa.shape)).view(-1, kappa.ndim).tolist():
-            k = kappa[tuple(at)]
-            d = k + (1.0 if k < 1 else 0.0) - 1 / 3
-            gamma = d
-            for x, log_u in zip(normal[tuple(at)], logarithm[tuple(at)], strict=True):
-                v = (1 + x / (9 * d).sqrt()) ** 3
-                if v > 0 and log_u < x**2 / 2 + d - d * v + d * v.log():
-                    gamma = d * v
-                    break
-            gammas[tuple(at)] = gamma * (extra[tuple(at)] / k).exp() if k < 1 else gamma
+        entries = zip(kappa.flatten().tolist(), noise.flatten(0, -2).tolist(), strict=True)
+        gammas = kappa.new_tensor([gamma(k, drawn) for k, drawn in entries]).view_as(kappa)
         m = gammas / gammas.sum(-1, keepdim=True)
         ctx.save_for_backward(kappa, m)
         return m

@@ -58,7 +58,7 @@ def value(term: Term, alphas: Tables, relaxation: Relaxation) -> Tensor:
     assert term.name == "kl_anchor"
     kappas = [F.elu(logits) + 1 for logits, _ in flat if len(logits) > 1]
     divergences = [kl_divergence(Dirichlet(kappa), Dirichlet(torch.ones_like(kappa))) for kappa in kappas]
-    return torch.stack(divergences).sum()
+    return sum(divergences, torch.zeros((), dtype=torch.float64))
 
 
 def rows_of(name: str, alpha: Tensor, relaxation: Relaxation) -> list[tuple[Tensor, Tensor]]:

@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from .. import _core
 from .._results.history import EpochRecord, flat
 from .._results.tables import EDGES, AlphaTable
-from .._results.trajectory import plain
 from .._search.callbacks import Callback, EpochInfo, StartInfo
 from .._search.moments import snapshot
 from .._values.config import SearchConfig
@@ -38,7 +36,7 @@ class Logger(Callback):
 
     def on_epoch(self, info: EpochInfo) -> None:
         """Write the epoch, and its cell if it has changed."""
-        self._write(info.epoch, info, numbers(info, self._config))
+        self._write(info.epoch, info, numbers(info))
         cell = None if info.genotype is None else info.genotype.edge_set
         if info.genotype is not None and cell != self._cell:
             self._cell = cell
@@ -59,16 +57,13 @@ class Logger(Callback):
     def _finish(self, result: SearchResult) -> None: ...
 
 
-def numbers(info: EpochRecord, config: SearchConfig) -> dict[str, float]:
+def numbers(info: EpochRecord) -> dict[str, float]:
     """Return the measurements of an epoch by name: losses, accuracies (for text also perplexities), learning
-    rate, skip connections, seconds, entropies, metrics (`metric_<name>`), and the parameters of a relaxation
-    that is not the published one, such as its temperature."""
+    rate, skip connections, seconds, entropies, metrics (`metric_<name>`) and diagnostics, such as
+    `temperature` or `term.entropy`."""
     row = flat({field.name: getattr(info, field.name) for field in fields(EpochRecord)})
     if "recurrent" in info.entropy:
         row |= {"train_perplexity": info.train_perplexity, "valid_perplexity": info.valid_perplexity}
-    relaxation = plain(config.relaxation)
-    if relaxation != plain(SearchConfig().relaxation):
-        row |= _core.relaxation_at(relaxation, info.epoch, config.epochs)["parameters"]
     return {name: _number(value) for name, value in row.items() if name != "epoch"}
 
 
@@ -76,18 +71,18 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def names(config: SearchConfig, tables: Mapping[str, AlphaTable]) -> list[str]:
-    """The names of `numbers` without metrics, which only the first evaluation names.
+def names(tables: Mapping[str, AlphaTable]) -> list[str]:
+    """The names of `numbers` without metrics and diagnostics, which only epochs name.
 
-    >>> from pydarts import SearchConfig, Space
+    >>> from pydarts import Space
     >>> from pydarts._results.tables import tables_of
-    >>> known = names(SearchConfig(), tables_of(Space()))
+    >>> known = names(tables_of(Space()))
     >>> known[:2], known[-1]
     (['train_loss', 'valid_loss'], 'entropy_reduce')
     """
     blank = {field.name: 0 for field in fields(EpochRecord)}
     blank |= {"entropy": dict.fromkeys(tables, 0.0), "metrics": {}, "diagnostics": {}}  # type: ignore[dict-item]
-    return list(numbers(EpochRecord(**blank), config))  # type: ignore[arg-type]
+    return list(numbers(EpochRecord(**blank)))  # type: ignore[arg-type]
 
 
 def weights(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from .._results.result import SearchResult
 
 
+_METRIC = "metric_"
+_OF_SEARCHES = ("entropy_", "train_", "valid_")  # names of columns that only some searches have
+
+
 class CSV(Logger):
     """Writes a table with one row per epoch, each as soon as the epoch ends; optionally α too.
 
-    The columns are those of `history.to_pandas()`, such as `metric_f1` for a metric, in a recurrent search
-    also the perplexities, and `genotype` in the paper's notation. The file of α has one row per epoch, edge
-    and operation: `epoch, table, source, target, operation, weight`, the mixing weight.
+    The columns are those of `history.to_pandas()`, such as `metric_f1` for a metric and `temperature` for a
+    diagnostic, in a recurrent search also the perplexities, and `genotype` in the paper's notation. What is
+    first measured in a later epoch gets a column then, which is empty in the rows above. The file of α has
+    one row per epoch, edge and operation: `epoch, table, source, target, operation, weight`, the mixing
+    weight.
 
     A resumed search (`resume=True`) appends to existing files, after removing incomplete rows and epochs that
     it repeats. Any other search requires new files.
@@ -47,11 +53,11 @@ class CSV(Logger):
     """
 
     def __init__(self, path: str | os.PathLike[str], alphas: str | os.PathLike[str] | None = None) -> None:
-        self._table = _Table(user_path(path))
+        self._table = _Table(user_path(path), grows=True)
         self._alphas = None if alphas is None else _Table(user_path(alphas))
 
     def _begin(self, info: StartInfo) -> None:
-        headers = {self._table: self._columns(names(self._config, self._tables))}
+        headers = {self._table: ["epoch", *names(self._tables), "genotype"]}
         if self._alphas is not None:
             row = ["source", "target", "operation"] if is_cells(self._tables) else ["row", "candidate"]
             headers[self._alphas] = ["epoch", "table", *row, "weight"]
@@ -60,13 +66,8 @@ class CSV(Logger):
         for table, lines in kept.items():
             table.begin(lines)
 
-    @staticmethod
-    def _columns(names: Iterable[str]) -> list[str]:
-        return ["epoch", *names, "genotype"]
-
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:
-        self._table.name(self._columns(row))
-        self._table.write([[epoch, *row.values(), info.genotype]])
+        self._table.write_named({"epoch": epoch, **row, "genotype": info.genotype})
         if self._alphas is not None:
             found = weights(info, self._config, self._tables)
             parts = (lambda row: row.split("_")) if is_cells(self._tables) else (lambda row: [row or "0"])
@@ -82,14 +83,15 @@ class CSV(Logger):
 class _Table:
     """A file whose rows begin with their epoch."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, grows: bool = False) -> None:
+        self._path, self._grows = path, grows
         self._file: TextIO | None = None
-        self._lines: list[str] = []  # those written at the start
+        self._columns: list[str] = []
+        self._begun = False  # whether there are rows
 
     def kept(self, info: StartInfo, columns: list[str]) -> list[str]:
         """Return the lines to keep: the header, and existing rows of epochs before the first one."""
-        header, rows = self._rows(_line(columns), bool(info.config.resume))
+        header, rows = self._rows(columns, bool(info.config.resume))
         return [header, *(row for row in rows if int(row.split(",", 1)[0]) < info.first_epoch)]
 
     def begin(self, lines: list[str]) -> None:
@@ -97,29 +99,46 @@ class _Table:
         self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, "".join(lines))
-        self._file, self._lines = self._path.open("a", newline="", encoding="utf-8"), lines
+        self._file = self._path.open("a", newline="", encoding="utf-8")
+        self._columns, self._begun = next(csv.reader(lines[:1])), len(lines) > 1
 
-    def name(self, columns: list[str]) -> None:
-        """Add the columns of metrics to the header, before the first row."""
-        header = _line(columns)
-        if header == self._lines[0]:
-            return
-        if len(self._lines) > 1:
-            raise _other_columns(self._path, self._lines[0], header)
-        self.begin([header])
+    def write_named(self, row: Mapping[str, object]) -> None:
+        """Append a row by the names of its columns; columns of diagnostics that are new are added.
 
-    def _rows(self, header: str, resume: bool) -> tuple[str, list[str]]:
-        """Return the header, which in an existing file may name metrics, and the complete lines below it."""
+        Raises:
+            ValueError: the rows before have other metrics.
+        """
+        if not self._begun and list(row) != self._columns:
+            self.begin([_line(list(row))])
+        metrics = [{name for name in names if name.startswith(_METRIC)} for names in (self._columns, row)]
+        if metrics[0] != metrics[1]:
+            raise _other_columns(self._path, _line(self._columns), _line(list(row)))
+        new = [name for name in row if name not in self._columns]
+        if new:
+            self._add(new)
+        self.write([[row.get(name) for name in self._columns]])
+
+    def _add(self, new: list[str]) -> None:
+        """Add columns before the last one, the genotype; they are empty in the rows so far."""
+        text = self._path.read_text(encoding="utf-8")
+        head, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        wider = [[*head[:-1], *new, head[-1]], *([*row[:-1], *("" for _ in new), row[-1]] for row in rows)]
+        self.begin([_line(row) for row in wider])
+
+    def _rows(self, columns: list[str], resume: bool) -> tuple[str, list[str]]:
+        """Return the header and the complete lines below it; in an existing file it may have more columns."""
         if not self._path.exists() or not self._path.stat().st_size:
-            return header, []
+            return _line(columns), []
         if not resume:
             raise FileExistsError(
                 f"{self._path} already exists; use another file, or continue its search with resume=True"
             )
         lines = self._path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
         known = next(csv.reader(lines[:1]))
-        if _line([name for name in known if not name.startswith("metric_")]) != header:
-            raise _other_columns(self._path, lines[0], header)
+        more = [name for name in known if name not in columns]
+        foreign = [name for name in more if not self._grows or name.startswith(_OF_SEARCHES)]
+        if foreign or [name for name in known if name in columns] != columns:
+            raise _other_columns(self._path, lines[0], _line(columns))
         return lines[0], [line for line in lines[1:] if line.endswith("\n")]
 
     def write(self, rows: Iterable[Sequence[object]]) -> None:
@@ -127,6 +146,7 @@ class _Table:
         assert self._file is not None
         self._file.write("".join(map(_line, rows)))
         self._file.flush()
+        self._begun = True
 
     def close(self) -> None:
         """Close the file; may be called twice."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._results.gathered import TOGETHER
 from .._results.score import score_of
+from .._results.tables import EDGES
 from .._search.callbacks import EpochInfo, StartInfo
 from .._values.files import user_path
 from .base import Logger, choices, missing, names, picture, tag, weights
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 class TensorBoard(Logger):
     """Writes event files for TensorBoard: `tensorboard --logdir FOLDER`.
 
-    Per epoch: losses, accuracies, metrics, learning rate, entropies, skip connections and seconds as scalars
-    under `search/`, mixing weights under `alpha/table/source_target/operation`; the page "custom scalars" has
-    one chart per edge, or per choice of a network of your own. When the cell changes, a plot of the cells
-    and the genotype as text are written. The configuration is written as text and, with the metric, accuracy
-    or loss of the best epoch, as hyperparameters.
+    Per epoch: losses, accuracies, metrics, learning rate, entropies, skip connections, seconds and the
+    diagnostics of the algorithm as scalars under `search/`, mixing weights under
+    `alpha/table/source_target/operation`; the page "custom scalars" has one chart per edge, or per choice of
+    a network of your own. When the cell changes, a plot of the cells and the genotype as text are written.
+    The configuration is written as text and, with the metric, accuracy or loss of the best epoch, as
+    hyperparameters.
 
     A resumed search (`resume=True`) continues in the existing folder; events of epochs that it repeats are
     hidden. Any other search requires a new folder.
@@ -62,7 +64,7 @@ class TensorBoard(Logger):
 
     def _layout(self) -> dict[str, dict[str, list[Any]]]:
         """Return the charts with several curves."""
-        known, tables = names(self._config, self._tables), self._tables
+        known, tables = names(self._tables), self._tables
         curves: dict[str, list[Any]] = {
             name: ["Multiline", [f"search/{part}_{name}" for part in ("train", "valid")]]
             for name in ("loss", "accuracy", "perplexity")
@@ -76,6 +78,9 @@ class TensorBoard(Logger):
                 if table.edges:
                     label = label.replace("_", " to ")
                 page[label] = ["Multiline", [tag(name, table.tag(row), each) for each in candidates]]
+            for row, (_, target) in enumerate(table.edges if self._config.edge_normalization else ()):
+                chart = pages.setdefault(name + EDGES, {}).setdefault(f"to {target}", ["Multiline", []])
+                chart[1].append(tag(name + EDGES, table.tag(row), "edge"))
         return pages
 
     def _write(self, epoch: int, info: EpochInfo, row: dict[str, float]) -> None:

@@ -102,13 +102,7 @@ def _elsewhere(jobs: Sequence[Job], executor: Executor, tell: Tell) -> Generator
         if not isinstance(row, Lost):
             yield row
             continue
-        lost = SearchRow(
-            name=job.name,
-            origin=job.origin,
-            status="interrupted",
-            genotype=job.genotype,
-            architecture=job.architecture,
-        )
+        lost = job.row("interrupted")
         if not row.interrupted:
             lost = replace(lost, status="failed", error=f"its process ended with {row.how}")
         yield lost

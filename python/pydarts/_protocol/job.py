@@ -12,6 +12,7 @@ from torch import nn
 
 from .. import _core
 from .._data.draws import Masks
+from .._results.algorithm import axes, named
 from .._results.history import TrainRecord
 from .._results.modules import built, copied
 from .._results.result import SearchResult
@@ -32,7 +33,7 @@ from ..nn import Network
 from ..nn._build import build
 from ..nn._cost import cost, number_of_weights
 from ..nn._fix import fix_in_place
-from .row import Origin, SearchRow
+from .row import Origin, RowStatus, SearchRow
 
 Tell: TypeAlias = Callable[[str, str, int, str], None]
 """Called after every epoch: name of the row, "search" or "training", finished epochs, and a summary."""
@@ -93,16 +94,22 @@ class Job:
         assert self.training.epochs is not None
         return self.training.epochs + (0 if self.search is None else self.search.epochs)
 
+    def row(self, status: RowStatus) -> SearchRow:
+        """Return the row before any work."""
+        config = self.search if self.result is None else self.result.config
+        return SearchRow(
+            name=self.name,
+            origin=self.origin,
+            status=status,
+            genotype=self.genotype,
+            architecture=self.architecture,
+            algorithm=None if config is None or not (config.algorithm or axes(config)) else named(config),
+        )
+
 
 def run(job: Job, given: Given, tell: Tell) -> SearchRow:
     """Search and train; an exception is recorded in the row. Work saved in the folder is not repeated."""
-    row = SearchRow(
-        name=job.name,
-        origin=job.origin,
-        status="complete",
-        genotype=job.genotype,
-        architecture=job.architecture,
-    )
+    row = job.row("complete")
     try:
         if job.result is not None:
             row = _found(row, job.result)

@@ -83,6 +83,8 @@ class SearchRow:
     """Validation value of the metric after the short training, with the weights that it keeps."""
     architecture: Mapping[str, Any] | None = field(default=None, hash=False)
     """The architecture of a network of your own, instead of a genotype; see `SearchResult.architecture`."""
+    algorithm: str | None = None
+    """The algorithm of the search: its preset, or what it has instead of DARTS; None: DARTS, or no search."""
     result: SearchResult | None = field(default=None, repr=False, compare=False)
     """The search; None in a table that was read from a file."""
     training: TrainResult | None = field(default=None, repr=False, compare=False)

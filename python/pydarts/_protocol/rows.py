@@ -14,7 +14,6 @@ from .executor import Executor
 from .folder import TABLE
 from .job import Given, Job, Tell
 from .progress import ManyProgress
-from .row import SearchRow
 from .table import SearchTable
 
 
@@ -24,16 +23,7 @@ def do_jobs(
     """Do all jobs; save the table after every row."""
     if folder is not None:
         jobs = [replace(job, folder=folder / job.name.replace(" ", "-")) for job in jobs]
-    rows = {
-        job.name: SearchRow(
-            name=job.name,
-            origin=job.origin,
-            status="waiting",
-            genotype=job.genotype,
-            architecture=job.architecture,
-        )
-        for job in jobs
-    }
+    rows = {job.name: job.row("waiting") for job in jobs}
     what = "cell" if given.network is None else "architecture"
     bar = ManyProgress(jobs, what) if progress else None
     tell: Tell = (lambda *_: None) if bar is None else bar.tell

@@ -90,12 +90,14 @@ class SearchTable(Sequence[SearchRow]):
             return "interrupted"
         return "failed" if "failed" in found else "complete"
 
-    def summary(self, origin: Origin) -> Summary:
+    def summary(self, origin: Origin, algorithm: str | None = None) -> Summary:
         """Return mean and deviation of the scores of one origin: those of `SearchRow.score`.
 
-        Infinite scores have no deviation.
+        Infinite scores have no deviation. With `algorithm`, only rows of this `SearchRow.algorithm` count, or
+        with "darts" those that have none.
         """
-        scores = [row.score for row in self if row.origin == origin and row.score is not None]
+        rows = [row for row in self if row.origin == origin and algorithm in (None, row.algorithm or _PLAIN)]
+        scores = [row.score for row in rows if row.score is not None]
         return Summary(
             statistics.fmean(scores) if scores else math.nan,
             statistics.stdev(scores) if len(scores) > 1 and all(map(math.isfinite, scores)) else math.nan,
@@ -188,12 +190,12 @@ class SearchTable(Sequence[SearchRow]):
         return f"<SearchTable: {'; '.join(found) or 'no row'}>"
 
     def __str__(self) -> str:
-        lines = [_HEAD] + [_cells(row, self.measure) for row in self]
-        widths = [max(len(line[index]) for line in lines) for index in range(len(_HEAD))]
+        lines, numbers = self._lines()
+        widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
         text = []
         for line in lines:
             padded = [
-                cell.rjust(width) if line is not _HEAD and index in _NUMBERS else cell.ljust(width)
+                cell.rjust(width) if line is not lines[0] and index in numbers else cell.ljust(width)
                 for index, (cell, width) in enumerate(zip(line, widths, strict=True))
             ]
             text.append("  ".join(padded).rstrip())
@@ -204,11 +206,19 @@ class SearchTable(Sequence[SearchRow]):
         found = None
         if best is not None and best.genotype is not None:
             found = next(index for index, row in enumerate(self) if row is best), best.name, best.genotype
-        rows = [_cells(row, self.measure) for row in self]
+        (head, *rows), numbers = self._lines()
         own = None
         if best is not None and best.architecture is not None:
             own = next(index for index, row in enumerate(self) if row is best), best.name, best.architecture
-        return views.cards.of_table(_HEAD, rows, _NUMBERS, list(self._foot()), found, own)
+        return views.cards.of_table(head, rows, numbers, list(self._foot()), found, own)
+
+    def _lines(self) -> tuple[list[tuple[str, ...]], tuple[int, ...]]:
+        """Return head and rows as text, and the columns of numbers; algorithms only if a row has one."""
+        lines = [_HEAD, *(_cells(row, self.measure) for row in self)]
+        if not any(row.algorithm for row in self):
+            return lines, _NUMBERS
+        column = ["algorithm", *(_algorithm(row) for row in self)]
+        return [(line[0], name, *line[1:]) for line, name in zip(lines, column, strict=True)], _LATER
 
     def _foot(self) -> Iterable[str]:
         """Yield a line for each origin, then the verdicts."""
@@ -218,6 +228,9 @@ class SearchTable(Sequence[SearchRow]):
             found = self.summary(origin)
             short = f" of {rows}" if found.n < rows else ""
             yield f"{origin.ljust(wide)}  {_figures(found, self.measure)}{short}"
+        algorithms = dict.fromkeys(_algorithm(row) for row in self if row.origin == "searched")
+        for name in algorithms if len(algorithms) > 1 else ():
+            yield f"searched by {name}  {_figures(self.summary('searched', name), self.measure)}"
         if self.measure.format == ".4g":
             yield f"search, trained: validation {self.measure.name}"
         yield from self.verdicts
@@ -230,9 +243,10 @@ class SearchTable(Sequence[SearchRow]):
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        """The columns of the file; those of metrics and architectures only if a row has one."""
+        """The columns of the file; those of metrics, architectures and algorithms only if a row has one."""
         left: tuple[str, ...] = () if any(row.metric is not None for row in self) else _OF_METRICS
         left += () if any(row.architecture is not None for row in self) else _OF_MODULES
+        left += () if any(row.algorithm is not None for row in self) else _OF_FAMILY
         return tuple(name for name in _COLUMNS if name not in left)
 
     @property
@@ -243,9 +257,11 @@ class SearchTable(Sequence[SearchRow]):
 _COLUMNS = tuple(entry.name for entry in fields(SearchRow) if entry.name not in ("result", "training"))
 _OF_METRICS = ("metric", "metric_mode", "search_value", "value")
 _OF_MODULES = ("architecture",)
-_OLDER = tuple(name for name in _COLUMNS if name not in (*_OF_METRICS, *_OF_MODULES))
+_OF_FAMILY = ("algorithm",)
+_OLDER = tuple(name for name in _COLUMNS if name not in (*_OF_METRICS, *_OF_MODULES, *_OF_FAMILY))
+_PLAIN = "darts"
 _HEAD = ("name", "status", "search", "trained", "weights", "seconds", "error")
-_NUMBERS = (2, 3, 4, 5)
+_NUMBERS, _LATER = (2, 3, 4, 5), (3, 4, 5, 6)
 
 
 def _cells(row: SearchRow, measure: Measure) -> tuple[str, ...]:
@@ -258,6 +274,10 @@ def _cells(row: SearchRow, measure: Measure) -> tuple[str, ...]:
         f"{row.seconds:.1f}",
         "" if row.error is None else row.error.partition("\n")[0],
     )
+
+
+def _algorithm(row: SearchRow) -> str:
+    return row.algorithm or (_PLAIN if row.origin == "searched" else "–")
 
 
 def _figures(found: Summary, measure: Measure) -> str:
@@ -276,7 +296,7 @@ def _rows(data: bytes) -> list[SearchRow]:
     reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
     columns, *rows = [row for row in reader if row] or [[]]
     names = tuple(name for name in columns if name != _SUM)  # earlier versions wrote no checksum
-    most = {*_OF_METRICS} & {*names}, {*_OF_MODULES} & {*names}
+    most = tuple({*part} & {*names} for part in (_OF_METRICS, _OF_MODULES, _OF_FAMILY))
     wanted = [name for name in _COLUMNS if name in _OLDER or any(name in part for part in most)]
     whole = most[0] in (set(), {*_OF_METRICS})
     if list(names) != wanted or not whole or columns not in ([*names], [*names, _SUM]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -177,11 +177,11 @@ class SearchResult:
     def diagnostics(self) -> Diagnostics:
         """Explain the measurements of this search: findings with numbers, warnings first.
 
-        The findings are about how the search ended, whether its network learned, training against
-        validation, the entropy of the mixing weights, skip connections, the last change of the genotype, and
-        the narrowest decisions. `print` shows them; each is a `Finding`. Nodes are named as in the plots
-        (paper, figure 4): in a convolutional cell, 0 … n - 1 are the nodes 2 … n + 1 of `space.edges`; the
-        narrowest edges are named in both ways.
+        The findings are about how the search ended, whether its network learned, training against validation,
+        the gradient of α against the exact one if it was probed, the entropy of the mixing weights, skip
+        connections, the last change of the genotype, and the narrowest decisions. `print` shows them; each is
+        a `Finding`. Nodes are named as in the plots (paper, figure 4): in a convolutional cell, 0 … n - 1 are
+        the nodes 2 … n + 1 of `space.edges`; the narrowest edges are named in both ways.
 
         >>> import numpy as np, pydarts
         >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -335,6 +335,10 @@ class SearchResult:
         """Draw how many skip connections the genotype has over time: `plots.skips`."""
         return views.axes.skips(self.trajectory, ax=ax)
 
+    def plot_edges(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
+        """Draw the weights of edges over time, of a search with `edge_normalization`: `plots.edges`."""
+        return views.panels.edges(self.trajectory, ax=ax, cell=cell)
+
     def plot_losses(self, ax: Axes | None = None) -> Axes:
         """Draw training and validation losses, or perplexities of text: `plots.losses`."""
         words, path = self.config.resolved_space.kind == "recurrent", self.trajectory
@@ -347,6 +351,14 @@ class SearchResult:
     def plot_metrics(self, ax: Axes | None = None) -> Axes:
         """Draw the values of the metric: `plots.metrics`."""
         return views.axes.metrics(self.history, mode=self.config.metric_mode, ax=ax)
+
+    def plot_diagnostics(
+        self, ax: Axes | None = None, *, names: Sequence[str] | str | None = None
+    ) -> npt.NDArray[Any]:
+        """Draw what the algorithm was and measured in every epoch: `plots.diagnostics`."""
+        return views.panels.diagnostics(
+            self.history, names, path=self.trajectory, stop=self.config.stop, ax=ax
+        )
 
     def animate(
         self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from .. import _core
 from .._values.genotype import Genotype
 from .._values.space import Space
+from .._values.variants import plain
 from .._values.words import shown
-from .tables import EDGES, AlphaTable, in_effect, tables_of
+from .tables import EDGES, AlphaTable, all_names, in_effect, tables_of
 
 Weights = npt.NDArray[np.float64]
 
@@ -244,8 +245,7 @@ class Trajectory:
         return {(edges.index((i, j)), name) for name, i, j in self.genotype(at).edges(table)}
 
     def _strongest(self, table: str, at: int) -> set[tuple[int, str]]:
-        rule = plain(self.selection)
-        if (rule["name"] if isinstance(rule, Mapping) else rule) not in ("strongest", "argmax"):
+        if self._rule not in ("strongest", "argmax"):
             return set()
         weights = np.where(np.isnan(self.alphas[table][at]), -np.inf, self.weights(table, at))
         names = self.tables[self._known(table)]
@@ -282,6 +282,21 @@ class Trajectory:
             sums = weights.sum(-1, keepdims=True)
             weights = weights / np.where(sums == 0, 1.0, sums)
         return _core.entropy(plain(self.relaxation), weights)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the search moves α; the relaxation "random" draws candidates without it."""
+        return bool(self.about["name"] != "random")
+
+    @property
+    def selects(self) -> bool:
+        """Whether α decides what is selected; "sampled" compares networks instead."""
+        return bool(self._rule != "sampled")
+
+    @property
+    def counts_skips(self) -> bool:
+        """Whether a candidate of the cells is a skip connection."""
+        return self.space is not None and not {"skip_connect", "identity"}.isdisjoint(all_names(self.tables))
 
     @property
     def skips(self) -> npt.NDArray[np.int64]:
@@ -350,6 +365,10 @@ class Trajectory:
         return [(float(time[at]), *entry) for at, entry in zip(until, self.decisions, strict=True)]
 
     @property
+    def _rule(self) -> str:
+        return str(rule["name"] if isinstance(rule := plain(self.selection), Mapping) else rule)
+
+    @property
     def _total(self) -> int:
         return max(self.epochs, 1) if self.total_epochs is None else self.total_epochs
 
@@ -378,8 +397,3 @@ class Trajectory:
             if decision["decision"] == "freeze":
                 fixed[later, decision["row"], decision["column"]] = 1.0
         return fixed
-
-
-def plain(value: Any) -> Any:
-    """Return the option of a configuration as plain data."""
-    return value.to_dict() if hasattr(value, "to_dict") else value

@@ -16,7 +16,10 @@ _RATE = ", {rate_fmt}"
 _FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}" + _RATE + "{postfix}]"
 
 # Dropped first in a narrow terminal, after the rate: the remaining time says as much.
-_DISPENSABLE = ("entropy", "skips", "valid", "train", "acc", "perplexity")
+_DISPENSABLE = (
+    "probe.cosine", "curvature", "epsilon", "temperature", "entropy", "skips", "valid", "train", "acc",
+    "perplexity",
+)  # fmt: skip
 
 
 class Bar(tqdm):  # type: ignore[type-arg]

@@ -97,7 +97,7 @@ class Inspected:
         *,
         probe: bool = False,
     ) -> dict[str, Tensor] | tuple[dict[str, Tensor], Probe]:
-        """Compute the gradient of the validation loss by α, table name -> [rows, columns].
+        """Compute the gradient of the validation loss by α, without terms: table name -> [rows, columns].
 
         Args:
             train: training batch of the virtual step, a pair (x, y) or what a loader of the search yields;

@@ -58,7 +58,7 @@ class BoundModule:
         self.weights: Named = {name: value.detach() for name, value in self._parameters.items()}
         self.buffers: Named = dict(module.named_buffers())
         self.tables = given_tables(self.choices)
-        self.paths = paths_of(module, self.choices)
+        self.paths: Mapping[str, list[list[int]]] = paths_of(module, self.choices)
         self._rows = [(found.module, found.table, found.row, len(found.candidates)) for found in self.choices]
         self._live: list[tuple[nn.Module, str, Tensor]] = []
         self._frozen = [part for part in module.modules() if not part.training]
@@ -123,7 +123,9 @@ class BoundModule:
         inputs, targets = layout.rebuild(tensors)
         some = next(iter(self._parameters.values()))
         self._set_mode(mode != "evaluation")
-        self._set_mixing(self._samples or mode == "evaluation")
+        # The gradient by a weight of 0 needs its candidate: that of the attack of a perturbation.
+        differentiated = any(table.requires_grad for table in self._m.values())
+        self._set_mixing(self._samples or (mode == "evaluation" and not differentiated))
         self._set_buffers(mode)
         with ExitStack() as stack:
             if twice:

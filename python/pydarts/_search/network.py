@@ -196,6 +196,7 @@ def dtype_of(precision: str) -> torch.dtype:
 def check_options(config: SearchConfig) -> None:
     """Raise ConfigError if an option does not apply to user-defined networks."""
     plain: dict[str, Any] = {"augment": "none", "cutout": 0, "mean": None, "std": None}
+    plain |= {"drop_path": 0.0, "skip_dropout": 0.0}  # dropout is up to the network's modules
     for name, value in plain.items():
         if getattr(config, name) != value:
             raise ConfigError(

@@ -291,7 +291,7 @@ class _Along:
         by_input, *by_weights = torch.autograd.grad(
             outputs, leaves, cotangents, retain_graph=True, allow_unused=True
         )
-        return by_input, None if by_tangent is None else by_tangent.detach(), by_weights
+        return by_input, None if by_tangent is None else by_tangent.detach(), list(by_weights)
 
     def _products(self, b: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return (Jᵀ b)·t, and the part of Jᵀ b that belongs to the input."""

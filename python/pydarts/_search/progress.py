@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .._results.history import perplexity
+from .._results.measured import in_words
 from .._results.tables import AlphaTable, is_cells, tables_of
 from .._values.config import SearchConfig
 from .bar import Bar, in_a_line
@@ -17,11 +18,12 @@ from .moments import snapshot
 
 _EVERY = 0.25  # seconds between two updates of the values after the bar
 _NONE: Mapping[str, float] = MappingProxyType({})
+_BRIEF = 2  # diagnostics in a line
 
 
 class Progress:
-    """Shows epoch, losses, accuracy (for text: perplexity), metrics of the last epoch, entropy, skip
-    connections and remaining time.
+    """Shows epoch, losses, accuracy (for text: perplexity), metrics and diagnostics of the last epoch,
+    entropy, skip connections and remaining time.
 
     The bar counts steps.
     """
@@ -31,7 +33,7 @@ class Progress:
         self._bar: Any = None
         self._epochs, self._first, self._steps = 0, 0, 0
         self._read_at = 0.0
-        self._held_out, self._metrics = "", _NONE
+        self._held_out, self._metrics, self._diagnostics = "", _NONE, _NONE
 
     def begin(self, epochs: int, first_epoch: int, steps_per_epoch: int | None) -> None:
         """Open the bar; in a resumed search it starts at the current step."""
@@ -62,7 +64,7 @@ class Progress:
             self._bar.total = (self._epochs - self._first) * self._steps
         words = is_cells(self._tables) and self._config.resolved_space.kind == "recurrent"
         self._held_out = f"/{right(words, info.valid_loss, info.valid_accuracy)}"
-        self._metrics = info.metrics
+        self._metrics, self._diagnostics = info.metrics, {**self._diagnostics, **info.diagnostics}
         self._bar.set_description_str(self._title(info.epoch), refresh=False)
         self._show(info)
         self._bar.refresh()
@@ -78,7 +80,9 @@ class Progress:
         return f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
 
     def _show(self, info: StepInfo | EpochInfo) -> None:
-        self._bar.values = values(self._config, info, self._held_out, self._tables, self._metrics)
+        self._bar.values = values(
+            self._config, info, self._held_out, self._tables, self._metrics, self._diagnostics
+        )
 
 
 def numbers(
@@ -87,10 +91,11 @@ def numbers(
     held_out: str = "",
     tables: Mapping[str, AlphaTable] | None = None,
     metrics: Mapping[str, float] = _NONE,
+    diagnostics: Mapping[str, float] = _NONE,
+    most: int | None = None,
 ) -> str:
-    """Format losses, accuracy (for text: perplexity), metrics, entropy and skip connections as one line;
-    `held_out` follows the training accuracy."""
-    return in_a_line(values(config, info, held_out, tables, metrics))
+    """Format the values as one line; `held_out` follows the training accuracy."""
+    return in_a_line(values(config, info, held_out, tables, metrics, diagnostics, most))
 
 
 def values(
@@ -99,8 +104,14 @@ def values(
     held_out: str = "",
     tables: Mapping[str, AlphaTable] | None = None,
     metrics: Mapping[str, float] = _NONE,
+    diagnostics: Mapping[str, float] = _NONE,
+    most: int | None = _BRIEF,
 ) -> dict[str, str]:
-    """Return the values of `numbers` by name; an accuracy or skip connections only where there are any."""
+    """Return losses, accuracy (for text: perplexity), metrics, entropy, skip connections and diagnostics.
+
+    An accuracy and skip connections are there only where there are any; of the diagnostics the `most`
+    important ones, or with None all.
+    """
     path = snapshot(config, info, tables)
     entropy = sum(path.entropy(table)[0] for table in path.alphas) / max(len(path.alphas), 1)
     words = path.space is not None and path.space.kind == "recurrent"
@@ -116,8 +127,11 @@ def values(
     if isinstance(info, EpochInfo):
         skips = info.skip_connections
     else:
-        skips = None if path.space is None else path.genotype(0).skip_connections
-    return found if skips is None else found | {"skips": f"{skips}"}
+        counted = path.counts_skips and path.selects
+        skips = path.genotype(0).skip_connections if counted else None
+    found |= {} if skips is None else {"skips": f"{skips}"}
+    said = in_words(diagnostics, most).items()
+    return found | {f"{name} (algorithm)" if name in found else name: text for name, text in said}
 
 
 def right(words: bool, loss: float, accuracy: float | None) -> str:

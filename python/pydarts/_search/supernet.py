@@ -181,11 +181,15 @@ class Supernet(Inspected):
 
     @plain()
     def masks(self) -> dict[str, Tensor]:
-        """Return the dropout masks of the next step of a recurrent network, shared by all its losses.
+        """Return the dropout masks of the next step, which all losses of one role share.
 
         Returns:
-            0 or 1/(1 - p): "rows" [words, 1], "embedded", "input", "hidden" and "output" [batch_size, units];
-            empty if nothing is dropped.
+            0 or 1/(1 - p). Of a recurrent network "rows" [words, 1], "embedded", "input", "hidden" and
+            "output" [batch_size, units]. Of other networks the masks of the latest call with a batch, such as
+            `loss` or `arch_gradient`; "weight.0.cells.0.edges.0_2" [N] (`drop_path`) and
+            "weight.0.cells.0.edges.0_2.skip_connect" [N, C, H, W] or [N, C, L] (`skip_dropout`) for the
+            training losses, with "alpha" in place of "weight" for the validation loss, and the number of the
+            micro-batch. Empty if nothing is dropped, and after `step`.
 
         >>> config = SearchConfig(space="darts-rnn", batch_size=2)
         >>> net = Supernet(vocabulary=20, units=4, config=config)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from .._data.fingerprint import summary
+from .._results.algorithm import axes
 from .._results.decisions import picked
 from .._results.history import known
+from .._results.measured import in_words, latest
 from .._results.score import score_of
 from .._results.tables import decision_in_words, tables_of
 from .._values.words import count, duration
@@ -45,7 +47,7 @@ def of_config(config: SearchConfig) -> str:
     changed = _changed(config)
     named = {"space", *(name for name, _, _ in changed)}
     rest = [(name, repr(getattr(config, name))) for name in config.to_dict() if name not in named]
-    about = f"space {_space(config)}"
+    about = f"space {_space(config)}" + (f", algorithm {config.algorithm}" if config.algorithm else "")
     return render("notebook/config.html", kind="SearchConfig", about=about, changed=changed, rest=rest)
 
 
@@ -55,9 +57,7 @@ def of_result(result: SearchResult) -> str:
     path = result.trajectory
     words = path.space is not None and path.space.kind == "recurrent"
     made_of = ("space", _space(config)) if path.space is not None else ("choices", _some(list(path.alphas)))
-    facts = [made_of, ("α's gradient", config.hypergradient), *_given(result)]
-    if relaxation := ", ".join(path.relaxation_in_words()):
-        facts.append(("relaxation", relaxation))
+    facts = [made_of, *_algorithm(config), *_given(result)]
     if history:
         last, score = history[-1], score_of(history, config.metric_mode)
         if score.name == "loss" and not score.metric:
@@ -71,10 +71,11 @@ def of_result(result: SearchResult) -> str:
         if words:
             facts.append(("validation perplexity", f"{last.valid_perplexity:.2f}"))
         facts.append(("mean entropy of the mixing weights, nats", _entropies(last.entropy)))
+        facts += [(name.replace("_", " "), text) for name, text in in_words(latest(history)).items()]
         facts.append(("duration", duration(sum(record.seconds for record in history))))
     if "processor" in result.environment:
         facts.append(("ran on", f"{result.environment['processor']}, {result.environment['precision']}"))
-    if path.space is not None:
+    if path.counts_skips:
         facts.append(("skip connections", str(result.genotype.skip_connections)))
     for epoch, decision in result.decisions[-_EPOCHS:]:
         facts.append((f"decision of epoch {epoch + 1}", decision_in_words(decision, path.tables)))
@@ -89,6 +90,15 @@ def of_result(result: SearchResult) -> str:
         **({"picture": None} if path.space is None else _cells(result.genotype)),
         picked=picked(result.architecture) if path.space is None else [],
     )
+
+
+def _algorithm(config: SearchConfig) -> list[tuple[str, str]]:
+    """Return the name of a preset, the estimator of α's gradient, and what else differs from DARTS."""
+    found = axes(config)
+    gradient = found.pop("hypergradient", "first_order")
+    name = [("algorithm", config.algorithm)] if config.algorithm else []
+    rest = [(option.replace("_", " "), text) for option, text in found.items()]
+    return [*name, ("α's gradient", gradient), *rest]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -226,7 +236,7 @@ def of_supernet(net: Supernet, dtype: str, device: str) -> str:
         ("α", f"{cost['alphas']:,} numbers: {tables}"),
         ("forward", f"{cost['multiply_adds']:,} multiply-adds per {example}"),
         ("peak of a step", f"{cost['bytes'] / 2**20:,.0f} MiB at batch {config.batch_size}"),
-        ("α's gradient", config.hypergradient),
+        *_algorithm(config),
     ]
     about = f"{space.name}, {dtype} on {device}"
     return render("notebook/supernet.html", kind="Supernet", about=about, facts=facts)

@@ -104,6 +104,7 @@ _SERIES = {
     "train": Look("#e69f00", (0, (5, 1.5))),
     "valid": Look("#0072b2", "-"),
     "skip_connect": _LOOKS["skip_connect"],
+    "limit": Look("#808080", (0, (4, 2))),
 }
 
 

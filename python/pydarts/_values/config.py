@@ -13,13 +13,14 @@ import torch
 
 from .. import _core
 from . import algorithms, fields, perturbations, relaxations, terms, views
-from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
+from .algorithms import Decider, Hypergradient, Schedule, Selection
 from .fields import FIELDS, ConfigAttributes, Method, rows, table
 from .files import user_path
 from .hints import hint
 from .operation import Operation, named
 from .perturbations import Perturbation
 from .record import Record, differences
+from .relaxations import Relaxation
 from .space import Space, as_space
 from .terms import Term
 from .variants import AXES, plain
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from .fields import ConfigFields
+
+
+_SCHEDULED = ("weight_decay", "drop_path", "skip_dropout")
+"""Fields that are numbers or schedules."""
 
 
 class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
@@ -105,6 +110,25 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         return None if value is None else Decider._of(value)
 
     @property
+    def weight_decay(self) -> float | Schedule:
+        """The weight decay of the weights: a number, or a schedule of the epochs."""
+        return self._scheduled("weight_decay")
+
+    @property
+    def drop_path(self) -> float | Schedule:
+        """The probability that a mixed edge is dropped: a number, or a schedule of the epochs."""
+        return self._scheduled("drop_path")
+
+    @property
+    def skip_dropout(self) -> float | Schedule:
+        """The share of a skip connection that is dropped: a number, or a schedule of the epochs."""
+        return self._scheduled("skip_dropout")
+
+    def _scheduled(self, name: str) -> float | Schedule:
+        value = self.to_dict()[name]
+        return Schedule._of(value) if isinstance(value, dict) else float(value)
+
+    @property
     def auxiliary_skip(self) -> float | Schedule | None:
         """The weight of the skip connection that every edge has besides its operations; None: none."""
         value = self.to_dict()["auxiliary_skip"]
@@ -120,6 +144,30 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     def arch_terms(self) -> tuple[Term, ...]:
         """The terms that are added to the validation loss of the α step, of `pydarts.algorithms`."""
         return tuple(Term._of(term) for term in self.to_dict()["arch_terms"])
+
+    @classmethod
+    def preset(cls, name: str, *, like: str | None = None, **changes: Unpack[ConfigFields]) -> SearchConfig:
+        """Return the published settings of an algorithm for a space.
+
+        Settings that count epochs, such as a warm-up, scale with `epochs`. Values in `changes` are taken as
+        they are.
+
+        Args:
+            name: the algorithm; `pydarts.algorithms.presets()` lists all, with their sources.
+            like: the space whose settings to use, for a space without published settings.
+            changes: fields of the configuration, such as `space` and `epochs`.
+
+        Raises:
+            ConfigError: the name is unknown; the algorithm has no published settings for the space; or a
+                value is out of range.
+
+        >>> config = SearchConfig.preset("pc_darts", epochs=10)
+        >>> config.partial_channels, config.arch_start_epoch, config.algorithm
+        (4, 3, 'pc_darts')
+        """
+        from .presets import configuration
+
+        return configuration(name, like, _current(changes))
 
     def replace(self, **changes: Unpack[ConfigFields]) -> SearchConfig:
         """A configuration like this one except for `changes`. Defaults follow a change of `space`.

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from torch import Tensor
 
 from .. import _core
-from .algorithms import Relaxation, Selection
+from .algorithms import Selection
 from .checks import whole
 from .genotype import Genotype
+from .relaxations import Relaxation
 from .space import Space, as_space
 from .words import shown
 

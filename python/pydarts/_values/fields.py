@@ -54,6 +54,7 @@ class Field(NamedTuple):
 
 
 NUMBERS = "Sequence[float]"
+SCHEDULED = "float | Schedule | Mapping[str, Any]"
 FIELDS = (
     Field("space", "str | Space", '"darts"', "search space: a name or a `Space` (section 2.1)"),
     Field("channels", "int", "16", "channels of the first cells; each reduction doubles them (A.1.1)"),
@@ -102,7 +103,13 @@ FIELDS = (
         "last learning rate of the cosine schedule over the epochs (code)",
     ),
     Field("weight_momentum", "float", "0.9", "momentum of SGD on the weights (A.1.1)"),
-    Field("weight_decay", "float", "3e-4", "weight decay of the weights (A.1.1)"),
+    Field(
+        "weight_decay",
+        "float | Schedule",
+        "3e-4",
+        "weight decay of the weights: a number or a schedule (A.1.1)",
+        SCHEDULED,
+    ),
     Field(
         "grad_clip",
         "float",
@@ -366,6 +373,22 @@ FIELDS = (
         "str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None",
     ),
     Field(
+        "drop_path",
+        "float | Schedule",
+        "0.0",
+        "probability that a mixed edge of the search network is dropped, for each image of a training or "
+        "validation batch: a number or a schedule; images and sequences only (SNAS, RobustDARTS)",
+        SCHEDULED,
+    ),
+    Field(
+        "skip_dropout",
+        "float | Schedule",
+        "0.0",
+        "share of the elements that are dropped behind a skip connection that keeps the size: a number or a "
+        "schedule; images and sequences only (P-DARTS)",
+        SCHEDULED,
+    ),
+    Field(
         "curvature_every",
         "int | None",
         "None",
@@ -376,7 +399,7 @@ FIELDS = (
         "algorithm",
         "str | None",
         "None",
-        "name of the preset from which the configuration was made, shown in reports; it changes nothing (ours)",
+        "name of the preset from which the configuration was made, a label for reports (ours)",
     ),
 )
 

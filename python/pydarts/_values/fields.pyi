@@ -5,13 +5,23 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
-from .algorithms import Decider, Hypergradient, Relaxation, Schedule, Selection
+from .algorithms import Decider, Hypergradient, Schedule, Selection
 from .operation import Operation
 from .perturbations import Perturbation
+from .relaxations import Relaxation
 from .space import Space
 from .terms import Term
 
-Method: TypeAlias = Literal["first_order", "unrolled", "unrolled_exact", "single_level"]
+Method: TypeAlias = Literal[
+    "first_order",
+    "unrolled",
+    "unrolled_exact",
+    "single_level",
+    "t1_t2",
+    "neumann",
+    "conjugate_gradient",
+    "mixed_level",
+]
 Order: TypeAlias = Literal["arch_first", "weights_first"]
 ArchOptimizer: TypeAlias = Literal["adam", "sgd"]
 RateSchedule: TypeAlias = Literal["epoch", "step"]
@@ -38,7 +48,7 @@ class ConfigFields(TypedDict, total=False):
     weight_lr: float
     weight_lr_min: float
     weight_momentum: float
-    weight_decay: float
+    weight_decay: float | Schedule | Mapping[str, Any]
     grad_clip: float | None
     arch_lr: float
     arch_betas: Sequence[float]
@@ -83,12 +93,16 @@ class ConfigFields(TypedDict, total=False):
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
-    perturbation: str | Perturbation | Mapping[str, Any] | None
-    algorithm: str | None
-    arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
+    probe_every: int | None
     partial_channels: int
     edge_normalization: bool
     auxiliary_skip: float | Schedule | Mapping[str, Any] | None
+    perturbation: str | Perturbation | Mapping[str, Any] | None
+    arch_terms: str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None
+    drop_path: float | Schedule | Mapping[str, Any]
+    skip_dropout: float | Schedule | Mapping[str, Any]
+    curvature_every: int | None
+    algorithm: str | None
 
 class ConfigAttributes:
     @property
@@ -108,7 +122,8 @@ class ConfigAttributes:
     weight_lr: float
     weight_lr_min: float
     weight_momentum: float
-    weight_decay: float
+    @property
+    def weight_decay(self) -> float | Schedule: ...
     grad_clip: float
     arch_lr: float
     arch_betas: tuple[float, float]
@@ -156,14 +171,21 @@ class ConfigAttributes:
     arch_every: int
     weight_nesterov: bool
     weight_lr_schedule: RateSchedule
-    @property
-    def perturbation(self) -> Perturbation | None: ...
-    algorithm: str | None
-    def arch_terms(self) -> tuple[Term, ...]: ...
+    probe_every: int | None
     partial_channels: int
     edge_normalization: bool
     @property
     def auxiliary_skip(self) -> float | Schedule | None: ...
+    @property
+    def perturbation(self) -> Perturbation | None: ...
+    @property
+    def arch_terms(self) -> tuple[Term, ...]: ...
+    @property
+    def drop_path(self) -> float | Schedule: ...
+    @property
+    def skip_dropout(self) -> float | Schedule: ...
+    curvature_every: int | None
+    algorithm: str | None
 
 class Field(NamedTuple):
     name: str

@@ -1,8 +1,166 @@
-"""Relaxations that draw one candidate per row, or shares. Each class is public in `pydarts.algorithms`."""
+"""Relaxations: functions from logits to mixing weights. Each class is public in `pydarts.algorithms`."""
 
 from __future__ import annotations
 
-from .algorithms import Relaxation, Schedule
+from collections.abc import Mapping
+
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from .. import _core
+from .algorithms import Schedule
+from .checks import whole
+from .tables import table
+from .variants import Variant
+
+
+class Relaxation(Variant, axis="relaxation"):
+    """The function R from the logits α of a table to the mixing weights m of its candidates.
+
+    `weights` and `backward` run the engine's code on one table, in float64 and on the CPU.
+    """
+
+    def weights(
+        self,
+        alpha: Tensor | ArrayLike,
+        state: Mapping[str, float] | None = None,
+        noise: Tensor | ArrayLike | None = None,
+    ) -> Tensor:
+        """Return the mixing weights m = R(α).
+
+        Args:
+            alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
+            state: values of parameters that differ from the fields, such as `{"temperature": 0.5}`. A field
+                that is a schedule needs one.
+            noise: what a search would draw, in the shape of `alpha`, such as the result of `sample`; None:
+                the mean, which evaluation, selection and plots use.
+
+        Returns:
+            A float64 tensor in the shape of `alpha`, without a graph; 0 for removed candidates.
+
+        Raises:
+            ConfigError: an unknown entry of `state` or a value out of range; noise for a relaxation without.
+            DataError: a wrong shape, or values that are not finite.
+            TypeError: something that is not a tensor or an array of numbers.
+
+        >>> from pydarts.algorithms import Softmax
+        >>> Softmax().weights([0.2, -0.1, 0.5], state={"temperature": 0.5})
+        tensor([0.2967, 0.1628, 0.5405], dtype=torch.float64)
+        """
+        logits = table("alpha", alpha, masks=True)
+        drawn = None if noise is None else table("noise", noise, logits)
+        return _core.relaxation_weights(self._at(state), logits, drawn)
+
+    def backward(
+        self,
+        alpha: Tensor | ArrayLike,
+        m: Tensor | ArrayLike,
+        grad: Tensor | ArrayLike,
+        state: Mapping[str, float] | None = None,
+        noise: Tensor | ArrayLike | None = None,
+    ) -> Tensor:
+        """Return the gradient by α, Jᵀ·grad, where J is the Jacobian of R at `alpha`.
+
+        Args:
+            alpha: logits, [rows, columns] or one row [columns].
+            m: the mixing weights that `weights` gives for the same `alpha`, `state` and `noise`.
+            grad: the gradient by m. All are in the shape of `alpha`.
+            state: as for `weights`.
+            noise: as for `weights`.
+
+        Returns:
+            A float64 tensor in the shape of `alpha`, without a graph; 0 for removed candidates.
+
+        Raises:
+            ConfigError, DataError, TypeError: as for `weights`.
+
+        >>> from pydarts.algorithms import Softmax
+        >>> alpha = [0.2, -0.1, 0.5]
+        >>> Softmax().backward(alpha, Softmax().weights(alpha), [1.0, 0.0, 0.0])
+        tensor([ 0.2189, -0.0776, -0.1413], dtype=torch.float64)
+        """
+        logits = table("alpha", alpha, masks=True)
+        weights, gradient = table("m", m, logits), table("grad", grad, logits)
+        drawn = None if noise is None else table("noise", noise, logits)
+        return _core.relaxation_backward(self._at(state), logits, weights, gradient, drawn)
+
+    def sample(self, alpha: Tensor | ArrayLike, seed: int = 0, step: int = 0) -> Tensor:
+        """Return what a relaxation draws for one table in a step, to be passed to `weights` as `noise`.
+
+        The code is that of a search, whose numbers are different: they depend on table and loss too.
+
+        Args:
+            alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
+            seed: a whole number of at least 0.
+            step: a whole number of at least 0; the draws of different steps are independent.
+
+        Returns:
+            A float64 tensor in the shape of `alpha`: Gumbel numbers, a Dirichlet sample, or one-hot rows.
+
+        Raises:
+            ConfigError: a relaxation that draws nothing, or a seed or step out of range.
+            DataError, TypeError: as for `weights`.
+
+        >>> from pydarts.algorithms import Dirichlet
+        >>> Dirichlet().sample([0.2, -0.1, 0.5], step=1)
+        tensor([0.4234, 0.3623, 0.2143], dtype=torch.float64)
+        """
+        logits = table("alpha", alpha, masks=True)
+        return _core.relaxation_sample(
+            self.to_dict(), logits, whole("seed", seed, least=0), whole("step", step, least=0)
+        )
+
+
+class Softmax(Relaxation):
+    """The softmax of a row with a temperature, m = softmax(α/τ). DARTS (Liu et al., 2019), eq. 2, with τ = 1.
+
+    Attributes:
+        temperature: τ, a number from 1e-6 to 1e6 or a schedule.
+
+    >>> Softmax().weights([0.2, -0.1, 0.5])
+    tensor([0.3236, 0.2397, 0.4368], dtype=torch.float64)
+    """
+
+    temperature: float | Schedule = 1.0
+
+
+class Gumbel(Relaxation):
+    """The Gumbel-softmax, m = softmax((log softmax(α) + G)/τ). SNAS (Xie et al., 2019).
+
+    G holds independent numbers of the standard Gumbel distribution, drawn in every step. The mean, which
+    evaluation and selection use, is softmax(α): the probabilities of having the largest perturbed logit.
+
+    Attributes:
+        temperature: τ, a number from 1e-6 to 1e6 or a schedule, such as `Linear(10, 0.1)`.
+
+    >>> noise = [1.030930, -0.185627, 0.366513]
+    >>> Gumbel().weights([0.2, -0.1, 0.5], noise=noise)
+    tensor([0.5224, 0.1147, 0.3629], dtype=torch.float64)
+    >>> Gumbel().weights([0.2, -0.1, 0.5], state={"temperature": 10}, noise=noise)
+    tensor([0.3542, 0.3043, 0.3415], dtype=torch.float64)
+    """
+
+    temperature: float | Schedule = 1.0
+
+
+class Identity(Relaxation):
+    """The logits themselves, m = α, for networks that use α directly (ours).
+
+    The weights of a row are not shares of 1.
+
+    >>> Identity().weights([0.2, -0.1, 0.5])
+    tensor([ 0.2000, -0.1000,  0.5000], dtype=torch.float64)
+    """
+
+
+class Sigmoid(Relaxation):
+    """The sigmoid of each logit, m = σ(α): candidates do not compete. FairDARTS (Chu et al., 2020).
+
+    The weights of a row are not shares of 1.
+
+    >>> Sigmoid().weights([0.2, -0.1, 0.5])
+    tensor([0.5498, 0.4750, 0.6225], dtype=torch.float64)
+    """
 
 
 class GumbelHard(Relaxation, called="gdas"):

@@ -28,6 +28,8 @@ def table(name: str, value: Tensor | ArrayLike, like: Tensor | None = None, mask
     """
     try:
         found = torch.as_tensor(value)
+        if found.is_floating_point():  # a list would be rounded to the default dtype
+            found = torch.as_tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a tensor or an array of numbers, got {shown(value)}") from error
     if found.is_complex() or found.dtype == torch.bool or found.layout != torch.strided:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .. import _core
-from .algorithms import Linear, Relaxation, Schedule
+from .algorithms import Linear, Schedule
+from .relaxations import Relaxation
 from .tables import table
 from .variants import Variant, plain
 

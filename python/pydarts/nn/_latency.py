@@ -88,7 +88,7 @@ def latency_table(
         raise _core.ConfigError("space is recurrent; its operations take no time of their own to measure")
     given = {"image_size": image_size, "in_channels": in_channels, "num_classes": num_classes}
     defaults = {"image_size": 32, "in_channels": 3, "num_classes": 10}
-    sizes = {
+    sizes: dict[str, Any] = {
         name: defaults[name] if value is None and getattr(config, name) is None else value
         for name, value in given.items()
     }
@@ -100,7 +100,8 @@ def latency_table(
     calls: dict[Place | None, Callable[[], Any]] = {None: _call(target, None, batch, where)}
     # A network computes no zeros, except for a node without other inputs.
     calls |= {place: _call(target, place, batch, where) for place in places if place.operation != "none"}
-    times = {**dict.fromkeys(places, 0.0), **_timed(calls, seconds, where)}
+    times: dict[Place | None, float] = dict.fromkeys(places, 0.0)
+    times |= _timed(calls, seconds, where)
     found: dict[str, Any] = {
         "device": processor(where),
         "threads": torch.get_num_threads(),
@@ -160,7 +161,8 @@ def processor(device: torch.device) -> str:
 def _call(target: Target, place: Place | None, batch: int, device: torch.device) -> Callable[[], Any]:
     """Return one pass of the module of a place, or of the rest of the network, on new random inputs."""
     if place is None:
-        module, shape = target.rest.to_empty(device=device), target.example[0].shape[1:]
+        module: torch.nn.Module = target.rest.to_empty(device=device)
+        shape = target.example[0].shape[1:]
     else:
         module, shape = target.module(place).to(device).eval(), torch.Size((place.channels, *place.size))
     generator = torch.Generator().manual_seed(0)
@@ -185,7 +187,8 @@ def _timed(calls: Mapping[K, Callable[[], Any]], seconds: float, device: torch.d
 
     for call in calls.values():
         once(call)
-    begun, times = perf_counter(), {key: [] for key in calls}  # type: dict[K, list[float]]
+    times: dict[K, list[float]] = {key: [] for key in calls}
+    begun = perf_counter()
     for round_ in range(_ROUNDS):
         if round_ >= _LEAST and perf_counter() - begun > seconds:
             break

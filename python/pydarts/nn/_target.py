@@ -69,7 +69,7 @@ class Target:
         empty = Genotype(
             normal=nodes, normal_concat=whole.normal_concat, reduce=nodes, reduce_concat=whole.reduce_concat
         )
-        arguments = {
+        arguments: dict[str, Any] = {
             "channels": channels,
             "layers": layers,
             "num_classes": config.num_classes,

@@ -11,6 +11,7 @@ use super::mixing::{MixingWeights, mixtures};
 use super::thinned::Thinned;
 use super::weight_gradients::Deferred;
 use crate::error::Result;
+use crate::nn::networks::drop::DropMasks;
 use crate::nn::networks::dropout::Masks;
 use crate::nn::networks::user_operation::Own;
 use crate::nn::{Mode, NamedBuffers};
@@ -29,6 +30,8 @@ pub struct Forward<'a> {
     pub(super) kind: Kind,
     /// The dropout masks; None without dropout.
     masks: Option<&'a Masks>,
+    /// The masks of drop path and skip dropout; None where nothing is dropped.
+    drop: Option<&'a DropMasks>,
     /// The modules of user-defined operations, with their buffers.
     pub(super) own: Option<(&'a Own, &'a NamedBuffers)>,
     /// What the pass leaves out.
@@ -48,8 +51,8 @@ impl<'a> Forward<'a> {
         kind: Kind,
     ) -> Self {
         let blocks = Blocks::default();
-        let (masks, own, thinned, deferred) = (None, None, None, None);
-        Forward { executable, weights, mixing, mode, blocks, compute, kind, masks, own, thinned, deferred }
+        let (masks, drop, own, thinned, deferred) = (None, None, None, None, None);
+        Forward { executable, weights, mixing, mode, blocks, compute, kind, masks, drop, own, thinned, deferred }
     }
 
     /// The same, with weight gradients computed outside autograd where that is faster.
@@ -60,6 +63,11 @@ impl<'a> Forward<'a> {
     /// The same with dropout.
     pub fn with_masks(self, masks: &'a Masks) -> Self {
         Forward { masks: Some(masks), ..self }
+    }
+
+    /// The same with drop path and skip dropout.
+    pub fn with_drop(self, drop: Option<&'a DropMasks>) -> Self {
+        Forward { drop, ..self }
     }
 
     /// The same with modules of user-defined operations.
@@ -142,6 +150,7 @@ impl<'a> Forward<'a> {
             Op::Own { module, weights, .. } => self.own_module(x()?, *module, weights),
             Op::Lookup { weight } => self.lookup(x()?, *weight),
             Op::Mask { target } => self.dropout(x()?, *target),
+            Op::Drop { mask } => self.drop.map_or_else(|| Ok(x()?.shallow_clone()), |drop| drop.apply(x()?, *mask)),
             Op::Product { weight, rows } => self.product(x()?, *weight, *rows),
             Op::Gate { activation } => pair().and_then(|(state, gates)| self.gate(*activation, state, gates)),
             Op::Gates { alpha, rows, columns } => self.gates(pair()?, *alpha, rows.len(), columns, prepared),

@@ -137,7 +137,7 @@ impl Thinned {
                 (None, Some(only)) => Ok(Some(self.alone(only, *other, instruction, prepared))),
                 (None, None) => Ok(None),
             },
-            (Op::BatchToSpace { .. }, [id]) if read(id).is_none() => Ok(None),
+            (Op::BatchToSpace { .. } | Op::Drop { .. }, [id]) if read(id).is_none() => Ok(None),
             (_, ids) => {
                 let missing = ids.iter().filter(|id| read(id).is_none());
                 let zeros = missing.map(|id| self.zeros(plan, *id)).collect::<Result<Vec<_>>>()?;

@@ -20,7 +20,7 @@ use crate::nn::interpreter::execute::Forward;
 use crate::nn::interpreter::leaves::Leaves;
 use crate::nn::interpreter::mixing::MixingWeights;
 use crate::nn::precision::{Arithmetic, in_kind};
-use crate::nn::{Buffers, Loss, Mode, Network, Reach, Statistics};
+use crate::nn::{Buffers, Loss, Mode, Network, Parts, Reach, Statistics};
 use crate::params::Table;
 use crate::plan::{Language, Peak, Plan, Recurrence, Sizes, Spans};
 
@@ -343,7 +343,7 @@ impl Network for LanguageModel {
         Ok(Some(Tensor::f_zeros(size, (self.options.numbers.kind, self.options.device))?))
     }
 
-    fn draw(&self, step: u64) -> Result<()> {
+    fn draw(&self, step: u64, _examples: &Parts) -> Result<()> {
         self.options.begin(step)?;
         self.masks.borrow_mut().draw(step)
     }

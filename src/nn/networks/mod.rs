@@ -1,5 +1,6 @@
 //! The networks that a search trains, and the options that they run with.
 
+pub mod drop;
 pub mod dropout;
 pub mod language;
 pub mod options;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tch::{Device, Tensor};
 
+use super::drop::DropOptions;
 use super::dropout::Dropout;
 use super::user_operation::OwnModules;
 use crate::config::{Memory, Method, Rewrite, SearchConfig};
@@ -60,6 +61,8 @@ pub struct NetworkOptions {
     pub samples: bool,
     /// Whether passes compute only what is not multiplied by 0. They read the mixing weights on the host.
     pub sparse: bool,
+    /// Drop path and skip dropout.
+    pub drop: DropOptions,
 }
 
 /// The largest image size, in pixels, at which a CPU groups edges: the overhead of a call dominates on small images,
@@ -86,6 +89,7 @@ impl NetworkOptions {
             micro_batch: config.execution.micro_batch,
             samples: config.optimisation.relaxation.rule().samples_one(),
             sparse: config.optimisation.relaxation.rule().samples_one() && device == Device::Cpu,
+            drop: DropOptions::of_config(config),
         }
     }
 
@@ -112,7 +116,9 @@ impl NetworkOptions {
 
     /// Rewrites a lowered plan for the search.
     pub fn rewrite(&self, lowered: Plan) -> Result<Plan> {
-        let largest = if self.device == Device::Cpu { GROUPED_PIXELS } else { usize::MAX };
+        // Kernels of few channels do not fill a vector, so partial channels are grouped on larger images.
+        let on_cpu = GROUPED_PIXELS.saturating_mul(lowered.edges.partial_channels);
+        let largest = if self.device == Device::Cpu { on_cpu } else { usize::MAX };
         let rewrites = self.rewrites(lowered.space.reads());
         passes::rewrite(lowered, &rewrites, largest)
     }

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use crate::config::SearchConfig;
 use crate::data::{Batch, check_tokens};
 use crate::error::Result;
-use crate::nn::{LanguageModel, LanguageOptions, Mode, Network, NetworkOptions, Supernet};
+use crate::nn::{LanguageModel, LanguageOptions, Mode, Network, NetworkOptions, Parts, Supernet};
 use crate::params::copy;
 use crate::plan::{DropoutTarget, Plan};
 
@@ -26,7 +26,7 @@ impl SearchNetwork {
             return Ok(SearchNetwork::Images(Box::new(Supernet::new(plan, options)?)));
         }
         let model = LanguageModel::new(plan, options, LanguageOptions::of_config(config))?;
-        model.draw(0)?;
+        model.draw(0, &Parts::default())?;
         Ok(SearchNetwork::Words(Box::new(model)))
     }
 
@@ -71,9 +71,12 @@ impl SearchNetwork {
         extent.copied().unwrap_or(1)
     }
 
-    /// Copies of the dropout masks of the current step by name.
+    /// Copies of the dropout masks of the current step by name; those of a supernet have the sizes of the latest batches.
     pub fn masks(&self) -> Result<Vec<(String, Tensor)>> {
-        let SearchNetwork::Words(network) = self else { return Ok(Vec::new()) };
+        let network = match self {
+            SearchNetwork::Images(network) => return network.masks(),
+            SearchNetwork::Words(network) => network,
+        };
         let masks = network.masks();
         let named = |target: DropoutTarget| Some((target.name().to_owned(), masks.at(target)?));
         DropoutTarget::ALL.into_iter().filter_map(named).map(|(name, mask)| Ok((name, copy(mask)?))).collect()

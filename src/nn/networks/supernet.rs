@@ -15,10 +15,11 @@ use crate::nn::interpreter::layout::channels_last;
 use crate::nn::interpreter::leaves::Leaves;
 use crate::nn::interpreter::mixing::MixingWeights;
 use crate::nn::interpreter::thinned::Thinned;
+use crate::nn::networks::drop::DropMasks;
 use crate::nn::networks::sampled::{Sampled, Searched};
 use crate::nn::networks::user_operation::{Own, SupernetBuffers};
 use crate::nn::precision::{Arithmetic, in_kind};
-use crate::nn::{Along, Buffers, Loss, Mode, Network, NetworkOptions, Role, Statistics};
+use crate::nn::{Along, Buffers, Loss, Mode, Network, NetworkOptions, Parts, Role, Statistics};
 use crate::params::Table;
 use crate::plan::{Instruction, Op, Peak, Plan};
 
@@ -49,6 +50,7 @@ pub struct Supernet {
     smallest_area: i64,
     options: NetworkOptions,
     arithmetic: Arithmetic,
+    drop: Option<DropMasks>,
 }
 
 impl Supernet {
@@ -77,6 +79,7 @@ impl Supernet {
         let arithmetic = Arithmetic::new(numbers.clone());
         let (own, buffers) = Own::new(&search.executable.plan, options.own.as_ref(), numbers.kind, options.device)?;
         let buffers = SupernetBuffers { statistics, own: buffers };
+        let drop = DropMasks::new(&search.executable.plan, options.drop, (numbers.kind, options.device))?;
         Ok(Supernet {
             search,
             sparse,
@@ -90,6 +93,7 @@ impl Supernet {
             smallest_area,
             options,
             arithmetic,
+            drop,
         })
     }
 
@@ -101,6 +105,11 @@ impl Supernet {
     /// Writes the initial weights of the modules of user-defined operations, once.
     pub fn write_initial(&self, w: &Tensor) -> Result<()> {
         self.own.as_ref().map_or(Ok(()), |own| own.write_initial(&self.weights, w))
+    }
+
+    /// Copies of the masks of drop path and skip dropout by name.
+    pub fn masks(&self) -> Result<Vec<(String, Tensor)>> {
+        self.drop.as_ref().map_or_else(|| Ok(Vec::new()), DropMasks::named)
     }
 
     /// The logits [N, classes] of images [N, C, H, W].
@@ -154,6 +163,7 @@ impl Supernet {
         self.arithmetic.set_switch()?;
         let (compute, kind) = (self.arithmetic.compute(), self.options.numbers.kind);
         let forward = Forward::new(self.executable(mode), weights, mixing, mode, compute, kind);
+        let forward = forward.with_drop(self.drop.as_ref().filter(|_| mode != Mode::Evaluation));
         Ok(forward.with_own(self.own.as_ref().map(|own| (own, &self.buffers.own))).with_thinned(thinned))
     }
 
@@ -337,18 +347,27 @@ impl Network for Supernet {
             Ok((derivative.shallow_clone(), derivative))
         };
         let start = Dual { value: images, tangent: None };
-        let division = Division { segments: &self.searched().jvp_segments, recompute: true };
+        // Products by w are the costly part of a solver, which needs several: they keep what they can.
+        let (searched, keeps) = (self.searched(), by.weights() && self.options.memory == Memory::Keep);
+        let segments = if keeps { &searched.cells } else { &searched.jvp_segments };
+        let division = Division { segments, recompute: !keeps };
         let (derivative, gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;
         let (m_gradient, w_gradient) = leaves.flatten(executable, gradients)?;
         Gradients::new(Loss::alone(derivative), m_gradient, w_gradient)
     }
 
-    fn draw(&self, step: u64) -> Result<()> {
+    fn begin_epoch(&self, epoch: usize, epochs: usize) -> Result<()> {
+        self.drop.as_ref().map_or(Ok(()), |drop| drop.begin_epoch(epoch, epochs))
+    }
+
+    fn draw(&self, step: u64, examples: &Parts) -> Result<()> {
+        self.drop.as_ref().map_or(Ok(()), |drop| drop.draw(step, examples))?;
         self.own.as_ref().map_or(Ok(()), |own| own.begin(step))?;
         self.options.begin(step)
     }
 
     fn begin_loss(&self, role: Role, part: usize) -> Result<()> {
+        self.drop.iter().for_each(|drop| drop.begin_loss(role, part));
         self.own.as_ref().map_or(Ok(()), |own| own.begin_loss(role, part))
     }
 

@@ -23,6 +23,9 @@ pub use curvature::ArchHessian;
 pub use relaxations::Relaxations;
 pub use roles::{Draw, Role};
 
+/// The sizes of the parts of the batches of a step: by [`Role`], micro-batch by micro-batch.
+pub type Parts = [Vec<i64>; 2];
+
 /// A network and the relaxation of its tables.
 #[derive(Clone, Copy)]
 pub struct Relaxed<'a> {
@@ -37,9 +40,21 @@ pub struct Relaxed<'a> {
 impl Relaxed<'_> {
     /// Draws the noise of a step for these batches; all losses of the step use it.
     pub fn draw(&self, step: u64, train: Option<&Batch>, valid: Option<&Batch>) -> Result<()> {
-        let parts = |batch: Option<&Batch>| batch.map_or(1, |batch| parts(batch, self.micro_batch) as usize);
-        self.relaxations.draw(step, [parts(train), parts(valid)])?;
-        self.network.draw(step)
+        let examples = self.parts(train, valid);
+        let [alpha, weight] = [&examples[0], &examples[1]].map(|sizes| sizes.len().max(1));
+        self.relaxations.draw(step, [weight, alpha])?;
+        self.network.draw(step, &examples)
+    }
+
+    /// The sizes of the parts of these batches.
+    pub fn parts(&self, train: Option<&Batch>, valid: Option<&Batch>) -> Parts {
+        [valid, train].map(|batch| batch.map_or(Vec::new(), |batch| sizes(batch, self.micro_batch)))
+    }
+
+    /// Sets the parameters of an epoch.
+    pub fn begin_epoch(&self, epoch: usize, epochs: usize) -> Result<()> {
+        self.relaxations.begin_epoch(epoch, epochs)?;
+        self.network.begin_epoch(epoch, epochs)
     }
 
     /// The mixing weights of evaluation: the mean.
@@ -167,6 +182,12 @@ fn parts(batch: &Batch, most: Option<usize>) -> i64 {
     let examples = batch.inputs.size().first().copied().unwrap_or(0);
     let most = most.map_or(examples, |most| most as i64).max(1);
     ((examples + most - 1) / most).max(1)
+}
+
+/// The sizes of the micro-batches of a batch.
+fn sizes(batch: &Batch, most: Option<usize>) -> Vec<i64> {
+    let (count, examples) = (parts(batch, most), batch.inputs.size().first().copied().unwrap_or(0));
+    (0..count).map(|index| (index + 1) * examples / count - index * examples / count).collect()
 }
 
 /// Divides a batch into micro-batches whose sizes differ by at most one. Each comes with its share of the batch. None

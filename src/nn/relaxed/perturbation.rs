@@ -87,7 +87,7 @@ impl Perturbations {
     ) -> Result<Tensor> {
         let noise = self.noise.borrow();
         let noise = noise.get(part).ok_or_else(|| Error::engine("a perturbation needs noise that was not drawn"))?;
-        let _guard = tch::no_grad_guard();
+        // Not without gradients: the network needs them. No tensor of ours requires one.
         let lengths = [noise.size()[0], m.size()[0] - noise.size()[0]];
         let parts = m.f_split_with_sizes(lengths, 0)?;
         let (m, rest) = (&parts[0], &parts[1]);

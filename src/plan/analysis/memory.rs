@@ -42,7 +42,7 @@ pub struct Demand {
 fn heap(demand: &Demand) -> f64 {
     match (demand.memory, demand.method) {
         (Memory::Recompute, _) => 1.75,
-        (Memory::Keep, method) if method.has_products() => 1.25,
+        (Memory::Keep, Method::UnrolledExact | Method::T1T2) => 1.25,
         (Memory::Keep, _) => 1.1,
     }
 }
@@ -53,8 +53,10 @@ const KERNELS: u64 = 40 << 20;
 /// Bytes at the peak of a search step, in addition to network, state and data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peak {
-    /// Per example of a batch.
+    /// Per example that is computed at once.
     pub per_image: u64,
+    /// Per example of a whole batch: its masks.
+    pub masks: u64,
     /// Independent of the batch.
     pub fixed: u64,
     /// The size of a micro-batch, if batches are split.
@@ -65,7 +67,8 @@ impl Peak {
     /// The peak with batches of `batch` examples.
     pub fn of(&self, batch: usize) -> u64 {
         let at_once = batch.min(self.at_most.unwrap_or(batch));
-        self.per_image.saturating_mul(at_once as u64).saturating_add(self.fixed)
+        let masks = self.masks.saturating_mul(batch as u64);
+        self.per_image.saturating_mul(at_once as u64).saturating_add(masks).saturating_add(self.fixed)
     }
 
     /// The peak if an example is a sequence of `tokens` tokens.
@@ -99,11 +102,14 @@ impl Plan {
         let passes = [by_alpha, by_weights].into_iter();
         let mut per_image = passes.map(|pass| self.peak_of(&cells, recompute, pass)).max().unwrap_or(0);
         if demand.method.has_products() {
-            // Products with the Hessian by w are differentiated with respect to the weights.
-            let by_w = matches!(demand.method, Method::Neumann | Method::ConjugateGradient);
-            let along = Pass { along: true, outside: by_w && demand.kernels_outside, ..by_alpha };
-            let segments = if recompute { cells } else { self.halves() };
+            let along = Pass { along: true, ..by_alpha };
+            let segments = if recompute { self.cells() } else { self.halves() };
             per_image = per_image.max(self.peak_of(&segments, true, along));
+        }
+        if matches!(demand.method, Method::Neumann | Method::ConjugateGradient) {
+            // Products by w keep all.
+            let along = Pass { along: true, outside: demand.kernels_outside, ..by_alpha };
+            per_image = per_image.max(self.peak_of(&cells, recompute, along));
         }
         // A gradient, the parts that it is concatenated from, and the temporaries of an update; an unrolled step adds
         // the virtual weights, the gradient at them and the weights on either side; a solver adds its vectors.
@@ -115,11 +121,18 @@ impl Plan {
         };
         let weights = self.weights.iter().fold(0, |sum: u64, weight| sum.saturating_add(weight.elements() as u64));
         let fixed = weights.saturating_mul(vectors * demand.weight as u64);
+        let masks = self.mask_bytes();
         if !demand.heap {
-            return Peak { per_image, fixed, at_most: demand.at_most };
+            return Peak { per_image, masks, fixed, at_most: demand.at_most };
         }
         let taken = |bytes: u64| (bytes as f64 * heap(demand)) as u64;
-        Peak { per_image: taken(per_image), fixed: taken(fixed).saturating_add(KERNELS), at_most: demand.at_most }
+        let (per_image, fixed) = (taken(per_image), taken(fixed).saturating_add(KERNELS));
+        Peak { per_image, masks, fixed, at_most: demand.at_most }
+    }
+
+    /// Bytes per image of the masks of a step: a byte per element, for the training and for the validation batch.
+    fn mask_bytes(&self) -> u64 {
+        self.masks.iter().fold(0, |sum, mask| sum.saturating_add(mask.shape.elements().saturating_mul(2)))
     }
 
     /// Bytes per image at the peak of a backward pass in segments. The current segment keeps all activations; earlier
@@ -240,6 +253,7 @@ impl Plan {
                 | Op::Mixtures { .. }
                 | Op::Lookup { .. }
                 | Op::Mask { .. }
+                | Op::Drop { .. }
                 | Op::Mean
                 | Op::Stack
                 | Op::Concat { .. }

@@ -17,16 +17,17 @@ impl Writer<'_> {
         edges: &[(usize, Edge)],
         sources: &[Source],
     ) -> Result<ValueId> {
-        if !self.edges.auxiliary_skip {
+        if !self.plan.edges.auxiliary_skip {
             return Ok(node);
         }
         let mut values = Vec::with_capacity(edges.len());
         for (_, edge) in edges {
             let input = sources[edge.from].whole;
-            values.push(match self.stride(cell, *edge) {
+            let value = match self.stride(cell, *edge) {
                 1 => input,
                 _ => self.factorized_reduction(&Scope::auxiliary_skip(cell.module(), *edge), cell.channels, input)?,
-            });
+            };
+            values.push(self.dropped_edge(scope, *edge, value)?);
         }
         let terms = vec![(0, 0); values.len()];
         let skips = self.push(scope, Op::Mix { alpha: AlphaId(self.plan.alphas.len()), terms }, values)?;

@@ -40,18 +40,27 @@ impl Writer<'_> {
         let mut sources = vec![self.source(&scope(0), first)?, self.source(&scope(1), second)?];
         for node in spec.intermediate() {
             let into: Vec<(usize, Edge)> = edges.iter().filter(|(_, edge)| edge.to == node).copied().collect();
-            let (mut inputs, mut terms) = (Vec::new(), Vec::new());
-            for (row, edge) in &into {
-                for (column, operation) in spec.operations(*row).iter().enumerate() {
-                    if *operation != Operation::None {
-                        inputs.push(self.edge(cell, *edge, *operation, sources[edge.from].mixed)?);
-                        terms.push((*row, column));
+            let scope = scope(node);
+            // Edges that are dropped are mixed one by one.
+            let at_once = if self.plan.edges.drop_path { 1 } else { into.len().max(1) };
+            let mut mixtures = Vec::new();
+            for group in into.chunks(at_once) {
+                let (mut inputs, mut terms) = (Vec::new(), Vec::new());
+                for (row, edge) in group {
+                    for (column, operation) in spec.operations(*row).iter().enumerate() {
+                        if *operation != Operation::None {
+                            inputs.push(self.edge(cell, *edge, *operation, sources[edge.from].mixed)?);
+                            terms.push((*row, column));
+                        }
                     }
                 }
+                if !inputs.is_empty() {
+                    let mixed = self.push(&scope, Op::Mix { alpha: AlphaId(cell.table()), terms }, inputs)?;
+                    mixtures.push(self.dropped_edge(&scope, group[0].1, mixed)?);
+                }
             }
-            let scope = scope(node);
-            let mixed = self.push(&scope, Op::Mix { alpha: AlphaId(cell.table()), terms }, inputs)?;
-            let sum = self.with_bypass(cell, &scope, mixed, &into, &sources)?;
+            let sum = self.sum(&scope, mixtures)?;
+            let sum = self.with_bypass(cell, &scope, sum, &into, &sources)?;
             let sum = self.with_auxiliary_skip(cell, &scope, sum, &into, &sources)?;
             let whole = self.aggregate(spec, &scope, "bn", sum)?;
             let is_read = edges.iter().any(|(_, edge)| edge.from == node);
@@ -59,6 +68,15 @@ impl Writer<'_> {
         }
         let outputs = spec.output_nodes().into_iter().map(|node| sources[node].whole).collect();
         self.push(&Scope::whole(cell.module()), Op::Concat { blocks: 1 }, outputs)
+    }
+
+    /// Writes the sum of the edges into a node.
+    fn sum(&mut self, scope: &Scope, edges: Vec<ValueId>) -> Result<ValueId> {
+        let mut edges = edges.into_iter();
+        let first = edges.next().ok_or_else(|| Error::space(format!("no operation leads to `{scope}`")))?;
+        // The first sum is a value of its own, which may be overwritten.
+        let sum = edges.next().map_or(Ok(first), |second| self.push(scope, Op::Add, vec![first, second]))?;
+        edges.try_fold(sum, |sum, edge| self.push(scope, Op::Accumulate, vec![sum, edge]))
     }
 
     /// Writes the module of a user-defined operation.
@@ -110,12 +128,13 @@ impl Writer<'_> {
         if cell.reduction && edge.from < self.space.inputs() { 2 } else { 1 }
     }
 
-    /// Writes a candidate operation of an edge. A skip connection that keeps the size is the input itself.
+    /// Writes a candidate operation of an edge. A skip connection that keeps the size is the input itself, or the input
+    /// with elements dropped; one that halves the size is a convolution, and nothing of it is dropped.
     fn edge(&mut self, cell: Cell, edge: Edge, operation: Operation, input: ValueId) -> Result<ValueId> {
         let scope = Scope::edge(cell.module(), edge, operation);
         let stride = self.stride(cell, edge);
         match operation {
-            Operation::SkipConnect if stride == 1 => Ok(input),
+            Operation::SkipConnect if stride == 1 => self.dropped_skip(&scope, input),
             Operation::SkipConnect => self.factorized_reduction(&scope, self.channels(input), input),
             Operation::MaxPool3x3 | Operation::MaxPool3 => self.max_pool(&scope, input, 3, stride),
             Operation::MaxPool5 => self.max_pool(&scope, input, 5, stride),

@@ -63,7 +63,7 @@ impl Writer<'_> {
     /// more comes from the odd pixels alone.
     pub fn factorized_reduction(&mut self, scope: &Scope, channels: usize, input: ValueId) -> Result<ValueId> {
         let half = channels / 2;
-        if half == 0 && self.edges.partial_channels == 1 {
+        if half == 0 && self.plan.edges.partial_channels == 1 {
             return Err(Error::space(format!(
                 "the factorized reduction `{scope}` needs at least 2 channels and its cell has 1; use more `channels`"
             )));

@@ -33,7 +33,7 @@ impl Writer<'_> {
     /// The parts of a node.
     pub fn source(&mut self, scope: &Scope, whole: ValueId) -> Result<Source> {
         let channels = self.channels(whole);
-        let at = self.edges.mixed(channels);
+        let at = self.plan.edges.mixed(channels);
         if at == channels {
             return Ok(Source::whole(whole));
         }
@@ -54,10 +54,11 @@ impl Writer<'_> {
         let (mut values, mut terms) = (Vec::new(), Vec::new());
         for (row, edge) in edges {
             let Some(bypass) = sources[edge.from].bypass else { return Ok(mixture) };
-            values.push(if self.stride(cell, *edge) == 1 { bypass } else { self.halved(scope, bypass)? });
+            let value = if self.stride(cell, *edge) == 1 { bypass } else { self.halved(scope, bypass)? };
+            values.push(self.dropped_edge(scope, *edge, value)?);
             terms.push((*row, 0));
         }
-        let sum = match (self.edges.edge_normalization, values.split_first()) {
+        let sum = match (self.plan.edges.edge_normalization, values.split_first()) {
             (true, _) => {
                 let alpha = AlphaId(self.space.cells.len() + cell.table());
                 self.push(scope, Op::Mix { alpha, terms }, values)?

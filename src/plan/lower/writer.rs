@@ -1,19 +1,18 @@
 //! The writer that lowering uses: it appends instructions and infers the shape of each value.
 
 use crate::error::{Error, Result};
+use crate::plan::scope::edge_names;
 use crate::plan::{
-    EdgeOptions, Init, Instruction, Makers, Op, Plan, Scale, Scope, Shape, Sizes, StatisticId, StatisticSpec, ValueId,
-    WeightId, WeightSpec,
+    EdgeOptions, Init, Instruction, Makers, MaskId, MaskKind, MaskSpec, Op, Plan, Scale, Scope, Shape, Sizes,
+    StatisticId, StatisticSpec, ValueId, WeightId, WeightSpec,
 };
-use crate::space::{Aggregate, CellSpec, Domain, Space};
+use crate::space::{Aggregate, CellSpec, Domain, Edge, Space};
 
 /// A plan under construction, and the shape of every value in it.
 pub(super) struct Writer<'a> {
     pub space: &'a Space,
     pub makers: Option<&'a dyn Makers>,
     pub plan: Plan,
-    /// How the edges of convolutional cells are computed.
-    pub edges: EdgeOptions,
     /// What the network of convolutional cells reads.
     pub domain: Domain,
     shapes: Vec<Shape>,
@@ -26,17 +25,18 @@ impl<'a> Writer<'a> {
             space,
             domain: space.domain().unwrap_or(Domain::Images),
             makers: None,
-            edges,
             shapes: vec![input_shape.clone()],
             plan: Plan {
                 space: space.clone(),
                 sizes,
+                edges,
                 input: ValueId(0),
                 input_shape,
                 recurrence: None,
                 weights: Vec::new(),
                 statistics: Vec::new(),
                 own: Vec::new(),
+                masks: Vec::new(),
                 alphas: edges.alphas(space),
                 constants: edges.constants(),
                 instructions: Vec::new(),
@@ -76,6 +76,35 @@ impl<'a> Writer<'a> {
     pub fn statistic(&mut self, name: String, width: usize) -> StatisticId {
         self.plan.statistics.push(StatisticSpec { name, width });
         StatisticId(self.plan.statistics.len() - 1)
+    }
+
+    /// Drops what an edge adds to a node, if the plan does so. All parts of an edge have one mask.
+    pub fn dropped_edge(&mut self, scope: &Scope, edge: Edge, value: ValueId) -> Result<ValueId> {
+        if !self.plan.edges.drop_path {
+            return Ok(value);
+        }
+        let name = format!("{}.edges.{}", scope.module, edge_names(&[edge]));
+        let mask = self.mask(MaskSpec { name, kind: MaskKind::DropPath, shape: Shape(vec![1, 1, 1]) });
+        self.push(scope, Op::Drop { mask }, vec![value])
+    }
+
+    /// Drops elements of a skip connection that keeps the size, if the plan does so.
+    pub fn dropped_skip(&mut self, scope: &Scope, value: ValueId) -> Result<ValueId> {
+        if !self.plan.edges.skip_dropout {
+            return Ok(value);
+        }
+        let shape = self.shape(value).clone();
+        let mask = self.mask(MaskSpec { name: scope.to_string(), kind: MaskKind::SkipDropout, shape });
+        self.push(scope, Op::Drop { mask }, vec![value])
+    }
+
+    /// The mask of this name, which is added if it is new.
+    fn mask(&mut self, mask: MaskSpec) -> MaskId {
+        let known = self.plan.masks.iter().position(|known| known.name == mask.name);
+        MaskId(known.unwrap_or_else(|| {
+            self.plan.masks.push(mask);
+            self.plan.masks.len() - 1
+        }))
     }
 
     /// Adds an instruction and returns its value.

@@ -13,7 +13,7 @@ use crate::data::{Batch, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Metrics;
 use crate::nn::{
-    Along, Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Path, Reach, Role,
+    Along, Arithmetic, Buffers, By, Gradients, Loss, Mode, NamedBuffers, Network, Numbers, Parts, Path, Reach, Role,
 };
 use crate::params::{Entry, Table, copy};
 use crate::py::errors::{from_python, to_python};
@@ -312,7 +312,7 @@ impl Network for PyNetwork {
         self.gradients_of(Loss::alone(derivative), by).map_err(without_second_derivative)
     }
 
-    fn draw(&self, step: u64) -> Result<()> {
+    fn draw(&self, step: u64, _examples: &Parts) -> Result<()> {
         Python::attach(|py| self.object.call_method1(py, "begin", (step,)).map(drop)).map_err(from_python)
     }
 

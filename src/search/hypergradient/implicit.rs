@@ -16,14 +16,14 @@ pub struct Hessian<'a> {
     losses: &'a Losses<'a>,
     w: &'a Tensor,
     alpha: &'a Tensor,
-    decay: f64,
+    decay: &'a Tensor,
 }
 
 impl Hessian<'_> {
     /// H·direction.
     pub fn times(&self, direction: &Tensor) -> Result<Tensor> {
         let product = self.losses.weight_product(self.w, self.alpha, direction)?;
-        Ok(if self.decay == 0.0 { product } else { product.f_add(&direction.f_mul_scalar(self.decay)?)? })
+        Ok(product.f_add(&direction.f_mul(self.decay)?)?)
     }
 }
 

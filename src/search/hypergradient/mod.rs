@@ -72,8 +72,8 @@ pub struct VirtualStep<'a> {
     pub momentum: f64,
     /// The momentum buffer; None for zeros.
     pub buffer: Option<&'a Tensor>,
-    /// λ.
-    pub weight_decay: f64,
+    /// λ, a scalar on the device.
+    pub weight_decay: &'a Tensor,
     /// c = min(1, clip / (‖∇L_train‖ + 1e-6)), treated as a constant; c = 1 if None.
     pub clip: Option<f64>,
     /// ε, before it is divided by ‖v‖.
@@ -87,7 +87,7 @@ impl VirtualStep<'_> {
     fn take(&self, w: &Tensor, gradient: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
         let c = self.clip.map(|clip| clip_coefficient(gradient, clip)).transpose()?;
         let clipped = c.as_ref().map(|c| gradient.f_mul(c)).transpose()?;
-        let decay = w.f_mul_scalar(self.weight_decay)?;
+        let decay = w.f_mul(self.weight_decay)?;
         let mut direction = clipped.as_ref().unwrap_or(gradient).f_add(&decay)?;
         if let Some(buffer) = self.buffer {
             direction = direction.f_add(&buffer.f_mul_scalar(self.momentum)?)?;

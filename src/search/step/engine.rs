@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::nn::{By, Draw, Gradients, Mode, Network, Relaxed, Role};
 use crate::optim::{self, Adam, Moments, Sgd};
 use crate::relaxation::Noise;
+use crate::schedule::Schedule;
 use crate::search::hypergradient::{ArchGradient, Losses, Probe, VirtualStep, arch_gradient};
 
 /// Everything that a search moves except buffers, which belong to the network. Steps write to the tensors
@@ -123,6 +124,8 @@ pub struct StepSettings {
     pub epsilon: f64,
     /// The settings of the weight step.
     pub sgd: Sgd,
+    /// λ of the weight step, by the epoch.
+    pub weight_decay: Schedule,
     /// The settings of the α step.
     pub adam: Adam,
     /// The optimiser of α; gradient descent has the rate and the decay of `adam`.
@@ -162,10 +165,10 @@ impl StepSettings {
             epsilon: config.optimisation.epsilon,
             sgd: Sgd {
                 momentum: config.optimisation.weight_momentum,
-                weight_decay: config.optimisation.weight_decay,
                 clip,
                 nesterov: config.optimisation.weight_nesterov,
             },
+            weight_decay: config.optimisation.weight_decay,
             adam: Adam {
                 lr: config.optimisation.arch_lr,
                 betas: config.optimisation.arch_betas,
@@ -298,7 +301,8 @@ impl Step<'_> {
     fn move_weights(&mut self, found: Gradients, untouched: Option<&Tensor>) -> Result<(Checked, Option<Tensor>)> {
         let state = &mut *self.state;
         self.rollback.save([&state.w, &state.momentum])?;
-        self.settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, &self.scalars.lr()?)?;
+        let numbers = [&self.scalars.lr()?, &self.scalars.decay()?];
+        self.settings.sgd.step(&mut state.w, &mut state.momentum, found.w()?, numbers)?;
         // A gradient of 0 is not rest: momentum and decay would still move kernels that no sample used.
         untouched.map_or(Ok(()), |untouched| self.rollback.restore_where(untouched, 2))?;
         store_carried(state.carried.train.as_mut(), found.loss.carried.as_ref(), self.rollback)?;
@@ -309,12 +313,12 @@ impl Step<'_> {
     /// Moves α by the hypergradient.
     fn arch(&mut self, train: &Batch, valid: &Batch) -> Result<Checked> {
         let losses = Losses { network: self.network, train: Some(train), valid };
-        let (xi, state) = (self.scalars.lr()?, &*self.state);
+        let (numbers, state) = ([self.scalars.lr()?, self.scalars.decay()?], &*self.state);
         let untouched = match self.settings.estimator.method {
             Method::FirstOrder => None,
             _ => self.network.untouched(&state.alpha, train, Role::Weight)?,
         };
-        let virtual_step = self.virtual_step(&xi, untouched.as_ref());
+        let virtual_step = self.virtual_step(&numbers, untouched.as_ref());
         let ArchGradient { gradient, valid_loss } =
             arch_gradient(self.settings.estimator, &losses, &state.w, &state.alpha, &virtual_step)?;
         self.probe(&gradient, train, valid)?;
@@ -322,13 +326,17 @@ impl Step<'_> {
         self.move_alpha(&gradient, valid_loss.value)
     }
 
-    fn virtual_step<'v>(&'v self, xi: &'v Tensor, untouched: Option<&'v Tensor>) -> VirtualStep<'v> {
+    fn virtual_step<'v>(
+        &'v self,
+        [xi, weight_decay]: &'v [Tensor; 2],
+        untouched: Option<&'v Tensor>,
+    ) -> VirtualStep<'v> {
         let settings = self.settings;
         VirtualStep {
             xi,
             momentum: settings.sgd.momentum,
             buffer: Some(&self.state.momentum),
-            weight_decay: settings.sgd.weight_decay,
+            weight_decay,
             clip: settings.virtual_clip,
             epsilon: settings.epsilon,
             untouched,
@@ -341,9 +349,9 @@ impl Step<'_> {
             return Ok(());
         }
         let losses = Losses { network: self.network, train: Some(train), valid };
-        let (xi, state) = (self.scalars.lr()?, &*self.state);
+        let (numbers, state) = ([self.scalars.lr()?, self.scalars.decay()?], &*self.state);
         let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
-        let step = self.virtual_step(&xi, untouched.as_ref());
+        let step = self.virtual_step(&numbers, untouched.as_ref());
         let found = Probe::of(gradient, &losses, &state.w, &state.alpha, &step)?;
         self.extras.extend(Probe::NAMES.into_iter().zip([found.cosine, found.error]));
         Ok(())

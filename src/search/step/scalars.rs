@@ -12,6 +12,8 @@ use crate::search::trajectory::values;
 pub struct StepInputs {
     /// Learning rate of w, and ξ of the virtual step.
     pub lr: f64,
+    /// Weight decay of w.
+    pub decay: f64,
     /// Adam's learning rate divided by its first bias correction.
     pub adam_rate: f64,
     /// The square root of Adam's second bias correction.
@@ -45,7 +47,7 @@ impl Scalars {
     /// The scalars for a network of this dtype and device, and for what else a step measures.
     pub fn new((kind, device): (Kind, Device), measured: Vec<&'static str>) -> Result<Self> {
         Ok(Scalars {
-            inputs: Tensor::f_zeros([5], (kind, device))?,
+            inputs: Tensor::f_zeros([6], (kind, device))?,
             healthy: Tensor::f_ones([0i64; 0], (Kind::Bool, device))?,
             report: Tensor::f_zeros([(LENGTH + measured.len()) as i64], (Kind::Double, device))?,
             measured,
@@ -71,7 +73,8 @@ impl Scalars {
     /// host's memory would wait for the device.
     pub fn set(&mut self, inputs: StepInputs) -> Result<()> {
         let [train, valid] = inputs.continues.map(|continues| f64::from(u8::from(continues)));
-        for (index, number) in [inputs.lr, inputs.adam_rate, inputs.adam_root, train, valid].into_iter().enumerate() {
+        let numbers = [inputs.lr, inputs.adam_rate, inputs.adam_root, train, valid, inputs.decay];
+        for (index, number) in numbers.into_iter().enumerate() {
             // libtorch refuses a number that float32 cannot hold; an infinite one fails the step, which names it.
             let number = if self.inputs.kind() == Kind::Double { number } else { f64::from(number as f32) };
             let _ = self.inputs.f_select(0, index as i64)?.f_fill_(number)?;
@@ -82,6 +85,11 @@ impl Scalars {
     /// The learning rate of w, and ξ: a scalar.
     pub fn lr(&self) -> Result<Tensor> {
         Ok(self.inputs.f_select(0, 0)?)
+    }
+
+    /// The weight decay of w: a scalar.
+    pub fn decay(&self) -> Result<Tensor> {
+        Ok(self.inputs.f_select(0, 5)?)
     }
 
     /// Adam's learning rate divided by its first bias correction, and the square root of the second: scalars.

@@ -56,6 +56,8 @@ pub struct Stepper<'a> {
     /// The names of what a step measures besides its losses.
     measured: Vec<&'static str>,
     scalars: Scalars,
+    /// The weight decay of the epoch.
+    decay: f64,
     captures: Option<Captures<'a>>,
 }
 
@@ -70,7 +72,14 @@ impl<'a> Stepper<'a> {
         let mut measured = settings.measured();
         measured.extend(terms.iter().flat_map(|terms| terms.measured()));
         let scalars = Scalars::new((network.network.kind(), network.network.device()), measured.clone())?;
-        Ok(Stepper { network, settings, terms, measured, scalars, captures: graphs.map(Captures::new) })
+        let (decay, captures) = (settings.weight_decay.at(0, 1), graphs.map(Captures::new));
+        Ok(Stepper { network, settings, terms, measured, scalars, decay, captures })
+    }
+
+    /// Sets the numbers of an epoch; until the first call they are those of the first epoch.
+    pub fn begin_epoch(&mut self, epoch: usize, epochs: usize) -> Result<()> {
+        self.decay = self.settings.weight_decay.at(epoch, epochs);
+        self.network.begin_epoch(epoch, epochs)
     }
 
     /// Issues a step with learning rate `lr`; without a validation batch α does not move. `copy_alpha` requests a copy
@@ -85,8 +94,8 @@ impl<'a> Stepper<'a> {
         let before = (state.step, state.moments.step);
         let (adam_rate, adam_root) = self.settings.adam.corrections(state.moments.step + 1);
         let continues = [!train.begins, valid.is_some_and(|valid| !valid.begins)];
-        let lr = lr * train.rate_scale;
-        self.scalars.set(StepInputs { lr, adam_rate, adam_root, continues })?;
+        let (lr, decay) = (lr * train.rate_scale, self.decay);
+        self.scalars.set(StepInputs { lr, decay, adam_rate, adam_root, continues })?;
         state.carried.begin(self.network.network, train, valid)?;
         self.network.draw(state.step, Some(train), valid)?;
         let settings = match valid {

@@ -7,6 +7,7 @@
 use tch::{Kind, Tensor};
 
 use super::engine::Extra;
+use crate::arch::{LogitTable, TableRole};
 use crate::config::SearchConfig;
 use crate::error::{Error, Result};
 use crate::nn::{Draw, Relaxations};
@@ -147,11 +148,9 @@ impl OnDevice {
     fn add(&self, views: &[View], m: &Tensor, sums: &mut Sums) -> Result<()> {
         let Some(cost) = &self.cost else {
             let found = self.term.rule().evaluate(views, &self.values)?;
-            let flat = found.gradient.iter().map(|table| table.f_view([-1])).collect::<Result<Vec<_>, _>>()?;
-            let gradient = Tensor::f_cat(&flat, 0)?.f_mul(&self.weight)?;
-            match found.by {
-                By::Logits => sums.by_alpha = sums.by_alpha.f_add(&gradient)?,
-                By::Mixing => sums.add_by_m(&gradient)?,
+            let sum = if found.by == By::Logits { &sums.by_alpha } else { &sums.by_m };
+            for (view, gradient) in views.iter().zip(&found.gradient) {
+                add_at(sum, view.offset, &gradient.f_mul(&self.weight)?)?;
             }
             sums.measured.push(found.value.f_mul(&self.weight)?);
             return Ok(());
@@ -159,13 +158,13 @@ impl OnDevice {
         let (value, slope) = cost.form.apply(&cost.at(m)?, cost.reference, cost.exponent)?;
         let (value, slope) = (value.f_mul(&self.weight)?, slope.f_mul(&self.weight)?);
         if !cost.form.multiplies() {
-            sums.add_by_m(&cost.candidates.f_mul(&slope)?)?;
+            add_at(&sums.by_m, 0, &cost.candidates.f_mul(&slope)?)?;
             sums.measured.push(value);
             return Ok(());
         }
         sums.measured.push(value.f_sub_scalar(1.0)?.f_mul(&sums.loss)?);
         sums.by_m = sums.by_m.f_mul(&value)?;
-        sums.add_by_m(&cost.candidates.f_mul(&slope)?.f_mul(&sums.loss)?)?;
+        add_at(&sums.by_m, 0, &cost.candidates.f_mul(&slope)?.f_mul(&sums.loss)?)?;
         sums.loss = sums.loss.f_mul(&value)?;
         sums.factor = Some(match sums.factor.take() {
             Some(factor) => factor.f_mul(&value)?,
@@ -175,25 +174,20 @@ impl OnDevice {
     }
 }
 
-impl Sums {
-    /// Adds the gradient by the mixing weights of the logits.
-    fn add_by_m(&mut self, gradient: &Tensor) -> Result<()> {
-        let mut part = self.by_m.f_narrow(0, 0, gradient.size1()?)?;
-        let _ = part.f_add_(gradient)?;
-        Ok(())
-    }
+/// Adds the gradient by a part of a flat vector.
+fn add_at(sum: &Tensor, offset: i64, gradient: &Tensor) -> Result<()> {
+    let gradient = gradient.f_reshape([-1])?;
+    let _ = sum.f_narrow(0, offset, gradient.size1()?)?.f_add_(&gradient)?;
+    Ok(())
 }
 
 impl Expected {
     fn new(cost: &TargetCost, values: &[f64], relaxations: &Relaxations, logits: i64) -> Result<Self> {
-        if cost.candidates.len() as i64 != logits {
-            let count = cost.candidates.len();
-            return Err(Error::engine(format!("{count} costs were given for {logits} candidates")));
-        }
+        let candidates = flat_costs(&cost.candidates, relaxations.tables())?;
         let fixed = relaxations.fixed();
         let mut expected = Expected {
             measure: format!("cost.{}", cost.measure),
-            candidates: Tensor::f_from_slice(&cost.candidates)?.f_to_device(fixed.device())?,
+            candidates: Tensor::f_from_slice(&candidates)?.f_to_device(fixed.device())?,
             constant: cost.constant,
             reference: values[2],
             form: Form::of(values[1]),
@@ -221,20 +215,43 @@ impl Expected {
     }
 }
 
-/// The tables in double precision.
+/// The costs of all logits, of those of edges 0.
+fn flat_costs(candidates: &[f64], tables: &[LogitTable]) -> Result<Vec<f64>> {
+    let mut rest = candidates;
+    let mut flat = Vec::new();
+    for table in tables {
+        let length = table.rows.len() * table.columns;
+        match table.role {
+            TableRole::EdgeWeights => flat.resize(flat.len() + length, 0.0),
+            TableRole::Candidates => {
+                let (own, after) = rest.split_at_checked(length).unwrap_or_default();
+                flat.extend(own);
+                rest = after;
+            }
+        }
+    }
+    let expected: usize = tables.iter().map(|table| table.rows.len() * table.columns).sum();
+    match flat.len() == expected && rest.is_empty() {
+        true => Ok(flat),
+        false => Err(Error::engine("the costs of candidates do not fit the tables of the search")),
+    }
+}
+
+/// The tables of candidates in double precision.
 fn views(relaxations: &Relaxations, alpha: &Tensor, m: &Tensor) -> Result<Vec<View>> {
     let alpha = alpha.f_to_kind(Kind::Double)?.f_masked_fill(&relaxations.masked()?, f64::NEG_INFINITY)?;
     let left = relaxations.fixed().f_logical_not()?;
     let mut offset = 0;
-    let mut view = |table: &crate::arch::LogitTable| -> Result<View> {
+    let mut view = |table: &LogitTable| -> Result<(TableRole, View)> {
         let shape = [table.rows.len() as i64, table.columns as i64];
         let length = shape[0] * shape[1];
         let part = |flat: &Tensor| flat.f_narrow(0, offset, length)?.f_view(shape).map_err(Error::from);
         let left = part(&left)?;
         let rows = left.f_any_dim(-1, true)?.f_to_kind(Kind::Double)?;
-        let view = View { alpha: part(&alpha)?, m: part(m)?, left, rows };
+        let view = View { alpha: part(&alpha)?, m: part(m)?, left, rows, offset };
         offset += length;
-        Ok(view)
+        Ok((table.role, view))
     };
-    relaxations.tables().iter().map(&mut view).collect()
+    let views = relaxations.tables().iter().map(&mut view).collect::<Result<Vec<_>>>()?;
+    Ok(views.into_iter().filter(|(role, _)| *role == TableRole::Candidates).map(|(_, view)| view).collect())
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..trajectory import Trajectory
 from . import alphas, losses
 from .finding import Diagnostics, Finding, Outcome
+from .probe import probes
 
 __all__ = ["Diagnostics", "Finding", "diagnose"]
 
@@ -19,7 +20,8 @@ def diagnose(result: Outcome, path: Trajectory | None = None) -> Diagnostics:
             *losses.ending(result),
             *losses.learning(result),
             *losses.gap(result),
-            *alphas.entropies(path),
+            *probes(result),
+            *(alphas.entropies(path) if path.learns else ()),
             *(_cells(result, path) if path.space is not None else _choices(path)),
         ]
     )
@@ -30,13 +32,15 @@ def _cells(result: Outcome, path: Trajectory) -> Iterator[Finding]:
     yield from alphas.skips(result.genotype, path)
     yield from alphas.weightless(result.genotype)
     yield from alphas.empty(result.genotype, path)
-    yield from alphas.zeros(path)
-    yield from alphas.change(path)
-    yield from alphas.margins(path)
+    if path.learns:
+        yield from alphas.zeros(path)
+    if path.learns and path.selects:
+        yield from alphas.change(path)
+        yield from alphas.margins(path)
 
 
 def _choices(path: Trajectory) -> Iterator[Finding]:
     """The findings about the choices of a user-defined network."""
-    if any(path.kept(table) for table in path.alphas):
+    if path.learns and any(path.kept(table) for table in path.alphas):
         yield from alphas.change(path)
         yield from alphas.choices(path)

@@ -141,7 +141,15 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
             f"{name} in the {table} cell: {now} of {len(genes)} operations ({first} at the start); it is the "
             f"strongest on {strongest} of {edges} edges."
         )
-        if genes and now >= COLLAPSED * len(genes) and _unmoved(path, table):
+        if not (path.learns and path.selects):  # α does not tell what was selected
+            values = {"now": now, "of": len(genes)}
+            text = f"{name} in the {table} cell: {now} of {len(genes)} operations."
+            collapsed = bool(genes) and now >= COLLAPSED * len(genes)
+            advice = "Another seed, or more samples of the selection, may find a better cell."
+            yield Finding(
+                "warning" if collapsed else "note", "skips", text, advice if collapsed else "", table, values
+            )
+        elif genes and now >= COLLAPSED * len(genes) and _unmoved(path, table):
             text += " α has hardly moved, so this mostly reflects the random initial α."
             yield Finding("note", "skips", text, table=table, values=values)
         elif genes and now >= COLLAPSED * len(genes):

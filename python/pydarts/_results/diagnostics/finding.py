@@ -15,7 +15,17 @@ from ..trajectory import Trajectory
 
 Level: TypeAlias = Literal["warning", "note"]
 Topic: TypeAlias = Literal[
-    "ending", "learning", "gap", "entropy", "skips", "weightless", "empty", "zero", "change", "margins"
+    "ending",
+    "learning",
+    "gap",
+    "entropy",
+    "skips",
+    "weightless",
+    "empty",
+    "zero",
+    "change",
+    "margins",
+    "probe",
 ]
 
 
@@ -49,7 +59,8 @@ class Finding:
     topic: Topic
     """The subject: "ending", "learning", "gap" (training against validation), "entropy", "skips",
     "weightless" (a cell without weights), "empty" (nodes without inputs), "zero" (the operation `none`),
-    "change" (the last change of the genotype), "margins" (between the selected and the second best)."""
+    "change" (the last change of the genotype), "margins" (between the selected and the second best), "probe"
+    (the gradient of α against the exact one)."""
     text: str
     """The observation with its numbers."""
     advice: str = ""

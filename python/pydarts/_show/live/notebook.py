@@ -15,12 +15,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ..._results.gathered import gathered
+from ..._results.measured import grouped, names_of
 from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
 from ..palette import looks_of, series_look
 from ..plots import curves
 from ..plots.alphas import PANELS
 from ..plots.cells import figure_of
+from ..plots.measured import draw
 from ..plots.points import cut_of, grid, limits
 from ..plots.style import INK, tidy, title
 from .budget import TimeBudget
@@ -29,6 +31,7 @@ from .tiles import tiles
 
 _GUESS = 0.5  # seconds for the first plot on a slow machine
 _WIDTH, _DPI = 11.0, 90  # inches, pixels per inch
+_FOOT = 1.6  # inches: height of a row of curves
 
 
 class Display(Protocol):
@@ -84,15 +87,17 @@ class _Output:
 
 
 def moving(scene: Scene) -> Figure:
-    """Draw α over time with one tile per edge, and below it losses, accuracies or metrics, and entropy."""
+    """Draw α over time with one tile per edge; below it the curves and, if there are any, diagnostics."""
     assert scene.trajectory is not None
     path = gathered(scene.trajectory, PANELS)
     tables = list(path.alphas)
-    body, foot = 0.62 * max(grid(names)[2] for names in path.tables.values()), 1.6  # inches
-    height = 0.75 + body + 0.75 + foot
+    groups = grouped(names_of(scene.records))
+    more = -(-len(groups) // 3) * (_FOOT + 0.7)
+    body = 0.62 * max(grid(names)[2] for names in path.tables.values())  # inches
+    height = 0.75 + body + 0.75 + _FOOT + more
     figure = Figure(figsize=(_WIDTH, height))
-    top, bottom = 1 - 0.65 / height, 0.4 / height
-    middle = (0.4 + foot) / height
+    top, bottom = 1 - 0.65 / height, (0.4 + more) / height
+    middle = (0.4 + more + _FOOT) / height
     upper = figure.add_gridspec(
         1, len(tables), left=0.02, right=0.99, bottom=top - body / height, top=top, wspace=0.04
     )
@@ -117,6 +122,13 @@ def moving(scene: Scene) -> Figure:
     else:
         curves.accuracies(scene.history, ax=rights)
     curves.entropy(scene.trajectory, ax=entropy).set_ylabel("mean entropy, nats")
+    for number, (named, names) in enumerate(groups):
+        row, column = divmod(number, 3)
+        low = 0.4 + more - (row + 1) * (_FOOT + 0.7)
+        place = (0.05 + column * 0.325, low / height, 0.26, _FOOT / height)
+        ax = figure.add_axes(place)
+        draw(ax, scene.records, names, path, scene.config.stop)
+        title(ax, named, 8)
     return figure
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..._results.decisions import Decision
 from ..._results.ending import reached
 from ..._results.history import EpochRecord, History
+from ..._results.measured import latest
 from ..._results.result import SearchResult
 from ..._results.tables import decisions_in_words, is_cells
 from ..._results.trajectory import Trajectory
@@ -49,6 +50,7 @@ class Scene:
         self.records: list[EpochRecord] = []
         self.last: StepInfo | EpochInfo | None = None
         self.result: SearchResult | None = None
+        self._selected: Genotype | None = None
         self._points: list[_Point] = []
         self._decisions: list[tuple[int, Decision]] = []
         self._stride = 1
@@ -74,6 +76,7 @@ class Scene:
         """Record an epoch."""
         self.last = info
         self.records.append(info)
+        self._selected = info.genotype
         self._decisions += [(info.epoch, decision) for decision in info.decisions]
         if self.steps_per_epoch is None:
             self.steps_per_epoch = self._done
@@ -83,6 +86,7 @@ class Scene:
         self.result = result
         self._ended = time.perf_counter()
         self.records, self._decisions = list(result.history), list(result.decisions)
+        self._selected = result.genotype if self.space is not None else None
         first = self._points[0].steps if self._points else math.inf
         path = result.trajectory
         epochs, strengths = list(path.parameter_epochs or ()), path.strengths
@@ -136,6 +140,8 @@ class Scene:
             return None
         if self.space is None or self.trajectory is None:
             return None
+        if not self.trajectory.selects:  # α does not tell the genotype, but the end of an epoch does
+            return self._selected or self.trajectory.genotype()
         return self.trajectory.genotype()
 
     @property
@@ -183,7 +189,8 @@ class Scene:
         known = self.records[-1] if self.records else None
         held_out = f"/{right(self.words, known.valid_loss, known.valid_accuracy)}" if known else ""
         metrics = known.metrics if known else {}
-        return numbers(self.config, self.last, held_out, self.tables, metrics)
+        measured = latest(self.history)
+        return numbers(self.config, self.last, held_out, self.tables, metrics, measured, None)
 
     @property
     def decided(self) -> str:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ..._results.gathered import gathered
 from ..._results.history import known
+from ..._results.measured import names_of, points
 from ..._results.tables import AlphaTable, all_names
 from ..._results.trajectory import Trajectory
 from ..._values.genotype import Genotype
@@ -33,6 +34,7 @@ _SPAN = 0.004  # smallest range of weights that a bar covers
 _WHOLE = 1000  # lines, more than any view has
 _DIM = "dim"
 _NAMES = 16  # names in the legend; a line of weights names the strongest candidate anyway
+_LONGEST = 18  # letters of the name of a curve
 _LABEL = 28  # letters of the name of a row
 
 
@@ -124,15 +126,17 @@ def _curves(scene: Scene, path: Trajectory, genotype: Genotype | None, width: in
         *_rights(scene),
         ("entropy", entropy.tolist(), f"{entropy[-1]:.3f}"),
     ]
-    if genotype is not None:
+    if genotype is not None and path.counts_skips:
         counts = [record.skip_connections or 0 for record in scene.records]
         skips = [float(count) for count in (*counts, genotype.skip_connections)]
         said.append(("skips", skips, f"{skips[-1]:.0f}"))
+    said += _diagnostics(scene)
     across = 2 if width >= 60 else 1
-    free = width // across - 22
+    longest = min(max(10, *(len(label) for label, _, _ in said)), _LONGEST)
+    free = width // across - longest - 12
     made = Table.grid(padding=(0, 1, 0, 0))
     for _ in range(across):
-        made.add_column(width=10, style=_DIM, no_wrap=True)
+        made.add_column(width=longest, style=_DIM, no_wrap=True)
         made.add_column(width=max(free, 4), style="cyan", no_wrap=True)
         made.add_column(width=8, no_wrap=True)
     cells = [(label, sparkline(values, max(free, 4)), value) for label, values, value in said]
@@ -158,6 +162,12 @@ def _rights(scene: Scene) -> list[tuple[str, list[float], str]]:
         values = [record.metrics.get(name, math.nan) for record in scene.records]
         found.append((name, values, f"{values[-1]:.4g}"))
     return found
+
+
+def _diagnostics(scene: Scene) -> list[tuple[str, list[float], str]]:
+    """Return the diagnostics by epoch."""
+    found = {name: points(scene.records, name)[1] for name in names_of(scene.records)}
+    return [(name, values, f"{values[-1]:.4g}") for name, values in found.items() if values]
 
 
 def _number(values: Sequence[float]) -> str:

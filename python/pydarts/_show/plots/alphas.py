@@ -30,7 +30,9 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
 
     Rows of panels are the targets of edges, columns the sources. All panels have the same range; the thin
     line is the weight of equal logits: with softmax 1 / operations. The line of an operation that was removed
-    ends with a cross. A panel is grey from where its edge is decided or removed.
+    ends with a cross. A panel is grey from where its edge is decided or removed. Where edges have weights of
+    their own (`edge_normalization`), mixing weights are products with them, and the title of a panel has that
+    of its edge, β, at the end; `plots.edges` draws them over time.
 
     The choices of a network of your own, which has a table for each, are the panels of one table, the first
     40 of them. If they have different candidates, the lines are named next to them instead of in a legend.
@@ -85,6 +87,8 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
             if named:
                 _name_lines(panel, path.tables[name].names, weights[name][-1, row], looks, (low, high))
             said = row_name(path.tables[name], row, int(each * 13)) + state_of(path, name, row)
+            if path.weighted(name):
+                said += f", β {path.edge_weights(name, -1)[row]:.2f}"
             panel.set_title(said, fontsize=7.5, pad=2, color=INK)
             if x == 0 and y == (bottom - 1) // 2:
                 panel.set_ylabel("mixing weight", fontsize=8, color=INK)

@@ -52,14 +52,14 @@ def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
         ax.plot(time, path.entropy(name), color=FAINT, linewidth=0.6, zorder=1)
     for number, name in enumerate(shown.alphas):
         said = name if name in path.alphas else f"mean of {len(shown.tables[name].rows)} {name}"
-        _line(ax, time, shown.entropy(name), name, said, number=number)
+        line(ax, time, shown.entropy(name), name, said, number=number)
     for number, most in enumerate(sorted({shown.tables[name].most for name in shown.alphas})):
         alike = None if number else "all alike"
         ax.axhline(most, color=FAINT, linewidth=1, linestyle=_DASHED, zorder=0, label=alike)
-    _decisions(ax, path)
+    mark_decisions(ax, path)
     tidy(ax, "mean entropy of the mixing weights, nats")
     plain_numbers(ax, LEAST)
-    _across(ax, label)
+    across(ax, label)
     ax.legend(fontsize=8, frameon=False)
     return ax
 
@@ -85,12 +85,12 @@ def skips(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     """
     ax = one(ax, _SIZE)
     time, label = checked(path).time
-    _line(ax, time, path.skips, "skip_connect", drawstyle="steps-post")
-    _decisions(ax, path)
+    line(ax, time, path.skips, "skip_connect", drawstyle="steps-post")
+    mark_decisions(ax, path)
     ax.set_ylim(-0.15, max(4, int(path.skips.max())) + 0.4)
     tidy(ax, "skip connections in the genotype")
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _across(ax, label)
+    across(ax, label)
     if path.decisions:
         ax.legend(fontsize=8, frameon=False)
     return ax
@@ -120,17 +120,17 @@ def losses(
     >>> plots.losses(History([record])).get_ylabel()
     'loss, nats'
     """
-    _check(history)
+    check_history(history)
     ax = one(ax, _SIZE)
     words = of_words(history) if words is None else words
     unit = "perplexity" if words else "loss"
     for part in ("train", "valid"):
-        _line(ax, _epochs(history), [getattr(r, f"{part}_{unit}") for r in history], part, _PARTS[part])
+        line(ax, epochs_of(history), [getattr(r, f"{part}_{unit}") for r in history], part, _PARTS[part])
     _best(ax, history, lambda record: getattr(record, f"valid_{unit}"), -1, 1.0, ".4g")
     tidy(ax, unit if words else "loss, nats")
     _logarithmic(ax, [getattr(r, f"{part}_{unit}") for r in history for part in _PARTS])
     if path is not None:
-        _decisions(ax, path, by_epoch=True)
+        mark_decisions(ax, path, by_epoch=True)
     _finish(ax, history)
     return ax
 
@@ -152,17 +152,17 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
     >>> plots.accuracies(History([record])).lines[1].get_ydata().tolist()
     [55.00000000000001]
     """
-    _check(history)
+    check_history(history)
     ax = one(ax, _SIZE)
     for part, said in _PARTS.items():
-        _line(
-            ax, _epochs(history), [100 * known(getattr(r, f"{part}_accuracy")) for r in history], part, said
+        line(
+            ax, epochs_of(history), [100 * known(getattr(r, f"{part}_accuracy")) for r in history], part, said
         )
     for part, said in _PARTS.items():
         top = [getattr(record, f"{part}_top5", None) for record in history]
         if any(value is not None for value in top):
             shown = [math.nan if value is None else 100 * value for value in top]
-            _line(ax, _epochs(history), shown, part, f"{said}, top 5", linewidth=0.9, marker="")
+            line(ax, epochs_of(history), shown, part, f"{said}, top 5", linewidth=0.9, marker="")
     _best(ax, history, lambda record: known(record.valid_accuracy), 1, 100.0, ".2f")
     tidy(ax, "accuracy, %")
     _finish(ax, history)
@@ -190,14 +190,14 @@ def metrics(history: History[Any], *, mode: Literal["max", "min"] = "max", ax: A
     >>> ax.get_ylabel(), ax.lines[0].get_ydata().tolist()
     ('f1', [0.5])
     """
-    _check(history)
+    check_history(history)
     ax = one(ax, _SIZE)
     names = list(dict.fromkeys(name for record in history for name in record.metrics))
     for number, name in enumerate(names):
         values = [record.metrics.get(name, math.nan) for record in history]
         look = "valid" if len(names) == 1 else name
         said = _PARTS["valid"] if len(names) == 1 else verbatim(name)
-        _line(ax, _epochs(history), values, look, said, number=number)
+        line(ax, epochs_of(history), values, look, said, number=number)
     if names:
         _best(ax, history, lambda record: record.metrics.get(names[0], math.nan), 1 if mode == "max" else -1)
     tidy(ax, verbatim(names[0]) if len(names) == 1 else "metrics")
@@ -216,18 +216,18 @@ def of_words(history: Sequence[Measures]) -> bool:
     return any("recurrent" in getattr(record, "entropy", ()) for record in history)
 
 
-def _check(history: Sequence[Measures]) -> None:
+def check_history(history: Sequence[Measures]) -> None:
     """Raise TypeError for anything but a history."""
     if not isinstance(history, Sequence):
         raise TypeError(f"expected a History such as result.history, got a {type(history).__name__}")
 
 
-def _epochs(history: Sequence[Measures]) -> list[int]:
+def epochs_of(history: Sequence[Measures]) -> list[int]:
     """Return the positions of the records: α after an epoch; 0 is before the first epoch."""
     return [record.epoch + 1 for record in history]
 
 
-def _decisions(ax: Axes, path: Trajectory, *, by_epoch: bool = False) -> None:
+def mark_decisions(ax: Axes, path: Trajectory, *, by_epoch: bool = False) -> None:
     """Draw a vertical line at every time at which a decision was taken; the legend names the last one."""
     decided = [(epoch + 1.0 if by_epoch else at, epoch, decision) for at, epoch, decision in path.decided()]
     times = sorted({at for at, _, _ in decided})
@@ -237,7 +237,7 @@ def _decisions(ax: Axes, path: Trajectory, *, by_epoch: bool = False) -> None:
         ax.axvline(at, color=FAINT, linewidth=1, linestyle=":", zorder=0, label=label)
 
 
-def _line(
+def line(
     ax: Axes, x: Any, y: Any, name: str, label: str | None = None, *, number: int = 0, **more: Any
 ) -> None:
     look = series_look(name, number)
@@ -277,7 +277,7 @@ def _best(
 
 
 def _finish(ax: Axes, history: Sequence[Measures]) -> None:
-    _across(ax, "epoch")
+    across(ax, "epoch")
     if not history:
         nothing(ax, "no epoch")
         return
@@ -285,11 +285,11 @@ def _finish(ax: Axes, history: Sequence[Measures]) -> None:
     if averaged:
         ax.axvline(averaged[0] - 0.5, color=FAINT, linewidth=1, linestyle=_DASHED, label="averaged from here")
     if len(history) == 1:
-        ax.set_xticks(_epochs(history))
+        ax.set_xticks(epochs_of(history))
     ax.legend(fontsize=8, frameon=False)
 
 
-def _across(ax: Axes, label: str) -> None:
+def across(ax: Axes, label: str) -> None:
     ax.set_xlabel(label, fontsize=8, color=INK)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 

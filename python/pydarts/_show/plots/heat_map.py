@@ -22,6 +22,8 @@ from .style import FAINT, INK, LONGEST, Margins, inches, panels, row_name, title
 _SHADES = LinearSegmentedColormap.from_list("weights", mpl.colormaps["Greys"](np.linspace(0, 0.8, 64)))
 _MARGINS = (0.8, 0.5, 0.1, 1.15)
 ROWS = 60  # of a table that is no cell: a row takes a quarter of an inch
+EDGE = "edge"  # the column of the weights of edges
+_APART = 0.12  # of a column: between the mixing weights and that column
 _LETTER = 0.075  # inches: width of a letter of a name in a box
 
 
@@ -29,6 +31,9 @@ def weights(
     path: Trajectory, *, at: int = -1, cell: str | None = None, ax: Axes | None = None
 ) -> npt.NDArray[Any]:
     """Draw the mixing weights at one point as a heat map, one row per edge, one column per operation.
+
+    Where edges have weights of their own (`edge_normalization`), mixing weights are products with them, and a
+    column to the right, "edge", has the weights of the edges, shares of 1 among the edges into a node.
 
     A frame marks what the genotype of that point keeps: for each node its strongest edges, each with its
     strongest operation (paper, section 2.4). Lines separate the edges of different nodes. Weights are written
@@ -93,7 +98,7 @@ def size_of(path: Trajectory, names: Sequence[str]) -> tuple[int, int]:
     """Return the largest numbers of columns and rows of some tables."""
     found = [path.tables[name] for name in names]
     columns = max(table.columns if table.sparse else len(table.names) for table in found)
-    return columns, max(len(table.rows) for table in found)
+    return columns + any(map(path.weighted, names)), max(len(table.rows) for table in found)
 
 
 def heat_map(
@@ -107,6 +112,7 @@ def heat_map(
     rows, columns = values.shape
     looks = looks_of(names.names)
     ax.imshow(values, cmap=_SHADES, vmin=shown[0], vmax=shown[1], aspect="auto", interpolation="none")
+    edges = path.edge_weights(table, at) if path.weighted(table) else None
     width, height = inches(ax)
     # A bold digit is 0.7 times as wide as high.
     letters = 2 + (digits or 0) + (1 + max(map(len, names.names)) if names.sparse else 0)
@@ -135,6 +141,8 @@ def heat_map(
                     fontweight="bold" if chosen else "normal",
                     color=text_on(_SHADES(scale(values[row, column]))),
                 )
+    if edges is not None:
+        _edge_column(ax, edges, columns, size if digits is not None else None)
     for row in range(1, len(names.edges)):
         if names.edges[row][1] != names.edges[row - 1][1]:
             ax.axhline(row - 0.5, color=INK, linewidth=0.8)
@@ -145,7 +153,8 @@ def heat_map(
     if names.sparse:
         ax.set_xticks([])
         return
-    ax.set_xticks(range(columns), names.names, rotation=40, ha="left", rotation_mode="anchor")
+    labels = [*names.names, *([] if edges is None else [EDGE])]
+    ax.set_xticks(range(len(labels)), labels, rotation=40, ha="left", rotation_mode="anchor")
     ax.tick_params(length=0, labelcolor=INK, top=False, labeltop=True, bottom=False, labelbottom=False)
     ax.tick_params(axis="x", labelsize=min(8.0, 72 * 0.4 * width / columns), pad=8)
     above = ax.get_xaxis_transform() + ScaledTranslation(0, 4 / 72, ax.figure.dpi_scale_trans)
@@ -159,3 +168,15 @@ def heat_map(
             transform=above,
             clip_on=False,
         )
+
+
+def _edge_column(ax: Axes, weights: npt.NDArray[np.float64], column: int, size: float | None) -> None:
+    """Draw the weights of edges in a column of their own, from 0 to 1; `size` is that of the numbers."""
+    for row, weight in enumerate(weights.tolist()):
+        shade = _SHADES(weight)
+        place = (column - 0.5 + _APART, row - 0.5), 1 - _APART, 1
+        ax.add_patch(Rectangle(*place, facecolor=shade, edgecolor="none"))
+        if size is not None:
+            at = column + _APART / 2, row
+            ax.text(*at, f"{weight:.2f}", ha="center", va="center", fontsize=size, color=text_on(shade))
+    ax.set_xlim(-0.5, column + 0.5)

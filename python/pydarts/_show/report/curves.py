@@ -12,6 +12,8 @@ import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
 from ..._results.history import known
+from ..._results.measured import curvature_limit, grouped, names_of, quantity
+from ..._results.measured import points as measured_at
 from ..._results.trajectory import Trajectory
 from ..palette import series_look
 from ..plots.curves import LINES
@@ -79,6 +81,7 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
             found.append(_curve(f"metric-{number}", name, "", "epoch", [Line(name, "valid", epochs, values)]))
         rate = Line("learning rate", "valid", epochs, [record.learning_rate for record in records])
         found.append(_curve("rate", "Learning rate of the weights", "", "epoch", [rate], zero=True))
+        found += _diagnostics(result)
     if len(path) > 1:
         points = thin(len(path), POINTS)
         time, unit = path.time
@@ -93,11 +96,45 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
                 level=most, level_name=at_most,
             )
         )  # fmt: skip
-        if path.space is not None:
+        if path.counts_skips and path.selects:
             skips = Line("skip connections", "skip_connect", x, path.skips[points].tolist())
             found.append(_curve("skips", "Skip connections in the genotype", "", unit, [skips], zero=True))
+        found += _edges(path, x, points)
     for curve in found:
         _mark(curve, path)
+    return found
+
+
+def _diagnostics(result: SearchResult) -> list[Curve]:
+    """Return a plot per group of diagnostics; that of the curvature has the limit of the stop."""
+    found = []
+    for number, (title, names) in enumerate(grouped(names_of(result.history))):
+        lines = []
+        for name in names:
+            x, y = measured_at(result.history, name)
+            kept = thin(len(x), POINTS)
+            look = "valid" if len(names) == 1 else name
+            lines.append(Line(name, look, [x[at] for at in kept], [y[at] for at in kept]))
+        limit = curvature_limit(result.history, result.config.stop) if "curvature" in names else None
+        if limit is not None:
+            lines.append(Line("local average", "train", limit.epochs, limit.averages))
+            lines.append(Line("ends the search", "limit", limit.epochs, limit.limits))
+        lines = [line for line in lines if line.x]
+        if lines:
+            found.append(_curve(f"diagnostic-{number}", title, quantity(names[0]).unit, "epoch", lines))
+    return found
+
+
+def _edges(path: Trajectory, x: Sequence[float], points: Sequence[int]) -> list[Curve]:
+    """Return a plot per table of the weights of its edges."""
+    found = []
+    for table in filter(path.weighted, path.alphas):
+        values, names = path.edge_weights(table)[points], path.tables[table]
+        lines = [
+            Line(names.words(row), str(row), x, values[:, row].tolist()) for row in range(len(names.rows))
+        ]
+        title = f"Weights of the edges, {table}"
+        found.append(_curve(f"edges-{table}", title, "share of the node", path.time[1], lines))
     return found
 
 
@@ -156,7 +193,8 @@ def _curve(
                 hovertemplate="%{y:.5g}",
             )
         )
-        notes.append(f"{line.name} from {line.y[0]:.4g} to {line.y[-1]:.4g}")
+        ends = [value for value in line.y if math.isfinite(value)] or [math.nan]
+        notes.append(f"{line.name} from {ends[0]:.4g} to {ends[-1]:.4g}")
     if level is not None:
         across = [line.x[0], line.x[-1]] if (line := figure.data[0]) else []
         figure.add_trace(

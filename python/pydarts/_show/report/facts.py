@@ -12,6 +12,7 @@ import plotly  # type: ignore[import-untyped]
 import torch
 
 from ... import _core
+from ..._results.algorithm import applicable, axes, named
 from ..._results.environment import versions
 from ..._results.tables import is_cells
 from ..._search.supernet import Supernet
@@ -56,8 +57,8 @@ class Plan:
     derived: tuple[Fact, ...]
 
 
-def configuration(config: SearchConfig) -> list[Choice]:
-    """Return every field with its default."""
+def configuration(config: SearchConfig, cells: bool = True) -> list[Choice]:
+    """Return every field that applies to the search, with its default."""
     recurrent = config.resolved_space.kind == "recurrent"
     defaults = SearchConfig(space="darts-rnn" if recurrent else "darts")
     return [
@@ -67,8 +68,14 @@ def configuration(config: SearchConfig) -> list[Choice]:
             repr(getattr(defaults, name)),
             getattr(config, name) != getattr(defaults, name),
         )
-        for name in config.to_dict()
+        for name in applicable(config, cells)
     ]
+
+
+def algorithm(config: SearchConfig) -> list[Fact]:
+    """Return the name of the algorithm and what distinguishes it from DARTS; nothing for DARTS."""
+    found = [Fact(name.replace("_", " "), text) for name, text in axes(config).items()]
+    return [Fact("algorithm", named(config)), *found] if found or config.algorithm else []
 
 
 def kept_environment(result: SearchResult) -> list[Fact]:

@@ -16,6 +16,7 @@ except ImportError as error:
     raise ImportError("SearchResult.report requires plotly; install it with: pip install plotly") from error
 
 from ..._protocol.table import SearchTable
+from ..._results.algorithm import named
 from ..._results.decisions import picked
 from ..._results.diagnostics import diagnose
 from ..._results.diagnostics.finding import weight
@@ -31,6 +32,7 @@ from . import facts
 from .baseline import baseline
 from .curves import curves
 from .notations import notations
+from .pictures import cell_picture
 from .view import View, view
 
 if TYPE_CHECKING:
@@ -77,18 +79,21 @@ def page(result: SearchResult, table: SearchTable | None) -> str:
         written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         numbers=_numbers(result, trajectory),
         diagnostics=diagnose(result, trajectory),
-        margins=[] if space is None else _margins(trajectory.margins(), space),
+        margins=_margins(trajectory.margins(), space) if space is not None and trajectory.selects else [],
         decisions=decided(trajectory),
         relaxation=", ".join(trajectory.relaxation_in_words()),
         view=seen,
-        final=_final(seen),
+        final=_final(seen, result, space),
         picked=[] if space is not None else _picked(result, trajectory),
         shown=len(seen.data["times"]),
         points=len(trajectory),
         curves=plots,
         notations=[] if space is None else notations(result.genotype),
         chance=chance,
-        configuration=facts.configuration(result.config),
+        algorithm=named(result.config),
+        axes=facts.algorithm(result.config),
+        selects=trajectory.selects,
+        configuration=facts.configuration(result.config, space is not None),
         kept=facts.kept_environment(result),
         environment=facts.environment(),
         plan=None if space is None else facts.plan(result),
@@ -114,9 +119,11 @@ def _numbers(result: SearchResult, path: Trajectory) -> list[Figure]:
     if path.space is None:
         return found
     genes = sum(len(result.genotype.edges(table)) for table in path.alphas)
-    found.append(Figure("skip connections", str(result.genotype.skip_connections), f"of {genes} operations"))
+    if path.counts_skips:
+        skips = str(result.genotype.skip_connections)
+        found.append(Figure("skip connections", skips, f"of {genes} operations"))
     time, unit = path.time
-    if len(path) > 1:
+    if len(path) > 1 and path.selects and path.learns:
         found.append(
             Figure("genotype last changed", f"{unit} {time[path.last_change]:g}", f"of {time[-1]:g}")
         )
@@ -157,8 +164,13 @@ def _picked(result: SearchResult, path: Trajectory) -> list[tuple[str, str, str,
     return found
 
 
-def _final(seen: View) -> list[tuple[str, Markup]]:
-    """Return the cells at the last point, by table."""
+def _final(seen: View, result: SearchResult, space: Space | None) -> list[tuple[str, Markup]]:
+    """Return the cells of the genotype, by table: those of the last point, where α decides."""
+    if space is not None and not result.trajectory.selects:
+        return [
+            (table, cell_picture(table, tuple(result.genotype.edges(table)), space.concat, space))
+            for table in space.tables
+        ]
     pictures = dict(seen.pictures)
     return [(table["name"], pictures[table["cells"][-1]]) for table in seen.data["tables"] if table["cells"]]
 

@@ -1,6 +1,6 @@
 //! An instruction of the explanation: the operation with its parameters.
 
-use crate::plan::{By, Fill, Op, Plan, Scale, WeightId};
+use crate::plan::{By, Fill, MaskKind, MaskSpec, Op, Plan, Scale, WeightId};
 
 impl Plan {
     /// An operation with its parameters; those with their usual value are left out.
@@ -54,6 +54,12 @@ impl Plan {
             Op::GlobalAvgPool => "mean over height and width".to_string(),
             Op::Lookup { .. } => "its row".to_string(),
             Op::Mask { target } => format!("drop {}", target.name()),
+            Op::Drop { mask } => match self.masks.get(mask.0) {
+                Some(MaskSpec { kind: MaskKind::DropPath, name, .. }) => {
+                    format!("drop path {}", name.rsplit('.').next().unwrap_or_default())
+                }
+                _ => "dropout".to_string(),
+            },
             Op::Product { weight, rows } => self.product(*weight, *rows),
             Op::Gate { activation } => format!("gate {}", activation.name()),
             Op::Gates { columns, .. } => {
