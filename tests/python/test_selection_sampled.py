@@ -80,8 +80,9 @@ def test_the_best_by_hand_is_the_one_that_is_found(tmp_path: Path) -> None:
         nn.Linear(4, 2), Choice(dict(candidates), alpha="first"), Choice(dict(candidates), alpha="second")
     )
     with torch.no_grad():
-        net[0].weight.copy_(torch.tensor([[-1.0, 0, 0, 0], [1.0, 0, 0, 0]]))
-        net[0].bias.zero_()
+        first: Any = net[0]
+        first.weight.copy_(torch.tensor([[-1.0, 0, 0, 0], [1.0, 0, 0, 0]]))
+        first.bias.zero_()
     found = pydarts.search(
         (X, y),
         pydarts.SearchConfig(
@@ -139,7 +140,7 @@ def test_a_stopped_search_selects_from_all_samples() -> None:
 
 
 def test_words_are_selected_from() -> None:
-    tokens = tuple(np.random.default_rng(seed).integers(0, 9, 300) for seed in (0, 1))
+    tokens: Any = tuple(np.random.default_rng(seed).integers(0, 9, 300) for seed in (0, 1))
     config = pydarts.SearchConfig(
         space="darts-rnn",
         nodes=2,
