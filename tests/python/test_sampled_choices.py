@@ -111,7 +111,7 @@ def test_parameters_and_buffers_of_other_candidates_rest(relaxation: str) -> Non
 def test_a_sampled_candidate_gives_what_the_mixture_gives() -> None:
     """With one-hot weights: a frozen row under softmax computes every candidate, and has the same loss."""
     sampled = module()
-    (train, valid), *_ = [batches(2)]
+    train, valid = batches(2)
     sampled.step(train, valid)
     plain = module(relaxation="softmax")
     for table, row, column in (("outer", 0, 1), ("inner", 0, 0), ("skip", 0, 1)):
@@ -119,16 +119,16 @@ def test_a_sampled_candidate_gives_what_the_mixture_gives() -> None:
             net._net.decide(f'{{"decision": "freeze", "table": "{table}", "row": {row}, "column": {column}}}')
     plain.load_state_dict(sampled.state_dict())
     Counted.calls.clear()
-    ours = sampled.loss(*train)
+    ours = sampled.loss(train)
     assert Counted.calls == {("b", True): 1}
-    assert plain.loss(*train) == pytest.approx(ours, rel=1e-12)
+    assert plain.loss(train) == pytest.approx(ours, rel=1e-12)
     assert sum(Counted.calls.values()) > 2
 
 
 def test_evaluations_mix_all_candidates() -> None:
     net = module()
     Counted.calls.clear()
-    net.evaluate(*batches(1)[0])
+    net.evaluate(batches(1)[0])
     assert {name for name, training in Counted.calls if not training} == {"a", "b", "c", "d0", "d1"}
 
 

@@ -80,8 +80,9 @@ def test_the_best_by_hand_is_the_one_that_is_found(tmp_path: Path) -> None:
         nn.Linear(4, 2), Choice(dict(candidates), alpha="first"), Choice(dict(candidates), alpha="second")
     )
     with torch.no_grad():
-        net[0].weight.copy_(torch.tensor([[-1.0, 0, 0, 0], [1.0, 0, 0, 0]]))
-        net[0].bias.zero_()
+        first: Any = net[0]
+        first.weight.copy_(torch.tensor([[-1.0, 0, 0, 0], [1.0, 0, 0, 0]]))
+        first.bias.zero_()
     found = pydarts.search(
         (X, y),
         pydarts.SearchConfig(
@@ -95,13 +96,17 @@ def test_the_best_by_hand_is_the_one_that_is_found(tmp_path: Path) -> None:
         ),
         network=net,
     )
-    chosen = (found.architecture["first"], found.architecture["second"])
+    chosen = (found.architecture["1"], found.architecture["2"])
     assert chosen in [("good", "good"), ("bad", "bad")]
 
 
-def test_candidates_that_are_not_left_are_not_drawn() -> None:
-    found = search(FEW, stop=None, epochs=1)
-    assert found.status == "complete"
+def test_only_candidates_of_a_row_are_drawn() -> None:
+    """Rows of S1 have two or three candidates, and its tables are padded."""
+    found = search(FEW, space="s1", nodes=None, operations=None, epochs=1)
+    space = found.config.resolved_space
+    for table in space.tables:
+        rows = {(i, j): names for (i, j), names in zip(space.edges, space.columns(table), strict=True)}
+        assert all(name in rows[i, j] for name, i, j in found.genotype.edges(table))
 
 
 class Stop(pydarts.Callback):
@@ -135,7 +140,7 @@ def test_a_stopped_search_selects_from_all_samples() -> None:
 
 
 def test_words_are_selected_from() -> None:
-    tokens = tuple(np.random.default_rng(seed).integers(0, 9, 300) for seed in (0, 1))
+    tokens: Any = tuple(np.random.default_rng(seed).integers(0, 9, 300) for seed in (0, 1))
     config = pydarts.SearchConfig(
         space="darts-rnn",
         nodes=2,
@@ -150,3 +155,11 @@ def test_words_are_selected_from() -> None:
     )
     found = pydarts.search(tokens, config)
     assert found.status == "complete" and found.genotype.edges("recurrent")
+
+
+def test_edges_keep_their_weights_under_edge_normalisation() -> None:
+    """Partial channels and weights of edges: architectures are scored with the mean weights of the edges."""
+    changes: dict[str, Any] = {"channels": 4, "partial_channels": 2, "edge_normalization": True}
+    one, two = search(**changes), search(**changes)
+    assert one.status == "complete" and one.genotype == two.genotype
+    assert search(relaxation="gdas", **changes).status == "complete"
