@@ -42,7 +42,7 @@ pub struct Demand {
 fn heap(demand: &Demand) -> f64 {
     match (demand.memory, demand.method) {
         (Memory::Recompute, _) => 1.75,
-        (Memory::Keep, Method::UnrolledExact | Method::T1T2) => 1.25,
+        (Memory::Keep, method) if method.has_products() => 1.25,
         (Memory::Keep, _) => 1.1,
     }
 }
