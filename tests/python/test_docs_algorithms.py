@@ -7,6 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pages
 import pydarts
@@ -110,3 +111,29 @@ def test_no_page_stands_for_a_part_that_is_not_replaced() -> None:
     for page in [*PAGES, DOCS / "algorithms" / "index.md"]:
         shown = machinery.on_page_markdown(text_of(page))
         assert not re.search(r"^\{[\w ]+\}$", shown, re.MULTILINE), page.name
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"edge_normalization": True, "relaxation": "sigmoid"},
+        {"edge_normalization": True, "relaxation": "identity"},
+        *(
+            {"perturbation": "uniform", "relaxation": name}
+            for name in ("gumbel", "gdas", "dirichlet", "random")
+        ),
+        {"perturbation": "uniform", "relaxation": "identity"},
+        {"perturbation": "uniform", "hypergradient": "single_level"},
+        {"arch_terms": ["entropy"], "relaxation": "sigmoid"},
+        {"arch_terms": ["entropy"], "relaxation": "identity"},
+        {"arch_terms": ["kl_anchor"]},
+        {"stop": "curvature"},
+        {"space": "darts-rnn", "partial_channels": 2},
+        {"space": "darts-rnn", "auxiliary_skip": 0.5},
+        {"space": "darts-rnn", "arch_terms": ["flops"]},
+    ],
+    ids=str,
+)
+def test_what_the_page_says_is_refused_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(pydarts.ConfigError):
+        pydarts.SearchConfig(**options)
