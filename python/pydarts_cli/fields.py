@@ -33,7 +33,9 @@ class Field:
 def search_fields() -> tuple[Field, ...]:
     """The fields of a `SearchConfig`."""
     source = _Source("_values/fields.py")
-    variants = _Source("_values/algorithms.py").variants | _Source("_values/terms.py").variants
+    variants: dict[str, tuple[str, ...]] = {}
+    for name in ("algorithms", "relaxations", "perturbations", "terms"):
+        variants |= _Source(f"_values/{name}.py").variants
     return tuple(
         Field(
             row.name,
@@ -112,8 +114,9 @@ class _Source:
         for node in self._body:
             if isinstance(node, ast.ClassDef):
                 base = ast.unparse(node.bases[0])
-                name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node.name).lower()
-                found[base] = (*found.get(base, ()), name)
+                given = [ast.literal_eval(one.value) for one in node.keywords if one.arg == "called"]
+                name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", node.name).lower()
+                found[base] = (*found.get(base, ()), *(given or [name]))
         return {base: names for base, names in found.items() if base != "Variant"}
 
     def _class(self, name: str) -> ast.ClassDef:
@@ -154,7 +157,7 @@ def _shown(default: str) -> str | None:
     """
     value = ast.literal_eval(default)
     if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
+        return "[]" if not value else ",".join(str(item) for item in value)
     return None if value is None else value if isinstance(value, str) else default
 
 

@@ -50,6 +50,8 @@ class Kind:
             return text
         if self.none and text.lower() == "none":
             return None
+        if self.items is not None and text == "[]":
+            return ()
         if self.variants:
             return variants.read(text) if self.items is None else variants.read_several(text)
         if self.scheduled and not self.variants:
@@ -60,8 +62,6 @@ class Kind:
                     return kind(text)
                 except ValueError:
                     pass
-        if self.items is not None and text == "[]":
-            return ()
         if self.items is not None and ("," in text or not self.text):
             parts = [part for part in text.split(",") if part.strip()]
             if parts:

@@ -123,6 +123,16 @@ def test_a_field_without_a_panel_still_becomes_an_option() -> None:
         ),
         ("selection", "threshold(value=0.8, k=3)", {"name": "threshold", "value": 0.8, "k": 3}),
         ("stop", "skip_connections(most=3)", {"name": "skip_connections", "most": 3}),
+        ("arch_terms", "[]", ()),
+        ("arch_terms", "entropy", ({"name": "entropy"},)),
+        (
+            "arch_terms",
+            'beta_decay(weight=0:50), zero_one(weight=1, form="l1")',
+            (
+                {"name": "beta_decay", "weight": {"name": "linear", "start": 0.0, "end": 50.0}},
+                {"name": "zero_one", "weight": 1, "form": "l1"},
+            ),
+        ),
     ],
 )
 def test_text_is_converted_to_the_type_of_the_field(field: str, text: str, value: Any) -> None:
