@@ -241,6 +241,28 @@ def test_a_report_of_a_sampled_genotype_shows_that_genotype(
     assert "genotype last changed" not in text
 
 
+def last_epoch(base: SearchResult, relaxation: str, **measured: float) -> dict[str, list[Any]]:
+    """The findings of a search whose last epoch has these measurements."""
+    record = replace(base.history[-1], **measured)
+    result = replace(base, history=History([base.history[0], record]))
+    return topics(replace(result, config=base.config.replace(relaxation=relaxation)))
+
+
+@pytest.mark.parametrize("relaxation", ["gdas", "random", "softmax", "gumbel"])
+@pytest.mark.parametrize("accuracy", [0.1, 0.9])
+def test_the_mean_of_drawn_candidates_is_not_judged_as_what_was_trained(
+    tiny_result: SearchResult, relaxation: str, accuracy: float
+) -> None:
+    losses = {"train_loss": 0.5, "valid_loss": 80.0}
+    found = last_epoch(tiny_result, relaxation, train_accuracy=0.9, valid_accuracy=accuracy, **losses)
+    level = "note" if relaxation in ("gdas", "random") else "warning"
+    assert [found[topic][0].level for topic in ("learning", "gap")] == [level, level]
+    # What has not learned in training either is still a warning.
+    losses["train_loss"] = 3.0
+    found = last_epoch(tiny_result, relaxation, train_accuracy=0.1, valid_accuracy=accuracy, **losses)
+    assert found["learning"][0].level == "warning"
+
+
 @pytest.mark.parametrize("relaxation", ["sigmoid", "gdas", "dirichlet"])
 def test_other_relaxations_have_findings_that_can_be_printed(
     tiny_result: SearchResult, relaxation: str

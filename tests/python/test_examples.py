@@ -17,6 +17,7 @@ from pydarts._data.corpus import bundled_english
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 SAVED = {"genotype.json", "alphas.npz", "history.json", "alphas.png", "cells.png"}
 
+LONGER = ("digits", "presets", "text")
 OWN = {
     "series": ("strings", "accuracy", {"layers.0", "layers.1", "layers.2"}),
     "table": (None, "error", {"0"}),
@@ -37,9 +38,30 @@ def example(name: str) -> ModuleType:
 
 
 def test_every_example_fits_a_page_and_is_tested() -> None:
-    assert {path.stem for path in FOLDER.iterdir() if path.suffix} == {"digits", "text", "operation", *OWN}
+    assert {path.stem for path in FOLDER.iterdir() if path.suffix} == {*LONGER, "operation", *OWN}
     for path in FOLDER.glob("*.py"):
-        assert len(path.read_text().splitlines()) <= (80 if path.stem in ("digits", "text") else 60), path
+        assert len(path.read_text().splitlines()) <= (80 if path.stem in LONGER else 60), path
+
+
+def test_presets_are_compared_with_random_cells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = datasets.digits()
+    monkeypatch.setattr(datasets, "digits", lambda: (X[:128], y[:128]))
+    few = ["--seeds", "1", "--epochs", "1", "--train-epochs", "1", "--random", "1", "--out", str(tmp_path)]
+    assert example("presets").main(["gdas", "pc_darts", *few]) == 0
+    table = pydarts.SearchTable.load(tmp_path / "table.csv")
+    assert [row.name for row in table] == ["gdas, seed 0", "pc_darts, seed 0", "random 0"]
+    assert table.status == "complete" and capsys.readouterr().out.count("validation accuracy") == 2
+
+
+@pytest.mark.long
+def test_every_preset_searches_digits_with_two_seeds(tmp_path: Path) -> None:
+    assert example("presets").main(["--out", str(tmp_path)]) == 0
+    table = pydarts.SearchTable.load(tmp_path / "table.csv")
+    names = [preset.name for preset in pydarts.algorithms.presets()]
+    assert [row.name for row in table][:-6] == [f"{name}, seed {seed}" for name in names for seed in (0, 1)]
+    assert all(row.valid_accuracy > 0.8 for row in table), str(table)
 
 
 def test_digits_saves_two_results_and_a_table(

@@ -45,7 +45,8 @@ def test_gradients_are_those_of_double_backward(setup: Setup, method: Name) -> N
     expected, _ = reference.METHODS[method](theirs, train, valid, xi=XI)
     assert distance(flat(found), flat(expected)) <= GRADIENT
     first = ours.arch_gradient(train, valid, "first_order")
-    assert distance(flat(found), flat(first)) > 1e-4
+    # Conjugate gradients may end at once: at a direction whose curvature is below minus the damping.
+    assert distance(flat(found), flat(first)) > 1e-4 or method == "conjugate_gradient"
 
 
 @methods

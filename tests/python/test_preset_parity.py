@@ -33,6 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "beta_darts": {"arch_terms": [BetaDecay(weight=5)]},
     "sdarts_rs": {"perturbation": Uniform(epsilon=EPSILON)},
     "sdarts_adv": {"perturbation": Adversarial(epsilon=EPSILON)},
+    "snas": {"drop_path": 0.0},  # with masks: test_supernet_masks
 }
 TERMS = {
     "beta_darts": reference.Term("beta_decay", 5.0),

@@ -30,7 +30,7 @@ PUBLISHED = {
     },
     "snas": {
         "epochs": 150, "hypergradient": "single_level", "arch_optimizer": "sgd", "train_portion": 0.9,
-        "arch_init": ("normal", 0.01, 1.0),
+        "drop_path": 0.3, "arch_init": ("normal", 0.01, 1.0),
     },
     "drnas": {"channels": 36, "layers": 20, "partial_channels": 6, "arch_lr": 6e-4, "arch_start_epoch": 10},
     "fair_darts": {

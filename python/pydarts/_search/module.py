@@ -123,7 +123,9 @@ class BoundModule:
         inputs, targets = layout.rebuild(tensors)
         some = next(iter(self._parameters.values()))
         self._set_mode(mode != "evaluation")
-        self._set_mixing(self._samples or mode == "evaluation")
+        # The gradient by a weight of 0 needs its candidate: that of the attack of a perturbation.
+        differentiated = any(table.requires_grad for table in self._m.values())
+        self._set_mixing(self._samples or (mode == "evaluation" and not differentiated))
         self._set_buffers(mode)
         with ExitStack() as stack:
             if twice:

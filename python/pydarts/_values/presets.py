@@ -142,6 +142,7 @@ _add(
         "relaxation": Gumbel(temperature=Linear(1, e.last(1, 0.03))),
         "hypergradient": "single_level",
         "train_portion": 0.9,
+        "drop_path": 0.3,
         "arch_init": ("normal", 0.01, 1.0),
         "arch_optimizer": "sgd",
         "arch_weight_decay": 0.0,

@@ -12,7 +12,13 @@ from .finding import Finding, Outcome, count
 # The validation loss counts as rising when it exceeds its minimum by this fraction, more than the noise.
 TURNED = 0.1
 _UNLEARNED = (
-    "α was trained on a network that has not learned: search longer, or check the learning rate and the data."
+    "The architecture was chosen with a network that has not learned: search longer, or check the learning "
+    "rate and the data."
+)
+
+_MEAN = (
+    "The evaluation has all candidates, with their mean mixing weights; training draws one per edge, so that "
+    "the weights are not trained for this mixture."
 )
 
 
@@ -67,7 +73,10 @@ def learning(result: Outcome) -> Iterator[Finding]:
     }
     # A custom loss has another scale: only accuracy shows whether the network learned.
     own = result.loss is not None
-    if not words and (own or counts is not None) and not accuracy > most:
+    worse = not accuracy > most or not (own or last.valid_loss < guess)
+    if worse and draws_one(result) and _trains(last, most, None if own else guess):
+        yield _of_drawn(last, accuracy, guessing, values)
+    elif not words and (own or counts is not None) and not accuracy > most:
         yield Finding(
             "warning",
             "learning",
@@ -103,6 +112,25 @@ def learning(result: Outcome) -> Iterator[Finding]:
             f"{known(best.valid_accuracy):.1%} in epoch {best.epoch + 1}; {guessing}.",
             values=values,
         )
+
+
+def _of_drawn(last: EpochRecord, accuracy: float, guessing: str, values: dict[str, float]) -> Finding:
+    """The finding about networks that learn as they are drawn, but not as the mean that is evaluated."""
+    text = (
+        f"The networks drawn in training have learned (loss {last.train_loss:.3f}); in the evaluation the "
+        f"loss is {last.valid_loss:.3f} and the accuracy {accuracy:.1%}; {guessing}."
+    )
+    return Finding("note", "learning", f"{text} {_MEAN}", values=values)
+
+
+def draws_one(result: Outcome) -> bool:
+    """Return whether training computes single candidates, drawn in every step."""
+    return result.config.relaxation.name in ("gdas", "random")
+
+
+def _trains(last: EpochRecord, most: float, guess: float | None) -> bool:
+    """Return whether the training measurements of an epoch are better than guessing."""
+    return known(last.train_accuracy) > most or (guess is not None and last.train_loss < guess)
 
 
 def counted(history: Sequence[EpochRecord]) -> Finding:
@@ -152,6 +180,9 @@ def gap(result: Outcome) -> Iterator[Finding]:
         "lowest_valid_loss": best.valid_loss,
         "lowest_epoch": best.epoch,
     }
+    if draws_one(result):
+        yield Finding("note", "gap", f"{text} {_MEAN} Its losses are not those of training.", values=values)
+        return
     rise = last.valid_loss / best.valid_loss - 1 if best.valid_loss > 0 else 0.0
     if rise > TURNED and last.train_loss < best.train_loss:
         yield Finding(
@@ -159,8 +190,8 @@ def gap(result: Outcome) -> Iterator[Finding]:
             "gap",
             f"{text} The validation loss has risen by {rise:.0%} since its lowest, {best.valid_loss:.3f} "
             f"in epoch {best.epoch + 1}, while the training loss kept falling.",
-            "The weights overfit, and α follows their losses: use fewer epochs, more data, augmentation, or "
-            "a larger weight_decay.",
+            "The weights overfit, and the architecture is chosen by their losses: use fewer epochs, more "
+            "data, augmentation, or a larger weight_decay.",
             values=values,
         )
     else:

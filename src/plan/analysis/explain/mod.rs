@@ -185,7 +185,11 @@ impl Plan {
             let _ = writeln!(text, "  edge {}, {weights} weights each", names.join(" "));
             self.explain_paragraph(text, "", alike[0]);
             if let (&[edge], Some(cell), None) = (edges_of(alike[0]), cell, &self.recurrence) {
-                explain_absent(text, cell, edge, edges);
+                let skip = match self.edges.partial_channels {
+                    1 => "the edge's input, as it is",
+                    _ => "the first channels of the edge's input, as they are",
+                };
+                explain_absent(text, (cell, edge), edges, skip);
             }
         }
     }
@@ -244,8 +248,8 @@ impl Plan {
     }
 }
 
-/// Names the operations of an edge of a cell that no paragraph shows.
-fn explain_absent(text: &mut String, cell: &CellSpec, edge: Edge, edges: &[&Paragraph]) {
+/// Names the operations of an edge of a cell that no paragraph shows; `skip` describes a skip connection.
+fn explain_absent(text: &mut String, (cell, edge): (&CellSpec, Edge), edges: &[&Paragraph], skip: &str) {
     // An operation of a group of edges is shown at the group.
     let is_shown = |operation: Operation| {
         edges.iter().any(|paragraph| edges_of(paragraph).contains(&edge) && paragraph.computes(operation))
@@ -254,7 +258,7 @@ fn explain_absent(text: &mut String, cell: &CellSpec, edge: Edge, edges: &[&Para
     for operation in cell.operations(row).iter().filter(|operation| **operation != Operation::None) {
         if !is_shown(*operation) {
             let reason = match operation {
-                Operation::SkipConnect => "the edge's input, as it is",
+                Operation::SkipConnect => skip,
                 _ => "shared with another edge of the same source",
             };
             let _ = writeln!(text, "    {:NAME$} {reason}", operation.name());
