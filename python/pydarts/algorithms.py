@@ -12,15 +12,13 @@ from __future__ import annotations
 
 from ._values import algorithms as _classes
 from ._values import perturbations as _perturbations
-from ._values import presets as _presets
 from ._values import relaxations as _relaxations
 from ._values import terms as _terms
 from ._values.algorithms import *  # noqa: F403
 from ._values.perturbations import *  # noqa: F403
+from ._values.presets import Preset, presets, table
 from ._values.relaxations import *  # noqa: F403
 from ._values.terms import *  # noqa: F403
-
-Preset, presets, table = _presets.Preset, _presets.presets, _presets.table
 
 __all__ = [
     "Preset",

@@ -46,8 +46,11 @@ def read_several(text: str) -> tuple[dict[str, Any], ...]:
 
     >>> read_several('entropy, zero_one(weight=1, form="l1")')
     ({'name': 'entropy'}, {'name': 'zero_one', 'weight': 1, 'form': 'l1'})
+    >>> read_several("")
+    ()
     """
-    return tuple(read(part) for part in _parts(text) or [text])
+    parts = _parts(text)
+    return tuple(read(part) for part in ([text] if parts is None else parts))
 
 
 def _called(text: str) -> tuple[str, list[str]]:

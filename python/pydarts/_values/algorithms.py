@@ -107,7 +107,9 @@ class SingleLevel(Hypergradient):
 
 
 class T1T2(Hypergradient):
-    """∂α L_val − η·∂²αw L_train·∂w L_val at the current weights, η their rate. T1–T2 (Luketina et al., 2016).
+    """One step of gradient descent in place of the inverse Hessian. T1–T2 (Luketina et al., 2016).
+
+    ∂α L_val − η·∂²αw L_train · ∂w L_val at the current weights, where η is their learning rate.
 
     >>> T1T2().name
     't1_t2'
@@ -151,9 +153,9 @@ class ConjugateGradient(Hypergradient):
 
 
 class MixedLevel(Hypergradient):
-    """∂α L_val + weight·∂α L_train, both at the current weights. MiLeNAS (He et al., 2020).
+    """The gradients of both losses at the current weights, added. MiLeNAS (He et al., 2020).
 
-    The training batch is that of the weight step.
+    ∂α L_val + weight·∂α L_train; the training batch is that of the weight step.
 
     Attributes:
         weight: the factor of the training loss.

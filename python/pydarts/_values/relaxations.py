@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import _core
 from .algorithms import Schedule
 from .checks import whole
-from .tables import table
+from .tables import table as checked
 from .variants import Variant
 
 
@@ -47,8 +47,8 @@ class Relaxation(Variant, axis="relaxation"):
         >>> Softmax().weights([0.2, -0.1, 0.5], state={"temperature": 0.5})
         tensor([0.2967, 0.1628, 0.5405], dtype=torch.float64)
         """
-        logits = table("alpha", alpha, masks=True)
-        drawn = None if noise is None else table("noise", noise, logits)
+        logits = checked("alpha", alpha, masks=True)
+        drawn = None if noise is None else checked("noise", noise, logits)
         return _core.relaxation_weights(self._at(state), logits, drawn)
 
     def backward(
@@ -79,9 +79,9 @@ class Relaxation(Variant, axis="relaxation"):
         >>> Softmax().backward(alpha, Softmax().weights(alpha), [1.0, 0.0, 0.0])
         tensor([ 0.2189, -0.0776, -0.1413], dtype=torch.float64)
         """
-        logits = table("alpha", alpha, masks=True)
-        weights, gradient = table("m", m, logits), table("grad", grad, logits)
-        drawn = None if noise is None else table("noise", noise, logits)
+        logits = checked("alpha", alpha, masks=True)
+        weights, gradient = checked("m", m, logits), checked("grad", grad, logits)
+        drawn = None if noise is None else checked("noise", noise, logits)
         return _core.relaxation_backward(self._at(state), logits, weights, gradient, drawn)
 
     def sample(self, alpha: Tensor | ArrayLike, seed: int = 0, step: int = 0) -> Tensor:
@@ -105,7 +105,7 @@ class Relaxation(Variant, axis="relaxation"):
         >>> Dirichlet().sample([0.2, -0.1, 0.5], step=1)
         tensor([0.4234, 0.3623, 0.2143], dtype=torch.float64)
         """
-        logits = table("alpha", alpha, masks=True)
+        logits = checked("alpha", alpha, masks=True)
         return _core.relaxation_sample(
             self.to_dict(), logits, whole("seed", seed, least=0), whole("step", step, least=0)
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import _core
 from .algorithms import Linear, Schedule
 from .relaxations import Relaxation
-from .tables import table
+from .tables import table as checked
 from .variants import Variant, plain
 
 Form: TypeAlias = Literal["add", "log", "multiply", "multiply_log"]
@@ -61,8 +61,8 @@ class Term(Variant, axis="arch_terms"):
         >>> round(loss, 6), gradient
         (1.32839, tensor([0.3236, 0.2397, 0.4368], dtype=torch.float64))
         """
-        logits = table("alpha", alpha, masks=True)
-        before = torch.zeros_like(logits) if grad is None else table("grad", grad, logits)
+        logits = checked("alpha", alpha, masks=True)
+        before = torch.zeros_like(logits) if grad is None else checked("grad", grad, logits)
         given = self._at(state)
         if isinstance(given["weight"], Mapping):
             raise _core.ConfigError(
@@ -71,8 +71,8 @@ class Term(Variant, axis="arch_terms"):
         counts = hasattr(self, "exponent")
         if counts != (costs is not None):
             raise _core.ConfigError(f"{self.name!r} {'requires' if counts else 'has no'} `costs`")
-        of_loss, of_rest = table("loss", [loss]).item(), table("constant", [constant]).item()
-        flat = [] if costs is None else table("costs", costs, logits).flatten().tolist()
+        of_loss, of_rest = checked("loss", [loss]).item(), checked("constant", [constant]).item()
+        flat = [] if costs is None else checked("costs", costs, logits).flatten().tolist()
         all_costs = [(self.name, flat, of_rest)] if flat else []
         shape = (1, -1) if logits.ndim == 1 else logits.shape
         value, [gradient] = _core.terms_apply(
