@@ -52,8 +52,13 @@ def test_values_of_options_are_written_as_the_command_line_reads_them(value: Any
 def test_axes_are_what_differs_from_first_order_darts() -> None:
     assert axes(pydarts.SearchConfig(epochs=3, weight_lr=0.1, weight_decay=1e-3, seed=4)) == {}
     assert axes(pydarts.SearchConfig(space="darts-rnn")) == {}
-    config = pydarts.SearchConfig(hypergradient="unrolled", order="weights_first")
-    assert axes(config) == {"hypergradient": "unrolled", "order": "weights_first"}
+    config = pydarts.SearchConfig(
+        hypergradient="unrolled", order="weights_first", weight_decay=Linear(3e-4, 1e-3), drop_path=0.2
+    )
+    assert axes(config) == {
+        "hypergradient": "unrolled", "order": "weights_first", "weight_decay": "0.0003:0.001",
+        "drop_path": "0.2",
+    }  # fmt: skip
 
 
 def test_an_algorithm_has_the_name_of_its_preset_or_of_its_parts() -> None:
