@@ -11,13 +11,7 @@ impl Op {
                 let kernel = Kernel::of(weights.get(weight.0), *members, *groups)?;
                 kernel.convolve(Image::of(one(inputs)?)?, *stride, *padding, *dilation)
             }
-            Op::MaxPool { kernel, stride, padding, ceil: true } => {
-                let outside = |axis: usize| padding[axis] > 0 || kernel[axis] != stride[axis];
-                if (0..2).any(outside) {
-                    return Err("windows that reach past the end must cover an image without padding".to_string());
-                }
-                Image::of(one(inputs)?)?.resized(|axis, extent| Ok(extent.div_ceil(stride[axis])))
-            }
+            Op::MaxPool { kernel, stride, padding, ceil: true } => covered(one(inputs)?, [*kernel, *stride, *padding]),
             Op::MaxPool { kernel, stride, padding, .. } | Op::AvgPool { kernel, stride, padding, .. } => {
                 let image = Image::of(one(inputs)?)?;
                 image.resized(|axis, extent| slid(extent, kernel[axis], stride[axis], padding[axis], 1))
@@ -91,6 +85,15 @@ impl Op {
             },
         }
     }
+}
+
+/// Windows that cover an image; the last ones may reach past its end.
+fn covered(input: &Shape, [kernel, stride, padding]: [[usize; 2]; 3]) -> Result<Shape, String> {
+    let outside = |axis: usize| padding[axis] > 0 || kernel[axis] != stride[axis];
+    if (0..2).any(outside) {
+        return Err("windows that reach past the end must cover an image without padding".to_string());
+    }
+    Image::of(input)?.resized(|axis, extent| Ok(extent.div_ceil(stride[axis])))
 }
 
 /// The only input.

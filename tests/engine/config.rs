@@ -175,7 +175,7 @@ fn a_wrong_option_is_refused_with_its_name_its_value_and_what_it_may_be() {
         (r#"{"hypergradient": "unroled"}"#, "unknown `hypergradient` `unroled`; did you mean `unrolled`?"),
         (
             r#"{"hypergradient": 2}"#,
-            "`hypergradient` is 2; it must be one of first_order, unrolled, unrolled_exact, single_level, or an object with `name`",
+            "`hypergradient` is 2; it must be one of first_order, unrolled, unrolled_exact, single_level, t1_t2, neumann, conjugate_gradient, mixed_level, or an object with `name`",
         ),
         (r#"{"epsilon": 0}"#, "`epsilon` is 0; it must be a number greater than 0"),
         (r#"{"epsilon": 1e999}"#, "not JSON"),

@@ -472,7 +472,7 @@ fn skip_connections_need_a_normal_cell() {
 fn every_decider_is_read_and_written_by_its_name() {
     for rule in decide::ALL {
         let name = rule.spec().name;
-        let config = SearchConfig::from_json(&json!({"stop": name}).to_string()).unwrap();
+        let config = SearchConfig::from_json(&json!({"stop": name, "curvature_every": 1}).to_string()).unwrap();
         assert_eq!(SearchConfig::from_json(&config.to_json()).unwrap(), config);
         assert_eq!(config.optimisation.stop.unwrap().name(), name);
     }

@@ -228,7 +228,6 @@ fn drop_path_keeps_the_benefit_of_every_pass() {
             count(&plan, |op| matches!(op, Op::BatchNorm { .. })),
             count(&plan, |op| matches!(op, Op::MaxPool { .. } | Op::AvgPool { .. })),
             count(&plan, |op| matches!(op, Op::Mixtures { .. })),
-            count(&plan, |op| matches!(op, Op::Slice { .. })),
         ]
     };
     let plain = Plan::lower(&space, &geometry).unwrap();

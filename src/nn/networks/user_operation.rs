@@ -112,8 +112,9 @@ impl Own {
     pub fn restore(&self, live: &NamedBuffers, before: &[Tensor], moved: &Tensor) -> Result<()> {
         for (module, pair) in self.starts.windows(2).enumerate() {
             let moved = moved.f_select(0, module as i64)?;
-            for index in pair[0]..pair[1] {
-                Reach::keep(live.tensors()[index], &before[index], &moved)?;
+            let span = pair[0]..pair[1];
+            for (live, before) in live.tensors()[span.clone()].iter().zip(&before[span]) {
+                Reach::keep(live, before, &moved)?;
             }
         }
         Ok(())
