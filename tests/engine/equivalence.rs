@@ -49,7 +49,7 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     let drawn = initial_weights(plan, 3, Kind::Double, Device::Cpu).unwrap();
     let named = Table::of_weights(plan).unpack(&drawn).unwrap();
     let w = network.weights().pack(&named, Kind::Double, Device::Cpu).unwrap().set_requires_grad(true);
-    let alpha = draw("alpha", &[network.alphas().total()]).set_requires_grad(true);
+    let alpha = draw("alpha", &[network.mixing().total()]).set_requires_grad(true);
     let Geometry { num_classes, .. } = *plan.sizes.images().unwrap();
     let shape: Vec<i64> = [3].into_iter().chain(plan.example_shape().into_iter().map(|extent| extent as i64)).collect();
     let inputs = draw("images", &shape);
@@ -65,7 +65,7 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     }
     let direction = Table::of_weights(plan).unpack(&draw("direction", &[w.size()[0]])).unwrap();
     let direction = network.weights().pack(&direction, Kind::Double, Device::Cpu).unwrap();
-    let mixing = draw("mixing", &[network.alphas().total()]);
+    let mixing = draw("mixing", &[network.mixing().total()]);
     let ordered = |vector: &Tensor| {
         let mut named = network.weights().unpack(vector).unwrap();
         named.sort_by(|one, other| one.0.cmp(&other.0));
