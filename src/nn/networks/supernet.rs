@@ -326,7 +326,8 @@ impl Network for Supernet {
         let thinned = if whole { None } else { self.thinned(executable, (m, true), &images, Mode::Search)? };
         let parts = (&leaves.weights[..], &leaves.mixing[..]);
         let interpreter = |_| {
-            let forward = self.forward(parts, Mode::Search, thinned.as_ref())?.with_deferred_weights();
+            let forward = self.forward(parts, Mode::Search, thinned.as_ref())?;
+            let forward = if by.weights() { forward.with_deferred_weights() } else { forward };
             Jvp::new(forward, along, &self.mixing)
         };
         let finish = |logits: Dual| {
