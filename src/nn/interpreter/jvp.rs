@@ -137,16 +137,17 @@ impl<'a> Jvp<'a> {
                 let values: Vec<&Tensor> = inputs.iter().map(|input| &input.value).collect();
                 let by_weights = |mixing: &MixingWeights| mixing.mix(&values, terms);
                 let moved = self.mixing(*alpha).map(by_weights).transpose()?.flatten();
-                let value = self.forward.instruction(instruction, prepared, &values, &self.values)?;
-                Ok(Dual { value, tangent: self.plus_linear(moved, instruction, prepared, inputs)? })
+                // The tangent first: the order of the graph is that in which gradients are added.
+                let tangent = self.plus_linear(moved, instruction, prepared, inputs)?;
+                Ok(Dual { value: self.forward.instruction(instruction, prepared, &values, &self.values)?, tangent })
             }
             Op::Mixtures { alpha, rows, columns } => {
                 let x = &first()?.value;
                 let by_weights =
                     |mixing: &MixingWeights| mixtures(x, &mixing.matrix(prepared.scale, [rows.len(), columns.len()])?);
                 let moved = self.mixing(*alpha).map(by_weights).transpose()?;
-                let value = self.forward.instruction(instruction, prepared, &[x], &self.values)?;
-                Ok(Dual { value, tangent: self.plus_linear(moved, instruction, prepared, inputs)? })
+                let tangent = self.plus_linear(moved, instruction, prepared, inputs)?;
+                Ok(Dual { value: self.forward.instruction(instruction, prepared, &[x], &self.values)?, tangent })
             }
             _ => {
                 let values: Vec<&Tensor> = inputs.iter().map(|input| &input.value).collect();
