@@ -47,6 +47,7 @@ JOBS = (
     Job("language", "language", (), 8),
     Job("own-networks", "own_networks", (), 4),
     Job("sampled", "sampled", (), 3),
+    Job("family", "family", (), 6),
     Job("epsilon-rnn", "epsilon_rnn", (), 3),
 )
 

@@ -44,7 +44,7 @@ fn a_node_is_shuffled_once_and_shared_sums_of_bypasses_are_computed_once() {
     assert_eq!((shuffles(&plan), shuffles(&fast)), (3 * 4, 3 * 4));
     // 2, 3, 4 and 5 bypasses enter the nodes of a cell: each sum but the first begins with the one before it.
     let sums = |plan: &Plan| {
-        let bypass = |i: &&pydarts::plan::Instruction| i.op == Op::Add && i.shape.channels() % 6 == 0;
+        let bypass = |i: &&pydarts::plan::Instruction| i.op == Op::Add && i.shape.channels().is_multiple_of(6);
         plan.instructions.iter().filter(bypass).count()
     };
     assert_eq!((sums(&plan), sums(&fast)), (3 * (1 + 2 + 3 + 4), 3 * 4));

@@ -25,8 +25,8 @@ from .._values.checks import (
     share,
     whole,
 )
-from .._values.config import SearchConfig
 from .._values.columns import table
+from .._values.config import SearchConfig
 from .._values.fields import Augment, MetricMode, Resume
 from .._values.files import user_path
 from .fields import Keep, Schedule, rows

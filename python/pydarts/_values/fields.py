@@ -7,7 +7,6 @@ module of pydarts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 Method: TypeAlias = Literal[
