@@ -1,7 +1,7 @@
 //! Combinations of options that contradict each other, each refused with its reason.
 
-use super::SearchConfig;
 use super::hypergradient::Method;
+use super::{Order, SearchConfig};
 use crate::error::{Error, Result};
 use crate::relaxation::Noise;
 use crate::space::Reads;
@@ -11,9 +11,22 @@ use crate::terms;
 pub(super) fn check(config: &SearchConfig) -> Result<()> {
     edges(config)?;
     curvature(config)?;
+    order(config)?;
     let (options, edges) = (&config.optimisation, config.network.edge_normalization);
     terms::check(&options.arch_terms, &options.relaxation, edges, config.space.reads())?;
     perturbation(config)
+}
+
+/// A single-level step has no order.
+fn order(config: &SearchConfig) -> Result<()> {
+    let options = &config.optimisation;
+    match (options.hypergradient.method(), options.order) {
+        (Method::SingleLevel, Order::WeightsFirst) => Err(Error::config(
+            "`order` is \"weights_first\" and `hypergradient` \"single_level\", which moves α and w by one backward pass; \
+             leave `order` out",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A perturbation changes soft mixing weights of the weight step.

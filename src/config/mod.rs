@@ -109,7 +109,6 @@ impl SearchConfig {
         }
         config.set_length()?;
         config.check_together()?;
-        combinations::check(&config)?;
         Ok(config)
     }
 

@@ -65,7 +65,9 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     }
     let direction = Table::of_weights(plan).unpack(&draw("direction", &[w.size()[0]])).unwrap();
     let direction = network.weights().pack(&direction, Kind::Double, Device::Cpu).unwrap();
-    let mixing = draw("mixing", &[network.mixing().total()]);
+    // A direction of α's tables: the constants after them never move.
+    let constants = network.mixing().total() - network.alphas().total();
+    let mixing = draw("mixing", &[network.alphas().total()]).constant_pad_nd([0, constants]);
     let ordered = |vector: &Tensor| {
         let mut named = network.weights().unpack(vector).unwrap();
         named.sort_by(|one, other| one.0.cmp(&other.0));
@@ -84,7 +86,8 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     let mut products = Vec::new();
     for (along, derivative, by) in cases {
         let found = network.gradients_along(&w, &alpha, along, &batch, by).unwrap();
-        assert!(apart(&found.loss.value, &derivative.detach()) < 1e-9);
+        let off = apart(&found.loss.value, &derivative.detach());
+        assert!(off < 1e-9, "{by:?}: the derivative is off by {off:e}");
         let twice = Tensor::run_backward(&[derivative], &[&w, &alpha], true, false);
         if by.alpha() {
             products.push((found.alpha().unwrap().copy(), twice[1].copy()));

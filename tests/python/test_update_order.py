@@ -142,6 +142,7 @@ def test_a_search_resumes_in_the_middle_of_an_epoch_bit_for_bit(
         {"arch_optimizer": "rmsprop"},
         {"arch_grad_clip": 0.0},
         {"order": "both"},
+        {"order": "weights_first", "hypergradient": "single_level"},
         {"arch_every": 0},
         {"weight_lr_schedule": "batch"},
         {"hypergradient": {"name": "unrolled", "terms": 3}},
