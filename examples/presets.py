@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             more["selection"] = algorithms.Sampled(samples=50, batches=5, finalists=5)
         for seed in range(args.seeds):
             config = SearchConfig.preset(name, **small, **more, seed=seed)
-            result = results[f"{name}, seed {seed}"] = search((X, y), config)
+            result = results[f"{name} seed {seed}"] = search((X, y), config)
             record = result.history[-1]
             print(
                 f"{name}, seed {seed}: {result.status}, validation accuracy {record.valid_accuracy:.1%}, ",

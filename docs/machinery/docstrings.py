@@ -31,7 +31,7 @@ class Docstrings(griffe.Extension):
 
 def _fields(folder: Path, *kind: str) -> str:
     """Return the table of fields of the configuration in this folder, for one kind of network if given."""
-    layout = _module(folder.parent / "_values" / "fields.py")
+    layout = _module(folder.parent / "_values" / "columns.py")
     return str(layout.table(_module(folder / "fields.py").rows(*kind), indent=""))
 
 

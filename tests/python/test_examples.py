@@ -51,7 +51,7 @@ def test_presets_are_compared_with_random_cells(
     few = ["--seeds", "1", "--epochs", "1", "--train-epochs", "1", "--random", "1", "--out", str(tmp_path)]
     assert example("presets").main(["gdas", "pc_darts", *few]) == 0
     table = pydarts.SearchTable.load(tmp_path / "table.csv")
-    assert [row.name for row in table] == ["gdas, seed 0", "pc_darts, seed 0", "random 0"]
+    assert [row.name for row in table] == ["gdas seed 0", "pc_darts seed 0", "random 0"]
     assert table.status == "complete" and capsys.readouterr().out.count("validation accuracy") == 2
 
 
@@ -60,7 +60,7 @@ def test_every_preset_searches_digits_with_two_seeds(tmp_path: Path) -> None:
     assert example("presets").main(["--out", str(tmp_path)]) == 0
     table = pydarts.SearchTable.load(tmp_path / "table.csv")
     names = [preset.name for preset in pydarts.algorithms.presets()]
-    assert [row.name for row in table][:-6] == [f"{name}, seed {seed}" for name in names for seed in (0, 1)]
+    assert [row.name for row in table][:-6] == [f"{name} seed {seed}" for name in names for seed in (0, 1)]
     assert all(row.valid_accuracy > 0.8 for row in table), str(table)
 
 
