@@ -253,7 +253,7 @@ fn recomputed_cells_give_the_same_gradients_and_move_statistics_once() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn any_space_computes_the_same_with_any_passes(
