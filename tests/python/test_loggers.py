@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,8 @@ def test_tensorboard_goes_on_and_shows_every_epoch_once(tmp_path: Path) -> None:
     search(make_arrays(), config, loggers.TensorBoard(folder))
     newest = max((tmp_path / "run").iterdir())
     newest.unlink()  # as if it had been killed before the last checkpoint
+    # TensorBoard reads files in the order of their names: a second, then a count without leading zeros.
+    time.sleep(1)
     result = search(make_arrays(), config.replace(epochs=3, resume=True), loggers.TensorBoard(folder))
     losses = events_in(folder).Scalars("search/train_loss")
     assert [event.step for event in losses] == [0, 1, 2]
