@@ -38,27 +38,22 @@ pub struct Parameter {
 pub enum Domain {
     /// A number of at least the first and at most the second bound.
     Number(f64, f64),
-    /// A number from 1e-6 to 1e6, or a schedule of such numbers: logits divided by it stay finite in float32.
-    Positive,
-    /// A number from 0 to 1, or a schedule of such numbers; the default rises linearly from `from` to the default number.
-    Share {
-        /// The first number of the default schedule.
-        from: f64,
+    /// A number of at least `low` and at most `high`, or a schedule of such numbers.
+    Scheduled {
+        /// The lower bound.
+        low: f64,
+        /// The upper bound.
+        high: f64,
+        /// If given, the default rises linearly from this number to the default number.
+        from: Option<f64>,
     },
     /// A whole number of at least this bound.
     Whole(usize),
-    /// The weight of a term: a number of at least the bound, or a schedule of such numbers.
-    Weight(f64),
-    /// As a weight of at least 0; the default rises linearly from 0 to the default number.
-    Rising,
     /// One of these names; the value is its index.
     Name(&'static [&'static str]),
     /// Text; none by default.
     Text,
 }
-
-/// The largest weight of a term.
-const HEAVIEST: f64 = 1e6;
 
 /// A rule that is one of several variants.
 pub trait Variant: Sync {
@@ -78,8 +73,7 @@ impl<V: Variant + ?Sized> Chosen<V> {
     /// A rule with its default values.
     pub fn new(rule: &'static V) -> Self {
         let value = |parameter: &Parameter| match parameter.domain {
-            Domain::Share { from } => Schedule::Linear(from, parameter.default),
-            Domain::Rising => Schedule::Linear(0.0, parameter.default),
+            Domain::Scheduled { from: Some(from), .. } => Schedule::Linear(from, parameter.default),
             _ => Schedule::Constant(parameter.default),
         };
         Chosen { rule, values: rule.spec().parameters.iter().map(value).collect(), texts: BTreeMap::new() }
@@ -209,15 +203,11 @@ impl Domain {
             Domain::Number(low, high) => field
                 .number(&format!("a number from {low} to {high}"), |number| (low..=high).contains(&number))
                 .map(Schedule::Constant),
-            Domain::Positive => {
-                Schedule::read(field, "a number from 1e-6 to 1e6", |number| (1e-6..=1e6).contains(&number))
-            }
-            Domain::Share { .. } => {
-                Schedule::read(field, "a number from 0 to 1", |number| (0.0..=1.0).contains(&number))
+            Domain::Scheduled { low, high, .. } => {
+                let expected = format!("a number from {} to {}", short(low), short(high));
+                Schedule::read(field, &expected, |number| (low..=high).contains(&number))
             }
             Domain::Whole(low) => field.whole(low).map(|number| Schedule::Constant(number as f64)),
-            Domain::Weight(low) => weight(field, low),
-            Domain::Rising => weight(field, 0.0),
             Domain::Name(names) => {
                 let name = field.text(&format!("one of {}", names.join(", ")))?;
                 let index = names.iter().position(|known| *known == name);
@@ -229,7 +219,8 @@ impl Domain {
     }
 }
 
-fn weight(field: &Field, low: f64) -> Result<Schedule> {
-    let expected = format!("a number from {low} to {HEAVIEST}");
-    Schedule::read(field, &expected, |number| (low..=HEAVIEST).contains(&number))
+/// A number in as few characters as are common: 0.03, 1e6.
+fn short(number: f64) -> String {
+    let common = number == 0.0 || (1e-3..1e5).contains(&number.abs());
+    if common { number.to_string() } else { format!("{number:e}") }
 }

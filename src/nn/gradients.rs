@@ -37,17 +37,24 @@ pub struct Along<'a> {
     pub w: Option<&'a Tensor>,
     /// Its part in m.
     pub m: Option<&'a Tensor>,
+    /// Whether the pass may keep every intermediate value, which takes less time and more memory.
+    pub keep: bool,
 }
 
 impl<'a> Along<'a> {
     /// A direction of the weights.
     pub fn weights(w: &'a Tensor) -> Self {
-        Along { w: Some(w), m: None }
+        Along { w: Some(w), ..Along::default() }
     }
 
     /// A direction of the mixing weights.
     pub fn mixing(m: &'a Tensor) -> Self {
-        Along { w: None, m: Some(m) }
+        Along { m: Some(m), ..Along::default() }
+    }
+
+    /// The same for a pass that may keep every intermediate value.
+    pub fn kept(self) -> Self {
+        Along { keep: true, ..self }
     }
 }
 

@@ -9,7 +9,8 @@ use crate::json::Field;
 use crate::variant::{Chosen, Domain, Parameter, Variant};
 
 /// The radius ε, by default from 0.03 in the first epoch to 0.3 in the last.
-const EPSILON: Parameter = Parameter { name: "epsilon", default: 0.3, domain: Domain::Share { from: 0.03 } };
+const EPSILON: Parameter =
+    Parameter { name: "epsilon", default: 0.3, domain: Domain::Scheduled { low: 0.0, high: 1.0, from: Some(0.03) } };
 
 /// A perturbation. Its first parameter is ε.
 pub trait Perturb: Variant {

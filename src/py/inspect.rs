@@ -19,7 +19,7 @@ use crate::nn::{MatrixPrecision, Mode, Network, Parts, Relaxations, Relaxed, Rol
 use crate::params::check_alphas;
 use crate::relaxation::Restrictions;
 use crate::search::hypergradient::{Losses, Probe, VirtualStep, arch_gradient};
-use crate::search::{self, State, StepSettings, Terms, with_estimate};
+use crate::search::{self, FreedMemory, State, StepSettings, Terms, with_estimate};
 
 /// Copies of all weights, then of all buffers, by name.
 pub fn named_state(network: &dyn Network, w: &Tensor) -> Result<Vec<(String, Tensor)>> {
@@ -224,11 +224,14 @@ pub struct Inspector<N> {
     held: Mutex<Inspected<N>>,
     /// The thread that holds it.
     by: Mutex<Option<ThreadId>>,
+    /// Last: memory is returned after everything above was dropped.
+    _freed: Option<FreedMemory>,
 }
 
 impl<N: Inspectable> Inspector<N> {
     pub fn new(inspected: Inspected<N>) -> Self {
-        Inspector { held: Mutex::new(inspected), by: Mutex::new(None) }
+        let freed = FreedMemory::keep(&inspected.config.optimisation, inspected.network.network().device());
+        Inspector { held: Mutex::new(inspected), by: Mutex::new(None), _freed: freed }
     }
 
     /// Ignores poisoning: a thread that panicked leaves every tensor valid, although a step may be half applied. The user's

@@ -27,8 +27,9 @@ pub use noise::{Noise, open_rows, row_shares};
 pub use restrictions::{Restrictions, Tables, shown_over_time};
 pub use state::TableState;
 
-/// τ of relaxations that divide by a temperature.
-const TEMPERATURE: Parameter = Parameter { name: "temperature", default: 1.0, domain: Domain::Positive };
+/// τ of relaxations that divide by a temperature. Within these bounds logits divided by it stay finite in float32.
+const TEMPERATURE: Parameter =
+    Parameter { name: "temperature", default: 1.0, domain: Domain::Scheduled { low: 1e-6, high: 1e6, from: None } };
 
 /// A relaxation. Masked logits are −∞ in what its functions get; the caller sets masked weights and gradients to 0.
 pub trait Relax: Variant {

@@ -5,6 +5,7 @@ mod decisions;
 mod evaluate;
 mod feed;
 mod fingerprint;
+mod freed_memory;
 pub mod hypergradient;
 mod memory;
 mod progress;
@@ -18,6 +19,7 @@ mod trajectory;
 
 pub use curvature::largest_eigenvalue;
 pub use fingerprint::Fingerprint;
+pub use freed_memory::FreedMemory;
 pub use memory::{batch_size, fitting_batch, with_estimate};
 pub use progress::Progress;
 pub use run::{Outcome, Search, Sources, run};

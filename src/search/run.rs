@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::fingerprint::Fingerprint;
+use super::freed_memory::FreedMemory;
 use super::memory::{in_evaluation, with_estimate};
 use super::progress::Progress;
 use super::select::Select;
@@ -115,6 +116,7 @@ pub fn run<'a>(
         batch: 0,
         evaluated_batch: None,
         last_valid: None,
+        _freed: FreedMemory::keep(&config.optimisation, relaxed.network.device()),
     };
     run.clear_masked()?;
     run.record_alpha()?;
@@ -165,6 +167,7 @@ pub(super) struct Run<'a> {
     pub(super) evaluated_batch: Option<i64>,
     /// The batch of the latest α step, if the curvature is measured.
     pub(super) last_valid: Option<Batch>,
+    _freed: Option<FreedMemory>,
 }
 
 /// A step whose report was not read yet.

@@ -10,7 +10,8 @@ pub struct BetaDecay;
 
 impl Variant for BetaDecay {
     fn spec(&self) -> &'static Spec {
-        const WEIGHT: Parameter = Parameter { name: "weight", default: 50.0, domain: Domain::Rising };
+        const RISING: Domain = Domain::Scheduled { low: 0.0, high: super::HEAVIEST, from: Some(0.0) };
+        const WEIGHT: Parameter = Parameter { name: "weight", default: 50.0, domain: RISING };
         &Spec { name: "beta_decay", parameters: &[WEIGHT] }
     }
 }

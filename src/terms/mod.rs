@@ -97,8 +97,11 @@ fn sum(scalars: &[tch::Tensor]) -> Result<tch::Tensor> {
     Ok(tch::Tensor::f_stack(scalars, 0)?.f_sum(tch::Kind::Double)?)
 }
 
+/// The largest weight of a term.
+const HEAVIEST: f64 = 1e6;
+
 const fn weight(default: f64, low: f64) -> Parameter {
-    Parameter { name: "weight", default, domain: Domain::Weight(low) }
+    Parameter { name: "weight", default, domain: Domain::Scheduled { low, high: HEAVIEST, from: None } }
 }
 
 /// All terms.

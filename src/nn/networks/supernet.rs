@@ -348,8 +348,7 @@ impl Network for Supernet {
             Ok((derivative.shallow_clone(), derivative))
         };
         let start = Dual { value: images, tangent: None };
-        // Products by w are the costly part of a solver, which needs several: they keep what they can.
-        let (searched, keeps) = (self.searched(), by.weights() && self.options.memory == Memory::Keep);
+        let (searched, keeps) = (self.searched(), along.keep && self.options.memory == Memory::Keep);
         let segments = if keeps { &searched.cells } else { &searched.jvp_segments };
         let division = Division { segments, recompute: !keeps };
         let (derivative, gradients) = backward(executable, division, start, interpreter, &leaves, finish)?;

@@ -157,7 +157,7 @@ impl Relaxed<'_> {
         &self,
         w: &Tensor,
         alpha: &Tensor,
-        direction: &Tensor,
+        along: Along,
         batch: &Batch,
         by: By,
     ) -> Result<Gradients> {
@@ -165,7 +165,7 @@ impl Relaxed<'_> {
             let draw = Draw::Part(Role::Weight, part);
             self.network.begin_loss(Role::Weight, part)?;
             let m = self.relaxations.weights(alpha, draw)?;
-            let found = self.network.gradients_along(w, &m, Along::weights(direction), batch, by)?;
+            let found = self.network.gradients_along(w, &m, along, batch, by)?;
             let back = |gradient: Tensor| self.relaxations.backward(alpha, &m, &gradient, draw);
             Ok(Gradients { alpha: found.alpha.map(back).transpose()?, ..found })
         })
@@ -173,7 +173,7 @@ impl Relaxed<'_> {
 
     /// ∇²_{α,w} L_train(w, α)·direction, with batch statistics.
     pub fn hessian_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, batch: &Batch) -> Result<Tensor> {
-        Ok(self.gradients_along(w, alpha, direction, batch, By::Alpha)?.alpha()?.shallow_clone())
+        Ok(self.gradients_along(w, alpha, Along::weights(direction), batch, By::Alpha)?.alpha()?.shallow_clone())
     }
 }
 

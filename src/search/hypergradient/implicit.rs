@@ -22,8 +22,8 @@ pub struct Hessian<'a> {
 impl Hessian<'_> {
     /// H·direction.
     pub fn times(&self, direction: &Tensor) -> Result<Tensor> {
-        let product = self.losses.weight_product(self.w, self.alpha, direction)?;
-        Ok(product.f_add(&direction.f_mul(self.decay)?)?)
+        let products = self.losses.products(self.w, self.alpha, direction, By::Weights)?;
+        Ok(products.w()?.f_add(&direction.f_mul(self.decay)?)?)
     }
 }
 
@@ -38,6 +38,6 @@ pub fn arch_gradient(
     let _exact = losses.exact()?;
     let valid = losses.valid(w, alpha, By::Both)?;
     let q = solve(&Hessian { losses, w, alpha, decay: step.weight_decay }, valid.w()?)?;
-    let second = losses.hessian_product(w, alpha, &q)?;
-    Ok(ArchGradient { gradient: valid.alpha()?.f_sub(&second)?, valid_loss: valid.loss })
+    let second = losses.products(w, alpha, &q, By::Alpha)?;
+    Ok(ArchGradient { gradient: valid.alpha()?.f_sub(second.alpha()?)?, valid_loss: valid.loss })
 }

@@ -17,7 +17,7 @@ use tch::Tensor;
 use crate::config::{Estimator, Method};
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::nn::{By, Exact, Gradients, Loss, Mode, Relaxed, Role};
+use crate::nn::{Along, By, Exact, Gradients, Loss, Mode, Relaxed, Role};
 use crate::optim::clip_coefficient;
 
 pub use probe::Probe;
@@ -47,10 +47,10 @@ impl Losses<'_> {
         self.network.hessian_product(w, alpha, direction, self.batch()?)
     }
 
-    /// ∇²_w L_train(w, α)·direction, with batch statistics.
-    pub fn weight_product(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor) -> Result<Tensor> {
-        let found = self.network.gradients_along(w, alpha, direction, self.batch()?, By::Weights)?;
-        Ok(found.w()?.shallow_clone())
+    /// The gradients of ∇_w L_train(w, α)·direction, with batch statistics: ∇²_{α,w} L_train·direction and
+    /// ∇²_w L_train·direction. Solvers need several of them: their passes keep what they can.
+    pub fn products(&self, w: &Tensor, alpha: &Tensor, direction: &Tensor, by: By) -> Result<Gradients> {
+        self.network.gradients_along(w, alpha, Along::weights(direction).kept(), self.batch()?, by)
     }
 
     /// L_val(w, α) and its gradients, with batch statistics.
