@@ -231,7 +231,7 @@ impl<'a> Jvp<'a> {
                 let minus = outer.f_mul_scalar(-1.0 / count)?;
                 let along = sum(&normal.f_mul(tangent)?)?.f_mul(&minus)?;
                 let level = sum(tangent)?.f_mul(&minus)?;
-                Some(level.f_addcmul(tangent, &outer)?.f_addcmul(&normal, &along)?)
+                Some(level.f_addcmul(tangent, &outer)?.f_addcmul_(&normal, &along)?)
             }
         };
         let moved = match (factor_tangent.map(per_channel).transpose()?, shift_tangent.map(per_channel).transpose()?) {
