@@ -37,12 +37,13 @@ pub struct Demand {
 
 /// The size of the heap relative to the values in it. glibc cannot reuse the space of an aligned allocation for an
 /// equal one: measured over ten configurations (see benches/RESULTS.md), the factor is 1.05 to 1.2 if a backward pass
-/// keeps all activations, 1.25 if it runs in two halves and computes the first again, and 1.7 to 1.8 if kept and
-/// temporary values alternate.
+/// keeps all activations, 1.35 to 1.5 if each has a tangent, 1.55 to 1.75 if such a pass runs in two halves and
+/// computes the first again, and 1.7 to 1.8 if kept and temporary values alternate.
 fn heap(demand: &Demand) -> f64 {
     match (demand.memory, demand.method) {
         (Memory::Recompute, _) => 1.75,
-        (Memory::Keep, method) if method.has_products() => 1.25,
+        (Memory::Keep, Method::UnrolledExact) => 1.7,
+        (Memory::Keep, method) if method.has_products() => 1.45,
         (Memory::Keep, _) => 1.1,
     }
 }
@@ -103,13 +104,14 @@ impl Plan {
         let mut per_image = passes.map(|pass| self.peak_of(&cells, recompute, pass)).max().unwrap_or(0);
         if demand.method.has_products() {
             let along = Pass { along: true, ..by_alpha };
-            let segments = if recompute { self.cells() } else { self.halves() };
-            per_image = per_image.max(self.peak_of(&segments, true, along));
-        }
-        if matches!(demand.method, Method::Neumann | Method::ConjugateGradient) {
-            // Products by w keep all.
-            let along = Pass { along: true, outside: demand.kernels_outside, ..by_alpha };
-            per_image = per_image.max(self.peak_of(&cells, recompute, along));
+            // The product of `unrolled_exact` computes the first half again.
+            let keeps = !recompute && demand.method != Method::UnrolledExact;
+            let segments = if recompute || keeps { self.cells() } else { self.halves() };
+            per_image = per_image.max(self.peak_of(&segments, !keeps, along));
+            if matches!(demand.method, Method::Neumann | Method::ConjugateGradient) {
+                let by_weights = Pass { outside: demand.kernels_outside, ..along };
+                per_image = per_image.max(self.peak_of(&cells, recompute, by_weights));
+            }
         }
         // A gradient, the parts that it is concatenated from, and the temporaries of an update; an unrolled step adds
         // the virtual weights, the gradient at them and the weights on either side; a solver adds its vectors.
