@@ -48,6 +48,7 @@ JOBS = (
     Job("own-networks", "own_networks", (), 4),
     Job("sampled", "sampled", (), 3),
     Job("family", "family", (), 6),
+    Job("partial-channels", "partial_channels", (), 6),
     Job("epsilon-rnn", "epsilon_rnn", (), 3),
 )
 

@@ -107,6 +107,19 @@ def test_the_curvature_is_that_of_the_mean_mixing_weights(relaxation: str, micro
     assert found == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]) + DECAY, rel=1e-6)
 
 
+def test_logits_that_do_not_exist_have_no_curvature() -> None:
+    """All eigenvalues of the three logits are −1, which 0 would exceed."""
+
+    def loss(w: Named, m: Named, batch: Any) -> Tensor:
+        return -0.5 * (m["alpha"] ** 2).sum() + 0 * w["w"].sum()
+
+    network = FunctionNetwork(
+        loss, {"w": 0.0}, {"alpha": torch.ones(2, 2)}, candidates={"alpha": [("a", "b"), ("c",)]}
+    )
+    cfg = config(epochs=1, relaxation="identity", arch_weight_decay=DECAY, curvature_every=1)
+    assert measured(pydarts.search(data(), cfg, network=network)) == pytest.approx([DECAY - 1])
+
+
 def growing_loss(w: Named, m: Named, batch: Any) -> Tensor:
     """L_val = ½ exp(w) α² on batches of zeros; L_train = −w on others: w grows by the rate of a step."""
     if batch[0].sum() == 0:
@@ -127,7 +140,9 @@ def growing(**changes: Any) -> pydarts.SearchResult:
         "record": "epoch",
     }
     batch = (torch.ones(1), torch.zeros(1)), (torch.zeros(1), torch.zeros(1))
-    network = FunctionNetwork(growing_loss, {"w": 0.0}, {"alpha": torch.tensor([1.0, 0.5])})
+    network = changes.pop("network", None) or FunctionNetwork(
+        growing_loss, {"w": 0.0}, {"alpha": torch.tensor([1.0, 0.5])}
+    )
     return pydarts.search(([batch[0]] * 3, [batch[1]] * 3), config(**(fields | changes)), network=network)
 
 
@@ -222,6 +237,19 @@ def test_a_search_whose_curvature_grows_returns_to_the_epoch_from_before(
 
 def test_a_curvature_that_grows_slowly_does_not_end_a_search() -> None:
     assert len(growing(stop=Curvature(window=1, back=2, ratio=1.9, start=0)).history) == 6
+
+
+def test_a_negative_curvature_does_not_end_a_search() -> None:
+    """It rises from −1.6 to −0.1, and would be above 1.7 times every earlier one."""
+
+    def loss(w: Named, m: Named, batch: Any) -> Tensor:
+        if batch[0].sum() == 0:
+            return 0.5 * w["w"] * (m["alpha"] ** 2).sum()
+        return -w["w"] + 0 * m["alpha"].sum()
+
+    network = FunctionNetwork(loss, {"w": -2.0}, {"alpha": torch.tensor([1.0, 0.5])})
+    result = growing(network=network, stop=Curvature(window=1, back=2, ratio=1.7, start=0))
+    assert measured(result) == pytest.approx([0.3 * epoch - 1.7 + DECAY for epoch in range(6)])
 
 
 def test_the_stop_requires_measurements() -> None:

@@ -78,6 +78,24 @@ def test_the_toy_has_the_values_computed_by_hand() -> None:
         assert record.diagnostics == pytest.approx({"probe.cosine": cosine, "probe.error": error}, abs=1e-9)
 
 
+def test_the_probe_of_sampled_operations_moves_the_same_weights() -> None:
+    """After the first step, kernels that rest have momentum, which neither gradient may apply."""
+    setup = SETUPS["all twelve operations"]
+    cfg = config(
+        operations=setup.operations,
+        nodes=setup.nodes,
+        channels=setup.channels,
+        layers=setup.layers,
+        num_classes=setup.num_classes,
+        epochs=1,
+        hypergradient="unrolled_exact",
+        relaxation="gdas",
+        probe_every=1,
+    )
+    (record,) = pydarts.search((setup.batches(3), setup.batches(3)), cfg).history
+    assert record.diagnostics["probe.error"] == pytest.approx(0.0, abs=1e-12)
+
+
 # Steps of one level have no order: the engine refuses another than the first.
 ORDERED = [method for method in METHODS if method != "single_level"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import pydarts
 import pytest
 import torch
 from conftest import make_arrays, make_config
+from parity_partial import Partial
 from pydarts.algorithms import Sampled
-from pydarts.nn import Choice
+from pydarts.nn import Choice, FunctionNetwork
+from searches import Listener
 from torch import Tensor, nn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -163,3 +167,77 @@ def test_edges_keep_their_weights_under_edge_normalisation() -> None:
     one, two = search(**changes), search(**changes)
     assert one.status == "complete" and one.genotype == two.genotype
     assert search(relaxation="gdas", **changes).status == "complete"
+
+
+def chosen_by(values: list[list[float]], sizes: list[int], **options: Any) -> list[str]:
+    """The candidates that the epochs select; `values` holds a loss per validation batch and candidate."""
+    names = ("first", "second", "third")
+    losses = torch.tensor(values, dtype=torch.float64)
+
+    def loss(w: Any, m: Any, batch: Any) -> Tensor:
+        return (m["choice"][0] * losses[int(batch[0][0])]).sum() + 0 * w["w"].sum()
+
+    def batch(index: int, size: int) -> tuple[Tensor, Tensor]:
+        return torch.full((size,), float(index)), torch.zeros(size)
+
+    valid = [batch(index, size) for index, size in enumerate(sizes)]
+    config = pydarts.SearchConfig(
+        relaxation="random", selection=Sampled(**options), epochs=4, precision="float64", progress=False
+    )
+    network = FunctionNetwork(
+        loss, {"w": torch.ones(1)}, {"choice": torch.zeros(1, 3)}, candidates={"choice": names}
+    )
+    heard = Listener()
+    result = pydarts.search(([batch(0, 1)], valid), config, heard, network=network)
+    assert heard.epochs[-1].architecture == result.architecture
+    return [info.architecture["choice"][0][0] for info in heard.epochs]
+
+
+def test_the_finalists_are_scored_on_all_batches() -> None:
+    """The second candidate is the best on the first batch, the third one on both, and the first one never."""
+    values = [[3.0, 1.0, 2.0], [9.0, 8.0, 4.0]]
+    for finalists, expected in ((1, "second"), (2, "third")):
+        options = {"samples": 40, "batches": 1, "finalists": finalists, "epoch_samples": 1}
+        *before, last = chosen_by(values, [4, 4], **options)
+        assert last == expected
+        assert len(set(before)) > 1, "one draw per epoch is not compared with others"
+    assert set(chosen_by(values, [4, 4], samples=1, epoch_samples=40)[:-1]) == {"second"}
+
+
+def test_losses_are_means_over_examples() -> None:
+    """The sums over batches would prefer the second candidate."""
+    assert chosen_by([[9.0, 4.0, 3.0], [9.0, 2.0, 4.0]], [9, 1], samples=40)[-1] == "third"
+
+
+def test_the_best_by_plain_pytorch_has_the_weights_of_the_edges() -> None:
+    setup = Partial(normalized=True, nodes=1, operations=("skip_connect", "max_pool_3x3"), batch=60)
+    train, valid = replace(setup, batch=20).batches(2), setup.batches(1)
+    config = pydarts.SearchConfig(
+        space=pydarts.Space(operations=setup.operations, nodes=1),
+        channels=setup.channels,
+        layers=setup.layers,
+        edge_normalization=True,
+        num_classes=setup.num_classes,
+        arch_init=("normal", 3.0),
+        selection=Sampled(samples=200),
+        epochs=1,
+        precision="float64",
+        device="cpu",
+        progress=False,
+    )
+    result = pydarts.search((train, valid), config)
+    theirs, (x, y) = setup.reference().eval(), valid[0]
+    theirs.load_state_dict(result.state_dict)
+    theirs.set_alphas({name: torch.from_numpy(values[-1]) for name, values in result.alphas.items()})
+    rows = [torch.eye(2, dtype=torch.float64)[list(pair)] for pair in product(range(2), repeat=2)]
+    scores: dict[Any, int] = {}
+    for normal, reduce in product(rows, rows):
+        theirs.perturbed = {"normal": normal, "reduce": reduce}
+        with torch.no_grad():
+            correct = (theirs(x).argmax(1) == y).sum()
+        scores[tuple(normal.argmax(1).tolist()), tuple(reduce.argmax(1).tolist())] = int(correct)
+    found = tuple(
+        tuple(setup.operations.index(name) for (name,) in result.architecture[table])
+        for table in ("normal", "reduce")
+    )
+    assert scores[found] == max(scores.values())
