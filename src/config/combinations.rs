@@ -66,7 +66,7 @@ fn edges(config: &SearchConfig) -> Result<()> {
         ];
         if let Some((name, _, reason)) = given.iter().find(|(_, given, _)| *given) {
             return Err(Error::config(format!(
-                "`{name}` applies to convolutional cells only: {reason}; leave it out with a recurrent space"
+                "`{name}` applies to convolutional cells only: {reason}; pass its default with a recurrent space"
             )));
         }
     }

@@ -148,7 +148,7 @@ impl<N: Inspectable> Inspected<N> {
         let table = self.network().weights();
         let buffer = by.momentum.map(|named| table.pack(&named, kind, device)).transpose()?;
         self.relaxed().draw(self.state.step, train.as_ref(), Some(&valid))?;
-        let losses = Losses { network: self.relaxed(), train: train.as_ref(), valid: &valid };
+        let losses = Losses { network: self.relaxed(), train: train.as_ref(), valid: &valid, valid_role: Role::Alpha };
         let scalar = |number: f64| Tensor::f_full([0i64; 0], number, (kind, device));
         let xi = scalar(by.xi)?;
         let untouched = match &train {
@@ -355,8 +355,9 @@ impl<N: Inspectable> Inspector<N> {
             let held = self.lock()?;
             held.explained(examples, || {
                 let batch = batch(&held)?;
-                held.relaxed().draw(held.state.step, Some(&batch), None)?;
-                let pass = held.relaxed().loss(&held.state.w, &held.state.alpha, &batch, mode)?;
+                let whole = Relaxed { micro_batch: None, ..held.relaxed() };
+                whole.draw(held.state.step, Some(&batch), None)?;
+                let pass = whole.loss(&held.state.w, &held.state.alpha, &batch, mode)?;
                 let correct = pass.correct.map(|correct| correct.f_double_value(&[])).transpose()?;
                 Ok((pass.value.f_double_value(&[])?, correct))
             })

@@ -60,7 +60,9 @@ impl Run<'_> {
         // A search that a decision stopped selects its result after its last checkpoint.
         let is_result = self.progress.epoch >= before;
         self.selected = restored.selection.map(|architecture| (architecture, is_result));
-        self.set_restrictions(restored.restrictions)
+        self.set_restrictions(restored.restrictions)?;
+        // Late decisions and a late selection see the numbers of the latest epoch, as those of a whole run do.
+        self.set_numbers(self.progress.latest_epoch())
     }
 
     /// The configuration and the fingerprint of the latest steps: those of the checkpoint until this run does a step.
@@ -169,6 +171,6 @@ impl Run<'_> {
         (self.progress, self.trajectory) = (progress, trajectory);
         self.valid_started = false;
         self.last_valid = None;
-        Ok(())
+        self.set_numbers(self.progress.latest_epoch())
     }
 }

@@ -208,8 +208,7 @@ impl Run<'_> {
         let epoch = self.progress.epoch;
         let config = self.config;
         let mut lr = self.rate(epoch, 0)?;
-        self.stepper.begin_epoch(epoch, config.optimisation.epochs)?;
-        self.search.terms.iter().try_for_each(|terms| terms.begin_epoch(epoch, config.optimisation.epochs))?;
+        self.set_numbers(epoch)?;
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();
@@ -248,6 +247,13 @@ impl Run<'_> {
             ));
         }
         self.end_epoch(lr)
+    }
+
+    /// Sets the numbers that schedules have in an epoch.
+    pub(super) fn set_numbers(&mut self, epoch: usize) -> Result<()> {
+        let epochs = self.identity().0.optimisation.epochs;
+        self.stepper.begin_epoch(epoch, epochs)?;
+        self.search.terms.iter().try_for_each(|terms| terms.begin_epoch(epoch, epochs))
     }
 
     fn wants_checkpoint(&self, step: u64) -> bool {

@@ -27,8 +27,14 @@ pub fn select(at: &mut AtSelection, values: &[f64]) -> Result<Architecture> {
     // A resumed search may begin here.
     at.network.draw(at.state.step, &Parts::default())?;
     let mut seen = HashSet::new();
-    let drawn = (0..samples).map(|sample| draw(at.restrictions, at.seed, at.state.step, sample));
-    let mut left: Vec<Architecture> = drawn.filter(|architecture| seen.insert(architecture.clone())).collect();
+    let mut left = Vec::new();
+    for sample in 0..samples {
+        (at.poll)()?;
+        let architecture = draw(at.restrictions, at.seed, at.state.step, sample);
+        if seen.insert(architecture.clone()) {
+            left.push(architecture);
+        }
+    }
     if left.len() > 1 {
         left = best(at, left, Some(batches), finalists)?;
     }

@@ -77,7 +77,7 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     let first = Tensor::run_backward(&[loss], &[&w, &alpha], true, true);
     let terms = [first[0].dot(&direction), first[1].dot(&mixing)];
     let both = &terms[0] + &terms[1];
-    let along = Along { w: Some(&direction), m: Some(&mixing) };
+    let along = Along { w: Some(&direction), m: Some(&mixing), ..Along::default() };
     let cases = [
         (Along::weights(&direction), &terms[0], By::Alpha),
         (Along::mixing(&mixing), &terms[1], By::Weights),

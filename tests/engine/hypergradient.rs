@@ -5,7 +5,7 @@
 use crate::common::{Formula, Whole, batch};
 use pydarts::config::Method;
 use pydarts::data::Batch;
-use pydarts::nn::{Mode, Network};
+use pydarts::nn::{Mode, Network, Role};
 use pydarts::random;
 use pydarts::search::hypergradient::{Losses, VirtualStep, arch_gradient};
 use tch::Tensor;
@@ -46,7 +46,8 @@ fn case() -> Case {
 fn gradient(case: &Case, method: Method, epsilon: f64, clip: Option<f64>) -> Tensor {
     let network = smooth();
     let whole = Whole::identity(&network);
-    let losses = Losses { network: whole.relaxed(), train: Some(&case.train), valid: &case.valid };
+    let losses =
+        Losses { network: whole.relaxed(), train: Some(&case.train), valid: &case.valid, valid_role: Role::Alpha };
     let xi = Tensor::from(0.1);
     let decay = Tensor::from(3e-4);
     let step = VirtualStep {
@@ -108,7 +109,7 @@ fn first_order_is_the_gradient_at_w_and_needs_no_training_batch() {
     let case = case();
     let network = smooth();
     let whole = Whole::identity(&network);
-    let losses = Losses { network: whole.relaxed(), train: None, valid: &case.valid };
+    let losses = Losses { network: whole.relaxed(), train: None, valid: &case.valid, valid_role: Role::Alpha };
     let xi = Tensor::from(0.1);
     let none = Tensor::from(0.0);
     let step = VirtualStep {
@@ -151,7 +152,7 @@ fn a_stationary_virtual_point_has_no_second_term() {
     });
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
     let whole = Whole::identity(&network);
-    let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
+    let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid, valid_role: Role::Alpha };
     let xi = Tensor::from(0.1);
     let none = Tensor::from(0.0);
     let step = VirtualStep {

@@ -4,7 +4,7 @@
 use crate::common::{Formula, Whole, batch};
 use pydarts::config::{Hypergradient, Method};
 use pydarts::data::Batch;
-use pydarts::nn::Network;
+use pydarts::nn::{Network, Role};
 use pydarts::search::hypergradient::{Losses, Probe, VirtualStep, arch_gradient};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -39,7 +39,7 @@ struct At<'a> {
 fn gradient(network: &dyn Network, at: &At, method: Value) -> f64 {
     let whole = Whole::identity(network);
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
-    let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
+    let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid, valid_role: Role::Alpha };
     let xi = Tensor::from(at.xi);
     let weight_decay = &Tensor::from(at.decay);
     let (clip, epsilon, untouched) = (Some(1e-3), 0.01, None);
@@ -189,7 +189,7 @@ fn a_probe_of_the_exact_gradient_finds_no_difference() {
     let network = toy();
     let whole = Whole::identity(&network);
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
-    let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
+    let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid, valid_role: Role::Alpha };
     let xi = Tensor::from(0.1);
     let weight_decay = &Tensor::from(0.0);
     let (clip, epsilon, untouched) = (None, 0.01, None);

@@ -4,6 +4,7 @@
 use crate::common::{Formula, Whole, batch};
 use pydarts::config::{ArchOptimizer, Method, Order};
 use pydarts::data::Batch;
+use pydarts::nn::Role;
 use pydarts::optim::{Adam, Sgd};
 use pydarts::schedule::Schedule;
 use pydarts::search::{State, StepSettings, step};
@@ -75,7 +76,7 @@ fn the_hypergradient_of_the_toy_is_the_one_derived_by_hand() {
     let whole = Whole::identity(&network);
     let (alpha, w, xi) = (1.7, -0.4, 0.3);
     let (train, valid) = (batch(Tensor::from_slice(&[1.0])), batch(Tensor::from_slice(&[0.0])));
-    let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid };
+    let losses = Losses { network: whole.relaxed(), train: Some(&train), valid: &valid, valid_role: Role::Alpha };
     let length = Tensor::from(xi);
     let decay = Tensor::from(0.0);
     let step = VirtualStep {

@@ -121,6 +121,13 @@ def test_probabilities_are_from_0_up_to_1(name: str, value: Any) -> None:
         pydarts.SearchConfig(**{name: value})
 
 
+def test_a_loss_of_a_whole_batch_needs_no_micro_batches() -> None:
+    [batch] = SETUP.batches(1)
+    parted, whole = SETUP.engine(**BOTH, micro_batch=2), SETUP.engine(**BOTH)
+    assert parted.loss(*batch) == whole.loss(*batch)
+    assert torch.equal(parted.logits(batch[0]), whole.logits(batch[0]))
+
+
 @pytest.mark.parametrize("name", ["drop_path", "skip_dropout"])
 def test_texts_and_user_defined_networks_refuse_them(name: str) -> None:
     with pytest.raises(pydarts.ConfigError, match=name):

@@ -100,6 +100,12 @@ def test_values_that_are_given_are_literal() -> None:
     assert (config.arch_start_epoch, config.partial_channels, config.seed) == (0, 2, 7)
 
 
+def test_none_is_a_value() -> None:
+    assert SearchConfig.preset("robust_darts").stop is not None
+    assert SearchConfig.preset("robust_darts", stop=None).stop is None
+    assert SearchConfig.preset("darts_minus", auxiliary_skip=None).auxiliary_skip is None
+
+
 def test_a_space_without_published_settings_needs_like() -> None:
     with pytest.raises(pydarts.ConfigError, match=r"pc_darts.*darts-1d"):
         SearchConfig.preset("pc_darts", space="darts-1d")

@@ -118,6 +118,17 @@ def test_a_search_with_probes_moves_as_one_without(method: Any, order: Any) -> N
     assert all(record.diagnostics.keys() == {"probe.cosine", "probe.error"} for record in probed.history)
 
 
+@pytest.mark.parametrize("relaxation", ["softmax", "gumbel", "gdas", "dirichlet"])
+def test_a_probe_of_a_single_level_step_has_its_noise(relaxation: str) -> None:
+    """Without a learning rate w′ is w, and the exact gradient is that of the training loss."""
+    cfg = config(
+        hypergradient="single_level", relaxation=relaxation, probe_every=1, weight_lr=0.0, weight_lr_min=0.0
+    )
+    [first, *_] = pydarts.search(data(), cfg, network=mixed()).history
+    assert first.diagnostics["probe.cosine"] == pytest.approx(1, abs=1e-9)
+    assert first.diagnostics["probe.error"] == pytest.approx(0, abs=1e-9)
+
+
 def test_every_nth_step_of_alpha_is_probed() -> None:
     """Six steps in two epochs: with n = 4, step 0 in the first epoch and step 4 in the second."""
 

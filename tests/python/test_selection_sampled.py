@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import make_arrays, make_config
 from parity_partial import Partial
-from pydarts.algorithms import Sampled
+from pydarts.algorithms import Linear, Sampled, SkipConnections
 from pydarts.nn import Choice, FunctionNetwork
 from searches import Listener
 from torch import Tensor, nn
@@ -241,3 +241,25 @@ def test_the_best_by_plain_pytorch_has_the_weights_of_the_edges() -> None:
         for table in ("normal", "reduce")
     )
     assert scores[found] == max(scores.values())
+
+
+def test_a_search_that_a_decision_ended_has_the_same_result_when_resumed(tmp_path: Path) -> None:
+    """It is scored with the auxiliary weight of its last epoch, not of its first."""
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(64, 3, 8, 8)), rng.integers(3, size=64)
+    for seed in range(2):
+        config = make_config(
+            operations=("skip_connect", "conv_1x1", "avg_pool_3x3", "sep_conv_3x3"),
+            nodes=2,
+            epochs=6,
+            seed=seed,
+            arch_lr=0.1,
+            auxiliary_skip=Linear(5, 0.01),
+            selection=Sampled(samples=40, batches=2, finalists=5, epoch_samples=2),
+            stop=SkipConnections(most=1),
+            arch_start_epoch=2,
+            checkpoint_dir=str(tmp_path / str(seed)),
+        )
+        whole = pydarts.search(data, config)
+        assert whole.decisions
+        assert pydarts.search(data, config.replace(resume=True)).genotype == whole.genotype

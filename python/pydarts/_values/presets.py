@@ -35,7 +35,7 @@ class Epochs:
     published: int
 
     def scaled(self, count: int) -> int:
-        """Return a published number of first epochs, scaled; at least one epoch is left."""
+        """Return a published number of first epochs, scaled; leaving at least one epoch."""
         return min(round(count * self.n / self.published), self.n - 1)
 
     def last(self, start: float, end: float) -> float:
@@ -269,7 +269,7 @@ def configuration(name: str, like: str | None, changes: Mapping[str, Any]) -> Se
     settings = preset.settings(known, epochs if isinstance(epochs, int) and epochs > 0 else None)
     if like is not None or isinstance(space, Space):
         settings.pop("operations", None)  # the space has its own
-    return SearchConfig.from_dict({"space": space, "algorithm": name} | settings | given)
+    return SearchConfig.from_dict({"algorithm": name} | settings | dict(changes) | {"space": space})
 
 
 _AXES = {

@@ -30,6 +30,8 @@ pub struct Losses<'a> {
     pub train: Option<&'a Batch>,
     /// The validation batch.
     pub valid: &'a Batch,
+    /// Whose noise the validation loss has.
+    pub valid_role: Role,
 }
 
 impl Losses<'_> {
@@ -55,7 +57,7 @@ impl Losses<'_> {
 
     /// L_val(w, α) and its gradients, with batch statistics.
     pub fn valid(&self, w: &Tensor, alpha: &Tensor, by: By) -> Result<Gradients> {
-        self.network.gradients(w, alpha, self.valid, (Mode::Search, Role::Alpha), by)
+        self.network.gradients(w, alpha, self.valid, (Mode::Search, self.valid_role), by)
     }
 
     /// Every product in float32 or better until the guard is dropped.

@@ -277,7 +277,7 @@ impl Step<'_> {
         let (found, untouched) = self.train_gradients(train, By::Both)?;
         self.measure_sample()?;
         let (gradient, loss) = (found.alpha()?.shallow_clone(), found.loss.value.shallow_clone());
-        self.probe(&gradient, train, train)?;
+        self.probe(&gradient, train, (train, Role::Weight))?;
         let of_alpha = self.move_alpha(&gradient, loss)?;
         self.move_weights(found, untouched.as_ref()).map(|(checked, correct)| (Some(of_alpha), checked, correct))
     }
@@ -312,7 +312,7 @@ impl Step<'_> {
 
     /// Moves α by the hypergradient.
     fn arch(&mut self, train: &Batch, valid: &Batch) -> Result<Checked> {
-        let losses = Losses { network: self.network, train: Some(train), valid };
+        let losses = Losses { network: self.network, train: Some(train), valid, valid_role: Role::Alpha };
         let (numbers, state) = ([self.scalars.lr()?, self.scalars.decay()?], &*self.state);
         let untouched = match self.settings.estimator.method {
             Method::FirstOrder => None,
@@ -321,7 +321,7 @@ impl Step<'_> {
         let virtual_step = self.virtual_step(&numbers, untouched.as_ref());
         let ArchGradient { gradient, valid_loss } =
             arch_gradient(self.settings.estimator, &losses, &state.w, &state.alpha, &virtual_step)?;
-        self.probe(&gradient, train, valid)?;
+        self.probe(&gradient, train, (valid, Role::Alpha))?;
         store_carried(self.state.carried.valid.as_mut(), valid_loss.carried.as_ref(), self.rollback)?;
         self.move_alpha(&gradient, valid_loss.value)
     }
@@ -344,11 +344,11 @@ impl Step<'_> {
     }
 
     /// Compares a gradient of α with the exact one, in steps that do so.
-    fn probe(&mut self, gradient: &Tensor, train: &Batch, valid: &Batch) -> Result<()> {
+    fn probe(&mut self, gradient: &Tensor, train: &Batch, (valid, valid_role): (&Batch, Role)) -> Result<()> {
         if !self.settings.probes {
             return Ok(());
         }
-        let losses = Losses { network: self.network, train: Some(train), valid };
+        let losses = Losses { network: self.network, train: Some(train), valid, valid_role };
         let (numbers, state) = ([self.scalars.lr()?, self.scalars.decay()?], &*self.state);
         let untouched = self.network.untouched(&state.alpha, train, Role::Weight)?;
         let step = self.virtual_step(&numbers, untouched.as_ref());
