@@ -97,7 +97,8 @@ def number(field: str, text: str) -> Any:
     numbers = [_number(end) for end in ends]
     if len(numbers) != 2 or None in numbers:
         raise typer.BadParameter(
-            f"{field} is {text!r}; expected a number, or a schedule such as 10:0.1 or cosine(10, 0.1)"
+            f"{field} is {text!r}; expected a number, a schedule such as 10:0.1 or cosine(10, 0.1), "
+            "or text in quotation marks"
         )
     return {"name": kind, "start": numbers[0], "end": numbers[1]}
 

@@ -63,6 +63,16 @@ def test_a_complete_search_says_how_long_it_was(tiny_result: SearchResult) -> No
     assert ending.values == {"epochs": 2, "planned": 2, "steps": 6}
 
 
+def test_a_search_that_a_rule_ended_says_why(tiny_result: SearchResult) -> None:
+    stop = {"decision": "stop", "reason": "3 of a kind"}
+    result = made(
+        tiny_result, favour(2, "sep_conv_3x3"), decisions=((1, stop),), config=make_config(epochs=9)
+    )
+    ending = found(result, "ending")
+    assert ending.level == "note" and "3 of a kind" in ending.text
+    assert (ending.values["epochs"], ending.values["planned"]) == (1, 9)
+
+
 @pytest.mark.parametrize(
     "status, text",
     [("interrupted", "interrupted"), ("failed", "xception")],
@@ -175,6 +185,14 @@ def test_a_cell_of_skip_connections_has_collapsed(tiny_result: SearchResult) -> 
     assert found(made(tiny_result, mixed), "skips", "normal").level == "note"
 
 
+def test_a_collapse_under_a_cost_names_the_cost(tiny_result: SearchResult) -> None:
+    config = make_config(epochs=2, arch_terms=[pydarts.algorithms.Flops(weight=10, channels=4, layers=3)])
+    with_cost = made(tiny_result, favour(3, "skip_connect"), config=config)
+    without = made(tiny_result, favour(3, "skip_connect"))
+    named = ["arch_terms" in found(result, "skips", "normal").advice for result in (with_cost, without)]
+    assert named == [True, False]
+
+
 def test_a_normal_cell_in_which_nothing_learns_is_a_warning(tiny_result: SearchResult) -> None:
     assert found(made(tiny_result, favour(3, "skip_connect")), "weightless", "normal").level == "warning"
     only_reduce = made(tiny_result, favour(3, "sep_conv_3x3"), favour(3, "skip_connect"))
@@ -282,5 +300,5 @@ def test_recurrent_nodes_without_inputs_are_counted() -> None:
     assert genotype.nodes("recurrent") == ((), ())
     [bare] = alphas.empty(genotype, path)
     assert (bare.level, bare.values) == ("warning", {"empty": 2, "of": 2})
-    [skips] = alphas.skips(genotype, path)
+    [skips] = alphas.skips(genotype, path, pydarts.SearchConfig(space=space))
     assert skips.values["of"] == 0

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 pytestmark = pytest.mark.skipif(
-    not (sys.platform == "linux" and platform.libc_ver()[0] == "glibc"), reason="glibc's allocator alone is told"
+    not (sys.platform == "linux" and platform.libc_ver()[0] == "glibc"),
+    reason="glibc's allocator alone is told",
 )
 
 STEPS = """

@@ -124,9 +124,10 @@ def check_edges(config: SearchConfig) -> None:
         "auxiliary_skip": config.auxiliary_skip is not None,
     }
     for name in (name for name, wanted in given.items() if wanted):
+        default = getattr(SearchConfig(), name)
         raise ConfigError(
-            f"{name} is {getattr(config, name)!r} and applies to the edges of cells; leave it out with a "
-            "network of your own"
+            f"{name} is {getattr(config, name)!r} and applies to the edges of cells; pass {name}={default!r} "
+            "with a network of your own"
         )
 
 
@@ -136,5 +137,5 @@ def check_selection(config: SearchConfig) -> None:
     if selection.name == "threshold" or getattr(selection, "k", None):
         raise ConfigError(
             f"selection is {selection!r}, which may leave a choice of a network of your own without a "
-            'candidate; use "strongest" or "argmax"'
+            'candidate; use "strongest" without k, or "argmax"'
         )

@@ -107,7 +107,7 @@ class SingleLevel(Hypergradient):
 
 
 class T1T2(Hypergradient):
-    """One step of gradient descent in place of the inverse Hessian. T1–T2 (Luketina et al., 2016).
+    """One step of gradient descent instead of the inverse Hessian. T1–T2 (Luketina et al., 2016).
 
     ∂α L_val − η·∂²αw L_train · ∂w L_val at the current weights, where η is their learning rate.
 
@@ -175,7 +175,7 @@ class Strongest(Selection):
     """Into each node the k edges whose best candidate is strongest. DARTS (Liu et al., 2019), section 2.4.
 
     Attributes:
-        k: the number of edges; None: that of the space, 2 or, in recurrent cells, 1.
+        k: the number of edges; None: the value of the space (2; 1 in recurrent cells).
 
     >>> Strongest(k=3).to_dict()
     {'name': 'strongest', 'k': 3}
@@ -195,7 +195,7 @@ class Argmax(Selection):
 class Threshold(Selection):
     """Into each node the k strongest edges, except those below a value. FairDARTS (Chu et al., 2020), code.
 
-    A node may have fewer than k inputs, and none.
+    A node may have fewer than k inputs, or none.
 
     Attributes:
         value: the smallest mixing weight, from 0 to 1.
@@ -213,10 +213,10 @@ class Sampled(Selection):
     """The best of random architectures. Random search with weight sharing (Li & Talwalkar, 2019).
 
     At the end of a search random architectures, which do not depend on α, are evaluated with the trained
-    weights: each on the first validation batches, the best of them on all. Of equal ones the earlier wins.
+    weights: each on the first validation batches, the best of them on all. Ties are won by the earlier one.
     The score is the accuracy, or the loss where there is no accuracy. At the ends of earlier epochs a few
     architectures are drawn and scored on one batch. Where only α is known, at the points of a trajectory, the
-    strongest candidates stand for the selection; `derive` refuses it.
+    strongest candidates are shown instead; `derive` refuses it.
 
     Attributes:
         samples: the number of architectures that are drawn at the end; equal ones are scored once.
@@ -258,9 +258,9 @@ class Curvature(Decider):
     """End the search when the curvature of the validation loss by α grows. RobustDARTS (Zela et al., 2020).
 
     The curvature is measured every `curvature_every` epochs, which must be given; the published search has
-    2. A local average is the mean of the latest `window` measurements, fewer at the beginning but more than
-    half of them. When it is more than `ratio` times the local average of `back` measurements earlier, the
-    search returns to the epoch in the middle of that earlier window and ends.
+    2. A local average is the mean of the latest `window` measurements, or fewer at the beginning, but more
+    than half of `window`. When it is more than `ratio` times the local average of `back` measurements
+    earlier, the search returns to the epoch in the middle of that earlier window and ends.
 
     Attributes:
         window: the number of measurements in a local average.

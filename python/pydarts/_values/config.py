@@ -131,13 +131,13 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
 
     @property
     def auxiliary_skip(self) -> float | Schedule | None:
-        """The weight of the skip connection that every edge has besides its operations; None: none."""
+        """The weight of a skip connection that is added to every edge; None: no such connection."""
         value = self.to_dict()["auxiliary_skip"]
         return Schedule._of(value) if isinstance(value, dict) else value
 
     @property
     def perturbation(self) -> Perturbation | None:
-        """What the weight step does with the mixing weights, one of `pydarts.algorithms`."""
+        """The perturbation of the mixing weights in the weight step, one of `pydarts.algorithms`."""
         value = self.to_dict()["perturbation"]
         return None if value is None else Perturbation._of(value)
 

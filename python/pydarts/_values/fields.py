@@ -98,7 +98,7 @@ FIELDS = (
         "weight_lr_min",
         "float",
         "0.001",
-        "last learning rate of the cosine schedule over the epochs (code)",
+        "minimum of the cosine schedule of the learning rate, reached after the last epoch (code)",
     ),
     Field("weight_momentum", "float", "0.9", "momentum of SGD on the weights (A.1.1)"),
     Field(
@@ -115,12 +115,12 @@ FIELDS = (
         "largest 2-norm of the gradient of the weights (code); 0, None or infinity: no limit",
         "float | None",
     ),
-    Field("arch_lr", "float", "3e-4", "learning rate of Adam on α (A.1.1)"),
+    Field("arch_lr", "float", "3e-4", "learning rate of α's optimiser (A.1.1)"),
     Field(
         "arch_betas",
         "tuple[float, float]",
         "(0.5, 0.999)",
-        "decay rates of Adam's moments (A.1.1)",
+        "decay rates of the moments of α's Adam (A.1.1)",
         NUMBERS,
     ),
     Field("arch_weight_decay", "float", "1e-3", "weight decay of α, added to its gradient (A.1.1)"),
@@ -268,7 +268,7 @@ FIELDS = (
         "Decider | None",
         "None",
         "the rule that ends the search early: a name or an instance of a class of `pydarts.algorithms`; "
-        "None: none (ours)",
+        "None: the search runs all epochs (ours)",
         "str | Decider | Mapping[str, Any] | None",
     ),
     Field(
@@ -291,14 +291,19 @@ FIELDS = (
         'distribution of the initial logits: ("normal", deviation) or ("normal", deviation, mean) (code)',
         "Sequence[str | float]",
     ),
-    Field("arch_optimizer", "ArchOptimizer", '"adam"', 'of α: "adam", or "sgd" without momentum (A.1.1)'),
+    Field(
+        "arch_optimizer",
+        "ArchOptimizer",
+        '"adam"',
+        'optimiser of α: "adam", or "sgd" without momentum (A.1.1)',
+    ),
     Field("arch_grad_clip", "float | None", "None", "largest 2-norm of α's gradient; None: no limit (ours)"),
     Field(
         "order",
         "Order",
         '"arch_first"',
-        'what a search step moves first: "arch_first" (algorithm 1), or "weights_first", where the gradient '
-        "of α is taken at the new weights (GDAS, code)",
+        'what a search step updates first: "arch_first" (algorithm 1), or "weights_first", where the '
+        "gradient of α is taken at the new weights (GDAS, code)",
     ),
     Field("arch_every", "int", "1", "α moves in every n-th step (ours)"),
     Field("weight_nesterov", "bool", "False", "Nesterov's momentum; the virtual step has none (GDAS, code)"),
@@ -335,7 +340,7 @@ FIELDS = (
         "auxiliary_skip",
         "float | Schedule | None",
         "None",
-        "weight of a skip connection that every edge has besides its operations: a number or a schedule; "
+        "weight of a skip connection that is added to every edge: a number or a schedule; "
         "None: no such connection (DARTS-)",
         "float | Schedule | Mapping[str, Any] | None",
     ),
@@ -343,8 +348,8 @@ FIELDS = (
         "perturbation",
         "Perturbation | None",
         "None",
-        "what the weight step does with the mixing weights: a name or an instance of a class of "
-        "`pydarts.algorithms`; None: nothing (SDARTS)",
+        "perturbation of the mixing weights in the weight step: a name or an instance of a class of "
+        "`pydarts.algorithms`; None: no perturbation (SDARTS)",
         "str | Perturbation | Mapping[str, Any] | None",
     ),
     Field(
@@ -378,7 +383,12 @@ FIELDS = (
         "measure the largest eigenvalue of the Hessian of the validation loss by α at the end of every n-th "
         'epoch, epoch 0 first: the diagnostic "curvature"; None: never (RobustDARTS, code: 2)',
     ),
-    Field("algorithm", "str | None", "None", "preset of the configuration, a label for reports (ours)"),
+    Field(
+        "algorithm",
+        "str | None",
+        "None",
+        "label for reports, which `preset` sets; without effect on the search (ours)",
+    ),
 )
 
 

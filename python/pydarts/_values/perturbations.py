@@ -34,7 +34,7 @@ class Uniform(Perturbation):
 class Adversarial(Perturbation):
     """Projected gradient ascent on the training loss: SDARTS-ADV.
 
-    From a random start as that of `Uniform`, each step moves m by 2ε/n times the sign of the gradient of the
+    From a random start as in `Uniform`, each step moves m by 2ε/n times the sign of the gradient of the
     training loss, with running statistics, and keeps every entry within ±ε of its value in m. If the loss at
     the end is below that at m, m itself is used. A weight step costs n + 2 more passes.
 

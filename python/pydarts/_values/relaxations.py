@@ -87,7 +87,8 @@ class Relaxation(Variant, axis="relaxation"):
     def sample(self, alpha: Tensor | ArrayLike, seed: int = 0, step: int = 0) -> Tensor:
         """Return what a relaxation draws for one table in a step, to be passed to `weights` as `noise`.
 
-        The code is that of a search, whose numbers are different: they depend on table and loss too.
+        It uses the code of a search. The numbers of a search differ: they also depend on the table and the
+        loss.
 
         Args:
             alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.

@@ -23,7 +23,7 @@ class Term(Variant, axis="arch_terms"):
     """A function of α that is added to the validation loss of the α step, after the hypergradient.
 
     A term of the mixing weights uses the mean m of the relaxation at the current α, without noise: of a
-    Gumbel relaxation softmax(α). Removed candidates and decided rows count nowhere.
+    Gumbel relaxation softmax(α). Removed candidates and decided rows are ignored.
     """
 
     def apply(
@@ -47,8 +47,8 @@ class Term(Variant, axis="arch_terms"):
             relaxation: the relaxation, whose parameters are numbers.
             state: values of parameters that differ from the fields, such as `{"weight": 0.5}`. A weight that
                 is a schedule needs one.
-            costs: of terms of a cost, the cost of each candidate, in the shape of `alpha`.
-            constant: of terms of a cost, the cost of the rest of the network.
+            costs: for cost terms, the cost of each candidate, in the shape of `alpha`.
+            constant: for cost terms, the cost of the rest of the network.
 
         Raises:
             ConfigError: an unknown entry of `state`, a value out of range, `costs` missing or without use, or
@@ -82,7 +82,7 @@ class Term(Variant, axis="arch_terms"):
 
 
 class Entropy(Term):
-    """The entropy −Σ m ln m of the mixing weights of a row, in nats, so that rows decide themselves (ours).
+    """The entropy −Σ m ln m of the mixing weights of a row, in nats: rows commit to one candidate (ours).
 
     It is the mean over the rows of each table, as in the history, added over the tables; its gradient goes
     through the relaxation. Mixing weights must be shares of 1, which excludes "sigmoid".
@@ -137,7 +137,7 @@ class ZeroOne(Term):
 class KlAnchor(Term):
     """KL(Dir(κ) ‖ Dir(1)) with κ = elu(α) + 1, summed over the rows. DrNAS (Chen et al., 2021).
 
-    It needs the relaxation "dirichlet", and takes the place of `arch_weight_decay`, which is 0 then.
+    It needs the relaxation "dirichlet", and replaces weight decay of α: set `arch_weight_decay=0`.
 
     Attributes:
         weight: a number of at least 0 or a schedule.

@@ -98,7 +98,7 @@ class Variant:
 
     @classmethod
     def _values(cls, checked: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of the fields. A default of None stands for the default of the core."""
+        """Return the values of the fields. A default of None means the default of the core."""
         found = {}
         for name, default in cls._fields().items():
             value = checked[name]

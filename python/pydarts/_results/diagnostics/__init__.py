@@ -29,7 +29,7 @@ def diagnose(result: Outcome, path: Trajectory | None = None) -> Diagnostics:
 
 def _cells(result: Outcome, path: Trajectory) -> Iterator[Finding]:
     """The findings about a genotype, which only cells have."""
-    yield from alphas.skips(result.genotype, path)
+    yield from alphas.skips(result.genotype, path, result.config)
     yield from alphas.weightless(result.genotype)
     yield from alphas.empty(result.genotype, path)
     if path.learns:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..._values.config import SearchConfig
 from ..._values.genotype import Genotype
-from ..._values.words import edge_in_words
+from ..._values.terms import Flops, Latency, Parameters
+from ..._values.words import edge_in_words, shown
 from ..gathered import choice_margins
 from ..tables import AlphaTable
 from ..trajectory import Margin, Trajectory
@@ -120,7 +122,7 @@ def _entropies(path: Trajectory) -> Iterator[Finding]:
         yield Finding("note", "entropy", text, values=values)
 
 
-def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
+def skips(genotype: Genotype, path: Trajectory, config: SearchConfig) -> Iterator[Finding]:
     """How many operations of each cell are skip connections."""
     name = "identity" if genotype.kind == "recurrent" else "skip_connect"
     for table, names in path.tables.items():
@@ -157,12 +159,23 @@ def skips(genotype: Genotype, path: Trajectory) -> Iterator[Finding]:
                 "warning",
                 "skips",
                 f"{text} The cell has collapsed to skip connections.",
-                "Usual remedies: a larger weight_decay, fewer epochs, a later arch_start_epoch.",
+                _remedies(config),
                 table,
                 values,
             )
         else:
             yield Finding("note", "skips", text, table=table, values=values)
+
+
+def _remedies(config: SearchConfig) -> str:
+    """What may prevent a collapse to skip connections."""
+    usual = "Usual remedies: a larger weight_decay, fewer epochs, a later arch_start_epoch."
+    costs = [shown(term.name) for term in config.arch_terms if isinstance(term, Flops | Latency | Parameters)]
+    if not costs:
+        return usual
+    return (
+        f"arch_terms has {', '.join(costs)}, which favours candidates without cost: lower its weight. {usual}"
+    )
 
 
 def weightless(genotype: Genotype) -> Iterator[Finding]:

@@ -26,10 +26,12 @@ def ending(result: Outcome) -> Iterator[Finding]:
     done, planned, steps = len(result.history), result.config.epochs, result.steps[-1]
     values = {"epochs": done, "planned": planned, "steps": steps}
     if result.status == "complete":
-        yield Finding(
-            "note", "ending", f"The search is complete: {count(done, 'epoch')}, {count(steps, 'step')}.",
-            values=values,
-        )  # fmt: skip
+        text = f"The search is complete: {count(done, 'epoch')}, {count(steps, 'step')}."
+        reason = next((one["reason"] for _, one in result.decisions if one["decision"] == "stop"), None)
+        if reason is not None:
+            kept = f"{done} of {count(planned, 'epoch')}, {count(steps, 'step')}"
+            text = f"A rule ended the search: {reason}. The result is that of {kept}."
+        yield Finding("note", "ending", text, values=values)
         return
     what = (
         "The search was interrupted" if result.status == "interrupted" else "An exception stopped the search"
