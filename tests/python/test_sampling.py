@@ -160,6 +160,25 @@ def test_evaluation_weighs_a_row_by_the_share_of_architectures_that_keep_it() ->
         assert ours.evaluate(x, y)[0] == pytest.approx(theirs.loss(x, y).item(), rel=1e-12)
 
 
+def test_evaluation_counts_decided_rows_among_those_that_are_kept() -> None:
+    """One of three inputs of the second node is decided, and the last node has lost one of four."""
+    setup = parity.Setup(operations=parity.SMALL, nodes=3)
+    ours, theirs = setup.pair(relaxation="random")
+    ours._net.decide('{"decision": "freeze", "table": "normal", "row": 2, "column": 1}')
+    ours._net.decide('{"decision": "drop", "table": "normal", "row": 8}')
+
+    def mean(*shares: float) -> Tensor:
+        return (torch.tensor(shares, dtype=torch.float64) / 3).unsqueeze(1).repeat(1, 3)
+
+    normal = mean(1, 1, 0, 1 / 2, 1 / 2, 2 / 3, 2 / 3, 2 / 3, 0)
+    normal[2, 1] = 1
+    theirs.perturbed = {"normal": normal, "reduce": mean(1, 1, *[2 / 3] * 3, *[2 / 4] * 4)}
+    theirs.eval()
+    x, y = setup.batches(1)[0]
+    with torch.no_grad():
+        assert ours.evaluate(x, y)[0] == pytest.approx(theirs.loss(x, y).item(), rel=1e-12)
+
+
 def test_alpha_does_not_move_under_random_architectures() -> None:
     """A gradient of 0 is not rest: decay would move it (ALGORITHMS 5, item 6)."""
     X, y = torch.rand(32, 1, 8, 8).numpy(), (torch.arange(32) % 3).numpy()
