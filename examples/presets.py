@@ -35,14 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for seed in range(args.seeds):
             config = SearchConfig.preset(name, **small, **more, seed=seed)
             result = results[f"{name} seed {seed}"] = search((X, y), config)
-            record = result.history[-1]
+            last, seconds = result.history[-1], sum(record.seconds for record in result.history)
             print(
-                f"{name}, seed {seed}: {result.status}, validation accuracy {record.valid_accuracy:.1%}, ",
+                f"{name}, seed {seed}: {result.status}, validation accuracy {last.valid_accuracy:.1%}, ",
                 end="",
             )
-            print(
-                f"{record.skip_connections} skip connections, {sum(r.seconds for r in result.history):.0f} s"
-            )
+            print(f"skip connections {last.skip_connections}, {seconds:.0f} s")
 
     training = TrainConfig.quick(epochs=args.train_epochs, train_portion=0.5, progress=False)
     table = compare(results, (X, y), training, random=args.random, workers=2)

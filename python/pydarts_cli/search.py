@@ -192,6 +192,7 @@ def summary(result: SearchResult) -> str:
     from pydarts._results.ending import reached
     from pydarts._results.measured import in_words, latest
     from pydarts._results.score import score_of
+    from pydarts._values.words import count
 
     algorithm = f", {result.config.algorithm}" if result.config.algorithm else ""
     text = f"{result.status} after {reached(result)}{algorithm}"
@@ -207,6 +208,6 @@ def summary(result: SearchResult) -> str:
         if score.train is not None:
             said += f", training {score.text(score.train(last), number='.4g')}"
     seconds = sum(record.seconds for record in result.history)
-    skips = "" if last.skip_connections is None else f", {last.skip_connections} skip connections"
+    skips = "" if last.skip_connections is None else f", {count(last.skip_connections, 'skip connection')}"
     measured = "".join(f", {name} {value}" for name, value in in_words(latest(result.history), 2).items())
     return f"{text}, {seconds:.1f} s: {said}{skips}{measured}"

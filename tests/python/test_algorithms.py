@@ -120,7 +120,6 @@ def test_mixing_weights_are_the_published_numbers(
 @pytest.mark.parametrize(
     ("relaxation", "m", "noise", "expected"),
     [
-        # Candidates that did not run count as 0; else it would be that of the soft Gumbel below.
         (GumbelHard(), (1, 0, 0), NOISE, (0.249496, -0.059904, -0.189592)),
         (Gumbel(), None, NOISE, (-0.439089, 0.018295, 0.420794)),
         (Dirichlet(), (0.5, 0.2, 0.3), (0.5, 0.2, 0.3), (-0.343369, 0.063925 * math.exp(-0.1), 0.341055)),
@@ -135,6 +134,14 @@ def test_derivatives_are_the_published_numbers(
     assert m is None or weights.tolist() == pytest.approx(m)
     found = relaxation.backward(ROW, weights, [1.0, 2.0, 3.0], noise=noise)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_trap_1_2_a_candidates_that_did_not_run_count_as_0() -> None:
+    """Else the derivative would be that of the soft Gumbel; added as scalars, it would be 0 here."""
+    weights = GumbelHard().weights(ROW, noise=NOISE)
+    found = GumbelHard().backward(ROW, weights, [1.0, 2.0, 3.0], noise=NOISE)
+    only = GumbelHard().backward(ROW, weights, [1.0, 0.0, 0.0], noise=NOISE)
+    assert torch.equal(found, only) and bool((found != 0).all())
 
 
 logit = st.floats(-4, 4)

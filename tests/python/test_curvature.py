@@ -36,7 +36,7 @@ def measured(result: pydarts.SearchResult) -> list[float | None]:
     ],
     ids=str,
 )
-def test_the_curvature_of_a_space_is_that_of_the_full_hessian(setup: Setup) -> None:
+def test_trap_1_11_a_the_curvature_is_the_largest_eigenvalue_of_the_full_hessian(setup: Setup) -> None:
     train, valid = setup.batches(3), setup.batches(5)[3:]
     space = pydarts.Space(operations=setup.operations, nodes=setup.nodes, concat=setup.concat)
     cfg = config(

@@ -133,7 +133,7 @@ def test_parameters_reach_the_estimate(method: Any, options: dict[str, float]) -
     assert distance(flat(ours.arch_gradient(train, valid, method, XI)), flat(expected)) <= GRADIENT
 
 
-def test_neumann_without_products_is_t1_t2_bit_for_bit() -> None:
+def test_trap_1_19_a_neumann_without_products_is_t1_t2_bit_for_bit() -> None:
     ours, _ = SETUPS["none, skip and one convolution"].pair()
     train, valid = SETUPS["none, skip and one convolution"].batches(2)
     one, other = (ours.arch_gradient(train, valid, method, XI) for method in (Neumann(terms=0), "t1_t2"))  # type: ignore[arg-type]
@@ -209,7 +209,7 @@ def test_estimates_converge_to_the_exact_inverse() -> None:
     assert errors[-1] < 1e-8
 
 
-def test_a_neumann_series_that_diverges_fails_the_step_and_is_rolled_back() -> None:
+def test_trap_1_19_a_a_series_that_diverges_fails_the_step_and_is_rolled_back() -> None:
     """Trap: with η ≥ 2/λ_max, such as 1 on most networks, the terms grow."""
     _, eigenvalues = exact_inverse()
     train, valid = smooth_batches()
@@ -228,7 +228,7 @@ def snapshot_of(net: pydarts.SearchModule) -> dict[str, Any]:
     return {"state": net.state_dict(), "alphas": net.alphas, **net.optimizer_state()}
 
 
-def test_products_of_all_terms_see_one_training_batch() -> None:
+def test_trap_1_19_b_products_of_all_terms_see_one_training_batch() -> None:
     """Trap: H·v and the mixed product come from the same loss, noise included."""
     seen: list[tuple[float, float]] = []
 

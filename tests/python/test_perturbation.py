@@ -144,7 +144,7 @@ def test_the_alpha_step_and_evaluation_see_no_perturbation(kind: Any) -> None:
     assert distance(before["classifier.weight"], perturbed.state_dict()["classifier.weight"]) > 1e-6
 
 
-def test_the_attack_ascends_the_training_loss() -> None:
+def test_trap_1_10_a_the_attack_ascends_the_training_loss() -> None:
     """ALGORITHMS 1.10, trap (a): a public version descends it, and therefore perturbs nothing.
 
     It ascends the loss with running statistics. That of the weight step, with batch statistics, is still
@@ -159,7 +159,7 @@ def test_the_attack_ascends_the_training_loss() -> None:
     assert losses["attack"] > losses["random"]
 
 
-def test_the_attack_leaves_statistics_and_generators_as_they_are() -> None:
+def test_trap_1_10_d_the_attack_leaves_statistics_and_generators_as_they_are() -> None:
     train, valid = IMAGES.batches(2)
     net, _ = pair(IMAGES, SOFTMAX, Adversarial(0.2))
     plain, _ = pair(IMAGES, SOFTMAX, None)

@@ -107,7 +107,7 @@ def test_trap_1_2_d_running_statistics_of_unselected_operations_rest(relaxation:
             assert after[name] - before[name] == (name not in rest), name
 
 
-def test_micro_batches_move_what_any_of_them_sampled() -> None:
+def test_trap_5_15_micro_batches_move_what_any_of_them_sampled() -> None:
     ours, theirs = pair("gdas", weight_lr=XI, arch_lr=0.0, micro_batch=2)
     train, valid = SETUP.batches(2)
     before = ours.state_dict()

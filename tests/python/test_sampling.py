@@ -61,7 +61,7 @@ def test_a_removed_candidate_is_never_drawn() -> None:
     assert within(mean, p / p.sum(), p.prod() / p.sum() ** 2 / (p.sum() + 1))
 
 
-def test_gumbel_numbers_are_finite() -> None:
+def test_trap_1_3_gumbel_numbers_are_finite() -> None:
     """ALGORITHMS 1.2, item 1: published code redraws noise that is not finite; ours is always."""
     noise = Gumbel().sample(torch.zeros(DRAWS, 10))
     assert noise.isfinite().all() and noise.min() < -2.4 and noise.max() > 10
@@ -179,7 +179,7 @@ def test_evaluation_counts_decided_rows_among_those_that_are_kept() -> None:
         assert ours.evaluate(x, y)[0] == pytest.approx(theirs.loss(x, y).item(), rel=1e-12)
 
 
-def test_alpha_does_not_move_under_random_architectures() -> None:
+def test_trap_5_6_a_gradient_of_0_is_no_rest_so_alpha_is_masked_under_random_architectures() -> None:
     """A gradient of 0 is not rest: decay would move it (ALGORITHMS 5, item 6)."""
     X, y = torch.rand(32, 1, 8, 8).numpy(), (torch.arange(32) % 3).numpy()
     result = pydarts.search(

@@ -127,7 +127,7 @@ def test_five_steps_with_masks_and_frozen_rows_count_only_what_is_left() -> None
     follow(SETUP, TERMS["several"], decided(relaxation, SETUP.reference().alphas), "first_order")
 
 
-def test_five_steps_on_tables_of_different_rows_do_not_count_padding() -> None:
+def test_trap_5_13_tables_of_different_rows_do_not_count_padding() -> None:
     masks = padding(RAGGED.engine())
     follow(RAGGED, TERMS["several"], reference.Relaxation("softmax", masks=masks), "first_order")
 

@@ -83,7 +83,7 @@ def test_alpha_moves_in_every_nth_step_only() -> None:
     assert moved == [step % 4 == 0 for step in range(len(moved))]
 
 
-def test_the_learning_rate_changes_within_an_epoch_on_request() -> None:
+def test_trap_5_11_the_learning_rate_changes_within_an_epoch_on_request() -> None:
     class Rates(pydarts.Callback):
         def __init__(self) -> None:
             self.seen: list[float] = []
