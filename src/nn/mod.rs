@@ -63,6 +63,11 @@ impl Loss {
     pub fn alone(value: Tensor) -> Loss {
         Loss { value, correct: None, carried: None }
     }
+
+    /// The same without its graph, whose small objects would stay where the heap needs large blocks.
+    pub fn detached(self) -> Result<Loss> {
+        Ok(Loss { value: self.value.f_detach()?, ..self })
+    }
 }
 
 /// A loss as a function of two flat vectors, weights w and mixing weights m, and a batch. m is laid out as α is, table

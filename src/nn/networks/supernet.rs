@@ -306,7 +306,7 @@ impl Network for Supernet {
         };
         let finish = |logits: Tensor| {
             let loss = self.loss_of(&logits, batch)?;
-            Ok((loss.value.shallow_clone(), loss))
+            Ok((loss.value.shallow_clone(), loss.detached()?))
         };
         let of_evaluation = evaluates.then(|| executable.plan.cells());
         let segments = of_evaluation.as_ref().unwrap_or(&self.searched().cells);
@@ -345,7 +345,7 @@ impl Network for Supernet {
                     logit_gradient[0].f_mul(&tangent)?.f_sum(None)?
                 }
             };
-            Ok((derivative.shallow_clone(), derivative))
+            Ok((derivative.shallow_clone(), derivative.f_detach()?))
         };
         let start = Dual { value: images, tangent: None };
         let (searched, keeps) = (self.searched(), along.keep && self.options.memory == Memory::Keep);

@@ -37,13 +37,13 @@ pub struct Demand {
 
 /// The size of the heap relative to the values in it. glibc cannot reuse the space of an aligned allocation for an
 /// equal one: measured over ten configurations (see benches/RESULTS.md), the factor is 1.05 to 1.2 if a backward pass
-/// keeps all activations, 1.35 to 1.5 if each has a tangent, 1.55 to 1.75 if such a pass runs in two halves and
-/// computes the first again, and 1.7 to 1.8 if kept and temporary values alternate.
+/// keeps all activations, 1.4 to 1.55 if each has a tangent, 1.25 if such a pass runs in two halves and computes the
+/// first again, and 1.7 to 1.8 if kept and temporary values alternate.
 fn heap(demand: &Demand) -> f64 {
     match (demand.memory, demand.method) {
         (Memory::Recompute, _) => 1.75,
-        (Memory::Keep, Method::UnrolledExact) => 1.7,
-        (Memory::Keep, method) if method.has_products() => 1.45,
+        (Memory::Keep, Method::UnrolledExact) => 1.25,
+        (Memory::Keep, method) if method.has_products() => 1.5,
         (Memory::Keep, _) => 1.1,
     }
 }
