@@ -53,9 +53,12 @@ fn parameters_that_float32_cannot_divide_by_are_refused() {
 fn shares_are_shares_of_one() {
     for rule in ALL {
         let values: Vec<f64> = rule.spec().parameters.iter().map(|parameter| parameter.default).collect();
-        let mean = rule.mean(&LOGITS[..4], &values);
-        let is_one = (mean.iter().sum::<f64>() - 1.0).abs() < 1e-12;
-        assert_eq!(is_one, rule.shares(), "{}", rule.spec().name);
+        // Whether or not a candidate was removed.
+        for row in [&LOGITS[..4], &[0.2, f64::NEG_INFINITY, 0.5, 1.3]] {
+            let mean = rule.mean(row, &values);
+            let is_one = (mean.iter().sum::<f64>() - 1.0).abs() < 1e-12;
+            assert_eq!(is_one, rule.shares(), "{}", rule.spec().name);
+        }
     }
 }
 

@@ -129,11 +129,15 @@ def test_a_search_shows_the_edges_but_never_selects_them(tmp_path: Path) -> None
 
 def test_events_hold_the_edges_too() -> None:
     heard = Listener()
-    pydarts.search(pair(), config(**OPTIONS), callbacks=[heard])
+    pydarts.search(pair(), config(nodes=2, **OPTIONS), callbacks=[heard])
     for info in (heard.steps[0], heard.epochs[-1]):
         assert set(info.alphas) == set(info.strengths) == set(TABLES)
         sums = info.strengths["normal"].sum(-1)
         np.testing.assert_allclose(sums, info.strengths["normal.beta"][:, 0], rtol=1e-5)
+        targets = np.array([target for _, target in config(nodes=2, **OPTIONS).resolved_space.edges])
+        for node in set(targets.tolist()):
+            expected = softmax(info.alphas["normal.beta"][targets == node, 0])
+            np.testing.assert_allclose(info.strengths["normal.beta"][targets == node, 0], expected, rtol=1e-5)
 
 
 def test_the_auxiliary_skip_of_every_epoch_is_recorded() -> None:
