@@ -181,7 +181,7 @@ class _Outcome:
     def __init__(self, path: Trajectory) -> None:
         self.trajectory, self.genotype = path, path.genotypes[-1]
         self.status, self.history, self.steps, self.loss, self.class_counts = "complete", (), (2,), None, None
-        self.config = pydarts.SearchConfig(space=SMALL)
+        self.config, self.decisions = pydarts.SearchConfig(space=SMALL), ()
 
 
 # ---- spaces whose edges differ
