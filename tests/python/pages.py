@@ -17,7 +17,8 @@ class Block:
 
     language: str
     title: str
-    """Shown above the block; one that begins with "Needs" says why the block does not run everywhere."""
+    """Shown above the block. "Needs …" says why the block does not run everywhere, "Measured …" that the page
+    does not print it."""
     code: str
     line: int
 

@@ -42,7 +42,7 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(
     pages.run(page)
     printed = capsys.readouterr().out
     for block in pages.blocks(page):
-        if block.language == "text":
+        if block.language == "text" and not block.title.startswith("Measured"):
             assert pages.disagreement(block.code, printed, points=5) is None
 
 

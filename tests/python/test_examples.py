@@ -56,6 +56,7 @@ def test_presets_are_compared_with_random_cells(
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("one_thread")
 def test_every_preset_searches_digits_with_two_seeds(tmp_path: Path) -> None:
     assert example("presets").main(["--out", str(tmp_path)]) == 0
     table = pydarts.SearchTable.load(tmp_path / "table.csv")
