@@ -60,13 +60,18 @@ fn edges(config: &SearchConfig) -> Result<()> {
     let (network, relaxation) = (&config.network, &config.optimisation.relaxation);
     if config.space.reads() == Reads::Words {
         let given = [
-            ("partial_channels", network.partial_channels != 1, "a recurrent cell has no channels to divide"),
-            ("edge_normalization", network.edge_normalization, "a recurrent cell has no edge weights"),
-            ("auxiliary_skip", network.auxiliary_skip.is_some(), "every gate of a recurrent cell passes its state on"),
+            (network.partial_channels != 1, "partial_channels", "1", "a recurrent cell has no channels to divide"),
+            (network.edge_normalization, "edge_normalization", "False", "a recurrent cell has no edge weights"),
+            (
+                network.auxiliary_skip.is_some(),
+                "auxiliary_skip",
+                "None",
+                "every gate of a recurrent cell passes its state on",
+            ),
         ];
-        if let Some((name, _, reason)) = given.iter().find(|(_, given, _)| *given) {
+        if let Some((_, name, default, reason)) = given.iter().find(|(given, ..)| *given) {
             return Err(Error::config(format!(
-                "`{name}` applies to convolutional cells only: {reason}; pass its default with a recurrent space"
+                "`{name}` applies to convolutional cells only: {reason}; pass {name}={default} with a recurrent space"
             )));
         }
     }

@@ -355,7 +355,7 @@ impl<N: Inspectable> Inspector<N> {
             let held = self.lock()?;
             held.explained(examples, || {
                 let batch = batch(&held)?;
-                let whole = Relaxed { micro_batch: None, ..held.relaxed() };
+                let whole = held.relaxed().whole();
                 whole.draw(held.state.step, Some(&batch), None)?;
                 let pass = whole.loss(&held.state.w, &held.state.alpha, &batch, mode)?;
                 let correct = pass.correct.map(|correct| correct.f_double_value(&[])).transpose()?;

@@ -15,7 +15,7 @@ use super::values::PyConfig;
 use crate::config::SearchConfig;
 use crate::data::{Batch, Expected};
 use crate::error::{Error, Result};
-use crate::nn::{Draw, Mode, Network, NetworkOptions, Relaxed, Role, SearchNetwork, Statistics};
+use crate::nn::{Draw, Mode, Network, NetworkOptions, Role, SearchNetwork, Statistics};
 use crate::plan::Plan;
 use crate::relaxation::Restrictions;
 use crate::search::{self, Terms};
@@ -124,7 +124,7 @@ impl PySupernet {
             let held = self.0.lock()?;
             let network = &held.network.network;
             let batch = Batch::new(x.shallow_clone(), x.shallow_clone());
-            Relaxed { micro_batch: None, ..held.relaxed() }.draw(held.state.step, Some(&batch), None)?;
+            held.relaxed().whole().draw(held.state.step, Some(&batch), None)?;
             let m = held.relaxations.weights(&held.state.alpha, Draw::Part(Role::Weight, 0))?;
             held.explained(network.examples(&x), || network.logits(&held.state.w, &m, &x, Mode::Search))
         })

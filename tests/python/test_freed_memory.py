@@ -9,14 +9,14 @@ import pytest
 
 pytestmark = pytest.mark.skipif(
     not (sys.platform == "linux" and platform.libc_ver()[0] == "glibc"),
-    reason="glibc's allocator alone is told",
+    reason="only glibc's allocator is configured",
 )
 
 STEPS = """
-import sys, torch, pydarts
+import resource, sys, torch, pydarts
 def resident():
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 torch.set_num_threads(1)
 config = pydarts.SearchConfig(channels=16, layers=3, image_size=32, hypergradient=sys.argv[1], device="cpu")
 nets = [pydarts.Supernet(config=config) for _ in range(2)]
@@ -32,7 +32,9 @@ print(held - resident())
 
 def returned(method: str, **environment: str) -> list[float]:
     """MiB that the process returns when the first and when the second of two networks is deleted."""
-    inherited = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("GLIBC_", "MALLOC_"))
+    }
     ran = subprocess.run(
         [sys.executable, "-c", STEPS, method],
         env=inherited | environment,

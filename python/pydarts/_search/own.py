@@ -118,17 +118,13 @@ def shown_tables(found: tuple[Found, ...]) -> dict[str, AlphaTable]:
 
 def check_edges(config: SearchConfig) -> None:
     """Raise ConfigError for options of the edges of cells."""
-    given = {
-        "partial_channels": config.partial_channels != 1,
-        "edge_normalization": config.edge_normalization,
-        "auxiliary_skip": config.auxiliary_skip is not None,
-    }
-    for name in (name for name, wanted in given.items() if wanted):
-        default = getattr(SearchConfig(), name)
-        raise ConfigError(
-            f"{name} is {getattr(config, name)!r} and applies to the edges of cells; pass {name}={default!r} "
-            "with a network of your own"
-        )
+    for name in ("partial_channels", "edge_normalization", "auxiliary_skip"):
+        value, default = getattr(config, name), getattr(SearchConfig(), name)
+        if value != default:
+            raise ConfigError(
+                f"{name} is {value!r} and applies to the edges of cells; pass {name}={default!r} with a "
+                "network of your own"
+            )
 
 
 def check_selection(config: SearchConfig) -> None:

@@ -122,7 +122,8 @@ class Neumann(Hypergradient):
     ∂α L_val − ∂²αw L_train · q with q = η·Σ_{k=0..terms} (I − ηH)^k v, v = ∂w L_val, and H the Hessian of the
     training loss by the weights plus `weight_decay` on its diagonal. The step η is the learning rate of the
     weights (published implementations take 1, with which the series diverges on a network). The terms grow
-    if an eigenvalue of H is above 2/η or below 0.
+    if an eigenvalue of H is above 2/η or below 0. A step whose gradient of α is not finite is undone with an
+    error: take fewer terms, or a smaller `weight_lr`.
 
     Attributes:
         terms: the number of products with H; with 0 it is "t1_t2".

@@ -239,3 +239,7 @@ class Latency(Term):
     exponent: float = 0.6
     file: str | None = None
     other_device: Literal["refuse", "accept"] = "refuse"
+
+
+COSTS = (Flops, Parameters, Latency)
+"""The terms whose value is a cost of the network that `build` will make."""

@@ -46,6 +46,11 @@ impl Relaxed<'_> {
         self.network.draw(step, &examples)
     }
 
+    /// The same without micro-batches.
+    pub fn whole(self) -> Self {
+        Relaxed { micro_batch: None, ..self }
+    }
+
     /// The sizes of the parts of these batches.
     pub fn parts(&self, train: Option<&Batch>, valid: Option<&Batch>) -> Parts {
         [valid, train].map(|batch| batch.map_or(Vec::new(), |batch| sizes(batch, self.micro_batch)))

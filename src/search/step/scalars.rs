@@ -165,8 +165,8 @@ impl Report {
         for (what, value) in CHECKED.iter().zip(&numbers) {
             if !value.is_finite() {
                 return Err(Error::numerical(format!(
-                    "the {what} became {value} at step {step}, which was rolled back. Lower weight_lr, arch_lr, \
-                     grad_clip or the terms of a Neumann series, or look for extreme values in the data"
+                    "the {what} became {value} at step {step}, which was rolled back. Lower weight_lr, arch_lr or grad_clip, or \
+                     look for extreme values in the data"
                 )));
             }
         }

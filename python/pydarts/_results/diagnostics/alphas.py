@@ -9,7 +9,7 @@ import numpy as np
 
 from ..._values.config import SearchConfig
 from ..._values.genotype import Genotype
-from ..._values.terms import Flops, Latency, Parameters
+from ..._values.terms import COSTS
 from ..._values.words import edge_in_words, shown
 from ..gathered import choice_margins
 from ..tables import AlphaTable
@@ -170,7 +170,7 @@ def skips(genotype: Genotype, path: Trajectory, config: SearchConfig) -> Iterato
 def _remedies(config: SearchConfig) -> str:
     """What may prevent a collapse to skip connections."""
     usual = "Usual remedies: a larger weight_decay, fewer epochs, a later arch_start_epoch."
-    costs = [shown(term.name) for term in config.arch_terms if isinstance(term, Flops | Latency | Parameters)]
+    costs = [shown(term.name) for term in config.arch_terms if isinstance(term, COSTS)]
     if not costs:
         return usual
     return (
