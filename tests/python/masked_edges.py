@@ -8,6 +8,7 @@ from typing import Any
 import pydarts
 import reference
 from parity import Batch, Setup
+from parity_partial import Partial
 from parity_sequences import Sequences
 
 SIZES = ("channels", "layers", "num_classes", "in_channels", "nodes", "operations", "concat", "reductions",
@@ -31,9 +32,15 @@ class MaskedSequences(Sequences):
         return reference.MaskedSequences(causal=self.causal, **sizes)
 
 
-def share_masks(
-    ours: pydarts.Supernet, theirs: reference.Masked, train: Batch, valid: Batch
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class MaskedPartial(Partial):
+    """As `Partial`, with a reference that drops edges and skip connections."""
+
+    def reference(self) -> reference.MaskedPartial:
+        return reference.MaskedPartial(**self.sizes())
+
+
+def share_masks(ours: pydarts.Supernet, theirs: Any, train: Batch, valid: Batch) -> dict[str, Any]:
     """Draw the masks of the next step for these batches, and let the reference see them."""
     ours.arch_gradient(train=train, valid=valid, method="unrolled")
     theirs.masks = ours.masks()

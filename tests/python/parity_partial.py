@@ -34,21 +34,24 @@ class Partial(Setup):
     passes: tuple[str, ...] | None = None
 
     def reference(self) -> reference.Supernet:
-        return reference.PartialSupernet(
-            k=self.k,
-            normalized=self.normalized,
-            auxiliary=self.auxiliary,
-            channels=self.channels,
-            layers=self.layers,
-            num_classes=self.num_classes,
-            in_channels=self.in_channels,
-            nodes=self.nodes,
-            operations=self.operations,
-            concat=self.concat,
-            reductions=self.reductions,
-            stem_multiplier=self.stem_multiplier,
-            seed=self.seed,
-        )
+        return reference.PartialSupernet(**self.sizes())
+
+    def sizes(self) -> dict[str, Any]:
+        return {
+            "k": self.k,
+            "normalized": self.normalized,
+            "auxiliary": self.auxiliary,
+            "channels": self.channels,
+            "layers": self.layers,
+            "num_classes": self.num_classes,
+            "in_channels": self.in_channels,
+            "nodes": self.nodes,
+            "operations": self.operations,
+            "concat": self.concat,
+            "reductions": self.reductions,
+            "stem_multiplier": self.stem_multiplier,
+            "seed": self.seed,
+        }
 
     def engine(self, **config: Any) -> pydarts.Supernet:
         return super().engine(**options(self), **config)

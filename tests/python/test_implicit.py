@@ -49,6 +49,13 @@ def test_gradients_are_those_of_double_backward(setup: Setup, method: Name) -> N
     assert distance(flat(found), flat(first)) > 1e-4 or method == "conjugate_gradient"
 
 
+def test_the_single_level_gradient_is_that_of_the_training_loss() -> None:
+    ours, theirs = SETUPS["the published operations"].pair()
+    train, valid = SETUPS["the published operations"].batches(2)
+    expected, _ = reference.METHODS["first_order"](theirs, train, train)
+    assert distance(flat(ours.arch_gradient(train, valid, "single_level")), flat(expected)) <= GRADIENT
+
+
 @methods
 @pytest.mark.parametrize("name", BASES)
 def test_partial_channels_and_weighted_edges_are_differentiated_exactly(name: str, method: Name) -> None:

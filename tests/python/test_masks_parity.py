@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from masked_edges import MaskedImages, MaskedSequences, share_masks
+from masked_edges import MaskedImages, MaskedPartial, MaskedSequences, share_masks
 from parity import (
     LOSS,
     METHODS,
@@ -34,6 +35,10 @@ SETUPS: dict[str, Setup] = {
     "a single operation": MaskedImages(operations=("dil_conv_5x5",), nodes=2),
     "pooling only": MaskedImages(operations=("avg_pool_3x3", "max_pool_3x3"), size=(7, 7)),
     "one to four operations per edge": MaskedImages(operations=RAGGED["one to four"]),
+    "partial channels": MaskedPartial(k=2, operations=SMALL, channels=6),
+    "partial channels with weighted edges": MaskedPartial(k=3, normalized=True, size=(9, 7), nodes=1),
+    "an auxiliary skip": MaskedPartial(auxiliary=0.5, operations=SMALL),
+    "all three": MaskedPartial(k=2, normalized=True, auxiliary=0.75, channels=5, operations=SMALL, nodes=3),
     "sequences": MaskedSequences(),
     "causal sequences of odd length": MaskedSequences(length=13, nodes=1, causal=True),
 }
@@ -55,7 +60,11 @@ def test_losses_see_the_masks_of_their_role(setup: Setup) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @each
 def test_gradients_follow_the_reference(setup: Setup, method: str, passes: Any) -> None:
-    config = BOTH if isinstance(setup, MaskedSequences) else BOTH | {"passes": passes}
+    config = BOTH
+    if isinstance(setup, MaskedPartial):
+        setup = replace(setup, passes=passes)
+    elif not isinstance(setup, MaskedSequences):
+        config = BOTH | {"passes": passes}
     ours, theirs = setup.pair(**config)
     train, valid = setup.batches(2)
     share_masks(ours, theirs, train, valid)

@@ -13,7 +13,9 @@ import pydarts
 import pytest
 import reference
 import torch
+from conftest import make_arrays
 from parity import SMALL, XI, apart, assert_same_bits, distance, snapshot
+from parity_partial import BASES
 from pydarts.algorithms import Adversarial, Linear, Uniform
 from reference.noise import uniform as units
 from reference.perturbation import adversarial, project, uniform
@@ -37,14 +39,34 @@ def noise(alphas: dict[str, Tensor], step: int, part: int = 0, seed: int = 0) ->
 
 
 class Perturbed(reference.Search):
-    """A search whose weight step sees perturbed mixing weights."""
+    """A search whose weight step sees perturbed mixing weights, in every part of the batch others."""
 
     attack = False
+    epsilon_of_m = EPSILON
+    parts = 1
 
     def _weight_step(self, train: Any, lr: float) -> float:
         net = self.net
+        parts = list(zip(*(tensor.chunk(self.parts) for tensor in train), strict=True))
+        points = [self.point(part, number) for number, part in enumerate(parts)]
+
+        def training_loss(x: Tensor, y: Tensor, criterion: Any) -> tuple[Tensor, Tensor]:
+            total = torch.tensor(0.0, dtype=torch.float64)
+            for point, part in zip(points, parts, strict=True):
+                net.perturbed = point
+                total = total + net.loss(*part, criterion) / self.parts
+            net.perturbed = None
+            return total, total
+
+        net.__dict__["training_loss"] = training_loss
+        return super()._weight_step(train, lr)
+
+    def point(self, batch: Any, part: int) -> dict[str, Tensor]:
+        """The mixing weights of one part of the batch."""
+        net = self.net
+        tables = {name: alpha for name, alpha in net.alphas.items() if not name.endswith(".beta")}
         with torch.no_grad():
-            m = {name: net.mixing(name) for name in net.alphas}
+            m = {name: net.mixing(name) for name in tables}
 
         def fit(name: str, point: Tensor) -> Tensor:
             relaxation = net.relaxation
@@ -56,19 +78,15 @@ class Perturbed(reference.Search):
         def loss(point: Any) -> Tensor:
             net.perturbed = dict(point)
             net.eval()
-            value = net.loss(*train, self.criterion)
+            value = net.loss(*batch, self.criterion)
             net.train()
             net.perturbed = None
             return value
 
-        drawn = noise(net.alphas, self.steps)
+        drawn = noise(tables, self.steps, part)
         if self.attack:
-            net.perturbed = adversarial(m, drawn, EPSILON, fit, loss)
-        else:
-            net.perturbed = uniform(m, drawn, EPSILON, fit)
-        found = super()._weight_step(train, lr)
-        net.perturbed = None
-        return found
+            return adversarial(m, drawn, self.epsilon_of_m, fit, loss)
+        return uniform(m, drawn, self.epsilon_of_m, fit)
 
 
 def pair(
@@ -105,6 +123,65 @@ def test_five_steps_are_those_of_plain_pytorch(
     weights = {name: tensor for name, tensor in ours.state_dict().items() if name in theirs.weights()}
     assert apart(weights, theirs.weights()) <= 1e-8
     assert apart(ours.alphas, theirs.alphas) <= 1e-8
+
+
+def follow(setup: parity.Setup, perturbation: Any, parts: int = 1, steps: int = 3, **config: Any) -> None:
+    """Compare steps with those of plain PyTorch."""
+    ours, theirs = pair(setup, SOFTMAX, perturbation, **config)
+    search = Perturbed(theirs, published=False, arch_lr=config.get("arch_lr", 3e-4))
+    search.attack, search.parts = isinstance(perturbation, Adversarial), parts
+    search.epsilon_of_m = perturbation.epsilon
+    batches = setup.batches(2 * steps)
+    for train, valid in zip(batches[::2], batches[1::2], strict=True):
+        ours.step(train, valid)
+        search.step(train, valid, XI)
+    weights = {name: tensor for name, tensor in ours.state_dict().items() if name in theirs.weights()}
+    assert apart(weights, theirs.weights()) <= 1e-8
+    assert apart(ours.alphas, theirs.alphas) <= 1e-8
+
+
+@pytest.mark.parametrize("kind", [Uniform, Adversarial])
+@pytest.mark.parametrize("name", ["k=2 with weighted edges", "an auxiliary skip", "all three"])
+def test_shares_are_perturbed_before_an_edge_weighs_them(name: str, kind: Any) -> None:
+    """The weights of edges and of auxiliary skip connections stay as they are."""
+    follow(replace(BASES[name], operations=SMALL), kind(epsilon=EPSILON))
+
+
+def test_a_row_without_a_positive_weight_takes_the_largest_candidate() -> None:
+    """With ε = 1 some rows of two candidates are at most 0 everywhere before they are clipped."""
+    setup = replace(IMAGES, operations=("skip_connect", "conv_1x1"), nodes=3)
+    _, theirs = pair(setup, SOFTMAX, Uniform(epsilon=1.0))
+    with torch.no_grad():
+        m = {name: theirs.mixing(name) for name in theirs.alphas}
+    drawn = [noise(theirs.alphas, step) for step in range(5)]
+    negative = [m[name] + numbers[name] <= 0 for numbers in drawn for name in m]
+    assert any(bool((rows.all(-1)).any()) for rows in negative)
+    follow(setup, Uniform(epsilon=1.0), steps=5)
+
+
+@pytest.mark.parametrize("kind", [Uniform, Adversarial])
+def test_every_micro_batch_has_noise_of_its_own(kind: Any) -> None:
+    follow(
+        replace(IMAGES, operations=SMALL), kind(epsilon=EPSILON), parts=2, steps=1, micro_batch=2, arch_lr=0.0
+    )
+
+
+def test_a_search_perturbs_by_the_radius_of_its_epoch() -> None:
+    def alphas(perturbation: Any) -> Any:
+        config = pydarts.SearchConfig(
+            channels=2, layers=3, nodes=1, operations=SMALL, epochs=3, batch_size=8, seed=1, arch_lr=0.1,
+            perturbation=perturbation, precision="float64", progress=False, record="step",
+        )  # fmt: skip
+        return pydarts.search(make_arrays(32), config).alphas["normal"]
+
+    def moved(one: Any, other: Any) -> list[bool]:
+        return [abs(a - b).max() > 1e-6 for a, b in zip(one, other, strict=True)]
+
+    plain, rising, constant = alphas(None), alphas(Uniform(Linear(0, 0.9))), alphas(Uniform(0.3))
+    steps = (len(plain) - 1) // 3
+    # The weights move after α, which sees a perturbation in the next step.
+    assert moved(plain, rising) == [False] * (steps + 2) + [True] * (2 * steps - 1)
+    assert moved(plain, constant) == [False] * 2 + [True] * (3 * steps - 1)
 
 
 def test_the_published_vector() -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pydarts
 import pytest
+import torch
 from pydarts import Genotype, SearchConfig, Space
 from pydarts.algorithms import Flops, Latency, Parameters, Term
+from pydarts.nn import _latency
 from pydarts.nn._costs import target_costs
 from resuming import Stop, StopAt, pair
 from resuming import config as small
@@ -138,6 +140,19 @@ def changed(path: Path, folder: Path, **changes: Any) -> Path:
 def options(path: Path, **changes: Any) -> SearchConfig:
     config: dict[str, Any] = {"num_classes": 3, "in_channels": 1, "image_size": 8}
     return small(arch_terms=Latency(file=str(path), **changes), **config)
+
+
+def test_a_time_is_the_median_of_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call after the first takes 1 ms, but for one that another process interrupts."""
+    clock = iter([9.0, 0.001, 0.001, 0.5, *[0.001] * 60])
+    now = [0.0]
+
+    def call() -> None:
+        now[0] += next(clock)
+
+    monkeypatch.setattr(_latency, "perf_counter", lambda: now[0])
+    found = _latency._timed({"a": call, "b": lambda: None}, 0.0, torch.device("cpu"))
+    assert found == {"a": pytest.approx(1.0), "b": 0.0}
 
 
 def test_a_table_has_every_operation_of_the_target_and_where_it_was_measured(measured: Path) -> None:

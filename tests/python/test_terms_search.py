@@ -89,7 +89,10 @@ def follow(
     before = ours.alphas
     statement = plain(terms, ours, relaxation)
     first = method == "first_order"
-    search = reference.Search(theirs, method=method, arch_lr=0.1, published=first, terms=statement)
+    clip = config.get("arch_grad_clip")
+    search = reference.Search(
+        theirs, method=method, arch_lr=0.1, arch_grad_clip=clip, published=first, terms=statement
+    )
     batches = setup.batches(10)
     for number, (train, valid) in enumerate(zip(batches[::2], batches[1::2], strict=True)):
         share_noise(theirs, number, seed=setup.seed)
@@ -174,6 +177,24 @@ def test_the_history_records_what_terms_add_and_the_expected_cost_of_the_last_al
         m = np.concatenate([strengths[name][index + 1].ravel() for name in result.alphas])
         assert record.diagnostics["cost.flops"] == pytest.approx(np.dot(flat, m) + constant, rel=1e-6)
     assert result.history[-1].diagnostics["cost.flops"] < result.history[0].diagnostics["cost.flops"]
+
+
+def test_a_factor_adds_what_it_adds_to_the_loss() -> None:
+    """With arch_lr=0 the search is the same under any factor f, and the term is (f − 1)·L_val."""
+
+    def added(weight: float) -> float:
+        term = Flops(weight=weight, form="multiply", exponent=0.0, **COST)
+        [record] = pydarts.search(pair(), config(arch_terms=term, arch_lr=0.0, epochs=1)).history
+        return record.diagnostics["term.flops"]
+
+    assert added(1.0) == 0
+    assert added(2.0) > 0
+    assert added(5.0) == pytest.approx(4 * added(2.0), rel=1e-6)
+
+
+def test_the_gradient_is_clipped_with_its_terms() -> None:
+    for clip in (1e-3, 1e-2):
+        follow(SETUP, TERMS["several"], reference.Relaxation("softmax"), "first_order", arch_grad_clip=clip)
 
 
 def test_a_cost_pulls_alpha_to_cheap_candidates() -> None:

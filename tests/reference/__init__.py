@@ -5,7 +5,7 @@ from .derive import derive, select, softmax
 from .hypergradient import first_order, unrolled, unrolled_exact
 from .implicit import METHODS, arch_hessian
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
-from .masks import Masked, MaskedSequences
+from .masks import Masked, MaskedPartial, MaskedSequences
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
 from .partial import PartialSequenceSupernet, PartialSupernet
@@ -32,6 +32,7 @@ __all__ = [
     "HandLSTM",
     "LanguageModel",
     "Masked",
+    "MaskedPartial",
     "MaskedSequences",
     "Masks",
     "OwnNetwork",

@@ -73,6 +73,9 @@ class OneChannelReduction(nn.Module):
 class PartialEdge(nn.ModuleDict):
     """One edge."""
 
+    sparse = False
+    """Whether candidates of weight 0 are not computed."""
+
     def __init__(
         self,
         operations: Sequence[str],
@@ -93,7 +96,13 @@ class PartialEdge(nn.ModuleDict):
 
     def forward(self, x: Tensor, weights: Tensor, b: Tensor) -> Tensor:
         first, others = x[:, : self.mixed], x[:, self.mixed :]
-        whole = sparse.mixed([self[name] for name in self.names], weights, first, self.zero)
+        operations = [self[name] for name in self.names]
+        if self.sparse:
+            whole = sparse.mixed(operations, weights, first, self.zero)
+        else:
+            whole = sum(
+                weight * operation(first) for weight, operation in zip(weights, operations, strict=True)
+            )
         if others.shape[1]:
             bypass = others if self.stride == 1 else self.halve(others)
             joined = torch.cat([whole, bypass], dim=1)
@@ -188,6 +197,9 @@ class _Weighted(Supernet):
         return torch.cat(groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        for module in self.modules():
+            if isinstance(module, PartialEdge):
+                module.sparse = self.samples
         before = previous = self.stem(x)
         for cell in self.cells:
             name = "reduce" if cell.reduction else "normal"
