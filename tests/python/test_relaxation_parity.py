@@ -247,3 +247,24 @@ def test_random_architectures_train_the_weights_of_plain_pytorch_and_do_not_move
     weights = {name: tensor for name, tensor in ours.state_dict().items() if name in theirs.weights()}
     assert apart(weights, theirs.weights()) <= 1e-8
     assert all(torch.equal(alpha, before[name]) for name, alpha in ours.alphas.items())
+
+
+def test_dirichlet_gradients_are_finite_and_0_below_the_smallest_concentration() -> None:
+    """κ is at least 1e-3, where samples are 0 and 1 to rounding and their gradients would overflow."""
+    setup = parity.SETUPS["none, skip and one convolution"]
+    net, _ = setup.pair(relaxation="dirichlet")
+    train, valid = setup.batches(2)
+    low = {name: torch.full_like(alpha, -6.5) for name, alpha in net.alphas.items()}  # κ = 0.0015
+    for alpha in low.values():
+        alpha[::2, 0] = -8.0  # below the smallest κ
+    net.set_alphas(low)
+    for method in ("first_order", "unrolled_exact"):
+        for name, gradient in net.arch_gradient(train, valid, method, 0.025).items():
+            assert bool(gradient.isfinite().all()), name
+            assert bool((gradient[::2, 0] == 0).all()), name
+    sharp = {name: torch.full_like(alpha, -8.0) for name, alpha in low.items()}
+    for alpha in sharp.values():
+        alpha[:, 1] = 1.0
+    net.set_alphas(sharp)
+    for gradient in net.arch_gradient(train, valid, "first_order").values():
+        assert bool(gradient.isfinite().all())
