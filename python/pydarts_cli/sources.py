@@ -126,7 +126,7 @@ def is_text(source: str) -> bool:
     >>> is_text("Genotype(normal=[])"), is_text("DARTS_V2")
     (True, False)
     """
-    return any(mark in source for mark in "({") and not os.path.exists(source)
+    return any(mark in source for mark in "({|") and not os.path.exists(source)
 
 
 def is_run(source: str) -> bool:

@@ -139,6 +139,11 @@ pub enum Op {
         /// Groups of channels that are convolved separately.
         groups: usize,
     },
+    /// The input plus a number per channel.
+    Bias {
+        /// `[channels]`.
+        weight: WeightId,
+    },
     /// Normalisation of each channel over the batch, with the statistics of the batch or the running ones.
     BatchNorm {
         /// The running statistics, or the first of several consecutive ones.
@@ -173,6 +178,8 @@ pub enum Op {
         padding: [usize; 2],
         /// The number of first columns that are padding too ([`Op::Pad`]).
         outside: usize,
+        /// Whether a last window may reach past the end, so that every element belongs to a window.
+        ceil: bool,
     },
     /// Columns before the first one.
     Pad {
@@ -329,7 +336,7 @@ impl Op {
                 vec![weight.0, bias.0]
             }
             Op::Own { weights, .. } => weights.iter().map(|weight| weight.0).collect(),
-            Op::Lookup { weight } | Op::Product { weight, .. } => vec![weight.0],
+            Op::Lookup { weight } | Op::Product { weight, .. } | Op::Bias { weight } => vec![weight.0],
             _ => Vec::new(),
         }
     }

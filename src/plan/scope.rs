@@ -10,8 +10,10 @@ use crate::space::{Edge, Operation};
 pub enum Module {
     /// The first layers of a network that reads images.
     Stem,
-    /// The convolutional cell with this number.
+    /// The convolutional cell, or the residual block between cells, with this number.
     Cell(usize),
+    /// The norm before the classifier.
+    Last,
     /// The last layers of a network that reads images.
     Classifier,
     /// The embedding of a language model.
@@ -125,6 +127,7 @@ impl fmt::Display for Module {
         match self {
             Module::Stem => formatter.write_str("stem"),
             Module::Cell(cell) => write!(formatter, "cells.{cell}"),
+            Module::Last => formatter.write_str("last"),
             Module::Classifier => formatter.write_str("classifier"),
             Module::Encoder => formatter.write_str("encoder"),
             Module::RecurrentCell => formatter.write_str("cell"),

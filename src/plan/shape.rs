@@ -6,12 +6,19 @@ impl Op {
     /// The shape of the output, or the reason why the operation does not fit its inputs.
     pub(super) fn output_shape(&self, inputs: &[&Shape], weights: &[WeightSpec]) -> Result<Shape, String> {
         match self {
+            Op::Bias { weight } => match (weights.get(weight.0).map(|weight| &weight.shape[..]), one(inputs)?) {
+                (Some([width]), shape) if *width == shape.channels() => Ok(shape.clone()),
+                (_, shape) => Err(format!("a bias does not fit {} channels", shape.channels())),
+            },
             Op::BatchNorm { .. } | Op::Relu | Op::Mask { .. } | Op::Drop { .. } => Ok(one(inputs)?.clone()),
             Op::Conv { weight, members, stride, padding, dilation, groups } => {
                 let kernel = Kernel::of(weights.get(weight.0), *members, *groups)?;
                 kernel.convolve(Image::of(one(inputs)?)?, *stride, *padding, *dilation)
             }
-            Op::MaxPool { kernel, stride, padding, ceil: true } => covered(one(inputs)?, [*kernel, *stride, *padding]),
+            Op::MaxPool { kernel, stride, padding, ceil: true }
+            | Op::AvgPool { kernel, stride, padding, ceil: true, .. } => {
+                covered(one(inputs)?, [*kernel, *stride, *padding])
+            }
             Op::MaxPool { kernel, stride, padding, .. } | Op::AvgPool { kernel, stride, padding, .. } => {
                 let image = Image::of(one(inputs)?)?;
                 image.resized(|axis, extent| slid(extent, kernel[axis], stride[axis], padding[axis], 1))

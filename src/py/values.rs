@@ -167,7 +167,7 @@ impl PyGenotype {
 
     /// The edges into each node of a cell; none for a cell of another kind of genotype.
     fn nodes_of(&self, table: &str) -> PyResult<&[Vec<Edge>]> {
-        let known = ["normal", "reduce", "recurrent"];
+        let known = ["normal", "reduce", "recurrent", "cell"];
         if !known.contains(&table) {
             let text = format!("no cell {table:?}; choose from {}", known.join(", "));
             return Err(PyValueError::new_err(text));
@@ -191,6 +191,16 @@ impl PyGenotype {
         Ok(PyGenotype(Genotype::from_notation(text).map_err(to_python)?))
     }
 
+    #[staticmethod]
+    #[pyo3(name = "_parse_nasbench201")]
+    fn parse_nasbench201(text: &str) -> PyResult<Self> {
+        Ok(PyGenotype(Genotype::from_nas_bench_201(text).map_err(to_python)?))
+    }
+
+    fn to_nasbench201(&self) -> PyResult<String> {
+        self.0.to_nas_bench_201().map_err(to_python)
+    }
+
     #[pyo3(name = "_validate_in")]
     fn validate_in(&self, space: &PySpace) -> PyResult<()> {
         self.0.validate(&space.0).map_err(to_python)
@@ -211,6 +221,12 @@ impl PyGenotype {
         self.0.dimensions()
     }
 
+    #[getter]
+    fn tables<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let names: Vec<&str> = self.0.cells().into_iter().map(|(name, _)| name).collect();
+        python(py, &json!(names), Lists::Tuples)
+    }
+
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         dict(py, &self.0.to_object(), Lists::Lists)
     }
@@ -219,16 +235,17 @@ impl PyGenotype {
     /// list cannot express a node without edges.
     fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let (table, is_concat) = match name {
-            "normal" | "reduce" | "recurrent" => (name, false),
+            "normal" | "reduce" | "recurrent" | "cell" => (name, false),
             "normal_concat" => ("normal", true),
             "reduce_concat" => ("reduce", true),
             "concat" => ("recurrent", true),
+            "cell_concat" => ("cell", true),
             _ => return Err(PyAttributeError::new_err(format!("Genotype has no field '{name}'"))),
         };
         let view = match self.cell(table) {
             None => json!([]),
             Some(cell) if !is_concat && cell.empty_node().is_some() => {
-                let node = cell.empty_node().unwrap_or(0) + self.0.kind().inputs();
+                let node = cell.empty_node().unwrap_or(0) + self.0.inputs();
                 return Err(to_python(Error::genotype(format!(
                     "cell `{table}`: node {node} has no edges, which a list of the edges of all nodes cannot express; \
                      use nodes({table:?}) or edges({table:?})"
@@ -246,7 +263,7 @@ impl PyGenotype {
         let into = |(target, edges): (usize, &Vec<Edge>)| -> Vec<Value> {
             edges.iter().map(|edge| json!([edge.operation, edge.source, target])).collect()
         };
-        let edges = (self.0.kind().inputs()..).zip(nodes).flat_map(into).collect();
+        let edges = (self.0.inputs()..).zip(nodes).flat_map(into).collect();
         python(py, &Value::Array(edges), Lists::Tuples)
     }
 

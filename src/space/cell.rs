@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::Operation;
 
-/// The kind of a cell: from two images to an image, or from a state and an input to a state.
+/// The kind of a cell: from images to an image, or from a state and an input to a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CellKind {
-    /// Two images in, convolutions and poolings on the edges.
+    /// Images in, convolutions and poolings on the edges.
     Convolutional,
     /// A state and a word in, activations on the edges.
     Recurrent,
@@ -23,22 +23,6 @@ impl CellKind {
         match self {
             CellKind::Convolutional => "convolutional",
             CellKind::Recurrent => "recurrent",
-        }
-    }
-
-    /// The number of input nodes of a published cell.
-    pub fn inputs(self) -> usize {
-        match self {
-            CellKind::Convolutional => 2,
-            CellKind::Recurrent => 1,
-        }
-    }
-
-    /// The number of edges that a node of a published cell keeps in a genotype.
-    pub fn kept_edges(self) -> usize {
-        match self {
-            CellKind::Convolutional => 2,
-            CellKind::Recurrent => 1,
         }
     }
 
@@ -72,15 +56,46 @@ pub struct CellSpec {
     pub none_selectable: bool,
     /// The candidates of the edges.
     pub operations: Candidates,
+    /// The layers of the candidates in a search network.
+    pub layers: Layers,
 }
 
-/// How the inputs of a cell are brought to the form of its nodes. It determines the operations that edges may have.
+/// The layers of a candidate in a search network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layers {
+    /// Whether a batch norm follows each pooling.
+    pub pooling_norm: bool,
+    /// Whether batch norms have a weight and a bias.
+    pub affine: bool,
+    /// Whether convolutions have a bias. Before a batch norm it changes no output of a search.
+    pub bias: bool,
+}
+
+impl Layers {
+    /// Those of the published DARTS cells.
+    pub const DARTS: Layers = Layers { pooling_norm: true, affine: false, bias: false };
+}
+
+/// How the inputs of a cell are brought to the form of its nodes. It determines the number of inputs and the operations
+/// that edges may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preprocess {
     /// Each input by a ReLU, a convolution and a batch norm; convolutions and poolings on the edges.
     Project,
     /// The word and the state before it by a gate, to one node; activations on the edges.
     Gate,
+    /// The one input is node 0 as it is; convolutions and poolings on the edges.
+    Nothing,
+}
+
+impl Preprocess {
+    /// The number of input nodes.
+    pub fn inputs(self) -> usize {
+        match self {
+            Preprocess::Project => 2,
+            Preprocess::Gate | Preprocess::Nothing => 1,
+        }
+    }
 }
 
 /// How a node is computed from the mixed operations of its edges.
@@ -188,7 +203,7 @@ impl CellSpec {
     /// The kind of the cell.
     pub fn kind(&self) -> CellKind {
         match self.preprocess {
-            Preprocess::Project => CellKind::Convolutional,
+            Preprocess::Project | Preprocess::Nothing => CellKind::Convolutional,
             Preprocess::Gate => CellKind::Recurrent,
         }
     }

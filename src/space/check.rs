@@ -1,7 +1,7 @@
 //! Checks of a space: counts in range, parts that fit each other, candidates that the cells may have.
 
-use super::cell::{Aggregate, Candidates, CellKind, CellSpec, Keep, Output};
-use super::network::Stem;
+use super::cell::{Aggregate, Candidates, CellKind, CellSpec, Keep, Layers, Output, Preprocess};
+use super::network::{Stages, Stem};
 use super::{MOST_NODES, Operation, Space, repeated};
 use crate::error::{Error, Result, cut};
 
@@ -10,6 +10,9 @@ const LONGEST_NAME: usize = 100;
 
 /// The largest `stem_multiplier`; the published one is 3.
 pub(super) const LARGEST_STEM: usize = 64;
+
+/// The largest number of stages, each of which doubles the channels.
+pub(super) const MOST_STAGES: usize = 8;
 
 impl Space {
     /// Checks that counts are in range, that no entry occurs twice, and that cells, network and operations fit together.
@@ -21,12 +24,14 @@ impl Space {
         if self.name.chars().count() > LONGEST_NAME {
             return Some(format!("its name is longer than {LONGEST_NAME} characters"));
         }
-        let Some((count, kind)) = self.network.cells() else {
+        let Some((count, preprocess)) = self.network.cells() else {
             return Some("`stem`, `stages` and `head` of its network do not fit each other".to_string());
         };
-        if self.cells.len() != count || self.cells.iter().any(|cell| cell.kind() != kind) {
+        if self.cells.len() != count || self.cells.iter().any(|cell| cell.preprocess != preprocess) {
             let cells = self.cells.len();
-            return Some(format!("its network has {count} {} cells, and the space {cells}", kind.name()));
+            return Some(format!(
+                "its network has {count} cells that read {preprocess:?}, and the space {cells} others"
+            ));
         }
         if let Stem::Convolution { multiplier, .. } = self.network.stem
             && !(1..=LARGEST_STEM).contains(&multiplier)
@@ -34,6 +39,11 @@ impl Space {
             return Some(format!(
                 "`stem_multiplier` is {multiplier}; it must be a whole number from 1 to {LARGEST_STEM}"
             ));
+        }
+        if let Stages::Residual { stages } = self.network.stages
+            && !(1..=MOST_STAGES).contains(&stages)
+        {
+            return Some(format!("`stages` is {stages}; it must be a whole number from 1 to {MOST_STAGES}"));
         }
         let first = self.first();
         let alike =
@@ -65,6 +75,12 @@ impl CellSpec {
         if self.nodes == 0 || self.nodes > MOST_NODES {
             return Some(format!("`nodes` is {}; it must be a whole number from 1 to {MOST_NODES}", self.nodes));
         }
+        if self.inputs != self.preprocess.inputs() {
+            return Some(format!("its cells read {} inputs, not {}", self.preprocess.inputs(), self.inputs));
+        }
+        if self.layers != Layers::DARTS && self.preprocess != Preprocess::Nothing {
+            return Some("`pooling_norm`, `affine` and `bias` are options of spaces with `stages`".to_string());
+        }
         let own = match self.kind() {
             CellKind::Convolutional => Aggregate::Sum,
             CellKind::Recurrent => Aggregate::NormalizedSum,
@@ -91,6 +107,9 @@ impl CellSpec {
         if let Some((given, own)) = foreign {
             let kind = self.kind().name();
             return Some(format!("`output` is \"{given}\"; a {kind} cell has \"{own}\" or \"last\""));
+        }
+        if self.preprocess == Preprocess::Nothing && self.output != Output::Last {
+            return Some("the output of a cell with `stages` is \"last\", which keeps the channels".to_string());
         }
         let nodes = self.output_nodes();
         if nodes.is_empty() {

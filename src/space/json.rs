@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::cell::{Candidates, CellKind, Keep, Output};
-use super::check::LARGEST_STEM;
+use super::cell::{Candidates, CellKind, Keep, Layers, Output};
+use super::check::{LARGEST_STEM, MOST_STAGES};
 use super::network::{Domain, Stages, Stem};
 use super::{MOST_NODES, Operation, Space, presets};
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
@@ -28,9 +28,27 @@ const FIELDS: &[&str] = &[
     "dimensions",
     "causal",
     "own_operations",
+    "stages",
+    "pooling_norm",
+    "affine",
+    "bias",
 ];
 
-const LATER: [&str; 6] = ["output", "keep", "none_selectable", "dimensions", "causal", "own_operations"];
+const LATER: [&str; 10] = [
+    "output",
+    "keep",
+    "none_selectable",
+    "dimensions",
+    "causal",
+    "own_operations",
+    STAGES,
+    "pooling_norm",
+    "affine",
+    "bias",
+];
+
+/// The field that makes a network one of stages with residual blocks between them.
+const STAGES: &str = "stages";
 
 impl Space {
     /// A space from a JSON string (a preset's name) or object, whose missing fields are the preset's of its kind.
@@ -65,7 +83,8 @@ impl Space {
         let of = field("operations").map(|field| Operation::kind_of(&names_within(field.value)));
         let kind = kind.or(of.map(|(kind, _)| kind));
         let dimensions = field("dimensions").map(|field| field.whole_within(1, 2)).transpose()?;
-        let mut space = base(name, kind, dimensions, of.and_then(|(_, dimensions)| dimensions));
+        let stages = field(STAGES).map(|field| field.whole_within(1, MOST_STAGES)).transpose()?;
+        let mut space = base(name, kind, dimensions, of.and_then(|(_, dimensions)| dimensions), stages.is_some());
         if let Some(name) = name {
             space.name = name.to_string();
         }
@@ -79,18 +98,36 @@ impl Space {
         let output = read_output(field("output"), field("concat"), &space)?;
         let keep = field("keep").map(|field| read_keep(&field)).transpose()?;
         let none_selectable = field("none_selectable").map(|field| field.flag()).transpose()?;
+        let flag = |name: &'static str| field(name).map(|field| field.flag()).transpose();
+        let [pooling_norm, affine, bias] = [flag("pooling_norm")?, flag("affine")?, flag("bias")?];
         for cell in &mut space.cells {
             cell.output = output.clone();
             cell.keep = keep.unwrap_or(cell.keep);
             cell.none_selectable = none_selectable.unwrap_or(cell.none_selectable);
+            let Layers { pooling_norm: norm, affine: scale, bias: shift } = cell.layers;
+            cell.layers = Layers {
+                pooling_norm: pooling_norm.unwrap_or(norm),
+                affine: affine.unwrap_or(scale),
+                bias: bias.unwrap_or(shift),
+            };
         }
         let given = field("reductions").map(|field| field.wholes()).transpose()?;
-        match &mut space.network.stages {
-            Stages::Chain { reductions } => *reductions = given,
-            Stages::Recurrence if given.is_some_and(|cells| !cells.is_empty()) => {
-                return Err(Error::space("a recurrent space has no reduction cells; leave `reductions` out"));
+        let sort = match &mut space.network.stages {
+            Stages::Chain { reductions } => {
+                *reductions = given.clone();
+                None
             }
-            Stages::Recurrence => {}
+            Stages::Residual { stages: own } => {
+                *own = stages.unwrap_or(*own);
+                Some("a space with `stages`")
+            }
+            Stages::Recurrence => Some("a recurrent space"),
+        };
+        if let (Some(sort), true) = (sort, given.is_some_and(|cells| !cells.is_empty())) {
+            return Err(Error::space(format!("{sort} has no reduction cells; leave `reductions` out")));
+        }
+        if stages.is_some() && space.network.stages() != stages {
+            return Err(Error::space("`stages` is for images; a recurrent space or one of sequences has none"));
         }
         if let Some(field) = field("stem_multiplier") {
             let given = field.whole_within(1, LARGEST_STEM)?;
@@ -125,10 +162,14 @@ impl Space {
     /// All fields. Those of `LATER` are left out if they have the values that `from_value` gives to missing ones.
     pub(crate) fn to_object(&self) -> Map<String, Value> {
         let dimensions = self.all_operations().into_iter().find_map(Operation::dimensions);
-        let base = base(Some(self.name.as_str()), Some(self.kind()), None, dimensions);
-        let (own, known) = (self.all_fields(), base.all_fields());
-        let missing = |name: &str| LATER.contains(&name);
-        own.into_iter().filter(|(name, value)| !missing(name) || known.get(name) != Some(value)).collect()
+        let staged = self.network.stages().is_some();
+        let known = base(Some(self.name.as_str()), Some(self.kind()), None, dimensions, staged).all_fields();
+        let by_default = |name: &String, value: &Value| match name.as_str() {
+            // It decides what the other fields are by default.
+            STAGES => value.is_null(),
+            name => LATER.contains(&name) && known.get(name) == Some(value),
+        };
+        self.all_fields().into_iter().filter(|(name, value)| !by_default(name, value)).collect()
     }
 
     /// All fields.
@@ -162,6 +203,10 @@ impl Space {
             json!(self.dimensions()),
             json!(self.domain().is_some_and(Domain::is_causal)),
             json!(self.own_operations),
+            json!(self.network.stages()),
+            json!(cell.layers.pooling_norm),
+            json!(cell.layers.affine),
+            json!(cell.layers.bias),
         ];
         FIELDS.iter().map(|name| name.to_string()).zip(values).collect()
     }
@@ -182,16 +227,23 @@ impl Serialize for Candidates {
     }
 }
 
-/// The space whose values missing fields have: the preset of this name, if it is of this kind and has the given
-/// dimensions, else the published one; its dimensions are then those of the operations unless they are given.
-fn base(name: Option<&str>, kind: Option<CellKind>, given: Option<usize>, of_operations: Option<usize>) -> Space {
+/// The space whose values missing fields have: the preset of this name, if it is of this kind, has the given dimensions
+/// and, if `staged`, stages, else the published one; its dimensions are then those of the operations unless they are given.
+fn base(
+    name: Option<&str>,
+    kind: Option<CellKind>,
+    given: Option<usize>,
+    of_operations: Option<usize>,
+    staged: bool,
+) -> Space {
     let named = name.and_then(|name| Space::preset(name).ok());
     let fits = |space: &Space| {
         let same = given.is_none_or(|given| space.dimensions().is_none_or(|own| own == given));
-        kind.is_none_or(|kind| space.kind() == kind) && same
+        let stages = !staged || space.network.stages().is_some();
+        kind.is_none_or(|kind| space.kind() == kind) && same && stages
     };
     let kind = kind.unwrap_or(CellKind::Convolutional);
-    named.filter(fits).unwrap_or_else(|| presets::published(kind, given.or(of_operations)))
+    named.filter(fits).unwrap_or_else(|| presets::published(kind, given.or(of_operations), staged))
 }
 
 /// The user-defined operations, whose names are known from now on.

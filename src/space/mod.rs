@@ -14,7 +14,7 @@ use std::hash::Hash;
 
 use crate::error::{Error, Result, unknown};
 
-pub use cell::{Aggregate, Candidates, CellKind, CellSpec, Edge, Keep, Output, Preprocess};
+pub use cell::{Aggregate, Candidates, CellKind, CellSpec, Edge, Keep, Layers, Output, Preprocess};
 pub use network::{Domain, Head, NetworkSpec, Reads, Stages, Stem};
 pub use operation::Operation;
 
@@ -37,7 +37,7 @@ pub struct Space {
 
 impl Default for Space {
     fn default() -> Self {
-        presets::published(CellKind::Convolutional, None)
+        presets::published(CellKind::Convolutional, None, false)
     }
 }
 
@@ -96,6 +96,11 @@ impl Space {
     /// The cell of a table.
     pub fn cell(&self, table: &str) -> Option<&CellSpec> {
         self.cells.iter().find(|cell| cell.name == table)
+    }
+
+    /// The layers of the candidates in a search network.
+    pub fn layers(&self) -> Layers {
+        self.first().layers
     }
 
     /// The number of input nodes of a cell.

@@ -1,6 +1,6 @@
 //! The specification of the network that cells form.
 
-use super::CellKind;
+use super::Preprocess;
 
 /// What a network reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,6 +72,12 @@ pub enum Stages {
         /// The positions of the second cell; None: layers//3 and 2·layers//3.
         reductions: Option<Vec<usize>>,
     },
+    /// One cell, as often as `layers` says in each of so many stages. Between two stages a residual block halves the size
+    /// and doubles the channels (NAS-Bench-201).
+    Residual {
+        /// The number of stages.
+        stages: usize,
+    },
     /// One cell, applied to each word of a sequence.
     Recurrence,
 }
@@ -81,6 +87,8 @@ pub enum Stages {
 pub enum Head {
     /// The mean over the image, and a linear classifier.
     Classifier,
+    /// A batch norm, a ReLU, the mean over the image, and a linear classifier.
+    NormalizedClassifier,
     /// A linear layer whose weight is the embedding's.
     TiedDecoder,
 }
@@ -98,7 +106,15 @@ impl NetworkSpec {
     pub fn reductions(&self) -> Option<&Vec<usize>> {
         match &self.stages {
             Stages::Chain { reductions } => reductions.as_ref(),
-            Stages::Recurrence => None,
+            Stages::Residual { .. } | Stages::Recurrence => None,
+        }
+    }
+
+    /// The number of stages between which residual blocks stand; None in other networks.
+    pub fn stages(&self) -> Option<usize> {
+        match self.stages {
+            Stages::Residual { stages } => Some(stages),
+            Stages::Chain { .. } | Stages::Recurrence => None,
         }
     }
 
@@ -118,11 +134,15 @@ impl NetworkSpec {
         }
     }
 
-    /// The number of different cells that the stages have, and their kind; None if the parts do not fit each other.
-    pub(super) fn cells(&self) -> Option<(usize, CellKind)> {
+    /// The number of different cells that the stages have, and how these read their inputs; None if the parts do not fit
+    /// each other.
+    pub(super) fn cells(&self) -> Option<(usize, Preprocess)> {
         match (&self.stem, &self.stages, self.head) {
-            (Stem::Convolution { .. }, Stages::Chain { .. }, Head::Classifier) => Some((2, CellKind::Convolutional)),
-            (Stem::Embedding, Stages::Recurrence, Head::TiedDecoder) => Some((1, CellKind::Recurrent)),
+            (Stem::Convolution { .. }, Stages::Chain { .. }, Head::Classifier) => Some((2, Preprocess::Project)),
+            (Stem::Convolution { domain: Domain::Images, .. }, Stages::Residual { .. }, Head::NormalizedClassifier) => {
+                Some((1, Preprocess::Nothing))
+            }
+            (Stem::Embedding, Stages::Recurrence, Head::TiedDecoder) => Some((1, Preprocess::Gate)),
             _ => None,
         }
     }

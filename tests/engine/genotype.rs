@@ -108,7 +108,8 @@ fn a_wrong_notation_is_refused_with_the_position() {
         ("{'recurrent': [('relu', 0)], concat: [1]}", "at character 30: expected a key in quotes, found `c`"),
         ("{'recurrent': [('relu', 0)], 'concat'=[1]}", "at character 38: expected `:`, found `=`"),
         ("{'recurent': [('relu', 0)]}", "at character 3: unknown key of a genotype `recurent`"),
-        ("arch: |nor_conv_3x3~0|+|none~0|skip_connect~1|", "at character 7: this is a cell of NAS-Bench-201"),
+        ("arch: |nor_conv_3x3~0|+|none~1|", "at character 30: expected the edge from node 0"),
+        ("arch: |nor_conv_3x3~0|+|none~0|", "at character 32: expected"),
         ("Genotype(recurrent=[('relu', 0)], concat=[1]) + 1", "at character 47: nothing may follow the genotype"),
         ("Genotype(recurrent=[('relu', 0)])", "at character 33: the genotype lacks `concat`"),
         ("Genotype(normal=[('skip_connect', 0)], normal_concat=[2])", "at character 57: the genotype lacks `reduce`"),
@@ -284,26 +285,55 @@ fn skip_connections_of_both_cells_are_counted() {
 }
 
 /// A cell of up to 8 nodes with `kept` edges each, or with any number where `kept` is none.
-fn cell(kind: CellKind, kept: Option<usize>) -> impl Strategy<Value = Cell> {
+fn cell(kind: CellKind, inputs: usize, kept: Option<usize>) -> impl Strategy<Value = Cell> {
     let fits = move |operation: &Operation| kind.allows(*operation) && operation.suits(2);
     let operations: Vec<Operation> = Operation::ALL.iter().copied().filter(fits).collect();
     let edge = move |node: usize| (proptest::sample::select(operations.clone()), 0..node).prop_map(Edge::from);
     let counts = kept.map_or(0..=3, |kept| kept..=kept);
-    let node = move |index: usize| proptest::collection::vec(edge(kind.inputs() + index), counts.clone());
+    let node = move |index: usize| proptest::collection::vec(edge(inputs + index), counts.clone());
     (1usize..=8).prop_flat_map(move |nodes| {
-        let numbers: Vec<usize> = (kind.inputs()..kind.inputs() + nodes).collect();
+        let numbers: Vec<usize> = (inputs..inputs + nodes).collect();
         let concat = proptest::sample::subsequence(numbers, 1..=nodes).prop_shuffle();
         ((0..nodes).map(&node).collect::<Vec<_>>(), concat).prop_map(|(nodes, concat)| Cell { nodes, concat })
     })
 }
 
 fn genotypes(published: bool) -> impl Strategy<Value = Genotype> {
-    let of = |kind: CellKind| cell(kind, published.then_some(kind.kept_edges()));
-    let pair = (of(CellKind::Convolutional), of(CellKind::Convolutional));
+    let of = |kind, inputs, kept| cell(kind, inputs, published.then_some(kept));
+    let convolutional = || of(CellKind::Convolutional, 2, 2);
+    let pair = (convolutional(), convolutional());
+    // Any edges, or one from every lower node, which a list of all edges expresses.
+    let single = if published { complete().boxed() } else { of(CellKind::Convolutional, 1, 1).boxed() };
     prop_oneof![
         pair.prop_map(|(normal, reduce)| Genotype::Convolutional { normal, reduce }),
-        of(CellKind::Recurrent).prop_map(|recurrent| Genotype::Recurrent { recurrent }),
+        of(CellKind::Recurrent, 1, 1).prop_map(|recurrent| Genotype::Recurrent { recurrent }),
+        single.prop_map(|cell| Genotype::Single { cell }),
     ]
+}
+
+/// A cell of one input with an edge from every lower node to each node.
+fn complete() -> impl Strategy<Value = Cell> {
+    let fits = |operation: &Operation| operation.is_convolutional() && operation.suits(2);
+    let operations: Vec<Operation> = Operation::ALL.iter().copied().filter(fits).collect();
+    (1usize..=5).prop_flat_map(move |nodes| {
+        let count = nodes * (nodes + 1) / 2;
+        let chosen = proptest::collection::vec(proptest::sample::select(operations.clone()), count);
+        chosen.prop_map(move |chosen| {
+            let mut chosen = chosen.into_iter();
+            let into = |node: usize| -> Vec<Edge> { chosen.by_ref().take(node).zip(0..).map(Edge::from).collect() };
+            Cell { nodes: (1..=nodes).map(into).collect(), concat: vec![nodes] }
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn cells_of_nas_bench_201_are_read_as_they_are_written(cell in complete()) {
+        let genotype = Genotype::Single { cell };
+        let text = genotype.to_nas_bench_201().unwrap();
+        prop_assert_eq!(Genotype::from_nas_bench_201(&text).unwrap(), genotype.clone());
+        prop_assert_eq!(Genotype::from_notation(&text).unwrap(), genotype);
+    }
 }
 
 #[test]

@@ -40,6 +40,7 @@ mod selection;
 mod space;
 mod spaces;
 mod sparse;
+mod stages;
 mod step;
 mod tokens;
 mod toy;

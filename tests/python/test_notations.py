@@ -275,10 +275,14 @@ def test_edges_with_weights_are_read_from_dictionaries() -> None:
     assert Genotype.from_dict(values) == genotypes.DARTS_V2
 
 
-def test_cells_of_nas_bench_201_are_recognised() -> None:
+def test_cells_of_nas_bench_201_are_read() -> None:
     text = "arch = |nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|"
-    with pytest.raises(pydarts.GenotypeError, match=r"^at character 8: .*NAS-Bench-201"):
-        Genotype.from_notation(text)
+    genotype = Genotype.from_notation(text)
+    assert genotype.to_nasbench201() == text.removeprefix("arch = ")
+    with pytest.raises(pydarts.GenotypeError, match="cell"):
+        genotype.to_nni()
+    with pytest.raises(pydarts.GenotypeError):
+        genotype.to_nasbench301()
 
 
 def test_the_text_of_several_genotypes_is_refused_where_the_second_begins() -> None:

@@ -10,6 +10,7 @@ from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
 from .partial import PartialSequenceSupernet, PartialSupernet
 from .relaxation import RELAXATIONS, SAMPLED, TEMPERED, Relaxation
+from .residual import NAS_BENCH_201_OPERATIONS, ResidualSupernet
 from .search import Search
 from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSupernet
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
@@ -22,6 +23,7 @@ __all__ = [
     "DARTS_RNN_OPERATIONS",
     "DEFAULT_WEIGHT_COUNT",
     "METHODS",
+    "NAS_BENCH_201_OPERATIONS",
     "OPERATIONS",
     "RELAXATIONS",
     "SAMPLED",
@@ -41,6 +43,7 @@ __all__ = [
     "PlainChoice",
     "PlainInputChoice",
     "Relaxation",
+    "ResidualSupernet",
     "Search",
     "SequenceSupernet",
     "Stream",

@@ -162,6 +162,8 @@ OPERATIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "conv_1x1": lambda c, s: ReluConvBn(c, c, 1, s),
     "conv_3x3": lambda c, s: ReluConvBn(c, c, 3, s),
     "conv_7x1_1x7": Conv7x1After1x7,
+    "nor_conv_1x1": lambda c, s: ReluConvBn(c, c, 1, s),
+    "nor_conv_3x3": lambda c, s: ReluConvBn(c, c, 3, s),
 }
 
 # the published search space, in the order of α's columns

@@ -103,14 +103,22 @@ def cells_compared(
     kinds = {genotype.kind for genotype in genotypes.values()}
     if len(kinds) > 1:
         raise _core.ConfigError("cells are both convolutional and recurrent; compare each kind separately")
+    forms = {genotype.tables for genotype in genotypes.values()}
+    if len(forms) > 1:
+        named = " and ".join(", ".join(tables) for tables in sorted(forms))
+        raise _core.ConfigError(f"the genotypes have different cells: {named}; compare each sort separately")
     sides = {genotype.dimensions for genotype in genotypes.values()} - {None}
     if len(sides) > 1:
         raise _core.ConfigError("cells are both of images and of sequences; compare each sort separately")
     published = "darts-rnn" if "recurrent" in kinds else "darts-1d" if sides == {1} else "darts"
+    published = "nas-bench-201" if forms == {("cell",)} else published
     results = [cell for cell in cells.values() if isinstance(cell, SearchResult)]
     chosen = as_space(space or (results[0].config.resolved_space if results else published))
     if chosen.kind not in kinds:
         raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, but the cells are not")
+    if chosen.tables not in forms:
+        named = ", ".join(chosen.tables)
+        raise _core.ConfigError(f"space {chosen.name!r} has the cells {named}; the genotypes have others")
     if sides and chosen.dimensions not in sides:
         raise _core.ConfigError(f"space {chosen.name!r} has {chosen.dimensions} dimensions; the cells do not")
     training = _short(select, chosen)

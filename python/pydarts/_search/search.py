@@ -238,7 +238,7 @@ def check_start(config: SearchConfig) -> None:
 def check_plan(config: SearchConfig) -> None:
     """Warn if the network is too shallow to contain one kind of cell."""
     space, layers = config.resolved_space, config.layers
-    if space.kind == "recurrent":
+    if space.kind == "recurrent" or space.stages is not None:
         return
     # The engine refuses positions that the network does not have.
     reduced = set(reduction_cells(layers) if space.reductions is None else space.reductions) & {

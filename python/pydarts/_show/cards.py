@@ -37,7 +37,7 @@ _WHOLE = 740  # pixels of a card in a window of 900 pixels, in which every plot 
 
 def of_genotype(genotype: Genotype) -> str:
     """Show the cells as a plot and in the paper's notation."""
-    names = [name for name in ("normal", "reduce", "recurrent") if genotype.nodes(name)]
+    names = [name for name in genotype.tables if genotype.nodes(name)]
     about = f"{' and '.join(names)}, {count(genotype.skip_connections, 'skip connection')}"
     return render("notebook/genotype.html", kind="Genotype", about=about, **_cells(genotype))
 

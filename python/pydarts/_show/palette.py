@@ -29,6 +29,9 @@ _LOOKS = {
     "conv_1x1": Look("#cc79a7", "-"),
     "conv_3x3": Look("#8b3f7f", "-"),
     "conv_7x1_1x7": Look("#8b3f7f", (0, (4, 1))),
+    # Those of NAS-Bench-201, which are the same.
+    "nor_conv_1x1": Look("#cc79a7", "-"),
+    "nor_conv_3x3": Look("#8b3f7f", "-"),
     # Those of sequences, in the colours of images.
     "max_pool_3": Look("#e69f00", "-"),
     "max_pool_5": Look("#e69f00", (0, (4, 1))),
@@ -101,6 +104,7 @@ _SERIES = {
     "normal": Look("#0072b2", "-"),
     "reduce": Look("#d55e00", (0, (5, 1.5))),
     "recurrent": Look("#0072b2", "-"),
+    "cell": Look("#0072b2", "-"),
     "train": Look("#e69f00", (0, (5, 1.5))),
     "valid": Look("#0072b2", "-"),
     "skip_connect": _LOOKS["skip_connect"],

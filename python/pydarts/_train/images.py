@@ -24,7 +24,9 @@ from .._values.callables import Loss, fact_of
 from .._values.config import SearchConfig
 from .._values.genotype import Genotype
 from ..nn import ConvolutionalNetwork
+from ..nn._build import build
 from ..nn._examples import example
+from ..nn._images import ImageNetwork
 from .config import TrainConfig
 from .criterion import criterion, wide
 from .descent import Descent
@@ -35,12 +37,12 @@ NEAR = 5  # the top-5 accuracy
 Batches: TypeAlias = _core.ArrayBatches | PythonSource
 
 
-class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
+class ImageTask(Descent[ImageNetwork, ImageSettings]):
     """The published training (A.2.1 and A.2.3 of the paper)."""
 
     def __init__(
         self,
-        network: ConvolutionalNetwork,
+        network: ImageNetwork,
         sources: Sources,
         settings: ImageSettings,
         device: torch.device,
@@ -69,7 +71,7 @@ class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
     @classmethod
     def open(
         cls,
-        network: ConvolutionalNetwork | Genotype,
+        network: ImageNetwork | Genotype,
         loader: Loader,
         config: TrainConfig,
         device: torch.device,
@@ -85,7 +87,7 @@ class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
         settings = ImageSettings.of(config)
         check_metric(metric, settings.metric_mode)
         contents = Contents(loss is not None, None if unpack is None else Unpacking(unpack))
-        given = network if isinstance(network, ConvolutionalNetwork) else None
+        given = network if isinstance(network, ImageNetwork) else None
         if settings.channels_last and network.dimensions == 1:
             raise _core.ConfigError("channels_last applies to images only; leave it out for sequences")
         reading = config.reading(
@@ -107,9 +109,9 @@ class ImageTask(Descent[ConvolutionalNetwork, ImageSettings]):
         )
         if isinstance(network, Genotype):
             with Masks(settings.seed, poll):
-                network = ConvolutionalNetwork(
-                    network, num_classes=found.num_classes, in_channels=found.in_channels
-                )
+                built = build(network, num_classes=found.num_classes, in_channels=found.in_channels)
+            assert isinstance(built, ImageNetwork)
+            network = built
         _check_dtype(network, settings.bfloat16)
         _check_auxiliary(network, found.image_size)
         settings = replace(settings, mean=found.mean, std=found.std)
@@ -231,9 +233,9 @@ def _check_dtype(network: nn.Module, bfloat16: bool) -> None:
         )
 
 
-def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
+def _check_auxiliary(network: ImageNetwork, size: tuple[int, int]) -> None:
     """Check that the input of the auxiliary head is large enough."""
-    if network.auxiliary is None:
+    if not isinstance(network, ConvolutionalNetwork) or network.auxiliary is None:
         return
     imagenet = network.arguments["stem"] == "imagenet"
     reduced = sum(cell <= network.head_cell for cell in set(network.reductions))
@@ -246,7 +248,7 @@ def _check_auxiliary(network: ConvolutionalNetwork, size: tuple[int, int]) -> No
         )
 
 
-def _check_alone(network: ConvolutionalNetwork, size: tuple[int, int]) -> None:
+def _check_alone(network: ImageNetwork, size: tuple[int, int]) -> None:
     """Refuse a batch of one image that leaves batch norm a single value per channel, without a variance."""
     shapes = copy.deepcopy(network).to("meta").train()
     try:

@@ -17,7 +17,8 @@ from .._data.interrupt import InterruptWatch
 from .._results.history import History, TrainRecord, record_from
 from .._values.ambient import kept
 from .._values.hints import hint
-from ..nn import ConvolutionalNetwork, LanguageModel
+from ..nn import LanguageModel
+from ..nn._images import ImageNetwork
 from . import checkpoint
 from .callbacks import TrainCallback, TrainStep
 from .config import TrainConfig
@@ -37,7 +38,7 @@ class Loop:
         # Settings that must equal those of a checkpoint.
         free = ("epochs", *OF_EVERY_RUN, *task.settings.of_the_run)
         network, genotype, arguments = task.network, None, None
-        if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+        if isinstance(network, (ImageNetwork, LanguageModel)):
             genotype, arguments = network.genotype.to_dict(), network.arguments
         self._about: dict[str, Any] = {
             "genotype": genotype,

@@ -13,9 +13,10 @@ from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
 from .._values import views
 from .._values.files import about_in, about_of, read_checked, user_path, write_together
-from ..nn import ConvolutionalNetwork, LanguageModel, Network
+from ..nn import LanguageModel, Network
 from ..nn._cost import number_of_weights
 from ..nn._files import load_network, network_bytes
+from ..nn._images import ImageNetwork
 from .config import TrainConfig
 from .settings import ImageSettings, ModuleSettings, Settings, TextSettings, not_published
 from .task import best_record
@@ -109,7 +110,7 @@ class TrainResult:
 
     def _repr_html_(self) -> str:
         kind: type[Settings] = ModuleSettings
-        if isinstance(self.network, (ConvolutionalNetwork, LanguageModel)):
+        if isinstance(self.network, (ImageNetwork, LanguageModel)):
             kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings
         changed = not_published(self.config, kind)
         return views.cards.of_training(self, number_of_weights(self.network), changed)

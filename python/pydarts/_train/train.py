@@ -23,7 +23,8 @@ from .._values.arguments import configuration, takes_options_as
 from .._values.callables import check_loss
 from .._values.files import held
 from .._values.genotype import Genotype
-from ..nn import ConvolutionalNetwork, LanguageModel
+from ..nn import LanguageModel
+from ..nn._images import ImageNetwork
 from ..nn._module import check_module
 from .callbacks import TrainCallback
 from .config import TrainConfig
@@ -231,7 +232,7 @@ def open_task(
                 "no weight of the network requires a gradient, so it cannot be trained; call "
                 "network.requires_grad_(True)"
             )
-    if not isinstance(network, (Genotype, ConvolutionalNetwork, LanguageModel)):
+    if not isinstance(network, (Genotype, ImageNetwork, LanguageModel)):
         return ModuleTask.open(network, loader, config, device, poll, loss, metric, unpack)
     if loss == "network":
         raise _core.ConfigError(

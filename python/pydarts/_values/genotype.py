@@ -33,8 +33,10 @@ class Genotype(Record, _core.Genotype):
     node may have no edges: it is zeros. A flat list cannot express that, so these three views then raise a
     GenotypeError. Node 0 is c_{k-2}, node 1 is c_{k-1}.
     `normal_concat` and `reduce_concat` list the nodes whose outputs are concatenated. A recurrent genotype
-    has `recurrent` and `concat` instead; the other fields are empty. An edge may hold `none`, which carries
-    zeros; `derive` never selects it, but cells of other tools contain it. `str()` prints the published
+    has `recurrent` and `concat` instead; the other fields are empty. A genotype of the space
+    `"nas-bench-201"` has `cell` and `cell_concat`, and its node 0 is the input; a flat list has the edges
+    from all lower nodes into each node, in order. An edge may hold `none`, which carries zeros; `derive`
+    selects it only where the space says so, but cells of other tools contain it. `str()` prints the published
     notation, which is also a Python expression; a cell whose flat list would not be read back is printed
     as a list of nodes.
 
@@ -61,6 +63,8 @@ class Genotype(Record, _core.Genotype):
     reduce_concat: tuple[int, ...]
     recurrent: Genes
     concat: tuple[int, ...]
+    cell: Genes
+    cell_concat: tuple[int, ...]
     __signature__: ClassVar[inspect.Signature]
 
     def __init__(
@@ -72,6 +76,8 @@ class Genotype(Record, _core.Genotype):
         reduce_concat: Iterable[int] | None = None,
         recurrent: Given | None = None,
         concat: Iterable[int] | None = None,
+        cell: Given | None = None,
+        cell_concat: Iterable[int] | None = None,
     ) -> None:
         pass  # `__new__` has read the fields
 
@@ -110,17 +116,43 @@ class Genotype(Record, _core.Genotype):
         Also read are values without names, one list per node (pt.darts), a weight after each source and a
         dictionary (AutoDL), comments, and lists and numbers as NumPy and PyTorch print them. Text before the
         genotype, such as an assignment or the beginning of a line of a log, is ignored; quotes or a fence of
-        Markdown may be around it. The text is parsed, never evaluated.
+        Markdown may be around it. A cell of NAS-Bench-201 is read as by `from_nasbench201`. The text is
+        parsed, never evaluated.
 
         Raises:
-            GenotypeError: malformed text, the text of several genotypes, or a cell of NAS-Bench-201, a space
-                that is not supported yet; the message gives the position.
+            GenotypeError: malformed text, or the text of several genotypes; the message gives the position.
 
         >>> line = "2019-12-30 04:54:12 genotype = Genotype([('relu', 0), ('tanh', 1)], range(1, 3))"
         >>> Genotype.from_notation(line)
         Genotype(recurrent=[('relu', 0), ('tanh', 1)], concat=[1, 2])
         """
         return cls._of(_core.Genotype._parse_notation(without_mark(text)))
+
+    @classmethod
+    def from_nasbench201(cls, text: str) -> Genotype:
+        """The genotype of a cell of NAS-Bench-201, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
+
+        The groups are the edges into nodes 1, 2 and 3; `~0` is their source. The output is the last node.
+
+        Raises:
+            GenotypeError: malformed text; the message gives the position.
+
+        >>> cell = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
+        >>> genotype = Genotype.from_nasbench201(cell)
+        >>> genotype.nodes("cell")[1]
+        (('none', 0), ('nor_conv_3x3', 1))
+        >>> genotype.to_nasbench201() == cell
+        True
+        """
+        return cls._of(_core.Genotype._parse_nasbench201(without_mark(text)))
+
+    def to_nasbench201(self) -> str:
+        """As a cell of NAS-Bench-201.
+
+        Raises:
+            GenotypeError: a genotype of another space, or a node without an edge from every lower node.
+        """
+        return super().to_nasbench201()
 
     @classmethod
     def from_nni(cls, values: Mapping[str, Any]) -> Genotype:
@@ -236,7 +268,7 @@ class Genotype(Record, _core.Genotype):
         """The edges of a cell as (operation, source node, target node), node by node.
 
         Args:
-            table: "normal", "reduce" or "recurrent"; a cell of another kind of genotype has no edges.
+            table: "normal", "reduce", "recurrent" or "cell"; a cell of another genotype has no edges.
 
         Raises:
             ValueError: another name.
@@ -253,7 +285,7 @@ class Genotype(Record, _core.Genotype):
         """The edges into each node of a cell as (operation, source node).
 
         Args:
-            table: "normal", "reduce" or "recurrent"; a cell of another kind of genotype has no nodes.
+            table: "normal", "reduce", "recurrent" or "cell"; a cell of another genotype has no nodes.
 
         Raises:
             ValueError: another name.
@@ -262,6 +294,16 @@ class Genotype(Record, _core.Genotype):
         ((), (('tanh', 0),))
         """
         return super().nodes(table)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the cells: `("normal", "reduce")`, `("recurrent",)` or `("cell",)`.
+
+        >>> from pydarts import genotypes
+        >>> genotypes.DARTS_V2.tables
+        ('normal', 'reduce')
+        """
+        return super().tables
 
     @property
     def kind(self) -> Literal["convolutional", "recurrent"]:
@@ -302,7 +344,7 @@ class Genotype(Record, _core.Genotype):
         >>> one == other, one.edge_set == other.edge_set
         (False, True)
         """
-        return frozenset((table, *edge) for table in _CELLS for edge in self.edges(table))
+        return frozenset((table, *edge) for table in self.tables for edge in self.edges(table))
 
     @property
     def skip_connections(self) -> int:
@@ -324,7 +366,6 @@ def _listed(item: Any) -> Any:
     return list(item) if lists else item
 
 
-_CELLS = ("normal", "reduce", "recurrent")
 # `__new__` takes any name, so that the core refuses unknown ones; `__init__` has the names.
 _WITHOUT_SELF = list(inspect.signature(Genotype.__init__).parameters.values())[1:]
 Genotype.__signature__ = inspect.Signature(_WITHOUT_SELF)

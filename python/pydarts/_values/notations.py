@@ -40,7 +40,7 @@ class Cells(Protocol):
     """The part of a `Genotype` that these functions use; `Genotype` itself imports this module."""
 
     @property
-    def kind(self) -> str: ...
+    def tables(self) -> tuple[str, ...]: ...
     @property
     def normal_concat(self) -> tuple[int, ...]: ...
     @property
@@ -52,8 +52,9 @@ class Cells(Protocol):
 
 def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
     """See `Genotype.to_nni`."""
-    if genotype.kind == "recurrent":
-        raise _core.GenotypeError("NNI's hub has convolutional cells only; this genotype is recurrent")
+    if genotype.tables != CELLS:
+        cells = ", ".join(genotype.tables)
+        raise _core.GenotypeError(f"NNI's hub has normal and reduction cells only; this genotype has {cells}")
     values: dict[str, str | list[int]] = {}
     for cell, edges, concat in _cells(genotype):
         nodes = _two_edges(genotype, cell, "NNI's cells")

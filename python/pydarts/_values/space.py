@@ -25,8 +25,9 @@ class Space(Record, _core.Space):
     """A search space: the cell's graph and the operations on its edges (paper, section 2.1).
 
     Every field has a default: that of the preset `name`, else that of the published convolutional space
-    `"darts"`, of `"darts-1d"` where the operations are those of sequences, or of `"darts-rnn"` where `kind`
-    or the operations are recurrent. A space is immutable; `replace(...)` makes another.
+    `"darts"`, of `"darts-1d"` where the operations are those of sequences, of `"darts-rnn"` where `kind` or
+    the operations are recurrent, or of `"nas-bench-201"` where `stages` is given. A space is immutable;
+    `replace(...)` makes another.
 
     Args:
         name: the name of the space in results and messages; the name of a preset gives the defaults of the
@@ -34,14 +35,16 @@ class Space(Record, _core.Space):
         operations: names of the candidates, in the order of α's columns: one list for all edges, or a mapping
             from each table to a list, or to one list per edge in the order of `edges`. Convolutional: `none`,
             `skip_connect`, `max_pool_3x3`, `avg_pool_3x3`, `sep_conv_3x3`, `sep_conv_5x5`, `sep_conv_7x7`,
-            `dil_conv_3x3`, `dil_conv_5x5`, `conv_1x1`, `conv_3x3`, `conv_7x1_1x7`. Convolutional on
+            `dil_conv_3x3`, `dil_conv_5x5`, `conv_1x1`, `conv_3x3`, `conv_7x1_1x7`, and `nor_conv_1x1` and
+            `nor_conv_3x3`, the names of NAS-Bench-201 for the same as `conv_1x1` and `conv_3x3`. On
             sequences: `none`, `skip_connect`, `max_pool_k` and `avg_pool_k` with k = 3, 5, 7, `sep_conv_k`
             with k = 3, 5, 7, 15, 31, `dil_conv_k` (dilation 2) with k = 3, 5, 7, `conv_k` with k = 1, 3, 5,
             7. Recurrent: `none`, `tanh`, `relu`, `sigmoid`, `identity`. Convolutional cells may have
             operations of your own, each a `pydarts.Operation` in the place of a name.
         nodes: intermediate nodes of a cell (4; recurrent 8).
         concat: numbers of the nodes that form the output of the cell; default: all intermediate nodes.
-            Convolutional cells number their two inputs 0 and 1, so these are 2 … nodes + 1.
+            Convolutional cells number their two inputs 0 and 1, so these are 2 … nodes + 1. With `stages`
+            node 0 is the only input.
         reductions: positions of the reduction cells; default: layers // 3 and 2 · layers // 3.
         stem_multiplier: channels of the stem over channels of the cells (3).
         kind: `"convolutional"` or `"recurrent"`.
@@ -57,6 +60,14 @@ class Space(Record, _core.Space):
             after them. This holds for every convolution, pooling and reduction, but not for what reads all
             positions: batch norm while it uses the statistics of the batch, and the mean before the
             classifier.
+        stages: the number of stages of a network of one cell, `"cell"`, with one input, which is node 0 as it
+            is (None; 3 in `"nas-bench-201"`). Each stage has `layers` cells. Between two stages a residual
+            block, which is not searched, halves the size and doubles the channels; batch norm and a ReLU
+            precede the classifier.
+        pooling_norm: whether batch norm follows pooling (True; with `stages` False).
+        affine: with `stages`, whether batch norms in the cells of the search network have weights (False).
+        bias: with `stages`, whether convolutions in the cells of the search network have a bias (False),
+            which batch norm removes again.
         own_operations: facts about operations of your own that `operations` gives by name, as in a saved
             space; left out where it holds the `Operation`s themselves.
 
@@ -82,6 +93,12 @@ class Space(Record, _core.Space):
     >>> space = Space(name="darts-1d", causal=True)
     >>> space.dimensions, space.operations[:3]
     (1, ('none', 'max_pool_3', 'avg_pool_3'))
+
+    A cell of five nodes in a network of two stages:
+
+    >>> space = Space(stages=2, nodes=4, operations=["none", "skip_connect", "conv_3x3"])
+    >>> space.tables, space.inputs, len(space.edges), space.output
+    (('cell',), 1, 10, 'last')
     """
 
     __slots__ = ()
@@ -99,6 +116,10 @@ class Space(Record, _core.Space):
     none_selectable: bool
     dimensions: Literal[1, 2] | None
     causal: bool
+    stages: int | None
+    pooling_norm: bool
+    affine: bool
+    bias: bool
     own_operations: dict[str, str]
     """The operations of your own: name -> "module:qualname" of the factory, with a hash of its code."""
 
@@ -132,17 +153,24 @@ class Space(Record, _core.Space):
         dimensions: Literal[1, 2] | None = None,
         causal: bool | None = None,
         own_operations: Mapping[str, str] | None = None,
+        stages: int | None = None,
+        pooling_norm: bool | None = None,
+        affine: bool | None = None,
+        bias: bool | None = None,
     ) -> None:
         pass  # `__new__` has read the fields
 
     @classmethod
     def preset(cls, name: str) -> Space:
-        """A space by its name: `"darts"`, `"darts-rnn"`, `"darts-1d"`, `"s1"`, `"s2"` or `"s3"`.
+        """A space by its name.
+
+        One of `"darts"`, `"darts-rnn"`, `"darts-1d"`, `"nas-bench-201"`, `"s1"`, `"s2"` and `"s3"`.
 
         `"darts-1d"` has the cells and candidates of `"darts"` for sequences [N, C, L], with kernels of 3 and
-        5 points. The last three have the cells of `"darts"` with two or three candidates per edge, on which
-        searches often fail (Zela et al., "Understanding and Robustifying Differentiable Architecture
-        Search", 2020).
+        5 points. `"nas-bench-201"` is the space of NAS-Bench-201 (Dong and Yang, 2020), the topology space of
+        NATS-Bench, whose 15,625 cells have known accuracies. The last three have the cells of `"darts"` with
+        two or three candidates per edge, on which searches often fail (Zela et al., "Understanding and
+        Robustifying Differentiable Architecture Search", 2020).
 
         Raises:
             ConfigError: an unknown name; the message suggests the nearest one.
@@ -178,7 +206,7 @@ class Space(Record, _core.Space):
 
     @property
     def inputs(self) -> int:
-        """The number of inputs of a cell: 2, in recurrent cells 1. They are the first nodes.
+        """The number of inputs of a cell: 2; 1 in recurrent cells and with `stages`. They come first.
 
         >>> Space().inputs, Space.preset("darts-rnn").inputs
         (2, 1)
@@ -198,7 +226,7 @@ class Space(Record, _core.Space):
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Names of the α tables: `("normal", "reduce")`, or `("recurrent",)`."""
+        """Names of the α tables: `("normal", "reduce")`, `("recurrent",)`, or with `stages` `("cell",)`."""
         return super().tables
 
     @property
@@ -236,10 +264,12 @@ class Space(Record, _core.Space):
         return self.columns(table)[row]
 
     def __repr__(self) -> str:
-        base = Space(kind=self.kind).to_dict()
+        base = Space(kind=self.kind, stages=self.stages).to_dict()
         shown = differences(self.to_dict(), base)
         if self.kind == "recurrent":
             shown = {"kind": "recurrent"} | shown
+        if self.stages is not None:
+            shown = {"stages": self.stages} | shown
         return f"Space({', '.join(f'{name}={freeze(value)!r}' for name, value in shown.items())})"
 
 

@@ -8,6 +8,7 @@ from ._fix import fix
 from ._function import FunctionNetwork
 from ._language import LanguageModel
 from ._recurrent import RecurrentCell
+from ._residual import ResidualNetwork, StageCell
 
 __all__ = [
     "AuxiliaryHead",
@@ -19,6 +20,8 @@ __all__ = [
     "LanguageModel",
     "Network",
     "RecurrentCell",
+    "ResidualNetwork",
+    "StageCell",
     "Stem",
     "fix",
 ]

@@ -14,11 +14,12 @@ from .._values.genotype import Genotype
 from .._values.operation import Operation, made
 from ._convolutional import ConvolutionalNetwork, Stem
 from ._language import LanguageModel
+from ._residual import ResidualNetwork
 
 if TYPE_CHECKING:
     from .._values.config import SearchConfig
 
-Network: TypeAlias = ConvolutionalNetwork | LanguageModel
+Network: TypeAlias = ConvolutionalNetwork | ResidualNetwork | LanguageModel
 """A network that `pydarts.build` returns."""
 
 
@@ -48,7 +49,8 @@ def build(
     dimensions: int | None = ...,
     causal: bool = ...,
     operations: Sequence[Operation] = ...,
-) -> ConvolutionalNetwork: ...
+    stages: int = ...,
+) -> ConvolutionalNetwork | ResidualNetwork: ...
 @overload
 def build(
     genotype: Genotype | Found,
@@ -64,17 +66,20 @@ def build(
 def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     """Build the network of a genotype, with new weights, as a plain `torch.nn.Module`.
 
-    A convolutional genotype gives a `pydarts.nn.ConvolutionalNetwork`, a recurrent one a
+    A genotype with normal and reduction cells gives a `pydarts.nn.ConvolutionalNetwork`, one with one cell of
+    one input, as in NAS-Bench-201, a `pydarts.nn.ResidualNetwork`, a recurrent one a
     `pydarts.nn.LanguageModel`; these classes document `arguments`.
 
     Args:
         genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
             recurrent cell at most one), from earlier nodes; a node without edges is zeros. Of a
-            `SearchResult`, its genotype; `reductions`, `dimensions`, `causal` and `operations` are then by
-            default those of its space, the last if they have been made in this process with the same code.
+            `SearchResult`, its genotype; `reductions`, `stages`, `dimensions`, `causal` and `operations` are
+            then by default those of its space, the last if they have been made in this process with the same
+            code.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
             `pool_norm`, `reductions`, `dimensions`, `causal`, `operations` (your own, a list of
-            `pydarts.Operation`); or `vocabulary` (required), `units`, and the dropout rates.
+            `pydarts.Operation`); with one cell `stages` and not `stem`, `auxiliary`, `reductions`,
+            `dimensions`, `causal`; or `vocabulary` (required), `units`, and the dropout rates.
 
     Raises:
         GenotypeError: not a genotype, a recurrent one with several edges into a node, or one with an
@@ -103,7 +108,7 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
         raise _core.GenotypeError(
             f"expected a Genotype or a SearchResult, got a {type(genotype).__name__}{remedy}"
         )
-    kind = LanguageModel if cells.kind == "recurrent" else ConvolutionalNetwork
+    kind = _NETWORKS[cells.tables]
     takes = [name for name in inspect.signature(kind).parameters if name != "genotype"]
     unknown = sorted(set(arguments) - set(takes))
     if unknown:
@@ -111,14 +116,22 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
         raise _core.ConfigError(f"{kind.__name__}: {meant}")
     if kind is LanguageModel and "vocabulary" not in arguments:
         raise _core.ConfigError("a LanguageModel requires `vocabulary`, the number of words")
-    return kind(cells, **arguments)
+    network: Network = kind(cells, **arguments)
+    return network
+
+
+_NETWORKS: dict[tuple[str, ...], Any] = {
+    ("normal", "reduce"): ConvolutionalNetwork,
+    ("cell",): ResidualNetwork,
+    ("recurrent",): LanguageModel,
+}
 
 
 def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return those arguments of `build` that the space of a search determines and that are not given.
 
-    They are `reductions` and `operations`, if the space has its own, and `dimensions` and `causal` of a space
-    of sequences.
+    They are `reductions` and `operations`, if the space has its own, `stages`, and `dimensions` and `causal`
+    of a space of sequences.
 
     Raises:
         ConfigError: the positions are those of a network of another number of layers.
@@ -130,6 +143,7 @@ def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]
             return {"operations": own} | placed(config, {**arguments, "operations": own})
     found: dict[str, Any] = {"dimensions": 1} if space.dimensions == 1 else {}
     found |= {"causal": True} if space.causal else {}
+    found |= {} if space.stages is None else {"stages": space.stages}
     found = {name: value for name, value in found.items() if name not in arguments}
     if cells is None or "reductions" in arguments or space.kind == "recurrent":
         return found

@@ -6,23 +6,24 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
 from .. import _core
-from .._values.checks import flag, one_of, share, whole
+from .._values.checks import flag, one_of, whole
 from .._values.genotype import Genotype
 from .._values.notations import Edges
 from .._values.operation import Operation, by_name
 from .._values.words import shown
 from ._auxiliary import AuxiliaryHead
+from ._images import ImageNetwork, dropped, sizes_of
 from ._layers import IMAGES, Layers
 from ._operations import FactorizedReduction, ReluConvBn, Zero
 from ._own import candidate, own_operation
-from ._state import CheckedModule
 
+torch.fx.wrap("dropped")
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
 
 
@@ -161,13 +162,6 @@ def _check_edges(edges: Edges, concat: Sequence[int]) -> int:
     return last
 
 
-@torch.fx.wrap
-def dropped(x: Tensor, share: Tensor) -> Tensor:
-    """Set whole examples to zero with probability `share` and scale the others to keep the mean."""
-    kept = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= share
-    return x * (kept / (1.0 - share)).to(x.dtype)
-
-
 def layers_of(genotype: Genotype, dimensions: int | None, causal: bool) -> Layers:
     """Return the layers of a genotype's network.
 
@@ -186,7 +180,7 @@ def layers_of(genotype: Genotype, dimensions: int | None, causal: bool) -> Layer
     return Layers(chosen, causal)
 
 
-class ConvolutionalNetwork(CheckedModule):
+class ConvolutionalNetwork(ImageNetwork):
     """A stem, the cells of a genotype, global average pooling and a linear classifier (A.2.1 of the paper).
 
     Reduction cells halve height and width and double the channels. Batch norm is affine; there is none after
@@ -225,8 +219,6 @@ class ConvolutionalNetwork(CheckedModule):
     torch.Size([2, 10])
     """
 
-    _dropped: Tensor
-
     def __init__(
         self,
         genotype: Genotype,
@@ -244,29 +236,20 @@ class ConvolutionalNetwork(CheckedModule):
         causal: bool = False,
         operations: Sequence[Operation] = (),
     ) -> None:
-        super().__init__()
-        if genotype.kind != "convolutional":
-            raise _core.GenotypeError(
-                f"{genotype} has no normal and reduction cells; build a LanguageModel from it"
-            )
-        self.genotype = genotype
+        if genotype.tables != ("normal", "reduce"):
+            raise _core.GenotypeError(f"{genotype} has no normal and reduction cells; use pydarts.build")
         one_of("stem", stem, get_args(Stem))
-        channels = whole("channels", channels, most=4096)
-        layers = whole("layers", layers, most=1000)
-        num_classes = whole("num_classes", num_classes, most=10_000_000)
-        in_channels = whole("in_channels", in_channels, most=4096)
+        sizes = sizes_of(channels, layers, num_classes, in_channels)
         if stem == "imagenet" and channels == 1:
             raise _core.ConfigError('channels is 1; the stem "imagenet" requires 2 or more')
-        self.arguments: dict[str, Any] = {
-            "channels": channels,
-            "layers": layers,
-            "num_classes": num_classes,
-            "in_channels": in_channels,
+        given = {
             "stem": stem,
             "auxiliary": flag("auxiliary", auxiliary),
-            "drop_path": 0.0,
+            "drop_path": drop_path,
             "pool_norm": flag("pool_norm", pool_norm),
         }
+        super().__init__(genotype, sizes | given)
+        channels, layers, num_classes, in_channels = sizes.values()
         own = by_name(operations)
         used = genotype.to_dict().get("own_operations", ())
         self.own_operations = {name: own_operation(name, own).fact for name in used}
@@ -276,13 +259,9 @@ class ConvolutionalNetwork(CheckedModule):
         self._layers = layers_of(genotype, dimensions, causal)
         if self._layers.dimensions == 1:
             self.arguments |= {"dimensions": 1} | ({"causal": True} if causal else {})
-        # A tensor: the compiler would treat a number as a constant and compile again in every epoch.
-        self.register_buffer("_dropped", torch.zeros(()), persistent=False)
-        self.drop_path = drop_path
         width = self._make_stem(stem, in_channels, channels)
         self.cells = nn.ModuleList()
-        self.auxiliary: AuxiliaryHead | None = None
-        sizes, after_reduction, current = (width, width), stem == "imagenet", channels
+        entering, after_reduction, current = (width, width), stem == "imagenet", channels
         for index in range(layers):
             reduction = index in self._reductions
             current *= 2 if reduction else 1
@@ -291,7 +270,7 @@ class ConvolutionalNetwork(CheckedModule):
                 Cell(
                     genotype.edges("reduce" if reduction else "normal"),
                     concat,
-                    sizes,
+                    entering,
                     current,
                     reduction=reduction,
                     after_reduction=after_reduction,
@@ -301,12 +280,12 @@ class ConvolutionalNetwork(CheckedModule):
                     operations=own,
                 )
             )
-            sizes, after_reduction = (sizes[1], len(concat) * current), reduction
+            entering, after_reduction = (entering[1], len(concat) * current), reduction
             if auxiliary and index == self.head_cell:
                 self.auxiliary = AuxiliaryHead(
-                    sizes[1], num_classes, imagenet=stem == "imagenet", dimensions=self.dimensions
+                    entering[1], num_classes, imagenet=stem == "imagenet", dimensions=self.dimensions
                 )
-        self.classifier = nn.Linear(sizes[1], num_classes)
+        self.classifier = nn.Linear(entering[1], num_classes)
 
     @property
     def reductions(self) -> tuple[int, ...]:
@@ -324,34 +303,6 @@ class ConvolutionalNetwork(CheckedModule):
         found = sorted(self._reductions)
         return found[1] if len(found) > 1 else 2 * int(self.arguments["layers"]) // 3
 
-    @property
-    def drop_path(self) -> float:
-        """The fraction of paths dropped in training; it can be set at any time and is saved in files."""
-        return float(self.arguments["drop_path"])
-
-    @drop_path.setter
-    def drop_path(self, dropped: float) -> None:
-        self.arguments["drop_path"] = share("drop_path", dropped)
-        self.drop_now(dropped)
-
-    def drop_now(self, dropped: float) -> None:
-        """Drop this fraction of paths until `drop_path` is set; `train` calls this for its schedule.
-
-        `drop_path` and saved files do not change.
-
-        Raises:
-            ConfigError: a fraction outside [0, 1).
-
-        >>> from pydarts import genotypes
-        >>> net = ConvolutionalNetwork(genotypes.DARTS_V2, channels=4, layers=1, drop_path=0.2)
-        >>> net.drop_now(0.1)
-        >>> net.drop_path
-        0.2
-        """
-        dropped = share("drop_path", dropped)
-        self._drops = dropped > 0
-        self._dropped.fill_(dropped)
-
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Classify images, or sequences.
 
@@ -365,7 +316,7 @@ class ConvolutionalNetwork(CheckedModule):
         before, previous = self._enter(x)
         aside: Tensor | None = None
         # In this order the compiler makes one graph for evaluation, whatever training drops.
-        dropped = self._dropped if self.training and self._drops else None
+        dropped = self._now_dropped()
         for index, cell in enumerate(self.cells):
             before, previous = previous, cell(before, previous, dropped)
             if self.auxiliary is not None and self.training and index == self.head_cell:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
 from . import _examples
-from ._convolutional import ConvolutionalNetwork
+from ._images import ImageNetwork
 from ._language import LanguageModel
 from ._module import called
 
@@ -50,8 +50,8 @@ def cost(
     40
     """
     _examples.check_sizes(network, "cost", example, image_size=image_size)
-    built = isinstance(network, (ConvolutionalNetwork, LanguageModel))
-    if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+    built = isinstance(network, (ImageNetwork, LanguageModel))
+    if isinstance(network, (ImageNetwork, LanguageModel)):
         shapes = copy.deepcopy(network).to("meta").eval()
         flops = counted(shapes, _examples.example(shapes, image_size, None, batch=1))
     else:

@@ -12,8 +12,7 @@ from .. import _core
 from .._values.checks import whole
 from .._values.genotype import Genotype
 from .._values.words import shown
-from ._build import Network
-from ._convolutional import ConvolutionalNetwork
+from ._images import ImageNetwork
 from ._language import LanguageModel
 from ._module import check_module
 
@@ -30,12 +29,12 @@ def check_network(network: object, what: str, *others: str) -> None:
         TypeError: the value is something else, or a network that `torch.compile` has wrapped.
     """
     # torch.compile keeps the network in `_orig_mod`; importing its class would take seconds.
-    if isinstance(getattr(network, "_orig_mod", None), (ConvolutionalNetwork, LanguageModel)):
+    if isinstance(getattr(network, "_orig_mod", None), (ImageNetwork, LanguageModel)):
         raise TypeError(
             f"{what} got a network that torch.compile has wrapped; pass the network itself: "
             "TrainConfig(compile=True) compiles it for the training"
         )
-    if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+    if not isinstance(network, (ImageNetwork, LanguageModel)):
         takes = " or ".join(("a network of pydarts.build", *others))
         remedy = ""
         if isinstance(network, Genotype) or isinstance(getattr(network, "genotype", None), Genotype):
@@ -50,7 +49,7 @@ def check_sizes(network: object, what: str, example: Any, **sizes: Any) -> None:
         TypeError: neither, or `example` is missing.
         ConfigError: `example` or a size does not apply to the network.
     """
-    if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+    if isinstance(network, (ImageNetwork, LanguageModel)):
         if example is not None:
             raise _core.ConfigError(
                 f"`example` does not apply to a {type(network).__name__} of pydarts.build; leave it out"
@@ -71,7 +70,10 @@ def check_sizes(network: object, what: str, example: Any, **sizes: Any) -> None:
 
 
 def example(
-    network: Network, image_size: int | Sequence[int] | None, tokens: int | None, batch: int
+    network: ImageNetwork | LanguageModel,
+    image_size: int | Sequence[int] | None,
+    tokens: int | None,
+    batch: int,
 ) -> tuple[Tensor, ...]:
     """Return inputs on the network's device: images [batch, C, H, W], sequences [batch, C, L], or a text.
 
@@ -95,9 +97,9 @@ def example(
         text = torch.zeros(length, batch, dtype=torch.int64, device=weight.device)
         return text, weight.new_zeros(batch, network.cell.units)
     if tokens is not None:
-        raise _core.ConfigError("tokens does not apply to a ConvolutionalNetwork; leave it out")
+        raise _core.ConfigError("tokens does not apply to a network of images; leave it out")
     if image_size is None:
-        image_size = 224 if network.arguments["stem"] == "imagenet" else 32
+        image_size = 224 if network.arguments.get("stem") == "imagenet" else 32
     channels = int(network.arguments["in_channels"])
     if network.dimensions == 1:
         size: Any = image_size

@@ -17,8 +17,8 @@ from .. import _core
 from .._values.checks import whole
 from .._values.files import user_path, write_atomically
 from . import _examples
-from ._convolutional import ConvolutionalNetwork
 from ._files import network_bytes
+from ._images import ImageNetwork
 from ._language import LanguageModel
 from ._module import arguments_of, check_module
 
@@ -83,7 +83,7 @@ def export(
     >>> again.genotype == net.genotype, again.arguments == net.arguments
     (True, True)
     """
-    built = isinstance(network, (ConvolutionalNetwork, LanguageModel))
+    built = isinstance(network, (ImageNetwork, LanguageModel))
     if not built:
         check_module(network, "export")
     path = user_path(path)
@@ -105,7 +105,7 @@ def export(
         return
     _examples.check_sizes(network, "export", example, image_size=image_size, tokens=tokens)
     still = copy.deepcopy(network).cpu().eval().requires_grad_(False)
-    if isinstance(still, (ConvolutionalNetwork, LanguageModel)):
+    if isinstance(still, (ImageNetwork, LanguageModel)):
         # The compiler would treat a batch of 1 as a constant.
         inputs = _examples.example(still, image_size, tokens, batch=2)
     else:
@@ -127,7 +127,7 @@ def _onnx(network: nn.Module, inputs: Any, opset: int | None) -> bytes:
             "export to .onnx requires onnx and onnxscript; install them with: pip install onnx onnxscript"
         ) from error
     outputs = None
-    if isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+    if isinstance(network, (ImageNetwork, LanguageModel)):
         outputs = ["logits", "states"] if isinstance(network, LanguageModel) else ["logits"]
     program = torch.onnx.export(
         _graph(network, inputs),

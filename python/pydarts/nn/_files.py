@@ -16,7 +16,7 @@ from .._values.genotype import Genotype
 from .._values.operation import Operation, made
 from .._values.words import shown
 from ._build import Network, build
-from ._convolutional import ConvolutionalNetwork
+from ._images import ImageNetwork
 from ._language import LanguageModel
 from ._module import SavedModule, check_complete, check_module, load_tensors, names_in, tensors_in
 
@@ -29,7 +29,7 @@ def network_bytes(network: nn.Module) -> bytes:
     For a module that pydarts did not build: weights, buffers and the name of its class.
     """
     about: dict[str, Any]
-    if not isinstance(network, (ConvolutionalNetwork, LanguageModel)):
+    if not isinstance(network, (ImageNetwork, LanguageModel)):
         check_complete(network)
         name = network.name if isinstance(network, SavedModule) else name_of(network)
         about = {"format": _FORMAT, "module": name, "names": names_in(network)}

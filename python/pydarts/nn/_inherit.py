@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ._build import Network
-from ._convolutional import reduction_cells
-from ._language import LanguageModel
+from ._convolutional import ConvolutionalNetwork, reduction_cells
 from ._statistics import COUNT, corrected
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def inherit(network: Network, found: Mapping[str, Tensor], config: SearchConfig)
 
 def _other_cells(network: Network, config: SearchConfig) -> tuple[str, ...]:
     """Prefixes of the cells that are reduction cells in only one of the two networks."""
-    if isinstance(network, LanguageModel):
+    if not isinstance(network, ConvolutionalNetwork):
         return ()
     there = reduction_cells(config.layers, config.resolved_space.reductions)
     return tuple(f"cells.{index}." for index in set(network.reductions) ^ set(there))

@@ -164,3 +164,5 @@ OPERATIONS: dict[str, Constructor] = {
 for _sort, _made in _WINDOWS.items():
     OPERATIONS |= {f"{_sort}_{k}x{k}": partial(_made, k) for k in _SQUARES[_sort]}
     OPERATIONS |= {f"{_sort}_{k}": partial(_made, k) for k in _LENGTHS[_sort]}
+# The names of NAS-Bench-201.
+OPERATIONS |= {f"nor_{name}": OPERATIONS[name] for name in ("conv_1x1", "conv_3x3")}

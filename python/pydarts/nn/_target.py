@@ -5,21 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import _core
 from .._values.derive import derive
 from .._values.genotype import Genotype
 from .._values.operation import Operation, by_name
-from ._build import placed
-from ._convolutional import ConvolutionalNetwork
+from ._build import build, placed
+from ._convolutional import Cell, ConvolutionalNetwork
 from ._cost import counted, number_of_weights
 from ._examples import example
+from ._images import ImageNetwork
 from ._layers import Layers
 from ._own import candidate
+from ._residual import ResidualNetwork, StageCell
 
 if TYPE_CHECKING:
     from .._values.config import SearchConfig
@@ -64,37 +68,51 @@ class Target:
             name: np.zeros((len(rows), max(map(len, rows))))
             for name, rows in ((name, self.space.columns(name)) for name in self.space.tables)
         }
-        whole = derive(zeros, self.space)
-        nodes = [()] * len(whole.nodes("normal"))
-        empty = Genotype(
-            normal=nodes, normal_concat=whole.normal_concat, reduce=nodes, reduce_concat=whole.reduce_concat
+        fields = derive(zeros, self.space).to_dict()
+        fields.pop("own_operations", None)
+        empty = Genotype.from_dict(
+            {name: [[] for _ in cell] if name in self.space.tables else cell for name, cell in fields.items()}
         )
         arguments: dict[str, Any] = {
             "channels": channels,
             "layers": layers,
             "num_classes": config.num_classes,
             "in_channels": config.in_channels,
-            "stem": stem,
         }
+        if self.space.stages is None:
+            arguments["stem"] = stem
+        elif stem != "cifar":
+            raise _core.ConfigError(f'stem is {stem!r}; a network of stages has no other stem than "cifar"')
         arguments |= placed(config, arguments)
         self._own: dict[str, Operation] = by_name(arguments.pop("operations", ()))
         with torch.device("meta"):
-            self.rest = ConvolutionalNetwork(empty, **arguments).eval()
+            built = build(empty, **arguments).eval()
+        assert isinstance(built, ImageNetwork)
+        self.rest = built
         self.example: tuple[Tensor, ...] = example(self.rest, image_size or config.image_size, None, 1)
         self._layers = Layers(self.rest.dimensions, self.space.causal)
         self._cells: list[tuple[str, int, tuple[int, ...]]] = []
         """By cell: its table, channels, and the size of its inputs."""
-        for index, cell in enumerate(self.rest.cells):
-            table = "reduce" if index in self.rest.reductions else "normal"
-            cell.pre1.register_forward_hook(  # type: ignore[union-attr]
-                lambda _, __, out, table=table: self._cells.append(
-                    (table, out.shape[1], tuple(out.shape[2:]))
-                )
-            )
+        hooks = [
+            module.register_forward_hook(partial(self._entered, table))
+            for table, module in self._inputs(built)
+        ]
         with torch.no_grad():
             self.rest(*self.example)
-        for cell in self.rest.cells:
-            cell.pre1._forward_hooks.clear()  # type: ignore[union-attr]
+        for hook in hooks:
+            hook.remove()
+
+    def _inputs(self, network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        """Yield each cell: its table, and a module whose output has the size of the cell's input nodes."""
+        if isinstance(network, ResidualNetwork):
+            yield from (("cell", cell) for cell in network.cells if isinstance(cell, StageCell))
+        elif isinstance(network, ConvolutionalNetwork):
+            for index, cell in enumerate(network.cells):
+                assert isinstance(cell, Cell)
+                yield "reduce" if index in network.reductions else "normal", cell.pre1
+
+    def _entered(self, table: str, module: nn.Module, inputs: Any, out: Tensor) -> None:
+        self._cells.append((table, out.shape[1], tuple(out.shape[2:])))
 
     def places(self) -> Iterator[tuple[int, Place]]:
         """Yield every candidate of every cell: its entry in flat α, and its place."""

@@ -9,8 +9,8 @@ impl Genotype {
     /// Checks the rules that hold in any space.
     pub(super) fn check(&self) -> Result<(), Flaw> {
         self.cells().into_iter().try_for_each(|(name, cell)| {
-            check_edges(self.kind(), self.dimensions(), name, cell)?;
-            check_output(self.kind(), name, cell)
+            check_edges((self.kind(), self.inputs()), self.dimensions(), name, cell)?;
+            check_output(self.inputs(), name, cell)
         })
     }
 
@@ -20,10 +20,12 @@ impl Genotype {
         let names: Vec<&str> = self.cells().into_iter().map(|(name, _)| name).collect();
         if names != space.tables() {
             return Err(Error::genotype(format!(
-                "the genotype's cells are {} and those of space `{}` are {}",
+                "the genotype has the {} cells {} and space `{}` the {} cells {}",
                 self.kind().name(),
+                names.join(", "),
                 space.name,
-                space.kind().name()
+                space.kind().name(),
+                space.tables().join(", ")
             )));
         }
         self.check()?;
@@ -32,12 +34,17 @@ impl Genotype {
 }
 
 /// Operations must belong to the kind of cell and have one number of dimensions; edges must come from lower nodes.
-fn check_edges(kind: CellKind, dimensions: Option<usize>, name: &str, cell: &Cell) -> Result<(), Flaw> {
+fn check_edges(
+    (kind, inputs): (CellKind, usize),
+    dimensions: Option<usize>,
+    name: &str,
+    cell: &Cell,
+) -> Result<(), Flaw> {
     if cell.nodes.is_empty() {
         return Err(Flaw::new(name, None, format!("cell `{name}` has no nodes")));
     }
     let mut entry = 0;
-    for (node, edges) in (kind.inputs()..).zip(&cell.nodes) {
+    for (node, edges) in (inputs..).zip(&cell.nodes) {
         for edge in edges {
             let (operation, source) = (edge.operation.name(), edge.source);
             let detail = if !kind.allows(edge.operation) {
@@ -59,12 +66,12 @@ fn check_edges(kind: CellKind, dimensions: Option<usize>, name: &str, cell: &Cel
 }
 
 /// The output must consist of intermediate nodes, each once.
-fn check_output(kind: CellKind, name: &str, cell: &Cell) -> Result<(), Flaw> {
+fn check_output(first: usize, name: &str, cell: &Cell) -> Result<(), Flaw> {
     let key = concat_key(name);
     if cell.concat.is_empty() {
         return Err(Flaw::new(&key, None, format!("cell `{name}` has no output nodes")));
     }
-    let (first, last) = (kind.inputs(), kind.inputs() + cell.nodes.len() - 1);
+    let last = first + cell.nodes.len() - 1;
     if let Some(entry) = cell.concat.iter().position(|node| !(first..=last).contains(node)) {
         let node = cell.concat[entry];
         let detail = format!("cell `{name}`: output node {node}; the intermediate nodes are {first} to {last}");

@@ -2,6 +2,7 @@
 
 mod check;
 mod json;
+mod nas_bench_201;
 mod notation;
 mod parts;
 mod published;
@@ -69,6 +70,11 @@ pub enum Genotype {
         /// The cell.
         recurrent: Cell,
     },
+    /// The only cell of a convolutional network, which reads one input.
+    Single {
+        /// The cell.
+        cell: Cell,
+    },
 }
 
 impl Genotype {
@@ -97,6 +103,7 @@ impl Genotype {
         match space.tables()[..] {
             ["normal", "reduce"] => Ok(Genotype::Convolutional { normal: cell("normal")?, reduce: cell("reduce")? }),
             ["recurrent"] => Ok(Genotype::Recurrent { recurrent: cell("recurrent")? }),
+            ["cell"] => Ok(Genotype::Single { cell: cell("cell")? }),
             ref others => Err(Error::genotype(format!("there is no genotype of the tables {}", others.join(", ")))),
         }
     }
@@ -104,7 +111,7 @@ impl Genotype {
     /// The kind of its cells.
     pub fn kind(&self) -> CellKind {
         match self {
-            Genotype::Convolutional { .. } => CellKind::Convolutional,
+            Genotype::Convolutional { .. } | Genotype::Single { .. } => CellKind::Convolutional,
             Genotype::Recurrent { .. } => CellKind::Recurrent,
         }
     }
@@ -114,6 +121,15 @@ impl Genotype {
         match self {
             Genotype::Convolutional { normal, reduce } => vec![("normal", normal), ("reduce", reduce)],
             Genotype::Recurrent { recurrent } => vec![("recurrent", recurrent)],
+            Genotype::Single { cell } => vec![("cell", cell)],
+        }
+    }
+
+    /// The number of input nodes of its cells.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Genotype::Convolutional { .. } => 2,
+            Genotype::Recurrent { .. } | Genotype::Single { .. } => 1,
         }
     }
 

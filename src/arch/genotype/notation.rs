@@ -4,11 +4,12 @@
 //! text is parsed, never evaluated. Lists and tuples, either quote, any white space, comments, trailing commas, values
 //! without names, numbers and arrays as NumPy and PyTorch print them, and any text before the genotype (an assignment,
 //! a comment, the beginning of a line of a log) are accepted, and quotes or a fence of Markdown around it. So are the notations of pt.darts (one list per node) and of
-//! AutoDL (a dictionary; a weight behind each source). An error gives the position of the wrong character.
+//! AutoDL (a dictionary; a weight behind each source), and the cells of NAS-Bench-201. An error gives the position of the wrong character.
 
 use std::fmt;
 use std::ops::Range;
 
+use super::nas_bench_201;
 use super::parts::{Holds, Part, assemble, concat_key, holds, keys, split};
 use super::scanner::{Parser, Word, is_of_name};
 use super::{Edge, Genotype};
@@ -41,7 +42,7 @@ impl fmt::Display for Genotype {
                 format!("[{}]", edges.collect::<Vec<_>>().join(", "))
             };
             let flat: Vec<Edge> = cell.edges().copied().collect();
-            let text = match split(self.kind(), name, flat.clone(), &cell.concat) {
+            let text = match split(name, flat.clone(), &cell.concat) {
                 Ok(nodes) if nodes == cell.nodes => list(&flat),
                 _ => format!("[{}]", cell.nodes.iter().map(list).collect::<Vec<_>>().join(", ")),
             };
@@ -54,6 +55,12 @@ impl fmt::Display for Genotype {
 
 fn parse(text: &str) -> Result<Genotype> {
     let mut parser = Parser { text: text.chars().collect(), at: 0 };
+    if parser.begins(0).is_none()
+        && let Some(at) = parser.cell_of_nas_bench_201()
+    {
+        parser.at = at;
+        return nas_bench_201::read(parser);
+    }
     let (separator, close) = parser.enter()?;
     let before = parser.text[..parser.at].to_vec();
     let mut given: Vec<Argument> = Vec::new();
@@ -114,9 +121,6 @@ impl Parser {
         if let Some(inside) = self.begins(0) {
             self.at = inside;
             return Ok(if self.text[inside - 1] == '{' { (':', '}') } else { ('=', ')') });
-        }
-        if let Some(at) = self.cell_of_nas_bench_201() {
-            return Err(self.wrong(at, "this is a cell of NAS-Bench-201, a space that is not supported yet"));
         }
         let mut name = self.name("`Genotype`")?;
         if self.accept('=') {
@@ -294,7 +298,7 @@ impl Parser {
         Ok(items)
     }
 
-    fn node(&mut self) -> Result<usize> {
+    pub(super) fn node(&mut self) -> Result<usize> {
         self.wrapped("a node number", &[], |parser| {
             let begin = parser.at;
             let digits = parser.take(|character| character.is_ascii_digit());

@@ -2,7 +2,7 @@
 
 use super::{Cell, Edge, Genotype};
 use crate::error::{Error, unknown};
-use crate::space::{CellKind, MOST_NODES};
+use crate::space::MOST_NODES;
 
 /// The largest number of edges of a cell; with every edge of the most nodes it has 560.
 const MOST_EDGES: usize = 1024;
@@ -14,24 +14,55 @@ pub(super) enum Holds {
     Concat,
 }
 
-const CONVOLUTIONAL: &[(&str, Holds)] = &[
-    ("normal", Holds::Edges),
-    ("normal_concat", Holds::Concat),
-    ("reduce", Holds::Edges),
-    ("reduce_concat", Holds::Concat),
-];
-const RECURRENT: &[(&str, Holds)] = &[("recurrent", Holds::Edges), ("concat", Holds::Concat)];
+/// A form of genotypes: the names of its cells, what these are, and how the published notation lists their edges.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    keys: &'static [(&'static str, Holds)],
+    /// The number of input nodes of a cell.
+    pub(super) inputs: usize,
+    /// The number of edges into each node in a list of all edges; None: one from every lower node.
+    kept: Option<usize>,
+}
+
+const PAIR: Form = Form {
+    keys: &[
+        ("normal", Holds::Edges),
+        ("normal_concat", Holds::Concat),
+        ("reduce", Holds::Edges),
+        ("reduce_concat", Holds::Concat),
+    ],
+    inputs: 2,
+    kept: Some(2),
+};
+const RECURRENT: Form =
+    Form { keys: &[("recurrent", Holds::Edges), ("concat", Holds::Concat)], inputs: 1, kept: Some(1) };
+const SINGLE: Form = Form { keys: &[("cell", Holds::Edges), ("cell_concat", Holds::Concat)], inputs: 1, kept: None };
+const FORMS: [Form; 3] = [PAIR, RECURRENT, SINGLE];
+
+impl Form {
+    /// That of a cell of this name.
+    pub(super) fn of_cell(name: &str) -> Form {
+        FORMS.into_iter().find(|form| form.holds(name).is_some()).unwrap_or(PAIR)
+    }
+
+    fn holds(&self, key: &str) -> Option<Holds> {
+        self.keys.iter().find(|(known, _)| *known == key).map(|(_, holds)| *holds)
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.keys.iter().map(|(key, _)| *key).collect()
+    }
+}
 
 /// The keys of a genotype, in the order of the published code.
 pub(super) fn keys(recurrent: bool) -> Vec<&'static str> {
-    (if recurrent { RECURRENT } else { CONVOLUTIONAL }).iter().map(|(key, _)| *key).collect()
+    if recurrent { RECURRENT.names() } else { PAIR.names() }
 }
 
 /// The type of the value of a key; an unknown key gives the text of an error.
 pub(super) fn holds(key: &str) -> Result<Holds, String> {
-    let all = || CONVOLUTIONAL.iter().chain(RECURRENT);
-    all().find(|(known, _)| *known == key).map(|(_, holds)| *holds).ok_or_else(|| {
-        let known: Vec<&str> = all().map(|(known, _)| *known).collect();
+    FORMS.iter().find_map(|form| form.holds(key)).ok_or_else(|| {
+        let known: Vec<&str> = FORMS.iter().flat_map(Form::names).collect();
         unknown("key of a genotype", key, &known)
     })
 }
@@ -74,24 +105,23 @@ impl From<Flaw> for Error {
 /// The genotype of these keys, which must be all the keys of one kind of genotype.
 pub(super) fn assemble(parts: Vec<(&str, Part)>) -> Result<Genotype, Flaw> {
     let given: Vec<&str> = parts.iter().map(|(key, _)| *key).collect();
-    let recurrent = RECURRENT.iter().any(|(key, _)| given.contains(key));
-    let keys = if recurrent { RECURRENT } else { CONVOLUTIONAL };
-    if let Some(key) = given.iter().find(|key| !keys.iter().any(|(known, _)| known == *key)) {
-        let known: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
-        return Err(Flaw::new(key, None, unknown("key of a genotype", key, &known)));
+    let has_keys = |form: &Form| given.iter().any(|key| form.holds(key).is_some());
+    let form = [RECURRENT, SINGLE].into_iter().find(has_keys).unwrap_or(PAIR);
+    if let Some(key) = given.iter().find(|key| form.holds(key).is_none()) {
+        return Err(Flaw::new(key, None, unknown("key of a genotype", key, &form.names())));
     }
-    if let Some((key, _)) = keys.iter().find(|(key, _)| !given.contains(key)) {
+    if let Some(key) = form.names().into_iter().find(|key| !given.contains(key)) {
         return Err(Flaw::new(key, None, format!("the genotype lacks `{key}`")));
     }
     let value = |name: &str| parts.iter().find(|(key, _)| *key == name).map(|(_, part)| part.clone());
-    let cell = |kind: CellKind, name: &str| {
+    let cell = |name: &str| {
         let concat = match value(&concat_key(name)) {
             Some(Part::Concat(concat)) => concat,
             _ => Vec::new(),
         };
         let nodes = match value(name) {
             Some(Part::Nodes(nodes)) => nodes,
-            Some(Part::Flat(edges)) => split(kind, name, edges, &concat)?,
+            Some(Part::Flat(edges)) => split(name, edges, &concat)?,
             _ => Vec::new(),
         };
         Ok(Cell { nodes, concat })
@@ -110,23 +140,24 @@ pub(super) fn assemble(parts: Vec<(&str, Part)>) -> Result<Genotype, Flaw> {
             return Err(Flaw::new(key, None, detail));
         }
     }
-    let genotype = if recurrent {
-        Genotype::Recurrent { recurrent: cell(CellKind::Recurrent, "recurrent")? }
-    } else {
-        let kind = CellKind::Convolutional;
-        Genotype::Convolutional { normal: cell(kind, "normal")?, reduce: cell(kind, "reduce")? }
+    let genotype = match form {
+        RECURRENT => Genotype::Recurrent { recurrent: cell("recurrent")? },
+        SINGLE => Genotype::Single { cell: cell("cell")? },
+        _ => Genotype::Convolutional { normal: cell("normal")?, reduce: cell("reduce")? },
     };
     genotype.check()?;
     Ok(genotype)
 }
 
-/// The nodes of a flat list of edges, which holds as many per node as the published cells of this kind.
+/// The nodes of a flat list of edges, which holds as many per node as the published cells of this name.
 ///
 /// A list that fits the output nodes only with another number of edges per node is an error: a flat list does not say
 /// where a node ends, and `derive` can keep another number.
-pub(super) fn split(kind: CellKind, name: &str, edges: Vec<Edge>, concat: &[usize]) -> Result<Vec<Vec<Edge>>, Flaw> {
-    let (count, kept, first) = (edges.len(), kind.kept_edges(), kind.inputs());
+pub(super) fn split(name: &str, edges: Vec<Edge>, concat: &[usize]) -> Result<Vec<Vec<Edge>>, Flaw> {
+    let Form { inputs: first, kept, .. } = Form::of_cell(name);
+    let count = edges.len();
     let remedy = "give its nodes as lists of edges";
+    let Some(kept) = kept else { return complete(name, edges, first) };
     let last = concat.iter().copied().max().unwrap_or(0);
     // Whether the nodes up to the last of the output have `count` edges in all if each keeps at most `k`.
     let fits = |k: usize| (first..=last).take(count + 1).map(|node| k.min(node)).sum::<usize>() == count;
@@ -144,4 +175,22 @@ pub(super) fn split(kind: CellKind, name: &str, edges: Vec<Edge>, concat: &[usiz
         return Err(Flaw::new(name, None, detail));
     }
     Ok(edges.chunks(kept).map(<[Edge]>::to_vec).collect())
+}
+
+/// The nodes of a flat list with an edge from every lower node to each node, in order.
+fn complete(name: &str, edges: Vec<Edge>, first: usize) -> Result<Vec<Vec<Edge>>, Flaw> {
+    let (count, mut rest, mut nodes) = (edges.len(), edges.into_iter().peekable(), Vec::new());
+    while rest.peek().is_some() {
+        let node = first + nodes.len();
+        let into: Vec<Edge> = rest.by_ref().take(node).collect();
+        if !into.iter().map(|edge| edge.source).eq(0..node) {
+            let detail = format!(
+                "cell `{name}` has {count} edges in one list, which are not those from every lower node to each node; give \
+                 its nodes as lists of edges"
+            );
+            return Err(Flaw::new(name, None, detail));
+        }
+        nodes.push(into);
+    }
+    Ok(nodes)
 }

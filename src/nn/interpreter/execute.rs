@@ -120,8 +120,9 @@ impl<'a> Forward<'a> {
             Op::MaxPool { kernel, stride, padding, ceil } => {
                 Ok(x()?.f_max_pool2d(both(*kernel), both(*stride), both(*padding), [1, 1], *ceil)?)
             }
-            Op::AvgPool { kernel, stride, padding, outside } => {
-                avg_pool(x()?, [*kernel, *stride, *padding].map(both), *outside as i64)
+            Op::Bias { weight } => Ok(x()?.f_add(&self.weight(*weight).f_view([1, -1, 1, 1])?)?),
+            Op::AvgPool { kernel, stride, padding, outside, ceil } => {
+                avg_pool(x()?, [*kernel, *stride, *padding].map(both), *outside as i64, *ceil)
             }
             Op::GlobalAvgPool => Ok(x()?.f_mean_dim([2i64, 3].as_slice(), false, None)?),
 

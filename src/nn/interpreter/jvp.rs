@@ -133,6 +133,17 @@ impl<'a> Jvp<'a> {
                 add(&mut tangent, x.tangent.as_ref().map(by_input).transpose()?)?;
                 Ok(Dual { value, tangent })
             }
+            Op::Bias { weight } => {
+                let value = self.forward.instruction(instruction, prepared, &[&first()?.value], &self.values)?;
+                let moved = |bias: &Tensor| bias.f_view([1, -1, 1, 1]);
+                let moved = self.weight(*weight).map(moved).transpose()?;
+                let tangent = match (&first()?.tangent, moved) {
+                    (Some(tangent), Some(moved)) => Some(tangent.f_add(&moved)?),
+                    (None, Some(moved)) => Some(moved.f_expand_as(&value)?),
+                    (tangent, None) => tangent.as_ref().map(Tensor::shallow_clone),
+                };
+                Ok(Dual { value, tangent })
+            }
             Op::Mix { alpha, terms } => {
                 let values: Vec<&Tensor> = inputs.iter().map(|input| &input.value).collect();
                 let by_weights = |mixing: &MixingWeights| mixing.mix(&values, terms);

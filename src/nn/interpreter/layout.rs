@@ -142,8 +142,8 @@ pub fn pad(x: &Tensor, left: i64, fill: Fill) -> Result<Tensor> {
 
 /// The mean of each window, [height and width, strides, padding], without padding and without the first `outside`
 /// columns, which are zeros.
-pub fn avg_pool(x: &Tensor, [kernel, stride, padding]: [[i64; 2]; 3], outside: i64) -> Result<Tensor> {
-    let mean = x.f_avg_pool2d(kernel, stride, padding, false, false, None)?;
+pub fn avg_pool(x: &Tensor, [kernel, stride, padding]: [[i64; 2]; 3], outside: i64, ceil: bool) -> Result<Tensor> {
+    let mean = x.f_avg_pool2d(kernel, stride, padding, ceil, false, None)?;
     if outside == 0 {
         return Ok(mean);
     }

@@ -254,6 +254,7 @@ impl Plan {
                 Op::Mix { .. }
                 | Op::Mixtures { .. }
                 | Op::Lookup { .. }
+                | Op::Bias { .. }
                 | Op::Mask { .. }
                 | Op::Drop { .. }
                 | Op::Mean

@@ -5,7 +5,7 @@ use super::partial::Source;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::plan::{AlphaId, Description, Init, Module, Op, OwnId, OwnSpec, Scope, Shape, ValueId};
-use crate::space::{Domain, Edge, Operation};
+use crate::space::{Domain, Edge, Operation, Output, Preprocess};
 
 /// A cell's position in the network.
 #[derive(Clone, Copy)]
@@ -30,14 +30,19 @@ impl Cell {
 }
 
 impl Writer<'_> {
-    /// Writes a cell that reads the outputs of the two cells before it, and returns its output.
-    pub fn cell(&mut self, cell: Cell, before: ValueId, last: ValueId) -> Result<ValueId> {
-        let first = self.preprocess(cell, 0, before, cell.after_reduction)?;
-        let second = self.preprocess(cell, 1, last, false)?;
+    /// Writes a cell that reads the outputs of the cells before it, of the latest last, and returns its output.
+    pub fn cell(&mut self, cell: Cell, inputs: &[ValueId]) -> Result<ValueId> {
         let spec = &self.space.cells[cell.table()];
         let scope = |node: usize| Scope::node(cell.module(), node);
         let edges: Vec<(usize, Edge)> = spec.edges().into_iter().enumerate().collect();
-        let mut sources = vec![self.source(&scope(0), first)?, self.source(&scope(1), second)?];
+        let mut sources = Vec::with_capacity(spec.inputs + spec.nodes);
+        for (number, input) in inputs.iter().enumerate() {
+            let input = match spec.preprocess {
+                Preprocess::Project => self.preprocess(cell, number, *input, number == 0 && cell.after_reduction)?,
+                Preprocess::Gate | Preprocess::Nothing => *input,
+            };
+            sources.push(self.source(&scope(number), input)?);
+        }
         for node in spec.intermediate() {
             let into: Vec<(usize, Edge)> = edges.iter().filter(|(_, edge)| edge.to == node).copied().collect();
             let scope = scope(node);
@@ -66,7 +71,10 @@ impl Writer<'_> {
             let is_read = edges.iter().any(|(_, edge)| edge.from == node);
             sources.push(if is_read { self.source(&scope, whole)? } else { Source::whole(whole) });
         }
-        let outputs = spec.output_nodes().into_iter().map(|node| sources[node].whole).collect();
+        let outputs: Vec<ValueId> = spec.output_nodes().into_iter().map(|node| sources[node].whole).collect();
+        if let (Output::Last, [output]) = (&spec.output, &outputs[..]) {
+            return Ok(*output);
+        }
         self.push(&Scope::whole(cell.module()), Op::Concat { blocks: 1 }, outputs)
     }
 
@@ -150,8 +158,12 @@ impl Writer<'_> {
             Operation::DilConv3x3 | Operation::DilConv3 => self.dilated(&scope, input, 3, stride),
             Operation::DilConv5x5 | Operation::DilConv5 => self.dilated(&scope, input, 5, stride),
             Operation::DilConv7 => self.dilated(&scope, input, 7, stride),
-            Operation::Conv1x1 | Operation::Conv1 => self.plain(&scope, input, &[("conv", self.window(1, stride, 0))]),
-            Operation::Conv3x3 | Operation::Conv3 => self.plain(&scope, input, &[("conv", self.window(3, stride, 1))]),
+            Operation::Conv1x1 | Operation::NorConv1x1 | Operation::Conv1 => {
+                self.plain(&scope, input, &[("conv", self.window(1, stride, 0))])
+            }
+            Operation::Conv3x3 | Operation::NorConv3x3 | Operation::Conv3 => {
+                self.plain(&scope, input, &[("conv", self.window(3, stride, 1))])
+            }
             Operation::Conv5 => self.plain(&scope, input, &[("conv", self.window(5, stride, 2))]),
             Operation::Conv7 => self.plain(&scope, input, &[("conv", self.window(7, stride, 3))]),
             Operation::Conv7x1_1x7 => {

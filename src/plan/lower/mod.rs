@@ -6,6 +6,7 @@ mod network;
 mod operations;
 mod partial;
 mod recurrent;
+mod residual;
 mod writer;
 
 use crate::config::SearchConfig;

@@ -7,8 +7,8 @@ use super::cell::Cell;
 use super::writer::Writer;
 use crate::config::largest;
 use crate::error::{Error, Result};
-use crate::plan::{EdgeOptions, Geometry, Init, Makers, Module, Op, Plan, Scale, Scope, Shape, Sizes, ValueId};
-use crate::space::{Domain, Space, Stages, Stem};
+use crate::plan::{EdgeOptions, Geometry, Init, Makers, Module, Op, Plan, Scope, Shape, Sizes, ValueId};
+use crate::space::{Domain, Head, Space, Stages, Stem};
 
 impl Geometry {
     /// Checks that every count is in range.
@@ -47,13 +47,10 @@ impl Plan {
         makers: Option<&dyn Makers>,
     ) -> Result<Plan> {
         space.validate()?;
-        let (Stem::Convolution { multiplier, domain }, Stages::Chain { reductions }) =
-            (&space.network.stem, &space.network.stages)
-        else {
+        let Stem::Convolution { multiplier, domain } = &space.network.stem else {
             return Err(Error::space(format!("space `{}` is recurrent: it reads words, not images", space.name)));
         };
         geometry.validate()?;
-        let reductions = positions(reductions.as_deref(), geometry.layers)?;
         let (height, width) = geometry.image_size;
         if *domain != Domain::Images && height != 1 {
             return Err(Error::space(format!(
@@ -66,18 +63,11 @@ impl Plan {
         writer.makers = makers;
         let input = writer.plan.input;
         let stem = stem(&mut writer, multiplier * geometry.channels, input)?;
-        // The outputs of the two cells before the current one.
-        let (mut before, mut last) = (stem, stem);
-        let (mut channels, mut after_reduction) = (geometry.channels, false);
-        for index in 0..geometry.layers {
-            let reduction = reductions.contains(&index);
-            if reduction {
-                channels *= 2;
-                demand_reducible(&writer, geometry, index, last)?;
-            }
-            let output = writer.cell(Cell { index, channels, reduction, after_reduction }, before, last)?;
-            (before, last, after_reduction) = (last, output, reduction);
-        }
+        let last = match &space.network.stages {
+            Stages::Chain { reductions } => chain(&mut writer, geometry, reductions.as_deref(), stem)?,
+            Stages::Residual { stages } => residual(&mut writer, geometry, *stages, stem)?,
+            Stages::Recurrence => return Err(Error::space("a network that reads images has no recurrence")),
+        };
         classifier(&mut writer, geometry, last)?;
         let plan = writer.plan;
         if cfg!(debug_assertions) {
@@ -85,6 +75,42 @@ impl Plan {
         }
         Ok(plan)
     }
+}
+
+/// Cells that read the outputs of the two cells before them; some halve the size and double the channels.
+fn chain(writer: &mut Writer, geometry: &Geometry, reductions: Option<&[usize]>, stem: ValueId) -> Result<ValueId> {
+    let reductions = positions(reductions, geometry.layers)?;
+    let (mut before, mut last) = (stem, stem);
+    let (mut channels, mut after_reduction) = (geometry.channels, false);
+    for index in 0..geometry.layers {
+        let reduction = reductions.contains(&index);
+        if reduction {
+            channels *= 2;
+            demand_reducible(writer, geometry, index, last)?;
+        }
+        let output = writer.cell(Cell { index, channels, reduction, after_reduction }, &[before, last])?;
+        (before, last, after_reduction) = (last, output, reduction);
+    }
+    Ok(last)
+}
+
+/// Stages of cells that read the output of the one before them. Between two stages a residual block halves the size and
+/// doubles the channels; cells and blocks are numbered through.
+fn residual(writer: &mut Writer, geometry: &Geometry, stages: usize, stem: ValueId) -> Result<ValueId> {
+    let (mut last, mut channels, mut index) = (stem, geometry.channels, 0);
+    for stage in 0..stages {
+        if stage > 0 {
+            channels *= 2;
+            last = writer.residual_block(Module::Cell(index), channels, last)?;
+            index += 1;
+        }
+        for _ in 0..geometry.layers {
+            let cell = Cell { index, channels, reduction: false, after_reduction: false };
+            last = writer.cell(cell, &[last])?;
+            index += 1;
+        }
+    }
+    Ok(last)
 }
 
 /// The numbers of the reduction cells in a network of `layers` cells.
@@ -104,14 +130,18 @@ fn positions(given: Option<&[usize]>, layers: usize) -> Result<Vec<usize>> {
 fn stem(writer: &mut Writer, channels: usize, images: ValueId) -> Result<ValueId> {
     let scope = Scope::whole(Module::Stem);
     let value = writer.conv(&scope, "conv", images, channels, writer.window(3, 1, 1))?;
-    let weight = writer.weight(format!("{scope}.bn.weight"), vec![channels], Init::Constant(1.0));
-    let bias = writer.weight(format!("{scope}.bn.bias"), vec![channels], Init::Constant(0.0));
-    let statistic = writer.statistic(format!("{scope}.bn"), channels);
-    let scale = Scale::Affine { weight, bias };
-    writer.push(&scope, Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale }, vec![value])
+    writer.affine_norm(&scope, "bn", value)
 }
 
 fn classifier(writer: &mut Writer, geometry: &Geometry, last: ValueId) -> Result<()> {
+    let last = match writer.space.network.head {
+        Head::NormalizedClassifier => {
+            let scope = Scope::whole(Module::Last);
+            let value = writer.affine_norm(&scope, "bn", last)?;
+            writer.push(&scope, Op::Relu, vec![value])?
+        }
+        Head::Classifier | Head::TiedDecoder => last,
+    };
     let scope = Scope::whole(Module::Classifier);
     let features = writer.push(&scope, Op::GlobalAvgPool, vec![last])?;
     let (inputs, classes) = (writer.channels(features), geometry.num_classes);

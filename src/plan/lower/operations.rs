@@ -42,21 +42,25 @@ impl Writer<'_> {
         Ok((padded, [0; 2]))
     }
 
-    /// Max pooling, then norm.
+    /// Max pooling, then norm if the space has one there.
     pub fn max_pool(&mut self, scope: &Scope, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
         let Window { kernel, stride, padding, .. } = self.window(kernel, stride, kernel / 2);
         let (input, padding) = self.padded(scope, input, padding, Fill::Lowest)?;
         let value = self.push(scope, Op::MaxPool { kernel, stride, padding, ceil: false }, vec![input])?;
-        self.norm(scope, "bn", value)
+        self.pooling_norm(scope, value)
     }
 
-    /// Average pooling over what is inside the image, then norm.
+    fn pooling_norm(&mut self, scope: &Scope, pooled: ValueId) -> Result<ValueId> {
+        if self.space.layers().pooling_norm { self.norm(scope, "bn", pooled) } else { Ok(pooled) }
+    }
+
+    /// Average pooling over what is inside the image, then norm if the space has one there.
     pub fn avg_pool(&mut self, scope: &Scope, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
         let Window { kernel, stride, padding: both, .. } = self.window(kernel, stride, kernel / 2);
         let (input, padding) = self.padded(scope, input, both, Fill::Zero)?;
         let outside = if padding == both { 0 } else { 2 * both[1] };
-        let value = self.push(scope, Op::AvgPool { kernel, stride, padding, outside }, vec![input])?;
-        self.norm(scope, "bn", value)
+        let value = self.push(scope, Op::AvgPool { kernel, stride, padding, outside, ceil: false }, vec![input])?;
+        self.pooling_norm(scope, value)
     }
 
     /// Halves the size with two 1x1 convolutions, one on the even pixels and one on the odd. One channel of a cell with
@@ -77,10 +81,10 @@ impl Writer<'_> {
         let rectified = self.push(scope, Op::Relu, vec![input])?;
         let even = match half {
             0 => None,
-            half => Some(self.conv(scope, "conv_1", rectified, half, window)?),
+            half => Some(self.biased(scope, "conv_1", rectified, half, window)?),
         };
         let shifted = self.push(scope, Op::Shift { by }, vec![rectified])?;
-        let odd = self.conv(scope, "conv_2", shifted, channels - half, window)?;
+        let odd = self.biased(scope, "conv_2", shifted, channels - half, window)?;
         let value = match even {
             Some(even) => self.push(scope, Op::Concat { blocks: 1 }, vec![even, odd])?,
             None => odd,
@@ -95,8 +99,8 @@ impl Writer<'_> {
         for (turn, stride) in [(1, stride), (2, 1)] {
             let depthwise = Window { groups: channels, ..self.window(kernel, stride, kernel / 2) };
             value = self.push(scope, Op::Relu, vec![value])?;
-            value = self.conv(scope, &format!("dw{turn}"), value, channels, depthwise)?;
-            value = self.conv(scope, &format!("pw{turn}"), value, channels, self.window(1, 1, 0))?;
+            value = self.biased(scope, &format!("dw{turn}"), value, channels, depthwise)?;
+            value = self.biased(scope, &format!("pw{turn}"), value, channels, self.window(1, 1, 0))?;
             value = self.norm(scope, &format!("bn{turn}"), value)?;
         }
         Ok(value)
@@ -107,8 +111,8 @@ impl Writer<'_> {
         let channels = self.channels(input);
         let depthwise = Window { dilation: 2, groups: channels, ..self.window(kernel, stride, kernel - 1) };
         let value = self.push(scope, Op::Relu, vec![input])?;
-        let value = self.conv(scope, "dw", value, channels, depthwise)?;
-        let value = self.conv(scope, "pw", value, channels, self.window(1, 1, 0))?;
+        let value = self.biased(scope, "dw", value, channels, depthwise)?;
+        let value = self.biased(scope, "pw", value, channels, self.window(1, 1, 0))?;
         self.norm(scope, "bn", value)
     }
 
@@ -117,9 +121,20 @@ impl Writer<'_> {
         let channels = self.channels(input);
         let mut value = self.push(scope, Op::Relu, vec![input])?;
         for (name, window) in convolutions {
-            value = self.conv(scope, name, value, channels, *window)?;
+            value = self.biased(scope, name, value, channels, *window)?;
         }
         self.norm(scope, "bn", value)
+    }
+
+    /// A convolution of an operation, with a bias if the space has one there.
+    fn biased(&mut self, scope: &Scope, name: &str, input: ValueId, out: usize, window: Window) -> Result<ValueId> {
+        let value = self.conv(scope, name, input, out, window)?;
+        if !self.space.layers().bias {
+            return Ok(value);
+        }
+        let inputs = self.channels(input) / window.groups * window.kernel[0] * window.kernel[1];
+        let weight = self.weight(format!("{scope}.{name}.bias"), vec![out], Init::FanIn(inputs));
+        self.push(scope, Op::Bias { weight }, vec![value])
     }
 
     /// A convolution without bias, with its weight.

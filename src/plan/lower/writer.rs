@@ -52,10 +52,23 @@ impl<'a> Writer<'a> {
         ValueId(self.shapes.len() - 1)
     }
 
-    /// Adds a batch norm without weights.
+    /// Adds a batch norm of a cell, without weights unless the space says otherwise.
     pub fn norm(&mut self, scope: &Scope, name: &str, input: ValueId) -> Result<ValueId> {
+        if self.space.layers().affine {
+            return self.affine_norm(scope, name, input);
+        }
         let statistic = self.statistic(format!("{scope}.{name}"), self.channels(input));
         self.push(scope, Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale: Scale::One }, vec![input])
+    }
+
+    /// Adds a batch norm with a weight and a bias.
+    pub fn affine_norm(&mut self, scope: &Scope, name: &str, input: ValueId) -> Result<ValueId> {
+        let channels = self.channels(input);
+        let weight = self.weight(format!("{scope}.{name}.weight"), vec![channels], Init::Constant(1.0));
+        let bias = self.weight(format!("{scope}.{name}.bias"), vec![channels], Init::Constant(0.0));
+        let statistic = self.statistic(format!("{scope}.{name}"), channels);
+        let scale = Scale::Affine { weight, bias };
+        self.push(scope, Op::BatchNorm { statistic, members: 1, aliases: Vec::new(), scale }, vec![input])
     }
 
     /// Computes a node of a cell from its mixed edges; `name` is that of the batch norm, if there is one.

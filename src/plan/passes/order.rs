@@ -25,7 +25,9 @@ pub(super) fn renumber(
     mut statistics: impl FnMut(usize) -> usize,
 ) {
     match op {
-        Op::Conv { weight, .. } | Op::Lookup { weight } | Op::Product { weight, .. } => weight.0 = weights(weight.0),
+        Op::Conv { weight, .. } | Op::Lookup { weight } | Op::Product { weight, .. } | Op::Bias { weight } => {
+            weight.0 = weights(weight.0)
+        }
         Op::Own { weights: own, .. } => own.iter_mut().for_each(|id| id.0 = weights(id.0)),
         Op::Linear { weight, bias } => [weight, bias].into_iter().for_each(|id| id.0 = weights(id.0)),
         Op::BatchNorm { statistic, aliases, scale, .. } => {

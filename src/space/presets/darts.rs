@@ -1,8 +1,8 @@
 //! "darts": the published convolutional space (section 2.1 of the DARTS paper).
 
 use crate::space::{
-    Aggregate, Candidates, CellSpec, Domain, Head, Keep, NetworkSpec, Operation, Output, Preprocess, Space, Stages,
-    Stem,
+    Aggregate, Candidates, CellSpec, Domain, Head, Keep, Layers, NetworkSpec, Operation, Output, Preprocess, Space,
+    Stages, Stem,
 };
 
 pub(super) fn space() -> Space {
@@ -33,6 +33,7 @@ pub(super) fn with_operations(name: &str, operations: [Candidates; 2], domain: D
         keep: Keep::Strongest(2),
         none_selectable: false,
         operations,
+        layers: Layers::DARTS,
     };
     Space {
         name: name.to_string(),

@@ -1,7 +1,8 @@
 //! "darts-rnn": the published recurrent space (section 3.1.2 of the DARTS paper).
 
 use crate::space::{
-    Aggregate, Candidates, CellSpec, Head, Keep, NetworkSpec, Operation, Output, Preprocess, Space, Stages, Stem,
+    Aggregate, Candidates, CellSpec, Head, Keep, Layers, NetworkSpec, Operation, Output, Preprocess, Space, Stages,
+    Stem,
 };
 
 pub(super) fn space() -> Space {
@@ -16,6 +17,7 @@ pub(super) fn space() -> Space {
         keep: Keep::Strongest(1),
         none_selectable: false,
         operations: Candidates::Everywhere(operations),
+        layers: Layers::DARTS,
     };
     let network = NetworkSpec { stem: Stem::Embedding, stages: Stages::Recurrence, head: Head::TiedDecoder };
     Space { name: "darts-rnn".to_string(), cells: vec![cell], network, own_operations: Default::default() }

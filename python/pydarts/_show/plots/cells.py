@@ -81,6 +81,7 @@ def cells_of(genotype: Genotype) -> list[Cell]:
             ("normal", genotype.normal_concat, 2),
             ("reduce", genotype.reduce_concat, 2),
             ("recurrent", genotype.concat, 1),
+            ("cell", genotype.cell_concat, 1),
         )
         if (nodes := genotype.nodes(name))
     ]

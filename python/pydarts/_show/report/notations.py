@@ -31,6 +31,8 @@ def notations(genotype: Genotype) -> list[Notation]:
     with suppress(_core.GenotypeError):
         text = _entries(genotype.to_nasbench301())
         found.append(Notation("NAS-Bench-301", "Genotype.from_nasbench301", text))
+    with suppress(_core.GenotypeError):
+        found.append(Notation("NAS-Bench-201", "Genotype.from_nasbench201", genotype.to_nasbench201()))
     found.append(Notation("DOT", "for Graphviz: dot -Tsvg", genotype.to_dot()))
     return found
 

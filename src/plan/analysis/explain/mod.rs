@@ -63,10 +63,14 @@ impl Plan {
             _ => {
                 let geometry = self.sizes.images();
                 let what = if self.space.dimensions() == Some(1) { "sequences" } else { "images" };
+                let layers = geometry.map_or(0, |geometry| geometry.layers);
+                let cells = match space.network.stages() {
+                    Some(stages) => format!("{stages} stages with {layers} cells each"),
+                    None => format!("{layers} cells"),
+                };
                 format!(
-                    "{} channels, {} cells, {what} {} in {input}, {} classes in {output}",
+                    "{} channels, {cells}, {what} {} in {input}, {} classes in {output}",
                     geometry.map_or(0, |geometry| geometry.channels),
-                    geometry.map_or(0, |geometry| geometry.layers),
                     Shape(self.example_shape()),
                     self.sizes.outputs()
                 )
@@ -160,17 +164,23 @@ impl Plan {
             _ => None,
         };
         let numbers: Vec<String> = cells.iter().filter_map(number).collect();
+        let table = self.table_of(paragraphs);
+        // A chain has cells alone; between stages there are blocks without a table.
+        let (noun, sort) = match (table, self.space.network.stages()) {
+            (Some(table), _) => ("cell", table),
+            (None, Some(_)) => ("block", "residual"),
+            (None, None) => ("cell", "plain"),
+        };
         let heading = match cells.len() {
-            _ if numbers.is_empty() => "cell".to_string(),
-            1 => format!("cell {}", numbers.join(", ")),
-            _ => format!("cells {}", numbers.join(", ")),
+            _ if numbers.is_empty() => noun.to_string(),
+            1 => format!("{noun} {}", numbers.join(", ")),
+            _ => format!("{noun}s {}", numbers.join(", ")),
         };
         let weights: Vec<String> = cells.iter().map(|cell| grouped(self.weights_of(cell.paragraphs.iter()))).collect();
         let last = paragraphs.last().and_then(|paragraph| paragraph.instructions.last());
         let _ = writeln!(
             text,
-            "\n{heading}: {}, {} out; weights {}",
-            self.table_of(paragraphs).unwrap_or("plain"),
+            "\n{heading}: {sort}, {} out; weights {}",
             last.map(|last| last.shape.to_string()).unwrap_or_default(),
             weights.join(" and ")
         );

@@ -21,13 +21,15 @@ impl Plan {
             Op::BatchNorm { scale: Scale::Affine { .. }, .. } => "affine norm".to_string(),
             Op::BatchNorm { scale: Scale::Mixing { .. }, .. } => format!("norm scaled by {}", self.mixing(op)),
             Op::Relu => "relu".to_string(),
+            Op::Bias { .. } => "bias".to_string(),
             Op::MaxPool { kernel, stride, padding, ceil } => {
                 let past = if *ceil { " past the end" } else { "" };
                 format!("max pool {}x{}{}{past}", kernel[0], kernel[1], window(*stride, *padding))
             }
-            Op::AvgPool { kernel, stride, padding, outside } => {
+            Op::AvgPool { kernel, stride, padding, outside, ceil } => {
                 let outside = if *outside == 0 { String::new() } else { format!(" without the first {outside}") };
-                format!("mean pool {}x{}{}{outside}", kernel[0], kernel[1], window(*stride, *padding))
+                let past = if *ceil { " past the end" } else { "" };
+                format!("mean pool {}x{}{}{outside}{past}", kernel[0], kernel[1], window(*stride, *padding))
             }
             Op::Pad { left, fill: Fill::Zero } => format!("pad {left} zeros at the left"),
             Op::Pad { left, fill: Fill::Lowest } => format!("pad {left} times -inf at the left"),

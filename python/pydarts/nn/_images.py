@@ -1,0 +1,94 @@
+"""What the networks of images and sequences that `build` returns have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._values.checks import share, whole
+from .._values.genotype import Genotype
+from ._auxiliary import AuxiliaryHead
+from ._state import CheckedModule
+
+
+class ImageNetwork(CheckedModule):
+    """A network of the cells of a genotype that classifies images or sequences: the base class.
+
+    Its attributes are `genotype`; `arguments`, those of its class that build it again; `own_operations`, the
+    facts about operations of your own in the genotype; and `auxiliary`, the auxiliary head or None.
+    """
+
+    genotype: Genotype
+    arguments: dict[str, Any]
+    own_operations: dict[str, str]
+    auxiliary: AuxiliaryHead | None = None
+    _dropped: Tensor
+
+    def __init__(self, genotype: Genotype, arguments: dict[str, Any]) -> None:
+        super().__init__()
+        self.genotype, self.arguments = genotype, arguments
+        # A tensor: the compiler would treat a number as a constant and compile again in every epoch.
+        self.register_buffer("_dropped", torch.zeros(()), persistent=False)
+        self.drop_path = arguments["drop_path"]
+
+    @property
+    def dimensions(self) -> int:
+        """2 for images, 1 for sequences."""
+        return 2
+
+    @property
+    def drop_path(self) -> float:
+        """The fraction of paths dropped in training; it can be set at any time and is saved in files."""
+        return float(self.arguments["drop_path"])
+
+    @drop_path.setter
+    def drop_path(self, dropped: float) -> None:
+        self.arguments["drop_path"] = share("drop_path", dropped)
+        self.drop_now(dropped)
+
+    def drop_now(self, dropped: float) -> None:
+        """Drop this fraction of paths until `drop_path` is set; `train` calls this for its schedule.
+
+        `drop_path` and saved files do not change.
+
+        Raises:
+            ConfigError: a fraction outside [0, 1).
+
+        >>> import pydarts
+        >>> net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=4, layers=1, drop_path=0.2)
+        >>> net.drop_now(0.1)
+        >>> net.drop_path
+        0.2
+        """
+        dropped = share("drop_path", dropped)
+        self._drops = dropped > 0
+        self._dropped.fill_(dropped)
+
+    def _now_dropped(self) -> Tensor | None:
+        """Return the fraction of paths that this pass drops; None if it drops none."""
+        return self._dropped if self.training and self._drops else None
+
+
+def sizes_of(channels: int, layers: int, num_classes: int, in_channels: int) -> dict[str, int]:
+    """Check the sizes that all these networks have.
+
+    Raises:
+        ConfigError: a count below 1, or too large.
+    """
+    return {
+        "channels": whole("channels", channels, most=4096),
+        "layers": whole("layers", layers, most=1000),
+        "num_classes": whole("num_classes", num_classes, most=10_000_000),
+        "in_channels": whole("in_channels", in_channels, most=4096),
+    }
+
+
+def dropped(x: Tensor, share: Tensor) -> Tensor:
+    """Set whole examples to zero with probability `share` and scale the others to keep the mean.
+
+    Modules that call it register it with `torch.fx.wrap`, so that a trace has a call of it.
+    """
+    kept = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= share
+    return x * (kept / (1.0 - share)).to(x.dtype)
