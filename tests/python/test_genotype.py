@@ -249,7 +249,8 @@ def test_helpers_of_the_core_are_not_in_the_public_classes() -> None:
 
 def test_the_signature_has_the_names_of_the_fields() -> None:
     parameters = inspect.signature(Genotype).parameters
-    assert list(parameters) == ["normal", "normal_concat", "reduce", "reduce_concat", "recurrent", "concat"]
+    cells = ["normal", "normal_concat", "reduce", "reduce_concat", "recurrent", "concat"]
+    assert list(parameters) == [*cells, "cell", "cell_concat"]
     assert {parameter.kind for parameter in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
 
 

@@ -83,6 +83,37 @@ def cells_many(
         return do_jobs(jobs, given, folder, executor, config.progress)
 
 
+def _space_of(
+    genotypes: Mapping[str, Genotype], results: Sequence[SearchResult], space: str | Space | None
+) -> tuple[str, Space]:
+    """Return the published space of these genotypes, and the one that random cells are drawn from.
+
+    Raises:
+        ConfigError: genotypes of several spaces, or not of the given one.
+    """
+    kinds = {genotype.kind for genotype in genotypes.values()}
+    if len(kinds) > 1:
+        raise _core.ConfigError("cells are both convolutional and recurrent; compare each kind separately")
+    forms = {genotype.tables for genotype in genotypes.values()}
+    if len(forms) > 1:
+        named = " and ".join(", ".join(tables) for tables in sorted(forms))
+        raise _core.ConfigError(f"the genotypes have different cells: {named}; compare each sort separately")
+    sides = {genotype.dimensions for genotype in genotypes.values()} - {None}
+    if len(sides) > 1:
+        raise _core.ConfigError("cells are both of images and of sequences; compare each sort separately")
+    published = "darts-rnn" if "recurrent" in kinds else "darts-1d" if sides == {1} else "darts"
+    published = "nas-bench-201" if forms == {("cell",)} else published
+    chosen = as_space(space or (results[0].config.resolved_space if results else published))
+    if chosen.kind not in kinds:
+        raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, but the cells are not")
+    if chosen.tables not in forms:
+        named = ", ".join(chosen.tables)
+        raise _core.ConfigError(f"space {chosen.name!r} has the cells {named}; the genotypes have others")
+    if sides and chosen.dimensions not in sides:
+        raise _core.ConfigError(f"space {chosen.name!r} has {chosen.dimensions} dimensions; the cells do not")
+    return published, chosen
+
+
 def cells_compared(
     cells: Mapping[str, Genotype | SearchResult],
     given: Given,
@@ -100,27 +131,8 @@ def cells_compared(
     genotypes = {
         name: cell.genotype if isinstance(cell, SearchResult) else cell for name, cell in cells.items()
     }
-    kinds = {genotype.kind for genotype in genotypes.values()}
-    if len(kinds) > 1:
-        raise _core.ConfigError("cells are both convolutional and recurrent; compare each kind separately")
-    forms = {genotype.tables for genotype in genotypes.values()}
-    if len(forms) > 1:
-        named = " and ".join(", ".join(tables) for tables in sorted(forms))
-        raise _core.ConfigError(f"the genotypes have different cells: {named}; compare each sort separately")
-    sides = {genotype.dimensions for genotype in genotypes.values()} - {None}
-    if len(sides) > 1:
-        raise _core.ConfigError("cells are both of images and of sequences; compare each sort separately")
-    published = "darts-rnn" if "recurrent" in kinds else "darts-1d" if sides == {1} else "darts"
-    published = "nas-bench-201" if forms == {("cell",)} else published
     results = [cell for cell in cells.values() if isinstance(cell, SearchResult)]
-    chosen = as_space(space or (results[0].config.resolved_space if results else published))
-    if chosen.kind not in kinds:
-        raise _core.ConfigError(f"space {chosen.name!r} is {chosen.kind}, but the cells are not")
-    if chosen.tables not in forms:
-        named = ", ".join(chosen.tables)
-        raise _core.ConfigError(f"space {chosen.name!r} has the cells {named}; the genotypes have others")
-    if sides and chosen.dimensions not in sides:
-        raise _core.ConfigError(f"space {chosen.name!r} has {chosen.dimensions} dimensions; the cells do not")
+    published, chosen = _space_of(genotypes, results, space)
     training = _short(select, chosen)
     drawn = _drawn(chosen, random, seed)
     lines = {"dimensions": 1} if chosen.dimensions == 1 else {}
@@ -139,7 +151,7 @@ def cells_compared(
         training=training.replace(**OF_THE_WHOLE),
         network=arguments | (_placed(results[0].config, arguments) if results else {}),
         image_size=sizes.image_size,
-        words="recurrent" in kinds,
+        words=chosen.kind == "recurrent",
         resume=training.resume or True,
     )
     jobs = [

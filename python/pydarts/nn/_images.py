@@ -23,12 +23,12 @@ class ImageNetwork(CheckedModule):
     genotype: Genotype
     arguments: dict[str, Any]
     own_operations: dict[str, str]
-    auxiliary: AuxiliaryHead | None = None
+    auxiliary: AuxiliaryHead | None
     _dropped: Tensor
 
     def __init__(self, genotype: Genotype, arguments: dict[str, Any]) -> None:
         super().__init__()
-        self.genotype, self.arguments = genotype, arguments
+        self.genotype, self.arguments, self.auxiliary = genotype, arguments, None
         # A tensor: the compiler would treat a number as a constant and compile again in every epoch.
         self.register_buffer("_dropped", torch.zeros(()), persistent=False)
         self.drop_path = arguments["drop_path"]
