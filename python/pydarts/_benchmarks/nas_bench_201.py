@@ -8,12 +8,13 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from .._core import ConfigError, GenotypeError, unknown_name
 from .._values.checks import whole
 from .._values.nas_bench_201 import FORM, operations_of, string_of
 from .._values.words import shown
-from .table import DATASETS, Accuracies, read
+from .table import DATASETS, read
 
 Architecture: TypeAlias = str | Sequence[str]
 """A string of NAS-Bench-201, or a list or tuple of the operations of its six edges."""
@@ -125,7 +126,7 @@ class NASBench201:
         """Return the accuracy of an architecture in percent: the mean over seeds after 200 epochs."""
         return float(self.accuracies(dataset, split)[self.index(architecture)])
 
-    def accuracies(self, dataset: str, split: str = "test") -> Accuracies:
+    def accuracies(self, dataset: str, split: str = "test") -> npt.NDArray[np.float64]:
         """Return the accuracies of all architectures in percent, in the order of `strings`.
 
         Returns:
