@@ -6,7 +6,7 @@ from ._values import libtorch as _libtorch  # noqa: F401, before everything that
 import importlib as _importlib
 import typing as _typing
 
-from . import algorithms, datasets, genotypes, loggers, nn
+from . import algorithms, benchmarks, datasets, genotypes, loggers, nn
 from ._core import (
     CheckpointError,
     ConfigError,
@@ -94,6 +94,7 @@ __all__ = [
     "Trajectory",
     "__version__",
     "algorithms",
+    "benchmarks",
     "build",
     "compare",
     "cost",

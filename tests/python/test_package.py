@@ -19,7 +19,7 @@ def test_the_public_surface_is_the_explicit_list() -> None:
     assert shown <= set(pydarts.__all__)
     assert set(pydarts.__all__) >= {
         "search", "SearchConfig", "SearchResult", "Space", "Genotype", "Supernet", "derive", "genotypes",
-        "datasets", "Callback", "StepInfo", "EpochInfo", "__version__",
+        "datasets", "benchmarks", "Callback", "StepInfo", "EpochInfo", "__version__",
     }  # fmt: skip
     assert all(hasattr(pydarts, name) for name in pydarts.__all__)
 

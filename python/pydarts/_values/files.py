@@ -247,6 +247,8 @@ def _check_length(name: str, content: IO[bytes], size: int) -> None:
     version = np.lib.format.read_magic(content)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(content)
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects, which are never loaded (allow_pickle=False)")
     if math.prod(shape) * dtype.itemsize > size:
         raise ValueError(f"{name} declares {list(shape)} values of {dtype}, more than it holds")
 

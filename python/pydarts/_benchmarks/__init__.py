@@ -1,0 +1,1 @@
+"""Tabulated benchmarks: the files that hold them, and queries."""
