@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from .._core import ConfigError, GenotypeError, unknown_name
 from .._values.checks import whole
-from .._values.nas_bench_201 import FORM, operations_of, string_of
+from .._values.genotype import Genotype
+from .._values.nas_bench_201 import FORM, string_of
 from .._values.words import shown
 from .table import DATASETS, read
 
-Architecture: TypeAlias = str | Sequence[str]
-"""A string of NAS-Bench-201, or a list or tuple of the operations of its six edges."""
+Architecture: TypeAlias = str | Sequence[str] | Genotype
+"""A string of NAS-Bench-201, the operations of its six edges as a list or tuple, or a genotype."""
 
 
 class NASBench201:
@@ -27,11 +28,11 @@ class NASBench201:
     The data sets are "cifar10", "cifar100" and "imagenet16-120". pydarts does not contain the table: it reads
     a file.
 
-    An architecture is the string of the benchmark, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, without white
-    space, or a list or tuple of its six operations, those of the edges (0,1) (0,2) (1,2) (0,3) (1,3) (2,3) in
-    this order; node 0 is the input of the cell. The operations are none, skip_connect, nor_conv_1x1,
-    nor_conv_3x3 and avg_pool_3x3. Methods raise a ConfigError for an unknown architecture, data set or split,
-    and a TypeError for an architecture that is neither a string nor a list or tuple.
+    An architecture is a `Genotype` of the space `"nas-bench-201"`; the string of the benchmark,
+    `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`; or a list or tuple of its six operations, those of the edges (0,1)
+    (0,2) (1,2) (0,3) (1,3) (2,3) in this order; node 0 is the input of the cell. The operations are none,
+    skip_connect, nor_conv_1x1, nor_conv_3x3 and avg_pool_3x3. Methods raise a ConfigError for an unknown
+    architecture, data set or split, and a TypeError for an architecture that is none of these.
 
     An `.npz` file contains `ops`, the names of the operations [5]; `edges`, the index in `ops` for each edge,
     integers [15625, 6]; and `acc200`, the test accuracies on the three data sets in the order above
@@ -79,6 +80,9 @@ class NASBench201:
     >>> bench.best("cifar10", n=2)[0] == (cell.replace(skip, conv), 94.0)
     True
     >>> bench.accuracy([conv, conv, conv, skip, conv, conv], "cifar10")
+    80.0
+    >>> from pydarts import Genotype
+    >>> bench.accuracy(Genotype.from_nasbench201(cell), "cifar10")
     80.0
     >>> drawn = bench.random(100, seed=0)  # random search with 100 queries
     >>> max(bench.accuracy(string, "cifar10") for string in drawn) <= bench.best("cifar10")[0][1]
@@ -211,13 +215,11 @@ def _string(architecture: object) -> str:
         TypeError: something else.
     """
     try:
-        if isinstance(architecture, str):
-            return string_of(operations_of(architecture))
-        if isinstance(architecture, (list, tuple)):
+        if isinstance(architecture, (str, list, tuple, Genotype)):
             return string_of(architecture)
     except GenotypeError as error:
         raise ConfigError(str(error)) from None
     raise TypeError(
-        f"an architecture must be a string {FORM} or a list or tuple of six operations, got "
+        f"an architecture must be a Genotype, a string {FORM} or a list or tuple of six operations, got "
         f"{shown(architecture)}"
     )

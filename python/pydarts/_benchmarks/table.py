@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .._core import DataError, GenotypeError
 from .._values.files import read_npz, user_path
-from .._values.nas_bench_201 import COUNT, EDGES, OPERATIONS, operations_of, string_of
+from .._values.nas_bench_201 import COUNT, EDGES, OPERATIONS, string_of
 from .._values.words import listed, shown
 
 DATASETS = ("cifar10", "cifar100", "imagenet16-120")
@@ -141,7 +141,7 @@ def _csv(path: Path) -> Table:
 
 def _checked(string: str, where: str) -> str:
     try:
-        return string_of(operations_of(string))
+        return string_of(string)
     except GenotypeError as error:
         raise DataError(f"{where}: {error}") from None
 
