@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from .compare import compare
+from .conformance import conformance
 from .cost import cost
 from .derive import derive
 from .doctor import doctor
@@ -54,6 +55,7 @@ for _function, _panel in (
     (explain, _CELLS),
     (export, _CELLS),
     (doctor, _MACHINE),
+    (conformance, _MACHINE),
 ):
     app.command(rich_help_panel=_panel)(_function)
 

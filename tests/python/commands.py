@@ -10,7 +10,19 @@ from pydarts_cli.app import app
 from typer.testing import CliRunner
 
 PATIENCE = 120.0  # seconds for a process on a busy machine
-COMMANDS = ("search", "train", "compare", "plot", "report", "derive", "cost", "explain", "export", "doctor")
+COMMANDS = (
+    "search",
+    "train",
+    "compare",
+    "plot",
+    "report",
+    "derive",
+    "cost",
+    "explain",
+    "export",
+    "doctor",
+    "conformance",
+)
 V2 = pydarts.genotypes.DARTS_V2
 
 
