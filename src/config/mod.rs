@@ -27,7 +27,7 @@ pub use execution::ExecutionConfig;
 pub use hypergradient::{Estimator, Hypergradient, Method};
 pub use network::NetworkConfig;
 pub use optimisation::OptimisationConfig;
-use table::Entry;
+use table::{Entry, Published};
 
 /// The options of a search.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,13 +73,13 @@ impl Default for SearchConfig {
 impl SearchConfig {
     /// The published options for a space.
     fn published(space: Space) -> SearchConfig {
-        let reads = space.reads();
+        let of = Published::of(&space);
         SearchConfig {
             operations: None,
-            network: NetworkConfig::published(reads),
-            optimisation: OptimisationConfig::published(reads),
-            data: DataConfig::published(reads),
-            execution: ExecutionConfig::published(reads),
+            network: NetworkConfig::published(of),
+            optimisation: OptimisationConfig::published(of),
+            data: DataConfig::published(of),
+            execution: ExecutionConfig::published(of),
             space,
         }
     }

@@ -21,7 +21,8 @@ options! {
         // The published recurrent search keeps its learning rate constant.
         [13] weight_lr_min: f64 = 0.001, recurrent 20.0 => not_negative;
         [14] weight_momentum: f64 = 0.9, recurrent 0.0 => share;
-        [15] weight_decay: Schedule = Schedule::Constant(3e-4), recurrent Schedule::Constant(5e-7) => not_negative_schedule;
+        [15] weight_decay: Schedule = Schedule::Constant(3e-4), recurrent Schedule::Constant(5e-7), stages Schedule::Constant(5e-4)
+            => not_negative_schedule;
         // 0: none.
         [16] grad_clip: f64 = 5.0, recurrent 0.25 => not_negative;
         [17] arch_lr: f64 = 3e-4, recurrent 3e-3 => not_negative;
@@ -43,8 +44,8 @@ options! {
         [65] order: Order = Order::ArchFirst => choice;
         // α moves in every n-th step.
         [66] arch_every: usize = 1 => whole(1);
-        [67] weight_nesterov: bool = false => flag;
-        [68] weight_lr_schedule: RateSchedule = RateSchedule::Epoch => choice;
+        [67] weight_nesterov: bool = false, stages true => flag;
+        [68] weight_lr_schedule: RateSchedule = RateSchedule::Epoch, stages RateSchedule::Step => choice;
         // Every how many α steps the hypergradient is compared with the exact one.
         [69] probe_every: Option<usize> = None => optional(whole(1)), may_differ;
         [73] perturbation: Option<Perturbation> = None => optional(perturbation::read);

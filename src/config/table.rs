@@ -1,10 +1,29 @@
 //! `options!`: declares each option of a part of the configuration once.
 //!
 //! A row is `[position] name: type = default => reader;`. Positions order the options of all parts in JSON.
-//! Optional entries of a row: `recurrent VALUE`, the default where networks read words; `up_to N`, the largest value of
-//! a size; a final `may_differ`, for options in which a resumed search may differ from its checkpoint.
+//! Optional entries of a row: `recurrent VALUE`, the default where networks read words; `stages VALUE`, the default in
+//! networks of stages, that of NAS-Bench-201; `up_to N`, the largest value of a size; a final `may_differ`, for options in
+//! which a resumed search may differ from its checkpoint.
 
-use crate::space::Reads;
+use crate::space::{Reads, Space};
+
+/// Whose published values are the defaults.
+#[derive(Clone, Copy)]
+pub(super) enum Published {
+    Darts,
+    Recurrent,
+    Stages,
+}
+
+impl Published {
+    pub fn of(space: &Space) -> Published {
+        match (space.reads(), space.network.stages()) {
+            (Reads::Words, _) => Published::Recurrent,
+            (Reads::Images, Some(_)) => Published::Stages,
+            (Reads::Images, None) => Published::Darts,
+        }
+    }
+}
 
 /// The facts about an option that do not depend on its value.
 pub(super) struct Entry {
@@ -13,18 +32,25 @@ pub(super) struct Entry {
     pub may_differ: bool,
 }
 
-/// The default of an option in a space whose networks read images or words.
-pub(super) fn published<T, const N: usize>(reads: Reads, images: T, words: [T; N]) -> T {
-    match reads {
-        Reads::Images => images,
-        Reads::Words => words.into_iter().next().unwrap_or(images),
-    }
+/// The default of an option: another one than that of DARTS if one is given.
+pub(super) fn published<T, const N: usize, const M: usize>(
+    of: Published,
+    darts: T,
+    recurrent: [T; N],
+    stages: [T; M],
+) -> T {
+    let other = match of {
+        Published::Darts => None,
+        Published::Recurrent => recurrent.into_iter().next(),
+        Published::Stages => stages.into_iter().next(),
+    };
+    other.unwrap_or(darts)
 }
 
 macro_rules! options {
     ($(#[$doc:meta])* $part:ident {
         $([$position:literal] $name:ident: $type:ty = $default:expr
-            $(, recurrent $recurrent:expr)? $(, up_to $largest:literal)?
+            $(, recurrent $recurrent:expr)? $(, stages $stages:expr)? $(, up_to $largest:literal)?
             => $read:expr $(, $may_differ:ident)?;)*
     }) => {
         $(#[$doc])*
@@ -41,10 +67,10 @@ macro_rules! options {
                 may_differ: !stringify!($($may_differ)?).is_empty(),
             }),*];
 
-            /// The published values for networks that read images or words.
-            pub(super) fn published(reads: $crate::space::Reads) -> Self {
+            /// The published values.
+            pub(super) fn published(of: $crate::config::table::Published) -> Self {
                 $part {
-                    $($name: $crate::config::table::published(reads, $default, [$($recurrent)?]),)*
+                    $($name: $crate::config::table::published(of, $default, [$($recurrent)?], [$($stages)?]),)*
                 }
             }
 

@@ -9,6 +9,9 @@ import pydarts
 import reference
 from parity import Setup
 
+DARTS: dict[str, Any] = {"weight_decay": 3e-4, "weight_nesterov": False}
+"""The optimiser of the reference."""
+
 
 @dataclass(frozen=True)
 class Stages(Setup):
@@ -58,5 +61,5 @@ class Stages(Setup):
             image_size=self.size,
             dtype="float64",
             seed=self.seed,
-            config=pydarts.SearchConfig(space=self.space(), **config) if config else None,
+            config=pydarts.SearchConfig(space=self.space(), **(DARTS | config)),
         )

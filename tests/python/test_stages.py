@@ -187,6 +187,20 @@ def test_the_space_is_the_published_one() -> None:
     assert space.none_selectable and space.stages == 3
 
 
+def test_the_defaults_are_those_of_the_benchmark() -> None:
+    """ALGORITHMS 2.1: Nesterov, decay 5e-4, a cosine in every step; else those of DARTS."""
+    fields = ("layers", "weight_decay", "weight_nesterov", "weight_lr_schedule")
+    published = (5, 5e-4, True, "step")
+    for space in ("nas-bench-201", Space(stages=2)):
+        config = pydarts.SearchConfig(space=space)
+        assert tuple(getattr(config, name) for name in fields) == published
+        assert (config.channels, config.epochs, config.batch_size) == (16, 50, 64)
+        assert pydarts.SearchConfig.from_json(config.to_json()) == config
+        assert config.replace(space="darts") == pydarts.SearchConfig()
+        assert pydarts.SearchConfig().replace(space=space) == config
+    assert pydarts.SearchConfig(space="nas-bench-201", layers=2, weight_nesterov=False).layers == 2
+
+
 @pytest.mark.parametrize("name", ["nas-bench-201", "darts", "s1"])
 def test_spaces_are_saved_and_read(name: str) -> None:
     space = Space.preset(name)

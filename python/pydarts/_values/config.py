@@ -43,7 +43,9 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     published implementation, and "ours" that the choice is this library's. A recurrent space has its own
     defaults (code): `batch_size` 256 sequences, `weight_lr` 20, constant and scaled by the length of each
     segment, no momentum, `weight_decay` 5e-7, `grad_clip` 0.25, in the virtual step too, `arch_lr` 3e-3,
-    `arch_betas` (0.9, 0.999). It does not use the fields about images; the fields from `units` on are used by
+    `arch_betas` (0.9, 0.999). A space with `stages` has those of NAS-Bench-201 (code): `layers` 5, cells of
+    each stage, `weight_decay` 5e-4, `weight_nesterov` and `weight_lr_schedule` "step". A recurrent space does
+    not use the fields about images; the fields from `units` on are used by
     recurrent spaces only. Its cells are normalised over the sequences of a batch, in the evaluation too:
     `eval_batch_size` None means `batch_size` (published: 10, with running statistics, under which states grow
     without bound).
@@ -256,6 +258,8 @@ def _preset(space: str | dict[str, Any]) -> str:
     """The published space whose defaults apply."""
     if isinstance(space, str):
         return space
+    if space.get("stages") is not None:
+        return "nas-bench-201"
     return "darts-rnn" if space["kind"] == "recurrent" else "darts"
 
 

@@ -56,7 +56,7 @@ SCHEDULED = "float | Schedule | Mapping[str, Any]"
 FIELDS = (
     Field("space", "str | Space", '"darts"', "search space: a name or a `Space` (section 2.1)"),
     Field("channels", "int", "16", "channels of the first cells; each reduction doubles them (A.1.1)"),
-    Field("layers", "int", "8", "number of cells (A.1.1)"),
+    Field("layers", "int", "8", "number of cells (A.1.1); with stages of each stage"),
     Field("nodes", "int", "4", "intermediate nodes of a cell (3.1.1)"),
     Field(
         "operations",
