@@ -6,10 +6,7 @@ impl Op {
     /// The shape of the output, or the reason why the operation does not fit its inputs.
     pub(super) fn output_shape(&self, inputs: &[&Shape], weights: &[WeightSpec]) -> Result<Shape, String> {
         match self {
-            Op::Bias { weight } => match (weights.get(weight.0).map(|weight| &weight.shape[..]), one(inputs)?) {
-                (Some([width]), shape) if *width == shape.channels() => Ok(shape.clone()),
-                (_, shape) => Err(format!("a bias does not fit {} channels", shape.channels())),
-            },
+            Op::Bias { weight } => biased(one(inputs)?, weights.get(weight.0)),
             Op::BatchNorm { .. } | Op::Relu | Op::Mask { .. } | Op::Drop { .. } => Ok(one(inputs)?.clone()),
             Op::Conv { weight, members, stride, padding, dilation, groups } => {
                 let kernel = Kernel::of(weights.get(weight.0), *members, *groups)?;
@@ -77,10 +74,7 @@ impl Op {
                 [states, units] if states == rows.len() && !columns.is_empty() => Ok(Shape(vec![units])),
                 _ => Err(format!("{} rows do not fit inputs of {}", rows.len(), list(inputs))),
             },
-            Op::GlobalAvgPool => match one(inputs)?.0[..] {
-                [channels, _, _] => Ok(Shape(vec![channels])),
-                _ => Err(format!("{} is not [channels, height, width]", list(inputs))),
-            },
+            Op::GlobalAvgPool => averaged(one(inputs)?),
             Op::Lookup { weight } => match (&one(inputs)?.0[..], matrix(weights.get(weight.0))?) {
                 ([], (_, units)) => Ok(Shape(vec![units])),
                 _ => Err(format!("{} is not a token", list(inputs))),
@@ -91,6 +85,22 @@ impl Op {
                 ((_, features), _) => Err(format!("{} is not [{features}]", list(inputs))),
             },
         }
+    }
+}
+
+/// The mean over all positions.
+fn averaged(input: &Shape) -> Result<Shape, String> {
+    match input.0[..] {
+        [channels, _, _] => Ok(Shape(vec![channels])),
+        _ => Err(format!("{input} is not [channels, height, width]")),
+    }
+}
+
+/// An input plus a number per channel.
+fn biased(input: &Shape, bias: Option<&WeightSpec>) -> Result<Shape, String> {
+    match bias.map(|bias| &bias.shape[..]) {
+        Some([width]) if *width == input.channels() => Ok(input.clone()),
+        _ => Err(format!("a bias does not fit {} channels", input.channels())),
     }
 }
 

@@ -95,62 +95,12 @@ impl Space {
         if let Some(field) = field("operations") {
             read_operations(&field, &mut space)?;
         }
-        let output = read_output(field("output"), field("concat"), &space)?;
-        let keep = field("keep").map(|field| read_keep(&field)).transpose()?;
-        let none_selectable = field("none_selectable").map(|field| field.flag()).transpose()?;
-        let flag = |name: &'static str| field(name).map(|field| field.flag()).transpose();
-        let [pooling_norm, affine, bias] = [flag("pooling_norm")?, flag("affine")?, flag("bias")?];
-        for cell in &mut space.cells {
-            cell.output = output.clone();
-            cell.keep = keep.unwrap_or(cell.keep);
-            cell.none_selectable = none_selectable.unwrap_or(cell.none_selectable);
-            let Layers { pooling_norm: norm, affine: scale, bias: shift } = cell.layers;
-            cell.layers = Layers {
-                pooling_norm: pooling_norm.unwrap_or(norm),
-                affine: affine.unwrap_or(scale),
-                bias: bias.unwrap_or(shift),
-            };
-        }
-        let given = field("reductions").map(|field| field.wholes()).transpose()?;
-        let sort = match &mut space.network.stages {
-            Stages::Chain { reductions } => {
-                *reductions = given.clone();
-                None
-            }
-            Stages::Residual { stages: own } => {
-                *own = stages.unwrap_or(*own);
-                Some("a space with `stages`")
-            }
-            Stages::Recurrence => Some("a recurrent space"),
-        };
-        if let (Some(sort), true) = (sort, given.is_some_and(|cells| !cells.is_empty())) {
-            return Err(Error::space(format!("{sort} has no reduction cells; leave `reductions` out")));
-        }
-        if stages.is_some() && space.network.stages() != stages {
-            return Err(Error::space("`stages` is for images; a recurrent space or one of sequences has none"));
-        }
-        if let Some(field) = field("stem_multiplier") {
-            let given = field.whole_within(1, LARGEST_STEM)?;
-            if let Stem::Convolution { multiplier, .. } = &mut space.network.stem {
-                *multiplier = given;
-            }
-        }
+        read_cells(&mut space, &field)?;
+        read_network(&mut space, &field, stages)?;
         if let Some(dimensions) = dimensions.filter(|given| space.dimensions() != Some(*given)) {
             return Err(Error::space(format!(
                 "`dimensions` is {dimensions}; a recurrent space has none, leave it out"
             )));
-        }
-        if let Some(given) = field("causal").map(|field| field.flag()).transpose()? {
-            match &mut space.network.stem {
-                Stem::Convolution { domain: Domain::Sequences { causal }, .. } => *causal = given,
-                _ if given => {
-                    return Err(Error::space(
-                        "`causal` is true; only a space for sequences can be causal: give 1-D `operations` such as \
-                         \"sep_conv_3\", `dimensions` as 1, or `name` as \"darts-1d\"",
-                    ));
-                }
-                _ => {}
-            }
         }
         let used = space.all_operations();
         space.own_operations = own_operations;
@@ -244,6 +194,71 @@ fn base(
     };
     let kind = kind.unwrap_or(CellKind::Convolutional);
     named.filter(fits).unwrap_or_else(|| presets::published(kind, given.or(of_operations), staged))
+}
+
+/// The field of a name, if it is given.
+type Given<'a> = dyn Fn(&'static str) -> Option<Field<'a>> + 'a;
+
+/// Sets what all cells have in common.
+fn read_cells(space: &mut Space, field: &Given) -> Result<()> {
+    let output = read_output(field("output"), field("concat"), space)?;
+    let keep = field("keep").map(|field| read_keep(&field)).transpose()?;
+    let none_selectable = field("none_selectable").map(|field| field.flag()).transpose()?;
+    let flag = |name: &'static str| field(name).map(|field| field.flag()).transpose();
+    let [pooling_norm, affine, bias] = [flag("pooling_norm")?, flag("affine")?, flag("bias")?];
+    for cell in &mut space.cells {
+        cell.output = output.clone();
+        cell.keep = keep.unwrap_or(cell.keep);
+        cell.none_selectable = none_selectable.unwrap_or(cell.none_selectable);
+        let Layers { pooling_norm: norm, affine: scale, bias: shift } = cell.layers;
+        cell.layers = Layers {
+            pooling_norm: pooling_norm.unwrap_or(norm),
+            affine: affine.unwrap_or(scale),
+            bias: bias.unwrap_or(shift),
+        };
+    }
+    Ok(())
+}
+
+/// Sets how the cells form a network.
+fn read_network(space: &mut Space, field: &Given, stages: Option<usize>) -> Result<()> {
+    let given = field("reductions").map(|field| field.wholes()).transpose()?;
+    let sort = match &mut space.network.stages {
+        Stages::Chain { reductions } => {
+            *reductions = given.clone();
+            None
+        }
+        Stages::Residual { stages: own } => {
+            *own = stages.unwrap_or(*own);
+            Some("a space with `stages`")
+        }
+        Stages::Recurrence => Some("a recurrent space"),
+    };
+    if let (Some(sort), true) = (sort, given.is_some_and(|cells| !cells.is_empty())) {
+        return Err(Error::space(format!("{sort} has no reduction cells; leave `reductions` out")));
+    }
+    if stages.is_some() && space.network.stages() != stages {
+        return Err(Error::space("`stages` is for images; a recurrent space or one of sequences has none"));
+    }
+    if let Some(field) = field("stem_multiplier") {
+        let given = field.whole_within(1, LARGEST_STEM)?;
+        if let Stem::Convolution { multiplier, .. } = &mut space.network.stem {
+            *multiplier = given;
+        }
+    }
+    if let Some(given) = field("causal").map(|field| field.flag()).transpose()? {
+        match &mut space.network.stem {
+            Stem::Convolution { domain: Domain::Sequences { causal }, .. } => *causal = given,
+            _ if given => {
+                return Err(Error::space(
+                    "`causal` is true; only a space for sequences can be causal: give 1-D `operations` such as \
+                     \"sep_conv_3\", `dimensions` as 1, or `name` as \"darts-1d\"",
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The user-defined operations, whose names are known from now on.
