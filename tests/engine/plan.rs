@@ -210,10 +210,15 @@ fn sequences_have_windows_of_height_one_and_causal_ones_their_padding_in_front()
             true,
             &[
                 "Pad { left: 4, fill: Zero } -> 8x1x12",
-                "AvgPool { kernel: [1, 5], stride: [1, 1], padding: [0, 0], outside: 4 } -> 8x1x8",
+                "AvgPool { kernel: [1, 5], stride: [1, 1], padding: [0, 0], outside: 4, ceil: false } -> 8x1x8",
             ],
         ),
-        ("avg_pool_3", 1, false, &["AvgPool { kernel: [1, 3], stride: [1, 1], padding: [0, 1], outside: 0 } -> 8x1x8"]),
+        (
+            "avg_pool_3",
+            1,
+            false,
+            &["AvgPool { kernel: [1, 3], stride: [1, 1], padding: [0, 1], outside: 0, ceil: false } -> 8x1x8"],
+        ),
         (
             "skip_connect",
             2,
@@ -273,7 +278,7 @@ fn each_operation_has_the_weights_statistics_and_windows_of_the_paper() {
         ),
         ("max_pool_3x3", 1, "MaxPool { kernel: [3, 3], stride: [1, 1], padding: [1, 1], ceil: false }; bn"),
         ("max_pool_3x3", 2, "MaxPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ceil: false }; bn"),
-        ("avg_pool_3x3", 2, "AvgPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1], outside: 0 }; bn"),
+        ("avg_pool_3x3", 2, "AvgPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1], outside: 0, ceil: false }; bn"),
         (
             "sep_conv_3x3",
             2,
@@ -540,8 +545,8 @@ fn weights_of(operation: Operation, channels: usize, stride: usize) -> usize {
         Operation::SepConv7x7 => 2 * (49 * one + square),
         Operation::DilConv3x3 => 9 * one + square,
         Operation::DilConv5x5 => 25 * one + square,
-        Operation::Conv1x1 => square,
-        Operation::Conv3x3 => 9 * square,
+        Operation::Conv1x1 | Operation::NorConv1x1 => square,
+        Operation::Conv3x3 | Operation::NorConv3x3 => 9 * square,
         Operation::Conv7x1_1x7 => 14 * square,
         Operation::SepConv3 => 2 * (3 * one + square),
         Operation::SepConv5 => 2 * (5 * one + square),
