@@ -193,20 +193,17 @@ def reference() -> Any:
 
 def twin(net: pydarts.Supernet, dtype: torch.dtype, device: str = "cpu") -> Any:
     """A plain PyTorch network with the sizes, weights, statistics and α of `net`."""
-    cfg = net.config
-    plain = (
-        reference()
-        .Supernet(
-            channels=cfg.channels,
-            layers=cfg.layers,
-            num_classes=cfg.num_classes,
-            in_channels=cfg.in_channels,
-            nodes=cfg.resolved_space.nodes,
-            operations=cfg.resolved_space.operations,
-            dtype=dtype,
-        )
-        .to(device)
-    )
+    cfg, space = net.config, net.config.resolved_space
+    made = reference().Supernet if space.stages is None else reference().ResidualSupernet
+    plain = made(
+        channels=cfg.channels,
+        layers=cfg.layers,
+        num_classes=cfg.num_classes,
+        in_channels=cfg.in_channels,
+        nodes=space.nodes,
+        operations=space.operations,
+        **({} if space.stages is None else {"stages": space.stages}),
+    ).to(dtype=dtype, device=device)
     plain.load_state_dict(net.state_dict())
     plain.set_alphas(net.alphas)
     plain.train()

@@ -41,6 +41,7 @@ HEADER = ["step", "median", "minimum", "ratio of medians", "ratio of minima", "p
 def main() -> None:
     made = parser("compare", __doc__)
     network_options(made, batch=16)
+    made.add_argument("--space", default="darts", help="a space of images (%(default)s)")
     timing_options(made)
     made.add_argument("--methods", nargs="+", choices=METHODS, default=["first_order", "unrolled"])
     made.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))

@@ -27,12 +27,14 @@ class Job:
 
 
 SMALL = ("--size", "8", "--channels", "8", "--layers", "5", "--batch", "32")
+BENCHMARK = ("--space", "nas-bench-201", "--layers", "5", "--batch", "64")
 TRAINED = ("--channels", "8", "--layers", "5", "--batch", "16")
 EAGER = ("--sides", "ours", "unfused", "plain", "needed")
 JOBS = (
     # Without `compiled`: torch.compile was not through with this network after ten minutes on two cores.
     Job("step", "compare", EAGER, 26),
     Job("small", "compare", (*SMALL, *EAGER), 6),
+    Job("nas-bench-201", "compare", (*BENCHMARK, *EAGER), 12),
     Job("exact", "exact", (), 9),
     Job("sweep", "sweep", (), 15),
     # What the exact method takes stands in the section exact.

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from common import alternate, random_batch, reference, twin
-from pydarts import SearchConfig, Supernet
+from pydarts import SearchConfig, Space, Supernet
 
 SIDES = ("ours", "unfused", "plain", "needed", "compiled")
 CHOICES = ("passes", "memory", "partial_channels", "edge_normalization")
@@ -31,6 +31,7 @@ Step = Callable[[], Losses]
 class Setting:
     """What a step is taken with; None leaves a choice to pydarts. Travels to child processes as JSON."""
 
+    space: str = "darts"
     channels: int = 16
     layers: int = 8
     size: int = 32
@@ -72,7 +73,9 @@ class Setting:
         """For the paragraph above a table."""
         where = f"{self.threads} threads" if self.device == "cpu" else self.device
         size = f"{self.size}×{self.size}, batch {self.batch}"
-        return f"{self.channels} channels, {self.layers} cells, {size}, {self.numbers}, {where}"
+        stages = Space.preset(self.space).stages
+        cells = f"{self.layers} cells" if stages is None else f"{stages} stages of {self.layers} cells"
+        return f"{self.channels} channels, {cells}, {size}, {self.numbers}, {where}"
 
 
 def prepare(setting: Setting) -> None:
@@ -90,8 +93,10 @@ def network(setting: Setting) -> Supernet:
     """Our network of a setting; the same weights every time."""
     choices = {name: getattr(setting, name) for name in CHOICES}
     given = {name: value for name, value in choices.items() if value is not None}
-    config = SearchConfig.from_dict({"hypergradient": setting.method, "batch_size": setting.batch, **given})
+    given |= {"space": setting.space, "hypergradient": setting.method, "batch_size": setting.batch}
+    config = SearchConfig.from_dict(given)
     return Supernet(
+        setting.space,
         channels=setting.channels,
         layers=setting.layers,
         image_size=setting.size,
@@ -119,7 +124,13 @@ def build(side: str, setting: Setting) -> Step:
     plain, lr = twin(net, DTYPES[setting.dtype], setting.device), net.config.weight_lr
     if side == "compiled":
         compile_forward(plain)
-    peer = reference().Search(plain, method=setting.method, published=side == "plain")
+    peer = reference().Search(
+        plain,
+        method=setting.method,
+        published=side == "plain",
+        weight_decay=net.config.weight_decay,
+        weight_nesterov=net.config.weight_nesterov,
+    )
 
     def step() -> Losses:
         losses: Losses = peer.step(train, valid, lr)
