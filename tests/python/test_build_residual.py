@@ -135,6 +135,16 @@ def test_wrong_arguments_are_refused(arguments: dict[str, Any], error: type[Exce
         pydarts.build(RESNET, **arguments)
 
 
+def test_a_result_of_other_stages_is_built_before_it_is_trained() -> None:
+    data = make_arrays(32, channels=3, size=8)
+    options: dict[str, Any] = {"channels": 4, "layers": 1, "epochs": 1, "batch_size": 8, "progress": False}
+    result = pydarts.search(data, pydarts.SearchConfig(space=pydarts.Space(stages=2), **options))
+    with pytest.raises(pydarts.ConfigError, match="build"):
+        pydarts.train(result, data, pydarts.TrainConfig(epochs=1, batch_size=8, progress=False))
+    net = pydarts.build(result, channels=4, layers=1, num_classes=4)
+    assert net.arguments["stages"] == 2
+
+
 def test_genotypes_of_other_networks_are_refused() -> None:
     with pytest.raises(pydarts.GenotypeError):
         ResidualNetwork(pydarts.genotypes.DARTS_V2)

@@ -321,6 +321,16 @@ def test_a_search_finds_a_cell_and_resumes(tmp_path: Any) -> None:
     result = pydarts.search(make_arrays(32, channels=3, size=8), config)
     assert result.status == "complete" and result.alphas["cell"].shape == (3, 6, 5)
     result.genotype.validate("nas-bench-201")
+    assert result.genotype == Genotype.from_nasbench201(result.genotype.to_nasbench201())
+    report = tmp_path / "report.html"
+    result.report(report)
+    assert result.genotype.to_nasbench201() in report.read_text(encoding="utf-8")
+    drawings = (
+        result.plot_alphas, result.plot_weights, result.plot_supernet, result.plot_cells, result.plot_entropy,
+        result.plot_skips, result.plot_losses,
+    )  # fmt: skip
+    assert all(draw() is not None for draw in drawings)
+    assert {finding.table for finding in result.diagnostics()} <= {"cell", ""}
     assert set(result.architecture) == {"cell"}
     again = pydarts.search(make_arrays(32, channels=3, size=8), config.replace(resume=True))
     assert again.genotype == result.genotype
@@ -352,3 +362,12 @@ def test_partial_channels_and_weighted_edges_apply() -> None:
     net.step(train, valid)
     assert all(bool(torch.isfinite(table).all()) for table in net.alphas.values())
     assert net.alphas["cell.beta"].shape == (6, 1)
+
+
+def test_a_cell_without_convolutions_is_reported() -> None:
+    from pydarts._results.diagnostics.alphas import weightless
+
+    pools = Genotype.from_nasbench201("|none~0|+|avg_pool_3x3~0|none~1|+|skip_connect~0|none~1|none~2|")
+    [finding] = weightless(pools)
+    assert (finding.topic, finding.table, finding.values["of"]) == ("weightless", "cell", 6)
+    assert not list(weightless(Genotype.from_nasbench201(LISTED)))

@@ -103,7 +103,12 @@ impl Genotype {
         match space.tables()[..] {
             ["normal", "reduce"] => Ok(Genotype::Convolutional { normal: cell("normal")?, reduce: cell("reduce")? }),
             ["recurrent"] => Ok(Genotype::Recurrent { recurrent: cell("recurrent")? }),
-            ["cell"] => Ok(Genotype::Single { cell: cell("cell")? }),
+            ["cell"] => {
+                let mut cell = cell("cell")?;
+                // As the notation of NAS-Bench-201 has them: equal cells are equal genotypes.
+                cell.nodes.iter_mut().for_each(|edges| edges.sort_by_key(|edge| edge.source));
+                Ok(Genotype::Single { cell })
+            }
             ref others => Err(Error::genotype(format!("there is no genotype of the tables {}", others.join(", ")))),
         }
     }

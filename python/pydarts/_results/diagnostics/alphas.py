@@ -179,16 +179,20 @@ def _remedies(config: SearchConfig) -> str:
 
 
 def weightless(genotype: Genotype) -> Iterator[Finding]:
-    """A normal cell without weights; a skip connection in a reduction cell has weights."""
-    genes = genotype.edges("normal")
+    """A cell without weights; a skip connection in a reduction cell has weights."""
+    single = genotype.tables == ("cell",)
+    table, name = ("cell", "cell") if single else ("normal", "normal cell")
+    genes = genotype.edges(table)
     if genes and all(operation.startswith(_WEIGHTLESS) for operation, *_ in genes):
+        others = ", skip connections or none" if single else " or skip connections"
+        left = "the stem and the residual blocks" if single else "the 1x1 convolutions at its inputs"
         yield Finding(
             "warning",
             "weightless",
-            f"No operation of the normal cell learns: all {len(genes)} are pooling or skip connections.",
-            "Only the 1x1 convolutions at its inputs are left to learn; another seed, a larger weight_decay "
-            "or fewer epochs may give a better cell.",
-            "normal",
+            f"No operation of the {name} learns: all {len(genes)} are pooling{others}.",
+            f"Only {left} are left to learn; another seed, a larger weight_decay or fewer epochs may give a "
+            "better cell.",
+            table,
             {"of": len(genes)},
         )
 

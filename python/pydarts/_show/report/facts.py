@@ -151,13 +151,15 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
             network = _shapes(result, channels=config.channels, layers=config.layers)
             sequences = config.resolved_space.dimensions == 1
             image, each = config.image_size, "a sequence" if sequences else "an image"
-            # Positions of reductions in the search are not those in 20 cells, unless there are none.
-            cells = () if config.resolved_space.reductions == () else None
-            published = _shapes(result, channels=36, layers=20, reductions=cells)
-            much, full = (
-                f"{config.channels} channels, {count(config.layers, 'cell')}",
-                "36 channels, 20 cells",
-            )
+            much = f"{config.channels} channels, {count(config.layers, 'cell')}"
+            if config.resolved_space.stages is None:
+                # Positions of reductions in the search are not those in 20 cells, unless there are none.
+                cells = () if config.resolved_space.reductions == () else None
+                published = _shapes(result, channels=36, layers=20, reductions=cells)
+                full = "36 channels, 20 cells"
+            else:
+                published = _shapes(result, channels=16, layers=5)
+                much, full = f"{much} per stage", "16 channels, 5 cells per stage"
     except _core.GenotypeError as error:
         return (Fact("not counted", str(error)),)
     except Exception as error:  # of modules of user-defined operations
