@@ -69,6 +69,37 @@ def test_each_preset_has_its_published_settings(name: str) -> None:
     assert SearchConfig.from_json(config.to_json()) == config
 
 
+NESTEROV = {"weight_nesterov": True, "weight_decay": 5e-4, "weight_lr_schedule": "step"}
+PLAIN = {"weight_nesterov": False, "weight_decay": 3e-4, "weight_lr_schedule": "epoch"}
+ON_NAS_BENCH_201: dict[str, dict[str, Any]] = {
+    "darts_first_order": NESTEROV | {"epochs": 50, "order": "weights_first"},
+    "darts_second_order": NESTEROV | {"epochs": 50, "order": "arch_first", "hypergradient": "unrolled"},
+    "darts_exact": NESTEROV | {"epochs": 50, "hypergradient": "unrolled_exact"},
+    "gdas": NESTEROV | {"epochs": 250, "order": "weights_first"},
+    "drnas": PLAIN | {"epochs": 100, "partial_channels": 1, "arch_start_epoch": 0},
+    "beta_darts": PLAIN | {"epochs": 100},
+    "random_ws": NESTEROV | {"epochs": 250},
+}
+"""ALGORITHMS 1.2, 1.4, 1.15, 1.20 and 2.1; all with 16 channels, 5 cells per stage, batches of 64."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_presets_have_their_settings_on_nas_bench_201_or_none(name: str) -> None:
+    if name not in ON_NAS_BENCH_201:
+        with pytest.raises(pydarts.ConfigError, match=rf"{name}.*nas-bench-201"):
+            SearchConfig.preset(name, space="nas-bench-201")
+        return
+    config = SearchConfig.preset(name, space="nas-bench-201")
+    sizes = {"channels": 16, "layers": 5, "batch_size": 64, "weight_lr": 0.025, "weight_lr_min": 0.001}
+    expected = ON_NAS_BENCH_201[name] | sizes | {"arch_lr": 3e-4, "arch_betas": (0.5, 0.999)}
+    assert {field: getattr(config, field) for field in expected} == expected
+    assert config.resolved_space == pydarts.Space.preset("nas-bench-201")
+    if name == "beta_darts":
+        [term] = config.arch_terms
+        values = [term.weight.at(epoch, 100) for epoch in (0, 50, 99)]  # type: ignore[union-attr]
+        assert values == pytest.approx([0, 25, 49.5], abs=1e-12)
+
+
 def test_schedules_have_the_published_numbers() -> None:
     def of(name: str, epoch: int, epochs: int, /, **changes: Any) -> float:
         config = SearchConfig.preset(name, **changes)

@@ -23,6 +23,9 @@ _SEVEN = (
     "dil_conv_5x5",
 )  # fmt: skip
 _ROBUST = ("darts", "s1", "s2", "s3", "s4")
+_BENCHMARK = "nas-bench-201"
+# The optimiser of searches of NAS-Bench-201 whose code comes from DARTS; the space has that of the benchmark.
+_AS_DARTS = {"weight_decay": 3e-4, "weight_nesterov": False, "weight_lr_schedule": "epoch"}
 
 Settings = Callable[["Epochs"], dict[str, Any]]
 
@@ -51,7 +54,7 @@ class Preset:
         name: the name for `SearchConfig.preset`.
         title: name and publication.
         source: where the settings were read.
-        epochs: the published number of epochs.
+        epochs: the published number of epochs, on the first of the spaces.
         spaces: the spaces with published settings.
     """
 
@@ -61,12 +64,15 @@ class Preset:
     epochs: int
     spaces: tuple[str, ...]
     _settings: Settings
-    _by_space: Mapping[str, Mapping[str, Any]]
+    _by_space: Mapping[str, Settings]
+    _epochs: Mapping[str, int]
 
     def settings(self, space: str, epochs: int | None) -> dict[str, Any]:
         """Return the fields that differ from the defaults of the space."""
-        n = self.epochs if epochs is None else epochs
-        return self._settings(Epochs(n, self.epochs)) | dict(self._by_space.get(space, {})) | {"epochs": n}
+        published = self._epochs.get(space, self.epochs)
+        count = Epochs(published if epochs is None else epochs, published)
+        own = self._by_space[space](count) if space in self._by_space else {}
+        return self._settings(count) | own | {"epochs": count.n}
 
 
 _PRESETS: dict[str, Preset] = {}
@@ -79,9 +85,11 @@ def _add(
     settings: Settings,
     epochs: int = 50,
     spaces: tuple[str, ...] = ("darts",),
-    **by_space: Mapping[str, Any],
+    by_space: Mapping[str, Settings] | None = None,
+    epochs_of: Mapping[str, int] | None = None,
 ) -> None:
-    _PRESETS[name] = Preset(name, title, source, epochs, spaces, settings, by_space)
+    """Add a preset; `by_space` and `epochs_of` hold what differs from the first space."""
+    _PRESETS[name] = Preset(name, title, source, epochs, spaces, settings, by_space or {}, epochs_of or {})
 
 
 _DARTS = "quark0/darts, cnn/train_search.py and rnn/train_search.py"
@@ -90,21 +98,22 @@ _add(
     "DARTS, first order (Liu et al., ICLR 2019)",
     _DARTS,
     lambda e: {"hypergradient": "first_order"},
-    spaces=(*_ROBUST, "darts-rnn"),
+    spaces=(*_ROBUST, "darts-rnn", _BENCHMARK),
+    by_space={_BENCHMARK: lambda e: {"order": "weights_first"}},
 )
 _add(
     "darts_second_order",
     "DARTS, second order by finite differences (Liu et al., ICLR 2019)",
     _DARTS,
     lambda e: {"hypergradient": "unrolled"},
-    spaces=(*_ROBUST, "darts-rnn"),
+    spaces=(*_ROBUST, "darts-rnn", _BENCHMARK),
 )
 _add(
     "darts_exact",
     "DARTS, second order without finite differences (Liu et al., ICLR 2019, eq. 7)",
     _DARTS,
     lambda e: {"hypergradient": "unrolled_exact"},
-    spaces=(*_ROBUST, "darts-rnn"),
+    spaces=(*_ROBUST, "darts-rnn", _BENCHMARK),
 )
 _add(
     "pc_darts",
@@ -133,6 +142,8 @@ _add(
         "weight_lr_schedule": "step",
     },
     epochs=250,
+    spaces=("darts", _BENCHMARK),
+    by_space={_BENCHMARK: lambda e: {"batch_size": 64}},
 )
 _add(
     "snas",
@@ -167,6 +178,23 @@ _add(
         "arch_start_epoch": e.scaled(10),
     },
     epochs=25,
+    spaces=("darts", _BENCHMARK),
+    by_space={
+        _BENCHMARK: lambda e: (
+            _AS_DARTS
+            | {
+                "operations": None,
+                "partial_channels": 1,
+                "channels": 16,
+                "layers": 5,
+                "weight_lr": 0.025,
+                "weight_lr_min": 0.001,
+                "arch_lr": 3e-4,
+                "arch_start_epoch": 0,
+            }
+        )
+    },
+    epochs_of={_BENCHMARK: 100},
 )
 _add(
     "fair_darts",
@@ -222,6 +250,9 @@ _add(
     "β-DARTS (Ye et al., CVPR 2022)",
     "Sunshine-Ye/Beta-DARTS@874d00f, optimizers/darts/architect.py",
     lambda e: {"arch_terms": [BetaDecay(weight=Linear(0, e.last(0, 25)))]},
+    spaces=("darts", _BENCHMARK),
+    by_space={_BENCHMARK: lambda e: _AS_DARTS | {"arch_terms": [BetaDecay(weight=Linear(0, e.last(0, 50)))]}},
+    epochs_of={_BENCHMARK: 100},
 )
 _add(
     "milenas",
@@ -235,6 +266,8 @@ _add(
     "liamcli/randomNAS_release@6513a0a, searchers/random_weight_share.py",
     lambda e: {"relaxation": "random", "selection": "sampled"},
     epochs=100,
+    spaces=("darts", _BENCHMARK),
+    epochs_of={_BENCHMARK: 250},
 )
 
 
