@@ -76,7 +76,7 @@ class ResidualCell(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """What halves the size and doubles the channels."""
+    """The block between two stages: it halves the size and doubles the channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

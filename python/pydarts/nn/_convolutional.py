@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
-from operator import add
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -18,12 +16,12 @@ from .._values.notations import Edges
 from .._values.operation import Operation, by_name
 from .._values.words import shown
 from ._auxiliary import AuxiliaryHead
-from ._images import ImageNetwork, dropped, sizes_of
+from ._cells import GraphCell
+from ._images import ImageNetwork, sizes_of
 from ._layers import IMAGES, Layers
-from ._operations import FactorizedReduction, ReluConvBn, Zero
-from ._own import candidate, own_operation
+from ._operations import FactorizedReduction, ReluConvBn
+from ._own import candidate
 
-torch.fx.wrap("dropped")
 Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
 
 
@@ -62,7 +60,7 @@ class ConvBn(nn.Module):
         return out
 
 
-class Cell(nn.Module):
+class Cell(GraphCell):
     """A discrete convolutional cell: every node is the sum of its edges (section 2.1 of the paper).
 
     An edge with the operation `none` carries zeros. A node that no edge enters, or only such edges, is zeros
@@ -109,39 +107,17 @@ class Cell(nn.Module):
         else:
             self.pre0 = ReluConvBn(in_channels[0], channels, 1, layers=layers)
         self.pre1 = ReluConvBn(in_channels[1], channels, 1, layers=layers)
-        self.edges = nn.ModuleDict()
-        # For each node the edges that are added: the source, and the two keys of the operation.
-        self._nodes: list[list[tuple[int, str, str]]] = [[] for _ in range(2, last + 1)]
-        for name, source, target in edges:
-            edge = f"{source}_{target}"
-            candidates = self.edges[edge] if edge in self.edges else nn.ModuleDict()
-            assert isinstance(candidates, nn.ModuleDict)
-            own = name
-            while own in candidates:
-                own += "_again"
-            stride = 2 if reduction and source < 2 else 1
-            candidates[own] = candidate(name, channels, stride, pool_norm, layers, operations or {})
-            self.edges[edge] = candidates
-            self._nodes[target - 2].append((source, edge, own))
-        # Zeros are added only where there is nothing else to add.
-        self._nodes = [[edge for edge in into if not self._is_zero(edge)] or into[:1] for into in self._nodes]
+
+        def make(name: str, source: int) -> nn.Module:
+            stride = self._stride if source < 2 else 1
+            return candidate(name, channels, stride, pool_norm, layers, operations or {})
+
+        self._add_edges(edges, 2, last - 1, make)
 
     def forward(self, before: Tensor, previous: Tensor, drop_path: Tensor | None = None) -> Tensor:
         """Compute the cell from two inputs; training drops the fraction `drop_path` of the paths."""
-        states: list[Tensor] = [self.pre0(before), self.pre1(previous)]
-        for edges in self._nodes:
-            terms = []
-            for source, edge, name in edges:
-                operation = self.edges[edge][name]  # type: ignore[index]
-                term = operation(states[source])
-                if drop_path is not None and self.training and not isinstance(operation, (nn.Identity, Zero)):
-                    term = dropped(term, drop_path)
-                terms.append(term)
-            states.append(reduce(add, terms) if terms else self._layers.zeros(states[0], self._stride))
+        states = self._states([self.pre0(before), self.pre1(previous)], drop_path)
         return torch.cat([states[node] for node in self.concat], dim=1)
-
-    def _is_zero(self, edge: tuple[int, str, str]) -> bool:
-        return isinstance(self.get_submodule(f"edges.{edge[1]}.{edge[2]}"), Zero)
 
 
 def _check_edges(edges: Edges, concat: Sequence[int]) -> int:
@@ -248,11 +224,9 @@ class ConvolutionalNetwork(ImageNetwork):
             "drop_path": drop_path,
             "pool_norm": flag("pool_norm", pool_norm),
         }
-        super().__init__(genotype, sizes | given)
-        channels, layers, num_classes, in_channels = sizes.values()
         own = by_name(operations)
-        used = genotype.to_dict().get("own_operations", ())
-        self.own_operations = {name: own_operation(name, own).fact for name in used}
+        super().__init__(genotype, sizes | given, own)
+        channels, layers, num_classes, in_channels = sizes.values()
         self._reductions = reduction_cells(layers, reductions)
         if reductions is not None:  # left out otherwise, for version 1 to read the files
             self.arguments["reductions"] = list(self._reductions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from .._values.checks import share, whole
 from .._values.genotype import Genotype
+from .._values.operation import Operation
 from ._auxiliary import AuxiliaryHead
+from ._own import own_operation
 from ._state import CheckedModule
 
 
@@ -26,8 +29,12 @@ class ImageNetwork(CheckedModule):
     auxiliary: AuxiliaryHead | None
     _dropped: Tensor
 
-    def __init__(self, genotype: Genotype, arguments: dict[str, Any]) -> None:
+    def __init__(
+        self, genotype: Genotype, arguments: dict[str, Any], operations: Mapping[str, Operation]
+    ) -> None:
         super().__init__()
+        used = genotype.to_dict().get("own_operations", ())
+        self.own_operations = {name: own_operation(name, operations).fact for name in used}
         self.genotype, self.arguments, self.auxiliary = genotype, arguments, None
         # A tensor: the compiler would treat a number as a constant and compile again in every epoch.
         self.register_buffer("_dropped", torch.zeros(()), persistent=False)
@@ -83,12 +90,3 @@ def sizes_of(channels: int, layers: int, num_classes: int, in_channels: int) -> 
         "num_classes": whole("num_classes", num_classes, most=10_000_000),
         "in_channels": whole("in_channels", in_channels, most=4096),
     }
-
-
-def dropped(x: Tensor, share: Tensor) -> Tensor:
-    """Set whole examples to zero with probability `share` and scale the others to keep the mean.
-
-    Modules that call it register it with `torch.fx.wrap`, so that a trace has a call of it.
-    """
-    kept = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= share
-    return x * (kept / (1.0 - share)).to(x.dtype)

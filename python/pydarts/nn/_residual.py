@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
-from operator import add
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,16 +12,14 @@ from .._values.checks import flag, whole
 from .._values.genotype import Genotype
 from .._values.notations import Edges
 from .._values.operation import Operation, by_name
+from ._cells import GraphCell
 from ._convolutional import ConvBn
-from ._images import ImageNetwork, dropped, sizes_of
+from ._images import ImageNetwork, sizes_of
 from ._layers import IMAGES
-from ._operations import Zero
-from ._own import candidate, own_operation
-
-torch.fx.wrap("dropped")
+from ._own import candidate
 
 
-class StageCell(nn.Module):
+class StageCell(GraphCell):
     """A discrete cell whose node 0 is its input and whose output is its last node.
 
     Args:
@@ -48,34 +43,16 @@ class StageCell(nn.Module):
         operations: Mapping[str, Operation] | None = None,
     ) -> None:
         super().__init__()
-        self.edges = nn.ModuleDict()
-        # For each node the edges that are added: the source, and the two keys of the operation.
-        self._nodes: list[list[tuple[int, str, str]]] = [[] for _ in range(nodes)]
-        for name, source, target in edges:
-            edge = f"{source}_{target}"
-            candidates = self.edges[edge] if edge in self.edges else nn.ModuleDict()
-            assert isinstance(candidates, nn.ModuleDict)
-            own = name
-            while own in candidates:
-                own += "_again"
-            candidates[own] = candidate(name, channels, 1, pool_norm, IMAGES, operations or {})
-            self.edges[edge] = candidates
-            if not isinstance(candidates[own], Zero):
-                self._nodes[target - 1].append((source, edge, own))
+        self._layers, self._stride = IMAGES, 1
+
+        def make(name: str, source: int) -> nn.Module:
+            return candidate(name, channels, 1, pool_norm, IMAGES, operations or {})
+
+        self._add_edges(edges, 1, nodes, make)
 
     def forward(self, x: Tensor, drop_path: Tensor | None = None) -> Tensor:
         """[N, C, H, W] -> [N, C, H, W]; training drops the fraction `drop_path` of the paths."""
-        states = [x]
-        for edges in self._nodes:
-            terms = []
-            for source, edge, name in edges:
-                operation = self.edges[edge][name]  # type: ignore[index]
-                term = operation(states[source])
-                if drop_path is not None and self.training and not isinstance(operation, nn.Identity):
-                    term = dropped(term, drop_path)
-                terms.append(term)
-            states.append(reduce(add, terms) if terms else torch.zeros_like(x))
-        return states[-1]
+        return self._states([x], drop_path)[-1]
 
 
 class ResidualBlock(nn.Module):
@@ -162,11 +139,9 @@ class ResidualNetwork(ImageNetwork):
         sizes = sizes_of(channels, layers, num_classes, in_channels)
         stages, pool_norm = whole("stages", stages, most=8), flag("pool_norm", pool_norm)
         given = {"stages": stages, "drop_path": drop_path, "pool_norm": pool_norm}
-        super().__init__(genotype, sizes | given)
-        channels, layers, num_classes, in_channels = sizes.values()
         own = by_name(operations)
-        used = genotype.to_dict().get("own_operations", ())
-        self.own_operations = {name: own_operation(name, own).fact for name in used}
+        super().__init__(genotype, sizes | given, own)
+        channels, layers, num_classes, in_channels = sizes.values()
         self.stem = ConvBn(in_channels, channels)
         self.cells = nn.ModuleList()
         for stage in range(stages):

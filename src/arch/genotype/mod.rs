@@ -132,10 +132,7 @@ impl Genotype {
 
     /// The number of input nodes of its cells.
     pub fn inputs(&self) -> usize {
-        match self {
-            Genotype::Convolutional { .. } => 2,
-            Genotype::Recurrent { .. } | Genotype::Single { .. } => 1,
-        }
+        self.cells().first().map_or(0, |(name, _)| parts::Form::of_cell(name).inputs)
     }
 
     /// The number of dimensions that its convolutions and poolings run over; None if it has none.

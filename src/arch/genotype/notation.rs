@@ -3,8 +3,9 @@
 //! It lists the edges of all nodes in one list, or, where that list does not determine the nodes, one list per node. The
 //! text is parsed, never evaluated. Lists and tuples, either quote, any white space, comments, trailing commas, values
 //! without names, numbers and arrays as NumPy and PyTorch print them, and any text before the genotype (an assignment,
-//! a comment, the beginning of a line of a log) are accepted, and quotes or a fence of Markdown around it. So are the notations of pt.darts (one list per node) and of
-//! AutoDL (a dictionary; a weight behind each source), and the cells of NAS-Bench-201. An error gives the position of the wrong character.
+//! a comment, the beginning of a line of a log) are accepted, and quotes or a fence of Markdown around it. So are the
+//! notations of pt.darts (one list per node) and of AutoDL (a dictionary; a weight behind each source), and the cells of
+//! NAS-Bench-201. An error gives the position of the wrong character.
 
 use std::fmt;
 use std::ops::Range;
