@@ -32,6 +32,12 @@ _SEARCHED: tuple[tuple[str, dict[str, Any], int, str], ...] = (
         4_810_000,
         "network of quark0/darts, rnn/model_search.py; 10,000·300 + 10,000 + 600·600 + 8·300·600",
     ),
+    (
+        "nas-bench-201",
+        {"channels": 16, "layers": 5},
+        1_686_106,
+        "D-X-Y/AutoDL-Projects, cell_searchs; without biases: 15 cells of 60·C², two blocks, stem and head",
+    ),
 )
 _BUILT = (
     ("DARTS_V1", "CIFAR-10", _CIFAR, 3_169_414, _CODE + "DARTS, table 1 prints 3.3 M"),
