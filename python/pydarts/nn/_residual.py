@@ -107,7 +107,7 @@ class ResidualNetwork(ImageNetwork):
         GenotypeError: the genotype has other cells, or another output, or 1-D operations.
         ConfigError: a count below 1, a fraction outside [0, 1), or a flag that is neither True nor False.
 
-    >>> import pydarts
+    >>> import pydarts, torch
     >>> cell = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
     >>> net = pydarts.build(pydarts.Genotype.from_nasbench201(cell), num_classes=120)
     >>> net(torch.zeros(2, 3, 16, 16)).shape
