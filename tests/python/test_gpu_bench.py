@@ -36,7 +36,7 @@ def run(folder: Path, *options: str, before: Path | None = None) -> tuple[int, d
     return done.returncode, found, (folder / "gpu.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.first
+@pytest.mark.long
 def test_every_part_runs_without_a_gpu(tmp_path: Path) -> None:
     code, found, page = run(tmp_path, "--rounds", "2")
     assert (code, found["passed"], list(found["parts"])) == (0, True, PARTS)

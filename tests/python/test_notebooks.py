@@ -37,14 +37,14 @@ def kinds(cell: Any) -> set[str]:
     }
 
 
-LONG = ("03", "04")  # notebooks that train for minutes
+SHORT = ("00", "02")  # the others take longer, and run in `make test-long`
 
 
 @pytest.mark.first
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.long] if path.stem.startswith(LONG) else [])
+        pytest.param(path, id=path.stem, marks=[] if path.stem.startswith(SHORT) else [pytest.mark.long])
         for path in execute.notebooks()
     ],
 )
