@@ -18,8 +18,10 @@ OUT_RNN ?= runs/demo-rnn
 # CIFAR-10 and a text for the benchmarks that need them; see benches/README.md.
 CIFAR ?=
 TEXT ?=
+# The table of NAS-Bench-201 for the experiment; see docs/reference/benchmarks.md.
+NASBENCH201 ?=
 
-.PHONY: demo demo-rnn picture bench docs notebooks test test-long lint test-rust test-python browser build
+.PHONY: demo demo-rnn picture bench experiment docs notebooks test test-long lint test-rust test-python browser build
 
 # Searches cells on scikit-learn's digits; saves results and plots in $(OUT).
 demo: build
@@ -36,6 +38,10 @@ picture: build
 # Every row and plot of benches/RESULTS.md that a CPU can give: two hours on two cores that do nothing else.
 bench: build
 	$(BIN)/python benches/run.py $(if $(CIFAR),--cifar $(CIFAR)) $(if $(TEXT),--text $(TEXT))
+
+# The figures and tables of docs/findings.md: two hours on two cores. Continues after an interruption.
+experiment: build
+	$(BIN)/python experiments/nas_bench_201.py --data "$(CIFAR)" --benchmark "$(NASBENCH201)"
 
 # The documentation, into site/: open site/index.html. Needs no network; a warning, a broken link or anchor among them, fails.
 docs: build

@@ -14,6 +14,6 @@ PAGES = [ROOT / "docs" / "architecture.md", *sorted((ROOT / "docs" / "decisions"
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    named = re.findall(r"`((?:src|python|tests|benches|notebooks|examples|docs)/[\w./]*)`", text)
+    named = re.findall(r"`((?:src|python|tests|benches|experiments|notebooks|examples|docs)/[\w./]*)`", text)
     assert page.stem in ("runs", "interfaces") or named
     assert not [name for name in named if not (ROOT / name).exists()]

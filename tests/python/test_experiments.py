@@ -60,7 +60,7 @@ def test_one_run_serves_two_names_only_where_their_settings_are_equal(modules: A
         two = main.config_of(main.Job(other, same, 1), sizes)
         assert one.replace(algorithm=None) == two.replace(algorithm=None)
     jobs = main.all_jobs(sizes)
-    searches = len(main.PRESETS) + len(main.HYPERGRADIENTS)
+    searches = len(main.PRESETS) + len(main.HYPERGRADIENTS) + len(main.RATES)
     assert len(jobs) == len({job.file for job in jobs}) == sizes.seeds * (searches + 1 - len(main.SAME))
 
 
