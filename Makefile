@@ -21,7 +21,7 @@ TEXT ?=
 # The table of NAS-Bench-201 for the experiment; see docs/reference/benchmarks.md.
 NASBENCH201 ?=
 
-.PHONY: demo demo-rnn picture bench experiment docs notebooks test test-long lint test-rust test-python browser build
+.PHONY: demo demo-rnn picture bench experiment docs notebooks test test-long lint test-rust test-python browser compile build
 
 # Searches cells on scikit-learn's digits; saves results and plots in $(OUT).
 demo: build
@@ -52,7 +52,13 @@ notebooks: build
 	$(BIN)/python notebooks/execute.py
 
 # Every lint and every test but the long ones.
-test: build lint test-rust test-python
+test: $(VENV)/.ready
+	$(MAKE) --jobs=2 compile build
+	$(MAKE) lint test-rust test-python
+
+# For the Rust tests. Cargo needs minutes on one core, in which pip can install what the other tests need.
+compile: $(VENV)/.ready
+	cargo build $(CARGO_FLAGS) --quiet
 
 # The tests that take minutes: notebooks, long searches, searches that are killed many times.
 test-long: build
