@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import os
 import statistics
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, get_args, overload
 
 from .._results.history import frame
 from .._values import views
-from .._values.fields import MetricMode
 from .._values.files import read_checked, user_path, write_atomically
-from .._values.genotype import Genotype
-from .._values.words import shown
 from .row import ACCURACY, Measure, Origin, RowStatus, SearchRow
+from .table_file import as_text, columns_of, rows_of, values_of, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,12 +131,7 @@ class SearchTable(Sequence[SearchRow]):
         all rows up to this one. pandas and spreadsheets read the file; `load` refuses it if it was changed
         and still has that column.
         """
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow([*self._columns, _SUM])
-        rows = [[_as_text(getattr(row, name)) for name in self._columns] for row in self]
-        writer.writerows([*row, found] for row, found in zip(rows, _sums(rows), strict=True))
-        write_atomically(user_path(path), text.getvalue())
+        write_atomically(user_path(path), written(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SearchTable:
@@ -154,7 +142,7 @@ class SearchTable(Sequence[SearchRow]):
             CheckpointError: the file is truncated, malformed, changed after it was written, or no such
                 table; or a value is out of range. The message names it.
         """
-        return cls(read_checked(user_path(path), _rows))
+        return cls(read_checked(user_path(path), rows_of))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per cell; columns as in the file, genotypes in the paper's notation.
@@ -162,12 +150,13 @@ class SearchTable(Sequence[SearchRow]):
         Raises:
             ImportError: pandas is not installed.
         """
-        rows = [{name: getattr(row, name) for name in self._columns} for row in self]
+        columns = columns_of(self)
+        rows = [values_of(row, columns) for row in self]
         for row in rows:
             row["genotype"] = None if row["genotype"] is None else str(row["genotype"])
             if row.get("architecture") is not None:
-                row["architecture"] = _as_text(row["architecture"])
-        return frame(rows, "table", self._columns)
+                row["architecture"] = as_text(row["architecture"])
+        return frame(rows, "table", columns)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot the scores, one point per cell, with mean ± standard deviation of each origin.
@@ -242,23 +231,10 @@ class SearchTable(Sequence[SearchRow]):
         return (*named, *(row.measure for row in self), ACCURACY)[0]
 
     @property
-    def _columns(self) -> tuple[str, ...]:
-        """The columns of the file; those of metrics, architectures and algorithms only if a row has one."""
-        left: tuple[str, ...] = () if any(row.metric is not None for row in self) else _OF_METRICS
-        left += () if any(row.architecture is not None for row in self) else _OF_MODULES
-        left += () if any(row.algorithm is not None for row in self) else _OF_FAMILY
-        return tuple(name for name in _COLUMNS if name not in left)
-
-    @property
     def _origins(self) -> list[Origin]:
         return [origin for origin in get_args(Origin) if any(row.origin == origin for row in self)]
 
 
-_COLUMNS = tuple(entry.name for entry in fields(SearchRow) if entry.name not in ("result", "training"))
-_OF_METRICS = ("metric", "metric_mode", "search_value", "value")
-_OF_MODULES = ("architecture",)
-_OF_FAMILY = ("algorithm",)
-_OLDER = tuple(name for name in _COLUMNS if name not in (*_OF_METRICS, *_OF_MODULES, *_OF_FAMILY))
 _PLAIN = "darts"
 _HEAD = ("name", "status", "search", "trained", "weights", "seconds", "error")
 _NUMBERS, _LATER = (2, 3, 4, 5), (3, 4, 5, 6)
@@ -282,85 +258,3 @@ def _algorithm(row: SearchRow) -> str:
 
 def _figures(found: Summary, measure: Measure) -> str:
     return f"{measure.text(found.mean)} ± {measure.text(found.deviation)}  n = {found.n}"
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, Genotype):
-        return value.to_json()
-    if isinstance(value, Mapping):
-        return json.dumps(value)
-    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
-
-
-def _rows(data: bytes) -> list[SearchRow]:
-    reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-    columns, *rows = [row for row in reader if row] or [[]]
-    names = tuple(name for name in columns if name != _SUM)  # earlier versions wrote no checksum
-    most = tuple({*part} & {*names} for part in (_OF_METRICS, _OF_MODULES, _OF_FAMILY))
-    wanted = [name for name in _COLUMNS if name in _OLDER or any(name in part for part in most)]
-    whole = most[0] in (set(), {*_OF_METRICS})
-    if list(names) != wanted or not whole or columns not in ([*names], [*names, _SUM]):
-        raise ValueError(f"its columns are {shown(columns)}, expected {', '.join(_COLUMNS)}")
-    for row in rows:
-        if len(row) != len(columns):
-            raise ValueError(f"expected {len(columns)} fields in a row, got {shown(row)}")
-    if columns[-1] == _SUM:
-        sums = [row.pop() for row in rows]
-        for row, given, found in zip(rows, sums, _sums(rows), strict=True):
-            if given != found:
-                raise ValueError(
-                    f"the checksum of row {shown(row[0])} differs, so the table was damaged or changed after "
-                    f"it was written; to read it as it is, remove the column {_SUM}"
-                )
-    return [_row(dict(zip(names, row, strict=True))) for row in rows]
-
-
-def _sums(rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    """Yield the checksum of each row, which depends on the rows before it and on their number."""
-    found = zlib.crc32(str(len(rows)).encode())
-    for row in rows:
-        found = zlib.crc32(json.dumps(row).encode(), found)
-        yield f"{found:08x}"
-
-
-def _row(values: Mapping[str, str]) -> SearchRow:
-    texts = {"origin": get_args(Origin), "status": get_args(RowStatus), "metric_mode": get_args(MetricMode)}
-    for name, known in texts.items():
-        if name in values and values[name] not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {shown(values[name])}")
-    found: dict[str, Any] = {
-        name: _READ.get(name, str)(text) if text or name == "name" else None for name, text in values.items()
-    }
-    for name, most in _RANGES.items():
-        value = found[name]
-        if value is not None and not (0 <= value <= most and value < math.inf):
-            raise ValueError(f"{name} must be in [0, {most:g}], got {shown(values[name])}")
-    return SearchRow(**found)
-
-
-def _architecture(text: str) -> dict[str, Any]:
-    """Return an architecture from JSON, which has lists instead of tuples."""
-    values = json.loads(text)
-    entries = values.values() if isinstance(values, dict) else [None]
-    if not all(isinstance(one, str) or (isinstance(one, list) and all(map(_whole, one))) for one in entries):
-        raise ValueError(f"architecture must map choices to candidates, got {shown(values)}")
-    return {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
-
-
-def _whole(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-_SUM = "crc32"
-_RANGES = {
-    **dict.fromkeys(("search_accuracy", "accuracy"), 1.0),
-    **dict.fromkeys(("weights", "multiply_adds", "seconds"), math.inf),
-}
-_READ: dict[str, Callable[[str], Any]] = {
-    "genotype": Genotype.from_json,
-    "architecture": _architecture,
-    "weights": int,
-    "multiply_adds": int,
-    **dict.fromkeys(("search_accuracy", "search_loss", "accuracy", "loss", "seconds"), float),
-    **dict.fromkeys(("search_value", "value"), float),
-}
