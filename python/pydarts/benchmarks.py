@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from ._benchmarks.nas_bench_201 import NASBench201
+from ._benchmarks.scores import BenchmarkTrajectory
+from ._protocol.row import BenchmarkScore
 
-__all__ = ["NASBench201"]
+__all__ = ["BenchmarkScore", "BenchmarkTrajectory", "NASBench201"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ._show.plots.alphas import alphas
 from ._show.plots.animation import animate
+from ._show.plots.benchmark import benchmark
 from ._show.plots.cells import cells
 from ._show.plots.compare import compare
 from ._show.plots.curves import accuracies, entropy, losses, metrics, skips
@@ -21,6 +22,7 @@ __all__ = [
     "accuracies",
     "alphas",
     "animate",
+    "benchmark",
     "cells",
     "compare",
     "diagnostics",

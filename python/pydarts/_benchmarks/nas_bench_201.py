@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .._core import ConfigError, GenotypeError, unknown_name
+from .._protocol.table import SearchTable
+from .._results.result import SearchResult
 from .._values.checks import whole
 from .._values.genotype import Genotype
 from .._values.nas_bench_201 import FORM, string_of
 from .._values.words import shown
+from .scores import BenchmarkTrajectory, followed, scored
 from .table import DATASETS, read
 
 Architecture: TypeAlias = str | Sequence[str] | Genotype
@@ -187,6 +190,77 @@ class NASBench201:
         n, seed = whole("n", n, most=len(self)), whole("seed", seed, least=0, most=2**128 - 1)
         rows = np.random.default_rng(seed).permutation(len(self))[:n]
         return [self._strings[row] for row in rows.tolist()]
+
+    def score(
+        self, table: SearchTable, datasets: Sequence[str] | str | None = None, split: str = "test"
+    ) -> SearchTable:
+        """Return a table with the accuracy, rank and regret of every cell in the benchmark.
+
+        They are `SearchRow.benchmark`, and the columns `<data set>_<split>_accuracy`, `..._rank` and
+        `..._regret` of the printed table, of `to_pandas` and of the file, in percent, from 1, and in
+        percentage points. `summary(origin, column=...)` has their mean and deviation. Columns of an earlier
+        `score` remain. `SearchTable.best` and the verdicts stay those of the short training.
+
+        A searched cell is scored if its row is complete: the last genotype of a search that failed or was
+        interrupted is not its outcome.
+
+        Args:
+            table: from `search_many` or `compare`; it does not change.
+            datasets: names of data sets, or one name; None: all of the file that have the split.
+            split: the split of the accuracies.
+
+        Raises:
+            ConfigError: an unknown data set or split; a row whose cell is of another space.
+            TypeError: `table` is not a `SearchTable`.
+
+        >>> import itertools, os, tempfile, numpy as np
+        >>> from pydarts import Genotype, SearchRow, SearchTable
+        >>> ops = ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]
+        >>> edges = np.array(list(itertools.product(range(5), repeat=6)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "invented.npz")
+        ...     np.savez(path, ops=ops, edges=edges, cifar10_test=10.0 + 14.0 * (edges == 3).sum(1))
+        ...     bench = NASBench201(path)
+        >>> cell = Genotype.from_nasbench201(bench.best("cifar10")[0][0])
+        >>> row = SearchRow(name="seed 0", origin="searched", status="complete", genotype=cell, seconds=60)
+        >>> print(bench.score(SearchTable([row])))
+        name    status    search  trained  weights  seconds  cifar10_test    error
+        seed 0  complete       –        –        –     60.0  94.00%, rank 1
+        <BLANKLINE>
+        searched  – ± –  n = 0 of 1
+        searched  cifar10_test: 94.00 ± – %, rank 1 ± –, regret 0.00 ± –  n = 1
+        """
+        return scored(self, table, datasets, split)
+
+    def trajectory(
+        self, result: SearchResult, dataset: str = "cifar10", split: str = "test"
+    ) -> BenchmarkTrajectory:
+        """Return the tabulated accuracy of the genotype at every recorded point of a search.
+
+        The first point is the initial α; there is one point per epoch, or per step with `record="step"`. A
+        search whose selection does not follow α, such as `selection="sampled"`, has one point, its end.
+        `plots.benchmark` draws it.
+
+        Raises:
+            ConfigError: an unknown data set or split; the search had another space or no cells.
+            TypeError: `result` is not a `SearchResult`.
+
+        >>> import itertools, os, tempfile, numpy as np, pydarts
+        >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
+        >>> sizes = {"channels": 2, "layers": 1, "epochs": 2, "batch_size": 8}
+        >>> cfg = pydarts.SearchConfig(space="nas-bench-201", progress=False, **sizes)
+        >>> result = pydarts.search((X, y), cfg)
+        >>> ops = ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]
+        >>> edges = np.array(list(itertools.product(range(5), repeat=6)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "invented.npz")
+        ...     np.savez(path, ops=ops, edges=edges, cifar10_test=10.0 + 14.0 * (edges == 3).sum(1))
+        ...     bench = NASBench201(path)
+        >>> times, unit, accuracies = bench.trajectory(result)
+        >>> times.tolist(), unit, accuracies.tolist()[-1] == bench.accuracy(result.genotype, "cifar10")
+        ([0.0, 1.0, 2.0], 'epoch', True)
+        """
+        return followed(self, result, dataset, split)
 
     def _column(self, dataset: str, split: str) -> tuple[str, str]:
         """Check a data set and a split."""

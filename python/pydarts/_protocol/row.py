@@ -45,6 +45,17 @@ ACCURACY = Measure("accuracy", True, ".2%")
 PERPLEXITY, LOSS = Measure("perplexity", False, ".2f"), Measure("loss", False, ".4g")
 
 
+class BenchmarkScore(NamedTuple):
+    """What a tabulated benchmark says of an architecture, on one split of one data set."""
+
+    accuracy: float
+    """The tabulated accuracy in percent."""
+    rank: int
+    """The rank among all architectures of the benchmark, from 1, the best."""
+    regret: float
+    """By how many percentage points the best architecture is better."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchRow:
     """A cell, the search that found it, and its short training; None marks what was not reached."""
@@ -85,6 +96,9 @@ class SearchRow:
     """The architecture of a network of your own, instead of a genotype; see `SearchResult.architecture`."""
     algorithm: str | None = None
     """The algorithm of the search: its preset, or what it has instead of DARTS; None: DARTS, or no search."""
+    benchmark: Mapping[str, BenchmarkScore] = field(default_factory=dict, hash=False)
+    """Accuracy, rank and regret of the cell in a tabulated benchmark by `<data set>_<split>`, such as
+    "cifar10_test"; see `pydarts.benchmarks.NASBench201.score`."""
     result: SearchResult | None = field(default=None, repr=False, compare=False)
     """The search; None in a table that was read from a file."""
     training: TrainResult | None = field(default=None, repr=False, compare=False)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, get_args, overload
 from .._results.history import frame
 from .._values import views
 from .._values.files import read_checked, user_path, write_atomically
-from .row import ACCURACY, Measure, Origin, RowStatus, SearchRow
-from .table_file import as_text, columns_of, rows_of, values_of, written
+from .._values.words import listed, shown
+from .row import ACCURACY, BenchmarkScore, Measure, Origin, RowStatus, SearchRow
+from .table_file import as_text, benchmark_columns, benchmarks_of, columns_of, rows_of, values_of, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,14 +84,21 @@ class SearchTable(Sequence[SearchRow]):
             return "interrupted"
         return "failed" if "failed" in found else "complete"
 
-    def summary(self, origin: Origin, algorithm: str | None = None) -> Summary:
+    def summary(self, origin: Origin, algorithm: str | None = None, column: str | None = None) -> Summary:
         """Return mean and deviation of the scores of one origin: those of `SearchRow.score`.
 
         Infinite scores have no deviation. With `algorithm`, only rows of this `SearchRow.algorithm` count, or
-        with "darts" those that have none.
+        with "darts" those that have none. With `column`, the values of this column of a benchmark, such as
+        "cifar10_test_accuracy".
+
+        Raises:
+            ValueError: no row has a value in `column`, or it is not one of a benchmark.
         """
+        if column is not None and column not in (known := benchmark_columns(self)):
+            raise ValueError(f"no column {shown(column)} of a benchmark; found {listed(known) or 'none'}")
         rows = [row for row in self if row.origin == origin and algorithm in (None, row.algorithm or _PLAIN)]
-        scores = [row.score for row in rows if row.score is not None]
+        found = [row.score if column is None else values_of(row, [column])[column] for row in rows]
+        scores: list[float] = [value for value in found if value is not None]
         return Summary(
             statistics.fmean(scores) if scores else math.nan,
             statistics.stdev(scores) if len(scores) > 1 and all(map(math.isfinite, scores)) else math.nan,
@@ -202,12 +210,21 @@ class SearchTable(Sequence[SearchRow]):
         return views.cards.of_table(head, rows, numbers, list(self._foot()), found, own)
 
     def _lines(self) -> tuple[list[tuple[str, ...]], tuple[int, ...]]:
-        """Return head and rows as text, and the columns of numbers; algorithms only if a row has one."""
-        lines = [_HEAD, *(_cells(row, self.measure) for row in self)]
+        """Return head and rows as text, and the columns of numbers.
+
+        Algorithms and benchmarks have columns only if a row has one.
+        """
+        benchmarks = benchmarks_of(self)
+        lines = [
+            (*_HEAD[:-1], *benchmarks, _HEAD[-1]),
+            *(_cells(row, self.measure, benchmarks) for row in self),
+        ]
+        numbers = tuple(range(_FIRST_NUMBER, len(lines[0]) - 1))
         if not any(row.algorithm for row in self):
-            return lines, _NUMBERS
+            return lines, numbers
         column = ["algorithm", *(_algorithm(row) for row in self)]
-        return [(line[0], name, *line[1:]) for line, name in zip(lines, column, strict=True)], _LATER
+        later = tuple(number + 1 for number in numbers)
+        return [(line[0], name, *line[1:]) for line, name in zip(lines, column, strict=True)], later
 
     def _foot(self) -> Iterable[str]:
         """Yield a line for each origin, then the verdicts."""
@@ -220,9 +237,25 @@ class SearchTable(Sequence[SearchRow]):
         algorithms = dict.fromkeys(_algorithm(row) for row in self if row.origin == "searched")
         for name in algorithms if len(algorithms) > 1 else ():
             yield f"searched by {name}  {_figures(self.summary('searched', name), self.measure)}"
+        yield from self._benchmark_lines(wide)
         if self.measure.format == ".4g":
             yield f"search, trained: validation {self.measure.name}"
         yield from self.verdicts
+
+    def _benchmark_lines(self, wide: int) -> Iterable[str]:
+        """Yield a line for each origin and each data set of a benchmark."""
+        for name in benchmarks_of(self):
+            for origin in self._origins:
+                rows = [row for row in self if row.origin == origin]
+                found = [self.summary(origin, column=f"{name}_{field}") for field in BenchmarkScore._fields]
+                short = f" of {len(rows)}" if found[0].n < len(rows) else ""
+                accuracy, rank, regret = (
+                    _spread(value, spec) for value, spec in zip(found, _SPECS, strict=True)
+                )
+                yield (
+                    f"{origin.ljust(wide)}  {name}: {accuracy} %, rank {rank}, regret {regret}  "
+                    f"n = {found[0].n}{short}"
+                )
 
     @property
     def measure(self) -> Measure:
@@ -237,10 +270,11 @@ class SearchTable(Sequence[SearchRow]):
 
 _PLAIN = "darts"
 _HEAD = ("name", "status", "search", "trained", "weights", "seconds", "error")
-_NUMBERS, _LATER = (2, 3, 4, 5), (3, 4, 5, 6)
+_FIRST_NUMBER = 2
+_SPECS = (".2f", ",.0f", ".2f")  # of accuracy, rank and regret
 
 
-def _cells(row: SearchRow, measure: Measure) -> tuple[str, ...]:
+def _cells(row: SearchRow, measure: Measure, benchmarks: Iterable[str]) -> tuple[str, ...]:
     return (
         row.name,
         row.status,
@@ -248,8 +282,22 @@ def _cells(row: SearchRow, measure: Measure) -> tuple[str, ...]:
         measure.text(row.score),
         "–" if row.weights is None else f"{row.weights:,}",
         f"{row.seconds:.1f}",
+        *(_tabulated(row.benchmark.get(name)) for name in benchmarks),
         "" if row.error is None else row.error.partition("\n")[0],
     )
+
+
+def _tabulated(score: BenchmarkScore | None) -> str:
+    return "–" if score is None else f"{score.accuracy:.2f}%, rank {score.rank:,}"
+
+
+def _spread(found: Summary, spec: str) -> str:
+    """Format mean ± standard deviation.
+
+    >>> _spread(Summary(1234.5, math.nan, 1), ",.1f")
+    '1,234.5 ± –'
+    """
+    return " ± ".join("–" if math.isnan(value) else format(value, spec) for value in found[:2])
 
 
 def _algorithm(row: SearchRow) -> str:

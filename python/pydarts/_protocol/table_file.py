@@ -14,9 +14,10 @@ from typing import Any, get_args
 from .._values.fields import MetricMode
 from .._values.genotype import Genotype
 from .._values.words import shown
-from .row import Origin, RowStatus, SearchRow
+from .row import BenchmarkScore, Origin, RowStatus, SearchRow
 
-_COLUMNS = tuple(entry.name for entry in fields(SearchRow) if entry.name not in ("result", "training"))
+_NO_COLUMNS = ("benchmark", "result", "training")
+_COLUMNS = tuple(entry.name for entry in fields(SearchRow) if entry.name not in _NO_COLUMNS)
 _OF_METRICS = ("metric", "metric_mode", "search_value", "value")
 _OF_MODULES = ("architecture",)
 _OF_FAMILY = ("algorithm",)
@@ -24,16 +25,38 @@ _OLDER = tuple(name for name in _COLUMNS if name not in (*_OF_METRICS, *_OF_MODU
 
 
 def columns_of(rows: Sequence[SearchRow]) -> tuple[str, ...]:
-    """Return the columns of rows; those of metrics, architectures and algorithms only if a row has one."""
+    """Return the columns of rows.
+
+    Those of metrics, architectures, algorithms and benchmarks only if a row has one.
+    """
     left: tuple[str, ...] = () if any(row.metric is not None for row in rows) else _OF_METRICS
     left += () if any(row.architecture is not None for row in rows) else _OF_MODULES
     left += () if any(row.algorithm is not None for row in rows) else _OF_FAMILY
-    return tuple(name for name in _COLUMNS if name not in left)
+    return (*(name for name in _COLUMNS if name not in left), *benchmark_columns(rows))
+
+
+def benchmarks_of(rows: Iterable[SearchRow]) -> list[str]:
+    """Return the data sets and splits of benchmarks that rows have scores of, such as "cifar10_test"."""
+    return list(dict.fromkeys(name for row in rows for name in row.benchmark))
+
+
+def benchmark_columns(rows: Iterable[SearchRow]) -> list[str]:
+    """Return the columns of benchmarks, such as "cifar10_test_rank"."""
+    return [column for name in benchmarks_of(rows) for column in _columns(name)]
+
+
+def _columns(name: str) -> list[str]:
+    return [f"{name}_{field}" for field in BenchmarkScore._fields]
 
 
 def values_of(row: SearchRow, columns: Iterable[str]) -> dict[str, Any]:
-    """Return the values of a row by column."""
-    return {name: getattr(row, name) for name in columns}
+    """Return the values of a row by column; None where a benchmark has no score of it."""
+    scores = {
+        column: value
+        for name, score in row.benchmark.items()
+        for column, value in zip(_columns(name), score, strict=True)
+    }
+    return {name: getattr(row, name) if name in _COLUMNS else scores.get(name) for name in columns}
 
 
 def written(rows: Sequence[SearchRow]) -> str:
@@ -66,6 +89,10 @@ def rows_of(data: bytes) -> list[SearchRow]:
     most = tuple({*part} & {*names} for part in (_OF_METRICS, _OF_MODULES, _OF_FAMILY))
     wanted = [name for name in _COLUMNS if name in _OLDER or any(name in part for part in most)]
     whole = most[0] in (set(), {*_OF_METRICS})
+    benchmarks = [
+        name.removesuffix("_accuracy") for name in names[len(wanted) :: len(BenchmarkScore._fields)]
+    ]
+    wanted += [column for name in benchmarks for column in _columns(name)]
     if list(names) != wanted or not whole or columns not in ([*names], [*names, _SUM]):
         raise ValueError(f"its columns are {shown(columns)}, expected {', '.join(_COLUMNS)}")
     for row in rows:
@@ -79,7 +106,7 @@ def rows_of(data: bytes) -> list[SearchRow]:
                     f"the checksum of row {shown(row[0])} differs, so the table was damaged or changed after "
                     f"it was written; to read it as it is, remove the column {_SUM}"
                 )
-    return [_row(dict(zip(names, row, strict=True))) for row in rows]
+    return [_row(dict(zip(names, row, strict=True)), benchmarks) for row in rows]
 
 
 def _sums(rows: Sequence[Sequence[str]]) -> Iterable[str]:
@@ -90,7 +117,9 @@ def _sums(rows: Sequence[Sequence[str]]) -> Iterable[str]:
         yield f"{found:08x}"
 
 
-def _row(values: Mapping[str, str]) -> SearchRow:
+def _row(values: dict[str, str], benchmarks: Iterable[str]) -> SearchRow:
+    texts_of = {name: [values.pop(column) for column in _columns(name)] for name in benchmarks}
+    scores = {name: _score(name, *texts) for name, texts in texts_of.items() if any(texts)}
     texts = {"origin": get_args(Origin), "status": get_args(RowStatus), "metric_mode": get_args(MetricMode)}
     for name, known in texts.items():
         if name in values and values[name] not in known:
@@ -102,7 +131,17 @@ def _row(values: Mapping[str, str]) -> SearchRow:
         value = found[name]
         if value is not None and not (0 <= value <= most and value < math.inf):
             raise ValueError(f"{name} must be in [0, {most:g}], got {shown(values[name])}")
-    return SearchRow(**found)
+    return SearchRow(**found, benchmark=scores)
+
+
+def _score(name: str, accuracy: str, rank: str, regret: str) -> BenchmarkScore:
+    found = BenchmarkScore(float(accuracy), int(rank), float(regret))
+    if not (0 <= found.accuracy <= 100 and found.rank >= 1 and 0 <= found.regret <= 100):
+        raise ValueError(
+            f"accuracy and regret on {name} must be in [0, 100] and the rank from 1 on, got "
+            f"{shown((accuracy, rank, regret))}"
+        )
+    return found
 
 
 def _architecture(text: str) -> dict[str, Any]:

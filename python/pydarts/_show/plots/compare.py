@@ -50,7 +50,7 @@ def compare(
     >>> len(pydarts.plots.compare({"once": result, "the same": result}))
     3
     """
-    runs = _named(results)
+    runs = named(results)
     columns = max(1, min(len(runs), int(_WIDTH / (0.5 + 0.075 * max(map(len, runs))))))
     foot = 0.2 + 0.2 * -(-len(runs) // columns)
     host, made = panels(ax, 1, 3, (_WIDTH, 3.0 + foot), (0.75, 0.12, 0.45, 0.3), foot)
@@ -112,7 +112,13 @@ def _score(results: Sequence[SearchResult], words: bool) -> Score:
     return PERPLEXITY if words else ACCURACY
 
 
-def _named(results: Any) -> dict[str, SearchResult]:
+def named(results: Any) -> dict[str, SearchResult]:
+    """Return results by name; those of a sequence are "run 0", "run 1" and so on.
+
+    Raises:
+        TypeError: a value is not a `SearchResult`.
+        ValueError: there are no results.
+    """
     if isinstance(results, Mapping):
         found = {str(name): result for name, result in results.items()}
     elif isinstance(results, Sequence) and not isinstance(results, str):
