@@ -10,7 +10,7 @@ import typer
 
 from .answer import USAGE, Answer, Problem
 from .command import command
-from .sources import run_of
+from .sources import BenchmarkOption, benchmark_of, run_of
 
 if TYPE_CHECKING:
     from pydarts import SearchResult, TrainResult
@@ -37,7 +37,7 @@ _TRAINING: dict[str, Callable[[TrainResult], Any]] = {
     "metrics": lambda result: result.plot_metrics(),
     "cells": lambda result: result.network.genotype.plot(),
 }
-_MOVIE = "animation"
+_MOVIE, _BENCHMARK = "animation", "benchmark"
 _NEED_EPOCHS = ("losses", "accuracies", "metrics", "diagnostics")  # these require at least one epoch
 _OF_CELLS = ("cells", "supernet", "skips")  # those that a user-defined network does not have
 _PER_POINT = ("weights", "cells", "supernet")
@@ -53,8 +53,9 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="WHAT",
-            help=f"plots to draw: {', '.join(_SEARCH)}, {_MOVIE} (a GIF); default: all except {_MOVIE}",
-            autocompletion=lambda: [*_SEARCH, _MOVIE],
+            help=f"plots to draw: {', '.join(_SEARCH)}, {_BENCHMARK} (with --benchmark), {_MOVIE} (a GIF); "
+            f"default: all except {_MOVIE}",
+            autocompletion=lambda: [*_SEARCH, _BENCHMARK, _MOVIE],
         ),
     ] = None,
     out: Annotated[
@@ -76,6 +77,7 @@ def plot(
         str | None,
         typer.Option("--cell", help="α table (normal or reduce) for alphas, weights, supernet and animation"),
     ] = None,
+    benchmark: BenchmarkOption = None,
     dpi: Annotated[
         int, typer.Option("--dpi", min=20, metavar="INT", help="resolution of a PNG, in pixels per inch")
     ] = 110,
@@ -89,7 +91,7 @@ def plot(
     $ pydarts plot run animation
     """
     folder = run if out is None else out
-    drawn = _drawn(run, what or [], at, cell)
+    drawn = _drawn(run, what or [], at, cell, benchmark)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, make in drawn.items():
@@ -100,12 +102,20 @@ def plot(
     return Answer({"files": [str(file) for file in files]}, files)
 
 
-def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict[str, Callable[..., Any]]:
+def _drawn(
+    run: Path, what: list[str], at: int | None, cell: str | None, benchmark: Path | None
+) -> dict[str, Callable[..., Any]]:
     """Return the functions that draw the chosen plots, by name."""
     trained = (run / "training.json").is_file()
-    for option, value, plots in (("--at", at, _PER_POINT), ("--cell", cell, _PER_TABLE)):
+    for option, value, plots in (
+        ("--at", at, _PER_POINT),
+        ("--cell", cell, _PER_TABLE),
+        ("--benchmark", benchmark, (_BENCHMARK,)),
+    ):
         if value is not None and (trained or (what and not set(what) & set(plots))):
             raise Problem(f"{option} applies to {', '.join(plots)} of a search only; leave it out", USAGE)
+    if _BENCHMARK in what and benchmark is None:
+        raise Problem(f"the plot {_BENCHMARK} requires --benchmark, the table of NAS-Bench-201", USAGE)
     history: Sequence[Any]
     if trained:
         import pydarts
@@ -131,6 +141,9 @@ def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict
         every[_MOVIE] = lambda folder: result.animate(folder / f"{_MOVIE}.gif", cell=cell)
         if not any(map(result.trajectory.weighted, result.trajectory.alphas)):
             del every["edges"]
+        bench = benchmark_of(benchmark)
+        if bench is not None:
+            every[_BENCHMARK] = lambda: _plots().benchmark(bench, result)
         history = result.history
     epochs = len(history)
     if not any(record.metrics for record in history):
@@ -147,6 +160,13 @@ def _drawn(run: Path, what: list[str], at: int | None, cell: str | None) -> dict
     elif not epochs and set(what) & set(_NEED_EPOCHS):
         raise Problem(f"{', '.join(set(what) & set(_NEED_EPOCHS))}: {run} has no completed epoch to plot")
     return {name: every[name] for name in what}
+
+
+def _plots() -> Any:
+    """Import the module of plots, which takes a second."""
+    from pydarts import plots
+
+    return plots
 
 
 def draw(make: Callable[[], Any], file: Path, dpi: int = 110) -> Path:

@@ -9,7 +9,7 @@ import typer
 
 from .answer import Answer, Problem, quoted
 from .command import command
-from .sources import RunArgument, run_of
+from .sources import BenchmarkOption, RunArgument, benchmark_of, run_of
 
 
 @command()
@@ -27,6 +27,7 @@ def report(
             help="folder of `pydarts compare`, for the comparison with random cells",
         ),
     ] = None,
+    benchmark: BenchmarkOption = None,
     show: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
 ) -> Answer:
     """Write a report of a search as one HTML file that works offline.
@@ -46,7 +47,8 @@ def report(
         )
     import pydarts
 
-    result.report(to, table=None if table is None else pydarts.SearchTable.load(table))
+    cells = None if table is None else pydarts.SearchTable.load(table)
+    result.report(to, table=cells, benchmark=benchmark_of(benchmark))
     if show:
         typer.launch(str(to))
     return Answer({"file": str(to), "bytes": to.stat().st_size}, [to])

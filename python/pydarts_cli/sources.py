@@ -13,6 +13,7 @@ from .answer import USAGE, Problem, cut, nearest, quoted
 
 if TYPE_CHECKING:
     from pydarts import Genotype, SearchResult
+    from pydarts.benchmarks import NASBench201
     from pydarts.nn import Network
 
 # The names in `pydarts.genotypes`, for shell completion without importing it.
@@ -29,6 +30,21 @@ GenotypeArgument = Annotated[
         show_default=False,
     ),
 ]
+BenchmarkOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--benchmark", metavar="FILE", help="table of NAS-Bench-201 (.npz or .csv), for a search in its space"
+    ),
+]
+
+
+def benchmark_of(path: Path | None) -> NASBench201 | None:
+    """Read the table of a benchmark."""
+    if path is None:
+        return None
+    import pydarts
+
+    return pydarts.benchmarks.NASBench201(path)
 
 
 def cells_of(folder: Path) -> SearchResult:

@@ -228,7 +228,7 @@ class NASBench201:
         seed 0  complete       –        –        –     60.0  94.00%, rank 1
         <BLANKLINE>
         searched  – ± –  n = 0 of 1
-        searched  cifar10_test: 94.00 ± – %, rank 1 ± –, regret 0.00 ± –  n = 1
+        searched  cifar10_test: 94.00% ± –, rank 1 ± –, regret 0.00 ± –  n = 1
         """
         return scored(self, table, datasets, split)
 

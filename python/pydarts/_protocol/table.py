@@ -243,19 +243,14 @@ class SearchTable(Sequence[SearchRow]):
         yield from self.verdicts
 
     def _benchmark_lines(self, wide: int) -> Iterable[str]:
-        """Yield a line for each origin and each data set of a benchmark."""
+        """Yield a line for each data set of a benchmark and each origin."""
         for name in benchmarks_of(self):
             for origin in self._origins:
-                rows = [row for row in self if row.origin == origin]
+                rows = sum(row.origin == origin for row in self)
                 found = [self.summary(origin, column=f"{name}_{field}") for field in BenchmarkScore._fields]
-                short = f" of {len(rows)}" if found[0].n < len(rows) else ""
-                accuracy, rank, regret = (
-                    _spread(value, spec) for value, spec in zip(found, _SPECS, strict=True)
-                )
-                yield (
-                    f"{origin.ljust(wide)}  {name}: {accuracy} %, rank {rank}, regret {regret}  "
-                    f"n = {found[0].n}{short}"
-                )
+                accuracy, rank, regret = map(_spread, found, ("{:.2f}%", "{:,.0f}", "{:.2f}"))
+                n = f"n = {found[0].n}" + (f" of {rows}" if found[0].n < rows else "")
+                yield f"{origin.ljust(wide)}  {name}: {accuracy}, rank {rank}, regret {regret}  {n}"
 
     @property
     def measure(self) -> Measure:
@@ -271,7 +266,6 @@ class SearchTable(Sequence[SearchRow]):
 _PLAIN = "darts"
 _HEAD = ("name", "status", "search", "trained", "weights", "seconds", "error")
 _FIRST_NUMBER = 2
-_SPECS = (".2f", ",.0f", ".2f")  # of accuracy, rank and regret
 
 
 def _cells(row: SearchRow, measure: Measure, benchmarks: Iterable[str]) -> tuple[str, ...]:
@@ -291,13 +285,13 @@ def _tabulated(score: BenchmarkScore | None) -> str:
     return "–" if score is None else f"{score.accuracy:.2f}%, rank {score.rank:,}"
 
 
-def _spread(found: Summary, spec: str) -> str:
+def _spread(found: Summary, form: str) -> str:
     """Format mean ± standard deviation.
 
-    >>> _spread(Summary(1234.5, math.nan, 1), ",.1f")
-    '1,234.5 ± –'
+    >>> _spread(Summary(1234.5, math.nan, 1), "{:,.1f}%")
+    '1,234.5% ± –'
     """
-    return " ± ".join("–" if math.isnan(value) else format(value, spec) for value in found[:2])
+    return " ± ".join("–" if math.isnan(value) else form.format(value) for value in found[:2])
 
 
 def _algorithm(row: SearchRow) -> str:

@@ -192,7 +192,12 @@ class SearchResult:
         """
         return diagnose(self)
 
-    def report(self, path: str | os.PathLike[str], table: views.Table | None = None) -> Path:
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        table: views.Table | None = None,
+        benchmark: views.Benchmark | None = None,
+    ) -> Path:
         """Write a complete report of this search as one HTML file that works offline.
 
         It contains the diagnostics; α for every edge and point in time, with the cell that would be derived
@@ -203,13 +208,16 @@ class SearchResult:
         Args:
             path: the file to write, replaced if it exists; its folder is created if necessary.
             table: from `search_many` or `compare`; its random cells are the baseline.
+            benchmark: a `pydarts.benchmarks.NASBench201`; accuracy, rank and regret of the genotype, and the
+                accuracy over time, are a section of the report.
 
         Returns:
             The path of the file.
 
         Raises:
+            ConfigError: the genotype is not of the space of `benchmark`.
             ImportError: plotly is not installed.
-            TypeError: `table` is not a `SearchTable`.
+            TypeError: `table` is not a `SearchTable`, or `benchmark` is no benchmark.
 
         >>> import numpy as np, pydarts, tempfile
         >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -219,7 +227,7 @@ class SearchResult:
         ...     result.report(f"{folder}/report.html").read_text(encoding="utf-8")[:15]
         '<!doctype html>'
         """
-        return views.page.write(self, user_path(path), table)
+        return views.page.write(self, user_path(path), table, benchmark)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the result to a folder, created if necessary, as JSON, npz and safetensors, never as pickle.

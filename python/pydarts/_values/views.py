@@ -18,6 +18,12 @@ class Table(Protocol):
     def summary(self, origin: Any) -> Any: ...
 
 
+class Benchmark(Protocol):
+    """A tabulated benchmark, as far as a report reads it."""
+
+    def trajectory(self, result: Any, dataset: str, split: str) -> Any: ...
+
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path

@@ -21,8 +21,8 @@ from .style import FAINT, INK, panels, tidy, title, verbatim
 
 Runs: TypeAlias = SearchResult | Sequence[SearchResult]
 
-_SIZE = 3.9, 3.0  # inches of a panel with its margins
-_MARGINS = (0.6, 0.12, 0.45, 0.28)
+_SIZE = 4.0, 3.0  # inches of a panel with its margins
+_MARGINS = (0.6, 0.72, 0.45, 0.28)
 _DASHED, _DOTTED = (0, (4, 2)), (0, (1, 1))
 
 
@@ -82,8 +82,10 @@ def benchmark(
     if foot:
         looks = [(name, run_look(number)) for number, name in enumerate(runs)]
         handles = [Line2D([], [], label=verbatim(name), **_style(look)) for name, look in looks]
-        where = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.0)}
-        host.legend(handles=handles, ncols=columns, fontsize=8, frameon=False, **where)
+        host.legend(
+            handles=handles, ncols=columns, fontsize=8, frameon=False,
+            loc="lower center", bbox_to_anchor=(0.5, 0.0),
+        )  # fmt: skip
     return np.array(made, dtype=object)
 
 
@@ -108,11 +110,11 @@ def _draw(
     ax: Axes, bench: NASBench201, runs: Mapping[str, Sequence[SearchResult]], dataset: str, split: str
 ) -> None:
     values = bench.accuracies(dataset, split)
-    levels = ("best", float(values.max()), _DASHED), ("median", float(np.median(values)), _DOTTED)
-    for number, (what, value, style) in enumerate(levels):
-        ax.axhline(value, color=FAINT, linewidth=1, linestyle=style, zorder=0, label=what)
+    levels = [("best", float(values.max()), _DASHED), ("median", float(np.median(values)), _DOTTED)]
+    for number, (what, value, dashes) in enumerate(levels):
+        ax.axhline(value, color=FAINT, linewidth=1, linestyle=dashes, zorder=0, label=what)
         ax.annotate(
-            f"{what} {value:.2f}", (0, value), (2, -2 if number else 2), xycoords=("axes fraction", "data"),
+            f"{what} {value:.2f}", (1, value), (3, 3 if number else -3), xycoords=("axes fraction", "data"),
             textcoords="offset points", va="top" if number else "bottom", fontsize=7, color=INK,
         )  # fmt: skip
     steps = any(result.trajectory.time[1] == "step" for group in runs.values() for result in group)
@@ -124,7 +126,7 @@ def _draw(
             ax.fill_between(times, low, high, step="post", color=style["color"], alpha=0.15, linewidth=0)
         ax.plot(times, np.median(found, 0), drawstyle="steps-post", label=verbatim(name), **style)
     tidy(ax, f"tabulated {split} accuracy, %")
-    ax.margins(y=0.12)
+    ax.margins(y=0.08)
     across(ax, "step" if steps else "epoch")
     title(ax, verbatim(dataset), 8.5)
 

@@ -71,16 +71,16 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
                 for part, text in (("train", "training"), ("valid", "validation"))
             ]
 
-        found.append(_curve("loss", "Loss", "nats", "epoch", pair("loss")))
+        found.append(curve("loss", "Loss", "nats", "epoch", pair("loss")))
         if words:
-            found.append(_curve("perplexity", "Perplexity", "words", "epoch", pair("perplexity"), log=True))
+            found.append(curve("perplexity", "Perplexity", "words", "epoch", pair("perplexity"), log=True))
         elif not all(math.isnan(known(record.valid_accuracy)) for record in records):
-            found.append(_curve("accuracy", "Accuracy", "%", "epoch", pair("accuracy", 100.0)))
+            found.append(curve("accuracy", "Accuracy", "%", "epoch", pair("accuracy", 100.0)))
         for number, name in enumerate(dict.fromkeys(name for record in records for name in record.metrics)):
             values = [record.metrics.get(name, math.nan) for record in records]
-            found.append(_curve(f"metric-{number}", name, "", "epoch", [Line(name, "valid", epochs, values)]))
+            found.append(curve(f"metric-{number}", name, "", "epoch", [Line(name, "valid", epochs, values)]))
         rate = Line("learning rate", "valid", epochs, [record.learning_rate for record in records])
-        found.append(_curve("rate", "Learning rate of the weights", "", "epoch", [rate], zero=True))
+        found.append(curve("rate", "Learning rate of the weights", "", "epoch", [rate], zero=True))
         found += _diagnostics(result)
     if len(path) > 1:
         points = thin(len(path), POINTS)
@@ -91,17 +91,17 @@ def curves(result: SearchResult, path: Trajectory) -> list[Curve]:
         sizes = {len(row) for table in path.tables.values() for row in table.candidates}
         at_most = f"at most log {max(sizes)}" if len(sizes) == 1 else "at most, with equal weights"
         found.append(
-            _curve(
+            curve(
                 "entropy", "Entropy of the mixing weights", "nats", unit, entropies,
                 level=most, level_name=at_most,
             )
         )  # fmt: skip
         if path.counts_skips and path.selects:
             skips = Line("skip connections", "skip_connect", x, path.skips[points].tolist())
-            found.append(_curve("skips", "Skip connections in the genotype", "", unit, [skips], zero=True))
+            found.append(curve("skips", "Skip connections in the genotype", "", unit, [skips], zero=True))
         found += _edges(path, x, points)
-    for curve in found:
-        _mark(curve, path)
+    for drawn in found:
+        _mark(drawn, path)
     return found
 
 
@@ -121,7 +121,7 @@ def _diagnostics(result: SearchResult) -> list[Curve]:
             lines.append(Line("ends the search", "limit", limit.epochs, limit.limits))
         lines = [line for line in lines if line.x]
         if lines:
-            found.append(_curve(f"diagnostic-{number}", title, quantity(names[0]).unit, "epoch", lines))
+            found.append(curve(f"diagnostic-{number}", title, quantity(names[0]).unit, "epoch", lines))
     return found
 
 
@@ -134,7 +134,7 @@ def _edges(path: Trajectory, x: Sequence[float], points: Sequence[int]) -> list[
             Line(names.words(row), str(row), x, values[:, row].tolist()) for row in range(len(names.rows))
         ]
         title = f"Weights of the edges, {table}"
-        found.append(_curve(f"edges-{table}", title, "share of the node", path.time[1], lines))
+        found.append(curve(f"edges-{table}", title, "share of the node", path.time[1], lines))
     return found
 
 
@@ -152,11 +152,11 @@ def _entropies(path: Trajectory, x: Sequence[float], points: Sequence[int]) -> l
     return [Line(name, name, x, values.tolist()) for name, values in named.items()]
 
 
-def _mark(curve: Curve, path: Trajectory) -> None:
+def _mark(drawn: Curve, path: Trajectory) -> None:
     """Draw a vertical line at every decision; over epochs they count from 1, as records do."""
-    over_epochs = curve.figure["layout"]["xaxis"]["title"]["text"] == "epoch"
+    over_epochs = drawn.figure["layout"]["xaxis"]["title"]["text"] == "epoch"
     times = {epoch + 1.0 if over_epochs else at for at, epoch, _ in path.decided()}
-    curve.figure["layout"]["shapes"] = [
+    drawn.figure["layout"]["shapes"] = [
         {
             "type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "layer": "below",
             "line": {"color": "#808080", "dash": "dot", "width": 1},
@@ -165,7 +165,7 @@ def _mark(curve: Curve, path: Trajectory) -> None:
     ]  # fmt: skip
 
 
-def _curve(
+def curve(
     name: str,
     title: str,
     label: str,
@@ -177,6 +177,7 @@ def _curve(
     level: float | None = None,
     level_name: str = "",
 ) -> Curve:
+    """Return a plot of lines over time, with a dotted one at `level`."""
     figure = go.Figure(layout_template="none")
     notes = []
     for number, line in enumerate(lines):

@@ -15,6 +15,7 @@ try:
 except ImportError as error:
     raise ImportError("SearchResult.report requires plotly; install it with: pip install plotly") from error
 
+from ..._benchmarks.nas_bench_201 import NASBench201
 from ..._protocol.table import SearchTable
 from ..._results.algorithm import named
 from ..._results.decisions import picked
@@ -30,6 +31,7 @@ from ..._values.words import duration, edge_in_words
 from ..render import render
 from . import facts
 from .baseline import baseline
+from .benchmark import tabulated
 from .curves import curves
 from .notations import notations
 from .pictures import cell_picture
@@ -48,28 +50,36 @@ class Figure:
     note: str = ""
 
 
-def write(result: SearchResult, path: Path, table: SearchTable | None) -> Path:
+def write(
+    result: SearchResult, path: Path, table: SearchTable | None, benchmark: NASBench201 | None = None
+) -> Path:
     """See `SearchResult.report`."""
     if table is not None and not isinstance(table, SearchTable):
         raise TypeError(
             f"table must be a SearchTable of search_many or compare, got a {type(table).__name__}"
         )
+    if benchmark is not None and not isinstance(benchmark, NASBench201):
+        raise TypeError(
+            f"benchmark must be a NASBench201 of pydarts.benchmarks, got a {type(benchmark).__name__}"
+        )
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; pass a file, such as {path / 'report.html'}")
-    text = page(result, table)
+    text = page(result, table, benchmark)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text)
     return path
 
 
-def page(result: SearchResult, table: SearchTable | None) -> str:
+def page(result: SearchResult, table: SearchTable | None, benchmark: NASBench201 | None = None) -> str:
     """Return the page as text."""
     trajectory = result.trajectory
     space = trajectory.space
     seen = view(trajectory)
     plots = curves(result, trajectory)
     chance = None if table is None else baseline(result, table)
-    figures = {plot.name: plot.figure for plot in plots}
+    scores = None if benchmark is None else tabulated(result, benchmark)
+    every = plots if scores is None else [*plots, *scores.curves]
+    figures = {plot.name: plot.figure for plot in every}
     if chance is not None:
         figures["chance"] = chance.figure
     return render(
@@ -90,6 +100,7 @@ def page(result: SearchResult, table: SearchTable | None) -> str:
         curves=plots,
         notations=[] if space is None else notations(result.genotype),
         chance=chance,
+        benchmark=scores,
         algorithm=named(result.config),
         axes=facts.algorithm(result.config),
         selects=trajectory.selects,
