@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import itertools
-import os
 import pickle
 import re
 from collections.abc import Callable
@@ -17,48 +14,31 @@ import pydarts
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pages import ROOT
 from pydarts import ConfigError, DataError, Genotype
 from pydarts._values.nas_bench_201 import COUNT, EDGES, OPERATIONS, string_of
 from pydarts.benchmarks import NASBench201
-
-NONE, SKIP, CONV1, CONV3, POOL = OPERATIONS
-DATASETS = ("cifar10", "cifar100", "imagenet16-120")
-ALL = list(itertools.product(OPERATIONS, repeat=6))
-BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
-
-# ---- An invented table, in another order than that of `itertools.product`, with many ties
-
-_rng = np.random.default_rng(1)
-ORDER = _rng.permutation(COUNT)
-EDGE_INDICES = np.array(list(itertools.product(range(5), repeat=6)), np.uint8)[ORDER]
-STRINGS = [string_of(ALL[place]) for place in ORDER]
-SET = frozenset(STRINGS)
-TEST = np.round(_rng.uniform(0, 100, (COUNT, 3)), 1).astype(np.float32)
-VALID = _rng.uniform(0, 100, COUNT)
-ARRAYS: dict[str, npt.NDArray[Any]] = {
-    "ops": np.array(OPERATIONS),
-    "edges": EDGE_INDICES,
-    "acc200": TEST,
-    "cifar10_valid": VALID,
-    "acc12": np.zeros((COUNT, 6)),  # not read
-}
-HEADER = ["index", "architecture", *(f"{name}_test" for name in DATASETS), "cifar10_valid"]
-ROWS = [
-    [place, string, *map(str, tests), repr(valid)]
-    for place, (string, tests, valid) in enumerate(zip(STRINGS, TEST, VALID.tolist(), strict=True))
-]
-
-
-def write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
-
-
-def write_npz(path: Path, arrays: dict[str, Any]) -> Path:
-    np.savez(path, **arrays)
-    return path
+from tabulated import (
+    ALL,
+    ARRAYS,
+    BEST,
+    CONV1,
+    CONV3,
+    DATASETS,
+    EDGE_INDICES,
+    HEADER,
+    NONE,
+    POOL,
+    ROWS,
+    SET,
+    SKIP,
+    STRINGS,
+    TEST,
+    VALID,
+    column,
+    published_table,
+    write_csv,
+    write_npz,
+)
 
 
 @pytest.fixture(scope="module", params=["npz", "csv"])
@@ -67,11 +47,6 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "npz":
         return NASBench201(write_npz(folder / "table.npz", ARRAYS))
     return NASBench201(str(write_csv(folder / "table.CSV", HEADER, ROWS)))
-
-
-def column(dataset: str, split: str = "test") -> npt.NDArray[np.float64]:
-    """The accuracies of the invented table: the decimals that its float32 print as."""
-    return VALID if split == "valid" else TEST[:, DATASETS.index(dataset)].astype(np.float64).round(1)
 
 
 # ---- Strings
@@ -397,14 +372,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 # ---- The published table
 
-REAL = Path(os.environ.get("PYDARTS_NASBENCH201", ROOT.parent / "shared" / "data" / "nasbench201.npz"))
-
 
 @pytest.fixture(scope="module")
 def published() -> NASBench201:
-    if not REAL.is_file():
-        pytest.skip(f"no {REAL.name} in {REAL.parent}; PYDARTS_NASBENCH201 names another file")
-    return NASBench201(REAL)
+    return published_table()
 
 
 def cell(text: str) -> list[str]:
