@@ -204,7 +204,11 @@ def test_the_printed_table_has_a_column_and_lines_per_data_set(bench: NASBench20
     assert "cifar" not in str(TABLE)
     assert "cifar100_test" in table._repr_html_()
     named = SearchTable([replace(table[0], algorithm="gdas"), *table[1:]])
-    assert str(named).splitlines()[0].split()[1:3] == ["algorithm", "status"]
+    head, *rest = str(named).splitlines()
+    assert head.split()[1:3] == ["algorithm", "status"]
+    assert rest[1].endswith("–  NumericalError: NaN"), "figures end where their column does"
+    by_gdas = [line for line in rest if line.startswith("searched by gdas") and "cifar10_test" in line]
+    assert len(by_gdas) == 1 and f"{score.accuracy:.2f}% ± –" in by_gdas[0] and "n = 1" in by_gdas[0]
 
 
 @pytest.mark.parametrize(
@@ -331,8 +335,9 @@ def test_several_results_of_one_name_are_a_median_and_a_range(
     (area,) = [made for made in panel.collections if isinstance(made, PolyCollection)]
     heights = area.get_paths()[0].vertices[:, 1]  # type: ignore[index]
     assert (heights.min(), heights.max()) == (values.min(), values.max())
-    with pytest.raises(ValueError, match="all"):
-        pydarts.plots.benchmark(bench, {"all": [result, searched(epochs=2)]})
+    for other in (searched(epochs=2), searched(epochs=1, record="step")):  # of three and of four points
+        with pytest.raises(ValueError, match="mixed"):
+            pydarts.plots.benchmark(bench, {"mixed": [result, other]})
 
 
 def test_searches_by_epoch_and_by_step_share_an_axis_in_steps(

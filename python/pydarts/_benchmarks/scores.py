@@ -33,15 +33,16 @@ class BenchmarkTrajectory(NamedTuple):
 
 def datasets_of(bench: NASBench201, datasets: Sequence[str] | str | None, split: str) -> list[str]:
     """Return the data sets that are asked for; None: all that have the split."""
+    held = list(bench.splits)
     if datasets is None:
-        found = [name for name, splits in bench.splits.items() if split in splits]
+        names = [name for name in held if split in bench.splits[name]] or held
     else:
-        found = [datasets] if isinstance(datasets, str) else list(dict.fromkeys(datasets))
-    for name in found or bench.splits if datasets is None else found:
-        bench.accuracies(name, split)  # checks both names
-    if not found:
+        names = [datasets] if isinstance(datasets, str) else list(dict.fromkeys(datasets))
+    if not names:
         raise ConfigError(f"datasets is {shown(datasets)}; expected at least one")
-    return found
+    for name in names:
+        bench.accuracies(name, split)  # checks both names
+    return names
 
 
 def score_of(bench: NASBench201, genotype: Genotype, dataset: str, split: str) -> BenchmarkScore:

@@ -96,7 +96,7 @@ class SearchTable(Sequence[SearchRow]):
         """
         if column is not None and column not in (known := benchmark_columns(self)):
             raise ValueError(f"no column {shown(column)} of a benchmark; found {listed(known) or 'none'}")
-        rows = [row for row in self if row.origin == origin and algorithm in (None, row.algorithm or _PLAIN)]
+        rows = self._rows_of(origin, algorithm)
         found = [row.score if column is None else values_of(row, [column])[column] for row in rows]
         scores: list[float] = [value for value in found if value is not None]
         return Summary(
@@ -234,23 +234,35 @@ class SearchTable(Sequence[SearchRow]):
             found = self.summary(origin)
             short = f" of {rows}" if found.n < rows else ""
             yield f"{origin.ljust(wide)}  {_figures(found, self.measure)}{short}"
-        algorithms = dict.fromkeys(_algorithm(row) for row in self if row.origin == "searched")
-        for name in algorithms if len(algorithms) > 1 else ():
+        for name in self._algorithms:
             yield f"searched by {name}  {_figures(self.summary('searched', name), self.measure)}"
-        yield from self._benchmark_lines(wide)
+        yield from self._benchmark_lines()
         if self.measure.format == ".4g":
             yield f"search, trained: validation {self.measure.name}"
         yield from self.verdicts
 
-    def _benchmark_lines(self, wide: int) -> Iterable[str]:
-        """Yield a line for each data set of a benchmark and each origin."""
+    def _benchmark_lines(self) -> Iterable[str]:
+        """Yield a line for each data set of a benchmark and each origin or algorithm."""
+        groups: list[tuple[str, Origin, str | None]] = [(origin, origin, None) for origin in self._origins]
+        groups += [(f"searched by {name}", "searched", name) for name in self._algorithms]
+        wide = max((len(group[0]) for group in groups), default=0)
         for name in benchmarks_of(self):
-            for origin in self._origins:
-                rows = sum(row.origin == origin for row in self)
-                found = [self.summary(origin, column=f"{name}_{field}") for field in BenchmarkScore._fields]
+            for said, origin, algorithm in groups:
+                columns = (f"{name}_{field}" for field in BenchmarkScore._fields)
+                found = [self.summary(origin, algorithm, column) for column in columns]
                 accuracy, rank, regret = map(_spread, found, ("{:.2f}%", "{:,.0f}", "{:.2f}"))
+                rows = len(self._rows_of(origin, algorithm))
                 n = f"n = {found[0].n}" + (f" of {rows}" if found[0].n < rows else "")
-                yield f"{origin.ljust(wide)}  {name}: {accuracy}, rank {rank}, regret {regret}  {n}"
+                yield f"{said.ljust(wide)}  {name}: {accuracy}, rank {rank}, regret {regret}  {n}"
+
+    def _rows_of(self, origin: Origin, algorithm: str | None) -> list[SearchRow]:
+        return [row for row in self if row.origin == origin and algorithm in (None, row.algorithm or _PLAIN)]
+
+    @property
+    def _algorithms(self) -> list[str]:
+        """The algorithms of the searches, if they are different."""
+        found = list(dict.fromkeys(_algorithm(row) for row in self if row.origin == "searched"))
+        return found if len(found) > 1 else []
 
     @property
     def measure(self) -> Measure:
