@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 import json
 from pathlib import Path
 from types import ModuleType
@@ -14,8 +13,8 @@ import pydarts
 import pytest
 import torch
 from pages import ROOT
-from pydarts._values.nas_bench_201 import COUNT, OPERATIONS
 from pydarts.benchmarks import NASBench201
+from tabulated import ARRAYS, write_npz
 
 CONV = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|skip_connect~2|"
 
@@ -29,11 +28,7 @@ def modules() -> Any:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> NASBench201:
-    path = tmp_path_factory.mktemp("table") / "table.npz"
-    edges = np.array(list(itertools.product(range(5), repeat=6)), np.uint8)
-    accuracies = np.random.default_rng(0).uniform(10, 95, (COUNT, 3)).round(2)
-    np.savez(path, ops=np.array(OPERATIONS), edges=edges, acc200=accuracies)
-    return NASBench201(path)
+    return NASBench201(write_npz(tmp_path_factory.mktemp("table") / "table.npz", ARRAYS))
 
 
 @pytest.fixture(scope="module")
