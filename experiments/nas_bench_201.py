@@ -10,6 +10,7 @@ docs/findings.md. `--summary` makes figures and tables from the committed summar
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -229,10 +231,7 @@ def random_cells(bench: NASBench201, sizes: Sizes) -> list[str]:
 
 def halves(path: Path, sizes: Sizes) -> Images:
     """Return the images of a fixed random subset of CIFAR-10, made smaller, in two halves."""
-    sys.path.insert(0, str(HERE.parent / "benches"))
-    from common import cifar_images
-
-    pixels, labels = cifar_images(path, sizes.images)
+    pixels, labels = common().cifar_images(path, sizes.images)
     factor = pixels.shape[-1] // sizes.side
     blocks = pixels.reshape(len(pixels), 3, sizes.side, factor, sizes.side, factor)
     x: npt.NDArray[np.float32] = (blocks.mean((3, 5)) / 255).astype(np.float32)
@@ -308,10 +307,15 @@ def as_text(summary: dict[str, Any]) -> str:
 
 def machine() -> str:
     """Return the processor and the versions."""
-    from common import machine as named
-    from common import versions
+    return f"{common().machine()}; {common().versions()}"
 
-    return f"{named()}; {versions()}"
+
+def common() -> ModuleType:
+    """Return what the benchmarks share: benches/common.py."""
+    folder = str(HERE.parent / "benches")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module("common")
 
 
 if __name__ == "__main__":
