@@ -75,6 +75,13 @@ fn edges(config: &SearchConfig) -> Result<()> {
             )));
         }
     }
+    if network.partial_channels != 1 && config.space.network.stages.change_channels() {
+        return Err(Error::config(format!(
+            "`partial_channels` is {}, but the `stages` of the space change the number of channels, and the channels that \
+             bypass the operations cannot; leave `partial_channels` out",
+            network.partial_channels
+        )));
+    }
     if network.edge_normalization && !relaxation.rule().shares() {
         let name = relaxation.name();
         return Err(Error::config(format!(

@@ -8,8 +8,8 @@ use crate::schedule::Schedule;
 options! {
     /// Sizes and dropout of the search network.
     NetworkConfig {
-        [1] channels: usize = 16, up_to 4096 => size;
-        [2] layers: usize = 8, stages 5, up_to 1000 => size;
+        [1] channels: usize = 16, direct 64, up_to 4096 => size;
+        [2] layers: usize = 8, stages 5, direct 2, up_to 1000 => size;
         [5] num_classes: Option<usize> = None, up_to 10_000_000 => optional(size);
         [6] in_channels: Option<usize> = None, up_to 4096 => optional(size);
         [7] image_size: Option<(usize, usize)> = None, up_to 65_536 => optional(image_size);

@@ -2,10 +2,10 @@
 //!
 //! A row is `[position] name: type = default => reader;`. Positions order the options of all parts in JSON.
 //! Optional entries of a row: `recurrent VALUE`, the default where networks read words; `stages VALUE`, the default in
-//! networks of stages, that of NAS-Bench-201; `up_to N`, the largest value of a size; a final `may_differ`, for options in
+//! networks of stages, that of NAS-Bench-201, and `direct VALUE`, that of TransNAS-Bench-101; `up_to N`, the largest value of a size; a final `may_differ`, for options in
 //! which a resumed search may differ from its checkpoint.
 
-use crate::space::{Reads, Space};
+use crate::space::{Reads, Space, Stages};
 
 /// Whose published values are the defaults.
 #[derive(Clone, Copy)]
@@ -13,14 +13,17 @@ pub(super) enum Published {
     Darts,
     Recurrent,
     Stages,
+    /// Stages that follow each other directly; their other defaults are those of `Stages`.
+    Direct,
 }
 
 impl Published {
     pub fn of(space: &Space) -> Published {
-        match (space.reads(), space.network.stages()) {
+        match (space.reads(), &space.network.stages) {
             (Reads::Words, _) => Published::Recurrent,
-            (Reads::Images, Some(_)) => Published::Stages,
-            (Reads::Images, None) => Published::Darts,
+            (Reads::Images, Stages::Residual { .. }) => Published::Stages,
+            (Reads::Images, Stages::Direct { .. }) => Published::Direct,
+            (Reads::Images, Stages::Chain { .. } | Stages::Recurrence) => Published::Darts,
         }
     }
 }
@@ -33,16 +36,18 @@ pub(super) struct Entry {
 }
 
 /// The default of an option: another one than that of DARTS if one is given.
-pub(super) fn published<T, const N: usize, const M: usize>(
+pub(super) fn published<T, const N: usize, const M: usize, const K: usize>(
     of: Published,
     darts: T,
     recurrent: [T; N],
     stages: [T; M],
+    direct: [T; K],
 ) -> T {
     let other = match of {
         Published::Darts => None,
         Published::Recurrent => recurrent.into_iter().next(),
         Published::Stages => stages.into_iter().next(),
+        Published::Direct => direct.into_iter().chain(stages).next(),
     };
     other.unwrap_or(darts)
 }
@@ -50,7 +55,7 @@ pub(super) fn published<T, const N: usize, const M: usize>(
 macro_rules! options {
     ($(#[$doc:meta])* $part:ident {
         $([$position:literal] $name:ident: $type:ty = $default:expr
-            $(, recurrent $recurrent:expr)? $(, stages $stages:expr)? $(, up_to $largest:literal)?
+            $(, recurrent $recurrent:expr)? $(, stages $stages:expr)? $(, direct $direct:expr)? $(, up_to $largest:literal)?
             => $read:expr $(, $may_differ:ident)?;)*
     }) => {
         $(#[$doc])*
@@ -70,7 +75,9 @@ macro_rules! options {
             /// The published values.
             pub(super) fn published(of: $crate::config::table::Published) -> Self {
                 $part {
-                    $($name: $crate::config::table::published(of, $default, [$($recurrent)?], [$($stages)?]),)*
+                    $($name: $crate::config::table::published(
+                        of, $default, [$($recurrent)?], [$($stages)?], [$($direct)?],
+                    ),)*
                 }
             }
 

@@ -16,6 +16,8 @@ pub enum By {
     Nothing,
     /// x[1:], padded with a zero at the end if x has an odd extent.
     Next,
+    /// x[1:], then a zero.
+    Following,
     /// A zero, then x[:-1].
     Previous,
 }

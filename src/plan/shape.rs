@@ -24,7 +24,7 @@ impl Op {
             Op::Shift { by } => Image::of(one(inputs)?)?.resized(|axis, extent| match by[axis] {
                 // An even extent loses its first row; an odd one gets a row of zeros for it.
                 By::Next => Ok(extent.saturating_sub(1) + extent % 2),
-                By::Nothing | By::Previous => Ok(extent),
+                By::Nothing | By::Following | By::Previous => Ok(extent),
             }),
             Op::Own { stride: 0, .. } => Err("a stride of 0".to_string()),
             Op::Own { stride, .. } => Image::of(one(inputs)?)?.resized(|_, extent| Ok(extent.div_ceil(*stride))),

@@ -1,8 +1,8 @@
 //! Checks of a space: counts in range, parts that fit each other, candidates that the cells may have.
 
 use super::cell::{Aggregate, Candidates, CellKind, CellSpec, Keep, Layers, Output, Preprocess};
-use super::network::{Stages, Stem};
-use super::{MOST_NODES, Operation, Space, repeated};
+use super::network::Stem;
+use super::{MOST_NODES, Operation, Space, Stages, repeated};
 use crate::error::{Error, Result, cut};
 
 /// The largest number of characters in the name of a space.
@@ -10,9 +10,6 @@ const LONGEST_NAME: usize = 100;
 
 /// The largest `stem_multiplier`; the published one is 3.
 pub(super) const LARGEST_STEM: usize = 64;
-
-/// The largest number of stages, each of which doubles the channels.
-pub(super) const MOST_STAGES: usize = 8;
 
 impl Space {
     /// Checks that counts are in range, that no entry occurs twice, and that cells, network and operations fit together.
@@ -40,10 +37,8 @@ impl Space {
                 "`stem_multiplier` is {multiplier}; it must be a whole number from 1 to {LARGEST_STEM}"
             ));
         }
-        if let Stages::Residual { stages } = self.network.stages
-            && !(1..=MOST_STAGES).contains(&stages)
-        {
-            return Some(format!("`stages` is {stages}; it must be a whole number from 1 to {MOST_STAGES}"));
+        if let Some(flaw) = self.network.stages.flaw().or_else(|| self.widening_flaw()) {
+            return Some(flaw);
         }
         let first = self.first();
         let alike =
@@ -64,6 +59,27 @@ impl Space {
         self.cells.iter().find_map(|cell| cell.flaw(uniform, dimensions)).or_else(|| {
             let cell = self.network.reductions().and_then(|cells| repeated(cells))?;
             Some(format!("cell {cell} occurs twice in `reductions`"))
+        })
+    }
+
+    /// What hinders the first cells of stages from changing the channels.
+    fn widening_flaw(&self) -> Option<String> {
+        if matches!(self.network.stages, Stages::Direct { .. }) && self.network.stem_multiplier() != 1 {
+            let multiplier = self.network.stem_multiplier();
+            return Some(format!("`stem_multiplier` is {multiplier}; with a list of `stages` it must be 1"));
+        }
+        if !self.network.stages.change_channels() {
+            return None;
+        }
+        let cell = self.first();
+        let mut rows = cell.edges().into_iter().enumerate().filter(|(_, edge)| edge.from < cell.inputs);
+        rows.find_map(|(row, edge)| {
+            let operation = cell.operations(row).iter().find(|operation| !operation.changes_channels())?.name();
+            Some(format!(
+                "edge {}->{}: operation `{operation}` cannot change the number of channels, as `stages` require of \
+                 the edges that leave the input; use convolutions, `skip_connect` and `none` there",
+                edge.from, edge.to
+            ))
         })
     }
 }

@@ -1,14 +1,15 @@
 //! Spaces as JSON: the name of a preset, or an object with the fields that differ from the preset of its kind.
 
 use std::collections::BTreeMap;
+use std::mem::discriminant;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::cell::{Candidates, CellKind, Keep, Layers, Output};
-use super::check::{LARGEST_STEM, MOST_STAGES};
-use super::network::{Domain, Stages, Stem};
-use super::{MOST_NODES, Operation, Space, presets};
+use super::check::LARGEST_STEM;
+use super::network::{Domain, Stem};
+use super::{MOST_NODES, Operation, Space, Stages, presets};
 use crate::error::{Error, ErrorKind, Result, cut, unknown};
 use crate::json::Field;
 
@@ -32,9 +33,10 @@ const FIELDS: &[&str] = &[
     "pooling_norm",
     "affine",
     "bias",
+    "stem",
 ];
 
-const LATER: [&str; 10] = [
+const LATER: [&str; 11] = [
     "output",
     "keep",
     "none_selectable",
@@ -45,9 +47,10 @@ const LATER: [&str; 10] = [
     "pooling_norm",
     "affine",
     "bias",
+    "stem",
 ];
 
-/// The field that makes a network one of stages with residual blocks between them.
+/// The field that makes a network one of stages.
 const STAGES: &str = "stages";
 
 impl Space {
@@ -83,8 +86,8 @@ impl Space {
         let of = field("operations").map(|field| Operation::kind_of(&names_within(field.value)));
         let kind = kind.or(of.map(|(kind, _)| kind));
         let dimensions = field("dimensions").map(|field| field.whole_within(1, 2)).transpose()?;
-        let stages = field(STAGES).map(|field| field.whole_within(1, MOST_STAGES)).transpose()?;
-        let mut space = base(name, kind, dimensions, of.and_then(|(_, dimensions)| dimensions), stages.is_some());
+        let stages = field(STAGES).map(|field| Stages::read(&field)).transpose()?;
+        let mut space = base(name, kind, dimensions, of.and_then(|(_, dimensions)| dimensions), stages.as_ref());
         if let Some(name) = name {
             space.name = name.to_string();
         }
@@ -112,8 +115,8 @@ impl Space {
     /// All fields. Those of `LATER` are left out if they have the values that `from_value` gives to missing ones.
     pub(crate) fn to_object(&self) -> Map<String, Value> {
         let dimensions = self.all_operations().into_iter().find_map(Operation::dimensions);
-        let staged = self.network.stages().is_some();
-        let known = base(Some(self.name.as_str()), Some(self.kind()), None, dimensions, staged).all_fields();
+        let stages = self.network.stages().map(|_| &self.network.stages);
+        let known = base(Some(self.name.as_str()), Some(self.kind()), None, dimensions, stages).all_fields();
         let by_default = |name: &String, value: &Value| match name.as_str() {
             // It decides what the other fields are by default.
             STAGES => value.is_null(),
@@ -153,10 +156,11 @@ impl Space {
             json!(self.dimensions()),
             json!(self.domain().is_some_and(Domain::is_causal)),
             json!(self.own_operations),
-            json!(self.network.stages()),
+            self.network.stages.to_value(),
             json!(cell.layers.pooling_norm),
             json!(cell.layers.affine),
             json!(cell.layers.bias),
+            json!(self.network.stem.name()),
         ];
         FIELDS.iter().map(|name| name.to_string()).zip(values).collect()
     }
@@ -178,22 +182,23 @@ impl Serialize for Candidates {
 }
 
 /// The space whose values missing fields have: the preset of this name, if it is of this kind, has the given dimensions
-/// and, if `staged`, stages, else the published one; its dimensions are then those of the operations unless they are given.
+/// and stages of the same form, else the published one; its dimensions are then those of the operations unless they are
+/// given.
 fn base(
     name: Option<&str>,
     kind: Option<CellKind>,
     given: Option<usize>,
     of_operations: Option<usize>,
-    staged: bool,
+    stages: Option<&Stages>,
 ) -> Space {
     let named = name.and_then(|name| Space::preset(name).ok());
     let fits = |space: &Space| {
         let same = given.is_none_or(|given| space.dimensions().is_none_or(|own| own == given));
-        let stages = !staged || space.network.stages().is_some();
-        kind.is_none_or(|kind| space.kind() == kind) && same && stages
+        let alike = stages.is_none_or(|given| discriminant(given) == discriminant(&space.network.stages));
+        kind.is_none_or(|kind| space.kind() == kind) && same && alike
     };
     let kind = kind.unwrap_or(CellKind::Convolutional);
-    named.filter(fits).unwrap_or_else(|| presets::published(kind, given.or(of_operations), staged))
+    named.filter(fits).unwrap_or_else(|| presets::published(kind, given.or(of_operations), stages))
 }
 
 /// The field of a name, if it is given.
@@ -221,24 +226,27 @@ fn read_cells(space: &mut Space, field: &Given) -> Result<()> {
 }
 
 /// Sets how the cells form a network.
-fn read_network(space: &mut Space, field: &Given, stages: Option<usize>) -> Result<()> {
+fn read_network(space: &mut Space, field: &Given, stages: Option<Stages>) -> Result<()> {
     let given = field("reductions").map(|field| field.wholes()).transpose()?;
     let sort = match &mut space.network.stages {
         Stages::Chain { reductions } => {
             *reductions = given.clone();
             None
         }
-        Stages::Residual { stages: own } => {
-            *own = stages.unwrap_or(*own);
-            Some("a space with `stages`")
-        }
+        Stages::Residual { .. } | Stages::Direct { .. } => Some("a space with `stages`"),
         Stages::Recurrence => Some("a recurrent space"),
     };
     if let (Some(sort), true) = (sort, given.is_some_and(|cells| !cells.is_empty())) {
         return Err(Error::space(format!("{sort} has no reduction cells; leave `reductions` out")));
     }
-    if stages.is_some() && space.network.stages() != stages {
-        return Err(Error::space("`stages` is for images; a recurrent space or one of sequences has none"));
+    if let Some(stages) = stages {
+        if space.network.stages().is_none() {
+            return Err(Error::space("`stages` is for images; a recurrent space or one of sequences has none"));
+        }
+        space.network.stages = stages;
+    }
+    if let Some(field) = field("stem") {
+        read_stem(&field, space)?;
     }
     if let Some(field) = field("stem_multiplier") {
         let given = field.whole_within(1, LARGEST_STEM)?;
@@ -258,6 +266,19 @@ fn read_network(space: &mut Space, field: &Given, stages: Option<usize>) -> Resu
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// Sets the first layers.
+fn read_stem(field: &Field, space: &mut Space) -> Result<()> {
+    let expected = "\"convolution\", or with `stages` \"strided\"";
+    let (staged, images) = (space.network.stages().is_some(), space.domain());
+    space.network.stem = match (field.text(expected)?, images, &space.network.stem) {
+        ("convolution", Some(_), own @ Stem::Convolution { .. }) => own.clone(),
+        ("convolution", Some(domain), _) => Stem::Convolution { multiplier: 1, domain },
+        ("strided", Some(_), _) if staged => Stem::Strided,
+        _ => return Err(field.refuse(expected)),
+    };
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod json;
 mod network;
 mod operation;
 mod presets;
+mod stages;
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
@@ -15,8 +16,9 @@ use std::hash::Hash;
 use crate::error::{Error, Result, unknown};
 
 pub use cell::{Aggregate, Candidates, CellKind, CellSpec, Edge, Keep, Layers, Output, Preprocess};
-pub use network::{Domain, Head, NetworkSpec, Reads, Stages, Stem};
+pub use network::{Domain, Head, NetworkSpec, Reads, Stem};
 pub use operation::Operation;
+pub use stages::{Stage, Stages};
 
 /// The largest number of intermediate nodes; the published cells have 4 and 8.
 pub(crate) const MOST_NODES: usize = 32;
@@ -37,7 +39,7 @@ pub struct Space {
 
 impl Default for Space {
     fn default() -> Self {
-        presets::published(CellKind::Convolutional, None, false)
+        presets::published(CellKind::Convolutional, None, None)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The specification of the network that cells form.
 
-use super::Preprocess;
+use super::{Preprocess, Stages};
 
 /// What a network reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,27 +59,22 @@ pub enum Stem {
         /// What the network reads.
         domain: Domain,
     },
+    /// A convolution of stride 2 to half of the channels and a batch norm, then a ReLU, a convolution of stride 2 and a
+    /// batch norm: images.
+    Strided,
     /// An embedding of words.
     Embedding,
 }
 
-/// The cells of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stages {
-    /// Cells in a row, each of which reads the two before it: the space's first cell, which keeps the size, and in some
-    /// positions its second, which halves the size and doubles the channels.
-    Chain {
-        /// The positions of the second cell; None: layers//3 and 2·layers//3.
-        reductions: Option<Vec<usize>>,
-    },
-    /// One cell, as often as `layers` says in each of so many stages. Between two stages a residual block halves the size
-    /// and doubles the channels (NAS-Bench-201).
-    Residual {
-        /// The number of stages.
-        stages: usize,
-    },
-    /// One cell, applied to each word of a sequence.
-    Recurrence,
+impl Stem {
+    /// Its name in JSON; None for words.
+    pub(super) fn name(&self) -> Option<&'static str> {
+        match self {
+            Stem::Convolution { .. } => Some("convolution"),
+            Stem::Strided => Some("strided"),
+            Stem::Embedding => None,
+        }
+    }
 }
 
 /// The last layers of a network.
@@ -97,7 +92,7 @@ impl NetworkSpec {
     /// What the network reads.
     pub fn reads(&self) -> Reads {
         match self.stem {
-            Stem::Convolution { .. } => Reads::Images,
+            Stem::Convolution { .. } | Stem::Strided => Reads::Images,
             Stem::Embedding => Reads::Words,
         }
     }
@@ -106,23 +101,20 @@ impl NetworkSpec {
     pub fn reductions(&self) -> Option<&Vec<usize>> {
         match &self.stages {
             Stages::Chain { reductions } => reductions.as_ref(),
-            Stages::Residual { .. } | Stages::Recurrence => None,
+            Stages::Residual { .. } | Stages::Direct { .. } | Stages::Recurrence => None,
         }
     }
 
-    /// The number of stages between which residual blocks stand; None in other networks.
+    /// The number of stages; None in networks without.
     pub fn stages(&self) -> Option<usize> {
-        match self.stages {
-            Stages::Residual { stages } => Some(stages),
-            Stages::Chain { .. } | Stages::Recurrence => None,
-        }
+        self.stages.count()
     }
 
     /// The channels of the stem divided by those of the first cell; 1 for words.
     pub fn stem_multiplier(&self) -> usize {
         match self.stem {
             Stem::Convolution { multiplier, .. } => multiplier,
-            Stem::Embedding => 1,
+            Stem::Strided | Stem::Embedding => 1,
         }
     }
 
@@ -130,6 +122,7 @@ impl NetworkSpec {
     pub fn domain(&self) -> Option<Domain> {
         match self.stem {
             Stem::Convolution { domain, .. } => Some(domain),
+            Stem::Strided => Some(Domain::Images),
             Stem::Embedding => None,
         }
     }
@@ -137,11 +130,11 @@ impl NetworkSpec {
     /// The number of different cells that the stages have, and how these read their inputs; None if the parts do not fit
     /// each other.
     pub(super) fn cells(&self) -> Option<(usize, Preprocess)> {
+        let images = self.domain() == Some(Domain::Images);
         match (&self.stem, &self.stages, self.head) {
             (Stem::Convolution { .. }, Stages::Chain { .. }, Head::Classifier) => Some((2, Preprocess::Project)),
-            (Stem::Convolution { domain: Domain::Images, .. }, Stages::Residual { .. }, Head::NormalizedClassifier) => {
-                Some((1, Preprocess::Nothing))
-            }
+            (_, Stages::Residual { .. }, Head::NormalizedClassifier) if images => Some((1, Preprocess::Nothing)),
+            (_, Stages::Direct { .. }, Head::Classifier) if images => Some((1, Preprocess::Nothing)),
             (Stem::Embedding, Stages::Recurrence, Head::TiedDecoder) => Some((1, Preprocess::Gate)),
             _ => None,
         }

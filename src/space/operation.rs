@@ -143,6 +143,11 @@ impl Operation {
         })))
     }
 
+    /// Whether its output can have another number of channels than its input. Pooling and user-defined operations keep it.
+    pub fn changes_channels(self) -> bool {
+        !self.is_own() && !self.name().contains("_pool_")
+    }
+
     /// Whether it is a user-defined operation.
     pub fn is_own(self) -> bool {
         matches!(self, Operation::Own(_))

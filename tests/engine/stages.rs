@@ -2,7 +2,7 @@
 
 use pydarts::config::Rewrite;
 use pydarts::plan::{Geometry, Op, Plan, passes};
-use pydarts::space::{Layers, Operation, Space};
+use pydarts::space::{Layers, Operation, Space, Stage, Stages};
 
 fn geometry(channels: usize, layers: usize) -> Geometry {
     Geometry { channels, layers, num_classes: 10, in_channels: 3, image_size: (32, 32) }
@@ -65,4 +65,31 @@ fn a_search_selects_none_and_keeps_every_edge() {
     assert_eq!((table.name.as_str(), table.kept, table.unselectable), ("cell", None, None));
     assert_eq!(table.groups, [vec![0], vec![1, 2], vec![3, 4, 5]]);
     assert!(space.all_operations().contains(&Operation::None));
+}
+
+#[test]
+fn stages_without_blocks_change_channels_on_the_edges_of_the_input() {
+    let space = Space::preset("transnas-bench-101").unwrap();
+    let plan = lowered(&space, 4, 2);
+    let shape = |name: &str| plan.weights.iter().find(|weight| weight.name == name).map(|weight| weight.shape.clone());
+    assert_eq!(shape("stem.conv_a.weight"), Some(vec![2, 3, 3, 3]));
+    assert_eq!(shape("stem.conv_b.weight"), Some(vec![4, 2, 3, 3]));
+    assert_eq!(shape("cells.0.edges.0_2.nor_conv_1x1.conv.weight"), Some(vec![8, 4, 1, 1]));
+    assert_eq!(shape("cells.0.edges.0_2.skip_connect.conv_2.weight"), Some(vec![4, 4, 1, 1]));
+    assert_eq!(shape("cells.0.edges.1_2.nor_conv_3x3.conv.weight"), Some(vec![8, 8, 3, 3]));
+    assert_eq!(shape("cells.1.edges.0_1.skip_connect.conv_1.weight"), None);
+    assert_eq!(shape("cells.8.edges.0_3.nor_conv_3x3.conv.weight"), Some(vec![32, 16, 3, 3]));
+    assert_eq!(shape("cells.10.edges.0_1.nor_conv_3x3.conv.weight"), None);
+    assert_eq!(shape("last.bn.weight"), None);
+    assert_eq!(shape("classifier.weight"), Some(vec![10, 32]));
+}
+
+#[test]
+fn a_skip_connection_that_changes_the_channels_alone_keeps_the_size() {
+    let mut space = Space::preset("transnas-bench-101").unwrap();
+    space.network.stages = Stages::Direct { stages: vec![Stage { channels: 2, stride: 1 }] };
+    let plan = lowered(&space, 4, 1);
+    let shifted = plan.instructions.iter().filter(|instruction| matches!(instruction.op, Op::Shift { .. }));
+    let shapes: Vec<Vec<usize>> = shifted.map(|instruction| instruction.shape.0.clone()).collect();
+    assert_eq!(shapes, vec![vec![4, 8, 8]; 3]);
 }

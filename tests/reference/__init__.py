@@ -16,6 +16,7 @@ from .sequences import DARTS_1D_OPERATIONS, SEQUENCE_OPERATIONS, SequenceSuperne
 from .supernet import DEFAULT_WEIGHT_COUNT, Supernet
 from .terms import Term, total
 from .toy import fixed_point, trajectory
+from .transnas import TRANSNAS_OPERATIONS, TransNasSupernet, macro
 
 __all__ = [
     "DARTS_1D_OPERATIONS",
@@ -29,6 +30,7 @@ __all__ = [
     "SAMPLED",
     "SEQUENCE_OPERATIONS",
     "TEMPERED",
+    "TRANSNAS_OPERATIONS",
     "ChoiceSupernet",
     "HandAttention",
     "HandLSTM",
@@ -49,12 +51,14 @@ __all__ = [
     "Stream",
     "Supernet",
     "Term",
+    "TransNasSupernet",
     "arch_hessian",
     "attended",
     "derive",
     "draw_masks",
     "first_order",
     "fixed_point",
+    "macro",
     "mixed",
     "select",
     "softmax",

@@ -214,7 +214,7 @@ def open_task(
             )
         space = network.config.resolved_space
         unclear = space.causal or (space.dimensions == 1 and network.genotype.dimensions is None)
-        unclear = unclear or space.stages not in (None, 3)  # 3 is the default of `build`
+        unclear = unclear or space.stages not in (None, 3) or space.stem == "strided"  # not those of `build`
         if space.reductions is not None or unclear:
             own = "a space that its genotype does not state" if unclear else "`reductions` of its own"
             raise _core.ConfigError(

@@ -44,11 +44,11 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     defaults (code): `batch_size` 256 sequences, `weight_lr` 20, constant and scaled by the length of each
     segment, no momentum, `weight_decay` 5e-7, `grad_clip` 0.25, in the virtual step too, `arch_lr` 3e-3,
     `arch_betas` (0.9, 0.999). A space with `stages` has those of NAS-Bench-201 (code): `layers` 5, cells of
-    each stage, `weight_decay` 5e-4, `weight_nesterov` and `weight_lr_schedule` "step". A recurrent space does
-    not use the fields about images; the fields from `units` on are used by
-    recurrent spaces only. Its cells are normalised over the sequences of a batch, in the evaluation too:
-    `eval_batch_size` None means `batch_size` (published: 10, with running statistics, under which states grow
-    without bound).
+    each stage, `weight_decay` 5e-4, `weight_nesterov` and `weight_lr_schedule` "step"; one with a list of
+    `stages` also `channels` 64 and `layers` 2, those of TransNAS-Bench-101. A recurrent space does not use
+    the fields about images; the fields from `units` on are used by recurrent spaces only. Its cells are
+    normalised over the sequences of a batch, in the evaluation too: `eval_batch_size` None means `batch_size`
+    (published: 10, with running statistics, under which states grow without bound).
 
     {fields}
 
@@ -258,8 +258,8 @@ def _preset(space: str | dict[str, Any]) -> str:
     """The published space whose defaults apply."""
     if isinstance(space, str):
         return space
-    if space.get("stages") is not None:
-        return "nas-bench-201"
+    if (stages := space.get("stages")) is not None:
+        return "nas-bench-201" if isinstance(stages, int) else "transnas-bench-101"
     return "darts-rnn" if space["kind"] == "recurrent" else "darts"
 
 

@@ -155,6 +155,28 @@ class Genotype(Record, _core.Genotype):
         return super().to_nasbench201()
 
     @classmethod
+    def from_transnas101(cls, text: str) -> Genotype:
+        """The genotype of a cell of TransNAS-Bench-101, `1_02_333`; the code of its network may precede it.
+
+        The groups are the edges into nodes 1, 2 and 3, a digit the number of the operation in the space.
+
+        Raises:
+            GenotypeError: malformed text.
+
+        >>> Genotype.from_transnas101("64-41414-1_02_333").nodes("cell")[1]
+        (('none', 0), ('nor_conv_1x1', 1))
+        """
+        return cls.from_dict(notations.from_transnas101(text))
+
+    def to_transnas101(self, network: str | None = None) -> str:
+        """As a cell of TransNAS-Bench-101, behind the code of its network if one is given (`"64-41414"`).
+
+        Raises:
+            GenotypeError: a genotype of another space, or a malformed code.
+        """
+        return notations.to_transnas101(self, network)
+
+    @classmethod
     def from_nni(cls, values: Mapping[str, Any]) -> Genotype:
         """The genotype of a dictionary of NNI's hub, as `to_nni` gives it.
 

@@ -1,4 +1,4 @@
-"""Genotypes in the notations of other tools: NNI's model hub and NAS-Bench-301."""
+"""Genotypes in the notations of other tools: NNI's model hub, NAS-Bench-301 and TransNAS-Bench-101."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ NNI_OPERATIONS = (
 NASBENCH301 = Space.preset("darts")
 NASBENCH301_OPERATIONS = tuple(name for name in NASBENCH301.operations if name != "none")
 NASBENCH301_PREFIX = "NetworkSelectorDatasetInfo:darts:"
+
+# The digits of a cell are the numbers of its operations, in the order of the rows of α.
+TRANSNAS101 = Space.preset("transnas-bench-101")
+_CODE = re.compile(r"(\d+-[1-4]+-)?([0-3])_([0-3]{2})_([0-3]{3})")
 
 
 class Cells(Protocol):
@@ -140,6 +144,38 @@ def from_nasbench301(values: Mapping[str, Any]) -> dict[str, Any]:
         _check_all_read(given, read, f"the edges that its {begins[1]}{{3, 4, 5}} choose")
         fields |= {cell: found, f"{cell}_concat": list(NASBENCH301.concat)}
     return fields
+
+
+def to_transnas101(genotype: Cells, network: str | None) -> str:
+    """See `Genotype.to_transnas101`."""
+    try:
+        genotype.validate(TRANSNAS101)
+    except _core.GenotypeError as error:
+        raise _core.GenotypeError(f"not a cell of TransNAS-Bench-101: {error}") from error
+    digits = {
+        (source, target): str(TRANSNAS101.operations.index(name))
+        for name, source, target in genotype.edges("cell")
+    }
+    cell = "_".join("".join(digits[source, node] for source in range(node)) for node in (1, 2, 3))
+    code = cell if network is None else f"{network}-{cell}"
+    if not _CODE.fullmatch(code):
+        raise _core.GenotypeError(f"network is {network!r}; expected a code such as '64-41414'")
+    return code
+
+
+def from_transnas101(text: str) -> dict[str, Any]:
+    """The fields of a genotype; see `Genotype.from_transnas101`."""
+    found = _CODE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if found is None:
+        raise _core.GenotypeError(
+            f"got {shown(text)}; expected a cell of TransNAS-Bench-101 such as '1_02_333' or "
+            "'64-41414-1_02_333'"
+        )
+    nodes = [
+        [(TRANSNAS101.operations[int(digit)], source) for source, digit in enumerate(digits)]
+        for digits in found.groups()[1:]
+    ]
+    return {"cell": nodes, "cell_concat": [3]}
 
 
 def _cells(genotype: Cells) -> Iterator[tuple[str, Edges, tuple[int, ...]]]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["convolutional", "recurrent"]
 Output: TypeAlias = Literal["concat", "mean", "last"]
+Stages: TypeAlias = int | Sequence[tuple[int, int]]
+SpaceStem: TypeAlias = Literal["convolution", "strided"]
 Candidate: TypeAlias = str | Operation
 Candidates: TypeAlias = (
     Sequence[Candidate] | Mapping[str, Sequence[Candidate] | Sequence[Sequence[Candidate]]]
@@ -26,8 +28,8 @@ class Space(Record, _core.Space):
 
     Every field has a default: that of the preset `name`, else that of the published convolutional space
     `"darts"`, of `"darts-1d"` where the operations are those of sequences, of `"darts-rnn"` where `kind` or
-    the operations are recurrent, or of `"nas-bench-201"` where `stages` is given. A space is immutable;
-    `replace(...)` makes another.
+    the operations are recurrent, of `"nas-bench-201"` where `stages` is a number, or of
+    `"transnas-bench-101"` where it is a list. A space is immutable; `replace(...)` makes another.
 
     Args:
         name: the name of the space in results and messages; the name of a preset gives the defaults of the
@@ -63,11 +65,16 @@ class Space(Record, _core.Space):
         stages: the number of stages of a network of one cell, `"cell"`, with one input, which is node 0 as it
             is (None; 3 in `"nas-bench-201"`). Each stage has `layers` cells. Between two stages a residual
             block, which is not searched, halves the size and doubles the channels; batch norm and a ReLU
-            precede the classifier.
+            precede the classifier. Or a list of stages as pairs (channels, stride): there are no blocks, but
+            the edges that leave the input of the first cell of a stage multiply the channels by the first
+            number and have the second, 1 or 2, as their stride; a skip connection there is a factorized
+            reduction, and pooling and operations of your own are possible only where the channels stay.
         pooling_norm: whether batch norm follows pooling (True; with `stages` False).
         affine: with `stages`, whether batch norms in the cells of the search network have weights (False).
         bias: with `stages`, whether convolutions in the cells of the search network have a bias (False),
             which batch norm removes again.
+        stem: with `stages`, `"convolution"`, one of 3x3, or `"strided"`, two of stride 2, the first to half
+            of the channels (`"convolution"`; with a list of `stages` `"strided"`).
         own_operations: facts about operations of your own that `operations` gives by name, as in a saved
             space; left out where it holds the `Operation`s themselves.
 
@@ -116,10 +123,11 @@ class Space(Record, _core.Space):
     none_selectable: bool
     dimensions: Literal[1, 2] | None
     causal: bool
-    stages: int | None
+    stages: int | tuple[tuple[int, int], ...] | None
     pooling_norm: bool
     affine: bool
     bias: bool
+    stem: SpaceStem | None
     own_operations: dict[str, str]
     """The operations of your own: name -> "module:qualname" of the factory, with a hash of its code."""
 
@@ -153,10 +161,11 @@ class Space(Record, _core.Space):
         dimensions: Literal[1, 2] | None = None,
         causal: bool | None = None,
         own_operations: Mapping[str, str] | None = None,
-        stages: int | None = None,
+        stages: Stages | None = None,
         pooling_norm: bool | None = None,
         affine: bool | None = None,
         bias: bool | None = None,
+        stem: SpaceStem | None = None,
     ) -> None:
         pass  # `__new__` has read the fields
 
@@ -164,13 +173,15 @@ class Space(Record, _core.Space):
     def preset(cls, name: str) -> Space:
         """A space by its name.
 
-        One of `"darts"`, `"darts-rnn"`, `"darts-1d"`, `"nas-bench-201"`, `"s1"`, `"s2"` and `"s3"`.
+        One of `"darts"`, `"darts-rnn"`, `"darts-1d"`, `"nas-bench-201"`, `"transnas-bench-101"`, `"s1"`,
+        `"s2"` and `"s3"`.
 
         `"darts-1d"` has the cells and candidates of `"darts"` for sequences [N, C, L], with kernels of 3 and
         5 points. `"nas-bench-201"` is the space of NAS-Bench-201 (Dong and Yang, 2020), the topology space of
-        NATS-Bench, whose 15,625 cells have known accuracies. The last three have the cells of `"darts"` with
-        two or three candidates per edge, on which searches often fail (Zela et al., "Understanding and
-        Robustifying Differentiable Architecture Search", 2020).
+        NATS-Bench, whose 15,625 cells have known accuracies. `"transnas-bench-101"` is the cell-level space
+        of TransNAS-Bench-101 (Duan et al., 2021), 4,096 cells, as a classifier. The last three have the cells
+        of `"darts"` with two or three candidates per edge, on which searches often fail (Zela et al.,
+        "Understanding and Robustifying Differentiable Architecture Search", 2020).
 
         Raises:
             ConfigError: an unknown name; the message suggests the nearest one.

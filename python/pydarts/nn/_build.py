@@ -14,7 +14,7 @@ from .._values.genotype import Genotype
 from .._values.operation import Operation, made
 from ._convolutional import ConvolutionalNetwork, Stem
 from ._language import LanguageModel
-from ._residual import ResidualNetwork
+from ._residual import ResidualNetwork, StageStem
 
 if TYPE_CHECKING:
     from .._values.config import SearchConfig
@@ -41,7 +41,7 @@ def build(
     layers: int = ...,
     num_classes: int = ...,
     in_channels: int = ...,
-    stem: Stem = ...,
+    stem: Stem | StageStem = ...,
     auxiliary: bool = ...,
     drop_path: float = ...,
     pool_norm: bool = ...,
@@ -49,7 +49,7 @@ def build(
     dimensions: int | None = ...,
     causal: bool = ...,
     operations: Sequence[Operation] = ...,
-    stages: int = ...,
+    stages: int | Sequence[tuple[int, int]] = ...,
 ) -> ConvolutionalNetwork | ResidualNetwork: ...
 @overload
 def build(
@@ -67,19 +67,19 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     """Build the network of a genotype, with new weights, as a plain `torch.nn.Module`.
 
     A genotype with normal and reduction cells gives a `pydarts.nn.ConvolutionalNetwork`, one with one cell of
-    one input, as in NAS-Bench-201, a `pydarts.nn.ResidualNetwork`, a recurrent one a
+    one input, as in NAS-Bench-201 and TransNAS-Bench-101, a `pydarts.nn.ResidualNetwork`, a recurrent one a
     `pydarts.nn.LanguageModel`; these classes document `arguments`.
 
     Args:
         genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
             recurrent cell at most one), from earlier nodes; a node without edges is zeros. Of a
-            `SearchResult`, its genotype; `reductions`, `stages`, `dimensions`, `causal` and `operations` are
-            then by default those of its space, the last if they have been made in this process with the same
-            code.
+            `SearchResult`, its genotype; `reductions`, `stages`, its `stem`, `dimensions`, `causal` and
+            `operations` are then by default those of its space, the last if they have been made in this
+            process with the same code.
         arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
             `pool_norm`, `reductions`, `dimensions`, `causal`, `operations` (your own, a list of
-            `pydarts.Operation`); with one cell `stages` and not `stem`, `auxiliary`, `reductions`,
-            `dimensions`, `causal`; or `vocabulary` (required), `units`, and the dropout rates.
+            `pydarts.Operation`); with one cell `stages` and not `auxiliary`, `reductions`, `dimensions`,
+            `causal`; or `vocabulary` (required), `units`, and the dropout rates.
 
     Raises:
         GenotypeError: not a genotype, a recurrent one with several edges into a node, or one with an
@@ -130,8 +130,8 @@ _NETWORKS: dict[tuple[str, ...], Any] = {
 def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return those arguments of `build` that the space of a search determines and that are not given.
 
-    They are `reductions` and `operations`, if the space has its own, `stages`, and `dimensions` and `causal`
-    of a space of sequences.
+    They are `reductions` and `operations`, if the space has its own, `stages` with their `stem`, and
+    `dimensions` and `causal` of a space of sequences.
 
     Raises:
         ConfigError: the positions are those of a network of another number of layers.
@@ -144,6 +144,7 @@ def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]
     found: dict[str, Any] = {"dimensions": 1} if space.dimensions == 1 else {}
     found |= {"causal": True} if space.causal else {}
     found |= {} if space.stages is None else {"stages": space.stages}
+    found |= {"stem": "strided"} if space.stem == "strided" else {}
     found = {name: value for name, value in found.items() if name not in arguments}
     if cells is None or "reductions" in arguments or space.kind == "recurrent":
         return found

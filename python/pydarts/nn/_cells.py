@@ -23,6 +23,8 @@ class GraphCell(nn.Module):
 
     _layers: Layers
     _stride: int
+    _channels: int | None = None
+    """Channels of the nodes where the inputs have others."""
 
     def _add_edges(
         self, edges: Edges, inputs: int, nodes: int, make: Callable[[str, int], nn.Module]
@@ -55,7 +57,10 @@ class GraphCell(nn.Module):
                 if drop_path is not None and self.training and not isinstance(operation, (nn.Identity, Zero)):
                     term = dropped(term, drop_path)
                 terms.append(term)
-            states.append(reduce(add, terms) if terms else self._layers.zeros(states[0], self._stride))
+            if terms:
+                states.append(reduce(add, terms))
+            else:
+                states.append(self._layers.zeros(states[0], self._stride, self._channels))
         return states
 
     def _is_zero(self, edge: tuple[int, str, str]) -> bool:

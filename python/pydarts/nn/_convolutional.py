@@ -110,7 +110,7 @@ class Cell(GraphCell):
 
         def make(name: str, source: int) -> nn.Module:
             stride = self._stride if source < 2 else 1
-            return candidate(name, channels, stride, pool_norm, layers, operations or {})
+            return candidate(name, (channels, channels), stride, pool_norm, layers, operations or {})
 
         self._add_edges(edges, 2, last - 1, make)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ._build import Network
 from ._convolutional import ConvolutionalNetwork, reduction_cells
+from ._residual import ResidualNetwork, first_cells
 from ._statistics import COUNT, corrected
 
 if TYPE_CHECKING:
@@ -81,8 +82,14 @@ def inherit(network: Network, found: Mapping[str, Tensor], config: SearchConfig)
 
 
 def _other_cells(network: Network, config: SearchConfig) -> tuple[str, ...]:
-    """Prefixes of the cells that are reduction cells in only one of the two networks."""
+    """Prefixes of the cells that halve the size, or change the channels, in only one of the two networks."""
+    space = config.resolved_space
+    if isinstance(network, ResidualNetwork) and space.stages is not None:
+        own = first_cells(network.arguments["stages"], network.arguments["layers"])
+        return tuple(
+            f"cells.{index}." for index, _ in own.items() ^ first_cells(space.stages, config.layers).items()
+        )
     if not isinstance(network, ConvolutionalNetwork):
         return ()
-    there = reduction_cells(config.layers, config.resolved_space.reductions)
+    there = reduction_cells(config.layers, space.reductions)
     return tuple(f"cells.{index}." for index in set(network.reductions) ^ set(there))

@@ -69,7 +69,7 @@ def latency_table(
     Returns:
         What was written: `device`, the name of the processor; `threads`; `torch`, its version; `batch_size`;
         `target`, the sizes; `rest`, the milliseconds of the network without operations; `operations`, a list
-        of operation, channels, stride, size and milliseconds.
+        of operation, channels, stride, size, channels of the output and milliseconds.
 
     Raises:
         ConfigError: a recurrent space, or a value out of range.
@@ -206,6 +206,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
             whole("channels", entry["channels"]),
             whole("stride", entry["stride"]),
             tuple(whole("size", side) for side in entry["size"]),
+            whole("out", entry.get("out", entry["channels"])),
         ): _time(entry["milliseconds"])
         for entry in about["operations"]
     }

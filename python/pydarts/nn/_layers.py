@@ -107,9 +107,18 @@ class Layers:
         # Without a branch on the size, so that torch.fx can trace it.
         return F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
 
-    def zeros(self, x: Tensor, stride: int) -> Tensor:
-        """[N, C, H, W] -> zeros [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
-        return torch.zeros_like(x if stride == 1 else self.every_second(x))
+    def shifted(self, x: Tensor) -> Tensor:
+        """Return the image moved by one pixel: each is the one after it, zeros at the end."""
+        if self.causal:
+            return F.pad(x, (1, 0))[:, :, :-1]
+        if self.dimensions == 1:
+            return F.pad(x[:, :, 1:], (0, 1))
+        return F.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
+
+    def zeros(self, x: Tensor, stride: int, channels: int | None = None) -> Tensor:
+        """[N, C, H, W] -> zeros [N, channels, ⌈H/stride⌉, ⌈W/stride⌉]; None: as many channels as x."""
+        made = torch.zeros_like(x if stride == 1 else self.every_second(x))
+        return made if channels is None else made[:, :1].repeat(1, channels, *[1] * self.dimensions)
 
     def mean(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C], the mean over all pixels."""

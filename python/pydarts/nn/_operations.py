@@ -1,4 +1,4 @@
-"""The operations of a discrete convolutional cell; each keeps the number of channels.
+"""The operations of a discrete convolutional cell.
 
 Submodules have the names of the search network, so that its weights fit.
 """
@@ -39,19 +39,24 @@ class FactorizedReduction(nn.Module):
 
     An odd height or width is rounded up: the shifted image is padded with a row or column of zeros. In a
     causal network the second convolution reads the position before that of the first, not the one after it.
+    With stride 1 both read every pixel, and the size stays.
     """
 
-    def __init__(self, in_channels: int, channels: int, layers: Layers = IMAGES) -> None:
+    def __init__(self, in_channels: int, channels: int, layers: Layers = IMAGES, stride: int = 2) -> None:
         super().__init__()
-        half, self._layers = channels // 2, layers
+        half, self._layers, self._stride = channels // 2, layers, stride
         self.conv_1 = layers.conv(in_channels, half, 1)
         self.conv_2 = layers.conv(in_channels, channels - half, 1)
         self.bn = layers.norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, in_channels, H, W] -> [N, channels, ⌈H/2⌉, ⌈W/2⌉]."""
+        """[N, in_channels, H, W] -> [N, channels, ⌈H/stride⌉, ⌈W/stride⌉]."""
         x = F.relu(x)
-        halves = self.conv_1(self._layers.every_second(x)), self.conv_2(self._layers.other_half(x))
+        if self._stride == 1:
+            first, second = x, self._layers.shifted(x)
+        else:
+            first, second = self._layers.every_second(x), self._layers.other_half(x)
+        halves = self.conv_1(first), self.conv_2(second)
         out: Tensor = self.bn(torch.cat(halves, dim=1))
         return out
 
@@ -73,78 +78,87 @@ class Pool(nn.Module):
 
 
 class SepConv(nn.Module):
-    """Twice: ReLU, depthwise convolution, pointwise convolution, batch norm; the first one has the stride."""
+    """Twice: ReLU, depthwise convolution, pointwise convolution, batch norm; the first one has the stride.
 
-    def __init__(self, channels: int, kernel: int, stride: int, layers: Layers = IMAGES) -> None:
+    The second pointwise convolution changes the channels to `out`.
+    """
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, layers: Layers = IMAGES) -> None:
         super().__init__()
         c = channels
         self.dw1 = layers.conv(c, c, kernel, stride, groups=c)
         self.pw1 = layers.conv(c, c, 1)
         self.bn1 = layers.norm(c)
         self.dw2 = layers.conv(c, c, kernel, groups=c)
-        self.pw2 = layers.conv(c, c, 1)
-        self.bn2 = layers.norm(c)
+        self.pw2 = layers.conv(c, out, 1)
+        self.bn2 = layers.norm(out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        """[N, C, H, W] -> [N, out, ⌈H/stride⌉, ⌈W/stride⌉]."""
         x = self.bn1(self.pw1(self.dw1(F.relu(x))))
         out: Tensor = self.bn2(self.pw2(self.dw2(F.relu(x))))
         return out
 
 
 class DilConv(nn.Module):
-    """ReLU, depthwise convolution with dilation 2, pointwise convolution and batch norm."""
+    """ReLU, depthwise convolution with dilation 2, pointwise convolution to `out` channels and batch norm."""
 
-    def __init__(self, channels: int, kernel: int, stride: int, layers: Layers = IMAGES) -> None:
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, layers: Layers = IMAGES) -> None:
         super().__init__()
         c = channels
         self.dw = layers.conv(c, c, kernel, stride, dilation=2, groups=c)
-        self.pw = layers.conv(c, c, 1)
-        self.bn = layers.norm(c)
+        self.pw = layers.conv(c, out, 1)
+        self.bn = layers.norm(out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        """[N, C, H, W] -> [N, out, ⌈H/stride⌉, ⌈W/stride⌉]."""
         out: Tensor = self.bn(self.pw(self.dw(F.relu(x))))
         return out
 
 
 class Conv7x1After1x7(nn.Module):
-    """ReLU, a 1x7 convolution along the width, a 7x1 convolution along the height, and batch norm."""
+    """ReLU, a 1x7 convolution to `out` channels, a 7x1 convolution, and batch norm."""
 
-    def __init__(self, channels: int, stride: int) -> None:
+    def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()
-        c, s = channels, stride
-        self.conv_1x7 = nn.Conv2d(c, c, (1, 7), stride=(1, s), padding=(0, 3), bias=False)
-        self.conv_7x1 = nn.Conv2d(c, c, (7, 1), stride=(s, 1), padding=(3, 0), bias=False)
-        self.bn = nn.BatchNorm2d(c)
+        s = stride
+        self.conv_1x7 = nn.Conv2d(channels, out, (1, 7), stride=(1, s), padding=(0, 3), bias=False)
+        self.conv_7x1 = nn.Conv2d(out, out, (7, 1), stride=(s, 1), padding=(3, 0), bias=False)
+        self.bn = nn.BatchNorm2d(out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        """[N, C, H, W] -> [N, out, ⌈H/stride⌉, ⌈W/stride⌉]."""
         out: Tensor = self.bn(self.conv_7x1(self.conv_1x7(F.relu(x))))
         return out
 
 
 class Zero(nn.Module):
-    """Zeros: the operation `none`."""
+    """Zeros: the operation `none`; `channels` are those of its output where its input has others."""
 
-    def __init__(self, stride: int, layers: Layers = IMAGES) -> None:
+    def __init__(self, stride: int, layers: Layers = IMAGES, channels: int | None = None) -> None:
         super().__init__()
-        self.stride, self._layers = stride, layers
+        self.stride, self._layers, self._channels = stride, layers, channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> zeros [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
-        return self._layers.zeros(x, self.stride)
+        """[N, C, H, W] -> zeros [N, channels, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        return self._layers.zeros(x, self.stride, self._channels)
 
 
-Constructor: TypeAlias = Callable[[int, int, bool, Layers], nn.Module]
+def _skip(c: int, out: int, stride: int, layers: Layers) -> nn.Module:
+    if stride == 1 and c == out:
+        return nn.Identity()
+    return FactorizedReduction(c, out, layers, stride)
+
+
+Constructor: TypeAlias = Callable[[int, int, int, bool, Layers], nn.Module]
 
 # The operations that have a window: those of images end with "3x3", those of sequences with "3".
-_WINDOWS: dict[str, Callable[[int, int, int, bool, Layers], nn.Module]] = {
-    "max_pool": lambda k, c, s, norm, layers: Pool("max", c, s, norm, k, layers),
-    "avg_pool": lambda k, c, s, norm, layers: Pool("avg", c, s, norm, k, layers),
-    "sep_conv": lambda k, c, s, norm, layers: SepConv(c, k, s, layers),
-    "dil_conv": lambda k, c, s, norm, layers: DilConv(c, k, s, layers),
-    "conv": lambda k, c, s, norm, layers: ReluConvBn(c, c, k, s, layers),
+_WINDOWS: dict[str, Callable[[int, int, int, int, bool, Layers], nn.Module]] = {
+    "max_pool": lambda k, c, out, s, norm, layers: Pool("max", c, s, norm, k, layers),
+    "avg_pool": lambda k, c, out, s, norm, layers: Pool("avg", c, s, norm, k, layers),
+    "sep_conv": lambda k, c, out, s, norm, layers: SepConv(c, out, k, s, layers),
+    "dil_conv": lambda k, c, out, s, norm, layers: DilConv(c, out, k, s, layers),
+    "conv": lambda k, c, out, s, norm, layers: ReluConvBn(c, out, k, s, layers),
 }
 _SQUARES = {"max_pool": (3,), "avg_pool": (3,), "sep_conv": (3, 5, 7), "dil_conv": (3, 5), "conv": (1, 3)}
 _LENGTHS = {
@@ -155,11 +169,12 @@ _LENGTHS = {
     "conv": (1, 3, 5, 7),
 }
 
-# name -> constructor of the module from (channels, stride, batch norm after pooling, layers)
+# name -> constructor of the module from (channels, channels of its output, stride, batch norm after pooling,
+# layers). Pooling keeps the channels.
 OPERATIONS: dict[str, Constructor] = {
-    "none": lambda c, s, norm, layers: Zero(s, layers),
-    "skip_connect": lambda c, s, norm, layers: nn.Identity() if s == 1 else FactorizedReduction(c, c, layers),
-    "conv_7x1_1x7": lambda c, s, norm, layers: Conv7x1After1x7(c, s),
+    "none": lambda c, out, s, norm, layers: Zero(s, layers, None if c == out else out),
+    "skip_connect": lambda c, out, s, norm, layers: _skip(c, out, s, layers),
+    "conv_7x1_1x7": lambda c, out, s, norm, layers: Conv7x1After1x7(c, out, s),
 }
 for _sort, _made in _WINDOWS.items():
     OPERATIONS |= {f"{_sort}_{k}x{k}": partial(_made, k) for k in _SQUARES[_sort]}

@@ -173,13 +173,22 @@ def _run(module: nn.Module, shape: Sequence[int], device: str) -> tuple[Any, int
 
 
 def candidate(
-    name: str, channels: int, stride: int, pool_norm: bool, layers: Layers, own: Mapping[str, Operation]
+    name: str,
+    channels: tuple[int, int],
+    stride: int,
+    pool_norm: bool,
+    layers: Layers,
+    own: Mapping[str, Operation],
 ) -> nn.Module:
-    """Make an operation of a cell; `own` are those of the user by name.
+    """Make an operation of a cell; `channels` are those of its input and output, `own` those of the user.
 
     Raises:
-        GenotypeError: an operation of the user that is not given.
+        GenotypeError: an operation of the user that is not given, or one that keeps the number of channels
+            where this changes.
     """
+    into, out = channels
+    if into != out and (name not in OPERATIONS or "_pool_" in name):
+        raise GenotypeError(f"operation {name!r} has {into} channels and cannot change them to {out}")
     if name in OPERATIONS:
-        return OPERATIONS[name](channels, stride, pool_norm, layers)
-    return own_operation(name, own).build(channels, stride, affine=True)
+        return OPERATIONS[name](into, out, stride, pool_norm, layers)
+    return own_operation(name, own).build(into, stride, affine=True)

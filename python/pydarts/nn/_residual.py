@@ -1,22 +1,26 @@
-"""The discrete network of stages: a cell of one input, and residual blocks between the stages."""
+"""The discrete network of stages: a cell of one input, with residual blocks between the stages or without."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias, get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import _core
-from .._values.checks import flag, whole
+from .._values.checks import flag, one_of, whole
 from .._values.genotype import Genotype
 from .._values.notations import Edges
 from .._values.operation import Operation, by_name
+from .._values.space import Space
 from ._cells import GraphCell
 from ._convolutional import ConvBn
 from ._images import ImageNetwork, sizes_of
 from ._layers import IMAGES
 from ._own import candidate
+
+StageStem: TypeAlias = Literal["cifar", "strided"]
 
 
 class StageCell(GraphCell):
@@ -28,9 +32,12 @@ class StageCell(GraphCell):
         channels: channels of every node.
         pool_norm: whether batch norm follows pooling.
         operations: operations of your own by name.
+        in_channels: channels of the input; None: as many as the nodes have.
+        stride: 1, or 2, with which the edges that leave the input halve height and width.
 
     Raises:
-        GenotypeError: an operation of your own that is not given.
+        GenotypeError: an operation of your own that is not given, or one on an edge that leaves the input
+            which cannot change the number of channels.
     """
 
     def __init__(
@@ -41,17 +48,25 @@ class StageCell(GraphCell):
         *,
         pool_norm: bool = False,
         operations: Mapping[str, Operation] | None = None,
+        in_channels: int | None = None,
+        stride: int = 1,
     ) -> None:
         super().__init__()
-        self._layers, self._stride = IMAGES, 1
+        self._layers, self._stride = IMAGES, stride
+        into = channels if in_channels is None else in_channels
+        self._channels = None if into == channels else channels
 
         def make(name: str, source: int) -> nn.Module:
-            return candidate(name, channels, 1, pool_norm, IMAGES, operations or {})
+            entered, steps = (channels, 1) if source else (into, stride)
+            return candidate(name, (entered, channels), steps, pool_norm, IMAGES, operations or {})
 
         self._add_edges(edges, 1, nodes, make)
 
     def forward(self, x: Tensor, drop_path: Tensor | None = None) -> Tensor:
-        """[N, C, H, W] -> [N, C, H, W]; training drops the fraction `drop_path` of the paths."""
+        """[N, in_channels, H, W] -> [N, channels, ⌈H/stride⌉, ⌈W/stride⌉].
+
+        Training drops the fraction `drop_path` of the paths.
+        """
         return self._states([x], drop_path)[-1]
 
 
@@ -85,26 +100,49 @@ class _Last(nn.Module):
         return F.relu(self.bn(x))
 
 
+class StridedStem(nn.Module):
+    """Two 3x3 convolutions of stride 2, each with batch norm, ReLU between; the first to half the channels."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        half = max(1, channels // 2)
+        self.conv_a = nn.Conv2d(in_channels, half, 3, stride=2, padding=1, bias=False)
+        self.bn_a = nn.BatchNorm2d(half)
+        self.conv_b = nn.Conv2d(half, channels, 3, stride=2, padding=1, bias=False)
+        self.bn_b = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, in_channels, H, W] -> [N, channels, ⌈⌈H/2⌉/2⌉, ⌈⌈W/2⌉/2⌉]."""
+        out: Tensor = self.bn_b(self.conv_b(F.relu(self.bn_a(self.conv_a(x)))))
+        return out
+
+
 class ResidualNetwork(ImageNetwork):
     """A stem, stages of one cell with residual blocks between them, and a linear classifier.
 
     The network of NAS-Bench-201 (Dong and Yang, 2020) for a genotype with one cell, `cell`. Each block halves
     height and width and doubles the channels. Batch norm is affine; there is none after pooling.
 
+    With a list of `stages` there are no residual blocks, as in TransNAS-Bench-101 (Duan et al., 2021): the
+    first cell of a stage changes channels and size, and the classifier follows the last cell directly.
+
     Args:
         genotype: a genotype with `cell`, whose output is its last node.
-        channels: channels of the first stage.
+        channels: channels of the first stage; with a list of `stages` those of the stem.
         layers: number of cells in each stage.
         num_classes: number of classes; 120 for ImageNet16-120.
         in_channels: channels of an image.
-        stages: number of stages.
+        stages: number of stages, or a list of stages as pairs (channels, stride): the factor of the channels
+            and the stride of its first cell, on the edges that leave its input.
+        stem: "cifar", one 3x3 convolution; "strided", two of stride 2, the first to half of `channels`.
         drop_path: fraction of paths dropped in training, never those through an identity; `train` raises it
             from 0 to this value over its epochs.
         pool_norm: whether batch norm without affine parameters follows pooling.
         operations: the `Operation`s of your own in the genotype; their batch norms are affine here.
 
     Raises:
-        GenotypeError: the genotype has other cells, or another output, or 1-D operations.
+        GenotypeError: the genotype has other cells, or another output, or 1-D operations, or pooling where
+            the number of channels changes.
         ConfigError: a count below 1, a fraction outside [0, 1), or a flag that is neither True nor False.
 
     >>> import pydarts, torch
@@ -122,7 +160,8 @@ class ResidualNetwork(ImageNetwork):
         layers: int = 5,
         num_classes: int = 10,
         in_channels: int = 3,
-        stages: int = 3,
+        stages: int | Sequence[tuple[int, int]] = 3,
+        stem: StageStem = "cifar",
         drop_path: float = 0.0,
         pool_norm: bool = False,
         operations: Sequence[Operation] = (),
@@ -137,21 +176,35 @@ class ResidualNetwork(ImageNetwork):
         if genotype.dimensions == 1:
             raise _core.GenotypeError("a network of stages is one of images, but the operations are 1-D")
         sizes = sizes_of(channels, layers, num_classes, in_channels)
-        stages, pool_norm = whole("stages", stages, most=8), flag("pool_norm", pool_norm)
+        stages = staged(stages)
+        pool_norm = flag("pool_norm", pool_norm)
         given = {"stages": stages, "drop_path": drop_path, "pool_norm": pool_norm}
         own = by_name(operations)
         super().__init__(genotype, sizes | given, own)
+        if one_of("stem", stem, get_args(StageStem)) != "cifar":  # left out otherwise, as in earlier files
+            self.arguments["stem"] = stem
         channels, layers, num_classes, in_channels = sizes.values()
-        self.stem = ConvBn(in_channels, channels)
+        self.stem: nn.Module = (StridedStem if stem == "strided" else ConvBn)(in_channels, channels)
         self.cells = nn.ModuleList()
-        for stage in range(stages):
-            if stage:
+        for stage in stages if isinstance(stages, tuple) else range(stages):
+            into, stride = channels, 1
+            if isinstance(stage, tuple):
+                channels, stride = channels * stage[0], stage[1]
+            elif stage:
                 self.cells.append(ResidualBlock(channels))
-                channels *= 2
-            for _ in range(layers):
-                edges = genotype.edges("cell")
-                self.cells.append(StageCell(edges, nodes, channels, pool_norm=pool_norm, operations=own))
-        self.last = _Last(channels)
+                into = channels = 2 * channels
+            for layer in range(layers):
+                cell = StageCell(
+                    genotype.edges("cell"),
+                    nodes,
+                    channels,
+                    pool_norm=pool_norm,
+                    operations=own,
+                    in_channels=channels if layer else into,
+                    stride=1 if layer else stride,
+                )
+                self.cells.append(cell)
+        self.last = nn.Identity() if isinstance(stages, tuple) else _Last(channels)
         self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -161,3 +214,32 @@ class ResidualNetwork(ImageNetwork):
             x = cell(x, drops) if isinstance(cell, StageCell) else cell(x)
         logits: Tensor = self.classifier(self.last(x).mean((2, 3)))
         return logits
+
+
+def staged(stages: int | Sequence[tuple[int, int]]) -> int | tuple[tuple[int, int], ...]:
+    """Return a number of stages, or stages as pairs (channels, stride), after a check.
+
+    Raises:
+        ConfigError: a number or a factor out of range, or a stride other than 1 and 2.
+
+    >>> staged([[2, 2], [1, 1]])
+    ((2, 2), (1, 1))
+    """
+    if not isinstance(stages, Sequence) or isinstance(stages, str):
+        return whole("stages", stages, most=8)
+    try:
+        found = Space(operations=["skip_connect"], stages=stages).stages
+    except _core.SpaceError as error:
+        raise _core.ConfigError(str(error)) from error
+    assert isinstance(found, tuple)
+    return found
+
+
+def first_cells(stages: int | tuple[tuple[int, int], ...], layers: int) -> dict[int, tuple[int, int]]:
+    """Return the cells that change channels or size: position -> (channels, stride).
+
+    >>> first_cells(((2, 2), (1, 1), (1, 2)), layers=2), first_cells(3, layers=2)
+    ({0: (2, 2), 4: (1, 2)}, {})
+    """
+    given = () if isinstance(stages, int) else stages
+    return {layers * number: stage for number, stage in enumerate(given) if stage != (1, 1)}

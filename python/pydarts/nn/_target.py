@@ -17,6 +17,7 @@ from .._values.derive import derive
 from .._values.genotype import Genotype
 from .._values.operation import Operation, by_name
 from ._build import build, placed
+from ._cells import GraphCell
 from ._convolutional import Cell, ConvolutionalNetwork
 from ._cost import counted, number_of_weights
 from ._examples import example
@@ -40,10 +41,13 @@ class Place:
     channels: int
     stride: int
     size: tuple[int, ...]
+    out: int
+    """The channels of its output."""
 
     def __str__(self) -> str:
         sizes = "x".join(map(str, self.size))
-        return f"{self.operation!r} of {self.channels} channels and stride {self.stride} on {sizes}"
+        channels = str(self.channels) if self.out == self.channels else f"{self.channels} to {self.out}"
+        return f"{self.operation!r} of {channels} channels and stride {self.stride} on {sizes}"
 
 
 class Target:
@@ -82,7 +86,7 @@ class Target:
         if self.space.stages is None:
             arguments["stem"] = stem
         elif stem != "cifar":
-            raise _core.ConfigError(f'stem is {stem!r}; a network of stages has no other stem than "cifar"')
+            raise _core.ConfigError(f"stem is {stem!r}; the stem of a network of stages is that of its space")
         arguments |= placed(config, arguments)
         self._own: dict[str, Operation] = by_name(arguments.pop("operations", ()))
         with torch.device("meta"):
@@ -91,28 +95,28 @@ class Target:
         self.rest = built
         self.example: tuple[Tensor, ...] = example(self.rest, image_size or config.image_size, None, 1)
         self._layers = Layers(self.rest.dimensions, self.space.causal)
-        self._cells: list[tuple[str, int, tuple[int, ...]]] = []
-        """By cell: its table, channels, and the size of its inputs."""
+        self._cells: list[tuple[str, GraphCell, torch.Size]] = []
+        """By cell: its table, itself, and the shape of its input nodes."""
         hooks = [
-            module.register_forward_hook(partial(self._entered, table))
-            for table, module in self._inputs(built)
+            module.register_forward_hook(partial(self._entered, table, cell))
+            for table, cell, module in self._inputs(built)
         ]
         with torch.no_grad():
             self.rest(*self.example)
         for hook in hooks:
             hook.remove()
 
-    def _inputs(self, network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-        """Yield each cell: its table, and a module whose output has the size of the cell's input nodes."""
+    def _inputs(self, network: nn.Module) -> Iterator[tuple[str, GraphCell, nn.Module]]:
+        """Yield each cell: its table, itself, and the module that its input nodes enter or leave."""
         if isinstance(network, ResidualNetwork):
-            yield from (("cell", cell) for cell in network.cells if isinstance(cell, StageCell))
+            yield from (("cell", cell, cell) for cell in network.cells if isinstance(cell, StageCell))
         elif isinstance(network, ConvolutionalNetwork):
             for index, cell in enumerate(network.cells):
                 assert isinstance(cell, Cell)
-                yield "reduce" if index in network.reductions else "normal", cell.pre1
+                yield "reduce" if index in network.reductions else "normal", cell, cell.pre1
 
-    def _entered(self, table: str, module: nn.Module, inputs: Any, out: Tensor) -> None:
-        self._cells.append((table, out.shape[1], tuple(out.shape[2:])))
+    def _entered(self, table: str, cell: GraphCell, module: nn.Module, inputs: Any, out: Tensor) -> None:
+        self._cells.append((table, cell, (inputs[0] if module is cell else out).shape))
 
     def places(self) -> Iterator[tuple[int, Place]]:
         """Yield every candidate of every cell: its entry in flat α, and its place."""
@@ -120,19 +124,20 @@ class Target:
         begins, total = {}, 0
         for name, rows in tables.items():
             begins[name], total = total, total + len(rows) * max(map(len, rows))
-        for table, channels, size in self._cells:
-            halved = tuple(math.ceil(side / 2) for side in size)
+        for table, cell, (_, into, *size) in self._cells:
+            out, steps = cell._channels or into, cell._stride
+            inner = tuple(math.ceil(side / steps) for side in size)
             width = max(map(len, tables[table]))
             for row, ((source, _), names) in enumerate(zip(self.space.edges, tables[table], strict=True)):
-                from_input, reduces = source < self.space.inputs, table == "reduce"
-                stride = 2 if reduces and from_input else 1
-                entered = halved if reduces and not from_input else size
+                from_input = source < self.space.inputs
+                entered = (into, steps, tuple(size)) if from_input else (out, 1, inner)
                 for column, name in enumerate(names):
-                    yield begins[table] + row * width + column, Place(name, channels, stride, entered)
+                    yield begins[table] + row * width + column, Place(name, *entered, out)
 
     def module(self, place: Place) -> nn.Module:
         """Make the module of a place."""
-        return candidate(place.operation, place.channels, place.stride, False, self._layers, self._own)
+        channels = place.channels, place.out
+        return candidate(place.operation, channels, place.stride, False, self._layers, self._own)
 
     def costs(self, measure: str, of_place: Callable[[Place], float], of_rest: float) -> Costs:
         """Add the costs of places by entry of flat α."""

@@ -123,6 +123,10 @@ pub fn shift(x: &Tensor, by: [By; 2]) -> Result<Tensor> {
                 shifted = shifted.f_narrow(dim, 1, extent - 1)?;
                 zeros[3 - 2 * axis] = extent % 2;
             }
+            By::Following => {
+                shifted = shifted.f_narrow(dim, 1, extent - 1)?;
+                zeros[3 - 2 * axis] = 1;
+            }
             By::Previous => {
                 shifted = shifted.f_narrow(dim, 0, extent - 1)?;
                 zeros[2 - 2 * axis] = 1;

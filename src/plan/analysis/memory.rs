@@ -239,7 +239,7 @@ impl Plan {
                     let cuts = |(extent, by): (&usize, &By)| match by {
                         By::Nothing => true,
                         By::Next => extent % 2 == 0,
-                        By::Previous => false,
+                        By::Following | By::Previous => false,
                     };
                     let is_even = |shape: &&Shape| shape.0.iter().skip(1).zip(by).all(cuts);
                     let even = input.filter(|input| shapes.get(input).is_some_and(is_even));

@@ -23,9 +23,12 @@ impl Writer<'_> {
         let mut values = Vec::with_capacity(edges.len());
         for (_, edge) in edges {
             let input = sources[edge.from].whole;
-            let value = match self.stride(cell, *edge) {
-                1 => input,
-                _ => self.factorized_reduction(&Scope::auxiliary_skip(cell.module(), *edge), cell.channels, input)?,
+            let stride = self.stride(cell, *edge);
+            let value = if stride == 1 && self.channels(input) == cell.channels {
+                input
+            } else {
+                let scope = Scope::auxiliary_skip(cell.module(), *edge);
+                self.factorized_reduction(&scope, cell.channels, stride, input)?
             };
             values.push(self.dropped_edge(scope, *edge, value)?);
         }

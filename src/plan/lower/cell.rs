@@ -11,8 +11,12 @@ use crate::space::{Domain, Edge, Operation, Output, Preprocess};
 #[derive(Clone, Copy)]
 pub(super) struct Cell {
     pub index: usize,
+    /// The channels of its nodes.
     pub channels: usize,
-    pub reduction: bool,
+    /// The number of its table among those of the space.
+    pub table: usize,
+    /// The stride of the edges that leave its inputs.
+    pub stride: usize,
     /// Whether the previous cell is a reduction cell, so that the two inputs differ in size.
     pub after_reduction: bool,
 }
@@ -21,18 +25,12 @@ impl Cell {
     pub fn module(&self) -> Module {
         Module::Cell(self.index)
     }
-
-    /// The number of its table among those of the space. The stages of a chain: the first cell keeps the size, the
-    /// second halves it.
-    pub fn table(&self) -> usize {
-        usize::from(self.reduction)
-    }
 }
 
 impl Writer<'_> {
     /// Writes a cell that reads the outputs of the cells before it, of the latest last, and returns its output.
     pub fn cell(&mut self, cell: Cell, inputs: &[ValueId]) -> Result<ValueId> {
-        let spec = &self.space.cells[cell.table()];
+        let spec = &self.space.cells[cell.table];
         let scope = |node: usize| Scope::node(cell.module(), node);
         let edges: Vec<(usize, Edge)> = spec.edges().into_iter().enumerate().collect();
         let mut sources = Vec::with_capacity(spec.inputs + spec.nodes);
@@ -60,7 +58,7 @@ impl Writer<'_> {
                     }
                 }
                 if !inputs.is_empty() {
-                    let mixed = self.push(&scope, Op::Mix { alpha: AlphaId(cell.table()), terms }, inputs)?;
+                    let mixed = self.push(&scope, Op::Mix { alpha: AlphaId(cell.table), terms }, inputs)?;
                     mixtures.push(self.dropped_edge(&scope, group[0].1, mixed)?);
                 }
             }
@@ -101,7 +99,7 @@ impl Writer<'_> {
             name: scope.to_string(),
             operation,
             cell: cell.index,
-            table: self.space.cells[cell.table()].name,
+            table: self.space.cells[cell.table].name,
             edge,
             stride,
             // A module for sequences has no height.
@@ -124,7 +122,7 @@ impl Writer<'_> {
     fn preprocess(&mut self, cell: Cell, number: usize, input: ValueId, halve: bool) -> Result<ValueId> {
         let scope = Scope::preprocess(cell.module(), number);
         if halve {
-            return self.factorized_reduction(&scope, cell.channels, input);
+            return self.factorized_reduction(&scope, cell.channels, 2, input);
         }
         let value = self.push(&scope, Op::Relu, vec![input])?;
         let value = self.conv(&scope, "conv", value, cell.channels, self.window(1, 1, 0))?;
@@ -133,43 +131,43 @@ impl Writer<'_> {
 
     /// The stride of the operations of an edge.
     pub fn stride(&self, cell: Cell, edge: Edge) -> usize {
-        if cell.reduction && edge.from < self.space.inputs() { 2 } else { 1 }
+        if edge.from < self.space.inputs() { cell.stride } else { 1 }
     }
 
-    /// Writes a candidate operation of an edge. A skip connection that keeps the size is the input itself, or the input
-    /// with elements dropped; one that halves the size is a convolution, and nothing of it is dropped.
+    /// Writes a candidate operation of an edge. A skip connection that keeps the size and the channels is the input itself,
+    /// or the input with elements dropped; another one is a convolution, and nothing of it is dropped.
     fn edge(&mut self, cell: Cell, edge: Edge, operation: Operation, input: ValueId) -> Result<ValueId> {
         let scope = Scope::edge(cell.module(), edge, operation);
-        let stride = self.stride(cell, edge);
+        let (stride, out) = (self.stride(cell, edge), self.plan.edges.mixed(cell.channels));
         match operation {
-            Operation::SkipConnect if stride == 1 => self.dropped_skip(&scope, input),
-            Operation::SkipConnect => self.factorized_reduction(&scope, self.channels(input), input),
+            Operation::SkipConnect if stride == 1 && self.channels(input) == out => self.dropped_skip(&scope, input),
+            Operation::SkipConnect => self.factorized_reduction(&scope, out, stride, input),
             Operation::MaxPool3x3 | Operation::MaxPool3 => self.max_pool(&scope, input, 3, stride),
             Operation::MaxPool5 => self.max_pool(&scope, input, 5, stride),
             Operation::MaxPool7 => self.max_pool(&scope, input, 7, stride),
             Operation::AvgPool3x3 | Operation::AvgPool3 => self.avg_pool(&scope, input, 3, stride),
             Operation::AvgPool5 => self.avg_pool(&scope, input, 5, stride),
             Operation::AvgPool7 => self.avg_pool(&scope, input, 7, stride),
-            Operation::SepConv3x3 | Operation::SepConv3 => self.separable(&scope, input, 3, stride),
-            Operation::SepConv5x5 | Operation::SepConv5 => self.separable(&scope, input, 5, stride),
-            Operation::SepConv7x7 | Operation::SepConv7 => self.separable(&scope, input, 7, stride),
-            Operation::SepConv15 => self.separable(&scope, input, 15, stride),
-            Operation::SepConv31 => self.separable(&scope, input, 31, stride),
-            Operation::DilConv3x3 | Operation::DilConv3 => self.dilated(&scope, input, 3, stride),
-            Operation::DilConv5x5 | Operation::DilConv5 => self.dilated(&scope, input, 5, stride),
-            Operation::DilConv7 => self.dilated(&scope, input, 7, stride),
+            Operation::SepConv3x3 | Operation::SepConv3 => self.separable(&scope, input, out, 3, stride),
+            Operation::SepConv5x5 | Operation::SepConv5 => self.separable(&scope, input, out, 5, stride),
+            Operation::SepConv7x7 | Operation::SepConv7 => self.separable(&scope, input, out, 7, stride),
+            Operation::SepConv15 => self.separable(&scope, input, out, 15, stride),
+            Operation::SepConv31 => self.separable(&scope, input, out, 31, stride),
+            Operation::DilConv3x3 | Operation::DilConv3 => self.dilated(&scope, input, out, 3, stride),
+            Operation::DilConv5x5 | Operation::DilConv5 => self.dilated(&scope, input, out, 5, stride),
+            Operation::DilConv7 => self.dilated(&scope, input, out, 7, stride),
             Operation::Conv1x1 | Operation::NorConv1x1 | Operation::Conv1 => {
-                self.plain(&scope, input, &[("conv", self.window(1, stride, 0))])
+                self.plain(&scope, input, out, &[("conv", self.window(1, stride, 0))])
             }
             Operation::Conv3x3 | Operation::NorConv3x3 | Operation::Conv3 => {
-                self.plain(&scope, input, &[("conv", self.window(3, stride, 1))])
+                self.plain(&scope, input, out, &[("conv", self.window(3, stride, 1))])
             }
-            Operation::Conv5 => self.plain(&scope, input, &[("conv", self.window(5, stride, 2))]),
-            Operation::Conv7 => self.plain(&scope, input, &[("conv", self.window(7, stride, 3))]),
+            Operation::Conv5 => self.plain(&scope, input, out, &[("conv", self.window(5, stride, 2))]),
+            Operation::Conv7 => self.plain(&scope, input, out, &[("conv", self.window(7, stride, 3))]),
             Operation::Conv7x1_1x7 => {
                 let wide = Window { kernel: [1, 7], stride: [1, stride], padding: [0, 3], dilation: 1, groups: 1 };
                 let tall = Window { kernel: [7, 1], stride: [stride, 1], padding: [3, 0], dilation: 1, groups: 1 };
-                self.plain(&scope, input, &[("conv_1x7", wide), ("conv_7x1", tall)])
+                self.plain(&scope, input, out, &[("conv_1x7", wide), ("conv_7x1", tall)])
             }
             Operation::Own(_) => self.own(cell, edge, operation, stride, input),
             Operation::None | Operation::Tanh | Operation::Relu | Operation::Sigmoid | Operation::Identity => {

@@ -8,7 +8,7 @@ use super::writer::Writer;
 use crate::config::largest;
 use crate::error::{Error, Result};
 use crate::plan::{EdgeOptions, Geometry, Init, Makers, Module, Op, Plan, Scope, Shape, Sizes, ValueId};
-use crate::space::{Domain, Head, Space, Stages, Stem};
+use crate::space::{Domain, Head, Space, Stage, Stages, Stem};
 
 impl Geometry {
     /// Checks that every count is in range.
@@ -47,12 +47,12 @@ impl Plan {
         makers: Option<&dyn Makers>,
     ) -> Result<Plan> {
         space.validate()?;
-        let Stem::Convolution { multiplier, domain } = &space.network.stem else {
+        let Some(domain) = space.domain() else {
             return Err(Error::space(format!("space `{}` is recurrent: it reads words, not images", space.name)));
         };
         geometry.validate()?;
         let (height, width) = geometry.image_size;
-        if *domain != Domain::Images && height != 1 {
+        if domain != Domain::Images && height != 1 {
             return Err(Error::space(format!(
                 "`image_size` is {height}x{width}; space `{}` reads sequences, of height 1",
                 space.name
@@ -62,10 +62,11 @@ impl Plan {
         let mut writer = Writer::new(space, Sizes::Images(*geometry), images, edges);
         writer.makers = makers;
         let input = writer.plan.input;
-        let stem = stem(&mut writer, multiplier * geometry.channels, input)?;
+        let stem = stem(&mut writer, geometry.channels, input)?;
         let last = match &space.network.stages {
             Stages::Chain { reductions } => chain(&mut writer, geometry, reductions.as_deref(), stem)?,
             Stages::Residual { stages } => residual(&mut writer, geometry, *stages, stem)?,
+            Stages::Direct { stages } => direct(&mut writer, geometry, stages, stem)?,
             Stages::Recurrence => return Err(Error::space("a network that reads images has no recurrence")),
         };
         classifier(&mut writer, geometry, last)?;
@@ -88,7 +89,8 @@ fn chain(writer: &mut Writer, geometry: &Geometry, reductions: Option<&[usize]>,
             channels *= 2;
             demand_reducible(writer, geometry, index, last)?;
         }
-        let output = writer.cell(Cell { index, channels, reduction, after_reduction }, &[before, last])?;
+        let (table, stride) = if reduction { (1, 2) } else { (0, 1) };
+        let output = writer.cell(Cell { index, channels, table, stride, after_reduction }, &[before, last])?;
         (before, last, after_reduction) = (last, output, reduction);
     }
     Ok(last)
@@ -105,8 +107,26 @@ fn residual(writer: &mut Writer, geometry: &Geometry, stages: usize, stem: Value
             index += 1;
         }
         for _ in 0..geometry.layers {
-            let cell = Cell { index, channels, reduction: false, after_reduction: false };
+            let channels = writer.channels(last);
+            let cell = Cell { index, channels, table: 0, stride: 1, after_reduction: false };
             last = writer.cell(cell, &[last])?;
+            index += 1;
+        }
+    }
+    Ok(last)
+}
+
+/// Stages of cells that read the output of the one before them, the first of each with other channels or another size.
+fn direct(writer: &mut Writer, geometry: &Geometry, stages: &[Stage], stem: ValueId) -> Result<ValueId> {
+    let (mut last, mut channels, mut index) = (stem, geometry.channels, 0);
+    for stage in stages {
+        channels *= stage.channels;
+        for layer in 0..geometry.layers {
+            let stride = if layer == 0 { stage.stride } else { 1 };
+            if stride > 1 {
+                demand_reducible(writer, geometry, index, last)?;
+            }
+            last = writer.cell(Cell { index, channels, table: 0, stride, after_reduction: false }, &[last])?;
             index += 1;
         }
     }
@@ -127,10 +147,19 @@ fn positions(given: Option<&[usize]>, layers: usize) -> Result<Vec<usize>> {
     Ok(cells.to_vec())
 }
 
+/// The first layers; `channels` are those of the first cell.
 fn stem(writer: &mut Writer, channels: usize, images: ValueId) -> Result<ValueId> {
     let scope = Scope::whole(Module::Stem);
-    let value = writer.conv(&scope, "conv", images, channels, writer.window(3, 1, 1))?;
-    writer.affine_norm(&scope, "bn", value)
+    if writer.space.network.stem != Stem::Strided {
+        let width = writer.space.network.stem_multiplier() * channels;
+        let value = writer.conv(&scope, "conv", images, width, writer.window(3, 1, 1))?;
+        return writer.affine_norm(&scope, "bn", value);
+    }
+    let value = writer.conv(&scope, "conv_a", images, (channels / 2).max(1), writer.window(3, 2, 1))?;
+    let value = writer.affine_norm(&scope, "bn_a", value)?;
+    let value = writer.push(&scope, Op::Relu, vec![value])?;
+    let value = writer.conv(&scope, "conv_b", value, channels, writer.window(3, 2, 1))?;
+    writer.affine_norm(&scope, "bn_b", value)
 }
 
 fn classifier(writer: &mut Writer, geometry: &Geometry, last: ValueId) -> Result<()> {
@@ -169,8 +198,12 @@ fn demand_reducible(writer: &Writer, geometry: &Geometry, cell: usize, value: Va
     if height.min(width) >= 2 {
         return Ok(());
     }
+    let (sort, fewer) = match writer.space.network.stages() {
+        Some(_) => ("halves the size", "strides in `stages`"),
+        None => ("is a reduction cell", "`reductions`"),
+    };
     Err(Error::space(format!(
-        "cell {cell} is a reduction cell and its input is {height}x{width}; a reduction needs at least 2x2. Use \
-         images larger than {tall}x{wide}, or a space with fewer `reductions`"
+        "cell {cell} {sort} and its input is {height}x{width}; a reduction needs at least 2x2. Use images larger than \
+         {tall}x{wide}, or a space with fewer {fewer}"
     )))
 }

@@ -64,18 +64,26 @@ impl Writer<'_> {
     }
 
     /// Halves the size with two 1x1 convolutions, one on the even pixels and one on the odd. One channel of a cell with
-    /// more comes from the odd pixels alone.
-    pub fn factorized_reduction(&mut self, scope: &Scope, channels: usize, input: ValueId) -> Result<ValueId> {
+    /// more comes from the odd pixels alone. With stride 1 it keeps the size, and the second convolution reads the image
+    /// moved by one pixel.
+    pub fn factorized_reduction(
+        &mut self,
+        scope: &Scope,
+        channels: usize,
+        stride: usize,
+        input: ValueId,
+    ) -> Result<ValueId> {
         let half = channels / 2;
         if half == 0 && self.plan.edges.partial_channels == 1 {
             return Err(Error::space(format!(
                 "the factorized reduction `{scope}` needs at least 2 channels and its cell has 1; use more `channels`"
             )));
         }
-        let window = self.window(1, 2, 0);
+        let window = self.window(1, stride, 0);
+        let next = if stride == 1 { By::Following } else { By::Next };
         let by = match self.domain {
-            Domain::Images => [By::Next; 2],
-            Domain::Sequences { causal: false } => [By::Nothing, By::Next],
+            Domain::Images => [next; 2],
+            Domain::Sequences { causal: false } => [By::Nothing, next],
             Domain::Sequences { causal: true } => [By::Nothing, By::Previous],
         };
         let rectified = self.push(scope, Op::Relu, vec![input])?;
@@ -92,36 +100,56 @@ impl Writer<'_> {
         self.norm(scope, "bn", value)
     }
 
-    /// Twice: ReLU, depthwise, pointwise, norm. Only the first depthwise convolution has the stride.
-    pub fn separable(&mut self, scope: &Scope, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
+    /// Twice: ReLU, depthwise, pointwise, norm. Only the first depthwise convolution has the stride, and only the second
+    /// pointwise one changes the channels to `out`.
+    pub fn separable(
+        &mut self,
+        scope: &Scope,
+        input: ValueId,
+        out: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> Result<ValueId> {
         let channels = self.channels(input);
         let mut value = input;
-        for (turn, stride) in [(1, stride), (2, 1)] {
+        for (turn, stride, out) in [(1, stride, channels), (2, 1, out)] {
             let depthwise = Window { groups: channels, ..self.window(kernel, stride, kernel / 2) };
             value = self.push(scope, Op::Relu, vec![value])?;
             value = self.biased(scope, &format!("dw{turn}"), value, channels, depthwise)?;
-            value = self.biased(scope, &format!("pw{turn}"), value, channels, self.window(1, 1, 0))?;
+            value = self.biased(scope, &format!("pw{turn}"), value, out, self.window(1, 1, 0))?;
             value = self.norm(scope, &format!("bn{turn}"), value)?;
         }
         Ok(value)
     }
 
-    /// ReLU, depthwise with dilation 2, pointwise, norm.
-    pub fn dilated(&mut self, scope: &Scope, input: ValueId, kernel: usize, stride: usize) -> Result<ValueId> {
+    /// ReLU, depthwise with dilation 2, pointwise to `out` channels, norm.
+    pub fn dilated(
+        &mut self,
+        scope: &Scope,
+        input: ValueId,
+        out: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> Result<ValueId> {
         let channels = self.channels(input);
         let depthwise = Window { dilation: 2, groups: channels, ..self.window(kernel, stride, kernel - 1) };
         let value = self.push(scope, Op::Relu, vec![input])?;
         let value = self.biased(scope, "dw", value, channels, depthwise)?;
-        let value = self.biased(scope, "pw", value, channels, self.window(1, 1, 0))?;
+        let value = self.biased(scope, "pw", value, out, self.window(1, 1, 0))?;
         self.norm(scope, "bn", value)
     }
 
-    /// ReLU, convolutions that keep the number of channels, norm.
-    pub fn plain(&mut self, scope: &Scope, input: ValueId, convolutions: &[(&str, Window)]) -> Result<ValueId> {
-        let channels = self.channels(input);
+    /// ReLU, convolutions, norm; the first convolution changes the number of channels to `out`.
+    pub fn plain(
+        &mut self,
+        scope: &Scope,
+        input: ValueId,
+        out: usize,
+        convolutions: &[(&str, Window)],
+    ) -> Result<ValueId> {
         let mut value = self.push(scope, Op::Relu, vec![input])?;
         for (name, window) in convolutions {
-            value = self.biased(scope, name, value, channels, *window)?;
+            value = self.biased(scope, name, value, out, *window)?;
         }
         self.norm(scope, "bn", value)
     }

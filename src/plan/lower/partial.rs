@@ -60,7 +60,7 @@ impl Writer<'_> {
         }
         let sum = match (self.plan.edges.edge_normalization, values.split_first()) {
             (true, _) => {
-                let alpha = AlphaId(self.space.cells.len() + cell.table());
+                let alpha = AlphaId(self.space.cells.len() + cell.table);
                 self.push(scope, Op::Mix { alpha, terms }, values)?
             }
             (false, Some((first, others))) => {

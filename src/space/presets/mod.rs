@@ -7,8 +7,9 @@ mod nas_bench_201;
 mod s1;
 mod s2;
 mod s3;
+mod transnas_bench_101;
 
-use super::{CellKind, Space};
+use super::{CellKind, Space, Stages};
 
 /// The name of a preset, and the function that makes it.
 type Preset = (&'static str, fn() -> Space);
@@ -19,6 +20,7 @@ pub(super) const ALL: &[Preset] = &[
     ("darts-rnn", darts_rnn::space),
     ("darts-1d", darts_1d::space),
     ("nas-bench-201", nas_bench_201::space),
+    ("transnas-bench-101", transnas_bench_101::space),
     ("s1", s1::space),
     ("s2", s2::space),
     ("s3", s3::space),
@@ -30,11 +32,12 @@ pub(super) fn names() -> Vec<&'static str> {
 }
 
 /// The preset whose values a space of this kind and number of dimensions has by default, with stages or without.
-pub(super) fn published(kind: CellKind, dimensions: Option<usize>, staged: bool) -> Space {
-    match (kind, dimensions) {
-        (CellKind::Convolutional, Some(1)) => darts_1d::space(),
-        (CellKind::Convolutional, _) if staged => nas_bench_201::space(),
-        (CellKind::Convolutional, _) => darts::space(),
-        (CellKind::Recurrent, _) => darts_rnn::space(),
+pub(super) fn published(kind: CellKind, dimensions: Option<usize>, stages: Option<&Stages>) -> Space {
+    match (kind, dimensions, stages) {
+        (CellKind::Convolutional, Some(1), _) => darts_1d::space(),
+        (CellKind::Convolutional, _, Some(Stages::Direct { .. })) => transnas_bench_101::space(),
+        (CellKind::Convolutional, _, Some(_)) => nas_bench_201::space(),
+        (CellKind::Convolutional, _, None) => darts::space(),
+        (CellKind::Recurrent, ..) => darts_rnn::space(),
     }
 }

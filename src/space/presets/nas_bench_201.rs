@@ -14,6 +14,16 @@ pub(super) fn space() -> Space {
         Operation::NorConv3x3,
         Operation::AvgPool3x3,
     ];
+    let network = NetworkSpec {
+        stem: Stem::Convolution { multiplier: 1, domain: Domain::Images },
+        stages: Stages::Residual { stages: 3 },
+        head: Head::NormalizedClassifier,
+    };
+    with_network("nas-bench-201", operations, network)
+}
+
+/// The published cell with these candidates, in a network.
+pub(super) fn with_network(name: &str, operations: Vec<Operation>, network: NetworkSpec) -> Space {
     let cell = CellSpec {
         name: "cell",
         inputs: 1,
@@ -26,10 +36,5 @@ pub(super) fn space() -> Space {
         operations: Candidates::Everywhere(operations),
         layers: Layers { pooling_norm: false, affine: false, bias: false },
     };
-    let network = NetworkSpec {
-        stem: Stem::Convolution { multiplier: 1, domain: Domain::Images },
-        stages: Stages::Residual { stages: 3 },
-        head: Head::NormalizedClassifier,
-    };
-    Space { name: "nas-bench-201".to_string(), cells: vec![cell], network, own_operations: Default::default() }
+    Space { name: name.to_string(), cells: vec![cell], network, own_operations: Default::default() }
 }

@@ -158,8 +158,10 @@ def _derived(result: SearchResult) -> tuple[Fact, ...]:
                 published = _shapes(result, channels=36, layers=20, reductions=cells)
                 full = "36 channels, 20 cells"
             else:
-                published = _shapes(result, channels=16, layers=5)
-                much, full = f"{much} per stage", "16 channels, 5 cells per stage"
+                sizes = (16, 5) if isinstance(config.resolved_space.stages, int) else (64, 2)
+                published = _shapes(result, channels=sizes[0], layers=sizes[1])
+                much = f"{much} per stage"
+                full = f"{sizes[0]} channels, {sizes[1]} cells per stage"
     except _core.GenotypeError as error:
         return (Fact("not counted", str(error)),)
     except Exception as error:  # of modules of user-defined operations

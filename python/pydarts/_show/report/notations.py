@@ -33,6 +33,9 @@ def notations(genotype: Genotype) -> list[Notation]:
         found.append(Notation("NAS-Bench-301", "Genotype.from_nasbench301", text))
     with suppress(_core.GenotypeError):
         found.append(Notation("NAS-Bench-201", "Genotype.from_nasbench201", genotype.to_nasbench201()))
+    with suppress(_core.GenotypeError):
+        text = genotype.to_transnas101()
+        found.append(Notation("TransNAS-Bench-101", "Genotype.from_transnas101", text))
     found.append(Notation("DOT", "for Graphviz: dot -Tsvg", genotype.to_dot()))
     return found
 
