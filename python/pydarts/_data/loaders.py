@@ -51,6 +51,8 @@ class Sources:
     """The facts that a resumed run compares."""
     class_counts: tuple[int, ...] | None = None
     """Validation examples per class; None if they cannot be counted without reading a loader."""
+    first: tuple[Any, int] | None = None
+    """The inputs of the first batch for a network of the user, and its number of examples."""
 
     def poll_with(self, poll: Callable[[], None]) -> None:
         """Call `poll` regularly while the engine waits for a Python source."""

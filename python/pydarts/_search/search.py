@@ -31,8 +31,9 @@ from .._values.files import held
 from .._values.genotype import Genotype
 from .._values.hints import hint
 from .._values.words import count as counted
+from ..nn._choice_costs import choice_costs
 from ..nn._convolutional import reduction_cells
-from ..nn._costs import check_terms, latency_facts, target_costs
+from ..nn._costs import latency_facts, target_costs
 from .callbacks import Callback, listeners
 from .metrics import Metric, MetricFunction, check_metric, counter_of, fact_of_metric
 from .network import OwnNetwork, check_options, dtype_of
@@ -174,8 +175,10 @@ def _searched(
                 check_plan(sources.config)
                 operations = bound_operations(sources.config.resolved_space, config.seed, watch.check)
                 facts |= {} if operations is None else operations.facts(sources.config.channels)
-            check_terms(sources.config, own is not None)
-            costs = target_costs(sources.config)
+            if own is None:
+                costs = target_costs(sources.config)
+            else:
+                costs = choice_costs(sources.config, own.module, sources.first)
             facts |= latency_facts(costs)
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:

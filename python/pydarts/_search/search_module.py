@@ -15,7 +15,7 @@ from .._results.tables import AlphaTable
 from .._values.ambient import plain
 from .._values.callables import Loss
 from .._values.config import SearchConfig
-from ..nn._costs import check_terms
+from ..nn._choice_costs import choice_costs
 from .inspected import Inspected, tensor_of
 from .module import BoundModule
 from .network import check_options, dtype_of
@@ -34,6 +34,7 @@ class SearchModule(Inspected):
         config: a `SearchConfig` for the relaxation, learning rates and the seed; None: the published one.
         loss: as in `search`.
         unpack: as in `search`.
+        example: inputs of one example, for the term `Flops`; a search takes its first batch.
         dtype: "float32" or "float64", or a torch dtype (the config's precision; "float32" if that is "auto").
         device: "cpu", "cuda", "cuda:1" or a torch.device ("cpu").
 
@@ -61,6 +62,7 @@ class SearchModule(Inspected):
         *,
         loss: Loss | str | None = None,
         unpack: Unpack | None = None,
+        example: Any = None,
         dtype: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
     ) -> None:
@@ -73,8 +75,8 @@ class SearchModule(Inspected):
         self._device = str(device) if device is not None else device_of(self._config)
         self._tables, self._reader = own.tables, BatchReader("given", unpack)
         self._bound = own.bound(dtype_of(self._dtype), lambda: None)
-        check_terms(self._config, True)
-        self._net = _core.SearchModule(self._config, self._bound, self._dtype, self._device)
+        costs = choice_costs(self._config, own.module, None if example is None else (example, 1))
+        self._net = _core.SearchModule(self._config, self._bound, self._dtype, self._device, costs)
 
     @property
     def config(self) -> SearchConfig:

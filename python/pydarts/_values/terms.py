@@ -163,6 +163,10 @@ class Flops(Term):
 
     `none`, `skip_connect` and pooling cost nothing, so the term may lead to cells of skip connections.
 
+    Of a network of your own each candidate of a `Choice` is counted as it is, per example of the first batch: E
+    at the weights of an architecture is that of `pydarts.nn.fix(network, architecture)`. Choices must not be
+    nested nor share modules, and the fields from `channels` on do not apply.
+
     Attributes:
         weight: a number of at least 0 or a schedule.
         form: how the cost changes the loss.
@@ -191,7 +195,7 @@ class Parameters(Term):
     """The expected number of weights of the network that `build` will make.
 
     As `Flops`, with `pydarts.cost(build(genotype, ...))["weights"]`: batch norms have two weights per
-    channel there, and pooling has none.
+    channel there, and pooling has none. The candidates of a network of your own must not share weights.
 
     Attributes:
         weight: a number of at least 0 or a schedule.
@@ -219,7 +223,7 @@ class Latency(Term):
     """The expected time in milliseconds of one pass of the network that `build` will make.
 
     As `Flops`, with a table that `pydarts.latency_table` measured: channels, layers and size are those of the
-    table. Times of candidates are added, as if nothing ran at the same time.
+    table. Times of candidates are added, as if nothing ran at the same time. Not for networks of your own.
 
     Attributes:
         weight: a number of at least 0 or a schedule.

@@ -143,7 +143,8 @@ def placed(config: SearchConfig, arguments: Mapping[str, Any]) -> dict[str, Any]
             return {"operations": own} | placed(config, {**arguments, "operations": own})
     found: dict[str, Any] = {"dimensions": 1} if space.dimensions == 1 else {}
     found |= {"causal": True} if space.causal else {}
-    found |= {} if space.stages is None else {"stages": space.stages}
+    if (stages := space.stages) is not None:
+        found |= {"stages": stages if isinstance(stages, int) else [list(stage) for stage in stages]}
     found |= {"stem": "strided"} if space.stem == "strided" else {}
     found = {name: value for name, value in found.items() if name not in arguments}
     if cells is None or "reductions" in arguments or space.kind == "recurrent":

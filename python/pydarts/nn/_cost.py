@@ -55,11 +55,7 @@ def cost(
         shapes = copy.deepcopy(network).to("meta").eval()
         flops = counted(shapes, _examples.example(shapes, image_size, None, batch=1))
     else:
-        try:
-            on_meta = trees.tree_map_only(Tensor, lambda value: value.detach().to("meta"), example)
-            flops = counted(copy.deepcopy(network).to("meta").eval(), on_meta)
-        except Exception:  # tensors outside parameters and buffers, or code that looks at values
-            flops = counted(copy.deepcopy(network).eval(), example)
+        flops, _ = flops_of(network, example)
     auxiliary = number_of_weights(getattr(network, "auxiliary", None)) if built else 0
     return {
         "weights": number_of_weights(network) - auxiliary,
@@ -69,10 +65,36 @@ def cost(
     }
 
 
-def counted(network: nn.Module, inputs: Any) -> int:
-    """Count the FLOPs of one pass, twice the multiply-adds."""
+def flops_of(network: nn.Module, inputs: Any, parts: Sequence[str] = ()) -> tuple[int, dict[str, int]]:
+    """Count the FLOPs of one pass of any module, and those of its parts with these names."""
+
+    def found(shapes: nn.Module, inputs: Any) -> tuple[int, dict[str, int]]:
+        modules = dict(shapes.eval().named_modules())
+        shares = {modules[name]: 0 for name in parts}
+        total = counted(shapes, inputs, shares)
+        return total, {name: shares[modules[name]] for name in parts}
+
+    try:
+        on_meta = trees.tree_map_only(Tensor, lambda value: value.detach().to("meta"), inputs)
+        return found(copy.deepcopy(network).to("meta"), on_meta)
+    except Exception:  # tensors outside parameters and buffers, or code that looks at values
+        return found(copy.deepcopy(network), inputs)
+
+
+def counted(network: nn.Module, inputs: Any, parts: dict[nn.Module, int] | None = None) -> int:
+    """Count the FLOPs of one pass, twice the multiply-adds; those of `parts` are added to their numbers."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    def entered(part: nn.Module, *_: Any) -> None:
+        shares[part] -= counter.get_total_flops()
+
+    def left(part: nn.Module, *_: Any) -> None:
+        shares[part] += counter.get_total_flops()
+
+    shares = {} if parts is None else parts
+    for part in shares:
+        part.register_forward_pre_hook(entered)
+        part.register_forward_hook(left)
     with torch.random.fork_rng(devices=[]), torch.no_grad(), FlopCounterMode(display=False) as counter:
         called(network, inputs)
     return int(counter.get_total_flops())

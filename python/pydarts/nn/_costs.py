@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import _core
 from .._values.config import SearchConfig
-from .._values.terms import COSTS, Flops, Latency, Parameters
+from .._values.terms import Flops, Latency, Parameters
 from ._latency import latency_costs
 from ._target import Costs, Target
 
@@ -35,16 +35,6 @@ def target_costs(config: SearchConfig) -> list[Costs]:
         except _core.ConfigError as error:
             raise _core.ConfigError(f"`arch_terms` has {term!r}: {error}") from error
     return found
-
-
-def check_terms(config: SearchConfig, own: bool) -> None:
-    """Raise ConfigError if a term does not apply to a search with a network of the user."""
-    for term in config.arch_terms:
-        if own and isinstance(term, COSTS):
-            raise _core.ConfigError(
-                f"`arch_terms` has {term.name!r}, a cost of the network that pydarts.build makes of a "
-                "genotype; a network of your own has no genotype, so leave the term out"
-            )
 
 
 def latency_facts(costs: Sequence[Costs]) -> dict[str, str]:

@@ -101,7 +101,7 @@ class _Last(nn.Module):
 
 
 class StridedStem(nn.Module):
-    """Two 3x3 convolutions of stride 2, each with batch norm, ReLU between; the first to half the channels."""
+    """Two 3x3 convolutions of stride 2, with batch norms and a ReLU; the first to half the channels."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
