@@ -1,8 +1,11 @@
 """Space: presets, edges and what is refused."""
 
+import ast
 import copy
+import inspect
 import pickle
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -239,3 +242,15 @@ def test_an_unknown_preset_names_the_nearest() -> None:
 def test_an_unknown_key_of_a_dictionary_names_the_nearest() -> None:
     with pytest.raises(pydarts.Error, match="nodes"):
         Space.from_dict({"node": 3})
+
+
+def test_the_guide_has_every_field_and_its_defaults() -> None:
+    page = Path(__file__).parents[2] / "docs" / "guide" / "describe-a-space.md"
+    rows = [[cell.strip().strip("`") for cell in line.split("|")[1:-1]]
+            for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]  # fmt: skip
+    assert {name for name, *_ in rows} == {*inspect.signature(Space.__init__).parameters} - {"self"}
+    presets = [Space.preset(name) for name in ("darts", "darts-rnn", "nas-bench-201", "transnas-bench-101")]
+    for name, *defaults, _ in rows:
+        for space, default in zip(presets, defaults, strict=True):
+            if default and name not in ("operations", "concat", "stages"):
+                assert getattr(space, name) == ast.literal_eval(default), (space.name, name)

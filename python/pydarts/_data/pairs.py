@@ -179,9 +179,9 @@ def open_pairs(
     made = [
         PythonSource(run, check, on_gpu(config), unpacks) for run, check in zip(passes, checks, strict=True)
     ]
-    (tensors, layout), *_ = firsts
-    first = layout.rebuild(tensors)[0], len(tensors[0])
-    sources = Sources(made[0], made[1], made[2], config, facts, first=first)
+    tensors, layout = firsts[0]
+    inputs, _ = layout.rebuild(tensors)
+    sources = Sources(made[0], made[1], made[2], config, facts, first=(inputs, len(tensors[0])))
     sources.poll_with(poll)
     # Code of the user in loader and network may share generators that nothing can find.
     sources.fetch_when_asked()

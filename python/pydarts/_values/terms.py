@@ -163,9 +163,9 @@ class Flops(Term):
 
     `none`, `skip_connect` and pooling cost nothing, so the term may lead to cells of skip connections.
 
-    Of a network of your own each candidate of a `Choice` is counted as it is, per example of the first batch: E
-    at the weights of an architecture is that of `pydarts.nn.fix(network, architecture)`. Choices must not be
-    nested nor share modules, and the fields from `channels` on do not apply.
+    Of a network of your own each candidate of a `Choice` is counted as it is, per example of the first batch:
+    E at the weights of an architecture is that of `pydarts.nn.fix(network, architecture)`. Choices must not
+    be nested nor share modules, and the fields from `channels` on do not apply.
 
     Attributes:
         weight: a number of at least 0 or a schedule.
