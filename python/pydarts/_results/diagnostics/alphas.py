@@ -185,7 +185,7 @@ def weightless(genotype: Genotype) -> Iterator[Finding]:
     genes = genotype.edges(table)
     if genes and all(operation.startswith(_WEIGHTLESS) for operation, *_ in genes):
         others = ", skip connections or none" if single else " or skip connections"
-        left = "the stem and the residual blocks" if single else "the 1x1 convolutions at its inputs"
+        left = "the stem and the layers between stages" if single else "the 1x1 convolutions at its inputs"
         yield Finding(
             "warning",
             "weightless",
