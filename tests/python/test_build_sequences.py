@@ -34,7 +34,7 @@ def seeded(seed: int = 0) -> Iterator[None]:
 def both(name: str, channels: int, stride: int, causal: bool) -> tuple[nn.Module, nn.Module]:
     """The module of a built network and that of the reference, with the same weights."""
     with seeded():
-        ours = OPERATIONS[name](channels, stride, True, Layers(1, causal)).double()
+        ours = OPERATIONS[name](channels, channels, stride, True, Layers(1, causal)).double()
     theirs = operation(name, channels, stride, causal).double()
     theirs.load_state_dict(ours.state_dict(), strict=False)
     return ours, theirs
