@@ -99,9 +99,8 @@ def test_gradients_are_those_of_the_reference(setup: Direct, method: str, passes
 
 
 @one_thread
-@pytest.mark.parametrize("method", METHODS)
-def test_five_steps_are_those_of_the_reference(method: str) -> None:
-    assert_steps_agree(SETUPS["TransNAS-Bench-101"], 5, method)
+def test_five_steps_are_those_of_the_reference() -> None:
+    assert_steps_agree(SETUPS["TransNAS-Bench-101"], 5, "unrolled")
 
 
 @one_thread
@@ -114,7 +113,7 @@ def test_cells_that_are_computed_again_give_the_same() -> None:
 
 
 @one_thread
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     channels=st.integers(2, 5),
     nodes=st.integers(1, 3),
