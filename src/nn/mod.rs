@@ -124,6 +124,10 @@ pub trait Network {
     fn begin_loss(&self, _role: Role, _part: usize) -> Result<()> {
         Ok(())
     }
+    /// Called before each batch of an evaluation: what the network draws for it depends on its index alone.
+    fn begin_batch(&self, _index: u64) -> Result<()> {
+        Ok(())
+    }
     /// Called before an evaluation, which consists of losses in `Mode::Evaluation`, with the number of the next step.
     fn begin_evaluation(&self, _step: u64) -> Result<()> {
         Ok(())
@@ -139,6 +143,10 @@ pub trait Network {
     fn kind(&self) -> Kind;
     /// The device of w, α and batches.
     fn device(&self) -> Device;
+    /// Why its steps cannot be captured as graphs; None if they can.
+    fn uncapturable(&self) -> Option<&'static str> {
+        None
+    }
     /// The estimated peak memory of a search step by `method`; None if it is unknown.
     fn peak(&self, _method: Method) -> Option<Peak> {
         None

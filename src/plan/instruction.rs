@@ -309,6 +309,12 @@ pub enum Op {
     },
     /// The mean of the inputs.
     Mean,
+    /// Standard normal numbers, drawn when the instruction runs; the input gives the number of examples and the extents,
+    /// which are divided by the stride. Its scope is part of the key of the draw, so that no two edges share numbers.
+    Noise {
+        /// The stride in all directions.
+        stride: usize,
+    },
     /// A module of a user-defined operation; the output has as many channels, and extents divided by the stride.
     Own {
         /// The module.

@@ -26,8 +26,10 @@ impl Op {
                 By::Next => Ok(extent.saturating_sub(1) + extent % 2),
                 By::Nothing | By::Following | By::Previous => Ok(extent),
             }),
-            Op::Own { stride: 0, .. } => Err("a stride of 0".to_string()),
-            Op::Own { stride, .. } => Image::of(one(inputs)?)?.resized(|_, extent| Ok(extent.div_ceil(*stride))),
+            Op::Own { stride: 0, .. } | Op::Noise { stride: 0 } => Err("a stride of 0".to_string()),
+            Op::Own { stride, .. } | Op::Noise { stride } => {
+                Image::of(one(inputs)?)?.resized(|_, extent| Ok(extent.div_ceil(*stride)))
+            }
             Op::Subsample { factors } if factors.contains(&0) => Err("a factor of 0".to_string()),
             Op::Subsample { factors } => {
                 Image::of(one(inputs)?)?.resized(|axis, extent| Ok(extent.div_ceil(factors[axis])))

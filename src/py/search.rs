@@ -71,7 +71,6 @@ pub fn search<'py>(
     let numbers = numbers(config.execution.precision, device).map_err(to_python)?;
     let (kind, precision) = (numbers.kind, numbers.precision());
     let own = own_modules(operations);
-    let graph = |in_python| graph_capture(py, &config, device, in_python);
     let (beginning, expected, graphs) = match network {
         // Python code may behave differently at each call, so its steps are not captured.
         Some(network) => (Beginning::Python(Definition::of(network)?), Expected::Tensors { kind, device }, None),
@@ -79,7 +78,7 @@ pub fn search<'py>(
             let makers = own.as_deref().map(|own| own as &dyn Makers);
             let plan = Plan::of_config(&config, makers).map_err(to_python)?;
             let expected = Expected::of_plan(&plan, config.data.bptt, kind, device);
-            let graphs = if own.is_none() { graph(criterion.is_some())? } else { None };
+            let graphs = if own.is_none() { graph_capture(py, &config, device)? } else { None };
             (Beginning::Plan(Box::new(plan)), expected, graphs)
         }
     };

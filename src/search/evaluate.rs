@@ -139,8 +139,11 @@ impl Run<'_> {
         self.network.begin_evaluation(self.state.step)?;
         let m = self.relaxed.mean(&self.state.alpha)?;
         self.sources.evaluation.start(epoch as u64, 0)?;
+        let mut index = 0;
         while let Some(mut batch) = self.sources.evaluation.next()? {
             self.observer.poll()?;
+            self.network.begin_batch(index)?;
+            index += 1;
             batch.carried = carried.filter(|_| !batch.begins);
             let n = batch.examples();
             self.evaluated_batch = Some(batch.width());

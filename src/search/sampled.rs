@@ -99,6 +99,7 @@ fn best(
     while batches.is_none_or(|batches| read < batches)
         && let Some(mut batch) = at.evaluation.next()?
     {
+        at.network.begin_batch(read as u64)?;
         read += 1;
         for ((m, score), carried) in weights.iter().zip(&mut scores).zip(&mut carried) {
             (at.poll)()?;

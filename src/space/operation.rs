@@ -44,6 +44,7 @@ pub enum Operation {
     Conv3,
     Conv5,
     Conv7,
+    Noise,
     Tanh,
     Relu,
     Sigmoid,
@@ -92,6 +93,7 @@ const NAMES: &[(Operation, &str)] = &[
     (Operation::Conv3, "conv_3"),
     (Operation::Conv5, "conv_5"),
     (Operation::Conv7, "conv_7"),
+    (Operation::Noise, "noise"),
     (Operation::Tanh, "tanh"),
     (Operation::Relu, "relu"),
     (Operation::Sigmoid, "sigmoid"),
@@ -195,7 +197,7 @@ impl Operation {
     /// The number of dimensions that the operation runs over; None if it may run over any, or is recurrent.
     pub fn dimensions(self) -> Option<usize> {
         match self {
-            Operation::None | Operation::SkipConnect | Operation::Own(_) => None,
+            Operation::None | Operation::SkipConnect | Operation::Noise | Operation::Own(_) => None,
             _ if self.is_recurrent() => None,
             // Names end with the window: "3x3" in two dimensions, "3" in one.
             _ if self.name().rsplit('_').next().is_some_and(|window| window.contains('x')) => Some(2),

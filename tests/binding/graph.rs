@@ -42,7 +42,7 @@ fn fake<T>(fails: &str, f: impl FnOnce(&TorchGraphs, &dyn Fn() -> Vec<String>) -
         py.run(FAKE, Some(&names), None).unwrap();
         names.set_item("fails", fails).unwrap();
         let named = |name: &str| names.get_item(name).unwrap().unwrap();
-        (TorchGraphs::new(&named("cuda"), 1, false).unwrap(), named("log").unbind())
+        (TorchGraphs::new(&named("cuda"), 1).unwrap(), named("log").unbind())
     });
     f(&graphs, &|| Python::attach(|py| log.extract(py).unwrap()))
 }
@@ -114,24 +114,4 @@ fn a_capture_that_does_not_begin_runs_nothing_and_restores_the_stream() {
         assert!(error.detail.contains("out of memory"), "{error}");
         assert_eq!(log()[log().len() - 3..], AFTER[1..]);
     });
-}
-
-#[test]
-fn a_loss_in_python_is_not_captured() {
-    fake("", |graphs, log| {
-        let graphs = TorchGraphs { loss_in_python: true, ..Python::attach(|py| clone(py, graphs)) };
-        assert!(graphs.capture(Box::new(|| Ok(()))).is_err());
-        assert!(log().is_empty());
-    });
-}
-
-fn clone(py: Python, graphs: &TorchGraphs) -> TorchGraphs {
-    let same = |object: &Py<PyAny>| object.clone_ref(py);
-    TorchGraphs {
-        cuda: same(&graphs.cuda),
-        side: same(&graphs.side),
-        pool: same(&graphs.pool),
-        device: graphs.device,
-        loss_in_python: graphs.loss_in_python,
-    }
 }

@@ -19,6 +19,7 @@ pub fn plain(kind: Kind) -> NetworkOptions {
         samples: false,
         sparse: false,
         drop: DropOptions::default(),
+        seed: 0,
     }
 }
 

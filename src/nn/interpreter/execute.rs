@@ -10,9 +10,10 @@ use super::layout::{avg_pool, batch_to_space, both, concat, pad, repeat, shift, 
 use super::mixing::{MixingWeights, mixtures};
 use super::thinned::Thinned;
 use super::weight_gradients::Deferred;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::networks::drop::DropMasks;
 use crate::nn::networks::dropout::Masks;
+use crate::nn::networks::noise::Noise;
 use crate::nn::networks::user_operation::Own;
 use crate::nn::{Mode, NamedBuffers};
 use crate::plan::{DropoutTarget, Instruction, Op, WeightId};
@@ -32,6 +33,8 @@ pub struct Forward<'a> {
     masks: Option<&'a Masks>,
     /// The masks of drop path and skip dropout; None where nothing is dropped.
     drop: Option<&'a DropMasks>,
+    /// What the operation `noise` draws; None without it.
+    noise: Option<&'a Noise>,
     /// The modules of user-defined operations, with their buffers.
     pub(super) own: Option<(&'a Own, &'a NamedBuffers)>,
     /// What the pass leaves out.
@@ -51,8 +54,8 @@ impl<'a> Forward<'a> {
         kind: Kind,
     ) -> Self {
         let blocks = Blocks::default();
-        let (masks, drop, own, thinned, deferred) = (None, None, None, None, None);
-        Forward { executable, weights, mixing, mode, blocks, compute, kind, masks, drop, own, thinned, deferred }
+        let (masks, drop, noise, own, thinned, deferred) = (None, None, None, None, None, None);
+        Forward { executable, weights, mixing, mode, blocks, compute, kind, masks, drop, noise, own, thinned, deferred }
     }
 
     /// The same, with weight gradients computed outside autograd where that is faster.
@@ -68,6 +71,11 @@ impl<'a> Forward<'a> {
     /// The same with drop path and skip dropout.
     pub fn with_drop(self, drop: Option<&'a DropMasks>) -> Self {
         Forward { drop, ..self }
+    }
+
+    /// The same with the operation `noise`.
+    pub fn with_noise(self, noise: Option<&'a Noise>) -> Self {
+        Forward { noise, ..self }
     }
 
     /// The same with modules of user-defined operations.
@@ -148,6 +156,7 @@ impl<'a> Forward<'a> {
             Op::Accumulate => pair().and_then(|(into, value)| Ok(into.shallow_clone().f_add_(value)?)),
             Op::Mean => Ok(Tensor::f_stack(inputs, 0)?.f_mean_dim([0i64].as_slice(), false, None)?),
 
+            Op::Noise { .. } => self.drawn(instruction, x()?),
             Op::Own { module, weights, .. } => self.own_module(x()?, *module, weights),
             Op::Lookup { weight } => self.lookup(x()?, *weight),
             Op::Mask { target } => self.dropout(x()?, *target),
@@ -156,6 +165,14 @@ impl<'a> Forward<'a> {
             Op::Gate { activation } => pair().and_then(|(state, gates)| self.gate(*activation, state, gates)),
             Op::Gates { alpha, rows, columns } => self.gates(pair()?, *alpha, rows.len(), columns, prepared),
         }
+    }
+
+    /// The noise of an edge, for as many examples as `x` has.
+    fn drawn(&self, instruction: &Instruction, x: &Tensor) -> Result<Tensor> {
+        let noise = self.noise.ok_or_else(|| Error::engine("the noise of the network is missing"))?;
+        let [channels, height, width] = instruction.shape.0[..] else { return Err(broken_plan(instruction)) };
+        let size = [x.size()[0], channels as i64, height as i64, width as i64];
+        noise.draw(&instruction.scope, size, (self.compute, x.device()))
     }
 }
 

@@ -118,6 +118,10 @@ impl<'a> Jvp<'a> {
                 let (value, tangent) = self.forward.own_module_along(along, *module, weights, &direction)?;
                 Ok(Dual { value, tangent })
             }
+            Op::Noise { .. } => {
+                let value = self.forward.instruction(instruction, prepared, &[&first()?.value], &self.values)?;
+                Ok(Dual { value, tangent: None })
+            }
             Op::Conv { weight, .. } => {
                 let value = self.forward.instruction(instruction, prepared, &[&first()?.value], &self.values)?;
                 let by_weight = |kernel| self.forward.convolution(&instruction.op, &first()?.value, kernel);

@@ -360,6 +360,10 @@ impl Network for LanguageModel {
         self.options.device
     }
 
+    fn uncapturable(&self) -> Option<&'static str> {
+        self.options.uncapturable()
+    }
+
     fn peak(&self, method: Method) -> Option<Peak> {
         Some(self.options.peak(&self.executable.plan, method).of_sequences(self.text.tokens))
     }

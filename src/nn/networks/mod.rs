@@ -2,7 +2,9 @@
 
 pub mod drop;
 pub mod dropout;
+pub mod examples;
 pub mod language;
+pub mod noise;
 pub mod options;
 pub mod reach;
 pub mod sampled;

@@ -63,6 +63,8 @@ pub struct NetworkOptions {
     pub sparse: bool,
     /// Drop path and skip dropout.
     pub drop: DropOptions,
+    /// The seed of what the operation `noise` draws.
+    pub seed: u64,
 }
 
 /// The largest image size, in pixels, at which a CPU groups edges: the overhead of a call dominates on small images,
@@ -90,6 +92,7 @@ impl NetworkOptions {
             samples: config.optimisation.relaxation.rule().samples_one(),
             sparse: config.optimisation.relaxation.rule().samples_one() && device == Device::Cpu,
             drop: DropOptions::of_config(config),
+            seed: config.optimisation.seed,
         }
     }
 
@@ -107,6 +110,11 @@ impl NetworkOptions {
     /// Tells the criterion, if there is one, which step begins.
     pub fn begin(&self, step: u64) -> Result<()> {
         self.criterion.as_ref().map_or(Ok(()), |criterion| criterion.begin(step))
+    }
+
+    /// Why a step with the criterion cannot be captured as a graph; None if it can.
+    pub fn uncapturable(&self) -> Option<&'static str> {
+        self.criterion.as_ref().map(|_| "a loss written in Python may behave differently at each call")
     }
 
     /// The maker of the modules of user-defined operations, if there is one.

@@ -16,12 +16,14 @@ use crate::nn::interpreter::leaves::Leaves;
 use crate::nn::interpreter::mixing::MixingWeights;
 use crate::nn::interpreter::thinned::Thinned;
 use crate::nn::networks::drop::DropMasks;
+use crate::nn::networks::examples::Examples;
+use crate::nn::networks::noise::Noise;
 use crate::nn::networks::sampled::{Sampled, Searched};
 use crate::nn::networks::user_operation::{Own, SupernetBuffers};
 use crate::nn::precision::{Arithmetic, in_kind};
 use crate::nn::{Along, Buffers, Loss, Mode, Network, NetworkOptions, Parts, Role, Statistics};
 use crate::params::Table;
-use crate::plan::{Instruction, Op, Peak, Plan};
+use crate::plan::{Peak, Plan};
 
 /// Buffers before a pass; empty where a pass moves exactly those that it should.
 struct Before {
@@ -46,11 +48,11 @@ pub struct Supernet {
     sampled: Option<Sampled>,
     /// The modules of user-defined operations.
     own: Option<Own>,
-    /// The smallest number of pixels that a batch norm of the plan averages over in one image.
-    smallest_area: i64,
+    examples: Examples,
     options: NetworkOptions,
     arithmetic: Arithmetic,
     drop: Option<DropMasks>,
+    noise: Option<Noise>,
 }
 
 impl Supernet {
@@ -64,9 +66,7 @@ impl Supernet {
         let weights = Table::of_weights(&rewritten);
         let (alphas, mixing) = (Table::of_alphas(&rewritten), Table::of_mixing(&rewritten));
         let statistics = Statistics::new(Table::of_statistics(&rewritten), numbers.kind, options.device)?;
-        let normalised = plan.instructions.iter().filter(|i| matches!(i.op, Op::BatchNorm { .. }));
-        let area = |i: &Instruction| i.shape.elements() as i64 / i.shape.channels() as i64;
-        let smallest_area = normalised.map(area).min().unwrap_or(i64::MAX);
+        let examples = Examples::of(&plan);
         let prepare = |plan| Executable::new(plan, &weights, &statistics, numbers.kind, options.device);
         let searched = |plan| Ok::<_, Error>(Searched::new(prepare(plan)?, options.memory));
         let search = searched(rewritten)?;
@@ -79,6 +79,7 @@ impl Supernet {
         let arithmetic = Arithmetic::new(numbers.clone());
         let (own, buffers) = Own::new(&search.executable.plan, options.own.as_ref(), numbers.kind, options.device)?;
         let buffers = SupernetBuffers { statistics, own: buffers };
+        let noise = Noise::new(&search.executable.plan, options.seed);
         let drop = DropMasks::new(&search.executable.plan, options.drop, (numbers.kind, options.device))?;
         Ok(Supernet {
             search,
@@ -90,10 +91,11 @@ impl Supernet {
             buffers,
             sampled,
             own,
-            smallest_area,
+            examples,
             options,
             arithmetic,
             drop,
+            noise,
         })
     }
 
@@ -127,7 +129,7 @@ impl Supernet {
 
     /// Checks images and converts them to the plan's input.
     fn images(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.check_batch(x, mode)?;
+        self.examples.check(x, mode)?;
         let x = in_kind(x, self.arithmetic.compute())?;
         // A sequence is an image of height 1.
         channels_last(&if x.dim() == 3 { x.f_unsqueeze(2)? } else { x })
@@ -164,6 +166,7 @@ impl Supernet {
         let (compute, kind) = (self.arithmetic.compute(), self.options.numbers.kind);
         let forward = Forward::new(self.executable(mode), weights, mixing, mode, compute, kind);
         let forward = forward.with_drop(self.drop.as_ref().filter(|_| mode != Mode::Evaluation));
+        let forward = forward.with_noise(self.noise.as_ref());
         Ok(forward.with_own(self.own.as_ref().map(|own| (own, &self.buffers.own))).with_thinned(thinned))
     }
 
@@ -231,30 +234,6 @@ impl Supernet {
             Some(criterion) => criterion.loss(logits, targets),
             None => Ok(logits.f_cross_entropy_loss(targets, None::<Tensor>, Reduction::Mean, -100, 0.0)?),
         }
-    }
-
-    fn check_batch(&self, x: &Tensor, mode: Mode) -> Result<()> {
-        let size = x.size();
-        let expected: Vec<i64> = self.search.executable.plan.example_shape().into_iter().map(|n| n as i64).collect();
-        if size.len() != expected.len() + 1 || size[1..] != expected {
-            let expected: Vec<String> = expected.iter().map(i64::to_string).collect();
-            let what = if expected.len() == 2 { "sequences" } else { "images" };
-            return Err(Error::data(format!(
-                "expected a batch of {what} of shape [batch, {}], got {size:?}",
-                expected.join(", ")
-            )));
-        }
-        if size[0] == 0 {
-            return Err(Error::data("expected at least one example in a batch, got none; drop empty batches"));
-        }
-        if mode != Mode::Evaluation && size[0].saturating_mul(self.smallest_area) < 2 {
-            return Err(Error::data(format!(
-                "a batch of {} has a single value per channel in the deepest cells, and batch norm needs two; use batches and \
-                 micro-batches of at least 2 (drop_last=True), fewer reduction cells or larger images",
-                size[0]
-            )));
-        }
-        Ok(())
     }
 }
 
@@ -362,13 +341,20 @@ impl Network for Supernet {
 
     fn draw(&self, step: u64, examples: &Parts) -> Result<()> {
         self.drop.as_ref().map_or(Ok(()), |drop| drop.draw(step, examples))?;
+        self.noise.iter().for_each(|noise| noise.begin(step));
         self.own.as_ref().map_or(Ok(()), |own| own.begin(step))?;
         self.options.begin(step)
     }
 
     fn begin_loss(&self, role: Role, part: usize) -> Result<()> {
         self.drop.iter().for_each(|drop| drop.begin_loss(role, part));
+        self.noise.iter().for_each(|noise| noise.begin_loss(role, part));
         self.own.as_ref().map_or(Ok(()), |own| own.begin_loss(role, part))
+    }
+
+    fn begin_batch(&self, index: u64) -> Result<()> {
+        self.noise.iter().for_each(|noise| noise.begin_batch(index));
+        Ok(())
     }
 
     fn begin_evaluation(&self, step: u64) -> Result<()> {
@@ -389,6 +375,10 @@ impl Network for Supernet {
 
     fn device(&self) -> Device {
         self.options.device
+    }
+
+    fn uncapturable(&self) -> Option<&'static str> {
+        self.options.uncapturable().or(self.noise.as_ref().map(|_| Noise::UNCAPTURABLE))
     }
 
     fn peak(&self, method: Method) -> Option<Peak> {

@@ -67,10 +67,15 @@ impl Relaxed<'_> {
         self.relaxations.weights(alpha, Draw::Mean)
     }
 
-    /// The loss of a whole batch, without a graph to α: evaluation uses the mean of the mixing weights, other modes
-    /// the noise of the training losses.
+    /// The loss of a whole batch, without a graph to α: evaluation uses the mean of the mixing weights and draws as for
+    /// its first batch, other modes use the noise of the training losses.
     pub fn loss(&self, w: &Tensor, alpha: &Tensor, batch: &Batch, mode: Mode) -> Result<Loss> {
-        let draw = if mode == Mode::Evaluation { Draw::Mean } else { Draw::Part(Role::Weight, 0) };
+        let draw = if mode == Mode::Evaluation {
+            self.network.begin_batch(0)?;
+            Draw::Mean
+        } else {
+            Draw::Part(Role::Weight, 0)
+        };
         self.network.loss(w, &self.relaxations.weights(alpha, draw)?, batch, mode)
     }
 

@@ -193,6 +193,7 @@ impl Plan {
                     Op::Add | Op::Accumulate | Op::Concat { .. } | Op::Stack => {
                         gradients.share(*input, instruction.output)
                     }
+                    Op::Noise { .. } => {}
                     _ => gradients.make(*input, size(input)),
                 }
             }
@@ -268,6 +269,7 @@ impl Plan {
                 | Op::SpaceToBatch { .. }
                 | Op::BatchToSpace { .. }
                 | Op::Repeat { .. }
+                | Op::Noise { .. }
                 | Op::Add
                 | Op::Accumulate => &[],
             };

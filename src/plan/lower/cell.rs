@@ -169,6 +169,7 @@ impl Writer<'_> {
                 let tall = Window { kernel: [7, 1], stride: [stride, 1], padding: [3, 0], dilation: 1, groups: 1 };
                 self.plain(&scope, input, out, &[("conv_1x7", wide), ("conv_7x1", tall)])
             }
+            Operation::Noise => self.push(&scope, Op::Noise { stride }, vec![input]),
             Operation::Own(_) => self.own(cell, edge, operation, stride, input),
             Operation::None | Operation::Tanh | Operation::Relu | Operation::Sigmoid | Operation::Identity => {
                 Err(Error::space(format!(

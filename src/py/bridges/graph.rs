@@ -9,21 +9,16 @@ use pyo3::types::IntoPyDict;
 use tch::Device;
 
 use crate::config::{Graph, SearchConfig};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::py::errors::{from_python, to_python};
 use crate::search::{Body, GraphCapture, Replay};
 
 /// The graphs of a search on CUDA with `graph="auto"`.
-pub fn graph_capture(
-    py: Python,
-    config: &SearchConfig,
-    device: Device,
-    loss_in_python: bool,
-) -> PyResult<Option<TorchGraphs>> {
+pub fn graph_capture(py: Python, config: &SearchConfig, device: Device) -> PyResult<Option<TorchGraphs>> {
     match (config.execution.graph, device) {
         (Graph::Auto, Device::Cuda(index)) => {
             let cuda = py.import("torch.cuda")?;
-            TorchGraphs::new(cuda.as_any(), index, loss_in_python).map_err(to_python).map(Some)
+            TorchGraphs::new(cuda.as_any(), index).map_err(to_python).map(Some)
         }
         _ => Ok(None),
     }
@@ -37,22 +32,15 @@ pub struct TorchGraphs {
     side: Py<PyAny>,
     /// The memory pool of all graphs. They can share it because nothing in it outlives a step.
     pool: Py<PyAny>,
-    loss_in_python: bool,
 }
 
 impl TorchGraphs {
     /// `cuda`: the module `torch.cuda`.
-    fn new(cuda: &Bound<'_, PyAny>, device: usize, loss_in_python: bool) -> Result<Self> {
+    fn new(cuda: &Bound<'_, PyAny>, device: usize) -> Result<Self> {
         let made = || {
             let side = cuda.call_method("Stream", (), Some(&[("device", device)].into_py_dict(cuda.py())?))?;
             let pool = cuda.call_method0("graph_pool_handle")?;
-            Ok(TorchGraphs {
-                cuda: cuda.clone().unbind(),
-                device,
-                side: side.unbind(),
-                pool: pool.unbind(),
-                loss_in_python,
-            })
+            Ok(TorchGraphs { cuda: cuda.clone().unbind(), device, side: side.unbind(), pool: pool.unbind() })
         };
         made().map_err(from_python)
     }
@@ -111,11 +99,6 @@ impl GraphCapture for TorchGraphs {
     }
 
     fn capture<'a>(&self, mut body: Body<'a>) -> Result<Box<dyn Replay + 'a>> {
-        if self.loss_in_python {
-            return Err(Error::engine(
-                "a loss written in Python may behave differently at each call, so its step cannot be captured",
-            ));
-        }
         let graph = self.python(|cuda| {
             cuda.call_method1("synchronize", (self.device,))?;
             // A graph cannot use the memory that is cached for ordinary steps.

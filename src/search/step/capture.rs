@@ -71,8 +71,13 @@ struct Captured<'a> {
 }
 
 impl<'a> Captures<'a> {
-    pub fn new(graphs: &'a dyn GraphCapture) -> Self {
-        Captures { graphs: Some(graphs), seen: HashMap::new(), captures: Vec::new(), warning: None }
+    /// `uncapturable`: why no step can be captured, if so.
+    pub fn new(graphs: &'a dyn GraphCapture, uncapturable: Option<&str>) -> Self {
+        let mut captures = Captures { graphs: Some(graphs), seen: HashMap::new(), captures: Vec::new(), warning: None };
+        if let Some(why) = uncapturable {
+            captures.give_up(why);
+        }
+        captures
     }
 
     pub fn take_warning(&mut self) -> Option<String> {

@@ -72,7 +72,8 @@ impl<'a> Stepper<'a> {
         let mut measured = settings.measured();
         measured.extend(terms.iter().flat_map(|terms| terms.measured()));
         let scalars = Scalars::new((network.network.kind(), network.network.device()), measured.clone())?;
-        let (decay, captures) = (settings.weight_decay.at(0, 1), graphs.map(Captures::new));
+        let captures = graphs.map(|graphs| Captures::new(graphs, network.network.uncapturable()));
+        let decay = settings.weight_decay.at(0, 1);
         Ok(Stepper { network, settings, terms, measured, scalars, decay, captures })
     }
 

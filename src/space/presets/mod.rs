@@ -7,6 +7,7 @@ mod nas_bench_201;
 mod s1;
 mod s2;
 mod s3;
+mod s4;
 mod transnas_bench_101;
 
 use super::{CellKind, Space, Stages};
@@ -24,6 +25,7 @@ pub(super) const ALL: &[Preset] = &[
     ("s1", s1::space),
     ("s2", s2::space),
     ("s3", s3::space),
+    ("s4", s4::space),
 ];
 
 /// The names of the presets.

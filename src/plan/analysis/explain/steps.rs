@@ -71,6 +71,8 @@ impl Plan {
             Op::Own { stride: 1, .. } => "own module".to_string(),
             Op::Own { stride, .. } => format!("own module stride {stride}"),
             Op::Mean => "mean".to_string(),
+            Op::Noise { stride: 1 } => "noise".to_string(),
+            Op::Noise { stride } => format!("noise stride {stride}"),
             Op::Linear { weight, .. } => match self.weight_shape(*weight) {
                 [out, features] => format!("linear {features}->{out}"),
                 _ => "linear".to_string(),
