@@ -4,13 +4,8 @@
 //! All algorithms from the generator's bits to numbers are implemented here, so that the numbers of a seed do not
 //! depend on the version of a library.
 
-use std::ops::Range;
-
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-
-/// The words of 32 bits that two normal numbers take.
-const WORDS_PER_PAIR: u128 = 4;
 
 /// The generator for one purpose at one index.
 pub fn stream(seed: u64, purpose: &str, index: u64) -> ChaCha8Rng {
@@ -47,14 +42,7 @@ pub fn kept(seed: u64, purpose: &str, index: u64, n: usize, p: f64) -> Vec<bool>
 
 /// n standard normal numbers (Box-Muller, both of each pair used).
 pub fn normal(seed: u64, purpose: &str, index: u64, n: usize) -> Vec<f64> {
-    normal_part(seed, purpose, index, 0..n)
-}
-
-/// A part of the numbers of [`normal`], without those before it: parts can be drawn in parallel.
-pub fn normal_part(seed: u64, purpose: &str, index: u64, part: Range<usize>) -> Vec<f64> {
-    let (mut generator, first) = (stream(seed, purpose, index), part.start / 2);
-    generator.set_word_pos(first as u128 * WORDS_PER_PAIR);
-    let (skipped, n) = (part.start % 2, part.end.saturating_sub(2 * first));
+    let mut generator = stream(seed, purpose, index);
     let mut numbers = Vec::with_capacity(n + 1);
     while numbers.len() < n {
         // 1 - u is in (0, 1], where the logarithm is finite.
@@ -64,7 +52,6 @@ pub fn normal_part(seed: u64, purpose: &str, index: u64, part: Range<usize>) -> 
         numbers.push(radius * angle.sin());
     }
     numbers.truncate(n);
-    numbers.drain(..skipped.min(n));
     numbers
 }
 
@@ -74,6 +61,14 @@ pub fn gumbel(seed: u64, purpose: &str, index: u64, n: usize) -> Vec<f64> {
     // −ln U is exponential; 1 - u is in (0, 1], and the bound keeps the outer logarithm finite where it is 1.
     let exponential = |generator: &mut ChaCha8Rng| (-(1.0 - unit(generator)).ln()).max(f64::MIN_POSITIVE);
     (0..n).map(|_| -exponential(&mut generator).ln()).collect()
+}
+
+/// The random words of 64 bits that the functions above take their numbers from, from the word `first` on.
+pub fn words(seed: u64, purpose: &str, index: u64, first: usize, words: &mut [u64]) {
+    let mut generator = stream(seed, purpose, index);
+    // It counts words of 32 bits.
+    generator.set_word_pos(2 * first as u128);
+    words.iter_mut().for_each(|word| *word = generator.next_u64());
 }
 
 /// A number in [0, 1) with 53 random bits.

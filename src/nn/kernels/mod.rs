@@ -4,4 +4,5 @@ pub mod cross_entropy;
 pub mod depthwise;
 pub mod exp;
 pub mod gates;
+pub mod normal;
 pub mod parallel;

@@ -3,21 +3,17 @@
 //! is computed again. The host draws them, so a step with them cannot be captured as a graph.
 
 use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
 use crate::nn::Role;
 use crate::nn::interpreter::layout::channels_second;
-use crate::nn::kernels::parallel::{Number, elements_mut, parallel_map};
+use crate::nn::kernels::normal;
+use crate::nn::kernels::parallel::elements_mut;
 use crate::nn::precision::in_kind;
 use crate::params::upload;
 use crate::plan::{Op, Plan, Scope};
-use crate::random;
-
-/// How many numbers one thread draws at once. An even number, because they are drawn in pairs.
-const BLOCK: usize = 1 << 14;
 
 /// The current step and loss of a network, and the seed of its noise.
 pub struct Noise {
@@ -71,27 +67,10 @@ impl Noise {
         };
         let drawn_in = if kind == Kind::Double { kind } else { Kind::Float };
         let mut numbers = Tensor::f_empty([n, h, w, c], (drawn_in, Device::Cpu))?;
-        let key = (self.seed, &*purpose, index);
         match drawn_in {
-            Kind::Double => fill(elements_mut(&mut numbers)?, key, |number| number)?,
-            _ => fill(elements_mut(&mut numbers)?, key, |number| number as f32)?,
+            Kind::Double => normal::fill::<f64>(elements_mut(&mut numbers)?, self.seed, &purpose, index)?,
+            _ => normal::fill::<f32>(elements_mut(&mut numbers)?, self.seed, &purpose, index)?,
         }
         channels_second(&in_kind(&upload(&numbers, device)?, kind)?)
     }
-}
-
-/// Fills a slice with the normal numbers of (seed, purpose, index), on as many threads as libtorch uses.
-fn fill<T: Number>(
-    numbers: &mut [T],
-    (seed, purpose, index): (u64, &str, u64),
-    rounded: impl Fn(f64) -> T + Sync,
-) -> Result<()> {
-    let blocks: Vec<Mutex<&mut [T]>> = numbers.chunks_mut(BLOCK).map(Mutex::new).collect();
-    let draw = |block: usize| {
-        let mut numbers = blocks[block].lock().unwrap_or_else(PoisonError::into_inner);
-        let first = block * BLOCK;
-        let drawn = random::normal_part(seed, purpose, index, first..first + numbers.len());
-        numbers.iter_mut().zip(drawn).for_each(|(number, drawn)| *number = rounded(drawn));
-    };
-    parallel_map(blocks.len(), |_| 1, draw).map(drop)
 }
